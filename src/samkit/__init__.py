@@ -1,0 +1,35 @@
+"""Segment anything: the whole Segment Anything system in one package.
+
+Names are loaded when first used, so that `import samkit` takes no time.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from samkit.errors import SamkitError
+    from samkit.predict import Predictor
+    from samkit.types import ImageEmbedding, MaskPrediction, Masks, Prompts
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ImageEmbedding": "samkit.types",
+    "MaskPrediction": "samkit.types",
+    "Masks": "samkit.types",
+    "Predictor": "samkit.predict",
+    "Prompts": "samkit.types",
+    "SamkitError": "samkit.errors",
+}
+
+__all__ = ["ImageEmbedding", "MaskPrediction", "Masks", "Predictor", "Prompts", "SamkitError"]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'samkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,5 @@
+"""`python -m samkit`."""
+
+from samkit.cli.main import run
+
+run()

@@ -1,0 +1,60 @@
+"""`samkit`: the verbs, and one place where errors become one line and an exit code.
+
+Exit codes: 0 done, 1 some of several inputs failed, 2 wrong input, 130 stopped by the user.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+
+import click
+
+import samkit
+from samkit.cli.demo import demo
+from samkit.cli.models import models
+from samkit.cli.segment import segment
+from samkit.errors import SamkitError
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(samkit.__version__, prog_name="samkit")
+def cli() -> None:
+    """Segment anything in a photo from a click, a box or a mask. Works offline."""
+
+
+for command in (demo, segment, models):
+    cli.add_command(command)
+
+
+def main(args: Sequence[str]) -> int:
+    """Run a command line; return its exit code."""
+    logging.basicConfig(level=logging.WARNING, format="samkit: %(message)s")
+    try:
+        code = cli.main(args=list(args), prog_name="samkit", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return EXIT_BAD_INPUT
+    except click.ClickException as error:
+        where = getattr(error, "ctx", None)
+        name = where.command_path if where is not None else "samkit"
+        return _fail(f"{name}: {error.format_message()} (see {name} --help)")
+    except SamkitError as error:
+        return _fail(f"samkit: {error}")
+    except (click.Abort, KeyboardInterrupt):
+        _fail("samkit: stopped")
+        return EXIT_INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str) -> int:
+    """Print one line to standard error."""
+    click.echo(" ".join(message.split()), err=True)
+    return EXIT_BAD_INPUT
+
+
+def run() -> None:
+    """Entry point of the installed command."""
+    sys.exit(main(sys.argv[1:]))

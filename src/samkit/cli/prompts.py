@@ -1,0 +1,102 @@
+"""Prompts as the command line takes them: options, arrays in files, a file for many photos."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from samkit.errors import PromptError
+
+if TYPE_CHECKING:
+    from samkit.types import Prompts
+
+PROMPT_KEYS = {"points", "labels", "box", "mask"}
+
+
+def prompts_from_options(
+    points: Sequence[tuple[float, ...]],
+    backgrounds: Sequence[tuple[float, ...]],
+    boxes: Sequence[tuple[float, ...]],
+    mask: Path | None,
+) -> Prompts:
+    """One prompt of all options together; several boxes alone are a batch of prompts."""
+    from samkit.types import Prompts
+
+    together = [*points, *backgrounds]
+    if len(boxes) > 1 and (together or mask):
+        raise PromptError(
+            "several boxes mean several objects, and cannot be combined with points or a mask"
+        )
+    return Prompts.of(
+        points=together or None,
+        labels=[1] * len(points) + [0] * len(backgrounds) if together else None,
+        boxes=None if not boxes else boxes[0] if len(boxes) == 1 else boxes,
+        mask_logits=None if mask is None else read_mask_logits(mask),
+    )
+
+
+def read_mask_logits(path: Path) -> npt.NDArray[np.float32]:
+    """Read mask logits (S, S) or (1, S, S) from a `.npy` file.
+
+    Raises:
+        PromptError: missing, or not an array of numbers.
+    """
+    try:
+        logits = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise PromptError(f"no such file: {path}") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise PromptError(f"{path} is not a .npy file of mask logits") from error
+    if not isinstance(logits, np.ndarray) or not np.issubdtype(logits.dtype, np.number):
+        raise PromptError(f"{path} does not hold one array of numbers")
+    return logits
+
+
+def read_prompts_file(path: Path) -> dict[str, Any]:
+    """Read a JSON file of prompts by photo; the prompts themselves are not yet checked.
+
+    Raises:
+        PromptError: missing, not JSON, or not an object.
+    """
+    try:
+        by_image = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PromptError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise PromptError(f"{path} is not JSON: {error}") from error
+    if not isinstance(by_image, dict) or not by_image:
+        raise PromptError(f'{path} must be an object such as {{"photo.jpg": {{"points": ...}}}}')
+    return by_image
+
+
+def prompts_from_entry(entry: object, path: Path, name: str) -> Prompts:
+    """The prompt of one photo in a file of prompts."""
+    from samkit.types import Prompts
+
+    if not isinstance(entry, dict) or not set(entry) <= PROMPT_KEYS:
+        known = ", ".join(sorted(PROMPT_KEYS))
+        raise PromptError(f"{path}: the prompt of {name} must be an object with only {known}")
+    points, mask = entry.get("points"), entry.get("mask")
+    labels = entry.get("labels")
+    if points is not None and labels is None:
+        labels = [1] * len(points)
+    try:
+        return Prompts.of(
+            points=points,
+            labels=labels,
+            boxes=entry.get("box"),
+            mask_logits=None if mask is None else read_mask_logits(path.parent / mask),
+        )
+    except (PromptError, TypeError) as error:
+        raise PromptError(f"{path}: the prompt of {name}: {error}") from error
+
+
+def is_ambiguous(prompts: Prompts) -> bool:
+    """Whether prompts are lone points, which may mean a part or the whole."""
+    lone_point = prompts.points_xy is not None and prompts.points_xy.shape[1] == 1
+    return lone_point and prompts.boxes_xyxy is None and prompts.mask_logits is None

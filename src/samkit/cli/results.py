@@ -1,0 +1,131 @@
+"""Results of one photo: a record for programs, files, and a summary for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from samkit.types import MaskPrediction, Prompts
+
+
+def prompts_record(prompts: Prompts) -> dict[str, Any]:
+    """The prompts as JSON; mask logits only by their being there."""
+    record: dict[str, Any] = {}
+    if prompts.points_xy is not None and prompts.labels is not None:
+        record |= {"points": prompts.points_xy.tolist(), "labels": prompts.labels.tolist()}
+    if prompts.boxes_xyxy is not None:
+        record["boxes"] = prompts.boxes_xyxy.tolist()
+    if prompts.mask_logits is not None:
+        record["mask"] = True
+    return record
+
+
+def masks_record(answer: MaskPrediction) -> list[dict[str, Any]]:
+    """COCO fields of all masks, and which prompt and candidate each is of."""
+    candidates = answer.iou_pred.shape[-1]
+    return [
+        {"prompt": index // candidates, "candidate": index % candidates}
+        | {"predicted_iou" if key == "score" else key: value for key, value in fields.items()}
+        for index, fields in enumerate(answer.to_masks().to_coco())
+    ]
+
+
+def make_record(
+    image: Path, answer: MaskPrediction, prompts: Prompts, model_name: str
+) -> dict[str, Any]:
+    """All that is known of one photo's masks, as JSON; its files are added when written."""
+    height, width = answer.coords.original_hw
+    return {
+        "image": str(image),
+        "width": width,
+        "height": height,
+        "model": model_name,
+        "prompts": prompts_record(prompts),
+        "masks": masks_record(answer),
+        "files": {},
+    }
+
+
+def write_results(
+    base: Path,
+    photo: npt.NDArray[np.uint8],
+    answer: MaskPrediction,
+    *,
+    prompts: Prompts,
+    formats: frozenset[str],
+    record: dict[str, Any],
+) -> None:
+    """Write the chosen files of one photo, named from `base`, and their paths into its record."""
+    from samkit.files import replacing, write_bytes
+    from samkit.formats import write_mask_png, write_png
+
+    files: dict[str, str | list[str]] = record["files"]
+    masks = answer.masks.reshape(-1, *photo.shape[:2])
+    names = [""] if len(masks) == 1 else [f"_{index}" for index in range(len(masks))]
+    if "png" in formats:
+        files["masks"] = [
+            str(write_mask_png(f"{base}_mask{name}.png", mask))
+            for name, mask in zip(names, masks, strict=True)
+        ]
+    if "logits" in formats:
+        paths = [f"{base}_logits{name}.npy" for name in names]
+        logits = answer.logits.reshape(-1, *answer.logits.shape[-2:])
+        for path, one in zip(paths, logits, strict=True):
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                np.save(file, one)
+        files["logits"] = paths
+    if "overlay" in formats:
+        picture = overlay_picture(photo, answer, prompts)
+        files["overlay"] = str(write_png(f"{base}_overlay.png", picture))
+    if "json" in formats:
+        path = f"{base}.json"
+        files["json"] = path
+        write_bytes(path, json.dumps(record, indent=2).encode())
+
+
+def overlay_picture(
+    photo: npt.NDArray[np.uint8], answer: MaskPrediction, prompts: Prompts
+) -> npt.NDArray[np.uint8]:
+    """The photo with masks and prompts; with several candidates, one panel for each."""
+    from samkit.drawing import draw_boxes, draw_caption, draw_masks, draw_points
+
+    by_candidate = answer.masks.reshape(-1, answer.iou_pred.shape[-1], *photo.shape[:2])
+    scores = answer.iou_pred.reshape(-1, answer.iou_pred.shape[-1])
+    panels = []
+    for candidate in range(by_candidate.shape[1]):
+        panel = draw_masks(photo, by_candidate[:, candidate])
+        if prompts.boxes_xyxy is not None:
+            panel = draw_boxes(panel, prompts.boxes_xyxy)
+        if prompts.points_xy is not None and prompts.labels is not None:
+            panel = draw_points(panel, prompts.points_xy[0], prompts.labels[0])
+        if by_candidate.shape[1] > 1 and len(scores) == 1:
+            panel = draw_caption(panel, f"IoU {scores[0, candidate]:.2f}")
+        panels.append(panel)
+    return np.concatenate(panels, axis=1)
+
+
+def write_coco(path: Path, records: Sequence[Mapping[str, Any]]) -> Path:
+    """Write the masks of all photos as one COCO data set; return its path."""
+    from samkit.files import write_bytes
+    from samkit.formats.coco import coco_dataset
+
+    write_bytes(path, json.dumps(coco_dataset(records)).encode())
+    return path
+
+
+def summary(record: Mapping[str, Any]) -> str:
+    """What a person wants to know of one photo's results."""
+    masks = cast("list[dict[str, Any]]", record["masks"])
+    lines = [f"{record['image']}: {len(masks)} mask{'s' if len(masks) > 1 else ''}"]
+    lines += [
+        f"  area {mask['area']} px, predicted IoU {mask['predicted_iou']:.3f}" for mask in masks
+    ]
+    for paths in record["files"].values():
+        lines += [f"  {path}" for path in ([paths] if isinstance(paths, str) else paths)]
+    return "\n".join(lines)

@@ -1,0 +1,248 @@
+"""`samkit segment`: masks from clicks, boxes and earlier masks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from samkit.cli.options import Numbers, device_option, json_option, model_option, output_option
+from samkit.cli.prompts import (
+    is_ambiguous,
+    prompts_from_entry,
+    prompts_from_options,
+    read_prompts_file,
+)
+from samkit.cli.results import make_record, summary, write_coco, write_results
+from samkit.errors import ImageError, PromptError, SamkitError
+
+if TYPE_CHECKING:
+    from samkit.predict import Predictor
+    from samkit.types import Prompts
+
+FORMATS = ("overlay", "png", "json", "coco", "logits")
+DEFAULT_FORMATS = ("overlay", "png", "json")
+EXIT_SOME_FAILED = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One photo and its prompts."""
+
+    image: Path
+    prompts: Prompts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What to compute and what to write, the same for all photos of a run."""
+
+    output: Path
+    formats: frozenset[str]
+    multimask: bool | None
+    every_candidate: bool
+
+
+@click.command()
+@click.argument("images", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--point", "points", type=Numbers("x", "y"), multiple=True, help="A point inside.")
+@click.option(
+    "--background", "backgrounds", type=Numbers("x", "y"), multiple=True, help="A point outside."
+)
+@click.option(
+    "--box",
+    "boxes",
+    type=Numbers("x0", "y0", "x1", "y1"),
+    multiple=True,
+    help="A box around the object. Several boxes without points mean several objects.",
+)
+@click.option(
+    "--mask",
+    type=click.Path(path_type=Path),
+    metavar="FILE.npy",
+    help="Logits of an earlier answer (--format logits writes them), to be refined.",
+)
+@click.option(
+    "--prompts",
+    "prompts_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help='A prompt for each photo: {"a.jpg": {"points": [[x, y]], "labels": [1], "box": [x0, y0,'
+    ' x1, y1], "mask": "prev.npy"}}. Without IMAGES, the photos it names, from its own folder.',
+)
+@model_option
+@device_option
+@output_option("samkit-output")
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(FORMATS),
+    multiple=True,
+    default=DEFAULT_FORMATS,
+    show_default=True,
+    help="What to write; may be given several times.",
+)
+@click.option(
+    "--multimask/--single-mask",
+    default=None,
+    help="Choose among three candidates, or take the single answer. By default three for a lone"
+    " point, which may mean a part or the whole, and one otherwise.",
+)
+@click.option("--all", "every_candidate", is_flag=True, help="Write all three candidates.")
+@json_option
+def segment(
+    *,
+    images: tuple[Path, ...],
+    points: tuple[tuple[float, ...], ...],
+    backgrounds: tuple[tuple[float, ...], ...],
+    boxes: tuple[tuple[float, ...], ...],
+    mask: Path | None,
+    prompts_file: Path | None,
+    model: str,
+    device: str | None,
+    output: Path,
+    formats: tuple[str, ...],
+    multimask: bool | None,
+    every_candidate: bool,
+    as_json: bool,
+) -> int:
+    r"""Cut out what clicks, boxes or earlier masks show.
+
+    \b
+    samkit segment photo.jpg --point 500,375
+    samkit segment photo.jpg --box 100,100,400,300 --background 10,10
+    samkit segment --prompts prompts.json --format coco
+    """
+    from_options = bool(points or backgrounds or boxes or mask)
+    if prompts_file is not None:
+        if from_options:
+            raise click.UsageError("give prompts either as options or as a file, not both")
+        tasks = tasks_from_file(prompts_file, images)
+    elif not images:
+        raise click.UsageError("give at least one photo")
+    elif not from_options:
+        raise click.UsageError("give a prompt: --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE.npy")
+    else:
+        prompts = prompts_from_options(points, backgrounds, boxes, mask)
+        tasks = [Task(image=image, prompts=prompts) for image in images]
+    choices = Choices(
+        output=output,
+        formats=frozenset(formats),
+        multimask=True if every_candidate else multimask,
+        every_candidate=every_candidate,
+    )
+    return segment_photos(tasks, choices, model=model, device=device, as_json=as_json)
+
+
+def tasks_from_file(path: Path, images: Sequence[Path]) -> list[Task]:
+    """Tasks from a JSON file of prompts by photo, for the named photos or for all it has.
+
+    Raises:
+        PromptError: missing or damaged file, unknown keys, a photo without a prompt.
+    """
+    by_image = read_prompts_file(path)
+    if not images:
+        return [
+            Task(image=path.parent / name, prompts=prompts_from_entry(entry, path, name))
+            for name, entry in by_image.items()
+        ]
+    tasks = []
+    for image in images:
+        name = next((n for n in (str(image), image.name) if n in by_image), None)
+        if name is None:
+            raise PromptError(f"{path} has no prompt for {image}")
+        tasks.append(Task(image=image, prompts=prompts_from_entry(by_image[name], path, name)))
+    return tasks
+
+
+def segment_photos(
+    tasks: Sequence[Task],
+    choices: Choices,
+    *,
+    model: str,
+    device: str | None,
+    as_json: bool,
+) -> int:
+    """Run tasks and write their results; return the exit code."""
+    from samkit.files import check_writable
+    from samkit.predict import Predictor
+
+    check_names(tasks)
+    check_writable(choices.output)
+    if not any(task.image.is_file() for task in tasks):  # before the model is loaded
+        raise ImageError(f"no such file: {tasks[0].image}")
+    predictor = Predictor.load(model, device=device)
+    say = _say_nothing if as_json else click.echo
+    records: list[dict[str, Any]] = []
+    errors: list[SamkitError] = []
+    with progress(len(tasks), hidden=as_json) as advance:
+        for task in tasks:
+            try:
+                records.append(segment_photo(task, choices, predictor))
+                say(summary(records[-1]))
+            except (ImageError, PromptError) as error:
+                errors.append(error)
+                if len(tasks) > 1:
+                    click.echo(f"samkit: skipped {task.image}: {error}", err=True)
+            advance()
+    if not records:
+        raise errors[0] if len(tasks) == 1 else SamkitError("no photo could be segmented")
+    if "coco" in choices.formats:
+        say(str(write_coco(choices.output / "coco.json", records)))
+    if as_json:
+        click.echo(json.dumps({"results": records, "errors": [str(e) for e in errors]}, indent=2))
+    return EXIT_SOME_FAILED if errors else 0
+
+
+def _say_nothing(text: str) -> None:
+    """Take the place of `click.echo` where a program reads the output."""
+
+
+def check_names(tasks: Sequence[Task]) -> None:
+    """Raise a PromptError if two photos would write files of the same name."""
+    seen: dict[str, Path] = {}
+    for task in tasks:
+        stem = task.image.stem
+        if stem in seen:
+            raise PromptError(
+                f"{seen[stem]} and {task.image} would write the same files:"
+                " run them with different --output"
+            )
+        seen[stem] = task.image
+
+
+@contextmanager
+def progress(total: int, *, hidden: bool) -> Iterator[Callable[[], None]]:
+    """A progress bar on standard error, where a person watches; gives what advances it."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    shown = total > 1 and console.is_terminal and not hidden
+    with Progress(console=console, disable=not shown, transient=True) as bar:
+        job = bar.add_task("photos", total=total)
+        yield lambda: bar.advance(job)
+
+
+def segment_photo(task: Task, choices: Choices, predictor: Predictor) -> dict[str, Any]:
+    """Segment one photo and write its results; return its record, which the JSON file holds."""
+    from samkit.formats import read_image
+
+    photo = read_image(task.image)
+    task.prompts.check_fits(predictor.frames(photo))  # before the expensive step
+    multimask = choices.multimask
+    if multimask is None:
+        multimask = is_ambiguous(task.prompts)
+    answer = predictor.decode(predictor.embed(photo), task.prompts, multimask=multimask)
+    if not choices.every_candidate:
+        answer = answer.best()
+    record = make_record(task.image, answer, task.prompts, predictor.model_name)
+    choices.output.mkdir(parents=True, exist_ok=True)
+    base = choices.output / task.image.stem
+    write_results(base, photo, answer, prompts=task.prompts, formats=choices.formats, record=record)
+    return record

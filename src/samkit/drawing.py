@@ -1,0 +1,88 @@
+"""Pictures of results: masks and prompts drawn over a photo. Arrays in, arrays out."""
+
+import colorsys
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+Color = tuple[int, int, int]
+
+FOREGROUND_COLOR: Color = (40, 200, 80)
+BACKGROUND_COLOR: Color = (230, 50, 50)
+BOX_COLOR: Color = (255, 210, 0)
+OUTLINE_COLOR: Color = (255, 255, 255)
+# Golden ratio steps keep the hues of neighbouring masks far apart, however many there are.
+FIRST_HUE, HUE_STEP = 0.58, 0.618034
+
+
+def mask_color(index: int) -> Color:
+    """Colour of the mask number `index`, RGB."""
+    red, green, blue = colorsys.hsv_to_rgb((FIRST_HUE + index * HUE_STEP) % 1, 0.75, 1.0)
+    return int(red * 255), int(green * 255), int(blue * 255)
+
+
+def draw_masks(image: Image, masks: npt.NDArray[np.bool_], *, opacity: float = 0.5) -> Image:
+    """Tint masks (M, H, W) over a photo (H, W, 3), each with a colour and an outline."""
+    out = image.copy()
+    width = line_width(image)
+    for index, mask in enumerate(masks):
+        color = mask_color(index)
+        tint = (1 - opacity) * out[mask] + opacity * np.array(color)
+        out[mask] = tint.astype(np.uint8)
+        contours, _ = cv2.findContours(
+            mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE
+        )
+        cv2.drawContours(out, contours, -1, OUTLINE_COLOR, width + 1, cv2.LINE_AA)
+        cv2.drawContours(out, contours, -1, color, width, cv2.LINE_AA)
+    return out
+
+
+def draw_points(
+    image: Image, points_xy: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
+) -> Image:
+    """Draw points (N, 2): green with a plus for foreground, red with a minus for background."""
+    out = image.copy()
+    width = line_width(image)
+    radius = 4 * width
+    for (x, y), label in zip(points_xy.round().astype(int).tolist(), labels, strict=True):
+        color = FOREGROUND_COLOR if label == 1 else BACKGROUND_COLOR
+        cv2.circle(out, (x, y), radius + width, OUTLINE_COLOR, -1, cv2.LINE_AA)
+        cv2.circle(out, (x, y), radius, color, -1, cv2.LINE_AA)
+        arm = radius // 2
+        cv2.line(out, (x - arm, y), (x + arm, y), OUTLINE_COLOR, width, cv2.LINE_AA)
+        if label == 1:
+            cv2.line(out, (x, y - arm), (x, y + arm), OUTLINE_COLOR, width, cv2.LINE_AA)
+    return out
+
+
+def draw_boxes(image: Image, boxes_xyxy: npt.NDArray[np.float64]) -> Image:
+    """Draw boxes (B, 4)."""
+    out = image.copy()
+    width = line_width(image)
+    # OpenCV refuses coordinates beyond 32 bits; so far out, an edge is not seen anyway.
+    far = 2 * max(image.shape[:2]) + width
+    for x0, y0, x1, y1 in boxes_xyxy.clip(-far, far).round().astype(int).tolist():
+        cv2.rectangle(out, (x0, y0), (x1 - 1, y1 - 1), BOX_COLOR, width, cv2.LINE_AA)
+    return out
+
+
+def line_width(image: Image) -> int:
+    """Line width that reads well at the photo's size, in pixels."""
+    longest: int = max(image.shape[:2])
+    return max(1, round(longest / 500))
+
+
+def draw_caption(image: Image, text: str) -> Image:
+    """Write a line of text in the top left corner, on a dark ground."""
+    out = image.copy()
+    width = line_width(image)
+    scale, font = 0.5 * width, cv2.FONT_HERSHEY_SIMPLEX
+    (text_w, text_h), baseline = cv2.getTextSize(text, font, scale, width)
+    margin = text_h // 2
+    cv2.rectangle(out, (0, 0), (text_w + 2 * margin, text_h + baseline + margin), (0, 0, 0), -1)
+    cv2.putText(
+        out, text, (margin, text_h + margin), font, scale, OUTLINE_COLOR, width, cv2.LINE_AA
+    )
+    return out

@@ -1,0 +1,40 @@
+"""Everything that samkit raises for bad input.
+
+    SamkitError
+    ├── ImageError        a photo cannot be read, or is not a photo
+    ├── PromptError       points, labels, boxes or mask logits do not make a prompt
+    ├── EmbeddingError    a kept embedding is damaged, or belongs to another model
+    ├── WeightsError      a checkpoint is damaged, unknown or does not fit the model
+    │   └── DownloadError a checkpoint could not be fetched
+    └── OutputError       results cannot be written
+
+Each message is one line: what is wrong, what was expected, what came, and the way out.
+"""
+
+
+class SamkitError(Exception):
+    """Base of all errors of this package."""
+
+
+class ImageError(SamkitError):
+    """A photo cannot be read, or is not a photo."""
+
+
+class PromptError(SamkitError):
+    """Points, labels, boxes or mask logits do not make a prompt."""
+
+
+class EmbeddingError(SamkitError):
+    """A kept embedding is damaged, or belongs to another model."""
+
+
+class WeightsError(SamkitError):
+    """A checkpoint is damaged, unknown or does not fit the model."""
+
+
+class DownloadError(WeightsError):
+    """A checkpoint could not be fetched."""
+
+
+class OutputError(SamkitError):
+    """Results cannot be written."""

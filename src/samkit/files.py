@@ -1,0 +1,74 @@
+"""Files: written so that a reader never sees half of one; checksums."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from samkit.errors import OutputError
+
+HASH_BLOCK_BYTES = 2**22
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on success rename it to `path`, else delete it.
+
+    Raises:
+        OutputError: the folder does not exist or cannot be written.
+    """
+    target = Path(path)
+    try:
+        # Not named after the target, whose name may already be as long as the disk allows.
+        descriptor, name = tempfile.mkstemp(prefix=".samkit.", dir=target.parent)
+        os.close(descriptor)
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror}") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _umask() -> int:
+    """The process's file mode mask, which `mkstemp` ignores."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a whole file at once, or nothing."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def check_writable(folder: str | os.PathLike[str]) -> None:
+    """Check, without making it, that a folder exists or can be made, and can be written to.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    folder = Path(folder)
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not existing.is_dir():
+        raise OutputError(f"cannot write to {folder}: {existing} is not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write to {folder}: no permission in {existing}")
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(HASH_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,177 @@
+"""Anything that may be a photo, to one form: uint8 RGB (H, W, 3), upright."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from samkit.errors import ImageError
+
+RgbImage: TypeAlias = npt.NDArray[np.uint8]
+ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | npt.NDArray[Any]"
+
+# 11,585 pixels square; a 3-byte pixel makes 402 MB. Larger photos belong into tiles.
+MAX_PIXELS = 2**27
+# Behind transparent pixels: what a viewer's page would show.
+PAGE_COLOR = (255, 255, 255)
+UINT16_PER_UINT8 = 257  # 65535 / 255
+# How to turn a photo of each EXIF orientation upright; 1 is upright.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def read_image(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
+    """Read a photo.
+
+    Args:
+        image: a file's path; a PIL image; or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of
+            uint8, of uint16 (full range: 65535 is white), of floats in [0, 1], or of booleans.
+            Files and PIL images are turned upright by their EXIF orientation. Colours are brought
+            to RGB from any mode; transparent parts lie over white.
+        max_pixels: refuse larger images, before they are decoded.
+
+    Returns:
+        uint8 RGB (H, W, 3).
+
+    Raises:
+        ImageError: missing, damaged, too large, or not a photo.
+    """
+    if isinstance(image, np.ndarray):
+        return _from_array(image, max_pixels)
+    if isinstance(image, Image.Image):
+        with _image_errors("the image", max_pixels):
+            return _from_pil(image, max_pixels, "the image")
+    if not isinstance(image, (str, os.PathLike)):
+        kind = type(image).__name__
+        raise ImageError(f"an image is a path, a PIL image or an array; got {kind}")
+    path = os.fsdecode(image)
+    with _image_errors(path, max_pixels):
+        try:
+            with Image.open(path) as opened:
+                return _from_pil(opened, max_pixels, path)
+        except FileNotFoundError as error:
+            raise ImageError(f"no such file: {path}") from error
+        except UnidentifiedImageError as error:
+            if Path(path).stat().st_size == 0:
+                raise ImageError(f"{path} is empty (0 bytes)") from error
+            raise ImageError(f"{path} is not an image that can be read") from error
+
+
+@contextmanager
+def _image_errors(name: str, max_pixels: int) -> Iterator[None]:
+    """Make an ImageError about `name` of whatever Pillow raises, and keep its warnings quiet."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of odd metadata, which is not used here, and (a RuntimeWarning) of large
+            # images, for which the limit here is ours.
+            warnings.simplefilter("ignore", UserWarning)
+            warnings.simplefilter("ignore", RuntimeWarning)
+            yield
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        # Pillow has a limit of its own, twice MAX_IMAGE_PIXELS, also where `max_pixels` is larger.
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or max_pixels)
+        message = _too_large(name, f"more than {limit:,} pixels", min(max_pixels, limit))
+        raise ImageError(message) from error
+    # Pillow's decoders raise almost anything on damaged files: OSError, SyntaxError, RuntimeError,
+    # AttributeError, MemoryError, struct.error, ...
+    except Exception as error:
+        raise ImageError(f"{name} cannot be read: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """One line of what went wrong."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())
+
+
+def _too_large(name: str, size: str, max_pixels: int) -> str:
+    return (
+        f"{name} is too large: {size}; the limit is {max_pixels:,} pixels"
+        " (make it smaller, or cut it into tiles)"
+    )
+
+
+def _from_pil(image: Image.Image, max_pixels: int, name: str) -> RgbImage:
+    width, height = image.size
+    if width == 0 or height == 0:
+        raise ImageError(f"an image needs at least one pixel; {name} has {width} x {height}")
+    if width * height > max_pixels:
+        raise ImageError(_too_large(name, f"{width} x {height} pixels", max_pixels))
+    image.load()
+    image = _turn_upright(image)
+    if image.mode in SIXTEEN_BIT_MODES:
+        return _from_array(np.clip(np.asarray(image), 0, 65535).astype(np.uint16), max_pixels)
+    if image.mode == "F":
+        return _from_array(np.asarray(image), max_pixels)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        page = Image.new("RGBA", rgba.size, PAGE_COLOR)
+        image = Image.alpha_composite(page, rgba)
+    return np.asarray(image.convert("RGB"))
+
+
+def _turn_upright(image: Image.Image) -> Image.Image:
+    """Turn by the EXIF orientation.
+
+    Not by Pillow's `exif_transpose`, which also rewrites the other tags and so refuses good photos
+    for an odd tag of no interest here.
+    """
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001 - damaged EXIF, whatever it raises, says nothing
+        return image
+    turn = TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _from_array(array: npt.NDArray[Any], max_pixels: int) -> RgbImage:
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        raise ImageError(
+            f"an image array must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); got {array.shape}"
+        )
+    height, width = array.shape[:2]
+    if height == 0 or width == 0:
+        raise ImageError(f"an image needs at least one pixel; got {array.shape}")
+    if height * width > max_pixels:
+        raise ImageError(_too_large("the array", f"{width} x {height} pixels", max_pixels))
+    pixels = _to_uint8(array)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.shape[2] == 4:
+        return _from_pil(Image.fromarray(pixels), max_pixels, "the array")
+    return np.ascontiguousarray(np.broadcast_to(pixels, (height, width, 3)))
+
+
+def _to_uint8(array: npt.NDArray[Any]) -> RgbImage:
+    """Values of any accepted type to 0..255, rounded."""
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * 255
+    if np.issubdtype(array.dtype, np.uint16):  # of either byte order
+        rounded = (array.astype(np.uint32) + UINT16_PER_UINT8 // 2) // UINT16_PER_UINT8
+        return rounded.astype(np.uint8)
+    if np.issubdtype(array.dtype, np.floating):
+        low, high = float(np.min(array)), float(np.max(array))
+        if not (low >= 0 and high <= 1):  # also false for NaN
+            raise ImageError(
+                f"a float image must lie in [0, 1]; got {low:g} to {high:g} (scale it first)"
+            )
+        return np.asarray((array * 255).round(), np.uint8)
+    raise ImageError(f"an image array must be uint8, uint16, float or bool; got {array.dtype}")

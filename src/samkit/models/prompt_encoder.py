@@ -1,0 +1,145 @@
+"""Points, boxes and masks to the tokens and the map that the mask decoder reads.
+
+Source: arXiv:2304.02643, section 3 and appendix A; Fourier features, arXiv:2006.10739.
+Shape legend: P prompts, N points, T tokens, C channels, G side of the embedding grid.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from samkit.models.layers import LayerNorm2d
+
+# Rows of `point_embeddings`.
+BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = range(4)
+NOT_A_POINT = -1
+MASK_STRIDE = 4  # a mask prompt has 4 x 4 positions for each position of the embedding
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptEncoderConfig:
+    """Shape of the prompt encoder, for an image frame of `image_size` pixels a side."""
+
+    image_size: int = 1024
+    grid_size: int = 64
+    dim: int = 256
+    mask_hidden: int = 16
+
+    @property
+    def mask_size(self) -> int:
+        """Side of mask prompts and of predicted logits."""
+        return self.grid_size * MASK_STRIDE
+
+
+class FourierPositions(nn.Module):
+    """Code of positions in the unit square: sines and cosines of random projections."""
+
+    positional_encoding_gaussian_matrix: Tensor
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, dim // 2))
+
+    def forward(self, unit_xy: Tensor) -> Tensor:
+        """Coordinates (..., 2) in [0, 1] to codes (..., C)."""
+        phase = 2 * math.pi * ((2 * unit_xy - 1) @ self.positional_encoding_gaussian_matrix)
+        return torch.cat([phase.sin(), phase.cos()], dim=-1)
+
+
+class PromptEncoder(nn.Module):
+    """Encode prompts given in the model's frame (pixels of the resized image)."""
+
+    def __init__(self, config: PromptEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        hidden = config.mask_hidden
+        self.pe_layer = FourierPositions(config.dim)
+        self.point_embeddings = nn.ModuleList(nn.Embedding(1, config.dim) for _ in range(4))
+        self.not_a_point_embed = nn.Embedding(1, config.dim)
+        self.no_mask_embed = nn.Embedding(1, config.dim)
+        self.mask_downscaling = nn.Sequential(
+            nn.Conv2d(1, hidden // 4, kernel_size=2, stride=2),
+            LayerNorm2d(hidden // 4),
+            nn.GELU(),
+            nn.Conv2d(hidden // 4, hidden, kernel_size=2, stride=2),
+            LayerNorm2d(hidden),
+            nn.GELU(),
+            nn.Conv2d(hidden, config.dim, kernel_size=1),
+        )
+
+    def forward(
+        self,
+        *,
+        points_xy: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes_xyxy: Tensor | None = None,
+        mask_logits: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Encode P prompts, each of any combination of points, one box and one mask.
+
+        Args:
+            points_xy: (P, N, 2) in the model's frame.
+            labels: (P, N): 1 foreground, 0 background, -1 padding.
+            boxes_xyxy: (P, 4) in the model's frame.
+            mask_logits: (P, 1, 4 G, 4 G), such as an earlier answer.
+
+        Returns:
+            tokens (P, T, C): points, then padding if there is no box, then the box's two corners;
+            dense map (P, C, G, G), or (1, C, G, G) where no prompt has a mask.
+        """
+        tokens = []
+        if points_xy is not None and labels is not None:
+            tokens.append(self.embed_points(points_xy, labels, pad=boxes_xyxy is None))
+        if boxes_xyxy is not None:
+            tokens.append(self.embed_boxes(boxes_xyxy))
+        if tokens:
+            sparse = torch.cat(tokens, dim=1)
+        else:
+            num_prompts = 1 if mask_logits is None else mask_logits.shape[0]
+            sparse = self.no_mask_embed.weight.new_empty(num_prompts, 0, self.config.dim)
+        return sparse, self.embed_mask(mask_logits)
+
+    def embed_points(self, points_xy: Tensor, labels: Tensor, *, pad: bool) -> Tensor:
+        """Tokens (P, N, C), or (P, N + 1, C) with one padding point."""
+        if pad:
+            points_xy = nn.functional.pad(points_xy, (0, 0, 0, 1))
+            labels = nn.functional.pad(labels, (0, 1), value=NOT_A_POINT)
+        kind = labels[..., None]
+        code = self.positions(points_xy)
+        kinds = self.kind_embeddings()
+        foreground, background = code + kinds[FOREGROUND], code + kinds[BACKGROUND]
+        tokens = torch.where(kind == 1, foreground, background)
+        return torch.where(kind == NOT_A_POINT, self.not_a_point_embed.weight, tokens)
+
+    def embed_boxes(self, boxes_xyxy: Tensor) -> Tensor:
+        """Tokens (P, 2, C) of the top left and the bottom right corner."""
+        corners_xy = boxes_xyxy.view(-1, 2, 2)
+        return self.positions(corners_xy) + self.kind_embeddings()[[TOP_LEFT, BOTTOM_RIGHT]]
+
+    def kind_embeddings(self) -> Tensor:
+        """Learned embeddings (4, C): background, foreground, top left, bottom right."""
+        return torch.cat(list(self.point_embeddings.parameters()))
+
+    def embed_mask(self, mask_logits: Tensor | None) -> Tensor:
+        """Dense map of mask prompts, or of "no mask"."""
+        grid = self.config.grid_size
+        if mask_logits is None:
+            return self.no_mask_embed.weight.view(1, -1, 1, 1).expand(1, -1, grid, grid)
+        dense: Tensor = self.mask_downscaling(mask_logits)
+        return dense
+
+    def positions(self, xy: Tensor) -> Tensor:
+        """Codes (..., C) of pixels (..., 2), taken at the pixels' centres."""
+        codes: Tensor = self.pe_layer((xy + 0.5) / self.config.image_size)
+        return codes
+
+    def grid_positions(self) -> Tensor:
+        """Codes (1, C, G, G) of the embedding's positions."""
+        grid = self.config.grid_size
+        like = self.no_mask_embed.weight
+        centres = (torch.arange(grid, device=like.device, dtype=like.dtype) + 0.5) / grid
+        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        codes: Tensor = self.pe_layer(torch.stack([x, y], dim=-1))
+        return codes.permute(2, 0, 1)[None]

@@ -1,0 +1,39 @@
+"""The known shapes of SAM by name. A new variant is a new entry here."""
+
+from samkit.models.mask_decoder import MaskDecoderConfig
+from samkit.models.sam import SamConfig
+from samkit.models.tiny_vit import TinyViTConfig
+from samkit.models.vit import ViTConfig
+
+CONFIGS: dict[str, SamConfig] = {
+    "mobile_sam": SamConfig(
+        encoder=TinyViTConfig(
+            embed_dims=(64, 128, 160, 320),
+            depths=(2, 2, 6, 2),
+            num_heads=(2, 4, 5, 10),
+            window_sizes=(7, 7, 14, 7),
+        )
+    ),
+    "sam_vit_b": SamConfig(
+        encoder=ViTConfig(embed_dim=768, depth=12, num_heads=12, global_blocks=(2, 5, 8, 11))
+    ),
+    "sam_vit_l": SamConfig(
+        encoder=ViTConfig(embed_dim=1024, depth=24, num_heads=16, global_blocks=(5, 11, 17, 23))
+    ),
+    "sam_vit_h": SamConfig(
+        encoder=ViTConfig(embed_dim=1280, depth=32, num_heads=16, global_blocks=(7, 15, 23, 31))
+    ),
+    # Small enough to train in a test; not a published model.
+    "tiny": SamConfig(
+        encoder=ViTConfig(
+            embed_dim=32,
+            depth=4,
+            num_heads=2,
+            global_blocks=(1, 3),
+            image_size=128,
+            window_size=3,
+            out_channels=32,
+        ),
+        decoder=MaskDecoderConfig(dim=32, num_heads=4, mlp_dim=64, iou_hidden_dim=32),
+    ),
+}

@@ -1,0 +1,77 @@
+"""The published models: where their weights are and how to know them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+EMBEDDED_DIR = Path(__file__).parent / "embedded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogEntry:
+    """One model that can be loaded by name.
+
+    Attributes:
+        name: key of `samkit.models.CONFIGS`.
+        parameters: number of trained numbers.
+        size_bytes: of the file that is shipped or fetched.
+        hub_repo, hub_file: where huggingface_hub finds the weights; None for an embedded model.
+        embedded: file inside this package; None for a model to be fetched.
+        sha256: checksums of the embedded file and of the authors' `.pth` or `.pt`, to recognise
+            them. Files of the hub are checked against the hub's own record.
+    """
+
+    name: str
+    summary: str
+    parameters: int
+    size_bytes: int
+    licence: str
+    hub_repo: str | None = None
+    hub_file: str = "model.safetensors"
+    embedded: Path | None = None
+    sha256: tuple[str, ...] = ()
+
+
+CATALOG: dict[str, CatalogEntry] = {
+    entry.name: entry
+    for entry in (
+        CatalogEntry(
+            name="mobile_sam",
+            summary="MobileSAM: TinyViT encoder; fast, in the package",
+            parameters=9_808_452,
+            size_bytes=22_007_504,
+            licence="Apache-2.0",
+            embedded=EMBEDDED_DIR / "mobile_sam.safetensors",
+            sha256=(
+                "3518564f1380f5810bc2999d5c22fa1a00b3c73bc00b4a7d2355cc695f2501b7",
+                "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+            ),
+        ),
+        CatalogEntry(
+            name="sam_vit_b",
+            summary="SAM ViT-B",
+            parameters=93_735_472,
+            size_bytes=375_042_383,
+            licence="Apache-2.0",
+            hub_repo="facebook/sam-vit-base",
+            sha256=("ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",),
+        ),
+        CatalogEntry(
+            name="sam_vit_l",
+            summary="SAM ViT-L",
+            parameters=312_342_832,
+            size_bytes=1_249_524_607,
+            licence="Apache-2.0",
+            hub_repo="facebook/sam-vit-large",
+            sha256=("3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",),
+        ),
+        CatalogEntry(
+            name="sam_vit_h",
+            summary="SAM ViT-H: the paper's model",
+            parameters=641_090_608,
+            size_bytes=2_564_550_879,
+            licence="Apache-2.0",
+            hub_repo="facebook/sam-vit-huge",
+            sha256=("a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",),
+        ),
+    )
+}

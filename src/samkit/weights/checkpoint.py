@@ -1,0 +1,171 @@
+"""Reading and writing checkpoint files, and fitting them to a model."""
+
+import hashlib
+import os
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from samkit.errors import OutputError, WeightsError
+from samkit.files import replacing
+from samkit.models import CONFIGS, Sam
+from samkit.weights.layouts import State, to_own_names
+
+SHOWN_MISFITS = 5
+MODEL_KEY = "model"  # in the metadata of our own files
+# How torch names what it would have to call; garbage has an "unsupported operand" instead.
+REFUSED = re.compile(r"unsupported (global|class)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint file's tensors under our names, all that is known without fitting a model.
+
+    Attributes:
+        layout: "original" or "transformers".
+        model_name: what the file says of itself; None where it says nothing.
+    """
+
+    path: Path
+    state: State
+    layout: str
+    model_name: str | None
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a `.safetensors`, `.pth` or `.pt` file of any known layout. Never runs code from it.
+
+    Raises:
+        WeightsError: missing, damaged, of an unknown layout, or holding more than tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"no such file: {path}")
+    metadata: Mapping[str, str] = {}
+    if path.suffix == ".safetensors":
+        state, metadata = _read_safetensors(path)
+    else:
+        state = _read_pickle(path)
+    try:
+        tensors, layout = to_own_names(state)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    return Checkpoint(path=path, state=tensors, layout=layout, model_name=metadata.get(MODEL_KEY))
+
+
+def _read_safetensors(path: Path) -> tuple[Mapping[str, object], Mapping[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is damaged or truncated: {error}") from error
+
+
+def _read_pickle(path: Path) -> Mapping[str, object]:
+    try:
+        mmap = zipfile.is_zipfile(path)  # files older than torch 1.6 cannot be mapped
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except Exception as error:  # torch stumbles over damaged bytes in many ways
+        if REFUSED.search(str(error)):
+            raise WeightsError(
+                f"{path} holds more than tensors, which is refused since it could run code;"
+                " save the state_dict alone, best as .safetensors"
+            ) from error
+        reason = f": {error.strerror}" if isinstance(error, OSError) else ""
+        raise WeightsError(f"{path} is damaged, truncated or not a checkpoint{reason}") from error
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"{path} holds a {type(state).__name__}; expected tensors by name")
+    return state
+
+
+def misfits(state: Mapping[str, Tensor], model: nn.Module) -> list[str]:
+    """What keeps tensors from fitting a model, one line a tensor, in the model's order."""
+    expected = model.state_dict()
+    lines = []
+    for name, tensor in expected.items():
+        shape = tuple(tensor.shape)
+        if name not in state:
+            if not name.endswith("num_batches_tracked"):
+                lines.append(f"{name} {shape} is missing")
+        elif tuple(state[name].shape) != shape:
+            lines.append(f"{name} must be {shape}; got {tuple(state[name].shape)}")
+        elif state[name].is_floating_point() != tensor.is_floating_point():
+            lines.append(f"{name} must be of {tensor.dtype}; got {state[name].dtype}")
+    lines += [f"{name} is not in the model" for name in state if name not in expected]
+    return lines
+
+
+@cache
+def outline(name: str) -> Sam:
+    """The named model without numbers: names and shapes only."""
+    with torch.device("meta"):
+        return Sam(CONFIGS[name])
+
+
+def identify(checkpoint: Checkpoint) -> str:
+    """The known model that a checkpoint fits best: by its own word, else by names and shapes."""
+    if checkpoint.model_name in CONFIGS:
+        return str(checkpoint.model_name)
+    return min(CONFIGS, key=lambda name: len(misfits(checkpoint.state, outline(name))))
+
+
+def check_fits(checkpoint: Checkpoint, name: str) -> None:
+    """Raise a WeightsError that names the first tensors that do not fit the named model."""
+    wrong = misfits(checkpoint.state, outline(name))
+    if wrong:
+        shown = "; ".join(wrong[:SHOWN_MISFITS])
+        more = f"; and {len(wrong) - SHOWN_MISFITS} more" if len(wrong) > SHOWN_MISFITS else ""
+        raise WeightsError(f"{checkpoint.path} does not fit {name}: {shown}{more}")
+
+
+def build_model(checkpoint: Checkpoint, name: str) -> Sam:
+    """The named model with a checkpoint's weights, float32, on the CPU, in evaluation mode.
+
+    Raises:
+        WeightsError: a tensor is missing, left over or of the wrong shape.
+    """
+    check_fits(checkpoint, name)
+    with torch.device("meta"):
+        model = Sam(CONFIGS[name])
+    state = {
+        key: tensor.float() if tensor.is_floating_point() else tensor
+        for key, tensor in checkpoint.state.items()
+    }
+    for key in model.state_dict():
+        if key.endswith("num_batches_tracked"):
+            state.setdefault(key, torch.tensor(0))
+    model.load_state_dict(state, assign=True)
+    return model.eval()
+
+
+def save_checkpoint(model: Sam, path: str | os.PathLike[str], *, name: str) -> None:
+    """Write a model's weights in our own layout: safetensors that carry the model's name.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
+    with replacing(path) as temporary:
+        try:
+            save_file(state, temporary, metadata={MODEL_KEY: name})
+        except SafetensorError as error:  # such as a full disk
+            raise OutputError(f"cannot write {path}: {error}") from error
+
+
+def weights_sha256(module: nn.Module) -> str:
+    """SHA-256 over the names and numbers of a module's state, whatever its device."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        numbers = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(numbers.numpy().data)
+    return digest.hexdigest()

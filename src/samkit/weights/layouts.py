@@ -1,0 +1,105 @@
+"""Key layouts of published checkpoints, brought to the names of `samkit.models`.
+
+Our modules carry the names of the original checkpoints (`sam_vit_*.pth`, `mobile_sam.pt`), so only
+the layout of `transformers` needs a table.
+"""
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from samkit.errors import WeightsError
+
+State = dict[str, Tensor]
+
+# TinyViT's ImageNet classifier, which MobileSAM's file still carries.
+UNUSED_PREFIXES = ("image_encoder.norm_head.", "image_encoder.head.")
+# Where training programs put a model's tensors inside of their checkpoints.
+WRAPPERS = ("model", "state_dict", "model_state_dict")
+# What wrappers of modules put in front of each name.
+NAME_PREFIXES = ("module.", "model.", "sam.")
+
+# Rewrites of the names of `transformers.SamModel`, applied in this order.
+TRANSFORMERS_RENAMES = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"^vision_encoder\.patch_embed\.projection\.", "image_encoder.patch_embed.proj."),
+        (r"^vision_encoder\.layers\.", "image_encoder.blocks."),
+        (r"^vision_encoder\.neck\.conv1\.", "image_encoder.neck.0."),
+        (r"^vision_encoder\.neck\.layer_norm1\.", "image_encoder.neck.1."),
+        (r"^vision_encoder\.neck\.conv2\.", "image_encoder.neck.2."),
+        (r"^vision_encoder\.neck\.layer_norm2\.", "image_encoder.neck.3."),
+        (r"^vision_encoder\.", "image_encoder."),
+        (  # one tensor with two names; a file holds either or both
+            r"^(?:shared_image_embedding|prompt_encoder\.shared_embedding)\.positional_embedding$",
+            "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
+        ),
+        (r"^prompt_encoder\.point_embed\.", "prompt_encoder.point_embeddings."),
+        (r"\.mask_embed\.conv1\.", ".mask_downscaling.0."),
+        (r"\.mask_embed\.layer_norm1\.", ".mask_downscaling.1."),
+        (r"\.mask_embed\.conv2\.", ".mask_downscaling.3."),
+        (r"\.mask_embed\.layer_norm2\.", ".mask_downscaling.4."),
+        (r"\.mask_embed\.conv3\.", ".mask_downscaling.6."),
+        (r"\.upscale_conv1\.", ".output_upscaling.0."),
+        (r"\.upscale_layer_norm\.", ".output_upscaling.1."),
+        (r"\.upscale_conv2\.", ".output_upscaling.3."),
+        (r"^(mask_decoder\.(?:output_hyper|iou_pred)\S+)\.layers\.0\.", r"\1.layers.1."),
+        (r"\.proj_in\.", ".layers.0."),
+        (r"\.proj_out\.", ".layers.2."),
+        (r"\.layer_norm(_final_attn|\d)\.", r".norm\1."),
+    )
+]
+
+
+def to_own_names(state: Mapping[str, object]) -> tuple[State, str]:
+    """Bring a checkpoint's names to ours.
+
+    Returns:
+        tensors by our names, and the layout's name: "original" or "transformers".
+
+    Raises:
+        WeightsError: the layout is not known.
+    """
+    tensors = _strip_prefix(_unwrap(state))
+    if any(name.startswith("image_encoder.") for name in tensors):
+        kept = {k: v for k, v in tensors.items() if not k.startswith(UNUSED_PREFIXES)}
+        return kept, "original"
+    if any(name.startswith("vision_encoder.") for name in tensors):
+        return from_transformers(tensors), "transformers"
+    first = ", ".join(list(tensors)[:3]) or "no tensors"
+    raise WeightsError(
+        "not a SAM checkpoint: expected names such as image_encoder.pos_embed or"
+        f" vision_encoder.pos_embed; got {first}"
+    )
+
+
+def from_transformers(tensors: Mapping[str, Tensor]) -> State:
+    """Names of `transformers.SamModel` to ours."""
+    out = {}
+    for name, tensor in tensors.items():
+        own_name = name
+        for pattern, replacement in TRANSFORMERS_RENAMES:
+            own_name = pattern.sub(replacement, own_name)
+        out[own_name] = tensor
+    return out
+
+
+def _unwrap(state: Mapping[str, object]) -> State:
+    """Tensors of a checkpoint, from inside of a training program's wrapper if there is one."""
+    for wrapper in WRAPPERS:
+        inner = state.get(wrapper)
+        if isinstance(inner, Mapping):
+            return _unwrap(inner)
+    return {
+        name: value
+        for name, value in state.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
+
+
+def _strip_prefix(tensors: State) -> State:
+    for prefix in NAME_PREFIXES:
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            return _strip_prefix({name[len(prefix) :]: t for name, t in tensors.items()})
+    return tensors

@@ -1,0 +1,49 @@
+"""One door to weights: a model's name or a checkpoint file's path."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from samkit.errors import WeightsError
+from samkit.models import CONFIGS, Sam
+from samkit.weights.catalog import CATALOG
+from samkit.weights.checkpoint import build_model, identify, read_checkpoint
+from samkit.weights.hub import fetch
+
+CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model and the name of its kind in `samkit.models.CONFIGS`."""
+
+    model: Sam
+    name: str
+
+
+def load_model(source: str | os.PathLike[str], *, name: str | None = None) -> LoadedModel:
+    """Load a model.
+
+    Args:
+        source: a name of the catalog ("mobile_sam" is in the package, the others are fetched when
+            they are not on this disk), or the path of a checkpoint.
+        name: what kind of model a checkpoint is of; found out by itself where not given.
+
+    Raises:
+        WeightsError: unknown name, missing or damaged file, tensors that do not fit.
+        DownloadError: the weights could not be fetched.
+    """
+    if name is not None and name not in CONFIGS:
+        raise WeightsError(f"unknown model {name!r}; known are {', '.join(CONFIGS)}")
+    if isinstance(source, str) and source in CATALOG:
+        path, name = fetch(CATALOG[source]), source
+    else:
+        path = Path(source)
+        if not path.exists() and path.suffix not in CHECKPOINT_SUFFIXES:
+            raise WeightsError(
+                f"unknown model {os.fspath(source)!r}; known are {', '.join(CATALOG)},"
+                " or the path of a .safetensors, .pth or .pt file"
+            )
+    checkpoint = read_checkpoint(path)
+    name = name or identify(checkpoint)
+    return LoadedModel(model=build_model(checkpoint, name), name=name)
