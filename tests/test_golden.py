@@ -52,9 +52,7 @@ def case_name(case):
 
 @pytest.mark.parametrize("case", CASES["cases"], ids=case_name)
 @pytest.mark.parametrize(("multimask", "tokens"), [(True, AMBIGUOUS_MASKS), (False, SINGLE_MASK)])
-def test_masks_equal_the_published_decoders(
-    case, multimask, tokens, predictor, embeddings, arrays
-):
+def test_masks_equal_the_published_decoders(case, multimask, tokens, predictor, embeddings, arrays):
     prompt = case["prompt"]
     result = predictor.predict(
         embeddings[case["photo"]],

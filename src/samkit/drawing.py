@@ -64,7 +64,8 @@ def draw_boxes(image: Image, boxes_xyxy: npt.NDArray[np.float64]) -> Image:
     # OpenCV refuses coordinates beyond 32 bits; so far out, an edge is not seen anyway.
     far = 2 * max(image.shape[:2]) + width
     for x0, y0, x1, y1 in boxes_xyxy.clip(-far, far).round().astype(int).tolist():
-        cv2.rectangle(out, (x0, y0), (x1 - 1, y1 - 1), BOX_COLOR, width, cv2.LINE_AA)
+        # Not antialiased: upright lines would only be smeared over their neighbours.
+        cv2.rectangle(out, (x0, y0), (x1 - 1, y1 - 1), BOX_COLOR, width)
     return out
 
 

@@ -3,11 +3,15 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from samkit.errors import OutputError
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from torch import Tensor
 
 HASH_BLOCK_BYTES = 2**22
 
@@ -49,6 +53,25 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a whole file at once, or nothing."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def write_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, "Tensor"], metadata: dict[str, str]
+) -> None:
+    """Write tensors from any device to a safetensors file, whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        try:
+            save_file(own, temporary, metadata=metadata)
+        except SafetensorError as error:  # such as a full disk
+            raise OutputError(f"cannot write {path}: {error}") from error
 
 
 def check_writable(folder: str | os.PathLike[str]) -> None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from samkit.drawing import draw_masks
 from samkit.errors import EmbeddingError, PromptError
-from samkit.files import replacing
+from samkit.files import write_tensors
 from samkit.geometry import CoordMap, Rle, boxes_from_masks, decode_rle, encode_rle
 from samkit.geometry.boxes import xyxy_to_xywh
 from samkit.geometry.resize import logits_to_original
@@ -246,8 +246,6 @@ class ImageEmbedding:
         Raises:
             OutputError: the file cannot be written.
         """
-        from safetensors.torch import save_file
-
         height, width = self.coords.original_hw
         metadata = {
             "format": EMBEDDING_FORMAT,
@@ -256,9 +254,7 @@ class ImageEmbedding:
             "original_hw": f"{height},{width}",
             "model_size": str(self.coords.model_size),
         }
-        with replacing(path) as temporary:
-            features = self.features.detach().cpu().contiguous()
-            save_file({"features": features}, temporary, metadata=metadata)
+        write_tensors(path, {"features": self.features}, metadata)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ImageEmbedding:

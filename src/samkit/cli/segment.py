@@ -174,7 +174,7 @@ def segment_photos(
 
     check_names(tasks)
     check_writable(choices.output)
-    if not any(task.image.is_file() for task in tasks):  # before the model is loaded
+    if not any(task.image.exists() for task in tasks):  # before the model is loaded
         raise ImageError(f"no such file: {tasks[0].image}")
     predictor = Predictor.load(model, device=device)
     say = _say_nothing if as_json else click.echo

@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from samkit.errors import ImageError, PromptError
 from samkit.geometry import CoordMap
 from samkit.models import CONFIGS
 from samkit.models import Sam as Network
-from samkit.predict.preprocess import PIXEL_MEAN, PIXEL_STD, normalise
+from samkit.predict.preprocess import PIXEL_MEAN, PIXEL_STD, normalise, resize_photo
 from samkit.types import MASK_THRESHOLD
 from samkit.weights.load import load_model
 
@@ -149,9 +148,7 @@ class ResizeLongestSide:
 
     def apply_image(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Resize a photo (H, W, 3)."""
-        height, width = self._map(image.shape[:2]).resized_hw
-        resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-        return np.array(resized)
+        return resize_photo(image, self._map(image.shape[:2]))
 
     def apply_coords(
         self, coords: npt.ArrayLike, original_size: tuple[int, ...]

@@ -133,7 +133,7 @@ def _turn_upright(image: Image.Image) -> Image.Image:
     for an odd tag of no interest here.
     """
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # noqa: BLE001 - damaged EXIF, whatever it raises, says nothing
         return image
     turn = TURNS.get(orientation)

@@ -13,7 +13,7 @@ class CatalogEntry:
     Attributes:
         name: key of `samkit.models.CONFIGS`.
         parameters: number of trained numbers.
-        size_bytes: of the file that is shipped or fetched.
+        size_bytes: of the authors' file, or the embedded one; what is fetched differs by little.
         hub_repo, hub_file: where huggingface_hub finds the weights; None for an embedded model.
         embedded: file inside this package; None for a model to be fetched.
         sha256: checksums of the embedded file and of the authors' `.pth` or `.pt`, to recognise

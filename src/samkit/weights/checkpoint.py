@@ -11,11 +11,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from samkit.errors import OutputError, WeightsError
-from samkit.files import replacing
+from samkit.errors import WeightsError
+from samkit.files import write_tensors
 from samkit.models import CONFIGS, Sam
 from samkit.weights.layouts import State, to_own_names
 
@@ -153,12 +152,7 @@ def save_checkpoint(model: Sam, path: str | os.PathLike[str], *, name: str) -> N
     Raises:
         OutputError: the file cannot be written.
     """
-    state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
-    with replacing(path) as temporary:
-        try:
-            save_file(state, temporary, metadata={MODEL_KEY: name})
-        except SafetensorError as error:  # such as a full disk
-            raise OutputError(f"cannot write {path}: {error}") from error
+    write_tensors(path, model.state_dict(), {MODEL_KEY: name})
 
 
 def weights_sha256(module: nn.Module) -> str:

@@ -32,8 +32,8 @@ def find_local(entry: CatalogEntry) -> Path | None:
 def fetch(entry: CatalogEntry) -> Path:
     """Bring a model's weights to this disk, if they are not there; return the file.
 
-    huggingface_hub shows progress, goes on with a download that was cut off, and keeps the file in
-    its cache (HF_HOME). The file is then compared with the checksum that the hub keeps of it.
+    huggingface_hub shows progress, goes on where a connection broke off, and keeps the file in its
+    cache (HF_HOME). The file is then compared with the checksum that the hub keeps of it.
 
     Raises:
         DownloadError: no network, no such file, or a checksum that differs.

@@ -1,0 +1,41 @@
+# Needs only Python 3.10 or newer; everything else goes into a virtual environment.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Exact versions of everything; see constraints.txt.
+INSTALL := $(PIP) install --constraint constraints.txt
+
+.PHONY: demo test check format clean
+
+# Install, then segment a photograph from one click.
+demo: $(VENV)/installed
+	$(BIN)/samkit demo --output demo-output
+
+# Install what tests need, and run them all.
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+
+# Style, types, the direction of imports, documents.
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check src tests tools
+	$(BIN)/ruff format --check src tests tools
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_docs.py
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix src tests tools
+	$(BIN)/ruff format src tests tools
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(INSTALL) --editable '.[test,check]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo-output build dist

@@ -1,0 +1,135 @@
+"""`samkit segment` end to end: the embedded model on a small photo."""
+
+import json
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+import samkit
+from samkit.cli.main import main
+from samkit.geometry import decode_rle
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return skimage.data.coffee()
+
+
+@pytest.fixture
+def folder(tmp_path, photo, monkeypatch):
+    Image.fromarray(photo).save(tmp_path / "coffee.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def answer(photo):
+    """What the library says to the same click."""
+    predictor = samkit.Predictor.load(device="cpu")
+    embedding = predictor.embed(photo)
+    return predictor.predict(embedding, points=[[220, 170]], labels=[1])
+
+
+def read_png(path):
+    return np.asarray(Image.open(path))
+
+
+def test_click_writes_overlay_mask_and_json(folder, photo, answer, capsys):
+    assert main(["segment", "coffee.png", "--point", "220,170", "-o", "out"]) == 0
+    best = answer.best()
+    np.testing.assert_array_equal(read_png("out/coffee_mask.png") > 0, best.masks[0])
+    assert read_png("out/coffee_overlay.png").shape == photo.shape
+    record = json.loads((folder / "out/coffee.json").read_text())
+    (mask,) = record["masks"]
+    np.testing.assert_array_equal(decode_rle(mask["segmentation"]), best.masks[0])
+    assert mask["area"] == best.masks[0].sum()
+    assert mask["predicted_iou"] == pytest.approx(best.iou_pred[0])
+    x0, y0, x1, y1 = best.to_masks().boxes_xyxy[0]
+    assert mask["bbox"] == [x0, y0, x1 - x0, y1 - y0]
+    assert record["prompts"] == {"points": [[[220.0, 170.0]]], "labels": [[1]]}
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("coffee_overlay.png", "coffee_mask.png", "coffee.json"))
+    assert sorted(p.name for p in (folder / "out").iterdir()) == [
+        "coffee.json",
+        "coffee_mask.png",
+        "coffee_overlay.png",
+    ]
+
+
+def test_all_writes_three_candidates(folder, photo, answer):
+    assert main(["segment", "coffee.png", "--point", "220,170", "--all", "-o", "out"]) == 0
+    for index in range(3):
+        mask = read_png(f"out/coffee_mask_{index}.png") > 0
+        np.testing.assert_array_equal(mask, answer.masks[index])
+    height, width = photo.shape[:2]
+    assert read_png("out/coffee_overlay.png").shape == (height, 3 * width, 3)
+
+
+def test_earlier_logits_refine_an_answer(folder, capsys):
+    first = ["segment", "coffee.png", "--point", "220,170", "-o", "out", "--format", "logits"]
+    assert main(first) == 0
+    assert sorted(p.name for p in (folder / "out").iterdir()) == ["coffee_logits.npy"]
+    capsys.readouterr()
+    second = ["segment", "coffee.png", "--point", "220,170", "--background", "120,300", "--json"]
+    assert main([*second, "--mask", "out/coffee_logits.npy", "-o", "out2"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    (result,) = report["results"]
+    assert result["prompts"]["labels"] == [[1, 0]]
+    assert result["prompts"]["mask"] is True
+    assert not decode_rle(result["masks"][0]["segmentation"])[300, 120]
+
+
+def test_several_boxes_are_several_objects(folder):
+    boxes = ["--box", "170,10,420,210", "--box", "310,220,420,330"]
+    assert main(["segment", "coffee.png", *boxes, "-o", "out", "--format", "coco"]) == 0
+    coco = json.loads((folder / "out/coco.json").read_text())
+    assert [a["image_id"] for a in coco["annotations"]] == [1, 1]
+    assert [a["id"] for a in coco["annotations"]] == [1, 2]
+    assert coco["images"][0]["file_name"] == "coffee.png"
+    cup, spoon = (decode_rle(a["segmentation"]) for a in coco["annotations"])
+    assert cup[60, 300]
+    assert spoon[290, 365]
+    assert not spoon[60, 300]
+
+
+def test_file_of_prompts_gives_each_photo_its_own(folder, photo, capsys):
+    Image.fromarray(photo[:, ::-1]).save("mirrored.png")
+    prompts = {
+        "coffee.png": {"points": [[300, 100]]},
+        "mirrored.png": {"box": [180, 10, 430, 210], "points": [[20, 20]], "labels": [0]},
+    }
+    (folder / "prompts.json").write_text(json.dumps(prompts))
+    assert main(["segment", "--prompts", "prompts.json", "-o", "out", "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert [r["image"] for r in results] == ["coffee.png", "mirrored.png"]
+    assert results[1]["prompts"] == {
+        "points": [[[20.0, 20.0]]],
+        "labels": [[0]],
+        "boxes": [[180.0, 10.0, 430.0, 210.0]],
+    }
+    assert main(["segment", "mirrored.png", "--prompts", "prompts.json", "-o", "o2", "--json"]) == 0
+    (only,) = json.loads(capsys.readouterr().out)["results"]
+    assert only["masks"] == results[1]["masks"]
+
+
+def test_a_bad_photo_among_good_ones_is_skipped_and_told(folder, capsys):
+    (folder / "broken.png").write_bytes(b"not a photo")
+    code = main(["segment", "coffee.png", "broken.png", "--point", "220,170", "-o", "out"])
+    captured = capsys.readouterr()
+    assert code == 1
+    assert "skipped broken.png" in captured.err
+    assert (folder / "out/coffee_mask.png").exists()
+    assert not list((folder / "out").glob("broken*"))
+
+
+def test_demo_needs_nothing(tmp_path, capsys):
+    assert main(["demo", "-o", str(tmp_path / "out"), "--json"]) == 0
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    mask = decode_rle(result["masks"][0]["segmentation"])
+    (x, y) = result["prompts"]["points"][0][0]
+    assert mask[int(y), int(x)]
+    assert mask[350, 300]  # the saucer belongs to it
+    assert not mask[30, 30]  # the table does not
+    assert result["masks"][0]["predicted_iou"] > 0.9

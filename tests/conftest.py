@@ -1,0 +1,74 @@
+"""Fixtures that several rooms' tests share."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+import torch
+from hypothesis import settings
+from torch import nn
+
+from samkit.models import CONFIGS, Sam
+
+# The same examples in every run, and no time limits, which a busy machine would break.
+settings.register_profile("samkit", deadline=None, derandomize=True, database=None)
+settings.load_profile("samkit")
+
+
+def randomise_weights(model: nn.Module, seed: int = 0) -> None:
+    """Give every tensor random values of a natural scale, so that none can be left out unseen.
+
+    A fresh model has zeros where a mistake would not show: position tables, biases.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        multiplies = isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
+        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        for name, tensor in own:
+            if not tensor.is_floating_point():
+                continue
+            noise = torch.randn(tensor.shape, generator=generator)
+            if multiplies and name == "weight":
+                noise /= tensor[0].numel() ** 0.5
+            elif name == "weight" and tensor.ndim == 1:  # of a norm
+                noise = 1 + 0.2 * noise
+            elif name == "running_var":
+                noise = 0.5 + noise.abs()
+            elif "positional" not in name:  # biases and tables
+                noise *= 0.3
+            tensor.data.copy_(noise)
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Make each test's random inputs the same in every run and order."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def randomise() -> Callable[..., None]:
+    return randomise_weights
+
+
+@pytest.fixture
+def tiny_sam() -> Sam:
+    """The smallest real model, random but not degenerate; a fresh one for each test."""
+    model = Sam(CONFIGS["tiny"])
+    randomise_weights(model)
+    return model.eval()
+
+
+@contextmanager
+def expect_refusal(kind: type[Exception], *parts: str) -> Iterator[None]:
+    """Expect an error of exactly this kind, whose message is one line with all these parts."""
+    with pytest.raises(kind) as caught:
+        yield
+    message = str(caught.value)
+    assert caught.type is kind
+    assert len(message.splitlines()) == 1
+    assert [part for part in parts if part not in message] == [], message
+
+
+@pytest.fixture(scope="session")
+def refusal() -> Callable[..., AbstractContextManager[None]]:
+    return expect_refusal

@@ -1,0 +1,463 @@
+"""Anything that may be a photo becomes uint8 RGB (H, W, 3), upright."""
+
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
+
+from samkit.errors import ImageError
+from samkit.formats import MAX_PIXELS, read_image
+
+ORIENTATION = 0x0112  # of EXIF
+
+
+def random_rgb(height=7, width=9, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def assert_photo(result, expected):
+    assert result.dtype == np.uint8
+    assert result.flags.c_contiguous
+    np.testing.assert_array_equal(result, expected)
+
+
+def as_rgb(gray):
+    return np.repeat(np.asarray(gray, np.uint8)[..., None], 3, axis=2)
+
+
+# --- Arrays ---
+
+
+def test_uint8_rgb_array_is_taken_as_it_is():
+    rgb = random_rgb()
+    assert_photo(read_image(rgb), rgb)
+
+
+@pytest.mark.parametrize("shape", [(7, 9), (7, 9, 1)])
+def test_gray_arrays_get_three_equal_channels(shape):
+    gray = np.arange(63, dtype=np.uint8).reshape(shape)
+    assert_photo(read_image(gray), as_rgb(gray.reshape(7, 9)))
+
+
+@given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=8)))
+def test_each_type_of_number_gives_the_same_photo(gray):
+    expected = as_rgb(gray)
+    assert_photo(read_image(gray), expected)
+    assert_photo(read_image(gray.astype(np.uint16) * 257), expected)
+    assert_photo(read_image((gray.astype(np.uint16) * 257).astype(">u2")), expected)
+    assert_photo(read_image(gray.astype(np.float32) / 255), expected)
+    assert_photo(read_image(gray.astype(np.float64) / 255), expected)
+
+
+def test_uint16_is_rounded_to_the_nearest():
+    values = np.array([[0, 128, 129, 257, 385, 386, 65406, 65407, 65535]], np.uint16)
+    assert_photo(read_image(values), as_rgb([[0, 0, 1, 1, 1, 2, 254, 255, 255]]))
+
+
+def test_floats_are_rounded_to_the_nearest():
+    values = np.array([[0, 0.4 / 255, 0.6 / 255, 0.5, 254.4 / 255, 254.6 / 255, 1]])
+    assert_photo(read_image(values), as_rgb([[0, 0, 1, 128, 254, 255, 255]]))
+
+
+def test_booleans_are_black_and_white():
+    assert_photo(read_image(np.array([[False, True]])), as_rgb([[0, 255]]))
+
+
+RGBA = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 100, 200, 51]]], np.uint8)
+# 51 / 255 is a fifth of the colour and four fifths of the white behind it.
+RGBA_OVER_WHITE = np.array([[[10, 20, 30], [255, 255, 255], [204, 224, 244]]], np.uint8)
+
+
+def test_transparent_array_lies_over_white():
+    assert_photo(read_image(RGBA), RGBA_OVER_WHITE)
+    assert_photo(read_image(RGBA.astype(np.uint16) * 257), RGBA_OVER_WHITE)
+    assert_photo(read_image(RGBA / 255), RGBA_OVER_WHITE)
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 5), st.integers(1, 5), st.just(4))))
+def test_transparent_array_is_composited_to_within_a_level(rgba):
+    alpha = rgba[..., 3:] / 255
+    exact = alpha * rgba[..., :3] + (1 - alpha) * 255
+    assert abs(read_image(rgba) - exact).max() <= 1
+
+
+def test_memory_layout_of_an_array_does_not_matter():
+    rgb = random_rgb(8, 10)
+    read_only = rgb.copy()
+    read_only.flags.writeable = False
+    assert_photo(read_image(read_only), rgb)
+    assert_photo(read_image(np.asfortranarray(rgb)), rgb)
+    assert_photo(read_image(rgb[::-1, ::2]), rgb[::-1, ::2])
+    assert_photo(read_image(rgb[..., ::-1]), rgb[..., ::-1])
+    assert_photo(read_image(rgb[:, :, 1]), as_rgb(rgb[:, :, 1]))
+
+
+def test_array_is_not_modified():
+    before = RGBA.copy()
+    read_image(RGBA)
+    np.testing.assert_array_equal(RGBA, before)
+
+
+# --- PIL images and files ---
+
+
+def test_path_may_be_a_string_or_a_path(tmp_path):
+    rgb = random_rgb()
+    Image.fromarray(rgb).save(tmp_path / "a.png")
+    assert_photo(read_image(tmp_path / "a.png"), rgb)
+    assert_photo(read_image(str(tmp_path / "a.png")), rgb)
+
+
+def test_pil_image_is_taken():
+    rgb = random_rgb()
+    assert_photo(read_image(Image.fromarray(rgb)), rgb)
+
+
+@pytest.fixture(params=["pil", "file"])
+def read(request, tmp_path):
+    """Read a PIL image, directly or by way of a file."""
+
+    def read_either(image, name="a.png", **options):
+        if request.param == "pil":
+            return read_image(image)
+        image.save(tmp_path / name, **options)
+        return read_image(tmp_path / name)
+
+    return read_either
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "a.ppm", "a.gif"])
+def test_lossless_formats_keep_every_pixel(name, read):
+    rgb = np.array([[[0, 0, 0], [255, 0, 0]], [[0, 255, 0], [255, 255, 255]]], np.uint8)
+    assert_photo(read(Image.fromarray(rgb), name), rgb)
+
+
+def test_gray_image(read):
+    gray = np.arange(63, dtype=np.uint8).reshape(7, 9)
+    assert_photo(read(Image.fromarray(gray)), as_rgb(gray))
+
+
+def test_one_bit_image(read):
+    bits = np.array([[True, False, True], [False, False, True]])
+    assert_photo(read(Image.fromarray(bits)), as_rgb(bits * 255))
+
+
+def test_transparent_image_lies_over_white(read):
+    assert_photo(read(Image.fromarray(RGBA)), RGBA_OVER_WHITE)
+
+
+def test_gray_image_with_transparency_lies_over_white(read):
+    image = Image.frombytes("LA", (3, 1), bytes([10, 255, 10, 0, 100, 51]))
+    assert_photo(read(image), as_rgb([[10, 255, 224]]))
+
+
+def palette_image():
+    image = Image.frombytes("P", (3, 1), bytes([0, 1, 2]))
+    image.putpalette([10, 20, 30, 40, 50, 60, 0, 100, 200])
+    return image
+
+
+def test_palette_image(read):
+    assert_photo(read(palette_image()), [[[10, 20, 30], [40, 50, 60], [0, 100, 200]]])
+
+
+def test_palette_image_with_a_transparent_colour(read):
+    image = palette_image()
+    image.info["transparency"] = 1
+    assert_photo(read(image), [[[10, 20, 30], [255, 255, 255], [0, 100, 200]]])
+
+
+def test_palette_image_with_an_opacity_for_each_colour(read):
+    image = palette_image()
+    image.info["transparency"] = bytes([255, 0, 51])
+    assert_photo(read(image), [[[10, 20, 30], [255, 255, 255], [204, 224, 244]]])
+
+
+def test_transparent_colour_of_an_rgb_png(tmp_path):
+    image = Image.fromarray(np.array([[[10, 20, 30], [40, 50, 60]]], np.uint8))
+    image.save(tmp_path / "a.png", transparency=(10, 20, 30))
+    assert_photo(read_image(tmp_path / "a.png"), [[[255, 255, 255], [40, 50, 60]]])
+
+
+def test_cmyk_jpeg(tmp_path):
+    cyan = Image.new("CMYK", (16, 16), (255, 0, 0, 0))  # its ink takes all red light
+    cyan.save(tmp_path / "a.jpg", quality=100)
+    result = read_image(tmp_path / "a.jpg")
+    assert result.shape == (16, 16, 3)
+    assert abs(result.astype(int) - (0, 255, 255)).max() <= 3
+
+
+def test_jpeg_is_decoded_as_pillow_does(tmp_path):
+    Image.fromarray(random_rgb(24, 32)).save(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert_photo(read_image(tmp_path / "a.jpg"), np.asarray(image))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_sixteen_bit_files_use_their_full_range(name, read):
+    values = np.array([[0, 128, 129], [257, 65407, 65535]], np.uint16)
+    assert_photo(read(Image.fromarray(values), name), as_rgb([[0, 0, 1], [1, 255, 255]]))
+
+
+def test_big_endian_sixteen_bit_image():
+    image = Image.frombytes("I;16B", (2, 1), bytes([0x01, 0x01, 0xFF, 0xFF]))
+    assert_photo(read_image(image), as_rgb([[1, 255]]))
+
+
+def test_float_tiff(tmp_path):
+    values = np.array([[0, 0.5, 1]], np.float32)
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    assert_photo(read_image(tmp_path / "a.tif"), as_rgb([[0, 128, 255]]))
+
+
+def test_one_pixel(read):
+    assert_photo(read(Image.new("RGB", (1, 1), (1, 2, 3))), [[[1, 2, 3]]])
+
+
+def test_animation_shows_its_first_frame(tmp_path):
+    red, blue = (Image.new("RGB", (4, 3), color) for color in ("red", "blue"))
+    red.save(tmp_path / "a.gif", save_all=True, append_images=[blue], duration=50)
+    assert_photo(read_image(tmp_path / "a.gif"), np.asarray(red))
+
+
+# How a viewer must turn the stored pixels, by NumPy; stored is the inverse of it.
+STORED = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.transpose(1, 0, 2),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: upright[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda upright: np.rot90(upright, -1),
+}
+
+
+def with_orientation(orientation, upright):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    return Image.fromarray(np.ascontiguousarray(STORED[orientation](upright))), exif
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.webp"])
+@pytest.mark.parametrize("orientation", STORED)
+def test_photo_is_turned_upright(orientation, name, tmp_path):
+    upright = random_rgb(3, 5)
+    image, exif = with_orientation(orientation, upright)
+    options = {"lossless": True} if name == "a.webp" else {}
+    image.save(tmp_path / name, exif=exif, **options)
+    assert_photo(read_image(tmp_path / name), upright)
+    with Image.open(tmp_path / name) as opened:
+        assert_photo(read_image(opened), upright)
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_jpeg_is_turned_upright(orientation, tmp_path):
+    upright = np.zeros((24, 40, 3), np.uint8)
+    upright[:8, :16] = 255  # a white corner tells all eight apart
+    image, exif = with_orientation(orientation, upright)
+    image.save(tmp_path / "a.jpg", exif=exif, quality=100)
+    result = read_image(tmp_path / "a.jpg")
+    assert abs(result.astype(int) - upright).max() <= 3
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_unknown_orientation_is_taken_for_upright(orientation, tmp_path):
+    upright = random_rgb(3, 5)
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    Image.fromarray(upright).save(tmp_path / "a.png", exif=exif)
+    assert_photo(read_image(tmp_path / "a.png"), upright)
+
+
+@pytest.mark.parametrize("exif", [b"garbage", b"Exif\0\0garbage", b"Exif\0\0II*\0"])
+def test_damaged_exif_does_not_spoil_a_good_photo(exif, tmp_path):
+    rgb = random_rgb(3, 5)
+    Image.fromarray(rgb).save(tmp_path / "a.png", exif=exif)
+    assert_photo(read_image(tmp_path / "a.png"), rgb)
+
+
+def test_odd_tag_beside_the_orientation_does_not_spoil_a_good_photo(tmp_path):
+    # One entry says orientation 6; the other is an unsigned rational where a text is expected.
+    tags = [(ORIENTATION, 3, 1, 6 << 16), (0x010F, 5, 1, 38)]
+    entries = b"".join(struct.pack(">HHII", *tag) for tag in tags)
+    tiff = (
+        b"MM\0*" + struct.pack(">IH", 8, len(tags)) + entries + bytes(4) + struct.pack(">II", 7, 2)
+    )
+    upright = random_rgb(3, 5)
+    image, _ = with_orientation(6, upright)
+    image.save(tmp_path / "a.png", exif=b"Exif\0\0" + tiff)
+    assert_photo(read_image(tmp_path / "a.png"), upright)
+
+
+def test_the_given_pil_image_is_not_modified():
+    image, exif = with_orientation(6, random_rgb(3, 5))
+    image.info["exif"] = exif.tobytes()
+    before = image.copy()
+    assert read_image(image).shape == (3, 5, 3)
+    assert image == before
+
+
+def test_warnings_filters_are_left_as_they_were(tmp_path):
+    before = list(warnings.filters)
+    Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
+    read_image(tmp_path / "a.png")
+    assert warnings.filters == before
+
+
+# --- Refusals ---
+
+
+def test_missing_file(tmp_path, refusal):
+    with refusal(ImageError, f"no such file: {tmp_path / 'a.png'}"):
+        read_image(tmp_path / "a.png")
+
+
+def test_folder(tmp_path, refusal):
+    with refusal(ImageError, str(tmp_path), "Is a directory"):
+        read_image(tmp_path)
+
+
+def test_text_with_the_name_of_a_photo(tmp_path, refusal):
+    (tmp_path / "a.jpg").write_text("not a photo")
+    with refusal(ImageError, f"{tmp_path / 'a.jpg'} is not an image that can be read"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_empty_file(tmp_path, refusal):
+    (tmp_path / "a.jpg").write_bytes(b"")
+    with refusal(ImageError, f"{tmp_path / 'a.jpg'} is empty (0 bytes)"):
+        read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_truncated_file(name, tmp_path, refusal):
+    path = tmp_path / name
+    Image.fromarray(random_rgb(60, 80)).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with refusal(ImageError, f"{path} cannot be read", "truncated"):
+        read_image(path)
+
+
+def test_truncated_file_that_was_opened_by_the_caller(tmp_path, refusal):
+    path = tmp_path / "a.png"
+    Image.fromarray(random_rgb(60, 80)).save(path)
+    path.write_bytes(path.read_bytes()[:5000])
+    with Image.open(path) as image, refusal(ImageError, "the image cannot be read", "truncated"):
+        read_image(image)
+
+
+def test_closed_image(refusal):
+    image = Image.new("RGB", (2, 2))
+    image.close()
+    with refusal(ImageError, "the image cannot be read", "closed"):
+        read_image(image)
+
+
+def png_that_claims(width, height):
+    """The beginning of a PNG file, enough for its size to be known."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(bytes(100))
+    chunks = b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in (header, data)
+    )
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [
+        ((60_000, 60_000), "more than 178,956,970 pixels"),  # Pillow refuses it
+        ((12_000, 12_000), "12000 x 12000 pixels"),  # Pillow warns of it
+        ((11_586, 11_586), "11586 x 11586 pixels"),
+    ],
+)
+def test_decompression_bomb(size, told, tmp_path, refusal):
+    (tmp_path / "a.png").write_bytes(png_that_claims(*size))
+    with refusal(ImageError, f"{tmp_path / 'a.png'} is too large: {told}", "134,217,728 pixels"):
+        read_image(tmp_path / "a.png")
+
+
+def test_size_between_pillows_warning_and_the_limit_is_no_matter_of_size(tmp_path, refusal):
+    width, height = 10_000, 10_000
+    assert Image.MAX_IMAGE_PIXELS < width * height < MAX_PIXELS
+    (tmp_path / "a.png").write_bytes(png_that_claims(width, height))
+    # Read, as its size is allowed, and found to have no such pixels.
+    with refusal(ImageError, "cannot be read", "truncated"):
+        read_image(tmp_path / "a.png")
+
+
+def test_own_limit_of_pixels(tmp_path, refusal):
+    rgb = random_rgb(7, 9)
+    Image.fromarray(rgb).save(tmp_path / "a.png")
+    told = ("too large: 9 x 7 pixels", "the limit is 62 pixels")
+    for image in (rgb, Image.fromarray(rgb), tmp_path / "a.png"):
+        assert read_image(image, max_pixels=63).shape == (7, 9, 3)
+        with refusal(ImageError, *told):
+            read_image(image, max_pixels=62)
+
+
+def test_array_over_the_limit(refusal):
+    huge = np.broadcast_to(np.uint8(0), (2**14, 2**14, 3))  # takes no memory
+    with refusal(ImageError, "the array is too large: 16384 x 16384 pixels", "134,217,728"):
+        read_image(huge)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([[0.5, np.nan]], "got nan to nan"),
+        ([[0.5, np.inf]], "got 0.5 to inf"),
+        ([[-0.1, 0.5]], "got -0.1 to 0.5"),
+        ([[0.0, 255.0]], "got 0 to 255"),
+    ],
+)
+def test_floats_outside_of_0_to_1(values, told, refusal):
+    with refusal(ImageError, "a float image must lie in [0, 1]", told):
+        read_image(np.array(values))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint32, np.complex64, object, "U1"])
+def test_other_types_of_numbers(dtype, refusal):
+    with refusal(ImageError, "must be uint8, uint16, float or bool", str(np.dtype(dtype))):
+        read_image(np.zeros((2, 2), dtype))
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (5, 5, 2), (5, 5, 5), (1, 5, 5, 3), (3, 5, 7)])
+def test_other_shapes_of_arrays(shape, refusal):
+    with refusal(ImageError, "must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)", str(shape)):
+        read_image(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0, 3), (0, 0, 4)])
+def test_array_without_pixels(shape, refusal):
+    with refusal(ImageError, "an image needs at least one pixel", str(shape)):
+        read_image(np.zeros(shape, np.uint8))
+
+
+def test_pil_image_without_pixels(refusal):
+    with refusal(ImageError, "an image needs at least one pixel", "0 x 5"):
+        read_image(Image.new("RGB", (0, 5)))
+
+
+@pytest.mark.parametrize("thing", [None, 5, b"a.png", [[0, 1]], Path])
+def test_what_is_no_image(thing, refusal):
+    with refusal(ImageError, "path, a PIL image or an array", type(thing).__name__):
+        read_image(thing)
+
+
+@pytest.mark.parametrize("mode", ["La", "RGBa", "PA", "YCbCr", "LAB", "HSV", "I", "I;16B", "F"])
+def test_any_mode_is_a_photo_or_refused(mode):
+    try:
+        result = read_image(Image.new(mode, (4, 3)))
+    except ImageError:
+        return
+    assert result.shape == (3, 4, 3)

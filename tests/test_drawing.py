@@ -1,0 +1,153 @@
+"""Pictures of results."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from samkit.drawing import (
+    BACKGROUND_COLOR,
+    BOX_COLOR,
+    FOREGROUND_COLOR,
+    draw_boxes,
+    draw_caption,
+    draw_masks,
+    draw_points,
+    line_width,
+    mask_color,
+)
+
+
+def random_photo(height=40, width=60, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def rectangle(photo, x0, y0, x1, y1):
+    mask = np.zeros((1, *photo.shape[:2]), bool)
+    mask[0, y0:y1, x0:x1] = True
+    return mask
+
+
+def close_to(mask, margin):
+    """The mask and all pixels within a margin of it."""
+    kernel = np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)
+    return cv2.dilate(mask.astype(np.uint8), kernel) > 0
+
+
+@given(masks=arrays(bool, st.tuples(st.integers(1, 3), st.just(30), st.just(30))))
+def test_pixels_away_from_masks_are_unchanged(masks):
+    masks = masks.copy()
+    masks[:, :, 15:] = False
+    photo = random_photo(30, 30)
+    away = ~close_to(masks.any(axis=0), line_width(photo) + 2)
+    np.testing.assert_array_equal(draw_masks(photo, masks)[away], photo[away])
+
+
+def test_inside_of_a_mask_is_tinted_by_half():
+    photo = random_photo()
+    drawn = draw_masks(photo, rectangle(photo, 10, 10, 50, 30))
+    inner = np.s_[14:26, 14:46]
+    expected = (photo[inner] + np.array(mask_color(0), float)) / 2
+    assert abs(drawn[inner] - expected).max() <= 1
+
+
+@pytest.mark.parametrize(("opacity", "channel_range"), [(0, 0), (1, 255)])
+def test_opacity_goes_from_the_photo_to_the_colour(opacity, channel_range):
+    photo = random_photo()
+    drawn = draw_masks(photo, rectangle(photo, 10, 10, 50, 30), opacity=opacity)
+    inner = np.s_[14:26, 14:46]
+    expected = photo[inner] if channel_range == 0 else np.broadcast_to(mask_color(0), (12, 32, 3))
+    np.testing.assert_array_equal(drawn[inner], expected)
+
+
+def test_empty_masks_change_nothing():
+    photo = random_photo()
+    np.testing.assert_array_equal(draw_masks(photo, np.zeros((0, 40, 60), bool)), photo)
+    np.testing.assert_array_equal(draw_masks(photo, np.zeros((2, 40, 60), bool)), photo)
+    np.testing.assert_array_equal(draw_boxes(photo, np.zeros((0, 4))), photo)
+    nothing = draw_points(photo, np.zeros((0, 2)), np.zeros(0, np.int64))
+    np.testing.assert_array_equal(nothing, photo)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda photo: draw_masks(photo, np.ones((2, *photo.shape[:2]), bool)),
+        lambda photo: draw_points(photo, np.zeros((1, 2)), np.ones(1, np.int64)),
+        lambda photo: draw_points(photo, np.zeros((1, 2)), np.zeros(1, np.int64)),
+        lambda photo: draw_boxes(photo, np.array([[0.0, 0, 1, 1]])),
+        lambda photo: draw_caption(photo, "a caption"),
+    ],
+)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (40, 60), (1200, 30)])
+def test_photo_of_any_size_gets_a_picture_of_its_own(draw, shape):
+    photo = random_photo(*shape)
+    before = photo.copy()
+    photo.flags.writeable = False
+    drawn = draw(photo)
+    assert drawn.shape == photo.shape
+    assert drawn.dtype == np.uint8
+    assert not np.shares_memory(drawn, photo)
+    np.testing.assert_array_equal(photo, before)
+    assert (drawn != photo).any()
+
+
+@given(st.integers(0, 1000))
+def test_colours_of_neighbouring_masks_differ(index):
+    first, second = np.array(mask_color(index)), np.array(mask_color(index + 1))
+    assert abs(first - second).max() > 100
+    assert all(0 <= channel <= 255 for channel in mask_color(index))
+
+
+def test_colours_of_the_first_masks_all_differ():
+    assert len({mask_color(index) for index in range(50)}) == 50
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 59.99), st.floats(0, 39.99), st.booleans()), min_size=1),
+)
+def test_points_change_only_what_is_near_them(points):
+    photo = random_photo()
+    points_xy = np.array([point[:2] for point in points])
+    labels = np.array([point[2] for point in points], np.int64)
+    drawn = draw_points(photo, points_xy, labels)
+    rows, cols = np.mgrid[:40, :60]
+    distance = np.hypot(cols[..., None] - points_xy[:, 0], rows[..., None] - points_xy[:, 1])
+    away = distance.min(axis=-1) > 5 * line_width(photo) + 2
+    np.testing.assert_array_equal(drawn[away], photo[away])
+
+
+@pytest.mark.parametrize(("label", "color"), [(1, FOREGROUND_COLOR), (0, BACKGROUND_COLOR)])
+@pytest.mark.parametrize("xy", [(30, 20), (0, 0), (59, 39), (59.9, 39.9)])
+def test_colour_of_a_point_tells_its_label(label, color, xy):
+    drawn = draw_points(random_photo(), np.array([xy], float), np.array([label]))
+    assert (drawn == color).all(axis=-1).any()
+    other = BACKGROUND_COLOR if label else FOREGROUND_COLOR
+    assert not (drawn == other).all(axis=-1).any()
+
+
+def test_box_is_drawn_on_its_outermost_pixels():
+    photo = np.zeros((20, 30, 3), np.uint8)
+    drawn = draw_boxes(photo, np.array([[5.0, 4, 25, 16]]))  # far edges are exclusive
+    expected = np.zeros((20, 30), bool)
+    expected[4:16, 5:25] = True
+    expected[5:15, 6:24] = False
+    np.testing.assert_array_equal((drawn == BOX_COLOR).all(axis=-1), expected)
+    assert not drawn[~expected].any()
+
+
+@pytest.mark.parametrize("far", [1e4, 1e12, 1e300])
+def test_box_may_reach_far_out_of_the_photo(far):
+    photo = np.zeros((20, 30, 3), np.uint8)
+    drawn = draw_boxes(photo, np.array([[5, 4, far, far]]))
+    expected = draw_boxes(photo, np.array([[5.0, 4, 100, 100]]))
+    np.testing.assert_array_equal(drawn, expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "width"), [((1, 1), 1), ((500, 400), 1), ((1000, 400), 2), ((300, 5000), 10)]
+)
+def test_lines_grow_with_the_photo(shape, width):
+    assert line_width(np.zeros((*shape, 3), np.uint8)) == width
