@@ -22,6 +22,7 @@ DEFAULT_MODEL = "mobile_sam"
 # Prompts decoded together: each takes about 30 MB while it is decoded, and on a CPU larger
 # batches leave the cache and are slower for each prompt.
 PROMPTS_AT_ONCE = 8
+REASON_LENGTH = 120  # of what torch says of a device; some of it is a page
 
 
 class Predictor:
@@ -67,7 +68,10 @@ class Predictor:
 
     @cached_property
     def encoder_checksum(self) -> str:
-        """SHA-256 of the image encoder's weights, which kept embeddings carry."""
+        """SHA-256 of the image encoder's weights, which kept embeddings carry.
+
+        Computed once: after training an encoder in place, make a new predictor.
+        """
         return weights_sha256(self.model.image_encoder)
 
     def frames(self, photo: npt.NDArray[np.uint8]) -> CoordMap:
@@ -183,8 +187,8 @@ def choose_device(device: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split("\n")[0]
+        torch.zeros(1, device=chosen).cpu()  # also refuses "meta", which holds no numbers
+    except (RuntimeError, AssertionError, ImportError) as error:  # as torch's back ends please
+        reason = str(error).strip().split("\n")[0][:REASON_LENGTH]
         raise SamkitError(f"device {device!r} cannot be used: {reason}") from error
     return chosen

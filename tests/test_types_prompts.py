@@ -1,0 +1,252 @@
+"""Prompts check themselves when made, and against the photo."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from samkit.errors import PromptError
+from samkit.geometry import CoordMap
+from samkit.types import Prompts
+
+COORDS = CoordMap(original_hw=(40, 60), model_size=128)
+SIDE = COORDS.logits_size  # 32
+
+# --- Prompts: shapes ---
+
+PARTS = {  # of one prompt
+    "points": {"points": [[1, 2], [3, 4], [5, 6]], "labels": [1, 0, 1]},
+    "box": {"boxes": [1, 2, 30, 40]},
+    "mask": {"mask_logits": np.arange(SIDE * SIDE).reshape(SIDE, SIDE)},
+}
+COMBINATIONS = [
+    ("points",), ("box",), ("mask",), ("points", "box"), ("points", "mask"), ("box", "mask"),
+    ("points", "box", "mask"),
+]  # fmt: skip
+
+
+def one_prompt(names):
+    return {key: value for name in names for key, value in PARTS[name].items()}
+
+
+def batch_of(count, prompt):
+    """The same prompt several times, with the axes that a batch has."""
+    batch = {name: np.stack([np.asarray(value)] * count) for name, value in prompt.items()}
+    if "mask_logits" in batch:
+        batch["mask_logits"] = batch["mask_logits"][:, None]
+    return batch
+
+
+def assert_shapes(prompts, count, names):
+    expected = {
+        "points_xy": (count, 3, 2) if "points" in names else None,
+        "labels": (count, 3) if "points" in names else None,
+        "boxes_xyxy": (count, 4) if "box" in names else None,
+        "mask_logits": (count, 1, SIDE, SIDE) if "mask" in names else None,
+    }
+    for name, shape in expected.items():
+        value = getattr(prompts, name)
+        assert shape == (None if value is None else value.shape), name
+    assert len(prompts) == count
+    prompts.check_fits(COORDS)
+
+
+@pytest.mark.parametrize("names", COMBINATIONS, ids="-".join)
+def test_one_prompt_gets_a_prompt_axis(names):
+    prompts = Prompts.of(**one_prompt(names))
+    assert_shapes(prompts, 1, names)
+    assert prompts.batched is False
+
+
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("names", COMBINATIONS, ids="-".join)
+def test_batch_keeps_its_prompt_axis(names, count):
+    prompts = Prompts.of(**batch_of(count, one_prompt(names)))
+    assert_shapes(prompts, count, names)
+    assert prompts.batched is True
+
+
+def test_values_are_kept_and_have_one_type():
+    prompts = Prompts.of(**one_prompt(("points", "box", "mask")))
+    assert prompts.points_xy.tolist() == [[[1, 2], [3, 4], [5, 6]]]
+    assert prompts.labels.tolist() == [[1, 0, 1]]
+    assert prompts.boxes_xyxy.tolist() == [[1, 2, 30, 40]]
+    np.testing.assert_array_equal(prompts.mask_logits[0, 0], PARTS["mask"]["mask_logits"])
+    types = [
+        getattr(prompts, name).dtype
+        for name in ("points_xy", "labels", "boxes_xyxy", "mask_logits")
+    ]
+    assert types == [np.float64, np.int64, np.float64, np.float32]
+
+
+def test_mask_of_one_prompt_may_have_the_axis_of_an_answer():
+    mask = np.zeros((1, SIDE, SIDE))
+    prompts = Prompts.of(mask_logits=mask)
+    assert prompts.mask_logits.shape == (1, 1, SIDE, SIDE)
+    assert prompts.batched is False
+
+
+@pytest.mark.parametrize("make", [list, tuple, np.array, torch.tensor])
+@pytest.mark.parametrize("dtype", [int, float])
+def test_anything_like_an_array_is_taken(make, dtype):
+    prompts = Prompts.of(points=make([[dtype(1), dtype(2)]]), labels=make([1]))
+    assert prompts.points_xy.tolist() == [[[1, 2]]]
+
+
+def test_later_changes_to_the_callers_array_of_integers_do_not_matter():
+    points = np.array([[1, 2]])
+    prompts = Prompts.of(points=points, labels=[1])
+    points[:] = 9
+    assert prompts.points_xy.tolist() == [[[1, 2]]]
+
+
+def test_prompts_are_compared_by_identity():
+    prompts, other = (Prompts.of(boxes=[1, 2, 3, 4]) for _ in range(2))
+    assert prompts == prompts
+    assert prompts != other
+    assert len({prompts, other}) == 2
+
+
+def test_prompts_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Prompts.of(boxes=[1, 2, 3, 4]).boxes_xyxy = None
+
+
+# --- Prompts: refusals ---
+
+REFUSED = {
+    "nothing": ({}, "needs points, a box or mask_logits"),
+    "labels alone": ({"labels": [1]}, "needs points, a box or mask_logits"),
+    "labels with a box": ({"labels": [1], "boxes": [0, 0, 1, 1]}, "labels need points"),
+    "no labels": ({"points": [[1, 2]]}, "points need labels"),
+    "too few labels": (
+        {"points": [[1, 2], [3, 4]], "labels": [1]},
+        "points and labels must agree in number",
+    ),
+    "labels of a batch": ({"points": [[1, 2]], "labels": [[1]]}, "must agree in number"),
+    "points of a batch": ({"points": [[[1, 2]]], "labels": [1]}, "must agree in number"),
+    "label for all": ({"points": [[1, 2]], "labels": 1}, "must agree in number"),
+    "label 2": ({"points": [[1, 2]], "labels": [2]}, "labels must be 1", "got 2"),
+    "label -1": ({"points": [[1, 2]], "labels": [-1]}, "labels must be 1", "got -1"),
+    "label 0.5": ({"points": [[1, 2]], "labels": [0.5]}, "labels must be 1", "got 0.5"),
+    "label NaN": ({"points": [[1, 2]], "labels": [np.nan]}, "labels must be 1", "got nan"),
+    "one number": ({"points": 5, "labels": [1]}, "points must be (N, 2) or (P, N, 2); got ()"),
+    "flat point": ({"points": [1, 2], "labels": [1]}, "points must be (N, 2)", "got (2,)"),
+    "empty list": ({"points": [], "labels": []}, "points must be (N, 2)", "got (0,)"),
+    "three coordinates": ({"points": [[1, 2, 3]], "labels": [1]}, "got (1, 3)"),
+    "four axes": ({"points": np.zeros((1, 1, 1, 2)), "labels": [1]}, "got (1, 1, 1, 2)"),
+    "no points": ({"points": np.zeros((0, 2)), "labels": []}, "needs at least one; got 0"),
+    "no points in a batch": (
+        {"points": np.zeros((3, 0, 2)), "labels": np.zeros((3, 0))},
+        "needs at least one; got 0",
+    ),
+    "empty batch of points": (
+        {"points": np.zeros((0, 1, 2)), "labels": np.zeros((0, 1))},
+        "a batch needs at least one prompt",
+    ),
+    "empty batch of boxes": ({"boxes": np.zeros((0, 4))}, "a batch needs at least one prompt"),
+    "empty batch of masks": (
+        {"mask_logits": np.zeros((0, 1, SIDE, SIDE))},
+        "a batch needs at least one prompt",
+    ),
+    "NaN point": ({"points": [[1, np.nan]], "labels": [1]}, "points must be finite"),
+    "infinite point": ({"points": [[1, np.inf]], "labels": [1]}, "points must be finite"),
+    "None as coordinate": ({"points": [[1, None]], "labels": [1]}, "points must be"),
+    "NaN box": ({"boxes": [0, 0, 1, np.nan]}, "boxes must be finite"),
+    "infinite box": ({"boxes": [-np.inf, 0, 1, 1]}, "boxes must be finite"),
+    "inverted box": ({"boxes": [5, 0, 1, 9]}, "x0 < x1 and y0 < y1; got 5, 0, 1, 9"),
+    "box upside down": ({"boxes": [0, 9, 5, 1]}, "x0 < x1 and y0 < y1; got 0, 9, 5, 1"),
+    "empty box": ({"boxes": [[0, 0, 1, 1], [3, 3, 3, 9]]}, "got 3, 3, 3, 9"),
+    "box of three": ({"boxes": [1, 2, 3]}, "boxes must be (4,) or (P, 4); got (3,)"),
+    "boxes of boxes": ({"boxes": np.ones((1, 1, 4))}, "got (1, 1, 4)"),
+    "one number as box": ({"boxes": 5}, "boxes must be (4,) or (P, 4); got ()"),
+    "flat mask": ({"mask_logits": np.zeros(9)}, "mask_logits must be (S, S)", "got (9,)"),
+    "three masks": ({"mask_logits": np.zeros((3, SIDE, SIDE))}, "got (3, 32, 32)"),
+    "three masks each": ({"mask_logits": np.zeros((2, 3, SIDE, SIDE))}, "got (2, 3, 32, 32)"),
+    "NaN mask": ({"mask_logits": np.full((SIDE, SIDE), np.nan)}, "mask_logits must be finite"),
+    "infinite mask": ({"mask_logits": np.full((SIDE, SIDE), -np.inf)}, "must be finite"),
+    "mask beyond float32": ({"mask_logits": np.full((SIDE, SIDE), 1e300)}, "must be finite"),
+    "ragged points": (
+        {"points": [[1, 2], [3]], "labels": [1, 1]},
+        "points must be numbers in a regular array",
+        "[[1, 2], [3]]",
+    ),
+    "ragged labels": (
+        {"points": [[1, 2]], "labels": [[1], [1, 0]]},
+        "labels must be numbers in a regular array",
+    ),
+    "text": ({"boxes": "1 2 3 4"}, "boxes must be numbers in a regular array", "'1 2 3 4'"),
+    "array of text": (
+        {"points": np.array([["a", "b"], ["c", "d"]]), "labels": [1, 1]},
+        "points must be numbers",
+    ),
+    "dictionary": ({"points": {"x": 1}, "labels": [1]}, "points must be numbers"),
+    "integer beyond float64": ({"boxes": [0, 0, 1, 10**400]}, "boxes must be numbers"),
+    "tensor with gradients": (
+        {"boxes": torch.ones(4, requires_grad=True)},
+        "boxes must be numbers in a regular array",
+    ),
+    "box of a batch with points of one": (
+        {"points": [[1, 2]], "labels": [1], "boxes": [[0, 0, 1, 1]]},
+        "either all parts of prompts have a prompt axis, or none",
+        "points has not, boxes has",
+    ),
+    "mask of one with boxes of a batch": (
+        {"boxes": [[0, 0, 1, 1]], "mask_logits": np.zeros((SIDE, SIDE))},
+        "boxes has, mask_logits has not",
+    ),
+    "batches that disagree": (
+        {"points": np.ones((3, 1, 2)), "labels": np.ones((3, 1)), "boxes": [[0, 0, 1, 1]]},
+        "must agree in number; got 3 of points, 1 of boxes",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_makes_no_prompt_is_refused(case, refusal):
+    values, *told = REFUSED[case]
+    with refusal(PromptError, *told):
+        Prompts.of(**values)
+
+
+def clicks(*points):
+    return Prompts.of(points=points, labels=[1] * len(points))
+
+
+@pytest.mark.parametrize("xy", [(0, 0), (59, 39), (59.999, 39.999), (0.5, 20)])
+def test_points_in_the_photo_fit(xy):
+    clicks((5, 5), xy).check_fits(COORDS)
+
+
+@pytest.mark.parametrize("xy", [(60, 5), (5, 40), (-0.001, 5), (5, -1), (1e9, 5)])
+def test_points_outside_of_the_photo_do_not_fit(xy, refusal):
+    x, y = xy
+    told = f"point ({x:g}, {y:g}) lies outside of the image of width 60 and height 40"
+    with refusal(PromptError, told):
+        clicks((5, 5), xy).check_fits(COORDS)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(0, 0, 60, 40), (-9, -9, 70, 50), (59, 39, 99, 99), (-5, -5, 0.5, 0.5), (59.9, 5, 60.1, 6)],
+)
+def test_boxes_that_overlap_the_photo_fit(box):
+    Prompts.of(boxes=[(1, 1, 2, 2), box]).check_fits(COORDS)
+
+
+@pytest.mark.parametrize(
+    "box", [(60, 0, 70, 9), (0, 40, 9, 50), (-9, 0, 0, 9), (0, -9, 9, 0), (99, 99, 100, 100)]
+)
+def test_boxes_outside_of_the_photo_do_not_fit(box, refusal):
+    shown = ", ".join(str(v) for v in box)
+    told = f"box ({shown}) lies outside of the image of width 60 and height 40"
+    with refusal(PromptError, told):
+        Prompts.of(boxes=[(1, 1, 2, 2), box]).check_fits(COORDS)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (SIDE, SIDE + 1), (256, 256), (0, 0), (40, 60)])
+def test_masks_of_another_size_do_not_fit(shape, refusal):
+    prompts = Prompts.of(mask_logits=np.zeros(shape))
+    with refusal(PromptError, "mask_logits must be (32, 32)", f"got {shape}"):
+        prompts.check_fits(COORDS)
