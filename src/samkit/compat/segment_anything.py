@@ -148,7 +148,7 @@ class ResizeLongestSide:
 
     def apply_image(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Resize a photo (H, W, 3)."""
-        return resize_photo(image, self._map(image.shape[:2]))
+        return np.array(resize_photo(image, self._map(image.shape[:2])))
 
     def apply_coords(
         self, coords: npt.ArrayLike, original_size: tuple[int, ...]
