@@ -98,13 +98,19 @@ def test_wrappings_of_the_transformers_layout_come_off(wrapping: str) -> None:
     assert own.keys() == outline("sam_vit_b").state_dict().keys()
 
 
-def test_the_classifier_in_mobile_sams_file_is_dropped() -> None:
+def test_what_the_network_does_not_use_of_mobile_sams_files_is_dropped() -> None:
     state = outline("mobile_sam").state_dict()
-    classifier = {
+    unused = {
         f"image_encoder.{name}": torch.zeros(1)
-        for name in ("norm_head.weight", "norm_head.bias", "head.weight", "head.bias")
+        for name in (
+            "norm_head.weight",
+            "norm_head.bias",
+            "head.weight",
+            "head.bias",
+            "layers.1.blocks.0.attn.attention_bias_idxs",
+        )
     }
-    own, layout = to_own_names(state | classifier)
+    own, layout = to_own_names(state | unused)
     assert layout == "original"
     assert own.keys() == state.keys()
 

@@ -13,8 +13,9 @@ from samkit.errors import WeightsError
 
 State = dict[str, Tensor]
 
-# TinyViT's ImageNet classifier, which MobileSAM's file still carries.
-UNUSED_PREFIXES = ("image_encoder.norm_head.", "image_encoder.head.")
+# TinyViT's ImageNet classifier, which MobileSAM's file still carries, and, in files of some forks,
+# the index of its attention biases, which follows from the window's size.
+UNUSED = re.compile(r"^image_encoder\.(norm_head|head)\.|\.attention_bias_idxs$")
 # Where training programs put a model's tensors inside of their checkpoints.
 WRAPPERS = ("model", "state_dict", "model_state_dict")
 # What wrappers of modules put in front of each name.
@@ -63,7 +64,7 @@ def to_own_names(state: Mapping[str, object]) -> tuple[State, str]:
     """
     tensors = _strip_prefix(_unwrap(state))
     if any(name.startswith("image_encoder.") for name in tensors):
-        kept = {k: v for k, v in tensors.items() if not k.startswith(UNUSED_PREFIXES)}
+        kept = {k: v for k, v in tensors.items() if not UNUSED.search(k)}
         return kept, "original"
     if any(name.startswith("vision_encoder.") for name in tensors):
         return from_transformers(tensors), "transformers"
