@@ -313,5 +313,5 @@ def test_overlay_draws_the_masks():
 
 
 def test_scores_must_be_one_for_each_mask(refusal):
-    with refusal(ValueError, "expected boxes, areas and scores of 2 masks"):
+    with refusal(ValueError, "scores must be (2,); got (1,)"):
         Masks.from_arrays(np.zeros((2, 4, 5), bool), [1.0])

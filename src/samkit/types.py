@@ -30,6 +30,16 @@ BoolArray = npt.NDArray[np.bool_]
 Logits = npt.NDArray[np.float32]
 
 MASK_THRESHOLD = 0.0  # logits above it are inside
+# What each mask of `Masks` has besides its code: the shape of one row.
+MASK_COLUMNS: dict[str, tuple[int, ...]] = {
+    "boxes_xyxy": (4,),
+    "areas": (),
+    "scores": (),
+    "stability": (),
+    "points_xy": (2,),
+    "crops_xyxy": (4,),
+}
+OPTIONAL_COLUMNS = {"stability", "points_xy", "crops_xyxy"}
 EMBEDDING_FORMAT = "samkit-embedding-1"
 
 
@@ -339,6 +349,9 @@ class Masks:
         areas: (M,) in pixels.
         scores: (M,) such as the predicted IoU.
         size_hw: the photo's size.
+        stability: (M,) how little each mask depends on the threshold; None if not measured.
+        points_xy: (M, 2) the point that each mask answers; None if there is none.
+        crops_xyxy: (M, 4) the part of the photo that each mask was seen in; None for all of it.
     """
 
     rles: tuple[Rle, ...]
@@ -346,12 +359,18 @@ class Masks:
     areas: IntArray
     scores: npt.NDArray[np.float32]
     size_hw: tuple[int, int]
+    stability: npt.NDArray[np.float32] | None = None
+    points_xy: FloatArray | None = None
+    crops_xyxy: IntArray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.rles)
-        shapes = (self.boxes_xyxy.shape, self.areas.shape, self.scores.shape)
-        if shapes != ((count, 4), (count,), (count,)):
-            raise ValueError(f"expected boxes, areas and scores of {count} masks; got {shapes}")
+        for name, row_shape in MASK_COLUMNS.items():
+            column = getattr(self, name)
+            if column is None and name in OPTIONAL_COLUMNS:
+                continue
+            if column.shape != (count, *row_shape):
+                raise ValueError(f"{name} must be {(count, *row_shape)}; got {column.shape}")
 
     @classmethod
     def from_arrays(cls, masks: BoolArray, scores: npt.ArrayLike) -> Masks:
@@ -367,6 +386,13 @@ class Masks:
     def __len__(self) -> int:
         """Number of masks."""
         return len(self.rles)
+
+    def select(self, index: npt.NDArray[Any]) -> Masks:
+        """Some of the masks, by numbers or by booleans, in the given order."""
+        numbers = np.arange(len(self))[index]
+        columns: dict[str, Any] = {name: getattr(self, name) for name in MASK_COLUMNS}
+        chosen: dict[str, Any] = {n: c if c is None else c[numbers] for n, c in columns.items()}
+        return replace(self, rles=tuple(self.rles[i] for i in numbers), **chosen)
 
     def to_arrays(self) -> BoolArray:
         """Masks (M, H, W)."""

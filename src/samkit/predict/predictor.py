@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -23,6 +24,21 @@ DEFAULT_MODEL = "mobile_sam"
 # batches leave the cache and are slower for each prompt.
 PROMPTS_AT_ONCE = 8
 REASON_LENGTH = 120  # of what torch says of a device; some of it is a page
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PointMasks:
+    """Masks that lone points have been answered with.
+
+    Attributes:
+        logits: (K, S, S) float32.
+        iou_pred: (K,).
+        point_index: (K,) which of the points each mask answers.
+    """
+
+    logits: npt.NDArray[np.float32]
+    iou_pred: npt.NDArray[np.float32]
+    point_index: npt.NDArray[np.int64]
 
 
 class Predictor:
@@ -161,6 +177,34 @@ class Predictor:
             logits=all_logits if prompts.batched else all_logits[0],
             iou_pred=all_iou if prompts.batched else all_iou[0],
             coords=coords,
+        )
+
+    @torch.no_grad()
+    def decode_points(
+        self,
+        embedding: ImageEmbedding,
+        points_xy: npt.NDArray[np.float64],
+        *,
+        iou_thresh: float,
+    ) -> PointMasks:
+        """Answer many lone foreground points, each with three masks; keep the confident masks.
+
+        Args:
+            embedding: of the photo.
+            points_xy: (P, 2) in pixels of the photo.
+            iou_thresh: masks with a lower predicted IoU are left out, and cost less.
+
+        Returns:
+            the K masks that are left, ordered by point.
+        """
+        answer = self.predict(
+            embedding, points=points_xy[:, None], labels=np.ones((len(points_xy), 1))
+        )
+        point, candidate = np.nonzero(answer.iou_pred >= iou_thresh)
+        return PointMasks(
+            logits=answer.logits[point, candidate],
+            iou_pred=answer.iou_pred[point, candidate],
+            point_index=point,
         )
 
     def check_embedding(self, embedding: ImageEmbedding) -> None:
