@@ -25,6 +25,10 @@ class LayerNorm2d(nn.Module):
         normed = centred * torch.rsqrt(variance + self.eps)
         return normed * self.weight[:, None, None] + self.bias[:, None, None]
 
+    def over_last(self, x: Tensor) -> Tensor:
+        """The same for values whose channels come last: (..., C)."""
+        return nn.functional.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
+
 
 class TransformerMlp(nn.Module):
     """Two linear layers with an activation between them: C -> hidden -> C."""

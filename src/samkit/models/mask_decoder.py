@@ -1,11 +1,21 @@
 """SAM's mask decoder: a two-way transformer between prompt tokens and the image.
 
-Source: arXiv:2304.02643, section 3 and appendix A.
-Shape legend: P prompts, T tokens, N image positions, C channels, M masks, D channels a head.
-The image side may have a batch of 1 that serves all prompts; it is copied only where they differ.
+Source: arXiv:2304.02643, section 3 and appendix A. The arithmetic is reordered, exactly: an image
+has 4096 positions and a prompt about 7 tokens, so the image's projections move to the tokens' side,
+
+    softmax(q (X Wk)^T) (X Wv) = (softmax((q Wk^T) X^T) X) Wv,
+
+and what depends on the image alone (`ImageMemory`) or on nothing but weights (`CodeProjections`) is
+computed once. That takes half of the arithmetic and a fraction of the memory traffic;
+tests/reference/mask_decoder.py is the plain form that this one is held against.
+
+Shape legend: P prompts, T tokens, N image positions, C channels, M masks, H heads, D channels of a
+head, G side of the embedding grid. The image side may have a batch of 1 that serves all prompts.
 """
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,31 +39,140 @@ class MaskDecoderConfig:
     iou_hidden_dim: int = 256
 
 
+class CodeProjections(NamedTuple):
+    """The position codes of the image as each attention projects them; constants of a model.
+
+    Attributes:
+        keys: for each layer and for the last attention, (1, H, N, D).
+        queries: for each layer, (1, H, N, D).
+    """
+
+    keys: list[Tensor]
+    queries: list[Tensor]
+
+
+class ImageMemory(NamedTuple):
+    """What the decoder needs of an image that serves many prompts.
+
+    Attributes:
+        image: tokens (1, N, C).
+        keys, values, queries: the first layer's projections (1, H, N, D). That layer sees the same
+            image for all prompts; later ones see what the prompts have made of it.
+    """
+
+    image: Tensor
+    keys: Tensor
+    values: Tensor
+    queries: Tensor
+
+
+class Attended(NamedTuple):
+    """What the transformer made of P prompts, before anything is upscaled.
+
+    Attributes:
+        iou_pred: (P, 4) for all mask tokens.
+        kernels: (P, 4, C / 8) what each mask's pixels are multiplied with.
+        image: (P, N, C).
+    """
+
+    iou_pred: Tensor
+    kernels: Tensor
+    image: Tensor
+
+
 class Attention(nn.Module):
     """Multi-head attention whose inner width may be smaller than the tokens' width."""
 
     def __init__(self, dim: int, num_heads: int, inner_dim: int) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.head_dim = inner_dim // num_heads
+        self.scale = 1 / math.sqrt(self.head_dim)
         self.q_proj = nn.Linear(dim, inner_dim)
         self.k_proj = nn.Linear(dim, inner_dim)
         self.v_proj = nn.Linear(dim, inner_dim)
         self.out_proj = nn.Linear(inner_dim, dim)
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Queries (P, T, C) over keys and values (P or 1, N, C): (P, T, C)."""
-        q = self.split_heads(self.q_proj(q))
-        k = self.split_heads(self.k_proj(k))
-        v = self.split_heads(self.v_proj(v))
-        batch = max(q.shape[0], k.shape[0])
-        q, k, v = (x.expand(batch, -1, -1, -1) for x in (q, k, v))
-        out = nn.functional.scaled_dot_product_attention(q, k, v)
-        merged: Tensor = self.out_proj(out.transpose(1, 2).flatten(2))
+    def split_heads(self, x_PNC: Tensor) -> Tensor:
+        """(P, N, inner) to (P, H, N, D)."""
+        batch, tokens, _ = x_PNC.shape
+        return x_PNC.view(batch, tokens, self.num_heads, self.head_dim).transpose(1, 2)
+
+    def merge_heads(self, x_PHND: Tensor) -> Tensor:
+        """(P, H, N, D) to (P, N, C)."""
+        merged: Tensor = self.out_proj(x_PHND.transpose(1, 2).flatten(2))
         return merged
 
-    def split_heads(self, x_PNC: Tensor) -> Tensor:
-        batch, tokens, _ = x_PNC.shape
-        return x_PNC.view(batch, tokens, self.num_heads, -1).transpose(1, 2)
+    def head_weights(self, proj: nn.Linear) -> Tensor:
+        """An input projection's weights by head: (1, H, D, C)."""
+        return proj.weight.view(1, self.num_heads, self.head_dim, -1)
+
+
+class SelfAttention(Attention):
+    """Attention among the tokens of each prompt."""
+
+    def forward(self, q: Tensor, v: Tensor) -> Tensor:
+        """Queries and keys (P, T, C), values (P, T, C): (P, T, C)."""
+        q_PHTD, k_PHTD = self.split_heads(self.q_proj(q)), self.split_heads(self.k_proj(q))
+        v_PHTD = self.split_heads(self.v_proj(v))
+        weights = (q_PHTD * self.scale @ k_PHTD.transpose(-1, -2)).softmax(-1)
+        return self.merge_heads(weights @ v_PHTD)
+
+
+class TokenToImageAttention(Attention):
+    """The tokens of each prompt look at the image."""
+
+    def code_keys(self, image_code: Tensor) -> Tensor:
+        """Keys (1, H, N, D) of the position codes, bias included."""
+        return self.split_heads(self.k_proj(image_code))
+
+    def fixed(self, tokens: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Look at an image whose projections (1, H, N, D) are known: tokens (P, T, C)."""
+        q_PHTD = self.split_heads(self.q_proj(tokens)) * self.scale
+        return self.merge_heads((q_PHTD @ keys.transpose(-1, -2)).softmax(-1) @ values)
+
+    def forward(self, tokens: Tensor, image: Tensor, code_keys: Tensor) -> Tensor:
+        """Look at each prompt's own image (P, N, C): tokens (P, T, C)."""
+        q_PHTD = self.split_heads(self.q_proj(tokens)) * self.scale
+        prompts, heads, num_tokens, _ = q_PHTD.shape
+        q_image = (q_PHTD @ self.head_weights(self.k_proj)).flatten(1, 2)  # (P, H T, C)
+        logits = q_image @ image.transpose(1, 2) + (q_PHTD @ code_keys.transpose(-1, -2)).flatten(
+            1, 2
+        )
+        seen = logits.softmax(-1) @ image  # (P, H T, C)
+        seen = seen.view(prompts, heads, num_tokens, -1)
+        values = seen @ self.head_weights(self.v_proj).transpose(-1, -2)
+        return self.merge_heads(values + self.v_proj.bias.view(1, heads, 1, -1))
+
+
+class ImageToTokenAttention(Attention):
+    """Each position of the image looks at the tokens of a prompt."""
+
+    def code_queries(self, image_code: Tensor) -> Tensor:
+        """Queries (1, H, N, D) of the position codes, bias included."""
+        return self.split_heads(self.q_proj(image_code))
+
+    def fixed(self, queries: Tensor, tokens: Tensor, values: Tensor) -> Tensor:
+        """Look from an image whose queries (1, H, N, D) are known: image (P, N, C)."""
+        k_PHTD = self.split_heads(self.k_proj(tokens)) * self.scale
+        return self.read(k_PHTD @ queries.transpose(-1, -2), values)
+
+    def forward(
+        self, image: Tensor, code_queries: Tensor, tokens: Tensor, values: Tensor
+    ) -> Tensor:
+        """Look from each prompt's own image (P, N, C) at tokens (P, T, C): image (P, N, C)."""
+        k_PHTD = self.split_heads(self.k_proj(tokens)) * self.scale
+        k_image = (k_PHTD @ self.head_weights(self.q_proj)).flatten(1, 2)  # (P, H T, C)
+        logits = (k_image @ image.transpose(1, 2)).view(*k_PHTD.shape[:3], -1)
+        return self.read(logits + k_PHTD @ code_queries.transpose(-1, -2), values)
+
+    def read(self, logits_PHTN: Tensor, values: Tensor) -> Tensor:
+        """Bring each position what it looks at of the tokens' values (P, T, C): (P, N, C)."""
+        v_PHTD = self.split_heads(self.v_proj(values))
+        out_weights = self.out_proj.weight.view(-1, self.num_heads, self.head_dim)
+        v_out = (v_PHTD @ out_weights.permute(1, 2, 0)[None]).flatten(1, 2)  # (P, H T, C)
+        weights = logits_PHTN.softmax(2).flatten(1, 2)  # (P, H T, N)
+        return weights.transpose(1, 2) @ v_out + self.out_proj.bias
 
 
 class TwoWayBlock(nn.Module):
@@ -64,31 +183,56 @@ class TwoWayBlock(nn.Module):
         dim, heads = config.dim, config.num_heads
         inner = dim // config.cross_attention_downsample
         self.first = first
-        self.self_attn = Attention(dim, heads, dim)
+        self.self_attn = SelfAttention(dim, heads, dim)
         self.norm1 = nn.LayerNorm(dim)
-        self.cross_attn_token_to_image = Attention(dim, heads, inner)
+        self.cross_attn_token_to_image = TokenToImageAttention(dim, heads, inner)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = TransformerMlp(dim, config.mlp_dim, nn.ReLU)
         self.norm3 = nn.LayerNorm(dim)
         self.norm4 = nn.LayerNorm(dim)
-        self.cross_attn_image_to_token = Attention(dim, heads, inner)
+        self.cross_attn_image_to_token = ImageToTokenAttention(dim, heads, inner)
 
     def forward(
-        self, tokens: Tensor, image: Tensor, token_code: Tensor, image_code: Tensor
+        self,
+        tokens: Tensor,
+        token_code: Tensor,
+        image: Tensor,
+        code_keys: Tensor,
+        code_queries: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Update tokens (P, T, C) and image (P or 1, N, C), given their position codes."""
+        """Update tokens (P, T, C) and each prompt's own image (P, N, C)."""
+        tokens = self.attend_self(tokens, token_code)
+        seen = self.cross_attn_token_to_image(tokens + token_code, image, code_keys)
+        tokens = self.digest(tokens, seen)
+        k = tokens + token_code
+        read = self.cross_attn_image_to_token(image, code_queries, k, tokens)
+        return tokens, self.norm4(image + read)
+
+    def fixed(
+        self, tokens: Tensor, token_code: Tensor, memory: ImageMemory
+    ) -> tuple[Tensor, Tensor]:
+        """Update tokens (P, T, C); the image (1, N, C) becomes each prompt's own (P, N, C)."""
+        tokens = self.attend_self(tokens, token_code)
+        seen = self.cross_attn_token_to_image.fixed(tokens + token_code, memory.keys, memory.values)
+        tokens = self.digest(tokens, seen)
+        k = tokens + token_code
+        read = self.cross_attn_image_to_token.fixed(memory.queries, k, tokens)
+        return tokens, self.norm4(memory.image + read)
+
+    def attend_self(self, tokens: Tensor, token_code: Tensor) -> Tensor:
+        """Self-attention of the tokens, and its norm."""
         if self.first:  # the tokens are still their own codes: none is added, nor a residual
-            tokens = self.self_attn(tokens, tokens, tokens)
+            attended = self.self_attn(tokens, tokens)
         else:
-            q = tokens + token_code
-            tokens = tokens + self.self_attn(q, q, tokens)
-        tokens = self.norm1(tokens)
-        image_k = image + image_code
-        attended = self.cross_attn_token_to_image(tokens + token_code, image_k, image)
-        tokens = self.norm2(tokens + attended)
-        tokens = self.norm3(tokens + self.mlp(tokens))
-        attended = self.cross_attn_image_to_token(image_k, tokens + token_code, tokens)
-        return tokens, self.norm4(image + attended)
+            attended = tokens + self.self_attn(tokens + token_code, tokens)
+        normed: Tensor = self.norm1(attended)
+        return normed
+
+    def digest(self, tokens: Tensor, seen: Tensor) -> Tensor:
+        """Take in what the tokens have seen of the image, through the MLP."""
+        tokens = self.norm2(tokens + seen)
+        normed: Tensor = self.norm3(tokens + self.mlp(tokens))
+        return normed
 
 
 class TwoWayTransformer(nn.Module):
@@ -98,16 +242,28 @@ class TwoWayTransformer(nn.Module):
         super().__init__()
         inner = config.dim // config.cross_attention_downsample
         self.layers = nn.ModuleList(TwoWayBlock(config, first=i == 0) for i in range(config.depth))
-        self.final_attn_token_to_image = Attention(config.dim, config.num_heads, inner)
+        self.final_attn_token_to_image = TokenToImageAttention(config.dim, config.num_heads, inner)
         self.norm_final_attn = nn.LayerNorm(config.dim)
 
-    def forward(self, tokens: Tensor, image: Tensor, image_code: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (P, T, C) and image (P or 1, N, C) to tokens (P, T, C) and image (P, N, C)."""
+    @property
+    def blocks(self) -> list[TwoWayBlock]:
+        """The layers, by their type."""
+        return cast("list[TwoWayBlock]", list(self.layers))
+
+    def forward(
+        self, tokens: Tensor, memory: ImageMemory | Tensor, codes: CodeProjections
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens (P, T, C), and a memory or own images (P, N, C), to tokens and images."""
         token_code = tokens
-        for layer in self.layers:
-            tokens, image = layer(tokens, image, token_code, image_code)
-        attended = self.final_attn_token_to_image(tokens + token_code, image + image_code, image)
-        return self.norm_final_attn(tokens + attended), image
+        image = memory
+        for layer, keys, queries in zip(self.blocks, codes.keys, codes.queries, strict=False):
+            if isinstance(image, ImageMemory):
+                tokens, image = layer.fixed(tokens, token_code, image)
+            else:
+                tokens, image = layer(tokens, token_code, image, keys, queries)
+        assert isinstance(image, Tensor)
+        seen = self.final_attn_token_to_image(tokens + token_code, image, codes.keys[-1])
+        return self.norm_final_attn(tokens + seen), image
 
 
 class Mlp(nn.Module):
@@ -131,6 +287,39 @@ class Mlp(nn.Module):
         return out
 
 
+class Upscaling(nn.Sequential):
+    """Two transposed convolutions, each position to 2 x 2 and each of these to 2 x 2 again.
+
+    With stride equal to kernel they are matrix products, and norm and activations do not mix
+    positions: so the positions are left in the order in which they arise.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(
+            nn.ConvTranspose2d(dim, dim // 4, kernel_size=2, stride=2),
+            LayerNorm2d(dim // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(dim // 4, dim // 8, kernel_size=2, stride=2),
+            nn.GELU(),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Images (P, N, C) to pixels (P, 16 N, C / 8), ordered (position, half, quarter)."""
+        modules = list(self)
+        conv1, conv2 = (cast("nn.ConvTranspose2d", modules[i]) for i in (0, 3))
+        norm, gelu = cast("LayerNorm2d", modules[1]), modules[2]
+        x = gelu(norm.over_last(self.quarter(image, conv1)))
+        pixels: Tensor = gelu(self.quarter(x, conv2))
+        return pixels
+
+    @staticmethod
+    def quarter(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:
+        """Apply a transposed convolution with kernel and stride 2: (P, N, C) to (P, 4 N, C')."""
+        assert conv.bias is not None
+        weight = conv.weight.permute(0, 2, 3, 1).flatten(1)  # (C, 2 2 C')
+        return (x @ weight + conv.bias.repeat(4)).view(x.shape[0], x.shape[1] * 4, -1)
+
+
 class MaskDecoder(nn.Module):
     """Answer prompts with mask logits and the IoU that each mask is expected to have."""
 
@@ -141,13 +330,7 @@ class MaskDecoder(nn.Module):
         self.transformer = TwoWayTransformer(config)
         self.iou_token = nn.Embedding(1, dim)
         self.mask_tokens = nn.Embedding(num_masks, dim)
-        self.output_upscaling = nn.Sequential(
-            nn.ConvTranspose2d(dim, dim // 4, kernel_size=2, stride=2),
-            LayerNorm2d(dim // 4),
-            nn.GELU(),
-            nn.ConvTranspose2d(dim // 4, dim // 8, kernel_size=2, stride=2),
-            nn.GELU(),
-        )
+        self.output_upscaling = Upscaling(dim)
         self.output_hypernetworks_mlps = nn.ModuleList(
             Mlp(dim, dim, dim // 8) for _ in range(num_masks)
         )
@@ -174,26 +357,71 @@ class MaskDecoder(nn.Module):
         Returns:
             mask logits (P, M, 4 G, 4 G) and predicted IoU (P, M).
         """
+        codes = self.project_codes(image_code)
+        image = (features + dense).flatten(2).transpose(1, 2)
+        memory = self.remember(image, codes) if image.shape[0] == 1 else image
+        attended = self.attend(sparse, memory, codes)
+        chosen = AMBIGUOUS_MASKS if multimask else SINGLE_MASK
+        logits = self.upscale(attended.image, attended.kernels[:, chosen])
+        return logits, attended.iou_pred[:, chosen]
+
+    def project_codes(self, image_code: Tensor) -> CodeProjections:
+        """Project the embedding's position codes (1, C, G, G) for every attention."""
+        code = image_code.flatten(2).transpose(1, 2)
+        layers, last = self.transformer.blocks, self.transformer.final_attn_token_to_image
+        to_image = [layer.cross_attn_token_to_image for layer in layers]
+        to_token = [layer.cross_attn_image_to_token for layer in layers]
+        return CodeProjections(
+            keys=[attention.code_keys(code) for attention in (*to_image, last)],
+            queries=[attention.code_queries(code) for attention in to_token],
+        )
+
+    def remember(self, image: Tensor, codes: CodeProjections) -> ImageMemory:
+        """Project image tokens (1, N, C) for the first layer: once for all prompts on an image."""
+        first = self.transformer.blocks[0]
+        look, read = first.cross_attn_token_to_image, first.cross_attn_image_to_token
+        # Without biases, which the codes' projections have.
+        keys = look.split_heads(nn.functional.linear(image, look.k_proj.weight))
+        queries = read.split_heads(nn.functional.linear(image, read.q_proj.weight))
+        return ImageMemory(
+            image=image,
+            keys=keys + codes.keys[0],
+            values=look.split_heads(look.v_proj(image)),
+            queries=queries + codes.queries[0],
+        )
+
+    def attend(
+        self, sparse: Tensor, memory: ImageMemory | Tensor, codes: CodeProjections
+    ) -> Attended:
+        """Run the transformer on prompt tokens (P, T, C).
+
+        Args:
+            sparse: prompt tokens (P, T, C).
+            memory: an image that serves all prompts, or each prompt's own (P, N, C), as with mask
+                prompts.
+            codes: of `project_codes`.
+        """
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(sparse.shape[0], -1, -1), sparse], dim=1)
-        image = (features + dense).flatten(2).transpose(1, 2)
-        tokens, image = self.transformer(tokens, image, image_code.flatten(2).transpose(1, 2))
-
-        chosen = AMBIGUOUS_MASKS if multimask else SINGLE_MASK
-        iou_pred = self.iou_prediction_head(tokens[:, 0])[:, chosen]
-        mask_tokens = tokens[:, 1 : 1 + self.mask_tokens.num_embeddings]
-        kernels = torch.stack(
-            [
-                mlp(token)
-                for mlp, token in zip(
-                    self.output_hypernetworks_mlps[chosen],
-                    mask_tokens[:, chosen].unbind(1),
-                    strict=True,
-                )
-            ],
-            dim=1,
+        tokens, image = self.transformer(tokens, memory, codes)
+        mask_tokens = tokens[:, 1 : 1 + self.mask_tokens.num_embeddings].unbind(1)
+        kernels = [
+            mlp(token)
+            for mlp, token in zip(self.output_hypernetworks_mlps, mask_tokens, strict=True)
+        ]
+        return Attended(
+            iou_pred=self.iou_prediction_head(tokens[:, 0]),
+            kernels=torch.stack(kernels, dim=1),
+            image=image,
         )
-        image_map = image.transpose(1, 2).reshape(image.shape[0], -1, *features.shape[-2:])
-        upscaled = self.output_upscaling(image_map)
-        logits = torch.einsum("pmc,pchw->pmhw", kernels, upscaled)
-        return logits, iou_pred
+
+    def upscale(self, image: Tensor, kernels: Tensor) -> Tensor:
+        """Images (P, N, C) and kernels (P, M, C / 8) to mask logits (P, M, 4 G, 4 G)."""
+        pixels = self.output_upscaling(image)  # (P, 16 N, C / 8)
+        prompts, masks, _ = kernels.shape
+        grid = math.isqrt(image.shape[1])
+        # (P, M, y, x, y half, x half, y quarter, x quarter): bring together what belongs to y and x
+        cells: Tensor = (kernels @ pixels.transpose(1, 2)).view(
+            prompts, masks, grid, grid, 2, 2, 2, 2
+        )
+        return cells.permute(0, 1, 2, 4, 6, 3, 5, 7).reshape(prompts, masks, 4 * grid, 4 * grid)
