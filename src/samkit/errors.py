@@ -6,6 +6,8 @@
     ├── EmbeddingError    a kept embedding is damaged, or belongs to another model
     ├── WeightsError      a checkpoint is damaged, unknown or does not fit the model
     │   └── DownloadError a checkpoint could not be fetched
+    ├── EngineError       an engine is not installed, or cannot do what is asked of it
+    ├── FormatError       a file of masks is damaged, or masks do not fit a format
     └── OutputError       results cannot be written
 
 Each message is one line: what is wrong, what was expected, what came, and the way out.
@@ -34,6 +36,14 @@ class WeightsError(SamkitError):
 
 class DownloadError(WeightsError):
     """A checkpoint could not be fetched."""
+
+
+class FormatError(SamkitError):
+    """A file of masks is damaged, or masks do not fit a format."""
+
+
+class EngineError(SamkitError):
+    """An engine is not installed, or cannot do what is asked of it."""
 
 
 class OutputError(SamkitError):

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from threading import Lock
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from samkit.errors import EmbeddingError, SamkitError
+from samkit.engines import Engine, create_engine
+from samkit.engines.base import Memory
+from samkit.errors import EmbeddingError
 from samkit.formats import ImageLike, read_image
 from samkit.geometry import CoordMap
 from samkit.models import Sam
+from samkit.models.mask_decoder import AMBIGUOUS_MASKS, SINGLE_MASK, Attended
 from samkit.predict.preprocess import normalise, resize_photo
 from samkit.types import ImageEmbedding, MaskPrediction, Prompts
 from samkit.weights.checkpoint import weights_sha256
 from samkit.weights.load import load_model
 
 DEFAULT_MODEL = "mobile_sam"
-# Prompts decoded together: each takes about 30 MB while it is decoded, and on a CPU larger
-# batches leave the cache and are slower for each prompt.
-PROMPTS_AT_ONCE = 8
-REASON_LENGTH = 120  # of what torch says of a device; some of it is a page
+# Prompts decoded together. Each takes 4 MB for its image tokens and some 20 MB on the way, and on a
+# CPU larger batches leave the cache and are slower for each prompt.
+PROMPTS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,23 +54,32 @@ class Predictor:
         result = predictor.predict(embedding, points=[[500, 375]], labels=[1])
         result.best().masks
 
-    A predictor keeps no state between calls; embeddings are values that may be kept, saved and
-    reused.
+    Embeddings are values that may be kept, saved and reused; a predictor answers the same to the
+    same, in any order, and may be called from several threads, one of which runs at a time.
 
     Attributes:
-        model: the network, in evaluation mode.
+        model: the network in float32, in evaluation mode.
         model_name: its name in `samkit.models.CONFIGS`.
-        device: where it runs.
+        engine: what runs the image encoder and the mask decoder.
     """
 
-    def __init__(self, model: Sam, *, model_name: str, device: str | torch.device = "cpu") -> None:
-        self.device = torch.device(device)
-        self.model = model.to(self.device).eval()
+    def __init__(self, model: Sam, *, model_name: str, engine: Engine | None = None) -> None:
+        self.model = model.eval()
         self.model_name = model_name
+        self.engine = engine or create_engine(model, engine="torch", precision="float32")
+        # What the decoder remembers of images, for as long as their embeddings are in use.
+        self._memories: WeakKeyDictionary[ImageEmbedding, Memory] = WeakKeyDictionary()
+        self._lock = Lock()  # an engine serves one caller at a time
 
     @classmethod
     def load(
-        cls, source: str | os.PathLike[str] = DEFAULT_MODEL, *, device: str | None = None
+        cls,
+        source: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        device: str | None = None,
+        engine: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
     ) -> Predictor:
         """Load a model by name or from a checkpoint file.
 
@@ -73,14 +87,24 @@ class Predictor:
             source: "mobile_sam" (in the package), "sam_vit_b", "sam_vit_l", "sam_vit_h" (fetched
                 when they are not on this disk), or a `.safetensors`, `.pth` or `.pt` file.
             device: "cpu", "cuda", ...; by default a GPU where there is one.
+            engine: "auto", "torch", "compile", "openvino" or "onnx"; see
+                `samkit.engines.create_engine`.
+            precision: "auto", "float32", "bfloat16" or "float16".
+            threads: on a CPU; by default the engine's own choice.
 
         Raises:
             WeightsError: unknown, missing, damaged or unfitting weights.
-            SamkitError: the device is not there.
+            EngineError: the engine, precision or device is not to be had here.
         """
-        chosen = choose_device(device)
         loaded = load_model(source)
-        return cls(loaded.model, model_name=loaded.name, device=chosen)
+        chosen = create_engine(
+            loaded.model, engine=engine, precision=precision, threads=threads, device=device
+        )
+        return cls(loaded.model, model_name=loaded.name, engine=chosen)
+
+    def describe(self) -> dict[str, str | int]:
+        """What runs: model, engine, precision, device, threads (0: the engine's own choice)."""
+        return {"model": self.model_name, **asdict(self.engine.info)}
 
     @cached_property
     def encoder_checksum(self) -> str:
@@ -108,8 +132,10 @@ class Predictor:
         photo = read_image(image)
         coords = self.frames(photo)
         pixels = normalise(resize_photo(photo, coords), coords.model_size)
+        with self._lock:
+            features = self.engine.encode(pixels)
         return ImageEmbedding(
-            features=self.model.encode(pixels.to(self.device)),
+            features=features,
             coords=coords,
             model_name=self.model_name,
             encoder_checksum=self.encoder_checksum,
@@ -152,32 +178,46 @@ class Predictor:
     ) -> MaskPrediction:
         """Answer checked prompts; see `predict`."""
         self.check_embedding(embedding)
-        coords = embedding.coords
-        prompts.check_fits(coords)
-        features = embedding.features.to(self.device)
-        points, boxes = prompts.points_xy, prompts.boxes_xyxy
-        whole_batch = {
-            "points_xy": self._tensor(None if points is None else coords.points_to_model(points)),
-            "labels": None if prompts.labels is None else torch.as_tensor(prompts.labels),
-            "boxes_xyxy": self._tensor(None if boxes is None else coords.boxes_to_model(boxes)),
-            "mask_logits": self._tensor(prompts.mask_logits),
-        }
+        prompts.check_fits(embedding.coords)
+        chosen = AMBIGUOUS_MASKS if multimask else SINGLE_MASK
         logits, iou_pred = [], []
         for start in range(0, len(prompts), PROMPTS_AT_ONCE):
-            chosen = slice(start, start + PROMPTS_AT_ONCE)
-            part = {
-                name: None if value is None else value[chosen].to(self.device)
-                for name, value in whole_batch.items()
-            }
-            part_logits, part_iou = self.model.decode(features, **part, multimask=multimask)
-            logits.append(part_logits.float().cpu().numpy())
-            iou_pred.append(part_iou.float().cpu().numpy())
+            some = slice(start, start + PROMPTS_AT_ONCE)
+            with self._lock:
+                attended = self._attend(embedding, prompts, some)
+                masks = self.engine.upscale(attended.image, attended.kernels[:, chosen])
+                logits.append(masks.cpu().numpy().copy())
+                iou_pred.append(attended.iou_pred[:, chosen].cpu().numpy().copy())
         all_logits, all_iou = np.concatenate(logits), np.concatenate(iou_pred)
         return MaskPrediction(
             logits=all_logits if prompts.batched else all_logits[0],
             iou_pred=all_iou if prompts.batched else all_iou[0],
-            coords=coords,
+            coords=embedding.coords,
         )
+
+    def _attend(self, embedding: ImageEmbedding, prompts: Prompts, some: slice) -> Attended:
+        """Encode some of the prompts and run the decoder's transformer on them."""
+        coords, points, boxes = embedding.coords, prompts.points_xy, prompts.boxes_xyxy
+        sparse, dense = self.model.prompt_encoder(
+            points_xy=self._part(None if points is None else coords.points_to_model(points), some),
+            labels=self._part(prompts.labels, some),
+            boxes_xyxy=self._part(None if boxes is None else coords.boxes_to_model(boxes), some),
+            mask_logits=self._part(prompts.mask_logits, some),
+        )
+        features = embedding.features.to(dense.device)
+        if prompts.mask_logits is None:
+            if embedding not in self._memories:
+                self._memories[embedding] = self.engine.remember(features, dense)
+            return self.engine.attend(sparse, self._memories[embedding])
+        image = (features + dense).flatten(2).transpose(1, 2)
+        return self.engine.attend_own(sparse, image)
+
+    def _part(self, array: npt.NDArray[Any] | None, some: slice) -> torch.Tensor | None:
+        """Some rows of an array as float32 on the prompt encoder's device."""
+        if array is None:
+            return None
+        device = self.model.prompt_encoder.no_mask_embed.weight.device
+        return torch.as_tensor(array[some], dtype=torch.float32, device=device)
 
     @torch.no_grad()
     def decode_points(
@@ -197,14 +237,29 @@ class Predictor:
         Returns:
             the K masks that are left, ordered by point.
         """
-        answer = self.predict(
-            embedding, points=points_xy[:, None], labels=np.ones((len(points_xy), 1))
-        )
-        point, candidate = np.nonzero(answer.iou_pred >= iou_thresh)
+        prompts = Prompts.of(points=points_xy[:, None], labels=np.ones((len(points_xy), 1)))
+        self.check_embedding(embedding)
+        prompts.check_fits(embedding.coords)
+        side = embedding.coords.logits_size
+        logits, iou_pred, points = [np.zeros((0, side, side), np.float32)], [], []
+        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
+            with self._lock:
+                attended = self._attend(embedding, prompts, slice(start, start + PROMPTS_AT_ONCE))
+                confident = attended.iou_pred[:, AMBIGUOUS_MASKS] >= iou_thresh
+                some = confident.any(dim=1).nonzero()[:, 0]  # only these are upscaled
+                if not len(some):
+                    continue
+                kept = confident[some]
+                kernels = attended.kernels[some][:, AMBIGUOUS_MASKS]
+                image = attended.image if confident.any(dim=1).all() else attended.image[some]
+                masks = self.engine.upscale(image, kernels)
+                logits.append(masks[kept.to(masks.device)].cpu().numpy().copy())
+                iou_pred.append(attended.iou_pred[some][:, AMBIGUOUS_MASKS][kept].cpu().numpy())
+                points.append(start + some[kept.nonzero()[:, 0]].cpu().numpy())
         return PointMasks(
-            logits=answer.logits[point, candidate],
-            iou_pred=answer.iou_pred[point, candidate],
-            point_index=point,
+            logits=np.concatenate(logits),
+            iou_pred=np.concatenate([np.zeros(0, np.float32), *iou_pred]),
+            point_index=np.concatenate([np.zeros(0, np.int64), *points]),
         )
 
     def check_embedding(self, embedding: ImageEmbedding) -> None:
@@ -215,24 +270,3 @@ class Predictor:
                 f" ({embedding.encoder_checksum[:12]}), not by this {self.model_name}"
                 f" ({self.encoder_checksum[:12]}): embed the photo again with this model"
             )
-
-    @staticmethod
-    def _tensor(array: npt.NDArray[np.floating] | None) -> torch.Tensor | None:
-        return None if array is None else torch.as_tensor(array, dtype=torch.float32)
-
-
-def choose_device(device: str | None) -> torch.device:
-    """The asked-for device, or the best there is.
-
-    Raises:
-        SamkitError: it is not there.
-    """
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.zeros(1, device=chosen).cpu()  # also refuses "meta", which holds no numbers
-    except (RuntimeError, AssertionError, ImportError) as error:  # as torch's back ends please
-        reason = str(error).strip().split("\n")[0][:REASON_LENGTH]
-        raise SamkitError(f"device {device!r} cannot be used: {reason}") from error
-    return chosen
