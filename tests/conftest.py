@@ -15,6 +15,16 @@ settings.register_profile("samkit", deadline=None, derandomize=True, database=No
 settings.load_profile("samkit")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def plain_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Commands run plain PyTorch in float32, and nothing is kept outside of the tests' folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAMKIT_ENGINE", "torch")
+        patch.setenv("SAMKIT_PRECISION", "float32")
+        patch.setenv("SAMKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 def randomise_weights(model: nn.Module, seed: int = 0) -> None:
     """Give every tensor random values of a natural scale, so that none can be left out unseen.
 

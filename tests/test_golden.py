@@ -24,7 +24,7 @@ def arrays():
 
 @pytest.fixture(scope="module")
 def predictor():
-    return samkit.Predictor.load("mobile_sam", device="cpu")
+    return samkit.Predictor.load("mobile_sam", engine="torch", precision="float32")
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def folder(tmp_path, photo, monkeypatch):
 @pytest.fixture(scope="module")
 def answer(photo):
     """What the library says to the same click."""
-    predictor = samkit.Predictor.load(device="cpu")
+    predictor = samkit.Predictor.load(engine="torch", precision="float32")
     embedding = predictor.embed(photo)
     return predictor.predict(embedding, points=[[220, 170]], labels=[1])
 

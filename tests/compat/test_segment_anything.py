@@ -33,7 +33,7 @@ def predictor(photo):
 
 @pytest.fixture(scope="module")
 def own(photo):
-    own = samkit.Predictor.load(device="cpu")
+    own = samkit.Predictor.load(engine="torch", precision="float32")
     return own, own.embed(photo)
 
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from samkit import ImageEmbedding, Predictor, Prompts, SamkitError
+from samkit.engines.choose import choose_device
 from samkit.errors import EmbeddingError, ImageError, PromptError
 from samkit.models import CONFIGS, Sam
-from samkit.predict.predictor import PROMPTS_AT_ONCE, choose_device
+from samkit.predict.predictor import PROMPTS_AT_ONCE
 from samkit.predict.preprocess import normalise, resize_photo
 
 HEIGHT, WIDTH = 90, 120

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from samkit.cli.options import json_option, output_option
+from samkit.cli.options import EngineChoice, engine_options, json_option, output_option
 
 # On the rim of the cup: may mean the coffee, the cup, or the cup with its saucer.
 CLICK_XY = (220, 170)
@@ -13,8 +13,9 @@ CLICK_XY = (220, 170)
 
 @click.command()
 @output_option("demo-output")
+@engine_options
 @json_option
-def demo(*, output: Path, as_json: bool) -> int:
+def demo(*, output: Path, engine: EngineChoice, as_json: bool) -> int:
     """Segment a photograph of a coffee cup from one click, with the embedded model."""
     from samkit.cli.segment import DEFAULT_FORMATS, Choices, Task, segment_photos
     from samkit.types import Prompts
@@ -24,4 +25,4 @@ def demo(*, output: Path, as_json: bool) -> int:
     )
     with as_file(files("samkit") / "assets" / "coffee.jpg") as photo:
         task = Task(image=photo, prompts=Prompts.of(points=[CLICK_XY], labels=[1]))
-        return segment_photos([task], choices, model="mobile_sam", device=None, as_json=as_json)
+        return segment_photos([task], choices, model="mobile_sam", engine=engine, as_json=as_json)

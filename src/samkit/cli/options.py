@@ -1,8 +1,9 @@
 """Option types and options that several verbs share."""
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, cast
 
 import click
 
@@ -40,9 +41,55 @@ model_option = click.option(
     metavar="NAME|FILE",
     help="A model's name (samkit models lists them) or a checkpoint file.",
 )
-device_option = click.option(
-    "--device", metavar="NAME", help="cpu, cuda, ...; by default a GPU where there is one."
-)
+ENGINE_NAMES = ("auto", "torch", "compile", "openvino", "onnx")
+PRECISION_NAMES = ("auto", "float32", "bfloat16", "float16")
+
+
+class EngineChoice(TypedDict):
+    """How a model is to run: keyword arguments of `samkit.Predictor.load`."""
+
+    device: str | None
+    engine: str
+    precision: str
+    threads: int | None
+
+
+def engine_options(command: Command) -> Command:
+    """Give a verb --device, --engine, --precision and --threads, as one argument `engine`."""
+
+    @wraps(command)
+    def packed(
+        *, device: str | None, engine: str, precision: str, threads: int | None, **others: Any
+    ) -> Any:
+        choice = EngineChoice(device=device, engine=engine, precision=precision, threads=threads)
+        return command(engine=choice, **others)
+
+    options = (
+        click.option(
+            "--device", metavar="NAME", help="cpu, cuda, ...; by default a GPU where there is one."
+        ),
+        click.option(
+            "--engine",
+            type=click.Choice(ENGINE_NAMES),
+            default="auto",
+            show_default=True,
+            envvar="SAMKIT_ENGINE",
+            help="What runs the network; auto takes the fastest that is installed.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(PRECISION_NAMES),
+            default="auto",
+            show_default=True,
+            envvar="SAMKIT_PRECISION",
+            help="What it computes in; auto takes bfloat16 where the processor has it.",
+        ),
+        click.option("--threads", type=int, metavar="N", help="Threads on a CPU."),
+    )
+    decorated: Callable[..., Any] = packed
+    for option in reversed(options):
+        decorated = option(decorated)
+    return cast("Command", decorated)
 
 
 def output_option(default: str) -> Callable[[Command], Command]:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from samkit.cli.options import Numbers, device_option, json_option, model_option, output_option
+from samkit.cli.options import (
+    EngineChoice,
+    Numbers,
+    engine_options,
+    json_option,
+    model_option,
+    output_option,
+)
 from samkit.cli.prompts import (
     is_ambiguous,
     prompts_from_entry,
@@ -76,7 +83,7 @@ class Choices:
     ' x1, y1], "mask": "prev.npy"}}. Without IMAGES, the photos it names, from its own folder.',
 )
 @model_option
-@device_option
+@engine_options
 @output_option("samkit-output")
 @click.option(
     "--format",
@@ -104,7 +111,7 @@ def segment(
     mask: Path | None,
     prompts_file: Path | None,
     model: str,
-    device: str | None,
+    engine: EngineChoice,
     output: Path,
     formats: tuple[str, ...],
     multimask: bool | None,
@@ -136,7 +143,7 @@ def segment(
         multimask=True if every_candidate else multimask,
         every_candidate=every_candidate,
     )
-    return segment_photos(tasks, choices, model=model, device=device, as_json=as_json)
+    return segment_photos(tasks, choices, model=model, engine=engine, as_json=as_json)
 
 
 def tasks_from_file(path: Path, images: Sequence[Path]) -> list[Task]:
@@ -165,7 +172,7 @@ def segment_photos(
     choices: Choices,
     *,
     model: str,
-    device: str | None,
+    engine: EngineChoice,
     as_json: bool,
 ) -> int:
     """Run tasks and write their results; return the exit code."""
@@ -176,7 +183,7 @@ def segment_photos(
     check_writable(choices.output)
     if not any(task.image.exists() for task in tasks):  # before the model is loaded
         raise ImageError(f"no such file: {tasks[0].image}")
-    predictor = Predictor.load(model, device=device)
+    predictor = Predictor.load(model, **engine)
     say = _say_nothing if as_json else click.echo
     records: list[dict[str, Any]] = []
     errors: list[SamkitError] = []

@@ -41,6 +41,8 @@ class OpenVinoEngine(CompiledEngine):
         self.config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": HINTS[info.precision],
             "PERFORMANCE_HINT": "LATENCY",
+            # Its fused subgraphs fail in bfloat16 where sizes are free (OpenVINO 2026.4).
+            "SNIPPETS_MODE": "DISABLE",
         }
         if info.threads:
             self.config["INFERENCE_NUM_THREADS"] = info.threads

@@ -82,8 +82,8 @@ def fold_batch_norms(encoder: nn.Module) -> nn.Module:
     folded = copy.deepcopy(encoder)
     for module in folded.modules():
         if isinstance(module, ConvNorm):
-            module.c = fuse_conv_bn_eval(module.c, module.bn)  # type: ignore[assignment]
-            module.bn = nn.Identity()
+            module.c = fuse_conv_bn_eval(module.c, module.bn)
+            module.bn = nn.Identity()  # type: ignore[assignment]
     ready: nn.Module = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return ready
 
