@@ -61,7 +61,11 @@ class OpenVinoEngine(CompiledEngine):
             logger.info("converting %s for OpenVINO, once", name)
             graph = convert(spec())
             keep(graph, path)
-        config = self.config | {"CACHE_DIR": str(folder / "compiled")}
+        config = dict(self.config)
+        if path.is_file():  # a cache is to be had
+            # OpenVINO's own key of a compiled graph leaves out some of the configuration.
+            compiled = "compiled-" + "-".join(str(value) for value in self.config.values())
+            config["CACHE_DIR"] = str(folder / compiled)
         request = self.core.compile_model(graph, "CPU", config).create_infer_request()
 
         def run(*inputs: Tensor) -> list[Tensor]:

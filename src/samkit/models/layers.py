@@ -27,7 +27,7 @@ class LayerNorm2d(nn.Module):
 
     def over_last(self, x: Tensor) -> Tensor:
         """The same for values whose channels come last: (..., C)."""
-        return nn.functional.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
+        return nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
 class TransformerMlp(nn.Module):
