@@ -45,8 +45,7 @@ class TorchEngine:
         return torch.compile(module) if self.info.engine == "compile" else module
 
     def encode(self, pixels: Tensor) -> Tensor:
-        pixels = self._own(pixels).contiguous(memory_format=torch.channels_last)
-        features: Tensor = self.encoder(pixels)
+        features: Tensor = self.encoder(self._own(pixels))
         return features.float().contiguous()
 
     def remember(self, features: Tensor, dense: Tensor) -> Any:

@@ -171,8 +171,10 @@ class ImageToTokenAttention(Attention):
         v_PHTD = self.split_heads(self.v_proj(values))
         out_weights = self.out_proj.weight.view(-1, self.num_heads, self.head_dim)
         v_out = (v_PHTD @ out_weights.permute(1, 2, 0)[None]).flatten(1, 2)  # (P, H T, C)
+        # Each head's weights add up to 1, so a part of the bias in each row adds up to the bias.
+        v_out = v_out + self.out_proj.bias / self.num_heads
         weights = logits_PHTN.softmax(2).flatten(1, 2)  # (P, H T, N)
-        return weights.transpose(1, 2) @ v_out + self.out_proj.bias
+        return weights.transpose(1, 2) @ v_out
 
 
 class TwoWayBlock(nn.Module):

@@ -89,17 +89,28 @@ class PromptEncoder(nn.Module):
             tokens (P, T, C): points, then padding if there is no box, then the box's two corners;
             dense map (P, C, G, G), or (1, C, G, G) where no prompt has a mask.
         """
-        tokens = []
+        parts = (points_xy, boxes_xyxy, mask_logits)
+        num_prompts = next((len(part) for part in parts if part is not None), 1)
+        sparse = self.embed_sparse(
+            num_prompts, points_xy=points_xy, labels=labels, boxes_xyxy=boxes_xyxy
+        )
+        return sparse, self.embed_mask(mask_logits)
+
+    def embed_sparse(
+        self,
+        num_prompts: int,
+        *,
+        points_xy: Tensor | None,
+        labels: Tensor | None,
+        boxes_xyxy: Tensor | None,
+    ) -> Tensor:
+        """Tokens (P, T, C) of points and boxes; T is 0 where there are none."""
+        tokens = [self.no_mask_embed.weight.new_empty(num_prompts, 0, self.config.dim)]
         if points_xy is not None and labels is not None:
             tokens.append(self.embed_points(points_xy, labels, pad=boxes_xyxy is None))
         if boxes_xyxy is not None:
             tokens.append(self.embed_boxes(boxes_xyxy))
-        if tokens:
-            sparse = torch.cat(tokens, dim=1)
-        else:
-            num_prompts = 1 if mask_logits is None else mask_logits.shape[0]
-            sparse = self.no_mask_embed.weight.new_empty(num_prompts, 0, self.config.dim)
-        return sparse, self.embed_mask(mask_logits)
+        return torch.cat(tokens, dim=1)
 
     def embed_points(self, points_xy: Tensor, labels: Tensor, *, pad: bool) -> Tensor:
         """Tokens (P, N, C), or (P, N + 1, C) with one padding point."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from threading import Lock
@@ -181,10 +182,8 @@ class Predictor:
         prompts.check_fits(embedding.coords)
         chosen = AMBIGUOUS_MASKS if multimask else SINGLE_MASK
         logits, iou_pred = [], []
-        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
-            some = slice(start, start + PROMPTS_AT_ONCE)
-            with self._lock:
-                attended = self._attend(embedding, prompts, some)
+        with self._lock:
+            for attended in self._attend(embedding, prompts):
                 masks = self.engine.upscale(attended.image, attended.kernels[:, chosen])
                 logits.append(masks.cpu().numpy().copy())
                 iou_pred.append(attended.iou_pred[:, chosen].cpu().numpy().copy())
@@ -195,29 +194,35 @@ class Predictor:
             coords=embedding.coords,
         )
 
-    def _attend(self, embedding: ImageEmbedding, prompts: Prompts, some: slice) -> Attended:
-        """Encode some of the prompts and run the decoder's transformer on them."""
+    def _attend(self, embedding: ImageEmbedding, prompts: Prompts) -> Iterator[Attended]:
+        """Run prompt encoder and decoder's transformer, a few prompts at a time."""
         coords, points, boxes = embedding.coords, prompts.points_xy, prompts.boxes_xyxy
-        sparse, dense = self.model.prompt_encoder(
-            points_xy=self._part(None if points is None else coords.points_to_model(points), some),
-            labels=self._part(prompts.labels, some),
-            boxes_xyxy=self._part(None if boxes is None else coords.boxes_to_model(boxes), some),
-            mask_logits=self._part(prompts.mask_logits, some),
+        encoder = self.model.prompt_encoder
+        sparse = encoder.embed_sparse(
+            len(prompts),
+            points_xy=self._tensor(None if points is None else coords.points_to_model(points)),
+            labels=self._tensor(prompts.labels),
+            boxes_xyxy=self._tensor(None if boxes is None else coords.boxes_to_model(boxes)),
         )
-        features = embedding.features.to(dense.device)
-        if prompts.mask_logits is None:
-            if embedding not in self._memories:
-                self._memories[embedding] = self.engine.remember(features, dense)
-            return self.engine.attend(sparse, self._memories[embedding])
-        image = (features + dense).flatten(2).transpose(1, 2)
-        return self.engine.attend_own(sparse, image)
+        features = embedding.features.to(sparse.device)
+        if prompts.mask_logits is None and embedding not in self._memories:
+            dense = encoder.embed_mask(None)
+            self._memories[embedding] = self.engine.remember(features, dense)
+        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
+            some = slice(start, start + PROMPTS_AT_ONCE)
+            if prompts.mask_logits is None:
+                yield self.engine.attend(sparse[some], self._memories[embedding])
+            else:
+                dense = encoder.embed_mask(self._tensor(prompts.mask_logits[some]))
+                image = (features + dense).flatten(2).transpose(1, 2)
+                yield self.engine.attend_own(sparse[some], image)
 
-    def _part(self, array: npt.NDArray[Any] | None, some: slice) -> torch.Tensor | None:
-        """Some rows of an array as float32 on the prompt encoder's device."""
+    def _tensor(self, array: npt.NDArray[Any] | None) -> torch.Tensor | None:
+        """An array as float32 on the prompt encoder's device."""
         if array is None:
             return None
         device = self.model.prompt_encoder.no_mask_embed.weight.device
-        return torch.as_tensor(array[some], dtype=torch.float32, device=device)
+        return torch.as_tensor(array, dtype=torch.float32, device=device)
 
     @torch.no_grad()
     def decode_points(
@@ -241,25 +246,24 @@ class Predictor:
         self.check_embedding(embedding)
         prompts.check_fits(embedding.coords)
         side = embedding.coords.logits_size
-        logits, iou_pred, points = [np.zeros((0, side, side), np.float32)], [], []
-        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
-            with self._lock:
-                attended = self._attend(embedding, prompts, slice(start, start + PROMPTS_AT_ONCE))
-                confident = attended.iou_pred[:, AMBIGUOUS_MASKS] >= iou_thresh
-                some = confident.any(dim=1).nonzero()[:, 0]  # only these are upscaled
-                if not len(some):
-                    continue
-                kept = confident[some]
-                kernels = attended.kernels[some][:, AMBIGUOUS_MASKS]
-                image = attended.image if confident.any(dim=1).all() else attended.image[some]
-                masks = self.engine.upscale(image, kernels)
-                logits.append(masks[kept.to(masks.device)].cpu().numpy().copy())
-                iou_pred.append(attended.iou_pred[some][:, AMBIGUOUS_MASKS][kept].cpu().numpy())
-                points.append(start + some[kept.nonzero()[:, 0]].cpu().numpy())
+        logits, iou_pred = [np.zeros((0, side, side), np.float32)], [np.zeros(0, np.float32)]
+        points, start = [np.zeros(0, np.int64)], 0
+        with self._lock:
+            for attended in self._attend(embedding, prompts):
+                iou = attended.iou_pred[:, AMBIGUOUS_MASKS].cpu().numpy()
+                confident = iou >= iou_thresh
+                for some in runs(np.asarray(confident.any(axis=1))):  # only these are upscaled
+                    kernels = attended.kernels[some, AMBIGUOUS_MASKS]
+                    masks = self.engine.upscale(attended.image[some], kernels).cpu().numpy()
+                    kept = confident[some]
+                    logits.append(masks[kept])
+                    iou_pred.append(iou[some][kept])
+                    points.append(start + some.start + np.nonzero(kept)[0])
+                start += len(iou)
         return PointMasks(
             logits=np.concatenate(logits),
-            iou_pred=np.concatenate([np.zeros(0, np.float32), *iou_pred]),
-            point_index=np.concatenate([np.zeros(0, np.int64), *points]),
+            iou_pred=np.concatenate(iou_pred),
+            point_index=np.concatenate(points),
         )
 
     def check_embedding(self, embedding: ImageEmbedding) -> None:
@@ -270,3 +274,10 @@ class Predictor:
                 f" ({embedding.encoder_checksum[:12]}), not by this {self.model_name}"
                 f" ({self.encoder_checksum[:12]}): embed the photo again with this model"
             )
+
+
+def runs(flags: npt.NDArray[np.bool_]) -> Iterator[slice]:
+    """The stretches of true flags (N,), in order."""
+    edges = np.flatnonzero(np.diff(flags.astype(np.int8), prepend=0, append=0))
+    for start, stop in edges.reshape(-1, 2).tolist():
+        yield slice(start, stop)

@@ -1,0 +1,55 @@
+"""What numbers were measured on, and how much memory a model takes there."""
+
+import multiprocessing
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+# Of the processor, what decides which arithmetic is fast.
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_tile")
+PACKAGES = ("samkit", "torch", "openvino", "onnxruntime", "transformers")
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, versions, and how busy the machine is."""
+    lines = CPUINFO.read_text().splitlines() if CPUINFO.exists() else []
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    fields = {name.strip(): value.strip() for name, value in pairs}
+    flags = set(fields.get("flags", "").split())
+    return {
+        "cpu": fields.get("model name") or platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "flags": [flag for flag in FLAGS if flag in flags],
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def peak_memory_gb(engine: str, precision: str) -> float:
+    """Peak memory of a fresh process that makes all masks of one photo with MobileSAM."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak_of_automatic_masks, (engine, precision))
+
+
+def _peak_of_automatic_masks(engine: str, precision: str) -> float:
+    import resource
+
+    import samkit
+    from samkit.benchmark.works import benchmark_photo
+
+    predictor = samkit.Predictor.load(engine=engine, precision=precision)
+    samkit.AutoMasker(predictor).generate(benchmark_photo())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e9 if sys.platform == "darwin" else 1e6)

@@ -1,0 +1,69 @@
+"""Results of a benchmark as Markdown and as a picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from samkit.benchmark.turns import Result
+from samkit.files import replacing
+
+PEER_COLOR, OUR_COLOR = "#9aa0a6", "#1a73e8"
+
+
+def markdown(
+    machine: dict[str, Any], results: Sequence[Result], memory_gb: dict[str, float]
+) -> str:
+    """The machine, then a table for each work."""
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    flags = ", ".join(machine["flags"])
+    processor = f"{machine['cpu']}, {machine['cores']} cores ({flags})"
+    where = f"{processor}; Python {machine['python']}; {versions}."
+    parts = [where, "Medians; ratios are taken within turns."]
+    for result in results:
+        rows = [f"| {result.work} | median | times faster |", "|---|---|---|"]
+        rows += [
+            f"| {name} | {duration(timing.median_s)} | {timing.times_faster:.2f} |"
+            for name, timing in result.timings.items()
+        ]
+        parts.append("\n".join(rows))
+    if memory_gb:
+        rows = ["| peak memory, automatic masks | GB |", "|---|---|"]
+        rows += [f"| {name} | {peak:.2f} |" for name, peak in memory_gb.items()]
+        parts.append("\n".join(rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, or milliseconds where they are few."""
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.0f} ms"
+
+
+def plot(results: Sequence[Result], path: Path) -> None:
+    """Bars of how many times faster than its peer each subject is.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.4 * len(results), 3.2), layout="constrained")
+    for axis, result in zip(
+        figure.subplots(1, len(results), squeeze=False)[0], results, strict=True
+    ):
+        timings = result.timings
+        factors = [timing.times_faster for timing in timings.values()]
+        colors = [PEER_COLOR] + [OUR_COLOR] * (len(timings) - 1)
+        bars = axis.barh(list(timings), factors, color=colors)
+        labels = [
+            f"{timing.times_faster:.1f} x ({duration(timing.median_s)})"
+            for timing in timings.values()
+        ]
+        axis.bar_label(bars, labels, padding=3, fontsize=7)
+        axis.set_xlim(0, max(factors) * 1.5)
+        axis.set_title(result.work, fontsize=9)
+        axis.tick_params(labelsize=7)
+        axis.invert_yaxis()
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("times faster than the first of each group", fontsize=8)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)

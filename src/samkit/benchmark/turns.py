@@ -1,0 +1,81 @@
+"""Fair timing: subjects take turns, and ratios are taken within each turn."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+WARM_UP = 2
+
+Subject = Callable[[], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A piece of work and who does it.
+
+    Attributes:
+        name: what is done.
+        subjects: who does it, by name; the first is the peer that the others are compared with.
+        max_turns: for work that takes long.
+    """
+
+    name: str
+    subjects: dict[str, Subject]
+    max_turns: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """How long one subject took.
+
+    Attributes:
+        seconds: of each turn.
+        median_s: their median.
+        times_faster: the median over turns of the peer's time by this subject's.
+    """
+
+    seconds: tuple[float, ...]
+    median_s: float
+    times_faster: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The timings of all subjects of a work, the peer's first."""
+
+    work: str
+    timings: dict[str, Timing]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+def measure(work: Work, turns: int) -> Result:
+    """Run all subjects once a turn, in an order that rotates: a busy machine is busy for all."""
+    turns = min(turns, work.max_turns or turns)
+    names = list(work.subjects)
+    for name in names:
+        for _ in range(1 if work.max_turns else WARM_UP):
+            work.subjects[name]()
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(turns):
+        shift = turn % len(names)
+        for name in names[shift:] + names[:shift]:
+            start = time.perf_counter()
+            work.subjects[name]()
+            seconds[name].append(time.perf_counter() - start)
+    peer = seconds[names[0]]
+    return Result(
+        work=work.name,
+        timings={
+            name: Timing(
+                seconds=tuple(own),
+                median_s=statistics.median(own),
+                times_faster=statistics.median(a / b for a, b in zip(peer, own, strict=True)),
+            )
+            for name, own in seconds.items()
+        },
+    )

@@ -1,0 +1,213 @@
+"""The pieces of work that are timed, all on one photo of 534 x 800 pixels."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from samkit.automask import AutoMasker
+from samkit.benchmark.turns import Subject, Work
+from samkit.formats import read_image
+from samkit.geometry import CoordMap
+from samkit.predict import Predictor
+from samkit.predict.preprocess import normalise, resize_photo
+from samkit.types import ImageEmbedding
+from samkit.weights.load import load_model
+
+SIZE_HW = (534, 800)
+POINT_XY = (400.0, 267.0)
+POINTS_PER_SIDE = 8  # 64 points
+MOBILE_SAM, VIT_B = "mobile_sam", "random ViT-B"
+PEER = "transformers float32"
+EAGER = "eager float32"
+
+
+def benchmark_photo() -> npt.NDArray[np.uint8]:
+    """The photograph that the package ships, at the size that all works use."""
+    photo = read_image(str(files("samkit") / "assets" / "coffee.jpg"))
+    resized = Image.fromarray(photo).resize(SIZE_HW[::-1], Image.Resampling.BICUBIC)
+    return np.asarray(resized)
+
+
+@dataclass(kw_only=True)
+class Workshop:
+    """Models that several works share, made when first needed.
+
+    Attributes:
+        engines: pairs of engine and precision.
+    """
+
+    engines: list[tuple[str, str]]
+    photo: npt.NDArray[np.uint8] = field(default_factory=benchmark_photo)
+    _predictors: dict[tuple[str, str, str], Predictor] = field(default_factory=dict)
+
+    @cached_property
+    def theirs(self) -> Any:
+        """transformers.SamModel, ViT-B, float32, random weights."""
+        import transformers
+
+        torch.manual_seed(0)
+        model: Any = transformers.SamModel(transformers.SamConfig())
+        return model.eval()
+
+    @cached_property
+    def processor(self) -> Any:
+        """What transformers prepares photos and masks with."""
+        import transformers
+
+        return transformers.SamImageProcessorPil()
+
+    def predictor(self, source: str, engine: str, precision: str) -> Predictor:
+        """MobileSAM, or ViT-B with the weights of `theirs`."""
+        key = (source, engine, precision)
+        if key not in self._predictors:
+            with tempfile.TemporaryDirectory() as folder:
+                path: str | Path = source
+                if source == VIT_B:
+                    path = Path(folder) / "vit_b.pth"
+                    torch.save(self.theirs.state_dict(), path)
+                predictor = Predictor.load(path, engine=engine, precision=precision, device="cpu")
+            self._predictors[key] = predictor
+        return self._predictors[key]
+
+    def ours(self, source: str, make: Callable[[Predictor], Subject]) -> dict[str, Subject]:
+        """A subject for each engine."""
+        return {
+            f"{engine} {precision}": make(self.predictor(source, engine, precision))
+            for engine, precision in self.engines
+        }
+
+    def embedding(self, predictor: Predictor) -> ImageEmbedding:
+        """Random features as the photo's embedding."""
+        return ImageEmbedding(
+            features=some_features(),
+            coords=CoordMap(original_hw=SIZE_HW, model_size=predictor.model.config.image_size),
+            model_name=predictor.model_name,
+            encoder_checksum=predictor.encoder_checksum,
+        )
+
+
+def some_features() -> torch.Tensor:
+    """Features (1, 256, 64, 64) such as the encoder's last norm gives."""
+    return torch.randn(1, 256, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+def mobile_sam_encode(shop: Workshop) -> Work:
+    """Photo to embedding, against the same network eager in float32."""
+    model = load_model(MOBILE_SAM).model
+
+    def eager() -> object:
+        with torch.no_grad():
+            coords = CoordMap(original_hw=SIZE_HW, model_size=model.config.image_size)
+            return model.encode(normalise(resize_photo(shop.photo, coords), coords.model_size))
+
+    ours = shop.ours(MOBILE_SAM, lambda predictor: lambda: predictor.embed(shop.photo))
+    return Work(name="MobileSAM: embed a photo", subjects={EAGER: eager} | ours)
+
+
+def vit_b_encode(shop: Workshop) -> Work:
+    """Photo to embedding, against transformers."""
+
+    def theirs() -> object:
+        with torch.no_grad():
+            pixels = shop.processor(shop.photo, return_tensors="pt")["pixel_values"]
+            return shop.theirs.get_image_embeddings(pixels)
+
+    ours = shop.ours(VIT_B, lambda predictor: lambda: predictor.embed(shop.photo))
+    return Work(name="ViT-B: embed a photo", subjects={PEER: theirs} | ours, max_turns=3)
+
+
+def decode_one(shop: Workshop) -> Work:
+    """Embedding and a first point to three masks at the photo's size, against transformers."""
+
+    def make(predictor: Predictor) -> Subject:
+        embedding = shop.embedding(predictor)
+        # What the decoder remembers goes with an embedding: a new one is a photo never clicked on.
+        return lambda: predictor.predict(replace(embedding), points=[POINT_XY], labels=[1]).masks
+
+    subjects = {PEER: _their_click(shop)} | shop.ours(VIT_B, make)
+    return Work(name="first click on a photo", subjects=subjects)
+
+
+def decode_one_more(shop: Workshop) -> Work:
+    """The same for a later click on the same photo."""
+
+    def make(predictor: Predictor) -> Subject:
+        embedding = shop.embedding(predictor)
+        return lambda: predictor.predict(embedding, points=[POINT_XY], labels=[1]).masks
+
+    subjects = {PEER: _their_click(shop)} | shop.ours(VIT_B, make)
+    return Work(name="later click", subjects=subjects)
+
+
+def _their_click(shop: Workshop) -> Subject:
+    features, scale = some_features(), 1024 / max(SIZE_HW)
+    resized_hw = [int(side * scale + 0.5) for side in SIZE_HW]
+    points = torch.tensor(POINT_XY)[None, None, None] * scale
+    labels = torch.ones(1, 1, 1, dtype=torch.long)
+
+    def click() -> object:
+        with torch.no_grad():
+            answer = shop.theirs(
+                image_embeddings=features, input_points=points, input_labels=labels
+            )
+            masks: object = shop.processor.post_process_masks(
+                answer.pred_masks, [SIZE_HW], [resized_hw]
+            )
+            return masks
+
+    return click
+
+
+def decode_many(shop: Workshop) -> Work:
+    """64 points to 192 masks in the logits' frame, against transformers."""
+    centres = (np.arange(POINTS_PER_SIDE) + 0.5) / POINTS_PER_SIDE
+    points_xy = np.array([(x * SIZE_HW[1], y * SIZE_HW[0]) for y in centres for x in centres])
+    points = torch.tensor(points_xy * 1024 / max(SIZE_HW)).float()[None, :, None]
+    features, labels = some_features(), torch.ones(1, len(points_xy), 1, dtype=torch.long)
+
+    def theirs() -> object:
+        with torch.no_grad():
+            return shop.theirs(image_embeddings=features, input_points=points, input_labels=labels)
+
+    def make(predictor: Predictor) -> Subject:
+        embedding = shop.embedding(predictor)
+        ones = np.ones((len(points_xy), 1))
+        return lambda: predictor.predict(replace(embedding), points=points_xy[:, None], labels=ones)
+
+    subjects = {PEER: theirs} | shop.ours(VIT_B, make)
+    return Work(name="64 points", subjects=subjects, max_turns=5)
+
+
+def automatic_masks(shop: Workshop) -> Work:
+    """Photo to all its masks from a grid of 32 x 32 points, with MobileSAM."""
+    ours = shop.ours(
+        MOBILE_SAM, lambda predictor: lambda: AutoMasker(predictor).generate(shop.photo)
+    )
+    return Work(name="automatic masks, 32 x 32 points", subjects=ours, max_turns=3)
+
+
+WORKS: dict[str, Callable[[Workshop], Work]] = {
+    "mobile-encode": mobile_sam_encode,
+    "vit-b-encode": vit_b_encode,
+    "first-click": decode_one,
+    "later-click": decode_one_more,
+    "64-points": decode_many,
+    "auto": automatic_masks,
+}
+NEED_TRANSFORMERS = {"vit-b-encode", "first-click", "later-click", "64-points"}
+
+
+def possible_works() -> list[str]:
+    """The works for which all packages are installed."""
+    able = find_spec("transformers") is not None
+    return [name for name in WORKS if able or name not in NEED_TRANSFORMERS]

@@ -1,0 +1,100 @@
+"""`samkit bench`: how fast each engine is on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from samkit.cli.options import json_option
+
+DEFAULT_TURNS = 7
+WORK_NAMES = ("mobile-encode", "vit-b-encode", "first-click", "later-click", "64-points", "auto")
+
+
+@click.command()
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    metavar="NAME:PRECISION",
+    help="Such as openvino:bfloat16; may be given several times. By default torch, OpenVINO and"
+    " ONNX Runtime, as installed, in all that they compute in.",
+)
+@click.option(
+    "--work",
+    "works",
+    multiple=True,
+    type=click.Choice(WORK_NAMES),
+    help="What to measure; by default all for which packages are installed.",
+)
+@click.option("--turns", type=click.IntRange(min=1), default=DEFAULT_TURNS, show_default=True)
+@click.option("--memory/--no-memory", default=True, help="Measure peak memory, too.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder for bench.json, bench.md and, where matplotlib is installed, bench.png.",
+)
+@json_option
+def bench(
+    *,
+    engines: tuple[str, ...],
+    works: tuple[str, ...],
+    turns: int,
+    memory: bool,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Time all engines that are installed, in turns, against transformers where it is installed."""
+    from samkit.benchmark.machine import machine, peak_memory_gb
+    from samkit.benchmark.report import markdown, plot
+    from samkit.benchmark.turns import measure
+    from samkit.benchmark.works import WORKS, Workshop, possible_works
+    from samkit.files import check_writable, write_bytes
+
+    if output is not None:
+        check_writable(output)
+    host = machine()
+    pairs = [parse_engine(text) for text in engines] or installed_engines()
+    shop = Workshop(engines=pairs)
+    results = []
+    for name in works or possible_works():
+        click.echo(f"{name} ...", err=True)
+        results.append(measure(WORKS[name](shop), turns))
+    peaks = {f"{e} {p}": peak_memory_gb(e, p) for e, p in pairs} if memory else {}
+    content = {
+        "machine": host,
+        "results": [result.to_json() for result in results],
+        "peak_memory_gb": peaks,
+    }
+    text = markdown(host, results, peaks)
+    click.echo(json.dumps(content, indent=1) if as_json else text)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        write_bytes(output / "bench.json", json.dumps(content, indent=1).encode())
+        write_bytes(output / "bench.md", text.encode())
+        try:
+            plot(results, output / "bench.png")
+        except ImportError:
+            click.echo("no picture: pip install 'samkit[bench]' brings matplotlib", err=True)
+
+
+def parse_engine(text: str) -> tuple[str, str]:
+    """NAME:PRECISION as a pair; the precision may be left out."""
+    name, _, precision = text.partition(":")
+    return name, precision or "float32"
+
+
+def installed_engines() -> list[tuple[str, str]]:
+    """All engines but torch.compile, which takes minutes, in all their precisions."""
+    from samkit.engines.choose import CPU_PRECISIONS, is_installed
+
+    return [
+        (engine, precision)
+        for engine, precisions in CPU_PRECISIONS.items()
+        if engine != "compile" and is_installed(engine)
+        for precision in precisions
+    ]
