@@ -11,8 +11,11 @@ from samkit.drawing import (
     BACKGROUND_COLOR,
     BOX_COLOR,
     FOREGROUND_COLOR,
+    MANY_MASKS,
+    Layer,
     draw_boxes,
     draw_caption,
+    draw_layers,
     draw_masks,
     draw_points,
     line_width,
@@ -51,6 +54,36 @@ def test_inside_of_a_mask_is_tinted_by_half():
     inner = np.s_[14:26, 14:46]
     expected = (photo[inner] + np.array(mask_color(0), float)) / 2
     assert abs(drawn[inner] - expected).max() <= 1
+
+
+def test_smaller_masks_are_seen_over_larger_ones_and_tinted_once():
+    photo = random_photo()
+    small, large = rectangle(photo, 20, 14, 34, 26), rectangle(photo, 6, 4, 54, 36)
+    inner, between = np.s_[18:22, 24:30], np.s_[18:22, 10:16]
+    for order in ([small, large], [large, small]):
+        drawn = draw_masks(photo, np.concatenate(order))
+        color = mask_color(0 if order[0] is small else 1)
+        expected = (photo[inner] + np.array(color, float)) / 2
+        assert abs(drawn[inner] - expected).max() <= 1
+        color = mask_color(0 if order[0] is large else 1)
+        expected = (photo[between] + np.array(color, float)) / 2
+        assert abs(drawn[between] - expected).max() <= 1
+
+
+def test_many_masks_have_a_thin_outline():
+    photo = np.zeros((60, 330, 3), np.uint8)
+    boxes = [rectangle(photo, x, 20, x + 10, 40) for x in range(5, 320, 20)]
+    few, many = (draw_masks(photo, np.concatenate(boxes[:n])) for n in (MANY_MASKS, MANY_MASKS + 1))
+    changed = [(drawn[:, :20] > 0).any(axis=-1).sum() for drawn in (few, many)]
+    assert changed[0] > changed[1] >= 10 * 20
+    assert many.min(axis=-1).max() > 200  # near OUTLINE_COLOR, but for its soft edge
+
+
+def test_layers_are_patches_of_masks():
+    photo = random_photo()
+    mask = rectangle(photo, 20, 14, 34, 26)[0]
+    patch = Layer(color=mask_color(0), patch=mask[14:26, 20:34], corner_xy=(20, 14))
+    np.testing.assert_array_equal(draw_layers(photo, [patch]), draw_masks(photo, mask[None]))
 
 
 @pytest.mark.parametrize(("opacity", "channel_range"), [(0, 0), (1, 255)])

@@ -7,7 +7,16 @@ import pytest
 
 import samkit
 
-PUBLIC = ["ImageEmbedding", "MaskPrediction", "Masks", "Predictor", "Prompts", "SamkitError"]
+PUBLIC = [
+    "AutoMaskConfig",
+    "AutoMasker",
+    "ImageEmbedding",
+    "MaskPrediction",
+    "Masks",
+    "Predictor",
+    "Prompts",
+    "SamkitError",
+]
 
 
 def run_python(code):

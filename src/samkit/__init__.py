@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from samkit.automask import AutoMaskConfig, AutoMasker
     from samkit.errors import SamkitError
     from samkit.predict import Predictor
     from samkit.types import ImageEmbedding, MaskPrediction, Masks, Prompts
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AutoMaskConfig": "samkit.automask",
+    "AutoMasker": "samkit.automask",
     "ImageEmbedding": "samkit.types",
     "MaskPrediction": "samkit.types",
     "Masks": "samkit.types",
@@ -22,7 +25,16 @@ _HOMES = {
     "SamkitError": "samkit.errors",
 }
 
-__all__ = ["ImageEmbedding", "MaskPrediction", "Masks", "Predictor", "Prompts", "SamkitError"]
+__all__ = [
+    "AutoMaskConfig",
+    "AutoMasker",
+    "ImageEmbedding",
+    "MaskPrediction",
+    "Masks",
+    "Predictor",
+    "Prompts",
+    "SamkitError",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -1,6 +1,9 @@
 """Pictures of results: masks and prompts drawn over a photo. Arrays in, arrays out."""
 
 import colorsys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +18,23 @@ BOX_COLOR: Color = (255, 210, 0)
 OUTLINE_COLOR: Color = (255, 255, 255)
 # Golden ratio steps keep the hues of neighbouring masks far apart, however many there are.
 FIRST_HUE, HUE_STEP = 0.58, 0.618034
+# Above it many are small, and a double outline would leave little of them to be seen.
+MANY_MASKS = 10
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layer:
+    """A mask with its colour: a patch (h, w) of it with all that there is of the mask.
+
+    Attributes:
+        color: RGB.
+        patch: the mask within its box or more.
+        corner_xy: where the patch's first pixel lies in the photo.
+    """
+
+    color: Color
+    patch: npt.NDArray[np.bool_]
+    corner_xy: tuple[int, int]
 
 
 def mask_color(index: int) -> Color:
@@ -24,16 +44,40 @@ def mask_color(index: int) -> Color:
 
 
 def draw_masks(image: Image, masks: npt.NDArray[np.bool_], *, opacity: float = 0.5) -> Image:
-    """Tint masks (M, H, W) over a photo (H, W, 3), each with a colour and an outline."""
-    out = image.copy()
+    """Tint masks (M, H, W) over a photo (H, W, 3), each with a colour and an outline.
+
+    Smaller masks lie over larger ones.
+    """
+    order = np.argsort(-masks.sum(axis=(1, 2)), kind="stable")
+    layers = (Layer(color=mask_color(i), patch=masks[i], corner_xy=(0, 0)) for i in order)
+    return draw_layers(image, layers, opacity=opacity)
+
+
+def draw_layers(image: Image, layers: Iterable[Layer], *, opacity: float = 0.5) -> Image:
+    """Tint layers over a photo (H, W, 3), later over earlier ones, each with an outline.
+
+    Each pixel is tinted once, by the last layer that has it, so that the photo is still seen where
+    many lie over each other. Layers are taken one by one and not kept.
+    """
     width = line_width(image)
-    for index, mask in enumerate(masks):
-        color = mask_color(index)
-        tint = (1 - opacity) * out[mask] + opacity * np.array(color)
-        out[mask] = tint.astype(np.uint8)
+    palette: list[Color] = [(0, 0, 0)]
+    outlines: list[tuple[Color, Sequence[Any]]] = []
+    top = np.zeros(image.shape[:2], np.int32)  # number of the layer that is seen; 0 is none
+    for layer in layers:
+        palette.append(layer.color)
+        (x, y), (patch_h, patch_w) = layer.corner_xy, layer.patch.shape
+        top[y : y + patch_h, x : x + patch_w][layer.patch] = len(palette) - 1
         contours, _ = cv2.findContours(
-            mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE
+            layer.patch.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y)
         )
+        outlines.append((layer.color, contours))
+    tints = np.array(palette, np.uint8)[top]
+    out: Image = np.asarray(cv2.addWeighted(image, 1 - opacity, tints, opacity, 0), np.uint8)
+    cv2.copyTo(image, (top == 0).astype(np.uint8), out)
+    for color, contours in outlines:
+        if len(outlines) > MANY_MASKS:
+            cv2.drawContours(out, contours, -1, OUTLINE_COLOR, width, cv2.LINE_AA)
+            continue
         cv2.drawContours(out, contours, -1, OUTLINE_COLOR, width + 1, cv2.LINE_AA)
         cv2.drawContours(out, contours, -1, color, width, cv2.LINE_AA)
     return out

@@ -8,6 +8,7 @@
     │   └── DownloadError a checkpoint could not be fetched
     ├── EngineError       an engine is not installed, or cannot do what is asked of it
     ├── FormatError       a file of masks is damaged, or masks do not fit a format
+    ├── ConfigError       a setting makes no sense, or does not fit what it is applied to
     └── OutputError       results cannot be written
 
 Each message is one line: what is wrong, what was expected, what came, and the way out.
@@ -44,6 +45,10 @@ class FormatError(SamkitError):
 
 class EngineError(SamkitError):
     """An engine is not installed, or cannot do what is asked of it."""
+
+
+class ConfigError(SamkitError):
+    """A setting makes no sense, or does not fit what it is applied to."""
 
 
 class OutputError(SamkitError):

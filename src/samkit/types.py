@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from samkit.drawing import draw_masks
+from samkit.drawing import Layer, draw_layers, mask_color
 from samkit.errors import EmbeddingError, PromptError
 from samkit.files import write_tensors
 from samkit.geometry import CoordMap, Rle, boxes_from_masks, decode_rle, encode_rle
 from samkit.geometry.boxes import xyxy_to_xywh
 from samkit.geometry.resize import logits_to_original
+from samkit.geometry.rle import decode_rle_patch
 
 if TYPE_CHECKING:  # torch takes seconds to import
     import torch
@@ -412,5 +413,11 @@ class Masks:
         ]
 
     def overlay(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """The photo (H, W, 3) with the masks drawn over it."""
-        return draw_masks(image, self.to_arrays())
+        """The photo (H, W, 3) with the masks drawn over it, smaller ones over larger ones."""
+        order = np.argsort(-self.areas, kind="stable")
+        return draw_layers(image, (self._layer(index) for index in order))
+
+    def _layer(self, index: int) -> Layer:
+        patch = decode_rle_patch(self.rles[index], self.boxes_xyxy[index])
+        x, y = self.boxes_xyxy[index, :2].tolist()
+        return Layer(color=mask_color(index), patch=patch, corner_xy=(x, y))

@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from samkit import ImageEmbedding, Predictor, Prompts, SamkitError
+from samkit import ImageEmbedding, Predictor, Prompts
 from samkit.engines.choose import choose_device
-from samkit.errors import EmbeddingError, ImageError, PromptError
+from samkit.errors import EmbeddingError, EngineError, ImageError, PromptError
 from samkit.models import CONFIGS, Sam
 from samkit.predict.predictor import PROMPTS_AT_ONCE
 from samkit.predict.preprocess import normalise, resize_photo
@@ -302,11 +302,11 @@ def test_default_device_is_there():
 
 @pytest.mark.parametrize("device", ["nonsense", "", "cpu:x", "cuda:999"])
 def test_unknown_device_is_refused(device, refusal):
-    with refusal(SamkitError, f"device {device!r} cannot be used"):
+    with refusal(EngineError, f"device {device!r} cannot be used"):
         choose_device(device)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_gpu_is_refused_where_there_is_none(refusal):
-    with refusal(SamkitError, "device 'cuda' cannot be used"):
+    with refusal(EngineError, "device 'cuda' cannot be used"):
         choose_device("cuda")

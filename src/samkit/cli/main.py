@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import click
 
 import samkit
+from samkit.cli.auto import auto
+from samkit.cli.bench import bench
 from samkit.cli.demo import demo
 from samkit.cli.models import models
 from samkit.cli.segment import segment
@@ -25,7 +27,7 @@ def cli() -> None:
     """Segment anything in a photo from a click, a box or a mask. Works offline."""
 
 
-for command in (demo, segment, models):
+for command in (demo, segment, auto, models, bench):
     cli.add_command(command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -231,7 +232,11 @@ def progress(total: int, *, hidden: bool) -> Iterator[Callable[[], None]]:
 
     console = Console(stderr=True)
     shown = total > 1 and console.is_terminal and not hidden
-    with Progress(console=console, disable=not shown, transient=True) as bar:
+    # Else rich would send to standard error what is printed into a file.
+    bar = Progress(
+        console=console, disable=not shown, transient=True, redirect_stdout=sys.stdout.isatty()
+    )
+    with bar:
         job = bar.add_task("photos", total=total)
         yield lambda: bar.advance(job)
 

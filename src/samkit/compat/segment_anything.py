@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from samkit.compat.automatic_mask_generator import SamAutomaticMaskGenerator
 from samkit.errors import ImageError, PromptError
 from samkit.geometry import CoordMap
 from samkit.models import CONFIGS
@@ -28,6 +29,7 @@ from samkit.weights.load import load_model
 __all__ = [
     "ResizeLongestSide",
     "Sam",
+    "SamAutomaticMaskGenerator",
     "SamPredictor",
     "build_sam",
     "build_sam_vit_b",

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import openvino
 import torch
 from torch import Tensor
 
-import samkit
 from samkit.engines.base import EngineInfo
 from samkit.engines.cache import cache_folder
 from samkit.engines.compiled import CompiledEngine, Graph
@@ -51,7 +51,7 @@ class OpenVinoEngine(CompiledEngine):
     def compile(self, name: str, spec: Callable[[], GraphSpec]) -> Graph:
         """Read a graph from the cache, or convert it and keep it there; compile it."""
         weights = self.model.image_encoder if name == "encoder" else self.model.mask_decoder
-        versions = f"{samkit.__version__} {openvino.__version__} {weights_sha256(weights)}"
+        versions = f"{version('samkit')} {openvino.__version__} {weights_sha256(weights)}"
         key = hashlib.sha256(versions.encode()).hexdigest()[:KEY_DIGITS]
         folder = cache_folder() / "openvino" / key
         path = folder / name / "graph.xml"

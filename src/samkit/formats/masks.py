@@ -10,8 +10,10 @@ from PIL import Image
 from samkit.files import replacing
 
 
-def write_png(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> Path:
-    """Write an array (H, W) or (H, W, 3) as PNG; return its path."""
+def write_png(
+    path: str | os.PathLike[str], image: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+) -> Path:
+    """Write an array (H, W) or (H, W, 3), the first also of 16 bits, as PNG; return its path."""
     with replacing(path) as temporary:
         Image.fromarray(image).save(temporary, format="PNG")
     return Path(path)

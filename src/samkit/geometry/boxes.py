@@ -19,3 +19,9 @@ def xyxy_to_xywh(boxes_xyxy: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Corners (..., 4) to corner and size, as COCO writes boxes."""
     corner, far = boxes_xyxy[..., :2], boxes_xyxy[..., 2:]
     return np.concatenate([corner, far - corner], axis=-1)
+
+
+def xywh_to_xyxy(boxes_xywh: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Corner and size (..., 4), as COCO writes boxes, to corners."""
+    corner, size = boxes_xywh[..., :2], boxes_xywh[..., 2:]
+    return np.concatenate([corner, corner + size], axis=-1)

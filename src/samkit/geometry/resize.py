@@ -1,5 +1,8 @@
 """From the logits' frame to the photo's."""
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -7,6 +10,16 @@ import numpy.typing as npt
 from samkit.geometry.coords import CoordMap
 
 Logits = npt.NDArray[np.float32]
+
+# Logits that one photo pixel may be mixed of, along an axis: two neighbouring pixels of the model
+# frame, which is four times as fine as the logits, are each mixed of two neighbouring logits.
+TAPS = 3
+# A photo pixel above 0 has one of its logits above 0, and the others no farther away than this.
+PATCH_MARGIN = TAPS - 1
+# Of the whole frame, from which part on OpenCV is faster, which resizes all of it.
+LARGE_PATCH = 0.25
+
+Box = tuple[int, int, int, int]
 
 
 def logits_to_original(logits: Logits, coords: CoordMap) -> Logits:
@@ -28,3 +41,160 @@ def logits_to_original(logits: Logits, coords: CoordMap) -> Logits:
     photo = np.ascontiguousarray(model[:resized_h, :resized_w])
     original = cv2.resize(photo, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(original, np.float32)
+
+
+def patch_to_original(
+    patch: Logits, corner_xy: tuple[int, int], coords: CoordMap
+) -> tuple[Logits, tuple[int, int]]:
+    """`logits_to_original` of a part of the logits only.
+
+    Both steps are linear and separable into rows and columns, so each axis is one banded matrix,
+    whose few bands are applied one by one. (As dense matrices they would be as fast on an idle
+    machine, but on a busy one the threads of NumPy's BLAS wait for each other: 100 times slower.)
+
+    Args:
+        patch: (h, w) of the logits.
+        corner_xy: where it lies in the logits' frame.
+        coords: the photo's frames.
+
+    Returns:
+        logits of the photo's pixels that depend on nothing outside of the patch; the place of the
+        first of them in the photo, x and y.
+    """
+    (x, y), (height, width) = corner_xy, patch.shape
+    rows, cols = _photo_taps(coords)
+    y_range = rows.inside(y, y + height)
+    x_range = cols.inside(x, x + width)
+    corner_photo = (x_range.start, y_range.start)
+    if patch.size > LARGE_PATCH * coords.logits_size**2:
+        frame = np.zeros((coords.logits_size, coords.logits_size), np.float32)
+        frame[y : y + height, x : x + width] = patch
+        photo = logits_to_original(frame, coords)
+        return photo[y_range.start : y_range.stop, x_range.start : x_range.stop], corner_photo
+    tall = rows.mix(patch, y, y_range)
+    transposed = cols.mix(np.ascontiguousarray(tall.T), x, x_range)
+    return transposed.T, corner_photo
+
+
+def used_logits(coords: CoordMap) -> tuple[int, int]:
+    """How many rows and columns of the logits a photo's pixels are mixed of; the rest is padding.
+
+    The last of them may be the first of the padding.
+    """
+    rows, cols = _photo_taps(coords)
+    return int(rows.stop[-1]), int(cols.stop[-1])
+
+
+def box_bounds(patch: Logits, corner_xy: tuple[int, int], coords: CoordMap) -> tuple[Box, Box]:
+    """What is sure of a mask's box before the mask is brought to the photo's size.
+
+    Args:
+        patch: (h, w) of the logits, with all that are above 0.
+        corner_xy: where it lies in the logits' frame.
+        coords: the photo's frames.
+
+    Returns:
+        a box in the photo that the mask's tight box contains, and one that contains it.
+    """
+    x, y = corner_xy
+    rows, cols = _photo_taps(coords)
+    inside = np.asarray(patch > 0).view(np.uint8)
+    left, top, width, height = cv2.boundingRect(inside)
+    outer_x = cols.touching(x + left, x + left + width)
+    outer_y = rows.touching(y + top, y + top + height)
+    outer = (outer_x.start, outer_y.start, outer_x.stop, outer_y.stop)
+    nothing = (outer[0], outer[1], outer[0], outer[1])
+    if not (rows.is_dense and cols.is_dense):
+        return nothing, outer
+    # Around each of these logits, three by three are above 0. Some pixel is mixed of those alone.
+    core = cv2.erode(inside, np.ones((TAPS, TAPS), np.uint8))
+    core = core[: max(0, rows.first[-1] + 2 - y), : max(0, cols.first[-1] + 2 - x)]
+    left, top, width, height = cv2.boundingRect(core) if core.size else (0, 0, 0, 0)
+    if width == 0:
+        return nothing, outer
+    inner_x = cols.inside(x + left - 1, x + left + width + 1)
+    inner_y = rows.inside(y + top - 1, y + top + height + 1)
+    return (inner_x.start, inner_y.start, inner_x.stop, inner_y.stop), outer
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AxisTaps:
+    """How the pixels of one axis of a photo are mixed of logits.
+
+    Attributes:
+        first: (N,) the first of the logits that each pixel is mixed of.
+        weights: (N, TAPS) of it and the next ones.
+        start, stop: (N,) the logits whose weight is not zero; both never decrease.
+        is_dense: whether there are pixels that begin with each of the logits.
+    """
+
+    first: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
+    start: npt.NDArray[np.int64]
+    stop: npt.NDArray[np.int64]
+    is_dense: bool
+
+    def touching(self, start: int, stop: int) -> range:
+        """The pixels that some of the logits start..stop are mixed into."""
+        low = int(np.searchsorted(self.stop, start, side="right"))
+        high = int(np.searchsorted(self.start, stop, side="left"))
+        return range(low, max(low, high))
+
+    def inside(self, start: int, stop: int) -> range:
+        """The pixels that are mixed of the logits start..stop alone."""
+        low = int(np.searchsorted(self.start, start, side="left"))
+        high = int(np.searchsorted(self.stop, stop, side="right"))
+        return range(low, max(low, high))
+
+    def mix(self, logits: Logits, offset: int, pixels: range) -> Logits:
+        """Resize the first axis of logits (n, m), of which row 0 is number `offset`."""
+        chosen = slice(pixels.start, pixels.stop)
+        first, weights = self.first[chosen] - offset, self.weights[chosen, :, None]
+        mixed = logits.take(first, axis=0, mode="clip")  # clipped: taps whose weight is zero
+        mixed *= weights[:, 0]
+        for tap in range(1, TAPS):
+            part = logits.take(first + tap, axis=0, mode="clip")
+            part *= weights[:, tap]
+            mixed += part
+        return mixed
+
+
+def _photo_taps(coords: CoordMap) -> tuple[AxisTaps, AxisTaps]:
+    """Of rows and of columns."""
+    (height, width), (resized_h, resized_w) = coords.original_hw, coords.resized_hw
+    return (
+        _axis_taps(coords.logits_size, coords.model_size, resized_h, height),
+        _axis_taps(coords.logits_size, coords.model_size, resized_w, width),
+    )
+
+
+@lru_cache(maxsize=8)
+def _axis_taps(logits_size: int, model_size: int, resized: int, original: int) -> AxisTaps:
+    """Logits to model frame, cut to the photo, to the photo's own size: along one axis."""
+    to_model, to_model_next, model_fraction = _bilinear(logits_size, model_size)
+    to_photo, to_photo_next, photo_fraction = _bilinear(resized, original)
+    first = to_model[to_photo]
+    weights = np.zeros((original, TAPS))
+    pixel = np.arange(original)
+    for model_px, weight in ((to_photo, 1 - photo_fraction), (to_photo_next, photo_fraction)):
+        fraction = model_fraction[model_px]
+        weights[pixel, to_model[model_px] - first] += weight * (1 - fraction)
+        weights[pixel, to_model_next[model_px] - first] += weight * fraction
+    used = weights != 0
+    return AxisTaps(
+        first=first,
+        weights=weights.astype(np.float32),
+        start=first + used.argmax(axis=1),
+        stop=first + TAPS - used[:, ::-1].argmax(axis=1),
+        is_dense=bool((np.diff(first) <= 1).all()),
+    )
+
+
+def _bilinear(
+    size_in: int, size_out: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """For each output position the two inputs that it lies between, and how near the second is."""
+    place = np.asarray((np.arange(size_out) + 0.5) * (size_in / size_out) - 0.5, np.float64)
+    place = place.clip(0, size_in - 1)
+    low = np.asarray(place, np.int64)
+    return low, np.minimum(low + 1, size_in - 1), place - low

@@ -1,0 +1,300 @@
+"""Are automatic masks as good as the reference's? Recall of human segmentations in BSDS500.
+
+    python benchmarks/automask_recall.py reference torch:float32 openvino:bf16 --work recall.jsonl
+
+compares "reference" (tests/reference: the plain decoder and the plain procedure, float32) with
+`AutoMasker`, for each ENGINE[:PRECISION] as `Predictor.load` takes them. Masks of each photo are
+kept in the --work file as soon as they are made: a run that was stopped goes on where it was, and
+photos or procedures can be added. Masks are not made again after a change of the code: begin a new
+file. Prints a Markdown table; --output FOLDER writes it and the numbers as JSON.
+
+What is measured. Each photo of BSDS500 was segmented by about 5 people, each covering all of it
+with disjoint regions. All regions of all annotators count, pooled over the photos, each once:
+
+- average recall (AR): share of regions for which some mask has an IoU of at least t, averaged
+  over t = 0.50, 0.55, ... 0.95; at most 1000 masks of a photo, by predicted IoU. Masks are
+  class-agnostic, and may overlap.
+- COCO matches masks and regions one to one. Here each annotator is a question of its own (one mask
+  may answer the same object of two annotators), and among the disjoint regions of one annotator a
+  mask can have an IoU over 0.5 with one only: the best mask of each region is the matching.
+- annotators disagree on detail, so that no method can reach 1; only differences between procedures
+  on the same photos tell something. These are given with their standard error over photos.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_mask
+
+HERE = Path(__file__).parent
+DATA = HERE.parent / "../shared/data/bsds500"
+IOU_THRESHOLDS = np.arange(0.50, 0.96, 0.05)
+MAX_MASKS = 1000
+MATCHED_IOU = 0.5  # a region is found from here on, in the mean IoU of matched masks
+PARTNER_IOUS = (0.9, 0.99)  # the same mask as the reference's, about and almost exactly
+# The answers are the same for batches of 64, as the reference is run, which take longer on a CPU.
+REFERENCE_POINTS_AT_ONCE = 8
+
+Array = npt.NDArray[Any]
+Segment = Callable[[Array], tuple[list[dict[str, Any]], list[float]]]
+
+
+def reference_procedure(model_name: str, points_per_side: int) -> Segment:
+    """The plain procedure on the plain decoder."""
+    sys.path.insert(0, str(HERE.parent / "tests"))
+    from reference.automask import Settings, find_masks, reference_model
+    from samkit.geometry import encode_rle
+    from samkit.weights.load import load_model
+
+    model = reference_model(load_model(model_name).model)
+    settings = Settings(
+        points_per_side=points_per_side, points_at_once=REFERENCE_POINTS_AT_ONCE, crop_layers=0
+    )
+
+    def segment(photo: Array) -> tuple[list[dict[str, Any]], list[float]]:
+        found = find_masks(model, photo, settings)
+        return [dict(encode_rle(mask)) for mask in found.masks], found.scores.tolist()
+
+    return segment
+
+
+def auto_masker(spec: str, model_name: str, points_per_side: int) -> Segment:
+    """`AutoMasker` on an ENGINE or ENGINE:PRECISION."""
+    import samkit
+    from samkit.automask import AutoMaskConfig, AutoMasker
+
+    engine, _, precision = spec.partition(":")
+    chosen = {"engine": engine} | ({"precision": precision} if precision else {})
+    predictor = samkit.Predictor.load(model_name, **chosen)
+    masker = AutoMasker(predictor, AutoMaskConfig(points_per_side=points_per_side, crop_layers=0))
+
+    def segment(photo: Array) -> tuple[list[dict[str, Any]], list[float]]:
+        masks = masker.generate(photo)
+        return [dict(rle) for rle in masks.rles], masks.scores.tolist()
+
+    return segment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photo:
+    """A photo of BSDS500 and all regions that anyone has drawn in it."""
+
+    name: str
+    path: Path
+    regions: list[dict[str, Any]]
+
+
+def read_photos(data: Path, count: int) -> list[Photo]:
+    """The first photos of the validation part, by id."""
+    coco = json.loads((data / "val.json").read_text())
+    regions = defaultdict(list)
+    for annotation in coco["annotations"]:
+        regions[annotation["image_id"]].append(annotation["segmentation"])
+    images = sorted(coco["images"], key=lambda image: image["id"])[:count]
+    return [
+        Photo(
+            name=image["file_name"],
+            path=data / "val" / image["file_name"],
+            regions=regions[image["id"]],
+        )
+        for image in images
+    ]
+
+
+class Kept:
+    """Masks made so far: one JSON line for each procedure and photo."""
+
+    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+        self.path, self.settings = path, settings
+        self.records: dict[tuple[str, str], dict[str, Any]] = {}
+        lines = path.read_text().splitlines() if path.exists() else []
+        for line in lines:
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:  # the run was stopped while it wrote
+                continue
+            if record["settings"] == settings:
+                self.records[record["procedure"], record["photo"]] = record
+
+    def add(self, procedure: str, photo: str, result: dict[str, Any]) -> None:
+        record = {"settings": self.settings, "procedure": procedure, "photo": photo, **result}
+        self.records[procedure, photo] = record
+        with self.path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+def make_masks(args: argparse.Namespace, photos: list[Photo], kept: Kept) -> None:
+    """Segment all photos that are not yet kept, one procedure after the other."""
+    from samkit.formats import read_image
+
+    for procedure in args.procedures:
+        missing = [photo for photo in photos if (procedure, photo.name) not in kept.records]
+        if not missing:
+            continue
+        if procedure == "reference":
+            segment = reference_procedure(args.model, args.points)
+        else:
+            segment = auto_masker(procedure, args.model, args.points)
+        segment(read_image(missing[0].path))  # engines compile at first use
+        for number, photo in enumerate(missing, start=1):
+            image = read_image(photo.path)
+            start = time.perf_counter()
+            rles, scores = segment(image)
+            seconds = time.perf_counter() - start
+            kept.add(procedure, photo.name, {"seconds": seconds, "rles": rles, "scores": scores})
+            print(
+                f"{procedure}: {photo.name}, {number} of {len(missing)},"
+                f" {len(rles)} masks, {seconds:.1f} s",
+                file=sys.stderr,
+            )
+
+
+def best_ious(targets: list[dict[str, Any]], masks: list[dict[str, Any]]) -> Array:
+    """For each target the IoU of the mask that fits best: (T,)."""
+    if not masks or not targets:
+        return np.zeros(len(targets))
+    best: Array = coco_mask.iou(masks, targets, [0] * len(targets)).max(axis=0)
+    return best
+
+
+def recall_at(ious: Array, thresholds: Array) -> Array:
+    """Share of regions found, for each threshold; half a part in a billion is rounding."""
+    return (ious[:, None] >= thresholds - 5e-10).mean(axis=0)
+
+
+def ranked(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The masks that count, by predicted IoU."""
+    order = np.argsort(-np.array(record["scores"]), kind="stable")[:MAX_MASKS]
+    return [record["rles"][i] for i in order]
+
+
+def measure(procedure: str, photos: list[Photo], kept: Kept) -> dict[str, Any]:
+    """All numbers of one procedure."""
+    records = [kept.records[procedure, photo.name] for photo in photos]
+    ious = [
+        best_ious(photo.regions, ranked(record))
+        for photo, record in zip(photos, records, strict=True)
+    ]
+    pooled = np.concatenate(ious)
+    recalls = recall_at(pooled, IOU_THRESHOLDS)
+    found = pooled[pooled >= MATCHED_IOU]
+    by_iou = zip(IOU_THRESHOLDS, recalls, strict=True)
+    out = {
+        "procedure": procedure,
+        "photos": len(photos),
+        "regions": len(pooled),
+        "average_recall": float(recalls.mean()),
+        "recall_by_iou": {f"{t:.2f}": float(r) for t, r in by_iou},
+        "mean_iou_of_matched": float(found.mean()) if len(found) else 0.0,
+        "masks_per_photo": float(np.mean([len(record["rles"]) for record in records])),
+        "seconds_per_photo": float(np.median([record["seconds"] for record in records])),
+        "average_recall_by_photo": [float(recall_at(i, IOU_THRESHOLDS).mean()) for i in ious],
+    }
+    if procedure != "reference" and all(("reference", p.name) in kept.records for p in photos):
+        out["against_reference"] = against_reference(out, photos, kept)
+    return out
+
+
+def against_reference(
+    measured: dict[str, Any], photos: list[Photo], kept: Kept
+) -> dict[str, float]:
+    """Difference of the recall photo by photo, and how many masks have a partner."""
+    reference = measure("reference", photos, kept)
+    differences = np.subtract(
+        measured["average_recall_by_photo"], reference["average_recall_by_photo"]
+    )
+    forth, back = [], []
+    for photo in photos:
+        own = kept.records[measured["procedure"], photo.name]["rles"]
+        theirs = kept.records["reference", photo.name]["rles"]
+        forth.append(best_ious(theirs, own))
+        back.append(best_ious(own, theirs))
+    forth_ious, back_ious = np.concatenate(forth), np.concatenate(back)
+    out = {
+        "average_recall": measured["average_recall"] - reference["average_recall"],
+        "average_recall_by_photo": float(differences.mean()),
+        "standard_error": float(differences.std(ddof=1) / len(photos) ** 0.5)
+        if len(photos) > 1
+        else float("nan"),
+    }
+    for iou in PARTNER_IOUS:
+        out[f"reference_masks_with_partner_{iou}"] = float((forth_ious >= iou).mean())
+        out[f"own_masks_with_partner_{iou}"] = float((back_ious >= iou).mean())
+    return out
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Markdown, one row for each procedure."""
+    partner_heads = [f"reference's masks found again (IoU {iou})" for iou in PARTNER_IOUS]
+    heads = [
+        "procedure",
+        "AR@1000",
+        "recall at IoU 0.5",
+        "recall at IoU 0.75",
+        "mean IoU of matched",
+        "masks a photo",
+        "AR a photo, less the reference's",
+        *partner_heads,
+    ]
+    rows = [heads, ["---"] * len(heads)]
+    for result in results:
+        other = result.get("against_reference")
+        row = [
+            result["procedure"],
+            f"{result['average_recall']:.4f}",
+            f"{result['recall_by_iou']['0.50']:.4f}",
+            f"{result['recall_by_iou']['0.75']:.4f}",
+            f"{result['mean_iou_of_matched']:.4f}",
+            f"{result['masks_per_photo']:.1f}",
+        ]
+        if other:
+            row += [f"{other['average_recall_by_photo']:+.4f} ± {other['standard_error']:.4f}"]
+            row += [f"{other[f'reference_masks_with_partner_{iou}']:.1%}" for iou in PARTNER_IOUS]
+        else:
+            row += [""] * (len(heads) - len(row))
+        rows.append(row)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def main() -> None:
+    """Make what is missing, then measure everything that was asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("procedures", nargs="+", help='"reference" or ENGINE[:PRECISION]')
+    parser.add_argument("--work", type=Path, required=True, help="JSON lines of the masks made")
+    parser.add_argument("--images", type=int, default=40, help="how many photos (default 40)")
+    parser.add_argument("--points", type=int, default=16, help="points a side (default 16)")
+    parser.add_argument("--model", default="mobile_sam", help="name or checkpoint")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of BSDS500 as COCO")
+    parser.add_argument("--output", type=Path, help="folder for automask_recall.md and .json")
+    args = parser.parse_args()
+
+    photos = read_photos(args.data, args.images)
+    kept = Kept(args.work, {"model": args.model, "points_per_side": args.points})
+    make_masks(args, photos, kept)
+    results = [measure(procedure, photos, kept) for procedure in args.procedures]
+    title = (
+        f"{args.model}, {args.points} x {args.points} points, {len(photos)} photos of BSDS500 val,"
+        f" {results[0]['regions']} regions of all annotators"
+    )
+    text = f"{title}\n\n{table(results)}\n"
+    print(text)
+    if args.output:
+        args.output.mkdir(parents=True, exist_ok=True)
+        (args.output / "automask_recall.md").write_text(text)
+        content = {"title": title, "results": results}
+        (args.output / "automask_recall.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""Settings of automatic masks."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from samkit.errors import ConfigError
+
+# From the published implementation: crops of a photo whose shorter side is 1500 share 512 pixels.
+CROP_OVERLAP = 512 / 1500
+
+# Of each number: its type, the lowest and the highest value that makes sense.
+RANGES: Mapping[str, tuple[type, float, float]] = MappingProxyType(
+    {
+        "points_per_side": (int, 1, 512),
+        "crop_layers": (int, 0, 5),
+        "crop_points_downscale": (int, 1, 512),
+        "crop_overlap": (float, 0, 1),
+        "iou_thresh": (float, 0, 1),
+        "stability_thresh": (float, 0, 1),
+        "stability_offset": (float, 0, math.inf),
+        "box_nms_thresh": (float, 0, 1),
+        "crop_nms_thresh": (float, 0, 1),
+        "min_area_px": (int, 0, 2**31 - 1),
+        "max_area_fraction": (float, 0, 1),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoMaskConfig:
+    """How masks of everything in a photo are proposed and filtered.
+
+    Attributes:
+        points_per_side: the photo is asked at a regular grid of so many points, squared.
+        crop_layers: layer i (from 1) cuts the photo into 2^i x 2^i overlapping crops, each of which
+            is looked at on its own: small things are found, each layer takes as long as the number
+            of its crops.
+        crop_points_downscale: the grid in crops of layer i has so many times fewer points a side,
+            to the power of i.
+        crop_overlap: what crops of the first layer share, of the photo's shorter side; half of that
+            in each further layer.
+        iou_thresh: masks need a predicted IoU of at least this.
+        stability_thresh: ... and a stability of at least this: the IoU between the mask cut at the
+            logits +offset and -offset.
+        stability_offset: that offset.
+        box_nms_thresh: of two masks of one crop whose boxes have a larger IoU, the one with the
+            lower predicted IoU is dropped.
+        crop_nms_thresh: of two masks of different crops, that of the larger crop.
+        min_area_px: smaller islands are dropped (each mask keeps its largest part) and smaller
+            holes filled; then doubles are dropped again, changed masks first.
+        max_area_fraction: masks that cover more of the photo are dropped.
+        adaptive: points go from coarse to fine, and those inside of small masks that were found
+            before are left out: fewer decodes, a few masks less.
+    """
+
+    points_per_side: int = 32
+    crop_layers: int = 0
+    crop_points_downscale: int = 2
+    crop_overlap: float = CROP_OVERLAP
+    iou_thresh: float = 0.88
+    stability_thresh: float = 0.95
+    stability_offset: float = 1.0
+    box_nms_thresh: float = 0.7
+    crop_nms_thresh: float = 0.7
+    min_area_px: int = 0
+    max_area_fraction: float = 1.0
+    adaptive: bool = False
+
+    def __post_init__(self) -> None:
+        for name, (kind, low, high) in RANGES.items():
+            check_number(name, getattr(self, name), kind, low, high)
+        if not isinstance(self.adaptive, (bool, np.bool_)):
+            raise ConfigError(f"adaptive must be True or False; got {self.adaptive!r}")
+
+    def points_in_layer(self, layer: int) -> int:
+        """Points along one side of each crop of a layer; layer 0 is the whole photo."""
+        points: int = self.points_per_side // self.crop_points_downscale**layer
+        return max(1, points)
+
+
+def check_number(name: str, value: object, kind: type, low: float, high: float) -> None:
+    """Check that a setting is a number of a kind, within a range.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    types = (int, np.integer) if kind is int else (int, float, np.integer, np.floating)
+    if isinstance(value, types) and not isinstance(value, bool) and low <= value <= high:
+        return
+    noun = "a whole number" if kind is int else "a number"
+    limits = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of at least {low:g}"
+    raise ConfigError(f"{name} must be {noun} {limits}; got {value!r}")
+
+
+PRESETS: Mapping[str, AutoMaskConfig] = MappingProxyType(
+    {
+        "fast": AutoMaskConfig(points_per_side=16),
+        # The fully automatic stage of SA-1B. Source: arXiv:2304.02643, appendix B.
+        "paper": AutoMaskConfig(crop_layers=2, min_area_px=100, max_area_fraction=0.95),
+        # More points, and masks that the paper thinks too uncertain.
+        "thorough": AutoMaskConfig(
+            points_per_side=64,
+            crop_layers=2,
+            iou_thresh=0.8,
+            stability_thresh=0.9,
+            box_nms_thresh=0.8,
+            min_area_px=25,
+        ),
+    }
+)

@@ -1,0 +1,254 @@
+"""`samkit auto`: masks of everything in photos, without prompts."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from samkit.cli.automask_options import (
+    automask_options,
+    config_from_options,
+    tiling_from_option,
+)
+from samkit.cli.inputs import Photo, Skipped, find_photos, name_results
+from samkit.cli.mask_files import COCO_NAME, DEFAULT_FORMATS, FORMATS, SUFFIXES
+from samkit.cli.options import (
+    EngineChoice,
+    engine_options,
+    json_option,
+    model_option,
+    output_option,
+)
+from samkit.cli.photo_job import Choices, PhotoJob
+from samkit.cli.progress import RunProgress, run_progress
+from samkit.cli.runs import Record, RunFolder
+from samkit.errors import FormatError, ImageError, OutputError, SamkitError
+
+if TYPE_CHECKING:
+    from samkit.types import Masks
+
+EXIT_SOME_FAILED = 1
+# Of a photo's record, for the report and the data set of all photos.
+TOLD_FACTS = ("width", "height", "masks", "seconds", "files")
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, metavar="INPUTS...")
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(FORMATS),
+    multiple=True,
+    default=DEFAULT_FORMATS,
+    show_default=True,
+    help="What to write; may be given several times.",
+)
+@automask_options
+@model_option
+@engine_options
+@output_option("samkit-output")
+@json_option
+def auto(
+    *,
+    inputs: tuple[str, ...],
+    formats: tuple[str, ...],
+    preset: str | None,
+    adaptive: bool | None,
+    tile_px: int | None,
+    model: str,
+    engine: EngineChoice,
+    output: Path,
+    as_json: bool,
+    **settings: Any,
+) -> int:
+    r"""Cut out everything in photos, without prompts.
+
+    INPUTS are photos, folders with all that is in them, and patterns in quotes. What is in the
+    output folder already is not done again: a stopped run goes on where it was.
+
+    \b
+    samkit auto photo.jpg
+    samkit auto photos --preset paper --format sa1b --format coco
+    samkit auto 'photos/**/*.png' --points-per-side 16 --iou-thresh 0.8
+    """
+    if not inputs:
+        raise click.UsageError("give at least one photo, folder or pattern")
+    choices = Choices(
+        model=model,
+        engine=engine,
+        config=config_from_options(preset, {**settings, "adaptive": adaptive}),
+        tiling=tiling_from_option(tile_px),
+        output=output,
+        formats=frozenset(formats),
+    )
+    photos, skipped = find_photos(inputs, output)
+    photos = name_results(photos, list(SUFFIXES.values()), reserved=[COCO_NAME])
+    return run_auto(choices, photos, skipped, as_json=as_json)
+
+
+def run_auto(
+    choices: Choices, photos: Sequence[Photo], skipped: Sequence[Skipped], *, as_json: bool
+) -> int:
+    """Do photos, write their results and tell them; return the exit code."""
+    from samkit.files import check_writable
+
+    check_writable(choices.output)
+    run = RunFolder(choices.output, choices.settings())
+    report = Report(choices.output, len(photos) + len(skipped), as_json=as_json)
+    with run_progress(len(photos), hidden=as_json) as progress:
+        for one in skipped:
+            report.skip(one.image, SamkitError(one.error))
+        to_do = (photo.path for photo in photos if run.finished(photo) is None)
+        if any(os.path.exists(path) for path in to_do):  # noqa: PTH110 - takes names that cannot be
+            _ = choices.masker  # a model that cannot be loaded is told before anything is written
+        with run.writing():
+            try:
+                for photo in photos:
+                    do_photo(photo, run, choices, report, progress)
+            except KeyboardInterrupt:
+                report.tell_interruption()
+                raise
+            report.check_any()
+            if "coco" in choices.formats:
+                report.coco = write_coco_file(run, choices, report.done)
+    return report.finish(progress)
+
+
+def do_photo(
+    photo: Photo, run: RunFolder, choices: Choices, report: Report, progress: RunProgress
+) -> None:
+    """Bring one photo's results to their places, unless they are there; or skip it."""
+    new_masks = None
+    try:
+        job = PhotoJob(photo=photo, run=run, choices=choices, earlier=run.finished(photo))
+        if job.earlier is not None and not job.missing:
+            report.add(photo, job.earlier, is_new=False)
+        else:
+            progress.start_photo(photo.name)
+            record, is_new = job.do(progress.within_photo)
+            new_masks = int(record["masks"]) if is_new else None
+            report.add(photo, record, is_new=is_new)
+    except (ImageError, FormatError) as error:
+        report.skip(str(photo.path), error)
+    except OutputError as error:
+        # Only a photo's name may be too long for its results; the disk is full for all photos.
+        if getattr(error.__cause__, "errno", None) != errno.ENAMETOOLONG:
+            raise
+        report.skip(str(photo.path), error)
+    except (MemoryError, RuntimeError) as error:
+        # Torch says so with a RuntimeError.
+        if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
+            raise
+        advice = f"not enough memory for {photo.path}: try --tile 1024"
+        report.skip(str(photo.path), ImageError(advice))
+    progress.finish_photo(new_masks)
+
+
+def write_coco_file(run: RunFolder, choices: Choices, done: Sequence[tuple[Photo, Record]]) -> Path:
+    """Write one COCO data set of all photos that are done, from their masks on disk."""
+    from samkit.formats import read_sa1b, write_coco
+
+    def photos() -> Iterator[tuple[str, Masks]]:
+        for photo, record in done:
+            job = PhotoJob(photo=photo, run=run, choices=choices, earlier=record)
+            yield photo.name, read_sa1b(job.masks_path(record))
+
+    with run.publishing() as staging:
+        write_coco(staging / COCO_NAME, photos())
+    return choices.output / COCO_NAME
+
+
+class Report:
+    """What a run tells: people while it runs, programs at its end.
+
+    Attributes:
+        done: photos with results, those of earlier runs too.
+        coco: the data set of all photos, if it was written.
+    """
+
+    def __init__(self, output: Path, inputs_count: int, *, as_json: bool) -> None:
+        self.done: list[tuple[Photo, Record]] = []
+        self.coco: Path | None = None
+        self._output = output
+        self._inputs_count = inputs_count
+        self._as_json = as_json
+        self._new: set[Photo] = set()
+        self._errors: list[tuple[str, SamkitError]] = []
+
+    def add(self, photo: Photo, record: Record, *, is_new: bool) -> None:
+        """A photo is done, now or (not `is_new`) by an earlier run."""
+        self.done.append((photo, {key: record[key] for key in TOLD_FACTS}))
+        if is_new:
+            self._new.add(photo)
+            if record["files"].get("overlay") == []:
+                click.echo(f"samkit: no overlay of {photo.path}: it is too large", err=True)
+            if not self._as_json:
+                masks = _count(record["masks"], "mask")
+                click.echo(f"{photo.path}: {masks}, {record['seconds']:.1f} s")
+
+    def skip(self, image: str, error: SamkitError) -> None:
+        """An input cannot be done."""
+        self._errors.append((image, error))
+        if self._inputs_count > 1:
+            click.echo(f"samkit: skipped {image}: {error}", err=True)
+
+    def tell_interruption(self) -> None:
+        """The user stopped the run."""
+        counts = f"{len(self.done)} of {_count(self._inputs_count, 'photo')}"
+        click.echo(f"samkit: {counts} done; the same command goes on from here", err=True)
+
+    def check_any(self) -> None:
+        """Raise the error, or one for all, if nothing could be done."""
+        if self.done:
+            return
+        if len(self._errors) == 1:
+            raise self._errors[0][1]
+        raise SamkitError("no photo could be segmented")
+
+    def finish(self, progress: RunProgress) -> int:
+        """Tell the results; return the exit code."""
+        if self._as_json:
+            click.echo(json.dumps(self._as_record(), indent=2))
+        else:
+            click.echo(self._summary(progress))
+        if self._errors and not self._as_json:
+            names = ", ".join(image for image, _ in self._errors)
+            click.echo(f"samkit: {len(self._errors)} skipped: {names}", err=True)
+        return EXIT_SOME_FAILED if self._errors else 0
+
+    def _summary(self, progress: RunProgress) -> str:
+        parts = [f"{_count(len(self._new), 'photo')} done"]
+        if before := len(self.done) - len(self._new):
+            parts.append(f"{before} done before")
+        if self._new:
+            parts.append(f"{_count(progress.masks, 'mask')} in {progress.elapsed_s:.1f} s")
+            parts.append(progress.rates())
+        parts.append(f"results in {self._output}")
+        return ", ".join(parts)
+
+    def _as_record(self) -> dict[str, Any]:
+        results = [
+            {
+                "image": str(photo.path),
+                **record,
+                "done_before": photo not in self._new,
+                "files": {
+                    name: [str(self._output / file) for file in files]
+                    for name, files in record["files"].items()
+                },
+            }
+            for photo, record in self.done
+        ]
+        errors = [{"image": image, "error": str(error)} for image, error in self._errors]
+        coco = None if self.coco is None else str(self.coco)
+        return {"results": results, "errors": errors, "coco": coco}
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,96 @@
+"""Files of one photo's automatic masks, in the formats that can be chosen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from samkit.cli.inputs import Photo
+    from samkit.types import Masks
+
+# What each format adds to the base of a photo's results. The COCO data set is one for all photos.
+SUFFIXES = {
+    "sa1b": ".json",
+    "yolo": ".txt",
+    "label": "_labels.png",
+    "png": "_masks",
+    "geojson": ".geojson",
+    "overlay": "_overlay.png",
+}
+COCO_NAME = "coco.json"
+FORMATS = ("sa1b", "coco", "yolo", "label", "png", "geojson", "overlay")
+DEFAULT_FORMATS = ("sa1b", "overlay")
+MASK_NAME = "{number:04d}.png"
+
+
+def write_mask_files(
+    folder: Path,
+    photo: Photo,
+    pixels: npt.NDArray[np.uint8] | None,
+    masks: Masks,
+    formats: Collection[str],
+) -> dict[str, list[str]]:
+    """Write one photo's results below a folder.
+
+    Args:
+        folder: where to.
+        photo: whose results they are; names them.
+        pixels: the photo, for the overlay; None if it is too large to be held.
+        masks: found in it.
+        formats: which to write, of `SUFFIXES`.
+
+    Returns:
+        names of the files below the folder, by format.
+    """
+    from samkit.files import write_bytes
+    from samkit.formats import geojson_collection, label_map, write_png, write_sa1b, yolo_labels
+
+    paths = {name: folder / f"{photo.base}{suffix}" for name, suffix in SUFFIXES.items()}
+    paths["overlay"].parent.mkdir(parents=True, exist_ok=True)
+    files = {name: [path] for name, path in paths.items() if name in formats}
+    if "sa1b" in formats:
+        write_sa1b(paths["sa1b"], masks, file_name=photo.name)
+    if "yolo" in formats:
+        write_bytes(paths["yolo"], yolo_labels(masks).encode())
+    if "label" in formats:
+        write_png(paths["label"], label_map(masks))
+    if "png" in formats:
+        files["png"] = write_each_mask(paths["png"], masks)
+    if "geojson" in formats:
+        write_bytes(paths["geojson"], json.dumps(geojson_collection(masks)).encode())
+    if "overlay" in formats:
+        if pixels is None:
+            files["overlay"] = []
+        else:
+            write_png(paths["overlay"], masks.overlay(pixels))
+    return {
+        name: [path.relative_to(folder).as_posix() for path in written]
+        for name, written in files.items()
+    }
+
+
+def write_each_mask(folder: Path, masks: Masks) -> list[Path]:
+    """Write each mask as a PNG of 0 and 255, named by its number from 1; return their paths."""
+    from samkit.formats import write_mask_png
+    from samkit.geometry import decode_rle
+
+    folder.mkdir(exist_ok=True)
+    return [
+        write_mask_png(folder / MASK_NAME.format(number=number), decode_rle(rle))
+        for number, rle in enumerate(masks.rles, start=1)
+    ]
+
+
+def remove_stale_masks(output: Path, photo: Photo, written: Collection[str]) -> None:
+    """Remove masks of a photo that an earlier run wrote and this one did not."""
+    folder = output / f"{photo.base}{SUFFIXES['png']}"
+    for path in folder.glob("*.png"):
+        is_ours = path.stem.isdecimal() and path.name == MASK_NAME.format(number=int(path.stem))
+        if is_ours and path.relative_to(output).as_posix() not in written:
+            path.unlink()

@@ -1,0 +1,205 @@
+"""The folder of a long run: what is done in it, so that a stopped run can go on.
+
+Beside the results, the folder has `.samkit-auto/`:
+
+    records/BASE.json   a photo is done: of which file, with which settings, what was written
+    masks/BASE.json     its masks as in SA-1B, where they are not among the results
+    staging/            results that are being written
+    lock                held while a run writes here
+
+Results are written to staging, moved to their places when all are there, and then recorded. A run
+that is killed at any moment leaves whole files, and a photo without a record is done again.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from samkit.cli.inputs import Photo
+from samkit.errors import ImageError, OutputError
+from samkit.files import file_sha256, write_bytes
+
+try:
+    import fcntl
+except ImportError:  # Windows: two runs into one folder are not told from one
+    fcntl = None  # type: ignore[assignment]
+
+STATE_NAME = ".samkit-auto"
+RECORD_FORMAT = "samkit-auto-1"
+
+Record = Mapping[str, Any]
+
+
+class RunFolder:
+    """Results and state of a run in one folder.
+
+        run = RunFolder(output, settings)
+        with run.writing():
+            if run.finished(photo) is None:
+                with run.publishing(photo) as staging:
+                    ...  # write files below staging
+                run.record(photo, file_identity(photo.path), {"files": ...})
+
+    Attributes:
+        output: the folder for results.
+        settings: what the masks depend on; photos done with others are not finished.
+    """
+
+    def __init__(self, output: Path, settings: Mapping[str, Any]) -> None:
+        self.output = output
+        # As they come back from JSON, so that they can be compared with kept ones.
+        self.settings = json.loads(json.dumps(settings))
+        self.state = output / STATE_NAME
+        self.staging = self.state / "staging"
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the folder for this run; made if need be, and left as it was if nothing is done.
+
+        Raises:
+            OutputError: another run holds it, or it cannot be written to.
+        """
+        new_folders = [path for path in (self.state, *self.state.parents) if not path.exists()]
+        try:
+            self.state.mkdir(parents=True, exist_ok=True)
+            lock = (self.state / "lock").open("wb")
+        except OSError as error:
+            raise OutputError(f"cannot write to {self.output}: {error.strerror}") from error
+        with lock:
+            self._take(lock)
+            self._clear_staging()  # of a run that was killed
+            try:
+                yield
+            finally:
+                self._remove_if_unused(new_folders)
+
+    def _remove_if_unused(self, new_folders: Sequence[Path]) -> None:
+        """Leave nothing behind, from the innermost folder on, where nothing was done."""
+        if (self.state / "records").exists():
+            return
+        with suppress(OSError):  # somebody else's files are in it
+            (self.state / "lock").unlink()
+            for folder in new_folders:
+                folder.rmdir()
+
+    def _take(self, lock: BinaryIO) -> None:
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"another run is writing to {self.output}: wait for it, or give another --output"
+            ) from error
+        except OSError:  # a file system without locks
+            return
+
+    def _clear_staging(self) -> None:
+        shutil.rmtree(self.staging, ignore_errors=True)
+
+    def finished(self, photo: Photo) -> Record | None:
+        """The record of a photo that is done: with these settings, of the same file."""
+        try:
+            record: Record = json.loads((self.output / self._record_name(photo)).read_bytes())
+            if record["format"] != RECORD_FORMAT or record["settings"] != self.settings:
+                return None
+            return record if is_same_file(photo.path, record["photo"]) else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # missing or not ours; done again in any case
+
+    def lacks(self, record: Record, formats: Collection[str]) -> frozenset[str]:
+        """Those formats that a record does not name, or of which files are missing."""
+        files = record["files"]
+        return frozenset(
+            name
+            for name in formats
+            if name not in files or not all((self.output / file).is_file() for file in files[name])
+        )
+
+    @contextmanager
+    def publishing(self, photo: Photo | None = None) -> Iterator[Path]:
+        """Give a folder for results, which are moved to their places when all are there.
+
+        Args:
+            photo: whose results they are: it counts as not done until it is recorded again. None
+                for what is of all photos.
+
+        Raises:
+            OutputError: the files cannot be written.
+        """
+        try:
+            self._clear_staging()
+            self.staging.mkdir()
+            yield self.staging
+            if photo is not None:
+                (self.output / self._record_name(photo)).unlink(missing_ok=True)
+            for source in sorted(self.staging.rglob("*")):
+                if source.is_file():
+                    target = self.output / source.relative_to(self.staging)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    source.replace(target)
+        except OSError as error:
+            what = error.filename2 or error.filename or self.output
+            raise OutputError(f"cannot write {what}: {error.strerror}") from error
+        finally:
+            self._clear_staging()
+
+    def record(self, photo: Photo, identity: Mapping[str, Any], facts: Mapping[str, Any]) -> Record:
+        """Note that a photo is done, after its results were published.
+
+        Args:
+            photo: that is done.
+            identity: its `file_identity` before it was read.
+            facts: about its results.
+
+        Returns:
+            the record.
+        """
+        head = {"format": RECORD_FORMAT, "photo": identity, "settings": self.settings}
+        record = {**head, **facts}
+        with self.publishing() as staging:
+            path = staging / self._record_name(photo)
+            path.parent.mkdir(parents=True)
+            write_bytes(path, json.dumps(record).encode())
+        return record
+
+    def _record_name(self, photo: Photo) -> Path:
+        """Path of a photo's record below the output folder."""
+        return Path(STATE_NAME, "records", f"{photo.base}.json")
+
+
+def file_identity(path: Path) -> dict[str, Any]:
+    """What tells a photo's file from others.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    try:
+        status = path.stat()
+        return {
+            "path": str(path.resolve()),
+            "size": status.st_size,
+            "mtime_ns": status.st_mtime_ns,
+            "sha256": file_sha256(path),
+        }
+    except FileNotFoundError as error:
+        raise ImageError(f"no such file: {path}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{path} cannot be read: {reason}") from error
+
+
+def is_same_file(path: Path, identity: Mapping[str, Any]) -> bool:
+    """Whether a file is what it was; one that was moved or touched is read to see."""
+    status = path.stat()
+    if status.st_size != identity["size"]:
+        return False
+    untouched = status.st_mtime_ns == identity["mtime_ns"]
+    if untouched and str(path.resolve()) == identity["path"]:
+        return True
+    return bool(file_sha256(path) == identity["sha256"])

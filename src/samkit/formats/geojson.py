@@ -1,0 +1,61 @@
+"""Masks as GeoJSON, in pixels: for programs that show and edit polygons over pictures."""
+
+from typing import Any
+
+from samkit.geometry.polygons import Ring, mask_polygons
+from samkit.geometry.rle import decode_rle_patch
+from samkit.types import Masks
+
+DECIMALS = 6
+
+
+def geojson_collection(masks: Masks) -> dict[str, Any]:
+    """A FeatureCollection with one feature for each mask, as JSON takes it.
+
+    Coordinates are [x, y] in pixels, not degrees: x to the right, y downwards, the photo's upper
+    left corner [0, 0] and its lower right one [width, height]. Outlines run along the pixels'
+    edges, so that areas are exact. Outer rings have a positive shoelace area in [x, y], holes a
+    negative one, and the first point is repeated as the last.
+
+    A mask of one part is a Polygon, one of several a MultiPolygon; an empty one has no geometry.
+    Parts are connected by edges, not corners. The properties are score, stability (null if it was
+    not measured) and area in pixels; `id` is the mask's number, from 1.
+
+    Source: RFC 7946. Deviations: the coordinates, as said.
+    """
+    features = [
+        {
+            "type": "Feature",
+            "id": index + 1,
+            "geometry": _geometry(masks, index),
+            "properties": {
+                "score": round(float(masks.scores[index]), DECIMALS),
+                "stability": (
+                    None
+                    if masks.stability is None
+                    else round(float(masks.stability[index]), DECIMALS)
+                ),
+                "area": int(masks.areas[index]),
+            },
+        }
+        for index in range(len(masks))
+    ]
+    return {"type": "FeatureCollection", "features": features}
+
+
+def _geometry(masks: Masks, index: int) -> dict[str, Any] | None:
+    box_xyxy = masks.boxes_xyxy[index]
+    polygons = [
+        [_closed(ring + box_xyxy[:2]) for ring in (polygon.outer, *polygon.holes)]
+        for polygon in mask_polygons(decode_rle_patch(masks.rles[index], box_xyxy))
+    ]
+    if not polygons:
+        return None
+    if len(polygons) == 1:
+        return {"type": "Polygon", "coordinates": polygons[0]}
+    return {"type": "MultiPolygon", "coordinates": polygons}
+
+
+def _closed(ring: Ring) -> list[list[int]]:
+    points: list[list[int]] = ring.tolist()
+    return [*points, points[0]]

@@ -1,0 +1,135 @@
+"""The JSON files of the SA-1B data set: one for each photo, masks as COCO run-length codes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samkit.errors import FormatError
+from samkit.files import write_bytes
+from samkit.geometry.boxes import xywh_to_xyxy, xyxy_to_xywh
+from samkit.geometry.rle import rle_area, rle_box_xyxy
+from samkit.types import Masks
+
+IMAGE_ID_BITS = 52  # whole numbers that every reader of JSON keeps, also those with doubles only
+
+
+def image_id_from_name(file_name: str) -> int:
+    """A number for a photo that depends on its name alone, and so is the same in every run."""
+    digest = hashlib.sha256(file_name.encode(errors="surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") >> (64 - IMAGE_ID_BITS)
+
+
+def sa1b_document(masks: Masks, *, file_name: str, image_id: int | None = None) -> dict[str, Any]:
+    """One photo's masks with SA-1B's keys, as JSON takes them.
+
+    Args:
+        masks: of the photo.
+        file_name: the photo's name.
+        image_id: the photo's number; by default made from its name.
+
+    Returns:
+        image and annotations. Numbers of annotations start at 1. A stability that was not measured
+        is null, a mask that answers no point has no point_coords.
+
+    Source: arXiv:2304.02643, the data set's released files.
+    """
+    height, width = masks.size_hw
+    whole = np.tile(np.array([0, 0, width, height]), (len(masks), 1))
+    crops_xyxy = whole if masks.crops_xyxy is None else masks.crops_xyxy
+    boxes_xywh = xyxy_to_xywh(masks.boxes_xyxy)
+    crops_xywh = xyxy_to_xywh(crops_xyxy)
+    annotations = [
+        {
+            "id": index + 1,
+            "segmentation": rle,
+            "area": int(masks.areas[index]),
+            "bbox": boxes_xywh[index].tolist(),
+            "predicted_iou": float(masks.scores[index]),
+            "stability_score": None if masks.stability is None else float(masks.stability[index]),
+            "point_coords": [] if masks.points_xy is None else [masks.points_xy[index].tolist()],
+            "crop_box": crops_xywh[index].tolist(),
+        }
+        for index, rle in enumerate(masks.rles)
+    ]
+    image = {
+        "image_id": image_id_from_name(file_name) if image_id is None else image_id,
+        "width": width,
+        "height": height,
+        "file_name": file_name,
+    }
+    return {"image": image, "annotations": annotations}
+
+
+def masks_from_sa1b(document: Mapping[str, Any]) -> Masks:
+    """Masks of a document that `sa1b_document` made, or of a file of SA-1B.
+
+    Raises:
+        FormatError: keys are missing, or values do not agree with each other.
+    """
+    try:
+        image, annotations = document["image"], document["annotations"]
+        size_hw = (int(image["height"]), int(image["width"]))
+        rles = tuple(one["segmentation"] for one in annotations)
+        areas = np.array([int(one["area"]) for one in annotations], np.int64)
+        # Not those of the file, which need not be tight.
+        boxes_xyxy = np.array([rle_box_xyxy(rle) for rle in rles], np.int64).reshape(-1, 4)
+        crops_xywh = np.array([one["crop_box"] for one in annotations], np.float64).reshape(-1, 4)
+        stability = [one["stability_score"] for one in annotations]
+        points = [point for one in annotations for point in one["point_coords"]]
+        measured = bool(annotations) and None not in stability
+        masks = Masks(
+            rles=rles,
+            boxes_xyxy=boxes_xyxy,
+            areas=areas,
+            scores=np.array([one["predicted_iou"] for one in annotations], np.float32),
+            size_hw=size_hw,
+            stability=np.array(stability, np.float32) if measured else None,
+            points_xy=np.array(points, np.float64) if points else None,
+            crops_xyxy=xywh_to_xyxy(crops_xywh.round().astype(np.int64)),
+        )
+        sizes = {tuple(rle["size"]) for rle in rles}
+        # A code that was cut short or changed has another area.
+        coded = np.array([rle_area(rle) for rle in rles], np.int64)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(f"not masks as in SA-1B: {type(error).__name__} {error}") from error
+    if sizes - {size_hw}:
+        raise FormatError(f"masks must have the photo's size {size_hw}; got {sorted(sizes)}")
+    wrong = np.flatnonzero(coded != areas)
+    if len(wrong):
+        first = wrong[0]
+        raise FormatError(
+            f"mask {first + 1} must have an area of {areas[first]} px; its code has {coded[first]}"
+        )
+    return masks
+
+
+def write_sa1b(
+    path: str | os.PathLike[str], masks: Masks, *, file_name: str, image_id: int | None = None
+) -> Path:
+    """Write one photo's masks as SA-1B does; return the file's path. See `sa1b_document`."""
+    document = sa1b_document(masks, file_name=file_name, image_id=image_id)
+    write_bytes(path, json.dumps(document).encode())
+    return Path(path)
+
+
+def read_sa1b(path: str | os.PathLike[str]) -> Masks:
+    """Read one photo's masks from a file of SA-1B, or that `write_sa1b` wrote.
+
+    Raises:
+        FormatError: missing, damaged, or another kind of file.
+    """
+    try:
+        return masks_from_sa1b(json.loads(Path(path).read_bytes()))
+    except OSError as error:
+        raise FormatError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise FormatError(f"{path} is not JSON: {error}") from error
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error

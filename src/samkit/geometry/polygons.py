@@ -1,0 +1,170 @@
+"""Outlines of masks as polygons: exact ones along the pixels' edges, and one line around all parts.
+
+Points are (x, y) in whole pixels. Pixel edges: pixel (0, 0) is the square from (0, 0) to (1, 1).
+Pixel centres: a point is the pixel itself.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Ring = npt.NDArray[np.int64]  # (N, 2) xy; the last point is not the first again
+BoolMask = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+# Directions in turning order, to the right on a picture whose y grows downwards.
+RIGHT, DOWN, LEFT, UP = range(4)
+# From the start of an edge that goes to (x, y), the mask on its right: the first pixel of the mask.
+PIXEL_BESIDE = {(1, 0): (0, 0), (0, 1): (-1, 0), (-1, 0): (-1, -1), (0, -1): (0, -1)}
+ROWS_AT_ONCE = 256  # of the table of distances between two outlines
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Polygon:
+    """One connected part of a mask.
+
+    Attributes:
+        outer: ring around it; its shoelace area is positive.
+        holes: rings around what is missing in it; their shoelace areas are negative.
+    """
+
+    outer: Ring
+    holes: tuple[Ring, ...]
+
+
+def ring_area(ring: Ring) -> float:
+    """Signed area by the shoelace formula."""
+    x, y = ring[:, 0].astype(np.float64), ring[:, 1].astype(np.float64)
+    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+
+
+def mask_polygons(mask: BoolMask) -> list[Polygon]:
+    """The parts of a mask (H, W) with exact outlines along the pixels' edges.
+
+    Pixels that touch only at a corner are different parts, so that every polygon is valid as OGC
+    simple features demand: rings do not touch themselves. All areas together are the mask's.
+    """
+    if not mask.any():
+        return []
+    _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
+    outers: dict[int, Ring] = {}
+    holes: dict[int, list[Ring]] = {}
+    for ring in _trace_rings(mask):
+        part = int(parts[_pixel_beside(ring)])
+        if ring_area(ring) > 0:
+            outers[part] = ring
+        else:
+            holes.setdefault(part, []).append(ring)
+    return [
+        Polygon(outer=outers[part], holes=tuple(holes.get(part, ()))) for part in sorted(outers)
+    ]
+
+
+def _pixel_beside(ring: Ring) -> tuple[int, int]:
+    """Row and column of a pixel of the mask that a ring runs along."""
+    (x, y), (way_x, way_y) = ring[0].tolist(), np.sign(ring[1] - ring[0]).tolist()
+    dx, dy = PIXEL_BESIDE[way_x, way_y]
+    return y + dy, x + dx
+
+
+def _trace_rings(mask: BoolMask) -> Iterator[Ring]:
+    """Closed rings of corner points, the mask on their right; none touches itself."""
+    starts, ends, directions = _edges(mask)
+    width = mask.shape[1] + 1
+    # An edge is found by where it starts and where it goes. Where two pixels touch at a corner,
+    # two edges go on from it: turning right keeps to the same pixel.
+    corner = starts[:, 1] * width + starts[:, 0]
+    goal = ends[:, 1] * width + ends[:, 0]
+    keys = corner * 4 + directions
+    order = np.argsort(keys)
+    sorted_keys = keys[order]
+    turned_right = goal * 4 + (directions + 1) % 4
+    turned_left = goal * 4 + (directions - 1) % 4
+    at = np.minimum(np.searchsorted(sorted_keys, turned_right), len(keys) - 1)
+    wanted = np.where(sorted_keys[at] == turned_right, turned_right, turned_left)
+    following: list[int] = order[np.searchsorted(sorted_keys, wanted)].tolist()
+    corners: list[int] = corner.tolist()
+
+    done = bytearray(len(corners))
+    for first in range(len(corners)):
+        path: list[int] = []
+        place: dict[int, int] = {}
+        edge = first
+        while not done[edge]:
+            done[edge] = True
+            here = corners[edge]
+            if here in place:  # the path touches itself: what lies between is a ring of its own
+                cut = place[here]
+                yield _to_ring(path[cut:], width)
+                for passed in path[cut:]:
+                    del place[passed]
+                del path[cut:]
+            place[here] = len(path)
+            path.append(here)
+            edge = following[edge]
+        if path:
+            yield _to_ring(path, width)
+
+
+def _to_ring(corners: list[int], width: int) -> Ring:
+    y, x = np.divmod(np.array(corners, np.int64), width)
+    return np.stack([x, y], axis=-1)
+
+
+def _edges(mask: BoolMask) -> tuple[Ring, Ring, IntArray]:
+    """Straight edges of a mask, which is on their right: starts (E, 2), ends (E, 2), directions."""
+    row_y, row_x0, row_x1, mask_below = _runs(mask)
+    col_x, col_y0, col_y1, mask_beyond = _runs(mask.T)
+    low = np.stack([np.r_[row_x0, col_x], np.r_[row_y, col_y0]], axis=-1)
+    high = np.stack([np.r_[row_x1, col_x], np.r_[row_y, col_y1]], axis=-1)
+    directions = np.r_[np.where(mask_below, RIGHT, LEFT), np.where(mask_beyond, UP, DOWN)]
+    forward = np.isin(directions, (RIGHT, DOWN))[:, None]
+    return np.where(forward, low, high), np.where(forward, high, low), directions
+
+
+def _runs(mask: BoolMask) -> tuple[IntArray, IntArray, IntArray, BoolMask]:
+    """Edges between rows: the row below each, first and end column, whether the mask is below."""
+    begins = np.diff(np.pad(mask, 1).astype(np.int8), axis=0)  # 1 the mask begins, -1 it ends
+    before, after = begins[:, :-1], begins[:, 1:]
+    line, low = np.nonzero((before != after) & (after != 0))
+    _, high = np.nonzero((before != after) & (before != 0))
+    return line, low, high, after[line, low] > 0
+
+
+def joined_outline(mask: BoolMask) -> Ring:
+    """One closed line (N, 2) through the pixels at the rim of all parts and holes of a mask.
+
+    Parts and holes are joined by lines there and back between their nearest corners. Filled by the
+    even-odd rule with its rim (`cv2.fillPoly`), the line gives the mask again, and the pixels
+    under the joining lines besides.
+    """
+    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    rings = sorted((np.asarray(one, np.int64).reshape(-1, 2) for one in found), key=_by_length)
+    if not rings:
+        return np.zeros((0, 2), np.int64)
+    outline = rings.pop(0)
+    for ring in rings:
+        here, there = _nearest(outline, ring)
+        detour = np.roll(ring, -there, axis=0)
+        outline = np.concatenate([outline[: here + 1], detour, detour[:1], outline[here:]])
+    return outline
+
+
+def _by_length(ring: Ring) -> float:
+    """Order from the longest extent to the shortest."""
+    return -float(np.prod(np.ptp(ring, axis=0) + 1))
+
+
+def _nearest(one: Ring, other: Ring) -> tuple[int, int]:
+    """Indices of the two points that are nearest to each other."""
+    best = (np.inf, 0, 0)
+    for start in range(0, len(other), ROWS_AT_ONCE):
+        part = other[start : start + ROWS_AT_ONCE]
+        distances = ((part[:, None] - one[None]) ** 2).sum(axis=-1)
+        row, column = np.unravel_index(distances.argmin(), distances.shape)
+        if distances[row, column] < best[0]:
+            best = (distances[row, column], int(column), start + int(row))
+    return best[1:]

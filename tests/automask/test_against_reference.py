@@ -1,0 +1,69 @@
+"""`AutoMasker` against the plain procedure in tests/reference, on real photographs and weights.
+
+In float32 on torch, both see the same logits but for rounding, so that only decisions can differ:
+stability and boxes, which the plain procedure measures at the photo's size.
+"""
+
+import numpy as np
+import pytest
+import skimage.data
+from pycocotools import mask as coco_mask
+
+import samkit
+from reference.automask import Found, Settings, find_masks, reference_model
+from samkit.automask import AutoMaskConfig, AutoMasker
+from samkit.geometry import encode_rle
+
+POINTS_PER_SIDE = 8
+# Of two answers that are both the whole table, another one is kept: the stability of one is 0.953
+# at the photo's size, and below 0.95 at 256 x 256.
+MEASURED_COARSELY = pytest.mark.xfail(strict=True, reason="stability is measured at 256 x 256")
+PHOTOS = (pytest.param("coffee", marks=MEASURED_COARSELY), "chelsea")
+SAME_IOU = 0.999
+
+
+@pytest.fixture(scope="module")
+def predictor() -> samkit.Predictor:
+    return samkit.Predictor.load("mobile_sam", device="cpu", engine="torch", precision="float32")
+
+
+@pytest.fixture(scope="module", params=PHOTOS)
+def photo(request: pytest.FixtureRequest) -> np.ndarray:
+    return getattr(skimage.data, request.param)()
+
+
+def partner_ious(found: Found, masks: samkit.Masks) -> tuple[np.ndarray, np.ndarray]:
+    """IoU of the best partner, of each mask of the reference and of each of ours."""
+    rles = [encode_rle(mask) for mask in found.masks]
+    ious = coco_mask.iou(list(masks.rles), rles, [0] * len(rles))
+    return ious.max(axis=0), ious.max(axis=1)
+
+
+def assert_same_masks(found: Found, masks: samkit.Masks) -> None:
+    theirs, ours = partner_ious(found, masks)
+    assert theirs.min() > SAME_IOU
+    assert ours.min() > SAME_IOU
+    assert len(masks) == len(found)
+
+
+def test_the_same_masks_are_found(predictor: samkit.Predictor, photo: np.ndarray) -> None:
+    plain = reference_model(predictor.model)
+    found = find_masks(plain, photo, Settings(points_per_side=POINTS_PER_SIDE))
+    masks = AutoMasker(predictor, AutoMaskConfig(points_per_side=POINTS_PER_SIDE)).generate(photo)
+    assert len(found) >= 5
+    assert_same_masks(found, masks)
+    order = np.argsort(-found.scores, kind="stable")
+    np.testing.assert_allclose(masks.scores, found.scores[order], atol=1e-4)
+    np.testing.assert_allclose(masks.points_xy, found.points_xy[order], atol=1e-9)
+    np.testing.assert_allclose(masks.boxes_xyxy, found.boxes_xyxy[order], atol=1)
+
+
+def test_the_same_masks_are_found_in_crops(predictor: samkit.Predictor) -> None:
+    # The side is even, so that crops of whole pixels share as much on all sides.
+    photo = np.ascontiguousarray(skimage.data.chelsea()[:, :450])
+    asked = {"points_per_side": 4, "crop_layers": 1, "min_area_px": 100}
+    found = find_masks(reference_model(predictor.model), photo, Settings(**asked))
+    masks = AutoMasker(predictor, AutoMaskConfig(**asked)).generate(photo)
+    assert_same_masks(found, masks)
+    crops = {tuple(crop) for crop in found.crops_xyxy}
+    assert len(crops) > 1  # else the crops would not be looked at here

@@ -1,0 +1,49 @@
+"""Photos and a stand-in for the model, for `samkit auto`."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from samkit.cli.photo_job import Choices
+
+STUB_PATH = Path(__file__).parent / "stub_masker.py"
+
+
+def load_stub():
+    spec = importlib.util.spec_from_file_location("stub_masker", STUB_PATH)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def stub(monkeypatch):
+    """Takes the model's place; its `calls` are the photos that were computed."""
+    masker = load_stub().StubMasker()
+    monkeypatch.setattr(Choices, "masker", masker)
+    return masker
+
+
+def write_photo(path, seed, size_wh=(40, 30)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (size_wh[1], size_wh[0], 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def new_photo():
+    return write_photo
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """A folder with three photos in it, one of them deeper; the working folder is around it."""
+    monkeypatch.chdir(tmp_path)
+    for index, name in enumerate(["a.png", "b.jpg", "deep/c.png"]):
+        write_photo(tmp_path / "photos" / name, index, (40 + index, 30))
+    return tmp_path / "photos"

@@ -1,0 +1,158 @@
+"""The drop-in mask generator, used as programs written for `segment_anything` use it."""
+
+import inspect
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+import samkit
+from samkit.automask import AutoMaskConfig, AutoMasker
+from samkit.compat.segment_anything import Sam, SamAutomaticMaskGenerator
+from samkit.errors import ConfigError, ImageError
+
+DEFAULTS = {
+    "points_per_side": 32,
+    "points_per_batch": 64,
+    "pred_iou_thresh": 0.88,
+    "stability_score_thresh": 0.95,
+    "stability_score_offset": 1.0,
+    "box_nms_thresh": 0.7,
+    "crop_n_layers": 0,
+    "crop_nms_thresh": 0.7,
+    "crop_overlap_ratio": 512 / 1500,
+    "crop_n_points_downscale_factor": 1,
+    "point_grids": None,
+    "min_mask_region_area": 0,
+    "output_mode": "binary_mask",
+}
+KEYS = {
+    "segmentation",
+    "area",
+    "bbox",
+    "predicted_iou",
+    "point_coords",
+    "stability_score",
+    "crop_box",
+}
+EASY = {"points_per_side": 3, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
+
+
+@pytest.fixture
+def sam(tiny_sam):
+    """Random weights, but sure of itself, so that there are masks."""
+    last = tiny_sam.mask_decoder.iou_prediction_head.layers[-1]
+    last.weight.data.zero_()
+    last.bias.data.fill_(0.9)
+    return Sam.adopt(tiny_sam)
+
+
+@pytest.fixture
+def photo():
+    return np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+
+
+def test_names_and_defaults_are_the_originals():
+    parameters = inspect.signature(SamAutomaticMaskGenerator).parameters
+    assert [*parameters] == ["model", *DEFAULTS]
+    assert {name: parameters[name].default for name in DEFAULTS} == DEFAULTS
+
+
+def test_records_are_the_auto_maskers_masks(sam, photo):
+    records = SamAutomaticMaskGenerator(sam, **EASY, crop_n_layers=1).generate(photo)
+    config = AutoMaskConfig(
+        points_per_side=3,
+        iou_thresh=0.0,
+        stability_thresh=0.0,
+        crop_layers=1,
+        crop_points_downscale=1,
+    )
+    predictor = samkit.Predictor(sam, model_name="tiny")
+    expected = AutoMasker(predictor, config).generate(photo)
+    assert len(records) == len(expected) > 0
+    for index, (record, mask) in enumerate(zip(records, expected.to_arrays(), strict=True)):
+        assert set(record) == KEYS
+        assert record["segmentation"].dtype == bool
+        np.testing.assert_array_equal(record["segmentation"], mask)
+        assert record["area"] == mask.sum()
+        x, y, width, height = record["bbox"]
+        assert mask[y : y + height, x : x + width].sum() == mask.sum()
+        assert record["predicted_iou"] == expected.scores[index]
+        assert record["stability_score"] == expected.stability[index]
+        assert record["point_coords"] == [expected.points_xy[index].tolist()]
+        left, top, crop_w, crop_h = record["crop_box"]
+        corners = [left, top, left + crop_w, top + crop_h]
+        assert corners == expected.crops_xyxy[index].tolist()
+
+
+def test_output_modes_hold_the_same_masks(sam, photo):
+    binary, counts, coded = (
+        SamAutomaticMaskGenerator(sam, **EASY, output_mode=mode).generate(photo)
+        for mode in ("binary_mask", "uncompressed_rle", "coco_rle")
+    )
+    assert len(binary) == len(counts) == len(coded) > 0
+    for one, listed, code in zip(binary, counts, coded, strict=True):
+        mask = one["segmentation"]
+        assert listed["segmentation"]["size"] == list(mask.shape)
+        assert sum(listed["segmentation"]["counts"]) == mask.size
+        packed = coco_mask.frPyObjects(listed["segmentation"], *mask.shape)
+        np.testing.assert_array_equal(coco_mask.decode(packed), mask)
+        assert isinstance(code["segmentation"]["counts"], str)
+        np.testing.assert_array_equal(coco_mask.decode(code["segmentation"]), mask)
+
+
+def test_settings_go_to_the_config(sam):
+    generator = SamAutomaticMaskGenerator(
+        sam,
+        points_per_side=5,
+        pred_iou_thresh=0.1,
+        stability_score_thresh=0.2,
+        stability_score_offset=0.3,
+        box_nms_thresh=0.4,
+        crop_n_layers=2,
+        crop_nms_thresh=0.5,
+        crop_overlap_ratio=0.6,
+        crop_n_points_downscale_factor=3,
+        min_mask_region_area=7,
+    )
+    assert generator.config == AutoMaskConfig(
+        points_per_side=5,
+        iou_thresh=0.1,
+        stability_thresh=0.2,
+        stability_offset=0.3,
+        box_nms_thresh=0.4,
+        crop_layers=2,
+        crop_nms_thresh=0.5,
+        crop_overlap=0.6,
+        crop_points_downscale=3,
+        min_area_px=7,
+    )
+
+
+def test_the_model_is_prepared_once(sam, photo):
+    generator = SamAutomaticMaskGenerator(sam, **EASY)
+    generator.generate(photo)
+    masker = generator._current_masker()
+    generator.generate(photo)
+    assert generator._current_masker() is masker
+    assert generator.predictor.model is sam
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        ({"output_mode": "polygons"}, "binary_mask, uncompressed_rle, coco_rle"),
+        ({"points_per_side": None}, "points_per_side"),
+        ({"point_grids": [np.zeros((1, 2))]}, "points_per_side"),
+        ({"pred_iou_thresh": 2}, "iou_thresh must be"),
+    ],
+)
+def test_bad_settings_are_refused(settings, part, sam, refusal):
+    with refusal(ConfigError, part):
+        SamAutomaticMaskGenerator(sam, **settings)
+
+
+@pytest.mark.parametrize("image", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 3))])
+def test_other_images_are_refused(image, sam, refusal):
+    with refusal(ImageError, "image must be uint8 (H, W, 3)"):
+        SamAutomaticMaskGenerator(sam, **EASY).generate(image)

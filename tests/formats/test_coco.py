@@ -1,0 +1,75 @@
+"""COCO data sets, read by COCO's own tools."""
+
+import json
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+from samkit.formats import coco_annotations, coco_dataset, write_coco
+
+
+@pytest.fixture
+def read_coco(capsys):
+    def read(path):
+        coco = COCO(str(path))
+        capsys.readouterr()  # it prints
+        return coco
+
+    return read
+
+
+def test_pycocotools_reads_all_photos(masks, no_masks, arrays, tmp_path, read_coco):
+    photos = [("a.jpg", masks), ("empty.jpg", no_masks), ("b/c.png", masks.select([2, 0]))]
+    path = write_coco(tmp_path / "coco.json", iter(photos))
+    coco = read_coco(path)
+    assert [image["file_name"] for image in coco.loadImgs([1, 2, 3])] == [
+        "a.jpg",
+        "empty.jpg",
+        "b/c.png",
+    ]
+    assert [(image["height"], image["width"]) for image in coco.loadImgs([2])] == [(60, 90)]
+    assert coco.getAnnIds() == [1, 2, 3, 4, 5, 6, 7]
+    assert coco.getAnnIds(imgIds=[3]) == [6, 7]
+    expected = [*arrays, arrays[2], arrays[0]]
+    for annotation, mask in zip(coco.loadAnns(coco.getAnnIds()), expected, strict=True):
+        np.testing.assert_array_equal(coco.annToMask(annotation), mask)
+        assert annotation["area"] == mask.sum()
+        assert annotation["category_id"] == coco.getCatIds()[0]
+        assert annotation["iscrowd"] == 0
+    assert coco.loadAnns([2])[0]["score"] == pytest.approx(0.93)
+    assert coco.loadAnns([2])[0]["stability_score"] == pytest.approx(0.96)
+
+
+def test_no_photos(tmp_path, read_coco):
+    assert read_coco(write_coco(tmp_path / "coco.json", [])).getImgIds() == []
+
+
+def test_file_is_written_whole_or_not_at_all(masks, tmp_path):
+    def photos():
+        yield "a.jpg", masks
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_coco(tmp_path / "coco.json", photos())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_records_of_the_command_line_give_the_same_data_set(masks, tmp_path):
+    fields = [
+        {"predicted_iou" if key == "score" else key: value for key, value in one.items()}
+        for one in masks.to_coco()
+    ]
+    record = {"image": "a.jpg", "width": 90, "height": 60, "masks": fields}
+    dataset = coco_dataset([record, record])
+    written = write_coco(tmp_path / "coco.json", [("a.jpg", masks), ("a.jpg", masks)])
+    expected = json.loads(written.read_text())
+    for annotation in expected["annotations"]:
+        del annotation["stability_score"]
+    assert json.loads(json.dumps(dataset)) == expected
+
+
+def test_numbers_of_annotations_go_on(masks):
+    annotations = coco_annotations(masks, image_id=9, first_id=100)
+    assert [one["id"] for one in annotations] == [100, 101, 102, 103, 104]
+    assert {one["image_id"] for one in annotations} == {9}
