@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from samkit.automask import AutoMaskConfig, AutoMasker
     from samkit.errors import SamkitError
+    from samkit.formats import read_image
     from samkit.predict import Predictor
     from samkit.types import ImageEmbedding, MaskPrediction, Masks, Prompts
 
@@ -23,6 +24,7 @@ _HOMES = {
     "Predictor": "samkit.predict",
     "Prompts": "samkit.types",
     "SamkitError": "samkit.errors",
+    "read_image": "samkit.formats",
 }
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "Predictor",
     "Prompts",
     "SamkitError",
+    "read_image",
 ]
 
 

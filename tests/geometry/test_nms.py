@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from samkit.geometry.nms import box_areas, box_iou, nms
+from samkit.geometry.nms import box_areas, box_iou, least_iou, nms
 
 COORDINATE = st.integers(0, 12)
 BOX = st.tuples(COORDINATE, COORDINATE, COORDINATE, COORDINATE)
@@ -42,6 +42,16 @@ def sorted_corners(boxes):
 def test_iou_equals_counting_pixels(one, other):
     one, other = sorted_corners([one, other])
     assert box_iou(one, other) == pytest.approx(iou_by_counting(one, other), abs=1e-12)
+
+
+@given(BOX, st.lists(COORDINATE, min_size=12, max_size=12))
+def test_least_iou_is_not_more_than_any_iou(one, edges):
+    one = sorted_corners([one])[0]
+    x, y = np.sort(edges[:6]), np.sort(edges[6:])
+    outer, between, inner = (np.array([x[i], y[i], x[5 - i], y[5 - i]]) for i in range(3))
+    least = least_iou(one, inner, outer)
+    assert least <= box_iou(one, between) + 1e-12
+    assert least_iou(one, between, between) == pytest.approx(box_iou(one, between))
 
 
 def test_iou_is_broadcast():

@@ -104,6 +104,11 @@ def test_masks_without_small_parts_are_returned_as_they_are(clean):
     assert clean(mask, 0) is mask
 
 
+def test_mask_whose_background_only_seems_small_is_returned_as_it_is():
+    ring = picture("###", "#.#", "##.")
+    assert fill_small_holes(ring, 3, open_sides=(False, False, True, False)) is ring
+
+
 @pytest.mark.parametrize("clean", [drop_small_islands, fill_small_holes])
 @pytest.mark.parametrize("fill", [False, True])
 def test_empty_and_full_masks_are_handled(clean, fill):

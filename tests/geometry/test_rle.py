@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
 
 from samkit.geometry import boxes_from_masks, decode_rle, encode_rle
 from samkit.geometry.boxes import xyxy_to_xywh
+from samkit.geometry.rle import encode_patch_rle
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=40))
 
@@ -45,3 +47,38 @@ def test_memory_layout_does_not_matter():
     expected = encode_rle(mask)
     assert encode_rle(np.asfortranarray(mask)) == expected
     assert encode_rle(np.repeat(mask, 2, axis=1)[:, ::2]) == expected
+
+
+# --- Parts of masks ---
+
+
+@given(MASKS, st.tuples(*[st.integers(0, 5)] * 4))
+def test_patch_in_its_place_equals_the_whole_mask(patch, margins):
+    left, top, right, bottom = margins
+    whole = np.pad(patch, ((top, bottom), (left, right)))
+    for stored in (patch, np.asfortranarray(patch)):
+        rle = encode_patch_rle(stored, (left, top), whole.shape)
+        assert rle == encode_rle(whole)
+        assert all(type(side) is int for side in rle["size"])
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 3), st.booleans())
+def test_runs_that_go_on_in_the_next_column_are_one(height, width, left, value):
+    patch = np.full((height, width), value)
+    rle = encode_patch_rle(patch, (left, 0), (height, left + width))
+    assert rle == encode_rle(np.pad(patch, ((0, 0), (left, 0))))
+
+
+def test_empty_patch_is_an_empty_mask():
+    for shape in ((0, 0), (3, 0), (0, 3)):
+        rle = encode_patch_rle(np.zeros(shape, bool), (1, 2), (6, 7))
+        assert rle == encode_rle(np.zeros((6, 7), bool))
+
+
+def test_huge_masks_need_only_their_patch():
+    patch = np.ones((3, 4), bool)
+    patch[0, 0] = False
+    rle = encode_patch_rle(patch, (39_990, 19_990), (20_000, 40_000))
+    assert rle["size"] == [20_000, 40_000]
+    assert coco_mask.area(rle) == 11
+    assert coco_mask.toBbox(rle).tolist() == [39_990, 19_990, 4, 3]

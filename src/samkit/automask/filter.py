@@ -32,11 +32,16 @@ FLOORS = ("iou_thresh", "stability_thresh")
 
 
 def check_floors(asked: AutoMaskConfig, proposed_with: AutoMaskConfig) -> None:
-    """Check that thresholds are not looser than those of the proposals.
+    """Check that thresholds are not looser than those of the proposals, and of the same kind.
 
     Raises:
         ConfigError: candidates below them were not kept.
     """
+    if asked.stability_offset != proposed_with.stability_offset:
+        raise ConfigError(
+            f"stability_offset must be {proposed_with.stability_offset:g}, with which these masks"
+            f" were proposed; got {asked.stability_offset:g} (propose again with it)"
+        )
     for name in FLOORS:
         value, floor = getattr(asked, name), getattr(proposed_with, name)
         if value < floor:

@@ -30,7 +30,7 @@ def coarse_to_fine(points_per_side: int) -> npt.NDArray[np.int64]:
 
 
 def crop_boxes(size_hw: tuple[int, int], layer: int, overlap: float) -> list[Box]:
-    """The 2^layer x 2^layer equal crops of a photo; layer 0 is the photo itself.
+    """The 2^layer x 2^layer crops of a photo, row by row; layer 0 is the photo itself.
 
     Args:
         size_hw: of the photo.
@@ -39,26 +39,26 @@ def crop_boxes(size_hw: tuple[int, int], layer: int, overlap: float) -> list[Box
     """
     count = 2**layer
     shared = int(overlap * min(size_hw) * 2 / count)
-    crop_hw = [math.ceil((shared * (count - 1) + side) / count) for side in size_hw]
-    return window_boxes(size_hw, (crop_hw[0], crop_hw[1]), (count, count))
+    y_ranges, x_ranges = (_crop_ranges(side, count, shared) for side in size_hw)
+    return [(x0, y0, x1, y1) for y0, y1 in y_ranges for x0, x1 in x_ranges]
 
 
-def tile_boxes(size_hw: tuple[int, int], tile_px: int, overlap_px: int) -> list[list[Box]]:
-    """Rows of the fewest square tiles that cover a photo and share at least `overlap_px`."""
-    tile_hw = (min(tile_px, size_hw[0]), min(tile_px, size_hw[1]))
-    step = tile_px - overlap_px
-    rows, cols = (
-        1 + math.ceil((side - tile) / step) for side, tile in zip(size_hw, tile_hw, strict=True)
-    )
-    boxes = window_boxes(size_hw, tile_hw, (rows, cols))
-    return [boxes[row * cols : (row + 1) * cols] for row in range(rows)]
+def _crop_ranges(side: int, count: int, shared: int) -> list[tuple[int, int]]:
+    """Ranges of one length, each sharing pixels with the next; the last may be shorter."""
+    length = math.ceil((side + shared * (count - 1)) / count)
+    starts = [min(number * (length - shared), side - 1) for number in range(count)]
+    return [(start, min(start + length, side)) for start in starts]
 
 
-def window_boxes(
-    size_hw: tuple[int, int], window_hw: tuple[int, int], counts: tuple[int, int]
-) -> list[Box]:
-    """Windows of one size, evenly spread over a photo from edge to edge, row by row."""
-    (window_h, window_w), (rows, cols) = window_hw, counts
-    tops = np.linspace(0, size_hw[0] - window_h, rows).round().astype(int).tolist()
-    lefts = np.linspace(0, size_hw[1] - window_w, cols).round().astype(int).tolist()
-    return [(left, top, left + window_w, top + window_h) for top in tops for left in lefts]
+def tile_boxes(size_hw: tuple[int, int], tile_px: int, overlap_px: int) -> list[Box]:
+    """The fewest square tiles that cover a photo and share at least `overlap_px`, row by row."""
+    y_ranges, x_ranges = (_tile_ranges(side, tile_px, overlap_px) for side in size_hw)
+    return [(x0, y0, x1, y1) for y0, y1 in y_ranges for x0, x1 in x_ranges]
+
+
+def _tile_ranges(side: int, length: int, shared: int) -> list[tuple[int, int]]:
+    """Ranges of one length, evenly spread from end to end."""
+    length = min(length, side)
+    count = 1 + math.ceil((side - length) / (length - shared)) if side > length else 1
+    starts = np.linspace(0, side - length, count).round().astype(int).tolist()
+    return [(start, start + length) for start in starts]

@@ -3,7 +3,7 @@
 import math
 import os
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, BinaryIO, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +58,7 @@ class TiffTiles:
     """Windows of a TIFF file's first page; only the strips or tiles that they touch are decoded."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Open a file, which stays open as long as the object is used.
+        """Look at a file, which is opened again for each window.
 
         Raises:
             ImageError: damaged, or not of interleaved gray or RGB pixels.
@@ -67,10 +67,14 @@ class TiffTiles:
 
         self.path = path
         try:
-            self.file = tifffile.TiffFile(path)
-            self.page = self.file.pages.first
-        except (tifffile.TiffFileError, OSError, IndexError) as error:
-            raise ImageError(f"{path} cannot be read: {error}") from error
+            with tifffile.TiffFile(path) as file:
+                self.page = file.pages.first
+                self.jpegtables = self.page.jpegtables
+        except FileNotFoundError as error:
+            raise ImageError(f"no such file: {path}") from error
+        # On damaged files: struct.error, IndexError, TiffFileError, ...
+        except Exception as error:
+            raise ImageError(f"{path} cannot be read: {_reason(error)}") from error
         colours = tifffile.PHOTOMETRIC(self.page.photometric).name
         planes = tifffile.PLANARCONFIG(self.page.planarconfig).name
         if colours not in TIFF_COLOURS or planes != "CONTIG" or self.page.ndim not in (2, 3):
@@ -97,28 +101,28 @@ class TiffTiles:
         part_h, part_w = self.part_hw
         samples = self.page.samplesperpixel
         window = np.zeros((y1 - y0, x1 - x0, samples), self.page.dtype)
-        for row in range(y0 // part_h, math.ceil(y1 / part_h)):
-            for column in range(x0 // part_w, math.ceil(x1 / part_w)):
-                top, left = row * part_h, column * part_w
-                part = self._decode_part(row * math.ceil(self.size_hw[1] / part_w) + column)
-                if part is None:  # never written: zeros
-                    continue
-                cut = part[max(0, y0 - top) : y1 - top, max(0, x0 - left) : x1 - left]
-                y, x = max(0, top - y0), max(0, left - x0)
-                window[y : y + cut.shape[0], x : x + cut.shape[1]] = cut
+        parts_across = math.ceil(self.size_hw[1] / part_w)
+        with open(self.path, "rb") as file:
+            for row in range(y0 // part_h, math.ceil(y1 / part_h)):
+                for column in range(x0 // part_w, math.ceil(x1 / part_w)):
+                    part = self._decode_part(file, row * parts_across + column)
+                    if part is None:  # never written: zeros
+                        continue
+                    top, left = row * part_h, column * part_w
+                    cut = part[max(0, y0 - top) : y1 - top, max(0, x0 - left) : x1 - left]
+                    y, x = max(0, top - y0), max(0, left - x0)
+                    window[y : y + cut.shape[0], x : x + cut.shape[1]] = cut
         return window
 
-    def _decode_part(self, number: int) -> Pixels | None:
+    def _decode_part(self, file: BinaryIO, number: int) -> Pixels | None:
         """One strip or tile (h, w, C), without what lies beyond the photo."""
-        page, handle = self.page, self.file.filehandle
-        handle.seek(page.dataoffsets[number])
-        data = handle.read(page.databytecounts[number])
+        file.seek(self.page.dataoffsets[number])
+        data = file.read(self.page.databytecounts[number])
         try:
-            part, _, shape = page.decode(data, number, jpegtables=page.jpegtables)
+            part, _, shape = self.page.decode(data, number, jpegtables=self.jpegtables)
         # The decoders of each compression have their own errors.
         except Exception as error:
-            reason = " ".join(str(error).split())
-            raise ImageError(f"{self.path} cannot be read: {reason}") from error
+            raise ImageError(f"{self.path} cannot be read: {_reason(error)}") from error
         return None if part is None else np.asarray(part[0, : shape[1], : shape[2]])
 
 
@@ -151,6 +155,11 @@ def open_source(source: SourceLike) -> TileSource:
         return _open_tiff(path, error)
 
 
+def _reason(error: Exception) -> str:
+    """One line of what went wrong."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def _map_npy(path: Path) -> Pixels:
     try:
         array: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -174,4 +183,6 @@ def _open_tiff(path: Path, refusal: ImageError) -> TiffTiles:
     try:
         return TiffTiles(path)
     except ImportError as error:
-        raise ImageError(f"{refusal} (pip install tifffile: reads large TIFF in parts)") from error
+        raise ImageError(
+            f"{refusal} (pip install tifffile: large TIFF files are read in parts)"
+        ) from error

@@ -114,7 +114,7 @@ def generate_tiled(
         raise ImageError(
             f"the photo is too large: {width} x {height}; the limit is {MAX_CANVAS_PIXELS:,} pixels"
         )
-    boxes = [box for row in tile_boxes(size_hw, tiling.tile_px, tiling.overlap_px) for box in row]
+    boxes = tile_boxes(size_hw, tiling.tile_px, tiling.overlap_px)
     tiles: list[Tile] = []
     groups = Groups()
     for box in boxes:

@@ -45,6 +45,8 @@ def fill_small_holes(
     for side, is_open in zip(sides, open_sides, strict=True):
         if is_open:
             filled[side] = False
+    if not filled.any():
+        return mask
     without_holes: Mask = mask | filled[labels]
     return without_holes
 

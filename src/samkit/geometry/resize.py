@@ -100,13 +100,15 @@ def box_bounds(patch: Logits, corner_xy: tuple[int, int], coords: CoordMap) -> t
     rows, cols = _photo_taps(coords)
     inside = np.asarray(patch > 0).view(np.uint8)
     left, top, width, height = cv2.boundingRect(inside)
+    if width == 0:
+        return (0, 0, 0, 0), (0, 0, 0, 0)
     outer_x = cols.touching(x + left, x + left + width)
     outer_y = rows.touching(y + top, y + top + height)
     outer = (outer_x.start, outer_y.start, outer_x.stop, outer_y.stop)
     nothing = (outer[0], outer[1], outer[0], outer[1])
     if not (rows.is_dense and cols.is_dense):
         return nothing, outer
-    # Around each of these logits, three by three are above 0. Some pixel is mixed of those alone.
+    # Around each of these logits, three by three are above 0, and some pixel is mixed of those.
     core = cv2.erode(inside, np.ones((TAPS, TAPS), np.uint8))
     core = core[: max(0, rows.first[-1] + 2 - y), : max(0, cols.first[-1] + 2 - x)]
     left, top, width, height = cv2.boundingRect(core) if core.size else (0, 0, 0, 0)
@@ -125,7 +127,8 @@ class AxisTaps:
         first: (N,) the first of the logits that each pixel is mixed of.
         weights: (N, TAPS) of it and the next ones.
         start, stop: (N,) the logits whose weight is not zero; both never decrease.
-        is_dense: whether there are pixels that begin with each of the logits.
+        is_dense: whether there are at least as many pixels as logits, so that for each three
+            neighbouring logits there is a pixel that is mixed of those alone.
     """
 
     first: npt.NDArray[np.int64]
@@ -186,7 +189,7 @@ def _axis_taps(logits_size: int, model_size: int, resized: int, original: int) -
         weights=weights.astype(np.float32),
         start=first + used.argmax(axis=1),
         stop=first + TAPS - used[:, ::-1].argmax(axis=1),
-        is_dense=bool((np.diff(first) <= 1).all()),
+        is_dense=resized * logits_size <= original * model_size,
     )
 
 

@@ -19,14 +19,10 @@ class LayerNorm2d(nn.Module):
         self.eps = eps
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        mean = x_BCHW.mean(1, keepdim=True)
-        centred = x_BCHW - mean
-        variance = centred.square().mean(1, keepdim=True)
-        normed = centred * torch.rsqrt(variance + self.eps)
-        return normed * self.weight[:, None, None] + self.bias[:, None, None]
+        return self.over_last(x_BCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     def over_last(self, x: Tensor) -> Tensor:
-        """The same for values whose channels come last: (..., C)."""
+        """The same for values whose channels come last (..., C); sums are kept in float32."""
         return nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
