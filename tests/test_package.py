@@ -16,6 +16,7 @@ PUBLIC = [
     "Predictor",
     "Prompts",
     "SamkitError",
+    "read_image",
 ]
 
 
