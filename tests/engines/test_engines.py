@@ -1,11 +1,13 @@
 """Every engine gives what PyTorch gives, and the choice between them."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from samkit.engines import ENGINES, EngineInfo, choose, create_engine
-from samkit.engines.torch_engine import TorchEngine, fold_batch_norms
+from samkit.engines.torch_engine import COMPILERS, TorchEngine, fold_batch_norms
 from samkit.errors import EngineError
 from samkit.models import CONFIGS, Sam
 from samkit.models.tiny_vit import ConvNorm, TinyViTConfig
@@ -90,6 +92,23 @@ def test_engine_answers_as_the_network(engine, precision, model, photo, expected
         np.testing.assert_allclose(answer.iou_pred, expected[name].iou_pred, atol=tolerance * 3)
 
 
+@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="there is no C++ compiler here")
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # by torch's own compiler
+def test_the_compiled_network_answers_as_the_eager_one(model, photo):
+    given, expected = (predictor_of(model, engine, "bfloat16") for engine in ("compile", "torch"))
+    embedding = expected.embed(photo)
+    error = (given.embed(photo).features - embedding.features).abs().max()
+    assert error < TOLERANCES["bfloat16"]
+    ours, theirs = (
+        predictor.predict(embedding, points=[[50, 40]], labels=[1])
+        for predictor in (given, expected)
+    )
+    assert given.describe()["engine"] == "compile"
+    np.testing.assert_allclose(ours.iou_pred, theirs.iou_pred, atol=TOLERANCES["bfloat16"])
+    scale = theirs.logits.std()
+    assert np.abs(ours.logits - theirs.logits).max() / scale < TOLERANCES["bfloat16"] * 3
+
+
 @pytest.mark.parametrize("engine", FLOAT32_ENGINES)
 def test_confident_masks_are_those_of_predict(engine, model, photo):
     predictor = predictor_of(model, engine)
@@ -109,7 +128,7 @@ def test_converted_graphs_are_kept_and_used_again(model, photo, tmp_path, monkey
     monkeypatch.setenv("SAMKIT_CACHE", str(tmp_path))
     first = predictor_of(model, "openvino").embed(photo).features
     kept = sorted(path.name for path in tmp_path.glob("openvino/*/*") if path.is_dir())
-    assert kept[-1] == "encoder"
+    assert {"encoder", "remember"} <= set(kept)
     monkeypatch.setattr("samkit.engines.openvino_engine.convert", None)  # would fail if called
     assert torch.equal(predictor_of(model, "openvino").embed(photo).features, first)
 

@@ -51,7 +51,7 @@ def test_the_first_layer_adds_no_residual_to_its_self_attention(tiny_sam: Sam) -
     for block in blocks:
         block.self_attn.out_proj.weight.data.zero_()
         block.self_attn.out_proj.bias.data.zero_()
-    nothing = torch.zeros(1, 4, 64, 4)  # position codes of the image, by head
+    nothing = torch.zeros(1, 4, 4, 64)  # position codes of the image, by head
     code = torch.zeros(1, 4, 32)
     first = blocks[0](tokens, code, image, nothing, nothing)[0]
     second = blocks[1](tokens, code, image, nothing, nothing)[0]

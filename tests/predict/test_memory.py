@@ -15,6 +15,7 @@ import torch
 
 from samkit import ImageEmbedding, Predictor
 from samkit.geometry import CoordMap
+from samkit.predict.predictor import MEMORIES_KEPT
 
 STATUS = Path("/proc/self/status")
 WARM_UP, REPEATS = 5, 20
@@ -57,6 +58,19 @@ def test_what_is_remembered_of_a_photo_goes_with_its_embedding(predictor: Predic
     gc.collect()
     assert alive() is None
     assert features() is None
+
+
+def test_of_many_photos_in_use_only_the_last_are_remembered(predictor: Predictor) -> None:
+    embeddings = [make_embedding(predictor) for _ in range(MEMORIES_KEPT + 2)]
+    first = predictor.predict(embeddings[0], points=[[9, 9]], labels=[1])
+    for embedding in embeddings[1:]:
+        click(predictor, embedding, 1)
+        click(predictor, embeddings[0], 1)  # in use all the time
+    kept = list(predictor._memories)
+    assert kept == [*embeddings[3:], embeddings[0]]
+    again = predictor.predict(embeddings[1], points=[[9, 9]], labels=[1])
+    assert not np.array_equal(again.logits, first.logits)
+    assert len(predictor._memories) == MEMORIES_KEPT
 
 
 @pytest.mark.skipif(not STATUS.exists(), reason="resident memory is read from /proc")

@@ -127,26 +127,25 @@ def vit_b_encode(shop: Workshop) -> Work:
 
 
 def decode_one(shop: Workshop) -> Work:
-    """Embedding and a first point to three masks at the photo's size, against transformers."""
-
-    def make(predictor: Predictor) -> Subject:
-        embedding = shop.embedding(predictor)
-        # What the decoder remembers goes with an embedding: a new one is a photo never clicked on.
-        return lambda: predictor.predict(replace(embedding), points=[POINT_XY], labels=[1]).masks
-
-    subjects = {PEER: _their_click(shop)} | shop.ours(VIT_B, make)
-    return Work(name="first click on a photo", subjects=subjects)
-
-
-def decode_one_more(shop: Workshop) -> Work:
-    """The same for a later click on the same photo."""
+    """Embedding and a point to three masks at the photo's size, against transformers."""
 
     def make(predictor: Predictor) -> Subject:
         embedding = shop.embedding(predictor)
         return lambda: predictor.predict(embedding, points=[POINT_XY], labels=[1]).masks
 
+    return Work(name="one click", subjects={PEER: _their_click(shop)} | shop.ours(VIT_B, make))
+
+
+def decode_one_loaded(shop: Workshop) -> Work:
+    """The same for the first click on an embedding that was read from a file."""
+
+    def make(predictor: Predictor) -> Subject:
+        embedding = shop.embedding(predictor)
+        # The decoder's memory goes with an embedding: to it, a copy is one that it never saw.
+        return lambda: predictor.predict(replace(embedding), points=[POINT_XY], labels=[1]).masks
+
     subjects = {PEER: _their_click(shop)} | shop.ours(VIT_B, make)
-    return Work(name="later click", subjects=subjects)
+    return Work(name="first click, embedding from a file", subjects=subjects)
 
 
 def _their_click(shop: Workshop) -> Subject:
@@ -199,12 +198,12 @@ def automatic_masks(shop: Workshop) -> Work:
 WORKS: dict[str, Callable[[Workshop], Work]] = {
     "mobile-encode": mobile_sam_encode,
     "vit-b-encode": vit_b_encode,
-    "first-click": decode_one,
-    "later-click": decode_one_more,
+    "click": decode_one,
+    "click-loaded": decode_one_loaded,
     "64-points": decode_many,
     "auto": automatic_masks,
 }
-NEED_TRANSFORMERS = {"vit-b-encode", "first-click", "later-click", "64-points"}
+NEED_TRANSFORMERS = {"vit-b-encode", "click", "click-loaded", "64-points"}
 
 
 def possible_works() -> list[str]:

@@ -39,8 +39,7 @@ class Remember(DecoderGraph):
     """Features (1, C, G, G) and dense map (1, C, G, G) to the four tensors of an `ImageMemory`."""
 
     def forward(self, features: Tensor, dense: Tensor) -> ImageMemory:
-        image = (features + dense).flatten(2).transpose(1, 2)
-        return self.decoder.remember(image, self.codes)
+        return self.decoder.remember((features + dense).flatten(2), self.codes)
 
 
 class Attend(DecoderGraph):

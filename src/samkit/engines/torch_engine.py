@@ -3,6 +3,7 @@
 import copy
 import os
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from samkit.engines.base import EngineInfo
 from samkit.engines.graphs import Attend, AttendOwn, Remember, Upscale
 from samkit.errors import EngineError
 from samkit.models import Sam
-from samkit.models.mask_decoder import Attended
+from samkit.models.mask_decoder import Attended, MaskDecoder
 from samkit.models.tiny_vit import ConvNorm
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -23,7 +24,8 @@ COMPILERS = ("g++", "clang++")
 class TorchEngine:
     """Runs the modules of `samkit.models`; weights are converted once, batch norms folded.
 
-    The images of an `Attended` stay in the engine's precision on the way to `upscale`.
+    Of lower precisions, what decides most and costs least is left in float32: the encoder's neck
+    and the decoder's tokens. Images stay in the engine's precision from `remember` to `upscale`.
     """
 
     def __init__(self, model: Sam, info: EngineInfo) -> None:
@@ -34,12 +36,12 @@ class TorchEngine:
         if info.engine == "compile":
             check_compiler()
         own = model if self.dtype == torch.float32 else copy.deepcopy(model)
-        own = own.to(device=self.device, dtype=self.dtype)
-        self.encoder = self._ready(fold_batch_norms(own.image_encoder))
-        self._remember = self._ready(Remember(own))
-        self._attend = self._ready(Attend(own))
-        self._attend_own = self._ready(AttendOwn(own))
-        self._upscale = self._ready(Upscale(own))
+        encoder = fold_batch_norms(own.to(self.device).image_encoder)
+        graphs = [Remember(own), Attend(own), AttendOwn(own), Upscale(own)]
+        if self.dtype != torch.float32:
+            lower_precision(encoder, own.mask_decoder, graphs, self.dtype)
+        self.encoder = self._ready(encoder)
+        self._remember, self._attend, self._attend_own, self._upscale = map(self._ready, graphs)
 
     def _ready(self, module: nn.Module) -> Any:
         return torch.compile(module) if self.info.engine == "compile" else module
@@ -52,10 +54,12 @@ class TorchEngine:
         return self._remember(self._own(features), self._own(dense))
 
     def attend(self, sparse: Tensor, memory: Any) -> Attended:
-        return self._attended(self._attend(self._own(sparse), *memory))
+        attended: Attended = self._attend(sparse.to(self.device), *memory)
+        return attended
 
     def attend_own(self, sparse: Tensor, image: Tensor) -> Attended:
-        return self._attended(self._attend_own(self._own(sparse), self._own(image)))
+        attended: Attended = self._attend_own(sparse.to(self.device), self._own(image))
+        return attended
 
     def upscale(self, image: Tensor, kernels: Tensor) -> Tensor:
         logits: Tensor = self._upscale(self._own(image), self._own(kernels))
@@ -63,12 +67,6 @@ class TorchEngine:
 
     def _own(self, tensor: Tensor) -> Tensor:
         return tensor.to(device=self.device, dtype=self.dtype)
-
-    @staticmethod
-    def _attended(attended: Attended) -> Attended:
-        return attended._replace(
-            iou_pred=attended.iou_pred.float(), kernels=attended.kernels.float()
-        )
 
 
 def fold_batch_norms(encoder: nn.Module) -> nn.Module:
@@ -85,6 +83,21 @@ def fold_batch_norms(encoder: nn.Module) -> nn.Module:
             module.bn = nn.Identity()  # type: ignore[assignment]
     ready: nn.Module = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return ready
+
+
+def lower_precision(
+    encoder: nn.Module, decoder: MaskDecoder, graphs: Sequence[nn.Module], dtype: torch.dtype
+) -> None:
+    """Convert an encoder but for its neck, and of a decoder and its graphs the image's side."""
+    neck: nn.Module = encoder.neck  # type: ignore[assignment]
+    encoder.to(dtype)
+    neck.float()
+    decoder.output_upscaling.to(dtype)
+    for block in decoder.transformer.blocks:
+        block.norm4.to(dtype)
+    for graph in graphs:
+        for codes in graph.buffers(recurse=False):
+            codes.data = codes.data.to(dtype)
 
 
 def check_compiler() -> None:

@@ -41,7 +41,10 @@ class TransformerMlp(nn.Module):
 
 
 class Neck(nn.Sequential):
-    """Bring encoder features to the decoder's width: 1x1 conv, norm, 3x3 conv, norm."""
+    """Bring encoder features to the decoder's width: 1x1 conv, norm, 3x3 conv, norm.
+
+    Its weights may be of a higher precision than the rest of an encoder.
+    """
 
     def __init__(self, in_dim: int, out_dim: int) -> None:
         super().__init__(
@@ -50,6 +53,12 @@ class Neck(nn.Sequential):
             nn.Conv2d(out_dim, out_dim, kernel_size=3, padding=1, bias=False),
             LayerNorm2d(out_dim),
         )
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        x_BCHW = x_BCHW.to(next(self.parameters()).dtype)
+        for module in self:
+            x_BCHW = module(x_BCHW)
+        return x_BCHW
 
 
 def window_partition(x_BHWC: Tensor, window: int) -> tuple[Tensor, tuple[int, int]]:

@@ -9,6 +9,9 @@ and what depends on the image alone (`ImageMemory`) or on nothing but weights (`
 computed once. That takes half of the arithmetic and a fraction of the memory traffic;
 tests/reference/mask_decoder.py is the plain form that this one is held against.
 
+The image side may be of a lower precision than the tokens, which are few and cost next to nothing:
+they are brought to the image's precision where they meet it.
+
 Shape legend: P prompts, T tokens, N image positions, C channels, M masks, H heads, D channels of a
 head, G side of the embedding grid. The image side may have a batch of 1 that serves all prompts.
 """
@@ -43,8 +46,8 @@ class CodeProjections(NamedTuple):
     """The position codes of the image as each attention projects them; constants of a model.
 
     Attributes:
-        keys: for each layer and for the last attention, (1, H, N, D).
-        queries: for each layer, (1, H, N, D).
+        keys: for each layer and for the last attention, (1, H, D, N).
+        queries: for each layer, (1, H, D, N).
     """
 
     keys: list[Tensor]
@@ -56,7 +59,7 @@ class ImageMemory(NamedTuple):
 
     Attributes:
         image: tokens (1, N, C).
-        keys, values, queries: the first layer's projections (1, H, N, D). That layer sees the same
+        keys, values, queries: the first layer's projections (1, H, D, N). That layer sees the same
             image for all prompts; later ones see what the prompts have made of it.
     """
 
@@ -103,6 +106,10 @@ class Attention(nn.Module):
         merged: Tensor = self.out_proj(x_PHND.transpose(1, 2).flatten(2))
         return merged
 
+    def split_map(self, x_1CN: Tensor) -> Tensor:
+        """A projected image (1, inner, N) to (1, H, D, N)."""
+        return x_1CN.view(1, self.num_heads, self.head_dim, -1)
+
     def head_weights(self, proj: nn.Linear) -> Tensor:
         """An input projection's weights by head: (1, H, D, C)."""
         return proj.weight.view(1, self.num_heads, self.head_dim, -1)
@@ -122,24 +129,24 @@ class SelfAttention(Attention):
 class TokenToImageAttention(Attention):
     """The tokens of each prompt look at the image."""
 
-    def code_keys(self, image_code: Tensor) -> Tensor:
-        """Keys (1, H, N, D) of the position codes, bias included."""
-        return self.split_heads(self.k_proj(image_code))
+    def code_keys(self, code_1CN: Tensor) -> Tensor:
+        """Keys (1, H, D, N) of the position codes (1, C, N), bias included."""
+        return self.split_map(self.k_proj.weight @ code_1CN + self.k_proj.bias[:, None])
 
     def fixed(self, tokens: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Look at an image whose projections (1, H, N, D) are known: tokens (P, T, C)."""
+        """Look at an image whose projections (1, H, D, N) are known: tokens (P, T, C)."""
         q_PHTD = self.split_heads(self.q_proj(tokens)) * self.scale
-        return self.merge_heads((q_PHTD @ keys.transpose(-1, -2)).softmax(-1) @ values)
+        seen = (q_PHTD.to(keys.dtype) @ keys).softmax(-1) @ values.transpose(-1, -2)
+        return self.merge_heads(seen.to(tokens.dtype))
 
     def forward(self, tokens: Tensor, image: Tensor, code_keys: Tensor) -> Tensor:
         """Look at each prompt's own image (P, N, C): tokens (P, T, C)."""
         q_PHTD = self.split_heads(self.q_proj(tokens)) * self.scale
         prompts, heads, num_tokens, _ = q_PHTD.shape
-        q_image = (q_PHTD @ self.head_weights(self.k_proj)).flatten(1, 2)  # (P, H T, C)
-        logits = q_image @ image.transpose(1, 2) + (q_PHTD @ code_keys.transpose(-1, -2)).flatten(
-            1, 2
-        )
-        seen = logits.softmax(-1) @ image  # (P, H T, C)
+        q_image = (q_PHTD @ self.head_weights(self.k_proj)).flatten(1, 2).to(image.dtype)
+        logits = q_image @ image.transpose(1, 2)  # (P, H T, N)
+        logits = logits + (q_PHTD.to(image.dtype) @ code_keys).flatten(1, 2)
+        seen = (logits.softmax(-1) @ image).to(tokens.dtype)  # (P, H T, C)
         seen = seen.view(prompts, heads, num_tokens, -1)
         values = seen @ self.head_weights(self.v_proj).transpose(-1, -2)
         return self.merge_heads(values + self.v_proj.bias.view(1, heads, 1, -1))
@@ -148,23 +155,23 @@ class TokenToImageAttention(Attention):
 class ImageToTokenAttention(Attention):
     """Each position of the image looks at the tokens of a prompt."""
 
-    def code_queries(self, image_code: Tensor) -> Tensor:
-        """Queries (1, H, N, D) of the position codes, bias included."""
-        return self.split_heads(self.q_proj(image_code))
+    def code_queries(self, code_1CN: Tensor) -> Tensor:
+        """Queries (1, H, D, N) of the position codes (1, C, N), bias included."""
+        return self.split_map(self.q_proj.weight @ code_1CN + self.q_proj.bias[:, None])
 
     def fixed(self, queries: Tensor, tokens: Tensor, values: Tensor) -> Tensor:
-        """Look from an image whose queries (1, H, N, D) are known: image (P, N, C)."""
+        """Look from an image whose queries (1, H, D, N) are known: image (P, N, C)."""
         k_PHTD = self.split_heads(self.k_proj(tokens)) * self.scale
-        return self.read(k_PHTD @ queries.transpose(-1, -2), values)
+        return self.read(k_PHTD.to(queries.dtype) @ queries, values)
 
     def forward(
         self, image: Tensor, code_queries: Tensor, tokens: Tensor, values: Tensor
     ) -> Tensor:
         """Look from each prompt's own image (P, N, C) at tokens (P, T, C): image (P, N, C)."""
         k_PHTD = self.split_heads(self.k_proj(tokens)) * self.scale
-        k_image = (k_PHTD @ self.head_weights(self.q_proj)).flatten(1, 2)  # (P, H T, C)
+        k_image = (k_PHTD @ self.head_weights(self.q_proj)).flatten(1, 2).to(image.dtype)
         logits = (k_image @ image.transpose(1, 2)).view(*k_PHTD.shape[:3], -1)
-        return self.read(logits + k_PHTD @ code_queries.transpose(-1, -2), values)
+        return self.read(logits + k_PHTD.to(image.dtype) @ code_queries, values)
 
     def read(self, logits_PHTN: Tensor, values: Tensor) -> Tensor:
         """Bring each position what it looks at of the tokens' values (P, T, C): (P, N, C)."""
@@ -174,7 +181,7 @@ class ImageToTokenAttention(Attention):
         # Each head's weights add up to 1, so a part of the bias in each row adds up to the bias.
         v_out = v_out + self.out_proj.bias / self.num_heads
         weights = logits_PHTN.softmax(2).flatten(1, 2)  # (P, H T, N)
-        return weights.transpose(1, 2) @ v_out
+        return weights.transpose(1, 2) @ v_out.to(weights.dtype)
 
 
 class TwoWayBlock(nn.Module):
@@ -360,8 +367,8 @@ class MaskDecoder(nn.Module):
             mask logits (P, M, 4 G, 4 G) and predicted IoU (P, M).
         """
         codes = self.project_codes(image_code)
-        image = (features + dense).flatten(2).transpose(1, 2)
-        memory = self.remember(image, codes) if image.shape[0] == 1 else image
+        image = (features + dense).flatten(2)
+        memory = self.remember(image, codes) if len(image) == 1 else image.transpose(1, 2)
         attended = self.attend(sparse, memory, codes)
         chosen = AMBIGUOUS_MASKS if multimask else SINGLE_MASK
         logits = self.upscale(attended.image, attended.kernels[:, chosen])
@@ -369,7 +376,7 @@ class MaskDecoder(nn.Module):
 
     def project_codes(self, image_code: Tensor) -> CodeProjections:
         """Project the embedding's position codes (1, C, G, G) for every attention."""
-        code = image_code.flatten(2).transpose(1, 2)
+        code = image_code.flatten(2)
         layers, last = self.transformer.blocks, self.transformer.final_attn_token_to_image
         to_image = [layer.cross_attn_token_to_image for layer in layers]
         to_token = [layer.cross_attn_image_to_token for layer in layers]
@@ -379,16 +386,16 @@ class MaskDecoder(nn.Module):
         )
 
     def remember(self, image: Tensor, codes: CodeProjections) -> ImageMemory:
-        """Project image tokens (1, N, C) for the first layer: once for all prompts on an image."""
+        """Project an image (1, C, N) for the first layer: once for all prompts on it."""
         first = self.transformer.blocks[0]
         look, read = first.cross_attn_token_to_image, first.cross_attn_image_to_token
-        # Without biases, which the codes' projections have.
-        keys = look.split_heads(nn.functional.linear(image, look.k_proj.weight))
-        queries = read.split_heads(nn.functional.linear(image, read.q_proj.weight))
+        projections = (look.k_proj, look.v_proj, read.q_proj)
+        weights = torch.cat([projection.weight for projection in projections]).to(image.dtype)
+        keys, values, queries = (look.split_map(part) for part in (weights @ image).chunk(3, dim=1))
         return ImageMemory(
-            image=image,
-            keys=keys + codes.keys[0],
-            values=look.split_heads(look.v_proj(image)),
+            image=image.transpose(1, 2).contiguous(),
+            keys=keys + codes.keys[0],  # which have the biases
+            values=values + look.split_map(look.v_proj.bias[None, :, None]).to(image.dtype),
             queries=queries + codes.queries[0],
         )
 

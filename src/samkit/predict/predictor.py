@@ -30,6 +30,8 @@ DEFAULT_MODEL = "mobile_sam"
 # Prompts decoded together. Each takes 4 MB for its image tokens and some 20 MB on the way, and on a
 # CPU larger batches leave the cache and are slower for each prompt.
 PROMPTS_AT_ONCE = 4
+# Images of which the decoder's memory is kept, the last ones used; 6 MB each.
+MEMORIES_KEPT = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,7 +70,7 @@ class Predictor:
         self.model = model.eval()
         self.model_name = model_name
         self.engine = engine or create_engine(model, engine="torch", precision="float32")
-        # What the decoder remembers of images, for as long as their embeddings are in use.
+        # What the decoder remembers of images while their embeddings are in use, last used last.
         self._memories: WeakKeyDictionary[ImageEmbedding, Memory] = WeakKeyDictionary()
         self._lock = Lock()  # an engine serves one caller at a time
 
@@ -135,12 +137,14 @@ class Predictor:
         pixels = normalise(resize_photo(photo, coords), coords.model_size)
         with self._lock:
             features = self.engine.encode(pixels)
-        return ImageEmbedding(
-            features=features,
-            coords=coords,
-            model_name=self.model_name,
-            encoder_checksum=self.encoder_checksum,
-        )
+            embedding = ImageEmbedding(
+                features=features,
+                coords=coords,
+                model_name=self.model_name,
+                encoder_checksum=self.encoder_checksum,
+            )
+            self._memory(embedding)  # so that the first prompt need not wait for it
+        return embedding
 
     def predict(
         self,
@@ -204,18 +208,27 @@ class Predictor:
             labels=self._tensor(prompts.labels),
             boxes_xyxy=self._tensor(None if boxes is None else coords.boxes_to_model(boxes)),
         )
-        features = embedding.features.to(sparse.device)
-        if prompts.mask_logits is None and embedding not in self._memories:
-            dense = encoder.embed_mask(None)
-            self._memories[embedding] = self.engine.remember(features, dense)
+        memory = self._memory(embedding) if prompts.mask_logits is None else None
         for start in range(0, len(prompts), PROMPTS_AT_ONCE):
             some = slice(start, start + PROMPTS_AT_ONCE)
             if prompts.mask_logits is None:
-                yield self.engine.attend(sparse[some], self._memories[embedding])
+                yield self.engine.attend(sparse[some], memory)
             else:
                 dense = encoder.embed_mask(self._tensor(prompts.mask_logits[some]))
-                image = (features + dense).flatten(2).transpose(1, 2)
+                image = (embedding.features.to(sparse.device) + dense).flatten(2).transpose(1, 2)
                 yield self.engine.attend_own(sparse[some], image)
+
+    def _memory(self, embedding: ImageEmbedding) -> Memory:
+        """What the decoder remembers of an image for prompts without a mask, made once."""
+        memory = self._memories.pop(embedding, None)
+        if memory is None:
+            dense = self.model.prompt_encoder.embed_mask(None)
+            memory = self.engine.remember(embedding.features.to(dense.device), dense)
+            too_many = max(0, len(self._memories) + 1 - MEMORIES_KEPT)
+            for oldest in list(self._memories)[:too_many]:
+                del self._memories[oldest]
+        self._memories[embedding] = memory
+        return memory
 
     def _tensor(self, array: npt.NDArray[Any] | None) -> torch.Tensor | None:
         """An array as float32 on the prompt encoder's device."""
