@@ -8,6 +8,8 @@
     │   └── DownloadError a checkpoint could not be fetched
     ├── EngineError       an engine is not installed, or cannot do what is asked of it
     ├── FormatError       a file of masks is damaged, or masks do not fit a format
+    ├── DataError         a sample of a data set is broken, or a data set is not what it should be
+    ├── TrainingError     a training cannot go on
     ├── ConfigError       a setting makes no sense, or does not fit what it is applied to
     └── OutputError       results cannot be written
 
@@ -45,6 +47,14 @@ class FormatError(SamkitError):
 
 class EngineError(SamkitError):
     """An engine is not installed, or cannot do what is asked of it."""
+
+
+class DataError(SamkitError):
+    """A sample of a data set is broken, or a data set is not what it should be."""
+
+
+class TrainingError(SamkitError):
+    """A training cannot go on."""
 
 
 class ConfigError(SamkitError):

@@ -25,7 +25,7 @@ def points_within(points, box):
 
 def test_photo_without_masks_is_asked_everywhere_coarse_to_fine():
     predictor, _ = ask()
-    expected = grid_points(32, (256, 256))[coarse_to_fine(32)]
+    expected = 256 * grid_points(32)[coarse_to_fine(32)]
     np.testing.assert_allclose(predictor.asked, expected)
 
 
@@ -41,7 +41,7 @@ def test_points_in_known_things_are_left_out():
 
 
 def test_few_masks_do_not_cover():
-    points = grid_points(32, (256, 256))[coarse_to_fine(32)]
+    points = 256 * grid_points(32)[coarse_to_fine(32)]
     first = points[:64]
     # One row of the first portion hits the thing, up to a column.
     for hits in (ENOUGH_CANDIDATES - 1, ENOUGH_CANDIDATES):

@@ -25,14 +25,14 @@ def covered(intervals, length):
 
 
 def test_points_are_the_centres_of_cells():
-    points = grid_points(2, (10, 20))
+    points = grid_points(2) * (20, 10)
     assert points.tolist() == [[5, 2.5], [15, 2.5], [5, 7.5], [15, 7.5]]
-    assert grid_points(1, (3, 5)).tolist() == [[2.5, 1.5]]
+    assert (grid_points(1) * (5, 3)).tolist() == [[2.5, 1.5]]
 
 
 @given(st.integers(1, 12), SIDES, SIDES)
 def test_points_lie_evenly_in_the_photo(count, height, width):
-    points = grid_points(count, (height, width))
+    points = grid_points(count) * (width, height)
     assert points.shape == (count**2, 2)
     assert (points > 0).all()
     assert (points < (width, height)).all()

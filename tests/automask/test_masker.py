@@ -1,5 +1,7 @@
 """Which points are asked, in what portions; the whole way on a real photo."""
 
+import re
+
 import numpy as np
 import pytest
 import skimage.data
@@ -11,7 +13,7 @@ from automask.test_filter import assert_equal_masks
 from samkit import AutoMaskConfig, AutoMasker
 from samkit.automask.grid import crop_boxes, grid_points
 from samkit.automask.masker import POINTS_AT_ONCE
-from samkit.errors import ImageError
+from samkit.errors import ConfigError, ImageError
 from samkit.geometry import boxes_from_masks
 
 
@@ -25,7 +27,7 @@ def ask(*things, photo=None, **settings):
 def test_points_of_the_grid_are_asked():
     predictor, _ = ask(points_per_side=5)
     assert predictor.crops == [(0, 0, 300, 200)]
-    np.testing.assert_allclose(predictor.asked, grid_points(5, (200, 300)))
+    np.testing.assert_allclose(predictor.asked, grid_points(5) * (300, 200))
 
 
 def test_points_of_all_crops_are_asked():
@@ -33,10 +35,37 @@ def test_points_of_all_crops_are_asked():
     expected = [box for layer in (0, 1, 2) for box in crop_boxes((200, 300), layer, 512 / 1500)]
     assert predictor.crops == expected
     points = [
-        grid_points(count, (y1 - y0, x1 - x0)) + np.array([x0, y0])
+        grid_points(count) * (x1 - x0, y1 - y0) + np.array([x0, y0])
         for count, (x0, y0, x1, y1) in zip([8] + [2] * 4 + [1] * 16, expected, strict=True)
     ]
     np.testing.assert_allclose(predictor.asked, np.concatenate(points))
+
+
+def test_own_points_are_asked_in_each_layer():
+    predictor = SceneryPredictor()
+    grids = [[[0.5, 0.25], [0, 0.999]], [[0.1, 0.1]]]
+    AutoMasker(predictor, AutoMaskConfig(crop_layers=1), point_grids=grids).generate(
+        make_photo(200, 300)
+    )
+    crops = crop_boxes((200, 300), 1, 512 / 1500)
+    in_crops = [(x0 + (x1 - x0) / 10, y0 + (y1 - y0) / 10) for x0, y0, x1, y1 in crops]
+    np.testing.assert_allclose(predictor.asked, [(150, 50), (0, 199.8), *in_crops])
+
+
+@pytest.mark.parametrize(
+    ("grids", "settings", "message"),
+    [
+        ([[[0.5, 0.5]]], {"crop_layers": 1}, "point_grids must be one for each of 2 layers; got 1"),
+        ([[0.5, 0.5]], {}, "each of point_grids must be (P, 2); got (2,)"),
+        ([np.zeros((0, 2))], {}, "each of point_grids must be (P, 2); got (0, 2)"),
+        ([[[0.5, 1]]], {}, "point_grids must be fractions, at least 0 and less than 1"),
+        ([[[0.5, np.nan]]], {}, "point_grids must be fractions"),
+        ([[[0.5, 0.5]]], {"adaptive": True}, "adaptive takes the regular grid"),
+    ],
+)
+def test_what_are_no_points_is_refused(grids, settings, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        AutoMasker(SceneryPredictor(), AutoMaskConfig(**settings), point_grids=grids)
 
 
 def test_points_come_in_portions():
@@ -127,7 +156,7 @@ def test_masks_of_a_photo_are_sane(photo, coffee_masks):
     assert masks.stability.min() >= EIGHT.stability_thresh
     assert masks.stability.max() <= 1
     assert (masks.crops_xyxy == [0, 0, photo.shape[1], photo.shape[0]]).all()
-    grid = {tuple(point) for point in grid_points(8, photo.shape[:2]).tolist()}
+    grid = {tuple(point) for point in (grid_points(8) * photo.shape[1::-1]).tolist()}
     assert {tuple(point) for point in masks.points_xy.tolist()} <= grid
 
 

@@ -77,6 +77,10 @@ CASES = {
     "damaged model": (["photo.jpg", *POINT, "--model", "weights.safetensors"], "damaged"),
     "unknown device": (["photo.jpg", *POINT, "--device", "quantum"], "cannot be used"),
     "unwritable output": (["photo.jpg", *POINT, "-o", "file/out"], "is not a folder"),
+    "named as the data set": (
+        ["photo.jpg", "coco.jpg", *POINT, "--format", "json", "--format", "coco"],
+        "coco.json and coco.jpg would write the same files",
+    ),
     "same names": (["photo.jpg", "sub/photo.png", *POINT], "would write the same files"),
     "no photo": (POINT, "at least one photo"),
     "no prompt": (["photo.jpg"], "give a prompt"),

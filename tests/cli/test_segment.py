@@ -133,3 +133,14 @@ def test_demo_needs_nothing(tmp_path, capsys):
     assert mask[350, 300]  # the saucer belongs to it
     assert not mask[30, 30]  # the table does not
     assert result["masks"][0]["predicted_iou"] > 0.9
+
+
+def test_errors_of_single_photos_are_told_with_their_photo(folder, capsys):
+    (folder / "bad.png").write_text("no picture")
+    names = ["bad.png", "coffee.png"]
+    assert main(["segment", *names, "--point", "9,9", "--json", "--format", "json"]) == 1
+    printed = json.loads(capsys.readouterr().out)
+    assert [result["image"] for result in printed["results"]] == ["coffee.png"]
+    (error,) = printed["errors"]
+    assert error["image"] == "bad.png"
+    assert "is not an image" in error["error"]

@@ -138,18 +138,29 @@ def test_the_model_is_prepared_once(sam, photo):
     assert generator.predictor.model is sam
 
 
+def test_own_points_are_those_that_masks_answer(sam, photo):
+    points = np.array([[0.25, 0.5], [0.75, 0.5]])
+    settings = {**EASY, "points_per_side": None, "point_grids": [points]}
+    records = SamAutomaticMaskGenerator(sam, **settings).generate(photo)
+    height, width = photo.shape[:2]
+    asked = {tuple(point) for point in (points * (width, height)).tolist()}
+    assert {tuple(record["point_coords"][0]) for record in records} <= asked
+    assert records
+
+
 @pytest.mark.parametrize(
     ("settings", "part"),
     [
         ({"output_mode": "polygons"}, "binary_mask, uncompressed_rle, coco_rle"),
         ({"points_per_side": None}, "points_per_side"),
         ({"point_grids": [np.zeros((1, 2))]}, "points_per_side"),
+        ({"points_per_side": None, "point_grids": [np.ones((1, 2))]}, "less than 1"),
         ({"pred_iou_thresh": 2}, "iou_thresh must be"),
     ],
 )
 def test_bad_settings_are_refused(settings, part, sam, refusal):
     with refusal(ConfigError, part):
-        SamAutomaticMaskGenerator(sam, **settings)
+        SamAutomaticMaskGenerator(sam, **settings).generate(np.zeros((9, 9, 3), np.uint8))
 
 
 @pytest.mark.parametrize("image", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 3))])

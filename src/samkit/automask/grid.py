@@ -1,9 +1,13 @@
 """Where to look: regular points, overlapping crops and tiles."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from samkit.automask.config import AutoMaskConfig
+from samkit.errors import ConfigError
 
 Box = tuple[int, int, int, int]
 
@@ -11,12 +15,33 @@ Box = tuple[int, int, int, int]
 PASS_STRIDES = (4, 2, 1)
 
 
-def grid_points(points_per_side: int, size_hw: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """The centres of n x n equal cells, (n * n, 2) in xy, row by row."""
-    height, width = size_hw
+def grid_points(points_per_side: int) -> npt.NDArray[np.float64]:
+    """The centres of n x n equal cells, (n * n, 2) in xy, row by row, as fractions of the sides."""
     fractions = (np.arange(points_per_side) + 0.5) / points_per_side
-    y, x = np.meshgrid(fractions * height, fractions * width, indexing="ij")
+    y, x = np.meshgrid(fractions, fractions, indexing="ij")
     return np.stack([x, y], axis=-1).reshape(-1, 2)
+
+
+def check_grids(
+    grids: Sequence[npt.ArrayLike], config: AutoMaskConfig
+) -> list[npt.NDArray[np.float64]]:
+    """Points (P, 2) for each layer of crops, as fractions of a crop's sides.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    if config.adaptive:
+        raise ConfigError("adaptive takes the regular grid; got point_grids")
+    layers = config.crop_layers + 1
+    if len(grids) != layers:
+        raise ConfigError(f"point_grids must be one for each of {layers} layers; got {len(grids)}")
+    points = [np.asarray(grid, np.float64) for grid in grids]
+    for grid in points:
+        if grid.ndim != 2 or grid.shape[1] != 2 or not len(grid):
+            raise ConfigError(f"each of point_grids must be (P, 2); got {grid.shape}")
+        if not ((grid >= 0) & (grid < 1)).all():
+            raise ConfigError("point_grids must be fractions, at least 0 and less than 1")
+    return points
 
 
 def coarse_to_fine(points_per_side: int) -> npt.NDArray[np.int64]:

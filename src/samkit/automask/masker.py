@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,7 +13,7 @@ from samkit.automask.adaptive import Coverage
 from samkit.automask.candidates import Candidates, CropProposals, Proposals, select_candidates
 from samkit.automask.config import AutoMaskConfig
 from samkit.automask.filter import check_floors, filter_crop, merge_crops
-from samkit.automask.grid import Box, coarse_to_fine, crop_boxes, grid_points
+from samkit.automask.grid import Box, check_grids, coarse_to_fine, crop_boxes, grid_points
 from samkit.automask.sources import SourceLike
 from samkit.automask.tiles import TileConfig, generate_tiled
 from samkit.formats import ImageLike, read_image
@@ -40,11 +40,26 @@ class AutoMasker:
     Attributes:
         predictor: what answers the points.
         config: how many points, which crops, which thresholds.
+        point_grids: own points instead of the regular grid, for each layer of crops (P, 2) in xy,
+            as fractions of a crop's width and height; None for the regular grid.
     """
 
-    def __init__(self, predictor: Predictor, config: AutoMaskConfig | None = None) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        config: AutoMaskConfig | None = None,
+        *,
+        point_grids: Sequence[npt.ArrayLike] | None = None,
+    ) -> None:
+        """Choose what to ask, and how.
+
+        Raises:
+            ConfigError: `point_grids` are not points of 0..1 for each layer, or are to be adaptive,
+                which takes the regular grid.
+        """
         self.predictor = predictor
         self.config = AutoMaskConfig() if config is None else config
+        self.point_grids = None if point_grids is None else check_grids(point_grids, self.config)
 
     def propose(self, image: ImageLike, *, on_progress: Progress | None = None) -> Proposals:
         """Find candidates: all stable masks that the model is sure of, with doubles.
@@ -145,37 +160,44 @@ class AutoMasker:
         size_hw = (photo.shape[0], photo.shape[1])
         config = self.config
         crops = [
-            (crop, config.points_in_layer(layer))
+            (crop, self._grid(layer))
             for layer in range(config.crop_layers + 1)
             for crop in crop_boxes(size_hw, layer, config.crop_overlap)
         ]
-        total = sum(points_per_side**2 for _, points_per_side in crops)
+        total = sum(len(points) for _, points in crops)
         done = 0
 
         def report(points_left: int) -> None:
             if on_progress is not None:
                 on_progress(done - points_left, total)
 
-        for crop_xyxy, points_per_side in crops:
+        for crop_xyxy, fractions in crops:
             x0, y0, x1, y1 = crop_xyxy
             embedding = self.predictor.embed(np.ascontiguousarray(photo[y0:y1, x0:x1]))
-            done += points_per_side**2
-            candidates = self._ask(embedding, points_per_side, crop_xyxy, report)
+            done += len(fractions)
+            candidates = self._ask(embedding, fractions, crop_xyxy, report)
             yield CropProposals(crop_xyxy=crop_xyxy, coords=embedding.coords, candidates=candidates)
+
+    def _grid(self, layer: int) -> npt.NDArray[np.float64]:
+        """The points (P, 2) of each crop of a layer, as fractions of its width and height."""
+        if self.point_grids is not None:
+            return self.point_grids[layer]
+        points_per_side = self.config.points_in_layer(layer)
+        points = grid_points(points_per_side)
+        return points[coarse_to_fine(points_per_side)] if self.config.adaptive else points
 
     def _ask(
         self,
         embedding: ImageEmbedding,
-        points_per_side: int,
+        fractions: npt.NDArray[np.float64],
         crop_xyxy: Box,
         report: Callable[[int], None],
     ) -> Candidates:
         """The candidates of one crop; `report` is told how many points are left."""
         coords, config = embedding.coords, self.config
-        points = grid_points(points_per_side, coords.original_hw)
+        points = fractions * coords.original_hw[::-1]
         coverage = None
         if config.adaptive:
-            points = points[coarse_to_fine(points_per_side)]
             coverage = Coverage(coords, points, stability_thresh=config.stability_thresh)
         left = np.arange(len(points))
         parts = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from samkit.cli.mask_files import COCO_NAME
 from samkit.cli.options import (
     EngineChoice,
     Numbers,
@@ -180,30 +181,31 @@ def segment_photos(
     from samkit.files import check_writable
     from samkit.predict import Predictor
 
-    check_names(tasks)
+    check_names(tasks, choices.formats)
     check_writable(choices.output)
     if not any(task.image.exists() for task in tasks):  # before the model is loaded
         raise ImageError(f"no such file: {tasks[0].image}")
     predictor = Predictor.load(model, **engine)
     say = _say_nothing if as_json else click.echo
     records: list[dict[str, Any]] = []
-    errors: list[SamkitError] = []
+    errors: list[dict[str, str]] = []
     with progress(len(tasks), hidden=as_json) as advance:
         for task in tasks:
             try:
                 records.append(segment_photo(task, choices, predictor))
                 say(summary(records[-1]))
             except (ImageError, PromptError) as error:
-                errors.append(error)
-                if len(tasks) > 1:
-                    click.echo(f"samkit: skipped {task.image}: {error}", err=True)
+                if len(tasks) == 1:
+                    raise
+                errors.append({"image": str(task.image), "error": str(error)})
+                click.echo(f"samkit: skipped {task.image}: {error}", err=True)
             advance()
     if not records:
-        raise errors[0] if len(tasks) == 1 else SamkitError("no photo could be segmented")
+        raise SamkitError("no photo could be segmented")
     if "coco" in choices.formats:
-        say(str(write_coco(choices.output / "coco.json", records)))
+        say(str(write_coco(choices.output / COCO_NAME, records)))
     if as_json:
-        click.echo(json.dumps({"results": records, "errors": [str(e) for e in errors]}, indent=2))
+        click.echo(json.dumps({"results": records, "errors": errors}, indent=2))
     return EXIT_SOME_FAILED if errors else 0
 
 
@@ -211,9 +213,11 @@ def _say_nothing(text: str) -> None:
     """Take the place of `click.echo` where a program reads the output."""
 
 
-def check_names(tasks: Sequence[Task]) -> None:
-    """Raise a PromptError if two photos would write files of the same name."""
+def check_names(tasks: Sequence[Task], formats: Collection[str]) -> None:
+    """Raise a PromptError if two files would be written to the same name."""
     seen: dict[str, Path] = {}
+    if {"json", "coco"} <= set(formats):
+        seen["coco"] = Path(COCO_NAME)
     for task in tasks:
         stem = task.image.stem
         if stem in seen:

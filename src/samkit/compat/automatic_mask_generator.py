@@ -61,7 +61,8 @@ class SamAutomaticMaskGenerator:
             crop_nms_thresh: the same.
             crop_overlap_ratio: `crop_overlap`.
             crop_n_points_downscale_factor: `crop_points_downscale`.
-            point_grids: not to be had; None.
+            point_grids: own points for each layer of crops, (P, 2) in xy as fractions of a crop's
+                sides; then `points_per_side` is None.
             min_mask_region_area: `min_area_px`.
             output_mode: what "segmentation" is in the answer: "binary_mask", an array (H, W);
                 "uncompressed_rle", size and a list of counts; "coco_rle", size and a string.
@@ -73,13 +74,14 @@ class SamAutomaticMaskGenerator:
 
         if output_mode not in OUTPUT_MODES:
             raise ConfigError(f"output_mode must be one of {', '.join(OUTPUT_MODES)}")
-        if point_grids is not None or points_per_side is None:
-            raise ConfigError("points other than a regular grid are not to be had: points_per_side")
+        if (points_per_side is None) == (point_grids is None):
+            raise ConfigError("give either points_per_side or point_grids, and None for the other")
         self.predictor = SamPredictor(model)
         self.points_per_batch = points_per_batch
         self.output_mode = output_mode
+        self.point_grids = point_grids
         self.config = AutoMaskConfig(
-            points_per_side=points_per_side,
+            points_per_side=points_per_side or 1,
             iou_thresh=pred_iou_thresh,
             stability_thresh=stability_score_thresh,
             stability_offset=stability_score_offset,
@@ -141,5 +143,5 @@ class SamAutomaticMaskGenerator:
             name = next((name for name, config in CONFIGS.items() if config == model.config), "sam")
             engine = create_engine(model, engine="torch", precision="float32", device=device)
             predictor = Predictor(model, model_name=name, engine=engine)
-            self._masker = device, AutoMasker(predictor, self.config)
+            self._masker = device, AutoMasker(predictor, self.config, point_grids=self.point_grids)
         return self._masker[1]
