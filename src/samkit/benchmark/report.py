@@ -1,5 +1,6 @@
 """Results of a benchmark as Markdown and as a picture."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from samkit.benchmark.turns import Result
 from samkit.files import replacing
 
+PLOTS_ACROSS = 3
 PEER_COLOR, OUR_COLOR = "#9aa0a6", "#1a73e8"
 
 
@@ -46,10 +48,13 @@ def plot(results: Sequence[Result], path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.4 * len(results), 3.2), layout="constrained")
-    for axis, result in zip(
-        figure.subplots(1, len(results), squeeze=False)[0], results, strict=True
-    ):
+    columns = min(len(results), PLOTS_ACROSS)
+    rows = math.ceil(len(results) / columns)
+    figure = Figure(figsize=(3.6 * columns, 2.8 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes[len(results) :]:
+        axis.remove()
+    for axis, result in zip(axes, results, strict=False):
         timings = result.timings
         factors = [timing.times_faster for timing in timings.values()]
         colors = [PEER_COLOR] + [OUR_COLOR] * (len(timings) - 1)
@@ -59,7 +64,7 @@ def plot(results: Sequence[Result], path: Path) -> None:
             for timing in timings.values()
         ]
         axis.bar_label(bars, labels, padding=3, fontsize=7)
-        axis.set_xlim(0, max(factors) * 1.5)
+        axis.set_xlim(0, max(factors) * 1.6)
         axis.set_title(result.work, fontsize=9)
         axis.tick_params(labelsize=7)
         axis.invert_yaxis()
