@@ -75,3 +75,11 @@ def test_models_errors_are_one_line(args, message, capsys):
     captured = capsys.readouterr().err
     assert captured.count("\n") == 1
     assert message in captured
+
+
+@pytest.mark.parametrize("verb", ["segment", "auto", "train", "pretrain", "distill", "evaluate"])
+def test_help_shows_examples_line_by_line(verb, capsys):
+    assert main([verb, "--help"]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert "\\b" not in lines
+    assert sum(line.startswith(f"samkit {verb} ") for line in lines) >= 1

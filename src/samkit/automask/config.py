@@ -98,8 +98,8 @@ def check_number(name: str, value: object, kind: type, low: float, high: float) 
 
 PRESETS: Mapping[str, AutoMaskConfig] = MappingProxyType(
     {
-        # A third of the default's decodes for 91% of its average recall of human segmentations; 16 x
-        # 16 points are a quarter for 81% (docs/performance.md).
+        # A third of the default's decodes for 91% of its average recall of human segmentations;
+        # 16 x 16 points are a quarter for 81% (docs/performance.md).
         "fast": AutoMaskConfig(points_per_side=24, adaptive=True),
         # The fully automatic stage of SA-1B. Source: arXiv:2304.02643, appendix B.
         "paper": AutoMaskConfig(crop_layers=2, min_area_px=100, max_area_fraction=0.95),

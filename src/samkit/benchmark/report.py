@@ -21,18 +21,24 @@ def markdown(
     processor = f"{machine['cpu']}, {machine['cores']} cores ({flags})"
     where = f"{processor}; Python {machine['python']}; {versions}."
     parts = [where, "Medians; ratios are taken within turns."]
-    for result in results:
-        rows = [f"| {result.work} | median | times faster |", "|---|---|---|"]
-        rows += [
-            f"| {name} | {duration(timing.median_s)} | {timing.times_faster:.2f} |"
-            for name, timing in result.timings.items()
-        ]
-        parts.append("\n".join(rows))
+    parts += [table(result) for result in results]
     if memory_gb:
         rows = ["| peak memory, automatic masks | GB |", "|---|---|"]
         rows += [f"| {name} | {peak:.2f} |" for name, peak in memory_gb.items()]
         parts.append("\n".join(rows))
     return "\n\n".join(parts) + "\n"
+
+
+def table(result: Result) -> str:
+    """A row for each subject: time, ratio, and how much of each amount is done in a second."""
+    rates = [f"{name} a second" for name in result.amounts]
+    rows = [f"| {' | '.join([result.work, 'median', 'times faster', *rates])} |"]
+    rows.append("|---" * (3 + len(rates)) + "|")
+    for name, timing in result.timings.items():
+        done = [f"{amount / timing.median_s:.2f}" for amount in result.amounts.values()]
+        cells = [name, duration(timing.median_s), f"{timing.times_faster:.2f}", *done]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
 def duration(seconds: float) -> str:

@@ -2,8 +2,8 @@
 
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 WARM_UP = 2
@@ -19,11 +19,13 @@ class Work:
         name: what is done.
         subjects: who does it, by name; the first is the peer that the others are compared with.
         max_turns: for work that takes long.
+        amounts: of things that are done at once, such as {"photos": 2}, for rates.
     """
 
     name: str
     subjects: dict[str, Subject]
     max_turns: int | None = None
+    amounts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +45,11 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The timings of all subjects of a work, the peer's first."""
+    """The timings of all subjects of a work, the peer's first, and how much each did at once."""
 
     work: str
     timings: dict[str, Timing]
+    amounts: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON."""
@@ -70,6 +73,7 @@ def measure(work: Work, turns: int) -> Result:
     peer = seconds[names[0]]
     return Result(
         work=work.name,
+        amounts=work.amounts,
         timings={
             name: Timing(
                 seconds=tuple(own),

@@ -195,6 +195,18 @@ def automatic_masks(shop: Workshop) -> Work:
     return Work(name="automatic masks, 32 x 32 points", subjects=ours, max_turns=3)
 
 
+def training_step(shop: Workshop) -> Work:
+    """A step of training MobileSAM on two photos with four masks each, a click and a correction."""
+    from samkit.benchmark.training import training_subjects
+
+    return Work(
+        name="training step, MobileSAM",
+        subjects=training_subjects(shop.photo),
+        max_turns=3,
+        amounts={"photos": 2, "masks": 8},
+    )
+
+
 WORKS: dict[str, Callable[[Workshop], Work]] = {
     "mobile-encode": mobile_sam_encode,
     "vit-b-encode": vit_b_encode,
@@ -202,11 +214,15 @@ WORKS: dict[str, Callable[[Workshop], Work]] = {
     "click-loaded": decode_one_loaded,
     "64-points": decode_many,
     "auto": automatic_masks,
+    "train": training_step,
 }
-NEED_TRANSFORMERS = {"vit-b-encode", "click", "click-loaded", "64-points"}
+# Packages, by work.
+NEEDED: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("vit-b-encode", "click", "click-loaded", "64-points"), ("transformers",)),
+    "train": ("lightning_fabric",),
+}
 
 
 def possible_works() -> list[str]:
     """The works for which all packages are installed."""
-    able = find_spec("transformers") is not None
-    return [name for name in WORKS if able or name not in NEED_TRANSFORMERS]
+    return [name for name in WORKS if all(map(find_spec, NEEDED.get(name, ())))]

@@ -67,7 +67,7 @@ def auto(
     as_json: bool,
     **settings: Any,
 ) -> int:
-    r"""Cut out everything in photos, without prompts.
+    """Cut out everything in photos, without prompts.
 
     INPUTS are photos, folders with all that is in them, and patterns in quotes. What is in the
     output folder already is not done again: a stopped run goes on where it was.

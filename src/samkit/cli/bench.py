@@ -10,7 +10,15 @@ import click
 from samkit.cli.options import json_option
 
 DEFAULT_TURNS = 7
-WORK_NAMES = ("mobile-encode", "vit-b-encode", "click", "click-loaded", "64-points", "auto")
+WORK_NAMES = (
+    "mobile-encode",
+    "vit-b-encode",
+    "click",
+    "click-loaded",
+    "64-points",
+    "auto",
+    "train",
+)
 
 
 @click.command()

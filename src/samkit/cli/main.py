@@ -13,8 +13,12 @@ import samkit
 from samkit.cli.auto import auto
 from samkit.cli.bench import bench
 from samkit.cli.demo import demo
+from samkit.cli.distill import distill
+from samkit.cli.evaluate import evaluate
 from samkit.cli.models import models
+from samkit.cli.pretrain import pretrain
 from samkit.cli.segment import segment
+from samkit.cli.train import train
 from samkit.errors import SamkitError
 
 EXIT_BAD_INPUT = 2
@@ -27,7 +31,7 @@ def cli() -> None:
     """Segment anything in a photo from a click, a box or a mask. Works offline."""
 
 
-for command in (demo, segment, auto, models, bench):
+for command in (demo, segment, auto, models, train, pretrain, distill, evaluate, bench):
     cli.add_command(command)
 
 

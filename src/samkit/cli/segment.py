@@ -120,7 +120,7 @@ def segment(
     every_candidate: bool,
     as_json: bool,
 ) -> int:
-    r"""Cut out what clicks, boxes or earlier masks show.
+    """Cut out what clicks, boxes or earlier masks show.
 
     \b
     samkit segment photo.jpg --point 500,375

@@ -23,6 +23,19 @@ CONFIGS: dict[str, SamConfig] = {
     "sam_vit_h": SamConfig(
         encoder=ViTConfig(embed_dim=1280, depth=32, num_heads=16, global_blocks=(7, 15, 23, 31))
     ),
+    # Small enough to be trained from nothing on a CPU; not a published model.
+    "small": SamConfig(
+        encoder=ViTConfig(
+            embed_dim=96,
+            depth=6,
+            num_heads=3,
+            global_blocks=(1, 3, 5),
+            image_size=256,
+            window_size=8,
+            out_channels=64,
+        ),
+        decoder=MaskDecoderConfig(dim=64, num_heads=4, mlp_dim=256, iou_hidden_dim=64),
+    ),
     # Small enough to train in a test; not a published model.
     "tiny": SamConfig(
         encoder=ViTConfig(
@@ -32,6 +45,18 @@ CONFIGS: dict[str, SamConfig] = {
             global_blocks=(1, 3),
             image_size=128,
             window_size=3,
+            out_channels=32,
+        ),
+        decoder=MaskDecoderConfig(dim=32, num_heads=4, mlp_dim=64, iou_hidden_dim=32),
+    ),
+    # A student for "tiny", likewise.
+    "tiny_mobile": SamConfig(
+        encoder=TinyViTConfig(
+            embed_dims=(16, 16, 32, 32),
+            depths=(1, 1, 2, 1),
+            num_heads=(1, 1, 2, 2),
+            window_sizes=(4, 4, 8, 4),
+            image_size=128,
             out_channels=32,
         ),
         decoder=MaskDecoderConfig(dim=32, num_heads=4, mlp_dim=64, iou_hidden_dim=32),

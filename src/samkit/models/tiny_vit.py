@@ -10,7 +10,14 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from samkit.models.layers import Neck, window_merge, window_partition
+from samkit.models.layers import (
+    Blocks,
+    DropPath,
+    Neck,
+    drop_path_rates,
+    window_merge,
+    window_partition,
+)
 
 MBCONV_EXPANSION = 4
 # Strides of the three downsamplings between the stages; the last keeps the 64 x 64 grid that the
@@ -20,7 +27,10 @@ DOWNSAMPLE_STRIDES = (2, 2, 1)
 
 @dataclass(frozen=True, kw_only=True)
 class TinyViTConfig:
-    """Shape of a TinyViT encoder, one entry a stage; stage 0 is convolutional (no window)."""
+    """Shape of a TinyViT encoder, one entry a stage; stage 0 is convolutional (no window).
+
+    `drop_path` is the rate of the last block in training; it has no part in the weights.
+    """
 
     embed_dims: tuple[int, int, int, int]
     depths: tuple[int, int, int, int]
@@ -29,11 +39,18 @@ class TinyViTConfig:
     image_size: int = 1024
     mlp_ratio: int = 4
     out_channels: int = 256
+    drop_path: float = 0.0
 
     @property
     def grid_size(self) -> int:
         """Side of the embedding, in positions."""
         return self.image_size // 16
+
+    def drop_path_rates(self, stage: int) -> list[float]:
+        """Rates of a stage's blocks; they grow over all stages."""
+        first = sum(self.depths[:stage])
+        rates = drop_path_rates(self.drop_path, sum(self.depths))
+        return rates[first : first + self.depths[stage]]
 
 
 class ConvNorm(nn.Module):
@@ -72,18 +89,19 @@ class PatchEmbed(nn.Module):
 class MBConv(nn.Module):
     """Inverted residual: widen, filter each channel by 3x3, narrow, add the input."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, drop_path: float = 0.0) -> None:
         super().__init__()
         hidden = dim * MBCONV_EXPANSION
         self.conv1 = ConvNorm(dim, hidden)
         self.conv2 = ConvNorm(hidden, hidden, kernel=3, groups=hidden)
         self.conv3 = ConvNorm(hidden, dim)
         self.act = nn.GELU()
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         x = self.act(self.conv1(x_BCHW))
         x = self.act(self.conv2(x))
-        out: Tensor = self.act(x_BCHW + self.conv3(x))
+        out: Tensor = self.act(x_BCHW + self.drop_path(self.conv3(x)))
         return out
 
 
@@ -167,35 +185,37 @@ class Mlp(nn.Module):
 class TinyViTBlock(nn.Module):
     """Window attention, a 3x3 depthwise convolution across the window borders, an MLP."""
 
-    def __init__(self, dim: int, num_heads: int, window: int, mlp_ratio: int) -> None:
+    def __init__(
+        self, dim: int, num_heads: int, window: int, mlp_ratio: int, drop_path: float = 0.0
+    ) -> None:
         super().__init__()
         self.window = window
         self.attn = OffsetBiasAttention(dim, num_heads, window)
         self.local_conv = ConvNorm(dim, dim, kernel=3, groups=dim)
         self.mlp = Mlp(dim, dim * mlp_ratio)
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
         size_hw = (x_BHWC.shape[1], x_BHWC.shape[2])
         windows, padded_hw = window_partition(x_BHWC, self.window)
         attended = self.attn(windows.flatten(1, 2)).view_as(windows)
-        x_BHWC = x_BHWC + window_merge(attended, padded_hw, size_hw)
+        x_BHWC = x_BHWC + self.drop_path(window_merge(attended, padded_hw, size_hw))
         x_BHWC = self.local_conv(x_BHWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        out: Tensor = x_BHWC + self.mlp(x_BHWC)
+        out: Tensor = x_BHWC + self.drop_path(self.mlp(x_BHWC))
         return out
 
 
 class ConvStage(nn.Module):
     """Stage 0: MBConv blocks, then the downsampling to stage 1."""
 
-    def __init__(self, dim: int, depth: int, downsample: Downsample) -> None:
+    def __init__(self, config: TinyViTConfig, downsample: Downsample) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(MBConv(dim) for _ in range(depth))
+        dim = config.embed_dims[0]
+        self.blocks = Blocks(*(MBConv(dim, rate) for rate in config.drop_path_rates(0)))
         self.downsample = downsample
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        for block in self.blocks:
-            x_BCHW = block(x_BCHW)
-        out: Tensor = self.downsample(x_BCHW)
+        out: Tensor = self.downsample(self.blocks(x_BCHW))
         return out
 
 
@@ -209,16 +229,16 @@ class AttentionStage(nn.Module):
             config.num_heads[stage],
             config.window_sizes[stage],
         )
-        self.blocks = nn.ModuleList(
-            TinyViTBlock(dim, heads, window, config.mlp_ratio) for _ in range(config.depths[stage])
+        self.blocks = Blocks(
+            *(
+                TinyViTBlock(dim, heads, window, config.mlp_ratio, rate)
+                for rate in config.drop_path_rates(stage)
+            )
         )
         self.downsample = downsample
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        x_BHWC = x_BCHW.permute(0, 2, 3, 1)
-        for block in self.blocks:
-            x_BHWC = block(x_BHWC)
-        x_BCHW = x_BHWC.permute(0, 3, 1, 2)
+        x_BCHW = self.blocks(x_BCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return x_BCHW if self.downsample is None else self.downsample(x_BCHW)
 
 
@@ -235,7 +255,7 @@ class TinyViT(nn.Module):
         ]
         self.layers = nn.ModuleList(
             [
-                ConvStage(dims[0], config.depths[0], downsamples[0]),
+                ConvStage(config, downsamples[0]),
                 AttentionStage(config, 1, downsamples[1]),
                 AttentionStage(config, 2, downsamples[2]),
                 AttentionStage(config, 3, None),

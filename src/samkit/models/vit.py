@@ -9,14 +9,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from samkit.models.layers import Neck, TransformerMlp, window_merge, window_partition
+from samkit.models.layers import (
+    Blocks,
+    DropPath,
+    Neck,
+    TransformerMlp,
+    drop_path_rates,
+    window_merge,
+    window_partition,
+)
 
 LAYER_NORM_EPS = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViTConfig:
-    """Shape of a ViT image encoder; `global_blocks` attend everywhere, the others in windows."""
+    """Shape of a ViT image encoder; `global_blocks` attend everywhere, the others in windows.
+
+    `drop_path` is the rate of the last block in training; it has no part in the weights.
+    """
 
     embed_dim: int
     depth: int
@@ -27,6 +38,7 @@ class ViTConfig:
     window_size: int = 14
     mlp_ratio: int = 4
     out_channels: int = 256
+    drop_path: float = 0.0
 
     @property
     def grid_size(self) -> int:
@@ -93,7 +105,7 @@ def relative_table(rel_pos: Tensor, size: int) -> Tensor:
 class Block(nn.Module):
     """Pre-norm transformer block; `window_size` 0 means attention over the whole grid."""
 
-    def __init__(self, config: ViTConfig, window_size: int) -> None:
+    def __init__(self, config: ViTConfig, window_size: int, drop_path: float = 0.0) -> None:
         super().__init__()
         dim = config.embed_dim
         self.window_size = window_size
@@ -101,10 +113,11 @@ class Block(nn.Module):
         self.attn = RelPosAttention(dim, config.num_heads, window_size or config.grid_size)
         self.norm2 = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
         self.mlp = TransformerMlp(dim, dim * config.mlp_ratio, nn.GELU)
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, x_BHWC: Tensor) -> Tensor:
-        x_BHWC = x_BHWC + self.attend(self.norm1(x_BHWC))
-        out: Tensor = x_BHWC + self.mlp(self.norm2(x_BHWC))
+        x_BHWC = x_BHWC + self.drop_path(self.attend(self.norm1(x_BHWC)))
+        out: Tensor = x_BHWC + self.drop_path(self.mlp(self.norm2(x_BHWC)))
         return out
 
     def attend(self, x_BHWC: Tensor) -> Tensor:
@@ -125,15 +138,15 @@ class ImageEncoderViT(nn.Module):
         grid = config.grid_size
         self.patch_embed = PatchEmbed(config.patch_size, config.embed_dim)
         self.pos_embed = nn.Parameter(torch.zeros(1, grid, grid, config.embed_dim))
-        self.blocks = nn.ModuleList(
-            Block(config, 0 if i in config.global_blocks else config.window_size)
-            for i in range(config.depth)
+        self.blocks = Blocks(
+            *(
+                Block(config, 0 if i in config.global_blocks else config.window_size, rate)
+                for i, rate in enumerate(drop_path_rates(config.drop_path, config.depth))
+            )
         )
         self.neck = Neck(config.embed_dim, config.out_channels)
 
     def forward(self, pixels_B3SS: Tensor) -> Tensor:
-        x_BHWC = self.patch_embed(pixels_B3SS) + self.pos_embed
-        for block in self.blocks:
-            x_BHWC = block(x_BHWC)
+        x_BHWC = self.blocks(self.patch_embed(pixels_B3SS) + self.pos_embed)
         features: Tensor = self.neck(x_BHWC.permute(0, 3, 1, 2))
         return features

@@ -1,0 +1,77 @@
+"""`samkit distill`: a small image encoder learns a big one's features."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from samkit.cli.steps import step_bar
+from samkit.cli.training import check_new, shown, training_options
+
+if TYPE_CHECKING:
+    from samkit.training.distill_run import Distilled
+
+RECIPE_NAMES = ("scenes", "mobile_sam")
+
+
+@click.command()
+@click.argument("recipe_name", metavar="RECIPE", type=click.Choice(RECIPE_NAMES))
+@training_options("samkit-distillation")
+def distill(
+    *,
+    recipe_name: str,
+    changes: tuple[str, ...],
+    output: Path,
+    resume: bool,
+    show: bool,
+    as_json: bool,
+) -> None:
+    """Train a small image encoder to give a big one's features; the mask decoder stays.
+
+    \b
+    samkit distill mobile_sam data.train=shards:sa1b
+    samkit train scenes; samkit distill scenes teacher=samkit-training/best.safetensors
+    """
+    from samkit.training.distill_run import DISTILL_RECIPES
+    from samkit.training.distill_run import distill as run_distillation
+    from samkit.training.recipe import override, settings
+
+    recipe = override(DISTILL_RECIPES[recipe_name](), changes)
+    if show:
+        click.echo(shown(settings(recipe), as_json=as_json))
+        return
+    check_new(output, resume=resume)
+    with step_bar(hidden=as_json) as on_step:
+        distilled = run_distillation(recipe, output, resume=resume, on_step=on_step)
+    click.echo(report(distilled, output, as_json=as_json))
+
+
+def report(distilled: Distilled, folder: Path, *, as_json: bool) -> str:
+    """What was written, and student and teacher compared before and after."""
+    trained, before, after = distilled.trained, distilled.before, distilled.after
+    if as_json:
+        result = {
+            "best": str(trained.best),
+            "last": str(trained.last),
+            "seconds": round(trained.seconds, 1),
+            "before": asdict(before),
+            "after": asdict(after),
+        }
+        return json.dumps(result, indent=2)
+    rows = [
+        ("error of features, of their variance", before.relative_error, after.relative_error),
+        ("IoU of masks, for a point", before.point_iou, after.point_iou),
+        ("IoU of masks, for a box", before.box_iou, after.box_iou),
+    ]
+    lines = [f"  {what:<38}{first:.3f}  {last:.3f}" for what, first, last in rows]
+    return "\n".join(
+        [
+            f"{trained.best}, after {trained.seconds:.0f} s; log in {folder / 'log.csv'}",
+            f"compared with its teacher, {after.masks} prompts of each kind, before and after:",
+            *lines,
+        ]
+    )

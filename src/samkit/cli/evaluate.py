@@ -1,0 +1,324 @@
+"""`samkit evaluate`: how good models are, by the protocols of the paper."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from samkit.cli.options import EngineChoice, engine_options, json_option, output_option
+from samkit.cli.progress import RunProgress, run_progress
+from samkit.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from samkit.evaluation import ModelReport, Report
+    from samkit.evaluation.protocol import EvaluationProtocol
+    from samkit.evaluation.runner import SkippedPhoto
+    from samkit.training.data.sample import SampleSource
+
+PROTOCOLS = ("one-click", "noc", "recall", "boxes", "edges")
+DEFAULT_PROTOCOLS = ("one-click", "noc")
+CLICKED = {"one-click", "noc"}
+EXIT_SOME_FAILED = 1
+NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+
+
+@click.command()
+@click.argument("data", metavar="DATA")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=("mobile_sam",),
+    show_default=True,
+    metavar="NAME|FILE",
+    help="A model's name or a checkpoint file; several are put side by side.",
+)
+@click.option(
+    "--protocol",
+    "protocols",
+    type=click.Choice(PROTOCOLS),
+    multiple=True,
+    default=DEFAULT_PROTOCOLS,
+    show_default=True,
+    help="What to measure; may be given several times.",
+)
+@click.option(
+    "--photos",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="The first N photos of the data set; by default all.",
+)
+@click.option(
+    "--masks-per-photo",
+    type=int,
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="one-click, noc: so many masks of a photo, chosen at random; 0 for all.",
+)
+@click.option(
+    "--min-area",
+    type=int,
+    default=100,
+    show_default=True,
+    metavar="PX",
+    help="one-click, noc: leave out masks of fewer pixels.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="one-click, noc: another seed, another choice of masks.",
+)
+@click.option(
+    "--max-clicks", type=int, default=20, show_default=True, metavar="N", help="noc: for each mask."
+)
+@click.option(
+    "--feedback/--no-feedback",
+    default=True,
+    show_default=True,
+    help="noc: give the logits of each answer back with the next click.",
+)
+@click.option(
+    "--recall-points",
+    type=int,
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="recall: points along each side of the grid; on a CPU, 64 take half a minute a photo.",
+)
+@click.option(
+    "--detections",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="boxes: COCO results whose boxes are the prompts; by default those of the true masks.",
+)
+@click.option(
+    "--edge-thresholds",
+    type=int,
+    default=99,
+    show_default=True,
+    metavar="N",
+    help="edges: thresholds at which edges are compared; fewer are faster.",
+)
+@engine_options
+@output_option("samkit-evaluation")
+@json_option
+def evaluate(
+    *,
+    data: str,
+    models: tuple[str, ...],
+    protocols: tuple[str, ...],
+    photos: int | None,
+    engine: EngineChoice,
+    output: Path,
+    as_json: bool,
+    **settings: Any,
+) -> int:
+    """Measure how good models are.
+
+    DATA is a COCO file, a folder of SA-1B, a folder with images/ and masks/, or scenes:count=20.
+    What is in the output folder already is not measured again: a stopped run goes on where it was.
+
+    \b
+    samkit evaluate val.json --photos 40
+    samkit evaluate val.json --model mobile_sam --model tuned.safetensors --protocol noc
+    samkit evaluate val.json --protocol recall --recall-points 32 --protocol boxes
+    """
+    from samkit.evaluation import Report
+    from samkit.files import check_writable
+
+    labels = model_labels(models)
+    check_writable(output)
+    source = open_source(data)
+    run = Run(
+        source=source,
+        protocols=make_protocols(protocols, source, settings),
+        photos=photos,
+        engine=engine,
+        output=output,
+    )
+    count = len(source) if photos is None else min(photos, len(source))
+    told: set[str] = set()
+    reports: dict[str, ModelReport] = {}
+    with run_progress(count * len(labels), hidden=as_json) as progress:
+        try:
+            for label, model in labels.items():
+                reports[label] = run.measure(label, model, progress, told)
+        except KeyboardInterrupt:
+            click.echo(f"samkit: {run.done} photos measured; the same command goes on", err=True)
+            raise
+    check_any(reports, protocols)
+    report = Report(data=data, models=reports)
+    pictures = write_report(report, output)
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=1))
+    else:
+        click.echo(report.to_markdown())
+        click.echo(f"results in {output}: report.md, report.json{pictures}")
+    return EXIT_SOME_FAILED if told else 0
+
+
+@dataclass(kw_only=True)
+class Run:
+    """What is measured, the same for all models.
+
+    Attributes:
+        source: the photos.
+        protocols: what to measure.
+        photos: the first so many; None for all.
+        engine: how models run.
+        output: the folder for results.
+        done: photos that were measured or had been, of all models.
+    """
+
+    source: SampleSource
+    protocols: list[EvaluationProtocol]
+    photos: int | None
+    engine: EngineChoice
+    output: Path
+    done: int = 0
+
+    def measure(self, label: str, model: str, progress: RunProgress, told: set[str]) -> ModelReport:
+        """Measure one model; photos that are skipped and not told yet are told."""
+        from samkit.evaluation import evaluate_model, model_identity, report_model
+        from samkit.predict import Predictor
+
+        predictor = Predictor.load(model, **self.engine)
+        progress.start_photo(label)
+
+        def count(_: str, new_masks: int) -> None:
+            self.done += 1
+            progress.finish_photo(new_masks or None)
+
+        def tell(skipped: SkippedPhoto) -> None:
+            progress.finish_photo(None)
+            if skipped.photo not in told:
+                told.add(skipped.photo)
+                click.echo(f"samkit: skipped {skipped.photo}: {skipped.error}", err=True)
+
+        result = evaluate_model(
+            predictor,
+            self.source,
+            self.protocols,
+            photos=self.photos,
+            folder=self.output / "records" / NOT_IN_NAMES.sub("_", label),
+            on_photo=count,
+            on_skipped=tell,
+        )
+        return report_model(result, self.protocols, model_identity(predictor))
+
+
+def model_labels(models: Sequence[str]) -> dict[str, str]:
+    """A short name for each model: a file's without suffix, its path where two have one name.
+
+    Raises:
+        click.UsageError: a model is given twice.
+    """
+    if len(set(models)) < len(models):
+        raise click.UsageError("give each --model once")
+    stems = [Path(model).stem if Path(model).suffix else model for model in models]
+    names = [
+        stem if stems.count(stem) == 1 else model for stem, model in zip(stems, models, strict=True)
+    ]
+    return dict(zip(names, models, strict=True))
+
+
+def open_source(data: str) -> SampleSource:
+    """A data set whose photos can be read by number.
+
+    Raises:
+        DataError: it is missing, or not what it should be.
+        ConfigError: it can only be read from front to back.
+    """
+    from samkit.training.data.opening import open_data
+    from samkit.training.data.sample import SampleSource
+
+    source = open_data(data)
+    if not isinstance(source, SampleSource):
+        raise ConfigError(f"{data} is a stream of shards: unpack them into a folder to evaluate")
+    return source
+
+
+def make_protocols(
+    names: Sequence[str], source: SampleSource, settings: dict[str, Any]
+) -> list[EvaluationProtocol]:
+    """The chosen protocols in the order of `PROTOCOLS`, each once.
+
+    Raises:
+        ConfigError: a setting out of its range.
+        DataError: the detections cannot be read.
+    """
+    from samkit.evaluation import (
+        BoxPrompts,
+        Edges,
+        Interactive,
+        MaskChoice,
+        OneClick,
+        Recall,
+        read_annotators,
+        read_detections,
+    )
+    from samkit.evaluation.annotators import ONE_ANNOTATOR, read_photo_names
+    from samkit.training.data.coco import CocoData
+
+    choice = MaskChoice(
+        masks_per_photo=settings["masks_per_photo"] or None,
+        min_area_px=settings["min_area"],
+        seed=settings["seed"],
+    )
+    path = source.path if isinstance(source, CocoData) else None
+    annotators = ONE_ANNOTATOR
+    if path is not None and not CLICKED.issuperset(names):
+        annotators = read_annotators(path)
+    detections = None
+    if settings["detections"] is not None:
+        photo_keys = None if path is None else read_photo_names(path)
+        detections = read_detections(settings["detections"], photo_keys)
+    makers: dict[str, Callable[[], EvaluationProtocol]] = {
+        "one-click": lambda: OneClick(choice=choice),
+        "noc": lambda: Interactive(
+            choice=choice, max_clicks=settings["max_clicks"], feed_back=settings["feedback"]
+        ),
+        "recall": lambda: Recall(points_per_side=settings["recall_points"], annotators=annotators),
+        "boxes": lambda: BoxPrompts(detections=detections, annotators=annotators),
+        "edges": lambda: Edges(thresholds=settings["edge_thresholds"], annotators=annotators),
+    }
+    return [makers[name]() for name in PROTOCOLS if name in names]
+
+
+def check_any(reports: dict[str, ModelReport], protocols: Sequence[str]) -> None:
+    """Check that something was measured.
+
+    Raises:
+        DataError: no photo could be read, or there is no mask in them.
+    """
+    for report in reports.values():
+        for name in protocols:
+            own = report.protocols[name]
+            if own.photos == 0:
+                raise DataError("no photo could be measured")
+            if own.masks == 0:
+                advice = " of --min-area or more" if name in CLICKED else ""
+                raise DataError(f"no mask{advice} in {own.photos} photos to measure by {name}")
+
+
+def write_report(report: Report, output: Path) -> str:
+    """Write the report and its pictures; return what to say of these."""
+    from samkit.evaluation.plots import write_plots
+    from samkit.files import write_bytes
+
+    write_bytes(output / "report.json", json.dumps(report.to_json(), indent=1).encode())
+    write_bytes(output / "report.md", report.to_markdown().encode())
+    try:
+        return "".join(f", {path.name}" for path in write_plots(report, output))
+    except ImportError:
+        return "; no pictures: pip install 'samkit[bench]' brings matplotlib"

@@ -1,0 +1,73 @@
+"""Progress of trainings on standard error, where a person watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from samkit.training.loop import Progress
+
+REPORTS = 20  # lines in all where nobody watches
+
+
+@contextmanager
+def step_bar(*, hidden: bool) -> Iterator[Callable[[Progress], None]]:
+    """A bar with losses, scores and the time left; a line now and then without a terminal."""
+    with _bar(hidden=hidden) as bar:
+        job = None if bar is None else bar.add_task("steps", total=None, note="", visible=False)
+
+        def on_step(progress: Progress) -> None:
+            note = notes(progress)
+            if bar is not None and job is not None:
+                done, total = progress.step, progress.steps
+                bar.update(job, completed=done, total=total, note=note, visible=True)
+            elif not hidden and progress.step % max(1, progress.steps // REPORTS) == 0:
+                click.echo(f"step {progress.step} of {progress.steps}: {note}", err=True)
+
+        yield on_step
+
+
+@contextmanager
+def embedding_bar(*, hidden: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar with photos that are encoded."""
+    with _bar(hidden=hidden) as bar:
+        job = None if bar is None else bar.add_task("photos", total=None, note="", visible=False)
+
+        def on_photo(done: int, total: int) -> None:
+            if bar is not None and job is not None:
+                bar.update(job, completed=done, total=total, visible=done < total)
+
+        yield on_photo
+
+
+def notes(progress: Progress) -> str:
+    """Loss and scores in a few words."""
+    shown = {"loss": progress.values.get("loss"), **progress.scores}
+    return ", ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None)
+
+
+@contextmanager
+def _bar(*, hidden: bool) -> Iterator[Bar | None]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    if hidden or not console.is_terminal:
+        yield None
+        return
+    columns: list[Any] = [
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+    ]
+    with Bar(*columns, console=console, transient=True) as bar:
+        yield bar

@@ -1,0 +1,112 @@
+"""`samkit train`: SAM from a recipe, with settings changed by key=value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from samkit.cli.steps import embedding_bar, step_bar
+from samkit.cli.training import check_new, shown, training_options
+from samkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from samkit.training.recipes import TrainRecipe
+    from samkit.training.task import Task
+
+RECIPE_NAMES = ("scenes", "scenes_long", "finetune", "lora", "vit_b", "vit_l", "vit_h")
+
+
+@click.command()
+@click.argument("recipe_name", metavar="RECIPE", type=click.Choice(RECIPE_NAMES))
+@training_options("samkit-training")
+def train(
+    *,
+    recipe_name: str,
+    changes: tuple[str, ...],
+    output: Path,
+    resume: bool,
+    show: bool,
+    as_json: bool,
+) -> None:
+    """Train a SAM. Settings are changed by key=value; --show lists them.
+
+    \b
+    samkit train scenes
+    samkit train finetune data.train=coco:train.json data.val=coco:val.json
+    torchrun --nproc-per-node 8 -m samkit train vit_b run.devices=8 run.strategy=ddp
+    """
+    from samkit.training.recipe import override, settings
+    from samkit.training.recipes import RECIPES
+
+    recipe = override(RECIPES[recipe_name](), changes)
+    if show:
+        click.echo(shown(settings(recipe), as_json=as_json))
+        return
+    from samkit.training.session import train_sam
+
+    check_new(output, resume=resume)
+    with embedding_bar(hidden=as_json) as on_embedding, step_bar(hidden=as_json) as on_step:
+        trained = train_sam(
+            recipe,
+            output,
+            resume=resume,
+            evaluate=evaluation(recipe),
+            on_step=on_step,
+            on_embedding=on_embedding,
+        )
+    result = {
+        "best": str(trained.best),
+        "best_score": trained.best_score,
+        "last": str(trained.last),
+        "seconds": round(trained.seconds, 1),
+    }
+    score = "" if trained.best_score is None else f", 1-click mIoU {trained.best_score:.3f}"
+    text = f"{trained.best}{score}, after {trained.seconds:.0f} s; log in {output / 'log.csv'}"
+    click.echo(json.dumps(result, indent=2) if as_json else text)
+
+
+def evaluation(recipe: TrainRecipe) -> Callable[[Task], dict[str, float]] | None:
+    """What gives a task's scores on the recipe's validation photos; None if it has none.
+
+    Where the image encoder does not learn, it runs once for each photo.
+    """
+    from samkit.evaluation.one_click import one_click_miou
+    from samkit.training.data.opening import open_data
+    from samkit.training.data.sample import Sample, SampleStream
+    from samkit.training.interactive import InteractiveTask
+    from samkit.training.session import task_predictor
+    from samkit.types import ImageEmbedding
+
+    if recipe.data.val is None:
+        return None
+    source = open_data(recipe.data.val)
+    if isinstance(source, SampleStream):
+        raise ConfigError("data.val must be a numbered data set, not tar shards")
+    kept: dict[str, ImageEmbedding] = {}
+
+    def evaluate(task: Task) -> dict[str, float]:
+        assert isinstance(task, InteractiveTask)
+        device = next(task.parameters()).device
+        predictor = task_predictor(task.sam, recipe.model.config, device)
+
+        def embed(sample: Sample) -> ImageEmbedding:
+            if task.trainable.encoder_learns:
+                return predictor.embed(sample.photo)
+            if sample.key not in kept:
+                kept[sample.key] = predictor.embed(sample.photo)
+            return kept[sample.key]
+
+        result = one_click_miou(
+            predictor,
+            source,
+            photos=recipe.evaluation.photos,
+            masks_per_photo=recipe.evaluation.masks_per_photo,
+            embed=embed,
+        )
+        return {"miou": result.miou, "oracle_miou": result.oracle_miou}
+
+    return evaluate

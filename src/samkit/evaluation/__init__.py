@@ -1,0 +1,36 @@
+"""Evaluation as in the paper: 1-click mIoU, NoC, AR, AP from boxes, edges; one report."""
+
+from samkit.evaluation.annotators import Annotators, read_annotators
+from samkit.evaluation.boxes import BoxPrompts, Detections, read_detections
+from samkit.evaluation.edges import Edges, find_edges
+from samkit.evaluation.interactive import Interactive
+from samkit.evaluation.one_click import OneClick, OneClickResult, one_click_miou
+from samkit.evaluation.recall import Recall
+from samkit.evaluation.report import ModelReport, Report, report_model
+from samkit.evaluation.robot import Click, first_click, next_click
+from samkit.evaluation.runner import evaluate_model, model_identity
+from samkit.evaluation.truth import MaskChoice
+
+__all__ = [
+    "Annotators",
+    "BoxPrompts",
+    "Click",
+    "Detections",
+    "Edges",
+    "Interactive",
+    "MaskChoice",
+    "ModelReport",
+    "OneClick",
+    "OneClickResult",
+    "Recall",
+    "Report",
+    "evaluate_model",
+    "find_edges",
+    "first_click",
+    "model_identity",
+    "next_click",
+    "one_click_miou",
+    "read_annotators",
+    "read_detections",
+    "report_model",
+]

@@ -1,0 +1,247 @@
+"""Zero-shot edges: the boundaries of all masks of a photo as an edge map, measured as in BSDS500.
+
+A grid of 16 x 16 points, each answered with three masks; no filters; of masks whose boxes have an
+IoU over 0.7 only the one with the highest predicted IoU. Sobel's gradient of each mask's
+probability map is its edge, zero away from the mask's boundary. The strongest of all masks at each
+pixel, scaled to 0..1 and kept only where it is a ridge along its gradient's direction, is the edge
+map.
+
+Towards the photo's border edges fade out over 5 pixels: masks that go on to the border end a little
+before it. The paper names only an edge non-maximum suppression; the one that is in common use, of
+structured edges, does so.
+
+Source: arXiv:2304.02643, section 7.2 and appendix D.2; arXiv:1406.5549 for the border. The
+benchmark is in `boundaries`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from samkit.automask.candidates import cut_patch
+from samkit.automask.config import check_number
+from samkit.automask.grid import grid_points
+from samkit.evaluation.annotators import ONE_ANNOTATOR, Annotators, count_masks
+from samkit.evaluation.boundaries import (
+    MAX_DISTANCE,
+    THRESHOLDS,
+    BoundaryCounts,
+    add_counts,
+    boundary_scores,
+    count_human_matches,
+    count_matches,
+    f_measure,
+    region_boundaries,
+)
+from samkit.evaluation.protocol import Curve, Result, Summary
+from samkit.evaluation.thinning import suppress_non_maxima
+from samkit.geometry import CoordMap, boxes_from_masks, decode_rle
+from samkit.geometry.nms import nms
+from samkit.geometry.resize import logits_to_original, patch_to_original
+from samkit.training.data.sample import Sample
+from samkit.types import MASK_THRESHOLD, ImageEmbedding, Logits
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from samkit.predict import Predictor
+
+POINTS_AT_ONCE = 64
+# Logits below -OFFSET are not kept: a probability of 0.2%, of which no mask's boundary is made.
+OFFSET = 6.0
+BORDER_PX = 5
+AROUND = np.ones((3, 3), np.uint8)
+
+Patch = tuple[Logits, tuple[int, int]]
+
+
+def find_edges(
+    predictor: Predictor,
+    embedding: ImageEmbedding,
+    *,
+    points_per_side: int = 16,
+    box_nms_thresh: float = 0.7,
+    border_px: int = BORDER_PX,
+) -> npt.NDArray[np.float32]:
+    """The edge map (H, W) of a photo, thin, from 0 to 1.
+
+    Args:
+        predictor: what answers the points.
+        embedding: of the photo.
+        points_per_side: of the grid.
+        box_nms_thresh: masks whose boxes have a larger IoU are of the same thing.
+        border_px: edges fade out over so many pixels towards the photo's border; 0 for none.
+    """
+    coords = embedding.coords
+    points = grid_points(points_per_side) * coords.original_hw[::-1]
+    patches: list[Patch] = []
+    boxes, iou_pred = [], []
+    for start in range(0, len(points), POINTS_AT_ONCE):
+        some = points[start : start + POINTS_AT_ONCE]
+        answer = predictor.decode_points(embedding, some, iou_thresh=-np.inf)
+        for logits, iou in zip(answer.logits, answer.iou_pred.tolist(), strict=True):
+            patch, corner = cut_patch(logits, coords, OFFSET)
+            box = _box(patch, corner, coords)
+            if box is not None:
+                patches.append((patch.copy(), corner))
+                boxes.append(box)
+                iou_pred.append(iou)
+    order = np.argsort(-np.array(iou_pred), kind="stable")
+    kept = nms(np.array(boxes, np.int64).reshape(-1, 4), order, box_nms_thresh)
+    edges = join_edges([_frame(patches[number], coords) for number in kept], coords.original_hw)
+    return fade_border(edges, border_px)
+
+
+def _box(patch: Logits, corner: tuple[int, int], coords: CoordMap) -> list[int] | None:
+    """A mask's tight box at the photo's size, or None if the mask is empty there."""
+    if not patch.size:
+        return None
+    logits, (x, y) = patch_to_original(patch, corner, coords)
+    box = boxes_from_masks((logits > MASK_THRESHOLD)[None])[0] + (x, y, x, y)
+    return box.tolist() if (box[2:] > box[:2]).all() else None
+
+
+def _frame(placed: Patch, coords: CoordMap) -> Logits:
+    """A mask's logits (H, W) at the photo's size."""
+    patch, (x, y) = placed
+    frame = np.full((coords.logits_size, coords.logits_size), -OFFSET, np.float32)
+    frame[y : y + patch.shape[0], x : x + patch.shape[1]] = patch
+    return logits_to_original(frame, coords)
+
+
+def join_edges(masks: Sequence[Logits], size_hw: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """The edge map (H, W) of masks' logits, each (H, W): their strongest edges, thin, 0 to 1."""
+    strength = np.zeros(size_hw, np.float32)
+    gradient = np.zeros((*size_hw, 2), np.float32)
+    for logits in masks:
+        own_strength, own_gradient = mask_edge(logits)
+        stronger = own_strength > strength
+        strength[stronger] = own_strength[stronger]
+        gradient[stronger] = own_gradient[stronger]
+    span = float(strength.max() - strength.min())
+    if span > 0:
+        strength = (strength - strength.min()) / np.float32(span)
+    return suppress_non_maxima(strength, gradient)
+
+
+def fade_border(edges: npt.NDArray[np.float32], border_px: int) -> npt.NDArray[np.float32]:
+    """Edges (H, W) times their distance to the border, up to 1 at `border_px`."""
+    height, width = edges.shape
+    y, x = np.arange(height), np.arange(width)
+    if border_px == 0:
+        return edges
+    distance = np.minimum.outer(np.minimum(y, y[::-1]), np.minimum(x, x[::-1]))
+    return (edges * np.minimum(distance / border_px, 1)).astype(np.float32)
+
+
+def mask_edge(logits: Logits) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """The edge of one mask's logits (H, W).
+
+    Returns:
+        the gradient's length (H, W), zero but for the pixels on both sides of the mask's boundary;
+        the gradient (H, W, 2) in xy.
+    """
+    probability = 1 / (1 + np.exp(-logits.clip(-30, 30)))
+    gradient = np.stack(
+        [
+            cv2.Sobel(probability, cv2.CV_32F, 1, 0, ksize=3),
+            cv2.Sobel(probability, cv2.CV_32F, 0, 1, ksize=3),
+        ],
+        axis=-1,
+    )
+    mask = (logits > MASK_THRESHOLD).view(np.uint8)
+    boundary = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, AROUND)
+    strength = np.hypot(gradient[..., 0], gradient[..., 1]) * boundary
+    return strength.astype(np.float32), gradient
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edges:
+    """The protocol `edges`.
+
+    Attributes:
+        points_per_side: of the grid.
+        box_nms_thresh: masks whose boxes have a larger IoU are of the same thing.
+        border_px: edges fade out over so many pixels towards the photo's border; 0 for none.
+        thresholds: at which the edge map is cut.
+        max_distance: of matched pixels, as a part of the photo's diagonal.
+        annotators: who has drawn which masks.
+    """
+
+    points_per_side: int = 16
+    box_nms_thresh: float = 0.7
+    border_px: int = BORDER_PX
+    thresholds: int = THRESHOLDS
+    max_distance: float = MAX_DISTANCE
+    annotators: Annotators = ONE_ANNOTATOR
+
+    def __post_init__(self) -> None:
+        check_number("points_per_side", self.points_per_side, int, 1, 512)
+        check_number("box_nms_thresh", self.box_nms_thresh, float, 0, 1)
+        check_number("border_px", self.border_px, int, 0, 100)
+        check_number("thresholds", self.thresholds, int, 1, 999)
+        check_number("max_distance", self.max_distance, float, 0, 1)
+
+    @property
+    def name(self) -> str:
+        return "edges"
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "points_per_side": self.points_per_side,
+            "box_nms_thresh": self.box_nms_thresh,
+            "border_px": self.border_px,
+            "thresholds": self.thresholds,
+            "max_distance": self.max_distance,
+        }
+
+    def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
+        groups = self.annotators.of(sample)
+        size_hw = embedding.coords.original_hw
+        truths = [region_boundaries([decode_rle(rle) for rle in own], size_hw) for own in groups]
+        edges = find_edges(
+            predictor,
+            embedding,
+            points_per_side=self.points_per_side,
+            box_nms_thresh=self.box_nms_thresh,
+            border_px=self.border_px,
+        )
+        counts = count_matches(
+            edges, truths, thresholds=self.thresholds, max_distance=self.max_distance
+        )
+        result: Result = {"masks": count_masks(groups), "counts": _to_json(counts)}
+        if len(truths) > 1:
+            result["human"] = _to_json(count_human_matches(truths, max_distance=self.max_distance))
+        return result
+
+    def summarise(self, results: Sequence[Result]) -> Summary:
+        if not results:
+            return Summary(metrics={})
+        scores = boundary_scores([_from_json(result["counts"]) for result in results])
+        metrics = {
+            "edge_ods": scores.ods,
+            "edge_ois": scores.ois,
+            "edge_ap": scores.ap,
+            "edge_r50": scores.r50,
+        }
+        human = [_from_json(result["human"]) for result in results if "human" in result]
+        if human:
+            together = add_counts(human)
+            metrics["edge_human_f"] = float(f_measure(together.precision, together.recall)[0])
+        curve = Curve(x=tuple(scores.recall.tolist()), y=tuple(scores.precision.tolist()))
+        return Summary(metrics=metrics, curves={"edge_precision_by_recall": curve})
+
+
+COUNTS = ("found", "found_matched", "truth", "truth_matched")
+
+
+def _to_json(counts: BoundaryCounts) -> dict[str, list[int]]:
+    return {name: getattr(counts, name).tolist() for name in COUNTS}
+
+
+def _from_json(record: dict[str, list[int]]) -> BoundaryCounts:
+    return BoundaryCounts(**{name: np.array(record[name], np.int64) for name in COUNTS})

@@ -1,0 +1,192 @@
+"""NoC: how many clicks does a user need until a mask is good? And how good is it after each click?
+
+The robot user (`robot`) clicks up to 20 times; NoC@90 is the mean number of clicks until the IoU is
+at least 0.90, where masks that never get there count with 20.
+
+How SAM is used: the first click is answered with three masks, of which the one with the highest
+predicted IoU is taken; later clicks with the single mask. The logits of each answer are given back
+with the next click as mask prompt, as in SAM's training (arXiv:2304.02643, appendix A); `feed_back`
+turns that off. All clicks so far are given each time. The robot goes on to the last click for all
+masks, so that the curve of IoU by clicks is of all masks; it stops only at a mask without an error.
+
+Source: arXiv:2102.06583 (RITM) for NoC; arXiv:2304.02643, section 7.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from samkit.automask.config import check_number
+from samkit.evaluation.protocol import Curve, Result, Summary, both_means
+from samkit.evaluation.robot import Click, first_click, next_click
+from samkit.evaluation.truth import Mask, MaskChoice, mask_iou, photo_mask
+from samkit.training.data.sample import Sample
+from samkit.types import ImageEmbedding, Logits
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from samkit.predict import Predictor
+
+TARGET_IOUS = (0.85, 0.90)
+TOLD_CLICKS = (1, 2, 3, 5, 10, 20)  # the IoU after so many is among the metrics
+MAX_CLICKS = 100
+
+
+@dataclass(kw_only=True, eq=False)
+class _Dialogue:
+    """A mask that is being clicked, and what was answered last."""
+
+    truth: Mask
+    clicks: list[Click]
+    ious: list[float]
+    logits: Logits
+    predicted: Mask
+
+
+def click_masks(
+    predictor: Predictor,
+    embedding: ImageEmbedding,
+    masks: Sequence[Mask],
+    *,
+    max_clicks: int = 20,
+    feed_back: bool = True,
+) -> list[list[float]]:
+    """Let the robot click each of P masks (H, W) of a photo, at least one.
+
+    Args:
+        predictor: what answers; asked for all masks at once.
+        embedding: of the photo.
+        masks: the true masks.
+        max_clicks: for each mask.
+        feed_back: give the logits of each answer back with the next click.
+
+    Returns:
+        for each mask its IoU after each click; fewer than `max_clicks` only where no error is left.
+
+    Raises:
+        DataError: a mask is empty.
+    """
+    clicks = [first_click(mask) for mask in masks]
+    points, labels = _prompt([[click] for click in clicks])
+    answer = predictor.predict(embedding, points=points, labels=labels, multimask=True).best()
+    dialogues = [
+        _Dialogue(truth=mask, clicks=[click], ious=[], logits=logits, predicted=mask)
+        for mask, click, logits in zip(masks, clicks, answer.logits, strict=True)
+    ]
+    for dialogue in dialogues:
+        _look(dialogue, embedding)
+    running = dialogues
+    for _ in range(max_clicks - 1):
+        corrections = [
+            next_click(dialogue.truth, dialogue.predicted, dialogue.clicks) for dialogue in running
+        ]
+        asked = []
+        for dialogue, click in zip(running, corrections, strict=True):
+            if click is not None:
+                dialogue.clicks.append(click)
+                asked.append(dialogue)
+        if not asked:
+            break
+        running = asked
+        points, labels = _prompt([dialogue.clicks for dialogue in running])
+        answer = predictor.predict(
+            embedding,
+            points=points,
+            labels=labels,
+            mask_logits=np.stack([d.logits for d in running]) if feed_back else None,
+            multimask=False,
+        )
+        for dialogue, logits in zip(running, answer.logits, strict=True):
+            dialogue.logits = logits
+            _look(dialogue, embedding)
+    return [dialogue.ious for dialogue in dialogues]
+
+
+def _prompt(clicks: Sequence[Sequence[Click]]) -> tuple[Any, Any]:
+    """Points (P, N, 2) and labels (P, N) of as many clicks for each of P masks."""
+    points = [[(click.x, click.y) for click in own] for own in clicks]
+    labels = [[int(click.is_foreground) for click in own] for own in clicks]
+    return np.array(points, np.float64), np.array(labels)
+
+
+def _look(dialogue: _Dialogue, embedding: ImageEmbedding) -> None:
+    """Bring the last answer (1, S, S) to the photo's size and compare it with the truth."""
+    dialogue.predicted = photo_mask(dialogue.logits[0], embedding.coords)
+    dialogue.ious.append(mask_iou(dialogue.predicted, dialogue.truth))
+
+
+def clicks_to_reach(ious: Sequence[float], target: float, max_clicks: int) -> int:
+    """The number of the first click whose IoU is at least the target, else `max_clicks`."""
+    return next((n for n, iou in enumerate(ious, start=1) if iou >= target), max_clicks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interactive:
+    """The protocol `noc`.
+
+    Attributes:
+        choice: which masks are clicked.
+        max_clicks: for each mask.
+        feed_back: give the logits of each answer back with the next click.
+    """
+
+    choice: MaskChoice = field(default_factory=MaskChoice)
+    max_clicks: int = 20
+    feed_back: bool = True
+
+    def __post_init__(self) -> None:
+        check_number("max_clicks", self.max_clicks, int, 1, MAX_CLICKS)
+
+    @property
+    def name(self) -> str:
+        return "noc"
+
+    def settings(self) -> dict[str, Any]:
+        own = {"max_clicks": self.max_clicks, "feed_back": self.feed_back}
+        return asdict(self.choice) | own
+
+    def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
+        masks = self.choice.masks(sample)
+        if not masks:
+            return {"masks": 0, "ious": []}
+        ious = click_masks(
+            predictor, embedding, masks, max_clicks=self.max_clicks, feed_back=self.feed_back
+        )
+        return {"masks": len(masks), "ious": ious}
+
+    def summarise(self, results: Sequence[Result]) -> Summary:
+        metrics: dict[str, float] = {}
+        curves: dict[str, Curve] = {}
+        for target in TARGET_IOUS:
+            name = f"{target:.0%}".rstrip("%")
+            counts = [
+                [clicks_to_reach(ious, target, self.max_clicks) for ious in result["ious"]]
+                for result in results
+            ]
+            reached = [
+                [float(max(ious) >= target) for ious in result["ious"]] for result in results
+            ]
+            metrics |= both_means(f"noc{name}", counts) | both_means(f"reached{name}", reached)
+            pooled = np.array([count for photo in counts for count in photo], np.int64)
+            bins = np.bincount(pooled, minlength=self.max_clicks + 1)[1:]
+            curves[f"noc{name}_histogram"] = _curve(bins / max(len(pooled), 1))
+        by_click = [
+            [[*ious, *[ious[-1]] * (self.max_clicks - len(ious))] for ious in result["ious"]]
+            for result in results
+        ]
+        for number in TOLD_CLICKS:
+            if number <= self.max_clicks:
+                ious = [[own[number - 1] for own in photo] for photo in by_click]
+                metrics |= both_means(f"iou_after_{number}", ious)
+        pooled_ious = [own for photo in by_click for own in photo]
+        if pooled_ious:
+            curves["iou_by_clicks"] = _curve(np.mean(pooled_ious, axis=0))
+        return Summary(metrics=metrics, curves=curves)
+
+
+def _curve(values: Any) -> Curve:
+    """Values for 1, 2, ... clicks."""
+    return Curve(x=tuple(range(1, len(values) + 1)), y=tuple(np.asarray(values).tolist()))

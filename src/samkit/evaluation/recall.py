@@ -1,0 +1,134 @@
+"""AR@1000: how many of the true masks are among those of a regular grid of points?
+
+A grid of 64 x 64 points, each answered with three masks; no crops and no filters; of masks whose
+boxes have an IoU over 0.9 only the one with the highest predicted IoU; ranked by the mean of
+predicted IoU and stability, of which the best 10, 100 and 1000 count. Average recall is the mean
+over the IoU thresholds 0.50, 0.55, ... 0.95, by COCO's matching, where all masks are of one class.
+
+Source: arXiv:2304.02643, section 7.3 and appendix D.3. Where photos have several annotators, each
+of them is a question of its own: see `annotators.Annotators`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from samkit.automask import AutoMaskConfig, AutoMasker
+from samkit.evaluation.annotators import ONE_ANNOTATOR, Annotators, count_masks
+from samkit.evaluation.coco_matching import AREAS, IOU_THRESHOLDS, found_truths, match_masks
+from samkit.evaluation.protocol import Curve, Result, Summary
+from samkit.geometry import Rle
+from samkit.training.data.sample import Sample
+from samkit.types import ImageEmbedding, Masks
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from samkit.predict import Predictor
+
+LIMITS = (10, 100, 1000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recall:
+    """The protocol `recall`.
+
+    Attributes:
+        points_per_side: of the grid; 64 as published, which takes long on a CPU.
+        box_nms_thresh: masks whose boxes have a larger IoU are of the same thing.
+        annotators: who has drawn which masks.
+    """
+
+    points_per_side: int = 64
+    box_nms_thresh: float = 0.9
+    annotators: Annotators = ONE_ANNOTATOR
+
+    def __post_init__(self) -> None:
+        self.config()  # checks the numbers
+
+    def config(self) -> AutoMaskConfig:
+        """Settings of the automatic masks."""
+        return AutoMaskConfig(
+            points_per_side=self.points_per_side,
+            iou_thresh=0,
+            stability_thresh=0,
+            box_nms_thresh=self.box_nms_thresh,
+        )
+
+    @property
+    def name(self) -> str:
+        return "recall"
+
+    def settings(self) -> dict[str, Any]:
+        return {"points_per_side": self.points_per_side, "box_nms_thresh": self.box_nms_thresh}
+
+    def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
+        asked = cast("Predictor", _Embedded(predictor, embedding))
+        found = rank(AutoMasker(asked, self.config()).generate(sample.photo))
+        return recall_result(found, self.annotators.of(sample))
+
+    def summarise(self, results: Sequence[Result]) -> Summary:
+        truths = np.sum([result["truths"] for result in results], axis=0)  # (A,)
+        found = np.sum([result["found"] for result in results], axis=0)  # (A, M, T)
+        metrics: dict[str, float] = {}
+        curves: dict[str, Curve] = {}
+        for area, name in enumerate(AREAS):
+            if not len(results) or truths[area] == 0:
+                continue
+            recall = found[area] / truths[area]
+            suffix = "" if name == "all" else f"_{name}"
+            for limit, own in zip(LIMITS, recall, strict=True):
+                if name == "all" or limit == LIMITS[-1]:
+                    metrics[f"ar_{limit}{suffix}"] = float(own.mean())
+            if name == "all":
+                curves["recall_by_iou"] = Curve(
+                    x=tuple(IOU_THRESHOLDS.tolist()), y=tuple(recall[-1].tolist())
+                )
+        return Summary(metrics=metrics, curves=curves)
+
+
+def rank(masks: Masks) -> Masks:
+    """The best masks first, by the mean of predicted IoU and stability, which is their score."""
+    if masks.stability is None:
+        raise ValueError("masks must have their stability; got none")
+    score = (masks.scores + masks.stability) / 2
+    order = np.argsort(-score, kind="stable")[: LIMITS[-1]]
+    ranked = masks.select(order)
+    ranked.scores[:] = score[order]
+    return ranked
+
+
+def recall_result(found: Masks, groups: Sequence[Sequence[Rle]]) -> Result:
+    """How many true masks of each area are found, for each limit and IoU threshold.
+
+    Args:
+        found: masks and their scores.
+        groups: the true masks of each annotator.
+    """
+    truths = np.zeros(len(AREAS), np.int64)
+    counts = np.zeros((len(AREAS), len(LIMITS), len(IOU_THRESHOLDS)), np.int64)
+    for group in groups:
+        matches = match_masks(found.rles, found.scores, group, max_masks=LIMITS[-1])
+        truths += [one.truths for one in matches]
+        counts += [found_truths(one, LIMITS) for one in matches]
+    return {
+        "masks": count_masks(groups),
+        "proposals": len(found),
+        "truths": truths.tolist(),
+        "found": counts.tolist(),
+    }
+
+
+class _Embedded:
+    """A predictor for one photo, whose embedding is there already."""
+
+    def __init__(self, predictor: Predictor, embedding: ImageEmbedding) -> None:
+        self._predictor, self._embedding = predictor, embedding
+
+    def embed(self, image: object) -> ImageEmbedding:  # noqa: ARG002 - always the same photo
+        return self._embedding
+
+    def decode_points(self, *args: Any, **kwargs: Any) -> Any:
+        return self._predictor.decode_points(*args, **kwargs)

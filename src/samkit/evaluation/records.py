@@ -1,0 +1,181 @@
+"""Results of finished photos, kept in a file that only grows, so that a stopped run can go on.
+
+The file is JSON lines: first what all results in it depend on (the model, the protocol and its
+settings), then one line for each photo. A line that was not written to its end is as if it were not
+there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from samkit.errors import ConfigError, OutputError
+from samkit.evaluation.protocol import Result
+from samkit.training.data.sample import Sample
+
+try:
+    import fcntl
+except ImportError:  # Windows: two runs into one folder are not told from one
+    fcntl = None  # type: ignore[assignment]
+
+FORMAT = "samkit-evaluation-1"
+CHECKSUM_LENGTH = 16  # hexadecimal digits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What was measured on one photo.
+
+    Attributes:
+        key: the photo's.
+        checksum: of the photo's pixels and masks; see `sample_checksum`.
+        result: of the protocol.
+        seconds: that it took, without the embedding.
+        embed_seconds: that the embedding took.
+    """
+
+    key: str
+    checksum: str
+    result: Result
+    seconds: float
+    embed_seconds: float
+
+
+class Records:
+    """The finished photos of one model under one protocol.
+
+    with Records.writing(path, header) as records:
+        if records.find(key, checksum) is None:
+            records.add(Record(...))
+    """
+
+    def __init__(self, file: BinaryIO | None = None) -> None:
+        self._file = file
+        self._records: dict[str, Record] = {}
+
+    @classmethod
+    @contextmanager
+    def writing(cls, path: Path, header: Mapping[str, Any]) -> Iterator[Records]:
+        """Open a file of records, made if need be, and hold it for this run.
+
+        Args:
+            path: of the file.
+            header: what all results in it depend on.
+
+        Raises:
+            ConfigError: the file holds results of another model or with other settings.
+            OutputError: it cannot be written, is another kind of file, or another run holds it.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a+b")
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        with file:
+            _hold(file, path)
+            records = cls(file)
+            records._read(path, json.loads(json.dumps(header)))
+            yield records
+
+    def find(self, key: str, checksum: str) -> Record | None:
+        """The record of a photo, unless there is none or the photo or its masks were changed."""
+        record = self._records.get(key)
+        return record if record is not None and record.checksum == checksum else None
+
+    def add(self, record: Record) -> None:
+        """Keep a record, and write it at once.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        self._records[record.key] = record
+        self._write(asdict(record))
+
+    def _write(self, content: Mapping[str, Any]) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.write(json.dumps(content).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OutputError(f"cannot write {self._file.name}: {error.strerror}") from error
+
+    def _read(self, path: Path, header: dict[str, Any]) -> None:
+        assert self._file is not None
+        self._file.seek(0)
+        content = self._file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            self._file.truncate(len(whole))  # half of a line, of a run that was killed
+        lines = whole.splitlines()
+        if not lines:
+            self._write({"format": FORMAT, **header})
+            return
+        try:
+            kept, *records = [json.loads(line) for line in lines]
+            is_ours = kept.pop("format") == FORMAT
+            found = [Record(**record) for record in records]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise OutputError(f"{path} is damaged: remove it, or give another --output") from error
+        if not is_ours:
+            raise OutputError(f"{path} is of another version of samkit: give another --output")
+        check_same(kept, header, path)
+        self._records = {record.key: record for record in found}
+
+
+def _hold(file: BinaryIO, path: Path) -> None:
+    """Keep other runs from writing to an open file."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OutputError(
+            f"another run is writing to {path}: wait for it, or give another --output"
+        ) from error
+    except OSError:  # a file system without locks
+        return
+
+
+def check_same(kept: Mapping[str, Any], asked: Mapping[str, Any], path: Path) -> None:
+    """Check that kept results depend on what is asked for now.
+
+    Raises:
+        ConfigError: names the first difference.
+    """
+    kept_flat, asked_flat = _flatten(kept), _flatten(asked)
+    for name in sorted({*kept_flat, *asked_flat}):
+        old, new = kept_flat.get(name), asked_flat.get(name)
+        if old != new:
+            raise ConfigError(
+                f"{path} holds results with {name} {old!r:.40}, not {new!r:.40}: give another"
+                " --output, or remove it to begin anew"
+            )
+
+
+def _flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def sample_checksum(sample: Sample) -> str:
+    """Tells a photo with its masks from others of the same name."""
+    digest = hashlib.sha256(repr(sample.photo.shape).encode())
+    digest.update(sample.photo.tobytes())
+    for rle in sample.rles:
+        digest.update(rle["counts"].encode())
+        digest.update(b"\n")
+    return digest.hexdigest()[:CHECKSUM_LENGTH]

@@ -1,0 +1,102 @@
+"""A user who clicks by rule, so that interactive segmentation can be measured.
+
+A region's farthest point is the pixel whose nearest pixel outside of the region is farthest away:
+Euclidean distance between pixels' centres, exact. All around the photo counts as outside. Of
+equally far pixels the first one counts, row by row.
+
+- The first click is the farthest point of the true mask.
+- Each next click is at the farthest point of what is missed (a foreground click) or of what is
+  wrong (a background click), whichever is farther from its own boundary; what is missed where both
+  are equally far. Pixels that were clicked before are left out.
+
+"The larger error region" is thus the one into which the larger circle fits, not the one with more
+pixels: long thin rims along the true boundary have many pixels, and no user would click there.
+
+Source: arXiv:2304.02643, section 7.1 and appendix D.1, which follows the protocol of
+arXiv:2102.06583 (RITM).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from samkit.errors import DataError
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Click:
+    """A pixel of the photo, and whether it is meant to be inside."""
+
+    x: int
+    y: int
+    is_foreground: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FarthestPoint:
+    """A pixel of a region, and how far the nearest pixel outside of the region is."""
+
+    x: int
+    y: int
+    distance_px: float
+
+
+def first_click(mask: Mask) -> Click:
+    """The click at the middle of a true mask (H, W).
+
+    Raises:
+        DataError: the mask is empty.
+    """
+    point = farthest_point(mask)
+    if point is None:
+        raise DataError("a mask needs at least one pixel to be clicked; got an empty mask")
+    return Click(x=point.x, y=point.y, is_foreground=True)
+
+
+def next_click(truth: Mask, predicted: Mask, earlier: Sequence[Click] = ()) -> Click | None:
+    """The click that corrects the worst error, or None where there is nothing left to click.
+
+    Args:
+        truth: the true mask (H, W).
+        predicted: the mask to be corrected (H, W).
+        earlier: clicks so far.
+    """
+    missed = farthest_point(truth & ~predicted, earlier)
+    wrong = farthest_point(predicted & ~truth, earlier)
+    if missed is not None and (wrong is None or missed.distance_px >= wrong.distance_px):
+        return Click(x=missed.x, y=missed.y, is_foreground=True)
+    return None if wrong is None else Click(x=wrong.x, y=wrong.y, is_foreground=False)
+
+
+def farthest_point(region: Mask, excluded: Sequence[Click] = ()) -> FarthestPoint | None:
+    """The pixel of a region (H, W) that is farthest from its boundary.
+
+    Args:
+        region: may have any number of parts.
+        excluded: pixels that are not to be chosen.
+
+    Returns:
+        the point, or None if there is no pixel to choose.
+    """
+    pixels = np.ascontiguousarray(region).view(np.uint8)
+    x0, y0, width, height = cv2.boundingRect(pixels)
+    if width == 0:
+        return None
+    # A ring of outside around the region's box is enough: anything farther out is farther away.
+    box = pixels[y0 : y0 + height, x0 : x0 + width]
+    ringed = cv2.copyMakeBorder(box, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    distances = cv2.distanceTransform(ringed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    for click in excluded:
+        x, y = click.x - x0, click.y - y0
+        if 0 <= x < width and 0 <= y < height:
+            distances[y, x] = 0
+    y, x = divmod(int(distances.argmax()), width)
+    farthest = float(distances[y, x])
+    if farthest == 0:
+        return None
+    return FarthestPoint(x=x0 + x, y=y0 + y, distance_px=farthest)

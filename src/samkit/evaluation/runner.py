@@ -1,0 +1,161 @@
+"""Run protocols on photos: each photo is embedded once, and what is done is not done again."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samkit.errors import DataError, ImageError
+from samkit.evaluation.protocol import EvaluationProtocol
+from samkit.evaluation.records import Record, Records, sample_checksum
+from samkit.training.data.sample import Sample, SampleSource
+from samkit.types import ImageEmbedding
+from samkit.weights.checkpoint import weights_sha256
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from samkit.predict import Predictor
+
+logger = logging.getLogger(__name__)
+
+# Called with a photo's key and the number of masks that were measured now.
+OnPhoto = Callable[[str, int], None]
+# Called for each photo that cannot be measured.
+OnSkipped = Callable[["SkippedPhoto"], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkippedPhoto:
+    """A photo that could not be measured, and why."""
+
+    photo: str
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelResult:
+    """All that was measured of one model.
+
+    Attributes:
+        records: by the protocol's name, for each photo.
+        skipped: photos without records.
+    """
+
+    records: Mapping[str, Sequence[Record]]
+    skipped: tuple[SkippedPhoto, ...]
+
+
+def model_identity(predictor: Predictor) -> dict[str, Any]:
+    """What tells a model from others: kind, weights, and what runs it; as JSON."""
+    info = predictor.engine.info
+    return {
+        "kind": predictor.model_name,
+        "checksum": weights_sha256(predictor.model),
+        "engine": info.engine,
+        "precision": info.precision,
+    }
+
+
+def evaluate_model(
+    predictor: Predictor,
+    source: SampleSource,
+    protocols: Sequence[EvaluationProtocol],
+    *,
+    photos: int | None = None,
+    folder: Path | None = None,
+    on_photo: OnPhoto | None = None,
+    on_skipped: OnSkipped | None = None,
+) -> ModelResult:
+    """Measure one model under several protocols.
+
+    Args:
+        predictor: the model.
+        source: the data set.
+        protocols: of different names.
+        photos: the first so many; None for all.
+        folder: where records are kept, a file for each protocol, so that a later call goes on;
+            None to keep none.
+        on_photo: called after each photo.
+        on_skipped: called for each photo that is broken.
+
+    Returns:
+        results in the data set's order; the same whether the run was stopped in between or not.
+
+    Raises:
+        ConfigError: the folder holds results of another model or with other settings.
+        OutputError: records cannot be written.
+    """
+    count = len(source) if photos is None else min(photos, len(source))
+    measured: dict[str, list[Record]] = {protocol.name: [] for protocol in protocols}
+    skipped: list[SkippedPhoto] = []
+    with ExitStack() as stack:
+        kept: dict[str, Records] = {}
+        identity = None if folder is None else model_identity(predictor)
+        for protocol in protocols:
+            if folder is None:
+                kept[protocol.name] = Records()
+                continue
+            header = {
+                "protocol": protocol.name,
+                "settings": protocol.settings(),
+                "model": identity,
+            }
+            path = folder / f"{protocol.name}.jsonl"
+            kept[protocol.name] = stack.enter_context(Records.writing(path, header))
+        for index in range(count):
+            try:
+                sample = source[index]
+            except (DataError, ImageError) as error:
+                skipped.append(SkippedPhoto(photo=source.key(index), error=str(error)))
+                if on_skipped is not None:
+                    on_skipped(skipped[-1])
+                continue
+            job = _PhotoJob(predictor, sample)
+            for protocol in protocols:
+                measured[protocol.name].append(job.do(protocol, kept[protocol.name]))
+            if on_photo is not None:
+                on_photo(sample.key, job.new_masks)
+    return ModelResult(records=measured, skipped=tuple(skipped))
+
+
+class _PhotoJob:
+    """One photo under several protocols.
+
+    Attributes:
+        new_masks: that were measured now, the same mask once for each protocol.
+    """
+
+    def __init__(self, predictor: Predictor, sample: Sample) -> None:
+        self.new_masks = 0
+        self._predictor, self._sample = predictor, sample
+        self._checksum = sample_checksum(sample)
+        self._embedding: ImageEmbedding | None = None
+        self._embed_seconds = 0.0
+
+    def do(self, protocol: EvaluationProtocol, records: Records) -> Record:
+        """The kept record, or a new one."""
+        record = records.find(self._sample.key, self._checksum)
+        if record is not None:
+            return record
+        if self._embedding is None:
+            for fault in self._sample.faults:
+                logger.warning("%s: left out %s", self._sample.key, fault)
+            start_s = time.perf_counter()
+            self._embedding = self._predictor.embed(self._sample.photo)
+            self._embed_seconds = time.perf_counter() - start_s
+        start_s = time.perf_counter()
+        result = protocol.measure(self._predictor, self._embedding, self._sample)
+        record = Record(
+            key=self._sample.key,
+            checksum=self._checksum,
+            result=result,
+            seconds=round(time.perf_counter() - start_s, 4),
+            embed_seconds=round(self._embed_seconds, 4),
+        )
+        self.new_masks += int(result["masks"])
+        records.add(record)
+        return record

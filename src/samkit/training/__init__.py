@@ -1,0 +1,1 @@
+"""Training: data, simulated prompts, losses, the loop, and the ways to train."""

@@ -1,0 +1,151 @@
+"""COCO data sets: one JSON file of instance masks, and a folder of photos."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from samkit.errors import DataError
+from samkit.formats import read_image
+from samkit.training.data.sample import Sample
+from samkit.training.data.segmentations import read_rles
+
+PHOTOS_TRIED = 32  # to find the folder: so many of the first may be missing
+PREFIX = "instances_"  # COCO's own names: annotations/instances_val2017.json beside val2017/
+
+
+class CocoData:
+    """Photos and masks of a COCO JSON file.
+
+    Masks may be polygons, run-length codes or such with plain counts. Annotations of crowds
+    (`iscrowd`) are no instances and left out. Categories do not matter.
+
+    Attributes:
+        path: the JSON file.
+        folder: where the photos are.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, images: str | os.PathLike[str] | None = None
+    ) -> None:
+        """Read the JSON file and find the photos.
+
+        Args:
+            path: the JSON file.
+            images: folder of the photos; by default a folder with the JSON file's name (or what
+                follows `instances_` in it) beside the file or its folder, or the file's own folder.
+
+        Raises:
+            DataError: not a COCO file, or none of its photos are found.
+        """
+        self.path = Path(path)
+        document = read_json(self.path)
+        photos, annotations = _lists(document, self.path)
+        self._photos = photos
+        self._segmentations = _by_photo(photos, annotations)
+        self._keys = _unique_keys(photos)
+        self.folder = _find_folder(self.path, photos, None if images is None else Path(images))
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def key(self, index: int) -> str:
+        return self._keys[index]
+
+    def __getitem__(self, index: int) -> Sample:
+        entry, key = self._photos[index], self.key(index)
+        if not _is_photo(entry):
+            raise DataError(f"{self.path}: not a photo's entry: {entry!r:.60}")
+        photo = read_image(self.folder / entry["file_name"])
+        height, width = photo.shape[:2]
+        check_size(self.folder / entry["file_name"], entry, (height, width))
+        rles, faults = read_rles(json.loads(self._segmentations[index]), (height, width))
+        return Sample(key=key, photo=photo, rles=rles, faults=faults)
+
+
+def read_json(path: Path) -> Any:
+    """Any JSON file.
+
+    Raises:
+        DataError: missing, or not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not JSON: {error}") from error
+
+
+def check_size(name: object, entry: Mapping[str, Any], size_hw: tuple[int, int]) -> None:
+    """Check a photo's size against what its entry says, where it does.
+
+    Raises:
+        DataError: it is another; masks would lie in the wrong place.
+    """
+    said = (entry.get("height", size_hw[0]), entry.get("width", size_hw[1]))
+    if said != size_hw:
+        raise DataError(
+            f"{name} is {size_hw[1]} x {size_hw[0]} pixels, but"
+            f" {said[1]!r:.20} x {said[0]!r:.20} in its annotations"
+        )
+
+
+def _is_photo(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("file_name"), str)
+        and isinstance(entry.get("id"), int | str)
+    )
+
+
+def _lists(document: Any, path: Path) -> tuple[list[Any], list[Any]]:
+    """The photos and annotations of a document."""
+    parts = document if isinstance(document, dict) else {}
+    photos, annotations = parts.get("images"), parts.get("annotations")
+    if not isinstance(photos, list) or not isinstance(annotations, list):
+        raise DataError(f"{path} is not a COCO file: expected the lists `images` and `annotations`")
+    if not photos:
+        raise DataError(f"{path} lists no photos")
+    return photos, annotations
+
+
+def _by_photo(photos: list[Any], annotations: list[Any]) -> list[bytes]:
+    """The segmentations of each photo, as JSON.
+
+    As bytes they take a fifth of the memory that lists of numbers do, and workers that are forked
+    go on sharing it.
+    """
+    found: dict[Any, list[Any]] = {entry["id"]: [] for entry in photos if _is_photo(entry)}
+    for annotation in annotations:
+        # What is no annotation of a known photo belongs to none that could be skipped for it.
+        if not isinstance(annotation, dict) or annotation.get("iscrowd"):
+            continue
+        photo = annotation.get("image_id")
+        if isinstance(photo, int | str) and photo in found:
+            found[photo].append(annotation.get("segmentation"))
+    return [json.dumps(found[one["id"]] if _is_photo(one) else []).encode() for one in photos]
+
+
+def _unique_keys(photos: list[Any]) -> list[str]:
+    """File names; where two photos share one, their numbers besides."""
+    names = [one["file_name"] if _is_photo(one) else f"entry {i}" for i, one in enumerate(photos)]
+    shared = Counter(names)
+    return [f"{name}#{i}" if shared[name] > 1 else name for i, name in enumerate(names)]
+
+
+def _find_folder(path: Path, photos: list[Any], given: Path | None) -> Path:
+    """The folder where the first photos are."""
+    folder, stem = path.parent, path.stem.removeprefix(PREFIX)
+    places = [folder / path.stem, folder / stem, folder.parent / stem, folder / "images", folder]
+    tried = list(dict.fromkeys(places)) if given is None else [given]
+    names = [one["file_name"] for one in photos if _is_photo(one)][:PHOTOS_TRIED]
+    for place in tried:
+        if any((place / name).is_file() for name in names):
+            return place
+    listed = ", ".join(str(place) for place in tried)
+    raise DataError(
+        f"none of the photos of {path} are in {listed}: name their folder (coco:{path},images=...)"
+    )

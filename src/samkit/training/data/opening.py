@@ -1,0 +1,104 @@
+"""From what a user writes to a data set."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from samkit.errors import ConfigError, DataError
+from samkit.training.data.coco import CocoData
+from samkit.training.data.instance_png import IMAGES, MASKS, InstancePng
+from samkit.training.data.sa1b import Sa1bFolder, Sa1bShards, find_pairs
+from samkit.training.data.sample import SampleSource, SampleStream
+from samkit.training.data.scenes import Scenes
+
+SCENES = "scenes"
+COCO_FOLDER = ",images="  # after a COCO file: where its photos are
+
+
+def open_data(spec: str) -> SampleSource | SampleStream:
+    """Open a data set.
+
+    Args:
+        spec: KIND:PATH, or a path whose kind is found out:
+
+            - `coco:FILE.json`, or `coco:FILE.json,images=FOLDER`;
+            - `sa1b:FOLDER` of photos with a JSON file beside each;
+            - `shards:FOLDER` of tar files, or one tar file;
+            - `png:FOLDER` with images/ and masks/;
+            - `scenes`, or `scenes:count=1000,size=256,seed=0`: generated ones.
+
+    Raises:
+        DataError: it is missing, or not what it should be.
+        ConfigError: an unknown kind or setting.
+    """
+    kind, colon, rest = spec.partition(":")
+    if kind == SCENES:
+        return _open_scenes(rest)
+    if colon and kind in KINDS:
+        if not rest:
+            raise ConfigError(f"{kind}: needs a path: {kind}:PATH")
+        return KINDS[kind](rest)
+    path = spec.partition(COCO_FOLDER)[0]
+    # A single letter is a drive of Windows.
+    if colon and kind.isalnum() and len(kind) > 1 and not os.path.exists(path):  # noqa: PTH110
+        known = ", ".join([*KINDS, SCENES])
+        raise ConfigError(f"unknown kind of data {kind!r}: expected one of {known}, or a path")
+    return KINDS[_find_kind(Path(path))](spec)
+
+
+def _find_kind(path: Path) -> str:
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:
+        raise DataError(f"no such file or folder: {path}") from error
+    if path.is_dir():
+        if (path / IMAGES).is_dir() and (path / MASKS).is_dir():
+            return "png"
+        if any(path.glob("*.tar")):
+            return "shards"
+        if next(find_pairs(path), None):
+            return "sa1b"
+        raise DataError(
+            f"{path} is no data set: expected tar shards, photos with a JSON file beside each,"
+            f" or the folders {IMAGES}/ and {MASKS}/"
+        )
+    kinds = {".json": "coco", ".tar": "shards"}
+    if path.suffix.lower() not in kinds:
+        raise DataError(f"{path} is no data set: expected a folder, a .json or a .tar file")
+    return kinds[path.suffix.lower()]
+
+
+def _open_coco(spec: str) -> CocoData:
+    path, given, folder = spec.partition(COCO_FOLDER)
+    return CocoData(path, images=folder if given else None)
+
+
+def _open_shards(spec: str) -> Sa1bShards:
+    path = Path(spec)
+    if not path.exists():
+        raise DataError(f"no such file or folder: {path}")
+    shards = sorted(path.glob("*.tar")) if path.is_dir() else [path]
+    if not shards:
+        raise DataError(f"no tar file in the folder {path}")
+    return Sa1bShards(shards)
+
+
+def _open_scenes(settings: str) -> Scenes:
+    """Scenes of `count=1000,size=256,seed=0`, in any order, each optional."""
+    values: dict[str, int] = {}
+    for setting in filter(None, settings.split(",")):
+        name, _, value = setting.partition("=")
+        if name not in ("count", "size", "seed") or not value.strip().isdecimal():
+            raise ConfigError(
+                f"scenes are written scenes:count=1000,size=256,seed=0; got {setting!r}"
+            )
+        values[name] = int(value)
+    return Scenes(**values)
+
+
+KINDS: dict[str, Callable[[str], SampleSource | SampleStream]] = {
+    "coco": _open_coco,
+    "sa1b": Sa1bFolder,
+    "shards": _open_shards,
+    "png": InstancePng,
+}

@@ -1,0 +1,138 @@
+"""From one sample to what a batch takes of it: what workers do."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from samkit.training.data.augment import Placement, draw_placement, place_photo, plain_placement
+from samkit.training.data.embeddings import EmbeddedSample
+from samkit.training.data.filters import usable_masks
+from samkit.training.data.recipe import DataRecipe
+from samkit.training.data.sample import Sample
+from samkit.training.data.truth import place_mask
+
+# What random numbers are drawn for, so that no two purposes share theirs.
+AUGMENTATION = 201
+NO_MASK = "no usable mask"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """One photo of a batch.
+
+    Attributes:
+        key: of the sample.
+        image: pixels (3, S, S), or kept features (C, G, G).
+        is_embedded: which of them.
+        masks: (M, T, T) bool.
+        faults: of annotations that were left out.
+    """
+
+    key: str
+    image: Tensor
+    is_embedded: bool
+    masks: Tensor
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skip:
+    """A photo that is left out.
+
+    Attributes:
+        key: of the sample.
+        reason: one of few.
+        message: the whole story, one line.
+        faults: of annotations that were left out.
+    """
+
+    key: str
+    reason: str
+    message: str
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparer:
+    """Places photos and masks into the frames of the model and of the truth.
+
+    Attributes:
+        recipe: filters and augmentation.
+        model_size: side S of the model frame.
+        truth_size: side T of the truth's frame.
+        seed: of all random numbers, besides the epoch's and the sample's number.
+        with_masks: else photos are all that is wanted, with masks or without.
+    """
+
+    recipe: DataRecipe
+    model_size: int
+    truth_size: int
+    seed: int
+    with_masks: bool
+
+    def prepare(self, sample: Sample, epoch: int, number: int) -> Prepared | Skip:
+        """Prepare a sample.
+
+        Args:
+            sample: photo and masks.
+            epoch: from 0.
+            number: tells samples apart; the same in every run.
+        """
+        rng = np.random.default_rng([AUGMENTATION, self.seed, epoch, number])
+        height, width = sample.photo.shape[:2]
+        placement = draw_placement(
+            (height, width),
+            self.model_size,
+            rng,
+            scale_jitter=self.recipe.scale_jitter,
+            flip=self.recipe.flip,
+        )
+        masks = self._masks(sample, placement, rng)
+        if self.with_masks and placement.is_cropped and not len(masks):
+            # A part of the photo where there is nothing: the whole of it, rather than none.
+            placement = plain_placement((height, width), self.model_size)
+            masks = self._masks(sample, placement, rng)
+        if self.with_masks and not len(masks):
+            message = f"none of its {len(sample.rles)} masks can be used"
+            return Skip(key=sample.key, reason=NO_MASK, message=message, faults=sample.faults)
+        return Prepared(
+            key=sample.key,
+            image=(
+                sample.features.float()
+                if isinstance(sample, EmbeddedSample)
+                else place_photo(sample.photo, placement)
+            ),
+            is_embedded=isinstance(sample, EmbeddedSample),
+            masks=masks,
+            faults=sample.faults,
+        )
+
+    def _masks(self, sample: Sample, placement: Placement, rng: np.random.Generator) -> Tensor:
+        """The chosen masks (M, T, T), in the order of the sample's."""
+        recipe = self.recipe
+        chosen: dict[int, npt.NDArray[np.bool_]] = {}
+        usable = usable_masks(
+            sample.rles if self.with_masks else (),
+            placement.original_hw,
+            min_area_px=recipe.min_area_px,
+            max_area_fraction=recipe.max_area_fraction,
+        )
+        # Placed one by one until there are enough: some may have been cropped away.
+        for index in rng.permutation(usable).tolist():
+            if len(chosen) == recipe.max_masks_per_photo:
+                break
+            mask = place_mask(
+                sample.rles[index],
+                placement,
+                self.truth_size,
+                min_area_px=recipe.min_area_px,
+                max_area_fraction=recipe.max_area_fraction,
+            )
+            if mask is not None:
+                chosen[index] = mask
+        if not chosen:
+            return torch.zeros(0, self.truth_size, self.truth_size, dtype=torch.bool)
+        return torch.from_numpy(np.stack([chosen[index] for index in sorted(chosen)]))

@@ -1,0 +1,122 @@
+"""Colours and surfaces of synthetic things."""
+
+import colorsys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+FloatImage = npt.NDArray[np.float32]  # (H, W, 3) from 0 to 255, or (H, W) from 0 to 1
+
+SHARPNESS = 4.0  # of the edges of stripes and checks: a sine wave is multiplied by it and cut
+DOT_HEIGHT = 0.8  # where two crossing waves, which reach 2, are cut
+
+
+def draw_color(
+    rng: np.random.Generator, *, saturation: tuple[float, float], value: tuple[float, float]
+) -> FloatImage:
+    """A random RGB colour (3,) of any hue."""
+    rgb = colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(*saturation), rng.uniform(*value))
+    return np.array(rgb, np.float32) * 255
+
+
+def paint(
+    rng: np.random.Generator,
+    size_hw: tuple[int, int],
+    colors: tuple[FloatImage, FloatImage],
+    unit: float,
+) -> FloatImage:
+    """A random surface (H, W, 3) of two colours.
+
+    Args:
+        rng: draws the kind of surface and its directions.
+        size_hw: of the patch.
+        colors: two RGB colours (3,).
+        unit: pixels that one stripe and the gap beside it may take.
+    """
+    kind = SURFACES[int(rng.integers(len(SURFACES)))]
+    angle = rng.uniform(0, np.pi)
+    height, width = size_hw
+    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
+    along = x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle))
+    across = y * np.float32(np.cos(angle)) - x * np.float32(np.sin(angle))
+    plane = _Plane(along=along, across=across, unit=unit * rng.uniform(0.7, 1.4), rng=rng)
+    share = kind(plane)
+    first, second = colors
+    painted = first + share[..., None] * (second - first)
+    # Light from one side, so that flat things do not look cut out of paper.
+    light = 1 + rng.uniform(0.05, 0.2) * (across / max(height, width))
+    return np.asarray(painted * light[..., None], np.float32)
+
+
+def mottled(rng: np.random.Generator, size_hw: tuple[int, int], cells: int) -> FloatImage:
+    """Smooth noise (H, W) from 0 to 1."""
+    coarse = rng.uniform(0, 1, (cells, cells)).astype(np.float32)
+    smooth = cv2.resize(coarse, size_hw[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.asarray(smooth, np.float32).clip(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Plane:
+    """Where the pixels of a patch lie on a surface.
+
+    Attributes:
+        along: (H, W) pixels in a random direction.
+        across: (H, W) pixels at right angles to it.
+        unit: pixels of a stripe and a gap.
+        rng: for what else is random.
+    """
+
+    along: FloatImage
+    across: FloatImage
+    unit: float
+    rng: np.random.Generator
+
+
+def _plain(plane: _Plane) -> FloatImage:
+    return np.zeros_like(plane.along)
+
+
+def _gradient(plane: _Plane) -> FloatImage:
+    low, high = plane.along.min(), plane.along.max()
+    return np.asarray((plane.along - low) / max(1.0, float(high - low)), np.float32)
+
+
+def _wave(pixels: FloatImage, unit: float) -> FloatImage:
+    """From -1 to 1 and back in `unit` pixels."""
+    return np.asarray(np.sin(pixels * np.float32(2 * np.pi / unit)), np.float32)
+
+
+def _sharp(wave: FloatImage) -> FloatImage:
+    """A wave to mostly 0 and 1."""
+    return np.asarray(0.5 + 0.5 * np.tanh(SHARPNESS * wave), np.float32)
+
+
+def _stripes(plane: _Plane) -> FloatImage:
+    return _sharp(_wave(plane.along, plane.unit))
+
+
+def _checks(plane: _Plane) -> FloatImage:
+    return _sharp(_wave(plane.along, plane.unit) * _wave(plane.across, plane.unit))
+
+
+def _dots(plane: _Plane) -> FloatImage:
+    bumps = _wave(plane.along, plane.unit) + _wave(plane.across, plane.unit)
+    return _sharp(bumps - DOT_HEIGHT)
+
+
+def _mottled(plane: _Plane) -> FloatImage:
+    height, width = plane.along.shape
+    return mottled(plane.rng, (height, width), max(2, round(max(height, width) / plane.unit)))
+
+
+SURFACES: tuple[Callable[[_Plane], FloatImage], ...] = (
+    _plain,
+    _gradient,
+    _stripes,
+    _checks,
+    _dots,
+    _mottled,
+)

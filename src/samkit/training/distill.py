@@ -1,0 +1,143 @@
+"""Distillation: a small image encoder learns a big one's features; the decoder stays.
+
+Source: MobileSAM, arXiv:2306.14289. Deviations: none known.
+
+Shape legend: B photos, C channels, G side of the embedding grid, S side of the frame.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from samkit.errors import ConfigError
+from samkit.models import CONFIGS, Sam
+from samkit.training.batch import Batch
+from samkit.training.encoder_weights import load_encoder
+from samkit.training.task import StepResult, Task
+from samkit.weights.checkpoint import save_checkpoint
+
+TEACHER_KEY = re.compile(r"(^|\.)teacher\.")
+
+
+class DistillTask(Task):
+    """A student encoder, and the teacher whose features it shall have.
+
+    The teacher is not in the task's state: it does not change, and may be a hundred times larger
+    than what learns.
+
+    Attributes:
+        student: the whole model that is exported; its prompt encoder and mask decoder are the
+            teacher's, and only its image encoder learns.
+        teacher: frozen, always in evaluation mode.
+        model_name: the student's key of `samkit.models.CONFIGS`.
+        holds_norms: batch norms keep their statistics, as they must when the student begins with
+            weights whose norms are folded, such as the embedded ones.
+    """
+
+    def __init__(
+        self, student: Sam, teacher: Sam, *, model_name: str, holds_norms: bool = False
+    ) -> None:
+        super().__init__()
+        check_compatible(student, teacher)
+        self.student, self.teacher = student, teacher
+        self.model_name, self.holds_norms = model_name, holds_norms
+        for part in ("prompt_encoder", "mask_decoder"):
+            getattr(student, part).load_state_dict(getattr(teacher, part).state_dict())
+            getattr(student, part).requires_grad_(requires_grad=False)
+        teacher.requires_grad_(requires_grad=False)
+        self.register_state_dict_post_hook(_leave_teacher_out)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_miss_no_teacher)  # type: ignore[no-untyped-call]
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "DistillTask":  # noqa: FBT001, FBT002
+        """Switch the student's encoder to training; nothing else is ever."""
+        super().train(mode=False)
+        self.training = mode
+        self.student.image_encoder.train(mode)
+        if self.holds_norms:
+            for module in self.student.image_encoder.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> StepResult:  # noqa: ARG002
+        if batch.pixels is None:
+            raise ConfigError("distillation needs photos; got kept embeddings alone")
+        goal = self.goal(batch)
+        error = (self.student.encode(batch.pixels).float() - goal).square().mean()
+        # Over the variance of the goal, so that 1 is as good as a constant.
+        relative = error.detach() / goal.var()
+        return StepResult(error, {"relative_error": relative})
+
+    def goal(self, batch: Batch) -> Tensor:
+        """The teacher's features (B, C, G, G) of a batch's photos, kept ones if it has them."""
+        if batch.features is not None:
+            return batch.features
+        assert batch.pixels is not None
+        return self.teacher.encode(batch.pixels).float()  # all is frozen: no graph is kept
+
+    def weight(self, batch: Batch) -> int:
+        """The loss is a mean over photos."""
+        return len(batch.keys)
+
+    def export(self, path: Path) -> None:
+        """Write a whole SAM checkpoint: the student's encoder, the teacher's decoder.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        save_checkpoint(self.student, path, name=self.model_name)
+
+
+def build_student(model_name: str, weights: str | None = None) -> Sam:
+    """A model with fresh weights from torch's random state, or an encoder of its kind from a file.
+
+    Args:
+        model_name: key of `samkit.models.CONFIGS`.
+        weights: a checkpoint whose image encoder fits.
+
+    Raises:
+        ConfigError: unknown name.
+        WeightsError: the file does not fit.
+    """
+    if model_name not in CONFIGS:
+        raise ConfigError(f"unknown model {model_name!r}; known are {', '.join(CONFIGS)}")
+    student = Sam(CONFIGS[model_name])
+    if weights is not None:
+        load_encoder(student, weights)
+    return student
+
+
+def check_compatible(student: Sam, teacher: Sam) -> None:
+    """Check that a student's features can be given to a teacher's decoder.
+
+    Raises:
+        ConfigError: frame, grid or decoder differ.
+    """
+    ours, theirs = student.config, teacher.config
+    for what, own, expected in (
+        ("frame", ours.image_size, theirs.image_size),
+        ("embedding grid", ours.encoder.grid_size, theirs.encoder.grid_size),
+        ("features", ours.encoder.out_channels, theirs.encoder.out_channels),
+        ("decoder", ours.decoder, theirs.decoder),
+    ):
+        if own != expected:
+            raise ConfigError(f"the student's {what} must be the teacher's, {expected}; got {own}")
+
+
+def _leave_teacher_out(
+    module: nn.Module,  # noqa: ARG001
+    state: dict[str, Any],
+    prefix: str,
+    metadata: dict[str, Any],  # noqa: ARG001
+) -> None:
+    for name in [name for name in state if name.startswith(f"{prefix}teacher.")]:
+        del state[name]
+
+
+def _miss_no_teacher(module: nn.Module, incompatible: Any) -> None:  # noqa: ARG001
+    missing: list[str] = incompatible.missing_keys
+    missing[:] = [name for name in missing if not TEACHER_KEY.search(name)]

@@ -1,0 +1,91 @@
+"""Weights of an image encoder alone, brought into a whole SAM."""
+
+import logging
+import os
+import re
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from samkit.errors import WeightsError
+from samkit.models import Sam
+from samkit.weights.checkpoint import SHOWN_MISFITS, misfits, read_checkpoint
+
+PREFIX = "image_encoder."
+POSITIONS = "pos_embed"
+# What MAE pre-training has no part in, so that a file may be without it.
+UNTRAINED = re.compile(r"^neck\.|\.rel_pos_[hw]$")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderLoad:
+    """What came of loading an encoder, by names within it.
+
+    Attributes:
+        loaded: tensors of the file.
+        fresh: those that the file has not, and which stay as they were: neck, relative positions.
+        resized: those of `loaded` that were interpolated to another grid: absolute positions.
+    """
+
+    loaded: tuple[str, ...]
+    fresh: tuple[str, ...]
+    resized: tuple[str, ...]
+
+
+def load_encoder(model: Sam, path: str | os.PathLike[str]) -> EncoderLoad:
+    """Bring the image encoder of a file into a model; the rest of the model stays as it is.
+
+    Args:
+        model: changed in place.
+        path: an export of `samkit pretrain`, or a whole checkpoint, of which only the encoder is
+            taken. Absolute positions of another grid, as after pre-training on small frames, are
+            interpolated.
+
+    Returns:
+        what was loaded and what was not.
+
+    Raises:
+        WeightsError: missing or damaged file, or tensors that do not fit; the model is unchanged.
+    """
+    checkpoint = read_checkpoint(path)
+    state = {
+        name.removeprefix(PREFIX): tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in checkpoint.state.items()
+        if name.startswith(PREFIX)
+    }
+    own = model.image_encoder.state_dict()
+    loaded, resized = tuple(state), []
+    if _needs_resizing(state.get(POSITIONS), own.get(POSITIONS)):
+        state[POSITIONS] = resize_positions(state[POSITIONS], own[POSITIONS].shape[1])
+        resized.append(POSITIONS)
+    fresh = tuple(name for name in own if name not in state and UNTRAINED.search(name))
+    state |= {name: own[name] for name in fresh}
+    wrong = misfits(state, model.image_encoder)
+    if wrong:
+        shown = "; ".join(wrong[:SHOWN_MISFITS])
+        more = f"; and {len(wrong) - SHOWN_MISFITS} more" if len(wrong) > SHOWN_MISFITS else ""
+        whose = "" if checkpoint.model_name is None else f" (of {checkpoint.model_name})"
+        raise WeightsError(f"{path}{whose} does not fit the image encoder: {shown}{more}")
+    model.image_encoder.load_state_dict(own | state)
+    if fresh:
+        logger.info("%s: %d tensors loaded; fresh are %s", path, len(loaded), ", ".join(fresh))
+    return EncoderLoad(loaded=loaded, fresh=fresh, resized=tuple(resized))
+
+
+def _needs_resizing(given: Tensor | None, own: Tensor | None) -> bool:
+    if given is None or own is None or given.ndim != 4:
+        return False
+    return given.shape[1:3] != own.shape[1:3] and given.shape[3] == own.shape[3]
+
+
+def resize_positions(positions: Tensor, grid: int) -> Tensor:
+    """Absolute position embedding (1, h, w, C) of another grid: (1, grid, grid, C), bicubic.
+
+    Source: arXiv:2203.16527 does so with what was pre-trained on smaller frames.
+    """
+    resized = nn.functional.interpolate(
+        positions.permute(0, 3, 1, 2), (grid, grid), mode="bicubic", align_corners=False
+    )
+    return resized.permute(0, 2, 3, 1)

@@ -1,0 +1,197 @@
+"""SAM's own training: each mask is asked for, answered, corrected and asked for again.
+
+Source: arXiv:2304.02643, section 3 and appendix A. Shape legend: B photos, M masks, K candidates,
+N points, T side of the truth's frame, C channels, G side of the embedding grid, L side of logits.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from samkit.models import Sam
+from samkit.models.mask_decoder import AMBIGUOUS_MASKS, SINGLE_MASK
+from samkit.models.prompt_encoder import PromptEncoder
+from samkit.training.batch import Batch
+from samkit.training.losses import LossRecipe, MaskLosses, mask_losses
+from samkit.training.prompts import (
+    PromptRecipe,
+    corrective_points,
+    new_point_plan,
+    noisy_boxes,
+    tight_boxes,
+    uniform_points,
+)
+from samkit.training.task import StepResult, Task
+from samkit.training.trainable import Trainable
+
+
+class Clicks(NamedTuple):
+    """What has been shown of each of M masks so far, in the model's frame.
+
+    All masks have as many tokens: a mask that began with a point has one point more, and a padding
+    token; one that began with a box has its two corners.
+
+    Attributes:
+        from_box: (M,) bool.
+        boxes_xyxy: (M, 4); counts where `from_box`.
+        first_xy: (M, 2); counts where not.
+        points_xy: (M, N, 2) corrections.
+        labels: (M, N) of the corrections.
+    """
+
+    from_box: Tensor
+    boxes_xyxy: Tensor
+    first_xy: Tensor
+    points_xy: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class InteractiveRecipe:
+    """How masks are asked for, and what is learned from the answers.
+
+    Attributes:
+        prompts: simulated prompts.
+        loss: weights of the losses.
+        checkpoint_iterations: compute each iteration again on the way back instead of keeping what
+            it computed: a tenth of the memory, a third more time.
+    """
+
+    prompts: PromptRecipe = PromptRecipe()
+    loss: LossRecipe = LossRecipe()
+    checkpoint_iterations: bool = True
+
+
+class InteractiveTask(Task):
+    """A SAM and the loss of a simulated session with it.
+
+    Attributes:
+        trainable: the network, and which of its parts learn.
+    """
+
+    def __init__(self, trainable: Trainable, recipe: InteractiveRecipe) -> None:
+        super().__init__()
+        self.trainable = trainable
+        self.recipe = recipe
+
+    @property
+    def sam(self) -> Sam:
+        """The network."""
+        return self.trainable.sam
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> StepResult:
+        features = self.trainable.encode(batch)[batch.image_index]  # (M, C, G, G)
+        truth, recipe = batch.masks, self.recipe.prompts
+        clicks = first_clicks(truth, self.sam.config.image_size, recipe, generator)
+        results: list[MaskLosses] = []
+        previous: Tensor | None = None  # logits (M, 1, L, L) of the chosen candidates
+        for adds_point in [False, *new_point_plan(recipe, generator)]:
+            if adds_point:
+                assert previous is not None
+                predicted = to_frame(previous, truth.shape[-1]).squeeze(1) > 0
+                points, labels = corrective_points(truth, predicted, generator)
+                clicks = add_points(clicks, self._to_model(points, truth), labels)
+            losses, logits = self._iterate(features, clicks, previous, truth)
+            rows = torch.arange(len(truth), device=truth.device)
+            previous = logits[rows, losses.chosen][:, None].detach()
+            results.append(losses)
+        parts = {
+            name: torch.stack([getattr(losses, name) for losses in results]).mean().detach()
+            for name in ("focal", "dice", "iou_error")
+        }
+        parts |= {"iou_first": results[0].iou, "iou_last": results[-1].iou}
+        return StepResult(torch.stack([losses.total for losses in results]).mean(), parts)
+
+    def export(self, path: Path) -> None:
+        """Write a SAM checkpoint."""
+        self.trainable.export(path)
+
+    def parameter_depths(self) -> dict[str, int]:
+        return {f"trainable.{k}": v for k, v in self.trainable.parameter_depths().items()}
+
+    def _iterate(
+        self, features: Tensor, clicks: Clicks, previous: Tensor | None, truth: Tensor
+    ) -> tuple[MaskLosses, Tensor]:
+        """Losses and logits (M, K, L, L) of one answer; K is 1 once there is more than a prompt."""
+
+        def answer(features: Tensor) -> tuple[MaskLosses, Tensor]:
+            encoder, decoder = self.sam.prompt_encoder, self.sam.mask_decoder
+            first = previous is None
+            dense = encoder.embed_mask(previous).expand(len(features), -1, -1, -1)
+            image = (features + dense).flatten(2).transpose(1, 2)
+            codes = decoder.project_codes(encoder.grid_positions())
+            attended = decoder.attend(clicks_to_tokens(clicks, encoder), image, codes)
+            masks = AMBIGUOUS_MASKS if first else SINGLE_MASK
+            logits = decoder.upscale(attended.image, attended.kernels[:, masks])
+            in_frame = to_frame(logits, truth.shape[-1])
+            losses = mask_losses(in_frame, attended.iou_pred[:, masks], truth, self.recipe.loss)
+            return losses, logits.detach().float()
+
+        if self.recipe.checkpoint_iterations and torch.is_grad_enabled():
+            result: tuple[MaskLosses, Tensor] = checkpoint(
+                answer, features, use_reentrant=False, preserve_rng_state=False
+            )
+            return result
+        return answer(features)
+
+    def _to_model(self, cells_xy: Tensor, truth: Tensor) -> Tensor:
+        return cells_to_model(cells_xy, truth.shape[-1], self.sam.config.image_size)
+
+
+def cells_to_model(cells_xy: Tensor, truth_size: int, model_size: int) -> Tensor:
+    """Centres of cells (M, 2) of the truth's frame as pixel indices of the model frame."""
+    return (cells_xy + 0.5) * (model_size / truth_size) - 0.5
+
+
+def to_frame(logits: Tensor, side: int) -> Tensor:
+    """Logits (M, K, L, L) at the truth's frame (M, K, T, T)."""
+    if logits.shape[-1] == side:
+        return logits
+    return nn.functional.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
+
+
+def first_clicks(
+    truth: Tensor, model_size: int, recipe: PromptRecipe, generator: torch.Generator
+) -> Clicks:
+    """A point or a box for each mask (M, T, T)."""
+    count, side = len(truth), truth.shape[-1]
+    draw = torch.rand(count, generator=generator, device=truth.device)
+    boxes = tight_boxes(truth) * (model_size / side)
+    return Clicks(
+        from_box=draw < recipe.box_probability,
+        boxes_xyxy=noisy_boxes(boxes, model_size, recipe, generator),
+        first_xy=cells_to_model(uniform_points(truth, generator), side, model_size),
+        points_xy=truth.new_zeros((count, 0, 2), dtype=torch.float32),
+        labels=truth.new_zeros((count, 0), dtype=torch.int64),
+    )
+
+
+def add_points(clicks: Clicks, points_xy: Tensor, labels: Tensor) -> Clicks:
+    """One more correction for each mask: points (M, 2) in the model frame, labels (M,)."""
+    return clicks._replace(
+        points_xy=torch.cat([clicks.points_xy, points_xy[:, None]], dim=1),
+        labels=torch.cat([clicks.labels, labels[:, None]], dim=1),
+    )
+
+
+def clicks_to_tokens(clicks: Clicks, encoder: PromptEncoder) -> Tensor:
+    """Prompt tokens (M, N + 2, C), in the order in which a predictor gives them."""
+    count = len(clicks.from_box)
+    ones = clicks.labels.new_ones((count, 1))
+    from_point = encoder.embed_sparse(
+        count,
+        points_xy=torch.cat([clicks.first_xy[:, None], clicks.points_xy], dim=1),
+        labels=torch.cat([ones, clicks.labels], dim=1),
+        boxes_xyxy=None,
+    )
+    from_box = encoder.embed_sparse(
+        count,
+        points_xy=clicks.points_xy,
+        labels=clicks.labels,
+        boxes_xyxy=clicks.boxes_xyxy,
+    )
+    return torch.where(clicks.from_box[:, None, None], from_box, from_point)

@@ -1,0 +1,372 @@
+"""The one loop that trains every task: steps, logs, evaluations, checkpoints; stopped and resumed.
+
+All random numbers of a step are drawn from the run's seed, the step's number and the process's
+rank, so that a resumed run goes on exactly as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from samkit.errors import ConfigError, TrainingError
+from samkit.files import check_writable, write_tensors
+from samkit.training.batch import Batch
+from samkit.training.log import TrainingLog
+from samkit.training.optim import make_optimiser
+from samkit.training.recipe import OptimRecipe, RunRecipe
+from samkit.training.state import StateFile
+from samkit.training.task import Task
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+BEST, LAST = "best.safetensors", "last.safetensors"
+
+# Scores of a task, higher is better; the first one chooses the best weights.
+Evaluate = Callable[[Task], Mapping[str, float]]
+
+
+class Loader(Protocol):
+    """An endless iterator of batches that knows where it is."""
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        step: steps done.
+        steps: of the whole run.
+        values: of the last step: loss, its parts, rates.
+        scores: of the last evaluation; empty before the first.
+    """
+
+    step: int
+    steps: int
+    values: Mapping[str, float]
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a finished training leaves.
+
+    Attributes:
+        best: exported weights with the highest score; those of the last step without evaluations.
+        best_score: None without evaluations.
+        last: exported weights of the last step.
+        seconds: of this process, not of those that were resumed from.
+    """
+
+    best: Path
+    best_score: float | None
+    last: Path
+    seconds: float
+
+
+def launch(run: RunRecipe) -> Fabric:
+    """Start the processes of a run; under torchrun, join them.
+
+    Raises:
+        ConfigError: Lightning Fabric is not installed, or cannot do what is asked here.
+    """
+    try:
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies.ddp import DDPStrategy
+        from lightning_fabric.strategies.fsdp import FSDPStrategy
+    except ImportError as error:
+        raise ConfigError("training needs Lightning Fabric: pip install 'samkit[train]'") from error
+    strategies: dict[str, Callable[[], Any]] = {
+        "auto": lambda: "auto",
+        # Not each step uses each parameter: a session may begin with points only.
+        "ddp": lambda: DDPStrategy(find_unused_parameters=True),
+        "fsdp": lambda: FSDPStrategy(state_dict_type="full"),
+    }
+    try:
+        fabric = Fabric(
+            accelerator=run.accelerator,
+            devices=run.devices,
+            strategy=strategies[run.strategy](),
+            precision=run.precision,
+        )
+        fabric.launch()
+    except (RuntimeError, ValueError, TypeError) as error:  # as Lightning pleases
+        raise ConfigError(f"this run cannot start here: {' '.join(str(error).split())}") from error
+    return fabric
+
+
+def train(
+    task: Task,
+    loader: Loader,
+    *,
+    optim: OptimRecipe,
+    run: RunRecipe,
+    folder: Path,
+    settings: Mapping[str, Any] | None = None,
+    evaluate: Evaluate | None = None,
+    on_step: Callable[[Progress], None] | None = None,
+    resume: bool = False,
+    fabric: Fabric | None = None,
+) -> Trained:
+    """Train a task.
+
+    Args:
+        task: what learns.
+        loader: its batches; each process has its own.
+        optim: optimiser and schedule.
+        run: how long, how exactly, on what.
+        folder: for checkpoints, exported weights and logs.
+        settings: of the whole recipe, by name; a resumed run must have the same.
+        evaluate: gives scores.
+        on_step: called after each step.
+        resume: go on from the folder's checkpoint, if it has one.
+        fabric: launched already; by default `launch(run)`.
+
+    Raises:
+        TrainingError: the loss is not finite; the batch is saved.
+        ConfigError: the checkpoint is of another recipe or number of processes.
+        OutputError: the folder cannot be written.
+        KeyboardInterrupt: stopped from outside, after saving.
+    """
+    trainer = Trainer(task, optim=optim, run=run, folder=folder, fabric=fabric or launch(run))
+    state = StateFile(folder, trainer.fabric, settings or {})
+    if resume:
+        trainer.step, trainer.best_score = state.load(trainer.parts(), loader)
+    begun = time.monotonic()
+    scores: Mapping[str, float] = {}
+    log = TrainingLog(folder, from_step=trainer.step, quiet=not trainer.fabric.is_global_zero)
+    with stopped_by_signals() as stop, closing(log):
+        if evaluate is not None and run.evaluate_first and trainer.step == 0:
+            log.add_scores(0, trainer.evaluate(evaluate))
+        batches = iter(loader)
+        while trainer.step < run.steps:
+            values = trainer.advance(batches)
+            step, last = trainer.step, trainer.step == run.steps
+            if last or is_due(step, run.log_every):
+                log.add(step, values)
+            if evaluate is not None and (last or is_due(step, run.evaluate_every)):
+                scores = trainer.evaluate(evaluate)
+                log.add_scores(step, scores)
+            if on_step is not None:
+                on_step(Progress(step=step, steps=run.steps, values=values, scores=scores))
+            stopping = stop.is_set()  # asked once: a signal may come at any time
+            if last or is_due(step, run.save_every) or stopping:
+                state.save(trainer.parts(), loader, step=step, best_score=trainer.best_score)
+            if stopping and not last:
+                raise KeyboardInterrupt
+    trainer.export(LAST)
+    return Trained(
+        best=folder / (LAST if trainer.best_score is None else BEST),
+        best_score=trainer.best_score,
+        last=folder / LAST,
+        seconds=time.monotonic() - begun,
+    )
+
+
+def is_due(step: int, every: int) -> bool:
+    """Whether something happens after a step that happens every so many; 0 is never."""
+    return every > 0 and step % every == 0
+
+
+class Trainer:
+    """A task with its optimiser, schedule and average, and how many steps they have done.
+
+    Attributes:
+        step: steps done.
+        best_score: of the best evaluation so far; None before the first.
+    """
+
+    def __init__(
+        self, task: Task, *, optim: OptimRecipe, run: RunRecipe, folder: Path, fabric: Fabric
+    ) -> None:
+        """Bring a task to its device.
+
+        Raises:
+            OutputError: the folder cannot be made.
+        """
+        self.task, self.optim, self.run, self.fabric = task, optim, run, fabric
+        self.folder = made_folder(folder)
+        optimiser, self.schedule = make_optimiser(
+            task, task.parameter_depths(), optim, steps=run.steps
+        )
+        self.module, self.optimiser = fabric.setup(task, optimiser)
+        self.average: AveragedModel | None = None
+        if optim.average_decay is not None:
+            forget = get_ema_multi_avg_fn(optim.average_decay)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(task, multi_avg_fn=forget)
+        self.step = 0
+        self.best_score: float | None = None
+
+    @property
+    def result(self) -> Task:
+        """What is evaluated and exported: the averaged task, if there is an average."""
+        return self.task if self.average is None else cast("Task", self.average.module)
+
+    def parts(self) -> dict[str, Any]:
+        """All that has a state."""
+        return {
+            "task": self.module,
+            "optimiser": self.optimiser,
+            "schedule": self.schedule,
+            "average": self.average,
+        }
+
+    def advance(self, batches: Iterator[Batch]) -> dict[str, float]:
+        """Do one step; give what there is to log."""
+        begun = time.monotonic()
+        some = [next(batches).to(self.fabric.device) for _ in range(self.run.accumulate)]
+        self.module.train()
+        values = self.accumulate(some)
+        if self.optim.clip_norm is not None:
+            norm: Any = self.fabric.clip_gradients(
+                self.module,
+                self.optimiser,
+                max_norm=self.optim.clip_norm,
+                error_if_nonfinite=False,
+            )
+            values["gradient_norm"] = float(norm)
+            # In float16 the scaler leaves such a step out by itself.
+            if not math.isfinite(values["gradient_norm"]) and self.run.precision != "16-mixed":
+                raise self._refusal("gradient", values["gradient_norm"], some)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        values["lr"] = float(self.schedule.get_last_lr()[-1])
+        self.schedule.step()
+        if self.average is not None:
+            self.average.update_parameters(self.task)
+        self.step += 1
+        return values | throughput(some, time.monotonic() - begun, self.fabric.world_size)
+
+    def accumulate(self, batches: Sequence[Batch]) -> dict[str, float]:
+        """Add up the gradients of one step's batches; give the loss and its parts.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+        fabric, rank = self.fabric, self.fabric.global_rank
+        weights = [self.task.weight(batch) for batch in batches]
+        total: Any = fabric.all_reduce(torch.tensor(float(sum(weights))), reduce_op="sum")
+        sums: dict[str, torch.Tensor] = {}
+        for number, (batch, weight) in enumerate(zip(batches, weights, strict=True)):
+            generator = seeded((self.run.seed, self.step, rank, number), fabric.device)
+            last = number == len(batches) - 1
+            with fabric.no_backward_sync(self.module, enabled=not last):
+                result = self.module(batch, generator)
+                # Gradients are averaged over processes: each batch counts by its share of all.
+                share = weight * fabric.world_size / float(total)
+                fabric.backward(result.loss * share)
+            for name, value in {"loss": result.loss.detach(), **result.parts}.items():
+                shared = value.float() * share
+                sums[name] = sums[name] + shared if name in sums else shared
+        means: Any = fabric.all_reduce(sums, reduce_op="mean")
+        values = {name: float(value) for name, value in means.items()}
+        if not math.isfinite(values["loss"]):
+            raise self._refusal("loss", values["loss"], batches)
+        return values
+
+    def evaluate(self, evaluate: Evaluate) -> dict[str, float]:
+        """Scores, found by the first process and told to all; the best weights are exported."""
+        scores: dict[str, float] = {}
+        if self.fabric.is_global_zero:
+            self.result.eval()
+            scores = {name: float(score) for name, score in evaluate(self.result).items()}
+        scores = self.fabric.broadcast(scores)
+        score = next(iter(scores.values()))
+        if self.best_score is None or score > self.best_score:
+            self.best_score = score
+            self.export(BEST)
+        return scores
+
+    def export(self, name: str) -> None:
+        """Write weights for users."""
+        if self.fabric.is_global_zero:
+            self.result.export(self.folder / name)
+        self.fabric.barrier()
+
+    def _refusal(self, what: str, value: float, batches: Sequence[Batch]) -> TrainingError:
+        """Save the batches of a step that went wrong; give the error that says so."""
+        step = self.step + 1
+        path = self.folder / f"not_finite_step{step}_rank{self.fabric.global_rank}.safetensors"
+        tensors = {
+            f"{number}.{name}": tensor
+            for number, batch in enumerate(batches)
+            for name in ("pixels", "features", "masks", "image_index")
+            if (tensor := getattr(batch, name)) is not None
+        }
+        keys = ", ".join(key for batch in batches for key in batch.keys)
+        write_tensors(path, tensors, {"keys": keys, "step": str(step)})
+        return TrainingError(
+            f"the {what} is {value} at step {step}; the batch is in {path}:"
+            " look at it, or lower optim.lr or set run.precision=32-true"
+        )
+
+
+def made_folder(folder: Path) -> Path:
+    """Make a folder for results.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    check_writable(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def seeded(numbers: tuple[int, ...], device: torch.device) -> torch.Generator:
+    """A generator for one batch of one step; torch's own state is set as well, for drop path."""
+    draw = np.random.SeedSequence(numbers).generate_state(2, np.uint32)
+    torch.manual_seed(int(draw[0]))
+    return torch.Generator(device).manual_seed(int(draw[1]))
+
+
+def throughput(batches: Sequence[Batch], seconds: float, world: int) -> dict[str, float]:
+    """Photos and masks per second over all processes."""
+    photos = sum(len(batch.keys) for batch in batches)
+    masks = sum(len(batch.masks) for batch in batches)
+    return {
+        "photos_per_s": photos * world / seconds,
+        "masks_per_s": masks * world / seconds,
+        "seconds": seconds,
+    }
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, so that a step is finished and saved.
+
+    A second one interrupts at once.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # signals are not ours there
+        yield stop
+        return
+
+    def handler(number: int, frame: Any) -> None:  # noqa: ARG001
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -1,0 +1,102 @@
+"""LoRA: an image encoder learns low-rank corrections of its attention projections.
+
+Source: Hu et al., arXiv:2106.09685. Deviations: corrections are of the joint projection to queries,
+keys and values and of the output projection; the paper's are of queries and values.
+
+State: a corrected layer keeps its names, and has two more: next to `blocks.0.attn.qkv.weight` are
+`blocks.0.attn.qkv.lora_a` (rank, in) and `blocks.0.attn.qkv.lora_b` (out, rank). After `merge_lora`
+the names are those of an ordinary encoder again.
+"""
+
+from torch import Tensor, nn
+
+from samkit.errors import ConfigError
+
+# Both kinds of encoder name their projections so.
+ATTENTION_PROJECTIONS = ("attn.qkv", "attn.proj")
+
+
+class LoraLinear(nn.Linear):
+    """A linear layer that stays as it is, and a correction: W x + b + alpha / rank * B A x.
+
+    B begins with zeros, so that the correction does.
+    """
+
+    def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
+        has_bias = base.bias is not None
+        super().__init__(base.in_features, base.out_features, bias=has_bias, device="meta")
+        self.weight, self.bias = base.weight, base.bias
+        self.requires_grad_(requires_grad=False)
+        self.scale = alpha / rank
+        noise = base.weight.new_empty(rank, base.in_features).normal_()
+        self.lora_a = nn.Parameter(noise / base.in_features**0.5)
+        self.lora_b = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
+
+    def forward(self, x: Tensor) -> Tensor:
+        correction = nn.functional.linear(nn.functional.linear(x, self.lora_a), self.lora_b)
+        return super().forward(x) + self.scale * correction
+
+    def merged(self) -> nn.Linear:
+        """An ordinary layer with the same results: W + alpha / rank * B A, rounded once."""
+        plain = nn.Linear(
+            self.in_features, self.out_features, bias=self.bias is not None, device="meta"
+        )
+        correction = self.scale * (self.lora_b.detach().double() @ self.lora_a.detach().double())
+        weight = (self.weight.detach().double() + correction).to(self.weight.dtype)
+        plain.weight, plain.bias = nn.Parameter(weight), self.bias
+        return plain.requires_grad_(requires_grad=False)
+
+
+def add_lora(
+    encoder: nn.Module,
+    *,
+    rank: int,
+    alpha: float,
+    targets: tuple[str, ...] = ATTENTION_PROJECTIONS,
+) -> list[str]:
+    """Give an encoder corrections, which alone learn: all else of it is frozen.
+
+    Results stay the same until something has been learned. Batch norms, as TinyViT has, must also
+    be kept in evaluation mode while training, or their statistics change what is frozen.
+
+    Args:
+        encoder: changed in place.
+        rank: of the corrections; at most the layers' width.
+        alpha: corrections are multiplied with alpha / rank.
+        targets: ends of the names of linear layers.
+
+    Returns:
+        names of the corrected layers.
+
+    Raises:
+        ConfigError: the rank does not fit, no layer has such a name, or corrections are there
+            already.
+    """
+    layers = {
+        name: module
+        for name, module in encoder.named_modules()
+        if isinstance(module, nn.Linear) and name.endswith(targets)
+    }
+    if not layers:
+        raise ConfigError(f"LoRA: no linear layer has a name that ends with {' or '.join(targets)}")
+    if any(isinstance(layer, LoraLinear) for layer in layers.values()):
+        raise ConfigError("LoRA: the encoder has corrections already; merge_lora them first")
+    width = min(min(layer.in_features, layer.out_features) for layer in layers.values())
+    if not 1 <= rank <= width:
+        raise ConfigError(f"LoRA: rank must be from 1 to {width}, the layers' width; got {rank}")
+    encoder.requires_grad_(requires_grad=False)
+    for name, layer in layers.items():
+        _replace(encoder, name, LoraLinear(layer, rank, alpha))
+    return list(layers)
+
+
+def merge_lora(encoder: nn.Module) -> None:
+    """Fold all corrections into the weights: an ordinary encoder, with the same results."""
+    for name, module in list(encoder.named_modules()):
+        if isinstance(module, LoraLinear):
+            _replace(encoder, name, module.merged())
+
+
+def _replace(root: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, own_name = name.rpartition(".")
+    setattr(root.get_submodule(parent), own_name, module)

@@ -1,0 +1,124 @@
+"""Losses of masks and of the IoU that a model expects of them.
+
+Shape legend: M masks, K candidates of each, H x W their frame.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossRecipe:
+    """Weights of the losses. Source: arXiv:2304.02643, appendix A.
+
+    Attributes:
+        focal: weight of the focal loss.
+        dice: weight of the dice loss.
+        iou: weight of the squared error of the predicted IoU.
+        focal_gamma: how much pixels that are right already are discounted.
+        focal_alpha: weight of foreground pixels; background has 1 - alpha. Both are those of
+            arXiv:1708.02002.
+    """
+
+    focal: float = 20.0
+    dice: float = 1.0
+    iou: float = 1.0
+    focal_gamma: float = 2.0
+    focal_alpha: float = 0.25
+
+
+class MaskLosses(NamedTuple):
+    """Losses of M masks, each a scalar mean but for `chosen`.
+
+    Attributes:
+        total: weighted sum, to be backpropagated.
+        focal, dice, iou_error: of the chosen candidates; the IoU error is of all.
+        iou: true IoU of the candidate with the highest predicted IoU.
+        chosen: (M,) the candidate with the highest predicted IoU.
+    """
+
+    total: Tensor
+    focal: Tensor
+    dice: Tensor
+    iou_error: Tensor
+    iou: Tensor
+    chosen: Tensor
+
+
+def focal_loss(logits: Tensor, truth: Tensor, *, gamma: float, alpha: float) -> Tensor:
+    """Cross-entropy that discounts what is right already, mean over pixels.
+
+    With p the probability given to what is true: -alpha_t (1 - p)^gamma log p.
+
+    Args:
+        logits: (..., H, W).
+        truth: 0 or 1, broadcast to the logits.
+        gamma: 0 gives cross-entropy.
+        alpha: weight of foreground; background has 1 - alpha.
+
+    Returns:
+        (...).
+
+    Source: arXiv:1708.02002, equation 5.
+    """
+    truth = truth.expand_as(logits)
+    error = nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    right = torch.exp(-error)
+    weight = alpha * truth + (1 - alpha) * (1 - truth)
+    return (weight * (1 - right) ** gamma * error).mean((-2, -1))
+
+
+def dice_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    """1 - 2 |A B| / (|A| + |B|) of the probabilities and the truth, each sum plus 1.
+
+    The 1 keeps empty masks defined. Shapes as in `focal_loss`. Source: arXiv:1606.04797.
+    """
+    probability = logits.sigmoid()
+    shared = (probability * truth).sum((-2, -1))
+    sizes = probability.sum((-2, -1)) + truth.sum((-2, -1))
+    return 1 - (2 * shared + 1) / (sizes + 1)
+
+
+@torch.no_grad()
+def mask_iou(predicted: Tensor, truth: Tensor) -> Tensor:
+    """IoU (...) of bool masks (..., H, W); 1 where both are empty."""
+    shared = (predicted & truth).sum((-2, -1))
+    union = (predicted | truth).sum((-2, -1))
+    return torch.where(union > 0, shared / union.clamp(min=1), 1.0)
+
+
+def mask_losses(logits: Tensor, iou_pred: Tensor, truth: Tensor, recipe: LossRecipe) -> MaskLosses:
+    """Losses of masks that were asked for, each with its own candidates.
+
+    Of several candidates only the one with the lowest mask loss learns: an ambiguous prompt has
+    several right answers. The predicted IoU of all learn, since they are compared.
+
+    Args:
+        logits: (M, K, H, W).
+        iou_pred: (M, K).
+        truth: (M, H, W) bool.
+        recipe: weights.
+
+    Source: arXiv:2304.02643, section 3 and appendix A. Deviations: there it is not said of which
+    candidates the predicted IoU is trained.
+    """
+    logits, iou_pred = logits.float(), iou_pred.float()
+    goal = truth[:, None].float()
+    focal = focal_loss(logits, goal, gamma=recipe.focal_gamma, alpha=recipe.focal_alpha)
+    dice = dice_loss(logits, goal)
+    combined = recipe.focal * focal + recipe.dice * dice  # (M, K)
+    best = combined.argmin(1, keepdim=True)
+    iou = mask_iou(logits > 0, truth[:, None])
+    iou_error = (iou_pred - iou).square().mean()
+    chosen = iou_pred.argmax(1, keepdim=True)
+    return MaskLosses(
+        total=combined.gather(1, best).mean() + recipe.iou * iou_error,
+        focal=focal.gather(1, best).mean().detach(),
+        dice=dice.gather(1, best).mean().detach(),
+        iou_error=iou_error.detach(),
+        iou=iou.gather(1, chosen).mean(),
+        chosen=chosen.squeeze(1),
+    )

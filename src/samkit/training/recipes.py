@@ -1,0 +1,230 @@
+"""Recipes of `samkit train` by name: each a function that gives settings, to be changed by key."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from samkit.errors import ConfigError
+from samkit.models import CONFIGS
+from samkit.training.data.recipe import DataRecipe
+from samkit.training.interactive import InteractiveRecipe
+from samkit.training.prompts import PromptRecipe
+from samkit.training.recipe import OptimRecipe, RunRecipe, check_range
+from samkit.training.trainable import ModelRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRecipe:
+    """What is measured during training: 1-click mIoU on `data.val`.
+
+    Attributes:
+        photos: the first so many.
+        masks_per_photo: drawn once, the same at each evaluation.
+    """
+
+    photos: int = 20
+    masks_per_photo: int = 10
+
+    def __post_init__(self) -> None:
+        check_range("evaluation.photos", self.photos, 1)
+        check_range("evaluation.masks_per_photo", self.masks_per_photo, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRecipe:
+    """All settings of a training of SAM.
+
+    Attributes:
+        model: what learns, and from which weights.
+        data: photos and masks.
+        truth_size: side of the frame in which masks are compared with the truth. The logits' side
+            takes least; the paper's masks are of the full frame.
+        embeddings: a folder, in which the photos' embeddings are kept, so that the image encoder
+            runs once for each photo; only where `model.learns` is "decoder" and photos are not
+            augmented. None runs it at each step.
+        session: simulated prompts and losses.
+        optim: optimiser and schedule.
+        run: how long, how exactly, on what.
+        evaluation: during training.
+    """
+
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    data: DataRecipe
+    truth_size: int = 256
+    embeddings: str | None = None
+    session: InteractiveRecipe = field(default_factory=InteractiveRecipe)
+    optim: OptimRecipe = field(default_factory=OptimRecipe)
+    run: RunRecipe
+    evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
+
+    def __post_init__(self) -> None:
+        check_range("truth_size", self.truth_size, 1, CONFIGS[self.model.config].image_size)
+        if self.embeddings is not None and self.model.learns != "decoder":
+            raise ConfigError(
+                "kept embeddings cannot train the image encoder:"
+                f" embeddings=none or model.learns=decoder; got {self.model.learns!r}"
+            )
+
+
+def scenes() -> TrainRecipe:
+    """A tiny model from nothing on synthetic scenes: two minutes on a CPU."""
+    return TrainRecipe(
+        model=ModelRecipe(config="tiny", weights=None, learns="all"),
+        data=DataRecipe(
+            train="scenes:count=4000,size=128,seed=0",
+            val="scenes:count=40,size=128,seed=1",
+            photos_per_batch=8,
+            max_masks_per_photo=6,
+            min_area_px=60,
+        ),
+        truth_size=32,
+        session=InteractiveRecipe(
+            prompts=PromptRecipe(corrections=1, mask_only_between=False, mask_only_last=False),
+            checkpoint_iterations=False,
+        ),
+        optim=OptimRecipe(lr=2e-3, weight_decay=0.05, warmup_steps=100, schedule="cosine"),
+        run=RunRecipe(steps=1000, evaluate_every=250, save_every=250),
+        evaluation=EvaluationRecipe(photos=40, masks_per_photo=6),
+    )
+
+
+def scenes_long() -> TrainRecipe:
+    """A small model from nothing on synthetic scenes: a quarter of an hour on a CPU."""
+    return replace(
+        scenes(),
+        model=ModelRecipe(config="small", weights=None, learns="all"),
+        data=DataRecipe(
+            train="scenes:count=20000,size=128,seed=0",
+            val="scenes:count=40,size=128,seed=1",
+            photos_per_batch=8,
+            max_masks_per_photo=6,
+            min_area_px=60,
+        ),
+        truth_size=64,
+        optim=OptimRecipe(
+            lr=1e-3,
+            weight_decay=0.05,
+            warmup_steps=100,
+            schedule="cosine",
+            average_decay=0.995,
+        ),
+        run=RunRecipe(steps=4000, evaluate_every=500, save_every=500),
+    )
+
+
+def finetune() -> TrainRecipe:
+    """MobileSAM's decoder on one's own photos, from kept embeddings; an hour on two cores.
+
+    `data.train=...` names the photos; short sessions, since the first click matters most.
+    """
+    return TrainRecipe(
+        model=ModelRecipe(learns="decoder"),
+        data=DataRecipe(train="coco:train.json", photos_per_batch=4, max_masks_per_photo=2),
+        embeddings="embeddings",
+        session=InteractiveRecipe(
+            prompts=PromptRecipe(corrections=1, mask_only_between=False, mask_only_last=False),
+            checkpoint_iterations=False,
+        ),
+        optim=OptimRecipe(
+            lr=1e-4, weight_decay=0.01, warmup_steps=50, schedule="cosine", average_decay=0.99
+        ),
+        run=RunRecipe(
+            steps=500,
+            precision="bf16-mixed",
+            evaluate_every=125,
+            evaluate_first=True,
+            save_every=100,
+        ),
+    )
+
+
+def lora() -> TrainRecipe:
+    """MobileSAM with low-rank corrections in the image encoder, and its decoder."""
+    return TrainRecipe(
+        model=ModelRecipe(learns="lora"),
+        data=DataRecipe(
+            train="coco:train.json", photos_per_batch=2, max_masks_per_photo=8, flip=True
+        ),
+        session=InteractiveRecipe(
+            prompts=PromptRecipe(corrections=2, mask_only_between=False, mask_only_last=False)
+        ),
+        optim=OptimRecipe(lr=1e-4, weight_decay=0.01, warmup_steps=50, schedule="cosine"),
+        run=RunRecipe(
+            steps=1000,
+            precision="bf16-mixed",
+            evaluate_every=200,
+            evaluate_first=True,
+            save_every=100,
+        ),
+    )
+
+
+def vit_h() -> TrainRecipe:
+    """The paper's training of ViT-H on SA-1B, for 256 processes with a photo each.
+
+    Source: arXiv:2304.02643, appendix A. `model.encoder_weights` names the MAE pre-training.
+    """
+    return TrainRecipe(
+        model=ModelRecipe(
+            config="sam_vit_h", weights=None, learns="all", drop_path=0.4, checkpoint_encoder=True
+        ),
+        data=DataRecipe(train="shards:sa1b", photos_per_batch=1, max_masks_per_photo=64, workers=4),
+        truth_size=1024,
+        session=InteractiveRecipe(),
+        optim=OptimRecipe(
+            lr=8e-4,
+            weight_decay=0.1,
+            layer_decay=0.8,
+            warmup_steps=250,
+            milestones=(60_000, 86_666),
+            clip_norm=None,
+        ),
+        run=RunRecipe(steps=90_000, precision="bf16-mixed", save_every=1000, log_every=50),
+    )
+
+
+def vit_l() -> TrainRecipe:
+    """The paper's training of ViT-L on SA-1B, for 128 processes with a photo each."""
+    return _smaller("sam_vit_l", layer_decay=0.8, drop_path=0.4, lr=4e-4)
+
+
+def vit_b() -> TrainRecipe:
+    """The paper's training of ViT-B on SA-1B, for 128 processes with a photo each."""
+    return _smaller("sam_vit_b", layer_decay=0.6, drop_path=0.6, lr=8e-4)
+
+
+def _smaller(config: str, *, layer_decay: float, drop_path: float, lr: float) -> TrainRecipe:
+    """Twice the steps of half the batch; milestones are at the same shares of the steps."""
+    return TrainRecipe(
+        model=ModelRecipe(
+            config=config,
+            weights=None,
+            learns="all",
+            drop_path=drop_path,
+            checkpoint_encoder=True,
+        ),
+        data=DataRecipe(train="shards:sa1b", photos_per_batch=1, max_masks_per_photo=64, workers=4),
+        truth_size=1024,
+        optim=OptimRecipe(
+            lr=lr,
+            weight_decay=0.1,
+            layer_decay=layer_decay,
+            warmup_steps=250,
+            milestones=(120_000, 173_332),
+            clip_norm=None,
+        ),
+        run=RunRecipe(steps=180_000, precision="bf16-mixed", save_every=1000, log_every=50),
+    )
+
+
+RECIPES: Mapping[str, Callable[[], TrainRecipe]] = MappingProxyType(
+    {
+        "scenes": scenes,
+        "scenes_long": scenes_long,
+        "finetune": finetune,
+        "lora": lora,
+        "vit_b": vit_b,
+        "vit_l": vit_l,
+        "vit_h": vit_h,
+    }
+)

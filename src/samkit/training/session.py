@@ -1,0 +1,120 @@
+"""From a recipe to a trained SAM: the network, its data, and the loop that brings them together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from samkit.engines import create_engine
+from samkit.errors import ConfigError
+from samkit.models import CONFIGS
+from samkit.predict import Predictor
+from samkit.training.data.embeddings import EmbeddedData, keep_embeddings
+from samkit.training.data.loader import BatchLoader
+from samkit.training.data.opening import open_data
+from samkit.training.data.sample import SampleSource, SampleStream
+from samkit.training.interactive import InteractiveTask
+from samkit.training.loop import Evaluate, Progress, Trained, launch, train
+from samkit.training.recipe import settings
+from samkit.training.recipes import TrainRecipe
+from samkit.training.trainable import build_trainable
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from samkit.models import Sam
+
+logger = logging.getLogger(__name__)
+
+
+def train_sam(
+    recipe: TrainRecipe,
+    folder: Path,
+    *,
+    resume: bool = False,
+    evaluate: Evaluate | None = None,
+    on_step: Callable[[Progress], None] | None = None,
+    on_embedding: Callable[[int, int], None] | None = None,
+) -> Trained:
+    """Train SAM as a recipe says.
+
+    Args:
+        recipe: all settings.
+        folder: for checkpoints, exported weights and logs.
+        resume: go on from the folder's checkpoint, if it has one.
+        evaluate: gives scores of an `InteractiveTask`.
+        on_step: called after each step.
+        on_embedding: called with photos done and all, while embeddings are made.
+
+    Raises:
+        WeightsError, DataError, ConfigError, EmbeddingError, OutputError, TrainingError: see
+            `build_trainable`, `open_data`, `BatchLoader`, `keep_embeddings` and `train`.
+    """
+    fabric = launch(recipe.run)
+    torch.manual_seed(recipe.run.seed)  # for weights that begin fresh
+    task = InteractiveTask(build_trainable(recipe.model), recipe.session)
+    source = open_data(recipe.data.train)
+    if recipe.embeddings is not None:
+        source = embedded(source, recipe, task.sam, fabric, on_embedding)
+    loader = BatchLoader(
+        source,
+        recipe.data,
+        CONFIGS[recipe.model.config].image_size,
+        recipe.truth_size,
+        seed=recipe.run.seed,
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+    )
+    try:
+        return train(
+            task,
+            loader,
+            optim=recipe.optim,
+            run=recipe.run,
+            folder=folder,
+            settings=settings(recipe),
+            evaluate=evaluate,
+            on_step=on_step,
+            resume=resume,
+            fabric=fabric,
+        )
+    finally:
+        loader.close()
+        for reason, count in loader.skipped.items():
+            logger.warning("%d %s", count, reason)
+
+
+def embedded(
+    source: SampleSource | SampleStream,
+    recipe: TrainRecipe,
+    sam: Sam,
+    fabric: Fabric,
+    on_progress: Callable[[int, int], None] | None,
+) -> EmbeddedData:
+    """A data set with its embeddings, which are made where they are missing.
+
+    Raises:
+        ConfigError: the data set is a stream.
+        EmbeddingError: the folder holds embeddings of another encoder.
+    """
+    if isinstance(source, SampleStream):
+        raise ConfigError("embeddings are kept of numbered data sets: unpack tar shards first")
+    assert recipe.embeddings is not None
+    folder = Path(recipe.embeddings)
+    device = str(fabric.device)
+    engine = create_engine(sam.eval(), engine="auto", precision="float32", device=device)
+    predictor = Predictor(sam, model_name=recipe.model.config, engine=engine)
+    if fabric.is_global_zero:
+        keep_embeddings(predictor, source, folder, on_progress)
+    fabric.barrier()
+    return EmbeddedData(source, folder, encoder_checksum=predictor.encoder_checksum)
+
+
+def task_predictor(sam: Sam, name: str, device: torch.device | str) -> Predictor:
+    """A predictor of a network in training, in float32 on a device; switches it to evaluation."""
+    engine = create_engine(sam.eval(), engine="torch", precision="float32", device=str(device))
+    return Predictor(sam, model_name=name, engine=engine)

@@ -1,0 +1,191 @@
+"""`samkit train` from a recipe to weights that the other verbs load."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import samkit
+from samkit.cli.main import main
+from samkit.models import CONFIGS, Sam
+from samkit.training.log import read_log
+from samkit.training.recipe import settings
+from samkit.training.recipes import RECIPES
+from samkit.weights.checkpoint import save_checkpoint
+
+SHORT = [
+    "data.train=scenes:count=12,size=64,seed=0",
+    "data.val=scenes:count=3,size=64,seed=1",
+    "data.photos_per_batch=2",
+    "run.steps=6",
+    "run.log_every=1",
+    "run.save_every=2",
+    "run.evaluate_every=3",
+    "run.accelerator=cpu",
+]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_training_leaves_weights_that_segment(folder, capsys):
+    assert main(["train", "scenes", *SHORT, "-o", "run", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["best"] == "run/best.safetensors"
+    scores = read_log(folder / "run/scores.csv")
+    assert [row["step"] for row in scores] == [3, 6]
+    assert report["best_score"] == pytest.approx(max(row["miou"] for row in scores), rel=1e-5)
+    assert len(read_log(folder / "run/log.csv")) == 6
+    assert list((folder / "run/tensorboard").iterdir())
+    predictor = samkit.Predictor.load(folder / "run/best.safetensors")
+    assert predictor.model_name == "tiny"
+    photo = np.zeros((40, 50, 3), np.uint8)
+    answer = predictor.predict(predictor.embed(photo), points=[[9, 9]], labels=[1])
+    assert answer.masks.shape == (3, 40, 50)
+
+
+def test_a_resumed_training_is_the_same_training(folder):
+    assert main(["train", "scenes", *SHORT, "-o", "whole"]) == 0
+    assert main(["train", "scenes", *SHORT, "run.steps=4", "-o", "parts"]) == 0
+    assert main(["train", "scenes", *SHORT, "-o", "parts", "--resume"]) == 0
+    whole, parts = (load_file(folder / name / "last.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+@pytest.fixture
+def tiny_weights(folder, randomise):
+    sam = Sam(CONFIGS["tiny"])
+    randomise(sam)
+    save_checkpoint(sam, folder / "tiny.safetensors", name="tiny")
+    return "tiny.safetensors"
+
+
+@pytest.fixture
+def own_photos(folder):
+    """Three photos of two instances, and one that is broken."""
+    for name in ("images", "masks"):
+        (folder / "own" / name).mkdir(parents=True)
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (60, 80, 3), np.uint8)
+        instances = np.zeros((60, 80), np.uint8)
+        instances[10:30, 5:40], instances[35:55, 30:70] = 1, 2
+        Image.fromarray(pixels).save(folder / f"own/images/{number}.png")
+        Image.fromarray(instances).save(folder / f"own/masks/{number}.png")
+    (folder / "own/images/bad.png").write_text("no picture")
+    Image.fromarray(instances).save(folder / "own/masks/bad.png")
+    return "png:own"
+
+
+def test_finetuning_on_own_photos_from_kept_embeddings(folder, tiny_weights, own_photos, caplog):
+    changes = [
+        f"model.weights={tiny_weights}",
+        "model.config=tiny",
+        f"data.train={own_photos}",
+        f"data.val={own_photos.replace('own', 'good')}",
+        "truth_size=32",
+        "data.photos_per_batch=2",
+        "run.steps=3",
+        "run.accelerator=cpu",
+    ]
+    (folder / "good").mkdir()
+    for name in ("images", "masks"):
+        (folder / "good" / name).mkdir()
+        for path in (folder / "own" / name).glob("[0-9].png"):
+            (folder / "good" / name / path.name).write_bytes(path.read_bytes())
+    assert main(["train", "finetune", *changes, "-o", "run"]) == 0
+    kept = sorted(path.name.partition("-")[0] for path in (folder / "embeddings").iterdir())
+    assert len(kept) == 3
+    assert "bad" in caplog.text
+    before, after = (load_file(folder / name) for name in (tiny_weights, "run/last.safetensors"))
+    changed = {name for name in before if not torch.equal(before[name].float(), after[name])}
+    assert changed
+    assert not any(name.startswith("image_encoder") for name in changed)
+
+
+def test_all_settings_can_be_seen(capsys):
+    for name, recipe in RECIPES.items():
+        assert main(["train", name, "--show", "--json"]) == 0
+        shown = json.loads(capsys.readouterr().out)
+        assert shown == json.loads(json.dumps(settings(recipe())))
+    assert main(["train", "vit_h", "optim.lr=0.5", "--show"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "optim.lr=0.5" in lines
+    assert "optim.layer_decay=0.8" in lines
+
+
+def test_the_papers_recipe():
+    paper = settings(RECIPES["vit_h"]())
+    expected = {
+        "model.config": "sam_vit_h",
+        "model.drop_path": 0.4,
+        "truth_size": 1024,
+        "data.max_masks_per_photo": 64,
+        "data.max_area_fraction": 0.9,
+        "data.scale_jitter": None,
+        "session.prompts.corrections": 8,
+        "session.loss.focal": 20.0,
+        "session.loss.dice": 1.0,
+        "session.loss.iou": 1.0,
+        "optim.lr": 8e-4,
+        "optim.betas": (0.9, 0.999),
+        "optim.weight_decay": 0.1,
+        "optim.layer_decay": 0.8,
+        "optim.warmup_steps": 250,
+        "optim.milestones": (60_000, 86_666),
+        "optim.decay_factor": 0.1,
+        "run.steps": 90_000,
+    }
+    assert {name: paper[name] for name in expected} == expected
+    base, large = (settings(RECIPES[name]()) for name in ("vit_b", "vit_l"))
+    for name, values in {
+        "optim.lr": (8e-4, 4e-4),
+        "optim.layer_decay": (0.6, 0.8),
+        "model.drop_path": (0.6, 0.4),
+        "run.steps": (180_000, 180_000),
+    }.items():
+        assert (base[name], large[name]) == values
+
+
+BAD = {
+    "unknown recipe": (["train", "vit_x"], "'vit_x' is not one of"),
+    "unknown setting": (["train", "scenes", "optim.rate=1"], "unknown setting 'optim.rate'"),
+    "bad value": (["train", "scenes", "run.steps=many"], "run.steps must be a whole number"),
+    "no data": (["train", "finetune"], "cannot read train.json: No such file"),
+    "no weights": (["train", "finetune", "model.weights=none.safetensors"], "no such file: none"),
+    "kept and learning": (
+        ["train", "lora", "embeddings=kept"],
+        "kept embeddings cannot train the image encoder",
+    ),
+    "kept and jittered": (
+        ["train", "finetune", "data.train=scenes:count=1,size=32", "data.flip=true"],
+        "kept embeddings are of whole photos",
+    ),
+    "huge truth": (["train", "scenes", "truth_size=4096"], "truth_size must be at least 1 and at"),
+    "unwritable": (["train", "scenes", *SHORT, "-o", "file/run"], "cannot write to"),
+}
+
+
+@pytest.mark.parametrize("arguments", [pytest.param(a, id=name) for name, a in BAD.items()])
+def test_bad_input_is_one_line(arguments, folder, capsys):
+    (folder / "file").touch()
+    command, message = arguments
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.strip().count("\n") == 0
+
+
+def test_a_folder_with_a_training_is_not_overwritten(folder, capsys):
+    assert main(["train", "scenes", *SHORT, "run.steps=1", "-o", "run"]) == 0
+    before = (folder / "run/last.safetensors").read_bytes()
+    assert main(["train", "scenes", *SHORT, "-o", "run"]) == 2
+    assert "run has a training already: --resume it" in capsys.readouterr().err
+    assert main(["train", "scenes", *SHORT, "optim.lr=1", "-o", "run", "--resume"]) == 2
+    assert "of another recipe: resume it with optim.lr=0.002" in capsys.readouterr().err
+    assert (folder / "run/last.safetensors").read_bytes() == before

@@ -1,0 +1,150 @@
+"""Numbers of clicks with predictors that need a known number of them."""
+
+import numpy as np
+import pytest
+
+from evaluation.stub import SURE, StubPredictor, make_sample, rectangle
+from samkit.errors import ConfigError
+from samkit.evaluation import Interactive, MaskChoice
+from samkit.evaluation.interactive import click_masks, clicks_to_reach
+from samkit.predict import Predictor
+from samkit.training.data.scenes import Scenes
+
+FIRST, SECOND = rectangle(0, 0, 20, 40), rectangle(30, 20, 50, 60)  # 40 rows each
+
+
+def rows_by_clicks(rows):
+    """After k clicks the first rows[k - 1] of a mask's 40 rows are there; the first click has a
+    worse second candidate."""
+
+    def answer(points, labels, multimask, **_):
+        x, y = points[0]
+        truth, top = (FIRST, 0) if FIRST[int(y), int(x)] else (SECOND, 20)
+        mask = truth.copy()
+        mask[top + rows[len(points) - 1] :] = False
+        if multimask:
+            return [mask & ~mask, mask, mask], [0.2, 0.9, 0.5]
+        return [mask], [0.9]
+
+    return answer
+
+
+def embedding_of(predictor):
+    return predictor.embed(np.zeros((64, 64, 3)))
+
+
+def test_ious_after_each_click():
+    predictor = StubPredictor(rows_by_clicks([10, 20, 34, 36, 40]))
+    ious = click_masks(predictor, embedding_of(predictor), [FIRST, SECOND], max_clicks=20)
+    np.testing.assert_allclose(ious, [[0.25, 0.5, 0.85, 0.9, 1]] * 2)  # then no error is left
+    assert [len(call["points"]) for call in predictor.calls] == [2] * 5  # both masks at once
+    assert [call["multimask"] for call in predictor.calls] == [True] + [False] * 4
+
+
+def test_noc_and_curves():
+    predictor = StubPredictor(rows_by_clicks([10, 20, 34, 36, 36, 36]))
+    protocol = Interactive(choice=MaskChoice(), max_clicks=6)
+    sample = make_sample(FIRST, SECOND)
+    result = protocol.measure(predictor, embedding_of(predictor), sample)
+    assert result["masks"] == 2
+    summary = protocol.summarise([result])
+    assert summary.metrics == pytest.approx(
+        {
+            "noc85": 3,
+            "noc90": 4,
+            "reached85": 1,
+            "reached90": 1,
+            "iou_after_1": 0.25,
+            "iou_after_2": 0.5,
+            "iou_after_3": 0.85,
+            "iou_after_5": 0.9,
+        }
+        | {
+            "noc85_photos": 3,
+            "noc90_photos": 4,
+            "reached85_photos": 1,
+            "reached90_photos": 1,
+            "iou_after_1_photos": 0.25,
+            "iou_after_2_photos": 0.5,
+            "iou_after_3_photos": 0.85,
+            "iou_after_5_photos": 0.9,
+        }
+    )
+    assert summary.curves["iou_by_clicks"].x == (1, 2, 3, 4, 5, 6)
+    assert summary.curves["iou_by_clicks"].y == pytest.approx([0.25, 0.5, 0.85, 0.9, 0.9, 0.9])
+    assert summary.curves["noc90_histogram"].y == (0, 0, 0, 1, 0, 0)
+
+
+def test_masks_that_never_get_there_count_with_all_clicks():
+    protocol = Interactive(max_clicks=4)
+    results = [
+        {"masks": 2, "ious": [[0.1, 0.86, 0.8, 0.8], [0.95]]},
+        {"masks": 1, "ious": [[0.1, 0.2, 0.3, 0.4]]},
+        {"masks": 0, "ious": []},
+    ]
+    metrics = protocol.summarise(results).metrics
+    assert metrics["noc85"] == pytest.approx((2 + 1 + 4) / 3)
+    assert metrics["noc85_photos"] == pytest.approx((1.5 + 4) / 2)
+    assert metrics["noc90"] == pytest.approx((4 + 1 + 4) / 3)
+    assert metrics["reached85"] == pytest.approx(2 / 3)
+    # A mask without errors is not clicked further and stays as good.
+    assert metrics["iou_after_3"] == pytest.approx((0.8 + 0.95 + 0.3) / 3)
+    assert protocol.summarise([]).metrics == {}
+
+
+def test_clicks_to_reach():
+    assert clicks_to_reach([0.2, 0.85, 0.9], 0.85, 20) == 2
+    assert clicks_to_reach([0.2, 0.3], 0.85, 20) == 20
+
+
+@pytest.mark.parametrize("feed_back", [True, False])
+def test_previous_logits_are_given_back(feed_back):
+    predictor = StubPredictor(rows_by_clicks([10, 20, 30]))
+    click_masks(predictor, embedding_of(predictor), [FIRST], max_clicks=3, feed_back=feed_back)
+    first, second, third = predictor.calls
+    assert first.get("mask_logits") is None
+    if not feed_back:
+        assert second["mask_logits"] is third["mask_logits"] is None
+        return
+    for call, rows in ((second, 10), (third, 20)):  # of the candidate with the best predicted IoU
+        expected = np.where(FIRST & (np.arange(64)[:, None] < rows), SURE, -SURE)
+        np.testing.assert_array_equal(call["mask_logits"], expected[None, None])
+
+
+def test_masks_without_errors_are_asked_no_more():
+    def answer(points, **_):
+        x, y = points[0]
+        truth = FIRST if FIRST[int(y), int(x)] else SECOND
+        done = truth is SECOND or len(points) == 3
+        return [truth if done else truth & rectangle(0, 0, 64, 20)], [0.9]
+
+    predictor = StubPredictor(answer)
+    ious = click_masks(predictor, embedding_of(predictor), [FIRST, SECOND])
+    assert ious == [[0.5, 0.5, 1], [1]]
+    assert [len(call["points"]) for call in predictor.calls] == [2, 1, 1]
+    np.testing.assert_array_equal(predictor.calls[-1]["labels"], [[1, 1, 1]])
+
+
+def test_each_click_corrects_an_error(tiny_sam):
+    predictor = Predictor(tiny_sam, model_name="tiny")
+    sample = Scenes(count=1, size=64)[0]
+    embedding = predictor.embed(sample.photo)
+    masks = MaskChoice().masks(sample)
+    ious = click_masks(predictor, embedding, masks, max_clicks=4)
+    assert [len(own) for own in ious] == [4] * len(masks)
+    assert ious == click_masks(predictor, embedding, masks, max_clicks=4)
+    # Each mask alone is answered as it is among others.
+    alone = [click_masks(predictor, embedding, [mask], max_clicks=4)[0] for mask in masks]
+    np.testing.assert_allclose(alone, ious, atol=0.02)
+
+
+def test_settings(refusal):
+    assert Interactive().settings() == {
+        "masks_per_photo": 10,
+        "min_area_px": 100,
+        "seed": 0,
+        "max_clicks": 20,
+        "feed_back": True,
+    }
+    with refusal(ConfigError, "max_clicks must be a whole number from 1 to 100"):
+        Interactive(max_clicks=0)

@@ -1,0 +1,94 @@
+"""Where the robot user clicks, against looking at all pairs of pixels."""
+
+import cv2
+import numpy as np
+import pytest
+
+from evaluation.stub import rectangle
+from samkit.errors import DataError
+from samkit.evaluation import Click, first_click, next_click
+from samkit.evaluation.robot import farthest_point
+
+
+def blobs(seed, height=23, width=31):
+    noise = np.random.default_rng(seed).random((height, width))
+    return cv2.GaussianBlur(noise, (0, 0), 1 + seed % 3) > 0.5
+
+
+def by_brute_force(region):
+    """For each pixel of a region the distance to the nearest one outside, the first farthest."""
+    ringed = np.pad(region, 1)
+    outside = np.argwhere(~ringed) - 1
+    best = (0.0, None)
+    for y, x in np.argwhere(region):
+        distance = np.sqrt(((outside - (y, x)) ** 2).sum(axis=1).min())
+        if distance > best[0] + 1e-6:
+            best = (distance, (x, y))
+    return best
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_farthest_point_is_that_of_brute_force(seed):
+    region = blobs(seed)
+    point = farthest_point(region)
+    distance, place = by_brute_force(region)
+    assert (point.x, point.y) == place
+    assert point.distance_px == pytest.approx(distance, abs=1e-5)
+
+
+def test_photo_border_counts_as_boundary():
+    point = farthest_point(np.ones((9, 21), bool))
+    assert (point.x, point.y, point.distance_px) == (4, 4, 5)
+
+
+def test_first_of_equally_far_pixels_row_by_row():
+    two = rectangle(40, 10, 45, 15) | rectangle(5, 12, 10, 17)
+    assert first_click(two) == Click(x=42, y=12, is_foreground=True)
+    one_row = rectangle(40, 12, 45, 17) | rectangle(5, 12, 10, 17)
+    assert first_click(one_row) == Click(x=7, y=14, is_foreground=True)
+
+
+def test_first_click_lies_in_the_mask_even_if_it_is_hollow():
+    ring = rectangle(10, 10, 50, 50) & ~rectangle(15, 15, 45, 45)
+    click = first_click(ring)
+    assert ring[click.y, click.x]
+
+
+def test_what_is_missed_gets_foreground_and_what_is_wrong_background():
+    truth = rectangle(10, 10, 50, 50)
+    missing = truth & ~rectangle(10, 10, 30, 50)
+    assert next_click(truth, missing) == Click(x=19, y=19, is_foreground=True)
+    too_much = truth | rectangle(50, 10, 63, 50)
+    assert next_click(truth, too_much) == Click(x=56, y=16, is_foreground=False)
+
+
+def test_larger_error_is_that_with_the_larger_circle_not_the_larger_area():
+    truth = rectangle(0, 0, 30, 60)
+    rim = rectangle(26, 0, 30, 60)  # 240 missed pixels, 2 from their boundary
+    square = rectangle(40, 20, 51, 31)  # 121 wrong ones, up to 6 from theirs
+    click = next_click(truth, (truth & ~rim) | square)
+    assert click == Click(x=45, y=25, is_foreground=False)
+
+
+def test_missed_pixels_win_over_wrong_ones_that_are_as_far():
+    truth, wrong = rectangle(10, 10, 15, 15), rectangle(30, 5, 35, 10)
+    assert next_click(truth, wrong) == Click(x=12, y=12, is_foreground=True)
+
+
+def test_no_pixel_is_clicked_twice():
+    truth, nothing = rectangle(10, 10, 13, 13), rectangle(0, 0, 0, 0)
+    clicks = []
+    while (click := next_click(truth, nothing, clicks)) is not None:
+        clicks.append(click)
+    assert len({(click.x, click.y) for click in clicks}) == len(clicks) == 9
+    assert (clicks[0].x, clicks[0].y) == (11, 11)
+
+
+def test_no_click_where_nothing_is_wrong():
+    mask = rectangle(10, 10, 13, 13)
+    assert next_click(mask, mask) is None
+
+
+def test_empty_mask_is_refused(refusal):
+    with refusal(DataError, "empty mask"):
+        first_click(np.zeros((5, 5), bool))

@@ -1,0 +1,222 @@
+"""Embeddings kept on disk, and batches of them."""
+
+import json
+from itertools import islice
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from samkit.errors import ConfigError, DataError, EmbeddingError, OutputError
+from samkit.models import CONFIGS, Sam
+from samkit.predict import Predictor
+from samkit.training.data.embeddings import EmbeddedData, file_name, keep_embeddings
+from samkit.training.data.loader import BatchLoader
+from samkit.training.data.sa1b import Sa1bShards
+
+SIDE, TRUTH = CONFIGS["tiny"].image_size, 16
+
+
+@pytest.fixture
+def predictor(tiny_sam):
+    return Predictor(tiny_sam, model_name="tiny")
+
+
+@pytest.fixture
+def other_predictor(randomise):
+    model = Sam(CONFIGS["tiny"])
+    randomise(model, 5)
+    return Predictor(model, model_name="tiny")
+
+
+@pytest.fixture
+def source(make_source):
+    return make_source(6)
+
+
+def load(data, recipe, **fields):
+    return BatchLoader(data, recipe, SIDE, TRUTH, seed=1, **fields)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_features_are_those_of_the_predictor(predictor, source, tmp_path, recipe):
+    keep_embeddings(predictor, source, tmp_path, dtype="float32")
+    data = EmbeddedData(source, tmp_path, encoder_checksum=predictor.encoder_checksum)
+    assert len(data) == 6
+    batch = next(load(data, recipe(photos_per_batch=6)))
+    assert batch.pixels is None
+    assert batch.features.dtype == torch.float32
+    for key, features in zip(batch.keys, batch.features, strict=True):
+        photo = source[int(key[0])].photo
+        assert torch.equal(features, predictor.embed(photo).features[0])
+
+
+def test_masks_and_order_are_those_of_the_photos(predictor, source, tmp_path, recipe):
+    keep_embeddings(predictor, source, tmp_path)
+    data = EmbeddedData(source, tmp_path, encoder_checksum=predictor.encoder_checksum)
+    embedded = islice(load(data, recipe(max_masks_per_photo=2)), 7)
+    plain = islice(load(source, recipe(max_masks_per_photo=2)), 7)
+    for one, other in zip(embedded, plain, strict=True):
+        assert one.keys == other.keys
+        assert torch.equal(one.masks, other.masks)
+        assert torch.equal(one.image_index, other.image_index)
+
+
+def test_half_precision_is_near(predictor, source, tmp_path):
+    keep_embeddings(predictor, source, tmp_path)
+    data = EmbeddedData(source, tmp_path, encoder_checksum=predictor.encoder_checksum)
+    exact = predictor.embed(source[2].photo).features[0]
+    kept = data[2].features
+    assert kept.dtype == torch.float16
+    assert (kept.float() - exact).norm() / exact.norm() < 5e-4
+
+
+def test_resumed_batches_equal_uninterrupted(predictor, source, tmp_path, recipe):
+    keep_embeddings(predictor, source, tmp_path)
+    data = EmbeddedData(source, tmp_path, encoder_checksum=predictor.encoder_checksum)
+    first = load(data, recipe())
+    list(islice(first, 2))
+    again = load(data, recipe())
+    again.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    for one, other in zip(islice(first, 4), islice(again, 4), strict=True):
+        assert torch.equal(one.features, other.features)
+        assert torch.equal(one.masks, other.masks)
+
+
+def test_each_photo_is_encoded_once(predictor, source, tmp_path, monkeypatch):
+    told, encoded = [], []
+    embed = predictor.embed
+    monkeypatch.setattr(predictor, "embed", lambda photo: encoded.append(1) or embed(photo))
+    kept = keep_embeddings(predictor, source, tmp_path, lambda *at: told.append(at))
+    assert (kept.encoded, kept.found, kept.skipped) == (6, 0, {})
+    assert told == [(done, 6) for done in range(1, 7)]
+    kept = keep_embeddings(predictor, source, tmp_path)
+    assert (kept.encoded, kept.found) == (0, 6)
+    assert len(encoded) == 6
+    # Another precision is another file.
+    assert keep_embeddings(predictor, source, tmp_path, dtype="float32").encoded == 6
+
+
+def test_stopped_run_goes_on(predictor, source, tmp_path):
+    def stop(done, total):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        keep_embeddings(predictor, source, tmp_path, stop)
+    assert len(names(tmp_path)) == 4
+    kept = keep_embeddings(predictor, source, tmp_path)
+    assert (kept.encoded, kept.found) == (2, 4)
+    assert names(tmp_path) == sorted(file_name(source.key(index)) for index in range(6))
+
+
+def test_damaged_files_are_made_again(predictor, source, tmp_path, recipe):
+    keep_embeddings(predictor, source, tmp_path)
+    first, second = (tmp_path / file_name(source.key(index)) for index in range(2))
+    first.write_bytes(first.read_bytes()[:-7])
+    second.write_bytes(b"garbage")
+    data = EmbeddedData(source, tmp_path, encoder_checksum=predictor.encoder_checksum)
+    for index in range(2):
+        with pytest.raises(DataError, match="is damaged"):
+            data[index]
+    kept = keep_embeddings(predictor, source, tmp_path)
+    assert (kept.encoded, kept.found) == (2, 4)
+    assert data[0].features.shape == data[1].features.shape
+
+
+def test_broken_photos_are_counted_and_skipped(predictor, make_source, tmp_path, recipe):
+    source = make_source(5, broken=(1, 3))
+    kept = keep_embeddings(predictor, source, tmp_path)
+    assert kept.encoded == 3
+    assert kept.skipped == {"1.png": "1.png is broken", "3.png": "3.png is broken"}
+    data = EmbeddedData(source, tmp_path, encoder_checksum=predictor.encoder_checksum)
+    loader = load(data, recipe())
+    keys = [key for batch in islice(loader, 3) for key in batch.keys]
+    assert set(keys) == {"0.png", "2.png", "4.png"}
+    assert loader.skipped == {"broken sample": 2}
+
+
+def test_embeddings_of_another_encoder_are_refused(
+    predictor, other_predictor, source, tmp_path, recipe, refusal
+):
+    keep_embeddings(predictor, source, tmp_path)
+    with refusal(EmbeddingError, "was made by the encoder", f"delete {tmp_path}"):
+        keep_embeddings(other_predictor, source, tmp_path)
+    checksum = other_predictor.encoder_checksum
+    with refusal(EmbeddingError, "was made by the encoder", "another folder"):
+        EmbeddedData(source, tmp_path, encoder_checksum=checksum)
+    # One of many that is not the first is found when its turn comes, and is no broken sample.
+    data = EmbeddedData(source, tmp_path, encoder_checksum=predictor.encoder_checksum)
+    (tmp_path / file_name(source.key(3))).unlink()
+    keep_embeddings(other_predictor, OneOf(source, 3), tmp_path)
+    with pytest.raises(EmbeddingError, match="was made by"):
+        list(islice(load(data, recipe()), 3))
+
+
+class OneOf:
+    """A data set of one of another's samples."""
+
+    def __init__(self, source, index):
+        self.source, self.index = source, index
+
+    def __len__(self):
+        return 1
+
+    def key(self, index):
+        return self.source.key(self.index)
+
+    def __getitem__(self, index):
+        return self.source[self.index]
+
+
+def test_files_carry_key_and_encoder(predictor, source, tmp_path):
+    keep_embeddings(predictor, source, tmp_path)
+    with safe_open(tmp_path / file_name("4.png"), framework="pt") as file:
+        metadata = file.metadata()
+    assert metadata["key"] == "4.png"
+    assert metadata["encoder_checksum"] == predictor.encoder_checksum
+    assert metadata["original_hw"] == "40,60"
+
+
+def test_embedding_of_another_photo_is_a_broken_sample(
+    predictor, make_source, make_sample, tmp_path
+):
+    source = make_source(2)
+    keep_embeddings(predictor, source, tmp_path)
+    source.samples[1] = make_sample(1, size_hw=(41, 60))
+    data = EmbeddedData(source, tmp_path, encoder_checksum=predictor.encoder_checksum)
+    with pytest.raises(DataError, match="was made of"):
+        data[1]
+
+
+def test_names_of_files_are_legible_and_differ():
+    keys = ["a/b.jpg", "a_b.jpg", "ä.jpg", "ö.jpg", "x" * 300, "y" + "x" * 300, "..", "a\nb"]
+    files = [file_name(key) for key in keys]
+    assert len(set(files)) == len(keys)
+    assert files[0].startswith("a_b.jpg-")
+    assert all(len(name) < 120 and "/" not in name and "\n" not in name for name in files)
+
+
+@pytest.mark.parametrize("fields", [{"flip": True}, {"scale_jitter": (0.5, 1.0)}])
+def test_augmentation_is_refused(fields, predictor, source, tmp_path, recipe, refusal):
+    keep_embeddings(predictor, source, tmp_path)
+    data = EmbeddedData(source, tmp_path, encoder_checksum=predictor.encoder_checksum)
+    with refusal(ConfigError, "kept embeddings", "without scale_jitter and flip"):
+        load(data, recipe(**fields))
+
+
+def test_what_makes_no_sense_is_refused(
+    predictor, source, tmp_path, write_tar, sa1b_files, refusal
+):
+    with refusal(EmbeddingError, "has no embeddings of this data set"):
+        EmbeddedData(source, tmp_path / "none", encoder_checksum="")
+    with refusal(ConfigError, "dtype must be one of float16, float32"):
+        keep_embeddings(predictor, source, tmp_path, dtype="int8")
+    shard = write_tar(tmp_path / "a.tar", sa1b_files(range(2)))
+    with refusal(ConfigError, "unpack tar shards"):
+        keep_embeddings(predictor, Sa1bShards([shard]), tmp_path)
+    with refusal(OutputError, "cannot write to"):
+        keep_embeddings(predictor, source, shard / "folder")

@@ -1,0 +1,246 @@
+"""A training that is stopped, killed or spread over processes is the same training."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from samkit.errors import ConfigError, TrainingError, WeightsError
+from samkit.training.log import TrainingLog, keep_until, read_log
+from samkit.training.loop import train
+from samkit.training.recipe import OptimRecipe, RunRecipe
+from training.stub_task import StubLoader, StubTask
+
+OPTIM = OptimRecipe(lr=0.01, warmup_steps=3, average_decay=0.9)
+KILLS = int(os.environ.get("SAMKIT_TEST_KILLS", "3"))
+SCRIPTS = Path(__file__).parent
+
+
+def run_recipe(steps=12, **changes):
+    return RunRecipe(
+        **{"steps": steps, "accelerator": "cpu", "log_every": 1, "save_every": 5, **changes}
+    )
+
+
+def scores(task):
+    return {"score": float(task.layer.weight.detach().sum())}
+
+
+def test_resuming_is_going_on(tmp_path):
+    run = run_recipe(accumulate=2, evaluate_every=4)
+    train(StubTask(), StubLoader(), optim=OPTIM, run=run, folder=tmp_path / "a", evaluate=scores)
+    part = run_recipe(steps=12, accumulate=2, evaluate_every=4)
+
+    def stop(progress):
+        if progress.step == 7:
+            signal.raise_signal(signal.SIGTERM)
+
+    kwargs = {"optim": OPTIM, "folder": tmp_path / "b", "evaluate": scores}
+    with pytest.raises(KeyboardInterrupt):
+        train(StubTask(), StubLoader(), run=part, on_step=stop, **kwargs)
+    assert [row["step"] for row in read_log(tmp_path / "b" / "log.csv")] == list(range(1, 8))
+    train(StubTask(), StubLoader(), run=run, resume=True, **kwargs)
+    for name in ("last.safetensors", "best.safetensors"):
+        whole, resumed = (load_file(tmp_path / run_name / name) for run_name in "ab")
+        assert whole.keys() == resumed.keys()
+        assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    logs = [read_log(tmp_path / run_name / "log.csv") for run_name in "ab"]
+    for row in [row for log in logs for row in log]:
+        for time_dependent in ("seconds", "photos_per_s", "masks_per_s"):
+            del row[time_dependent]
+    assert logs[0] == logs[1]
+    assert len(logs[0]) == 12
+
+
+def test_without_average_the_last_weights_are_exported(tmp_path):
+    task = StubTask()
+    trained = train(
+        task,
+        StubLoader(),
+        optim=OptimRecipe(lr=0.1, warmup_steps=0),
+        run=run_recipe(steps=3),
+        folder=tmp_path,
+    )
+    assert trained.best == trained.last
+    assert trained.best_score is None
+    exported = load_file(trained.last)
+    assert all(torch.equal(exported[key], value) for key, value in task.state_dict().items())
+
+
+def test_the_average_forgets_as_it_should(tmp_path):
+    seen = []
+    task = StubTask()
+    before = task.layer.weight.detach().clone()
+    train(
+        task,
+        StubLoader(),
+        optim=OPTIM,
+        run=run_recipe(steps=4),
+        folder=tmp_path,
+        on_step=lambda _: seen.append(task.layer.weight.detach().clone()),
+    )
+    del before  # the first step's weights begin the average
+    expected = seen[0]
+    for weight in seen[1:]:
+        expected = 0.9 * expected + 0.1 * weight
+    exported = load_file(tmp_path / "last.safetensors")["layer.weight"]
+    torch.testing.assert_close(exported, expected)
+
+
+def test_accumulated_batches_count_by_their_masks(tmp_path):
+    """One step of two batches has the gradient of both batches as one."""
+
+    class Plain(StubTask):
+        def forward(self, batch, generator):
+            values = batch.pixels.mean((2, 3))[batch.image_index]
+            return type(super().forward(batch, generator))(self.layer(values).square().mean(), {})
+
+    class Uneven(StubLoader):
+        def batch(self, number):
+            self.masks = (1, 2) if number % 2 else (4, 3)
+            return super().batch(number)
+
+    optim = OptimRecipe(lr=0.1, warmup_steps=0, clip_norm=1e6)
+    train(Plain(), Uneven(), optim=optim, run=run_recipe(steps=1, accumulate=2), folder=tmp_path)
+    first, second = (Uneven().batch(number) for number in (1, 2))
+    task = Plain()
+    generator = torch.Generator().manual_seed(0)
+    joint = (3 * task(first, generator).loss + 7 * task(second, generator).loss) / 10
+    joint.backward()
+    norm = torch.stack([p.grad.norm() for p in task.parameters()]).norm()
+    (row,) = read_log(tmp_path / "log.csv")
+    assert row["loss"] == pytest.approx(joint.item(), rel=1e-5)
+    assert row["gradient_norm"] == pytest.approx(norm.item(), rel=1e-5)
+
+
+def test_a_loss_that_is_not_finite_stops_and_leaves_its_batch(tmp_path):
+    class Broken(StubTask):
+        def forward(self, batch, generator):
+            result = super().forward(batch, generator)
+            bad = torch.nan if "3.0" in batch.keys else 1.0
+            return result._replace(loss=result.loss * bad)
+
+    with pytest.raises(TrainingError, match="the loss is nan at step 3; the batch is in") as caught:
+        train(Broken(), StubLoader(), optim=OPTIM, run=run_recipe(), folder=tmp_path)
+    assert "\n" not in str(caught.value)
+    saved = load_file(tmp_path / "not_finite_step3_rank0.safetensors")
+    assert torch.equal(saved["0.pixels"], StubLoader().batch(3).pixels)
+    assert torch.equal(saved["0.masks"], StubLoader().batch(3).masks)
+
+
+def test_mixed_precision_computes_in_bfloat16(tmp_path):
+    seen = []
+
+    class Spy(StubTask):
+        def forward(self, batch, generator):
+            seen.append(self.layer(batch.pixels.mean((2, 3))).dtype)
+            return super().forward(batch, generator)
+
+    task = Spy()
+    run = run_recipe(steps=2, precision="bf16-mixed")
+    train(task, StubLoader(), optim=OPTIM, run=run, folder=tmp_path)
+    assert seen == [torch.bfloat16] * 2
+    assert task.layer.weight.dtype == torch.float32
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
+    kwargs = {"optim": OPTIM, "run": run_recipe(steps=2), "folder": tmp_path}
+    train(StubTask(), StubLoader(), settings={"optim.lr": 0.01, "run.steps": 2}, **kwargs)
+    changed = {"optim.lr": 0.02, "run.steps": 2}
+    with pytest.raises(ConfigError, match=r"of another recipe: resume it with optim.lr=0.01"):
+        train(StubTask(), StubLoader(), settings=changed, resume=True, **kwargs)
+    longer = {"optim.lr": 0.01, "run.steps": 5}
+    kwargs["run"] = run_recipe(steps=5)
+    train(StubTask(), StubLoader(), settings=longer, resume=True, **kwargs)
+    assert read_log(tmp_path / "log.csv")[-1]["step"] == 5
+
+
+def test_a_damaged_checkpoint_is_one_clear_line(tmp_path):
+    (tmp_path / "last.ckpt").write_bytes(b"not a checkpoint")
+    with pytest.raises(WeightsError, match=r"last.ckpt is damaged: begin anew"):
+        train(
+            StubTask(),
+            StubLoader(),
+            optim=OPTIM,
+            run=run_recipe(),
+            folder=tmp_path,
+            resume=True,
+        )
+
+
+def test_logs_lose_what_comes_after_a_step_and_what_was_cut_off(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("step,loss\n1,0.5\n2,0.25\n3,0.125\n4,0.06")
+    keep_until(path, 9)
+    assert [row["step"] for row in read_log(path)] == [1, 2, 3]
+    keep_until(path, 2)
+    assert read_log(path) == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}]
+    log = TrainingLog(tmp_path, from_step=1)
+    log.add(2, {"loss": 0.75})
+    log.close()
+    assert read_log(path) == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.75}]
+
+
+def start(script, *arguments, **environment):
+    command = [sys.executable, "-W", "ignore", SCRIPTS / script, *map(str, arguments)]
+    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPTS.parent), **environment}
+    return subprocess.Popen(command, env={**os.environ, **own})
+
+
+def test_killed_at_any_moment_it_always_resumes(tmp_path):
+    """SIGKILL while checkpoints are written at each step; then the result is as if never killed."""
+    draw = random.Random(0)
+    steps = 400
+    killed = 0
+    while killed < KILLS:
+        process = start("run_stub.py", tmp_path / "killed", steps)
+        already = checkpoint_step(tmp_path / "killed")
+        deadline = time.monotonic() + 120
+        while checkpoint_step(tmp_path / "killed") <= already:  # else only imports are killed
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+        time.sleep(draw.uniform(0, 0.1))
+        process.kill()
+        process.wait()
+        killed += 1
+    assert start("run_stub.py", tmp_path / "killed", steps).wait() == 0
+    assert start("run_stub.py", tmp_path / "whole", steps).wait() == 0
+    killed_run, whole = (load_file(tmp_path / n / "last.safetensors") for n in ("killed", "whole"))
+    assert all(torch.equal(killed_run[key], whole[key]) for key in whole)
+    assert not list((tmp_path / "killed").glob(".samkit.*"))
+
+
+def checkpoint_step(folder):
+    path = folder / "last.ckpt"
+    return torch.load(path, weights_only=True)["step"] if path.exists() else -1
+
+
+def test_two_processes_have_the_gradient_of_one_with_both_batches(tmp_path):
+    workers = [
+        start(
+            "run_gradients.py",
+            tmp_path / f"of_{rank}.safetensors",
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT="29517",
+            WORLD_SIZE="2",
+            RANK=str(rank),
+            LOCAL_RANK=str(rank),
+        )
+        for rank in range(2)
+    ]
+    assert [worker.wait() for worker in workers] == [0, 0]
+    assert start("run_gradients.py", tmp_path / "alone.safetensors").wait() == 0
+    alone = load_file(tmp_path / "alone.safetensors")
+    for rank in range(2):
+        shared = load_file(tmp_path / f"of_{rank}.safetensors")
+        assert shared.keys() == alone.keys()
+        for name, gradient in alone.items():
+            torch.testing.assert_close(shared[name], gradient, rtol=1e-3, atol=1e-6)
+    assert sum(gradient.abs().sum() for gradient in alone.values()) > 0.1

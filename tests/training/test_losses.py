@@ -1,0 +1,112 @@
+"""Laws of the losses."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from samkit.training.losses import LossRecipe, dice_loss, focal_loss, mask_iou, mask_losses
+
+TOLERANCE = 1e-6
+
+
+@pytest.fixture
+def logits():
+    return torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def truth():
+    return torch.rand(4, 8, 8, generator=torch.Generator().manual_seed(1)) > 0.6
+
+
+def test_focal_loss_with_gamma_0_is_cross_entropy(logits, truth):
+    goal = truth[:, None].float().expand_as(logits)
+    expected = functional.binary_cross_entropy_with_logits(logits, goal, reduction="none")
+    found = focal_loss(logits, goal, gamma=0, alpha=0.5)
+    torch.testing.assert_close(found, 0.5 * expected.mean((-2, -1)))
+
+
+def test_focal_loss_by_hand():
+    # p = 0.8 in the mask: -0.25 * 0.2^2 * ln 0.8; p = 0.8 outside of it: -0.75 * 0.8^2 * ln 0.2
+    logit = torch.full((1, 1), math.log(4.0))
+    inside = focal_loss(logit, torch.ones(1, 1), gamma=2, alpha=0.25)
+    outside = focal_loss(logit, torch.zeros(1, 1), gamma=2, alpha=0.25)
+    assert inside.item() == pytest.approx(-0.25 * 0.04 * math.log(0.8), rel=1e-5)
+    assert outside.item() == pytest.approx(-0.75 * 0.64 * math.log(0.2), rel=1e-5)
+
+
+def test_focal_loss_discounts_what_is_right(logits, truth):
+    goal = truth[:, None].float()
+    plain = focal_loss(logits, goal, gamma=0, alpha=0.25)
+    assert (focal_loss(logits, goal, gamma=2, alpha=0.25) < plain).all()
+
+
+def test_dice_loss_by_hand():
+    truth = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
+    sure = torch.tensor([[50.0, -50.0, 50.0, -50.0]])  # one of two, and one too many
+    assert dice_loss(sure, truth).item() == pytest.approx(1 - (2 * 1 + 1) / (2 + 2 + 1))
+    assert dice_loss((truth - 0.5) * 100, truth).item() == pytest.approx(0, abs=TOLERANCE)
+
+
+def test_dice_loss_does_not_depend_on_the_empty_surroundings(truth):
+    logits = (truth.float() - 0.5) * 4 - 0.3
+    wide = functional.pad(logits, (8, 8, 8, 8), value=-100.0)
+    wide_truth = functional.pad(truth, (8, 8, 8, 8)).float()
+    torch.testing.assert_close(dice_loss(wide, wide_truth), dice_loss(logits, truth.float()))
+
+
+def test_iou_of_masks(truth):
+    assert mask_iou(truth, truth).tolist() == [1.0] * 4
+    assert mask_iou(truth, ~truth).tolist() == [0.0] * 4
+    empty = torch.zeros_like(truth)
+    assert mask_iou(empty, empty).tolist() == [1.0] * 4
+    a, b = torch.tensor([[True, True, False]]), torch.tensor([[False, True, True]])
+    assert mask_iou(a, b).item() == pytest.approx(1 / 3)
+
+
+def test_only_the_best_candidate_learns_its_mask(logits, truth):
+    logits = logits.clone()
+    logits[:, 1] = (truth.float() - 0.5) * 3  # the best by far
+    logits.requires_grad_()
+    mask_losses(logits, torch.full((4, 3), 0.5), truth, LossRecipe()).total.backward()
+    assert logits.grad[:, 1].abs().sum() > 0
+    assert logits.grad[:, [0, 2]].abs().sum() == 0
+
+
+def test_the_predicted_iou_of_all_candidates_learns(logits, truth):
+    iou_pred = torch.full((4, 3), 0.9, requires_grad=True)
+    losses = mask_losses(logits, iou_pred, truth, LossRecipe())
+    losses.total.backward()
+    true_iou = mask_iou(logits > 0, truth[:, None])
+    torch.testing.assert_close(iou_pred.grad, 2 * (0.9 - true_iou) / 12)
+    assert losses.iou_error.item() == pytest.approx((0.9 - true_iou).square().mean().item())
+
+
+def test_the_total_is_20_focal_and_1_dice_and_the_iou_error(logits, truth):
+    iou_pred = torch.rand(4, 1, generator=torch.Generator().manual_seed(2))
+    losses = mask_losses(logits[:, :1], iou_pred, truth, LossRecipe())
+    expected = 20 * losses.focal + losses.dice + losses.iou_error
+    torch.testing.assert_close(losses.total, expected)
+
+
+def test_the_chosen_candidate_is_the_one_the_model_believes_in(logits, truth):
+    iou_pred = torch.tensor([[0.1, 0.9, 0.2], [0.8, 0.1, 0.2], [0, 0, 1], [0, 1, 0]]).float()
+    losses = mask_losses(logits, iou_pred, truth, LossRecipe())
+    assert losses.chosen.tolist() == [1, 0, 2, 1]
+    picked = logits[torch.arange(4), losses.chosen] > 0
+    assert losses.iou.item() == pytest.approx(mask_iou(picked, truth).mean().item())
+
+
+def test_gradients_of_both_losses(truth):
+    logits = torch.randn(2, 5, 5, dtype=torch.float64, requires_grad=True)
+    goal = truth[:2, :5, :5].double()
+    assert torch.autograd.gradcheck(lambda x: focal_loss(x, goal, gamma=2, alpha=0.25), logits)
+    assert torch.autograd.gradcheck(lambda x: dice_loss(x, goal), logits)
+
+
+def test_losses_of_certain_and_wrong_answers_stay_finite(truth):
+    certain = (0.5 - truth.float())[:, None] * 1e4
+    losses = mask_losses(certain, torch.zeros(4, 1), truth, LossRecipe())
+    assert losses.total.isfinite()

@@ -1,0 +1,103 @@
+"""Learning rates by step and by depth."""
+
+import math
+
+import pytest
+import torch
+
+from samkit.models import CONFIGS, Sam
+from samkit.training.optim import make_optimiser, parameter_groups, rate_factor
+from samkit.training.recipe import OptimRecipe
+from samkit.training.trainable import encoder_depths
+
+
+def test_the_papers_schedule():
+    recipe = OptimRecipe(warmup_steps=250, milestones=(60_000, 86_666))
+    factors = {step: rate_factor(step, 90_000, recipe) for step in (0, 124, 249, 250, 59_999)}
+    assert factors == {0: 1 / 250, 124: 0.5, 249: 1, 250: 1, 59_999: 1}
+    assert rate_factor(60_000, 90_000, recipe) == pytest.approx(0.1)
+    assert rate_factor(89_999, 90_000, recipe) == pytest.approx(0.01)
+
+
+def test_cosine_falls_to_nothing_at_the_end():
+    recipe = OptimRecipe(warmup_steps=10, schedule="cosine")
+    factors = [rate_factor(step, 110, recipe) for step in range(110)]
+    assert factors[10] == 1
+    assert factors[60] == pytest.approx(0.5)
+    assert factors[109] == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.99)))
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+
+
+@pytest.fixture(scope="module")
+def sam():
+    return Sam(CONFIGS["tiny"])
+
+
+def test_each_parameter_that_learns_is_in_one_group(sam):
+    sam.image_encoder.patch_embed.requires_grad_(False)
+    groups = parameter_groups(sam, {}, OptimRecipe())
+    found = [id(parameter) for group in groups for parameter in group["params"]]
+    expected = [id(p) for p in sam.parameters() if p.requires_grad]
+    sam.image_encoder.patch_embed.requires_grad_(True)
+    assert sorted(found) == sorted(expected)
+    assert len(set(found)) == len(found)
+
+
+def test_only_weights_of_layers_decay(sam):
+    groups = parameter_groups(sam, {}, OptimRecipe(weight_decay=0.1))
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    by_name = {name: decay[id(p)] for name, p in sam.named_parameters()}
+    for name in (
+        "image_encoder.pos_embed",
+        "image_encoder.blocks.0.attn.rel_pos_h",
+        "image_encoder.blocks.0.norm1.weight",
+        "image_encoder.blocks.0.attn.qkv.bias",
+        "mask_decoder.iou_token.weight",
+        "mask_decoder.mask_tokens.weight",
+        "prompt_encoder.no_mask_embed.weight",
+        "prompt_encoder.point_embeddings.0.weight",
+    ):
+        assert by_name[name] == 0, name
+    for name in (
+        "image_encoder.patch_embed.proj.weight",
+        "image_encoder.blocks.0.attn.qkv.weight",
+        "mask_decoder.transformer.layers.0.cross_attn_token_to_image.q_proj.weight",
+        "mask_decoder.iou_prediction_head.layers.0.weight",
+    ):
+        assert by_name[name] == 0.1, name
+
+
+def test_rates_fall_with_the_distance_from_the_output(sam):
+    depths = {f"image_encoder.{k}": v for k, v in encoder_depths(sam.image_encoder).items()}
+    groups = parameter_groups(sam, depths, OptimRecipe(lr=1.0, layer_decay=0.5))
+    rate = {id(p): group["lr"] for group in groups for p in group["params"]}
+    by_name = {name: rate[id(p)] for name, p in sam.named_parameters()}
+    # Four blocks: the patches are five layers below the neck.
+    assert by_name["image_encoder.pos_embed"] == 0.5**5
+    assert by_name["image_encoder.patch_embed.proj.weight"] == 0.5**5
+    assert by_name["image_encoder.blocks.0.attn.qkv.weight"] == 0.5**4
+    assert by_name["image_encoder.blocks.3.mlp.lin1.weight"] == 0.5
+    assert by_name["image_encoder.neck.0.weight"] == 1
+    assert by_name["mask_decoder.iou_token.weight"] == 1
+
+
+def test_blocks_of_all_stages_count():
+    with torch.device("meta"):
+        encoder = Sam(CONFIGS["mobile_sam"]).image_encoder
+    depths = encoder_depths(encoder)
+    assert depths["patch_embed.seq.0.c.weight"] == 0
+    assert max(depths.values()) == 2 + 2 + 6 + 2
+    assert depths["layers.1.blocks.0.attn.qkv.weight"] == 3
+    assert not any(name.startswith("neck") for name in depths)
+
+
+def test_the_rate_follows_the_schedule():
+    layer = torch.nn.Linear(2, 2)
+    recipe = OptimRecipe(lr=0.5, warmup_steps=2, milestones=(3,))
+    optimiser, schedule = make_optimiser(layer, {}, recipe, steps=5)
+    rates = []
+    for _ in range(5):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    assert rates == pytest.approx([0.25, 0.5, 0.5, 0.05, 0.05])
