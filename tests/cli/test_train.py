@@ -50,6 +50,23 @@ def test_a_training_leaves_weights_that_segment(folder, capsys):
     assert answer.masks.shape == (3, 40, 50)
 
 
+def test_of_several_processes_one_tells_the_result(folder, capsys, monkeypatch):
+    for rank, told in (("1", False), ("0", True)):
+        monkeypatch.setenv("RANK", rank)
+        assert main(["train", "scenes", *SHORT, "run.steps=1", "-o", rank]) == 0
+        output = capsys.readouterr()
+        assert ("best.safetensors" in output.out) is told
+        assert ("step 1 of 1" in output.err) is told
+
+
+def test_an_evaluation_without_masks_is_one_line(folder, capsys):
+    tiny = "data.val=scenes:count=2,size=16"
+    assert main(["train", "scenes", *SHORT, tiny, "run.evaluate_first=true"]) == 2
+    error = capsys.readouterr().err
+    assert "scenes:count=2,size=16: the first 40 photos have no mask of 100 pixels" in error
+    assert error.strip().count("\n") == 0
+
+
 def test_a_resumed_training_is_the_same_training(folder):
     assert main(["train", "scenes", *SHORT, "-o", "whole"]) == 0
     assert main(["train", "scenes", *SHORT, "run.steps=4", "-o", "parts"]) == 0
@@ -87,17 +104,12 @@ def test_finetuning_on_own_photos_from_kept_embeddings(folder, tiny_weights, own
         f"model.weights={tiny_weights}",
         "model.config=tiny",
         f"data.train={own_photos}",
-        f"data.val={own_photos.replace('own', 'good')}",
+        f"data.val={own_photos}",  # with a broken one, which is left out
         "truth_size=32",
         "data.photos_per_batch=2",
         "run.steps=3",
         "run.accelerator=cpu",
     ]
-    (folder / "good").mkdir()
-    for name in ("images", "masks"):
-        (folder / "good" / name).mkdir()
-        for path in (folder / "own" / name).glob("[0-9].png"):
-            (folder / "good" / name / path.name).write_bytes(path.read_bytes())
     assert main(["train", "finetune", *changes, "-o", "run"]) == 0
     kept = sorted(path.name.partition("-")[0] for path in (folder / "embeddings").iterdir())
     assert len(kept) == 3

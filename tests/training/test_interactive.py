@@ -202,3 +202,19 @@ def test_the_loss_falls(make_task, batch):
         optimiser.step()
         losses.append(loss.item())
     assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
+
+
+def test_positions_are_computed_in_float32_in_mixed_precision(make_task, batch, monkeypatch):
+    task = make_task(short())
+    seen = []
+    attend = MaskDecoder.attend
+
+    def spy(decoder, sparse, *others):
+        seen.append(sparse)
+        return attend(decoder, sparse, *others)
+
+    monkeypatch.setattr(MaskDecoder, "attend", spy)
+    task(batch, generator())
+    with torch.autocast("cpu", torch.bfloat16):
+        task(batch, generator())
+    assert torch.equal(seen[0], seen[1])

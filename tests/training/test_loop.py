@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from safetensors.torch import load_file
 
 from samkit.errors import ConfigError, TrainingError, WeightsError
 from samkit.training.log import TrainingLog, keep_until, read_log
-from samkit.training.loop import train
+from samkit.training.loop import places, train
 from samkit.training.recipe import OptimRecipe, RunRecipe
 from training.stub_task import StubLoader, StubTask
 
@@ -188,6 +190,37 @@ def test_logs_lose_what_comes_after_a_step_and_what_was_cut_off(tmp_path):
     assert read_log(path) == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.75}]
 
 
+def test_a_training_that_begins_anew_has_nothing_of_one_that_was_killed_before(tmp_path):
+    (tmp_path / "scores.csv").write_text("step,miou\n0,0.5\n")
+    run = run_recipe(steps=1, evaluate_first=True)
+    train(StubTask(), StubLoader(), optim=OPTIM, run=run, folder=tmp_path, evaluate=scores)
+    assert [row["step"] for row in read_log(tmp_path / "scores.csv")] == [0, 1]
+
+
+def test_what_scales_losses_in_float16_goes_on_where_it_was(tmp_path):
+    """Two steps without overflow double the scale: one before the stop, one after it."""
+
+    def in_float16(**kwargs):
+        precision = MixedPrecision("16-mixed", "cpu")
+        precision.scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2)
+        fabric = Fabric(accelerator="cpu", devices=1, plugins=[precision])
+        fabric.launch()
+        train(StubTask(), StubLoader(), optim=OPTIM, folder=tmp_path, fabric=fabric, **kwargs)
+        return precision.scaler.get_scale()
+
+    assert in_float16(run=run_recipe(steps=1)) == 8
+    assert in_float16(run=run_recipe(steps=2), resume=True) == 16
+    assert in_float16(run=run_recipe(steps=3), resume=True) == 16
+
+
+def test_under_torchrun_its_processes_count(monkeypatch):
+    assert places(run_recipe(devices=3)) == (3, 1)
+    torchrun = {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "8", "WORLD_SIZE": "16"}
+    for name, value in torchrun.items():
+        monkeypatch.setenv(name, value)
+    assert places(run_recipe()) == (8, 2)
+
+
 def start(script, *arguments, **environment):
     command = [sys.executable, "-W", "ignore", SCRIPTS / script, *map(str, arguments)]
     own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPTS.parent), **environment}
@@ -222,17 +255,27 @@ def checkpoint_step(folder):
     return torch.load(path, weights_only=True)["step"] if path.exists() else -1
 
 
+def start_of_two(rank, port, script, *arguments):
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    return start(script, *arguments, RANK=str(rank), LOCAL_RANK=str(rank), **where)
+
+
+def test_a_signal_to_one_process_stops_all_of_them_after_the_same_step(tmp_path):
+    workers = [start_of_two(rank, 29518, "run_stub.py", tmp_path, 9, 4) for rank in range(2)]
+    try:
+        assert [worker.wait(timeout=120) for worker in workers] == [130, 130]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert checkpoint_step(tmp_path) == 4
+    workers = [start_of_two(rank, 29519, "run_stub.py", tmp_path, 9) for rank in range(2)]
+    assert [worker.wait() for worker in workers] == [0, 0]
+    assert checkpoint_step(tmp_path) == 9
+
+
 def test_two_processes_have_the_gradient_of_one_with_both_batches(tmp_path):
     workers = [
-        start(
-            "run_gradients.py",
-            tmp_path / f"of_{rank}.safetensors",
-            MASTER_ADDR="127.0.0.1",
-            MASTER_PORT="29517",
-            WORLD_SIZE="2",
-            RANK=str(rank),
-            LOCAL_RANK=str(rank),
-        )
+        start_of_two(rank, 29517, "run_gradients.py", tmp_path / f"of_{rank}.safetensors")
         for rank in range(2)
     ]
     assert [worker.wait() for worker in workers] == [0, 0]

@@ -6,6 +6,7 @@ from typing import Literal
 import pytest
 
 from samkit.errors import ConfigError
+from samkit.training.interactive import InteractiveRecipe
 from samkit.training.recipe import OptimRecipe, RunRecipe, override, settings
 
 
@@ -18,6 +19,7 @@ class Example:
     jitter: tuple[float, float] | None = None
     flag: bool = False
     kind: Literal["a", "b"] = "a"
+    session: InteractiveRecipe = InteractiveRecipe()
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,13 @@ def test_later_changes_win():
         ("optim.lr=0", "lr must be more than 0; got 0"),
         ("optim.layer_decay=2", "layer_decay must be more than 0 and at most 1; got 2"),
         ("optim.average_decay=1", "average_decay must be between 0 and 1; got 1.0"),
+        ("optim.betas=0.9,1", "betas must be at least 0 and less than 1; got (0.9, 1.0)"),
+        ("optim.decay_factor=-1", "decay_factor must be at least 0; got -1"),
         ("run.steps=0", "steps must be at least 1; got 0"),
+        ("run.seed=-1", "seed must be at least 0"),
+        ("session.prompts.corrections=-1", "corrections must be at least 0; got -1"),
+        ("session.prompts.box_probability=2", "box_probability must be at least 0 and at most 1"),
+        ("session.loss.dice=-1", "dice must be at least 0; got -1.0"),
     ],
 )
 def test_anything_else_is_refused_in_one_line(assignment, message):

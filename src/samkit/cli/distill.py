@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from samkit.cli.steps import step_bar
-from samkit.cli.training import check_new, shown, training_options
+from samkit.cli.training import check_new, shown, tell, training_options
 
 if TYPE_CHECKING:
     from samkit.training.distill_run import Distilled
@@ -47,7 +47,7 @@ def distill(
     check_new(output, resume=resume)
     with step_bar(hidden=as_json) as on_step:
         distilled = run_distillation(recipe, output, resume=resume, on_step=on_step)
-    click.echo(report(distilled, output, as_json=as_json))
+    tell(report(distilled, output, as_json=as_json))
 
 
 def report(distilled: Distilled, folder: Path, *, as_json: bool) -> str:

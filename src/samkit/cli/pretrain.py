@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from samkit.cli.steps import step_bar
-from samkit.cli.training import check_new, shown, training_options
+from samkit.cli.training import check_new, shown, tell, training_options
 
 RECIPE_NAMES = ("scenes", "vit_b", "vit_l", "vit_h")
 
@@ -52,4 +52,4 @@ def pretrain(
         f"{trained.last}, after {trained.seconds:.0f} s; reconstructions in {output / PICTURES},"
         f" log in {output / 'log.csv'}"
     )
-    click.echo(json.dumps(result, indent=2) if as_json else text)
+    tell(json.dumps(result, indent=2) if as_json else text)

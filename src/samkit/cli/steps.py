@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from samkit.cli.training import is_first_process
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
@@ -18,7 +20,11 @@ REPORTS = 20  # lines in all where nobody watches
 
 @contextmanager
 def step_bar(*, hidden: bool) -> Iterator[Callable[[Progress], None]]:
-    """A bar with losses, scores and the time left; a line now and then without a terminal."""
+    """A bar with losses, scores and the time left; a line now and then without a terminal.
+
+    Of several processes only the first one shows it.
+    """
+    hidden = hidden or not is_first_process()
     with _bar(hidden=hidden) as bar:
         job = None if bar is None else bar.add_task("steps", total=None, note="", visible=False)
 
@@ -35,7 +41,8 @@ def step_bar(*, hidden: bool) -> Iterator[Callable[[Progress], None]]:
 
 @contextmanager
 def embedding_bar(*, hidden: bool) -> Iterator[Callable[[int, int], None]]:
-    """A bar with photos that are encoded."""
+    """A bar with photos that are encoded; of several processes the first one's."""
+    hidden = hidden or not is_first_process()
     with _bar(hidden=hidden) as bar:
         job = None if bar is None else bar.add_task("photos", total=None, note="", visible=False)
 

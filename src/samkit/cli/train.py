@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from samkit.cli.steps import embedding_bar, step_bar
-from samkit.cli.training import check_new, shown, training_options
-from samkit.errors import ConfigError
+from samkit.cli.training import check_new, shown, tell, training_options
+from samkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from samkit.training.recipes import TrainRecipe
@@ -37,7 +38,7 @@ def train(
     \b
     samkit train scenes
     samkit train finetune data.train=coco:train.json data.val=coco:val.json
-    torchrun --nproc-per-node 8 -m samkit train vit_b run.devices=8 run.strategy=ddp
+    torchrun --nproc-per-node 8 -m samkit train vit_b data.train=shards:sa1b
     """
     from samkit.training.recipe import override, settings
     from samkit.training.recipes import RECIPES
@@ -66,7 +67,7 @@ def train(
     }
     score = "" if trained.best_score is None else f", 1-click mIoU {trained.best_score:.3f}"
     text = f"{trained.best}{score}, after {trained.seconds:.0f} s; log in {output / 'log.csv'}"
-    click.echo(json.dumps(result, indent=2) if as_json else text)
+    tell(json.dumps(result, indent=2) if as_json else text)
 
 
 def evaluation(recipe: TrainRecipe) -> Callable[[Task], dict[str, float]] | None:
@@ -75,8 +76,10 @@ def evaluation(recipe: TrainRecipe) -> Callable[[Task], dict[str, float]] | None
     Where the image encoder does not learn, it runs once for each photo.
     """
     from samkit.evaluation.one_click import one_click_miou
+    from samkit.evaluation.truth import MIN_AREA_PX
     from samkit.training.data.opening import open_data
     from samkit.training.data.sample import Sample, SampleStream
+    from samkit.training.held_out import readable
     from samkit.training.interactive import InteractiveTask
     from samkit.training.session import task_predictor
     from samkit.types import ImageEmbedding
@@ -86,6 +89,7 @@ def evaluation(recipe: TrainRecipe) -> Callable[[Task], dict[str, float]] | None
     source = open_data(recipe.data.val)
     if isinstance(source, SampleStream):
         raise ConfigError("data.val must be a numbered data set, not tar shards")
+    held_out = cache(lambda: readable(source, recipe.evaluation.photos))
     kept: dict[str, ImageEmbedding] = {}
 
     def evaluate(task: Task) -> dict[str, float]:
@@ -102,11 +106,15 @@ def evaluation(recipe: TrainRecipe) -> Callable[[Task], dict[str, float]] | None
 
         result = one_click_miou(
             predictor,
-            source,
-            photos=recipe.evaluation.photos,
+            held_out(),
             masks_per_photo=recipe.evaluation.masks_per_photo,
             embed=embed,
         )
+        if result.masks == 0:
+            raise DataError(
+                f"{recipe.data.val}: the first {recipe.evaluation.photos} photos have no mask of"
+                f" {MIN_AREA_PX} pixels or more to evaluate with"
+            )
         return {"miou": result.miou, "oracle_miou": result.oracle_miou}
 
     return evaluate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,6 +54,21 @@ def check_new(folder: Path, *, resume: bool) -> None:
 
     if (folder / NAME).exists() and not resume:
         raise ConfigError(f"{folder} has a training already: --resume it, or choose another -o")
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks for all of a training; the others train in silence.
+
+    The first variable is torchrun's, the second one also Lightning's, which starts processes of one
+    machine.
+    """
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+def tell(text: str) -> None:
+    """Print a result, once for all processes."""
+    if is_first_process():
+        click.echo(text)
 
 
 def shown(values: Mapping[str, Any], *, as_json: bool) -> str:

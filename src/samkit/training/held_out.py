@@ -1,16 +1,54 @@
 """Photos that a training is judged by: the same ones each time, as they are in prediction."""
 
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+from samkit.errors import DataError, ImageError
 from samkit.training.batch import Batch
 from samkit.training.data.loader import BatchLoader
 from samkit.training.data.opening import open_data
 from samkit.training.data.recipe import DataRecipe
-from samkit.training.data.sample import SampleStream
+from samkit.training.data.sample import Sample, SampleSource, SampleStream
 
 ORDER_SEED = 0
+
+logger = logging.getLogger(__name__)
+
+
+class Subset:
+    """Some samples of a data set.
+
+    Attributes:
+        source: the data set.
+        indices: of those samples.
+    """
+
+    def __init__(self, source: SampleSource, indices: list[int]) -> None:
+        self.source, self.indices = source, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def key(self, index: int) -> str:
+        return self.source.key(self.indices[index])
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.source[self.indices[index]]
+
+
+def readable(source: SampleSource, photos: int) -> Subset:
+    """The first so many photos, without those that are broken, which are logged."""
+    indices = []
+    for index in range(min(photos, len(source))):
+        try:
+            source[index]
+        except (DataError, ImageError) as error:  # noqa: PERF203 - the others are not affected
+            logger.warning("skipped %s: %s", source.key(index), error)
+        else:
+            indices.append(index)
+    return Subset(source, indices)
 
 
 def held_out_batches(

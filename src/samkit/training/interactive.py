@@ -123,8 +123,10 @@ class InteractiveTask(Task):
             first = previous is None
             dense = encoder.embed_mask(previous).expand(len(features), -1, -1, -1)
             image = (features + dense).flatten(2).transpose(1, 2)
-            codes = decoder.project_codes(encoder.grid_positions())
-            attended = decoder.attend(clicks_to_tokens(clicks, encoder), image, codes)
+            with torch.autocast(features.device.type, enabled=False):
+                # In bfloat16, positions would be off by more than a pixel.
+                positions, tokens = encoder.grid_positions(), clicks_to_tokens(clicks, encoder)
+            attended = decoder.attend(tokens, image, decoder.project_codes(positions))
             masks = AMBIGUOUS_MASKS if first else SINGLE_MASK
             logits = decoder.upscale(attended.image, attended.kernels[:, masks])
             in_frame = to_frame(logits, truth.shape[-1])

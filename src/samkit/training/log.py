@@ -16,7 +16,10 @@ EVENTS = "tensorboard"
 
 
 class TrainingLog:
-    """Rows of numbers in `log.csv` and `scores.csv`; rows after the step begun from are dropped."""
+    """Rows of numbers in `log.csv` and `scores.csv`; rows after the step begun from are dropped.
+
+    A training that begins at step 0 drops all of them.
+    """
 
     def __init__(self, folder: Path, *, from_step: int, quiet: bool = False) -> None:
         """Open the logs of a folder; `quiet` writes nothing, for all processes but one."""
@@ -25,7 +28,7 @@ class TrainingLog:
         if quiet:
             return
         for name in (STEPS, SCORES):
-            keep_until(folder / name, from_step)
+            keep_until(folder / name, from_step if from_step > 0 else -1)
         if find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 

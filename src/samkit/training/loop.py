@@ -7,6 +7,7 @@ rank, so that a resumed run goes on exactly as if it had never stopped.
 from __future__ import annotations
 
 import math
+import os
 import signal
 import threading
 import time
@@ -91,26 +92,37 @@ def launch(run: RunRecipe) -> Fabric:
     try:
         from lightning_fabric import Fabric
         from lightning_fabric.strategies.ddp import DDPStrategy
-        from lightning_fabric.strategies.fsdp import FSDPStrategy
+        from lightning_fabric.utilities.exceptions import MisconfigurationException
     except ImportError as error:
         raise ConfigError("training needs Lightning Fabric: pip install 'samkit[train]'") from error
     strategies: dict[str, Callable[[], Any]] = {
         "auto": lambda: "auto",
         # Not each step uses each parameter: a session may begin with points only.
         "ddp": lambda: DDPStrategy(find_unused_parameters=True),
-        "fsdp": lambda: FSDPStrategy(state_dict_type="full"),
     }
+    devices, machines = places(run)
+    # Lightning's own choice for several processes is DDP too, but without the above.
+    strategy = "ddp" if run.strategy == "auto" and devices * machines > 1 else run.strategy
     try:
         fabric = Fabric(
             accelerator=run.accelerator,
-            devices=run.devices,
-            strategy=strategies[run.strategy](),
+            devices=devices,
+            num_nodes=machines,
+            strategy=strategies[strategy](),
             precision=run.precision,
         )
         fabric.launch()
-    except (RuntimeError, ValueError, TypeError) as error:  # as Lightning pleases
+    except (RuntimeError, ValueError, TypeError, MisconfigurationException) as error:
         raise ConfigError(f"this run cannot start here: {' '.join(str(error).split())}") from error
     return fabric
+
+
+def places(run: RunRecipe) -> tuple[int, int]:
+    """Processes on this machine, and machines: under torchrun as many as it has started."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return run.devices, 1
+    here, everywhere = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    return here, everywhere // here
 
 
 def train(
@@ -167,7 +179,7 @@ def train(
                 log.add_scores(step, scores)
             if on_step is not None:
                 on_step(Progress(step=step, steps=run.steps, values=values, scores=scores))
-            stopping = stop.is_set()  # asked once: a signal may come at any time
+            stopping = trainer.is_in_any(stop.is_set())  # once: a signal may come at any time
             if last or is_due(step, run.save_every) or stopping:
                 state.save(trainer.parts(), loader, step=step, best_score=trainer.best_score)
             if stopping and not last:
@@ -220,6 +232,11 @@ class Trainer:
         """What is evaluated and exported: the averaged task, if there is an average."""
         return self.task if self.average is None else cast("Task", self.average.module)
 
+    @property
+    def scaler(self) -> Any:
+        """What scales losses in float16, where gradients would else vanish; None for others."""
+        return getattr(self.fabric.strategy.precision, "scaler", None)
+
     def parts(self) -> dict[str, Any]:
         """All that has a state."""
         return {
@@ -227,7 +244,15 @@ class Trainer:
             "optimiser": self.optimiser,
             "schedule": self.schedule,
             "average": self.average,
+            "scaler": self.scaler,
         }
+
+    def is_in_any(self, flag: bool) -> bool:  # noqa: FBT001
+        """Whether it is so in any process: signals do not come to all of them in the same step."""
+        if self.fabric.world_size == 1:
+            return flag
+        told: Any = self.fabric.all_reduce(torch.tensor(float(flag)), reduce_op="sum")
+        return bool(told > 0)
 
     def advance(self, batches: Iterator[Batch]) -> dict[str, float]:
         """Do one step; give what there is to log."""
@@ -244,7 +269,7 @@ class Trainer:
             )
             values["gradient_norm"] = float(norm)
             # In float16 the scaler leaves such a step out by itself.
-            if not math.isfinite(values["gradient_norm"]) and self.run.precision != "16-mixed":
+            if not math.isfinite(values["gradient_norm"]) and self.scaler is None:
                 raise self._refusal("gradient", values["gradient_norm"], some)
         self.optimiser.step()
         self.optimiser.zero_grad()

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from samkit.training.recipe import check_range
+
 
 @dataclass(frozen=True, kw_only=True)
 class LossRecipe:
@@ -28,6 +30,11 @@ class LossRecipe:
     iou: float = 1.0
     focal_gamma: float = 2.0
     focal_alpha: float = 0.25
+
+    def __post_init__(self) -> None:
+        for name in ("focal", "dice", "iou", "focal_gamma"):
+            check_range(name, getattr(self, name), 0)
+        check_range("focal_alpha", self.focal_alpha, 0, 1)
 
 
 class MaskLosses(NamedTuple):

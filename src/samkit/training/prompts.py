@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from samkit.training.recipe import check_range
+
 PAPER_FRAME = 1024  # the frame that the paper's pixels are of
 
 
@@ -31,6 +33,12 @@ class PromptRecipe:
     corrections: int = 8
     mask_only_between: bool = True
     mask_only_last: bool = True
+
+    def __post_init__(self) -> None:
+        check_range("box_probability", self.box_probability, 0, 1)
+        check_range("box_noise", self.box_noise, 0)
+        check_range("box_noise_max_px", self.box_noise_max_px, 0)
+        check_range("corrections", self.corrections, 0)
 
     @property
     def iterations(self) -> int:

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from samkit.errors import ConfigError
 
 R = TypeVar("R")
+MAX_SEED = 2**63 - 1  # of torch's generators
 FLAGS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -54,6 +55,9 @@ class OptimRecipe:
         check_range("lr", self.lr, 0, exclusive=True)
         check_range("weight_decay", self.weight_decay, 0)
         check_range("layer_decay", self.layer_decay, 0, 1, exclusive=True)
+        check_range("decay_factor", self.decay_factor, 0)
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"betas must be at least 0 and less than 1; got {self.betas!r}")
         check_range("warmup_steps", self.warmup_steps, 0)
         if self.clip_norm is not None:
             check_range("clip_norm", self.clip_norm, 0, exclusive=True)
@@ -76,7 +80,7 @@ class RunRecipe:
         save_every: steps between checkpoints.
         accelerator: "auto", "cpu" or "cuda".
         devices: of this machine; under torchrun, its processes count.
-        strategy: "auto", "ddp" or "fsdp".
+        strategy: "auto" is one process, or "ddp" where there are several.
     """
 
     steps: int
@@ -89,12 +93,13 @@ class RunRecipe:
     save_every: int = 500
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     devices: int = 1
-    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    strategy: Literal["auto", "ddp"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("steps", "accumulate", "log_every", "save_every", "devices"):
             check_range(name, getattr(self, name), 1)
         check_range("evaluate_every", self.evaluate_every, 0)
+        check_range("seed", self.seed, 0, MAX_SEED)
 
 
 def check_range(

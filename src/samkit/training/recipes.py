@@ -164,37 +164,26 @@ def vit_h() -> TrainRecipe:
 
     Source: arXiv:2304.02643, appendix A. `model.encoder_weights` names the MAE pre-training.
     """
-    return TrainRecipe(
-        model=ModelRecipe(
-            config="sam_vit_h", weights=None, learns="all", drop_path=0.4, checkpoint_encoder=True
-        ),
-        data=DataRecipe(train="shards:sa1b", photos_per_batch=1, max_masks_per_photo=64, workers=4),
-        truth_size=1024,
-        session=InteractiveRecipe(),
-        optim=OptimRecipe(
-            lr=8e-4,
-            weight_decay=0.1,
-            layer_decay=0.8,
-            warmup_steps=250,
-            milestones=(60_000, 86_666),
-            clip_norm=None,
-        ),
-        run=RunRecipe(steps=90_000, precision="bf16-mixed", save_every=1000, log_every=50),
-    )
+    return _paper("sam_vit_h", lr=8e-4, layer_decay=0.8, drop_path=0.4, steps=90_000)
 
 
 def vit_l() -> TrainRecipe:
     """The paper's training of ViT-L on SA-1B, for 128 processes with a photo each."""
-    return _smaller("sam_vit_l", layer_decay=0.8, drop_path=0.4, lr=4e-4)
+    return _paper("sam_vit_l", lr=4e-4, layer_decay=0.8, drop_path=0.4, steps=180_000)
 
 
 def vit_b() -> TrainRecipe:
     """The paper's training of ViT-B on SA-1B, for 128 processes with a photo each."""
-    return _smaller("sam_vit_b", layer_decay=0.6, drop_path=0.6, lr=8e-4)
+    return _paper("sam_vit_b", lr=8e-4, layer_decay=0.6, drop_path=0.6, steps=180_000)
 
 
-def _smaller(config: str, *, layer_decay: float, drop_path: float, lr: float) -> TrainRecipe:
-    """Twice the steps of half the batch; milestones are at the same shares of the steps."""
+# Where the paper's learning rate falls in the 90k steps of ViT-H; at the same shares of others.
+PAPER_STEPS, PAPER_MILESTONES = 90_000, (60_000, 86_666)
+
+
+def _paper(
+    config: str, *, lr: float, layer_decay: float, drop_path: float, steps: int
+) -> TrainRecipe:
     return TrainRecipe(
         model=ModelRecipe(
             config=config,
@@ -210,10 +199,10 @@ def _smaller(config: str, *, layer_decay: float, drop_path: float, lr: float) ->
             weight_decay=0.1,
             layer_decay=layer_decay,
             warmup_steps=250,
-            milestones=(120_000, 173_332),
+            milestones=tuple(step * steps // PAPER_STEPS for step in PAPER_MILESTONES),
             clip_norm=None,
         ),
-        run=RunRecipe(steps=180_000, precision="bf16-mixed", save_every=1000, log_every=50),
+        run=RunRecipe(steps=steps, precision="bf16-mixed", save_every=1000, log_every=50),
     )
 
 

@@ -108,8 +108,9 @@ def embedded(
     device = str(fabric.device)
     engine = create_engine(sam.eval(), engine="auto", precision="float32", device=device)
     predictor = Predictor(sam, model_name=recipe.model.config, engine=engine)
-    if fabric.is_global_zero:
-        keep_embeddings(predictor, source, folder, on_progress)
+    # All at once: one of them alone would let the others wait longer than they do.
+    rank, world = fabric.global_rank, fabric.world_size
+    keep_embeddings(predictor, source, folder, on_progress, rank=rank, world=world)
     fabric.barrier()
     return EmbeddedData(source, folder, encoder_checksum=predictor.encoder_checksum)
 

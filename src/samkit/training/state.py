@@ -103,7 +103,7 @@ class StateFile:
 
     def _with_plain_states(self, parts: Mapping[str, Any]) -> dict[str, Any]:
         """Fabric takes care of the modules and optimisers that it wraps, not of the others."""
-        plain = ("schedule", "average")
+        plain = ("schedule", "average", "scaler")
         return {
             name: part.state_dict() if name in plain else part
             for name, part in parts.items()

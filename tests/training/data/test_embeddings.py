@@ -1,6 +1,7 @@
 """Embeddings kept on disk, and batches of them."""
 
 import json
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -100,6 +101,12 @@ def test_each_photo_is_encoded_once(predictor, source, tmp_path, monkeypatch):
     assert keep_embeddings(predictor, source, tmp_path, dtype="float32").encoded == 6
 
 
+def test_processes_share_the_photos(predictor, source, tmp_path):
+    shares = [keep_embeddings(predictor, source, tmp_path, rank=r, world=4) for r in range(4)]
+    assert [(kept.encoded, kept.found) for kept in shares] == [(2, 0), (2, 0), (1, 0), (1, 0)]
+    assert keep_embeddings(predictor, source, tmp_path).found == 6
+
+
 def test_stopped_run_goes_on(predictor, source, tmp_path):
     def stop(done, total):
         if done == 4:
@@ -186,10 +193,12 @@ def test_embedding_of_another_photo_is_a_broken_sample(
 ):
     source = make_source(2)
     keep_embeddings(predictor, source, tmp_path)
-    source.samples[1] = make_sample(1, size_hw=(41, 60))
     data = EmbeddedData(source, tmp_path, encoder_checksum=predictor.encoder_checksum)
-    with pytest.raises(DataError, match="was made of"):
-        data[1]
+    sample = source.samples[1]
+    for other in (make_sample(1, size_hw=(41, 60)), replace(sample, photo=255 - sample.photo)):
+        source.samples[1] = other
+        with pytest.raises(DataError, match=r"was made of another photo than 1.png is now"):
+            data[1]
 
 
 def test_names_of_files_are_legible_and_differ():

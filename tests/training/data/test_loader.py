@@ -2,7 +2,10 @@
 
 import json
 import logging
+import multiprocessing
+import os
 import pickle
+import signal
 from collections import Counter
 from itertools import islice
 
@@ -287,6 +290,19 @@ def test_one_usable_photo_is_enough(make_source, recipe):
     for seed in range(5):
         loader = load(make_source(6, broken=range(5)), recipe(photos_per_batch=3), seed=seed)
         assert next(loader).keys == ("5.png",) * 3
+
+
+def test_signals_to_all_processes_leave_the_workers_to_the_training(scenes, recipe):
+    settings = recipe(workers=2, prefetch=1)
+    loader = load(scenes, settings)
+    first = next(loader)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGINT)
+        os.kill(worker.pid, signal.SIGTERM)
+    assert_same([first, *take(loader, 5)], take(load(scenes, recipe()), 6))
+    assert not multiprocessing.active_children()
 
 
 def test_what_workers_need_can_be_sent_to_them(scenes, recipe):

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from samkit.files import write_tensors
 from samkit.training.data.sample import Sample, SampleSource, SampleStream
 
 if TYPE_CHECKING:  # heavy
+    import numpy as np
+    import numpy.typing as npt
     from torch import Tensor
 
     from samkit.predict import Predictor
@@ -25,6 +28,7 @@ logger = logging.getLogger(__name__)
 FORMAT = "samkit-kept-embedding-1"
 FEATURES = "features"
 SUFFIX = ".emb.safetensors"
+PHOTO_CHECKSUM = "photo_crc32"
 # What numbers are kept in, and safetensors' names of those.
 DTYPES = {"float16": "F16", "float32": "F32"}
 LONGEST_NAME = 80  # of a key's characters in a file's name, which has a checksum besides
@@ -63,11 +67,14 @@ def keep_embeddings(
     on_progress: Callable[[int, int], None] | None = None,
     *,
     dtype: str = "float16",
+    rank: int = 0,
+    world: int = 1,
 ) -> Kept:
     """Encode each photo of a data set once, to a file of its own.
 
     Files are written whole or not at all, and those that are there are not made again, so that a
-    run that was stopped goes on where it was.
+    run that was stopped goes on where it was. Whether those are of the same photos is seen when
+    they are read with them, by `EmbeddedData`.
 
     Args:
         predictor: its image encoder.
@@ -76,6 +83,8 @@ def keep_embeddings(
         on_progress: told after each photo how many are done, and how many there are.
         dtype: "float16" takes half of the space, 2 MB for each photo of SAM's usual size, and
             changes an embedding by some 0.02%; or "float32".
+        rank: which of `world` processes this is; each encodes every so-many-th photo.
+        world: number of processes.
 
     Raises:
         ConfigError: the data set is a stream, or the dtype unknown.
@@ -97,7 +106,7 @@ def keep_embeddings(
         raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
     checksum, skipped = predictor.encoder_checksum, dict[str, str]()
     encoded = found = 0
-    for index in range(len(source)):
+    for index in range(rank, len(source), world):
         key = source.key(index)
         path = folder / file_name(key)
         if _is_kept(path, key, checksum, dtype):
@@ -117,6 +126,7 @@ def keep_embeddings(
                     "encoder_checksum": checksum,
                     "model_name": predictor.model_name,
                     "original_hw": f"{height},{width}",
+                    PHOTO_CHECKSUM: photo_checksum(sample.photo),
                 }
                 features = embedding.features[0].to(getattr(torch, dtype))
                 write_tensors(path, {FEATURES: features}, metadata)
@@ -173,11 +183,11 @@ class EmbeddedData:
         features, metadata = _read(path)
         _check_encoder(path, metadata, self.encoder_checksum)
         sample = self.source[index]
-        height, width = sample.photo.shape[:2]
-        if metadata.get("key") != sample.key or metadata.get("original_hw") != f"{height},{width}":
+        is_own = metadata.get(PHOTO_CHECKSUM) == photo_checksum(sample.photo)
+        if metadata.get("key") != sample.key or not is_own:
             raise DataError(
-                f"{path} was made of {metadata.get('key')} of {metadata.get('original_hw')} pixels,"
-                f" not of {sample.key} of {height},{width}: delete it and keep embeddings again"
+                f"{path} was made of another photo than {sample.key} is now: delete it and keep"
+                " embeddings again, or name another folder for each data set"
             )
         return EmbeddedSample(
             key=sample.key,
@@ -196,6 +206,11 @@ def file_name(key: str) -> str:
     legible = re.sub(r"[^A-Za-z0-9._-]+", "_", key)[-LONGEST_NAME:]
     digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
     return f"{legible}-{digest[:12]}{SUFFIX}"
+
+
+def photo_checksum(photo: npt.NDArray[np.uint8]) -> str:
+    """Tells a photo (H, W, 3) from others: data sets number their photos alike."""
+    return f"{zlib.crc32(photo.tobytes(), zlib.crc32(repr(photo.shape).encode())):08x}"
 
 
 def _read(path: Path) -> tuple[Tensor, dict[str, str]]:
@@ -227,7 +242,7 @@ def _is_kept(path: Path, key: str, checksum: str, dtype: str) -> bool:
     except (SafetensorError, OSError, DataError):
         return False
     _check_encoder(path, metadata, checksum)
-    return metadata.get("key") == key and found == DTYPES[dtype]
+    return metadata.get("key") == key and PHOTO_CHECKSUM in metadata and found == DTYPES[dtype]
 
 
 def _metadata(file: Any, path: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ not count.
 """
 
 import hashlib
+import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -254,6 +255,7 @@ def _worker_items(
         num_workers=workers,
         prefetch_factor=prefetch,
         collate_fn=_as_it_is,
+        worker_init_fn=_leave_signals_to_the_training,
         # Else torch's global random state moves on with every start, and so differs on resuming.
         generator=torch.Generator(),
     )
@@ -262,3 +264,12 @@ def _worker_items(
 
 def _as_it_is(item: Any) -> Any:
     return item
+
+
+def _leave_signals_to_the_training(worker: int) -> None:  # noqa: ARG001
+    """A training that is told to stop finishes its step, for which it needs its workers.
+
+    Terminals and schedulers signal all processes. Workers end with the training in any case.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
