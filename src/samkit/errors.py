@@ -11,6 +11,8 @@
     ├── DataError         a sample of a data set is broken, or a data set is not what it should be
     ├── TrainingError     a training cannot go on
     ├── ConfigError       a setting makes no sense, or does not fit what it is applied to
+    ├── StoreError        the data engine's store cannot be used, or refuses an action
+    │   └── ConflictError what an action is based on was changed by somebody else, or is not held
     └── OutputError       results cannot be written
 
 Each message is one line: what is wrong, what was expected, what came, and the way out.
@@ -59,6 +61,14 @@ class TrainingError(SamkitError):
 
 class ConfigError(SamkitError):
     """A setting makes no sense, or does not fit what it is applied to."""
+
+
+class StoreError(SamkitError):
+    """The data engine's store cannot be used, or refuses an action."""
+
+
+class ConflictError(StoreError):
+    """What an action is based on was changed by somebody else meanwhile, or is not held."""
 
 
 class OutputError(SamkitError):

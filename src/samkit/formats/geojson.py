@@ -1,6 +1,9 @@
 """Masks as GeoJSON, in pixels: for programs that show and edit polygons over pictures."""
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from samkit.geometry.polygons import Ring, mask_polygons
 from samkit.geometry.rle import decode_rle_patch
@@ -9,7 +12,9 @@ from samkit.types import Masks
 DECIMALS = 6
 
 
-def geojson_collection(masks: Masks) -> dict[str, Any]:
+def geojson_collection(
+    masks: Masks, *, class_names: Sequence[str | None] | None = None
+) -> dict[str, Any]:
     """A FeatureCollection with one feature for each mask, as JSON takes it.
 
     Coordinates are [x, y] in pixels, not degrees: x to the right, y downwards, the photo's upper
@@ -18,8 +23,9 @@ def geojson_collection(masks: Masks) -> dict[str, Any]:
     negative one, and the first point is repeated as the last.
 
     A mask of one part is a Polygon, one of several a MultiPolygon; an empty one has no geometry.
-    Parts are connected by edges, not corners. The properties are score, stability (null if it was
-    not measured) and area in pixels; `id` is the mask's number, from 1.
+    Parts are connected by edges, not corners. The properties are score and stability (null if not
+    measured), area in pixels, and, where `class_names` are given, class; `id` is the mask's number,
+    from 1.
 
     Source: RFC 7946. Deviations: the coordinates, as said.
     """
@@ -29,18 +35,22 @@ def geojson_collection(masks: Masks) -> dict[str, Any]:
             "id": index + 1,
             "geometry": _geometry(masks, index),
             "properties": {
-                "score": round(float(masks.scores[index]), DECIMALS),
-                "stability": (
-                    None
-                    if masks.stability is None
-                    else round(float(masks.stability[index]), DECIMALS)
+                "score": _rounded(masks.scores[index]),
+                "stability": _rounded(
+                    np.nan if masks.stability is None else masks.stability[index]
                 ),
                 "area": int(masks.areas[index]),
-            },
+            }
+            | ({} if class_names is None else {"class": class_names[index]}),
         }
         for index in range(len(masks))
     ]
     return {"type": "FeatureCollection", "features": features}
+
+
+def _rounded(value: np.float32 | float) -> float | None:
+    """A measure as JSON takes it: null for NaN, which was not measured."""
+    return None if np.isnan(value) else round(float(value), DECIMALS)
 
 
 def _geometry(masks: Masks, index: int) -> dict[str, Any] | None:

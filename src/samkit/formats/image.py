@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
 SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -69,6 +70,31 @@ def read_image(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
             if Path(path).stat().st_size == 0:
                 raise ImageError(f"{path} is empty (0 bytes)") from error
             raise ImageError(f"{path} is not an image that can be read") from error
+
+
+def read_image_size(file: IO[bytes], name: str, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Height and width of a photo, upright, from the head of its file: pixels are not decoded.
+
+    Args:
+        file: opened for reading bytes.
+        name: of the file, for errors.
+        max_pixels: refuse larger images.
+
+    Raises:
+        ImageError: not a photo, or too large.
+    """
+    with _image_errors(name, max_pixels):
+        try:
+            with Image.open(file) as opened:
+                width, height = opened.size
+                turned = _orientation(opened) in SIDEWAYS
+        except UnidentifiedImageError as error:
+            raise ImageError(f"{name} is not an image that can be read") from error
+    if width == 0 or height == 0:
+        raise ImageError(f"an image needs at least one pixel; {name} has {width} x {height}")
+    if width * height > max_pixels:
+        raise ImageError(_too_large(name, f"{width} x {height} pixels", max_pixels))
+    return (width, height) if turned else (height, width)
 
 
 @contextmanager
@@ -132,12 +158,16 @@ def _turn_upright(image: Image.Image) -> Image.Image:
     Not by Pillow's `exif_transpose`, which also rewrites the other tags and so refuses good photos
     for an odd tag of no interest here.
     """
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # noqa: BLE001 - damaged EXIF, whatever it raises, says nothing
-        return image
-    turn = TURNS.get(orientation)
+    turn = TURNS.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> Any:
+    """The EXIF orientation; 1 where there is none."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # noqa: BLE001 - damaged EXIF, whatever it raises, says nothing
+        return 1
 
 
 def _from_array(array: npt.NDArray[Any], max_pixels: int) -> RgbImage:

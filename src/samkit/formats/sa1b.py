@@ -35,8 +35,8 @@ def sa1b_document(masks: Masks, *, file_name: str, image_id: int | None = None) 
         image_id: the photo's number; by default made from its name.
 
     Returns:
-        image and annotations. Numbers of annotations start at 1. A stability that was not measured
-        is null, a mask that answers no point has no point_coords.
+        image and annotations. Numbers of annotations start at 1. A measure that was not taken
+        (NaN) is null, a mask that answers no point has no point_coords.
 
     Source: arXiv:2304.02643, the data set's released files.
     """
@@ -51,8 +51,10 @@ def sa1b_document(masks: Masks, *, file_name: str, image_id: int | None = None) 
             "segmentation": rle,
             "area": int(masks.areas[index]),
             "bbox": boxes_xywh[index].tolist(),
-            "predicted_iou": float(masks.scores[index]),
-            "stability_score": None if masks.stability is None else float(masks.stability[index]),
+            "predicted_iou": _measure(masks.scores[index]),
+            "stability_score": None
+            if masks.stability is None
+            else _measure(masks.stability[index]),
             "point_coords": [] if masks.points_xy is None else [masks.points_xy[index].tolist()],
             "crop_box": crops_xywh[index].tolist(),
         }
@@ -65,6 +67,10 @@ def sa1b_document(masks: Masks, *, file_name: str, image_id: int | None = None) 
         "file_name": file_name,
     }
     return {"image": image, "annotations": annotations}
+
+
+def _measure(value: np.float32) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def masks_from_sa1b(document: Mapping[str, Any]) -> Masks:

@@ -1,16 +1,20 @@
 """YOLO's segmentation labels: one line of text for each mask, its outline as one polygon."""
 
+from collections.abc import Sequence
+
 from samkit.geometry.polygons import Ring, joined_outline
 from samkit.geometry.rle import decode_rle_patch
 from samkit.types import Masks
 
-CLASS_NUMBER = 0  # of anything: masks have no class
+CLASS_NUMBER = 0  # of anything, where masks have no class
 LEAST_POINTS = 3  # a line with fewer is taken for a box
 DIGITS = 7  # a thousandth of a pixel at 10,000 pixels
 
 
-def yolo_labels(masks: Masks) -> str:
+def yolo_labels(masks: Masks, *, class_numbers: Sequence[int] | None = None) -> str:
     """Label file of one photo: `0 x y x y ...` for each mask, coordinates from 0 to 1.
+
+    `class_numbers` has the class of each mask, which is written in place of the 0.
 
     Points are centres of pixels on the rim: cut down to whole pixels, as Ultralytics does when it
     draws masks, they are those pixels again.
@@ -21,16 +25,17 @@ def yolo_labels(masks: Masks) -> str:
     Source: docs.ultralytics.com, data sets for instance segmentation.
     """
     lines = []
-    for rle, box_xyxy in zip(masks.rles, masks.boxes_xyxy, strict=True):
+    numbers = [CLASS_NUMBER] * len(masks) if class_numbers is None else class_numbers
+    for rle, box_xyxy, number in zip(masks.rles, masks.boxes_xyxy, numbers, strict=True):
         outline = joined_outline(decode_rle_patch(rle, box_xyxy))
         if len(outline):
-            lines.append(_line(outline + box_xyxy[:2], masks.size_hw))
+            lines.append(_line(number, outline + box_xyxy[:2], masks.size_hw))
     return "".join(lines)
 
 
-def _line(outline: Ring, size_hw: tuple[int, int]) -> str:
+def _line(number: int, outline: Ring, size_hw: tuple[int, int]) -> str:
     height, width = size_hw
     points = outline.tolist()
     points += [points[-1]] * (LEAST_POINTS - len(points))
     values = (f"{(x + 0.5) / width:.{DIGITS}g} {(y + 0.5) / height:.{DIGITS}g}" for x, y in points)
-    return f"{CLASS_NUMBER} {' '.join(values)}\n"
+    return f"{number} {' '.join(values)}\n"

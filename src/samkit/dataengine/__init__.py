@@ -1,0 +1,110 @@
+"""The data engine: a store of projects, photos and masks, and what people do with them.
+
+    store = Store.open("project.db")
+    admin = create_user(store, name="ada", role="admin")
+    project = create_project(store, name="cells", root="photos/")
+    add_photos(store, project.id)
+
+Each function is one action and one transaction: when it returns, its change is on the disk.
+"""
+
+from samkit.dataengine.annotations import (
+    annotation_events,
+    annotation_history,
+    delete_annotation,
+    list_annotations,
+    redo_annotation,
+    replace_annotation,
+    save_annotation,
+    undo_annotation,
+)
+from samkit.dataengine.backup import backup_store, restore_store
+from samkit.dataengine.database import Store
+from samkit.dataengine.disagreement import list_doubly_annotated, measure_agreement
+from samkit.dataengine.embedding_cache import EmbeddingCache
+from samkit.dataengine.exchange.exporting import export_project
+from samkit.dataengine.exchange.importing import import_masks
+from samkit.dataengine.ingest import add_photos
+from samkit.dataengine.jobs import (
+    add_job,
+    add_model_version,
+    finish_job,
+    get_job,
+    list_model_versions,
+    report_progress,
+    take_job,
+)
+from samkit.dataengine.projects import (
+    add_class,
+    create_project,
+    get_photo,
+    get_project,
+    list_classes,
+    list_photos,
+    list_projects,
+)
+from samkit.dataengine.queue import (
+    give_back,
+    renew_lease,
+    set_num_annotators,
+    take_next,
+    take_photo,
+    upcoming_photos,
+)
+from samkit.dataengine.reviews import accept_photo, return_photo, review_history, submit_photo
+from samkit.dataengine.sources import PhotoSource
+from samkit.dataengine.statistics import count_photos, work_days
+from samkit.dataengine.users import change_user, check_password, create_user, list_users
+from samkit.dataengine.values import NewEvent
+
+__all__ = [
+    "EmbeddingCache",
+    "NewEvent",
+    "PhotoSource",
+    "Store",
+    "accept_photo",
+    "add_class",
+    "add_job",
+    "add_model_version",
+    "add_photos",
+    "annotation_events",
+    "annotation_history",
+    "backup_store",
+    "change_user",
+    "check_password",
+    "count_photos",
+    "create_project",
+    "create_user",
+    "delete_annotation",
+    "export_project",
+    "finish_job",
+    "get_job",
+    "get_photo",
+    "get_project",
+    "give_back",
+    "import_masks",
+    "list_annotations",
+    "list_classes",
+    "list_doubly_annotated",
+    "list_model_versions",
+    "list_photos",
+    "list_projects",
+    "list_users",
+    "measure_agreement",
+    "redo_annotation",
+    "renew_lease",
+    "replace_annotation",
+    "report_progress",
+    "restore_store",
+    "return_photo",
+    "review_history",
+    "save_annotation",
+    "set_num_annotators",
+    "submit_photo",
+    "take_job",
+    "take_next",
+    "take_photo",
+    "undo_annotation",
+    "upcoming_photos",
+    "work_days",
+]

@@ -1,0 +1,203 @@
+"""Opening the store: SQLite or PostgreSQL, upgraded to this version of samkit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.orm import Session
+
+from samkit.errors import StoreError
+
+# Writers wait for one another; each transaction takes milliseconds, so that more is a fault.
+BUSY_TIMEOUT_S = 60
+# Any number: processes that open the same PostgreSQL database upgrade it one after another.
+UPGRADE_LOCK = 0x53414D4B
+BEGIN_OPTION = "samkit_begin"
+MIGRATIONS = "samkit.dataengine:migrations"
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+class Store:
+    """A database of projects, photos and annotations.
+
+        with Store.open("project.db") as store:
+            photo = take_next(store, project_id=1, user_id=2)
+
+    Functions of this room take a store and do one transaction each: when they return, the change is
+    on the disk. Threads and processes may share a database.
+
+    Attributes:
+        url: of the database, without its password.
+        clock: gives the time; tests have their own.
+    """
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime] = utc_now) -> None:
+        self._engine = engine
+        self._writer = engine.execution_options(**{BEGIN_OPTION: "BEGIN IMMEDIATE"})
+        self.url = engine.url.render_as_string(hide_password=True)
+        self.clock = clock
+
+    @classmethod
+    def open(
+        cls, where: str | os.PathLike[str], *, clock: Callable[[], datetime] = utc_now
+    ) -> Store:
+        """Open a store; it is made if need be, and upgraded if it is of an older samkit.
+
+        Args:
+            where: the path of an SQLite file, or a URL such as postgresql://user@host/name.
+            clock: gives the time in UTC.
+
+        Raises:
+            StoreError: it cannot be opened, belongs to another program or to a newer samkit.
+        """
+        url = _to_url(where)
+        try:
+            engine = _create(url)
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise StoreError(f"cannot open {where}: {first_line(error)}") from error
+        store = cls(engine, clock)
+        try:
+            with store._errors(), store._writer.begin() as connection:
+                upgrade(connection, store.url)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @property
+    def path(self) -> Path | None:
+        """The database's file; None for a server."""
+        is_file = self._engine.dialect.name == "sqlite"
+        return Path(str(self._engine.url.database)) if is_file else None
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that sees one state of the database and changes nothing."""
+        with self._errors(), Session(self._engine) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session whose changes are on the disk when it ends, or, after an error, not made.
+
+        On SQLite only one at a time (BEGIN IMMEDIATE). On PostgreSQL actions must lock the rows
+        that they decide by.
+        """
+        sessions = Session(self._writer, expire_on_commit=False)
+        with self._errors(), sessions as session, session.begin():
+            yield session
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Make a StoreError of what the database says."""
+        try:
+            yield
+        except DBAPIError as error:
+            raise StoreError(f"{self.url}: {first_line(error.orig or error)}") from error
+        except OverflowError as error:  # of SQLite, for numbers of more than 64 bits
+            raise StoreError(f"a number is too large for the store: {first_line(error)}") from error
+        except UnicodeEncodeError as error:  # halves of surrogate pairs, which JSON may hold
+            raise StoreError(f"a text is not Unicode: {error.object!r:.40}") from error
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Store:  # noqa: PYI034 - there are no subclasses
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def upgrade(connection: Connection, name: str) -> None:
+    """Bring a database to this version of samkit, in the connection's transaction.
+
+    Raises:
+        StoreError: it belongs to another program or to a newer samkit.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
+    config = Config()
+    config.set_main_option("script_location", MIGRATIONS)
+    script = ScriptDirectory.from_config(config)
+    current = MigrationContext.configure(connection).get_current_heads()
+    unknown = set(current) - {step.revision for step in script.walk_revisions()}
+    if unknown:
+        raise StoreError(
+            f"{name} was written by a newer samkit (step {', '.join(sorted(unknown))}; this one"
+            f" knows up to {script.get_current_head()}): update samkit"
+        )
+    if not current and inspect(connection).get_table_names():
+        raise StoreError(f"{name} is a database of another program")
+    if tuple(current) != (script.get_current_head(),):
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _to_url(where: str | os.PathLike[str]) -> URL:
+    name = os.fspath(where)
+    if "://" not in name:
+        return URL.create("sqlite", database=str(Path(name).absolute()))
+    try:
+        url = make_url(name)
+    except ArgumentError as error:
+        raise StoreError("a store is a file's path or a URL; got neither") from error
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise StoreError(f"a store is in SQLite or PostgreSQL; got {url.get_backend_name()}")
+    if url.get_backend_name() == "sqlite" and not url.database:
+        raise StoreError("a store in SQLite needs a file; got none")
+    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+
+
+def _create(url: URL) -> Engine:
+    # Threads wait for the database, not for a connection.
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, max_overflow=-1, pool_pre_ping=True)
+    engine = create_engine(url, max_overflow=-1, connect_args={"timeout": BUSY_TIMEOUT_S})
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: Any, record: object) -> None:  # noqa: ARG001
+    # Python's module would begin transactions too late to read and write in the same one.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    try:
+        # FULL: in WAL mode a commit is then on the disk when it returns, also if the power fails.
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+    finally:
+        cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get(BEGIN_OPTION, "BEGIN"))
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, on one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

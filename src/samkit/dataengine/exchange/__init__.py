@@ -1,0 +1,1 @@
+"""Masks in from other programs, and out to them."""

@@ -1,0 +1,242 @@
+"""Masks that were made elsewhere, into a project that has their photos already.
+
+Photos are found by their paths below the root, or by their names alone where only one photo has the
+name. A file that is imported again adds nothing.
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sqlalchemy import select
+
+from samkit.dataengine.annotations import note_state
+from samkit.dataengine.database import Store
+from samkit.dataengine.exchange.readers import (
+    ForeignMask,
+    ForeignPhoto,
+    read_coco,
+    read_label_pngs,
+    read_labelme_files,
+    read_sa1b_files,
+)
+from samkit.dataengine.masks import CheckedMask, check_mask, check_score
+from samkit.dataengine.projects import add_class, get_project, list_classes
+from samkit.dataengine.queue import is_held
+from samkit.dataengine.rows import find_locked
+from samkit.dataengine.schema import AnnotationRow, ImageRow
+from samkit.dataengine.users import REVIEWERS, acting_user
+from samkit.dataengine.values import REVIEWS, STAGES, NewEvent, check_choice
+from samkit.errors import StoreError
+
+READERS = {
+    "coco": read_coco,
+    "labelme": read_labelme_files,
+    "png": read_label_pngs,
+    "sa1b": read_sa1b_files,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportReport:
+    """What became of the masks.
+
+    Attributes:
+        num_photos: photos of the project that files had masks for.
+        num_added: masks that are new.
+        num_known: masks that an earlier import has added.
+        faults: of files, photos and masks that were left out, one line each.
+    """
+
+    num_photos: int
+    num_added: int
+    num_known: int
+    faults: tuple[str, ...]
+
+
+def import_masks(
+    store: Store, project_id: int, path: str | os.PathLike[str], *, file_format: str, user_id: int
+) -> ImportReport:
+    """Add masks from files to the photos of a project.
+
+    Args:
+        store: where to.
+        project_id: of the project.
+        path: coco: the JSON file; labelme and sa1b: a folder of JSON files; png: a folder of
+            pictures of numbers, named like the photos.
+        file_format: coco, labelme, png or sa1b.
+        user_id: a reviewer or admin, who counts as the one who made them.
+
+    Raises:
+        StoreError: no such project or format, or not by a reviewer.
+        DataError: the file or folder as a whole cannot be read.
+    """
+    check_choice("a format", file_format, tuple(READERS))
+    get_project(store, project_id)
+    with store.read() as session:
+        acting_user(session, user_id, REVIEWERS)
+    task = _Import(store=store, project_id=project_id, user_id=user_id)
+    task.run(READERS[file_format](Path(path)))
+    return ImportReport(
+        num_photos=task.num_photos,
+        num_added=task.num_added,
+        num_known=task.num_known,
+        faults=tuple(task.faults),
+    )
+
+
+@dataclass(kw_only=True)
+class _Import:
+    """One import that runs."""
+
+    store: Store
+    project_id: int
+    user_id: int
+    num_photos: int = 0
+    num_added: int = 0
+    num_known: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def run(self, photos: Iterable[ForeignPhoto]) -> None:
+        places = _Places(self.store, self.project_id)
+        classes = {one.name: one.id for one in list_classes(self.store, self.project_id)}
+        for photo in photos:
+            self.faults += [f"{photo.name}: {fault}" for fault in photo.faults]
+            image_id = places.find(photo.name)
+            if image_id is None:
+                if photo.masks or not photo.faults:
+                    self.faults.append(f"{photo.name}: the project has no photo of this name")
+                continue
+            for name in {one.class_name for one in photo.masks} - {None, *classes}:
+                assert name is not None
+                try:
+                    classes[name] = add_class(self.store, self.project_id, name).id
+                except StoreError as error:
+                    self.faults.append(f"{photo.name}: {error}")
+            try:
+                self._add(image_id, photo, classes)
+                self.num_photos += 1
+            except StoreError as error:
+                self.faults.append(f"{photo.name}: {error}")
+
+    def _add(self, image_id: int, photo: ForeignPhoto, classes: dict[str, int]) -> None:
+        """One photo's masks, in one transaction."""
+        faults: list[str] = []
+        added = known = 0
+        with self.store.write() as session:
+            image = find_locked(session, ImageRow, image_id, "photo")
+            if is_held(image, self.store, but_by=self.user_id):
+                raise StoreError("somebody works on it: import it again later")
+            untouched = image.num_masks == 0 and image.review == "none"
+            query = select(AnnotationRow.request_id).where(AnnotationRow.image_id == image_id)
+            here = set(session.scalars(query))
+            seen: Counter[str] = Counter()
+            for number, mask in enumerate(photo.masks, start=1):
+                try:
+                    checked = _check(mask, (image.height, image.width), classes)
+                except StoreError as error:
+                    faults.append(f"{photo.name}: mask {number}: {error}")
+                    continue
+                # Masks that a file has twice are two.
+                key = _key(checked.counts, mask.class_name)
+                seen[key] += 1
+                request_id = f"import:{key}:{seen[key]}"
+                if request_id in here:
+                    known += 1
+                    continue
+                row = self._row(image, mask, checked, classes)
+                row.request_id = request_id
+                session.add(row)
+                session.flush()
+                image.stage, image.num_masks = row.stage, image.num_masks + 1
+                event = NewEvent(kind="import", data={"file": photo.name})
+                note_state(
+                    session,
+                    self.store,
+                    image,
+                    row,
+                    user_id=self.user_id,
+                    change="edit",
+                    events=[event],
+                )
+                added += 1
+            if untouched and photo.review in REVIEWS:
+                image.review, image.comment = photo.review, photo.comment
+                image.open = photo.review not in ("submitted", "accepted")
+                image.version += 1
+        self.num_added += added
+        self.num_known += known
+        self.faults += faults
+
+    def _row(
+        self, image: ImageRow, mask: ForeignMask, checked: CheckedMask, classes: dict[str, int]
+    ) -> AnnotationRow:
+        x0, y0, x1, y1 = checked.box_xyxy
+        return AnnotationRow(
+            project_id=self.project_id,
+            image_id=image.id,
+            user_id=self.user_id,
+            class_id=None if mask.class_name is None else classes[mask.class_name],
+            counts=checked.counts,
+            area_px=checked.area_px,
+            x0=x0,
+            y0=y0,
+            x1=x1,
+            y1=y1,
+            stage=mask.stage if mask.stage in STAGES else "imported",
+            score=mask.score,
+            stability=mask.stability,
+            version=1,
+            deleted=False,
+            num_clicks=0,
+            duration_ms=0,
+            created_at=self.store.clock(),
+        )
+
+
+class _Places:
+    """Photos of a project by path, name, and path or name without suffix."""
+
+    def __init__(self, store: Store, project_id: int) -> None:
+        query = select(ImageRow.id, ImageRow.path).where(ImageRow.project_id == project_id)
+        self._by_key: dict[str, int | None] = {}
+        with store.read() as session:
+            found: list[Any] = list(session.execute(query))
+        # Whole paths first, which are unique; what several photos share finds none of them.
+        for image_id, path in found:
+            self._by_key[path] = image_id
+        for make in (
+            lambda pure: str(pure.with_suffix("")),
+            lambda pure: pure.name,
+            lambda pure: pure.stem,
+        ):
+            shared: dict[str, int | None] = {}
+            for image_id, path in found:
+                key = make(PurePosixPath(path))
+                shared[key] = None if key in shared else image_id
+            for key, image in shared.items():
+                self._by_key.setdefault(key, image)
+
+    def find(self, name: str) -> int | None:
+        pure = PurePosixPath(name)
+        for key in (name, pure.name):
+            if self._by_key.get(key) is not None:
+                return self._by_key[key]
+        return None
+
+
+def _check(mask: ForeignMask, size_hw: tuple[int, int], classes: dict[str, int]) -> CheckedMask:
+    check_score("score", mask.score)
+    check_score("stability", mask.stability)
+    if mask.class_name is not None and mask.class_name not in classes:
+        raise StoreError(f"no class {mask.class_name!r:.40}")
+    return check_mask(mask.segmentation, size_hw)
+
+
+def _key(counts: str, class_name: str | None) -> str:
+    text = f"{class_name}\n{counts}" if class_name is not None else f"\n\n{counts}"
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:40]

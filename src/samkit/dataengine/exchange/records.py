@@ -1,0 +1,102 @@
+"""A project's photos with their masks, one after another: what writers write."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import select
+
+from samkit.dataengine.database import Store
+from samkit.dataengine.projects import list_classes, list_photos
+from samkit.dataengine.rows import to_annotation
+from samkit.dataengine.schema import AnnotationRow
+from samkit.dataengine.values import Annotation, Photo
+from samkit.errors import ConfigError
+from samkit.types import Masks
+
+PHOTOS_AT_ONCE = 200
+ALL, TRAIN, VAL = "all", "train", "val"
+SPLIT_BITS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoRecord:
+    """A photo, its masks in the order in which they were made, and their classes' names."""
+
+    photo: Photo
+    annotations: tuple[Annotation, ...]
+    class_names: tuple[str | None, ...]
+
+    @property
+    def base(self) -> str:
+        """The photo's path without its suffix: what files of its masks are named by."""
+        return self.photo.path.rpartition(".")[0]
+
+    def masks(self) -> Masks:
+        """The masks as one value; scores that were not measured are NaN."""
+        every = self.annotations
+        measured = [np.nan if one.stability is None else one.stability for one in every]
+        return Masks(
+            rles=tuple(one.rle for one in every),
+            boxes_xyxy=np.array([one.box_xyxy for one in every], np.int64).reshape(-1, 4),
+            areas=np.array([one.area_px for one in every], np.int64),
+            scores=np.array([np.nan if one.score is None else one.score for one in every], "f4"),
+            stability=np.array(measured, np.float32),
+            size_hw=self.photo.size_hw,
+        )
+
+
+def split_of(sha256: str, val_fraction: float) -> str:
+    """Where a photo belongs, by its content alone: it stays there whatever else is added.
+
+    Args:
+        sha256: of the photo's content.
+        val_fraction: of all photos, 0 to below 1; with 0 there is one part, called all.
+
+    Raises:
+        ConfigError: val_fraction makes no sense.
+    """
+    if not 0 <= val_fraction < 1:
+        raise ConfigError(f"val_fraction must be at least 0 and below 1; got {val_fraction:g}")
+    if val_fraction == 0:
+        return ALL
+    place = int(sha256[: SPLIT_BITS // 4], 16) / 2**SPLIT_BITS
+    return VAL if place < val_fraction else TRAIN
+
+
+def read_records(store: Store, project_id: int, *, accepted_only: bool) -> Iterator[PhotoRecord]:
+    """All photos of a project, or only those that are accepted, also such without masks."""
+    names = {one.id: one.name for one in list_classes(store, project_id)}
+    after: int | None = 0
+    review = "accepted" if accepted_only else None
+    while after is not None:
+        page = list_photos(
+            store,
+            project_id,
+            after=after,
+            limit=PHOTOS_AT_ONCE,
+            review=review,  # type: ignore[arg-type]
+        )
+        masks = _masks_of(store, page.items)
+        for photo in page.items:
+            found = tuple(masks[photo.id])
+            yield PhotoRecord(
+                photo=photo,
+                annotations=found,
+                class_names=tuple(names.get(one.class_id or 0) for one in found),
+            )
+        after = page.next_after
+
+
+def _masks_of(store: Store, photos: tuple[Photo, ...]) -> dict[int, list[Annotation]]:
+    """Masks of several photos by one query."""
+    sizes = {photo.id: photo.size_hw for photo in photos}
+    query = select(AnnotationRow).where(
+        AnnotationRow.image_id.in_(list(sizes)), ~AnnotationRow.deleted
+    )
+    found: dict[int, list[Annotation]] = defaultdict(list)
+    with store.read() as session:
+        for row in session.scalars(query.order_by(AnnotationRow.id)):
+            found[row.image_id].append(to_annotation(row, sizes[row.image_id]))
+    return found

@@ -1,0 +1,210 @@
+"""Adding photos to a project: each file is read once, and the same content is not added twice."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from PIL import Image
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from samkit.dataengine.database import Store
+from samkit.dataengine.projects import get_project
+from samkit.dataengine.rows import find_locked
+from samkit.dataengine.schema import ImageRow, ProjectRow
+from samkit.dataengine.sources import FileMark, PhotoSource
+from samkit.errors import ImageError, StoreError
+from samkit.files import HASH_BLOCK_BYTES
+from samkit.formats import read_image, read_image_size
+
+# In one transaction: as few as let others write between, as many as make commits cheap.
+PHOTOS_AT_ONCE = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddReport:
+    """What became of the photos below a root.
+
+    Attributes:
+        num_added: new ones.
+        num_known: that were there already, unchanged.
+        duplicates: new paths with the content of another photo: (path, path of the other).
+        faults: of files that cannot be added, one line each.
+    """
+
+    num_added: int
+    num_known: int
+    duplicates: tuple[tuple[str, str], ...]
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """A file that was read."""
+
+    path: str
+    mark: FileMark
+    sha256: str
+    size_hw: tuple[int, int]
+
+
+def add_photos(
+    store: Store, project_id: int, *, num_annotators: int = 1, decode: bool = False
+) -> AddReport:
+    """Add all photos below a project's root. Running it again adds only what is new.
+
+    Args:
+        store: where.
+        project_id: of the project.
+        num_annotators: how many people shall annotate each new photo, each on their own.
+        decode: read all pixels too, so that files are found that are cut short. Without it only
+            the heads of files are looked at, and their content is hashed.
+
+    Raises:
+        StoreError: no such project, or its root is not there.
+    """
+    if num_annotators < 1:
+        raise StoreError(f"num_annotators must be at least 1; got {num_annotators}")
+    source = PhotoSource(get_project(store, project_id).root)
+    ledger = _Ledger(store, project_id, num_annotators)
+    paths = source.paths()
+    while batch := tuple(islice(paths, PHOTOS_AT_ONCE)):
+        known = ledger.known(batch)
+        ledger.add(_read_new(source, batch, known, ledger.faults, decode=decode))
+        ledger.num_known += len(batch) - ledger.num_new(batch, known)
+    return ledger.report()
+
+
+class _Ledger:
+    """Adds photos, and counts."""
+
+    def __init__(self, store: Store, project_id: int, num_annotators: int) -> None:
+        self._store = store
+        self._project_id = project_id
+        self._num_annotators = num_annotators
+        self._num_added = 0
+        self._duplicates: list[tuple[str, str]] = []
+        self.num_known = 0
+        self.faults: list[str] = []
+
+    def known(self, paths: tuple[str, ...]) -> dict[str, tuple[FileMark, str]]:
+        """Marks and content of those paths that the project has."""
+        query = select(ImageRow.path, ImageRow.num_bytes, ImageRow.modified_ns, ImageRow.sha256)
+        query = query.where(
+            ImageRow.project_id == self._project_id, ImageRow.path.in_(_storable(paths))
+        )
+        with self._store.read() as session:
+            return {
+                path: (FileMark(num_bytes=num_bytes, modified_ns=modified_ns), sha256)
+                for path, num_bytes, modified_ns, sha256 in session.execute(query)
+            }
+
+    @staticmethod
+    def num_new(paths: tuple[str, ...], known: dict[str, tuple[FileMark, str]]) -> int:
+        return sum(path not in known for path in paths)
+
+    def add(self, found: Iterable[_Found]) -> None:
+        photos = list(found)  # read before the transaction, which keeps others waiting
+        with self._store.write() as session:
+            find_locked(session, ProjectRow, self._project_id, "project")
+            for photo in photos:
+                other = self._same_content(session, photo)
+                if other is None:
+                    session.add(self._row(photo))
+                    session.flush()
+                    self._num_added += 1
+                elif other != photo.path:
+                    self._duplicates.append((photo.path, other))
+
+    def _same_content(self, session: Session, photo: _Found) -> str | None:
+        query = select(ImageRow.path).where(
+            ImageRow.project_id == self._project_id, ImageRow.sha256 == photo.sha256
+        )
+        return session.scalar(query)
+
+    def _row(self, photo: _Found) -> ImageRow:
+        return ImageRow(
+            project_id=self._project_id,
+            path=photo.path,
+            sha256=photo.sha256,
+            num_bytes=photo.mark.num_bytes,
+            modified_ns=photo.mark.modified_ns,
+            height=photo.size_hw[0],
+            width=photo.size_hw[1],
+            stage="assisted-manual",
+            review="none",
+            comment="",
+            num_masks=0,
+            num_annotators=self._num_annotators,
+            open=True,
+            version=1,
+        )
+
+    def report(self) -> AddReport:
+        return AddReport(
+            num_added=self._num_added,
+            num_known=self.num_known,
+            duplicates=tuple(self._duplicates),
+            faults=tuple(self.faults),
+        )
+
+
+def _read_new(
+    source: PhotoSource,
+    paths: tuple[str, ...],
+    known: dict[str, tuple[FileMark, str]],
+    faults: list[str],
+    *,
+    decode: bool,
+) -> Iterator[_Found]:
+    """Read the files that are not known; a known one that has another content is a fault."""
+    for path in paths:
+        if not _storable((path,)):
+            faults.append(f"{path!r:.100}: the name is not UTF-8")
+            continue
+        try:
+            mark = source.mark(path)
+            if path in known and known[path][0] == mark:
+                continue
+            found = _read(source, path, mark, decode=decode)
+        except (StoreError, ImageError) as error:
+            faults.append(str(error))
+            continue
+        if path not in known:
+            yield found
+        elif known[path][1] != found.sha256:
+            # Its masks belong to the pixels that it had.
+            faults.append(f"{path} has changed since it was added: give the new one another name")
+
+
+def _read(source: PhotoSource, path: str, mark: FileMark, *, decode: bool) -> _Found:
+    digest = hashlib.sha256()
+    try:
+        with source.open(path) as file:
+            while block := file.read(HASH_BLOCK_BYTES):
+                digest.update(block)
+            file.seek(0)
+            size_hw = read_image_size(file, path)
+            if decode:
+                file.seek(0)
+                with Image.open(file) as opened:
+                    read_image(opened)
+    except ImageError as error:
+        raise ImageError(str(error).replace("the image", path, 1)) from error
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+    return _Found(path=path, mark=mark, sha256=digest.hexdigest(), size_hw=size_hw)
+
+
+def _storable(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of some names that are text, and not any bytes."""
+    return tuple(path for path in paths if path.isprintable() or _is_utf8(path))
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

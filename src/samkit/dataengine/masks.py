@@ -1,0 +1,49 @@
+"""What a mask must be before it is kept."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from samkit.errors import DataError, StoreError
+from samkit.geometry import Rle
+from samkit.geometry.rle import rle_area, rle_box_xyxy
+from samkit.training.data.segmentations import segmentation_rle
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedMask:
+    """A mask that fills its photo's size, with at least one pixel."""
+
+    counts: str
+    area_px: int
+    box_xyxy: tuple[int, int, int, int]
+
+
+def check_mask(segmentation: object, size_hw: tuple[int, int]) -> CheckedMask:
+    """Check a mask and measure it.
+
+    Args:
+        segmentation: as in COCO: a run-length code, compressed or plain, or polygons.
+        size_hw: of its photo.
+
+    Raises:
+        StoreError: malformed, of another size, or empty.
+    """
+    try:
+        rle: Rle = segmentation_rle(segmentation, size_hw)
+    except DataError as error:
+        raise StoreError(str(error)) from error
+    area_px = rle_area(rle)
+    if area_px == 0:
+        raise StoreError("a mask needs at least one pixel; got an empty one")
+    return CheckedMask(counts=rle["counts"], area_px=area_px, box_xyxy=rle_box_xyxy(rle))
+
+
+def check_score(name: str, value: float | None) -> None:
+    """Check that a measure is a number, or None.
+
+    Raises:
+        StoreError: NaN or infinity.
+    """
+    if value is not None and not np.isfinite(value):
+        raise StoreError(f"{name} must be finite; got {value}")

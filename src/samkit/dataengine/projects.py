@@ -1,0 +1,150 @@
+"""Projects, their classes, and lists of their photos."""
+
+import re
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from samkit.dataengine.database import Store
+from samkit.dataengine.rows import check_limit, find, to_class, to_page, to_photo, to_project
+from samkit.dataengine.schema import ClassRow, ImageRow, ProjectRow
+from samkit.dataengine.sources import PhotoSource
+from samkit.dataengine.values import (
+    REVIEWS,
+    STAGES,
+    LabelClass,
+    Page,
+    Photo,
+    Project,
+    Review,
+    Stage,
+    check_choice,
+)
+from samkit.drawing import mask_color
+from samkit.errors import StoreError
+
+COLOR = re.compile(r"#[0-9a-f]{6}", re.ASCII)
+
+
+def create_project(store: Store, *, name: str, root: str | Path) -> Project:
+    """Begin a project.
+
+    Args:
+        store: where.
+        name: of the project.
+        root: folder, or fsspec URL, below which its photos are.
+
+    Raises:
+        StoreError: the name is taken or empty, or the root is not there.
+    """
+    if not name.strip() or len(name) > 200:
+        raise StoreError(f"a project's name must have 1 to 200 characters; got {name!r:.40}")
+    row = ProjectRow(name=name, root=PhotoSource(root).root, created_at=store.clock())
+    with store.write() as session:
+        session.add(row)
+        try:
+            session.flush()
+        except IntegrityError as error:
+            raise StoreError(f"there is a project {name!r} already") from error
+        return to_project(row)
+
+
+def get_project(store: Store, project_id: int) -> Project:
+    """A project.
+
+    Raises:
+        StoreError: there is none with this number.
+    """
+    with store.read() as session:
+        return to_project(find(session, ProjectRow, project_id, "project"))
+
+
+def list_projects(store: Store, *, after: int = 0, limit: int = 100) -> Page[Project]:
+    """Projects in the order in which they were begun."""
+    query = select(ProjectRow).where(ProjectRow.id > after).order_by(ProjectRow.id)
+    with store.read() as session:
+        rows = session.scalars(query.limit(check_limit(limit)))
+        return to_page([to_project(row) for row in rows], limit)
+
+
+def add_class(store: Store, project_id: int, name: str, *, color: str | None = None) -> LabelClass:
+    """The class of this name, which is added if there is none.
+
+    Args:
+        store: where.
+        project_id: of the project.
+        name: of the class.
+        color: as #rrggbb, of a new class; by default one that differs from the others.
+
+    Raises:
+        StoreError: no such project, or a name or colour that is none.
+    """
+    if not name.strip() or len(name) > 200:
+        raise StoreError(f"a class's name must have 1 to 200 characters; got {name!r:.40}")
+    if color is not None and not COLOR.fullmatch(color):
+        raise StoreError(f"a colour must be #rrggbb; got {color!r:.40}")
+    with store.write() as session:
+        find_project = select(ProjectRow).where(ProjectRow.id == project_id).with_for_update()
+        if session.scalar(find_project) is None:
+            raise StoreError(f"there is no project {project_id}")
+        known = list(session.scalars(select(ClassRow).where(ClassRow.project_id == project_id)))
+        row = next((one for one in known if one.name == name), None)
+        if row is None:
+            red, green, blue = (int(value) for value in mask_color(len(known)))
+            default = f"#{red:02x}{green:02x}{blue:02x}"
+            row = ClassRow(project_id=project_id, name=name, color=color or default)
+            session.add(row)
+            session.flush()
+        return to_class(row)
+
+
+def list_classes(store: Store, project_id: int) -> tuple[LabelClass, ...]:
+    """All classes of a project, in the order in which they were added."""
+    query = select(ClassRow).where(ClassRow.project_id == project_id).order_by(ClassRow.id)
+    with store.read() as session:
+        return tuple(to_class(row) for row in session.scalars(query))
+
+
+def get_photo(store: Store, image_id: int) -> Photo:
+    """A photo.
+
+    Raises:
+        StoreError: there is none with this number.
+    """
+    with store.read() as session:
+        return to_photo(find(session, ImageRow, image_id, "photo"))
+
+
+def list_photos(
+    store: Store,
+    project_id: int,
+    *,
+    after: int = 0,
+    limit: int = 100,
+    review: Review | None = None,
+    stage: Stage | None = None,
+) -> Page[Photo]:
+    """Photos of a project in the order in which they were added.
+
+    Args:
+        store: where.
+        project_id: of the project.
+        after: `next_after` of the page before; 0 for the first.
+        limit: most photos of one page, 1 to 1000.
+        review: only those in this state of review.
+        stage: only those of this stage.
+
+    Raises:
+        StoreError: a filter or limit that makes no sense.
+    """
+    query = select(ImageRow).where(ImageRow.project_id == project_id, ImageRow.id > after)
+    if review is not None:
+        check_choice("review", review, REVIEWS)
+        query = query.where(ImageRow.review == review)
+    if stage is not None:
+        check_choice("stage", stage, STAGES)
+        query = query.where(ImageRow.stage == stage)
+    with store.read() as session:
+        rows = session.scalars(query.order_by(ImageRow.id).limit(check_limit(limit)))
+        return to_page([to_photo(row) for row in rows], limit)

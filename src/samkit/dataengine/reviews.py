@@ -1,0 +1,146 @@
+"""Submitting photos, and a second person who accepts them or sends them back."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from samkit.dataengine.database import Store
+from samkit.dataengine.queue import held_photo, is_held, num_submissions, release
+from samkit.dataengine.rows import find_locked, to_photo
+from samkit.dataengine.schema import ImageRow, ReviewRow, SubmissionRow, UserRow
+from samkit.dataengine.users import REVIEWERS, acting_user
+from samkit.dataengine.values import Photo
+from samkit.errors import ConflictError, StoreError
+
+MOST_COMMENT = 2000  # characters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a reviewer said: accepted, or returned with a comment."""
+
+    user_id: int
+    verdict: str
+    comment: str
+    at: datetime
+
+
+def submit_photo(store: Store, image_id: int, user_id: int) -> Photo:
+    """Say that a photo that the user holds is finished; its lease ends.
+
+    A photo is up for review when as many people have submitted it as shall annotate it.
+
+    Raises:
+        ConflictError: the user does not hold the photo.
+    """
+    with store.write() as session:
+        acting_user(session, user_id)
+        row = held_photo(session, image_id, user_id)
+        own = select(SubmissionRow.id).where(
+            SubmissionRow.image_id == image_id, SubmissionRow.user_id == user_id
+        )
+        if session.scalar(own) is None:
+            session.add(
+                SubmissionRow(
+                    project_id=row.project_id,
+                    image_id=image_id,
+                    user_id=user_id,
+                    at=store.clock(),
+                )
+            )
+            session.flush()
+        row.open = num_submissions(session, image_id) < row.num_annotators
+        row.returned_to = None
+        row.review = "none" if row.open else "submitted"
+        row.version += 1
+        release(row)
+        return to_photo(row)
+
+
+def accept_photo(store: Store, image_id: int, user_id: int, *, version: int) -> Photo:
+    """Accept a photo's masks as they are at a version of the photo.
+
+    To fix them, a reviewer takes the photo, changes its masks, and accepts it then.
+
+    Raises:
+        ConflictError: the photo has another version by now, or somebody else holds it.
+        StoreError: not up for review, or the user is no reviewer, or its annotator.
+    """
+    with store.write() as session:
+        row = _to_review(session, store, image_id, user_id, version)
+        row.review, row.comment = "accepted", ""
+        row.version += 1
+        release(row)
+        _note(session, store, row, user_id)
+        return to_photo(row)
+
+
+def return_photo(store: Store, image_id: int, user_id: int, *, version: int, comment: str) -> Photo:
+    """Send a photo back to who submitted it last, with a comment.
+
+    Raises:
+        ConflictError: the photo has another version by now, or somebody else holds it.
+        StoreError: not up for review, no comment, or the user is no reviewer, or its annotator.
+    """
+    if not comment.strip() or len(comment) > MOST_COMMENT:
+        raise StoreError(f"a comment must have 1 to {MOST_COMMENT} characters; got {len(comment)}")
+    with store.write() as session:
+        row = _to_review(session, store, image_id, user_id, version)
+        last = select(SubmissionRow.user_id).where(SubmissionRow.image_id == image_id)
+        row.returned_to = session.scalar(last.order_by(SubmissionRow.id.desc()).limit(1))
+        row.review, row.comment, row.open = "returned", comment, True
+        row.version += 1
+        release(row)
+        _note(session, store, row, user_id)
+        return to_photo(row)
+
+
+def review_history(store: Store, image_id: int) -> tuple[Verdict, ...]:
+    """All verdicts on a photo, the first one first."""
+    query = select(ReviewRow).where(ReviewRow.image_id == image_id).order_by(ReviewRow.id)
+    with store.read() as session:
+        return tuple(
+            Verdict(user_id=row.user_id, verdict=row.verdict, comment=row.comment, at=row.at)
+            for row in session.scalars(query)
+        )
+
+
+def _to_review(
+    session: Session, store: Store, image_id: int, user_id: int, version: int
+) -> ImageRow:
+    """The locked row of a photo that the user may review."""
+    user = acting_user(session, user_id, REVIEWERS)
+    row = find_locked(session, ImageRow, image_id, "photo")
+    if is_held(row, store, but_by=user_id):
+        raise ConflictError(f"{row.path} is held by somebody else")
+    if row.version != version:
+        raise ConflictError(
+            f"{row.path} has version {row.version} by now; the review is of {version}: look again"
+        )
+    if row.open or row.review not in ("submitted", "accepted"):
+        raise StoreError(f"{row.path} is not up for review")
+    if not _may_judge(session, user, image_id):
+        raise StoreError(f"{user.name!r:.40} has annotated {row.path}: another person reviews it")
+    return row
+
+
+def _may_judge(session: Session, user: UserRow, image_id: int) -> bool:
+    """Whether somebody is a second person; an admin may be the only person there is."""
+    if user.role == "admin":
+        return True
+    query = select(SubmissionRow.user_id).where(SubmissionRow.image_id == image_id)
+    return user.id not in session.scalars(query).all()
+
+
+def _note(session: Session, store: Store, row: ImageRow, user_id: int) -> None:
+    session.add(
+        ReviewRow(
+            image_id=row.id,
+            user_id=user_id,
+            verdict=row.review,
+            comment=row.comment,
+            at=store.clock(),
+        )
+    )

@@ -1,0 +1,164 @@
+"""From rows of the tables to the values that are handed out; rows by their keys."""
+
+from typing import TypeVar, cast
+
+from sqlalchemy.orm import Session
+
+from samkit.dataengine.schema import (
+    AnnotationRow,
+    Base,
+    ClassRow,
+    EventRow,
+    ImageRow,
+    ProjectRow,
+    RevisionRow,
+    UserRow,
+)
+from samkit.dataengine.values import (
+    Annotation,
+    Event,
+    LabelClass,
+    Page,
+    Photo,
+    Project,
+    Review,
+    Revision,
+    Role,
+    Stage,
+    User,
+)
+from samkit.errors import StoreError
+
+Row = TypeVar("Row", bound=Base)
+Item = TypeVar("Item", Photo, User, Project)
+MOST_ITEMS = 1000  # of one page
+
+
+def find(session: Session, kind: type[Row], key: int, what: str) -> Row:
+    """The row with a key.
+
+    Raises:
+        StoreError: there is none.
+    """
+    row = session.get(kind, key)
+    if row is None:
+        raise StoreError(f"there is no {what} {key}")
+    return row
+
+
+def find_locked(session: Session, kind: type[Row], key: int, what: str) -> Row:
+    """The row with a key as it is now, held until the transaction ends.
+
+    Raises:
+        StoreError: there is none.
+    """
+    row = session.get(kind, key, with_for_update=True, populate_existing=True)
+    if row is None:
+        raise StoreError(f"there is no {what} {key}")
+    return row
+
+
+def check_limit(limit: int) -> int:
+    """Check the size of a page, and give one more, by which to see whether it is the last.
+
+    Raises:
+        StoreError: it is not from 1 to 1000.
+    """
+    if not 1 <= limit <= MOST_ITEMS:
+        raise StoreError(f"limit must be from 1 to {MOST_ITEMS}; got {limit}")
+    return limit + 1
+
+
+def to_page(items: list[Item], limit: int) -> Page[Item]:
+    """A page of the first `limit` items, of which one more was asked for."""
+    more = len(items) > limit
+    return Page(items=tuple(items[:limit]), next_after=items[limit - 1].id if more else None)
+
+
+def to_user(row: UserRow) -> User:
+    """A user, as a value."""
+    return User(
+        id=row.id,
+        name=row.name,
+        role=cast("Role", row.role),
+        active=row.active,
+        created_at=row.created_at,
+    )
+
+
+def to_project(row: ProjectRow) -> Project:
+    """A project, as a value."""
+    return Project(id=row.id, name=row.name, root=row.root, created_at=row.created_at)
+
+
+def to_class(row: ClassRow) -> LabelClass:
+    """A class, as a value."""
+    return LabelClass(id=row.id, project_id=row.project_id, name=row.name, color=row.color)
+
+
+def to_photo(row: ImageRow) -> Photo:
+    """A photo, as a value."""
+    return Photo(
+        id=row.id,
+        project_id=row.project_id,
+        path=row.path,
+        sha256=row.sha256,
+        num_bytes=row.num_bytes,
+        size_hw=(row.height, row.width),
+        stage=cast("Stage", row.stage),
+        review=cast("Review", row.review),
+        comment=row.comment,
+        num_masks=row.num_masks,
+        num_annotators=row.num_annotators,
+        open=row.open,
+        version=row.version,
+    )
+
+
+def to_annotation(row: AnnotationRow, size_hw: tuple[int, int]) -> Annotation:
+    """An annotation of a photo of this size, as a value."""
+    return Annotation(
+        id=row.id,
+        image_id=row.image_id,
+        user_id=row.user_id,
+        class_id=row.class_id,
+        rle={"size": list(size_hw), "counts": row.counts},
+        box_xyxy=(row.x0, row.y0, row.x1, row.y1),
+        area_px=row.area_px,
+        stage=cast("Stage", row.stage),
+        score=row.score,
+        stability=row.stability,
+        version=row.version,
+        deleted=row.deleted,
+        num_clicks=row.num_clicks,
+        duration_ms=row.duration_ms,
+        created_at=row.created_at,
+    )
+
+
+def to_revision(row: RevisionRow, size_hw: tuple[int, int]) -> Revision:
+    """A state of an annotation of a photo of this size, as a value."""
+    return Revision(
+        version=row.version,
+        change=row.change,
+        rle={"size": list(size_hw), "counts": row.counts},
+        class_id=row.class_id,
+        deleted=row.deleted,
+        user_id=row.user_id,
+        at=row.at,
+    )
+
+
+def to_event(row: EventRow) -> Event:
+    """An event, as a value."""
+    return Event(
+        id=row.id,
+        annotation_id=row.annotation_id,
+        version=row.version,
+        kind=row.kind,
+        data=row.data,
+        duration_ms=row.duration_ms,
+        model_version_id=row.model_version_id,
+        user_id=row.user_id,
+        at=row.at,
+    )

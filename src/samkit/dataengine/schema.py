@@ -1,0 +1,240 @@
+"""The tables. Nothing outside of this room sees their rows: `values` is what is handed out."""
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+MICROSECOND = timedelta(microseconds=1)
+# SQLite counts up by itself only a column that is declared INTEGER.
+KEY = BigInteger().with_variant(Integer, "sqlite")
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """Times as whole microseconds since 1970 in UTC: the same, and in the same order, anywhere."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        return None if value is None else (value - EPOCH) // MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return None if value is None else EPOCH + value * MICROSECOND
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMES)
+
+
+class UserRow(Base):
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    role: Mapped[str] = mapped_column(String(20))
+    password_hash: Mapped[str | None] = mapped_column(String(200))
+    active: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class ProjectRow(Base):
+    __tablename__ = "projects"
+
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    root: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class ClassRow(Base):
+    __tablename__ = "label_classes"
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
+
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
+    name: Mapped[str] = mapped_column(String(200))
+    color: Mapped[str] = mapped_column(String(7))
+
+
+class ImageRow(Base):
+    __tablename__ = "images"
+    __table_args__ = (
+        UniqueConstraint("project_id", "sha256"),
+        UniqueConstraint("project_id", "path"),
+        # Lists in the order of `id`, each filter with an index of its own.
+        Index(None, "project_id", "id"),
+        Index(None, "project_id", "review", "id", "num_masks"),
+        Index(None, "project_id", "stage", "id"),
+        # The queue: what is to be done, and what came back to whom.
+        Index(None, "project_id", "open", "id"),
+        Index(None, "project_id", "returned_to", "id"),
+        Index(None, "lease_user_id"),
+    )
+
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
+    path: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(String(64))
+    num_bytes: Mapped[int] = mapped_column(BigInteger)
+    modified_ns: Mapped[int] = mapped_column(BigInteger)
+    height: Mapped[int]
+    width: Mapped[int]
+    stage: Mapped[str] = mapped_column(String(20))
+    review: Mapped[str] = mapped_column(String(20))
+    comment: Mapped[str] = mapped_column(Text)
+    num_masks: Mapped[int]
+    num_annotators: Mapped[int]
+    open: Mapped[bool]
+    version: Mapped[int]
+    returned_to: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    lease_user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    lease_expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class SubmissionRow(Base):
+    """Somebody has finished a photo: nobody annotates it twice."""
+
+    __tablename__ = "submissions"
+    __table_args__ = (
+        UniqueConstraint("image_id", "user_id"),
+        Index(None, "project_id", "image_id"),
+    )
+
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class ReviewRow(Base):
+    """What reviewers said of a photo, all of it."""
+
+    __tablename__ = "reviews"
+    __table_args__ = (Index(None, "image_id", "id"),)
+
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    verdict: Mapped[str] = mapped_column(String(20))
+    comment: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class ModelVersionRow(Base):
+    __tablename__ = "model_versions"
+    __table_args__ = (UniqueConstraint("name", "checksum"),)
+
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    checksum: Mapped[str] = mapped_column(String(64))
+    path: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class AnnotationRow(Base):
+    __tablename__ = "annotations"
+    __table_args__ = (
+        # A request that is sent again after a lost answer makes no second mask.
+        UniqueConstraint("image_id", "request_id"),
+        Index(None, "image_id", "id"),
+        # Covers the statistics, which need no other column.
+        Index(
+            "ix_annotations_statistics",
+            "project_id",
+            "deleted",
+            "user_id",
+            "created_at",
+            "stage",
+            "duration_ms",
+            "num_clicks",
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    request_id: Mapped[str | None] = mapped_column(String(100))
+    class_id: Mapped[int | None] = mapped_column(ForeignKey("label_classes.id"))
+    counts: Mapped[str] = mapped_column(Text)
+    area_px: Mapped[int]
+    x0: Mapped[int]
+    y0: Mapped[int]
+    x1: Mapped[int]
+    y1: Mapped[int]
+    stage: Mapped[str] = mapped_column(String(20))
+    score: Mapped[float | None]
+    stability: Mapped[float | None]
+    version: Mapped[int]
+    deleted: Mapped[bool]
+    num_clicks: Mapped[int]
+    duration_ms: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class RevisionRow(Base):
+    """Each state that an annotation had."""
+
+    __tablename__ = "revisions"
+
+    annotation_id: Mapped[int] = mapped_column(ForeignKey("annotations.id"), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    change: Mapped[str] = mapped_column(String(10))
+    counts: Mapped[str] = mapped_column(Text)
+    class_id: Mapped[int | None] = mapped_column(ForeignKey("label_classes.id"))
+    deleted: Mapped[bool]
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class EventRow(Base):
+    __tablename__ = "events"
+    __table_args__ = (Index(None, "annotation_id", "id"),)
+
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
+    annotation_id: Mapped[int] = mapped_column(ForeignKey("annotations.id"))
+    version: Mapped[int]
+    kind: Mapped[str] = mapped_column(String(20))
+    data: Mapped[dict[str, Any]] = mapped_column(JSON)
+    duration_ms: Mapped[int] = mapped_column(BigInteger)
+    model_version_id: Mapped[int | None] = mapped_column(ForeignKey("model_versions.id"))
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class JobRow(Base):
+    __tablename__ = "jobs"
+    __table_args__ = (Index(None, "state", "id"),)
+
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
+    kind: Mapped[str] = mapped_column(String(50))
+    state: Mapped[str] = mapped_column(String(20))
+    data: Mapped[dict[str, Any]] = mapped_column(JSON)
+    progress: Mapped[float]
+    error: Mapped[str] = mapped_column(Text)
+    attempts: Mapped[int]
+    lease_expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)

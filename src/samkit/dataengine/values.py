@@ -1,0 +1,225 @@
+"""What the store hands out: plain frozen values, without a connection to the database.
+
+All times are in UTC, all durations in milliseconds, all coordinates in pixels of the photo.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar, get_args
+
+from samkit.errors import StoreError
+from samkit.geometry import Rle
+
+Role = Literal["annotator", "reviewer", "admin"]
+Review = Literal["none", "submitted", "accepted", "returned"]
+# The paper's three stages, and masks that were made elsewhere.
+Stage = Literal["assisted-manual", "semi-automatic", "fully-automatic", "imported"]
+JobState = Literal["waiting", "running", "done", "failed"]
+
+ROLES: tuple[Role, ...] = get_args(Role)
+REVIEWS: tuple[Review, ...] = get_args(Review)
+STAGES: tuple[Stage, ...] = get_args(Stage)
+# Events that an annotator makes with one press of the pointer: "clicks per mask" counts them.
+CLICK_KINDS = ("point", "box", "brush", "erase", "polygon")
+DAY_MS = 24 * 60 * 60 * 1000  # no event takes longer; sums of them stay numbers of 64 bits
+EVENT_KINDS = (*CLICK_KINDS, "text", "choose", "class", "delete", "undo", "redo", "import")
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page(Generic[Item]):
+    """A part of a list.
+
+    Attributes:
+        items: in the list's order.
+        next_after: give it as `after` for the next page; None at the end.
+    """
+
+    items: tuple[Item, ...]
+    next_after: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    id: int
+    name: str
+    role: Role
+    active: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A set of photos and their masks; `root` is a folder or an fsspec URL."""
+
+    id: int
+    name: str
+    root: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelClass:
+    id: int
+    project_id: int
+    name: str
+    color: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photo:
+    """One photo of a project.
+
+    Attributes:
+        path: below the project's root, with forward slashes.
+        sha256: of the file's content.
+        num_bytes: of the file.
+        size_hw: in pixels, upright.
+        stage: of the data engine that its latest masks come from.
+        review: none until it is submitted.
+        comment: of the reviewer who returned it.
+        num_masks: that are not deleted.
+        num_annotators: how many people shall annotate it, each on their own.
+        open: whether the queue still offers it.
+        version: counts the changes of its masks and of its review.
+    """
+
+    id: int
+    project_id: int
+    path: str
+    sha256: str
+    num_bytes: int
+    size_hw: tuple[int, int]
+    stage: Stage
+    review: Review
+    comment: str
+    num_masks: int
+    num_annotators: int
+    open: bool
+    version: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """Somebody's hold on a photo until `expires_at`."""
+
+    photo: Photo
+    user_id: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewEvent:
+    """A prompt or correction, as it comes from an annotator.
+
+    Attributes:
+        kind: one of EVENT_KINDS.
+        data: what was prompted, as JSON takes it, such as {"xy": [3, 4], "label": 1}.
+        duration_ms: since the event before.
+        model_version_id: of the model that answered.
+    """
+
+    kind: str
+    data: Mapping[str, Any]
+    duration_ms: int = 0
+    model_version_id: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("an event's kind", self.kind, EVENT_KINDS)
+        if not 0 <= self.duration_ms <= DAY_MS:
+            raise StoreError(f"duration_ms must be from 0 to a day; got {self.duration_ms}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """A kept event: what `NewEvent` has, who made it, when, and which version it led to."""
+
+    id: int
+    annotation_id: int
+    version: int
+    kind: str
+    data: Mapping[str, Any]
+    duration_ms: int
+    model_version_id: int | None
+    user_id: int
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revision:
+    """One state of an annotation; `change` says how it came to be: edit, undo or redo."""
+
+    version: int
+    change: str
+    rle: Rle
+    class_id: int | None
+    deleted: bool
+    user_id: int
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotation:
+    """One mask of a photo as it is now.
+
+    Attributes:
+        user_id: who made it first.
+        version: counts its changes from 1; a change must name the version that it is based on.
+        score: the model's predicted IoU, None for masks made by hand.
+        stability: how little the mask depends on the threshold, None if not measured.
+        num_clicks: points, boxes, strokes and polygons so far.
+        duration_ms: spent on it so far.
+    """
+
+    id: int
+    image_id: int
+    user_id: int
+    class_id: int | None
+    rle: Rle
+    box_xyxy: tuple[int, int, int, int]
+    area_px: int
+    stage: Stage
+    score: float | None
+    stability: float | None
+    version: int
+    deleted: bool
+    num_clicks: int
+    duration_ms: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelVersion:
+    """A checkpoint that prompts were answered with; `checksum` is SHA-256 of its weights."""
+
+    id: int
+    name: str
+    checksum: str
+    path: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Work that a worker does in the background; `progress` from 0 to 1."""
+
+    id: int
+    project_id: int
+    kind: str
+    state: JobState
+    data: Mapping[str, Any]
+    progress: float
+    error: str
+    attempts: int
+
+
+def check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
+    """Check that a value is one of a few.
+
+    Raises:
+        StoreError: it is not.
+    """
+    if value not in choices:
+        raise StoreError(f"{what} must be one of {', '.join(choices)}; got {value!r:.40}")

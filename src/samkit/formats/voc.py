@@ -1,0 +1,87 @@
+"""Pascal VOC's segmentation: pictures of instances and of classes, and an XML file of boxes."""
+
+from collections.abc import Sequence
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import numpy.typing as npt
+
+from samkit.errors import FormatError
+from samkit.formats.labels import label_map
+from samkit.types import Masks
+
+MOST_NUMBERS = 254  # 255 is "void" in VOC's pictures of 8 bits, 0 the background
+
+
+def voc_instances(masks: Masks) -> npt.NDArray[np.uint8]:
+    """Number of the instance at each pixel (H, W), from 1; smaller masks lie over larger ones.
+
+    Raises:
+        FormatError: more masks than VOC's pictures can number.
+    """
+    if len(masks) > MOST_NUMBERS:
+        raise FormatError(f"VOC holds at most {MOST_NUMBERS} masks a photo; got {len(masks)}")
+    return label_map(masks).astype(np.uint8)
+
+
+def voc_classes(
+    instances: npt.NDArray[np.uint8], class_numbers: Sequence[int]
+) -> npt.NDArray[np.uint8]:
+    """Number of the class at each pixel (H, W), of a picture of instances.
+
+    Args:
+        instances: what `voc_instances` gave.
+        class_numbers: of each mask, 1 to 254.
+
+    Raises:
+        FormatError: a class that VOC's pictures cannot number.
+    """
+    if any(not 1 <= number <= MOST_NUMBERS for number in class_numbers):
+        raise FormatError(f"VOC numbers classes from 1 to {MOST_NUMBERS}")
+    table = np.array([0, *class_numbers], np.uint8)
+    return np.asarray(table[instances], np.uint8)
+
+
+def voc_palette() -> list[int]:
+    """VOC's 256 colours, R, G and B after one another: bits of the number, spread over the three.
+
+    Source: the VOC development kit's colour map.
+    """
+    colors = []
+    for number in range(256):
+        rgb = [0, 0, 0]
+        for place in range(8):
+            for channel in range(3):
+                rgb[channel] |= ((number >> (3 * place + channel)) & 1) << (7 - place)
+        colors += rgb
+    return colors
+
+
+def voc_xml(masks: Masks, *, file_name: str, class_names: Sequence[str]) -> bytes:
+    """The XML file of one photo: name and box of each mask, in the order of the masks.
+
+    Boxes are in VOC's pixels: the first is 1, far edges are inclusive.
+
+    Source: the VOC2012 development kit.
+    """
+    height, width = masks.size_hw
+    root = ET.Element("annotation")
+    _text(root, "filename", file_name)
+    size = ET.SubElement(root, "size")
+    for name, value in (("width", width), ("height", height), ("depth", 3)):
+        _text(size, name, value)
+    _text(root, "segmented", 1)
+    for name, (x0, y0, x1, y1) in zip(class_names, masks.boxes_xyxy.tolist(), strict=True):
+        thing = ET.SubElement(root, "object")
+        _text(thing, "name", name)
+        for field, fixed in (("pose", "Unspecified"), ("truncated", "0"), ("difficult", "0")):
+            _text(thing, field, fixed)
+        box = ET.SubElement(thing, "bndbox")
+        for field, edge in (("xmin", x0 + 1), ("ymin", y0 + 1), ("xmax", x1), ("ymax", y1)):
+            _text(box, field, edge)
+    ET.indent(root)
+    return bytes(ET.tostring(root, encoding="utf-8"))
+
+
+def _text(parent: ET.Element, name: str, value: object) -> None:
+    ET.SubElement(parent, name).text = str(value)

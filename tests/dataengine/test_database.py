@@ -1,0 +1,103 @@
+"""Opening, upgrading and refusing databases."""
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from samkit.dataengine import Store, create_user, list_users
+from samkit.dataengine.schema import Base
+from samkit.errors import StoreError
+
+
+def test_migrations_make_the_tables_that_the_code_expects(store):
+    with store.read() as session:
+        context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_what_was_kept_is_there_when_opened_again(where):
+    with Store.open(where) as store:
+        user = create_user(store, name="ada", role="admin")
+    with Store.open(where) as store:
+        assert list_users(store).items == (user,)
+
+
+def test_newer_database_is_refused(where, refusal):
+    with Store.open(where) as store, store.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with refusal(StoreError, "newer samkit", "9999", "update samkit"):
+        Store.open(where)
+
+
+def test_sqlite_is_durable(sqlite_store):
+    with sqlite_store.read() as session:
+        values = [
+            session.execute(text(f"PRAGMA {name}")).scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
+    assert values == ["wal", 2, 1]  # 2 is FULL
+
+
+def test_database_of_another_program_is_left_alone(tmp_path, refusal):
+    path = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE songs (name TEXT)")
+    with refusal(StoreError, "another program"):
+        Store.open(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("songs",)]
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("photo.db", "not a database"),
+        ("missing/store.db", "unable to open"),
+        ("mysql://host/name", "SQLite or PostgreSQL"),
+        ("://", "got neither"),
+        ("sqlite://", "needs a file"),
+    ],
+)
+def test_what_is_no_store_is_refused(name, part, tmp_path, refusal):
+    (tmp_path / "photo.db").write_bytes(b"not a database at all" * 100)
+    with refusal(StoreError, part):
+        Store.open(name if "://" in name else tmp_path / name)
+
+
+def test_many_may_open_a_new_store_at_once(where):
+    def use(number):
+        with Store.open(where) as store:
+            create_user(store, name=f"user {number}")
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(use, range(6)))
+    with Store.open(where) as store:
+        assert len(list_users(store).items) == 6
+
+
+def test_action_that_fails_changes_nothing(store):
+    def act():
+        with store.write() as session:
+            session.execute(text("DELETE FROM alembic_version"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        act()
+    with store.read() as session:
+        assert session.execute(text("SELECT count(*) FROM alembic_version")).scalar() == 1
+
+
+def test_importing_the_data_engine_does_not_import_torch():
+    import subprocess
+    import sys
+
+    code = "import sys, samkit.dataengine; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
