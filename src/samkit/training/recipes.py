@@ -94,21 +94,21 @@ def scenes_long() -> TrainRecipe:
         scenes(),
         model=ModelRecipe(config="small", weights=None, learns="all"),
         data=DataRecipe(
-            train="scenes:count=20000,size=128,seed=0",
-            val="scenes:count=40,size=128,seed=1",
+            train="scenes:count=20000,size=64,seed=0",
+            val="scenes:count=40,size=64,seed=1",
             photos_per_batch=8,
             max_masks_per_photo=6,
-            min_area_px=60,
+            min_area_px=100,
         ),
         truth_size=64,
         optim=OptimRecipe(
-            lr=1e-3,
+            lr=1.5e-3,
             weight_decay=0.05,
             warmup_steps=100,
             schedule="cosine",
-            average_decay=0.995,
+            average_decay=0.99,
         ),
-        run=RunRecipe(steps=4000, evaluate_every=500, save_every=500),
+        run=RunRecipe(steps=1600, evaluate_every=400, save_every=400),
     )
 
 
