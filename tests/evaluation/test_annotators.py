@@ -41,6 +41,15 @@ def test_masks_by_annotator(tmp_path):
     assert annotators.of(other) == ((ONE,),)
 
 
+def test_results_of_other_annotators_can_be_told_apart(tmp_path):
+    def checksum(**changes):
+        path = coco_file(tmp_path, [annotation(ONE, annotator=1), annotation(TWO, **changes)])
+        return read_annotators(path).checksum
+
+    assert checksum(annotator=0) == checksum(annotator=0)
+    assert len({checksum(annotator=0), checksum(annotator=1), checksum()}) == 3
+
+
 def test_without_the_field_there_is_one_annotator(tmp_path):
     annotators = read_annotators(coco_file(tmp_path, [annotation(ONE)]))
     sample = make_sample(rectangle(0, 0, 20, 20), key="a.jpg")

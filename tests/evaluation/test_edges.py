@@ -132,6 +132,7 @@ def test_settings(refusal):
         "border_px": 5,
         "thresholds": 99,
         "max_distance": 0.0075,
+        "annotators": Annotators(segmentations={}).checksum,
     }
     with refusal(ConfigError, "thresholds must be a whole number from 1 to 999"):
         Edges(thresholds=0)

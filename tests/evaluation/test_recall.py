@@ -97,6 +97,10 @@ def test_annotators_are_looked_up_by_key(tiny_sam):
 
 
 def test_settings(refusal):
-    assert Recall().settings() == {"points_per_side": 64, "box_nms_thresh": 0.9}
+    assert Recall().settings() == {
+        "points_per_side": 64,
+        "box_nms_thresh": 0.9,
+        "annotators": Annotators(segmentations={}).checksum,
+    }
     with refusal(ConfigError, "points_per_side must be a whole number from 1 to 512"):
         Recall(points_per_side=0)

@@ -1,8 +1,11 @@
 """Photos that several people have segmented, each on their own."""
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ from samkit.geometry import Rle
 from samkit.training.data.coco import read_json
 from samkit.training.data.sample import Sample
 from samkit.training.data.segmentations import read_rles
+
+CHECKSUM_LENGTH = 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,6 +31,12 @@ class Annotators:
     """
 
     segmentations: Mapping[str, Sequence[Sequence[Any]]]
+
+    @cached_property
+    def checksum(self) -> str:
+        """Tells these annotators from others: results that were measured with them depend on it."""
+        text = json.dumps(self.segmentations, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:CHECKSUM_LENGTH]
 
     def of(self, sample: Sample) -> tuple[tuple[Rle, ...], ...]:
         """All masks of a photo, those of each annotator together; broken ones are left out."""

@@ -122,7 +122,10 @@ class BoxPrompts:
         return "boxes"
 
     def settings(self) -> dict[str, Any]:
-        return {"detections": None if self.detections is None else self.detections.sha256}
+        return {
+            "detections": None if self.detections is None else self.detections.sha256,
+            "annotators": self.annotators.checksum,
+        }
 
     def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
         groups = [

@@ -197,6 +197,7 @@ class Edges:
             "border_px": self.border_px,
             "thresholds": self.thresholds,
             "max_distance": self.max_distance,
+            "annotators": self.annotators.checksum,
         }
 
     def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:

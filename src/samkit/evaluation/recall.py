@@ -62,7 +62,11 @@ class Recall:
         return "recall"
 
     def settings(self) -> dict[str, Any]:
-        return {"points_per_side": self.points_per_side, "box_nms_thresh": self.box_nms_thresh}
+        return {
+            "points_per_side": self.points_per_side,
+            "box_nms_thresh": self.box_nms_thresh,
+            "annotators": self.annotators.checksum,
+        }
 
     def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
         asked = cast("Predictor", _Embedded(predictor, embedding))
