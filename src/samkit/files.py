@@ -1,4 +1,4 @@
-"""Files: written so that a reader never sees half of one; checksums."""
+"""Files: written so that a reader never sees half of one; locks; checksums."""
 
 import hashlib
 import os
@@ -6,12 +6,17 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from samkit.errors import OutputError
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from torch import Tensor
+
+try:
+    import fcntl
+except ImportError:  # Windows: two runs into one folder are not told from one
+    fcntl = None  # type: ignore[assignment]
 
 HASH_BLOCK_BYTES = 2**22
 
@@ -86,6 +91,24 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
         raise OutputError(f"cannot write to {folder}: {existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write to {folder}: no permission in {existing}")
+
+
+def hold(file: BinaryIO, place: str | os.PathLike[str]) -> None:
+    """Keep other runs from writing to a place, as long as a file of it is open.
+
+    Raises:
+        OutputError: another run holds it.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OutputError(
+            f"another run is writing to {place}: wait for it, or give another --output"
+        ) from error
+    except OSError:  # a file system without locks
+        return
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:

@@ -18,16 +18,11 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from samkit.cli.inputs import Photo
 from samkit.errors import ImageError, OutputError
-from samkit.files import file_sha256, write_bytes
-
-try:
-    import fcntl
-except ImportError:  # Windows: two runs into one folder are not told from one
-    fcntl = None  # type: ignore[assignment]
+from samkit.files import file_sha256, hold, write_bytes
 
 STATE_NAME = ".samkit-auto"
 RECORD_FORMAT = "samkit-auto-1"
@@ -71,7 +66,7 @@ class RunFolder:
         except OSError as error:
             raise OutputError(f"cannot write to {self.output}: {error.strerror}") from error
         with lock:
-            self._take(lock)
+            hold(lock, self.output)
             self._clear_staging()  # of a run that was killed
             try:
                 yield
@@ -86,18 +81,6 @@ class RunFolder:
             (self.state / "lock").unlink()
             for folder in new_folders:
                 folder.rmdir()
-
-    def _take(self, lock: BinaryIO) -> None:
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(
-                f"another run is writing to {self.output}: wait for it, or give another --output"
-            ) from error
-        except OSError:  # a file system without locks
-            return
 
     def _clear_staging(self) -> None:
         shutil.rmtree(self.staging, ignore_errors=True)

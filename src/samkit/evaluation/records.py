@@ -18,12 +18,8 @@ from typing import Any, BinaryIO
 
 from samkit.errors import ConfigError, OutputError
 from samkit.evaluation.protocol import Result
+from samkit.files import hold
 from samkit.training.data.sample import Sample
-
-try:
-    import fcntl
-except ImportError:  # Windows: two runs into one folder are not told from one
-    fcntl = None  # type: ignore[assignment]
 
 FORMAT = "samkit-evaluation-1"
 CHECKSUM_LENGTH = 16  # hexadecimal digits
@@ -79,7 +75,7 @@ class Records:
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}") from error
         with file:
-            _hold(file, path)
+            hold(file, path)
             records = cls(file)
             records._read(path, json.loads(json.dumps(header)))
             yield records
@@ -129,20 +125,6 @@ class Records:
             raise OutputError(f"{path} is of another version of samkit: give another --output")
         check_same(kept, header, path)
         self._records = {record.key: record for record in found}
-
-
-def _hold(file: BinaryIO, path: Path) -> None:
-    """Keep other runs from writing to an open file."""
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise OutputError(
-            f"another run is writing to {path}: wait for it, or give another --output"
-        ) from error
-    except OSError:  # a file system without locks
-        return
 
 
 def check_same(kept: Mapping[str, Any], asked: Mapping[str, Any], path: Path) -> None:
