@@ -1,6 +1,5 @@
 """`samkit distill`: recipes of distillation, and how one is run."""
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,6 @@ from samkit.training.loop import Progress, Trained, launch, train
 from samkit.training.recipe import OptimRecipe, RunRecipe, check_range, settings
 from samkit.training.task import Task
 from samkit.weights.load import load_model
-
-logger = logging.getLogger(__name__)
 
 MOBILE_PHOTOS = 100_000  # a hundredth of SA-1B, as MobileSAM has learned from; arXiv:2306.14289
 MOBILE_BATCH, MOBILE_EPOCHS = 8, 8
@@ -167,7 +164,7 @@ def distill(
     )
     task.to(fabric.device).eval()
     before = compare(task, recipe)
-    try:
+    with loader:
         trained = train(
             task,
             loader,
@@ -180,10 +177,6 @@ def distill(
             resume=resume,
             fabric=fabric,
         )
-    finally:
-        loader.close()
-        for reason, count in loader.skipped.items():
-            logger.warning("%d %s", count, reason)
     # What was written is a running average of the weights, where the recipe asks for one.
     task.student.load_state_dict(load_model(trained.last).model.state_dict())
     return Distilled(trained=trained, before=before, after=compare(task.eval(), recipe))

@@ -1,6 +1,5 @@
 """`samkit pretrain`: recipes of MAE pre-training, and how one is run."""
 
-import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,8 +26,6 @@ from samkit.training.mae import MaeConfig, MaeTask
 from samkit.training.recipe import OptimRecipe, RunRecipe, check_range, settings
 from samkit.training.reconstruction import in_a_row, reconstruction_pictures
 from samkit.training.task import Task
-
-logger = logging.getLogger(__name__)
 
 PICTURES = "pictures"  # within the folder of a run
 EVALUATION_SEED = 0  # the same patches are hidden in every evaluation
@@ -193,7 +190,7 @@ def pretrain(
         if on_step is not None:
             on_step(progress)
 
-    try:
+    with loader:
         return train(
             task,
             loader,
@@ -206,10 +203,6 @@ def pretrain(
             resume=resume,
             fabric=fabric,
         )
-    finally:
-        loader.close()
-        for reason, count in loader.skipped.items():
-            logger.warning("%d %s", count, reason)
 
 
 @torch.no_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from samkit.models import Sam
-
-logger = logging.getLogger(__name__)
 
 
 def train_sam(
@@ -69,7 +66,7 @@ def train_sam(
         rank=fabric.global_rank,
         world=fabric.world_size,
     )
-    try:
+    with loader:
         return train(
             task,
             loader,
@@ -82,10 +79,6 @@ def train_sam(
             resume=resume,
             fabric=fabric,
         )
-    finally:
-        loader.close()
-        for reason, count in loader.skipped.items():
-            logger.warning("%d %s", count, reason)
 
 
 def embedded(

@@ -1,5 +1,8 @@
 """Batches without end, in an order that can be taken up again at any of them."""
 
+from __future__ import annotations
+
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,6 +19,8 @@ from samkit.training.data.sample import SampleSource, SampleStream
 from samkit.training.data.skips import SkipLedger
 
 __all__ = ["BatchLoader", "DataRecipe"]
+
+logger = logging.getLogger(__name__)
 
 
 class BatchLoader:
@@ -137,6 +142,15 @@ class BatchLoader:
         self.close()
         self._place = state["place"]
         self._ledger.load_state_dict(state["skipped"])
+
+    def __enter__(self) -> BatchLoader:  # noqa: PYI034 -- Self is of Python 3.11
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End the workers, and tell what was left out."""
+        self.close()
+        for reason, count in self.skipped.items():
+            logger.warning("%d %s", count, reason)
 
     def close(self) -> None:
         """End the workers; the next batch starts them again."""
