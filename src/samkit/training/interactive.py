@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from samkit.models import Sam
-from samkit.models.mask_decoder import AMBIGUOUS_MASKS, SINGLE_MASK
+from samkit.models.mask_decoder import AMBIGUOUS_MASKS, SINGLE_MASK, CodeProjections
 from samkit.models.prompt_encoder import PromptEncoder
 from samkit.training.batch import Batch
 from samkit.training.losses import LossRecipe, MaskLosses, mask_losses
@@ -87,6 +87,9 @@ class InteractiveTask(Task):
         features = self.trainable.encode(batch)[batch.image_index]  # (M, C, G, G)
         truth, recipe = batch.masks, self.recipe.prompts
         clicks = first_clicks(truth, self.sam.config.image_size, recipe, generator)
+        with in_float32(features):
+            positions = self.sam.prompt_encoder.grid_positions()
+        codes = self.sam.mask_decoder.project_codes(positions)  # the same for all answers
         results: list[MaskLosses] = []
         previous: Tensor | None = None  # logits (M, 1, L, L) of the chosen candidates
         for adds_point in [False, *new_point_plan(recipe, generator)]:
@@ -95,7 +98,7 @@ class InteractiveTask(Task):
                 predicted = to_frame(previous, truth.shape[-1]).squeeze(1) > 0
                 points, labels = corrective_points(truth, predicted, generator)
                 clicks = add_points(clicks, self._to_model(points, truth), labels)
-            losses, logits = self._iterate(features, clicks, previous, truth)
+            losses, logits = self._iterate(features, codes, clicks, previous, truth)
             rows = torch.arange(len(truth), device=truth.device)
             previous = logits[rows, losses.chosen][:, None].detach()
             results.append(losses)
@@ -114,7 +117,12 @@ class InteractiveTask(Task):
         return {f"trainable.{k}": v for k, v in self.trainable.parameter_depths().items()}
 
     def _iterate(
-        self, features: Tensor, clicks: Clicks, previous: Tensor | None, truth: Tensor
+        self,
+        features: Tensor,
+        codes: CodeProjections,
+        clicks: Clicks,
+        previous: Tensor | None,
+        truth: Tensor,
     ) -> tuple[MaskLosses, Tensor]:
         """Losses and logits (M, K, L, L) of one answer; K is 1 once there is more than a prompt."""
 
@@ -123,10 +131,9 @@ class InteractiveTask(Task):
             first = previous is None
             dense = encoder.embed_mask(previous).expand(len(features), -1, -1, -1)
             image = (features + dense).flatten(2).transpose(1, 2)
-            with torch.autocast(features.device.type, enabled=False):
-                # In bfloat16, positions would be off by more than a pixel.
-                positions, tokens = encoder.grid_positions(), clicks_to_tokens(clicks, encoder)
-            attended = decoder.attend(tokens, image, decoder.project_codes(positions))
+            with in_float32(features):
+                tokens = clicks_to_tokens(clicks, encoder)
+            attended = decoder.attend(tokens, image, codes)
             masks = AMBIGUOUS_MASKS if first else SINGLE_MASK
             logits = decoder.upscale(attended.image, attended.kernels[:, masks])
             in_frame = to_frame(logits, truth.shape[-1])
@@ -142,6 +149,11 @@ class InteractiveTask(Task):
 
     def _to_model(self, cells_xy: Tensor, truth: Tensor) -> Tensor:
         return cells_to_model(cells_xy, truth.shape[-1], self.sam.config.image_size)
+
+
+def in_float32(tensor: Tensor) -> torch.autocast:
+    """Where positions are computed: in bfloat16 they would be off by more than a pixel."""
+    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def cells_to_model(cells_xy: Tensor, truth_size: int, model_size: int) -> Tensor:
