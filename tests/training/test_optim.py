@@ -1,5 +1,6 @@
 """Learning rates by step and by depth."""
 
+import copy
 import math
 
 import pytest
@@ -101,3 +102,70 @@ def test_the_rate_follows_the_schedule():
         optimiser.step()
         schedule.step()
     assert rates == pytest.approx([0.25, 0.5, 0.5, 0.05, 0.05])
+
+
+def one_step(sam, optimiser):
+    """Weights after a step along gradients that are the same each time."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in sam.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+    optimiser.step()
+    return {name: p.detach().clone() for name, p in sam.named_parameters()}
+
+
+def fresh(recipe):
+    torch.manual_seed(0)
+    sam = Sam(CONFIGS["tiny"])
+    return sam, *make_optimiser(sam, {}, recipe, steps=10)
+
+
+def test_muon_takes_matrices_and_adamw_the_rest():
+    recipe = OptimRecipe(method="muon", lr=1e-3, weight_decay=0.1, warmup_steps=0)
+    sam, optimiser, _ = fresh(recipe)
+    places = (
+        "pos_embed",
+        "rel_pos",
+        "iou_token",
+        "mask_tokens",
+        "_embed.weight",
+        "point_embeddings",
+    )
+    matrices = {
+        name
+        for name, p in sam.named_parameters()
+        if p.ndim == 2 and not any(place in name for place in places)
+    }
+    assert {
+        "image_encoder.blocks.0.attn.qkv.weight",
+        "mask_decoder.iou_prediction_head.layers.0.weight",
+    } <= matrices
+    found = one_step(sam, optimiser)
+
+    adam, adamw, _ = fresh(OptimRecipe(lr=1e-3, weight_decay=0.1, warmup_steps=0))
+    expected = one_step(adam, adamw)
+    other, *_ = fresh(recipe)
+    chosen = [p for name, p in other.named_parameters() if name in matrices]
+    muon = torch.optim.Muon(chosen, lr=1e-3, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    expected |= {k: v for k, v in one_step(other, muon).items() if k in matrices}
+    for name, value in found.items():
+        assert torch.equal(value, expected[name]), name
+
+
+def test_the_schedule_and_a_saved_state_reach_both_parts_of_muon():
+    recipe = OptimRecipe(method="muon", lr=1e-3, warmup_steps=4)
+    sam, optimiser, schedule = fresh(recipe)
+    one_step(sam, optimiser)
+    schedule.step()
+    assert {group["lr"] for group in optimiser.param_groups} == {1e-3 * 2 / 4}
+    weights, state, place = (copy.deepcopy(one.state_dict()) for one in (sam, optimiser, schedule))
+    expected = one_step(sam, optimiser)
+
+    again, optimiser, schedule = fresh(recipe)
+    again.load_state_dict(weights)
+    optimiser.load_state_dict(state)
+    schedule.load_state_dict(place)
+    assert {group["lr"] for group in optimiser.param_groups} == {1e-3 * 2 / 4}
+    for name, value in one_step(again, optimiser).items():
+        assert torch.equal(value, expected[name]), name
+    schedule.step()
+    assert {group["lr"] for group in optimiser.param_groups} == {1e-3 * 3 / 4}

@@ -1,8 +1,9 @@
-"""AdamW with layer-wise learning rates, and the schedule."""
+"""AdamW or Muon with layer-wise learning rates, and the schedule."""
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,15 +25,22 @@ def parameter_groups(
         groups for a torch optimiser, in an order that only depends on the module.
     """
     output = max(depths.values(), default=0) + 1
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue
         scale = recipe.layer_decay ** (output - depths.get(name, output))
-        groups.setdefault((scale, _weight_decay(name, parameter, recipe)), []).append(parameter)
+        decay = 0.0 if _is_place(name, parameter) else recipe.weight_decay
+        is_matrix = recipe.method == "muon" and _is_matrix(name, parameter)
+        groups.setdefault((scale, decay, is_matrix), []).append(parameter)
     return [
-        {"params": parameters, "lr": recipe.lr * scale, "weight_decay": decay}
-        for (scale, decay), parameters in groups.items()
+        {
+            "params": parameters,
+            "lr": recipe.lr * scale,
+            "weight_decay": decay,
+            "is_matrix": is_matrix,
+        }
+        for (scale, decay, is_matrix), parameters in groups.items()
     ]
 
 
@@ -42,9 +50,13 @@ UNDECAYED = re.compile(
 )
 
 
-def _weight_decay(name: str, parameter: nn.Parameter, recipe: OptimRecipe) -> float:
-    is_place = UNDECAYED.search(name) is not None
-    return 0.0 if parameter.ndim < 2 or is_place else recipe.weight_decay
+def _is_place(name: str, parameter: nn.Parameter) -> bool:
+    return parameter.ndim < 2 or UNDECAYED.search(name) is not None
+
+
+def _is_matrix(name: str, parameter: nn.Parameter) -> bool:
+    """Whether it maps vectors to vectors, as the weights of linear layers do."""
+    return parameter.ndim == 2 and not _is_place(name, parameter)
 
 
 def rate_factor(step: int, steps: int, recipe: OptimRecipe) -> float:
@@ -58,12 +70,53 @@ def rate_factor(step: int, steps: int, recipe: OptimRecipe) -> float:
     return recipe.decay_factor**passed
 
 
+class MuonWithAdamW(torch.optim.Optimizer):
+    """Muon for matrices and AdamW for everything else, as one optimiser.
+
+    Muon makes the momentum of a matrix orthogonal before it is applied. Its step is scaled to
+    the size of AdamW's, so that both share a learning rate. Source: arXiv:2502.16982.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], betas: tuple[float, float]) -> None:
+        """Take groups as of `parameter_groups`; there must be both kinds."""
+        matrices = [group for group in groups if group["is_matrix"]]
+        others = [group for group in groups if not group["is_matrix"]]
+        self._parts = (
+            torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, betas=betas),
+        )
+        super().__init__([*matrices, *others], defaults={})
+        self._share_groups()
+
+    def _share_groups(self) -> None:
+        """A schedule changes the rates of both parts through the groups that are seen here."""
+        self.param_groups = [group for part in self._parts for group in part.param_groups]
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Change the weights. There is no closure: steps are not tried and taken back."""
+        assert closure is None
+        for part in self._parts:
+            part.step()  # type: ignore[no-untyped-call]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"parts": [part.state_dict() for part in self._parts]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for part, state in zip(self._parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
+        self._share_groups()
+
+
 def make_optimiser(
     module: nn.Module, depths: Mapping[str, int], recipe: OptimRecipe, *, steps: int
-) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
-    """AdamW over the parameters that learn, and its schedule."""
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+    """The optimiser of the parameters that learn, and its schedule."""
     groups = parameter_groups(module, depths, recipe)
-    optimiser = torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas)
+    optimiser: torch.optim.Optimizer
+    if recipe.method == "muon":
+        optimiser = MuonWithAdamW(groups, recipe.betas)
+    else:
+        optimiser = torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: rate_factor(step, steps, recipe)
     )

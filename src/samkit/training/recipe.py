@@ -22,9 +22,11 @@ FLAGS = {"true": True, "false": False, "1": True, "0": False}
 
 @dataclass(frozen=True, kw_only=True)
 class OptimRecipe:
-    """AdamW and its schedule.
+    """The optimiser and its schedule.
 
     Attributes:
+        method: "adamw"; or "muon", which learns faster from nothing: it takes the weights of
+            linear layers, and AdamW the rest.
         lr: of the deepest layers, after the warm-up.
         betas: of AdamW.
         weight_decay: not applied to biases, norms, tokens and position embeddings.
@@ -40,6 +42,7 @@ class OptimRecipe:
             it is what is evaluated and exported. None does without.
     """
 
+    method: Literal["adamw", "muon"] = "adamw"
     lr: float = 8e-4
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.1
