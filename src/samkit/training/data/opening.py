@@ -9,7 +9,7 @@ from samkit.training.data.coco import CocoData
 from samkit.training.data.instance_png import IMAGES, MASKS, InstancePng
 from samkit.training.data.sa1b import Sa1bFolder, Sa1bShards, find_pairs
 from samkit.training.data.sample import SampleSource, SampleStream
-from samkit.training.data.scenes import Scenes
+from samkit.training.data.scenes import LIMITS, Scenes
 
 SCENES = "scenes"
 COCO_FOLDER = ",images="  # after a COCO file: where its photos are
@@ -84,13 +84,14 @@ def _open_shards(spec: str) -> Sa1bShards:
 
 
 def _open_scenes(settings: str) -> Scenes:
-    """Scenes of `count=1000,size=256,seed=0`, in any order, each optional."""
+    """Scenes of `count=1000,size=256,seed=0,things=8,smallest=7`, in any order, each optional."""
     values: dict[str, int] = {}
     for setting in filter(None, settings.split(",")):
         name, _, value = setting.partition("=")
-        if name not in ("count", "size", "seed") or not value.strip().isdecimal():
+        if name not in LIMITS or not value.strip().isdecimal():
             raise ConfigError(
-                f"scenes are written scenes:count=1000,size=256,seed=0; got {setting!r}"
+                "scenes are written scenes:count=1000,size=256,seed=0, with things= and smallest="
+                f" where they shall be easier; got {setting!r}"
             )
         values[name] = int(value)
     return Scenes(**values)

@@ -16,8 +16,8 @@ FloatImage = npt.NDArray[np.float32]
 BoolMask = npt.NDArray[np.bool_]
 
 SMALLEST_SIZE = 16
-THINGS = (3, 8)  # fewest and most of them
-RADIUS = (0.07, 0.32)  # of the picture's side
+FEWEST_THINGS = 3
+LARGEST = 0.32  # radius of a thing, of the picture's side
 LINE_RADIUS = (0.12, 0.3)
 LINE_CHANCE = 0.2
 THINNEST_PX = 1.2  # a line that covers half of no pixel would have no mask
@@ -27,13 +27,21 @@ LEAST_VISIBLE = 0.25
 LEAST_AREA = 0.0006  # of the picture: 10 pixels of 128 x 128
 SHADOW = 0.45  # how much darker it is beneath a thing
 STRIPES = 0.07  # of the picture's side, for one of them and its gap
+ANY = 2**63
+LIMITS = {
+    "count": (1, ANY),
+    "size": (SMALLEST_SIZE, ANY),
+    "seed": (0, ANY),
+    "things": (FEWEST_THINGS, 100),
+    "smallest": (1, int(100 * LARGEST)),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scenes:
     """Generated photos: sample i of a seed and size is always the same, whatever the count.
 
-    Each has 3 to 8 things: discs, boxes, polygons, stars, blobs, rings and thin lines, plain or
+    Each has 3 or more things: discs, boxes, polygons, stars, blobs, rings and thin lines, plain or
     patterned, the small ones before the large ones, with shadows. Masks are the visible parts of
     whole things, and parts within them (a disc on a box), which are masks of their own.
 
@@ -41,30 +49,39 @@ class Scenes:
         count: number of scenes.
         size: side of the square photos in pixels.
         seed: scenes of different seeds have nothing in common.
+        things: the most of them in a scene; fewer hide less of each other.
+        smallest: radius of the smallest thing, in percent of the side. Its edge is most of a small
+            mask, so that larger ones are easier.
     """
 
     count: int = 1000
     size: int = 256
     seed: int = 0
+    things: int = 8
+    smallest: int = 7
 
     def __post_init__(self) -> None:
-        for name, least in (("count", 1), ("size", SMALLEST_SIZE), ("seed", 0)):
+        for name, (least, most) in LIMITS.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+                top = "" if most == ANY else f" and at most {most}"
                 raise ConfigError(
-                    f"{name} of scenes must be a whole number of at least {least}; got {value!r}"
+                    f"{name} of scenes must be a whole number of at least {least}{top};"
+                    f" got {value!r}"
                 )
 
     def __len__(self) -> int:
         return self.count
 
     def key(self, index: int) -> str:
-        return f"scene-{self.seed}-{self.size}-{range(self.count)[index]}"
+        usual = (self.things, self.smallest) == (Scenes.things, Scenes.smallest)
+        kind = "" if usual else f"-{self.things}-{self.smallest}"
+        return f"scene-{self.seed}-{self.size}{kind}-{range(self.count)[index]}"
 
     def __getitem__(self, index: int) -> Sample:
         index = range(self.count)[index]
         painter = _Painter(np.random.default_rng([self.seed, self.size, index]), self.size)
-        painter.paint_all()
+        painter.paint_all(most=self.things, smallest=self.smallest / 100)
         rles = tuple(encode_rle(mask) for mask in painter.masks())
         return Sample(key=self.key(index), photo=painter.photo(), rles=rles)
 
@@ -93,10 +110,10 @@ class _Painter:
         self.canvas = self._background()
         self.layers: list[_Layer] = []
 
-    def paint_all(self) -> None:
-        """All things, the large ones first."""
-        count = int(self.rng.integers(THINGS[0], THINGS[1] + 1))
-        low, high = np.log(RADIUS)
+    def paint_all(self, *, most: int, smallest: float) -> None:
+        """All things, the large ones first: 3 to `most` of them, radii of the picture's side."""
+        count = int(self.rng.integers(FEWEST_THINGS, most + 1))
+        low, high = np.log([smallest, LARGEST])
         radii = np.exp(self.rng.uniform(low, high, count))  # as many small as large ones
         for number, radius in enumerate(sorted(radii * self.size, reverse=True)):
             self._thing(number, radius)
