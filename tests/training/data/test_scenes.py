@@ -60,8 +60,6 @@ def test_few_large_things_make_easier_scenes():
     """Fewer masks, none of a small thing, less hidden; the usual scenes keep their names."""
     usual = Scenes(count=40, size=64, seed=2)
     easier = Scenes(count=40, size=64, seed=2, things=3, smallest=20)
-        range(1, 13)
-    )
     per_scene = [
         np.mean([len(scenes[index].rles) for index in range(40)]) for scenes in (usual, easier)
     ]
