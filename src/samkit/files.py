@@ -1,5 +1,6 @@
 """Files: written so that a reader never sees half of one; locks; checksums."""
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -19,6 +20,7 @@ except ImportError:  # Windows: two runs into one folder are not told from one
     fcntl = None  # type: ignore[assignment]
 
 HASH_BLOCK_BYTES = 2**22
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -34,17 +36,23 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         descriptor, name = tempfile.mkstemp(prefix=".samkit.", dir=target.parent)
         os.close(descriptor)
     except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror}") from error
+        raise OutputError(f"cannot write {target}: {reason(error)}") from error
     temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {target}: {reason(error)}") from error
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def reason(error: OSError) -> str:
+    """What the system says, and what to do about a full disk."""
+    said = error.strerror or str(error)
+    return f"{said}; free some space" if error.errno in FULL_DISK else said
 
 
 def _umask() -> int:

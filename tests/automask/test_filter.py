@@ -51,6 +51,12 @@ def test_predicted_iou_must_reach_the_threshold():
     assert len(mask_all(*things, iou_thresh=0.9)) == 0
 
 
+def test_no_threshold_takes_what_is_predicted_to_be_below_0():
+    things = [Thing((16, 16, 112, 112), -0.1), Thing((128, 128, 240, 240), 0.85)]
+    assert found_things(mask_all(*things, iou_thresh=0), things) == [0, 1]
+    assert found_things(mask_all(*things, iou_thresh=0.01), things) == [1]
+
+
 def test_stability_must_reach_the_threshold():
     unsure = Thing((128, 128, 240, 240), logit=0.9)
     things = [Thing((16, 16, 112, 112)), unsure]

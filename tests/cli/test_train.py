@@ -68,9 +68,10 @@ def test_an_evaluation_without_masks_is_one_line(folder, capsys):
 
 
 def test_a_resumed_training_is_the_same_training(folder):
-    assert main(["train", "scenes", *SHORT, "-o", "whole"]) == 0
-    assert main(["train", "scenes", *SHORT, "run.steps=4", "-o", "parts"]) == 0
-    assert main(["train", "scenes", *SHORT, "-o", "parts", "--resume"]) == 0
+    steps = [*SHORT, "optim.schedule=steps"]  # rates that do not depend on the last step
+    assert main(["train", "scenes", *steps, "-o", "whole"]) == 0
+    assert main(["train", "scenes", *steps, "run.steps=4", "-o", "parts"]) == 0
+    assert main(["train", "scenes", *steps, "-o", "parts", "--resume"]) == 0
     whole, parts = (load_file(folder / name / "last.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
 

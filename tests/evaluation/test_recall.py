@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from evaluation.stub import make_sample, rectangle
 from samkit.errors import ConfigError
@@ -83,6 +84,20 @@ def test_photo_is_embedded_once_and_answers_are_the_same_twice(tiny_sam, monkeyp
     assert found.shape == (4, 3, 10)
     assert (np.diff(found, axis=1) >= 0).all()  # more masks find as much
     assert (np.diff(found, axis=2) <= 0).all()  # a higher IoU finds no more
+
+
+def test_no_candidate_is_left_out_for_its_predicted_iou(tiny_sam):
+    """A network that thinks all of its masks worse than nothing finds the same ones."""
+    sample = Scenes(count=1, size=64)[0]
+    proposals = []
+    for shift in (0.0, -10.0):
+        with torch.no_grad():
+            tiny_sam.mask_decoder.iou_prediction_head.layers[-1].bias += shift
+        predictor = Predictor(tiny_sam, model_name="tiny")
+        embedding = predictor.embed(sample.photo)
+        result = Recall(points_per_side=4).measure(predictor, embedding, sample)
+        proposals.append(result["proposals"])
+    assert proposals[0] == proposals[1] > 0
 
 
 def test_annotators_are_looked_up_by_key(tiny_sam):

@@ -3,10 +3,7 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,11 +15,11 @@ from samkit.errors import ConfigError, TrainingError, WeightsError
 from samkit.training.log import TrainingLog, keep_until, read_log
 from samkit.training.loop import places, train
 from samkit.training.recipe import OptimRecipe, RunRecipe
+from training.starting import start, start_of_two
 from training.stub_task import StubLoader, StubTask
 
 OPTIM = OptimRecipe(lr=0.01, warmup_steps=3, average_decay=0.9)
 KILLS = int(os.environ.get("SAMKIT_TEST_KILLS", "3"))
-SCRIPTS = Path(__file__).parent
 
 
 def run_recipe(steps=12, **changes):
@@ -137,6 +134,34 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_its_batch(tmp_path):
     assert torch.equal(saved["0.masks"], StubLoader().batch(3).masks)
 
 
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_a_gradient_that_is_not_finite_stops_and_leaves_its_batch(tmp_path, clip_norm):
+    class Broken(StubTask):
+        def forward(self, batch, generator):
+            result = super().forward(batch, generator)
+            # The root of 0 is finite, its slope is not.
+            bad = (self.layer.weight * 0).sum().sqrt() if "2.0" in batch.keys else 0
+            return result._replace(loss=result.loss + bad)
+
+    task, optim = Broken(), OptimRecipe(lr=0.01, warmup_steps=0, clip_norm=clip_norm)
+    with pytest.raises(TrainingError, match="the gradient is nan at step 2; the batch is in"):
+        train(task, StubLoader(), optim=optim, run=run_recipe(), folder=tmp_path)
+    saved = load_file(tmp_path / "not_finite_step2_rank0.safetensors")
+    assert torch.equal(saved["0.pixels"], StubLoader().batch(2).pixels)
+    assert all(parameter.isfinite().all() for parameter in task.parameters())
+
+
+def test_without_a_limit_gradients_are_as_they_are(tmp_path):
+    """A limit that is never reached and none are the same, bit for bit."""
+    weights = []
+    for clip_norm in (None, 1e9):
+        optim = OptimRecipe(lr=0.01, warmup_steps=0, clip_norm=clip_norm)
+        folder = tmp_path / str(clip_norm)
+        train(StubTask(), StubLoader(), optim=optim, run=run_recipe(steps=3), folder=folder)
+        weights.append(load_file(folder / "last.safetensors"))
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
 def test_mixed_precision_computes_in_bfloat16(tmp_path):
     seen = []
 
@@ -162,6 +187,19 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
     kwargs["run"] = run_recipe(steps=5)
     train(StubTask(), StubLoader(), settings=longer, resume=True, **kwargs)
     assert read_log(tmp_path / "log.csv")[-1]["step"] == 5
+
+
+def test_a_cosine_schedule_cannot_be_made_longer_on_resuming(tmp_path):
+    """Rates before and after would be of two schedules."""
+    kwargs = {"optim": OPTIM, "run": run_recipe(steps=2), "folder": tmp_path}
+    cosine = {"optim.schedule": "cosine", "run.steps": 2, "run.save_every": 1}
+    train(StubTask(), StubLoader(), settings=cosine, **kwargs)
+    longer = cosine | {"run.steps": 5}
+    match = r"resume it with run.steps=2; rates of the cosine schedule depend on run.steps"
+    with pytest.raises(ConfigError, match=match):
+        train(StubTask(), StubLoader(), settings=longer, resume=True, **kwargs)
+    free = cosine | {"run.save_every": 5, "run.strategy": "ddp"}
+    train(StubTask(), StubLoader(), settings=free, resume=True, **kwargs)
 
 
 def test_a_damaged_checkpoint_is_one_clear_line(tmp_path):
@@ -221,12 +259,6 @@ def test_under_torchrun_its_processes_count(monkeypatch):
     assert places(run_recipe()) == (8, 2)
 
 
-def start(script, *arguments, **environment):
-    command = [sys.executable, "-W", "ignore", SCRIPTS / script, *map(str, arguments)]
-    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPTS.parent), **environment}
-    return subprocess.Popen(command, env={**os.environ, **own})
-
-
 def test_killed_at_any_moment_it_always_resumes(tmp_path):
     """SIGKILL while checkpoints are written at each step; then the result is as if never killed."""
     draw = random.Random(0)
@@ -253,11 +285,6 @@ def test_killed_at_any_moment_it_always_resumes(tmp_path):
 def checkpoint_step(folder):
     path = folder / "last.ckpt"
     return torch.load(path, weights_only=True)["step"] if path.exists() else -1
-
-
-def start_of_two(rank, port, script, *arguments):
-    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    return start(script, *arguments, RANK=str(rank), LOCAL_RANK=str(rank), **where)
 
 
 def test_a_signal_to_one_process_stops_all_of_them_after_the_same_step(tmp_path):

@@ -28,6 +28,7 @@ from samkit.training.mae import (
 )
 from samkit.training.reconstruction import GAP_PX, reconstruction_pictures
 from samkit.weights.checkpoint import save_checkpoint
+from samkit.weights.load import load_model
 
 Refusal = Callable[..., AbstractContextManager[None]]
 TINY = CONFIGS["tiny"].encoder
@@ -223,6 +224,84 @@ def test_the_encoder_of_a_whole_checkpoint_loads_too(tiny_sam: Sam, tmp_path: Pa
         fresh.image_encoder.state_dict(), tiny_sam.image_encoder.state_dict()
     )
     torch.testing.assert_close(dict(fresh.mask_decoder.state_dict()), decoder)
+
+
+def published_mae(grid: int, *, seed: int = 0) -> dict[str, torch.Tensor]:
+    """A small ViT with the names of MAE's published encoders, and random numbers."""
+    generator = torch.Generator().manual_seed(seed)
+    dim, hidden = TINY.embed_dim, TINY.embed_dim * TINY.mlp_ratio
+    shapes = {
+        "cls_token": (1, 1, dim),
+        "pos_embed": (1, 1 + grid**2, dim),
+        "patch_embed.proj.weight": (dim, 3, PATCH, PATCH),
+        "patch_embed.proj.bias": (dim,),
+        "norm.weight": (dim,),
+        "norm.bias": (dim,),
+    }
+    for number in range(TINY.depth):
+        for name, shape in {
+            "norm1": (dim,),
+            "attn.qkv": (3 * dim, dim),
+            "attn.proj": (dim, dim),
+            "norm2": (dim,),
+            "mlp.fc1": (hidden, dim),
+            "mlp.fc2": (dim, hidden),
+        }.items():
+            shapes[f"blocks.{number}.{name}.weight"] = shape
+            shapes[f"blocks.{number}.{name}.bias"] = shape[:1]
+    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+def test_a_published_encoder_loads_into_a_sam(
+    tiny_sam: Sam, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, theirs = tmp_path / "mae.pth", published_mae(grid=4)
+    drawing = {"mask_token": torch.ones(1, 1, 4), "decoder_blocks.0.mlp.fc1.bias": torch.ones(4)}
+    torch.save({"model": theirs | drawing}, path)
+    before = {name: t.clone() for name, t in tiny_sam.image_encoder.state_dict().items()}
+    outcome = load_encoder(tiny_sam, path)
+    own = tiny_sam.image_encoder.state_dict()
+    used = set(theirs) - {"cls_token", "pos_embed", "norm.weight", "norm.bias"}
+    for name in used:
+        mine = name.replace("fc1", "lin1").replace("fc2", "lin2")
+        assert torch.equal(own[mine], theirs[name]), name
+    assert len(outcome.loaded) == len(used) + 1
+    on_map = theirs["pos_embed"][:, 1:].reshape(1, 4, 4, -1)
+    assert torch.equal(own["pos_embed"], resize_positions(on_map, 8))
+    assert set(outcome.fresh) == {n for n in own if n.startswith("neck.") or ".rel_pos_" in n}
+    assert all(torch.equal(own[name], before[name]) for name in outcome.fresh)
+    (line,) = caplog.messages
+    assert line == (
+        f"{path}: {len(outcome.loaded)} tensors of the image encoder; pos_embed interpolated;"
+        " the neck is fresh; relative positions are fresh"
+    )
+
+
+def test_a_published_encoder_of_the_same_frame_keeps_its_positions(
+    tiny_sam: Sam, tmp_path: Path
+) -> None:
+    theirs = published_mae(grid=8)
+    write_tensors(tmp_path / "mae.safetensors", theirs, {})
+    assert load_encoder(tiny_sam, tmp_path / "mae.safetensors").resized == ()
+    positions = tiny_sam.image_encoder.get_parameter("pos_embed")
+    assert torch.equal(positions[0, 2, 5], theirs["pos_embed"][0, 1 + 2 * 8 + 5])
+
+
+def test_a_published_encoder_is_no_sam_nor_code(
+    tiny_sam: Sam, tmp_path: Path, refusal: Refusal
+) -> None:
+    path = tmp_path / "mae.pth"
+    torch.save({"model": published_mae(grid=8)}, path)
+    with refusal(WeightsError, "an image encoder alone", f"model.encoder_weights={path}"):
+        load_model(path)
+    torch.save({"model": published_mae(grid=8), "args": Path("x")}, path)
+    with refusal(WeightsError, "holds more than tensors"):
+        load_encoder(tiny_sam, path)
+    wrong = published_mae(grid=8)
+    wrong["pos_embed"] = torch.zeros(1, 60, TINY.embed_dim)
+    torch.save({"model": wrong}, path)
+    with refusal(WeightsError, "of a square of patches", "got (1, 60, 32)"):
+        load_encoder(tiny_sam, path)
 
 
 def test_what_does_not_fit_is_named_and_changes_nothing(

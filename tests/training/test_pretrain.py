@@ -99,6 +99,21 @@ def test_a_resumed_run_is_an_uninterrupted_one(recipe: PretrainRecipe, tmp_path:
     assert all((got[name] == tensor).all() for name, tensor in expected.items())
 
 
+def test_pictures_show_the_averaged_encoder(recipe: PretrainRecipe, tmp_path: Path) -> None:
+    """An average that hardly moves draws as after the first step; weights alone do not."""
+    recipe = override(recipe, ["run.evaluate_every=1", "optim.lr=0.03"])
+    slow = override(recipe, ["optim.average_decay=0.999999"])
+    last: list[bool] = []
+    for name, one in (("plain", recipe), ("averaged", slow)):
+        pretrain(one, tmp_path / name)
+        first, fourth = (
+            np.asarray(Image.open(tmp_path / name / PICTURES / f"00000{step}.png")).astype(int)
+            for step in (1, 4)
+        )
+        last.append(bool(np.abs(first - fourth).max() <= 2))
+    assert last == [False, True]
+
+
 def test_an_evaluation_is_the_same_every_time(recipe: PretrainRecipe) -> None:
     task = build_mae(recipe).eval()
     first = evaluate_mae(task, recipe)

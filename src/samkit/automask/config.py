@@ -43,7 +43,8 @@ class AutoMaskConfig:
             to the power of i.
         crop_overlap: what crops of the first layer share, of the photo's shorter side; half of that
             in each further layer.
-        iou_thresh: masks need a predicted IoU of at least this.
+        iou_thresh: masks need a predicted IoU of at least this; 0 takes all, also the few that a
+            network predicts to be below 0.
         stability_thresh: ... and a stability of at least this: the IoU between the mask cut at the
             logits +offset and -offset.
         stability_offset: that offset.
@@ -75,6 +76,11 @@ class AutoMaskConfig:
             check_number(name, getattr(self, name), kind, low, high)
         if not isinstance(self.adaptive, (bool, np.bool_)):
             raise ConfigError(f"adaptive must be True or False; got {self.adaptive!r}")
+
+    @property
+    def least_iou_pred(self) -> float:
+        """What a mask's predicted IoU must reach."""
+        return self.iou_thresh if self.iou_thresh > 0 else -math.inf
 
     def points_in_layer(self, layer: int) -> int:
         """Points along one side of each crop of a layer; layer 0 is the whole photo."""

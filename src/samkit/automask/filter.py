@@ -71,7 +71,7 @@ def filter_crop(
     """The masks of one crop: the good ones among its candidates, each thing once, best first."""
     found = crop.candidates
     likely = np.flatnonzero(
-        (found.iou_pred >= config.iou_thresh)
+        (found.iou_pred >= config.least_iou_pred)
         & (found.stability >= config.stability_thresh - STABILITY_SLACK)
     )
     order = likely[np.argsort(-found.iou_pred[likely], kind="stable")]

@@ -204,7 +204,7 @@ class AutoMasker:
         while len(left):
             asked, left = left[:POINTS_AT_ONCE], left[POINTS_AT_ONCE:]
             answer = self.predictor.decode_points(
-                embedding, points[asked], iou_thresh=config.iou_thresh
+                embedding, points[asked], iou_thresh=config.least_iou_pred
             )
             part = select_candidates(answer, points[asked] + crop_xyxy[:2], coords, config)
             parts.append(part)

@@ -85,6 +85,15 @@ class RelPosAttention(nn.Module):
         projected: Tensor = self.proj(out)
         return projected
 
+    def attend_freely(self, x_BNC: Tensor) -> Tensor:
+        """The same over any set of tokens, without relative positions."""
+        batch, tokens, channels = x_BNC.shape
+        qkv = self.qkv(x_BNC).view(batch, tokens, 3, self.num_heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        out = nn.functional.scaled_dot_product_attention(q, k, v)
+        projected: Tensor = self.proj(out.transpose(1, 2).reshape(batch, tokens, channels))
+        return projected
+
     def position_bias(self, q: Tensor, height: int, width: int) -> Tensor:
         """Bias (B, heads, N, N) that the relative positions add to the attention logits."""
         table_h = relative_table(self.rel_pos_h, height)  # (H, H, D)
@@ -118,6 +127,12 @@ class Block(nn.Module):
     def forward(self, x_BHWC: Tensor) -> Tensor:
         x_BHWC = x_BHWC + self.drop_path(self.attend(self.norm1(x_BHWC)))
         out: Tensor = x_BHWC + self.drop_path(self.mlp(self.norm2(x_BHWC)))
+        return out
+
+    def forward_freely(self, x_BNC: Tensor) -> Tensor:
+        """The same over any set of tokens: no windows, no relative positions."""
+        x_BNC = x_BNC + self.drop_path(self.attn.attend_freely(self.norm1(x_BNC)))
+        out: Tensor = x_BNC + self.drop_path(self.mlp(self.norm2(x_BNC)))
         return out
 
     def attend(self, x_BHWC: Tensor) -> Tensor:

@@ -16,7 +16,9 @@ from samkit.training.data.recipe import DataRecipe
 from samkit.training.distill import DistillTask, build_student
 from samkit.training.held_out import held_out_batches
 from samkit.training.loop import Progress, Trained, launch, train
+from samkit.training.processes import by_first
 from samkit.training.recipe import OptimRecipe, RunRecipe, check_range, settings
+from samkit.training.shortages import shortages_told
 from samkit.training.task import Task
 from samkit.weights.load import load_model
 
@@ -153,7 +155,7 @@ def distill(
     fabric = launch(recipe.run)
     task = build_distillation(recipe)
     loader = BatchLoader(
-        open_data(recipe.data.train),
+        open_data(recipe.data.train, seed=recipe.run.seed),
         recipe.data,
         task.student.config.image_size,
         truth_size(task),
@@ -162,8 +164,8 @@ def distill(
         world=fabric.world_size,
         with_masks=False,
     )
-    task.to(fabric.device).eval()
-    before = compare(task, recipe)
+    with shortages_told():
+        before = by_first(fabric, lambda: compare(task.to(fabric.device).eval(), recipe))
     with loader:
         trained = train(
             task,
@@ -177,9 +179,15 @@ def distill(
             resume=resume,
             fabric=fabric,
         )
-    # What was written is a running average of the weights, where the recipe asks for one.
-    task.student.load_state_dict(load_model(trained.last).model.state_dict())
-    return Distilled(trained=trained, before=before, after=compare(task.eval(), recipe))
+
+    def compare_exported() -> Agreement:
+        # Not the task: its weights may be spread over processes, or not be the averaged ones.
+        student = load_model(trained.last, name=recipe.student).model
+        teacher = load_model(recipe.teacher).model
+        exported = DistillTask(student, teacher, model_name=recipe.student)
+        return compare(exported.to(fabric.device).eval(), recipe)
+
+    return Distilled(trained=trained, before=before, after=by_first(fabric, compare_exported))
 
 
 def compare(task: Task, recipe: DistillRecipe) -> Agreement:

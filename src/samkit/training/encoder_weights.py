@@ -39,9 +39,9 @@ def load_encoder(model: Sam, path: str | os.PathLike[str]) -> EncoderLoad:
 
     Args:
         model: changed in place.
-        path: an export of `samkit pretrain`, or a whole checkpoint, of which only the encoder is
-            taken. Absolute positions of another grid, as after pre-training on small frames, are
-            interpolated.
+        path: an export of `samkit pretrain`; a ViT as MAE's authors publish it; or a whole
+            checkpoint, of which only the encoder is taken. Absolute positions of another grid, as
+            after pre-training on small frames, are interpolated.
 
     Returns:
         what was loaded and what was not.
@@ -69,9 +69,23 @@ def load_encoder(model: Sam, path: str | os.PathLike[str]) -> EncoderLoad:
         whose = "" if checkpoint.model_name is None else f" (of {checkpoint.model_name})"
         raise WeightsError(f"{path}{whose} does not fit the image encoder: {shown}{more}")
     model.image_encoder.load_state_dict(own | state)
-    if fresh:
-        logger.info("%s: %d tensors loaded; fresh are %s", path, len(loaded), ", ".join(fresh))
+    if fresh or resized:
+        logger.warning("%s", _told(path, loaded, fresh, tuple(resized)))
     return EncoderLoad(loaded=loaded, fresh=fresh, resized=tuple(resized))
+
+
+def _told(
+    path: object, loaded: tuple[str, ...], fresh: tuple[str, ...], resized: tuple[str, ...]
+) -> str:
+    """What came of loading, in one line."""
+    neck = sum(name.startswith("neck.") for name in fresh)
+    parts = [
+        (f"{len(loaded)} tensors of the image encoder", True),
+        (f"{', '.join(resized)} interpolated", bool(resized)),
+        ("the neck is fresh", neck > 0),
+        ("relative positions are fresh", len(fresh) > neck),
+    ]
+    return f"{path}: " + "; ".join(text for text, is_so in parts if is_so)
 
 
 def _needs_resizing(given: Tensor | None, own: Tensor | None) -> bool:

@@ -6,6 +6,7 @@ rank, so that a resumed run goes on exactly as if it had never stopped.
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import signal
@@ -26,7 +27,10 @@ from samkit.files import check_writable, write_tensors
 from samkit.training.batch import Batch
 from samkit.training.log import TrainingLog
 from samkit.training.optim import make_optimiser
+from samkit.training.processes import by_first, count_true, failing_together
 from samkit.training.recipe import OptimRecipe, RunRecipe
+from samkit.training.sharding import shard, sharded_strategy, whole
+from samkit.training.shortages import shortages_told
 from samkit.training.state import StateFile
 from samkit.training.task import Task
 
@@ -37,6 +41,8 @@ BEST, LAST = "best.safetensors", "last.safetensors"
 
 # Scores of a task, higher is better; the first one chooses the best weights.
 Evaluate = Callable[[Task], Mapping[str, float]]
+# Sees what was evaluated, and after how many steps.
+OnEvaluation = Callable[[Task, int], None]
 
 
 class Loader(Protocol):
@@ -99,6 +105,7 @@ def launch(run: RunRecipe) -> Fabric:
         "auto": lambda: "auto",
         # Not each step uses each parameter: a session may begin with points only.
         "ddp": lambda: DDPStrategy(find_unused_parameters=True),
+        "fsdp": lambda: sharded_strategy(devices * machines),
     }
     devices, machines = places(run)
     # Lightning's own choice for several processes is DDP too, but without the above.
@@ -134,11 +141,14 @@ def train(
     folder: Path,
     settings: Mapping[str, Any] | None = None,
     evaluate: Evaluate | None = None,
+    on_evaluation: OnEvaluation | None = None,
     on_step: Callable[[Progress], None] | None = None,
     resume: bool = False,
     fabric: Fabric | None = None,
 ) -> Trained:
     """Train a task.
+
+    What fails in one process ends all of them.
 
     Args:
         task: what learns.
@@ -147,39 +157,78 @@ def train(
         run: how long, how exactly, on what.
         folder: for checkpoints, exported weights and logs.
         settings: of the whole recipe, by name; a resumed run must have the same.
-        evaluate: gives scores.
+        evaluate: gives scores, in the first process; the averaged task's where there is an average.
+        on_evaluation: called after each evaluation, in the first process.
         on_step: called after each step.
         resume: go on from the folder's checkpoint, if it has one.
         fabric: launched already; by default `launch(run)`.
 
     Raises:
-        TrainingError: the loss is not finite; the batch is saved.
+        TrainingError: the loss or a gradient is not finite, and the batch is saved; memory is too
+            small; another process has failed.
         ConfigError: the checkpoint is of another recipe or number of processes.
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or the disk is full.
         KeyboardInterrupt: stopped from outside, after saving.
     """
-    trainer = Trainer(task, optim=optim, run=run, folder=folder, fabric=fabric or launch(run))
-    state = StateFile(folder, trainer.fabric, settings or {})
+    fabric = fabric or launch(run)
+    with shortages_told():
+        trainer = Trainer(task, optim=optim, run=run, folder=folder, fabric=fabric)
+        try:
+            return _train(
+                trainer,
+                loader,
+                StateFile(folder, fabric, settings or {}),
+                evaluate=evaluate,
+                on_evaluation=on_evaluation,
+                on_step=on_step,
+                resume=resume,
+            )
+        finally:
+            # What connects the processes must be gone before Python is, or it may abort; an error's
+            # traceback would keep it.
+            trainer.module = None
+
+
+def _train(
+    trainer: Trainer,
+    loader: Loader,
+    state: StateFile,
+    *,
+    evaluate: Evaluate | None,
+    on_evaluation: OnEvaluation | None,
+    on_step: Callable[[Progress], None] | None,
+    resume: bool,
+) -> Trained:
+    """Do the steps that are left, with all that lies between them."""
+    run, fabric, folder = trainer.run, trainer.fabric, trainer.folder
     if resume:
         trainer.step, trainer.best_score = state.load(trainer.parts(), loader)
     begun = time.monotonic()
     scores: Mapping[str, float] = {}
-    log = TrainingLog(folder, from_step=trainer.step, quiet=not trainer.fabric.is_global_zero)
+    with failing_together(fabric):
+        log = TrainingLog(folder, from_step=trainer.step, quiet=not fabric.is_global_zero)
     with stopped_by_signals() as stop, closing(log):
         if evaluate is not None and run.evaluate_first and trainer.step == 0:
-            log.add_scores(0, trainer.evaluate(evaluate))
+            scores = trainer.evaluate(evaluate, on_evaluation)
+            with failing_together(fabric):
+                log.add_scores(0, scores)
         batches = iter(loader)
         while trainer.step < run.steps:
             values = trainer.advance(batches)
             step, last = trainer.step, trainer.step == run.steps
-            if last or is_due(step, run.log_every):
-                log.add(step, values)
-            if evaluate is not None and (last or is_due(step, run.evaluate_every)):
-                scores = trainer.evaluate(evaluate)
-                log.add_scores(step, scores)
-            if on_step is not None:
-                on_step(Progress(step=step, steps=run.steps, values=values, scores=scores))
-            stopping = trainer.is_in_any(stop.is_set())  # once: a signal may come at any time
+            evaluated = evaluate is not None and (last or is_due(step, run.evaluate_every))
+            with failing_together(fabric):
+                if last or is_due(step, run.log_every):
+                    log.add(step, values)
+            if evaluate is not None and evaluated:
+                scores = trainer.evaluate(evaluate, on_evaluation)
+            with failing_together(fabric):
+                if evaluated:
+                    log.add_scores(step, scores)
+                if on_step is not None:
+                    on_step(Progress(step=step, steps=run.steps, values=values, scores=scores))
+            # Once: a signal may come at any time, and not to all processes in the same step.
+            stopping = count_true(fabric, stop.is_set()) > 0
             if last or is_due(step, run.save_every) or stopping:
                 state.save(trainer.parts(), loader, step=step, best_score=trainer.best_score)
             if stopping and not last:
@@ -215,22 +264,40 @@ class Trainer:
             OutputError: the folder cannot be made.
         """
         self.task, self.optim, self.run, self.fabric = task, optim, run, fabric
-        self.folder = made_folder(folder)
-        optimiser, self.schedule = make_optimiser(
-            task, task.parameter_depths(), optim, steps=run.steps
-        )
-        self.module, self.optimiser = fabric.setup(task, optimiser)
+        with failing_together(fabric):
+            self.folder = made_folder(folder)
+        self.sharded = run.strategy == "fsdp"
+        # Sharded tasks cannot be copied any more.
         self.average: AveragedModel | None = None
         if optim.average_decay is not None:
             forget = get_ema_multi_avg_fn(optim.average_decay)  # type: ignore[no-untyped-call]
-            self.average = AveragedModel(task, multi_avg_fn=forget)
+            self.average = AveragedModel(task, device=fabric.device, multi_avg_fn=forget)
+        needs_copy = self.sharded and fabric.is_global_zero
+        self._whole_task = copy.deepcopy(task) if needs_copy else None
+        self.module: Any = fabric.setup_module(task)
+        if self.sharded and self.average is not None:
+            strategy: Any = fabric.strategy
+            shard(self.average.module, strategy.device_mesh["data_parallel"])
+        optimiser, self.schedule = make_optimiser(
+            task, task.parameter_depths(), optim, steps=run.steps
+        )
+        self.optimiser: Any = fabric.setup_optimizers(optimiser)
         self.step = 0
         self.best_score: float | None = None
 
-    @property
     def result(self) -> Task:
-        """What is evaluated and exported: the averaged task, if there is an average."""
-        return self.task if self.average is None else cast("Task", self.average.module)
+        """What is evaluated and exported: the averaged task, if there is an average.
+
+        All processes must ask; where the weights are sharded, only the first one gets all of them.
+        """
+        task = self.task if self.average is None else cast("Task", self.average.module)
+        if not self.sharded:
+            return task
+        state = whole(task.state_dict(), keep=self.fabric.is_global_zero)
+        if self._whole_task is None:
+            return task
+        self._whole_task.load_state_dict(state)
+        return self._whole_task
 
     @property
     def scaler(self) -> Any:
@@ -241,36 +308,30 @@ class Trainer:
         """All that has a state."""
         return {
             "task": self.module,
-            "optimiser": self.optimiser,
+            "optimiser": self.optimiser.optimizer,
             "schedule": self.schedule,
             "average": self.average,
             "scaler": self.scaler,
         }
 
-    def is_in_any(self, flag: bool) -> bool:  # noqa: FBT001
-        """Whether it is so in any process: signals do not come to all of them in the same step."""
-        if self.fabric.world_size == 1:
-            return flag
-        told: Any = self.fabric.all_reduce(torch.tensor(float(flag)), reduce_op="sum")
-        return bool(told > 0)
-
     def advance(self, batches: Iterator[Batch]) -> dict[str, float]:
         """Do one step; give what there is to log."""
         begun = time.monotonic()
-        some = [next(batches).to(self.fabric.device) for _ in range(self.run.accumulate)]
+        with failing_together(self.fabric):
+            some = [next(batches).to(self.fabric.device) for _ in range(self.run.accumulate)]
         self.module.train()
         values = self.accumulate(some)
-        if self.optim.clip_norm is not None:
-            norm: Any = self.fabric.clip_gradients(
-                self.module,
-                self.optimiser,
-                max_norm=self.optim.clip_norm,
-                error_if_nonfinite=False,
-            )
-            values["gradient_norm"] = float(norm)
-            # In float16 the scaler leaves such a step out by itself.
-            if not math.isfinite(values["gradient_norm"]) and self.scaler is None:
-                raise self._refusal("gradient", values["gradient_norm"], some)
+        norm: Any = self.fabric.clip_gradients(
+            self.module,
+            self.optimiser,
+            # Without a limit, gradients are multiplied with 1, and looked at all the same.
+            max_norm=math.inf if self.optim.clip_norm is None else self.optim.clip_norm,
+            error_if_nonfinite=False,
+        )
+        values["gradient_norm"] = float(whole(norm))
+        # In float16 the scaler leaves such a step out by itself.
+        if not math.isfinite(values["gradient_norm"]) and self.scaler is None:
+            raise self._refusal("gradient", values["gradient_norm"], some)
         self.optimiser.step()
         self.optimiser.zero_grad()
         values["lr"] = float(self.schedule.get_last_lr()[-1])
@@ -307,24 +368,36 @@ class Trainer:
             raise self._refusal("loss", values["loss"], batches)
         return values
 
-    def evaluate(self, evaluate: Evaluate) -> dict[str, float]:
+    def evaluate(
+        self, evaluate: Evaluate, on_evaluation: OnEvaluation | None = None
+    ) -> dict[str, float]:
         """Scores, found by the first process and told to all; the best weights are exported."""
-        scores: dict[str, float] = {}
-        if self.fabric.is_global_zero:
-            self.result.eval()
-            scores = {name: float(score) for name, score in evaluate(self.result).items()}
-        scores = self.fabric.broadcast(scores)
+        task = self.result()
+
+        def measure() -> dict[str, float]:
+            task.to(self.fabric.device).eval()
+            scores = {name: float(score) for name, score in evaluate(task).items()}
+            if on_evaluation is not None:
+                on_evaluation(task, self.step)
+            if self.sharded:
+                task.cpu()  # leaves the memory to the training
+            return scores
+
+        scores = by_first(self.fabric, measure)
         score = next(iter(scores.values()))
         if self.best_score is None or score > self.best_score:
             self.best_score = score
-            self.export(BEST)
+            self._write(task, BEST)
         return scores
 
     def export(self, name: str) -> None:
         """Write weights for users."""
-        if self.fabric.is_global_zero:
-            self.result.export(self.folder / name)
-        self.fabric.barrier()
+        self._write(self.result(), name)
+
+    def _write(self, task: Task, name: str) -> None:
+        with failing_together(self.fabric):
+            if self.fabric.is_global_zero:
+                task.export(self.folder / name)
 
     def _refusal(self, what: str, value: float, batches: Sequence[Batch]) -> TrainingError:
         """Save the batches of a step that went wrong; give the error that says so."""

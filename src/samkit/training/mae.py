@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from samkit.errors import ConfigError
 from samkit.files import write_tensors
-from samkit.models.vit import LAYER_NORM_EPS, Block, ImageEncoderViT, RelPosAttention, ViTConfig
+from samkit.models.vit import LAYER_NORM_EPS, Block, ImageEncoderViT, ViTConfig
 from samkit.training.batch import Batch
 from samkit.training.encoder_weights import UNTRAINED
 from samkit.training.recipe import check_range
@@ -121,19 +121,8 @@ def encode_visible(encoder: ImageEncoderViT, pixels_B3SS: Tensor, visible_BV: Te
     x_BVC = tokens.gather(1, visible_BV[..., None].expand(-1, -1, tokens.shape[-1]))
     for block in encoder.blocks:
         assert isinstance(block, Block)
-        x_BVC = x_BVC + block.drop_path(attend_freely(block.attn, block.norm1(x_BVC)))
-        x_BVC = x_BVC + block.drop_path(block.mlp(block.norm2(x_BVC)))
+        x_BVC = block.forward_freely(x_BVC)
     return x_BVC
-
-
-def attend_freely(attention: RelPosAttention, x_BNC: Tensor) -> Tensor:
-    """An encoder's attention over any set of tokens, without relative positions."""
-    batch, tokens, channels = x_BNC.shape
-    qkv = attention.qkv(x_BNC).view(batch, tokens, 3, attention.num_heads, -1)
-    q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-    out = nn.functional.scaled_dot_product_attention(q, k, v)
-    projected: Tensor = attention.proj(out.transpose(1, 2).reshape(batch, tokens, channels))
-    return projected
 
 
 def sin_cos_positions(grid: int, dim: int) -> Tensor:

@@ -21,7 +21,7 @@ from samkit.training.data.loader import BatchLoader
 from samkit.training.data.opening import open_data
 from samkit.training.data.recipe import DataRecipe
 from samkit.training.held_out import held_out_batches
-from samkit.training.loop import Progress, Trained, is_due, launch, train
+from samkit.training.loop import Progress, Trained, launch, train
 from samkit.training.mae import MaeConfig, MaeTask
 from samkit.training.recipe import OptimRecipe, RunRecipe, check_range, settings
 from samkit.training.reconstruction import in_a_row, reconstruction_pictures
@@ -163,7 +163,8 @@ def pretrain(
 ) -> Trained:
     """Pre-train an encoder; write it, the logs and pictures of reconstructions to a folder.
 
-    Pictures are `pictures/STEP.png`, written at each evaluation and at the end.
+    Pictures are `pictures/STEP.png`, of what is evaluated: the averaged encoder, if there is an
+    average.
 
     Raises:
         As `samkit.training.loop.train`; DataError and ConfigError for what does not fit.
@@ -171,7 +172,7 @@ def pretrain(
     fabric = launch(recipe.run)
     task = build_mae(recipe)
     loader = BatchLoader(
-        open_data(recipe.data.train),
+        open_data(recipe.data.train, seed=recipe.run.seed),
         recipe.data,
         recipe.image_size,
         recipe.encoder.grid_size,  # of masks, which nobody looks at
@@ -181,14 +182,9 @@ def pretrain(
         with_masks=False,
     )
 
-    def after_step(progress: Progress) -> None:
-        run = recipe.run
-        due = is_due(progress.step, run.evaluate_every) or progress.step == progress.steps
-        if due and fabric.is_global_zero:
-            task.eval()
-            write_picture(task, recipe, folder / PICTURES / f"{progress.step:06d}.png")
-        if on_step is not None:
-            on_step(progress)
+    def draw(one: Task, step: int) -> None:
+        assert isinstance(one, MaeTask)
+        write_picture(one, recipe, folder / PICTURES / f"{step:06d}.png")
 
     with loader:
         return train(
@@ -199,7 +195,8 @@ def pretrain(
             folder=folder,
             settings=settings(recipe),
             evaluate=lambda one: evaluate_mae(one, recipe),
-            on_step=after_step,
+            on_evaluation=draw,
+            on_step=on_step,
             resume=resume,
             fabric=fabric,
         )

@@ -83,7 +83,8 @@ class RunRecipe:
         save_every: steps between checkpoints.
         accelerator: "auto", "cpu" or "cuda".
         devices: of this machine; under torchrun, its processes count.
-        strategy: "auto" is one process, or "ddp" where there are several.
+        strategy: "auto" is one process, or "ddp" where there are several; "fsdp" spreads weights,
+            gradients and the optimiser's state over them.
     """
 
     steps: int
@@ -96,13 +97,15 @@ class RunRecipe:
     save_every: int = 500
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     devices: int = 1
-    strategy: Literal["auto", "ddp"] = "auto"
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("steps", "accumulate", "log_every", "save_every", "devices"):
             check_range(name, getattr(self, name), 1)
         check_range("evaluate_every", self.evaluate_every, 0)
         check_range("seed", self.seed, 0, MAX_SEED)
+        if self.strategy == "fsdp" and self.precision == "16-mixed":
+            raise ConfigError("run.strategy=fsdp needs run.precision=bf16-mixed or 32-true")
 
 
 def check_range(

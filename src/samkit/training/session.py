@@ -18,8 +18,10 @@ from samkit.training.data.opening import open_data
 from samkit.training.data.sample import SampleSource, SampleStream
 from samkit.training.interactive import InteractiveTask
 from samkit.training.loop import Evaluate, Progress, Trained, launch, train
+from samkit.training.processes import failing_together
 from samkit.training.recipe import settings
 from samkit.training.recipes import TrainRecipe
+from samkit.training.shortages import shortages_told
 from samkit.training.trainable import build_trainable
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def train_sam(
     fabric = launch(recipe.run)
     torch.manual_seed(recipe.run.seed)  # for weights that begin fresh
     task = InteractiveTask(build_trainable(recipe.model), recipe.session)
-    source = open_data(recipe.data.train)
+    source = open_data(recipe.data.train, seed=recipe.run.seed)
     if recipe.embeddings is not None:
         source = embedded(source, recipe, task.sam, fabric, on_embedding)
     loader = BatchLoader(
@@ -99,12 +101,12 @@ def embedded(
     assert recipe.embeddings is not None
     folder = Path(recipe.embeddings)
     device = str(fabric.device)
-    engine = create_engine(sam.eval(), engine="auto", precision="float32", device=device)
-    predictor = Predictor(sam, model_name=recipe.model.config, engine=engine)
-    # All at once: one of them alone would let the others wait longer than they do.
-    rank, world = fabric.global_rank, fabric.world_size
-    keep_embeddings(predictor, source, folder, on_progress, rank=rank, world=world)
-    fabric.barrier()
+    with shortages_told(), failing_together(fabric):
+        engine = create_engine(sam.eval(), engine="auto", precision="float32", device=device)
+        predictor = Predictor(sam, model_name=recipe.model.config, engine=engine)
+        # All at once: one of them alone would let the others wait longer than they do.
+        rank, world = fabric.global_rank, fabric.world_size
+        keep_embeddings(predictor, source, folder, on_progress, rank=rank, world=world)
     return EmbeddedData(source, folder, encoder_checksum=predictor.encoder_checksum)
 
 

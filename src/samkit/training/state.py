@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from samkit.errors import ConfigError, WeightsError
+from samkit.errors import ConfigError, OutputError, WeightsError
 from samkit.files import replacing
+from samkit.training.processes import failing_together
+from samkit.training.sharding import load_whole, load_whole_optimiser, whole
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -25,6 +27,7 @@ FREE = (
     "run.evaluate_every",
     "run.evaluate_first",
     "run.save_every",
+    "run.strategy",
     "data.workers",
 )
 
@@ -49,17 +52,29 @@ class StateFile:
         Raises:
             OutputError: the file cannot be written.
         """
-        state = self._with_plain_states(parts) | {
+        state: dict[str, Any] = {
+            name: whole(part.state_dict(), keep=self.fabric.is_global_zero)
+            for name, part in parts.items()
+            if part is not None
+        }
+        state |= {
             "step": step,
             "best_score": best_score,
             "settings": self.settings,
             "positions": self._of_all_processes(loader.state_dict()),
         }
-        if not self.fabric.is_global_zero:
-            self.fabric.save(self.path, state)  # takes part; the first process writes
-            return
+        with failing_together(self.fabric):
+            if self.fabric.is_global_zero:
+                self._write(state)
+
+    def _write(self, state: Mapping[str, Any]) -> None:
         with replacing(self.path) as temporary:
-            self.fabric.save(temporary, state)
+            try:
+                torch.save(state, temporary)
+            except RuntimeError as error:  # torch's own writer has no other for a full disk
+                raise OutputError(
+                    f"cannot write {self.path}: is the disk full? Free some space, then --resume"
+                ) from error
 
     def load(self, parts: Mapping[str, Any], loader: Loader) -> tuple[int, float | None]:
         """Bring everything to where the file says; give its step and best score.
@@ -70,45 +85,52 @@ class StateFile:
             WeightsError: the file is damaged.
             ConfigError: it is of another recipe or number of processes.
         """
+        with failing_together(self.fabric):
+            state = self._read()
+        if state is None:
+            return 0, None
+        for name, part in parts.items():
+            if isinstance(part, torch.nn.Module):
+                load_whole(part, state[name])
+            elif isinstance(part, torch.optim.Optimizer):
+                load_whole_optimiser(part, state[name])
+            elif part is not None:
+                part.load_state_dict(state[name])
+        loader.load_state_dict(state["positions"][self.fabric.global_rank])
+        return int(state["step"]), state["best_score"]
+
+    def _read(self) -> dict[str, Any] | None:
+        """What the file holds; None where there is none."""
         for leftover in self.path.parent.glob(".samkit.*"):  # of a process that was killed
             if self.fabric.is_global_zero:
                 leftover.unlink(missing_ok=True)
         if not self.path.exists():
-            return 0, None
+            return None
         try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch stumbles over damaged bytes in many ways
             raise WeightsError(
                 f"{self.path} is damaged: begin anew without --resume, in another folder"
             ) from error
         self._check_settings(state["settings"])
-        positions = state["positions"]
-        if len(positions) != self.fabric.world_size:
+        processes = len(state["positions"])
+        if processes != self.fabric.world_size:
             raise ConfigError(
-                f"{self.path} is of {len(positions)} processes; resume with as many,"
+                f"{self.path} is of {processes} processes; resume with as many,"
                 f" not with {self.fabric.world_size}"
             )
-        for name, part in parts.items():
-            if part is not None:
-                part.load_state_dict(state[name])
-        loader.load_state_dict(positions[self.fabric.global_rank])
-        return int(state["step"]), state["best_score"]
+        return state
 
     def _check_settings(self, saved: Mapping[str, str]) -> None:
-        names = [name for name in {**saved, **self.settings} if name not in FREE]
+        free = set(FREE)
+        if self.settings.get("optim.schedule") == json.dumps("cosine"):
+            free.remove("run.steps")  # the rates of all steps depend on it
+        names = [name for name in {**saved, **self.settings} if name not in free]
         wrong = [name for name in names if saved.get(name) != self.settings.get(name)]
         if wrong:
             was = ", ".join(f"{name}={saved.get(name)}" for name in wrong)
-            raise ConfigError(f"{self.path} is of another recipe: resume it with {was}")
-
-    def _with_plain_states(self, parts: Mapping[str, Any]) -> dict[str, Any]:
-        """Fabric takes care of the modules and optimisers that it wraps, not of the others."""
-        plain = ("schedule", "average", "scaler")
-        return {
-            name: part.state_dict() if name in plain else part
-            for name, part in parts.items()
-            if part is not None
-        }
+            why = "; rates of the cosine schedule depend on run.steps" * ("run.steps" in wrong)
+            raise ConfigError(f"{self.path} is of another recipe: resume it with {was}{why}")
 
     def _of_all_processes(self, position: dict[str, Any]) -> list[dict[str, Any]]:
         if self.fabric.world_size == 1:

@@ -30,8 +30,8 @@ class ModelRecipe:
     Attributes:
         config: shape of the network, a name in `samkit.models.CONFIGS`.
         weights: a model's name or a checkpoint to begin with; None for fresh weights.
-        encoder_weights: a checkpoint of `samkit pretrain` for the image encoder; None for that of
-            `weights`.
+        encoder_weights: a checkpoint of `samkit pretrain`, or a published one of MAE, for the
+            image encoder; None for that of `weights`.
         learns: "all"; "decoder", with the prompt encoder, while the image encoder stays as it is
             and may be left out when embeddings are kept; or "lora", which adds low-rank
             corrections to the image encoder.

@@ -29,7 +29,7 @@ class Checkpoint:
     """A checkpoint file's tensors under our names, all that is known without fitting a model.
 
     Attributes:
-        layout: "original" or "transformers".
+        layout: "original", "transformers", or "mae", which is an image encoder alone.
         model_name: what the file says of itself; None where it says nothing.
     """
 

@@ -1,9 +1,10 @@
 """Key layouts of published checkpoints, brought to the names of `samkit.models`.
 
 Our modules carry the names of the original checkpoints (`sam_vit_*.pth`, `mobile_sam.pt`), so only
-the layout of `transformers` needs a table.
+the layouts of `transformers` and of MAE's encoders need a table.
 """
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -53,11 +54,23 @@ TRANSFORMERS_RENAMES = [
 ]
 
 
+# A plain ViT as MAE's authors publish it, which is an image encoder alone.
+MAE_RENAMES = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"^(patch_embed\.proj\.|pos_embed$|blocks\.\d+\.(?:norm|attn))", r"image_encoder.\1"),
+        (r"^(blocks\.\d+\.mlp)\.fc(\d)\.", r"image_encoder.\1.lin\2."),
+    )
+]
+MAE_KEYS = ("patch_embed.proj.weight", "pos_embed", "blocks.0.mlp.fc1.weight")
+CLASS_TOKEN = "cls_token"  # noqa: S105 - no secret
+
+
 def to_own_names(state: Mapping[str, object]) -> tuple[State, str]:
     """Bring a checkpoint's names to ours.
 
     Returns:
-        tensors by our names, and the layout's name: "original" or "transformers".
+        tensors by our names, and the layout's name: "original", "transformers" or "mae".
 
     Raises:
         WeightsError: the layout is not known.
@@ -68,6 +81,8 @@ def to_own_names(state: Mapping[str, object]) -> tuple[State, str]:
         return kept, "original"
     if any(name.startswith("vision_encoder.") for name in tensors):
         return from_transformers(tensors), "transformers"
+    if all(name in tensors for name in MAE_KEYS):
+        return from_mae(tensors), "mae"
     first = ", ".join(list(tensors)[:3]) or "no tensors"
     raise WeightsError(
         "not a SAM checkpoint: expected names such as image_encoder.pos_embed or"
@@ -83,6 +98,33 @@ def from_transformers(tensors: Mapping[str, Tensor]) -> State:
         for pattern, replacement in TRANSFORMERS_RENAMES:
             own_name = pattern.sub(replacement, own_name)
         out[own_name] = tensor
+    return out
+
+
+def from_mae(tensors: Mapping[str, Tensor]) -> State:
+    """Names of MAE's ViT to those of an image encoder; what SAM's has not is left out.
+
+    That is the class token, with its place among the positions (1, tokens, C), which become a map
+    (1, side, side, C); the last norm, in whose place SAM has its neck; and MAE's decoder.
+
+    Raises:
+        WeightsError: the positions are not those of a square.
+    """
+    out = {}
+    for name, tensor in tensors.items():
+        for pattern, replacement in MAE_RENAMES:
+            own_name, known = pattern.subn(replacement, name)
+            if known:
+                out[own_name] = tensor
+    positions = tensors["pos_embed"]
+    patches = positions[:, 1:] if CLASS_TOKEN in tensors else positions
+    side = math.isqrt(patches.shape[1]) if patches.ndim == 3 else 0
+    if side == 0 or patches.shape[1] != side**2:
+        raise WeightsError(
+            "pos_embed of an MAE checkpoint must be (1, tokens, channels), of a square of patches"
+            f" and its class token; got {tuple(positions.shape)}"
+        )
+    out["image_encoder.pos_embed"] = patches.reshape(1, side, side, -1)
     return out
 
 

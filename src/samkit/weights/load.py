@@ -45,5 +45,9 @@ def load_model(source: str | os.PathLike[str], *, name: str | None = None) -> Lo
                 " or the path of a .safetensors, .pth or .pt file"
             )
     checkpoint = read_checkpoint(path)
+    if checkpoint.layout == "mae":
+        raise WeightsError(
+            f"{path} is an image encoder alone, of MAE: train with model.encoder_weights={path}"
+        )
     name = name or identify(checkpoint)
     return LoadedModel(model=build_model(checkpoint, name), name=name)

@@ -12,6 +12,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from samkit.errors import ConfigError, DataError, EmbeddingError, ImageError
 from samkit.geometry import CoordMap, encode_rle
@@ -19,6 +20,7 @@ from samkit.predict.preprocess import normalise, resize_photo
 from samkit.training.data.augment import place_photo, plain_placement
 from samkit.training.data.feeds import Order
 from samkit.training.data.loader import BatchLoader
+from samkit.training.data.photos import PhotoFolder
 from samkit.training.data.sa1b import Sa1bShards
 from samkit.training.data.sample import Sample
 from samkit.training.data.truth import place_mask
@@ -444,3 +446,22 @@ def test_stream_without_a_usable_photo_is_an_error(
     stream = Sa1bShards([write_tar(tmp_path / "a.tar", files)])
     with refusal(DataError, "no photo of a whole epoch", "3 broken sample"):
         next(load(stream, recipe(workers=workers)))
+
+
+def test_photos_alone_make_batches_without_masks_and_broken_ones_are_skipped(
+    tmp_path, recipe, refusal, caplog
+):
+    for number in range(3):
+        Image.new("RGB", (40, 30), (80 * number, 0, 0)).save(tmp_path / f"{number}.png")
+    (tmp_path / "broken.jpg").write_bytes(b"no photo")
+    source = PhotoFolder(tmp_path)
+    loader = load(source, recipe(photos_per_batch=3), with_masks=False)
+    first, second = take(loader, 2)
+    assert sorted(first.keys) == ["0.png", "1.png", "2.png"]
+    assert first.pixels.shape == (3, 3, SIDE, SIDE)
+    assert first.masks.shape == (0, TRUTH, TRUTH)
+    assert sorted(second.keys) == sorted(first.keys)
+    assert loader.skipped == Counter({"broken photo": 1})
+    assert sum("skipped broken.jpg" in line for line in caplog.messages) == 1
+    with refusal(ConfigError, f"photos:{tmp_path} has no masks", "samkit pretrain"):
+        load(source, recipe())

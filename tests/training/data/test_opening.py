@@ -7,6 +7,7 @@ from samkit.errors import ConfigError, DataError
 from samkit.training.data.coco import CocoData
 from samkit.training.data.instance_png import InstancePng
 from samkit.training.data.opening import open_data
+from samkit.training.data.photos import PhotoFolder
 from samkit.training.data.sa1b import Sa1bFolder, Sa1bShards
 from samkit.training.data.sample import SampleSource, SampleStream
 from samkit.training.data.scenes import Scenes
@@ -46,6 +47,32 @@ def test_instance_png(tmp_path):
         assert isinstance(open_data(spec), InstancePng)
 
 
+def test_the_order_of_shards_depends_on_the_seed(tmp_path, sa1b_files, write_tar):
+    for number in range(6):
+        write_tar(tmp_path / f"{number}.tar", sa1b_files([number]))
+
+    def order(seed):
+        return [sample.key for sample in open_data(f"shards:{tmp_path}", seed=seed).read(0, 0, 1)]
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+    assert sorted(order(1)) == sorted(order(2))
+    assert open_data(str(tmp_path), seed=3).seed == 3
+
+
+def test_photos_alone(tmp_path):
+    for name in ("b.jpg", "a/c.PNG", "a/b.webp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 5), "red").save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("")
+    data = open_data(f"photos:{tmp_path}")
+    assert isinstance(data, PhotoFolder)
+    assert [data.key(index) for index in range(len(data))] == ["a/b.webp", "a/c.PNG", "b.jpg"]
+    assert data[1].photo.shape == (5, 8, 3)
+    assert data[1].key == "a/c.PNG"
+    assert data[1].rles == ()
+
+
 def test_scenes():
     assert open_data("scenes") == Scenes()
     assert open_data("scenes:") == Scenes()
@@ -70,6 +97,8 @@ def test_unknown_settings_of_scenes_are_refused(settings, refusal):
         ("sa1b:missing", DataError, "no photo in missing"),
         ("shards:missing", DataError, "no such file or folder: missing"),
         ("png:missing", DataError, "no photo in"),
+        ("photos:missing", DataError, "no such folder: missing"),
+        ("photos:.", DataError, "no photo in .: expected .jpg"),
         ("scenes:count=0", ConfigError, "count of scenes must be"),
         ("a\0b", DataError, "no such file or folder"),
         ("x" * 5000, DataError, "no such file or folder"),
@@ -84,7 +113,7 @@ def test_what_cannot_be_opened_is_refused_with_one_line(
 
 
 def test_other_files_and_folders_are_refused(tmp_path, refusal):
-    with refusal(DataError, "is no data set: expected tar shards"):
+    with refusal(DataError, "is no data set: expected tar shards", f"photos:{tmp_path}"):
         open_data(str(tmp_path))
     (tmp_path / "a.txt").write_text("")
     with refusal(DataError, "a.txt is no data set: expected a folder, a .json or a .tar"):

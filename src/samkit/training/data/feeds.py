@@ -8,7 +8,7 @@ not count.
 import hashlib
 import signal
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,7 +54,7 @@ class Feed(Protocol):
         """What must be the same for a place to mean the same."""
         ...
 
-    def items(self, place: Place) -> Iterator[Item]:
+    def items(self, place: Place) -> Generator[Item]:
         """The items from a place on."""
         ...
 
@@ -121,7 +121,7 @@ class SourceFeed:
             "world": order.world,
         }
 
-    def items(self, place: Place) -> Iterator[Item]:
+    def items(self, place: Place) -> Generator[Item]:
         numbered = _Numbered(self.source, self.preparer)
         tickets = self.order.tickets(place["position"])
         if self.workers == 0:
@@ -186,7 +186,7 @@ class StreamFeed:
             "workers": self.workers,
         }
 
-    def items(self, place: Place) -> Iterator[Item]:
+    def items(self, place: Place) -> Generator[Item]:
         streamed = _Streamed(self, place)
         if self.workers == 0:
             return iter(streamed)
@@ -211,7 +211,7 @@ class _Streamed(IterableDataset[Item]):
     def __init__(self, feed: StreamFeed, place: Place) -> None:
         self.feed, self.place = feed, place
 
-    def __iter__(self) -> Iterator[Item]:
+    def __iter__(self) -> Generator[Item]:
         worker, feed = get_worker_info(), self.feed
         # Worker 0 is asked first: it goes on with the reader whose turn it is.
         reader = ((worker.id if worker else 0) + self.place["turn"]) % feed.readers
@@ -246,7 +246,7 @@ def _worker_items(
     workers: int,
     prefetch: int,
     sampler: Iterator[tuple[int, int]] | None = None,
-) -> Iterator[Item]:
+) -> Generator[Item]:
     """Items that workers prepare, one item from each in turns."""
     loader: DataLoader[Item] = DataLoader(
         dataset,
@@ -259,7 +259,13 @@ def _worker_items(
         # Else torch's global random state moves on with every start, and so differs on resuming.
         generator=torch.Generator(),
     )
-    return iter(loader)
+    items: Any = iter(loader)
+    try:
+        yield from items
+    finally:
+        # At once, not when the last traceback that knows them is gone: Python waits at its end for
+        # its workers, and they for their orders.
+        items._shutdown_workers()  # noqa: SLF001 - torch has no other way
 
 
 def _as_it_is(item: Any) -> Any:

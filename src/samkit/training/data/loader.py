@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from samkit.errors import ConfigError, DataError, SamkitError
 from samkit.training.batch import Batch
 from samkit.training.data.embeddings import EmbeddedData
 from samkit.training.data.feeds import Feed, Item, Order, SourceFeed, StreamFeed
+from samkit.training.data.photos import PhotoFolder
 from samkit.training.data.prepare import Prepared, Preparer, Skip
 from samkit.training.data.recipe import DataRecipe
 from samkit.training.data.sample import SampleSource, SampleStream
@@ -63,12 +64,18 @@ class BatchLoader:
             with_masks: False for batches of photos alone, also of those without a mask.
 
         Raises:
-            ConfigError: numbers that make no sense, or augmentation of kept embeddings.
+            ConfigError: numbers that make no sense, augmentation of kept embeddings, or masks
+                of a folder of photos.
         """
         if min(model_size, truth_size) < 1 or seed < 0 or not 0 <= rank < world:
             raise ConfigError(
                 "sizes must be positive, seed at least 0 and rank within 0..world - 1; got"
                 f" {model_size=}, {truth_size=}, {seed=}, {rank=}, {world=}"
+            )
+        if with_masks and isinstance(source, PhotoFolder):
+            raise ConfigError(
+                f"photos:{source.folder} has no masks, which are needed here: it is for data.train"
+                " of samkit pretrain and samkit distill"
             )
         if isinstance(source, EmbeddedData) and recipe.augments:
             raise ConfigError(
@@ -85,7 +92,7 @@ class BatchLoader:
         )
         self._feed = _make_feed(source, preparer, rank, world)
         self._place = self._feed.begin()
-        self._items: Iterator[Item] | None = None
+        self._items: Generator[Item] | None = None
         self._ledger = SkipLedger()
 
     def __iter__(self) -> Iterator[Batch]:
@@ -154,6 +161,8 @@ class BatchLoader:
 
     def close(self) -> None:
         """End the workers; the next batch starts them again."""
+        if self._items is not None:
+            self._items.close()
         self._items = None
 
     def _gather(self) -> tuple[list[Prepared], dict[str, Any], list[Skip]]:

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from samkit.errors import ConfigError, DataError
 from samkit.training.data.coco import CocoData
 from samkit.training.data.instance_png import IMAGES, MASKS, InstancePng
+from samkit.training.data.photos import PhotoFolder
 from samkit.training.data.sa1b import Sa1bFolder, Sa1bShards, find_pairs
 from samkit.training.data.sample import SampleSource, SampleStream
 from samkit.training.data.scenes import LIMITS, Scenes
@@ -15,7 +17,7 @@ SCENES = "scenes"
 COCO_FOLDER = ",images="  # after a COCO file: where its photos are
 
 
-def open_data(spec: str) -> SampleSource | SampleStream:
+def open_data(spec: str, *, seed: int = 0) -> SampleSource | SampleStream:
     """Open a data set.
 
     Args:
@@ -25,25 +27,28 @@ def open_data(spec: str) -> SampleSource | SampleStream:
             - `sa1b:FOLDER` of photos with a JSON file beside each;
             - `shards:FOLDER` of tar files, or one tar file;
             - `png:FOLDER` with images/ and masks/;
+            - `photos:FOLDER` of photos without masks, which must be named so;
             - `scenes`, or `scenes:count=1000,size=256,seed=0`: generated ones.
+        seed: of the order of tar shards; the loader has that of all others.
 
     Raises:
         DataError: it is missing, or not what it should be.
         ConfigError: an unknown kind or setting.
     """
+    kinds = KINDS | {"shards": partial(_open_shards, seed=seed)}
     kind, colon, rest = spec.partition(":")
     if kind == SCENES:
         return _open_scenes(rest)
-    if colon and kind in KINDS:
+    if colon and kind in kinds:
         if not rest:
             raise ConfigError(f"{kind}: needs a path: {kind}:PATH")
-        return KINDS[kind](rest)
+        return kinds[kind](rest)
     path = spec.partition(COCO_FOLDER)[0]
     # A single letter is a drive of Windows.
     if colon and kind.isalnum() and len(kind) > 1 and not os.path.exists(path):  # noqa: PTH110
-        known = ", ".join([*KINDS, SCENES])
+        known = ", ".join([*kinds, SCENES])
         raise ConfigError(f"unknown kind of data {kind!r}: expected one of {known}, or a path")
-    return KINDS[_find_kind(Path(path))](spec)
+    return kinds[_find_kind(Path(path))](spec)
 
 
 def _find_kind(path: Path) -> str:
@@ -60,7 +65,7 @@ def _find_kind(path: Path) -> str:
             return "sa1b"
         raise DataError(
             f"{path} is no data set: expected tar shards, photos with a JSON file beside each,"
-            f" or the folders {IMAGES}/ and {MASKS}/"
+            f" or the folders {IMAGES}/ and {MASKS}/; photos without masks are photos:{path}"
         )
     kinds = {".json": "coco", ".tar": "shards"}
     if path.suffix.lower() not in kinds:
@@ -73,14 +78,14 @@ def _open_coco(spec: str) -> CocoData:
     return CocoData(path, images=folder if given else None)
 
 
-def _open_shards(spec: str) -> Sa1bShards:
+def _open_shards(spec: str, seed: int = 0) -> Sa1bShards:
     path = Path(spec)
     if not path.exists():
         raise DataError(f"no such file or folder: {path}")
     shards = sorted(path.glob("*.tar")) if path.is_dir() else [path]
     if not shards:
         raise DataError(f"no tar file in the folder {path}")
-    return Sa1bShards(shards)
+    return Sa1bShards(shards, seed=seed)
 
 
 def _open_scenes(settings: str) -> Scenes:
@@ -102,4 +107,5 @@ KINDS: dict[str, Callable[[str], SampleSource | SampleStream]] = {
     "sa1b": Sa1bFolder,
     "shards": _open_shards,
     "png": InstancePng,
+    "photos": PhotoFolder,
 }
