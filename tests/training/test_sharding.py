@@ -13,9 +13,12 @@ from samkit.errors import ConfigError
 from samkit.models import CONFIGS, Sam
 from samkit.predict import Predictor
 from samkit.training.encoder_weights import load_encoder
+from samkit.training.interactive import InteractiveRecipe, InteractiveTask
 from samkit.training.log import read_log
-from samkit.training.recipe import RunRecipe
+from samkit.training.loop import Trainer, launch
+from samkit.training.recipe import OptimRecipe, RunRecipe
 from samkit.training.sharding import load_whole_optimiser, transformer_blocks, whole
+from samkit.training.trainable import ModelRecipe, Trainable
 from training.starting import start, start_of_two
 
 TASKS = ("all", "lora", "mae", "distill")
@@ -171,3 +174,15 @@ def test_blocks_of_both_encoders_are_found() -> None:
 def test_float16_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"fsdp needs run\.precision=bf16-mixed or 32-true"):
         RunRecipe(steps=1, strategy="fsdp", precision="16-mixed")
+
+
+def test_muon_is_refused(tmp_path: Path, tiny_sam: Sam) -> None:
+    trainable = Trainable(tiny_sam, ModelRecipe(config="tiny", weights=None, learns="all"))
+    with pytest.raises(ConfigError, match="fsdp needs optim"):
+        Trainer(
+            InteractiveTask(trainable, InteractiveRecipe()),
+            optim=OptimRecipe(method="muon"),
+            run=RunRecipe(steps=1, strategy="fsdp"),
+            folder=tmp_path,
+            fabric=launch(RunRecipe(steps=1, accelerator="cpu")),
+        )

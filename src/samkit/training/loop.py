@@ -267,6 +267,10 @@ class Trainer:
         with failing_together(fabric):
             self.folder = made_folder(folder)
         self.sharded = run.strategy == "fsdp"
+        if self.sharded and optim.method == "muon":
+            raise ConfigError(
+                "run.strategy=fsdp needs optim.method=adamw: muon takes whole matrices"
+            )
         # Sharded tasks cannot be copied any more.
         self.average: AveragedModel | None = None
         if optim.average_decay is not None:

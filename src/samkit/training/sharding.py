@@ -92,6 +92,9 @@ def load_whole(module: nn.Module, state: Mapping[str, Tensor]) -> None:
 def load_whole_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
     """Give an optimiser, of spread parameters or not, the state that `whole` made of its own."""
     parameters = [one for group in optimiser.param_groups for one in group["params"]]
+    if not any(map(is_spread, parameters)):
+        optimiser.load_state_dict({**state})
+        return
     of_parameters = {
         number: {
             name: like(value, parameters[number]) if value.shape else value  # steps are numbers
