@@ -12,7 +12,7 @@ INSTALL := $(PIP) install --constraint constraints.txt
 demo: $(VENV)/installed
 	$(BIN)/samkit demo --output demo-output
 
-# Install what tests need, and run them all.
+# Install what tests need, and run them all; by tools/with_postgres.sh, on PostgreSQL too.
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
 

@@ -12,7 +12,10 @@
     ├── TrainingError     a training cannot go on
     ├── ConfigError       a setting makes no sense, or does not fit what it is applied to
     ├── StoreError        the data engine's store cannot be used, or refuses an action
-    │   └── ConflictError what an action is based on was changed by somebody else, or is not held
+    │   ├── ConflictError what an action is based on was changed by somebody else, or is not held
+    │   ├── MissingError  there is no such project, photo, annotation, ...
+    │   ├── RoleError     somebody is not allowed to do this
+    │   └── DatabaseError the database cannot be reached, or is broken
     └── OutputError       results cannot be written
 
 Each message is one line: what is wrong, what was expected, what came, and the way out.
@@ -69,6 +72,18 @@ class StoreError(SamkitError):
 
 class ConflictError(StoreError):
     """What an action is based on was changed by somebody else meanwhile, or is not held."""
+
+
+class MissingError(StoreError):
+    """There is no such project, photo, annotation, user or job."""
+
+
+class RoleError(StoreError):
+    """Somebody is not allowed to do this."""
+
+
+class DatabaseError(StoreError):
+    """The database cannot be reached, or is broken."""
 
 
 class OutputError(SamkitError):

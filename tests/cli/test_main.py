@@ -77,7 +77,9 @@ def test_models_errors_are_one_line(args, message, capsys):
     assert message in captured
 
 
-@pytest.mark.parametrize("verb", ["segment", "auto", "train", "pretrain", "distill", "evaluate"])
+@pytest.mark.parametrize(
+    "verb", ["segment", "auto", "annotate", "serve", "train", "evaluate", "pretrain", "distill"]
+)
 def test_help_shows_examples_line_by_line(verb, capsys):
     assert main([verb, "--help"]) == 0
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]

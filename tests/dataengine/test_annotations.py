@@ -24,8 +24,9 @@ from samkit.dataengine import (
     submit_photo,
     take_photo,
     undo_annotation,
+    visible_annotations,
 )
-from samkit.errors import ConflictError, StoreError
+from samkit.errors import ConflictError, MissingError, RoleError, StoreError
 
 
 @pytest.fixture
@@ -176,8 +177,23 @@ def test_annotators_of_one_photo_leave_each_others_masks(scene, save, refusal):
     set_num_annotators(scene.store, one.image_id, 2, user_id=scene.rev)
     submit_photo(scene.store, one.image_id, scene.ann)
     take_photo(scene.store, one.image_id, scene.bob)
-    with refusal(StoreError, "is of another annotator"):
+    with refusal(RoleError, "is of another annotator"):
         delete_annotation(scene.store, one.id, user_id=scene.bob, version=1)
+
+
+def test_annotators_of_one_photo_do_not_see_each_others_masks(scene, save):
+    one = save()
+    set_num_annotators(scene.store, one.image_id, 2, user_id=scene.rev)
+    submit_photo(scene.store, one.image_id, scene.ann)
+    take_photo(scene.store, one.image_id, scene.bob)
+    other = save(user_id=scene.bob)
+    automatic = save(user_id=scene.bob, stage="fully-automatic")
+    for user_id, seen in (
+        (scene.ann, (one, automatic)),
+        (scene.bob, (other, automatic)),
+        (scene.rev, (one, other, automatic)),
+    ):
+        assert visible_annotations(scene.store, one.image_id, user_id=user_id) == seen
 
 
 @pytest.mark.parametrize(
@@ -190,8 +206,6 @@ def test_annotators_of_one_photo_leave_each_others_masks(scene, save, refusal):
         ({"rle": None}, "must be polygons or a run-length code"),
         ({"class_id": 99}, "there is no class 99"),
         ({"class_id": 2**70}, ""),
-        ({"user_id": 99}, "there is no user 99"),
-        ({"image_id": 99}, "there is no photo 99"),
         ({"stage": "stage 9"}, "stage must be one of"),
         ({"score": float("nan")}, "score must be finite"),
         ({"events": [NewEvent(kind="point", data={"x": float("inf")})]}, "must be JSON"),
@@ -202,6 +216,12 @@ def test_what_does_not_fit_is_refused_whole(change, part, scene, save, refusal):
     with refusal(StoreError, part):
         save(**change)
     assert get_photo(scene.store, scene.photos[0].id) == scene.photos[0]
+
+
+@pytest.mark.parametrize("missing", ["user", "photo"])
+def test_user_and_photo_must_be_there(missing, save, refusal):
+    with refusal(MissingError, f"there is no {missing} 99"):
+        save(**{{"user": "user_id", "photo": "image_id"}[missing]: 99})
 
 
 def test_class_of_another_project_is_refused(scene, save, tmp_path, refusal):

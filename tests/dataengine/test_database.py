@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from samkit.dataengine import Store, create_user, list_users
 from samkit.dataengine.schema import Base
-from samkit.errors import StoreError
+from samkit.errors import DatabaseError, StoreError
 
 
 def test_migrations_make_the_tables_that_the_code_expects(store):
@@ -54,18 +54,18 @@ def test_database_of_another_program_is_left_alone(tmp_path, refusal):
 
 
 @pytest.mark.parametrize(
-    ("name", "part"),
+    ("name", "kind", "part"),
     [
-        ("photo.db", "not a database"),
-        ("missing/store.db", "unable to open"),
-        ("mysql://host/name", "SQLite or PostgreSQL"),
-        ("://", "got neither"),
-        ("sqlite://", "needs a file"),
+        ("photo.db", DatabaseError, "not a database"),
+        ("missing/store.db", DatabaseError, "unable to open"),
+        ("mysql://host/name", StoreError, "SQLite or PostgreSQL"),
+        ("://", StoreError, "got neither"),
+        ("sqlite://", StoreError, "needs a file"),
     ],
 )
-def test_what_is_no_store_is_refused(name, part, tmp_path, refusal):
+def test_what_is_no_store_is_refused(name, kind, part, tmp_path, refusal):
     (tmp_path / "photo.db").write_bytes(b"not a database at all" * 100)
-    with refusal(StoreError, part):
+    with refusal(kind, part):
         Store.open(name if "://" in name else tmp_path / name)
 
 

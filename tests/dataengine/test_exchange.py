@@ -33,7 +33,7 @@ from samkit.dataengine import (
     take_photo,
 )
 from samkit.dataengine.exchange.records import split_of
-from samkit.errors import DataError, OutputError, StoreError
+from samkit.errors import DataError, OutputError, RoleError
 from samkit.geometry import decode_rle, encode_rle
 
 SIZE = (12, 16)
@@ -380,7 +380,7 @@ def test_import_waits_for_who_works_on_the_photo(sqlite_scene, tmp_path):
 
 def test_import_is_for_reviewers_and_of_files_that_are_there(sqlite_scene, tmp_path, refusal):
     scene = sqlite_scene
-    with refusal(StoreError, "needs the role"):
+    with refusal(RoleError, "needs the role"):
         import_masks(scene.store, scene.project.id, tmp_path, file_format="png", user_id=scene.ann)
     for file_format in ("coco", "labelme", "png", "sa1b"):
         with pytest.raises(DataError):

@@ -23,7 +23,7 @@ from samkit.dataengine import (
     take_next,
 )
 from samkit.dataengine.schema import UserRow
-from samkit.errors import ConflictError, StoreError
+from samkit.errors import ConflictError, RoleError, StoreError
 from samkit.geometry import CoordMap
 from samkit.types import ImageEmbedding
 
@@ -135,7 +135,7 @@ def test_keys_that_are_no_checksums_are_refused(tmp_path, refusal):
 
 
 def test_password_opens_for_its_user_only(store):
-    ada = create_user(store, name="ada", role="admin", password="correct horse")
+    ada = create_user(store, name="ada", role="reviewer", password="correct horse")
     create_user(store, name="bob")
     assert check_password(store, name="ada", password="correct horse") == ada
     for name, password in (
@@ -166,7 +166,7 @@ def test_users_are_checked(store, refusal):
 
 def test_user_who_is_not_active_cannot_act(scene, refusal):
     change_user(scene.store, scene.ann, active=False)
-    with refusal(StoreError, "user 'ann' is not active"):
+    with refusal(RoleError, "user 'ann' is not active"):
         take_next(scene.store, scene.project.id, scene.ann)
 
 

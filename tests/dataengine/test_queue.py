@@ -23,7 +23,7 @@ from samkit.dataengine import (
     take_photo,
     upcoming_photos,
 )
-from samkit.errors import ConflictError, StoreError
+from samkit.errors import ConflictError, RoleError, StoreError
 
 
 def test_two_people_get_different_photos_in_order(scene):
@@ -68,7 +68,7 @@ def test_certain_photo_is_taken_unless_another_holds_it(scene, refusal):
 def test_submitted_photo_is_only_for_reviewers(scene, refusal):
     image_id = scene.hold(scene.ann)
     submit_photo(scene.store, image_id, scene.ann)
-    with refusal(StoreError, "a.png is submitted: only a reviewer may change it"):
+    with refusal(RoleError, "a.png is submitted: only a reviewer may change it"):
         take_photo(scene.store, image_id, scene.bob)
     assert take_photo(scene.store, image_id, scene.rev).user_id == scene.rev
 
@@ -89,7 +89,7 @@ def test_photo_for_two_is_offered_to_each_of_two_once(scene, refusal):
         photo = submit_photo(scene.store, image_id, user)
         assert photo.review == ("none" if user == scene.ann else "submitted")
         if user == scene.ann:
-            with refusal(StoreError, "waits for another annotator"):
+            with refusal(RoleError, "waits for another annotator"):
                 take_photo(scene.store, image_id, user)
     assert not photo.open
     assert take_next(scene.store, scene.project.id, scene.adm).photo.path == "b.png"

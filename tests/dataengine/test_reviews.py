@@ -21,7 +21,7 @@ from samkit.dataengine import (
     take_photo,
     work_days,
 )
-from samkit.errors import ConflictError, StoreError
+from samkit.errors import ConflictError, RoleError, StoreError
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_review_of_what_has_changed_is_refused(scene, submitted, refusal):
 def test_who_may_not_review_is_refused(scene, submitted, refusal):
     photo, _ = submitted
     who = {"version": photo.version}
-    with refusal(StoreError, "needs the role reviewer or admin; 'bob' is annotator"):
+    with refusal(RoleError, "needs the role reviewer or admin; 'bob' is annotator"):
         accept_photo(scene.store, photo.id, scene.bob, **who)
     with refusal(StoreError, "b.png is not up for review"):
         accept_photo(scene.store, scene.photos[1].id, scene.rev, version=1)
@@ -94,7 +94,7 @@ def test_reviewer_does_not_review_their_own_photo_but_a_lone_admin_may(scene, re
     for index, user in ((0, scene.rev), (1, scene.adm)):
         photo = submit_photo(scene.store, scene.hold(user, index), user)
         if user == scene.rev:
-            with refusal(StoreError, "another person reviews it"):
+            with refusal(RoleError, "another person reviews it"):
                 accept_photo(scene.store, photo.id, user, version=photo.version)
         else:
             accepted = accept_photo(scene.store, photo.id, user, version=photo.version)

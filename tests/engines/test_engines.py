@@ -133,6 +133,17 @@ def test_converted_graphs_are_kept_and_used_again(model, photo, tmp_path, monkey
     assert torch.equal(predictor_of(model, "openvino").embed(photo).features, first)
 
 
+def test_a_model_is_converted_when_all_its_graphs_are_kept(model, photo, tmp_path, monkeypatch):
+    monkeypatch.setenv("SAMKIT_CACHE", str(tmp_path))
+    engine = predictor_of(model, "openvino").engine
+    predictor_of(model, "openvino").embed(photo)
+    assert not engine.is_converted()
+    engine.prepare()
+    assert engine.is_converted()
+    monkeypatch.setattr("samkit.engines.openvino_engine.convert", None)  # would fail if called
+    predictor_of(model, "openvino").engine.prepare()
+
+
 def test_a_cache_that_cannot_be_written_is_done_without(model, photo, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("SAMKIT_CACHE", str(tmp_path / "file" / "cache"))

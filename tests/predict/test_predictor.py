@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
@@ -201,6 +203,27 @@ def test_nothing_is_kept_between_calls(predictor, embedding):
     other = predictor.embed(random_photo(30, 40, seed=1))
     predictor.predict(other, boxes=[[0, 0, 9, 9]] * 3, multimask=False)
     assert_same_answer(predictor.predict(embedding, **CLICK), expected)
+
+
+def test_prompts_are_answered_while_another_photo_is_encoded(predictor, embedding, monkeypatch):
+    begun, gate = Event(), Event()
+    encode = predictor.engine.encode
+
+    def wait(pixels):
+        begun.set()
+        assert gate.wait(60)
+        return encode(pixels)
+
+    told = predictor.predict(embedding, **CLICK)
+    monkeypatch.setattr(predictor.engine, "encode", wait)
+    with ThreadPoolExecutor(1) as pool:
+        encoding = pool.submit(predictor.embed, np.zeros((9, 9, 3), np.uint8))
+        assert begun.wait(60)
+        answer = predictor.predict(embedding, **CLICK)
+        assert not encoding.done()
+        gate.set()
+        assert encoding.result(60).coords.original_hw == (9, 9)
+    assert_same_answer(answer, told)
 
 
 def test_prompts_made_before_give_the_same_answer(predictor, embedding):

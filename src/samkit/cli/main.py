@@ -10,14 +10,17 @@ from collections.abc import Sequence
 import click
 
 import samkit
+from samkit.cli.annotate import annotate
 from samkit.cli.auto import auto
 from samkit.cli.bench import bench
 from samkit.cli.demo import demo
 from samkit.cli.distill import distill
+from samkit.cli.engine import engine
 from samkit.cli.evaluate import evaluate
 from samkit.cli.models import models
 from samkit.cli.pretrain import pretrain
 from samkit.cli.segment import segment
+from samkit.cli.serve import serve
 from samkit.cli.train import train
 from samkit.errors import SamkitError
 
@@ -31,7 +34,20 @@ def cli() -> None:
     """Segment anything in a photo from a click, a box or a mask. Works offline."""
 
 
-for command in (demo, segment, auto, models, train, pretrain, distill, evaluate, bench):
+for command in (
+    demo,
+    segment,
+    auto,
+    annotate,
+    engine,
+    serve,
+    models,
+    train,
+    pretrain,
+    distill,
+    evaluate,
+    bench,
+):
     cli.add_command(command)
 
 

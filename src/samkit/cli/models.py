@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from samkit.cli.options import json_option
+from samkit.cli.options import EngineChoice, engine_options, json_option, model_option
 
 
 @click.group(invoke_without_command=True)
@@ -79,6 +79,24 @@ def verify(*, file: Path, as_json: bool) -> None:
         f"{file}: {name}, {checkpoint.layout} layout, all {len(checkpoint.state)} tensors fit\n"
         f"SHA-256 {sha256} ({'the published file' if known else 'not a file known by checksum'})"
     )
+
+
+@models.command()
+@model_option
+@engine_options
+def prepare(*, model: str, engine: EngineChoice) -> None:
+    """Convert a model for this computer ahead, so that its first use need not wait for it.
+
+    Done once for each model; other verbs do it when they first need it.
+    """
+    from samkit.engines.compiled import CompiledEngine
+    from samkit.predict import Predictor
+
+    predictor = Predictor.load(model, **engine)
+    if isinstance(predictor.engine, CompiledEngine):
+        predictor.engine.prepare()
+    info = predictor.engine.info
+    click.echo(f"{predictor.model_name} is ready for {info.engine} in {info.precision}")
 
 
 def model_row(name: str) -> dict[str, Any]:

@@ -17,14 +17,18 @@ from samkit.dataengine.annotations import (
     replace_annotation,
     save_annotation,
     undo_annotation,
+    visible_annotations,
 )
+from samkit.dataengine.audit import list_actions, note_action
+from samkit.dataengine.background import SCAN, work_once
 from samkit.dataengine.backup import backup_store, restore_store
 from samkit.dataengine.database import Store
 from samkit.dataengine.disagreement import list_doubly_annotated, measure_agreement
 from samkit.dataengine.embedding_cache import EmbeddingCache
 from samkit.dataengine.exchange.exporting import export_project
+from samkit.dataengine.exchange.history import export_history
 from samkit.dataengine.exchange.importing import import_masks
-from samkit.dataengine.ingest import add_photos
+from samkit.dataengine.ingest import add_photo, add_photos
 from samkit.dataengine.jobs import (
     add_job,
     add_model_version,
@@ -34,14 +38,24 @@ from samkit.dataengine.jobs import (
     report_progress,
     take_job,
 )
+from samkit.dataengine.moving import move_project
+from samkit.dataengine.photo_files import (
+    check_name,
+    photo_content,
+    read_photo,
+    receive_photo,
+    upload_folder,
+)
 from samkit.dataengine.projects import (
     add_class,
     create_project,
+    delete_project,
     get_photo,
     get_project,
     list_classes,
     list_photos,
     list_projects,
+    rename_project,
 )
 from samkit.dataengine.queue import (
     give_back,
@@ -52,30 +66,44 @@ from samkit.dataengine.queue import (
     upcoming_photos,
 )
 from samkit.dataengine.reviews import accept_photo, return_photo, review_history, submit_photo
+from samkit.dataengine.sessions import SignedIn, close_session, open_session, resume_session
 from samkit.dataengine.sources import PhotoSource
 from samkit.dataengine.statistics import count_photos, work_days
-from samkit.dataengine.users import change_user, check_password, create_user, list_users
+from samkit.dataengine.users import (
+    change_user,
+    check_password,
+    create_user,
+    list_users,
+    user_names,
+)
 from samkit.dataengine.values import NewEvent
 
 __all__ = [
+    "SCAN",
     "EmbeddingCache",
     "NewEvent",
     "PhotoSource",
+    "SignedIn",
     "Store",
     "accept_photo",
     "add_class",
     "add_job",
     "add_model_version",
+    "add_photo",
     "add_photos",
     "annotation_events",
     "annotation_history",
     "backup_store",
     "change_user",
+    "check_name",
     "check_password",
+    "close_session",
     "count_photos",
     "create_project",
     "create_user",
     "delete_annotation",
+    "delete_project",
+    "export_history",
     "export_project",
     "finish_job",
     "get_job",
@@ -83,6 +111,7 @@ __all__ = [
     "get_project",
     "give_back",
     "import_masks",
+    "list_actions",
     "list_annotations",
     "list_classes",
     "list_doubly_annotated",
@@ -91,11 +120,19 @@ __all__ = [
     "list_projects",
     "list_users",
     "measure_agreement",
+    "move_project",
+    "note_action",
+    "open_session",
+    "photo_content",
+    "read_photo",
+    "receive_photo",
     "redo_annotation",
+    "rename_project",
     "renew_lease",
     "replace_annotation",
     "report_progress",
     "restore_store",
+    "resume_session",
     "return_photo",
     "review_history",
     "save_annotation",
@@ -106,5 +143,9 @@ __all__ = [
     "take_photo",
     "undo_annotation",
     "upcoming_photos",
+    "upload_folder",
+    "user_names",
+    "visible_annotations",
     "work_days",
+    "work_once",
 ]

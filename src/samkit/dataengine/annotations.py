@@ -28,7 +28,7 @@ from samkit.dataengine.values import (
     Stage,
     check_choice,
 )
-from samkit.errors import ConflictError, StoreError
+from samkit.errors import ConflictError, RoleError, StoreError
 from samkit.geometry import Rle
 
 UNBORN = 0  # the version before the first: undoing the first state leads there
@@ -205,6 +205,29 @@ def list_annotations(
         return tuple(to_annotation(row, (image.height, image.width)) for row in rows)
 
 
+def visible_annotations(
+    store: Store, image_id: int, *, user_id: int, deleted: bool = False
+) -> tuple[Annotation, ...]:
+    """The annotations of a photo that a user may see.
+
+    Where several people annotate a photo, each on their own, annotators do not see the masks that
+    the others have made by hand.
+
+    Raises:
+        MissingError: no such photo or user.
+    """
+    with store.read() as session:
+        image = find(session, ImageRow, image_id, "photo")
+        role = acting_user(session, user_id).role
+        is_blind = image.num_annotators > 1 and role not in REVIEWERS
+    found = list_annotations(store, image_id, deleted=deleted)
+    return tuple(one for one in found if not is_blind or _is_open_to(one, user_id))
+
+
+def _is_open_to(one: Annotation, user_id: int) -> bool:
+    return one.user_id == user_id or one.stage != "assisted-manual"
+
+
 def annotation_history(store: Store, annotation_id: int) -> tuple[Revision, ...]:
     """All states of an annotation, the first one first.
 
@@ -234,7 +257,9 @@ def _of_request(session: Session, image_id: int, request_id: str) -> AnnotationR
 
 def _check_class(session: Session, class_id: int | None, project_id: int) -> None:
     if class_id is not None:
-        row = find(session, ClassRow, class_id, "class")
+        row = session.get(ClassRow, class_id)
+        if row is None:
+            raise StoreError(f"there is no class {class_id}")
         if row.project_id != project_id:
             raise StoreError(f"class {row.name!r:.40} belongs to another project")
 
@@ -255,7 +280,7 @@ def _to_change(
         )
     alone = image.num_annotators > 1 and row.stage == "assisted-manual"
     if alone and row.user_id != user_id and user.role not in REVIEWERS:
-        raise StoreError(f"annotation {annotation_id} is of another annotator of this photo")
+        raise RoleError(f"annotation {annotation_id} is of another annotator of this photo")
     return image, row
 
 

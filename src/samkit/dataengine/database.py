@@ -15,10 +15,16 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+)
 from sqlalchemy.orm import Session
 
-from samkit.errors import StoreError
+from samkit.errors import DatabaseError, StoreError
 
 # Writers wait for one another; each transaction takes milliseconds, so that more is a fault.
 BUSY_TIMEOUT_S = 60
@@ -108,8 +114,12 @@ class Store:
         """Make a StoreError of what the database says."""
         try:
             yield
+        except (DataError, IntegrityError) as error:  # of what came, not of the database
+            raise StoreError(
+                f"the database refuses it: {first_line(error.orig or error)}"
+            ) from error
         except DBAPIError as error:
-            raise StoreError(f"{self.url}: {first_line(error.orig or error)}") from error
+            raise DatabaseError(f"{self.url}: {first_line(error.orig or error)}") from error
         except OverflowError as error:  # of SQLite, for numbers of more than 64 bits
             raise StoreError(f"a number is too large for the store: {first_line(error)}") from error
         except UnicodeEncodeError as error:  # halves of surrogate pairs, which JSON may hold

@@ -1,9 +1,8 @@
 """Adding photos to a project: each file is read once, and the same content is not added twice."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 from PIL import Image
 from sqlalchemy import select
@@ -11,10 +10,11 @@ from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
 from samkit.dataengine.projects import get_project
-from samkit.dataengine.rows import find_locked
+from samkit.dataengine.rows import find_locked, to_photo
 from samkit.dataengine.schema import ImageRow, ProjectRow
 from samkit.dataengine.sources import FileMark, PhotoSource
-from samkit.errors import ImageError, StoreError
+from samkit.dataengine.values import Photo
+from samkit.errors import ConflictError, ImageError, StoreError
 from samkit.files import HASH_BLOCK_BYTES
 from samkit.formats import read_image, read_image_size
 
@@ -50,7 +50,12 @@ class _Found:
 
 
 def add_photos(
-    store: Store, project_id: int, *, num_annotators: int = 1, decode: bool = False
+    store: Store,
+    project_id: int,
+    *,
+    num_annotators: int = 1,
+    decode: bool = False,
+    on_photo: Callable[[int, int], None] | None = None,
 ) -> AddReport:
     """Add all photos below a project's root. Running it again adds only what is new.
 
@@ -60,6 +65,7 @@ def add_photos(
         num_annotators: how many people shall annotate each new photo, each on their own.
         decode: read all pixels too, so that files are found that are cut short. Without it only
             the heads of files are looked at, and their content is hashed.
+        on_photo: told now and then how many files of how many are done.
 
     Raises:
         StoreError: no such project, or its root is not there.
@@ -68,12 +74,40 @@ def add_photos(
         raise StoreError(f"num_annotators must be at least 1; got {num_annotators}")
     source = PhotoSource(get_project(store, project_id).root)
     ledger = _Ledger(store, project_id, num_annotators)
-    paths = source.paths()
-    while batch := tuple(islice(paths, PHOTOS_AT_ONCE)):
+    paths = tuple(source.paths())
+    for start in range(0, len(paths), PHOTOS_AT_ONCE):
+        batch = paths[start : start + PHOTOS_AT_ONCE]
         known = ledger.known(batch)
         ledger.add(_read_new(source, batch, known, ledger.faults, decode=decode))
         ledger.num_known += len(batch) - ledger.num_new(batch, known)
+        if on_photo is not None:
+            on_photo(start + len(batch), len(paths))
     return ledger.report()
+
+
+def add_photo(store: Store, project_id: int, path: str) -> Photo:
+    """Add one photo below a project's root; one that is known is given as it is.
+
+    Raises:
+        ImageError: it is no photo.
+        ConflictError: the project has a photo with this content already.
+        StoreError: no such project, or no such file below its root.
+    """
+    source = PhotoSource(get_project(store, project_id).root)
+    photo = _read(source, path, source.mark(path), decode=True)
+    with store.write() as session:
+        find_locked(session, ProjectRow, project_id, "project")
+        query = select(ImageRow).where(
+            ImageRow.project_id == project_id, ImageRow.sha256 == photo.sha256
+        )
+        row = session.scalar(query)
+        if row is None:
+            row = _new_row(project_id, photo, 1)
+            session.add(row)
+            session.flush()
+        elif row.path != path:
+            raise ConflictError(f"the project has this photo already: {row.path}")
+        return to_photo(row)
 
 
 class _Ledger:
@@ -111,7 +145,7 @@ class _Ledger:
             for photo in photos:
                 other = self._same_content(session, photo)
                 if other is None:
-                    session.add(self._row(photo))
+                    session.add(_new_row(self._project_id, photo, self._num_annotators))
                     session.flush()
                     self._num_added += 1
                 elif other != photo.path:
@@ -123,24 +157,6 @@ class _Ledger:
         )
         return session.scalar(query)
 
-    def _row(self, photo: _Found) -> ImageRow:
-        return ImageRow(
-            project_id=self._project_id,
-            path=photo.path,
-            sha256=photo.sha256,
-            num_bytes=photo.mark.num_bytes,
-            modified_ns=photo.mark.modified_ns,
-            height=photo.size_hw[0],
-            width=photo.size_hw[1],
-            stage="assisted-manual",
-            review="none",
-            comment="",
-            num_masks=0,
-            num_annotators=self._num_annotators,
-            open=True,
-            version=1,
-        )
-
     def report(self) -> AddReport:
         return AddReport(
             num_added=self._num_added,
@@ -148,6 +164,25 @@ class _Ledger:
             duplicates=tuple(self._duplicates),
             faults=tuple(self.faults),
         )
+
+
+def _new_row(project_id: int, photo: _Found, num_annotators: int) -> ImageRow:
+    return ImageRow(
+        project_id=project_id,
+        path=photo.path,
+        sha256=photo.sha256,
+        num_bytes=photo.mark.num_bytes,
+        modified_ns=photo.mark.modified_ns,
+        height=photo.size_hw[0],
+        width=photo.size_hw[1],
+        stage="assisted-manual",
+        review="none",
+        comment="",
+        num_masks=0,
+        num_annotators=num_annotators,
+        open=True,
+        version=1,
+    )
 
 
 def _read_new(

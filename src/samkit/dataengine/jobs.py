@@ -1,6 +1,6 @@
 """Work in the background, which outlives its workers; the models that it is done with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
@@ -39,11 +39,21 @@ def add_job(store: Store, project_id: int, kind: str, data: Mapping[str, Any]) -
         return _to_job(row)
 
 
-def take_job(store: Store, *, lease_s: float = JOB_LEASE_S) -> Job | None:
-    """Begin the oldest job that waits, or whose worker is dead; None if there is none."""
+def take_job(
+    store: Store, *, kinds: Sequence[str] | None = None, lease_s: float = JOB_LEASE_S
+) -> Job | None:
+    """Begin the oldest job that waits, or whose worker is dead; None if there is none.
+
+    Args:
+        store: where.
+        kinds: of jobs that the worker can do; by default all.
+        lease_s: how long until it must report progress.
+    """
     now = store.clock()
     dead = and_(JobRow.state == "running", JobRow.lease_expires_at <= now)
     query = select(JobRow).where(or_(JobRow.state == "waiting", dead)).order_by(JobRow.id).limit(1)
+    if kinds is not None:
+        query = query.where(JobRow.kind.in_(kinds))
     with store.write() as session:
         row = session.scalar(query.with_for_update(skip_locked=True))
         if row is None:
@@ -67,8 +77,16 @@ def report_progress(
         row.lease_expires_at = store.clock() + timedelta(seconds=lease_s)
 
 
-def finish_job(store: Store, job: Job, *, error: str = "") -> None:
+def finish_job(
+    store: Store, job: Job, *, error: str = "", result: Mapping[str, Any] | None = None
+) -> None:
     """End a job: it is done, or has failed with an error of one line.
+
+    Args:
+        store: where.
+        job: as its worker took it.
+        error: why it has failed; empty if it has not.
+        result: what came of it, which is added to the job's data.
 
     Raises:
         ConflictError: another worker has it by now, or it is over.
@@ -78,6 +96,7 @@ def finish_job(store: Store, job: Job, *, error: str = "") -> None:
         row.state, row.error = ("failed", error) if error else ("done", "")
         row.progress = row.progress if error else 1.0
         row.lease_expires_at = None
+        row.data = {**row.data, **(result or {})}
 
 
 def get_job(store: Store, job_id: int) -> Job:

@@ -3,12 +3,30 @@
 import re
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.rows import check_limit, find, to_class, to_page, to_photo, to_project
-from samkit.dataengine.schema import ClassRow, ImageRow, ProjectRow
+from samkit.dataengine.rows import (
+    check_limit,
+    find,
+    find_locked,
+    to_class,
+    to_page,
+    to_photo,
+    to_project,
+)
+from samkit.dataengine.schema import (
+    AnnotationRow,
+    ClassRow,
+    EventRow,
+    ImageRow,
+    JobRow,
+    ProjectRow,
+    ReviewRow,
+    RevisionRow,
+    SubmissionRow,
+)
 from samkit.dataengine.sources import PhotoSource
 from samkit.dataengine.values import (
     REVIEWS,
@@ -22,7 +40,7 @@ from samkit.dataengine.values import (
     check_choice,
 )
 from samkit.drawing import mask_color
-from samkit.errors import StoreError
+from samkit.errors import MissingError, StoreError
 
 COLOR = re.compile(r"#[0-9a-f]{6}", re.ASCII)
 
@@ -38,8 +56,7 @@ def create_project(store: Store, *, name: str, root: str | Path) -> Project:
     Raises:
         StoreError: the name is taken or empty, or the root is not there.
     """
-    if not name.strip() or len(name) > 200:
-        raise StoreError(f"a project's name must have 1 to 200 characters; got {name!r:.40}")
+    _check_name(name)
     row = ProjectRow(name=name, root=PhotoSource(root).root, created_at=store.clock())
     with store.write() as session:
         session.add(row)
@@ -68,6 +85,46 @@ def list_projects(store: Store, *, after: int = 0, limit: int = 100) -> Page[Pro
         return to_page([to_project(row) for row in rows], limit)
 
 
+def rename_project(store: Store, project_id: int, name: str) -> Project:
+    """Give a project another name.
+
+    Raises:
+        StoreError: no such project, or the name is taken or empty.
+    """
+    _check_name(name)
+    with store.write() as session:
+        row = find_locked(session, ProjectRow, project_id, "project")
+        row.name = name
+        try:
+            session.flush()
+        except IntegrityError as error:
+            raise StoreError(f"there is a project {name!r} already") from error
+        return to_project(row)
+
+
+def delete_project(store: Store, project_id: int) -> None:
+    """Take a project out of the store with all masks and their history; its photos stay on disk.
+
+    Raises:
+        StoreError: no such project.
+    """
+    images = select(ImageRow.id).where(ImageRow.project_id == project_id)
+    masks = select(AnnotationRow.id).where(AnnotationRow.project_id == project_id)
+    with store.write() as session:
+        row = find_locked(session, ProjectRow, project_id, "project")
+        for kind in (EventRow, RevisionRow):
+            session.execute(delete(kind).where(kind.annotation_id.in_(masks)))
+        session.execute(delete(ReviewRow).where(ReviewRow.image_id.in_(images)))
+        for own in (AnnotationRow, SubmissionRow, ImageRow, ClassRow, JobRow):
+            session.execute(delete(own).where(own.project_id == project_id))
+        session.delete(row)
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or len(name) > 200:
+        raise StoreError(f"a project's name must have 1 to 200 characters; got {name!r:.40}")
+
+
 def add_class(store: Store, project_id: int, name: str, *, color: str | None = None) -> LabelClass:
     """The class of this name, which is added if there is none.
 
@@ -87,7 +144,7 @@ def add_class(store: Store, project_id: int, name: str, *, color: str | None = N
     with store.write() as session:
         find_project = select(ProjectRow).where(ProjectRow.id == project_id).with_for_update()
         if session.scalar(find_project) is None:
-            raise StoreError(f"there is no project {project_id}")
+            raise MissingError(f"there is no project {project_id}")
         known = list(session.scalars(select(ClassRow).where(ClassRow.project_id == project_id)))
         row = next((one for one in known if one.name == name), None)
         if row is None:

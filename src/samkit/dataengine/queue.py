@@ -14,7 +14,7 @@ from samkit.dataengine.rows import check_limit, find, find_locked, to_photo
 from samkit.dataengine.schema import ImageRow, ProjectRow, SubmissionRow
 from samkit.dataengine.users import REVIEWERS, acting_user
 from samkit.dataengine.values import Lease, Photo
-from samkit.errors import ConflictError, StoreError
+from samkit.errors import ConflictError, RoleError, StoreError
 
 # A page renews its lease every minute or so; a quarter of an hour survives a break.
 LEASE_S = 900.0
@@ -76,7 +76,8 @@ def take_photo(store: Store, image_id: int, user_id: int, *, lease_s: float = LE
 
     Raises:
         ConflictError: somebody else holds it.
-        StoreError: no such photo or user, or it is submitted and they are no reviewer.
+        MissingError: no such photo or user.
+        RoleError: it is submitted, and they are no reviewer.
     """
     with store.write() as session:
         user = acting_user(session, user_id)
@@ -85,9 +86,9 @@ def take_photo(store: Store, image_id: int, user_id: int, *, lease_s: float = LE
             raise ConflictError(f"{row.path} is held by somebody else")
         if user.role not in REVIEWERS:
             if not row.open:
-                raise StoreError(f"{row.path} is {row.review}: only a reviewer may change it")
+                raise RoleError(f"{row.path} is {row.review}: only a reviewer may change it")
             if row.returned_to != user_id and _has_submitted(session, image_id, user_id):
-                raise StoreError(f"{row.path} waits for another annotator")
+                raise RoleError(f"{row.path} waits for another annotator")
         return _lease(store, row, user_id, lease_s)
 
 

@@ -12,7 +12,7 @@ from samkit.dataengine.rows import find_locked, to_photo
 from samkit.dataengine.schema import ImageRow, ReviewRow, SubmissionRow, UserRow
 from samkit.dataengine.users import REVIEWERS, acting_user
 from samkit.dataengine.values import Photo
-from samkit.errors import ConflictError, StoreError
+from samkit.errors import ConflictError, RoleError, StoreError
 
 MOST_COMMENT = 2000  # characters
 
@@ -66,7 +66,8 @@ def accept_photo(store: Store, image_id: int, user_id: int, *, version: int) -> 
 
     Raises:
         ConflictError: the photo has another version by now, or somebody else holds it.
-        StoreError: not up for review, or the user is no reviewer, or its annotator.
+        RoleError: the user is no reviewer, or its annotator.
+        StoreError: not up for review.
     """
     with store.write() as session:
         row = _to_review(session, store, image_id, user_id, version)
@@ -82,7 +83,8 @@ def return_photo(store: Store, image_id: int, user_id: int, *, version: int, com
 
     Raises:
         ConflictError: the photo has another version by now, or somebody else holds it.
-        StoreError: not up for review, no comment, or the user is no reviewer, or its annotator.
+        RoleError: the user is no reviewer, or its annotator.
+        StoreError: not up for review, or no comment.
     """
     if not comment.strip() or len(comment) > MOST_COMMENT:
         raise StoreError(f"a comment must have 1 to {MOST_COMMENT} characters; got {len(comment)}")
@@ -122,7 +124,7 @@ def _to_review(
     if row.open or row.review not in ("submitted", "accepted"):
         raise StoreError(f"{row.path} is not up for review")
     if not _may_judge(session, user, image_id):
-        raise StoreError(f"{user.name!r:.40} has annotated {row.path}: another person reviews it")
+        raise RoleError(f"{user.name!r:.40} has annotated {row.path}: another person reviews it")
     return row
 
 

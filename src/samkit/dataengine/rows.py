@@ -27,7 +27,7 @@ from samkit.dataengine.values import (
     Stage,
     User,
 )
-from samkit.errors import StoreError
+from samkit.errors import MissingError, StoreError
 
 Row = TypeVar("Row", bound=Base)
 Item = TypeVar("Item", Photo, User, Project)
@@ -38,11 +38,11 @@ def find(session: Session, kind: type[Row], key: int, what: str) -> Row:
     """The row with a key.
 
     Raises:
-        StoreError: there is none.
+        MissingError: there is none.
     """
     row = session.get(kind, key)
     if row is None:
-        raise StoreError(f"there is no {what} {key}")
+        raise MissingError(f"there is no {what} {key}")
     return row
 
 
@@ -50,11 +50,11 @@ def find_locked(session: Session, kind: type[Row], key: int, what: str) -> Row:
     """The row with a key as it is now, held until the transaction ends.
 
     Raises:
-        StoreError: there is none.
+        MissingError: there is none.
     """
     row = session.get(kind, key, with_for_update=True, populate_existing=True)
     if row is None:
-        raise StoreError(f"there is no {what} {key}")
+        raise MissingError(f"there is no {what} {key}")
     return row
 
 

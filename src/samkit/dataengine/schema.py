@@ -209,6 +209,33 @@ class RevisionRow(Base):
     at: Mapped[datetime] = mapped_column(UtcTime)
 
 
+class SessionRow(Base):
+    """Somebody who is signed in."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (Index(None, "user_id"),)
+
+    # Of the token, which the browser alone has: who reads the database cannot sign in with it.
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    csrf_token: Mapped[str] = mapped_column(String(64))
+    expires_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class AuditRow(Base):
+    """Something that somebody did, or was refused."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    action: Mapped[str] = mapped_column(String(100))
+    target: Mapped[str] = mapped_column(String(200))
+    status: Mapped[int]
+    address: Mapped[str] = mapped_column(String(100))
+
+
 class EventRow(Base):
     __tablename__ = "events"
     __table_args__ = (Index(None, "annotation_id", "id"),)

@@ -47,17 +47,22 @@ class PhotoSource:
             raise StoreError(f"a project's root must be a folder; {name} is a file")
         self.root = str(self._folder)
 
+    @property
+    def folder(self) -> Path | None:
+        """The root's folder; None behind a URL."""
+        return None if self._files is not None else self._folder
+
     def paths(self) -> Iterator[str]:
         """Paths of all photos below the root, by their suffixes, in the order of their names."""
         if self._files is not None:
             found = sorted(self._files.find(self._base))
             below = (path[len(self._base) :].lstrip("/") for path in found)
-            yield from (path for path in below if _is_photo(path))
+            yield from (path for path in below if is_photo(path))
             return
         for folder, folders, names in os.walk(self._folder):
             folders.sort()
             relative = Path(folder).relative_to(self._folder)
-            yield from ((relative / name).as_posix() for name in sorted(names) if _is_photo(name))
+            yield from ((relative / name).as_posix() for name in sorted(names) if is_photo(name))
 
     def mark(self, path: str) -> FileMark:
         """Size and time of a file.
@@ -116,7 +121,8 @@ def _check_relative(path: str) -> None:
         raise StoreError(f"{path!r:.100} lies outside of the project's root")
 
 
-def _is_photo(path: str) -> bool:
+def is_photo(path: str) -> bool:
+    """Whether a file is a photo, by its suffix."""
     return PurePosixPath(path).suffix.lower() in PHOTO_SUFFIXES
 
 

@@ -2,15 +2,15 @@
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.rows import check_limit, find, to_page, to_user
-from samkit.dataengine.schema import UserRow
+from samkit.dataengine.rows import check_limit, find, find_locked, to_page, to_user
+from samkit.dataengine.schema import SessionRow, UserRow
 from samkit.dataengine.values import ROLES, Page, Role, User, check_choice
-from samkit.errors import StoreError
+from samkit.errors import RoleError, StoreError
 
 LEAST_PASSWORD = 8  # characters
 MOST_PASSWORD = 1000  # a longer one would keep the hash busy
@@ -86,18 +86,42 @@ def change_user(
 ) -> User:
     """Change what is given of a user. Those who are not active cannot log in or act.
 
+    A new password ends the user's sessions.
+
     Raises:
-        StoreError: no such user, unknown role, bad password.
+        MissingError: no such user.
+        StoreError: unknown role, bad password, or no admin would be left.
     """
     if role is not None:
         check_choice("a role", role, ROLES)
     password_hash = None if password is None else hash_password(password)
     with store.write() as session:
-        row = find(session, UserRow, user_id, "user")
+        row = find_locked(session, UserRow, user_id, "user")
+        was_admin = row.active and row.role == "admin"
         row.role = role or row.role
         row.password_hash = password_hash or row.password_hash
         row.active = row.active if active is None else active
+        if was_admin and not (row.active and row.role == "admin"):
+            _check_admin_left(session, user_id)
+        if password_hash is not None or not row.active:
+            session.execute(delete(SessionRow).where(SessionRow.user_id == user_id))
         return to_user(row)
+
+
+def _check_admin_left(session: Session, without_id: int) -> None:
+    admins = select(UserRow.id).where(
+        UserRow.role == "admin", UserRow.active, UserRow.id != without_id
+    )
+    # Locked: two admins cannot take each other's role at the same time.
+    if session.scalar(admins.limit(1).with_for_update()) is None:
+        raise StoreError("there must be an active admin: make another user one first")
+
+
+def user_names(store: Store) -> dict[int, str]:
+    """Names of all users by their numbers."""
+    with store.read() as session:
+        rows = session.execute(select(UserRow.id, UserRow.name))
+        return {row.id: row.name for row in rows}
 
 
 def list_users(store: Store, *, after: int = 0, limit: int = 100) -> Page[User]:
@@ -112,13 +136,12 @@ def acting_user(session: Session, user_id: int, roles: tuple[Role, ...] = ROLES)
     """The row of somebody who wants to do what needs one of some roles.
 
     Raises:
-        StoreError: no such user, not active, or of another role.
+        MissingError: no such user.
+        RoleError: not active, or of another role.
     """
     row = find(session, UserRow, user_id, "user")
     if not row.active:
-        raise StoreError(f"user {row.name!r:.40} is not active")
+        raise RoleError(f"user {row.name!r:.40} is not active")
     if row.role not in roles:
-        raise StoreError(
-            f"this needs the role {' or '.join(roles)}; {row.name!r:.40} is {row.role}"
-        )
+        raise RoleError(f"this needs the role {' or '.join(roles)}; {row.name!r:.40} is {row.role}")
     return row

@@ -32,9 +32,9 @@ class Engine(Protocol):
     """Runs one model's image encoder and mask decoder.
 
     All tensors are float32 on `info.device`, whatever an engine computes in. Results may live in
-    memory that the next call of the same method overwrites, so an engine serves one caller at a
-    time. Shape legend: P prompts, T tokens, N image positions, C channels, G side of the embedding
-    grid, S side of the image frame, M masks.
+    memory that the next call of the same method overwrites, so an engine serves one caller of
+    `encode` and one of its other methods at a time. Shape legend: P prompts, T tokens, N image
+    positions, C channels, G side of the embedding grid, S side of the image frame, M masks.
     """
 
     info: EngineInfo

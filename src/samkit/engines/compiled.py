@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from samkit.engines.base import EngineInfo
-from samkit.engines.graphs import GraphSpec, graph_spec
+from samkit.engines.graphs import GRAPHS, GraphSpec, graph_spec
 from samkit.models import Sam
 from samkit.models.mask_decoder import Attended, ImageMemory
 
@@ -29,10 +29,18 @@ class CompiledEngine(ABC):
 
     def run(self, name: str, *inputs: Tensor) -> list[Tensor]:
         """Run one of `samkit.engines.graphs.GRAPHS`."""
+        return self._graph(name)(*inputs)
+
+    def prepare(self) -> None:
+        """Compile all graphs now, so that nobody waits for them later."""
+        for name in GRAPHS:
+            self._graph(name)
+
+    def _graph(self, name: str) -> Graph:
         if name not in self._graphs:
             with torch.no_grad():
                 self._graphs[name] = self.compile(name, lambda: graph_spec(self.model, name))
-        return self._graphs[name](*inputs)
+        return self._graphs[name]
 
     def encode(self, pixels: Tensor) -> Tensor:
         return self.run("encoder", pixels)[0].clone()

@@ -17,7 +17,7 @@ from torch import Tensor
 from samkit.engines.base import EngineInfo
 from samkit.engines.cache import cache_folder
 from samkit.engines.compiled import CompiledEngine, Graph
-from samkit.engines.graphs import GraphSpec
+from samkit.engines.graphs import GRAPHS, GraphSpec
 from samkit.errors import OutputError
 from samkit.files import check_writable
 from samkit.models import Sam
@@ -50,11 +50,7 @@ class OpenVinoEngine(CompiledEngine):
 
     def compile(self, name: str, spec: Callable[[], GraphSpec]) -> Graph:
         """Read a graph from the cache, or convert it and keep it there; compile it."""
-        weights = self.model.image_encoder if name == "encoder" else self.model.mask_decoder
-        versions = f"{version('samkit')} {openvino.__version__} {weights_sha256(weights)}"
-        key = hashlib.sha256(versions.encode()).hexdigest()[:KEY_DIGITS]
-        folder = cache_folder() / "openvino" / key
-        path = folder / name / "graph.xml"
+        path = self._path(name)
         if path.is_file():
             graph = self.core.read_model(path)
         else:
@@ -65,7 +61,7 @@ class OpenVinoEngine(CompiledEngine):
         if path.is_file():  # a cache is to be had
             # OpenVINO's own key of a compiled graph leaves out some of the configuration.
             compiled = "compiled-" + "-".join(str(value) for value in self.config.values())
-            config["CACHE_DIR"] = str(folder / compiled)
+            config["CACHE_DIR"] = str(path.parents[1] / compiled)
         request = self.core.compile_model(graph, "CPU", config).create_infer_request()
 
         def run(*inputs: Tensor) -> list[Tensor]:
@@ -74,6 +70,17 @@ class OpenVinoEngine(CompiledEngine):
             return [torch.from_numpy(tensor.data) for tensor in request.output_tensors]
 
         return run
+
+    def is_converted(self) -> bool:
+        """Whether all graphs are in the cache, so that none has to be converted."""
+        return all(self._path(name).is_file() for name in GRAPHS)
+
+    def _path(self, name: str) -> Path:
+        """Where a graph is kept: by its weights, and who has converted it."""
+        weights = self.model.image_encoder if name == "encoder" else self.model.mask_decoder
+        versions = f"{version('samkit')} {openvino.__version__} {weights_sha256(weights)}"
+        key = hashlib.sha256(versions.encode()).hexdigest()[:KEY_DIGITS]
+        return cache_folder() / "openvino" / key / name / "graph.xml"
 
 
 def convert(spec: GraphSpec) -> openvino.Model:

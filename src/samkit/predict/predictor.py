@@ -30,7 +30,6 @@ DEFAULT_MODEL = "mobile_sam"
 # Prompts decoded together. Each takes 4 MB for its image tokens and some 20 MB on the way, and on a
 # CPU larger batches leave the cache and are slower for each prompt.
 PROMPTS_AT_ONCE = 4
-# Images of which the decoder's memory is kept, the last ones used; 6 MB each.
 MEMORIES_KEPT = 8
 
 
@@ -58,21 +57,27 @@ class Predictor:
         result.best().masks
 
     Embeddings are values that may be kept, saved and reused; a predictor answers the same to the
-    same, in any order, and may be called from several threads, one of which runs at a time.
+    same, in any order, and may be called from several threads, of which one encodes and one decodes
+    at a time.
 
     Attributes:
         model: the network in float32, in evaluation mode.
         model_name: its name in `samkit.models.CONFIGS`.
         engine: what runs the image encoder and the mask decoder.
+        memories_kept: most images of which the decoder's memory is kept, 6 MB each, while their
+            embeddings are in use; a click on one that is not costs three times as much.
     """
 
     def __init__(self, model: Sam, *, model_name: str, engine: Engine | None = None) -> None:
         self.model = model.eval()
         self.model_name = model_name
         self.engine = engine or create_engine(model, engine="torch", precision="float32")
+        self.memories_kept = MEMORIES_KEPT
         # What the decoder remembers of images while their embeddings are in use, last used last.
         self._memories: WeakKeyDictionary[ImageEmbedding, Memory] = WeakKeyDictionary()
-        self._lock = Lock()  # an engine serves one caller at a time
+        # An engine serves one caller of its encoder and one of its decoder at a time: clicks need
+        # not wait until another photo is encoded.
+        self._encoding, self._decoding = Lock(), Lock()
 
     @classmethod
     def load(
@@ -135,14 +140,15 @@ class Predictor:
         photo = read_image(image)
         coords = self.frames(photo)
         pixels = normalise(resize_photo(photo, coords), coords.model_size)
-        with self._lock:
+        with self._encoding:
             features = self.engine.encode(pixels)
-            embedding = ImageEmbedding(
-                features=features,
-                coords=coords,
-                model_name=self.model_name,
-                encoder_checksum=self.encoder_checksum,
-            )
+        embedding = ImageEmbedding(
+            features=features,
+            coords=coords,
+            model_name=self.model_name,
+            encoder_checksum=self.encoder_checksum,
+        )
+        with self._decoding:
             self._memory(embedding)  # so that the first prompt need not wait for it
         return embedding
 
@@ -186,7 +192,7 @@ class Predictor:
         prompts.check_fits(embedding.coords)
         chosen = AMBIGUOUS_MASKS if multimask else SINGLE_MASK
         logits, iou_pred = [], []
-        with self._lock:
+        with self._decoding:
             for attended in self._attend(embedding, prompts):
                 masks = self.engine.upscale(attended.image, attended.kernels[:, chosen])
                 logits.append(masks.cpu().numpy().copy())
@@ -224,7 +230,7 @@ class Predictor:
         if memory is None:
             dense = self.model.prompt_encoder.embed_mask(None)
             memory = self.engine.remember(embedding.features.to(dense.device), dense)
-            too_many = max(0, len(self._memories) + 1 - MEMORIES_KEPT)
+            too_many = max(0, len(self._memories) + 1 - self.memories_kept)
             for oldest in list(self._memories)[:too_many]:
                 del self._memories[oldest]
         self._memories[embedding] = memory
@@ -261,7 +267,7 @@ class Predictor:
         side = embedding.coords.logits_size
         logits, iou_pred = [np.zeros((0, side, side), np.float32)], [np.zeros(0, np.float32)]
         points, start = [np.zeros(0, np.int64)], 0
-        with self._lock:
+        with self._decoding:
             for attended in self._attend(embedding, prompts):
                 iou = attended.iou_pred[:, AMBIGUOUS_MASKS].cpu().numpy()
                 confident = iou >= iou_thresh

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ def export_project(
     val_fraction: float = 0.0,
     accepted_only: bool = False,
     copy_photos: bool = False,
+    on_photo: Callable[[int], None] | None = None,
 ) -> ExportReport:
     """Write a project's masks.
 
@@ -45,6 +46,7 @@ def export_project(
         accepted_only: only photos that a reviewer has accepted.
         copy_photos: put the photos where the format expects them; otherwise they stay where they
             are.
+        on_photo: told how many photos are done.
 
     Raises:
         StoreError: no such project or format, or a photo that shall be copied is missing.
@@ -68,6 +70,8 @@ def export_project(
                 num_masks[split] += len(record.annotations)
                 if copy_photos:
                     _copy(PhotoSource(root), record, place)
+                if on_photo is not None:
+                    on_photo(sum(num_photos.values()))
         except OSError as error:
             raise OutputError(f"cannot write to {target}: {error.strerror or error}") from error
     return ExportReport(num_photos=num_photos, num_masks=num_masks)

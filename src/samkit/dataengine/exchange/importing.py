@@ -7,7 +7,7 @@ name. A file that is imported again adds nothing.
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -59,7 +59,13 @@ class ImportReport:
 
 
 def import_masks(
-    store: Store, project_id: int, path: str | os.PathLike[str], *, file_format: str, user_id: int
+    store: Store,
+    project_id: int,
+    path: str | os.PathLike[str],
+    *,
+    file_format: str,
+    user_id: int,
+    on_photo: Callable[[int], None] | None = None,
 ) -> ImportReport:
     """Add masks from files to the photos of a project.
 
@@ -70,6 +76,7 @@ def import_masks(
             pictures of numbers, named like the photos.
         file_format: coco, labelme, png or sa1b.
         user_id: a reviewer or admin, who counts as the one who made them.
+        on_photo: told how many photos of the files are done.
 
     Raises:
         StoreError: no such project or format, or not by a reviewer.
@@ -80,7 +87,7 @@ def import_masks(
     with store.read() as session:
         acting_user(session, user_id, REVIEWERS)
     task = _Import(store=store, project_id=project_id, user_id=user_id)
-    task.run(READERS[file_format](Path(path)))
+    task.run(READERS[file_format](Path(path)), on_photo)
     return ImportReport(
         num_photos=task.num_photos,
         num_added=task.num_added,
@@ -101,10 +108,12 @@ class _Import:
     num_known: int = 0
     faults: list[str] = field(default_factory=list)
 
-    def run(self, photos: Iterable[ForeignPhoto]) -> None:
+    def run(self, photos: Iterable[ForeignPhoto], on_photo: Callable[[int], None] | None) -> None:
         places = _Places(self.store, self.project_id)
         classes = {one.name: one.id for one in list_classes(self.store, self.project_id)}
-        for photo in photos:
+        for number, photo in enumerate(photos):
+            if on_photo is not None:
+                on_photo(number)
             self.faults += [f"{photo.name}: {fault}" for fault in photo.faults]
             image_id = places.find(photo.name)
             if image_id is None:

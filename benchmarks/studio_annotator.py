@@ -1,0 +1,269 @@
+"""A simulated annotator: does through HTTP and WebSocket what a person does on the page."""
+
+import json
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+import numpy as np
+from sqlalchemy import select
+from websockets.sync.client import ClientConnection, connect
+
+from samkit.dataengine import Store
+from samkit.dataengine.schema import AnnotationRow, RevisionRow, SubmissionRow
+from samkit.geometry import encode_rle
+from studio_server import PASSWORD
+
+TIMEOUT_S = 60
+BUSY = 503
+PREVIEW_S = 0.08  # between two previews under a pointer that moves
+
+
+@dataclass(kw_only=True)
+class Acknowledged:
+    """What the server has said that it did.
+
+    Attributes:
+        states: codes of masks by annotation and version.
+        requests: numbers of annotations by the request that made them.
+        submitted: photos and who submitted them.
+    """
+
+    states: dict[tuple[int, int], str] = field(default_factory=dict)
+    requests: dict[str, int] = field(default_factory=dict)
+    submitted: set[tuple[int, int]] = field(default_factory=set)
+
+    def merge(self, other: "Acknowledged") -> None:
+        """Add another annotator's."""
+        self.states |= other.states
+        self.requests |= other.requests
+        self.submitted |= other.submitted
+
+    def __len__(self) -> int:
+        return len(self.states) + len(self.submitted)
+
+
+class Annotator:
+    """One person with a browser.
+
+    Attributes:
+        acknowledged: what they were told is kept.
+        click_ms: from each click to its masks.
+        num_photos: submitted.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        *,
+        project_id: int,
+        seed: int,
+        prompts: bool = True,
+        previews: int = 0,
+        think_s: float = 0.0,
+    ) -> None:
+        """Sign in.
+
+        Args:
+            url: of the server.
+            name: of the user.
+            project_id: what they work on.
+            seed: of their choices.
+            prompts: whether masks come from the model; otherwise they are boxes.
+            previews: that they see before each click.
+            think_s: mean time before each action.
+        """
+        self.acknowledged = Acknowledged()
+        self.click_ms: list[float] = []
+        self.num_photos = 0
+        self._url = url
+        self._project_id = project_id
+        self._random = random.Random(seed)
+        self._prompts, self._previews, self._think_s = prompts, previews, think_s
+        self._last: tuple[int, int] | None = None  # answer to go on from, and its best mask
+        self._http = httpx2.Client(base_url=url, timeout=TIMEOUT_S)
+        session = self._sign_in(name)
+        self._user_id = session["user"]["id"]
+        self._http.headers["X-CSRF-Token"] = session["csrf_token"]
+
+    def _sign_in(self, name: str) -> Any:
+        """A session; passwords are hashed two at a time, and who comes too early tries again."""
+        body = {"name": name, "password": PASSWORD}
+        while self._http.post("/api/session", json=body).status_code == BUSY:
+            time.sleep(self._random.uniform(0.5, 1.5))
+        return self._call("GET", "/api/session")
+
+    def work(self, stopped: Callable[[], bool]) -> None:
+        """Annotate photo after photo."""
+        while not stopped():
+            lease = self._call("POST", f"/api/projects/{self._project_id}/next")["lease"]
+            if lease is None:
+                raise RuntimeError("no photo is left: give more --photos")
+            self._photo(lease["photo"], stopped)
+
+    def _photo(self, photo: dict[str, Any], stopped: Callable[[], bool]) -> None:
+        place = f"/api/photos/{photo['id']}"
+        if not self._prompts:
+            self._masks(photo, None, stopped)
+        else:
+            self._http.get(f"{place}/image", params={"max_side": 2048}).raise_for_status()
+            with self._socket(place) as socket:
+                while json.loads(socket.recv(TIMEOUT_S))["type"] != "ready":
+                    pass
+                self._masks(photo, socket, stopped)
+        if not stopped():
+            self._call("POST", f"{place}/submit")
+            self.acknowledged.submitted.add((photo["id"], self._user_id))
+            self.num_photos += 1
+
+    def _masks(
+        self, photo: dict[str, Any], socket: ClientConnection | None, stopped: Callable[[], bool]
+    ) -> None:
+        """Three masks: saved, corrected, undone; one is redone, and one deleted."""
+        for number in range(3):
+            if stopped():
+                return
+            rle, events = self._mask(photo, socket, refine=False)
+            one = self._save(photo["id"], rle, events)
+            rle, events = self._mask(photo, socket, refine=True)
+            change = {"version": one["version"], "rle": rle, "class_id": None, "events": events}
+            one = self._change("PUT", f"/api/annotations/{one['id']}", change)
+            one = self._travel(one, "undo")
+            if number == 1:
+                one = self._travel(one, "redo")
+            if number == 2:
+                self._think()
+                place = f"/api/annotations/{one['id']}?version={one['version']}"
+                self._change("DELETE", place, None)
+
+    def _mask(
+        self, photo: dict[str, Any], socket: ClientConnection | None, *, refine: bool
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        height, width = photo["size_hw"]
+        point = [self._random.randrange(width), self._random.randrange(height)]
+        event = {"kind": "point", "data": {"xy": point, "label": 1}, "duration_ms": 500}
+        self._think()
+        if socket is None:
+            mask = np.zeros((height, width), bool)
+            mask[point[1] : point[1] + 20, point[0] : point[0] + 30] = True
+            return dict(encode_rle(mask)), [event]
+        for number in range(self._previews):
+            near = [min(width - 1, point[0] + number), point[1]]
+            message = {"type": "preview", "id": number, "points": [near], "labels": [1]}
+            socket.send(json.dumps(message))
+            time.sleep(PREVIEW_S)
+        number = self._random.randrange(2**31)
+        last = self._last if refine else None
+        message = {
+            "type": "prompt",
+            "id": number,
+            "points": [point],
+            "labels": [1],
+            "box": None,
+            "continue_from": {"id": last[0], "candidate": last[1]} if last else None,
+            "multimask": not refine,
+        }
+        started = time.perf_counter()
+        socket.send(json.dumps(message))
+        while True:
+            answer = json.loads(socket.recv(TIMEOUT_S))
+            if answer["type"] == "error":
+                raise RuntimeError(answer["detail"])
+            if answer["type"] == "masks" and answer["id"] == number:
+                break
+        self.click_ms.append((time.perf_counter() - started) * 1000)
+        self._last = number, answer["best"]
+        return answer["masks"][answer["best"]]["rle"], [event]
+
+    def _save(
+        self, image_id: int, rle: dict[str, Any], events: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        request_id = uuid.uuid4().hex
+        body = {"rle": rle, "class_id": None, "events": events, "request_id": request_id}
+        one = self._change("POST", f"/api/photos/{image_id}/annotations", body)
+        self.acknowledged.requests[request_id] = one["id"]
+        return one
+
+    def _travel(self, one: dict[str, Any], way: str) -> dict[str, Any]:
+        self._think()
+        return self._change(
+            "POST", f"/api/annotations/{one['id']}/{way}", {"version": one["version"]}
+        )
+
+    def _change(self, method: str, place: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        """An action on a mask, whose new state is noted."""
+        one = self._call(method, place, body)
+        self.acknowledged.states[one["id"], one["version"]] = one["rle"]["counts"]
+        return one
+
+    def _call(self, method: str, place: str, body: dict[str, Any] | None = None) -> Any:
+        answer = self._http.request(method, place, json=body)
+        if not answer.is_success:
+            raise RuntimeError(f"{method} {place}: {answer.status_code} {answer.text[:200]}")
+        return answer.json() if answer.content else None
+
+    def _socket(self, place: str) -> ClientConnection:
+        cookies = "; ".join(f"{name}={value}" for name, value in self._http.cookies.items())
+        return connect(
+            self._url.replace("http", "ws", 1) + place + "/prompt",
+            origin=self._url,  # type: ignore[arg-type]
+            additional_headers={"Cookie": cookies},
+            max_size=None,
+        )
+
+    def _think(self) -> None:
+        if self._think_s:
+            time.sleep(self._random.uniform(0.5, 1.5) * self._think_s)
+
+
+def faults(store: Store, acknowledged: Acknowledged, *, exactly: bool) -> list[str]:
+    """What is not in a store once and as it was acknowledged.
+
+    Args:
+        store: to look in.
+        acknowledged: by all annotators.
+        exactly: whether there may be nothing else, since no answer was lost.
+    """
+    with store.read() as session:
+        states = {
+            (row.annotation_id, row.version): row.counts
+            for row in session.scalars(select(RevisionRow))
+        }
+        masks = session.scalars(select(AnnotationRow)).all()
+        requests = Counter((row.request_id, row.id) for row in masks)
+        submissions = Counter(
+            (row.image_id, row.user_id) for row in session.scalars(select(SubmissionRow))
+        )
+        versions = {row.id: row.version for row in masks}
+    found = [
+        f"annotation {key[0]}, version {key[1]} is lost or another"
+        for key, counts in acknowledged.states.items()
+        if states.get(key) != counts
+    ]
+    found += [
+        f"request {key} has not made annotation {number}"
+        for key, number in acknowledged.requests.items()
+        if requests[key, number] != 1
+    ]
+    found += [
+        f"photo {image} was not submitted once by user {user}"
+        for image, user in acknowledged.submitted
+        if submissions[image, user] != 1
+    ]
+    # Versions without a gap: no action is there by half.
+    found += [
+        f"annotation {number} has not all of its {version} states"
+        for number, version in versions.items()
+        if any((number, step) not in states for step in range(1, version + 1))
+    ]
+    if exactly and len(states) != len(acknowledged.states):
+        found.append(f"{len(states)} states are kept, {len(acknowledged.states)} acknowledged")
+    if exactly and len(masks) != len(acknowledged.requests):
+        found.append(f"{len(masks)} masks are kept, {len(acknowledged.requests)} acknowledged")
+    return found

@@ -1,0 +1,116 @@
+"""kill -9 of the server at random moments under load: is all that it acknowledged kept?
+
+    python benchmarks/studio_kill.py [--kills 50] [--database postgresql]
+
+Annotators save, correct, undo, redo, delete and submit without a pause while the server is killed
+and started again. After each kill the database is opened and checked: each acknowledged action must
+be there once, and none by half. Prints counts as JSON, and exits with 1 on any fault.
+"""
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import httpx2
+from sqlalchemy import text
+
+from samkit.dataengine import Store
+from studio_annotator import Acknowledged, Annotator, faults
+from studio_server import (
+    Server,
+    empty_database,
+    make_photos,
+    make_store,
+    postgres_url,
+    serve_command,
+)
+
+SMALL_HW = (60, 80)
+PAUSE_S = 0.01
+LONGEST_S = 2.0  # of the load before a kill
+
+
+def main() -> None:
+    """Kill, look, print, and fail where something was lost."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--annotators", type=int, default=8)
+    parser.add_argument("--photos", type=int, default=2000)
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="samkit-photos-") as photos,
+        empty_database(postgres_url(args.database)) as where,
+    ):
+        make_photos(Path(photos), args.photos, SMALL_HW)
+        result = measure(where, Path(photos), args)
+    print(json.dumps(result, indent=1))
+    sys.exit(1 if result["faults"] else 0)
+
+
+def measure(where: str, photos: Path, args: argparse.Namespace) -> dict[str, object]:
+    """Kill the server again and again."""
+    project_id, names = make_store(where, photos, args.annotators)
+    moments = random.Random(args.seed)
+    acknowledged = Acknowledged()
+    found: list[str] = []
+    alive = 0
+    for kill in range(args.kills):
+        server = Server(serve_command(where), photos / "server.log")
+        people: list[Annotator] = []
+        errors: list[str] = []
+
+        def work(name: str, seed: int, url: str) -> None:
+            # The server's end is no error; what it answers before is.
+            with suppress(httpx2.TransportError):
+                try:
+                    one = Annotator(url, name, project_id=project_id, seed=seed, prompts=False)
+                    people.append(one)  # noqa: B023 - the thread ends within the turn
+                    one.work(lambda: False)
+                except RuntimeError as error:
+                    errors.append(str(error))  # noqa: B023
+
+        threads = [
+            threading.Thread(target=work, args=(name, kill * 1000 + seed, server.url))
+            for seed, name in enumerate(names)
+        ]
+        for thread in threads:
+            thread.start()
+        # Under load: when all have done something, or have failed.
+        while sum(len(one.acknowledged) > 0 for one in people) + len(errors) < len(names):
+            time.sleep(PAUSE_S)
+        time.sleep(moments.uniform(0, LONGEST_S))
+        server.kill()
+        for thread in threads:
+            thread.join()
+        for one in people:
+            alive += len(one.acknowledged) > 0
+            acknowledged.merge(one.acknowledged)
+        found += errors
+        with Store.open(where) as store:
+            found += faults(store, acknowledged, exactly=False)
+            if store.path is not None:
+                with store.read() as session:
+                    answer = session.execute(text("PRAGMA integrity_check")).scalar()
+                found += [] if answer == "ok" else [f"the database is damaged: {answer}"]
+        if found:
+            break
+    return {
+        "kills": kill + 1,
+        "sessions_cut_off": alive,
+        "acknowledged": len(acknowledged),
+        "faults": found[:20],
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Many annotators at once: is the page quick, and is all they did kept, once?
+
+    python benchmarks/studio_load.py [--annotators 20] [--seconds 300] [--database postgresql]
+
+Each simulated person takes a photo, looks at it, moves the pointer, clicks, saves, corrects, undoes
+and submits, with a pause before each action. Prints the time from click to mask, the server's
+memory, and what of the acknowledged actions is not in the store afterwards; exits with 1 on any
+error. PostgreSQL: `tools/with_postgres.sh python benchmarks/studio_load.py ...`.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from samkit.dataengine import Store
+from studio_annotator import Acknowledged, Annotator, faults
+from studio_server import (
+    Server,
+    empty_database,
+    make_photos,
+    make_store,
+    postgres_url,
+    serve_command,
+)
+
+MEMORY_EVERY_S = 5.0
+
+
+def main() -> None:
+    """Run, print, and fail where something was lost."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--annotators", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--think-s", type=float, default=2.0, help="mean pause before each action")
+    parser.add_argument("--previews", type=int, default=3, help="before each click")
+    parser.add_argument("--photos", type=int, default=800, help="of the project")
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    args = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="samkit-photos-") as photos,
+        empty_database(postgres_url(args.database)) as where,
+    ):
+        make_photos(Path(photos), args.photos)
+        result = measure(where, Path(photos), args)
+    print(json.dumps(result, indent=1))
+    sys.exit(1 if result["errors"] or result["faults"] else 0)
+
+
+def measure(where: str, photos: Path, args: argparse.Namespace) -> dict[str, object]:
+    """Let them work, and look what is kept."""
+    project_id, names = make_store(where, photos, args.annotators)
+    log = photos / "server.log"
+    with Server(serve_command(where), log) as server:
+        return with_server(server, where, project_id, names, args)
+
+
+def with_server(
+    server: Server, where: str, project_id: int, names: list[str], args: argparse.Namespace
+) -> dict[str, object]:
+    """Let them work at a server that runs, and stop it."""
+    deadline = time.monotonic() + args.seconds
+    errors: list[str] = []
+    people: list[Annotator] = []
+
+    def work(name: str, seed: int) -> None:
+        try:
+            one = Annotator(
+                server.url,
+                name,
+                project_id=project_id,
+                seed=seed,
+                previews=args.previews,
+                think_s=args.think_s,
+            )
+            people.append(one)
+            one.work(lambda: time.monotonic() > deadline)
+        except Exception as error:  # noqa: BLE001 - counted, whatever it is
+            errors.append(f"{name}: {type(error).__name__}: {error}")
+
+    threads = [threading.Thread(target=work, args=(name, seed)) for seed, name in enumerate(names)]
+    for thread in threads:
+        thread.start()
+    memory_mb = []
+    while time.monotonic() < deadline:
+        memory_mb.append(round(server.resident_mb()))
+        time.sleep(MEMORY_EVERY_S)
+    for thread in threads:
+        thread.join()
+    exit_code = server.stop()
+    acknowledged = Acknowledged()
+    for one in people:
+        acknowledged.merge(one.acknowledged)
+    with Store.open(where) as store:
+        found = faults(store, acknowledged, exactly=not errors)
+    clicks = [ms for one in people for ms in one.click_ms]
+    p50, p95, p99 = np.percentile(clicks, [50, 95, 99]) if clicks else (np.nan,) * 3
+    return {
+        "annotators": args.annotators,
+        "seconds": args.seconds,
+        "clicks": len(clicks),
+        "click_ms": {"p50": round(p50, 1), "p95": round(p95, 1), "p99": round(p99, 1)},
+        "photos": sum(one.num_photos for one in people),
+        "acknowledged": len(acknowledged),
+        "errors": errors,
+        "faults": found,
+        "server_exit_code": exit_code,
+        "server_log": server.errors()[-2000:],
+        "memory_mb": memory_mb,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""100,000 photos in a project: do lists, filters and statistics stay quick through REST?
+
+    python benchmarks/studio_scale.py [--photos 100000] [--database postgresql]
+
+A store is filled with rows of photos (without files) and three masks on each; prints p50 and p95 in
+milliseconds of each request, over --turns.
+"""
+
+import argparse
+import json
+import random
+import tempfile
+import time
+from pathlib import Path
+
+import httpx2
+import numpy as np
+from sqlalchemy import insert, select
+
+from samkit.dataengine import Store
+from samkit.dataengine.schema import AnnotationRow, ImageRow, UserRow
+from studio_server import (
+    PASSWORD,
+    Server,
+    empty_database,
+    make_photos,
+    make_store,
+    postgres_url,
+    serve_command,
+)
+
+MASKS = 3  # of each photo that is not waiting
+ROWS_AT_ONCE = 5000
+PAUSE_S = 0.2
+REVIEWS = ("none", "submitted", "returned", "accepted")
+
+
+def main() -> None:
+    """Fill a store, ask, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--photos", type=int, default=100_000)
+    parser.add_argument("--turns", type=int, default=50)
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    args = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="samkit-photos-") as photos,
+        empty_database(postgres_url(args.database)) as where,
+    ):
+        make_photos(Path(photos), 1)
+        project_id, _ = make_store(where, Path(photos), 20)
+        with Store.open(where) as store:
+            fill(store, project_id, args.photos)
+        with Server(serve_command(where), Path(photos, "server.log")) as server:
+            print(json.dumps(measure(server.url, project_id, args), indent=1))
+
+
+def fill(store: Store, project_id: int, count: int) -> None:
+    """Rows of photos in all states, with masks of 20 people over 30 days."""
+    random_ = random.Random(0)
+    now = store.clock()
+    common = {
+        "project_id": project_id,
+        "num_bytes": 1,
+        "modified_ns": 0,
+        "height": 800,
+        "width": 1200,
+        "comment": "",
+        "num_annotators": 1,
+        "version": 1,
+        "stage": "assisted-manual",
+    }
+    with store.read() as session:
+        people = session.scalars(select(UserRow.id)).all()
+    for start in range(0, count, ROWS_AT_ONCE):
+        numbers = range(start, min(start + ROWS_AT_ONCE, count))
+        rows = []
+        for number in numbers:
+            review = random_.choices(REVIEWS, (40, 10, 2, 48))[0]
+            rows.append(
+                common
+                | {
+                    "path": f"rows/{number:06}.jpg",
+                    "sha256": f"{number:064x}",
+                    "review": review,
+                    "open": review in ("none", "returned"),
+                    "num_masks": 0 if review == "none" else MASKS,
+                }
+            )
+        with store.write() as session:
+            session.execute(insert(ImageRow), rows)
+            query = select(ImageRow.id, ImageRow.num_masks).order_by(ImageRow.id.desc())
+            found = session.execute(query.limit(len(rows))).all()
+            masks = [
+                {
+                    "project_id": project_id,
+                    "image_id": image_id,
+                    "user_id": random_.choice(people),
+                    "counts": "x",
+                    "area_px": 1,
+                    "x0": 0,
+                    "y0": 0,
+                    "x1": 1,
+                    "y1": 1,
+                    "stage": "assisted-manual",
+                    "version": 1,
+                    "deleted": False,
+                    "num_clicks": 2,
+                    "duration_ms": random_.randrange(2000, 20000),
+                    "created_at": now.replace(day=random_.randint(1, 28)),
+                }
+                for image_id, num_masks in found
+                for _ in range(num_masks)
+            ]
+            session.execute(insert(AnnotationRow), masks)
+
+
+def measure(url: str, project_id: int, args: argparse.Namespace) -> dict[str, object]:
+    """Times of requests, each from the client's side."""
+    place = f"/api/projects/{project_id}"
+    places = random.Random(1)
+    requests = {
+        "list, 100 photos": lambda: (
+            f"{place}/photos?limit=100&after={places.randrange(args.photos)}"
+        ),
+        "filter by review": lambda: (
+            f"{place}/photos?limit=100&review={places.choice(REVIEWS)}"
+            f"&after={places.randrange(args.photos // 2)}"
+        ),
+        "filter by stage": lambda: f"{place}/photos?limit=100&stage=assisted-manual",
+        "filter that finds nothing": lambda: f"{place}/photos?limit=100&stage=imported",
+        "statistics": lambda: f"{place}/statistics",
+        "upcoming": lambda: f"{place}/upcoming",
+    }
+    result: dict[str, object] = {"photos": args.photos, "database": args.database}
+    with httpx2.Client(base_url=url, timeout=60) as http:
+        body = {"name": "admin", "password": PASSWORD}
+        session = http.post("/api/session", json=body).raise_for_status().json()
+        http.headers["X-CSRF-Token"] = session["csrf_token"]
+        while http.get("/api/status").raise_for_status().json()["model"] is None:
+            time.sleep(PAUSE_S)  # loading it takes both cores
+        for name, make in requests.items():
+            times_ms = []
+            for _ in range(args.turns):
+                started = time.perf_counter()
+                http.get(make()).raise_for_status()
+                times_ms.append((time.perf_counter() - started) * 1000)
+            p50, p95 = np.percentile(times_ms, [50, 95])
+            result[name] = {"p50_ms": round(p50, 1), "p95_ms": round(p95, 1)}
+    return result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""`samkit annotate`: one person, one folder of photos, one page."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import threading
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from samkit.cli.options import EngineChoice
+from samkit.cli.server import check_model, leave, make_app, server_options
+from samkit.cli.steps import photo_bar
+from samkit.cli.stores import (
+    STORE_IN_FOLDER,
+    all_projects,
+    check_installed,
+    local_admin,
+    open_store,
+    split_names,
+)
+from samkit.errors import StoreError
+
+if TYPE_CHECKING:
+    from samkit.dataengine import Store
+    from samkit.dataengine.values import Project
+
+HOST = "127.0.0.1"
+TOKEN_BYTES = 32
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--classes", default="", metavar="A,B,...", help="Classes to label with.")
+@click.option(
+    "--store",
+    "where",
+    envvar="SAMKIT_STORE",
+    metavar="FILE|URL",
+    help=f"Where masks are kept; by default {STORE_IN_FOLDER.as_posix()} in FOLDER.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port of the page; by default any that is free.",
+)
+@click.option("--browser/--no-browser", default=True, help="Open the page, or only print its URL.")
+@server_options
+def annotate(
+    *,
+    folder: Path,
+    classes: str,
+    where: str | None,
+    port: int,
+    browser: bool,
+    model: str,
+    engine: EngineChoice,
+    cache_gb: float,
+) -> None:
+    """Annotate the photos of a folder on a page in the browser; Ctrl+C ends it.
+
+    The photos stay where they are, and masks are kept in a file in the folder. The page is for
+    you alone: it is served to this computer only, and its URL has a key in it.
+
+    \b
+    samkit annotate photos --classes cell,nucleus
+    """
+    check_installed()
+    check_model(model)
+    with open_store(_place(folder, where), make=True) as store:
+        from samkit.dataengine import SCAN, add_class, add_job
+
+        project = _project(store, folder, is_own=where is None)
+        for name in split_names(classes):
+            add_class(store, project.id, name)
+        add_job(store, project.id, SCAN, {})
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        app = make_app(
+            store,
+            model=model,
+            engine=engine,
+            cache_gb=cache_gb,
+            local_token=token,
+            local_user_id=local_admin(store).id,
+            allowed_roots=(folder.resolve(),),
+        )
+        from samkit.web import serve
+
+        def show(address: str) -> None:
+            url = f"{address}/?token={token}"
+            click.echo(url)
+            if browser and _has_screen():
+                # In a thread: some browsers return when they are closed.
+                threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+        serve(app, host=HOST, port=port, on_ready=show)
+        click.echo(f"samkit: all masks are in {store.url}", err=True)
+    leave()
+
+
+def _place(folder: Path, where: str | None) -> str:
+    """Where the store is; checked before it is made.
+
+    Raises:
+        StoreError: the folder is missing, or without photos.
+    """
+    from samkit.dataengine import PhotoSource
+
+    if next(PhotoSource(folder).paths(), None) is None:
+        raise StoreError(f"no photo in the folder {folder}")
+    return where or str(folder / STORE_IN_FOLDER)
+
+
+def _project(store: Store, folder: Path, *, is_own: bool) -> Project:
+    """The folder's project, which is made if there is none.
+
+    A store in the folder that has only one project belongs to the folder: where they were moved
+    together, the photos are found again.
+    """
+    from samkit.dataengine import create_project, get_project, move_project
+
+    root = folder.resolve()
+    projects = all_projects(store)
+    for one in projects:
+        if one.root == str(root):
+            return one
+    if is_own and len(projects) == 1:
+        click.echo(f"samkit: {projects[0].root} is now {root}: looking for its photos", err=True)
+        with photo_bar(hidden=False) as on_photo:
+            move_project(store, projects[0].id, root, allow_missing=True, on_photo=on_photo)
+        return get_project(store, projects[0].id)
+    return create_project(store, name=root.name or "photos", root=root)
+
+
+def _has_screen() -> bool:
+    """Whether a browser would have a window; else one in the terminal could open."""
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,0 +1,29 @@
+"""`samkit engine`: stores, projects, people, files in and out."""
+
+import click
+
+from samkit.cli.engine.backups import backup, restore
+from samkit.cli.engine.exchange import export_masks, import_masks
+from samkit.cli.engine.projects import delete, init, move, rename
+from samkit.cli.engine.status import status
+from samkit.cli.engine.users import users
+
+
+@click.group()
+def engine() -> None:
+    """Look after the data engine's store: projects, people, files in and out."""
+
+
+for command in (
+    init,
+    status,
+    import_masks,
+    export_masks,
+    users,
+    move,
+    rename,
+    delete,
+    backup,
+    restore,
+):
+    engine.add_command(command)

@@ -1,0 +1,205 @@
+"""`samkit engine init|move|rename|delete`: projects."""
+
+from __future__ import annotations
+
+import json
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+import click
+
+from samkit.cli.options import json_option
+from samkit.cli.steps import photo_bar
+from samkit.cli.stores import (
+    all_projects,
+    all_users,
+    ask_password,
+    check_installed,
+    find_project,
+    open_store,
+    password_option,
+    project_option,
+    split_names,
+    store_option,
+    system_user,
+)
+from samkit.errors import StoreError
+
+if TYPE_CHECKING:
+    from samkit.dataengine import Store
+    from samkit.dataengine.values import Project
+
+EXIT_SOME_FAILED = 1
+
+
+@click.command()
+@click.argument("root", metavar="FOLDER|URL")
+@click.option(
+    "--store",
+    "where",
+    envvar="SAMKIT_STORE",
+    metavar="FOLDER|FILE|URL",
+    help="The store, which is made if need be; by default in FOLDER.",
+)
+@click.option("--name", help="Of the project; by default the folder's.")
+@click.option("--classes", default="", metavar="A,B,...", help="Classes to label with.")
+@click.option(
+    "--annotators",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How many people shall annotate each photo, each on their own.",
+)
+@click.option("--decode", is_flag=True, help="Read all pixels, to find files that are cut short.")
+@click.option(
+    "--admin", metavar="NAME", help="Who looks after a new store; by default your system's user."
+)
+@password_option
+@json_option
+def init(
+    *,
+    root: str,
+    where: str | None,
+    name: str | None,
+    classes: str,
+    annotators: int,
+    decode: bool,
+    admin: str | None,
+    password_stdin: bool,
+    as_json: bool,
+) -> int:
+    """Begin a project with the photos of a folder; again, to add those that are new.
+
+    \b
+    samkit engine init photos
+    samkit engine init s3://bucket/cells --store postgresql://samkit@db/samkit --classes cell,other
+    """
+    check_installed()
+    from samkit.dataengine import add_class, add_photos
+    from samkit.dataengine.sources import PhotoSource
+
+    base = PhotoSource(root).root  # before anything is made
+    with open_store(where or (root if "://" not in root else "."), make=True) as store:
+        _make_admin(store, admin, password_stdin=password_stdin)
+        project = _begin(store, base, name)
+        for one in split_names(classes):
+            add_class(store, project.id, one)
+        with photo_bar(hidden=as_json) as on_photo:
+            report = add_photos(
+                store, project.id, num_annotators=annotators, decode=decode, on_photo=on_photo
+            )
+        url = store.url
+    for fault in report.faults:
+        click.echo(fault, err=True)
+    result = {
+        "store": url,
+        "project": project.name,
+        "added": report.num_added,
+        "known": report.num_known,
+        "duplicates": len(report.duplicates),
+        "faults": len(report.faults),
+    }
+    text = (
+        f"{project.name}: {report.num_added} photos added, {report.num_known} known,"
+        f" {len(report.duplicates)} with the content of another, {len(report.faults)} faults"
+    )
+    click.echo(json.dumps(result, indent=2) if as_json else text)
+    return EXIT_SOME_FAILED if report.faults else 0
+
+
+def _make_admin(store: Store, name: str | None, *, password_stdin: bool) -> None:
+    """The first user of a new store."""
+    from samkit.dataengine import create_user
+
+    if all_users(store):
+        if name is not None or password_stdin:
+            raise StoreError("the store has users already: samkit engine users add NAME")
+        return
+    chosen = name or system_user()
+    password = ask_password(from_stdin=password_stdin)
+    create_user(store, name=chosen, role="admin", password=password)
+    if password is None:
+        click.echo(
+            f"{chosen} has no password yet: samkit engine users change {chosen} --password",
+            err=True,
+        )
+
+
+def _begin(store: Store, root: str, name: str | None) -> Project:
+    """The project of a folder; a new one if there is none."""
+    from samkit.dataengine import create_project
+
+    for one in all_projects(store):
+        if one.root == root and name in (None, one.name):
+            return one
+    return create_project(store, name=name or PurePath(root).name, root=root)
+
+
+@click.command()
+@click.argument("root", metavar="FOLDER|URL")
+@store_option
+@project_option
+@click.option("--allow-missing", is_flag=True, help="Go on if some photos are not there.")
+@json_option
+def move(*, root: str, where: str, project: str | None, allow_missing: bool, as_json: bool) -> None:
+    """Tell a project where its photos are now: another folder, or other names in the same one.
+
+    Photos are recognised by their content, wherever below FOLDER they are.
+
+    \b
+    samkit engine move /data/cells --store cells.db
+    """
+    from samkit.dataengine import move_project
+
+    with open_store(where) as store:
+        found = find_project(store, project)
+        with photo_bar(hidden=as_json) as on_photo:
+            report = move_project(
+                store, found.id, root, allow_missing=allow_missing, on_photo=on_photo
+            )
+    result = {
+        "project": found.name,
+        "same": report.num_same,
+        "moved": [{"from": old, "to": new} for old, new in report.moved],
+        "missing": list(report.missing),
+    }
+    text = (
+        f"{found.name}: {report.num_same} photos at the same paths, {len(report.moved)} at others,"
+        f" {len(report.missing)} missing"
+    )
+    click.echo(json.dumps(result, indent=2) if as_json else text)
+
+
+@click.command()
+@click.argument("name")
+@store_option
+@project_option
+def rename(*, name: str, where: str, project: str | None) -> None:
+    """Give a project another name."""
+    from samkit.dataengine import rename_project
+
+    with open_store(where) as store:
+        found = find_project(store, project)
+        rename_project(store, found.id, name)
+    click.echo(f"{found.name} is now {name}")
+
+
+@click.command()
+@click.argument("name")
+@store_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(*, name: str, where: str, yes: bool) -> None:
+    """Delete a project with all its masks and their history. Photos stay where they are."""
+    from samkit.dataengine import count_photos, delete_project
+
+    with open_store(where) as store:
+        found = find_project(store, name)
+        states = count_photos(store, found.id).values()
+        photos, masks = (
+            sum(one.num_photos for one in states),
+            sum(one.num_masks for one in states),
+        )
+        if not yes:
+            click.confirm(f"Delete {found.name}: {photos} photos, {masks} masks?", abort=True)
+        delete_project(store, found.id)
+    click.echo(f"{found.name} is deleted: {photos} photos, {masks} masks")

@@ -1,0 +1,77 @@
+"""`samkit engine status`: how far the work is."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from samkit.cli.options import json_option
+from samkit.cli.stores import all_projects, all_users, open_store, store_option
+
+if TYPE_CHECKING:
+    from samkit.dataengine import Store
+    from samkit.dataengine.values import Project
+
+
+@click.command()
+@store_option
+@json_option
+def status(*, where: str, as_json: bool) -> None:
+    """Show the projects of a store: photos by state of review, masks, seconds and clicks a mask."""
+    with open_store(where) as store:
+        content: dict[str, Any] = {
+            "store": store.url,
+            "users": len(all_users(store)),
+            "projects": [project_status(store, one) for one in all_projects(store)],
+        }
+    if as_json:
+        click.echo(json.dumps(content, indent=2))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    columns = ("project", "photos", "waiting", "submitted", "returned", "accepted", "masks")
+    table = Table(
+        *columns, "s/mask", "clicks/mask", box=None, pad_edge=False, collapse_padding=True
+    )
+    for one in content["projects"]:
+        photos = one["photos"]
+        table.add_row(
+            escape(one["name"]),
+            f"{sum(photos.values()):,}",
+            *(f"{photos[state]:,}" for state in ("none", "submitted", "returned", "accepted")),
+            f"{one['num_masks']:,}",
+            _rounded(one["seconds_per_mask"]),
+            _rounded(one["clicks_per_mask"]),
+        )
+    console = Console(soft_wrap=True)
+    console.print(table)
+    lines = [f"{one['name']} is in {one['root']}" for one in content["projects"]]
+    lines.append(f"{content['store']}, {content['users']} users")
+    console.print(*lines, sep="\n", markup=False, highlight=False)
+
+
+def project_status(store: Store, project: Project) -> dict[str, Any]:
+    """What JSON tells of a project. Times and clicks are of masks that people made here."""
+    from samkit.dataengine import count_photos, list_classes, work_days
+
+    states = count_photos(store, project.id)
+    days = [day for day in work_days(store, project.id) if day.stage != "imported"]
+    made = sum(day.num_masks for day in days)
+    return {
+        "id": project.id,
+        "name": project.name,
+        "root": project.root,
+        "classes": [one.name for one in list_classes(store, project.id)],
+        "photos": {state: count.num_photos for state, count in states.items()},
+        "num_masks": sum(count.num_masks for count in states.values()),
+        "seconds_per_mask": sum(day.duration_ms for day in days) / 1000 / made if made else None,
+        "clicks_per_mask": sum(day.num_clicks for day in days) / made if made else None,
+    }
+
+
+def _rounded(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"

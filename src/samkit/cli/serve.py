@@ -1,0 +1,72 @@
+"""`samkit serve`: the data engine for many annotators."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from samkit.cli.options import EngineChoice
+from samkit.cli.server import check_model, leave, make_app, server_options
+from samkit.cli.stores import all_users, open_store, store_option
+from samkit.errors import StoreError
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@click.command()
+@store_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option(
+    "--trusted-proxy",
+    "proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Address or network of a reverse proxy whose X-Forwarded-* headers are believed; may be"
+    " given several times.",
+)
+@click.option(
+    "--root",
+    "roots",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Below which admins may begin projects on the page; may be given several times.",
+)
+@server_options
+def serve(
+    *,
+    where: str,
+    host: str,
+    port: int,
+    proxies: tuple[str, ...],
+    roots: tuple[Path, ...],
+    model: str,
+    engine: EngineChoice,
+    cache_gb: float,
+) -> None:
+    """Serve a store's projects to annotators, who sign in with a name and a password.
+
+    Put a reverse proxy with TLS before it; docs/data-engine.md tells how.
+
+    \b
+    samkit serve --store postgresql://samkit@db/samkit --trusted-proxy 127.0.0.1
+    """
+    check_model(model)
+    with open_store(where) as store:
+        if not any(one.active for one in all_users(store)):
+            raise StoreError("nobody can sign in: samkit engine users add NAME --role admin")
+        app = make_app(
+            store,
+            model=model,
+            engine=engine,
+            cache_gb=cache_gb,
+            allowed_roots=tuple(root.resolve() for root in roots),
+        )
+        from samkit.web import serve as run_server
+
+        if host not in LOOPBACK and not proxies:
+            click.echo("samkit: passwords are sent unencrypted without a TLS proxy", err=True)
+        run_server(app, host=host, port=port, trusted_proxies=proxies, on_ready=click.echo)
+    leave()

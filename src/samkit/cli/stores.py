@@ -1,0 +1,188 @@
+"""The store, project and user that a verb of the data engine means."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from samkit.errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from samkit.dataengine import Store
+    from samkit.dataengine.values import Page, Project, User
+
+Item = TypeVar("Item")
+
+# Where a store is that belongs to one folder of photos, below that folder.
+STORE_IN_FOLDER = Path(".samkit") / "project.db"
+
+store_option = click.option(
+    "--store",
+    "where",
+    default=".",
+    show_default=True,
+    envvar="SAMKIT_STORE",
+    metavar="FOLDER|FILE|URL",
+    help="A folder of photos with a store in it, an SQLite file, or postgresql://user@host/name.",
+)
+project_option = click.option(
+    "--project",
+    metavar="NAME",
+    help="A project's name or number; not needed where the store has only one.",
+)
+password_option = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from standard input."
+)
+
+
+def check_installed() -> None:
+    """Check that there is what the data engine needs.
+
+    Raises:
+        ConfigError: packages are missing.
+    """
+    try:
+        import samkit.dataengine  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"no {error.name}: pip install 'samkit[engine]'") from error
+
+
+def store_place(where: str) -> str:
+    """The file or URL that --store means."""
+    is_folder = "://" not in where and Path(where).is_dir()
+    return str(Path(where) / STORE_IN_FOLDER) if is_folder else where
+
+
+@contextmanager
+def open_store(where: str, *, make: bool = False) -> Iterator[Store]:
+    """Open the store that --store means.
+
+    Args:
+        where: as --store takes it.
+        make: make it if it is not there.
+
+    Raises:
+        StoreError: it is not there, or cannot be opened.
+        ConfigError: packages are missing.
+    """
+    check_installed()
+    from samkit.dataengine import Store
+
+    place = store_place(where)
+    if "://" not in place:
+        if make:
+            make_parent(place)
+        elif not Path(place).is_file():
+            raise StoreError(f"no store at {place}: samkit engine init makes one")
+    with Store.open(place) as store:
+        yield store
+
+
+def make_parent(place: str) -> None:
+    """Make the folder that a store's file is in.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    try:
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot make {Path(place).parent}: {error.strerror}; give another --store"
+        ) from error
+
+
+def pages(read: Callable[[int], Page[Item]]) -> Iterator[Item]:
+    """All items of a list that comes in pages; `read` gives the page after a number."""
+    after: int | None = 0
+    while after is not None:
+        page = read(after)
+        yield from page.items
+        after = page.next_after
+
+
+def all_projects(store: Store) -> list[Project]:
+    """All projects of a store."""
+    from samkit.dataengine import list_projects
+
+    return list(pages(lambda after: list_projects(store, after=after)))
+
+
+def all_users(store: Store) -> list[User]:
+    """All users of a store."""
+    from samkit.dataengine import list_users
+
+    return list(pages(lambda after: list_users(store, after=after)))
+
+
+def find_project(store: Store, given: str | None) -> Project:
+    """The project that --project means.
+
+    Raises:
+        StoreError: there is none, or several where none was named.
+    """
+    projects = all_projects(store)
+    if not projects:
+        raise StoreError(f"{store.url} has no project: samkit engine init makes one")
+    names = ", ".join(one.name for one in projects)
+    if given is None:
+        if len(projects) > 1:
+            raise StoreError(f"say which --project; there are {names}")
+        return projects[0]
+    for one in (*(one for one in projects if one.name == given), *projects):
+        if given in (one.name, str(one.id)):
+            return one
+    raise StoreError(f"no project {given!r:.60}; there are {names}")
+
+
+def find_user(store: Store, name: str) -> User:
+    """The user with a name.
+
+    Raises:
+        StoreError: there is none.
+    """
+    for one in all_users(store):
+        if one.name == name:
+            return one
+    raise StoreError(f"no user {name!r:.60}: samkit engine users list has all")
+
+
+def local_admin(store: Store) -> User:
+    """The admin as whom the person at this computer acts; made, without password, if need be."""
+    from samkit.dataengine import create_user
+
+    name = system_user()
+    admins = [one for one in all_users(store) if one.role == "admin" and one.active]
+    for one in admins:
+        if one.name == name:
+            return one
+    return admins[0] if admins else create_user(store, name=name, role="admin")
+
+
+def system_user() -> str:
+    """The name that the system knows this person by."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without a list of users
+        return "me"
+
+
+def ask_password(*, from_stdin: bool) -> str | None:
+    """A password from standard input, or asked for twice; None where nobody can be asked."""
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        return None
+    answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return answer
+
+
+def split_names(given: str) -> list[str]:
+    """Names with commas between them."""
+    return [name.strip() for name in given.split(",") if name.strip()]

@@ -1,0 +1,105 @@
+"""Mask logits to a run-length code at the photo's size, without making the mask.
+
+The code is that of `logits_to_original(...) > 0`. On a photo of 24 megapixels most of the time for
+that goes into pixels far from the mask's border. Down a column of the photo, though, its pixels lie
+between rows of the model frame, of which there are fewer: where two neighbouring rows have the same
+sign, so do all pixels between them, and only those between rows of different signs are computed.
+"""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_mask
+
+from samkit.geometry.coords import CoordMap
+from samkit.geometry.resize import logits_to_original
+from samkit.geometry.rle import Rle, encode_rle
+
+Logits = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+def logits_to_rle(logits: Logits, coords: CoordMap) -> Rle:
+    """Code of the pixels whose upsampled logits are above 0.
+
+    Args:
+        logits: (S / 4, S / 4) of one mask.
+        coords: the photo's frames.
+    """
+    (height, width), (resized_h, resized_w) = coords.original_hw, coords.resized_hw
+    if height < resized_h or width < resized_w:  # rows of the frame are left out between pixels
+        return encode_rle(logits_to_original(logits, coords) > 0)
+    side = coords.model_size
+    model = cv2.resize(logits, (side, side), interpolation=cv2.INTER_LINEAR)
+    rows = np.ascontiguousarray(model[:resized_h, :resized_w])
+    touched = np.flatnonzero((rows > 0).any(axis=1))
+    if not len(touched):
+        return _encode(np.zeros(0, np.int64), (height, width))
+    # One row more on each side: the mask's border lies between them.
+    first, stop = max(0, int(touched[0]) - 1), min(resized_h, int(touched[-1]) + 2)
+    # As the whole is resized: along rows first, then between rows.
+    resized = cv2.resize(rows[first:stop], (width, stop - first), interpolation=cv2.INTER_LINEAR)
+    wide = np.asarray(resized, np.float32)
+    place, part = _between_rows(resized_h, height)
+    return _encode(_turns(wide, first, resized_h, place, part), (height, width))
+
+
+def _between_rows(num_rows: int, num_pixels: int) -> tuple[IntArray, Logits]:
+    """For each pixel of a column the row above it (-1: there is none), and how far below it is."""
+    exact = (np.arange(num_pixels) + 0.5) * (num_rows / num_pixels) - 0.5
+    place = np.floor(exact).astype(np.int64)
+    return place, (exact - place).astype(np.float32)
+
+
+def _turns(wide: Logits, first: int, num_rows: int, place: IntArray, part: Logits) -> IntArray:
+    """Where the mask begins and ends, column after column, as numbers of pixels.
+
+    Args:
+        wide: (n, W) logits of some rows; those outside of them are not above 0.
+        first: number of the first of them.
+        num_rows: of the whole frame.
+        place: (H,) the row above each pixel of a column.
+        part: (H,) how far below it the pixel is.
+    """
+    height = len(place)
+    inside = wide > 0
+    # Found in the order in which they are stored, and then put column by column: much faster.
+    row, column = np.divmod(np.flatnonzero(inside[1:] != inside[:-1]), inside.shape[1])
+    order = np.argsort(column, kind="stable")
+    row, column = row[order], column[order]
+    # The pixels between each such row and the next.
+    start = np.searchsorted(place, row + first, side="left")
+    stop = np.searchsorted(place, row + first, side="right")
+    num_steps = int((stop - start).max(initial=0))
+    pixel = start[:, None] + np.arange(num_steps)
+    beyond = pixel >= stop[:, None]
+    pixel = np.minimum(pixel, stop[:, None] - 1)
+    # Rounded as OpenCV does it (a difference in float32, then one fused step), so that the same
+    # pixels are above 0.
+    upper, lower = wide[row, column], wide[row + 1, column]
+    rise = (lower - upper).astype(np.float64)
+    between = upper[:, None] + rise[:, None] * part[pixel] > 0
+    # What comes before and after those pixels: the row's sign, or the last pixel of the rows above.
+    last = between[np.arange(len(row)), stop - start - 1]
+    before, after = inside[row, column], inside[row + 1, column]
+    follows = (column[1:] == column[:-1]) & (row[1:] == row[:-1] + 1)
+    before[1:][follows] = last[:-1][follows]
+    after[:-1][follows] = last[:-1][follows]
+    between = np.where(beyond, after[:, None], between)
+    states = np.concatenate([before[:, None], between, after[:, None]], axis=1)
+    crossing, step = np.nonzero(states[:, 1:] != states[:, :-1])
+    turns = column[crossing] * height + start[crossing] + step
+    # A column that ends unlike the next one begins.
+    top = inside[0] if first == 0 else np.zeros(inside.shape[1], bool)
+    reaches_end = first + len(wide) == num_rows
+    bottom = inside[-1] if reaches_end else np.zeros(inside.shape[1], bool)
+    seams = np.flatnonzero(top != np.concatenate([[False], bottom[:-1]])) * height
+    return np.sort(np.concatenate([turns, seams]))
+
+
+def _encode(turns: IntArray, size_hw: tuple[int, int]) -> Rle:
+    height, width = size_hw
+    counts = np.diff(turns, prepend=0, append=height * width)
+    code = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return {"size": [height, width], "counts": code["counts"].decode("ascii")}

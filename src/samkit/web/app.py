@@ -1,0 +1,89 @@
+"""The server: one app over one store."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.staticfiles import StaticFiles
+
+import samkit
+from samkit.dataengine import Store, work_once
+from samkit.web import prompting
+from samkit.web.config import LOCAL_HOSTS, WebConfig
+from samkit.web.embedder import Embedder
+from samkit.web.problems import add_error_handlers
+from samkit.web.routes import annotations, exchange, photos, projects, session
+from samkit.web.security import SecurityHeaders
+from samkit.web.studio import Studio
+from samkit.web.workers import PriorityPool
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from samkit.predict import Predictor
+
+PICTURES_AT_ONCE = 2  # a photo of 100 megapixels takes 300 MB while it is decoded
+PAGE_FOLDER = Path(__file__).parent / "page"
+
+
+def create_app(
+    store: Store, *, load_predictor: Callable[[], "Predictor"], config: WebConfig
+) -> FastAPI:
+    """Make the server's app: the page, the REST API below /api, and the WebSocket for prompts.
+
+    Args:
+        store: that it works on; it stays open, and is closed by the caller.
+        load_predictor: called once, on the encoder's thread, when the app starts.
+        config: settings.
+    """
+    studio = Studio(
+        store=store,
+        config=config,
+        embedder=Embedder(store, config, load_predictor),
+        prompts=PriorityPool(config.prompt_threads, "prompts"),
+        pictures=PriorityPool(PICTURES_AT_ONCE, "pictures"),
+        background=PriorityPool(1, "background"),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        with studio.running():
+            studio.background.submit(0, lambda: work_all(store))
+            yield
+
+    app = FastAPI(
+        title="samkit",
+        version=samkit.__version__,
+        lifespan=lifespan,
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # their pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.studio = studio
+    add_error_handlers(app)
+    for router in (
+        session.router,
+        projects.router,
+        photos.router,
+        photos.files,
+        annotations.router,
+        exchange.router,
+        prompting.router,
+    ):
+        app.include_router(router)
+    app.mount("/", StaticFiles(directory=PAGE_FOLDER, html=True), name="page")
+    if config.is_local:
+        # Against pages of other sites whose names lead here (DNS rebinding).
+        app.add_middleware(
+            TrustedHostMiddleware, allowed_hosts=list(LOCAL_HOSTS), www_redirect=False
+        )
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+def work_all(store: Store) -> None:
+    """Do the jobs that wait since the server last ran."""
+    while work_once(store) is not None:
+        pass

@@ -1,0 +1,81 @@
+"""Routes: bodies are bounded, and what changes something is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar
+
+from fastapi import HTTPException, Request, Response
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Message, Receive
+
+from samkit.dataengine import note_action
+from samkit.web.problems import status_of
+from samkit.web.security import client_address
+from samkit.web.sessions import SAFE_METHODS
+from samkit.web.studio import studio_of
+
+MOST_JSON_BYTES = 4 * 2**20  # a mask and its events
+
+
+class AuditedRoute(APIRoute):
+    """A route whose unsafe requests by people who are signed in go to the audit log."""
+
+    max_bytes: ClassVar[int | None] = MOST_JSON_BYTES
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            if self.max_bytes is not None:
+                request = Request(request.scope, limited(request.receive, self.max_bytes))
+            if request.method in SAFE_METHODS:
+                return await answer(request)
+            status = 500
+            try:
+                response = await answer(request)
+                status = response.status_code
+            except Exception as error:
+                status = status_of(error)
+                raise
+            finally:
+                await run_in_threadpool(self._note, request, status)
+            return response
+
+        return handle
+
+    def _note(self, request: Request, status: int) -> None:
+        """Strangers are not written down, who could fill the log, but for tries to sign in."""
+        state = request.state
+        if not hasattr(state, "user_id"):
+            return
+        note_action(
+            studio_of(request).store,
+            user_id=state.user_id,
+            action=self.name,
+            target=getattr(state, "target", request.url.path),
+            status=status,
+            address=client_address(request),
+        )
+
+
+class FileRoute(AuditedRoute):
+    """A route that takes a file as body, and bounds it itself."""
+
+    max_bytes = None
+
+
+def limited(receive: Receive, max_bytes: int) -> Receive:
+    """A `receive` that refuses bodies that are too large, as soon as they are."""
+    left = max_bytes
+
+    async def receive_some() -> Message:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise HTTPException(413, f"the request is too large: at most {max_bytes:,} bytes")
+        return message
+
+    return receive_some

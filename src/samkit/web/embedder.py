@@ -1,0 +1,168 @@
+"""Embeddings of photos: encoded once, one at a time, those that somebody waits for first."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from samkit.dataengine import EmbeddingCache, Store, add_model_version, read_photo
+from samkit.dataengine.values import ModelVersion, Photo
+from samkit.errors import OutputError, SamkitError
+from samkit.web.config import WebConfig
+from samkit.web.workers import PriorityPool
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from samkit.predict import Predictor
+    from samkit.types import ImageEmbedding
+
+logger = logging.getLogger(__name__)
+
+# Priorities: the model is loaded before anything else.
+LOADING, ASKED, AHEAD = 0, 1, 2
+# Photos that wait to be encoded ahead; what is more is encoded when somebody asks for it.
+MOST_AHEAD = 64
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Encoded:
+    """A photo that can be prompted.
+
+    Attributes:
+        embedding: of the photo.
+        predictor: that made it.
+        model: as the store knows the predictor's weights.
+        encode_ms: how long it took; 0 if it was kept.
+    """
+
+    embedding: ImageEmbedding
+    predictor: Predictor
+    model: ModelVersion
+    encode_ms: float
+
+
+class Embedder:
+    """Encodes photos on one thread, and keeps their embeddings in memory and on disk, bounded."""
+
+    def __init__(
+        self, store: Store, config: WebConfig, load_predictor: Callable[[], Predictor]
+    ) -> None:
+        self._store = store
+        self._config = config
+        self._load_predictor = load_predictor
+        self._pool = PriorityPool(1, "encoder")
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, Encoded] = OrderedDict()  # by the photo's checksum
+        self._asked: dict[str, Future[Encoded]] = {}
+        self._ahead: set[str] = set()
+        self._loaded: tuple[Predictor, ModelVersion, EmbeddingCache] | None = None
+        self._load_error: SamkitError | None = None
+
+    @property
+    def model(self) -> ModelVersion | None:
+        """The model; None until it is loaded."""
+        return None if self._loaded is None else self._loaded[1]
+
+    def start(self) -> None:
+        """Begin to load the model."""
+        self._pool.start()
+        self._pool.submit(LOADING, self._load)
+
+    def stop(self) -> None:
+        """End the thread after what it does now."""
+        self._pool.stop()
+
+    def ask(self, photo: Photo) -> Future[Encoded]:
+        """A photo's embedding, as soon as it can be had."""
+        with self._lock:
+            kept = self._kept.get(photo.sha256)
+            if kept is not None:
+                self._kept.move_to_end(photo.sha256)
+                done: Future[Encoded] = Future()
+                done.set_result(kept)
+                return done
+            future = self._asked.get(photo.sha256)
+            if future is None:
+                future = self._pool.submit(ASKED, lambda: self._encode(photo))
+                self._asked[photo.sha256] = future
+                future.add_done_callback(lambda _: self._asked.pop(photo.sha256, None))
+            return future
+
+    def encode_ahead(self, photos: Iterable[Photo]) -> None:
+        """Encode photos that somebody will likely ask for, when nobody waits."""
+        with self._lock:
+            for photo in photos:
+                key = photo.sha256
+                known = key in self._kept or key in self._asked or key in self._ahead
+                if not known and len(self._ahead) < MOST_AHEAD:
+                    self._ahead.add(key)
+                    self._pool.submit(AHEAD, lambda one=photo: self._encode_ahead(one))  # type: ignore[misc]
+
+    def _load(self) -> None:
+        from samkit.weights.checkpoint import weights_sha256
+
+        try:
+            predictor = self._load_predictor()
+            predictor.memories_kept = self._config.embeddings_kept
+            warm_up(predictor)
+            model = add_model_version(
+                self._store,
+                name=predictor.model_name,
+                checksum=weights_sha256(predictor.model),
+                path="",
+            )
+            folder, most = self._config.cache_folder, self._config.cache_bytes
+            self._loaded = predictor, model, EmbeddingCache(folder, max_bytes=most)
+        except SamkitError as error:
+            logger.error("the model cannot be loaded: %s", error)  # noqa: TRY400 - it is a line
+            self._load_error = error
+
+    def _encode_ahead(self, photo: Photo) -> None:
+        with self._lock:
+            self._ahead.discard(photo.sha256)
+        try:
+            self._encode(photo)
+        except SamkitError as error:
+            logger.info("not encoded ahead: %s", error)
+
+    def _encode(self, photo: Photo) -> Encoded:
+        """Find or make an embedding; runs on the encoder's thread."""
+        kept = self._kept.get(photo.sha256)
+        if kept is not None:
+            return kept
+        if self._loaded is None:
+            raise self._load_error or SamkitError("the model is not loaded")
+        predictor, model, cache = self._loaded
+        encode_ms = 0.0
+        embedding = cache.get(photo.sha256, predictor.encoder_checksum)
+        if embedding is None or embedding.coords.original_hw != photo.size_hw:
+            pixels = read_photo(self._store, photo, max_pixels=self._config.max_pixels)
+            started = time.perf_counter()
+            embedding = predictor.embed(pixels)
+            encode_ms = (time.perf_counter() - started) * 1000
+            try:
+                cache.put(photo.sha256, predictor.encoder_checksum, embedding)
+            except OutputError as error:  # such as a full disk
+                logger.warning("the embedding of %s is not kept: %s", photo.path, error)
+        encoded = Encoded(
+            embedding=embedding, predictor=predictor, model=model, encode_ms=encode_ms
+        )
+        with self._lock:
+            self._kept[photo.sha256] = encoded
+            while len(self._kept) > self._config.embeddings_kept:
+                self._kept.popitem(last=False)
+        return encoded
+
+
+def warm_up(predictor: Predictor) -> None:
+    """Decode once each way, so that the first click does not wait for a graph to be compiled."""
+    import numpy as np
+
+    embedding = predictor.embed(np.zeros((8, 8, 3), np.uint8))
+    answer = predictor.predict(embedding, points=[[4, 4]], labels=[1])
+    predictor.predict(embedding, points=[[4, 4]], labels=[1], mask_logits=answer.logits[0])

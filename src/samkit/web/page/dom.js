@@ -1,0 +1,92 @@
+/**
+ * Small helpers to build and update the page. Elements are made by `el("button.primary", {...}, ...)`;
+ * nothing is ever parsed as HTML, so that no name or comment can become markup.
+ */
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * @param {string} name tag with classes, such as "p.quiet.small"
+ * @param {Record<string, any>} [props] attributes; `on...` are listeners; null and false are left out
+ * @param {...(Node | string | null | false | undefined)} children
+ */
+export function el(name, props = {}, ...children) {
+  const [tag, ...classes] = name.split(".");
+  const node = document.createElement(tag || "div");
+  if (classes.length) node.className = classes.join(" ");
+  set(node, props);
+  node.append(...children.flat().filter((child) => child !== null && child !== false && child !== undefined));
+  return node;
+}
+
+/** The same for SVG. */
+export function svg(tag, props = {}, ...children) {
+  const node = document.createElementNS(SVG, tag);
+  set(node, props);
+  node.append(...children.flat().filter(Boolean));
+  return node;
+}
+
+function set(node, props) {
+  for (const [name, value] of Object.entries(props)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name === "value" || name === "checked" || name === "disabled" || name === "indeterminate") node[name] = value;
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+}
+
+/** Replace what is in a node; the focus stays on the element with the same `data-key`. */
+export function fill(node, ...children) {
+  const key = node.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  node.replaceChildren(...children.flat().filter((child) => child !== null && child !== false && child !== undefined));
+  if (key) node.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+  return node;
+}
+
+/** A labelled field. */
+export function field(label, input, hint = "") {
+  const text = el("span.label", {}, label);
+  return el("label.field", {}, text, input, hint && el("span.hint", {}, hint));
+}
+
+export function select(options, chosen, props = {}) {
+  const items = options.map(([value, text]) => el("option", { value, selected: value === chosen }, text));
+  return el("select", props, ...items);
+}
+
+/**
+ * A modal dialog that is gone when it closes.
+ * @returns {HTMLDialogElement} open
+ */
+export function openDialog(title, content, { onclose = () => {}, className = "" } = {}) {
+  const heading = el("h2", { id: `dialog-${++dialogs}` }, title);
+  const close = el("button.icon", { type: "button", "aria-label": "Close", onclick: () => dialog.close() }, "✕");
+  const dialog = el(`dialog${className}`, { "aria-labelledby": heading.id }, el("header", {}, heading, close), content);
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    onclose(dialog.returnValue);
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
+}
+
+let dialogs = 0;
+
+/** Ask before something that cannot be taken back. @returns {Promise<boolean>} */
+export function confirmDialog(title, text, yes = "Continue") {
+  return new Promise((resolve) => {
+    const form = el(
+      "form",
+      { method: "dialog" },
+      el("p", {}, text),
+      el("footer", {}, el("button", { value: "no" }, "Cancel"), el("button.primary", { value: "yes" }, yes)),
+    );
+    openDialog(title, form, { onclose: (value) => resolve(value === "yes") });
+  });
+}
+
+export const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+
+export const isTyping = (target) => target instanceof Element && target.closest("input:not([type=range], [type=checkbox]), textarea, select, [contenteditable]") !== null;

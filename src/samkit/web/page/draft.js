@@ -1,0 +1,269 @@
+/**
+ * The unfinished mask: its prompts, the model's answers, and what a brush changed, with undo and
+ * redo through all of it. A draft rests on one of two grounds. On prompts: clicks and a box are one
+ * question to the model, whose answer is the mask, and strokes lie over it, whatever it answers
+ * next. Or on a mask (a polygon, strokes, an imported mask), which no prompt can give again: there
+ * each click asks for a mask of its own that is joined to it or cut from it.
+ *
+ * @typedef {import("./rle.js").Mask} Mask
+ * @typedef {{kind: string, data: object, duration_ms: number}} Event
+ * @typedef {{masks: {mask: Mask, iou: number}[], best: number}} Answer
+ * @typedef {{id: number, points: number[][], labels: number[], box: number[] | null,
+ *   multimask: boolean, continueFrom: {id: number, candidate: number} | null}} Question
+ * @typedef {{points: number[][], labels: number[], box: number[] | null, question: Question | null,
+ *   chosen: number | null, added: Mask | null, removed: Mask | null, ground: Mask | null,
+ *   joins: 0 | 1 | null, events: Event[]}} State
+ */
+
+import { History } from "./history.js";
+import { areaOf, cut, emptyMask, sameMask, unite } from "./rle.js";
+import { polygonMask, strokeMask } from "./raster.js";
+
+const EMPTY = Object.freeze({
+  points: [],
+  labels: [],
+  box: null,
+  question: null, // of the answer that the mask rests on
+  chosen: null, // candidate, null for the model's best
+  added: null, // by strokes over the answer
+  removed: null,
+  ground: null, // the mask that the draft rests on, where it does not rest on prompts
+  joins: null, // what the answer does to the ground: 1 is joined, 0 is cut
+  events: [],
+});
+
+let lastQuestion = 0;
+
+export class Draft {
+  /**
+   * @param {[number, number]} size height and width of the photo
+   * @param {object} [kept] a kept mask to correct
+   * @param {Mask} kept.mask
+   * @param {object} kept.annotation
+   * @param {Event[]} kept.events that led to it
+   */
+  constructor([height, width], kept = null) {
+    this.height = height;
+    this.width = width;
+    this.kept = kept;
+    /** @type {Map<number, Answer>} */
+    this.answers = new Map();
+    this.history = new History(kept ? { ...EMPTY, ground: kept.mask, ...replay(this, kept) } : EMPTY);
+    this.startedAt = performance.now();
+  }
+
+  /** @returns {State} */
+  get state() {
+    return this.history.current;
+  }
+
+  /** Whether accepting it would keep something. */
+  get changed() {
+    return this.history.canUndo;
+  }
+
+  get restsOnPrompts() {
+    const { points, box, ground } = this.state;
+    return ground === null ? true : this.kept !== null && (points.length > 0 || box !== null);
+  }
+
+  get answer() {
+    const { question } = this.state;
+    return question ? (this.answers.get(question.id) ?? null) : null;
+  }
+
+  /** Whether the model has yet to answer. */
+  get waits() {
+    return this.state.question !== null && this.answer === null;
+  }
+
+  get candidates() {
+    return this.answer?.masks ?? [];
+  }
+
+  get chosen() {
+    return this.answer ? (this.state.chosen ?? this.answer.best) : null;
+  }
+
+  /** The model's predicted IoU, null where people have changed the mask. */
+  get score() {
+    const { added, removed, joins } = this.state;
+    const plain = this.answer && !added && !removed && joins === null;
+    return plain ? this.candidates[this.chosen].iou : null;
+  }
+
+  /** The mask as it is; while the model works, the one before. Null if there is none yet. */
+  get mask() {
+    const states = [this.state, ...[...this.history.past].reverse()];
+    for (const state of states) {
+      const mask = this.maskOf(state);
+      if (mask !== undefined) return mask;
+    }
+    return null;
+  }
+
+  /** The mask of a state; undefined while its answer is missing. */
+  maskOf(state) {
+    const { question, ground, added, removed, joins } = state;
+    let mask = ground;
+    if (question) {
+      const answer = this.answers.get(question.id);
+      if (!answer) return undefined;
+      const own = answer.masks[state.chosen ?? answer.best].mask;
+      if (joins === null) mask = own;
+      else mask = joins ? unite(ground ?? this.nothing(), own) : cut(ground ?? this.nothing(), own);
+    }
+    if (added) mask = unite(mask ?? this.nothing(), added);
+    if (removed && mask) mask = cut(mask, removed);
+    return mask;
+  }
+
+  get isEmpty() {
+    return !this.mask || areaOf(this.mask) === 0;
+  }
+
+  addPoint(xy, label, duration) {
+    const event = { kind: "point", data: { xy, label }, duration_ms: duration };
+    const { state } = this;
+    if (this.restsOnPrompts) {
+      const points = [...state.points, xy];
+      this.ask({ points, labels: [...state.labels, label], box: state.box }, event);
+    } else {
+      this.askPart({ points: [xy], labels: [1], box: null }, label, event);
+    }
+  }
+
+  setBox(xyxy, duration, label = 1) {
+    const event = { kind: "box", data: { xyxy }, duration_ms: duration };
+    const { state } = this;
+    if (this.restsOnPrompts && label === 1) {
+      this.ask({ points: state.points, labels: state.labels, box: xyxy }, event);
+    } else {
+      this.askPart({ points: [], labels: [], box: xyxy }, label, event);
+    }
+  }
+
+  /** One question with all prompts; the answer before it is the model's prior. */
+  ask({ points, labels, box }, event) {
+    const before = this.state;
+    const single = points.length === 1 && !box;
+    const prior = this.answer && before.joins === null && !single;
+    const continueFrom = prior ? { id: before.question.id, candidate: this.chosen } : null;
+    this.push({
+      points,
+      labels,
+      box,
+      question: { id: ++lastQuestion, points, labels, box, multimask: single, continueFrom },
+      chosen: null,
+      event,
+    });
+  }
+
+  /** A question of its own, whose answer is joined to the mask or cut from it. */
+  askPart({ points, labels, box }, joins, event) {
+    const multimask = !box;
+    this.push({
+      ...this.grounded(),
+      question: { id: ++lastQuestion, points, labels, box, multimask, continueFrom: null },
+      chosen: null,
+      joins,
+      event,
+    });
+  }
+
+  choose(candidate, duration) {
+    if (!this.candidates[candidate] || candidate === this.chosen) return false;
+    const event = { kind: "choose", data: { candidate }, duration_ms: duration };
+    this.push({ chosen: candidate, event });
+    return true;
+  }
+
+  stroke(points, radius, erase, duration) {
+    const round = points.map(([x, y]) => [Math.round(x * 10) / 10, Math.round(y * 10) / 10]);
+    const data = { points: round, radius_px: Math.round(radius * 10) / 10 };
+    const event = { kind: erase ? "erase" : "brush", data, duration_ms: duration };
+    this.edit(strokeMask(this.height, this.width, round, data.radius_px), erase, event);
+  }
+
+  polygon(points, erase, duration) {
+    const round = points.map(([x, y]) => [Math.round(x * 10) / 10, Math.round(y * 10) / 10]);
+    const data = erase ? { points: round, erase } : { points: round };
+    const event = { kind: "polygon", data, duration_ms: duration };
+    this.edit(polygonMask(this.height, this.width, round), erase, event);
+  }
+
+  edit(shape, erase, event) {
+    const { state } = this;
+    if (this.restsOnPrompts && (state.question || state.ground)) {
+      this.push({ ...overlaid(state, shape, erase), event });
+    } else {
+      const { ground } = this.grounded();
+      const mask = erase ? cut(ground ?? this.nothing(), shape) : unite(ground ?? this.nothing(), shape);
+      this.push({ ...EMPTY, ground: mask, event });
+    }
+  }
+
+  undo() {
+    return this.history.undo();
+  }
+
+  redo() {
+    return this.history.redo();
+  }
+
+  /** @param {number} id of the question @param {Answer} answer */
+  take(id, answer) {
+    this.answers.set(id, answer);
+  }
+
+  /** Ask again without a prior: after a lost connection the model remembers no answers. */
+  questionAfresh() {
+    return this.waits ? { ...this.state.question, continueFrom: null } : null;
+  }
+
+  /** Whether the mask differs from the kept one. */
+  get differs() {
+    return !this.kept || !this.mask || !sameMask(this.kept.mask, this.mask);
+  }
+
+  grounded() {
+    return { ...EMPTY, ground: this.mask };
+  }
+
+  nothing() {
+    return emptyMask(this.height, this.width);
+  }
+
+  push({ event, ...changes }) {
+    const events = [...this.state.events, event];
+    this.history.push({ ...this.state, ...changes, events });
+  }
+}
+
+/** Strokes over an answer, folded into what they added and removed all in all. */
+function overlaid({ added, removed }, shape, erase) {
+  if (erase) return { added: added && cut(added, shape), removed: removed ? unite(removed, shape) : shape };
+  return { added: added ? unite(added, shape) : shape, removed: removed && cut(removed, shape) };
+}
+
+/** Prompts and strokes that a kept mask rests on; nothing if it rests on a mask. */
+function replay({ height, width }, { events }) {
+  let state = { points: [], labels: [], box: null, added: null, removed: null };
+  for (const { kind, data } of events) {
+    const prompted = state.points.length > 0 || state.box !== null;
+    if (kind === "point") {
+      state = { ...state, points: [...state.points, data.xy], labels: [...state.labels, data.label] };
+    } else if (kind === "box") {
+      state = { ...state, box: data.xyxy };
+    } else if (kind === "import" || (!prompted && kind !== "class" && kind !== "choose")) {
+      return {}; // it began as a mask
+    } else if (kind === "brush" || kind === "erase") {
+      const shape = strokeMask(height, width, data.points, data.radius_px);
+      state = { ...state, ...overlaid(state, shape, kind === "erase") };
+    } else if (kind === "polygon") {
+      const shape = polygonMask(height, width, data.points);
+      state = { ...state, ...overlaid(state, shape, data.erase === true) };
+    }
+  }
+  return state;
+}

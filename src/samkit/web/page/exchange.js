@@ -1,0 +1,124 @@
+/** Masks out, masks and photos in: the dialogs of a project for export, import and upload. */
+
+import { download, get, post, query, request } from "./api.js";
+import { el, field, openDialog, plural, select } from "./dom.js";
+import { notify, notifyError } from "./notices.js";
+
+const EXPORTS = [["coco", "COCO JSON"], ["sa1b", "SA-1B"], ["yolo", "YOLO segmentation"], ["voc", "Pascal VOC"], ["png", "Label PNG"], ["geojson", "GeoJSON"]];
+const IMPORTS = [["coco", "COCO JSON"], ["sa1b", "SA-1B (zip)"], ["png", "Label PNG (zip)"], ["labelme", "LabelMe (zip)"]];
+const POLL_MS = 700;
+const LONGEST_S = 600; // for large files
+
+export function openExport({ id, name }, photos) {
+  const format = select(EXPORTS, "coco");
+  const share = el("input", { type: "number", min: "0", max: "90", step: "5", value: "0" });
+  const accepted = el("input", { type: "checkbox", checked: photos.accepted.num_photos > 0 });
+  const copies = el("input", { type: "checkbox" });
+  const failure = el("p.failure", { role: "alert" });
+  const button = el("button.primary", { type: "submit" }, "Download");
+  const form = el(
+    "form",
+    {},
+    field("Format", format),
+    field("For validation, %", share, "Chosen by the photos' content: the same photos each time"),
+    el("label.check", {}, accepted, `Only accepted photos (${photos.accepted.num_photos.toLocaleString("en")})`),
+    el("label.check", {}, copies, "With the photos themselves"),
+    failure,
+    el("footer", {}, button),
+  );
+  const dialog = openDialog(`Export ${name}`, form);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    button.textContent = "Being made…";
+    failure.textContent = "";
+    const values = { format: format.value, val_fraction: share.value / 100, accepted_only: accepted.checked, copy_photos: copies.checked };
+    try {
+      const blob = await download(`projects/${id}/export?${query(values)}`);
+      saveFile(blob, `${name.replace(/[^\p{L}\p{N}_-]+/gu, "-")}-${format.value}.zip`);
+      dialog.close();
+    } catch (error) {
+      failure.textContent = error.message;
+    } finally {
+      button.disabled = false;
+      button.textContent = "Download";
+    }
+  });
+}
+
+function saveFile(blob, name) {
+  const href = URL.createObjectURL(blob);
+  el("a", { href, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 60_000);
+}
+
+export function openImport({ id, name }, done) {
+  const format = select(IMPORTS, "coco");
+  const file = el("input", { type: "file", required: true, accept: ".json,.zip" });
+  const failure = el("p.failure", { role: "alert" });
+  const button = el("button.primary", { type: "submit" }, "Import");
+  const form = el("form", {}, el("p.quiet", {}, "Masks are matched with photos by file name; those that are here already are left out."), field("Format", format), field("File", file), failure, el("footer", {}, button));
+  const dialog = openDialog(`Import into ${name}`, form);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    try {
+      const report = await request("POST", `projects/${id}/import?format=${format.value}`, file.files[0], { timeoutS: LONGEST_S });
+      dialog.close();
+      notify(`${plural(report.num_added, "mask")} added on ${plural(report.num_photos, "photo")}, ${report.num_known} known already.`, "good");
+      if (report.faults.length) openDialog("Left out", el("ul", {}, ...report.faults.map((line) => el("li", {}, line))));
+      done();
+    } catch (error) {
+      failure.textContent = error.message;
+      button.disabled = false;
+    }
+  });
+}
+
+export function openUpload({ id, name }, done) {
+  const files = el("input", { type: "file", required: true, multiple: true, accept: "image/*" });
+  const progress = el("progress", { max: "1", value: "0", hidden: true });
+  const failure = el("p.failure", { role: "alert" });
+  const button = el("button.primary", { type: "submit" }, "Upload");
+  const form = el("form", {}, field("Photos", files), progress, failure, el("footer", {}, button));
+  const dialog = openDialog(`Add photos to ${name}`, form);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    button.disabled = true;
+    progress.hidden = false;
+    const faults = [];
+    const all = [...files.files];
+    for (const [i, file] of all.entries()) {
+      try {
+        await request("POST", `projects/${id}/photos?${query({ name: file.name })}`, file, { timeoutS: LONGEST_S });
+      } catch (error) {
+        faults.push(`${file.name}: ${error.message}`);
+      }
+      progress.value = (i + 1) / all.length;
+    }
+    if (faults.length < all.length) {
+      notify(`${plural(all.length - faults.length, "photo")} added.`, "good");
+      done();
+    }
+    if (faults.length) failure.textContent = faults.join(" · ");
+    else dialog.close();
+    button.disabled = false;
+  });
+}
+
+/** Look for new photos in the project's folder, a job of the server. */
+export async function scanFolder({ id }, done) {
+  try {
+    let job = await post(`projects/${id}/scan`, {});
+    notify("Looking for photos…");
+    while (["waiting", "running"].includes(job.state)) {
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      job = await get(`jobs/${job.id}`);
+    }
+    if (job.state === "failed") notify(`Looking for photos failed: ${job.error}`, "bad");
+    else notify("The folder is read.", "good");
+    done();
+  } catch (error) {
+    notifyError(error);
+  }
+}

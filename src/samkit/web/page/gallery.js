@@ -1,0 +1,180 @@
+/**
+ * Photos of a project as a grid. Lists come in pages as they are scrolled to, and only the rows in
+ * sight are in the document, so that 100,000 photos scroll as 100 do; masks are drawn over a
+ * thumbnail when it has stayed in sight for a moment.
+ */
+
+import { get, getItems, isReviewer, query } from "./api.js";
+import { el, plural } from "./dom.js";
+import { MaskLayer, THUMBNAIL_CELLS, maskColor } from "./layers.js";
+import { announce, notifyError } from "./notices.js";
+import { decodeRle } from "./rle.js";
+
+const PAGE = 200;
+const CARD_WIDTH = 224; // at least
+const GAP = 12;
+const CAPTION = 46; // height of the text under a picture
+const ROWS_AROUND = 2; // out of sight, kept ready
+const SETTLE_MS = 150;
+const OVERLAYS_KEPT = 400;
+const WORDS = { none: "to annotate", submitted: "submitted", accepted: "accepted", returned: "returned" };
+
+export class Gallery {
+  constructor(project, filter) {
+    this.project = project;
+    this.filter = filter;
+    this.photos = [];
+    this.after = 0; // null: all are here
+    this.loading = null;
+    this.cards = new Map(); // by index
+    this.overlays = new Map(); // by photo and version, the last used last
+    this.withMasks = true;
+    this.classes = new Map();
+    this.space = el("div.gallery-space", { role: "list", "aria-label": "Photos" });
+    this.empty = el("p.message", { hidden: true }, "No photos here.");
+    this.element = el("div.gallery", { tabindex: "0", "aria-label": "Photos" }, this.space, this.empty);
+    this.element.addEventListener("scroll", () => this.layout(), { passive: true });
+    this.observer = new ResizeObserver(() => this.layout());
+  }
+
+  async open() {
+    const classes = await getItems(`projects/${this.project.id}/classes`);
+    this.classes = new Map(classes.map((one) => [one.id, one]));
+    this.observer.observe(this.element);
+    await this.show(this.filter);
+  }
+
+  close() {
+    this.closed = true;
+    this.observer.disconnect();
+    clearTimeout(this.settling);
+  }
+
+  async show(filter) {
+    this.filter = filter;
+    this.photos = [];
+    this.after = 0;
+    this.loading = null;
+    for (const card of this.cards.values()) card.remove();
+    this.cards.clear();
+    this.element.scrollTop = 0;
+    await this.more();
+    announce(this.photos.length ? `${this.photos.length} photos${this.after === null ? "" : " and more"}.` : "No photos.");
+  }
+
+  /** The next page of the list. */
+  more() {
+    if (this.after === null || this.closed) return null;
+    const { filter } = this;
+    this.loading ??= get(`projects/${this.project.id}/photos?${query({ ...filter, after: this.after, limit: PAGE })}`)
+      .then(({ items, next_after: after }) => {
+        if (filter !== this.filter) return;
+        this.photos.push(...items);
+        this.after = after;
+        this.loading = null;
+        this.empty.hidden = this.photos.length > 0;
+        this.layout();
+      })
+      .catch((error) => {
+        this.loading = null;
+        throw error;
+      });
+    return this.loading;
+  }
+
+  layout() {
+    const { clientHeight: height, scrollTop: top } = this.element;
+    const { clientWidth: width } = this.space;
+    if (!width || this.closed) return;
+    const columns = Math.max(width < 500 ? 2 : 1, Math.floor((width + GAP) / (CARD_WIDTH + GAP)));
+    const cardWidth = (width - GAP * (columns - 1)) / columns;
+    const rowHeight = Math.round(cardWidth * 0.72) + CAPTION + GAP;
+    const rows = Math.ceil(this.photos.length / columns);
+    const first = Math.max(0, Math.floor(top / rowHeight) - ROWS_AROUND) * columns;
+    const last = Math.min(this.photos.length, (Math.ceil((top + height) / rowHeight) + ROWS_AROUND) * columns);
+    this.space.style.height = `${rows * rowHeight}px`;
+    for (const [index, card] of this.cards) {
+      if (index < first || index >= last) {
+        card.remove();
+        this.cards.delete(index);
+      }
+    }
+    for (let index = first; index < last; index++) {
+      if (!this.cards.has(index)) {
+        const card = this.card(this.photos[index]);
+        this.cards.set(index, card);
+        const following = [...this.cards.keys()].filter((other) => other > index).sort((a, b) => a - b)[0];
+        this.space.insertBefore(card, following === undefined ? null : this.cards.get(following)); // in reading order
+      }
+      const { style } = this.cards.get(index);
+      style.width = `${cardWidth}px`;
+      style.height = `${rowHeight - GAP}px`;
+      style.transform = `translate(${(index % columns) * (cardWidth + GAP)}px, ${Math.floor(index / columns) * rowHeight}px)`;
+    }
+    if (last + columns * 10 >= this.photos.length) this.more()?.catch(notifyError);
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => this.drawOverlays(), SETTLE_MS);
+  }
+
+  card(photo) {
+    const { id, path, review, num_masks: masks, size_hw: [height, width] } = photo;
+    const toReview = isReviewer() && review === "submitted";
+    const href = toReview ? `#/project/${this.project.id}/review/${id}` : `#/photo/${id}`;
+    const picture = el("img", { src: `/api/photos/${id}/image?max_side=256`, alt: "", width, height, decoding: "async" });
+    return el(
+      "div.photo-card",
+      { role: "listitem" },
+      el(
+        "a",
+        { href, "aria-label": `${path}, ${plural(masks, "mask")}, ${WORDS[review]}` },
+        el("span.picture", {}, picture, this.withMasks && this.overlays.get(keyOf(photo))),
+        el("span.caption", {}, el("span.name", { title: path }, path), el("span.line", {}, el(`span.badge.${review}`, {}, WORDS[review]), el("span.quiet", {}, plural(masks, "mask")))),
+      ),
+    );
+  }
+
+  showMasks(on) {
+    this.withMasks = on;
+    for (const card of this.cards.values()) card.remove();
+    this.cards.clear();
+    this.layout();
+  }
+
+  /** Masks over the thumbnails in sight, one after the other. */
+  async drawOverlays() {
+    if (!this.withMasks) return;
+    const run = (this.run = (this.run ?? 0) + 1);
+    for (const [index, card] of [...this.cards].sort((a, b) => a[0] - b[0])) {
+      const photo = this.photos[index];
+      if (!photo?.num_masks || card.querySelector("canvas") || this.closed) continue;
+      if (this.run !== run) return; // scrolled on meanwhile
+      let overlay = this.overlays.get(keyOf(photo));
+      try {
+        overlay ??= drawOverlay(photo, await getItems(`photos/${photo.id}/annotations`), this.classes);
+      } catch {
+        continue; // the thumbnail stays as it is
+      }
+      this.overlays.delete(keyOf(photo));
+      this.overlays.set(keyOf(photo), overlay);
+      if (this.overlays.size > OVERLAYS_KEPT) this.overlays.delete(this.overlays.keys().next().value);
+      card.querySelector(".picture").append(overlay);
+    }
+  }
+}
+
+const keyOf = ({ id, version }) => `${id}:${version}`;
+
+function drawOverlay({ size_hw: [height, width] }, annotations, classes) {
+  const scale = 320 / Math.max(height, width);
+  const canvas = el("canvas", { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)), "aria-hidden": "true" });
+  const context = canvas.getContext("2d");
+  const view = { scale, x: 0, y: 0, width: canvas.width, height: canvas.height };
+  const sorted = annotations.map((one, i) => ({ ...one, number: i })).sort((a, b) => b.area_px - a.area_px);
+  for (const { rle, class_id: classId, number } of sorted) {
+    const layer = new MaskLayer(decodeRle(rle), classes.get(classId)?.color ?? maskColor(number), THUMBNAIL_CELLS);
+    layer.build();
+    layer.drawTint(context, view, 0.5);
+    layer.drawOutline(context, view, { width: 1.5 });
+  }
+  return canvas;
+}

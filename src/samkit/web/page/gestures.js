@@ -1,0 +1,135 @@
+/**
+ * Pointers on the stage: one finger, pen or mouse button works the tool; two fingers, the middle
+ * button or Space move the photo; wheel and pinch zoom. A second finger takes back what the first
+ * one had begun.
+ *
+ * @typedef {{xy: [number, number], screen: [number, number], secondary: boolean, erase: boolean,
+ *   select: boolean, touch: boolean}} Press  xy in the photo
+ */
+
+import { panView, toPhoto, zoomView } from "./view.js";
+
+const WHEEL_ZOOM = 0.0016; // for each unit of wheel
+const PINCH_ZOOM = 0.012; // on touchpads, which send pinches as wheel with Ctrl
+const LINE_PX = 16;
+const PEN_ERASER = 32; // bit of `buttons`
+
+/**
+ * @param {import("./stage.js").Stage} stage
+ * @param {object} handlers
+ * @param {() => object} handlers.tool down, move, up, cancel
+ * @param {(press: Press | null) => void} handlers.hover null when the pointer has left
+ * @param {() => boolean} handlers.spaceHeld
+ * @param {() => void} handlers.spaceUsed the photo was moved with Space
+ */
+export function listenTo(stage, { tool, hover, spaceHeld, spaceUsed }) {
+  const { element } = stage;
+  /** @type {Map<number, {x: number, y: number}>} */
+  const fingers = new Map();
+  let mode = null; // "tool", "pan" or "pinch"
+  let owner = null; // pointer that works the tool or pans
+  let last = { x: 0, y: 0 };
+
+  const local = (event) => {
+    const { left, top } = element.getBoundingClientRect();
+    return { x: event.clientX - left, y: event.clientY - top };
+  };
+  const pressOf = (event) => {
+    const { x, y } = local(event);
+    return {
+      xy: toPhoto(stage.view, x, y),
+      screen: [x, y],
+      secondary: event.button === 2 || (event.buttons & 2) !== 0 || event.altKey || event.shiftKey,
+      erase: (event.buttons & PEN_ERASER) !== 0,
+      select: event.ctrlKey || event.metaKey,
+      touch: event.pointerType === "touch",
+    };
+  };
+  const middle = () => {
+    const [a, b] = [...fingers.values()];
+    return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2, apart: Math.hypot(a.x - b.x, a.y - b.y) };
+  };
+  const usable = () => stage.view !== null;
+
+  element.addEventListener("pointerdown", (event) => {
+    if (!usable()) return;
+    element.setPointerCapture(event.pointerId);
+    if (event.pointerType === "touch") fingers.set(event.pointerId, local(event));
+    if (fingers.size === 2) {
+      if (mode === "tool") tool().cancel();
+      mode = "pinch";
+      last = middle();
+    } else if (mode === null) {
+      owner = event.pointerId;
+      if (event.button === 1 || spaceHeld()) {
+        mode = "pan";
+        last = local(event);
+        element.classList.add("panning");
+        if (event.button !== 1) spaceUsed();
+      } else {
+        mode = "tool";
+        tool().down(pressOf(event));
+      }
+      stage.redraw();
+    }
+  });
+
+  element.addEventListener("pointermove", (event) => {
+    if (!usable()) return;
+    if (fingers.has(event.pointerId)) fingers.set(event.pointerId, local(event));
+    if (mode === "pinch" && fingers.size === 2) {
+      const now = middle();
+      const moved = panView(stage.view, now.x - last.x, now.y - last.y);
+      stage.look(zoomView(moved, now.apart / Math.max(1, last.apart), now.x, now.y));
+      last = now;
+    } else if (mode === "pan" && event.pointerId === owner) {
+      const now = local(event);
+      stage.look(panView(stage.view, now.x - last.x, now.y - last.y));
+      last = now;
+    } else if (mode === "tool" && event.pointerId === owner) {
+      const parts = event.getCoalescedEvents?.() ?? [];
+      for (const part of parts.length ? parts : [event]) tool().move(pressOf(part));
+      if (event.pointerType !== "touch") hover(pressOf(event));
+      stage.redraw();
+    } else if (mode === null && event.pointerType !== "touch") {
+      hover(pressOf(event));
+      stage.redraw();
+    }
+  });
+
+  const lift = (event, done) => {
+    fingers.delete(event.pointerId);
+    if (mode === "tool" && event.pointerId === owner) {
+      if (done) tool().up(pressOf(event));
+      else tool().cancel();
+      mode = null;
+    } else if (mode === "pan" && event.pointerId === owner) {
+      element.classList.remove("panning");
+      mode = null;
+    } else if (mode === "pinch" && fingers.size === 0) mode = null;
+    stage.redraw();
+  };
+  element.addEventListener("pointerup", (event) => usable() && lift(event, true));
+  element.addEventListener("pointercancel", (event) => usable() && lift(event, false));
+  element.addEventListener("pointerleave", () => {
+    if (mode === null) hover(null);
+    stage.redraw();
+  });
+  // The middle button would start to scroll by itself.
+  element.addEventListener("mousedown", (event) => event.button === 1 && event.preventDefault());
+  element.addEventListener("contextmenu", (event) => event.preventDefault());
+  element.addEventListener("auxclick", (event) => event.preventDefault());
+  element.addEventListener("dblclick", (event) => usable() && tool().double?.(pressOf(event)));
+  element.addEventListener(
+    "wheel",
+    (event) => {
+      if (!usable()) return;
+      event.preventDefault();
+      const { x, y } = local(event);
+      const amount = event.deltaY * (event.deltaMode === 1 ? LINE_PX : 1);
+      const factor = Math.exp(-amount * (event.ctrlKey ? PINCH_ZOOM : WHEEL_ZOOM));
+      stage.look(zoomView(stage.view, factor, x, y));
+    },
+    { passive: false },
+  );
+}

@@ -1,0 +1,100 @@
+/**
+ * The keyboard: which key does what, in one table, from which the help sheet and the labels of the
+ * buttons are made as well. Keys are named by the character that they give, so that layouts other
+ * than English work; digits by their place, since Shift changes their character.
+ *
+ * @typedef {{action: string, keys: string[], group: string, text: string}} Binding
+ */
+
+/** @type {Binding[]} */
+export const STUDIO_KEYS = [
+  binding("tool:point", ["q"], "Tools", "Point: click a thing, or drag a box around it"),
+  binding("tool:box", ["w"], "Tools", "Box"),
+  binding("tool:brush", ["b"], "Tools", "Brush"),
+  binding("tool:eraser", ["e"], "Tools", "Eraser"),
+  binding("tool:polygon", ["p"], "Tools", "Polygon; Enter closes it"),
+  binding("tool:select", ["v"], "Tools", "Select a kept mask to correct it"),
+  binding("background", ["x"], "Tools", "Background mode: what you click is not part of the mask"),
+  binding("radius-", ["["], "Tools", "Smaller brush"),
+  binding("radius+", ["]"], "Tools", "Larger brush"),
+  binding("candidate:0", ["1"], "Mask", "First candidate"),
+  binding("candidate:1", ["2"], "Mask", "Second candidate"),
+  binding("candidate:2", ["3"], "Mask", "Third candidate"),
+  binding("candidate:next", ["Tab"], "Mask", "Next candidate"),
+  binding("accept", ["Enter", "Space"], "Mask", "Accept the mask"),
+  binding("cancel", ["Escape"], "Mask", "Cancel the mask, or let go of the selected one"),
+  binding("undo", ["Ctrl+z"], "Mask", "Undo: clicks and strokes first, then kept masks"),
+  binding("redo", ["Ctrl+Shift+z", "Ctrl+y"], "Mask", "Redo"),
+  binding("delete", ["Delete", "Backspace"], "Mask", "Delete the selected mask"),
+  binding("class:choose", ["c"], "Class", "Choose or add a class"),
+  binding("class:n", ["Shift+1", "Shift+2", "Shift+3", "Shift+4", "Shift+5", "Shift+6", "Shift+7", "Shift+8", "Shift+9"], "Class", "Class by its number"),
+  binding("mask:next", ["n"], "Masks", "Select the next mask"),
+  binding("mask:previous", ["Shift+n"], "Masks", "Select the mask before"),
+  binding("mask:pick", ["s"], "Masks", "Select the mask under the pointer"),
+  binding("mask:visible", ["i"], "Masks", "Show or hide the selected mask"),
+  binding("masks:visible", ["h"], "Masks", "Show or hide all masks"),
+  binding("opacity-", ["o"], "Masks", "Fainter masks"),
+  binding("opacity+", ["Shift+o"], "Masks", "Stronger masks"),
+  binding("submit", ["Ctrl+Enter"], "Photo", "Submit the photo and open the next"),
+  binding("zoom+", ["+", "="], "View", "Zoom in"),
+  binding("zoom-", ["-"], "View", "Zoom out"),
+  binding("fit", ["0"], "View", "Whole photo"),
+  binding("full", ["z"], "View", "One pixel of the photo is one of the screen"),
+  binding("panel", ["m"], "View", "Show or hide the side panel"),
+  binding("move", ["Arrows", "Shift+Arrows"], "Without a mouse", "Move the crosshair, with Shift pixel by pixel"),
+  binding("press", ["f"], "Without a mouse", "Click at the crosshair; press and lift box, brush, eraser"),
+  binding("press:background", ["d"], "Without a mouse", "Background click at the crosshair"),
+  binding("theme", ["t"], "Page", "Dark or light"),
+  binding("help", ["?"], "Page", "This sheet"),
+];
+
+/** @type {Binding[]} */
+export const REVIEW_KEYS = [
+  binding("accept", ["a", "Enter"], "Review", "Accept the photo"),
+  binding("return", ["r"], "Review", "Return it with a comment"),
+  binding("fix", ["f"], "Review", "Fix it yourself in the studio"),
+  binding("next", ["j", "ArrowRight"], "Review", "Next photo"),
+  binding("previous", ["k", "ArrowLeft"], "Review", "Photo before"),
+  binding("masks:visible", ["h"], "View", "Show or hide all masks"),
+  binding("opacity-", ["o"], "View", "Fainter masks"),
+  binding("opacity+", ["Shift+o"], "View", "Stronger masks"),
+  binding("zoom+", ["+", "="], "View", "Zoom in"),
+  binding("zoom-", ["-"], "View", "Zoom out"),
+  binding("fit", ["0"], "View", "Whole photo"),
+  binding("full", ["z"], "View", "One pixel of the photo is one of the screen"),
+  binding("theme", ["t"], "Page", "Dark or light"),
+  binding("help", ["?"], "Page", "This sheet"),
+];
+
+function binding(action, keys, group, text) {
+  return { action, keys, group, text };
+}
+
+/** How a key press is named in the table, such as "Ctrl+Shift+z". */
+export function nameOf({ key, code, ctrlKey, metaKey, shiftKey, altKey }) {
+  const digit = /^(?:Digit|Numpad)([0-9])$/.exec(code ?? "")?.[1];
+  const plain = key === " " ? "Space" : (digit ?? (key.length === 1 ? key.toLowerCase() : key));
+  // Shift is part of how "?" or "+" are typed, but a choice with letters, digits and named keys.
+  const shifted = shiftKey && (digit || plain.length > 1 || /\p{L}/u.test(plain));
+  return [(ctrlKey || metaKey) && "Ctrl", altKey && "Alt", shifted && "Shift", plain].filter(Boolean).join("+");
+}
+
+/**
+ * @param {Binding[]} bindings @param {KeyboardEvent} event
+ * @returns {{action: string, index: number, key: string} | null} index: which of the action's keys
+ */
+export function actionOf(bindings, event) {
+  const name = nameOf(event);
+  const arrow = /^(Shift\+)?Arrow(Up|Down|Left|Right)$/.exec(name);
+  for (const { action, keys } of bindings) {
+    const index = keys.indexOf(name);
+    if (index >= 0) return { action, index, key: name };
+    if (arrow && keys.includes(`${arrow[1] ?? ""}Arrows`)) return { action, index: 0, key: name };
+  }
+  return null;
+}
+
+/** The first key of an action, for labels. */
+export function keyFor(bindings, action) {
+  return bindings.find((one) => one.action === action)?.keys[0] ?? "";
+}

@@ -1,0 +1,129 @@
+/**
+ * The start of the page: sign-in, the outbox, and the router. A page is a function that fills the
+ * root and gives something with close(); the address after # says which one is open.
+ */
+
+import { ApiError, get, loadSession, session, signIn, whenSignedOut } from "./api.js";
+import { confirmDialog, el } from "./dom.js";
+import { notifyError, startNotices } from "./notices.js";
+import { Outbox } from "./outbox.js";
+import { openProject } from "./project.js";
+import { openProjects } from "./projects.js";
+import { openReview } from "./review.js";
+import { askToSignIn } from "./signin.js";
+import { openStudio } from "./studio.js";
+import { startTheme } from "./theme.js";
+import { openUsers } from "./users.js";
+
+/** @type {[RegExp, (root: Element, params: object, app: object) => Promise<{close?: () => void}>][]} */
+const ROUTES = [
+  [/^\/$/, openProjects],
+  [/^\/project\/(?<id>\d+)(?:\/(?<tab>statistics))?$/, openProject],
+  [/^\/project\/(?<id>\d+)\/review(?:\/(?<photo>\d+))?$/, openReview],
+  [/^\/photo\/(?<id>\d+)$/, openStudio],
+  [/^\/users$/, openUsers],
+];
+
+const root = document.getElementById("app");
+const app = { outbox: null, status: {}, reload: () => route({ force: true }) };
+let page = null;
+let opening = 0;
+let shown = null; // address of the page that is open
+
+async function start() {
+  startTheme();
+  startNotices();
+  await enter();
+  whenSignedOut(() => enterAgain());
+  window.addEventListener("hashchange", () => route());
+  await route();
+}
+
+/** Take the session, the token in the address, or name and password. */
+async function enter() {
+  const address = new URL(location.href);
+  const token = address.searchParams.get("token");
+  if (token) {
+    address.searchParams.delete("token"); // it must not stay in the address bar or the history
+    history.replaceState(null, "", address);
+  }
+  try {
+    await (token ? signIn({ token }) : loadSession());
+  } catch (error) {
+    if (!(error instanceof ApiError) || ![401, 403].includes(error.status)) throw error;
+    await askToSignIn(root, token ? "The link is no longer valid: use the newest one that the server has printed." : "");
+  }
+  await prepare();
+}
+
+async function prepare() {
+  app.status = await get("status");
+  app.outbox?.stop();
+  app.outbox = new Outbox(`samkit.outbox.${session.user.id}`);
+  if (!app.outbox.isEmpty) app.outbox.send();
+}
+
+let asking = null;
+
+/** The session has ended: sign in again above the page, whose state stays. */
+function enterAgain() {
+  const before = session.user?.id;
+  asking ??= askToSignIn(null, "You have been signed out. Sign in again to go on; your work is still here.").then(async () => {
+    asking = null;
+    if (session.user.id === before) {
+      app.outbox?.send();
+      page?.connectAgain?.();
+    } else {
+      await prepare();
+      await route({ force: true });
+    }
+  });
+}
+
+async function route({ force = false } = {}) {
+  const address = location.hash.replace(/^#/, "") || "/";
+  if (address === shown && !force) return;
+  if (!force && page?.busy) {
+    const leave = await confirmDialog("Leave the mask?", "The mask at work is not accepted yet and would be lost.", "Leave");
+    if (!leave) {
+      history.replaceState(null, "", `#${shown}`);
+      return;
+    }
+  }
+  const own = ++opening;
+  page?.close?.();
+  page = null;
+  shown = address;
+  for (const [pattern, open] of ROUTES) {
+    const match = pattern.exec(address);
+    if (!match) continue;
+    try {
+      const opened = await open(root, { ...match.groups }, app);
+      if (own === opening) page = opened;
+      else opened?.close?.(); // another page was asked for meanwhile
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (own === opening) showError(error);
+    }
+    return;
+  }
+  showError(new ApiError(404, "There is no such page."));
+}
+
+function showError(error) {
+  notifyError(error);
+  root.replaceChildren(
+    el(
+      "main.message",
+      {},
+      el("h1", {}, error.status === 0 ? "No connection" : "This cannot be shown"),
+      el("p", {}, error.message),
+      el("p.row", {}, el("button.primary", { type: "button", onclick: () => route({ force: true }) }, "Try again"), el("a.button", { href: "#/" }, "All projects")),
+    ),
+  );
+}
+
+start().catch((error) => {
+  root.replaceChildren(el("main.message", {}, el("h1", {}, "The studio could not start"), el("p", {}, error.message), el("button.primary", { type: "button", onclick: () => location.reload() }, "Try again")));
+  if (!(error instanceof ApiError)) throw error;
+});

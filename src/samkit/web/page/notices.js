@@ -1,0 +1,58 @@
+/**
+ * What the page says: `announce` for screen readers only, `notify` a short notice that goes by
+ * itself, `banner` one that stays, with a way out, until it is taken down.
+ */
+
+import { el, fill } from "./dom.js";
+
+const NOTICE_MS = 5000;
+
+const polite = el("div.visually-hidden", { "aria-live": "polite", role: "status" });
+const notices = el("div.notices", { "aria-live": "polite" });
+const banners = el("div.banners", { role: "region", "aria-label": "Messages" });
+
+export function startNotices() {
+  document.body.append(polite, notices);
+  return banners;
+}
+
+export function announce(text) {
+  polite.textContent = "";
+  requestAnimationFrame(() => {
+    polite.textContent = text;
+  });
+}
+
+/** @param {"info" | "good" | "bad"} kind */
+export function notify(text, kind = "info") {
+  const notice = el(`div.notice.${kind}`, {}, text);
+  notices.append(notice);
+  while (notices.children.length > 3) notices.firstChild.remove();
+  setTimeout(() => notice.remove(), NOTICE_MS);
+}
+
+/** Tell what went wrong with an action of the user. */
+export function notifyError(error) {
+  notify(error.message, "bad");
+}
+
+/**
+ * Put up or replace a banner.
+ * @param {string} name of the banner
+ * @param {string | null} text null takes it down
+ * @param {{label: string, act: () => void, primary?: boolean}[]} [actions]
+ */
+export function banner(name, text, actions = [], kind = "warn") {
+  const old = banners.querySelector(`[data-name="${name}"]`);
+  if (!text) return old?.remove();
+  if (old?.dataset.text === text && old.dataset.actions === actions.map(({ label }) => label).join()) return undefined;
+  const buttons = actions.map(({ label, act, primary }) => el(primary ? "button.primary" : "button", { type: "button", onclick: act }, label));
+  const node = el(`div.banner.${kind}`, { role: "alert", "data-name": name, "data-text": text, "data-actions": actions.map(({ label }) => label).join() }, el("span", {}, text), ...buttons);
+  if (old) old.replaceWith(node);
+  else banners.append(node);
+  return undefined;
+}
+
+export function clearBanners() {
+  fill(banners);
+}

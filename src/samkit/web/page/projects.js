@@ -1,0 +1,57 @@
+/** All projects, and a form for a new one. */
+
+import { get, isAdmin, listAll, post, session } from "./api.js";
+import { el, field, openDialog, plural } from "./dom.js";
+import { icon } from "./icons.js";
+import { showPage } from "./shell.js";
+
+export async function openProjects(root) {
+  const projects = await listAll("projects");
+  const cards = projects.map((project) => projectCard(project));
+  const add = isAdmin() && el("button.primary", { type: "button", onclick: newProject }, icon("plus"), "New project");
+  const none = el("p.message", {}, isAdmin() ? "There is no project yet. A project is a folder of photos." : "There is no project yet: ask an admin to begin one.");
+  showPage(root, [], "Projects", el("div.head", {}, el("h1", {}, "Projects"), add), projects.length ? el("ul.cards", {}, ...cards) : none);
+  return {};
+}
+
+function projectCard({ id, name, root }) {
+  const counts = el("p.quiet", {}, " ");
+  const bar = el("div.progress", { "aria-hidden": "true" });
+  const cover = el("div.cover");
+  get(`projects/${id}/statistics`).then(({ photos }) => showCounts(photos, counts, bar), () => {});
+  get(`projects/${id}/photos?limit=3`).then(({ items }) => {
+    cover.append(...items.map((photo) => el("img", { src: `/api/photos/${photo.id}/image?max_side=256`, alt: "", loading: "lazy" })));
+  }, () => {});
+  return el("li", {}, el("a.card.project", { href: `#/project/${id}` }, cover, el("h2", {}, name), root && el("p.quiet.path", { title: root }, root), bar, counts));
+}
+
+function showCounts(photos, counts, bar) {
+  const total = Object.values(photos).reduce((sum, { num_photos: count }) => sum + count, 0);
+  const masks = Object.values(photos).reduce((sum, { num_masks: count }) => sum + count, 0);
+  counts.textContent = `${plural(total, "photo")}, ${plural(masks, "mask")}, ${photos.accepted.num_photos.toLocaleString("en")} accepted`;
+  for (const state of ["accepted", "submitted", "returned"]) {
+    const part = el(`span.${state}`);
+    part.style.width = `${(100 * photos[state].num_photos) / Math.max(1, total)}%`;
+    bar.append(part);
+  }
+}
+
+function newProject() {
+  const name = el("input", { required: true, maxlength: "200" });
+  const folder = el("input", { required: true });
+  const failure = el("p.failure", { role: "alert" });
+  const hint = session.local ? "" : "Within the folders that the server allows";
+  const form = el("form", {}, field("Name", name), field("Folder of photos", folder, hint), failure, el("footer", {}, el("button.primary", { type: "submit" }, "Begin")));
+  const dialog = openDialog("New project", form);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    try {
+      const project = await post("projects", { name: name.value, root: folder.value });
+      await post(`projects/${project.id}/scan`, {});
+      dialog.close();
+      location.hash = `#/project/${project.id}`;
+    } catch (error) {
+      failure.textContent = error.message;
+    }
+  });
+}

@@ -1,0 +1,246 @@
+/**
+ * Review: submitted photos one after the other, to accept, to return with a comment, or to fix in
+ * the studio. The next photo's first picture is fetched while this one is looked at.
+ */
+
+import { get, getItems, imageUrl, post } from "./api.js";
+import { el, fill, isTyping, openDialog, plural } from "./dom.js";
+import { listenTo } from "./gestures.js";
+import { openHelp } from "./help.js";
+import { icon } from "./icons.js";
+import { KeptMasks } from "./kept.js";
+import { REVIEW_KEYS, actionOf, keyFor } from "./keys.js";
+import { announce, clearBanners, notify, notifyError, startNotices } from "./notices.js";
+import { PhotoLevels } from "./photo.js";
+import { areaOf, hasPixel } from "./rle.js";
+import { Stage } from "./stage.js";
+import { swatch } from "./studio_panels.js";
+import { switchTheme, themeButton } from "./theme.js";
+import { zoomView } from "./view.js";
+
+const PAGE = 100;
+const ZOOM_STEP = 1.25;
+
+export async function openReview(root, { id, photo }, app) {
+  const review = new Review(Number(id), app);
+  root.replaceChildren(review.element);
+  await review.open(photo ? Number(photo) : null);
+  return review;
+}
+
+class Review {
+  constructor(projectId, { outbox }) {
+    this.projectId = projectId;
+    this.outbox = outbox;
+    this.queue = []; // photos that are up for review
+    this.at = 0;
+    this.photo = null;
+    this.marked = null; // mask under the pointer, or in the list
+    this.classes = new Map();
+    this.stage = new Stage({ label: "Photo with its masks. Press ? for all keys." });
+    this.title = el("div.title");
+    this.position = el("span.quiet");
+    this.masksHead = el("h2");
+    this.masks = el("ul.mask-list", { "aria-label": "Masks" });
+    this.verdicts = el("ul.verdicts");
+    this.element = this.build();
+    listenTo(this.stage, {
+      tool: () => ({ down() {}, move() {}, up: (press) => this.mark(this.maskAt(press.xy)), cancel() {} }),
+      hover: (press) => this.mark(press && this.maskAt(press.xy)),
+      spaceHeld: () => false,
+      spaceUsed: () => {},
+    });
+    this.stage.paint = (context, view) => this.paint(context, view);
+    this.onKey = (event) => this.key(event);
+    document.addEventListener("keydown", this.onKey);
+  }
+
+  build() {
+    const button = (action, text, kind = "button") => el(kind, { type: "button", onclick: () => this.act(action) }, text, el("kbd", {}, keyFor(REVIEW_KEYS, action).toUpperCase()));
+    const glyph = (action, name, label) => el("button.icon", { type: "button", title: `${label} (${keyFor(REVIEW_KEYS, action)})`, "aria-label": label, onclick: () => this.act(action) }, icon(name));
+    const back = el("a.icon", { href: `#/project/${this.projectId}`, title: "Back to the project", "aria-label": "Back to the project" }, icon("back"));
+    this.verdictBar = el("div.work-row", {}, glyph("previous", "back", "Photo before"), button("return", "Return"), button("fix", "Fix"), button("accept", "Accept", "button.primary"), glyph("next", "next", "Next photo"));
+    const zoom = el("div.zoombar", { role: "toolbar", "aria-label": "View" }, glyph("zoom-", "minus", "Zoom out"), glyph("zoom+", "plus", "Zoom in"), glyph("fit", "fit", "Whole photo"), glyph("masks:visible", "eye", "Show or hide all masks"));
+    const header = el("header.bar", {}, back, this.title, el("span.grow"), this.position, zoom, themeButton(), glyph("help", "help", "Keys"));
+    const canvas = el("main.canvas", { "aria-label": "Photo" }, this.stage.element, el("div.workbar", { role: "group", "aria-label": "Verdict" }, this.verdictBar));
+    const history = el("section", {}, el("h2", {}, "History"), this.verdicts);
+    const panel = el("aside.panel", { "aria-label": "Masks and history" }, el("section.masks", {}, this.masksHead, this.masks), history);
+    this.panel = panel;
+    return el("div.studio.review", {}, header, startNotices(), el("div.workspace", {}, canvas, panel));
+  }
+
+  async open(photoId) {
+    const [page, classes] = await Promise.all([get(`projects/${this.projectId}/photos?review=submitted&limit=${PAGE}`), getItems(`projects/${this.projectId}/classes`)]);
+    this.queue = page.items;
+    this.classes = new Map(classes.map((one) => [one.id, one]));
+    this.at = Math.max(0, this.queue.findIndex(({ id }) => id === photoId));
+    if (photoId && this.queue[this.at]?.id !== photoId) {
+      this.queue.unshift(await get(`photos/${photoId}`)); // beyond the first page, or looked at again
+      this.at = 0;
+    }
+    await this.show();
+  }
+
+  close() {
+    this.stage.close();
+    this.kept?.close();
+    document.removeEventListener("keydown", this.onKey);
+    clearBanners();
+  }
+
+  async show() {
+    const waiting = this.queue[this.at];
+    this.kept?.close();
+    if (!waiting) return this.showEnd();
+    this.photo = null; // until all of it is here, no verdict
+    this.marked = null;
+    this.stage.items = [];
+    this.stage.show(new PhotoLevels(waiting, () => this.stage.repaint()));
+    this.stage.levels.start().catch(notifyError);
+    this.kept = new KeptMasks(waiting.id, this.outbox, () => this.classes);
+    const { kept } = this;
+    const [photo, verdicts] = await Promise.all([get(`photos/${waiting.id}`), getItems(`photos/${waiting.id}/reviews`), kept.load()]);
+    if (kept !== this.kept) return undefined; // already at another photo
+    this.photo = photo;
+    this.showVerdicts(verdicts);
+    this.update();
+    announce(`${photo.path}, ${plural(kept.present.length, "mask")}.`);
+    const next = this.queue[this.at + 1];
+    if (next) new Image().src = imageUrl(next.id, 512);
+    return undefined;
+  }
+
+  showEnd() {
+    document.title = "Review · samkit";
+    this.element.replaceWith(el("main.message", {}, el("h1", {}, "Nothing is waiting for review"), el("p", {}, "Photos come here when their annotators submit them."), el("a.button.primary", { href: `#/project/${this.projectId}` }, "Back to the project")));
+  }
+
+  update() {
+    const { path, size_hw: [height, width], review } = this.photo;
+    document.title = `${path} · review · samkit`;
+    fill(this.title, el("h1", { title: path }, path), el("span.quiet.wide-only", {}, `${width} × ${height}`), el(`span.badge.${review}`, {}, review));
+    this.position.textContent = `${this.at + 1} of ${this.queue.length}${this.queue.length >= PAGE ? "+" : ""}`;
+    const { present } = this.kept;
+    this.stage.items = [...present].sort((a, b) => areaOf(b.mask) - areaOf(a.mask)).map((one) => ({ layer: this.kept.layerOf(one), tint: !this.marked ? 1 : this.marked === one ? 1.2 : 0.35 }));
+    fill(this.masksHead, "Masks ", el("span.count", {}, String(present.length)));
+    const row = (one) =>
+      el(
+        "li",
+        { "aria-current": this.marked === one ? "true" : null },
+        el("button.mask-row", { type: "button", "data-key": `mask-${one.key}`, onmouseenter: () => this.mark(one), onfocus: () => this.mark(one), onmouseleave: () => this.mark(null) }, swatch(this.kept.colorOf(one)), el("span.number", {}, String(one.number)), el("span.name", {}, this.classes.get(one.classId)?.name ?? "no class"), el("span.quiet", {}, one.userName)),
+      );
+    if (this.masks.children.length !== present.length || !present.length) fill(this.masks, ...(present.length ? present.map(row) : [el("li.empty", {}, "No masks.")]));
+    this.stage.redraw();
+  }
+
+  showVerdicts(verdicts) {
+    const rows = verdicts.map(({ user_name: name, verdict, comment, at }) => el("li", {}, el("p", {}, el(`span.badge.${verdict}`, {}, verdict), ` by ${name}, ${at.slice(0, 10)}`), comment && el("blockquote", {}, comment)));
+    fill(this.verdicts, ...(rows.length ? rows : [el("li.empty", {}, "Not reviewed before.")]));
+    this.masks.replaceChildren();
+  }
+
+  maskAt([x, y]) {
+    if (!this.photo) return null;
+    const hits = this.kept.present.filter(({ mask }) => hasPixel(mask, Math.floor(x), Math.floor(y)));
+    return hits.sort((a, b) => areaOf(a.mask) - areaOf(b.mask))[0] ?? null;
+  }
+
+  mark(one) {
+    if (one === this.marked || !this.photo) return;
+    this.marked = one;
+    this.update();
+  }
+
+  paint(context, view) {
+    if (!this.marked || !this.stage.showMasks) return;
+    const layer = this.kept.layerOf(this.marked);
+    layer.build();
+    layer.drawOutline(context, view, { width: 3.5, color: "#000c" });
+    layer.drawOutline(context, view, { width: 1.75, color: "#fff" });
+  }
+
+  key(event) {
+    if (isTyping(event.target) || document.querySelector("dialog[open]")) return;
+    const found = actionOf(REVIEW_KEYS, event);
+    if (!found || (found.key === "Enter" && event.target.closest?.("button, a"))) return;
+    event.preventDefault();
+    this.act(found.action);
+  }
+
+  act(action) {
+    const { stage } = this;
+    const middle = stage.view && [stage.view.width / 2, stage.view.height / 2];
+    const acts = {
+      accept: () => this.accept(),
+      return: () => this.askComment(),
+      fix: () => this.fix(),
+      next: () => this.go(1),
+      previous: () => this.go(-1),
+      "masks:visible": () => {
+        stage.showMasks = !stage.showMasks;
+        stage.redraw();
+      },
+      "opacity-": () => this.fade(-0.1),
+      "opacity+": () => this.fade(0.1),
+      "zoom+": () => stage.look(zoomView(stage.view, ZOOM_STEP, ...middle)),
+      "zoom-": () => stage.look(zoomView(stage.view, 1 / ZOOM_STEP, ...middle)),
+      fit: () => stage.fit(),
+      full: () => stage.look(zoomView(stage.view, 1 / stage.view.scale, ...middle)),
+      theme: () => switchTheme(),
+      help: () => openHelp(REVIEW_KEYS, { pointer: false }),
+    };
+    acts[action]?.();
+  }
+
+  fade(change) {
+    this.stage.opacity = Math.min(1, Math.max(0.1, this.stage.opacity + change));
+    this.stage.redraw();
+  }
+
+  go(step) {
+    const to = this.at + step;
+    if (to < 0 || to >= this.queue.length) return notify(step > 0 ? "This is the last one." : "This is the first one.");
+    this.at = to;
+    return this.show().catch(notifyError);
+  }
+
+  async accept() {
+    await this.judge("accept", {}, "Accepted");
+  }
+
+  askComment() {
+    if (!this.photo) return;
+    const comment = el("textarea", { rows: "4", maxlength: "2000", required: true, "aria-label": "Comment" });
+    const form = el("form", {}, el("p.quiet", {}, "The annotator sees the comment when they open the photo again."), comment, el("footer", {}, el("button.primary", { type: "submit" }, "Return", el("kbd", {}, "Ctrl ⏎"))));
+    const dialog = openDialog(`Return ${this.photo.path}`, form);
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      dialog.close();
+      await this.judge("return", { comment: comment.value }, "Returned");
+    });
+    comment.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+    });
+  }
+
+  async judge(verdict, body, done) {
+    if (!this.photo) return;
+    const { id, version, path } = this.photo;
+    try {
+      await post(`photos/${id}/${verdict}`, { version, ...body });
+      notify(`${done}: ${path}`, "good");
+      this.queue.splice(this.at, 1);
+      this.at = Math.min(this.at, Math.max(0, this.queue.length - 1));
+      if (this.queue.length) await this.show();
+      else await this.open(null); // more than one page may have waited
+    } catch (error) {
+      notifyError(error);
+      if (error.status === 409) await this.show().catch(notifyError); // it has changed: look again
+    }
+  }
+
+  fix() {
+    if (this.photo) location.hash = `#/photo/${this.photo.id}`;
+  }
+}
+

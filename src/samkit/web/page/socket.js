@@ -1,0 +1,153 @@
+/**
+ * The connection over which a photo is prompted. It comes back by itself when it was lost; the
+ * newest question is then asked again. Previews are throttled: one at a time, only the newest place.
+ */
+
+import { decodeRle } from "./rle.js";
+
+const FIRST_PREVIEW = 2 ** 40; // ids of previews are apart from those of questions
+const REMEMBERED = 16; // answers whose logits the server keeps for each connection
+const PREVIEW_EVERY_MS = 60;
+const FIRST_RETRY_MS = 500;
+const LAST_RETRY_MS = 8000;
+export const NOT_SIGNED_IN = 4401;
+const NO_WAY_BACK = [4403, 4404];
+
+/** Events: state {encoded}, ready {}, masks {id, answer}, preview {mask}, lost {code}, back {}, fault {id, detail}. */
+export class PromptSocket extends EventTarget {
+  constructor(photoId) {
+    super();
+    const url = new URL(`/api/photos/${photoId}/prompt`, location.href);
+    url.protocol = url.protocol.replace("http", "ws");
+    this.url = url.href;
+    this.closed = false;
+    this.ready = false;
+    this.lost = false;
+    this.modelVersionId = null;
+    this.retryMs = FIRST_RETRY_MS;
+    this.question = null; // not answered yet
+    this.answered = []; // on this connection, the last one last
+    this.preview = { waiting: null, asked: null, at: 0, timer: 0, id: FIRST_PREVIEW };
+    this.open();
+  }
+
+  open() {
+    this.socket = new WebSocket(this.url);
+    this.socket.onmessage = ({ data }) => this.receive(JSON.parse(data));
+    this.socket.onclose = ({ code }) => this.onClose(code);
+  }
+
+  close() {
+    this.closed = true;
+    clearTimeout(this.retryTimer);
+    clearTimeout(this.preview.timer);
+    this.socket.close();
+  }
+
+  /** @param {import("./draft.js").Question} question the newest; an older one is given up */
+  ask(question) {
+    this.question = question;
+    this.dropPreview();
+    if (this.ready) this.sendQuestion();
+  }
+
+  /** Ask what a click at a place would give; only the newest place counts. */
+  askPreview(xy) {
+    this.preview.waiting = xy;
+    this.sendPreview();
+  }
+
+  /** Forget the preview that is asked for, as the pointer has left. */
+  dropPreview() {
+    this.preview.waiting = null;
+    this.preview.asked = null;
+  }
+
+  retryNow() {
+    if (!this.lost || this.closed) return;
+    clearTimeout(this.retryTimer);
+    this.open();
+  }
+
+  sendQuestion() {
+    const { id, points, labels, box, multimask, continueFrom } = this.question;
+    const known = continueFrom && this.answered.includes(continueFrom.id);
+    this.send({
+      type: "prompt",
+      id,
+      points,
+      labels,
+      box,
+      multimask,
+      continue_from: known ? continueFrom : null,
+    });
+  }
+
+  sendPreview() {
+    const { preview } = this;
+    if (!this.ready || !preview.waiting || preview.asked || this.question) return;
+    const wait = preview.at + PREVIEW_EVERY_MS - performance.now();
+    clearTimeout(preview.timer);
+    if (wait > 0) {
+      preview.timer = setTimeout(() => this.sendPreview(), wait);
+      return;
+    }
+    preview.id += 1;
+    preview.asked = { id: preview.id, xy: preview.waiting };
+    preview.waiting = null;
+    preview.at = performance.now();
+    this.send({ type: "preview", id: preview.id, points: [preview.asked.xy], labels: [1] });
+  }
+
+  send(message) {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
+  }
+
+  receive(message) {
+    const { type, id } = message;
+    if (type === "state") {
+      if (this.lost) this.tell("back");
+      this.lost = false;
+      this.retryMs = FIRST_RETRY_MS;
+      this.tell("state", message);
+    } else if (type === "ready") {
+      this.ready = true;
+      this.modelVersionId = message.model_version_id ?? null;
+      this.tell("ready", message);
+      if (this.question) this.sendQuestion();
+      else this.sendPreview();
+    } else if (type === "masks") {
+      this.answered = [...this.answered, id].slice(-REMEMBERED);
+      const masks = message.masks.map(({ rle, iou_pred: iou }) => ({ mask: decodeRle(rle), iou }));
+      if (this.question?.id === id) this.question = null;
+      this.tell("masks", { id, ms: message.ms, answer: { masks, best: message.best } });
+    } else if (type === "preview") {
+      if (this.preview.asked?.id === id) {
+        const { xy } = this.preview.asked;
+        this.preview.asked = null;
+        this.tell("preview", { mask: decodeRle(message.mask.rle), xy });
+      }
+      this.sendPreview();
+    } else if (type === "error") {
+      if (this.preview.asked?.id === id) this.preview.asked = null;
+      if (this.question?.id === id) this.question = null;
+      this.tell("fault", message);
+    }
+  }
+
+  onClose(code) {
+    this.ready = false;
+    this.answered = [];
+    this.preview.asked = null;
+    if (this.closed) return;
+    this.lost = true;
+    this.tell("lost", { code });
+    if (NO_WAY_BACK.includes(code) || code === NOT_SIGNED_IN) return;
+    this.retryTimer = setTimeout(() => this.open(), this.retryMs);
+    this.retryMs = Math.min(LAST_RETRY_MS, this.retryMs * 2);
+  }
+
+  tell(type, detail = {}) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}

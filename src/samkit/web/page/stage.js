@@ -1,0 +1,147 @@
+/**
+ * The photo with its masks on the screen: one canvas for the photo, one above it for masks, prompts
+ * and tools, so that what follows the pointer does not redraw the photo. Whoever uses it sets
+ * properties and calls `redraw`; frames are drawn when the browser wants one, and only then.
+ */
+
+import { el } from "./dom.js";
+import { fitView, resizeView } from "./view.js";
+
+const BUILD_MS = 6; // of a frame, to draw layers that are new
+const PIXELATE_FROM = 4; // screen pixels for a pixel of the photo, from where on pixels are shown as such
+
+export class Stage {
+  /** @param {{label: string}} options label for screen readers */
+  constructor({ label }) {
+    this.base = el("canvas", { "aria-hidden": "true" });
+    this.over = el("canvas", { "aria-hidden": "true" });
+    this.element = el("div.stage", { tabindex: "0", role: "application", "aria-label": label, "data-key": "stage" }, this.base, this.over);
+    /** @type {import("./view.js").View | null} */
+    this.view = null;
+    this.levels = null;
+    /** @type {{layer: import("./layers.js").MaskLayer, outline?: object, tint?: number}[]} */
+    this.items = [];
+    this.opacity = 0.45;
+    this.showMasks = true;
+    /** Draws above the masks. @type {(context: CanvasRenderingContext2D, view: object) => void} */
+    this.paint = () => {};
+    this.onView = () => {};
+    this.frame = 0;
+    this.baseDirty = true;
+    this.observer = new ResizeObserver(() => this.resize());
+    this.observer.observe(this.element);
+  }
+
+  close() {
+    this.observer.disconnect();
+    cancelAnimationFrame(this.frame);
+    this.levels?.close();
+    this.closed = true;
+  }
+
+  /** @param {import("./photo.js").PhotoLevels} levels */
+  show(levels) {
+    this.levels?.close();
+    this.levels = levels;
+    this.view = null;
+    this.resize();
+  }
+
+  resize() {
+    const { clientWidth: width, clientHeight: height } = this.element;
+    if (!width || !height) return;
+    this.ratio = Math.min(window.devicePixelRatio || 1, 2);
+    for (const canvas of [this.base, this.over]) {
+      canvas.width = Math.round(width * this.ratio);
+      canvas.height = Math.round(height * this.ratio);
+    }
+    if (!this.levels) return;
+    const { width: photoWidth, height: photoHeight } = this.levels;
+    const first = !this.view || this.view.fitted;
+    if (first) this.fit({ width, height, photoWidth, photoHeight });
+    else this.look(resizeView(this.view, width, height));
+  }
+
+  fit(size = this.view) {
+    if (size) this.look({ ...fitView(size), fitted: true });
+  }
+
+  /** @param {import("./view.js").View} view */
+  look(view) {
+    this.view = view;
+    this.baseDirty = true;
+    this.element.dataset.view = `${view.x} ${view.y} ${view.scale}`; // where the photo is, for tests
+    this.onView(view);
+    this.redraw();
+  }
+
+  /** The photo has a sharper picture. */
+  repaint() {
+    this.baseDirty = true;
+    this.redraw();
+  }
+
+  redraw() {
+    if (!this.frame && !this.closed) this.frame = requestAnimationFrame(() => this.draw());
+  }
+
+  draw() {
+    this.frame = 0;
+    const { view, levels } = this;
+    if (!view || !levels) return;
+    if (this.baseDirty) this.drawPhoto(view, levels);
+    this.baseDirty = false;
+    this.drawMasks(view);
+  }
+
+  drawPhoto(view, levels) {
+    const context = this.base.getContext("2d", { alpha: true });
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, this.base.width, this.base.height);
+    const needed = levels.side * view.scale * this.ratio;
+    levels.want(needed);
+    const picture = levels.picture(needed);
+    if (!picture) return;
+    // Only what is in sight is drawn: a part of the picture to a part of the screen.
+    const left = Math.max(0, -view.x / view.scale);
+    const top = Math.max(0, -view.y / view.scale);
+    const right = Math.min(levels.width, (view.width - view.x) / view.scale);
+    const bottom = Math.min(levels.height, (view.height - view.y) / view.scale);
+    if (right <= left || bottom <= top) return;
+    const factorX = picture.width / levels.width;
+    const factorY = picture.height / levels.height;
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    context.imageSmoothingEnabled = view.scale < PIXELATE_FROM;
+    context.drawImage(
+      picture,
+      left * factorX,
+      top * factorY,
+      (right - left) * factorX,
+      (bottom - top) * factorY,
+      left * view.scale + view.x,
+      top * view.scale + view.y,
+      (right - left) * view.scale,
+      (bottom - top) * view.scale,
+    );
+  }
+
+  drawMasks(view) {
+    const context = this.over.getContext("2d");
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, this.over.width, this.over.height);
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    const until = performance.now() + BUILD_MS;
+    if (this.showMasks) {
+      for (const { layer, outline, tint = 1 } of this.items) {
+        if (!layer.isBuilt && performance.now() > until) {
+          this.redraw(); // the next frame goes on
+          continue;
+        }
+        layer.build();
+        layer.drawTint(context, view, this.opacity * tint);
+        layer.drawOutline(context, view, outline);
+      }
+    }
+    this.paint(context, view);
+  }
+}

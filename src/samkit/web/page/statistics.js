@@ -1,0 +1,96 @@
+/** Statistics of a project: plots of the work by day and person, the same as a table, agreement. */
+
+import { get, isReviewer } from "./api.js";
+import { el, plural } from "./dom.js";
+import { barPlot, linePlot, round } from "./plots.js";
+
+const MOST_DAYS = 30;
+const MOST_PEOPLE = 8; // in the plots; the table has all
+const STATES = [["none", "To annotate"], ["submitted", "Submitted"], ["returned", "Returned"], ["accepted", "Accepted"]];
+
+export async function showStatistics(place, project, { photos, days }) {
+  const all = totals(Object.values(photos), days);
+  const tiles = el(
+    "dl.tiles",
+    {},
+    tile("Photos", all.photos.toLocaleString("en")),
+    tile("Masks", all.masks.toLocaleString("en")),
+    tile("Masks per photo", round(all.masksPerPhoto), "on photos that are submitted"),
+    tile("Seconds per mask", all.made ? round(all.seconds / all.made) : "–"),
+    tile("Clicks per mask", all.made ? round(all.clicks / all.made) : "–"),
+  );
+  const plots = days.length ? plotsOf(photos, days) : [el("p.message", {}, "No masks have been made yet.")];
+  place.replaceChildren(tiles, el("div.plots", {}, ...plots), tableOf(days));
+  if (isReviewer()) place.append(await agreementOf(project));
+}
+
+function totals(states, days) {
+  const sum = (items, key) => items.reduce((total, item) => total + item[key], 0);
+  const photos = sum(states, "num_photos");
+  const masks = sum(states, "num_masks");
+  const [none, ...done] = [states[0], ...states.slice(1)];
+  const finished = sum(done, "num_photos");
+  const masksPerPhoto = finished ? sum(done, "num_masks") / finished : none.masks_per_photo;
+  return { photos, masks, masksPerPhoto, made: sum(days, "num_masks"), clicks: sum(days, "num_clicks"), seconds: sum(days, "duration_ms") / 1000 };
+}
+
+function tile(name, value, hint = "") {
+  return el("div.tile", { title: hint || null }, el("dt", {}, name), el("dd", {}, value));
+}
+
+function plotsOf(photos, days) {
+  const dates = [...new Set(days.map(({ day }) => day))].sort().slice(-MOST_DAYS);
+  const people = [...new Map(days.map(({ user_id: id, user_name: name }) => [id, name]))].slice(0, MOST_PEOPLE);
+  const labels = dates.map(shortDay);
+  // A person may have several stages on a day: their masks and times are summed first.
+  const of = (id, day, value) => {
+    const rows = days.filter((one) => one.user_id === id && one.day === day);
+    const masks = rows.reduce((sum, one) => sum + one.num_masks, 0);
+    return masks ? rows.reduce((sum, one) => sum + value(one), 0) / masks : null;
+  };
+  const series = (value) => people.map(([id, name]) => ({ name, values: dates.map((day) => of(id, day, value)) }));
+  const counts = people.map(([id, name]) => ({
+    name,
+    values: dates.map((day) => days.filter((one) => one.user_id === id && one.day === day).reduce((sum, one) => sum + one.num_masks, 0)),
+  }));
+  return [
+    linePlot({ title: "Seconds per mask", unit: "s", labels, series: series((one) => one.duration_ms / 1000) }),
+    linePlot({ title: "Clicks per mask", unit: "clicks", labels, series: series((one) => one.num_clicks) }),
+    barPlot({ title: "Masks per day", unit: "masks", labels, series: counts }),
+    barPlot({
+      title: "Masks per photo, by state",
+      unit: "masks per photo",
+      labels: STATES.map(([, name]) => name),
+      series: [{ name: "masks per photo", values: STATES.map(([state]) => photos[state].masks_per_photo) }],
+    }),
+  ];
+}
+
+function tableOf(days) {
+  const head = ["Day", "Person", "Stage", "Masks", "Clicks", "Seconds per mask", "Clicks per mask"];
+  const rows = [...days].reverse().map((one) =>
+    el("tr", {}, ...[one.day, one.user_name, one.stage].map((text) => el("td", {}, text)), ...[one.num_masks, one.num_clicks, one.seconds_per_mask, one.clicks_per_mask].map((value) => el("td.number", {}, round(value)))),
+  );
+  return el("details.table-card", { open: rows.length <= 12 }, el("summary", {}, `All numbers (${plural(rows.length, "row")})`), table("Work by day, person and stage", head, rows));
+}
+
+async function agreementOf(project) {
+  const { items } = await get(`projects/${project.id}/agreement?limit=200`);
+  const heading = el("h2", {}, "Agreement between annotators");
+  if (!items.length) {
+    return el("section.table-card", {}, heading, el("p.quiet", {}, "No photo has been submitted by two people yet. Ask for two annotators for some photos, and their masks are compared here."));
+  }
+  const mean = items.reduce((sum, { mean_iou: iou }) => sum + iou, 0) / items.length;
+  const rows = items.map(({ image_id: id, user_names: names, mean_iou: iou, ious, num_unmatched: unmatched }) =>
+    el("tr", {}, el("td", {}, el("a", { href: `#/photo/${id}` }, `Photo ${id}`)), el("td", {}, names.join(", ")), ...[iou.toFixed(3), ious.length, unmatched.join(" + ")].map((value) => el("td.number", {}, String(value)))),
+  );
+  return el("section.table-card", {}, heading, el("p", {}, `Mean IoU ${mean.toFixed(3)} on ${plural(items.length, "pair")}; a mask that only one of two people made counts as 0.`), table("Agreement", ["Photo", "People", "Mean IoU", "Pairs of masks", "Without a partner"], rows));
+}
+
+function table(caption, head, rows) {
+  return el("div.table-scroll", { tabindex: "0", role: "region", "aria-label": caption }, el("table", {}, el("caption.visually-hidden", {}, caption), el("thead", {}, el("tr", {}, ...head.map((name) => el("th", { scope: "col" }, name)))), el("tbody", {}, ...rows)));
+}
+
+function shortDay(day) {
+  return new Date(`${day}T00:00:00Z`).toLocaleDateString("en", { month: "short", day: "numeric", timeZone: "UTC" });
+}

@@ -1,0 +1,296 @@
+/** The studio's panels: tools, the bar of the mask at work, classes, list of masks, status. */
+
+import { isReviewer } from "./api.js";
+import { el, fill, plural } from "./dom.js";
+import { icon } from "./icons.js";
+import { STUDIO_KEYS, keyFor } from "./keys.js";
+import { MaskLayer, THUMBNAIL_CELLS } from "./layers.js";
+import { startNotices } from "./notices.js";
+import { areaOf, boxOf } from "./rle.js";
+import { themeButton } from "./theme.js";
+
+const TOOLS = [
+  ["point", "Point"],
+  ["box", "Box"],
+  ["brush", "Brush"],
+  ["eraser", "Eraser"],
+  ["polygon", "Polygon"],
+  ["select", "Select"],
+];
+const THUMB = { width: 76, height: 52 };
+const REVIEW_WORDS = { none: "to annotate", submitted: "submitted", accepted: "accepted", returned: "returned" };
+
+export class StudioPanels {
+  /** @param {import("./studio.js").Studio} studio */
+  constructor(studio) {
+    this.studio = studio;
+    this.thumbs = new WeakMap(); // pictures of candidates by their mask
+    this.title = el("div.title");
+    this.saveState = el("span.save-state", { "aria-live": "polite" });
+    this.submit = el("button.primary", { type: "button", onclick: () => studio.submit() });
+    this.rail = el("div.rail", { role: "toolbar", "aria-label": "Tools", "aria-orientation": "vertical" });
+    this.workbar = el("div.workbar", { role: "group", "aria-label": "Mask at work" });
+    this.place = el("span.place");
+    this.zoom = el("button.plain", { type: "button", title: "100% (Z)", onclick: () => this.act("full") });
+    this.model = el("span.model-state", { "aria-live": "polite" });
+    this.classInput = el("input", { type: "text", placeholder: "Find or add a class (C)", "aria-label": "Find or add a class", autocomplete: "off", maxlength: "200", oninput: () => this.updateClasses(), onkeydown: (event) => this.onClassKey(event) });
+    this.classes = el("div.class-list", { role: "group", "aria-label": "Class" });
+    this.masksHead = el("h2");
+    this.masks = el("ul.mask-list", { "aria-label": "Masks" });
+    this.opacity = el("input", { type: "range", min: "10", max: "100", step: "5", "aria-label": "Opacity of masks", oninput: () => studio.setOpacity(this.opacity.value / 100) });
+    this.allVisible = el("button.icon", { type: "button", onclick: () => this.act("masks:visible") });
+    this.byClass = el("input", { type: "checkbox", checked: true, onchange: () => this.onByClass() });
+    this.radius = el("input", { type: "range", min: "0", max: "100", step: "1", "aria-label": "Radius of the brush", oninput: () => studio.setRadius(radiusOf(this.radius.value)) });
+    this.element = this.build();
+  }
+
+  build() {
+    const { studio } = this;
+    const button = (name, glyph, label) => el("button.icon", { type: "button", title: `${label} (${keyFor(STUDIO_KEYS, name)})`, "aria-label": label, onclick: () => this.act(name) }, icon(glyph));
+    const back = el("a.icon", { title: "Back to the project", "aria-label": "Back to the project" }, icon("back"));
+    this.back = back;
+    const zoomBar = el("div.zoombar", { role: "toolbar", "aria-label": "View" }, button("zoom-", "minus", "Zoom out"), this.zoom, button("zoom+", "plus", "Zoom in"), button("fit", "fit", "Whole photo"));
+    const undo = el("div.row.tight", {}, button("undo", "undo", "Undo"), button("redo", "redo", "Redo"));
+    const looks = el("div.row.tight", {}, button("panel", "list", "Masks and classes"), themeButton(), button("help", "help", "Keys"));
+    const header = el("header.bar", {}, back, this.title, el("span.grow"), this.saveState, undo, zoomBar, looks, this.submit);
+    const status = el("div.status", {}, this.model, this.place);
+    const canvas = el("main.canvas", { "aria-label": "Photo" }, studio.stage.element, this.workbar, status);
+    const classes = el("section", {}, el("h2", {}, "Class"), this.classInput, this.classes);
+    const look = el("div.looks", {}, this.allVisible, this.opacity, el("label.check", { title: "Otherwise each mask has a colour of its own" }, this.byClass, "By class"));
+    const masks = el("section.masks", {}, this.masksHead, look, this.masks);
+    this.panel = el("aside.panel", { "aria-label": "Masks and classes" }, classes, masks);
+    const element = el("div.studio", {}, header, startNotices(), el("div.workspace", {}, this.rail, canvas, this.panel));
+    // After a click on a button the keys work the photo again.
+    element.addEventListener("click", ({ target, detail }) => {
+      if (detail > 0 && target.closest("button") && !target.closest("dialog")) studio.stage.element.focus({ preventScroll: true });
+    });
+    return element;
+  }
+
+  act(action) {
+    this.studio.keys.act({ action });
+  }
+
+  onByClass() {
+    this.studio.kept.byClass = this.byClass.checked;
+    this.studio.update();
+  }
+
+  update() {
+    const { photo, project, kept, outbox } = this.studio;
+    if (!photo) return;
+    this.updateTitle(photo, project);
+    this.element.dataset.photo = photo.id;
+    this.element.toggleAttribute("data-ready", this.studio.encoded);
+    const unsent = outbox.waiting.length;
+    const stuck = unsent > 0 && outbox.failure !== null;
+    this.saveState.className = `save-state${stuck ? " bad" : ""}`;
+    this.saveState.textContent = unsent ? (stuck ? `${plural(unsent, "change")} not saved yet` : "Saving…") : "Saved";
+    const label = this.studio.reviewing ? "Accept photo" : "Submit";
+    fill(this.submit, el("span", {}, label), el("kbd", {}, "Ctrl ⏎"));
+    this.submit.disabled = !this.studio.held;
+    this.updateRail();
+    this.updateWorkbar();
+    this.updateClasses();
+    this.updateMasks(kept);
+    this.model.textContent = this.studio.encoded ? "" : this.studio.socket?.lost ? "No connection" : "Preparing the photo…";
+    this.model.classList.toggle("working", !this.studio.encoded);
+    this.showZoom();
+  }
+
+  updateTitle(photo, project) {
+    const [height, width] = photo.size_hw;
+    this.back.href = project ? (this.studio.reviewing && isReviewer() ? `#/project/${project.id}/review` : `#/project/${project.id}`) : "#/";
+    fill(this.title, el("h1", { title: photo.path }, photo.path), el("span.quiet.wide-only", {}, `${width} × ${height}`), el(`span.badge.${photo.review}`, {}, REVIEW_WORDS[photo.review]));
+    document.title = `${photo.path} · samkit`;
+  }
+
+  updateRail() {
+    const { studio } = this;
+    const tools = TOOLS.map(([name, label]) => {
+      const key = keyFor(STUDIO_KEYS, `tool:${name}`).toUpperCase();
+      return el("button.tool", { type: "button", "data-key": `tool-${name}`, "aria-pressed": String(studio.toolName === name), title: `${label} (${key})`, "aria-label": label, onclick: () => studio.setTool(name) }, icon(name), el("kbd", {}, key));
+    });
+    const sign = el("button.tool.sign", { type: "button", "data-key": "background", "aria-pressed": String(studio.background), title: "Background mode (X): clicks take away", "aria-label": "Background mode", onclick: () => this.act("background") }, icon(studio.background ? "minus" : "plus"), el("kbd", {}, "X"));
+    const brushing = ["brush", "eraser"].includes(studio.toolName);
+    this.radius.value = String(sliderOf(studio.radius));
+    const size = brushing && el("div.radius", { title: "Radius of the brush: [ and ]" }, el("output", {}, `${Math.round(studio.radius)} px`), this.radius);
+    fill(this.rail, ...tools, el("hr"), sign, size);
+    studio.stage.element.dataset.tool = studio.toolName;
+  }
+
+  updateWorkbar() {
+    const { studio } = this;
+    const { draft } = studio;
+    const corners = studio.tools.polygon.points.length;
+    this.workbar.toggleAttribute("data-waits", draft?.waits === true);
+    this.workbar.dataset.prompts = String(draft?.state.points.length ?? 0);
+    this.workbar.hidden = !studio.atWork && !corners;
+    if (this.workbar.hidden) return;
+    const candidates = draft && draft.candidates.length > 1 ? draft.candidates.map((one, i) => this.candidate(one, i)) : [];
+    const what = corners ? `Polygon, ${plural(corners, "corner")}` : draft.waits ? "Asking the model…" : draft.kept ? `Mask ${draft.kept.item.number}` : "New mask";
+    const clicks = draft?.state.events.filter(({ kind }) => kind !== "choose").length ?? 0;
+    const keep = el("button.primary", { type: "button", "data-key": "accept", onclick: () => studio.accept() }, icon("check"), draft?.kept && !draft.changed ? "Done" : corners ? "Close" : "Accept", el("kbd", {}, "⏎"));
+    const stop = el("button", { type: "button", "data-key": "cancel", onclick: () => studio.cancel() }, "Cancel", el("kbd", {}, "Esc"));
+    fill(
+      this.workbar,
+      candidates.length > 0 && el("div.candidates", { role: "group", "aria-label": "Candidates" }, ...candidates),
+      el("div.work-row", {}, el("span.work-title", {}, what, clicks > 0 && el("span.quiet", {}, ` · ${plural(clicks, "step")}`)), stop, keep),
+    );
+  }
+
+  candidate({ mask, iou }, i) {
+    const { studio } = this;
+    const isChosen = studio.draft.chosen === i;
+    return el(
+      "button.candidate",
+      { type: "button", "data-key": `candidate-${i}`, "aria-pressed": String(isChosen), "aria-label": `Candidate ${i + 1}, predicted IoU ${iou.toFixed(2)}`, onclick: () => studio.choose(i) },
+      this.thumb(mask),
+      el("kbd", {}, String(i + 1)),
+      el("span.iou", {}, iou.toFixed(2)),
+    );
+  }
+
+  /** The photo around a candidate, tinted by it. */
+  thumb(mask) {
+    if (this.thumbs.has(mask)) return this.thumbs.get(mask);
+    const { levels, ratio } = this.studio.stage;
+    const canvas = el("canvas", { width: THUMB.width * ratio, height: THUMB.height * ratio, "aria-hidden": "true" });
+    const context = canvas.getContext("2d");
+    context.scale(ratio, ratio);
+    const scale = Math.max(THUMB.width / levels.width, THUMB.height / levels.height);
+    const box = boxOf(mask) ?? [0, 0, levels.width, levels.height];
+    const fitting = 0.8 * Math.min(THUMB.width / (box[2] - box[0]), THUMB.height / (box[3] - box[1]));
+    const view = { scale: Math.min(2, Math.max(scale, fitting)), ...THUMB };
+    const at = (low, high, size, length) => Math.min(0, Math.max(size - length * view.scale, size / 2 - ((low + high) / 2) * view.scale));
+    view.x = at(box[0], box[2], THUMB.width, levels.width);
+    view.y = at(box[1], box[3], THUMB.height, levels.height);
+    const picture = levels.picture(levels.side * view.scale * ratio);
+    if (picture) context.drawImage(picture, view.x, view.y, levels.width * view.scale, levels.height * view.scale);
+    context.fillStyle = "#0006";
+    context.fillRect(0, 0, THUMB.width, THUMB.height);
+    const layer = new MaskLayer(mask, "#38bdf8", THUMBNAIL_CELLS);
+    layer.build();
+    layer.drawTint(context, view, 0.65);
+    layer.drawOutline(context, view, { width: 1.25, color: "#fff" });
+    this.thumbs.set(mask, canvas);
+    return canvas;
+  }
+
+  updateClasses() {
+    const { studio } = this;
+    const wanted = this.classInput.value.trim().toLowerCase();
+    const all = [...studio.classes.values()];
+    const shown = all.filter(({ name }) => name.toLowerCase().includes(wanted));
+    const row = (id, name, color, number) =>
+      el(
+        "button.class-row",
+        { type: "button", "data-key": `class-${id}`, "aria-pressed": String(studio.classId === id), onclick: () => studio.setClass(id) },
+        swatch(color),
+        el("span.name", {}, name),
+        number <= 9 && el("kbd", {}, `⇧${number}`),
+      );
+    const rows = shown.map(({ id, name, color }) => row(id, name, color, all.findIndex((one) => one.id === id) + 1));
+    const exact = all.some(({ name }) => name.toLowerCase() === wanted);
+    const add = wanted && !exact && el("button.class-row", { type: "button", onclick: () => this.takeClass(true) }, icon("plus"), el("span.name", {}, `Add “${this.classInput.value.trim()}”`));
+    fill(this.classes, !wanted && row(null, "no class", null, 10), ...rows, add);
+  }
+
+  onClassKey(event) {
+    if (event.key === "Enter") {
+      event.preventDefault();
+      this.takeClass(false);
+    } else if (event.key === "Escape") {
+      this.classInput.value = "";
+      this.updateClasses();
+      this.studio.stage.element.focus();
+    }
+  }
+
+  /** The class that is typed: the first that fits, or a new one. */
+  takeClass(asNew) {
+    const name = this.classInput.value.trim();
+    const lower = name.toLowerCase();
+    const all = [...this.studio.classes.values()];
+    const fits = all.find((one) => one.name.toLowerCase() === lower) ?? all.find((one) => one.name.toLowerCase().includes(lower));
+    this.classInput.value = "";
+    if (name && (asNew || !fits)) this.studio.addClass(name);
+    else if (name) this.studio.setClass(fits.id);
+    this.updateClasses();
+    this.studio.stage.element.focus();
+  }
+
+  focusClass() {
+    this.panel.classList.add("open");
+    this.classInput.focus();
+    this.classInput.select();
+  }
+
+  togglePanel() {
+    this.panel.classList.toggle("open");
+    this.panel.classList.toggle("closed");
+    this.studio.stage.resize();
+  }
+
+  updateMasks(kept) {
+    const { studio } = this;
+    const { present } = kept;
+    fill(this.masksHead, "Masks ", el("span.count", {}, String(present.length)));
+    const all = studio.stage.showMasks;
+    fill(this.allVisible, icon(all ? "eye" : "hidden"));
+    const label = all ? "Hide all masks" : "Show all masks";
+    this.allVisible.title = `${label} (H)`;
+    this.allVisible.setAttribute("aria-label", label);
+    this.opacity.value = String(Math.round(studio.stage.opacity * 100));
+    const rows = present.map((one) => this.maskRow(one)).reverse();
+    if (rows.length) fill(this.masks, ...rows);
+    else fill(this.masks, el("li.empty", {}, "None yet. Click a thing in the photo, or drag a box around it."));
+  }
+
+  maskRow(one) {
+    const { studio } = this;
+    const name = studio.classes.get(one.classId)?.name ?? "no class";
+    const share = (100 * areaOf(one.mask)) / (one.mask.height * one.mask.width);
+    const size = share >= 1 ? `${share.toFixed(0)}%` : `${share.toFixed(1)}%`;
+    const small = (key, glyph, label, act) => el("button.icon.small", { type: "button", "data-key": `${key}-${one.key}`, title: label, "aria-label": `${label} mask ${one.number}`, onclick: act }, icon(glyph));
+    return el(
+      "li",
+      { class: one.visible ? null : "faded", "aria-current": one.key === studio.selectedKey ? "true" : null },
+      el(
+        "button.mask-row",
+        { type: "button", "data-key": `mask-${one.key}`, "aria-pressed": String(one.key === studio.selectedKey), "aria-label": `Mask ${one.number}, ${name}, ${size} of the photo${one.saving ? ", not saved yet" : ""}`, onclick: () => studio.select(one) },
+        swatch(studio.kept.colorOf(one)),
+        el("span.number", {}, String(one.number)),
+        el("span.name", {}, name),
+        el("span.quiet", {}, one.saving ? "…" : size),
+      ),
+      small("eye", one.visible ? "eye" : "hidden", one.visible ? "Hide" : "Show", () => studio.toggleVisible(one)),
+      small("bin", "bin", "Delete", () => studio.deleteMask(one)),
+    );
+  }
+
+  showZoom() {
+    const { view } = this.studio.stage;
+    if (!view) return;
+    const text = `${Math.round(view.scale * 100)}%`;
+    if (this.zoom.textContent !== text) this.zoom.textContent = text;
+  }
+
+  showPlace(xy) {
+    const [height, width] = this.studio.photo.size_hw;
+    const inside = xy && xy[0] >= 0 && xy[1] >= 0 && xy[0] < width && xy[1] < height;
+    this.place.textContent = inside ? `${Math.floor(xy[0])}, ${Math.floor(xy[1])}` : "";
+  }
+}
+
+/** A colour, as an SVG so that no style attribute is needed. */
+export function swatch(color) {
+  const node = el("span.swatch", { "aria-hidden": "true" });
+  if (color) node.style.setProperty("--color", color);
+  else node.classList.add("none");
+  return node;
+}
+
+// The slider is logarithmic: 1 to 400 pixels.
+const radiusOf = (value) => 400 ** (value / 100);
+const sliderOf = (radius) => Math.round((100 * Math.log(radius)) / Math.log(400));

@@ -1,0 +1,78 @@
+"""Photos as browsers show them: upright, and as small as is asked for."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+from PIL import ExifTags, Image
+
+from samkit.errors import ImageError
+from samkit.formats.image import read_image, read_image_size
+
+JPEG, PNG = "image/jpeg", "image/png"
+# Of files that a browser shows as they are: their modes, in which nothing must be converted.
+PLAIN = {"JPEG": (JPEG, ("RGB", "L")), "PNG": (PNG, ("RGB", "L"))}
+LOSSY = ("JPEG", "MPO", "WEBP")
+QUALITY = 90
+SMALL_QUALITY = 80
+SMALL_SIDE = 512
+UPRIGHT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A file for a browser."""
+
+    content: bytes
+    media_type: str
+
+
+def show(content: bytes, name: str, *, max_side: int | None, max_pixels: int) -> Picture:
+    """Make a picture of a photo's file.
+
+    Args:
+        content: of the file.
+        name: of the file, for errors.
+        max_side: longest side in pixels, if the photo is larger; None for the photo's own size.
+        max_pixels: larger photos are refused before they are decoded.
+
+    Raises:
+        ImageError: damaged or too large.
+    """
+    file = io.BytesIO(content)
+    size_hw = read_image_size(file, name, max_pixels=max_pixels)
+    scale = 1.0 if max_side is None else min(1.0, max_side / max(size_hw))
+    height, width = (max(1, round(side * scale)) for side in size_hw)
+    file.seek(0)
+    try:
+        with Image.open(file) as opened:
+            kind = opened.format or ""
+            media_type, modes = PLAIN.get(kind, ("", ()))
+            if scale == 1.0 and opened.mode in modes and _is_plain(opened):
+                return Picture(content=content, media_type=media_type)
+            if scale < 1.0:  # a JPEG is decoded no larger than needed
+                side = max(height, width)
+                opened.draft("RGB", (side, side))
+            pixels = read_image(opened, max_pixels=max_pixels)
+    except ImageError as error:
+        raise ImageError(str(error).replace("the image", name, 1)) from error
+    picture = Image.fromarray(pixels)
+    if picture.size != (width, height):
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    out = io.BytesIO()
+    if max_side is None and kind not in LOSSY:
+        picture.save(out, "PNG", compress_level=1)
+        return Picture(content=out.getvalue(), media_type=PNG)
+    quality = SMALL_QUALITY if max(width, height) <= SMALL_SIDE else QUALITY
+    picture.save(out, "JPEG", quality=quality)
+    return Picture(content=out.getvalue(), media_type=JPEG)
+
+
+def _is_plain(opened: Image.Image) -> bool:
+    """Whether a browser shows the same pixels as the encoder sees."""
+    try:
+        orientation = opened.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
+    except Exception:  # noqa: BLE001 - damaged EXIF; `read_image` knows what to do
+        return False
+    return orientation == UPRIGHT and not opened.has_transparency_data

@@ -1,0 +1,262 @@
+"""The WebSocket over which a page prompts one photo: clicks first, of previews only the newest."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from starlette.concurrency import run_in_threadpool
+
+from samkit.dataengine import get_photo
+from samkit.dataengine.values import Photo
+from samkit.errors import DatabaseError, PromptError, SamkitError, StoreError
+from samkit.web.embedder import Encoded
+from samkit.web.problems import one_line, tell_validation
+from samkit.web.security import is_own_origin
+from samkit.web.sessions import find_session
+from samkit.web.studio import Studio, studio_of
+
+if TYPE_CHECKING:
+    from samkit.types import MaskPrediction
+
+logger = logging.getLogger(__name__)
+router = APIRouter()
+
+NOT_SIGNED_IN, FORBIDDEN, NO_PHOTO, CANNOT = 4401, 4403, 4404, 1011  # codes that close
+CLICK, PREVIEW = 0, 1  # priorities
+ANSWERS_KEPT = 16  # whose logits a later prompt may go on from; 0.8 MB each
+MOST_POINTS = 256
+MOST_WAITING = 32  # prompts of one connection
+PREVIEW_SIDE = 512
+# A session that was ended elsewhere is noticed with the first message after so long.
+CHECK_EVERY_S = 10.0
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+PointList = Annotated[list[tuple[Number, Number]], Field(max_length=MOST_POINTS)]
+LabelList = Annotated[list[Literal[0, 1]], Field(max_length=MOST_POINTS)]
+MessageId = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class Message(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    id: MessageId
+    points: PointList = []
+    labels: LabelList = []
+
+
+class Candidate(BaseModel):
+    """One mask of an earlier answer."""
+
+    id: MessageId
+    candidate: Annotated[int, Field(ge=0, le=2)]
+
+
+class Prompt(Message):
+    type: Literal["prompt"]
+    box: tuple[Number, Number, Number, Number] | None = None
+    continue_from: Candidate | None = None
+    multimask: bool = True
+
+
+class Preview(Message):
+    type: Literal["preview"]
+
+
+MESSAGES: TypeAdapter[Prompt | Preview] = TypeAdapter(
+    Annotated[Prompt | Preview, Field(discriminator="type")]
+)
+
+
+@router.websocket("/api/photos/{image_id}/prompt")
+async def prompt_photo(socket: WebSocket, image_id: int) -> None:
+    """Answer prompts on a photo until the page closes the connection."""
+    studio = studio_of(socket)
+    # Accepted first, since a browser does not tell its page why it was not.
+    await socket.accept()
+    if not is_own_origin(socket.headers, required=True):
+        await socket.close(FORBIDDEN)
+        return
+    if await run_in_threadpool(find_session, socket, studio) is None:
+        await socket.close(NOT_SIGNED_IN)
+        return
+    try:
+        photo = await run_in_threadpool(get_photo, studio.store, image_id)
+    except DatabaseError:
+        await socket.close(CANNOT)
+        return
+    except StoreError:
+        await socket.close(NO_PHOTO)
+        return
+    with suppress(WebSocketDisconnect):
+        await Conversation(socket, studio, photo).run()
+
+
+class Conversation:
+    """One connection."""
+
+    def __init__(self, socket: WebSocket, studio: Studio, photo: Photo) -> None:
+        self._socket = socket
+        self._studio = studio
+        self._photo = photo
+        self._prompts: deque[tuple[Prompt, float]] = deque()  # and when they came
+        self._preview: Preview | None = None
+        self._news = asyncio.Event()
+        # Logits (M, S, S) of answers by their prompts' ids.
+        self._answers: OrderedDict[int, Any] = OrderedDict()
+        self._checked_at = time.monotonic()
+
+    async def run(self) -> None:
+        """Read and answer until the connection ends."""
+        answering = asyncio.create_task(self._answer_all())
+        try:
+            await self._read_all()
+        finally:
+            answering.cancel()
+            with suppress(asyncio.CancelledError, WebSocketDisconnect):
+                await answering
+
+    async def _read_all(self) -> None:
+        while True:
+            received = await self._socket.receive()
+            if received["type"] == "websocket.disconnect":
+                return
+            if not await self._is_signed_in():
+                await self._socket.close(NOT_SIGNED_IN)
+                return
+            text = received.get("text")
+            try:
+                message = MESSAGES.validate_json(text if text is not None else b"")
+            except ValidationError as error:
+                await self._tell_error(None, tell_validation(error.errors()))
+                continue
+            if isinstance(message, Preview):
+                self._preview = message  # instead of an older one that still waits
+            elif len(self._prompts) < MOST_WAITING:
+                self._prompts.append((message, time.perf_counter()))
+            else:
+                await self._tell_error(message.id, "too many prompts wait for an answer")
+            self._news.set()
+
+    async def _is_signed_in(self) -> bool:
+        now = time.monotonic()
+        if now - self._checked_at < CHECK_EVERY_S:
+            return True
+        self._checked_at = now
+        return await run_in_threadpool(find_session, self._socket, self._studio) is not None
+
+    async def _answer_all(self) -> None:
+        waiting = self._studio.embedder.ask(self._photo)
+        await self._send({"type": "state", "encoded": waiting.done()})
+        try:
+            encoded = await asyncio.shield(asyncio.wrap_future(waiting))
+        except SamkitError as error:
+            await self._tell_error(None, str(error))
+            await self._socket.close(CANNOT)
+            return
+        await self._send(
+            {
+                "type": "ready",
+                "encode_ms": round(encoded.encode_ms, 1),
+                "model_version_id": encoded.model.id,
+            }
+        )
+        while True:
+            if self._prompts:
+                prompt, received_at = self._prompts.popleft()
+                work = partial(self._masks, encoded, prompt, received_at)
+                await self._answer(prompt.id, CLICK, work)
+                continue
+            preview, self._preview = self._preview, None
+            if preview is not None:
+                await self._answer(preview.id, PREVIEW, partial(self._low, encoded, preview))
+                continue
+            self._news.clear()
+            await self._news.wait()
+
+    async def _answer(self, number: int, priority: int, work: Callable[[], dict[str, Any]]) -> None:
+        try:
+            answer = await asyncio.wrap_future(self._studio.prompts.submit(priority, work))
+        except SamkitError as error:
+            await self._tell_error(number, str(error))
+        except Exception:
+            logger.exception("a prompt on %s", self._photo.path)
+            await self._tell_error(number, "something went wrong on the server")
+        else:
+            await self._send(answer)
+
+    def _masks(self, encoded: Encoded, prompt: Prompt, received_at: float) -> dict[str, Any]:
+        """Answer a prompt, on a thread of the pool."""
+        # Late, since they import torch.
+        from samkit.automask.candidates import cut_patch, estimate_stability
+        from samkit.automask.config import AutoMaskConfig
+        from samkit.geometry.upsampled_rle import logits_to_rle
+
+        prediction = self._predict(encoded, prompt)
+        self._answers[prompt.id] = prediction.logits
+        self._answers.move_to_end(prompt.id)
+        while len(self._answers) > ANSWERS_KEPT:
+            self._answers.popitem(last=False)
+        coords, offset = prediction.coords, AutoMaskConfig().stability_offset
+        masks = [
+            {
+                "rle": logits_to_rle(logits, coords),
+                "iou_pred": float(iou_pred),
+                "stability": estimate_stability(cut_patch(logits, coords, offset)[0], offset),
+            }
+            for logits, iou_pred in zip(prediction.logits, prediction.iou_pred, strict=True)
+        ]
+        return {
+            "type": "masks",
+            "id": prompt.id,
+            "ms": round((time.perf_counter() - received_at) * 1000, 1),
+            "masks": masks,
+            "best": int(prediction.iou_pred.argmax()),
+        }
+
+    def _predict(self, encoded: Encoded, prompt: Prompt) -> MaskPrediction:
+        mask_logits = None
+        if prompt.continue_from is not None:
+            kept = self._answers.get(prompt.continue_from.id)
+            if kept is None or prompt.continue_from.candidate >= len(kept):
+                raise PromptError("continue_from is no mask of the last answers here")
+            mask_logits = kept[prompt.continue_from.candidate]
+        return encoded.predictor.predict(
+            encoded.embedding,
+            points=prompt.points or None,
+            labels=prompt.labels or None,
+            boxes=prompt.box,
+            mask_logits=mask_logits,
+            multimask=prompt.multimask,
+        )
+
+    def _low(self, encoded: Encoded, preview: Preview) -> dict[str, Any]:
+        """Answer a preview: the best mask only, and small."""
+        from samkit.geometry import CoordMap
+        from samkit.geometry.upsampled_rle import logits_to_rle
+
+        best = encoded.predictor.predict(
+            encoded.embedding, points=preview.points or None, labels=preview.labels or None
+        ).best()
+        height, width = best.coords.original_hw
+        scale = min(1.0, PREVIEW_SIDE / max(height, width))
+        small_hw = (max(1, round(height * scale)), max(1, round(width * scale)))
+        coords = CoordMap(original_hw=small_hw, model_size=best.coords.model_size)
+        rle = logits_to_rle(best.logits[0], coords)
+        return {"type": "preview", "id": preview.id, "mask": {"rle": rle}}
+
+    async def _tell_error(self, number: int | None, detail: str) -> None:
+        await self._send({"type": "error", "id": number, "detail": one_line(detail)})
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        # A page that is gone is noticed when reading.
+        with suppress(WebSocketDisconnect, RuntimeError):
+            await self._socket.send_json(message)

@@ -1,0 +1,209 @@
+"""Masks: made, changed, undone; photos submitted and reviewed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query
+
+from samkit.dataengine import (
+    NewEvent,
+    accept_photo,
+    annotation_events,
+    annotation_history,
+    delete_annotation,
+    get_photo,
+    redo_annotation,
+    replace_annotation,
+    return_photo,
+    review_history,
+    save_annotation,
+    submit_photo,
+    undo_annotation,
+    user_names,
+    visible_annotations,
+)
+from samkit.dataengine.values import DAY_MS, Annotation
+from samkit.geometry import Rle
+from samkit.web.routes.parameters import Key, new_router
+from samkit.web.schemas import (
+    MOST_INT32,
+    AnnotationChange,
+    AnnotationOut,
+    AtVersion,
+    EventModel,
+    EventOut,
+    NewAnnotation,
+    PageOut,
+    PhotoOut,
+    ReturnPhoto,
+    RevisionOut,
+    RleModel,
+    VerdictOut,
+)
+from samkit.web.sessions import AnyUser, Reviewer
+from samkit.web.studio import TheStudio
+
+router = new_router()
+
+VersionQuery = Annotated[int, Query(ge=0, le=MOST_INT32)]
+Duration = Annotated[int, Query(ge=0, le=DAY_MS)]
+
+
+@router.get("/photos/{image_id}/annotations")
+def get_annotations(
+    studio: TheStudio, user: AnyUser, image_id: Key, *, deleted: bool = False
+) -> PageOut[AnnotationOut]:
+    """All masks of a photo that one may see, on one page."""
+    found = visible_annotations(studio.store, image_id, user_id=user.id, deleted=deleted)
+    names = user_names(studio.store)
+    return PageOut[AnnotationOut](
+        items=[_annotation_out(one, names[one.user_id]) for one in found], next_after=None
+    )
+
+
+@router.post("/photos/{image_id}/annotations", status_code=201)
+def add_annotation(
+    studio: TheStudio, user: AnyUser, image_id: Key, body: NewAnnotation
+) -> AnnotationOut:
+    """Add a mask to a photo that one holds; safe to repeat with the same request_id."""
+    made = save_annotation(
+        studio.store,
+        image_id=image_id,
+        user_id=user.id,
+        rle=_rle(body.rle),
+        class_id=body.class_id,
+        events=_events(body.events),
+        score=body.score,
+        stability=body.stability,
+        request_id=body.request_id,
+    )
+    return _annotation_out(made, user.name)
+
+
+@router.put("/annotations/{annotation_id}")
+def put_annotation(
+    studio: TheStudio, user: AnyUser, annotation_id: Key, body: AnnotationChange
+) -> AnnotationOut:
+    """Give an annotation another mask and class."""
+    made = replace_annotation(
+        studio.store,
+        annotation_id,
+        user_id=user.id,
+        version=body.version,
+        rle=_rle(body.rle),
+        class_id=body.class_id,
+        events=_events(body.events),
+    )
+    return _named(studio, made)
+
+
+@router.delete("/annotations/{annotation_id}")
+def drop_annotation(
+    studio: TheStudio,
+    user: AnyUser,
+    annotation_id: Key,
+    version: VersionQuery,
+    duration_ms: Duration = 0,
+) -> AnnotationOut:
+    """Take a mask out; undoing brings it back."""
+    made = delete_annotation(
+        studio.store, annotation_id, user_id=user.id, version=version, duration_ms=duration_ms
+    )
+    return _named(studio, made)
+
+
+@router.post("/annotations/{annotation_id}/undo")
+def undo(studio: TheStudio, user: AnyUser, annotation_id: Key, body: AtVersion) -> AnnotationOut:
+    """Bring a mask to the state before."""
+    made = undo_annotation(studio.store, annotation_id, user_id=user.id, version=body.version)
+    return _named(studio, made)
+
+
+@router.post("/annotations/{annotation_id}/redo")
+def redo(studio: TheStudio, user: AnyUser, annotation_id: Key, body: AtVersion) -> AnnotationOut:
+    """Take the last undoing back."""
+    made = redo_annotation(studio.store, annotation_id, user_id=user.id, version=body.version)
+    return _named(studio, made)
+
+
+@router.get("/annotations/{annotation_id}/history")
+def get_history(studio: TheStudio, _user: AnyUser, annotation_id: Key) -> PageOut[RevisionOut]:
+    """All states of a mask."""
+    found = annotation_history(studio.store, annotation_id)
+    return PageOut[RevisionOut](
+        items=[RevisionOut.model_validate(one) for one in found], next_after=None
+    )
+
+
+@router.get("/annotations/{annotation_id}/events")
+def get_events(studio: TheStudio, _user: AnyUser, annotation_id: Key) -> PageOut[EventOut]:
+    """All prompts and corrections of a mask."""
+    annotation_history(studio.store, annotation_id)
+    found = annotation_events(studio.store, annotation_id)
+    return PageOut[EventOut](items=[EventOut.model_validate(one) for one in found], next_after=None)
+
+
+@router.post("/photos/{image_id}/submit")
+def submit(studio: TheStudio, user: AnyUser, image_id: Key) -> PhotoOut:
+    """Say that a photo that one holds is finished."""
+    return PhotoOut.model_validate(submit_photo(studio.store, image_id, user.id))
+
+
+@router.post("/photos/{image_id}/accept")
+def accept(studio: TheStudio, user: Reviewer, image_id: Key, body: AtVersion) -> PhotoOut:
+    """Accept a photo's masks."""
+    photo = accept_photo(studio.store, image_id, user.id, version=body.version)
+    return PhotoOut.model_validate(photo)
+
+
+@router.post("/photos/{image_id}/return")
+def send_back(studio: TheStudio, user: Reviewer, image_id: Key, body: ReturnPhoto) -> PhotoOut:
+    """Send a photo back to its annotator."""
+    photo = return_photo(
+        studio.store, image_id, user.id, version=body.version, comment=body.comment
+    )
+    return PhotoOut.model_validate(photo)
+
+
+@router.get("/photos/{image_id}/reviews")
+def get_reviews(studio: TheStudio, _user: AnyUser, image_id: Key) -> PageOut[VerdictOut]:
+    """What reviewers said of a photo."""
+    get_photo(studio.store, image_id)
+    names = user_names(studio.store)
+    found = [
+        VerdictOut(
+            user_id=one.user_id,
+            user_name=names[one.user_id],
+            verdict=one.verdict,
+            comment=one.comment,
+            at=one.at,
+        )
+        for one in review_history(studio.store, image_id)
+    ]
+    return PageOut[VerdictOut](items=found, next_after=None)
+
+
+def _rle(rle: RleModel) -> Rle:
+    return {"size": rle.size, "counts": rle.counts}
+
+
+def _events(events: list[EventModel]) -> list[NewEvent]:
+    return [
+        NewEvent(
+            kind=one.kind,
+            data=one.data,
+            duration_ms=one.duration_ms,
+            model_version_id=one.model_version_id,
+        )
+        for one in events
+    ]
+
+
+def _named(studio: TheStudio, made: Annotation) -> AnnotationOut:
+    return _annotation_out(made, user_names(studio.store)[made.user_id])
+
+
+def _annotation_out(made: Annotation, user_name: str) -> AnnotationOut:
+    fields = AnnotationOut.model_fields.keys() - {"user_name"}
+    return AnnotationOut(user_name=user_name, **{name: getattr(made, name) for name in fields})

@@ -1,0 +1,155 @@
+"""Masks in from files, and out to them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Annotated, Literal
+from urllib.parse import quote
+
+from fastapi import HTTPException, Query, Request
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from samkit.dataengine import export_project, get_project, import_masks
+from samkit.web.routes.parameters import Key, new_file_router
+from samkit.web.schemas import ImportOut
+from samkit.web.sessions import Admin, Reviewer
+from samkit.web.studio import Studio, TheStudio
+from samkit.web.uploads import receive_file, unpack
+
+router = new_file_router()
+
+TEXTS = (".json", ".geojson", ".txt", ".xml", ".yaml")
+BLOCK_BYTES = 2**18
+JSON, ZIP = "application/json", "application/zip"
+BODY = {"schema": {"type": "string", "format": "binary"}}
+
+
+@router.get(
+    "/projects/{project_id}/export",
+    response_class=StreamingResponse,
+    responses={200: {"content": {ZIP: {}}, "description": "a zip of the files"}},
+)
+def export(
+    studio: TheStudio,
+    _user: Reviewer,
+    project_id: Key,
+    format: Literal["coco", "geojson", "png", "sa1b", "voc", "yolo"],  # noqa: A002 - in URLs
+    val_fraction: Annotated[float, Query(ge=0, lt=1)] = 0.0,
+    *,
+    accepted_only: bool = False,
+    copy_photos: bool = False,
+) -> StreamingResponse:
+    """A zip of a project's masks."""
+    project = get_project(studio.store, project_id)
+    with studio.exchanging, tempfile.TemporaryDirectory(prefix="samkit-export-") as folder:
+        export_project(
+            studio.store,
+            project_id,
+            folder,
+            file_format=format,
+            val_fraction=val_fraction,
+            accepted_only=accepted_only,
+            copy_photos=copy_photos,
+        )
+        packed = pack(Path(folder))
+    name = quote(f"{project.name}-{format}.zip", safe="")
+    headers = {
+        "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+        "Content-Length": str(packed.seek(0, os.SEEK_END)),
+    }
+    return StreamingResponse(blocks(packed), media_type=ZIP, headers=headers)
+
+
+@router.post(
+    "/projects/{project_id}/import",
+    openapi_extra={"requestBody": {"required": True, "content": {JSON: BODY, ZIP: BODY}}},
+)
+async def import_files(
+    request: Request,
+    studio: TheStudio,
+    admin: Admin,
+    project_id: Key,
+    format: Literal["coco", "labelme", "png", "sa1b"],  # noqa: A002 - its name in URLs
+) -> ImportOut:
+    """Add masks to the project's photos; the body is a JSON file, or a zip of such or of PNGs."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in (JSON, ZIP):
+        raise HTTPException(415, f"masks come as {JSON} or {ZIP}")
+    await run_in_threadpool(get_project, studio.store, project_id)
+    with tempfile.TemporaryDirectory(prefix="samkit-import-") as name:
+        received = Path(name) / "received"
+        await receive_file(request, received, max_bytes=studio.config.max_upload_bytes)
+        return await run_in_threadpool(
+            _import,
+            studio,
+            project_id,
+            received,
+            is_zip=kind == ZIP,
+            file_format=format,
+            user_id=admin.id,
+        )
+
+
+def _import(
+    studio: Studio,
+    project_id: int,
+    received: Path,
+    *,
+    is_zip: bool,
+    file_format: str,
+    user_id: int,
+) -> ImportOut:
+    folder = received.parent / "files"
+    folder.mkdir()
+    with studio.exchanging:
+        if is_zip:
+            unpack(received, folder, max_bytes=studio.config.max_unpacked_mb * 2**20)
+        else:
+            received.rename(folder / "masks.json")
+        path = folder
+        if file_format == "coco":
+            found = sorted(folder.rglob("*.json"))
+            if len(found) != 1:
+                raise HTTPException(422, f"COCO is one JSON file; the zip has {len(found)}")
+            path = found[0]
+        report = import_masks(
+            studio.store, project_id, path, file_format=file_format, user_id=user_id
+        )
+    place = f"{folder}/"
+    return ImportOut(
+        num_photos=report.num_photos,
+        num_added=report.num_added,
+        num_known=report.num_known,
+        faults=[fault.replace(place, "") for fault in report.faults],
+    )
+
+
+def pack(folder: Path) -> IO[bytes]:
+    """A zip of a folder; pictures, which are compressed already, are stored.
+
+    The file has no name: it is gone when it is closed, also if whoever fetches it goes away.
+    """
+    packed = tempfile.TemporaryFile()  # noqa: SIM115 - `blocks` closes it
+    try:
+        with zipfile.ZipFile(packed, "w") as archive:
+            for path in sorted(folder.rglob("*")):
+                if path.is_file():
+                    method = zipfile.ZIP_DEFLATED if path.suffix in TEXTS else zipfile.ZIP_STORED
+                    archive.write(path, path.relative_to(folder), method)
+    except BaseException:
+        packed.close()
+        raise
+    return packed
+
+
+def blocks(file: IO[bytes]) -> Iterator[bytes]:
+    """A file's content from its beginning; the file is closed afterwards."""
+    with file:
+        file.seek(0)
+        while block := file.read(BLOCK_BYTES):
+            yield block

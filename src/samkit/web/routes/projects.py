@@ -1,0 +1,199 @@
+"""Projects, their classes, jobs and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from fastapi import HTTPException
+
+import samkit
+from samkit.dataengine import (
+    SCAN,
+    add_class,
+    add_job,
+    count_photos,
+    create_project,
+    get_job,
+    get_project,
+    list_classes,
+    list_doubly_annotated,
+    list_projects,
+    measure_agreement,
+    user_names,
+    work_days,
+    work_once,
+)
+from samkit.dataengine.disagreement import Agreement
+from samkit.dataengine.values import Project, User
+from samkit.web.routes.parameters import After, Key, Limit, new_router
+from samkit.web.schemas import (
+    AgreementOut,
+    ClassOut,
+    Health,
+    JobOut,
+    ModelOut,
+    NewClass,
+    NewProject,
+    NewScan,
+    PageOut,
+    ProjectOut,
+    StateCountOut,
+    StatisticsOut,
+    StatusOut,
+    WorkDayOut,
+)
+from samkit.web.sessions import Admin, AnyUser
+from samkit.web.studio import Studio, TheStudio
+
+router = new_router()
+
+
+@router.get("/health")
+def get_health() -> Health:
+    """Whether the server answers."""
+    return Health(ok=True)
+
+
+@router.get("/status")
+def get_status(studio: TheStudio, _user: AnyUser) -> StatusOut:
+    """The server: its version, model and limits."""
+    config, model = studio.config, studio.embedder.model
+    return StatusOut(
+        version=samkit.__version__,
+        model=None if model is None else ModelOut.model_validate(model),
+        hint_after_s=config.hint_after_s,
+        local=config.is_local,
+        max_upload_mb=config.max_upload_mb,
+        max_megapixels=config.max_megapixels,
+    )
+
+
+@router.get("/projects")
+def get_projects(
+    studio: TheStudio, user: AnyUser, after: After = 0, limit: Limit = 100
+) -> PageOut[ProjectOut]:
+    """All projects."""
+    page = list_projects(studio.store, after=after, limit=limit)
+    items = [_project_out(one, user) for one in page.items]
+    return PageOut[ProjectOut](items=items, next_after=page.next_after)
+
+
+@router.post("/projects", status_code=201)
+def add_project(studio: TheStudio, admin: Admin, body: NewProject) -> ProjectOut:
+    """Begin a project in one of the folders that the server allows."""
+    root = _allowed_root(body.root, studio.config.allowed_roots)
+    return _project_out(create_project(studio.store, name=body.name, root=root), admin)
+
+
+@router.get("/projects/{project_id}")
+def get_one_project(studio: TheStudio, user: AnyUser, project_id: Key) -> ProjectOut:
+    """A project."""
+    return _project_out(get_project(studio.store, project_id), user)
+
+
+@router.get("/projects/{project_id}/classes")
+def get_classes(studio: TheStudio, _user: AnyUser, project_id: Key) -> PageOut[ClassOut]:
+    """All classes of a project, on one page."""
+    get_project(studio.store, project_id)
+    found = list_classes(studio.store, project_id)
+    return PageOut[ClassOut](items=[ClassOut.model_validate(one) for one in found], next_after=None)
+
+
+@router.post("/projects/{project_id}/classes", status_code=201)
+def put_class(studio: TheStudio, _user: AnyUser, project_id: Key, body: NewClass) -> ClassOut:
+    """The class of a name, which is added if there is none."""
+    found = add_class(studio.store, project_id, body.name, color=body.color)
+    return ClassOut.model_validate(found)
+
+
+@router.post("/projects/{project_id}/scan", status_code=202)
+def scan_project(studio: TheStudio, _admin: Admin, project_id: Key, body: NewScan) -> JobOut:
+    """Look for new photos below the project's root, in the background."""
+    job = add_job(studio.store, project_id, SCAN, {"num_annotators": body.num_annotators})
+    studio.background.submit(0, lambda: work_once(studio.store))
+    return JobOut.model_validate(job)
+
+
+@router.get("/jobs/{job_id}")
+def get_one_job(studio: TheStudio, _user: AnyUser, job_id: Key) -> JobOut:
+    """How far a job is."""
+    return JobOut.model_validate(get_job(studio.store, job_id))
+
+
+@router.get("/projects/{project_id}/statistics")
+def get_statistics(studio: TheStudio, _user: AnyUser, project_id: Key) -> StatisticsOut:
+    """Photos and masks by state; masks, clicks and seconds by day, person and stage."""
+    get_project(studio.store, project_id)
+    names = user_names(studio.store)
+    states = count_photos(studio.store, project_id)
+    days = [
+        WorkDayOut(
+            day=one.day,
+            user_id=one.user_id,
+            user_name=names[one.user_id],
+            stage=one.stage,
+            num_masks=one.num_masks,
+            num_clicks=one.num_clicks,
+            duration_ms=one.duration_ms,
+            seconds_per_mask=one.seconds_per_mask,
+            clicks_per_mask=one.clicks_per_mask,
+        )
+        for one in work_days(studio.store, project_id)
+    ]
+    photos = {state: StateCountOut.model_validate(one) for state, one in states.items()}
+    return StatisticsOut(photos=photos, days=days)
+
+
+@router.get("/projects/{project_id}/agreement")
+def get_agreements(
+    studio: TheStudio, _user: AnyUser, project_id: Key, after: After = 0, limit: Limit = 20
+) -> PageOut[AgreementOut]:
+    """How well people agree on the photos that several have annotated."""
+    get_project(studio.store, project_id)
+    page = list_doubly_annotated(studio.store, project_id, after=after, limit=limit)
+    found = [one for key in page.items for one in measure_agreement(studio.store, key)]
+    return PageOut[AgreementOut](items=_agreements(studio, found), next_after=page.next_after)
+
+
+@router.get("/photos/{image_id}/agreement")
+def get_agreement(studio: TheStudio, _user: AnyUser, image_id: Key) -> PageOut[AgreementOut]:
+    """How well people agree on a photo, all pairs on one page."""
+    found = _agreements(studio, measure_agreement(studio.store, image_id))
+    return PageOut[AgreementOut](items=found, next_after=None)
+
+
+def _agreements(studio: Studio, found: Iterable[Agreement]) -> list[AgreementOut]:
+    names = user_names(studio.store)
+    return [
+        AgreementOut(
+            image_id=one.image_id,
+            user_ids=list(one.user_ids),
+            user_names=[names[user_id] for user_id in one.user_ids],
+            ious=list(one.ious),
+            num_unmatched=list(one.num_unmatched),
+            mean_iou=one.mean_iou,
+        )
+        for one in found
+    ]
+
+
+def _project_out(project: Project, user: User) -> ProjectOut:
+    return ProjectOut(
+        id=project.id,
+        name=project.name,
+        root=project.root if user.role == "admin" else None,
+        created_at=project.created_at,
+    )
+
+
+def _allowed_root(root: str, allowed: tuple[Path, ...]) -> Path:
+    """The real folder of a root; a link out of the allowed folders does not count as in them."""
+    try:
+        folder = Path(root).resolve(strict=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise HTTPException(422, "there is no such folder, or it is not allowed") from error
+    if not any(folder.is_relative_to(one.resolve()) for one in allowed):
+        # The same words, so that nobody learns which folders there are.
+        raise HTTPException(422, "there is no such folder, or it is not allowed")
+    return folder

@@ -1,0 +1,325 @@
+"""What the REST API takes and gives."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from samkit.dataengine.values import DAY_MS, EVENT_KINDS, JobState, Review, Role, Stage
+
+Item = TypeVar("Item")
+
+MOST_INT64 = 2**63 - 1
+MOST_INT32 = 2**31 - 1
+MOST_CODE = 2 * 2**20  # characters of a mask; noise on 24 megapixels has 0.7 million
+MOST_EVENTS = 10_000  # of one change of a mask
+MOST_SECRET = 1000  # characters
+
+Key = Annotated[int, Field(ge=1, le=MOST_INT64)]
+Version = Annotated[int, Field(ge=0, le=MOST_INT32)]
+Side = Annotated[int, Field(ge=1, le=MOST_INT32)]
+# Lists of a known length, which more programs read than OpenAPI's tuples.
+Pair = Field(min_length=2, max_length=2)
+Secret = Annotated[str, Field(min_length=1, max_length=MOST_SECRET)]
+
+
+class Model(BaseModel):
+    """Base: made of the store's values, and of nothing that is not named."""
+
+    model_config = ConfigDict(from_attributes=True, extra="forbid", allow_inf_nan=False)
+
+
+class Problem(Model):
+    """Why a request was refused, in one line."""
+
+    detail: str
+
+
+class PageOut(Model, Generic[Item]):
+    """A part of a list; `next_after` is the next one's `after`, null at the end."""
+
+    items: list[Item]
+    next_after: int | None
+
+
+# --- People ---
+
+
+class SignIn(Model):
+    """Name and password, or the token of a local server."""
+
+    name: Annotated[str, Field(max_length=100)] | None = None
+    password: Secret | None = None
+    token: Secret | None = None
+
+
+class UserOut(Model):
+    id: int
+    name: str
+    role: Role
+    active: bool
+    created_at: datetime
+
+
+class SessionOut(Model):
+    user: UserOut
+    csrf_token: str
+    local: bool
+
+
+class NewUser(Model):
+    name: str
+    password: Secret | None = None
+    role: Role = "annotator"
+
+
+class UserChange(Model):
+    role: Role | None = None
+    password: Secret | None = None
+    active: bool | None = None
+
+
+class PasswordChange(Model):
+    old: Secret
+    new: Secret
+
+
+class AuditOut(Model):
+    id: int
+    at: datetime
+    user_id: int | None
+    user_name: str | None
+    action: str
+    target: str
+    status: int
+    address: str
+
+
+# --- Projects and photos ---
+
+
+class ModelOut(Model):
+    id: int
+    name: str
+    checksum: str
+
+
+class StatusOut(Model):
+    version: str
+    model: ModelOut | None
+    hint_after_s: float
+    local: bool
+    max_upload_mb: int
+    max_megapixels: int
+
+
+class Health(Model):
+    ok: bool
+
+
+class NewProject(Model):
+    name: str
+    root: Annotated[str, Field(max_length=4096)]
+
+
+class ProjectOut(Model):
+    """A project; only admins see its root."""
+
+    id: int
+    name: str
+    root: str | None
+    created_at: datetime
+
+
+class NewClass(Model):
+    name: str
+    color: str | None = None
+
+
+class ClassOut(Model):
+    id: int
+    project_id: int
+    name: str
+    color: str
+
+
+class PhotoOut(Model):
+    id: int
+    project_id: int
+    path: str
+    sha256: str
+    num_bytes: int
+    size_hw: Annotated[list[int], Pair]
+    stage: Stage
+    review: Review
+    comment: str
+    num_masks: int
+    num_annotators: int
+    open: bool
+    version: int
+
+
+class LeaseOut(Model):
+    photo: PhotoOut
+    user_id: int
+    expires_at: datetime
+
+
+class NextOut(Model):
+    lease: LeaseOut | None
+
+
+class NumAnnotators(Model):
+    num_annotators: Annotated[int, Field(ge=1, le=1000)]
+
+
+class NewScan(Model):
+    num_annotators: Annotated[int, Field(ge=1, le=1000)] = 1
+
+
+class JobOut(Model):
+    id: int
+    project_id: int
+    kind: str
+    state: JobState
+    data: dict[str, Any]
+    progress: float
+    error: str
+
+
+# --- Masks ---
+
+
+class RleModel(Model):
+    """COCO's compressed run-length code of a mask."""
+
+    size: Annotated[list[Side], Pair]
+    counts: Annotated[str, Field(max_length=MOST_CODE)]
+
+
+class EventModel(Model):
+    kind: Literal[EVENT_KINDS]  # type: ignore[valid-type]
+    data: dict[str, Any] = {}
+    duration_ms: Annotated[int, Field(ge=0, le=DAY_MS)] = 0
+    model_version_id: Key | None = None
+
+
+Events = Annotated[list[EventModel], Field(max_length=MOST_EVENTS)]
+
+
+class NewAnnotation(Model):
+    rle: RleModel
+    class_id: Key | None = None
+    events: Events = []
+    score: float | None = None
+    stability: float | None = None
+    request_id: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+
+
+class AnnotationChange(Model):
+    version: Version
+    rle: RleModel
+    class_id: Key | None = None
+    events: Events = []
+
+
+class AtVersion(Model):
+    version: Version
+
+
+class ReturnPhoto(Model):
+    version: Version
+    comment: str
+
+
+class AnnotationOut(Model):
+    id: int
+    image_id: int
+    user_id: int
+    user_name: str
+    class_id: int | None
+    rle: RleModel
+    box_xyxy: Annotated[list[int], Field(min_length=4, max_length=4)]
+    area_px: int
+    stage: Stage
+    score: float | None
+    stability: float | None
+    version: int
+    deleted: bool
+    num_clicks: int
+    duration_ms: int
+    created_at: datetime
+
+
+class RevisionOut(Model):
+    version: int
+    change: str
+    rle: RleModel
+    class_id: int | None
+    deleted: bool
+    user_id: int
+    at: datetime
+
+
+class EventOut(Model):
+    id: int
+    annotation_id: int
+    version: int
+    kind: str
+    data: dict[str, Any]
+    duration_ms: int
+    model_version_id: int | None
+    user_id: int
+    at: datetime
+
+
+class VerdictOut(Model):
+    user_id: int
+    user_name: str
+    verdict: str
+    comment: str
+    at: datetime
+
+
+# --- Numbers ---
+
+
+class StateCountOut(Model):
+    num_photos: int
+    num_masks: int
+    masks_per_photo: float
+
+
+class WorkDayOut(Model):
+    day: date
+    user_id: int
+    user_name: str
+    stage: Stage
+    num_masks: int
+    num_clicks: int
+    duration_ms: int
+    seconds_per_mask: float
+    clicks_per_mask: float
+
+
+class StatisticsOut(Model):
+    photos: dict[Review, StateCountOut]
+    days: list[WorkDayOut]
+
+
+class AgreementOut(Model):
+    image_id: int
+    user_ids: Annotated[list[int], Pair]
+    user_names: Annotated[list[str], Pair]
+    ious: list[float]
+    num_unmatched: Annotated[list[int], Pair]
+    mean_iou: float
+
+
+class ImportOut(Model):
+    num_photos: int
+    num_added: int
+    num_known: int
+    faults: list[str]

@@ -1,0 +1,140 @@
+"""What protects the server: headers, origins, and a limit on guessing passwords."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# The page has no inline scripts or styles; masks and photos are drawn from blobs.
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "worker-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob: data:",
+        "connect-src 'self'",
+        "font-src 'self'",
+        "manifest-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    # Not "no-referrer": with it browsers hide the origin of forms, which is checked here.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+API_PREFIX = "/api/"
+
+
+class SecurityHeaders:
+    """Adds the headers to every answer; answers of the API are not kept unless they say so."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        default = "no-store" if scope["path"].startswith(API_PREFIX) else "no-cache"
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", default)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+def is_own_origin(headers: Headers, *, required: bool = False) -> bool:
+    """Whether a request comes from this server's own page, as far as its browser says."""
+    origin = headers.get("origin")
+    if origin is None:
+        return not required
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and parts.netloc == headers.get("host")
+
+
+def client_address(connection: HTTPConnection) -> str:
+    """Where a request comes from."""
+    return connection.client.host if connection.client is not None else ""
+
+
+class Gate:
+    """Lets a few in at once, lets a few more wait, and sends the others away.
+
+    What waits holds one of the server's threads, which must not all be held by the same thing.
+    """
+
+    def __init__(self, *, at_once: int, waiting: int) -> None:
+        self._inside = threading.Semaphore(at_once)
+        self._places = threading.Semaphore(at_once + waiting)
+
+    def __enter__(self) -> None:
+        if not self._places.acquire(blocking=False):
+            raise HTTPException(503, "the server is busy with this: try again later")
+        self._inside.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._inside.release()
+        self._places.release()
+
+
+class Throttle:
+    """Counts failures by key, such as an address, within a time.
+
+    Attributes:
+        most: failures that a key may have within `window_s`.
+    """
+
+    MOST_KEYS = 10_000  # those that failed longest ago are forgotten first
+
+    def __init__(
+        self, *, most: int, window_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.most = most
+        self._window_s = window_s
+        self._clock = clock
+        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def begin(self, key: str) -> bool:
+        """Count a try as failed before it is made; False if there were too many."""
+        with self._lock:
+            now = self._clock()
+            times = self._failures.setdefault(key, deque())
+            while times and times[0] <= now - self._window_s:
+                times.popleft()
+            if len(times) >= self.most:
+                return False
+            times.append(now)
+            self._failures.move_to_end(key)
+            if len(self._failures) > self.MOST_KEYS:
+                self._failures.popitem(last=False)
+            return True
+
+    def succeed(self, key: str) -> None:
+        """Forget the failures of a key."""
+        with self._lock:
+            self._failures.pop(key, None)

@@ -1,0 +1,102 @@
+"""Running the server: one process, until somebody stops it."""
+
+from __future__ import annotations
+
+import ipaddress
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import FrameType
+from typing import NoReturn
+
+import uvicorn
+from fastapi import FastAPI
+
+from samkit.errors import ConfigError
+
+BACKLOG = 2048  # connections that wait to be accepted
+MOST_MESSAGE_BYTES = 2**20  # of a WebSocket; prompts take a few hundred
+GRACE_S = 5  # for requests that are being answered when the server is stopped
+
+
+def serve(
+    app: FastAPI,
+    *,
+    host: str,
+    port: int,
+    trusted_proxies: Sequence[str] = (),
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Run an app until SIGINT or SIGTERM; what is being answered then is answered first.
+
+    Args:
+        app: from `create_app`.
+        host: name or address to listen at.
+        port: to listen at; 0 for any that is free.
+        trusted_proxies: addresses or networks of reverse proxies, whose X-Forwarded-For and
+            X-Forwarded-Proto are believed.
+        on_ready: told the server's URL when it answers.
+
+    Raises:
+        ConfigError: it cannot listen there, or a server for one person would be open to others.
+    """
+    listener = _listen(host, port)
+    with listener:
+        address, port = listener.getsockname()[:2]
+        if app.state.studio.config.is_local and not ipaddress.ip_address(address).is_loopback:
+            raise ConfigError(f"a server for one person listens at 127.0.0.1 only; got {host}")
+        config = uvicorn.Config(
+            app,
+            ws="websockets-sansio",
+            ws_max_size=MOST_MESSAGE_BYTES,
+            proxy_headers=bool(trusted_proxies),
+            forwarded_allow_ips=list(trusted_proxies),
+            log_config=None,
+            access_log=False,  # a URL may hold a token
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        shown = f"[{host}]" if ":" in host else host
+        server = _Server(config, f"http://{shown}:{port}", on_ready)
+        # uvicorn raises the signal that stopped it once more when it has ended.
+        before = signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            with suppress(KeyboardInterrupt):
+                server.run(sockets=[listener])
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+class _Server(uvicorn.Server):
+    """Tells when it is ready."""
+
+    def __init__(
+        self, config: uvicorn.Config, url: str, on_ready: Callable[[str], None] | None
+    ) -> None:
+        super().__init__(config)
+        self._url = url
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self._on_ready is not None:
+            self._on_ready(self._url)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket, so that a port that is taken is found before anything is begun."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except (OSError, UnicodeError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"cannot listen at {host}, port {port}: {reason}; give another --host or --port"
+        ) from error
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    raise KeyboardInterrupt

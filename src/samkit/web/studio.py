@@ -1,0 +1,68 @@
+"""What the routes of one server share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Annotated, cast
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from samkit.dataengine import Store
+from samkit.web.config import WebConfig
+from samkit.web.embedder import Embedder
+from samkit.web.security import Gate, Throttle
+from samkit.web.workers import PriorityPool
+
+# Failed tries to sign in: of one address, and for one name from anywhere, within so many seconds.
+TRIES_OF_ADDRESS, TRIES_FOR_NAME, TRIES_WINDOW_S = 50, 10, 300.0
+HASHES_AT_ONCE, HASHES_WAITING = 2, 24  # of passwords; each takes 64 MB
+EXCHANGES_AT_ONCE, EXCHANGES_WAITING = 1, 4  # imports and exports
+
+
+@dataclass(kw_only=True)
+class Studio:
+    """The store, the settings, and who works."""
+
+    store: Store
+    config: WebConfig
+    embedder: Embedder
+    prompts: PriorityPool
+    pictures: PriorityPool
+    background: PriorityPool
+    tries_of_address: Throttle = field(
+        default_factory=lambda: Throttle(most=TRIES_OF_ADDRESS, window_s=TRIES_WINDOW_S)
+    )
+    tries_for_name: Throttle = field(
+        default_factory=lambda: Throttle(most=TRIES_FOR_NAME, window_s=TRIES_WINDOW_S)
+    )
+    hashing: Gate = field(
+        default_factory=lambda: Gate(at_once=HASHES_AT_ONCE, waiting=HASHES_WAITING)
+    )
+    exchanging: Gate = field(
+        default_factory=lambda: Gate(at_once=EXCHANGES_AT_ONCE, waiting=EXCHANGES_WAITING)
+    )
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Start the threads, and end them."""
+        pools = (self.prompts, self.pictures, self.background)
+        for pool in pools:
+            pool.start()
+        self.embedder.start()
+        try:
+            yield
+        finally:
+            self.embedder.stop()
+            for pool in pools:
+                pool.stop()
+
+
+def studio_of(connection: HTTPConnection) -> Studio:
+    """The studio of the app that a request has come to."""
+    return cast("Studio", connection.app.state.studio)
+
+
+TheStudio = Annotated[Studio, Depends(studio_of)]

@@ -1,0 +1,249 @@
+"""Real Chromium on a real server with the embedded weights; people, photos, and what they do."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+CHROMIUM = Path("/usr/bin/chromium")
+REQUIRED = os.environ.get("SAMKIT_TEST_BROWSER") == "required"
+PASSWORD = "a long enough password"
+NUM_PHOTOS, SIDE = 12, 320
+# Without background networking: a browser in a closed network would wait for its maker's hosts.
+ARGS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    lacking = None
+    try:
+        import playwright  # noqa: F401
+    except ImportError:
+        lacking = "playwright is not installed: pip install 'samkit[test]'"
+    if not CHROMIUM.exists():
+        lacking = f"there is no {CHROMIUM}: install Debian's package chromium"
+    if lacking is None or REQUIRED:
+        return
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.skip(reason=lacking))
+
+
+class Server:
+    """A server process on a store and a folder of photos; it can be stopped and started again."""
+
+    def __init__(self, folder, photos, hint_s=30):
+        self.hint_s = hint_s
+        self.where, self.photos, self.cache = folder / "store.db", photos, folder / "cache"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = None
+
+    def start(self):
+        script = Path(__file__).with_name("server_process.py")
+        paths = (script, self.where, self.photos, self.cache)
+        command = [sys.executable, *paths, str(self.port), str(self.hint_s)]
+        log = (self.where.parent / "server.log").open("ab")
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
+        log.close()
+        assert self.process.stdout.readline().decode().startswith(self.url)
+
+    def stop(self, how=signal.SIGKILL):
+        self.process.send_signal(how)
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def make_photos(folder):
+    from samkit.training.data.scenes import Scenes
+
+    folder.mkdir()
+    scenes = Scenes(count=NUM_PHOTOS, size=SIDE, seed=5)
+    for i in range(NUM_PHOTOS):
+        path = folder / f"scene-{i:02}.png"
+        cv2.imwrite(str(path), np.ascontiguousarray(scenes[i].photo[..., ::-1]))
+
+
+def make_project(where, photos, name="scenes"):
+    from samkit.dataengine import Store, add_class, add_photos, create_project, create_user
+
+    with Store.open(where) as store:
+        project = create_project(store, name=name, root=photos)
+        add_photos(store, project.id)
+        for one, role in (("ada", "admin"), ("ann", "annotator"), ("rev", "reviewer")):
+            create_user(store, name=one, role=role, password=PASSWORD)
+        for one in ("disc", "star"):
+            add_class(store, project.id, one)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, plain_engine):
+    folder = tmp_path_factory.mktemp("studio")
+    make_photos(folder / "photos")
+    server = Server(folder, folder / "photos")
+    make_project(server.where, server.photos)
+    server.start()
+    yield server
+    server.stop(signal.SIGTERM)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def predictor():
+    from samkit import Predictor
+
+    return Predictor.load(engine="torch", precision="float32")
+
+
+class Person:
+    """Somebody at the page."""
+
+    def __init__(self, page, server):
+        self.page, self.server = page, server
+
+    def open_photo(self, number):
+        """Open a photo in the studio, and wait until it can be prompted."""
+        self.page.goto(f"{self.server.url}/#/photo/{number}")
+        # Both say that it is open: the photo is on the screen, the model is ready.
+        self.page.wait_for_selector(".stage[data-view]")
+        self.page.wait_for_selector(f".studio[data-photo='{number}'][data-ready]")
+
+    def view(self):
+        """Where the photo is on the stage: x, y, scale."""
+        return [float(value) for value in self.page.get_attribute(".stage", "data-view").split()]
+
+    def place_of(self, x, y):
+        """The place in the photo that is at a place on the screen."""
+        left, top, scale = self.view()
+        box = self.page.locator(".stage").bounding_box()
+        return [(x - box["x"] - left) / scale, (y - box["y"] - top) / scale]
+
+    def at(self, x, y):
+        """The place on the screen of the middle of a pixel of the photo."""
+        left, top, scale = self.view()
+        box = self.page.locator(".stage").bounding_box()
+        return box["x"] + left + (x + 0.5) * scale, box["y"] + top + (y + 0.5) * scale
+
+    def click(self, x, y, **options):
+        self.page.mouse.click(*self.at(x, y), **options)
+        self.wait_for_answer()
+
+    def drag(self, *places):
+        self.page.mouse.move(*self.at(*places[0]))
+        self.page.mouse.down()
+        for place in places[1:]:
+            self.page.mouse.move(*self.at(*place), steps=4)
+        self.page.mouse.up()
+
+    def wait_for_answer(self):
+        self.page.wait_for_selector(".workbar:not([data-waits])")
+
+    def press(self, *keys):
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def wait_until_saved(self):
+        self.page.wait_for_selector(".save-state:text-is('Saved')")
+
+    def accept(self):
+        self.press("Enter")
+        self.page.wait_for_selector(".workbar", state="hidden")
+        self.wait_until_saved()
+
+
+@pytest.fixture
+def person(chromium, server):
+    """Opens browsers of people, signed in; nothing may go wrong in a page unnoticed."""
+    contexts, faults = [], []
+
+    def sign_in(name, on=server, **options):
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 720}, **options})
+        contexts.append(context)
+        answer = context.request.post(
+            f"{on.url}/api/session",
+            data={"name": name, "password": PASSWORD},
+            headers={"Origin": on.url},
+        )
+        assert answer.ok, answer.text()
+        page = context.new_page()
+        page.set_default_timeout(60_000)  # on a busy machine
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda one: faults.append(one.text) if is_bad(one) else None)
+        return Person(page, on)
+
+    yield sign_in
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def is_bad(message):
+    """Refused requests and lost connections are told on the page; the rest is a mistake of ours."""
+    expected = re.search(r"Failed to load resource|WebSocket connection", message.text)
+    return message.type in ("error", "warning") and not expected
+
+
+@pytest.fixture
+def masks(server):
+    """What the store holds of a photo: masks (H, W) with their annotations."""
+    from pycocotools import mask as coco_mask
+
+    from samkit.dataengine import Store, list_annotations
+
+    def read(number, on=server):
+        with Store.open(on.where) as store:
+            found = list_annotations(store, number)
+        return [(coco_mask.decode(one.rle).astype(bool), one) for one in found]
+
+    return read
+
+
+@pytest.fixture
+def library(server, predictor):
+    """The library on the same photos."""
+
+    def embed(number):
+        return predictor.embed(server.photos / f"scene-{number - 1:02}.png")
+
+    return embed
+
+
+@pytest.fixture
+def disc():
+    """Pixels whose middles are within a radius of places (N, 2), or of the lines between them."""
+
+    def make(places, radius):
+        ys, xs = np.mgrid[:SIDE, :SIDE] + 0.5
+        covered = np.zeros((SIDE, SIDE), bool)
+        for (ax, ay), (bx, by) in zip(places, [*places[1:], places[-1]], strict=True):
+            length = max((bx - ax) ** 2 + (by - ay) ** 2, 1e-9)
+            part = np.clip(((xs - ax) * (bx - ax) + (ys - ay) * (by - ay)) / length, 0, 1)
+            near = np.hypot(xs - ax - part * (bx - ax), ys - ay - part * (by - ay)) <= radius
+            covered |= near
+        return covered
+
+    return make

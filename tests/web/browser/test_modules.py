@@ -1,0 +1,179 @@
+"""The page's own codec, rasteriser and history, in the browser, against other people's code."""
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+SHAPES = [(1, 1), (7, 5), (40, 33), (3, 400)]
+
+
+@pytest.fixture(scope="module")
+def module(chromium, server):
+    """Call a function of a module of the page."""
+    page = chromium.new_page()
+    page.goto(server.url)
+
+    def call(path, body, argument=None):
+        code = f"async (given) => {{ const m = await import('/{path}'); {body} }}"
+        return page.evaluate(code, argument)
+
+    yield call
+    page.close()
+
+
+def some_masks():
+    rng = np.random.default_rng(0)
+    for height, width in SHAPES:
+        yield np.zeros((height, width), bool)
+        yield np.ones((height, width), bool)
+        for share in (0.02, 0.5, 0.9):
+            yield rng.random((height, width)) < share
+    ys, xs = np.mgrid[:900, :1300]
+    yield (xs - 600) ** 2 + (ys - 500) ** 2 < 300**2
+
+
+def rle_of(mask):
+    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    return {"size": list(mask.shape), "counts": rle["counts"].decode()}
+
+
+def test_codec_agrees_with_pycocotools(module):
+    rles = [rle_of(mask) for mask in some_masks()]
+    back = module(
+        "rle.js",
+        """return given.map((rle) => { const mask = m.decodeRle(rle);
+            return {rle: m.encodeRle(mask), area: m.areaOf(mask), box: m.boxOf(mask)}; });""",
+        rles,
+    )
+    assert [one["rle"] for one in back] == rles
+    for one, mask in zip(back, some_masks(), strict=True):
+        assert one["area"] == mask.sum()
+        if mask.any():
+            ys, xs = np.nonzero(mask)
+            assert one["box"] == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+        else:
+            assert one["box"] is None
+
+
+@pytest.mark.parametrize("counts", ["", "0", "P", "~~", "5"])
+def test_malformed_counts_are_refused(module, counts):
+    told = module(
+        "rle.js",
+        """try { m.decodeRle({size: [4, 4], counts: given}); return null; }
+        catch (e) { return e.name; }""",
+        counts,
+    )
+    assert told == "RangeError"
+
+
+def test_masks_are_joined_and_cut(module):
+    rng = np.random.default_rng(1)
+    pairs = [(rng.random(shape) < 0.4, rng.random(shape) < 0.6) for shape in SHAPES]
+    back = module(
+        "rle.js",
+        """return given.map(([a, b]) => [m.unite, m.cut, m.intersect].map(
+            (f) => m.encodeRle(f(m.decodeRle(a), m.decodeRle(b)))));""",
+        [[rle_of(one), rle_of(other)] for one, other in pairs],
+    )
+    for got, (one, other) in zip(back, pairs, strict=True):
+        assert got == [rle_of(one | other), rle_of(one & ~other), rle_of(one & other)]
+
+
+def test_strokes_cover_what_is_near(module, disc):
+    from web.browser.conftest import SIDE
+
+    places = [[20.3, 30.1], [200.7, 60.2], [210.1, 300.4], [5.2, 318.9]]
+    got = module(
+        "raster.js",
+        f"""const {{encodeRle}} = await import('/rle.js');
+        return given.map(([p, r]) => encodeRle(m.strokeMask({SIDE}, {SIDE}, p, r)));""",
+        [[places, 9.37], [places[:1], 0.3], [places, 40.01]],
+    )
+    for rle, (some, radius) in zip(
+        got, [(places, 9.37), (places[:1], 0.3), (places, 40.01)], strict=True
+    ):
+        assert rle == rle_of(disc(some, radius))
+
+
+def test_polygons_have_the_pixels_whose_middles_are_inside(module):
+    from skimage.draw import polygon2mask
+
+    corners = [[10.2, 12.7], [80.4, 20.1], [60.3, 90.8], [40.1, 30.2], [15.9, 70.6]]
+    got = module(
+        "raster.js",
+        """const {encodeRle} = await import('/rle.js');
+        return encodeRle(m.polygonMask(100, 120, given));""",
+        corners,
+    )
+    # There the pixel is the point at its index; here its middle is half a pixel further.
+    expected = polygon2mask((100, 120), [(y - 0.5, x - 0.5) for x, y in corners])
+    assert got == rle_of(expected)
+
+
+def test_outlines_enclose_the_mask(module):
+    rng = np.random.default_rng(2)
+    mask = rng.random((30, 40)) < 0.55
+    loops, box = module(
+        "raster.js",
+        """const {decodeRle} = await import('/rle.js');
+        const bitmap = m.bitmapOf(decodeRle(given), 1024);
+        return [m.outlinesOf(bitmap), bitmap.box];""",
+        rle_of(mask),
+    )
+    # Inner and outer lines through the middles of cells' sides: each corner that they cut off is
+    # an eighth of a cell, inwards and outwards in turn but for four more of an outer loop.
+    area = 0.0
+    for loop in loops:
+        xs, ys = np.array(loop[::2]), np.array(loop[1::2])
+        area += 0.5 * np.sum(xs * np.roll(ys, -1) - np.roll(xs, -1) * ys)
+    from scipy.ndimage import label
+
+    pieces = label(mask)[1]  # joined by sides
+    holes = label(~np.pad(mask, 1), np.ones((3, 3)))[1] - 1  # and their background by corners too
+    assert len(loops) == pieces + holes
+    assert area == pytest.approx(mask.sum() - 0.5 * (pieces - holes))
+    assert box[2] - box[0] <= 40
+
+
+def test_undo_order_of_a_photo_after_a_reload(module):
+    histories = [
+        {"id": 1, "revisions": [("edit", 7, 1), ("edit", 7, 4), ("undo", 7, 6)]},
+        {"id": 2, "revisions": [("edit", 7, 2), ("edit", 8, 3)]},
+        {"id": 3, "revisions": [("edit", 7, 5), ("undo", 7, 7), ("redo", 7, 8)]},
+    ]
+    for history in histories:
+        history["revisions"] = [
+            {"change": change, "user_id": user, "at": f"2026-01-01T00:00:{second:02}Z"}
+            for change, user, second in history["revisions"]
+        ]
+    got = module("history.js", "return m.photoStacks(given, 7);", histories)
+    # In time: 1 made, 2 made, 2 changed by somebody else (out of reach), 1 changed, 3 made,
+    # 1 undone, 3 undone, 3 redone.
+    assert got == {"past": [1, 3], "future": [1]}
+
+
+def test_prompts_of_changes_that_were_undone_are_left_out(module):
+    revisions = [
+        {"version": version, "change": change}
+        for version, change in enumerate(["edit", "edit", "undo", "edit", "undo", "redo"], start=1)
+    ]
+    events = [{"version": version, "kind": "point", "data": {}} for version in (1, 2, 4)]
+    got = module("history.js", "return m.promptsOf(...given);", [revisions, events])
+    assert [event["version"] for event in got] == [1, 4]
+
+
+def test_view_fits_and_zooms_around_a_place(module):
+    fitted, zoomed, place = module(
+        "view.js",
+        """const view = m.fitView({width: 800, height: 600, photoWidth: 6000, photoHeight: 4000});
+        const zoomed = m.zoomView(view, 3, 200, 100);
+        return [view, zoomed, [m.toPhoto(view, 200, 100), m.toPhoto(zoomed, 200, 100)]];""",
+    )
+    assert fitted["scale"] == pytest.approx((800 - 24) / 6000)
+    assert zoomed["scale"] == pytest.approx(3 * fitted["scale"])
+    assert place[0] == pytest.approx(place[1])
+
+
+def test_axes_end_at_round_numbers(module):
+    got = module("plots.js", "return given.map(m.niceTop);", [0, 0.7, 1, 3, 12, 81, 399, 1000])
+    assert got == [1, 0.8, 1, 4, 20, 100, 400, 1000]

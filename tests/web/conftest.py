@@ -1,0 +1,107 @@
+"""A server over a store of four photos, with the `tiny` model; browsers of people who use it."""
+
+import copy
+
+import pytest
+from fastapi.testclient import TestClient
+
+from dataengine.conftest import (  # noqa: F401 - fixtures
+    Clock,
+    Scene,
+    clock,
+    photo_folder,
+    rle_of,
+    scene,
+    sqlite_scene,
+    sqlite_store,
+    store,
+    where,
+)
+from samkit.dataengine import Store, open_session
+from samkit.models import CONFIGS, Sam
+from samkit.predict import Predictor
+from samkit.web import WebConfig, create_app
+
+HOST = "http://testserver"
+
+
+class Browser(TestClient):
+    """Somebody's browser, signed in; it sends what the page sends."""
+
+    def __init__(self, app, user_id=None):
+        super().__init__(app, base_url=HOST, headers={"Origin": HOST})
+        studio = app.state.studio
+        if user_id is not None:
+            token, session = open_session(studio.store, user_id)
+            self.cookies.set(studio.config.cookie_name, token)
+            self.headers["X-CSRF-Token"] = session.csrf_token
+
+
+@pytest.fixture(scope="session")
+def tiny_predictor():
+    """One for all tests of this folder; random weights, the same in each run."""
+    import torch
+
+    from conftest import randomise_weights
+
+    torch.manual_seed(0)
+    model = Sam(copy.deepcopy(CONFIGS["tiny"]))
+    randomise_weights(model)
+    return Predictor(model, model_name="tiny")
+
+
+def settings(folder):
+    """Small limits, which tests can reach."""
+    return WebConfig(
+        cache_folder=folder / "embeddings",
+        allowed_roots=(folder,),
+        max_upload_mb=1,
+        max_unpacked_mb=2,
+        max_megapixels=1,
+    )
+
+
+@pytest.fixture
+def config(tmp_path):
+    return settings(tmp_path)
+
+
+class Server:
+    """A running app, its scene, and browsers of the scene's people."""
+
+    def __init__(self, app, scene):  # noqa: F811
+        self.app, self.scene = app, scene
+        self.stranger = Browser(app)
+        self.ann, self.bob, self.rev, self.adm = (
+            Browser(app, user_id) for user_id in (scene.ann, scene.bob, scene.rev, scene.adm)
+        )
+
+    @property
+    def studio(self):
+        return self.app.state.studio
+
+
+def run_server(scene, config, predictor):  # noqa: F811
+    app = create_app(scene.store, load_predictor=lambda: predictor, config=config)
+    with TestClient(app, base_url=HOST):
+        yield Server(app, scene)
+
+
+@pytest.fixture
+def server(scene, config, tiny_predictor):  # noqa: F811
+    """On each database."""
+    yield from run_server(scene, config, tiny_predictor)
+
+
+@pytest.fixture
+def sqlite_server(sqlite_scene, config, tiny_predictor):  # noqa: F811
+    """For what does not depend on the database."""
+    yield from run_server(sqlite_scene, config, tiny_predictor)
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory, photo_folder, tiny_predictor):  # noqa: F811
+    """For what leaves nothing behind that other tests would see."""
+    folder = tmp_path_factory.mktemp("shared")
+    with Store.open(folder / "store.db") as opened:
+        yield from run_server(Scene(opened, photo_folder), settings(folder), tiny_predictor)

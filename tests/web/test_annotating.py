@@ -1,0 +1,221 @@
+"""The way of a photo through the API: taken, annotated, undone, submitted, reviewed, exported."""
+
+import io
+import json
+import zipfile
+
+import pytest
+
+
+@pytest.fixture
+def held(server):
+    """A photo that ann holds."""
+    lease = server.ann.post(f"/api/projects/{server.scene.project.id}/next").json()["lease"]
+    assert lease["user_id"] == server.scene.ann
+    return lease["photo"]["id"]
+
+
+@pytest.fixture
+def save(server, held, rle_of):
+    """Save a mask as ann."""
+
+    def post(box=(2, 3, 9, 8), browser=None, **more):
+        body = {"rle": rle_of(*box), **more}
+        return (browser or server.ann).post(f"/api/photos/{held}/annotations", json=body)
+
+    return post
+
+
+def code(answer):
+    """Status and detail of a refusal, which is one line."""
+    detail = answer.json()["detail"]
+    assert answer.json().keys() == {"detail"}
+    assert len(detail.splitlines()) == 1
+    return answer.status_code, detail
+
+
+def test_mask_is_kept_with_its_events(server, save, rle_of):
+    event = {"kind": "point", "data": {"xy": [3, 4], "label": 1}, "duration_ms": 1500}
+    made = save(events=[event], score=0.9, request_id="r")
+    assert made.status_code == 201
+    one = made.json()
+    assert one["rle"] == rle_of(2, 3, 9, 8)
+    assert (one["box_xyxy"], one["area_px"]) == ([2, 3, 9, 8], 35)
+    assert (one["user_name"], one["num_clicks"], one["duration_ms"]) == ("ann", 1, 1500)
+    assert save(events=[event], score=0.9, request_id="r").json() == one
+    listed = server.bob.get(f"/api/photos/{one['image_id']}/annotations").json()
+    assert listed == {"items": [one], "next_after": None}
+    events = server.ann.get(f"/api/annotations/{one['id']}/events").json()["items"]
+    assert [(each["kind"], each["data"]) for each in events] == [("point", event["data"])]
+
+
+def test_masks_are_changed_undone_and_redone(server, save, rle_of):
+    ann, one = server.ann, save().json()
+    path = f"/api/annotations/{one['id']}"
+    changed = ann.put(path, json={"version": 1, "rle": rle_of(0, 0, 5, 5), "class_id": None})
+    assert changed.json()["area_px"] == 25
+    assert ann.post(f"{path}/undo", json={"version": 2}).json()["area_px"] == 35
+    assert ann.post(f"{path}/redo", json={"version": 3}).json()["area_px"] == 25
+    gone = ann.delete(path, params={"version": 4})
+    assert gone.json()["deleted"] is True
+    photo = f"/api/photos/{one['image_id']}/annotations"
+    assert ann.get(photo).json()["items"] == []
+    assert len(ann.get(photo, params={"deleted": True}).json()["items"]) == 1
+    states = ann.get(f"{path}/history").json()["items"]
+    assert [state["change"] for state in states] == ["edit", "edit", "undo", "redo", "edit"]
+
+
+def test_conflicts_are_409(server, save, held, rle_of):
+    one = save().json()
+    stale = {"version": 7, "rle": rle_of(0, 0, 5, 5)}
+    assert code(server.ann.put(f"/api/annotations/{one['id']}", json=stale))[0] == 409
+    assert code(save(browser=server.bob))[0] == 409
+    assert code(server.bob.post(f"/api/photos/{held}/lease"))[0] == 409
+    assert server.ann.delete(f"/api/photos/{held}/lease").status_code == 204
+    assert code(save())[0] == 409
+    assert server.bob.post(f"/api/photos/{held}/lease").json()["user_id"] == server.scene.bob
+
+
+@pytest.mark.parametrize(
+    "rle",
+    [
+        {"size": [12, 16], "counts": "0"},
+        {"size": [2**31 - 1, 2**31 - 1], "counts": "oooo3"},
+        {"size": [12, 16], "counts": "ooooooooooooooo"},
+        {"size": [12, 16], "counts": "\u00ff\u0000"},
+        {"size": [12, 16], "counts": ""},
+        {"size": [12, 16], "counts": [-5, 197]},
+        {"size": [12, -16], "counts": "0"},
+        {"size": [12], "counts": "0"},
+        {"size": [12, 16], "counts": "P" * 100_000},
+        {"counts": "0"},
+        None,
+        "0",
+    ],
+)
+def test_malformed_codes_are_422(rle, server, save):
+    assert code(save(rle=rle))[0] == 422
+    assert server.scene.store is not None
+
+
+def test_what_is_unknown_is_404(server, rle_of):
+    ann = server.ann
+    for path in ("projects/99", "photos/99", "jobs/99", "photos/99/annotations", "photos/99/image"):
+        assert code(ann.get(f"/api/{path}"))[0] == 404
+    body = {"version": 1, "rle": rle_of(0, 0, 5, 5)}
+    assert code(ann.put("/api/annotations/99", json=body))[0] == 404
+    assert code(ann.get("/api/nothing"))[0] == 404
+    assert code(ann.get(f"/api/photos/{2**62}"))[0] == 404
+
+
+def test_review(server, save, held):
+    save()
+    rev = server.rev
+    assert server.ann.post(f"/api/photos/{held}/submit").json()["review"] == "submitted"
+    assert code(server.ann.post(f"/api/photos/{held}/accept", json={"version": 1}))[0] == 403
+    version = rev.get(f"/api/photos/{held}").json()["version"]
+    body = {"version": version, "comment": "look at the left"}
+    back = rev.post(f"/api/photos/{held}/return", json=body).json()
+    assert (back["review"], back["comment"]) == ("returned", "look at the left")
+    lease = server.ann.post(f"/api/projects/{back['project_id']}/next").json()["lease"]
+    assert lease["photo"]["id"] == held
+    version = server.ann.post(f"/api/photos/{held}/submit").json()["version"]
+    assert code(rev.post(f"/api/photos/{held}/accept", json={"version": 1}))[0] == 409
+    done = rev.post(f"/api/photos/{held}/accept", json={"version": version}).json()
+    assert done["review"] == "accepted"
+    verdicts = rev.get(f"/api/photos/{held}/reviews").json()["items"]
+    assert [(one["verdict"], one["user_name"]) for one in verdicts] == [
+        ("returned", "rev"),
+        ("accepted", "rev"),
+    ]
+
+
+def test_lists_are_paged_and_filtered(server, held):
+    path = f"/api/projects/{server.scene.project.id}/photos"
+    first = server.ann.get(path, params={"limit": 3}).json()
+    rest = server.ann.get(path, params={"limit": 3, "after": first["next_after"]}).json()
+    assert [len(page["items"]) for page in (first, rest)] == [3, 1]
+    assert rest["next_after"] is None
+    server.ann.post(f"/api/photos/{held}/submit")
+    found = server.ann.get(path, params={"review": "submitted"}).json()["items"]
+    assert [one["id"] for one in found] == [held]
+    for bad in ({"review": "x"}, {"limit": 0}, {"limit": 1001}, {"after": -1}):
+        assert code(server.ann.get(path, params=bad))[0] == 422
+
+
+def test_statistics_and_agreement(server, save, held, rle_of):
+    server.rev.put(f"/api/photos/{held}/num_annotators", json={"num_annotators": 2})
+    save(events=[{"kind": "box", "duration_ms": 3000}])
+    server.ann.post(f"/api/photos/{held}/submit")
+    server.bob.post(f"/api/photos/{held}/lease")
+    assert server.bob.get(f"/api/photos/{held}/annotations").json()["items"] == []
+    save((2, 3, 9, 8), browser=server.bob)
+    server.bob.post(f"/api/photos/{held}/submit")
+    project = f"/api/projects/{server.scene.project.id}"
+    numbers = server.ann.get(f"{project}/statistics").json()
+    assert numbers["photos"]["submitted"] == {
+        "num_photos": 1,
+        "num_masks": 2,
+        "masks_per_photo": 2.0,
+    }
+    day = numbers["days"][0]
+    assert (day["user_name"], day["seconds_per_mask"], day["clicks_per_mask"]) == ("ann", 3.0, 1.0)
+    for path in (f"{project}/agreement", f"/api/photos/{held}/agreement"):
+        (pair,) = server.rev.get(path).json()["items"]
+        assert (pair["user_names"], pair["mean_iou"]) == (["ann", "bob"], 1.0)
+
+
+def test_classes(server):
+    path = f"/api/projects/{server.scene.project.id}/classes"
+    cell = server.ann.post(path, json={"name": "cell", "color": "#ff0000"}).json()
+    assert server.bob.get(path).json()["items"] == [cell]
+    assert code(server.ann.post(path, json={"name": "x", "color": "red"}))[0] == 422
+
+
+def test_export_and_import_lose_nothing(server, save, rle_of):
+    save((0, 0, 4, 4))
+    save((5, 5, 9, 9))
+    project = f"/api/projects/{server.scene.project.id}"
+    answer = server.rev.get(f"{project}/export", params={"format": "coco", "copy_photos": True})
+    assert answer.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert len([name for name in archive.namelist() if name.endswith((".png", ".jpg"))]) == 4
+        masks = json.loads(archive.read("all.json"))
+    assert [one["segmentation"] for one in masks["annotations"]] == [
+        rle_of(0, 0, 4, 4),
+        rle_of(5, 5, 9, 9),
+    ]
+    held = server.ann.get(project + "/photos").json()["items"][0]["id"]
+    server.ann.delete(f"/api/photos/{held}/lease")
+    report = server.adm.post(f"{project}/import", params={"format": "coco"}, json=masks).json()
+    assert (report["num_photos"], report["num_added"], report["faults"]) == (4, 2, [])
+    again = server.adm.post(f"{project}/import", params={"format": "coco"}, json=masks).json()
+    assert (again["num_added"], again["num_known"]) == (0, 2)
+
+
+def test_scan_runs_in_the_background(server):
+    project = server.scene.project.id
+    job = server.adm.post(f"/api/projects/{project}/scan", json={})
+    assert job.status_code == 202
+    server.studio.background.submit(1, lambda: None).result(30)  # after it
+    done = server.ann.get(f"/api/jobs/{job.json()['id']}").json()
+    assert (done["state"], done["data"]["report"]["num_known"]) == ("done", 4)
+
+
+def test_users(server):
+    made = server.adm.post("/api/users", json={"name": "new", "password": "correct horse"})
+    assert made.status_code == 201
+    path = f"/api/users/{made.json()['id']}"
+    assert server.adm.patch(path, json={"role": "reviewer"}).json()["role"] == "reviewer"
+    assert server.adm.patch(path, json={"active": False}).json()["active"] is False
+    assert code(server.adm.post("/api/users", json={"name": "new"}))[0] == 422
+    own = f"/api/users/{server.scene.adm}"
+    assert "there must be an active admin" in code(server.adm.patch(own, json={"active": False}))[1]
+    assert [one["name"] for one in server.adm.get("/api/users").json()["items"]][-1] == "new"
+
+
+def test_status(server):
+    server.studio.embedder.ask(server.scene.photos[0]).result(60)
+    status = server.ann.get("/api/status").json()
+    assert status["model"]["name"] == "tiny"
+    assert (status["local"], status["max_megapixels"], status["hint_after_s"]) == (False, 1, 30.0)

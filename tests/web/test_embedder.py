@@ -1,0 +1,155 @@
+"""Encoding: once, asked-for first, ahead of annotators, kept on disk, bounded in memory."""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from samkit.dataengine import list_model_versions
+from samkit.errors import StoreError, WeightsError
+from samkit.web.embedder import Embedder
+from samkit.web.workers import PriorityPool
+
+
+class Counting:
+    """A predictor that notes what it encodes, and waits at a gate before."""
+
+    def __init__(self, predictor):
+        self._predictor = predictor
+        self.encoded = []  # the value of the photos' pixels
+        self.gate = threading.Event()
+        self.gate.set()
+        self.begun = threading.Event()
+
+    def embed(self, pixels):
+        if pixels.shape[0] > 8:  # not the picture to warm up with
+            self.encoded.append(int(pixels[0, 0, 0]))
+            self.begun.set()
+            assert self.gate.wait(30)
+        return self._predictor.embed(pixels)
+
+    def __getattr__(self, name):
+        return getattr(self._predictor, name)
+
+
+@pytest.fixture
+def counting(tiny_predictor):
+    return Counting(tiny_predictor)
+
+
+@pytest.fixture
+def start(sqlite_scene, config, counting):
+    """Run embedders until the test ends."""
+    running = []
+
+    def run(**changes):
+        embedder = Embedder(sqlite_scene.store, replace(config, **changes), lambda: counting)
+        embedder.start()
+        running.append(embedder)
+        return embedder
+
+    yield run
+    counting.gate.set()
+    for embedder in running:
+        embedder.stop()
+
+
+def test_photo_is_encoded_once(start, sqlite_scene, counting):
+    embedder, photo = start(), sqlite_scene.photos[1]
+    first, second = embedder.ask(photo), embedder.ask(photo)
+    assert first.result(60) is second.result(60)
+    assert embedder.ask(photo).result(60) is first.result()
+    assert counting.encoded == [20]
+    assert first.result().model == list_model_versions(sqlite_scene.store)[0] == embedder.model
+
+
+def test_embedding_is_kept_on_disk(start, sqlite_scene, counting):
+    photo = sqlite_scene.photos[1]
+    made, found = (start().ask(photo).result(60) for _ in range(2))
+    assert counting.encoded == [20]
+    assert made.encode_ms > 0
+    assert found.encode_ms == 0
+    assert (made.embedding.features == found.embedding.features).all()
+
+
+def test_photo_that_somebody_waits_for_goes_first(start, sqlite_scene, counting):
+    counting.gate.clear()
+    embedder, photos = start(), sqlite_scene.photos
+    embedder.ask(photos[0])
+    assert counting.begun.wait(60)
+    embedder.encode_ahead([photos[1], photos[2]])
+    asked = embedder.ask(photos[2])
+    counting.gate.set()
+    asked.result(60)
+    embedder.ask(photos[1]).result(60)
+    assert counting.encoded == [0, 40, 20]
+
+
+def test_memory_is_bounded(start, sqlite_scene, counting):
+    embedder = start(embeddings_kept=2)
+    for photo in sqlite_scene.photos:
+        embedder.ask(photo).result(60)
+    assert len(embedder._kept) == 2
+    assert len(counting.encoded) == 4
+    embedder.ask(sqlite_scene.photos[0]).result(60)  # from the disk
+    assert len(counting.encoded) == 4
+
+
+def test_next_photos_are_encoded_ahead(sqlite_server):
+    server = sqlite_server
+    lease = server.ann.post(f"/api/projects/{server.scene.project.id}/next").json()["lease"]
+    held = lease["photo"]["id"]
+    server.studio.embedder._pool.submit(9, lambda: None).result(60)  # after them
+    kept = set(server.studio.embedder._kept)
+    assert kept == {one.sha256 for one in server.scene.photos if one.id != held}
+
+
+def test_full_disk_does_not_stop_the_work(start, sqlite_scene, counting, config, monkeypatch):
+    from samkit.dataengine import EmbeddingCache
+    from samkit.errors import OutputError
+
+    def refuse(*_):
+        raise OutputError("no space left")
+
+    monkeypatch.setattr(EmbeddingCache, "put", refuse)
+    assert start().ask(sqlite_scene.photos[0]).result(60).encode_ms > 0
+
+
+def test_photo_that_has_changed_is_not_encoded(start, sqlite_scene, counting):
+    photo = replace(sqlite_scene.photos[0], sha256="0" * 64)
+    with pytest.raises(StoreError, match="has changed"):
+        start().ask(photo).result(60)
+    assert counting.encoded == []
+
+
+def test_model_that_cannot_be_loaded_is_told(sqlite_scene, config):
+    def fail():
+        raise WeightsError("no such model")
+
+    embedder = Embedder(sqlite_scene.store, config, fail)
+    embedder.start()
+    with pytest.raises(WeightsError, match="no such model"):
+        embedder.ask(sqlite_scene.photos[0]).result(60)
+    assert embedder.model is None
+    embedder.stop()
+
+
+def test_urgent_work_is_done_first():
+    pool, gate, done = PriorityPool(1, "test"), threading.Event(), []
+    pool.start()
+    pool.submit(0, gate.wait)
+    futures = [
+        pool.submit(priority, lambda name=name: done.append(name))
+        for priority, name in ((2, "a"), (1, "b"), (2, "c"), (1, "d"))
+    ]
+    assert futures[3].cancel()
+    gate.set()
+    for future in futures[:3]:
+        future.result(30)
+    assert done == ["b", "a", "c"]
+    broken = pool.submit(0, lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        broken.result(30)
+    assert pool.submit(0, lambda: np.int64(3)).result(30) == 3
+    pool.stop()

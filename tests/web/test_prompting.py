@@ -1,0 +1,269 @@
+"""The WebSocket: the library's own answers, clicks before previews, bad messages, who may."""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+from starlette.websockets import WebSocketDisconnect
+
+from samkit import Predictor
+from samkit.dataengine import (
+    Store,
+    add_photos,
+    close_session,
+    create_project,
+    create_user,
+    list_photos,
+)
+from samkit.geometry import decode_rle, encode_rle
+from samkit.web import WebConfig, create_app, prompting
+
+from .conftest import HOST, Browser, TestClient
+
+
+class Page:
+    """What the page does with a connection."""
+
+    def __init__(self, socket):
+        self.socket = socket
+        self.ready = None
+
+    def wait_until_ready(self):
+        assert self.socket.receive_json()["type"] == "state"
+        self.ready = self.socket.receive_json()
+        assert self.ready["type"] == "ready"
+        return self
+
+    def send(self, **message):
+        self.socket.send_text(json.dumps(message))
+
+    def wait_until_read(self):
+        """What is no message is answered at once, whatever waits."""
+        self.socket.send_text("read?")
+        assert self.socket.receive_json()["type"] == "error"
+
+    def ask(self, number=1, kind="prompt", **message):
+        self.send(type=kind, id=number, **message)
+        return self.socket.receive_json()
+
+
+def connect(browser, image_id, **headers):
+    path = f"/api/photos/{image_id}/prompt"
+    return browser.websocket_connect(path, headers={"Origin": HOST, **headers})
+
+
+@pytest.fixture
+def photo(shared_server):
+    return shared_server.scene.photos[1]
+
+
+@pytest.fixture
+def page(shared_server, photo):
+    with connect(shared_server.ann, photo.id) as socket:
+        yield Page(socket).wait_until_ready()
+
+
+@pytest.fixture
+def expected(shared_server, photo, tiny_predictor):
+    """What the library answers to the same prompt on the same photo."""
+    pixels = np.full((*photo.size_hw, 3), 20, np.uint8)
+    embedding = tiny_predictor.embed(pixels)
+    return lambda **prompt: tiny_predictor.predict(embedding, **prompt)
+
+
+def rles(prediction):
+    return [encode_rle(mask) for mask in prediction.masks]
+
+
+def test_answers_are_those_of_the_library(page, expected):
+    answer = page.ask(points=[[3, 4], [9, 2]], labels=[1, 0])
+    told = expected(points=[[3, 4], [9, 2]], labels=[1, 0])
+    assert answer["id"] == 1
+    assert [one["rle"] for one in answer["masks"]] == rles(told)
+    assert [one["iou_pred"] for one in answer["masks"]] == told.iou_pred.tolist()
+    assert answer["best"] == told.iou_pred.argmax()
+    assert [0 <= one["stability"] <= 1 for one in answer["masks"]] == [True] * 3
+
+
+def test_box_and_single_mask(page, expected):
+    answer = page.ask(box=[2, 2, 10, 9], multimask=False)
+    told = expected(boxes=[2, 2, 10, 9], multimask=False)
+    assert [one["rle"] for one in answer["masks"]] == rles(told)
+    both = page.ask(box=[2, 2, 10, 9], points=[[4, 4]], labels=[0])
+    told = expected(boxes=[2, 2, 10, 9], points=[[4, 4]], labels=[0])
+    assert [one["rle"] for one in both["masks"]] == rles(told)
+
+
+def test_prompt_goes_on_from_an_earlier_answer(page, expected):
+    page.ask(7, points=[[3, 4]], labels=[1])
+    more = {"points": [[3, 4], [8, 8]], "labels": [1, 0], "multimask": False}
+    answer = page.ask(8, continue_from={"id": 7, "candidate": 2}, **more)
+    first = expected(points=[[3, 4]], labels=[1])
+    told = expected(mask_logits=first.logits[2], **more)
+    assert [one["rle"] for one in answer["masks"]] == rles(told)
+    beyond = page.ask(9, continue_from={"id": 8, "candidate": 1}, **more)
+    assert beyond["detail"] == "continue_from is no mask of the last answers here"
+
+
+def test_only_the_last_answers_are_kept(page):
+    for number in range(prompting.ANSWERS_KEPT + 1):
+        page.ask(number, points=[[3, 4]], labels=[1])
+    for number, kind in ((0, "error"), (1, "masks")):
+        body = {"points": [[3, 4]], "labels": [1], "continue_from": {"id": number, "candidate": 0}}
+        assert page.ask(99, **body)["type"] == kind
+
+
+def test_preview_is_the_best_mask_and_small(shared_server, page, expected):
+    answer = page.ask(5, "preview", points=[[3, 4]], labels=[1])
+    best = expected(points=[[3, 4]], labels=[1]).best()
+    assert answer == {"type": "preview", "id": 5, "mask": {"rle": rles(best)[0]}}
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", "JSON"),
+        ("{", "JSON"),
+        ("[]", "object"),
+        ('{"type": "sing"}', "tag 'sing'"),
+        ('{"type": "prompt"}', "id: Field required"),
+        ('{"type": "prompt", "id": 1}', "a prompt needs points"),
+        ('{"type": "prompt", "id": 1, "points": [[1, 2]]}', "points need labels"),
+        ('{"type": "prompt", "id": 1, "points": [[1, 99]], "labels": [1]}', "lies outside"),
+        ('{"type": "prompt", "id": 1, "points": [[1, NaN]], "labels": [1]}', "finite"),
+        ('{"type": "prompt", "id": 1, "points": [[1]], "labels": [1]}', "points.0.1: Field req"),
+        ('{"type": "prompt", "id": 1, "points": [[1, 2]], "labels": [7]}', "labels.0"),
+        ('{"type": "prompt", "id": 1, "box": [5, 5, 1, 1]}', "a box is x0, y0, x1, y1"),
+        ('{"type": "prompt", "id": 1, "box": [1e999, 5, 1, 1]}', "finite"),
+        ('{"type": "prompt", "id": -1, "box": [1, 1, 2, 2]}', "id"),
+        ('{"type": "prompt", "id": 1, "continue_from": {"id": 5, "candidate": 0}}', "is no mask"),
+        ('{"type": "preview", "id": 1, "box": [1, 1, 2, 2]}', "box"),
+        ("[" * 50_000, "JSON"),
+        (json.dumps({"type": "prompt", "id": 1, "points": [[1, 1]] * 300}), "at most 256 items"),
+    ],
+)
+def test_bad_messages_are_told_and_the_connection_stays(text, part, page):
+    page.socket.send_text(text)
+    answer = page.socket.receive_json()
+    assert (answer["type"], part in answer["detail"]) == ("error", True), answer
+    assert len(answer["detail"].splitlines()) == 1
+    assert page.ask(points=[[3, 4]], labels=[1])["type"] == "masks"
+
+
+def test_bytes_are_told_too(page):
+    page.socket.send_bytes(b"\x00\xff")
+    assert page.socket.receive_json()["type"] == "error"
+    assert page.ask(points=[[3, 4]], labels=[1])["type"] == "masks"
+
+
+def test_clicks_go_first_and_old_previews_are_dropped(shared_server, page):
+    """While both threads are busy, previews and then a click come in."""
+    gate, pool = threading.Event(), shared_server.studio.prompts
+    busy = [pool.submit(0, gate.wait) for _ in range(shared_server.studio.config.prompt_threads)]
+    page.send(type="preview", id=1, points=[[1, 4]], labels=[1])
+    page.wait_until_read()
+    for number in range(2, 6):
+        page.send(type="preview", id=number, points=[[number, 4]], labels=[1])
+    page.send(type="prompt", id=6, points=[[3, 4]], labels=[1])
+    page.wait_until_read()
+    gate.set()
+    assert [one.result(10) for one in busy] == [True, True]
+    answers = [page.socket.receive_json()["id"] for _ in range(3)]
+    # The first preview was taken at once; of the others the newest is left, after the click.
+    assert answers == [1, 6, 5]
+
+
+def test_too_many_prompts_are_refused(shared_server, page):
+    gate, pool = threading.Event(), shared_server.studio.prompts
+    for _ in range(shared_server.studio.config.prompt_threads):
+        pool.submit(0, gate.wait)
+    page.send(type="prompt", id=99, points=[[3, 4]], labels=[1])
+    page.wait_until_read()  # it is with the threads now
+    for number in range(prompting.MOST_WAITING + 1):
+        page.send(type="prompt", id=number, points=[[3, 4]], labels=[1])
+    refused = page.socket.receive_json()
+    assert (refused["id"], refused["detail"]) == (
+        prompting.MOST_WAITING,
+        "too many prompts wait for an answer",
+    )
+    gate.set()
+
+
+def closing_code(socket):
+    with pytest.raises(WebSocketDisconnect) as caught:
+        socket.receive_json()
+    return caught.value.code
+
+
+def test_who_may_not_is_told_by_the_closing_code(shared_server, photo):
+    for browser, image_id, headers, code in (
+        (shared_server.stranger, photo.id, {}, 4401),
+        (shared_server.ann, photo.id, {"Origin": "http://evil.example"}, 4403),
+        (shared_server.ann, photo.id, {"Origin": "null"}, 4403),
+        (shared_server.ann, 99, {}, 4404),
+        (shared_server.ann, 2**80, {}, 4404),
+    ):
+        with connect(browser, image_id, **headers) as socket:
+            assert closing_code(socket) == code
+
+
+def test_request_without_an_origin_is_refused(shared_server, photo):
+    browser = Browser(shared_server.app, shared_server.scene.ann)
+    del browser.headers["Origin"]
+    with browser.websocket_connect(f"/api/photos/{photo.id}/prompt") as socket:
+        assert closing_code(socket) == 4403
+
+
+def test_session_that_ends_elsewhere_ends_the_connection(sqlite_server, monkeypatch):
+    photo = sqlite_server.scene.photos[1]
+    with connect(sqlite_server.ann, photo.id) as socket:
+        page = Page(socket).wait_until_ready()
+        close_session(sqlite_server.scene.store, sqlite_server.ann.cookies["samkit_session"])
+        assert page.ask(points=[[3, 4]], labels=[1])["type"] == "masks"  # checked a moment ago
+        monkeypatch.setattr(prompting, "CHECK_EVERY_S", 0.0)
+        page.send(type="prompt", id=2, points=[[3, 4]], labels=[1])
+        assert closing_code(socket) == 4401
+
+
+def test_photo_that_cannot_be_encoded_is_told(shared_server, photo_folder):
+    photo = shared_server.scene.photos[0]
+    path = photo_folder / photo.path
+    content = path.read_bytes()
+    path.write_bytes(content + b"changed")
+    try:
+        with connect(shared_server.ann, photo.id) as socket:
+            assert socket.receive_json()["type"] == "state"
+            assert "has changed since it was added" in socket.receive_json()["detail"]
+            assert closing_code(socket) == 1011
+    finally:
+        path.write_bytes(content)
+
+
+def test_embedded_model_answers_as_the_library_does(tmp_path):
+    """The whole way with the default weights, on a photo larger than the model's frame."""
+    from PIL import Image
+    from skimage import data
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.fromarray(data.coffee()).resize((1500, 1000)).save(folder / "coffee.png")
+    predictor = Predictor.load(engine="torch", precision="float32")
+    told = predictor.predict(
+        predictor.embed(folder / "coffee.png"), points=[[700, 500]], labels=[1]
+    )
+    with Store.open(tmp_path / "store.db") as store:
+        project = create_project(store, name="p", root=folder)
+        add_photos(store, project.id)
+        user = create_user(store, name="u")
+        (photo,) = list_photos(store, project.id).items
+        app = create_app(
+            store,
+            load_predictor=lambda: predictor,
+            config=WebConfig(cache_folder=tmp_path / "embeddings"),
+        )
+        with TestClient(app), connect(Browser(app, user.id), photo.id) as socket:
+            answer = Page(socket).wait_until_ready().ask(points=[[700, 500]], labels=[1])
+    for mine, mask in zip(answer["masks"], told.masks, strict=True):
+        assert (decode_rle(mine["rle"]) == mask).all()
+    assert 0.01 < told.best().masks.mean() < 0.9
