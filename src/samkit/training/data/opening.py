@@ -28,7 +28,7 @@ def open_data(spec: str, *, seed: int = 0) -> SampleSource | SampleStream:
             - `shards:FOLDER` of tar files, or one tar file;
             - `png:FOLDER` with images/ and masks/;
             - `photos:FOLDER` of photos without masks, which must be named so;
-            - `scenes`, or `scenes:count=1000,size=256,seed=0`: generated ones.
+            - `scenes`, or `scenes:count=1000,size=256,seed=0,things=8`: generated ones.
         seed: of the order of tar shards; the loader has that of all others.
 
     Raises:
@@ -89,14 +89,13 @@ def _open_shards(spec: str, seed: int = 0) -> Sa1bShards:
 
 
 def _open_scenes(settings: str) -> Scenes:
-    """Scenes of `count=1000,size=256,seed=0,things=8,smallest=7`, in any order, each optional."""
+    """Scenes of `count=1000,size=256,seed=0,things=8`, in any order, each optional."""
     values: dict[str, int] = {}
     for setting in filter(None, settings.split(",")):
         name, _, value = setting.partition("=")
         if name not in LIMITS or not value.strip().isdecimal():
             raise ConfigError(
-                "scenes are written scenes:count=1000,size=256,seed=0, with things= and smallest="
-                f" where they shall be easier; got {setting!r}"
+                f"scenes are written scenes:count=1000,size=256,seed=0,things=8; got {setting!r}"
             )
         values[name] = int(value)
     return Scenes(**values)

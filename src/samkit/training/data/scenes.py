@@ -17,7 +17,7 @@ BoolMask = npt.NDArray[np.bool_]
 
 SMALLEST_SIZE = 16
 FEWEST_THINGS = 3
-LARGEST = 0.32  # radius of a thing, of the picture's side
+RADIUS = (0.07, 0.32)  # of the picture's side
 LINE_RADIUS = (0.12, 0.3)
 LINE_CHANCE = 0.2
 THINNEST_PX = 1.2  # a line that covers half of no pixel would have no mask
@@ -33,7 +33,6 @@ LIMITS = {
     "size": (SMALLEST_SIZE, ANY),
     "seed": (0, ANY),
     "things": (FEWEST_THINGS, 100),
-    "smallest": (1, int(100 * LARGEST)),
 }
 
 
@@ -50,15 +49,12 @@ class Scenes:
         size: side of the square photos in pixels.
         seed: scenes of different seeds have nothing in common.
         things: the most of them in a scene; fewer hide less of each other.
-        smallest: radius of the smallest thing, in percent of the side. Its edge is most of a small
-            mask, so that larger ones are easier.
     """
 
     count: int = 1000
     size: int = 256
     seed: int = 0
     things: int = 8
-    smallest: int = 7
 
     def __post_init__(self) -> None:
         for name, (least, most) in LIMITS.items():
@@ -74,14 +70,13 @@ class Scenes:
         return self.count
 
     def key(self, index: int) -> str:
-        usual = (self.things, self.smallest) == (Scenes.things, Scenes.smallest)
-        kind = "" if usual else f"-{self.things}-{self.smallest}"
+        kind = "" if self.things == Scenes.things else f"-{self.things}"
         return f"scene-{self.seed}-{self.size}{kind}-{range(self.count)[index]}"
 
     def __getitem__(self, index: int) -> Sample:
         index = range(self.count)[index]
         painter = _Painter(np.random.default_rng([self.seed, self.size, index]), self.size)
-        painter.paint_all(most=self.things, smallest=self.smallest / 100)
+        painter.paint_all(self.things)
         rles = tuple(encode_rle(mask) for mask in painter.masks())
         return Sample(key=self.key(index), photo=painter.photo(), rles=rles)
 
@@ -110,10 +105,10 @@ class _Painter:
         self.canvas = self._background()
         self.layers: list[_Layer] = []
 
-    def paint_all(self, *, most: int, smallest: float) -> None:
-        """All things, the large ones first: 3 to `most` of them, radii of the picture's side."""
+    def paint_all(self, most: int) -> None:
+        """3 to `most` things, the large ones first."""
         count = int(self.rng.integers(FEWEST_THINGS, most + 1))
-        low, high = np.log([smallest, LARGEST])
+        low, high = np.log(RADIUS)
         radii = np.exp(self.rng.uniform(low, high, count))  # as many small as large ones
         for number, radius in enumerate(sorted(radii * self.size, reverse=True)):
             self._thing(number, radius)
