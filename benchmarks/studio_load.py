@@ -1,6 +1,6 @@
 """Many annotators at once: is the page quick, and is all they did kept, once?
 
-    python benchmarks/studio_load.py [--annotators 20] [--seconds 300] [--database postgresql]
+    python benchmarks/studio_load.py [--annotators 20] [--seconds 300] [--megapixels 24]
 
 Each simulated person takes a photo, looks at it, moves the pointer, clicks, saves, corrects, undoes
 and submits, with a pause before each action. Prints the time from click to mask, the server's
@@ -10,6 +10,7 @@ error. PostgreSQL: `tools/with_postgres.sh python benchmarks/studio_load.py ...`
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 import threading
@@ -42,13 +43,15 @@ def main() -> None:
     parser.add_argument("--think-s", type=float, default=2.0, help="mean pause before each action")
     parser.add_argument("--previews", type=int, default=3, help="before each click")
     parser.add_argument("--photos", type=int, default=800, help="of the project")
+    parser.add_argument("--megapixels", type=float, default=1.0, help="of each photo")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     args = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="samkit-photos-") as photos,
         empty_database(postgres_url(args.database)) as where,
     ):
-        make_photos(Path(photos), args.photos)
+        height = math.isqrt(int(args.megapixels * 1e6 * 2 / 3))
+        make_photos(Path(photos), args.photos, (height, height * 3 // 2))
         result = measure(where, Path(photos), args)
     print(json.dumps(result, indent=1))
     sys.exit(1 if result["errors"] or result["faults"] else 0)
