@@ -1,4 +1,4 @@
-"""Files: written so that a reader never sees half of one; locks; checksums."""
+"""Files: written so that a reader never sees half of one; locks; checksums; the cache folder."""
 
 import errno
 import hashlib
@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
+
+from platformdirs import user_cache_path
 
 from samkit.errors import OutputError
 
@@ -21,6 +23,13 @@ except ImportError:  # Windows: two runs into one folder are not told from one
 
 HASH_BLOCK_BYTES = 2**22
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+CACHE_VARIABLE = "SAMKIT_CACHE"
+
+
+def cache_folder() -> Path:
+    """The folder for what can be made again: SAMKIT_CACHE, or this user's usual place."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen) if chosen else user_cache_path("samkit")
 
 
 @contextmanager

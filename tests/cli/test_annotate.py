@@ -109,6 +109,21 @@ def test_a_person_annotates_a_folder_and_comes_back(folder):
         assert [one.name for one in list_classes(store, project["id"])] == ["cell", "nucleus"]
 
 
+def test_server_is_made_before_torch_is_imported(tmp_path):
+    """The page answers while the model is loaded: torch takes seconds, more on a cold disk."""
+    code = f"""
+import sys
+from samkit.cli.annotate import annotate
+from samkit.cli.server import check_model, make_app
+from samkit.dataengine import Store
+check_model("mobile_sam")
+with Store.open({str(tmp_path / "store.db")!r}) as store:
+    make_app(store, model="mobile_sam", engine={{"engine": "auto"}}, cache_gb=1)
+sys.exit("torch" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], timeout=TIMEOUT_S, check=True)
+
+
 def test_many_sign_in_to_a_served_store(folder, capsys):
     assert main(["engine", "init", str(folder), "--json"]) == 0
     place = folder / ".samkit" / "project.db"

@@ -163,6 +163,18 @@ def test_request_that_comes_again_adds_no_second_mask(scene, save):
     assert get_photo(scene.store, one.image_id).num_masks == 2
 
 
+def test_request_that_comes_again_after_the_lease_is_answered(scene, save, refusal):
+    one = save(request_id="r1")
+    give_back(scene.store, one.image_id, scene.ann)
+    take_photo(scene.store, one.image_id, scene.bob)
+    assert save(request_id="r1") == one
+    with refusal(ConflictError, "is held by somebody else"):
+        save(request_id="r2")
+    with refusal(ConflictError, "somebody else has used the request_id 'r1'"):
+        save((7, 7, 9, 9), user_id=scene.bob, request_id="r1")
+    assert get_photo(scene.store, one.image_id).num_masks == 1
+
+
 def test_only_the_holder_may_change_masks(scene, save, rle_of, refusal):
     one = save()
     with refusal(ConflictError, "is held by somebody else"):
@@ -181,7 +193,7 @@ def test_annotators_of_one_photo_leave_each_others_masks(scene, save, refusal):
         delete_annotation(scene.store, one.id, user_id=scene.bob, version=1)
 
 
-def test_annotators_of_one_photo_do_not_see_each_others_masks(scene, save):
+def test_annotators_of_one_photo_do_not_see_each_others_masks(scene, save, refusal):
     one = save()
     set_num_annotators(scene.store, one.image_id, 2, user_id=scene.rev)
     submit_photo(scene.store, one.image_id, scene.ann)
@@ -194,6 +206,13 @@ def test_annotators_of_one_photo_do_not_see_each_others_masks(scene, save):
         (scene.rev, (one, other, automatic)),
     ):
         assert visible_annotations(scene.store, one.image_id, user_id=user_id) == seen
+        for read in (annotation_history, annotation_events):
+            for mask in seen:
+                given = read(scene.store, mask.id, user_id=user_id)
+                assert given == read(scene.store, mask.id)
+            for mask in (mask for mask in (one, other, automatic) if mask not in seen):
+                with refusal(RoleError, "is of another annotator"):
+                    read(scene.store, mask.id, user_id=user_id)
 
 
 @pytest.mark.parametrize(

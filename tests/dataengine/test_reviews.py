@@ -7,6 +7,7 @@ import pytest
 from samkit.dataengine import (
     NewEvent,
     accept_photo,
+    change_user,
     count_photos,
     delete_annotation,
     get_photo,
@@ -18,6 +19,7 @@ from samkit.dataengine import (
     save_annotation,
     set_num_annotators,
     submit_photo,
+    take_next,
     take_photo,
     work_days,
 )
@@ -50,6 +52,17 @@ def test_returned_photo_is_fixed_and_submitted_again(scene, submitted):
     done = accept_photo(scene.store, photo.id, scene.rev, version=again.version)
     assert (done.review, done.comment) == ("accepted", "")
     assert [one.comment for one in review_history(scene.store, photo.id)] == ["edge", ""]
+
+
+@pytest.mark.parametrize("leaves", ["before", "after"])
+def test_photo_returned_to_somebody_who_has_left_waits_for_anybody(leaves, scene, submitted):
+    photo, _ = submitted
+    if leaves == "before":
+        change_user(scene.store, scene.ann, active=False)
+    return_photo(scene.store, photo.id, scene.rev, version=photo.version, comment="edge")
+    change_user(scene.store, scene.ann, active=False)
+    assert take_next(scene.store, scene.project.id, scene.bob).photo.id == photo.id
+    assert submit_photo(scene.store, photo.id, scene.bob).review == "submitted"
 
 
 def test_reviewer_fixes_and_accepts(scene, submitted, rle_of):

@@ -128,6 +128,14 @@ def test_guessing_is_slowed_down(with_password):
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "300")
 
 
+def test_strangers_cannot_fill_the_log(with_password):
+    for _ in range(30):
+        sign_in(with_password.stranger, name="ann", password="guess")
+        sign_in(with_password.stranger)
+    entries = list_actions(with_password.scene.store).items
+    assert [one.status for one in entries] == [401] * 10
+
+
 def test_throttle_forgets_with_time():
     now = [0.0]
     throttle = Throttle(most=2, window_s=10, clock=lambda: now[0])
@@ -234,6 +242,17 @@ def test_actions_are_written_down_without_secrets(with_password):
     assert "secret" not in str(list_actions(server.scene.store).items)
 
 
+def test_exports_are_written_down(sqlite_server):
+    path = f"/api/projects/{sqlite_server.scene.project.id}/export"
+    for browser in (sqlite_server.rev, sqlite_server.ann):
+        browser.get(path, params={"format": "coco"})
+    entries = list_actions(sqlite_server.scene.store).items
+    assert [(one.user_name, one.action, one.target, one.status) for one in entries] == [
+        ("ann", "export", path, 403),
+        ("rev", "export", path, 200),
+    ]
+
+
 # --- A server for one person ---
 
 TOKEN = "a token of one person"
@@ -255,6 +274,12 @@ def test_token_signs_in(local):
     assert (answer.json()["local"], answer.json()["user"]["name"]) == (True, "adm")
     assert TOKEN not in str(answer.headers)
     assert local.get("/api/status").json()["local"] is True
+
+
+def test_others_on_the_computer_cannot_lock_the_person_out(local):
+    answers = [sign_in(local, token="guess").status_code for _ in range(51)]
+    assert answers == [401] * 50 + [429]
+    assert sign_in(local, token=TOKEN).status_code == 200
 
 
 def test_names_do_not_sign_in_locally(local):

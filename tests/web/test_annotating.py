@@ -145,10 +145,13 @@ def test_lists_are_paged_and_filtered(server, held):
 
 def test_statistics_and_agreement(server, save, held, rle_of):
     server.rev.put(f"/api/photos/{held}/num_annotators", json={"num_annotators": 2})
-    save(events=[{"kind": "box", "duration_ms": 3000}])
+    made = save(events=[{"kind": "box", "duration_ms": 3000}]).json()
     server.ann.post(f"/api/photos/{held}/submit")
     server.bob.post(f"/api/photos/{held}/lease")
     assert server.bob.get(f"/api/photos/{held}/annotations").json()["items"] == []
+    for part in ("history", "events"):  # of the mask that the other one has made
+        path = f"/api/annotations/{made['id']}/{part}"
+        assert [one.get(path).status_code for one in (server.bob, server.rev)] == [403, 200]
     save((2, 3, 9, 8), browser=server.bob)
     server.bob.post(f"/api/photos/{held}/submit")
     project = f"/api/projects/{server.scene.project.id}"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from samkit.dataengine import list_model_versions
-from samkit.errors import StoreError, WeightsError
+from samkit.errors import SamkitError, StoreError, WeightsError
 from samkit.web.embedder import Embedder
 from samkit.web.workers import PriorityPool
 
@@ -133,6 +133,31 @@ def test_model_that_cannot_be_loaded_is_told(sqlite_scene, config):
         embedder.ask(sqlite_scene.photos[0]).result(60)
     assert embedder.model is None
     embedder.stop()
+
+
+def test_model_that_fails_to_load_in_another_way_is_told_too(sqlite_scene, config, caplog):
+    embedder = Embedder(sqlite_scene.store, config, lambda: 1 / 0)
+    embedder.start()
+    with pytest.raises(SamkitError, match="cannot be loaded: see the server's log"):
+        embedder.ask(sqlite_scene.photos[0]).result(60)
+    assert "ZeroDivisionError" in caplog.text
+    embedder.stop()
+
+
+def test_what_nobody_waits_for_is_not_encoded(start, sqlite_scene, counting):
+    counting.gate.clear()
+    embedder, photos = start(), sqlite_scene.photos
+    embedder.ask(photos[0])
+    assert counting.begun.wait(60)
+    embedder.give_up(photos[1], embedder.ask(photos[1]))
+    first, second = embedder.ask(photos[2]), embedder.ask(photos[2])
+    assert first is second
+    embedder.give_up(photos[2], first)  # the other one still waits
+    last = embedder.ask(photos[3])
+    counting.gate.set()
+    last.result(60)
+    assert counting.encoded == [0, 40, 60]
+    assert embedder._asked == {}
 
 
 def test_urgent_work_is_done_first():

@@ -110,10 +110,12 @@ def test_picture_is_upright_and_without_transparency(own):
 
 
 def test_upload(own):
+    own.root.chmod(0o750)
     made = own(png())
     assert made.status_code == 201
     assert (made.json()["path"], made.json()["size_hw"]) == ("new.png", [5, 7])
-    assert [path.name for path in own.root.iterdir()] == ["new.png"]
+    [path] = own.root.iterdir()
+    assert (path.name, path.stat().st_mode & 0o777) == ("new.png", 0o640)  # as its folder
     assert own(png(value=1)).status_code == 409
 
 

@@ -240,6 +240,32 @@ def test_photo_that_cannot_be_encoded_is_told(shared_server, photo_folder):
         path.write_bytes(content)
 
 
+def test_error_that_nobody_has_foreseen_is_told(sqlite_server, monkeypatch, caplog):
+    def fail(_):
+        raise RuntimeError("a secret of the server")
+
+    monkeypatch.setattr(sqlite_server.studio.embedder, "_encode", fail)
+    with connect(sqlite_server.ann, sqlite_server.scene.photos[1].id) as socket:
+        assert socket.receive_json()["type"] == "state"
+        assert socket.receive_json()["detail"] == "something went wrong on the server"
+        assert closing_code(socket) == 1011
+    assert "a secret of the server" in caplog.text
+
+
+def test_connection_that_is_gone_waits_for_no_photo(sqlite_server, monkeypatch):
+    embedder, begun, gate = sqlite_server.studio.embedder, threading.Event(), threading.Event()
+    embedder._pool.submit(0, lambda: begun.set() or gate.wait(30))
+    assert begun.wait(60)
+    photo = sqlite_server.scene.photos[1]
+    with connect(sqlite_server.ann, photo.id) as socket:
+        assert socket.receive_json() == {"type": "state", "encoded": False}
+    with connect(sqlite_server.ann, sqlite_server.scene.photos[2].id) as socket:
+        assert socket.receive_json()["type"] == "state"
+        gate.set()
+        assert socket.receive_json()["type"] == "ready"
+    assert photo.sha256 not in embedder._kept
+
+
 def test_embedded_model_answers_as_the_library_does(tmp_path):
     """The whole way with the default weights, on a photo larger than the model's frame."""
     from PIL import Image

@@ -49,7 +49,7 @@ def make_app(
         cache_gb: most that kept embeddings take.
         settings: others of `samkit.web.WebConfig`.
     """
-    from samkit.engines.cache import cache_folder
+    from samkit.files import cache_folder
     from samkit.web import WebConfig, create_app
 
     config = WebConfig(

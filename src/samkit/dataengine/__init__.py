@@ -8,16 +8,18 @@
 Each function is one action and one transaction: when it returns, its change is on the disk.
 """
 
-from samkit.dataengine.annotations import (
+from samkit.dataengine.annotation_reading import (
     annotation_events,
     annotation_history,
-    delete_annotation,
     list_annotations,
+    visible_annotations,
+)
+from samkit.dataengine.annotations import (
+    delete_annotation,
     redo_annotation,
     replace_annotation,
     save_annotation,
     undo_annotation,
-    visible_annotations,
 )
 from samkit.dataengine.audit import list_actions, note_action
 from samkit.dataengine.background import SCAN, work_once

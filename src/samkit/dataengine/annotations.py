@@ -12,19 +12,18 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from samkit.dataengine.annotation_reading import is_anothers, revisions
 from samkit.dataengine.database import Store
 from samkit.dataengine.masks import CheckedMask, check_mask, check_score
-from samkit.dataengine.queue import held_photo
-from samkit.dataengine.rows import find, find_locked, to_annotation, to_event, to_revision
+from samkit.dataengine.queue import check_holder, held_photo
+from samkit.dataengine.rows import find, find_locked, to_annotation
 from samkit.dataengine.schema import AnnotationRow, ClassRow, EventRow, ImageRow, RevisionRow
-from samkit.dataengine.users import REVIEWERS, acting_user
+from samkit.dataengine.users import acting_user
 from samkit.dataengine.values import (
     CLICK_KINDS,
     STAGES,
     Annotation,
-    Event,
     NewEvent,
-    Revision,
     Stage,
     check_choice,
 )
@@ -63,7 +62,7 @@ def save_annotation(
             given, and none is added.
 
     Raises:
-        ConflictError: the user does not hold the photo.
+        ConflictError: the user does not hold the photo, or somebody else has used the request_id.
         StoreError: the mask or its class does not fit the photo.
     """
     check_choice("stage", stage, STAGES)
@@ -71,10 +70,14 @@ def save_annotation(
     check_score("stability", stability)
     with store.write() as session:
         acting_user(session, user_id)
-        image = held_photo(session, image_id, user_id)
+        image = find_locked(session, ImageRow, image_id, "photo")
         size_hw = (image.height, image.width)
+        # Before the lease is looked at: it may have ended since the mask was made.
         if request_id is not None and (row := _of_request(session, image_id, request_id)):
+            if row.user_id != user_id:
+                raise ConflictError(f"somebody else has used the request_id {request_id!r:.40}")
             return to_annotation(row, size_hw)
+        check_holder(image, user_id)
         mask = check_mask(rle, size_hw)
         _check_class(session, class_id, image.project_id)
         x0, y0, x1, y1 = mask.box_xyxy
@@ -180,74 +183,6 @@ def redo_annotation(store: Store, annotation_id: int, *, user_id: int, version: 
     return _travel(store, annotation_id, user_id=user_id, version=version, change="redo")
 
 
-def list_annotations(
-    store: Store, image_id: int, *, user_id: int | None = None, deleted: bool = False
-) -> tuple[Annotation, ...]:
-    """Annotations of a photo in the order in which they were made.
-
-    Args:
-        store: where.
-        image_id: of the photo.
-        user_id: only those that this user made.
-        deleted: also those that are deleted.
-
-    Raises:
-        StoreError: no such photo.
-    """
-    query = select(AnnotationRow).where(AnnotationRow.image_id == image_id)
-    if user_id is not None:
-        query = query.where(AnnotationRow.user_id == user_id)
-    if not deleted:
-        query = query.where(~AnnotationRow.deleted)
-    with store.read() as session:
-        image = find(session, ImageRow, image_id, "photo")
-        rows = session.scalars(query.order_by(AnnotationRow.id))
-        return tuple(to_annotation(row, (image.height, image.width)) for row in rows)
-
-
-def visible_annotations(
-    store: Store, image_id: int, *, user_id: int, deleted: bool = False
-) -> tuple[Annotation, ...]:
-    """The annotations of a photo that a user may see.
-
-    Where several people annotate a photo, each on their own, annotators do not see the masks that
-    the others have made by hand.
-
-    Raises:
-        MissingError: no such photo or user.
-    """
-    with store.read() as session:
-        image = find(session, ImageRow, image_id, "photo")
-        role = acting_user(session, user_id).role
-        is_blind = image.num_annotators > 1 and role not in REVIEWERS
-    found = list_annotations(store, image_id, deleted=deleted)
-    return tuple(one for one in found if not is_blind or _is_open_to(one, user_id))
-
-
-def _is_open_to(one: Annotation, user_id: int) -> bool:
-    return one.user_id == user_id or one.stage != "assisted-manual"
-
-
-def annotation_history(store: Store, annotation_id: int) -> tuple[Revision, ...]:
-    """All states of an annotation, the first one first.
-
-    Raises:
-        StoreError: no such annotation.
-    """
-    with store.read() as session:
-        row = find(session, AnnotationRow, annotation_id, "annotation")
-        image = find(session, ImageRow, row.image_id, "photo")
-        states = _revisions(session, annotation_id)
-        return tuple(to_revision(one, (image.height, image.width)) for one in states)
-
-
-def annotation_events(store: Store, annotation_id: int) -> tuple[Event, ...]:
-    """All prompts and corrections of an annotation, in their order."""
-    query = select(EventRow).where(EventRow.annotation_id == annotation_id).order_by(EventRow.id)
-    with store.read() as session:
-        return tuple(to_event(row) for row in session.scalars(query))
-
-
 def _of_request(session: Session, image_id: int, request_id: str) -> AnnotationRow | None:
     query = select(AnnotationRow).where(
         AnnotationRow.image_id == image_id, AnnotationRow.request_id == request_id
@@ -278,8 +213,7 @@ def _to_change(
             f"annotation {annotation_id} has version {row.version} by now; the change is based on"
             f" {version}: load it again"
         )
-    alone = image.num_annotators > 1 and row.stage == "assisted-manual"
-    if alone and row.user_id != user_id and user.role not in REVIEWERS:
+    if is_anothers(row, image, user):
         raise RoleError(f"annotation {annotation_id} is of another annotator of this photo")
     return image, row
 
@@ -360,7 +294,7 @@ def _travel(
     with store.write() as session:
         image, row = _to_change(session, annotation_id, user_id=user_id, version=version)
         size_hw = (image.height, image.width)
-        states = {state.version: state for state in _revisions(session, annotation_id)}
+        states = {state.version: state for state in revisions(session, annotation_id)}
         past, future = _stacks(list(states.values()))
         stack = past if change == "undo" else future
         if not stack:
@@ -375,11 +309,6 @@ def _travel(
         events = [NewEvent(kind=change, data={"version": target})]
         note_state(session, store, image, row, user_id=user_id, change=change, events=events)
         return to_annotation(row, size_hw)
-
-
-def _revisions(session: Session, annotation_id: int) -> Sequence[RevisionRow]:
-    query = select(RevisionRow).where(RevisionRow.annotation_id == annotation_id)
-    return session.scalars(query.order_by(RevisionRow.version)).all()
 
 
 def _stacks(states: Sequence[RevisionRow]) -> tuple[list[int], list[int]]:

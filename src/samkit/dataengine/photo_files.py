@@ -84,8 +84,11 @@ def receive_photo(
     check_name(name)
     with received.open("rb") as file:
         read_image_size(file, name, max_pixels=max_pixels)
-    target = upload_folder(store, project_id) / name
+    folder = upload_folder(store, project_id)
+    target = folder / name
     try:
+        # Temporary files are for their owner alone; a photo is for whom its folder is for.
+        received.chmod(folder.stat().st_mode & 0o666)
         os.link(received, target)  # unlike renaming, refuses to replace another file
     except FileExistsError as error:
         raise ConflictError(f"there is a file {name!r} already: give it another name") from error

@@ -138,10 +138,19 @@ def held_photo(session: Session, image_id: int, user_id: int) -> ImageRow:
         ConflictError: they do not hold it.
     """
     row = find_locked(session, ImageRow, image_id, "photo")
+    check_holder(row, user_id)
+    return row
+
+
+def check_holder(row: ImageRow, user_id: int) -> None:
+    """Check that somebody holds a photo.
+
+    Raises:
+        ConflictError: they do not.
+    """
     if row.lease_user_id != user_id:
         holder = "nobody" if row.lease_user_id is None else "somebody else"
         raise ConflictError(f"{row.path} is held by {holder}: take it first")
-    return row
 
 
 def num_submissions(session: Session, image_id: int) -> int:

@@ -91,6 +91,7 @@ def return_photo(store: Store, image_id: int, user_id: int, *, version: int, com
     with store.write() as session:
         row = _to_review(session, store, image_id, user_id, version)
         last = select(SubmissionRow.user_id).where(SubmissionRow.image_id == image_id)
+        last = last.join(UserRow, UserRow.id == SubmissionRow.user_id).where(UserRow.active)
         row.returned_to = session.scalar(last.order_by(SubmissionRow.id.desc()).limit(1))
         row.review, row.comment, row.open = "returned", comment, True
         row.version += 1

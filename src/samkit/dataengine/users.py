@@ -2,13 +2,13 @@
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
 from samkit.dataengine.rows import check_limit, find, find_locked, to_page, to_user
-from samkit.dataengine.schema import SessionRow, UserRow
+from samkit.dataengine.schema import ImageRow, SessionRow, UserRow
 from samkit.dataengine.values import ROLES, Page, Role, User, check_choice
 from samkit.errors import RoleError, StoreError
 
@@ -86,7 +86,8 @@ def change_user(
 ) -> User:
     """Change what is given of a user. Those who are not active cannot log in or act.
 
-    A new password ends the user's sessions.
+    A new password ends the user's sessions. What waits for somebody who is no longer active, as it
+    was returned to them, waits for anybody.
 
     Raises:
         MissingError: no such user.
@@ -105,6 +106,9 @@ def change_user(
             _check_admin_left(session, user_id)
         if password_hash is not None or not row.active:
             session.execute(delete(SessionRow).where(SessionRow.user_id == user_id))
+        if not row.active:
+            theirs = update(ImageRow).where(ImageRow.returned_to == user_id)
+            session.execute(theirs.values(returned_to=None))
         return to_user(row)
 
 

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 
 from samkit.engines.base import EngineInfo
-from samkit.engines.cache import cache_folder
 from samkit.engines.compiled import CompiledEngine, Graph
 from samkit.engines.graphs import GRAPHS, GraphSpec
 from samkit.errors import OutputError
-from samkit.files import check_writable
+from samkit.files import cache_folder, check_writable
 from samkit.models import Sam
 from samkit.weights.checkpoint import weights_sha256
 

@@ -64,7 +64,7 @@ class Predictor:
         model: the network in float32, in evaluation mode.
         model_name: its name in `samkit.models.CONFIGS`.
         engine: what runs the image encoder and the mask decoder.
-        memories_kept: most images of which the decoder's memory is kept, 6 MB each, while their
+        memories_kept: most images of which the decoder's memory is kept, 10 MB each, while their
             embeddings are in use; a click on one that is not costs three times as much.
     """
 

@@ -30,7 +30,7 @@ class WebConfig:
         idle_s: a session that is not used for so long ends.
         num_ahead: how many of the next photos are encoded before somebody takes them.
         embeddings_kept: of how many photos embeddings and what the decoder makes of them stay in
-            memory, 10 MB each; more people than that at once wait longer for each mask.
+            memory, 14 MB each; more people than that at once wait longer for each mask.
         prompt_threads: that answer prompts.
     """
 

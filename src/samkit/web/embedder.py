@@ -15,6 +15,7 @@ from samkit.dataengine import EmbeddingCache, Store, add_model_version, read_pho
 from samkit.dataengine.values import ModelVersion, Photo
 from samkit.errors import OutputError, SamkitError
 from samkit.web.config import WebConfig
+from samkit.web.memory import give_back_freed
 from samkit.web.workers import PriorityPool
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -46,6 +47,14 @@ class Encoded:
     encode_ms: float
 
 
+@dataclass
+class _Asked:
+    """A photo that people wait for, and how many of them."""
+
+    future: Future[Encoded]
+    num_waiting: int = 0
+
+
 class Embedder:
     """Encodes photos on one thread, and keeps their embeddings in memory and on disk, bounded."""
 
@@ -58,7 +67,7 @@ class Embedder:
         self._pool = PriorityPool(1, "encoder")
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, Encoded] = OrderedDict()  # by the photo's checksum
-        self._asked: dict[str, Future[Encoded]] = {}
+        self._asked: dict[str, _Asked] = {}
         self._ahead: set[str] = set()
         self._loaded: tuple[Predictor, ModelVersion, EmbeddingCache] | None = None
         self._load_error: SamkitError | None = None
@@ -78,7 +87,7 @@ class Embedder:
         self._pool.stop()
 
     def ask(self, photo: Photo) -> Future[Encoded]:
-        """A photo's embedding, as soon as it can be had."""
+        """A photo's embedding, as soon as it can be had; who waits no more must `give_up`."""
         with self._lock:
             kept = self._kept.get(photo.sha256)
             if kept is not None:
@@ -86,12 +95,22 @@ class Embedder:
                 done: Future[Encoded] = Future()
                 done.set_result(kept)
                 return done
-            future = self._asked.get(photo.sha256)
-            if future is None:
-                future = self._pool.submit(ASKED, lambda: self._encode(photo))
-                self._asked[photo.sha256] = future
-                future.add_done_callback(lambda _: self._asked.pop(photo.sha256, None))
-            return future
+            asked = self._asked.get(photo.sha256)
+            if asked is None:
+                asked = _Asked(self._pool.submit(ASKED, lambda: self._encode(photo)))
+                self._asked[photo.sha256] = asked
+                asked.future.add_done_callback(lambda _: self._asked.pop(photo.sha256, None))
+            asked.num_waiting += 1
+            return asked.future
+
+    def give_up(self, photo: Photo, future: Future[Encoded]) -> None:
+        """Wait no more for what `ask` has given; what nobody waits for is not begun."""
+        with self._lock:
+            asked = self._asked.get(photo.sha256)
+            if asked is not None and asked.future is future:
+                asked.num_waiting -= 1
+                if not asked.num_waiting:
+                    future.cancel()
 
     def encode_ahead(self, photos: Iterable[Photo]) -> None:
         """Encode photos that somebody will likely ask for, when nobody waits."""
@@ -121,6 +140,9 @@ class Embedder:
         except SamkitError as error:
             logger.error("the model cannot be loaded: %s", error)  # noqa: TRY400 - it is a line
             self._load_error = error
+        except Exception:  # of torch or OpenVINO, which nobody else would tell
+            logger.exception("the model cannot be loaded")
+            self._load_error = SamkitError("the model cannot be loaded: see the server's log")
 
     def _encode_ahead(self, photo: Photo) -> None:
         with self._lock:
@@ -129,6 +151,8 @@ class Embedder:
             self._encode(photo)
         except SamkitError as error:
             logger.info("not encoded ahead: %s", error)
+        except Exception:  # whoever asks for the photo is told
+            logger.exception("not encoded ahead: %s", photo.path)
 
     def _encode(self, photo: Photo) -> Encoded:
         """Find or make an embedding; runs on the encoder's thread."""
@@ -156,6 +180,7 @@ class Embedder:
             self._kept[photo.sha256] = encoded
             while len(self._kept) > self._config.embeddings_kept:
                 self._kept.popitem(last=False)
+        give_back_freed()  # some milliseconds, after a photo's hundreds
         return encoded
 
 

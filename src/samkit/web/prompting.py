@@ -32,7 +32,7 @@ router = APIRouter()
 
 NOT_SIGNED_IN, FORBIDDEN, NO_PHOTO, CANNOT = 4401, 4403, 4404, 1011  # codes that close
 CLICK, PREVIEW = 0, 1  # priorities
-ANSWERS_KEPT = 16  # whose logits a later prompt may go on from; 0.8 MB each
+ANSWERS_KEPT = 8  # whose logits a later prompt may go on from; 0.8 MB each
 MOST_POINTS = 256
 MOST_WAITING = 32  # prompts of one connection
 PREVIEW_SIDE = 512
@@ -154,14 +154,19 @@ class Conversation:
         return await run_in_threadpool(find_session, self._socket, self._studio) is not None
 
     async def _answer_all(self) -> None:
-        waiting = self._studio.embedder.ask(self._photo)
-        await self._send({"type": "state", "encoded": waiting.done()})
+        embedder = self._studio.embedder
+        waiting = embedder.ask(self._photo)
         try:
+            await self._send({"type": "state", "encoded": waiting.done()})
             encoded = await asyncio.shield(asyncio.wrap_future(waiting))
-        except SamkitError as error:
-            await self._tell_error(None, str(error))
+        except Exception as error:
+            if not isinstance(error, SamkitError):
+                logger.exception("encoding %s", self._photo.path)
+            await self._tell_error(None, tell(error))
             await self._socket.close(CANNOT)
             return
+        finally:
+            embedder.give_up(self._photo, waiting)
         await self._send(
             {
                 "type": "ready",
@@ -185,11 +190,10 @@ class Conversation:
     async def _answer(self, number: int, priority: int, work: Callable[[], dict[str, Any]]) -> None:
         try:
             answer = await asyncio.wrap_future(self._studio.prompts.submit(priority, work))
-        except SamkitError as error:
-            await self._tell_error(number, str(error))
-        except Exception:
-            logger.exception("a prompt on %s", self._photo.path)
-            await self._tell_error(number, "something went wrong on the server")
+        except Exception as error:
+            if not isinstance(error, SamkitError):
+                logger.exception("a prompt on %s", self._photo.path)
+            await self._tell_error(number, tell(error))
         else:
             await self._send(answer)
 
@@ -260,3 +264,8 @@ class Conversation:
         # A page that is gone is noticed when reading.
         with suppress(WebSocketDisconnect, RuntimeError):
             await self._socket.send_json(message)
+
+
+def tell(error: Exception) -> str:
+    """What the page is told of an error."""
+    return str(error) if isinstance(error, SamkitError) else "something went wrong on the server"

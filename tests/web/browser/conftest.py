@@ -103,6 +103,16 @@ def server(tmp_path_factory, plain_engine):
 
 
 @pytest.fixture(scope="session")
+def own_server(tmp_path_factory, server):
+    """A server that may be stopped."""
+    own = Server(tmp_path_factory.mktemp("own"), server.photos, hint_s=1)
+    make_project(own.where, own.photos)
+    own.start()
+    yield own
+    own.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
 def chromium():
     from playwright.sync_api import sync_playwright
 

@@ -162,6 +162,46 @@ def test_prompts_of_changes_that_were_undone_are_left_out(module):
     assert [event["version"] for event in got] == [1, 4]
 
 
+def test_only_one_connection_is_open_however_often_one_tries(module):
+    sockets = module(
+        "socket.js",
+        """const made = [];
+        const real = globalThis.WebSocket;
+        globalThis.WebSocket = class {
+            constructor() { this.open = true; made.push(this); }
+            close() { this.open = false; this.onclose?.({code: 1000}); }
+        };
+        try {
+            const socket = new m.PromptSocket(1);
+            made[0].onclose({code: 1006});
+            socket.retryNow();
+            socket.retryNow();
+            socket.close();
+            const heard = made.filter((one) => one.onclose || one.onmessage).length;
+            return [made.length, made.filter((one) => one.open).length, heard];
+        } finally { globalThis.WebSocket = real; }""",
+    )
+    assert sockets == [3, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("event", "name"),
+    [
+        ({"key": "z", "code": "KeyY", "ctrlKey": True}, "Ctrl+z"),  # German: by the character
+        ({"key": "я", "code": "KeyZ", "ctrlKey": True}, "Ctrl+z"),  # Russian: there is no Latin one
+        ({"key": "Ν", "code": "KeyN", "shiftKey": True}, "Shift+n"),  # noqa: RUF001 - Greek
+        ({"key": "&", "code": "Digit1"}, "1"),  # French
+        ({"key": "?", "code": "Minus", "shiftKey": True}, "?"),
+        # German: AltGr and 8, on Windows and elsewhere
+        ({"key": "[", "code": "Digit8", "ctrlKey": True, "altKey": True, "graph": True}, "["),
+        ({"key": "[", "code": "Digit8", "graph": True}, "["),
+    ],
+)
+def test_keys_of_other_layouts(module, event, name):
+    body = """return m.nameOf({...given, getModifierState: () => given.graph ?? false});"""
+    assert module("keys.js", body, event) == name
+
+
 def test_view_fits_and_zooms_around_a_place(module):
     fitted, zoomed, place = module(
         "view.js",

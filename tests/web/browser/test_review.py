@@ -2,13 +2,10 @@
 
 import io
 import json
-import signal
 import zipfile
 
-import pytest
-
 from samkit.dataengine import Store, get_photo, list_annotations, list_photos, list_users
-from web.browser.conftest import PASSWORD, Server, make_project
+from web.browser.conftest import PASSWORD
 
 
 def photo_of(server, number):
@@ -117,16 +114,6 @@ def test_gallery_filters_and_statistics(person, server):
     assert numbers[1:4] == ["ann", "assisted-manual", str(len(own))]
     assert numbers[4] == str(sum(one.num_clicks for one in own))
     assert rev.page.locator("svg.plot .mark").count() >= 2
-
-
-@pytest.fixture(scope="module")
-def own_server(tmp_path_factory, server):
-    """A server that may be stopped."""
-    own = Server(tmp_path_factory.mktemp("own"), server.photos, hint_s=1)
-    make_project(own.where, own.photos)
-    own.start()
-    yield own
-    own.stop(signal.SIGKILL)
 
 
 def test_what_the_server_did_not_get_is_sent_when_it_is_back(person, own_server, masks):

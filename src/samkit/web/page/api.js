@@ -36,13 +36,22 @@ export const isAdmin = () => session.user?.role === "admin";
  * @throws {ApiError}
  */
 export async function request(method, path, body, { timeoutS = AFTER_S } = {}) {
+  let response = await send(method, path, body, timeoutS);
+  const refused = response.status === 403 && method !== "GET" && path !== "session";
+  if (refused && (await sessionIsNew())) response = await send(method, path, body, timeoutS);
+  if (response.ok) return response.status === 204 ? null : await answerOf(response);
+  const detail = await response.json().then(({ detail }) => detail, () => response.statusText);
+  if (response.status === 401 && path !== "session") onSignedOut();
+  throw new ApiError(response.status, String(detail ?? response.statusText));
+}
+
+async function send(method, path, body, timeoutS) {
   const headers = {};
   if (method !== "GET") headers["X-CSRF-Token"] = session.csrfToken;
   const raw = body instanceof Blob;
   if (body !== undefined && !raw) headers["Content-Type"] = "application/json";
-  let response;
   try {
-    response = await fetch(`/api/${path}`, {
+    return await fetch(`/api/${path}`, {
       method,
       headers,
       body: body === undefined || raw ? body : JSON.stringify(body),
@@ -52,10 +61,20 @@ export async function request(method, path, body, { timeoutS = AFTER_S } = {}) {
   } catch {
     throw new ApiError(OFFLINE, "The server cannot be reached.");
   }
-  if (response.ok) return response.status === 204 ? null : await answerOf(response);
-  const detail = await response.json().then(({ detail }) => detail, () => response.statusText);
-  if (response.status === 401 && path !== "session") onSignedOut();
-  throw new ApiError(response.status, String(detail ?? response.statusText));
+}
+
+/**
+ * Whether the same person has signed in again in another tab, so that this one has learnt another
+ * CSRF token. @throws {ApiError} it was somebody else, in whose name nothing must be sent
+ */
+async function sessionIsNew() {
+  const response = await send("GET", "session", undefined, AFTER_S);
+  if (!response.ok) return false;
+  const now = await answerOf(response);
+  if (now.csrf_token === session.csrfToken) return false;
+  if (now.user.id === session.user?.id) return Boolean(keep(now));
+  onSignedOut();
+  throw new ApiError(401, `${now.user.name} has signed in in another tab of this browser.`);
 }
 
 export const get = (path) => request("GET", path);
@@ -114,7 +133,11 @@ export async function signOut() {
   session.user = null;
 }
 
+/** What the server says. Something in between, such as a sign-in page of a network, says no JSON. */
 async function answerOf(response) {
-  const type = response.headers.get("Content-Type") ?? "";
-  return type.includes("json") ? response.json() : response.blob();
+  try {
+    return await response.json();
+  } catch {
+    throw new ApiError(OFFLINE, "The answer was cut short, or is not the server's.");
+  }
 }

@@ -1,7 +1,8 @@
 /**
  * The keyboard: which key does what, in one table, from which the help sheet and the labels of the
  * buttons are made as well. Keys are named by the character that they give, so that layouts other
- * than English work; digits by their place, since Shift changes their character.
+ * than English work; digits by their place, since Shift changes their character, and letters of
+ * other scripts too, since no key of theirs gives a Latin one.
  *
  * @typedef {{action: string, keys: string[], group: string, text: string}} Binding
  */
@@ -71,9 +72,15 @@ function binding(action, keys, group, text) {
 }
 
 /** How a key press is named in the table, such as "Ctrl+Shift+z". */
-export function nameOf({ key, code, ctrlKey, metaKey, shiftKey, altKey }) {
-  const digit = /^(?:Digit|Numpad)([0-9])$/.exec(code ?? "")?.[1];
-  const plain = key === " " ? "Space" : (digit ?? (key.length === 1 ? key.toLowerCase() : key));
+export function nameOf(event) {
+  const { key, code, metaKey, shiftKey } = event;
+  // AltGr, by which some layouts give "[", counts as Ctrl and Alt on some systems.
+  const graph = event.getModifierState?.("AltGraph") === true;
+  const [ctrlKey, altKey] = [event.ctrlKey && !graph, event.altKey && !graph];
+  const digit = graph ? undefined : /^(?:Digit|Numpad)([0-9])$/.exec(code ?? "")?.[1];
+  const isForeign = /^\p{L}$/u.test(key) && !/^\p{Script=Latin}$/u.test(key);
+  const letter = isForeign ? /^Key([A-Z])$/.exec(code ?? "")?.[1].toLowerCase() : undefined;
+  const plain = key === " " ? "Space" : (letter ?? digit ?? (key.length === 1 ? key.toLowerCase() : key));
   // Shift is part of how "?" or "+" are typed, but a choice with letters, digits and named keys.
   const shifted = shiftKey && (digit || plain.length > 1 || /\p{L}/u.test(plain));
   return [(ctrlKey || metaKey) && "Ctrl", altKey && "Alt", shifted && "Shift", plain].filter(Boolean).join("+");

@@ -5,7 +5,7 @@
 
 import { ApiError, get, loadSession, session, signIn, whenSignedOut } from "./api.js";
 import { confirmDialog, el } from "./dom.js";
-import { notifyError, startNotices } from "./notices.js";
+import { banner, notifyError, startNotices } from "./notices.js";
 import { Outbox } from "./outbox.js";
 import { openProject } from "./project.js";
 import { openProjects } from "./projects.js";
@@ -59,7 +59,7 @@ async function enter() {
 async function prepare() {
   app.status = await get("status");
   app.outbox?.stop();
-  app.outbox = new Outbox(`samkit.outbox.${session.user.id}`);
+  app.outbox = await Outbox.open(session.user.id);
   if (!app.outbox.isEmpty) app.outbox.send();
 }
 
@@ -68,8 +68,13 @@ let asking = null;
 /** The session has ended: sign in again above the page, whose state stays. */
 function enterAgain() {
   const before = session.user?.id;
-  asking ??= askToSignIn(null, "You have been signed out. Sign in again to go on; your work is still here.").then(async () => {
+  asking ??= askToSignIn(null, "You have been signed out. Sign in again to go on; your work is still here.").then(async (signedIn) => {
     asking = null;
+    if (!signedIn) {
+      banner("session", "You are signed out: nothing is saved until you sign in.", [{ label: "Sign in", act: enterAgain, primary: true }]);
+      return;
+    }
+    banner("session", null);
     if (session.user.id === before) {
       app.outbox?.send();
       page?.connectAgain?.();

@@ -2,7 +2,11 @@
  * Changes of masks on their way to the server, in order. What was not acknowledged stays here, also
  * in the browser's own storage, and is sent again: new masks carry a request_id, so that the store
  * keeps one where an answer was lost; other changes name the version that they are based on, and
- * where that one is gone it is looked up whether the change had arrived after all.
+ * where that one is gone it is looked up whether the change had arrived after all. A change that is
+ * refused holds up the later ones of its photo, and no others.
+ *
+ * Each tab has a place of its own in the storage, and a lock with its name while it is open; what a
+ * tab has left that is gone is taken over by the next one.
  *
  * @typedef {{kind: "create" | "replace" | "delete" | "undo" | "redo", photoId: number, key: string,
  *   id: number | null, version: number | null, body: object}} Change
@@ -13,35 +17,64 @@ import { ApiError, OFFLINE, getItems, post, put, remove } from "./api.js";
 
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 const PASSING = [OFFLINE, 429, 502, 503, 504]; // states that end without anybody's doing
+const SIGNED_OUT = 401;
 
 /** Events: changed {}, done {change, annotation}, refused {change, error}. */
 export class Outbox extends EventTarget {
+  /** The outbox of somebody in this tab. @param {number} userId */
+  static async open(userId) {
+    const prefix = `samkit.outbox.${userId}.`;
+    const outbox = new Outbox(prefix + (crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`));
+    await hold(outbox.name, () => outbox.whenStopped);
+    await Promise.all(namesOf(outbox.storage, prefix).map((name) => outbox.takeOver(name)));
+    return outbox;
+  }
+
   /** @param {string} name of the place in the browser's storage @param {Storage} storage */
   constructor(name, storage = localStorage) {
     super();
     this.name = name;
     this.storage = storage;
     /** @type {Change[]} */
-    this.waiting = this.restore();
+    this.waiting = [];
     this.failure = null; // why it stands still
+    /** @type {Set<number>} photos whose changes the server does not take */
+    this.refused = new Set();
     this.tries = 0;
     this.working = null;
     this.timer = 0;
+    this.whenStopped = new Promise((resolve) => {
+      this.release = resolve;
+    });
   }
 
   get isEmpty() {
     return this.waiting.length === 0;
   }
 
+  get isStuck() {
+    return !this.isEmpty && (this.failure !== null || this.refused.size > 0);
+  }
+
+  /** Whether changes of a photo wait. */
+  holds(photoId) {
+    return this.waiting.some((change) => change.photoId === photoId);
+  }
+
   /** @param {Change} change */
   add(change) {
     this.waiting.push(change);
     this.save();
-    if (!this.failure) this.send();
+    if (!this.failure) this.work();
   }
 
-  /** Send all that waits. @returns {Promise<boolean>} whether nothing is left */
+  /** Send all that waits, also what was refused before. @returns {Promise<void>} all was tried */
   send() {
+    this.refused.clear();
+    return this.work();
+  }
+
+  work() {
     clearTimeout(this.timer);
     this.working ??= this.run().finally(() => {
       this.working = null;
@@ -49,10 +82,10 @@ export class Outbox extends EventTarget {
     return this.working;
   }
 
-  /** Give up what waits, after its owner has said so. */
-  clear() {
-    this.waiting = [];
-    this.failure = null;
+  /** Give up what waits of a photo, after its owner has said so. */
+  giveUp(photoId) {
+    this.waiting = this.waiting.filter((change) => change.photoId !== photoId);
+    this.refused.delete(photoId);
     this.save();
   }
 
@@ -60,33 +93,52 @@ export class Outbox extends EventTarget {
   stop() {
     clearTimeout(this.timer);
     this.stopped = true;
+    this.release();
   }
 
   async run() {
-    while (this.waiting.length && !this.stopped) {
-      const [change] = this.waiting;
+    for (let change = this.next(); change && !this.stopped; change = this.next()) {
       try {
         const annotation = await deliver(change);
         this.failure = null;
         this.tries = 0;
-        this.waiting.shift();
+        this.waiting = this.waiting.filter((other) => other !== change);
         this.pass(change.key, annotation);
         this.save();
         this.tell("done", { change, annotation });
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
-        this.failure = error;
+        const passing = PASSING.includes(error.status);
+        this.failure = passing || error.status === SIGNED_OUT ? error : null;
+        if (!this.failure) this.refused.add(change.photoId);
         this.tell("changed");
-        if (PASSING.includes(error.status)) {
+        if (!this.failure) this.tell("refused", { change, error });
+        else if (passing) {
           const wait = RETRY_MS[Math.min(this.tries++, RETRY_MS.length - 1)];
-          this.timer = setTimeout(() => this.send(), wait);
-        } else {
-          this.tell("refused", { change, error });
+          this.timer = setTimeout(() => this.work(), wait);
         }
-        return false;
+        if (this.failure) return;
       }
     }
-    return this.isEmpty;
+  }
+
+  next() {
+    return this.waiting.find(({ photoId }) => !this.refused.has(photoId));
+  }
+
+  /** Take over what another tab has left, as soon as that tab is gone. */
+  async takeOver(name) {
+    if (name === this.name) return;
+    const take = () => {
+      if (this.stopped) return;
+      this.waiting = [...read(this.storage, name), ...this.waiting];
+      if (this.save()) this.storage.removeItem(name);
+    };
+    if (await hold(name, take)) return;
+    navigator.locks.request(name, () => {
+      take();
+      this.send();
+    });
   }
 
   /** Later changes of the same mask are based on what the store has now. */
@@ -94,26 +146,53 @@ export class Outbox extends EventTarget {
     for (const change of this.waiting) if (change.key === key) Object.assign(change, { id, version });
   }
 
+  /** @returns {boolean} whether what waits is in the browser's storage, and not only in memory */
   save() {
+    let saved = true;
     try {
       if (this.isEmpty) this.storage.removeItem(this.name);
       else this.storage.setItem(this.name, JSON.stringify(this.waiting));
     } catch {
-      // The browser's storage is full or forbidden: what waits is still in memory.
+      saved = false; // it is full or forbidden
     }
     this.tell("changed");
-  }
-
-  restore() {
-    try {
-      return JSON.parse(this.storage.getItem(this.name) ?? "[]");
-    } catch {
-      return [];
-    }
+    return saved;
   }
 
   tell(type, detail = {}) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+/**
+ * Have a lock while `work` runs, if it can be had now. Browsers give no locks to pages without TLS
+ * from another computer: there all counts as left behind.
+ * @param {() => void | Promise<void>} work
+ * @returns {Promise<boolean>} whether it was had; when `work` has begun
+ */
+function hold(name, work) {
+  if (!navigator.locks) {
+    work();
+    return Promise.resolve(true);
+  }
+  return new Promise((resolve) => {
+    navigator.locks.request(name, { ifAvailable: true }, (lock) => {
+      const working = lock && work();
+      resolve(lock !== null);
+      return working;
+    });
+  });
+}
+
+function namesOf(storage, prefix) {
+  return Object.keys(storage).filter((name) => name.startsWith(prefix));
+}
+
+function read(storage, name) {
+  try {
+    return JSON.parse(storage.getItem(name) ?? "[]");
+  } catch {
+    return [];
   }
 }
 

@@ -6,7 +6,7 @@
 import { decodeRle } from "./rle.js";
 
 const FIRST_PREVIEW = 2 ** 40; // ids of previews are apart from those of questions
-const REMEMBERED = 16; // answers whose logits the server keeps for each connection
+const REMEMBERED = 8; // answers whose logits the server keeps for each connection
 const PREVIEW_EVERY_MS = 60;
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 8000;
@@ -32,6 +32,7 @@ export class PromptSocket extends EventTarget {
   }
 
   open() {
+    this.drop();
     this.socket = new WebSocket(this.url);
     this.socket.onmessage = ({ data }) => this.receive(JSON.parse(data));
     this.socket.onclose = ({ code }) => this.onClose(code);
@@ -41,6 +42,13 @@ export class PromptSocket extends EventTarget {
     this.closed = true;
     clearTimeout(this.retryTimer);
     clearTimeout(this.preview.timer);
+    this.drop();
+  }
+
+  /** Close the connection, if there is one, and hear no more of it. */
+  drop() {
+    if (!this.socket) return;
+    this.socket.onmessage = this.socket.onclose = null;
     this.socket.close();
   }
 

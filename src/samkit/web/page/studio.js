@@ -101,8 +101,7 @@ export class Studio {
     this.clock.close();
     for (const [target, type, listener] of this.listeners) target.removeEventListener(type, listener);
     clearBanners();
-    const unsent = this.outbox.waiting.some(({ photoId }) => photoId === this.photoId);
-    if (this.held && !unsent) remove(`photos/${this.photoId}/lease`).catch(() => {});
+    if (this.held && !this.outbox.holds(this.photoId)) remove(`photos/${this.photoId}/lease`).catch(() => {});
   }
 
   /** The session had ended, and somebody has signed in again. */
@@ -172,7 +171,8 @@ export class Studio {
   async submit() {
     if (!this.held) return notify("You do not hold this photo.", "bad");
     if (this.busy) return notify("Accept or cancel the mask at work first.", "bad");
-    if (!(await this.outbox.send())) return notify("Some masks are not saved yet. They are sent as soon as the server answers.", "bad");
+    await this.outbox.send();
+    if (this.outbox.holds(this.photoId)) return notify("Some masks are not saved yet. They are sent as soon as the server answers.", "bad");
     try {
       if (this.reviewing) {
         const photo = await get(`photos/${this.photoId}`);

@@ -83,9 +83,8 @@ export class StudioPanels {
     this.element.dataset.photo = photo.id;
     this.element.toggleAttribute("data-ready", this.studio.encoded);
     const unsent = outbox.waiting.length;
-    const stuck = unsent > 0 && outbox.failure !== null;
-    this.saveState.className = `save-state${stuck ? " bad" : ""}`;
-    this.saveState.textContent = unsent ? (stuck ? `${plural(unsent, "change")} not saved yet` : "Saving…") : "Saved";
+    this.saveState.className = `save-state${outbox.isStuck ? " bad" : ""}`;
+    say(this.saveState, unsent ? (outbox.isStuck ? `${plural(unsent, "change")} not saved yet` : "Saving…") : "Saved");
     const label = this.studio.reviewing ? "Accept photo" : "Submit";
     fill(this.submit, el("span", {}, label), el("kbd", {}, "Ctrl ⏎"));
     this.submit.disabled = !this.studio.held;
@@ -93,7 +92,7 @@ export class StudioPanels {
     this.updateWorkbar();
     this.updateClasses();
     this.updateMasks(kept);
-    this.model.textContent = this.studio.encoded ? "" : this.studio.socket?.lost ? "No connection" : "Preparing the photo…";
+    say(this.model, this.studio.encoded ? "" : this.studio.socket?.lost ? "No connection" : "Preparing the photo…");
     this.model.classList.toggle("working", !this.studio.encoded);
     this.showZoom();
   }
@@ -281,6 +280,11 @@ export class StudioPanels {
     const inside = xy && xy[0] >= 0 && xy[1] >= 0 && xy[0] < width && xy[1] < height;
     this.place.textContent = inside ? `${Math.floor(xy[0])}, ${Math.floor(xy[1])}` : "";
   }
+}
+
+/** Change a live region only when it has something new: screen readers read each change. */
+function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
 }
 
 /** A colour, as an SVG so that no style attribute is needed. */

@@ -26,7 +26,6 @@ export function tellLost(studio, code) {
  * @param {{change: import("./outbox.js").Change, error: import("./api.js").ApiError}} refusal
  */
 export function tellRefused(studio, { change, error }) {
-  if (error.status === 401) return;
   const again = async () => {
     try {
       await post(`photos/${change.photoId}/lease`);
@@ -48,10 +47,13 @@ export function tellRefused(studio, { change, error }) {
     again().then(() => studio.kept.load());
   };
   const giveUp = async () => {
-    const sure = await confirmDialog("Give the changes up?", `${plural(studio.outbox.waiting.length, "change")} that the server did not take will be lost.`, "Give up");
+    const lost = studio.outbox.waiting.filter(({ photoId }) => photoId === change.photoId).length;
+    const sure = await confirmDialog("Give the changes up?", `${plural(lost, "change")} that the server did not take will be lost.`, "Give up");
     if (!sure) return;
-    studio.outbox.clear();
+    studio.outbox.giveUp(change.photoId);
     banner("outbox", null);
+    await studio.outbox.send(); // tells what else is refused
+    if (change.photoId !== studio.photoId) return;
     studio.draft = null;
     await studio.kept.load().catch(notifyError);
   };

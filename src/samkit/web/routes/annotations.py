@@ -128,19 +128,18 @@ def redo(studio: TheStudio, user: AnyUser, annotation_id: Key, body: AtVersion) 
 
 
 @router.get("/annotations/{annotation_id}/history")
-def get_history(studio: TheStudio, _user: AnyUser, annotation_id: Key) -> PageOut[RevisionOut]:
-    """All states of a mask."""
-    found = annotation_history(studio.store, annotation_id)
+def get_history(studio: TheStudio, user: AnyUser, annotation_id: Key) -> PageOut[RevisionOut]:
+    """All states of a mask that one may see."""
+    found = annotation_history(studio.store, annotation_id, user_id=user.id)
     return PageOut[RevisionOut](
         items=[RevisionOut.model_validate(one) for one in found], next_after=None
     )
 
 
 @router.get("/annotations/{annotation_id}/events")
-def get_events(studio: TheStudio, _user: AnyUser, annotation_id: Key) -> PageOut[EventOut]:
-    """All prompts and corrections of a mask."""
-    annotation_history(studio.store, annotation_id)
-    found = annotation_events(studio.store, annotation_id)
+def get_events(studio: TheStudio, user: AnyUser, annotation_id: Key) -> PageOut[EventOut]:
+    """All prompts and corrections of a mask that one may see."""
+    found = annotation_events(studio.store, annotation_id, user_id=user.id)
     return PageOut[EventOut](items=[EventOut.model_validate(one) for one in found], next_after=None)
 
 

@@ -35,5 +35,5 @@ def new_router(route_class: type[AuditedRoute] = AuditedRoute) -> APIRouter:
 
 
 def new_file_router() -> APIRouter:
-    """A router whose routes read their bodies themselves."""
+    """A router whose routes move files in and out."""
     return new_router(FileRoute)
