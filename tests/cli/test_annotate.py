@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from samkit.cli.annotate import own_port
 from samkit.cli.main import main
 from samkit.dataengine import Store, create_user, list_annotations, list_classes, list_photos
 from samkit.geometry import encode_rle
@@ -107,6 +108,15 @@ def test_a_person_annotates_a_folder_and_comes_back(folder):
         assert len(list_photos(store, project["id"]).items) == 2
         assert len(list_annotations(store, photo["id"])) == 1
         assert [one.name for one in list_classes(store, project["id"])] == ["cell", "nucleus"]
+
+
+def test_a_folder_keeps_its_port_unless_it_is_taken(tmp_path):
+    port = own_port(tmp_path)
+    assert 49152 <= port <= 65535
+    assert own_port(tmp_path) == port
+    assert own_port(tmp_path / "other") != port
+    with socket.create_server(("127.0.0.1", port)):
+        assert own_port(tmp_path) == 0
 
 
 def test_server_is_made_before_torch_is_imported(tmp_path):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import sys
 import threading
 import webbrowser
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 TOKEN_BYTES = 32
+FIRST_PORT, NUM_PORTS = 49152, 16384  # that no service is registered for (RFC 6335)
 
 
 @click.command()
@@ -46,8 +49,7 @@ TOKEN_BYTES = 32
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    default=0,
-    help="Port of the page; by default any that is free.",
+    help="Port of the page; by default the folder's own, or any that is free if that is taken.",
 )
 @click.option("--browser/--no-browser", default=True, help="Open the page, or only print its URL.")
 @server_options
@@ -56,7 +58,7 @@ def annotate(
     folder: Path,
     classes: str,
     where: str | None,
-    port: int,
+    port: int | None,
     browser: bool,
     model: str,
     engine: EngineChoice,
@@ -98,9 +100,22 @@ def annotate(
                 # In a thread: some browsers return when they are closed.
                 threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-        serve(app, host=HOST, port=port, on_ready=show)
+        serve(app, host=HOST, port=own_port(folder) if port is None else port, on_ready=show)
         click.echo(f"samkit: all masks are in {store.url}", err=True)
     leave()
+
+
+def own_port(folder: Path) -> int:
+    """The same port each time for a folder; 0 where it is taken.
+
+    Browsers keep unsent work by a page's address, of which the port is a part.
+    """
+    port = FIRST_PORT + zlib.crc32(os.fsencode(folder.resolve())) % NUM_PORTS
+    try:
+        with socket.create_server((HOST, port)):
+            return port
+    except OSError:
+        return 0
 
 
 def _place(folder: Path, where: str | None) -> str:
