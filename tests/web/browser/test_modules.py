@@ -209,7 +209,10 @@ def test_view_fits_and_zooms_around_a_place(module):
         const zoomed = m.zoomView(view, 3, 200, 100);
         return [view, zoomed, [m.toPhoto(view, 200, 100), m.toPhoto(zoomed, 200, 100)]];""",
     )
-    assert fitted["scale"] == pytest.approx((800 - 24) / 6000)
+    # 12 pixels around it, and 84 below, where bars are.
+    assert fitted["scale"] == pytest.approx((600 - 12 - 84) / 4000)
+    assert fitted["y"] == pytest.approx(12)
+    assert fitted["x"] == pytest.approx((800 - 6000 * fitted["scale"]) / 2)
     assert zoomed["scale"] == pytest.approx(3 * fitted["scale"])
     assert place[0] == pytest.approx(place[1])
 
