@@ -1,7 +1,12 @@
 """Fixtures that several rooms' tests share."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -9,6 +14,10 @@ from hypothesis import settings
 from torch import nn
 
 from samkit.models import CONFIGS, Sam
+from samkit.weights.checkpoint import TextEncoder
+
+if TYPE_CHECKING:
+    from samkit.text import Clip
 
 # The same examples in every run, and no time limits, which a busy machine would break.
 settings.register_profile("samkit", deadline=None, derandomize=True, database=None)
@@ -64,6 +73,51 @@ def randomise() -> Callable[..., None]:
 def tiny_sam() -> Sam:
     """The smallest real model, random but not degenerate; a fresh one for each test."""
     model = Sam(CONFIGS["tiny"])
+    randomise_weights(model)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random CLIP as it is saved, which knows a few words; tests may not change it."""
+    from samkit.training.contrastive import save_clip
+    from samkit.training.pretrain_clip import ClipRecipe, build_clip
+    from samkit.training.recipe import RunRecipe
+
+    recipe = ClipRecipe(
+        image_size=16,
+        vision_width=32,
+        vision_layers=1,
+        text_width=32,
+        text_layers=1,
+        dim=12,
+        run=RunRecipe(steps=1),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        clip = build_clip(recipe, ["a", "red", "green", "blue", "circle", "square", "car", "tree"])
+    folder = tmp_path_factory.mktemp("text") / "clip"
+    save_clip(clip, folder)
+    return folder
+
+
+@pytest.fixture
+def clip(clip_folder: Path) -> Clip:
+    from samkit.text import Clip
+
+    return Clip.load(clip_folder)
+
+
+@pytest.fixture
+def text_encoder(clip: Clip) -> TextEncoder:
+    """What a model remembers of the tiny CLIP."""
+    return TextEncoder(source=clip.source, fingerprint=clip.fingerprint, dim=clip.dim)
+
+
+@pytest.fixture
+def text_sam(text_encoder: TextEncoder) -> Sam:
+    """The smallest real model with text prompts of the tiny CLIP, random but not degenerate."""
+    model = Sam(replace(CONFIGS["tiny"], text_dim=text_encoder.dim))
     randomise_weights(model)
     return model.eval()
 

@@ -15,6 +15,7 @@ from samkit.drawing import (
     Layer,
     draw_boxes,
     draw_caption,
+    draw_labels,
     draw_layers,
     draw_masks,
     draw_points,
@@ -184,3 +185,43 @@ def test_box_may_reach_far_out_of_the_photo(far):
 )
 def test_lines_grow_with_the_photo(shape, width):
     assert line_width(np.zeros((*shape, 3), np.uint8)) == width
+
+
+# --- Labels ---
+
+
+def labelled(*texts, corners=None, size_hw=(120, 200)):
+    photo = np.full((*size_hw, 3), 90, np.uint8)
+    corners = np.array(corners or [(10 * number, 5) for number in range(len(texts))])
+    colors = [mask_color(number) for number in range(len(texts))]
+    return photo, draw_labels(photo, corners, texts, colors), colors
+
+
+def test_a_label_has_its_colour_and_leaves_the_photo_as_it_was():
+    photo, drawn, (color,) = labelled("car 0.90")
+    assert (photo == 90).all()
+    changed = (drawn != photo).any(axis=2)
+    rows, cols = np.nonzero(changed)
+    assert (cols.min(), rows.min()) == (0, 5)
+    assert (drawn[changed] == color).all(axis=1).mean() > 0.5
+    assert drawn.shape == photo.shape
+
+
+def test_labels_do_not_cover_each_other():
+    _, drawn, colors = labelled("a car", "a car", "a car", corners=[(5, 5)] * 3)
+    areas = [(drawn == color).all(axis=2).sum() for color in colors]
+    assert min(areas) > 0.9 * max(areas)
+
+
+def test_labels_stay_in_the_photo():
+    photo, drawn, _ = labelled("a red car", corners=[(195, 118)])
+    rows, cols = np.nonzero((drawn != photo).any(axis=2))
+    assert rows.max() == 119
+    assert cols.max() == 199
+    assert cols.min() > 100
+
+
+def test_no_text_is_no_label():
+    photo, drawn, _ = labelled("", "")
+    np.testing.assert_array_equal(drawn, photo)
+    np.testing.assert_array_equal(labelled("\u00e9t\u00e9")[1].shape, photo.shape)

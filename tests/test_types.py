@@ -1,5 +1,6 @@
 """Values check themselves when made, and come back from files as they were."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -315,3 +316,50 @@ def test_overlay_draws_the_masks():
 def test_scores_must_be_one_for_each_mask(refusal):
     with refusal(ValueError, "scores must be (2,); got (1,)"):
         Masks.from_arrays(np.zeros((2, 4, 5), bool), [1.0])
+
+
+# --- Phrases ---
+
+
+def named_masks():
+    arrays = np.zeros((3, 40, 60), bool)
+    arrays[0, 2:10, 3:20], arrays[1, 20:38, 5:30], arrays[2, 12:30, 35:55] = True, True, True
+    return dataclasses.replace(
+        Masks.from_arrays(arrays, [0.9, 0.8, 0.7]),
+        phrases=("car", "", "tree"),
+        phrase_scores=np.array([0.5, 0.25, 0.75], np.float32),
+    )
+
+
+def test_phrases_go_with_their_masks():
+    masks = named_masks().select(np.array([2, 0]))
+    assert masks.phrases == ("tree", "car")
+    assert masks.phrase_scores.tolist() == [0.75, 0.5]
+    assert masks.labels == ("tree 0.75", "car 0.50")
+    assert named_masks().labels[1] == ""
+
+
+def test_phrases_must_be_as_many_as_masks():
+    masks = named_masks()
+    with pytest.raises(ValueError, match="phrases must be 3; got 1"):
+        dataclasses.replace(masks, phrases=("car",))
+    with pytest.raises(ValueError, match="phrase_scores must be"):
+        dataclasses.replace(masks, phrase_scores=np.zeros(2, np.float32))
+    logits = np.zeros((2, 3, SIDE, SIDE), np.float32)
+    with pytest.raises(ValueError, match="phrases must be one for each prompt; got 3"):
+        MaskPrediction(
+            logits=logits, iou_pred=logits[..., 0, 0], coords=COORDS, phrases=("a", "b", "c")
+        )
+    with pytest.raises(ValueError, match="one for each prompt"):
+        MaskPrediction(logits=logits[0], iou_pred=logits[0, :, 0, 0], coords=COORDS, phrases=("a",))
+
+
+def test_overlays_are_labelled_where_there_are_phrases():
+    masks, photo = named_masks(), np.full((40, 60, 3), 100, np.uint8)
+    plain = dataclasses.replace(masks, phrases=None, phrase_scores=None).overlay(photo)
+    labelled = masks.overlay(photo)
+    changed = (plain != labelled).any(axis=2)
+    assert changed[2:10, 3:20].any()
+    assert changed[12:30, 35:55].any()
+    unnamed = dataclasses.replace(masks, phrases=("",) * 3)
+    np.testing.assert_array_equal(unnamed.overlay(photo), plain)

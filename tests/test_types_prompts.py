@@ -116,8 +116,8 @@ def test_prompts_are_frozen():
 # --- Prompts: refusals ---
 
 REFUSED = {
-    "nothing": ({}, "needs points, a box or mask_logits"),
-    "labels alone": ({"labels": [1]}, "needs points, a box or mask_logits"),
+    "nothing": ({}, "needs text, points, a box or mask_logits"),
+    "labels alone": ({"labels": [1]}, "needs text, points, a box or mask_logits"),
     "labels with a box": ({"labels": [1], "boxes": [0, 0, 1, 1]}, "labels need points"),
     "no labels": ({"points": [[1, 2]]}, "points need labels"),
     "too few labels": (

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from samkit.automask import AutoMaskConfig, AutoMasker
+    from samkit.automask import AutoMaskConfig, AutoMasker, ClassMasker
     from samkit.errors import SamkitError
     from samkit.formats import read_image
     from samkit.predict import Predictor
@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AutoMaskConfig": "samkit.automask",
     "AutoMasker": "samkit.automask",
+    "ClassMasker": "samkit.automask",
     "ImageEmbedding": "samkit.types",
     "MaskPrediction": "samkit.types",
     "Masks": "samkit.types",
@@ -30,6 +31,7 @@ _HOMES = {
 __all__ = [
     "AutoMaskConfig",
     "AutoMasker",
+    "ClassMasker",
     "ImageEmbedding",
     "MaskPrediction",
     "Masks",

@@ -8,6 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image as PilImage
+from PIL import ImageDraw, ImageFont
 
 Image = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
@@ -18,6 +20,11 @@ BOX_COLOR: Color = (255, 210, 0)
 OUTLINE_COLOR: Color = (255, 255, 255)
 # Golden ratio steps keep the hues of neighbouring masks far apart, however many there are.
 FIRST_HUE, HUE_STEP = 0.58, 0.618034
+LEAST_FONT_PX = 9
+LIGHT: Color = (255, 255, 255)
+DARK: Color = (0, 0, 0)
+LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue are
+MID_GREY = 140
 # Above it many are small, and a double outline would leave little of them to be seen.
 MANY_MASKS = 10
 
@@ -117,6 +124,49 @@ def line_width(image: Image) -> int:
     """Line width that reads well at the photo's size, in pixels."""
     longest: int = max(image.shape[:2])
     return max(1, round(longest / 500))
+
+
+def draw_labels(
+    image: Image, corners_xy: npt.NDArray[np.int64], texts: Sequence[str], colors: Sequence[Color]
+) -> Image:
+    """Write labels (K) at corners (K, 2), each on a ground of its colour; empty ones are left out.
+
+    Labels are kept within the photo (H, W, 3) and moved down where they would cover an earlier one.
+    """
+    height, width = image.shape[:2]
+    size = max(LEAST_FONT_PX, round(max(height, width) / 45))
+    font = ImageFont.load_default(size)
+    picture = PilImage.fromarray(image)
+    draw = ImageDraw.Draw(picture)
+    pad = size // 4
+    taken: list[tuple[int, int, int, int]] = []
+    for corner, text, color in zip(corners_xy.tolist(), texts, colors, strict=True):
+        if not text:
+            continue
+        text_w, text_h = round(draw.textlength(text, font=font)) + 2 * pad, size + 2 * pad
+        x, y = (
+            max(0, min(edge, side - text_side))
+            for edge, side, text_side in zip(corner, (width, height), (text_w, text_h), strict=True)
+        )
+        while clash := next((t for t in taken if _overlap((x, y, text_w, text_h), t)), None):
+            y = clash[1] + clash[3]
+        taken.append((x, y, text_w, text_h))
+        draw.rectangle((x, y, x + text_w - 1, y + text_h - 1), fill=color)
+        is_light = sum(weight * part for weight, part in zip(LUMA, color, strict=True)) > MID_GREY
+        draw.text(
+            (x + pad, y + text_h / 2),
+            text,
+            fill=DARK if is_light else LIGHT,
+            font=font,
+            anchor="lm",
+        )
+    return np.asarray(picture)
+
+
+def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
+    """Whether two rectangles x, y, width, height share a pixel."""
+    (x, y, w, h), (u, v, s, t) = one, other
+    return x < u + s and u < x + w and y < v + t and v < y + h
 
 
 def draw_caption(image: Image, text: str) -> Image:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from samkit.drawing import Layer, draw_layers, mask_color
+from samkit.drawing import Layer, draw_labels, draw_layers, mask_color
 from samkit.errors import EmbeddingError, PromptError
 from samkit.files import write_tensors
 from samkit.geometry import CoordMap, Rle, boxes_from_masks, decode_rle, encode_rle
@@ -39,16 +39,18 @@ MASK_COLUMNS: dict[str, tuple[int, ...]] = {
     "stability": (),
     "points_xy": (2,),
     "crops_xyxy": (4,),
+    "phrase_scores": (),
 }
-OPTIONAL_COLUMNS = {"stability", "points_xy", "crops_xyxy"}
+OPTIONAL_COLUMNS = {"stability", "points_xy", "crops_xyxy", "phrase_scores"}
 EMBEDDING_FORMAT = "samkit-embedding-1"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prompts:
-    """P prompts on one photo, in pixels of the original; each may have points, a box and a mask.
+    """P prompts on one photo, in pixels of the original; each may have text, points, a box, a mask.
 
     Attributes:
+        text_codes: (P, D) vectors of CLIP, for models that take text, or None.
         points_xy: (P, N, 2), or None.
         labels: (P, N), 1 foreground and 0 background, or None.
         boxes_xyxy: (P, 4), or None.
@@ -60,6 +62,7 @@ class Prompts:
     labels: IntArray | None = None
     boxes_xyxy: FloatArray | None = None
     mask_logits: Logits | None = None
+    text_codes: npt.NDArray[np.float32] | None = None
     batched: bool = True
 
     def __post_init__(self) -> None:
@@ -69,11 +72,12 @@ class Prompts:
                 ("points", self.points_xy),
                 ("boxes", self.boxes_xyxy),
                 ("mask_logits", self.mask_logits),
+                ("texts", self.text_codes),
             )
             if value is not None
         }
         if not sizes:
-            raise PromptError("a prompt needs points, a box or mask_logits; got none of them")
+            raise PromptError("a prompt needs text, points, a box or mask_logits; got none of them")
         if len(set(sizes.values())) > 1:
             listed = ", ".join(f"{count} of {name}" for name, count in sizes.items())
             raise PromptError(f"prompts of one batch must agree in number; got {listed}")
@@ -84,6 +88,8 @@ class Prompts:
             _check_boxes(self.boxes_xyxy)
         if self.mask_logits is not None and not np.isfinite(self.mask_logits).all():
             raise PromptError("mask_logits must be finite; got NaN or infinity")
+        if self.text_codes is not None and not np.isfinite(self.text_codes).all():
+            raise PromptError("text_codes must be finite; got NaN or infinity")
 
     @classmethod
     def of(
@@ -93,6 +99,7 @@ class Prompts:
         labels: npt.ArrayLike | None = None,
         boxes: npt.ArrayLike | None = None,
         mask_logits: npt.ArrayLike | None = None,
+        text_codes: npt.ArrayLike | None = None,
     ) -> Prompts:
         """Prompts from arrays or lists, of one prompt or of a batch.
 
@@ -101,6 +108,7 @@ class Prompts:
             labels: (N,) or (P, N).
             boxes: (4,) or (P, 4).
             mask_logits: (S, S) or (1, S, S) for one prompt; (P, 1, S, S) for a batch.
+            text_codes: (D,) or (P, D), of length 1.
 
         Raises:
             PromptError: shapes disagree, or a value is not a coordinate, label or box.
@@ -108,6 +116,7 @@ class Prompts:
         points_xy = _array(points, "points")
         boxes_xyxy = _array(boxes, "boxes")
         mask = _array(mask_logits, "mask_logits")
+        text = _array(text_codes, "text_codes")
         if points_xy is not None and (points_xy.ndim not in (2, 3) or points_xy.shape[-1] != 2):
             raise PromptError(f"points must be (N, 2) or (P, N, 2); got {points_xy.shape}")
         if boxes_xyxy is not None and (boxes_xyxy.ndim not in (1, 2) or boxes_xyxy.shape[-1] != 4):
@@ -117,9 +126,13 @@ class Prompts:
                 f"mask_logits must be (S, S), (1, S, S) or (P, 1, S, S); got {mask.shape}"
             )
 
+        if text is not None and text.ndim not in (1, 2):
+            raise PromptError(f"text_codes must be (D,) or (P, D); got {text.shape}")
+
         batched = {
             name: value.ndim == batched_ndim
             for name, value, batched_ndim in (
+                ("text_codes", text, 2),
                 ("points", points_xy, 3),
                 ("boxes", boxes_xyxy, 2),
                 ("mask_logits", mask, 4),
@@ -141,6 +154,7 @@ class Prompts:
             points_xy = None if points_xy is None else points_xy[None]
             kinds = None if kinds is None else kinds[None]
             boxes_xyxy = None if boxes_xyxy is None else boxes_xyxy[None]
+            text = None if text is None else text[None]
         if mask is not None and not is_batch:
             mask = mask.reshape(1, 1, *mask.shape[-2:])
         with np.errstate(over="ignore"):  # too large for float32: told as infinity
@@ -150,6 +164,7 @@ class Prompts:
             labels=None if kinds is None else kinds.astype(np.int64),
             boxes_xyxy=boxes_xyxy,
             mask_logits=mask_f32,
+            text_codes=None if text is None else text.astype(np.float32),
             batched=is_batch,
         )
 
@@ -157,7 +172,7 @@ class Prompts:
         """Number of prompts."""
         first = next(
             value
-            for value in (self.points_xy, self.boxes_xyxy, self.mask_logits)
+            for value in (self.points_xy, self.boxes_xyxy, self.mask_logits, self.text_codes)
             if value is not None
         )
         return len(first)
@@ -304,14 +319,22 @@ class MaskPrediction:
         logits: (M, S, S) or (P, M, S, S), float32, unbounded; above 0 is inside.
         iou_pred: (M,) or (P, M), the IoU with the true mask that the model expects.
         coords: the frames of the photo.
+        phrases: P, what each prompt was asked or found by; None without text.
+        phrase_scores: (P,) from 0 to 1; None without text.
     """
 
     logits: Logits
     iou_pred: npt.NDArray[np.float32]
     coords: CoordMap
+    phrases: tuple[str, ...] | None = None
+    phrase_scores: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         shape, side = self.iou_pred.shape, self.coords.logits_size
+        for name in ("phrases", "phrase_scores"):
+            value = getattr(self, name)
+            if value is not None and (len(shape) != 2 or len(value) != shape[0]):
+                raise ValueError(f"{name} must be one for each prompt; got {len(value)}")
         if len(shape) not in (1, 2) or self.logits.shape != (*shape, side, side):
             raise ValueError(
                 f"iou_pred must be (M,) or (P, M), logits the same and ({side}, {side});"
@@ -322,7 +345,9 @@ class MaskPrediction:
     def masks(self) -> BoolArray:
         """Masks (M, H, W) or (P, M, H, W) at the photo's size, made when first asked for."""
         flat = self.logits.reshape(-1, *self.logits.shape[-2:])
-        masks = np.stack([logits_to_original(one, self.coords) > MASK_THRESHOLD for one in flat])
+        masks = np.zeros((len(flat), *self.coords.original_hw), bool)
+        for mask, one in zip(masks, flat, strict=True):
+            mask[:] = logits_to_original(one, self.coords) > MASK_THRESHOLD
         return masks.reshape(*self.iou_pred.shape, *self.coords.original_hw)
 
     def best(self) -> MaskPrediction:
@@ -337,7 +362,13 @@ class MaskPrediction:
     def to_masks(self) -> Masks:
         """All masks as one list, prompts after one another, scored by predicted IoU."""
         masks = self.masks.reshape(-1, *self.coords.original_hw)
-        return Masks.from_arrays(masks, self.iou_pred.reshape(-1))
+        found = Masks.from_arrays(masks, self.iou_pred.reshape(-1))
+        if self.phrases is None or self.phrase_scores is None:
+            return found
+        candidates = self.iou_pred.shape[-1]
+        phrases = tuple(phrase for phrase in self.phrases for _ in range(candidates))
+        scores = np.repeat(self.phrase_scores, candidates)
+        return replace(found, phrases=phrases, phrase_scores=np.asarray(scores, np.float32))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -353,6 +384,8 @@ class Masks:
         stability: (M,) how little each mask depends on the threshold; None if not measured.
         points_xy: (M, 2) the point that each mask answers; None if there is none.
         crops_xyxy: (M, 4) the part of the photo that each mask was seen in; None for all of it.
+        phrases: M, what each mask is, in words; "" where nothing fits; None if it was not asked.
+        phrase_scores: (M,) from 0 to 1, how sure that is.
     """
 
     rles: tuple[Rle, ...]
@@ -363,6 +396,8 @@ class Masks:
     stability: npt.NDArray[np.float32] | None = None
     points_xy: FloatArray | None = None
     crops_xyxy: IntArray | None = None
+    phrases: tuple[str, ...] | None = None
+    phrase_scores: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.rles)
@@ -372,6 +407,8 @@ class Masks:
                 continue
             if column.shape != (count, *row_shape):
                 raise ValueError(f"{name} must be {(count, *row_shape)}; got {column.shape}")
+        if self.phrases is not None and len(self.phrases) != count:
+            raise ValueError(f"phrases must be {count}; got {len(self.phrases)}")
 
     @classmethod
     def from_arrays(cls, masks: BoolArray, scores: npt.ArrayLike) -> Masks:
@@ -393,6 +430,8 @@ class Masks:
         numbers = np.arange(len(self))[index]
         columns: dict[str, Any] = {name: getattr(self, name) for name in MASK_COLUMNS}
         chosen: dict[str, Any] = {n: c if c is None else c[numbers] for n, c in columns.items()}
+        if self.phrases is not None:
+            chosen["phrases"] = tuple(self.phrases[i] for i in numbers)
         return replace(self, rles=tuple(self.rles[i] for i in numbers), **chosen)
 
     def to_arrays(self) -> BoolArray:
@@ -413,9 +452,25 @@ class Masks:
         ]
 
     def overlay(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """The photo (H, W, 3) with the masks drawn over it, smaller ones over larger ones."""
+        """The photo (H, W, 3) with the masks drawn over it, smaller ones over larger ones.
+
+        Masks that have phrases are labelled with them and their scores.
+        """
         order = np.argsort(-self.areas, kind="stable")
-        return draw_layers(image, (self._layer(index) for index in order))
+        drawn = draw_layers(image, (self._layer(index) for index in order))
+        if self.phrases is None:
+            return drawn
+        colors = [mask_color(index) for index in range(len(self))]
+        return draw_labels(drawn, self.boxes_xyxy[:, :2], self.labels, colors)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What pictures say of each mask: phrase and score; "" where there is none."""
+        scores = np.ones(len(self)) if self.phrase_scores is None else self.phrase_scores
+        return tuple(
+            f"{phrase} {score:.2f}" if phrase else ""
+            for phrase, score in zip(self.phrases or (), scores.tolist(), strict=True)
+        )
 
     def _layer(self, index: int) -> Layer:
         patch = decode_rle_patch(self.rles[index], self.boxes_xyxy[index])

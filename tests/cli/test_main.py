@@ -8,7 +8,7 @@ import pytest
 
 import samkit
 from samkit.cli.main import main
-from samkit.weights.catalog import CATALOG
+from samkit.weights.catalog import CATALOG, TEXT_CATALOG
 
 
 def run(*args):
@@ -47,12 +47,15 @@ def test_models_lists_what_can_be_loaded(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert main(["models", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert list(rows) == list(CATALOG)
+    assert list(rows) == [*CATALOG, *TEXT_CATALOG]
+    assert {name: row["kind"] for name, row in rows.items() if row["kind"] != "sam"} == {
+        name: entry.kind for name, entry in TEXT_CATALOG.items()
+    }
     assert rows["mobile_sam"]["embedded"] is True
     assert rows["sam_vit_b"]["parameters"] == 93_735_472
     assert main(["models"]) == 0
     table = capsys.readouterr().out
-    assert all(name in table for name in CATALOG)
+    assert all(name in table for name in rows)
     assert "in the package" in table
 
 

@@ -40,6 +40,16 @@ def masks(arrays):
 
 
 @pytest.fixture
+def named(masks):
+    """The same masks, of two classes and one without."""
+    return replace(
+        masks,
+        phrases=("car", "tree", "", "car", "tree"),
+        phrase_scores=np.array([0.9, 0.8, 0.1, 0.7, 0.6], np.float32),
+    )
+
+
+@pytest.fixture
 def no_masks():
     return Masks.from_arrays(np.zeros((0, *SIZE_HW), bool), [])
 

@@ -73,3 +73,27 @@ def test_numbers_of_annotations_go_on(masks):
     annotations = coco_annotations(masks, image_id=9, first_id=100)
     assert [one["id"] for one in annotations] == [100, 101, 102, 103, 104]
     assert {one["image_id"] for one in annotations} == {9}
+
+
+def test_what_masks_are_called_are_categories(named, masks, tmp_path, read_coco):
+    coco = read_coco(write_coco(tmp_path / "coco.json", [("a.jpg", masks), ("b.jpg", named)]))
+    names = {one["id"]: one["name"] for one in coco.loadCats(coco.getCatIds())}
+    assert names == {1: "object", 2: "car", 3: "tree"}
+    own = coco.loadAnns(coco.getAnnIds(imgIds=[2]))
+    assert [names[one["category_id"]] for one in own] == ["car", "tree", "object", "car", "tree"]
+    np.testing.assert_allclose([one["score"] for one in own], named.phrase_scores)
+    np.testing.assert_allclose([one["predicted_iou"] for one in own], named.scores)
+    of_cars = coco.getAnnIds(catIds=[2])
+    assert of_cars == [6, 9]
+
+
+def test_records_with_phrases_have_categories(named):
+    fields = [
+        {"predicted_iou" if key == "score" else key: value for key, value in one.items()}
+        | {"phrase": phrase, "phrase_score": 0.5}
+        for one, phrase in zip(named.to_coco(), named.phrases, strict=True)
+    ]
+    dataset = coco_dataset([{"image": "a.jpg", "width": 90, "height": 60, "masks": fields}])
+    assert [one["name"] for one in dataset["categories"]] == ["car", "tree", "object"]
+    assert [one["category_id"] for one in dataset["annotations"]] == [1, 2, 3, 1, 2]
+    assert {one["score"] for one in dataset["annotations"]} == {0.5}

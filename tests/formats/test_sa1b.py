@@ -27,7 +27,11 @@ ANNOTATION_KEYS = {
 def assert_same(one, other):
     assert one.rles == other.rles
     assert one.size_hw == other.size_hw
+    assert one.phrases == other.phrases
     for name in MASK_COLUMNS:
+        if getattr(other, name) is None:
+            assert getattr(one, name) is None
+            continue
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
         assert getattr(one, name).dtype == getattr(other, name).dtype
 
@@ -53,6 +57,17 @@ def test_masks_come_back_from_the_file(masks, tmp_path):
     path = write_sa1b(tmp_path / "a.json", masks, file_name="a.jpg")
     assert path == tmp_path / "a.json"
     assert_same(read_sa1b(path), masks)
+
+
+def test_what_masks_are_called_comes_back(named, tmp_path):
+    path = write_sa1b(tmp_path / "a.json", named, file_name="a.jpg")
+    document = json.loads(path.read_text())
+    assert [one["phrase"] for one in document["annotations"]] == list(named.phrases)
+    assert document["annotations"][3]["phrase_score"] == pytest.approx(0.7)
+    assert_same(read_sa1b(path), named)
+    del document["annotations"][2]["phrase"]
+    with pytest.raises(FormatError, match=r"phrases must be 5; got 4|phrase_scores must be"):
+        masks_from_sa1b(document)
 
 
 def test_what_was_not_measured_stays_so(arrays):

@@ -85,3 +85,42 @@ def test_a_mask_is_read_position_by_position(encoder: PromptEncoder) -> None:
     changed[0, 0, 4:8, 12:16] += 1  # the 4 x 4 logits of position (1, 3)
     difference = (encoder(mask_logits=changed)[1] - encoder(mask_logits=masks)[1]).abs().sum(1)[0]
     assert difference.nonzero().tolist() == [[1, 3]]
+
+
+# --- Text ---
+
+
+@pytest.fixture
+def reader(randomise: Callable[..., None]) -> PromptEncoder:
+    """An encoder that takes text of 5 dimensions, otherwise the same."""
+    model = PromptEncoder(PromptEncoderConfig(image_size=128, grid_size=8, dim=16, text_dim=5))
+    randomise(model)
+    return model
+
+
+CODES = torch.nn.functional.normalize(torch.arange(10.0).reshape(2, 5) - 3, dim=-1)
+
+
+def test_text_alone_ends_with_one_padding_token(reader: PromptEncoder) -> None:
+    sparse, dense = reader(text_codes=CODES)
+    projected = reader.text_projection(CODES * 5**0.5)
+    torch.testing.assert_close(sparse[:, 0], projected)
+    assert torch.equal(sparse[:, 1], reader.not_a_point_embed.weight.expand(2, -1))
+    assert sparse.shape == (2, 2, 16)
+    assert dense.shape == (1, 16, 8, 8)
+
+
+def test_text_comes_before_points_and_boxes(reader: PromptEncoder) -> None:
+    text, _ = reader(text_codes=CODES)
+    for parts in (
+        {"points_xy": POINTS_XY, "labels": LABELS},
+        {"boxes_xyxy": BOXES_XYXY},
+        {"points_xy": POINTS_XY, "labels": LABELS, "boxes_xyxy": BOXES_XYXY},
+    ):
+        others, _ = reader(**parts)
+        together, _ = reader(text_codes=CODES, **parts)
+        torch.testing.assert_close(together, torch.cat([text[:, :1], others], dim=1))
+
+
+def test_a_model_without_text_has_no_projection(encoder: PromptEncoder) -> None:
+    assert not any("text" in name for name in encoder.state_dict())

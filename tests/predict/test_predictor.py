@@ -304,7 +304,7 @@ def test_mask_of_another_size_is_refused(predictor, embedding, refusal):
 
 
 def test_prompt_without_anything_is_refused(predictor, embedding, refusal):
-    with refusal(PromptError, "needs points, a box or mask_logits"):
+    with refusal(PromptError, "needs text, points, a box or mask_logits"):
         predictor.predict(embedding)
 
 

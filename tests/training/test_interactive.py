@@ -1,5 +1,6 @@
 """A simulated session asks as the paper says, and what it learns is what was asked."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -12,11 +13,13 @@ from samkit.training.interactive import (
     InteractiveRecipe,
     InteractiveTask,
     add_points,
+    begin_with_text,
     clicks_to_tokens,
+    first_clicks,
     to_frame,
 )
 from samkit.training.prompts import PromptRecipe
-from samkit.training.trainable import ModelRecipe, build_trainable
+from samkit.training.trainable import ModelRecipe, Trainable, build_trainable
 
 PAPER = InteractiveRecipe()
 
@@ -218,3 +221,77 @@ def test_positions_are_computed_in_float32_in_mixed_precision(make_task, batch, 
     with torch.autocast("cpu", torch.bfloat16):
         task(batch, generator())
     assert torch.equal(seen[0], seen[1])
+
+
+# --- Text ---
+
+
+def text_clicks(encoder, from_text, corrections=0):
+    count = len(from_text)
+    return Clicks(
+        from_box=torch.zeros(count, dtype=torch.bool),
+        boxes_xyxy=torch.zeros(count, 4),
+        first_xy=torch.tensor([[3.0, 4], [33, 44]])[:count],
+        points_xy=torch.rand(count, corrections, 2) * 100,
+        labels=torch.ones(count, corrections, dtype=torch.long),
+        from_text=torch.tensor(from_text),
+        text_codes=torch.nn.functional.normalize(torch.randn(count, 12), dim=-1),
+    )
+
+
+def test_text_tokens_are_those_of_the_same_prompts_given_to_the_network(text_sam):
+    encoder = text_sam.prompt_encoder
+    for corrections in (0, 2):
+        clicks = text_clicks(encoder, [True, False], corrections)
+        tokens = clicks_to_tokens(clicks, encoder)
+        assert tokens.shape[1] == 2 + corrections
+        points = {} if not corrections else {"points_xy": clicks.points_xy, "labels": clicks.labels}
+        with_text, _ = encoder(text_codes=clicks.text_codes, **points)
+        torch.testing.assert_close(tokens[0], with_text[0])
+        plain = clicks_to_tokens(clicks._replace(from_text=None, text_codes=None), encoder)
+        torch.testing.assert_close(tokens[1], plain[1])
+
+
+def test_so_many_masks_begin_with_text():
+    count = 4000
+    codes = torch.nn.functional.normalize(torch.randn(count, 12), dim=-1)
+    codes[:1000] = torch.nan  # too small for a crop
+    clicks = first_clicks(
+        torch.ones(count, 8, 8, dtype=torch.bool), 128, PromptRecipe(), generator()
+    )
+    recipe = PromptRecipe(text_probability=0.6)
+    begun = begin_with_text(clicks, codes, recipe, generator())
+    assert not begun.from_text[:1000].any()
+    assert abs(float(begun.from_text[1000:].float().mean()) - 0.6) < 0.03
+    assert not (begun.from_text & begun.from_box).any()
+    assert torch.equal(begun.from_box[:1000], clicks.from_box[:1000])
+    assert begun.text_codes.isfinite().all()
+    torch.testing.assert_close(begun.text_codes[1000:], codes[1000:])
+
+
+def test_noise_moves_codes_by_its_length():
+    codes = torch.nn.functional.normalize(torch.randn(500, 64), dim=-1)
+    clicks = first_clicks(torch.ones(500, 8, 8, dtype=torch.bool), 128, PromptRecipe(), generator())
+    recipe = PromptRecipe(text_probability=1, text_noise=0.5)
+    moved = begin_with_text(clicks, codes, recipe, generator()).text_codes
+    torch.testing.assert_close(moved.norm(dim=1), torch.ones(500))
+    # A right triangle, as random vectors of many dimensions are about upright to each other.
+    cosines = (moved * codes).sum(1)
+    assert abs(float(cosines.mean()) - 1 / (1 + 0.5**2) ** 0.5) < 0.02
+
+
+def test_a_text_session_trains_the_projection(text_sam, batch):
+    trainable = Trainable(text_sam, ModelRecipe(config="tiny", weights=None, learns="all"))
+    recipe = InteractiveRecipe(
+        prompts=PromptRecipe(text_probability=1.0, corrections=1, mask_only_last=False),
+        checkpoint_iterations=False,
+    )
+    task = InteractiveTask(trainable, recipe)
+    codes = torch.nn.functional.normalize(torch.randn(len(batch.masks), 12), dim=-1)
+    coded = replace(batch, text_codes=codes)
+    task(coded, generator()).loss.backward()
+    assert float(text_sam.prompt_encoder.text_projection.weight.grad.abs().max()) > 0
+    text_sam.zero_grad()
+    task(batch, generator()).loss.backward()  # without crops nothing begins with text
+    grad = text_sam.prompt_encoder.text_projection.weight.grad
+    assert grad is None or float(grad.abs().max()) == 0

@@ -128,7 +128,7 @@ def test_preview_is_the_best_mask_and_small(shared_server, page, expected):
         ("[]", "object"),
         ('{"type": "sing"}', "tag 'sing'"),
         ('{"type": "prompt"}', "id: Field required"),
-        ('{"type": "prompt", "id": 1}', "a prompt needs points"),
+        ('{"type": "prompt", "id": 1}', "a prompt needs text, points"),
         ('{"type": "prompt", "id": 1, "points": [[1, 2]]}', "points need labels"),
         ('{"type": "prompt", "id": 1, "points": [[1, 99]], "labels": [1]}', "lies outside"),
         ('{"type": "prompt", "id": 1, "points": [[1, NaN]], "labels": [1]}', "finite"),

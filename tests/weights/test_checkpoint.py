@@ -14,6 +14,7 @@ from samkit.errors import OutputError, WeightsError
 from samkit.models import CONFIGS, Sam
 from samkit.weights.checkpoint import (
     Checkpoint,
+    TextEncoder,
     build_model,
     check_fits,
     identify,
@@ -280,6 +281,26 @@ class TestSaving:
         save_checkpoint(model, path, name="tiny")
         assert_same_weights(build_model(read_checkpoint(path), "tiny"), tiny_sam)
         assert [file.name for file in tmp_path.iterdir()] == ["a.safetensors"]
+
+    def test_a_model_with_text_comes_back_with_its_clip(
+        self, text_sam: Sam, text_encoder: TextEncoder, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "a.safetensors"
+        save_checkpoint(text_sam, path, name="tiny", text_encoder=text_encoder)
+        checkpoint = read_checkpoint(path)
+        assert checkpoint.text_encoder == text_encoder
+        assert checkpoint.text_dim == text_encoder.dim
+        assert_same_weights(build_model(checkpoint, identify(checkpoint)), text_sam)
+
+    def test_text_weights_are_known_without_a_word_of_the_file(
+        self, text_sam: Sam, tiny_sam: Sam, tmp_path: Path
+    ) -> None:
+        torch.save(text_sam.state_dict(), tmp_path / "a.pth")
+        checkpoint = read_checkpoint(tmp_path / "a.pth")
+        assert checkpoint.text_encoder == TextEncoder(source="", fingerprint="", dim=12)
+        assert identify(checkpoint) == "tiny"
+        torch.save(tiny_sam.state_dict(), tmp_path / "b.pth")
+        assert read_checkpoint(tmp_path / "b.pth").text_encoder is None
 
     def test_a_missing_folder_is_told(self, tiny_sam: Sam, tmp_path: Path, refusal: Any) -> None:
         path = tmp_path / "missing" / "a.safetensors"

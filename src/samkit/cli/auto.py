@@ -24,8 +24,9 @@ from samkit.cli.options import (
     json_option,
     model_option,
     output_option,
+    text_options,
 )
-from samkit.cli.photo_job import Choices, PhotoJob
+from samkit.cli.photo_job import Choices, ClassChoice, PhotoJob
 from samkit.cli.progress import RunProgress, run_progress
 from samkit.cli.runs import Record, RunFolder
 from samkit.errors import FormatError, ImageError, OutputError, SamkitError
@@ -49,8 +50,24 @@ TOLD_FACTS = ("width", "height", "masks", "seconds", "files")
     show_default=True,
     help="What to write; may be given several times.",
 )
+@click.option(
+    "--classes",
+    metavar="WORDS,WORDS",
+    help="Only things of these classes: car,tree. A detector finds them, or a CLIP names masks of"
+    " everything; see --text-model.",
+)
+@click.option(
+    "--others", is_flag=True, help="With --classes: also everything else, without a class."
+)
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="How far a CLIP's scores are to be believed (docs/text.md).",
+)
 @automask_options
 @model_option
+@text_options
 @engine_options
 @output_option("samkit-output")
 @json_option
@@ -58,28 +75,39 @@ def auto(
     *,
     inputs: tuple[str, ...],
     formats: tuple[str, ...],
+    classes: str | None,
+    others: bool,
+    calibration: Path | None,
     preset: str | None,
     adaptive: bool | None,
     tile_px: int | None,
     model: str,
+    text_model: str | None,
+    text_thresh: float | None,
     engine: EngineChoice,
     output: Path,
     as_json: bool,
     **settings: Any,
 ) -> int:
-    """Cut out everything in photos, without prompts.
+    """Cut out everything in photos, or all things of some classes, without prompts.
 
     INPUTS are photos, folders with all that is in them, and patterns in quotes. What is in the
     output folder already is not done again: a stopped run goes on where it was.
 
     \b
     samkit auto photo.jpg
+    samkit auto photos --classes car,tree --format coco
     samkit auto photos --preset paper --format sa1b --format coco
     samkit auto 'photos/**/*.png' --points-per-side 16 --iou-thresh 0.8
     """
     if not inputs:
         raise click.UsageError("give at least one photo, folder or pattern")
+    if classes is None and (others or calibration or text_model or text_thresh is not None):
+        raise click.UsageError("--others, --calibration and --text-... go with --classes")
+    if classes is not None and tile_px is not None:
+        raise click.UsageError("--classes looks at whole photos: it does not go with --tile")
     choices = Choices(
+        classes=class_choice(classes, text_model, text_thresh, others, calibration),
         model=model,
         engine=engine,
         config=config_from_options(preset, {**settings, "adaptive": adaptive}),
@@ -90,6 +118,34 @@ def auto(
     photos, skipped = find_photos(inputs, output)
     photos = name_results(photos, list(SUFFIXES.values()), reserved=[COCO_NAME])
     return run_auto(choices, photos, skipped, as_json=as_json)
+
+
+def class_choice(
+    classes: str | None,
+    text_model: str | None,
+    thresh: float | None,
+    others: bool,  # noqa: FBT001
+    calibration: Path | None,
+) -> ClassChoice | None:
+    """What options say of classes; None for masks of everything.
+
+    Raises:
+        PromptError: no class, or an empty one.
+        FormatError: the calibration cannot be read.
+    """
+    if classes is None:
+        return None
+    from samkit.text import DEFAULT_DETECTOR, Calibration, check_texts
+
+    words = tuple(dict.fromkeys(word.strip() for word in classes.split(",")))
+    check_texts(words)
+    return ClassChoice(
+        classes=words,
+        text_model=text_model or DEFAULT_DETECTOR,
+        thresh=thresh,
+        others=others,
+        calibration=None if calibration is None else Calibration.load(calibration),
+    )
 
 
 def run_auto(

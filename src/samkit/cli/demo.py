@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from samkit.cli.options import EngineChoice, engine_options, json_option, output_option
+from samkit.cli.prompts import Ask
 
 # On the rim of the cup: may mean the coffee, the cup, or the cup with its saucer.
 CLICK_XY = (220, 170)
@@ -24,5 +25,6 @@ def demo(*, output: Path, engine: EngineChoice, as_json: bool) -> int:
         output=output, formats=frozenset(DEFAULT_FORMATS), multimask=True, every_candidate=False
     )
     with as_file(files("samkit") / "assets" / "coffee.jpg") as photo:
-        task = Task(image=photo, prompts=Prompts.of(points=[CLICK_XY], labels=[1]))
+        ask = Ask(prompts=Prompts.of(points=[CLICK_XY], labels=[1]))
+        task = Task(image=photo, ask=ask)
         return segment_photos([task], choices, model="mobile_sam", engine=engine, as_json=as_json)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from samkit.evaluation.runner import SkippedPhoto
     from samkit.training.data.sample import SampleSource
 
-PROTOCOLS = ("one-click", "noc", "recall", "boxes", "edges")
+PROTOCOLS = ("one-click", "noc", "text", "recall", "boxes", "edges")
 DEFAULT_PROTOCOLS = ("one-click", "noc")
-CLICKED = {"one-click", "noc"}
+CHOSEN = {"one-click", "noc", "text"}  # of masks that are chosen among a photo's
 EXIT_SOME_FAILED = 1
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
@@ -60,7 +60,7 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     default=10,
     show_default=True,
     metavar="N",
-    help="one-click, noc: so many masks of a photo, chosen at random; 0 for all.",
+    help="one-click, noc, text: so many masks of a photo, chosen at random; 0 for all.",
 )
 @click.option(
     "--min-area",
@@ -68,7 +68,7 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     default=100,
     show_default=True,
     metavar="PX",
-    help="one-click, noc: leave out masks of fewer pixels.",
+    help="one-click, noc, text: leave out masks of fewer pixels.",
 )
 @click.option(
     "--seed",
@@ -76,7 +76,7 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     default=0,
     show_default=True,
     metavar="N",
-    help="one-click, noc: another seed, another choice of masks.",
+    help="one-click, noc, text: another seed, another choice of masks.",
 )
 @click.option(
     "--max-clicks", type=int, default=20, show_default=True, metavar="N", help="noc: for each mask."
@@ -109,6 +109,11 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     metavar="N",
     help="edges: thresholds at which edges are compared; fewer are faster.",
 )
+@click.option(
+    "--text-model",
+    metavar="NAME|FOLDER",
+    help="text: what reads words, a detector or a CLIP; by default the model's own.",
+)
 @engine_options
 @output_option("samkit-evaluation")
 @json_option
@@ -131,6 +136,7 @@ def evaluate(
     \b
     samkit evaluate val.json --photos 40
     samkit evaluate val.json --model mobile_sam --model tuned.safetensors --protocol noc
+    samkit evaluate named:count=100 --protocol text --model mine.safetensors
     samkit evaluate val.json --protocol recall --recall-points 32 --protocol boxes
     """
     from samkit.evaluation import Report
@@ -144,6 +150,7 @@ def evaluate(
         protocols=make_protocols(protocols, source, settings),
         photos=photos,
         engine=engine,
+        text_model=settings["text_model"],
         output=output,
     )
     count = len(source) if photos is None else min(photos, len(source))
@@ -176,6 +183,7 @@ class Run:
         protocols: what to measure.
         photos: the first so many; None for all.
         engine: how models run.
+        text_model: what reads words; None for the models' own.
         output: the folder for results.
         done: photos that were measured or had been, of all models.
     """
@@ -184,6 +192,7 @@ class Run:
     protocols: list[EvaluationProtocol]
     photos: int | None
     engine: EngineChoice
+    text_model: str | None
     output: Path
     done: int = 0
 
@@ -192,7 +201,7 @@ class Run:
         from samkit.evaluation import evaluate_model, model_identity, report_model
         from samkit.predict import Predictor
 
-        predictor = Predictor.load(model, **self.engine)
+        predictor = Predictor.load(model, text_model=self.text_model, **self.engine)
         progress.start_photo(label)
 
         def count(_: str, new_masks: int) -> None:
@@ -264,6 +273,7 @@ def make_protocols(
         MaskChoice,
         OneClick,
         Recall,
+        TextToMask,
         read_annotators,
         read_detections,
     )
@@ -277,7 +287,7 @@ def make_protocols(
     )
     path = source.path if isinstance(source, CocoData) else None
     annotators = ONE_ANNOTATOR
-    if path is not None and not CLICKED.issuperset(names):
+    if path is not None and not CHOSEN.issuperset(names):
         annotators = read_annotators(path)
     detections = None
     if settings["detections"] is not None:
@@ -288,6 +298,7 @@ def make_protocols(
         "noc": lambda: Interactive(
             choice=choice, max_clicks=settings["max_clicks"], feed_back=settings["feedback"]
         ),
+        "text": lambda: TextToMask(choice=choice, text_model=settings["text_model"]),
         "recall": lambda: Recall(points_per_side=settings["recall_points"], annotators=annotators),
         "boxes": lambda: BoxPrompts(detections=detections, annotators=annotators),
         "edges": lambda: Edges(thresholds=settings["edge_thresholds"], annotators=annotators),
@@ -307,7 +318,7 @@ def check_any(reports: dict[str, ModelReport], protocols: Sequence[str]) -> None
             if own.photos == 0:
                 raise DataError("no photo could be measured")
             if own.masks == 0:
-                advice = " of --min-area or more" if name in CLICKED else ""
+                advice = " of --min-area or more" if name in CHOSEN else ""
                 raise DataError(f"no mask{advice} in {own.photos} photos to measure by {name}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,8 @@ def write_mask_files(
     pixels: npt.NDArray[np.uint8] | None,
     masks: Masks,
     formats: Collection[str],
+    *,
+    classes: Sequence[str] = (),
 ) -> dict[str, list[str]]:
     """Write one photo's results below a folder.
 
@@ -44,6 +46,7 @@ def write_mask_files(
         pixels: the photo, for the overlay; None if it is too large to be held.
         masks: found in it.
         formats: which to write, of `SUFFIXES`.
+        classes: what masks may be called, in the order of YOLO's numbers.
 
     Returns:
         names of the files below the folder, by format.
@@ -57,13 +60,16 @@ def write_mask_files(
     if "sa1b" in formats:
         write_sa1b(paths["sa1b"], masks, file_name=photo.name)
     if "yolo" in formats:
-        write_bytes(paths["yolo"], yolo_labels(masks).encode())
+        numbers = class_numbers(masks, classes)
+        write_bytes(paths["yolo"], yolo_labels(masks, class_numbers=numbers).encode())
     if "label" in formats:
         write_png(paths["label"], label_map(masks))
     if "png" in formats:
         files["png"] = write_each_mask(paths["png"], masks)
     if "geojson" in formats:
-        write_bytes(paths["geojson"], json.dumps(geojson_collection(masks)).encode())
+        names = None if masks.phrases is None else [name or None for name in masks.phrases]
+        document = geojson_collection(masks, class_names=names)
+        write_bytes(paths["geojson"], json.dumps(document).encode())
     if "overlay" in formats:
         if pixels is None:
             files["overlay"] = []
@@ -73,6 +79,13 @@ def write_mask_files(
         name: [path.relative_to(folder).as_posix() for path in written]
         for name, written in files.items()
     }
+
+
+def class_numbers(masks: Masks, classes: Sequence[str]) -> list[int] | None:
+    """YOLO's number of each mask's class; that after the last for masks without one."""
+    if masks.phrases is None:
+        return None
+    return [classes.index(one) if one in classes else len(classes) for one in masks.phrases]
 
 
 def write_each_mask(folder: Path, masks: Masks) -> list[Path]:

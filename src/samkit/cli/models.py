@@ -10,15 +10,17 @@ import click
 
 from samkit.cli.options import EngineChoice, engine_options, json_option, model_option
 
+TEXT_EXAMPLE = "text models by their names on the hub, such as openai/clip-vit-base-patch32"
+
 
 @click.group(invoke_without_command=True)
 @json_option
 @click.pass_context
 def models(context: click.Context, *, as_json: bool) -> None:
-    """List the models that can be loaded by name."""
+    """List the models that can be loaded by name, and models that read text."""
     if context.invoked_subcommand is not None:
         return
-    rows = [model_row(name) for name in _catalog()]
+    rows = [*(model_row(name) for name in _catalog()), *text_rows()]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -26,28 +28,41 @@ def models(context: click.Context, *, as_json: bool) -> None:
     from rich.table import Table
 
     table = Table("name", "what", "parameters", "file", "licence", "on disk", box=None)
+    texts = Table("to read words", "kind", "file", "licence", "on disk", box=None)
     for row in rows:
-        table.add_row(
-            row["name"],
-            row["summary"],
-            f"{row['parameters'] / 1e6:.1f} M",
-            f"{row['size_bytes'] / 1e6:,.0f} MB",
-            row["licence"],
-            "in the package" if row["embedded"] else row["path"] or "no: samkit models fetch",
-        )
-    Console(soft_wrap=True).print(table)
+        size = f"{row['size_bytes'] / 1e6:,.0f} MB"
+        where = "in the package" if row["embedded"] else row["path"] or "no"
+        if row["kind"] == "sam":
+            parameters = f"{row['parameters'] / 1e6:.1f} M"
+            table.add_row(row["name"], row["summary"], parameters, size, row["licence"], where)
+        else:
+            texts.add_row(row["name"], row["kind"], size, row["licence"], where)
+    console = Console(soft_wrap=True)
+    console.print(table)
+    console.print()
+    console.print(texts)
+    console.print("\nsamkit models fetch NAME brings one to this disk")
 
 
 @models.command()
 @click.argument("name")
 def fetch(name: str) -> None:
-    """Fetch a model's weights from the Hugging Face hub, and check them."""
+    """Fetch a model's weights from the Hugging Face hub, and check them.
+
+    NAME is a model of the list, or a CLIP or detector by its name on the hub.
+    """
     from samkit.errors import WeightsError
     from samkit.weights.hub import fetch as fetch_weights
 
     catalog = _catalog()
+    if "/" in name:
+        from samkit.text import find_text_model
+
+        click.echo(str(find_text_model(name)))
+        return
     if name not in catalog:
-        raise WeightsError(f"unknown model {name!r}; known are {', '.join(catalog)}")
+        known = ", ".join([*catalog, TEXT_EXAMPLE])
+        raise WeightsError(f"unknown model {name!r}; known are {known}")
     click.echo(str(fetch_weights(catalog[name])))
 
 
@@ -107,6 +122,7 @@ def model_row(name: str) -> dict[str, Any]:
     path = find_local(entry)
     return {
         "name": name,
+        "kind": "sam",
         "summary": entry.summary,
         "parameters": entry.parameters,
         "size_bytes": entry.size_bytes,
@@ -114,6 +130,26 @@ def model_row(name: str) -> dict[str, Any]:
         "embedded": entry.embedded is not None,
         "path": None if path is None else str(path),
     }
+
+
+def text_rows() -> list[dict[str, Any]]:
+    """The same of each text model; others of their kinds can be loaded too."""
+    from samkit.weights.catalog import TEXT_CATALOG
+    from samkit.weights.hub import find_cached
+
+    return [
+        {
+            "name": entry.name,
+            "kind": entry.kind,
+            "summary": entry.summary,
+            "parameters": entry.parameters,
+            "size_bytes": entry.size_bytes,
+            "licence": entry.licence,
+            "embedded": False,
+            "path": None if (folder := find_cached(entry.name)) is None else str(folder),
+        }
+        for entry in TEXT_CATALOG.values()
+    ]
 
 
 def _catalog() -> Any:

@@ -105,6 +105,29 @@ def output_option(default: str) -> Callable[[Command], Command]:
     )
 
 
+def text_options(command: Command) -> Command:
+    """Give a verb --text-model and --text-thresh."""
+    options = (
+        click.option(
+            "--text-model",
+            metavar="NAME|FOLDER",
+            help="What reads words: a detector or a CLIP, by name on the hub or as a folder. "
+            " By default the model's own CLIP if it takes text, else"
+            " IDEA-Research/grounding-dino-tiny.",
+        ),
+        click.option(
+            "--text-thresh",
+            type=float,
+            metavar="N",
+            help="Least score, 0-1; by default the text model's own.",
+        ),
+    )
+    decorated: Any = command
+    for option in reversed(options):
+        decorated = option(decorated)
+    return cast("Command", decorated)
+
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the results as JSON, for other programs."
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from samkit.cli.inputs import Photo
 from samkit.cli.mask_files import SUFFIXES, remove_stale_masks, write_mask_files
@@ -16,10 +16,22 @@ from samkit.cli.runs import STATE_NAME, Record, RunFolder, file_identity
 from samkit.errors import FormatError
 
 if TYPE_CHECKING:
-    from samkit.automask import AutoMaskConfig, AutoMasker, TileConfig
+    from samkit.automask import AutoMaskConfig, AutoMasker, ClassMasker, TileConfig
     from samkit.automask.sources import TileSource
     from samkit.formats.image import RgbImage
+    from samkit.text import Calibration
     from samkit.types import Masks
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassChoice:
+    """Which classes are looked for, and by what; see `ClassMasker`."""
+
+    classes: tuple[str, ...]
+    text_model: str
+    thresh: float | None
+    others: bool
+    calibration: Calibration | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +44,7 @@ class Choices:
     tiling: TileConfig | None
     output: Path
     formats: frozenset[str]
+    classes: ClassChoice | None = None
 
     def settings(self) -> dict[str, Any]:
         """What masks depend on, for the run's records.
@@ -40,15 +53,32 @@ class Choices:
         another machine.
         """
         tiling = None if self.tiling is None else asdict(self.tiling)
-        return {"model": _identify(self.model), "config": asdict(self.config), "tiling": tiling}
+        found = {"model": _identify(self.model), "config": asdict(self.config), "tiling": tiling}
+        if self.classes is None:  # not named, so that runs from before there were classes go on
+            return found
+        weights = {"text_weights": _identify_folder(Path(self.classes.text_model))}
+        return found | {"classes": asdict(self.classes) | weights}
 
     @cached_property
-    def masker(self) -> AutoMasker:
-        """What makes the masks; loads the model when first asked for."""
-        from samkit.automask import AutoMasker
+    def masker(self) -> AutoMasker | ClassMasker:
+        """What makes the masks; loads the models when first asked for."""
+        from samkit.automask import AutoMasker, ClassMasker
         from samkit.predict import Predictor
 
-        return AutoMasker(Predictor.load(self.model, **self.engine), self.config)
+        predictor, choice = Predictor.load(self.model, **self.engine), self.classes
+        everything = AutoMasker(predictor, self.config)
+        if choice is None:
+            return everything
+        from samkit.text import load_text_model
+
+        return ClassMasker(
+            everything,
+            choice.classes,
+            load_text_model(choice.text_model, device=predictor.engine.info.device),
+            thresh=choice.thresh,
+            keep_others=choice.others,
+            calibration=choice.calibration,
+        )
 
 
 def _identify(model: str) -> str:
@@ -62,6 +92,14 @@ def _identify(model: str) -> str:
         return f"sha256:{file_sha256(model)}"
     except (OSError, ValueError):  # told when the model is loaded
         return model
+
+
+def _identify_folder(folder: Path) -> list[str]:
+    """Checksums of the weights in a text model's folder; none of a name on the hub."""
+    from samkit.files import file_sha256
+
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
+    return [file_sha256(path) for path in files]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +177,9 @@ class PhotoJob:
             files |= self.earlier["files"]
             seconds = self.earlier["seconds"]
         with self.run.publishing(self.photo) as staging:
-            files |= write_mask_files(staging, self.photo, pixels, masks, formats)
+            choice = self.choices.classes
+            classes = () if choice is None else choice.classes
+            files |= write_mask_files(staging, self.photo, pixels, masks, formats, classes=classes)
             if "sa1b" not in files:  # for formats asked for later, and the data set of all photos
                 (staging / self._hidden_masks).parent.mkdir(parents=True)
                 write_sa1b(staging / self._hidden_masks, masks, file_name=self.photo.name)
@@ -159,7 +199,8 @@ class PhotoJob:
             pixels = read_image(self.photo.path)
             return masker.generate(pixels, on_progress=on_progress), pixels
         source = open_source(self.photo.path)
-        masks = masker.generate_tiled(source, tiling, on_progress=on_progress)
+        # Tiles do not go with classes.
+        masks = cast("AutoMasker", masker).generate_tiled(source, tiling, on_progress=on_progress)
         return masks, _all_pixels(source)
 
     def read_pixels(self) -> RgbImage | None:

@@ -1,9 +1,11 @@
-"""`samkit pretrain`: MAE pre-training of a ViT image encoder."""
+"""`samkit pretrain`: MAE pre-training of a ViT image encoder; a small CLIP from nothing."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,10 +13,13 @@ from samkit.cli.steps import step_bar
 from samkit.cli.training import check_new, shown, tell, training_options
 
 RECIPE_NAMES = ("scenes", "vit_b", "vit_l", "vit_h")
+CLIP_RECIPE_NAMES = ("clip_named",)
 
 
 @click.command()
-@click.argument("recipe_name", metavar="RECIPE", type=click.Choice(RECIPE_NAMES))
+@click.argument(
+    "recipe_name", metavar="RECIPE", type=click.Choice(RECIPE_NAMES + CLIP_RECIPE_NAMES)
+)
 @training_options("samkit-pretraining")
 def pretrain(
     *,
@@ -27,29 +32,47 @@ def pretrain(
 ) -> None:
     """Pre-train an image encoder on photos without masks, by drawing what is hidden of them.
 
+    Or, with clip_named, a small CLIP on photos whose masks have names, for text prompts.
+
     \b
     samkit pretrain scenes
     samkit train scenes model.encoder_weights=samkit-pretraining/last.safetensors
+    samkit pretrain clip_named -o clip
+    samkit train named_text model.text_encoder=clip/clip
     """
-    from samkit.training.pretrain import PICTURES, PRETRAIN_RECIPES
     from samkit.training.recipe import override, settings
 
-    recipe = override(PRETRAIN_RECIPES[recipe_name](), changes)
+    recipe = override(pretraining_recipes()[recipe_name](), changes)
     if show:
         click.echo(shown(settings(recipe), as_json=as_json))
         return
-    from samkit.training.pretrain import pretrain as run_pretraining
-
     check_new(output, resume=resume)
-    with step_bar(hidden=as_json) as on_step:
-        trained = run_pretraining(recipe, output, resume=resume, on_step=on_step)
-    result = {
-        "last": str(trained.last),
-        "pictures": str(output / PICTURES),
-        "seconds": round(trained.seconds, 1),
-    }
-    text = (
-        f"{trained.last}, after {trained.seconds:.0f} s; reconstructions in {output / PICTURES},"
-        f" log in {output / 'log.csv'}"
-    )
-    tell(json.dumps(result, indent=2) if as_json else text)
+    result = run(recipe, output, resume=resume, hidden=as_json)
+    if as_json:
+        tell(json.dumps(result, indent=2))
+        return
+    what = ", ".join(f"{name} in {path}" for name, path in result.items() if name != "seconds")
+    tell(f"{what}, after {result['seconds']:.0f} s; log in {output / 'log.csv'}")
+
+
+def pretraining_recipes() -> dict[str, Callable[[], Any]]:
+    """All recipes by name, of either kind."""
+    from samkit.training.pretrain import PRETRAIN_RECIPES
+    from samkit.training.pretrain_clip import CLIP_RECIPES
+
+    return {**PRETRAIN_RECIPES, **CLIP_RECIPES}
+
+
+def run(recipe: Any, output: Path, *, resume: bool, hidden: bool) -> dict[str, Any]:
+    """Pre-train what a recipe says; return what came of it, and the seconds."""
+    from samkit.training.pretrain import PICTURES, PretrainRecipe, pretrain
+    from samkit.training.pretrain_clip import CLIP_FOLDER, pretrain_clip
+
+    with step_bar(hidden=hidden) as on_step:
+        if isinstance(recipe, PretrainRecipe):
+            trained = pretrain(recipe, output, resume=resume, on_step=on_step)
+            made = {"last": str(trained.last), "pictures": str(output / PICTURES)}
+        else:
+            trained = pretrain_clip(recipe, output, resume=resume, on_step=on_step)
+            made = {"clip": str(output / CLIP_FOLDER)}
+    return {**made, "seconds": round(trained.seconds, 1)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,40 @@ from samkit.errors import PromptError
 if TYPE_CHECKING:
     from samkit.types import Prompts
 
-PROMPT_KEYS = {"points", "labels", "box", "mask"}
+PROMPT_KEYS = {"text", "points", "labels", "box", "mask"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """What one photo is asked: a prompt, words, or words with a prompt that goes with them.
+
+    Attributes:
+        prompts: None for words alone.
+        text: phrases; none without words.
+    """
+
+    prompts: Prompts | None
+    text: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        from samkit.text import check_texts
+
+        if not self.text:
+            return
+        check_texts(self.text)
+        if self.prompts is not None and (len(self.text) > 1 or self.prompts.batched):
+            raise PromptError(
+                "a click, a box or a mask goes with one text: ask for each of several by itself"
+            )
+
+    def parts(self) -> dict[str, Any]:
+        """The prompt that goes with words, as `Predictor.predict` takes it."""
+        names = {"points": "points_xy", "labels": "labels", "boxes": "boxes_xyxy"}
+        parts: dict[str, Any] = {}
+        for name, attribute in (names | {"mask_logits": "mask_logits"}).items():
+            value = None if self.prompts is None else getattr(self.prompts, attribute)
+            parts[name] = None if value is None else value[0]
+        return parts
 
 
 def prompts_from_options(
@@ -74,8 +108,8 @@ def read_prompts_file(path: Path) -> dict[str, Any]:
     return by_image
 
 
-def prompts_from_entry(entry: object, path: Path, name: str) -> Prompts:
-    """The prompt of one photo in a file of prompts."""
+def ask_from_entry(entry: object, path: Path, name: str) -> Ask:
+    """What one photo in a file of prompts is asked."""
     from samkit.types import Prompts
 
     if not isinstance(entry, dict) or not set(entry) <= PROMPT_KEYS:
@@ -85,13 +119,18 @@ def prompts_from_entry(entry: object, path: Path, name: str) -> Prompts:
     labels = entry.get("labels")
     if points is not None and labels is None:
         labels = [1] * len(points)
+    text = entry.get("text", ())
     try:
-        return Prompts.of(
+        texts = (text,) if isinstance(text, str) else tuple(text)
+        if texts and set(entry) == {"text"}:
+            return Ask(prompts=None, text=texts)
+        prompts = Prompts.of(
             points=points,
             labels=labels,
             boxes=entry.get("box"),
             mask_logits=None if mask is None else read_mask_logits(path.parent / mask),
         )
+        return Ask(prompts=prompts, text=texts)
     except (PromptError, TypeError) as error:
         raise PromptError(f"{path}: the prompt of {name}: {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,12 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from samkit.cli.prompts import Ask
     from samkit.types import MaskPrediction, Prompts
 
 
-def prompts_record(prompts: Prompts) -> dict[str, Any]:
-    """The prompts as JSON; mask logits only by their being there."""
+def ask_record(ask: Ask) -> dict[str, Any]:
+    """What was asked, as JSON; mask logits only by their being there."""
     record: dict[str, Any] = {}
+    if ask.text:
+        record["text"] = list(ask.text)
+    prompts = ask.prompts
+    if prompts is None:
+        return record
     if prompts.points_xy is not None and prompts.labels is not None:
         record |= {"points": prompts.points_xy.tolist(), "labels": prompts.labels.tolist()}
     if prompts.boxes_xyxy is not None:
@@ -27,18 +34,22 @@ def prompts_record(prompts: Prompts) -> dict[str, Any]:
 
 
 def masks_record(answer: MaskPrediction) -> list[dict[str, Any]]:
-    """COCO fields of all masks, and which prompt and candidate each is of."""
+    """COCO fields of all masks, which prompt and candidate each is of, and its phrase if any."""
     candidates = answer.iou_pred.shape[-1]
-    return [
+    masks = answer.to_masks()
+    records = [
         {"prompt": index // candidates, "candidate": index % candidates}
         | {"predicted_iou" if key == "score" else key: value for key, value in fields.items()}
-        for index, fields in enumerate(answer.to_masks().to_coco())
+        for index, fields in enumerate(masks.to_coco())
     ]
+    if masks.phrases is not None and masks.phrase_scores is not None:
+        scores = masks.phrase_scores.tolist()
+        for record, phrase, score in zip(records, masks.phrases, scores, strict=True):
+            record |= {"phrase": phrase, "phrase_score": score}
+    return records
 
 
-def make_record(
-    image: Path, answer: MaskPrediction, prompts: Prompts, model_name: str
-) -> dict[str, Any]:
+def make_record(image: Path, answer: MaskPrediction, ask: Ask, model_name: str) -> dict[str, Any]:
     """All that is known of one photo's masks, as JSON; its files are added when written."""
     height, width = answer.coords.original_hw
     return {
@@ -46,7 +57,7 @@ def make_record(
         "width": width,
         "height": height,
         "model": model_name,
-        "prompts": prompts_record(prompts),
+        "prompts": ask_record(ask),
         "masks": masks_record(answer),
         "files": {},
     }
@@ -57,7 +68,7 @@ def write_results(
     photo: npt.NDArray[np.uint8],
     answer: MaskPrediction,
     *,
-    prompts: Prompts,
+    prompts: Prompts | None,
     formats: frozenset[str],
     record: dict[str, Any],
 ) -> None:
@@ -90,19 +101,24 @@ def write_results(
 
 
 def overlay_picture(
-    photo: npt.NDArray[np.uint8], answer: MaskPrediction, prompts: Prompts
+    photo: npt.NDArray[np.uint8], answer: MaskPrediction, prompts: Prompts | None
 ) -> npt.NDArray[np.uint8]:
-    """The photo with masks and prompts; with several candidates, one panel for each."""
-    from samkit.drawing import draw_boxes, draw_caption, draw_masks, draw_points
+    """The photo with masks, phrases and prompts; with several candidates, one panel for each."""
+    from samkit.drawing import draw_boxes, draw_caption, draw_points
+    from samkit.types import Masks
 
-    by_candidate = answer.masks.reshape(-1, answer.iou_pred.shape[-1], *photo.shape[:2])
-    scores = answer.iou_pred.reshape(-1, answer.iou_pred.shape[-1])
+    is_batch = answer.iou_pred.ndim == 2
+    by_candidate = answer.masks if is_batch else answer.masks[None]
+    scores = answer.iou_pred if is_batch else answer.iou_pred[None]
     panels = []
     for candidate in range(by_candidate.shape[1]):
-        panel = draw_masks(photo, by_candidate[:, candidate])
-        if prompts.boxes_xyxy is not None:
+        masks = Masks.from_arrays(by_candidate[:, candidate], scores[:, candidate])
+        panel = replace(masks, phrases=answer.phrases, phrase_scores=answer.phrase_scores).overlay(
+            photo
+        )
+        if prompts is not None and prompts.boxes_xyxy is not None:
             panel = draw_boxes(panel, prompts.boxes_xyxy)
-        if prompts.points_xy is not None and prompts.labels is not None:
+        if prompts is not None and prompts.points_xy is not None and prompts.labels is not None:
             panel = draw_points(panel, prompts.points_xy[0], prompts.labels[0])
         if by_candidate.shape[1] > 1 and len(scores) == 1:
             panel = draw_caption(panel, f"IoU {scores[0, candidate]:.2f}")
@@ -122,10 +138,16 @@ def write_coco(path: Path, records: Sequence[Mapping[str, Any]]) -> Path:
 def summary(record: Mapping[str, Any]) -> str:
     """What a person wants to know of one photo's results."""
     masks = cast("list[dict[str, Any]]", record["masks"])
-    lines = [f"{record['image']}: {len(masks)} mask{'s' if len(masks) > 1 else ''}"]
-    lines += [
-        f"  area {mask['area']} px, predicted IoU {mask['predicted_iou']:.3f}" for mask in masks
-    ]
+    lines = [f"{record['image']}: {len(masks)} mask{'' if len(masks) == 1 else 's'}"]
+    lines += [f"  {mask_summary(mask)}" for mask in masks]
     for paths in record["files"].values():
         lines += [f"  {path}" for path in ([paths] if isinstance(paths, str) else paths)]
     return "\n".join(lines)
+
+
+def mask_summary(mask: Mapping[str, Any]) -> str:
+    """What a person wants to know of one mask."""
+    size = f"area {mask['area']} px, predicted IoU {mask['predicted_iou']:.3f}"
+    if "phrase" not in mask:
+        return size
+    return f"{mask['phrase']} (score {mask['phrase_score']:.2f}): {size}"

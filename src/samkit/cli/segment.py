@@ -1,4 +1,4 @@
-"""`samkit segment`: masks from clicks, boxes and earlier masks."""
+"""`samkit segment`: masks from words, clicks, boxes and earlier masks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from samkit.cli.options import (
     json_option,
     model_option,
     output_option,
+    text_options,
 )
 from samkit.cli.prompts import (
+    Ask,
+    ask_from_entry,
     is_ambiguous,
-    prompts_from_entry,
     prompts_from_options,
     read_prompts_file,
 )
@@ -31,8 +33,9 @@ from samkit.cli.results import make_record, summary, write_coco, write_results
 from samkit.errors import ImageError, PromptError, SamkitError
 
 if TYPE_CHECKING:
+    from samkit.formats.image import RgbImage
     from samkit.predict import Predictor
-    from samkit.types import Prompts
+    from samkit.types import MaskPrediction
 
 FORMATS = ("overlay", "png", "json", "coco", "logits")
 DEFAULT_FORMATS = ("overlay", "png", "json")
@@ -41,10 +44,10 @@ EXIT_SOME_FAILED = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One photo and its prompts."""
+    """One photo and what it is asked."""
 
     image: Path
-    prompts: Prompts
+    ask: Ask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +58,18 @@ class Choices:
     formats: frozenset[str]
     multimask: bool | None
     every_candidate: bool
+    text_thresh: float | None = None
 
 
 @click.command()
 @click.argument("images", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--text",
+    "texts",
+    multiple=True,
+    metavar="WORDS",
+    help='What to look for, such as "a red car"; may be given several times. Points correct it.',
+)
 @click.option("--point", "points", type=Numbers("x", "y"), multiple=True, help="A point inside.")
 @click.option(
     "--background", "backgrounds", type=Numbers("x", "y"), multiple=True, help="A point outside."
@@ -82,9 +93,11 @@ class Choices:
     type=click.Path(path_type=Path),
     metavar="FILE.json",
     help='A prompt for each photo: {"a.jpg": {"points": [[x, y]], "labels": [1], "box": [x0, y0,'
-    ' x1, y1], "mask": "prev.npy"}}. Without IMAGES, the photos it names, from its own folder.',
+    ' x1, y1], "mask": "prev.npy", "text": "a red car"}}. Without IMAGES, the photos it names, from'
+    " its own folder.",
 )
 @model_option
+@text_options
 @engine_options
 @output_option("samkit-output")
 @click.option(
@@ -107,12 +120,15 @@ class Choices:
 def segment(
     *,
     images: tuple[Path, ...],
+    texts: tuple[str, ...],
     points: tuple[tuple[float, ...], ...],
     backgrounds: tuple[tuple[float, ...], ...],
     boxes: tuple[tuple[float, ...], ...],
     mask: Path | None,
     prompts_file: Path | None,
     model: str,
+    text_model: str | None,
+    text_thresh: float | None,
     engine: EngineChoice,
     output: Path,
     formats: tuple[str, ...],
@@ -120,14 +136,16 @@ def segment(
     every_candidate: bool,
     as_json: bool,
 ) -> int:
-    """Cut out what clicks, boxes or earlier masks show.
+    """Cut out what words say, or clicks, boxes or earlier masks show.
 
     \b
     samkit segment photo.jpg --point 500,375
+    samkit segment photo.jpg --text "a red car"
     samkit segment photo.jpg --box 100,100,400,300 --background 10,10
     samkit segment --prompts prompts.json --format coco
     """
-    from_options = bool(points or backgrounds or boxes or mask)
+    has_prompt = bool(points or backgrounds or boxes or mask)
+    from_options = has_prompt or bool(texts)
     if prompts_file is not None:
         if from_options:
             raise click.UsageError("give prompts either as options or as a file, not both")
@@ -135,17 +153,23 @@ def segment(
     elif not images:
         raise click.UsageError("give at least one photo")
     elif not from_options:
-        raise click.UsageError("give a prompt: --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE.npy")
+        raise click.UsageError(
+            "give a prompt: --point X,Y, --box X0,Y0,X1,Y1, --text WORDS or --mask FILE.npy"
+        )
     else:
-        prompts = prompts_from_options(points, backgrounds, boxes, mask)
-        tasks = [Task(image=image, prompts=prompts) for image in images]
+        prompts = prompts_from_options(points, backgrounds, boxes, mask) if has_prompt else None
+        ask = Ask(prompts=prompts, text=texts)
+        tasks = [Task(image=image, ask=ask) for image in images]
     choices = Choices(
         output=output,
         formats=frozenset(formats),
         multimask=True if every_candidate else multimask,
         every_candidate=every_candidate,
+        text_thresh=text_thresh,
     )
-    return segment_photos(tasks, choices, model=model, engine=engine, as_json=as_json)
+    return segment_photos(
+        tasks, choices, model=model, text_model=text_model, engine=engine, as_json=as_json
+    )
 
 
 def tasks_from_file(path: Path, images: Sequence[Path]) -> list[Task]:
@@ -157,7 +181,7 @@ def tasks_from_file(path: Path, images: Sequence[Path]) -> list[Task]:
     by_image = read_prompts_file(path)
     if not images:
         return [
-            Task(image=path.parent / name, prompts=prompts_from_entry(entry, path, name))
+            Task(image=path.parent / name, ask=ask_from_entry(entry, path, name))
             for name, entry in by_image.items()
         ]
     tasks = []
@@ -165,7 +189,7 @@ def tasks_from_file(path: Path, images: Sequence[Path]) -> list[Task]:
         name = next((n for n in (str(image), image.name) if n in by_image), None)
         if name is None:
             raise PromptError(f"{path} has no prompt for {image}")
-        tasks.append(Task(image=image, prompts=prompts_from_entry(by_image[name], path, name)))
+        tasks.append(Task(image=image, ask=ask_from_entry(by_image[name], path, name)))
     return tasks
 
 
@@ -174,6 +198,7 @@ def segment_photos(
     choices: Choices,
     *,
     model: str,
+    text_model: str | None = None,
     engine: EngineChoice,
     as_json: bool,
 ) -> int:
@@ -185,7 +210,9 @@ def segment_photos(
     check_writable(choices.output)
     if not any(task.image.exists() for task in tasks):  # before the model is loaded
         raise ImageError(f"no such file: {tasks[0].image}")
-    predictor = Predictor.load(model, **engine)
+    predictor = Predictor.load(model, text_model=text_model, **engine)
+    if any(task.ask.text for task in tasks):
+        _ = predictor.text_model  # one that cannot be loaded is told before anything is written
     say = _say_nothing if as_json else click.echo
     records: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
@@ -249,16 +276,36 @@ def segment_photo(task: Task, choices: Choices, predictor: Predictor) -> dict[st
     """Segment one photo and write its results; return its record, which the JSON file holds."""
     from samkit.formats import read_image
 
-    photo = read_image(task.image)
-    task.prompts.check_fits(predictor.frames(photo))  # before the expensive step
-    multimask = choices.multimask
-    if multimask is None:
-        multimask = is_ambiguous(task.prompts)
-    answer = predictor.decode(predictor.embed(photo), task.prompts, multimask=multimask)
+    photo, prompts = read_image(task.image), task.ask.prompts
+    if prompts is not None:
+        prompts.check_fits(predictor.frames(photo))  # before the expensive step
+    answer = answer_photo(photo, task.ask, choices, predictor)
     if not choices.every_candidate:
         answer = answer.best()
-    record = make_record(task.image, answer, task.prompts, predictor.model_name)
+    record = make_record(task.image, answer, task.ask, predictor.model_name)
     choices.output.mkdir(parents=True, exist_ok=True)
     base = choices.output / task.image.stem
-    write_results(base, photo, answer, prompts=task.prompts, formats=choices.formats, record=record)
+    write_results(base, photo, answer, prompts=prompts, formats=choices.formats, record=record)
     return record
+
+
+def answer_photo(
+    photo: RgbImage, ask: Ask, choices: Choices, predictor: Predictor
+) -> MaskPrediction:
+    """Embed one photo and answer what it is asked."""
+    multimask = choices.multimask
+    if not ask.text:
+        assert ask.prompts is not None
+        if multimask is None:
+            multimask = is_ambiguous(ask.prompts)
+        return predictor.decode(predictor.embed(photo), ask.prompts, multimask=multimask)
+    if multimask is None:  # words alone may mean several things, the boxes of a detector do not
+        multimask = ask.prompts is None and predictor.reads_as_tokens
+    return predictor.predict(
+        predictor.embed(photo),
+        text=ask.text[0] if len(ask.text) == 1 else list(ask.text),
+        image=photo,
+        text_thresh=choices.text_thresh,
+        multimask=multimask,
+        **ask.parts(),
+    )

@@ -18,7 +18,21 @@ if TYPE_CHECKING:
     from samkit.training.recipes import TrainRecipe
     from samkit.training.task import Task
 
-RECIPE_NAMES = ("scenes", "scenes_long", "finetune", "lora", "vit_b", "vit_l", "vit_h")
+RECIPE_NAMES = (
+    "scenes",
+    "scenes_long",
+    "named_text",
+    "text",
+    "finetune",
+    "lora",
+    "vit_b",
+    "vit_l",
+    "vit_h",
+)
+# Of `EvaluationRecipe.prompt`: the protocol's name, and of its first metric.
+SCORES = {"click": "1-click mIoU", "text": "text-to-mask mIoU"}
+# What is logged of each evaluation; the first one chooses the best weights.
+TOLD_METRICS = ("miou", "oracle_miou", "text_miou", "text_corrected_miou", "text_pairs_right")
 
 
 @click.command()
@@ -50,7 +64,11 @@ def train(
     from samkit.training.session import train_sam
 
     check_new(output, resume=resume)
-    with embedding_bar(hidden=as_json) as on_embedding, step_bar(hidden=as_json) as on_step:
+    with (
+        embedding_bar(hidden=as_json) as on_crops,
+        embedding_bar(hidden=as_json) as on_embedding,
+        step_bar(hidden=as_json) as on_step,
+    ):
         trained = train_sam(
             recipe,
             output,
@@ -58,6 +76,7 @@ def train(
             evaluate=evaluation(recipe),
             on_step=on_step,
             on_embedding=on_embedding,
+            on_crops=on_crops,
         )
     result = {
         "best": str(trained.best),
@@ -65,7 +84,9 @@ def train(
         "last": str(trained.last),
         "seconds": round(trained.seconds, 1),
     }
-    score = "" if trained.best_score is None else f", 1-click mIoU {trained.best_score:.3f}"
+    score = ""
+    if trained.best_score is not None:
+        score = f", {SCORES[recipe.evaluation.prompt]} {trained.best_score:.3f}"
     text = f"{trained.best}{score}, after {trained.seconds:.0f} s; log in {output / 'log.csv'}"
     tell(json.dumps(result, indent=2) if as_json else text)
 
@@ -75,8 +96,11 @@ def evaluation(recipe: TrainRecipe) -> Callable[[Task], dict[str, float]] | None
 
     Where the image encoder does not learn, it runs once for each photo.
     """
-    from samkit.evaluation.one_click import one_click_miou
-    from samkit.evaluation.truth import MIN_AREA_PX
+    from samkit.evaluation.one_click import OneClick
+    from samkit.evaluation.protocol import EvaluationProtocol
+    from samkit.evaluation.text import TextToMask
+    from samkit.evaluation.truth import MIN_AREA_PX, MaskChoice
+    from samkit.text import Clip
     from samkit.training.data.opening import open_data
     from samkit.training.data.sample import Sample, SampleStream
     from samkit.training.held_out import readable
@@ -91,11 +115,19 @@ def evaluation(recipe: TrainRecipe) -> Callable[[Task], dict[str, float]] | None
         raise ConfigError("data.val must be a numbered data set, not tar shards")
     held_out = cache(lambda: readable(source, recipe.evaluation.photos))
     kept: dict[str, ImageEmbedding] = {}
+    choice = MaskChoice(masks_per_photo=recipe.evaluation.masks_per_photo)
+    protocols: dict[str, Callable[[], EvaluationProtocol]] = {
+        "click": lambda: OneClick(choice=choice),
+        "text": lambda: TextToMask(choice=choice),
+    }
+    protocol = protocols[recipe.evaluation.prompt]()
+    clip = cache(lambda: Clip.load(str(recipe.model.text_encoder)))
 
     def evaluate(task: Task) -> dict[str, float]:
         assert isinstance(task, InteractiveTask)
         device = next(task.parameters()).device
-        predictor = task_predictor(task.sam, recipe.model.config, device)
+        asks_text = recipe.evaluation.prompt == "text"
+        predictor = task_predictor(task, device, clip=clip() if asks_text else None)
 
         def embed(sample: Sample) -> ImageEmbedding:
             if task.trainable.encoder_learns:
@@ -104,17 +136,15 @@ def evaluation(recipe: TrainRecipe) -> Callable[[Task], dict[str, float]] | None
                 kept[sample.key] = predictor.embed(sample.photo)
             return kept[sample.key]
 
-        result = one_click_miou(
-            predictor,
-            held_out(),
-            masks_per_photo=recipe.evaluation.masks_per_photo,
-            embed=embed,
-        )
-        if result.masks == 0:
+        photos = held_out()
+        samples = (photos[index] for index in range(len(photos)))
+        results = [protocol.measure(predictor, embed(sample), sample) for sample in samples]
+        if not any(result["masks"] for result in results):
             raise DataError(
                 f"{recipe.data.val}: the first {recipe.evaluation.photos} photos have no mask of"
                 f" {MIN_AREA_PX} pixels or more to evaluate with"
             )
-        return {"miou": result.miou, "oracle_miou": result.oracle_miou}
+        metrics = protocol.summarise(results).metrics
+        return {name: metrics[name] for name in TOLD_METRICS if name in metrics}
 
     return evaluate

@@ -9,6 +9,7 @@ from samkit.evaluation.recall import Recall
 from samkit.evaluation.report import ModelReport, Report, report_model
 from samkit.evaluation.robot import Click, first_click, next_click
 from samkit.evaluation.runner import evaluate_model, model_identity
+from samkit.evaluation.text import TextToMask
 from samkit.evaluation.truth import MaskChoice
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "OneClickResult",
     "Recall",
     "Report",
+    "TextToMask",
     "evaluate_model",
     "find_edges",
     "first_click",

@@ -15,6 +15,9 @@ PHOTOS = "_photos"  # ends the names of means of photos' means
 LABELS: Mapping[str, str] = {
     "miou": "1-click mIoU, top-ranked",
     "oracle_miou": "1-click mIoU, oracle of three",
+    "text_miou": "text-to-mask mIoU",
+    "text_corrected_miou": "mIoU of text and one click",
+    "text_pairs_right": "share of pairs one word apart that are told apart",
     "noc85": "NoC@85",
     "noc90": "NoC@90",
     "reached85": "share of masks that reach IoU 0.85",

@@ -1,4 +1,4 @@
-"""COCO data sets: photos, masks as run-length codes, one category."""
+"""COCO data sets: photos, masks as run-length codes; categories are what masks are called."""
 
 from __future__ import annotations
 
@@ -11,7 +11,24 @@ from typing import Any
 from samkit.files import replacing
 from samkit.types import Masks
 
-CATEGORY = {"id": 1, "name": "object"}
+OBJECT = "object"  # what masks without a phrase are called
+
+
+class Categories:
+    """Numbers of phrases, from 1 in the order in which they come; "object" where there is none."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def number(self, phrase: str | None) -> int:
+        """Number of a phrase's category."""
+        return self._numbers.setdefault(phrase or OBJECT, len(self._numbers) + 1)
+
+    def entries(self) -> list[dict[str, Any]]:
+        """All categories; "object" alone where there were no masks."""
+        if not self._numbers:
+            self.number(OBJECT)
+        return [{"id": number, "name": name} for name, number in self._numbers.items()]
 
 
 def coco_dataset(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -19,7 +36,7 @@ def coco_dataset(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Args:
         records: for each photo image (its path), width, height and masks, each of which has
-            segmentation, area, bbox and predicted_iou.
+            segmentation, area, bbox and predicted_iou, and may have phrase and phrase_score.
 
     Returns:
         images, annotations and categories, as JSON takes them; numbers start at 1.
@@ -28,24 +45,36 @@ def coco_dataset(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
+    categories = Categories()
     for image_id, record in enumerate(records, start=1):
         images.append(_image(image_id, record["image"], (record["height"], record["width"])))
         for mask in record["masks"]:
             fields = {key: mask[key] for key in ("segmentation", "area", "bbox")}
-            fields["score"] = mask["predicted_iou"]
+            fields["score"] = mask.get("phrase_score", mask["predicted_iou"])
+            fields["category_id"] = categories.number(mask.get("phrase"))
             annotations.append(_annotation(len(annotations) + 1, image_id, fields))
-    return {"images": images, "annotations": annotations, "categories": [CATEGORY]}
+    return {"images": images, "annotations": annotations, "categories": categories.entries()}
 
 
-def coco_annotations(masks: Masks, *, image_id: int, first_id: int = 1) -> list[dict[str, Any]]:
-    """COCO's annotations of one photo; with `stability_score` where it was measured."""
-    annotations = [
-        _annotation(number, image_id, fields)
-        for number, fields in enumerate(masks.to_coco(), start=first_id)
-    ]
-    if masks.stability is not None:
-        for annotation, stability in zip(annotations, masks.stability, strict=True):
-            annotation["stability_score"] = float(stability)
+def coco_annotations(
+    masks: Masks, *, image_id: int, first_id: int = 1, categories: Categories | None = None
+) -> list[dict[str, Any]]:
+    """COCO's annotations of one photo; with `stability_score` where it was measured.
+
+    Masks that have phrases are of those categories, and their score is the phrase's; the predicted
+    IoU is kept as `predicted_iou`.
+    """
+    categories = Categories() if categories is None else categories
+    annotations = []
+    for index, fields in enumerate(masks.to_coco()):
+        phrase = None if masks.phrases is None else masks.phrases[index]
+        fields["category_id"] = categories.number(phrase)
+        if masks.phrase_scores is not None:
+            fields["predicted_iou"] = fields["score"]
+            fields["score"] = float(masks.phrase_scores[index])
+        if masks.stability is not None:
+            fields["stability_score"] = float(masks.stability[index])
+        annotations.append(_annotation(first_id + index, image_id, fields))
     return annotations
 
 
@@ -58,15 +87,19 @@ def write_coco(path: str | os.PathLike[str], photos: Iterable[tuple[str, Masks]]
         OutputError: the file cannot be written.
     """
     images: list[dict[str, Any]] = []
+    categories = Categories()
     count = 0
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('{"annotations": [')
         for image_id, (file_name, masks) in enumerate(photos, start=1):
             images.append(_image(image_id, file_name, masks.size_hw))
-            for annotation in coco_annotations(masks, image_id=image_id, first_id=count + 1):
+            for annotation in coco_annotations(
+                masks, image_id=image_id, first_id=count + 1, categories=categories
+            ):
                 file.write((", " if count else "") + json.dumps(annotation))
                 count += 1
-        file.write(f'], "images": {json.dumps(images)}, "categories": {json.dumps([CATEGORY])}}}')
+        file.write(f'], "images": {json.dumps(images)}')
+        file.write(f', "categories": {json.dumps(categories.entries())}}}')
     return Path(path)
 
 
@@ -76,6 +109,6 @@ def _image(image_id: int, file_name: str, size_hw: tuple[int, int]) -> dict[str,
 
 
 def _annotation(number: int, image_id: int, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """An annotation of a mask's fields: segmentation, area, bbox and score."""
-    where = {"id": number, "image_id": image_id, "category_id": CATEGORY["id"], "iscrowd": 0}
+    """An annotation of a mask's fields: segmentation, area, bbox, score and category."""
+    where = {"id": number, "image_id": image_id, "iscrowd": 0}
     return where | dict(fields)

@@ -36,7 +36,8 @@ def sa1b_document(masks: Masks, *, file_name: str, image_id: int | None = None) 
 
     Returns:
         image and annotations. Numbers of annotations start at 1. A measure that was not taken
-        (NaN) is null, a mask that answers no point has no point_coords.
+        (NaN) is null, a mask that answers no point has no point_coords. What masks are called is
+        kept as `phrase` and `phrase_score`, which SA-1B has not.
 
     Source: arXiv:2304.02643, the data set's released files.
     """
@@ -58,6 +59,7 @@ def sa1b_document(masks: Masks, *, file_name: str, image_id: int | None = None) 
             "point_coords": [] if masks.points_xy is None else [masks.points_xy[index].tolist()],
             "crop_box": crops_xywh[index].tolist(),
         }
+        | _phrase(masks, index)
         for index, rle in enumerate(masks.rles)
     ]
     image = {
@@ -67,6 +69,15 @@ def sa1b_document(masks: Masks, *, file_name: str, image_id: int | None = None) 
         "file_name": file_name,
     }
     return {"image": image, "annotations": annotations}
+
+
+def _phrase(masks: Masks, index: int) -> dict[str, Any]:
+    if masks.phrases is None or masks.phrase_scores is None:
+        return {}
+    return {
+        "phrase": masks.phrases[index],
+        "phrase_score": _measure(masks.phrase_scores[index]),
+    }
 
 
 def _measure(value: np.float32) -> float | None:
@@ -90,6 +101,9 @@ def masks_from_sa1b(document: Mapping[str, Any]) -> Masks:
         stability = [one["stability_score"] for one in annotations]
         points = [point for one in annotations for point in one["point_coords"]]
         measured = bool(annotations) and None not in stability
+        named = [one for one in annotations if isinstance(one.get("phrase"), str)]
+        phrases = tuple(one["phrase"] for one in named) if named else None
+        phrase_scores = [one.get("phrase_score") for one in named]
         masks = Masks(
             rles=rles,
             boxes_xyxy=boxes_xyxy,
@@ -99,6 +113,9 @@ def masks_from_sa1b(document: Mapping[str, Any]) -> Masks:
             stability=np.array(stability, np.float32) if measured else None,
             points_xy=np.array(points, np.float64) if points else None,
             crops_xyxy=xywh_to_xyxy(crops_xywh.round().astype(np.int64)),
+            phrases=phrases,
+            # None becomes NaN: not measured
+            phrase_scores=np.array(phrase_scores, np.float32) if named else None,
         )
         sizes = {tuple(rle["size"]) for rle in rles}
         # A code that was cut short or changed has another area.

@@ -1,7 +1,8 @@
-"""Points, boxes and masks to the tokens and the map that the mask decoder reads.
+"""Text, points, boxes and masks to the tokens and the map that the mask decoder reads.
 
-Source: arXiv:2304.02643, section 3 and appendix A; Fourier features, arXiv:2006.10739.
-Shape legend: P prompts, N points, T tokens, C channels, G side of the embedding grid.
+Source: arXiv:2304.02643, section 3, appendices A and D.5; Fourier features, arXiv:2006.10739.
+Shape legend: P prompts, N points, T tokens, C channels, G side of the embedding grid, D dimensions
+of CLIP's space.
 """
 
 import math
@@ -20,12 +21,17 @@ MASK_STRIDE = 4  # a mask prompt has 4 x 4 positions for each position of the em
 
 @dataclass(frozen=True, kw_only=True)
 class PromptEncoderConfig:
-    """Shape of the prompt encoder, for an image frame of `image_size` pixels a side."""
+    """Shape of the prompt encoder, for an image frame of `image_size` pixels a side.
+
+    `text_dim` is that of CLIP's space; None for a model without text prompts, as published ones
+    are.
+    """
 
     image_size: int = 1024
     grid_size: int = 64
     dim: int = 256
     mask_hidden: int = 16
+    text_dim: int | None = None
 
     @property
     def mask_size(self) -> int:
@@ -68,31 +74,39 @@ class PromptEncoder(nn.Module):
             nn.GELU(),
             nn.Conv2d(hidden, config.dim, kernel_size=1),
         )
+        if config.text_dim is not None:
+            self.text_projection = nn.Linear(config.text_dim, config.dim)
 
     def forward(
         self,
         *,
+        text_codes: Tensor | None = None,
         points_xy: Tensor | None = None,
         labels: Tensor | None = None,
         boxes_xyxy: Tensor | None = None,
         mask_logits: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Encode P prompts, each of any combination of points, one box and one mask.
+        """Encode P prompts, each of any combination of text, points, one box and one mask.
 
         Args:
+            text_codes: (P, D) vectors of CLIP, of length 1.
             points_xy: (P, N, 2) in the model's frame.
             labels: (P, N): 1 foreground, 0 background, -1 padding.
             boxes_xyxy: (P, 4) in the model's frame.
             mask_logits: (P, 1, 4 G, 4 G), such as an earlier answer.
 
         Returns:
-            tokens (P, T, C): points, then padding if there is no box, then the box's two corners;
-            dense map (P, C, G, G), or (1, C, G, G) where no prompt has a mask.
+            tokens (P, T, C): text, points, then padding if there is no box, then the box's two
+            corners; dense map (P, C, G, G), or (1, C, G, G) where no prompt has a mask.
         """
-        parts = (points_xy, boxes_xyxy, mask_logits)
+        parts = (text_codes, points_xy, boxes_xyxy, mask_logits)
         num_prompts = next((len(part) for part in parts if part is not None), 1)
         sparse = self.embed_sparse(
-            num_prompts, points_xy=points_xy, labels=labels, boxes_xyxy=boxes_xyxy
+            num_prompts,
+            text_codes=text_codes,
+            points_xy=points_xy,
+            labels=labels,
+            boxes_xyxy=boxes_xyxy,
         )
         return sparse, self.embed_mask(mask_logits)
 
@@ -100,17 +114,28 @@ class PromptEncoder(nn.Module):
         self,
         num_prompts: int,
         *,
+        text_codes: Tensor | None = None,
         points_xy: Tensor | None,
         labels: Tensor | None,
         boxes_xyxy: Tensor | None,
     ) -> Tensor:
-        """Tokens (P, T, C) of points and boxes; T is 0 where there are none."""
+        """Tokens (P, T, C) of text, points and boxes; T is 0 where there are none."""
         tokens = [self.no_mask_embed.weight.new_empty(num_prompts, 0, self.config.dim)]
+        if text_codes is not None:
+            tokens.append(self.embed_text(text_codes))
+            if points_xy is None and boxes_xyxy is None:
+                tokens.append(self.not_a_point_embed.weight.expand(num_prompts, 1, -1))
         if points_xy is not None and labels is not None:
             tokens.append(self.embed_points(points_xy, labels, pad=boxes_xyxy is None))
         if boxes_xyxy is not None:
             tokens.append(self.embed_boxes(boxes_xyxy))
         return torch.cat(tokens, dim=1)
+
+    def embed_text(self, text_codes: Tensor) -> Tensor:
+        """Tokens (P, 1, C) of CLIP's vectors (P, D)."""
+        # Components of about 1, as those of the other embeddings, which are learned as quickly.
+        token: Tensor = self.text_projection(text_codes * math.sqrt(text_codes.shape[-1]))
+        return token[:, None]
 
     def embed_points(self, points_xy: Tensor, labels: Tensor, *, pad: bool) -> Tensor:
         """Tokens (P, N, C), or (P, N + 1, C) with one padding point."""

@@ -17,10 +17,14 @@ EncoderConfig = ViTConfig | TinyViTConfig
 
 @dataclass(frozen=True, kw_only=True)
 class SamConfig:
-    """Shape of a whole model; the prompt encoder's follows from the other two."""
+    """Shape of a whole model; the prompt encoder's follows from the others.
+
+    `text_dim` is that of CLIP's space, for text prompts; None for a model without.
+    """
 
     encoder: EncoderConfig
     decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
+    text_dim: int | None = None
 
     @property
     def image_size(self) -> int:
@@ -34,6 +38,7 @@ class SamConfig:
             image_size=self.encoder.image_size,
             grid_size=self.encoder.grid_size,
             dim=self.decoder.dim,
+            text_dim=self.text_dim,
         )
 
 
@@ -56,6 +61,7 @@ class Sam(nn.Module):
         self,
         features: Tensor,
         *,
+        text_codes: Tensor | None = None,
         points_xy: Tensor | None = None,
         labels: Tensor | None = None,
         boxes_xyxy: Tensor | None = None,
@@ -70,7 +76,11 @@ class Sam(nn.Module):
             mask logits (P, M, 4 G, 4 G) and predicted IoU (P, M); M is 3 with `multimask`, else 1.
         """
         sparse, dense = self.prompt_encoder(
-            points_xy=points_xy, labels=labels, boxes_xyxy=boxes_xyxy, mask_logits=mask_logits
+            text_codes=text_codes,
+            points_xy=points_xy,
+            labels=labels,
+            boxes_xyxy=boxes_xyxy,
+            mask_logits=mask_logits,
         )
         logits, iou_pred = self.mask_decoder(
             features, self.prompt_encoder.grid_positions(), sparse, dense, multimask=multimask

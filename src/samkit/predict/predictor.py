@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,15 +16,27 @@ import torch
 
 from samkit.engines import Engine, create_engine
 from samkit.engines.base import Memory
-from samkit.errors import EmbeddingError
+from samkit.errors import EmbeddingError, PromptError, WeightsError
 from samkit.formats import ImageLike, read_image
 from samkit.geometry import CoordMap
 from samkit.models import Sam
 from samkit.models.mask_decoder import AMBIGUOUS_MASKS, SINGLE_MASK, Attended
 from samkit.predict.preprocess import normalise, resize_photo
+from samkit.predict.text_prompts import (
+    Corrections,
+    Text,
+    answer_boxes,
+    answer_by_tokens,
+    answer_words,
+    check_fits,
+    photo_of,
+)
 from samkit.types import ImageEmbedding, MaskPrediction, Prompts
-from samkit.weights.checkpoint import weights_sha256
+from samkit.weights.checkpoint import TextEncoder, weights_sha256
 from samkit.weights.load import load_model
+
+if TYPE_CHECKING:  # transformers takes seconds to import
+    from samkit.text import TextModel
 
 DEFAULT_MODEL = "mobile_sam"
 # Prompts decoded together. Each takes 4 MB for its image tokens and some 20 MB on the way, and on a
@@ -64,13 +76,33 @@ class Predictor:
         model: the network in float32, in evaluation mode.
         model_name: its name in `samkit.models.CONFIGS`.
         engine: what runs the image encoder and the mask decoder.
+        text_encoder: the CLIP that the network's text prompts are of; None without.
         memories_kept: most images of which the decoder's memory is kept, 10 MB each, while their
             embeddings are in use; a click on one that is not costs three times as much.
     """
 
-    def __init__(self, model: Sam, *, model_name: str, engine: Engine | None = None) -> None:
+    def __init__(
+        self,
+        model: Sam,
+        *,
+        model_name: str,
+        engine: Engine | None = None,
+        text_encoder: TextEncoder | None = None,
+        text_model: TextModel | str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Put a network into evaluation mode, and choose what runs it.
+
+        Args:
+            model: the network, float32.
+            model_name: see above.
+            engine: by default torch in float32.
+            text_encoder: see above.
+            text_model: what reads text; see `load`.
+        """
         self.model = model.eval()
         self.model_name = model_name
+        self.text_encoder = text_encoder
+        self._text_model = text_model
         self.engine = engine or create_engine(model, engine="torch", precision="float32")
         self.memories_kept = MEMORIES_KEPT
         # What the decoder remembers of images while their embeddings are in use, last used last.
@@ -88,6 +120,7 @@ class Predictor:
         engine: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
+        text_model: str | os.PathLike[str] | None = None,
     ) -> Predictor:
         """Load a model by name or from a checkpoint file.
 
@@ -99,6 +132,9 @@ class Predictor:
                 `samkit.engines.create_engine`.
             precision: "auto", "float32", "bfloat16" or "float16".
             threads: on a CPU; by default the engine's own choice.
+            text_model: what reads text, a folder or a name on the hub, loaded when first needed: a
+                CLIP for a model that takes text (by default its own), or a detector such as
+                "IDEA-Research/grounding-dino-tiny" for any (by default that for other models).
 
         Raises:
             WeightsError: unknown, missing, damaged or unfitting weights.
@@ -108,11 +144,48 @@ class Predictor:
         chosen = create_engine(
             loaded.model, engine=engine, precision=precision, threads=threads, device=device
         )
-        return cls(loaded.model, model_name=loaded.name, engine=chosen)
+        return cls(
+            loaded.model,
+            model_name=loaded.name,
+            engine=chosen,
+            text_encoder=loaded.text_encoder,
+            text_model=text_model,
+        )
 
     def describe(self) -> dict[str, str | int]:
         """What runs: model, engine, precision, device, threads (0: the engine's own choice)."""
         return {"model": self.model_name, **asdict(self.engine.info)}
+
+    @cached_property
+    def text_model(self) -> TextModel:
+        """What reads text: words to prompt tokens, or words to boxes.
+
+        Raises:
+            ConfigError: what text needs is not installed.
+            WeightsError: unknown, damaged or unfitting weights.
+            DownloadError: they could not be fetched.
+        """
+        from samkit.text import DEFAULT_DETECTOR, load_text_model
+
+        own, given = self.text_encoder, self._text_model
+        if given is None:
+            given = DEFAULT_DETECTOR if own is None else own.source
+            if not given:
+                raise WeightsError(
+                    f"{self.model_name} takes text, but its file does not say of which CLIP: give"
+                    " it as text_model"
+                )
+        if isinstance(given, str | os.PathLike):
+            given = load_text_model(given, device=self.engine.info.device)
+        check_fits(self.model_name, own, given)
+        return given
+
+    @property
+    def reads_as_tokens(self) -> bool:
+        """Whether words become prompt tokens; else a detector finds boxes."""
+        from samkit.text import Detector
+
+        return not isinstance(self.text_model, Detector)
 
     @cached_property
     def encoder_checksum(self) -> str:
@@ -160,9 +233,18 @@ class Predictor:
         labels: npt.ArrayLike | None = None,
         boxes: npt.ArrayLike | None = None,
         mask_logits: npt.ArrayLike | None = None,
+        text: Text | None = None,
+        image: ImageLike | None = None,
+        text_thresh: float | None = None,
         multimask: bool = True,
     ) -> MaskPrediction:
         """Answer one prompt, or a batch of P prompts with a leading axis.
+
+        What a text is answered with always has a prompt axis, and says of each prompt its phrase
+        and score: one prompt for each phrase where the model takes text (the score is the predicted
+        IoU), one for each thing that a detector finds, which may be none or many. Points go with
+        the text of a single phrase, or (P, N, 2) with each of P phrases; with a detector they
+        correct the best box that they are in.
 
         Args:
             embedding: of the photo, from `embed` of the same model.
@@ -170,6 +252,10 @@ class Predictor:
             labels: (N,) or (P, N): 1 foreground, 0 background.
             boxes: (4,) or (P, 4), x0 y0 x1 y1 in pixels of the photo.
             mask_logits: (S, S), (1, S, S) or (P, 1, S, S) of an earlier answer's `logits`.
+            text: a phrase or phrases, such as "a red car"; or CLIP's vectors (D,) or (P, D) of
+                anything, also of a picture, for a model that takes text.
+            image: the photo itself, which a detector needs.
+            text_thresh: least score of what a detector finds; by default the detector's own.
             multimask: three candidates, for prompts that may mean several things, such as a
                 single click; else one.
 
@@ -179,9 +265,45 @@ class Predictor:
         Raises:
             PromptError: what does not make a prompt on this photo.
             EmbeddingError: the embedding is another model's.
+            ConfigError, WeightsError, DownloadError: of `text_model`.
         """
+        if text is not None:
+            corrections = Corrections(
+                points=points, labels=labels, boxes=boxes, mask_logits=mask_logits
+            )
+            self.check_embedding(embedding)
+            if not isinstance(text, str | list | tuple):
+                return answer_by_tokens(self, embedding, text, corrections, multimask=multimask)
+            return self._answer_text(
+                embedding, text, corrections, image=image, thresh=text_thresh, multimask=multimask
+            )
         prompts = Prompts.of(points=points, labels=labels, boxes=boxes, mask_logits=mask_logits)
         return self.decode(embedding, prompts, multimask=multimask)
+
+    def _answer_text(
+        self,
+        embedding: ImageEmbedding,
+        text: str | Sequence[str],
+        corrections: Corrections,
+        *,
+        image: ImageLike | None,
+        thresh: float | None,
+        multimask: bool,
+    ) -> MaskPrediction:
+        """Answer a phrase or phrases by the text model, of either kind."""
+        from samkit.text import Detector, check_texts, ground
+
+        phrases = [text] if isinstance(text, str) else list(text)
+        if not phrases:
+            raise PromptError("text must have at least one phrase; got none")
+        check_texts(phrases)
+        if isinstance(self.text_model, Detector):
+            photo = photo_of(embedding, image)
+            found = ground(self.text_model, photo, phrases, box_thresh=thresh)
+            return answer_boxes(self, embedding, found, corrections, multimask=multimask)
+        return answer_words(
+            self, embedding, text, self.text_model, corrections, multimask=multimask
+        )
 
     @torch.no_grad()
     def decode(
@@ -190,6 +312,7 @@ class Predictor:
         """Answer checked prompts; see `predict`."""
         self.check_embedding(embedding)
         prompts.check_fits(embedding.coords)
+        self._check_text(prompts)
         chosen = AMBIGUOUS_MASKS if multimask else SINGLE_MASK
         logits, iou_pred = [], []
         with self._decoding:
@@ -210,6 +333,7 @@ class Predictor:
         encoder = self.model.prompt_encoder
         sparse = encoder.embed_sparse(
             len(prompts),
+            text_codes=self._tensor(prompts.text_codes),
             points_xy=self._tensor(None if points is None else coords.points_to_model(points)),
             labels=self._tensor(prompts.labels),
             boxes_xyxy=self._tensor(None if boxes is None else coords.boxes_to_model(boxes)),
@@ -284,6 +408,19 @@ class Predictor:
             iou_pred=np.concatenate(iou_pred),
             point_index=np.concatenate(points),
         )
+
+    def _check_text(self, prompts: Prompts) -> None:
+        """Raise an error if prompts have text that the network does not take."""
+        if prompts.text_codes is None:
+            return
+        expected, got = self.model.config.text_dim, prompts.text_codes.shape[1]
+        if expected is None:
+            raise WeightsError(
+                f"{self.model_name} has no text weights, and takes no vectors of CLIP: train them"
+                " (samkit train text), or give words and let a detector find boxes"
+            )
+        if got != expected:
+            raise PromptError(f"text_codes must be (P, {expected}) for this model; got (P, {got})")
 
     def check_embedding(self, embedding: ImageEmbedding) -> None:
         """Raise an EmbeddingError if an embedding is not of this model's image encoder."""

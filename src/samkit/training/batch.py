@@ -1,7 +1,7 @@
 """What one training step sees.
 
 Shape legend: B photos, M masks, S side of the model frame, T side of the truth's frame, C channels,
-G side of the embedding grid.
+G side of the embedding grid, D dimensions of CLIP's space.
 """
 
 from dataclasses import dataclass, replace
@@ -23,6 +23,8 @@ class Batch:
         masks: (M, T, T) bool, none of them empty; masks of one photo stand together.
         image_index: (M,) int64, which photo each mask is in, ascending.
         keys: of the photos.
+        phrases: what each mask is called; empty where nothing is.
+        text_codes: (M, D) float32 of CLIP, of a crop of each mask; NaN where there is none.
     """
 
     pixels: Tensor | None
@@ -30,6 +32,8 @@ class Batch:
     masks: Tensor
     image_index: Tensor
     keys: tuple[str, ...]
+    phrases: tuple[str, ...] = ()
+    text_codes: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device."""
@@ -41,6 +45,7 @@ class Batch:
             self,
             pixels=None if self.pixels is None else moved(self.pixels),
             features=None if self.features is None else moved(self.features),
+            text_codes=None if self.text_codes is None else moved(self.text_codes),
             masks=moved(self.masks),
             image_index=moved(self.image_index),
         )

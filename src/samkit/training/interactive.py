@@ -1,7 +1,8 @@
 """SAM's own training: each mask is asked for, answered, corrected and asked for again.
 
-Source: arXiv:2304.02643, section 3 and appendix A. Shape legend: B photos, M masks, K candidates,
-N points, T side of the truth's frame, C channels, G side of the embedding grid, L side of logits.
+Source: arXiv:2304.02643, section 3, appendices A and D.5. Shape legend: B photos, M masks,
+K candidates, N points, T side of the truth's frame, C channels, G side of the embedding grid,
+L side of logits, D dimensions of CLIP's space.
 """
 
 from dataclasses import dataclass
@@ -33,14 +34,17 @@ class Clicks(NamedTuple):
     """What has been shown of each of M masks so far, in the model's frame.
 
     All masks have as many tokens: a mask that began with a point has one point more, and a padding
-    token; one that began with a box has its two corners.
+    token; one that began with a box has its two corners; one that began with text has its token,
+    and a padding token.
 
     Attributes:
         from_box: (M,) bool.
         boxes_xyxy: (M, 4); counts where `from_box`.
-        first_xy: (M, 2); counts where not.
+        first_xy: (M, 2); counts where neither box nor text was first.
         points_xy: (M, N, 2) corrections.
         labels: (M, N) of the corrections.
+        from_text: (M,) bool, none of those `from_box`; None where no text is at hand.
+        text_codes: (M, D) of length 1; counts where `from_text`.
     """
 
     from_box: Tensor
@@ -48,6 +52,8 @@ class Clicks(NamedTuple):
     first_xy: Tensor
     points_xy: Tensor
     labels: Tensor
+    from_text: Tensor | None = None
+    text_codes: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +93,8 @@ class InteractiveTask(Task):
         features = self.trainable.encode(batch)[batch.image_index]  # (M, C, G, G)
         truth, recipe = batch.masks, self.recipe.prompts
         clicks = first_clicks(truth, self.sam.config.image_size, recipe, generator)
+        if batch.text_codes is not None and self.sam.config.text_dim is not None:
+            clicks = begin_with_text(clicks, batch.text_codes, recipe, generator)
         with in_float32(features):
             positions = self.sam.prompt_encoder.grid_positions()
         codes = self.sam.mask_decoder.project_codes(positions)  # the same for all answers
@@ -184,6 +192,30 @@ def first_clicks(
     )
 
 
+def begin_with_text(
+    clicks: Clicks, codes: Tensor, recipe: PromptRecipe, generator: torch.Generator
+) -> Clicks:
+    """Let some masks begin with text instead.
+
+    Args:
+        clicks: as drawn without text.
+        codes: (M, D) of crops; NaN for masks that have none.
+        recipe: how many begin with text, and with how much noise.
+        generator: on the codes' device.
+    """
+    draw = torch.rand(len(codes), generator=generator, device=codes.device)
+    has_code = codes.isfinite().all(1)
+    from_text = (draw < recipe.text_probability) & has_code
+    codes = torch.where(has_code[:, None], codes, 0.0)
+    shift = torch.randn(codes.shape, generator=generator, device=codes.device)
+    codes = codes + recipe.text_noise * nn.functional.normalize(shift, dim=-1)
+    return clicks._replace(
+        from_box=clicks.from_box & ~from_text,
+        from_text=from_text,
+        text_codes=nn.functional.normalize(codes, dim=-1),
+    )
+
+
 def add_points(clicks: Clicks, points_xy: Tensor, labels: Tensor) -> Clicks:
     """One more correction for each mask: points (M, 2) in the model frame, labels (M,)."""
     return clicks._replace(
@@ -208,4 +240,15 @@ def clicks_to_tokens(clicks: Clicks, encoder: PromptEncoder) -> Tensor:
         labels=clicks.labels,
         boxes_xyxy=clicks.boxes_xyxy,
     )
-    return torch.where(clicks.from_box[:, None, None], from_box, from_point)
+    tokens = torch.where(clicks.from_box[:, None, None], from_box, from_point)
+    if clicks.from_text is None:
+        return tokens
+    has_points = clicks.points_xy.shape[1] > 0
+    from_text = encoder.embed_sparse(
+        count,
+        text_codes=clicks.text_codes,
+        points_xy=clicks.points_xy if has_points else None,
+        labels=clicks.labels if has_points else None,
+        boxes_xyxy=None,
+    )
+    return torch.where(clicks.from_text[:, None, None], from_text, tokens)

@@ -19,7 +19,11 @@ class PromptRecipe:
     """How prompts are simulated; the defaults are the paper's, 11 iterations in all.
 
     Attributes:
-        box_probability: share of masks whose first prompt is a box; the others have a point.
+        text_probability: share of masks whose first prompt is text, in the form of what CLIP sees
+            in a crop of them, where crops are kept.
+        text_noise: length of a random vector that is added to what CLIP saw, since texts are some
+            way from pictures in its space (arXiv:2211.00575); the paper has none.
+        box_probability: share of the others whose first prompt is a box; the rest have a point.
         box_noise: deviation of each coordinate of the box, of the box's side.
         box_noise_max_px: the largest deviation, in pixels of a frame of 1024.
         corrections: iterations that each add a point in the error of the mask before.
@@ -27,6 +31,8 @@ class PromptRecipe:
         mask_only_last: one more at the end.
     """
 
+    text_probability: float = 0.0
+    text_noise: float = 0.0
     box_probability: float = 0.5
     box_noise: float = 0.1
     box_noise_max_px: float = 20.0
@@ -35,6 +41,8 @@ class PromptRecipe:
     mask_only_last: bool = True
 
     def __post_init__(self) -> None:
+        check_range("text_probability", self.text_probability, 0, 1)
+        check_range("text_noise", self.text_noise, 0)
         check_range("box_probability", self.box_probability, 0, 1)
         check_range("box_noise", self.box_noise, 0)
         check_range("box_noise_max_px", self.box_noise_max_px, 0)

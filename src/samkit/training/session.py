@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from samkit.engines import create_engine
-from samkit.errors import ConfigError
 from samkit.models import CONFIGS
 from samkit.predict import Predictor
+from samkit.training.data.crop_codes import CropCodedData, keep_crop_codes
 from samkit.training.data.embeddings import EmbeddedData, keep_embeddings
 from samkit.training.data.loader import BatchLoader
 from samkit.training.data.opening import open_data
-from samkit.training.data.sample import SampleSource, SampleStream
+from samkit.training.data.sample import SampleSource, SampleStream, numbered
 from samkit.training.interactive import InteractiveTask
 from samkit.training.loop import Evaluate, Progress, Trained, launch, train
 from samkit.training.processes import failing_together
@@ -23,11 +23,13 @@ from samkit.training.recipe import settings
 from samkit.training.recipes import TrainRecipe
 from samkit.training.shortages import shortages_told
 from samkit.training.trainable import build_trainable
+from samkit.weights.checkpoint import TextEncoder
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from samkit.models import Sam
+    from samkit.text import Clip
 
 
 def train_sam(
@@ -38,6 +40,7 @@ def train_sam(
     evaluate: Evaluate | None = None,
     on_step: Callable[[Progress], None] | None = None,
     on_embedding: Callable[[int, int], None] | None = None,
+    on_crops: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Train SAM as a recipe says.
 
@@ -48,15 +51,19 @@ def train_sam(
         evaluate: gives scores of an `InteractiveTask`.
         on_step: called after each step.
         on_embedding: called with photos done and all, while embeddings are made.
+        on_crops: likewise, while CLIP sees crops of masks.
 
     Raises:
         WeightsError, DataError, ConfigError, EmbeddingError, OutputError, TrainingError: see
             `build_trainable`, `open_data`, `BatchLoader`, `keep_embeddings` and `train`.
     """
     fabric = launch(recipe.run)
+    clip = load_clip(recipe, fabric)
     torch.manual_seed(recipe.run.seed)  # for weights that begin fresh
-    task = InteractiveTask(build_trainable(recipe.model), recipe.session)
+    task = InteractiveTask(build_trainable(recipe.model, text_encoder_of(clip)), recipe.session)
     source = open_data(recipe.data.train, seed=recipe.run.seed)
+    if clip is not None and recipe.session.prompts.text_probability > 0:
+        source = with_crop_codes(source, recipe, clip, fabric, on_crops)
     if recipe.embeddings is not None:
         source = embedded(source, recipe, task.sam, fabric, on_embedding)
     loader = BatchLoader(
@@ -83,6 +90,46 @@ def train_sam(
         )
 
 
+def load_clip(recipe: TrainRecipe, fabric: Fabric) -> Clip | None:
+    """The CLIP that text prompts are of; None for a recipe without.
+
+    Raises:
+        ConfigError, WeightsError, DownloadError: as `Clip.load`.
+    """
+    if recipe.model.text_encoder is None:
+        return None
+    from samkit.text import Clip
+
+    return Clip.load(recipe.model.text_encoder, device=str(fabric.device))
+
+
+def text_encoder_of(clip: Clip | None) -> TextEncoder | None:
+    """What a model remembers of the CLIP of its text prompts."""
+    if clip is None:
+        return None
+    return TextEncoder(source=clip.source, fingerprint=clip.fingerprint, dim=clip.dim)
+
+
+def with_crop_codes(
+    source: SampleSource | SampleStream,
+    recipe: TrainRecipe,
+    clip: Clip,
+    fabric: Fabric,
+    on_progress: Callable[[int, int], None] | None,
+) -> CropCodedData:
+    """A data set with what CLIP sees in crops of its masks, which is made where it is missing.
+
+    Raises:
+        ConfigError: the data set is a stream.
+        EmbeddingError: the folder holds what another CLIP saw.
+    """
+    source = numbered(source, "text prompts")
+    rank, world = fabric.global_rank, fabric.world_size
+    with shortages_told(), failing_together(fabric):
+        keep_crop_codes(clip, source, recipe.crops, on_progress, rank=rank, world=world)
+    return CropCodedData(source, recipe.crops, clip_fingerprint=clip.fingerprint)
+
+
 def embedded(
     source: SampleSource | SampleStream,
     recipe: TrainRecipe,
@@ -96,8 +143,7 @@ def embedded(
         ConfigError: the data set is a stream.
         EmbeddingError: the folder holds embeddings of another encoder.
     """
-    if isinstance(source, SampleStream):
-        raise ConfigError("embeddings are kept of numbered data sets: unpack tar shards first")
+    source = numbered(source, "kept embeddings")
     assert recipe.embeddings is not None
     folder = Path(recipe.embeddings)
     device = str(fabric.device)
@@ -110,7 +156,27 @@ def embedded(
     return EmbeddedData(source, folder, encoder_checksum=predictor.encoder_checksum)
 
 
-def task_predictor(sam: Sam, name: str, device: torch.device | str) -> Predictor:
-    """A predictor of a network in training, in float32 on a device; switches it to evaluation."""
-    engine = create_engine(sam.eval(), engine="torch", precision="float32", device=str(device))
-    return Predictor(sam, model_name=name, engine=engine)
+def task_predictor(
+    task: InteractiveTask, device: torch.device | str, *, clip: Clip | None = None
+) -> Predictor:
+    """A predictor of a network in training, in float32 on a device; switches it to evaluation.
+
+    Args:
+        task: of the network.
+        device: where it is.
+        clip: what encodes its text prompts, if it is to be asked with text.
+    """
+    sam = task.sam.eval()
+    engine = create_engine(sam, engine="torch", precision="float32", device=str(device))
+    text_model = None
+    if clip is not None:
+        from samkit.text import TextPrompter
+
+        text_model = TextPrompter(clip)
+    return Predictor(
+        sam,
+        model_name=task.trainable.recipe.config,
+        engine=engine,
+        text_encoder=task.trainable.text_encoder,
+        text_model=text_model,
+    )

@@ -9,13 +9,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from samkit.errors import ConfigError
+from samkit.errors import ConfigError, WeightsError
 from samkit.models import CONFIGS, Sam
 from samkit.models.layers import checkpoint_blocks
 from samkit.training.batch import Batch
 from samkit.training.encoder_weights import load_encoder
 from samkit.training.lora import add_lora, merge_lora
-from samkit.weights.checkpoint import save_checkpoint
+from samkit.weights.checkpoint import TextEncoder, model_config, save_checkpoint
 from samkit.weights.load import load_model
 
 Parts = Literal["all", "decoder", "lora"]
@@ -32,6 +32,8 @@ class ModelRecipe:
         weights: a model's name or a checkpoint to begin with; None for fresh weights.
         encoder_weights: a checkpoint of `samkit pretrain`, or a published one of MAE, for the
             image encoder; None for that of `weights`.
+        text_encoder: a CLIP, by folder or name on the hub, to whose vectors the prompt encoder gets
+            a projection; None for that of `weights`, which is none in published ones.
         learns: "all"; "decoder", with the prompt encoder, while the image encoder stays as it is
             and may be left out when embeddings are kept; or "lora", which adds low-rank
             corrections to the image encoder.
@@ -45,6 +47,7 @@ class ModelRecipe:
     config: str = "mobile_sam"
     weights: str | None = "mobile_sam"
     encoder_weights: str | None = None
+    text_encoder: str | None = None
     learns: Parts = "decoder"
     drop_path: float = 0.0
     lora_rank: int = 8
@@ -69,12 +72,16 @@ class Trainable(nn.Module):
     Attributes:
         sam: the network; with `lora`, its image encoder carries the corrections.
         recipe: how it was made.
+        text_encoder: the CLIP of its text prompts; None without.
     """
 
-    def __init__(self, sam: Sam, recipe: ModelRecipe) -> None:
+    def __init__(
+        self, sam: Sam, recipe: ModelRecipe, text_encoder: TextEncoder | None = None
+    ) -> None:
         super().__init__()
         self.sam = sam
         self.recipe = recipe
+        self.text_encoder = text_encoder
         if recipe.learns != "all":
             sam.image_encoder.requires_grad_(False)
         if recipe.learns == "lora":
@@ -118,7 +125,7 @@ class Trainable(nn.Module):
         if self.recipe.learns == "lora":
             sam = copy.deepcopy(sam)
             merge_lora(sam.image_encoder)
-        save_checkpoint(sam, path, name=self.recipe.config)
+        save_checkpoint(sam, path, name=self.recipe.config, text_encoder=self.text_encoder)
 
     def parameter_depths(self) -> dict[str, int]:
         """How deep in the image encoder its parameters are."""
@@ -127,22 +134,38 @@ class Trainable(nn.Module):
         return {prefix + name: depth for name, depth in depths.items()}
 
 
-def build_trainable(recipe: ModelRecipe) -> Trainable:
+def build_trainable(recipe: ModelRecipe, text_encoder: TextEncoder | None = None) -> Trainable:
     """Make the network that a recipe describes; fresh weights come from torch's random state.
 
+    Args:
+        recipe: which network.
+        text_encoder: the CLIP that `recipe.text_encoder` names; None for that of the weights.
+
     Raises:
-        WeightsError: missing, damaged or unfitting weights.
+        WeightsError: missing, damaged or unfitting weights, or they are of another CLIP.
     """
-    config = CONFIGS[recipe.config]
-    sam = Sam(replace(config, encoder=replace(config.encoder, drop_path=recipe.drop_path)))
+    loaded = None
     if recipe.weights is not None:
-        loaded = load_model(recipe.weights, name=recipe.config).model
-        sam.load_state_dict(loaded.state_dict())
+        loaded = load_model(recipe.weights, name=recipe.config)
+        known = loaded.text_encoder
+        if text_encoder is None:
+            text_encoder = known
+        elif known is not None and known.fingerprint != text_encoder.fingerprint:
+            raise WeightsError(
+                f"{recipe.weights} has text prompts of the CLIP {known.source}"
+                f" ({known.fingerprint[:12]}), not of {text_encoder.source}"
+                f" ({text_encoder.fingerprint[:12]})"
+            )
+    config = model_config(recipe.config, None if text_encoder is None else text_encoder.dim)
+    sam = Sam(replace(config, encoder=replace(config.encoder, drop_path=recipe.drop_path)))
+    if loaded is not None:
+        # What the weights have not, at most the projection of text, stays fresh.
+        sam.load_state_dict(sam.state_dict() | loaded.model.state_dict())
     if recipe.encoder_weights is not None:
         load_encoder(sam, Path(recipe.encoder_weights))
     if recipe.checkpoint_encoder:
         checkpoint_blocks(sam.image_encoder)
-    return Trainable(sam, recipe)
+    return Trainable(sam, recipe, text_encoder)
 
 
 def encoder_depths(encoder: nn.Module) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 EMBEDDED_DIR = Path(__file__).parent / "embedded"
 
@@ -72,6 +73,65 @@ CATALOG: dict[str, CatalogEntry] = {
             licence="Apache-2.0",
             hub_repo="facebook/sam-vit-huge",
             sha256=("a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",),
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextModelEntry:
+    """A text model on the hub that is known to fit; others of its kind fit too.
+
+    Attributes:
+        name: of its repository.
+        kind: "detector" or "clip".
+        summary: what it is for.
+        parameters: number of trained numbers.
+        licence: as its authors say.
+    """
+
+    name: str
+    kind: Literal["detector", "clip"]
+    summary: str
+    parameters: int
+    licence: str
+
+    @property
+    def size_bytes(self) -> int:
+        """About what is fetched: four bytes for each number."""
+        return 4 * self.parameters
+
+
+TEXT_CATALOG: dict[str, TextModelEntry] = {
+    entry.name: entry
+    for entry in (
+        TextModelEntry(
+            name="IDEA-Research/grounding-dino-tiny",
+            kind="detector",
+            summary="Grounding DINO, Swin-T: the default for words",
+            parameters=172_250_626,
+            licence="Apache-2.0",
+        ),
+        TextModelEntry(
+            name="google/owlv2-base-patch16-ensemble",
+            kind="detector",
+            summary="OWLv2, ViT-B/16: half of the time",
+            parameters=154_966_792,
+            licence="Apache-2.0",
+        ),
+        TextModelEntry(
+            name="openai/clip-vit-base-patch32",
+            kind="clip",
+            summary="CLIP ViT-B/32: names masks",
+            parameters=151_277_313,
+            licence="MIT",
+        ),
+        TextModelEntry(
+            name="openai/clip-vit-large-patch14-336",
+            kind="clip",
+            summary="CLIP ViT-L/14, 336 px: the paper's, to train text prompts",
+            parameters=427_944_193,
+            licence="MIT",
         ),
     )
 }

@@ -5,7 +5,7 @@ import os
 import re
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -15,13 +15,30 @@ from torch import Tensor, nn
 
 from samkit.errors import WeightsError
 from samkit.files import write_tensors
-from samkit.models import CONFIGS, Sam
+from samkit.models import CONFIGS, Sam, SamConfig
 from samkit.weights.layouts import State, to_own_names
 
 SHOWN_MISFITS = 5
-MODEL_KEY = "model"  # in the metadata of our own files
+# In the metadata of our own files: name of the model's kind, and of the CLIP of its text prompts.
+MODEL_KEY, TEXT_KEY, TEXT_FINGERPRINT_KEY = "model", "text_encoder", "text_fingerprint"
+TEXT_WEIGHT = "prompt_encoder.text_projection.weight"  # only where a model takes text
 # How torch names what it would have to call; garbage has an "unsupported operand" instead.
 REFUSED = re.compile(r"unsupported (global|class)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextEncoder:
+    """The CLIP that a model's text prompts are of.
+
+    Attributes:
+        source: folder or name on the hub, as it was when the model was trained.
+        fingerprint: as `samkit.text.Clip.fingerprint`.
+        dim: dimensions of its space.
+    """
+
+    source: str
+    fingerprint: str
+    dim: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +48,19 @@ class Checkpoint:
     Attributes:
         layout: "original", "transformers", or "mae", which is an image encoder alone.
         model_name: what the file says of itself; None where it says nothing.
+        text_encoder: of a model with text prompts; what the file does not say of it is empty.
     """
 
     path: Path
     state: State
     layout: str
     model_name: str | None
+    text_encoder: TextEncoder | None = None
+
+    @property
+    def text_dim(self) -> int | None:
+        """Dimensions of CLIP's space; None for a model without text prompts."""
+        return None if self.text_encoder is None else self.text_encoder.dim
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -57,7 +81,20 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         tensors, layout = to_own_names(state)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
-    return Checkpoint(path=path, state=tensors, layout=layout, model_name=metadata.get(MODEL_KEY))
+    text_encoder = None
+    if TEXT_WEIGHT in tensors:
+        text_encoder = TextEncoder(
+            source=metadata.get(TEXT_KEY, ""),
+            fingerprint=metadata.get(TEXT_FINGERPRINT_KEY, ""),
+            dim=tensors[TEXT_WEIGHT].shape[-1],
+        )
+    return Checkpoint(
+        path=path,
+        state=tensors,
+        layout=layout,
+        model_name=metadata.get(MODEL_KEY),
+        text_encoder=text_encoder,
+    )
 
 
 def _read_safetensors(path: Path) -> tuple[Mapping[str, object], Mapping[str, str]]:
@@ -103,23 +140,29 @@ def misfits(state: Mapping[str, Tensor], model: nn.Module) -> list[str]:
     return lines
 
 
+def model_config(name: str, text_dim: int | None = None) -> SamConfig:
+    """Shape of the named model, with text prompts of a dimension or without."""
+    return replace(CONFIGS[name], text_dim=text_dim)
+
+
 @cache
-def outline(name: str) -> Sam:
+def outline(name: str, text_dim: int | None = None) -> Sam:
     """The named model without numbers: names and shapes only."""
     with torch.device("meta"):
-        return Sam(CONFIGS[name])
+        return Sam(model_config(name, text_dim))
 
 
 def identify(checkpoint: Checkpoint) -> str:
     """The known model that a checkpoint fits best: by its own word, else by names and shapes."""
     if checkpoint.model_name in CONFIGS:
         return str(checkpoint.model_name)
-    return min(CONFIGS, key=lambda name: len(misfits(checkpoint.state, outline(name))))
+    text_dim = checkpoint.text_dim
+    return min(CONFIGS, key=lambda name: len(misfits(checkpoint.state, outline(name, text_dim))))
 
 
 def check_fits(checkpoint: Checkpoint, name: str) -> None:
     """Raise a WeightsError that names the first tensors that do not fit the named model."""
-    wrong = misfits(checkpoint.state, outline(name))
+    wrong = misfits(checkpoint.state, outline(name, checkpoint.text_dim))
     if wrong:
         shown = "; ".join(wrong[:SHOWN_MISFITS])
         more = f"; and {len(wrong) - SHOWN_MISFITS} more" if len(wrong) > SHOWN_MISFITS else ""
@@ -134,7 +177,7 @@ def build_model(checkpoint: Checkpoint, name: str) -> Sam:
     """
     check_fits(checkpoint, name)
     with torch.device("meta"):
-        model = Sam(CONFIGS[name])
+        model = Sam(model_config(name, checkpoint.text_dim))
     state = {
         key: tensor.float() if tensor.is_floating_point() else tensor
         for key, tensor in checkpoint.state.items()
@@ -146,13 +189,25 @@ def build_model(checkpoint: Checkpoint, name: str) -> Sam:
     return model.eval()
 
 
-def save_checkpoint(model: Sam, path: str | os.PathLike[str], *, name: str) -> None:
+def save_checkpoint(
+    model: Sam,
+    path: str | os.PathLike[str],
+    *,
+    name: str,
+    text_encoder: TextEncoder | None = None,
+) -> None:
     """Write a model's weights in our own layout: safetensors that carry the model's name.
+
+    A model with text prompts also carries which CLIP they are of.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    write_tensors(path, model.state_dict(), {MODEL_KEY: name})
+    metadata = {MODEL_KEY: name}
+    if text_encoder is not None:
+        metadata[TEXT_KEY] = text_encoder.source
+        metadata[TEXT_FINGERPRINT_KEY] = text_encoder.fingerprint
+    write_tensors(path, model.state_dict(), metadata)
 
 
 def weights_sha256(module: nn.Module) -> str:

@@ -1,5 +1,6 @@
 """Weights from the Hugging Face hub: found in its local cache, or fetched and checked."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from samkit.files import file_sha256
 from samkit.weights.catalog import CatalogEntry
 
 SHA256_DIGITS = 64
+CONFIG_FILE = "config.json"  # of a model as transformers saves it
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +29,22 @@ def find_local(entry: CatalogEntry) -> Path | None:
         return None
     found = try_to_load_from_cache(entry.hub_repo, entry.hub_file)
     return Path(found) if isinstance(found, str) else None
+
+
+def find_cached(name: str) -> Path | None:
+    """The folder of a whole repository that was fetched before; None if it is not all there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, CONFIG_FILE)
+    if not isinstance(found, str):
+        return None
+    folder = Path(found).parent
+    # Small files come first: a fetching that was cut off has no weights, or some of them.
+    index = next(folder.glob("*.index.json"), None)
+    if index is not None:
+        parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        return folder if all((folder / part).is_file() for part in parts) else None
+    return folder if any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")) else None
 
 
 def fetch(entry: CatalogEntry) -> Path:

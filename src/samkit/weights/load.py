@@ -7,7 +7,7 @@ from pathlib import Path
 from samkit.errors import WeightsError
 from samkit.models import CONFIGS, Sam
 from samkit.weights.catalog import CATALOG
-from samkit.weights.checkpoint import build_model, identify, read_checkpoint
+from samkit.weights.checkpoint import TextEncoder, build_model, identify, read_checkpoint
 from samkit.weights.hub import fetch
 
 CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -15,10 +15,11 @@ CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A model and the name of its kind in `samkit.models.CONFIGS`."""
+    """A model, the name of its kind in `samkit.models.CONFIGS`, the CLIP of its text prompts."""
 
     model: Sam
     name: str
+    text_encoder: TextEncoder | None = None
 
 
 def load_model(source: str | os.PathLike[str], *, name: str | None = None) -> LoadedModel:
@@ -50,4 +51,6 @@ def load_model(source: str | os.PathLike[str], *, name: str | None = None) -> Lo
             f"{path} is an image encoder alone, of MAE: train with model.encoder_weights={path}"
         )
     name = name or identify(checkpoint)
-    return LoadedModel(model=build_model(checkpoint, name), name=name)
+    return LoadedModel(
+        model=build_model(checkpoint, name), name=name, text_encoder=checkpoint.text_encoder
+    )

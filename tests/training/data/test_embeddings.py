@@ -11,7 +11,7 @@ from safetensors import safe_open
 from samkit.errors import ConfigError, DataError, EmbeddingError, OutputError
 from samkit.models import CONFIGS, Sam
 from samkit.predict import Predictor
-from samkit.training.data.embeddings import EmbeddedData, file_name, keep_embeddings
+from samkit.training.data.embeddings import EmbeddedData, keep_embeddings, kept_embeddings
 from samkit.training.data.loader import BatchLoader
 from samkit.training.data.sa1b import Sa1bShards
 
@@ -33,6 +33,10 @@ def other_predictor(randomise):
 @pytest.fixture
 def source(make_source):
     return make_source(6)
+
+
+def file_name(key):
+    return kept_embeddings("", "").path(key).name
 
 
 def load(data, recipe, **fields):

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import os
-import re
-import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from samkit.errors import ConfigError, DataError, EmbeddingError, ImageError, OutputError
-from samkit.files import write_tensors
+from samkit.errors import ConfigError
+from samkit.training.data.kept import Kept, KeptFiles
 from samkit.training.data.sample import Sample, SampleSource, SampleStream
 
 if TYPE_CHECKING:  # heavy
-    import numpy as np
-    import numpy.typing as npt
     from torch import Tensor
 
     from samkit.predict import Predictor
 
-logger = logging.getLogger(__name__)
-
-FORMAT = "samkit-kept-embedding-1"
-FEATURES = "features"
-SUFFIX = ".emb.safetensors"
-PHOTO_CHECKSUM = "photo_crc32"
 # What numbers are kept in, and safetensors' names of those.
 DTYPES = {"float16": "F16", "float32": "F32"}
-LONGEST_NAME = 80  # of a key's characters in a file's name, which has a checksum besides
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,19 +32,18 @@ class EmbeddedSample(Sample):
     features: Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kept:
-    """What `keep_embeddings` did.
-
-    Attributes:
-        encoded: number of photos that were encoded.
-        found: number of those that had been before.
-        skipped: photos that are broken, by key, and why.
-    """
-
-    encoded: int
-    found: int
-    skipped: Mapping[str, str] = field(default_factory=dict)
+def kept_embeddings(folder: str | os.PathLike[str], encoder_checksum: str) -> KeptFiles:
+    """The embeddings in a folder, of an encoder."""
+    return KeptFiles(
+        folder=Path(folder),
+        format="samkit-kept-embedding-1",
+        what="embeddings",
+        tensor="features",
+        suffix=".emb.safetensors",
+        maker_key="encoder_checksum",
+        maker=encoder_checksum,
+        maker_kind="encoder",
+    )
 
 
 def keep_embeddings(
@@ -93,47 +79,17 @@ def keep_embeddings(
     """
     import torch
 
-    if isinstance(source, SampleStream):
-        raise ConfigError(
-            "embeddings are kept of numbered data sets: unpack tar shards into a folder first"
-        )
     if dtype not in DTYPES:
         raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}")
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
-    checksum, skipped = predictor.encoder_checksum, dict[str, str]()
-    encoded = found = 0
-    for index in range(rank, len(source), world):
-        key = source.key(index)
-        path = folder / file_name(key)
-        if _is_kept(path, key, checksum, dtype):
-            found += 1
-        else:
-            try:
-                sample = source[index]
-                embedding = predictor.embed(sample.photo)
-            except (DataError, ImageError) as error:
-                skipped[key] = str(error)
-                logger.warning("skipped %s: %s", key, error)
-            else:
-                height, width = embedding.coords.original_hw
-                metadata = {
-                    "format": FORMAT,
-                    "key": key,
-                    "encoder_checksum": checksum,
-                    "model_name": predictor.model_name,
-                    "original_hw": f"{height},{width}",
-                    PHOTO_CHECKSUM: photo_checksum(sample.photo),
-                }
-                features = embedding.features[0].to(getattr(torch, dtype))
-                write_tensors(path, {FEATURES: features}, metadata)
-                encoded += 1
-        if on_progress is not None:
-            on_progress(index + 1, len(source))
-    return Kept(encoded=encoded, found=found, skipped=skipped)
+
+    def encode(sample: Sample) -> tuple[Tensor, dict[str, str]]:
+        embedding = predictor.embed(sample.photo)
+        height, width = embedding.coords.original_hw
+        facts = {"model_name": predictor.model_name, "original_hw": f"{height},{width}"}
+        return embedding.features[0].to(getattr(torch, dtype)), facts
+
+    files = kept_embeddings(folder, predictor.encoder_checksum)
+    return files.keep(source, encode, on_progress, dtype=DTYPES[dtype], rank=rank, world=world)
 
 
 class EmbeddedData:
@@ -141,8 +97,7 @@ class EmbeddedData:
 
     Attributes:
         source: the data set.
-        folder: of the embeddings.
-        encoder_checksum: of the encoder that must have made them, as `Predictor.encoder_checksum`.
+        files: the embeddings.
     """
 
     def __init__(
@@ -154,16 +109,8 @@ class EmbeddedData:
             EmbeddingError: there are none, or they are of another encoder.
         """
         self.source = source
-        self.folder = Path(folder)
-        self.encoder_checksum = encoder_checksum
-        first = next((path for path in map(self._path, range(len(source))) if path.is_file()), None)
-        if first is None:
-            raise EmbeddingError(f"{folder} has no embeddings of this data set: keep them first")
-        try:
-            _, metadata = _read(first)
-        except DataError:
-            return  # skipped when its turn comes
-        _check_encoder(first, metadata, encoder_checksum)
+        self.files = kept_embeddings(folder, encoder_checksum)
+        self.files.check_any(source)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -179,84 +126,5 @@ class EmbeddedData:
             ImageError: the photo cannot be read.
             EmbeddingError: the embedding is of another encoder.
         """
-        path = self._path(index)
-        features, metadata = _read(path)
-        _check_encoder(path, metadata, self.encoder_checksum)
         sample = self.source[index]
-        is_own = metadata.get(PHOTO_CHECKSUM) == photo_checksum(sample.photo)
-        if metadata.get("key") != sample.key or not is_own:
-            raise DataError(
-                f"{path} was made of another photo than {sample.key} is now: delete it and keep"
-                " embeddings again, or name another folder for each data set"
-            )
-        return EmbeddedSample(
-            key=sample.key,
-            photo=sample.photo,
-            rles=sample.rles,
-            faults=sample.faults,
-            features=features,
-        )
-
-    def _path(self, index: int) -> Path:
-        return self.folder / file_name(self.key(index))
-
-
-def file_name(key: str) -> str:
-    """Name of the file of a photo's embedding: legible, and another for each key."""
-    legible = re.sub(r"[^A-Za-z0-9._-]+", "_", key)[-LONGEST_NAME:]
-    digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
-    return f"{legible}-{digest[:12]}{SUFFIX}"
-
-
-def photo_checksum(photo: npt.NDArray[np.uint8]) -> str:
-    """Tells a photo (H, W, 3) from others: data sets number their photos alike."""
-    return f"{zlib.crc32(photo.tobytes(), zlib.crc32(repr(photo.shape).encode())):08x}"
-
-
-def _read(path: Path) -> tuple[Tensor, dict[str, str]]:
-    """A file's features and metadata.
-
-    Raises:
-        DataError: missing, damaged, or another kind of file.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = _metadata(file, path)
-            return file.get_tensor(FEATURES), metadata
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing: keep embeddings again, which adds it") from error
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"{path} is damaged: {error}") from error
-
-
-def _is_kept(path: Path, key: str, checksum: str, dtype: str) -> bool:
-    """Whether a file is whole and need not be made again."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = _metadata(file, path)
-            found = file.get_slice(FEATURES).get_dtype()
-    except (SafetensorError, OSError, DataError):
-        return False
-    _check_encoder(path, metadata, checksum)
-    return metadata.get("key") == key and PHOTO_CHECKSUM in metadata and found == DTYPES[dtype]
-
-
-def _metadata(file: Any, path: Path) -> dict[str, str]:
-    metadata: dict[str, str] = file.metadata() or {}
-    if metadata.get("format") != FORMAT:
-        raise DataError(f"{path} is not a kept embedding")
-    return metadata
-
-
-def _check_encoder(path: Path, metadata: Mapping[str, str], checksum: str) -> None:
-    made_by = metadata.get("encoder_checksum", "")
-    if made_by != checksum:
-        raise EmbeddingError(
-            f"{path} was made by the encoder {made_by[:12]} of {metadata.get('model_name')}, not by"
-            f" {checksum[:12]}: delete {path.parent} or name another folder, and keep embeddings"
-            " again"
-        )
+        return EmbeddedSample(**vars(sample), features=self.files.of(sample))

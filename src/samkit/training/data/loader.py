@@ -229,10 +229,13 @@ def _collate(photos: list[Prepared]) -> Batch:
     images = torch.stack([photo.image for photo in photos])
     counts = torch.tensor([len(photo.masks) for photo in photos])
     is_embedded = photos[0].is_embedded
+    codes = [photo.text_codes for photo in photos if photo.text_codes is not None]
     return Batch(
         pixels=None if is_embedded else images,
         features=images if is_embedded else None,
         masks=torch.cat([photo.masks for photo in photos]),
         image_index=torch.repeat_interleave(torch.arange(len(photos)), counts),
         keys=tuple(photo.key for photo in photos),
+        phrases=tuple(phrase for photo in photos for phrase in photo.phrases),
+        text_codes=torch.cat(codes) if len(codes) == len(photos) else None,
     )

@@ -8,12 +8,12 @@ from pathlib import Path
 from samkit.errors import ConfigError, DataError
 from samkit.training.data.coco import CocoData
 from samkit.training.data.instance_png import IMAGES, MASKS, InstancePng
+from samkit.training.data.named_scenes import NamedScenes
 from samkit.training.data.photos import PhotoFolder
 from samkit.training.data.sa1b import Sa1bFolder, Sa1bShards, find_pairs
 from samkit.training.data.sample import SampleSource, SampleStream
-from samkit.training.data.scenes import LIMITS, Scenes
+from samkit.training.data.scenes import Scenes
 
-SCENES = "scenes"
 COCO_FOLDER = ",images="  # after a COCO file: where its photos are
 
 
@@ -28,7 +28,8 @@ def open_data(spec: str, *, seed: int = 0) -> SampleSource | SampleStream:
             - `shards:FOLDER` of tar files, or one tar file;
             - `png:FOLDER` with images/ and masks/;
             - `photos:FOLDER` of photos without masks, which must be named so;
-            - `scenes`, or `scenes:count=1000,size=256,seed=0,things=8`: generated ones.
+            - `scenes`, or `scenes:count=1000,size=256,seed=0,things=8`: generated ones;
+            - `named`, or `named:count=1000,size=128,seed=0,things=5`: of things with names.
         seed: of the order of tar shards; the loader has that of all others.
 
     Raises:
@@ -37,8 +38,8 @@ def open_data(spec: str, *, seed: int = 0) -> SampleSource | SampleStream:
     """
     kinds = KINDS | {"shards": partial(_open_shards, seed=seed)}
     kind, colon, rest = spec.partition(":")
-    if kind == SCENES:
-        return _open_scenes(rest)
+    if kind in GENERATED:
+        return _generate(kind, rest)
     if colon and kind in kinds:
         if not rest:
             raise ConfigError(f"{kind}: needs a path: {kind}:PATH")
@@ -46,7 +47,7 @@ def open_data(spec: str, *, seed: int = 0) -> SampleSource | SampleStream:
     path = spec.partition(COCO_FOLDER)[0]
     # A single letter is a drive of Windows.
     if colon and kind.isalnum() and len(kind) > 1 and not os.path.exists(path):  # noqa: PTH110
-        known = ", ".join([*kinds, SCENES])
+        known = ", ".join([*kinds, *GENERATED])
         raise ConfigError(f"unknown kind of data {kind!r}: expected one of {known}, or a path")
     return kinds[_find_kind(Path(path))](spec)
 
@@ -88,17 +89,17 @@ def _open_shards(spec: str, seed: int = 0) -> Sa1bShards:
     return Sa1bShards(shards, seed=seed)
 
 
-def _open_scenes(settings: str) -> Scenes:
-    """Scenes of `count=1000,size=256,seed=0,things=8`, in any order, each optional."""
+def _generate(kind: str, settings: str) -> SampleSource:
+    """Photos of `count=1000,size=256`, in any order, each optional."""
+    generate, example = GENERATED[kind]
+    known = [part.partition("=")[0] for part in example.split(",")]
     values: dict[str, int] = {}
     for setting in filter(None, settings.split(",")):
         name, _, value = setting.partition("=")
-        if name not in LIMITS or not value.strip().isdecimal():
-            raise ConfigError(
-                f"scenes are written scenes:count=1000,size=256,seed=0,things=8; got {setting!r}"
-            )
+        if name not in known or not value.strip().isdecimal():
+            raise ConfigError(f"{kind} are written {kind}:{example}; got {setting!r}")
         values[name] = int(value)
-    return Scenes(**values)
+    return generate(**values)
 
 
 KINDS: dict[str, Callable[[str], SampleSource | SampleStream]] = {
@@ -107,4 +108,9 @@ KINDS: dict[str, Callable[[str], SampleSource | SampleStream]] = {
     "shards": _open_shards,
     "png": InstancePng,
     "photos": PhotoFolder,
+}
+# What is generated, and all settings with their defaults.
+GENERATED: dict[str, tuple[Callable[..., SampleSource], str]] = {
+    "scenes": (Scenes, "count=1000,size=256,seed=0,things=8"),
+    "named": (NamedScenes, "count=1000,size=128,seed=0,things=5"),
 }

@@ -28,6 +28,8 @@ class Prepared:
         image: pixels (3, S, S), or kept features (C, G, G).
         is_embedded: which of them.
         masks: (M, T, T) bool.
+        phrases: what each mask is called; empty where nothing is.
+        text_codes: (M, D) what CLIP made of one crop of each mask, where crops are kept.
         faults: of annotations that were left out.
     """
 
@@ -35,6 +37,8 @@ class Prepared:
     image: Tensor
     is_embedded: bool
     masks: Tensor
+    phrases: tuple[str, ...] = ()
+    text_codes: Tensor | None = None
     faults: tuple[str, ...] = ()
 
 
@@ -90,11 +94,11 @@ class Preparer:
             scale_jitter=self.recipe.scale_jitter,
             flip=self.recipe.flip,
         )
-        masks = self._masks(sample, placement, rng)
+        chosen, masks = self._masks(sample, placement, rng)
         if self.with_masks and placement.is_cropped and not len(masks):
             # A part of the photo where there is nothing: the whole of it, rather than none.
             placement = plain_placement((height, width), self.model_size)
-            masks = self._masks(sample, placement, rng)
+            chosen, masks = self._masks(sample, placement, rng)
         if self.with_masks and not len(masks):
             message = f"none of its {len(sample.rles)} masks can be used"
             return Skip(key=sample.key, reason=NO_MASK, message=message, faults=sample.faults)
@@ -107,11 +111,15 @@ class Preparer:
             ),
             is_embedded=isinstance(sample, EmbeddedSample),
             masks=masks,
+            phrases=tuple(sample.phrases[index] for index in chosen if sample.phrases),
+            text_codes=draw_codes(sample, chosen, rng),
             faults=sample.faults,
         )
 
-    def _masks(self, sample: Sample, placement: Placement, rng: np.random.Generator) -> Tensor:
-        """The chosen masks (M, T, T), in the order of the sample's."""
+    def _masks(
+        self, sample: Sample, placement: Placement, rng: np.random.Generator
+    ) -> tuple[list[int], Tensor]:
+        """Numbers of the chosen masks, ascending, and the masks (M, T, T)."""
         recipe = self.recipe
         chosen: dict[int, npt.NDArray[np.bool_]] = {}
         usable = usable_masks(
@@ -134,5 +142,14 @@ class Preparer:
             if mask is not None:
                 chosen[index] = mask
         if not chosen:
-            return torch.zeros(0, self.truth_size, self.truth_size, dtype=torch.bool)
-        return torch.from_numpy(np.stack([chosen[index] for index in sorted(chosen)]))
+            return [], torch.zeros(0, self.truth_size, self.truth_size, dtype=torch.bool)
+        numbers = sorted(chosen)
+        return numbers, torch.from_numpy(np.stack([chosen[index] for index in numbers]))
+
+
+def draw_codes(sample: Sample, chosen: list[int], rng: np.random.Generator) -> Tensor | None:
+    """What CLIP made of one crop of each chosen mask (M, D), drawn anew; None without crops."""
+    if sample.crop_codes is None:
+        return None
+    variants = rng.integers(sample.crop_codes.shape[1], size=len(chosen))
+    return torch.from_numpy(sample.crop_codes[chosen, variants].astype(np.float32))

@@ -1,14 +1,16 @@
 """What every data set gives: a photo and the masks in it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from samkit.errors import DataError
+from samkit.errors import ConfigError, DataError
 from samkit.geometry import Rle
+
+ANY = 2**63  # a setting of generated photos without an upper limit
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,12 +22,17 @@ class Sample:
         photo: uint8 RGB (H, W, 3).
         rles: masks of the photo's size, as run-length codes; there may be none.
         faults: of the annotations that are broken and left out, one line each.
+        phrases: what each mask is called, such as its class; empty where nothing is.
+        crop_codes: (M, V, D) what CLIP made of V crops of each mask, where they are kept; NaN for
+            masks that are too small.
     """
 
     key: str
     photo: npt.NDArray[np.uint8]
     rles: tuple[Rle, ...]
     faults: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
+    crop_codes: npt.NDArray[np.float16] | None = None
 
     def __post_init__(self) -> None:
         if self.photo.dtype != np.uint8 or self.photo.ndim != 3 or self.photo.shape[2] != 3:
@@ -38,6 +45,13 @@ class Sample:
                 raise DataError(
                     f"{self.key}: masks must have the photo's size {self.photo.shape[:2]};"
                     f" got {tuple(rle['size'])}"
+                )
+        for name in ("phrases", "crop_codes"):
+            value = getattr(self, name)
+            if value is not None and len(value) not in (0, len(self.rles)):
+                raise DataError(
+                    f"{self.key}: {name} must be one for each of {len(self.rles)} masks;"
+                    f" got {len(value)}"
                 )
 
 
@@ -82,3 +96,37 @@ class SampleStream(Protocol):
             samples, and for each that is broken the error that says why.
         """
         ...
+
+
+def numbered(source: SampleSource | SampleStream, what: str) -> SampleSource:
+    """A data set, if its samples are numbered.
+
+    Args:
+        source: the data set.
+        what: needs it, in the plural.
+
+    Raises:
+        ConfigError: it can only be read from front to back.
+    """
+    if isinstance(source, SampleStream):
+        raise ConfigError(f"{what} need numbered data sets: unpack tar shards into a folder first")
+    return source
+
+
+def check_settings(
+    kind: str, values: Mapping[str, object], limits: Mapping[str, tuple[int, int]]
+) -> None:
+    """Raise a ConfigError unless the settings of generated photos are whole numbers within limits.
+
+    Args:
+        kind: of the photos.
+        values: of the settings, by name.
+        limits: of each, the least and the most.
+    """
+    for name, (least, most) in limits.items():
+        value = values[name]
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            top = "" if most == ANY else f" and at most {most}"
+            raise ConfigError(
+                f"{name} of {kind} must be a whole number of at least {least}{top}; got {value!r}"
+            )

@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from samkit.errors import ConfigError
 from samkit.geometry import encode_rle
-from samkit.training.data.sample import Sample
+from samkit.training.data.sample import ANY, Sample, check_settings
 from samkit.training.data.shapes import KINDS, Patch, cover, draw_shape
 from samkit.training.data.textures import draw_color, mottled, paint
 
@@ -27,7 +26,6 @@ LEAST_VISIBLE = 0.25
 LEAST_AREA = 0.0006  # of the picture: 10 pixels of 128 x 128
 SHADOW = 0.45  # how much darker it is beneath a thing
 STRIPES = 0.07  # of the picture's side, for one of them and its gap
-ANY = 2**63
 LIMITS = {
     "count": (1, ANY),
     "size": (SMALLEST_SIZE, ANY),
@@ -57,14 +55,7 @@ class Scenes:
     things: int = 8
 
     def __post_init__(self) -> None:
-        for name, (least, most) in LIMITS.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-                top = "" if most == ANY else f" and at most {most}"
-                raise ConfigError(
-                    f"{name} of scenes must be a whole number of at least {least}{top};"
-                    f" got {value!r}"
-                )
+        check_settings("scenes", vars(self), LIMITS)
 
     def __len__(self) -> int:
         return self.count

@@ -27,13 +27,21 @@ def read_rles(
     segmentations: Iterable[Any], size_hw: tuple[int, int]
 ) -> tuple[tuple[Rle, ...], tuple[str, ...]]:
     """Codes of the segmentations of one photo, and a line for each that is broken."""
-    rles, faults = [], []
-    for number, segmentation in enumerate(segmentations, start=1):
+    rles, faults = read_numbered_rles(segmentations, size_hw)
+    return tuple(rles.values()), faults
+
+
+def read_numbered_rles(
+    segmentations: Iterable[Any], size_hw: tuple[int, int]
+) -> tuple[dict[int, Rle], tuple[str, ...]]:
+    """The same, with each code's place among the segmentations, from 0."""
+    rles, faults = {}, []
+    for place, segmentation in enumerate(segmentations):
         try:
-            rles.append(segmentation_rle(segmentation, size_hw))
+            rles[place] = segmentation_rle(segmentation, size_hw)
         except DataError as error:  # noqa: PERF203 - of one, the others are not affected
-            faults.append(f"annotation {number}: {error}")
-    return tuple(rles), tuple(faults)
+            faults.append(f"annotation {place + 1}: {error}")
+    return rles, tuple(faults)
 
 
 def segmentation_rle(segmentation: Any, size_hw: tuple[int, int]) -> Rle:

@@ -156,3 +156,39 @@ KINDS = {
     "blob": _blob,
     "ring": _disc,
 }
+
+
+def _regular(corners: int) -> FloatArray:
+    """A regular polygon."""
+    angles = np.arange(corners) * (2 * np.pi / corners)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+
+
+def _five_star() -> FloatArray:
+    radii = np.where(np.arange(10) % 2, 0.42, 1.0)
+    return _regular(10) * radii[:, None]
+
+
+def _cross() -> FloatArray:
+    arm = 0.32
+    corner = np.array([[1, -arm], [1, arm], [arm, arm]], np.float64)
+    return np.concatenate([turn(corner, quarter * np.pi / 2) for quarter in range(4)])
+
+
+# Shapes that people have words for; the radius of each is 1.
+NAMED = {
+    "circle": _regular(ROUND),
+    "square": _regular(4),
+    "triangle": _regular(3),
+    "star": _five_star(),
+    "ring": _regular(ROUND),
+    "cross": _cross(),
+}
+RING_HOLE = 0.55
+
+
+def named_shape(rng: np.random.Generator, name: str) -> Shape:
+    """A shape of `NAMED`, turned at random."""
+    outline = turn(NAMED[name], rng.uniform(0, 2 * np.pi))
+    rings = (outline, outline * RING_HOLE) if name == "ring" else (outline,)
+    return Shape(rings=rings)

@@ -37,6 +37,28 @@ def paint(
         unit: pixels that one stripe and the gap beside it may take.
     """
     kind = SURFACES[int(rng.integers(len(SURFACES)))]
+    return _painted(rng, kind, size_hw, colors, unit)
+
+
+def named_surface(
+    rng: np.random.Generator,
+    name: str,
+    size_hw: tuple[int, int],
+    colors: tuple[FloatImage, FloatImage],
+    *,
+    unit: float,
+) -> FloatImage:
+    """A surface of `NAMED`, otherwise as `paint` makes them."""
+    return _painted(rng, NAMED[name], size_hw, colors, unit)
+
+
+def _painted(
+    rng: np.random.Generator,
+    kind: "Callable[[_Plane], FloatImage]",
+    size_hw: tuple[int, int],
+    colors: tuple[FloatImage, FloatImage],
+    unit: float,
+) -> FloatImage:
     angle = rng.uniform(0, np.pi)
     height, width = size_hw
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
@@ -120,3 +142,9 @@ SURFACES: tuple[Callable[[_Plane], FloatImage], ...] = (
     _dots,
     _mottled,
 )
+# Surfaces that people have words for.
+NAMED: dict[str, Callable[[_Plane], FloatImage]] = {
+    "plain": _plain,
+    "striped": _stripes,
+    "dotted": _dots,
+}

@@ -1,0 +1,129 @@
+"""Text to mask: how good is the answer to what a mask is called, and to one click more?
+
+Each phrase of a photo is asked for once. Its answer is compared with the best of the masks that are
+called so, since "a dog" may be any of two. Then the robot clicks where the answer is most wrong,
+and the text is asked again with the click and the mask.
+
+Pairs tell whether words are understood: of two phrases of a photo that differ in one word, such as
+"a red circle" and "a red square", the answer to one must agree more with its own mask than with the
+other's. By chance, half of them do.
+
+Source: ours; the click is that of arXiv:2102.06583.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from samkit.evaluation.protocol import Result, Summary, both_means
+from samkit.evaluation.robot import next_click
+from samkit.evaluation.truth import Mask, MaskChoice, mask_iou, photo_mask
+from samkit.geometry import decode_rle
+from samkit.training.data.sample import Sample
+from samkit.types import ImageEmbedding, MaskPrediction
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from samkit.predict import Predictor
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextToMask:
+    """The protocol `text`.
+
+    Attributes:
+        choice: which masks are asked for.
+        text_model: what reads text, for the record; None for the model's own.
+    """
+
+    choice: MaskChoice = field(default_factory=MaskChoice)
+    text_model: str | None = None
+
+    @property
+    def name(self) -> str:
+        return "text"
+
+    def settings(self) -> dict[str, Any]:
+        return {**asdict(self.choice), "text_model": self.text_model}
+
+    def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
+        truths = masks_by_phrase(sample, self.choice.choose(sample))
+        result: Result = {"masks": len(truths), "ious": [], "corrected": [], "pairs": []}
+        if not truths:
+            return result
+        answer = predictor.predict(
+            embedding, text=list(truths), image=sample.photo, multimask=True
+        ).best()
+
+        def corrected(phrase: str, truth: Mask, logits: Any) -> float:
+            """IoU after one click where the answer was most wrong."""
+            click = next_click(truth, photo_mask(logits, embedding.coords))
+            if click is None:
+                return 1.0
+            answer = predictor.predict(
+                embedding,
+                text=phrase,
+                image=sample.photo,
+                points=[(click.x, click.y)],
+                labels=[int(click.is_foreground)],
+                mask_logits=logits,
+                multimask=False,
+            )
+            return mask_iou(photo_mask(answer.logits[0, 0], answer.coords), truth)
+
+        for phrase, masks in truths.items():
+            number = best_answer(answer, phrase)
+            if number is None:  # a detector found nothing
+                result["ious"].append(0.0)
+                result["corrected"].append(0.0)
+                result["pairs"] += [False for other in truths if is_pair(phrase, other)]
+                continue
+            logits = answer.logits[number, 0]
+            predicted = photo_mask(logits, answer.coords)
+            ious = [mask_iou(predicted, mask) for mask in masks]
+            truth = masks[int(np.argmax(ious))]
+            result["ious"].append(max(ious))
+            result["corrected"].append(corrected(phrase, truth, logits))
+            result["pairs"] += [
+                max(ious) > max(mask_iou(predicted, mask) for mask in truths[other])
+                for other in truths
+                if is_pair(phrase, other)
+            ]
+        return result
+
+    def summarise(self, results: Sequence[Result]) -> Summary:
+        metrics = both_means("text_miou", [result["ious"] for result in results])
+        metrics |= both_means("text_corrected_miou", [result["corrected"] for result in results])
+        pairs = [right for result in results for right in result["pairs"]]
+        if pairs:
+            metrics["text_pairs_right"] = sum(pairs) / len(pairs)
+        return Summary(metrics=metrics)
+
+
+def masks_by_phrase(sample: Sample, numbers: Sequence[int]) -> Mapping[str, list[Mask]]:
+    """Masks (H, W) of a photo by what they are called, in the order of their numbers."""
+    found: dict[str, list[Mask]] = {}
+    for number in numbers if sample.phrases else ():
+        if sample.phrases[number]:
+            found.setdefault(sample.phrases[number], []).append(decode_rle(sample.rles[number]))
+    return found
+
+
+def best_answer(answer: MaskPrediction, phrase: str) -> int | None:
+    """Number of the prompt of a phrase with the highest score; None if there is none."""
+    assert answer.phrases is not None
+    assert answer.phrase_scores is not None
+    own = [number for number, one in enumerate(answer.phrases) if one == phrase]
+    scores = answer.phrase_scores
+    return max(own, key=lambda number: float(scores[number]), default=None)
+
+
+def is_pair(one: str, other: str) -> bool:
+    """Whether two phrases of as many words differ in one."""
+    words, others = one.split(), other.split()
+    if len(words) != len(others):
+        return False
+    return sum(a != b for a, b in zip(words, others, strict=True)) == 1

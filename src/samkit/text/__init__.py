@@ -1,0 +1,34 @@
+"""Text: words to CLIP's vectors, and to boxes that a detector finds. No SAM here."""
+
+from samkit.text.clip import DEFAULT_CLIP, Clip, check_texts
+from samkit.text.crops import cut_crop, mask_patch
+from samkit.text.detectors import DEFAULT_DETECTOR, Detections, Detector, load_detector
+from samkit.text.grounding import ground, per_class_nms
+from samkit.text.loading import fetch_text_model, find_text_model
+from samkit.text.models import TextModel, load_text_model
+from samkit.text.prompter import PHOTO, PLAIN, TextPrompter
+from samkit.text.ranking import Calibration, MaskRanker, fit_calibration
+
+__all__ = [
+    "DEFAULT_CLIP",
+    "DEFAULT_DETECTOR",
+    "PHOTO",
+    "PLAIN",
+    "Calibration",
+    "Clip",
+    "Detections",
+    "Detector",
+    "MaskRanker",
+    "TextModel",
+    "TextPrompter",
+    "check_texts",
+    "cut_crop",
+    "fetch_text_model",
+    "find_text_model",
+    "fit_calibration",
+    "ground",
+    "load_detector",
+    "load_text_model",
+    "mask_patch",
+    "per_class_nms",
+]

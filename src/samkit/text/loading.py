@@ -1,0 +1,140 @@
+"""Where text models are: a folder, the hub's cache on this disk, or the hub.
+
+A model is a folder as `transformers` saves it: config.json, weights, tokenizer. Everything is read
+from that folder alone, so that what has been fetched once works without a network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from samkit.errors import ConfigError, DownloadError, WeightsError
+from samkit.weights.hub import CONFIG_FILE, find_cached
+
+# All but the weights; those come as safetensors, or where a repository has none, as .bin, which is
+# read without running code from it.
+SMALL_FILES = ("*.json", "*.txt", "*.model")
+REASON_LENGTH = 300  # of what transformers says of a model; some of it is a page
+PACKAGES = ("transformers", "scipy")  # scipy resizes photos for OWLv2
+
+
+def check_installed() -> None:
+    """Raise a ConfigError with the line that installs what text needs, if it is not there."""
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"text needs {' and '.join(missing)}: pip install 'samkit[text]'")
+
+
+def find_text_model(source: str | os.PathLike[str]) -> Path:
+    """The folder of a text model, fetched from the hub if it is not on this disk.
+
+    Args:
+        source: a folder, or a repository's name on the hub, such as "openai/clip-vit-base-patch32".
+
+    Raises:
+        ConfigError: what text needs is not installed.
+        WeightsError: a folder without a model.
+        DownloadError: it is not on this disk, and could not be fetched.
+    """
+    check_installed()
+    folder = Path(source)
+    if folder.is_dir():
+        if not (folder / CONFIG_FILE).is_file():
+            raise WeightsError(f"{folder} is no text model: it has no {CONFIG_FILE}")
+        return folder
+    name = os.fspath(source)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise WeightsError(
+            f"no such folder: {name}; a text model is a folder or a name of the hub, such as"
+            " openai/clip-vit-base-patch32"
+        )
+    return find_cached(name) or fetch_text_model(name)
+
+
+def fetch_text_model(name: str) -> Path:
+    """Fetch a model from the hub, which shows progress; return its folder.
+
+    Raises:
+        DownloadError: no network, or no such model.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        files = HfApi().list_repo_files(name)
+        top = [file for file in files if "/" not in file]
+        weights = "*.safetensors" if any(f.endswith(".safetensors") for f in top) else "*.bin"
+        return Path(
+            snapshot_download(name, allow_patterns=[*SMALL_FILES, weights], ignore_patterns="*/*")
+        )
+    except Exception as error:  # huggingface_hub passes on what its HTTP client raises
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise DownloadError(
+            f"cannot fetch {name}: {reason} -- fetch it where there is a network (samkit models"
+            " fetch NAME), and bring the hub's cache or the model's folder here"
+        ) from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """A model's configuration.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    return read_json(folder / CONFIG_FILE)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object in a file.
+
+    Raises:
+        WeightsError: missing, or not JSON.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise WeightsError(f"{path} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise WeightsError(f"{path} must be an object")
+    return found
+
+
+def load_network(kind: Any, folder: Path) -> tuple[Any, list[str]]:
+    """A network of a class of transformers, from its folder alone.
+
+    Returns:
+        the network, and names of tensors that the files lack and that are random therefore.
+    """
+    network, info = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+    return network, sorted(info["missing_keys"])
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Read a model's parts quietly; what goes wrong is one line.
+
+    Raises:
+        WeightsError: missing or damaged files, or tensors that do not fit.
+    """
+    from transformers.utils import logging
+
+    their_logging: Any = logging  # its functions have no types
+    level, bar = their_logging.get_verbosity(), their_logging.is_progress_bar_enabled()
+    their_logging.set_verbosity_error()
+    their_logging.disable_progress_bar()
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:REASON_LENGTH] or type(error).__name__
+        raise WeightsError(f"{folder} cannot be loaded: {reason}") from error
+    finally:
+        their_logging.set_verbosity(level)
+        if bar:
+            their_logging.enable_progress_bar()

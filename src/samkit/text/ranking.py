@@ -1,0 +1,223 @@
+"""Masks named by CLIP, which looks at crops of them: for use without a detector.
+
+Each mask is seen twice, with what is around it and alone. Its vectors are compared with those of
+the phrases and of some words for what is nothing in particular, so that a mask need not be any of
+the phrases. What comes out is a probability, which a few labelled photos make a calibrated one.
+
+Source: arXiv:2103.00020 for the classifier; Platt 1999 for the calibration. Shape legend: M masks,
+C phrases, D dimensions of CLIP's space.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from samkit.errors import ConfigError, FormatError, PromptError
+from samkit.files import write_bytes
+from samkit.geometry.rle import decode_rle_patch
+from samkit.text.clip import Codes
+from samkit.text.crops import cut_crop
+from samkit.text.prompter import TextPrompter
+from samkit.types import Masks
+
+Floats = npt.NDArray[np.float64]
+
+# What a mask may be instead of any phrase.
+BACKGROUND = ("the background", "an empty surface", "a part of something", "a blurred texture")
+VIEWS = ((1.5, False), (1.0, True))  # growth of the box; whether the mask is alone
+LEAST_PROBABILITY = 1e-9  # so that logarithms are finite
+STEPS = 100  # of Newton's method, which needs some ten
+RIDGE = 1e-6  # keeps the fit finite where right and wrong can be told apart without error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """How far a score is to be believed.
+
+    Attributes:
+        slope, offset: of the log-odds: sigmoid(slope log(p / (1 - p)) + offset).
+        thresh: least calibrated probability of a name.
+    """
+
+    slope: float = 1.0
+    offset: float = 0.0
+    thresh: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.thresh <= 1:
+            raise ConfigError(f"thresh must be from 0 to 1; got {self.thresh!r}")
+
+    def apply(self, probabilities: npt.ArrayLike) -> Floats:
+        """Calibrated probabilities."""
+        return np.asarray(_sigmoid(self.slope * log_odds(probabilities) + self.offset))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to a JSON file."""
+        write_bytes(path, json.dumps(asdict(self), indent=2).encode())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Calibration:
+        """Read a file that `save` wrote.
+
+        Raises:
+            FormatError: missing, damaged, or another kind of file.
+        """
+        try:
+            values = json.loads(Path(path).read_bytes())
+            return cls(**{name: float(value) for name, value in values.items()})
+        except OSError as error:
+            raise FormatError(f"cannot read {path}: {error.strerror}") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise FormatError(f"{path} is no calibration: {error}") from error
+
+
+def fit_calibration(
+    probabilities: npt.ArrayLike, is_right: npt.ArrayLike, *, precision: float = 0.9
+) -> Calibration:
+    """Learn from labelled masks how far scores are to be believed.
+
+    Args:
+        probabilities: (N,) of the names that masks were given, not calibrated.
+        is_right: (N,) whether each was right.
+        precision: the threshold is the lowest from which on at least so many names are right;
+            1 where there is none.
+
+    Raises:
+        ConfigError: nothing to learn from, or all are right, or all wrong.
+    """
+    x, y = log_odds(probabilities), np.asarray(is_right, np.float64)
+    if x.shape != y.shape or x.ndim != 1 or not 0 < y.sum() < len(y):
+        raise ConfigError(
+            f"a calibration needs names that are right and names that are wrong; got {len(y)},"
+            f" {int(y.sum())} of them right"
+        )
+    # Platt's goals, which keep the fit from being certain of what it has seen.
+    right, wrong = y.sum(), (1 - y).sum()
+    goal = np.where(y > 0, (right + 1) / (right + 2), 1 / (wrong + 2))
+    design = np.stack([x, np.ones_like(x)], axis=1)
+    weights = np.zeros(2)
+    for _ in range(STEPS):
+        fitted = _sigmoid(design @ weights)
+        gradient = design.T @ (fitted - goal) + RIDGE * weights
+        curvature = (design * (fitted * (1 - fitted))[:, None]).T @ design + RIDGE * np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        weights -= step
+        if np.abs(step).max() < 1e-9:
+            break
+    slope, offset = (float(value) for value in weights)
+    fitted = Calibration(slope=slope, offset=offset).apply(probabilities)
+    return Calibration(
+        slope=slope, offset=offset, thresh=threshold_for_precision(fitted, y > 0, precision)
+    )
+
+
+def threshold_for_precision(
+    scores: npt.ArrayLike, is_right: npt.ArrayLike, precision: float
+) -> float:
+    """The lowest of the scores (N,) from which on at least a share of the names is right."""
+    values, right = np.asarray(scores, np.float64), np.asarray(is_right, bool)
+    order = np.argsort(-values, kind="stable")
+    shares = right[order].cumsum() / np.arange(1, len(order) + 1)
+    # Equal scores stand or fall together: only the last of them counts.
+    ends = np.append(values[order][1:] != values[order][:-1], True)
+    enough = np.flatnonzero(ends & (shares >= precision))
+    return float(values[order][enough[-1]]) if len(enough) else 1.0
+
+
+class MaskRanker:
+    """Names masks by CLIP.
+
+        ranker = MaskRanker(TextPrompter(Clip.load()))
+        cars = ranker.name(photo, masks, ["car", "tree"])
+
+    Attributes:
+        prompter: CLIP, and the sentences that phrases are put into.
+        background: words for what is none of the phrases.
+        calibration: how far scores are believed.
+    """
+
+    def __init__(
+        self,
+        prompter: TextPrompter,
+        *,
+        background: Sequence[str] = BACKGROUND,
+        calibration: Calibration | None = None,
+    ) -> None:
+        self.prompter = prompter
+        self.background = tuple(background)
+        self.calibration = Calibration() if calibration is None else calibration
+
+    def codes(self, photo: npt.NDArray[np.uint8], masks: Masks) -> Codes:
+        """CLIP's vectors (M, D) of length 1, the mean of the views of each mask."""
+        clip = self.prompter.clip
+        crops = []
+        for rle, box in zip(masks.rles, masks.boxes_xyxy, strict=True):
+            patch = decode_rle_patch(rle, box)
+            crops += [
+                cut_crop(photo, patch, box, growth=growth, alone=alone, size=clip.pixels.size)
+                for growth, alone in VIEWS
+            ]
+        means = clip.encode_images(crops).reshape(len(masks), len(VIEWS), clip.dim).mean(axis=1)
+        lengths = np.linalg.norm(means, axis=1, keepdims=True)
+        return np.asarray(means / np.maximum(lengths, LEAST_PROBABILITY), np.float32)
+
+    def probabilities(
+        self, photo: npt.NDArray[np.uint8], masks: Masks, phrases: Sequence[str]
+    ) -> Floats:
+        """How likely each mask is each phrase (M, C), not calibrated; rows add up to 1 at most.
+
+        Raises:
+            PromptError: no phrases, or one that is empty or too long.
+        """
+        if not phrases:
+            raise PromptError("there must be at least one phrase; got none")
+        words = [*phrases, *self.background]
+        cosines = self.codes(photo, masks) @ self.prompter.encode(words).T
+        logits = self.prompter.clip.logit_scale * np.asarray(cosines, np.float64)
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+        return np.asarray((shares / shares.sum(axis=1, keepdims=True))[:, : len(phrases)])
+
+    def name(
+        self,
+        photo: npt.NDArray[np.uint8],
+        masks: Masks,
+        phrases: Sequence[str],
+        *,
+        thresh: float | None = None,
+    ) -> Masks:
+        """The same masks with the most likely phrase of each and its calibrated probability.
+
+        Args:
+            photo: uint8 RGB (H, W, 3).
+            masks: of the photo.
+            phrases: what they may be.
+            thresh: masks of a lower probability are called ""; by default the calibration's.
+        """
+        chances = self.probabilities(photo, masks, phrases)
+        best = chances.argmax(axis=1)
+        scores = self.calibration.apply(chances[np.arange(len(masks)), best])
+        least = self.calibration.thresh if thresh is None else thresh
+        named = tuple(
+            phrases[number] if score >= least else ""
+            for number, score in zip(best.tolist(), scores.tolist(), strict=True)
+        )
+        return replace(masks, phrases=named, phrase_scores=np.asarray(scores, np.float32))
+
+
+def log_odds(probabilities: npt.ArrayLike) -> Floats:
+    """log(p / (1 - p)), finite."""
+    values = np.asarray(probabilities, np.float64).clip(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    odds: Floats = np.log(values) - np.log1p(-values)
+    return odds
+
+
+def _sigmoid(x: Any) -> Floats:
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * x)), np.float64)

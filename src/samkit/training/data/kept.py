@@ -1,0 +1,221 @@
+"""Files kept for each photo of a data set: what a network made of it, so that it runs once."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samkit.errors import DataError, EmbeddingError, ImageError, OutputError
+from samkit.files import write_tensors
+from samkit.training.data.sample import Sample, SampleSource, SampleStream, numbered
+
+if TYPE_CHECKING:  # heavy
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+PHOTO_CHECKSUM = "photo_crc32"
+LONGEST_NAME = 80  # of a key's characters in a file's name, which has a checksum besides
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What keeping did.
+
+    Attributes:
+        encoded: number of photos that were encoded.
+        found: number of those that had been before.
+        skipped: photos that are broken, by key, and why.
+    """
+
+    encoded: int
+    found: int
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptFiles:
+    """One kind of files in a folder, one for each photo.
+
+    Attributes:
+        folder: where they are.
+        format: marks the kind.
+        what: it is, for messages, in the plural.
+        tensor: name of the tensor in each file.
+        suffix: of the files' names.
+        maker_key: in their metadata, of the checksum of what made them.
+        maker: that checksum.
+        maker_kind: what made them, for messages.
+    """
+
+    folder: Path
+    format: str
+    what: str
+    tensor: str
+    suffix: str
+    maker_key: str
+    maker: str
+    maker_kind: str
+
+    def path(self, key: str) -> Path:
+        """The file of a photo."""
+        return self.folder / file_name(key, self.suffix)
+
+    def check_any(self, source: SampleSource) -> None:
+        """Check that there are files, and that the first is of the same maker.
+
+        Raises:
+            EmbeddingError: there are none, or they are of another maker.
+        """
+        paths = (self.path(source.key(index)) for index in range(len(source)))
+        first = next((path for path in paths if path.is_file()), None)
+        if first is None:
+            raise EmbeddingError(
+                f"{self.folder} has no {self.what} of this data set: keep them first"
+            )
+        try:
+            _, metadata = self._read(first)
+        except DataError:
+            return  # skipped when its turn comes
+        self._check_maker(first, metadata)
+
+    def of(self, sample: Sample) -> Tensor:
+        """What is kept of a photo.
+
+        Raises:
+            DataError: missing, damaged or of another photo.
+            EmbeddingError: of another maker.
+        """
+        path = self.path(sample.key)
+        tensor, metadata = self._read(path)
+        self._check_maker(path, metadata)
+        is_own = metadata.get(PHOTO_CHECKSUM) == photo_checksum(sample.photo)
+        if metadata.get("key") != sample.key or not is_own:
+            raise DataError(
+                f"{path} was made of another photo than {sample.key} is now: delete it and keep"
+                f" {self.what} again, or name another folder for each data set"
+            )
+        return tensor
+
+    def keep(
+        self,
+        source: SampleSource | SampleStream,
+        encode: Callable[[Sample], tuple[Tensor, dict[str, str]]],
+        on_progress: Callable[[int, int], None] | None = None,
+        *,
+        dtype: str,
+        rank: int = 0,
+        world: int = 1,
+    ) -> Kept:
+        """Encode each photo once, to a file of its own; those that are there are not made again.
+
+        Args:
+            source: the data set; numbered, not a stream.
+            encode: gives a photo's tensor, and what its file says besides.
+            on_progress: told after each photo how many are done, and how many there are.
+            dtype: safetensors' name of the tensor's type.
+            rank: which of `world` processes this is; each encodes every so-many-th photo.
+            world: number of processes.
+
+        Raises:
+            ConfigError: the data set is a stream.
+            EmbeddingError: the folder holds files of another maker.
+            OutputError: files cannot be written.
+        """
+        source = numbered(source, self.what)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot write to {self.folder}: {error.strerror}") from error
+        skipped = dict[str, str]()
+        encoded = found = 0
+        for index in range(rank, len(source), world):
+            key = source.key(index)
+            if self._is_whole(key, dtype):
+                found += 1
+            else:
+                try:
+                    sample = source[index]
+                    tensor, facts = encode(sample)
+                except (DataError, ImageError) as error:
+                    skipped[key] = str(error)
+                    logger.warning("skipped %s: %s", key, error)
+                else:
+                    facts |= {
+                        "format": self.format,
+                        "key": key,
+                        self.maker_key: self.maker,
+                        PHOTO_CHECKSUM: photo_checksum(sample.photo),
+                    }
+                    write_tensors(self.path(key), {self.tensor: tensor}, facts)
+                    encoded += 1
+            if on_progress is not None:
+                on_progress(index + 1, len(source))
+        return Kept(encoded=encoded, found=found, skipped=skipped)
+
+    def _read(self, path: Path) -> tuple[Tensor, dict[str, str]]:
+        """A file's tensor and metadata.
+
+        Raises:
+            DataError: missing, damaged, or another kind of file.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = self._metadata(file, path)
+                return file.get_tensor(self.tensor), metadata
+        except FileNotFoundError as error:
+            raise DataError(f"{path} is missing: keep {self.what} again, which adds it") from error
+        except (SafetensorError, OSError) as error:
+            raise DataError(f"{path} is damaged: {error}") from error
+
+    def _is_whole(self, key: str, dtype: str) -> bool:
+        """Whether a file is whole and need not be made again."""
+        from safetensors import SafetensorError, safe_open
+
+        path = self.path(key)
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = self._metadata(file, path)
+                found = file.get_slice(self.tensor).get_dtype()
+        except (SafetensorError, OSError, DataError):
+            return False
+        self._check_maker(path, metadata)
+        return metadata.get("key") == key and PHOTO_CHECKSUM in metadata and found == dtype
+
+    def _metadata(self, file: Any, path: Path) -> dict[str, str]:
+        metadata: dict[str, str] = file.metadata() or {}
+        if metadata.get("format") != self.format:
+            raise DataError(f"{path} does not hold {self.what}")
+        return metadata
+
+    def _check_maker(self, path: Path, metadata: Mapping[str, str]) -> None:
+        made_by = metadata.get(self.maker_key, "")
+        if made_by != self.maker:
+            model = metadata.get("model_name")
+            raise EmbeddingError(
+                f"{path} was made by the {self.maker_kind} {made_by[:12]} of {model}, not by"
+                f" {self.maker[:12]}: delete {path.parent} or name another folder, and keep"
+                f" {self.what} again"
+            )
+
+
+def file_name(key: str, suffix: str) -> str:
+    """Name of a photo's file: legible, and another for each key."""
+    legible = re.sub(r"[^A-Za-z0-9._-]+", "_", key)[-LONGEST_NAME:]
+    digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
+    return f"{legible}-{digest[:12]}{suffix}"
+
+
+def photo_checksum(photo: npt.NDArray[np.uint8]) -> str:
+    """Tells a photo (H, W, 3) from others: data sets number their photos alike."""
+    return f"{zlib.crc32(photo.tobytes(), zlib.crc32(repr(photo.shape).encode())):08x}"

@@ -1,0 +1,325 @@
+"""Text prompts: as tokens of a model that takes them, or as boxes that a detector finds."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from samkit import Predictor, Prompts
+from samkit.errors import ImageError, PromptError, WeightsError
+from samkit.text import Clip, Detections, Detector, TextPrompter
+from samkit.weights.checkpoint import TextEncoder, save_checkpoint
+
+HEIGHT, WIDTH = 90, 120
+CLICK = {"points": [[50, 40]], "labels": [1]}
+PHOTO = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+
+
+class StubDetector(Detector):
+    """Finds what it was told to find, and remembers what it was asked."""
+
+    box_thresh = 0.3
+
+    def __init__(self, *found):
+        self.found, self.asked, self.source = found, [], "stub"
+
+    def detect(self, photo, phrases, *, box_thresh=None):
+        self.asked.append((photo, list(phrases), box_thresh))
+        boxes, scores, names = zip(*self.found, strict=True) if self.found else ((), (), ())
+        return Detections(
+            boxes_xyxy=np.array(boxes, np.float64).reshape(-1, 4),
+            scores=np.array(scores, np.float32),
+            phrases=names,
+        )
+
+    def split(self, phrases):
+        raise AssertionError
+
+    def look(self, pixels, phrases):
+        raise AssertionError
+
+    def frame_wh(self, size_hw):
+        raise AssertionError
+
+
+BOXES = (
+    ((10, 10, 60, 50), 0.9, "a car"),
+    ((11, 10, 60, 50), 0.8, "a car"),  # the same car
+    ((70, 30, 110, 80), 0.7, "a tree"),
+)
+
+
+@pytest.fixture
+def predictor(text_sam, text_encoder, clip):
+    return Predictor(
+        text_sam, model_name="tiny", text_encoder=text_encoder, text_model=TextPrompter(clip)
+    )
+
+
+@pytest.fixture
+def embedding(predictor):
+    return predictor.embed(PHOTO)
+
+
+@pytest.fixture
+def plain_sam(tiny_sam):
+    return tiny_sam
+
+
+def grounded(sam, *found):
+    return Predictor(sam, model_name="tiny", text_model=StubDetector(*found))
+
+
+# --- Tokens ---
+
+
+def test_words_are_the_networks_answer_to_their_vectors(predictor, embedding, clip):
+    answer = predictor.predict(embedding, text=["red car", "a tree"])
+    codes = torch.from_numpy(clip.encode_texts(["red car", "a tree"]))
+    with torch.no_grad():
+        logits, iou_pred = predictor.model.decode(embedding.features, text_codes=codes)
+    np.testing.assert_allclose(answer.logits, logits, atol=1e-4)
+    np.testing.assert_allclose(answer.iou_pred, iou_pred, atol=1e-5)
+    assert answer.phrases == ("red car", "a tree")
+    np.testing.assert_array_equal(answer.phrase_scores, answer.iou_pred.max(axis=1))
+    assert not np.allclose(answer.logits[0], answer.logits[1])
+
+
+def test_one_phrase_has_a_prompt_axis_too(predictor, embedding):
+    one = predictor.predict(embedding, text="red car")
+    assert one.masks.shape == (1, 3, HEIGHT, WIDTH)
+    both = predictor.predict(embedding, text=["red car", "a tree"])
+    np.testing.assert_allclose(one.logits[0], both.logits[0], atol=1e-4)
+    single = predictor.predict(embedding, text="red car", multimask=False)
+    assert single.iou_pred.shape == (1, 1)
+
+
+def test_vectors_are_taken_as_they_are(predictor, embedding, clip):
+    codes = clip.encode_texts(["red car", "a tree"])
+    words = predictor.predict(embedding, text=["red car", "a tree"])
+    vectors = predictor.predict(embedding, text=codes)
+    np.testing.assert_allclose(vectors.logits, words.logits, atol=1e-5)
+    assert vectors.phrases is None
+    assert predictor.predict(embedding, text=codes[0]).iou_pred.shape == (1, 3)
+    # Those of a picture are of the same space.
+    assert predictor.predict(embedding, text=clip.encode_images([PHOTO[:90, :90]])).phrases is None
+
+
+def test_points_boxes_and_masks_go_with_a_phrase(predictor, embedding, clip):
+    code = clip.encode_texts(["red car"])
+    first = predictor.predict(embedding, text="red car").best()
+    for parts in (
+        CLICK,
+        {"boxes": [10, 10, 60, 50]},
+        {**CLICK, "mask_logits": first.logits[0]},
+        {**CLICK, "boxes": [10, 10, 60, 50]},
+    ):
+        answer = predictor.predict(embedding, text="red car", multimask=False, **parts)
+        prompts = Prompts.of(text_codes=code[0], **parts)
+        expected = predictor.decode(embedding, prompts, multimask=False)
+        np.testing.assert_allclose(answer.logits[0], expected.logits, atol=1e-5)
+        without = predictor.predict(embedding, multimask=False, **parts)
+        assert not np.allclose(answer.logits[0], without.logits)
+
+
+def test_points_of_each_of_several_phrases(predictor, embedding):
+    answer = predictor.predict(
+        embedding, text=["red car", "a tree"], points=[[[5, 5]], [[50, 60]]], labels=[[1], [0]]
+    )
+    alone = predictor.predict(embedding, text="a tree", points=[[50, 60]], labels=[0])
+    np.testing.assert_allclose(answer.logits[1], alone.logits[0], atol=1e-4)
+
+
+def test_masks_carry_phrase_and_score(predictor, embedding):
+    answer = predictor.predict(embedding, text=["red car", "a tree"])
+    masks = answer.to_masks()
+    assert masks.phrases == ("red car",) * 3 + ("a tree",) * 3
+    np.testing.assert_array_equal(masks.phrase_scores, np.repeat(answer.phrase_scores, 3))
+    best = answer.best().to_masks()
+    assert best.phrases == ("red car", "a tree")
+    assert best.labels[0] == f"red car {answer.phrase_scores[0]:.2f}"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "text must not be empty"),
+        ([], "at least one phrase"),
+        (["car", ""], "text must not be empty"),
+        ("red " * 99, "shorten it"),
+        (5, "text_codes must be (D,) or (P, D); got ()"),
+        ([5], "text must be a word or words"),
+        (np.zeros(5, np.float32), "text_codes must be (P, 12)"),
+        (np.zeros((1, 1, 12), np.float32), "text_codes must be (D,) or (P, D)"),
+        (np.full(12, np.nan, np.float32), "text_codes must be finite"),
+    ],
+)
+def test_bad_text_is_refused(predictor, embedding, text, told, refusal):
+    with refusal(PromptError, told):
+        predictor.predict(embedding, text=text)
+
+
+def test_parts_must_agree_in_number(predictor, embedding, refusal):
+    with refusal(PromptError, "2 of points", "1 of texts"):
+        predictor.predict(embedding, text=["car"], points=[[[5, 5]]] * 2, labels=[[1]] * 2)
+    with refusal(PromptError, "have a prompt axis"):
+        predictor.predict(embedding, text=["car", "tree"], **CLICK)
+
+
+# --- Which text model ---
+
+
+def test_a_checkpoint_knows_its_clip(text_sam, text_encoder, tmp_path, predictor, embedding):
+    path = tmp_path / "mine.safetensors"
+    save_checkpoint(text_sam, path, name="tiny", text_encoder=text_encoder)
+    loaded = Predictor.load(path, engine="torch", precision="float32")
+    assert loaded.text_encoder == text_encoder
+    answer = loaded.predict(loaded.embed(PHOTO), text="red car")
+    expected = predictor.predict(embedding, text="red car")
+    np.testing.assert_allclose(answer.logits, expected.logits, atol=1e-4)
+
+
+def test_a_clip_that_was_moved_is_named(text_sam, clip_folder, text_encoder, tmp_path, refusal):
+    moved = tmp_path / "moved"
+    shutil.copytree(clip_folder, moved)
+    gone = TextEncoder(source=str(tmp_path / "gone"), fingerprint=text_encoder.fingerprint, dim=12)
+    path = tmp_path / "mine.safetensors"
+    save_checkpoint(text_sam, path, name="tiny", text_encoder=gone)
+    lost = Predictor.load(path)
+    with refusal(WeightsError, f"no such folder: {tmp_path / 'gone'}"):
+        lost.predict(lost.embed(PHOTO), text="red car")
+    found = Predictor.load(path, text_model=moved)
+    assert found.predict(found.embed(PHOTO), text="red car").phrases == ("red car",)
+
+
+def test_another_clip_is_refused(text_sam, text_encoder, clip_folder, refusal):
+    other = Clip.load(clip_folder)
+    other.model.visual_projection.weight.data *= 2
+    predictor = Predictor(
+        text_sam, model_name="tiny", text_encoder=text_encoder, text_model=TextPrompter(other)
+    )
+    with refusal(WeightsError, "are of the CLIP", text_encoder.fingerprint[:12]):
+        predictor.predict(predictor.embed(PHOTO), text="car")
+
+
+def test_a_model_without_text_weights_says_so(plain_sam, clip_folder, clip, refusal):
+    predictor = Predictor(plain_sam, model_name="tiny", text_model=clip_folder)
+    embedding = predictor.embed(PHOTO)
+    with refusal(WeightsError, "tiny has no text weights", "samkit train text", "detector"):
+        predictor.predict(embedding, text="red car")
+    with refusal(WeightsError, "tiny has no text weights", "takes no vectors"):
+        predictor.predict(embedding, text=clip.encode_texts(["car"]))
+
+
+def test_a_file_that_does_not_name_its_clip_says_so(text_sam, tmp_path, refusal):
+    path = tmp_path / "unnamed.safetensors"
+    save_checkpoint(text_sam, path, name="tiny")
+    predictor = Predictor.load(path)
+    assert predictor.text_encoder == TextEncoder(source="", fingerprint="", dim=12)
+    with refusal(WeightsError, "does not say of which CLIP", "text_model"):
+        predictor.predict(predictor.embed(PHOTO), text="car")
+
+
+def test_another_kind_of_text_model_is_refused(plain_sam, clip_folder, tmp_path, refusal):
+    folder = tmp_path / "bert"
+    shutil.copytree(clip_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
+    predictor = Predictor(plain_sam, model_name="tiny", text_model=folder)
+    with refusal(WeightsError, "is a model of type 'bert'; expected"):
+        predictor.predict(predictor.embed(PHOTO), text="car", image=PHOTO)
+
+
+# --- Boxes of a detector ---
+
+
+def test_each_thing_that_is_found_is_answered(plain_sam):
+    predictor = grounded(plain_sam, *BOXES)
+    embedding = predictor.embed(PHOTO)
+    answer = predictor.predict(
+        embedding, text=["a car", "a tree"], image=PHOTO, text_thresh=0.25, multimask=False
+    )
+    ((photo, phrases, thresh),) = predictor.text_model.asked
+    np.testing.assert_array_equal(photo, PHOTO)
+    assert (phrases, thresh) == (["a car", "a tree"], 0.25)
+    assert answer.phrases == ("a car", "a tree")  # of two boxes around one car, the better
+    np.testing.assert_allclose(answer.phrase_scores, [0.9, 0.7])
+    boxes = predictor.predict(embedding, boxes=[BOXES[0][0], BOXES[2][0]], multimask=False)
+    np.testing.assert_array_equal(answer.logits, boxes.logits)
+
+
+def test_nothing_found_is_an_answer(plain_sam):
+    predictor = grounded(plain_sam)
+    answer = predictor.predict(predictor.embed(PHOTO), text="a car", image=PHOTO)
+    assert answer.iou_pred.shape == (0, 3)
+    assert answer.masks.shape == (0, 3, HEIGHT, WIDTH)
+    assert len(answer.to_masks()) == len(answer.best().to_masks()) == 0
+
+
+@pytest.mark.parametrize(
+    ("points", "labels", "meant"),
+    [
+        ([[90, 60]], [1], 1),  # in the tree, which has the lower score
+        ([[20, 20]], [1], 0),
+        ([[1, 1]], [1], 0),  # in none: the best
+        ([[90, 60]], [0], 0),  # what it is not does not choose
+        ([[90, 60], [75, 40], [20, 20]], [1, 1, 1], 1),
+    ],
+)
+def test_points_correct_the_box_that_they_mean(plain_sam, points, labels, meant):
+    predictor = grounded(plain_sam, BOXES[0], BOXES[2])
+    embedding = predictor.embed(PHOTO)
+    answer = predictor.predict(
+        embedding, text="things", image=PHOTO, points=points, labels=labels, multimask=False
+    )
+    box, score, phrase = (BOXES[0], BOXES[2])[meant]
+    assert answer.phrases == (phrase,)
+    assert answer.phrase_scores == pytest.approx([score])
+    expected = predictor.predict(
+        embedding, boxes=box, points=points, labels=labels, multimask=False
+    )
+    np.testing.assert_array_equal(answer.logits[0], expected.logits)
+
+
+def test_a_mask_goes_with_the_points(plain_sam):
+    predictor = grounded(plain_sam, BOXES[0])
+    embedding = predictor.embed(PHOTO)
+    mask = predictor.predict(embedding, **CLICK).best().logits
+    answer = predictor.predict(
+        embedding, text="a car", image=PHOTO, mask_logits=mask, multimask=False, **CLICK
+    )
+    expected = predictor.predict(
+        embedding, boxes=BOXES[0][0], mask_logits=mask, multimask=False, **CLICK
+    )
+    np.testing.assert_array_equal(answer.logits[0], expected.logits)
+
+
+def test_what_a_detector_cannot_do_is_refused(plain_sam, refusal):
+    predictor = grounded(plain_sam, *BOXES)
+    embedding = predictor.embed(PHOTO)
+    with refusal(PromptError, "a detector looks at the photo itself", "image=photo"):
+        predictor.predict(embedding, text="a car")
+    with refusal(PromptError, "image must be the embedding's photo", "(90, 120)"):
+        predictor.predict(embedding, text="a car", image=PHOTO[:50])
+    with refusal(ImageError, "no such file"):
+        predictor.predict(embedding, text="a car", image="nowhere.jpg")
+    with refusal(PromptError, "a detector finds the boxes of a text itself"):
+        predictor.predict(embedding, text="a car", image=PHOTO, boxes=[1, 1, 5, 5])
+    with refusal(PromptError, "must be (N, 2)"):
+        predictor.predict(
+            embedding, text="a car", image=PHOTO, points=[[[5, 5]]] * 2, labels=[[1]] * 2
+        )
+    with refusal(PromptError, "text must not be empty"):
+        predictor.predict(embedding, text=" ", image=PHOTO)
+
+
+def test_text_prompts_are_no_tokens_for_a_detector(plain_sam, predictor):
+    assert predictor.reads_as_tokens
+    assert not grounded(plain_sam).reads_as_tokens
+
+
+def test_the_text_model_is_not_touched_without_text(plain_sam):
+    predictor = Predictor(plain_sam, model_name="tiny", text_model="/nowhere")
+    assert predictor.predict(predictor.embed(PHOTO), **CLICK).phrases is None
