@@ -3,13 +3,32 @@
 import io
 import json
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from samkit.automask import PRESETS
 from samkit.cli.main import main
-from samkit.dataengine import Store, check_password, list_annotations, list_photos
+from samkit.cli.photo_job import Choices
+from samkit.dataengine import (
+    NewEvent,
+    Store,
+    annotation_events,
+    check_password,
+    list_annotations,
+    list_classes,
+    list_photos,
+    save_annotation,
+    take_photo,
+)
+from samkit.errors import DownloadError
+from samkit.geometry import decode_rle
+from samkit.text import DEFAULT_DETECTOR
+from samkit.types import Masks
 
 PASSWORD = "correct horse"
 
@@ -182,6 +201,313 @@ def test_project_is_chosen_by_name(begun, tmp_path, capsys):
     assert "say which --project; there are photos, second" in capsys.readouterr().err
     chosen = answer(capsys, "export", tmp_path / "out", "--store", begun, "--project", "second")
     assert chosen["photos"] == {"all": 1}
+
+
+# --- Masks to begin with ---
+
+
+class StubMasker:
+    """Two masks a photo; where classes are looked for, the first mask is of the first one."""
+
+    def __init__(self):
+        self.choices = []
+        self.calls = 0
+
+    def of(self, choices):
+        self.choices.append(choices)
+        return self
+
+    def generate(self, photo):
+        self.calls += 1
+        arrays = np.zeros((2, *photo.shape[:2]), bool)
+        arrays[0, 2:5, 2:6], arrays[1, 6:8, 8:14] = True, True
+        masks = Masks.from_arrays(arrays, [0.9, 0.8])
+        choice = self.choices[-1].classes
+        if choice is None:
+            return masks
+        scores = np.array([0.7, 0], np.float32)
+        named = replace(masks, phrases=(choice.classes[0], ""), phrase_scores=scores)
+        return named if choice.others else named.select(np.arange(1))
+
+    def generate_tiled(self, photo, tiling):
+        self.choices.append(tiling)
+        self.calls += 1
+        return Masks.from_arrays(np.ones((1, *photo.shape[:2]), bool), [0.5])
+
+
+@pytest.fixture
+def masker(monkeypatch):
+    """Takes the models' place; it knows for what it was asked."""
+    stub = StubMasker()
+    monkeypatch.setattr(Choices, "masker", property(stub.of))
+    return stub
+
+
+@pytest.fixture
+def detector_at_hand(monkeypatch):
+    """As if the default detector had been fetched; `asked` are the names that were looked for."""
+    asked = []
+    monkeypatch.setattr(
+        "samkit.weights.hub.find_cached", lambda name: asked.append(name) or Path("here")
+    )
+    return asked
+
+
+@pytest.fixture
+def no_detector(monkeypatch):
+    """As on a computer that nothing was fetched to; fetching fails the test."""
+
+    def fetch(name):
+        raise AssertionError(f"{name} is fetched")
+
+    monkeypatch.setattr("samkit.weights.hub.find_cached", lambda name: None)
+    monkeypatch.setattr("samkit.text.loading.fetch_text_model", fetch)
+
+
+def test_prelabel_names_masks_by_the_project_s_classes(
+    begun, masker, detector_at_hand, tmp_path, capsys
+):
+    shown = answer(capsys, "prelabel", "--store", begun)
+    assert shown == {
+        "project": "photos",
+        "classes": ["cat", "dog"],
+        "photos": 2,
+        "added": 4,
+        "labelled": 2,
+        "left": 0,
+        "faults": [],
+    }
+    assert detector_at_hand == [DEFAULT_DETECTOR]
+    choice = masker.choices[0].classes
+    assert (choice.classes, choice.text_model) == (("cat", "dog"), DEFAULT_DETECTOR)
+    assert (choice.others, choice.thresh) == (True, None)
+    again = answer(capsys, "prelabel", "--store", begun)
+    assert (again["photos"], again["added"], masker.calls) == (0, 0, 2)
+    answer(capsys, "export", tmp_path / "out", "--store", begun)
+    document = json.loads((tmp_path / "out" / "all.json").read_text())
+    names = {one["id"]: one["name"] for one in document["categories"]}
+    found = [(names[one["category_id"]], one["area"]) for one in document["annotations"]]
+    assert found == [("cat", 12), ("object", 12)] * 2
+    # They are nobody's work.
+    (project,) = answer(capsys, "status", "--store", begun)["projects"]
+    assert (project["num_masks"], project["seconds_per_mask"]) == (4, None)
+    assert project["clicks_per_mask"] is None
+
+
+def test_prelabel_fetches_nothing_unless_asked(begun, masker, no_detector, capsys):
+    capsys.readouterr()
+    assert main(["engine", "prelabel", "--store", str(begun)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == (
+        "samkit: masks get no classes: no text model on this disk:"
+        " samkit models fetch IDEA-Research/grounding-dino-tiny\n"
+    )
+    assert captured.out.startswith("photos: 4 masks added, 0 with a class, on 2 photos; 0 left")
+    assert masker.choices[0].classes is None
+    with store_of(begun) as store:
+        (first, _) = list_annotations(store, 1)
+        assert (first.stage, first.class_id) == ("fully-automatic", None)
+
+
+def test_prelabel_without_text_packages_says_how_to_install_them(
+    begun, masker, monkeypatch, capsys
+):
+    monkeypatch.setattr("samkit.text.loading.find_spec", lambda name: None)
+    capsys.readouterr()
+    assert main(["engine", "prelabel", "--store", str(begun)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert "pip install 'samkit[text]'" in captured.err
+    assert "4 masks added" in captured.out
+
+
+def test_prelabel_of_a_project_without_classes_needs_no_words(
+    folder, type_in, masker, no_detector, monkeypatch, capsys
+):
+    monkeypatch.delenv("SAMKIT_STORE", raising=False)
+    assert main(["engine", "init", str(folder)]) == 0
+    capsys.readouterr()
+    assert main(["engine", "prelabel", "--store", str(folder)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert "4 masks added, 0 with a class" in captured.out
+
+
+def test_prelabel_with_classes_and_settings_of_one_s_own(begun, masker, no_detector, capsys):
+    options = ["--classes", "bird, cat,bird", "--only-classes", "--text-thresh", "0.4"]
+    settings = ["--preset", "fast", "--iou-thresh", "0.7", "--model", "m.pt", "--engine", "torch"]
+    shown = answer(capsys, "prelabel", "--store", begun, *options, *settings)
+    assert (shown["classes"], shown["added"], shown["labelled"]) == (["bird", "cat"], 2, 2)
+    (choices, _) = masker.choices
+    assert (choices.classes.classes, choices.classes.thresh) == (("bird", "cat"), 0.4)
+    assert choices.classes.others is False
+    assert choices.config == replace(PRESETS["fast"], iou_thresh=0.7)
+    assert (choices.model, choices.engine["engine"]) == ("m.pt", "torch")
+    with store_of(begun) as store:
+        assert [one.name for one in list_classes(store, 1)] == ["cat", "dog", "bird"]
+        (mask,) = list_annotations(store, 1)
+        (event,) = annotation_events(store, mask.id)
+        assert event.data == {"phrase": "bird", "phrase_score": pytest.approx(0.7)}
+
+
+def test_prelabel_in_tiles_has_no_classes(begun, masker, detector_at_hand, capsys):
+    capsys.readouterr()
+    assert main(["engine", "prelabel", "--store", str(begun), "--tile", "64"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "samkit: masks get no classes: they need whole photos, without --tile\n"
+    assert "2 masks added, 0 with a class, on 2 photos" in captured.out
+    assert {one.tile_px for one in masker.choices if not isinstance(one, Choices)} == {64}
+
+
+def test_prelabel_that_is_stopped_goes_on(begun, masker, no_detector, monkeypatch, capsys):
+    generate = StubMasker.generate
+
+    def stop_at_the_second(self, photo):
+        if self.calls == 1:
+            raise KeyboardInterrupt
+        return generate(self, photo)
+
+    monkeypatch.setattr(StubMasker, "generate", stop_at_the_second)
+    capsys.readouterr()
+    assert main(["engine", "prelabel", "--store", str(begun)]) == 130
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines[1:] if line] == [
+        "samkit: 1 of 2 photos done; the same command goes on from here",
+        "samkit: stopped",
+    ]
+    monkeypatch.setattr(StubMasker, "generate", generate)
+    shown = answer(capsys, "prelabel", "--store", begun)
+    assert (shown["photos"], shown["added"], masker.calls) == (1, 2, 2)
+
+
+def test_prelabel_tells_what_it_left(begun, masker, no_detector, monkeypatch, capsys):
+    Image.new("RGB", (16, 12), "red").save(begun / "c.png")
+    answer(capsys, "init", begun)
+    (begun / "c.png").write_bytes(b"no photo")
+    with store_of(begun) as store:
+        take_photo(store, 1, 1)
+
+    def fail(self, photo):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(StubMasker, "generate", fail)
+    capsys.readouterr()
+    assert main(["engine", "prelabel", "--store", str(begun), "--json"]) == 1
+    captured = capsys.readouterr()
+    shown = json.loads(captured.out)
+    assert (shown["photos"], shown["left"]) == (0, 1)
+    assert shown["faults"] == [
+        "deep/b.png: not enough memory for it: try --tile 1024",
+        "c.png has changed since it was added",
+    ]
+    assert captured.err.splitlines()[1:] == shown["faults"]
+
+
+def test_prelabel_looks_again_with_other_classes(begun, masker, no_detector, monkeypatch, capsys):
+    generate = StubMasker.generate
+    monkeypatch.setattr(
+        StubMasker, "generate", lambda self, photo: generate(self, photo).select(np.zeros(0, int))
+    )
+    first = answer(capsys, "prelabel", "--store", begun, "--classes", "car", "--only-classes")
+    assert (first["photos"], first["added"]) == (2, 0)
+    monkeypatch.setattr(StubMasker, "generate", generate)
+    args = ["prelabel", "--store", begun, "--classes", "tree", "--only-classes"]
+    assert answer(capsys, *args)["photos"] == 0
+    shown = answer(capsys, *args, "--again")
+    assert (shown["photos"], shown["added"], shown["labelled"]) == (2, 2, 2)
+
+
+def test_status_counts_what_people_make_beside_automatic_masks(begun, masker, no_detector, capsys):
+    answer(capsys, "prelabel", "--store", begun)
+    with store_of(begun) as store:
+        take_photo(store, 1, 1)
+        code = {"size": [12, 16], "counts": [0, 10, 182]}
+        save_annotation(
+            store,
+            image_id=1,
+            user_id=1,
+            rle=code,
+            events=[NewEvent(kind="point", data={"xy": [1, 1], "label": 1}, duration_ms=3000)],
+        )
+    (project,) = answer(capsys, "status", "--store", begun)["projects"]
+    assert project["num_masks"] == 5
+    assert (project["seconds_per_mask"], project["clicks_per_mask"]) == (3.0, 1.0)
+
+
+def test_prelabel_with_real_models(tmp_path, type_in, clip_folder, monkeypatch, capsys):
+    """MobileSAM finds what is there; a CLIP that has learned nothing gives it some name."""
+    monkeypatch.delenv("SAMKIT_STORE", raising=False)
+    photos = tmp_path / "shapes"
+    photos.mkdir()
+    photo = np.full((96, 128, 3), 40, np.uint8)
+    cv2.circle(photo, (32, 24), 18, (220, 60, 50), -1)
+    cv2.rectangle(photo, (80, 54), (112, 90), (60, 200, 80), -1)
+    Image.fromarray(photo).save(photos / "a.png")
+    assert main(["engine", "init", str(photos), "--classes", "red circle"]) == 0
+    # The grid's four points are the shapes' centres and two of what is around them.
+    args = ["--text-model", clip_folder, "--points-per-side", "2", "--text-thresh", "0"]
+    shown = answer(capsys, "prelabel", "--store", photos, *args)
+    assert (shown["classes"], shown["photos"], shown["left"]) == (["red circle"], 1, 0)
+    assert shown["labelled"] >= 1
+    with store_of(photos) as store:
+        kept = list_annotations(store, 1)
+        assert len(kept) == shown["added"] >= 2
+        truth = (photo == (220, 60, 50)).all(axis=-1)
+        found = [decode_rle(one.rle) for one in kept]
+        assert max((one & truth).sum() / (one | truth).sum() for one in found) > 0.9
+        assert all(0.88 <= one.score <= 1.1 for one in kept)  # the default's least
+        assert all(0.95 <= one.stability <= 1 for one in kept)
+        named = [one for one in kept if one.class_id is not None]
+        assert len(named) == shown["labelled"]
+        (event,) = annotation_events(store, named[0].id)
+        assert (event.kind, event.data["phrase"]) == ("text", "red circle")
+        assert 0 < event.data["phrase_score"] <= 1
+    assert answer(capsys, "prelabel", "--store", photos, *args)["photos"] == 0
+
+
+PRELABEL = ["prelabel", "--store", "{folder}"]
+BAD_PRELABEL = [
+    (["--only-classes"], "--only-classes needs a text model: no text model on this disk"),
+    (["--classes", " , "], "no classes to look for: give --classes"),
+    (["--tile", "64", "--classes", "car"], "do not go with --tile"),
+    (["--tile", "0"], "tile_px must be"),
+    (["--points-per-side", "0"], "points_per_side must be"),
+    (["--text-model", "no/such/folder"], "no such folder: no/such/folder"),
+    (["--text-model", "a/b"], "cannot fetch a/b"),
+    (["--classes", "car"], f"cannot fetch {DEFAULT_DETECTOR}"),
+    (["--text-model", "{folder}"], "is no text model"),
+    (["--model", "sam_vit_x"], "known are mobile_sam"),
+    (["--user", "eve"], "no user 'eve'"),
+    (["--project", "cells"], "no project 'cells'"),
+]
+
+
+@pytest.mark.parametrize(("args", "message"), BAD_PRELABEL)
+def test_prelabel_refuses_in_one_line(args, message, begun, monkeypatch, capsys):
+    def fetch(name):
+        raise DownloadError(f"cannot fetch {name}: no network")
+
+    monkeypatch.setattr("samkit.weights.hub.find_cached", lambda name: None)
+    monkeypatch.setattr("samkit.text.loading.fetch_text_model", fetch)
+    capsys.readouterr()
+    given = [arg.format(folder=begun) for arg in (*PRELABEL, *args)]
+    assert main(["engine", *given]) == 2
+    captured = capsys.readouterr()
+    last = captured.err.splitlines()[-1]
+    assert message in last
+    assert captured.out == ""
+    with store_of(begun) as store:
+        assert [photo.num_masks for photo in list_photos(store, 1).items] == [0, 0]
+
+
+def test_prelabel_is_not_for_annotators(begun, type_in, masker, no_detector, capsys):
+    type_in("long enough\n")
+    added = ["users", "add", "bob", "--role", "annotator", "--password-stdin"]
+    assert main(["engine", *added, "--store", str(begun)]) == 0
+    capsys.readouterr()
+    assert main(["engine", "prelabel", "--store", str(begun), "--user", "bob"]) == 2
+    assert "needs the role reviewer or admin" in capsys.readouterr().err
+    assert masker.calls == 0
 
 
 @pytest.mark.parametrize(

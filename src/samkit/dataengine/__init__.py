@@ -48,6 +48,7 @@ from samkit.dataengine.photo_files import (
     receive_photo,
     upload_folder,
 )
+from samkit.dataengine.prelabel import prelabel_photos
 from samkit.dataengine.projects import (
     add_class,
     create_project,
@@ -126,6 +127,7 @@ __all__ = [
     "note_action",
     "open_session",
     "photo_content",
+    "prelabel_photos",
     "read_photo",
     "receive_photo",
     "redo_annotation",

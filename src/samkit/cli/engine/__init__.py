@@ -4,6 +4,7 @@ import click
 
 from samkit.cli.engine.backups import backup, restore
 from samkit.cli.engine.exchange import export_masks, import_masks
+from samkit.cli.engine.prelabel import prelabel
 from samkit.cli.engine.projects import delete, init, move, rename
 from samkit.cli.engine.status import status
 from samkit.cli.engine.users import users
@@ -18,6 +19,7 @@ for command in (
     init,
     status,
     import_masks,
+    prelabel,
     export_masks,
     users,
     move,

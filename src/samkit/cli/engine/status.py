@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from samkit.dataengine import Store
     from samkit.dataengine.values import Project
 
+MADE_BY_NOBODY = ("imported", "fully-automatic")  # stages of masks that no annotator has made
+
 
 @click.command()
 @store_option
@@ -59,7 +61,7 @@ def project_status(store: Store, project: Project) -> dict[str, Any]:
     from samkit.dataengine import count_photos, list_classes, work_days
 
     states = count_photos(store, project.id)
-    days = [day for day in work_days(store, project.id) if day.stage != "imported"]
+    days = [day for day in work_days(store, project.id) if day.stage not in MADE_BY_NOBODY]
     made = sum(day.num_masks for day in days)
     return {
         "id": project.id,

@@ -4,9 +4,7 @@ Photos are found by their paths below the root, or by their names alone where on
 name. A file that is imported again adds nothing.
 """
 
-import hashlib
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -14,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from samkit.dataengine.annotations import note_state
+from samkit.dataengine.adding import MadeMask, add_made_masks, add_missing_classes
 from samkit.dataengine.database import Store
 from samkit.dataengine.exchange.readers import (
     ForeignMask,
@@ -24,11 +22,10 @@ from samkit.dataengine.exchange.readers import (
     read_labelme_files,
     read_sa1b_files,
 )
-from samkit.dataengine.masks import CheckedMask, check_mask, check_score
-from samkit.dataengine.projects import add_class, get_project, list_classes
+from samkit.dataengine.projects import get_project, list_classes
 from samkit.dataengine.queue import is_held
 from samkit.dataengine.rows import find_locked
-from samkit.dataengine.schema import AnnotationRow, ImageRow
+from samkit.dataengine.schema import ImageRow
 from samkit.dataengine.users import REVIEWERS, acting_user
 from samkit.dataengine.values import REVIEWS, STAGES, NewEvent, check_choice
 from samkit.errors import StoreError
@@ -39,6 +36,7 @@ READERS = {
     "png": read_label_pngs,
     "sa1b": read_sa1b_files,
 }
+ORIGIN = "import"  # also the kind of the event that each mask begins with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,12 +118,9 @@ class _Import:
                 if photo.masks or not photo.faults:
                     self.faults.append(f"{photo.name}: the project has no photo of this name")
                 continue
-            for name in {one.class_name for one in photo.masks} - {None, *classes}:
-                assert name is not None
-                try:
-                    classes[name] = add_class(self.store, self.project_id, name).id
-                except StoreError as error:
-                    self.faults.append(f"{photo.name}: {error}")
+            names = (one.class_name for one in photo.masks)
+            faults = add_missing_classes(self.store, self.project_id, names, classes)
+            self.faults += [f"{photo.name}: {fault}" for fault in faults]
             try:
                 self._add(image_id, photo, classes)
                 self.num_photos += 1
@@ -134,77 +129,38 @@ class _Import:
 
     def _add(self, image_id: int, photo: ForeignPhoto, classes: dict[str, int]) -> None:
         """One photo's masks, in one transaction."""
-        faults: list[str] = []
-        added = known = 0
         with self.store.write() as session:
             image = find_locked(session, ImageRow, image_id, "photo")
             if is_held(image, self.store, but_by=self.user_id):
                 raise StoreError("somebody works on it: import it again later")
             untouched = image.num_masks == 0 and image.review == "none"
-            query = select(AnnotationRow.request_id).where(AnnotationRow.image_id == image_id)
-            here = set(session.scalars(query))
-            seen: Counter[str] = Counter()
-            for number, mask in enumerate(photo.masks, start=1):
-                try:
-                    checked = _check(mask, (image.height, image.width), classes)
-                except StoreError as error:
-                    faults.append(f"{photo.name}: mask {number}: {error}")
-                    continue
-                # Masks that a file has twice are two.
-                key = _key(checked.counts, mask.class_name)
-                seen[key] += 1
-                request_id = f"import:{key}:{seen[key]}"
-                if request_id in here:
-                    known += 1
-                    continue
-                row = self._row(image, mask, checked, classes)
-                row.request_id = request_id
-                session.add(row)
-                session.flush()
-                image.stage, image.num_masks = row.stage, image.num_masks + 1
-                event = NewEvent(kind="import", data={"file": photo.name})
-                note_state(
-                    session,
-                    self.store,
-                    image,
-                    row,
-                    user_id=self.user_id,
-                    change="edit",
-                    events=[event],
-                )
-                added += 1
+            added = add_made_masks(
+                session,
+                self.store,
+                image,
+                [_made(mask, photo.name) for mask in photo.masks],
+                user_id=self.user_id,
+                class_ids=classes,
+                origin=ORIGIN,
+            )
             if untouched and photo.review in REVIEWS:
                 image.review, image.comment = photo.review, photo.comment
                 image.open = photo.review not in ("submitted", "accepted")
                 image.version += 1
-        self.num_added += added
-        self.num_known += known
-        self.faults += faults
+        self.num_added += added.num_added
+        self.num_known += added.num_known
+        self.faults += [f"{photo.name}: {fault}" for fault in added.faults]
 
-    def _row(
-        self, image: ImageRow, mask: ForeignMask, checked: CheckedMask, classes: dict[str, int]
-    ) -> AnnotationRow:
-        x0, y0, x1, y1 = checked.box_xyxy
-        return AnnotationRow(
-            project_id=self.project_id,
-            image_id=image.id,
-            user_id=self.user_id,
-            class_id=None if mask.class_name is None else classes[mask.class_name],
-            counts=checked.counts,
-            area_px=checked.area_px,
-            x0=x0,
-            y0=y0,
-            x1=x1,
-            y1=y1,
-            stage=mask.stage if mask.stage in STAGES else "imported",
-            score=mask.score,
-            stability=mask.stability,
-            version=1,
-            deleted=False,
-            num_clicks=0,
-            duration_ms=0,
-            created_at=self.store.clock(),
-        )
+
+def _made(mask: ForeignMask, file: str) -> MadeMask:
+    return MadeMask(
+        segmentation=mask.segmentation,
+        class_name=mask.class_name,
+        score=mask.score,
+        stability=mask.stability,
+        stage=mask.stage if mask.stage in STAGES else "imported",
+        event=NewEvent(kind=ORIGIN, data={"file": file}),
+    )
 
 
 class _Places:
@@ -236,16 +192,3 @@ class _Places:
             if self._by_key.get(key) is not None:
                 return self._by_key[key]
         return None
-
-
-def _check(mask: ForeignMask, size_hw: tuple[int, int], classes: dict[str, int]) -> CheckedMask:
-    check_score("score", mask.score)
-    check_score("stability", mask.stability)
-    if mask.class_name is not None and mask.class_name not in classes:
-        raise StoreError(f"no class {mask.class_name!r:.40}")
-    return check_mask(mask.segmentation, size_hw)
-
-
-def _key(counts: str, class_name: str | None) -> str:
-    text = f"{class_name}\n{counts}" if class_name is not None else f"\n\n{counts}"
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:40]

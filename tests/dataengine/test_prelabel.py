@@ -1,0 +1,453 @@
+"""Masks to begin with: what is added, to which photos, and once."""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from samkit.dataengine import (
+    Store,
+    accept_photo,
+    add_class,
+    add_photos,
+    annotation_events,
+    change_user,
+    count_photos,
+    create_project,
+    create_user,
+    delete_annotation,
+    export_history,
+    export_project,
+    get_photo,
+    give_back,
+    import_masks,
+    list_annotations,
+    list_classes,
+    list_photos,
+    move_project,
+    prelabel_photos,
+    replace_annotation,
+    return_photo,
+    save_annotation,
+    set_num_annotators,
+    submit_photo,
+    take_next,
+    take_photo,
+    visible_annotations,
+)
+from samkit.errors import (
+    ImageError,
+    MissingError,
+    PromptError,
+    RoleError,
+    StoreError,
+)
+from samkit.geometry import decode_rle
+
+PROCESS = Path(__file__).with_name("prelabel_process.py")
+SPEC = importlib.util.spec_from_file_location("prelabel_process", PROCESS)
+MODULE = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(MODULE)
+boxes_of = MODULE.boxes_of
+
+
+def named_boxes(photo):
+    """The first mask is a cell, the second one nothing that is known."""
+    return replace(
+        boxes_of(photo),
+        stability=np.array([0.96, 0.97], np.float32),
+        phrases=("cell", ""),
+        phrase_scores=np.array([0.75, 0], np.float32),
+    )
+
+
+class Generator:
+    """Makes masks, and counts the photos that it has seen by their first pixel."""
+
+    def __init__(self, make=named_boxes):
+        self.make = make
+        self.seen = Counter()
+
+    def __call__(self, photo):
+        self.seen[int(photo[0, 0, 0])] += 1
+        return self.make(photo)
+
+    @property
+    def calls(self):
+        return sum(self.seen.values())
+
+
+def prelabel(scene, generate, **options):
+    who = options.pop("user_id", scene.rev)
+    return prelabel_photos(scene.store, scene.project.id, generate, user_id=who, **options)
+
+
+def contents(scene):
+    """All masks of each photo, as they are now."""
+    names = {one.id: one.name for one in list_classes(scene.store, scene.project.id)}
+    return {
+        photo.path: (
+            photo.num_masks,
+            photo.stage,
+            [
+                (one.rle["counts"], names.get(one.class_id), one.score, one.stage, one.version)
+                for one in list_annotations(scene.store, photo.id, deleted=True)
+            ],
+        )
+        for photo in list_photos(scene.store, scene.project.id).items
+    }
+
+
+# --- What is added ---
+
+
+def test_masks_have_stage_class_scores_and_one_event(scene):
+    steps = []
+    known = add_class(scene.store, scene.project.id, "nucleus")
+    report = prelabel(scene, Generator(), on_photo=lambda *counts: steps.append(counts))
+    assert (report.num_photos, report.num_added, report.num_labelled) == (4, 8, 4)
+    assert (report.num_left, report.faults) == (0, ())
+    assert steps == [(done, 4) for done in range(5)]
+    classes = list_classes(scene.store, scene.project.id)
+    assert [one.name for one in classes] == ["nucleus", "cell"]
+    assert classes[0] == known
+    for number, photo in enumerate(scene.photos):
+        kept = get_photo(scene.store, photo.id)
+        assert (kept.num_masks, kept.stage, kept.review) == (2, "fully-automatic", "none")
+        assert (kept.open, kept.version) == (True, photo.version + 2)
+        cell, other = list_annotations(scene.store, photo.id)
+        assert (cell.class_id, other.class_id) == (classes[1].id, None)
+        assert {one.stage for one in (cell, other)} == {"fully-automatic"}
+        assert {one.user_id for one in (cell, other)} == {scene.rev}
+        assert [one.score for one in (cell, other)] == pytest.approx([0.9, 0.8])
+        assert [one.stability for one in (cell, other)] == pytest.approx([0.96, 0.97])
+        truth = boxes_of(np.full((12, 16, 3), 20 * number, np.uint8)).to_arrays()
+        if photo.path.endswith("png"):  # JPEG's values are near
+            np.testing.assert_array_equal([decode_rle(one.rle) for one in (cell, other)], truth)
+        assert (cell.area_px, other.area_px) == (12, 12)
+        assert [(one.num_clicks, one.duration_ms) for one in (cell, other)] == [(0, 0)] * 2
+        (words,), (event,) = (annotation_events(scene.store, one.id) for one in (cell, other))
+        assert words.kind == "text"
+        assert words.data == {"phrase": "cell", "phrase_score": 0.75}
+        # On the page, a mask that begins so is the ground that clicks correct.
+        assert (event.kind, event.data) == ("import", {"origin": "prelabel"})
+
+
+def test_masks_without_phrases_and_stability_have_none(sqlite_scene):
+    scene = sqlite_scene
+    report = prelabel(scene, boxes_of, user_id=scene.adm)
+    assert (report.num_added, report.num_labelled) == (8, 0)
+    (first, _) = list_annotations(scene.store, scene.photos[0].id)
+    assert (first.class_id, first.stability) == (None, None)
+    assert list_classes(scene.store, scene.project.id) == ()
+
+
+def test_annotators_see_correct_and_delete_them(scene, rle_of):
+    set_num_annotators(scene.store, scene.photos[0].id, 2, user_id=scene.rev)
+    prelabel(scene, Generator())
+    lease = take_next(scene.store, scene.project.id, scene.ann)
+    assert lease.photo.id == scene.photos[0].id
+    seen = visible_annotations(scene.store, lease.photo.id, user_id=scene.ann)
+    assert [one.stage for one in seen] == ["fully-automatic"] * 2
+    cell, other = seen
+    who = {"user_id": scene.ann, "version": 1}
+    fixed = replace_annotation(
+        scene.store, cell.id, rle=rle_of(1, 1, 5, 4), class_id=cell.class_id, **who
+    )
+    assert (fixed.version, fixed.area_px, fixed.class_id) == (2, 12, cell.class_id)
+    assert delete_annotation(scene.store, other.id, **who).deleted
+    photo = submit_photo(scene.store, lease.photo.id, scene.ann)
+    assert photo.num_masks == 1
+    # The other person begins with the masks as they are now; reviewers see them too.
+    take_photo(scene.store, photo.id, scene.bob)
+    for user in (scene.bob, scene.rev):
+        assert visible_annotations(scene.store, photo.id, user_id=user) == (fixed,)
+
+
+def test_exports_carry_classes_scores_and_words(sqlite_scene, tmp_path, capsys):
+    scene = sqlite_scene
+    prelabel(scene, Generator())
+    export_project(scene.store, scene.project.id, tmp_path, file_format="coco")
+    coco = COCO(tmp_path / "all.json")
+    capsys.readouterr()
+    names = {one["id"]: one["name"] for one in coco.loadCats(coco.getCatIds())}
+    found = coco.loadAnns(coco.getAnnIds())
+    assert Counter(names[one["category_id"]] for one in found) == {"cell": 4, "object": 4}
+    assert {one["samkit"]["stage"] for one in found} == {"fully-automatic"}
+    assert [one["score"] for one in found] == pytest.approx([0.9, 0.8] * 4)
+    export_history(scene.store, scene.project.id, tmp_path / "history.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert Counter(line["class"] for line in lines) == {"cell": 4, None: 4}
+    # What is exported is imported as it was.
+    with Store.open(tmp_path / "other.db") as other:
+        copy = create_project(other, name="copy", root=scene.project.root).id
+        add_photos(other, copy)
+        user = create_user(other, name="imp", role="admin").id
+        where = tmp_path / "all.json"
+        import_masks(other, copy, where, file_format="coco", user_id=user)
+        photo = list_photos(other, copy).items[0]
+        assert [one.stage for one in list_annotations(other, photo.id)] == ["fully-automatic"] * 2
+        again = prelabel_photos(other, copy, Generator(), user_id=user)
+        assert again.num_photos == 0  # all of them have masks
+
+
+# --- Once, however often it is stopped ---
+
+
+def test_a_second_run_adds_nothing_and_asks_no_model(scene):
+    generate = Generator()
+    prelabel(scene, generate)
+    before = contents(scene)
+    for only_empty in (True, False):
+        report = prelabel(scene, generate, only_empty=only_empty)
+        assert (report.num_photos, report.num_added, report.num_left) == (0, 0, 0)
+    assert generate.calls == 4
+    assert contents(scene) == before
+
+
+def test_an_interrupted_run_goes_on(scene):
+    whole = Generator(boxes_of)
+
+    def stop_at_the_third(photo):
+        if whole.calls == 3:
+            raise KeyboardInterrupt
+        return boxes_of(photo)
+
+    whole.make = stop_at_the_third
+    with pytest.raises(KeyboardInterrupt):
+        prelabel(scene, whole)
+    assert [count for count, _, _ in contents(scene).values()] == [2, 2, 0, 0]
+    rest = Generator(boxes_of)
+    report = prelabel(scene, rest)
+    assert (report.num_photos, report.num_added, rest.calls) == (2, 4, 2)
+    assert [count for count, _, _ in contents(scene).values()] == [2, 2, 2, 2]
+
+
+# Two states of each of four photos: before the first of all, in the middle of photos, between.
+@pytest.mark.parametrize("moment", [1, 4, 5, 8])
+def test_a_killed_run_leaves_whole_photos_and_goes_on(moment, scene, where):
+    args = [str(where), str(scene.project.id), str(scene.rev), str(moment)]
+    command = [sys.executable, "-W", "error", str(PROCESS), *args]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == -9, done.stderr.decode()
+    finished = (moment - 1) // 2
+    counts = [count for count, _, _ in contents(scene).values()]
+    assert counts == [2] * finished + [0] * (4 - finished)
+    generate = Generator(boxes_of)
+    report = prelabel(scene, generate)
+    assert (report.num_added, generate.calls) == (2 * (4 - finished), 4 - finished)
+    after = contents(scene)
+    assert [len(masks) for _, _, masks in after.values()] == [2] * 4
+    assert [count for count, _, _ in after.values()] == [2] * 4
+
+
+def test_two_runs_at_once_double_nothing(scene):
+    inner = []
+
+    def run_another(photo):
+        if not inner:
+            inner.append(None)
+            inner[0] = prelabel(scene, Generator())
+        return named_boxes(photo)
+
+    report = prelabel(scene, run_another)
+    assert inner[0].num_added == 8
+    assert (report.num_photos, report.num_added, report.num_left) == (0, 0, 4)
+    assert [len(masks) for _, _, masks in contents(scene).values()] == [2] * 4
+
+
+def test_where_nothing_was_found_it_is_not_looked_again(scene):
+    nothing = Generator(lambda photo: named_boxes(photo).select(np.zeros(0, int)))
+    report = prelabel(scene, nothing)
+    assert (report.num_photos, report.num_added, nothing.calls) == (4, 0, 4)
+    photo = get_photo(scene.store, scene.photos[0].id)
+    assert (photo.num_masks, photo.version) == (0, 1)
+    assert prelabel(scene, nothing).num_photos == 0
+    assert nothing.calls == 4
+    report = prelabel(scene, Generator(), again=True)
+    assert (report.num_photos, report.num_added) == (4, 8)
+
+
+# --- Which photos ---
+
+
+def test_photos_that_somebody_has_begun_are_left_alone(scene, photo_folder, rle_of):
+    """Held, submitted, accepted, or with masks that were all deleted again."""
+    store, (held, submitted, accepted, begun) = scene.store, (one.id for one in scene.photos)
+    scene.hold(scene.ann, 0)
+    for index in (1, 2):
+        scene.hold(scene.bob, index)
+        photo = submit_photo(store, scene.photos[index].id, scene.bob)
+    accept_photo(store, accepted, scene.rev, version=photo.version)
+    scene.hold(scene.bob, 3)
+    one = save_annotation(store, image_id=begun, user_id=scene.bob, rle=rle_of(1, 1, 3, 3))
+    delete_annotation(store, one.id, user_id=scene.bob, version=1)
+    before = contents(scene)
+    generate = Generator()
+    report = prelabel(scene, generate)
+    assert (report.num_photos, report.num_left, report.faults) == (0, 1, ())
+    assert generate.calls == 0
+    assert contents(scene) == before
+    states = {photo.id: photo.review for photo in list_photos(store, scene.project.id).items}
+    assert states == {held: "none", submitted: "submitted", accepted: "accepted", begun: "none"}
+
+
+def test_a_photo_that_was_returned_or_waits_for_a_second_person_is_begun(sqlite_scene):
+    scene = sqlite_scene
+    set_num_annotators(scene.store, scene.photos[1].id, 2, user_id=scene.rev)
+    for index in (0, 1):
+        scene.hold(scene.ann, index)
+        photo = submit_photo(scene.store, scene.photos[index].id, scene.ann)
+        if index == 0:
+            version = photo.version
+            return_photo(scene.store, photo.id, scene.rev, version=version, comment="look again")
+    assert get_photo(scene.store, scene.photos[1].id).review == "none"
+    report = prelabel(scene, Generator())
+    assert report.num_photos == 2
+    assert [count for count, _, _ in contents(scene).values()] == [0, 0, 2, 2]
+
+
+def test_one_s_own_lease_counts_until_it_ends(scene, clock):
+    scene.hold(scene.rev, 0)
+    report = prelabel(scene, Generator())
+    assert (report.num_photos, report.num_left) == (3, 1)
+    clock.advance(minutes=16)
+    report = prelabel(scene, Generator())
+    assert (report.num_photos, report.num_added, report.num_left) == (1, 2, 0)
+
+
+def test_a_photo_that_is_taken_meanwhile_is_left(scene):
+    def take(photo):
+        if photo[0, 0, 0] == 0:
+            scene.hold(scene.ann, 0)
+        return named_boxes(photo)
+
+    report = prelabel(scene, take)
+    assert (report.num_photos, report.num_added, report.num_left) == (3, 6, 1)
+    assert contents(scene)["a.png"] == (0, "assisted-manual", [])
+
+
+def test_other_projects_are_not_touched(sqlite_scene, photo_folder):
+    scene = sqlite_scene
+    other = create_project(scene.store, name="other", root=photo_folder).id
+    add_photos(scene.store, other)
+    prelabel(scene, Generator())
+    assert count_photos(scene.store, other)["none"].num_masks == 0
+    assert list_classes(scene.store, other) == ()
+
+
+def test_photos_with_masks_get_those_of_other_things_once(scene):
+    """`only_empty=False`: beside masks by hand, none of the same thing twice."""
+    image_id = scene.hold(scene.ann)
+    same, _ = boxes_of(np.zeros((12, 16, 3), np.uint8)).rles
+    save_annotation(scene.store, image_id=image_id, user_id=scene.ann, rle=same)
+    give_back(scene.store, image_id, scene.ann)
+    assert prelabel(scene, Generator()).num_photos == 3
+    generate = Generator()
+    report = prelabel(scene, generate, only_empty=False)
+    assert (report.num_photos, report.num_added, report.num_labelled) == (1, 1, 0)
+    masks = list_annotations(scene.store, image_id)
+    assert [one.stage for one in masks] == ["assisted-manual", "fully-automatic"]
+    assert get_photo(scene.store, image_id).num_masks == 2
+    assert prelabel(scene, generate, only_empty=False).num_photos == 0
+    assert generate.calls == 1
+
+
+# --- What goes wrong ---
+
+
+@pytest.fixture
+def own_scene(sqlite_scene, photo_folder, tmp_path):
+    """`sqlite_scene` with photos that may be changed, and their folder."""
+    folder = tmp_path / "own"
+    shutil.copytree(photo_folder, folder)
+    move_project(sqlite_scene.store, sqlite_scene.project.id, folder)
+    return sqlite_scene, folder
+
+
+def test_photos_that_cannot_be_read_are_told_and_done_later(own_scene):
+    scene, folder = own_scene
+    kept = {name: (folder / name).read_bytes() for name in ("a.png", "b.png")}
+    (folder / "a.png").unlink()
+    Image.new("RGB", (16, 12), "red").save(folder / "b.png")
+    report = prelabel(scene, Generator())
+    assert (report.num_photos, report.num_added) == (2, 4)
+    assert report.faults == (
+        f"no such file: {folder}/a.png",
+        "b.png has changed since it was added",
+    )
+    for name, content in kept.items():
+        (folder / name).write_bytes(content)
+    report = prelabel(scene, Generator())
+    assert (report.num_photos, report.num_added, report.faults) == (2, 4, ())
+
+
+def test_large_photos_are_told_before_they_are_decoded(sqlite_scene):
+    generate = Generator()
+    report = prelabel(sqlite_scene, generate, max_pixels=16 * 12 - 1)
+    assert (report.num_photos, len(report.faults), generate.calls) == (0, 4, 0)
+    assert report.faults[2].startswith("deep/c.png")
+
+
+def test_what_the_model_says_of_one_photo_is_told(sqlite_scene):
+    def refuse_the_first(photo):
+        if photo[0, 0, 0] == 0:
+            raise ImageError("too narrow:\n 1 x 9")
+        return named_boxes(photo)
+
+    report = prelabel(sqlite_scene, refuse_the_first)
+    assert report.faults == ("a.png: too narrow: 1 x 9",)
+    assert report.num_photos == 3
+
+
+def test_what_the_model_says_of_all_photos_ends_the_run(sqlite_scene):
+    def refuse(photo):
+        raise PromptError("a phrase is too long")
+
+    generate = Generator(refuse)
+    with pytest.raises(PromptError):
+        prelabel(sqlite_scene, generate)
+    assert generate.calls == 1
+
+
+def test_masks_that_do_not_fit_are_told_and_the_others_kept(sqlite_scene):
+    def broken(photo):
+        masks = named_boxes(photo)
+        rles = (masks.rles[0], {"size": [5, 5], "counts": masks.rles[1]["counts"]})
+        scores = np.array([np.nan, 0.8], np.float32)
+        if photo[0, 0, 0] == 0:
+            return replace(masks, scores=scores)
+        return replace(masks, rles=rles, phrases=("x" * 201, ""))
+
+    report = prelabel(sqlite_scene, broken)
+    assert (report.num_photos, report.num_added) == (4, 1)
+    assert report.faults[0] == "a.png: mask 1: score must be finite; got nan"
+    assert report.faults[1].startswith("b.png: a class's name must have 1 to 200 characters")
+    assert report.faults[2].startswith("b.png: mask 1: no class 'xxx")
+    assert report.faults[3].startswith("b.png: mask 2: ")
+    assert len(report.faults) == 1 + 3 * 3
+
+
+def test_it_is_for_reviewers_and_of_projects_that_are_there(own_scene, refusal):
+    scene, folder = own_scene
+    generate = Generator()
+    with refusal(RoleError, "needs the role reviewer or admin; 'ann' is annotator"):
+        prelabel(scene, generate, user_id=scene.ann)
+    change_user(scene.store, scene.rev, active=False)
+    with refusal(RoleError, "is not active"):
+        prelabel(scene, generate)
+    with refusal(MissingError, "no project 99"):
+        prelabel_photos(scene.store, 99, generate, user_id=scene.adm)
+    folder.rename(folder.with_name("elsewhere"))
+    with refusal(StoreError, f"no such folder: {folder}"):
+        prelabel(scene, generate, user_id=scene.adm)
+    assert generate.calls == 0
