@@ -221,6 +221,16 @@ def test_labels_stay_in_the_photo():
     assert cols.min() > 100
 
 
+def test_labels_without_room_below_go_up():
+    _, drawn, colors = labelled("a car", "a tree", "a dog", corners=[(5, 118)] * 3)
+    areas = [(drawn == color).all(axis=2).sum() for color in colors]
+    assert min(areas) > 0.7 * max(areas)
+
+
+def test_line_breaks_are_spaces():
+    np.testing.assert_array_equal(labelled("a\n car")[1], labelled("a car")[1])
+
+
 def test_no_text_is_no_label():
     photo, drawn, _ = labelled("", "")
     np.testing.assert_array_equal(drawn, photo)

@@ -131,7 +131,8 @@ def draw_labels(
 ) -> Image:
     """Write labels (K) at corners (K, 2), each on a ground of its colour; empty ones are left out.
 
-    Labels are kept within the photo (H, W, 3) and moved down where they would cover an earlier one.
+    Labels are kept within the photo (H, W, 3), and moved down, or else up, where they would cover
+    an earlier one.
     """
     height, width = image.shape[:2]
     size = max(LEAST_FONT_PX, round(max(height, width) / 45))
@@ -140,7 +141,8 @@ def draw_labels(
     draw = ImageDraw.Draw(picture)
     pad = size // 4
     taken: list[tuple[int, int, int, int]] = []
-    for corner, text, color in zip(corners_xy.tolist(), texts, colors, strict=True):
+    for corner, words, color in zip(corners_xy.tolist(), texts, colors, strict=True):
+        text = " ".join(words.split())  # one line
         if not text:
             continue
         text_w, text_h = round(draw.textlength(text, font=font)) + 2 * pad, size + 2 * pad
@@ -148,8 +150,7 @@ def draw_labels(
             max(0, min(edge, side - text_side))
             for edge, side, text_side in zip(corner, (width, height), (text_w, text_h), strict=True)
         )
-        while clash := next((t for t in taken if _overlap((x, y, text_w, text_h), t)), None):
-            y = clash[1] + clash[3]
+        x, y = _free_place((x, y, text_w, text_h), taken, height)
         taken.append((x, y, text_w, text_h))
         draw.rectangle((x, y, x + text_w - 1, y + text_h - 1), fill=color)
         is_light = sum(weight * part for weight, part in zip(LUMA, color, strict=True)) > MID_GREY
@@ -161,6 +162,21 @@ def draw_labels(
             anchor="lm",
         )
     return np.asarray(picture)
+
+
+def _free_place(
+    label: tuple[int, int, int, int], taken: Sequence[tuple[int, int, int, int]], height: int
+) -> tuple[int, int]:
+    """Where a rectangle x, y, width, height covers no other: below, or above where is no room."""
+    x, y, w, h = label
+    while clash := next((one for one in taken if _overlap((x, y, w, h), one)), None):
+        y = clash[1] + clash[3]
+    if y + h <= height:
+        return x, y
+    y = label[1]
+    while clash := next((one for one in taken if _overlap((x, y, w, h), one)), None):
+        y = clash[1] - h
+    return x, max(0, y)
 
 
 def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:

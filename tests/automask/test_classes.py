@@ -144,7 +144,8 @@ def test_joined_masks_keep_what_both_have():
     )
     both = join(named, everything)
     assert both.phrases == ("car", "")
-    assert both.stability is None
+    np.testing.assert_array_equal(both.stability, [np.nan, 1])
+    assert both.points_xy is None
     assert both.boxes_xyxy.tolist() == [[0, 0, 40, 40], [50, 0, 90, 40]]
     assert len(join(named, everything.select(np.zeros(0, int)))) == 1
     assert len(join(named.select(np.zeros(0, int)), everything)) == 2

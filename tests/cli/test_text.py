@@ -90,7 +90,7 @@ def test_words_are_answered_by_the_models_own_clip(folder, text_model, capsys):
     assert record["prompts"] == {"text": [PHRASE]}
     (mask,) = record["masks"]
     assert mask["phrase"] == PHRASE
-    assert mask["phrase_score"] == pytest.approx(float(answer.iou_pred[0, 0]), abs=1e-5)
+    assert mask["phrase_score"] == pytest.approx(min(1.0, float(answer.iou_pred[0, 0])), abs=1e-5)
     np.testing.assert_array_equal(decode_rle(mask["segmentation"]), answer.masks[0, 0])
     assert f"{PHRASE} (score" in capsys.readouterr().out
     overlay = np.asarray(Image.open(folder / "out/photo_overlay.png"))
@@ -158,6 +158,9 @@ def test_words_in_a_file_of_prompts(folder, text_model):
         (["--text", "car", "--point", "300,3"], "outside of the image"),
         (["--text", "car", "--text-model", "nowhere"], "no such folder: nowhere"),
         (["--text", "car", "--box", "1,1,9,9", "--box", "2,2,9,9"], "goes with one text"),
+        (["--text", "car", "--text-thresh", "0.5"], "text_thresh is for detectors"),
+        (["--point", "3,3", "--text-model", "nowhere"], "go with --text"),
+        (["--text", "car", "--text-model", "a b/c"], "no such folder: a b/c"),
     ],
 )
 def test_bad_words_are_one_line(args, message, text_model, folder, capsys):
@@ -214,7 +217,7 @@ def test_classes_by_a_detector(folder, plain_model, detector, capsys):
     features = json.loads((folder / "out/photo.geojson").read_text())["features"]
     assert [one["properties"]["class"] for one in features] == phrases
     coco = json.loads((folder / "out/coco.json").read_text())
-    assert [one["name"] for one in coco["categories"]] == list(dict.fromkeys(phrases))
+    assert [one["name"] for one in coco["categories"]] == ["car", "tree"]
     # Again: all is there. With other classes it is done anew.
     capsys.readouterr()
     assert main([*args, *formats, "--format", "overlay"]) == 0
@@ -255,9 +258,11 @@ def test_classes_by_clip_among_masks_of_everything(folder, plain_model, clip_fol
         (["--classes", "car", "--tile", "512"], "it does not go with --tile"),
         (["--classes", "car", "--calibration", "none.json"], "cannot read none.json"),
         (["--classes", "car", "--text-model", "nowhere"], "no such folder: nowhere"),
+        (["--classes", "car", "--text-model", "CLIP", "--text-thresh", "7"], "from 0 to 1; got 7"),
     ],
 )
-def test_bad_classes_are_one_line(args, message, folder, plain_model, capsys):
+def test_bad_classes_are_one_line(args, message, folder, plain_model, clip_folder, capsys):
+    args = [str(clip_folder) if arg == "CLIP" else arg for arg in args]
     assert main(["auto", "photo.png", *args, "--model", plain_model]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1

@@ -1,6 +1,8 @@
 """Every engine gives what PyTorch gives, and the choice between them."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -229,6 +231,35 @@ class TestChoice:
 
         assert ("auto", *ENGINES) == ENGINE_NAMES
         assert ("auto", *choose.PRECISIONS) == PRECISION_NAMES
+
+
+TWO_ENGINES = """
+import gc, signal
+import torch
+from samkit.engines import create_engine
+from samkit.models import CONFIGS, Sam
+
+model = Sam(CONFIGS["tiny"]).eval()
+engines = [create_engine(model, engine="openvino", precision="float32") for _ in range(2)]
+for engine in engines:
+    engine.encode(torch.zeros(1, 3, 128, 128))
+del engine
+while engines:
+    engines.pop(0)
+    gc.collect()
+came = []
+signal.signal(signal.SIGTERM, lambda *_: came.append(1))
+signal.raise_signal(signal.SIGTERM)
+print(came)
+"""
+
+
+def test_signals_come_through_when_engines_are_gone():
+    """Ctrl-C after several OpenVINO engines were gone was a segmentation fault."""
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_ENGINES], check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "[1]"), done.stderr
 
 
 def test_float32_on_the_cpu_shares_the_weights(model):

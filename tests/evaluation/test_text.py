@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from evaluation.stub import SIDE, SURE, make_sample, rectangle
-from samkit.evaluation import TextToMask
-from samkit.evaluation.text import is_pair
+from samkit.evaluation import MaskChoice, TextToMask
+from samkit.evaluation.text import is_pair, masks_by_phrase
 from samkit.geometry import CoordMap
 from samkit.types import MaskPrediction
 
@@ -26,6 +26,8 @@ class TextStub:
 
     def __init__(self, table, corrected=None):
         self.table, self.corrected, self.asked = table, corrected, []
+
+    reads_as_tokens = True
 
     def predict(self, embedding, **prompts):
         self.asked.append(prompts)
@@ -118,3 +120,21 @@ def test_pairs_differ_in_one_word(one, other, pair):
 
 def test_settings_say_what_reads_text():
     assert TextToMask(text_model="somewhere").settings()["text_model"] == "somewhere"
+
+
+def test_all_masks_that_are_called_so_are_right_also_those_not_chosen():
+    many = [rectangle(8 * n, 0, 8 * n + 6, 6) for n in range(6)]
+    sample = replace(make_sample(*many), phrases=("a dog",) * 6)
+    assert [len(masks) for masks in masks_by_phrase(sample, [2]).values()] == [6]
+    stub = TextStub({"a dog": [(many[5], 0.9)]})
+    embedding = SimpleNamespace(coords=CoordMap(original_hw=(SIDE, SIDE), model_size=4 * SIDE))
+    one = TextToMask(choice=MaskChoice(masks_per_photo=1, min_area_px=1))
+    assert one.measure(stub, embedding, sample)["ious"] == [1.0]
+
+
+def test_with_a_detector_the_click_goes_with_the_mask_alone():
+    stub = TextStub({PHRASES[0]: [(RED_SQUARE, 0.9)], PHRASES[1]: [(RED_SQUARE, 0.9)]}, RED_CIRCLE)
+    stub.reads_as_tokens = False
+    result, _ = measure(stub)
+    assert result["corrected"] == [1, 1]
+    assert stub.asked[1]["text"] is None

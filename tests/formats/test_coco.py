@@ -81,7 +81,8 @@ def test_what_masks_are_called_are_categories(named, masks, tmp_path, read_coco)
     assert names == {1: "object", 2: "car", 3: "tree"}
     own = coco.loadAnns(coco.getAnnIds(imgIds=[2]))
     assert [names[one["category_id"]] for one in own] == ["car", "tree", "object", "car", "tree"]
-    np.testing.assert_allclose([one["score"] for one in own], named.phrase_scores)
+    expected = [0.9, 0.8, named.scores[2], 0.7, 0.6]  # the third has no name
+    np.testing.assert_allclose([one["score"] for one in own], expected, rtol=1e-6)
     np.testing.assert_allclose([one["predicted_iou"] for one in own], named.scores)
     of_cars = coco.getAnnIds(catIds=[2])
     assert of_cars == [6, 9]
@@ -90,10 +91,24 @@ def test_what_masks_are_called_are_categories(named, masks, tmp_path, read_coco)
 def test_records_with_phrases_have_categories(named):
     fields = [
         {"predicted_iou" if key == "score" else key: value for key, value in one.items()}
-        | {"phrase": phrase, "phrase_score": 0.5}
-        for one, phrase in zip(named.to_coco(), named.phrases, strict=True)
+        | {"phrase_score": 0.5}
+        for one in named.to_coco()
     ]
     dataset = coco_dataset([{"image": "a.jpg", "width": 90, "height": 60, "masks": fields}])
     assert [one["name"] for one in dataset["categories"]] == ["car", "tree", "object"]
     assert [one["category_id"] for one in dataset["annotations"]] == [1, 2, 3, 1, 2]
-    assert {one["score"] for one in dataset["annotations"]} == {0.5}
+    assert [one["score"] for one in dataset["annotations"]] == [
+        0.5,
+        0.5,
+        pytest.approx(float(named.scores[2])),
+        0.5,
+        0.5,
+    ]
+
+
+def test_known_classes_have_the_same_numbers_in_every_file(named, no_masks, tmp_path, read_coco):
+    classes = ("bus", "tree", "car")
+    for photos in ([("a.jpg", named)], [("b.jpg", no_masks)]):
+        coco = read_coco(write_coco(tmp_path / "coco.json", photos, classes=classes))
+        names = [one["name"] for one in coco.loadCats(coco.getCatIds())]
+        assert names[:3] == list(classes)

@@ -1,6 +1,7 @@
 """SA-1B's JSON files."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,6 +84,18 @@ def test_what_was_not_measured_stays_so(arrays):
     np.testing.assert_array_equal(back.to_arrays(), arrays)
 
 
+def test_some_masks_may_be_without_measures(masks, tmp_path):
+    """As where masks of a detector's boxes stand with those that answer points."""
+    points, stability = masks.points_xy.copy(), masks.stability.copy()
+    points[1], stability[2] = np.nan, np.nan
+    mixed = replace(masks, points_xy=points, stability=stability)
+    path = write_sa1b(tmp_path / "a.json", mixed, file_name="a.jpg")
+    document = json.loads(path.read_text())
+    assert document["annotations"][1]["point_coords"] == []
+    assert document["annotations"][2]["stability_score"] is None
+    assert_same(read_sa1b(path), mixed)
+
+
 def test_no_masks(no_masks, tmp_path):
     back = read_sa1b(write_sa1b(tmp_path / "a.json", no_masks, file_name="a.jpg"))
     assert len(back) == 0
@@ -114,7 +127,7 @@ def test_number_of_a_photo_depends_on_its_name_alone(masks):
         (lambda document: document["annotations"][0].pop("area"), "KeyError 'area'"),
         (lambda document: document["image"].update(width=91), "must have the photo's size"),
         (lambda document: document["annotations"][1].update(area=3), "mask 2 must have an area"),
-        (lambda document: document["annotations"][1].update(point_coords=[]), "points_xy must be"),
+        (lambda document: document["annotations"][1].update(point_coords=[[1]]), "not masks as in"),
         (lambda document: document.update(annotations=[5]), "not masks as in SA-1B"),
         (
             lambda document: document["annotations"][0]["segmentation"].update(counts="0"),

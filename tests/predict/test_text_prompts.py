@@ -83,7 +83,7 @@ def test_words_are_the_networks_answer_to_their_vectors(predictor, embedding, cl
     np.testing.assert_allclose(answer.logits, logits, atol=1e-4)
     np.testing.assert_allclose(answer.iou_pred, iou_pred, atol=1e-5)
     assert answer.phrases == ("red car", "a tree")
-    np.testing.assert_array_equal(answer.phrase_scores, answer.iou_pred.max(axis=1))
+    np.testing.assert_array_equal(answer.phrase_scores, answer.iou_pred.max(axis=1).clip(0, 1))
     assert not np.allclose(answer.logits[0], answer.logits[1])
 
 
@@ -151,8 +151,9 @@ def test_masks_carry_phrase_and_score(predictor, embedding):
         ("red " * 99, "shorten it"),
         (5, "text_codes must be (D,) or (P, D); got ()"),
         ([5], "text must be a word or words"),
-        (np.zeros(5, np.float32), "text_codes must be (P, 12)"),
+        (np.ones(5, np.float32), "text_codes must be (P, 12)"),
         (np.zeros((1, 1, 12), np.float32), "text_codes must be (D,) or (P, D)"),
+        (np.zeros(12, np.float32), "text_codes must have a direction"),
         (np.full(12, np.nan, np.float32), "text_codes must be finite"),
     ],
 )
@@ -164,8 +165,28 @@ def test_bad_text_is_refused(predictor, embedding, text, told, refusal):
 def test_parts_must_agree_in_number(predictor, embedding, refusal):
     with refusal(PromptError, "2 of points", "1 of texts"):
         predictor.predict(embedding, text=["car"], points=[[[5, 5]]] * 2, labels=[[1]] * 2)
-    with refusal(PromptError, "have a prompt axis"):
+    with refusal(PromptError, "go with one phrase; got 2 phrases"):
         predictor.predict(embedding, text=["car", "tree"], **CLICK)
+
+
+def test_a_list_of_one_is_its_phrase(predictor, embedding):
+    batched = {"points": [[[50, 40]]], "labels": [[1]]}
+    for parts, same in (({}, {}), (CLICK, CLICK), (CLICK, batched)):
+        one = predictor.predict(embedding, text="car", **parts)
+        other = predictor.predict(embedding, text=["car"], **same)
+        np.testing.assert_allclose(one.logits, other.logits, atol=1e-5)
+        assert one.phrases == other.phrases == ("car",)
+
+
+def test_only_the_direction_of_vectors_counts(predictor, embedding, clip):
+    code = clip.encode_texts(["car"])[0]
+    one, other = (predictor.predict(embedding, text=vector) for vector in (code, 7 * code))
+    np.testing.assert_allclose(one.logits, other.logits, atol=1e-5)
+
+
+def test_thresholds_are_for_detectors(predictor, embedding, refusal):
+    with refusal(PromptError, "text_thresh is for detectors"):
+        predictor.predict(embedding, text="car", text_thresh=0.5)
 
 
 # --- Which text model ---
@@ -263,8 +284,8 @@ def test_nothing_found_is_an_answer(plain_sam):
     [
         ([[90, 60]], [1], 1),  # in the tree, which has the lower score
         ([[20, 20]], [1], 0),
-        ([[1, 1]], [1], 0),  # in none: the best
-        ([[90, 60]], [0], 0),  # what it is not does not choose
+        ([[113, 60]], [1], 1),  # just beside it
+        ([[90, 60]], [0], 0),  # what it is not does not choose: the best
         ([[90, 60], [75, 40], [20, 20]], [1, 1, 1], 1),
     ],
 )
@@ -274,13 +295,23 @@ def test_points_correct_the_box_that_they_mean(plain_sam, points, labels, meant)
     answer = predictor.predict(
         embedding, text="things", image=PHOTO, points=points, labels=labels, multimask=False
     )
-    box, score, phrase = (BOXES[0], BOXES[2])[meant]
-    assert answer.phrases == (phrase,)
+    box, score, _ = (BOXES[0], BOXES[2])[meant]
+    assert answer.phrases == ("things",)
     assert answer.phrase_scores == pytest.approx([score])
     expected = predictor.predict(
         embedding, boxes=box, points=points, labels=labels, multimask=False
     )
     np.testing.assert_array_equal(answer.logits[0], expected.logits)
+
+
+@pytest.mark.parametrize("found", [(), (BOXES[0], BOXES[2])])
+def test_points_on_what_the_detector_missed_stand_alone(plain_sam, found):
+    predictor = grounded(plain_sam, *found)
+    embedding = predictor.embed(PHOTO)
+    click = {"points": [[5, 85]], "labels": [1]}
+    answer = predictor.predict(embedding, text="a car", image=PHOTO, **click)
+    assert (answer.phrases, answer.phrase_scores.tolist()) == (("a car",), [0.0])
+    np.testing.assert_array_equal(answer.logits[0], predictor.predict(embedding, **click).logits)
 
 
 def test_a_mask_goes_with_the_points(plain_sam):
@@ -307,10 +338,12 @@ def test_what_a_detector_cannot_do_is_refused(plain_sam, refusal):
         predictor.predict(embedding, text="a car", image="nowhere.jpg")
     with refusal(PromptError, "a detector finds the boxes of a text itself"):
         predictor.predict(embedding, text="a car", image=PHOTO, boxes=[1, 1, 5, 5])
-    with refusal(PromptError, "must be (N, 2)"):
+    with refusal(PromptError, "points (N, 2)", "2 prompts"):
         predictor.predict(
             embedding, text="a car", image=PHOTO, points=[[[5, 5]]] * 2, labels=[[1]] * 2
         )
+    with refusal(PromptError, "one phrase", "2 phrases"):
+        predictor.predict(embedding, text=["a", "b"], image=PHOTO, **CLICK)
     with refusal(PromptError, "text must not be empty"):
         predictor.predict(embedding, text=" ", image=PHOTO)
 

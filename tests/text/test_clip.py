@@ -12,6 +12,7 @@ from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from samkit.errors import PromptError, WeightsError
 from samkit.text import Clip
+from samkit.training.contrastive import make_tokenizer
 
 RNG = np.random.default_rng(0)
 PICTURES = [RNG.integers(0, 256, (side, side, 3), np.uint8) for side in (16, 40, 9)]
@@ -83,6 +84,15 @@ def test_fingerprints_tell_models_apart(clip, clip_folder, tmp_path):
         other = Clip.load(clip_folder)
         other.model.visual_projection.weight[0, 0] += 1e-3
     assert other.fingerprint != clip.fingerprint
+    with torch.no_grad():
+        towers = Clip.load(clip_folder)
+        towers.model.text_model.final_layer_norm.bias[0] += 1e-3
+    words = Clip.load(clip_folder)
+    words.tokenizer = make_tokenizer(["car"], most_tokens=77)
+    prints = {one.fingerprint for one in (clip, other, towers, words)}
+    assert len(prints) == 4
+    clip.tokenize(["a", "red car"])  # the tokenizer's state does not count
+    assert Clip.load(clip_folder).fingerprint == clip.fingerprint
 
 
 def test_another_kind_of_model_is_refused(clip_folder, tmp_path, refusal):
@@ -132,6 +142,22 @@ def test_what_newer_transformers_writes_is_read(clip_folder, tmp_path):
     (folder / "preprocessor_config.json").unlink()
     (folder / "processor_config.json").write_text(json.dumps({"image_processor": values}))
     assert Clip.load(folder).pixels == Clip.load(clip_folder).pixels
+
+
+def test_pictures_of_another_size_are_refused(clip_folder, tmp_path, refusal):
+    folder = tmp_path / "large"
+    shutil.copytree(clip_folder, folder)
+    path = folder / "preprocessor_config.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({**values, "size": 32, "crop_size": 32}))
+    with refusal(WeightsError, "prepares pictures of 32 for a CLIP of 16"):
+        Clip.load(folder)
+
+
+def test_halves_of_characters_are_refused(clip, refusal):
+    with refusal(PromptError, "whole characters"):
+        clip.encode_texts(["caf\udce9"])
+    assert clip.encode_texts(["été 日本"]).shape == (1, clip.dim)
 
 
 def test_published_layouts_of_sizes_are_read(clip_folder, tmp_path):

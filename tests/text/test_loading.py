@@ -87,3 +87,33 @@ def test_a_damaged_configuration_is_told(tmp_path, content, refusal):
     (tmp_path / "config.json").write_text(content)
     with refusal(WeightsError, str(tmp_path / "config.json")):
         load_text_model(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a b/c", "foo/bar@main", "x/", "~/clip", "-a/b"])
+def test_names_that_cannot_be_are_told(name, refusal):
+    with refusal(WeightsError, f"no such folder: {name}"):
+        find_text_model(name)
+
+
+def test_a_folder_without_a_tokenizer_is_told(hub, clip_folder, tmp_path, refusal):
+    folder = tmp_path / "wordless"
+    shutil.copytree(clip_folder, folder)
+    (folder / "tokenizer.json").unlink()
+    with refusal(WeightsError, f"{folder} has no tokenizer"):
+        Clip.load(folder)
+    fill(hub, folder)
+    assert find_cached(NAME) is None
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"weight_map": 5}', "[1]"])
+def test_a_cache_with_a_damaged_index_is_not_whole(hub, clip_folder, content):
+    snapshot = fill(hub, clip_folder)
+    (snapshot / "model.safetensors.index.json").write_text(content)
+    assert find_cached(NAME) is None
+
+
+def test_an_index_of_weights_that_were_not_fetched_does_not_matter(hub, clip_folder):
+    snapshot = fill(hub, clip_folder)
+    parts = {"weight_map": {"a": "pytorch_model-1.bin"}}
+    (snapshot / "pytorch_model.bin.index.json").write_text(json.dumps(parts))
+    assert find_cached(NAME) == snapshot

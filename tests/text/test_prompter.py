@@ -99,6 +99,18 @@ def test_templates_need_one_place_for_the_word(clip, templates, refusal):
         TextPrompter(clip, templates=templates)
 
 
+@pytest.mark.parametrize("template", ["{} {x}", "{} {", "}{}{"])
+def test_only_the_place_of_the_word_is_filled(clip, template):
+    codes = TextPrompter(clip, templates=[template]).encode("car")
+    expected = clip.encode_texts([template.replace("{}", "car")])
+    np.testing.assert_allclose(codes, expected, atol=1e-6)
+
+
+def test_kept_vectors_cannot_be_changed(prompter):
+    with pytest.raises(ValueError, match="read-only"):
+        prompter.encode("car")[0] = 0
+
+
 def test_bad_words_are_refused(prompter, refusal):
     with refusal(PromptError, "text must not be empty"):
         prompter.encode(["car", " "])

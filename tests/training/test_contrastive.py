@@ -2,6 +2,7 @@
 
 import json
 import signal
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -97,6 +98,22 @@ def test_the_tokenizer_knows_its_words_and_spells_others():
     assert tokenizer.decode(spelled[1:-1]) == "zebra"
     assert len(spelled) > 4
     assert max(tokenizer.get_vocab().values()) == tokenizer.eos_token_id
+
+
+def test_the_tokenizer_takes_words_of_any_script():
+    tokenizer = make_tokenizer(["日本", "Été"], most_tokens=20)
+    assert len(tokenizer("日本")["input_ids"]) == 3
+    assert tokenizer.decode(tokenizer("日本 été")["input_ids"][1:-1]) == "日本 été"
+
+
+def test_masks_without_a_name_are_left_out(refusal):
+    sample = SOURCE[0]
+    some = replace(sample, phrases=("", *sample.phrases[1:]))
+    batch = next(CropLoader([some], PIXELS, crops=9, seed=0))
+    assert set(batch.phrases) == set(sample.phrases[1:])
+    none = replace(sample, phrases=("",) * len(sample.rles))
+    with refusal(DataError, "no photo with named masks"):
+        next(CropLoader([none], PIXELS, crops=4, seed=0))
 
 
 def test_words_are_those_of_names_and_sentences():

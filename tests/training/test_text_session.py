@@ -8,16 +8,18 @@ import torch
 from safetensors.torch import load_file
 
 from samkit import Predictor
-from samkit.errors import ConfigError, WeightsError
+from samkit.errors import ConfigError, DataError, WeightsError
 from samkit.models import CONFIGS, Sam
 from samkit.text import Clip
 from samkit.training.contrastive import save_clip
 from samkit.training.data.crop_codes import CropRecipe
+from samkit.training.distill_run import DISTILL_RECIPES, build_distillation
 from samkit.training.recipe import override, settings
 from samkit.training.recipes import RECIPES, named_text
 from samkit.training.session import train_sam
 from samkit.training.trainable import ModelRecipe, build_trainable
 from samkit.weights.checkpoint import TextEncoder, save_checkpoint
+from samkit.weights.load import load_model
 
 
 @pytest.fixture
@@ -115,6 +117,33 @@ def test_recipes_with_text():
     assert settings(RECIPES["text"]())["crops.min_area_px"] == 10_000
     assert CropRecipe().min_area_px == 100 * 100
     assert all(RECIPES[name]().model.text_encoder is None for name in ("scenes", "finetune"))
+
+
+def test_masks_that_are_all_too_small_are_told(recipe, tmp_path, refusal):
+    small = override(recipe, ["crops.min_area_px=100000"])
+    with refusal(DataError, "no mask has 100000 pixels", "lower crops.min_area_px"):
+        train_sam(small, tmp_path / "run")
+
+
+def test_few_masks_with_text_are_told(recipe, tmp_path, caplog):
+    train_sam(override(recipe, ["crops.min_area_px=450"]), tmp_path / "run")
+    assert "of the masks have 450 pixels for text prompts" in caplog.text
+
+
+def test_a_student_takes_over_its_teachers_text(text_sam, text_encoder, tmp_path):
+    save_checkpoint(
+        text_sam, tmp_path / "teacher.safetensors", name="tiny", text_encoder=text_encoder
+    )
+    recipe = override(
+        DISTILL_RECIPES["scenes"](),
+        [f"teacher={tmp_path / 'teacher.safetensors'}", "run.accelerator=cpu"],
+    )
+    task = build_distillation(recipe)
+    task.export(tmp_path / "student.safetensors")
+    student = load_model(tmp_path / "student.safetensors")
+    assert student.text_encoder == text_encoder
+    name = "prompt_encoder.text_projection.weight"
+    assert torch.equal(student.model.state_dict()[name], text_sam.state_dict()[name])
 
 
 def test_text_needs_a_clip(refusal):

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from samkit.errors import PromptError
+from samkit.errors import ConfigError, PromptError
 from samkit.formats import ImageLike, read_image
 from samkit.geometry.nms import box_iou, nms
-from samkit.predict.text_prompts import Corrections, answer_boxes
+from samkit.predict.text_prompts import answer_boxes
 from samkit.types import MASK_COLUMNS, Masks
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -28,8 +28,8 @@ class ClassMasker:
         masker = ClassMasker(AutoMasker(predictor), ["car", "tree"], load_text_model(name))
         masks = masker.generate("photo.jpg")
 
-    With a detector, the photo is embedded once, and one prompt asked for each box found. With a
-    CLIP, masks of everything are made and named by it; the model need not take text.
+    With a detector, one prompt is asked for each box found. With a CLIP, masks of everything are
+    made and named by it; the model need not take text.
 
     Attributes:
         masker: makes masks of everything.
@@ -54,11 +54,18 @@ class ClassMasker:
 
         Raises:
             PromptError: there is none, or one is empty.
+            ConfigError: the threshold is not from 0 to 1, or a detector is to be calibrated.
         """
+        from samkit.text import Detector
+
         self.masker = masker
         self.classes = tuple(dict.fromkeys(classes))
         if not self.classes or not all(one.strip() for one in self.classes):
             raise PromptError("classes must be words; got none, or an empty one")
+        if thresh is not None and not 0 <= thresh <= 1:
+            raise ConfigError(f"the least score of a class must be from 0 to 1; got {thresh!r}")
+        if calibration is not None and isinstance(text_model, Detector):
+            raise ConfigError("a calibration is of CLIP's scores: give a CLIP as text model")
         self.text_model = text_model
         self.thresh = thresh
         self.keep_others = keep_others
@@ -97,9 +104,7 @@ class ClassMasker:
         predictor = self.masker.predictor
         found = ground(detector, photo, self.classes, box_thresh=self.thresh)
         # A box is not ambiguous: one candidate.
-        answer = answer_boxes(
-            predictor, predictor.embed(photo), found, Corrections(), multimask=False
-        )
+        answer = answer_boxes(predictor, predictor.embed(photo), found, multimask=False)
         masks = answer.to_masks()
         return masks.select(masks.areas > 0)
 
@@ -136,9 +141,13 @@ def join(named: Masks, everything: Masks) -> Masks:
     )
     columns: dict[str, Any] = {}
     for column in MASK_COLUMNS:
-        one, other = getattr(named, column), getattr(others, column)
-        both = one is not None and other is not None
-        columns[column] = np.concatenate([one, other]) if both else None
+        both = (named, others)
+        parts = [getattr(masks, column) for masks in both]
+        if any(part is not None for part in parts):
+            whole = [
+                _column(m, column) if p is None else p for m, p in zip(both, parts, strict=True)
+            ]
+            columns[column] = np.concatenate(whole)
     assert named.phrases is not None
     assert others.phrases is not None
     return Masks(
@@ -147,3 +156,11 @@ def join(named: Masks, everything: Masks) -> Masks:
         phrases=named.phrases + others.phrases,
         **columns,
     )
+
+
+def _column(masks: Masks, name: str) -> npt.NDArray[Any]:
+    """What a column of masks says that was not measured: the whole photo, or NaN."""
+    if name == "crops_xyxy":
+        return np.tile([0, 0, *masks.size_hw[::-1]], (len(masks), 1))
+    dtype = np.float64 if name == "points_xy" else np.float32
+    return np.full((len(masks), *MASK_COLUMNS[name]), np.nan, dtype)

@@ -19,6 +19,7 @@ from samkit.cli.automask_options import (
 from samkit.cli.inputs import Photo, Skipped, find_photos, name_results
 from samkit.cli.mask_files import COCO_NAME, DEFAULT_FORMATS, FORMATS, SUFFIXES
 from samkit.cli.options import (
+    DEFAULT_DETECTOR,
     EngineChoice,
     engine_options,
     json_option,
@@ -67,7 +68,7 @@ TOLD_FACTS = ("width", "height", "masks", "seconds", "files")
 )
 @automask_options
 @model_option
-@text_options
+@text_options(DEFAULT_DETECTOR)
 @engine_options
 @output_option("samkit-output")
 @json_option
@@ -135,7 +136,7 @@ def class_choice(
     """
     if classes is None:
         return None
-    from samkit.text import DEFAULT_DETECTOR, Calibration, check_texts
+    from samkit.text import Calibration, check_texts
 
     words = tuple(dict.fromkeys(word.strip() for word in classes.split(",")))
     check_texts(words)
@@ -201,8 +202,8 @@ def do_photo(
         # Torch says so with a RuntimeError.
         if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
             raise
-        advice = f"not enough memory for {photo.path}: try --tile 1024"
-        report.skip(str(photo.path), ImageError(advice))
+        advice = "try --tile 1024" if choices.classes is None else "make it smaller"
+        report.skip(str(photo.path), ImageError(f"not enough memory for {photo.path}: {advice}"))
     progress.finish_photo(new_masks)
 
 
@@ -216,7 +217,8 @@ def write_coco_file(run: RunFolder, choices: Choices, done: Sequence[tuple[Photo
             yield photo.name, read_sa1b(job.masks_path(record))
 
     with run.publishing() as staging:
-        write_coco(staging / COCO_NAME, photos())
+        classes = () if choices.classes is None else choices.classes.classes
+        write_coco(staging / COCO_NAME, photos(), classes=classes)
     return choices.output / COCO_NAME
 
 

@@ -319,7 +319,8 @@ def check_any(reports: dict[str, ModelReport], protocols: Sequence[str]) -> None
                 raise DataError("no photo could be measured")
             if own.masks == 0:
                 advice = " of --min-area or more" if name in CHOSEN else ""
-                raise DataError(f"no mask{advice} in {own.photos} photos to measure by {name}")
+                kind = "mask with a name" if name == "text" else "mask"
+                raise DataError(f"no {kind}{advice} in {own.photos} photos to measure by {name}")
 
 
 def write_report(report: Report, output: Path) -> str:

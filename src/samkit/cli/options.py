@@ -41,6 +41,7 @@ model_option = click.option(
     metavar="NAME|FILE",
     help="A model's name (samkit models lists them) or a checkpoint file.",
 )
+DEFAULT_DETECTOR = "IDEA-Research/grounding-dino-tiny"  # not read from samkit.text, which is slow
 ENGINE_NAMES = ("auto", "torch", "compile", "openvino", "onnx")
 PRECISION_NAMES = ("auto", "float32", "bfloat16", "float16")
 
@@ -105,27 +106,30 @@ def output_option(default: str) -> Callable[[Command], Command]:
     )
 
 
-def text_options(command: Command) -> Command:
-    """Give a verb --text-model and --text-thresh."""
-    options = (
-        click.option(
-            "--text-model",
-            metavar="NAME|FOLDER",
-            help="What reads words: a detector or a CLIP, by name on the hub or as a folder. "
-            " By default the model's own CLIP if it takes text, else"
-            " IDEA-Research/grounding-dino-tiny.",
-        ),
-        click.option(
-            "--text-thresh",
-            type=float,
-            metavar="N",
-            help="Least score, 0-1; by default the text model's own.",
-        ),
-    )
-    decorated: Any = command
-    for option in reversed(options):
-        decorated = option(decorated)
-    return cast("Command", decorated)
+def text_options(default: str) -> Callable[[Command], Command]:
+    """Give a verb --text-model, whose default is told, and --text-thresh."""
+
+    def decorate(command: Command) -> Command:
+        options = (
+            click.option(
+                "--text-model",
+                metavar="NAME|FOLDER",
+                help="What reads words: a detector or a CLIP, by name on the hub or as a folder."
+                f" By default {default}.",
+            ),
+            click.option(
+                "--text-thresh",
+                type=float,
+                metavar="N",
+                help="Least score, 0-1; by default the text model's own.",
+            ),
+        )
+        decorated: Any = command
+        for option in reversed(options):
+            decorated = option(decorated)
+        return cast("Command", decorated)
+
+    return decorate
 
 
 json_option = click.option(

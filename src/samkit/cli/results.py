@@ -36,17 +36,11 @@ def ask_record(ask: Ask) -> dict[str, Any]:
 def masks_record(answer: MaskPrediction) -> list[dict[str, Any]]:
     """COCO fields of all masks, which prompt and candidate each is of, and its phrase if any."""
     candidates = answer.iou_pred.shape[-1]
-    masks = answer.to_masks()
-    records = [
+    return [
         {"prompt": index // candidates, "candidate": index % candidates}
         | {"predicted_iou" if key == "score" else key: value for key, value in fields.items()}
-        for index, fields in enumerate(masks.to_coco())
+        for index, fields in enumerate(answer.to_masks().to_coco())
     ]
-    if masks.phrases is not None and masks.phrase_scores is not None:
-        scores = masks.phrase_scores.tolist()
-        for record, phrase, score in zip(records, masks.phrases, scores, strict=True):
-            record |= {"phrase": phrase, "phrase_score": score}
-    return records
 
 
 def make_record(image: Path, answer: MaskPrediction, ask: Ask, model_name: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import click
 
 from samkit.cli.mask_files import COCO_NAME
 from samkit.cli.options import (
+    DEFAULT_DETECTOR,
     EngineChoice,
     Numbers,
     engine_options,
@@ -97,7 +98,7 @@ class Choices:
     " its own folder.",
 )
 @model_option
-@text_options
+@text_options(f"the model's own CLIP if it takes text, else {DEFAULT_DETECTOR}")
 @engine_options
 @output_option("samkit-output")
 @click.option(
@@ -146,6 +147,8 @@ def segment(
     """
     has_prompt = bool(points or backgrounds or boxes or mask)
     from_options = has_prompt or bool(texts)
+    if not texts and prompts_file is None and (text_model or text_thresh is not None):
+        raise click.UsageError("--text-model and --text-thresh go with --text")
     if prompts_file is not None:
         if from_options:
             raise click.UsageError("give prompts either as options or as a file, not both")

@@ -140,8 +140,9 @@ def evaluation(recipe: TrainRecipe) -> Callable[[Task], dict[str, float]] | None
         samples = (photos[index] for index in range(len(photos)))
         results = [protocol.measure(predictor, embed(sample), sample) for sample in samples]
         if not any(result["masks"] for result in results):
+            named = "mask with a name" if asks_text else "mask"
             raise DataError(
-                f"{recipe.data.val}: the first {recipe.evaluation.photos} photos have no mask of"
+                f"{recipe.data.val}: the first {recipe.evaluation.photos} photos have no {named} of"
                 f" {MIN_AREA_PX} pixels or more to evaluate with"
             )
         metrics = protocol.summarise(results).metrics

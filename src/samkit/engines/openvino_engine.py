@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class OpenVinoEngine(CompiledEngine):
         }
         if info.threads:
             self.config["INFERENCE_NUM_THREADS"] = info.threads
-        self.core = openvino.Core()
+        self.core = shared_core()
 
     def compile(self, name: str, spec: Callable[[], GraphSpec]) -> Graph:
         """Read a graph from the cache, or convert it and keep it there; compile it."""
@@ -80,6 +81,16 @@ class OpenVinoEngine(CompiledEngine):
         versions = f"{version('samkit')} {openvino.__version__} {weights_sha256(weights)}"
         key = hashlib.sha256(versions.encode()).hexdigest()[:KEY_DIGITS]
         return cache_folder() / "openvino" / key / name / "graph.xml"
+
+
+@cache
+def shared_core() -> openvino.Core:
+    """One OpenVINO for the whole process, never let go.
+
+    Its CPU plugin gives the thread that loads it a stack for signals, and takes the memory away
+    when it is unloaded: the next signal, such as Ctrl-C, would end the process (2026.4).
+    """
+    return openvino.Core()
 
 
 def convert(spec: GraphSpec) -> openvino.Model:

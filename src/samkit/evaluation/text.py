@@ -1,8 +1,8 @@
 """Text to mask: how good is the answer to what a mask is called, and to one click more?
 
-Each phrase of a photo is asked for once. Its answer is compared with the best of the masks that are
+Each phrase of a photo is asked for once. Its answer is compared with the best of all masks that are
 called so, since "a dog" may be any of two. Then the robot clicks where the answer is most wrong,
-and the text is asked again with the click and the mask.
+and the text is asked again with the click and the mask; with a detector, the click and the mask.
 
 Pairs tell whether words are understood: of two phrases of a photo that differ in one word, such as
 "a red circle" and "a red square", the answer to one must agree more with its own mask than with the
@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from samkit.evaluation.protocol import Result, Summary, both_means
 from samkit.evaluation.robot import next_click
@@ -57,23 +58,6 @@ class TextToMask:
         answer = predictor.predict(
             embedding, text=list(truths), image=sample.photo, multimask=True
         ).best()
-
-        def corrected(phrase: str, truth: Mask, logits: Any) -> float:
-            """IoU after one click where the answer was most wrong."""
-            click = next_click(truth, photo_mask(logits, embedding.coords))
-            if click is None:
-                return 1.0
-            answer = predictor.predict(
-                embedding,
-                text=phrase,
-                image=sample.photo,
-                points=[(click.x, click.y)],
-                labels=[int(click.is_foreground)],
-                mask_logits=logits,
-                multimask=False,
-            )
-            return mask_iou(photo_mask(answer.logits[0, 0], answer.coords), truth)
-
         for phrase, masks in truths.items():
             number = best_answer(answer, phrase)
             if number is None:  # a detector found nothing
@@ -86,7 +70,10 @@ class TextToMask:
             ious = [mask_iou(predicted, mask) for mask in masks]
             truth = masks[int(np.argmax(ious))]
             result["ious"].append(max(ious))
-            result["corrected"].append(corrected(phrase, truth, logits))
+            # A detector would have to look again, and may not find one phrase as it found several:
+            # there the click goes with the mask alone.
+            text = phrase if predictor.reads_as_tokens else None
+            result["corrected"].append(click_once(predictor, embedding, text, truth, logits))
             result["pairs"] += [
                 max(ious) > max(mask_iou(predicted, mask) for mask in truths[other])
                 for other in truths
@@ -103,13 +90,46 @@ class TextToMask:
         return Summary(metrics=metrics)
 
 
+def click_once(
+    predictor: Predictor,
+    embedding: ImageEmbedding,
+    text: str | None,
+    truth: Mask,
+    logits: npt.NDArray[np.float32],
+) -> float:
+    """IoU after one click where an answer (S, S) was most wrong."""
+    click = next_click(truth, photo_mask(logits, embedding.coords))
+    if click is None:
+        return 1.0
+    answer = predictor.predict(
+        embedding,
+        text=text,
+        points=[(click.x, click.y)],
+        labels=[int(click.is_foreground)],
+        mask_logits=logits,
+        multimask=False,
+    )
+    side = logits.shape[-1]
+    return mask_iou(photo_mask(answer.logits.reshape(side, side), embedding.coords), truth)
+
+
 def masks_by_phrase(sample: Sample, numbers: Sequence[int]) -> Mapping[str, list[Mask]]:
-    """Masks (H, W) of a photo by what they are called, in the order of their numbers."""
-    found: dict[str, list[Mask]] = {}
-    for number in numbers if sample.phrases else ():
-        if sample.phrases[number]:
-            found.setdefault(sample.phrases[number], []).append(decode_rle(sample.rles[number]))
-    return found
+    """All masks (H, W) of a photo that are called as some of them are, by what they are called.
+
+    Args:
+        sample: the photo.
+        numbers: of the masks whose phrases are asked for.
+    """
+    phrases = [sample.phrases[number] for number in numbers if sample.phrases]
+    return {
+        phrase: [
+            decode_rle(rle)
+            for rle, own in zip(sample.rles, sample.phrases, strict=True)
+            if own == phrase
+        ]
+        for phrase in dict.fromkeys(phrases)
+        if phrase
+    }
 
 
 def best_answer(answer: MaskPrediction, phrase: str) -> int | None:

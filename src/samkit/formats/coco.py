@@ -15,10 +15,12 @@ OBJECT = "object"  # what masks without a phrase are called
 
 
 class Categories:
-    """Numbers of phrases, from 1 in the order in which they come; "object" where there is none."""
+    """Numbers of phrases from 1: of known ones first, then as they come; "object" where is none."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Iterable[str] = ()) -> None:
         self._numbers: dict[str, int] = {}
+        for phrase in known:
+            self.number(phrase)
 
     def number(self, phrase: str | None) -> int:
         """Number of a phrase's category."""
@@ -50,7 +52,8 @@ def coco_dataset(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         images.append(_image(image_id, record["image"], (record["height"], record["width"])))
         for mask in record["masks"]:
             fields = {key: mask[key] for key in ("segmentation", "area", "bbox")}
-            fields["score"] = mask.get("phrase_score", mask["predicted_iou"])
+            score = mask["predicted_iou"]
+            fields["score"] = mask.get("phrase_score", score) if mask.get("phrase") else score
             fields["category_id"] = categories.number(mask.get("phrase"))
             annotations.append(_annotation(len(annotations) + 1, image_id, fields))
     return {"images": images, "annotations": annotations, "categories": categories.entries()}
@@ -62,32 +65,39 @@ def coco_annotations(
     """COCO's annotations of one photo; with `stability_score` where it was measured.
 
     Masks that have phrases are of those categories, and their score is the phrase's; the predicted
-    IoU is kept as `predicted_iou`.
+    IoU is kept as `predicted_iou`. The score of masks that no phrase fits is their predicted IoU.
     """
     categories = Categories() if categories is None else categories
     annotations = []
     for index, fields in enumerate(masks.to_coco()):
-        phrase = None if masks.phrases is None else masks.phrases[index]
+        phrase, score = fields.pop("phrase", None), fields.pop("phrase_score", None)
         fields["category_id"] = categories.number(phrase)
-        if masks.phrase_scores is not None:
+        if score is not None:
             fields["predicted_iou"] = fields["score"]
-            fields["score"] = float(masks.phrase_scores[index])
+        if phrase and score is not None:
+            fields["score"] = score
         if masks.stability is not None:
             fields["stability_score"] = float(masks.stability[index])
         annotations.append(_annotation(first_id + index, image_id, fields))
     return annotations
 
 
-def write_coco(path: str | os.PathLike[str], photos: Iterable[tuple[str, Masks]]) -> Path:
+def write_coco(
+    path: str | os.PathLike[str],
+    photos: Iterable[tuple[str, Masks]],
+    *,
+    classes: Iterable[str] = (),
+) -> Path:
     """Write one COCO data set of many photos, given one after another as (file name, masks).
 
     Only one photo's masks are held at a time, and the file is written whole or not at all.
+    `classes` are the first categories, whether there are masks of them or not.
 
     Raises:
         OutputError: the file cannot be written.
     """
     images: list[dict[str, Any]] = []
-    categories = Categories()
+    categories = Categories(classes)
     count = 0
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('{"annotations": [')

@@ -17,6 +17,7 @@ from samkit.geometry.boxes import xywh_to_xyxy, xyxy_to_xywh
 from samkit.geometry.rle import rle_area, rle_box_xyxy
 from samkit.types import Masks
 
+NOWHERE = (np.nan, np.nan)  # the point of a mask that answers none
 IMAGE_ID_BITS = 52  # whole numbers that every reader of JSON keeps, also those with doubles only
 
 
@@ -56,7 +57,7 @@ def sa1b_document(masks: Masks, *, file_name: str, image_id: int | None = None) 
             "stability_score": None
             if masks.stability is None
             else _measure(masks.stability[index]),
-            "point_coords": [] if masks.points_xy is None else [masks.points_xy[index].tolist()],
+            "point_coords": _point(masks, index),
             "crop_box": crops_xywh[index].tolist(),
         }
         | _phrase(masks, index)
@@ -69,6 +70,13 @@ def sa1b_document(masks: Masks, *, file_name: str, image_id: int | None = None) 
         "file_name": file_name,
     }
     return {"image": image, "annotations": annotations}
+
+
+def _point(masks: Masks, index: int) -> list[list[float]]:
+    """The point that a mask answers, if it answers one."""
+    if masks.points_xy is None or np.isnan(masks.points_xy[index]).any():
+        return []
+    return [masks.points_xy[index].tolist()]
 
 
 def _phrase(masks: Masks, index: int) -> dict[str, Any]:
@@ -98,9 +106,9 @@ def masks_from_sa1b(document: Mapping[str, Any]) -> Masks:
         # Not those of the file, which need not be tight.
         boxes_xyxy = np.array([rle_box_xyxy(rle) for rle in rles], np.int64).reshape(-1, 4)
         crops_xywh = np.array([one["crop_box"] for one in annotations], np.float64).reshape(-1, 4)
-        stability = [one["stability_score"] for one in annotations]
-        points = [point for one in annotations for point in one["point_coords"]]
-        measured = bool(annotations) and None not in stability
+        stability = np.array([one["stability_score"] for one in annotations], np.float32)
+        points = np.array([(one["point_coords"] or [NOWHERE])[0] for one in annotations], float)
+        measured, answers = not np.isnan(stability).all(), not np.isnan(points).all()
         named = [one for one in annotations if isinstance(one.get("phrase"), str)]
         phrases = tuple(one["phrase"] for one in named) if named else None
         phrase_scores = [one.get("phrase_score") for one in named]
@@ -110,8 +118,8 @@ def masks_from_sa1b(document: Mapping[str, Any]) -> Masks:
             areas=areas,
             scores=np.array([one["predicted_iou"] for one in annotations], np.float32),
             size_hw=size_hw,
-            stability=np.array(stability, np.float32) if measured else None,
-            points_xy=np.array(points, np.float64) if points else None,
+            stability=stability if measured else None,
+            points_xy=points if answers else None,
             crops_xyxy=xywh_to_xyxy(crops_xywh.round().astype(np.int64)),
             phrases=phrases,
             # None becomes NaN: not measured

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from threading import Lock
@@ -22,15 +22,7 @@ from samkit.geometry import CoordMap
 from samkit.models import Sam
 from samkit.models.mask_decoder import AMBIGUOUS_MASKS, SINGLE_MASK, Attended
 from samkit.predict.preprocess import normalise, resize_photo
-from samkit.predict.text_prompts import (
-    Corrections,
-    Text,
-    answer_boxes,
-    answer_by_tokens,
-    answer_words,
-    check_fits,
-    photo_of,
-)
+from samkit.predict.text_prompts import Corrections, Text, TextReader
 from samkit.types import ImageEmbedding, MaskPrediction, Prompts
 from samkit.weights.checkpoint import TextEncoder, weights_sha256
 from samkit.weights.load import load_model
@@ -76,7 +68,6 @@ class Predictor:
         model: the network in float32, in evaluation mode.
         model_name: its name in `samkit.models.CONFIGS`.
         engine: what runs the image encoder and the mask decoder.
-        text_encoder: the CLIP that the network's text prompts are of; None without.
         memories_kept: most images of which the decoder's memory is kept, 10 MB each, while their
             embeddings are in use; a click on one that is not costs three times as much.
     """
@@ -96,14 +87,15 @@ class Predictor:
             model: the network, float32.
             model_name: see above.
             engine: by default torch in float32.
-            text_encoder: see above.
-            text_model: what reads text; see `load`.
+            text_encoder: the CLIP that its text prompts are of; None without.
+            text_model: what reads text, or its folder or name; see `load`.
         """
         self.model = model.eval()
         self.model_name = model_name
-        self.text_encoder = text_encoder
-        self._text_model = text_model
         self.engine = engine or create_engine(model, engine="torch", precision="float32")
+        self._reader = TextReader(
+            model_name, text_encoder, text_model, device=self.engine.info.device
+        )
         self.memories_kept = MEMORIES_KEPT
         # What the decoder remembers of images while their embeddings are in use, last used last.
         self._memories: WeakKeyDictionary[ImageEmbedding, Memory] = WeakKeyDictionary()
@@ -156,29 +148,15 @@ class Predictor:
         """What runs: model, engine, precision, device, threads (0: the engine's own choice)."""
         return {"model": self.model_name, **asdict(self.engine.info)}
 
-    @cached_property
+    @property
+    def text_encoder(self) -> TextEncoder | None:
+        """The CLIP that the network's text prompts are of; None for one that takes no text."""
+        return self._reader.own
+
+    @property
     def text_model(self) -> TextModel:
-        """What reads text: words to prompt tokens, or words to boxes.
-
-        Raises:
-            ConfigError: what text needs is not installed.
-            WeightsError: unknown, damaged or unfitting weights.
-            DownloadError: they could not be fetched.
-        """
-        from samkit.text import DEFAULT_DETECTOR, load_text_model
-
-        own, given = self.text_encoder, self._text_model
-        if given is None:
-            given = DEFAULT_DETECTOR if own is None else own.source
-            if not given:
-                raise WeightsError(
-                    f"{self.model_name} takes text, but its file does not say of which CLIP: give"
-                    " it as text_model"
-                )
-        if isinstance(given, str | os.PathLike):
-            given = load_text_model(given, device=self.engine.info.device)
-        check_fits(self.model_name, own, given)
-        return given
+        """What reads text, loaded when first asked for; see `TextReader.model`."""
+        return self._reader.model
 
     @property
     def reads_as_tokens(self) -> bool:
@@ -240,11 +218,12 @@ class Predictor:
     ) -> MaskPrediction:
         """Answer one prompt, or a batch of P prompts with a leading axis.
 
-        What a text is answered with always has a prompt axis, and says of each prompt its phrase
-        and score: one prompt for each phrase where the model takes text (the score is the predicted
-        IoU), one for each thing that a detector finds, which may be none or many. Points go with
-        the text of a single phrase, or (P, N, 2) with each of P phrases; with a detector they
-        correct the best box that they are in.
+        What a text is answered with always has a prompt axis. Words are answered with their phrase
+        and a score for each prompt: one prompt for each phrase where the model takes text (the
+        score is the predicted IoU), one for each thing that a detector finds, which may be none or
+        many. What else is given goes with a single phrase, or, with a prompt axis, with each of
+        several. With a detector, points correct the box that they are in, or stand alone where they
+        are in none; a mask may go with them.
 
         Args:
             embedding: of the photo, from `embed` of the same model.
@@ -272,38 +251,17 @@ class Predictor:
                 points=points, labels=labels, boxes=boxes, mask_logits=mask_logits
             )
             self.check_embedding(embedding)
-            if not isinstance(text, str | list | tuple):
-                return answer_by_tokens(self, embedding, text, corrections, multimask=multimask)
-            return self._answer_text(
-                embedding, text, corrections, image=image, thresh=text_thresh, multimask=multimask
+            return self._reader.answer(
+                self,
+                embedding,
+                text,
+                corrections,
+                image=image,
+                thresh=text_thresh,
+                multimask=multimask,
             )
         prompts = Prompts.of(points=points, labels=labels, boxes=boxes, mask_logits=mask_logits)
         return self.decode(embedding, prompts, multimask=multimask)
-
-    def _answer_text(
-        self,
-        embedding: ImageEmbedding,
-        text: str | Sequence[str],
-        corrections: Corrections,
-        *,
-        image: ImageLike | None,
-        thresh: float | None,
-        multimask: bool,
-    ) -> MaskPrediction:
-        """Answer a phrase or phrases by the text model, of either kind."""
-        from samkit.text import Detector, check_texts, ground
-
-        phrases = [text] if isinstance(text, str) else list(text)
-        if not phrases:
-            raise PromptError("text must have at least one phrase; got none")
-        check_texts(phrases)
-        if isinstance(self.text_model, Detector):
-            photo = photo_of(embedding, image)
-            found = ground(self.text_model, photo, phrases, box_thresh=thresh)
-            return answer_boxes(self, embedding, found, corrections, multimask=multimask)
-        return answer_words(
-            self, embedding, text, self.text_model, corrections, multimask=multimask
-        )
 
     @torch.no_grad()
     def decode(

@@ -2,23 +2,31 @@
 
 from samkit.text.clip import DEFAULT_CLIP, Clip, check_texts
 from samkit.text.crops import cut_crop, mask_patch
-from samkit.text.detectors import DEFAULT_DETECTOR, Detections, Detector, load_detector
+from samkit.text.detectors import (
+    DEFAULT_DETECTOR,
+    Detections,
+    Detector,
+    GroundingDino,
+    Owlv2,
+    load_detector,
+)
 from samkit.text.grounding import ground, per_class_nms
 from samkit.text.loading import fetch_text_model, find_text_model
 from samkit.text.models import TextModel, load_text_model
-from samkit.text.prompter import PHOTO, PLAIN, TextPrompter
+from samkit.text.prompter import PLAIN, TextPrompter
 from samkit.text.ranking import Calibration, MaskRanker, fit_calibration
 
 __all__ = [
     "DEFAULT_CLIP",
     "DEFAULT_DETECTOR",
-    "PHOTO",
     "PLAIN",
     "Calibration",
     "Clip",
     "Detections",
     "Detector",
+    "GroundingDino",
     "MaskRanker",
+    "Owlv2",
     "TextModel",
     "TextPrompter",
     "check_texts",

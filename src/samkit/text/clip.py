@@ -7,11 +7,14 @@ N texts or pictures, D dimensions of the space.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +25,14 @@ from PIL import Image
 
 from samkit.errors import PromptError, WeightsError
 from samkit.text.loading import (
+    check_tokenizer,
     find_text_model,
     load_network,
     read_config,
     read_json,
     reading,
 )
+from samkit.weights.checkpoint import weights_sha256
 
 if TYPE_CHECKING:
     from transformers import CLIPModel, PreTrainedTokenizerBase
@@ -42,6 +47,8 @@ NEW_PROCESSOR_FILE, IMAGES_KEY = "processor_config.json", "image_processor"
 AT_ONCE = 32  # texts or pictures encoded together
 SHOWN_TEXT = 60  # characters of a text in a message
 SHOWN_MISSING = 3  # tensors in a message
+UNENCODED = re.compile("[\ud800-\udfff]")  # halves of characters, such as of bytes that are no text
+PROBE = "a photo of the quick brown fox, in 1989"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +113,19 @@ class Clip:
             raise WeightsError(f"{source} is a model of type {kind!r}; expected {MODEL_TYPE!r}")
         from transformers import AutoTokenizer, CLIPModel
 
+        check_tokenizer(folder)
         with reading(folder):
             model, missing = load_network(CLIPModel, folder)
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         if missing:
             raise WeightsError(f"{folder} has no weights for {', '.join(missing[:SHOWN_MISSING])}")
+        pixels, size = read_pixels(folder), model.config.vision_config.image_size
+        if pixels.size != size:
+            raise WeightsError(f"{folder} prepares pictures of {pixels.size} for a CLIP of {size}")
         model.float().to(device).requires_grad_(False)
-        return cls(model, tokenizer, read_pixels(folder), source=os.fspath(source))
+        # A folder is told as it is found from anywhere: models remember it.
+        name = os.path.abspath(source) if Path(source).is_dir() else os.fspath(source)  # noqa: PTH100
+        return cls(model, tokenizer, pixels, source=name)
 
     @property
     def dim(self) -> int:
@@ -131,11 +144,11 @@ class Clip:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the projections into the common space, which tells one CLIP from others."""
-        digest = hashlib.sha256()
-        for layer in (self.model.text_projection, self.model.visual_projection):
-            digest.update(layer.weight.detach().float().cpu().contiguous().numpy().data)
-        return digest.hexdigest()
+        """SHA-256 of weights and words, which tells one CLIP from others."""
+        words = sorted(self.tokenizer.get_vocab().items())
+        ids = self.tokenizer(PROBE)["input_ids"]  # what the merges make of some words
+        facts = json.dumps([words, ids, asdict(self.pixels)])
+        return hashlib.sha256(f"{weights_sha256(self.model)}{facts}".encode()).hexdigest()
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> Codes:
@@ -180,12 +193,15 @@ class Clip:
         return torch.nn.functional.normalize(_pooled(output), dim=-1)
 
     @torch.no_grad()
-    def encode_images(self, pictures: Sequence[npt.NDArray[np.uint8]]) -> Codes:
-        """Square pictures uint8 RGB (S, S, 3), of any sizes, as vectors (N, D) of length 1."""
-        parts = []
-        for start in range(0, len(pictures), AT_ONCE):
-            pixels = self.pixels.prepare(pictures[start : start + AT_ONCE])
-            parts.append(self.image_codes(pixels.to(self.model.device)).float().cpu().numpy())
+    def encode_images(self, pictures: Iterable[npt.NDArray[np.uint8]]) -> Codes:
+        """Square pictures uint8 RGB (S, S, 3), of any sizes, as vectors (N, D) of length 1.
+
+        They are taken some at a time, and not kept.
+        """
+        parts, rest = [], iter(pictures)
+        while some := list(islice(rest, AT_ONCE)):
+            pixels = self.pixels.prepare(some).to(self.model.device)
+            parts.append(self.image_codes(pixels).float().cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
 
 
@@ -200,6 +216,8 @@ def check_texts(texts: Sequence[str]) -> None:
     for text in texts:
         if not isinstance(text, str):
             raise PromptError(f"text must be a word or words; got {text!r:.60}")
+        if not text.isprintable() and UNENCODED.search(text):
+            raise PromptError(f"text must be of whole characters; got {text!r:.60}")
         if not text.strip():
             raise PromptError('text must not be empty: write what to look for, such as "a red car"')
 

@@ -20,7 +20,13 @@ import torch
 
 from samkit.errors import ConfigError, ImageError, PromptError, WeightsError
 from samkit.text.clip import SHOWN_TEXT, check_texts
-from samkit.text.loading import find_text_model, load_network, read_config, reading
+from samkit.text.loading import (
+    check_tokenizer,
+    find_text_model,
+    load_network,
+    read_config,
+    reading,
+)
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedTokenizerBase
@@ -298,6 +304,7 @@ def load_detector(
     from transformers import AutoImageProcessor, AutoModelForZeroShotObjectDetection, AutoTokenizer
 
     auto_image_processor: Any = AutoImageProcessor  # it has no types
+    check_tokenizer(folder)
     with reading(folder):
         model, missing = load_network(AutoModelForZeroShotObjectDetection, folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -15,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from samkit.errors import ConfigError, DownloadError, WeightsError
-from samkit.weights.hub import CONFIG_FILE, find_cached
+from samkit.weights.hub import CONFIG_FILE, find_cached, has_tokenizer
 
 # All but the weights; those come as safetensors, or where a repository has none, as .bin, which is
 # read without running code from it.
 SMALL_FILES = ("*.json", "*.txt", "*.model")
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 REASON_LENGTH = 300  # of what transformers says of a model; some of it is a page
 PACKAGES = ("transformers", "scipy")  # scipy resizes photos for OWLv2
 
@@ -49,7 +51,7 @@ def find_text_model(source: str | os.PathLike[str]) -> Path:
             raise WeightsError(f"{folder} is no text model: it has no {CONFIG_FILE}")
         return folder
     name = os.fspath(source)
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+    if HUB_NAME.fullmatch(name) is None:
         raise WeightsError(
             f"no such folder: {name}; a text model is a folder or a name of the hub, such as"
             " openai/clip-vit-base-patch32"
@@ -104,6 +106,14 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise WeightsError(f"{path} must be an object")
     return found
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Raise a WeightsError unless the words of a text model are in its folder."""
+    if not has_tokenizer(folder):
+        raise WeightsError(
+            f"{folder} has no tokenizer: tokenizer.json, or vocab.json and merges.txt, or vocab.txt"
+        )
 
 
 def load_network(kind: Any, folder: Path) -> tuple[Any, list[str]]:

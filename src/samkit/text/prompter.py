@@ -17,7 +17,6 @@ from samkit.text.clip import Clip, Codes, check_texts
 
 # Sentences that a word is put into; their vectors are averaged.
 PLAIN = ("{}",)
-PHOTO = ("a photo of a {}.",)
 KEPT_FROM = 16  # words of a vocabulary that is kept on disk too; fewer are encoded at once
 VOCABULARIES_IN_MEMORY = 64
 KEY_DIGITS = 24
@@ -68,6 +67,7 @@ class TextPrompter:
         if codes is None:
             codes = self._encode(vocabulary)
             self._write(vocabulary, codes)
+        codes.flags.writeable = False  # they are handed out again
         too_many = max(0, len(self._kept) + 1 - VOCABULARIES_IN_MEMORY)
         for oldest in list(self._kept)[:too_many]:
             del self._kept[oldest]
@@ -75,7 +75,8 @@ class TextPrompter:
         return codes
 
     def _encode(self, vocabulary: Sequence[str]) -> Codes:
-        sentences = [one.format(word.strip()) for word in vocabulary for one in self.templates]
+        words = [word.strip() for word in vocabulary]
+        sentences = [one.replace("{}", word) for word in words for one in self.templates]
         codes = self.clip.encode_texts(sentences)
         means = codes.reshape(len(vocabulary), len(self.templates), self.clip.dim).mean(axis=1)
         lengths = np.linalg.norm(means, axis=1, keepdims=True)

@@ -158,13 +158,12 @@ class MaskRanker:
     def codes(self, photo: npt.NDArray[np.uint8], masks: Masks) -> Codes:
         """CLIP's vectors (M, D) of length 1, the mean of the views of each mask."""
         clip = self.prompter.clip
-        crops = []
-        for rle, box in zip(masks.rles, masks.boxes_xyxy, strict=True):
-            patch = decode_rle_patch(rle, box)
-            crops += [
-                cut_crop(photo, patch, box, growth=growth, alone=alone, size=clip.pixels.size)
-                for growth, alone in VIEWS
-            ]
+        crops = (
+            cut_crop(photo, patch, box, growth=growth, alone=alone, size=clip.pixels.size)
+            for rle, box in zip(masks.rles, masks.boxes_xyxy, strict=True)
+            for patch in [decode_rle_patch(rle, box)]
+            for growth, alone in VIEWS
+        )
         means = clip.encode_images(crops).reshape(len(masks), len(VIEWS), clip.dim).mean(axis=1)
         lengths = np.linalg.norm(means, axis=1, keepdims=True)
         return np.asarray(means / np.maximum(lengths, LEAST_PROBABILITY), np.float32)

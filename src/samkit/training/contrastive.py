@@ -144,10 +144,11 @@ class CropLoader:
             sample = self.source[int(rng.integers(len(self.source)))]
             if len(sample.phrases) != len(sample.rles):
                 raise DataError(f"{sample.key}: its masks have no names, which are needed here")
-            barren = 0 if sample.rles else barren + 1
+            named = [pair for pair in zip(sample.rles, sample.phrases, strict=True) if pair[1]]
+            barren = 0 if named else barren + 1
             if barren > self.crops:
-                raise DataError("no photo with masks was found in many tries")
-            for rle, phrase in zip(sample.rles, sample.phrases, strict=True):
+                raise DataError("no photo with named masks was found in many tries")
+            for rle, phrase in named:
                 pictures.append(draw_crop(rng, sample.photo, decode_rle(rle), self.pixels.size))
                 phrases.append(phrase)
                 keys.append(sample.key)
@@ -175,11 +176,13 @@ def make_tokenizer(words: Sequence[str], *, most_tokens: int) -> CLIPTokenizer:
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
     table: Any = bytes_to_unicode  # has no types
-    letters = list(table().values())
+    letter_of = table()
+    letters = list(letter_of.values())
     tokens = [*letters, *(letter + "</w>" for letter in letters)]
     merges: list[tuple[str, str]] = []
     for word in dict.fromkeys(words):
-        pieces = [*word[:-1], word[-1] + "</w>"]
+        spelled = [letter_of[byte] for byte in word.lower().encode()]
+        pieces = [*spelled[:-1], spelled[-1] + "</w>"]
         while len(pieces) > 1:
             pair = (pieces[0], pieces[1])
             pieces[:2] = ["".join(pair)]

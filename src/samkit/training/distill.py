@@ -17,7 +17,7 @@ from samkit.models import CONFIGS, Sam
 from samkit.training.batch import Batch
 from samkit.training.encoder_weights import load_encoder
 from samkit.training.task import StepResult, Task
-from samkit.weights.checkpoint import save_checkpoint
+from samkit.weights.checkpoint import TextEncoder, model_config, save_checkpoint
 
 TEACHER_KEY = re.compile(r"(^|\.)teacher\.")
 
@@ -33,17 +33,25 @@ class DistillTask(Task):
             teacher's, and only its image encoder learns.
         teacher: frozen, always in evaluation mode.
         model_name: the student's key of `samkit.models.CONFIGS`.
+        text_encoder: the CLIP of the teacher's text prompts, which the student takes over.
         holds_norms: batch norms keep their statistics, as they must when the student begins with
             weights whose norms are folded, such as the embedded ones.
     """
 
     def __init__(
-        self, student: Sam, teacher: Sam, *, model_name: str, holds_norms: bool = False
+        self,
+        student: Sam,
+        teacher: Sam,
+        *,
+        model_name: str,
+        text_encoder: TextEncoder | None = None,
+        holds_norms: bool = False,
     ) -> None:
         super().__init__()
         check_compatible(student, teacher)
         self.student, self.teacher = student, teacher
-        self.model_name, self.holds_norms = model_name, holds_norms
+        self.model_name, self.text_encoder = model_name, text_encoder
+        self.holds_norms = holds_norms
         for part in ("prompt_encoder", "mask_decoder"):
             getattr(student, part).load_state_dict(getattr(teacher, part).state_dict())
             getattr(student, part).requires_grad_(requires_grad=False)
@@ -89,15 +97,18 @@ class DistillTask(Task):
         Raises:
             OutputError: the file cannot be written.
         """
-        save_checkpoint(self.student, path, name=self.model_name)
+        save_checkpoint(self.student, path, name=self.model_name, text_encoder=self.text_encoder)
 
 
-def build_student(model_name: str, weights: str | None = None) -> Sam:
+def build_student(
+    model_name: str, weights: str | None = None, *, text_dim: int | None = None
+) -> Sam:
     """A model with fresh weights from torch's random state, or an encoder of its kind from a file.
 
     Args:
         model_name: key of `samkit.models.CONFIGS`.
         weights: a checkpoint whose image encoder fits.
+        text_dim: of the teacher's text prompts; None without.
 
     Raises:
         ConfigError: unknown name.
@@ -105,7 +116,7 @@ def build_student(model_name: str, weights: str | None = None) -> Sam:
     """
     if model_name not in CONFIGS:
         raise ConfigError(f"unknown model {model_name!r}; known are {', '.join(CONFIGS)}")
-    student = Sam(CONFIGS[model_name])
+    student = Sam(model_config(model_name, text_dim))
     if weights is not None:
         load_encoder(student, weights)
     return student

@@ -128,13 +128,15 @@ def build_distillation(recipe: DistillRecipe) -> DistillTask:
         WeightsError: weights are missing, damaged or do not fit.
         ConfigError: student and teacher do not fit.
     """
-    teacher = load_model(recipe.teacher).model
+    teacher = load_model(recipe.teacher)
     torch.manual_seed(recipe.run.seed)
-    student = build_student(recipe.student, recipe.student_weights)
+    text_dim = teacher.model.config.text_dim
+    student = build_student(recipe.student, recipe.student_weights, text_dim=text_dim)
     return DistillTask(
         student,
-        teacher,
+        teacher.model,
         model_name=recipe.student,
+        text_encoder=teacher.text_encoder,
         holds_norms=recipe.student_weights is not None,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from samkit.engines import create_engine
+from samkit.errors import DataError
 from samkit.models import CONFIGS
 from samkit.predict import Predictor
 from samkit.training.data.crop_codes import CropCodedData, keep_crop_codes
@@ -24,6 +26,11 @@ from samkit.training.recipes import TrainRecipe
 from samkit.training.shortages import shortages_told
 from samkit.training.trainable import build_trainable
 from samkit.weights.checkpoint import TextEncoder
+
+logger = logging.getLogger(__name__)
+
+PHOTOS_TRIED = 200  # to see how many masks are large enough for crops
+FEW_MASKS = 0.1  # of them: below, it is told
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -59,11 +66,13 @@ def train_sam(
     """
     fabric = launch(recipe.run)
     clip = load_clip(recipe, fabric)
+    text_encoder = text_encoder_of(clip)
     torch.manual_seed(recipe.run.seed)  # for weights that begin fresh
-    task = InteractiveTask(build_trainable(recipe.model, text_encoder_of(clip)), recipe.session)
+    task = InteractiveTask(build_trainable(recipe.model, text_encoder), recipe.session)
     source = open_data(recipe.data.train, seed=recipe.run.seed)
     if clip is not None and recipe.session.prompts.text_probability > 0:
         source = with_crop_codes(source, recipe, clip, fabric, on_crops)
+    del clip  # as large as the network, and not needed any more
     if recipe.embeddings is not None:
         source = embedded(source, recipe, task.sam, fabric, on_embedding)
     loader = BatchLoader(
@@ -122,12 +131,20 @@ def with_crop_codes(
     Raises:
         ConfigError: the data set is a stream.
         EmbeddingError: the folder holds what another CLIP saw.
+        DataError: no mask is large enough.
     """
     source = numbered(source, "text prompts")
     rank, world = fabric.global_rank, fabric.world_size
     with shortages_told(), failing_together(fabric):
         keep_crop_codes(clip, source, recipe.crops, on_progress, rank=rank, world=world)
-    return CropCodedData(source, recipe.crops, clip_fingerprint=clip.fingerprint)
+    coded = CropCodedData(source, recipe.crops, clip_fingerprint=clip.fingerprint)
+    share = coded.share_with_codes(PHOTOS_TRIED)
+    least = recipe.crops.min_area_px
+    if share == 0:
+        raise DataError(f"no mask has {least} pixels for text prompts: lower crops.min_area_px")
+    if share < FEW_MASKS:
+        logger.warning("%.0f%% of the masks have %d pixels for text prompts", 100 * share, least)
+    return coded
 
 
 def embedded(

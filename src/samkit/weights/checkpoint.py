@@ -82,11 +82,12 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
     text_encoder = None
-    if TEXT_WEIGHT in tensors:
+    projection = tensors.get(TEXT_WEIGHT)
+    if projection is not None and projection.ndim == 2 and projection.shape[1] > 0:
         text_encoder = TextEncoder(
             source=metadata.get(TEXT_KEY, ""),
             fingerprint=metadata.get(TEXT_FINGERPRINT_KEY, ""),
-            dim=tensors[TEXT_WEIGHT].shape[-1],
+            dim=projection.shape[1],
         )
     return Checkpoint(
         path=path,

@@ -10,6 +10,8 @@ from samkit.weights.catalog import CatalogEntry
 
 SHA256_DIGITS = 64
 CONFIG_FILE = "config.json"  # of a model as transformers saves it
+# Either of these; without any, transformers makes an empty tokenizer and says nothing.
+TOKENIZER_FILES = ({"tokenizer.json"}, {"vocab.json", "merges.txt"}, {"vocab.txt"})
 
 logger = logging.getLogger(__name__)
 
@@ -34,17 +36,37 @@ def find_local(entry: CatalogEntry) -> Path | None:
 def find_cached(name: str) -> Path | None:
     """The folder of a whole repository that was fetched before; None if it is not all there."""
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
-    found = try_to_load_from_cache(name, CONFIG_FILE)
-    if not isinstance(found, str):
+    try:
+        found = try_to_load_from_cache(name, CONFIG_FILE)
+    except HFValidationError:
         return None
-    folder = Path(found).parent
-    # Small files come first: a fetching that was cut off has no weights, or some of them.
-    index = next(folder.glob("*.index.json"), None)
-    if index is not None:
-        parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        return folder if all((folder / part).is_file() for part in parts) else None
-    return folder if any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")) else None
+    folder = Path(found).parent if isinstance(found, str) else None
+    return folder if folder is not None and has_weights(folder) and has_tokenizer(folder) else None
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether all weights are in a folder, of safetensors or, where there are none, of .bin."""
+    for suffix in (".safetensors", ".bin"):
+        files = {path.name for path in folder.glob(f"*{suffix}")}
+        indices = list(folder.glob(f"*{suffix}.index.json"))
+        if files and not indices:
+            return True
+        for index in indices:
+            try:
+                parts = set(json.loads(index.read_bytes())["weight_map"].values())
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                return False  # cut off
+            if files:  # else an index of weights that were not fetched
+                return parts <= files
+    return False
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether the words of a text model are in its folder."""
+    names = {path.name for path in folder.iterdir()}
+    return any(some <= names for some in TOKENIZER_FILES)
 
 
 def fetch(entry: CatalogEntry) -> Path:

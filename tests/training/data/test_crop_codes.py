@@ -112,6 +112,29 @@ def test_other_crops_are_other_files(clip, source, crops, tmp_path):
     assert data[0].crop_codes.shape[1] == 4
 
 
+def test_codes_follow_the_masks(clip, source, crops):
+    keep_crop_codes(clip, source, crops)
+    data = CropCodedData(source, crops, clip_fingerprint=clip.fingerprint)
+    sample = source.samples[2]
+    turned = replace(sample, rles=sample.rles[::-1])
+    fewer = replace(sample, rles=sample.rles[:-1])
+    none = replace(sample, rles=())
+    for changed in (turned, fewer, none):
+        source.samples[2] = changed
+        with pytest.raises(DataError, match="or other masks than"):
+            data[2]
+        kept = keep_crop_codes(clip, source, crops)
+        assert (kept.encoded, kept.found) == (1, 4)
+        np.testing.assert_array_equal(data[2].crop_codes, crop_codes(clip, changed, crops))
+
+
+def test_share_of_masks_with_codes(clip, source, crops):
+    keep_crop_codes(clip, source, crops)
+    data = CropCodedData(source, crops, clip_fingerprint=clip.fingerprint)
+    large = [rle_area(rle) >= LEAST_PX for sample in source.samples for rle in sample.rles]
+    assert data.share_with_codes(100) == pytest.approx(np.mean(large))
+
+
 def test_codes_of_another_clip_are_refused(clip, clip_folder, source, crops, refusal):
     keep_crop_codes(clip, source, crops)
     other = Clip.load(clip_folder)
@@ -136,5 +159,7 @@ def test_what_makes_no_sense_is_refused(
     data = CropCodedData(source, crops, clip_fingerprint=clip.fingerprint)
     sample = source.samples[1]
     source.samples[1] = replace(sample, photo=255 - sample.photo)
-    with pytest.raises(DataError, match=r"was made of another photo than 1.png is now"):
+    with pytest.raises(
+        DataError, match=r"was made of another photo or other masks than 1.png is now"
+    ):
         data[1]

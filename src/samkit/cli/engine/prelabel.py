@@ -15,6 +15,7 @@ from samkit.cli.automask_options import (
     tiling_from_option,
 )
 from samkit.cli.options import (
+    DEFAULT_DETECTOR,
     EngineChoice,
     engine_options,
     json_option,
@@ -56,7 +57,7 @@ EXIT_SOME_FAILED = 1
 @click.option("--again", is_flag=True, help="Also photos on which nothing was found before.")
 @automask_options
 @model_option
-@text_options
+@text_options(DEFAULT_DETECTOR)
 @engine_options
 @json_option
 def prelabel(
@@ -146,8 +147,6 @@ def choose_classes(
     Raises:
         ConfigError: classes were asked for, but there is none.
     """
-    from samkit.text import DEFAULT_DETECTOR
-
     if not words:
         if asked or only or thresh is not None:
             raise ConfigError("no classes to look for: give --classes, such as car,tree")
@@ -171,7 +170,6 @@ def why_no_text(*, tiled: bool) -> str | None:
 
     Nothing is fetched for it.
     """
-    from samkit.text import DEFAULT_DETECTOR
     from samkit.text.loading import check_installed
     from samkit.weights.hub import find_cached
 
@@ -200,7 +198,8 @@ def generator(choices: Choices) -> Generate:
             # Torch says so with a RuntimeError.
             if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
                 raise
-            raise ImageError("not enough memory for it: try --tile 1024") from error
+            advice = "" if choices.classes is not None else ": try --tile 1024"
+            raise ImageError(f"not enough memory for it{advice}") from error
 
     return generate
 

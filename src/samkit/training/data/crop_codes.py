@@ -6,7 +6,7 @@ for each mask, instead of anew each time, so that CLIP runs once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,6 +63,7 @@ def kept_codes(recipe: CropRecipe, clip_fingerprint: str) -> KeptFiles:
         maker_key="clip_fingerprint",
         maker=clip_fingerprint,
         maker_kind="CLIP",
+        of_masks=True,
     )
 
 
@@ -97,18 +98,21 @@ def keep_crop_codes(
 def crop_codes(clip: Clip, sample: Sample, recipe: CropRecipe) -> npt.NDArray[np.float16]:
     """What CLIP sees in crops of a photo's masks (M, V, D), NaN for those that are too small."""
     codes = np.full((len(sample.rles), recipe.variants, clip.dim), np.nan, np.float16)
-    crops, places = [], []
     seed = int(photo_checksum(sample.photo), 16)
-    for number, rle in enumerate(sample.rles):
-        if rle_area(rle) < max(1, recipe.min_area_px):
-            continue
-        rng = np.random.default_rng([CROPS, seed, number])
-        mask = decode_rle(rle)
-        for variant in range(recipe.variants):
-            crops.append(draw_crop(rng, sample.photo, mask, clip.pixels.size))
-            places.append((number, variant))
-    if crops:
-        codes[tuple(np.transpose(places))] = clip.encode_images(crops)
+    large = [
+        number
+        for number, rle in enumerate(sample.rles)
+        if rle_area(rle) >= max(1, recipe.min_area_px)
+    ]
+
+    def crops() -> Iterator[npt.NDArray[np.uint8]]:
+        for number in large:
+            rng = np.random.default_rng([CROPS, seed, number])
+            mask = decode_rle(sample.rles[number])
+            for _ in range(recipe.variants):
+                yield draw_crop(rng, sample.photo, mask, clip.pixels.size)
+
+    codes[large] = clip.encode_images(crops()).reshape(len(large), recipe.variants, clip.dim)
     return codes
 
 
@@ -129,6 +133,14 @@ class CropCodedData:
         self.source = source
         self.files = kept_codes(recipe, clip_fingerprint)
         self.files.check_any(source)
+
+    def share_with_codes(self, photos: int) -> float:
+        """Share of the masks of some photos, spread over all, that are large enough for crops."""
+        step = max(1, len(self.source) // photos)
+        paths = (self.files.path(self.key(i)) for i in range(0, len(self.source), step))
+        kept = [self.files.read(path) for path in paths if path.is_file()]
+        has_code = [bool(code.isfinite().all()) for codes in kept for code in codes]
+        return sum(has_code) / max(1, len(has_code))
 
     def __len__(self) -> int:
         return len(self.source)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samkit.errors import DataError, EmbeddingError, ImageError, OutputError
 from samkit.files import write_tensors
+from samkit.geometry import Rle
 from samkit.training.data.sample import Sample, SampleSource, SampleStream, numbered
 
 if TYPE_CHECKING:  # heavy
@@ -54,6 +56,8 @@ class KeptFiles:
         maker_key: in their metadata, of the checksum of what made them.
         maker: that checksum.
         maker_kind: what made them, for messages.
+        of_masks: whether they are of a photo's masks too, so that they are made again when these
+            change; for that, `keep` reads each photo.
     """
 
     folder: Path
@@ -64,6 +68,7 @@ class KeptFiles:
     maker_key: str
     maker: str
     maker_kind: str
+    of_masks: bool = False
 
     def path(self, key: str) -> Path:
         """The file of a photo."""
@@ -97,13 +102,23 @@ class KeptFiles:
         path = self.path(sample.key)
         tensor, metadata = self._read(path)
         self._check_maker(path, metadata)
-        is_own = metadata.get(PHOTO_CHECKSUM) == photo_checksum(sample.photo)
+        is_own = metadata.get(PHOTO_CHECKSUM) == self._checksum(sample)
         if metadata.get("key") != sample.key or not is_own:
+            masks = " or other masks" if self.of_masks else ""
             raise DataError(
-                f"{path} was made of another photo than {sample.key} is now: delete it and keep"
-                f" {self.what} again, or name another folder for each data set"
+                f"{path} was made of another photo{masks} than {sample.key} is now: delete it and"
+                f" keep {self.what} again, or name another folder for each data set"
             )
         return tensor
+
+    def _checksum(self, sample: Sample) -> str:
+        if not self.of_masks:
+            return photo_checksum(sample.photo)
+        return f"{photo_checksum(sample.photo)}-{masks_checksum(sample.rles)}"
+
+    def read(self, path: Path) -> Tensor:
+        """A file's tensor, of whatever photo; see `of`."""
+        return self._read(path)[0]
 
     def keep(
         self,
@@ -139,27 +154,31 @@ class KeptFiles:
         encoded = found = 0
         for index in range(rank, len(source), world):
             key = source.key(index)
-            if self._is_whole(key, dtype):
-                found += 1
-            else:
-                try:
-                    sample = source[index]
-                    tensor, facts = encode(sample)
-                except (DataError, ImageError) as error:
-                    skipped[key] = str(error)
-                    logger.warning("skipped %s: %s", key, error)
+            try:
+                sample = source[index] if self.of_masks else None
+                if self._is_whole(key, dtype, sample):
+                    found += 1
                 else:
-                    facts |= {
-                        "format": self.format,
-                        "key": key,
-                        self.maker_key: self.maker,
-                        PHOTO_CHECKSUM: photo_checksum(sample.photo),
-                    }
-                    write_tensors(self.path(key), {self.tensor: tensor}, facts)
+                    self._write(source[index] if sample is None else sample, encode)
                     encoded += 1
+            except (DataError, ImageError) as error:
+                skipped[key] = str(error)
+                logger.warning("skipped %s: %s", key, error)
             if on_progress is not None:
                 on_progress(index + 1, len(source))
         return Kept(encoded=encoded, found=found, skipped=skipped)
+
+    def _write(
+        self, sample: Sample, encode: Callable[[Sample], tuple[Tensor, dict[str, str]]]
+    ) -> None:
+        tensor, facts = encode(sample)
+        facts |= {
+            "format": self.format,
+            "key": sample.key,
+            self.maker_key: self.maker,
+            PHOTO_CHECKSUM: self._checksum(sample),
+        }
+        write_tensors(self.path(sample.key), {self.tensor: tensor}, facts)
 
     def _read(self, path: Path) -> tuple[Tensor, dict[str, str]]:
         """A file's tensor and metadata.
@@ -178,8 +197,8 @@ class KeptFiles:
         except (SafetensorError, OSError) as error:
             raise DataError(f"{path} is damaged: {error}") from error
 
-    def _is_whole(self, key: str, dtype: str) -> bool:
-        """Whether a file is whole and need not be made again."""
+    def _is_whole(self, key: str, dtype: str, sample: Sample | None) -> bool:
+        """Whether a file is whole and, where a sample is given, of it."""
         from safetensors import SafetensorError, safe_open
 
         path = self.path(key)
@@ -190,7 +209,9 @@ class KeptFiles:
         except (SafetensorError, OSError, DataError):
             return False
         self._check_maker(path, metadata)
-        return metadata.get("key") == key and PHOTO_CHECKSUM in metadata and found == dtype
+        kept = metadata.get(PHOTO_CHECKSUM)
+        is_own = kept is not None if sample is None else kept == self._checksum(sample)
+        return metadata.get("key") == key and is_own and found == dtype
 
     def _metadata(self, file: Any, path: Path) -> dict[str, str]:
         metadata: dict[str, str] = file.metadata() or {}
@@ -214,6 +235,12 @@ def file_name(key: str, suffix: str) -> str:
     legible = re.sub(r"[^A-Za-z0-9._-]+", "_", key)[-LONGEST_NAME:]
     digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
     return f"{legible}-{digest[:12]}{suffix}"
+
+
+def masks_checksum(rles: Sequence[Rle]) -> str:
+    """Tells masks, in their order, from others."""
+    codes = json.dumps([rle["counts"] for rle in rles])
+    return f"{zlib.crc32(codes.encode()):08x}"
 
 
 def photo_checksum(photo: npt.NDArray[np.uint8]) -> str:

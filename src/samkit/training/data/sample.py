@@ -46,9 +46,9 @@ class Sample:
                     f"{self.key}: masks must have the photo's size {self.photo.shape[:2]};"
                     f" got {tuple(rle['size'])}"
                 )
-        for name in ("phrases", "crop_codes"):
-            value = getattr(self, name)
-            if value is not None and len(value) not in (0, len(self.rles)):
+        codes = self.crop_codes
+        for name, value in (("phrases", self.phrases or None), ("crop_codes", codes)):
+            if value is not None and len(value) != len(self.rles):
                 raise DataError(
                     f"{self.key}: {name} must be one for each of {len(self.rles)} masks;"
                     f" got {len(value)}"

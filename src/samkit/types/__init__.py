@@ -1,0 +1,20 @@
+"""The values that pass between the rooms: prompts, embeddings, predictions, masks.
+
+All are frozen and check themselves when made.
+"""
+
+from samkit.types.embedding import EMBEDDING_FORMAT, ImageEmbedding
+from samkit.types.masks import MASK_COLUMNS, Masks
+from samkit.types.prediction import MASK_THRESHOLD, Logits, MaskPrediction
+from samkit.types.prompts import Prompts
+
+__all__ = [
+    "EMBEDDING_FORMAT",
+    "MASK_COLUMNS",
+    "MASK_THRESHOLD",
+    "ImageEmbedding",
+    "Logits",
+    "MaskPrediction",
+    "Masks",
+    "Prompts",
+]

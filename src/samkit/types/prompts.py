@@ -1,0 +1,229 @@
+"""What a photo is asked: text, points, boxes and masks. Checks itself when made.
+
+Shape legend: P prompts, N points, S the side of the mask logits (256), D dimensions of CLIP's
+space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from samkit.errors import PromptError
+from samkit.geometry import CoordMap
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prompts:
+    """P prompts on one photo, in pixels of the original; each may have text, points, a box, a mask.
+
+    Attributes:
+        text_codes: (P, D) vectors of CLIP of length 1, for models that take text, or None.
+        points_xy: (P, N, 2), or None.
+        labels: (P, N), 1 foreground and 0 background, or None.
+        boxes_xyxy: (P, 4), or None.
+        mask_logits: (P, 1, S, S) of an earlier answer, or None.
+        batched: whether the prompts came as a batch, so that the answer has a prompt axis.
+    """
+
+    points_xy: FloatArray | None = None
+    labels: IntArray | None = None
+    boxes_xyxy: FloatArray | None = None
+    mask_logits: Logits | None = None
+    text_codes: npt.NDArray[np.float32] | None = None
+    batched: bool = True
+
+    def __post_init__(self) -> None:
+        sizes = {
+            name: len(value)
+            for name, value in (
+                ("points", self.points_xy),
+                ("boxes", self.boxes_xyxy),
+                ("mask_logits", self.mask_logits),
+                ("texts", self.text_codes),
+            )
+            if value is not None
+        }
+        if not sizes:
+            raise PromptError("a prompt needs text, points, a box or mask_logits; got none of them")
+        if len(set(sizes.values())) > 1:
+            listed = ", ".join(f"{count} of {name}" for name, count in sizes.items())
+            raise PromptError(f"prompts of one batch must agree in number; got {listed}")
+        if 0 in sizes.values():
+            raise PromptError("a batch needs at least one prompt; got 0")
+        _check_points(self.points_xy, self.labels)
+        if self.boxes_xyxy is not None:
+            _check_boxes(self.boxes_xyxy)
+        if self.mask_logits is not None and not np.isfinite(self.mask_logits).all():
+            raise PromptError("mask_logits must be finite; got NaN or infinity")
+        if self.text_codes is not None and not np.isfinite(self.text_codes).all():
+            raise PromptError("text_codes must be finite; got NaN or infinity")
+        if self.text_codes is not None and not self.text_codes.any(axis=1).all():
+            raise PromptError("text_codes must have a direction; got zeros alone")
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        points: npt.ArrayLike | None = None,
+        labels: npt.ArrayLike | None = None,
+        boxes: npt.ArrayLike | None = None,
+        mask_logits: npt.ArrayLike | None = None,
+        text_codes: npt.ArrayLike | None = None,
+    ) -> Prompts:
+        """Prompts from arrays or lists, of one prompt or of a batch.
+
+        Args:
+            points: (N, 2) or (P, N, 2).
+            labels: (N,) or (P, N).
+            boxes: (4,) or (P, 4).
+            mask_logits: (S, S) or (1, S, S) for one prompt; (P, 1, S, S) for a batch.
+            text_codes: (D,) or (P, D); they are brought to length 1.
+
+        Raises:
+            PromptError: shapes disagree, or a value is not a coordinate, label or box.
+        """
+        points_xy = _array(points, "points")
+        boxes_xyxy = _array(boxes, "boxes")
+        mask = _array(mask_logits, "mask_logits")
+        text = _array(text_codes, "text_codes")
+        if points_xy is not None and (points_xy.ndim not in (2, 3) or points_xy.shape[-1] != 2):
+            raise PromptError(f"points must be (N, 2) or (P, N, 2); got {points_xy.shape}")
+        if boxes_xyxy is not None and (boxes_xyxy.ndim not in (1, 2) or boxes_xyxy.shape[-1] != 4):
+            raise PromptError(f"boxes must be (4,) or (P, 4); got {boxes_xyxy.shape}")
+        if mask is not None and (mask.ndim not in (2, 3, 4) or mask.shape[-3:-2] not in ((), (1,))):
+            raise PromptError(
+                f"mask_logits must be (S, S), (1, S, S) or (P, 1, S, S); got {mask.shape}"
+            )
+
+        if text is not None and text.ndim not in (1, 2):
+            raise PromptError(f"text_codes must be (D,) or (P, D); got {text.shape}")
+
+        batched = {
+            name: value.ndim == batched_ndim
+            for name, value, batched_ndim in (
+                ("text_codes", text, 2),
+                ("points", points_xy, 3),
+                ("boxes", boxes_xyxy, 2),
+                ("mask_logits", mask, 4),
+            )
+            if value is not None
+        }
+        if len(set(batched.values())) > 1:
+            listed = ", ".join(f"{name} {'has' if b else 'has not'}" for name, b in batched.items())
+            raise PromptError(
+                f"either all parts of prompts have a prompt axis, or none; got {listed}"
+            )
+        is_batch = any(batched.values())
+
+        kinds = _array(labels, "labels")
+        if kinds is not None and not np.isin(kinds, (0, 1)).all():
+            bad = kinds[~np.isin(kinds, (0, 1))].flat[0]
+            raise PromptError(f"labels must be 1 (foreground) or 0 (background); got {bad:g}")
+        if not is_batch:
+            points_xy = None if points_xy is None else points_xy[None]
+            kinds = None if kinds is None else kinds[None]
+            boxes_xyxy = None if boxes_xyxy is None else boxes_xyxy[None]
+            text = None if text is None else text[None]
+        if mask is not None and not is_batch:
+            mask = mask.reshape(1, 1, *mask.shape[-2:])
+        with np.errstate(over="ignore"):  # too large for float32: told as infinity
+            mask_f32 = None if mask is None else mask.astype(np.float32)
+        return cls(
+            points_xy=points_xy,
+            labels=None if kinds is None else kinds.astype(np.int64),
+            boxes_xyxy=boxes_xyxy,
+            mask_logits=mask_f32,
+            text_codes=None if text is None else _of_length_1(text),
+            batched=is_batch,
+        )
+
+    def __len__(self) -> int:
+        """Number of prompts."""
+        first = next(
+            value
+            for value in (self.points_xy, self.boxes_xyxy, self.mask_logits, self.text_codes)
+            if value is not None
+        )
+        return len(first)
+
+    def check_fits(self, coords: CoordMap) -> None:
+        """Check that points lie in the photo, boxes overlap it and masks have the logits' size.
+
+        Raises:
+            PromptError: the first that does not.
+        """
+        height, width = coords.original_hw
+        size = f"the image of width {width} and height {height}"
+        if self.points_xy is not None:
+            outside = (self.points_xy < 0) | (self.points_xy >= (width, height))
+            if outside.any():
+                x, y = self.points_xy[outside.any(-1)][0]
+                raise PromptError(f"point ({x:g}, {y:g}) lies outside of {size}")
+        if self.boxes_xyxy is not None:
+            low, high = self.boxes_xyxy[:, :2], self.boxes_xyxy[:, 2:]
+            outside = (low >= (width, height)) | (high <= 0)
+            if outside.any():
+                box = ", ".join(f"{v:g}" for v in self.boxes_xyxy[outside.any(-1)][0])
+                raise PromptError(f"box ({box}) lies outside of {size}")
+        if self.mask_logits is not None:
+            expected = (coords.logits_size, coords.logits_size)
+            if self.mask_logits.shape[-2:] != expected:
+                raise PromptError(
+                    f"mask_logits must be {expected}, the size of `MaskPrediction.logits`;"
+                    f" got {self.mask_logits.shape[-2:]}"
+                )
+
+
+def _array(value: npt.ArrayLike | None, name: str) -> FloatArray | None:
+    """A float array of anything that NumPy takes, or None."""
+    if value is None:
+        return None
+    try:
+        return np.asarray(value, np.float64)
+    # RuntimeError: a tensor that requires gradients.
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        shown = " ".join(repr(value).split())
+        message = f"{name} must be numbers in a regular array; got {shown:.60}"
+        raise PromptError(message) from error
+
+
+def _of_length_1(vectors: FloatArray) -> npt.NDArray[np.float32]:
+    """Vectors (P, D) divided by their length; those without any stay."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # infinity, which is refused later
+        scaled = vectors / np.where(lengths > 0, lengths, 1)
+    return np.asarray(scaled, np.float32)
+
+
+def _check_points(points_xy: FloatArray | None, labels: IntArray | None) -> None:
+    if points_xy is None or labels is None:
+        if points_xy is not None:
+            raise PromptError("points need labels: 1 (foreground) or 0 (background) for each")
+        if labels is not None:
+            raise PromptError("labels need points; got labels alone")
+        return
+    if labels.shape != points_xy.shape[:-1]:
+        raise PromptError(
+            f"points and labels must agree in number; got points {points_xy.shape}"
+            f" and labels {labels.shape}"
+        )
+    if points_xy.shape[1] == 0:
+        raise PromptError("a prompt with points needs at least one; got 0")
+    if not np.isfinite(points_xy).all():
+        raise PromptError("points must be finite; got NaN or infinity")
+
+
+def _check_boxes(boxes_xyxy: FloatArray) -> None:
+    if not np.isfinite(boxes_xyxy).all():
+        raise PromptError("boxes must be finite; got NaN or infinity")
+    empty = (boxes_xyxy[:, 2:] <= boxes_xyxy[:, :2]).any(axis=1)
+    if empty.any():
+        box = ", ".join(f"{v:g}" for v in boxes_xyxy[empty][0])
+        raise PromptError(f"a box is x0, y0, x1, y1 with x0 < x1 and y0 < y1; got {box}")
