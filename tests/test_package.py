@@ -10,6 +10,7 @@ import samkit
 PUBLIC = [
     "AutoMaskConfig",
     "AutoMasker",
+    "ClassMasker",
     "ImageEmbedding",
     "MaskPrediction",
     "Masks",

@@ -10,8 +10,9 @@ from samkit.automask import ClassMasker
 from samkit.automask.classes import join, one_of_each
 from samkit.errors import PromptError
 from samkit.predict import Predictor
-from samkit.text import Calibration, Detections, Detector, MaskRanker, TextPrompter
+from samkit.text import Calibration, MaskRanker, TextPrompter
 from samkit.types import Masks
+from stub_detector import StubDetector
 
 PHOTO = make_photo(80, 120)
 BOXES = ((10, 10, 60, 50), (70, 30, 110, 75))
@@ -39,30 +40,6 @@ class StubMasker:
         return self.masks
 
 
-class StubDetector(Detector):
-    box_thresh = 0.3
-
-    def __init__(self, *found):
-        self.found, self.thresholds = found, []
-
-    def detect(self, photo, phrases, *, box_thresh=None):
-        self.thresholds.append(box_thresh)
-        return Detections(
-            boxes_xyxy=np.array([box for box, _, _ in self.found], np.float64).reshape(-1, 4),
-            scores=np.array([score for _, score, _ in self.found], np.float32),
-            phrases=tuple(phrase for *_, phrase in self.found),
-        )
-
-    def split(self, phrases):
-        raise AssertionError
-
-    def look(self, pixels, phrases):
-        raise AssertionError
-
-    def frame_wh(self, size_hw):
-        raise AssertionError
-
-
 def test_a_detectors_boxes_are_answered(tiny_sam):
     predictor = Predictor(tiny_sam, model_name="tiny")
     detector = StubDetector((BOXES[0], 0.8, "car"), (BOXES[1], 0.6, "tree"))
@@ -70,7 +47,7 @@ def test_a_detectors_boxes_are_answered(tiny_sam):
     masker = ClassMasker(everything, ["car", "tree"], detector, thresh=0.4)
     masks = masker.generate(PHOTO)
     assert everything.photos == []
-    assert detector.thresholds == [0.4]
+    assert [thresh for *_, thresh in detector.asked] == [0.4]
     expected = predictor.predict(predictor.embed(PHOTO), boxes=BOXES, multimask=False)
     found = [index for index in range(2) if expected.masks[index, 0].any()]
     assert found

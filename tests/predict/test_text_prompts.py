@@ -9,39 +9,13 @@ import torch
 
 from samkit import Predictor, Prompts
 from samkit.errors import ImageError, PromptError, WeightsError
-from samkit.text import Clip, Detections, Detector, TextPrompter
+from samkit.text import Clip, TextPrompter
 from samkit.weights.checkpoint import TextEncoder, save_checkpoint
+from stub_detector import StubDetector
 
 HEIGHT, WIDTH = 90, 120
 CLICK = {"points": [[50, 40]], "labels": [1]}
 PHOTO = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
-
-
-class StubDetector(Detector):
-    """Finds what it was told to find, and remembers what it was asked."""
-
-    box_thresh = 0.3
-
-    def __init__(self, *found):
-        self.found, self.asked, self.source = found, [], "stub"
-
-    def detect(self, photo, phrases, *, box_thresh=None):
-        self.asked.append((photo, list(phrases), box_thresh))
-        boxes, scores, names = zip(*self.found, strict=True) if self.found else ((), (), ())
-        return Detections(
-            boxes_xyxy=np.array(boxes, np.float64).reshape(-1, 4),
-            scores=np.array(scores, np.float32),
-            phrases=names,
-        )
-
-    def split(self, phrases):
-        raise AssertionError
-
-    def look(self, pixels, phrases):
-        raise AssertionError
-
-    def frame_wh(self, size_hw):
-        raise AssertionError
 
 
 BOXES = (
@@ -264,7 +238,7 @@ def test_each_thing_that_is_found_is_answered(plain_sam):
     )
     ((photo, phrases, thresh),) = predictor.text_model.asked
     np.testing.assert_array_equal(photo, PHOTO)
-    assert (phrases, thresh) == (["a car", "a tree"], 0.25)
+    assert (phrases, thresh) == (("a car", "a tree"), 0.25)
     assert answer.phrases == ("a car", "a tree")  # of two boxes around one car, the better
     np.testing.assert_allclose(answer.phrase_scores, [0.9, 0.7])
     boxes = predictor.predict(embedding, boxes=[BOXES[0][0], BOXES[2][0]], multimask=False)

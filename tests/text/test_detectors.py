@@ -13,15 +13,14 @@ import torch
 
 from samkit.errors import ConfigError, ImageError, PromptError, WeightsError
 from samkit.text import Detections, load_detector
+from samkit.text.detections import order_boxes, to_pixels
 from samkit.text.detectors import (
     GroundingDino,
     Owlv2,
     join_phrases,
     normalise,
-    order_boxes,
     own_tokens,
     pack,
-    to_pixels,
 )
 
 PERIOD, BEGIN, END = 1012, 101, 102  # BERT's numbers

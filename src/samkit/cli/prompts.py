@@ -32,10 +32,10 @@ class Ask:
     text: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        from samkit.text import check_texts
-
         if not self.text:
             return
+        from samkit.text import check_texts
+
         check_texts(self.text)
         if self.prompts is not None and (len(self.text) > 1 or self.prompts.batched):
             raise PromptError(

@@ -2,9 +2,9 @@
 
 from samkit.text.clip import DEFAULT_CLIP, Clip, check_texts
 from samkit.text.crops import cut_crop, mask_patch
+from samkit.text.detections import Detections
 from samkit.text.detectors import (
     DEFAULT_DETECTOR,
-    Detections,
     Detector,
     GroundingDino,
     Owlv2,

@@ -11,7 +11,8 @@ import numpy as np
 
 from samkit.errors import ConfigError
 from samkit.geometry.nms import nms
-from samkit.text.detectors import Detections, Detector, Photo, check_share
+from samkit.text.detections import Detections
+from samkit.text.detectors import Detector, Photo, check_share
 
 NMS_THRESH = 0.7
 

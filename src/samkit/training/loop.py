@@ -6,6 +6,7 @@ rank, so that a resumed run goes on exactly as if it had never stopped.
 
 from __future__ import annotations
 
+import atexit
 import copy
 import math
 import os
@@ -121,7 +122,14 @@ def launch(run: RunRecipe) -> Fabric:
         fabric.launch()
     except (RuntimeError, ValueError, TypeError, MisconfigurationException) as error:
         raise ConfigError(f"this run cannot start here: {' '.join(str(error).split())}") from error
+    atexit.register(leave)
     return fabric
+
+
+def leave() -> None:
+    """End what connects processes while Python is still there, without which it may abort."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def places(run: RunRecipe) -> tuple[int, int]:
