@@ -30,7 +30,9 @@ def run_python(code):
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("module", ["samkit", "samkit.types, samkit.formats, samkit.drawing"])
+@pytest.mark.parametrize(
+    "module", ["samkit", "samkit.types, samkit.formats, samkit.drawing", "samkit.automask"]
+)
 def test_torch_is_imported_only_when_needed(module):
     assert run_python(f"import sys, {module}; print('torch' in sys.modules)") == "False"
 

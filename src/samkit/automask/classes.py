@@ -12,7 +12,6 @@ import numpy.typing as npt
 from samkit.errors import ConfigError, PromptError
 from samkit.formats import ImageLike, read_image
 from samkit.geometry.nms import box_iou, nms
-from samkit.predict.text_prompts import answer_boxes
 from samkit.types import MASK_COLUMNS, Masks
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -99,6 +98,7 @@ class ClassMasker:
 
     def _detected(self, photo: npt.NDArray[np.uint8], detector: Detector) -> Masks:
         """Masks of the boxes that a detector finds."""
+        from samkit.predict.text_prompts import answer_boxes  # torch takes seconds to import
         from samkit.text import ground
 
         predictor = self.masker.predictor
