@@ -22,6 +22,7 @@ from samkit.weights.checkpoint import (
     read_checkpoint,
     save_checkpoint,
     weights_sha256,
+    weights_sha256_of_bytes,
 )
 
 WRITERS: dict[str, Callable[[dict[str, Tensor], Path], None]] = {
@@ -350,6 +351,14 @@ class TestWeightsSha256:
         assert weights_sha256(tiny_sam) != before
         tiny_sam.mask_decoder.iou_token.weight.data[0, 0] -= 1
         assert weights_sha256(tiny_sam.image_encoder) != before
+
+    def test_equal_values_have_equal_checksums(self, tiny_sam: Sam) -> None:
+        weight = tiny_sam.mask_decoder.iou_token.weight.data
+        weight[0, 0] = 0.0
+        before, bytes_before = weights_sha256(tiny_sam), weights_sha256_of_bytes(tiny_sam)
+        weight[0, 0] = -0.0
+        assert weights_sha256(tiny_sam) == before
+        assert weights_sha256_of_bytes(tiny_sam) != bytes_before
 
     def test_it_does_not_depend_on_strides(self, tiny_sam: Sam) -> None:
         before = weights_sha256(tiny_sam)

@@ -24,7 +24,7 @@ from samkit.models.mask_decoder import AMBIGUOUS_MASKS, SINGLE_MASK, Attended
 from samkit.predict.preprocess import normalise, resize_photo
 from samkit.predict.text_prompts import Corrections, Text, TextReader
 from samkit.types import ImageEmbedding, MaskPrediction, Prompts
-from samkit.weights.checkpoint import TextEncoder, weights_sha256
+from samkit.weights.checkpoint import TextEncoder, weights_sha256, weights_sha256_of_bytes
 from samkit.weights.load import load_model
 
 if TYPE_CHECKING:  # transformers takes seconds to import
@@ -172,6 +172,11 @@ class Predictor:
         Computed once: after training an encoder in place, make a new predictor.
         """
         return weights_sha256(self.model.image_encoder)
+
+    @cached_property
+    def former_checksum(self) -> str:
+        """What embeddings of the same encoder carry that were saved by earlier versions."""
+        return weights_sha256_of_bytes(self.model.image_encoder)
 
     def frames(self, photo: npt.NDArray[np.uint8]) -> CoordMap:
         """The frames of a photo (H, W, 3) for this model."""
@@ -382,7 +387,9 @@ class Predictor:
 
     def check_embedding(self, embedding: ImageEmbedding) -> None:
         """Raise an EmbeddingError if an embedding is not of this model's image encoder."""
-        if embedding.encoder_checksum != self.encoder_checksum:
+        # What is seldom needed is computed only then.
+        checksum = embedding.encoder_checksum
+        if checksum != self.encoder_checksum and checksum != self.former_checksum:  # noqa: PLR1714
             raise EmbeddingError(
                 f"the embedding was made by {embedding.model_name}"
                 f" ({embedding.encoder_checksum[:12]}), not by this {self.model_name}"

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from samkit.errors import ConfigError, TrainingError
 from samkit.files import check_writable, write_tensors
+from samkit.training.average import WeightAverage
 from samkit.training.batch import Batch
 from samkit.training.log import TrainingLog
 from samkit.training.optim import make_optimiser
@@ -280,10 +280,9 @@ class Trainer:
                 "run.strategy=fsdp needs optim.method=adamw: muon takes whole matrices"
             )
         # Sharded tasks cannot be copied any more.
-        self.average: AveragedModel | None = None
+        self.average: WeightAverage | None = None
         if optim.average_decay is not None:
-            forget = get_ema_multi_avg_fn(optim.average_decay)  # type: ignore[no-untyped-call]
-            self.average = AveragedModel(task, device=fabric.device, multi_avg_fn=forget)
+            self.average = WeightAverage(task, decay=optim.average_decay, device=fabric.device)
         needs_copy = self.sharded and fabric.is_global_zero
         self._whole_task = copy.deepcopy(task) if needs_copy else None
         self.module: Any = fabric.setup_module(task)

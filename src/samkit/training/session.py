@@ -170,7 +170,7 @@ def embedded(
         # All at once: one of them alone would let the others wait longer than they do.
         rank, world = fabric.global_rank, fabric.world_size
         keep_embeddings(predictor, source, folder, on_progress, rank=rank, world=world)
-    return EmbeddedData(source, folder, encoder_checksum=predictor.encoder_checksum)
+    return EmbeddedData(source, folder, predictor)
 
 
 def task_predictor(

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -212,10 +212,22 @@ def save_checkpoint(
 
 
 def weights_sha256(module: nn.Module) -> str:
-    """SHA-256 over the names and numbers of a module's state, whatever its device."""
+    """SHA-256 over the names and values of a module's state, whatever its device.
+
+    Equal numbers have equal checksums: -0.0 counts as +0.0.
+    """
+    return _sha256(module, lambda tensor: tensor + 0.0 if tensor.is_floating_point() else tensor)
+
+
+def weights_sha256_of_bytes(module: nn.Module) -> str:
+    """The checksum that embeddings saved before `weights_sha256` was one of values carry."""
+    return _sha256(module, lambda tensor: tensor)
+
+
+def _sha256(module: nn.Module, canonical: Callable[[Tensor], Tensor]) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
-        numbers = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(numbers.numpy().data)
+        values = canonical(tensor.detach().cpu()).contiguous().reshape(-1).view(torch.uint8)
+        digest.update(values.numpy().data)
     return digest.hexdigest()

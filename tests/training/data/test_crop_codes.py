@@ -98,7 +98,7 @@ def test_embeddings_and_codes_go_together(clip, source, crops, tiny_sam, tmp_pat
     keep_crop_codes(clip, source, crops)
     keep_embeddings(predictor, source, tmp_path / "embeddings")
     coded = CropCodedData(source, crops, clip_fingerprint=clip.fingerprint)
-    both = EmbeddedData(coded, tmp_path / "embeddings", encoder_checksum=predictor.encoder_checksum)
+    both = EmbeddedData(coded, tmp_path / "embeddings", predictor)
     batch = next(load(both, recipe()))
     assert batch.features is not None
     assert batch.text_codes.shape == (len(batch.masks), clip.dim)

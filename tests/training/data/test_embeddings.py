@@ -9,9 +9,11 @@ import torch
 from safetensors import safe_open
 
 from samkit.errors import ConfigError, DataError, EmbeddingError, OutputError
+from samkit.files import write_tensors
 from samkit.models import CONFIGS, Sam
 from samkit.predict import Predictor
-from samkit.training.data.embeddings import EmbeddedData, keep_embeddings, kept_embeddings
+from samkit.training.data import kept
+from samkit.training.data.embeddings import EmbeddedData, keep_embeddings
 from samkit.training.data.loader import BatchLoader
 from samkit.training.data.sa1b import Sa1bShards
 
@@ -36,7 +38,7 @@ def source(make_source):
 
 
 def file_name(key):
-    return kept_embeddings("", "").path(key).name
+    return kept.file_name(key, ".emb.safetensors")
 
 
 def load(data, recipe, **fields):
@@ -49,7 +51,7 @@ def names(folder):
 
 def test_features_are_those_of_the_predictor(predictor, source, tmp_path, recipe):
     keep_embeddings(predictor, source, tmp_path, dtype="float32")
-    data = EmbeddedData(source, tmp_path, encoder_checksum=predictor.encoder_checksum)
+    data = EmbeddedData(source, tmp_path, predictor)
     assert len(data) == 6
     batch = next(load(data, recipe(photos_per_batch=6)))
     assert batch.pixels is None
@@ -61,7 +63,7 @@ def test_features_are_those_of_the_predictor(predictor, source, tmp_path, recipe
 
 def test_masks_and_order_are_those_of_the_photos(predictor, source, tmp_path, recipe):
     keep_embeddings(predictor, source, tmp_path)
-    data = EmbeddedData(source, tmp_path, encoder_checksum=predictor.encoder_checksum)
+    data = EmbeddedData(source, tmp_path, predictor)
     embedded = islice(load(data, recipe(max_masks_per_photo=2)), 7)
     plain = islice(load(source, recipe(max_masks_per_photo=2)), 7)
     for one, other in zip(embedded, plain, strict=True):
@@ -72,7 +74,7 @@ def test_masks_and_order_are_those_of_the_photos(predictor, source, tmp_path, re
 
 def test_half_precision_is_near(predictor, source, tmp_path):
     keep_embeddings(predictor, source, tmp_path)
-    data = EmbeddedData(source, tmp_path, encoder_checksum=predictor.encoder_checksum)
+    data = EmbeddedData(source, tmp_path, predictor)
     exact = predictor.embed(source[2].photo).features[0]
     kept = data[2].features
     assert kept.dtype == torch.float16
@@ -81,7 +83,7 @@ def test_half_precision_is_near(predictor, source, tmp_path):
 
 def test_resumed_batches_equal_uninterrupted(predictor, source, tmp_path, recipe):
     keep_embeddings(predictor, source, tmp_path)
-    data = EmbeddedData(source, tmp_path, encoder_checksum=predictor.encoder_checksum)
+    data = EmbeddedData(source, tmp_path, predictor)
     first = load(data, recipe())
     list(islice(first, 2))
     again = load(data, recipe())
@@ -129,7 +131,7 @@ def test_damaged_files_are_made_again(predictor, source, tmp_path, recipe):
     first, second = (tmp_path / file_name(source.key(index)) for index in range(2))
     first.write_bytes(first.read_bytes()[:-7])
     second.write_bytes(b"garbage")
-    data = EmbeddedData(source, tmp_path, encoder_checksum=predictor.encoder_checksum)
+    data = EmbeddedData(source, tmp_path, predictor)
     for index in range(2):
         with pytest.raises(DataError, match="is damaged"):
             data[index]
@@ -143,7 +145,7 @@ def test_broken_photos_are_counted_and_skipped(predictor, make_source, tmp_path,
     kept = keep_embeddings(predictor, source, tmp_path)
     assert kept.encoded == 3
     assert kept.skipped == {"1.png": "1.png is broken", "3.png": "3.png is broken"}
-    data = EmbeddedData(source, tmp_path, encoder_checksum=predictor.encoder_checksum)
+    data = EmbeddedData(source, tmp_path, predictor)
     loader = load(data, recipe())
     keys = [key for batch in islice(loader, 3) for key in batch.keys]
     assert set(keys) == {"0.png", "2.png", "4.png"}
@@ -156,11 +158,10 @@ def test_embeddings_of_another_encoder_are_refused(
     keep_embeddings(predictor, source, tmp_path)
     with refusal(EmbeddingError, "was made by the encoder", f"delete {tmp_path}"):
         keep_embeddings(other_predictor, source, tmp_path)
-    checksum = other_predictor.encoder_checksum
     with refusal(EmbeddingError, "was made by the encoder", "another folder"):
-        EmbeddedData(source, tmp_path, encoder_checksum=checksum)
+        EmbeddedData(source, tmp_path, other_predictor)
     # One of many that is not the first is found when its turn comes, and is no broken sample.
-    data = EmbeddedData(source, tmp_path, encoder_checksum=predictor.encoder_checksum)
+    data = EmbeddedData(source, tmp_path, predictor)
     (tmp_path / file_name(source.key(3))).unlink()
     keep_embeddings(other_predictor, OneOf(source, 3), tmp_path)
     with pytest.raises(EmbeddingError, match="was made by"):
@@ -197,7 +198,7 @@ def test_embedding_of_another_photo_is_a_broken_sample(
 ):
     source = make_source(2)
     keep_embeddings(predictor, source, tmp_path)
-    data = EmbeddedData(source, tmp_path, encoder_checksum=predictor.encoder_checksum)
+    data = EmbeddedData(source, tmp_path, predictor)
     sample = source.samples[1]
     for other in (make_sample(1, size_hw=(41, 60)), replace(sample, photo=255 - sample.photo)):
         source.samples[1] = other
@@ -216,16 +217,30 @@ def test_names_of_files_are_legible_and_differ():
 @pytest.mark.parametrize("fields", [{"flip": True}, {"scale_jitter": (0.5, 1.0)}])
 def test_augmentation_is_refused(fields, predictor, source, tmp_path, recipe, refusal):
     keep_embeddings(predictor, source, tmp_path)
-    data = EmbeddedData(source, tmp_path, encoder_checksum=predictor.encoder_checksum)
+    data = EmbeddedData(source, tmp_path, predictor)
     with refusal(ConfigError, "kept embeddings", "without scale_jitter and flip"):
         load(data, recipe(**fields))
+
+
+def test_embeddings_of_earlier_versions_are_still_read(predictor, source, tmp_path):
+    """Their checksum was one of bytes, which tells -0.0 from +0.0."""
+    predictor.model.image_encoder.neck[0].weight.data[0, 0, 0, 0] = -0.0
+    keep_embeddings(predictor, source, tmp_path)
+    for path in tmp_path.iterdir():
+        with safe_open(path, framework="pt") as file:
+            metadata, features = file.metadata(), file.get_tensor("features")
+        metadata["encoder_checksum"] = predictor.former_checksum
+        write_tensors(path, {"features": features}, metadata)
+    assert predictor.former_checksum != predictor.encoder_checksum
+    assert keep_embeddings(predictor, source, tmp_path).found == len(source)
+    assert EmbeddedData(source, tmp_path, predictor)[0].features.shape == features.shape
 
 
 def test_what_makes_no_sense_is_refused(
     predictor, source, tmp_path, write_tar, sa1b_files, refusal
 ):
     with refusal(EmbeddingError, "has no embeddings of this data set"):
-        EmbeddedData(source, tmp_path / "none", encoder_checksum="")
+        EmbeddedData(source, tmp_path / "none", predictor)
     with refusal(ConfigError, "dtype must be one of float16, float32"):
         keep_embeddings(predictor, source, tmp_path, dtype="int8")
     shard = write_tar(tmp_path / "a.tar", sa1b_files(range(2)))

@@ -32,8 +32,8 @@ class EmbeddedSample(Sample):
     features: Tensor
 
 
-def kept_embeddings(folder: str | os.PathLike[str], encoder_checksum: str) -> KeptFiles:
-    """The embeddings in a folder, of an encoder."""
+def kept_embeddings(folder: str | os.PathLike[str], predictor: Predictor) -> KeptFiles:
+    """The embeddings in a folder, of a predictor's encoder."""
     return KeptFiles(
         folder=Path(folder),
         format="samkit-kept-embedding-1",
@@ -41,7 +41,8 @@ def kept_embeddings(folder: str | os.PathLike[str], encoder_checksum: str) -> Ke
         tensor="features",
         suffix=".emb.safetensors",
         maker_key="encoder_checksum",
-        maker=encoder_checksum,
+        maker=predictor.encoder_checksum,
+        former_maker=predictor.former_checksum,
         maker_kind="encoder",
     )
 
@@ -88,7 +89,7 @@ def keep_embeddings(
         facts = {"model_name": predictor.model_name, "original_hw": f"{height},{width}"}
         return embedding.features[0].to(getattr(torch, dtype)), facts
 
-    files = kept_embeddings(folder, predictor.encoder_checksum)
+    files = kept_embeddings(folder, predictor)
     return files.keep(source, encode, on_progress, dtype=DTYPES[dtype], rank=rank, world=world)
 
 
@@ -101,15 +102,15 @@ class EmbeddedData:
     """
 
     def __init__(
-        self, source: SampleSource, folder: str | os.PathLike[str], *, encoder_checksum: str
+        self, source: SampleSource, folder: str | os.PathLike[str], predictor: Predictor
     ) -> None:
-        """Check that there are embeddings, and that the first is of the encoder.
+        """Check that there are embeddings, and that the first is of the predictor's encoder.
 
         Raises:
             EmbeddingError: there are none, or they are of another encoder.
         """
         self.source = source
-        self.files = kept_embeddings(folder, encoder_checksum)
+        self.files = kept_embeddings(folder, predictor)
         self.files.check_any(source)
 
     def __len__(self) -> int:

@@ -56,6 +56,7 @@ class KeptFiles:
         maker_key: in their metadata, of the checksum of what made them.
         maker: that checksum.
         maker_kind: what made them, for messages.
+        former_maker: the checksum that earlier versions gave the same maker.
         of_masks: whether they are of a photo's masks too, so that they are made again when these
             change; for that, `keep` reads each photo.
     """
@@ -69,6 +70,7 @@ class KeptFiles:
     maker: str
     maker_kind: str
     of_masks: bool = False
+    former_maker: str | None = None
 
     def path(self, key: str) -> Path:
         """The file of a photo."""
@@ -221,7 +223,7 @@ class KeptFiles:
 
     def _check_maker(self, path: Path, metadata: Mapping[str, str]) -> None:
         made_by = metadata.get(self.maker_key, "")
-        if made_by != self.maker:
+        if made_by not in (self.maker, self.former_maker):
             model = metadata.get("model_name")
             raise EmbeddingError(
                 f"{path} was made by the {self.maker_kind} {made_by[:12]} of {model}, not by"

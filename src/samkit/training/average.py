@@ -1,0 +1,42 @@
+"""Exponential moving average of the weights that learn."""
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+
+class WeightAverage(AveragedModel):
+    """A copy of a module whose learning weights are the moving average of the module's.
+
+    Frozen weights stay as they were copied, to the bit: averaging turns -0.0 into +0.0. The state
+    is that of torch's `AveragedModel`.
+    """
+
+    def __init__(self, module: nn.Module, *, decay: float, device: torch.device) -> None:
+        """Copy a module.
+
+        Args:
+            module: what learns.
+            decay: the part of the average that stays at each update, between 0 and 1.
+            device: of the copy.
+        """
+        super().__init__(module, device=device)
+        self._move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Move the average towards a module's weights; the first update copies them."""
+        pairs = [
+            (own.detach(), current.detach().to(own.device))
+            for own, current in zip(self.module.parameters(), model.parameters(), strict=True)
+            if current.requires_grad
+        ]
+        if self.n_averaged == 0:
+            for own, current in pairs:
+                own.copy_(current)
+        elif pairs:
+            owns, currents = map(list, zip(*pairs, strict=True))
+            self._move(owns, currents, self.n_averaged)
+        for own, current in zip(self.module.buffers(), model.buffers(), strict=True):
+            own.copy_(current)
+        self.n_averaged += 1
