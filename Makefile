@@ -8,7 +8,7 @@ INSTALL := $(PIP) install --constraint constraints.txt
 
 .PHONY: demo test check format clean
 
-# Install, then segment a photograph from one click.
+# Install, then segment an image from one click.
 demo: $(VENV)/installed
 	$(BIN)/samkit demo --output demo-output
 

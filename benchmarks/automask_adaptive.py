@@ -1,8 +1,8 @@
 """What do fewer points save, and what do they lose? Adaptive grids, coarser grids, presets.
 
-    python benchmarks/automask_adaptive.py [--photos 10] [--model NAME]
+    python benchmarks/automask_adaptive.py [--images 10] [--model NAME]
 
-makes masks of photos of BSDS500 with several settings and prints for each: points asked, masks, the
+makes masks of images of BSDS500 with several settings and prints for each: points asked, masks, the
 share of the full grid's masks that some mask has an IoU over 0.9 with, and the average recall of
 human segmentations (IoU 0.5, 0.55, ... 0.95; regions of all annotators).
 """
@@ -17,7 +17,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 import samkit
-from samkit.automask import PRESETS
+from samkit.proposals import PRESETS
 from samkit.types import Masks
 
 DATA = Path(__file__).parent / "../../shared/data/bsds500"
@@ -55,7 +55,7 @@ def best_ious(masks: Masks, rles: Sequence[Any]) -> np.ndarray:
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--photos", type=int, default=10)
+    parser.add_argument("--images", type=int, default=10)
     parser.add_argument("--model", default="mobile_sam")
     options = parser.parse_args()
 
@@ -63,23 +63,23 @@ def main() -> None:
     regions: dict[int, list[Any]] = {}
     for annotation in data["annotations"]:
         regions.setdefault(annotation["image_id"], []).append(annotation["segmentation"])
-    photos = sorted(data["images"], key=lambda image: image["file_name"])
-    photos = photos[:: max(1, len(photos) // options.photos)][: options.photos]
+    images = sorted(data["images"], key=lambda one: one["file_name"])
+    images = images[:: max(1, len(images) // options.images)][: options.images]
 
     predictor = CountingPredictor(samkit.Predictor.load(options.model))
     asked = dict.fromkeys(SETTINGS, 0)
     count = dict.fromkeys(SETTINGS, 0)
     human: dict[str, list[np.ndarray]] = {name: [] for name in SETTINGS}
     again: dict[str, list[np.ndarray]] = {name: [] for name in SETTINGS}
-    for photo in photos:
+    for image in images:
         made = {}
         for name, config in SETTINGS.items():
             predictor.count = 0
-            path = DATA / "val" / photo["file_name"]
+            path = DATA / "val" / image["file_name"]
             masks = made[name] = samkit.AutoMasker(predictor, config).generate(path)
             asked[name] += predictor.count
             count[name] += len(masks)
-            human[name].append(best_ious(masks, regions[photo["id"]]))
+            human[name].append(best_ious(masks, regions[image["id"]]))
             again[name].append(best_ious(masks, made[FULL].rles))
 
     print("| points | asked | masks | of the full grid's | average recall |")

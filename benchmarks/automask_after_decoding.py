@@ -1,6 +1,6 @@
 """How long does all of `AutoMasker` take that is not the model?
 
-    python benchmarks/automask_after_decoding.py PHOTO [--points-per-side 32] [--repeat 5] ...
+    python benchmarks/automask_after_decoding.py IMAGE [--points-per-side 32] [--repeat 5] ...
 
 runs the model once and keeps its answers in memory (about 0.6 GB for 32 x 32 points), then makes
 masks from them again and again. Prints the best time of proposing and of filtering.
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import samkit
-from samkit.automask import AutoMaskConfig, AutoMasker
 from samkit.formats import read_image
+from samkit.proposals import AutoMaskConfig, AutoMasker
 
 
 class ReplayingPredictor:
@@ -48,7 +48,7 @@ class ReplayingPredictor:
 def main() -> None:
     """Print two times."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("photo", type=Path)
+    parser.add_argument("image", type=Path)
     parser.add_argument("--points-per-side", type=int, default=32)
     parser.add_argument("--crop-layers", type=int, default=0)
     parser.add_argument("--iou-thresh", type=float, default=0.88)
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
 
-    photo = read_image(options.photo)
+    image = read_image(options.image)
     config = AutoMaskConfig(
         points_per_side=options.points_per_side,
         crop_layers=options.crop_layers,
@@ -68,8 +68,8 @@ def main() -> None:
     predictor = ReplayingPredictor(samkit.Predictor.load())
     masker = AutoMasker(predictor, config)
     start = time.perf_counter()
-    masks = masker.generate(photo)
-    height, width = photo.shape[:2]
+    masks = masker.generate(image)
+    height, width = image.shape[:2]
     print(f"{width} x {height}: {len(masks)} masks in {time.perf_counter() - start:.1f} s in all")
 
     predictor.stop_recording()
@@ -77,7 +77,7 @@ def main() -> None:
     for _ in range(options.repeat):
         predictor.restart()
         start = time.perf_counter()
-        proposals = masker.propose(photo)
+        proposals = masker.propose(image)
         propose.append(time.perf_counter() - start)
         start = time.perf_counter()
         masker.filter(proposals)

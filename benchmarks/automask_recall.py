@@ -3,22 +3,22 @@
     python benchmarks/automask_recall.py reference torch:float32 openvino:bf16 --work recall.jsonl
 
 compares "reference" (tests/reference: the plain decoder and the plain procedure, float32) with
-`AutoMasker`, for each ENGINE[:PRECISION] as `Predictor.load` takes them. Masks of each photo are
+`AutoMasker`, for each BACKEND[:PRECISION] as `Predictor.load` takes them. Masks of each image are
 kept in the --work file as soon as they are made: a run that was stopped goes on where it was, and
-photos or procedures can be added. Masks are not made again after a change of the code: begin a new
+images or procedures can be added. Masks are not made again after a change of the code: begin a new
 file. Prints a Markdown table; --output FOLDER writes it and the numbers as JSON.
 
-What is measured. Each photo of BSDS500 was segmented by about 5 people, each covering all of it
-with disjoint regions. All regions of all annotators count, pooled over the photos, each once:
+What is measured. Each image of BSDS500 was segmented by about 5 people, each covering all of it
+with disjoint regions. All regions of all annotators count, pooled over the images, each once:
 
 - average recall (AR): share of regions for which some mask has an IoU of at least t, averaged
-  over t = 0.50, 0.55, ... 0.95; at most 1000 masks of a photo, by predicted IoU. Masks are
+  over t = 0.50, 0.55, ... 0.95; at most 1000 masks of an image, by predicted IoU. Masks are
   class-agnostic, and may overlap.
 - COCO matches masks and regions one to one. Here each annotator is a question of its own (one mask
   may answer the same object of two annotators), and among the disjoint regions of one annotator a
   mask can have an IoU over 0.5 with one only: the best mask of each region is the matching.
 - annotators disagree on detail, so that no method can reach 1; only differences between procedures
-  on the same photos tell something. These are given with their standard error over photos.
+  on the same images tell something. These are given with their standard error over images.
 """
 
 import argparse
@@ -60,48 +60,48 @@ def reference_procedure(model_name: str, points_per_side: int) -> Segment:
         points_per_side=points_per_side, points_at_once=REFERENCE_POINTS_AT_ONCE, crop_layers=0
     )
 
-    def segment(photo: Array) -> tuple[list[dict[str, Any]], list[float]]:
-        found = find_masks(model, photo, settings)
+    def segment(image: Array) -> tuple[list[dict[str, Any]], list[float]]:
+        found = find_masks(model, image, settings)
         return [dict(encode_rle(mask)) for mask in found.masks], found.scores.tolist()
 
     return segment
 
 
 def auto_masker(spec: str, model_name: str, points_per_side: int) -> Segment:
-    """`AutoMasker` on an ENGINE or ENGINE:PRECISION."""
+    """`AutoMasker` on an BACKEND or BACKEND:PRECISION."""
     import samkit
-    from samkit.automask import AutoMaskConfig, AutoMasker
+    from samkit.proposals import AutoMaskConfig, AutoMasker
 
-    engine, _, precision = spec.partition(":")
-    chosen = {"engine": engine} | ({"precision": precision} if precision else {})
+    backend, _, precision = spec.partition(":")
+    chosen = {"backend": backend} | ({"precision": precision} if precision else {})
     predictor = samkit.Predictor.load(model_name, **chosen)
     masker = AutoMasker(predictor, AutoMaskConfig(points_per_side=points_per_side, crop_layers=0))
 
-    def segment(photo: Array) -> tuple[list[dict[str, Any]], list[float]]:
-        masks = masker.generate(photo)
+    def segment(image: Array) -> tuple[list[dict[str, Any]], list[float]]:
+        masks = masker.generate(image)
         return [dict(rle) for rle in masks.rles], masks.scores.tolist()
 
     return segment
 
 
 @dataclass(frozen=True, kw_only=True)
-class Photo:
-    """A photo of BSDS500 and all regions that anyone has drawn in it."""
+class InputImage:
+    """An image of BSDS500 and all regions that anyone has drawn in it."""
 
     name: str
     path: Path
     regions: list[dict[str, Any]]
 
 
-def read_photos(data: Path, count: int) -> list[Photo]:
-    """The first photos of the validation part, by id."""
+def read_images(data: Path, count: int) -> list[InputImage]:
+    """The first images of the validation part, by id."""
     coco = json.loads((data / "val.json").read_text())
     regions = defaultdict(list)
     for annotation in coco["annotations"]:
         regions[annotation["image_id"]].append(annotation["segmentation"])
     images = sorted(coco["images"], key=lambda image: image["id"])[:count]
     return [
-        Photo(
+        InputImage(
             name=image["file_name"],
             path=data / "val" / image["file_name"],
             regions=regions[image["id"]],
@@ -111,7 +111,7 @@ def read_photos(data: Path, count: int) -> list[Photo]:
 
 
 class Kept:
-    """Masks made so far: one JSON line for each procedure and photo."""
+    """Masks made so far: one JSON line for each procedure and image."""
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self.path, self.settings = path, settings
@@ -123,36 +123,36 @@ class Kept:
             except json.JSONDecodeError:  # the run was stopped while it wrote
                 continue
             if record["settings"] == settings:
-                self.records[record["procedure"], record["photo"]] = record
+                self.records[record["procedure"], record["image"]] = record
 
-    def add(self, procedure: str, photo: str, result: dict[str, Any]) -> None:
-        record = {"settings": self.settings, "procedure": procedure, "photo": photo, **result}
-        self.records[procedure, photo] = record
+    def add(self, procedure: str, image: str, result: dict[str, Any]) -> None:
+        record = {"settings": self.settings, "procedure": procedure, "image": image, **result}
+        self.records[procedure, image] = record
         with self.path.open("a") as file:
             file.write(json.dumps(record) + "\n")
 
 
-def make_masks(args: argparse.Namespace, photos: list[Photo], kept: Kept) -> None:
-    """Segment all photos that are not yet kept, one procedure after the other."""
+def make_masks(args: argparse.Namespace, images: list[InputImage], kept: Kept) -> None:
+    """Segment all images that are not yet kept, one procedure after the other."""
     from samkit.formats import read_image
 
     for procedure in args.procedures:
-        missing = [photo for photo in photos if (procedure, photo.name) not in kept.records]
+        missing = [image for image in images if (procedure, image.name) not in kept.records]
         if not missing:
             continue
         if procedure == "reference":
             segment = reference_procedure(args.model, args.points)
         else:
             segment = auto_masker(procedure, args.model, args.points)
-        segment(read_image(missing[0].path))  # engines compile at first use
-        for number, photo in enumerate(missing, start=1):
-            image = read_image(photo.path)
+        segment(read_image(missing[0].path))  # backends compile at first use
+        for number, image in enumerate(missing, start=1):
+            pixels = read_image(image.path)
             start = time.perf_counter()
-            rles, scores = segment(image)
+            rles, scores = segment(pixels)
             seconds = time.perf_counter() - start
-            kept.add(procedure, photo.name, {"seconds": seconds, "rles": rles, "scores": scores})
+            kept.add(procedure, image.name, {"seconds": seconds, "rles": rles, "scores": scores})
             print(
-                f"{procedure}: {photo.name}, {number} of {len(missing)},"
+                f"{procedure}: {image.name}, {number} of {len(missing)},"
                 f" {len(rles)} masks, {seconds:.1f} s",
                 file=sys.stderr,
             )
@@ -177,12 +177,12 @@ def ranked(record: dict[str, Any]) -> list[dict[str, Any]]:
     return [record["rles"][i] for i in order]
 
 
-def measure(procedure: str, photos: list[Photo], kept: Kept) -> dict[str, Any]:
+def measure(procedure: str, images: list[InputImage], kept: Kept) -> dict[str, Any]:
     """All numbers of one procedure."""
-    records = [kept.records[procedure, photo.name] for photo in photos]
+    records = [kept.records[procedure, image.name] for image in images]
     ious = [
-        best_ious(photo.regions, ranked(record))
-        for photo, record in zip(photos, records, strict=True)
+        best_ious(image.regions, ranked(record))
+        for image, record in zip(images, records, strict=True)
     ]
     pooled = np.concatenate(ious)
     recalls = recall_at(pooled, IOU_THRESHOLDS)
@@ -190,40 +190,40 @@ def measure(procedure: str, photos: list[Photo], kept: Kept) -> dict[str, Any]:
     by_iou = zip(IOU_THRESHOLDS, recalls, strict=True)
     out = {
         "procedure": procedure,
-        "photos": len(photos),
+        "images": len(images),
         "regions": len(pooled),
         "average_recall": float(recalls.mean()),
         "recall_by_iou": {f"{t:.2f}": float(r) for t, r in by_iou},
         "mean_iou_of_matched": float(found.mean()) if len(found) else 0.0,
-        "masks_per_photo": float(np.mean([len(record["rles"]) for record in records])),
-        "seconds_per_photo": float(np.median([record["seconds"] for record in records])),
-        "average_recall_by_photo": [float(recall_at(i, IOU_THRESHOLDS).mean()) for i in ious],
+        "masks_per_image": float(np.mean([len(record["rles"]) for record in records])),
+        "seconds_per_image": float(np.median([record["seconds"] for record in records])),
+        "average_recall_by_image": [float(recall_at(i, IOU_THRESHOLDS).mean()) for i in ious],
     }
-    if procedure != "reference" and all(("reference", p.name) in kept.records for p in photos):
-        out["against_reference"] = against_reference(out, photos, kept)
+    if procedure != "reference" and all(("reference", p.name) in kept.records for p in images):
+        out["against_reference"] = against_reference(out, images, kept)
     return out
 
 
 def against_reference(
-    measured: dict[str, Any], photos: list[Photo], kept: Kept
+    measured: dict[str, Any], images: list[InputImage], kept: Kept
 ) -> dict[str, float]:
-    """Difference of the recall photo by photo, and how many masks have a partner."""
-    reference = measure("reference", photos, kept)
+    """Difference of the recall image by image, and how many masks have a partner."""
+    reference = measure("reference", images, kept)
     differences = np.subtract(
-        measured["average_recall_by_photo"], reference["average_recall_by_photo"]
+        measured["average_recall_by_image"], reference["average_recall_by_image"]
     )
     forth, back = [], []
-    for photo in photos:
-        own = kept.records[measured["procedure"], photo.name]["rles"]
-        theirs = kept.records["reference", photo.name]["rles"]
+    for image in images:
+        own = kept.records[measured["procedure"], image.name]["rles"]
+        theirs = kept.records["reference", image.name]["rles"]
         forth.append(best_ious(theirs, own))
         back.append(best_ious(own, theirs))
     forth_ious, back_ious = np.concatenate(forth), np.concatenate(back)
     out = {
         "average_recall": measured["average_recall"] - reference["average_recall"],
-        "average_recall_by_photo": float(differences.mean()),
-        "standard_error": float(differences.std(ddof=1) / len(photos) ** 0.5)
-        if len(photos) > 1
+        "average_recall_by_image": float(differences.mean()),
+        "standard_error": float(differences.std(ddof=1) / len(images) ** 0.5)
+        if len(images) > 1
         else float("nan"),
     }
     for iou in PARTNER_IOUS:
@@ -241,8 +241,8 @@ def table(results: list[dict[str, Any]]) -> str:
         "recall at IoU 0.5",
         "recall at IoU 0.75",
         "mean IoU of matched",
-        "masks a photo",
-        "AR a photo, less the reference's",
+        "masks an image",
+        "AR an image, less the reference's",
         *partner_heads,
     ]
     rows = [heads, ["---"] * len(heads)]
@@ -254,10 +254,10 @@ def table(results: list[dict[str, Any]]) -> str:
             f"{result['recall_by_iou']['0.50']:.4f}",
             f"{result['recall_by_iou']['0.75']:.4f}",
             f"{result['mean_iou_of_matched']:.4f}",
-            f"{result['masks_per_photo']:.1f}",
+            f"{result['masks_per_image']:.1f}",
         ]
         if other:
-            row += [f"{other['average_recall_by_photo']:+.4f} ± {other['standard_error']:.4f}"]
+            row += [f"{other['average_recall_by_image']:+.4f} ± {other['standard_error']:.4f}"]
             row += [f"{other[f'reference_masks_with_partner_{iou}']:.1%}" for iou in PARTNER_IOUS]
         else:
             row += [""] * (len(heads) - len(row))
@@ -270,21 +270,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("procedures", nargs="+", help='"reference" or ENGINE[:PRECISION]')
+    parser.add_argument("procedures", nargs="+", help='"reference" or BACKEND[:PRECISION]')
     parser.add_argument("--work", type=Path, required=True, help="JSON lines of the masks made")
-    parser.add_argument("--images", type=int, default=40, help="how many photos (default 40)")
+    parser.add_argument("--images", type=int, default=40, help="how many images (default 40)")
     parser.add_argument("--points", type=int, default=16, help="points a side (default 16)")
     parser.add_argument("--model", default="mobile_sam", help="name or checkpoint")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of BSDS500 as COCO")
     parser.add_argument("--output", type=Path, help="folder for automask_recall.md and .json")
     args = parser.parse_args()
 
-    photos = read_photos(args.data, args.images)
+    images = read_images(args.data, args.images)
     kept = Kept(args.work, {"model": args.model, "points_per_side": args.points})
-    make_masks(args, photos, kept)
-    results = [measure(procedure, photos, kept) for procedure in args.procedures]
+    make_masks(args, images, kept)
+    results = [measure(procedure, images, kept) for procedure in args.procedures]
     title = (
-        f"{args.model}, {args.points} x {args.points} points, {len(photos)} photos of BSDS500 val,"
+        f"{args.model}, {args.points} x {args.points} points, {len(images)} images of BSDS500 val,"
         f" {results[0]['regions']} regions of all annotators"
     )
     text = f"{title}\n\n{table(results)}\n"

@@ -1,4 +1,4 @@
-"""What one photo and one click cost: time and peak memory, by size of the photo.
+"""What one image and one click cost: time and peak memory, by size of the image.
 
     python benchmarks/cost.py [MODEL]
 
@@ -21,12 +21,12 @@ def measure(model: str, size_hw: tuple[int, int]) -> tuple[float, float, float, 
     """Median seconds to embed, to decode one click, to make its masks; peak memory in GB."""
     import samkit
 
-    photo = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), np.uint8)
     predictor = samkit.Predictor.load(model)
     times: list[list[float]] = [[], [], []]
     for _ in range(REPEATS):
         marks = [time.perf_counter()]
-        embedding = predictor.embed(photo)
+        embedding = predictor.embed(image)
         marks.append(time.perf_counter())
         result = predictor.predict(embedding, points=[[20, 20]], labels=[1])
         marks.append(time.perf_counter())
@@ -42,7 +42,7 @@ def measure(model: str, size_hw: tuple[int, int]) -> tuple[float, float, float, 
 def main() -> None:
     """Measure all sizes."""
     model = sys.argv[1] if len(sys.argv) > 1 else "mobile_sam"
-    print(f"| photo ({model}) | embed | one click, 3 candidates | best mask | peak memory |")
+    print(f"| image ({model}) | embed | one click, 3 candidates | best mask | peak memory |")
     print("|---|---|---|---|---|")
     for height, width in SIZES_HW:
         with multiprocessing.get_context("spawn").Pool(1) as pool:

@@ -1,10 +1,10 @@
-"""Does memory stay flat in a long session? 100 prompts on one photo, then 50 photos in a row.
+"""Does memory stay flat in a long session? 100 prompts on one image, then 50 images in a row.
 
-    python benchmarks/memory_flat.py [--model NAME] [--engine NAME] [--precision NAME]
+    python benchmarks/memory_flat.py [--model NAME] [--backend NAME] [--precision NAME]
 
 Prints the resident memory after warm-up and at the end of each series, and exits with 1 where it
-grew by more than --bound-mb. Allocators and engines keep what they may need again, so some
-growth is no leak, but it does not go on: a leak of one prompt's logits (0.8 MB) or one photo's
+grew by more than --bound-mb. Allocators and backends keep what they may need again, so some
+growth is no leak, but it does not go on: a leak of one prompt's logits (0.8 MB) or one image's
 embedding (4 MB) would take 75 MB or 200 MB here.
 """
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 WARM_UP = 5
 PROMPTS = 100
-PHOTOS = 50
+IMAGES = 50
 BOUND_MB = 50.0
-# Sizes of photos (H, W) that take turns, so that buffers of one size cannot hide a leak.
+# Sizes of images (H, W) that take turns, so that buffers of one size cannot hide a leak.
 SIZES_HW = ((400, 600), (600, 400), (534, 800), (768, 1024), (321, 481))
 STATUS = Path("/proc/self/status")
 
@@ -75,11 +75,11 @@ def prompt_series(predictor: "samkit.Predictor", count: int = PROMPTS) -> float:
             result = predictor.predict(embedding, points=points, labels=np.ones(len(points)))
         _ = result.best().masks
 
-    return growth(step, count, "prompts on one photo")
+    return growth(step, count, "prompts on one image")
 
 
-def photo_series(predictor: "samkit.Predictor", count: int = PHOTOS) -> float:
-    """Growth over photos of several sizes, each embedded and clicked on once."""
+def image_series(predictor: "samkit.Predictor", count: int = IMAGES) -> float:
+    """Growth over images of several sizes, each embedded and clicked on once."""
     random = np.random.default_rng(1)
 
     def step(number: int) -> None:
@@ -88,7 +88,7 @@ def photo_series(predictor: "samkit.Predictor", count: int = PHOTOS) -> float:
         result = predictor.predict(embedding, points=[[20, 20]], labels=[1])
         _ = result.best().masks
 
-    return growth(step, count, "photos, one click each")
+    return growth(step, count, "images, one click each")
 
 
 def main() -> None:
@@ -97,18 +97,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default="mobile_sam", help="name or checkpoint")
-    parser.add_argument("--engine", help="as Predictor.load takes it")
+    parser.add_argument("--backend", help="as Predictor.load takes it")
     parser.add_argument("--precision", help="as Predictor.load takes it")
     parser.add_argument("--bound-mb", type=float, default=BOUND_MB, help="(default %(default)s)")
     args = parser.parse_args()
 
     import samkit
 
-    asked = {"engine": args.engine, "precision": args.precision}
+    asked = {"backend": args.backend, "precision": args.precision}
     chosen = {name: value for name, value in asked.items() if value is not None}
     predictor = samkit.Predictor.load(args.model, **chosen)
-    print(f"{args.model}, {chosen or 'default engine'}")
-    worst = max(prompt_series(predictor), photo_series(predictor))
+    print(f"{args.model}, {chosen or 'default backend'}")
+    worst = max(prompt_series(predictor), image_series(predictor))
     print(f"largest growth {worst:.1f} MB, bound {args.bound_mb:.0f} MB")
     if worst > args.bound_mb:
         sys.exit(1)

@@ -31,7 +31,7 @@ class Acknowledged:
     Attributes:
         states: codes of masks by annotation and version.
         requests: numbers of annotations by the request that made them.
-        submitted: photos and who submitted them.
+        submitted: images and who submitted them.
     """
 
     states: dict[tuple[int, int], str] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Annotator:
     Attributes:
         acknowledged: what they were told is kept.
         click_ms: from each click to its masks.
-        num_photos: submitted.
+        num_images: submitted.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Annotator:
         """
         self.acknowledged = Acknowledged()
         self.click_ms: list[float] = []
-        self.num_photos = 0
+        self.num_images = 0
         self._url = url
         self._project_id = project_id
         self._random = random.Random(seed)
@@ -100,52 +100,52 @@ class Annotator:
         return self._call("GET", "/api/session")
 
     def work(self, stopped: Callable[[], bool]) -> None:
-        """Annotate photo after photo."""
+        """Annotate image after image."""
         while not stopped():
             lease = self._call("POST", f"/api/projects/{self._project_id}/next")["lease"]
             if lease is None:
-                raise RuntimeError("no photo is left: give more --photos")
-            self._photo(lease["photo"], stopped)
+                raise RuntimeError("no image is left: give more --images")
+            self._image(lease["image"], stopped)
 
-    def _photo(self, photo: dict[str, Any], stopped: Callable[[], bool]) -> None:
-        place = f"/api/photos/{photo['id']}"
+    def _image(self, image: dict[str, Any], stopped: Callable[[], bool]) -> None:
+        place = f"/api/images/{image['id']}"
         if not self._prompts:
-            self._masks(photo, None, stopped)
+            self._masks(image, None, stopped)
         else:
             self._http.get(f"{place}/image", params={"max_side": 2048}).raise_for_status()
             with self._socket(place) as socket:
                 while json.loads(socket.recv(TIMEOUT_S))["type"] != "ready":
                     pass
-                self._masks(photo, socket, stopped)
+                self._masks(image, socket, stopped)
         if not stopped():
             self._call("POST", f"{place}/submit")
-            self.acknowledged.submitted.add((photo["id"], self._user_id))
-            self.num_photos += 1
+            self.acknowledged.submitted.add((image["id"], self._user_id))
+            self.num_images += 1
 
     def _masks(
-        self, photo: dict[str, Any], socket: ClientConnection | None, stopped: Callable[[], bool]
+        self, image: dict[str, Any], socket: ClientConnection | None, stopped: Callable[[], bool]
     ) -> None:
         """Three masks: saved, corrected, undone; one is redone, and one deleted."""
         for number in range(3):
             if stopped():
                 return
-            rle, events = self._mask(photo, socket, refine=False)
-            one = self._save(photo["id"], rle, events)
-            rle, events = self._mask(photo, socket, refine=True)
+            rle, events = self._mask(image, socket, refine=False)
+            one = self._save(image["id"], rle, events)
+            rle, events = self._mask(image, socket, refine=True)
             change = {"version": one["version"], "rle": rle, "class_id": None, "events": events}
             one = self._change("PUT", f"/api/annotations/{one['id']}", change)
-            one = self._travel(one, "undo")
+            one = self._step_history(one, "undo")
             if number == 1:
-                one = self._travel(one, "redo")
+                one = self._step_history(one, "redo")
             if number == 2:
                 self._think()
                 place = f"/api/annotations/{one['id']}?version={one['version']}"
                 self._change("DELETE", place, None)
 
     def _mask(
-        self, photo: dict[str, Any], socket: ClientConnection | None, *, refine: bool
+        self, image: dict[str, Any], socket: ClientConnection | None, *, refine: bool
     ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        height, width = photo["size_hw"]
+        height, width = image["size_hw"]
         point = [self._random.randrange(width), self._random.randrange(height)]
         event = {"kind": "point", "data": {"xy": point, "label": 1}, "duration_ms": 500}
         self._think()
@@ -186,11 +186,11 @@ class Annotator:
     ) -> dict[str, Any]:
         request_id = uuid.uuid4().hex
         body = {"rle": rle, "class_id": None, "events": events, "request_id": request_id}
-        one = self._change("POST", f"/api/photos/{image_id}/annotations", body)
+        one = self._change("POST", f"/api/images/{image_id}/annotations", body)
         self.acknowledged.requests[request_id] = one["id"]
         return one
 
-    def _travel(self, one: dict[str, Any], way: str) -> dict[str, Any]:
+    def _step_history(self, one: dict[str, Any], way: str) -> dict[str, Any]:
         self._think()
         return self._change(
             "POST", f"/api/annotations/{one['id']}/{way}", {"version": one["version"]}
@@ -252,7 +252,7 @@ def faults(store: Store, acknowledged: Acknowledged, *, exactly: bool) -> list[s
         if requests[key, number] != 1
     ]
     found += [
-        f"photo {image} was not submitted once by user {user}"
+        f"image {image} was not submitted once by user {user}"
         for image, user in acknowledged.submitted
         if submissions[image, user] != 1
     ]

@@ -1,6 +1,6 @@
-"""Frames of the studio while a large photo with many masks is zoomed and panned, in real Chromium.
+"""Frames of the studio while a large image with many masks is zoomed and panned, in real Chromium.
 
-    python benchmarks/studio_frames.py http://127.0.0.1:8000/?token=... PHOTO_ID
+    python benchmarks/studio_frames.py http://127.0.0.1:8000/?token=... IMAGE_ID
 
 Needs a server (`samkit annotate`) and Playwright. Prints the time between frames in milliseconds;
 a frame in headless Chromium without a GPU is drawn by the CPU.
@@ -44,7 +44,7 @@ DRIVE = """(mode) => new Promise((resolve) => {
 
 def main():
     """Measure and print."""
-    url, photo = sys.argv[1:3]
+    url, image = sys.argv[1:3]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path="/usr/bin/chromium", args=["--no-sandbox"]
@@ -52,9 +52,9 @@ def main():
         page = browser.new_page(viewport={"width": 1280, "height": 720})
         page.goto(url)
         page.wait_for_selector(".card.project")
-        page.goto(f"{url.split('?')[0]}#/photo/{photo}")
+        page.goto(f"{url.split('?')[0]}#/image/{image}")
         page.wait_for_selector(".mask-row", timeout=120_000)
-        page.wait_for_timeout(5000)  # all layers are drawn, the photo is sharp
+        page.wait_for_timeout(5000)  # all layers are drawn, the image is sharp
         for mode in ("zoom", "pan"):
             box = page.locator(".stage").bounding_box()
             page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)

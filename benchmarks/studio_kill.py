@@ -25,7 +25,7 @@ from studio_annotator import Acknowledged, Annotator, faults
 from studio_server import (
     Server,
     empty_database,
-    make_photos,
+    make_images,
     make_store,
     postgres_url,
     serve_command,
@@ -43,29 +43,29 @@ def main() -> None:
     )
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--annotators", type=int, default=8)
-    parser.add_argument("--photos", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     with (
-        tempfile.TemporaryDirectory(prefix="samkit-photos-") as photos,
+        tempfile.TemporaryDirectory(prefix="samkit-images-") as images,
         empty_database(postgres_url(args.database)) as where,
     ):
-        make_photos(Path(photos), args.photos, SMALL_HW)
-        result = measure(where, Path(photos), args)
+        make_images(Path(images), args.images, SMALL_HW)
+        result = measure(where, Path(images), args)
     print(json.dumps(result, indent=1))
     sys.exit(1 if result["faults"] else 0)
 
 
-def measure(where: str, photos: Path, args: argparse.Namespace) -> dict[str, object]:
+def measure(where: str, images: Path, args: argparse.Namespace) -> dict[str, object]:
     """Kill the server again and again."""
-    project_id, names = make_store(where, photos, args.annotators)
+    project_id, names = make_store(where, images, args.annotators)
     moments = random.Random(args.seed)
     acknowledged = Acknowledged()
     found: list[str] = []
     alive = 0
     for kill in range(args.kills):
-        server = Server(serve_command(where), photos / "server.log")
+        server = Server(serve_command(where), images / "server.log")
         people: list[Annotator] = []
         errors: list[str] = []
 

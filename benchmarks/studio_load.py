@@ -2,10 +2,10 @@
 
     python benchmarks/studio_load.py [--annotators 20] [--seconds 300] [--megapixels 24]
 
-Each simulated person takes a photo, looks at it, moves the pointer, clicks, saves, corrects, undoes
-and submits, with a pause before each action. Prints the time from click to mask, the server's
-memory, and what of the acknowledged actions is not in the store afterwards; exits with 1 on any
-error. PostgreSQL: `tools/with_postgres.sh python benchmarks/studio_load.py ...`.
+Each simulated person takes an image, looks at it, moves the pointer, clicks, saves, corrects,
+undoes and submits, with a pause before each action. Prints the time from click to mask, the
+server's memory, and what of the acknowledged actions is not in the store afterwards; exits with 1
+on any error. PostgreSQL: `tools/with_postgres.sh python benchmarks/studio_load.py ...`.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from studio_annotator import Acknowledged, Annotator, faults
 from studio_server import (
     Server,
     empty_database,
-    make_photos,
+    make_images,
     make_store,
     postgres_url,
     serve_command,
@@ -42,25 +42,25 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--think-s", type=float, default=2.0, help="mean pause before each action")
     parser.add_argument("--previews", type=int, default=3, help="before each click")
-    parser.add_argument("--photos", type=int, default=800, help="of the project")
-    parser.add_argument("--megapixels", type=float, default=1.0, help="of each photo")
+    parser.add_argument("--images", type=int, default=800, help="of the project")
+    parser.add_argument("--megapixels", type=float, default=1.0, help="of each image")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     args = parser.parse_args()
     with (
-        tempfile.TemporaryDirectory(prefix="samkit-photos-") as photos,
+        tempfile.TemporaryDirectory(prefix="samkit-images-") as images,
         empty_database(postgres_url(args.database)) as where,
     ):
         height = math.isqrt(int(args.megapixels * 1e6 * 2 / 3))
-        make_photos(Path(photos), args.photos, (height, height * 3 // 2))
-        result = measure(where, Path(photos), args)
+        make_images(Path(images), args.images, (height, height * 3 // 2))
+        result = measure(where, Path(images), args)
     print(json.dumps(result, indent=1))
     sys.exit(1 if result["errors"] or result["faults"] else 0)
 
 
-def measure(where: str, photos: Path, args: argparse.Namespace) -> dict[str, object]:
+def measure(where: str, images: Path, args: argparse.Namespace) -> dict[str, object]:
     """Let them work, and look what is kept."""
-    project_id, names = make_store(where, photos, args.annotators)
-    log = photos / "server.log"
+    project_id, names = make_store(where, images, args.annotators)
+    log = images / "server.log"
     with Server(serve_command(where), log) as server:
         return with_server(server, where, project_id, names, args)
 
@@ -110,7 +110,7 @@ def with_server(
         "seconds": args.seconds,
         "clicks": len(clicks),
         "click_ms": {"p50": round(p50, 1), "p95": round(p95, 1), "p99": round(p99, 1)},
-        "photos": sum(one.num_photos for one in people),
+        "images": sum(one.num_images for one in people),
         "acknowledged": len(acknowledged),
         "errors": errors,
         "faults": found,

@@ -1,8 +1,8 @@
-"""100,000 photos in a project: do lists, filters and statistics stay quick through REST?
+"""100,000 images in a project: do lists, filters and statistics stay quick through REST?
 
-    python benchmarks/studio_scale.py [--photos 100000] [--database postgresql]
+    python benchmarks/studio_scale.py [--images 100000] [--database postgresql]
 
-A store is filled with rows of photos (without files) and three masks on each; prints p50 and p95 in
+A store is filled with rows of images (without files) and three masks on each; prints p50 and p95 in
 milliseconds of each request, over --turns.
 """
 
@@ -23,13 +23,13 @@ from studio_server import (
     PASSWORD,
     Server,
     empty_database,
-    make_photos,
+    make_images,
     make_store,
     postgres_url,
     serve_command,
 )
 
-MASKS = 3  # of each photo that is not waiting
+MASKS = 3  # of each image that is not waiting
 ROWS_AT_ONCE = 5000
 PAUSE_S = 0.2
 REVIEWS = ("none", "submitted", "returned", "accepted")
@@ -40,24 +40,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--photos", type=int, default=100_000)
+    parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--turns", type=int, default=50)
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     args = parser.parse_args()
     with (
-        tempfile.TemporaryDirectory(prefix="samkit-photos-") as photos,
+        tempfile.TemporaryDirectory(prefix="samkit-images-") as images,
         empty_database(postgres_url(args.database)) as where,
     ):
-        make_photos(Path(photos), 1)
-        project_id, _ = make_store(where, Path(photos), 20)
+        make_images(Path(images), 1)
+        project_id, _ = make_store(where, Path(images), 20)
         with Store.open(where) as store:
-            fill(store, project_id, args.photos)
-        with Server(serve_command(where), Path(photos, "server.log")) as server:
+            fill(store, project_id, args.images)
+        with Server(serve_command(where), Path(images, "server.log")) as server:
             print(json.dumps(measure(server.url, project_id, args), indent=1))
 
 
 def fill(store: Store, project_id: int, count: int) -> None:
-    """Rows of photos in all states, with masks of 20 people over 30 days."""
+    """Rows of images in all states, with masks of 20 people over 30 days."""
     random_ = random.Random(0)
     now = store.clock()
     common = {
@@ -121,19 +121,19 @@ def measure(url: str, project_id: int, args: argparse.Namespace) -> dict[str, ob
     place = f"/api/projects/{project_id}"
     places = random.Random(1)
     requests = {
-        "list, 100 photos": lambda: (
-            f"{place}/photos?limit=100&after={places.randrange(args.photos)}"
+        "list, 100 images": lambda: (
+            f"{place}/images?limit=100&after={places.randrange(args.images)}"
         ),
         "filter by review": lambda: (
-            f"{place}/photos?limit=100&review={places.choice(REVIEWS)}"
-            f"&after={places.randrange(args.photos // 2)}"
+            f"{place}/images?limit=100&review={places.choice(REVIEWS)}"
+            f"&after={places.randrange(args.images // 2)}"
         ),
-        "filter by stage": lambda: f"{place}/photos?limit=100&stage=assisted-manual",
-        "filter that finds nothing": lambda: f"{place}/photos?limit=100&stage=imported",
+        "filter by stage": lambda: f"{place}/images?limit=100&stage=assisted-manual",
+        "filter that finds nothing": lambda: f"{place}/images?limit=100&stage=imported",
         "statistics": lambda: f"{place}/statistics",
         "upcoming": lambda: f"{place}/upcoming",
     }
-    result: dict[str, object] = {"photos": args.photos, "database": args.database}
+    result: dict[str, object] = {"images": args.images, "database": args.database}
     with httpx2.Client(base_url=url, timeout=60) as http:
         body = {"name": "admin", "password": PASSWORD}
         session = http.post("/api/session", json=body).raise_for_status().json()

@@ -1,4 +1,4 @@
-"""What the measurements of the data engine share: a store with photos, and a server process."""
+"""What the measurements of the data engine share: a store with images, and a server process."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from PIL import Image
 from sqlalchemy import create_engine, make_url, text
 
 import samkit
-from samkit.dataengine import Store, add_photos, create_project, create_user
+from samkit.dataengine import Store, add_images, create_project, create_user
 
 PASSWORD = "correct horse"
 COFFEE = Path(samkit.__file__).parent / "assets" / "coffee.jpg"
@@ -43,8 +43,8 @@ def empty_database(url: str | None) -> Iterator[str]:
         engine.dispose()
 
 
-def make_photos(folder: Path, count: int, size_hw: tuple[int, int] = (800, 1200)) -> None:
-    """Different photos: parts of one, resized."""
+def make_images(folder: Path, count: int, size_hw: tuple[int, int] = (800, 1200)) -> None:
+    """Different images: parts of one, resized."""
     random = np.random.default_rng(0)
     height, width = size_hw
     with Image.open(COFFEE) as opened:
@@ -53,8 +53,8 @@ def make_photos(folder: Path, count: int, size_hw: tuple[int, int] = (800, 1200)
         part = random.uniform(0.5, 0.9, 2) * whole.size
         left, top = random.uniform(0, np.array(whole.size) - part)
         box = (left, top, left + part[0], top + part[1])
-        photo = whole.resize((width, height), Image.Resampling.BILINEAR, box=box)
-        photo.save(folder / f"{number:06}.jpg", quality=85)
+        image = whole.resize((width, height), Image.Resampling.BILINEAR, box=box)
+        image.save(folder / f"{number:06}.jpg", quality=85)
 
 
 def make_store(where: str, root: Path, num_users: int) -> tuple[int, list[str]]:
@@ -62,7 +62,7 @@ def make_store(where: str, root: Path, num_users: int) -> tuple[int, list[str]]:
     names = [f"annotator-{number:02}" for number in range(num_users)]
     with Store.open(where) as store:
         project = create_project(store, name="bench", root=root)
-        report = add_photos(store, project.id)
+        report = add_images(store, project.id)
         if report.faults:
             raise RuntimeError(report.faults[0])
         create_user(store, name="admin", role="admin", password=PASSWORD)

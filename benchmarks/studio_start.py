@@ -1,9 +1,9 @@
 """`samkit annotate` on a fresh folder: how long until a person can work?
 
-    python benchmarks/studio_start.py [--photos 1000] [--megapixels 12]
+    python benchmarks/studio_start.py [--images 1000] [--megapixels 12]
 
-Seconds from the command to the page, to the first photo taken, to its picture, and to the answer of
-the first click; then until all photos are in the project. The cache of converted models is empty,
+Seconds from the command to the page, to the first image taken, to its picture, and to the answer of
+the first click; then until all images are in the project. The cache of converted models is empty,
 as on a fresh machine, unless --warm is given.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx2
 from websockets.sync.client import ClientConnection, connect
 
-from studio_server import Server, make_photos
+from studio_server import Server, make_images
 
 PAUSE_S = 0.1
 TIMEOUT_S = 300
@@ -29,14 +29,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--photos", type=int, default=1000)
+    parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--megapixels", type=float, default=1.0)
     parser.add_argument("--warm", action="store_true", help="not the first time on this machine")
     args = parser.parse_args()
     height = math.isqrt(int(args.megapixels * 1e6 * 2 / 3))
-    with tempfile.TemporaryDirectory(prefix="samkit-photos-") as folder:
-        make_photos(Path(folder), args.photos, (height, height * 3 // 2))
-        print(json.dumps(measure(Path(folder), args.photos, warm=args.warm), indent=1))
+    with tempfile.TemporaryDirectory(prefix="samkit-images-") as folder:
+        make_images(Path(folder), args.images, (height, height * 3 // 2))
+        print(json.dumps(measure(Path(folder), args.images, warm=args.warm), indent=1))
 
 
 def measure(folder: Path, count: int, *, warm: bool) -> dict[str, float]:
@@ -54,14 +54,14 @@ def measure(folder: Path, count: int, *, warm: bool) -> dict[str, float]:
             base, _, token = server.url.partition("/?token=")
             with httpx2.Client(base_url=base, timeout=TIMEOUT_S) as http:
                 begin(http, base, token, note)
-                wait_for_photos(http, count)
-                note("all photos added")
+                wait_for_images(http, count)
+                note("all images added")
             server.stop()
     return seconds
 
 
 def begin(http: httpx2.Client, base: str, token: str, note: Callable[[str], None]) -> None:
-    """Open the page, take a photo, and click on it."""
+    """Open the page, take an image, and click on it."""
     http.get("/").raise_for_status()
     note("page")
     session = http.post("/api/session", json={"token": token}).raise_for_status().json()
@@ -70,8 +70,8 @@ def begin(http: httpx2.Client, base: str, token: str, note: Callable[[str], None
     while lease is None:
         lease = http.post("/api/projects/1/next").raise_for_status().json()["lease"]
         time.sleep(0 if lease else PAUSE_S)
-    note("photo taken")
-    place = f"/api/photos/{lease['photo']['id']}"
+    note("image taken")
+    place = f"/api/images/{lease['image']['id']}"
     http.get(f"{place}/image", params={"max_side": 2048}).raise_for_status()
     note("picture")
     cookies = "; ".join(f"{name}={value}" for name, value in http.cookies.items())
@@ -82,7 +82,7 @@ def begin(http: httpx2.Client, base: str, token: str, note: Callable[[str], None
         max_size=None,
     ) as socket:
         wait_for(socket, "ready")
-        note("photo encoded")
+        note("image encoded")
         prompt = {"type": "prompt", "id": 1, "points": [[100, 100]], "labels": [1], "box": None}
         socket.send(json.dumps(prompt | {"continue_from": None, "multimask": True}))
         wait_for(socket, "masks")
@@ -95,12 +95,12 @@ def wait_for(socket: ClientConnection, kind: str) -> None:
         pass
 
 
-def wait_for_photos(http: httpx2.Client, count: int) -> None:
-    """Wait until so many photos are in the project."""
-    num_photos = 0
-    while num_photos < count:
+def wait_for_images(http: httpx2.Client, count: int) -> None:
+    """Wait until so many images are in the project."""
+    num_images = 0
+    while num_images < count:
         answer = http.get("/api/projects/1/statistics").raise_for_status().json()
-        num_photos = sum(one["num_photos"] for one in answer["photos"].values())
+        num_images = sum(one["num_images"] for one in answer["images"].values())
         time.sleep(PAUSE_S)
 
 

@@ -29,18 +29,18 @@ import numpy.typing as npt
 from PIL import Image
 
 from samkit import Predictor
+from samkit.datasets.sample import Sample
+from samkit.datasets.synthetic.named_scenes import NamedScenes
 from samkit.drawing import Layer, draw_labels, draw_layers, mask_color
 from samkit.evaluation import TextToMask, evaluate_model
 from samkit.files import write_bytes
 from samkit.geometry import decode_rle
 from samkit.text import Clip, MaskRanker, TextPrompter, fit_calibration
-from samkit.training.data.named_scenes import NamedScenes
-from samkit.training.data.sample import Sample
 from samkit.training.loop import Progress
-from samkit.training.pretrain_clip import CLIP_FOLDER, clip_named, pretrain_clip
-from samkit.training.recipe import override
-from samkit.training.recipes import named_text
-from samkit.training.session import train_sam
+from samkit.training.sam.recipes import named_text
+from samkit.training.sam.run import train_sam
+from samkit.training.settings import override
+from samkit.training.text.run import CLIP_FOLDER, clip_named, pretrain_clip
 from samkit.types import Masks
 
 TEST_SEED, CALIBRATION_SEED = 7, 8
@@ -64,7 +64,7 @@ def main() -> None:
     clip = Clip.load(out / "clip" / CLIP_FOLDER)
     predictor = Predictor.load(
         out / "sam" / "best.safetensors",
-        engine="torch",
+        backend="torch",
         precision="float32",
         text_model=out / "clip" / CLIP_FOLDER,
     )
@@ -210,7 +210,7 @@ def offers(
         foreign = [one for some in others for one in some if one not in sample.phrases]
         phrases = list(dict.fromkeys([*sample.phrases[1:], *foreign]))[:WORDS_OFFERED]
         masks, names = with_ground(sample, rng)
-        chances = ranker.probabilities(sample.photo, masks, phrases)
+        chances = ranker.probabilities(sample.image, masks, phrases)
         best = chances.argmax(axis=1)
         scores += chances.max(axis=1).tolist()
         right += [phrases[number] == name for number, name in zip(best, names, strict=True)]
@@ -247,7 +247,7 @@ def draw(predictor: Predictor, scenes: NamedScenes) -> npt.NDArray[np.uint8]:
     panels = []
     for index in range(min(SHOWN, len(scenes))):
         sample = scenes[index]
-        large = cv2.resize(sample.photo, None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_CUBIC)
+        large = cv2.resize(sample.image, None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_CUBIC)
         answer = predictor.predict(predictor.embed(large), text=list(sample.phrases)).best()
         masks = answer.to_masks()
         layers = (

@@ -1,4 +1,4 @@
-"""What text models cost: seconds for each photo, mask and vocabulary, and memory.
+"""What text models cost: seconds for each image, mask and vocabulary, and memory.
 
     python benchmarks/text_models.py
 
@@ -33,11 +33,11 @@ from transformers.models.owlv2.image_processing_pil_owlv2 import Owlv2ImageProce
 
 from samkit.text import Clip, GroundingDino, Owlv2, TextPrompter
 from samkit.text.clip import ClipPixels
-from samkit.training.contrastive import PLAIN_PIXELS, make_tokenizer
+from samkit.training.text.task import PLAIN_PIXELS, make_tokenizer
 
 PHRASES = ["a red car", "a tree"]
 WORDS = ["a", "red", "car", "tree", "house", "dog", "cat", "person"]
-PHOTO_HW = (480, 640)
+IMAGE_HW = (480, 640)
 MASKS = 10  # each seen in two crops
 VOCABULARY = [f"{word} {number}" for word in WORDS for number in range(8)]
 
@@ -127,16 +127,16 @@ def seconds(work: Callable[[], Any], turns: int) -> float:
 def measure(name: str, turns: int) -> str:
     """A row of the table."""
     torch.manual_seed(0)
-    photo = np.random.default_rng(0).integers(0, 256, (*PHOTO_HW, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (*IMAGE_HW, 3), np.uint8)
     if name in DETECTORS:
         detector = DETECTORS[name]()
         detector.model.eval()
         network = detector.model
-        told = f"{seconds(lambda: detector.detect(photo, PHRASES), turns):.1f} s a photo"
+        told = f"{seconds(lambda: detector.detect(image, PHRASES), turns):.1f} s an image"
     else:
         one = CLIPS[name]()
         network = one.model
-        crops = [photo[:300, :300]] * (2 * MASKS)
+        crops = [image[:300, :300]] * (2 * MASKS)
         seeing = seconds(lambda: one.encode_images(crops), turns) / MASKS
         reading = seconds(lambda: TextPrompter(one)._encode(VOCABULARY), turns)  # noqa: SLF001
         told = f"{1000 * seeing:.0f} ms a mask, {1000 * reading / len(VOCABULARY):.0f} ms a phrase"

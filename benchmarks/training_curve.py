@@ -1,4 +1,4 @@
-"""The curve of a training: 1-click mIoU on unseen photos, by minutes of training.
+"""The curve of a training: 1-click mIoU on unseen images, by minutes of training.
 
 samkit train scenes_long -o scenes_long
 python benchmarks/training_curve.py scenes_long -o docs/images/scenes_curve.png

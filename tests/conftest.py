@@ -19,16 +19,19 @@ from samkit.weights.checkpoint import TextEncoder
 if TYPE_CHECKING:
     from samkit.text import Clip
 
+# Small data sets, for the tests of datasets, training and formats.
+pytest_plugins = ["sample_fixtures"]
+
 # The same examples in every run, and no time limits, which a busy machine would break.
 settings.register_profile("samkit", deadline=None, derandomize=True, database=None)
 settings.load_profile("samkit")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def plain_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def plain_backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Commands run plain PyTorch in float32, and nothing is kept outside of the tests' folder."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SAMKIT_ENGINE", "torch")
+        patch.setenv("SAMKIT_BACKEND", "torch")
         patch.setenv("SAMKIT_PRECISION", "float32")
         patch.setenv("SAMKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -80,9 +83,9 @@ def tiny_sam() -> Sam:
 @pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random CLIP as it is saved, which knows a few words; tests may not change it."""
-    from samkit.training.contrastive import save_clip
-    from samkit.training.pretrain_clip import ClipRecipe, build_clip
-    from samkit.training.recipe import RunRecipe
+    from samkit.training.settings import RunRecipe
+    from samkit.training.text.run import ClipRecipe, build_clip
+    from samkit.training.text.task import save_clip
 
     recipe = ClipRecipe(
         image_size=16,

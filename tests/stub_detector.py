@@ -8,11 +8,11 @@ from samkit.text import Detections, Detector
 
 
 class StubDetector(Detector):
-    """Finds the same in each photo, and remembers what it was asked.
+    """Finds the same in each image, and remembers what it was asked.
 
     Attributes:
         found: boxes, scores and phrases; or a function that gives them for the phrases.
-        asked: photo, phrases and threshold of each call.
+        asked: image, phrases and threshold of each call.
     """
 
     box_thresh = 0.3
@@ -21,8 +21,8 @@ class StubDetector(Detector):
         self.by_phrases = by_phrases or (lambda phrases: found)
         self.asked, self.source = [], "stub"
 
-    def detect(self, photo, phrases, *, box_thresh=None):
-        self.asked.append((photo, tuple(phrases), box_thresh))
+    def detect(self, image, phrases, *, box_thresh=None):
+        self.asked.append((image, tuple(phrases), box_thresh))
         found = self.by_phrases(phrases)
         return Detections(
             boxes_xyxy=np.array([box for box, _, _ in found], np.float64).reshape(-1, 4),
@@ -36,7 +36,7 @@ class StubDetector(Detector):
     def look(self, pixels, phrases):
         raise AssertionError
 
-    def frame_wh(self, size_hw):
+    def input_wh(self, size_hw):
         raise AssertionError
 
 

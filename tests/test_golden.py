@@ -12,7 +12,7 @@ from samkit.geometry import decode_rle
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = json.loads((GOLDEN / "mobile_sam.json").read_text())
-PHOTOS = ("astronaut", "coffee", "chelsea")
+IMAGES = ("astronaut", "coffee", "chelsea")
 SINGLE_MASK, AMBIGUOUS_MASKS = [0], [1, 2, 3]  # of the four masks in a case
 
 
@@ -24,19 +24,19 @@ def arrays():
 
 @pytest.fixture(scope="module")
 def predictor():
-    return samkit.Predictor.load("mobile_sam", engine="torch", precision="float32")
+    return samkit.Predictor.load("mobile_sam", backend="torch", precision="float32")
 
 
 @pytest.fixture(scope="module")
 def embeddings(predictor):
-    return {name: predictor.embed(getattr(skimage.data, name)()) for name in PHOTOS}
+    return {name: predictor.embed(getattr(skimage.data, name)()) for name in IMAGES}
 
 
-@pytest.mark.parametrize("photo", PHOTOS)
-def test_embedding_equals_the_published_encoders(photo, embeddings, arrays):
+@pytest.mark.parametrize("image", IMAGES)
+def test_embedding_equals_the_published_encoders(image, embeddings, arrays):
     stride = CASES["embedding_stride"]
-    ours = embeddings[photo].features[:, :, ::stride, ::stride].numpy()
-    expected = arrays[f"{photo}_features"]
+    ours = embeddings[image].features[:, :, ::stride, ::stride].numpy()
+    expected = arrays[f"{image}_features"]
     assert np.linalg.norm(ours - expected) / np.linalg.norm(expected) < 3e-3
 
 
@@ -47,7 +47,7 @@ def mask_iou(a, b):
 
 def case_name(case):
     mask = "mask" if "mask_prompt" in case else ""
-    return "-".join([case["photo"], *case["prompt"], mask]).strip("-")
+    return "-".join([case["image"], *case["prompt"], mask]).strip("-")
 
 
 @pytest.mark.parametrize("case", CASES["cases"], ids=case_name)
@@ -55,7 +55,7 @@ def case_name(case):
 def test_masks_equal_the_published_decoders(case, multimask, tokens, predictor, embeddings, arrays):
     prompt = case["prompt"]
     result = predictor.predict(
-        embeddings[case["photo"]],
+        embeddings[case["image"]],
         points=prompt.get("points"),
         labels=prompt.get("labels"),
         boxes=prompt.get("box"),

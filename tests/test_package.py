@@ -31,7 +31,7 @@ def run_python(code):
 
 
 @pytest.mark.parametrize(
-    "module", ["samkit", "samkit.types, samkit.formats, samkit.drawing", "samkit.automask"]
+    "module", ["samkit", "samkit.types, samkit.formats, samkit.drawing", "samkit.proposals"]
 )
 def test_torch_is_imported_only_when_needed(module):
     assert run_python(f"import sys, {module}; print('torch' in sys.modules)") == "False"

@@ -13,7 +13,7 @@ README = Path(__file__).parent.parent / "README.md"
 
 
 def test_python_examples_run(tmp_path, monkeypatch):
-    Image.fromarray(skimage.data.coffee()).save(tmp_path / "photo.jpg")
+    Image.fromarray(skimage.data.coffee()).save(tmp_path / "image.jpg")
     monkeypatch.chdir(tmp_path)
     # In the place of the detector, which would have to be fetched.
     monkeypatch.setattr("samkit.text.load_text_model", lambda source, device: StubDetector(CAR))
@@ -27,4 +27,4 @@ def test_python_examples_run(tmp_path, monkeypatch):
     assert names["cars"].best().masks.shape == (1, 1, 400, 600)
     assert names["boxes"].masks.shape == (2, 3, 400, 600)
     assert names["coco"][0]["area"] == names["refined"].masks.sum()
-    assert (tmp_path / "photo.emb.safetensors").exists()
+    assert (tmp_path / "image.emb.safetensors").exists()

@@ -17,20 +17,20 @@ from samkit.training.log import read_log
 
 PAGE = Path(__file__).parent.parent / "docs/training.md"
 # Evaluated before, between and after steps of the moving average.
-SHORT = ["run.steps=4", "run.evaluate_every=2", "data.photos_per_batch=2", "data.workers=0"]
+SHORT = ["run.steps=4", "run.evaluate_every=2", "data.images_per_batch=2", "data.workers=0"]
 
 
-def write_coco(path, photos):
-    """A COCO file with one disc a photo, beside its photos."""
-    images, annotations = [], []
-    for number, pixels in enumerate(photos):
+def write_coco(path, images):
+    """A COCO file with one disc an image, beside its images."""
+    entries, annotations = [], []
+    for number, pixels in enumerate(images):
         height, width = pixels.shape[:2]
         name = f"{path.stem}_{number}.png"
         Image.fromarray(pixels).save(path.parent / name)
         y, x = np.mgrid[:height, :width]
         mask = (y - height / 2) ** 2 + (x - width / 2) ** 2 < (height / 4) ** 2
         box = [width / 2 - height / 4, height / 4, height / 2, height / 2]
-        images.append({"id": number, "file_name": name, "width": width, "height": height})
+        entries.append({"id": number, "file_name": name, "width": width, "height": height})
         annotations.append(
             {
                 "id": number,
@@ -43,7 +43,7 @@ def write_coco(path, photos):
             }
         )
     document = {
-        "images": images,
+        "images": entries,
         "annotations": annotations,
         "categories": [{"id": 1, "name": "disc"}],
     }
@@ -55,7 +55,7 @@ def test_the_ten_lines_of_the_page_run_on_the_shipped_weights(tmp_path, monkeypa
     coffee, cat = skimage.data.coffee(), skimage.data.chelsea()
     write_coco(tmp_path / "train.json", [coffee[:200, :300], cat[:200, :300]])
     write_coco(tmp_path / "val.json", [coffee[200:, 300:]])
-    Image.fromarray(coffee).save("photo.jpg")
+    Image.fromarray(coffee).save("image.jpg")
     before = samkit.Predictor.load("mobile_sam")
     embedding = before.embed(coffee)
 

@@ -201,7 +201,7 @@ SHAPES = [(1,), (3,), (1, 1), (2, 3), (5, 1)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_masks_are_the_logits_above_zero_at_the_photos_size(shape):
+def test_masks_are_the_logits_above_zero_at_the_images_size(shape):
     result = prediction(shape)
     assert result.masks.shape == (*shape, 40, 60)
     assert result.masks.dtype == bool
@@ -306,11 +306,11 @@ def test_no_masks_are_masks_too():
 
 
 def test_overlay_draws_the_masks():
-    photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     arrays_MHW = np.zeros((2, 40, 60), bool)
     arrays_MHW[0, 5:20, 5:20] = arrays_MHW[1, 15:35, 30:50] = True
     masks = Masks.from_arrays(arrays_MHW, [1, 0.5])
-    np.testing.assert_array_equal(masks.overlay(photo), draw_masks(photo, arrays_MHW))
+    np.testing.assert_array_equal(masks.overlay(image), draw_masks(image, arrays_MHW))
 
 
 def test_scores_must_be_one_for_each_mask(refusal):
@@ -355,11 +355,11 @@ def test_phrases_must_be_as_many_as_masks():
 
 
 def test_overlays_are_labelled_where_there_are_phrases():
-    masks, photo = named_masks(), np.full((40, 60, 3), 100, np.uint8)
-    plain = dataclasses.replace(masks, phrases=None, phrase_scores=None).overlay(photo)
-    labelled = masks.overlay(photo)
+    masks, image = named_masks(), np.full((40, 60, 3), 100, np.uint8)
+    plain = dataclasses.replace(masks, phrases=None, phrase_scores=None).overlay(image)
+    labelled = masks.overlay(image)
     changed = (plain != labelled).any(axis=2)
     assert changed[2:10, 3:20].any()
     assert changed[12:30, 35:55].any()
     unnamed = dataclasses.replace(masks, phrases=("",) * 3)
-    np.testing.assert_array_equal(unnamed.overlay(photo), plain)
+    np.testing.assert_array_equal(unnamed.overlay(image), plain)

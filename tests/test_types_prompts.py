@@ -1,4 +1,4 @@
-"""Prompts check themselves when made, and against the photo."""
+"""Prompts check themselves when made, and against the image."""
 
 import dataclasses
 
@@ -215,12 +215,12 @@ def clicks(*points):
 
 
 @pytest.mark.parametrize("xy", [(0, 0), (59, 39), (59.999, 39.999), (0.5, 20)])
-def test_points_in_the_photo_fit(xy):
+def test_points_in_the_image_fit(xy):
     clicks((5, 5), xy).check_fits(COORDS)
 
 
 @pytest.mark.parametrize("xy", [(60, 5), (5, 40), (-0.001, 5), (5, -1), (1e9, 5)])
-def test_points_outside_of_the_photo_do_not_fit(xy, refusal):
+def test_points_outside_of_the_image_do_not_fit(xy, refusal):
     x, y = xy
     told = f"point ({x:g}, {y:g}) lies outside of the image of width 60 and height 40"
     with refusal(PromptError, told):
@@ -231,14 +231,14 @@ def test_points_outside_of_the_photo_do_not_fit(xy, refusal):
     "box",
     [(0, 0, 60, 40), (-9, -9, 70, 50), (59, 39, 99, 99), (-5, -5, 0.5, 0.5), (59.9, 5, 60.1, 6)],
 )
-def test_boxes_that_overlap_the_photo_fit(box):
+def test_boxes_that_overlap_the_image_fit(box):
     Prompts.of(boxes=[(1, 1, 2, 2), box]).check_fits(COORDS)
 
 
 @pytest.mark.parametrize(
     "box", [(60, 0, 70, 9), (0, 40, 9, 50), (-9, 0, 0, 9), (0, -9, 9, 0), (99, 99, 100, 100)]
 )
-def test_boxes_outside_of_the_photo_do_not_fit(box, refusal):
+def test_boxes_outside_of_the_image_do_not_fit(box, refusal):
     shown = ", ".join(str(v) for v in box)
     told = f"box ({shown}) lies outside of the image of width 60 and height 40"
     with refusal(PromptError, told):

@@ -29,7 +29,7 @@ EMBEDDING_STRIDE = 8  # of 64 x 64 positions, each eighth is kept
 # Graph outputs before the export chose one of the four masks.
 ALL_LOGITS, ALL_IOU = "/MatMul_1_output_0", "/iou_prediction_head/layers.2/Gemm_output_0"
 
-PHOTOS = {
+IMAGES = {
     "astronaut": skimage.data.astronaut,
     "coffee": skimage.data.coffee,
     "chelsea": skimage.data.chelsea,
@@ -57,7 +57,7 @@ PROMPTS: dict[str, list[dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Run both graphs on three photographs and write what they answer."""
+    """Run both graphs on three images and write what they answer."""
     parser = argparse.ArgumentParser(description="Golden values of MobileSAM from ONNX graphs.")
     parser.add_argument("dist", type=Path, help="folder with encoder.onnx and sam.onnx")
     dist = parser.parse_args().dist
@@ -65,20 +65,20 @@ def main() -> None:
     decoder = decoder_with_all_masks(dist / "sam.onnx")
 
     cases, arrays = [], {}
-    for name, load in PHOTOS.items():
-        photo = load()
-        (features,) = encoder.run(None, {"input": preprocess(photo)})
+    for name, load in IMAGES.items():
+        image = load()
+        (features,) = encoder.run(None, {"input": preprocess(image)})
         arrays[f"{name}_features"] = features[:, :, ::EMBEDDING_STRIDE, ::EMBEDDING_STRIDE]
         for prompt in PROMPTS[name]:
-            case, logits = answer(decoder, features, photo, prompt)
-            cases.append({"photo": name, "prompt": prompt} | case)
+            case, logits = answer(decoder, features, image, prompt)
+            cases.append({"image": name, "prompt": prompt} | case)
         # Refine the last answer: its logits, rounded so that they are small to keep, as a prompt.
         mask = logits[1].round().clip(-127, 127).astype(np.int8)
         key = f"{name}_mask_prompt"
         arrays[key] = mask
         for prompt in ({}, PROMPTS[name][0]):
-            case, _ = answer(decoder, features, photo, prompt, mask)
-            cases.append({"photo": name, "prompt": prompt, "mask_prompt": key} | case)
+            case, _ = answer(decoder, features, image, prompt, mask)
+            cases.append({"image": name, "prompt": prompt, "mask_prompt": key} | case)
 
     OUTPUT.mkdir(exist_ok=True)
     np.savez_compressed(OUTPUT / "mobile_sam.npz", **arrays)
@@ -94,19 +94,19 @@ def decoder_with_all_masks(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model.SerializeToString())
 
 
-def preprocess(photo: np.ndarray) -> np.ndarray:
-    """Pixels (1, 3, 1024, 1024) from a photo (H, W, 3)."""
-    height, width = resized_hw(photo)
-    resized = Image.fromarray(photo).resize((width, height), Image.Resampling.BILINEAR)
+def preprocess(image: np.ndarray) -> np.ndarray:
+    """Pixels (1, 3, 1024, 1024) from an image (H, W, 3)."""
+    height, width = resized_hw(image)
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.zeros((1, 3, SIDE, SIDE), np.float32)
     normalised = (np.asarray(resized, np.float32) - MEAN) / STD
     pixels[0, :, :height, :width] = normalised.transpose(2, 0, 1)
     return pixels
 
 
-def resized_hw(photo: np.ndarray) -> tuple[int, int]:
+def resized_hw(image: np.ndarray) -> tuple[int, int]:
     """Size with the longest side 1024."""
-    height, width = photo.shape[:2]
+    height, width = image.shape[:2]
     scale = SIDE / max(height, width)
     return int(height * scale + 0.5), int(width * scale + 0.5)
 
@@ -114,7 +114,7 @@ def resized_hw(photo: np.ndarray) -> tuple[int, int]:
 def answer(
     decoder: onnxruntime.InferenceSession,
     features: np.ndarray,
-    photo: np.ndarray,
+    image: np.ndarray,
     prompt: dict[str, Any],
     mask: np.ndarray | None = None,
 ) -> tuple[dict[str, Any], np.ndarray]:
@@ -126,7 +126,7 @@ def answer(
     elif coords:  # points without a box end with a padding point
         coords += [[0, 0]]
         labels += [-1]
-    scale = np.array(resized_hw(photo)[::-1]) / np.array(photo.shape[1::-1])
+    scale = np.array(resized_hw(image)[::-1]) / np.array(image.shape[1::-1])
     in_model = np.array(coords, np.float64).reshape(-1, 2) * scale
     zeros = np.zeros((LOGITS_SIDE, LOGITS_SIDE), np.float32)
     logits, iou = decoder.run(
@@ -137,21 +137,21 @@ def answer(
             "point_labels": np.array([labels], np.float32).reshape(1, -1),
             "mask_input": (zeros if mask is None else mask.astype(np.float32))[None, None],
             "has_mask_input": np.array([mask is not None], np.float32),
-            "orig_im_size": np.array(photo.shape[:2], np.float32),
+            "orig_im_size": np.array(image.shape[:2], np.float32),
         },
     )
     logits = logits.reshape(-1, LOGITS_SIDE, LOGITS_SIDE)
-    masks = upsample(logits, photo) > 0
+    masks = upsample(logits, image) > 0
     codes = [coco_mask.encode(np.asfortranarray(m.astype(np.uint8))) for m in masks]
     rles = [code | {"counts": code["counts"].decode()} for code in codes]
     return {"masks": rles, "iou": [round(float(v), 6) for v in iou[0]]}, logits
 
 
-def upsample(logits: np.ndarray, photo: np.ndarray) -> np.ndarray:
-    """Logits (4, 256, 256) to the photo's size, by way of the 1024 frame."""
-    height, width = resized_hw(photo)
+def upsample(logits: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Logits (4, 256, 256) to the image's size, by way of the 1024 frame."""
+    height, width = resized_hw(image)
     model = interpolate(torch.from_numpy(logits)[None], (SIDE, SIDE))[..., :height, :width]
-    return interpolate(model, photo.shape[:2])[0].numpy()
+    return interpolate(model, image.shape[:2])[0].numpy()
 
 
 def interpolate(values: torch.Tensor, size_hw: tuple[int, ...]) -> torch.Tensor:

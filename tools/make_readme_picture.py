@@ -1,4 +1,4 @@
-"""Draw docs/images/prompts.jpg: one photo, three prompts."""
+"""Draw docs/images/prompts.jpg: one image, three prompts."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import samkit
 from samkit.drawing import draw_boxes, draw_masks, draw_points
 from samkit.formats import read_image
 
-PHOTO = Path("src/samkit/assets/coffee.jpg")
+IMAGE = Path("src/samkit/assets/coffee.jpg")
 OUTPUT = Path("docs/images/prompts.jpg")
 PROMPTS = [
     {"points": [[220, 170]], "labels": [1]},
@@ -20,13 +20,13 @@ PROMPTS = [
 
 def main() -> None:
     """Segment and draw."""
-    photo = read_image(PHOTO)
+    image = read_image(IMAGE)
     predictor = samkit.Predictor.load()
-    embedding = predictor.embed(photo)
+    embedding = predictor.embed(image)
     panels = []
     for prompt in PROMPTS:
         masks = predictor.predict(embedding, **prompt).best().masks
-        panel = draw_masks(photo, masks)
+        panel = draw_masks(image, masks)
         if "boxes" in prompt:
             panel = draw_boxes(panel, np.array([prompt["boxes"]]))
         panels.append(draw_points(panel, np.array(prompt["points"]), np.array(prompt["labels"])))

@@ -7,18 +7,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from samkit.automask import AutoMaskConfig, AutoMasker, ClassMasker
     from samkit.errors import SamkitError
     from samkit.formats import read_image
     from samkit.predict import Predictor
+    from samkit.proposals import AutoMaskConfig, AutoMasker, ClassMasker
     from samkit.types import ImageEmbedding, MaskPrediction, Masks, Prompts
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AutoMaskConfig": "samkit.automask",
-    "AutoMasker": "samkit.automask",
-    "ClassMasker": "samkit.automask",
+    "AutoMaskConfig": "samkit.proposals",
+    "AutoMasker": "samkit.proposals",
+    "ClassMasker": "samkit.proposals",
     "ImageEmbedding": "samkit.types",
     "MaskPrediction": "samkit.types",
     "Masks": "samkit.types",

@@ -1,4 +1,4 @@
-"""Pictures of results: masks and prompts drawn over a photo. Arrays in, arrays out."""
+"""Pictures of results: masks and prompts drawn over an image. Arrays in, arrays out."""
 
 import colorsys
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ class Layer:
     Attributes:
         color: RGB.
         patch: the mask within its box or more.
-        corner_xy: where the patch's first pixel lies in the photo.
+        corner_xy: where the patch's first pixel lies in the image.
     """
 
     color: Color
@@ -51,7 +51,7 @@ def mask_color(index: int) -> Color:
 
 
 def draw_masks(image: Image, masks: npt.NDArray[np.bool_], *, opacity: float = 0.5) -> Image:
-    """Tint masks (M, H, W) over a photo (H, W, 3), each with a colour and an outline.
+    """Tint masks (M, H, W) over an image (H, W, 3), each with a colour and an outline.
 
     Smaller masks lie over larger ones.
     """
@@ -61,9 +61,9 @@ def draw_masks(image: Image, masks: npt.NDArray[np.bool_], *, opacity: float = 0
 
 
 def draw_layers(image: Image, layers: Iterable[Layer], *, opacity: float = 0.5) -> Image:
-    """Tint layers over a photo (H, W, 3), later over earlier ones, each with an outline.
+    """Tint layers over an image (H, W, 3), later over earlier ones, each with an outline.
 
-    Each pixel is tinted once, by the last layer that has it, so that the photo is still seen where
+    Each pixel is tinted once, by the last layer that has it, so that the image is still seen where
     many lie over each other. Layers are taken one by one and not kept.
     """
     width = line_width(image)
@@ -121,7 +121,7 @@ def draw_boxes(image: Image, boxes_xyxy: npt.NDArray[np.float64]) -> Image:
 
 
 def line_width(image: Image) -> int:
-    """Line width that reads well at the photo's size, in pixels."""
+    """Line width that reads well at the image's size, in pixels."""
     longest: int = max(image.shape[:2])
     return max(1, round(longest / 500))
 
@@ -131,7 +131,7 @@ def draw_labels(
 ) -> Image:
     """Write labels (K) at corners (K, 2), each on a ground of its colour; empty ones are left out.
 
-    Labels are kept within the photo (H, W, 3), and moved down, or else up, where they would cover
+    Labels are kept within the image (H, W, 3), and moved down, or else up, where they would cover
     an earlier one.
     """
     height, width = image.shape[:2]

@@ -1,19 +1,19 @@
 """Everything that samkit raises for bad input.
 
     SamkitError
-    ├── ImageError        a photo cannot be read, or is not a photo
+    ├── ImageError        an image cannot be read, or is not an image
     ├── PromptError       points, labels, boxes or mask logits do not make a prompt
     ├── EmbeddingError    a kept embedding is damaged, or belongs to another model
     ├── WeightsError      a checkpoint is damaged, unknown or does not fit the model
     │   └── DownloadError a checkpoint could not be fetched
-    ├── EngineError       an engine is not installed, or cannot do what is asked of it
+    ├── BackendError       an backend is not installed, or cannot do what is asked of it
     ├── FormatError       a file of masks is damaged, or masks do not fit a format
     ├── DataError         a sample of a data set is broken, or a data set is not what it should be
     ├── TrainingError     a training cannot go on
     ├── ConfigError       a setting makes no sense, or does not fit what it is applied to
     ├── StoreError        the data engine's store cannot be used, or refuses an action
     │   ├── ConflictError what an action is based on was changed by somebody else, or is not held
-    │   ├── MissingError  there is no such project, photo, annotation, ...
+    │   ├── MissingError  there is no such project, image, annotation, ...
     │   ├── RoleError     somebody is not allowed to do this
     │   └── DatabaseError the database cannot be reached, or is broken
     └── OutputError       results cannot be written
@@ -27,7 +27,7 @@ class SamkitError(Exception):
 
 
 class ImageError(SamkitError):
-    """A photo cannot be read, or is not a photo."""
+    """An image cannot be read, or is not an image."""
 
 
 class PromptError(SamkitError):
@@ -50,8 +50,8 @@ class FormatError(SamkitError):
     """A file of masks is damaged, or masks do not fit a format."""
 
 
-class EngineError(SamkitError):
-    """An engine is not installed, or cannot do what is asked of it."""
+class BackendError(SamkitError):
+    """An backend is not installed, or cannot do what is asked of it."""
 
 
 class DataError(SamkitError):
@@ -75,7 +75,7 @@ class ConflictError(StoreError):
 
 
 class MissingError(StoreError):
-    """There is no such project, photo, annotation, user or job."""
+    """There is no such project, image, annotation, user or job."""
 
 
 class RoleError(StoreError):

@@ -11,7 +11,7 @@ from samkit.benchmark.machine import machine
 from samkit.benchmark.report import duration, markdown, table
 from samkit.benchmark.training import make_batch, step_of
 from samkit.benchmark.turns import WARM_UP, Work, measure
-from samkit.cli.bench import WORK_NAMES, installed_engines, parse_engine
+from samkit.cli.bench import WORK_NAMES, installed_backends, parse_backend
 from samkit.cli.main import main
 
 
@@ -100,20 +100,20 @@ def test_all_works_are_named_on_the_command_line():
 
 
 def test_engines_are_read_and_found():
-    assert parse_engine("openvino:bfloat16") == ("openvino", "bfloat16")
-    assert parse_engine("onnx") == ("onnx", "float32")
-    assert ("torch", "float32") in installed_engines()
-    assert all(engine != "compile" for engine, _ in installed_engines())
+    assert parse_backend("openvino:bfloat16") == ("openvino", "bfloat16")
+    assert parse_backend("onnx") == ("onnx", "float32")
+    assert ("torch", "float32") in installed_backends()
+    assert all(backend != "compile" for backend, _ in installed_backends())
 
 
 def test_amounts_are_told_as_rates(clock):
     work = Work(
         name="step",
         subjects={"slow": clock.takes([4.0] * 9), "fast": clock.takes([0.5] * 9)},
-        amounts={"photos": 2, "masks": 8},
+        amounts={"images": 2, "masks": 8},
     )
     assert table(measure(work, turns=3)).splitlines() == [
-        "| step | median | times faster | photos a second | masks a second |",
+        "| step | median | times faster | images a second | masks a second |",
         "|---|---|---|---|---|",
         "| slow | 4.00 s | 1.00 | 0.50 | 2.00 |",
         "| fast | 500 ms | 8.00 | 4.00 | 16.00 |",
@@ -121,10 +121,10 @@ def test_amounts_are_told_as_rates(clock):
 
 
 def test_a_timed_step_of_training_changes_what_learns():
-    batch = make_batch(works.benchmark_photo(), with_pixels=False)
+    batch = make_batch(works.benchmark_image(), with_pixels=False)
     assert batch.features.shape == (2, 256, 64, 64)
     assert batch.masks.flatten(1).any(1).all()
-    step = step_of(works.benchmark_photo(), "decoder", "32-true")
+    step = step_of(works.benchmark_image(), "decoder", "32-true")
     values = step()
     assert values["loss"] > 0
     assert values["gradient_norm"] > 0

@@ -1,4 +1,4 @@
-"""Photos and a stand-in for the model, for `samkit auto`."""
+"""Images and a stand-in for the model, for `samkit auto`."""
 
 import importlib.util
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samkit.cli.photo_job import Choices
+from samkit.cli.image_job import Choices
 
 STUB_PATH = Path(__file__).parent / "stub_masker.py"
 
@@ -21,13 +21,13 @@ def load_stub():
 
 @pytest.fixture
 def stub(monkeypatch):
-    """Takes the model's place; its `calls` are the photos that were computed."""
+    """Takes the model's place; its `calls` are the images that were computed."""
     masker = load_stub().StubMasker()
     monkeypatch.setattr(Choices, "masker", masker)
     return masker
 
 
-def write_photo(path, seed, size_wh=(40, 30)):
+def write_image(path, seed, size_wh=(40, 30)):
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (size_wh[1], size_wh[0], 3), np.uint8)
@@ -36,14 +36,14 @@ def write_photo(path, seed, size_wh=(40, 30)):
 
 
 @pytest.fixture
-def new_photo():
-    return write_photo
+def new_image():
+    return write_image
 
 
 @pytest.fixture
-def photos(tmp_path, monkeypatch):
-    """A folder with three photos in it, one of them deeper; the working folder is around it."""
+def images(tmp_path, monkeypatch):
+    """A folder with three images in it, one of them deeper; the working folder is around it."""
     monkeypatch.chdir(tmp_path)
     for index, name in enumerate(["a.png", "b.jpg", "deep/c.png"]):
-        write_photo(tmp_path / "photos" / name, index, (40 + index, 30))
-    return tmp_path / "photos"
+        write_image(tmp_path / "images" / name, index, (40 + index, 30))
+    return tmp_path / "images"

@@ -18,7 +18,7 @@ from samkit.types import Masks
 
 
 class StubMasker:
-    """Finds two rectangles and a frame, whose places depend on the photo's first pixel."""
+    """Finds two rectangles and a frame, whose places depend on the image's first pixel."""
 
     def __init__(self):
         self.calls = []
@@ -50,8 +50,8 @@ class StubMasker:
 
 
 def run_and_die(moment, args):
+    from samkit.cli.image_job import Choices
     from samkit.cli.main import main
-    from samkit.cli.photo_job import Choices
 
     Choices.masker = StubMasker()
     move = Path.replace

@@ -16,7 +16,7 @@ from PIL import Image
 
 from samkit.cli.annotate import own_port
 from samkit.cli.main import main
-from samkit.dataengine import Store, create_user, list_annotations, list_classes, list_photos
+from samkit.dataengine import Store, create_user, list_annotations, list_classes, list_images
 from samkit.geometry import encode_rle
 
 TIMEOUT_S = 60
@@ -24,7 +24,7 @@ TIMEOUT_S = 60
 
 @pytest.fixture
 def folder(tmp_path):
-    root = tmp_path / "photos"
+    root = tmp_path / "images"
     root.mkdir()
     for number, name in enumerate(("a.png", "b.png")):
         Image.fromarray(np.full((12, 16, 3), 40 * number, np.uint8)).save(root / name)
@@ -60,12 +60,12 @@ def signed_in(url):
     return http, session
 
 
-def take_photo(http, project):
-    """A photo that is held; they are added while the page is open already."""
+def take_image(http, project):
+    """An image that is held; they are added while the page is open already."""
     while True:
         answer = http.post(f"/api/projects/{project}/next").raise_for_status().json()
         if answer["lease"]:
-            return answer["lease"]["photo"]
+            return answer["lease"]["image"]
 
 
 def test_a_person_annotates_a_folder_and_comes_back(folder):
@@ -80,10 +80,10 @@ def test_a_person_annotates_a_folder_and_comes_back(folder):
         assert session["user"]["role"] == "admin"
         assert http.get("/").headers["content-type"].startswith("text/html")
         (project,) = http.get("/api/projects").json()["items"]
-        assert project["name"] == "photos"
-        photo = take_photo(http, project["id"])
+        assert project["name"] == "images"
+        image = take_image(http, project["id"])
         body = {"rle": dict(encode_rle(mask)), "request_id": "1"}
-        saved = http.post(f"/api/photos/{photo['id']}/annotations", json=body)
+        saved = http.post(f"/api/images/{image['id']}/annotations", json=body)
         assert saved.is_success, stopped(process)
         assert saved.json()["area_px"] == 24
         wrong = httpx2.post(f"{http.base_url}/api/session", json={"token": "x" * 43})
@@ -98,15 +98,15 @@ def test_a_person_annotates_a_folder_and_comes_back(folder):
     with running("annotate", target, "--no-browser") as (process, url):
         http, again = signed_in(url)
         assert again["user"]["id"] == session["user"]["id"]
-        (kept,) = http.get(f"/api/photos/{photo['id']}/annotations").json()["items"]
+        (kept,) = http.get(f"/api/images/{image['id']}/annotations").json()["items"]
         assert kept["area_px"] == 24
-        assert http.get(f"/api/photos/{photo['id']}/image").is_success
+        assert http.get(f"/api/images/{image['id']}/image").is_success
         code, _ = stopped(process, signal.SIGTERM)
         http.close()
     assert code == 0
     with Store.open(target / ".samkit" / "project.db") as store:
-        assert len(list_photos(store, project["id"]).items) == 2
-        assert len(list_annotations(store, photo["id"])) == 1
+        assert len(list_images(store, project["id"]).items) == 2
+        assert len(list_annotations(store, image["id"])) == 1
         assert [one.name for one in list_classes(store, project["id"])] == ["cell", "nucleus"]
 
 
@@ -128,14 +128,14 @@ from samkit.cli.server import check_model, make_app
 from samkit.dataengine import Store
 check_model("mobile_sam")
 with Store.open({str(tmp_path / "store.db")!r}) as store:
-    make_app(store, model="mobile_sam", engine={{"engine": "auto"}}, cache_gb=1)
+    make_app(store, model="mobile_sam", backend={{"backend": "auto"}}, cache_gb=1)
 sys.exit("torch" in sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], timeout=TIMEOUT_S, check=True)
 
 
 def test_many_sign_in_to_a_served_store(folder, capsys):
-    assert main(["engine", "init", str(folder), "--json"]) == 0
+    assert main(["backend", "init", str(folder), "--json"]) == 0
     place = folder / ".samkit" / "project.db"
     with Store.open(place) as store:
         create_user(store, name="ann", password="correct horse")
@@ -154,11 +154,11 @@ def test_many_sign_in_to_a_served_store(folder, capsys):
     ("args", "message"),
     [
         (["annotate", "no-such-folder"], "no such folder: no-such-folder"),
-        (["annotate", "empty"], "no photo in the folder empty"),
-        (["annotate", "photos", "--model", "sam_vit_x"], "no model sam_vit_x"),
-        (["annotate", "photos", "--store", "photos/a.png/x.db"], "give another --store"),
-        (["annotate", "photos", "--port", "70000"], "--port"),
-        (["serve", "--store", "photos"], "no store at photos/.samkit/project.db"),
+        (["annotate", "empty"], "no image in the folder empty"),
+        (["annotate", "images", "--model", "sam_vit_x"], "no model sam_vit_x"),
+        (["annotate", "images", "--store", "images/a.png/x.db"], "give another --store"),
+        (["annotate", "images", "--port", "70000"], "--port"),
+        (["serve", "--store", "images"], "no store at images/.samkit/project.db"),
         (["serve", "--store", "nobody.db"], "nobody can sign in"),
         (
             [
@@ -200,7 +200,7 @@ def test_a_taken_port_is_one_line(folder, capsys):
 def test_nothing_acknowledged_is_lost_when_the_server_is_killed(request):
     script = request.config.rootpath / "benchmarks" / "studio_kill.py"
     done = subprocess.run(
-        [sys.executable, script, "--kills", "3", "--annotators", "3", "--photos", "60"],
+        [sys.executable, script, "--kills", "3", "--annotators", "3", "--images", "60"],
         capture_output=True,
         text=True,
         check=False,

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-import samkit.automask
+import samkit.proposals
 from samkit.cli.automask_options import PRESET_NAMES, SETTINGS, config_from_options
 from samkit.cli.main import main
 from samkit.cli.mask_files import FORMATS
@@ -44,8 +44,8 @@ def results(capsys):
 # --- What is written ---
 
 
-def test_all_formats_of_a_folder(photos, stub, capsys):
-    assert main(["auto", "photos", "-o", "out", *ALL_FORMATS]) == 0
+def test_all_formats_of_a_folder(images, stub, capsys):
+    assert main(["auto", "images", "-o", "out", *ALL_FORMATS]) == 0
     assert stub.calls == [(30, 40), (30, 41), (30, 42)]
     expected = ["coco.json"]
     for base in ("a", "b", "deep/c"):
@@ -55,13 +55,13 @@ def test_all_formats_of_a_folder(photos, stub, capsys):
     assert sorted(tree("out")) == sorted(expected)
     told = capsys.readouterr()
     assert told.err == ""
-    assert "photos/deep/c.png: 3 masks" in told.out
-    assert "3 photos done, 9 masks in" in told.out
+    assert "images/deep/c.png: 3 masks" in told.out
+    assert "3 images done, 9 masks in" in told.out
 
     document = json.loads(Path("out/deep/c.json").read_text())
     assert document["image"]["file_name"] == "deep/c.png"
     masks = read_sa1b("out/deep/c.json")
-    truth = stub.generate(read_image("photos/deep/c.png"))
+    truth = stub.generate(read_image("images/deep/c.png"))
     assert masks.rles == truth.rles
     np.testing.assert_array_equal(masks.points_xy, truth.points_xy)
     arrays = truth.to_arrays()
@@ -69,7 +69,7 @@ def test_all_formats_of_a_folder(photos, stub, capsys):
         picture = np.asarray(Image.open(f"out/deep/c_masks/{number:04d}.png"))
         np.testing.assert_array_equal(picture, mask * 255)
     overlay = np.asarray(Image.open("out/deep/c_overlay.png"))
-    np.testing.assert_array_equal(overlay, truth.overlay(read_image("photos/deep/c.png")))
+    np.testing.assert_array_equal(overlay, truth.overlay(read_image("images/deep/c.png")))
     labels = np.asarray(Image.open("out/deep/c_labels.png"))
     assert [(labels == number).sum() for number in (1, 2)] == [9 * 12 - 12, 12]
     assert len(json.loads(Path("out/deep/c.geojson").read_text())["features"]) == 3
@@ -84,19 +84,19 @@ def test_all_formats_of_a_folder(photos, stub, capsys):
         np.testing.assert_array_equal(coco.annToMask(annotation), mask)
 
 
-def test_by_default_sa1b_and_overlay(photos, stub):
-    assert main(["auto", "photos/a.png"]) == 0
+def test_by_default_sa1b_and_overlay(images, stub):
+    assert main(["auto", "images/a.png"]) == 0
     assert sorted(tree("samkit-output")) == ["a.json", "a_overlay.png"]
 
 
-def test_json_tells_what_was_done(photos, stub, capsys):
-    (photos / "bad.png").write_text("no photo")
-    assert main(["auto", "photos", "-o", "out", "--json", "--format", "coco"]) == 1
+def test_json_tells_what_was_done(images, stub, capsys):
+    (images / "bad.png").write_text("no image")
+    assert main(["auto", "images", "-o", "out", "--json", "--format", "coco"]) == 1
     report = results(capsys)
     assert [one["image"] for one in report["results"]] == [
-        "photos/a.png",
-        "photos/b.jpg",
-        "photos/deep/c.png",
+        "images/a.png",
+        "images/b.jpg",
+        "images/deep/c.png",
     ]
     first = report["results"][0]
     assert (first["width"], first["height"], first["masks"]) == (40, 30, 3)
@@ -104,40 +104,40 @@ def test_json_tells_what_was_done(photos, stub, capsys):
     assert first["files"] == {}
     assert report["coco"] == "out/coco.json"
     (error,) = report["errors"]
-    assert error["image"] == "photos/bad.png"
+    assert error["image"] == "images/bad.png"
     assert "bad.png is not an image" in error["error"]
-    assert main(["auto", "photos/a.png", "-o", "out", "--json"]) == 0
+    assert main(["auto", "images/a.png", "-o", "out", "--json"]) == 0
     (again,) = results(capsys)["results"]
     assert again["done_before"] is True
     assert again["files"] == {"sa1b": ["out/a.json"], "overlay": ["out/a_overlay.png"]}
 
 
-def test_tiles_for_huge_photos(photos, stub):
-    assert main(["auto", "photos", "-o", "out", "--tile", "64"]) == 0
+def test_tiles_for_huge_images(images, stub):
+    assert main(["auto", "images", "-o", "out", "--tile", "64"]) == 0
     assert stub.calls == [("tiled", 64)] * 3
     assert sorted(tree("out"))[:2] == ["a.json", "a_overlay.png"]
-    assert main(["auto", "photos", "-o", "out"]) == 0  # other settings: done again
+    assert main(["auto", "images", "-o", "out"]) == 0  # other settings: done again
     assert len(stub.calls) == 6
 
 
-def test_no_masks_at_all(photos, stub, monkeypatch):
+def test_no_masks_at_all(images, stub, monkeypatch):
     empty = stub.generate(np.zeros((30, 40, 3), np.uint8)).select(np.zeros(0, int))
     monkeypatch.setattr(type(stub), "generate", lambda self, image, on_progress=None: empty)
-    assert main(["auto", "photos/a.png", "-o", "out", *ALL_FORMATS]) == 0
-    np.testing.assert_array_equal(read_image("out/a_overlay.png"), read_image("photos/a.png"))
+    assert main(["auto", "images/a.png", "-o", "out", *ALL_FORMATS]) == 0
+    np.testing.assert_array_equal(read_image("out/a_overlay.png"), read_image("images/a.png"))
     assert json.loads(Path("out/coco.json").read_text())["annotations"] == []
-    assert main(["auto", "photos/a.png", "-o", "out", *ALL_FORMATS]) == 0
+    assert main(["auto", "images/a.png", "-o", "out", *ALL_FORMATS]) == 0
 
 
-def test_progress_is_shown_to_who_watches(photos, stub, monkeypatch, capsys):
+def test_progress_is_shown_to_who_watches(images, stub, monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes any stream for a terminal then
-    assert main(["auto", "photos", "-o", "out"]) == 0
+    assert main(["auto", "images", "-o", "out"]) == 0
     captured = capsys.readouterr()
     assert "3/3" in captured.err
     assert "images/s" in captured.err
     assert "masks/s" in captured.err
-    assert captured.out.splitlines()[0].startswith("photos/a.png: 3 masks")
-    assert main(["auto", "photos", "-o", "out2", "--json"]) == 0
+    assert captured.out.splitlines()[0].startswith("images/a.png: 3 masks")
+    assert main(["auto", "images", "-o", "out2", "--json"]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
     assert len(json.loads(captured.out)["results"]) == 3
@@ -147,13 +147,13 @@ def test_progress_is_shown_to_who_watches(photos, stub, monkeypatch, capsys):
 
 
 def test_presets_are_those_of_the_library():
-    assert list(samkit.automask.PRESETS) == list(PRESET_NAMES)
+    assert list(samkit.proposals.PRESETS) == list(PRESET_NAMES)
     for name in PRESET_NAMES:
-        assert config_from_options(name, {}) == samkit.automask.PRESETS[name]
-    assert config_from_options(None, {}) == samkit.automask.AutoMaskConfig()
+        assert config_from_options(name, {}) == samkit.proposals.PRESETS[name]
+    assert config_from_options(None, {}) == samkit.proposals.AutoMaskConfig()
 
 
-def test_each_option_changes_its_setting(photos, stub):
+def test_each_option_changes_its_setting(images, stub):
     given = {
         "points_per_side": 9,
         "crop_layers": 1,
@@ -168,14 +168,14 @@ def test_each_option_changes_its_setting(photos, stub):
     }
     assert [name for name, *_ in SETTINGS] == list(given)
     args = [part for name, option, *_ in SETTINGS for part in (option, str(given[name]))]
-    assert main(["auto", "photos/a.png", "-o", "out", "--adaptive", *args]) == 0
+    assert main(["auto", "images/a.png", "-o", "out", "--adaptive", *args]) == 0
     record = json.loads(Path("out", STATE_NAME, "records/a.json").read_text())
     expected = {**given, "adaptive": True}
     assert {name: record["settings"]["config"][name] for name in expected} == expected
 
 
 def test_options_change_a_preset():
-    paper = samkit.automask.PRESETS["paper"]
+    paper = samkit.proposals.PRESETS["paper"]
     changed = config_from_options("paper", {"points_per_side": 8, "iou_thresh": None})
     assert changed.points_per_side == 8
     assert changed.iou_thresh == paper.iou_thresh
@@ -185,23 +185,23 @@ def test_options_change_a_preset():
 # --- Runs that go on ---
 
 
-def test_finished_photos_are_not_done_again(photos, stub, capsys):
-    assert main(["auto", "photos/a.png", "photos/b.jpg", "-o", "out", *FEW_FORMATS]) == 0
+def test_finished_images_are_not_done_again(images, stub, capsys):
+    assert main(["auto", "images/a.png", "images/b.jpg", "-o", "out", *FEW_FORMATS]) == 0
     stub.calls.clear()
     capsys.readouterr()
-    assert main(["auto", "photos", "-o", "out", *FEW_FORMATS]) == 0
+    assert main(["auto", "images", "-o", "out", *FEW_FORMATS]) == 0
     assert stub.calls == [(30, 42)]
-    assert "1 photo done, 2 done before" in capsys.readouterr().out
-    assert main(["auto", "photos", "-o", "whole", *FEW_FORMATS]) == 0
+    assert "1 image done, 2 done before" in capsys.readouterr().out
+    assert main(["auto", "images", "-o", "whole", *FEW_FORMATS]) == 0
     assert tree("out") == tree("whole")
 
 
-def test_another_format_takes_no_new_masks(photos, stub, monkeypatch):
-    assert main(["auto", "photos", "-o", "out", "--format", "overlay"]) == 0
-    assert main(["auto", "photos", "-o", "whole", *ALL_FORMATS]) == 0
+def test_another_format_takes_no_new_masks(images, stub, monkeypatch):
+    assert main(["auto", "images", "-o", "out", "--format", "overlay"]) == 0
+    assert main(["auto", "images", "-o", "whole", *ALL_FORMATS]) == 0
     stub.calls.clear()
-    assert main(["auto", "photos", "-o", "out", "--format", "geojson"]) == 0
-    assert main(["auto", "photos", "-o", "out", *ALL_FORMATS]) == 0
+    assert main(["auto", "images", "-o", "out", "--format", "geojson"]) == 0
+    assert main(["auto", "images", "-o", "out", *ALL_FORMATS]) == 0
     assert stub.calls == []
     assert tree("out") == tree("whole")
 
@@ -217,51 +217,51 @@ def test_another_format_takes_no_new_masks(photos, stub, monkeypatch):
         lambda: Path("out", STATE_NAME, "records/b.json").write_text("{}"),
     ],
 )
-def test_missing_and_damaged_results_are_made_again(change, photos, stub):
-    assert main(["auto", "photos", "-o", "out", *FEW_FORMATS]) == 0
+def test_missing_and_damaged_results_are_made_again(change, images, stub):
+    assert main(["auto", "images", "-o", "out", *FEW_FORMATS]) == 0
     whole = tree("out")
     change()
-    assert main(["auto", "photos", "-o", "out", *FEW_FORMATS]) == 0
+    assert main(["auto", "images", "-o", "out", *FEW_FORMATS]) == 0
     assert tree("out") == whole
 
 
-def test_damaged_masks_are_found_again(photos, stub):
-    assert main(["auto", "photos", "-o", "out"]) == 0
+def test_damaged_masks_are_found_again(images, stub):
+    assert main(["auto", "images", "-o", "out"]) == 0
     whole = tree("out")
     Path("out/b.json").write_text("{")
     stub.calls.clear()
-    assert main(["auto", "photos", "-o", "out", "--format", "sa1b", "--format", "label"]) == 0
+    assert main(["auto", "images", "-o", "out", "--format", "sa1b", "--format", "label"]) == 0
     assert stub.calls == [(30, 41)]
     assert Path("out/b.json").read_bytes() == whole["b.json"]
 
 
-def test_other_settings_and_other_photos_are_done_anew(photos, stub, new_photo):
-    args = ["auto", "photos", "-o", "out"]
+def test_other_settings_and_other_images_are_done_anew(images, stub, new_image):
+    args = ["auto", "images", "-o", "out"]
     assert main(args) == 0
     stub.calls.clear()
     assert main([*args, "--iou-thresh", "0.5"]) == 0
     assert len(stub.calls) == 3
     stub.calls.clear()
-    new_photo(photos / "b.jpg", 77, (50, 60))
+    new_image(images / "b.jpg", 77, (50, 60))
     assert main([*args, "--iou-thresh", "0.5"]) == 0
     assert stub.calls == [(60, 50)]
 
 
-def test_touched_and_moved_photos_are_the_same(photos, stub):
-    assert main(["auto", "photos", "-o", "out"]) == 0
+def test_touched_and_moved_images_are_the_same(images, stub):
+    assert main(["auto", "images", "-o", "out"]) == 0
     stub.calls.clear()
-    (photos / "a.png").touch()
-    photos.rename(photos.parent / "moved")
+    (images / "a.png").touch()
+    images.rename(images.parent / "moved")
     assert main(["auto", "moved", "-o", "out"]) == 0
     assert stub.calls == []
 
 
-def test_fewer_masks_than_before_leave_none_behind(photos, stub, monkeypatch):
-    args = ["auto", "photos/a.png", "-o", "out", "--format", "png"]
+def test_fewer_masks_than_before_leave_none_behind(images, stub, monkeypatch):
+    args = ["auto", "images/a.png", "-o", "out", "--format", "png"]
     assert main(args) == 0
     for name in ("notes.txt", "2024-01.png", "00003.png"):  # somebody else's
         Path("out/a_masks", name).write_text("mine")
-    two = stub.generate(read_image("photos/a.png")).select(np.arange(2))
+    two = stub.generate(read_image("images/a.png")).select(np.arange(2))
     monkeypatch.setattr(type(stub), "generate", lambda self, image, on_progress=None: two)
     assert main([*args, "--min-area", "5"]) == 0
     assert sorted(tree("out/a_masks")) == [
@@ -273,8 +273,8 @@ def test_fewer_masks_than_before_leave_none_behind(photos, stub, monkeypatch):
     ]
 
 
-def test_stopped_at_any_moment_a_run_goes_on(photos, stub, monkeypatch, capsys):
-    args = ["auto", "photos", "-o", "out", *FEW_FORMATS]
+def test_stopped_at_any_moment_a_run_goes_on(images, stub, monkeypatch, capsys):
+    args = ["auto", "images", "-o", "out", *FEW_FORMATS]
     assert main([*args[:3], "whole", *FEW_FORMATS]) == 0
     whole, state = tree("whole"), state_names("whole")
     move = Path.replace
@@ -306,11 +306,11 @@ def test_stopped_at_any_moment_a_run_goes_on(photos, stub, monkeypatch, capsys):
         assert tree(f"out{moment}") == whole
         assert state_names(f"out{moment}") == state
         capsys.readouterr()
-    # Of each photo 5 files and a record, written and moved; and the data set.
+    # Of each image 5 files and a record, written and moved; and the data set.
     assert stopped == 3 * 12 + 2
 
 
-def test_a_stopped_run_tells_how_far_it_came(photos, stub, monkeypatch, capsys):
+def test_a_stopped_run_tells_how_far_it_came(images, stub, monkeypatch, capsys):
     generate = type(stub).generate
 
     def stop_at_the_second(self, image, on_progress=None):
@@ -319,43 +319,43 @@ def test_a_stopped_run_tells_how_far_it_came(photos, stub, monkeypatch, capsys):
         return generate(self, image)
 
     monkeypatch.setattr(type(stub), "generate", stop_at_the_second)
-    assert main(["auto", "photos", "-o", "out"]) == 130
-    assert "samkit: 1 of 3 photos done; the same command goes on" in capsys.readouterr().err
+    assert main(["auto", "images", "-o", "out"]) == 130
+    assert "samkit: 1 of 3 images done; the same command goes on" in capsys.readouterr().err
     assert sorted(tree("out")) == ["a.json", "a_overlay.png"]
 
 
-# Of each photo 5 files are put into staging, then moved from there; then its record, likewise.
+# Of each image 5 files are put into staging, then moved from there; then its record, likewise.
 @pytest.mark.parametrize("moment", [1, 8, 11, 12, 13, 24, 38])
-def test_a_killed_run_goes_on(moment, photos, stub):
+def test_a_killed_run_goes_on(moment, images, stub):
     done = subprocess.run(
-        [sys.executable, STUB_PATH, str(moment), "auto", "photos", "-o", "out", *FEW_FORMATS],
+        [sys.executable, STUB_PATH, str(moment), "auto", "images", "-o", "out", *FEW_FORMATS],
         capture_output=True,
         check=False,
     )
     assert done.returncode == -9
     part = tree("out")
     stub.calls.clear()
-    assert main(["auto", "photos", "-o", "out", *FEW_FORMATS]) == 0
+    assert main(["auto", "images", "-o", "out", *FEW_FORMATS]) == 0
     finished = (moment - 1) // 12
     assert len(stub.calls) == 3 - finished
-    assert main(["auto", "photos", "-o", "whole", *FEW_FORMATS]) == 0
+    assert main(["auto", "images", "-o", "whole", *FEW_FORMATS]) == 0
     whole = tree("whole")
     assert part.items() <= whole.items()  # no file was half written
     assert tree("out") == whole
     assert state_names("out") == state_names("whole")
 
 
-def test_two_runs_do_not_write_to_one_folder(photos, stub, monkeypatch, capsys):
+def test_two_runs_do_not_write_to_one_folder(images, stub, monkeypatch, capsys):
     generate = type(stub).generate
     codes = []
 
     def run_another(self, image, on_progress=None):
         if not codes:
-            codes.append(main(["auto", "photos", "-o", "out"]))
+            codes.append(main(["auto", "images", "-o", "out"]))
         return generate(self, image)
 
     monkeypatch.setattr(type(stub), "generate", run_another)
-    assert main(["auto", "photos", "-o", "out"]) == 0
+    assert main(["auto", "images", "-o", "out"]) == 0
     assert codes == [2]
     assert "another run is writing to out" in capsys.readouterr().err
 
@@ -363,22 +363,22 @@ def test_two_runs_do_not_write_to_one_folder(photos, stub, monkeypatch, capsys):
 # --- Bad input ---
 
 
-def test_a_bad_photo_is_skipped_and_named(photos, stub, capsys):
-    (photos / "bad.jpg").write_text("no photo")
-    (photos / "deep/empty.png").write_bytes(b"")
-    assert main(["auto", "photos", "missing.jpg", "-o", "out", "--format", "coco"]) == 1
+def test_a_bad_image_is_skipped_and_named(images, stub, capsys):
+    (images / "bad.jpg").write_text("no image")
+    (images / "deep/empty.png").write_bytes(b"")
+    assert main(["auto", "images", "missing.jpg", "-o", "out", "--format", "coco"]) == 1
     lines = capsys.readouterr().err.splitlines()
-    assert lines[-1] == "samkit: 3 skipped: photos/bad.jpg, photos/deep/empty.png, missing.jpg"
+    assert lines[-1] == "samkit: 3 skipped: images/bad.jpg, images/deep/empty.png, missing.jpg"
     assert [line.split(":")[1] for line in lines[:-1]] == [
-        " skipped photos/bad.jpg",
-        " skipped photos/deep/empty.png",
+        " skipped images/bad.jpg",
+        " skipped images/deep/empty.png",
         " skipped missing.jpg",
     ]
     assert len(COCO("out/coco.json").getImgIds()) == 3
-    assert main(["auto", "photos", "-o", "out", "--format", "coco"]) == 1
+    assert main(["auto", "images", "-o", "out", "--format", "coco"]) == 1
 
 
-def test_too_little_memory_is_told(photos, stub, monkeypatch, capsys):
+def test_too_little_memory_is_told(images, stub, monkeypatch, capsys):
     generate = type(stub).generate
 
     def fail_at_first(self, image, on_progress=None):
@@ -387,65 +387,65 @@ def test_too_little_memory_is_told(photos, stub, monkeypatch, capsys):
         return generate(self, image)
 
     monkeypatch.setattr(type(stub), "generate", fail_at_first)
-    assert main(["auto", "photos", "-o", "out"]) == 1
-    assert "not enough memory for photos/a.png: try --tile" in capsys.readouterr().err
+    assert main(["auto", "images", "-o", "out"]) == 1
+    assert "not enough memory for images/a.png: try --tile" in capsys.readouterr().err
 
 
-def test_a_full_disk_stops_the_run(photos, stub, monkeypatch, capsys):
+def test_a_full_disk_stops_the_run(images, stub, monkeypatch, capsys):
     def fail(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", fail)
-    assert main(["auto", "photos", "-o", "out"]) == 2
+    assert main(["auto", "images", "-o", "out"]) == 2
     assert "No space left on device" in capsys.readouterr().err
     assert stub.calls == [(30, 40)]
     assert not Path("out").exists()
 
 
-def test_a_name_that_is_too_long_is_skipped(photos, stub, new_photo, capsys):
-    new_photo(photos / ("x" * 250 + ".png"), 5)
-    assert main(["auto", "photos", "-o", "out"]) == 1
+def test_a_name_that_is_too_long_is_skipped(images, stub, new_image, capsys):
+    new_image(images / ("x" * 250 + ".png"), 5)
+    assert main(["auto", "images", "-o", "out"]) == 1
     assert "File name too long" in capsys.readouterr().err
     assert len(stub.calls) == 4
 
 
 BAD_OPTIONS = {
-    "no input": ([], "at least one photo"),
-    "missing photo": (["none.jpg"], "no such file: none.jpg"),
+    "no input": ([], "at least one image"),
+    "missing image": (["none.jpg"], "no such file: none.jpg"),
     "empty name": ([""], "an empty name"),
     "name too long": (["a" * 5000], "name too long"),
     "name that cannot be": (["a\0b.jpg"], "null"),
-    "empty folder": (["empty"], "no photo in the folder empty"),
-    "pattern of nothing": (["photos/*.bmp"], "no photo matches photos/*.bmp"),
+    "empty folder": (["empty"], "no image in the folder empty"),
+    "pattern of nothing": (["images/*.bmp"], "no image matches images/*.bmp"),
     "text named jpg": (["text.jpg"], "not an image"),
     "several, all bad": (["text.jpg", "text.jpg"], "not an image"),
-    "unknown format": (["photos", "--format", "voc"], "'voc' is not one of"),
-    "unknown preset": (["photos", "--preset", "slow"], "'slow' is not one of"),
-    "no points": (["photos", "--points-per-side", "0"], "points_per_side must be"),
-    "half a point": (["photos", "--points-per-side", "1.5"], "'1.5' is not a valid integer"),
-    "nan": (["photos", "--iou-thresh", "nan"], "iou_thresh must be"),
-    "beyond one": (["photos", "--stability-thresh", "1.5"], "stability_thresh must be"),
-    "words": (["photos", "--box-nms-thresh", "much"], "not a valid float"),
-    "negative area": (["photos", "--min-area", "-1"], "min_area_px must be"),
-    "negative layers": (["photos", "--crop-layers", "-1"], "crop_layers must be"),
-    "no tile": (["photos", "--tile", "0"], "tile_px must be"),
-    "negative tile": (["photos", "--tile", "-5"], "tile_px must be"),
-    "unknown model": (["photos", "--model", "sam_vit_x"], "known are mobile_sam"),
-    "damaged model": (["photos", "--model", "weights.safetensors"], "damaged"),
-    "unknown device": (["photos", "--device", "quantum"], "quantum"),
-    "unwritable output": (["photos", "-o", "text.jpg/out"], "is not a folder"),
-    "output is input": (["photos", "-o", "photos"], "is the folder for the results"),
-    "same names": (["photos/a.png", "other/a.png"], "would write the same files"),
-    "unknown option": (["photos", "--point", "1,1"], "--point"),
+    "unknown format": (["images", "--format", "voc"], "'voc' is not one of"),
+    "unknown preset": (["images", "--preset", "slow"], "'slow' is not one of"),
+    "no points": (["images", "--points-per-side", "0"], "points_per_side must be"),
+    "half a point": (["images", "--points-per-side", "1.5"], "'1.5' is not a valid integer"),
+    "nan": (["images", "--iou-thresh", "nan"], "iou_thresh must be"),
+    "beyond one": (["images", "--stability-thresh", "1.5"], "stability_thresh must be"),
+    "words": (["images", "--box-nms-thresh", "much"], "not a valid float"),
+    "negative area": (["images", "--min-area", "-1"], "min_area_px must be"),
+    "negative layers": (["images", "--crop-layers", "-1"], "crop_layers must be"),
+    "no tile": (["images", "--tile", "0"], "tile_px must be"),
+    "negative tile": (["images", "--tile", "-5"], "tile_px must be"),
+    "unknown model": (["images", "--model", "sam_vit_x"], "known are mobile_sam"),
+    "damaged model": (["images", "--model", "weights.safetensors"], "damaged"),
+    "unknown device": (["images", "--device", "quantum"], "quantum"),
+    "unwritable output": (["images", "-o", "text.jpg/out"], "is not a folder"),
+    "output is input": (["images", "-o", "images"], "is the folder for the results"),
+    "same names": (["images/a.png", "other/a.png"], "would write the same files"),
+    "unknown option": (["images", "--point", "1,1"], "--point"),
 }
 
 
 @pytest.mark.parametrize(("args", "message"), BAD_OPTIONS.values(), ids=BAD_OPTIONS.keys())
-def test_one_line_and_exit_code_2(args, message, photos, new_photo, capsys):
+def test_one_line_and_exit_code_2(args, message, images, new_image, capsys):
     Path("empty").mkdir()
     Path("text.jpg").write_text("hello")
     Path("weights.safetensors").write_bytes(b"\0" * 100)
-    new_photo(Path("other/a.png"), 9)
+    new_image(Path("other/a.png"), 9)
     before = sorted(Path().rglob("*"))
     assert main(["auto", *args]) == 2
     captured = capsys.readouterr()
@@ -455,11 +455,11 @@ def test_one_line_and_exit_code_2(args, message, photos, new_photo, capsys):
     assert sorted(Path().rglob("*")) == before
 
 
-def test_several_inputs_and_none_is_good(photos, stub, capsys):
+def test_several_inputs_and_none_is_good(images, stub, capsys):
     Path("text.jpg").write_text("hello")
     assert main(["auto", "text.jpg", "none.jpg", "-o", "out"]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert lines[-1] == "samkit: no photo could be segmented"
+    assert lines[-1] == "samkit: no image could be segmented"
     assert len(lines) == 3
     assert not Path("out").exists()
 
@@ -469,15 +469,15 @@ def test_several_inputs_and_none_is_good(photos, stub, capsys):
 
 def test_real_model_finds_what_is_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    photo = np.full((120, 160, 3), 40, np.uint8)
-    cv2.circle(photo, (45, 60), 30, (220, 60, 50), -1)
-    cv2.rectangle(photo, (95, 30), (145, 95), (60, 200, 80), -1)
-    Image.fromarray(photo).save("shapes.png")
-    args = ["--points-per-side", "4", "--engine", "torch", "--precision", "float32"]
+    image = np.full((120, 160, 3), 40, np.uint8)
+    cv2.circle(image, (45, 60), 30, (220, 60, 50), -1)
+    cv2.rectangle(image, (95, 30), (145, 95), (60, 200, 80), -1)
+    Image.fromarray(image).save("shapes.png")
+    args = ["--points-per-side", "4", "--backend", "torch", "--precision", "float32"]
     assert main(["auto", "shapes.png", "-o", "out", *args]) == 0
     masks = read_sa1b("out/shapes.json")
     for color in ((220, 60, 50), (60, 200, 80)):
-        truth = (photo == color).all(axis=-1)
+        truth = (image == color).all(axis=-1)
         found = masks.to_arrays()
         ious = (found & truth).sum(axis=(1, 2)) / (found | truth).sum(axis=(1, 2))
         assert ious.max() > 0.95

@@ -26,9 +26,9 @@ def bomb_png(width, height):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
-    photo = Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8))
-    photo.save(tmp_path / "photo.jpg")
-    (tmp_path / "truncated.jpg").write_bytes((tmp_path / "photo.jpg").read_bytes()[:700])
+    image = Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8))
+    image.save(tmp_path / "image.jpg")
+    (tmp_path / "truncated.jpg").write_bytes((tmp_path / "image.jpg").read_bytes()[:700])
     (tmp_path / "text.jpg").write_text("hello")
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "bomb.png").write_bytes(bomb_png(60_000, 60_000))
@@ -36,13 +36,13 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "weights.safetensors").write_bytes(b"\0" * 100)
     np.save(tmp_path / "small.npy", np.zeros((64, 64), np.float32))
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
-    (tmp_path / "prompts.json").write_text(json.dumps({"photo.jpg": {"poinds": [[1, 1]]}}))
+    (tmp_path / "prompts.json").write_text(json.dumps({"image.jpg": {"poinds": [[1, 1]]}}))
     (tmp_path / "labels.json").write_text(
-        json.dumps({"photo.jpg": {"points": [[1, 1]], "labels": [2]}})
+        json.dumps({"image.jpg": {"points": [[1, 1]], "labels": [2]}})
     )
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "sub").mkdir()
-    photo.save(tmp_path / "sub" / "photo.png")
+    image.save(tmp_path / "sub" / "image.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -54,42 +54,42 @@ CASES = {
     "truncated jpeg": (["truncated.jpg", *POINT], "truncated"),
     "zero bytes": (["empty.jpg", *POINT], "empty (0 bytes)"),
     "bomb": (["bomb.png", *POINT], "too large"),
-    "folder as photo": (["sub", *POINT], "sub cannot be read: Is a directory"),
-    "point outside": (["photo.jpg", "--point", "80,10"], "outside of the image of width 80"),
-    "point below zero": (["photo.jpg", "--point=-1,10"], "outside of the image"),
-    "inverted box": (["photo.jpg", "--box", "50,10,20,40"], "x0 < x1"),
-    "empty box": (["photo.jpg", "--box", "20,10,20,40"], "x0 < x1"),
-    "box outside": (["photo.jpg", "--box", "100,10,120,40"], "outside of the image"),
-    "nan": (["photo.jpg", "--point", "nan,3"], "must be finite"),
-    "infinite box": (["photo.jpg", "--box", "1,1,inf,3"], "must be finite"),
-    "half a point": (["photo.jpg", "--point", "5"], "expected x,y in pixels; got '5'"),
-    "words for a point": (["photo.jpg", "--point", "a,b"], "expected x,y in pixels"),
+    "folder as image": (["sub", *POINT], "sub cannot be read: Is a directory"),
+    "point outside": (["image.jpg", "--point", "80,10"], "outside of the image of width 80"),
+    "point below zero": (["image.jpg", "--point=-1,10"], "outside of the image"),
+    "inverted box": (["image.jpg", "--box", "50,10,20,40"], "x0 < x1"),
+    "empty box": (["image.jpg", "--box", "20,10,20,40"], "x0 < x1"),
+    "box outside": (["image.jpg", "--box", "100,10,120,40"], "outside of the image"),
+    "nan": (["image.jpg", "--point", "nan,3"], "must be finite"),
+    "infinite box": (["image.jpg", "--box", "1,1,inf,3"], "must be finite"),
+    "half a point": (["image.jpg", "--point", "5"], "expected x,y in pixels; got '5'"),
+    "words for a point": (["image.jpg", "--point", "a,b"], "expected x,y in pixels"),
     "label 2": (["--prompts", "labels.json"], "labels must be 1 (foreground) or 0"),
     "unknown key": (["--prompts", "prompts.json"], "only box, labels, mask, points"),
     "prompts not json": (["--prompts", "broken.json"], "is not JSON"),
     "prompts missing": (["--prompts", "none.json"], "cannot read none.json"),
-    "photo not in prompts": (["sub/photo.png", "--prompts", "labels.json"], "has no prompt for"),
-    "wrong mask shape": (["photo.jpg", "--mask", "small.npy"], "must be (256, 256)"),
-    "mask of objects": (["photo.jpg", "--mask", "objects.npy"], "not a .npy file of mask logits"),
-    "mask missing": (["photo.jpg", "--mask", "none.npy"], "no such file: none.npy"),
-    "mask not npy": (["photo.jpg", "--mask", "text.jpg"], "not a .npy file"),
-    "unknown model": (["photo.jpg", *POINT, "--model", "sam_vit_x"], "known are mobile_sam"),
-    "damaged model": (["photo.jpg", *POINT, "--model", "weights.safetensors"], "damaged"),
-    "unknown device": (["photo.jpg", *POINT, "--device", "quantum"], "cannot be used"),
-    "unwritable output": (["photo.jpg", *POINT, "-o", "file/out"], "is not a folder"),
+    "image not in prompts": (["sub/image.png", "--prompts", "labels.json"], "has no prompt for"),
+    "wrong mask shape": (["image.jpg", "--mask", "small.npy"], "must be (256, 256)"),
+    "mask of objects": (["image.jpg", "--mask", "objects.npy"], "not a .npy file of mask logits"),
+    "mask missing": (["image.jpg", "--mask", "none.npy"], "no such file: none.npy"),
+    "mask not npy": (["image.jpg", "--mask", "text.jpg"], "not a .npy file"),
+    "unknown model": (["image.jpg", *POINT, "--model", "sam_vit_x"], "known are mobile_sam"),
+    "damaged model": (["image.jpg", *POINT, "--model", "weights.safetensors"], "damaged"),
+    "unknown device": (["image.jpg", *POINT, "--device", "quantum"], "cannot be used"),
+    "unwritable output": (["image.jpg", *POINT, "-o", "file/out"], "is not a folder"),
     "named as the data set": (
-        ["photo.jpg", "coco.jpg", *POINT, "--format", "json", "--format", "coco"],
+        ["image.jpg", "coco.jpg", *POINT, "--format", "json", "--format", "coco"],
         "coco.json and coco.jpg would write the same files",
     ),
-    "same names": (["photo.jpg", "sub/photo.png", *POINT], "would write the same files"),
-    "no photo": (POINT, "at least one photo"),
-    "no prompt": (["photo.jpg"], "give a prompt"),
+    "same names": (["image.jpg", "sub/image.png", *POINT], "would write the same files"),
+    "no image": (POINT, "at least one image"),
+    "no prompt": (["image.jpg"], "give a prompt"),
     "boxes and point": (
-        ["photo.jpg", *POINT, "--box", "1,1,9,9", "--box", "2,2,9,9"],
+        ["image.jpg", *POINT, "--box", "1,1,9,9", "--box", "2,2,9,9"],
         "several boxes",
     ),
-    "unknown option": (["photo.jpg", "--pont", "1,1"], "--pont"),
-    "unknown format": (["photo.jpg", *POINT, "--format", "bmp"], "'bmp' is not one of"),
+    "unknown option": (["image.jpg", "--pont", "1,1"], "--pont"),
+    "unknown format": (["image.jpg", *POINT, "--format", "bmp"], "'bmp' is not one of"),
 }
 
 
@@ -109,7 +109,7 @@ def test_nothing_is_left_when_writing_fails(folder, monkeypatch, capsys):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", fail)
-    assert main(["segment", "photo.jpg", *POINT, "-o", "out"]) == 2
+    assert main(["segment", "image.jpg", *POINT, "-o", "out"]) == 2
     assert "No space left on device" in capsys.readouterr().err
     assert list((folder / "out").iterdir()) == []
 
@@ -119,5 +119,5 @@ def test_interrupt_is_told(folder, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("samkit.predict.Predictor.load", interrupt)
-    assert main(["segment", "photo.jpg", *POINT]) == 130
+    assert main(["segment", "image.jpg", *POINT]) == 130
     assert "stopped" in capsys.readouterr().err

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samkit.automask import PRESETS
+from samkit.cli.image_job import Choices
 from samkit.cli.main import main
-from samkit.cli.photo_job import Choices
 from samkit.dataengine import (
     NewEvent,
     Store,
@@ -21,12 +20,13 @@ from samkit.dataengine import (
     check_password,
     list_annotations,
     list_classes,
-    list_photos,
+    list_images,
     save_annotation,
-    take_photo,
+    take_image,
 )
 from samkit.errors import DownloadError
 from samkit.geometry import decode_rle
+from samkit.proposals import PRESETS
 from samkit.text import DEFAULT_DETECTOR
 from samkit.types import Masks
 
@@ -46,7 +46,7 @@ def type_in(monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path):
-    root = tmp_path / "photos"
+    root = tmp_path / "images"
     (root / "deep").mkdir(parents=True)
     for number, name in enumerate(("a.png", "deep/b.png")):
         Image.fromarray(np.full((12, 16, 3), 40 * number, np.uint8)).save(root / name)
@@ -91,21 +91,21 @@ def store_of(folder):
 def test_init_makes_store_project_classes_and_admin(begun, capsys):
     shown = answer(capsys, "status", "--store", begun)
     (project,) = shown["projects"]
-    assert (project["name"], project["root"]) == ("photos", str(begun))
+    assert (project["name"], project["root"]) == ("images", str(begun))
     assert project["classes"] == ["cat", "dog"]
-    assert project["photos"] == {"none": 2, "submitted": 0, "accepted": 0, "returned": 0}
+    assert project["images"] == {"none": 2, "submitted": 0, "accepted": 0, "returned": 0}
     assert (project["num_masks"], project["seconds_per_mask"], shown["users"]) == (0, None, 1)
     with store_of(begun) as store:
         assert check_password(store, name="ada", password=PASSWORD).role == "admin"
     assert main(["engine", "status", "--store", str(begun)]) == 0
     table = capsys.readouterr().out
-    assert "photos" in table
+    assert "images" in table
     assert str(begun) in table
 
 
 def test_init_again_adds_what_is_new(begun, capsys):
     Image.new("RGB", (16, 12), "red").save(begun / "c.png")
-    (begun / "d.png").write_bytes(b"no photo")
+    (begun / "d.png").write_bytes(b"no image")
     capsys.readouterr()
     assert main(["engine", "init", str(begun), "--json"]) == 1
     captured = capsys.readouterr()
@@ -119,8 +119,8 @@ def test_import_and_export_with_history(begun, masks_file, tmp_path, capsys):
     again = answer(capsys, "import", masks_file, "--store", begun)
     assert (again["added"], again["known"]) == (0, 1)
     out = tmp_path / "out"
-    shown = answer(capsys, "export", out, "--store", begun, "--history", "--copy-photos")
-    assert (shown["photos"], shown["masks"], shown["history"]) == ({"all": 2}, {"all": 1}, 1)
+    shown = answer(capsys, "export", out, "--store", begun, "--history", "--copy-images")
+    assert (shown["images"], shown["masks"], shown["history"]) == ({"all": 2}, {"all": 1}, 1)
     document = json.loads((out / "all.json").read_text())
     assert [one["area"] for one in document["annotations"]] == [10]
     assert (out / "all" / "deep" / "b.png").is_file()
@@ -134,7 +134,7 @@ def test_import_tells_what_it_left_out(begun, masks_file, capsys):
     masks_file.write_text(json.dumps(document))
     capsys.readouterr()
     assert main(["engine", "import", str(masks_file), "--store", str(begun)]) == 1
-    assert capsys.readouterr().err == "elsewhere.png: the project has no photo of this name\n"
+    assert capsys.readouterr().err == "elsewhere.png: the project has no image of this name\n"
 
 
 def test_users_are_added_and_changed(begun, type_in, capsys):
@@ -166,9 +166,9 @@ def test_folder_that_was_moved(begun, masks_file, tmp_path, capsys):
     assert (shown["same"], shown["missing"]) == (1, [])
     assert shown["moved"] == [{"from": "a.png", "to": "deep/z.png"}]
     with store_of(target) as store:
-        photo = list_photos(store, 1).items[0]
-        assert photo.path == "deep/z.png"
-        assert len(list_annotations(store, photo.id)) == 1
+        image = list_images(store, 1).items[0]
+        assert image.path == "deep/z.png"
+        assert len(list_annotations(store, image.id)) == 1
 
 
 def test_backup_is_restored(begun, masks_file, tmp_path, capsys):
@@ -198,16 +198,16 @@ def test_project_is_chosen_by_name(begun, tmp_path, capsys):
     assert (shown["project"], shown["added"]) == ("second", 1)
     capsys.readouterr()
     assert main(["engine", "export", str(tmp_path / "out"), "--store", str(begun)]) == 2
-    assert "say which --project; there are photos, second" in capsys.readouterr().err
+    assert "say which --project; there are images, second" in capsys.readouterr().err
     chosen = answer(capsys, "export", tmp_path / "out", "--store", begun, "--project", "second")
-    assert chosen["photos"] == {"all": 1}
+    assert chosen["images"] == {"all": 1}
 
 
 # --- Masks to begin with ---
 
 
 class StubMasker:
-    """Two masks a photo; where classes are looked for, the first mask is of the first one."""
+    """Two masks an image; where classes are looked for, the first mask is of the first one."""
 
     def __init__(self):
         self.choices = []
@@ -217,9 +217,9 @@ class StubMasker:
         self.choices.append(choices)
         return self
 
-    def generate(self, photo):
+    def generate(self, image):
         self.calls += 1
-        arrays = np.zeros((2, *photo.shape[:2]), bool)
+        arrays = np.zeros((2, *image.shape[:2]), bool)
         arrays[0, 2:5, 2:6], arrays[1, 6:8, 8:14] = True, True
         masks = Masks.from_arrays(arrays, [0.9, 0.8])
         choice = self.choices[-1].classes
@@ -229,10 +229,10 @@ class StubMasker:
         named = replace(masks, phrases=(choice.classes[0], ""), phrase_scores=scores)
         return named if choice.others else named.select(np.arange(1))
 
-    def generate_tiled(self, photo, tiling):
+    def generate_tiled(self, image, tiling):
         self.choices.append(tiling)
         self.calls += 1
-        return Masks.from_arrays(np.ones((1, *photo.shape[:2]), bool), [0.5])
+        return Masks.from_arrays(np.ones((1, *image.shape[:2]), bool), [0.5])
 
 
 @pytest.fixture
@@ -269,9 +269,9 @@ def test_prelabel_names_masks_by_the_project_s_classes(
 ):
     shown = answer(capsys, "prelabel", "--store", begun)
     assert shown == {
-        "project": "photos",
+        "project": "images",
         "classes": ["cat", "dog"],
-        "photos": 2,
+        "images": 2,
         "added": 4,
         "labelled": 2,
         "left": 0,
@@ -282,7 +282,7 @@ def test_prelabel_names_masks_by_the_project_s_classes(
     assert (choice.classes, choice.text_model) == (("cat", "dog"), DEFAULT_DETECTOR)
     assert (choice.others, choice.thresh) == (True, None)
     again = answer(capsys, "prelabel", "--store", begun)
-    assert (again["photos"], again["added"], masker.calls) == (0, 0, 2)
+    assert (again["images"], again["added"], masker.calls) == (0, 0, 2)
     answer(capsys, "export", tmp_path / "out", "--store", begun)
     document = json.loads((tmp_path / "out" / "all.json").read_text())
     names = {one["id"]: one["name"] for one in document["categories"]}
@@ -302,7 +302,7 @@ def test_prelabel_fetches_nothing_unless_asked(begun, masker, no_detector, capsy
         "samkit: masks get no classes: no text model on this disk:"
         " samkit models fetch IDEA-Research/grounding-dino-tiny\n"
     )
-    assert captured.out.startswith("photos: 4 masks added, 0 with a class, on 2 photos; 0 left")
+    assert captured.out.startswith("images: 4 masks added, 0 with a class, on 2 images; 0 left")
     assert masker.choices[0].classes is None
     with store_of(begun) as store:
         (first, _) = list_annotations(store, 1)
@@ -335,7 +335,7 @@ def test_prelabel_of_a_project_without_classes_needs_no_words(
 
 def test_prelabel_with_classes_and_settings_of_one_s_own(begun, masker, no_detector, capsys):
     options = ["--classes", "bird, cat,bird", "--only-classes", "--text-thresh", "0.4"]
-    settings = ["--preset", "fast", "--iou-thresh", "0.7", "--model", "m.pt", "--engine", "torch"]
+    settings = ["--preset", "fast", "--iou-thresh", "0.7", "--model", "m.pt", "--backend", "torch"]
     shown = answer(capsys, "prelabel", "--store", begun, *options, *settings)
     assert (shown["classes"], shown["added"], shown["labelled"]) == (["bird", "cat"], 2, 2)
     (choices, _) = masker.choices
@@ -354,40 +354,40 @@ def test_prelabel_in_tiles_has_no_classes(begun, masker, detector_at_hand, capsy
     capsys.readouterr()
     assert main(["engine", "prelabel", "--store", str(begun), "--tile", "64"]) == 0
     captured = capsys.readouterr()
-    assert captured.err == "samkit: masks get no classes: they need whole photos, without --tile\n"
-    assert "2 masks added, 0 with a class, on 2 photos" in captured.out
+    assert captured.err == "samkit: masks get no classes: they need whole images, without --tile\n"
+    assert "2 masks added, 0 with a class, on 2 images" in captured.out
     assert {one.tile_px for one in masker.choices if not isinstance(one, Choices)} == {64}
 
 
 def test_prelabel_that_is_stopped_goes_on(begun, masker, no_detector, monkeypatch, capsys):
     generate = StubMasker.generate
 
-    def stop_at_the_second(self, photo):
+    def stop_at_the_second(self, image):
         if self.calls == 1:
             raise KeyboardInterrupt
-        return generate(self, photo)
+        return generate(self, image)
 
     monkeypatch.setattr(StubMasker, "generate", stop_at_the_second)
     capsys.readouterr()
     assert main(["engine", "prelabel", "--store", str(begun)]) == 130
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines[1:] if line] == [
-        "samkit: 1 of 2 photos done; the same command goes on from here",
+        "samkit: 1 of 2 images done; the same command goes on from here",
         "samkit: stopped",
     ]
     monkeypatch.setattr(StubMasker, "generate", generate)
     shown = answer(capsys, "prelabel", "--store", begun)
-    assert (shown["photos"], shown["added"], masker.calls) == (1, 2, 2)
+    assert (shown["images"], shown["added"], masker.calls) == (1, 2, 2)
 
 
 def test_prelabel_tells_what_it_left(begun, masker, no_detector, monkeypatch, capsys):
     Image.new("RGB", (16, 12), "red").save(begun / "c.png")
     answer(capsys, "init", begun)
-    (begun / "c.png").write_bytes(b"no photo")
+    (begun / "c.png").write_bytes(b"no image")
     with store_of(begun) as store:
-        take_photo(store, 1, 1)
+        take_image(store, 1, 1)
 
-    def fail(self, photo):
+    def fail(self, image):
         raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
     monkeypatch.setattr(StubMasker, "generate", fail)
@@ -395,7 +395,7 @@ def test_prelabel_tells_what_it_left(begun, masker, no_detector, monkeypatch, ca
     assert main(["engine", "prelabel", "--store", str(begun), "--json"]) == 1
     captured = capsys.readouterr()
     shown = json.loads(captured.out)
-    assert (shown["photos"], shown["left"]) == (0, 1)
+    assert (shown["images"], shown["left"]) == (0, 1)
     assert shown["faults"] == [
         "deep/b.png: not enough memory for it: try --tile 1024",
         "c.png has changed since it was added",
@@ -406,21 +406,21 @@ def test_prelabel_tells_what_it_left(begun, masker, no_detector, monkeypatch, ca
 def test_prelabel_looks_again_with_other_classes(begun, masker, no_detector, monkeypatch, capsys):
     generate = StubMasker.generate
     monkeypatch.setattr(
-        StubMasker, "generate", lambda self, photo: generate(self, photo).select(np.zeros(0, int))
+        StubMasker, "generate", lambda self, image: generate(self, image).select(np.zeros(0, int))
     )
     first = answer(capsys, "prelabel", "--store", begun, "--classes", "car", "--only-classes")
-    assert (first["photos"], first["added"]) == (2, 0)
+    assert (first["images"], first["added"]) == (2, 0)
     monkeypatch.setattr(StubMasker, "generate", generate)
     args = ["prelabel", "--store", begun, "--classes", "tree", "--only-classes"]
-    assert answer(capsys, *args)["photos"] == 0
+    assert answer(capsys, *args)["images"] == 0
     shown = answer(capsys, *args, "--again")
-    assert (shown["photos"], shown["added"], shown["labelled"]) == (2, 2, 2)
+    assert (shown["images"], shown["added"], shown["labelled"]) == (2, 2, 2)
 
 
 def test_status_counts_what_people_make_beside_automatic_masks(begun, masker, no_detector, capsys):
     answer(capsys, "prelabel", "--store", begun)
     with store_of(begun) as store:
-        take_photo(store, 1, 1)
+        take_image(store, 1, 1)
         code = {"size": [12, 16], "counts": [0, 10, 182]}
         save_annotation(
             store,
@@ -437,22 +437,22 @@ def test_status_counts_what_people_make_beside_automatic_masks(begun, masker, no
 def test_prelabel_with_real_models(tmp_path, type_in, clip_folder, monkeypatch, capsys):
     """MobileSAM finds what is there; a CLIP that has learned nothing gives it some name."""
     monkeypatch.delenv("SAMKIT_STORE", raising=False)
-    photos = tmp_path / "shapes"
-    photos.mkdir()
-    photo = np.full((96, 128, 3), 40, np.uint8)
-    cv2.circle(photo, (32, 24), 18, (220, 60, 50), -1)
-    cv2.rectangle(photo, (80, 54), (112, 90), (60, 200, 80), -1)
-    Image.fromarray(photo).save(photos / "a.png")
-    assert main(["engine", "init", str(photos), "--classes", "red circle"]) == 0
+    images = tmp_path / "shapes"
+    images.mkdir()
+    image = np.full((96, 128, 3), 40, np.uint8)
+    cv2.circle(image, (32, 24), 18, (220, 60, 50), -1)
+    cv2.rectangle(image, (80, 54), (112, 90), (60, 200, 80), -1)
+    Image.fromarray(image).save(images / "a.png")
+    assert main(["engine", "init", str(images), "--classes", "red circle"]) == 0
     # The grid's four points are the shapes' centres and two of what is around them.
     args = ["--text-model", clip_folder, "--points-per-side", "2", "--text-thresh", "0"]
-    shown = answer(capsys, "prelabel", "--store", photos, *args)
-    assert (shown["classes"], shown["photos"], shown["left"]) == (["red circle"], 1, 0)
+    shown = answer(capsys, "prelabel", "--store", images, *args)
+    assert (shown["classes"], shown["images"], shown["left"]) == (["red circle"], 1, 0)
     assert shown["labelled"] >= 1
-    with store_of(photos) as store:
+    with store_of(images) as store:
         kept = list_annotations(store, 1)
         assert len(kept) == shown["added"] >= 2
-        truth = (photo == (220, 60, 50)).all(axis=-1)
+        truth = (image == (220, 60, 50)).all(axis=-1)
         found = [decode_rle(one.rle) for one in kept]
         assert max((one & truth).sum() / (one | truth).sum() for one in found) > 0.9
         assert all(0.88 <= one.score <= 1.1 for one in kept)  # the default's least
@@ -462,7 +462,7 @@ def test_prelabel_with_real_models(tmp_path, type_in, clip_folder, monkeypatch, 
         (event,) = annotation_events(store, named[0].id)
         assert (event.kind, event.data["phrase"]) == ("text", "red circle")
         assert 0 < event.data["phrase_score"] <= 1
-    assert answer(capsys, "prelabel", "--store", photos, *args)["photos"] == 0
+    assert answer(capsys, "prelabel", "--store", images, *args)["images"] == 0
 
 
 PRELABEL = ["prelabel", "--store", "{folder}"]
@@ -497,7 +497,7 @@ def test_prelabel_refuses_in_one_line(args, message, begun, monkeypatch, capsys)
     assert message in last
     assert captured.out == ""
     with store_of(begun) as store:
-        assert [photo.num_masks for photo in list_photos(store, 1).items] == [0, 0]
+        assert [image.num_masks for image in list_images(store, 1).items] == [0, 0]
 
 
 def test_prelabel_is_not_for_annotators(begun, type_in, masker, no_detector, capsys):
@@ -523,7 +523,7 @@ def test_prelabel_is_not_for_annotators(begun, type_in, masker, no_detector, cap
         (["import", "x", "--store", "{folder}", "--user", "eve"], "no user 'eve'"),
         (["users", "add", "bob", "--store", "{folder}"], "--password-stdin"),
         (["users", "change", "eve", "--store", "{folder}"], "no user 'eve'"),
-        (["move", "{folder}/deep", "--store", "{folder}"], "1 of 2 photos are not below"),
+        (["move", "{folder}/deep", "--store", "{folder}"], "1 of 2 images are not below"),
         (["restore", "none.db", "--store", "{folder}"], "exists: move it away"),
         (["backup", "no/such/folder/b.db", "--store", "{folder}"], "cannot write"),
     ],

@@ -11,13 +11,13 @@ from PIL import Image
 import samkit.weights.load
 from samkit.cli.evaluate import DEFAULT_PROTOCOLS, PROTOCOLS, model_labels
 from samkit.cli.main import main
+from samkit.datasets.synthetic.scenes import Scenes
 from samkit.evaluation.interactive import Interactive
 from samkit.evaluation.report import LABELS
 from samkit.predict import Predictor
-from samkit.training.data.scenes import Scenes
 
 SCENES = "scenes:count=2,size=64"
-FEW = ["--masks-per-photo", "2", "--min-area", "20", "--max-clicks", "3"]
+FEW = ["--masks-per-image", "2", "--min-area", "20", "--max-clicks", "3"]
 FAST = [*FEW, "--recall-points", "3", "--edge-thresholds", "3"]
 # But text, which needs names.
 ALL = [part for name in PROTOCOLS if name != "text" for part in ("--protocol", name)]
@@ -36,11 +36,11 @@ def folder(tmp_path, monkeypatch, tiny_sam, randomise):
 def coco(folder, *, name="data.json", annotators=(0, 1), broken=False):
     """Scenes as a COCO file, which several people have drawn alike."""
     scenes = Scenes(count=2, size=64)
-    (folder / "photos").mkdir(exist_ok=True)
+    (folder / "images").mkdir(exist_ok=True)
     images, annotations = [], []
     for number in range(2):
         sample = scenes[number]
-        Image.fromarray(sample.photo).save(folder / "photos" / f"{number}.png")
+        Image.fromarray(sample.image).save(folder / "images" / f"{number}.png")
         images.append({"id": number, "file_name": f"{number}.png", "width": 64, "height": 64})
         for annotator in annotators:
             annotations += [
@@ -48,10 +48,10 @@ def coco(folder, *, name="data.json", annotators=(0, 1), broken=False):
                 for rle in sample.rles
             ]
     if broken:
-        (folder / "photos" / "1.png").write_bytes(b"\x89PNG")
+        (folder / "images" / "1.png").write_bytes(b"\x89PNG")
     content = {"images": images, "annotations": annotations}
     (folder / name).write_text(json.dumps(content))
-    return f"{name},images=photos"
+    return f"{name},images=images"
 
 
 def test_one_command_reports_two_models(folder, capsys):
@@ -61,9 +61,9 @@ def test_one_command_reports_two_models(folder, capsys):
     assert told.err == ""
     lines = told.out.splitlines()
     assert lines[0].startswith(f"{SCENES}; before (torch float32), after (torch float32). ")
-    assert "one-click: 2 photos, 4 masks; noc: 2 photos, 4 masks." in lines[0]
+    assert "one-click: 2 images, 4 masks; noc: 2 images, 4 masks." in lines[0]
     assert "| measure | before | after |" in lines
-    labels = ["1-click mIoU, top-ranked", "NoC@85", "NoC@90", "seconds a photo, noc"]
+    labels = ["1-click mIoU, top-ranked", "NoC@85", "NoC@90", "seconds an image, noc"]
     assert all(any(line.startswith(f"| {label} | ") for line in lines) for label in labels)
     names = ["report.md", "report.json", "iou_by_clicks.png", "noc85_histogram.png"]
     assert lines[-1] == f"results in out: {', '.join(names)}, noc90_histogram.png"
@@ -93,7 +93,7 @@ def test_all_protocols_as_json_are_the_same_twice(folder, capsys):
     first = results(capsys)
     assert [name for _, name in first] == [name for name in PROTOCOLS if name != "text"]
     metrics = {name for own in first.values() for name in own["metrics"]}
-    assert {name.removesuffix("_photos") for name in metrics} <= LABELS.keys()
+    assert {name.removesuffix("_images") for name in metrics} <= LABELS.keys()
     assert first["before", "edges"]["metrics"]["edge_human_f"] == 1  # two annotators, alike
     assert main([*args, "-o", "two"]) == 0
     assert results(capsys) == first
@@ -115,34 +115,34 @@ def test_stopped_run_goes_on(folder, capsys, monkeypatch):
 
     monkeypatch.setattr(Interactive, "measure", stop)
     assert main(args) == 130
-    assert "1 photos measured; the same command goes on" in capsys.readouterr().err
+    assert "1 images measured; the same command goes on" in capsys.readouterr().err
     assert main(args) == 0
     assert results(capsys) == expected
-    assert len(calls) == len(set(calls)) + 1  # the second photo's was begun twice
+    assert len(calls) == len(set(calls)) + 1  # the second image's was begun twice
 
 
-def test_broken_photo_is_skipped_with_exit_code_1(folder, capsys):
+def test_broken_image_is_skipped_with_exit_code_1(folder, capsys):
     data = coco(folder, broken=True)
     models = ["--model", "before.pth", "--model", "after.pth"]
     assert main(["evaluate", data, *models, *FEW, "--protocol", "one-click", "-o", "out"]) == 1
     told = capsys.readouterr()
     assert told.err.count("\n") == 1  # told once, not for each model
     assert told.err.startswith("samkit: skipped 1.png: ")
-    assert "one-click: 1 photo, 2 masks" in told.out
+    assert "one-click: 1 image, 2 masks" in told.out
     report = json.loads((folder / "out" / "report.json").read_text())
     (skipped,) = report["models"]["after"]["skipped"]
-    assert skipped["photo"] == "1.png"
+    assert skipped["image"] == "1.png"
 
 
-def test_photos_limits_how_many(folder, capsys):
-    args = ["evaluate", SCENES, "--model", "before.pth", *FEW, "--photos", "1", "-o", "out"]
+def test_images_limits_how_many(folder, capsys):
+    args = ["evaluate", SCENES, "--model", "before.pth", *FEW, "--images", "1", "-o", "out"]
     assert main(args) == 0
-    assert "one-click: 1 photo," in capsys.readouterr().out
+    assert "one-click: 1 image," in capsys.readouterr().out
 
 
-def test_all_masks_of_a_photo(folder, capsys):
+def test_all_masks_of_a_image(folder, capsys):
     args = ["evaluate", SCENES, "--model", "before.pth", "--protocol", "one-click", "--json"]
-    assert main([*args, "--min-area", "1", "--masks-per-photo", "0", "-o", "out"]) == 0
+    assert main([*args, "--min-area", "1", "--masks-per-image", "0", "-o", "out"]) == 0
     report = json.loads(capsys.readouterr().out)
     masks = sum(len(sample.rles) for sample in map(Scenes(count=2, size=64).__getitem__, (0, 1)))
     assert report["models"]["before"]["protocols"]["one-click"]["masks"] == masks
@@ -204,8 +204,8 @@ CASES = {
     "damaged model": ([SCENES, "--model", "damaged.safetensors"], "damaged"),
     "model twice": ([SCENES, "--model", "a.pth", "--model", "a.pth"], "give each --model once"),
     "unknown protocol": ([SCENES, "--protocol", "clicks"], "'clicks' is not one of"),
-    "no photos": ([SCENES, "--photos", "0"], "--photos"),
-    "negative masks": ([SCENES, "--masks-per-photo", "-1"], "masks_per_photo must be"),
+    "no images": ([SCENES, "--images", "0"], "--images"),
+    "negative masks": ([SCENES, "--masks-per-image", "-1"], "masks_per_image must be"),
     "min area": ([SCENES, "--min-area", "0"], "min_area_px must be a whole number from 1"),
     "seed": ([SCENES, "--seed", "-1"], "seed must be"),
     "clicks": ([SCENES, "--protocol", "noc", "--max-clicks", "0"], "max_clicks must be"),
@@ -230,11 +230,11 @@ def test_one_line_and_exit_code_2(args, message, folder, capsys):
     assert captured.out == ""
 
 
-def test_all_photos_broken_and_other_settings(folder, capsys):
+def test_all_images_broken_and_other_settings(folder, capsys):
     data = coco(folder, broken=True)
-    (folder / "photos" / "0.png").write_bytes(b"")
+    (folder / "images" / "0.png").write_bytes(b"")
     assert main(["evaluate", data, "--model", "before.pth", *FEW, "-o", "out"]) == 2
-    assert capsys.readouterr().err.splitlines()[-1] == "samkit: no photo could be measured"
+    assert capsys.readouterr().err.splitlines()[-1] == "samkit: no image could be measured"
     args = ["evaluate", SCENES, "--model", "before.pth", "-o", "other", *FEW]
     assert main(args) == 0
     capsys.readouterr()
@@ -249,12 +249,12 @@ def test_defaults_need_no_setting(folder, monkeypatch, capsys):
     loaded = samkit.weights.load.load_model(folder / "before.pth", name="tiny")
     asked = []
 
-    def load(source, **engine):
-        asked.append((source, engine["engine"]))
+    def load(source, **backend):
+        asked.append((source, backend["backend"]))
         return Predictor(loaded.model, model_name="tiny")
 
     monkeypatch.setattr(Predictor, "load", load)
-    assert main(["evaluate", SCENES, "--photos", "1"]) == 0
+    assert main(["evaluate", SCENES, "--images", "1"]) == 0
     assert asked == [("mobile_sam", "torch")]
     assert (folder / "samkit-evaluation" / "report.md").exists()
     assert "NoC@90" in capsys.readouterr().out

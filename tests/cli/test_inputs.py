@@ -1,22 +1,22 @@
-"""Which photos inputs mean, and what their results are called."""
+"""Which images inputs mean, and what their results are called."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from samkit.cli.inputs import Photo, find_photos, name_results
+from samkit.cli.inputs import InputImage, find_images, name_results
 from samkit.cli.mask_files import SUFFIXES
 from samkit.errors import SamkitError
 
 FILES = [
-    "photos/b.JPG",
-    "photos/a.png",
-    "photos/notes.txt",
-    "photos/.hidden.png",
-    "photos/.thumbs/a.png",
-    "photos/deep/er/a.tiff",
-    "photos/deep/c.webp",
+    "images/b.JPG",
+    "images/a.png",
+    "images/notes.txt",
+    "images/.hidden.png",
+    "images/.thumbs/a.png",
+    "images/deep/er/a.tiff",
+    "images/deep/c.webp",
     "single.jpg",
     "[1].jpg",
 ]
@@ -32,17 +32,17 @@ def folder(tmp_path, monkeypatch):
 
 
 def found(*inputs, output="out"):
-    photos, skipped = find_photos(inputs, Path(output))
-    return [(str(photo.path), photo.name) for photo in photos], [one.image for one in skipped]
+    images, skipped = find_images(inputs, Path(output))
+    return [(str(image.path), image.name) for image in images], [one.image for one in skipped]
 
 
 def test_folders_are_searched_with_all_below_them(folder):
-    photos, skipped = found("photos")
-    assert photos == [
-        ("photos/a.png", "a.png"),
-        ("photos/b.JPG", "b.JPG"),
-        ("photos/deep/c.webp", "deep/c.webp"),
-        ("photos/deep/er/a.tiff", "deep/er/a.tiff"),
+    images, skipped = found("images")
+    assert images == [
+        ("images/a.png", "a.png"),
+        ("images/b.JPG", "b.JPG"),
+        ("images/deep/c.webp", "deep/c.webp"),
+        ("images/deep/er/a.tiff", "deep/er/a.tiff"),
     ]
     assert skipped == []
 
@@ -50,45 +50,45 @@ def test_folders_are_searched_with_all_below_them(folder):
 @pytest.mark.parametrize(
     ("pattern", "names"),
     [
-        ("photos/*", ["a.png", "b.JPG"]),
-        ("photos/*.png", ["a.png"]),
-        ("photos/**/*.[tw]*", ["deep/c.webp", "deep/er/a.tiff"]),
-        ("phot*/?.png", ["photos/a.png"]),
-        ("photos/**", ["a.png", "b.JPG", "deep/c.webp", "deep/er/a.tiff"]),
+        ("images/*", ["a.png", "b.JPG"]),
+        ("images/*.png", ["a.png"]),
+        ("images/**/*.[tw]*", ["deep/c.webp", "deep/er/a.tiff"]),
+        ("phot*/?.png", ["images/a.png"]),
+        ("images/**", ["a.png", "b.JPG", "deep/c.webp", "deep/er/a.tiff"]),
     ],
 )
 def test_patterns(pattern, names, folder):
-    photos, skipped = found(pattern)
-    assert [name for _, name in photos] == names
+    images, skipped = found(pattern)
+    assert [name for _, name in images] == names
     assert skipped == []
 
 
 def test_files_are_taken_whatever_their_names_are(folder):
-    photos, skipped = found("photos/notes.txt", "none.jpg", "[1].jpg", "photos/.hidden.png")
-    assert [name for _, name in photos] == ["notes.txt", "none.jpg", "[1].jpg", ".hidden.png"]
+    images, skipped = found("images/notes.txt", "none.jpg", "[1].jpg", "images/.hidden.png")
+    assert [name for _, name in images] == ["notes.txt", "none.jpg", "[1].jpg", ".hidden.png"]
     assert skipped == []
 
 
-def test_each_photo_is_taken_once(folder):
-    photos, _ = found("photos/a.png", "photos", "photos/*.png", str(folder / "photos/a.png"))
-    assert [name for _, name in photos] == ["a.png", "b.JPG", "deep/c.webp", "deep/er/a.tiff"]
+def test_each_image_is_taken_once(folder):
+    images, _ = found("images/a.png", "images", "images/*.png", str(folder / "images/a.png"))
+    assert [name for _, name in images] == ["a.png", "b.JPG", "deep/c.webp", "deep/er/a.tiff"]
 
 
-def test_results_are_not_taken_for_photos(folder):
-    assert found(".", output="photos")[0] == [("[1].jpg", "[1].jpg"), ("single.jpg", "single.jpg")]
-    assert [n for _, n in found("**/*.*", output="photos/deep")[0]] == [
+def test_results_are_not_taken_for_images(folder):
+    assert found(".", output="images")[0] == [("[1].jpg", "[1].jpg"), ("single.jpg", "single.jpg")]
+    assert [n for _, n in found("**/*.*", output="images/deep")[0]] == [
         "[1].jpg",
-        "photos/a.png",
-        "photos/b.JPG",
+        "images/a.png",
+        "images/b.JPG",
         "single.jpg",
     ]
     # A folder in the results' folder is not of the results.
-    assert len(found("photos/deep", output="photos")[0]) == 2
-    assert found("photos", output="photos") == ([], ["photos"])
-    assert found("photos", output="./photos/../photos/") == ([], ["photos"])
+    assert len(found("images/deep", output="images")[0]) == 2
+    assert found("images", output="images") == ([], ["images"])
+    assert found("images", output="./images/../images/") == ([], ["images"])
 
 
-def test_inputs_without_photos_are_told(folder):
+def test_inputs_without_images_are_told(folder):
     Path("empty").mkdir()
     assert found("empty", "*.bmp", "single.jpg") == (
         [("single.jpg", "single.jpg")],
@@ -98,16 +98,16 @@ def test_inputs_without_photos_are_told(folder):
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
 def test_links_to_folders_are_not_followed(folder):
-    Path("photos/loop").symlink_to(folder / "photos")
-    assert len(found("photos")[0]) == 4
+    Path("images/loop").symlink_to(folder / "images")
+    assert len(found("images")[0]) == 4
 
 
 def named(*names, reserved=()):
-    photos = [Photo(path=Path(name), name=name) for name in names]
-    return [one.base for one in name_results(photos, list(SUFFIXES.values()), reserved)]
+    images = [InputImage(path=Path(name), name=name) for name in names]
+    return [one.base for one in name_results(images, list(SUFFIXES.values()), reserved)]
 
 
-def test_results_are_named_after_photos_without_suffix():
+def test_results_are_named_after_images_without_suffix():
     assert named("a.jpg", "deep/a.jpg", "b.c.png", "plain") == ["a", "deep/a", "b.c", "plain"]
 
 
@@ -121,11 +121,11 @@ def test_results_are_named_after_photos_without_suffix():
         (["a_labels.png", "a.png"], ["a_labels", "a"]),
     ],
 )
-def test_results_of_different_photos_never_have_the_same_name(names, bases):
+def test_results_of_different_images_never_have_the_same_name(names, bases):
     assert named(*names, reserved=["coco.json"]) == bases
 
 
 def test_same_names_are_refused(refusal):
-    photos = [Photo(path=Path(folder, "a.jpg"), name="a.jpg") for folder in ("x", "y")]
+    images = [InputImage(path=Path(folder, "a.jpg"), name="a.jpg") for folder in ("x", "y")]
     with refusal(SamkitError, "x/a.jpg and y/a.jpg would write the same files", "--output"):
-        name_results(photos, list(SUFFIXES.values()), ["coco.json"])
+        name_results(images, list(SUFFIXES.values()), ["coco.json"])

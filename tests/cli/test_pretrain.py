@@ -7,17 +7,17 @@ import pytest
 from samkit.cli import distill, pretrain
 from samkit.cli.main import main
 from samkit.models import CONFIGS, Sam
-from samkit.training.distill_run import DISTILL_RECIPES
-from samkit.training.pretrain import PRETRAIN_RECIPES
-from samkit.training.recipe import settings
+from samkit.training.distill.run import DISTILL_RECIPES
+from samkit.training.mae.run import PRETRAIN_RECIPES
+from samkit.training.settings import settings
 from samkit.weights.checkpoint import save_checkpoint
 from samkit.weights.load import load_model
 
 SHORT = [
     "data.train=scenes:count=8,size=64",
     "data.val=scenes:count=3,size=64,seed=1",
-    "data.photos_per_batch=3",
-    "held_out_photos=3",
+    "data.images_per_batch=3",
+    "held_out_images=3",
     "run.steps=2",
     "run.accelerator=cpu",
 ]
@@ -81,7 +81,7 @@ BAD = {
     "unknown recipe": (["pretrain", "vit_x"], "'vit_x' is not one of"),
     "unknown setting": (["pretrain", "scenes", "mae.ratio=1"], "unknown setting 'mae.ratio'"),
     "not a ViT": (["pretrain", "scenes", "model=mobile_sam"], "it learns from another model"),
-    "no photos": (["pretrain", "vit_b", "run.accelerator=cpu"], "no such file or folder: photos"),
+    "no images": (["pretrain", "vit_b", "run.accelerator=cpu"], "no such file or folder: images"),
     "no teacher": (["distill", "scenes"], "no such file: samkit-training/best.safetensors"),
     "unknown student": (["distill", "scenes", "student=x"], "unknown model 'x'"),
     "unwritable": (["pretrain", "scenes", *SHORT, "-o", "file/run"], "cannot write to"),

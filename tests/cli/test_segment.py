@@ -1,4 +1,4 @@
-"""`samkit segment` end to end: the embedded model on a small photo."""
+"""`samkit segment` end to end: the embedded model on a small image."""
 
 import json
 
@@ -13,22 +13,22 @@ from samkit.geometry import decode_rle
 
 
 @pytest.fixture(scope="module")
-def photo():
+def image():
     return skimage.data.coffee()
 
 
 @pytest.fixture
-def folder(tmp_path, photo, monkeypatch):
-    Image.fromarray(photo).save(tmp_path / "coffee.png")
+def folder(tmp_path, image, monkeypatch):
+    Image.fromarray(image).save(tmp_path / "coffee.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture(scope="module")
-def answer(photo):
+def answer(image):
     """What the library says to the same click."""
-    predictor = samkit.Predictor.load(engine="torch", precision="float32")
-    embedding = predictor.embed(photo)
+    predictor = samkit.Predictor.load(backend="torch", precision="float32")
+    embedding = predictor.embed(image)
     return predictor.predict(embedding, points=[[220, 170]], labels=[1])
 
 
@@ -36,11 +36,11 @@ def read_png(path):
     return np.asarray(Image.open(path))
 
 
-def test_click_writes_overlay_mask_and_json(folder, photo, answer, capsys):
+def test_click_writes_overlay_mask_and_json(folder, image, answer, capsys):
     assert main(["segment", "coffee.png", "--point", "220,170", "-o", "out"]) == 0
     best = answer.best()
     np.testing.assert_array_equal(read_png("out/coffee_mask.png") > 0, best.masks[0])
-    assert read_png("out/coffee_overlay.png").shape == photo.shape
+    assert read_png("out/coffee_overlay.png").shape == image.shape
     record = json.loads((folder / "out/coffee.json").read_text())
     (mask,) = record["masks"]
     np.testing.assert_array_equal(decode_rle(mask["segmentation"]), best.masks[0])
@@ -58,12 +58,12 @@ def test_click_writes_overlay_mask_and_json(folder, photo, answer, capsys):
     ]
 
 
-def test_all_writes_three_candidates(folder, photo, answer):
+def test_all_writes_three_candidates(folder, image, answer):
     assert main(["segment", "coffee.png", "--point", "220,170", "--all", "-o", "out"]) == 0
     for index in range(3):
         mask = read_png(f"out/coffee_mask_{index}.png") > 0
         np.testing.assert_array_equal(mask, answer.masks[index])
-    height, width = photo.shape[:2]
+    height, width = image.shape[:2]
     assert read_png("out/coffee_overlay.png").shape == (height, 3 * width, 3)
 
 
@@ -94,8 +94,8 @@ def test_several_boxes_are_several_objects(folder):
     assert not spoon[60, 300]
 
 
-def test_file_of_prompts_gives_each_photo_its_own(folder, photo, capsys):
-    Image.fromarray(photo[:, ::-1]).save("mirrored.png")
+def test_file_of_prompts_gives_each_image_its_own(folder, image, capsys):
+    Image.fromarray(image[:, ::-1]).save("mirrored.png")
     prompts = {
         "coffee.png": {"points": [[300, 100]]},
         "mirrored.png": {"box": [180, 10, 430, 210], "points": [[20, 20]], "labels": [0]},
@@ -114,8 +114,8 @@ def test_file_of_prompts_gives_each_photo_its_own(folder, photo, capsys):
     assert only["masks"] == results[1]["masks"]
 
 
-def test_a_bad_photo_among_good_ones_is_skipped_and_told(folder, capsys):
-    (folder / "broken.png").write_bytes(b"not a photo")
+def test_a_bad_image_among_good_ones_is_skipped_and_told(folder, capsys):
+    (folder / "broken.png").write_bytes(b"not an image")
     code = main(["segment", "coffee.png", "broken.png", "--point", "220,170", "-o", "out"])
     captured = capsys.readouterr()
     assert code == 1
@@ -135,7 +135,7 @@ def test_demo_needs_nothing(tmp_path, capsys):
     assert result["masks"][0]["predicted_iou"] > 0.9
 
 
-def test_errors_of_single_photos_are_told_with_their_photo(folder, capsys):
+def test_errors_of_single_images_are_told_with_their_image(folder, capsys):
     (folder / "bad.png").write_text("no picture")
     names = ["bad.png", "coffee.png"]
     assert main(["segment", *names, "--point", "9,9", "--json", "--format", "json"]) == 1

@@ -10,8 +10,8 @@ from samkit.cli import pretrain, train
 from samkit.cli.main import main
 from samkit.geometry import decode_rle
 from samkit.predict import Predictor
-from samkit.training.pretrain_clip import CLIP_RECIPES
-from samkit.training.recipes import RECIPES
+from samkit.training.sam.recipes import RECIPES
+from samkit.training.text.run import CLIP_RECIPES
 from samkit.weights.checkpoint import save_checkpoint
 from stub_detector import StubDetector, side_by_side
 
@@ -22,7 +22,7 @@ PHRASE = "a red circle"
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pixels = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    Image.fromarray(pixels).save(tmp_path / "image.png")
     return tmp_path
 
 
@@ -48,17 +48,17 @@ def detector(monkeypatch):
 
 
 def records(out):
-    return json.loads((out / "photo.json").read_text())
+    return json.loads((out / "image.json").read_text())
 
 
 # --- segment ---
 
 
 def test_words_are_answered_by_the_models_own_clip(folder, text_model, capsys):
-    args = ["segment", "photo.png", "--text", PHRASE, "--model", text_model, "-o", "out"]
+    args = ["segment", "image.png", "--text", PHRASE, "--model", text_model, "-o", "out"]
     assert main(args) == 0
-    predictor = Predictor.load(text_model, engine="torch", precision="float32")
-    answer = predictor.predict(predictor.embed("photo.png"), text=PHRASE).best()
+    predictor = Predictor.load(text_model, backend="torch", precision="float32")
+    answer = predictor.predict(predictor.embed("image.png"), text=PHRASE).best()
     record = records(folder / "out")
     assert record["prompts"] == {"text": [PHRASE]}
     (mask,) = record["masks"]
@@ -66,16 +66,16 @@ def test_words_are_answered_by_the_models_own_clip(folder, text_model, capsys):
     assert mask["phrase_score"] == pytest.approx(min(1.0, float(answer.iou_pred[0, 0])), abs=1e-5)
     np.testing.assert_array_equal(decode_rle(mask["segmentation"]), answer.masks[0, 0])
     assert f"{PHRASE} (score" in capsys.readouterr().out
-    overlay = np.asarray(Image.open(folder / "out/photo_overlay.png"))
+    overlay = np.asarray(Image.open(folder / "out/image_overlay.png"))
     assert overlay.shape == (60, 90, 3)
 
 
 def test_points_correct_words(folder, text_model):
-    args = ["segment", "photo.png", "--text", PHRASE, "--model", text_model]
+    args = ["segment", "image.png", "--text", PHRASE, "--model", text_model]
     assert main([*args, "--point", "30,20", "--background", "5,5", "-o", "out"]) == 0
-    predictor = Predictor.load(text_model, engine="torch", precision="float32")
+    predictor = Predictor.load(text_model, backend="torch", precision="float32")
     answer = predictor.predict(
-        predictor.embed("photo.png"),
+        predictor.embed("image.png"),
         text=PHRASE,
         points=[[30, 20], [5, 5]],
         labels=[1, 0],
@@ -87,7 +87,7 @@ def test_points_correct_words(folder, text_model):
 
 
 def test_several_texts_and_coco_categories(folder, plain_model, detector):
-    args = ["segment", "photo.png", "--text", "a car", "--text", "a tree", "--text-thresh", "0.4"]
+    args = ["segment", "image.png", "--text", "a car", "--text", "a tree", "--text-thresh", "0.4"]
     formats = ["--format", "coco", "--format", "png", "--format", "json"]
     assert main([*args, "--model", plain_model, *formats, "-o", "out"]) == 0
     assert [asked[1:] for asked in detector.asked] == [(("a car", "a tree"), 0.4)]
@@ -97,26 +97,26 @@ def test_several_texts_and_coco_categories(folder, plain_model, detector):
     assert [one["name"] for one in coco["categories"]] == ["a car", "a tree"]
     assert [one["category_id"] for one in coco["annotations"]] == [1, 2]
     assert [one["score"] for one in coco["annotations"]] == pytest.approx([0.9, 0.5])
-    assert (folder / "out/photo_mask_1.png").is_file()
+    assert (folder / "out/image_mask_1.png").is_file()
 
 
 def test_nothing_found_is_no_error(folder, plain_model, detector, monkeypatch, capsys):
     monkeypatch.setattr(detector, "by_phrases", lambda phrases: [])
-    args = ["segment", "photo.png", "--text", "a car", "--model", plain_model, "-o", "out"]
+    args = ["segment", "image.png", "--text", "a car", "--model", plain_model, "-o", "out"]
     assert main(args) == 0
-    assert "photo.png: 0 masks" in capsys.readouterr().out
+    assert "image.png: 0 masks" in capsys.readouterr().out
     assert records(folder / "out")["masks"] == []
-    assert (folder / "out/photo_overlay.png").is_file()
+    assert (folder / "out/image_overlay.png").is_file()
 
 
 def test_words_in_a_file_of_prompts(folder, text_model):
-    prompts = {"photo.png": {"text": PHRASE, "points": [[30, 20]]}}
+    prompts = {"image.png": {"text": PHRASE, "points": [[30, 20]]}}
     (folder / "prompts.json").write_text(json.dumps(prompts))
     args = ["--prompts", "prompts.json", "--model", text_model]
     assert main(["segment", *args, "-o", "out"]) == 0
     assert records(folder / "out")["prompts"]["text"] == [PHRASE]
     assert "points" in records(folder / "out")["prompts"]
-    (folder / "prompts.json").write_text(json.dumps({"photo.png": {"text": [PHRASE, "a tree"]}}))
+    (folder / "prompts.json").write_text(json.dumps({"image.png": {"text": [PHRASE, "a tree"]}}))
     assert main(["segment", *args, "-o", "two"]) == 0
     assert len(records(folder / "two")["masks"]) == 2
 
@@ -137,7 +137,7 @@ def test_words_in_a_file_of_prompts(folder, text_model):
 )
 def test_bad_words_are_one_line(args, message, text_model, folder, capsys):
     before = sorted(folder.rglob("*"))
-    assert main(["segment", "photo.png", *args, "--model", text_model]) == 2
+    assert main(["segment", "image.png", *args, "--model", text_model]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
     assert message in captured.err
@@ -145,7 +145,7 @@ def test_bad_words_are_one_line(args, message, text_model, folder, capsys):
 
 
 def test_a_model_without_text_weights_is_one_line(folder, plain_model, clip_folder, capsys):
-    args = ["segment", "photo.png", "--text", "car", "--model", plain_model]
+    args = ["segment", "image.png", "--text", "car", "--model", plain_model]
     assert main([*args, "--text-model", str(clip_folder)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
@@ -155,7 +155,7 @@ def test_a_model_without_text_weights_is_one_line(folder, plain_model, clip_fold
 
 def test_without_transformers_the_line_to_install_it(folder, plain_model, monkeypatch, capsys):
     monkeypatch.setattr("samkit.text.loading.find_spec", lambda name: None)
-    assert main(["segment", "photo.png", "--text", "car", "--model", plain_model]) == 2
+    assert main(["segment", "image.png", "--text", "car", "--model", plain_model]) == 2
     assert "pip install 'samkit[text]'" in capsys.readouterr().err
 
 
@@ -164,7 +164,7 @@ def test_without_a_network_the_way_out(folder, plain_model, monkeypatch, tmp_pat
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert main(["segment", "photo.png", "--text", "car", "--model", plain_model]) == 2
+    assert main(["segment", "image.png", "--text", "car", "--model", plain_model]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "cannot fetch IDEA-Research/grounding-dino-tiny" in error
@@ -176,17 +176,17 @@ def test_without_a_network_the_way_out(folder, plain_model, monkeypatch, tmp_pat
 
 
 def test_classes_by_a_detector(folder, plain_model, detector, capsys):
-    args = ["auto", "photo.png", "--classes", "car,tree", "--model", plain_model, "-o", "out"]
+    args = ["auto", "image.png", "--classes", "car,tree", "--model", plain_model, "-o", "out"]
     formats = ["--format", "sa1b", "--format", "coco", "--format", "yolo", "--format", "geojson"]
     assert main([*args, *formats, "--format", "overlay"]) == 0
     assert [asked[1:] for asked in detector.asked] == [(("car", "tree"), None)]
-    document = json.loads((folder / "out/photo.json").read_text())
+    document = json.loads((folder / "out/image.json").read_text())
     phrases = [one["phrase"] for one in document["annotations"]]
     assert phrases
     assert set(phrases) <= {"car", "tree"}
-    numbers = [int(line[0]) for line in (folder / "out/photo.txt").read_text().splitlines()]
+    numbers = [int(line[0]) for line in (folder / "out/image.txt").read_text().splitlines()]
     assert numbers == [("car", "tree").index(phrase) for phrase in phrases]
-    features = json.loads((folder / "out/photo.geojson").read_text())["features"]
+    features = json.loads((folder / "out/image.geojson").read_text())["features"]
     assert [one["properties"]["class"] for one in features] == phrases
     coco = json.loads((folder / "out/coco.json").read_text())
     assert [one["name"] for one in coco["categories"]] == ["car", "tree"]
@@ -195,17 +195,17 @@ def test_classes_by_a_detector(folder, plain_model, detector, capsys):
     assert main([*args, *formats, "--format", "overlay"]) == 0
     assert "1 done before" in capsys.readouterr().out
     assert len(detector.asked) == 1
-    other = ["auto", "photo.png", "--classes", "tree", "--model", plain_model, "-o", "out"]
+    other = ["auto", "image.png", "--classes", "tree", "--model", plain_model, "-o", "out"]
     assert main(other) == 0
     assert len(detector.asked) == 2
 
 
 def test_classes_by_clip_among_masks_of_everything(folder, plain_model, clip_folder):
-    args = ["auto", "photo.png", "--classes", "car,tree", "--model", plain_model]
+    args = ["auto", "image.png", "--classes", "car,tree", "--model", plain_model]
     loose = ["--points-per-side", "3", "--iou-thresh", "0", "--stability-thresh", "0"]
     text = ["--text-model", str(clip_folder), "--text-thresh", "0"]
     assert main([*args, *loose, *text, "-o", "out"]) == 0
-    document = json.loads((folder / "out/photo.json").read_text())
+    document = json.loads((folder / "out/image.json").read_text())
     assert document["annotations"]
     assert {one["phrase"] for one in document["annotations"]} <= {"car", "tree"}
     assert all(0 <= one["phrase_score"] <= 1 for one in document["annotations"])
@@ -213,9 +213,9 @@ def test_classes_by_clip_among_masks_of_everything(folder, plain_model, clip_fol
     (folder / "never.json").write_text(json.dumps({"slope": 1, "offset": -60, "thresh": 0.5}))
     never = ["--calibration", "never.json", "--text-model", str(clip_folder)]
     assert main([*args, *loose, *never, "-o", "none"]) == 0
-    assert json.loads((folder / "none/photo.json").read_text())["annotations"] == []
+    assert json.loads((folder / "none/image.json").read_text())["annotations"] == []
     assert main([*args, *loose, *never, "--others", "-o", "others"]) == 0
-    others = json.loads((folder / "others/photo.json").read_text())["annotations"]
+    others = json.loads((folder / "others/image.json").read_text())["annotations"]
     assert others
     assert {one["phrase"] for one in others} == {""}
 
@@ -235,7 +235,7 @@ def test_classes_by_clip_among_masks_of_everything(folder, plain_model, clip_fol
 )
 def test_bad_classes_are_one_line(args, message, folder, plain_model, clip_folder, capsys):
     args = [str(clip_folder) if arg == "CLIP" else arg for arg in args]
-    assert main(["auto", "photo.png", *args, "--model", plain_model]) == 2
+    assert main(["auto", "image.png", *args, "--model", plain_model]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
     assert message in captured.err
@@ -273,13 +273,13 @@ def test_a_clip_and_a_text_model_from_nothing(folder, capsys):
         f"model.text_encoder={report['clip']}",
         "data.train=named:count=6,size=64,seed=0,things=3",
         "data.val=named:count=2,size=64,seed=1,things=3",
-        "data.photos_per_batch=2",
+        "data.images_per_batch=2",
         "truth_size=32",
         *run,
     ]
     assert main(["train", "named_text", *changes, "-o", "sam"]) == 0
     assert "text-to-mask mIoU" in capsys.readouterr().out
-    args = ["segment", "photo.png", "--text", PHRASE, "--model", "sam/best.safetensors"]
+    args = ["segment", "image.png", "--text", PHRASE, "--model", "sam/best.safetensors"]
     assert main([*args, "-o", "out"]) == 0
 
 

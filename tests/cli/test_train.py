@@ -12,14 +12,14 @@ import samkit
 from samkit.cli.main import main
 from samkit.models import CONFIGS, Sam
 from samkit.training.log import read_log
-from samkit.training.recipe import settings
-from samkit.training.recipes import RECIPES
+from samkit.training.sam.recipes import RECIPES
+from samkit.training.settings import settings
 from samkit.weights.checkpoint import save_checkpoint
 
 SHORT = [
     "data.train=scenes:count=12,size=64,seed=0",
     "data.val=scenes:count=3,size=64,seed=1",
-    "data.photos_per_batch=2",
+    "data.images_per_batch=2",
     "run.steps=6",
     "run.log_every=1",
     "run.save_every=2",
@@ -45,8 +45,8 @@ def test_a_training_leaves_weights_that_segment(folder, capsys):
     assert list((folder / "run/tensorboard").iterdir())
     predictor = samkit.Predictor.load(folder / "run/best.safetensors")
     assert predictor.model_name == "tiny"
-    photo = np.zeros((40, 50, 3), np.uint8)
-    answer = predictor.predict(predictor.embed(photo), points=[[9, 9]], labels=[1])
+    image = np.zeros((40, 50, 3), np.uint8)
+    answer = predictor.predict(predictor.embed(image), points=[[9, 9]], labels=[1])
     assert answer.masks.shape == (3, 40, 50)
 
 
@@ -63,7 +63,7 @@ def test_an_evaluation_without_masks_is_one_line(folder, capsys):
     tiny = "data.val=scenes:count=2,size=16"
     assert main(["train", "scenes", *SHORT, tiny, "run.evaluate_first=true"]) == 2
     error = capsys.readouterr().err
-    assert "scenes:count=2,size=16: the first 40 photos have no mask of 100 pixels" in error
+    assert "scenes:count=2,size=16: the first 40 images have no mask of 100 pixels" in error
     assert error.strip().count("\n") == 0
 
 
@@ -85,8 +85,8 @@ def tiny_weights(folder, randomise):
 
 
 @pytest.fixture
-def own_photos(folder):
-    """Three photos of two instances, and one that is broken."""
+def own_images(folder):
+    """Three images of two instances, and one that is broken."""
     for name in ("images", "masks"):
         (folder / "own" / name).mkdir(parents=True)
     for number in range(3):
@@ -100,14 +100,14 @@ def own_photos(folder):
     return "png:own"
 
 
-def test_finetuning_on_own_photos_from_kept_embeddings(folder, tiny_weights, own_photos, caplog):
+def test_finetuning_on_own_images_from_kept_embeddings(folder, tiny_weights, own_images, caplog):
     changes = [
         f"model.weights={tiny_weights}",
         "model.config=tiny",
-        f"data.train={own_photos}",
-        f"data.val={own_photos}",  # with a broken one, which is left out
+        f"data.train={own_images}",
+        f"data.val={own_images}",  # with a broken one, which is left out
         "truth_size=32",
-        "data.photos_per_batch=2",
+        "data.images_per_batch=2",
         "run.steps=3",
         "run.accelerator=cpu",
     ]
@@ -138,7 +138,7 @@ def test_the_papers_recipe():
         "model.config": "sam_vit_h",
         "model.drop_path": 0.4,
         "truth_size": 1024,
-        "data.max_masks_per_photo": 64,
+        "data.max_masks_per_image": 64,
         "data.max_area_fraction": 0.9,
         "data.scale_jitter": None,
         "session.prompts.corrections": 8,
@@ -177,7 +177,7 @@ BAD = {
     ),
     "kept and jittered": (
         ["train", "finetune", "data.train=scenes:count=1,size=32", "data.flip=true"],
-        "kept embeddings are of whole photos",
+        "kept embeddings are of whole images",
     ),
     "huge truth": (["train", "scenes", "truth_size=4096"], "truth_size must be at least 1 and at"),
     "unwritable": (["train", "scenes", *SHORT, "-o", "file/run"], "cannot write to"),

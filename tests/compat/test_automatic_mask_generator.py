@@ -7,9 +7,9 @@ import pytest
 from pycocotools import mask as coco_mask
 
 import samkit
-from samkit.automask import AutoMaskConfig, AutoMasker
 from samkit.compat.segment_anything import Sam, SamAutomaticMaskGenerator
 from samkit.errors import ConfigError, ImageError
+from samkit.proposals import AutoMaskConfig, AutoMasker
 
 DEFAULTS = {
     "points_per_side": 32,
@@ -48,7 +48,7 @@ def sam(tiny_sam):
 
 
 @pytest.fixture
-def photo():
+def image():
     return np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
 
 
@@ -58,8 +58,8 @@ def test_names_and_defaults_are_the_originals():
     assert {name: parameters[name].default for name in DEFAULTS} == DEFAULTS
 
 
-def test_records_are_the_auto_maskers_masks(sam, photo):
-    records = SamAutomaticMaskGenerator(sam, **EASY, crop_n_layers=1).generate(photo)
+def test_records_are_the_auto_maskers_masks(sam, image):
+    records = SamAutomaticMaskGenerator(sam, **EASY, crop_n_layers=1).generate(image)
     config = AutoMaskConfig(
         points_per_side=3,
         iou_thresh=0.0,
@@ -68,7 +68,7 @@ def test_records_are_the_auto_maskers_masks(sam, photo):
         crop_points_downscale=1,
     )
     predictor = samkit.Predictor(sam, model_name="tiny")
-    expected = AutoMasker(predictor, config).generate(photo)
+    expected = AutoMasker(predictor, config).generate(image)
     assert len(records) == len(expected) > 0
     for index, (record, mask) in enumerate(zip(records, expected.to_arrays(), strict=True)):
         assert set(record) == KEYS
@@ -85,9 +85,9 @@ def test_records_are_the_auto_maskers_masks(sam, photo):
         assert corners == expected.crops_xyxy[index].tolist()
 
 
-def test_output_modes_hold_the_same_masks(sam, photo):
+def test_output_modes_hold_the_same_masks(sam, image):
     binary, counts, coded = (
-        SamAutomaticMaskGenerator(sam, **EASY, output_mode=mode).generate(photo)
+        SamAutomaticMaskGenerator(sam, **EASY, output_mode=mode).generate(image)
         for mode in ("binary_mask", "uncompressed_rle", "coco_rle")
     )
     assert len(binary) == len(counts) == len(coded) > 0
@@ -129,20 +129,20 @@ def test_settings_go_to_the_config(sam):
     )
 
 
-def test_the_model_is_prepared_once(sam, photo):
+def test_the_model_is_prepared_once(sam, image):
     generator = SamAutomaticMaskGenerator(sam, **EASY)
-    generator.generate(photo)
+    generator.generate(image)
     masker = generator._current_masker()
-    generator.generate(photo)
+    generator.generate(image)
     assert generator._current_masker() is masker
     assert generator.predictor.model is sam
 
 
-def test_own_points_are_those_that_masks_answer(sam, photo):
+def test_own_points_are_those_that_masks_answer(sam, image):
     points = np.array([[0.25, 0.5], [0.75, 0.5]])
     settings = {**EASY, "points_per_side": None, "point_grids": [points]}
-    records = SamAutomaticMaskGenerator(sam, **settings).generate(photo)
-    height, width = photo.shape[:2]
+    records = SamAutomaticMaskGenerator(sam, **settings).generate(image)
+    height, width = image.shape[:2]
     asked = {tuple(point) for point in (points * (width, height)).tolist()}
     assert {tuple(record["point_coords"][0]) for record in records} <= asked
     assert records

@@ -20,21 +20,21 @@ from samkit.weights.checkpoint import save_checkpoint
 
 
 @pytest.fixture(scope="module")
-def photo():
+def image():
     return skimage.data.chelsea()
 
 
 @pytest.fixture(scope="module")
-def predictor(photo):
+def predictor(image):
     predictor = SamPredictor(sam_model_registry["vit_t"]().to(device="cpu"))
-    predictor.set_image(photo)
+    predictor.set_image(image)
     return predictor
 
 
 @pytest.fixture(scope="module")
-def own(photo):
-    own = samkit.Predictor.load(engine="torch", precision="float32")
-    return own, own.embed(photo)
+def own(image):
+    own = samkit.Predictor.load(backend="torch", precision="float32")
+    return own, own.embed(image)
 
 
 def test_registry_has_the_original_names():
@@ -119,29 +119,29 @@ def test_logits_instead_of_masks(predictor):
     np.testing.assert_array_equal(logits > predictor.model.mask_threshold, masks)
 
 
-def test_bgr_photos_are_turned(predictor, photo):
+def test_bgr_images_are_turned(predictor, image):
     other = SamPredictor(predictor.model)
-    other.set_image(photo[..., ::-1], image_format="BGR")
+    other.set_image(image[..., ::-1], image_format="BGR")
     assert torch.equal(other.get_image_embedding(), predictor.get_image_embedding())
 
 
-def test_torch_photos_give_the_same_features(predictor, photo):
+def test_torch_images_give_the_same_features(predictor, image):
     other = SamPredictor(predictor.model)
-    resized = other.transform.apply_image(photo)
+    resized = other.transform.apply_image(image)
     assert resized.shape == (681, 1024, 3)
     tensor = torch.as_tensor(resized).permute(2, 0, 1)[None]
-    other.set_torch_image(tensor, photo.shape[:2])
+    other.set_torch_image(tensor, image.shape[:2])
     torch.testing.assert_close(other.features, predictor.features, atol=1e-4, rtol=1e-4)
     assert other.input_size == predictor.input_size == (681, 1024)
 
 
-def test_batched_call_answers_each_photo(predictor, photo):
+def test_batched_call_answers_each_image(predictor, image):
     sam = predictor.model
     resize = ResizeLongestSide(sam.image_encoder.img_size)
-    image = torch.as_tensor(resize.apply_image(photo)).permute(2, 0, 1)
-    box = resize.apply_boxes_torch(torch.tensor([[120, 80, 190, 150]]), photo.shape[:2])
+    tensor = torch.as_tensor(resize.apply_image(image)).permute(2, 0, 1)
+    box = resize.apply_boxes_torch(torch.tensor([[120, 80, 190, 150]]), image.shape[:2])
     (answer,) = sam(
-        [{"image": image, "boxes": box, "original_size": photo.shape[:2]}], multimask_output=False
+        [{"image": tensor, "boxes": box, "original_size": image.shape[:2]}], multimask_output=False
     )
     alone, iou, _ = predictor.predict(box=np.array([120, 80, 190, 150]), multimask_output=False)
     assert (answer["masks"][0].numpy() != alone).mean() < 1e-5
@@ -160,7 +160,7 @@ def test_state_dict_has_the_original_keys(predictor):
     assert set(predictor.model.state_dict()) == set(Sam(CONFIGS["mobile_sam"]).state_dict())
 
 
-def test_wrong_use_is_told(predictor, photo):
+def test_wrong_use_is_told(predictor, image):
     empty = SamPredictor(predictor.model)
     assert not empty.is_image_set
     with pytest.raises(PromptError, match="set_image"):
@@ -168,16 +168,16 @@ def test_wrong_use_is_told(predictor, photo):
     with pytest.raises(PromptError, match="point_labels"):
         predictor.predict(np.array([[1, 1]]))
     with pytest.raises(ImageError, match="RGB or BGR"):
-        predictor.set_image(photo, image_format="HSV")
+        predictor.set_image(image, image_format="HSV")
     with pytest.raises(ImageError, match="uint8"):
-        predictor.set_image(photo.astype(np.float32))
+        predictor.set_image(image.astype(np.float32))
     with pytest.raises(ImageError, match="longest side 1024"):
         predictor.set_torch_image(torch.zeros(1, 3, 512, 512), (300, 451))
 
 
-def test_reset_forgets_the_photo(predictor, photo):
+def test_reset_forgets_the_image(predictor, image):
     other = SamPredictor(predictor.model)
-    other.set_image(photo)
+    other.set_image(image)
     assert other.is_image_set
     other.reset_image()
     assert not other.is_image_set

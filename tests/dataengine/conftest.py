@@ -1,4 +1,4 @@
-"""A store on SQLite or PostgreSQL (SAMKIT_TEST_POSTGRES has its URL), people, and photos."""
+"""A store on SQLite or PostgreSQL (SAMKIT_TEST_POSTGRES has its URL), people, and images."""
 
 import os
 import uuid
@@ -11,11 +11,11 @@ from sqlalchemy import create_engine, make_url, text
 
 from samkit.dataengine import (
     Store,
-    add_photos,
+    add_images,
     create_project,
     create_user,
-    list_photos,
-    take_photo,
+    list_images,
+    take_image,
 )
 from samkit.geometry import encode_rle
 
@@ -77,9 +77,9 @@ def sqlite_store(tmp_path, clock):
 
 
 @pytest.fixture(scope="session")
-def photo_folder(tmp_path_factory):
-    """Four photos, two of them in a folder of their own."""
-    root = tmp_path_factory.mktemp("photos")
+def image_folder(tmp_path_factory):
+    """Four images, two of them in a folder of their own."""
+    root = tmp_path_factory.mktemp("images")
     (root / "deep").mkdir()
     for number, name in enumerate(("a.png", "b.png", "deep/c.png", "deep/d.jpg")):
         pixels = np.full((HEIGHT, WIDTH, 3), 20 * number, np.uint8)
@@ -88,35 +88,35 @@ def photo_folder(tmp_path_factory):
 
 
 class Scene:
-    """A project of four photos, and people."""
+    """A project of four images, and people."""
 
     def __init__(self, store, root):
         self.store = store
         self.project = create_project(store, name="cells", root=root)
-        self.report = add_photos(store, self.project.id)
+        self.report = add_images(store, self.project.id)
         roles = {"ann": "annotator", "bob": "annotator", "rev": "reviewer", "adm": "admin"}
         people = {name: create_user(store, name=name, role=role) for name, role in roles.items()}
         self.ann, self.bob, self.rev, self.adm = (people[name].id for name in roles)
-        self.photos = list_photos(store, self.project.id).items
+        self.images = list_images(store, self.project.id).items
 
     def hold(self, user_id, index=0):
-        """Number of a photo that a user holds now."""
-        return take_photo(self.store, self.photos[index].id, user_id).photo.id
+        """Number of an image that a user holds now."""
+        return take_image(self.store, self.images[index].id, user_id).image.id
 
 
 @pytest.fixture
-def scene(store, photo_folder):
-    return Scene(store, photo_folder)
+def scene(store, image_folder):
+    return Scene(store, image_folder)
 
 
 @pytest.fixture
-def sqlite_scene(sqlite_store, photo_folder):
-    return Scene(sqlite_store, photo_folder)
+def sqlite_scene(sqlite_store, image_folder):
+    return Scene(sqlite_store, image_folder)
 
 
 @pytest.fixture(scope="session")
 def rle_of():
-    """Code of a filled box in a photo of the scene."""
+    """Code of a filled box in an image of the scene."""
 
     def make(x0, y0, x1, y1, size_hw=(HEIGHT, WIDTH)):
         mask = np.zeros(size_hw, bool)

@@ -11,32 +11,32 @@ import sys
 
 import numpy as np
 
-from samkit.dataengine import Store, adding, prelabel_photos
+from samkit.dataengine import Store, adding, prelabel_images
 from samkit.types import Masks
 
 
-def boxes_of(photo):
-    """Two masks, whose places depend on the photo's first pixel."""
-    arrays = np.zeros((2, *photo.shape[:2]), bool)
-    start = int(photo[0, 0, 0]) % 7
+def boxes_of(image):
+    """Two masks, whose places depend on the image's first pixel."""
+    arrays = np.zeros((2, *image.shape[:2]), bool)
+    start = int(image[0, 0, 0]) % 7
     arrays[0, start : start + 3, 2:6] = True
     arrays[1, start : start + 2, 8:14] = True
     return Masks.from_arrays(arrays, [0.9, 0.8])
 
 
 def main(where, project_id, user_id, moment):
-    note_state, states = adding.note_state, 0
+    record_revision, states = adding.record_revision, 0
 
     def note_or_die(*args, **kwargs):
         nonlocal states
         states += 1
         if states == moment:
             os.kill(os.getpid(), signal.SIGKILL)
-        note_state(*args, **kwargs)
+        record_revision(*args, **kwargs)
 
-    adding.note_state = note_or_die
+    adding.record_revision = note_or_die
     with Store.open(where) as store:
-        prelabel_photos(store, project_id, boxes_of, user_id=user_id)
+        prelabel_images(store, project_id, boxes_of, user_id=user_id)
 
 
 if __name__ == "__main__":

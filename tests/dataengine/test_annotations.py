@@ -14,15 +14,15 @@ from samkit.dataengine import (
     annotation_history,
     create_project,
     delete_annotation,
-    get_photo,
+    get_image,
     give_back,
     list_annotations,
     redo_annotation,
     replace_annotation,
     save_annotation,
     set_num_annotators,
-    submit_photo,
-    take_photo,
+    submit_image,
+    take_image,
     undo_annotation,
     visible_annotations,
 )
@@ -31,7 +31,7 @@ from samkit.errors import ConflictError, MissingError, RoleError, StoreError
 
 @pytest.fixture
 def save(scene, rle_of):
-    """Saves a box on the first photo, which the annotator holds."""
+    """Saves a box on the first image, which the annotator holds."""
     image_id = scene.hold(scene.ann)
 
     def make(box=(1, 2, 5, 6), **more):
@@ -65,8 +65,8 @@ def test_saved_mask_is_measured_and_kept_with_its_prompts(scene, save, clock):
         (e.kind, e.data, e.duration_ms, e.model_version_id) for e in events
     ]
     assert {(e.user_id, e.version, e.at) for e in kept} == {(scene.ann, 1, clock())}
-    photo = get_photo(scene.store, one.image_id)
-    assert (photo.num_masks, photo.version) == (1, 2)
+    image = get_image(scene.store, one.image_id)
+    assert (image.num_masks, image.version) == (1, 2)
 
 
 def test_stale_change_is_refused_and_changes_nothing(scene, save, rle_of, refusal):
@@ -108,12 +108,12 @@ def test_deleted_mask_leaves_the_list_and_comes_back_by_undo(scene, save):
     assert (gone.deleted, gone.duration_ms) == (True, 400)
     assert list_annotations(scene.store, one.image_id) == (other,)
     assert list_annotations(scene.store, one.image_id, deleted=True) == (gone, other)
-    assert get_photo(scene.store, one.image_id).num_masks == 1
+    assert get_image(scene.store, one.image_id).num_masks == 1
     with pytest.raises(StoreError, match="deleted already"):
         delete_annotation(scene.store, one.id, user_id=scene.ann, version=2)
     back = undo_annotation(scene.store, one.id, user_id=scene.ann, version=2)
     assert (back.rle, back.deleted, back.version) == (one.rle, False, 3)
-    assert get_photo(scene.store, one.image_id).num_masks == 2
+    assert get_image(scene.store, one.image_id).num_masks == 2
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -160,19 +160,19 @@ def test_request_that_comes_again_adds_no_second_mask(scene, save):
     one = save(request_id="r1")
     assert save((7, 7, 9, 9), request_id="r1") == one
     assert save((7, 7, 9, 9), request_id="r2").id != one.id
-    assert get_photo(scene.store, one.image_id).num_masks == 2
+    assert get_image(scene.store, one.image_id).num_masks == 2
 
 
 def test_request_that_comes_again_after_the_lease_is_answered(scene, save, refusal):
     one = save(request_id="r1")
     give_back(scene.store, one.image_id, scene.ann)
-    take_photo(scene.store, one.image_id, scene.bob)
+    take_image(scene.store, one.image_id, scene.bob)
     assert save(request_id="r1") == one
     with refusal(ConflictError, "is held by somebody else"):
         save(request_id="r2")
     with refusal(ConflictError, "somebody else has used the request_id 'r1'"):
         save((7, 7, 9, 9), user_id=scene.bob, request_id="r1")
-    assert get_photo(scene.store, one.image_id).num_masks == 1
+    assert get_image(scene.store, one.image_id).num_masks == 1
 
 
 def test_only_the_holder_may_change_masks(scene, save, rle_of, refusal):
@@ -184,20 +184,20 @@ def test_only_the_holder_may_change_masks(scene, save, rle_of, refusal):
         undo_annotation(scene.store, one.id, user_id=scene.ann, version=1)
 
 
-def test_annotators_of_one_photo_leave_each_others_masks(scene, save, refusal):
+def test_annotators_of_one_image_leave_each_others_masks(scene, save, refusal):
     one = save()
     set_num_annotators(scene.store, one.image_id, 2, user_id=scene.rev)
-    submit_photo(scene.store, one.image_id, scene.ann)
-    take_photo(scene.store, one.image_id, scene.bob)
+    submit_image(scene.store, one.image_id, scene.ann)
+    take_image(scene.store, one.image_id, scene.bob)
     with refusal(RoleError, "is of another annotator"):
         delete_annotation(scene.store, one.id, user_id=scene.bob, version=1)
 
 
-def test_annotators_of_one_photo_do_not_see_each_others_masks(scene, save, refusal):
+def test_annotators_of_one_image_do_not_see_each_others_masks(scene, save, refusal):
     one = save()
     set_num_annotators(scene.store, one.image_id, 2, user_id=scene.rev)
-    submit_photo(scene.store, one.image_id, scene.ann)
-    take_photo(scene.store, one.image_id, scene.bob)
+    submit_image(scene.store, one.image_id, scene.ann)
+    take_image(scene.store, one.image_id, scene.bob)
     other = save(user_id=scene.bob)
     automatic = save(user_id=scene.bob, stage="fully-automatic")
     for user_id, seen in (
@@ -218,8 +218,8 @@ def test_annotators_of_one_photo_do_not_see_each_others_masks(scene, save, refus
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        ({"rle": {"size": [12, 16], "counts": "0"}}, "must cover the photo's 192 pixels"),
-        ({"rle": {"size": [12, 17], "counts": "0"}}, "must have the photo's size [12, 16]"),
+        ({"rle": {"size": [12, 16], "counts": "0"}}, "must cover the image's 192 pixels"),
+        ({"rle": {"size": [12, 17], "counts": "0"}}, "must have the image's size [12, 16]"),
         ({"rle": {"size": [12, 16], "counts": [192]}}, "needs at least one pixel"),
         ({"rle": {"size": [12, 16], "counts": "\x00\xff"}}, "malformed run-length code"),
         ({"rle": None}, "must be polygons or a run-length code"),
@@ -234,13 +234,13 @@ def test_annotators_of_one_photo_do_not_see_each_others_masks(scene, save, refus
 def test_what_does_not_fit_is_refused_whole(change, part, scene, save, refusal):
     with refusal(StoreError, part):
         save(**change)
-    assert get_photo(scene.store, scene.photos[0].id) == scene.photos[0]
+    assert get_image(scene.store, scene.images[0].id) == scene.images[0]
 
 
-@pytest.mark.parametrize("missing", ["user", "photo"])
-def test_user_and_photo_must_be_there(missing, save, refusal):
+@pytest.mark.parametrize("missing", ["user", "image"])
+def test_user_and_image_must_be_there(missing, save, refusal):
     with refusal(MissingError, f"there is no {missing} 99"):
-        save(**{{"user": "user_id", "photo": "image_id"}[missing]: 99})
+        save(**{{"user": "user_id", "image": "image_id"}[missing]: 99})
 
 
 def test_class_of_another_project_is_refused(scene, save, tmp_path, refusal):

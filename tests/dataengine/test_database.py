@@ -56,7 +56,7 @@ def test_database_of_another_program_is_left_alone(tmp_path, refusal):
 @pytest.mark.parametrize(
     ("name", "kind", "part"),
     [
-        ("photo.db", DatabaseError, "not a database"),
+        ("image.db", DatabaseError, "not a database"),
         ("missing/store.db", DatabaseError, "unable to open"),
         ("mysql://host/name", StoreError, "SQLite or PostgreSQL"),
         ("://", StoreError, "got neither"),
@@ -64,7 +64,7 @@ def test_database_of_another_program_is_left_alone(tmp_path, refusal):
     ],
 )
 def test_what_is_no_store_is_refused(name, kind, part, tmp_path, refusal):
-    (tmp_path / "photo.db").write_bytes(b"not a database at all" * 100)
+    (tmp_path / "image.db").write_bytes(b"not a database at all" * 100)
     with refusal(kind, part):
         Store.open(name if "://" in name else tmp_path / name)
 

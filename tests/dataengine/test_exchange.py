@@ -15,10 +15,10 @@ from pycocotools.coco import COCO
 
 from samkit.dataengine import (
     Store,
-    accept_photo,
+    accept_image,
     add_class,
-    add_photos,
-    count_photos,
+    add_images,
+    count_images,
     create_project,
     create_user,
     delete_annotation,
@@ -26,11 +26,11 @@ from samkit.dataengine import (
     import_masks,
     list_annotations,
     list_classes,
-    list_photos,
-    return_photo,
+    list_images,
+    return_image,
     save_annotation,
-    submit_photo,
-    take_photo,
+    submit_image,
+    take_image,
 )
 from samkit.dataengine.exchange.records import split_of
 from samkit.errors import DataError, OutputError, RoleError
@@ -62,13 +62,13 @@ garbage = st.recursive(
 
 
 def contents(store, project_id):
-    """All that a project's masks are, of each photo."""
+    """All that a project's masks are, of each image."""
     names = {one.id: one.name for one in list_classes(store, project_id)}
     return {
-        photo.path: (
-            photo.review,
-            photo.comment,
-            photo.num_masks,
+        image.path: (
+            image.review,
+            image.comment,
+            image.num_masks,
             [
                 (
                     decode_rle(one.rle).tobytes(),
@@ -77,10 +77,10 @@ def contents(store, project_id):
                     one.stability,
                     one.stage,
                 )
-                for one in list_annotations(store, photo.id)
+                for one in list_annotations(store, image.id)
             ],
         )
-        for photo in list_photos(store, project_id).items
+        for image in list_images(store, project_id).items
     }
 
 
@@ -98,13 +98,13 @@ def annotate(scene, index, drawn):
             stability=score,
             stage="semi-automatic",
         )
-    return submit_photo(scene.store, image_id, scene.ann)
+    return submit_image(scene.store, image_id, scene.ann)
 
 
 def clear(scene):
-    for photo in scene.photos:
-        take_photo(scene.store, photo.id, scene.adm)
-        for one in list_annotations(scene.store, photo.id):
+    for image in scene.images:
+        take_image(scene.store, image.id, scene.adm)
+        for one in list_annotations(scene.store, image.id):
             delete_annotation(scene.store, one.id, user_id=scene.adm, version=one.version)
 
 
@@ -112,7 +112,7 @@ def clear(scene):
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=things, second=things)
 def test_export_and_import_lose_nothing(
-    file_format, first, second, sqlite_scene, photo_folder, tmp_path_factory
+    file_format, first, second, sqlite_scene, image_folder, tmp_path_factory
 ):
     scene, folder = sqlite_scene, tmp_path_factory.mktemp("out")
     clear(scene)
@@ -121,20 +121,20 @@ def test_export_and_import_lose_nothing(
 
         session.execute(text("UPDATE images SET review='none', open=1, lease_user_id=NULL"))
         session.execute(text("DELETE FROM submissions"))
-    photo = annotate(scene, 0, first)
-    accept_photo(scene.store, photo.id, scene.rev, version=photo.version)
-    photo = annotate(scene, 2, second)
-    return_photo(scene.store, photo.id, scene.rev, version=photo.version, comment="too \n large")
+    image = annotate(scene, 0, first)
+    accept_image(scene.store, image.id, scene.rev, version=image.version)
+    image = annotate(scene, 2, second)
+    return_image(scene.store, image.id, scene.rev, version=image.version, comment="too \n large")
     export_project(scene.store, scene.project.id, folder, file_format=file_format)
 
     with Store.open(folder / "other.db") as other:
-        project = create_project(other, name="copy", root=photo_folder).id
-        add_photos(other, project)
+        project = create_project(other, name="copy", root=image_folder).id
+        add_images(other, project)
         user = create_user(other, name="imp", role="admin").id
         place = folder / PLACES[file_format]
         report = import_masks(other, project, place, file_format=file_format, user_id=user)
         assert report.faults == ()
-        assert (report.num_photos, report.num_added) == (4, len(first) + len(second))
+        assert (report.num_images, report.num_added) == (4, len(first) + len(second))
         before, after = contents(scene.store, scene.project.id), contents(other, project)
         assert after == before
         again = import_masks(other, project, place, file_format=file_format, user_id=user)
@@ -144,14 +144,14 @@ def test_export_and_import_lose_nothing(
 
 @pytest.fixture
 def full(scene):
-    """A project whose photos 0 and 1 have masks; 0 is accepted."""
+    """A project whose images 0 and 1 have masks; 0 is accepted."""
     ring = np.zeros(SIZE, bool)
     ring[1:9, 1:9] = True
     ring[3:5, 3:5] = False
     box = np.zeros(SIZE, bool)
     box[7:11, 7:15] = True
-    photo = annotate(scene, 0, [(ring, "cell", 0.5), (box, None, None)])
-    accept_photo(scene.store, photo.id, scene.rev, version=photo.version)
+    image = annotate(scene, 0, [(ring, "cell", 0.5), (box, None, None)])
+    accept_image(scene.store, image.id, scene.rev, version=image.version)
     annotate(scene, 1, [(box, "cell", None)])
     return scene, ring, box
 
@@ -166,16 +166,16 @@ def test_coco_is_read_by_its_own_program(full, tmp_path, capsys):
     assert [one["name"] for one in coco.loadCats(coco.getCatIds())] == ["cell", "object"]
 
 
-def test_only_accepted_photos(full, tmp_path):
+def test_only_accepted_images(full, tmp_path):
     scene, _, _ = full
     report = export_project(
         scene.store, scene.project.id, tmp_path, file_format="sa1b", accepted_only=True
     )
-    assert (report.num_photos, report.num_masks) == ({"all": 1}, {"all": 2})
+    assert (report.num_images, report.num_masks) == ({"all": 1}, {"all": 2})
     assert [path.name for path in (tmp_path / "all").iterdir()] == ["a.json"]
 
 
-def test_splits_depend_on_the_photo_alone(full, tmp_path):
+def test_splits_depend_on_the_image_alone(full, tmp_path):
     scene, _, _ = full
     report = export_project(
         scene.store, scene.project.id, tmp_path, file_format="coco", val_fraction=0.5
@@ -187,9 +187,9 @@ def test_splits_depend_on_the_photo_alone(full, tmp_path):
         }
         for split in ("train", "val")
     }
-    for photo in scene.photos:
-        assert photo.path in names[split_of(photo.sha256, 0.5)]
-    assert sum(report.num_photos.values()) == 4 == len(names["train"] | names["val"])
+    for image in scene.images:
+        assert image.path in names[split_of(image.sha256, 0.5)]
+    assert sum(report.num_images.values()) == 4 == len(names["train"] | names["val"])
 
 
 @given(st.lists(st.integers(0, 2**256 - 1), min_size=1, max_size=5), st.floats(0.01, 0.9))
@@ -211,7 +211,7 @@ def test_parts_have_about_the_size_that_is_asked_for():
 
 def test_yolo_polygons_draw_the_masks_of_their_classes(full, tmp_path):
     scene, _, box = full
-    export_project(scene.store, scene.project.id, tmp_path, file_format="yolo", copy_photos=True)
+    export_project(scene.store, scene.project.id, tmp_path, file_format="yolo", copy_images=True)
     lines = (tmp_path / "labels/all/a.txt").read_text().splitlines()
     assert [line.split()[0] for line in lines] == ["0", "1"]
     points = np.array(lines[1].split()[1:], float).reshape(-1, 2) * (16, 12)
@@ -219,8 +219,8 @@ def test_yolo_polygons_draw_the_masks_of_their_classes(full, tmp_path):
     cv2.fillPoly(drawn, [points.astype(np.int32)], 1)
     np.testing.assert_array_equal(drawn > 0, box)
     assert '0: "cell"\n  1: "object"' in (tmp_path / "data.yaml").read_text()
-    for photo in scene.photos:
-        assert (tmp_path / "images/all" / photo.path).is_file()
+    for image in scene.images:
+        assert (tmp_path / "images/all" / image.path).is_file()
 
 
 def test_voc_pictures_and_boxes(full, tmp_path):
@@ -258,7 +258,7 @@ def test_names_that_differ_by_suffix_are_refused(sqlite_store, tmp_path, refusal
     for suffix, color in ((".png", "red"), (".bmp", "blue")):
         Image.new("RGB", (5, 5), color).save(tmp_path / f"a{suffix}")
     project = create_project(sqlite_store, name="p", root=tmp_path).id
-    add_photos(sqlite_store, project)
+    add_images(sqlite_store, project)
     with refusal(OutputError, "a.bmp and a.png differ by their suffix only"):
         export_project(sqlite_store, project, tmp_path / "out", file_format="sa1b")
 
@@ -280,21 +280,25 @@ def test_import_of_coco_polygons_leaves_out_what_is_broken(sqlite_scene, tmp_pat
     report = import_masks(
         scene.store, scene.project.id, tmp_path / "a.json", file_format="coco", user_id=scene.rev
     )
-    assert (report.num_photos, report.num_added) == (1, 1)  # c.png is deep/c.png
+    assert (report.num_images, report.num_added) == (1, 1)  # c.png is deep/c.png
     told = " ".join(report.faults)
     assert len(report.faults) == 3
-    for part in ("c.png: mask 2: a polygon must be", "none.png: the project has no", "not a photo"):
+    for part in (
+        "c.png: mask 2: a polygon must be",
+        "none.png: the project has no",
+        "not an image",
+    ):
         assert part in told
-    (one,) = list_annotations(scene.store, scene.photos[2].id)
+    (one,) = list_annotations(scene.store, scene.images[2].id)
     assert (one.area_px, one.stage) == (64, "imported")
-    assert count_photos(scene.store, scene.project.id)["none"].num_masks == 1
+    assert count_images(scene.store, scene.project.id)["none"].num_masks == 1
 
 
 def test_import_of_labelme(sqlite_scene, tmp_path):
     scene = sqlite_scene
     shape = {"shape_type": "rectangle", "group_id": None}
     document = {
-        "imagePath": "..\\photos\\a.png",
+        "imagePath": "..\\images\\a.png",
         "imageHeight": 12,
         "imageWidth": 16,
         "shapes": [
@@ -312,7 +316,7 @@ def test_import_of_labelme(sqlite_scene, tmp_path):
     )
     assert report.num_added == 2
     assert len(report.faults) == 3
-    areas = [one.area_px for one in list_annotations(scene.store, scene.photos[0].id)]
+    areas = [one.area_px for one in list_annotations(scene.store, scene.images[0].id)]
     assert areas == [12, 13]  # outlines belong to shapes; two parts are one mask
 
 
@@ -326,7 +330,7 @@ def test_import_of_plain_label_pictures(sqlite_scene, tmp_path):
         scene.store, scene.project.id, tmp_path, file_format="png", user_id=scene.rev
     )
     assert (report.num_added, report.faults) == (2, ())
-    found = [decode_rle(one.rle) for one in list_annotations(scene.store, scene.photos[3].id)]
+    found = [decode_rle(one.rle) for one in list_annotations(scene.store, scene.images[3].id)]
     np.testing.assert_array_equal(found, [labels == 7, labels == 9])
 
 
@@ -367,7 +371,7 @@ def test_whatever_is_in_a_file_is_told_in_one_line(file_format, data, sqlite_sce
         assert all(len(fault.splitlines()) == 1 for fault in report.faults)
 
 
-def test_import_waits_for_who_works_on_the_photo(sqlite_scene, tmp_path):
+def test_import_waits_for_who_works_on_the_image(sqlite_scene, tmp_path):
     scene = sqlite_scene
     Image.fromarray(np.eye(12, 16, dtype=np.uint8)).save(tmp_path / "a.png")
     scene.hold(scene.ann)

@@ -6,14 +6,14 @@ import numpy as np
 
 from samkit.dataengine import (
     NewEvent,
-    accept_photo,
+    accept_image,
     add_class,
     add_model_version,
     delete_annotation,
     export_history,
     replace_annotation,
     save_annotation,
-    submit_photo,
+    submit_image,
     undo_annotation,
 )
 from samkit.geometry import decode_rle
@@ -53,7 +53,7 @@ def test_each_prompt_and_state_is_there(scene, rle_of, tmp_path):
         "score": 0.5,
         "deleted": False,
     }
-    assert first["sha256"] == scene.photos[0].sha256
+    assert first["sha256"] == scene.images[0].sha256
     states = first["revisions"]
     shown = [(one["version"], one["change"], one["class"], one["user"]) for one in states]
     assert shown == [(1, "edit", None, "ann"), (2, "edit", "cat", "ann"), (3, "undo", None, "ann")]
@@ -74,13 +74,13 @@ def test_each_prompt_and_state_is_there(scene, rle_of, tmp_path):
     assert [one["deleted"] for one in second["revisions"]] == [False, True]
 
 
-def test_only_accepted_photos_where_asked(scene, rle_of, tmp_path):
+def test_only_accepted_images_where_asked(scene, rle_of, tmp_path):
     store = scene.store
     for index in (0, 1):
         image_id = scene.hold(scene.ann, index)
         save_annotation(store, image_id=image_id, user_id=scene.ann, rle=rle_of(1, 1, 3, 3))
-        photo = submit_photo(store, image_id, scene.ann)
-    accept_photo(store, photo.id, scene.rev, version=photo.version)
+        image = submit_image(store, image_id, scene.ann)
+    accept_image(store, image.id, scene.rev, version=image.version)
     path = tmp_path / "accepted.jsonl"
     assert export_history(store, scene.project.id, path, accepted_only=True) == 1
     assert [one["file_name"] for one in lines_of(path)] == ["b.png"]

@@ -195,6 +195,6 @@ def test_job_of_a_dead_worker_goes_to_another(scene, clock):
 def test_failed_job_keeps_its_error(scene):
     add_job(scene.store, scene.project.id, "auto", {})
     job = take_job(scene.store)
-    finish_job(scene.store, job, error="no photo")
+    finish_job(scene.store, job, error="no image")
     failed = get_job(scene.store, job.id)
-    assert (failed.state, failed.error) == ("failed", "no photo")
+    assert (failed.state, failed.error) == ("failed", "no image")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from samkit.dataengine import Store, annotation_history, get_photo, list_annotations, take_photo
+from samkit.dataengine import Store, annotation_history, get_image, list_annotations, take_image
 
 WRITER = Path(__file__).with_name("writer_process.py")
 
@@ -39,9 +39,9 @@ def test_nothing_that_was_acknowledged_is_lost(scene, where):
             history = annotation_history(store, one.id)
             assert [state.version for state in history] == list(range(1, one.version + 1))
             assert one.area_px == (10, 20)[one.version - 1]
-        assert get_photo(store, image_id).num_masks == len(kept)
+        assert get_image(store, image_id).num_masks == len(kept)
         assert len(known) <= len(kept) <= len(known) + 4
-        take_photo(store, image_id, scene.ann)
+        take_image(store, image_id, scene.ann)
         if store.path is not None:
             with store.read() as session:
                 assert session.execute(text("PRAGMA integrity_check")).scalar() == "ok"

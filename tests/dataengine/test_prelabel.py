@@ -1,4 +1,4 @@
-"""Masks to begin with: what is added, to which photos, and once."""
+"""Masks to begin with: what is added, to which images, and once."""
 
 import importlib.util
 import json
@@ -16,32 +16,32 @@ from pycocotools.coco import COCO
 
 from samkit.dataengine import (
     Store,
-    accept_photo,
+    accept_image,
     add_class,
-    add_photos,
+    add_images,
     annotation_events,
     change_user,
-    count_photos,
+    count_images,
     create_project,
     create_user,
     delete_annotation,
     export_history,
     export_project,
-    get_photo,
+    get_image,
     give_back,
     import_masks,
     list_annotations,
     list_classes,
-    list_photos,
+    list_images,
     move_project,
-    prelabel_photos,
+    prelabel_images,
     replace_annotation,
-    return_photo,
+    return_image,
     save_annotation,
     set_num_annotators,
-    submit_photo,
+    submit_image,
+    take_image,
     take_next,
-    take_photo,
     visible_annotations,
 )
 from samkit.errors import (
@@ -60,10 +60,10 @@ SPEC.loader.exec_module(MODULE)
 boxes_of = MODULE.boxes_of
 
 
-def named_boxes(photo):
+def named_boxes(image):
     """The first mask is a cell, the second one nothing that is known."""
     return replace(
-        boxes_of(photo),
+        boxes_of(image),
         stability=np.array([0.96, 0.97], np.float32),
         phrases=("cell", ""),
         phrase_scores=np.array([0.75, 0], np.float32),
@@ -71,15 +71,15 @@ def named_boxes(photo):
 
 
 class Generator:
-    """Makes masks, and counts the photos that it has seen by their first pixel."""
+    """Makes masks, and counts the images that it has seen by their first pixel."""
 
     def __init__(self, make=named_boxes):
         self.make = make
         self.seen = Counter()
 
-    def __call__(self, photo):
-        self.seen[int(photo[0, 0, 0])] += 1
-        return self.make(photo)
+    def __call__(self, image):
+        self.seen[int(image[0, 0, 0])] += 1
+        return self.make(image)
 
     @property
     def calls(self):
@@ -88,22 +88,22 @@ class Generator:
 
 def prelabel(scene, generate, **options):
     who = options.pop("user_id", scene.rev)
-    return prelabel_photos(scene.store, scene.project.id, generate, user_id=who, **options)
+    return prelabel_images(scene.store, scene.project.id, generate, user_id=who, **options)
 
 
 def contents(scene):
-    """All masks of each photo, as they are now."""
+    """All masks of each image, as they are now."""
     names = {one.id: one.name for one in list_classes(scene.store, scene.project.id)}
     return {
-        photo.path: (
-            photo.num_masks,
-            photo.stage,
+        image.path: (
+            image.num_masks,
+            image.stage,
             [
                 (one.rle["counts"], names.get(one.class_id), one.score, one.stage, one.version)
-                for one in list_annotations(scene.store, photo.id, deleted=True)
+                for one in list_annotations(scene.store, image.id, deleted=True)
             ],
         )
-        for photo in list_photos(scene.store, scene.project.id).items
+        for image in list_images(scene.store, scene.project.id).items
     }
 
 
@@ -113,25 +113,25 @@ def contents(scene):
 def test_masks_have_stage_class_scores_and_one_event(scene):
     steps = []
     known = add_class(scene.store, scene.project.id, "nucleus")
-    report = prelabel(scene, Generator(), on_photo=lambda *counts: steps.append(counts))
-    assert (report.num_photos, report.num_added, report.num_labelled) == (4, 8, 4)
+    report = prelabel(scene, Generator(), on_image=lambda *counts: steps.append(counts))
+    assert (report.num_images, report.num_added, report.num_labelled) == (4, 8, 4)
     assert (report.num_left, report.faults) == (0, ())
     assert steps == [(done, 4) for done in range(5)]
     classes = list_classes(scene.store, scene.project.id)
     assert [one.name for one in classes] == ["nucleus", "cell"]
     assert classes[0] == known
-    for number, photo in enumerate(scene.photos):
-        kept = get_photo(scene.store, photo.id)
+    for number, image in enumerate(scene.images):
+        kept = get_image(scene.store, image.id)
         assert (kept.num_masks, kept.stage, kept.review) == (2, "fully-automatic", "none")
-        assert (kept.open, kept.version) == (True, photo.version + 2)
-        cell, other = list_annotations(scene.store, photo.id)
+        assert (kept.open, kept.version) == (True, image.version + 2)
+        cell, other = list_annotations(scene.store, image.id)
         assert (cell.class_id, other.class_id) == (classes[1].id, None)
         assert {one.stage for one in (cell, other)} == {"fully-automatic"}
         assert {one.user_id for one in (cell, other)} == {scene.rev}
         assert [one.score for one in (cell, other)] == pytest.approx([0.9, 0.8])
         assert [one.stability for one in (cell, other)] == pytest.approx([0.96, 0.97])
         truth = boxes_of(np.full((12, 16, 3), 20 * number, np.uint8)).to_arrays()
-        if photo.path.endswith("png"):  # JPEG's values are near
+        if image.path.endswith("png"):  # JPEG's values are near
             np.testing.assert_array_equal([decode_rle(one.rle) for one in (cell, other)], truth)
         assert (cell.area_px, other.area_px) == (12, 12)
         assert [(one.num_clicks, one.duration_ms) for one in (cell, other)] == [(0, 0)] * 2
@@ -146,17 +146,17 @@ def test_masks_without_phrases_and_stability_have_none(sqlite_scene):
     scene = sqlite_scene
     report = prelabel(scene, boxes_of, user_id=scene.adm)
     assert (report.num_added, report.num_labelled) == (8, 0)
-    (first, _) = list_annotations(scene.store, scene.photos[0].id)
+    (first, _) = list_annotations(scene.store, scene.images[0].id)
     assert (first.class_id, first.stability) == (None, None)
     assert list_classes(scene.store, scene.project.id) == ()
 
 
 def test_annotators_see_correct_and_delete_them(scene, rle_of):
-    set_num_annotators(scene.store, scene.photos[0].id, 2, user_id=scene.rev)
+    set_num_annotators(scene.store, scene.images[0].id, 2, user_id=scene.rev)
     prelabel(scene, Generator())
     lease = take_next(scene.store, scene.project.id, scene.ann)
-    assert lease.photo.id == scene.photos[0].id
-    seen = visible_annotations(scene.store, lease.photo.id, user_id=scene.ann)
+    assert lease.image.id == scene.images[0].id
+    seen = visible_annotations(scene.store, lease.image.id, user_id=scene.ann)
     assert [one.stage for one in seen] == ["fully-automatic"] * 2
     cell, other = seen
     who = {"user_id": scene.ann, "version": 1}
@@ -165,12 +165,12 @@ def test_annotators_see_correct_and_delete_them(scene, rle_of):
     )
     assert (fixed.version, fixed.area_px, fixed.class_id) == (2, 12, cell.class_id)
     assert delete_annotation(scene.store, other.id, **who).deleted
-    photo = submit_photo(scene.store, lease.photo.id, scene.ann)
-    assert photo.num_masks == 1
+    image = submit_image(scene.store, lease.image.id, scene.ann)
+    assert image.num_masks == 1
     # The other person begins with the masks as they are now; reviewers see them too.
-    take_photo(scene.store, photo.id, scene.bob)
+    take_image(scene.store, image.id, scene.bob)
     for user in (scene.bob, scene.rev):
-        assert visible_annotations(scene.store, photo.id, user_id=user) == (fixed,)
+        assert visible_annotations(scene.store, image.id, user_id=user) == (fixed,)
 
 
 def test_exports_carry_classes_scores_and_words(sqlite_scene, tmp_path, capsys):
@@ -190,14 +190,14 @@ def test_exports_carry_classes_scores_and_words(sqlite_scene, tmp_path, capsys):
     # What is exported is imported as it was.
     with Store.open(tmp_path / "other.db") as other:
         copy = create_project(other, name="copy", root=scene.project.root).id
-        add_photos(other, copy)
+        add_images(other, copy)
         user = create_user(other, name="imp", role="admin").id
         where = tmp_path / "all.json"
         import_masks(other, copy, where, file_format="coco", user_id=user)
-        photo = list_photos(other, copy).items[0]
-        assert [one.stage for one in list_annotations(other, photo.id)] == ["fully-automatic"] * 2
-        again = prelabel_photos(other, copy, Generator(), user_id=user)
-        assert again.num_photos == 0  # all of them have masks
+        image = list_images(other, copy).items[0]
+        assert [one.stage for one in list_annotations(other, image.id)] == ["fully-automatic"] * 2
+        again = prelabel_images(other, copy, Generator(), user_id=user)
+        assert again.num_images == 0  # all of them have masks
 
 
 # --- Once, however often it is stopped ---
@@ -209,7 +209,7 @@ def test_a_second_run_adds_nothing_and_asks_no_model(scene):
     before = contents(scene)
     for only_empty in (True, False):
         report = prelabel(scene, generate, only_empty=only_empty)
-        assert (report.num_photos, report.num_added, report.num_left) == (0, 0, 0)
+        assert (report.num_images, report.num_added, report.num_left) == (0, 0, 0)
     assert generate.calls == 4
     assert contents(scene) == before
 
@@ -217,10 +217,10 @@ def test_a_second_run_adds_nothing_and_asks_no_model(scene):
 def test_an_interrupted_run_goes_on(scene):
     whole = Generator(boxes_of)
 
-    def stop_at_the_third(photo):
+    def stop_at_the_third(image):
         if whole.calls == 3:
             raise KeyboardInterrupt
-        return boxes_of(photo)
+        return boxes_of(image)
 
     whole.make = stop_at_the_third
     with pytest.raises(KeyboardInterrupt):
@@ -228,13 +228,13 @@ def test_an_interrupted_run_goes_on(scene):
     assert [count for count, _, _ in contents(scene).values()] == [2, 2, 0, 0]
     rest = Generator(boxes_of)
     report = prelabel(scene, rest)
-    assert (report.num_photos, report.num_added, rest.calls) == (2, 4, 2)
+    assert (report.num_images, report.num_added, rest.calls) == (2, 4, 2)
     assert [count for count, _, _ in contents(scene).values()] == [2, 2, 2, 2]
 
 
-# Two states of each of four photos: before the first of all, in the middle of photos, between.
+# Two states of each of four images: before the first of all, in the middle of images, between.
 @pytest.mark.parametrize("moment", [1, 4, 5, 8])
-def test_a_killed_run_leaves_whole_photos_and_goes_on(moment, scene, where):
+def test_a_killed_run_leaves_whole_images_and_goes_on(moment, scene, where):
     args = [str(where), str(scene.project.id), str(scene.rev), str(moment)]
     command = [sys.executable, "-W", "error", str(PROCESS), *args]
     done = subprocess.run(command, capture_output=True, check=False)
@@ -253,112 +253,112 @@ def test_a_killed_run_leaves_whole_photos_and_goes_on(moment, scene, where):
 def test_two_runs_at_once_double_nothing(scene):
     inner = []
 
-    def run_another(photo):
+    def run_another(image):
         if not inner:
             inner.append(None)
             inner[0] = prelabel(scene, Generator())
-        return named_boxes(photo)
+        return named_boxes(image)
 
     report = prelabel(scene, run_another)
     assert inner[0].num_added == 8
-    assert (report.num_photos, report.num_added, report.num_left) == (0, 0, 4)
+    assert (report.num_images, report.num_added, report.num_left) == (0, 0, 4)
     assert [len(masks) for _, _, masks in contents(scene).values()] == [2] * 4
 
 
 def test_where_nothing_was_found_it_is_not_looked_again(scene):
-    nothing = Generator(lambda photo: named_boxes(photo).select(np.zeros(0, int)))
+    nothing = Generator(lambda image: named_boxes(image).select(np.zeros(0, int)))
     report = prelabel(scene, nothing)
-    assert (report.num_photos, report.num_added, nothing.calls) == (4, 0, 4)
-    photo = get_photo(scene.store, scene.photos[0].id)
-    assert (photo.num_masks, photo.version) == (0, 1)
-    assert prelabel(scene, nothing).num_photos == 0
+    assert (report.num_images, report.num_added, nothing.calls) == (4, 0, 4)
+    image = get_image(scene.store, scene.images[0].id)
+    assert (image.num_masks, image.version) == (0, 1)
+    assert prelabel(scene, nothing).num_images == 0
     assert nothing.calls == 4
     report = prelabel(scene, Generator(), again=True)
-    assert (report.num_photos, report.num_added) == (4, 8)
+    assert (report.num_images, report.num_added) == (4, 8)
 
 
-# --- Which photos ---
+# --- Which images ---
 
 
-def test_photos_that_somebody_has_begun_are_left_alone(scene, photo_folder, rle_of):
+def test_images_that_somebody_has_begun_are_left_alone(scene, image_folder, rle_of):
     """Held, submitted, accepted, or with masks that were all deleted again."""
-    store, (held, submitted, accepted, begun) = scene.store, (one.id for one in scene.photos)
+    store, (held, submitted, accepted, begun) = scene.store, (one.id for one in scene.images)
     scene.hold(scene.ann, 0)
     for index in (1, 2):
         scene.hold(scene.bob, index)
-        photo = submit_photo(store, scene.photos[index].id, scene.bob)
-    accept_photo(store, accepted, scene.rev, version=photo.version)
+        image = submit_image(store, scene.images[index].id, scene.bob)
+    accept_image(store, accepted, scene.rev, version=image.version)
     scene.hold(scene.bob, 3)
     one = save_annotation(store, image_id=begun, user_id=scene.bob, rle=rle_of(1, 1, 3, 3))
     delete_annotation(store, one.id, user_id=scene.bob, version=1)
     before = contents(scene)
     generate = Generator()
     report = prelabel(scene, generate)
-    assert (report.num_photos, report.num_left, report.faults) == (0, 1, ())
+    assert (report.num_images, report.num_left, report.faults) == (0, 1, ())
     assert generate.calls == 0
     assert contents(scene) == before
-    states = {photo.id: photo.review for photo in list_photos(store, scene.project.id).items}
+    states = {image.id: image.review for image in list_images(store, scene.project.id).items}
     assert states == {held: "none", submitted: "submitted", accepted: "accepted", begun: "none"}
 
 
-def test_a_photo_that_was_returned_or_waits_for_a_second_person_is_begun(sqlite_scene):
+def test_a_image_that_was_returned_or_waits_for_a_second_person_is_begun(sqlite_scene):
     scene = sqlite_scene
-    set_num_annotators(scene.store, scene.photos[1].id, 2, user_id=scene.rev)
+    set_num_annotators(scene.store, scene.images[1].id, 2, user_id=scene.rev)
     for index in (0, 1):
         scene.hold(scene.ann, index)
-        photo = submit_photo(scene.store, scene.photos[index].id, scene.ann)
+        image = submit_image(scene.store, scene.images[index].id, scene.ann)
         if index == 0:
-            version = photo.version
-            return_photo(scene.store, photo.id, scene.rev, version=version, comment="look again")
-    assert get_photo(scene.store, scene.photos[1].id).review == "none"
+            version = image.version
+            return_image(scene.store, image.id, scene.rev, version=version, comment="look again")
+    assert get_image(scene.store, scene.images[1].id).review == "none"
     report = prelabel(scene, Generator())
-    assert report.num_photos == 2
+    assert report.num_images == 2
     assert [count for count, _, _ in contents(scene).values()] == [0, 0, 2, 2]
 
 
 def test_one_s_own_lease_counts_until_it_ends(scene, clock):
     scene.hold(scene.rev, 0)
     report = prelabel(scene, Generator())
-    assert (report.num_photos, report.num_left) == (3, 1)
+    assert (report.num_images, report.num_left) == (3, 1)
     clock.advance(minutes=16)
     report = prelabel(scene, Generator())
-    assert (report.num_photos, report.num_added, report.num_left) == (1, 2, 0)
+    assert (report.num_images, report.num_added, report.num_left) == (1, 2, 0)
 
 
-def test_a_photo_that_is_taken_meanwhile_is_left(scene):
-    def take(photo):
-        if photo[0, 0, 0] == 0:
+def test_a_image_that_is_taken_meanwhile_is_left(scene):
+    def take(image):
+        if image[0, 0, 0] == 0:
             scene.hold(scene.ann, 0)
-        return named_boxes(photo)
+        return named_boxes(image)
 
     report = prelabel(scene, take)
-    assert (report.num_photos, report.num_added, report.num_left) == (3, 6, 1)
+    assert (report.num_images, report.num_added, report.num_left) == (3, 6, 1)
     assert contents(scene)["a.png"] == (0, "assisted-manual", [])
 
 
-def test_other_projects_are_not_touched(sqlite_scene, photo_folder):
+def test_other_projects_are_not_touched(sqlite_scene, image_folder):
     scene = sqlite_scene
-    other = create_project(scene.store, name="other", root=photo_folder).id
-    add_photos(scene.store, other)
+    other = create_project(scene.store, name="other", root=image_folder).id
+    add_images(scene.store, other)
     prelabel(scene, Generator())
-    assert count_photos(scene.store, other)["none"].num_masks == 0
+    assert count_images(scene.store, other)["none"].num_masks == 0
     assert list_classes(scene.store, other) == ()
 
 
-def test_photos_with_masks_get_those_of_other_things_once(scene):
+def test_images_with_masks_get_those_of_other_things_once(scene):
     """`only_empty=False`: beside masks by hand, none of the same thing twice."""
     image_id = scene.hold(scene.ann)
     same, _ = boxes_of(np.zeros((12, 16, 3), np.uint8)).rles
     save_annotation(scene.store, image_id=image_id, user_id=scene.ann, rle=same)
     give_back(scene.store, image_id, scene.ann)
-    assert prelabel(scene, Generator()).num_photos == 3
+    assert prelabel(scene, Generator()).num_images == 3
     generate = Generator()
     report = prelabel(scene, generate, only_empty=False)
-    assert (report.num_photos, report.num_added, report.num_labelled) == (1, 1, 0)
+    assert (report.num_images, report.num_added, report.num_labelled) == (1, 1, 0)
     masks = list_annotations(scene.store, image_id)
     assert [one.stage for one in masks] == ["assisted-manual", "fully-automatic"]
-    assert get_photo(scene.store, image_id).num_masks == 2
-    assert prelabel(scene, generate, only_empty=False).num_photos == 0
+    assert get_image(scene.store, image_id).num_masks == 2
+    assert prelabel(scene, generate, only_empty=False).num_images == 0
     assert generate.calls == 1
 
 
@@ -366,21 +366,21 @@ def test_photos_with_masks_get_those_of_other_things_once(scene):
 
 
 @pytest.fixture
-def own_scene(sqlite_scene, photo_folder, tmp_path):
-    """`sqlite_scene` with photos that may be changed, and their folder."""
+def own_scene(sqlite_scene, image_folder, tmp_path):
+    """`sqlite_scene` with images that may be changed, and their folder."""
     folder = tmp_path / "own"
-    shutil.copytree(photo_folder, folder)
+    shutil.copytree(image_folder, folder)
     move_project(sqlite_scene.store, sqlite_scene.project.id, folder)
     return sqlite_scene, folder
 
 
-def test_photos_that_cannot_be_read_are_told_and_done_later(own_scene):
+def test_images_that_cannot_be_read_are_told_and_done_later(own_scene):
     scene, folder = own_scene
     kept = {name: (folder / name).read_bytes() for name in ("a.png", "b.png")}
     (folder / "a.png").unlink()
     Image.new("RGB", (16, 12), "red").save(folder / "b.png")
     report = prelabel(scene, Generator())
-    assert (report.num_photos, report.num_added) == (2, 4)
+    assert (report.num_images, report.num_added) == (2, 4)
     assert report.faults == (
         f"no such file: {folder}/a.png",
         "b.png has changed since it was added",
@@ -388,29 +388,29 @@ def test_photos_that_cannot_be_read_are_told_and_done_later(own_scene):
     for name, content in kept.items():
         (folder / name).write_bytes(content)
     report = prelabel(scene, Generator())
-    assert (report.num_photos, report.num_added, report.faults) == (2, 4, ())
+    assert (report.num_images, report.num_added, report.faults) == (2, 4, ())
 
 
-def test_large_photos_are_told_before_they_are_decoded(sqlite_scene):
+def test_large_images_are_told_before_they_are_decoded(sqlite_scene):
     generate = Generator()
     report = prelabel(sqlite_scene, generate, max_pixels=16 * 12 - 1)
-    assert (report.num_photos, len(report.faults), generate.calls) == (0, 4, 0)
+    assert (report.num_images, len(report.faults), generate.calls) == (0, 4, 0)
     assert report.faults[2].startswith("deep/c.png")
 
 
-def test_what_the_model_says_of_one_photo_is_told(sqlite_scene):
-    def refuse_the_first(photo):
-        if photo[0, 0, 0] == 0:
+def test_what_the_model_says_of_one_image_is_told(sqlite_scene):
+    def refuse_the_first(image):
+        if image[0, 0, 0] == 0:
             raise ImageError("too narrow:\n 1 x 9")
-        return named_boxes(photo)
+        return named_boxes(image)
 
     report = prelabel(sqlite_scene, refuse_the_first)
     assert report.faults == ("a.png: too narrow: 1 x 9",)
-    assert report.num_photos == 3
+    assert report.num_images == 3
 
 
-def test_what_the_model_says_of_all_photos_ends_the_run(sqlite_scene):
-    def refuse(photo):
+def test_what_the_model_says_of_all_images_ends_the_run(sqlite_scene):
+    def refuse(image):
         raise PromptError("a phrase is too long")
 
     generate = Generator(refuse)
@@ -420,16 +420,16 @@ def test_what_the_model_says_of_all_photos_ends_the_run(sqlite_scene):
 
 
 def test_masks_that_do_not_fit_are_told_and_the_others_kept(sqlite_scene):
-    def broken(photo):
-        masks = named_boxes(photo)
+    def broken(image):
+        masks = named_boxes(image)
         rles = (masks.rles[0], {"size": [5, 5], "counts": masks.rles[1]["counts"]})
         scores = np.array([np.nan, 0.8], np.float32)
-        if photo[0, 0, 0] == 0:
+        if image[0, 0, 0] == 0:
             return replace(masks, scores=scores)
         return replace(masks, rles=rles, phrases=("x" * 201, ""))
 
     report = prelabel(sqlite_scene, broken)
-    assert (report.num_photos, report.num_added) == (4, 1)
+    assert (report.num_images, report.num_added) == (4, 1)
     assert report.faults[0] == "a.png: mask 1: score must be finite; got nan"
     assert report.faults[1].startswith("b.png: a class's name must have 1 to 200 characters")
     assert report.faults[2].startswith("b.png: mask 1: no class 'xxx")
@@ -446,7 +446,7 @@ def test_it_is_for_reviewers_and_of_projects_that_are_there(own_scene, refusal):
     with refusal(RoleError, "is not active"):
         prelabel(scene, generate)
     with refusal(MissingError, "no project 99"):
-        prelabel_photos(scene.store, 99, generate, user_id=scene.adm)
+        prelabel_images(scene.store, 99, generate, user_id=scene.adm)
     folder.rename(folder.with_name("elsewhere"))
     with refusal(StoreError, f"no such folder: {folder}"):
         prelabel(scene, generate, user_id=scene.adm)

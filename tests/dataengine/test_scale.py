@@ -7,17 +7,17 @@ from sqlalchemy import event, insert, text
 
 from samkit.dataengine import (
     Store,
-    count_photos,
+    count_images,
     create_project,
     create_user,
-    list_photos,
+    list_images,
     take_next,
-    upcoming_photos,
+    upcoming_images,
     work_days,
 )
 from samkit.dataengine.schema import AnnotationRow, ImageRow
 
-NUM_PHOTOS = 20_000
+NUM_IMAGES = 20_000
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def large(tmp_path_factory):
                 "open": i % 100 == 99,
                 "review": "none" if i % 100 == 99 else "accepted",
             }
-            for i in range(NUM_PHOTOS)
+            for i in range(NUM_IMAGES)
         ]
         mask = {
             "project_id": project,
@@ -103,7 +103,7 @@ def plans(store, asked):
 def test_page_is_one_query_by_index(filters, large):
     store, project, _ = large
     with statements(store) as asked:
-        page = list_photos(store, project, after=15_000, limit=50, **filters)
+        page = list_images(store, project, after=15_000, limit=50, **filters)
     assert len(page.items) == 50
     (plan,) = plans(store, asked)
     assert "SEARCH images USING INDEX" in plan
@@ -115,18 +115,18 @@ def test_pages_are_the_whole_list_once(large):
     store, project, _ = large
     seen, after = [], 0
     while after is not None:
-        page = list_photos(store, project, after=after, limit=1000, review="none")
+        page = list_images(store, project, after=after, limit=1000, review="none")
         seen += [one.path for one in page.items]
         after = page.next_after
-    assert seen == [f"{i}.png" for i in range(99, NUM_PHOTOS, 100)]
+    assert seen == [f"{i}.png" for i in range(99, NUM_IMAGES, 100)]
 
 
 def test_queue_goes_by_index(large):
     store, project, user = large
     with statements(store) as asked:
-        upcoming_photos(store, project, user)
+        upcoming_images(store, project, user)
         lease = take_next(store, project, user)
-    assert lease.photo.path == "99.png"
+    assert lease.image.path == "99.png"
     assert len(asked) <= 8
     for plan in plans(store, asked):
         assert "SCAN" not in plan.replace("SCAN CONSTANT ROW", "")
@@ -136,10 +136,10 @@ def test_queue_goes_by_index(large):
 def test_statistics_read_indexes_only(large):
     store, project, _ = large
     with statements(store) as asked:
-        counts = count_photos(store, project)
+        counts = count_images(store, project)
         (day,) = work_days(store, project)
-    assert (counts["accepted"].num_photos, counts["none"].num_masks) == (19_800, 200)
-    assert (day.num_masks, day.seconds_per_mask, day.clicks_per_mask) == (NUM_PHOTOS, 3.0, 2.0)
+    assert (counts["accepted"].num_images, counts["none"].num_masks) == (19_800, 200)
+    assert (day.num_masks, day.seconds_per_mask, day.clicks_per_mask) == (NUM_IMAGES, 3.0, 2.0)
     assert len(asked) == 2
     for plan in plans(store, asked):
         assert "USING COVERING INDEX" in plan
@@ -151,4 +151,4 @@ def test_limits_are_checked(large, refusal):
     store, project, _ = large
     for limit in (0, -1, 1001):
         with refusal(StoreError, "limit must be from 1 to 1000"):
-            list_photos(store, project, limit=limit)
+            list_images(store, project, limit=limit)

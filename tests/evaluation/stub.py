@@ -4,12 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from samkit.datasets.sample import Sample
 from samkit.errors import DataError
 from samkit.geometry import CoordMap, encode_rle
-from samkit.training.data.sample import Sample
 from samkit.types import MaskPrediction
 
-SIDE = 64  # of photos and logits: masks come back as they were, to the pixel
+SIDE = 64  # of images and logits: masks come back as they were, to the pixel
 SURE = 50.0
 
 
@@ -19,9 +19,9 @@ def rectangle(x0, y0, x1, y1, side=SIDE):
     return mask
 
 
-def make_sample(*masks, key="photo"):
-    photo = np.zeros((*(masks[0].shape if masks else (SIDE, SIDE)), 3), np.uint8)
-    return Sample(key=key, photo=photo, rles=tuple(encode_rle(mask) for mask in masks))
+def make_sample(*masks, key="image"):
+    image = np.zeros((*(masks[0].shape if masks else (SIDE, SIDE)), 3), np.uint8)
+    return Sample(key=key, image=image, rles=tuple(encode_rle(mask) for mask in masks))
 
 
 class ListSource:
@@ -52,7 +52,7 @@ class StubPredictor:
         answer: called with points (N, 2), labels (N,), box (4,) and multimask; gives masks (H, W)
             and as many predicted IoUs.
         calls: keyword arguments of each call of `predict`.
-        embedded: number of photos.
+        embedded: number of images.
     """
 
     def __init__(self, answer):
@@ -60,9 +60,9 @@ class StubPredictor:
         self.calls = []
         self.embedded = 0
 
-    def embed(self, photo):
+    def embed(self, image):
         self.embedded += 1
-        return SimpleNamespace(coords=CoordMap(original_hw=photo.shape[:2], model_size=4 * SIDE))
+        return SimpleNamespace(coords=CoordMap(original_hw=image.shape[:2], model_size=4 * SIDE))
 
     def predict(self, embedding, **prompts):
         self.calls.append(prompts)

@@ -7,7 +7,7 @@ import pytest
 from evaluation.stub import make_sample, rectangle
 from samkit.errors import DataError
 from samkit.evaluation import read_annotators
-from samkit.evaluation.annotators import ONE_ANNOTATOR, read_photo_names
+from samkit.evaluation.annotators import ONE_ANNOTATOR, read_image_names
 from samkit.geometry import encode_rle
 
 ONE, TWO, THREE = (encode_rle(rectangle(0, 0, n, n)) for n in (10, 20, 30))
@@ -56,9 +56,9 @@ def test_without_the_field_there_is_one_annotator(tmp_path):
     assert annotators.of(sample) == ONE_ANNOTATOR.of(sample) == ((TWO,),)
 
 
-def test_photo_names_by_id(tmp_path):
+def test_image_names_by_id(tmp_path):
     images = [{"id": 5, "file_name": "a.jpg"}, {"id": "x", "file_name": "b.jpg"}, 7]
-    assert read_photo_names(coco_file(tmp_path, [], images)) == {"5": "a.jpg", "x": "b.jpg"}
+    assert read_image_names(coco_file(tmp_path, [], images)) == {"5": "a.jpg", "x": "b.jpg"}
 
 
 @pytest.mark.parametrize("content", ["[]", '{"images": []}', '{"images": 1, "annotations": []}'])

@@ -80,7 +80,7 @@ def test_region_boundaries():
     assert boundary.sum() == pytest.approx(80, abs=4)  # a line around, but for its corners
     halves = [rectangle(0, 0, 32, 64), rectangle(32, 0, 64, 64)]
     line = region_boundaries(halves, (64, 64))
-    assert np.flatnonzero(line.any(axis=0)).tolist() == [31]  # and none at the photo's border
+    assert np.flatnonzero(line.any(axis=0)).tolist() == [31]  # and none at the image's border
     assert not region_boundaries([np.ones((64, 64), bool)], (64, 64)).any()
 
 
@@ -92,8 +92,8 @@ def some_boundaries(seed, size=(80, 100)):
 
 def test_perfect_map_scores_1():
     truths = [some_boundaries(seed) for seed in range(3)]
-    photos = [count_matches(truth.astype(np.float32), [truth], thresholds=9) for truth in truths]
-    scores = boundary_scores(photos)
+    images = [count_matches(truth.astype(np.float32), [truth], thresholds=9) for truth in truths]
+    scores = boundary_scores(images)
     assert scores.ods == scores.ois == scores.r50 == 1
     assert (scores.precision == 1).all()
     assert (scores.recall == 1).all()
@@ -161,7 +161,7 @@ def test_recalls_that_are_not_reached_add_nothing_to_the_area():
     assert scores.ap == pytest.approx(21 / 100)
 
 
-def test_ois_takes_each_photos_own_threshold():
+def test_ois_takes_each_images_own_threshold():
     low = counts_of([1, 0], [1, 0])
     high = counts_of([0, 1], [0, 1])
     scores = boundary_scores([low, high])

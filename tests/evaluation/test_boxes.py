@@ -22,7 +22,7 @@ def fill(box, **_):
 def measure(protocol, *samples, answer=fill):
     predictor = StubPredictor(answer)
     results = [
-        protocol.measure(predictor, predictor.embed(sample.photo), sample) for sample in samples
+        protocol.measure(predictor, predictor.embed(sample.image), sample) for sample in samples
     ]
     return predictor, protocol.summarise(results).metrics
 
@@ -37,7 +37,7 @@ def test_filled_boxes_of_rectangles_are_perfect():
             "box_ap_small": 1,
             "box_ap_medium": 1,
             "box_miou": 1,
-            "box_miou_photos": 1,
+            "box_miou_images": 1,
         }
     )
     (call,) = predictor.calls
@@ -56,7 +56,7 @@ def test_iou_and_ap_of_disks_in_filled_boxes():
     assert metrics["box_ap"] == pytest.approx(0.5)
 
 
-def test_photos_without_masks():
+def test_images_without_masks():
     predictor, metrics = measure(BoxPrompts(), make_sample())
     assert metrics == {}
     assert predictor.calls == []
@@ -65,7 +65,7 @@ def test_photos_without_masks():
 
 def test_annotators_are_questions_of_their_own():
     rle = encode_rle(LARGE)
-    twice = Annotators(segmentations={"photo": [[rle], [rle]]})
+    twice = Annotators(segmentations={"image": [[rle], [rle]]})
     predictor, metrics = measure(BoxPrompts(annotators=twice), make_sample(LARGE))
     assert len(predictor.calls) == 2
     assert metrics["box_ap"] == pytest.approx(1)
@@ -87,11 +87,11 @@ def detection(image_id, bbox, score):
 
 def test_detections_are_prompts_and_their_scores_rank(detections):
     path = detections(
-        detection("photo", [0, 0, 40, 40], 0.3),
-        detection("photo", [50, 50, 10, 10], 0.9),
-        detection("photo", [20, 50, 10, 10], 0.8),  # nothing is there
-        detection("photo", [80, 80, 10, 10], 0.95),  # outside of the photo
-        detection("photo", [10, 10, 0, 5], 0.9),  # no area
+        detection("image", [0, 0, 40, 40], 0.3),
+        detection("image", [50, 50, 10, 10], 0.9),
+        detection("image", [20, 50, 10, 10], 0.8),  # nothing is there
+        detection("image", [80, 80, 10, 10], 0.95),  # outside of the image
+        detection("image", [10, 10, 0, 5], 0.9),  # no area
         detection("other", [0, 0, 5, 5], 0.9),
     )
     protocol = BoxPrompts(detections=read_detections(path))
@@ -106,7 +106,7 @@ def test_detections_are_prompts_and_their_scores_rank(detections):
     assert protocol.settings()["detections"] == read_detections(path).sha256
 
 
-def test_photos_without_detections_count(detections):
+def test_images_without_detections_count(detections):
     path = detections(detection(1, [0, 0, 40, 40], 0.5))
     protocol = BoxPrompts(detections=read_detections(path, {"1": "a.jpg", "2": "b.jpg"}))
     samples = [make_sample(LARGE, key=key) for key in ("a.jpg", "b.jpg")]

@@ -1,4 +1,4 @@
-"""Matches kept photo by photo, against one evaluation of all photos by pycocotools."""
+"""Matches kept image by image, against one evaluation of all images by pycocotools."""
 
 import io
 from contextlib import redirect_stdout
@@ -24,10 +24,10 @@ from samkit.geometry.rle import rle_area
 LIMITS = (3, 10, 20)
 
 
-def some_photos():
-    """Rectangles and shifted copies of them, in five photos of 160 x 160, with random scores."""
+def some_images():
+    """Rectangles and shifted copies of them, in five images of 160 x 160, with random scores."""
     rng = np.random.default_rng(3)
-    photos = []
+    images = []
     for number in range(5):
         truth, found = [], []
         for _ in range(6 if number else 0):
@@ -38,40 +38,40 @@ def some_photos():
                 found.append(
                     encode_rle(rectangle(x + dx, y + dy, x + dx + size, y + dy + size, 160))
                 )
-        photos.append((found or [truth_rle() for _ in range(2)], truth))
-    return [(found, rng.random(len(found)).round(2), truth) for found, truth in photos]
+        images.append((found or [truth_rle() for _ in range(2)], truth))
+    return [(found, rng.random(len(found)).round(2), truth) for found, truth in images]
 
 
 def truth_rle():
     return encode_rle(rectangle(0, 0, 30, 30, 160))
 
 
-def one_evaluation(photos):
-    """All photos in one COCOeval, as its authors run it."""
+def one_evaluation(images):
+    """All images in one COCOeval, as its authors run it."""
 
     def coco(annotations):
         out = COCO()
         out.dataset = {
-            "images": [{"id": n, "height": 160, "width": 160} for n in range(len(photos))],
+            "images": [{"id": n, "height": 160, "width": 160} for n in range(len(images))],
             "categories": [{"id": 1}],
             "annotations": [a | {"id": n} for n, a in enumerate(annotations, start=1)],
         }
         out.createIndex()
         return out
 
-    def annotation(photo, rle):
+    def annotation(image, rle):
         return {
-            "image_id": photo,
+            "image_id": image,
             "category_id": 1,
             "iscrowd": 0,
             "segmentation": rle,
             "area": rle_area(rle),
         }
 
-    truth = [annotation(n, rle) for n, (_, _, own) in enumerate(photos) for rle in own]
+    truth = [annotation(n, rle) for n, (_, _, own) in enumerate(images) for rle in own]
     found = [
         annotation(n, rle) | {"score": score}
-        for n, (own, scores, _) in enumerate(photos)
+        for n, (own, scores, _) in enumerate(images)
         for rle, score in zip(own, scores, strict=True)
     ]
     with redirect_stdout(io.StringIO()):
@@ -83,19 +83,19 @@ def one_evaluation(photos):
     return evaluation.eval
 
 
-def test_photo_by_photo_is_all_at_once(capsys):
-    photos = some_photos()
-    expected = one_evaluation(photos)
+def test_image_by_image_is_all_at_once(capsys):
+    images = some_images()
+    expected = one_evaluation(images)
     matches = [
-        match_masks(found, scores, truth, max_masks=LIMITS[-1]) for found, scores, truth in photos
+        match_masks(found, scores, truth, max_masks=LIMITS[-1]) for found, scores, truth in images
     ]
-    kept = [[matches_from_json(matches_to_json(one)) for one in photo] for photo in matches]
+    kept = [[matches_from_json(matches_to_json(one)) for one in image] for image in matches]
     precision = mean_precision(kept, LIMITS[-1])
     np.testing.assert_array_equal(precision, expected["precision"][:, :, 0, :, -1])
     assert 0.1 < precision[:, :, 0].mean() < 0.9
     for area in range(len(AREAS)):
-        truths = sum(photo[area].truths for photo in kept)
-        found = sum(found_truths(photo[area], LIMITS) for photo in kept)
+        truths = sum(image[area].truths for image in kept)
+        found = sum(found_truths(image[area], LIMITS) for image in kept)
         np.testing.assert_allclose(found / truths, expected["recall"][:, 0, area, :].T, rtol=1e-12)
     assert capsys.readouterr().out == ""
 

@@ -5,15 +5,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from automask.scenery import MODEL_SIZE, SceneryPredictor, Thing, make_photo
+from proposals.scenery import MODEL_SIZE, SceneryPredictor, Thing, make_image
+from samkit.datasets.sample import Sample
+from samkit.datasets.synthetic.scenes import Scenes
 from samkit.errors import ConfigError
 from samkit.evaluation import Annotators, Edges, find_edges
 from samkit.evaluation.boundaries import boundary_scores, count_matches, region_boundaries
 from samkit.evaluation.edges import fade_border, join_edges, mask_edge
 from samkit.geometry import CoordMap, encode_rle
 from samkit.predict import Predictor
-from samkit.training.data.sample import Sample
-from samkit.training.data.scenes import Scenes
 
 SIZE = (192, 256)
 THINGS = (Thing((40, 40, 120, 140)), Thing((160, 60, 230, 150), iou_pred=0.6))
@@ -62,8 +62,8 @@ def test_edges_fade_towards_the_border():
 
 def find(*things, **settings):
     predictor = SceneryPredictor(*things)
-    photo = make_photo(*SIZE)
-    return predictor, find_edges(predictor, predictor.embed(photo), **settings)
+    image = make_image(*SIZE)
+    return predictor, find_edges(predictor, predictor.embed(image), **settings)
 
 
 def test_edges_of_things_are_their_boundaries():
@@ -84,15 +84,15 @@ def test_doubles_with_a_lower_predicted_iou_are_dropped():
 
 
 def test_protocol_against_several_annotators():
-    photo = make_photo(*SIZE)
+    image = make_image(*SIZE)
     masks = [thing.mask(SIZE) for thing in THINGS]
     codes = [encode_rle(mask) for mask in masks]
-    sample = Sample(key="photo", photo=photo, rles=tuple(codes))
+    sample = Sample(key="image", image=image, rles=tuple(codes))
     predictor = SceneryPredictor(*THINGS)
     protocol = Edges(
-        thresholds=5, annotators=Annotators(segmentations={"photo": [codes, codes[:1]]})
+        thresholds=5, annotators=Annotators(segmentations={"image": [codes, codes[:1]]})
     )
-    result = protocol.measure(predictor, predictor.embed(photo), sample)
+    result = protocol.measure(predictor, predictor.embed(image), sample)
     assert result["masks"] == 3
     summary = protocol.summarise([result, result])
     lengths = [region_boundaries([mask], SIZE).sum() for mask in masks]
@@ -108,7 +108,7 @@ def test_protocol_against_several_annotators():
 def test_one_annotator_has_nobody_to_agree_with(tiny_sam):
     predictor = Predictor(tiny_sam, model_name="tiny")
     sample = Scenes(count=1, size=64)[0]
-    embedding = predictor.embed(sample.photo)
+    embedding = predictor.embed(sample.image)
     protocol = Edges(points_per_side=4, thresholds=3)
     result = protocol.measure(predictor, embedding, sample)
     assert result == protocol.measure(predictor, embedding, sample)
@@ -118,7 +118,7 @@ def test_one_annotator_has_nobody_to_agree_with(tiny_sam):
     assert all(0 <= value <= 1 for value in metrics.values())
 
 
-def test_photo_without_any_mask():
+def test_image_without_any_mask():
     nothing = SimpleNamespace(coords=CoordMap(original_hw=SIZE, model_size=MODEL_SIZE))
     predictor = SceneryPredictor()
     nothing.corner = (0, 0)

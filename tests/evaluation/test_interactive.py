@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from evaluation.stub import SURE, StubPredictor, make_sample, rectangle
+from samkit.datasets.synthetic.scenes import Scenes
 from samkit.errors import ConfigError
 from samkit.evaluation import Interactive, MaskChoice
 from samkit.evaluation.interactive import click_masks, clicks_to_reach
 from samkit.predict import Predictor
-from samkit.training.data.scenes import Scenes
 
 FIRST, SECOND = rectangle(0, 0, 20, 40), rectangle(30, 20, 50, 60)  # 40 rows each
 
@@ -60,14 +60,14 @@ def test_noc_and_curves():
             "iou_after_5": 0.9,
         }
         | {
-            "noc85_photos": 3,
-            "noc90_photos": 4,
-            "reached85_photos": 1,
-            "reached90_photos": 1,
-            "iou_after_1_photos": 0.25,
-            "iou_after_2_photos": 0.5,
-            "iou_after_3_photos": 0.85,
-            "iou_after_5_photos": 0.9,
+            "noc85_images": 3,
+            "noc90_images": 4,
+            "reached85_images": 1,
+            "reached90_images": 1,
+            "iou_after_1_images": 0.25,
+            "iou_after_2_images": 0.5,
+            "iou_after_3_images": 0.85,
+            "iou_after_5_images": 0.9,
         }
     )
     assert summary.curves["iou_by_clicks"].x == (1, 2, 3, 4, 5, 6)
@@ -84,7 +84,7 @@ def test_masks_that_never_get_there_count_with_all_clicks():
     ]
     metrics = protocol.summarise(results).metrics
     assert metrics["noc85"] == pytest.approx((2 + 1 + 4) / 3)
-    assert metrics["noc85_photos"] == pytest.approx((1.5 + 4) / 2)
+    assert metrics["noc85_images"] == pytest.approx((1.5 + 4) / 2)
     assert metrics["noc90"] == pytest.approx((4 + 1 + 4) / 3)
     assert metrics["reached85"] == pytest.approx(2 / 3)
     # A mask without errors is not clicked further and stays as good.
@@ -128,7 +128,7 @@ def test_masks_without_errors_are_asked_no_more():
 def test_each_click_corrects_an_error(tiny_sam):
     predictor = Predictor(tiny_sam, model_name="tiny")
     sample = Scenes(count=1, size=64)[0]
-    embedding = predictor.embed(sample.photo)
+    embedding = predictor.embed(sample.image)
     masks = MaskChoice().masks(sample)
     ious = click_masks(predictor, embedding, masks, max_clicks=4)
     assert [len(own) for own in ious] == [4] * len(masks)
@@ -140,7 +140,7 @@ def test_each_click_corrects_an_error(tiny_sam):
 
 def test_settings(refusal):
     assert Interactive().settings() == {
-        "masks_per_photo": 10,
+        "masks_per_image": 10,
         "min_area_px": 100,
         "seed": 0,
         "max_clicks": 20,

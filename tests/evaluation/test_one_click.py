@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from evaluation.stub import BROKEN, ListSource, StubPredictor, make_sample, rectangle
+from samkit.datasets.synthetic.scenes import Scenes
 from samkit.errors import DataError
 from samkit.evaluation import MaskChoice, OneClick, one_click_miou
 from samkit.evaluation.interactive import click_masks
 from samkit.evaluation.one_click import one_click
 from samkit.predict import Predictor
-from samkit.training.data.scenes import Scenes
 
 LARGE, SMALL = rectangle(0, 0, 40, 40), rectangle(50, 50, 60, 60)
 
@@ -31,13 +31,13 @@ def test_top_ranked_and_oracle():
     answers = one_click(predictor, predictor.embed(np.zeros((64, 64, 3))), [LARGE, SMALL])
     np.testing.assert_allclose(answers.top_ranked, [0.5, 0.5])
     np.testing.assert_allclose(answers.oracle, [1, 1])
-    (call,) = predictor.calls  # all masks of a photo at once
+    (call,) = predictor.calls  # all masks of an image at once
     np.testing.assert_array_equal(call["points"], [[[19, 19]], [[54, 54]]])
     np.testing.assert_array_equal(call["labels"], [[1], [1]])
     assert call["multimask"]
 
 
-def test_means_over_masks_and_over_photos():
+def test_means_over_masks_and_over_images():
     results = [
         {"masks": 1, "top_ranked": [1.0], "oracle": [1.0]},
         {"masks": 3, "top_ranked": [0.0, 0.2, 0.4], "oracle": [0.5, 0.5, 0.8]},
@@ -47,9 +47,9 @@ def test_means_over_masks_and_over_photos():
     assert metrics == pytest.approx(
         {
             "miou": 1.6 / 4,
-            "miou_photos": (1 + 0.2) / 2,
+            "miou_images": (1 + 0.2) / 2,
             "oracle_miou": 2.8 / 4,
-            "oracle_miou_photos": (1 + 0.6) / 2,
+            "oracle_miou_images": (1 + 0.6) / 2,
         }
     )
     assert OneClick().summarise([]).metrics == {}
@@ -57,19 +57,19 @@ def test_means_over_masks_and_over_photos():
 
 def test_oracle_is_at_least_top_ranked_and_same_twice(tiny_sam):
     predictor, source = Predictor(tiny_sam, model_name="tiny"), Scenes(count=3, size=64)
-    one = one_click_miou(predictor, source, masks_per_photo=4)
+    one = one_click_miou(predictor, source, masks_per_image=4)
     assert 0 <= one.miou <= one.oracle_miou <= 1
-    assert one.photos == 3
+    assert one.images == 3
     assert 3 <= one.masks <= 12
-    assert one_click_miou(predictor, source, masks_per_photo=4) == one
-    assert one_click_miou(predictor, source, masks_per_photo=4, photos=2).photos == 2
+    assert one_click_miou(predictor, source, masks_per_image=4) == one
+    assert one_click_miou(predictor, source, masks_per_image=4, images=2).images == 2
 
 
 def test_top_ranked_is_the_first_click_of_the_interactive_user(tiny_sam):
     predictor = Predictor(tiny_sam, model_name="tiny")
     sample = Scenes(count=1, size=64)[0]
     masks = MaskChoice().masks(sample)
-    embedding = predictor.embed(sample.photo)
+    embedding = predictor.embed(sample.image)
     dialogues = click_masks(predictor, embedding, masks, max_clicks=1)
     np.testing.assert_allclose(
         one_click(predictor, embedding, masks).top_ranked, np.array(dialogues)[:, 0], atol=1e-6
@@ -85,10 +85,10 @@ def test_kept_embeddings_are_used():
     assert predictor.embedded == 1
 
 
-def test_photos_without_masks_and_broken_ones():
+def test_images_without_masks_and_broken_ones():
     predictor = StubPredictor(half_and_whole)
     result = one_click_miou(predictor, ListSource(make_sample()))
     assert math.isnan(result.miou)
-    assert (result.photos, result.masks) == (1, 0)
+    assert (result.images, result.masks) == (1, 0)
     with pytest.raises(DataError, match="truncated"):
         one_click_miou(predictor, ListSource(BROKEN))

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from evaluation.stub import make_sample, rectangle
+from samkit.datasets.synthetic.scenes import Scenes
 from samkit.errors import ConfigError
 from samkit.evaluation import Annotators, Recall
 from samkit.evaluation.recall import rank, recall_result
 from samkit.geometry import encode_rle
 from samkit.predict import Predictor
-from samkit.training.data.scenes import Scenes
 from samkit.types import Masks
 
 
@@ -70,10 +70,10 @@ def test_one_mask_answers_the_same_object_of_each_annotator():
     assert apart["ar_1000"] == pytest.approx(1)
 
 
-def test_photo_is_embedded_once_and_answers_are_the_same_twice(tiny_sam, monkeypatch):
+def test_image_is_embedded_once_and_answers_are_the_same_twice(tiny_sam, monkeypatch):
     predictor = Predictor(tiny_sam, model_name="tiny")
     sample = Scenes(count=1, size=64)[0]
-    embedding = predictor.embed(sample.photo)
+    embedding = predictor.embed(sample.image)
     monkeypatch.setattr(predictor, "embed", None)
     protocol = Recall(points_per_side=6)
     result = protocol.measure(predictor, embedding, sample)
@@ -94,7 +94,7 @@ def test_no_candidate_is_left_out_for_its_predicted_iou(tiny_sam):
         with torch.no_grad():
             tiny_sam.mask_decoder.iou_prediction_head.layers[-1].bias += shift
         predictor = Predictor(tiny_sam, model_name="tiny")
-        embedding = predictor.embed(sample.photo)
+        embedding = predictor.embed(sample.image)
         result = Recall(points_per_side=4).measure(predictor, embedding, sample)
         proposals.append(result["proposals"])
     assert proposals[0] == proposals[1] > 0
@@ -108,7 +108,7 @@ def test_annotators_are_looked_up_by_key(tiny_sam):
     protocol = Recall(
         points_per_side=1, annotators=Annotators(segmentations={"a.jpg": [[rle], [rle, rle]]})
     )
-    assert protocol.measure(predictor, predictor.embed(sample.photo), sample)["masks"] == 3
+    assert protocol.measure(predictor, predictor.embed(sample.image), sample)["masks"] == 3
 
 
 def test_settings(refusal):

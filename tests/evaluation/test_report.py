@@ -12,7 +12,7 @@ from samkit.evaluation.records import Record
 from samkit.evaluation.report import LABELS, ProtocolReport
 from samkit.evaluation.runner import ModelResult
 
-IDENTITY = {"kind": "tiny", "checksum": "0", "engine": "torch", "precision": "float32"}
+IDENTITY = {"kind": "tiny", "checksum": "0", "backend": "torch", "precision": "float32"}
 PROTOCOLS = (OneClick(), Interactive(max_clicks=3))
 
 
@@ -47,22 +47,22 @@ def test_table(report):
     lines = report.to_markdown().splitlines()
     assert lines[0] == (
         "val.json; before (torch float32), after (torch float32)."
-        " one-click: 2 photos, 3 masks; noc: 2 photos, 3 masks."
+        " one-click: 2 images, 3 masks; noc: 2 images, 3 masks."
     )
     assert lines[2:4] == ["| measure | before | after |", "| --- | --- | --- |"]
     assert "| 1-click mIoU, top-ranked | 0.500 (0.500) | 0.583 (0.625) |" in lines
     assert "| 1-click mIoU, oracle of three | 0.833 (0.812) | 0.833 (0.812) |" in lines
     assert "| NoC@90 | 2.00 (2.00) | 2.00 (2.00) |" in lines
-    assert "| seconds to embed a photo | 0.50 | 0.50 |" in lines
-    assert "| seconds a photo, one-click | 1.50 | 1.50 |" in lines
-    assert lines[-1].startswith("Means over masks; in brackets the mean of photos' means.")
+    assert "| seconds to embed an image | 0.50 | 0.50 |" in lines
+    assert "| seconds an image, one-click | 1.50 | 1.50 |" in lines
+    assert lines[-1].startswith("Means over masks; in brackets the mean of images' means.")
 
 
 def test_json_has_everything(report):
     content = json.loads(json.dumps(report.to_json(), allow_nan=False))
     own = content["models"]["after"]["protocols"]["noc"]
     assert own["settings"]["max_clicks"] == 3
-    assert (own["photos"], own["masks"]) == (2, 3)
+    assert (own["images"], own["masks"]) == (2, 3)
     assert own["summary"]["metrics"]["noc85"] == pytest.approx(2)
     curve = own["summary"]["curves"]["iou_by_clicks"]
     assert curve["x"] == [1, 2, 3]
@@ -72,7 +72,7 @@ def test_json_has_everything(report):
 
 def test_models_with_different_measures_have_empty_cells(report):
     protocol = ProtocolReport(
-        settings={}, photos=1, masks=1, seconds_per_photo=1.0, summary=Summary(metrics={})
+        settings={}, images=1, masks=1, seconds_per_image=1.0, summary=Summary(metrics={})
     )
     other = ModelReport(
         identity=IDENTITY, embed_seconds=0.0, protocols={"one-click": protocol}, skipped=()
@@ -98,7 +98,7 @@ def test_every_metric_has_a_label():
         for own in model_report.protocols.values()
         for name in own.summary.metrics
     ]
-    assert {name.removesuffix("_photos") for name in names} <= LABELS.keys()
+    assert {name.removesuffix("_images") for name in names} <= LABELS.keys()
 
 
 def test_plots(report, tmp_path):
@@ -106,9 +106,9 @@ def test_plots(report, tmp_path):
     curves = {name: Curve(x=(0.2, 0.5, 0.9), y=(0.9, 0.7, 0.1)) for name in PLOTS}
     full = ProtocolReport(
         settings={},
-        photos=1,
+        images=1,
         masks=1,
-        seconds_per_photo=0.0,
+        seconds_per_image=0.0,
         summary=Summary(metrics={}, curves=curves | dict(noc.summary.curves)),
     )
     identity = report.models["before"].identity

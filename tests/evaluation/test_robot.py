@@ -36,7 +36,7 @@ def test_farthest_point_is_that_of_brute_force(seed):
     assert point.distance_px == pytest.approx(distance, abs=1e-5)
 
 
-def test_photo_border_counts_as_boundary():
+def test_image_border_counts_as_boundary():
     point = farthest_point(np.ones((9, 21), bool))
     assert (point.x, point.y, point.distance_px) == (4, 4, 5)
 

@@ -128,7 +128,7 @@ def test_all_masks_that_are_called_so_are_right_also_those_not_chosen():
     assert [len(masks) for masks in masks_by_phrase(sample, [2]).values()] == [6]
     stub = TextStub({"a dog": [(many[5], 0.9)]})
     embedding = SimpleNamespace(coords=CoordMap(original_hw=(SIDE, SIDE), model_size=4 * SIDE))
-    one = TextToMask(choice=MaskChoice(masks_per_photo=1, min_area_px=1))
+    one = TextToMask(choice=MaskChoice(masks_per_image=1, min_area_px=1))
     assert one.measure(stub, embedding, sample)["ious"] == [1.0]
 
 

@@ -15,17 +15,17 @@ MANY = make_sample(*(rectangle(0, 0, 10 + n, 10 + n) for n in range(30)), key="m
 
 
 def test_choice_of_more_masks_contains_that_of_fewer():
-    chosen = [set(MaskChoice(masks_per_photo=n).choose(MANY)) for n in range(1, 31)]
+    chosen = [set(MaskChoice(masks_per_image=n).choose(MANY)) for n in range(1, 31)]
     assert [len(one) for one in chosen] == list(range(1, 31))
     assert all(few < more for few, more in pairwise(chosen))
 
 
 def test_choice_is_the_same_on_all_machines_and_ascending():
-    assert MaskChoice(masks_per_photo=5).choose(MANY) == [3, 14, 17, 27, 29]
+    assert MaskChoice(masks_per_image=5).choose(MANY) == [3, 14, 17, 27, 29]
 
 
 def test_choice_depends_on_seed_and_key():
-    choices = [MaskChoice(masks_per_photo=10, seed=seed).choose(MANY) for seed in range(20)]
+    choices = [MaskChoice(masks_per_image=10, seed=seed).choose(MANY) for seed in range(20)]
     choices += [MaskChoice().choose(replace(MANY, key=f"{n}.jpg")) for n in range(20)]
     assert len({tuple(one) for one in choices}) == 40
     counts = np.bincount(np.concatenate(choices), minlength=30)
@@ -33,7 +33,7 @@ def test_choice_depends_on_seed_and_key():
 
 
 def test_small_masks_are_left_out():
-    choice = MaskChoice(masks_per_photo=None, min_area_px=400)
+    choice = MaskChoice(masks_per_image=None, min_area_px=400)
     assert choice.choose(MANY) == list(range(10, 30))
     masks = choice.masks(MANY)
     np.testing.assert_array_equal(masks[0], rectangle(0, 0, 20, 20))
@@ -43,8 +43,8 @@ def test_small_masks_are_left_out():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"masks_per_photo": 0}, "masks_per_photo must be a whole number from 1"),
-        ({"masks_per_photo": 1.5}, "masks_per_photo must be a whole number"),
+        ({"masks_per_image": 0}, "masks_per_image must be a whole number from 1"),
+        ({"masks_per_image": 1.5}, "masks_per_image must be a whole number"),
         ({"min_area_px": 0}, "min_area_px must be"),
         ({"seed": -1}, "seed must be"),
     ],

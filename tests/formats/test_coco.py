@@ -19,9 +19,9 @@ def read_coco(capsys):
     return read
 
 
-def test_pycocotools_reads_all_photos(masks, no_masks, arrays, tmp_path, read_coco):
-    photos = [("a.jpg", masks), ("empty.jpg", no_masks), ("b/c.png", masks.select([2, 0]))]
-    path = write_coco(tmp_path / "coco.json", iter(photos))
+def test_pycocotools_reads_all_images(masks, no_masks, arrays, tmp_path, read_coco):
+    images = [("a.jpg", masks), ("empty.jpg", no_masks), ("b/c.png", masks.select([2, 0]))]
+    path = write_coco(tmp_path / "coco.json", iter(images))
     coco = read_coco(path)
     assert [image["file_name"] for image in coco.loadImgs([1, 2, 3])] == [
         "a.jpg",
@@ -41,17 +41,17 @@ def test_pycocotools_reads_all_photos(masks, no_masks, arrays, tmp_path, read_co
     assert coco.loadAnns([2])[0]["stability_score"] == pytest.approx(0.96)
 
 
-def test_no_photos(tmp_path, read_coco):
+def test_no_images(tmp_path, read_coco):
     assert read_coco(write_coco(tmp_path / "coco.json", [])).getImgIds() == []
 
 
 def test_file_is_written_whole_or_not_at_all(masks, tmp_path):
-    def photos():
+    def images():
         yield "a.jpg", masks
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_coco(tmp_path / "coco.json", photos())
+        write_coco(tmp_path / "coco.json", images())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -108,7 +108,7 @@ def test_records_with_phrases_have_categories(named):
 
 def test_known_classes_have_the_same_numbers_in_every_file(named, no_masks, tmp_path, read_coco):
     classes = ("bus", "tree", "car")
-    for photos in ([("a.jpg", named)], [("b.jpg", no_masks)]):
-        coco = read_coco(write_coco(tmp_path / "coco.json", photos, classes=classes))
+    for images in ([("a.jpg", named)], [("b.jpg", no_masks)]):
+        coco = read_coco(write_coco(tmp_path / "coco.json", images, classes=classes))
         names = [one["name"] for one in coco.loadCats(coco.getCatIds())]
         assert names[:3] == list(classes)

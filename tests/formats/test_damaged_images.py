@@ -63,11 +63,11 @@ FILES = small_files()
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    return tmp_path_factory.mktemp("damaged") / "photo"
+    return tmp_path_factory.mktemp("damaged") / "image"
 
 
 def read_or_reason(path):
-    """The photo, or why it was refused; no other error is let through."""
+    """The image, or why it was refused; no other error is let through."""
     try:
         return read_image(path, max_pixels=MAX_PIXELS)
     except ImageError as error:

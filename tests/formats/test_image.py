@@ -1,4 +1,4 @@
-"""Anything that may be a photo becomes uint8 RGB (H, W, 3), upright."""
+"""Anything that may be an image becomes uint8 RGB (H, W, 3), upright."""
 
 import struct
 import warnings
@@ -19,7 +19,7 @@ def random_rgb(height=7, width=9, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def assert_photo(result, expected):
+def assert_image(result, expected):
     assert result.dtype == np.uint8
     assert result.flags.c_contiguous
     np.testing.assert_array_equal(result, expected)
@@ -34,37 +34,37 @@ def as_rgb(gray):
 
 def test_uint8_rgb_array_is_taken_as_it_is():
     rgb = random_rgb()
-    assert_photo(read_image(rgb), rgb)
+    assert_image(read_image(rgb), rgb)
 
 
 @pytest.mark.parametrize("shape", [(7, 9), (7, 9, 1)])
 def test_gray_arrays_get_three_equal_channels(shape):
     gray = np.arange(63, dtype=np.uint8).reshape(shape)
-    assert_photo(read_image(gray), as_rgb(gray.reshape(7, 9)))
+    assert_image(read_image(gray), as_rgb(gray.reshape(7, 9)))
 
 
 @given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=8)))
-def test_each_type_of_number_gives_the_same_photo(gray):
+def test_each_type_of_number_gives_the_same_image(gray):
     expected = as_rgb(gray)
-    assert_photo(read_image(gray), expected)
-    assert_photo(read_image(gray.astype(np.uint16) * 257), expected)
-    assert_photo(read_image((gray.astype(np.uint16) * 257).astype(">u2")), expected)
-    assert_photo(read_image(gray.astype(np.float32) / 255), expected)
-    assert_photo(read_image(gray.astype(np.float64) / 255), expected)
+    assert_image(read_image(gray), expected)
+    assert_image(read_image(gray.astype(np.uint16) * 257), expected)
+    assert_image(read_image((gray.astype(np.uint16) * 257).astype(">u2")), expected)
+    assert_image(read_image(gray.astype(np.float32) / 255), expected)
+    assert_image(read_image(gray.astype(np.float64) / 255), expected)
 
 
 def test_uint16_is_rounded_to_the_nearest():
     values = np.array([[0, 128, 129, 257, 385, 386, 65406, 65407, 65535]], np.uint16)
-    assert_photo(read_image(values), as_rgb([[0, 0, 1, 1, 1, 2, 254, 255, 255]]))
+    assert_image(read_image(values), as_rgb([[0, 0, 1, 1, 1, 2, 254, 255, 255]]))
 
 
 def test_floats_are_rounded_to_the_nearest():
     values = np.array([[0, 0.4 / 255, 0.6 / 255, 0.5, 254.4 / 255, 254.6 / 255, 1]])
-    assert_photo(read_image(values), as_rgb([[0, 0, 1, 128, 254, 255, 255]]))
+    assert_image(read_image(values), as_rgb([[0, 0, 1, 128, 254, 255, 255]]))
 
 
 def test_booleans_are_black_and_white():
-    assert_photo(read_image(np.array([[False, True]])), as_rgb([[0, 255]]))
+    assert_image(read_image(np.array([[False, True]])), as_rgb([[0, 255]]))
 
 
 RGBA = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 100, 200, 51]]], np.uint8)
@@ -73,9 +73,9 @@ RGBA_OVER_WHITE = np.array([[[10, 20, 30], [255, 255, 255], [204, 224, 244]]], n
 
 
 def test_transparent_array_lies_over_white():
-    assert_photo(read_image(RGBA), RGBA_OVER_WHITE)
-    assert_photo(read_image(RGBA.astype(np.uint16) * 257), RGBA_OVER_WHITE)
-    assert_photo(read_image(RGBA / 255), RGBA_OVER_WHITE)
+    assert_image(read_image(RGBA), RGBA_OVER_WHITE)
+    assert_image(read_image(RGBA.astype(np.uint16) * 257), RGBA_OVER_WHITE)
+    assert_image(read_image(RGBA / 255), RGBA_OVER_WHITE)
 
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 5), st.integers(1, 5), st.just(4))))
@@ -89,11 +89,11 @@ def test_memory_layout_of_an_array_does_not_matter():
     rgb = random_rgb(8, 10)
     read_only = rgb.copy()
     read_only.flags.writeable = False
-    assert_photo(read_image(read_only), rgb)
-    assert_photo(read_image(np.asfortranarray(rgb)), rgb)
-    assert_photo(read_image(rgb[::-1, ::2]), rgb[::-1, ::2])
-    assert_photo(read_image(rgb[..., ::-1]), rgb[..., ::-1])
-    assert_photo(read_image(rgb[:, :, 1]), as_rgb(rgb[:, :, 1]))
+    assert_image(read_image(read_only), rgb)
+    assert_image(read_image(np.asfortranarray(rgb)), rgb)
+    assert_image(read_image(rgb[::-1, ::2]), rgb[::-1, ::2])
+    assert_image(read_image(rgb[..., ::-1]), rgb[..., ::-1])
+    assert_image(read_image(rgb[:, :, 1]), as_rgb(rgb[:, :, 1]))
 
 
 def test_array_is_not_modified():
@@ -108,13 +108,13 @@ def test_array_is_not_modified():
 def test_path_may_be_a_string_or_a_path(tmp_path):
     rgb = random_rgb()
     Image.fromarray(rgb).save(tmp_path / "a.png")
-    assert_photo(read_image(tmp_path / "a.png"), rgb)
-    assert_photo(read_image(str(tmp_path / "a.png")), rgb)
+    assert_image(read_image(tmp_path / "a.png"), rgb)
+    assert_image(read_image(str(tmp_path / "a.png")), rgb)
 
 
 def test_pil_image_is_taken():
     rgb = random_rgb()
-    assert_photo(read_image(Image.fromarray(rgb)), rgb)
+    assert_image(read_image(Image.fromarray(rgb)), rgb)
 
 
 @pytest.fixture(params=["pil", "file"])
@@ -133,26 +133,26 @@ def read(request, tmp_path):
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "a.ppm", "a.gif"])
 def test_lossless_formats_keep_every_pixel(name, read):
     rgb = np.array([[[0, 0, 0], [255, 0, 0]], [[0, 255, 0], [255, 255, 255]]], np.uint8)
-    assert_photo(read(Image.fromarray(rgb), name), rgb)
+    assert_image(read(Image.fromarray(rgb), name), rgb)
 
 
 def test_gray_image(read):
     gray = np.arange(63, dtype=np.uint8).reshape(7, 9)
-    assert_photo(read(Image.fromarray(gray)), as_rgb(gray))
+    assert_image(read(Image.fromarray(gray)), as_rgb(gray))
 
 
 def test_one_bit_image(read):
     bits = np.array([[True, False, True], [False, False, True]])
-    assert_photo(read(Image.fromarray(bits)), as_rgb(bits * 255))
+    assert_image(read(Image.fromarray(bits)), as_rgb(bits * 255))
 
 
 def test_transparent_image_lies_over_white(read):
-    assert_photo(read(Image.fromarray(RGBA)), RGBA_OVER_WHITE)
+    assert_image(read(Image.fromarray(RGBA)), RGBA_OVER_WHITE)
 
 
 def test_gray_image_with_transparency_lies_over_white(read):
     image = Image.frombytes("LA", (3, 1), bytes([10, 255, 10, 0, 100, 51]))
-    assert_photo(read(image), as_rgb([[10, 255, 224]]))
+    assert_image(read(image), as_rgb([[10, 255, 224]]))
 
 
 def palette_image():
@@ -162,25 +162,25 @@ def palette_image():
 
 
 def test_palette_image(read):
-    assert_photo(read(palette_image()), [[[10, 20, 30], [40, 50, 60], [0, 100, 200]]])
+    assert_image(read(palette_image()), [[[10, 20, 30], [40, 50, 60], [0, 100, 200]]])
 
 
 def test_palette_image_with_a_transparent_colour(read):
     image = palette_image()
     image.info["transparency"] = 1
-    assert_photo(read(image), [[[10, 20, 30], [255, 255, 255], [0, 100, 200]]])
+    assert_image(read(image), [[[10, 20, 30], [255, 255, 255], [0, 100, 200]]])
 
 
 def test_palette_image_with_an_opacity_for_each_colour(read):
     image = palette_image()
     image.info["transparency"] = bytes([255, 0, 51])
-    assert_photo(read(image), [[[10, 20, 30], [255, 255, 255], [204, 224, 244]]])
+    assert_image(read(image), [[[10, 20, 30], [255, 255, 255], [204, 224, 244]]])
 
 
 def test_transparent_colour_of_an_rgb_png(tmp_path):
     image = Image.fromarray(np.array([[[10, 20, 30], [40, 50, 60]]], np.uint8))
     image.save(tmp_path / "a.png", transparency=(10, 20, 30))
-    assert_photo(read_image(tmp_path / "a.png"), [[[255, 255, 255], [40, 50, 60]]])
+    assert_image(read_image(tmp_path / "a.png"), [[[255, 255, 255], [40, 50, 60]]])
 
 
 def test_cmyk_jpeg(tmp_path):
@@ -194,34 +194,34 @@ def test_cmyk_jpeg(tmp_path):
 def test_jpeg_is_decoded_as_pillow_does(tmp_path):
     Image.fromarray(random_rgb(24, 32)).save(tmp_path / "a.jpg")
     with Image.open(tmp_path / "a.jpg") as image:
-        assert_photo(read_image(tmp_path / "a.jpg"), np.asarray(image))
+        assert_image(read_image(tmp_path / "a.jpg"), np.asarray(image))
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
 def test_sixteen_bit_files_use_their_full_range(name, read):
     values = np.array([[0, 128, 129], [257, 65407, 65535]], np.uint16)
-    assert_photo(read(Image.fromarray(values), name), as_rgb([[0, 0, 1], [1, 255, 255]]))
+    assert_image(read(Image.fromarray(values), name), as_rgb([[0, 0, 1], [1, 255, 255]]))
 
 
 def test_big_endian_sixteen_bit_image():
     image = Image.frombytes("I;16B", (2, 1), bytes([0x01, 0x01, 0xFF, 0xFF]))
-    assert_photo(read_image(image), as_rgb([[1, 255]]))
+    assert_image(read_image(image), as_rgb([[1, 255]]))
 
 
 def test_float_tiff(tmp_path):
     values = np.array([[0, 0.5, 1]], np.float32)
     Image.fromarray(values).save(tmp_path / "a.tif")
-    assert_photo(read_image(tmp_path / "a.tif"), as_rgb([[0, 128, 255]]))
+    assert_image(read_image(tmp_path / "a.tif"), as_rgb([[0, 128, 255]]))
 
 
 def test_one_pixel(read):
-    assert_photo(read(Image.new("RGB", (1, 1), (1, 2, 3))), [[[1, 2, 3]]])
+    assert_image(read(Image.new("RGB", (1, 1), (1, 2, 3))), [[[1, 2, 3]]])
 
 
 def test_animation_shows_its_first_frame(tmp_path):
     red, blue = (Image.new("RGB", (4, 3), color) for color in ("red", "blue"))
     red.save(tmp_path / "a.gif", save_all=True, append_images=[blue], duration=50)
-    assert_photo(read_image(tmp_path / "a.gif"), np.asarray(red))
+    assert_image(read_image(tmp_path / "a.gif"), np.asarray(red))
 
 
 # How a viewer must turn the stored pixels, by NumPy; stored is the inverse of it.
@@ -245,14 +245,14 @@ def with_orientation(orientation, upright):
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.webp"])
 @pytest.mark.parametrize("orientation", STORED)
-def test_photo_is_turned_upright(orientation, name, tmp_path):
+def test_image_is_turned_upright(orientation, name, tmp_path):
     upright = random_rgb(3, 5)
     image, exif = with_orientation(orientation, upright)
     options = {"lossless": True} if name == "a.webp" else {}
     image.save(tmp_path / name, exif=exif, **options)
-    assert_photo(read_image(tmp_path / name), upright)
+    assert_image(read_image(tmp_path / name), upright)
     with Image.open(tmp_path / name) as opened:
-        assert_photo(read_image(opened), upright)
+        assert_image(read_image(opened), upright)
 
 
 @pytest.mark.parametrize("orientation", STORED)
@@ -271,17 +271,17 @@ def test_unknown_orientation_is_taken_for_upright(orientation, tmp_path):
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     Image.fromarray(upright).save(tmp_path / "a.png", exif=exif)
-    assert_photo(read_image(tmp_path / "a.png"), upright)
+    assert_image(read_image(tmp_path / "a.png"), upright)
 
 
 @pytest.mark.parametrize("exif", [b"garbage", b"Exif\0\0garbage", b"Exif\0\0II*\0"])
-def test_damaged_exif_does_not_spoil_a_good_photo(exif, tmp_path):
+def test_damaged_exif_does_not_spoil_a_good_image(exif, tmp_path):
     rgb = random_rgb(3, 5)
     Image.fromarray(rgb).save(tmp_path / "a.png", exif=exif)
-    assert_photo(read_image(tmp_path / "a.png"), rgb)
+    assert_image(read_image(tmp_path / "a.png"), rgb)
 
 
-def test_odd_tag_beside_the_orientation_does_not_spoil_a_good_photo(tmp_path):
+def test_odd_tag_beside_the_orientation_does_not_spoil_a_good_image(tmp_path):
     # One entry says orientation 6; the other is an unsigned rational where a text is expected.
     tags = [(ORIENTATION, 3, 1, 6 << 16), (0x010F, 5, 1, 38)]
     entries = b"".join(struct.pack(">HHII", *tag) for tag in tags)
@@ -291,7 +291,7 @@ def test_odd_tag_beside_the_orientation_does_not_spoil_a_good_photo(tmp_path):
     upright = random_rgb(3, 5)
     image, _ = with_orientation(6, upright)
     image.save(tmp_path / "a.png", exif=b"Exif\0\0" + tiff)
-    assert_photo(read_image(tmp_path / "a.png"), upright)
+    assert_image(read_image(tmp_path / "a.png"), upright)
 
 
 def test_the_given_pil_image_is_not_modified():

@@ -1,4 +1,4 @@
-"""What is no photo, or a damaged or too large one, is an ImageError of one line."""
+"""What is no image, or a damaged or too large one, is an ImageError of one line."""
 
 import struct
 import zlib
@@ -26,8 +26,8 @@ def test_folder(tmp_path, refusal):
         read_image(tmp_path)
 
 
-def test_text_with_the_name_of_a_photo(tmp_path, refusal):
-    (tmp_path / "a.jpg").write_text("not a photo")
+def test_text_with_the_name_of_a_image(tmp_path, refusal):
+    (tmp_path / "a.jpg").write_text("not an image")
     with refusal(ImageError, f"{tmp_path / 'a.jpg'} is not an image that can be read"):
         read_image(tmp_path / "a.jpg")
 
@@ -156,7 +156,7 @@ def test_what_is_no_image(thing, refusal):
 
 
 @pytest.mark.parametrize("mode", ["La", "RGBa", "PA", "YCbCr", "LAB", "HSV", "I", "I;16B", "F"])
-def test_any_mode_is_a_photo_or_refused(mode):
+def test_any_mode_is_a_image_or_refused(mode):
     try:
         result = read_image(Image.new(mode, (4, 3)))
     except ImageError:

@@ -112,7 +112,7 @@ def test_boxes_are_made_from_the_masks_and_not_read(masks):
     assert_same(masks_from_sa1b(document), masks)
 
 
-def test_number_of_a_photo_depends_on_its_name_alone(masks):
+def test_number_of_a_image_depends_on_its_name_alone(masks):
     number = sa1b_document(masks, file_name="a.jpg")["image"]["image_id"]
     assert number == image_id_from_name("a.jpg") == 1418029965777532
     numbers = {image_id_from_name(f"{index}.jpg") for index in range(1000)}
@@ -125,7 +125,7 @@ def test_number_of_a_photo_depends_on_its_name_alone(masks):
     [
         (lambda document: document.pop("image"), "KeyError 'image'"),
         (lambda document: document["annotations"][0].pop("area"), "KeyError 'area'"),
-        (lambda document: document["image"].update(width=91), "must have the photo's size"),
+        (lambda document: document["image"].update(width=91), "must have the image's size"),
         (lambda document: document["annotations"][1].update(area=3), "mask 2 must have an area"),
         (lambda document: document["annotations"][1].update(point_coords=[[1]]), "not masks as in"),
         (lambda document: document.update(annotations=[5]), "not masks as in SA-1B"),

@@ -21,7 +21,7 @@ def test_classes_are_those_of_the_instances():
 
 def test_more_than_8_bits_can_number_is_refused(refusal):
     assert voc_instances(rows(MOST_NUMBERS)).max() == 254
-    with refusal(FormatError, "at most 254 masks a photo; got 255"):
+    with refusal(FormatError, "at most 254 masks an image; got 255"):
         voc_instances(rows(MOST_NUMBERS + 1))
     with pytest.raises(FormatError):
         voc_classes(np.zeros((1, 1), np.uint8), [255])

@@ -44,7 +44,7 @@ def test_every_mask_is_one_line_of_three_points_or_more(mask):
 
 
 @pytest.mark.parametrize("size_hw", [(1, 1), (3, 5000), (20_000, 7)])
-def test_digits_are_enough_for_long_photos(size_hw):
+def test_digits_are_enough_for_long_images(size_hw):
     mask = np.zeros(size_hw, bool)
     mask[-1, -1] = True
     ((_, points),) = read_lines(yolo_labels(Masks.from_arrays(mask[None], [1.0])), size_hw)

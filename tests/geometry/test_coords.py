@@ -1,4 +1,4 @@
-"""The frames of a photo and the ways between them."""
+"""The frames of an image and the ways between them."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_boxes_are_their_two_corners(case):
 
 
 @given(frames_and_points())
-def test_photo_fills_its_part_of_the_model_frame(case):
+def test_image_fills_its_part_of_the_model_frame(case):
     coords, points_xy = case
     height, width = coords.original_hw
     resized_h, resized_w = coords.resized_hw
@@ -64,7 +64,7 @@ def test_longest_side_becomes_the_model_size_and_the_other_the_nearest_integer(c
 
 
 @given(frames())
-def test_resized_size_of_the_transposed_photo_is_transposed(coords):
+def test_resized_size_of_the_transposed_image_is_transposed(coords):
     height, width = coords.original_hw
     turned = CoordMap(original_hw=(width, height), model_size=coords.model_size)
     assert turned.resized_hw == coords.resized_hw[::-1]

@@ -1,4 +1,4 @@
-"""Mask logits at the photo's size, against the reference's steps in PyTorch."""
+"""Mask logits at the image's size, against the reference's steps in PyTorch."""
 
 import numpy as np
 import pytest
@@ -77,7 +77,7 @@ def test_constant_logits_stay_constant(original_hw):
 def test_padding_is_cut_off():
     coords = CoordMap(original_hw=(64, 128), model_size=128)
     logits = np.full((32, 32), -1, np.float32)
-    logits[:15] = 1  # the photo's 16 rows of logits, less the one that mixes with the padding
+    logits[:15] = 1  # the image's 16 rows of logits, less the one that mixes with the padding
     assert (logits_to_original(logits, coords)[:58] == 1).all()
     logits[:] = 1
     logits[17:] = -1e6  # padding, away from the mixing row
@@ -93,7 +93,7 @@ def test_logits_are_not_modified():
 
 # --- Parts of the logits ---
 
-PHOTO_SIDES = st.integers(1, 300)
+IMAGE_SIDES = st.integers(1, 300)
 
 
 def smooth_logits(coords, seed):
@@ -107,8 +107,8 @@ def smooth_logits(coords, seed):
 
 @settings(max_examples=80)
 @given(
-    height=PHOTO_SIDES,
-    width=PHOTO_SIDES,
+    height=IMAGE_SIDES,
+    width=IMAGE_SIDES,
     model_size=st.sampled_from([64, 128, 256]),
     seed=st.integers(0, 99),
     window=st.tuples(*[st.floats(0, 1)] * 4),
@@ -145,8 +145,8 @@ def test_small_and_large_patches_equal_the_whole(original_hw):
 
 @settings(max_examples=150)
 @given(
-    height=PHOTO_SIDES,
-    width=PHOTO_SIDES,
+    height=IMAGE_SIDES,
+    width=IMAGE_SIDES,
     model_size=st.sampled_from([64, 128, 256]),
     seed=st.integers(0, 999),
     is_noise=st.booleans(),
@@ -196,7 +196,7 @@ def test_patches_and_bounds_where_there_is_no_mask():
     ("original_hw", "expected"),
     [((1024, 1024), (256, 256)), ((512, 1024), (129, 256)), ((510, 1024), (128, 256))],
 )
-def test_used_logits_are_the_photos_and_at_most_one_of_padding(original_hw, expected):
+def test_used_logits_are_the_images_and_at_most_one_of_padding(original_hw, expected):
     coords = CoordMap(original_hw=original_hw, model_size=1024)
     assert used_logits(coords) == expected
     # Exactly those: the others may be anything.
@@ -209,7 +209,7 @@ def test_used_logits_are_the_photos_and_at_most_one_of_padding(original_hw, expe
     )
 
 
-def test_narrow_photos_of_many_pixels_take_little_memory():
+def test_narrow_images_of_many_pixels_take_little_memory():
     coords = CoordMap(original_hw=(2, 400_000), model_size=1024)
     part, corner = patch_to_original(np.ones((1, 3), np.float32), (100, 0), coords)
     assert part.shape[0] == 2

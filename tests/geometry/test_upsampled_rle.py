@@ -9,11 +9,11 @@ from samkit.geometry.resize import logits_to_original
 from samkit.geometry.upsampled_rle import logits_to_rle
 
 SIZES = [
-    (1024, 1024),  # the model frame's own
+    (1024, 1024),  # the model space's own
     (1200, 1800),
     (1025, 2048),
     (2100, 1027),
-    (300, 400),  # smaller than the model frame
+    (300, 400),  # smaller than the model space
     (700, 1024),
     (5000, 30),
     (1024, 1),

@@ -50,7 +50,7 @@ def make_pair(config: SamConfig, dtype: torch.dtype, randomise: Callable[..., No
 
 
 def make_prompts(image_size: int, mask_size: int, dtype: torch.dtype) -> dict[str, dict]:
-    """Three prompts of each kind in the model's frame, by kind."""
+    """Three prompts of each kind in the model space, by kind."""
     generator = torch.Generator().manual_seed(2)
     point = {
         "points_xy": torch.rand(NUM_PROMPTS, 1, 2, generator=generator) * image_size,

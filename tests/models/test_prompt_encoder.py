@@ -102,7 +102,7 @@ CODES = torch.nn.functional.normalize(torch.arange(10.0).reshape(2, 5) - 3, dim=
 
 
 def test_text_alone_ends_with_one_padding_token(reader: PromptEncoder) -> None:
-    sparse, dense = reader(text_codes=CODES)
+    sparse, dense = reader(text_embeds=CODES)
     projected = reader.text_projection(CODES * 5**0.5)
     torch.testing.assert_close(sparse[:, 0], projected)
     assert torch.equal(sparse[:, 1], reader.not_a_point_embed.weight.expand(2, -1))
@@ -111,14 +111,14 @@ def test_text_alone_ends_with_one_padding_token(reader: PromptEncoder) -> None:
 
 
 def test_text_comes_before_points_and_boxes(reader: PromptEncoder) -> None:
-    text, _ = reader(text_codes=CODES)
+    text, _ = reader(text_embeds=CODES)
     for parts in (
         {"points_xy": POINTS_XY, "labels": LABELS},
         {"boxes_xyxy": BOXES_XYXY},
         {"points_xy": POINTS_XY, "labels": LABELS, "boxes_xyxy": BOXES_XYXY},
     ):
         others, _ = reader(**parts)
-        together, _ = reader(text_codes=CODES, **parts)
+        together, _ = reader(text_embeds=CODES, **parts)
         torch.testing.assert_close(together, torch.cat([text[:, :1], others], dim=1))
 
 

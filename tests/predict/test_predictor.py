@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from samkit import ImageEmbedding, Predictor, Prompts
-from samkit.engines.choose import choose_device
-from samkit.errors import EmbeddingError, EngineError, ImageError, PromptError
+from samkit.backends.choose import choose_device
+from samkit.errors import BackendError, EmbeddingError, ImageError, PromptError
 from samkit.models import CONFIGS, Sam
 from samkit.predict.predictor import PROMPTS_AT_ONCE
-from samkit.predict.preprocess import normalise, resize_photo
+from samkit.predict.preprocess import normalise, resize_image
 
 HEIGHT, WIDTH = 90, 120
 CLICK = {"points": [[50, 40]], "labels": [1]}
 
 
-def random_photo(height=HEIGHT, width=WIDTH, seed=0):
+def random_image(height=HEIGHT, width=WIDTH, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
@@ -40,7 +40,7 @@ def predictor(randomise):
 
 @pytest.fixture(scope="module")
 def embedding(predictor):
-    return predictor.embed(random_photo())
+    return predictor.embed(random_image())
 
 
 def assert_same_answer(one, other, atol=0.0):
@@ -53,13 +53,13 @@ def assert_same_answer(one, other, atol=0.0):
 # --- Embedding ---
 
 
-def test_features_are_the_encoders_of_the_preprocessed_photo(predictor):
-    photo = random_photo()
-    embedding = predictor.embed(photo)
-    coords = predictor.frames(photo)
+def test_features_are_the_encoders_of_the_preprocessed_image(predictor):
+    image = random_image()
+    embedding = predictor.embed(image)
+    coords = predictor.frames(image)
     assert (coords.original_hw, coords.resized_hw) == ((90, 120), (96, 128))
     with torch.no_grad():
-        expected = predictor.model.encode(normalise(resize_photo(photo, coords), 128))
+        expected = predictor.model.encode(normalise(resize_image(image, coords), 128))
     torch.testing.assert_close(embedding.features, expected, rtol=0, atol=0)
     assert not embedding.features.requires_grad
     assert embedding.coords == coords
@@ -67,32 +67,32 @@ def test_features_are_the_encoders_of_the_preprocessed_photo(predictor):
 
 
 def test_file_image_and_array_have_the_same_features(predictor, tmp_path):
-    photo = random_photo()
-    expected = predictor.embed(photo).features
-    Image.fromarray(photo).save(tmp_path / "a.png")
+    image = random_image()
+    expected = predictor.embed(image).features
+    Image.fromarray(image).save(tmp_path / "a.png")
     same = [
         tmp_path / "a.png",
         str(tmp_path / "a.png"),
-        Image.fromarray(photo),
-        photo.astype(np.uint16) * 257,
-        photo / 255,
-        (photo / 255).astype(np.float32),
+        Image.fromarray(image),
+        image.astype(np.uint16) * 257,
+        image / 255,
+        (image / 255).astype(np.float32),
     ]
-    for image in same:
-        torch.testing.assert_close(predictor.embed(image).features, expected, rtol=0, atol=0)
+    for source in same:
+        torch.testing.assert_close(predictor.embed(source).features, expected, rtol=0, atol=0)
 
 
-def test_gray_photo_has_the_features_of_three_equal_channels(predictor):
-    gray = random_photo()[..., 0]
+def test_gray_image_has_the_features_of_three_equal_channels(predictor):
+    gray = random_image()[..., 0]
     expected = predictor.embed(np.stack([gray] * 3, axis=-1)).features
     for image in (gray, gray[..., None], Image.fromarray(gray)):
         torch.testing.assert_close(predictor.embed(image).features, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2, 700), (128, 128)])
-def test_photos_of_any_size_are_segmented(shape, predictor):
+def test_images_of_any_size_are_segmented(shape, predictor):
     height, width = shape
-    embedding = predictor.embed(random_photo(height, width))
+    embedding = predictor.embed(random_image(height, width))
     corner = predictor.predict(embedding, points=[[width - 1, height - 1]], labels=[1])
     whole = predictor.predict(embedding, boxes=[0, 0, width, height])
     for result in (corner, whole):
@@ -101,7 +101,7 @@ def test_photos_of_any_size_are_segmented(shape, predictor):
         assert np.isfinite(result.iou_pred).all()
 
 
-def test_photo_that_cannot_be_read_is_refused(predictor, tmp_path, refusal):
+def test_image_that_cannot_be_read_is_refused(predictor, tmp_path, refusal):
     with refusal(ImageError, "no such file"):
         predictor.embed(tmp_path / "a.png")
 
@@ -200,14 +200,14 @@ def test_different_prompts_have_different_answers(predictor, embedding):
 
 def test_nothing_is_kept_between_calls(predictor, embedding):
     expected = predictor.predict(embedding, **CLICK)
-    other = predictor.embed(random_photo(30, 40, seed=1))
+    other = predictor.embed(random_image(30, 40, seed=1))
     predictor.predict(other, boxes=[[0, 0, 9, 9]] * 3, multimask=False)
     assert_same_answer(predictor.predict(embedding, **CLICK), expected)
 
 
-def test_prompts_are_answered_while_another_photo_is_encoded(predictor, embedding, monkeypatch):
+def test_prompts_are_answered_while_another_image_is_encoded(predictor, embedding, monkeypatch):
     begun, gate = Event(), Event()
-    encode = predictor.engine.encode
+    encode = predictor.backend.encode
 
     def wait(pixels):
         begun.set()
@@ -215,7 +215,7 @@ def test_prompts_are_answered_while_another_photo_is_encoded(predictor, embeddin
         return encode(pixels)
 
     told = predictor.predict(embedding, **CLICK)
-    monkeypatch.setattr(predictor.engine, "encode", wait)
+    monkeypatch.setattr(predictor.backend, "encode", wait)
     with ThreadPoolExecutor(1) as pool:
         encoding = pool.submit(predictor.embed, np.zeros((9, 9, 3), np.uint8))
         assert begun.wait(60)
@@ -261,7 +261,7 @@ def test_reloaded_embedding_gives_equal_answers(predictor, embedding, tmp_path):
 def test_embedding_of_another_encoder_is_refused(randomise, embedding, refusal):
     other = tiny_predictor(randomise, seed=1)
     made_by = f"made by tiny ({embedding.encoder_checksum[:12]})"
-    with refusal(EmbeddingError, made_by, f"({other.encoder_checksum[:12]})", "embed the photo"):
+    with refusal(EmbeddingError, made_by, f"({other.encoder_checksum[:12]})", "embed the image"):
         other.predict(embedding, **CLICK)
 
 
@@ -325,11 +325,11 @@ def test_default_device_is_there():
 
 @pytest.mark.parametrize("device", ["nonsense", "", "cpu:x", "cuda:999"])
 def test_unknown_device_is_refused(device, refusal):
-    with refusal(EngineError, f"device {device!r} cannot be used"):
+    with refusal(BackendError, f"device {device!r} cannot be used"):
         choose_device(device)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_gpu_is_refused_where_there_is_none(refusal):
-    with refusal(EngineError, "device 'cuda' cannot be used"):
+    with refusal(BackendError, "device 'cuda' cannot be used"):
         choose_device("cuda")

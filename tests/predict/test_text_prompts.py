@@ -15,7 +15,7 @@ from stub_detector import StubDetector
 
 HEIGHT, WIDTH = 90, 120
 CLICK = {"points": [[50, 40]], "labels": [1]}
-PHOTO = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
 
 
 BOXES = (
@@ -34,7 +34,7 @@ def predictor(text_sam, text_encoder, clip):
 
 @pytest.fixture
 def embedding(predictor):
-    return predictor.embed(PHOTO)
+    return predictor.embed(IMAGE)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_words_are_the_networks_answer_to_their_vectors(predictor, embedding, cl
     answer = predictor.predict(embedding, text=["red car", "a tree"])
     codes = torch.from_numpy(clip.encode_texts(["red car", "a tree"]))
     with torch.no_grad():
-        logits, iou_pred = predictor.model.decode(embedding.features, text_codes=codes)
+        logits, iou_pred = predictor.model.decode(embedding.features, text_embeds=codes)
     np.testing.assert_allclose(answer.logits, logits, atol=1e-4)
     np.testing.assert_allclose(answer.iou_pred, iou_pred, atol=1e-5)
     assert answer.phrases == ("red car", "a tree")
@@ -78,7 +78,7 @@ def test_vectors_are_taken_as_they_are(predictor, embedding, clip):
     assert vectors.phrases is None
     assert predictor.predict(embedding, text=codes[0]).iou_pred.shape == (1, 3)
     # Those of a picture are of the same space.
-    assert predictor.predict(embedding, text=clip.encode_images([PHOTO[:90, :90]])).phrases is None
+    assert predictor.predict(embedding, text=clip.encode_images([IMAGE[:90, :90]])).phrases is None
 
 
 def test_points_boxes_and_masks_go_with_a_phrase(predictor, embedding, clip):
@@ -91,7 +91,7 @@ def test_points_boxes_and_masks_go_with_a_phrase(predictor, embedding, clip):
         {**CLICK, "boxes": [10, 10, 60, 50]},
     ):
         answer = predictor.predict(embedding, text="red car", multimask=False, **parts)
-        prompts = Prompts.of(text_codes=code[0], **parts)
+        prompts = Prompts.of(text_embeds=code[0], **parts)
         expected = predictor.decode(embedding, prompts, multimask=False)
         np.testing.assert_allclose(answer.logits[0], expected.logits, atol=1e-5)
         without = predictor.predict(embedding, multimask=False, **parts)
@@ -123,12 +123,12 @@ def test_masks_carry_phrase_and_score(predictor, embedding):
         ([], "at least one phrase"),
         (["car", ""], "text must not be empty"),
         ("red " * 99, "shorten it"),
-        (5, "text_codes must be (D,) or (P, D); got ()"),
+        (5, "text_embeds must be (D,) or (P, D); got ()"),
         ([5], "text must be a word or words"),
-        (np.ones(5, np.float32), "text_codes must be (P, 12)"),
-        (np.zeros((1, 1, 12), np.float32), "text_codes must be (D,) or (P, D)"),
-        (np.zeros(12, np.float32), "text_codes must have a direction"),
-        (np.full(12, np.nan, np.float32), "text_codes must be finite"),
+        (np.ones(5, np.float32), "text_embeds must be (P, 12)"),
+        (np.zeros((1, 1, 12), np.float32), "text_embeds must be (D,) or (P, D)"),
+        (np.zeros(12, np.float32), "text_embeds must have a direction"),
+        (np.full(12, np.nan, np.float32), "text_embeds must be finite"),
     ],
 )
 def test_bad_text_is_refused(predictor, embedding, text, told, refusal):
@@ -169,9 +169,9 @@ def test_thresholds_are_for_detectors(predictor, embedding, refusal):
 def test_a_checkpoint_knows_its_clip(text_sam, text_encoder, tmp_path, predictor, embedding):
     path = tmp_path / "mine.safetensors"
     save_checkpoint(text_sam, path, name="tiny", text_encoder=text_encoder)
-    loaded = Predictor.load(path, engine="torch", precision="float32")
+    loaded = Predictor.load(path, backend="torch", precision="float32")
     assert loaded.text_encoder == text_encoder
-    answer = loaded.predict(loaded.embed(PHOTO), text="red car")
+    answer = loaded.predict(loaded.embed(IMAGE), text="red car")
     expected = predictor.predict(embedding, text="red car")
     np.testing.assert_allclose(answer.logits, expected.logits, atol=1e-4)
 
@@ -184,9 +184,9 @@ def test_a_clip_that_was_moved_is_named(text_sam, clip_folder, text_encoder, tmp
     save_checkpoint(text_sam, path, name="tiny", text_encoder=gone)
     lost = Predictor.load(path)
     with refusal(WeightsError, f"no such folder: {tmp_path / 'gone'}"):
-        lost.predict(lost.embed(PHOTO), text="red car")
+        lost.predict(lost.embed(IMAGE), text="red car")
     found = Predictor.load(path, text_model=moved)
-    assert found.predict(found.embed(PHOTO), text="red car").phrases == ("red car",)
+    assert found.predict(found.embed(IMAGE), text="red car").phrases == ("red car",)
 
 
 def test_another_clip_is_refused(text_sam, text_encoder, clip_folder, refusal):
@@ -196,12 +196,12 @@ def test_another_clip_is_refused(text_sam, text_encoder, clip_folder, refusal):
         text_sam, model_name="tiny", text_encoder=text_encoder, text_model=TextPrompter(other)
     )
     with refusal(WeightsError, "are of the CLIP", text_encoder.fingerprint[:12]):
-        predictor.predict(predictor.embed(PHOTO), text="car")
+        predictor.predict(predictor.embed(IMAGE), text="car")
 
 
 def test_a_model_without_text_weights_says_so(plain_sam, clip_folder, clip, refusal):
     predictor = Predictor(plain_sam, model_name="tiny", text_model=clip_folder)
-    embedding = predictor.embed(PHOTO)
+    embedding = predictor.embed(IMAGE)
     with refusal(WeightsError, "tiny has no text weights", "samkit train text", "detector"):
         predictor.predict(embedding, text="red car")
     with refusal(WeightsError, "tiny has no text weights", "takes no vectors"):
@@ -214,7 +214,7 @@ def test_a_file_that_does_not_name_its_clip_says_so(text_sam, tmp_path, refusal)
     predictor = Predictor.load(path)
     assert predictor.text_encoder == TextEncoder(source="", fingerprint="", dim=12)
     with refusal(WeightsError, "does not say of which CLIP", "text_model"):
-        predictor.predict(predictor.embed(PHOTO), text="car")
+        predictor.predict(predictor.embed(IMAGE), text="car")
 
 
 def test_another_kind_of_text_model_is_refused(plain_sam, clip_folder, tmp_path, refusal):
@@ -224,7 +224,7 @@ def test_another_kind_of_text_model_is_refused(plain_sam, clip_folder, tmp_path,
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
     predictor = Predictor(plain_sam, model_name="tiny", text_model=folder)
     with refusal(WeightsError, "is a model of type 'bert'; expected"):
-        predictor.predict(predictor.embed(PHOTO), text="car", image=PHOTO)
+        predictor.predict(predictor.embed(IMAGE), text="car", image=IMAGE)
 
 
 # --- Boxes of a detector ---
@@ -232,12 +232,12 @@ def test_another_kind_of_text_model_is_refused(plain_sam, clip_folder, tmp_path,
 
 def test_each_thing_that_is_found_is_answered(plain_sam):
     predictor = grounded(plain_sam, *BOXES)
-    embedding = predictor.embed(PHOTO)
+    embedding = predictor.embed(IMAGE)
     answer = predictor.predict(
-        embedding, text=["a car", "a tree"], image=PHOTO, text_thresh=0.25, multimask=False
+        embedding, text=["a car", "a tree"], image=IMAGE, text_thresh=0.25, multimask=False
     )
-    ((photo, phrases, thresh),) = predictor.text_model.asked
-    np.testing.assert_array_equal(photo, PHOTO)
+    ((image, phrases, thresh),) = predictor.text_model.asked
+    np.testing.assert_array_equal(image, IMAGE)
     assert (phrases, thresh) == (("a car", "a tree"), 0.25)
     assert answer.phrases == ("a car", "a tree")  # of two boxes around one car, the better
     np.testing.assert_allclose(answer.phrase_scores, [0.9, 0.7])
@@ -247,7 +247,7 @@ def test_each_thing_that_is_found_is_answered(plain_sam):
 
 def test_nothing_found_is_an_answer(plain_sam):
     predictor = grounded(plain_sam)
-    answer = predictor.predict(predictor.embed(PHOTO), text="a car", image=PHOTO)
+    answer = predictor.predict(predictor.embed(IMAGE), text="a car", image=IMAGE)
     assert answer.iou_pred.shape == (0, 3)
     assert answer.masks.shape == (0, 3, HEIGHT, WIDTH)
     assert len(answer.to_masks()) == len(answer.best().to_masks()) == 0
@@ -265,9 +265,9 @@ def test_nothing_found_is_an_answer(plain_sam):
 )
 def test_points_correct_the_box_that_they_mean(plain_sam, points, labels, meant):
     predictor = grounded(plain_sam, BOXES[0], BOXES[2])
-    embedding = predictor.embed(PHOTO)
+    embedding = predictor.embed(IMAGE)
     answer = predictor.predict(
-        embedding, text="things", image=PHOTO, points=points, labels=labels, multimask=False
+        embedding, text="things", image=IMAGE, points=points, labels=labels, multimask=False
     )
     box, score, _ = (BOXES[0], BOXES[2])[meant]
     assert answer.phrases == ("things",)
@@ -281,19 +281,19 @@ def test_points_correct_the_box_that_they_mean(plain_sam, points, labels, meant)
 @pytest.mark.parametrize("found", [(), (BOXES[0], BOXES[2])])
 def test_points_on_what_the_detector_missed_stand_alone(plain_sam, found):
     predictor = grounded(plain_sam, *found)
-    embedding = predictor.embed(PHOTO)
+    embedding = predictor.embed(IMAGE)
     click = {"points": [[5, 85]], "labels": [1]}
-    answer = predictor.predict(embedding, text="a car", image=PHOTO, **click)
+    answer = predictor.predict(embedding, text="a car", image=IMAGE, **click)
     assert (answer.phrases, answer.phrase_scores.tolist()) == (("a car",), [0.0])
     np.testing.assert_array_equal(answer.logits[0], predictor.predict(embedding, **click).logits)
 
 
 def test_a_mask_goes_with_the_points(plain_sam):
     predictor = grounded(plain_sam, BOXES[0])
-    embedding = predictor.embed(PHOTO)
+    embedding = predictor.embed(IMAGE)
     mask = predictor.predict(embedding, **CLICK).best().logits
     answer = predictor.predict(
-        embedding, text="a car", image=PHOTO, mask_logits=mask, multimask=False, **CLICK
+        embedding, text="a car", image=IMAGE, mask_logits=mask, multimask=False, **CLICK
     )
     expected = predictor.predict(
         embedding, boxes=BOXES[0][0], mask_logits=mask, multimask=False, **CLICK
@@ -303,23 +303,23 @@ def test_a_mask_goes_with_the_points(plain_sam):
 
 def test_what_a_detector_cannot_do_is_refused(plain_sam, refusal):
     predictor = grounded(plain_sam, *BOXES)
-    embedding = predictor.embed(PHOTO)
-    with refusal(PromptError, "a detector looks at the photo itself", "image=photo"):
+    embedding = predictor.embed(IMAGE)
+    with refusal(PromptError, "a detector looks at the image itself", "image=image"):
         predictor.predict(embedding, text="a car")
-    with refusal(PromptError, "image must be the embedding's photo", "(90, 120)"):
-        predictor.predict(embedding, text="a car", image=PHOTO[:50])
+    with refusal(PromptError, "image must be the embedding's image", "(90, 120)"):
+        predictor.predict(embedding, text="a car", image=IMAGE[:50])
     with refusal(ImageError, "no such file"):
         predictor.predict(embedding, text="a car", image="nowhere.jpg")
     with refusal(PromptError, "a detector finds the boxes of a text itself"):
-        predictor.predict(embedding, text="a car", image=PHOTO, boxes=[1, 1, 5, 5])
+        predictor.predict(embedding, text="a car", image=IMAGE, boxes=[1, 1, 5, 5])
     with refusal(PromptError, "points (N, 2)", "2 prompts"):
         predictor.predict(
-            embedding, text="a car", image=PHOTO, points=[[[5, 5]]] * 2, labels=[[1]] * 2
+            embedding, text="a car", image=IMAGE, points=[[[5, 5]]] * 2, labels=[[1]] * 2
         )
     with refusal(PromptError, "one phrase", "2 phrases"):
-        predictor.predict(embedding, text=["a", "b"], image=PHOTO, **CLICK)
+        predictor.predict(embedding, text=["a", "b"], image=IMAGE, **CLICK)
     with refusal(PromptError, "text must not be empty"):
-        predictor.predict(embedding, text=" ", image=PHOTO)
+        predictor.predict(embedding, text=" ", image=IMAGE)
 
 
 def test_text_prompts_are_no_tokens_for_a_detector(plain_sam, predictor):
@@ -329,4 +329,4 @@ def test_text_prompts_are_no_tokens_for_a_detector(plain_sam, predictor):
 
 def test_the_text_model_is_not_touched_without_text(plain_sam):
     predictor = Predictor(plain_sam, model_name="tiny", text_model="/nowhere")
-    assert predictor.predict(predictor.embed(PHOTO), **CLICK).phrases is None
+    assert predictor.predict(predictor.embed(IMAGE), **CLICK).phrases is None

@@ -1,12 +1,12 @@
-"""Automatic masks written plainly: what `samkit.automask` is compared with.
+"""Automatic masks written plainly: what `samkit.proposals` is compared with.
 
-Every point is asked for all three masks, every mask is upsampled to the size of the photo (or of
+Every point is asked for all three masks, every mask is upsampled to the size of the image (or of
 the crop), and only then is anything measured, compared or thrown away. Slow and hungry on purpose.
 
 Source: arXiv:2304.02643, section 5 and appendix B. Not told there, and so chosen here: crops of a
 layer overlap by `crop_overlap`; "touching an inner border" is being within 20 pixels of it.
 Boxes are x0, y0, x1, y1 in pixels, far edges exclusive. Shape legend: P points, M masks, H x W the
-photo's size.
+image's size.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from reference.mask_decoder import MaskDecoder
 from samkit.geometry import CoordMap
 from samkit.models import Sam
-from samkit.predict.preprocess import normalise, resize_photo
+from samkit.predict.preprocess import normalise, resize_image
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -31,14 +31,14 @@ EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What to ask and what to keep; the defaults are the paper's for one whole photo.
+    """What to ask and what to keep; the defaults are the paper's for one whole image.
 
     Attributes:
-        points_per_side: of the grid on the whole photo; each further layer of crops has half.
+        points_per_side: of the grid on the whole image; each further layer of crops has half.
         points_at_once: points decoded together.
         stability_offset: stability is the IoU of the mask cut at logits +offset and -offset.
-        crop_layers: layer i cuts the photo into 2**i x 2**i crops.
-        crop_overlap: width of the overlap of neighbours in layer 1, as a part of the photo's
+        crop_layers: layer i cuts the image into 2**i x 2**i crops.
+        crop_overlap: width of the overlap of neighbours in layer 1, as a part of the image's
             shorter side; half of it in layer 2.
         min_area_px: smaller islands are removed and smaller holes filled; 0 leaves masks alone.
     """
@@ -57,7 +57,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """Masks at the photo's size.
+    """Masks at the image's size.
 
     Attributes:
         masks: (M, H, W).
@@ -101,14 +101,14 @@ def reference_model(model: Sam) -> Sam:
 
 
 @torch.no_grad()
-def find_masks(model: Sam, photo: npt.NDArray[np.uint8], settings: Settings) -> Found:
-    """All masks of a photo (H, W, 3); `model` as `reference_model` makes it."""
-    height, width = photo.shape[:2]
+def find_masks(model: Sam, image: npt.NDArray[np.uint8], settings: Settings) -> Found:
+    """All masks of an image (H, W, 3); `model` as `reference_model` makes it."""
+    height, width = image.shape[:2]
     parts = []
     for layer in range(settings.crop_layers + 1):
         points_per_side = settings.points_per_side // 2**layer
         crops = crops_of_layer((height, width), layer, settings.crop_overlap)
-        parts += [masks_of_crop(model, photo, crop, points_per_side, settings) for crop in crops]
+        parts += [masks_of_crop(model, image, crop, points_per_side, settings) for crop in crops]
     found = Found.join(parts)
     if settings.crop_layers:
         # The most zoomed first: the smaller the crop, the more of a mask's outline was seen.
@@ -121,7 +121,7 @@ def find_masks(model: Sam, photo: npt.NDArray[np.uint8], settings: Settings) -> 
 
 
 def crops_of_layer(size_hw: tuple[int, int], layer: int, overlap: float) -> list[tuple[int, ...]]:
-    """Boxes of a layer's 2**layer x 2**layer crops; layer 0 is the whole photo."""
+    """Boxes of a layer's 2**layer x 2**layer crops; layer 0 is the whole image."""
     height, width = size_hw
     count = 2**layer
     overlap_px = int(overlap * min(size_hw) * 2 / count) if layer else 0
@@ -144,17 +144,17 @@ def grid(points_per_side: int, size_hw: tuple[int, int]) -> FloatArray:
 
 def masks_of_crop(
     model: Sam,
-    photo: npt.NDArray[np.uint8],
+    image: npt.NDArray[np.uint8],
     crop: tuple[int, ...],
     points_per_side: int,
     settings: Settings,
 ) -> Found:
-    """Confident, stable masks of one crop, without duplicates, in their place in the photo."""
+    """Confident, stable masks of one crop, without duplicates, in their place in the image."""
     x0, y0, x1, y1 = crop
-    height, width = photo.shape[:2]
-    view = np.ascontiguousarray(photo[y0:y1, x0:x1])
+    height, width = image.shape[:2]
+    view = np.ascontiguousarray(image[y0:y1, x0:x1])
     coords = CoordMap(original_hw=view.shape[:2], model_size=model.config.image_size)
-    features = model.encode(normalise(resize_photo(view, coords), coords.model_size))
+    features = model.encode(normalise(resize_image(view, coords), coords.model_size))
     points_xy = grid(points_per_side, coords.original_hw)
     parts = []
     for start in range(0, len(points_xy), settings.points_at_once):
@@ -231,13 +231,13 @@ def areas(boxes_xyxy: FloatArray) -> FloatArray:
 def cut_by_crop(
     boxes_xyxy: FloatArray, crop: tuple[int, ...], size_hw: tuple[int, int]
 ) -> BoolArray:
-    """Which boxes (in the crop's pixels) end at a border of the crop that is not the photo's."""
+    """Which boxes (in the crop's pixels) end at a border of the crop that is not the image's."""
     x0, y0, x1, y1 = crop
     height, width = size_hw
-    in_photo = boxes_xyxy + np.array([x0, y0, x0, y0])
-    near_crop = np.abs(in_photo - [x0, y0, x1, y1]) <= BORDER_PX
-    near_photo = np.abs(in_photo - [0, 0, width, height]) <= BORDER_PX
-    return (near_crop & ~near_photo).any(axis=1)
+    in_image = boxes_xyxy + np.array([x0, y0, x0, y0])
+    near_crop = np.abs(in_image - [x0, y0, x1, y1]) <= BORDER_PX
+    near_image = np.abs(in_image - [0, 0, width, height]) <= BORDER_PX
+    return (near_crop & ~near_image).any(axis=1)
 
 
 def suppress(boxes_xyxy: FloatArray, order: npt.NDArray, iou_thresh: float) -> npt.NDArray:

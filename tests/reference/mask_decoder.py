@@ -90,20 +90,20 @@ class TwoWayBlock(nn.Module):
         self.cross_attn_image_to_token = Attention(dim, heads, inner)
 
     def forward(
-        self, tokens: Tensor, image: Tensor, token_code: Tensor, image_code: Tensor
+        self, tokens: Tensor, image: Tensor, token_pos_enc: Tensor, image_pos_enc: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Update tokens (P, T, C) and image (P, N, C), given their position codes."""
         if self.first:  # the tokens are still their own codes: none is added, nor a residual
             tokens = self.self_attn(tokens, tokens, tokens)
         else:
-            q = tokens + token_code
+            q = tokens + token_pos_enc
             tokens = tokens + self.self_attn(q, q, tokens)
         tokens = self.norm1(tokens)
-        image_k = image + image_code
-        attended = self.cross_attn_token_to_image(tokens + token_code, image_k, image)
+        image_k = image + image_pos_enc
+        attended = self.cross_attn_token_to_image(tokens + token_pos_enc, image_k, image)
         tokens = self.norm2(tokens + attended)
         tokens = self.norm3(tokens + self.mlp(tokens))
-        attended = self.cross_attn_image_to_token(image_k, tokens + token_code, tokens)
+        attended = self.cross_attn_image_to_token(image_k, tokens + token_pos_enc, tokens)
         return tokens, self.norm4(image + attended)
 
 
@@ -117,12 +117,16 @@ class TwoWayTransformer(nn.Module):
         self.final_attn_token_to_image = Attention(config.dim, config.num_heads, inner)
         self.norm_final_attn = nn.LayerNorm(config.dim)
 
-    def forward(self, tokens: Tensor, image: Tensor, image_code: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, tokens: Tensor, image: Tensor, image_pos_enc: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Tokens (P, T, C) and image (P, N, C) to the same, answered."""
-        token_code = tokens
+        token_pos_enc = tokens
         for layer in self.layers:
-            tokens, image = layer(tokens, image, token_code, image_code)
-        attended = self.final_attn_token_to_image(tokens + token_code, image + image_code, image)
+            tokens, image = layer(tokens, image, token_pos_enc, image_pos_enc)
+        attended = self.final_attn_token_to_image(
+            tokens + token_pos_enc, image + image_pos_enc, image
+        )
         return self.norm_final_attn(tokens + attended), image
 
 
@@ -171,7 +175,7 @@ class MaskDecoder(nn.Module):
     def forward(
         self,
         features: Tensor,
-        image_code: Tensor,
+        image_pos_enc: Tensor,
         sparse: Tensor,
         dense: Tensor,
         *,
@@ -181,7 +185,7 @@ class MaskDecoder(nn.Module):
 
         Args:
             features: image embedding (1 or P, C, G, G).
-            image_code: position codes of the embedding (1, C, G, G).
+            image_pos_enc: position codes of the embedding (1, C, G, G).
             sparse: prompt tokens (P, T, C).
             dense: mask prompts (1 or P, C, G, G).
             multimask: the three ambiguous masks instead of the single one.
@@ -193,7 +197,7 @@ class MaskDecoder(nn.Module):
         tokens = torch.cat([output_tokens.expand(sparse.shape[0], -1, -1), sparse], dim=1)
         image = (features + dense).flatten(2).transpose(1, 2)
         image = image.expand(sparse.shape[0], -1, -1)  # the whole image again for each prompt
-        tokens, image = self.transformer(tokens, image, image_code.flatten(2).transpose(1, 2))
+        tokens, image = self.transformer(tokens, image, image_pos_enc.flatten(2).transpose(1, 2))
 
         chosen = AMBIGUOUS_MASKS if multimask else SINGLE_MASK
         iou_pred = self.iou_prediction_head(tokens[:, 0])[:, chosen]

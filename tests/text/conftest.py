@@ -60,7 +60,7 @@ def dino_folder(tmp_path_factory: pytest.TempPathFactory, randomise: Callable[..
 def owl_folder(tmp_path_factory: pytest.TempPathFactory, randomise: Callable[..., None]) -> Path:
     from transformers.models.owlv2.image_processing_pil_owlv2 import Owlv2ImageProcessorPil
 
-    from samkit.training.contrastive import make_tokenizer
+    from samkit.training.text.task import make_tokenizer
 
     folder = tmp_path_factory.mktemp("owl")
     tokenizer = make_tokenizer(
@@ -83,7 +83,7 @@ def owl(owl_folder: Path) -> Detector:
 
 
 @pytest.fixture(scope="session")
-def photo() -> npt.NDArray[np.uint8]:
+def image() -> npt.NDArray[np.uint8]:
     """Smooth colours, wider than high: a network's answer depends on the place."""
     y, x = np.mgrid[:45, :70]
     waves = [np.sin(x / 9), np.cos(y / 7), np.sin((x + 2 * y) / 11)]

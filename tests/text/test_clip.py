@@ -12,7 +12,7 @@ from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from samkit.errors import PromptError, WeightsError
 from samkit.text import Clip
-from samkit.training.contrastive import make_tokenizer
+from samkit.training.text.task import make_tokenizer
 
 RNG = np.random.default_rng(0)
 PICTURES = [RNG.integers(0, 256, (side, side, 3), np.uint8) for side in (16, 40, 9)]

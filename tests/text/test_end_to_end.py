@@ -21,14 +21,14 @@ def detector_folder(request):
     return request.getfixturevalue(request.param)
 
 
-def test_words_become_masks(detector_folder, tiny_sam, photo):
+def test_words_become_masks(detector_folder, tiny_sam, image):
     predictor = Predictor(tiny_sam, model_name="tiny", text_model=detector_folder)
-    embedding = predictor.embed(photo)
+    embedding = predictor.embed(image)
     answer = predictor.predict(
-        embedding, text=PHRASES, image=photo, text_thresh=LOW, multimask=False
+        embedding, text=PHRASES, image=image, text_thresh=LOW, multimask=False
     )
     assert isinstance(predictor.text_model, tuple(KINDS.values()))
-    found = ground(load_detector(detector_folder), photo, PHRASES, box_thresh=LOW)
+    found = ground(load_detector(detector_folder), image, PHRASES, box_thresh=LOW)
     assert len(found) > 0
     assert answer.phrases == found.phrases
     np.testing.assert_array_equal(answer.phrase_scores, found.scores)
@@ -36,40 +36,40 @@ def test_words_become_masks(detector_folder, tiny_sam, photo):
     np.testing.assert_array_equal(answer.logits, boxes.logits)
 
 
-def test_classes_become_masks(detector_folder, tiny_sam, photo):
+def test_classes_become_masks(detector_folder, tiny_sam, image):
     predictor = Predictor(tiny_sam, model_name="tiny")
     detector = load_detector(detector_folder)
-    masks = ClassMasker(AutoMasker(predictor), PHRASES, detector, thresh=LOW).generate(photo)
+    masks = ClassMasker(AutoMasker(predictor), PHRASES, detector, thresh=LOW).generate(image)
     assert len(masks) > 0
     assert set(masks.phrases) <= set(PHRASES)
     assert (np.diff(masks.phrase_scores) <= 0).all()
 
 
 def test_the_command_line_asks_them(
-    detector_folder, tiny_sam, photo, tmp_path, monkeypatch, capsys
+    detector_folder, tiny_sam, image, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    Image.fromarray(photo).save("photo.png")
+    Image.fromarray(image).save("image.png")
     save_checkpoint(tiny_sam, "tiny.safetensors", name="tiny")
     model = ["--model", "tiny.safetensors", "--text-model", str(detector_folder)]
     low = ["--text-thresh", str(LOW)]
-    assert main(["segment", "photo.png", "--text", "a cat", *model, *low, "-o", "one"]) == 0
-    masks = json.loads((tmp_path / "one/photo.json").read_text())["masks"]
+    assert main(["segment", "image.png", "--text", "a cat", *model, *low, "-o", "one"]) == 0
+    masks = json.loads((tmp_path / "one/image.json").read_text())["masks"]
     assert {mask["phrase"] for mask in masks} == {"a cat"}
-    assert main(["auto", "photo.png", "--classes", "a cat,red car", *model, *low]) == 0
-    document = json.loads((tmp_path / "samkit-output/photo.json").read_text())
+    assert main(["auto", "image.png", "--classes", "a cat,red car", *model, *low]) == 0
+    document = json.loads((tmp_path / "samkit-output/image.json").read_text())
     assert {one["phrase"] for one in document["annotations"]} <= set(PHRASES)
     assert document["annotations"]
     capsys.readouterr()
     long = "cat " * 60
-    assert main(["segment", "photo.png", "--text", long, *model]) == 2
+    assert main(["segment", "image.png", "--text", long, *model]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_detector_is_not_calibrated(detector_folder, tiny_sam, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c.json").write_text('{"slope": 1, "offset": 0, "thresh": 0.5}')
-    Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save("photo.png")
-    args = ["auto", "photo.png", "--classes", "cat", "--calibration", "c.json"]
+    Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save("image.png")
+    args = ["auto", "image.png", "--classes", "cat", "--calibration", "c.json"]
     assert main([*args, "--text-model", str(detector_folder)]) == 2
     assert "a calibration is of CLIP's scores" in capsys.readouterr().err

@@ -26,8 +26,8 @@ class Finds:
         self.detections = detections
         self.asked = None
 
-    def detect(self, photo, phrases, *, box_thresh=None) -> Detections:
-        self.asked = (photo, phrases, box_thresh)
+    def detect(self, image, phrases, *, box_thresh=None) -> Detections:
+        self.asked = (image, phrases, box_thresh)
         return self.detections
 
 
@@ -72,35 +72,35 @@ def test_no_boxes_stay_none() -> None:
 
 
 def test_grounding_detects_suppresses_and_keeps_the_best() -> None:
-    detector, photo = Finds(FIVE), np.zeros((40, 40, 3), np.uint8)
-    found = ground(detector, photo, ["cat", "dog"], box_thresh=0.2)
+    detector, image = Finds(FIVE), np.zeros((40, 40, 3), np.uint8)
+    found = ground(detector, image, ["cat", "dog"], box_thresh=0.2)
     assert found.scores.tolist() == FIVE.scores[[0, 2, 3, 4]].tolist()  # as with 0.7
-    assert detector.asked[0] is photo
+    assert detector.asked[0] is image
     assert detector.asked[1:] == (["cat", "dog"], 0.2)
-    few = ground(detector, photo, ["cat"], nms_thresh=0.4, most=2)
+    few = ground(detector, image, ["cat"], nms_thresh=0.4, most=2)
     assert few.scores.tolist() == FIVE.scores[[0, 2]].tolist()
     assert detector.asked[2] is None
-    assert len(ground(detector, photo, ["cat"], most=99)) == 4
+    assert len(ground(detector, image, ["cat"], most=99)) == 4
 
 
-def test_grounding_is_detecting_and_suppressing(dino, owl, photo) -> None:
+def test_grounding_is_detecting_and_suppressing(dino, owl, image) -> None:
     for detector in (dino, owl):
         phrases = ["a cat", "small dog"]
-        found = ground(detector, photo, phrases, box_thresh=0.5, nms_thresh=0.3)
-        whole = detector.detect(photo, phrases, box_thresh=0.5)
+        found = ground(detector, image, phrases, box_thresh=0.5, nms_thresh=0.3)
+        whole = detector.detect(image, phrases, box_thresh=0.5)
         assert 1 < len(found) < len(whole)
         np.testing.assert_allclose(
             found.boxes_xyxy, per_class_nms(whole, 0.3).boxes_xyxy, atol=1e-4
         )
-        best = ground(detector, photo, phrases, box_thresh=0.5, nms_thresh=0.3, most=1)
+        best = ground(detector, image, phrases, box_thresh=0.5, nms_thresh=0.3, most=1)
         assert best.scores.tolist() == pytest.approx([whole.scores[0]])
 
 
 @pytest.mark.parametrize("thresh", [-0.1, 1.01, float("nan")])
 def test_bad_thresholds_are_refused(thresh, refusal: Callable) -> None:
-    detector, photo = Finds(FIVE), np.zeros((40, 40, 3), np.uint8)
+    detector, image = Finds(FIVE), np.zeros((40, 40, 3), np.uint8)
     with refusal(ConfigError, f"nms_thresh must be from 0 to 1; got {thresh}"):
-        ground(detector, photo, ["cat"], nms_thresh=thresh)
+        ground(detector, image, ["cat"], nms_thresh=thresh)
     with refusal(ConfigError, f"iou_thresh must be from 0 to 1; got {thresh}"):
         per_class_nms(FIVE, thresh)
     assert detector.asked is None
@@ -112,9 +112,9 @@ def test_a_bad_number_of_boxes_is_refused(refusal: Callable) -> None:
             ground(Finds(FIVE), np.zeros((40, 40, 3), np.uint8), ["cat"], most=most)
 
 
-def test_what_the_detector_refuses_is_refused(dino, owl, photo, refusal: Callable) -> None:
+def test_what_the_detector_refuses_is_refused(dino, owl, image, refusal: Callable) -> None:
     for detector in (dino, owl):
         with refusal(PromptError, "phrases must not be empty"):
-            ground(detector, photo, [])
+            ground(detector, image, [])
         with refusal(ConfigError, "box_thresh must be from 0 to 1; got 2"):
-            ground(detector, photo, ["a cat"], box_thresh=2)
+            ground(detector, image, ["a cat"], box_thresh=2)

@@ -13,7 +13,7 @@ from samkit.text.ranking import log_odds, threshold_for_precision
 from samkit.types import Masks
 
 RNG = np.random.default_rng(0)
-PHOTO = RNG.integers(0, 256, (40, 60, 3), np.uint8)
+IMAGE = RNG.integers(0, 256, (40, 60, 3), np.uint8)
 WORDS = ["red car", "green tree", "blue circle"]
 
 
@@ -43,39 +43,39 @@ class KnownClip:
 
 
 def painted(*colors):
-    photo = np.zeros((40, 60, 3), np.uint8)
+    image = np.zeros((40, 60, 3), np.uint8)
     boxes = []
     for number, color in enumerate(colors):
         x = 20 * number
-        photo[5:25, x : x + 20] = color
+        image[5:25, x : x + 20] = color
         boxes.append((x, 5, x + 20, 25))
-    return photo, masks_at(*boxes)
+    return image, masks_at(*boxes)
 
 
 def test_masks_get_the_phrase_that_fits():
-    photo, masks = painted((200, 0, 0), (0, 200, 0), (0, 0, 200))
-    named = MaskRanker(TextPrompter(KnownClip())).name(photo, masks, ["green", "blue", "red"])
+    image, masks = painted((200, 0, 0), (0, 200, 0), (0, 0, 200))
+    named = MaskRanker(TextPrompter(KnownClip())).name(image, masks, ["green", "blue", "red"])
     assert named.phrases == ("red", "green", "blue")
     assert (named.phrase_scores > 0.9).all()
     assert named.rles == masks.rles
 
 
 def test_what_is_nothing_in_particular_gets_no_phrase():
-    photo, masks = painted((100, 100, 100), (0, 200, 0))
+    image, masks = painted((100, 100, 100), (0, 200, 0))
     ranker = MaskRanker(TextPrompter(KnownClip()), background=("anything",))
-    named = ranker.name(photo, masks, ["red", "green"])
+    named = ranker.name(image, masks, ["red", "green"])
     assert named.phrases == ("", "green")
     # Without words for the background, one of the phrases has to win.
     chances = MaskRanker(TextPrompter(KnownClip()), background=()).probabilities(
-        photo, masks, ["red", "green"]
+        image, masks, ["red", "green"]
     )
     np.testing.assert_allclose(chances.sum(axis=1), 1)
 
 
 def test_probabilities_of_a_real_network_are_a_softmax_with_the_background(clip):
     ranker = MaskRanker(TextPrompter(clip))
-    chances = ranker.probabilities(PHOTO, MASKS, WORDS)
-    codes = ranker.codes(PHOTO, MASKS)
+    chances = ranker.probabilities(IMAGE, MASKS, WORDS)
+    codes = ranker.codes(IMAGE, MASKS)
     np.testing.assert_allclose(np.linalg.norm(codes, axis=1), 1, atol=1e-6)
     texts = clip.encode_texts([*WORDS, *ranker.background])
     odds = np.exp(clip.logit_scale * (codes.astype(np.float64) @ texts.T))
@@ -85,7 +85,7 @@ def test_probabilities_of_a_real_network_are_a_softmax_with_the_background(clip)
 
 def test_no_masks_are_no_error(clip):
     none = MASKS.select(np.zeros(0, np.int64))
-    named = MaskRanker(TextPrompter(clip)).name(PHOTO, none, WORDS)
+    named = MaskRanker(TextPrompter(clip)).name(IMAGE, none, WORDS)
     assert named.phrases == ()
     assert named.phrase_scores.shape == (0,)
 
@@ -93,17 +93,17 @@ def test_no_masks_are_no_error(clip):
 def test_bad_phrases_are_refused(clip, refusal):
     ranker = MaskRanker(TextPrompter(clip))
     with refusal(PromptError, "at least one phrase"):
-        ranker.probabilities(PHOTO, MASKS, [])
+        ranker.probabilities(IMAGE, MASKS, [])
     with refusal(PromptError, "text must not be empty"):
-        ranker.probabilities(PHOTO, MASKS, ["car", ""])
+        ranker.probabilities(IMAGE, MASKS, ["car", ""])
 
 
 def test_a_threshold_decides_who_has_a_name(clip):
     ranker = MaskRanker(TextPrompter(clip))
-    scores = ranker.name(PHOTO, MASKS, WORDS, thresh=0).phrase_scores
+    scores = ranker.name(IMAGE, MASKS, WORDS, thresh=0).phrase_scores
     low, middle, _ = np.sort(scores)
     between = float(low + middle) / 2
-    named = ranker.name(PHOTO, MASKS, WORDS, thresh=between)
+    named = ranker.name(IMAGE, MASKS, WORDS, thresh=between)
     assert [bool(one) for one in named.phrases] == (scores >= middle).tolist()
     np.testing.assert_array_equal(named.phrase_scores, scores)
 

@@ -12,7 +12,7 @@ import torch
 
 from samkit.errors import DataError, SamkitError
 from samkit.training.loop import launch, train
-from samkit.training.recipe import OptimRecipe, RunRecipe
+from samkit.training.settings import OptimRecipe, RunRecipe
 from training.stub_task import StubLoader, StubTask
 
 
@@ -28,12 +28,12 @@ class Ending(StubLoader):
 
     def batch(self, number):
         if number > 3:
-            raise DataError("no photo is left")
+            raise DataError("no image is left")
         return super().batch(number)
 
 
 def wrong_scores(task):
-    raise DataError("no photo to evaluate with")
+    raise DataError("no image to evaluate with")
 
 
 def full_disk(state, path):

@@ -1,4 +1,4 @@
-"""One step's gradients of a SAM, of this process's share of four photos; run by a test.
+"""One step's gradients of a SAM, of this process's share of four images; run by a test.
 
 Alone, the process has all four. Boxes without noise leave nothing to chance.
 """
@@ -11,28 +11,28 @@ import torch
 
 from samkit.files import write_tensors
 from samkit.training.batch import Batch
-from samkit.training.interactive import InteractiveRecipe, InteractiveTask
 from samkit.training.loop import Trainer, launch
-from samkit.training.prompts import PromptRecipe
-from samkit.training.recipe import OptimRecipe, RunRecipe
-from samkit.training.trainable import ModelRecipe, build_trainable
+from samkit.training.sam.prompts import PromptRecipe
+from samkit.training.sam.task import InteractiveRecipe, InteractiveTask
+from samkit.training.sam.trainable import ModelRecipe, build_trainable
+from samkit.training.settings import OptimRecipe, RunRecipe
 
-PHOTOS, MASKS = 4, (1, 3, 2, 2)  # as many masks in no two processes
+IMAGES, MASKS = 4, (1, 3, 2, 2)  # as many masks in no two processes
 
 
-def make_batch(photos):
-    every = torch.randn(PHOTOS, 3, 128, 128, generator=torch.Generator().manual_seed(0))
-    index = torch.repeat_interleave(torch.arange(PHOTOS), torch.tensor(MASKS))
+def make_batch(images):
+    every = torch.randn(IMAGES, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    index = torch.repeat_interleave(torch.arange(IMAGES), torch.tensor(MASKS))
     masks = torch.zeros(len(index), 32, 32, dtype=torch.bool)
     for number in range(len(masks)):
         masks[number, number : number + 9, 2 * number : 2 * number + 5] = True
-    mine = torch.isin(index, torch.tensor(photos))
+    mine = torch.isin(index, torch.tensor(images))
     return Batch(
-        pixels=every[photos],
+        pixels=every[images],
         features=None,
         masks=masks[mine],
-        image_index=torch.searchsorted(torch.tensor(photos), index[mine]),
-        keys=tuple(map(str, photos)),
+        image_index=torch.searchsorted(torch.tensor(images), index[mine]),
+        keys=tuple(map(str, images)),
     )
 
 
@@ -46,10 +46,10 @@ if __name__ == "__main__":
     model = ModelRecipe(config="tiny", weights=None, learns="all")
     prompts = PromptRecipe(box_probability=1, box_noise=0, corrections=0)
     task = InteractiveTask(build_trainable(model), InteractiveRecipe(prompts=prompts))
-    photos = list(range(PHOTOS)) if world == 1 else [2 * rank, 2 * rank + 1]
+    images = list(range(IMAGES)) if world == 1 else [2 * rank, 2 * rank + 1]
     trainer = Trainer(task, optim=OptimRecipe(), run=run, folder=path.parent, fabric=launch(run))
     trainer.module.train()
-    trainer.accumulate([make_batch(photos)])
+    trainer.accumulate([make_batch(images)])
     gradients = {
         name: parameter.grad
         for name, parameter in task.named_parameters()

@@ -1,7 +1,7 @@
 """Train every kind of task for four steps under a strategy; run by a test, in one process or two.
 
 Prompts are boxes without noise, which leave nothing to chance, so that two processes with two
-photos each learn what one with all four does. With a step given, the last process sends itself the
+images each learn what one with all four does. With a step given, the last process sends itself the
 signal to stop after it, in each of the trainings.
 """
 
@@ -15,21 +15,21 @@ from pathlib import Path
 import torch
 
 from samkit.models import CONFIGS
-from samkit.training.distill import DistillTask, build_student
-from samkit.training.interactive import InteractiveRecipe, InteractiveTask
+from samkit.training.distill.task import DistillTask, build_student
 from samkit.training.loop import launch, train
-from samkit.training.mae import MaeConfig, MaeTask
-from samkit.training.prompts import PromptRecipe
-from samkit.training.recipe import OptimRecipe, RunRecipe
-from samkit.training.trainable import ModelRecipe, build_trainable
-from training.run_gradients import PHOTOS, make_batch
+from samkit.training.mae.task import MaeConfig, MaeTask
+from samkit.training.sam.prompts import PromptRecipe
+from samkit.training.sam.task import InteractiveRecipe, InteractiveTask
+from samkit.training.sam.trainable import ModelRecipe, build_trainable
+from samkit.training.settings import OptimRecipe, RunRecipe
+from training.run_gradients import IMAGES, make_batch
 
 
-class Photos:
-    """The same four photos again and again, lighter each time; of a process its share."""
+class Images:
+    """The same four images again and again, lighter each time; of a process its share."""
 
     def __init__(self, rank, world):
-        self.mine = list(range(PHOTOS))[rank * PHOTOS // world : (rank + 1) * PHOTOS // world]
+        self.mine = list(range(IMAGES))[rank * IMAGES // world : (rank + 1) * IMAGES // world]
         self.position = 0
 
     def __iter__(self):
@@ -103,7 +103,7 @@ if __name__ == "__main__":
         with suppress(KeyboardInterrupt):
             train(
                 task,
-                Photos(rank, world),
+                Images(rank, world),
                 optim=OptimRecipe(lr=1e-3, warmup_steps=0, **OPTIM.get(name, {})),
                 run=run,
                 folder=folder / name,

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from samkit.training.loop import train
-from samkit.training.recipe import OptimRecipe, RunRecipe
+from samkit.training.settings import OptimRecipe, RunRecipe
 from training.stub_task import StubLoader, StubTask
 
 if __name__ == "__main__":

@@ -1,24 +1,24 @@
 import torch
 
-from samkit.training.data.recipe import DataRecipe
+from samkit.training.data.data_recipe import DataRecipe
 from samkit.training.held_out import held_out_batches
 
 RECIPE = DataRecipe(
     train="scenes:count=9,size=64,seed=0",
     val="scenes:count=5,size=64,seed=1",
-    photos_per_batch=2,
+    images_per_batch=2,
     scale_jitter=(0.1, 2.0),
     flip=True,
 )
-PLAIN = DataRecipe(train="scenes:count=5,size=64,seed=1", photos_per_batch=2)
+PLAIN = DataRecipe(train="scenes:count=5,size=64,seed=1", images_per_batch=2)
 
 
-def keys_of(recipe: DataRecipe, photos: int) -> list[str]:
-    batches = held_out_batches(recipe, 64, 16, photos=photos, with_masks=True)
+def keys_of(recipe: DataRecipe, images: int) -> list[str]:
+    batches = held_out_batches(recipe, 64, 16, images=images, with_masks=True)
     return [key for batch in batches for key in batch.keys]
 
 
-def test_the_same_photos_come_each_time_in_whole_batches_and_no_more_than_there_are() -> None:
+def test_the_same_images_come_each_time_in_whole_batches_and_no_more_than_there_are() -> None:
     assert keys_of(RECIPE, 3) == keys_of(RECIPE, 3)
     assert len(keys_of(RECIPE, 3)) == 4
     assert len(keys_of(RECIPE, 100)) == 6  # five, and one again to fill the last batch
@@ -31,8 +31,8 @@ def test_they_are_of_val_or_else_of_the_training_data() -> None:
 
 
 def test_they_are_as_in_prediction() -> None:
-    given = held_out_batches(RECIPE, 64, 16, photos=4, with_masks=True)
-    plain = held_out_batches(PLAIN, 64, 16, photos=4, with_masks=True)
+    given = held_out_batches(RECIPE, 64, 16, images=4, with_masks=True)
+    plain = held_out_batches(PLAIN, 64, 16, images=4, with_masks=True)
     for one, other in zip(given, plain, strict=True):
         assert one.keys == other.keys
         assert torch.equal(one.pixels, other.pixels)

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from samkit.errors import ConfigError, TrainingError, WeightsError
 from samkit.training.log import TrainingLog, keep_until, read_log
-from samkit.training.loop import places, train
-from samkit.training.recipe import OptimRecipe, RunRecipe
+from samkit.training.loop import train, world_layout
+from samkit.training.settings import OptimRecipe, RunRecipe
 from training.starting import start, start_of_two
 from training.stub_task import StubLoader, StubTask
 
@@ -52,7 +52,7 @@ def test_resuming_is_going_on(tmp_path):
         assert all(torch.equal(whole[key], resumed[key]) for key in whole)
     logs = [read_log(tmp_path / run_name / "log.csv") for run_name in "ab"]
     for row in [row for log in logs for row in log]:
-        for time_dependent in ("seconds", "photos_per_s", "masks_per_s"):
+        for time_dependent in ("seconds", "images_per_s", "masks_per_s"):
             del row[time_dependent]
     assert logs[0] == logs[1]
     assert len(logs[0]) == 12
@@ -189,6 +189,14 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
     assert read_log(tmp_path / "log.csv")[-1]["step"] == 5
 
 
+def test_a_checkpoint_of_earlier_names_of_settings_goes_on(tmp_path):
+    kwargs = {"optim": OPTIM, "run": run_recipe(steps=2), "folder": tmp_path}
+    before = {"data.photos_per_batch": 4, "data.train": "photos:here"}
+    train(StubTask(), StubLoader(), settings=before, **kwargs)
+    now = {"data.images_per_batch": 4, "data.train": "images:here"}
+    train(StubTask(), StubLoader(), settings=now, resume=True, **kwargs)
+
+
 def test_a_cosine_schedule_cannot_be_made_longer_on_resuming(tmp_path):
     """Rates before and after would be of two schedules."""
     kwargs = {"optim": OPTIM, "run": run_recipe(steps=2), "folder": tmp_path}
@@ -252,11 +260,11 @@ def test_what_scales_losses_in_float16_goes_on_where_it_was(tmp_path):
 
 
 def test_under_torchrun_its_processes_count(monkeypatch):
-    assert places(run_recipe(devices=3)) == (3, 1)
+    assert world_layout(run_recipe(devices=3)) == (3, 1)
     torchrun = {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "8", "WORLD_SIZE": "16"}
     for name, value in torchrun.items():
         monkeypatch.setenv(name, value)
-    assert places(run_recipe()) == (8, 2)
+    assert world_layout(run_recipe()) == (8, 2)
 
 
 def test_killed_at_any_moment_it_always_resumes(tmp_path):

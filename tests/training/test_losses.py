@@ -22,9 +22,9 @@ def truth():
 
 
 def test_focal_loss_with_gamma_0_is_cross_entropy(logits, truth):
-    goal = truth[:, None].float().expand_as(logits)
-    expected = functional.binary_cross_entropy_with_logits(logits, goal, reduction="none")
-    found = focal_loss(logits, goal, gamma=0, alpha=0.5)
+    target = truth[:, None].float().expand_as(logits)
+    expected = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    found = focal_loss(logits, target, gamma=0, alpha=0.5)
     torch.testing.assert_close(found, 0.5 * expected.mean((-2, -1)))
 
 
@@ -38,9 +38,9 @@ def test_focal_loss_by_hand():
 
 
 def test_focal_loss_discounts_what_is_right(logits, truth):
-    goal = truth[:, None].float()
-    plain = focal_loss(logits, goal, gamma=0, alpha=0.25)
-    assert (focal_loss(logits, goal, gamma=2, alpha=0.25) < plain).all()
+    target = truth[:, None].float()
+    plain = focal_loss(logits, target, gamma=0, alpha=0.25)
+    assert (focal_loss(logits, target, gamma=2, alpha=0.25) < plain).all()
 
 
 def test_dice_loss_by_hand():
@@ -101,9 +101,9 @@ def test_the_chosen_candidate_is_the_one_the_model_believes_in(logits, truth):
 
 def test_gradients_of_both_losses(truth):
     logits = torch.randn(2, 5, 5, dtype=torch.float64, requires_grad=True)
-    goal = truth[:2, :5, :5].double()
-    assert torch.autograd.gradcheck(lambda x: focal_loss(x, goal, gamma=2, alpha=0.25), logits)
-    assert torch.autograd.gradcheck(lambda x: dice_loss(x, goal), logits)
+    target = truth[:2, :5, :5].double()
+    assert torch.autograd.gradcheck(lambda x: focal_loss(x, target, gamma=2, alpha=0.25), logits)
+    assert torch.autograd.gradcheck(lambda x: dice_loss(x, target), logits)
 
 
 def test_losses_of_certain_and_wrong_answers_stay_finite(truth):

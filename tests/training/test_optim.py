@@ -8,8 +8,8 @@ import torch
 
 from samkit.models import CONFIGS, Sam
 from samkit.training.optim import make_optimiser, parameter_groups, rate_factor
-from samkit.training.recipe import OptimRecipe
-from samkit.training.trainable import encoder_depths
+from samkit.training.sam.trainable import encoder_depths
+from samkit.training.settings import OptimRecipe
 
 
 def test_the_papers_schedule():

@@ -13,12 +13,12 @@ from samkit.errors import ConfigError
 from samkit.models import CONFIGS, Sam
 from samkit.predict import Predictor
 from samkit.training.encoder_weights import load_encoder
-from samkit.training.interactive import InteractiveRecipe, InteractiveTask
 from samkit.training.log import read_log
 from samkit.training.loop import Trainer, launch
-from samkit.training.recipe import OptimRecipe, RunRecipe
-from samkit.training.sharding import load_whole_optimiser, transformer_blocks, whole
-from samkit.training.trainable import ModelRecipe, Trainable
+from samkit.training.sam.task import InteractiveRecipe, InteractiveTask
+from samkit.training.sam.trainable import ModelRecipe, Trainable
+from samkit.training.settings import OptimRecipe, RunRecipe
+from samkit.training.sharding import gather_full, load_full_optimiser_state, transformer_blocks
 from training.starting import start, start_of_two
 
 TASKS = ("all", "lora", "mae", "distill")
@@ -143,23 +143,23 @@ def test_a_checkpoint_is_whole_and_the_same_as_without_spreading(
 
 
 def test_what_is_exported_serves_users(runs: Callable[[str], Path], tiny_sam: Sam) -> None:
-    photo = torch.randint(0, 255, (60, 80, 3), dtype=torch.uint8).numpy()
+    image = torch.randint(0, 255, (60, 80, 3), dtype=torch.uint8).numpy()
     for task in SAME_IN_ONE_PROCESS:
-        predictor = Predictor.load(runs("fsdp") / task / "last.safetensors", engine="torch")
-        prediction = predictor.predict(predictor.embed(photo), points=[[40, 30]], labels=[1])
+        predictor = Predictor.load(runs("fsdp") / task / "last.safetensors", backend="torch")
+        prediction = predictor.predict(predictor.embed(image), points=[[40, 30]], labels=[1])
         assert prediction.masks.shape == (3, 60, 80)
     assert "pos_embed" in load_encoder(tiny_sam, runs("fsdp") / "mae" / "last.safetensors").loaded
 
 
 def test_what_is_not_spread_stays_as_it_is(tiny_sam: Sam) -> None:
     state = {"a": torch.ones(2), "b": [{"c": 3, "d": (0.9, 0.95)}]}
-    assert whole(state)["a"] is state["a"]
-    assert whole(state)["b"] == state["b"]
+    assert gather_full(state)["a"] is state["a"]
+    assert gather_full(state)["b"] == state["b"]
     optimiser = torch.optim.AdamW(tiny_sam.mask_decoder.parameters())
     sum(p.square().sum() for p in tiny_sam.mask_decoder.parameters()).backward()
     optimiser.step()
     fresh = torch.optim.AdamW(tiny_sam.mask_decoder.parameters())
-    load_whole_optimiser(fresh, whole(optimiser.state_dict()))
+    load_full_optimiser_state(fresh, gather_full(optimiser.state_dict()))
     for number, values in optimiser.state_dict()["state"].items():
         for name, value in values.items():
             assert torch.equal(fresh.state_dict()["state"][number][name], value)

@@ -1,4 +1,4 @@
-"""A server over a store of four photos, with the `tiny` model; browsers of people who use it."""
+"""A server over a store of four images, with the `tiny` model; browsers of people who use it."""
 
 import copy
 
@@ -9,7 +9,7 @@ from dataengine.conftest import (  # noqa: F401 - fixtures
     Clock,
     Scene,
     clock,
-    photo_folder,
+    image_folder,
     rle_of,
     scene,
     sqlite_scene,
@@ -100,8 +100,8 @@ def sqlite_server(sqlite_scene, config, tiny_predictor):  # noqa: F811
 
 
 @pytest.fixture(scope="module")
-def shared_server(tmp_path_factory, photo_folder, tiny_predictor):  # noqa: F811
+def shared_server(tmp_path_factory, image_folder, tiny_predictor):  # noqa: F811
     """For what leaves nothing behind that other tests would see."""
     folder = tmp_path_factory.mktemp("shared")
     with Store.open(folder / "store.db") as opened:
-        yield from run_server(Scene(opened, photo_folder), settings(folder), tiny_predictor)
+        yield from run_server(Scene(opened, image_folder), settings(folder), tiny_predictor)

@@ -18,9 +18,9 @@ UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
 OPEN = {("GET", "/api/health"), ("POST", "/api/session")}
 # What annotators may not do, and reviewers may not.
 REVIEWERS_ONLY = {
-    ("POST", "/api/photos/{image_id}/accept"),
-    ("POST", "/api/photos/{image_id}/return"),
-    ("PUT", "/api/photos/{image_id}/num_annotators"),
+    ("POST", "/api/images/{image_id}/accept"),
+    ("POST", "/api/images/{image_id}/return"),
+    ("PUT", "/api/images/{image_id}/num_annotators"),
     ("GET", "/api/projects/{project_id}/export"),
 }
 ADMINS_ONLY = {
@@ -29,7 +29,7 @@ ADMINS_ONLY = {
     ("PATCH", "/api/users/{user_id}"),
     ("GET", "/api/audit"),
     ("POST", "/api/projects"),
-    ("POST", "/api/projects/{project_id}/photos"),
+    ("POST", "/api/projects/{project_id}/images"),
     ("POST", "/api/projects/{project_id}/scan"),
     ("POST", "/api/projects/{project_id}/import"),
 }
@@ -212,7 +212,7 @@ def test_requests_from_other_sites_change_nothing(headers, shared_server):
 
 def test_token_of_another_session_is_refused(server):
     headers = {"X-CSRF-Token": server.bob.headers["X-CSRF-Token"]}
-    answer = server.ann.post(f"/api/photos/{server.scene.photos[0].id}/lease", headers=headers)
+    answer = server.ann.post(f"/api/images/{server.scene.images[0].id}/lease", headers=headers)
     assert answer.status_code == 403
 
 
@@ -226,7 +226,7 @@ def test_headers_are_on_everything(shared_server):
 
 def test_actions_are_written_down_without_secrets(with_password):
     server = with_password
-    server.bob.post(f"/api/photos/{server.scene.photos[0].id}/lease")
+    server.bob.post(f"/api/images/{server.scene.images[0].id}/lease")
     server.bob.post("/api/users", json={"name": "eve", "password": "secret one"})
     sign_in(server.stranger, name="ann", password="secret two")
     sign_in(server.stranger, name="secret three", password="x")
@@ -236,7 +236,7 @@ def test_actions_are_written_down_without_secrets(with_password):
         (None, "sign_in", "/api/session", 401),
         (None, "sign_in", "user ann", 401),
         ("bob", "add_user", "/api/users", 403),
-        ("bob", "hold_photo", f"/api/photos/{server.scene.photos[0].id}/lease", 200),
+        ("bob", "hold_image", f"/api/images/{server.scene.images[0].id}/lease", 200),
     ]
     assert {one["address"] for one in entries} == {"testclient"}
     assert "secret" not in str(list_actions(server.scene.store).items)

@@ -1,4 +1,4 @@
-"""The way of a photo through the API: taken, annotated, undone, submitted, reviewed, exported."""
+"""The way of an image through the API: taken, annotated, undone, submitted, reviewed, exported."""
 
 import io
 import json
@@ -9,10 +9,10 @@ import pytest
 
 @pytest.fixture
 def held(server):
-    """A photo that ann holds."""
+    """An image that ann holds."""
     lease = server.ann.post(f"/api/projects/{server.scene.project.id}/next").json()["lease"]
     assert lease["user_id"] == server.scene.ann
-    return lease["photo"]["id"]
+    return lease["image"]["id"]
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def save(server, held, rle_of):
 
     def post(box=(2, 3, 9, 8), browser=None, **more):
         body = {"rle": rle_of(*box), **more}
-        return (browser or server.ann).post(f"/api/photos/{held}/annotations", json=body)
+        return (browser or server.ann).post(f"/api/images/{held}/annotations", json=body)
 
     return post
 
@@ -43,7 +43,7 @@ def test_mask_is_kept_with_its_events(server, save, rle_of):
     assert (one["box_xyxy"], one["area_px"]) == ([2, 3, 9, 8], 35)
     assert (one["user_name"], one["num_clicks"], one["duration_ms"]) == ("ann", 1, 1500)
     assert save(events=[event], score=0.9, request_id="r").json() == one
-    listed = server.bob.get(f"/api/photos/{one['image_id']}/annotations").json()
+    listed = server.bob.get(f"/api/images/{one['image_id']}/annotations").json()
     assert listed == {"items": [one], "next_after": None}
     events = server.ann.get(f"/api/annotations/{one['id']}/events").json()["items"]
     assert [(each["kind"], each["data"]) for each in events] == [("point", event["data"])]
@@ -58,9 +58,9 @@ def test_masks_are_changed_undone_and_redone(server, save, rle_of):
     assert ann.post(f"{path}/redo", json={"version": 3}).json()["area_px"] == 25
     gone = ann.delete(path, params={"version": 4})
     assert gone.json()["deleted"] is True
-    photo = f"/api/photos/{one['image_id']}/annotations"
-    assert ann.get(photo).json()["items"] == []
-    assert len(ann.get(photo, params={"deleted": True}).json()["items"]) == 1
+    image = f"/api/images/{one['image_id']}/annotations"
+    assert ann.get(image).json()["items"] == []
+    assert len(ann.get(image, params={"deleted": True}).json()["items"]) == 1
     states = ann.get(f"{path}/history").json()["items"]
     assert [state["change"] for state in states] == ["edit", "edit", "undo", "redo", "edit"]
 
@@ -70,10 +70,10 @@ def test_conflicts_are_409(server, save, held, rle_of):
     stale = {"version": 7, "rle": rle_of(0, 0, 5, 5)}
     assert code(server.ann.put(f"/api/annotations/{one['id']}", json=stale))[0] == 409
     assert code(save(browser=server.bob))[0] == 409
-    assert code(server.bob.post(f"/api/photos/{held}/lease"))[0] == 409
-    assert server.ann.delete(f"/api/photos/{held}/lease").status_code == 204
+    assert code(server.bob.post(f"/api/images/{held}/lease"))[0] == 409
+    assert server.ann.delete(f"/api/images/{held}/lease").status_code == 204
     assert code(save())[0] == 409
-    assert server.bob.post(f"/api/photos/{held}/lease").json()["user_id"] == server.scene.bob
+    assert server.bob.post(f"/api/images/{held}/lease").json()["user_id"] == server.scene.bob
 
 
 @pytest.mark.parametrize(
@@ -100,30 +100,31 @@ def test_malformed_codes_are_422(rle, server, save):
 
 def test_what_is_unknown_is_404(server, rle_of):
     ann = server.ann
-    for path in ("projects/99", "photos/99", "jobs/99", "photos/99/annotations", "photos/99/image"):
+    below = [f"images/99/{name}" for name in ("annotations", "content")]
+    for path in ("projects/99", "images/99", "jobs/99", *below):
         assert code(ann.get(f"/api/{path}"))[0] == 404
     body = {"version": 1, "rle": rle_of(0, 0, 5, 5)}
     assert code(ann.put("/api/annotations/99", json=body))[0] == 404
     assert code(ann.get("/api/nothing"))[0] == 404
-    assert code(ann.get(f"/api/photos/{2**62}"))[0] == 404
+    assert code(ann.get(f"/api/images/{2**62}"))[0] == 404
 
 
 def test_review(server, save, held):
     save()
     rev = server.rev
-    assert server.ann.post(f"/api/photos/{held}/submit").json()["review"] == "submitted"
-    assert code(server.ann.post(f"/api/photos/{held}/accept", json={"version": 1}))[0] == 403
-    version = rev.get(f"/api/photos/{held}").json()["version"]
+    assert server.ann.post(f"/api/images/{held}/submit").json()["review"] == "submitted"
+    assert code(server.ann.post(f"/api/images/{held}/accept", json={"version": 1}))[0] == 403
+    version = rev.get(f"/api/images/{held}").json()["version"]
     body = {"version": version, "comment": "look at the left"}
-    back = rev.post(f"/api/photos/{held}/return", json=body).json()
+    back = rev.post(f"/api/images/{held}/return", json=body).json()
     assert (back["review"], back["comment"]) == ("returned", "look at the left")
     lease = server.ann.post(f"/api/projects/{back['project_id']}/next").json()["lease"]
-    assert lease["photo"]["id"] == held
-    version = server.ann.post(f"/api/photos/{held}/submit").json()["version"]
-    assert code(rev.post(f"/api/photos/{held}/accept", json={"version": 1}))[0] == 409
-    done = rev.post(f"/api/photos/{held}/accept", json={"version": version}).json()
+    assert lease["image"]["id"] == held
+    version = server.ann.post(f"/api/images/{held}/submit").json()["version"]
+    assert code(rev.post(f"/api/images/{held}/accept", json={"version": 1}))[0] == 409
+    done = rev.post(f"/api/images/{held}/accept", json={"version": version}).json()
     assert done["review"] == "accepted"
-    verdicts = rev.get(f"/api/photos/{held}/reviews").json()["items"]
+    verdicts = rev.get(f"/api/images/{held}/reviews").json()["items"]
     assert [(one["verdict"], one["user_name"]) for one in verdicts] == [
         ("returned", "rev"),
         ("accepted", "rev"),
@@ -131,12 +132,12 @@ def test_review(server, save, held):
 
 
 def test_lists_are_paged_and_filtered(server, held):
-    path = f"/api/projects/{server.scene.project.id}/photos"
+    path = f"/api/projects/{server.scene.project.id}/images"
     first = server.ann.get(path, params={"limit": 3}).json()
     rest = server.ann.get(path, params={"limit": 3, "after": first["next_after"]}).json()
     assert [len(page["items"]) for page in (first, rest)] == [3, 1]
     assert rest["next_after"] is None
-    server.ann.post(f"/api/photos/{held}/submit")
+    server.ann.post(f"/api/images/{held}/submit")
     found = server.ann.get(path, params={"review": "submitted"}).json()["items"]
     assert [one["id"] for one in found] == [held]
     for bad in ({"review": "x"}, {"limit": 0}, {"limit": 1001}, {"after": -1}):
@@ -144,26 +145,26 @@ def test_lists_are_paged_and_filtered(server, held):
 
 
 def test_statistics_and_agreement(server, save, held, rle_of):
-    server.rev.put(f"/api/photos/{held}/num_annotators", json={"num_annotators": 2})
+    server.rev.put(f"/api/images/{held}/num_annotators", json={"num_annotators": 2})
     made = save(events=[{"kind": "box", "duration_ms": 3000}]).json()
-    server.ann.post(f"/api/photos/{held}/submit")
-    server.bob.post(f"/api/photos/{held}/lease")
-    assert server.bob.get(f"/api/photos/{held}/annotations").json()["items"] == []
+    server.ann.post(f"/api/images/{held}/submit")
+    server.bob.post(f"/api/images/{held}/lease")
+    assert server.bob.get(f"/api/images/{held}/annotations").json()["items"] == []
     for part in ("history", "events"):  # of the mask that the other one has made
         path = f"/api/annotations/{made['id']}/{part}"
         assert [one.get(path).status_code for one in (server.bob, server.rev)] == [403, 200]
     save((2, 3, 9, 8), browser=server.bob)
-    server.bob.post(f"/api/photos/{held}/submit")
+    server.bob.post(f"/api/images/{held}/submit")
     project = f"/api/projects/{server.scene.project.id}"
     numbers = server.ann.get(f"{project}/statistics").json()
-    assert numbers["photos"]["submitted"] == {
-        "num_photos": 1,
+    assert numbers["images"]["submitted"] == {
+        "num_images": 1,
         "num_masks": 2,
-        "masks_per_photo": 2.0,
+        "masks_per_image": 2.0,
     }
     day = numbers["days"][0]
     assert (day["user_name"], day["seconds_per_mask"], day["clicks_per_mask"]) == ("ann", 3.0, 1.0)
-    for path in (f"{project}/agreement", f"/api/photos/{held}/agreement"):
+    for path in (f"{project}/agreement", f"/api/images/{held}/agreement"):
         (pair,) = server.rev.get(path).json()["items"]
         assert (pair["user_names"], pair["mean_iou"]) == (["ann", "bob"], 1.0)
 
@@ -179,7 +180,7 @@ def test_export_and_import_lose_nothing(server, save, rle_of):
     save((0, 0, 4, 4))
     save((5, 5, 9, 9))
     project = f"/api/projects/{server.scene.project.id}"
-    answer = server.rev.get(f"{project}/export", params={"format": "coco", "copy_photos": True})
+    answer = server.rev.get(f"{project}/export", params={"format": "coco", "copy_images": True})
     assert answer.headers["content-type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         assert len([name for name in archive.namelist() if name.endswith((".png", ".jpg"))]) == 4
@@ -188,10 +189,10 @@ def test_export_and_import_lose_nothing(server, save, rle_of):
         rle_of(0, 0, 4, 4),
         rle_of(5, 5, 9, 9),
     ]
-    held = server.ann.get(project + "/photos").json()["items"][0]["id"]
-    server.ann.delete(f"/api/photos/{held}/lease")
+    held = server.ann.get(project + "/images").json()["items"][0]["id"]
+    server.ann.delete(f"/api/images/{held}/lease")
     report = server.adm.post(f"{project}/import", params={"format": "coco"}, json=masks).json()
-    assert (report["num_photos"], report["num_added"], report["faults"]) == (4, 2, [])
+    assert (report["num_images"], report["num_added"], report["faults"]) == (4, 2, [])
     again = server.adm.post(f"{project}/import", params={"format": "coco"}, json=masks).json()
     assert (again["num_added"], again["num_known"]) == (0, 2)
 
@@ -218,7 +219,7 @@ def test_users(server):
 
 
 def test_status(server):
-    server.studio.embedder.ask(server.scene.photos[0]).result(60)
+    server.studio.embedder.ask(server.scene.images[0]).result(60)
     status = server.ann.get("/api/status").json()
     assert status["model"]["name"] == "tiny"
     assert (status["local"], status["max_megapixels"], status["hint_after_s"]) == (False, 1, 30.0)

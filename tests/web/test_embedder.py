@@ -17,7 +17,7 @@ class Counting:
 
     def __init__(self, predictor):
         self._predictor = predictor
-        self.encoded = []  # the value of the photos' pixels
+        self.encoded = []  # the value of the images' pixels
         self.gate = threading.Event()
         self.gate.set()
         self.begun = threading.Event()
@@ -55,54 +55,54 @@ def start(sqlite_scene, config, counting):
         embedder.stop()
 
 
-def test_photo_is_encoded_once(start, sqlite_scene, counting):
-    embedder, photo = start(), sqlite_scene.photos[1]
-    first, second = embedder.ask(photo), embedder.ask(photo)
+def test_image_is_encoded_once(start, sqlite_scene, counting):
+    embedder, image = start(), sqlite_scene.images[1]
+    first, second = embedder.ask(image), embedder.ask(image)
     assert first.result(60) is second.result(60)
-    assert embedder.ask(photo).result(60) is first.result()
+    assert embedder.ask(image).result(60) is first.result()
     assert counting.encoded == [20]
     assert first.result().model == list_model_versions(sqlite_scene.store)[0] == embedder.model
 
 
 def test_embedding_is_kept_on_disk(start, sqlite_scene, counting):
-    photo = sqlite_scene.photos[1]
-    made, found = (start().ask(photo).result(60) for _ in range(2))
+    image = sqlite_scene.images[1]
+    made, found = (start().ask(image).result(60) for _ in range(2))
     assert counting.encoded == [20]
     assert made.encode_ms > 0
     assert found.encode_ms == 0
     assert (made.embedding.features == found.embedding.features).all()
 
 
-def test_photo_that_somebody_waits_for_goes_first(start, sqlite_scene, counting):
+def test_image_that_somebody_waits_for_goes_first(start, sqlite_scene, counting):
     counting.gate.clear()
-    embedder, photos = start(), sqlite_scene.photos
-    embedder.ask(photos[0])
+    embedder, images = start(), sqlite_scene.images
+    embedder.ask(images[0])
     assert counting.begun.wait(60)
-    embedder.encode_ahead([photos[1], photos[2]])
-    asked = embedder.ask(photos[2])
+    embedder.encode_ahead([images[1], images[2]])
+    asked = embedder.ask(images[2])
     counting.gate.set()
     asked.result(60)
-    embedder.ask(photos[1]).result(60)
+    embedder.ask(images[1]).result(60)
     assert counting.encoded == [0, 40, 20]
 
 
 def test_memory_is_bounded(start, sqlite_scene, counting):
-    embedder = start(embeddings_kept=2)
-    for photo in sqlite_scene.photos:
-        embedder.ask(photo).result(60)
+    embedder = start(embeddings_cached=2)
+    for image in sqlite_scene.images:
+        embedder.ask(image).result(60)
     assert len(embedder._kept) == 2
     assert len(counting.encoded) == 4
-    embedder.ask(sqlite_scene.photos[0]).result(60)  # from the disk
+    embedder.ask(sqlite_scene.images[0]).result(60)  # from the disk
     assert len(counting.encoded) == 4
 
 
-def test_next_photos_are_encoded_ahead(sqlite_server):
+def test_next_images_are_encoded_ahead(sqlite_server):
     server = sqlite_server
     lease = server.ann.post(f"/api/projects/{server.scene.project.id}/next").json()["lease"]
-    held = lease["photo"]["id"]
+    held = lease["image"]["id"]
     server.studio.embedder._pool.submit(9, lambda: None).result(60)  # after them
     kept = set(server.studio.embedder._kept)
-    assert kept == {one.sha256 for one in server.scene.photos if one.id != held}
+    assert kept == {one.sha256 for one in server.scene.images if one.id != held}
 
 
 def test_full_disk_does_not_stop_the_work(start, sqlite_scene, counting, config, monkeypatch):
@@ -113,13 +113,13 @@ def test_full_disk_does_not_stop_the_work(start, sqlite_scene, counting, config,
         raise OutputError("no space left")
 
     monkeypatch.setattr(EmbeddingCache, "put", refuse)
-    assert start().ask(sqlite_scene.photos[0]).result(60).encode_ms > 0
+    assert start().ask(sqlite_scene.images[0]).result(60).encode_ms > 0
 
 
-def test_photo_that_has_changed_is_not_encoded(start, sqlite_scene, counting):
-    photo = replace(sqlite_scene.photos[0], sha256="0" * 64)
+def test_image_that_has_changed_is_not_encoded(start, sqlite_scene, counting):
+    image = replace(sqlite_scene.images[0], sha256="0" * 64)
     with pytest.raises(StoreError, match="has changed"):
-        start().ask(photo).result(60)
+        start().ask(image).result(60)
     assert counting.encoded == []
 
 
@@ -130,7 +130,7 @@ def test_model_that_cannot_be_loaded_is_told(sqlite_scene, config):
     embedder = Embedder(sqlite_scene.store, config, fail)
     embedder.start()
     with pytest.raises(WeightsError, match="no such model"):
-        embedder.ask(sqlite_scene.photos[0]).result(60)
+        embedder.ask(sqlite_scene.images[0]).result(60)
     assert embedder.model is None
     embedder.stop()
 
@@ -139,21 +139,21 @@ def test_model_that_fails_to_load_in_another_way_is_told_too(sqlite_scene, confi
     embedder = Embedder(sqlite_scene.store, config, lambda: 1 / 0)
     embedder.start()
     with pytest.raises(SamkitError, match="cannot be loaded: see the server's log"):
-        embedder.ask(sqlite_scene.photos[0]).result(60)
+        embedder.ask(sqlite_scene.images[0]).result(60)
     assert "ZeroDivisionError" in caplog.text
     embedder.stop()
 
 
 def test_what_nobody_waits_for_is_not_encoded(start, sqlite_scene, counting):
     counting.gate.clear()
-    embedder, photos = start(), sqlite_scene.photos
-    embedder.ask(photos[0])
+    embedder, images = start(), sqlite_scene.images
+    embedder.ask(images[0])
     assert counting.begun.wait(60)
-    embedder.give_up(photos[1], embedder.ask(photos[1]))
-    first, second = embedder.ask(photos[2]), embedder.ask(photos[2])
+    embedder.give_up(images[1], embedder.ask(images[1]))
+    first, second = embedder.ask(images[2]), embedder.ask(images[2])
     assert first is second
-    embedder.give_up(photos[2], first)  # the other one still waits
-    last = embedder.ask(photos[3])
+    embedder.give_up(images[2], first)  # the other one still waits
+    last = embedder.ask(images[3])
     counting.gate.set()
     last.result(60)
     assert counting.encoded == [0, 40, 60]

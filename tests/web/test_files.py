@@ -47,7 +47,7 @@ def own(shared_server, tmp_path):
 
     def upload(content, name="new.png", kind="image/png"):
         return shared_server.adm.post(
-            f"/api/projects/{project.id}/photos",
+            f"/api/projects/{project.id}/images",
             params={"name": name},
             content=content,
             headers={"Content-Type": kind},
@@ -60,15 +60,15 @@ def own(shared_server, tmp_path):
 # --- Pictures ---
 
 
-def test_picture_is_the_photo(shared_server):
-    photo = shared_server.scene.photos[1]
-    answer = shared_server.ann.get(f"/api/photos/{photo.id}/image")
+def test_picture_is_the_image(shared_server):
+    image = shared_server.scene.images[1]
+    answer = shared_server.ann.get(f"/api/images/{image.id}/content")
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["cache-control"] == "private, max-age=3600"
     assert np.asarray(open_picture(answer)).tolist() == np.full((12, 16, 3), 20).tolist()
     tag = answer.headers["etag"]
-    assert photo.sha256 in tag
-    again = shared_server.ann.get(f"/api/photos/{photo.id}/image", headers={"If-None-Match": tag})
+    assert image.sha256 in tag
+    again = shared_server.ann.get(f"/api/images/{image.id}/content", headers={"If-None-Match": tag})
     assert (again.status_code, again.content) == (304, b"")
 
 
@@ -76,8 +76,8 @@ def test_picture_is_the_photo(shared_server):
     ("max_side", "size"), [(128, (128, 64)), (256, (256, 128)), (512, (300, 150))]
 )
 def test_picture_is_as_small_as_asked_for(max_side, size, own):
-    photo = own(png((150, 300))).json()
-    path = f"/api/photos/{photo['id']}/image"
+    image = own(png((150, 300))).json()
+    path = f"/api/images/{image['id']}/content"
     answer = own.server.ann.get(path, params={"max_side": max_side})
     assert open_picture(answer).size == size
     assert own.server.ann.get(path, params={"max_side": 100}).status_code == 422
@@ -90,18 +90,18 @@ def test_picture_is_upright_and_without_transparency(own):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     Image.fromarray(pixels).save(out, "JPEG", exif=exif, quality=95)
-    photo = own(out.getvalue(), "turned.jpg", "image/jpeg").json()
-    assert photo["size_hw"] == [40, 20]
+    image = own(out.getvalue(), "turned.jpg", "image/jpeg").json()
+    assert image["size_hw"] == [40, 20]
     for params in ({}, {"max_side": 128}):
         picture = open_picture(
-            own.server.ann.get(f"/api/photos/{photo['id']}/image", params=params)
+            own.server.ann.get(f"/api/images/{image['id']}/content", params=params)
         )
         shown = np.asarray(picture)
         assert shown.shape == (40, 20, 3)
         assert shown[:15].min() > 240
         assert shown[25:].max() < 15
     clear = own(png((5, 7), 0, "RGBA"), "clear.png").json()
-    shown = np.asarray(open_picture(own.server.ann.get(f"/api/photos/{clear['id']}/image")))
+    shown = np.asarray(open_picture(own.server.ann.get(f"/api/images/{clear['id']}/content")))
     assert shown.shape == (5, 7, 3)
     assert shown.min() == 255
 
@@ -163,15 +163,15 @@ def test_projects_are_only_where_allowed(root, shared_server):
     )
 
 
-def test_links_out_of_allowed_folders_are_refused(sqlite_server, photo_folder, tmp_path):
+def test_links_out_of_allowed_folders_are_refused(sqlite_server, image_folder, tmp_path):
     (tmp_path / "inside").mkdir()
-    (tmp_path / "link").symlink_to(photo_folder)
+    (tmp_path / "link").symlink_to(image_folder)
     made = sqlite_server.adm.post(
         "/api/projects", json={"name": "p", "root": str(tmp_path / "inside")}
     )
     assert made.status_code == 201
     assert made.json()["root"] == str(tmp_path / "inside")
-    # Only admins see where photos are.
+    # Only admins see where images are.
     assert sqlite_server.ann.get(f"/api/projects/{made.json()['id']}").json()["root"] is None
     link = {"name": "q", "root": str(tmp_path / "link")}
     assert sqlite_server.adm.post("/api/projects", json=link).status_code == 422
@@ -279,7 +279,7 @@ def test_bombs_in_a_zip_of_pictures_are_told(own):
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_bodies_of_json_are_bounded(method, shared_server):
-    path = {"POST": "/api/photos/1/annotations", "PUT": "/api/annotations/1"}[method]
+    path = {"POST": "/api/images/1/annotations", "PUT": "/api/annotations/1"}[method]
     huge = b'{"rle": "' + b"0" * (5 * 2**20) + b'"}'
     answer = shared_server.ann.request(method, path, content=huge)
     assert answer.status_code == 413

@@ -26,7 +26,7 @@ LEFT_OUT = {("delete", "/api/session")}
 @pytest.mark.parametrize("role", EXAMPLES)
 def test_no_request_breaks_the_server(role, sqlite_server):
     browser = getattr(sqlite_server, role)
-    browser.post(f"/api/photos/{sqlite_server.scene.photos[0].id}/lease")
+    browser.post(f"/api/images/{sqlite_server.scene.images[0].id}/lease")
     schema = schemathesis.openapi.from_dict(browser.get("/api/openapi.json").json())
     app, num_asked = running(sqlite_server.app), 0
 

@@ -10,11 +10,11 @@ from starlette.websockets import WebSocketDisconnect
 from samkit import Predictor
 from samkit.dataengine import (
     Store,
-    add_photos,
+    add_images,
     close_session,
     create_project,
     create_user,
-    list_photos,
+    list_images,
 )
 from samkit.geometry import decode_rle, encode_rle
 from samkit.web import WebConfig, create_app, prompting
@@ -49,25 +49,25 @@ class Page:
 
 
 def connect(browser, image_id, **headers):
-    path = f"/api/photos/{image_id}/prompt"
+    path = f"/api/images/{image_id}/prompt"
     return browser.websocket_connect(path, headers={"Origin": HOST, **headers})
 
 
 @pytest.fixture
-def photo(shared_server):
-    return shared_server.scene.photos[1]
+def image(shared_server):
+    return shared_server.scene.images[1]
 
 
 @pytest.fixture
-def page(shared_server, photo):
-    with connect(shared_server.ann, photo.id) as socket:
+def page(shared_server, image):
+    with connect(shared_server.ann, image.id) as socket:
         yield Page(socket).wait_until_ready()
 
 
 @pytest.fixture
-def expected(shared_server, photo, tiny_predictor):
-    """What the library answers to the same prompt on the same photo."""
-    pixels = np.full((*photo.size_hw, 3), 20, np.uint8)
+def expected(shared_server, image, tiny_predictor):
+    """What the library answers to the same prompt on the same image."""
+    pixels = np.full((*image.size_hw, 3), 20, np.uint8)
     embedding = tiny_predictor.embed(pixels)
     return lambda **prompt: tiny_predictor.predict(embedding, **prompt)
 
@@ -196,11 +196,11 @@ def closing_code(socket):
     return caught.value.code
 
 
-def test_who_may_not_is_told_by_the_closing_code(shared_server, photo):
+def test_who_may_not_is_told_by_the_closing_code(shared_server, image):
     for browser, image_id, headers, code in (
-        (shared_server.stranger, photo.id, {}, 4401),
-        (shared_server.ann, photo.id, {"Origin": "http://evil.example"}, 4403),
-        (shared_server.ann, photo.id, {"Origin": "null"}, 4403),
+        (shared_server.stranger, image.id, {}, 4401),
+        (shared_server.ann, image.id, {"Origin": "http://evil.example"}, 4403),
+        (shared_server.ann, image.id, {"Origin": "null"}, 4403),
         (shared_server.ann, 99, {}, 4404),
         (shared_server.ann, 2**80, {}, 4404),
     ):
@@ -208,16 +208,16 @@ def test_who_may_not_is_told_by_the_closing_code(shared_server, photo):
             assert closing_code(socket) == code
 
 
-def test_request_without_an_origin_is_refused(shared_server, photo):
+def test_request_without_an_origin_is_refused(shared_server, image):
     browser = Browser(shared_server.app, shared_server.scene.ann)
     del browser.headers["Origin"]
-    with browser.websocket_connect(f"/api/photos/{photo.id}/prompt") as socket:
+    with browser.websocket_connect(f"/api/images/{image.id}/prompt") as socket:
         assert closing_code(socket) == 4403
 
 
 def test_session_that_ends_elsewhere_ends_the_connection(sqlite_server, monkeypatch):
-    photo = sqlite_server.scene.photos[1]
-    with connect(sqlite_server.ann, photo.id) as socket:
+    image = sqlite_server.scene.images[1]
+    with connect(sqlite_server.ann, image.id) as socket:
         page = Page(socket).wait_until_ready()
         close_session(sqlite_server.scene.store, sqlite_server.ann.cookies["samkit_session"])
         assert page.ask(points=[[3, 4]], labels=[1])["type"] == "masks"  # checked a moment ago
@@ -226,13 +226,13 @@ def test_session_that_ends_elsewhere_ends_the_connection(sqlite_server, monkeypa
         assert closing_code(socket) == 4401
 
 
-def test_photo_that_cannot_be_encoded_is_told(shared_server, photo_folder):
-    photo = shared_server.scene.photos[0]
-    path = photo_folder / photo.path
+def test_image_that_cannot_be_encoded_is_told(shared_server, image_folder):
+    image = shared_server.scene.images[0]
+    path = image_folder / image.path
     content = path.read_bytes()
     path.write_bytes(content + b"changed")
     try:
-        with connect(shared_server.ann, photo.id) as socket:
+        with connect(shared_server.ann, image.id) as socket:
             assert socket.receive_json()["type"] == "state"
             assert "has changed since it was added" in socket.receive_json()["detail"]
             assert closing_code(socket) == 1011
@@ -245,33 +245,33 @@ def test_error_that_nobody_has_foreseen_is_told(sqlite_server, monkeypatch, capl
         raise RuntimeError("a secret of the server")
 
     monkeypatch.setattr(sqlite_server.studio.embedder, "_encode", fail)
-    with connect(sqlite_server.ann, sqlite_server.scene.photos[1].id) as socket:
+    with connect(sqlite_server.ann, sqlite_server.scene.images[1].id) as socket:
         assert socket.receive_json()["type"] == "state"
         assert socket.receive_json()["detail"] == "something went wrong on the server"
         assert closing_code(socket) == 1011
     assert "a secret of the server" in caplog.text
 
 
-def test_connection_that_is_gone_waits_for_no_photo(sqlite_server, monkeypatch):
+def test_connection_that_is_gone_waits_for_no_image(sqlite_server, monkeypatch):
     embedder, begun, gate = sqlite_server.studio.embedder, threading.Event(), threading.Event()
     embedder._pool.submit(0, lambda: begun.set() or gate.wait(30))
     assert begun.wait(60)
-    photo = sqlite_server.scene.photos[1]
-    with connect(sqlite_server.ann, photo.id) as socket:
+    image = sqlite_server.scene.images[1]
+    with connect(sqlite_server.ann, image.id) as socket:
         assert socket.receive_json() == {"type": "state", "encoded": False}
-    with connect(sqlite_server.ann, sqlite_server.scene.photos[2].id) as socket:
+    with connect(sqlite_server.ann, sqlite_server.scene.images[2].id) as socket:
         assert socket.receive_json()["type"] == "state"
         gate.set()
         assert socket.receive_json()["type"] == "ready"
-    assert photo.sha256 not in embedder._kept
+    assert image.sha256 not in embedder._kept
 
 
 def test_embedded_model_answers_as_the_library_does(tmp_path):
-    """The whole way with the default weights, on a photo larger than the model's frame."""
+    """The whole way with the default weights, on an image larger than the model space."""
     from PIL import Image
     from skimage import data
 
-    folder = tmp_path / "photos"
+    folder = tmp_path / "images"
     folder.mkdir()
     Image.fromarray(data.coffee()).resize((1500, 1000)).save(folder / "coffee.png")
     predictor = Predictor.load(engine="torch", precision="float32")
@@ -280,15 +280,15 @@ def test_embedded_model_answers_as_the_library_does(tmp_path):
     )
     with Store.open(tmp_path / "store.db") as store:
         project = create_project(store, name="p", root=folder)
-        add_photos(store, project.id)
+        add_images(store, project.id)
         user = create_user(store, name="u")
-        (photo,) = list_photos(store, project.id).items
+        (image,) = list_images(store, project.id).items
         app = create_app(
             store,
             load_predictor=lambda: predictor,
             config=WebConfig(cache_folder=tmp_path / "embeddings"),
         )
-        with TestClient(app), connect(Browser(app, user.id), photo.id) as socket:
+        with TestClient(app), connect(Browser(app, user.id), image.id) as socket:
             answer = Page(socket).wait_until_ready().ask(points=[[700, 500]], labels=[1])
     for mine, mask in zip(answer["masks"], told.masks, strict=True):
         assert (decode_rle(mine["rle"]) == mask).all()

@@ -1,1 +1,1 @@
-"""How fast this is: pieces of work that engines do in turns, told with their machine."""
+"""How fast this is: pieces of work that backends do in turns, told with their machine."""

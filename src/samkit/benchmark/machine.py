@@ -38,18 +38,18 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def peak_memory_gb(engine: str, precision: str) -> float:
-    """Peak memory of a fresh process that makes all masks of one photo with MobileSAM."""
+def peak_memory_gb(backend: str, precision: str) -> float:
+    """Peak memory of a fresh process that makes all masks of one image with MobileSAM."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak_of_automatic_masks, (engine, precision))
+        return pool.apply(_peak_of_automatic_masks, (backend, precision))
 
 
-def _peak_of_automatic_masks(engine: str, precision: str) -> float:
+def _peak_of_automatic_masks(backend: str, precision: str) -> float:
     import samkit
-    from samkit.benchmark.works import benchmark_photo
+    from samkit.benchmark.works import benchmark_image
 
-    predictor = samkit.Predictor.load(engine=engine, precision=precision)
-    samkit.AutoMasker(predictor).generate(benchmark_photo())
+    predictor = samkit.Predictor.load(backend=backend, precision=precision)
+    samkit.AutoMasker(predictor).generate(benchmark_image())
     return peak_of_this_process_gb()
 
 

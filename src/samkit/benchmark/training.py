@@ -11,15 +11,15 @@ import torch
 
 from samkit.benchmark.turns import Subject
 from samkit.geometry import CoordMap
-from samkit.predict.preprocess import normalise, resize_photo
+from samkit.predict.preprocess import normalise, resize_image
 from samkit.training.batch import Batch
-from samkit.training.interactive import InteractiveRecipe, InteractiveTask
 from samkit.training.loop import Trainer, launch
-from samkit.training.prompts import PromptRecipe
-from samkit.training.recipe import OptimRecipe, RunRecipe
-from samkit.training.trainable import ModelRecipe, Parts, build_trainable
+from samkit.training.sam.prompts import PromptRecipe
+from samkit.training.sam.task import InteractiveRecipe, InteractiveTask
+from samkit.training.sam.trainable import ModelRecipe, Parts, build_trainable
+from samkit.training.settings import OptimRecipe, RunRecipe
 
-PHOTOS, MASKS_PER_PHOTO = 2, 4
+IMAGES, MASKS_PER_IMAGE = 2, 4
 MODEL_SIZE, TRUTH_SIZE = 1024, 256
 Precision = Literal["32-true", "bf16-mixed"]
 WAYS: dict[str, tuple[Parts, Precision]] = {
@@ -30,12 +30,12 @@ WAYS: dict[str, tuple[Parts, Precision]] = {
 }
 
 
-def training_subjects(photo: npt.NDArray[np.uint8]) -> dict[str, Subject]:
+def training_subjects(image: npt.NDArray[np.uint8]) -> dict[str, Subject]:
     """A step of each way to train, with a first prompt and one correction."""
-    return {name: step_of(photo, *way) for name, way in WAYS.items()}
+    return {name: step_of(image, *way) for name, way in WAYS.items()}
 
 
-def step_of(photo: npt.NDArray[np.uint8], learns: Parts, precision: Precision) -> Subject:
+def step_of(image: npt.NDArray[np.uint8], learns: Parts, precision: Precision) -> Subject:
     """What does one step of a way to train."""
     prompts = PromptRecipe(corrections=1, mask_only_between=False, mask_only_last=False)
     recipe = InteractiveRecipe(prompts=prompts, checkpoint_iterations=False)
@@ -45,21 +45,21 @@ def step_of(photo: npt.NDArray[np.uint8], learns: Parts, precision: Precision) -
         trainer = Trainer(
             task, optim=OptimRecipe(lr=1e-6), run=run, folder=Path(folder), fabric=launch(run)
         )
-    batches = repeat(make_batch(photo, with_pixels=learns != "decoder"))
+    batches = repeat(make_batch(image, with_pixels=learns != "decoder"))
     return lambda: trainer.advance(batches)
 
 
-def make_batch(photo: npt.NDArray[np.uint8], *, with_pixels: bool) -> Batch:
-    """The same photo twice, as pixels or as random features, and boxes as masks."""
-    coords = CoordMap(original_hw=(photo.shape[0], photo.shape[1]), model_size=MODEL_SIZE)
-    pixels = normalise(resize_photo(photo, coords), MODEL_SIZE).repeat(PHOTOS, 1, 1, 1)
-    masks = torch.zeros(PHOTOS * MASKS_PER_PHOTO, TRUTH_SIZE, TRUTH_SIZE, dtype=torch.bool)
+def make_batch(image: npt.NDArray[np.uint8], *, with_pixels: bool) -> Batch:
+    """The same image twice, as pixels or as random features, and boxes as masks."""
+    coords = CoordMap(original_hw=(image.shape[0], image.shape[1]), model_size=MODEL_SIZE)
+    pixels = normalise(resize_image(image, coords), MODEL_SIZE).repeat(IMAGES, 1, 1, 1)
+    masks = torch.zeros(IMAGES * MASKS_PER_IMAGE, TRUTH_SIZE, TRUTH_SIZE, dtype=torch.bool)
     for number, mask in enumerate(masks):
         mask[20 : 60 + 10 * number, 20 : 120 - 10 * number] = True
     return Batch(
         pixels=pixels if with_pixels else None,
-        features=None if with_pixels else torch.randn(PHOTOS, 256, 64, 64),
+        features=None if with_pixels else torch.randn(IMAGES, 256, 64, 64),
         masks=masks,
-        image_index=torch.arange(PHOTOS).repeat_interleave(MASKS_PER_PHOTO),
-        keys=tuple(map(str, range(PHOTOS))),
+        image_index=torch.arange(IMAGES).repeat_interleave(MASKS_PER_IMAGE),
+        keys=tuple(map(str, range(IMAGES))),
     )

@@ -19,7 +19,7 @@ class Work:
         name: what is done.
         subjects: who does it, by name; the first is the peer that the others are compared with.
         max_turns: for work that takes long.
-        amounts: of things that are done at once, such as {"photos": 2}, for rates.
+        amounts: of things that are done at once, such as {"images": 2}, for rates.
     """
 
     name: str

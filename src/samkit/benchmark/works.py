@@ -1,4 +1,4 @@
-"""The pieces of work that are timed, all on one photo of 534 x 800 pixels."""
+"""The pieces of work that are timed, all on one image of 534 x 800 pixels."""
 
 import tempfile
 from collections.abc import Callable
@@ -14,12 +14,12 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from samkit.automask import AutoMasker
 from samkit.benchmark.turns import Subject, Work
 from samkit.formats import read_image
 from samkit.geometry import CoordMap
 from samkit.predict import Predictor
-from samkit.predict.preprocess import normalise, resize_photo
+from samkit.predict.preprocess import normalise, resize_image
+from samkit.proposals import AutoMasker
 from samkit.types import ImageEmbedding
 from samkit.weights.load import load_model
 
@@ -31,10 +31,10 @@ PEER = "transformers float32"
 EAGER = "eager float32"
 
 
-def benchmark_photo() -> npt.NDArray[np.uint8]:
-    """The photograph that the package ships, at the size that all works use."""
-    photo = read_image(str(files("samkit") / "assets" / "coffee.jpg"))
-    resized = Image.fromarray(photo).resize(SIZE_HW[::-1], Image.Resampling.BICUBIC)
+def benchmark_image() -> npt.NDArray[np.uint8]:
+    """The image that the package ships, at the size that all works use."""
+    image = read_image(str(files("samkit") / "assets" / "coffee.jpg"))
+    resized = Image.fromarray(image).resize(SIZE_HW[::-1], Image.Resampling.BICUBIC)
     return np.asarray(resized)
 
 
@@ -43,11 +43,11 @@ class Workshop:
     """Models that several works share, made when first needed.
 
     Attributes:
-        engines: pairs of engine and precision.
+        backends: pairs of backend and precision.
     """
 
-    engines: list[tuple[str, str]]
-    photo: npt.NDArray[np.uint8] = field(default_factory=benchmark_photo)
+    backends: list[tuple[str, str]]
+    image: npt.NDArray[np.uint8] = field(default_factory=benchmark_image)
     _predictors: dict[tuple[str, str, str], Predictor] = field(default_factory=dict)
 
     @cached_property
@@ -61,33 +61,33 @@ class Workshop:
 
     @cached_property
     def processor(self) -> Any:
-        """What transformers prepares photos and masks with."""
+        """What transformers prepares images and masks with."""
         import transformers
 
         return transformers.SamImageProcessorPil()
 
-    def predictor(self, source: str, engine: str, precision: str) -> Predictor:
+    def predictor(self, source: str, backend: str, precision: str) -> Predictor:
         """MobileSAM, or ViT-B with the weights of `theirs`."""
-        key = (source, engine, precision)
+        key = (source, backend, precision)
         if key not in self._predictors:
             with tempfile.TemporaryDirectory() as folder:
                 path: str | Path = source
                 if source == VIT_B:
                     path = Path(folder) / "vit_b.pth"
                     torch.save(self.theirs.state_dict(), path)
-                predictor = Predictor.load(path, engine=engine, precision=precision, device="cpu")
+                predictor = Predictor.load(path, backend=backend, precision=precision, device="cpu")
             self._predictors[key] = predictor
         return self._predictors[key]
 
     def ours(self, source: str, make: Callable[[Predictor], Subject]) -> dict[str, Subject]:
-        """A subject for each engine."""
+        """A subject for each backend."""
         return {
-            f"{engine} {precision}": make(self.predictor(source, engine, precision))
-            for engine, precision in self.engines
+            f"{backend} {precision}": make(self.predictor(source, backend, precision))
+            for backend, precision in self.backends
         }
 
     def embedding(self, predictor: Predictor) -> ImageEmbedding:
-        """Random features as the photo's embedding."""
+        """Random features as the image's embedding."""
         return ImageEmbedding(
             features=some_features(),
             coords=CoordMap(original_hw=SIZE_HW, model_size=predictor.model.config.image_size),
@@ -102,32 +102,32 @@ def some_features() -> torch.Tensor:
 
 
 def mobile_sam_encode(shop: Workshop) -> Work:
-    """Photo to embedding, against the same network eager in float32."""
+    """Image to embedding, against the same network eager in float32."""
     model = load_model(MOBILE_SAM).model
 
     def eager() -> object:
         with torch.no_grad():
             coords = CoordMap(original_hw=SIZE_HW, model_size=model.config.image_size)
-            return model.encode(normalise(resize_photo(shop.photo, coords), coords.model_size))
+            return model.encode(normalise(resize_image(shop.image, coords), coords.model_size))
 
-    ours = shop.ours(MOBILE_SAM, lambda predictor: lambda: predictor.embed(shop.photo))
-    return Work(name="MobileSAM: embed a photo", subjects={EAGER: eager} | ours)
+    ours = shop.ours(MOBILE_SAM, lambda predictor: lambda: predictor.embed(shop.image))
+    return Work(name="MobileSAM: embed an image", subjects={EAGER: eager} | ours)
 
 
 def vit_b_encode(shop: Workshop) -> Work:
-    """Photo to embedding, against transformers."""
+    """Image to embedding, against transformers."""
 
     def theirs() -> object:
         with torch.no_grad():
-            pixels = shop.processor(shop.photo, return_tensors="pt")["pixel_values"]
+            pixels = shop.processor(shop.image, return_tensors="pt")["pixel_values"]
             return shop.theirs.get_image_embeddings(pixels)
 
-    ours = shop.ours(VIT_B, lambda predictor: lambda: predictor.embed(shop.photo))
-    return Work(name="ViT-B: embed a photo", subjects={PEER: theirs} | ours, max_turns=3)
+    ours = shop.ours(VIT_B, lambda predictor: lambda: predictor.embed(shop.image))
+    return Work(name="ViT-B: embed an image", subjects={PEER: theirs} | ours, max_turns=3)
 
 
 def decode_one(shop: Workshop) -> Work:
-    """Embedding and a point to three masks at the photo's size, against transformers."""
+    """Embedding and a point to three masks at the image's size, against transformers."""
 
     def make(predictor: Predictor) -> Subject:
         embedding = shop.embedding(predictor)
@@ -168,7 +168,7 @@ def _their_click(shop: Workshop) -> Subject:
 
 
 def decode_many(shop: Workshop) -> Work:
-    """64 points to 192 masks in the logits' frame, against transformers."""
+    """64 points to 192 masks in the logits space, against transformers."""
     centres = (np.arange(POINTS_PER_SIDE) + 0.5) / POINTS_PER_SIDE
     points_xy = np.array([(x * SIZE_HW[1], y * SIZE_HW[0]) for y in centres for x in centres])
     points = torch.tensor(points_xy * 1024 / max(SIZE_HW)).float()[None, :, None]
@@ -188,22 +188,22 @@ def decode_many(shop: Workshop) -> Work:
 
 
 def automatic_masks(shop: Workshop) -> Work:
-    """Photo to all its masks from a grid of 32 x 32 points, with MobileSAM."""
+    """Image to all its masks from a grid of 32 x 32 points, with MobileSAM."""
     ours = shop.ours(
-        MOBILE_SAM, lambda predictor: lambda: AutoMasker(predictor).generate(shop.photo)
+        MOBILE_SAM, lambda predictor: lambda: AutoMasker(predictor).generate(shop.image)
     )
     return Work(name="automatic masks, 32 x 32 points", subjects=ours, max_turns=3)
 
 
 def training_step(shop: Workshop) -> Work:
-    """A step of training MobileSAM on two photos with four masks each, a click and a correction."""
+    """A step of training MobileSAM on two images with four masks each, a click and a correction."""
     from samkit.benchmark.training import training_subjects
 
     return Work(
         name="training step, MobileSAM",
-        subjects=training_subjects(shop.photo),
+        subjects=training_subjects(shop.image),
         max_turns=3,
-        amounts={"photos": 2, "masks": 8},
+        amounts={"images": 2, "masks": 8},
     )
 
 

@@ -1,4 +1,4 @@
-"""`samkit annotate`: one person, one folder of photos, one page."""
+"""`samkit annotate`: one person, one folder of images, one page."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from samkit.cli.options import EngineChoice
+from samkit.cli.options import BackendChoice
 from samkit.cli.server import check_model, leave, make_app, server_options
-from samkit.cli.steps import photo_bar
+from samkit.cli.steps import image_bar
 from samkit.cli.stores import (
     STORE_IN_FOLDER,
     all_projects,
@@ -61,16 +61,16 @@ def annotate(
     port: int | None,
     browser: bool,
     model: str,
-    engine: EngineChoice,
+    backend: BackendChoice,
     cache_gb: float,
 ) -> None:
-    """Annotate the photos of a folder on a page in the browser; Ctrl+C ends it.
+    """Annotate the images of a folder on a page in the browser; Ctrl+C ends it.
 
-    The photos stay where they are, and masks are kept in a file in the folder. The page is for
+    The images stay where they are, and masks are kept in a file in the folder. The page is for
     you alone: it is served to this computer only, and its URL has a key in it.
 
     \b
-    samkit annotate photos --classes cell,nucleus
+    samkit annotate images --classes cell,nucleus
     """
     check_installed()
     check_model(model)
@@ -85,7 +85,7 @@ def annotate(
         app = make_app(
             store,
             model=model,
-            engine=engine,
+            backend=backend,
             cache_gb=cache_gb,
             local_token=token,
             local_user_id=local_admin(store).id,
@@ -122,12 +122,12 @@ def _place(folder: Path, where: str | None) -> str:
     """Where the store is; checked before it is made.
 
     Raises:
-        StoreError: the folder is missing, or without photos.
+        StoreError: the folder is missing, or without images.
     """
-    from samkit.dataengine import PhotoSource
+    from samkit.dataengine import ImageSource
 
-    if next(PhotoSource(folder).paths(), None) is None:
-        raise StoreError(f"no photo in the folder {folder}")
+    if next(ImageSource(folder).paths(), None) is None:
+        raise StoreError(f"no image in the folder {folder}")
     return where or str(folder / STORE_IN_FOLDER)
 
 
@@ -135,7 +135,7 @@ def _project(store: Store, folder: Path, *, is_own: bool) -> Project:
     """The folder's project, which is made if there is none.
 
     A store in the folder that has only one project belongs to the folder: where they were moved
-    together, the photos are found again.
+    together, the images are found again.
     """
     from samkit.dataengine import create_project, get_project, move_project
 
@@ -145,11 +145,11 @@ def _project(store: Store, folder: Path, *, is_own: bool) -> Project:
         if one.root == str(root):
             return one
     if is_own and len(projects) == 1:
-        click.echo(f"samkit: {projects[0].root} is now {root}: looking for its photos", err=True)
-        with photo_bar(hidden=False) as on_photo:
-            move_project(store, projects[0].id, root, allow_missing=True, on_photo=on_photo)
+        click.echo(f"samkit: {projects[0].root} is now {root}: looking for its images", err=True)
+        with image_bar(hidden=False) as on_image:
+            move_project(store, projects[0].id, root, allow_missing=True, on_image=on_image)
         return get_project(store, projects[0].id)
-    return create_project(store, name=root.name or "photos", root=root)
+    return create_project(store, name=root.name or "images", root=root)
 
 
 def _has_screen() -> bool:

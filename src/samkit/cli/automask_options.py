@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from samkit.automask import AutoMaskConfig, TileConfig
+    from samkit.proposals import AutoMaskConfig, TileConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-# Not read from samkit.automask, which takes long to import.
+# Not read from samkit.proposals, which takes long to import.
 PRESET_NAMES = ("fast", "paper", "thorough")
 OVERLAPS_PER_TILE = 4  # tiles share a quarter of their side, as 256 of 1024
 
@@ -38,7 +38,7 @@ SETTINGS: tuple[tuple[str, str, Any, str], ...] = (
     ),
     ("crop_nms_thresh", "--crop-nms-thresh", float, "The same for masks of different crops."),
     ("min_area_px", "--min-area", int, "Drop islands and fill holes of fewer pixels."),
-    ("max_area_fraction", "--max-area", float, "Drop masks over a larger part of the photo, 0-1."),
+    ("max_area_fraction", "--max-area", float, "Drop masks over a larger part of the image, 0-1."),
 )
 
 
@@ -65,7 +65,7 @@ def automask_options(command: Command) -> Command:
             "tile_px",
             type=int,
             metavar="SIZE",
-            help="For huge photos: see tiles of SIZE pixels each on its own, and join the masks.",
+            help="For huge images: see tiles of SIZE pixels each on its own, and join the masks.",
         ),
     ]
     decorated: Any = command
@@ -80,19 +80,19 @@ def config_from_options(preset: str | None, settings: dict[str, Any]) -> AutoMas
     Raises:
         ConfigError: a number out of its range.
     """
-    from samkit.automask import PRESETS, AutoMaskConfig
+    from samkit.proposals import PRESETS, AutoMaskConfig
 
     base = AutoMaskConfig() if preset is None else PRESETS[preset]
     return replace(base, **{name: value for name, value in settings.items() if value is not None})
 
 
 def tiling_from_option(tile_px: int | None) -> TileConfig | None:
-    """How to cut photos into tiles of a side, or None.
+    """How to cut images into tiles of a side, or None.
 
     Raises:
         ConfigError: a side that is too small or large.
     """
-    from samkit.automask import TileConfig
+    from samkit.proposals import TileConfig
 
     if tile_px is None:
         return None

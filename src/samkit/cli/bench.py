@@ -1,4 +1,4 @@
-"""`samkit bench`: how fast each engine is on this machine."""
+"""`samkit bench`: how fast each backend is on this machine."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ WORK_NAMES = (
 
 @click.command()
 @click.option(
-    "--engine",
-    "engines",
+    "--backend",
+    "backends",
     multiple=True,
     metavar="NAME:PRECISION",
     help="Such as openvino:bfloat16; may be given several times. By default torch, OpenVINO and"
@@ -49,14 +49,14 @@ WORK_NAMES = (
 @json_option
 def bench(
     *,
-    engines: tuple[str, ...],
+    backends: tuple[str, ...],
     works: tuple[str, ...],
     turns: int,
     memory: bool,
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Time all engines that are installed, in turns, against transformers where it is installed."""
+    """Time all installed backends in turns, and against transformers where it is installed."""
     from samkit.benchmark.machine import machine, peak_memory_gb
     from samkit.benchmark.report import markdown, plot
     from samkit.benchmark.turns import measure
@@ -66,8 +66,8 @@ def bench(
     if output is not None:
         check_writable(output)
     host = machine()
-    pairs = [parse_engine(text) for text in engines] or installed_engines()
-    shop = Workshop(engines=pairs)
+    pairs = [parse_backend(text) for text in backends] or installed_backends()
+    shop = Workshop(backends=pairs)
     results = []
     for name in works or possible_works():
         click.echo(f"{name} ...", err=True)
@@ -90,19 +90,19 @@ def bench(
             click.echo("no picture: pip install 'samkit[bench]' brings matplotlib", err=True)
 
 
-def parse_engine(text: str) -> tuple[str, str]:
+def parse_backend(text: str) -> tuple[str, str]:
     """NAME:PRECISION as a pair; the precision may be left out."""
     name, _, precision = text.partition(":")
     return name, precision or "float32"
 
 
-def installed_engines() -> list[tuple[str, str]]:
-    """All engines but torch.compile, which takes minutes, in all their precisions."""
-    from samkit.engines.choose import CPU_PRECISIONS, is_installed
+def installed_backends() -> list[tuple[str, str]]:
+    """All backends but torch.compile, which takes minutes, in all their precisions."""
+    from samkit.backends.choose import CPU_PRECISIONS, is_installed
 
     return [
-        (engine, precision)
-        for engine, precisions in CPU_PRECISIONS.items()
-        if engine != "compile" and is_installed(engine)
+        (backend, precision)
+        for backend, precisions in CPU_PRECISIONS.items()
+        if backend != "compile" and is_installed(backend)
         for precision in precisions
     ]

@@ -13,7 +13,7 @@ from samkit.cli.steps import step_bar
 from samkit.cli.training import check_new, shown, tell, training_options
 
 if TYPE_CHECKING:
-    from samkit.training.distill_run import Distilled
+    from samkit.training.distill.run import Distilled
 
 RECIPE_NAMES = ("scenes", "mobile_sam")
 
@@ -36,9 +36,9 @@ def distill(
     samkit distill mobile_sam data.train=shards:sa1b
     samkit train scenes; samkit distill scenes teacher=samkit-training/best.safetensors
     """
-    from samkit.training.distill_run import DISTILL_RECIPES
-    from samkit.training.distill_run import distill as run_distillation
-    from samkit.training.recipe import override, settings
+    from samkit.training.distill.run import DISTILL_RECIPES
+    from samkit.training.distill.run import distill as run_distillation
+    from samkit.training.settings import override, settings
 
     recipe = override(DISTILL_RECIPES[recipe_name](), changes)
     if show:

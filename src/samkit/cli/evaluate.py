@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from samkit.cli.options import EngineChoice, engine_options, json_option, output_option
+from samkit.cli.options import BackendChoice, backend_options, json_option, output_option
 from samkit.cli.progress import RunProgress, run_progress
 from samkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from samkit.datasets.sample import SampleSource
     from samkit.evaluation import ModelReport, Report
     from samkit.evaluation.protocol import EvaluationProtocol
-    from samkit.evaluation.runner import SkippedPhoto
-    from samkit.training.data.sample import SampleSource
+    from samkit.evaluation.runner import SkippedImage
 
 PROTOCOLS = ("one-click", "noc", "text", "recall", "boxes", "edges")
 DEFAULT_PROTOCOLS = ("one-click", "noc")
-CHOSEN = {"one-click", "noc", "text"}  # of masks that are chosen among a photo's
+CHOSEN = {"one-click", "noc", "text"}  # of masks that are chosen among an image's
 EXIT_SOME_FAILED = 1
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
@@ -49,18 +49,18 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     help="What to measure; may be given several times.",
 )
 @click.option(
-    "--photos",
+    "--images",
     type=click.IntRange(min=1),
     metavar="N",
-    help="The first N photos of the data set; by default all.",
+    help="The first N images of the data set; by default all.",
 )
 @click.option(
-    "--masks-per-photo",
+    "--masks-per-image",
     type=int,
     default=10,
     show_default=True,
     metavar="N",
-    help="one-click, noc, text: so many masks of a photo, chosen at random; 0 for all.",
+    help="one-click, noc, text: so many masks of an image, chosen at random; 0 for all.",
 )
 @click.option(
     "--min-area",
@@ -93,7 +93,7 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     default=64,
     show_default=True,
     metavar="N",
-    help="recall: points along each side of the grid; on a CPU, 64 take half a minute a photo.",
+    help="recall: points along each side of the grid; on a CPU, 64 take half a minute an image.",
 )
 @click.option(
     "--detections",
@@ -114,7 +114,7 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     metavar="NAME|FOLDER",
     help="text: what reads words, a detector or a CLIP; by default the model's own.",
 )
-@engine_options
+@backend_options
 @output_option("samkit-evaluation")
 @json_option
 def evaluate(
@@ -122,8 +122,8 @@ def evaluate(
     data: str,
     models: tuple[str, ...],
     protocols: tuple[str, ...],
-    photos: int | None,
-    engine: EngineChoice,
+    images: int | None,
+    backend: BackendChoice,
     output: Path,
     as_json: bool,
     **settings: Any,
@@ -134,7 +134,7 @@ def evaluate(
     What is in the output folder already is not measured again: a stopped run goes on where it was.
 
     \b
-    samkit evaluate val.json --photos 40
+    samkit evaluate val.json --images 40
     samkit evaluate val.json --model mobile_sam --model tuned.safetensors --protocol noc
     samkit evaluate named:count=100 --protocol text --model mine.safetensors
     samkit evaluate val.json --protocol recall --recall-points 32 --protocol boxes
@@ -148,12 +148,12 @@ def evaluate(
     run = Run(
         source=source,
         protocols=make_protocols(protocols, source, settings),
-        photos=photos,
-        engine=engine,
+        images=images,
+        backend=backend,
         text_model=settings["text_model"],
         output=output,
     )
-    count = len(source) if photos is None else min(photos, len(source))
+    count = len(source) if images is None else min(images, len(source))
     told: set[str] = set()
     reports: dict[str, ModelReport] = {}
     with run_progress(count * len(labels), hidden=as_json) as progress:
@@ -161,7 +161,7 @@ def evaluate(
             for label, model in labels.items():
                 reports[label] = run.measure(label, model, progress, told)
         except KeyboardInterrupt:
-            click.echo(f"samkit: {run.done} photos measured; the same command goes on", err=True)
+            click.echo(f"samkit: {run.done} images measured; the same command goes on", err=True)
             raise
     check_any(reports, protocols)
     report = Report(data=data, models=reports)
@@ -179,48 +179,48 @@ class Run:
     """What is measured, the same for all models.
 
     Attributes:
-        source: the photos.
+        source: the images.
         protocols: what to measure.
-        photos: the first so many; None for all.
-        engine: how models run.
+        images: the first so many; None for all.
+        backend: how models run.
         text_model: what reads words; None for the models' own.
         output: the folder for results.
-        done: photos that were measured or had been, of all models.
+        done: images that were measured or had been, of all models.
     """
 
     source: SampleSource
     protocols: list[EvaluationProtocol]
-    photos: int | None
-    engine: EngineChoice
+    images: int | None
+    backend: BackendChoice
     text_model: str | None
     output: Path
     done: int = 0
 
     def measure(self, label: str, model: str, progress: RunProgress, told: set[str]) -> ModelReport:
-        """Measure one model; photos that are skipped and not told yet are told."""
+        """Measure one model; images that are skipped and not told yet are told."""
         from samkit.evaluation import evaluate_model, model_identity, report_model
         from samkit.predict import Predictor
 
-        predictor = Predictor.load(model, text_model=self.text_model, **self.engine)
-        progress.start_photo(label)
+        predictor = Predictor.load(model, text_model=self.text_model, **self.backend)
+        progress.start_image(label)
 
         def count(_: str, new_masks: int) -> None:
             self.done += 1
-            progress.finish_photo(new_masks or None)
+            progress.finish_image(new_masks or None)
 
-        def tell(skipped: SkippedPhoto) -> None:
-            progress.finish_photo(None)
-            if skipped.photo not in told:
-                told.add(skipped.photo)
-                click.echo(f"samkit: skipped {skipped.photo}: {skipped.error}", err=True)
+        def tell(skipped: SkippedImage) -> None:
+            progress.finish_image(None)
+            if skipped.image not in told:
+                told.add(skipped.image)
+                click.echo(f"samkit: skipped {skipped.image}: {skipped.error}", err=True)
 
         result = evaluate_model(
             predictor,
             self.source,
             self.protocols,
-            photos=self.photos,
+            images=self.images,
             folder=self.output / "records" / NOT_IN_NAMES.sub("_", label),
-            on_photo=count,
+            on_image=count,
             on_skipped=tell,
         )
         return report_model(result, self.protocols, model_identity(predictor))
@@ -242,14 +242,14 @@ def model_labels(models: Sequence[str]) -> dict[str, str]:
 
 
 def open_source(data: str) -> SampleSource:
-    """A data set whose photos can be read by number.
+    """A data set whose images can be read by number.
 
     Raises:
         DataError: it is missing, or not what it should be.
         ConfigError: it can only be read from front to back.
     """
-    from samkit.training.data.opening import open_data
-    from samkit.training.data.sample import SampleSource
+    from samkit.datasets.registry import open_data
+    from samkit.datasets.sample import SampleSource
 
     source = open_data(data)
     if not isinstance(source, SampleSource):
@@ -266,6 +266,7 @@ def make_protocols(
         ConfigError: a setting out of its range.
         DataError: the detections cannot be read.
     """
+    from samkit.datasets.coco import CocoData
     from samkit.evaluation import (
         BoxPrompts,
         Edges,
@@ -277,11 +278,10 @@ def make_protocols(
         read_annotators,
         read_detections,
     )
-    from samkit.evaluation.annotators import ONE_ANNOTATOR, read_photo_names
-    from samkit.training.data.coco import CocoData
+    from samkit.evaluation.annotators import ONE_ANNOTATOR, read_image_names
 
     choice = MaskChoice(
-        masks_per_photo=settings["masks_per_photo"] or None,
+        masks_per_image=settings["masks_per_image"] or None,
         min_area_px=settings["min_area"],
         seed=settings["seed"],
     )
@@ -291,8 +291,8 @@ def make_protocols(
         annotators = read_annotators(path)
     detections = None
     if settings["detections"] is not None:
-        photo_keys = None if path is None else read_photo_names(path)
-        detections = read_detections(settings["detections"], photo_keys)
+        image_keys = None if path is None else read_image_names(path)
+        detections = read_detections(settings["detections"], image_keys)
     makers: dict[str, Callable[[], EvaluationProtocol]] = {
         "one-click": lambda: OneClick(choice=choice),
         "noc": lambda: Interactive(
@@ -310,17 +310,17 @@ def check_any(reports: dict[str, ModelReport], protocols: Sequence[str]) -> None
     """Check that something was measured.
 
     Raises:
-        DataError: no photo could be read, or there is no mask in them.
+        DataError: no image could be read, or there is no mask in them.
     """
     for report in reports.values():
         for name in protocols:
             own = report.protocols[name]
-            if own.photos == 0:
-                raise DataError("no photo could be measured")
+            if own.images == 0:
+                raise DataError("no image could be measured")
             if own.masks == 0:
                 advice = " of --min-area or more" if name in CHOSEN else ""
                 kind = "mask with a name" if name == "text" else "mask"
-                raise DataError(f"no {kind}{advice} in {own.photos} photos to measure by {name}")
+                raise DataError(f"no {kind}{advice} in {own.images} images to measure by {name}")
 
 
 def write_report(report: Report, output: Path) -> str:

@@ -31,7 +31,7 @@ EXIT_INTERRUPTED = 130
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(samkit.__version__, prog_name="samkit")
 def cli() -> None:
-    """Segment anything in a photo from a click, a box or a mask. Works offline."""
+    """Segment anything in an image from a click, a box or a mask. Works offline."""
 
 
 for command in (

@@ -1,4 +1,4 @@
-"""Files of one photo's automatic masks, in the formats that can be chosen."""
+"""Files of one image's automatic masks, in the formats that can be chosen."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from samkit.cli.inputs import Photo
+    from samkit.cli.inputs import InputImage
     from samkit.types import Masks
 
-# What each format adds to the base of a photo's results. The COCO data set is one for all photos.
+# What each format adds to the base of an image's results. The COCO data set is one for all images.
 SUFFIXES = {
     "sa1b": ".json",
     "yolo": ".txt",
@@ -31,19 +31,19 @@ MASK_NAME = "{number:04d}.png"
 
 def write_mask_files(
     folder: Path,
-    photo: Photo,
+    image: InputImage,
     pixels: npt.NDArray[np.uint8] | None,
     masks: Masks,
     formats: Collection[str],
     *,
     classes: Sequence[str] = (),
 ) -> dict[str, list[str]]:
-    """Write one photo's results below a folder.
+    """Write one image's results below a folder.
 
     Args:
         folder: where to.
-        photo: whose results they are; names them.
-        pixels: the photo, for the overlay; None if it is too large to be held.
+        image: whose results they are; names them.
+        pixels: the image, for the overlay; None if it is too large to be held.
         masks: found in it.
         formats: which to write, of `SUFFIXES`.
         classes: what masks may be called, in the order of YOLO's numbers.
@@ -54,11 +54,11 @@ def write_mask_files(
     from samkit.files import write_bytes
     from samkit.formats import geojson_collection, label_map, write_png, write_sa1b, yolo_labels
 
-    paths = {name: folder / f"{photo.base}{suffix}" for name, suffix in SUFFIXES.items()}
+    paths = {name: folder / f"{image.base}{suffix}" for name, suffix in SUFFIXES.items()}
     paths["overlay"].parent.mkdir(parents=True, exist_ok=True)
     files = {name: [path] for name, path in paths.items() if name in formats}
     if "sa1b" in formats:
-        write_sa1b(paths["sa1b"], masks, file_name=photo.name)
+        write_sa1b(paths["sa1b"], masks, file_name=image.name)
     if "yolo" in formats:
         numbers = class_numbers(masks, classes)
         write_bytes(paths["yolo"], yolo_labels(masks, class_numbers=numbers).encode())
@@ -100,9 +100,9 @@ def write_each_mask(folder: Path, masks: Masks) -> list[Path]:
     ]
 
 
-def remove_stale_masks(output: Path, photo: Photo, written: Collection[str]) -> None:
-    """Remove masks of a photo that an earlier run wrote and this one did not."""
-    folder = output / f"{photo.base}{SUFFIXES['png']}"
+def remove_stale_masks(output: Path, image: InputImage, written: Collection[str]) -> None:
+    """Remove masks of an image that an earlier run wrote and this one did not."""
+    folder = output / f"{image.base}{SUFFIXES['png']}"
     for path in folder.glob("*.png"):
         is_ours = path.stem.isdecimal() and path.name == MASK_NAME.format(number=int(path.stem))
         if is_ours and path.relative_to(output).as_posix() not in written:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from samkit.cli.options import EngineChoice, engine_options, json_option, model_option
+from samkit.cli.options import BackendChoice, backend_options, json_option, model_option
 
 TEXT_EXAMPLE = "text models by their names on the hub, such as openai/clip-vit-base-patch32"
 
@@ -98,20 +98,20 @@ def verify(*, file: Path, as_json: bool) -> None:
 
 @models.command()
 @model_option
-@engine_options
-def prepare(*, model: str, engine: EngineChoice) -> None:
+@backend_options
+def prepare(*, model: str, backend: BackendChoice) -> None:
     """Convert a model for this computer ahead, so that its first use need not wait for it.
 
     Done once for each model; other verbs do it when they first need it.
     """
-    from samkit.engines.compiled import CompiledEngine
+    from samkit.backends.compiled import CompiledBackend
     from samkit.predict import Predictor
 
-    predictor = Predictor.load(model, **engine)
-    if isinstance(predictor.engine, CompiledEngine):
-        predictor.engine.prepare()
-    info = predictor.engine.info
-    click.echo(f"{predictor.model_name} is ready for {info.engine} in {info.precision}")
+    predictor = Predictor.load(model, **backend)
+    if isinstance(predictor.backend, CompiledBackend):
+        predictor.backend.prepare()
+    info = predictor.backend.info
+    click.echo(f"{predictor.model_name} is ready for {info.backend} in {info.precision}")
 
 
 def model_row(name: str) -> dict[str, Any]:

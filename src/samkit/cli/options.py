@@ -42,39 +42,39 @@ model_option = click.option(
     help="A model's name (samkit models lists them) or a checkpoint file.",
 )
 DEFAULT_DETECTOR = "IDEA-Research/grounding-dino-tiny"  # not read from samkit.text, which is slow
-ENGINE_NAMES = ("auto", "torch", "compile", "openvino", "onnx")
+BACKEND_NAMES = ("auto", "torch", "compile", "openvino", "onnx")
 PRECISION_NAMES = ("auto", "float32", "bfloat16", "float16")
 
 
-class EngineChoice(TypedDict):
+class BackendChoice(TypedDict):
     """How a model is to run: keyword arguments of `samkit.Predictor.load`."""
 
     device: str | None
-    engine: str
+    backend: str
     precision: str
     threads: int | None
 
 
-def engine_options(command: Command) -> Command:
-    """Give a verb --device, --engine, --precision and --threads, as one argument `engine`."""
+def backend_options(command: Command) -> Command:
+    """Give a verb --device, --backend, --precision and --threads, as one argument `backend`."""
 
     @wraps(command)
     def packed(
-        *, device: str | None, engine: str, precision: str, threads: int | None, **others: Any
+        *, device: str | None, backend: str, precision: str, threads: int | None, **others: Any
     ) -> Any:
-        choice = EngineChoice(device=device, engine=engine, precision=precision, threads=threads)
-        return command(engine=choice, **others)
+        choice = BackendChoice(device=device, backend=backend, precision=precision, threads=threads)
+        return command(backend=choice, **others)
 
     options = (
         click.option(
             "--device", metavar="NAME", help="cpu, cuda, ...; by default a GPU where there is one."
         ),
         click.option(
-            "--engine",
-            type=click.Choice(ENGINE_NAMES),
+            "--backend",
+            type=click.Choice(BACKEND_NAMES),
             default="auto",
             show_default=True,
-            envvar="SAMKIT_ENGINE",
+            envvar="SAMKIT_BACKEND",
             help="What runs the network; auto takes the fastest that is installed.",
         ),
         click.option(

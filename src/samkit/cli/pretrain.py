@@ -30,9 +30,9 @@ def pretrain(
     show: bool,
     as_json: bool,
 ) -> None:
-    """Pre-train an image encoder on photos without masks, by drawing what is hidden of them.
+    """Pre-train an image encoder on images without masks, by drawing what is hidden of them.
 
-    Or, with clip_named, a small CLIP on photos whose masks have names, for text prompts.
+    Or, with clip_named, a small CLIP on images whose masks have names, for text prompts.
 
     \b
     samkit pretrain scenes
@@ -40,7 +40,7 @@ def pretrain(
     samkit pretrain clip_named -o clip
     samkit train named_text model.text_encoder=clip/clip
     """
-    from samkit.training.recipe import override, settings
+    from samkit.training.settings import override, settings
 
     recipe = override(pretraining_recipes()[recipe_name](), changes)
     if show:
@@ -57,16 +57,16 @@ def pretrain(
 
 def pretraining_recipes() -> dict[str, Callable[[], Any]]:
     """All recipes by name, of either kind."""
-    from samkit.training.pretrain import PRETRAIN_RECIPES
-    from samkit.training.pretrain_clip import CLIP_RECIPES
+    from samkit.training.mae.run import PRETRAIN_RECIPES
+    from samkit.training.text.run import CLIP_RECIPES
 
     return {**PRETRAIN_RECIPES, **CLIP_RECIPES}
 
 
 def run(recipe: Any, output: Path, *, resume: bool, hidden: bool) -> dict[str, Any]:
     """Pre-train what a recipe says; return what came of it, and the seconds."""
-    from samkit.training.pretrain import PICTURES, PretrainRecipe, pretrain
-    from samkit.training.pretrain_clip import CLIP_FOLDER, pretrain_clip
+    from samkit.training.mae.run import PICTURES, PretrainRecipe, pretrain
+    from samkit.training.text.run import CLIP_FOLDER, pretrain_clip
 
     with step_bar(hidden=hidden) as on_step:
         if isinstance(recipe, PretrainRecipe):

@@ -13,52 +13,52 @@ if TYPE_CHECKING:
 
 
 class RunProgress:
-    """How far a run over photos is, and how fast.
+    """How far a run over images is, and how fast.
 
     Attributes:
-        photos: computed so far.
+        images: computed so far.
         masks: found so far.
     """
 
     def __init__(self, bar: Progress | None, total: int) -> None:
-        self.photos = self.masks = 0
+        self.images = self.masks = 0
         self._bar = bar
         self._started_s: float | None = None
-        self._photos_job: TaskID | None = None
-        self._photo_job: TaskID | None = None
+        self._images_job: TaskID | None = None
+        self._image_job: TaskID | None = None
         if bar is not None:
-            self._photos_job = bar.add_task("photos", total=total, note="")
-            self._photo_job = bar.add_task("", total=None, note="", visible=False)
+            self._images_job = bar.add_task("images", total=total, note="")
+            self._image_job = bar.add_task("", total=None, note="", visible=False)
 
     @property
     def elapsed_s(self) -> float:
-        """Time since the first photo was begun."""
+        """Time since the first image was begun."""
         return 0.0 if self._started_s is None else time.monotonic() - self._started_s
 
-    def start_photo(self, name: str) -> None:
-        """A photo is begun."""
+    def start_image(self, name: str) -> None:
+        """An image is begun."""
         if self._started_s is None:  # not before: a model may take long to load
             self._started_s = time.monotonic()
-        if self._bar is not None and self._photo_job is not None:
-            self._bar.reset(self._photo_job, total=None, description=name, note="", visible=True)
+        if self._bar is not None and self._image_job is not None:
+            self._bar.reset(self._image_job, total=None, description=name, note="", visible=True)
 
-    def within_photo(self, done: int, total: int) -> None:
-        """So many of the photo's points or tiles are done."""
-        if self._bar is not None and self._photo_job is not None:
-            self._bar.update(self._photo_job, completed=done, total=total)
+    def within_image(self, done: int, total: int) -> None:
+        """So many of the image's points or tiles are done."""
+        if self._bar is not None and self._image_job is not None:
+            self._bar.update(self._image_job, completed=done, total=total)
 
-    def finish_photo(self, masks: int | None) -> None:
-        """A photo is done with so many new masks, or without work if that is None."""
+    def finish_image(self, masks: int | None) -> None:
+        """An image is done with so many new masks, or without work if that is None."""
         if masks is not None:
-            self.photos += 1
+            self.images += 1
             self.masks += masks
-        if self._bar is not None and self._photos_job is not None:
-            self._bar.update(self._photos_job, advance=1, note=self.rates())
+        if self._bar is not None and self._images_job is not None:
+            self._bar.update(self._images_job, advance=1, note=self.rates())
 
     def rates(self) -> str:
-        """Photos and masks in a second, over the whole run."""
+        """Images and masks in a second, over the whole run."""
         elapsed_s = max(self.elapsed_s, 1e-9)
-        return f"{self.photos / elapsed_s:.2f} images/s, {self.masks / elapsed_s:.1f} masks/s"
+        return f"{self.images / elapsed_s:.2f} images/s, {self.masks / elapsed_s:.1f} masks/s"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Prompts as the command line takes them: options, arrays in files, a file for many photos."""
+"""Prompts as the command line takes them: options, arrays in files, a file for many images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROMPT_KEYS = {"text", "points", "labels", "box", "mask"}
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """What one photo is asked: a prompt, words, or words with a prompt that goes with them.
+    """What one image is asked: a prompt, words, or words with a prompt that goes with them.
 
     Attributes:
         prompts: None for words alone.
@@ -92,7 +92,7 @@ def read_mask_logits(path: Path) -> npt.NDArray[np.float32]:
 
 
 def read_prompts_file(path: Path) -> dict[str, Any]:
-    """Read a JSON file of prompts by photo; the prompts themselves are not yet checked.
+    """Read a JSON file of prompts by image; the prompts themselves are not yet checked.
 
     Raises:
         PromptError: missing, not JSON, or not an object.
@@ -104,12 +104,12 @@ def read_prompts_file(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise PromptError(f"{path} is not JSON: {error}") from error
     if not isinstance(by_image, dict) or not by_image:
-        raise PromptError(f'{path} must be an object such as {{"photo.jpg": {{"points": ...}}}}')
+        raise PromptError(f'{path} must be an object such as {{"image.jpg": {{"points": ...}}}}')
     return by_image
 
 
 def ask_from_entry(entry: object, path: Path, name: str) -> Ask:
-    """What one photo in a file of prompts is asked."""
+    """What one image in a file of prompts is asked."""
     from samkit.types import Prompts
 
     if not isinstance(entry, dict) or not set(entry) <= PROMPT_KEYS:

@@ -1,4 +1,4 @@
-"""Results of one photo: a record for programs, files, and a summary for people."""
+"""Results of one image: a record for programs, files, and a summary for people."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def masks_record(answer: MaskPrediction) -> list[dict[str, Any]]:
 
 
 def make_record(image: Path, answer: MaskPrediction, ask: Ask, model_name: str) -> dict[str, Any]:
-    """All that is known of one photo's masks, as JSON; its files are added when written."""
+    """All that is known of one image's masks, as JSON; its files are added when written."""
     height, width = answer.coords.original_hw
     return {
         "image": str(image),
@@ -59,19 +59,19 @@ def make_record(image: Path, answer: MaskPrediction, ask: Ask, model_name: str) 
 
 def write_results(
     base: Path,
-    photo: npt.NDArray[np.uint8],
+    image: npt.NDArray[np.uint8],
     answer: MaskPrediction,
     *,
     prompts: Prompts | None,
     formats: frozenset[str],
     record: dict[str, Any],
 ) -> None:
-    """Write the chosen files of one photo, named from `base`, and their paths into its record."""
+    """Write the chosen files of one image, named from `base`, and their paths into its record."""
     from samkit.files import replacing, write_bytes
     from samkit.formats import write_mask_png, write_png
 
     files: dict[str, str | list[str]] = record["files"]
-    masks = answer.masks.reshape(-1, *photo.shape[:2])
+    masks = answer.masks.reshape(-1, *image.shape[:2])
     names = [""] if len(masks) == 1 else [f"_{index}" for index in range(len(masks))]
     if "png" in formats:
         files["masks"] = [
@@ -86,7 +86,7 @@ def write_results(
                 np.save(file, one)
         files["logits"] = paths
     if "overlay" in formats:
-        picture = overlay_picture(photo, answer, prompts)
+        picture = overlay_picture(image, answer, prompts)
         files["overlay"] = str(write_png(f"{base}_overlay.png", picture))
     if "json" in formats:
         path = f"{base}.json"
@@ -95,9 +95,9 @@ def write_results(
 
 
 def overlay_picture(
-    photo: npt.NDArray[np.uint8], answer: MaskPrediction, prompts: Prompts | None
+    image: npt.NDArray[np.uint8], answer: MaskPrediction, prompts: Prompts | None
 ) -> npt.NDArray[np.uint8]:
-    """The photo with masks, phrases and prompts; with several candidates, one panel for each."""
+    """The image with masks, phrases and prompts; with several candidates, one panel for each."""
     from samkit.drawing import draw_boxes, draw_caption, draw_points
     from samkit.types import Masks
 
@@ -108,7 +108,7 @@ def overlay_picture(
     for candidate in range(by_candidate.shape[1]):
         masks = Masks.from_arrays(by_candidate[:, candidate], scores[:, candidate])
         panel = replace(masks, phrases=answer.phrases, phrase_scores=answer.phrase_scores).overlay(
-            photo
+            image
         )
         if prompts is not None and prompts.boxes_xyxy is not None:
             panel = draw_boxes(panel, prompts.boxes_xyxy)
@@ -121,7 +121,7 @@ def overlay_picture(
 
 
 def write_coco(path: Path, records: Sequence[Mapping[str, Any]]) -> Path:
-    """Write the masks of all photos as one COCO data set; return its path."""
+    """Write the masks of all images as one COCO data set; return its path."""
     from samkit.files import write_bytes
     from samkit.formats.coco import coco_dataset
 
@@ -130,7 +130,7 @@ def write_coco(path: Path, records: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def summary(record: Mapping[str, Any]) -> str:
-    """What a person wants to know of one photo's results."""
+    """What a person wants to know of one image's results."""
     masks = cast("list[dict[str, Any]]", record["masks"])
     lines = [f"{record['image']}: {len(masks)} mask{'' if len(masks) == 1 else 's'}"]
     lines += [f"  {mask_summary(mask)}" for mask in masks]

@@ -2,13 +2,13 @@
 
 Beside the results, the folder has `.samkit-auto/`:
 
-    records/BASE.json   a photo is done: of which file, with which settings, what was written
+    records/BASE.json   an image is done: of which file, with which settings, what was written
     masks/BASE.json     its masks as in SA-1B, where they are not among the results
     staging/            results that are being written
     lock                held while a run writes here
 
 Results are written to staging, moved to their places when all are there, and then recorded. A run
-that is killed at any moment leaves whole files, and a photo without a record is done again.
+that is killed at any moment leaves whole files, and an image without a record is done again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from samkit.cli.inputs import Photo
+from samkit.cli.inputs import InputImage
 from samkit.errors import ImageError, OutputError
 from samkit.files import file_sha256, hold, write_bytes
 
@@ -35,14 +35,14 @@ class RunFolder:
 
         run = RunFolder(output, settings)
         with run.writing():
-            if run.finished(photo) is None:
-                with run.publishing(photo) as staging:
+            if run.finished(image) is None:
+                with run.publishing(image) as staging:
                     ...  # write files below staging
-                run.record(photo, file_identity(photo.path), {"files": ...})
+                run.record(image, file_identity(image.path), {"files": ...})
 
     Attributes:
         output: the folder for results.
-        settings: what the masks depend on; photos done with others are not finished.
+        settings: what the masks depend on; images done with others are not finished.
     """
 
     def __init__(self, output: Path, settings: Mapping[str, Any]) -> None:
@@ -85,13 +85,13 @@ class RunFolder:
     def _clear_staging(self) -> None:
         shutil.rmtree(self.staging, ignore_errors=True)
 
-    def finished(self, photo: Photo) -> Record | None:
-        """The record of a photo that is done: with these settings, of the same file."""
+    def finished(self, image: InputImage) -> Record | None:
+        """The record of an image that is done: with these settings, of the same file."""
         try:
-            record: Record = json.loads((self.output / self._record_name(photo)).read_bytes())
+            record: Record = json.loads((self.output / self._record_name(image)).read_bytes())
             if record["format"] != RECORD_FORMAT or record["settings"] != self.settings:
                 return None
-            return record if is_same_file(photo.path, record["photo"]) else None
+            return record if is_same_file(image.path, record["image"]) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None  # missing or not ours; done again in any case
 
@@ -105,12 +105,12 @@ class RunFolder:
         )
 
     @contextmanager
-    def publishing(self, photo: Photo | None = None) -> Iterator[Path]:
+    def publishing(self, image: InputImage | None = None) -> Iterator[Path]:
         """Give a folder for results, which are moved to their places when all are there.
 
         Args:
-            photo: whose results they are: it counts as not done until it is recorded again. None
-                for what is of all photos.
+            image: whose results they are: it counts as not done until it is recorded again. None
+                for what is of all images.
 
         Raises:
             OutputError: the files cannot be written.
@@ -119,8 +119,8 @@ class RunFolder:
             self._clear_staging()
             self.staging.mkdir()
             yield self.staging
-            if photo is not None:
-                (self.output / self._record_name(photo)).unlink(missing_ok=True)
+            if image is not None:
+                (self.output / self._record_name(image)).unlink(missing_ok=True)
             for source in sorted(self.staging.rglob("*")):
                 if source.is_file():
                     target = self.output / source.relative_to(self.staging)
@@ -132,32 +132,34 @@ class RunFolder:
         finally:
             self._clear_staging()
 
-    def record(self, photo: Photo, identity: Mapping[str, Any], facts: Mapping[str, Any]) -> Record:
-        """Note that a photo is done, after its results were published.
+    def record(
+        self, image: InputImage, identity: Mapping[str, Any], facts: Mapping[str, Any]
+    ) -> Record:
+        """Note that an image is done, after its results were published.
 
         Args:
-            photo: that is done.
+            image: that is done.
             identity: its `file_identity` before it was read.
             facts: about its results.
 
         Returns:
             the record.
         """
-        head = {"format": RECORD_FORMAT, "photo": identity, "settings": self.settings}
+        head = {"format": RECORD_FORMAT, "image": identity, "settings": self.settings}
         record = {**head, **facts}
         with self.publishing() as staging:
-            path = staging / self._record_name(photo)
+            path = staging / self._record_name(image)
             path.parent.mkdir(parents=True)
             write_bytes(path, json.dumps(record).encode())
         return record
 
-    def _record_name(self, photo: Photo) -> Path:
-        """Path of a photo's record below the output folder."""
-        return Path(STATE_NAME, "records", f"{photo.base}.json")
+    def _record_name(self, image: InputImage) -> Path:
+        """Path of an image's record below the output folder."""
+        return Path(STATE_NAME, "records", f"{image.base}.json")
 
 
 def file_identity(path: Path) -> dict[str, Any]:
-    """What tells a photo's file from others.
+    """What tells an image's file from others.
 
     Raises:
         ImageError: it cannot be read.

@@ -15,9 +15,9 @@ import click
 from samkit.cli.mask_files import COCO_NAME
 from samkit.cli.options import (
     DEFAULT_DETECTOR,
-    EngineChoice,
+    BackendChoice,
     Numbers,
-    engine_options,
+    backend_options,
     json_option,
     model_option,
     output_option,
@@ -45,7 +45,7 @@ EXIT_SOME_FAILED = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One photo and what it is asked."""
+    """One image and what it is asked."""
 
     image: Path
     ask: Ask
@@ -53,7 +53,7 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What to compute and what to write, the same for all photos of a run."""
+    """What to compute and what to write, the same for all images of a run."""
 
     output: Path
     formats: frozenset[str]
@@ -93,13 +93,13 @@ class Choices:
     "prompts_file",
     type=click.Path(path_type=Path),
     metavar="FILE.json",
-    help='A prompt for each photo: {"a.jpg": {"points": [[x, y]], "labels": [1], "box": [x0, y0,'
-    ' x1, y1], "mask": "prev.npy", "text": "a red car"}}. Without IMAGES, the photos it names, from'
+    help='A prompt for each image: {"a.jpg": {"points": [[x, y]], "labels": [1], "box": [x0, y0,'
+    ' x1, y1], "mask": "prev.npy", "text": "a red car"}}. Without IMAGES, the images it names, from'
     " its own folder.",
 )
 @model_option
 @text_options(f"the model's own CLIP if it takes text, else {DEFAULT_DETECTOR}")
-@engine_options
+@backend_options
 @output_option("samkit-output")
 @click.option(
     "--format",
@@ -130,7 +130,7 @@ def segment(
     model: str,
     text_model: str | None,
     text_thresh: float | None,
-    engine: EngineChoice,
+    backend: BackendChoice,
     output: Path,
     formats: tuple[str, ...],
     multimask: bool | None,
@@ -140,9 +140,9 @@ def segment(
     """Cut out what words say, or clicks, boxes or earlier masks show.
 
     \b
-    samkit segment photo.jpg --point 500,375
-    samkit segment photo.jpg --text "a red car"
-    samkit segment photo.jpg --box 100,100,400,300 --background 10,10
+    samkit segment image.jpg --point 500,375
+    samkit segment image.jpg --text "a red car"
+    samkit segment image.jpg --box 100,100,400,300 --background 10,10
     samkit segment --prompts prompts.json --format coco
     """
     has_prompt = bool(points or backgrounds or boxes or mask)
@@ -154,7 +154,7 @@ def segment(
             raise click.UsageError("give prompts either as options or as a file, not both")
         tasks = tasks_from_file(prompts_file, images)
     elif not images:
-        raise click.UsageError("give at least one photo")
+        raise click.UsageError("give at least one image")
     elif not from_options:
         raise click.UsageError(
             "give a prompt: --point X,Y, --box X0,Y0,X1,Y1, --text WORDS or --mask FILE.npy"
@@ -170,16 +170,16 @@ def segment(
         every_candidate=every_candidate,
         text_thresh=text_thresh,
     )
-    return segment_photos(
-        tasks, choices, model=model, text_model=text_model, engine=engine, as_json=as_json
+    return segment_images(
+        tasks, choices, model=model, text_model=text_model, backend=backend, as_json=as_json
     )
 
 
 def tasks_from_file(path: Path, images: Sequence[Path]) -> list[Task]:
-    """Tasks from a JSON file of prompts by photo, for the named photos or for all it has.
+    """Tasks from a JSON file of prompts by image, for the named images or for all it has.
 
     Raises:
-        PromptError: missing or damaged file, unknown keys, a photo without a prompt.
+        PromptError: missing or damaged file, unknown keys, an image without a prompt.
     """
     by_image = read_prompts_file(path)
     if not images:
@@ -196,13 +196,13 @@ def tasks_from_file(path: Path, images: Sequence[Path]) -> list[Task]:
     return tasks
 
 
-def segment_photos(
+def segment_images(
     tasks: Sequence[Task],
     choices: Choices,
     *,
     model: str,
     text_model: str | None = None,
-    engine: EngineChoice,
+    backend: BackendChoice,
     as_json: bool,
 ) -> int:
     """Run tasks and write their results; return the exit code."""
@@ -213,7 +213,7 @@ def segment_photos(
     check_writable(choices.output)
     if not any(task.image.exists() for task in tasks):  # before the model is loaded
         raise ImageError(f"no such file: {tasks[0].image}")
-    predictor = Predictor.load(model, text_model=text_model, **engine)
+    predictor = Predictor.load(model, text_model=text_model, **backend)
     if any(task.ask.text for task in tasks):
         _ = predictor.text_model  # one that cannot be loaded is told before anything is written
     say = _say_nothing if as_json else click.echo
@@ -222,7 +222,7 @@ def segment_photos(
     with progress(len(tasks), hidden=as_json) as advance:
         for task in tasks:
             try:
-                records.append(segment_photo(task, choices, predictor))
+                records.append(segment_image(task, choices, predictor))
                 say(summary(records[-1]))
             except (ImageError, PromptError) as error:
                 if len(tasks) == 1:
@@ -231,7 +231,7 @@ def segment_photos(
                 click.echo(f"samkit: skipped {task.image}: {error}", err=True)
             advance()
     if not records:
-        raise SamkitError("no photo could be segmented")
+        raise SamkitError("no image could be segmented")
     if "coco" in choices.formats:
         say(str(write_coco(choices.output / COCO_NAME, records)))
     if as_json:
@@ -271,43 +271,43 @@ def progress(total: int, *, hidden: bool) -> Iterator[Callable[[], None]]:
         console=console, disable=not shown, transient=True, redirect_stdout=sys.stdout.isatty()
     )
     with bar:
-        job = bar.add_task("photos", total=total)
+        job = bar.add_task("images", total=total)
         yield lambda: bar.advance(job)
 
 
-def segment_photo(task: Task, choices: Choices, predictor: Predictor) -> dict[str, Any]:
-    """Segment one photo and write its results; return its record, which the JSON file holds."""
+def segment_image(task: Task, choices: Choices, predictor: Predictor) -> dict[str, Any]:
+    """Segment one image and write its results; return its record, which the JSON file holds."""
     from samkit.formats import read_image
 
-    photo, prompts = read_image(task.image), task.ask.prompts
+    image, prompts = read_image(task.image), task.ask.prompts
     if prompts is not None:
-        prompts.check_fits(predictor.frames(photo))  # before the expensive step
-    answer = answer_photo(photo, task.ask, choices, predictor)
+        prompts.check_fits(predictor.frames(image))  # before the expensive step
+    answer = answer_image(image, task.ask, choices, predictor)
     if not choices.every_candidate:
         answer = answer.best()
     record = make_record(task.image, answer, task.ask, predictor.model_name)
     choices.output.mkdir(parents=True, exist_ok=True)
     base = choices.output / task.image.stem
-    write_results(base, photo, answer, prompts=prompts, formats=choices.formats, record=record)
+    write_results(base, image, answer, prompts=prompts, formats=choices.formats, record=record)
     return record
 
 
-def answer_photo(
-    photo: RgbImage, ask: Ask, choices: Choices, predictor: Predictor
+def answer_image(
+    image: RgbImage, ask: Ask, choices: Choices, predictor: Predictor
 ) -> MaskPrediction:
-    """Embed one photo and answer what it is asked."""
+    """Embed one image and answer what it is asked."""
     multimask = choices.multimask
     if not ask.text:
         assert ask.prompts is not None
         if multimask is None:
             multimask = is_ambiguous(ask.prompts)
-        return predictor.decode(predictor.embed(photo), ask.prompts, multimask=multimask)
+        return predictor.decode(predictor.embed(image), ask.prompts, multimask=multimask)
     if multimask is None:  # words alone may mean several things, the boxes of a detector do not
         multimask = ask.prompts is None and predictor.reads_as_tokens
     return predictor.predict(
-        predictor.embed(photo),
+        predictor.embed(image),
         text=ask.text[0] if len(ask.text) == 1 else list(ask.text),
-        image=photo,
+        image=image,
         text_thresh=choices.text_thresh,
         multimask=multimask,
         **ask.parts(),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from samkit.cli.options import EngineChoice
+from samkit.cli.options import BackendChoice
 from samkit.cli.server import check_model, leave, make_app, server_options
 from samkit.cli.stores import all_users, open_store, store_option
 from samkit.errors import StoreError
@@ -43,12 +43,12 @@ def serve(
     proxies: tuple[str, ...],
     roots: tuple[Path, ...],
     model: str,
-    engine: EngineChoice,
+    backend: BackendChoice,
     cache_gb: float,
 ) -> None:
     """Serve a store's projects to annotators, who sign in with a name and a password.
 
-    Put a reverse proxy with TLS before it; docs/data-engine.md tells how.
+    Put a reverse proxy with TLS before it; docs/data-backend.md tells how.
 
     \b
     samkit serve --store postgresql://samkit@db/samkit --trusted-proxy 127.0.0.1
@@ -60,7 +60,7 @@ def serve(
         app = make_app(
             store,
             model=model,
-            engine=engine,
+            backend=backend,
             cache_gb=cache_gb,
             allowed_roots=tuple(root.resolve() for root in roots),
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from samkit.cli.options import EngineChoice, engine_options, model_option
+from samkit.cli.options import BackendChoice, backend_options, model_option
 from samkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ QUIETLY: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DE
 
 
 def server_options(command: Command) -> Command:
-    """Give a verb --model, the engine's options and --cache-gb."""
+    """Give a verb --model, the backend's options and --cache-gb."""
     cache_option = click.option(
         "--cache-gb",
         type=click.FloatRange(min=0),
@@ -34,18 +34,18 @@ def server_options(command: Command) -> Command:
         metavar="GB",
         help="Most that kept embeddings take on disk; one takes 4 MB.",
     )
-    return model_option(engine_options(cache_option(command)))
+    return model_option(backend_options(cache_option(command)))
 
 
 def make_app(
-    store: Store, *, model: str, engine: EngineChoice, cache_gb: float, **settings: Any
+    store: Store, *, model: str, backend: BackendChoice, cache_gb: float, **settings: Any
 ) -> Any:
     """The app of a store; the model is loaded when the app runs.
 
     Args:
         store: what it works on.
         model: name or file.
-        engine: how it runs.
+        backend: how it runs.
         cache_gb: most that kept embeddings take.
         settings: others of `samkit.web.WebConfig`.
     """
@@ -57,33 +57,33 @@ def make_app(
         cache_bytes=int(cache_gb * BYTES_IN_GB),
         **settings,
     )
-    return create_app(store, load_predictor=lambda: load_predictor(model, engine), config=config)
+    return create_app(store, load_predictor=lambda: load_predictor(model, backend), config=config)
 
 
-def load_predictor(model: str, engine: EngineChoice) -> Predictor:
-    """Load a model for a server, where somebody waits for the first photo.
+def load_predictor(model: str, backend: BackendChoice) -> Predictor:
+    """Load a model for a server, where somebody waits for the first image.
 
     A model that is not yet converted for OpenVINO, which takes half a minute, runs in torch this
     time; another process converts it for the next time.
     """
-    from samkit.engines import create_engine
+    from samkit.backends import create_backend
     from samkit.predict import Predictor
 
-    predictor = Predictor.load(model, **engine)
-    if engine["engine"] != "auto" or predictor.engine.info.engine != "openvino":
+    predictor = Predictor.load(model, **backend)
+    if backend["backend"] != "auto" or predictor.backend.info.backend != "openvino":
         return predictor
-    from samkit.engines.openvino_engine import OpenVinoEngine
+    from samkit.backends.openvino_backend import OpenVinoBackend
 
-    assert isinstance(predictor.engine, OpenVinoEngine)
-    if predictor.engine.is_converted():
+    assert isinstance(predictor.backend, OpenVinoBackend)
+    if predictor.backend.is_converted():
         return predictor
     command = [sys.executable, "-m", "samkit", "models", "prepare", "--model", model]
     threading.Thread(target=subprocess.run, args=(command,), kwargs=QUIETLY, daemon=True).start()
     network = predictor.model
-    in_torch = create_engine(
-        network, engine="torch", precision=engine["precision"], threads=engine["threads"]
+    in_torch = create_backend(
+        network, backend="torch", precision=backend["precision"], threads=backend["threads"]
     )
-    return Predictor(network, model_name=predictor.model_name, engine=in_torch)
+    return Predictor(network, model_name=predictor.model_name, backend=in_torch)
 
 
 def leave() -> None:

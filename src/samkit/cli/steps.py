@@ -1,4 +1,4 @@
-"""Progress of trainings and of work on many photos on standard error, where a person watches."""
+"""Progress of trainings and of work on many images on standard error, where a person watches."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ def step_bar(*, hidden: bool) -> Iterator[Callable[[Progress], None]]:
 
 @contextmanager
 def embedding_bar(*, hidden: bool) -> Iterator[Callable[[int, int], None]]:
-    """A bar with photos that are encoded; of several processes the first one's."""
-    with photo_bar(hidden=hidden or not is_first_process()) as on_photo:
-        yield on_photo
+    """A bar with images that are encoded; of several processes the first one's."""
+    with image_bar(hidden=hidden or not is_first_process()) as on_image:
+        yield on_image
 
 
 @contextmanager
-def photo_bar(*, hidden: bool, total: int | None = None) -> Iterator[Callable[..., None]]:
-    """A bar with photos that are done.
+def image_bar(*, hidden: bool, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """A bar with images that are done.
 
     Yields:
         to be called with how many are done, and of how many if `total` does not tell.
     """
     with _bar(hidden=hidden) as bar:
-        job = None if bar is None else bar.add_task("photos", total=total, note="", visible=False)
+        job = None if bar is None else bar.add_task("images", total=total, note="", visible=False)
 
-        def on_photo(done: int, total: int | None = total) -> None:
+        def on_image(done: int, total: int | None = total) -> None:
             if bar is not None and job is not None:
                 visible = total is None or done < total
                 bar.update(job, completed=done, total=total, visible=visible)
 
-        yield on_photo
+        yield on_image
 
 
 def notes(progress: Progress) -> str:

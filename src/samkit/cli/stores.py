@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-# Where a store is that belongs to one folder of photos, below that folder.
+# Where a store is that belongs to one folder of images, below that folder.
 STORE_IN_FOLDER = Path(".samkit") / "project.db"
 
 store_option = click.option(
@@ -29,7 +29,7 @@ store_option = click.option(
     show_default=True,
     envvar="SAMKIT_STORE",
     metavar="FOLDER|FILE|URL",
-    help="A folder of photos with a store in it, an SQLite file, or postgresql://user@host/name.",
+    help="A folder of images with a store in it, an SQLite file, or postgresql://user@host/name.",
 )
 project_option = click.option(
     "--project",
@@ -50,7 +50,7 @@ def check_installed() -> None:
     try:
         import samkit.dataengine  # noqa: F401
     except ModuleNotFoundError as error:
-        raise ConfigError(f"no {error.name}: pip install 'samkit[engine]'") from error
+        raise ConfigError(f"no {error.name}: pip install 'samkit[backend]'") from error
 
 
 def store_place(where: str) -> str:

@@ -15,7 +15,7 @@ from samkit.cli.training import check_new, shown, tell, training_options
 from samkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from samkit.training.recipes import TrainRecipe
+    from samkit.training.sam.recipes import TrainRecipe
     from samkit.training.task import Task
 
 RECIPE_NAMES = (
@@ -54,14 +54,14 @@ def train(
     samkit train finetune data.train=coco:train.json data.val=coco:val.json
     torchrun --nproc-per-node 8 -m samkit train vit_b data.train=shards:sa1b
     """
-    from samkit.training.recipe import override, settings
-    from samkit.training.recipes import RECIPES
+    from samkit.training.sam.recipes import RECIPES
+    from samkit.training.settings import override, settings
 
     recipe = override(RECIPES[recipe_name](), changes)
     if show:
         click.echo(shown(settings(recipe), as_json=as_json))
         return
-    from samkit.training.session import train_sam
+    from samkit.training.sam.run import train_sam
 
     check_new(output, resume=resume)
     with (
@@ -92,20 +92,20 @@ def train(
 
 
 def evaluation(recipe: TrainRecipe) -> Callable[[Task], dict[str, float]] | None:
-    """What gives a task's scores on the recipe's validation photos; None if it has none.
+    """What gives a task's scores on the recipe's validation images; None if it has none.
 
-    Where the image encoder does not learn, it runs once for each photo.
+    Where the image encoder does not learn, it runs once for each image.
     """
+    from samkit.datasets.registry import open_data
+    from samkit.datasets.sample import Sample, SampleStream
     from samkit.evaluation.one_click import OneClick
     from samkit.evaluation.protocol import EvaluationProtocol
     from samkit.evaluation.text import TextToMask
     from samkit.evaluation.truth import MIN_AREA_PX, MaskChoice
     from samkit.text import Clip
-    from samkit.training.data.opening import open_data
-    from samkit.training.data.sample import Sample, SampleStream
     from samkit.training.held_out import readable
-    from samkit.training.interactive import InteractiveTask
-    from samkit.training.session import task_predictor
+    from samkit.training.sam.run import task_predictor
+    from samkit.training.sam.task import InteractiveTask
     from samkit.types import ImageEmbedding
 
     if recipe.data.val is None:
@@ -113,9 +113,9 @@ def evaluation(recipe: TrainRecipe) -> Callable[[Task], dict[str, float]] | None
     source = open_data(recipe.data.val)
     if isinstance(source, SampleStream):
         raise ConfigError("data.val must be a numbered data set, not tar shards")
-    held_out = cache(lambda: readable(source, recipe.evaluation.photos))
+    held_out = cache(lambda: readable(source, recipe.evaluation.images))
     kept: dict[str, ImageEmbedding] = {}
-    choice = MaskChoice(masks_per_photo=recipe.evaluation.masks_per_photo)
+    choice = MaskChoice(masks_per_image=recipe.evaluation.masks_per_image)
     protocols: dict[str, Callable[[], EvaluationProtocol]] = {
         "click": lambda: OneClick(choice=choice),
         "text": lambda: TextToMask(choice=choice),
@@ -131,18 +131,18 @@ def evaluation(recipe: TrainRecipe) -> Callable[[Task], dict[str, float]] | None
 
         def embed(sample: Sample) -> ImageEmbedding:
             if task.trainable.encoder_learns:
-                return predictor.embed(sample.photo)
+                return predictor.embed(sample.image)
             if sample.key not in kept:
-                kept[sample.key] = predictor.embed(sample.photo)
+                kept[sample.key] = predictor.embed(sample.image)
             return kept[sample.key]
 
-        photos = held_out()
-        samples = (photos[index] for index in range(len(photos)))
+        images = held_out()
+        samples = (images[index] for index in range(len(images)))
         results = [protocol.measure(predictor, embed(sample), sample) for sample in samples]
         if not any(result["masks"] for result in results):
             named = "mask with a name" if asks_text else "mask"
             raise DataError(
-                f"{recipe.data.val}: the first {recipe.evaluation.photos} photos have no {named} of"
+                f"{recipe.data.val}: the first {recipe.evaluation.images} images have no {named} of"
                 f" {MIN_AREA_PX} pixels or more to evaluate with"
             )
         metrics = protocol.summarise(results).metrics

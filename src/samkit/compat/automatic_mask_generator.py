@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from samkit.automask import AutoMaskConfig, AutoMasker
-from samkit.engines import create_engine
+from samkit.backends import create_backend
 from samkit.errors import ConfigError, ImageError
 from samkit.geometry import Rle, decode_rle
 from samkit.geometry.boxes import xyxy_to_xywh
 from samkit.geometry.rle import rle_counts
 from samkit.models import CONFIGS
 from samkit.predict import Predictor
+from samkit.proposals import AutoMaskConfig, AutoMasker
 
 if TYPE_CHECKING:
     from samkit.compat.segment_anything import Sam
@@ -28,7 +28,7 @@ OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
 
 
 class SamAutomaticMaskGenerator:
-    """Make masks of everything in a photo, as a list of dictionaries."""
+    """Make masks of everything in an image, as a list of dictionaries."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class SamAutomaticMaskGenerator:
         self._masker: tuple[str, AutoMasker] | None = None  # and the device that it is for
 
     def generate(self, image: npt.NDArray[np.uint8]) -> list[dict[str, Any]]:
-        """Make masks of everything in a photo, uint8 RGB (H, W, 3).
+        """Make masks of everything in an image, uint8 RGB (H, W, 3).
 
         Returns:
             for each mask "segmentation" as `output_mode` says, "area" in pixels, "bbox" and
@@ -141,7 +141,7 @@ class SamAutomaticMaskGenerator:
         device = str(model.device)
         if self._masker is None or self._masker[0] != device:
             name = next((name for name, config in CONFIGS.items() if config == model.config), "sam")
-            engine = create_engine(model, engine="torch", precision="float32", device=device)
-            predictor = Predictor(model, model_name=name, engine=engine)
+            backend = create_backend(model, backend="torch", precision="float32", device=device)
+            predictor = Predictor(model, model_name=name, backend=backend)
             self._masker = device, AutoMasker(predictor, self.config, point_grids=self.point_grids)
         return self._masker[1]

@@ -22,7 +22,7 @@ from samkit.errors import ImageError, PromptError
 from samkit.geometry import CoordMap
 from samkit.models import CONFIGS
 from samkit.models import Sam as Network
-from samkit.predict.preprocess import PIXEL_MEAN, PIXEL_STD, normalise, resize_photo
+from samkit.predict.preprocess import PIXEL_MEAN, PIXEL_STD, normalise, resize_image
 from samkit.types import MASK_THRESHOLD
 from samkit.weights.load import load_model
 
@@ -66,7 +66,7 @@ class Sam(Network):
         return self.pixel_mean.device
 
     def preprocess(self, x: Tensor) -> Tensor:
-        """Normalise resized pixels (..., 3, h, w), 0..255 RGB, and pad them to the square frame."""
+        """Normalise resized pixels (..., 3, h, w), 0..255 RGB, and pad them to the square."""
         x = (x - self.pixel_mean) / self.pixel_std
         side = self.config.image_size
         return nn.functional.pad(x, (0, side - x.shape[-1], 0, side - x.shape[-2]))
@@ -74,7 +74,7 @@ class Sam(Network):
     def postprocess_masks(
         self, masks: Tensor, input_size: tuple[int, ...], original_size: tuple[int, ...]
     ) -> Tensor:
-        """Low-resolution logits (B, M, h, w) to logits at the photo's size (B, M, H, W)."""
+        """Low-resolution logits (B, M, h, w) to logits at the image's size (B, M, H, W)."""
         side = self.config.image_size
         masks = _upsample(masks, (side, side))[..., : input_size[0], : input_size[1]]
         return _upsample(masks, original_size)
@@ -85,16 +85,16 @@ class Sam(Network):
         batched_input: list[dict[str, Any]],
         multimask_output: bool,  # noqa: FBT001
     ) -> list[dict[str, Tensor]]:
-        """Answer prompts on several photos.
+        """Answer prompts on several images.
 
         Args:
-            batched_input: for each photo a dictionary of "image" (3, h, w), resized;
-                "original_size" (H, W); and, in the resized frame, any of "point_coords" (B, N, 2)
+            batched_input: for each image a dictionary of "image" (3, h, w), resized;
+                "original_size" (H, W); and, in the resized space, any of "point_coords" (B, N, 2)
                 with "point_labels" (B, N), "boxes" (B, 4), "mask_inputs" (B, 1, S, S).
             multimask_output: three masks a prompt instead of one.
 
         Returns:
-            for each photo "masks" (B, M, H, W), "iou_predictions" (B, M), "low_res_logits".
+            for each image "masks" (B, M, H, W), "iou_predictions" (B, M), "low_res_logits".
         """
         pixels = torch.cat([self.preprocess(one["image"])[None] for one in batched_input])
         answers = []
@@ -143,25 +143,25 @@ sam_model_registry: dict[str, Callable[..., Sam]] = {
 
 
 class ResizeLongestSide:
-    """Bring photos and coordinates into the frame whose longest side is `target_length`."""
+    """Bring images and coordinates into the frame whose longest side is `target_length`."""
 
     def __init__(self, target_length: int) -> None:
         self.target_length = target_length
 
     def apply_image(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Resize a photo (H, W, 3)."""
-        return np.array(resize_photo(image, self._map(image.shape[:2])))
+        """Resize an image (H, W, 3)."""
+        return np.array(resize_image(image, self._map(image.shape[:2])))
 
     def apply_coords(
         self, coords: npt.ArrayLike, original_size: tuple[int, ...]
     ) -> npt.NDArray[np.float64]:
-        """Points (..., 2) of a photo of `original_size` (H, W) into the resized frame."""
+        """Points (..., 2) of an image of `original_size` (H, W) into the resized space."""
         return self._map(original_size).points_to_model(coords)
 
     def apply_boxes(
         self, boxes: npt.ArrayLike, original_size: tuple[int, ...]
     ) -> npt.NDArray[np.float64]:
-        """Boxes (B, 4) of a photo of `original_size` (H, W) into the resized frame."""
+        """Boxes (B, 4) of an image of `original_size` (H, W) into the resized space."""
         return self._map(original_size).boxes_to_model(boxes).reshape(-1, 4)
 
     def apply_coords_torch(self, coords: Tensor, original_size: tuple[int, ...]) -> Tensor:
@@ -175,7 +175,7 @@ class ResizeLongestSide:
 
     @staticmethod
     def get_preprocess_shape(oldh: int, oldw: int, long_side_length: int) -> tuple[int, int]:
-        """Size (h, w) of a photo (oldh, oldw) whose longest side becomes `long_side_length`."""
+        """Size (h, w) of an image (oldh, oldw) whose longest side becomes `long_side_length`."""
         return CoordMap(original_hw=(oldh, oldw), model_size=long_side_length).resized_hw
 
     def _map(self, size_hw: tuple[int, ...]) -> CoordMap:
@@ -183,7 +183,7 @@ class ResizeLongestSide:
 
 
 class SamPredictor:
-    """Segment one photo at a time: `set_image`, then `predict` as often as needed."""
+    """Segment one image at a time: `set_image`, then `predict` as often as needed."""
 
     def __init__(self, sam_model: Sam) -> None:
         self.model = sam_model
@@ -196,14 +196,14 @@ class SamPredictor:
         return self.model.device
 
     def reset_image(self) -> None:
-        """Forget the photo."""
+        """Forget the image."""
         self.is_image_set = False
         self.features: Tensor | None = None
         self.original_size: tuple[int, int] | None = None
         self.input_size: tuple[int, int] | None = None
 
     def set_image(self, image: npt.NDArray[np.uint8], image_format: str = "RGB") -> None:
-        """Embed a photo, uint8 (H, W, 3), whose channels are "RGB" or "BGR".
+        """Embed an image, uint8 (H, W, 3), whose channels are "RGB" or "BGR".
 
         Raises:
             ImageError: another type, shape or format.
@@ -222,7 +222,7 @@ class SamPredictor:
     def set_torch_image(
         self, transformed_image: Tensor, original_image_size: tuple[int, ...]
     ) -> None:
-        """Embed a photo (1, 3, h, w) that is resized already, 0..255 RGB.
+        """Embed an image (1, 3, h, w) that is resized already, 0..255 RGB.
 
         Raises:
             ImageError: its longest side is not the model's.
@@ -253,12 +253,12 @@ class SamPredictor:
         multimask_output: bool = True,  # noqa: FBT001, FBT002
         return_logits: bool = False,  # noqa: FBT001, FBT002
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Answer one prompt on the photo.
+        """Answer one prompt on the image.
 
         Args:
-            point_coords: (N, 2), xy in pixels of the photo.
+            point_coords: (N, 2), xy in pixels of the image.
             point_labels: (N,): 1 foreground, 0 background.
-            box: (4,), x0 y0 x1 y1 in pixels of the photo.
+            box: (4,), x0 y0 x1 y1 in pixels of the image.
             mask_input: (1, S, S) logits of an earlier answer.
             multimask_output: three masks instead of one.
             return_logits: masks as logits instead of booleans.
@@ -267,7 +267,7 @@ class SamPredictor:
             masks (M, H, W), predicted IoU (M,), logits (M, S, S).
 
         Raises:
-            PromptError: no photo is set, or points have no labels.
+            PromptError: no image is set, or points have no labels.
         """
         size_hw = self._original_size()
         points, labels, boxes, mask = None, None, None, None
@@ -298,7 +298,7 @@ class SamPredictor:
         multimask_output: bool = True,  # noqa: FBT001, FBT002
         return_logits: bool = False,  # noqa: FBT001, FBT002
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Answer B prompts, tensors in the resized frame; see `predict`.
+        """Answer B prompts, tensors in the resized space; see `predict`.
 
         Args:
             point_coords: (B, N, 2).
@@ -326,12 +326,12 @@ class SamPredictor:
         return masks if return_logits else masks > self.model.mask_threshold, iou, logits
 
     def get_image_embedding(self) -> Tensor:
-        """Features (1, C, G, G) of the photo."""
+        """Features (1, C, G, G) of the image."""
         self._original_size()
         assert self.features is not None
         return self.features
 
     def _original_size(self) -> tuple[int, int]:
         if self.original_size is None:
-            raise PromptError("no photo is set: call set_image(...) first")
+            raise PromptError("no image is set: call set_image(...) first")
         return self.original_size

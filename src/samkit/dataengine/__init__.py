@@ -1,9 +1,9 @@
-"""The data engine: a store of projects, photos and masks, and what people do with them.
+"""The data engine: a store of projects, images and masks, and what people do with them.
 
     store = Store.open("project.db")
     admin = create_user(store, name="ada", role="admin")
-    project = create_project(store, name="cells", root="photos/")
-    add_photos(store, project.id)
+    project = create_project(store, name="cells", root="images/")
+    add_images(store, project.id)
 
 Each function is one action and one transaction: when it returns, its change is on the disk.
 """
@@ -30,7 +30,14 @@ from samkit.dataengine.embedding_cache import EmbeddingCache
 from samkit.dataengine.exchange.exporting import export_project
 from samkit.dataengine.exchange.history import export_history
 from samkit.dataengine.exchange.importing import import_masks
-from samkit.dataengine.ingest import add_photo, add_photos
+from samkit.dataengine.image_files import (
+    check_name,
+    image_content,
+    read_stored_image,
+    receive_image,
+    upload_folder,
+)
+from samkit.dataengine.ingest import add_image, add_images
 from samkit.dataengine.jobs import (
     add_job,
     add_model_version,
@@ -41,22 +48,15 @@ from samkit.dataengine.jobs import (
     take_job,
 )
 from samkit.dataengine.moving import move_project
-from samkit.dataengine.photo_files import (
-    check_name,
-    photo_content,
-    read_photo,
-    receive_photo,
-    upload_folder,
-)
-from samkit.dataengine.prelabel import prelabel_photos
+from samkit.dataengine.prelabel import prelabel_images
 from samkit.dataengine.projects import (
     add_class,
     create_project,
     delete_project,
-    get_photo,
+    get_image,
     get_project,
     list_classes,
-    list_photos,
+    list_images,
     list_projects,
     rename_project,
 )
@@ -64,14 +64,14 @@ from samkit.dataengine.queue import (
     give_back,
     renew_lease,
     set_num_annotators,
+    take_image,
     take_next,
-    take_photo,
-    upcoming_photos,
+    upcoming_images,
 )
-from samkit.dataengine.reviews import accept_photo, return_photo, review_history, submit_photo
+from samkit.dataengine.reviews import accept_image, return_image, review_history, submit_image
 from samkit.dataengine.sessions import SignedIn, close_session, open_session, resume_session
-from samkit.dataengine.sources import PhotoSource
-from samkit.dataengine.statistics import count_photos, work_days
+from samkit.dataengine.sources import ImageSource
+from samkit.dataengine.statistics import count_images, work_days
 from samkit.dataengine.users import (
     change_user,
     check_password,
@@ -84,16 +84,16 @@ from samkit.dataengine.values import NewEvent
 __all__ = [
     "SCAN",
     "EmbeddingCache",
+    "ImageSource",
     "NewEvent",
-    "PhotoSource",
     "SignedIn",
     "Store",
-    "accept_photo",
+    "accept_image",
     "add_class",
+    "add_image",
+    "add_images",
     "add_job",
     "add_model_version",
-    "add_photo",
-    "add_photos",
     "annotation_events",
     "annotation_history",
     "backup_store",
@@ -101,7 +101,7 @@ __all__ = [
     "check_name",
     "check_password",
     "close_session",
-    "count_photos",
+    "count_images",
     "create_project",
     "create_user",
     "delete_annotation",
@@ -109,27 +109,27 @@ __all__ = [
     "export_history",
     "export_project",
     "finish_job",
+    "get_image",
     "get_job",
-    "get_photo",
     "get_project",
     "give_back",
+    "image_content",
     "import_masks",
     "list_actions",
     "list_annotations",
     "list_classes",
     "list_doubly_annotated",
+    "list_images",
     "list_model_versions",
-    "list_photos",
     "list_projects",
     "list_users",
     "measure_agreement",
     "move_project",
     "note_action",
     "open_session",
-    "photo_content",
-    "prelabel_photos",
-    "read_photo",
-    "receive_photo",
+    "prelabel_images",
+    "read_stored_image",
+    "receive_image",
     "redo_annotation",
     "rename_project",
     "renew_lease",
@@ -137,16 +137,16 @@ __all__ = [
     "report_progress",
     "restore_store",
     "resume_session",
-    "return_photo",
+    "return_image",
     "review_history",
     "save_annotation",
     "set_num_annotators",
-    "submit_photo",
+    "submit_image",
+    "take_image",
     "take_job",
     "take_next",
-    "take_photo",
     "undo_annotation",
-    "upcoming_photos",
+    "upcoming_images",
     "upload_folder",
     "user_names",
     "visible_annotations",

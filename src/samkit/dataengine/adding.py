@@ -1,4 +1,4 @@
-"""Masks that no annotator has made, onto a photo: imported ones, and automatic ones.
+"""Masks that no annotator has made, onto an image: imported ones, and automatic ones.
 
 Each mask is known by its content, so that adding it again adds nothing.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from samkit.dataengine.annotations import note_state
+from samkit.dataengine.annotations import record_revision
 from samkit.dataengine.database import Store
 from samkit.dataengine.masks import CheckedMask, check_mask, check_score
 from samkit.dataengine.projects import add_class
@@ -45,12 +45,12 @@ class MadeMask:
 
 @dataclass(frozen=True, kw_only=True)
 class AddedMasks:
-    """What became of the masks of one photo.
+    """What became of the masks of one image.
 
     Attributes:
         num_added: new ones.
         num_labelled: of these, masks with a class.
-        num_known: that the photo has had already.
+        num_known: that the image has had already.
         faults: of masks that were left out, one line each.
     """
 
@@ -95,12 +95,12 @@ def add_made_masks(
     class_ids: dict[str, int],
     origin: str,
 ) -> AddedMasks:
-    """Add masks to a photo, in the transaction of a session.
+    """Add masks to an image, in the transaction of a session.
 
     Args:
-        session: that holds the photo's row locked.
+        session: that holds the image's row locked.
         store: where.
-        image: the photo's row.
+        image: the image's row.
         masks: to be added; those that are malformed, empty or of another size are left out.
         user_id: who counts as their maker.
         class_ids: numbers of the project's classes by name.
@@ -129,7 +129,9 @@ def add_made_masks(
         session.add(row)
         session.flush()
         image.stage, image.num_masks = row.stage, image.num_masks + 1
-        note_state(session, store, image, row, user_id=user_id, change="edit", events=[mask.event])
+        record_revision(
+            session, store, image, row, user_id=user_id, change="edit", events=[mask.event]
+        )
         added += 1
         labelled += mask.class_name is not None
     return AddedMasks(num_added=added, num_labelled=labelled, num_known=known, faults=tuple(faults))

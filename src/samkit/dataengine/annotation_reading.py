@@ -1,7 +1,7 @@
 """Masks, their states and the prompts that led to them, and who may see them.
 
-Where several people annotate a photo, each on their own, annotators do not see what the others have
-made by hand.
+Where several people annotate an image, each on their own, annotators do not see what the others
+have made by hand.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from samkit.errors import RoleError
 def list_annotations(
     store: Store, image_id: int, *, user_id: int | None = None, deleted: bool = False
 ) -> tuple[Annotation, ...]:
-    """Annotations of a photo in the order in which they were made.
+    """Annotations of an image in the order in which they were made.
 
     Args:
         store: where.
-        image_id: of the photo.
+        image_id: of the image.
         user_id: only those that this user made.
         deleted: also those that are deleted.
 
     Raises:
-        StoreError: no such photo.
+        StoreError: no such image.
     """
     with store.read() as session:
-        image = find(session, ImageRow, image_id, "photo")
+        image = find(session, ImageRow, image_id, "image")
         rows = _rows(session, image_id, deleted=deleted)
         size_hw = (image.height, image.width)
         return tuple(to_annotation(row, size_hw) for row in rows if user_id in (None, row.user_id))
@@ -43,13 +43,13 @@ def list_annotations(
 def visible_annotations(
     store: Store, image_id: int, *, user_id: int, deleted: bool = False
 ) -> tuple[Annotation, ...]:
-    """The annotations of a photo that a user may see.
+    """The annotations of an image that a user may see.
 
     Raises:
-        MissingError: no such photo or user.
+        MissingError: no such image or user.
     """
     with store.read() as session:
-        image = find(session, ImageRow, image_id, "photo")
+        image = find(session, ImageRow, image_id, "image")
         user = acting_user(session, user_id)
         rows = _rows(session, image_id, deleted=deleted)
         size_hw = (image.height, image.width)
@@ -92,7 +92,7 @@ def annotation_events(
 
 
 def is_anothers(row: AnnotationRow, image: ImageRow, user: UserRow) -> bool:
-    """Whether a mask is of another annotator, who works on the photo on their own."""
+    """Whether a mask is of another annotator, who works on the image on their own."""
     alone = image.num_annotators > 1 and row.stage == "assisted-manual"
     return alone and row.user_id != user.id and user.role not in REVIEWERS
 
@@ -113,9 +113,9 @@ def _rows(session: Session, image_id: int, *, deleted: bool) -> Sequence[Annotat
 def _to_see(
     session: Session, annotation_id: int, user_id: int | None
 ) -> tuple[ImageRow, AnnotationRow]:
-    """The rows of an annotation that a user may see, and of its photo."""
+    """The rows of an annotation that a user may see, and of its image."""
     row = find(session, AnnotationRow, annotation_id, "annotation")
-    image = find(session, ImageRow, row.image_id, "photo")
+    image = find(session, ImageRow, row.image_id, "image")
     if user_id is not None and is_anothers(row, image, acting_user(session, user_id)):
-        raise RoleError(f"annotation {annotation_id} is of another annotator of this photo")
+        raise RoleError(f"annotation {annotation_id} is of another annotator of this image")
     return image, row

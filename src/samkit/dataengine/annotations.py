@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from samkit.dataengine.annotation_reading import is_anothers, revisions
 from samkit.dataengine.database import Store
 from samkit.dataengine.masks import CheckedMask, check_mask, check_score
-from samkit.dataengine.queue import check_holder, held_photo
+from samkit.dataengine.queue import check_holder, held_image
 from samkit.dataengine.rows import find, find_locked, to_annotation
 from samkit.dataengine.schema import AnnotationRow, ClassRow, EventRow, ImageRow, RevisionRow
 from samkit.dataengine.users import acting_user
@@ -30,7 +30,7 @@ from samkit.dataengine.values import (
 from samkit.errors import ConflictError, RoleError, StoreError
 from samkit.geometry import Rle
 
-UNBORN = 0  # the version before the first: undoing the first state leads there
+BEFORE_FIRST = 0  # the version before the first: undoing the first state leads there
 
 
 def save_annotation(
@@ -46,31 +46,31 @@ def save_annotation(
     stability: float | None = None,
     request_id: str | None = None,
 ) -> Annotation:
-    """Add a mask to a photo that the user holds.
+    """Add a mask to an image that the user holds.
 
     Args:
         store: where.
-        image_id: of the photo.
+        image_id: of the image.
         user_id: who made it.
         rle: the mask.
-        class_id: of the photo's project.
+        class_id: of the image's project.
         events: the prompts and corrections that led to the mask.
         stage: of the data engine.
         score: the model's predicted IoU.
         stability: how little the mask depends on the threshold.
-        request_id: any text; when the same comes again for the photo, the mask that it made is
+        request_id: any text; when the same comes again for the image, the mask that it made is
             given, and none is added.
 
     Raises:
-        ConflictError: the user does not hold the photo, or somebody else has used the request_id.
-        StoreError: the mask or its class does not fit the photo.
+        ConflictError: the user does not hold the image, or somebody else has used the request_id.
+        StoreError: the mask or its class does not fit the image.
     """
     check_choice("stage", stage, STAGES)
     check_score("score", score)
     check_score("stability", stability)
     with store.write() as session:
         acting_user(session, user_id)
-        image = find_locked(session, ImageRow, image_id, "photo")
+        image = find_locked(session, ImageRow, image_id, "image")
         size_hw = (image.height, image.width)
         # Before the lease is looked at: it may have ended since the mask was made.
         if request_id is not None and (row := _of_request(session, image_id, request_id)):
@@ -105,7 +105,7 @@ def save_annotation(
         session.add(row)
         session.flush()
         image.stage = stage
-        note_state(session, store, image, row, user_id=user_id, change="edit", events=events)
+        record_revision(session, store, image, row, user_id=user_id, change="edit", events=events)
         image.num_masks += 1
         return to_annotation(row, size_hw)
 
@@ -125,22 +125,22 @@ def replace_annotation(
     Args:
         store: where.
         annotation_id: of the annotation.
-        user_id: who changes it; they must hold its photo.
+        user_id: who changes it; they must hold its image.
         version: that the change is based on.
         rle: the new mask.
         class_id: the new class.
         events: the corrections that led to it.
 
     Raises:
-        ConflictError: it has another version by now, or the user does not hold the photo.
-        StoreError: the mask or its class does not fit the photo.
+        ConflictError: it has another version by now, or the user does not hold the image.
+        StoreError: the mask or its class does not fit the image.
     """
     with store.write() as session:
         image, row = _to_change(session, annotation_id, user_id=user_id, version=version)
         mask = check_mask(rle, (image.height, image.width))
         _check_class(session, class_id, image.project_id)
-        _put(image, row, mask, class_id=class_id, deleted=False)
-        note_state(session, store, image, row, user_id=user_id, change="edit", events=events)
+        _write_row(image, row, mask, class_id=class_id, deleted=False)
+        record_revision(session, store, image, row, user_id=user_id, change="edit", events=events)
         return to_annotation(row, (image.height, image.width))
 
 
@@ -150,7 +150,7 @@ def delete_annotation(
     """Take an annotation out; `undo_annotation` brings it back.
 
     Raises:
-        ConflictError: it has another version by now, or the user does not hold the photo.
+        ConflictError: it has another version by now, or the user does not hold the image.
         StoreError: it is deleted already.
     """
     events = [NewEvent(kind="delete", data={}, duration_ms=duration_ms)]
@@ -158,8 +158,8 @@ def delete_annotation(
         image, row = _to_change(session, annotation_id, user_id=user_id, version=version)
         if row.deleted:
             raise StoreError(f"annotation {annotation_id} is deleted already")
-        _put(image, row, None, class_id=row.class_id, deleted=True)
-        note_state(session, store, image, row, user_id=user_id, change="edit", events=events)
+        _write_row(image, row, None, class_id=row.class_id, deleted=True)
+        record_revision(session, store, image, row, user_id=user_id, change="edit", events=events)
         return to_annotation(row, (image.height, image.width))
 
 
@@ -167,20 +167,20 @@ def undo_annotation(store: Store, annotation_id: int, *, user_id: int, version: 
     """Bring an annotation to the state before its last change; before the first it is deleted.
 
     Raises:
-        ConflictError: it has another version by now, or the user does not hold the photo.
+        ConflictError: it has another version by now, or the user does not hold the image.
         StoreError: there is nothing left to undo.
     """
-    return _travel(store, annotation_id, user_id=user_id, version=version, change="undo")
+    return _step_history(store, annotation_id, user_id=user_id, version=version, change="undo")
 
 
 def redo_annotation(store: Store, annotation_id: int, *, user_id: int, version: int) -> Annotation:
     """Take the last undoing back.
 
     Raises:
-        ConflictError: it has another version by now, or the user does not hold the photo.
+        ConflictError: it has another version by now, or the user does not hold the image.
         StoreError: there is nothing to redo.
     """
-    return _travel(store, annotation_id, user_id=user_id, version=version, change="redo")
+    return _step_history(store, annotation_id, user_id=user_id, version=version, change="redo")
 
 
 def _of_request(session: Session, image_id: int, request_id: str) -> AnnotationRow | None:
@@ -202,11 +202,11 @@ def _check_class(session: Session, class_id: int | None, project_id: int) -> Non
 def _to_change(
     session: Session, annotation_id: int, *, user_id: int, version: int
 ) -> tuple[ImageRow, AnnotationRow]:
-    """The locked rows of an annotation that may be changed, and of its photo."""
+    """The locked rows of an annotation that may be changed, and of its image."""
     user = acting_user(session, user_id)
     image_id = find(session, AnnotationRow, annotation_id, "annotation").image_id
-    # Always the photo first: two who lock in different orders would wait for each other.
-    image = held_photo(session, image_id, user_id)
+    # Always the image first: two who lock in different orders would wait for each other.
+    image = held_image(session, image_id, user_id)
     row = find_locked(session, AnnotationRow, annotation_id, "annotation")
     if row.version != version:
         raise ConflictError(
@@ -214,11 +214,11 @@ def _to_change(
             f" {version}: load it again"
         )
     if is_anothers(row, image, user):
-        raise RoleError(f"annotation {annotation_id} is of another annotator of this photo")
+        raise RoleError(f"annotation {annotation_id} is of another annotator of this image")
     return image, row
 
 
-def _put(
+def _write_row(
     image: ImageRow,
     row: AnnotationRow,
     mask: CheckedMask | None,
@@ -235,7 +235,7 @@ def _put(
     row.version += 1
 
 
-def note_state(
+def record_revision(
     session: Session,
     store: Store,
     image: ImageRow,
@@ -287,7 +287,7 @@ def _check_json(event: NewEvent) -> None:
         raise StoreError(f"an event's data must be JSON: {error}") from error
 
 
-def _travel(
+def _step_history(
     store: Store, annotation_id: int, *, user_id: int, version: int, change: str
 ) -> Annotation:
     """Undo or redo."""
@@ -300,14 +300,14 @@ def _travel(
         if not stack:
             raise StoreError(f"annotation {annotation_id} has nothing to {change}")
         target = stack[-1]
-        if target == UNBORN:
-            _put(image, row, None, class_id=row.class_id, deleted=True)
+        if target == BEFORE_FIRST:
+            _write_row(image, row, None, class_id=row.class_id, deleted=True)
         else:
             state = states[target]
             mask = check_mask({"size": list(size_hw), "counts": state.counts}, size_hw)
-            _put(image, row, mask, class_id=state.class_id, deleted=state.deleted)
+            _write_row(image, row, mask, class_id=state.class_id, deleted=state.deleted)
         events = [NewEvent(kind=change, data={"version": target})]
-        note_state(session, store, image, row, user_id=user_id, change=change, events=events)
+        record_revision(session, store, image, row, user_id=user_id, change=change, events=events)
         return to_annotation(row, size_hw)
 
 
@@ -315,7 +315,7 @@ def _stacks(states: Sequence[RevisionRow]) -> tuple[list[int], list[int]]:
     """Versions that undoing and redoing lead to, the next one last."""
     past: list[int] = []
     future: list[int] = []
-    current = UNBORN
+    current = BEFORE_FIRST
     for state in states:
         if state.change == "undo":
             future.append(current)

@@ -3,12 +3,12 @@
 from dataclasses import asdict
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.ingest import AddReport, add_photos
+from samkit.dataengine.ingest import AddReport, add_images
 from samkit.dataengine.jobs import finish_job, report_progress, take_job
 from samkit.dataengine.values import Job
 from samkit.errors import SamkitError
 
-SCAN = "scan"  # look for new photos; data: {"num_annotators": int}, which may be missing
+SCAN = "scan"  # look for new images; data: {"num_annotators": int}, which may be missing
 MOST_LINES = 100  # of faults and duplicates that are kept in a job's result
 
 
@@ -18,11 +18,11 @@ def work_once(store: Store) -> Job | None:
     if job is None:
         return None
     try:
-        report = add_photos(
+        report = add_images(
             store,
             job.project_id,
             num_annotators=int(job.data.get("num_annotators", 1)),
-            on_photo=lambda done, total: report_progress(store, job, done / total),
+            on_image=lambda done, total: report_progress(store, job, done / total),
         )
     except (SamkitError, OSError) as error:
         finish_job(store, job, error=" ".join(str(error).split()))

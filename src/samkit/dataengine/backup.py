@@ -42,12 +42,12 @@ def restore_store(backup: str | os.PathLike[str], target: str | os.PathLike[str]
         StoreError: the backup is missing or damaged, or the target exists.
         OutputError: the target cannot be written.
     """
-    source, goal = Path(backup), Path(target)
-    if goal.exists():
-        raise StoreError(f"{goal} exists: move it away before a backup is restored there")
+    source, target = Path(backup), Path(target)
+    if target.exists():
+        raise StoreError(f"{target} exists: move it away before a backup is restored there")
     if not source.is_file():
         raise StoreError(f"no such file: {source}")
-    with replacing(goal) as temporary:
+    with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
         check_file(temporary, name=str(source))
         # Upgrades it, and refuses what is no store of this samkit.
@@ -57,7 +57,7 @@ def restore_store(backup: str | os.PathLike[str], target: str | os.PathLike[str]
             connection.execute("PRAGMA journal_mode = DELETE")
         for leftover in ("-wal", "-shm"):
             Path(f"{temporary}{leftover}").unlink(missing_ok=True)
-    return goal
+    return target
 
 
 def check_file(path: Path, *, name: str) -> None:

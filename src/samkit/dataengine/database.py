@@ -40,10 +40,10 @@ def utc_now() -> datetime:
 
 
 class Store:
-    """A database of projects, photos and annotations.
+    """A database of projects, images and annotations.
 
         with Store.open("project.db") as store:
-            photo = take_next(store, project_id=1, user_id=2)
+            image = take_next(store, project_id=1, user_id=2)
 
     Functions of this room take a store and do one transaction each: when they return, the change is
     on the disk. Threads and processes may share a database.

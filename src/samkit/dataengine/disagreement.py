@@ -1,4 +1,4 @@
-"""How well people agree who have annotated the same photo, each on their own."""
+"""How well people agree who have annotated the same image, each on their own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from samkit.errors import StoreError
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """Masks of two people on one photo, each mask matched with at most one of the other's.
+    """Masks of two people on one image, each mask matched with at most one of the other's.
 
     Attributes:
-        image_id: the photo.
+        image_id: the image.
         user_ids: the two people, in the order of their numbers.
         ious: of the matched pairs, the best first.
         num_unmatched: masks of each person that overlap none that is left of the other's.
@@ -42,7 +42,7 @@ class Agreement:
 def list_doubly_annotated(
     store: Store, project_id: int, *, after: int = 0, limit: int = 100
 ) -> Page[int]:
-    """Numbers of the photos that at least two people have submitted."""
+    """Numbers of the images that at least two people have submitted."""
     if after < 0:
         raise StoreError(f"after must not be negative; got {after}")
     query = (
@@ -60,10 +60,10 @@ def list_doubly_annotated(
 
 
 def measure_agreement(store: Store, image_id: int) -> tuple[Agreement, ...]:
-    """The agreement of each pair of people who have submitted a photo.
+    """The agreement of each pair of people who have submitted an image.
 
     Raises:
-        StoreError: no such photo.
+        StoreError: no such image.
     """
     query = select(SubmissionRow.user_id).where(SubmissionRow.image_id == image_id)
     with store.read() as session:

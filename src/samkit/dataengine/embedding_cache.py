@@ -1,4 +1,4 @@
-"""Embeddings on disk: a photo is encoded once. Bounded; the least recently used go first."""
+"""Embeddings on disk: an image is encoded once. Bounded; the least recently used go first."""
 
 import os
 import re
@@ -15,7 +15,7 @@ TEMPORARY = ".samkit."  # names of files that are being written begin so
 
 
 class EmbeddingCache:
-    """A folder of embeddings by the photo's content and the encoder's weights.
+    """A folder of embeddings by the image's content and the encoder's weights.
 
     Threads and processes may share a folder. Two that miss the same embedding at once both make it.
 

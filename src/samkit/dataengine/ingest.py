@@ -1,4 +1,4 @@
-"""Adding photos to a project: each file is read once, and the same content is not added twice."""
+"""Adding images to a project: each file is read once, and the same content is not added twice."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -10,26 +10,26 @@ from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
 from samkit.dataengine.projects import get_project
-from samkit.dataengine.rows import find_locked, to_photo
+from samkit.dataengine.rows import find_locked, to_image
 from samkit.dataengine.schema import ImageRow, ProjectRow
-from samkit.dataengine.sources import FileMark, PhotoSource
-from samkit.dataengine.values import Photo
+from samkit.dataengine.sources import FileMark, ImageSource
+from samkit.dataengine.values import StoredImage
 from samkit.errors import ConflictError, ImageError, StoreError
 from samkit.files import HASH_BLOCK_BYTES
 from samkit.formats import read_image, read_image_size
 
 # In one transaction: as few as let others write between, as many as make commits cheap.
-PHOTOS_AT_ONCE = 200
+IMAGES_AT_ONCE = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class AddReport:
-    """What became of the photos below a root.
+    """What became of the images below a root.
 
     Attributes:
         num_added: new ones.
         num_known: that were there already, unchanged.
-        duplicates: new paths with the content of another photo: (path, path of the other).
+        duplicates: new paths with the content of another image: (path, path of the other).
         faults: of files that cannot be added, one line each.
     """
 
@@ -49,69 +49,69 @@ class _Found:
     size_hw: tuple[int, int]
 
 
-def add_photos(
+def add_images(
     store: Store,
     project_id: int,
     *,
     num_annotators: int = 1,
     decode: bool = False,
-    on_photo: Callable[[int, int], None] | None = None,
+    on_image: Callable[[int, int], None] | None = None,
 ) -> AddReport:
-    """Add all photos below a project's root. Running it again adds only what is new.
+    """Add all images below a project's root. Running it again adds only what is new.
 
     Args:
         store: where.
         project_id: of the project.
-        num_annotators: how many people shall annotate each new photo, each on their own.
+        num_annotators: how many people shall annotate each new image, each on their own.
         decode: read all pixels too, so that files are found that are cut short. Without it only
             the heads of files are looked at, and their content is hashed.
-        on_photo: told now and then how many files of how many are done.
+        on_image: told now and then how many files of how many are done.
 
     Raises:
         StoreError: no such project, or its root is not there.
     """
     if num_annotators < 1:
         raise StoreError(f"num_annotators must be at least 1; got {num_annotators}")
-    source = PhotoSource(get_project(store, project_id).root)
+    source = ImageSource(get_project(store, project_id).root)
     ledger = _Ledger(store, project_id, num_annotators)
     paths = tuple(source.paths())
-    for start in range(0, len(paths), PHOTOS_AT_ONCE):
-        batch = paths[start : start + PHOTOS_AT_ONCE]
+    for start in range(0, len(paths), IMAGES_AT_ONCE):
+        batch = paths[start : start + IMAGES_AT_ONCE]
         known = ledger.known(batch)
         ledger.add(_read_new(source, batch, known, ledger.faults, decode=decode))
         ledger.num_known += len(batch) - ledger.num_new(batch, known)
-        if on_photo is not None:
-            on_photo(start + len(batch), len(paths))
+        if on_image is not None:
+            on_image(start + len(batch), len(paths))
     return ledger.report()
 
 
-def add_photo(store: Store, project_id: int, path: str) -> Photo:
-    """Add one photo below a project's root; one that is known is given as it is.
+def add_image(store: Store, project_id: int, path: str) -> StoredImage:
+    """Add one image below a project's root; one that is known is given as it is.
 
     Raises:
-        ImageError: it is no photo.
-        ConflictError: the project has a photo with this content already.
+        ImageError: it is no image.
+        ConflictError: the project has an image with this content already.
         StoreError: no such project, or no such file below its root.
     """
-    source = PhotoSource(get_project(store, project_id).root)
-    photo = _read(source, path, source.mark(path), decode=True)
+    source = ImageSource(get_project(store, project_id).root)
+    image = _read(source, path, source.mark(path), decode=True)
     with store.write() as session:
         find_locked(session, ProjectRow, project_id, "project")
         query = select(ImageRow).where(
-            ImageRow.project_id == project_id, ImageRow.sha256 == photo.sha256
+            ImageRow.project_id == project_id, ImageRow.sha256 == image.sha256
         )
         row = session.scalar(query)
         if row is None:
-            row = _new_row(project_id, photo, 1)
+            row = _new_row(project_id, image, 1)
             session.add(row)
             session.flush()
         elif row.path != path:
-            raise ConflictError(f"the project has this photo already: {row.path}")
-        return to_photo(row)
+            raise ConflictError(f"the project has this image already: {row.path}")
+        return to_image(row)
 
 
 class _Ledger:
-    """Adds photos, and counts."""
+    """Adds images, and counts."""
 
     def __init__(self, store: Store, project_id: int, num_annotators: int) -> None:
         self._store = store
@@ -139,21 +139,21 @@ class _Ledger:
         return sum(path not in known for path in paths)
 
     def add(self, found: Iterable[_Found]) -> None:
-        photos = list(found)  # read before the transaction, which keeps others waiting
+        images = list(found)  # read before the transaction, which keeps others waiting
         with self._store.write() as session:
             find_locked(session, ProjectRow, self._project_id, "project")
-            for photo in photos:
-                other = self._same_content(session, photo)
+            for image in images:
+                other = self._same_content(session, image)
                 if other is None:
-                    session.add(_new_row(self._project_id, photo, self._num_annotators))
+                    session.add(_new_row(self._project_id, image, self._num_annotators))
                     session.flush()
                     self._num_added += 1
-                elif other != photo.path:
-                    self._duplicates.append((photo.path, other))
+                elif other != image.path:
+                    self._duplicates.append((image.path, other))
 
-    def _same_content(self, session: Session, photo: _Found) -> str | None:
+    def _same_content(self, session: Session, image: _Found) -> str | None:
         query = select(ImageRow.path).where(
-            ImageRow.project_id == self._project_id, ImageRow.sha256 == photo.sha256
+            ImageRow.project_id == self._project_id, ImageRow.sha256 == image.sha256
         )
         return session.scalar(query)
 
@@ -166,15 +166,15 @@ class _Ledger:
         )
 
 
-def _new_row(project_id: int, photo: _Found, num_annotators: int) -> ImageRow:
+def _new_row(project_id: int, image: _Found, num_annotators: int) -> ImageRow:
     return ImageRow(
         project_id=project_id,
-        path=photo.path,
-        sha256=photo.sha256,
-        num_bytes=photo.mark.num_bytes,
-        modified_ns=photo.mark.modified_ns,
-        height=photo.size_hw[0],
-        width=photo.size_hw[1],
+        path=image.path,
+        sha256=image.sha256,
+        num_bytes=image.mark.num_bytes,
+        modified_ns=image.mark.modified_ns,
+        height=image.size_hw[0],
+        width=image.size_hw[1],
         stage="assisted-manual",
         review="none",
         comment="",
@@ -186,7 +186,7 @@ def _new_row(project_id: int, photo: _Found, num_annotators: int) -> ImageRow:
 
 
 def _read_new(
-    source: PhotoSource,
+    source: ImageSource,
     paths: tuple[str, ...],
     known: dict[str, tuple[FileMark, str]],
     faults: list[str],
@@ -213,7 +213,7 @@ def _read_new(
             faults.append(f"{path} has changed since it was added: give the new one another name")
 
 
-def _read(source: PhotoSource, path: str, mark: FileMark, *, decode: bool) -> _Found:
+def _read(source: ImageSource, path: str, mark: FileMark, *, decode: bool) -> _Found:
     digest = hashlib.sha256()
     try:
         with source.open(path) as file:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from samkit.errors import DataError, StoreError
+from samkit.formats.segmentations import segmentation_rle
 from samkit.geometry import Rle
 from samkit.geometry.rle import rle_area, rle_box_xyxy
-from samkit.training.data.segmentations import segmentation_rle
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedMask:
-    """A mask that fills its photo's size, with at least one pixel."""
+    """A mask that fills its image's size, with at least one pixel."""
 
     counts: str
     area_px: int
@@ -24,7 +24,7 @@ def check_mask(segmentation: object, size_hw: tuple[int, int]) -> CheckedMask:
 
     Args:
         segmentation: as in COCO: a run-length code, compressed or plain, or polygons.
-        size_hw: of its photo.
+        size_hw: of its image.
 
     Raises:
         StoreError: malformed, of another size, or empty.

@@ -1,4 +1,4 @@
-"""Photos that were moved: found again by their content, so that their masks stay with them."""
+"""Images that were moved: found again by their content, so that their masks stay with them."""
 
 import hashlib
 from collections import defaultdict
@@ -12,16 +12,16 @@ from samkit.dataengine.database import Store
 from samkit.dataengine.projects import get_project
 from samkit.dataengine.rows import find_locked
 from samkit.dataengine.schema import ImageRow, ProjectRow
-from samkit.dataengine.sources import FileMark, PhotoSource
+from samkit.dataengine.sources import FileMark, ImageSource
 from samkit.errors import StoreError
 from samkit.files import HASH_BLOCK_BYTES
 
-SHOWN = 3  # missing photos that an error names
+SHOWN = 3  # missing images that an error names
 
 
 @dataclass(frozen=True, kw_only=True)
 class MoveReport:
-    """What became of a project's photos.
+    """What became of a project's images.
 
     Attributes:
         num_same: at the paths that they had below the root.
@@ -36,7 +36,7 @@ class MoveReport:
 
 @dataclass(frozen=True, kw_only=True)
 class _Kept:
-    """A photo as the store knows it."""
+    """An image as the store knows it."""
 
     image_id: int
     path: str
@@ -50,67 +50,67 @@ def move_project(
     root: str | Path,
     *,
     allow_missing: bool = False,
-    on_photo: Callable[[int, int], None] | None = None,
+    on_image: Callable[[int, int], None] | None = None,
 ) -> MoveReport:
-    """Tell a project where its photos are now: another root, or other paths below the same one.
+    """Tell a project where its images are now: another root, or other paths below the same one.
 
-    Each photo is recognised by its content, which is read. New photos are not added.
+    Each image is recognised by its content, which is read. New images are not added.
 
     Args:
         store: where.
         project_id: of the project.
-        root: folder, or fsspec URL, below which its photos are now.
-        allow_missing: go on if some photos are not there; they are faults until they are back.
-        on_photo: told how many photos of how many are checked.
+        root: folder, or fsspec URL, below which its images are now.
+        allow_missing: go on if some images are not there; they are faults until they are back.
+        on_image: told how many images of how many are checked.
 
     Raises:
-        StoreError: no such project or root, or photos are missing; then nothing is changed.
+        StoreError: no such project or root, or images are missing; then nothing is changed.
     """
     get_project(store, project_id)
-    source = PhotoSource(root)
+    source = ImageSource(root)
     query = select(ImageRow.id, ImageRow.path, ImageRow.num_bytes, ImageRow.sha256)
     query = query.where(ImageRow.project_id == project_id).order_by(ImageRow.id)
     with store.read() as session:
-        photos = [
+        images = [
             _Kept(image_id=image_id, path=path, num_bytes=num_bytes, sha256=sha256)
             for image_id, path, num_bytes, sha256 in session.execute(query)
         ]
     places: dict[_Kept, tuple[str, FileMark]] = {}
-    for number, photo in enumerate(photos):
-        mark = _mark(source, photo.path)
-        if mark is not None and _has_content(source, photo.path, mark, photo):
-            places[photo] = photo.path, mark
-        if on_photo is not None:
-            on_photo(number + 1, len(photos))
-    places |= _search(source, [photo for photo in photos if photo not in places])
-    missing = tuple(photo.path for photo in photos if photo not in places)
+    for number, image in enumerate(images):
+        mark = _mark(source, image.path)
+        if mark is not None and _has_content(source, image.path, mark, image):
+            places[image] = image.path, mark
+        if on_image is not None:
+            on_image(number + 1, len(images))
+    places |= _search(source, [image for image in images if image not in places])
+    missing = tuple(image.path for image in images if image not in places)
     if missing and not allow_missing:
         shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
         raise StoreError(
-            f"{len(missing)} of {len(photos)} photos are not below {source.root}: {shown}"
+            f"{len(missing)} of {len(images)} images are not below {source.root}: {shown}"
         )
     _write(store, project_id, source.root, places)
-    moved = [(photo.path, path) for photo, (path, _) in places.items() if path != photo.path]
+    moved = [(image.path, path) for image, (path, _) in places.items() if path != image.path]
     return MoveReport(num_same=len(places) - len(moved), moved=tuple(moved), missing=missing)
 
 
-def _search(source: PhotoSource, lost: list[_Kept]) -> dict[_Kept, tuple[str, FileMark]]:
-    """Lost photos by their content; only files of the right size are read."""
+def _search(source: ImageSource, lost: list[_Kept]) -> dict[_Kept, tuple[str, FileMark]]:
+    """Lost images by their content; only files of the right size are read."""
     by_size: dict[int, list[_Kept]] = defaultdict(list)
-    for photo in lost:
-        by_size[photo.num_bytes].append(photo)
+    for image in lost:
+        by_size[image.num_bytes].append(image)
     found: dict[_Kept, tuple[str, FileMark]] = {}
     for path in source.paths() if lost else ():
         mark = _mark(source, path)
         wanted = [] if mark is None else by_size.get(mark.num_bytes, [])
-        for photo in wanted:
-            if photo not in found and mark and _has_content(source, path, mark, photo):
-                found[photo] = path, mark
+        for image in wanted:
+            if image not in found and mark and _has_content(source, path, mark, image):
+                found[image] = path, mark
                 break
     return found
 
 
-def _mark(source: PhotoSource, path: str) -> FileMark | None:
+def _mark(source: ImageSource, path: str) -> FileMark | None:
     """Size and time of a file; None if it is not there."""
     try:
         return source.mark(path)
@@ -118,8 +118,8 @@ def _mark(source: PhotoSource, path: str) -> FileMark | None:
         return None
 
 
-def _has_content(source: PhotoSource, path: str, mark: FileMark, photo: _Kept) -> bool:
-    if mark.num_bytes != photo.num_bytes:
+def _has_content(source: ImageSource, path: str, mark: FileMark, image: _Kept) -> bool:
+    if mark.num_bytes != image.num_bytes:
         return False
     digest = hashlib.sha256()
     try:
@@ -128,7 +128,7 @@ def _has_content(source: PhotoSource, path: str, mark: FileMark, photo: _Kept) -
                 digest.update(block)
     except (StoreError, OSError):
         return False
-    return digest.hexdigest() == photo.sha256
+    return digest.hexdigest() == image.sha256
 
 
 def _write(
@@ -137,13 +137,13 @@ def _write(
     with store.write() as session:
         find_locked(session, ProjectRow, project_id, "project").root = root
         rows = {}
-        for photo, (path, mark) in places.items():
-            row = find_locked(session, ImageRow, photo.image_id, "photo")
+        for image, (path, mark) in places.items():
+            row = find_locked(session, ImageRow, image.image_id, "image")
             row.num_bytes, row.modified_ns = mark.num_bytes, mark.modified_ns
             if row.path != path:
                 rows[path] = row
-                # Two photos may have changed places, and no two may have one path at any time.
-                row.path = f"\n{photo.image_id}"
+                # Two images may have changed places, and no two may have one path at any time.
+                row.path = f"\n{image.image_id}"
         session.flush()
         for path, row in rows.items():
             row.path = path

@@ -1,7 +1,7 @@
 """Masks to begin with: automatic ones, with classes where text names them, before people come.
 
-Whatever makes the masks is passed in, so that this room needs no model. A photo is done with all of
-its masks or not at all: a run that was stopped goes on where it was.
+Whatever makes the masks is passed in, so that this room needs no model. An image is done with all
+of its masks or not at all: a run that was stopped goes on where it was.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,14 +14,14 @@ from sqlalchemy.orm import Session
 
 from samkit.dataengine.adding import MadeMask, add_made_masks, add_missing_classes
 from samkit.dataengine.database import Store
-from samkit.dataengine.photo_files import read_photo
+from samkit.dataengine.image_files import read_stored_image
 from samkit.dataengine.projects import get_project, list_classes
 from samkit.dataengine.queue import is_held
-from samkit.dataengine.rows import find, find_locked, to_photo
+from samkit.dataengine.rows import find, find_locked, to_image
 from samkit.dataengine.schema import AnnotationRow, ImageRow, SubmissionRow
-from samkit.dataengine.sources import PhotoSource
+from samkit.dataengine.sources import ImageSource
 from samkit.dataengine.users import REVIEWERS, acting_user
-from samkit.dataengine.values import NewEvent, Photo, Stage
+from samkit.dataengine.values import NewEvent, Stage, StoredImage
 from samkit.errors import DatabaseError, ImageError, StoreError
 from samkit.formats.image import MAX_PIXELS, RgbImage
 from samkit.types import Masks
@@ -30,64 +30,64 @@ Generate: TypeAlias = Callable[[RgbImage], Masks]
 
 STAGE: Stage = "fully-automatic"
 ORIGIN = "prelabel"
-NOBODY = 0  # no user has this number: whoever holds a photo, it is left alone
-SAME_THING_IOU = 0.7  # as for boxes in samkit.automask
+NOBODY = 0  # no user has this number: whoever holds an image, it is left alone
+SAME_THING_IOU = 0.7  # as for boxes in samkit.proposals
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrelabelReport:
-    """What became of a project's photos.
+    """What became of a project's images.
 
     Attributes:
-        num_photos: that were looked at, those on which nothing was found included.
+        num_images: that were looked at, those on which nothing was found included.
         num_added: masks.
         num_labelled: of these, masks with a class.
-        num_left: photos that were left for another run, since somebody holds them or has begun
+        num_left: images that were left for another run, since somebody holds them or has begun
             them meanwhile.
-        faults: of photos and masks that were left out, one line each.
+        faults: of images and masks that were left out, one line each.
     """
 
-    num_photos: int
+    num_images: int
     num_added: int
     num_labelled: int
     num_left: int
     faults: tuple[str, ...]
 
 
-def prelabel_photos(
+def prelabel_images(
     store: Store,
     project_id: int,
     generate: Generate,
     *,
     user_id: int,
-    on_photo: Callable[[int, int], None] | None = None,
+    on_image: Callable[[int, int], None] | None = None,
     only_empty: bool = True,
     again: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> PrelabelReport:
-    """Add automatic masks to the photos of a project that nobody has begun.
+    """Add automatic masks to the images of a project that nobody has begun.
 
     Masks get the stage "fully-automatic", and their phrase as class; a class that the project does
-    not have yet is added. Photos that somebody has submitted, that were reviewed, that are held, or
-    that have had masks before are left alone, and so is a photo on which an earlier run has found
+    not have yet is added. Images that somebody has submitted, that were reviewed, that are held, or
+    that have had masks before are left alone, and so is an image on which an earlier run has found
     nothing.
 
     Args:
         store: where.
         project_id: of the project.
-        generate: makes the masks of a photo uint8 RGB (H, W, 3), such as `AutoMasker.generate` or
+        generate: makes the masks of an image uint8 RGB (H, W, 3), such as `AutoMasker.generate` or
             `ClassMasker.generate`. What it raises ends the run, but an ImageError, which is told.
         user_id: a reviewer or admin, who counts as the masks' maker.
-        on_photo: told how many photos of how many are done, at first 0.
-        only_empty: leave out photos that have, or had, any masks. If false, such photos get the
+        on_image: told how many images of how many are done, at first 0.
+        only_empty: leave out images that have, or had, any masks. If false, such images get the
             masks of things that have none yet, once.
-        again: also photos on which an earlier run has found nothing, such as with other classes.
-        max_pixels: larger photos are faults, before they are decoded.
+        again: also images on which an earlier run has found nothing, such as with other classes.
+        max_pixels: larger images are faults, before they are decoded.
 
     Raises:
         StoreError: no such project, its root is not there, or not by a reviewer.
     """
-    PhotoSource(get_project(store, project_id).root)  # told once, not for each photo
+    ImageSource(get_project(store, project_id).root)  # told once, not for each image
     with store.read() as session:
         acting_user(session, user_id, REVIEWERS)
     run = _Run(
@@ -99,8 +99,8 @@ def prelabel_photos(
         again=again,
         max_pixels=max_pixels,
     )
-    numbers = run.photos()
-    tell = on_photo or (lambda done, total: None)  # noqa: ARG005
+    numbers = run.images()
+    tell = on_image or (lambda done, total: None)  # noqa: ARG005
     tell(0, len(numbers))
     for done, image_id in enumerate(numbers, start=1):
         run.do(image_id)
@@ -119,7 +119,7 @@ class _Run:
     only_empty: bool
     again: bool
     max_pixels: int
-    num_photos: int = 0
+    num_images: int = 0
     num_added: int = 0
     num_labelled: int = 0
     num_left: int = 0
@@ -130,76 +130,76 @@ class _Run:
 
     def report(self) -> PrelabelReport:
         return PrelabelReport(
-            num_photos=self.num_photos,
+            num_images=self.num_images,
             num_added=self.num_added,
             num_labelled=self.num_labelled,
             num_left=self.num_left,
             faults=tuple(self.faults),
         )
 
-    def photos(self) -> Sequence[int]:
-        """Numbers of the photos that nobody has begun; some may be held."""
+    def images(self) -> Sequence[int]:
+        """Numbers of the images that nobody has begun; some may be held."""
         query = select(ImageRow.id).where(ImageRow.project_id == self.project_id, self._unbegun())
         with self.store.read() as session:
             return session.scalars(query.order_by(ImageRow.id)).all()
 
     def do(self, image_id: int) -> None:
-        """One photo, or a line that says why not."""
+        """One image, or a line that says why not."""
         with self.store.read() as session:
-            row = find(session, ImageRow, image_id, "photo")
-            photo, is_free = to_photo(row), self._is_free(session, row)
+            row = find(session, ImageRow, image_id, "image")
+            image, is_free = to_image(row), self._is_free(session, row)
         if not is_free:
             self.num_left += 1
             return
         try:
-            pixels = read_photo(self.store, photo, max_pixels=self.max_pixels)
-            self._add(photo, self.generate(pixels))
-        except DatabaseError:  # of all photos
+            pixels = read_stored_image(self.store, image, max_pixels=self.max_pixels)
+            self._add(image, self.generate(pixels))
+        except DatabaseError:  # of all images
             raise
         except (ImageError, StoreError) as error:
-            self._note(photo, str(error))
+            self._note(image, str(error))
 
-    def _add(self, photo: Photo, masks: Masks) -> None:
-        """A photo's masks, in one transaction."""
+    def _add(self, image: StoredImage, masks: Masks) -> None:
+        """An image's masks, in one transaction."""
         made = made_masks(masks)
         names = [one.class_name for one in made]
         for fault in add_missing_classes(self.store, self.project_id, names, self._class_ids):
-            self._note(photo, fault)
+            self._note(image, fault)
         with self.store.write() as session:
-            image = find_locked(session, ImageRow, photo.id, "photo")
-            if not self._is_free(session, image):
+            row = find_locked(session, ImageRow, image.id, "image")
+            if not self._is_free(session, row):
                 self.num_left += 1
                 return
             added = add_made_masks(
                 session,
                 self.store,
-                image,
-                made if self.only_empty else _unlike_present(session, image, made),
+                row,
+                made if self.only_empty else _unlike_present(session, row, made),
                 user_id=self.user_id,
                 class_ids=self._class_ids,
                 origin=ORIGIN,
             )
-            if image.num_masks == 0:
-                image.stage = STAGE  # the mark of a photo on which nothing was found
-        self.num_photos += 1
+            if row.num_masks == 0:
+                row.stage = STAGE  # the mark of an image on which nothing was found
+        self.num_images += 1
         self.num_added += added.num_added
         self.num_labelled += added.num_labelled
         for fault in added.faults:
-            self._note(photo, fault)
+            self._note(image, fault)
 
-    def _note(self, photo: Photo, fault: str) -> None:
+    def _note(self, image: StoredImage, fault: str) -> None:
         line = " ".join(fault.split())
-        self.faults.append(line if photo.path in line else f"{photo.path}: {line}")
+        self.faults.append(line if image.path in line else f"{image.path}: {line}")
 
     def _is_free(self, session: Session, row: ImageRow) -> bool:
-        """Whether nobody holds a photo, and nobody has begun it."""
+        """Whether nobody holds an image, and nobody has begun it."""
         if is_held(row, self.store, but_by=NOBODY):
             return False
         query = select(ImageRow.id).where(ImageRow.id == row.id, self._unbegun())
         return session.scalar(query) is not None
 
     def _unbegun(self) -> ColumnElement[bool]:
-        """Photos that this run is for, whoever holds them."""
+        """Images that this run is for, whoever holds them."""
         masks = AnnotationRow.image_id == ImageRow.id  # deleted ones too: people have been there
         earlier = AnnotationRow.request_id.startswith(f"{ORIGIN}:")
         has_masks = exists().where(masks if self.only_empty else and_(masks, earlier))
@@ -215,7 +215,7 @@ class _Run:
 
 
 def made_masks(masks: Masks) -> list[MadeMask]:
-    """Automatic masks of a photo as they are added: phrases are classes, "" is none."""
+    """Automatic masks of an image as they are added: phrases are classes, "" is none."""
     count = len(masks)
     phrases = masks.phrases or ("",) * count
     stability = [None] * count if masks.stability is None else masks.stability.tolist()
@@ -241,7 +241,7 @@ def _event(phrase: str, score: float | None) -> NewEvent:
 
 
 def _unlike_present(session: Session, image: ImageRow, made: list[MadeMask]) -> list[MadeMask]:
-    """Those of some masks whose thing has no mask on the photo yet."""
+    """Those of some masks whose thing has no mask on the image yet."""
     query = select(AnnotationRow.counts).where(
         AnnotationRow.image_id == image.id, ~AnnotationRow.deleted
     )

@@ -1,4 +1,4 @@
-"""Projects, their classes, and lists of their photos."""
+"""Projects, their classes, and lists of their images."""
 
 import re
 from pathlib import Path
@@ -12,8 +12,8 @@ from samkit.dataengine.rows import (
     find,
     find_locked,
     to_class,
+    to_image,
     to_page,
-    to_photo,
     to_project,
 )
 from samkit.dataengine.schema import (
@@ -27,16 +27,16 @@ from samkit.dataengine.schema import (
     RevisionRow,
     SubmissionRow,
 )
-from samkit.dataengine.sources import PhotoSource
+from samkit.dataengine.sources import ImageSource
 from samkit.dataengine.values import (
     REVIEWS,
     STAGES,
     LabelClass,
     Page,
-    Photo,
     Project,
     Review,
     Stage,
+    StoredImage,
     check_choice,
 )
 from samkit.drawing import mask_color
@@ -51,13 +51,13 @@ def create_project(store: Store, *, name: str, root: str | Path) -> Project:
     Args:
         store: where.
         name: of the project.
-        root: folder, or fsspec URL, below which its photos are.
+        root: folder, or fsspec URL, below which its images are.
 
     Raises:
         StoreError: the name is taken or empty, or the root is not there.
     """
     _check_name(name)
-    row = ProjectRow(name=name, root=PhotoSource(root).root, created_at=store.clock())
+    row = ProjectRow(name=name, root=ImageSource(root).root, created_at=store.clock())
     with store.write() as session:
         session.add(row)
         try:
@@ -103,7 +103,7 @@ def rename_project(store: Store, project_id: int, name: str) -> Project:
 
 
 def delete_project(store: Store, project_id: int) -> None:
-    """Take a project out of the store with all masks and their history; its photos stay on disk.
+    """Take a project out of the store with all masks and their history; its images stay on disk.
 
     Raises:
         StoreError: no such project.
@@ -163,17 +163,17 @@ def list_classes(store: Store, project_id: int) -> tuple[LabelClass, ...]:
         return tuple(to_class(row) for row in session.scalars(query))
 
 
-def get_photo(store: Store, image_id: int) -> Photo:
-    """A photo.
+def get_image(store: Store, image_id: int) -> StoredImage:
+    """An image.
 
     Raises:
         StoreError: there is none with this number.
     """
     with store.read() as session:
-        return to_photo(find(session, ImageRow, image_id, "photo"))
+        return to_image(find(session, ImageRow, image_id, "image"))
 
 
-def list_photos(
+def list_images(
     store: Store,
     project_id: int,
     *,
@@ -181,14 +181,14 @@ def list_photos(
     limit: int = 100,
     review: Review | None = None,
     stage: Stage | None = None,
-) -> Page[Photo]:
-    """Photos of a project in the order in which they were added.
+) -> Page[StoredImage]:
+    """Images of a project in the order in which they were added.
 
     Args:
         store: where.
         project_id: of the project.
         after: `next_after` of the page before; 0 for the first.
-        limit: most photos of one page, 1 to 1000.
+        limit: most images of one page, 1 to 1000.
         review: only those in this state of review.
         stage: only those of this stage.
 
@@ -204,4 +204,4 @@ def list_photos(
         query = query.where(ImageRow.stage == stage)
     with store.read() as session:
         rows = session.scalars(query.order_by(ImageRow.id).limit(check_limit(limit)))
-        return to_page([to_photo(row) for row in rows], limit)
+        return to_page([to_image(row) for row in rows], limit)

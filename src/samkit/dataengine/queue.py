@@ -1,7 +1,7 @@
-"""Who works on which photo: leases, so that two people never hold the same one.
+"""Who works on which image: leases, so that two people never hold the same one.
 
-A lease that has expired keeps the photo for its holder until somebody else takes it: whoever comes
-back late has lost nothing, unless the photo is in other hands.
+A lease that has expired keeps the image for its holder until somebody else takes it: whoever comes
+back late has lost nothing, unless the image is in other hands.
 """
 
 from datetime import timedelta
@@ -10,10 +10,10 @@ from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.rows import check_limit, find, find_locked, to_photo
+from samkit.dataengine.rows import check_limit, find, find_locked, to_image
 from samkit.dataengine.schema import ImageRow, ProjectRow, SubmissionRow
 from samkit.dataengine.users import REVIEWERS, acting_user
-from samkit.dataengine.values import Lease, Photo
+from samkit.dataengine.values import Lease, StoredImage
 from samkit.errors import ConflictError, RoleError, StoreError
 
 # A page renews its lease every minute or so; a quarter of an hour survives a break.
@@ -23,9 +23,9 @@ LEASE_S = 900.0
 def take_next(
     store: Store, project_id: int, user_id: int, *, lease_s: float = LEASE_S
 ) -> Lease | None:
-    """Hold the next photo to annotate.
+    """Hold the next image to annotate.
 
-    First the photo that they hold already, then what was returned to them, then photos that wait
+    First the image that they hold already, then what was returned to them, then images that wait
     for an annotator and that they have not submitted before.
 
     Returns:
@@ -55,33 +55,33 @@ def take_next(
         return None
 
 
-def upcoming_photos(
+def upcoming_images(
     store: Store, project_id: int, user_id: int, *, limit: int = 4
-) -> tuple[Photo, ...]:
+) -> tuple[StoredImage, ...]:
     """What `take_next` will likely give next, not held: to compute embeddings ahead."""
     now = store.clock()
     free = or_(ImageRow.lease_user_id.is_(None), ImageRow.lease_expires_at <= now)
     returned = and_(ImageRow.returned_to == user_id, ImageRow.open, free)
-    found: list[Photo] = []
+    found: list[StoredImage] = []
     with store.read() as session:
         for where in (returned, and_(_is_new_to(user_id), free)):
             left = limit - len(found)
             rows = session.scalars(_in_order(project_id, where).limit(check_limit(limit) - 1))
-            found += [to_photo(row) for row in rows][:left]
+            found += [to_image(row) for row in rows][:left]
     return tuple(found)
 
 
-def take_photo(store: Store, image_id: int, user_id: int, *, lease_s: float = LEASE_S) -> Lease:
-    """Hold a certain photo: an annotator one that waits for annotators, a reviewer any.
+def take_image(store: Store, image_id: int, user_id: int, *, lease_s: float = LEASE_S) -> Lease:
+    """Hold a certain image: an annotator one that waits for annotators, a reviewer any.
 
     Raises:
         ConflictError: somebody else holds it.
-        MissingError: no such photo or user.
+        MissingError: no such image or user.
         RoleError: it is submitted, and they are no reviewer.
     """
     with store.write() as session:
         user = acting_user(session, user_id)
-        row = find_locked(session, ImageRow, image_id, "photo")
+        row = find_locked(session, ImageRow, image_id, "image")
         if is_held(row, store, but_by=user_id):
             raise ConflictError(f"{row.path} is held by somebody else")
         if user.role not in REVIEWERS:
@@ -93,33 +93,35 @@ def take_photo(store: Store, image_id: int, user_id: int, *, lease_s: float = LE
 
 
 def renew_lease(store: Store, image_id: int, user_id: int, *, lease_s: float = LEASE_S) -> Lease:
-    """Hold a photo on.
+    """Hold an image on.
 
     Raises:
         ConflictError: they do not hold it, or somebody else has taken it meanwhile.
     """
     with store.write() as session:
-        return _lease(store, held_photo(session, image_id, user_id), user_id, lease_s)
+        return _lease(store, held_image(session, image_id, user_id), user_id, lease_s)
 
 
 def give_back(store: Store, image_id: int, user_id: int) -> None:
-    """Let go of a photo, without submitting it; nothing if they do not hold it."""
+    """Let go of an image, without submitting it; nothing if they do not hold it."""
     query = update(ImageRow).where(ImageRow.id == image_id, ImageRow.lease_user_id == user_id)
     with store.write() as session:
         session.execute(query.values(lease_user_id=None, lease_expires_at=None))
 
 
-def set_num_annotators(store: Store, image_id: int, num_annotators: int, *, user_id: int) -> Photo:
-    """Ask for so many people to annotate a photo, each on their own, to measure how they agree.
+def set_num_annotators(
+    store: Store, image_id: int, num_annotators: int, *, user_id: int
+) -> StoredImage:
+    """Ask for so many people to annotate an image, each on their own, to measure how they agree.
 
     Raises:
-        StoreError: less than 1, no such photo, or not by a reviewer.
+        StoreError: less than 1, no such image, or not by a reviewer.
     """
     if num_annotators < 1:
         raise StoreError(f"num_annotators must be at least 1; got {num_annotators}")
     with store.write() as session:
         acting_user(session, user_id, REVIEWERS)
-        row = find_locked(session, ImageRow, image_id, "photo")
+        row = find_locked(session, ImageRow, image_id, "image")
         row.num_annotators = num_annotators
         if row.returned_to is None:
             row.open = num_submissions(session, image_id) < num_annotators
@@ -128,22 +130,22 @@ def set_num_annotators(store: Store, image_id: int, num_annotators: int, *, user
             elif row.review == "none":
                 row.review = "submitted"
         row.version += 1
-        return to_photo(row)
+        return to_image(row)
 
 
-def held_photo(session: Session, image_id: int, user_id: int) -> ImageRow:
-    """The row of a photo that somebody holds, locked until the transaction ends.
+def held_image(session: Session, image_id: int, user_id: int) -> ImageRow:
+    """The row of an image that somebody holds, locked until the transaction ends.
 
     Raises:
         ConflictError: they do not hold it.
     """
-    row = find_locked(session, ImageRow, image_id, "photo")
+    row = find_locked(session, ImageRow, image_id, "image")
     check_holder(row, user_id)
     return row
 
 
 def check_holder(row: ImageRow, user_id: int) -> None:
-    """Check that somebody holds a photo.
+    """Check that somebody holds an image.
 
     Raises:
         ConflictError: they do not.
@@ -154,18 +156,18 @@ def check_holder(row: ImageRow, user_id: int) -> None:
 
 
 def num_submissions(session: Session, image_id: int) -> int:
-    """How many people have submitted a photo."""
+    """How many people have submitted an image."""
     query = select(SubmissionRow.id).where(SubmissionRow.image_id == image_id)
     return len(session.scalars(query).all())
 
 
 def release(row: ImageRow) -> None:
-    """End the lease of a photo."""
+    """End the lease of an image."""
     row.lease_user_id = row.lease_expires_at = None
 
 
 def is_held(row: ImageRow, store: Store, *, but_by: int) -> bool:
-    """Whether somebody other than `but_by` holds a photo."""
+    """Whether somebody other than `but_by` holds an image."""
     runs = row.lease_expires_at is not None and row.lease_expires_at > store.clock()
     return runs and row.lease_user_id not in (None, but_by)
 
@@ -175,7 +177,7 @@ def _lease(store: Store, row: ImageRow, user_id: int, lease_s: float) -> Lease:
         raise StoreError(f"lease_s must be above 0 and at most a day; got {lease_s:g}")
     expires_at = store.clock() + timedelta(seconds=lease_s)
     row.lease_user_id, row.lease_expires_at = user_id, expires_at
-    return Lease(photo=to_photo(row), user_id=user_id, expires_at=expires_at)
+    return Lease(image=to_image(row), user_id=user_id, expires_at=expires_at)
 
 
 def _in_order(project_id: int, where: ColumnElement[bool]) -> Select[ImageRow]:
@@ -183,7 +185,7 @@ def _in_order(project_id: int, where: ColumnElement[bool]) -> Select[ImageRow]:
 
 
 def _is_new_to(user_id: int) -> ColumnElement[bool]:
-    """Photos that wait for an annotator who has not submitted them."""
+    """Images that wait for an annotator who has not submitted them."""
     other = aliased(SubmissionRow)
     done = exists().where(other.image_id == ImageRow.id, other.user_id == user_id)
     return and_(ImageRow.open, ImageRow.returned_to.is_(None), ~done)

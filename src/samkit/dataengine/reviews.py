@@ -1,4 +1,4 @@
-"""Submitting photos, and a second person who accepts them or sends them back."""
+"""Submitting images, and a second person who accepts them or sends them back."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,11 +7,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.queue import held_photo, is_held, num_submissions, release
-from samkit.dataengine.rows import find_locked, to_photo
+from samkit.dataengine.queue import held_image, is_held, num_submissions, release
+from samkit.dataengine.rows import find_locked, to_image
 from samkit.dataengine.schema import ImageRow, ReviewRow, SubmissionRow, UserRow
 from samkit.dataengine.users import REVIEWERS, acting_user
-from samkit.dataengine.values import Photo
+from samkit.dataengine.values import StoredImage
 from samkit.errors import ConflictError, RoleError, StoreError
 
 MOST_COMMENT = 2000  # characters
@@ -27,17 +27,17 @@ class Verdict:
     at: datetime
 
 
-def submit_photo(store: Store, image_id: int, user_id: int) -> Photo:
-    """Say that a photo that the user holds is finished; its lease ends.
+def submit_image(store: Store, image_id: int, user_id: int) -> StoredImage:
+    """Say that an image that the user holds is finished; its lease ends.
 
-    A photo is up for review when as many people have submitted it as shall annotate it.
+    An image is up for review when as many people have submitted it as shall annotate it.
 
     Raises:
-        ConflictError: the user does not hold the photo.
+        ConflictError: the user does not hold the image.
     """
     with store.write() as session:
         acting_user(session, user_id)
-        row = held_photo(session, image_id, user_id)
+        row = held_image(session, image_id, user_id)
         own = select(SubmissionRow.id).where(
             SubmissionRow.image_id == image_id, SubmissionRow.user_id == user_id
         )
@@ -56,16 +56,16 @@ def submit_photo(store: Store, image_id: int, user_id: int) -> Photo:
         row.review = "none" if row.open else "submitted"
         row.version += 1
         release(row)
-        return to_photo(row)
+        return to_image(row)
 
 
-def accept_photo(store: Store, image_id: int, user_id: int, *, version: int) -> Photo:
-    """Accept a photo's masks as they are at a version of the photo.
+def accept_image(store: Store, image_id: int, user_id: int, *, version: int) -> StoredImage:
+    """Accept an image's masks as they are at a version of the image.
 
-    To fix them, a reviewer takes the photo, changes its masks, and accepts it then.
+    To fix them, a reviewer takes the image, changes its masks, and accepts it then.
 
     Raises:
-        ConflictError: the photo has another version by now, or somebody else holds it.
+        ConflictError: the image has another version by now, or somebody else holds it.
         RoleError: the user is no reviewer, or its annotator.
         StoreError: not up for review.
     """
@@ -75,14 +75,16 @@ def accept_photo(store: Store, image_id: int, user_id: int, *, version: int) -> 
         row.version += 1
         release(row)
         _note(session, store, row, user_id)
-        return to_photo(row)
+        return to_image(row)
 
 
-def return_photo(store: Store, image_id: int, user_id: int, *, version: int, comment: str) -> Photo:
-    """Send a photo back to who submitted it last, with a comment.
+def return_image(
+    store: Store, image_id: int, user_id: int, *, version: int, comment: str
+) -> StoredImage:
+    """Send an image back to who submitted it last, with a comment.
 
     Raises:
-        ConflictError: the photo has another version by now, or somebody else holds it.
+        ConflictError: the image has another version by now, or somebody else holds it.
         RoleError: the user is no reviewer, or its annotator.
         StoreError: not up for review, or no comment.
     """
@@ -97,11 +99,11 @@ def return_photo(store: Store, image_id: int, user_id: int, *, version: int, com
         row.version += 1
         release(row)
         _note(session, store, row, user_id)
-        return to_photo(row)
+        return to_image(row)
 
 
 def review_history(store: Store, image_id: int) -> tuple[Verdict, ...]:
-    """All verdicts on a photo, the first one first."""
+    """All verdicts on an image, the first one first."""
     query = select(ReviewRow).where(ReviewRow.image_id == image_id).order_by(ReviewRow.id)
     with store.read() as session:
         return tuple(
@@ -113,9 +115,9 @@ def review_history(store: Store, image_id: int) -> tuple[Verdict, ...]:
 def _to_review(
     session: Session, store: Store, image_id: int, user_id: int, version: int
 ) -> ImageRow:
-    """The locked row of a photo that the user may review."""
+    """The locked row of an image that the user may review."""
     user = acting_user(session, user_id, REVIEWERS)
-    row = find_locked(session, ImageRow, image_id, "photo")
+    row = find_locked(session, ImageRow, image_id, "image")
     if is_held(row, store, but_by=user_id):
         raise ConflictError(f"{row.path} is held by somebody else")
     if row.version != version:

@@ -19,18 +19,18 @@ from samkit.dataengine.values import (
     Event,
     LabelClass,
     Page,
-    Photo,
     Project,
     Review,
     Revision,
     Role,
     Stage,
+    StoredImage,
     User,
 )
 from samkit.errors import MissingError, StoreError
 
 Row = TypeVar("Row", bound=Base)
-Item = TypeVar("Item", Photo, User, Project)
+Item = TypeVar("Item", StoredImage, User, Project)
 MOST_ITEMS = 1000  # of one page
 
 
@@ -96,9 +96,9 @@ def to_class(row: ClassRow) -> LabelClass:
     return LabelClass(id=row.id, project_id=row.project_id, name=row.name, color=row.color)
 
 
-def to_photo(row: ImageRow) -> Photo:
-    """A photo, as a value."""
-    return Photo(
+def to_image(row: ImageRow) -> StoredImage:
+    """An image, as a value."""
+    return StoredImage(
         id=row.id,
         project_id=row.project_id,
         path=row.path,
@@ -116,7 +116,7 @@ def to_photo(row: ImageRow) -> Photo:
 
 
 def to_annotation(row: AnnotationRow, size_hw: tuple[int, int]) -> Annotation:
-    """An annotation of a photo of this size, as a value."""
+    """An annotation of an image of this size, as a value."""
     return Annotation(
         id=row.id,
         image_id=row.image_id,
@@ -137,7 +137,7 @@ def to_annotation(row: AnnotationRow, size_hw: tuple[int, int]) -> Annotation:
 
 
 def to_revision(row: RevisionRow, size_hw: tuple[int, int]) -> Revision:
-    """A state of an annotation of a photo of this size, as a value."""
+    """A state of an annotation of an image of this size, as a value."""
     return Revision(
         version=row.version,
         change=row.change,

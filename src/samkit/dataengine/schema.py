@@ -113,7 +113,7 @@ class ImageRow(Base):
 
 
 class SubmissionRow(Base):
-    """Somebody has finished a photo: nobody annotates it twice."""
+    """Somebody has finished an image: nobody annotates it twice."""
 
     __tablename__ = "submissions"
     __table_args__ = (
@@ -129,7 +129,7 @@ class SubmissionRow(Base):
 
 
 class ReviewRow(Base):
-    """What reviewers said of a photo, all of it."""
+    """What reviewers said of an image, all of it."""
 
     __tablename__ = "reviews"
     __table_args__ = (Index(None, "image_id", "id"),)

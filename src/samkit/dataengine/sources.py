@@ -1,4 +1,4 @@
-"""Where photos are: below a folder, or behind an fsspec URL. Nothing outside of it is opened."""
+"""Where images are: below a folder, or behind an fsspec URL. Nothing outside of it is opened."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
+from samkit.datasets.sa1b import IMAGE_SUFFIXES
 from samkit.errors import StoreError
-from samkit.training.data.sa1b import PHOTO_SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +20,8 @@ class FileMark:
     modified_ns: int
 
 
-class PhotoSource:
-    """The photos below one root.
+class ImageSource:
+    """The images below one root.
 
     Attributes:
         root: an absolute path or a URL.
@@ -53,16 +53,16 @@ class PhotoSource:
         return None if self._files is not None else self._folder
 
     def paths(self) -> Iterator[str]:
-        """Paths of all photos below the root, by their suffixes, in the order of their names."""
+        """Paths of all images below the root, by their suffixes, in the order of their names."""
         if self._files is not None:
             found = sorted(self._files.find(self._base))
             below = (path[len(self._base) :].lstrip("/") for path in found)
-            yield from (path for path in below if is_photo(path))
+            yield from (path for path in below if is_image(path))
             return
         for folder, folders, names in os.walk(self._folder):
             folders.sort()
             relative = Path(folder).relative_to(self._folder)
-            yield from ((relative / name).as_posix() for name in sorted(names) if is_photo(name))
+            yield from ((relative / name).as_posix() for name in sorted(names) if is_image(name))
 
     def mark(self, path: str) -> FileMark:
         """Size and time of a file.
@@ -83,7 +83,7 @@ class PhotoSource:
         return FileMark(num_bytes=status.st_size, modified_ns=status.st_mtime_ns)
 
     def open(self, path: str) -> IO[bytes]:
-        """Open a photo for reading.
+        """Open an image for reading.
 
         Raises:
             StoreError: it is not there, not below the root, or cannot be read.
@@ -121,9 +121,9 @@ def _check_relative(path: str) -> None:
         raise StoreError(f"{path!r:.100} lies outside of the project's root")
 
 
-def is_photo(path: str) -> bool:
-    """Whether a file is a photo, by its suffix."""
-    return PurePosixPath(path).suffix.lower() in PHOTO_SUFFIXES
+def is_image(path: str) -> bool:
+    """Whether a file is an image, by its suffix."""
+    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _file_system(url: str) -> tuple[Any, str]:

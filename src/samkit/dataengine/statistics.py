@@ -1,4 +1,4 @@
-"""How the work goes: photos by state, masks per photo, seconds and clicks per mask."""
+"""How the work goes: images by state, masks per image, seconds and clicks per mask."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -15,15 +15,15 @@ DAY_US = 24 * 60 * 60 * 1_000_000  # microseconds
 
 @dataclass(frozen=True, kw_only=True)
 class StateCount:
-    """Photos in one state of review, and the masks on them."""
+    """Images in one state of review, and the masks on them."""
 
-    num_photos: int
+    num_images: int
     num_masks: int
 
     @property
-    def masks_per_photo(self) -> float:
-        """Mean number of masks; 0 without photos."""
-        return self.num_masks / self.num_photos if self.num_photos else 0.0
+    def masks_per_image(self) -> float:
+        """Mean number of masks; 0 without images."""
+        return self.num_masks / self.num_images if self.num_images else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,19 +57,19 @@ class WorkDay:
         return self.num_clicks / self.num_masks
 
 
-def count_photos(store: Store, project_id: int) -> dict[Review, StateCount]:
-    """Photos and masks of a project in each state of review."""
+def count_images(store: Store, project_id: int) -> dict[Review, StateCount]:
+    """Images and masks of a project in each state of review."""
     query = (
         select(ImageRow.review, func.count(), func.sum(ImageRow.num_masks))
         .where(ImageRow.project_id == project_id)
         .group_by(ImageRow.review)
     )
     with store.read() as session:
-        found = {review: (photos, int(masks)) for review, photos, masks in session.execute(query)}
+        found = {review: (images, int(masks)) for review, images, masks in session.execute(query)}
     return {
-        state: StateCount(num_photos=photos, num_masks=masks)
+        state: StateCount(num_images=images, num_masks=masks)
         for state in REVIEWS
-        for photos, masks in (found.get(state, (0, 0)),)
+        for images, masks in (found.get(state, (0, 0)),)
     }
 
 

@@ -1,6 +1,6 @@
 """What the store hands out: plain frozen values, without a connection to the database.
 
-All times are in UTC, all durations in milliseconds, all coordinates in pixels of the photo.
+All times are in UTC, all durations in milliseconds, all coordinates in pixels of the image.
 """
 
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ class User:
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """A set of photos and their masks; `root` is a folder or an fsspec URL."""
+    """A set of images and their masks; `root` is a folder or an fsspec URL."""
 
     id: int
     name: str
@@ -69,8 +69,8 @@ class LabelClass:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Photo:
-    """One photo of a project.
+class StoredImage:
+    """One image of a project.
 
     Attributes:
         path: below the project's root, with forward slashes.
@@ -103,9 +103,9 @@ class Photo:
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """Somebody's hold on a photo until `expires_at`."""
+    """Somebody's hold on an image until `expires_at`."""
 
-    photo: Photo
+    image: StoredImage
     user_id: int
     expires_at: datetime
 
@@ -162,7 +162,7 @@ class Revision:
 
 @dataclass(frozen=True, kw_only=True)
 class Annotation:
-    """One mask of a photo as it is now.
+    """One mask of an image as it is now.
 
     Attributes:
         user_id: who made it first.

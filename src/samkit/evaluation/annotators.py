@@ -1,4 +1,4 @@
-"""Photos that several people have segmented, each on their own."""
+"""Images that several people have segmented, each on their own."""
 
 import hashlib
 import json
@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from samkit.datasets.coco import read_json
+from samkit.datasets.sample import Sample
 from samkit.errors import DataError
+from samkit.formats.segmentations import read_rles
 from samkit.geometry import Rle
-from samkit.training.data.coco import read_json
-from samkit.training.data.sample import Sample
-from samkit.training.data.segmentations import read_rles
 
 CHECKSUM_LENGTH = 16
 
@@ -26,7 +26,7 @@ class Annotators:
     each of them, but only one object of each.
 
     Attributes:
-        segmentations: COCO segmentations of each person, by photo; a photo that is not there has
+        segmentations: COCO segmentations of each person, by image; an image that is not there has
             one annotator.
     """
 
@@ -39,11 +39,11 @@ class Annotators:
         return hashlib.sha256(text.encode()).hexdigest()[:CHECKSUM_LENGTH]
 
     def of(self, sample: Sample) -> tuple[tuple[Rle, ...], ...]:
-        """All masks of a photo, those of each annotator together; broken ones are left out."""
+        """All masks of an image, those of each annotator together; broken ones are left out."""
         people = self.segmentations.get(sample.key)
         if people is None:
             return (sample.rles,)
-        size_hw = (sample.photo.shape[0], sample.photo.shape[1])
+        size_hw = (sample.image.shape[0], sample.image.shape[1])
         return tuple(read_rles(own, size_hw)[0] for own in people)
 
 
@@ -53,40 +53,40 @@ ONE_ANNOTATOR = Annotators(segmentations={})
 def read_annotators(path: str | os.PathLike[str]) -> Annotators:
     """Read from a COCO file who has drawn what: the field `annotator` of its annotations.
 
-    Photos are known by their `file_name`; annotations without the field, and those of crowds, are
+    Images are known by their `file_name`; annotations without the field, and those of crowds, are
     left out.
 
     Raises:
         DataError: not a COCO file.
     """
     document = read_json(Path(path))
-    names = _photo_names(document, path)
-    photos: dict[str, dict[str, list[Any]]] = {}
+    names = _image_names(document, path)
+    images: dict[str, dict[str, list[Any]]] = {}
     for annotation in document["annotations"]:
         if not isinstance(annotation, dict) or annotation.get("iscrowd"):
             continue
         name = names.get(str(annotation.get("image_id")))
         if name is not None and "annotator" in annotation:
-            people = photos.setdefault(name, {})
+            people = images.setdefault(name, {})
             own = people.setdefault(str(annotation["annotator"]), [])
             own.append(annotation.get("segmentation"))
     return Annotators(
         segmentations={
-            name: [own for _, own in sorted(people.items())] for name, people in photos.items()
+            name: [own for _, own in sorted(people.items())] for name, people in images.items()
         }
     )
 
 
-def read_photo_names(path: str | os.PathLike[str]) -> dict[str, str]:
-    """The `file_name` of each photo of a COCO file, by its id as text.
+def read_image_names(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The `file_name` of each image of a COCO file, by its id as text.
 
     Raises:
         DataError: not a COCO file.
     """
-    return _photo_names(read_json(Path(path)), path)
+    return _image_names(read_json(Path(path)), path)
 
 
-def _photo_names(document: Any, path: str | os.PathLike[str]) -> dict[str, str]:
+def _image_names(document: Any, path: str | os.PathLike[str]) -> dict[str, str]:
     parts = document if isinstance(document, dict) else {}
     if not all(isinstance(parts.get(name), list) for name in ("images", "annotations")):
         raise DataError(

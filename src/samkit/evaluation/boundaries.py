@@ -1,10 +1,10 @@
 """The boundary benchmark of BSDS500: precision and recall of edges against human boundaries.
 
 An edge map is cut at 99 thresholds. At each, what is left is thinned, and its pixels are matched
-with each annotator's boundary pixels, one to one and no farther apart than 0.0075 of the photo's
+with each annotator's boundary pixels, one to one and no farther apart than 0.0075 of the image's
 diagonal. Precision is the share of found pixels that some annotator matches, recall the share of
-all annotators' pixels that are matched. ODS is the best F over thresholds for all photos together,
-OIS takes each photo's own best threshold, AP is the area under the curve, R50 the recall at
+all annotators' pixels that are matched. ODS is the best F over thresholds for all images together,
+OIS takes each image's own best threshold, AP is the area under the curve, R50 the recall at
 precision 0.5.
 
 Source: Martin, Fowlkes, Malik, Learning to detect natural image boundaries, TPAMI 2004; Arbelaez,
@@ -30,7 +30,7 @@ Mask = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-MAX_DISTANCE = 0.0075  # of the photo's diagonal
+MAX_DISTANCE = 0.0075  # of the image's diagonal
 THRESHOLDS = 99
 UNMATCHED_COST = 100  # of an unmatched pixel, in largest distances
 STEPS = 100  # between neighbouring thresholds precision and recall are linear
@@ -39,7 +39,7 @@ CURVE_RECALLS = np.linspace(0, 1, 101)  # where the area under the curve is samp
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BoundaryCounts:
-    """Pixels of one photo at each threshold, or of several photos added up.
+    """Pixels of one image at each threshold, or of several images added up.
 
     Attributes:
         found: (T,) edge pixels.
@@ -68,11 +68,11 @@ class BoundaryCounts:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BoundaryScores:
-    """What is said of edges over all photos.
+    """What is said of edges over all images.
 
     Attributes:
-        ods: F at the threshold that is best for all photos.
-        ois: F at the thresholds that are best for each photo.
+        ods: F at the threshold that is best for all images.
+        ois: F at the thresholds that are best for each image.
         ap: area under the curve of precision by recall; recalls that no threshold reaches add 0, as
             in the published code, so that a map of one strength has next to none.
         r50: recall at precision 0.5.
@@ -92,7 +92,7 @@ def region_boundaries(masks: Sequence[Mask], size_hw: tuple[int, int]) -> Mask:
     """Thin boundaries (H, W) of regions, each (H, W).
 
     A pixel is on a boundary where it, its right, its lower and its lower right neighbour are not
-    all inside or all outside of a region. The photo's border is no boundary.
+    all inside or all outside of a region. The image's border is no boundary.
     """
     boundary = np.zeros(size_hw, bool)
     for mask in masks:
@@ -185,13 +185,13 @@ def count_matches(
     thresholds: int = THRESHOLDS,
     max_distance: float = MAX_DISTANCE,
 ) -> BoundaryCounts:
-    """Compare the edges of one photo with the boundaries that each annotator has drawn.
+    """Compare the edges of one image with the boundaries that each annotator has drawn.
 
     Args:
         edges: (H, W) from 0 to 1.
         truths: thin boundaries (H, W) of each annotator.
         thresholds: T, evenly spread between 0 and 1.
-        max_distance: of matched pixels, as a part of the photo's diagonal.
+        max_distance: of matched pixels, as a part of the image's diagonal.
 
     Raises:
         ConfigError: scipy is not installed.
@@ -244,7 +244,7 @@ def count_human_matches(
 
 
 def add_counts(parts: Sequence[BoundaryCounts]) -> BoundaryCounts:
-    """The pixels of several photos, of which there is at least one, added up."""
+    """The pixels of several images, of which there is at least one, added up."""
     return BoundaryCounts(
         found=np.sum([part.found for part in parts], axis=0),
         found_matched=np.sum([part.found_matched for part in parts], axis=0),
@@ -253,11 +253,11 @@ def add_counts(parts: Sequence[BoundaryCounts]) -> BoundaryCounts:
     )
 
 
-def boundary_scores(photos: Sequence[BoundaryCounts]) -> BoundaryScores:
-    """ODS, OIS, AP and R50 over photos, of which there is at least one."""
-    together = add_counts(photos)
+def boundary_scores(images: Sequence[BoundaryCounts]) -> BoundaryScores:
+    """ODS, OIS, AP and R50 over images, of which there is at least one."""
+    together = add_counts(images)
     precision, recall = together.precision, together.recall
-    best = add_counts([_at(photo, int(_f(photo).argmax())) for photo in photos])
+    best = add_counts([_at(image, int(_f(image).argmax())) for image in images])
     ap, r50 = _area_and_r50(precision, recall)
     return BoundaryScores(
         ods=_best_f(precision, recall),

@@ -4,10 +4,10 @@ Each box is answered with the single mask. Boxes are those of a detector, read f
 results, whose scores are then those of the masks; or without such a file the true masks' own boxes,
 scored by predicted IoU, which shows the masks' quality apart from any detector's.
 
-AP is COCO's, over IoU thresholds 0.50 to 0.95 and at most 100 masks of a photo, but without
+AP is COCO's, over IoU thresholds 0.50 to 0.95 and at most 100 masks of an image, but without
 classes: a data set here has masks only.
 
-Source: arXiv:2304.02643, section 7.4. Deviation: no classes. Where photos have several annotators,
+Source: arXiv:2304.02643, section 7.4. Deviation: no classes. Where images have several annotators,
 each of them is a question of its own: see `annotators.Annotators`.
 """
 
@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from samkit.datasets.coco import read_json
+from samkit.datasets.sample import Sample
 from samkit.errors import DataError
 from samkit.evaluation.annotators import (
     ONE_ANNOTATOR,
@@ -37,12 +39,10 @@ from samkit.evaluation.coco_matching import (
     mean_precision,
 )
 from samkit.evaluation.protocol import Result, Summary, both_means
-from samkit.evaluation.truth import mask_iou, photo_mask
+from samkit.evaluation.truth import image_mask, mask_iou
 from samkit.files import file_sha256
 from samkit.geometry import Rle, decode_rle, encode_rle
 from samkit.geometry.rle import rle_area, rle_box_xyxy
-from samkit.training.data.coco import read_json
-from samkit.training.data.sample import Sample
 from samkit.types import ImageEmbedding
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -59,7 +59,7 @@ class Detections:
     """Boxes that a detector found.
 
     Attributes:
-        boxes: for each photo boxes (D, 4) as x0, y0, x1, y1, and scores (D,).
+        boxes: for each image boxes (D, 4) as x0, y0, x1, y1, and scores (D,).
         sha256: of the file that they were read from.
     """
 
@@ -68,13 +68,13 @@ class Detections:
 
 
 def read_detections(
-    path: str | os.PathLike[str], photo_keys: Mapping[str, str] | None = None
+    path: str | os.PathLike[str], image_keys: Mapping[str, str] | None = None
 ) -> Detections:
     """Read boxes from a file of COCO results.
 
     Args:
         path: a JSON list of {"image_id", "bbox": [x, y, w, h], "score"}.
-        photo_keys: the photo that each `image_id`, as text, means; what is not there is the photo's
+        image_keys: the image that each `image_id`, as text, means; what is not there is the image's
             key itself.
 
     Raises:
@@ -83,10 +83,10 @@ def read_detections(
     entries = read_json(Path(path))
     if not isinstance(entries, list):
         raise DataError(f"{os.fspath(path)} must be a list of detections; got another JSON value")
-    by_photo: dict[str, list[list[float]]] = {}
+    by_image: dict[str, list[list[float]]] = {}
     for number, entry in enumerate(entries):
         try:
-            photo, score = str(entry["image_id"]), float(entry["score"])
+            image, score = str(entry["image_id"]), float(entry["score"])
             x, y, width, height = (float(value) for value in entry["bbox"])
         except (TypeError, KeyError, ValueError) as error:
             raise DataError(
@@ -94,11 +94,11 @@ def read_detections(
                 f" score; got {entry!s:.60}"
             ) from error
         if width > 0 and height > 0 and np.isfinite([x, y, width, height, score]).all():
-            by_photo.setdefault((photo_keys or {}).get(photo, photo), []).append(
+            by_image.setdefault((image_keys or {}).get(image, image), []).append(
                 [x, y, width, height, score]
             )
     boxes = {}
-    for key, rows in by_photo.items():
+    for key, rows in by_image.items():
         table = np.array(rows, np.float64)
         corner, sides = table[:, :2], table[:, 2:4]
         boxes[key] = (np.hstack([corner, corner + sides]), table[:, 4])
@@ -150,7 +150,7 @@ class BoxPrompts:
     def _cut_out_detections(
         self, predictor: Predictor, embedding: ImageEmbedding, key: str
     ) -> tuple[list[Rle], FloatArray]:
-        """Masks of the detector's best boxes that overlap the photo, and the detector's scores."""
+        """Masks of the detector's best boxes that overlap the image, and the detector's scores."""
         assert self.detections is not None
         boxes, scores = self.detections.boxes.get(key, (np.zeros((0, 4)), np.zeros(0)))
         height, width = embedding.coords.original_hw
@@ -161,12 +161,12 @@ class BoxPrompts:
         return rles, scores[order]
 
     def summarise(self, results: Sequence[Result]) -> Summary:
-        photos = [
+        images = [
             [matches_from_json(area) for area in group]
             for result in results
             for group in result["matches"]
         ]
-        metrics = average_precision(photos)
+        metrics = average_precision(images)
         metrics |= both_means("box_miou", [result["ious"] for result in results])
         return Summary(metrics=metrics)
 
@@ -174,27 +174,27 @@ class BoxPrompts:
 def cut_out(
     predictor: Predictor, embedding: ImageEmbedding, boxes_xyxy: FloatArray
 ) -> tuple[list[Rle], FloatArray]:
-    """The single masks of boxes (P, 4) of a photo, and their predicted IoU (P,)."""
+    """The single masks of boxes (P, 4) of an image, and their predicted IoU (P,)."""
     if not len(boxes_xyxy):
         return [], np.zeros(0)
     answer = predictor.predict(embedding, boxes=boxes_xyxy, multimask=False)
-    rles = [encode_rle(photo_mask(logits[0], answer.coords)) for logits in answer.logits]
+    rles = [encode_rle(image_mask(logits[0], answer.coords)) for logits in answer.logits]
     return rles, np.asarray(answer.iou_pred[:, 0], np.float64)
 
 
 def match_as_json(
     found: Sequence[Rle], scores: FloatArray, truth: Sequence[Rle]
 ) -> list[dict[str, Any]]:
-    """The matches of a photo for each of `AREAS`, as JSON."""
+    """The matches of an image for each of `AREAS`, as JSON."""
     matches = match_masks(found, scores, truth, max_masks=MAX_MASKS)
     return [matches_to_json(one) for one in matches]
 
 
-def average_precision(photos: Sequence[Sequence[Matches]]) -> dict[str, float]:
+def average_precision(images: Sequence[Sequence[Matches]]) -> dict[str, float]:
     """COCO's AP, AP50 and AP75, and AP by area; without those of which there is no true mask."""
-    if not photos:
+    if not images:
         return {}
-    precision = mean_precision(photos, MAX_MASKS)
+    precision = mean_precision(images, MAX_MASKS)
     parts = {"box_ap": precision[:, :, 0]}
     parts |= {"box_ap50": precision[AP50, :, 0], "box_ap75": precision[AP75, :, 0]}
     for area, name in enumerate(AREAS[1:], start=1):

@@ -1,8 +1,8 @@
-"""COCO's matching of found with true masks, by pycocotools, photo by photo.
+"""COCO's matching of found with true masks, by pycocotools, image by image.
 
-`COCOeval` matches within one photo and then puts all photos together. Here the first step is done
-as soon as a photo is, so that its outcome can be kept, and the second one on what was kept: the
-numbers are those of one `COCOeval` over all photos (`tests/evaluation/test_coco_matching.py`).
+`COCOeval` matches within one image and then puts all images together. Here the first step is done
+as soon as an image is, so that its outcome can be kept, and the second one on what was kept: the
+numbers are those of one `COCOeval` over all images (`tests/evaluation/test_coco_matching.py`).
 Classes play no part: all masks are of one.
 
 Shape legend: D found masks, T = 10 IoU thresholds from 0.50 to 0.95, R recall thresholds, A areas,
@@ -35,7 +35,7 @@ CATEGORY_ID = 1
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Matches:
-    """Found masks of one photo, compared with the true masks of one area range.
+    """Found masks of one image, compared with the true masks of one area range.
 
     Attributes:
         scores: (D,) descending.
@@ -54,7 +54,7 @@ class Matches:
 def match_masks(
     found: Sequence[Rle], scores: npt.ArrayLike, truth: Sequence[Rle], *, max_masks: int
 ) -> list[Matches]:
-    """Match found masks of a photo with true ones, best scores first.
+    """Match found masks of an image with true ones, best scores first.
 
     Args:
         found: D masks.
@@ -113,25 +113,25 @@ def found_truths(matches: Matches, limits: Sequence[int]) -> npt.NDArray[np.int6
     """How many true masks are found among the best-scored masks: (M, T).
 
     Args:
-        matches: of a photo.
+        matches: of an image.
         limits: so many of the best-scored masks count.
     """
     counted = matches.matched & ~matches.ignored
     return np.array([np.count_nonzero(counted[:, :limit], axis=1) for limit in limits], np.int64)
 
 
-def mean_precision(photos: Sequence[Sequence[Matches]], max_masks: int) -> FloatArray:
-    """Interpolated precision over the matches of all photos: (T, R, A); -1 without a true mask.
+def mean_precision(images: Sequence[Sequence[Matches]], max_masks: int) -> FloatArray:
+    """Interpolated precision over the matches of all images: (T, R, A); -1 without a true mask.
 
     Args:
-        photos: for each photo the matches for each of `AREAS`.
+        images: for each image the matches for each of `AREAS`.
         max_masks: with which they were matched.
     """
     evaluation = COCOeval(iouType="segm")
     params = evaluation.params
-    params.imgIds, params.catIds, params.useCats = list(range(len(photos))), [-1], 0
+    params.imgIds, params.catIds, params.useCats = list(range(len(images))), [-1], 0
     params.maxDets = [max_masks]
-    evaluation.evalImgs = [_outcome(photo[area]) for area in range(len(AREAS)) for photo in photos]
+    evaluation.evalImgs = [_outcome(image[area]) for area in range(len(AREAS)) for image in images]
     with redirect_stdout(io.StringIO()):
         # Of the evaluation that the matches come from, by which `accumulate` finds its way.
         evaluation._paramsEval = copy.deepcopy(params)  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""Zero-shot edges: the boundaries of all masks of a photo as an edge map, measured as in BSDS500.
+"""Zero-shot edges: the boundaries of all masks of an image as an edge map, measured as in BSDS500.
 
 A grid of 16 x 16 points, each answered with three masks; no filters; of masks whose boxes have an
 IoU over 0.7 only the one with the highest predicted IoU. Sobel's gradient of each mask's
@@ -6,7 +6,7 @@ probability map is its edge, zero away from the mask's boundary. The strongest o
 pixel, scaled to 0..1 and kept only where it is a ridge along its gradient's direction, is the edge
 map.
 
-Towards the photo's border edges fade out over 5 pixels: masks that go on to the border end a little
+Towards the image's border edges fade out over 5 pixels: masks that go on to the border end a little
 before it. The paper names only an edge non-maximum suppression; the one that is in common use, of
 structured edges, does so.
 
@@ -24,9 +24,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from samkit.automask.candidates import cut_patch
-from samkit.automask.config import check_number
-from samkit.automask.grid import grid_points
+from samkit.datasets.sample import Sample
 from samkit.evaluation.annotators import ONE_ANNOTATOR, Annotators, count_masks
 from samkit.evaluation.boundaries import (
     MAX_DISTANCE,
@@ -44,7 +42,9 @@ from samkit.evaluation.thinning import suppress_non_maxima
 from samkit.geometry import CoordMap, boxes_from_masks, decode_rle
 from samkit.geometry.nms import nms
 from samkit.geometry.resize import logits_to_original, patch_to_original
-from samkit.training.data.sample import Sample
+from samkit.proposals.candidates import cut_patch
+from samkit.proposals.config import check_number
+from samkit.proposals.grid import grid_points
 from samkit.types import MASK_THRESHOLD, ImageEmbedding, Logits
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -67,14 +67,14 @@ def find_edges(
     box_nms_thresh: float = 0.7,
     border_px: int = BORDER_PX,
 ) -> npt.NDArray[np.float32]:
-    """The edge map (H, W) of a photo, thin, from 0 to 1.
+    """The edge map (H, W) of an image, thin, from 0 to 1.
 
     Args:
         predictor: what answers the points.
-        embedding: of the photo.
+        embedding: of the image.
         points_per_side: of the grid.
         box_nms_thresh: masks whose boxes have a larger IoU are of the same thing.
-        border_px: edges fade out over so many pixels towards the photo's border; 0 for none.
+        border_px: edges fade out over so many pixels towards the image's border; 0 for none.
     """
     coords = embedding.coords
     points = grid_points(points_per_side) * coords.original_hw[::-1]
@@ -97,7 +97,7 @@ def find_edges(
 
 
 def _box(patch: Logits, corner: tuple[int, int], coords: CoordMap) -> list[int] | None:
-    """A mask's tight box at the photo's size, or None if the mask is empty there."""
+    """A mask's tight box at the image's size, or None if the mask is empty there."""
     if not patch.size:
         return None
     logits, (x, y) = patch_to_original(patch, corner, coords)
@@ -106,7 +106,7 @@ def _box(patch: Logits, corner: tuple[int, int], coords: CoordMap) -> list[int] 
 
 
 def _frame(placed: Patch, coords: CoordMap) -> Logits:
-    """A mask's logits (H, W) at the photo's size."""
+    """A mask's logits (H, W) at the image's size."""
     patch, (x, y) = placed
     frame = np.full((coords.logits_size, coords.logits_size), -OFFSET, np.float32)
     frame[y : y + patch.shape[0], x : x + patch.shape[1]] = patch
@@ -166,9 +166,9 @@ class Edges:
     Attributes:
         points_per_side: of the grid.
         box_nms_thresh: masks whose boxes have a larger IoU are of the same thing.
-        border_px: edges fade out over so many pixels towards the photo's border; 0 for none.
+        border_px: edges fade out over so many pixels towards the image's border; 0 for none.
         thresholds: at which the edge map is cut.
-        max_distance: of matched pixels, as a part of the photo's diagonal.
+        max_distance: of matched pixels, as a part of the image's diagonal.
         annotators: who has drawn which masks.
     """
 

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from samkit.automask.config import check_number
+from samkit.datasets.sample import Sample
 from samkit.evaluation.protocol import Curve, Result, Summary, both_means
 from samkit.evaluation.robot import Click, first_click, next_click
-from samkit.evaluation.truth import Mask, MaskChoice, mask_iou, photo_mask
-from samkit.training.data.sample import Sample
+from samkit.evaluation.truth import Mask, MaskChoice, image_mask, mask_iou
+from samkit.proposals.config import check_number
 from samkit.types import ImageEmbedding, Logits
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -54,11 +54,11 @@ def click_masks(
     max_clicks: int = 20,
     feed_back: bool = True,
 ) -> list[list[float]]:
-    """Let the robot click each of P masks (H, W) of a photo, at least one.
+    """Let the robot click each of P masks (H, W) of an image, at least one.
 
     Args:
         predictor: what answers; asked for all masks at once.
-        embedding: of the photo.
+        embedding: of the image.
         masks: the true masks.
         max_clicks: for each mask.
         feed_back: give the logits of each answer back with the next click.
@@ -113,8 +113,8 @@ def _prompt(clicks: Sequence[Sequence[Click]]) -> tuple[Any, Any]:
 
 
 def _look(dialogue: _Dialogue, embedding: ImageEmbedding) -> None:
-    """Bring the last answer (1, S, S) to the photo's size and compare it with the truth."""
-    dialogue.predicted = photo_mask(dialogue.logits[0], embedding.coords)
+    """Bring the last answer (1, S, S) to the image's size and compare it with the truth."""
+    dialogue.predicted = image_mask(dialogue.logits[0], embedding.coords)
     dialogue.ious.append(mask_iou(dialogue.predicted, dialogue.truth))
 
 
@@ -170,7 +170,7 @@ class Interactive:
                 [float(max(ious) >= target) for ious in result["ious"]] for result in results
             ]
             metrics |= both_means(f"noc{name}", counts) | both_means(f"reached{name}", reached)
-            pooled = np.array([count for photo in counts for count in photo], np.int64)
+            pooled = np.array([count for image in counts for count in image], np.int64)
             bins = np.bincount(pooled, minlength=self.max_clicks + 1)[1:]
             curves[f"noc{name}_histogram"] = _curve(bins / max(len(pooled), 1))
         by_click = [
@@ -179,9 +179,9 @@ class Interactive:
         ]
         for number in TOLD_CLICKS:
             if number <= self.max_clicks:
-                ious = [[own[number - 1] for own in photo] for photo in by_click]
+                ious = [[own[number - 1] for own in image] for image in by_click]
                 metrics |= both_means(f"iou_after_{number}", ious)
-        pooled_ious = [own for photo in by_click for own in photo]
+        pooled_ious = [own for image in by_click for own in image]
         if pooled_ious:
             curves["iou_by_clicks"] = _curve(np.mean(pooled_ious, axis=0))
         return Summary(metrics=metrics, curves=curves)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from samkit.datasets.sample import Sample, SampleSource
 from samkit.evaluation.protocol import Result, Summary, both_means
 from samkit.evaluation.robot import first_click
-from samkit.evaluation.truth import MIN_AREA_PX, Mask, MaskChoice, mask_iou, photo_mask
-from samkit.training.data.sample import Sample, SampleSource
+from samkit.evaluation.truth import MIN_AREA_PX, Mask, MaskChoice, image_mask, mask_iou
 from samkit.types import ImageEmbedding
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -56,7 +56,7 @@ class OneClickAnswers:
 def one_click(
     predictor: Predictor, embedding: ImageEmbedding, masks: Sequence[Mask]
 ) -> OneClickAnswers:
-    """Click once in each of P masks (H, W) of a photo, at least one.
+    """Click once in each of P masks (H, W) of an image, at least one.
 
     Raises:
         DataError: a mask is empty.
@@ -69,7 +69,7 @@ def one_click(
         multimask=True,
     )
     ious = [
-        [mask_iou(photo_mask(logits, answer.coords), mask) for logits in candidates]
+        [mask_iou(image_mask(logits, answer.coords), mask) for logits in candidates]
         for candidates, mask in zip(answer.logits, masks, strict=True)
     ]
     return OneClickAnswers(ious=np.array(ious), iou_pred=np.asarray(answer.iou_pred, np.float64))
@@ -112,20 +112,20 @@ class OneClick:
 
 @dataclass(frozen=True, kw_only=True)
 class OneClickResult:
-    """1-click mIoU over the masks of several photos.
+    """1-click mIoU over the masks of several images.
 
     Attributes:
         miou: of top-ranked masks, over masks; NaN if there was none.
         oracle_miou: of the best of three, over masks.
-        miou_photos: of top-ranked masks, the mean of photos' means.
-        photos: that were measured.
+        miou_images: of top-ranked masks, the mean of images' means.
+        images: that were measured.
         masks: that were clicked.
     """
 
     miou: float
     oracle_miou: float
-    miou_photos: float
-    photos: int
+    miou_images: float
+    images: int
     masks: int
 
 
@@ -133,8 +133,8 @@ def one_click_miou(
     predictor: Predictor,
     source: SampleSource,
     *,
-    photos: int | None = None,
-    masks_per_photo: int | None = 10,
+    images: int | None = None,
+    masks_per_image: int | None = 10,
     min_area_px: int = MIN_AREA_PX,
     seed: int = 0,
     embed: Callable[[Sample], ImageEmbedding] | None = None,
@@ -144,28 +144,28 @@ def one_click_miou(
     Args:
         predictor: of the model as it is now; its network is put into evaluation mode.
         source: the data set.
-        photos: the first so many of it; None for all.
-        masks_per_photo: see `MaskChoice`.
+        images: the first so many of it; None for all.
+        masks_per_image: see `MaskChoice`.
         min_area_px: likewise.
         seed: likewise.
         embed: where embeddings come from, if they are kept; by default `predictor.embed`.
 
     Raises:
         DataError: a sample is broken.
-        ImageError: a photo cannot be read.
+        ImageError: an image cannot be read.
     """
-    choice = MaskChoice(masks_per_photo=masks_per_photo, min_area_px=min_area_px, seed=seed)
+    choice = MaskChoice(masks_per_image=masks_per_image, min_area_px=min_area_px, seed=seed)
     protocol = OneClick(choice=choice)
     results = []
-    for index in range(len(source) if photos is None else min(photos, len(source))):
+    for index in range(len(source) if images is None else min(images, len(source))):
         sample = source[index]
-        embedding = predictor.embed(sample.photo) if embed is None else embed(sample)
+        embedding = predictor.embed(sample.image) if embed is None else embed(sample)
         results.append(protocol.measure(predictor, embedding, sample))
     metrics = protocol.summarise(results).metrics
     return OneClickResult(
         miou=metrics.get("miou", float("nan")),
         oracle_miou=metrics.get("oracle_miou", float("nan")),
-        miou_photos=metrics.get("miou_photos", float("nan")),
-        photos=len(results),
+        miou_images=metrics.get("miou_images", float("nan")),
+        images=len(results),
         masks=sum(result["masks"] for result in results),
     )

@@ -1,4 +1,4 @@
-"""What all protocols have in common: a photo in, a record out; records in, a summary out."""
+"""What all protocols have in common: an image in, a record out; records in, a summary out."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from samkit.training.data.sample import Sample
+from samkit.datasets.sample import Sample
 from samkit.types import ImageEmbedding
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict import Predictor
 
-# What was measured on one photo, as JSON.
+# What was measured on one image, as JSON.
 Result = dict[str, Any]
 
 
@@ -26,7 +26,7 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a protocol says of a model over all photos.
+    """What a protocol says of a model over all images.
 
     Attributes:
         metrics: by name; those that are undefined, such as means of nothing, are left out.
@@ -46,28 +46,28 @@ class EvaluationProtocol(Protocol):
         ...
 
     def settings(self) -> dict[str, Any]:
-        """All that results of a photo depend on, besides the model and the photo; as JSON."""
+        """All that results of an image depend on, besides the model and the image; as JSON."""
         ...
 
     def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
-        """Measure one photo: the same for the same, whatever was measured before."""
+        """Measure one image: the same for the same, whatever was measured before."""
         ...
 
     def summarise(self, results: Sequence[Result]) -> Summary:
-        """Put the results of all photos together, in any order."""
+        """Put the results of all images together, in any order."""
         ...
 
 
 def both_means(name: str, values: Sequence[Sequence[float]]) -> dict[str, float]:
-    """The mean over masks, and the mean of photos' means, of values for each mask of each photo.
+    """The mean over masks, and the mean of images' means, of values for each mask of each image.
 
-    Photos without masks are left out of both.
+    Images without masks are left out of both.
     """
-    photos = [photo for photo in values if len(photo)]
-    if not photos:
+    images = [image for image in values if len(image)]
+    if not images:
         return {}
-    pooled = [value for photo in photos for value in photo]
+    pooled = [value for image in images for value in image]
     return {
         name: sum(pooled) / len(pooled),
-        f"{name}_photos": sum(sum(photo) / len(photo) for photo in photos) / len(photos),
+        f"{name}_images": sum(sum(image) / len(image) for image in images) / len(images),
     }

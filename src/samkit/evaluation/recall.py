@@ -5,7 +5,7 @@ boxes have an IoU over 0.9 only the one with the highest predicted IoU; ranked b
 predicted IoU and stability, of which the best 10, 100 and 1000 count. Average recall is the mean
 over the IoU thresholds 0.50, 0.55, ... 0.95, by COCO's matching, where all masks are of one class.
 
-Source: arXiv:2304.02643, section 7.3 and appendix D.3. Where photos have several annotators, each
+Source: arXiv:2304.02643, section 7.3 and appendix D.3. Where images have several annotators, each
 of them is a question of its own: see `annotators.Annotators`.
 """
 
@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from samkit.automask import AutoMaskConfig, AutoMasker
+from samkit.datasets.sample import Sample
 from samkit.evaluation.annotators import ONE_ANNOTATOR, Annotators, count_masks
 from samkit.evaluation.coco_matching import AREAS, IOU_THRESHOLDS, found_truths, match_masks
 from samkit.evaluation.protocol import Curve, Result, Summary
 from samkit.geometry import Rle
-from samkit.training.data.sample import Sample
+from samkit.proposals import AutoMaskConfig, AutoMasker
 from samkit.types import ImageEmbedding, Masks
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -70,7 +70,7 @@ class Recall:
 
     def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
         asked = cast("Predictor", _Embedded(predictor, embedding))
-        found = rank(AutoMasker(asked, self.config()).generate(sample.photo))
+        found = rank(AutoMasker(asked, self.config()).generate(sample.image))
         return recall_result(found, self.annotators.of(sample))
 
     def summarise(self, results: Sequence[Result]) -> Summary:
@@ -126,12 +126,12 @@ def recall_result(found: Masks, groups: Sequence[Sequence[Rle]]) -> Result:
 
 
 class _Embedded:
-    """A predictor for one photo, whose embedding is there already."""
+    """A predictor for one image, whose embedding is there already."""
 
     def __init__(self, predictor: Predictor, embedding: ImageEmbedding) -> None:
         self._predictor, self._embedding = predictor, embedding
 
-    def embed(self, image: object) -> ImageEmbedding:  # noqa: ARG002 - always the same photo
+    def embed(self, image: object) -> ImageEmbedding:  # noqa: ARG002 - always the same image
         return self._embedding
 
     def decode_points(self, *args: Any, **kwargs: Any) -> Any:

@@ -1,7 +1,7 @@
-"""Results of finished photos, kept in a file that only grows, so that a stopped run can go on.
+"""Results of finished images, kept in a file that only grows, so that a stopped run can go on.
 
 The file is JSON lines: first what all results in it depend on (the model, the protocol and its
-settings), then one line for each photo. A line that was not written to its end is as if it were not
+settings), then one line for each image. A line that was not written to its end is as if it were not
 there.
 """
 
@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from samkit.datasets.sample import Sample
 from samkit.errors import ConfigError, OutputError
 from samkit.evaluation.protocol import Result
 from samkit.files import hold
-from samkit.training.data.sample import Sample
 
 FORMAT = "samkit-evaluation-1"
 CHECKSUM_LENGTH = 16  # hexadecimal digits
@@ -27,11 +27,11 @@ CHECKSUM_LENGTH = 16  # hexadecimal digits
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What was measured on one photo.
+    """What was measured on one image.
 
     Attributes:
-        key: the photo's.
-        checksum: of the photo's pixels and masks; see `sample_checksum`.
+        key: the image's.
+        checksum: of the image's pixels and masks; see `sample_checksum`.
         result: of the protocol.
         seconds: that it took, without the embedding.
         embed_seconds: that the embedding took.
@@ -45,7 +45,7 @@ class Record:
 
 
 class Records:
-    """The finished photos of one model under one protocol.
+    """The finished images of one model under one protocol.
 
     with Records.writing(path, header) as records:
         if records.find(key, checksum) is None:
@@ -81,7 +81,7 @@ class Records:
             yield records
 
     def find(self, key: str, checksum: str) -> Record | None:
-        """The record of a photo, unless there is none or the photo or its masks were changed."""
+        """The record of an image, unless there is none or the image or its masks were changed."""
         record = self._records.get(key)
         return record if record is not None and record.checksum == checksum else None
 
@@ -154,9 +154,9 @@ def _flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def sample_checksum(sample: Sample) -> str:
-    """Tells a photo with its masks from others of the same name."""
-    digest = hashlib.sha256(repr(sample.photo.shape).encode())
-    digest.update(sample.photo.tobytes())
+    """Tells an image with its masks from others of the same name."""
+    digest = hashlib.sha256(repr(sample.image.shape).encode())
+    digest.update(sample.image.tobytes())
     for rle in sample.rles:
         digest.update(rle["counts"].encode())
         digest.update(b"\n")

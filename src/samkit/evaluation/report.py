@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from samkit.evaluation.protocol import EvaluationProtocol, Summary
-from samkit.evaluation.runner import ModelResult, SkippedPhoto
+from samkit.evaluation.runner import ModelResult, SkippedImage
 
-PHOTOS = "_photos"  # ends the names of means of photos' means
-# What each metric is called in tables. Those with PHOTOS behind are told in the same row.
+IMAGES = "_images"  # ends the names of means of images' means
+# What each metric is called in tables. Those with IMAGES behind are told in the same row.
 LABELS: Mapping[str, str] = {
     "miou": "1-click mIoU, top-ranked",
     "oracle_miou": "1-click mIoU, oracle of three",
@@ -50,16 +50,16 @@ class ProtocolReport:
 
     Attributes:
         settings: of the protocol.
-        photos: number of photos.
+        images: number of images.
         masks: number of true masks that were measured.
-        seconds_per_photo: median, without the embedding.
+        seconds_per_image: median, without the embedding.
         summary: metrics and curves.
     """
 
     settings: Mapping[str, Any]
-    photos: int
+    images: int
     masks: int
-    seconds_per_photo: float
+    seconds_per_image: float
     summary: Summary
 
 
@@ -69,20 +69,20 @@ class ModelReport:
 
     Attributes:
         identity: see `runner.model_identity`.
-        embed_seconds: median of a photo.
+        embed_seconds: median of an image.
         protocols: by name.
-        skipped: photos that could not be measured.
+        skipped: images that could not be measured.
     """
 
     identity: Mapping[str, Any]
     embed_seconds: float
     protocols: Mapping[str, ProtocolReport]
-    skipped: tuple[SkippedPhoto, ...]
+    skipped: tuple[SkippedImage, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Several models side by side, on the same photos.
+    """Several models side by side, on the same images.
 
     Attributes:
         data: as the data set was named.
@@ -103,12 +103,12 @@ class Report:
 
     def _title(self) -> str:
         runs = [
-            f"{label} ({model.identity['engine']} {model.identity['precision']})"
+            f"{label} ({model.identity['backend']} {model.identity['precision']})"
             for label, model in self.models.items()
         ]
         first = next(iter(self.models.values()))
         counts = [
-            f"{name}: {_count(own.photos, 'photo')}, {_count(own.masks, 'mask')}"
+            f"{name}: {_count(own.images, 'image')}, {_count(own.masks, 'mask')}"
             for name, own in first.protocols.items()
         ]
         return f"{self.data}; {', '.join(runs)}. {'; '.join(counts)}."
@@ -123,15 +123,15 @@ class Report:
         rows += [
             [LABELS.get(name, name), *map(self._cells(name), self.models)]
             for name in names
-            if not name.endswith(PHOTOS)
+            if not name.endswith(IMAGES)
         ]
         rows.append(
-            ["seconds to embed a photo"]
+            ["seconds to embed an image"]
             + [f"{model.embed_seconds:.2f}" for model in self.models.values()]
         )
         for protocol in next(iter(self.models.values())).protocols:
-            seconds = [m.protocols[protocol].seconds_per_photo for m in self.models.values()]
-            rows.append([f"seconds a photo, {protocol}", *(f"{one:.2f}" for one in seconds)])
+            seconds = [m.protocols[protocol].seconds_per_image for m in self.models.values()]
+            rows.append([f"seconds an image, {protocol}", *(f"{one:.2f}" for one in seconds)])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
     def _cells(self, name: str) -> Any:
@@ -142,7 +142,7 @@ class Report:
             if name not in metrics:
                 return ""
             text = f"{metrics[name]:.{digits}f}"
-            other = metrics.get(name + PHOTOS)
+            other = metrics.get(name + IMAGES)
             return text if other is None else f"{text} ({other:.{digits}f})"
 
         return cell
@@ -153,8 +153,8 @@ class Report:
 
     def _notes(self) -> list[str]:
         notes = ["Seconds are medians."]
-        if any(name.endswith(PHOTOS) for label in self.models for name in self._metrics(label)):
-            notes.insert(0, "Means over masks; in brackets the mean of photos' means.")
+        if any(name.endswith(IMAGES) for label in self.models for name in self._metrics(label)):
+            notes.insert(0, "Means over masks; in brackets the mean of images' means.")
         return [" ".join(notes)]
 
 
@@ -168,9 +168,9 @@ def report_model(
         records = result.records[protocol.name]
         reports[protocol.name] = ProtocolReport(
             settings=protocol.settings(),
-            photos=len(records),
+            images=len(records),
             masks=sum(int(record.result["masks"]) for record in records),
-            seconds_per_photo=_median([record.seconds for record in records]),
+            seconds_per_image=_median([record.seconds for record in records]),
             summary=protocol.summarise([record.result for record in records]),
         )
         embed_seconds += [record.embed_seconds for record in records]

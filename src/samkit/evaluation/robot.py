@@ -1,7 +1,7 @@
 """A user who clicks by rule, so that interactive segmentation can be measured.
 
 A region's farthest point is the pixel whose nearest pixel outside of the region is farthest away:
-Euclidean distance between pixels' centres, exact. All around the photo counts as outside. Of
+Euclidean distance between pixels' centres, exact. All around the image counts as outside. Of
 equally far pixels the first one counts, row by row.
 
 - The first click is the farthest point of the true mask.
@@ -30,7 +30,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class Click:
-    """A pixel of the photo, and whether it is meant to be inside."""
+    """A pixel of the image, and whether it is meant to be inside."""
 
     x: int
     y: int

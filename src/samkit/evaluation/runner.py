@@ -1,4 +1,4 @@
-"""Run protocols on photos: each photo is embedded once, and what is done is not done again."""
+"""Run protocols on images: each image is embedded once, and what is done is not done again."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samkit.datasets.sample import Sample, SampleSource
 from samkit.errors import DataError, ImageError
 from samkit.evaluation.protocol import EvaluationProtocol
 from samkit.evaluation.records import Record, Records, sample_checksum
-from samkit.training.data.sample import Sample, SampleSource
 from samkit.types import ImageEmbedding
 from samkit.weights.checkpoint import weights_sha256
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 logger = logging.getLogger(__name__)
 
-# Called with a photo's key and the number of masks that were measured now.
-OnPhoto = Callable[[str, int], None]
-# Called for each photo that cannot be measured.
-OnSkipped = Callable[["SkippedPhoto"], None]
+# Called with an image's key and the number of masks that were measured now.
+OnImage = Callable[[str, int], None]
+# Called for each image that cannot be measured.
+OnSkipped = Callable[["SkippedImage"], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SkippedPhoto:
-    """A photo that could not be measured, and why."""
+class SkippedImage:
+    """An image that could not be measured, and why."""
 
-    photo: str
+    image: str
     error: str
 
 
@@ -41,21 +41,21 @@ class ModelResult:
     """All that was measured of one model.
 
     Attributes:
-        records: by the protocol's name, for each photo.
-        skipped: photos without records.
+        records: by the protocol's name, for each image.
+        skipped: images without records.
     """
 
     records: Mapping[str, Sequence[Record]]
-    skipped: tuple[SkippedPhoto, ...]
+    skipped: tuple[SkippedImage, ...]
 
 
 def model_identity(predictor: Predictor) -> dict[str, Any]:
     """What tells a model from others: kind, weights, and what runs it; as JSON."""
-    info = predictor.engine.info
+    info = predictor.backend.info
     return {
         "kind": predictor.model_name,
         "checksum": weights_sha256(predictor.model),
-        "engine": info.engine,
+        "backend": info.backend,
         "precision": info.precision,
     }
 
@@ -65,9 +65,9 @@ def evaluate_model(
     source: SampleSource,
     protocols: Sequence[EvaluationProtocol],
     *,
-    photos: int | None = None,
+    images: int | None = None,
     folder: Path | None = None,
-    on_photo: OnPhoto | None = None,
+    on_image: OnImage | None = None,
     on_skipped: OnSkipped | None = None,
 ) -> ModelResult:
     """Measure one model under several protocols.
@@ -76,11 +76,11 @@ def evaluate_model(
         predictor: the model.
         source: the data set.
         protocols: of different names.
-        photos: the first so many; None for all.
+        images: the first so many; None for all.
         folder: where records are kept, a file for each protocol, so that a later call goes on;
             None to keep none.
-        on_photo: called after each photo.
-        on_skipped: called for each photo that is broken.
+        on_image: called after each image.
+        on_skipped: called for each image that is broken.
 
     Returns:
         results in the data set's order; the same whether the run was stopped in between or not.
@@ -89,9 +89,9 @@ def evaluate_model(
         ConfigError: the folder holds results of another model or with other settings.
         OutputError: records cannot be written.
     """
-    count = len(source) if photos is None else min(photos, len(source))
+    count = len(source) if images is None else min(images, len(source))
     measured: dict[str, list[Record]] = {protocol.name: [] for protocol in protocols}
-    skipped: list[SkippedPhoto] = []
+    skipped: list[SkippedImage] = []
     with ExitStack() as stack:
         kept: dict[str, Records] = {}
         identity = None if folder is None else model_identity(predictor)
@@ -110,20 +110,20 @@ def evaluate_model(
             try:
                 sample = source[index]
             except (DataError, ImageError) as error:
-                skipped.append(SkippedPhoto(photo=source.key(index), error=str(error)))
+                skipped.append(SkippedImage(image=source.key(index), error=str(error)))
                 if on_skipped is not None:
                     on_skipped(skipped[-1])
                 continue
-            job = _PhotoJob(predictor, sample)
+            job = _ImageJob(predictor, sample)
             for protocol in protocols:
                 measured[protocol.name].append(job.do(protocol, kept[protocol.name]))
-            if on_photo is not None:
-                on_photo(sample.key, job.new_masks)
+            if on_image is not None:
+                on_image(sample.key, job.new_masks)
     return ModelResult(records=measured, skipped=tuple(skipped))
 
 
-class _PhotoJob:
-    """One photo under several protocols.
+class _ImageJob:
+    """One image under several protocols.
 
     Attributes:
         new_masks: that were measured now, the same mask once for each protocol.
@@ -145,7 +145,7 @@ class _PhotoJob:
             for fault in self._sample.faults:
                 logger.warning("%s: left out %s", self._sample.key, fault)
             start_s = time.perf_counter()
-            self._embedding = self._predictor.embed(self._sample.photo)
+            self._embedding = self._predictor.embed(self._sample.image)
             self._embed_seconds = time.perf_counter() - start_s
         start_s = time.perf_counter()
         result = protocol.measure(self._predictor, self._embedding, self._sample)

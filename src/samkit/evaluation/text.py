@@ -1,10 +1,11 @@
 """Text to mask: how good is the answer to what a mask is called, and to one click more?
 
-Each phrase of a photo is asked for once. Its answer is compared with the best of all masks that are
-called so, since "a dog" may be any of two. Then the robot clicks where the answer is most wrong,
-and the text is asked again with the click and the mask; with a detector, the click and the mask.
+Each phrase of an image is asked for once. Its answer is compared with the best of all masks that
+are called so, since "a dog" may be any of two. Then the robot clicks where the answer is most
+wrong, and the text is asked again with the click and the mask; with a detector, the click and
+the mask.
 
-Pairs tell whether words are understood: of two phrases of a photo that differ in one word, such as
+Pairs tell whether words are understood: of two phrases of an image that differ in one word, such as
 "a red circle" and "a red square", the answer to one must agree more with its own mask than with the
 other's. By chance, half of them do.
 
@@ -20,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from samkit.datasets.sample import Sample
 from samkit.evaluation.protocol import Result, Summary, both_means
 from samkit.evaluation.robot import next_click
-from samkit.evaluation.truth import Mask, MaskChoice, mask_iou, photo_mask
+from samkit.evaluation.truth import Mask, MaskChoice, image_mask, mask_iou
 from samkit.geometry import decode_rle
-from samkit.training.data.sample import Sample
 from samkit.types import ImageEmbedding, MaskPrediction
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -56,7 +57,7 @@ class TextToMask:
         if not truths:
             return result
         answer = predictor.predict(
-            embedding, text=list(truths), image=sample.photo, multimask=True
+            embedding, text=list(truths), image=sample.image, multimask=True
         ).best()
         for phrase, masks in truths.items():
             number = best_answer(answer, phrase)
@@ -66,7 +67,7 @@ class TextToMask:
                 result["pairs"] += [False for other in truths if is_pair(phrase, other)]
                 continue
             logits = answer.logits[number, 0]
-            predicted = photo_mask(logits, answer.coords)
+            predicted = image_mask(logits, answer.coords)
             ious = [mask_iou(predicted, mask) for mask in masks]
             truth = masks[int(np.argmax(ious))]
             result["ious"].append(max(ious))
@@ -98,7 +99,7 @@ def click_once(
     logits: npt.NDArray[np.float32],
 ) -> float:
     """IoU after one click where an answer (S, S) was most wrong."""
-    click = next_click(truth, photo_mask(logits, embedding.coords))
+    click = next_click(truth, image_mask(logits, embedding.coords))
     if click is None:
         return 1.0
     answer = predictor.predict(
@@ -110,14 +111,14 @@ def click_once(
         multimask=False,
     )
     side = logits.shape[-1]
-    return mask_iou(photo_mask(answer.logits.reshape(side, side), embedding.coords), truth)
+    return mask_iou(image_mask(answer.logits.reshape(side, side), embedding.coords), truth)
 
 
 def masks_by_phrase(sample: Sample, numbers: Sequence[int]) -> Mapping[str, list[Mask]]:
-    """All masks (H, W) of a photo that are called as some of them are, by what they are called.
+    """All masks (H, W) of an image that are called as some of them are, by what they are called.
 
     Args:
-        sample: the photo.
+        sample: the image.
         numbers: of the masks whose phrases are asked for.
     """
     phrases = [sample.phrases[number] for number in numbers if sample.phrases]

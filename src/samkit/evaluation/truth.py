@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from samkit.automask.config import check_number
+from samkit.datasets.sample import Sample
 from samkit.geometry import CoordMap, decode_rle
 from samkit.geometry.resize import logits_to_original
 from samkit.geometry.rle import rle_area
-from samkit.training.data.sample import Sample
+from samkit.proposals.config import check_number
 from samkit.types import MASK_THRESHOLD
 
 Mask = npt.NDArray[np.bool_]
@@ -22,24 +22,24 @@ MIN_AREA_PX = 100
 
 @dataclass(frozen=True, kw_only=True)
 class MaskChoice:
-    """Which masks of a photo are measured, where measuring all would take too long.
+    """Which masks of an image are measured, where measuring all would take too long.
 
-    The choice depends on nothing but the seed, the photo's key and each mask's number in it: it is
+    The choice depends on nothing but the seed, the image's key and each mask's number in it: it is
     the same on all machines, and that of more masks contains that of fewer.
 
     Attributes:
-        masks_per_photo: so many at most, at random; None for all.
+        masks_per_image: so many at most, at random; None for all.
         min_area_px: masks with fewer pixels are left out.
         seed: another seed, another choice.
     """
 
-    masks_per_photo: int | None = 10
+    masks_per_image: int | None = 10
     min_area_px: int = MIN_AREA_PX
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.masks_per_photo is not None:
-            check_number("masks_per_photo", self.masks_per_photo, int, 1, MAX_COUNT)
+        if self.masks_per_image is not None:
+            check_number("masks_per_image", self.masks_per_image, int, 1, MAX_COUNT)
         check_number("min_area_px", self.min_area_px, int, 1, MAX_COUNT)
         check_number("seed", self.seed, int, 0, MAX_COUNT)
 
@@ -47,7 +47,7 @@ class MaskChoice:
         """Numbers of the chosen masks, ascending."""
         large = [n for n, rle in enumerate(sample.rles) if rle_area(rle) >= self.min_area_px]
         drawn = sorted(large, key=lambda number: self._lot(sample.key, number))
-        return sorted(drawn[: self.masks_per_photo])
+        return sorted(drawn[: self.masks_per_image])
 
     def masks(self, sample: Sample) -> list[Mask]:
         """The chosen masks, each (H, W)."""
@@ -64,7 +64,7 @@ def mask_iou(one: Mask, other: Mask) -> float:
     return shared / union if union else 1.0
 
 
-def photo_mask(logits: npt.NDArray[np.float32], coords: CoordMap) -> Mask:
-    """Logits (S, S) as a mask (H, W) at the photo's size."""
+def image_mask(logits: npt.NDArray[np.float32], coords: CoordMap) -> Mask:
+    """Logits (S, S) as a mask (H, W) at the image's size."""
     mask: Mask = logits_to_original(logits, coords) > MASK_THRESHOLD
     return mask

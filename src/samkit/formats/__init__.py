@@ -1,4 +1,4 @@
-"""Readers and writers: photos, mask pictures, and masks for other programs."""
+"""Readers and writers: images, mask pictures, and masks for other programs."""
 
 from samkit.formats.coco import coco_annotations, coco_dataset, write_coco
 from samkit.formats.geojson import geojson_collection

@@ -1,4 +1,4 @@
-"""COCO data sets: photos, masks as run-length codes; categories are what masks are called."""
+"""COCO data sets: images, masks as run-length codes; categories are what masks are called."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Categories:
 
 
 def coco_dataset(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One COCO data set of the masks of several photos.
+    """One COCO data set of the masks of several images.
 
     Args:
-        records: for each photo image (its path), width, height and masks, each of which has
+        records: for each image image (its path), width, height and masks, each of which has
             segmentation, area, bbox and predicted_iou, and may have phrase and phrase_score.
 
     Returns:
@@ -62,7 +62,7 @@ def coco_dataset(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def coco_annotations(
     masks: Masks, *, image_id: int, first_id: int = 1, categories: Categories | None = None
 ) -> list[dict[str, Any]]:
-    """COCO's annotations of one photo; with `stability_score` where it was measured.
+    """COCO's annotations of one image; with `stability_score` where it was measured.
 
     Masks that have phrases are of those categories, and their score is the phrase's; the predicted
     IoU is kept as `predicted_iou`. The score of masks that no phrase fits is their predicted IoU.
@@ -84,31 +84,31 @@ def coco_annotations(
 
 def write_coco(
     path: str | os.PathLike[str],
-    photos: Iterable[tuple[str, Masks]],
+    images: Iterable[tuple[str, Masks]],
     *,
     classes: Iterable[str] = (),
 ) -> Path:
-    """Write one COCO data set of many photos, given one after another as (file name, masks).
+    """Write one COCO data set of many images, given one after another as (file name, masks).
 
-    Only one photo's masks are held at a time, and the file is written whole or not at all.
+    Only one image's masks are held at a time, and the file is written whole or not at all.
     `classes` are the first categories, whether there are masks of them or not.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    images: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     categories = Categories(classes)
     count = 0
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('{"annotations": [')
-        for image_id, (file_name, masks) in enumerate(photos, start=1):
-            images.append(_image(image_id, file_name, masks.size_hw))
+        for image_id, (file_name, masks) in enumerate(images, start=1):
+            entries.append(_image(image_id, file_name, masks.size_hw))
             for annotation in coco_annotations(
                 masks, image_id=image_id, first_id=count + 1, categories=categories
             ):
                 file.write((", " if count else "") + json.dumps(annotation))
                 count += 1
-        file.write(f'], "images": {json.dumps(images)}')
+        file.write(f'], "images": {json.dumps(entries)}')
         file.write(f', "categories": {json.dumps(categories.entries())}}}')
     return Path(path)
 

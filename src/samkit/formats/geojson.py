@@ -17,7 +17,7 @@ def geojson_collection(
 ) -> dict[str, Any]:
     """A FeatureCollection with one feature for each mask, as JSON takes it.
 
-    Coordinates are [x, y] in pixels, not degrees: x to the right, y downwards, the photo's upper
+    Coordinates are [x, y] in pixels, not degrees: x to the right, y downwards, the image's upper
     left corner [0, 0] and its lower right one [width, height]. Outlines run along the pixels'
     edges, so that areas are exact. Outer rings have a positive shoelace area in [x, y], holes a
     negative one, and the first point is repeated as the last.

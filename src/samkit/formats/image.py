@@ -1,4 +1,4 @@
-"""Anything that may be a photo, to one form: uint8 RGB (H, W, 3), upright."""
+"""Anything that may be an image, to one form: uint8 RGB (H, W, 3), upright."""
 
 import os
 import warnings
@@ -16,12 +16,12 @@ from samkit.errors import ImageError
 RgbImage: TypeAlias = npt.NDArray[np.uint8]
 ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | npt.NDArray[Any]"
 
-# 11,585 pixels square; a 3-byte pixel makes 402 MB. Larger photos belong into tiles.
+# 11,585 pixels square; a 3-byte pixel makes 402 MB. Larger images belong into tiles.
 MAX_PIXELS = 2**27
 # Behind transparent pixels: what a viewer's page would show.
 PAGE_COLOR = (255, 255, 255)
 UINT16_PER_UINT8 = 257  # 65535 / 255
-# How to turn a photo of each EXIF orientation upright; 1 is upright.
+# How to turn an image of each EXIF orientation upright; 1 is upright.
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -36,7 +36,7 @@ SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def read_image(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
-    """Read a photo.
+    """Read an image.
 
     Args:
         image: a file's path; a PIL image; or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of
@@ -49,7 +49,7 @@ def read_image(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
         uint8 RGB (H, W, 3).
 
     Raises:
-        ImageError: missing, damaged, too large, or not a photo.
+        ImageError: missing, damaged, too large, or not an image.
     """
     if isinstance(image, np.ndarray):
         return _from_array(image, max_pixels)
@@ -73,7 +73,7 @@ def read_image(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
 
 
 def read_image_size(file: IO[bytes], name: str, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Height and width of a photo, upright, from the head of its file: pixels are not decoded.
+    """Height and width of an image, upright, from the head of its file: pixels are not decoded.
 
     Args:
         file: opened for reading bytes.
@@ -81,7 +81,7 @@ def read_image_size(file: IO[bytes], name: str, *, max_pixels: int = MAX_PIXELS)
         max_pixels: refuse larger images.
 
     Raises:
-        ImageError: not a photo, or too large.
+        ImageError: not an image, or too large.
     """
     with _image_errors(name, max_pixels):
         try:
@@ -155,7 +155,7 @@ def _from_pil(image: Image.Image, max_pixels: int, name: str) -> RgbImage:
 def _turn_upright(image: Image.Image) -> Image.Image:
     """Turn by the EXIF orientation.
 
-    Not by Pillow's `exif_transpose`, which also rewrites the other tags and so refuses good photos
+    Not by Pillow's `exif_transpose`, which also rewrites the other tags and so refuses good images
     for an odd tag of no interest here.
     """
     turn = TURNS.get(_orientation(image))

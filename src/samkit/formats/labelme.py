@@ -1,4 +1,4 @@
-"""Reading LabelMe's JSON files: one for each photo, shapes with labels."""
+"""Reading LabelMe's JSON files: one for each image, shapes with labels."""
 
 import base64
 import binascii
@@ -26,14 +26,14 @@ class LabelMeFile:
     """What a file holds.
 
     Attributes:
-        photo: its photo's path, as the file names it, with forward slashes.
-        size_hw: of the photo.
+        image: its image's path, as the file names it, with forward slashes.
+        size_hw: of the image.
         labels: of each mask.
         rles: the masks. Shapes of one label and group are one mask.
         faults: of shapes that are no masks or broken, one line each.
     """
 
-    photo: str
+    image: str
     size_hw: tuple[int, int]
     labels: tuple[str, ...]
     rles: tuple[Rle, ...]
@@ -50,7 +50,7 @@ def read_labelme(path: str | os.PathLike[str]) -> LabelMeFile:
     """
     try:
         document = json.loads(Path(path).read_bytes())
-        photo = str(document["imagePath"]).replace("\\", "/")
+        image = str(document["imagePath"]).replace("\\", "/")
         size_hw = (int(document["imageHeight"]), int(document["imageWidth"]))
         shapes = list(document["shapes"])
     except OSError as error:
@@ -58,7 +58,7 @@ def read_labelme(path: str | os.PathLike[str]) -> LabelMeFile:
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         raise FormatError(f"{path} is not a file of LabelMe: {error}") from error
     if min(size_hw) < 1 or math.prod(size_hw) > MAX_PIXELS:
-        raise FormatError(f"{path}: a photo of {size_hw[1]} x {size_hw[0]} pixels cannot be")
+        raise FormatError(f"{path}: an image of {size_hw[1]} x {size_hw[0]} pixels cannot be")
     masks: dict[tuple[str, object], BoolMask] = {}
     faults = []
     for number, shape in enumerate(shapes, start=1):
@@ -73,7 +73,7 @@ def read_labelme(path: str | os.PathLike[str]) -> LabelMeFile:
         else:
             masks[key] = masks[key] | mask if key in masks else mask
     return LabelMeFile(
-        photo=photo,
+        image=image,
         size_hw=size_hw,
         labels=tuple(label for label, _ in masks),
         rles=tuple(encode_rle(mask) for mask in masks.values()),
@@ -87,7 +87,7 @@ def _draw(shape: Any, size_hw: tuple[int, int]) -> BoolMask:
     # Pillow takes long for what is far outside, and no NaN.
     far = 2 * max(size_hw)
     if not all(-far <= value <= 2 * far for point in points for value in point):
-        raise FormatError("a point lies far outside of the photo")
+        raise FormatError("a point lies far outside of the image")
     height, width = size_hw
     if kind == "mask":
         return _paste(shape["mask"], points, size_hw)
@@ -118,7 +118,7 @@ def _paste(code: str, points: list[tuple[float, float]], size_hw: tuple[int, int
     except (OSError, SyntaxError, binascii.Error, Image.DecompressionBombError) as error:
         raise FormatError(f"its PNG cannot be read: {error}") from error
     if patch is None:
-        raise FormatError("its PNG does not fit its points, or the photo")
+        raise FormatError("its PNG does not fit its points, or the image")
     mask = np.zeros(size_hw, bool)
     mask[y0 : y1 + 1, x0 : x1 + 1] = patch
     return mask

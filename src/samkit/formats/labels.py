@@ -1,4 +1,4 @@
-"""All masks of a photo in one picture of numbers."""
+"""All masks of an image in one picture of numbers."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""The JSON files of the SA-1B data set: one for each photo, masks as COCO run-length codes."""
+"""The JSON files of the SA-1B data set: one for each image, masks as COCO run-length codes."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ IMAGE_ID_BITS = 52  # whole numbers that every reader of JSON keeps, also those 
 
 
 def image_id_from_name(file_name: str) -> int:
-    """A number for a photo that depends on its name alone, and so is the same in every run."""
+    """A number for an image that depends on its name alone, and so is the same in every run."""
     digest = hashlib.sha256(file_name.encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") >> (64 - IMAGE_ID_BITS)
 
 
 def sa1b_document(masks: Masks, *, file_name: str, image_id: int | None = None) -> dict[str, Any]:
-    """One photo's masks with SA-1B's keys, as JSON takes them.
+    """One image's masks with SA-1B's keys, as JSON takes them.
 
     Args:
-        masks: of the photo.
-        file_name: the photo's name.
-        image_id: the photo's number; by default made from its name.
+        masks: of the image.
+        file_name: the image's name.
+        image_id: the image's number; by default made from its name.
 
     Returns:
         image and annotations. Numbers of annotations start at 1. A measure that was not taken
@@ -131,7 +131,7 @@ def masks_from_sa1b(document: Mapping[str, Any]) -> Masks:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FormatError(f"not masks as in SA-1B: {type(error).__name__} {error}") from error
     if sizes - {size_hw}:
-        raise FormatError(f"masks must have the photo's size {size_hw}; got {sorted(sizes)}")
+        raise FormatError(f"masks must have the image's size {size_hw}; got {sorted(sizes)}")
     wrong = np.flatnonzero(coded != areas)
     if len(wrong):
         first = wrong[0]
@@ -144,14 +144,14 @@ def masks_from_sa1b(document: Mapping[str, Any]) -> Masks:
 def write_sa1b(
     path: str | os.PathLike[str], masks: Masks, *, file_name: str, image_id: int | None = None
 ) -> Path:
-    """Write one photo's masks as SA-1B does; return the file's path. See `sa1b_document`."""
+    """Write one image's masks as SA-1B does; return the file's path. See `sa1b_document`."""
     document = sa1b_document(masks, file_name=file_name, image_id=image_id)
     write_bytes(path, json.dumps(document).encode())
     return Path(path)
 
 
 def read_sa1b(path: str | os.PathLike[str]) -> Masks:
-    """Read one photo's masks from a file of SA-1B, or that `write_sa1b` wrote.
+    """Read one image's masks from a file of SA-1B, or that `write_sa1b` wrote.
 
     Raises:
         FormatError: missing, damaged, or another kind of file.

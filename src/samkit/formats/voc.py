@@ -20,7 +20,7 @@ def voc_instances(masks: Masks) -> npt.NDArray[np.uint8]:
         FormatError: more masks than VOC's pictures can number.
     """
     if len(masks) > MOST_NUMBERS:
-        raise FormatError(f"VOC holds at most {MOST_NUMBERS} masks a photo; got {len(masks)}")
+        raise FormatError(f"VOC holds at most {MOST_NUMBERS} masks an image; got {len(masks)}")
     return label_map(masks).astype(np.uint8)
 
 
@@ -58,7 +58,7 @@ def voc_palette() -> list[int]:
 
 
 def voc_xml(masks: Masks, *, file_name: str, class_names: Sequence[str]) -> bytes:
-    """The XML file of one photo: name and box of each mask, in the order of the masks.
+    """The XML file of one image: name and box of each mask, in the order of the masks.
 
     Boxes are in VOC's pixels: the first is 1, far edges are inclusive.
 

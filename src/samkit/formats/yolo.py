@@ -12,7 +12,7 @@ DIGITS = 7  # a thousandth of a pixel at 10,000 pixels
 
 
 def yolo_labels(masks: Masks, *, class_numbers: Sequence[int] | None = None) -> str:
-    """Label file of one photo: `0 x y x y ...` for each mask, coordinates from 0 to 1.
+    """Label file of one image: `0 x y x y ...` for each mask, coordinates from 0 to 1.
 
     `class_numbers` has the class of each mask, which is written in place of the 0.
 

@@ -7,17 +7,17 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 
-LOGITS_STRIDE = 4  # model frame pixels for each position of the mask logits
+LOGITS_STRIDE = 4  # model space pixels for each position of the mask logits
 
 
 @dataclass(frozen=True, kw_only=True)
 class CoordMap:
-    """Where one photo lies in each frame.
+    """Where one image lies in each frame.
 
-    - original: pixels of the photo, (H, W);
-    - model: the photo with its longest side resized to `model_size`, in the top left corner of a
+    - original: pixels of the image, (H, W);
+    - model: the image with its longest side resized to `model_size`, in the top left corner of a
       square of that side; the rest is padding;
-    - logits: the model frame at a quarter of its resolution, in which masks are predicted.
+    - logits: the model space at a quarter of its resolution, in which masks are predicted.
 
     Coordinates are pixel indices: (0, 0) is the first pixel, wherever in it.
     """
@@ -31,7 +31,7 @@ class CoordMap:
 
     @property
     def resized_hw(self) -> tuple[int, int]:
-        """Size of the photo in the model frame: longest side `model_size`, the other at least 1."""
+        """Size of the image in the model space: longest side `model_size`, the other at least 1."""
         height, width = self.original_hw
         scale = self.model_size / max(height, width)
         return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
@@ -48,17 +48,17 @@ class CoordMap:
         return np.array([resized_w / width, resized_h / height])
 
     def points_to_model(self, points_xy: npt.ArrayLike) -> FloatArray:
-        """Points (..., 2) from the original to the model frame."""
+        """Points (..., 2) from the original to the model space."""
         return np.asarray(points_xy, np.float64) * self.scale_xy
 
     def points_to_original(self, points_xy_model: npt.ArrayLike) -> FloatArray:
-        """Points (..., 2) from the model to the original frame."""
+        """Points (..., 2) from the model to the original space."""
         return np.asarray(points_xy_model, np.float64) / self.scale_xy
 
     def boxes_to_model(self, boxes_xyxy: npt.ArrayLike) -> FloatArray:
-        """Boxes (..., 4) from the original to the model frame."""
+        """Boxes (..., 4) from the original to the model space."""
         return np.asarray(boxes_xyxy, np.float64) * np.tile(self.scale_xy, 2)
 
     def boxes_to_original(self, boxes_xyxy_model: npt.ArrayLike) -> FloatArray:
-        """Boxes (..., 4) from the model to the original frame."""
+        """Boxes (..., 4) from the model to the original space."""
         return np.asarray(boxes_xyxy_model, np.float64) / np.tile(self.scale_xy, 2)

@@ -77,12 +77,12 @@ def _trace_rings(mask: BoolMask) -> Iterator[Ring]:
     # An edge is found by where it starts and where it goes. Where two pixels touch at a corner,
     # two edges go on from it: turning right keeps to the same pixel.
     corner = starts[:, 1] * width + starts[:, 0]
-    goal = ends[:, 1] * width + ends[:, 0]
+    target = ends[:, 1] * width + ends[:, 0]
     keys = corner * 4 + directions
     order = np.argsort(keys)
     sorted_keys = keys[order]
-    turned_right = goal * 4 + (directions + 1) % 4
-    turned_left = goal * 4 + (directions - 1) % 4
+    turned_right = target * 4 + (directions + 1) % 4
+    turned_left = target * 4 + (directions - 1) % 4
     at = np.minimum(np.searchsorted(sorted_keys, turned_right), len(keys) - 1)
     wanted = np.where(sorted_keys[at] == turned_right, turned_right, turned_left)
     following: list[int] = order[np.searchsorted(sorted_keys, wanted)].tolist()

@@ -1,4 +1,4 @@
-"""From the logits' frame to the photo's."""
+"""From the logits space to the image's."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,10 +11,10 @@ from samkit.geometry.coords import CoordMap
 
 Logits = npt.NDArray[np.float32]
 
-# Logits that one photo pixel may be mixed of, along an axis: two neighbouring pixels of the model
+# Logits that one image pixel may be mixed of, along an axis: two neighbouring pixels of the model
 # frame, which is four times as fine as the logits, are each mixed of two neighbouring logits.
 TAPS = 3
-# A photo pixel above 0 has one of its logits above 0, and the others no farther away than this.
+# An image pixel above 0 has one of its logits above 0, and the others no farther away than this.
 PATCH_MARGIN = TAPS - 1
 # Of the whole frame, from which part on OpenCV is faster, which resizes all of it.
 LARGE_PATCH = 0.25
@@ -23,13 +23,13 @@ Box = tuple[int, int, int, int]
 
 
 def logits_to_original(logits: Logits, coords: CoordMap) -> Logits:
-    """Upsample mask logits to the photo's size, as SAM was evaluated.
+    """Upsample mask logits to the image's size, as SAM was evaluated.
 
-    Bilinear to the model frame, padding cut off, bilinear to the original size.
+    Bilinear to the model space, padding cut off, bilinear to the original size.
 
     Args:
         logits: (S / 4, S / 4) of one mask.
-        coords: the photo's frames.
+        coords: the image's frames.
 
     Returns:
         logits (H, W).
@@ -38,8 +38,8 @@ def logits_to_original(logits: Logits, coords: CoordMap) -> Logits:
     resized_h, resized_w = coords.resized_hw
     height, width = coords.original_hw
     model = cv2.resize(logits, (side, side), interpolation=cv2.INTER_LINEAR)
-    photo = np.ascontiguousarray(model[:resized_h, :resized_w])
-    original = cv2.resize(photo, (width, height), interpolation=cv2.INTER_LINEAR)
+    image = np.ascontiguousarray(model[:resized_h, :resized_w])
+    original = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(original, np.float32)
 
 
@@ -54,50 +54,50 @@ def patch_to_original(
 
     Args:
         patch: (h, w) of the logits.
-        corner_xy: where it lies in the logits' frame.
-        coords: the photo's frames.
+        corner_xy: where it lies in the logits space.
+        coords: the image's frames.
 
     Returns:
-        logits of the photo's pixels that depend on nothing outside of the patch; the place of the
-        first of them in the photo, x and y.
+        logits of the image's pixels that depend on nothing outside of the patch; the place of the
+        first of them in the image, x and y.
     """
     (x, y), (height, width) = corner_xy, patch.shape
-    rows, cols = _photo_taps(coords)
+    rows, cols = _image_taps(coords)
     y_range = rows.inside(y, y + height)
     x_range = cols.inside(x, x + width)
-    corner_photo = (x_range.start, y_range.start)
+    corner_image = (x_range.start, y_range.start)
     if patch.size > LARGE_PATCH * coords.logits_size**2:
         frame = np.zeros((coords.logits_size, coords.logits_size), np.float32)
         frame[y : y + height, x : x + width] = patch
-        photo = logits_to_original(frame, coords)
-        return photo[y_range.start : y_range.stop, x_range.start : x_range.stop], corner_photo
+        image = logits_to_original(frame, coords)
+        return image[y_range.start : y_range.stop, x_range.start : x_range.stop], corner_image
     tall = rows.mix(patch, y, y_range)
     transposed = cols.mix(np.ascontiguousarray(tall.T), x, x_range)
-    return transposed.T, corner_photo
+    return transposed.T, corner_image
 
 
 def used_logits(coords: CoordMap) -> tuple[int, int]:
-    """How many rows and columns of the logits a photo's pixels are mixed of; the rest is padding.
+    """How many rows and columns of the logits an image's pixels are mixed of; the rest is padding.
 
     The last of them may be the first of the padding.
     """
-    rows, cols = _photo_taps(coords)
+    rows, cols = _image_taps(coords)
     return int(rows.stop[-1]), int(cols.stop[-1])
 
 
 def box_bounds(patch: Logits, corner_xy: tuple[int, int], coords: CoordMap) -> tuple[Box, Box]:
-    """What is sure of a mask's box before the mask is brought to the photo's size.
+    """What is sure of a mask's box before the mask is brought to the image's size.
 
     Args:
         patch: (h, w) of the logits, with all that are above 0.
-        corner_xy: where it lies in the logits' frame.
-        coords: the photo's frames.
+        corner_xy: where it lies in the logits space.
+        coords: the image's frames.
 
     Returns:
-        a box in the photo that the mask's tight box contains, and one that contains it.
+        a box in the image that the mask's tight box contains, and one that contains it.
     """
     x, y = corner_xy
-    rows, cols = _photo_taps(coords)
+    rows, cols = _image_taps(coords)
     inside = np.asarray(patch > 0).view(np.uint8)
     left, top, width, height = cv2.boundingRect(inside)
     if width == 0:
@@ -121,7 +121,7 @@ def box_bounds(patch: Logits, corner_xy: tuple[int, int], coords: CoordMap) -> t
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AxisTaps:
-    """How the pixels of one axis of a photo are mixed of logits.
+    """How the pixels of one axis of an image are mixed of logits.
 
     Attributes:
         first: (N,) the first of the logits that each pixel is mixed of.
@@ -162,7 +162,7 @@ class AxisTaps:
         return mixed
 
 
-def _photo_taps(coords: CoordMap) -> tuple[AxisTaps, AxisTaps]:
+def _image_taps(coords: CoordMap) -> tuple[AxisTaps, AxisTaps]:
     """Of rows and of columns."""
     (height, width), (resized_h, resized_w) = coords.original_hw, coords.resized_hw
     return (
@@ -173,13 +173,13 @@ def _photo_taps(coords: CoordMap) -> tuple[AxisTaps, AxisTaps]:
 
 @lru_cache(maxsize=8)
 def _axis_taps(logits_size: int, model_size: int, resized: int, original: int) -> AxisTaps:
-    """Logits to model frame, cut to the photo, to the photo's own size: along one axis."""
+    """Logits to model space, cut to the image, to the image's own size: along one axis."""
     to_model, to_model_next, model_fraction = _bilinear(logits_size, model_size)
-    to_photo, to_photo_next, photo_fraction = _bilinear(resized, original)
-    first = to_model[to_photo]
+    to_image, to_image_next, image_fraction = _bilinear(resized, original)
+    first = to_model[to_image]
     weights = np.zeros((original, TAPS))
     pixel = np.arange(original)
-    for model_px, weight in ((to_photo, 1 - photo_fraction), (to_photo_next, photo_fraction)):
+    for model_px, weight in ((to_image, 1 - image_fraction), (to_image_next, image_fraction)):
         fraction = model_fraction[model_px]
         weights[pixel, to_model[model_px] - first] += weight * (1 - fraction)
         weights[pixel, to_model_next[model_px] - first] += weight * fraction

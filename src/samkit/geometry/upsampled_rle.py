@@ -1,8 +1,8 @@
-"""Mask logits to a run-length code at the photo's size, without making the mask.
+"""Mask logits to a run-length code at the image's size, without making the mask.
 
-The code is that of `logits_to_original(...) > 0`. On a photo of 24 megapixels most of the time for
-that goes into pixels far from the mask's border. Down a column of the photo, though, its pixels lie
-between rows of the model frame, of which there are fewer: where two neighbouring rows have the same
+The code is that of `logits_to_original(...) > 0`. On an image of 24 megapixels most of the time for
+that goes into pixels far from the mask's border. Down a column of the image, though, its pixels lie
+between rows of the model space, of which there are fewer: where two neighbouring rows have the same
 sign, so do all pixels between them, and only those between rows of different signs are computed.
 """
 
@@ -25,7 +25,7 @@ def logits_to_rle(logits: Logits, coords: CoordMap) -> Rle:
 
     Args:
         logits: (S / 4, S / 4) of one mask.
-        coords: the photo's frames.
+        coords: the image's frames.
     """
     (height, width), (resized_h, resized_w) = coords.original_hw, coords.resized_hw
     if height < resized_h or width < resized_w:  # rows of the frame are left out between pixels

@@ -5,8 +5,8 @@ has 4096 positions and a prompt about 7 tokens, so the image's projections move 
 
     softmax(q (X Wk)^T) (X Wv) = (softmax((q Wk^T) X^T) X) Wv,
 
-and what depends on the image alone (`ImageMemory`) or on nothing but weights (`CodeProjections`) is
-computed once. That takes half of the arithmetic and a fraction of the memory traffic;
+and what depends on the image alone (`ImageContext`) or on the weights alone (`PosEncProjections`)
+is computed once. That takes half of the arithmetic and a fraction of the memory traffic;
 tests/reference/mask_decoder.py is the plain form that this one is held against.
 
 The image side may be of a lower precision than the tokens, which are few and cost next to nothing:
@@ -42,7 +42,7 @@ class MaskDecoderConfig:
     iou_hidden_dim: int = 256
 
 
-class CodeProjections(NamedTuple):
+class PosEncProjections(NamedTuple):
     """The position codes of the image as each attention projects them; constants of a model.
 
     Attributes:
@@ -54,7 +54,7 @@ class CodeProjections(NamedTuple):
     queries: list[Tensor]
 
 
-class ImageMemory(NamedTuple):
+class ImageContext(NamedTuple):
     """What the decoder needs of an image that serves many prompts.
 
     Attributes:
@@ -129,9 +129,9 @@ class SelfAttention(Attention):
 class TokenToImageAttention(Attention):
     """The tokens of each prompt look at the image."""
 
-    def code_keys(self, code_1CN: Tensor) -> Tensor:
+    def pos_keys(self, pos_enc_1CN: Tensor) -> Tensor:
         """Keys (1, H, D, N) of the position codes (1, C, N), bias included."""
-        return self.split_map(self.k_proj.weight @ code_1CN + self.k_proj.bias[:, None])
+        return self.split_map(self.k_proj.weight @ pos_enc_1CN + self.k_proj.bias[:, None])
 
     def fixed(self, tokens: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Look at an image whose projections (1, H, D, N) are known: tokens (P, T, C)."""
@@ -139,13 +139,13 @@ class TokenToImageAttention(Attention):
         seen = (q_PHTD.to(keys.dtype) @ keys).softmax(-1) @ values.transpose(-1, -2)
         return self.merge_heads(seen.to(tokens.dtype))
 
-    def forward(self, tokens: Tensor, image: Tensor, code_keys: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, image: Tensor, pos_keys: Tensor) -> Tensor:
         """Look at each prompt's own image (P, N, C): tokens (P, T, C)."""
         q_PHTD = self.split_heads(self.q_proj(tokens)) * self.scale
         prompts, heads, num_tokens, _ = q_PHTD.shape
         q_image = (q_PHTD @ self.head_weights(self.k_proj)).flatten(1, 2).to(image.dtype)
         logits = q_image @ image.transpose(1, 2)  # (P, H T, N)
-        logits = logits + (q_PHTD.to(image.dtype) @ code_keys).flatten(1, 2)
+        logits = logits + (q_PHTD.to(image.dtype) @ pos_keys).flatten(1, 2)
         seen = (logits.softmax(-1) @ image).to(tokens.dtype)  # (P, H T, C)
         seen = seen.view(prompts, heads, num_tokens, -1)
         values = seen @ self.head_weights(self.v_proj).transpose(-1, -2)
@@ -155,23 +155,21 @@ class TokenToImageAttention(Attention):
 class ImageToTokenAttention(Attention):
     """Each position of the image looks at the tokens of a prompt."""
 
-    def code_queries(self, code_1CN: Tensor) -> Tensor:
+    def pos_queries(self, pos_enc_1CN: Tensor) -> Tensor:
         """Queries (1, H, D, N) of the position codes (1, C, N), bias included."""
-        return self.split_map(self.q_proj.weight @ code_1CN + self.q_proj.bias[:, None])
+        return self.split_map(self.q_proj.weight @ pos_enc_1CN + self.q_proj.bias[:, None])
 
     def fixed(self, queries: Tensor, tokens: Tensor, values: Tensor) -> Tensor:
         """Look from an image whose queries (1, H, D, N) are known: image (P, N, C)."""
         k_PHTD = self.split_heads(self.k_proj(tokens)) * self.scale
         return self.read(k_PHTD.to(queries.dtype) @ queries, values)
 
-    def forward(
-        self, image: Tensor, code_queries: Tensor, tokens: Tensor, values: Tensor
-    ) -> Tensor:
+    def forward(self, image: Tensor, pos_queries: Tensor, tokens: Tensor, values: Tensor) -> Tensor:
         """Look from each prompt's own image (P, N, C) at tokens (P, T, C): image (P, N, C)."""
         k_PHTD = self.split_heads(self.k_proj(tokens)) * self.scale
         k_image = (k_PHTD @ self.head_weights(self.q_proj)).flatten(1, 2).to(image.dtype)
         logits = (k_image @ image.transpose(1, 2)).view(*k_PHTD.shape[:3], -1)
-        return self.read(logits + k_PHTD.to(image.dtype) @ code_queries, values)
+        return self.read(logits + k_PHTD.to(image.dtype) @ pos_queries, values)
 
     def read(self, logits_PHTN: Tensor, values: Tensor) -> Tensor:
         """Bring each position what it looks at of the tokens' values (P, T, C): (P, N, C)."""
@@ -204,36 +202,38 @@ class TwoWayBlock(nn.Module):
     def forward(
         self,
         tokens: Tensor,
-        token_code: Tensor,
+        token_pos_enc: Tensor,
         image: Tensor,
-        code_keys: Tensor,
-        code_queries: Tensor,
+        pos_keys: Tensor,
+        pos_queries: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Update tokens (P, T, C) and each prompt's own image (P, N, C)."""
-        tokens = self.attend_self(tokens, token_code)
-        seen = self.cross_attn_token_to_image(tokens + token_code, image, code_keys)
+        tokens = self.attend_self(tokens, token_pos_enc)
+        seen = self.cross_attn_token_to_image(tokens + token_pos_enc, image, pos_keys)
         tokens = self.digest(tokens, seen)
-        k = tokens + token_code
-        read = self.cross_attn_image_to_token(image, code_queries, k, tokens)
+        k = tokens + token_pos_enc
+        read = self.cross_attn_image_to_token(image, pos_queries, k, tokens)
         return tokens, self.norm4(image + read)
 
     def fixed(
-        self, tokens: Tensor, token_code: Tensor, memory: ImageMemory
+        self, tokens: Tensor, token_pos_enc: Tensor, memory: ImageContext
     ) -> tuple[Tensor, Tensor]:
         """Update tokens (P, T, C); the image (1, N, C) becomes each prompt's own (P, N, C)."""
-        tokens = self.attend_self(tokens, token_code)
-        seen = self.cross_attn_token_to_image.fixed(tokens + token_code, memory.keys, memory.values)
+        tokens = self.attend_self(tokens, token_pos_enc)
+        seen = self.cross_attn_token_to_image.fixed(
+            tokens + token_pos_enc, memory.keys, memory.values
+        )
         tokens = self.digest(tokens, seen)
-        k = tokens + token_code
+        k = tokens + token_pos_enc
         read = self.cross_attn_image_to_token.fixed(memory.queries, k, tokens)
         return tokens, self.norm4(memory.image + read)
 
-    def attend_self(self, tokens: Tensor, token_code: Tensor) -> Tensor:
+    def attend_self(self, tokens: Tensor, token_pos_enc: Tensor) -> Tensor:
         """Self-attention of the tokens, and its norm."""
         if self.first:  # the tokens are still their own codes: none is added, nor a residual
             attended = self.self_attn(tokens, tokens)
         else:
-            attended = tokens + self.self_attn(tokens + token_code, tokens)
+            attended = tokens + self.self_attn(tokens + token_pos_enc, tokens)
         normed: Tensor = self.norm1(attended)
         return normed
 
@@ -260,18 +260,18 @@ class TwoWayTransformer(nn.Module):
         return cast("list[TwoWayBlock]", list(self.layers))
 
     def forward(
-        self, tokens: Tensor, memory: ImageMemory | Tensor, codes: CodeProjections
+        self, tokens: Tensor, memory: ImageContext | Tensor, codes: PosEncProjections
     ) -> tuple[Tensor, Tensor]:
         """Tokens (P, T, C), and a memory or own images (P, N, C), to tokens and images."""
-        token_code = tokens
+        token_pos_enc = tokens
         image = memory
         for layer, keys, queries in zip(self.blocks, codes.keys, codes.queries, strict=False):
-            if isinstance(image, ImageMemory):
-                tokens, image = layer.fixed(tokens, token_code, image)
+            if isinstance(image, ImageContext):
+                tokens, image = layer.fixed(tokens, token_pos_enc, image)
             else:
-                tokens, image = layer(tokens, token_code, image, keys, queries)
+                tokens, image = layer(tokens, token_pos_enc, image, keys, queries)
         assert isinstance(image, Tensor)
-        seen = self.final_attn_token_to_image(tokens + token_code, image, codes.keys[-1])
+        seen = self.final_attn_token_to_image(tokens + token_pos_enc, image, codes.keys[-1])
         return self.norm_final_attn(tokens + seen), image
 
 
@@ -348,7 +348,7 @@ class MaskDecoder(nn.Module):
     def forward(
         self,
         features: Tensor,
-        image_code: Tensor,
+        image_pos_enc: Tensor,
         sparse: Tensor,
         dense: Tensor,
         *,
@@ -358,7 +358,7 @@ class MaskDecoder(nn.Module):
 
         Args:
             features: image embedding (1 or P, C, G, G).
-            image_code: position codes of the embedding (1, C, G, G).
+            image_pos_enc: position codes of the embedding (1, C, G, G).
             sparse: prompt tokens (P, T, C).
             dense: mask prompts (1 or P, C, G, G).
             multimask: the three ambiguous masks instead of the single one.
@@ -366,7 +366,7 @@ class MaskDecoder(nn.Module):
         Returns:
             mask logits (P, M, 4 G, 4 G) and predicted IoU (P, M).
         """
-        codes = self.project_codes(image_code)
+        codes = self.project_pos_enc(image_pos_enc)
         image = (features + dense).flatten(2)
         memory = self.remember(image, codes) if len(image) == 1 else image.transpose(1, 2)
         attended = self.attend(sparse, memory, codes)
@@ -374,25 +374,25 @@ class MaskDecoder(nn.Module):
         logits = self.upscale(attended.image, attended.kernels[:, chosen])
         return logits, attended.iou_pred[:, chosen]
 
-    def project_codes(self, image_code: Tensor) -> CodeProjections:
+    def project_pos_enc(self, image_pos_enc: Tensor) -> PosEncProjections:
         """Project the embedding's position codes (1, C, G, G) for every attention."""
-        code = image_code.flatten(2)
+        code = image_pos_enc.flatten(2)
         layers, last = self.transformer.blocks, self.transformer.final_attn_token_to_image
         to_image = [layer.cross_attn_token_to_image for layer in layers]
         to_token = [layer.cross_attn_image_to_token for layer in layers]
-        return CodeProjections(
-            keys=[attention.code_keys(code) for attention in (*to_image, last)],
-            queries=[attention.code_queries(code) for attention in to_token],
+        return PosEncProjections(
+            keys=[attention.pos_keys(code) for attention in (*to_image, last)],
+            queries=[attention.pos_queries(code) for attention in to_token],
         )
 
-    def remember(self, image: Tensor, codes: CodeProjections) -> ImageMemory:
+    def remember(self, image: Tensor, codes: PosEncProjections) -> ImageContext:
         """Project an image (1, C, N) for the first layer: once for all prompts on it."""
         first = self.transformer.blocks[0]
         look, read = first.cross_attn_token_to_image, first.cross_attn_image_to_token
         projections = (look.k_proj, look.v_proj, read.q_proj)
         weights = torch.cat([projection.weight for projection in projections]).to(image.dtype)
         keys, values, queries = (look.split_map(part) for part in (weights @ image).chunk(3, dim=1))
-        return ImageMemory(
+        return ImageContext(
             image=image.transpose(1, 2).contiguous(),
             keys=keys + codes.keys[0],  # which have the biases
             values=values + look.split_map(look.v_proj.bias[None, :, None]).to(image.dtype),
@@ -400,7 +400,7 @@ class MaskDecoder(nn.Module):
         )
 
     def attend(
-        self, sparse: Tensor, memory: ImageMemory | Tensor, codes: CodeProjections
+        self, sparse: Tensor, memory: ImageContext | Tensor, codes: PosEncProjections
     ) -> Attended:
         """Run the transformer on prompt tokens (P, T, C).
 
@@ -408,7 +408,7 @@ class MaskDecoder(nn.Module):
             sparse: prompt tokens (P, T, C).
             memory: an image that serves all prompts, or each prompt's own (P, N, C), as with mask
                 prompts.
-            codes: of `project_codes`.
+            codes: of `project_pos_enc`.
         """
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(sparse.shape[0], -1, -1), sparse], dim=1)

@@ -21,7 +21,7 @@ MASK_STRIDE = 4  # a mask prompt has 4 x 4 positions for each position of the em
 
 @dataclass(frozen=True, kw_only=True)
 class PromptEncoderConfig:
-    """Shape of the prompt encoder, for an image frame of `image_size` pixels a side.
+    """Shape of the prompt encoder, for an model space of `image_size` pixels a side.
 
     `text_dim` is that of CLIP's space; None for a model without text prompts, as published ones
     are.
@@ -55,7 +55,7 @@ class FourierPositions(nn.Module):
 
 
 class PromptEncoder(nn.Module):
-    """Encode prompts given in the model's frame (pixels of the resized image)."""
+    """Encode prompts given in the model space (pixels of the resized image)."""
 
     def __init__(self, config: PromptEncoderConfig) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class PromptEncoder(nn.Module):
     def forward(
         self,
         *,
-        text_codes: Tensor | None = None,
+        text_embeds: Tensor | None = None,
         points_xy: Tensor | None = None,
         labels: Tensor | None = None,
         boxes_xyxy: Tensor | None = None,
@@ -89,21 +89,21 @@ class PromptEncoder(nn.Module):
         """Encode P prompts, each of any combination of text, points, one box and one mask.
 
         Args:
-            text_codes: (P, D) vectors of CLIP, of length 1.
-            points_xy: (P, N, 2) in the model's frame.
+            text_embeds: (P, D) vectors of CLIP, of length 1.
+            points_xy: (P, N, 2) in the model space.
             labels: (P, N): 1 foreground, 0 background, -1 padding.
-            boxes_xyxy: (P, 4) in the model's frame.
+            boxes_xyxy: (P, 4) in the model space.
             mask_logits: (P, 1, 4 G, 4 G), such as an earlier answer.
 
         Returns:
             tokens (P, T, C): text, points, then padding if there is no box, then the box's two
             corners; dense map (P, C, G, G), or (1, C, G, G) where no prompt has a mask.
         """
-        parts = (text_codes, points_xy, boxes_xyxy, mask_logits)
+        parts = (text_embeds, points_xy, boxes_xyxy, mask_logits)
         num_prompts = next((len(part) for part in parts if part is not None), 1)
         sparse = self.embed_sparse(
             num_prompts,
-            text_codes=text_codes,
+            text_embeds=text_embeds,
             points_xy=points_xy,
             labels=labels,
             boxes_xyxy=boxes_xyxy,
@@ -114,15 +114,15 @@ class PromptEncoder(nn.Module):
         self,
         num_prompts: int,
         *,
-        text_codes: Tensor | None = None,
+        text_embeds: Tensor | None = None,
         points_xy: Tensor | None,
         labels: Tensor | None,
         boxes_xyxy: Tensor | None,
     ) -> Tensor:
         """Tokens (P, T, C) of text, points and boxes; T is 0 where there are none."""
         tokens = [self.no_mask_embed.weight.new_empty(num_prompts, 0, self.config.dim)]
-        if text_codes is not None:
-            tokens.append(self.embed_text(text_codes))
+        if text_embeds is not None:
+            tokens.append(self.embed_text(text_embeds))
             if points_xy is None and boxes_xyxy is None:
                 tokens.append(self.not_a_point_embed.weight.expand(num_prompts, 1, -1))
         if points_xy is not None and labels is not None:
@@ -131,10 +131,10 @@ class PromptEncoder(nn.Module):
             tokens.append(self.embed_boxes(boxes_xyxy))
         return torch.cat(tokens, dim=1)
 
-    def embed_text(self, text_codes: Tensor) -> Tensor:
+    def embed_text(self, text_embeds: Tensor) -> Tensor:
         """Tokens (P, 1, C) of CLIP's vectors (P, D)."""
         # Components of about 1, as those of the other embeddings, which are learned as quickly.
-        token: Tensor = self.text_projection(text_codes * math.sqrt(text_codes.shape[-1]))
+        token: Tensor = self.text_projection(text_embeds * math.sqrt(text_embeds.shape[-1]))
         return token[:, None]
 
     def embed_points(self, points_xy: Tensor, labels: Tensor, *, pad: bool) -> Tensor:

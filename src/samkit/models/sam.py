@@ -28,7 +28,7 @@ class SamConfig:
 
     @property
     def image_size(self) -> int:
-        """Side of the square frame that the encoder sees, in pixels."""
+        """Side of the square that the encoder sees, in pixels."""
         return self.encoder.image_size
 
     @property
@@ -61,7 +61,7 @@ class Sam(nn.Module):
         self,
         features: Tensor,
         *,
-        text_codes: Tensor | None = None,
+        text_embeds: Tensor | None = None,
         points_xy: Tensor | None = None,
         labels: Tensor | None = None,
         boxes_xyxy: Tensor | None = None,
@@ -70,13 +70,13 @@ class Sam(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Answer P prompts on one image, features (1, C, G, G), or each on its own, (P, C, G, G).
 
-        Prompts are as in `PromptEncoder.forward`, in the model's frame.
+        Prompts are as in `PromptEncoder.forward`, in the model space.
 
         Returns:
             mask logits (P, M, 4 G, 4 G) and predicted IoU (P, M); M is 3 with `multimask`, else 1.
         """
         sparse, dense = self.prompt_encoder(
-            text_codes=text_codes,
+            text_embeds=text_embeds,
             points_xy=points_xy,
             labels=labels,
             boxes_xyxy=boxes_xyxy,

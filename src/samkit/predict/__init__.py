@@ -1,4 +1,4 @@
-"""Predictor: embed a photo once, prompt it many times."""
+"""Predictor: embed an image once, prompt it many times."""
 
 from samkit.predict.predictor import Predictor
 

@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from samkit.engines import Engine, create_engine
-from samkit.engines.base import Memory
+from samkit.backends import Backend, create_backend
+from samkit.backends.base import Memory
 from samkit.errors import EmbeddingError, PromptError, WeightsError
 from samkit.formats import ImageLike, read_image
 from samkit.geometry import CoordMap
 from samkit.models import Sam
 from samkit.models.mask_decoder import AMBIGUOUS_MASKS, SINGLE_MASK, Attended
-from samkit.predict.preprocess import normalise, resize_photo
+from samkit.predict.preprocess import normalise, resize_image
 from samkit.predict.text_prompts import Corrections, Text, TextReader
 from samkit.types import ImageEmbedding, MaskPrediction, Prompts
 from samkit.weights.checkpoint import TextEncoder, weights_sha256, weights_sha256_of_bytes
@@ -34,7 +34,7 @@ DEFAULT_MODEL = "mobile_sam"
 # Prompts decoded together. Each takes 4 MB for its image tokens and some 20 MB on the way, and on a
 # CPU larger batches leave the cache and are slower for each prompt.
 PROMPTS_AT_ONCE = 4
-MEMORIES_KEPT = 8
+CONTEXTS_CACHED = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,7 +56,7 @@ class Predictor:
     """Segments what prompts point at.
 
         predictor = samkit.Predictor.load()
-        embedding = predictor.embed("photo.jpg")
+        embedding = predictor.embed("image.jpg")
         result = predictor.predict(embedding, points=[[500, 375]], labels=[1])
         result.best().masks
 
@@ -67,8 +67,8 @@ class Predictor:
     Attributes:
         model: the network in float32, in evaluation mode.
         model_name: its name in `samkit.models.CONFIGS`.
-        engine: what runs the image encoder and the mask decoder.
-        memories_kept: most images of which the decoder's memory is kept, 10 MB each, while their
+        backend: what runs the image encoder and the mask decoder.
+        contexts_cached: most images of which the decoder's memory is kept, 10 MB each, while their
             embeddings are in use; a click on one that is not costs three times as much.
     """
 
@@ -77,7 +77,7 @@ class Predictor:
         model: Sam,
         *,
         model_name: str,
-        engine: Engine | None = None,
+        backend: Backend | None = None,
         text_encoder: TextEncoder | None = None,
         text_model: TextModel | str | os.PathLike[str] | None = None,
     ) -> None:
@@ -86,21 +86,21 @@ class Predictor:
         Args:
             model: the network, float32.
             model_name: see above.
-            engine: by default torch in float32.
+            backend: by default torch in float32.
             text_encoder: the CLIP that its text prompts are of; None without.
             text_model: what reads text, or its folder or name; see `load`.
         """
         self.model = model.eval()
         self.model_name = model_name
-        self.engine = engine or create_engine(model, engine="torch", precision="float32")
+        self.backend = backend or create_backend(model, backend="torch", precision="float32")
         self._reader = TextReader(
-            model_name, text_encoder, text_model, device=self.engine.info.device
+            model_name, text_encoder, text_model, device=self.backend.info.device
         )
-        self.memories_kept = MEMORIES_KEPT
+        self.contexts_cached = CONTEXTS_CACHED
         # What the decoder remembers of images while their embeddings are in use, last used last.
-        self._memories: WeakKeyDictionary[ImageEmbedding, Memory] = WeakKeyDictionary()
+        self._contexts: WeakKeyDictionary[ImageEmbedding, Memory] = WeakKeyDictionary()
         # An engine serves one caller of its encoder and one of its decoder at a time: clicks need
-        # not wait until another photo is encoded.
+        # not wait until another image is encoded.
         self._encoding, self._decoding = Lock(), Lock()
 
     @classmethod
@@ -109,7 +109,7 @@ class Predictor:
         source: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
         device: str | None = None,
-        engine: str = "auto",
+        backend: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
         text_model: str | os.PathLike[str] | None = None,
@@ -120,33 +120,33 @@ class Predictor:
             source: "mobile_sam" (in the package), "sam_vit_b", "sam_vit_l", "sam_vit_h" (fetched
                 when they are not on this disk), or a `.safetensors`, `.pth` or `.pt` file.
             device: "cpu", "cuda", ...; by default a GPU where there is one.
-            engine: "auto", "torch", "compile", "openvino" or "onnx"; see
-                `samkit.engines.create_engine`.
+            backend: "auto", "torch", "compile", "openvino" or "onnx"; see
+                `samkit.backends.create_backend`.
             precision: "auto", "float32", "bfloat16" or "float16".
-            threads: on a CPU; by default the engine's own choice.
+            threads: on a CPU; by default the backend's own choice.
             text_model: what reads text, a folder or a name on the hub, loaded when first needed: a
                 CLIP for a model that takes text (by default its own), or a detector such as
                 "IDEA-Research/grounding-dino-tiny" for any (by default that for other models).
 
         Raises:
             WeightsError: unknown, missing, damaged or unfitting weights.
-            EngineError: the engine, precision or device is not to be had here.
+            BackendError: the backend, precision or device is not to be had here.
         """
         loaded = load_model(source)
-        chosen = create_engine(
-            loaded.model, engine=engine, precision=precision, threads=threads, device=device
+        chosen = create_backend(
+            loaded.model, backend=backend, precision=precision, threads=threads, device=device
         )
         return cls(
             loaded.model,
             model_name=loaded.name,
-            engine=chosen,
+            backend=chosen,
             text_encoder=loaded.text_encoder,
             text_model=text_model,
         )
 
     def describe(self) -> dict[str, str | int]:
-        """What runs: model, engine, precision, device, threads (0: the engine's own choice)."""
-        return {"model": self.model_name, **asdict(self.engine.info)}
+        """What runs: model, backend, precision, device, threads (0: the backend's own choice)."""
+        return {"model": self.model_name, **asdict(self.backend.info)}
 
     @property
     def text_encoder(self) -> TextEncoder | None:
@@ -178,26 +178,26 @@ class Predictor:
         """What embeddings of the same encoder carry that were saved by earlier versions."""
         return weights_sha256_of_bytes(self.model.image_encoder)
 
-    def frames(self, photo: npt.NDArray[np.uint8]) -> CoordMap:
-        """The frames of a photo (H, W, 3) for this model."""
-        height, width = photo.shape[:2]
+    def frames(self, image: npt.NDArray[np.uint8]) -> CoordMap:
+        """The frames of an image (H, W, 3) for this model."""
+        height, width = image.shape[:2]
         return CoordMap(original_hw=(height, width), model_size=self.model.config.image_size)
 
     @torch.no_grad()
     def embed(self, image: ImageLike) -> ImageEmbedding:
-        """Run the image encoder: the expensive step, once for each photo.
+        """Run the image encoder: the expensive step, once for each image.
 
         Args:
             image: path, PIL image or array; see `samkit.formats.read_image`.
 
         Raises:
-            ImageError: the photo cannot be read.
+            ImageError: the image cannot be read.
         """
-        photo = read_image(image)
-        coords = self.frames(photo)
-        pixels = normalise(resize_photo(photo, coords), coords.model_size)
+        rgb = read_image(image)
+        coords = self.frames(rgb)
+        pixels = normalise(resize_image(rgb, coords), coords.model_size)
         with self._encoding:
-            features = self.engine.encode(pixels)
+            features = self.backend.encode(pixels)
         embedding = ImageEmbedding(
             features=features,
             coords=coords,
@@ -231,14 +231,14 @@ class Predictor:
         are in none; a mask may go with them.
 
         Args:
-            embedding: of the photo, from `embed` of the same model.
-            points: (N, 2) or (P, N, 2), xy in pixels of the photo.
+            embedding: of the image, from `embed` of the same model.
+            points: (N, 2) or (P, N, 2), xy in pixels of the image.
             labels: (N,) or (P, N): 1 foreground, 0 background.
-            boxes: (4,) or (P, 4), x0 y0 x1 y1 in pixels of the photo.
+            boxes: (4,) or (P, 4), x0 y0 x1 y1 in pixels of the image.
             mask_logits: (S, S), (1, S, S) or (P, 1, S, S) of an earlier answer's `logits`.
             text: a phrase or phrases, such as "a red car"; or CLIP's vectors (D,) or (P, D) of
                 anything, also of a picture, for a model that takes text.
-            image: the photo itself, which a detector needs.
+            image: the image itself, which a detector needs.
             text_thresh: least score of what a detector finds; by default the detector's own.
             multimask: three candidates, for prompts that may mean several things, such as a
                 single click; else one.
@@ -247,7 +247,7 @@ class Predictor:
             logits (M, S, S), iou_pred (M,) and masks (M, H, W), all with a leading P for a batch.
 
         Raises:
-            PromptError: what does not make a prompt on this photo.
+            PromptError: what does not make a prompt on this image.
             EmbeddingError: the embedding is another model's.
             ConfigError, WeightsError, DownloadError: of `text_model`.
         """
@@ -280,7 +280,7 @@ class Predictor:
         logits, iou_pred = [], []
         with self._decoding:
             for attended in self._attend(embedding, prompts):
-                masks = self.engine.upscale(attended.image, attended.kernels[:, chosen])
+                masks = self.backend.upscale(attended.image, attended.kernels[:, chosen])
                 logits.append(masks.cpu().numpy().copy())
                 iou_pred.append(attended.iou_pred[:, chosen].cpu().numpy().copy())
         all_logits, all_iou = np.concatenate(logits), np.concatenate(iou_pred)
@@ -296,7 +296,7 @@ class Predictor:
         encoder = self.model.prompt_encoder
         sparse = encoder.embed_sparse(
             len(prompts),
-            text_codes=self._tensor(prompts.text_codes),
+            text_embeds=self._tensor(prompts.text_embeds),
             points_xy=self._tensor(None if points is None else coords.points_to_model(points)),
             labels=self._tensor(prompts.labels),
             boxes_xyxy=self._tensor(None if boxes is None else coords.boxes_to_model(boxes)),
@@ -305,22 +305,22 @@ class Predictor:
         for start in range(0, len(prompts), PROMPTS_AT_ONCE):
             some = slice(start, start + PROMPTS_AT_ONCE)
             if prompts.mask_logits is None:
-                yield self.engine.attend(sparse[some], memory)
+                yield self.backend.attend(sparse[some], memory)
             else:
                 dense = encoder.embed_mask(self._tensor(prompts.mask_logits[some]))
                 image = (embedding.features.to(sparse.device) + dense).flatten(2).transpose(1, 2)
-                yield self.engine.attend_own(sparse[some], image)
+                yield self.backend.attend_own(sparse[some], image)
 
     def _memory(self, embedding: ImageEmbedding) -> Memory:
         """What the decoder remembers of an image for prompts without a mask, made once."""
-        memory = self._memories.pop(embedding, None)
+        memory = self._contexts.pop(embedding, None)
         if memory is None:
             dense = self.model.prompt_encoder.embed_mask(None)
-            memory = self.engine.remember(embedding.features.to(dense.device), dense)
-            too_many = max(0, len(self._memories) + 1 - self.memories_kept)
-            for oldest in list(self._memories)[:too_many]:
-                del self._memories[oldest]
-        self._memories[embedding] = memory
+            memory = self.backend.remember(embedding.features.to(dense.device), dense)
+            too_many = max(0, len(self._contexts) + 1 - self.contexts_cached)
+            for oldest in list(self._contexts)[:too_many]:
+                del self._contexts[oldest]
+        self._contexts[embedding] = memory
         return memory
 
     def _tensor(self, array: npt.NDArray[Any] | None) -> torch.Tensor | None:
@@ -341,8 +341,8 @@ class Predictor:
         """Answer many lone foreground points, each with three masks; keep the confident masks.
 
         Args:
-            embedding: of the photo.
-            points_xy: (P, 2) in pixels of the photo.
+            embedding: of the image.
+            points_xy: (P, 2) in pixels of the image.
             iou_thresh: masks with a lower predicted IoU are left out, and cost less.
 
         Returns:
@@ -360,7 +360,7 @@ class Predictor:
                 confident = iou >= iou_thresh
                 for some in runs(np.asarray(confident.any(axis=1))):  # only these are upscaled
                     kernels = attended.kernels[some, AMBIGUOUS_MASKS]
-                    masks = self.engine.upscale(attended.image[some], kernels).cpu().numpy()
+                    masks = self.backend.upscale(attended.image[some], kernels).cpu().numpy()
                     kept = confident[some]
                     logits.append(masks[kept])
                     iou_pred.append(iou[some][kept])
@@ -374,16 +374,16 @@ class Predictor:
 
     def _check_text(self, prompts: Prompts) -> None:
         """Raise an error if prompts have text that the network does not take."""
-        if prompts.text_codes is None:
+        if prompts.text_embeds is None:
             return
-        expected, got = self.model.config.text_dim, prompts.text_codes.shape[1]
+        expected, got = self.model.config.text_dim, prompts.text_embeds.shape[1]
         if expected is None:
             raise WeightsError(
                 f"{self.model_name} has no text weights, and takes no vectors of CLIP: train them"
                 " (samkit train text), or give words and let a detector find boxes"
             )
         if got != expected:
-            raise PromptError(f"text_codes must be (P, {expected}) for this model; got (P, {got})")
+            raise PromptError(f"text_embeds must be (P, {expected}) for this model; got (P, {got})")
 
     def check_embedding(self, embedding: ImageEmbedding) -> None:
         """Raise an EmbeddingError if an embedding is not of this model's image encoder."""
@@ -393,7 +393,7 @@ class Predictor:
             raise EmbeddingError(
                 f"the embedding was made by {embedding.model_name}"
                 f" ({embedding.encoder_checksum[:12]}), not by this {self.model_name}"
-                f" ({self.encoder_checksum[:12]}): embed the photo again with this model"
+                f" ({self.encoder_checksum[:12]}): embed the image again with this model"
             )
 
 

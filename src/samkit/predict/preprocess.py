@@ -1,4 +1,4 @@
-"""From a photo to what the image encoder sees, exactly as SAM was trained."""
+"""From an image to what the image encoder sees, exactly as SAM was trained."""
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,8 @@ PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 
 
-def resize_photo(image: npt.NDArray[np.uint8], coords: CoordMap) -> npt.NDArray[np.uint8]:
-    """Resize a photo (H, W, 3) into the model frame: bilinear, antialiased, as Pillow does it."""
+def resize_image(image: npt.NDArray[np.uint8], coords: CoordMap) -> npt.NDArray[np.uint8]:
+    """Resize an image (H, W, 3) into the model space: bilinear, antialiased, as Pillow does it."""
     height, width = coords.resized_hw
     if image.shape[:2] == (height, width):
         return image
@@ -22,11 +22,11 @@ def resize_photo(image: npt.NDArray[np.uint8], coords: CoordMap) -> npt.NDArray[
 
 
 def normalise(resized: npt.NDArray[np.uint8], model_size: int) -> Tensor:
-    """Normalise a resized photo (h, w, 3), then pad with zeros: pixels (1, 3, S, S)."""
+    """Normalise a resized image (h, w, 3), then pad with zeros: pixels (1, 3, S, S)."""
     height, width = resized.shape[:2]
     pixels = torch.zeros(1, 3, model_size, model_size)
-    photo = torch.from_numpy(resized.copy()).permute(2, 0, 1).float()
+    image = torch.from_numpy(resized.copy()).permute(2, 0, 1).float()
     mean = torch.tensor(PIXEL_MEAN)[:, None, None]
     std = torch.tensor(PIXEL_STD)[:, None, None]
-    pixels[0, :, :height, :width] = (photo - mean) / std
+    pixels[0, :, :height, :width] = (image - mean) / std
     return pixels

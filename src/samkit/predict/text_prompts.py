@@ -135,8 +135,8 @@ class TextReader:
         check_texts(phrases)
         model = self.model
         if isinstance(model, Detector):
-            photo = photo_of(embedding, image)
-            found = ground(model, photo, phrases, box_thresh=thresh)
+            pixels = image_of(embedding, image)
+            found = ground(model, pixels, phrases, box_thresh=thresh)
             if corrections.points is not None:
                 return correct_box(
                     decoder, embedding, phrases, found, corrections, multimask=multimask
@@ -158,7 +158,7 @@ def answer_vectors(
     multimask: bool,
 ) -> MaskPrediction:
     """Answer CLIP's vectors (D,) or (P, D); the answer has a prompt axis in either case."""
-    prompts = Prompts.of(text_codes=codes, **vars(corrections))
+    prompts = Prompts.of(text_embeds=codes, **vars(corrections))
     return decoder.decode(embedding, replace(prompts, batched=True), multimask=multimask)
 
 
@@ -275,8 +275,8 @@ def no_answers(embedding: ImageEmbedding, *, multimask: bool) -> MaskPrediction:
     )
 
 
-def photo_of(embedding: ImageEmbedding, image: ImageLike | None) -> npt.NDArray[np.uint8]:
-    """The photo that a detector looks at.
+def image_of(embedding: ImageEmbedding, image: ImageLike | None) -> npt.NDArray[np.uint8]:
+    """The image that a detector looks at.
 
     Raises:
         PromptError: it is not given, or of another size than the embedding's.
@@ -284,16 +284,16 @@ def photo_of(embedding: ImageEmbedding, image: ImageLike | None) -> npt.NDArray[
     """
     if image is None:
         raise PromptError(
-            "a detector looks at the photo itself: give it, as predict(embedding, text=...,"
-            " image=photo)"
+            "a detector looks at the image itself: give it, as predict(embedding, text=...,"
+            " image=image)"
         )
-    photo = read_image(image)
-    if photo.shape[:2] != embedding.coords.original_hw:
+    pixels = read_image(image)
+    if pixels.shape[:2] != embedding.coords.original_hw:
         raise PromptError(
-            f"image must be the embedding's photo, of {embedding.coords.original_hw};"
-            f" got {photo.shape[:2]}"
+            f"image must be the embedding's image, of {embedding.coords.original_hw};"
+            f" got {pixels.shape[:2]}"
         )
-    return photo
+    return pixels
 
 
 def check_clip(model_name: str, own: TextEncoder | None, text_model: TextModel) -> None:

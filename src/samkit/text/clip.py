@@ -161,7 +161,7 @@ class Clip:
         parts = []
         for start in range(0, len(texts), AT_ONCE):
             ids = self.tokenize(texts[start : start + AT_ONCE]).to(self.model.device)
-            parts.append(self.text_codes(ids).float().cpu().numpy())
+            parts.append(self.text_embeds(ids).float().cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
 
     def tokenize(self, texts: Sequence[str]) -> torch.Tensor:
@@ -182,12 +182,12 @@ class Clip:
         end = self.tokenizer.eos_token_id
         return torch.tensor([row + [end] * (longest - len(row)) for row in ids])
 
-    def text_codes(self, ids: torch.Tensor) -> torch.Tensor:
+    def text_embeds(self, ids: torch.Tensor) -> torch.Tensor:
         """Token numbers (N, L) to vectors (N, D) of length 1; keeps gradients."""
         output = self.model.get_text_features(input_ids=ids)
         return torch.nn.functional.normalize(_pooled(output), dim=-1)
 
-    def image_codes(self, pixels: torch.Tensor) -> torch.Tensor:
+    def image_pos_enc(self, pixels: torch.Tensor) -> torch.Tensor:
         """Normalised pixels (N, 3, S, S) to vectors (N, D) of length 1; keeps gradients."""
         output = self.model.get_image_features(pixel_values=pixels)
         return torch.nn.functional.normalize(_pooled(output), dim=-1)
@@ -201,7 +201,7 @@ class Clip:
         parts, rest = [], iter(pictures)
         while some := list(islice(rest, AT_ONCE)):
             pixels = self.pixels.prepare(some).to(self.model.device)
-            parts.append(self.image_codes(pixels).float().cpu().numpy())
+            parts.append(self.image_pos_enc(pixels).float().cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
 
 

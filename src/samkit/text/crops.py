@@ -1,6 +1,6 @@
 """Square crops around masks, as CLIP sees them.
 
-Source: arXiv:2304.02643, appendix D.5. Deviations: what lies outside of the photo is black.
+Source: arXiv:2304.02643, appendix D.5. Deviations: what lies outside of the image is black.
 """
 
 import cv2
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-Photo = npt.NDArray[np.uint8]
+ImageArray = npt.NDArray[np.uint8]
 # In training: the square's side is drawn between these times the box's longer side, and what is
 # around the mask is made black half of the time.
 GROWTH = (1.0, 2.0)
@@ -23,18 +23,18 @@ def square_around(box_xyxy: npt.NDArray[np.int64], growth: float) -> tuple[int, 
 
 
 def cut_crop(
-    photo: Photo,
+    image: ImageArray,
     patch: npt.NDArray[np.bool_],
     box_xyxy: npt.NDArray[np.int64],
     *,
     growth: float,
     alone: bool,
     size: int,
-) -> Photo:
-    """Cut a mask's surroundings out of a photo.
+) -> ImageArray:
+    """Cut a mask's surroundings out of an image.
 
     Args:
-        photo: uint8 RGB (H, W, 3).
+        image: uint8 RGB (H, W, 3).
         patch: the mask within its box (h, w).
         box_xyxy: its tight box.
         growth: side of the square, of the box's longer side.
@@ -45,14 +45,14 @@ def cut_crop(
         uint8 RGB (size, size, 3).
     """
     x0, y0, side = square_around(box_xyxy, growth)
-    height, width = photo.shape[:2]
+    height, width = image.shape[:2]
     crop = np.zeros((side, side, 3), np.uint8)
     left, top = max(0, x0), max(0, y0)
     right, bottom = min(width, x0 + side), min(height, y0 + side)
     if alone:
         left, top = max(left, int(box_xyxy[0])), max(top, int(box_xyxy[1]))
         right, bottom = min(right, int(box_xyxy[2])), min(bottom, int(box_xyxy[3]))
-    seen = photo[top:bottom, left:right]
+    seen = image[top:bottom, left:right]
     if alone:
         bx, by = int(box_xyxy[0]), int(box_xyxy[1])
         inside = patch[top - by : bottom - by, left - bx : right - bx]
@@ -65,12 +65,12 @@ def cut_crop(
 
 
 def draw_crop(
-    rng: np.random.Generator, photo: Photo, mask: npt.NDArray[np.bool_], size: int
-) -> Photo:
+    rng: np.random.Generator, image: ImageArray, mask: npt.NDArray[np.bool_], size: int
+) -> ImageArray:
     """A random crop (size, size, 3) of a mask (H, W) that is not empty, as in training."""
     patch, box_xyxy = mask_patch(mask)
     growth, alone = rng.uniform(*GROWTH), bool(rng.uniform() < ALONE_CHANCE)
-    return cut_crop(photo, patch, box_xyxy, growth=growth, alone=alone, size=size)
+    return cut_crop(image, patch, box_xyxy, growth=growth, alone=alone, size=size)
 
 
 def mask_patch(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:

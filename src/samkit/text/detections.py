@@ -1,4 +1,4 @@
-"""What a detector finds: boxes in a photo, each with its phrase and score.
+"""What a detector finds: boxes in an image, each with its phrase and score.
 
 Shape legend: K boxes that were found, Q boxes that a network proposes.
 """
@@ -20,7 +20,7 @@ class Detections:
     """K boxes that were found, the best one first.
 
     Attributes:
-        boxes_xyxy: (K, 4) in pixels of the photo, within it, none of them empty.
+        boxes_xyxy: (K, 4) in pixels of the image, within it, none of them empty.
         scores: (K,) from 0 to 1.
         phrases: what each box shows: K of the phrases that were asked for.
     """
@@ -37,7 +37,7 @@ class Detections:
                 f" got {boxes.shape} and {scores.shape}"
             )
         if not np.isfinite(boxes).all() or (boxes < 0).any():
-            raise PromptError("boxes must be finite and within the photo; clip them to it")
+            raise PromptError("boxes must be finite and within the image; clip them to it")
         if (boxes[:, 2:] <= boxes[:, :2]).any():
             raise PromptError("a box is x0, y0, x1, y1 with x0 < x1 and y0 < y1; leave out others")
         if not ((scores >= 0) & (scores <= 1)).all():
@@ -64,14 +64,14 @@ class Detections:
 
 
 def to_pixels(
-    relative: npt.NDArray[np.float64], frame_wh: tuple[int, int], size_hw: tuple[int, int]
+    relative: npt.NDArray[np.float64], input_wh: tuple[int, int], size_hw: tuple[int, int]
 ) -> npt.NDArray[np.float64]:
-    """Boxes (Q, 4) of centres and sizes, relative to a frame, as corners in pixels of the photo.
+    """Boxes (Q, 4) of centres and sizes, relative to a frame, as corners in pixels of the image.
 
-    The frame and the photo have the same upper left corner; boxes are clipped to the photo.
+    The frame and the image have the same upper left corner; boxes are clipped to the image.
     """
     centres, halves = relative[:, :2], relative[:, 2:] / 2
-    corners = np.concatenate([centres - halves, centres + halves], axis=1) * np.tile(frame_wh, 2)
+    corners = np.concatenate([centres - halves, centres + halves], axis=1) * np.tile(input_wh, 2)
     clipped: npt.NDArray[np.float64] = corners.clip(0, np.tile(size_hw[::-1], 2))
     return clipped
 

@@ -1,7 +1,7 @@
 """Detectors of what is named: phrases to boxes.
 
 Sources: Grounding DINO, arXiv:2303.05499; OWLv2, arXiv:2306.09683. Networks, tokenizers and the
-preparation of photos are those of `transformers`. Shape legend: K boxes that were found, Q boxes
+preparation of images are those of `transformers`. Shape legend: K boxes that were found, Q boxes
 that a network proposes, P phrases, T tokens.
 """
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Photo = npt.NDArray[np.uint8]
+ImageArray = npt.NDArray[np.uint8]
 
 DEFAULT_DETECTOR = "IDEA-Research/grounding-dino-tiny"
 # Grounding DINO reads each of these as the end of a phrase.
 SEPARATORS = str.maketrans(".?", "  ")
 END = "."
-# Made 1333 pixels long, as published, a photo of 1:33 has fewer places than the 900 boxes that
+# Made 1333 pixels long, as published, an image of 1:33 has fewer places than the 900 boxes that
 # Grounding DINO proposes, and longer ones have no height.
 LARGEST_ASPECT = 20
 
@@ -51,7 +51,7 @@ class Detector(ABC):
         box_thresh: the score above which boxes count, unless another is asked for.
         model: the network, in evaluation mode.
         tokenizer: of its texts.
-        image_processor: how its photos are prepared.
+        image_processor: how its images are prepared.
         source: the folder or name that it was loaded from.
     """
 
@@ -72,7 +72,7 @@ class Detector(ABC):
 
     @torch.no_grad()
     def detect(
-        self, photo: Photo, phrases: Sequence[str], *, box_thresh: float | None = None
+        self, image: ImageArray, phrases: Sequence[str], *, box_thresh: float | None = None
     ) -> Detections:
         """Find what phrases name.
 
@@ -80,7 +80,7 @@ class Detector(ABC):
         `samkit.text.ground` also keeps one of several around the same thing.
 
         Args:
-            photo: uint8 RGB (H, W, 3).
+            image: uint8 RGB (H, W, 3).
             phrases: what to look for; the same one twice counts once.
             box_thresh: from 0 to 1; boxes with a higher score are kept. That of the kind if None.
 
@@ -89,11 +89,11 @@ class Detector(ABC):
             ImageError: another type or shape, or too narrow for the network.
             ConfigError: a threshold outside of 0 to 1.
         """
-        check_photo(photo)
+        check_image(image)
         check_phrases(phrases)
         thresh = check_share("box_thresh", self.box_thresh if box_thresh is None else box_thresh)
         passes = self.split(tuple(dict.fromkeys(phrases)))
-        pixels = self.prepare(photo)
+        pixels = self.prepare(image)
         boxes, scores, names = [], [], []
         for part in passes:
             relative, logits = self.look(pixels, part)
@@ -101,15 +101,15 @@ class Detector(ABC):
             boxes.append(relative.double().cpu().numpy())
             scores.append(best.values.float().sigmoid().cpu().numpy())
             names += [part[number] for number in best.indices.tolist()]
-        height, width = photo.shape[:2]
-        frame_wh = self.frame_wh((height, width))
-        boxes_xyxy = to_pixels(np.concatenate(boxes), frame_wh, (height, width))
+        height, width = image.shape[:2]
+        input_wh = self.input_wh((height, width))
+        boxes_xyxy = to_pixels(np.concatenate(boxes), input_wh, (height, width))
         return order_boxes(boxes_xyxy, np.concatenate(scores), names, thresh)
 
-    def prepare(self, photo: Photo) -> Mapping[str, torch.Tensor]:
-        """A photo uint8 RGB (H, W, 3) as the network's inputs, on its device."""
+    def prepare(self, image: ImageArray) -> Mapping[str, torch.Tensor]:
+        """An image uint8 RGB (H, W, 3) as the network's inputs, on its device."""
         inputs: Mapping[str, torch.Tensor] = self.image_processor(
-            photo, return_tensors="pt", input_data_format="channels_last"
+            image, return_tensors="pt", input_data_format="channels_last"
         ).to(self.model.device)
         return inputs
 
@@ -132,8 +132,8 @@ class Detector(ABC):
         """
 
     @abstractmethod
-    def frame_wh(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        """Width and height in pixels of the photo of what boxes are relative to."""
+    def input_wh(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """Width and height in pixels of the image of what boxes are relative to."""
 
     def check_length(self, phrase: str, tokens: int, most: int) -> None:
         """Raise a PromptError unless a phrase has at most so many tokens, and any."""
@@ -155,7 +155,7 @@ class GroundingDino(Detector):
     The text is in lower case, and each phrase ends with a full stop; full stops and question marks
     within a phrase are read as spaces. A box's score for a phrase is the highest of its tokens'.
     Where phrases do not fit in one text, the network runs more than once; scores and boxes depend
-    on which phrases come together, since the network compares the photo with all of a text.
+    on which phrases come together, since the network compares the image with all of a text.
 
     Source: arXiv:2303.05499. Deviations: a box has one phrase instead of all tokens above a second
     threshold.
@@ -169,14 +169,14 @@ class GroundingDino(Detector):
         config = self.model.config
         return int(min(config.max_text_len, config.text_config.max_position_embeddings)) - 2
 
-    def prepare(self, photo: Photo) -> Mapping[str, torch.Tensor]:
-        height, width = photo.shape[:2]
+    def prepare(self, image: ImageArray) -> Mapping[str, torch.Tensor]:
+        height, width = image.shape[:2]
         if max(height, width) > LARGEST_ASPECT * min(height, width):
             raise ImageError(
-                f"a photo's sides may be 1:{LARGEST_ASPECT} for {self.source};"
+                f"an image's sides may be 1:{LARGEST_ASPECT} for {self.source};"
                 f" got {width} x {height} pixels: cut it into pieces"
             )
-        return super().prepare(photo)
+        return super().prepare(image)
 
     def split(self, phrases: tuple[str, ...]) -> list[tuple[str, ...]]:
         texts = [normalise(phrase) for phrase in phrases]
@@ -199,7 +199,7 @@ class GroundingDino(Detector):
         best = [logits_QT[:, own].amax(dim=1) for own in owned_PT.to(logits_QT.device)]
         return output.pred_boxes[0], torch.stack(best, dim=1)
 
-    def frame_wh(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+    def input_wh(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         return size_hw[1], size_hw[0]
 
 
@@ -227,8 +227,8 @@ class Owlv2(Detector):
         output = self.model(**pixels, **tokens.to(self.model.device))
         return output.pred_boxes[0], output.logits[0]
 
-    def frame_wh(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        side = max(size_hw)  # photos are padded at the bottom and right to a square
+    def input_wh(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        side = max(size_hw)  # images are padded at the bottom and right to a square
         return side, side
 
 
@@ -269,10 +269,10 @@ def load_detector(
     return kind(model, tokenizer, image_processor, source=os.fspath(source))
 
 
-def check_photo(photo: Photo) -> None:
+def check_image(image: ImageArray) -> None:
     """Raise an ImageError unless it is uint8 (H, W, 3) with pixels."""
-    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
-        raise ImageError(f"a photo must be uint8 (H, W, 3); got {photo.dtype} {photo.shape}")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ImageError(f"an image must be uint8 (H, W, 3); got {image.dtype} {image.shape}")
 
 
 def check_phrases(phrases: Sequence[str]) -> None:

@@ -12,14 +12,14 @@ import numpy as np
 from samkit.errors import ConfigError
 from samkit.geometry.nms import nms
 from samkit.text.detections import Detections
-from samkit.text.detectors import Detector, Photo, check_share
+from samkit.text.detectors import Detector, ImageArray, check_share
 
 NMS_THRESH = 0.7
 
 
 def ground(
     detector: Detector,
-    photo: Photo,
+    image: ImageArray,
     phrases: Sequence[str],
     *,
     box_thresh: float | None = None,
@@ -30,7 +30,7 @@ def ground(
 
     Args:
         detector: what looks.
-        photo: uint8 RGB (H, W, 3).
+        image: uint8 RGB (H, W, 3).
         phrases: what to look for.
         box_thresh: from 0 to 1; boxes with a higher score are kept. That of the detector if None.
         nms_thresh: from 0 to 1; of boxes of one phrase with a larger IoU, the best is kept.
@@ -38,13 +38,13 @@ def ground(
 
     Raises:
         PromptError: no phrases, an empty one, or one that is too long.
-        ImageError: the photo is of another type or shape, or too narrow for the network.
+        ImageError: the image is of another type or shape, or too narrow for the network.
         ConfigError: a threshold outside of 0 to 1, or `most` is less than 1.
     """
     check_share("nms_thresh", nms_thresh)
     if most is not None and most < 1:
         raise ConfigError(f"most must be 1 or more, or None for all; got {most!r}")
-    detections = detector.detect(photo, phrases, box_thresh=box_thresh)
+    detections = detector.detect(image, phrases, box_thresh=box_thresh)
     kept = per_class_nms(detections, nms_thresh)
     return kept.select(np.arange(len(kept))[:most])
 

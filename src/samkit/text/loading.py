@@ -23,7 +23,7 @@ from samkit.weights.hub import CONFIG_FILE, find_cached, has_tokenizer
 SMALL_FILES = ("*.json", "*.txt", "*.model")
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 REASON_LENGTH = 300  # of what transformers says of a model; some of it is a page
-PACKAGES = ("transformers", "scipy")  # scipy resizes photos for OWLv2
+PACKAGES = ("transformers", "scipy")  # scipy resizes images for OWLv2
 
 
 def check_installed() -> None:

@@ -2,7 +2,7 @@
 
 Each mask is seen twice, with what is around it and alone. Its vectors are compared with those of
 the phrases and of some words for what is nothing in particular, so that a mask need not be any of
-the phrases. What comes out is a probability, which a few labelled photos make a calibrated one.
+the phrases. What comes out is a probability, which a few labelled images make a calibrated one.
 
 Source: arXiv:2103.00020 for the classifier; Platt 1999 for the calibration. Shape legend: M masks,
 C phrases, D dimensions of CLIP's space.
@@ -99,14 +99,14 @@ def fit_calibration(
             f"a calibration needs names that are right and names that are wrong; got {len(y)},"
             f" {int(y.sum())} of them right"
         )
-    # Platt's goals, which keep the fit from being certain of what it has seen.
+    # Platt's targets, which keep the fit from being certain of what it has seen.
     right, wrong = y.sum(), (1 - y).sum()
-    goal = np.where(y > 0, (right + 1) / (right + 2), 1 / (wrong + 2))
+    target = np.where(y > 0, (right + 1) / (right + 2), 1 / (wrong + 2))
     design = np.stack([x, np.ones_like(x)], axis=1)
     weights = np.zeros(2)
     for _ in range(STEPS):
         fitted = _sigmoid(design @ weights)
-        gradient = design.T @ (fitted - goal) + RIDGE * weights
+        gradient = design.T @ (fitted - target) + RIDGE * weights
         curvature = (design * (fitted * (1 - fitted))[:, None]).T @ design + RIDGE * np.eye(2)
         step = np.linalg.solve(curvature, gradient)
         weights -= step
@@ -136,7 +136,7 @@ class MaskRanker:
     """Names masks by CLIP.
 
         ranker = MaskRanker(TextPrompter(Clip.load()))
-        cars = ranker.name(photo, masks, ["car", "tree"])
+        cars = ranker.name(image, masks, ["car", "tree"])
 
     Attributes:
         prompter: CLIP, and the sentences that phrases are put into.
@@ -155,11 +155,11 @@ class MaskRanker:
         self.background = tuple(background)
         self.calibration = Calibration() if calibration is None else calibration
 
-    def codes(self, photo: npt.NDArray[np.uint8], masks: Masks) -> Codes:
+    def codes(self, image: npt.NDArray[np.uint8], masks: Masks) -> Codes:
         """CLIP's vectors (M, D) of length 1, the mean of the views of each mask."""
         clip = self.prompter.clip
         crops = (
-            cut_crop(photo, patch, box, growth=growth, alone=alone, size=clip.pixels.size)
+            cut_crop(image, patch, box, growth=growth, alone=alone, size=clip.pixels.size)
             for rle, box in zip(masks.rles, masks.boxes_xyxy, strict=True)
             for patch in [decode_rle_patch(rle, box)]
             for growth, alone in VIEWS
@@ -169,7 +169,7 @@ class MaskRanker:
         return np.asarray(means / np.maximum(lengths, LEAST_PROBABILITY), np.float32)
 
     def probabilities(
-        self, photo: npt.NDArray[np.uint8], masks: Masks, phrases: Sequence[str]
+        self, image: npt.NDArray[np.uint8], masks: Masks, phrases: Sequence[str]
     ) -> Floats:
         """How likely each mask is each phrase (M, C), not calibrated; rows add up to 1 at most.
 
@@ -179,14 +179,14 @@ class MaskRanker:
         if not phrases:
             raise PromptError("there must be at least one phrase; got none")
         words = [*phrases, *self.background]
-        cosines = self.codes(photo, masks) @ self.prompter.encode(words).T
+        cosines = self.codes(image, masks) @ self.prompter.encode(words).T
         logits = self.prompter.clip.logit_scale * np.asarray(cosines, np.float64)
         shares = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
         return np.asarray((shares / shares.sum(axis=1, keepdims=True))[:, : len(phrases)])
 
     def name(
         self,
-        photo: npt.NDArray[np.uint8],
+        image: npt.NDArray[np.uint8],
         masks: Masks,
         phrases: Sequence[str],
         *,
@@ -195,12 +195,12 @@ class MaskRanker:
         """The same masks with the most likely phrase of each and its calibrated probability.
 
         Args:
-            photo: uint8 RGB (H, W, 3).
-            masks: of the photo.
+            image: uint8 RGB (H, W, 3).
+            masks: of the image.
             phrases: what they may be.
             thresh: masks of a lower probability are called ""; by default the calibration's.
         """
-        chances = self.probabilities(photo, masks, phrases)
+        chances = self.probabilities(image, masks, phrases)
         best = chances.argmax(axis=1)
         scores = self.calibration.apply(chances[np.arange(len(masks)), best])
         least = self.calibration.thresh if thresh is None else thresh

@@ -26,12 +26,12 @@ from samkit.errors import ConfigError, TrainingError
 from samkit.files import check_writable, write_tensors
 from samkit.training.average import WeightAverage
 from samkit.training.batch import Batch
+from samkit.training.distributed import all_ranks_or_fail, count_ranks, rank0_broadcast
 from samkit.training.log import TrainingLog
+from samkit.training.oom_hints import oom_hints
 from samkit.training.optim import make_optimiser
-from samkit.training.processes import by_first, count_true, failing_together
-from samkit.training.recipe import OptimRecipe, RunRecipe
-from samkit.training.sharding import shard, sharded_strategy, whole
-from samkit.training.shortages import shortages_told
+from samkit.training.settings import OptimRecipe, RunRecipe
+from samkit.training.sharding import gather_full, shard, sharded_strategy
 from samkit.training.state import StateFile
 from samkit.training.task import Task
 
@@ -108,7 +108,7 @@ def launch(run: RunRecipe) -> Fabric:
         "ddp": lambda: DDPStrategy(find_unused_parameters=True),
         "fsdp": lambda: sharded_strategy(devices * machines),
     }
-    devices, machines = places(run)
+    devices, machines = world_layout(run)
     # Lightning's own choice for several processes is DDP too, but without the above.
     strategy = "ddp" if run.strategy == "auto" and devices * machines > 1 else run.strategy
     try:
@@ -122,17 +122,17 @@ def launch(run: RunRecipe) -> Fabric:
         fabric.launch()
     except (RuntimeError, ValueError, TypeError, MisconfigurationException) as error:
         raise ConfigError(f"this run cannot start here: {' '.join(str(error).split())}") from error
-    atexit.register(leave)
+    atexit.register(destroy_process_group_at_exit)
     return fabric
 
 
-def leave() -> None:
+def destroy_process_group_at_exit() -> None:
     """End what connects processes while Python is still there, without which it may abort."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
-def places(run: RunRecipe) -> tuple[int, int]:
+def world_layout(run: RunRecipe) -> tuple[int, int]:
     """Processes on this machine, and machines: under torchrun as many as it has started."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return run.devices, 1
@@ -179,7 +179,7 @@ def train(
         KeyboardInterrupt: stopped from outside, after saving.
     """
     fabric = fabric or launch(run)
-    with shortages_told():
+    with oom_hints():
         trainer = Trainer(task, optim=optim, run=run, folder=folder, fabric=fabric)
         try:
             return _train(
@@ -213,30 +213,30 @@ def _train(
         trainer.step, trainer.best_score = state.load(trainer.parts(), loader)
     begun = time.monotonic()
     scores: Mapping[str, float] = {}
-    with failing_together(fabric):
+    with all_ranks_or_fail(fabric):
         log = TrainingLog(folder, from_step=trainer.step, quiet=not fabric.is_global_zero)
     with stopped_by_signals() as stop, closing(log):
         if evaluate is not None and run.evaluate_first and trainer.step == 0:
             scores = trainer.evaluate(evaluate, on_evaluation)
-            with failing_together(fabric):
+            with all_ranks_or_fail(fabric):
                 log.add_scores(0, scores)
         batches = iter(loader)
         while trainer.step < run.steps:
             values = trainer.advance(batches)
             step, last = trainer.step, trainer.step == run.steps
             evaluated = evaluate is not None and (last or is_due(step, run.evaluate_every))
-            with failing_together(fabric):
+            with all_ranks_or_fail(fabric):
                 if last or is_due(step, run.log_every):
                     log.add(step, values)
             if evaluate is not None and evaluated:
                 scores = trainer.evaluate(evaluate, on_evaluation)
-            with failing_together(fabric):
+            with all_ranks_or_fail(fabric):
                 if evaluated:
                     log.add_scores(step, scores)
                 if on_step is not None:
                     on_step(Progress(step=step, steps=run.steps, values=values, scores=scores))
             # Once: a signal may come at any time, and not to all processes in the same step.
-            stopping = count_true(fabric, stop.is_set()) > 0
+            stopping = count_ranks(fabric, stop.is_set()) > 0
             if last or is_due(step, run.save_every) or stopping:
                 state.save(trainer.parts(), loader, step=step, best_score=trainer.best_score)
             if stopping and not last:
@@ -272,7 +272,7 @@ class Trainer:
             OutputError: the folder cannot be made.
         """
         self.task, self.optim, self.run, self.fabric = task, optim, run, fabric
-        with failing_together(fabric):
+        with all_ranks_or_fail(fabric):
             self.folder = made_folder(folder)
         self.sharded = run.strategy == "fsdp"
         if self.sharded and optim.method == "muon":
@@ -284,7 +284,7 @@ class Trainer:
         if optim.average_decay is not None:
             self.average = WeightAverage(task, decay=optim.average_decay, device=fabric.device)
         needs_copy = self.sharded and fabric.is_global_zero
-        self._whole_task = copy.deepcopy(task) if needs_copy else None
+        self._full_task = copy.deepcopy(task) if needs_copy else None
         self.module: Any = fabric.setup_module(task)
         if self.sharded and self.average is not None:
             strategy: Any = fabric.strategy
@@ -304,11 +304,11 @@ class Trainer:
         task = self.task if self.average is None else cast("Task", self.average.module)
         if not self.sharded:
             return task
-        state = whole(task.state_dict(), keep=self.fabric.is_global_zero)
-        if self._whole_task is None:
+        state = gather_full(task.state_dict(), keep=self.fabric.is_global_zero)
+        if self._full_task is None:
             return task
-        self._whole_task.load_state_dict(state)
-        return self._whole_task
+        self._full_task.load_state_dict(state)
+        return self._full_task
 
     @property
     def scaler(self) -> Any:
@@ -328,7 +328,7 @@ class Trainer:
     def advance(self, batches: Iterator[Batch]) -> dict[str, float]:
         """Do one step; give what there is to log."""
         begun = time.monotonic()
-        with failing_together(self.fabric):
+        with all_ranks_or_fail(self.fabric):
             some = [next(batches).to(self.fabric.device) for _ in range(self.run.accumulate)]
         self.module.train()
         values = self.accumulate(some)
@@ -339,7 +339,7 @@ class Trainer:
             max_norm=math.inf if self.optim.clip_norm is None else self.optim.clip_norm,
             error_if_nonfinite=False,
         )
-        values["gradient_norm"] = float(whole(norm))
+        values["gradient_norm"] = float(gather_full(norm))
         # In float16 the scaler leaves such a step out by itself.
         if not math.isfinite(values["gradient_norm"]) and self.scaler is None:
             raise self._refusal("gradient", values["gradient_norm"], some)
@@ -394,7 +394,7 @@ class Trainer:
                 task.cpu()  # leaves the memory to the training
             return scores
 
-        scores = by_first(self.fabric, measure)
+        scores = rank0_broadcast(self.fabric, measure)
         score = next(iter(scores.values()))
         if self.best_score is None or score > self.best_score:
             self.best_score = score
@@ -406,7 +406,7 @@ class Trainer:
         self._write(self.result(), name)
 
     def _write(self, task: Task, name: str) -> None:
-        with failing_together(self.fabric):
+        with all_ranks_or_fail(self.fabric):
             if self.fabric.is_global_zero:
                 task.export(self.folder / name)
 
@@ -447,11 +447,11 @@ def seeded(numbers: tuple[int, ...], device: torch.device) -> torch.Generator:
 
 
 def throughput(batches: Sequence[Batch], seconds: float, world: int) -> dict[str, float]:
-    """Photos and masks per second over all processes."""
-    photos = sum(len(batch.keys) for batch in batches)
+    """Images and masks per second over all processes."""
+    images = sum(len(batch.keys) for batch in batches)
     masks = sum(len(batch.masks) for batch in batches)
     return {
-        "photos_per_s": photos * world / seconds,
+        "images_per_s": images * world / seconds,
         "masks_per_s": masks * world / seconds,
         "seconds": seconds,
     }

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from samkit.training.recipe import check_range
+from samkit.training.settings import check_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,9 +113,9 @@ def mask_losses(logits: Tensor, iou_pred: Tensor, truth: Tensor, recipe: LossRec
     candidates the predicted IoU is trained.
     """
     logits, iou_pred = logits.float(), iou_pred.float()
-    goal = truth[:, None].float()
-    focal = focal_loss(logits, goal, gamma=recipe.focal_gamma, alpha=recipe.focal_alpha)
-    dice = dice_loss(logits, goal)
+    target = truth[:, None].float()
+    focal = focal_loss(logits, target, gamma=recipe.focal_gamma, alpha=recipe.focal_alpha)
+    dice = dice_loss(logits, target)
     combined = recipe.focal * focal + recipe.dice * dice  # (M, K)
     best = combined.argmin(1, keepdim=True)
     iou = mask_iou(logits > 0, truth[:, None])

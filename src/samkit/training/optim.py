@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from samkit.training.recipe import OptimRecipe
+from samkit.training.settings import OptimRecipe
 
 
 def parameter_groups(

@@ -62,42 +62,46 @@ def shard(module: M, mesh: DeviceMesh) -> M:
 
 
 def transformer_blocks(module: nn.Module) -> list[nn.Module]:
-    """Blocks of image encoders, and of what draws photos in MAE."""
+    """Blocks of image encoders, and of what draws images in MAE."""
     parts = list(module.modules())
     of_encoders = [block for part in parts if isinstance(part, Blocks) for block in part]
     return of_encoders + [part for part in parts if isinstance(part, nn.TransformerEncoderLayer)]
 
 
-def whole(state: Any, *, keep: bool = True) -> Any:
+def gather_full(state: Any, *, keep: bool = True) -> Any:
     """A state dict, or a tensor, with all that was spread put together, on the CPU.
 
     All processes must ask, for the same state; those that do not `keep` it get parts as they are.
     """
     if isinstance(state, Mapping):
-        return {name: whole(value, keep=keep) for name, value in state.items()}
+        return {name: gather_full(value, keep=keep) for name, value in state.items()}
     if isinstance(state, list | tuple):
-        return type(state)(whole(value, keep=keep) for value in state)
-    if not is_spread(state):
+        return type(state)(gather_full(value, keep=keep) for value in state)
+    if not is_sharded(state):
         return state
     together = state.full_tensor()
     return together.cpu() if keep else state
 
 
-def load_whole(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Give a module, spread or not, the state that `whole` made of its own."""
+def load_full_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give a module, spread or not, the state that `gather_full` made of its own."""
     own = module.state_dict()
-    module.load_state_dict({name: like(tensor, own.get(name)) for name, tensor in state.items()})
+    module.load_state_dict(
+        {name: shard_like(tensor, own.get(name)) for name, tensor in state.items()}
+    )
 
 
-def load_whole_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Give an optimiser, of spread parameters or not, the state that `whole` made of its own."""
+def load_full_optimiser_state(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Load the state that `gather_full` made of an optimiser, sharded or not."""
     parameters = [one for group in optimiser.param_groups for one in group["params"]]
-    if not any(map(is_spread, parameters)):
+    if not any(map(is_sharded, parameters)):
         optimiser.load_state_dict({**state})
         return
     of_parameters = {
         number: {
-            name: like(value, parameters[number]) if value.shape else value  # steps are numbers
+            name: shard_like(value, parameters[number])
+            if value.shape
+            else value  # steps are numbers
             for name, value in values.items()
         }
         for number, values in state["state"].items()
@@ -105,9 +109,9 @@ def load_whole_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, A
     optimiser.load_state_dict({**state, "state": of_parameters})
 
 
-def like(tensor: Tensor, own: Tensor | None) -> Tensor:
+def shard_like(tensor: Tensor, own: Tensor | None) -> Tensor:
     """A whole tensor, spread as another one of its shape is."""
-    if own is None or not is_spread(own):
+    if own is None or not is_sharded(own):
         return tensor
     from torch.distributed.tensor import distribute_tensor
 
@@ -115,6 +119,6 @@ def like(tensor: Tensor, own: Tensor | None) -> Tensor:
     return distribute_tensor(tensor.to(own.device), spread.device_mesh, spread.placements)
 
 
-def is_spread(value: object) -> bool:
+def is_sharded(value: object) -> bool:
     """Whether each process holds a part of a tensor only."""
     return hasattr(value, "full_tensor")

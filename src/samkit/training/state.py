@@ -11,8 +11,8 @@ import torch
 
 from samkit.errors import ConfigError, OutputError, WeightsError
 from samkit.files import replacing
-from samkit.training.processes import failing_together
-from samkit.training.sharding import load_whole, load_whole_optimiser, whole
+from samkit.training.distributed import all_ranks_or_fail
+from samkit.training.sharding import gather_full, load_full_optimiser_state, load_full_state
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -30,6 +30,14 @@ FREE = (
     "run.strategy",
     "data.workers",
 )
+
+
+def renamed(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings of a checkpoint by the names that they have today: once images were photos."""
+    return {
+        name.replace("photo", "image"): value.replace('"photos:', '"images:')
+        for name, value in settings.items()
+    }
 
 
 class StateFile:
@@ -53,7 +61,7 @@ class StateFile:
             OutputError: the file cannot be written.
         """
         state: dict[str, Any] = {
-            name: whole(part.state_dict(), keep=self.fabric.is_global_zero)
+            name: gather_full(part.state_dict(), keep=self.fabric.is_global_zero)
             for name, part in parts.items()
             if part is not None
         }
@@ -63,7 +71,7 @@ class StateFile:
             "settings": self.settings,
             "positions": self._of_all_processes(loader.state_dict()),
         }
-        with failing_together(self.fabric):
+        with all_ranks_or_fail(self.fabric):
             if self.fabric.is_global_zero:
                 self._write(state)
 
@@ -85,15 +93,15 @@ class StateFile:
             WeightsError: the file is damaged.
             ConfigError: it is of another recipe or number of processes.
         """
-        with failing_together(self.fabric):
+        with all_ranks_or_fail(self.fabric):
             state = self._read()
         if state is None:
             return 0, None
         for name, part in parts.items():
             if isinstance(part, torch.nn.Module):
-                load_whole(part, state[name])
+                load_full_state(part, state[name])
             elif isinstance(part, torch.optim.Optimizer):
-                load_whole_optimiser(part, state[name])
+                load_full_optimiser_state(part, state[name])
             elif part is not None:
                 part.load_state_dict(state[name])
         loader.load_state_dict(state["positions"][self.fabric.global_rank])
@@ -122,6 +130,7 @@ class StateFile:
         return state
 
     def _check_settings(self, saved: Mapping[str, str]) -> None:
+        saved = renamed(saved)
         free = set(FREE)
         if self.settings.get("optim.schedule") == json.dumps("cosine"):
             free.remove("run.steps")  # the rates of all steps depend on it

@@ -1,4 +1,4 @@
-"""What the image encoder made of one photo, and the file that it is kept in."""
+"""What the image encoder made of one image, and the file that it is kept in."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ EMBEDDING_FORMAT = "samkit-embedding-1"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageEmbedding:
-    """What the image encoder made of one photo: computed once, prompted many times.
+    """What the image encoder made of one image: computed once, prompted many times.
 
     Attributes:
         features: tensor (1, C, G, G), on the device of the model that made it.
-        coords: the frames of the photo.
+        coords: the coordinate spaces of the image.
         model_name: name of the model that made it.
         encoder_checksum: SHA-256 of the image encoder's weights; a decoder may be trained further
             without making kept embeddings stale.

@@ -1,6 +1,6 @@
-"""Masks of one photo in a compact form.
+"""Masks of one image in a compact form.
 
-Shape legend: M masks, H x W the photo's size.
+Shape legend: M masks, H x W the image's size.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ OPTIONAL_COLUMNS = {"stability", "points_xy", "crops_xyxy", "phrase_scores"}
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Masks:
-    """Masks of one photo in a compact form.
+    """Masks of one image in a compact form.
 
     Attributes:
         rles: M run-length codes.
         boxes_xyxy: (M, 4) tight boxes in pixels, far edges exclusive.
         areas: (M,) in pixels.
         scores: (M,) such as the predicted IoU.
-        size_hw: the photo's size.
+        size_hw: the image's size.
         stability: (M,) how little each mask depends on the threshold; None if not measured.
         points_xy: (M, 2) the point that each mask answers; None if there is none.
-        crops_xyxy: (M, 4) the part of the photo that each mask was seen in; None for all of it.
+        crops_xyxy: (M, 4) the part of the image that each mask was seen in; None for all of it.
         phrases: M, what each mask is, in words; "" where nothing fits; None if it was not asked.
         phrase_scores: (M,) from 0 to 1, how sure that is.
     """
@@ -122,7 +122,7 @@ class Masks:
         return found
 
     def overlay(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """The photo (H, W, 3) with the masks drawn over it, smaller ones over larger ones.
+        """The image (H, W, 3) with the masks drawn over it, smaller ones over larger ones.
 
         Masks that have phrases are labelled with them and their scores.
         """

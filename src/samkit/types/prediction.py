@@ -1,6 +1,6 @@
 """What prompts are answered with.
 
-Shape legend: P prompts, M candidates of each, H x W the photo's size, S the side of the logits.
+Shape legend: P prompts, M candidates of each, H x W the image's size, S the side of the logits.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class MaskPrediction:
     Attributes:
         logits: (M, S, S) or (P, M, S, S), float32, unbounded; above 0 is inside.
         iou_pred: (M,) or (P, M), the IoU with the true mask that the model expects.
-        coords: the frames of the photo.
+        coords: the coordinate spaces of the image.
         phrases: P, what each prompt was asked or found by; None without text.
         phrase_scores: (P,) from 0 to 1; None without text.
     """
@@ -55,7 +55,7 @@ class MaskPrediction:
 
     @cached_property
     def masks(self) -> BoolArray:
-        """Masks (M, H, W) or (P, M, H, W) at the photo's size, made when first asked for."""
+        """Masks (M, H, W) or (P, M, H, W) at the image's size, made when first asked for."""
         flat = self.logits.reshape(-1, *self.logits.shape[-2:])
         masks = np.zeros((len(flat), *self.coords.original_hw), bool)
         for mask, one in zip(masks, flat, strict=True):
@@ -73,7 +73,7 @@ class MaskPrediction:
 
     def to_masks(self) -> Masks:
         """All masks as one list, prompts after one another, scored by predicted IoU."""
-        # Without the masks themselves, of which a photo of 24 megapixels may have gigabytes.
+        # Without the masks themselves, of which an image of 24 megapixels may have gigabytes.
         flat = self.logits.reshape(-1, *self.logits.shape[-2:])
         rles = tuple(logits_to_rle(logits, self.coords) for logits in flat)
         found = Masks(

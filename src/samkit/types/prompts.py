@@ -1,4 +1,4 @@
-"""What a photo is asked: text, points, boxes and masks. Checks itself when made.
+"""What an image is asked: text, points, boxes and masks. Checks itself when made.
 
 Shape legend: P prompts, N points, S the side of the mask logits (256), D dimensions of CLIP's
 space.
@@ -21,10 +21,10 @@ Logits = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prompts:
-    """P prompts on one photo, in pixels of the original; each may have text, points, a box, a mask.
+    """P prompts on one image, in pixels of the original; each may have text, points, a box, a mask.
 
     Attributes:
-        text_codes: (P, D) vectors of CLIP of length 1, for models that take text, or None.
+        text_embeds: (P, D) vectors of CLIP of length 1, for models that take text, or None.
         points_xy: (P, N, 2), or None.
         labels: (P, N), 1 foreground and 0 background, or None.
         boxes_xyxy: (P, 4), or None.
@@ -36,7 +36,7 @@ class Prompts:
     labels: IntArray | None = None
     boxes_xyxy: FloatArray | None = None
     mask_logits: Logits | None = None
-    text_codes: npt.NDArray[np.float32] | None = None
+    text_embeds: npt.NDArray[np.float32] | None = None
     batched: bool = True
 
     def __post_init__(self) -> None:
@@ -46,7 +46,7 @@ class Prompts:
                 ("points", self.points_xy),
                 ("boxes", self.boxes_xyxy),
                 ("mask_logits", self.mask_logits),
-                ("texts", self.text_codes),
+                ("texts", self.text_embeds),
             )
             if value is not None
         }
@@ -62,10 +62,10 @@ class Prompts:
             _check_boxes(self.boxes_xyxy)
         if self.mask_logits is not None and not np.isfinite(self.mask_logits).all():
             raise PromptError("mask_logits must be finite; got NaN or infinity")
-        if self.text_codes is not None and not np.isfinite(self.text_codes).all():
-            raise PromptError("text_codes must be finite; got NaN or infinity")
-        if self.text_codes is not None and not self.text_codes.any(axis=1).all():
-            raise PromptError("text_codes must have a direction; got zeros alone")
+        if self.text_embeds is not None and not np.isfinite(self.text_embeds).all():
+            raise PromptError("text_embeds must be finite; got NaN or infinity")
+        if self.text_embeds is not None and not self.text_embeds.any(axis=1).all():
+            raise PromptError("text_embeds must have a direction; got zeros alone")
 
     @classmethod
     def of(
@@ -75,7 +75,7 @@ class Prompts:
         labels: npt.ArrayLike | None = None,
         boxes: npt.ArrayLike | None = None,
         mask_logits: npt.ArrayLike | None = None,
-        text_codes: npt.ArrayLike | None = None,
+        text_embeds: npt.ArrayLike | None = None,
     ) -> Prompts:
         """Prompts from arrays or lists, of one prompt or of a batch.
 
@@ -84,7 +84,7 @@ class Prompts:
             labels: (N,) or (P, N).
             boxes: (4,) or (P, 4).
             mask_logits: (S, S) or (1, S, S) for one prompt; (P, 1, S, S) for a batch.
-            text_codes: (D,) or (P, D); they are brought to length 1.
+            text_embeds: (D,) or (P, D); they are brought to length 1.
 
         Raises:
             PromptError: shapes disagree, or a value is not a coordinate, label or box.
@@ -92,7 +92,7 @@ class Prompts:
         points_xy = _array(points, "points")
         boxes_xyxy = _array(boxes, "boxes")
         mask = _array(mask_logits, "mask_logits")
-        text = _array(text_codes, "text_codes")
+        text = _array(text_embeds, "text_embeds")
         if points_xy is not None and (points_xy.ndim not in (2, 3) or points_xy.shape[-1] != 2):
             raise PromptError(f"points must be (N, 2) or (P, N, 2); got {points_xy.shape}")
         if boxes_xyxy is not None and (boxes_xyxy.ndim not in (1, 2) or boxes_xyxy.shape[-1] != 4):
@@ -103,12 +103,12 @@ class Prompts:
             )
 
         if text is not None and text.ndim not in (1, 2):
-            raise PromptError(f"text_codes must be (D,) or (P, D); got {text.shape}")
+            raise PromptError(f"text_embeds must be (D,) or (P, D); got {text.shape}")
 
         batched = {
             name: value.ndim == batched_ndim
             for name, value, batched_ndim in (
-                ("text_codes", text, 2),
+                ("text_embeds", text, 2),
                 ("points", points_xy, 3),
                 ("boxes", boxes_xyxy, 2),
                 ("mask_logits", mask, 4),
@@ -140,7 +140,7 @@ class Prompts:
             labels=None if kinds is None else kinds.astype(np.int64),
             boxes_xyxy=boxes_xyxy,
             mask_logits=mask_f32,
-            text_codes=None if text is None else _of_length_1(text),
+            text_embeds=None if text is None else _of_length_1(text),
             batched=is_batch,
         )
 
@@ -148,13 +148,13 @@ class Prompts:
         """Number of prompts."""
         first = next(
             value
-            for value in (self.points_xy, self.boxes_xyxy, self.mask_logits, self.text_codes)
+            for value in (self.points_xy, self.boxes_xyxy, self.mask_logits, self.text_embeds)
             if value is not None
         )
         return len(first)
 
     def check_fits(self, coords: CoordMap) -> None:
-        """Check that points lie in the photo, boxes overlap it and masks have the logits' size.
+        """Check that points lie in the image, boxes overlap it and masks have the logits' size.
 
         Raises:
             PromptError: the first that does not.

@@ -15,7 +15,7 @@ from samkit.web import prompting
 from samkit.web.config import LOCAL_HOSTS, WebConfig
 from samkit.web.embedder import Embedder
 from samkit.web.problems import add_error_handlers
-from samkit.web.routes import annotations, exchange, photos, projects, session
+from samkit.web.routes import annotations, exchange, images, projects, session
 from samkit.web.security import SecurityHeaders
 from samkit.web.studio import Studio
 from samkit.web.workers import PriorityPool
@@ -23,7 +23,7 @@ from samkit.web.workers import PriorityPool
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict import Predictor
 
-PICTURES_AT_ONCE = 2  # a photo of 100 megapixels takes 300 MB while it is decoded
+PICTURES_AT_ONCE = 2  # an image of 100 megapixels takes 300 MB while it is decoded
 PAGE_FOLDER = Path(__file__).parent / "page"
 
 
@@ -66,8 +66,8 @@ def create_app(
     for router in (
         session.router,
         projects.router,
-        photos.router,
-        photos.files,
+        images.router,
+        images.files,
         annotations.router,
         exchange.router,
         prompting.router,

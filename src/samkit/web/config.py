@@ -24,12 +24,12 @@ class WebConfig:
         local_user_id: that person. Both or neither are set.
         allowed_roots: folders that new projects may have their root in; none are allowed without.
         hint_after_s: the page gives a hint to who is busy with one mask for so long.
-        max_upload_mb: largest photo, or file of masks, that may be uploaded.
+        max_upload_mb: largest image, or file of masks, that may be uploaded.
         max_unpacked_mb: largest content of an uploaded zip.
-        max_megapixels: largest photo that is shown, encoded or received.
+        max_megapixels: largest image that is shown, encoded or received.
         idle_s: a session that is not used for so long ends.
-        num_ahead: how many of the next photos are encoded before somebody takes them.
-        embeddings_kept: of how many photos embeddings and what the decoder makes of them stay in
+        num_ahead: how many of the next images are encoded before somebody takes them.
+        embeddings_cached: of how many images embeddings and what the decoder makes of them stay in
             memory, 14 MB each; more people than that at once wait longer for each mask.
         prompt_threads: that answer prompts.
     """
@@ -45,7 +45,7 @@ class WebConfig:
     max_megapixels: int = 100
     idle_s: float = 12 * 60 * 60.0
     num_ahead: int = 4
-    embeddings_kept: int = 32
+    embeddings_cached: int = 32
     prompt_threads: int = 2
 
     def __post_init__(self) -> None:
@@ -57,7 +57,7 @@ class WebConfig:
             "max_unpacked_mb",
             "max_megapixels",
             "idle_s",
-            "embeddings_kept",
+            "embeddings_cached",
             "prompt_threads",
         ):
             if getattr(self, name) <= 0:
@@ -79,10 +79,10 @@ class WebConfig:
 
     @property
     def max_pixels(self) -> int:
-        """Of a photo."""
+        """Of an image."""
         return self.max_megapixels * MEGAPIXEL
 
     @property
     def max_upload_bytes(self) -> int:
-        """Of a photo, or of a file of masks."""
+        """Of an image, or of a file of masks."""
         return self.max_upload_mb * MEGABYTE

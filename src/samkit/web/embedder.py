@@ -1,4 +1,4 @@
-"""Embeddings of photos: encoded once, one at a time, those that somebody waits for first."""
+"""Embeddings of images: encoded once, one at a time, those that somebody waits for first."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from samkit.dataengine import EmbeddingCache, Store, add_model_version, read_photo
-from samkit.dataengine.values import ModelVersion, Photo
+from samkit.dataengine import EmbeddingCache, Store, add_model_version, read_stored_image
+from samkit.dataengine.values import ModelVersion, StoredImage
 from samkit.errors import OutputError, SamkitError
 from samkit.web.config import WebConfig
 from samkit.web.memory import give_back_freed
@@ -26,16 +26,16 @@ logger = logging.getLogger(__name__)
 
 # Priorities: the model is loaded before anything else.
 LOADING, ASKED, AHEAD = 0, 1, 2
-# Photos that wait to be encoded ahead; what is more is encoded when somebody asks for it.
+# Images that wait to be encoded ahead; what is more is encoded when somebody asks for it.
 MOST_AHEAD = 64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Encoded:
-    """A photo that can be prompted.
+    """An image that can be prompted.
 
     Attributes:
-        embedding: of the photo.
+        embedding: of the image.
         predictor: that made it.
         model: as the store knows the predictor's weights.
         encode_ms: how long it took; 0 if it was kept.
@@ -49,14 +49,14 @@ class Encoded:
 
 @dataclass
 class _Asked:
-    """A photo that people wait for, and how many of them."""
+    """An image that people wait for, and how many of them."""
 
     future: Future[Encoded]
     num_waiting: int = 0
 
 
 class Embedder:
-    """Encodes photos on one thread, and keeps their embeddings in memory and on disk, bounded."""
+    """Encodes images on one thread, and keeps their embeddings in memory and on disk, bounded."""
 
     def __init__(
         self, store: Store, config: WebConfig, load_predictor: Callable[[], Predictor]
@@ -66,7 +66,7 @@ class Embedder:
         self._load_predictor = load_predictor
         self._pool = PriorityPool(1, "encoder")
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Encoded] = OrderedDict()  # by the photo's checksum
+        self._kept: OrderedDict[str, Encoded] = OrderedDict()  # by the image's checksum
         self._asked: dict[str, _Asked] = {}
         self._ahead: set[str] = set()
         self._loaded: tuple[Predictor, ModelVersion, EmbeddingCache] | None = None
@@ -86,48 +86,48 @@ class Embedder:
         """End the thread after what it does now."""
         self._pool.stop()
 
-    def ask(self, photo: Photo) -> Future[Encoded]:
-        """A photo's embedding, as soon as it can be had; who waits no more must `give_up`."""
+    def ask(self, image: StoredImage) -> Future[Encoded]:
+        """An image's embedding, as soon as it can be had; who waits no more must `give_up`."""
         with self._lock:
-            kept = self._kept.get(photo.sha256)
+            kept = self._kept.get(image.sha256)
             if kept is not None:
-                self._kept.move_to_end(photo.sha256)
+                self._kept.move_to_end(image.sha256)
                 done: Future[Encoded] = Future()
                 done.set_result(kept)
                 return done
-            asked = self._asked.get(photo.sha256)
+            asked = self._asked.get(image.sha256)
             if asked is None:
-                asked = _Asked(self._pool.submit(ASKED, lambda: self._encode(photo)))
-                self._asked[photo.sha256] = asked
-                asked.future.add_done_callback(lambda _: self._asked.pop(photo.sha256, None))
+                asked = _Asked(self._pool.submit(ASKED, lambda: self._encode(image)))
+                self._asked[image.sha256] = asked
+                asked.future.add_done_callback(lambda _: self._asked.pop(image.sha256, None))
             asked.num_waiting += 1
             return asked.future
 
-    def give_up(self, photo: Photo, future: Future[Encoded]) -> None:
+    def give_up(self, image: StoredImage, future: Future[Encoded]) -> None:
         """Wait no more for what `ask` has given; what nobody waits for is not begun."""
         with self._lock:
-            asked = self._asked.get(photo.sha256)
+            asked = self._asked.get(image.sha256)
             if asked is not None and asked.future is future:
                 asked.num_waiting -= 1
                 if not asked.num_waiting:
                     future.cancel()
 
-    def encode_ahead(self, photos: Iterable[Photo]) -> None:
-        """Encode photos that somebody will likely ask for, when nobody waits."""
+    def encode_ahead(self, images: Iterable[StoredImage]) -> None:
+        """Encode images that somebody will likely ask for, when nobody waits."""
         with self._lock:
-            for photo in photos:
-                key = photo.sha256
+            for image in images:
+                key = image.sha256
                 known = key in self._kept or key in self._asked or key in self._ahead
                 if not known and len(self._ahead) < MOST_AHEAD:
                     self._ahead.add(key)
-                    self._pool.submit(AHEAD, lambda one=photo: self._encode_ahead(one))  # type: ignore[misc]
+                    self._pool.submit(AHEAD, lambda one=image: self._encode_ahead(one))  # type: ignore[misc]
 
     def _load(self) -> None:
         from samkit.weights.checkpoint import weights_sha256
 
         try:
             predictor = self._load_predictor()
-            predictor.memories_kept = self._config.embeddings_kept
+            predictor.contexts_cached = self._config.embeddings_cached
             warm_up(predictor)
             model = add_model_version(
                 self._store,
@@ -144,43 +144,43 @@ class Embedder:
             logger.exception("the model cannot be loaded")
             self._load_error = SamkitError("the model cannot be loaded: see the server's log")
 
-    def _encode_ahead(self, photo: Photo) -> None:
+    def _encode_ahead(self, image: StoredImage) -> None:
         with self._lock:
-            self._ahead.discard(photo.sha256)
+            self._ahead.discard(image.sha256)
         try:
-            self._encode(photo)
+            self._encode(image)
         except SamkitError as error:
             logger.info("not encoded ahead: %s", error)
-        except Exception:  # whoever asks for the photo is told
-            logger.exception("not encoded ahead: %s", photo.path)
+        except Exception:  # whoever asks for the image is told
+            logger.exception("not encoded ahead: %s", image.path)
 
-    def _encode(self, photo: Photo) -> Encoded:
+    def _encode(self, image: StoredImage) -> Encoded:
         """Find or make an embedding; runs on the encoder's thread."""
-        kept = self._kept.get(photo.sha256)
+        kept = self._kept.get(image.sha256)
         if kept is not None:
             return kept
         if self._loaded is None:
             raise self._load_error or SamkitError("the model is not loaded")
         predictor, model, cache = self._loaded
         encode_ms = 0.0
-        embedding = cache.get(photo.sha256, predictor.encoder_checksum)
-        if embedding is None or embedding.coords.original_hw != photo.size_hw:
-            pixels = read_photo(self._store, photo, max_pixels=self._config.max_pixels)
+        embedding = cache.get(image.sha256, predictor.encoder_checksum)
+        if embedding is None or embedding.coords.original_hw != image.size_hw:
+            pixels = read_stored_image(self._store, image, max_pixels=self._config.max_pixels)
             started = time.perf_counter()
             embedding = predictor.embed(pixels)
             encode_ms = (time.perf_counter() - started) * 1000
             try:
-                cache.put(photo.sha256, predictor.encoder_checksum, embedding)
+                cache.put(image.sha256, predictor.encoder_checksum, embedding)
             except OutputError as error:  # such as a full disk
-                logger.warning("the embedding of %s is not kept: %s", photo.path, error)
+                logger.warning("the embedding of %s is not kept: %s", image.path, error)
         encoded = Encoded(
             embedding=embedding, predictor=predictor, model=model, encode_ms=encode_ms
         )
         with self._lock:
-            self._kept[photo.sha256] = encoded
-            while len(self._kept) > self._config.embeddings_kept:
+            self._kept[image.sha256] = encoded
+            while len(self._kept) > self._config.embeddings_cached:
                 self._kept.popitem(last=False)
-        give_back_freed()  # some milliseconds, after a photo's hundreds
+        give_back_freed()  # some milliseconds, after an image's hundreds
         return encoded
 
 

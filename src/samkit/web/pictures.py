@@ -1,4 +1,4 @@
-"""Photos as browsers show them: upright, and as small as is asked for."""
+"""Images as browsers show them: upright, and as small as is asked for."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Picture:
 
 
 def show(content: bytes, name: str, *, max_side: int | None, max_pixels: int) -> Picture:
-    """Make a picture of a photo's file.
+    """Make a picture of an image's file.
 
     Args:
         content: of the file.
         name: of the file, for errors.
-        max_side: longest side in pixels, if the photo is larger; None for the photo's own size.
-        max_pixels: larger photos are refused before they are decoded.
+        max_side: longest side in pixels, if the image is larger; None for the image's own size.
+        max_pixels: larger images are refused before they are decoded.
 
     Raises:
         ImageError: damaged or too large.

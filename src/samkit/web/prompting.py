@@ -1,4 +1,4 @@
-"""The WebSocket over which a page prompts one photo: clicks first, of previews only the newest."""
+"""The WebSocket over which a page prompts one image: clicks first, of previews only the newest."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from samkit.dataengine import get_photo
-from samkit.dataengine.values import Photo
+from samkit.dataengine import get_image
+from samkit.dataengine.values import StoredImage
 from samkit.errors import DatabaseError, PromptError, SamkitError, StoreError
 from samkit.web.embedder import Encoded
 from samkit.web.problems import one_line, tell_validation
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 router = APIRouter()
 
-NOT_SIGNED_IN, FORBIDDEN, NO_PHOTO, CANNOT = 4401, 4403, 4404, 1011  # codes that close
+NOT_SIGNED_IN, FORBIDDEN, NO_IMAGE, CANNOT = 4401, 4403, 4404, 1011  # codes that close
 CLICK, PREVIEW = 0, 1  # priorities
 ANSWERS_KEPT = 8  # whose logits a later prompt may go on from; 0.8 MB each
 MOST_POINTS = 256
@@ -76,9 +76,9 @@ MESSAGES: TypeAdapter[Prompt | Preview] = TypeAdapter(
 )
 
 
-@router.websocket("/api/photos/{image_id}/prompt")
-async def prompt_photo(socket: WebSocket, image_id: int) -> None:
-    """Answer prompts on a photo until the page closes the connection."""
+@router.websocket("/api/images/{image_id}/prompt")
+async def prompt_image(socket: WebSocket, image_id: int) -> None:
+    """Answer prompts on an image until the page closes the connection."""
     studio = studio_of(socket)
     # Accepted first, since a browser does not tell its page why it was not.
     await socket.accept()
@@ -89,24 +89,24 @@ async def prompt_photo(socket: WebSocket, image_id: int) -> None:
         await socket.close(NOT_SIGNED_IN)
         return
     try:
-        photo = await run_in_threadpool(get_photo, studio.store, image_id)
+        image = await run_in_threadpool(get_image, studio.store, image_id)
     except DatabaseError:
         await socket.close(CANNOT)
         return
     except StoreError:
-        await socket.close(NO_PHOTO)
+        await socket.close(NO_IMAGE)
         return
     with suppress(WebSocketDisconnect):
-        await Conversation(socket, studio, photo).run()
+        await Conversation(socket, studio, image).run()
 
 
 class Conversation:
     """One connection."""
 
-    def __init__(self, socket: WebSocket, studio: Studio, photo: Photo) -> None:
+    def __init__(self, socket: WebSocket, studio: Studio, image: StoredImage) -> None:
         self._socket = socket
         self._studio = studio
-        self._photo = photo
+        self._image = image
         self._prompts: deque[tuple[Prompt, float]] = deque()  # and when they came
         self._preview: Preview | None = None
         self._news = asyncio.Event()
@@ -155,18 +155,18 @@ class Conversation:
 
     async def _answer_all(self) -> None:
         embedder = self._studio.embedder
-        waiting = embedder.ask(self._photo)
+        waiting = embedder.ask(self._image)
         try:
             await self._send({"type": "state", "encoded": waiting.done()})
             encoded = await asyncio.shield(asyncio.wrap_future(waiting))
         except Exception as error:
             if not isinstance(error, SamkitError):
-                logger.exception("encoding %s", self._photo.path)
+                logger.exception("encoding %s", self._image.path)
             await self._tell_error(None, tell(error))
             await self._socket.close(CANNOT)
             return
         finally:
-            embedder.give_up(self._photo, waiting)
+            embedder.give_up(self._image, waiting)
         await self._send(
             {
                 "type": "ready",
@@ -192,7 +192,7 @@ class Conversation:
             answer = await asyncio.wrap_future(self._studio.prompts.submit(priority, work))
         except Exception as error:
             if not isinstance(error, SamkitError):
-                logger.exception("a prompt on %s", self._photo.path)
+                logger.exception("a prompt on %s", self._image.path)
             await self._tell_error(number, tell(error))
         else:
             await self._send(answer)
@@ -200,9 +200,9 @@ class Conversation:
     def _masks(self, encoded: Encoded, prompt: Prompt, received_at: float) -> dict[str, Any]:
         """Answer a prompt, on a thread of the pool."""
         # Late, since they import torch.
-        from samkit.automask.candidates import cut_patch, estimate_stability
-        from samkit.automask.config import AutoMaskConfig
         from samkit.geometry.upsampled_rle import logits_to_rle
+        from samkit.proposals.candidates import cut_patch, estimate_stability
+        from samkit.proposals.config import AutoMaskConfig
 
         prediction = self._predict(encoded, prompt)
         self._answers[prompt.id] = prediction.logits

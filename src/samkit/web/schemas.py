@@ -97,7 +97,7 @@ class AuditOut(Model):
     address: str
 
 
-# --- Projects and photos ---
+# --- Projects and images ---
 
 
 class ModelOut(Model):
@@ -145,7 +145,7 @@ class ClassOut(Model):
     color: str
 
 
-class PhotoOut(Model):
+class ImageOut(Model):
     id: int
     project_id: int
     path: str
@@ -162,7 +162,7 @@ class PhotoOut(Model):
 
 
 class LeaseOut(Model):
-    photo: PhotoOut
+    image: ImageOut
     user_id: int
     expires_at: datetime
 
@@ -229,7 +229,7 @@ class AtVersion(Model):
     version: Version
 
 
-class ReturnPhoto(Model):
+class ReturnImage(Model):
     version: Version
     comment: str
 
@@ -287,9 +287,9 @@ class VerdictOut(Model):
 
 
 class StateCountOut(Model):
-    num_photos: int
+    num_images: int
     num_masks: int
-    masks_per_photo: float
+    masks_per_image: float
 
 
 class WorkDayOut(Model):
@@ -305,7 +305,7 @@ class WorkDayOut(Model):
 
 
 class StatisticsOut(Model):
-    photos: dict[Review, StateCountOut]
+    images: dict[Review, StateCountOut]
     days: list[WorkDayOut]
 
 
@@ -319,7 +319,7 @@ class AgreementOut(Model):
 
 
 class ImportOut(Model):
-    num_photos: int
+    num_images: int
     num_added: int
     num_known: int
     faults: list[str]

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# The page has no inline scripts or styles; masks and photos are drawn from blobs.
+# The page has no inline scripts or styles; masks and images are drawn from blobs.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",

@@ -1,4 +1,4 @@
-"""Where photos lie in the model frame."""
+"""Where images lie in the model space."""
 
 import numpy as np
 import pytest
@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from samkit.geometry import CoordMap
-from samkit.predict.preprocess import PIXEL_MEAN, PIXEL_STD, normalise, resize_photo
-from samkit.training.data.augment import Placement, draw_placement, place_photo, plain_placement
+from samkit.predict.preprocess import PIXEL_MEAN, PIXEL_STD, normalise, resize_image
+from samkit.training.data.augment import Placement, draw_placement, place_image, plain_placement
 
 SIDE = 64
 sizes = st.integers(1, 150)
 
 
-def random_photo(height, width, seed=0):
+def random_image(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
@@ -26,14 +26,14 @@ def shown(pixels):
 
 @given(height=sizes, width=sizes)
 def test_without_augmentation_pixels_are_those_of_prediction(height, width):
-    photo = random_photo(height, width)
+    image = random_image(height, width)
     coords = CoordMap(original_hw=(height, width), model_size=SIDE)
     drawn = draw_placement(
         (height, width), SIDE, np.random.default_rng(0), scale_jitter=None, flip=False
     )
     assert drawn == plain_placement((height, width), SIDE)
-    expected = normalise(resize_photo(photo, coords), SIDE)[0]
-    assert torch.equal(place_photo(photo, drawn), expected)
+    expected = normalise(resize_image(image, coords), SIDE)[0]
+    assert torch.equal(place_image(image, drawn), expected)
 
 
 @given(
@@ -74,8 +74,8 @@ def test_scales_corners_and_flips_are_uniform():
 
 @pytest.mark.parametrize("flipped", [False, True])
 @pytest.mark.parametrize("corner_xy", [(0, 0), (31, 5), (56, 26)])
-def test_cropped_photo_is_a_part_of_the_resized_one(flipped, corner_xy):
-    photo = random_photo(45, 60)
+def test_cropped_image_is_a_part_of_the_resized_one(flipped, corner_xy):
+    image = random_image(45, 60)
     placement = Placement(
         original_hw=(45, 60),
         resized_hw=(90, 120),
@@ -84,20 +84,20 @@ def test_cropped_photo_is_a_part_of_the_resized_one(flipped, corner_xy):
         model_size=SIDE,
     )
     coords = CoordMap(original_hw=(45, 60), model_size=120)
-    turned = np.ascontiguousarray(photo[:, ::-1]) if flipped else photo
+    turned = np.ascontiguousarray(image[:, ::-1]) if flipped else image
     x, y = corner_xy
-    expected = resize_photo(turned, coords)[y : y + SIDE, x : x + SIDE].astype(float)
-    found = shown(place_photo(photo, placement))
+    expected = resize_image(turned, coords)[y : y + SIDE, x : x + SIDE].astype(float)
+    found = shown(place_image(image, placement))
     height, width = placement.visible_hw
     assert (height, width) == expected.shape[:2]
     assert np.abs(found[:height, :width] - expected).max() <= 1.01
 
 
-def test_what_the_photo_does_not_fill_is_zero_after_normalising():
+def test_what_the_image_does_not_fill_is_zero_after_normalising():
     placement = draw_placement(
         (50, 80), SIDE, np.random.default_rng(0), scale_jitter=(0.4, 0.6), flip=True
     )
-    pixels = place_photo(random_photo(50, 80), placement)
+    pixels = place_image(random_image(50, 80), placement)
     height, width = placement.visible_hw
     assert max(height, width) < SIDE
     assert not pixels[:, height:].any()
@@ -106,8 +106,8 @@ def test_what_the_photo_does_not_fill_is_zero_after_normalising():
 
 
 def test_flipping_exchanges_left_and_right():
-    photo = random_photo(40, 64)
+    image = random_image(40, 64)
     plain = plain_placement((40, 64), SIDE)
     fields = {name: getattr(plain, name) for name in plain.__dataclass_fields__}
     flipped = Placement(**(fields | {"flipped": True}))
-    assert torch.equal(place_photo(photo, flipped), place_photo(photo, plain).flip(2))
+    assert torch.equal(place_image(image, flipped), place_image(image, plain).flip(2))

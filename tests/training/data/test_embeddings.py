@@ -8,14 +8,14 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from samkit.datasets.sa1b import Sa1bShards
 from samkit.errors import ConfigError, DataError, EmbeddingError, OutputError
 from samkit.files import write_tensors
 from samkit.models import CONFIGS, Sam
 from samkit.predict import Predictor
-from samkit.training.data import kept
-from samkit.training.data.embeddings import EmbeddedData, keep_embeddings
+from samkit.training.data import cached_files
+from samkit.training.data.embeddings import EmbeddedData, cache_embeddings
 from samkit.training.data.loader import BatchLoader
-from samkit.training.data.sa1b import Sa1bShards
 
 SIDE, TRUTH = CONFIGS["tiny"].image_size, 16
 
@@ -38,7 +38,7 @@ def source(make_source):
 
 
 def file_name(key):
-    return kept.file_name(key, ".emb.safetensors")
+    return cached_files.file_name(key, ".emb.safetensors")
 
 
 def load(data, recipe, **fields):
@@ -50,22 +50,22 @@ def names(folder):
 
 
 def test_features_are_those_of_the_predictor(predictor, source, tmp_path, recipe):
-    keep_embeddings(predictor, source, tmp_path, dtype="float32")
+    cache_embeddings(predictor, source, tmp_path, dtype="float32")
     data = EmbeddedData(source, tmp_path, predictor)
     assert len(data) == 6
-    batch = next(load(data, recipe(photos_per_batch=6)))
+    batch = next(load(data, recipe(images_per_batch=6)))
     assert batch.pixels is None
     assert batch.features.dtype == torch.float32
     for key, features in zip(batch.keys, batch.features, strict=True):
-        photo = source[int(key[0])].photo
-        assert torch.equal(features, predictor.embed(photo).features[0])
+        image = source[int(key[0])].image
+        assert torch.equal(features, predictor.embed(image).features[0])
 
 
-def test_masks_and_order_are_those_of_the_photos(predictor, source, tmp_path, recipe):
-    keep_embeddings(predictor, source, tmp_path)
+def test_masks_and_order_are_those_of_the_images(predictor, source, tmp_path, recipe):
+    cache_embeddings(predictor, source, tmp_path)
     data = EmbeddedData(source, tmp_path, predictor)
-    embedded = islice(load(data, recipe(max_masks_per_photo=2)), 7)
-    plain = islice(load(source, recipe(max_masks_per_photo=2)), 7)
+    embedded = islice(load(data, recipe(max_masks_per_image=2)), 7)
+    plain = islice(load(source, recipe(max_masks_per_image=2)), 7)
     for one, other in zip(embedded, plain, strict=True):
         assert one.keys == other.keys
         assert torch.equal(one.masks, other.masks)
@@ -73,16 +73,16 @@ def test_masks_and_order_are_those_of_the_photos(predictor, source, tmp_path, re
 
 
 def test_half_precision_is_near(predictor, source, tmp_path):
-    keep_embeddings(predictor, source, tmp_path)
+    cache_embeddings(predictor, source, tmp_path)
     data = EmbeddedData(source, tmp_path, predictor)
-    exact = predictor.embed(source[2].photo).features[0]
+    exact = predictor.embed(source[2].image).features[0]
     kept = data[2].features
     assert kept.dtype == torch.float16
     assert (kept.float() - exact).norm() / exact.norm() < 5e-4
 
 
 def test_resumed_batches_equal_uninterrupted(predictor, source, tmp_path, recipe):
-    keep_embeddings(predictor, source, tmp_path)
+    cache_embeddings(predictor, source, tmp_path)
     data = EmbeddedData(source, tmp_path, predictor)
     first = load(data, recipe())
     list(islice(first, 2))
@@ -93,24 +93,24 @@ def test_resumed_batches_equal_uninterrupted(predictor, source, tmp_path, recipe
         assert torch.equal(one.masks, other.masks)
 
 
-def test_each_photo_is_encoded_once(predictor, source, tmp_path, monkeypatch):
+def test_each_image_is_encoded_once(predictor, source, tmp_path, monkeypatch):
     told, encoded = [], []
     embed = predictor.embed
-    monkeypatch.setattr(predictor, "embed", lambda photo: encoded.append(1) or embed(photo))
-    kept = keep_embeddings(predictor, source, tmp_path, lambda *at: told.append(at))
+    monkeypatch.setattr(predictor, "embed", lambda image: encoded.append(1) or embed(image))
+    kept = cache_embeddings(predictor, source, tmp_path, lambda *at: told.append(at))
     assert (kept.encoded, kept.found, kept.skipped) == (6, 0, {})
     assert told == [(done, 6) for done in range(1, 7)]
-    kept = keep_embeddings(predictor, source, tmp_path)
+    kept = cache_embeddings(predictor, source, tmp_path)
     assert (kept.encoded, kept.found) == (0, 6)
     assert len(encoded) == 6
     # Another precision is another file.
-    assert keep_embeddings(predictor, source, tmp_path, dtype="float32").encoded == 6
+    assert cache_embeddings(predictor, source, tmp_path, dtype="float32").encoded == 6
 
 
-def test_processes_share_the_photos(predictor, source, tmp_path):
-    shares = [keep_embeddings(predictor, source, tmp_path, rank=r, world=4) for r in range(4)]
+def test_processes_share_the_images(predictor, source, tmp_path):
+    shares = [cache_embeddings(predictor, source, tmp_path, rank=r, world=4) for r in range(4)]
     assert [(kept.encoded, kept.found) for kept in shares] == [(2, 0), (2, 0), (1, 0), (1, 0)]
-    assert keep_embeddings(predictor, source, tmp_path).found == 6
+    assert cache_embeddings(predictor, source, tmp_path).found == 6
 
 
 def test_stopped_run_goes_on(predictor, source, tmp_path):
@@ -119,15 +119,15 @@ def test_stopped_run_goes_on(predictor, source, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        keep_embeddings(predictor, source, tmp_path, stop)
+        cache_embeddings(predictor, source, tmp_path, stop)
     assert len(names(tmp_path)) == 4
-    kept = keep_embeddings(predictor, source, tmp_path)
+    kept = cache_embeddings(predictor, source, tmp_path)
     assert (kept.encoded, kept.found) == (2, 4)
     assert names(tmp_path) == sorted(file_name(source.key(index)) for index in range(6))
 
 
 def test_damaged_files_are_made_again(predictor, source, tmp_path, recipe):
-    keep_embeddings(predictor, source, tmp_path)
+    cache_embeddings(predictor, source, tmp_path)
     first, second = (tmp_path / file_name(source.key(index)) for index in range(2))
     first.write_bytes(first.read_bytes()[:-7])
     second.write_bytes(b"garbage")
@@ -135,14 +135,14 @@ def test_damaged_files_are_made_again(predictor, source, tmp_path, recipe):
     for index in range(2):
         with pytest.raises(DataError, match="is damaged"):
             data[index]
-    kept = keep_embeddings(predictor, source, tmp_path)
+    kept = cache_embeddings(predictor, source, tmp_path)
     assert (kept.encoded, kept.found) == (2, 4)
     assert data[0].features.shape == data[1].features.shape
 
 
-def test_broken_photos_are_counted_and_skipped(predictor, make_source, tmp_path, recipe):
+def test_broken_images_are_counted_and_skipped(predictor, make_source, tmp_path, recipe):
     source = make_source(5, broken=(1, 3))
-    kept = keep_embeddings(predictor, source, tmp_path)
+    kept = cache_embeddings(predictor, source, tmp_path)
     assert kept.encoded == 3
     assert kept.skipped == {"1.png": "1.png is broken", "3.png": "3.png is broken"}
     data = EmbeddedData(source, tmp_path, predictor)
@@ -155,15 +155,15 @@ def test_broken_photos_are_counted_and_skipped(predictor, make_source, tmp_path,
 def test_embeddings_of_another_encoder_are_refused(
     predictor, other_predictor, source, tmp_path, recipe, refusal
 ):
-    keep_embeddings(predictor, source, tmp_path)
+    cache_embeddings(predictor, source, tmp_path)
     with refusal(EmbeddingError, "was made by the encoder", f"delete {tmp_path}"):
-        keep_embeddings(other_predictor, source, tmp_path)
+        cache_embeddings(other_predictor, source, tmp_path)
     with refusal(EmbeddingError, "was made by the encoder", "another folder"):
         EmbeddedData(source, tmp_path, other_predictor)
     # One of many that is not the first is found when its turn comes, and is no broken sample.
     data = EmbeddedData(source, tmp_path, predictor)
     (tmp_path / file_name(source.key(3))).unlink()
-    keep_embeddings(other_predictor, OneOf(source, 3), tmp_path)
+    cache_embeddings(other_predictor, OneOf(source, 3), tmp_path)
     with pytest.raises(EmbeddingError, match="was made by"):
         list(islice(load(data, recipe()), 3))
 
@@ -185,7 +185,7 @@ class OneOf:
 
 
 def test_files_carry_key_and_encoder(predictor, source, tmp_path):
-    keep_embeddings(predictor, source, tmp_path)
+    cache_embeddings(predictor, source, tmp_path)
     with safe_open(tmp_path / file_name("4.png"), framework="pt") as file:
         metadata = file.metadata()
     assert metadata["key"] == "4.png"
@@ -193,16 +193,16 @@ def test_files_carry_key_and_encoder(predictor, source, tmp_path):
     assert metadata["original_hw"] == "40,60"
 
 
-def test_embedding_of_another_photo_is_a_broken_sample(
+def test_embedding_of_another_image_is_a_broken_sample(
     predictor, make_source, make_sample, tmp_path
 ):
     source = make_source(2)
-    keep_embeddings(predictor, source, tmp_path)
+    cache_embeddings(predictor, source, tmp_path)
     data = EmbeddedData(source, tmp_path, predictor)
     sample = source.samples[1]
-    for other in (make_sample(1, size_hw=(41, 60)), replace(sample, photo=255 - sample.photo)):
+    for other in (make_sample(1, size_hw=(41, 60)), replace(sample, image=255 - sample.image)):
         source.samples[1] = other
-        with pytest.raises(DataError, match=r"was made of another photo than 1.png is now"):
+        with pytest.raises(DataError, match=r"was made of another image than 1.png is now"):
             data[1]
 
 
@@ -216,7 +216,7 @@ def test_names_of_files_are_legible_and_differ():
 
 @pytest.mark.parametrize("fields", [{"flip": True}, {"scale_jitter": (0.5, 1.0)}])
 def test_augmentation_is_refused(fields, predictor, source, tmp_path, recipe, refusal):
-    keep_embeddings(predictor, source, tmp_path)
+    cache_embeddings(predictor, source, tmp_path)
     data = EmbeddedData(source, tmp_path, predictor)
     with refusal(ConfigError, "kept embeddings", "without scale_jitter and flip"):
         load(data, recipe(**fields))
@@ -225,14 +225,15 @@ def test_augmentation_is_refused(fields, predictor, source, tmp_path, recipe, re
 def test_embeddings_of_earlier_versions_are_still_read(predictor, source, tmp_path):
     """Their checksum was one of bytes, which tells -0.0 from +0.0."""
     predictor.model.image_encoder.neck[0].weight.data[0, 0, 0, 0] = -0.0
-    keep_embeddings(predictor, source, tmp_path)
+    cache_embeddings(predictor, source, tmp_path)
     for path in tmp_path.iterdir():
         with safe_open(path, framework="pt") as file:
             metadata, features = file.metadata(), file.get_tensor("features")
         metadata["encoder_checksum"] = predictor.former_checksum
+        metadata["photo_crc32"] = metadata.pop("image_crc32")
         write_tensors(path, {"features": features}, metadata)
     assert predictor.former_checksum != predictor.encoder_checksum
-    assert keep_embeddings(predictor, source, tmp_path).found == len(source)
+    assert cache_embeddings(predictor, source, tmp_path).found == len(source)
     assert EmbeddedData(source, tmp_path, predictor)[0].features.shape == features.shape
 
 
@@ -242,9 +243,9 @@ def test_what_makes_no_sense_is_refused(
     with refusal(EmbeddingError, "has no embeddings of this data set"):
         EmbeddedData(source, tmp_path / "none", predictor)
     with refusal(ConfigError, "dtype must be one of float16, float32"):
-        keep_embeddings(predictor, source, tmp_path, dtype="int8")
+        cache_embeddings(predictor, source, tmp_path, dtype="int8")
     shard = write_tar(tmp_path / "a.tar", sa1b_files(range(2)))
     with refusal(ConfigError, "unpack tar shards"):
-        keep_embeddings(predictor, Sa1bShards([shard]), tmp_path)
+        cache_embeddings(predictor, Sa1bShards([shard]), tmp_path)
     with refusal(OutputError, "cannot write to"):
-        keep_embeddings(predictor, source, shard / "folder")
+        cache_embeddings(predictor, source, shard / "folder")

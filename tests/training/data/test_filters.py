@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from samkit.errors import ConfigError
 from samkit.geometry import encode_rle
+from samkit.training.data.data_recipe import DataRecipe
 from samkit.training.data.filters import usable_masks
-from samkit.training.data.recipe import DataRecipe
 
 
 def mask_of(area, side=10):
@@ -29,7 +29,7 @@ def test_masks_are_chosen_by_their_area(areas, least, most):
     assert usable == expected
 
 
-def test_photo_may_have_many_masks():
+def test_image_may_have_many_masks():
     rles = [mask_of(index % 3) for index in range(900)]
     usable = usable_masks(rles, (10, 10), min_area_px=1, max_area_fraction=0.9)
     assert usable == [index for index in range(900) if index % 3]
@@ -52,9 +52,9 @@ def test_ninety_percent_is_the_papers_limit():
     [
         {"train": ""},
         {"val": 3},
-        {"photos_per_batch": 0},
-        {"photos_per_batch": True},
-        {"max_masks_per_photo": 1.5},
+        {"images_per_batch": 0},
+        {"images_per_batch": True},
+        {"max_masks_per_image": 1.5},
         {"min_area_px": -1},
         {"max_area_fraction": 0},
         {"max_area_fraction": 1.1},

@@ -14,19 +14,19 @@ import pytest
 import torch
 from PIL import Image
 
+from samkit.datasets.sa1b import Sa1bShards
+from samkit.datasets.sample import Sample
+from samkit.datasets.unlabelled import ImageFolder
 from samkit.errors import ConfigError, DataError, EmbeddingError, ImageError
 from samkit.geometry import CoordMap, encode_rle
-from samkit.predict.preprocess import normalise, resize_photo
-from samkit.training.data.augment import place_photo, plain_placement
-from samkit.training.data.feeds import Order
+from samkit.predict.preprocess import normalise, resize_image
+from samkit.training.data.augment import place_image, plain_placement
 from samkit.training.data.loader import BatchLoader
-from samkit.training.data.photos import PhotoFolder
-from samkit.training.data.sa1b import Sa1bShards
-from samkit.training.data.sample import Sample
+from samkit.training.data.sampling import Order
 from samkit.training.data.truth import place_mask
 
 SIDE, TRUTH = 32, 16
-AUGMENTED = {"scale_jitter": (0.5, 2.0), "flip": True, "max_masks_per_photo": 3}
+AUGMENTED = {"scale_jitter": (0.5, 2.0), "flip": True, "max_masks_per_image": 3}
 # Python from 3.12 on warns of forks of processes with threads, which torch has.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),
@@ -58,9 +58,9 @@ def keys_of(batches):
     return [key for batch in batches for key in batch.keys]
 
 
-def test_batch_holds_photos_and_masks_as_in_prediction(make_source, recipe):
+def test_batch_holds_images_and_masks_as_in_prediction(make_source, recipe):
     source = make_source(5)
-    batch = next(load(source, recipe(photos_per_batch=3)))
+    batch = next(load(source, recipe(images_per_batch=3)))
     assert batch.features is None
     assert batch.pixels.shape == (3, 3, SIDE, SIDE)
     assert batch.pixels.dtype == torch.float32
@@ -69,9 +69,9 @@ def test_batch_holds_photos_and_masks_as_in_prediction(make_source, recipe):
     place = 0
     for number, key in enumerate(batch.keys):
         sample = source[int(key.split(".")[0])]
-        placement = plain_placement(sample.photo.shape[:2], SIDE)
-        coords = CoordMap(original_hw=sample.photo.shape[:2], model_size=SIDE)
-        resized = resize_photo(sample.photo, coords)
+        placement = plain_placement(sample.image.shape[:2], SIDE)
+        coords = CoordMap(original_hw=sample.image.shape[:2], model_size=SIDE)
+        resized = resize_image(sample.image, coords)
         assert torch.equal(batch.pixels[number], normalise(resized, SIDE)[0])
         for rle in sample.rles:
             expected = place_mask(rle, placement, TRUTH)
@@ -83,7 +83,7 @@ def test_batch_holds_photos_and_masks_as_in_prediction(make_source, recipe):
 
 def test_budget_draws_other_masks_in_each_epoch(make_source, recipe):
     source = make_source(1)
-    loader = load(source, recipe(photos_per_batch=1, max_masks_per_photo=2))
+    loader = load(source, recipe(images_per_batch=1, max_masks_per_image=2))
     chosen = Counter()
     every = [
         place_mask(rle, plain_placement((40, 60), SIDE), TRUTH).tobytes() for rle in source[0].rles
@@ -105,17 +105,17 @@ def test_each_sample_comes_once_an_epoch_over_all_processes(count, world):
     orders = [Order(count=count, seed=3, rank=rank, world=world) for rank in range(world)]
     epochs = {}
     for order in orders:
-        for epoch, index in islice(order.tickets(0), 4 * count):
+        for epoch, index in islice(order.draws(0), 4 * count):
             epochs.setdefault(epoch, []).append(index)
     for epoch in range(3):
         assert sorted(epochs[epoch]) == list(range(count))
     # All go at the same pace: none is more than one sample ahead of its share.
     for order in orders:
-        ahead = Counter(epoch for epoch, _ in islice(order.tickets(0), 4 * count))
+        ahead = Counter(epoch for epoch, _ in islice(order.draws(0), 4 * count))
         assert all(count // world <= ahead[epoch] <= -(-count // world) for epoch in range(3))
     for start in (0, 1, count, count + 3):
-        tickets = list(islice(orders[-1].tickets(0), start + 5))
-        assert list(islice(orders[-1].tickets(start), 5)) == tickets[start:]
+        draws = list(islice(orders[-1].draws(0), start + 5))
+        assert list(islice(orders[-1].draws(start), 5)) == draws[start:]
 
 
 @pytest.mark.parametrize(("world", "workers"), [(1, 0), (2, 0), (2, 2)])
@@ -148,7 +148,7 @@ def test_batches_do_not_depend_on_the_number_of_workers(scenes, recipe):
 
 def test_augmentation_is_another_in_each_epoch_and_for_each_seed(scenes, recipe):
     def pixels(**fields):
-        batches = take(load(scenes, recipe(photos_per_batch=12, **AUGMENTED), **fields), 2)
+        batches = take(load(scenes, recipe(images_per_batch=12, **AUGMENTED), **fields), 2)
         return [dict(zip(batch.keys, batch.pixels, strict=True)) for batch in batches]
 
     first, second = pixels()
@@ -162,7 +162,7 @@ def test_augmentation_is_another_in_each_epoch_and_for_each_seed(scenes, recipe)
 @pytest.mark.parametrize("stop", [0, 5])
 def test_resumed_equals_uninterrupted(stop, workers, scenes, recipe):
     """Bit for bit, in the middle of an epoch, with augmentation, whatever was prefetched."""
-    settings = recipe(photos_per_batch=3, workers=workers, **AUGMENTED)
+    settings = recipe(images_per_batch=3, workers=workers, **AUGMENTED)
     whole = take(load(scenes, settings), 10)
     first = load(scenes, settings)
     assert_same(whole[:stop], list(islice(first, stop)))
@@ -172,19 +172,19 @@ def test_resumed_equals_uninterrupted(stop, workers, scenes, recipe):
     again.load_state_dict(state)
     assert_same(whole[stop:], take(again, 10 - stop))
     # The other number of workers goes on with the same.
-    other = load(scenes, recipe(photos_per_batch=3, workers=2 - workers, **AUGMENTED))
+    other = load(scenes, recipe(images_per_batch=3, workers=2 - workers, **AUGMENTED))
     other.load_state_dict(state)
     assert_same(whole[stop : stop + 2], take(other, 2))
 
 
-def test_photo_whose_masks_are_all_cropped_away_is_taken_whole(make_source, recipe):
+def test_image_whose_masks_are_all_cropped_away_is_taken_whole(make_source, recipe):
     corner = np.zeros((100, 100), bool)
     corner[:3, :3] = True
-    photo = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)
     source = make_source(1)
-    source.samples = [Sample(key="a", photo=photo, rles=(encode_rle(corner),))]
-    loader = load(source, recipe(photos_per_batch=1, scale_jitter=(3.0, 3.0)))
-    plain = place_photo(photo, plain_placement((100, 100), SIDE))
+    source.samples = [Sample(key="a", image=image, rles=(encode_rle(corner),))]
+    loader = load(source, recipe(images_per_batch=1, scale_jitter=(3.0, 3.0)))
+    plain = place_image(image, plain_placement((100, 100), SIDE))
     batches = take(loader, 10)
     assert all(batch.masks.any() for batch in batches)
     assert sum(torch.equal(batch.pixels[0], plain) for batch in batches) >= 7
@@ -200,7 +200,7 @@ def test_state_may_be_loaded_into_a_loader_that_runs(scenes, recipe):
     assert state == load(scenes, recipe()).state_dict()  # a state does not change afterwards
 
 
-def test_resumed_equals_uninterrupted_where_photos_are_broken(make_source, recipe):
+def test_resumed_equals_uninterrupted_where_images_are_broken(make_source, recipe):
     source = make_source(9, broken=(1, 2, 5))
     whole = load(source, recipe())
     batches = list(islice(whole, 12))
@@ -241,10 +241,10 @@ def test_broken_samples_are_skipped_counted_and_logged_once(
 ):
     source = make_source(8, broken=(3, 4))
     source.samples[5] = ImageError("5.png cannot be read: truncated")
-    source.samples[6] = Sample(key="6.png", photo=source[0].photo, rles=())
+    source.samples[6] = Sample(key="6.png", image=source[0].image, rles=())
     faulty = make_sample(7)
     source.samples[7] = Sample(
-        key="7.png", photo=faulty.photo, rles=faulty.rles, faults=("annotation 2: odd", "3: even")
+        key="7.png", image=faulty.image, rles=faulty.rles, faults=("annotation 2: odd", "3: even")
     )
     loader = load(source, recipe(workers=workers))
     with caplog.at_level(logging.WARNING):
@@ -254,7 +254,7 @@ def test_broken_samples_are_skipped_counted_and_logged_once(
     assert all(len(set(batch.image_index.tolist())) == 2 for batch in batches)
     assert loader.skipped == {
         "broken sample": 2,
-        "broken photo": 1,
+        "broken image": 1,
         "no usable mask": 1,
         "broken annotation": 2,
     }
@@ -262,7 +262,7 @@ def test_broken_samples_are_skipped_counted_and_logged_once(
     assert sorted(message.split(":")[0] for message in messages) == [
         f"skipped {index}.png" for index in (3, 4, 5, 6, 7)
     ]
-    assert "skipped 5.png: broken photo: 5.png cannot be read: truncated" in messages
+    assert "skipped 5.png: broken image: 5.png cannot be read: truncated" in messages
 
 
 def test_what_follows_fills_the_batch(make_source, recipe):
@@ -272,7 +272,7 @@ def test_what_follows_fills_the_batch(make_source, recipe):
     assert keys_of(take(load(make_source(10, broken), recipe()), 5)) == kept[:10]
 
 
-def test_masks_that_filters_leave_out_make_a_photo_unusable(make_source, recipe):
+def test_masks_that_filters_leave_out_make_a_image_unusable(make_source, recipe):
     loader = load(make_source(3), recipe(min_area_px=2000))
     with pytest.raises(DataError):
         next(loader)
@@ -280,17 +280,17 @@ def test_masks_that_filters_leave_out_make_a_photo_unusable(make_source, recipe)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_epoch_without_a_usable_photo_is_an_error(workers, make_source, recipe, refusal):
+def test_epoch_without_a_usable_image_is_an_error(workers, make_source, recipe, refusal):
     source = make_source(5, broken=range(5))
-    source.samples[4] = Sample(key="4.png", photo=np.zeros((5, 5, 3), np.uint8), rles=())
+    source.samples[4] = Sample(key="4.png", image=np.zeros((5, 5, 3), np.uint8), rles=())
     loader = load(source, recipe(workers=workers))
-    with refusal(DataError, "no photo of a whole epoch", "4 broken sample", "1 no usable mask"):
+    with refusal(DataError, "no image of a whole epoch", "4 broken sample", "1 no usable mask"):
         next(loader)
 
 
-def test_one_usable_photo_is_enough(make_source, recipe):
+def test_one_usable_image_is_enough(make_source, recipe):
     for seed in range(5):
-        loader = load(make_source(6, broken=range(5)), recipe(photos_per_batch=3), seed=seed)
+        loader = load(make_source(6, broken=range(5)), recipe(images_per_batch=3), seed=seed)
         assert next(loader).keys == ("5.png",) * 3
 
 
@@ -316,7 +316,7 @@ def test_what_workers_need_can_be_sent_to_them(scenes, recipe):
 
 
 def test_empty_data_set_is_refused(make_source, recipe, refusal):
-    with refusal(DataError, "no photos"):
+    with refusal(DataError, "no images"):
         load(make_source(0), recipe())
 
 
@@ -328,9 +328,9 @@ def test_error_that_is_not_of_one_sample_ends_the_training(workers, make_source,
         next(load(source, recipe(workers=workers)))
 
 
-def test_photos_alone_need_no_masks(make_source, recipe):
+def test_images_alone_need_no_masks(make_source, recipe):
     source = make_source(4)
-    source.samples = [Sample(key=f"{i}.png", photo=source[i].photo, rles=()) for i in range(4)]
+    source.samples = [Sample(key=f"{i}.png", image=source[i].image, rles=()) for i in range(4)]
     batch = next(load(source, recipe(**AUGMENTED), with_masks=False))
     assert batch.pixels.shape == (2, 3, SIDE, SIDE)
     assert batch.masks.shape == (0, TRUTH, TRUTH)
@@ -365,7 +365,7 @@ def test_masks_of_augmented_batches_cover_their_colour(seed, make_source, recipe
 
 @pytest.fixture
 def shards(tmp_path, sa1b_files, write_tar):
-    """Shards of 5, 3 and 4 photos, two of which are broken."""
+    """Shards of 5, 3 and 4 images, two of which are broken."""
     files = [sa1b_files(range(5)), sa1b_files(range(5, 8)), sa1b_files(range(8, 12))]
     files[0]["sa_1.png"] = files[0]["sa_1.png"][:-30]
     files[2]["sa_9.json"] = b"{"
@@ -375,10 +375,10 @@ def shards(tmp_path, sa1b_files, write_tar):
 
 
 @pytest.mark.parametrize(("world", "workers"), [(1, 0), (2, 0), (2, 2), (1, 3)])
-def test_streams_give_each_photo_once_an_epoch(world, workers, shards, recipe):
+def test_streams_give_each_image_once_an_epoch(world, workers, shards, recipe):
     seen = Counter()
     for rank in range(world):
-        settings = recipe(photos_per_batch=1, workers=workers)
+        settings = recipe(images_per_batch=1, workers=workers)
         loader = load(shards, settings, rank=rank, world=world)
         # As many as its readers have in their first epoch: counted by reading them.
         readers = max(1, workers)
@@ -405,7 +405,7 @@ def test_streams_give_each_photo_once_an_epoch(world, workers, shards, recipe):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_resumed_stream_equals_uninterrupted(workers, shards, recipe):
-    settings = recipe(photos_per_batch=2, workers=workers, **AUGMENTED)
+    settings = recipe(images_per_batch=2, workers=workers, **AUGMENTED)
     whole = load(shards, settings)
     batches = list(islice(whole, 14))
     for stop in (1, 8, 13):
@@ -423,7 +423,7 @@ def test_resumed_stream_equals_uninterrupted(workers, shards, recipe):
 
 def test_augmentation_of_a_stream_does_not_depend_on_the_reader(shards, recipe):
     def pixels(workers):
-        settings = recipe(photos_per_batch=1, workers=workers, **AUGMENTED)
+        settings = recipe(images_per_batch=1, workers=workers, **AUGMENTED)
         batches = take(load(shards, settings), 10)
         return {batch.keys[0]: batch.pixels for batch in batches[:5]}
 
@@ -439,29 +439,29 @@ def test_state_of_a_stream_with_other_workers_is_refused(shards, recipe, refusal
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_stream_without_a_usable_photo_is_an_error(
+def test_stream_without_a_usable_image_is_an_error(
     workers, tmp_path, write_tar, sa1b_files, recipe, refusal
 ):
     files = dict.fromkeys(sa1b_files(range(3)), b"")
     stream = Sa1bShards([write_tar(tmp_path / "a.tar", files)])
-    with refusal(DataError, "no photo of a whole epoch", "3 broken sample"):
+    with refusal(DataError, "no image of a whole epoch", "3 broken sample"):
         next(load(stream, recipe(workers=workers)))
 
 
-def test_photos_alone_make_batches_without_masks_and_broken_ones_are_skipped(
+def test_images_alone_make_batches_without_masks_and_broken_ones_are_skipped(
     tmp_path, recipe, refusal, caplog
 ):
     for number in range(3):
         Image.new("RGB", (40, 30), (80 * number, 0, 0)).save(tmp_path / f"{number}.png")
-    (tmp_path / "broken.jpg").write_bytes(b"no photo")
-    source = PhotoFolder(tmp_path)
-    loader = load(source, recipe(photos_per_batch=3), with_masks=False)
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    source = ImageFolder(tmp_path)
+    loader = load(source, recipe(images_per_batch=3), with_masks=False)
     first, second = take(loader, 2)
     assert sorted(first.keys) == ["0.png", "1.png", "2.png"]
     assert first.pixels.shape == (3, 3, SIDE, SIDE)
     assert first.masks.shape == (0, TRUTH, TRUTH)
     assert sorted(second.keys) == sorted(first.keys)
-    assert loader.skipped == Counter({"broken photo": 1})
+    assert loader.skipped == Counter({"broken image": 1})
     assert sum("skipped broken.jpg" in line for line in caplog.messages) == 1
-    with refusal(ConfigError, f"photos:{tmp_path} has no masks", "samkit pretrain"):
+    with refusal(ConfigError, f"images:{tmp_path} has no masks", "samkit pretrain"):
         load(source, recipe())

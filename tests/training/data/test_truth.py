@@ -1,4 +1,4 @@
-"""Masks in the truth's frame, against the overlap of each pixel with each cell written out."""
+"""Masks in the target space, against the overlap of each pixel with each cell written out."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from samkit.geometry import encode_rle
 from samkit.predict.preprocess import PIXEL_MEAN, PIXEL_STD
-from samkit.training.data.augment import draw_placement, place_photo, plain_placement
+from samkit.training.data.augment import draw_placement, place_image, plain_placement
 from samkit.training.data.truth import cell_coverage, place_mask
 
 SIDE = 64
@@ -36,7 +36,7 @@ def plain_coverage(mask, placement, truth_size):
 
 @st.composite
 def cases(draw):
-    """A mask, a placement of its photo, a side of the truth's frame."""
+    """A mask, a placement of its image, a side of the target space."""
     height, width = draw(st.integers(1, 90)), draw(st.integers(1, 90))
     rng = np.random.default_rng(draw(st.integers(0, 999)))
     mask = np.zeros((height, width), bool)
@@ -84,7 +84,7 @@ def test_no_visible_mask_becomes_nothing(case):
 
 
 def test_blocks_of_two_by_two():
-    """Half covered is in; a photo of the frame's size is reduced by counting."""
+    """Half covered is in; an image of the frame's size is reduced by counting."""
     mask = np.random.default_rng(0).uniform(size=(64, 64)) < 0.5
     found = place_mask(encode_rle(mask), plain_placement((64, 64), 64), 32)
     np.testing.assert_array_equal(found, mask.reshape(32, 2, 32, 2).sum(axis=(1, 3)) >= 2)
@@ -98,7 +98,7 @@ def test_wire_of_one_pixel_stays_in_one_piece():
     assert found[7, 1:15].all()
 
 
-def test_masks_of_the_whole_photo_end_with_it():
+def test_masks_of_the_whole_image_end_with_it():
     mask = np.ones((48, 96), bool)
     found = place_mask(encode_rle(mask), plain_placement((48, 96), 64), 64)
     assert found[:32].all()
@@ -136,12 +136,12 @@ def test_mask_that_fills_what_is_visible_is_dropped():
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_photo_and_masks_stay_together(seed, make_colored):
+def test_image_and_masks_stay_together(seed, make_colored):
     """The pixels under each mask have its colour, wherever they are put."""
-    photo, masks = make_colored((60, 90), seed)
+    image, masks = make_colored((60, 90), seed)
     rng = np.random.default_rng(seed)
     placement = draw_placement((60, 90), SIDE, rng, scale_jitter=(0.5, 2.0), flip=True)
-    pixels = place_photo(photo, placement)
+    pixels = place_image(image, placement)
     mean, std = torch.tensor(PIXEL_MEAN)[:, None, None], torch.tensor(PIXEL_STD)[:, None, None]
     shown = (pixels * std + mean).permute(1, 2, 0).numpy()
     height, width = placement.visible_hw
@@ -149,7 +149,7 @@ def test_photo_and_masks_stay_together(seed, make_colored):
         found = place_mask(encode_rle(mask), placement, SIDE)
         if found is None:
             continue
-        color = photo[mask][0].astype(float)
+        color = image[mask][0].astype(float)
         # Pixels at the edge are mixed of two colours, so that the nearest of those is meant.
         near = np.abs(shown - color).max(axis=2) < 25
         near[height:] = near[:, width:] = False

@@ -1,4 +1,4 @@
-"""Real Chromium on a real server with the embedded weights; people, photos, and what they do."""
+"""Real Chromium on a real server with the embedded weights; people, images, and what they do."""
 
 import os
 import re
@@ -15,7 +15,7 @@ import pytest
 CHROMIUM = Path("/usr/bin/chromium")
 REQUIRED = os.environ.get("SAMKIT_TEST_BROWSER") == "required"
 PASSWORD = "a long enough password"
-NUM_PHOTOS, SIDE = 12, 320
+NUM_IMAGES, SIDE = 12, 320
 # Without background networking: a browser in a closed network would wait for its maker's hosts.
 ARGS = [
     "--no-sandbox",
@@ -43,11 +43,11 @@ def pytest_collection_modifyitems(items):
 
 
 class Server:
-    """A server process on a store and a folder of photos; it can be stopped and started again."""
+    """A server process on a store and a folder of images; it can be stopped and started again."""
 
-    def __init__(self, folder, photos, hint_s=30):
+    def __init__(self, folder, images, hint_s=30):
         self.hint_s = hint_s
-        self.where, self.photos, self.cache = folder / "store.db", photos, folder / "cache"
+        self.where, self.images, self.cache = folder / "store.db", images, folder / "cache"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -56,7 +56,7 @@ class Server:
 
     def start(self):
         script = Path(__file__).with_name("server_process.py")
-        paths = (script, self.where, self.photos, self.cache)
+        paths = (script, self.where, self.images, self.cache)
         command = [sys.executable, *paths, str(self.port), str(self.hint_s)]
         log = (self.where.parent / "server.log").open("ab")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
@@ -69,22 +69,22 @@ class Server:
         self.process.stdout.close()
 
 
-def make_photos(folder):
-    from samkit.training.data.scenes import Scenes
+def make_images(folder):
+    from samkit.datasets.synthetic.scenes import Scenes
 
     folder.mkdir()
-    scenes = Scenes(count=NUM_PHOTOS, size=SIDE, seed=5)
-    for i in range(NUM_PHOTOS):
+    scenes = Scenes(count=NUM_IMAGES, size=SIDE, seed=5)
+    for i in range(NUM_IMAGES):
         path = folder / f"scene-{i:02}.png"
-        cv2.imwrite(str(path), np.ascontiguousarray(scenes[i].photo[..., ::-1]))
+        cv2.imwrite(str(path), np.ascontiguousarray(scenes[i].image[..., ::-1]))
 
 
-def make_project(where, photos, name="scenes"):
-    from samkit.dataengine import Store, add_class, add_photos, create_project, create_user
+def make_project(where, images, name="scenes"):
+    from samkit.dataengine import Store, add_class, add_images, create_project, create_user
 
     with Store.open(where) as store:
-        project = create_project(store, name=name, root=photos)
-        add_photos(store, project.id)
+        project = create_project(store, name=name, root=images)
+        add_images(store, project.id)
         for one, role in (("ada", "admin"), ("ann", "annotator"), ("rev", "reviewer")):
             create_user(store, name=one, role=role, password=PASSWORD)
         for one in ("disc", "star"):
@@ -94,9 +94,9 @@ def make_project(where, photos, name="scenes"):
 @pytest.fixture(scope="session")
 def server(tmp_path_factory, plain_engine):
     folder = tmp_path_factory.mktemp("studio")
-    make_photos(folder / "photos")
-    server = Server(folder, folder / "photos")
-    make_project(server.where, server.photos)
+    make_images(folder / "images")
+    server = Server(folder, folder / "images")
+    make_project(server.where, server.images)
     server.start()
     yield server
     server.stop(signal.SIGTERM)
@@ -105,8 +105,8 @@ def server(tmp_path_factory, plain_engine):
 @pytest.fixture(scope="session")
 def own_server(tmp_path_factory, server):
     """A server that may be stopped."""
-    own = Server(tmp_path_factory.mktemp("own"), server.photos, hint_s=1)
-    make_project(own.where, own.photos)
+    own = Server(tmp_path_factory.mktemp("own"), server.images, hint_s=1)
+    make_project(own.where, own.images)
     own.start()
     yield own
     own.stop(signal.SIGKILL)
@@ -135,25 +135,25 @@ class Person:
     def __init__(self, page, server):
         self.page, self.server = page, server
 
-    def open_photo(self, number):
-        """Open a photo in the studio, and wait until it can be prompted."""
-        self.page.goto(f"{self.server.url}/#/photo/{number}")
-        # Both say that it is open: the photo is on the screen, the model is ready.
+    def open_image(self, number):
+        """Open an image in the studio, and wait until it can be prompted."""
+        self.page.goto(f"{self.server.url}/#/image/{number}")
+        # Both say that it is open: the image is on the screen, the model is ready.
         self.page.wait_for_selector(".stage[data-view]")
-        self.page.wait_for_selector(f".studio[data-photo='{number}'][data-ready]")
+        self.page.wait_for_selector(f".studio[data-image='{number}'][data-ready]")
 
     def view(self):
-        """Where the photo is on the stage: x, y, scale."""
+        """Where the image is on the stage: x, y, scale."""
         return [float(value) for value in self.page.get_attribute(".stage", "data-view").split()]
 
     def place_of(self, x, y):
-        """The place in the photo that is at a place on the screen."""
+        """The place in the image that is at a place on the screen."""
         left, top, scale = self.view()
         box = self.page.locator(".stage").bounding_box()
         return [(x - box["x"] - left) / scale, (y - box["y"] - top) / scale]
 
     def at(self, x, y):
-        """The place on the screen of the middle of a pixel of the photo."""
+        """The place on the screen of the middle of a pixel of the image."""
         left, top, scale = self.view()
         box = self.page.locator(".stage").bounding_box()
         return box["x"] + left + (x + 0.5) * scale, box["y"] + top + (y + 0.5) * scale
@@ -219,7 +219,7 @@ def is_bad(message):
 
 @pytest.fixture
 def masks(server):
-    """What the store holds of a photo: masks (H, W) with their annotations."""
+    """What the store holds of an image: masks (H, W) with their annotations."""
     from pycocotools import mask as coco_mask
 
     from samkit.dataengine import Store, list_annotations
@@ -234,10 +234,10 @@ def masks(server):
 
 @pytest.fixture
 def library(server, predictor):
-    """The library on the same photos."""
+    """The library on the same images."""
 
     def embed(number):
-        return predictor.embed(server.photos / f"scene-{number - 1:02}.png")
+        return predictor.embed(server.images / f"scene-{number - 1:02}.png")
 
     return embed
 

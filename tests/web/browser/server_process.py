@@ -1,4 +1,4 @@
-"""A server of its own process, as users run it: server_process.py STORE PHOTOS CACHE PORT HINT."""
+"""A server of its own process, as users run it: server_process.py STORE IMAGES CACHE PORT HINT."""
 
 import sys
 from pathlib import Path
@@ -14,11 +14,11 @@ def tell(url):
 
 
 def main():
-    where, photos, cache, port, hint_s = sys.argv[1:]
+    where, images, cache, port, hint_s = sys.argv[1:]
     # Plain PyTorch: the tests compare with the same.
     load = lambda: samkit.Predictor.load(engine="torch", precision="float32")  # noqa: E731
     config = WebConfig(
-        cache_folder=Path(cache), allowed_roots=(Path(photos),), hint_after_s=float(hint_s)
+        cache_folder=Path(cache), allowed_roots=(Path(images),), hint_after_s=float(hint_s)
     )
     with Store.open(where) as store:
         app = create_app(store, load_predictor=load, config=config)

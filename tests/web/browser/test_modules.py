@@ -135,7 +135,7 @@ def test_outlines_enclose_the_mask(module):
     assert box[2] - box[0] <= 40
 
 
-def test_undo_order_of_a_photo_after_a_reload(module):
+def test_undo_order_of_a_image_after_a_reload(module):
     histories = [
         {"id": 1, "revisions": [("edit", 7, 1), ("edit", 7, 4), ("undo", 7, 6)]},
         {"id": 2, "revisions": [("edit", 7, 2), ("edit", 8, 3)]},
@@ -146,7 +146,7 @@ def test_undo_order_of_a_photo_after_a_reload(module):
             {"change": change, "user_id": user, "at": f"2026-01-01T00:00:{second:02}Z"}
             for change, user, second in history["revisions"]
         ]
-    got = module("history.js", "return m.photoStacks(given, 7);", histories)
+    got = module("history.js", "return m.imageStacks(given, 7);", histories)
     # In time: 1 made, 2 made, 2 changed by somebody else (out of reach), 1 changed, 3 made,
     # 1 undone, 3 undone, 3 redone.
     assert got == {"past": [1, 3], "future": [1]}
@@ -205,9 +205,9 @@ def test_keys_of_other_layouts(module, event, name):
 def test_view_fits_and_zooms_around_a_place(module):
     fitted, zoomed, place = module(
         "view.js",
-        """const view = m.fitView({width: 800, height: 600, photoWidth: 6000, photoHeight: 4000});
+        """const view = m.fitView({width: 800, height: 600, imageWidth: 6000, imageHeight: 4000});
         const zoomed = m.zoomView(view, 3, 200, 100);
-        return [view, zoomed, [m.toPhoto(view, 200, 100), m.toPhoto(zoomed, 200, 100)]];""",
+        return [view, zoomed, [m.toImage(view, 200, 100), m.toImage(zoomed, 200, 100)]];""",
     )
     # 12 pixels around it, and 84 below, where bars are.
     assert fitted["scale"] == pytest.approx((600 - 12 - 84) / 4000)

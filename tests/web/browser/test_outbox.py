@@ -2,7 +2,7 @@
 
 import pytest
 
-from samkit.dataengine import Store, give_back, list_users, take_photo
+from samkit.dataengine import Store, give_back, list_users, take_image
 from web.browser.conftest import PASSWORD
 
 ANNOTATIONS = "**/annotations"
@@ -39,7 +39,7 @@ def sign_in_elsewhere(person, name):
 
 
 def test_signing_in_in_another_tab_does_not_stop_this_one(ann, own_server, masks):
-    ann.open_photo(4)
+    ann.open_image(4)
     sign_in_elsewhere(ann, "ann")
     draw(ann)
     ann.wait_until_saved()
@@ -47,7 +47,7 @@ def test_signing_in_in_another_tab_does_not_stop_this_one(ann, own_server, masks
 
 
 def test_nothing_is_sent_in_somebody_elses_name(ann, own_server, masks):
-    ann.open_photo(5)
+    ann.open_image(5)
     sign_in_elsewhere(ann, "rev")
     draw(ann)
     ann.page.wait_for_selector("dialog[open] form.sign-in")
@@ -66,23 +66,23 @@ def test_nothing_is_sent_in_somebody_elses_name(ann, own_server, masks):
 
 def test_tabs_do_not_lose_each_others_changes(ann, own_server, masks):
     other = other_tab(ann)
-    ann.open_photo(6)
+    ann.open_image(6)
     ann.page.route(ANNOTATIONS, lambda route: route.abort())
     draw(ann)
     ann.page.wait_for_selector(UNSENT)
-    other.open_photo(7)
+    other.open_image(7)
     draw(other)
     other.wait_until_saved()
     ann.page.close(run_before_unload=False)
     assert masks(6, on=own_server) == []
     third = other_tab(ann)
-    third.open_photo(6)
+    third.open_image(6)
     assert third.page.locator(".mask-row").count() == 1
     assert len(masks(6, on=own_server)) == len(masks(7, on=own_server)) == 1
 
 
 def test_page_of_a_network_is_no_acknowledgement(ann, own_server, masks):
-    ann.open_photo(8)
+    ann.open_image(8)
     ann.page.route(
         ANNOTATIONS,
         lambda route: route.fulfill(content_type="text/html", body="<h1>Sign in to the Wi-Fi</h1>"),
@@ -94,16 +94,16 @@ def test_page_of_a_network_is_no_acknowledgement(ann, own_server, masks):
     assert len(masks(8, on=own_server)) == 1
 
 
-def test_refused_change_does_not_hold_up_other_photos(ann, own_server, masks):
-    ann.open_photo(9)
+def test_refused_change_does_not_hold_up_other_images(ann, own_server, masks):
+    ann.open_image(9)
     with Store.open(own_server.where) as store:
         people = {one.name: one.id for one in list_users(store).items}
         give_back(store, 9, people["ann"])
-        take_photo(store, 9, people["rev"])
+        take_image(store, 9, people["rev"])
     draw(ann)
     ann.page.wait_for_selector(".banner[data-name=outbox]:has-text('held by somebody else')")
-    ann.page.evaluate("location.hash = '#/photo/10'")
-    ann.page.wait_for_selector(".studio[data-photo='10'][data-ready]")
+    ann.page.evaluate("location.hash = '#/image/10'")
+    ann.page.wait_for_selector(".studio[data-image='10'][data-ready]")
     draw(ann)
     ann.page.wait_for_selector(UNSENT)
     assert len(masks(10, on=own_server)) == 1

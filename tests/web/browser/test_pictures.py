@@ -1,4 +1,4 @@
-"""All pages on real photographs: they fit their windows, say what their parts are, and can be read.
+"""All pages on real images: they fit their windows, say what their parts are, and can be read.
 
 With SAMKIT_SCREENSHOTS=FOLDER the same run writes the pictures for docs.
 """
@@ -15,23 +15,23 @@ from skimage import data
 from samkit.dataengine import (
     NewEvent,
     Store,
-    accept_photo,
+    accept_image,
     add_class,
-    add_photos,
+    add_images,
     create_project,
     give_back,
-    list_photos,
+    list_images,
     list_users,
-    return_photo,
+    return_image,
     save_annotation,
-    submit_photo,
-    take_photo,
+    submit_image,
+    take_image,
 )
 from samkit.geometry import encode_rle
 
 FOLDER = os.environ.get("SAMKIT_SCREENSHOTS")
 SAMPLES = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "retina", "rocket")
-# What is there before: photo, class, point.
+# What is there before: image, class, point.
 THINGS = [
     ("astronaut", "person", (235, 330)),
     ("astronaut", "helmet", (400, 420)),
@@ -48,23 +48,23 @@ SIZES = {"laptop": (1280, 720), "small": (1024, 640), "phone": (390, 844)}
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory, server, predictor):
-    """A project of sample photos with some masks, made over a week; its number, and the photos'."""
+    """A project of sample images with some masks, made over a week; its number, and the images'."""
     folder = tmp_path_factory.mktemp("samples")
     for name in SAMPLES:
-        photo = np.ascontiguousarray(getattr(data, name)()[..., ::-1])
-        cv2.imwrite(str(folder / f"{name}.jpg"), photo, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        image = np.ascontiguousarray(getattr(data, name)()[..., ::-1])
+        cv2.imwrite(str(folder / f"{name}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
     now = datetime.now(timezone.utc).replace(hour=10, minute=0)
     day = now
     with Store.open(server.where, clock=lambda: day) as store:
         project = create_project(store, name="Things and beings", root=folder)
-        add_photos(store, project.id)
-        photos = {Path(one.path).stem: one.id for one in list_photos(store, project.id).items}
+        add_images(store, project.id)
+        images = {Path(one.path).stem: one.id for one in list_images(store, project.id).items}
         people = {one.name: one.id for one in list_users(store).items}
         rng = np.random.default_rng(0)
         for i, (name, thing, point) in enumerate(THINGS):
             user = people["ann" if i % 3 else "ada"]
             day = now - timedelta(days=6 - i * 6 // len(THINGS))
-            take_photo(store, photos[name], user)
+            take_image(store, images[name], user)
             answer = predictor.predict(
                 predictor.embed(folder / f"{name}.jpg"), points=[point], labels=[1]
             )
@@ -75,25 +75,25 @@ def samples(tmp_path_factory, server, predictor):
             ]
             save_annotation(
                 store,
-                image_id=photos[name],
+                image_id=images[name],
                 user_id=user,
                 rle=encode_rle(answer.masks[best]),
                 class_id=add_class(store, project.id, thing).id,
                 events=events,
                 score=float(answer.iou_pred[best]),
             )
-            give_back(store, photos[name], user)
+            give_back(store, images[name], user)
         day = now
         for name in ("chelsea", "rocket", "retina", "astronaut"):
-            take_photo(store, photos[name], people["ann"])
-            submitted = submit_photo(store, photos[name], people["ann"])
+            take_image(store, images[name], people["ann"])
+            submitted = submit_image(store, images[name], people["ann"])
             if name == "chelsea":
-                accept_photo(store, submitted.id, people["rev"], version=submitted.version)
+                accept_image(store, submitted.id, people["rev"], version=submitted.version)
             if name == "retina":
                 comment = "The vessels are masks too."
                 version = submitted.version
-                return_photo(store, submitted.id, people["rev"], version=version, comment=comment)
-    return project.id, photos
+                return_image(store, submitted.id, people["rev"], version=version, comment=comment)
+    return project.id, images
 
 
 @pytest.fixture
@@ -178,9 +178,9 @@ def check(person):
     ],
 )
 def test_studio(person, samples, save, size, scheme, name):
-    _, photos = samples
+    _, images = samples
     ada = person("ada", **options(size, scheme))
-    ada.open_photo(photos["coffee"])
+    ada.open_image(images["coffee"])
     ada.page.wait_for_selector(".mask-row", state="attached")
     point = ada.at(300, 130)
     if size == "phone":
@@ -206,9 +206,9 @@ def test_studio(person, samples, save, size, scheme, name):
 
 
 def test_review(person, samples, save):
-    project, photos = samples
+    project, images = samples
     rev = person("rev", **options("laptop"))
-    rev.page.goto(f"{rev.server.url}/#/project/{project}/review/{photos['astronaut']}")
+    rev.page.goto(f"{rev.server.url}/#/project/{project}/review/{images['astronaut']}")
     rev.page.wait_for_selector(".mask-row >> nth=2")
     rev.page.hover(".mask-row >> nth=1")
     check(rev)
@@ -222,7 +222,7 @@ def test_pages(person, samples, save, size, scheme):
     suffix = "-phone" if size == "phone" else ""
     for name, address, there in (
         ("projects", "/", ".project p:has-text('accepted')"),
-        ("gallery", f"/project/{project}", ".photo-card canvas"),
+        ("gallery", f"/project/{project}", ".image-card canvas"),
         ("statistics", f"/project/{project}/statistics", ".plot .mark"),
         ("people", "/users", "td .badge"),
     ):

@@ -4,21 +4,21 @@ import io
 import json
 import zipfile
 
-from samkit.dataengine import Store, get_photo, list_annotations, list_photos, list_users
+from samkit.dataengine import Store, get_image, list_annotations, list_images, list_users
 from web.browser.conftest import PASSWORD
 
 
-def photo_of(server, number):
+def image_of(server, number):
     with Store.open(server.where) as store:
-        return get_photo(store, number)
+        return get_image(store, number)
 
 
 def submit_with_mask(ann, number, place):
-    ann.open_photo(number)
+    ann.open_image(number)
     ann.click(*place)
     ann.accept()
     ann.press("Control+Enter")
-    ann.page.wait_for_selector(f".studio[data-ready]:not([data-photo='{number}'])")
+    ann.page.wait_for_selector(f".studio[data-ready]:not([data-image='{number}'])")
 
 
 def test_another_person_returns_accepts_and_exports(person, server, masks):
@@ -33,19 +33,19 @@ def test_another_person_returns_accepts_and_exports(person, server, masks):
     rev.page.fill("dialog textarea", "the lower edge <b>is missing</b>")
     rev.press("Control+Enter")
     rev.page.wait_for_selector(".notice:has-text('Returned: scene-09.png')")
-    assert photo_of(server, 10).review == "returned"
+    assert image_of(server, 10).review == "returned"
     rev.page.goto(f"{server.url}/#/project/1/review/11")
     rev.page.wait_for_selector(".title h1:has-text('scene-10.png')")
     rev.page.wait_for_selector(".review .mask-row")
     rev.press("a")
     rev.page.wait_for_selector(".notice:has-text('Accepted: scene-10.png')")
-    assert photo_of(server, 11).review == "accepted"
+    assert image_of(server, 11).review == "accepted"
 
-    # Its annotator gets the returned photo first, with the comment as it was written.
+    # Its annotator gets the returned image first, with the comment as it was written.
     ann.page.goto(f"{server.url}/#/project/1")
     ann.page.click("button:has-text('Annotate')")
-    ann.page.wait_for_selector(".studio[data-photo]")
-    ann.page.goto(f"{server.url}/#/photo/10")
+    ann.page.wait_for_selector(".studio[data-image]")
+    ann.page.goto(f"{server.url}/#/image/10")
     comment = ann.page.wait_for_selector(".banner[data-name=comment] span").inner_text()
     assert comment == "Returned by the reviewer: “the lower edge <b>is missing</b>”"
 
@@ -61,7 +61,7 @@ def test_another_person_returns_accepts_and_exports(person, server, masks):
     assert [one["file_name"] for one in exported["images"]] == ["scene-10.png"]
     # A reviewer may export, an annotator not.
     ann.page.goto(f"{server.url}/#/project/1")
-    ann.page.wait_for_selector(".photo-card")
+    ann.page.wait_for_selector(".image-card")
     assert ann.page.locator("button:has-text('Export')").count() == 0
 
 
@@ -92,17 +92,17 @@ def test_gallery_filters_and_statistics(person, server):
     from playwright.sync_api import expect
 
     ann, rev = person("ann"), person("rev")
-    ann.open_photo(12)
+    ann.open_image(12)
     ann.click(60, 60)
     ann.accept()
     rev.page.goto(f"{server.url}/#/project/1")
-    rev.page.wait_for_selector(".photo-card")
+    rev.page.wait_for_selector(".image-card")
     with Store.open(server.where) as store:
         for state in ("none", "submitted", "returned", "accepted"):
-            expected = [one.path for one in list_photos(store, 1, review=state).items]
+            expected = [one.path for one in list_images(store, 1, review=state).items]
             rev.page.click(f"[data-key=review-{state}]")
             rev.page.wait_for_selector(f"[data-key=review-{state}][aria-pressed=true]")
-            expect(rev.page.locator(".photo-card .name")).to_have_text(expected)
+            expect(rev.page.locator(".image-card .name")).to_have_text(expected)
             count = rev.page.locator(f"[data-key=review-{state}] .count").inner_text()
             assert int(count) == len(expected)
     rev.page.goto(f"{server.url}/#/project/1/statistics")
@@ -118,7 +118,7 @@ def test_gallery_filters_and_statistics(person, server):
 
 def test_what_the_server_did_not_get_is_sent_when_it_is_back(person, own_server, masks):
     ann = person("ann", on=own_server)
-    ann.open_photo(1)
+    ann.open_image(1)
     ann.click(100, 100)
     ann.accept()
     [(_, acknowledged)] = masks(1, on=own_server)
@@ -145,14 +145,14 @@ def test_what_the_server_did_not_get_is_sent_when_it_is_back(person, own_server,
     assert ann.page.locator(".candidate").count() == 3  # it answers again
     ann.press("Escape")
 
-    # Somebody else takes the photo: what was done since is neither lost nor saved over theirs.
+    # Somebody else takes the image: what was done since is neither lost nor saved over theirs.
     rev = person("rev", on=own_server)
     with Store.open(own_server.where) as store:
-        from samkit.dataengine import give_back, take_photo
+        from samkit.dataengine import give_back, take_image
 
         people = {one.name: one.id for one in list_users(store).items}
         give_back(store, 1, people["ann"])
-        take_photo(store, 1, people["rev"])
+        take_image(store, 1, people["rev"])
     ann.click(60, 250)
     ann.press("Enter")
     ann.page.wait_for_selector(".banner[data-name=outbox]:has-text('Your changes wait here')")
@@ -167,7 +167,7 @@ def test_what_the_server_did_not_get_is_sent_when_it_is_back(person, own_server,
 
 def test_unsent_masks_survive_closing_the_page(person, own_server, masks):
     ann = person("ann", on=own_server)
-    ann.open_photo(2)
+    ann.open_image(2)
     ann.page.context.set_offline(True)
     ann.press("b")
     ann.drag((30, 30), (90, 90))
@@ -179,14 +179,14 @@ def test_unsent_masks_survive_closing_the_page(person, own_server, masks):
     ann.page = ann.page.context.new_page()
     ann.page.goto(own_server.url)
     ann.page.wait_for_selector(".card.project")
-    ann.open_photo(2)
+    ann.open_image(2)
     assert ann.page.locator(".mask-row").count() == 1
     assert len(masks(2, on=own_server)) == 1
 
 
 def test_hint_after_a_while_on_one_mask(person, own_server):
     ann = person("ann", on=own_server)
-    ann.open_photo(3)
+    ann.open_image(3)
     ann.click(100, 100)  # this server's hint comes after a second
     ann.page.wait_for_selector(".banner[data-name=hint]:has-text('1 seconds')")
     ann.page.click(".banner[data-name=hint] button:has-text('Cancel')")
@@ -194,23 +194,23 @@ def test_hint_after_a_while_on_one_mask(person, own_server):
     assert ann.page.locator(".banner[data-name=hint]").count() == 0
 
 
-def test_gallery_of_many_photos_keeps_few_in_the_document(person, own_server):
+def test_gallery_of_many_images_keeps_few_in_the_document(person, own_server):
     with Store.open(own_server.where) as store:
         add_many(store, 1500)
     rev = person("rev", on=own_server)
     rev.page.goto(f"{own_server.url}/#/project/1")
-    rev.page.wait_for_selector(".photo-card")
-    last = rev.page.locator(".photo-card .name:text-is('copy-1499.png')")
+    rev.page.wait_for_selector(".image-card")
+    last = rev.page.locator(".image-card .name:text-is('copy-1499.png')")
     while last.count() == 0:
         rev.page.locator(".gallery").evaluate("node => node.scrollTop = node.scrollHeight")
         rev.page.wait_for_timeout(50)
     height = rev.page.locator(".gallery-space").bounding_box()["height"]
     assert height > 1400 / 5 * 200  # all pages of the list have come
-    assert rev.page.locator(".photo-card").count() < 60
+    assert rev.page.locator(".image-card").count() < 60
 
 
 def add_many(store, count):
-    """Photos that are rows only: thumbnails of files that are not there."""
+    """Images that are rows only: thumbnails of files that are not there."""
     from sqlalchemy import insert
 
     from samkit.dataengine.schema import ImageRow

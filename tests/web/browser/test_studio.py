@@ -22,7 +22,7 @@ def events_of(server, annotation):
 
 
 def test_click_gives_the_librarys_mask(ann, server, masks, library, predictor):
-    ann.open_photo(1)
+    ann.open_image(1)
     ann.click(150, 140)
     candidates = ann.page.locator(".candidate")
     assert candidates.count() == 3
@@ -42,7 +42,7 @@ def test_click_gives_the_librarys_mask(ann, server, masks, library, predictor):
 
 
 def test_candidates_are_chosen_by_key(ann, masks, library, predictor):
-    ann.open_photo(2)
+    ann.open_image(2)
     ann.click(160, 160)
     answer = predictor.predict(library(2), points=[[160, 160]], labels=[1])
     best = int(np.argmax(answer.iou_pred))
@@ -61,7 +61,7 @@ def test_candidates_are_chosen_by_key(ann, masks, library, predictor):
 def test_correct_brush_undo_redo_and_find_it_after_a_reload(
     ann, server, masks, library, predictor, disc
 ):
-    ann.open_photo(3)
+    ann.open_image(3)
     ann.click(150, 150)
     ann.click(40, 290, button="right")
     embedding = library(3)
@@ -101,7 +101,7 @@ def test_correct_brush_undo_redo_and_find_it_after_a_reload(
 
     # Undo goes on with kept masks, and after a reload.
     ann.page.reload()
-    ann.open_photo(3)
+    ann.open_image(3)
     assert ann.page.locator(".mask-row").count() == 1
     ann.press("Control+z")
     ann.page.wait_for_selector(".mask-list .empty")
@@ -115,7 +115,7 @@ def test_correct_brush_undo_redo_and_find_it_after_a_reload(
 
 
 def test_kept_mask_is_corrected_with_its_own_prompts(ann, server, masks, library, predictor):
-    ann.open_photo(4)
+    ann.open_image(4)
     ann.click(150, 150)
     ann.accept()
     [(before, kept)] = masks(4)
@@ -139,7 +139,7 @@ def test_kept_mask_is_corrected_with_its_own_prompts(ann, server, masks, library
 
 
 def test_box_and_polygon(ann, server, masks, library, predictor, disc):
-    ann.open_photo(5)
+    ann.open_image(5)
     ann.drag((60, 50), (250, 260))  # with the point tool
     ann.wait_for_answer()
     ann.accept()
@@ -169,7 +169,7 @@ def test_box_and_polygon(ann, server, masks, library, predictor, disc):
 
 
 def test_classes_lists_and_deleting(ann, server, masks):
-    ann.open_photo(6)
+    ann.open_image(6)
     ann.press("Shift+2")  # "star", the second class
     ann.click(160, 160)
     ann.accept()
@@ -197,7 +197,7 @@ def test_classes_lists_and_deleting(ann, server, masks):
 
 
 def test_keyboard_alone(ann, server, masks):
-    ann.open_photo(7)
+    ann.open_image(7)
     ann.press("ArrowRight", "Shift+ArrowLeft", "f")  # the crosshair starts in the middle
     ann.wait_for_answer()
     place = ann.page.locator(".place").inner_text()
@@ -216,20 +216,20 @@ def test_keyboard_alone(ann, server, masks):
     [box] = events_of(server, second)
     x0, y0, x1, y1 = box.data["xyxy"]
     assert x1 - x0 == y1 - y0 > 8
-    # The help sheet has each key, and submitting leads to another photo.
+    # The help sheet has each key, and submitting leads to another image.
     ann.press("?")
     sheet = ann.page.locator("dialog .help-sheet")
     assert sheet.locator("dt").count() >= 35
     ann.press("Escape", "Control+Enter")
-    ann.page.wait_for_selector(".studio[data-ready]:not([data-photo='7'])")
+    ann.page.wait_for_selector(".studio[data-ready]:not([data-image='7'])")
     with Store.open(server.where) as store:
-        from samkit.dataengine import get_photo
+        from samkit.dataengine import get_image
 
-        assert get_photo(store, 7).review == "submitted"
+        assert get_image(store, 7).review == "submitted"
 
 
 def test_zoom_keeps_the_place_under_the_pointer(ann):
-    ann.open_photo(8)
+    ann.open_image(8)
     x, y = (round(value) for value in ann.at(80, 200))  # wheels come at whole pixels
     ann.page.mouse.move(x, y)
     fitted, before = ann.view(), ann.place_of(x, y)
@@ -245,12 +245,12 @@ def test_zoom_keeps_the_place_under_the_pointer(ann):
     ann.page.mouse.up(button="middle")
     after = ann.at(80, 200)
     assert np.subtract(after, before) == pytest.approx([60, -20], abs=0.01)
-    assert ann.page.locator(".workbar").is_hidden()  # moving the photo is no click
+    assert ann.page.locator(".workbar").is_hidden()  # moving the image is no click
 
 
 def test_touch_taps_and_pinches(person, server, masks):
     ann = person("ann", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    ann.open_photo(9)
+    ann.open_image(9)
     ann.page.touchscreen.tap(*ann.at(160, 160))
     ann.wait_for_answer()
     ann.page.tap(".workbar .primary")

@@ -14,7 +14,7 @@ from samkit.errors import StoreError
 @click.argument("file", type=click.Path(path_type=Path))
 @store_option
 def backup(*, file: Path, where: str) -> None:
-    """Copy a store in SQLite to one file, also while others work on it. Photos are not in it."""
+    """Copy a store in SQLite to one file, also while others work on it. Images are not in it."""
     from samkit.dataengine import backup_store
 
     with open_store(where) as store:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from samkit.cli.options import json_option
-from samkit.cli.steps import photo_bar
+from samkit.cli.steps import image_bar
 from samkit.cli.stores import (
     find_project,
     find_user,
@@ -47,33 +47,33 @@ def import_masks(
     user: str | None,
     as_json: bool,
 ) -> int:
-    """Add masks that were made elsewhere to photos that a project has. Again, it adds nothing."""
+    """Add masks that were made elsewhere to images that a project has. Again, it adds nothing."""
     from samkit.dataengine import import_masks as import_files
 
     with open_store(where) as store:
         found = find_project(store, project)
         maker = local_admin(store) if user is None else find_user(store, user)
-        with photo_bar(hidden=as_json) as on_photo:
+        with image_bar(hidden=as_json) as on_image:
             report = import_files(
                 store,
                 found.id,
                 path,
                 file_format=file_format,
                 user_id=maker.id,
-                on_photo=on_photo,
+                on_image=on_image,
             )
     for fault in report.faults:
         click.echo(fault, err=True)
     result = {
         "project": found.name,
-        "photos": report.num_photos,
+        "images": report.num_images,
         "added": report.num_added,
         "known": report.num_known,
         "faults": list(report.faults),
     }
     text = (
         f"{found.name}: {report.num_added} masks added, {report.num_known} known,"
-        f" on {report.num_photos} photos; {len(report.faults)} faults"
+        f" on {report.num_images} images; {len(report.faults)} faults"
     )
     click.echo(json.dumps(result, indent=2) if as_json else text)
     return EXIT_SOME_FAILED if report.faults else 0
@@ -95,10 +95,10 @@ def import_masks(
     type=float,
     default=0.0,
     show_default=True,
-    help="So much of the photos into a split for validation.",
+    help="So much of the images into a split for validation.",
 )
-@click.option("--accepted-only", is_flag=True, help="Only photos that a reviewer has accepted.")
-@click.option("--copy-photos", is_flag=True, help="Put the photos beside their masks.")
+@click.option("--accepted-only", is_flag=True, help="Only images that a reviewer has accepted.")
+@click.option("--copy-images", is_flag=True, help="Put the images beside their masks.")
 @click.option(
     "--history",
     is_flag=True,
@@ -113,23 +113,23 @@ def export_masks(
     project: str | None,
     val_fraction: float,
     accepted_only: bool,
-    copy_photos: bool,
+    copy_images: bool,
     history: bool,
     as_json: bool,
 ) -> None:
     """Write a project's masks to a folder.
 
     \b
-    samkit engine export out --format yolo --val-fraction 0.1 --accepted-only --copy-photos
+    samkit engine export out --format yolo --val-fraction 0.1 --accepted-only --copy-images
     """
-    from samkit.dataengine import count_photos, export_history, export_project
+    from samkit.dataengine import count_images, export_history, export_project
 
     with open_store(where) as store:
         found = find_project(store, project)
-        states = count_photos(store, found.id)
+        states = count_images(store, found.id)
         chosen = [states["accepted"]] if accepted_only else states.values()
-        total = sum(one.num_photos for one in chosen)
-        with photo_bar(hidden=as_json, total=total) as on_photo:
+        total = sum(one.num_images for one in chosen)
+        with image_bar(hidden=as_json, total=total) as on_image:
             report = export_project(
                 store,
                 found.id,
@@ -137,29 +137,29 @@ def export_masks(
                 file_format=file_format,
                 val_fraction=val_fraction,
                 accepted_only=accepted_only,
-                copy_photos=copy_photos,
-                on_photo=on_photo,
+                copy_images=copy_images,
+                on_image=on_image,
             )
         lines = None
         if history:
-            with photo_bar(hidden=as_json, total=total) as on_photo:
+            with image_bar(hidden=as_json, total=total) as on_image:
                 lines = export_history(
                     store,
                     found.id,
                     folder / HISTORY_NAME,
                     accepted_only=accepted_only,
-                    on_photo=on_photo,
+                    on_image=on_image,
                 )
     result = {
         "project": found.name,
         "folder": str(folder),
-        "photos": report.num_photos,
+        "images": report.num_images,
         "masks": report.num_masks,
         "history": lines,
     }
     parts = ", ".join(
-        f"{split}: {count} photos, {report.num_masks[split]} masks"
-        for split, count in report.num_photos.items()
+        f"{split}: {count} images, {report.num_masks[split]} masks"
+        for split, count in report.num_images.items()
     )
     note = "" if lines is None else f"; {HISTORY_NAME}: {lines} masks"
     click.echo(json.dumps(result, indent=2) if as_json else f"{folder}: {parts}{note}")

@@ -14,16 +14,16 @@ from samkit.cli.automask_options import (
     config_from_options,
     tiling_from_option,
 )
+from samkit.cli.image_job import Choices, ClassChoice
 from samkit.cli.options import (
     DEFAULT_DETECTOR,
-    EngineChoice,
-    engine_options,
+    BackendChoice,
+    backend_options,
     json_option,
     model_option,
     text_options,
 )
-from samkit.cli.photo_job import Choices, ClassChoice
-from samkit.cli.steps import photo_bar
+from samkit.cli.steps import image_bar
 from samkit.cli.stores import (
     find_project,
     find_user,
@@ -36,11 +36,11 @@ from samkit.cli.stores import (
 from samkit.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
-    from samkit.automask import AutoMasker
     from samkit.dataengine import Store
     from samkit.dataengine.prelabel import Generate, PrelabelReport
     from samkit.dataengine.values import Project
     from samkit.formats.image import RgbImage
+    from samkit.proposals import AutoMasker
     from samkit.types import Masks
 
 EXIT_SOME_FAILED = 1
@@ -54,11 +54,11 @@ EXIT_SOME_FAILED = 1
     "--classes", metavar="A,B,...", help="What to look for; by default the project's own classes."
 )
 @click.option("--only-classes", is_flag=True, help="Leave out masks that no class fits.")
-@click.option("--again", is_flag=True, help="Also photos on which nothing was found before.")
+@click.option("--again", is_flag=True, help="Also images on which nothing was found before.")
 @automask_options
 @model_option
 @text_options(DEFAULT_DETECTOR)
-@engine_options
+@backend_options
 @json_option
 def prelabel(
     *,
@@ -74,14 +74,14 @@ def prelabel(
     model: str,
     text_model: str | None,
     text_thresh: float | None,
-    engine: EngineChoice,
+    backend: BackendChoice,
     as_json: bool,
     **settings: Any,
 ) -> int:
-    """Add automatic masks to photos that nobody has begun, named by the project's classes.
+    """Add automatic masks to images that nobody has begun, named by the project's classes.
 
     A detector finds things of the classes, or a CLIP names masks of everything; without a text
-    model on this disk, masks have no classes. Given again, it goes on with photos that are left.
+    model on this disk, masks have no classes. Given again, it goes on with images that are left.
 
     \b
     samkit engine prelabel
@@ -89,7 +89,7 @@ def prelabel(
     """
     asked = classes is not None or text_model is not None
     if tile_px is not None and (asked or only_classes):
-        raise click.UsageError("classes need whole photos: they do not go with --tile")
+        raise click.UsageError("classes need whole images: they do not go with --tile")
     config = config_from_options(preset, {**settings, "adaptive": adaptive})
     tiling = tiling_from_option(tile_px)
     with open_store(where) as store:
@@ -105,7 +105,7 @@ def prelabel(
         )
         choices = Choices(
             model=model,
-            engine=engine,
+            backend=backend,
             config=config,
             tiling=tiling,
             output=Path(),  # results go to the store
@@ -174,7 +174,7 @@ def why_no_text(*, tiled: bool) -> str | None:
     from samkit.weights.hub import find_cached
 
     if tiled:
-        return "they need whole photos, without --tile"
+        return "they need whole images, without --tile"
     try:
         check_installed()
     except ConfigError as error:
@@ -185,15 +185,15 @@ def why_no_text(*, tiled: bool) -> str | None:
 
 
 def generator(choices: Choices) -> Generate:
-    """What makes a photo's masks; the models are loaded for the first one."""
+    """What makes an image's masks; the models are loaded for the first one."""
 
-    def generate(photo: RgbImage) -> Masks:
+    def generate(image: RgbImage) -> Masks:
         masker, tiling = choices.masker, choices.tiling
         try:
             if tiling is None:
-                return masker.generate(photo)
+                return masker.generate(image)
             # Tiles do not go with classes.
-            return cast("AutoMasker", masker).generate_tiled(photo, tiling)
+            return cast("AutoMasker", masker).generate_tiled(image, tiling)
         except (MemoryError, RuntimeError) as error:
             # Torch says so with a RuntimeError.
             if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
@@ -213,24 +213,24 @@ def run(
     again: bool,
     hidden: bool,
 ) -> PrelabelReport:
-    """Do all photos, with a bar; tell how far it came where it is stopped."""
-    from samkit.dataengine import prelabel_photos
+    """Do all images, with a bar; tell how far it came where it is stopped."""
+    from samkit.dataengine import prelabel_images
 
     counts = (0, 0)
     try:
-        with photo_bar(hidden=hidden) as bar:
+        with image_bar(hidden=hidden) as bar:
 
-            def on_photo(done: int, total: int) -> None:
+            def on_image(done: int, total: int) -> None:
                 nonlocal counts
                 counts = done, total
                 bar(done, total)
 
-            return prelabel_photos(
-                store, project_id, generate, user_id=user_id, on_photo=on_photo, again=again
+            return prelabel_images(
+                store, project_id, generate, user_id=user_id, on_image=on_image, again=again
             )
     except KeyboardInterrupt:
         done, total = counts
-        line = f"samkit: {done} of {total} photos done; the same command goes on from here"
+        line = f"samkit: {done} of {total} images done; the same command goes on from here"
         click.echo(line, err=True)
         raise
 
@@ -242,7 +242,7 @@ def tell(project: str, words: Sequence[str], report: PrelabelReport, *, as_json:
     result = {
         "project": project,
         "classes": list(words),
-        "photos": report.num_photos,
+        "images": report.num_images,
         "added": report.num_added,
         "labelled": report.num_labelled,
         "left": report.num_left,
@@ -250,7 +250,7 @@ def tell(project: str, words: Sequence[str], report: PrelabelReport, *, as_json:
     }
     text = (
         f"{project}: {report.num_added} masks added, {report.num_labelled} with a class,"
-        f" on {report.num_photos} photos; {report.num_left} left since somebody works on them,"
+        f" on {report.num_images} images; {report.num_left} left since somebody works on them,"
         f" {len(report.faults)} faults"
     )
     click.echo(json.dumps(result, indent=2) if as_json else text)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from samkit.cli.options import json_option
-from samkit.cli.steps import photo_bar
+from samkit.cli.steps import image_bar
 from samkit.cli.stores import (
     all_projects,
     all_users,
@@ -48,7 +48,7 @@ EXIT_SOME_FAILED = 1
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="How many people shall annotate each photo, each on their own.",
+    help="How many people shall annotate each image, each on their own.",
 )
 @click.option("--decode", is_flag=True, help="Read all pixels, to find files that are cut short.")
 @click.option(
@@ -68,25 +68,25 @@ def init(
     password_stdin: bool,
     as_json: bool,
 ) -> int:
-    """Begin a project with the photos of a folder; again, to add those that are new.
+    """Begin a project with the images of a folder; again, to add those that are new.
 
     \b
-    samkit engine init photos
+    samkit engine init images
     samkit engine init s3://bucket/cells --store postgresql://samkit@db/samkit --classes cell,other
     """
     check_installed()
-    from samkit.dataengine import add_class, add_photos
-    from samkit.dataengine.sources import PhotoSource
+    from samkit.dataengine import add_class, add_images
+    from samkit.dataengine.sources import ImageSource
 
-    base = PhotoSource(root).root  # before anything is made
+    base = ImageSource(root).root  # before anything is made
     with open_store(where or (root if "://" not in root else "."), make=True) as store:
         _make_admin(store, admin, password_stdin=password_stdin)
         project = _begin(store, base, name)
         for one in split_names(classes):
             add_class(store, project.id, one)
-        with photo_bar(hidden=as_json) as on_photo:
-            report = add_photos(
-                store, project.id, num_annotators=annotators, decode=decode, on_photo=on_photo
+        with image_bar(hidden=as_json) as on_image:
+            report = add_images(
+                store, project.id, num_annotators=annotators, decode=decode, on_image=on_image
             )
         url = store.url
     for fault in report.faults:
@@ -100,7 +100,7 @@ def init(
         "faults": len(report.faults),
     }
     text = (
-        f"{project.name}: {report.num_added} photos added, {report.num_known} known,"
+        f"{project.name}: {report.num_added} images added, {report.num_known} known,"
         f" {len(report.duplicates)} with the content of another, {len(report.faults)} faults"
     )
     click.echo(json.dumps(result, indent=2) if as_json else text)
@@ -139,12 +139,12 @@ def _begin(store: Store, root: str, name: str | None) -> Project:
 @click.argument("root", metavar="FOLDER|URL")
 @store_option
 @project_option
-@click.option("--allow-missing", is_flag=True, help="Go on if some photos are not there.")
+@click.option("--allow-missing", is_flag=True, help="Go on if some images are not there.")
 @json_option
 def move(*, root: str, where: str, project: str | None, allow_missing: bool, as_json: bool) -> None:
-    """Tell a project where its photos are now: another folder, or other names in the same one.
+    """Tell a project where its images are now: another folder, or other names in the same one.
 
-    Photos are recognised by their content, wherever below FOLDER they are.
+    Images are recognised by their content, wherever below FOLDER they are.
 
     \b
     samkit engine move /data/cells --store cells.db
@@ -153,9 +153,9 @@ def move(*, root: str, where: str, project: str | None, allow_missing: bool, as_
 
     with open_store(where) as store:
         found = find_project(store, project)
-        with photo_bar(hidden=as_json) as on_photo:
+        with image_bar(hidden=as_json) as on_image:
             report = move_project(
-                store, found.id, root, allow_missing=allow_missing, on_photo=on_photo
+                store, found.id, root, allow_missing=allow_missing, on_image=on_image
             )
     result = {
         "project": found.name,
@@ -164,7 +164,7 @@ def move(*, root: str, where: str, project: str | None, allow_missing: bool, as_
         "missing": list(report.missing),
     }
     text = (
-        f"{found.name}: {report.num_same} photos at the same paths, {len(report.moved)} at others,"
+        f"{found.name}: {report.num_same} images at the same paths, {len(report.moved)} at others,"
         f" {len(report.missing)} missing"
     )
     click.echo(json.dumps(result, indent=2) if as_json else text)
@@ -189,17 +189,17 @@ def rename(*, name: str, where: str, project: str | None) -> None:
 @store_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def delete(*, name: str, where: str, yes: bool) -> None:
-    """Delete a project with all its masks and their history. Photos stay where they are."""
-    from samkit.dataengine import count_photos, delete_project
+    """Delete a project with all its masks and their history. Images stay where they are."""
+    from samkit.dataengine import count_images, delete_project
 
     with open_store(where) as store:
         found = find_project(store, name)
-        states = count_photos(store, found.id).values()
-        photos, masks = (
-            sum(one.num_photos for one in states),
+        states = count_images(store, found.id).values()
+        images, masks = (
+            sum(one.num_images for one in states),
             sum(one.num_masks for one in states),
         )
         if not yes:
-            click.confirm(f"Delete {found.name}: {photos} photos, {masks} masks?", abort=True)
+            click.confirm(f"Delete {found.name}: {images} images, {masks} masks?", abort=True)
         delete_project(store, found.id)
-    click.echo(f"{found.name} is deleted: {photos} photos, {masks} masks")
+    click.echo(f"{found.name} is deleted: {images} images, {masks} masks")

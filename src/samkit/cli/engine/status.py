@@ -21,7 +21,7 @@ MADE_BY_NOBODY = ("imported", "fully-automatic")  # stages of masks that no anno
 @store_option
 @json_option
 def status(*, where: str, as_json: bool) -> None:
-    """Show the projects of a store: photos by state of review, masks, seconds and clicks a mask."""
+    """Show the projects of a store: images by state of review, masks, seconds and clicks a mask."""
     with open_store(where) as store:
         content: dict[str, Any] = {
             "store": store.url,
@@ -35,16 +35,16 @@ def status(*, where: str, as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    columns = ("project", "photos", "waiting", "submitted", "returned", "accepted", "masks")
+    columns = ("project", "images", "waiting", "submitted", "returned", "accepted", "masks")
     table = Table(
         *columns, "s/mask", "clicks/mask", box=None, pad_edge=False, collapse_padding=True
     )
     for one in content["projects"]:
-        photos = one["photos"]
+        images = one["images"]
         table.add_row(
             escape(one["name"]),
-            f"{sum(photos.values()):,}",
-            *(f"{photos[state]:,}" for state in ("none", "submitted", "returned", "accepted")),
+            f"{sum(images.values()):,}",
+            *(f"{images[state]:,}" for state in ("none", "submitted", "returned", "accepted")),
             f"{one['num_masks']:,}",
             _rounded(one["seconds_per_mask"]),
             _rounded(one["clicks_per_mask"]),
@@ -58,9 +58,9 @@ def status(*, where: str, as_json: bool) -> None:
 
 def project_status(store: Store, project: Project) -> dict[str, Any]:
     """What JSON tells of a project. Times and clicks are of masks that people made here."""
-    from samkit.dataengine import count_photos, list_classes, work_days
+    from samkit.dataengine import count_images, list_classes, work_days
 
-    states = count_photos(store, project.id)
+    states = count_images(store, project.id)
     days = [day for day in work_days(store, project.id) if day.stage not in MADE_BY_NOBODY]
     made = sum(day.num_masks for day in days)
     return {
@@ -68,7 +68,7 @@ def project_status(store: Store, project: Project) -> dict[str, Any]:
         "name": project.name,
         "root": project.root,
         "classes": [one.name for one in list_classes(store, project.id)],
-        "photos": {state: count.num_photos for state, count in states.items()},
+        "images": {state: count.num_images for state, count in states.items()},
         "num_masks": sum(count.num_masks for count in states.values()),
         "seconds_per_mask": sum(day.duration_ms for day in days) / 1000 / made if made else None,
         "clicks_per_mask": sum(day.num_clicks for day in days) / made if made else None,

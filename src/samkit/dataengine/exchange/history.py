@@ -11,8 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.exchange.records import PHOTOS_AT_ONCE
-from samkit.dataengine.projects import get_project, list_classes, list_photos
+from samkit.dataengine.exchange.records import IMAGES_AT_ONCE
+from samkit.dataengine.projects import get_project, list_classes, list_images
 from samkit.dataengine.schema import (
     AnnotationRow,
     EventRow,
@@ -20,7 +20,7 @@ from samkit.dataengine.schema import (
     RevisionRow,
     UserRow,
 )
-from samkit.dataengine.values import Photo
+from samkit.dataengine.values import StoredImage
 from samkit.files import replacing
 
 Row = TypeVar("Row", EventRow, RevisionRow)
@@ -32,21 +32,21 @@ def export_history(
     path: str | os.PathLike[str],
     *,
     accepted_only: bool = False,
-    on_photo: Callable[[int], None] | None = None,
+    on_image: Callable[[int], None] | None = None,
 ) -> int:
     """Write a line of JSON for each mask that ever was, deleted ones too.
 
-    A line has the photo (`file_name`, `sha256`, `height`, `width`), the mask (`annotation_id`,
+    A line has the image (`file_name`, `sha256`, `height`, `width`), the mask (`annotation_id`,
     `user`, `class`, `stage`, `score`, `deleted`), and `revisions`: each state with its `version`,
     `change`, `user`, `at`, `class`, `deleted`, `rle`, and the `events` that led to it: `kind`,
-    `data`, `duration_ms`, `model`, `user`, `at`. Coordinates are pixels of the upright photo.
+    `data`, `duration_ms`, `model`, `user`, `at`. Coordinates are pixels of the upright image.
 
     Args:
         store: where.
         project_id: of the project.
         path: of the file; replaced if it is there.
-        accepted_only: only masks of photos that a reviewer has accepted.
-        on_photo: told how many photos are done.
+        accepted_only: only masks of images that a reviewer has accepted.
+        on_image: told how many images are done.
 
     Returns:
         the number of lines.
@@ -58,36 +58,36 @@ def export_history(
     get_project(store, project_id)
     classes = {one.id: one.name for one in list_classes(store, project_id)}
     after: int | None = 0
-    num_lines = num_photos = 0
+    num_lines = num_images = 0
     with replacing(path) as temporary, Path(temporary).open("w", encoding="utf-8") as file:
         while after is not None:
-            page = list_photos(
+            page = list_images(
                 store,
                 project_id,
                 after=after,
-                limit=PHOTOS_AT_ONCE,
+                limit=IMAGES_AT_ONCE,
                 review="accepted" if accepted_only else None,
             )
             with store.read() as session:
                 for line in _lines(session, page.items, classes):
                     file.write(json.dumps(line) + "\n")
                     num_lines += 1
-            num_photos += len(page.items)
-            if on_photo is not None:
-                on_photo(num_photos)
+            num_images += len(page.items)
+            if on_image is not None:
+                on_image(num_images)
             after = page.next_after
     return num_lines
 
 
 def _lines(
-    session: Session, photos: Sequence[Photo], classes: dict[int, str]
+    session: Session, images: Sequence[StoredImage], classes: dict[int, str]
 ) -> list[dict[str, Any]]:
-    """Lines of some photos, by three queries."""
-    by_id = {photo.id: photo for photo in photos}
-    of_photos = AnnotationRow.image_id.in_(list(by_id))
-    query = select(AnnotationRow).where(of_photos)
+    """Lines of some images, by three queries."""
+    by_id = {image.id: image for image in images}
+    of_images = AnnotationRow.image_id.in_(list(by_id))
+    query = select(AnnotationRow).where(of_images)
     masks = session.scalars(query.order_by(AnnotationRow.image_id, AnnotationRow.id)).all()
-    keys = select(AnnotationRow.id).where(of_photos)
+    keys = select(AnnotationRow.id).where(of_images)
     states = select(RevisionRow).where(RevisionRow.annotation_id.in_(keys))
     revisions = _grouped(session.scalars(states.order_by(RevisionRow.version)).all())
     causes = select(EventRow).where(EventRow.annotation_id.in_(keys))
@@ -105,7 +105,7 @@ def _lines(
             "at": row.at.isoformat(),
         }
 
-    def revision(row: RevisionRow, photo: Photo) -> dict[str, Any]:
+    def revision(row: RevisionRow, image: StoredImage) -> dict[str, Any]:
         return {
             "version": row.version,
             "change": row.change,
@@ -113,7 +113,7 @@ def _lines(
             "at": row.at.isoformat(),
             "class": classes.get(row.class_id or 0),
             "deleted": row.deleted,
-            "rle": {"size": list(photo.size_hw), "counts": row.counts},
+            "rle": {"size": list(image.size_hw), "counts": row.counts},
             "events": [
                 event(one) for one in events[row.annotation_id] if one.version == row.version
             ],
@@ -121,20 +121,20 @@ def _lines(
 
     return [
         {
-            "file_name": photo.path,
-            "sha256": photo.sha256,
-            "height": photo.size_hw[0],
-            "width": photo.size_hw[1],
+            "file_name": image.path,
+            "sha256": image.sha256,
+            "height": image.size_hw[0],
+            "width": image.size_hw[1],
             "annotation_id": mask.id,
             "user": people[mask.user_id],
             "class": classes.get(mask.class_id or 0),
             "stage": mask.stage,
             "score": mask.score,
             "deleted": mask.deleted,
-            "revisions": [revision(row, photo) for row in revisions[mask.id]],
+            "revisions": [revision(row, image) for row in revisions[mask.id]],
         }
         for mask in masks
-        for photo in (by_id[mask.image_id],)
+        for image in (by_id[mask.image_id],)
     ]
 
 

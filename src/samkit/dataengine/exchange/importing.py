@@ -1,6 +1,6 @@
-"""Masks that were made elsewhere, into a project that has their photos already.
+"""Masks that were made elsewhere, into a project that has their images already.
 
-Photos are found by their paths below the root, or by their names alone where only one photo has the
+Images are found by their paths below the root, or by their names alone where only one image has the
 name. A file that is imported again adds nothing.
 """
 
@@ -15,8 +15,8 @@ from sqlalchemy import select
 from samkit.dataengine.adding import MadeMask, add_made_masks, add_missing_classes
 from samkit.dataengine.database import Store
 from samkit.dataengine.exchange.readers import (
+    ForeignImage,
     ForeignMask,
-    ForeignPhoto,
     read_coco,
     read_label_pngs,
     read_labelme_files,
@@ -44,13 +44,13 @@ class ImportReport:
     """What became of the masks.
 
     Attributes:
-        num_photos: photos of the project that files had masks for.
+        num_images: images of the project that files had masks for.
         num_added: masks that are new.
         num_known: masks that an earlier import has added.
-        faults: of files, photos and masks that were left out, one line each.
+        faults: of files, images and masks that were left out, one line each.
     """
 
-    num_photos: int
+    num_images: int
     num_added: int
     num_known: int
     faults: tuple[str, ...]
@@ -63,18 +63,18 @@ def import_masks(
     *,
     file_format: str,
     user_id: int,
-    on_photo: Callable[[int], None] | None = None,
+    on_image: Callable[[int], None] | None = None,
 ) -> ImportReport:
-    """Add masks from files to the photos of a project.
+    """Add masks from files to the images of a project.
 
     Args:
         store: where to.
         project_id: of the project.
         path: coco: the JSON file; labelme and sa1b: a folder of JSON files; png: a folder of
-            pictures of numbers, named like the photos.
+            pictures of numbers, named like the images.
         file_format: coco, labelme, png or sa1b.
         user_id: a reviewer or admin, who counts as the one who made them.
-        on_photo: told how many photos of the files are done.
+        on_image: told how many images of the files are done.
 
     Raises:
         StoreError: no such project or format, or not by a reviewer.
@@ -85,9 +85,9 @@ def import_masks(
     with store.read() as session:
         acting_user(session, user_id, REVIEWERS)
     task = _Import(store=store, project_id=project_id, user_id=user_id)
-    task.run(READERS[file_format](Path(path)), on_photo)
+    task.run(READERS[file_format](Path(path)), on_image)
     return ImportReport(
-        num_photos=task.num_photos,
+        num_images=task.num_images,
         num_added=task.num_added,
         num_known=task.num_known,
         faults=tuple(task.faults),
@@ -101,55 +101,55 @@ class _Import:
     store: Store
     project_id: int
     user_id: int
-    num_photos: int = 0
+    num_images: int = 0
     num_added: int = 0
     num_known: int = 0
     faults: list[str] = field(default_factory=list)
 
-    def run(self, photos: Iterable[ForeignPhoto], on_photo: Callable[[int], None] | None) -> None:
+    def run(self, images: Iterable[ForeignImage], on_image: Callable[[int], None] | None) -> None:
         places = _Places(self.store, self.project_id)
         classes = {one.name: one.id for one in list_classes(self.store, self.project_id)}
-        for number, photo in enumerate(photos):
-            if on_photo is not None:
-                on_photo(number)
-            self.faults += [f"{photo.name}: {fault}" for fault in photo.faults]
-            image_id = places.find(photo.name)
+        for number, image in enumerate(images):
+            if on_image is not None:
+                on_image(number)
+            self.faults += [f"{image.name}: {fault}" for fault in image.faults]
+            image_id = places.find(image.name)
             if image_id is None:
-                if photo.masks or not photo.faults:
-                    self.faults.append(f"{photo.name}: the project has no photo of this name")
+                if image.masks or not image.faults:
+                    self.faults.append(f"{image.name}: the project has no image of this name")
                 continue
-            names = (one.class_name for one in photo.masks)
+            names = (one.class_name for one in image.masks)
             faults = add_missing_classes(self.store, self.project_id, names, classes)
-            self.faults += [f"{photo.name}: {fault}" for fault in faults]
+            self.faults += [f"{image.name}: {fault}" for fault in faults]
             try:
-                self._add(image_id, photo, classes)
-                self.num_photos += 1
+                self._add(image_id, image, classes)
+                self.num_images += 1
             except StoreError as error:
-                self.faults.append(f"{photo.name}: {error}")
+                self.faults.append(f"{image.name}: {error}")
 
-    def _add(self, image_id: int, photo: ForeignPhoto, classes: dict[str, int]) -> None:
-        """One photo's masks, in one transaction."""
+    def _add(self, image_id: int, image: ForeignImage, classes: dict[str, int]) -> None:
+        """One image's masks, in one transaction."""
         with self.store.write() as session:
-            image = find_locked(session, ImageRow, image_id, "photo")
-            if is_held(image, self.store, but_by=self.user_id):
+            row = find_locked(session, ImageRow, image_id, "image")
+            if is_held(row, self.store, but_by=self.user_id):
                 raise StoreError("somebody works on it: import it again later")
-            untouched = image.num_masks == 0 and image.review == "none"
+            untouched = row.num_masks == 0 and row.review == "none"
             added = add_made_masks(
                 session,
                 self.store,
-                image,
-                [_made(mask, photo.name) for mask in photo.masks],
+                row,
+                [_made(mask, image.name) for mask in image.masks],
                 user_id=self.user_id,
                 class_ids=classes,
                 origin=ORIGIN,
             )
-            if untouched and photo.review in REVIEWS:
-                image.review, image.comment = photo.review, photo.comment
-                image.open = photo.review not in ("submitted", "accepted")
-                image.version += 1
+            if untouched and image.review in REVIEWS:
+                row.review, row.comment = image.review, image.comment
+                row.open = image.review not in ("submitted", "accepted")
+                row.version += 1
         self.num_added += added.num_added
         self.num_known += added.num_known
-        self.faults += [f"{photo.name}: {fault}" for fault in added.faults]
+        self.faults += [f"{image.name}: {fault}" for fault in added.faults]
 
 
 def _made(mask: ForeignMask, file: str) -> MadeMask:
@@ -164,14 +164,14 @@ def _made(mask: ForeignMask, file: str) -> MadeMask:
 
 
 class _Places:
-    """Photos of a project by path, name, and path or name without suffix."""
+    """Images of a project by path, name, and path or name without suffix."""
 
     def __init__(self, store: Store, project_id: int) -> None:
         query = select(ImageRow.id, ImageRow.path).where(ImageRow.project_id == project_id)
         self._by_key: dict[str, int | None] = {}
         with store.read() as session:
             found: list[Any] = list(session.execute(query))
-        # Whole paths first, which are unique; what several photos share finds none of them.
+        # Whole paths first, which are unique; what several images share finds none of them.
         for image_id, path in found:
             self._by_key[path] = image_id
         for make in (

@@ -1,4 +1,4 @@
-"""Files of other programs, photo by photo: what is broken is told, and leaves the others."""
+"""Files of other programs, image by image: what is broken is told, and leaves the others."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from samkit.dataengine.exchange.writers import LABELS_FORMAT, layer_folder
+from samkit.datasets.coco import read_json
+from samkit.datasets.instance_png import label_rles, read_labels
 from samkit.errors import DataError, FormatError
 from samkit.formats.labelme import read_labelme
 from samkit.geometry import encode_rle
-from samkit.training.data.coco import read_json
-from samkit.training.data.instance_png import label_rles, read_labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +25,8 @@ class ForeignMask:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForeignPhoto:
-    """A photo's name and masks; `review` is empty where the file does not tell."""
+class ForeignImage:
+    """An image's name and masks; `review` is empty where the file does not tell."""
 
     name: str
     masks: tuple[ForeignMask, ...] = ()
@@ -35,7 +35,7 @@ class ForeignPhoto:
     faults: tuple[str, ...] = ()
 
 
-def read_coco(path: Path) -> Iterator[ForeignPhoto]:
+def read_coco(path: Path) -> Iterator[ForeignImage]:
     """A COCO JSON file; annotations of crowds are no instances and left out.
 
     Raises:
@@ -47,22 +47,22 @@ def read_coco(path: Path) -> Iterator[ForeignPhoto]:
     if not isinstance(images, list) or not isinstance(annotations, list):
         raise DataError(f"{path} is not a COCO file: expected the lists `images` and `annotations`")
     names = _categories(parts.get("categories"))
-    by_photo: dict[str, list[Mapping[str, Any]]] = {}
+    by_image: dict[str, list[Mapping[str, Any]]] = {}
     for one in annotations:
         if isinstance(one, dict) and not one.get("iscrowd"):
-            by_photo.setdefault(repr(one.get("image_id")), []).append(one)
+            by_image.setdefault(repr(one.get("image_id")), []).append(one)
     for entry in images:
         if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str):
-            yield ForeignPhoto(name=str(path), faults=(f"not a photo's entry: {entry!r:.60}",))
+            yield ForeignImage(name=str(path), faults=(f"not an image's entry: {entry!r:.60}",))
             continue
         masks = tuple(
             _mask(one, names.get(repr(one.get("category_id"))), one.get("score"))
-            for one in by_photo.get(repr(entry.get("id")), ())
+            for one in by_image.get(repr(entry.get("id")), ())
         )
-        yield _photo(entry["file_name"], masks, entry.get("samkit"))
+        yield _image(entry["file_name"], masks, entry.get("samkit"))
 
 
-def read_sa1b_files(folder: Path) -> Iterator[ForeignPhoto]:
+def read_sa1b_files(folder: Path) -> Iterator[ForeignImage]:
     """All JSON files of SA-1B in a folder and those in it.
 
     Raises:
@@ -71,25 +71,25 @@ def read_sa1b_files(folder: Path) -> Iterator[ForeignPhoto]:
     for path in _files(folder, ".json"):
         try:
             document = read_json(path)
-            image, annotations = document["image"], document["annotations"]
-            photo = _photo(
-                str(image["file_name"]),
+            entry, annotations = document["image"], document["annotations"]
+            image = _image(
+                str(entry["file_name"]),
                 tuple(
                     _mask(one, _text(one.get("category")), one.get("predicted_iou"))
                     for one in annotations
                 ),
-                image.get("samkit"),
+                entry.get("samkit"),
             )
         except DataError as error:  # noqa: PERF203 - of one, the others are not affected
-            yield ForeignPhoto(name=str(path), faults=(str(error),))
+            yield ForeignImage(name=str(path), faults=(str(error),))
         except (KeyError, TypeError, AttributeError) as error:
             reason = f"not as in SA-1B: {type(error).__name__} {error}"
-            yield ForeignPhoto(name=str(path), faults=(reason,))
+            yield ForeignImage(name=str(path), faults=(reason,))
         else:
-            yield photo
+            yield image
 
 
-def read_labelme_files(folder: Path) -> Iterator[ForeignPhoto]:
+def read_labelme_files(folder: Path) -> Iterator[ForeignImage]:
     """All JSON files of LabelMe in a folder and those in it.
 
     Raises:
@@ -99,16 +99,16 @@ def read_labelme_files(folder: Path) -> Iterator[ForeignPhoto]:
         try:
             file = read_labelme(path)
         except FormatError as error:
-            yield ForeignPhoto(name=str(path), faults=(str(error),))
+            yield ForeignImage(name=str(path), faults=(str(error),))
             continue
         masks = tuple(
             ForeignMask(segmentation=rle, class_name=label)
             for label, rle in zip(file.labels, file.rles, strict=True)
         )
-        yield ForeignPhoto(name=file.photo, masks=masks, faults=file.faults)
+        yield ForeignImage(name=file.image, masks=masks, faults=file.faults)
 
 
-def read_label_pngs(folder: Path) -> Iterator[ForeignPhoto]:
+def read_label_pngs(folder: Path) -> Iterator[ForeignImage]:
     """All PNGs of numbers in a folder and those in it; NAME.json tells classes, as exports do.
 
     Raises:
@@ -119,21 +119,21 @@ def read_label_pngs(folder: Path) -> Iterator[ForeignPhoto]:
         facts = path.with_suffix(".json")
         try:
             if facts.is_file():
-                photo = _read_layers(folder, name, read_json(facts))
+                image = _read_layers(folder, name, read_json(facts))
             else:
                 rles = label_rles(read_labels(path))
                 masks = tuple(ForeignMask(segmentation=rle) for rle in rles)
-                photo = ForeignPhoto(name=name, masks=masks)
+                image = ForeignImage(name=name, masks=masks)
         except DataError as error:
-            yield ForeignPhoto(name=name, faults=(str(error),))
+            yield ForeignImage(name=name, faults=(str(error),))
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             reason = f"{facts} is not as samkit writes it: {type(error).__name__} {error}"
-            yield ForeignPhoto(name=name, faults=(reason,))
+            yield ForeignImage(name=name, faults=(reason,))
         else:
-            yield photo
+            yield image
 
 
-def _read_layers(folder: Path, name: str, facts: Any) -> ForeignPhoto:
+def _read_layers(folder: Path, name: str, facts: Any) -> ForeignImage:
     """Masks of an export, with their classes; those that overlap are in folders beside."""
     if facts["format"] != LABELS_FORMAT:
         raise DataError(f"{name}.json is not of the format {LABELS_FORMAT}")
@@ -151,7 +151,7 @@ def _read_layers(folder: Path, name: str, facts: Any) -> ForeignPhoto:
         )
         for one in facts["masks"]
     )
-    return _photo(str(facts["file_name"]), masks, facts.get("samkit"))
+    return _image(str(facts["file_name"]), masks, facts.get("samkit"))
 
 
 def _files(folder: Path, suffix: str) -> list[Path]:
@@ -184,9 +184,9 @@ def _mask(entry: Mapping[str, Any], class_name: str | None, score: Any) -> Forei
     )
 
 
-def _photo(name: str, masks: tuple[ForeignMask, ...], found: Any) -> ForeignPhoto:
+def _image(name: str, masks: tuple[ForeignMask, ...], found: Any) -> ForeignImage:
     extras = found if isinstance(found, dict) else {}
-    return ForeignPhoto(
+    return ForeignImage(
         name=name,
         masks=masks,
         review=str(extras.get("review", "")),

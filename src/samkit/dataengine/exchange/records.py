@@ -1,4 +1,4 @@
-"""A project's photos with their masks, one after another: what writers write."""
+"""A project's images with their masks, one after another: what writers write."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -8,30 +8,30 @@ import numpy as np
 from sqlalchemy import select
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.projects import list_classes, list_photos
+from samkit.dataengine.projects import list_classes, list_images
 from samkit.dataengine.rows import to_annotation
 from samkit.dataengine.schema import AnnotationRow
-from samkit.dataengine.values import Annotation, Photo
+from samkit.dataengine.values import Annotation, StoredImage
 from samkit.errors import ConfigError
 from samkit.types import Masks
 
-PHOTOS_AT_ONCE = 200
+IMAGES_AT_ONCE = 200
 ALL, TRAIN, VAL = "all", "train", "val"
 SPLIT_BITS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhotoRecord:
-    """A photo, its masks in the order in which they were made, and their classes' names."""
+class ImageRecord:
+    """An image, its masks in the order in which they were made, and their classes' names."""
 
-    photo: Photo
+    image: StoredImage
     annotations: tuple[Annotation, ...]
     class_names: tuple[str | None, ...]
 
     @property
     def base(self) -> str:
-        """The photo's path without its suffix: what files of its masks are named by."""
-        return self.photo.path.rpartition(".")[0]
+        """The image's path without its suffix: what files of its masks are named by."""
+        return self.image.path.rpartition(".")[0]
 
     def masks(self) -> Masks:
         """The masks as one value; scores that were not measured are NaN."""
@@ -43,16 +43,16 @@ class PhotoRecord:
             areas=np.array([one.area_px for one in every], np.int64),
             scores=np.array([np.nan if one.score is None else one.score for one in every], "f4"),
             stability=np.array(measured, np.float32),
-            size_hw=self.photo.size_hw,
+            size_hw=self.image.size_hw,
         )
 
 
 def split_of(sha256: str, val_fraction: float) -> str:
-    """Where a photo belongs, by its content alone: it stays there whatever else is added.
+    """Where an image belongs, by its content alone: it stays there whatever else is added.
 
     Args:
-        sha256: of the photo's content.
-        val_fraction: of all photos, 0 to below 1; with 0 there is one part, called all.
+        sha256: of the image's content.
+        val_fraction: of all images, 0 to below 1; with 0 there is one part, called all.
 
     Raises:
         ConfigError: val_fraction makes no sense.
@@ -65,33 +65,33 @@ def split_of(sha256: str, val_fraction: float) -> str:
     return VAL if place < val_fraction else TRAIN
 
 
-def read_records(store: Store, project_id: int, *, accepted_only: bool) -> Iterator[PhotoRecord]:
-    """All photos of a project, or only those that are accepted, also such without masks."""
+def read_records(store: Store, project_id: int, *, accepted_only: bool) -> Iterator[ImageRecord]:
+    """All images of a project, or only those that are accepted, also such without masks."""
     names = {one.id: one.name for one in list_classes(store, project_id)}
     after: int | None = 0
     review = "accepted" if accepted_only else None
     while after is not None:
-        page = list_photos(
+        page = list_images(
             store,
             project_id,
             after=after,
-            limit=PHOTOS_AT_ONCE,
+            limit=IMAGES_AT_ONCE,
             review=review,  # type: ignore[arg-type]
         )
         masks = _masks_of(store, page.items)
-        for photo in page.items:
-            found = tuple(masks[photo.id])
-            yield PhotoRecord(
-                photo=photo,
+        for image in page.items:
+            found = tuple(masks[image.id])
+            yield ImageRecord(
+                image=image,
                 annotations=found,
                 class_names=tuple(names.get(one.class_id or 0) for one in found),
             )
         after = page.next_after
 
 
-def _masks_of(store: Store, photos: tuple[Photo, ...]) -> dict[int, list[Annotation]]:
-    """Masks of several photos by one query."""
-    sizes = {photo.id: photo.size_hw for photo in photos}
+def _masks_of(store: Store, images: tuple[StoredImage, ...]) -> dict[int, list[Annotation]]:
+    """Masks of several images by one query."""
+    sizes = {image.id: image.size_hw for image in images}
     query = select(AnnotationRow).where(
         AnnotationRow.image_id.in_(list(sizes)), ~AnnotationRow.deleted
     )

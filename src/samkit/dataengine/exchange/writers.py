@@ -1,6 +1,6 @@
-"""One writer for each format: photos of one split into a folder, as the format's readers expect.
+"""One writer for each format: images of one split into a folder, as the format's readers expect.
 
-Each gives the path at which the photo itself belongs, for the export to copy it there. Where other
+Each gives the path at which the image itself belongs, for the export to copy it there. Where other
 programs have no place for something (the review, the stage), it is in fields that they pass over.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from samkit.dataengine.exchange.records import ALL, TRAIN, VAL, PhotoRecord
+from samkit.dataengine.exchange.records import ALL, TRAIN, VAL, ImageRecord
 from samkit.dataengine.values import Annotation
 from samkit.files import replacing, write_bytes
 from samkit.formats import geojson_collection, sa1b_document, write_png, yolo_labels
@@ -23,15 +23,15 @@ from samkit.geometry import decode_rle
 LABELS_FORMAT = "samkit-labels-1"
 UNLABELLED = "object"  # the name of masks without a class, where a format needs one
 
-# (photos, folder, split, names of classes) -> each photo with the path that it belongs at
-Placed: TypeAlias = "Iterator[tuple[PhotoRecord, Path]]"
-Writer: TypeAlias = Callable[[Iterable[PhotoRecord], Path, str, Sequence[str]], Placed]
+# (images, folder, split, names of classes) -> each image with the path that it belongs at
+Placed: TypeAlias = "Iterator[tuple[ImageRecord, Path]]"
+Writer: TypeAlias = Callable[[Iterable[ImageRecord], Path, str, Sequence[str]], Placed]
 
 
 def write_coco(
-    records: Iterable[PhotoRecord], folder: Path, split: str, classes: Sequence[str]
+    records: Iterable[ImageRecord], folder: Path, split: str, classes: Sequence[str]
 ) -> Placed:
-    """SPLIT.json, photos in SPLIT/. Masks are run-length codes; numbers start at 1."""
+    """SPLIT.json, images in SPLIT/. Masks are run-length codes; numbers start at 1."""
     numbers = {name: number for number, name in enumerate(classes, start=1)}
     categories = [{"id": number, "name": name} for name, number in numbers.items()]
     # Told from a class of the same name by its mark.
@@ -41,7 +41,7 @@ def write_coco(
     with replacing(folder / f"{split}.json") as path, path.open("w", encoding="utf-8") as file:
         file.write('{"annotations": [')
         for image_id, record in enumerate(records, start=1):
-            images.append({"id": image_id, **_photo_fields(record)})
+            images.append({"id": image_id, **_image_fields(record)})
             for one, name in zip(record.annotations, record.class_names, strict=True):
                 count += 1
                 entry = {
@@ -55,21 +55,21 @@ def write_coco(
                 if one.score is not None:
                     entry["score"] = one.score
                 file.write((", " if count > 1 else "") + json.dumps(entry))
-            yield record, folder / split / record.photo.path
+            yield record, folder / split / record.image.path
         rest = json.dumps({"images": images, "categories": [*categories, unlabelled]})
         file.write(f"], {rest[1:]}")
 
 
 def write_sa1b(
-    records: Iterable[PhotoRecord],
+    records: Iterable[ImageRecord],
     folder: Path,
     split: str,
     classes: Sequence[str],  # noqa: ARG001
 ) -> Placed:
-    """SPLIT/NAME.json beside the photos; `category` besides SA-1B's own fields."""
+    """SPLIT/NAME.json beside the images; `category` besides SA-1B's own fields."""
     for record in records:
-        document = sa1b_document(record.masks(), file_name=record.photo.path)
-        document["image"]["samkit"] = _photo_extras(record)
+        document = sa1b_document(record.masks(), file_name=record.image.path)
+        document["image"]["samkit"] = _image_extras(record)
         both = zip(record.annotations, record.class_names, strict=True)
         for entry, (one, name) in zip(document["annotations"], both, strict=True):
             entry["category"] = name
@@ -77,13 +77,13 @@ def write_sa1b(
             measures = {"score": one.score, "stability": one.stability}
             entry["samkit"] = _mask_extras(one) | measures
         _write_json(folder / split / f"{record.base}.json", document)
-        yield record, folder / split / record.photo.path
+        yield record, folder / split / record.image.path
 
 
 def write_yolo(
-    records: Iterable[PhotoRecord], folder: Path, split: str, classes: Sequence[str]
+    records: Iterable[ImageRecord], folder: Path, split: str, classes: Sequence[str]
 ) -> Placed:
-    """labels/SPLIT/NAME.txt, photos in images/SPLIT/, and data.yaml. See `yolo_labels`."""
+    """labels/SPLIT/NAME.txt, images in images/SPLIT/, and data.yaml. See `yolo_labels`."""
     numbers = {name: number for number, name in enumerate(classes)}
     unlabelled = len(classes)
     train, val = (ALL, ALL) if split == ALL else (TRAIN, VAL)
@@ -94,11 +94,11 @@ def write_yolo(
         found = [unlabelled if n is None else numbers[n] for n in record.class_names]
         lines = yolo_labels(record.masks(), class_numbers=found)
         _write(folder / "labels" / split / f"{record.base}.txt", lines.encode())
-        yield record, folder / "images" / split / record.photo.path
+        yield record, folder / "images" / split / record.image.path
 
 
 def write_voc(
-    records: Iterable[PhotoRecord], folder: Path, split: str, classes: Sequence[str]
+    records: Iterable[ImageRecord], folder: Path, split: str, classes: Sequence[str]
 ) -> Placed:
     """Annotations/, SegmentationObject/, SegmentationClass/, and ImageSets/Segmentation/SPLIT.txt.
 
@@ -115,16 +115,16 @@ def write_voc(
         pixels = voc_classes(instances, found)
         _write_palette(folder / "SegmentationClass" / f"{record.base}.png", pixels)
         names = [name or UNLABELLED for name in record.class_names]
-        text = voc_xml(masks, file_name=record.photo.path, class_names=names)
+        text = voc_xml(masks, file_name=record.image.path, class_names=names)
         _write(folder / "Annotations" / f"{record.base}.xml", text)
         bases.append(f"{record.base}\n")
-        yield record, folder / "JPEGImages" / record.photo.path
+        yield record, folder / "JPEGImages" / record.image.path
     _write(folder / "ImageSets" / "Segmentation" / f"{split}.txt", "".join(bases).encode())
     _write(folder / "labels.txt", "".join(f"{n}\n" for n in (*classes, UNLABELLED)).encode())
 
 
 def write_labels(
-    records: Iterable[PhotoRecord],
+    records: Iterable[ImageRecord],
     folder: Path,
     split: str,
     classes: Sequence[str],  # noqa: ARG001
@@ -152,23 +152,23 @@ def write_labels(
                 record.annotations, record.class_names, places, strict=True
             )
         ]
-        document = {"format": LABELS_FORMAT, **_photo_fields(record), "masks": entries}
+        document = {"format": LABELS_FORMAT, **_image_fields(record), "masks": entries}
         _write_json(folder / split / "masks" / f"{record.base}.json", document)
-        yield record, folder / split / "images" / record.photo.path
+        yield record, folder / split / "images" / record.image.path
 
 
 def write_geojson(
-    records: Iterable[PhotoRecord],
+    records: Iterable[ImageRecord],
     folder: Path,
     split: str,
     classes: Sequence[str],  # noqa: ARG001
 ) -> Placed:
-    """SPLIT/NAME.geojson beside the photos. See `geojson_collection`."""
+    """SPLIT/NAME.geojson beside the images. See `geojson_collection`."""
     for record in records:
         document = geojson_collection(record.masks(), class_names=record.class_names)
-        document["image"] = _photo_fields(record)
+        document["image"] = _image_fields(record)
         _write_json(folder / split / f"{record.base}.geojson", document)
-        yield record, folder / split / record.photo.path
+        yield record, folder / split / record.image.path
 
 
 WRITERS: dict[str, Writer] = {
@@ -186,9 +186,9 @@ def layer_folder(number: int) -> str:
     return "masks" if number == 1 else f"masks_{number}"
 
 
-def _layers(record: PhotoRecord) -> tuple[list[npt.NDArray[np.uint16]], list[tuple[int, int]]]:
+def _layers(record: ImageRecord) -> tuple[list[npt.NDArray[np.uint16]], list[tuple[int, int]]]:
     """Pictures of numbers in which no masks overlap, and each mask's layer and number, from 1."""
-    layers = [np.zeros(record.photo.size_hw, np.uint16)]
+    layers = [np.zeros(record.image.size_hw, np.uint16)]
     counts = [0]
     places = []
     for one in record.annotations:
@@ -199,7 +199,7 @@ def _layers(record: PhotoRecord) -> tuple[list[npt.NDArray[np.uint16]], list[tup
             len(layers),
         )
         if index == len(layers):
-            layers.append(np.zeros(record.photo.size_hw, np.uint16))
+            layers.append(np.zeros(record.image.size_hw, np.uint16))
             counts.append(0)
         counts[index] += 1
         layers[index][mask] = counts[index]
@@ -207,15 +207,15 @@ def _layers(record: PhotoRecord) -> tuple[list[npt.NDArray[np.uint16]], list[tup
     return layers, places
 
 
-def _photo_fields(record: PhotoRecord) -> dict[str, Any]:
-    height, width = record.photo.size_hw
-    size = {"file_name": record.photo.path, "width": width, "height": height}
-    return size | {"samkit": _photo_extras(record)}
+def _image_fields(record: ImageRecord) -> dict[str, Any]:
+    height, width = record.image.size_hw
+    size = {"file_name": record.image.path, "width": width, "height": height}
+    return size | {"samkit": _image_extras(record)}
 
 
-def _photo_extras(record: PhotoRecord) -> dict[str, Any]:
-    photo = record.photo
-    return {"sha256": photo.sha256, "review": photo.review, "comment": photo.comment}
+def _image_extras(record: ImageRecord) -> dict[str, Any]:
+    image = record.image
+    return {"sha256": image.sha256, "review": image.review, "comment": image.comment}
 
 
 def _mask_fields(one: Annotation) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from samkit.datasets.sample import Sample, SampleSource, SampleStream
 from samkit.errors import ConfigError
-from samkit.training.data.kept import Kept, KeptFiles
-from samkit.training.data.sample import Sample, SampleSource, SampleStream
+from samkit.training.data.cached_files import CachedFiles, Kept
 
 if TYPE_CHECKING:  # heavy
     from torch import Tensor
@@ -23,7 +23,7 @@ DTYPES = {"float16": "F16", "float32": "F32"}
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EmbeddedSample(Sample):
-    """A sample, and what the image encoder made of its photo.
+    """A sample, and what the image encoder made of its image.
 
     Attributes:
         features: (C, G, G), float16 or float32.
@@ -32,9 +32,9 @@ class EmbeddedSample(Sample):
     features: Tensor
 
 
-def kept_embeddings(folder: str | os.PathLike[str], predictor: Predictor) -> KeptFiles:
+def cached_embeddings(folder: str | os.PathLike[str], predictor: Predictor) -> CachedFiles:
     """The embeddings in a folder, of a predictor's encoder."""
-    return KeptFiles(
+    return CachedFiles(
         folder=Path(folder),
         format="samkit-kept-embedding-1",
         what="embeddings",
@@ -47,7 +47,7 @@ def kept_embeddings(folder: str | os.PathLike[str], predictor: Predictor) -> Kep
     )
 
 
-def keep_embeddings(
+def cache_embeddings(
     predictor: Predictor,
     source: SampleSource | SampleStream,
     folder: str | os.PathLike[str],
@@ -57,20 +57,20 @@ def keep_embeddings(
     rank: int = 0,
     world: int = 1,
 ) -> Kept:
-    """Encode each photo of a data set once, to a file of its own.
+    """Encode each image of a data set once, to a file of its own.
 
     Files are written whole or not at all, and those that are there are not made again, so that a
-    run that was stopped goes on where it was. Whether those are of the same photos is seen when
+    run that was stopped goes on where it was. Whether those are of the same images is seen when
     they are read with them, by `EmbeddedData`.
 
     Args:
         predictor: its image encoder.
         source: the data set; numbered, not a stream.
         folder: for the files; made if it is missing.
-        on_progress: told after each photo how many are done, and how many there are.
-        dtype: "float16" takes half of the space, 2 MB for each photo of SAM's usual size, and
+        on_progress: told after each image how many are done, and how many there are.
+        dtype: "float16" takes half of the space, 2 MB for each image of SAM's usual size, and
             changes an embedding by some 0.02%; or "float32".
-        rank: which of `world` processes this is; each encodes every so-many-th photo.
+        rank: which of `world` processes this is; each encodes every so-many-th image.
         world: number of processes.
 
     Raises:
@@ -84,17 +84,17 @@ def keep_embeddings(
         raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}")
 
     def encode(sample: Sample) -> tuple[Tensor, dict[str, str]]:
-        embedding = predictor.embed(sample.photo)
+        embedding = predictor.embed(sample.image)
         height, width = embedding.coords.original_hw
         facts = {"model_name": predictor.model_name, "original_hw": f"{height},{width}"}
         return embedding.features[0].to(getattr(torch, dtype)), facts
 
-    files = kept_embeddings(folder, predictor)
+    files = cached_embeddings(folder, predictor)
     return files.keep(source, encode, on_progress, dtype=DTYPES[dtype], rank=rank, world=world)
 
 
 class EmbeddedData:
-    """A data set with the embeddings that `keep_embeddings` made of it.
+    """A data set with the embeddings that `cache_embeddings` made of it.
 
     Attributes:
         source: the data set.
@@ -110,7 +110,7 @@ class EmbeddedData:
             EmbeddingError: there are none, or they are of another encoder.
         """
         self.source = source
-        self.files = kept_embeddings(folder, predictor)
+        self.files = cached_embeddings(folder, predictor)
         self.files.check_any(source)
 
     def __len__(self) -> int:
@@ -123,8 +123,8 @@ class EmbeddedData:
         """A sample and its features.
 
         Raises:
-            DataError: broken sample, or its embedding is missing, damaged or of another photo.
-            ImageError: the photo cannot be read.
+            DataError: broken sample, or its embedding is missing, damaged or of another image.
+            ImageError: the image cannot be read.
             EmbeddingError: the embedding is of another encoder.
         """
         sample = self.source[index]

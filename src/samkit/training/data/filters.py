@@ -1,4 +1,4 @@
-"""Which masks of a photo are trained on."""
+"""Which masks of an image are trained on."""
 
 from collections.abc import Sequence
 
@@ -15,12 +15,12 @@ def usable_masks(
     min_area_px: int,
     max_area_fraction: float,
 ) -> list[int]:
-    """Numbers of the masks that are neither empty, too small nor almost the whole photo.
+    """Numbers of the masks that are neither empty, too small nor almost the whole image.
 
     Args:
-        rles: masks of one photo.
-        size_hw: of the photo.
-        min_area_px: masks of fewer pixels of the photo are left out.
+        rles: masks of one image.
+        size_hw: of the image.
+        min_area_px: masks of fewer pixels of the image are left out.
         max_area_fraction: masks of a larger part of it are left out.
 
     Source: arXiv:2304.02643, appendix A: masks over 90% of the image are dropped.

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
+from samkit.datasets.sample import SampleSource, SampleStream
+from samkit.datasets.unlabelled import ImageFolder
 from samkit.errors import ConfigError, DataError, SamkitError
 from samkit.training.batch import Batch
+from samkit.training.data.data_recipe import DataRecipe
 from samkit.training.data.embeddings import EmbeddedData
-from samkit.training.data.feeds import Feed, Item, Order, SourceFeed, StreamFeed
-from samkit.training.data.photos import PhotoFolder
 from samkit.training.data.prepare import Prepared, Preparer, Skip
-from samkit.training.data.recipe import DataRecipe
-from samkit.training.data.sample import SampleSource, SampleStream
+from samkit.training.data.sampling import Feed, Item, Order, SourceFeed, StreamFeed
 from samkit.training.data.skips import SkipLedger
 
 __all__ = ["BatchLoader", "DataRecipe"]
@@ -31,11 +31,11 @@ class BatchLoader:
         batch = next(loader)
         checkpoint["data"] = loader.state_dict()
 
-    Every batch has the same number of photos, each with a mask at least; at the end of an epoch a
+    Every batch has the same number of images, each with a mask at least; at the end of an epoch a
     batch goes on with the next one. Each epoch has an order of its own. All that is random depends
     on the seed, the epoch and the sample, never on what ran before, nor on the number of workers.
 
-    Broken photos and annotations, and photos without a usable mask, are left out, counted and
+    Broken images and annotations, and images without a usable mask, are left out, counted and
     logged once; the batch is filled from what follows.
     """
 
@@ -56,30 +56,30 @@ class BatchLoader:
         Args:
             source: the data set.
             recipe: filters, augmentation, sizes.
-            model_size: side S of the model frame.
-            truth_size: side T of the truth's frame.
+            model_size: side S of the model space.
+            truth_size: side T of the target space.
             seed: of the order and of the augmentation.
             rank: which process this is.
             world: number of processes, each with a loader of its own.
-            with_masks: False for batches of photos alone, also of those without a mask.
+            with_masks: False for batches of images alone, also of those without a mask.
 
         Raises:
             ConfigError: numbers that make no sense, augmentation of kept embeddings, or masks
-                of a folder of photos.
+                of a folder of images.
         """
         if min(model_size, truth_size) < 1 or seed < 0 or not 0 <= rank < world:
             raise ConfigError(
                 "sizes must be positive, seed at least 0 and rank within 0..world - 1; got"
                 f" {model_size=}, {truth_size=}, {seed=}, {rank=}, {world=}"
             )
-        if with_masks and isinstance(source, PhotoFolder):
+        if with_masks and isinstance(source, ImageFolder):
             raise ConfigError(
-                f"photos:{source.folder} has no masks, which are needed here: it is for data.train"
+                f"images:{source.folder} has no masks, which are needed here: it is for data.train"
                 " of samkit pretrain and samkit distill"
             )
         if isinstance(source, EmbeddedData) and recipe.augments:
             raise ConfigError(
-                "kept embeddings are of whole photos as they are: train without scale_jitter and"
+                "kept embeddings are of whole images as they are: train without scale_jitter and"
                 " flip, or with the encoder"
             )
         self.recipe = recipe
@@ -106,26 +106,26 @@ class BatchLoader:
             EmbeddingError: kept embeddings are of another encoder.
         """
         try:
-            photos, place, skips = self._gather()
+            images, place, skips = self._gather()
         except BaseException:
             self.close()  # what was taken and not handed out is taken again
             raise
         # Only now: the state is always that after a batch that was handed out.
         self._place = place
         self._note(skips)
-        for photo in photos:
-            self._ledger.note_faults(photo.key, photo.faults)
-        return _collate(photos)
+        for image in images:
+            self._ledger.note_faults(image.key, image.faults)
+        return _collate(images)
 
     @property
     def skipped(self) -> Counter[str]:
-        """How many photos or annotations were left out, by reason; each counts once."""
+        """How many images or annotations were left out, by reason; each counts once."""
         return self._ledger.counts()
 
     def state_dict(self) -> dict[str, Any]:
         """Where this loader stands, as plain numbers and texts.
 
-        Each process has its own: where photos are left out, one is ahead of the other.
+        Each process has its own: where images are left out, one is ahead of the other.
         """
         return {
             "place": self._place,
@@ -166,30 +166,30 @@ class BatchLoader:
         self._items = None
 
     def _gather(self) -> tuple[list[Prepared], dict[str, Any], list[Skip]]:
-        """Photos for one batch; the place after them; what was left out on the way."""
+        """Images for one batch; the place after them; what was left out on the way."""
         if self._items is None:
             self._items = self._feed.items(self._place)
-        photos: list[Prepared] = []
+        images: list[Prepared] = []
         skips: list[Skip] = []
-        barren: list[Item] = []  # since the last usable photo
+        unusable: list[Item] = []  # since the last usable image
         place = self._place
-        while len(photos) < self.recipe.photos_per_batch:
+        while len(images) < self.recipe.images_per_batch:
             item = next(self._items)
             place = self._feed.advance(place, item)
             match item.result:
-                case Prepared() as photo:
-                    photos.append(photo)
-                    barren.clear()
+                case Prepared() as image:
+                    images.append(image)
+                    unusable.clear()
                     continue
                 case Skip() as skip:
                     skips.append(skip)
                 case SamkitError() as error:
                     raise error
-            barren.append(item)
-            if self._feed.saw_all(barren):
+            unusable.append(item)
+            if self._feed.is_exhausted(unusable):
                 self._note(skips)
                 raise DataError(self._nothing())
-        return photos, place, skips
+        return images, place, skips
 
     def _note(self, skips: list[Skip]) -> None:
         for skip in skips:
@@ -198,7 +198,7 @@ class BatchLoader:
 
     def _nothing(self) -> str:
         found = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items())
-        return f"no photo of a whole epoch can be used: {found or 'there are none'}"
+        return f"no image of a whole epoch can be used: {found or 'there are none'}"
 
 
 def _make_feed(
@@ -215,7 +215,7 @@ def _make_feed(
             prefetch=recipe.prefetch,
         )
     if len(source) == 0:
-        raise DataError("the data set has no photos")
+        raise DataError("the data set has no images")
     return SourceFeed(
         source=source,
         preparer=preparer,
@@ -225,17 +225,17 @@ def _make_feed(
     )
 
 
-def _collate(photos: list[Prepared]) -> Batch:
-    images = torch.stack([photo.image for photo in photos])
-    counts = torch.tensor([len(photo.masks) for photo in photos])
-    is_embedded = photos[0].is_embedded
-    codes = [photo.text_codes for photo in photos if photo.text_codes is not None]
+def _collate(images: list[Prepared]) -> Batch:
+    tensors = torch.stack([image.image for image in images])
+    counts = torch.tensor([len(image.masks) for image in images])
+    is_embedded = images[0].is_embedded
+    codes = [image.text_embeds for image in images if image.text_embeds is not None]
     return Batch(
-        pixels=None if is_embedded else images,
-        features=images if is_embedded else None,
-        masks=torch.cat([photo.masks for photo in photos]),
-        image_index=torch.repeat_interleave(torch.arange(len(photos)), counts),
-        keys=tuple(photo.key for photo in photos),
-        phrases=tuple(phrase for photo in photos for phrase in photo.phrases),
-        text_codes=torch.cat(codes) if len(codes) == len(photos) else None,
+        pixels=None if is_embedded else tensors,
+        features=tensors if is_embedded else None,
+        masks=torch.cat([image.masks for image in images]),
+        image_index=torch.repeat_interleave(torch.arange(len(images)), counts),
+        keys=tuple(image.key for image in images),
+        phrases=tuple(phrase for image in images for phrase in image.phrases),
+        text_embeds=torch.cat(codes) if len(codes) == len(images) else None,
     )

@@ -7,11 +7,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from samkit.training.data.augment import Placement, draw_placement, place_photo, plain_placement
+from samkit.datasets.sample import Sample
+from samkit.training.data.augment import Placement, draw_placement, place_image, plain_placement
+from samkit.training.data.data_recipe import DataRecipe
 from samkit.training.data.embeddings import EmbeddedSample
 from samkit.training.data.filters import usable_masks
-from samkit.training.data.recipe import DataRecipe
-from samkit.training.data.sample import Sample
 from samkit.training.data.truth import place_mask
 
 # What random numbers are drawn for, so that no two purposes share theirs.
@@ -21,7 +21,7 @@ NO_MASK = "no usable mask"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prepared:
-    """One photo of a batch.
+    """One image of a batch.
 
     Attributes:
         key: of the sample.
@@ -29,7 +29,7 @@ class Prepared:
         is_embedded: which of them.
         masks: (M, T, T) bool.
         phrases: what each mask is called; empty where nothing is.
-        text_codes: (M, D) what CLIP made of one crop of each mask, where crops are kept.
+        text_embeds: (M, D) what CLIP made of one crop of each mask, where crops are kept.
         faults: of annotations that were left out.
     """
 
@@ -38,13 +38,13 @@ class Prepared:
     is_embedded: bool
     masks: Tensor
     phrases: tuple[str, ...] = ()
-    text_codes: Tensor | None = None
+    text_embeds: Tensor | None = None
     faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Skip:
-    """A photo that is left out.
+    """An image that is left out.
 
     Attributes:
         key: of the sample.
@@ -61,14 +61,14 @@ class Skip:
 
 @dataclass(frozen=True, kw_only=True)
 class Preparer:
-    """Places photos and masks into the frames of the model and of the truth.
+    """Places images and masks into the coordinate spaces of the model and of the truth.
 
     Attributes:
         recipe: filters and augmentation.
-        model_size: side S of the model frame.
-        truth_size: side T of the truth's frame.
+        model_size: side S of the model space.
+        truth_size: side T of the target space.
         seed: of all random numbers, besides the epoch's and the sample's number.
-        with_masks: else photos are all that is wanted, with masks or without.
+        with_masks: else images are all that is wanted, with masks or without.
     """
 
     recipe: DataRecipe
@@ -81,12 +81,12 @@ class Preparer:
         """Prepare a sample.
 
         Args:
-            sample: photo and masks.
+            sample: image and masks.
             epoch: from 0.
             number: tells samples apart; the same in every run.
         """
         rng = np.random.default_rng([AUGMENTATION, self.seed, epoch, number])
-        height, width = sample.photo.shape[:2]
+        height, width = sample.image.shape[:2]
         placement = draw_placement(
             (height, width),
             self.model_size,
@@ -96,7 +96,7 @@ class Preparer:
         )
         chosen, masks = self._masks(sample, placement, rng)
         if self.with_masks and placement.is_cropped and not len(masks):
-            # A part of the photo where there is nothing: the whole of it, rather than none.
+            # A part of the image where there is nothing: the whole of it, rather than none.
             placement = plain_placement((height, width), self.model_size)
             chosen, masks = self._masks(sample, placement, rng)
         if self.with_masks and not len(masks):
@@ -107,12 +107,12 @@ class Preparer:
             image=(
                 sample.features.float()
                 if isinstance(sample, EmbeddedSample)
-                else place_photo(sample.photo, placement)
+                else place_image(sample.image, placement)
             ),
             is_embedded=isinstance(sample, EmbeddedSample),
             masks=masks,
             phrases=tuple(sample.phrases[index] for index in chosen if sample.phrases),
-            text_codes=draw_codes(sample, chosen, rng),
+            text_embeds=draw_embeds(sample, chosen, rng),
             faults=sample.faults,
         )
 
@@ -130,7 +130,7 @@ class Preparer:
         )
         # Placed one by one until there are enough: some may have been cropped away.
         for index in rng.permutation(usable).tolist():
-            if len(chosen) == recipe.max_masks_per_photo:
+            if len(chosen) == recipe.max_masks_per_image:
                 break
             mask = place_mask(
                 sample.rles[index],
@@ -147,9 +147,9 @@ class Preparer:
         return numbers, torch.from_numpy(np.stack([chosen[index] for index in numbers]))
 
 
-def draw_codes(sample: Sample, chosen: list[int], rng: np.random.Generator) -> Tensor | None:
+def draw_embeds(sample: Sample, chosen: list[int], rng: np.random.Generator) -> Tensor | None:
     """What CLIP made of one crop of each chosen mask (M, D), drawn anew; None without crops."""
-    if sample.crop_codes is None:
+    if sample.crop_embeds is None:
         return None
-    variants = rng.integers(sample.crop_codes.shape[1], size=len(chosen))
-    return torch.from_numpy(sample.crop_codes[chosen, variants].astype(np.float32))
+    variants = rng.integers(sample.crop_embeds.shape[1], size=len(chosen))
+    return torch.from_numpy(sample.crop_embeds[chosen, variants].astype(np.float32))

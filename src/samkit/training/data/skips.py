@@ -16,14 +16,14 @@ class SkipLedger:
         self._by_reason: dict[str, dict[str, int]] = {}
 
     def note(self, reason: str, key: str, message: str, count: int = 1) -> None:
-        """Note that (something of) a photo was left out."""
+        """Note that (something of) an image was left out."""
         keys = self._by_reason.setdefault(reason, {})
         if key not in keys:
             keys[key] = count
             logger.warning("skipped %s: %s: %s", key, reason, message)
 
     def note_faults(self, key: str, faults: tuple[str, ...]) -> None:
-        """Note the annotations of a photo that were left out."""
+        """Note the annotations of an image that were left out."""
         if faults:
             more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
             self.note(BROKEN_ANNOTATION, key, faults[0] + more, len(faults))

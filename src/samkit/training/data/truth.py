@@ -1,4 +1,4 @@
-"""Masks in the truth's frame: the model frame at a side of its own, reduced by area."""
+"""Masks in the target space: the model space at a side of its own, reduced by area."""
 
 import numpy as np
 import numpy.typing as npt
@@ -25,16 +25,16 @@ def place_mask(
     min_area_px: int = 0,
     max_area_fraction: float = 1.0,
 ) -> BoolMask | None:
-    """A photo's mask as it lies in the model frame: the cells of which it covers at least half.
+    """An image's mask as it lies in the model space: the cells of which it covers at least half.
 
     A mask that covers half of no cell, such as a wire, keeps those that it covers best: at least
     half as much as the one that it covers most. So no visible mask becomes nothing.
 
     Args:
-        rle: of the photo.
-        placement: of the photo.
+        rle: of the image.
+        placement: of the image.
         truth_size: side T of the frame in cells.
-        min_area_px: of a cropped photo, the least that must be visible, in pixels of the photo.
+        min_area_px: of a cropped image, the least that must be visible, in pixels of the image.
         max_area_fraction: ... and the most of what is visible that the mask may cover.
 
     Returns:
@@ -86,10 +86,10 @@ def _cell_edges(
     """Which cells of an axis the pixels start..stop lie in.
 
     Args:
-        start: first pixel of the photo.
+        start: first pixel of the image.
         stop: the one after the last.
         cells_per_px: scale.
-        corner: cells of the photo that are before the frame.
+        corner: cells of the image that are before the frame.
         count: of the cells in the frame.
 
     Returns:

@@ -115,8 +115,8 @@ export function query(values) {
   return new URLSearchParams(kept).toString();
 }
 
-export const imageUrl = (photoId, maxSide) =>
-  `/api/photos/${photoId}/image${maxSide ? `?max_side=${maxSide}` : ""}`;
+export const imageUrl = (imageId, maxSide) =>
+  `/api/images/${imageId}/content${maxSide ? `?max_side=${maxSide}` : ""}`;
 
 function keep({ user, csrf_token: token, local }) {
   Object.assign(session, { user, csrfToken: token, local });

@@ -36,7 +36,7 @@ let lastQuestion = 0;
 
 export class Draft {
   /**
-   * @param {[number, number]} size height and width of the photo
+   * @param {[number, number]} size height and width of the image
    * @param {object} [kept] a kept mask to correct
    * @param {Mask} kept.mask
    * @param {object} kept.annotation

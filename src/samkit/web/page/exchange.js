@@ -1,4 +1,4 @@
-/** Masks out, masks and photos in: the dialogs of a project for export, import and upload. */
+/** Masks out, masks and images in: the dialogs of a project for export, import and upload. */
 
 import { download, get, post, query, request } from "./api.js";
 import { el, field, openDialog, plural, select } from "./dom.js";
@@ -9,10 +9,10 @@ const IMPORTS = [["coco", "COCO JSON"], ["sa1b", "SA-1B (zip)"], ["png", "Label 
 const POLL_MS = 700;
 const LONGEST_S = 600; // for large files
 
-export function openExport({ id, name }, photos) {
+export function openExport({ id, name }, images) {
   const format = select(EXPORTS, "coco");
   const share = el("input", { type: "number", min: "0", max: "90", step: "5", value: "0" });
-  const accepted = el("input", { type: "checkbox", checked: photos.accepted.num_photos > 0 });
+  const accepted = el("input", { type: "checkbox", checked: images.accepted.num_images > 0 });
   const copies = el("input", { type: "checkbox" });
   const failure = el("p.failure", { role: "alert" });
   const button = el("button.primary", { type: "submit" }, "Download");
@@ -20,9 +20,9 @@ export function openExport({ id, name }, photos) {
     "form",
     {},
     field("Format", format),
-    field("For validation, %", share, "Chosen by the photos' content: the same photos each time"),
-    el("label.check", {}, accepted, `Only accepted photos (${photos.accepted.num_photos.toLocaleString("en")})`),
-    el("label.check", {}, copies, "With the photos themselves"),
+    field("For validation, %", share, "Chosen by the images' content: the same images each time"),
+    el("label.check", {}, accepted, `Only accepted images (${images.accepted.num_images.toLocaleString("en")})`),
+    el("label.check", {}, copies, "With the images themselves"),
     failure,
     el("footer", {}, button),
   );
@@ -32,7 +32,7 @@ export function openExport({ id, name }, photos) {
     button.disabled = true;
     button.textContent = "Being made…";
     failure.textContent = "";
-    const values = { format: format.value, val_fraction: share.value / 100, accepted_only: accepted.checked, copy_photos: copies.checked };
+    const values = { format: format.value, val_fraction: share.value / 100, accepted_only: accepted.checked, copy_images: copies.checked };
     try {
       const blob = await download(`projects/${id}/export?${query(values)}`);
       saveFile(blob, `${name.replace(/[^\p{L}\p{N}_-]+/gu, "-")}-${format.value}.zip`);
@@ -57,7 +57,7 @@ export function openImport({ id, name }, done) {
   const file = el("input", { type: "file", required: true, accept: ".json,.zip" });
   const failure = el("p.failure", { role: "alert" });
   const button = el("button.primary", { type: "submit" }, "Import");
-  const form = el("form", {}, el("p.quiet", {}, "Masks are matched with photos by file name; those that are here already are left out."), field("Format", format), field("File", file), failure, el("footer", {}, button));
+  const form = el("form", {}, el("p.quiet", {}, "Masks are matched with images by file name; those that are here already are left out."), field("Format", format), field("File", file), failure, el("footer", {}, button));
   const dialog = openDialog(`Import into ${name}`, form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -65,7 +65,7 @@ export function openImport({ id, name }, done) {
     try {
       const report = await request("POST", `projects/${id}/import?format=${format.value}`, file.files[0], { timeoutS: LONGEST_S });
       dialog.close();
-      notify(`${plural(report.num_added, "mask")} added on ${plural(report.num_photos, "photo")}, ${report.num_known} known already.`, "good");
+      notify(`${plural(report.num_added, "mask")} added on ${plural(report.num_images, "image")}, ${report.num_known} known already.`, "good");
       if (report.faults.length) openDialog("Left out", el("ul", {}, ...report.faults.map((line) => el("li", {}, line))));
       done();
     } catch (error) {
@@ -80,8 +80,8 @@ export function openUpload({ id, name }, done) {
   const progress = el("progress", { max: "1", value: "0", hidden: true });
   const failure = el("p.failure", { role: "alert" });
   const button = el("button.primary", { type: "submit" }, "Upload");
-  const form = el("form", {}, field("Photos", files), progress, failure, el("footer", {}, button));
-  const dialog = openDialog(`Add photos to ${name}`, form);
+  const form = el("form", {}, field("Images", files), progress, failure, el("footer", {}, button));
+  const dialog = openDialog(`Add images to ${name}`, form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     button.disabled = true;
@@ -90,14 +90,14 @@ export function openUpload({ id, name }, done) {
     const all = [...files.files];
     for (const [i, file] of all.entries()) {
       try {
-        await request("POST", `projects/${id}/photos?${query({ name: file.name })}`, file, { timeoutS: LONGEST_S });
+        await request("POST", `projects/${id}/images?${query({ name: file.name })}`, file, { timeoutS: LONGEST_S });
       } catch (error) {
         faults.push(`${file.name}: ${error.message}`);
       }
       progress.value = (i + 1) / all.length;
     }
     if (faults.length < all.length) {
-      notify(`${plural(all.length - faults.length, "photo")} added.`, "good");
+      notify(`${plural(all.length - faults.length, "image")} added.`, "good");
       done();
     }
     if (faults.length) failure.textContent = faults.join(" · ");
@@ -106,16 +106,16 @@ export function openUpload({ id, name }, done) {
   });
 }
 
-/** Look for new photos in the project's folder, a job of the server. */
+/** Look for new images in the project's folder, a job of the server. */
 export async function scanFolder({ id }, done) {
   try {
     let job = await post(`projects/${id}/scan`, {});
-    notify("Looking for photos…");
+    notify("Looking for images…");
     while (["waiting", "running"].includes(job.state)) {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
       job = await get(`jobs/${job.id}`);
     }
-    if (job.state === "failed") notify(`Looking for photos failed: ${job.error}`, "bad");
+    if (job.state === "failed") notify(`Looking for images failed: ${job.error}`, "bad");
     else notify("The folder is read.", "good");
     done();
   } catch (error) {

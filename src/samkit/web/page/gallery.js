@@ -1,6 +1,6 @@
 /**
- * Photos of a project as a grid. Lists come in pages as they are scrolled to, and only the rows in
- * sight are in the document, so that 100,000 photos scroll as 100 do; masks are drawn over a
+ * Images of a project as a grid. Lists come in pages as they are scrolled to, and only the rows in
+ * sight are in the document, so that 100,000 images scroll as 100 do; masks are drawn over a
  * thumbnail when it has stayed in sight for a moment.
  */
 
@@ -23,16 +23,16 @@ export class Gallery {
   constructor(project, filter) {
     this.project = project;
     this.filter = filter;
-    this.photos = [];
+    this.images = [];
     this.after = 0; // null: all are here
     this.loading = null;
     this.cards = new Map(); // by index
-    this.overlays = new Map(); // by photo and version, the last used last
+    this.overlays = new Map(); // by image and version, the last used last
     this.withMasks = true;
     this.classes = new Map();
-    this.space = el("div.gallery-space", { role: "list", "aria-label": "Photos" });
-    this.empty = el("p.message", { hidden: true }, "No photos here.");
-    this.element = el("div.gallery", { tabindex: "0", "aria-label": "Photos" }, this.space, this.empty);
+    this.space = el("div.gallery-space", { role: "list", "aria-label": "Images" });
+    this.empty = el("p.message", { hidden: true }, "No images here.");
+    this.element = el("div.gallery", { tabindex: "0", "aria-label": "Images" }, this.space, this.empty);
     this.element.addEventListener("scroll", () => this.layout(), { passive: true });
     this.observer = new ResizeObserver(() => this.layout());
   }
@@ -52,27 +52,27 @@ export class Gallery {
 
   async show(filter) {
     this.filter = filter;
-    this.photos = [];
+    this.images = [];
     this.after = 0;
     this.loading = null;
     for (const card of this.cards.values()) card.remove();
     this.cards.clear();
     this.element.scrollTop = 0;
     await this.more();
-    announce(this.photos.length ? `${this.photos.length} photos${this.after === null ? "" : " and more"}.` : "No photos.");
+    announce(this.images.length ? `${this.images.length} images${this.after === null ? "" : " and more"}.` : "No images.");
   }
 
   /** The next page of the list. */
   more() {
     if (this.after === null || this.closed) return null;
     const { filter } = this;
-    this.loading ??= get(`projects/${this.project.id}/photos?${query({ ...filter, after: this.after, limit: PAGE })}`)
+    this.loading ??= get(`projects/${this.project.id}/images?${query({ ...filter, after: this.after, limit: PAGE })}`)
       .then(({ items, next_after: after }) => {
         if (filter !== this.filter) return;
-        this.photos.push(...items);
+        this.images.push(...items);
         this.after = after;
         this.loading = null;
-        this.empty.hidden = this.photos.length > 0;
+        this.empty.hidden = this.images.length > 0;
         this.layout();
       })
       .catch((error) => {
@@ -89,9 +89,9 @@ export class Gallery {
     const columns = Math.max(width < 500 ? 2 : 1, Math.floor((width + GAP) / (CARD_WIDTH + GAP)));
     const cardWidth = (width - GAP * (columns - 1)) / columns;
     const rowHeight = Math.round(cardWidth * 0.72) + CAPTION + GAP;
-    const rows = Math.ceil(this.photos.length / columns);
+    const rows = Math.ceil(this.images.length / columns);
     const first = Math.max(0, Math.floor(top / rowHeight) - ROWS_AROUND) * columns;
-    const last = Math.min(this.photos.length, (Math.ceil((top + height) / rowHeight) + ROWS_AROUND) * columns);
+    const last = Math.min(this.images.length, (Math.ceil((top + height) / rowHeight) + ROWS_AROUND) * columns);
     this.space.style.height = `${rows * rowHeight}px`;
     for (const [index, card] of this.cards) {
       if (index < first || index >= last) {
@@ -101,7 +101,7 @@ export class Gallery {
     }
     for (let index = first; index < last; index++) {
       if (!this.cards.has(index)) {
-        const card = this.card(this.photos[index]);
+        const card = this.card(this.images[index]);
         this.cards.set(index, card);
         const following = [...this.cards.keys()].filter((other) => other > index).sort((a, b) => a - b)[0];
         this.space.insertBefore(card, following === undefined ? null : this.cards.get(following)); // in reading order
@@ -111,23 +111,23 @@ export class Gallery {
       style.height = `${rowHeight - GAP}px`;
       style.transform = `translate(${(index % columns) * (cardWidth + GAP)}px, ${Math.floor(index / columns) * rowHeight}px)`;
     }
-    if (last + columns * 10 >= this.photos.length) this.more()?.catch(notifyError);
+    if (last + columns * 10 >= this.images.length) this.more()?.catch(notifyError);
     clearTimeout(this.settling);
     this.settling = setTimeout(() => this.drawOverlays(), SETTLE_MS);
   }
 
-  card(photo) {
-    const { id, path, review, num_masks: masks, size_hw: [height, width] } = photo;
+  card(image) {
+    const { id, path, review, num_masks: masks, size_hw: [height, width] } = image;
     const toReview = isReviewer() && review === "submitted";
-    const href = toReview ? `#/project/${this.project.id}/review/${id}` : `#/photo/${id}`;
-    const picture = el("img", { src: `/api/photos/${id}/image?max_side=256`, alt: "", width, height, decoding: "async" });
+    const href = toReview ? `#/project/${this.project.id}/review/${id}` : `#/image/${id}`;
+    const picture = el("img", { src: `/api/images/${id}/content?max_side=256`, alt: "", width, height, decoding: "async" });
     return el(
-      "div.photo-card",
+      "div.image-card",
       { role: "listitem" },
       el(
         "a",
         { href, "aria-label": `${path}, ${plural(masks, "mask")}, ${WORDS[review]}` },
-        el("span.picture", {}, picture, this.withMasks && this.overlays.get(keyOf(photo))),
+        el("span.picture", {}, picture, this.withMasks && this.overlays.get(keyOf(image))),
         el("span.caption", {}, el("span.name", { title: path }, path), el("span.line", {}, el(`span.badge.${review}`, {}, WORDS[review]), el("span.quiet", {}, plural(masks, "mask")))),
       ),
     );
@@ -145,17 +145,17 @@ export class Gallery {
     if (!this.withMasks) return;
     const run = (this.run = (this.run ?? 0) + 1);
     for (const [index, card] of [...this.cards].sort((a, b) => a[0] - b[0])) {
-      const photo = this.photos[index];
-      if (!photo?.num_masks || card.querySelector("canvas") || this.closed) continue;
+      const image = this.images[index];
+      if (!image?.num_masks || card.querySelector("canvas") || this.closed) continue;
       if (this.run !== run) return; // scrolled on meanwhile
-      let overlay = this.overlays.get(keyOf(photo));
+      let overlay = this.overlays.get(keyOf(image));
       try {
-        overlay ??= drawOverlay(photo, await getItems(`photos/${photo.id}/annotations`), this.classes);
+        overlay ??= drawOverlay(image, await getItems(`images/${image.id}/annotations`), this.classes);
       } catch {
         continue; // the thumbnail stays as it is
       }
-      this.overlays.delete(keyOf(photo));
-      this.overlays.set(keyOf(photo), overlay);
+      this.overlays.delete(keyOf(image));
+      this.overlays.set(keyOf(image), overlay);
       if (this.overlays.size > OVERLAYS_KEPT) this.overlays.delete(this.overlays.keys().next().value);
       card.querySelector(".picture").append(overlay);
     }

@@ -1,13 +1,13 @@
 /**
  * Pointers on the stage: one finger, pen or mouse button works the tool; two fingers, the middle
- * button or Space move the photo; wheel and pinch zoom. A second finger takes back what the first
+ * button or Space move the image; wheel and pinch zoom. A second finger takes back what the first
  * one had begun.
  *
  * @typedef {{xy: [number, number], screen: [number, number], secondary: boolean, erase: boolean,
- *   select: boolean, touch: boolean}} Press  xy in the photo
+ *   select: boolean, touch: boolean}} Press  xy in the image
  */
 
-import { panView, toPhoto, zoomView } from "./view.js";
+import { panView, toImage, zoomView } from "./view.js";
 
 const WHEEL_ZOOM = 0.0016; // for each unit of wheel
 const PINCH_ZOOM = 0.012; // on touchpads, which send pinches as wheel with Ctrl
@@ -20,7 +20,7 @@ const PEN_ERASER = 32; // bit of `buttons`
  * @param {() => object} handlers.tool down, move, up, cancel
  * @param {(press: Press | null) => void} handlers.hover null when the pointer has left
  * @param {() => boolean} handlers.spaceHeld
- * @param {() => void} handlers.spaceUsed the photo was moved with Space
+ * @param {() => void} handlers.spaceUsed the image was moved with Space
  */
 export function listenTo(stage, { tool, hover, spaceHeld, spaceUsed }) {
   const { element } = stage;
@@ -37,7 +37,7 @@ export function listenTo(stage, { tool, hover, spaceHeld, spaceUsed }) {
   const pressOf = (event) => {
     const { x, y } = local(event);
     return {
-      xy: toPhoto(stage.view, x, y),
+      xy: toImage(stage.view, x, y),
       screen: [x, y],
       secondary: event.button === 2 || (event.buttons & 2) !== 0 || event.altKey || event.shiftKey,
       erase: (event.buttons & PEN_ERASER) !== 0,

@@ -7,7 +7,7 @@ const POINTER = [
   ["Right-click, Alt or Shift + click", "it is not"],
   ["Drag", "a box around the thing"],
   ["Wheel, pinch", "zoom"],
-  ["Space + drag, middle button, two fingers", "move the photo"],
+  ["Space + drag, middle button, two fingers", "move the image"],
   ["Ctrl + click", "select the mask there"],
 ];
 

@@ -1,5 +1,5 @@
 /**
- * Undo and redo. `History` keeps the states of the unfinished mask; `photoStacks` finds out, from
+ * Undo and redo. `History` keeps the states of the unfinished mask; `imageStacks` finds out, from
  * what the store has kept, in which order kept masks are undone and redone, so that Ctrl+Z goes on
  * where it was before a reload; `promptsOf` gives the prompts that a kept mask now rests on.
  */
@@ -43,12 +43,12 @@ export class History {
 }
 
 /**
- * Which annotations undoing and redoing touch next on a photo, the next one last.
+ * Which annotations undoing and redoing touch next on an image, the next one last.
  * @param {{id: number, revisions: {change: string, user_id: number, at: string}[]}[]} histories
  * @param {number} userId whose actions count
  * @returns {{past: number[], future: number[]}}
  */
-export function photoStacks(histories, userId) {
+export function imageStacks(histories, userId) {
   const actions = histories.flatMap(({ id, revisions }) =>
     revisions.map((revision, order) => ({ id, order, ...revision })),
   );

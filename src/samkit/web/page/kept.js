@@ -1,5 +1,5 @@
 /**
- * The kept masks of a photo. A change is shown at once and goes through the outbox; undo and redo
+ * The kept masks of an image. A change is shown at once and goes through the outbox; undo and redo
  * are the store's own, since it alone knows all states, and so they go on after a reload.
  *
  * @typedef {{key: string, id: number | null, version: number | null, mask: import("./rle.js").Mask,
@@ -10,14 +10,14 @@
 import { getItems, session } from "./api.js";
 import { MaskLayer, maskColor } from "./layers.js";
 import { decodeRle, encodeRle } from "./rle.js";
-import { photoStacks } from "./history.js";
+import { imageStacks } from "./history.js";
 
 /** Event: changed {}. */
 export class KeptMasks extends EventTarget {
-  /** @param {number} photoId @param {import("./outbox.js").Outbox} outbox @param {() => Map<number, {color: string}>} classes */
-  constructor(photoId, outbox, classes) {
+  /** @param {number} imageId @param {import("./outbox.js").Outbox} outbox @param {() => Map<number, {color: string}>} classes */
+  constructor(imageId, outbox, classes) {
     super();
-    this.photoId = photoId;
+    this.imageId = imageId;
     this.outbox = outbox;
     this.classes = classes;
     this.byClass = true;
@@ -38,7 +38,7 @@ export class KeptMasks extends EventTarget {
   }
 
   async load() {
-    const annotations = await getItems(`photos/${this.photoId}/annotations?deleted=true`);
+    const annotations = await getItems(`images/${this.imageId}/annotations?deleted=true`);
     const hidden = new Set(this.all.filter(({ visible }) => !visible).map(({ id }) => id));
     this.all = annotations.map((annotation, i) => ({
       key: `a${annotation.id}`,
@@ -124,7 +124,7 @@ export class KeptMasks extends EventTarget {
     const histories = await Promise.all(
       mine.map(async ({ id }) => ({ id, revisions: await getItems(`annotations/${id}/history`) })),
     );
-    const { past, future } = photoStacks(histories, session.user.id);
+    const { past, future } = imageStacks(histories, session.user.id);
     const keyOf = (id) => mine.find((one) => one.id === id).key;
     return { past: past.map(keyOf), future: future.map(keyOf) };
   }
@@ -138,11 +138,11 @@ export class KeptMasks extends EventTarget {
   }
 
   change(kind, { key, id, version }, body) {
-    return { kind, photoId: this.photoId, key, id, version, body };
+    return { kind, imageId: this.imageId, key, id, version, body };
   }
 
   acknowledge(change, annotation) {
-    if (change.photoId !== this.photoId) return;
+    if (change.imageId !== this.imageId) return;
     const kept = this.find(change.key);
     if (!kept) return;
     const later = this.outbox.waiting.some(({ key }) => key === change.key);

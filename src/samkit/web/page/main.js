@@ -19,8 +19,8 @@ import { openUsers } from "./users.js";
 const ROUTES = [
   [/^\/$/, openProjects],
   [/^\/project\/(?<id>\d+)(?:\/(?<tab>statistics))?$/, openProject],
-  [/^\/project\/(?<id>\d+)\/review(?:\/(?<photo>\d+))?$/, openReview],
-  [/^\/photo\/(?<id>\d+)$/, openStudio],
+  [/^\/project\/(?<id>\d+)\/review(?:\/(?<image>\d+))?$/, openReview],
+  [/^\/image\/(?<id>\d+)$/, openStudio],
   [/^\/users$/, openUsers],
 ];
 

@@ -3,12 +3,12 @@
  * in the browser's own storage, and is sent again: new masks carry a request_id, so that the store
  * keeps one where an answer was lost; other changes name the version that they are based on, and
  * where that one is gone it is looked up whether the change had arrived after all. A change that is
- * refused holds up the later ones of its photo, and no others.
+ * refused holds up the later ones of its image, and no others.
  *
  * Each tab has a place of its own in the storage, and a lock with its name while it is open; what a
  * tab has left that is gone is taken over by the next one.
  *
- * @typedef {{kind: "create" | "replace" | "delete" | "undo" | "redo", photoId: number, key: string,
+ * @typedef {{kind: "create" | "replace" | "delete" | "undo" | "redo", imageId: number, key: string,
  *   id: number | null, version: number | null, body: object}} Change
  *   `key` names the mask on the page, also before the store has given it a number.
  */
@@ -38,7 +38,7 @@ export class Outbox extends EventTarget {
     /** @type {Change[]} */
     this.waiting = [];
     this.failure = null; // why it stands still
-    /** @type {Set<number>} photos whose changes the server does not take */
+    /** @type {Set<number>} images whose changes the server does not take */
     this.refused = new Set();
     this.tries = 0;
     this.working = null;
@@ -56,9 +56,9 @@ export class Outbox extends EventTarget {
     return !this.isEmpty && (this.failure !== null || this.refused.size > 0);
   }
 
-  /** Whether changes of a photo wait. */
-  holds(photoId) {
-    return this.waiting.some((change) => change.photoId === photoId);
+  /** Whether changes of an image wait. */
+  holds(imageId) {
+    return this.waiting.some((change) => change.imageId === imageId);
   }
 
   /** @param {Change} change */
@@ -82,10 +82,10 @@ export class Outbox extends EventTarget {
     return this.working;
   }
 
-  /** Give up what waits of a photo, after its owner has said so. */
-  giveUp(photoId) {
-    this.waiting = this.waiting.filter((change) => change.photoId !== photoId);
-    this.refused.delete(photoId);
+  /** Give up what waits of an image, after its owner has said so. */
+  giveUp(imageId) {
+    this.waiting = this.waiting.filter((change) => change.imageId !== imageId);
+    this.refused.delete(imageId);
     this.save();
   }
 
@@ -110,7 +110,7 @@ export class Outbox extends EventTarget {
         if (!(error instanceof ApiError)) throw error;
         const passing = PASSING.includes(error.status);
         this.failure = passing || error.status === SIGNED_OUT ? error : null;
-        if (!this.failure) this.refused.add(change.photoId);
+        if (!this.failure) this.refused.add(change.imageId);
         this.tell("changed");
         if (!this.failure) this.tell("refused", { change, error });
         else if (passing) {
@@ -123,7 +123,7 @@ export class Outbox extends EventTarget {
   }
 
   next() {
-    return this.waiting.find(({ photoId }) => !this.refused.has(photoId));
+    return this.waiting.find(({ imageId }) => !this.refused.has(imageId));
   }
 
   /** Take over what another tab has left, as soon as that tab is gone. */
@@ -196,8 +196,8 @@ function read(storage, name) {
   }
 }
 
-async function deliver({ kind, photoId, id, version, body }) {
-  if (kind === "create") return post(`photos/${photoId}/annotations`, body);
+async function deliver({ kind, imageId, id, version, body }) {
+  if (kind === "create") return post(`images/${imageId}/annotations`, body);
   try {
     if (kind === "replace") return await put(`annotations/${id}`, { ...body, version });
     if (kind === "delete") {
@@ -206,15 +206,15 @@ async function deliver({ kind, photoId, id, version, body }) {
     }
     return await post(`annotations/${id}/${kind}`, { version });
   } catch (error) {
-    const arrived = error.status === 409 && (await arrivedBefore(kind, photoId, id, version, body));
+    const arrived = error.status === 409 && (await arrivedBefore(kind, imageId, id, version, body));
     if (arrived) return arrived;
     throw error;
   }
 }
 
 /** The annotation, if it is what this change makes of the version that it is based on. */
-async function arrivedBefore(kind, photoId, id, version, body) {
-  const all = await getItems(`photos/${photoId}/annotations?deleted=true`);
+async function arrivedBefore(kind, imageId, id, version, body) {
+  const all = await getItems(`images/${imageId}/annotations?deleted=true`);
   const now = all.find((one) => one.id === id);
   if (!now || now.version !== version + 1) return null;
   const { change, deleted } = (await getItems(`annotations/${id}/history`)).at(-1);

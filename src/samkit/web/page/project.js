@@ -1,4 +1,4 @@
-/** One project: its photos as a gallery with filters, its statistics, and what can be done with it. */
+/** One project: its images as a gallery with filters, its statistics, and what can be done with it. */
 
 import { get, isAdmin, isReviewer, post } from "./api.js";
 import { el, fill, plural, select } from "./dom.js";
@@ -18,7 +18,7 @@ export async function openProject(root, { id, tab }, app) {
   const tabs = el(
     "nav.tabs",
     { "aria-label": "Parts of the project" },
-    el("a", { href: `#/project/${id}`, "aria-current": tab ? null : "page" }, "Photos"),
+    el("a", { href: `#/project/${id}`, "aria-current": tab ? null : "page" }, "Images"),
     el("a", { href: `#/project/${id}/statistics`, "aria-current": tab ? "page" : null }, "Statistics"),
   );
   const head = el("div.head", {}, el("h1", {}, project.name), tabs, el("span.grow"), ...actions(project, statistics, app.reload));
@@ -34,36 +34,36 @@ export async function openProject(root, { id, tab }, app) {
   return gallery;
 }
 
-function actions(project, { photos }, reload) {
-  const waiting = photos.submitted.num_photos;
+function actions(project, { images }, reload) {
+  const waiting = images.submitted.num_images;
   const button = (glyph, text, act, kind = "button") => el(kind, { type: "button", onclick: act }, icon(glyph), text);
   const annotate = async () => {
     try {
       const { lease } = await post(`projects/${project.id}/next`);
-      if (lease) location.hash = `#/photo/${lease.photo.id}`;
-      else notify("There is nothing to annotate now: every photo is submitted or held by somebody.");
+      if (lease) location.hash = `#/image/${lease.image.id}`;
+      else notify("There is nothing to annotate now: every image is submitted or held by somebody.");
     } catch (error) {
       notifyError(error);
     }
   };
   return [
-    isAdmin() && button("image", "Add photos", () => openUpload(project, reload), "button.wide-only"),
-    isAdmin() && button("folder", "Look for photos", () => scanFolder(project, reload), "button.wide-only"),
+    isAdmin() && button("image", "Add images", () => openUpload(project, reload), "button.wide-only"),
+    isAdmin() && button("folder", "Look for images", () => scanFolder(project, reload), "button.wide-only"),
     isAdmin() && button("plus", "Import", () => openImport(project, reload), "button.wide-only"),
-    isReviewer() && button("export", "Export", () => openExport(project, photos)),
+    isReviewer() && button("export", "Export", () => openExport(project, images)),
     isReviewer() && el("a.button", { href: `#/project/${project.id}/review` }, icon("check"), "Review", waiting > 0 && el("span.count", {}, waiting.toLocaleString("en"))),
     el("button.primary", { type: "button", onclick: annotate }, icon("point"), "Annotate"),
   ].filter(Boolean);
 }
 
-function filters(gallery, { photos }) {
-  const total = Object.values(photos).reduce((sum, { num_photos: count }) => sum + count, 0);
+function filters(gallery, { images }) {
+  const total = Object.values(images).reduce((sum, { num_images: count }) => sum + count, 0);
   const chips = el("div.chips", { role: "group", "aria-label": "State of review" });
   const draw = () =>
     fill(
       chips,
       ...REVIEWS.map(([value, text]) => {
-        const count = value ? photos[value].num_photos : total;
+        const count = value ? images[value].num_images : total;
         const isOn = gallery.filter.review === value;
         return el("button.chip", { type: "button", "data-key": `review-${value}`, "aria-pressed": String(isOn), onclick: () => set({ review: value }) }, text, el("span.count", {}, count.toLocaleString("en")));
       }),
@@ -75,5 +75,5 @@ function filters(gallery, { photos }) {
   const stages = select(STAGES, "", { "aria-label": "Stage", onchange: () => set({ stage: stages.value }) });
   const masks = el("label.check", {}, el("input", { type: "checkbox", checked: true, onchange: ({ target }) => gallery.showMasks(target.checked) }), "Masks");
   draw();
-  return el("div.filters", {}, chips, stages, masks, el("span.grow"), el("span.quiet", {}, plural(total, "photo")));
+  return el("div.filters", {}, chips, stages, masks, el("span.grow"), el("span.quiet", {}, plural(total, "image")));
 }

@@ -9,7 +9,7 @@ export async function openProjects(root) {
   const projects = await listAll("projects");
   const cards = projects.map((project) => projectCard(project));
   const add = isAdmin() && el("button.primary", { type: "button", onclick: newProject }, icon("plus"), "New project");
-  const none = el("p.message", {}, isAdmin() ? "There is no project yet. A project is a folder of photos." : "There is no project yet: ask an admin to begin one.");
+  const none = el("p.message", {}, isAdmin() ? "There is no project yet. A project is a folder of images." : "There is no project yet: ask an admin to begin one.");
   showPage(root, [], "Projects", el("div.head", {}, el("h1", {}, "Projects"), add), projects.length ? el("ul.cards", {}, ...cards) : none);
   return {};
 }
@@ -18,20 +18,20 @@ function projectCard({ id, name, root }) {
   const counts = el("p.quiet", {}, " ");
   const bar = el("div.progress", { "aria-hidden": "true" });
   const cover = el("div.cover");
-  get(`projects/${id}/statistics`).then(({ photos }) => showCounts(photos, counts, bar), () => {});
-  get(`projects/${id}/photos?limit=3`).then(({ items }) => {
-    cover.append(...items.map((photo) => el("img", { src: `/api/photos/${photo.id}/image?max_side=256`, alt: "", loading: "lazy" })));
+  get(`projects/${id}/statistics`).then(({ images }) => showCounts(images, counts, bar), () => {});
+  get(`projects/${id}/images?limit=3`).then(({ items }) => {
+    cover.append(...items.map((image) => el("img", { src: `/api/images/${image.id}/content?max_side=256`, alt: "", loading: "lazy" })));
   }, () => {});
   return el("li", {}, el("a.card.project", { href: `#/project/${id}` }, cover, el("h2", {}, name), root && el("p.quiet.path", { title: root }, root), bar, counts));
 }
 
-function showCounts(photos, counts, bar) {
-  const total = Object.values(photos).reduce((sum, { num_photos: count }) => sum + count, 0);
-  const masks = Object.values(photos).reduce((sum, { num_masks: count }) => sum + count, 0);
-  counts.textContent = `${plural(total, "photo")}, ${plural(masks, "mask")}, ${photos.accepted.num_photos.toLocaleString("en")} accepted`;
+function showCounts(images, counts, bar) {
+  const total = Object.values(images).reduce((sum, { num_images: count }) => sum + count, 0);
+  const masks = Object.values(images).reduce((sum, { num_masks: count }) => sum + count, 0);
+  counts.textContent = `${plural(total, "image")}, ${plural(masks, "mask")}, ${images.accepted.num_images.toLocaleString("en")} accepted`;
   for (const state of ["accepted", "submitted", "returned"]) {
     const part = el(`span.${state}`);
-    part.style.width = `${(100 * photos[state].num_photos) / Math.max(1, total)}%`;
+    part.style.width = `${(100 * images[state].num_images) / Math.max(1, total)}%`;
     bar.append(part);
   }
 }
@@ -41,7 +41,7 @@ function newProject() {
   const folder = el("input", { required: true });
   const failure = el("p.failure", { role: "alert" });
   const hint = session.local ? "" : "Within the folders that the server allows";
-  const form = el("form", {}, field("Name", name), field("Folder of photos", folder, hint), failure, el("footer", {}, el("button.primary", { type: "submit" }, "Begin")));
+  const form = el("form", {}, field("Name", name), field("Folder of images", folder, hint), failure, el("footer", {}, el("button.primary", { type: "submit" }, "Begin")));
   const dialog = openDialog("New project", form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();

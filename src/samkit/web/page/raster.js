@@ -1,6 +1,6 @@
 /**
  * Between shapes, masks and pictures of them: strokes and polygons to masks, masks to small bitmaps
- * and outlines for the screen. Coordinates are in the photo, with pixel i from i to i + 1: a pixel
+ * and outlines for the screen. Coordinates are in the image, with pixel i from i to i + 1: a pixel
  * belongs to a shape when its centre does.
  *
  * @typedef {import("./rle.js").Mask} Mask

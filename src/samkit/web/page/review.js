@@ -1,6 +1,6 @@
 /**
- * Review: submitted photos one after the other, to accept, to return with a comment, or to fix in
- * the studio. The next photo's first picture is fetched while this one is looked at.
+ * Review: submitted images one after the other, to accept, to return with a comment, or to fix in
+ * the studio. The next image's first picture is fetched while this one is looked at.
  */
 
 import { get, getItems, imageUrl, post } from "./api.js";
@@ -11,7 +11,7 @@ import { icon } from "./icons.js";
 import { KeptMasks } from "./kept.js";
 import { REVIEW_KEYS, actionOf, keyFor } from "./keys.js";
 import { announce, clearBanners, notify, notifyError, startNotices } from "./notices.js";
-import { PhotoLevels } from "./photo.js";
+import { ImageLevels } from "./image.js";
 import { areaOf, hasPixel } from "./rle.js";
 import { Stage } from "./stage.js";
 import { swatch } from "./studio_panels.js";
@@ -21,10 +21,10 @@ import { zoomView } from "./view.js";
 const PAGE = 100;
 const ZOOM_STEP = 1.25;
 
-export async function openReview(root, { id, photo }, app) {
+export async function openReview(root, { id, image }, app) {
   const review = new Review(Number(id), app);
   root.replaceChildren(review.element);
-  await review.open(photo ? Number(photo) : null);
+  await review.open(image ? Number(image) : null);
   return review;
 }
 
@@ -32,12 +32,12 @@ class Review {
   constructor(projectId, { outbox }) {
     this.projectId = projectId;
     this.outbox = outbox;
-    this.queue = []; // photos that are up for review
+    this.queue = []; // images that are up for review
     this.at = 0;
-    this.photo = null;
+    this.image = null;
     this.marked = null; // mask under the pointer, or in the list
     this.classes = new Map();
-    this.stage = new Stage({ label: "Photo with its masks. Press ? for all keys." });
+    this.stage = new Stage({ label: "Image with its masks. Press ? for all keys." });
     this.title = el("div.title");
     this.position = el("span.quiet");
     this.masksHead = el("h2");
@@ -59,23 +59,23 @@ class Review {
     const button = (action, text, kind = "button") => el(kind, { type: "button", onclick: () => this.act(action) }, text, el("kbd", {}, keyFor(REVIEW_KEYS, action).toUpperCase()));
     const glyph = (action, name, label) => el("button.icon", { type: "button", title: `${label} (${keyFor(REVIEW_KEYS, action)})`, "aria-label": label, onclick: () => this.act(action) }, icon(name));
     const back = el("a.icon", { href: `#/project/${this.projectId}`, title: "Back to the project", "aria-label": "Back to the project" }, icon("back"));
-    this.verdictBar = el("div.work-row", {}, glyph("previous", "back", "Photo before"), button("return", "Return"), button("fix", "Fix"), button("accept", "Accept", "button.primary"), glyph("next", "next", "Next photo"));
-    const zoom = el("div.zoombar", { role: "toolbar", "aria-label": "View" }, glyph("zoom-", "minus", "Zoom out"), glyph("zoom+", "plus", "Zoom in"), glyph("fit", "fit", "Whole photo"), glyph("masks:visible", "eye", "Show or hide all masks"));
+    this.verdictBar = el("div.work-row", {}, glyph("previous", "back", "Image before"), button("return", "Return"), button("fix", "Fix"), button("accept", "Accept", "button.primary"), glyph("next", "next", "Next image"));
+    const zoom = el("div.zoombar", { role: "toolbar", "aria-label": "View" }, glyph("zoom-", "minus", "Zoom out"), glyph("zoom+", "plus", "Zoom in"), glyph("fit", "fit", "Whole image"), glyph("masks:visible", "eye", "Show or hide all masks"));
     const header = el("header.bar", {}, back, this.title, el("span.grow"), this.position, zoom, themeButton(), glyph("help", "help", "Keys"));
-    const canvas = el("main.canvas", { "aria-label": "Photo" }, this.stage.element, el("div.workbar", { role: "group", "aria-label": "Verdict" }, this.verdictBar));
+    const canvas = el("main.canvas", { "aria-label": "Image" }, this.stage.element, el("div.workbar", { role: "group", "aria-label": "Verdict" }, this.verdictBar));
     const history = el("section", {}, el("h2", {}, "History"), this.verdicts);
     const panel = el("aside.panel", { "aria-label": "Masks and history" }, el("section.masks", {}, this.masksHead, this.masks), history);
     this.panel = panel;
     return el("div.studio.review", {}, header, startNotices(), el("div.workspace", {}, canvas, panel));
   }
 
-  async open(photoId) {
-    const [page, classes] = await Promise.all([get(`projects/${this.projectId}/photos?review=submitted&limit=${PAGE}`), getItems(`projects/${this.projectId}/classes`)]);
+  async open(imageId) {
+    const [page, classes] = await Promise.all([get(`projects/${this.projectId}/images?review=submitted&limit=${PAGE}`), getItems(`projects/${this.projectId}/classes`)]);
     this.queue = page.items;
     this.classes = new Map(classes.map((one) => [one.id, one]));
-    this.at = Math.max(0, this.queue.findIndex(({ id }) => id === photoId));
-    if (photoId && this.queue[this.at]?.id !== photoId) {
-      this.queue.unshift(await get(`photos/${photoId}`)); // beyond the first page, or looked at again
+    this.at = Math.max(0, this.queue.findIndex(({ id }) => id === imageId));
+    if (imageId && this.queue[this.at]?.id !== imageId) {
+      this.queue.unshift(await get(`images/${imageId}`)); // beyond the first page, or looked at again
       this.at = 0;
     }
     await this.show();
@@ -92,19 +92,19 @@ class Review {
     const waiting = this.queue[this.at];
     this.kept?.close();
     if (!waiting) return this.showEnd();
-    this.photo = null; // until all of it is here, no verdict
+    this.image = null; // until all of it is here, no verdict
     this.marked = null;
     this.stage.items = [];
-    this.stage.show(new PhotoLevels(waiting, () => this.stage.repaint()));
+    this.stage.show(new ImageLevels(waiting, () => this.stage.repaint()));
     this.stage.levels.start().catch(notifyError);
     this.kept = new KeptMasks(waiting.id, this.outbox, () => this.classes);
     const { kept } = this;
-    const [photo, verdicts] = await Promise.all([get(`photos/${waiting.id}`), getItems(`photos/${waiting.id}/reviews`), kept.load()]);
-    if (kept !== this.kept) return undefined; // already at another photo
-    this.photo = photo;
+    const [image, verdicts] = await Promise.all([get(`images/${waiting.id}`), getItems(`images/${waiting.id}/reviews`), kept.load()]);
+    if (kept !== this.kept) return undefined; // already at another image
+    this.image = image;
     this.showVerdicts(verdicts);
     this.update();
-    announce(`${photo.path}, ${plural(kept.present.length, "mask")}.`);
+    announce(`${image.path}, ${plural(kept.present.length, "mask")}.`);
     const next = this.queue[this.at + 1];
     if (next) new Image().src = imageUrl(next.id, 512);
     return undefined;
@@ -112,11 +112,11 @@ class Review {
 
   showEnd() {
     document.title = "Review · samkit";
-    this.element.replaceWith(el("main.message", {}, el("h1", {}, "Nothing is waiting for review"), el("p", {}, "Photos come here when their annotators submit them."), el("a.button.primary", { href: `#/project/${this.projectId}` }, "Back to the project")));
+    this.element.replaceWith(el("main.message", {}, el("h1", {}, "Nothing is waiting for review"), el("p", {}, "Images come here when their annotators submit them."), el("a.button.primary", { href: `#/project/${this.projectId}` }, "Back to the project")));
   }
 
   update() {
-    const { path, size_hw: [height, width], review } = this.photo;
+    const { path, size_hw: [height, width], review } = this.image;
     document.title = `${path} · review · samkit`;
     fill(this.title, el("h1", { title: path }, path), el("span.quiet.wide-only", {}, `${width} × ${height}`), el(`span.badge.${review}`, {}, review));
     this.position.textContent = `${this.at + 1} of ${this.queue.length}${this.queue.length >= PAGE ? "+" : ""}`;
@@ -140,13 +140,13 @@ class Review {
   }
 
   maskAt([x, y]) {
-    if (!this.photo) return null;
+    if (!this.image) return null;
     const hits = this.kept.present.filter(({ mask }) => hasPixel(mask, Math.floor(x), Math.floor(y)));
     return hits.sort((a, b) => areaOf(a.mask) - areaOf(b.mask))[0] ?? null;
   }
 
   mark(one) {
-    if (one === this.marked || !this.photo) return;
+    if (one === this.marked || !this.image) return;
     this.marked = one;
     this.update();
   }
@@ -209,10 +209,10 @@ class Review {
   }
 
   askComment() {
-    if (!this.photo) return;
+    if (!this.image) return;
     const comment = el("textarea", { rows: "4", maxlength: "2000", required: true, "aria-label": "Comment" });
-    const form = el("form", {}, el("p.quiet", {}, "The annotator sees the comment when they open the photo again."), comment, el("footer", {}, el("button.primary", { type: "submit" }, "Return", el("kbd", {}, "Ctrl ⏎"))));
-    const dialog = openDialog(`Return ${this.photo.path}`, form);
+    const form = el("form", {}, el("p.quiet", {}, "The annotator sees the comment when they open the image again."), comment, el("footer", {}, el("button.primary", { type: "submit" }, "Return", el("kbd", {}, "Ctrl ⏎"))));
+    const dialog = openDialog(`Return ${this.image.path}`, form);
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       dialog.close();
@@ -224,10 +224,10 @@ class Review {
   }
 
   async judge(verdict, body, done) {
-    if (!this.photo) return;
-    const { id, version, path } = this.photo;
+    if (!this.image) return;
+    const { id, version, path } = this.image;
     try {
-      await post(`photos/${id}/${verdict}`, { version, ...body });
+      await post(`images/${id}/${verdict}`, { version, ...body });
       notify(`${done}: ${path}`, "good");
       this.queue.splice(this.at, 1);
       this.at = Math.min(this.at, Math.max(0, this.queue.length - 1));
@@ -240,7 +240,7 @@ class Review {
   }
 
   fix() {
-    if (this.photo) location.hash = `#/photo/${this.photo.id}`;
+    if (this.image) location.hash = `#/image/${this.image.id}`;
   }
 }
 

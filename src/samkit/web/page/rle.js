@@ -1,7 +1,7 @@
 /**
  * Masks as run lengths. A mask is {height, width, runs}: lengths of alternating runs of pixels that
- * are off and on, the first one off, down the columns of the photo as COCO counts them. Masks are
- * values: no function changes one. All sizes are of the photo, so a mask of 24 megapixels takes a
+ * are off and on, the first one off, down the columns of the image as COCO counts them. Masks are
+ * values: no function changes one. All sizes are of the image, so a mask of 24 megapixels takes a
  * few kilobytes, and history may keep as many as it likes.
  *
  * @typedef {{height: number, width: number, runs: Uint32Array}} Mask

@@ -1,5 +1,5 @@
 /**
- * The connection over which a photo is prompted. It comes back by itself when it was lost; the
+ * The connection over which an image is prompted. It comes back by itself when it was lost; the
  * newest question is then asked again. Previews are throttled: one at a time, only the newest place.
  */
 
@@ -15,9 +15,9 @@ const NO_WAY_BACK = [4403, 4404];
 
 /** Events: state {encoded}, ready {}, masks {id, answer}, preview {mask}, lost {code}, back {}, fault {id, detail}. */
 export class PromptSocket extends EventTarget {
-  constructor(photoId) {
+  constructor(imageId) {
     super();
-    const url = new URL(`/api/photos/${photoId}/prompt`, location.href);
+    const url = new URL(`/api/images/${imageId}/prompt`, location.href);
     url.protocol = url.protocol.replace("http", "ws");
     this.url = url.href;
     this.closed = false;

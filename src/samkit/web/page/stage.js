@@ -1,6 +1,6 @@
 /**
- * The photo with its masks on the screen: one canvas for the photo, one above it for masks, prompts
- * and tools, so that what follows the pointer does not redraw the photo. Whoever uses it sets
+ * The image with its masks on the screen: one canvas for the image, one above it for masks, prompts
+ * and tools, so that what follows the pointer does not redraw the image. Whoever uses it sets
  * properties and calls `redraw`; frames are drawn when the browser wants one, and only then.
  */
 
@@ -8,7 +8,7 @@ import { el } from "./dom.js";
 import { fitView, resizeView } from "./view.js";
 
 const BUILD_MS = 6; // of a frame, to draw layers that are new
-const PIXELATE_FROM = 4; // screen pixels for a pixel of the photo, from where on pixels are shown as such
+const PIXELATE_FROM = 4; // screen pixels for a pixel of the image, from where on pixels are shown as such
 
 export class Stage {
   /** @param {{label: string}} options label for screen readers */
@@ -39,7 +39,7 @@ export class Stage {
     this.closed = true;
   }
 
-  /** @param {import("./photo.js").PhotoLevels} levels */
+  /** @param {import("./image.js").ImageLevels} levels */
   show(levels) {
     this.levels?.close();
     this.levels = levels;
@@ -56,9 +56,9 @@ export class Stage {
       canvas.height = Math.round(height * this.ratio);
     }
     if (!this.levels) return;
-    const { width: photoWidth, height: photoHeight } = this.levels;
+    const { width: imageWidth, height: imageHeight } = this.levels;
     const first = !this.view || this.view.fitted;
-    if (first) this.fit({ width, height, photoWidth, photoHeight });
+    if (first) this.fit({ width, height, imageWidth, imageHeight });
     else this.look(resizeView(this.view, width, height));
   }
 
@@ -70,12 +70,12 @@ export class Stage {
   look(view) {
     this.view = view;
     this.baseDirty = true;
-    this.element.dataset.view = `${view.x} ${view.y} ${view.scale}`; // where the photo is, for tests
+    this.element.dataset.view = `${view.x} ${view.y} ${view.scale}`; // where the image is, for tests
     this.onView(view);
     this.redraw();
   }
 
-  /** The photo has a sharper picture. */
+  /** The image has a sharper picture. */
   repaint() {
     this.baseDirty = true;
     this.redraw();
@@ -89,12 +89,12 @@ export class Stage {
     this.frame = 0;
     const { view, levels } = this;
     if (!view || !levels) return;
-    if (this.baseDirty) this.drawPhoto(view, levels);
+    if (this.baseDirty) this.drawImage(view, levels);
     this.baseDirty = false;
     this.drawMasks(view);
   }
 
-  drawPhoto(view, levels) {
+  drawImage(view, levels) {
     const context = this.base.getContext("2d", { alpha: true });
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.base.width, this.base.height);

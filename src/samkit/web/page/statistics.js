@@ -8,37 +8,37 @@ const MOST_DAYS = 30;
 const MOST_PEOPLE = 8; // in the plots; the table has all
 const STATES = [["none", "To annotate"], ["submitted", "Submitted"], ["returned", "Returned"], ["accepted", "Accepted"]];
 
-export async function showStatistics(place, project, { photos, days }) {
-  const all = totals(Object.values(photos), days);
+export async function showStatistics(place, project, { images, days }) {
+  const all = totals(Object.values(images), days);
   const tiles = el(
     "dl.tiles",
     {},
-    tile("Photos", all.photos.toLocaleString("en")),
+    tile("Images", all.images.toLocaleString("en")),
     tile("Masks", all.masks.toLocaleString("en")),
-    tile("Masks per photo", round(all.masksPerPhoto), "on photos that are submitted"),
+    tile("Masks per image", round(all.masksPerImage), "on images that are submitted"),
     tile("Seconds per mask", all.made ? round(all.seconds / all.made) : "–"),
     tile("Clicks per mask", all.made ? round(all.clicks / all.made) : "–"),
   );
-  const plots = days.length ? plotsOf(photos, days) : [el("p.message", {}, "No masks have been made yet.")];
+  const plots = days.length ? plotsOf(images, days) : [el("p.message", {}, "No masks have been made yet.")];
   place.replaceChildren(tiles, el("div.plots", {}, ...plots), tableOf(days));
   if (isReviewer()) place.append(await agreementOf(project));
 }
 
 function totals(states, days) {
   const sum = (items, key) => items.reduce((total, item) => total + item[key], 0);
-  const photos = sum(states, "num_photos");
+  const images = sum(states, "num_images");
   const masks = sum(states, "num_masks");
   const [none, ...done] = [states[0], ...states.slice(1)];
-  const finished = sum(done, "num_photos");
-  const masksPerPhoto = finished ? sum(done, "num_masks") / finished : none.masks_per_photo;
-  return { photos, masks, masksPerPhoto, made: sum(days, "num_masks"), clicks: sum(days, "num_clicks"), seconds: sum(days, "duration_ms") / 1000 };
+  const finished = sum(done, "num_images");
+  const masksPerImage = finished ? sum(done, "num_masks") / finished : none.masks_per_image;
+  return { images, masks, masksPerImage, made: sum(days, "num_masks"), clicks: sum(days, "num_clicks"), seconds: sum(days, "duration_ms") / 1000 };
 }
 
 function tile(name, value, hint = "") {
   return el("div.tile", { title: hint || null }, el("dt", {}, name), el("dd", {}, value));
 }
 
-function plotsOf(photos, days) {
+function plotsOf(images, days) {
   const dates = [...new Set(days.map(({ day }) => day))].sort().slice(-MOST_DAYS);
   const people = [...new Map(days.map(({ user_id: id, user_name: name }) => [id, name]))].slice(0, MOST_PEOPLE);
   const labels = dates.map(shortDay);
@@ -58,10 +58,10 @@ function plotsOf(photos, days) {
     linePlot({ title: "Clicks per mask", unit: "clicks", labels, series: series((one) => one.num_clicks) }),
     barPlot({ title: "Masks per day", unit: "masks", labels, series: counts }),
     barPlot({
-      title: "Masks per photo, by state",
-      unit: "masks per photo",
+      title: "Masks per image, by state",
+      unit: "masks per image",
       labels: STATES.map(([, name]) => name),
-      series: [{ name: "masks per photo", values: STATES.map(([state]) => photos[state].masks_per_photo) }],
+      series: [{ name: "masks per image", values: STATES.map(([state]) => images[state].masks_per_image) }],
     }),
   ];
 }
@@ -78,13 +78,13 @@ async function agreementOf(project) {
   const { items } = await get(`projects/${project.id}/agreement?limit=200`);
   const heading = el("h2", {}, "Agreement between annotators");
   if (!items.length) {
-    return el("section.table-card", {}, heading, el("p.quiet", {}, "No photo has been submitted by two people yet. Ask for two annotators for some photos, and their masks are compared here."));
+    return el("section.table-card", {}, heading, el("p.quiet", {}, "No image has been submitted by two people yet. Ask for two annotators for some images, and their masks are compared here."));
   }
   const mean = items.reduce((sum, { mean_iou: iou }) => sum + iou, 0) / items.length;
   const rows = items.map(({ image_id: id, user_names: names, mean_iou: iou, ious, num_unmatched: unmatched }) =>
-    el("tr", {}, el("td", {}, el("a", { href: `#/photo/${id}` }, `Photo ${id}`)), el("td", {}, names.join(", ")), ...[iou.toFixed(3), ious.length, unmatched.join(" + ")].map((value) => el("td.number", {}, String(value)))),
+    el("tr", {}, el("td", {}, el("a", { href: `#/image/${id}` }, `Image ${id}`)), el("td", {}, names.join(", ")), ...[iou.toFixed(3), ious.length, unmatched.join(" + ")].map((value) => el("td.number", {}, String(value)))),
   );
-  return el("section.table-card", {}, heading, el("p", {}, `Mean IoU ${mean.toFixed(3)} on ${plural(items.length, "pair")}; a mask that only one of two people made counts as 0.`), table("Agreement", ["Photo", "People", "Mean IoU", "Pairs of masks", "Without a partner"], rows));
+  return el("section.table-card", {}, heading, el("p", {}, `Mean IoU ${mean.toFixed(3)} on ${plural(items.length, "pair")}; a mask that only one of two people made counts as 0.`), table("Agreement", ["Image", "People", "Mean IoU", "Pairs of masks", "Without a partner"], rows));
 }
 
 function table(caption, head, rows) {

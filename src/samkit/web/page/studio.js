@@ -1,5 +1,5 @@
 /**
- * The studio: one photo, its kept masks, and the draft at work. This file holds the studio's state
+ * The studio: one image, its kept masks, and the draft at work. This file holds the studio's state
  * and the actions that change it; each action ends in `update`, from which the panels and the stage
  * are drawn. Pointers, keys and buttons all come to the same actions.
  */
@@ -12,7 +12,7 @@ import { listenTo } from "./gestures.js";
 import { promptsOf } from "./history.js";
 import { KeptMasks } from "./kept.js";
 import { announce, banner, clearBanners, notify, notifyError } from "./notices.js";
-import { PhotoLevels } from "./photo.js";
+import { ImageLevels } from "./image.js";
 import { areaOf, hasPixel } from "./rle.js";
 import { PromptSocket } from "./socket.js";
 import { Stage } from "./stage.js";
@@ -32,12 +32,12 @@ const RENEW_MS = 60_000;
 /** @typedef {Studio["toolActions"]} ToolActions */
 
 export class Studio {
-  /** @param {number} photoId @param {{outbox: import("./outbox.js").Outbox, status: object}} app */
-  constructor(photoId, { outbox, status }) {
-    this.photoId = photoId;
+  /** @param {number} imageId @param {{outbox: import("./outbox.js").Outbox, status: object}} app */
+  constructor(imageId, { outbox, status }) {
+    this.imageId = imageId;
     this.outbox = outbox;
     this.status = status;
-    this.photo = null;
+    this.image = null;
     this.project = null;
     this.held = false;
     this.classes = new Map();
@@ -46,7 +46,7 @@ export class Studio {
     this.toolName = "point";
     this.background = false;
     this.radius = 12;
-    this.pointer = null; // in the photo
+    this.pointer = null; // in the image
     this.crosshair = null; // of the keyboard
     this.pressed = false; // the keyboard holds the tool down
     this.encoded = false;
@@ -55,8 +55,8 @@ export class Studio {
     this.space = { held: false, used: false };
     this.clock = new WorkClock();
     this.painter = new DraftPainter();
-    this.kept = new KeptMasks(photoId, outbox, () => this.classes);
-    this.stage = new Stage({ label: "Photo. Arrow keys move the crosshair, F clicks. Press ? for all keys." });
+    this.kept = new KeptMasks(imageId, outbox, () => this.classes);
+    this.stage = new Stage({ label: "Image. Arrow keys move the crosshair, F clicks. Press ? for all keys." });
     this.tools = this.makeTools();
     this.keys = new StudioKeys(this);
     this.panels = new StudioPanels(this);
@@ -64,13 +64,13 @@ export class Studio {
     this.listen();
   }
 
-  /** Open the photo. @throws {ApiError} there is no such photo */
+  /** Open the image. @throws {ApiError} there is no such image */
   async open() {
-    this.photo = await get(`photos/${this.photoId}`);
-    this.stage.show(new PhotoLevels(this.photo, () => this.stage.repaint()));
+    this.image = await get(`images/${this.imageId}`);
+    this.stage.show(new ImageLevels(this.image, () => this.stage.repaint()));
     this.update();
     const picture = this.stage.levels.start().catch(notifyError);
-    this.project = await get(`projects/${this.photo.project_id}`);
+    this.project = await get(`projects/${this.image.project_id}`);
     const classes = await getItems(`projects/${this.project.id}/classes`);
     this.classes = new Map(classes.map((one) => [one.id, one]));
     this.classId = this.rememberedClass();
@@ -80,8 +80,8 @@ export class Studio {
     this.connect();
     this.renewal = setInterval(() => this.held && this.hold({ renewing: true }), RENEW_MS);
     this.seconds = setInterval(() => this.checkHint(), 1000);
-    if (this.photo.review === "returned" && this.photo.comment) {
-      banner("comment", `Returned by the reviewer: “${this.photo.comment}”`, [
+    if (this.image.review === "returned" && this.image.comment) {
+      banner("comment", `Returned by the reviewer: “${this.image.comment}”`, [
         { label: "Understood", act: () => banner("comment", null) },
       ]);
     }
@@ -101,7 +101,7 @@ export class Studio {
     this.clock.close();
     for (const [target, type, listener] of this.listeners) target.removeEventListener(type, listener);
     clearBanners();
-    if (this.held && !this.outbox.holds(this.photoId)) remove(`photos/${this.photoId}/lease`).catch(() => {});
+    if (this.held && !this.outbox.holds(this.imageId)) remove(`images/${this.imageId}/lease`).catch(() => {});
   }
 
   /** The session had ended, and somebody has signed in again. */
@@ -148,40 +148,40 @@ export class Studio {
     return this.tools[this.toolName];
   }
 
-  // ---- the photo: hold, submit, next
+  // ---- the image: hold, submit, next
 
   async hold({ renewing = false } = {}) {
     try {
-      const lease = await post(`photos/${this.photoId}/lease`);
-      this.photo = lease.photo;
+      const lease = await post(`images/${this.imageId}/lease`);
+      this.image = lease.image;
       this.held = true;
       banner("lease", null);
     } catch (error) {
       if (error.status === OFFLINE || error.status === 401) return;
       this.held = false;
-      const what = renewing ? "You no longer hold this photo" : "You can look at this photo, not change it";
+      const what = renewing ? "You no longer hold this image" : "You can look at this image, not change it";
       banner("lease", `${what}: ${error.message}`, [
         { label: "Try again", act: () => this.hold({ renewing }).then(() => this.update()), primary: true },
-        { label: "Next photo", act: () => this.next() },
+        { label: "Next image", act: () => this.next() },
       ]);
     }
     this.update();
   }
 
   async submit() {
-    if (!this.held) return notify("You do not hold this photo.", "bad");
+    if (!this.held) return notify("You do not hold this image.", "bad");
     if (this.busy) return notify("Accept or cancel the mask at work first.", "bad");
     await this.outbox.send();
-    if (this.outbox.holds(this.photoId)) return notify("Some masks are not saved yet. They are sent as soon as the server answers.", "bad");
+    if (this.outbox.holds(this.imageId)) return notify("Some masks are not saved yet. They are sent as soon as the server answers.", "bad");
     try {
       if (this.reviewing) {
-        const photo = await get(`photos/${this.photoId}`);
-        await post(`photos/${this.photoId}/accept`, { version: photo.version });
+        const image = await get(`images/${this.imageId}`);
+        await post(`images/${this.imageId}/accept`, { version: image.version });
         this.held = false;
         location.hash = `#/project/${this.project.id}/review`;
         return undefined;
       }
-      await post(`photos/${this.photoId}/submit`);
+      await post(`images/${this.imageId}/submit`);
       this.held = false;
       notify(`Submitted with ${plural(this.kept.present.length, "mask")}.`, "good");
       return await this.next();
@@ -190,17 +190,17 @@ export class Studio {
     }
   }
 
-  /** Whether a reviewer fixes a submitted photo here. */
+  /** Whether a reviewer fixes a submitted image here. */
   get reviewing() {
-    return isReviewer() && ["submitted", "accepted"].includes(this.photo?.review);
+    return isReviewer() && ["submitted", "accepted"].includes(this.image?.review);
   }
 
   async next() {
     try {
       const { lease } = await post(`projects/${this.project.id}/next`);
-      if (lease) location.hash = `#/photo/${lease.photo.id}`;
+      if (lease) location.hash = `#/image/${lease.image.id}`;
       else {
-        notify("All photos are done. Thank you!", "good");
+        notify("All images are done. Thank you!", "good");
         location.hash = `#/project/${this.project.id}`;
       }
     } catch (error) {
@@ -211,7 +211,7 @@ export class Studio {
   // ---- the connection to the model
 
   connect() {
-    const socket = new PromptSocket(this.photoId);
+    const socket = new PromptSocket(this.imageId);
     this.socket = socket;
     socket.addEventListener("ready", () => {
       this.encoded = true;
@@ -251,17 +251,17 @@ export class Studio {
 
   // ---- the draft
 
-  /** The draft to change, a new one if there is none; null if the photo is not held. */
+  /** The draft to change, a new one if there is none; null if the image is not held. */
   draftForChange() {
     if (!this.held) {
-      notify("You do not hold this photo, so it cannot be changed.", "bad");
+      notify("You do not hold this image, so it cannot be changed.", "bad");
       return null;
     }
     this.painter.showPreview(null);
     this.socket?.dropPreview();
     this.acceptWhenAnswered = false;
     if (!this.draft) {
-      this.draft = new Draft(this.photo.size_hw);
+      this.draft = new Draft(this.image.size_hw);
       this.hintShown = false;
     }
     return this.draft;
@@ -407,7 +407,7 @@ export class Studio {
   async select(item) {
     if (this.busy) return notify("Accept or cancel the mask at work first.", "bad");
     if (item.key === this.selectedKey) return undefined;
-    const draft = new Draft(this.photo.size_hw, { mask: item.mask, item, events: [] });
+    const draft = new Draft(this.image.size_hw, { mask: item.mask, item, events: [] });
     this.draft = draft;
     this.classId = item.classId;
     this.hintShown = false;
@@ -419,7 +419,7 @@ export class Studio {
     try {
       const [revisions, events] = await Promise.all([getItems(`annotations/${item.id}/history`), getItems(`annotations/${item.id}/events`)]);
       if (this.draft !== draft || draft.history.canUndo || draft.history.canRedo) return undefined;
-      this.draft = new Draft(this.photo.size_hw, { mask: item.mask, item, events: promptsOf(revisions, events) });
+      this.draft = new Draft(this.image.size_hw, { mask: item.mask, item, events: promptsOf(revisions, events) });
       this.update();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error; // without its prompts it is a plain mask
@@ -502,7 +502,7 @@ export class Studio {
 
   makeTools() {
     const actions = {
-      size: () => this.photo.size_hw,
+      size: () => this.image.size_hw,
       radius: () => this.radius,
       backgroundMode: () => this.background,
       addPoint: (pixel, label) => this.addPoint(pixel, label),
@@ -547,7 +547,7 @@ export class Studio {
   }
 
   preview(xy) {
-    const pixel = xy && pixelOf(xy, this.photo.size_hw);
+    const pixel = xy && pixelOf(xy, this.image.size_hw);
     const wanted = pixel && this.toolName === "point" && !this.atWork && this.held && !this.background;
     if (wanted) this.socket?.askPreview(pixel);
     else {
@@ -575,7 +575,7 @@ export class Studio {
         tool: this.tool,
         pointer: this.pointer,
         crosshair: this.crosshair,
-        photoWidth: this.photo.size_hw[1],
+        imageWidth: this.image.size_hw[1],
       });
     this.stage.onView = () => this.panels.showZoom();
     this.listeners = [
@@ -598,7 +598,7 @@ export async function openStudio(root, { id }, app) {
     await studio.open();
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    root.replaceChildren(el("main.message", {}, el("h1", {}, "This photo cannot be opened"), el("p", {}, error.message), el("a.button", { href: "#/" }, "All projects")));
+    root.replaceChildren(el("main.message", {}, el("h1", {}, "This image cannot be opened"), el("p", {}, error.message), el("a.button", { href: "#/" }, "All projects")));
   }
   return studio;
 }

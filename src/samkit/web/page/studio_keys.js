@@ -33,7 +33,7 @@ export class StudioKeys {
     if (found.key === "Tab" && !studio.draft) return;
     event.preventDefault();
     if (found.key === "Space") {
-      // Space moves the photo while it is held, and accepts when it was only tapped.
+      // Space moves the image while it is held, and accepts when it was only tapped.
       if (!event.repeat) studio.space = { held: true, used: false };
       studio.stage.element.classList.add("pannable");
     } else this.act(found, event);
@@ -99,7 +99,7 @@ export class StudioKeys {
   moveCrosshair(key) {
     const { studio } = this;
     const { view } = studio.stage;
-    const [height, width] = studio.photo.size_hw;
+    const [height, width] = studio.image.size_hw;
     const step = key.startsWith("Shift") ? 1 : Math.max(1, Math.round(ARROW_PX / view.scale));
     const direction = { Up: [0, -1], Down: [0, 1], Left: [-1, 0], Right: [1, 0] }[/Arrow(\w+)$/.exec(key)[1]];
     const [x, y] = studio.crosshair ?? studio.pointer ?? [width / 2, height / 2];
@@ -120,7 +120,7 @@ export class StudioKeys {
 
   pressAtCrosshair(secondary) {
     const { studio } = this;
-    const [height, width] = studio.photo.size_hw;
+    const [height, width] = studio.image.size_hw;
     studio.crosshair ??= studio.pointer ?? [Math.floor(width / 2) + 0.5, Math.floor(height / 2) + 0.5];
     const press = this.pressOf(secondary);
     if (studio.pressed) {

@@ -23,14 +23,14 @@ export class DraftPainter {
     }
   }
 
-  /** The preview under the pointer: a mask at a fraction of the photo's size. */
+  /** The preview under the pointer: a mask at a fraction of the image's size. */
   showPreview(mask, color) {
     this.preview = mask && new MaskLayer(mask, color);
   }
 
   /**
    * @param {CanvasRenderingContext2D} context
-   * @param {object} scene view, opacity, ratio, color, draft, tool, pointer, crosshair, photoWidth
+   * @param {object} scene view, opacity, ratio, color, draft, tool, pointer, crosshair, imageWidth
    */
   paint(context, scene) {
     const { view, draft, tool, pointer, crosshair } = scene;
@@ -65,10 +65,10 @@ export class DraftPainter {
     }
   }
 
-  paintPreview(context, { view, photoWidth, color }) {
+  paintPreview(context, { view, imageWidth, color }) {
     const { mask } = this.preview;
     this.preview.build();
-    const factor = photoWidth / mask.width;
+    const factor = imageWidth / mask.width;
     const scaled = { ...view, scale: view.scale * factor };
     this.preview.drawTint(context, scaled, PREVIEW_OPACITY);
     this.preview.drawOutline(context, scaled, { width: 1.5, color, dash: [5, 4] });

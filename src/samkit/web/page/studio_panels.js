@@ -49,18 +49,18 @@ export class StudioPanels {
     const button = (name, glyph, label) => el("button.icon", { type: "button", title: `${label} (${keyFor(STUDIO_KEYS, name)})`, "aria-label": label, onclick: () => this.act(name) }, icon(glyph));
     const back = el("a.icon", { title: "Back to the project", "aria-label": "Back to the project" }, icon("back"));
     this.back = back;
-    const zoomBar = el("div.zoombar", { role: "toolbar", "aria-label": "View" }, button("zoom-", "minus", "Zoom out"), this.zoom, button("zoom+", "plus", "Zoom in"), button("fit", "fit", "Whole photo"));
+    const zoomBar = el("div.zoombar", { role: "toolbar", "aria-label": "View" }, button("zoom-", "minus", "Zoom out"), this.zoom, button("zoom+", "plus", "Zoom in"), button("fit", "fit", "Whole image"));
     const undo = el("div.row.tight", {}, button("undo", "undo", "Undo"), button("redo", "redo", "Redo"));
     const looks = el("div.row.tight", {}, button("panel", "list", "Masks and classes"), themeButton(), button("help", "help", "Keys"));
     const header = el("header.bar", {}, back, this.title, el("span.grow"), this.saveState, undo, zoomBar, looks, this.submit);
     const status = el("div.status", {}, this.model, this.place);
-    const canvas = el("main.canvas", { "aria-label": "Photo" }, studio.stage.element, this.workbar, status);
+    const canvas = el("main.canvas", { "aria-label": "Image" }, studio.stage.element, this.workbar, status);
     const classes = el("section", {}, el("h2", {}, "Class"), this.classInput, this.classes);
     const look = el("div.looks", {}, this.allVisible, this.opacity, el("label.check", { title: "Otherwise each mask has a colour of its own" }, this.byClass, "By class"));
     const masks = el("section.masks", {}, this.masksHead, look, this.masks);
     this.panel = el("aside.panel", { "aria-label": "Masks and classes" }, classes, masks);
     const element = el("div.studio", {}, header, startNotices(), el("div.workspace", {}, this.rail, canvas, this.panel));
-    // After a click on a button the keys work the photo again.
+    // After a click on a button the keys work the image again.
     element.addEventListener("click", ({ target, detail }) => {
       if (detail > 0 && target.closest("button") && !target.closest("dialog")) studio.stage.element.focus({ preventScroll: true });
     });
@@ -77,31 +77,31 @@ export class StudioPanels {
   }
 
   update() {
-    const { photo, project, kept, outbox } = this.studio;
-    if (!photo) return;
-    this.updateTitle(photo, project);
-    this.element.dataset.photo = photo.id;
+    const { image, project, kept, outbox } = this.studio;
+    if (!image) return;
+    this.updateTitle(image, project);
+    this.element.dataset.image = image.id;
     this.element.toggleAttribute("data-ready", this.studio.encoded);
     const unsent = outbox.waiting.length;
     this.saveState.className = `save-state${outbox.isStuck ? " bad" : ""}`;
     say(this.saveState, unsent ? (outbox.isStuck ? `${plural(unsent, "change")} not saved yet` : "Saving…") : "Saved");
-    const label = this.studio.reviewing ? "Accept photo" : "Submit";
+    const label = this.studio.reviewing ? "Accept image" : "Submit";
     fill(this.submit, el("span", {}, label), el("kbd", {}, "Ctrl ⏎"));
     this.submit.disabled = !this.studio.held;
     this.updateRail();
     this.updateWorkbar();
     this.updateClasses();
     this.updateMasks(kept);
-    say(this.model, this.studio.encoded ? "" : this.studio.socket?.lost ? "No connection" : "Preparing the photo…");
+    say(this.model, this.studio.encoded ? "" : this.studio.socket?.lost ? "No connection" : "Preparing the image…");
     this.model.classList.toggle("working", !this.studio.encoded);
     this.showZoom();
   }
 
-  updateTitle(photo, project) {
-    const [height, width] = photo.size_hw;
+  updateTitle(image, project) {
+    const [height, width] = image.size_hw;
     this.back.href = project ? (this.studio.reviewing && isReviewer() ? `#/project/${project.id}/review` : `#/project/${project.id}`) : "#/";
-    fill(this.title, el("h1", { title: photo.path }, photo.path), el("span.quiet.wide-only", {}, `${width} × ${height}`), el(`span.badge.${photo.review}`, {}, REVIEW_WORDS[photo.review]));
-    document.title = `${photo.path} · samkit`;
+    fill(this.title, el("h1", { title: image.path }, image.path), el("span.quiet.wide-only", {}, `${width} × ${height}`), el(`span.badge.${image.review}`, {}, REVIEW_WORDS[image.review]));
+    document.title = `${image.path} · samkit`;
   }
 
   updateRail() {
@@ -150,7 +150,7 @@ export class StudioPanels {
     );
   }
 
-  /** The photo around a candidate, tinted by it. */
+  /** The image around a candidate, tinted by it. */
   thumb(mask) {
     if (this.thumbs.has(mask)) return this.thumbs.get(mask);
     const { levels, ratio } = this.studio.stage;
@@ -243,7 +243,7 @@ export class StudioPanels {
     this.opacity.value = String(Math.round(studio.stage.opacity * 100));
     const rows = present.map((one) => this.maskRow(one)).reverse();
     if (rows.length) fill(this.masks, ...rows);
-    else fill(this.masks, el("li.empty", {}, "None yet. Click a thing in the photo, or drag a box around it."));
+    else fill(this.masks, el("li.empty", {}, "None yet. Click a thing in the image, or drag a box around it."));
   }
 
   maskRow(one) {
@@ -257,7 +257,7 @@ export class StudioPanels {
       { class: one.visible ? null : "faded", "aria-current": one.key === studio.selectedKey ? "true" : null },
       el(
         "button.mask-row",
-        { type: "button", "data-key": `mask-${one.key}`, "aria-pressed": String(one.key === studio.selectedKey), "aria-label": `Mask ${one.number}, ${name}, ${size} of the photo${one.saving ? ", not saved yet" : ""}`, onclick: () => studio.select(one) },
+        { type: "button", "data-key": `mask-${one.key}`, "aria-pressed": String(one.key === studio.selectedKey), "aria-label": `Mask ${one.number}, ${name}, ${size} of the image${one.saving ? ", not saved yet" : ""}`, onclick: () => studio.select(one) },
         swatch(studio.kept.colorOf(one)),
         el("span.number", {}, String(one.number)),
         el("span.name", {}, name),
@@ -276,7 +276,7 @@ export class StudioPanels {
   }
 
   showPlace(xy) {
-    const [height, width] = this.studio.photo.size_hw;
+    const [height, width] = this.studio.image.size_hw;
     const inside = xy && xy[0] >= 0 && xy[1] >= 0 && xy[0] < width && xy[1] < height;
     this.place.textContent = inside ? `${Math.floor(xy[0])}, ${Math.floor(xy[1])}` : "";
   }

@@ -1,6 +1,6 @@
 /**
  * What an annotator is told when something is in the way of their work, and the ways out: a lost
- * connection, a photo in other hands, a change that the server did not take. Nothing that they have
+ * connection, an image in other hands, a change that the server did not take. Nothing that they have
  * done goes away without their saying so.
  */
 
@@ -28,8 +28,8 @@ export function tellLost(studio, code) {
 export function tellRefused(studio, { change, error }) {
   const again = async () => {
     try {
-      await post(`photos/${change.photoId}/lease`);
-      studio.held = change.photoId === studio.photoId || studio.held;
+      await post(`images/${change.imageId}/lease`);
+      studio.held = change.imageId === studio.imageId || studio.held;
       banner("outbox", null);
       banner("lease", null);
       await studio.outbox.send();
@@ -47,18 +47,18 @@ export function tellRefused(studio, { change, error }) {
     again().then(() => studio.kept.load());
   };
   const giveUp = async () => {
-    const lost = studio.outbox.waiting.filter(({ photoId }) => photoId === change.photoId).length;
+    const lost = studio.outbox.waiting.filter(({ imageId }) => imageId === change.imageId).length;
     const sure = await confirmDialog("Give the changes up?", `${plural(lost, "change")} that the server did not take will be lost.`, "Give up");
     if (!sure) return;
-    studio.outbox.giveUp(change.photoId);
+    studio.outbox.giveUp(change.imageId);
     banner("outbox", null);
     await studio.outbox.send(); // tells what else is refused
-    if (change.photoId !== studio.photoId) return;
+    if (change.imageId !== studio.imageId) return;
     studio.draft = null;
     await studio.kept.load().catch(notifyError);
   };
   const actions = [
-    { label: "Take the photo again and send", act: again, primary: true },
+    { label: "Take the image again and send", act: again, primary: true },
     change.kind === "replace" && { label: "Keep mine as a new mask", act: asNew },
     { label: "Give up", act: giveUp },
   ];

@@ -1,31 +1,31 @@
 /**
- * Where the photo lies on the screen: screen = photo * scale + (x, y), in CSS pixels. A view is a
- * frozen value; each function gives a new one that keeps part of the photo in sight.
+ * Where the image lies on the screen: screen = image * scale + (x, y), in CSS pixels. A view is a
+ * frozen value; each function gives a new one that keeps part of the image in sight.
  *
  * @typedef {{scale: number, x: number, y: number, width: number, height: number,
- *   photoWidth: number, photoHeight: number}} View  width and height of the window
+ *   imageWidth: number, imageHeight: number}} View  width and height of the window
  */
 
-const MARGIN = 12; // around a photo that is fitted
+const MARGIN = 12; // around an image that is fitted
 const BELOW = 84; // for the bars at the bottom, which must not hide what is worked on
-const LEAST_IN_SIGHT = 48; // of the photo, however far it is pushed
+const LEAST_IN_SIGHT = 48; // of the image, however far it is pushed
 export const MOST_SCALE = 32;
 
-/** The whole photo, as large as the window allows, at most at three times its size. */
-export function fitView({ width, height, photoWidth, photoHeight }) {
+/** The whole image, as large as the window allows, at most at three times its size. */
+export function fitView({ width, height, imageWidth, imageHeight }) {
   const scale = Math.min(
-    Math.max(1, width - 2 * MARGIN) / photoWidth,
-    Math.max(1, height - MARGIN - BELOW) / photoHeight,
+    Math.max(1, width - 2 * MARGIN) / imageWidth,
+    Math.max(1, height - MARGIN - BELOW) / imageHeight,
     3,
   );
   return Object.freeze({
     scale,
-    x: (width - photoWidth * scale) / 2,
-    y: MARGIN + Math.max(0, height - MARGIN - BELOW - photoHeight * scale) / 2,
+    x: (width - imageWidth * scale) / 2,
+    y: MARGIN + Math.max(0, height - MARGIN - BELOW - imageHeight * scale) / 2,
     width,
     height,
-    photoWidth,
-    photoHeight,
+    imageWidth,
+    imageHeight,
   });
 }
 
@@ -42,7 +42,7 @@ export function zoomView(view, factor, screenX, screenY) {
   });
 }
 
-/** Move the photo by a distance on the screen. */
+/** Move the image by a distance on the screen. */
 export function panView(view, dx, dy) {
   return inSight({ ...view, x: view.x + dx, y: view.y + dy });
 }
@@ -58,15 +58,15 @@ export function resizeView(view, width, height) {
   });
 }
 
-/** Pan as little as needed to have a place of the photo on the screen. */
-export function showPlace(view, [photoX, photoY], margin = 24) {
-  const [x, y] = toScreen(view, photoX, photoY);
+/** Pan as little as needed to have a place of the image on the screen. */
+export function showPlace(view, [imageX, imageY], margin = 24) {
+  const [x, y] = toScreen(view, imageX, imageY);
   const dx = Math.max(margin - x, 0) + Math.min(view.width - margin - x, 0);
   const dy = Math.max(margin - y, 0) + Math.min(view.height - margin - y, 0);
   return dx || dy ? panView(view, dx, dy) : view;
 }
 
-export const toPhoto = (view, x, y) => [(x - view.x) / view.scale, (y - view.y) / view.scale];
+export const toImage = (view, x, y) => [(x - view.x) / view.scale, (y - view.y) / view.scale];
 
 export const toScreen = (view, x, y) => [x * view.scale + view.x, y * view.scale + view.y];
 
@@ -75,7 +75,7 @@ function inSight(view) {
     Math.min(window - LEAST_IN_SIGHT, Math.max(LEAST_IN_SIGHT - length, at));
   return Object.freeze({
     ...view,
-    x: clamp(view.x, view.photoWidth * view.scale, view.width),
-    y: clamp(view.y, view.photoHeight * view.scale, view.height),
+    x: clamp(view.x, view.imageWidth * view.scale, view.width),
+    y: clamp(view.y, view.imageHeight * view.scale, view.height),
   });
 }

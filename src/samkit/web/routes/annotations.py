@@ -1,4 +1,4 @@
-"""Masks: made, changed, undone; photos submitted and reviewed."""
+"""Masks: made, changed, undone; images submitted and reviewed."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from fastapi import Query
 
 from samkit.dataengine import (
     NewEvent,
-    accept_photo,
+    accept_image,
     annotation_events,
     annotation_history,
     delete_annotation,
-    get_photo,
+    get_image,
     redo_annotation,
     replace_annotation,
-    return_photo,
+    return_image,
     review_history,
     save_annotation,
-    submit_photo,
+    submit_image,
     undo_annotation,
     user_names,
     visible_annotations,
@@ -33,10 +33,10 @@ from samkit.web.schemas import (
     AtVersion,
     EventModel,
     EventOut,
+    ImageOut,
     NewAnnotation,
     PageOut,
-    PhotoOut,
-    ReturnPhoto,
+    ReturnImage,
     RevisionOut,
     RleModel,
     VerdictOut,
@@ -50,11 +50,11 @@ VersionQuery = Annotated[int, Query(ge=0, le=MOST_INT32)]
 Duration = Annotated[int, Query(ge=0, le=DAY_MS)]
 
 
-@router.get("/photos/{image_id}/annotations")
+@router.get("/images/{image_id}/annotations")
 def get_annotations(
     studio: TheStudio, user: AnyUser, image_id: Key, *, deleted: bool = False
 ) -> PageOut[AnnotationOut]:
-    """All masks of a photo that one may see, on one page."""
+    """All masks of an image that one may see, on one page."""
     found = visible_annotations(studio.store, image_id, user_id=user.id, deleted=deleted)
     names = user_names(studio.store)
     return PageOut[AnnotationOut](
@@ -62,11 +62,11 @@ def get_annotations(
     )
 
 
-@router.post("/photos/{image_id}/annotations", status_code=201)
+@router.post("/images/{image_id}/annotations", status_code=201)
 def add_annotation(
     studio: TheStudio, user: AnyUser, image_id: Key, body: NewAnnotation
 ) -> AnnotationOut:
-    """Add a mask to a photo that one holds; safe to repeat with the same request_id."""
+    """Add a mask to an image that one holds; safe to repeat with the same request_id."""
     made = save_annotation(
         studio.store,
         image_id=image_id,
@@ -143,32 +143,32 @@ def get_events(studio: TheStudio, user: AnyUser, annotation_id: Key) -> PageOut[
     return PageOut[EventOut](items=[EventOut.model_validate(one) for one in found], next_after=None)
 
 
-@router.post("/photos/{image_id}/submit")
-def submit(studio: TheStudio, user: AnyUser, image_id: Key) -> PhotoOut:
-    """Say that a photo that one holds is finished."""
-    return PhotoOut.model_validate(submit_photo(studio.store, image_id, user.id))
+@router.post("/images/{image_id}/submit")
+def submit(studio: TheStudio, user: AnyUser, image_id: Key) -> ImageOut:
+    """Say that an image that one holds is finished."""
+    return ImageOut.model_validate(submit_image(studio.store, image_id, user.id))
 
 
-@router.post("/photos/{image_id}/accept")
-def accept(studio: TheStudio, user: Reviewer, image_id: Key, body: AtVersion) -> PhotoOut:
-    """Accept a photo's masks."""
-    photo = accept_photo(studio.store, image_id, user.id, version=body.version)
-    return PhotoOut.model_validate(photo)
+@router.post("/images/{image_id}/accept")
+def accept(studio: TheStudio, user: Reviewer, image_id: Key, body: AtVersion) -> ImageOut:
+    """Accept an image's masks."""
+    image = accept_image(studio.store, image_id, user.id, version=body.version)
+    return ImageOut.model_validate(image)
 
 
-@router.post("/photos/{image_id}/return")
-def send_back(studio: TheStudio, user: Reviewer, image_id: Key, body: ReturnPhoto) -> PhotoOut:
-    """Send a photo back to its annotator."""
-    photo = return_photo(
+@router.post("/images/{image_id}/return")
+def send_back(studio: TheStudio, user: Reviewer, image_id: Key, body: ReturnImage) -> ImageOut:
+    """Send an image back to its annotator."""
+    image = return_image(
         studio.store, image_id, user.id, version=body.version, comment=body.comment
     )
-    return PhotoOut.model_validate(photo)
+    return ImageOut.model_validate(image)
 
 
-@router.get("/photos/{image_id}/reviews")
+@router.get("/images/{image_id}/reviews")
 def get_reviews(studio: TheStudio, _user: AnyUser, image_id: Key) -> PageOut[VerdictOut]:
-    """What reviewers said of a photo."""
-    get_photo(studio.store, image_id)
+    """What reviewers said of an image."""
+    get_image(studio.store, image_id)
     names = user_names(studio.store)
     found = [
         VerdictOut(

@@ -42,7 +42,7 @@ def export(
     val_fraction: Annotated[float, Query(ge=0, lt=1)] = 0.0,
     *,
     accepted_only: bool = False,
-    copy_photos: bool = False,
+    copy_images: bool = False,
 ) -> StreamingResponse:
     """A zip of a project's masks."""
     project = get_project(studio.store, project_id)
@@ -54,7 +54,7 @@ def export(
             file_format=format,
             val_fraction=val_fraction,
             accepted_only=accepted_only,
-            copy_photos=copy_photos,
+            copy_images=copy_images,
         )
         packed = pack(Path(folder))
     name = quote(f"{project.name}-{format}.zip", safe="")
@@ -76,7 +76,7 @@ async def import_files(
     project_id: Key,
     format: Literal["coco", "labelme", "png", "sa1b"],  # noqa: A002 - its name in URLs
 ) -> ImportOut:
-    """Add masks to the project's photos; the body is a JSON file, or a zip of such or of PNGs."""
+    """Add masks to the project's images; the body is a JSON file, or a zip of such or of PNGs."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (JSON, ZIP):
         raise HTTPException(415, f"masks come as {JSON} or {ZIP}")
@@ -122,7 +122,7 @@ def _import(
         )
     place = f"{folder}/"
     return ImportOut(
-        num_photos=report.num_photos,
+        num_images=report.num_images,
         num_added=report.num_added,
         num_known=report.num_known,
         faults=[fault.replace(place, "") for fault in report.faults],

@@ -12,7 +12,7 @@ from samkit.dataengine import (
     SCAN,
     add_class,
     add_job,
-    count_photos,
+    count_images,
     create_project,
     get_job,
     get_project,
@@ -109,7 +109,7 @@ def put_class(studio: TheStudio, _user: AnyUser, project_id: Key, body: NewClass
 
 @router.post("/projects/{project_id}/scan", status_code=202)
 def scan_project(studio: TheStudio, _admin: Admin, project_id: Key, body: NewScan) -> JobOut:
-    """Look for new photos below the project's root, in the background."""
+    """Look for new images below the project's root, in the background."""
     job = add_job(studio.store, project_id, SCAN, {"num_annotators": body.num_annotators})
     studio.background.submit(0, lambda: work_once(studio.store))
     return JobOut.model_validate(job)
@@ -123,10 +123,10 @@ def get_one_job(studio: TheStudio, _user: AnyUser, job_id: Key) -> JobOut:
 
 @router.get("/projects/{project_id}/statistics")
 def get_statistics(studio: TheStudio, _user: AnyUser, project_id: Key) -> StatisticsOut:
-    """Photos and masks by state; masks, clicks and seconds by day, person and stage."""
+    """Images and masks by state; masks, clicks and seconds by day, person and stage."""
     get_project(studio.store, project_id)
     names = user_names(studio.store)
-    states = count_photos(studio.store, project_id)
+    states = count_images(studio.store, project_id)
     days = [
         WorkDayOut(
             day=one.day,
@@ -141,24 +141,24 @@ def get_statistics(studio: TheStudio, _user: AnyUser, project_id: Key) -> Statis
         )
         for one in work_days(studio.store, project_id)
     ]
-    photos = {state: StateCountOut.model_validate(one) for state, one in states.items()}
-    return StatisticsOut(photos=photos, days=days)
+    images = {state: StateCountOut.model_validate(one) for state, one in states.items()}
+    return StatisticsOut(images=images, days=days)
 
 
 @router.get("/projects/{project_id}/agreement")
 def get_agreements(
     studio: TheStudio, _user: AnyUser, project_id: Key, after: After = 0, limit: Limit = 20
 ) -> PageOut[AgreementOut]:
-    """How well people agree on the photos that several have annotated."""
+    """How well people agree on the images that several have annotated."""
     get_project(studio.store, project_id)
     page = list_doubly_annotated(studio.store, project_id, after=after, limit=limit)
     found = [one for key in page.items for one in measure_agreement(studio.store, key)]
     return PageOut[AgreementOut](items=_agreements(studio, found), next_after=page.next_after)
 
 
-@router.get("/photos/{image_id}/agreement")
+@router.get("/images/{image_id}/agreement")
 def get_agreement(studio: TheStudio, _user: AnyUser, image_id: Key) -> PageOut[AgreementOut]:
-    """How well people agree on a photo, all pairs on one page."""
+    """How well people agree on an image, all pairs on one page."""
     found = _agreements(studio, measure_agreement(studio.store, image_id))
     return PageOut[AgreementOut](items=found, next_after=None)
 

@@ -60,7 +60,7 @@ export class BrushTool {
 
 const same = ([ax, ay], [bx, by]) => ax === bx && ay === by;
 
-/** Paint a stroke onto a context, in the photo's place on the screen. */
+/** Paint a stroke onto a context, in the image's place on the screen. */
 export function paintStroke(context, view, { points, radius }, color) {
   context.beginPath();
   points.forEach((point, i) => {

@@ -1,18 +1,18 @@
-/** What tools share: places as pixels and boxes of the photo, and how a box is drawn. */
+/** What tools share: places as pixels and boxes of the image, and how a box is drawn. */
 
 import { toScreen } from "../view.js";
 
 const DRAG_PX = 5; // less is a click of an unsteady hand
 const DRAG_TOUCH_PX = 12;
 
-/** The pixel at a place, null outside of the photo. */
+/** The pixel at a place, null outside of the image. */
 export function pixelOf([x, y], [height, width]) {
   const pixel = [Math.floor(x), Math.floor(y)];
   const inside = pixel[0] >= 0 && pixel[1] >= 0 && pixel[0] < width && pixel[1] < height;
   return inside ? pixel : null;
 }
 
-/** The box between two places, cut to the photo; null if nothing is left. */
+/** The box between two places, cut to the image; null if nothing is left. */
 export function boxFrom([ax, ay], [bx, by], [height, width]) {
   const clamp = (value, most) => Math.min(most, Math.max(0, Math.round(value)));
   const box = [

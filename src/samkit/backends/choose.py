@@ -1,0 +1,133 @@
+"""Which backend runs: what the machine has, what is installed, what was measured."""
+
+from importlib.util import find_spec
+
+import torch
+
+from samkit.backends.base import Backend, BackendInfo
+from samkit.backends.torch_backend import TorchBackend
+from samkit.errors import BackendError
+from samkit.models import Sam
+
+# Packages that each backend needs, and the extra that installs them.
+BACKENDS: dict[str, tuple[tuple[str, ...], str]] = {
+    "torch": ((), ""),
+    "compile": ((), ""),
+    "openvino": (("openvino",), "openvino"),
+    "onnx": (("onnx", "onnxruntime"), "onnx"),
+}
+PRECISIONS = ("float32", "bfloat16", "float16")
+# What each backend can compute in; torch on a GPU can do everything.
+CPU_PRECISIONS = {
+    "torch": ("float32", "bfloat16"),
+    "compile": ("float32", "bfloat16"),
+    "openvino": ("float32", "bfloat16"),
+    "onnx": ("float32",),
+}
+
+
+def create_backend(
+    model: Sam,
+    *,
+    backend: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    device: str | None = None,
+) -> Backend:
+    """Make an backend for a model.
+
+    Args:
+        model: float32, on the CPU.
+        backend: "torch", "compile" (torch.compile), "openvino", "onnx", or "auto": torch on a GPU;
+            on a CPU OpenVINO where it is installed, else torch.
+        precision: "float32", "bfloat16", "float16" (GPU only), or "auto": bfloat16 where the
+            processor computes in it, else float32. docs/performance.md says what it changes.
+        threads: on a CPU; by default the backend's own choice.
+        device: "cpu", "cuda", ...; by default a GPU where there is one.
+
+    Raises:
+        BackendError: not installed, not here, or not able to do this precision or device.
+    """
+    chosen_device = choose_device(device, backend)
+    on_cpu = chosen_device.type == "cpu"
+    if backend == "auto":
+        backend = "openvino" if on_cpu and is_installed("openvino") else "torch"
+    if backend not in BACKENDS:
+        raise BackendError(f"unknown backend {backend!r}; known are auto, {', '.join(BACKENDS)}")
+    check_installed(backend)
+    if not on_cpu and backend in {"openvino", "onnx"}:
+        raise BackendError(f'backend "{backend}" runs on the CPU; device is {chosen_device}')
+    if threads is not None and threads < 1:
+        raise BackendError(f"threads must be at least 1; got {threads}")
+    info = BackendInfo(
+        backend=backend,
+        precision=choose_precision(precision, backend, chosen_device),
+        device=str(chosen_device),
+        threads=threads or 0,
+    )
+    if backend == "openvino":
+        from samkit.backends.openvino_backend import OpenVinoBackend
+
+        return OpenVinoBackend(model, info)
+    if backend == "onnx":
+        from samkit.backends.onnx_backend import OnnxBackend
+
+        return OnnxBackend(model, info)
+    return TorchBackend(model, info)
+
+
+def is_installed(backend: str) -> bool:
+    """Whether the packages of an backend are there."""
+    return all(find_spec(package) is not None for package in BACKENDS[backend][0])
+
+
+def check_installed(backend: str) -> None:
+    """Raise an BackendError with the line that installs an backend, if it is not there."""
+    if not is_installed(backend):
+        extra = BACKENDS[backend][1]
+        raise BackendError(f"backend {backend!r} is not installed: pip install 'samkit[{extra}]'")
+
+
+def choose_precision(precision: str, backend: str, device: torch.device) -> str:
+    """The asked-for precision, or the fastest that keeps masks as they are."""
+    able = CPU_PRECISIONS[backend] if device.type == "cpu" else PRECISIONS
+    if precision == "auto":
+        fast = device.type == "cuda" or (device.type == "cpu" and computes_bfloat16())
+        return "bfloat16" if fast and "bfloat16" in able else "float32"
+    if precision not in PRECISIONS:
+        raise BackendError(f"unknown precision {precision!r}; known are {', '.join(PRECISIONS)}")
+    if precision not in able:
+        raise BackendError(
+            f"backend {backend!r} on {device} computes in {' or '.join(able)}; got {precision}"
+        )
+    return precision
+
+
+def computes_bfloat16() -> bool:
+    """Whether this processor multiplies in bfloat16 (AVX-512 BF16 or AMX)."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    if "AVX512" not in capability:
+        return False
+    cpu = torch.cpu
+    return bool(cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())  # noqa: SLF001
+
+
+REASON_LENGTH = 120  # of what torch says of a device; some of it is a page
+
+
+def choose_device(device: str | None, backend: str = "auto") -> torch.device:
+    """The asked-for device, or the best there is.
+
+    Raises:
+        BackendError: it is not there.
+    """
+    if device is None:
+        cuda = torch.cuda.is_available() and backend in {"auto", "torch", "compile"}
+        return torch.device("cuda" if cuda else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.zeros(1, device=chosen).cpu()  # also refuses "meta", which holds no numbers
+    except (RuntimeError, AssertionError, ImportError) as error:  # as torch's back ends please
+        reason = str(error).strip().split("\n")[0][:REASON_LENGTH]
+        raise BackendError(f"device {device!r} cannot be used: {reason}") from error
+    return chosen

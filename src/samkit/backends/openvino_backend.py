@@ -1,0 +1,123 @@
+"""OpenVINO: the fastest way on a CPU. Graphs are converted once and kept on disk."""
+
+import hashlib
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import openvino
+import torch
+from torch import Tensor
+
+from samkit.backends.base import BackendInfo
+from samkit.backends.compiled import CompiledBackend, Graph
+from samkit.backends.graphs import GRAPHS, GraphSpec
+from samkit.errors import OutputError
+from samkit.files import cache_folder, check_writable
+from samkit.models import Sam
+from samkit.weights.checkpoint import weights_sha256
+
+logger = logging.getLogger(__name__)
+
+HINTS = {"float32": "f32", "bfloat16": "bf16"}
+KEY_DIGITS = 24
+
+
+class OpenVinoBackend(CompiledBackend):
+    """Runs the graphs compiled by OpenVINO for this CPU.
+
+    Converting takes some seconds, once for each model; then graphs are read from the cache folder,
+    and their compiled form too.
+    """
+
+    def __init__(self, model: Sam, info: BackendInfo) -> None:
+        super().__init__(model, info)
+        self.config: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": HINTS[info.precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            # Its fused subgraphs fail in bfloat16 where sizes are free (OpenVINO 2026.4).
+            "SNIPPETS_MODE": "DISABLE",
+        }
+        if info.threads:
+            self.config["INFERENCE_NUM_THREADS"] = info.threads
+        self.core = shared_core()
+
+    def compile(self, name: str, spec: Callable[[], GraphSpec]) -> Graph:
+        """Read a graph from the cache, or convert it and keep it there; compile it."""
+        path = self._path(name)
+        if path.is_file():
+            graph = self.core.read_model(path)
+        else:
+            logger.info("converting %s for OpenVINO, once", name)
+            graph = convert(spec())
+            keep(graph, path)
+        config = dict(self.config)
+        if path.is_file():  # a cache is to be had
+            # OpenVINO's own key of a compiled graph leaves out some of the configuration.
+            compiled = "compiled-" + "-".join(str(value) for value in self.config.values())
+            config["CACHE_DIR"] = str(path.parents[1] / compiled)
+        request = self.core.compile_model(graph, "CPU", config).create_infer_request()
+
+        def run(*inputs: Tensor) -> list[Tensor]:
+            arrays = [tensor.contiguous().numpy() for tensor in inputs]
+            request.infer(arrays, share_inputs=True, share_outputs=True)
+            return [torch.from_numpy(tensor.data) for tensor in request.output_tensors]
+
+        return run
+
+    def is_converted(self) -> bool:
+        """Whether all graphs are in the cache, so that none has to be converted."""
+        return all(self._path(name).is_file() for name in GRAPHS)
+
+    def _path(self, name: str) -> Path:
+        """Where a graph is kept: by its weights, and who has converted it."""
+        weights = self.model.image_encoder if name == "encoder" else self.model.mask_decoder
+        versions = f"{version('samkit')} {openvino.__version__} {weights_sha256(weights)}"
+        key = hashlib.sha256(versions.encode()).hexdigest()[:KEY_DIGITS]
+        return cache_folder() / "openvino" / key / name / "graph.xml"
+
+
+@cache
+def shared_core() -> openvino.Core:
+    """One OpenVINO for the whole process, never let go.
+
+    Its CPU plugin gives the thread that loads it a stack for signals, and takes the memory away
+    when it is unloaded: the next signal, such as Ctrl-C, would end the process (2026.4).
+    """
+    return openvino.Core()
+
+
+def convert(spec: GraphSpec) -> openvino.Model:
+    """Trace a graph into OpenVINO's form."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the tracer, about sizes that are constants indeed
+        graph = openvino.convert_model(spec.module.eval(), example_input=spec.example)
+    shapes = {}
+    for port, example, free in zip(graph.inputs, spec.example, spec.free, strict=True):
+        sizes = [-1 if axis in free else size for axis, size in enumerate(example.shape)]
+        shapes[port] = openvino.PartialShape(sizes)
+    graph.reshape(shapes)
+    return graph
+
+
+def keep(graph: openvino.Model, path: Path) -> None:
+    """Save a graph in the cache, whole or not at all; go on without where it cannot be written."""
+    folder = path.parent
+    try:
+        check_writable(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            openvino.save_model(graph, temporary / path.name, compress_to_fp16=False)
+            temporary.replace(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except (OSError, OutputError) as error:
+        if not path.is_file():  # else another process was first
+            logger.warning("the converted model is not kept: %s", error)

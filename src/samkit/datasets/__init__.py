@@ -1,0 +1,1 @@
+"""Data sets for training and evaluation: readers of files, and synthetic scenes."""

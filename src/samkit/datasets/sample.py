@@ -1,0 +1,132 @@
+"""What every data set gives: an image and the masks in it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from samkit.errors import ConfigError, DataError
+from samkit.geometry import Rle
+
+ANY = 2**63  # a setting of generated images without an upper limit
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """One image and its masks.
+
+    Attributes:
+        key: names the image within its data set, the same in every run.
+        image: uint8 RGB (H, W, 3).
+        rles: masks of the image's size, as run-length codes; there may be none.
+        faults: of the annotations that are broken and left out, one line each.
+        phrases: what each mask is called, such as its class; empty where nothing is.
+        crop_embeds: (M, V, D) what CLIP made of V crops of each mask, where they are kept; NaN for
+            masks that are too small.
+    """
+
+    key: str
+    image: npt.NDArray[np.uint8]
+    rles: tuple[Rle, ...]
+    faults: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
+    crop_embeds: npt.NDArray[np.float16] | None = None
+
+    def __post_init__(self) -> None:
+        if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
+            raise DataError(
+                f"{self.key}: an image must be uint8 (H, W, 3);"
+                f" got {self.image.dtype} {self.image.shape}"
+            )
+        for rle in self.rles:
+            if tuple(rle["size"]) != self.image.shape[:2]:
+                raise DataError(
+                    f"{self.key}: masks must have the image's size {self.image.shape[:2]};"
+                    f" got {tuple(rle['size'])}"
+                )
+        codes = self.crop_embeds
+        for name, value in (("phrases", self.phrases or None), ("crop_embeds", codes)):
+            if value is not None and len(value) != len(self.rles):
+                raise DataError(
+                    f"{self.key}: {name} must be one for each of {len(self.rles)} masks;"
+                    f" got {len(value)}"
+                )
+
+
+@runtime_checkable
+class SampleSource(Protocol):
+    """A data set with an order of its own: samples by number."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def key(self, index: int) -> str:
+        """The key of a sample, without reading it."""
+        ...
+
+    def __getitem__(self, index: int) -> Sample:
+        """One sample.
+
+        Raises:
+            DataError: this image or its masks are broken; the others are not affected.
+            ImageError: the image cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
+class SampleStream(Protocol):
+    """A data set that can only be read from front to back, such as tar shards."""
+
+    def read(
+        self, epoch: int, rank: int, world: int, *, start: int = 0
+    ) -> Iterator[Sample | DataError]:
+        """The samples of one reader in an epoch, in the same order in every run.
+
+        Args:
+            epoch: from 0; each has another order.
+            rank: which of `world` readers this is; each reads a part that no other reads.
+            world: number of readers: processes times workers.
+            start: leave out so many of what would be yielded first, and do not decode those.
+
+        Yields:
+            samples, and for each that is broken the error that says why.
+        """
+        ...
+
+
+def require_indexed(source: SampleSource | SampleStream, what: str) -> SampleSource:
+    """A data set, if its samples are numbered.
+
+    Args:
+        source: the data set.
+        what: needs it, in the plural.
+
+    Raises:
+        ConfigError: it can only be read from front to back.
+    """
+    if isinstance(source, SampleStream):
+        raise ConfigError(f"{what} need numbered data sets: unpack tar shards into a folder first")
+    return source
+
+
+def check_settings(
+    kind: str, values: Mapping[str, object], limits: Mapping[str, tuple[int, int]]
+) -> None:
+    """Raise a ConfigError unless the settings of generated images are whole numbers within limits.
+
+    Args:
+        kind: of the images.
+        values: of the settings, by name.
+        limits: of each, the least and the most.
+    """
+    for name, (least, most) in limits.items():
+        value = values[name]
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            top = "" if most == ANY else f" and at most {most}"
+            raise ConfigError(
+                f"{name} of {kind} must be a whole number of at least {least}{top}; got {value!r}"
+            )

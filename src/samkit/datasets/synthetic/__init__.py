@@ -1,0 +1,1 @@
+"""Synthetic scenes that are drawn, with their true masks."""

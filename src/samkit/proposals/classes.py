@@ -1,0 +1,166 @@
+"""Masks of things of given classes: of boxes that a detector finds, or of everything, by CLIP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from samkit.errors import ConfigError, PromptError
+from samkit.formats import ImageLike, read_image
+from samkit.geometry.nms import box_iou, nms
+from samkit.types import MASK_COLUMNS, Masks
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from samkit.proposals.masker import AutoMasker
+    from samkit.text import Calibration, Detector, TextModel
+
+SAME_THING_IOU = 0.7  # of boxes: a named mask and one of everything
+
+
+class ClassMasker:
+    """Makes masks of things of given classes, each with its class and score.
+
+        masker = ClassMasker(AutoMasker(predictor), ["car", "tree"], load_text_model(name))
+        masks = masker.generate("image.jpg")
+
+    With a detector, one prompt is asked for each box found. With a CLIP, masks of everything are
+    made and named by it; the model need not take text.
+
+    Attributes:
+        masker: makes masks of everything.
+        classes: phrases.
+        text_model: a detector or a CLIP.
+        thresh: least score of a class; None for the text model's own.
+        keep_others: also keep masks of everything that no class fits, called "".
+        calibration: of CLIP's scores.
+    """
+
+    def __init__(
+        self,
+        masker: AutoMasker,
+        classes: Sequence[str],
+        text_model: TextModel,
+        *,
+        thresh: float | None = None,
+        keep_others: bool = False,
+        calibration: Calibration | None = None,
+    ) -> None:
+        """Choose the classes.
+
+        Raises:
+            PromptError: there is none, or one is empty.
+            ConfigError: the threshold is not from 0 to 1, or a detector is to be calibrated.
+        """
+        from samkit.text import Detector
+
+        self.masker = masker
+        self.classes = tuple(dict.fromkeys(classes))
+        if not self.classes or not all(one.strip() for one in self.classes):
+            raise PromptError("classes must be words; got none, or an empty one")
+        if thresh is not None and not 0 <= thresh <= 1:
+            raise ConfigError(f"the least score of a class must be from 0 to 1; got {thresh!r}")
+        if calibration is not None and isinstance(text_model, Detector):
+            raise ConfigError("a calibration is of CLIP's scores: give a CLIP as text model")
+        self.text_model = text_model
+        self.thresh = thresh
+        self.keep_others = keep_others
+        self.calibration = calibration
+
+    def generate(
+        self, image: ImageLike, *, on_progress: Callable[[int, int], None] | None = None
+    ) -> Masks:
+        """Make masks, ordered by score, named ones first.
+
+        Args:
+            image: path, PIL image or array.
+            on_progress: as of `AutoMasker.generate`.
+
+        Raises:
+            ImageError: the image cannot be read.
+            PromptError: a class is too long for the text model.
+        """
+        from samkit.text import Detector, MaskRanker
+
+        pixels = read_image(image)
+        if isinstance(self.text_model, Detector):
+            named = self._detected(pixels, self.text_model)
+            if not self.keep_others:
+                return named
+            return join(named, self.masker.generate(pixels, on_progress=on_progress))
+        everything = self.masker.generate(pixels, on_progress=on_progress)
+        ranker = MaskRanker(self.text_model, calibration=self.calibration)
+        named = ranker.name(pixels, everything, self.classes, thresh=self.thresh)
+        return one_of_each(named, keep_others=self.keep_others)
+
+    def _detected(self, image: npt.NDArray[np.uint8], detector: Detector) -> Masks:
+        """Masks of the boxes that a detector finds."""
+        from samkit.predict.text_prompts import answer_boxes  # torch takes seconds to import
+        from samkit.text import ground
+
+        predictor = self.masker.predictor
+        found = ground(detector, image, self.classes, box_thresh=self.thresh)
+        # A box is not ambiguous: one candidate.
+        answer = answer_boxes(predictor, predictor.embed(image), found, multimask=False)
+        masks = answer.to_masks()
+        return masks.select(masks.areas > 0)
+
+
+def one_of_each(masks: Masks, *, keep_others: bool) -> Masks:
+    """Of named masks of one class that overlap, the one with the best score; others at the end."""
+    assert masks.phrases is not None
+    assert masks.phrase_scores is not None
+    names, scores = np.array(masks.phrases, object), masks.phrase_scores
+    kept: list[int] = []
+    for name in dict.fromkeys(one for one in masks.phrases if one):
+        own = np.flatnonzero(names == name)
+        order = own[np.argsort(-scores[own], kind="stable")]
+        kept += nms(masks.boxes_xyxy, order, SAME_THING_IOU).tolist()
+    kept.sort(key=lambda number: -float(scores[number]))
+    others = np.flatnonzero(names == "").tolist() if keep_others else []
+    return masks.select(np.array([*kept, *others], np.int64))
+
+
+def join(named: Masks, everything: Masks) -> Masks:
+    """Named masks, then those of everything that are of none of them."""
+    new = np.array(
+        [
+            not (box_iou(box, named.boxes_xyxy) > SAME_THING_IOU).any()
+            for box in everything.boxes_xyxy
+        ],
+        bool,
+    )
+    others = everything.select(new)
+    others = replace(
+        others,
+        phrases=("",) * len(others),
+        phrase_scores=np.zeros(len(others), np.float32),
+    )
+    columns: dict[str, Any] = {}
+    for column in MASK_COLUMNS:
+        both = (named, others)
+        parts = [getattr(masks, column) for masks in both]
+        if any(part is not None for part in parts):
+            whole = [
+                _column(m, column) if p is None else p for m, p in zip(both, parts, strict=True)
+            ]
+            columns[column] = np.concatenate(whole)
+    assert named.phrases is not None
+    assert others.phrases is not None
+    return Masks(
+        rles=named.rles + others.rles,
+        size_hw=named.size_hw,
+        phrases=named.phrases + others.phrases,
+        **columns,
+    )
+
+
+def _column(masks: Masks, name: str) -> npt.NDArray[Any]:
+    """What a column of masks says that was not measured: the whole image, or NaN."""
+    if name == "crops_xyxy":
+        return np.tile([0, 0, *masks.size_hw[::-1]], (len(masks), 1))
+    dtype = np.float64 if name == "points_xy" else np.float32
+    return np.full((len(masks), *MASK_COLUMNS[name]), np.nan, dtype)

@@ -1,0 +1,215 @@
+"""Ask an image at a grid of points, and keep what is certain and not said twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from samkit.formats import ImageLike, read_image
+from samkit.proposals.adaptive import Coverage
+from samkit.proposals.candidates import Candidates, CropProposals, Proposals, select_candidates
+from samkit.proposals.config import AutoMaskConfig
+from samkit.proposals.filter import check_floors, filter_crop, merge_crops
+from samkit.proposals.grid import Box, check_grids, coarse_to_fine, crop_boxes, grid_points
+from samkit.proposals.sources import SourceLike
+from samkit.proposals.tiles import TileConfig, generate_tiled
+from samkit.types import ImageEmbedding, Masks
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from samkit.predict import Predictor
+
+# Points decoded by one call: each brings up to three masks of 256 x 256 logits, 786 KB.
+POINTS_AT_ONCE = 64
+
+# Called with the points that are done, and all there are.
+Progress: TypeAlias = Callable[[int, int], None]
+
+
+class AutoMasker:
+    """Makes masks of everything in an image.
+
+        masks = samkit.AutoMasker(predictor).generate("image.jpg")
+
+    `generate` is `filter(propose(image))`. Proposing takes nearly all of the time; to try stricter
+    thresholds, propose once and filter often. Nothing is kept between calls.
+
+    Attributes:
+        predictor: what answers the points.
+        config: how many points, which crops, which thresholds.
+        point_grids: own points instead of the regular grid, for each layer of crops (P, 2) in xy,
+            as fractions of a crop's width and height; None for the regular grid.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        config: AutoMaskConfig | None = None,
+        *,
+        point_grids: Sequence[npt.ArrayLike] | None = None,
+    ) -> None:
+        """Choose what to ask, and how.
+
+        Raises:
+            ConfigError: `point_grids` are not points of 0..1 for each layer, or are to be adaptive,
+                which takes the regular grid.
+        """
+        self.predictor = predictor
+        self.config = AutoMaskConfig() if config is None else config
+        self.point_grids = None if point_grids is None else check_grids(point_grids, self.config)
+
+    def propose(self, image: ImageLike, *, on_progress: Progress | None = None) -> Proposals:
+        """Find candidates: all stable masks that the model is sure of, with doubles.
+
+        Args:
+            image: path, PIL image or array; see `samkit.formats.read_image`.
+            on_progress: called after each step with the points done and all points.
+
+        Raises:
+            ImageError: the image cannot be read.
+        """
+        pixels = read_image(image)
+        return Proposals(
+            size_hw=(pixels.shape[0], pixels.shape[1]),
+            config=self.config,
+            crops=tuple(self._propose_crops(pixels, on_progress)),
+        )
+
+    def filter(
+        self,
+        proposals: Proposals,
+        *,
+        iou_thresh: float | None = None,
+        stability_thresh: float | None = None,
+        box_nms_thresh: float | None = None,
+        crop_nms_thresh: float | None = None,
+        min_area_px: int | None = None,
+        max_area_fraction: float | None = None,
+    ) -> Masks:
+        """Choose masks among candidates; settings that are not given are the masker's own.
+
+        Args:
+            proposals: from `propose`.
+            iou_thresh: not lower than that with which the masks were proposed.
+            stability_thresh: likewise.
+            box_nms_thresh: see `AutoMaskConfig`.
+            crop_nms_thresh: likewise.
+            min_area_px: likewise.
+            max_area_fraction: likewise.
+
+        Returns:
+            masks ordered by predicted IoU, which is their score.
+
+        Raises:
+            ConfigError: a threshold is not a number, or is below that of the proposals.
+        """
+        given: dict[str, Any] = {
+            "iou_thresh": iou_thresh,
+            "stability_thresh": stability_thresh,
+            "box_nms_thresh": box_nms_thresh,
+            "crop_nms_thresh": crop_nms_thresh,
+            "min_area_px": min_area_px,
+            "max_area_fraction": max_area_fraction,
+        }
+        changes = {name: value for name, value in given.items() if value is not None}
+        config = replace(self.config, **changes)
+        check_floors(config, proposals.config)
+        crops = [filter_crop(crop, proposals.size_hw, config) for crop in proposals.crops]
+        return merge_crops(crops, proposals.size_hw, config)
+
+    def generate(self, image: ImageLike, *, on_progress: Progress | None = None) -> Masks:
+        """Make masks of everything; equal to `filter(propose(image))`, in less memory.
+
+        Args:
+            image: path, PIL image or array; see `samkit.formats.read_image`.
+            on_progress: called after each step with the points done and all points.
+
+        Returns:
+            masks ordered by predicted IoU, which is their score.
+
+        Raises:
+            ImageError: the image cannot be read.
+
+        Source: arXiv:2304.02643, section 4 and appendix B. Deviations: none.
+        """
+        pixels = read_image(image)
+        size_hw = (pixels.shape[0], pixels.shape[1])
+        crops = [
+            filter_crop(crop, size_hw, self.config)
+            for crop in self._propose_crops(pixels, on_progress)
+        ]
+        return merge_crops(crops, size_hw, self.config)
+
+    def generate_tiled(
+        self,
+        source: SourceLike,
+        tiling: TileConfig | None = None,
+        *,
+        on_progress: Progress | None = None,
+    ) -> Masks:
+        """Make masks of an image that is too large to be seen at once; see `generate_tiled`."""
+        return generate_tiled(self, source, tiling, on_progress=on_progress)
+
+    def _propose_crops(
+        self, image: npt.NDArray[np.uint8], on_progress: Progress | None
+    ) -> Iterator[CropProposals]:
+        """The candidates of the image, then of its crops, layer by layer."""
+        size_hw = (image.shape[0], image.shape[1])
+        config = self.config
+        crops = [
+            (crop, self._grid(layer))
+            for layer in range(config.crop_layers + 1)
+            for crop in crop_boxes(size_hw, layer, config.crop_overlap)
+        ]
+        total = sum(len(points) for _, points in crops)
+        done = 0
+
+        def report(points_left: int) -> None:
+            if on_progress is not None:
+                on_progress(done - points_left, total)
+
+        for crop_xyxy, fractions in crops:
+            x0, y0, x1, y1 = crop_xyxy
+            embedding = self.predictor.embed(np.ascontiguousarray(image[y0:y1, x0:x1]))
+            done += len(fractions)
+            candidates = self._ask(embedding, fractions, crop_xyxy, report)
+            yield CropProposals(crop_xyxy=crop_xyxy, coords=embedding.coords, candidates=candidates)
+
+    def _grid(self, layer: int) -> npt.NDArray[np.float64]:
+        """The points (P, 2) of each crop of a layer, as fractions of its width and height."""
+        if self.point_grids is not None:
+            return self.point_grids[layer]
+        points_per_side = self.config.points_in_layer(layer)
+        points = grid_points(points_per_side)
+        return points[coarse_to_fine(points_per_side)] if self.config.adaptive else points
+
+    def _ask(
+        self,
+        embedding: ImageEmbedding,
+        fractions: npt.NDArray[np.float64],
+        crop_xyxy: Box,
+        report: Callable[[int], None],
+    ) -> Candidates:
+        """The candidates of one crop; `report` is told how many points are left."""
+        coords, config = embedding.coords, self.config
+        points = fractions * coords.original_hw[::-1]
+        coverage = None
+        if config.adaptive:
+            coverage = Coverage(coords, points, stability_thresh=config.stability_thresh)
+        left = np.arange(len(points))
+        parts = []
+        while len(left):
+            asked, left = left[:POINTS_AT_ONCE], left[POINTS_AT_ONCE:]
+            answer = self.predictor.decode_points(
+                embedding, points[asked], iou_thresh=config.least_iou_pred
+            )
+            part = select_candidates(answer, points[asked] + crop_xyxy[:2], coords, config)
+            parts.append(part)
+            if coverage is not None:
+                coverage.add(part)
+                left = left[~coverage.covers(left)]
+            report(len(left))
+        return Candidates.concatenate(parts)

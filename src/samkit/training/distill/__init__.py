@@ -1,0 +1,1 @@
+"""Distillation: a small image encoder learns the features of a large one."""

@@ -1,0 +1,1 @@
+"""SAM's own training: simulated prompts, corrections, fine-tuning, LoRA."""

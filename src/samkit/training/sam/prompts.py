@@ -1,0 +1,132 @@
+"""Prompts as people would give them, drawn from the true masks and from the errors made so far.
+
+Everything is batched and stays on its device. Source: arXiv:2304.02643, appendix A, "Training
+algorithm". Shape legend: M masks, T side of the target space.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from samkit.training.settings import check_range
+
+PAPER_FRAME = 1024  # the frame that the paper's pixels are of
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptRecipe:
+    """How prompts are simulated; the defaults are the paper's, 11 iterations in all.
+
+    Attributes:
+        text_probability: share of masks whose first prompt is text, in the form of what CLIP sees
+            in a crop of them, where crops are kept.
+        text_noise: length of a random vector that is added to what CLIP saw, since texts are some
+            way from pictures in its space (arXiv:2211.00575); the paper has none.
+        box_probability: share of the others whose first prompt is a box; the rest have a point.
+        box_noise: deviation of each coordinate of the box, of the box's side.
+        box_noise_max_px: the largest deviation, in pixels of a frame of 1024.
+        corrections: iterations that each add a point in the error of the mask before.
+        mask_only_between: one more iteration without a new point at a random place among them.
+        mask_only_last: one more at the end.
+    """
+
+    text_probability: float = 0.0
+    text_noise: float = 0.0
+    box_probability: float = 0.5
+    box_noise: float = 0.1
+    box_noise_max_px: float = 20.0
+    corrections: int = 8
+    mask_only_between: bool = True
+    mask_only_last: bool = True
+
+    def __post_init__(self) -> None:
+        check_range("text_probability", self.text_probability, 0, 1)
+        check_range("text_noise", self.text_noise, 0)
+        check_range("box_probability", self.box_probability, 0, 1)
+        check_range("box_noise", self.box_noise, 0)
+        check_range("box_noise_max_px", self.box_noise_max_px, 0)
+        check_range("corrections", self.corrections, 0)
+
+    @property
+    def iterations(self) -> int:
+        """How often each mask is asked for."""
+        between = self.mask_only_between and self.corrections > 0
+        return 1 + self.corrections + between + self.mask_only_last
+
+
+def new_point_plan(recipe: PromptRecipe, generator: torch.Generator) -> list[bool]:
+    """For each iteration after the first, whether it adds a point."""
+    plan = [True] * recipe.corrections
+    if recipe.mask_only_between and plan:
+        draw = torch.randint(len(plan), (1,), generator=generator, device=generator.device)
+        plan.insert(int(draw), False)
+    return plan + [False] * recipe.mask_only_last
+
+
+def uniform_points(regions: Tensor, generator: torch.Generator) -> Tensor:
+    """A point in each region, every cell as likely as any other.
+
+    Args:
+        regions: (M, T, T) bool, none of them empty.
+        generator: on the regions' device.
+
+    Returns:
+        (M, 2) xy in cells of the frame, each at a cell's centre: whole numbers.
+    """
+    side = regions.shape[-1]
+    counted = regions.flatten(1).cumsum(1, dtype=torch.int32)
+    total = counted[:, -1:]
+    draw = torch.rand(len(regions), 1, generator=generator, device=regions.device)
+    wanted = (draw * total).int().clamp(max=total - 1) + 1  # the first, the second, ...
+    index = torch.searchsorted(counted, wanted).squeeze(1)
+    return torch.stack([index % side, index // side], dim=-1)
+
+
+def corrective_points(
+    truth: Tensor, predicted: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A point where each mask is wrong; in the mask where nothing is.
+
+    Args:
+        truth: (M, T, T) bool, none of them empty.
+        predicted: (M, T, T) bool.
+        generator: on their device.
+
+    Returns:
+        points (M, 2) xy in cells, labels (M,): 1 where the mask was missed, 0 where it was wrong.
+    """
+    error = truth ^ predicted
+    perfect = ~error.flatten(1).any(1)
+    points = uniform_points(torch.where(perfect[:, None, None], truth, error), generator)
+    rows = torch.arange(len(truth), device=truth.device)
+    return points, truth[rows, points[:, 1], points[:, 0]].long()
+
+
+def tight_boxes(masks: Tensor) -> Tensor:
+    """Boxes (M, 4) xyxy around masks (M, T, T) bool, none of them empty, far edges exclusive."""
+    edges = []
+    for axis in (1, 2):  # columns seen from above, then rows seen from the side
+        seen = masks.any(axis).byte()
+        edges.append((seen.argmax(1), seen.shape[1] - seen.flip(1).argmax(1)))
+    (x0, x1), (y0, y1) = edges
+    return torch.stack([x0, y0, x1, y1], dim=-1)
+
+
+def noisy_boxes(
+    boxes_xyxy: Tensor, side: int, recipe: PromptRecipe, generator: torch.Generator
+) -> Tensor:
+    """Boxes as people draw them: each coordinate is off by a little.
+
+    Args:
+        boxes_xyxy: (M, 4) float, in pixels of a frame.
+        side: of that frame; boxes stay inside.
+        recipe: how much noise.
+        generator: on the boxes' device.
+    """
+    extent = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).repeat(1, 2)
+    noise = torch.randn(boxes_xyxy.shape, generator=generator, device=boxes_xyxy.device)
+    limit = recipe.box_noise_max_px * side / PAPER_FRAME
+    noisy = boxes_xyxy + (noise * extent * recipe.box_noise).clamp(-limit, limit)
+    low, high = torch.minimum(noisy[:, :2], noisy[:, 2:]), torch.maximum(noisy[:, :2], noisy[:, 2:])
+    return torch.cat([low, high], dim=1).clamp(0, side)

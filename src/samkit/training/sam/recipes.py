@@ -1,0 +1,313 @@
+"""Recipes of `samkit train` by name: each a function that gives settings, to be changed by key."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from samkit.errors import ConfigError
+from samkit.models import CONFIGS
+from samkit.training.data.crop_embeds import CropRecipe
+from samkit.training.data.data_recipe import DataRecipe
+from samkit.training.sam.prompts import PromptRecipe
+from samkit.training.sam.task import InteractiveRecipe
+from samkit.training.sam.trainable import ModelRecipe
+from samkit.training.settings import OptimRecipe, RunRecipe, check_range
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRecipe:
+    """What is measured during training, on `data.val`.
+
+    Attributes:
+        prompt: "click" is 1-click mIoU; "text" is that of answers to what masks are called.
+        images: the first so many.
+        masks_per_image: drawn once, the same at each evaluation.
+    """
+
+    prompt: Literal["click", "text"] = "click"
+    images: int = 20
+    masks_per_image: int = 10
+
+    def __post_init__(self) -> None:
+        check_range("evaluation.images", self.images, 1)
+        check_range("evaluation.masks_per_image", self.masks_per_image, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRecipe:
+    """All settings of a training of SAM.
+
+    Attributes:
+        model: what learns, and from which weights.
+        data: images and masks.
+        truth_size: side of the frame in which masks are compared with the truth. The logits' side
+            takes least; the paper's masks are of the full frame.
+        embeddings: a folder, in which the images' embeddings are kept, so that the image encoder
+            runs once for each image; only where `model.learns` is "decoder" and images are not
+            augmented. None runs it at each step.
+        crops: of masks, for text prompts: where `session.prompts.text_probability` is over 0.
+        session: simulated prompts and losses.
+        optim: optimiser and schedule.
+        run: how long, how exactly, on what.
+        evaluation: during training.
+    """
+
+    model: ModelRecipe = field(default_factory=ModelRecipe)
+    data: DataRecipe
+    truth_size: int = 256
+    embeddings: str | None = None
+    crops: CropRecipe = field(default_factory=CropRecipe)
+    session: InteractiveRecipe = field(default_factory=InteractiveRecipe)
+    optim: OptimRecipe = field(default_factory=OptimRecipe)
+    run: RunRecipe
+    evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
+
+    def __post_init__(self) -> None:
+        check_range("truth_size", self.truth_size, 1, CONFIGS[self.model.config].image_size)
+        if self.embeddings is not None and self.model.learns != "decoder":
+            raise ConfigError(
+                "kept embeddings cannot train the image encoder:"
+                f" embeddings=none or model.learns=decoder; got {self.model.learns!r}"
+            )
+        asks_text = self.session.prompts.text_probability > 0 or self.evaluation.prompt == "text"
+        if asks_text and self.model.text_encoder is None:
+            raise ConfigError("text prompts need a CLIP: model.text_encoder=FOLDER or NAME")
+
+
+# From nothing, in some thousand steps.
+FROM_NOTHING = OptimRecipe(
+    method="muon",
+    lr=4e-3,
+    weight_decay=0.05,
+    warmup_steps=100,
+    schedule="cosine",
+    average_decay=0.99,
+)
+
+
+def scenes() -> TrainRecipe:
+    """A tiny model from nothing on synthetic scenes: two minutes on a CPU."""
+    return TrainRecipe(
+        model=ModelRecipe(config="tiny", weights=None, learns="all"),
+        data=DataRecipe(
+            train="scenes:count=4000,size=128,seed=0",
+            val="scenes:count=40,size=128,seed=1",
+            images_per_batch=8,
+            max_masks_per_image=6,
+            min_area_px=60,
+        ),
+        truth_size=32,
+        session=InteractiveRecipe(
+            prompts=PromptRecipe(corrections=1, mask_only_between=False, mask_only_last=False),
+            checkpoint_iterations=False,
+        ),
+        optim=OptimRecipe(lr=2e-3, weight_decay=0.05, warmup_steps=100, schedule="cosine"),
+        run=RunRecipe(steps=1000, evaluate_every=250, save_every=250),
+        evaluation=EvaluationRecipe(images=40, masks_per_image=6),
+    )
+
+
+def scenes_long() -> TrainRecipe:
+    """A small model from nothing on synthetic scenes: a quarter of an hour on two cores."""
+    return TrainRecipe(
+        model=ModelRecipe(config="small", weights=None, learns="all"),
+        data=DataRecipe(
+            train="scenes:count=40000,size=64,seed=0,things=4",
+            val="scenes:count=100,size=64,seed=1,things=4",
+            images_per_batch=6,
+            max_masks_per_image=8,
+            min_area_px=40,
+        ),
+        truth_size=64,
+        session=InteractiveRecipe(
+            prompts=PromptRecipe(
+                box_probability=0.2,
+                corrections=1,
+                mask_only_between=False,
+                mask_only_last=False,
+            ),
+            checkpoint_iterations=False,
+        ),
+        optim=FROM_NOTHING,
+        run=RunRecipe(steps=3500, evaluate_every=350, save_every=350),
+        evaluation=EvaluationRecipe(images=100, masks_per_image=6),
+    )
+
+
+def named_text() -> TrainRecipe:
+    """A small model with text prompts from nothing, on synthetic scenes of things with names.
+
+    `model.text_encoder` is the CLIP of `samkit pretrain clip_named`.
+    """
+    return TrainRecipe(
+        model=ModelRecipe(
+            config="small",
+            weights=None,
+            learns="all",
+            text_encoder="samkit-pretraining/clip",
+        ),
+        data=DataRecipe(
+            train="named:count=6000,size=128,seed=0",
+            val="named:count=60,size=128,seed=1",
+            images_per_batch=8,
+            max_masks_per_image=5,
+        ),
+        truth_size=64,
+        crops=CropRecipe(min_area_px=100),
+        session=InteractiveRecipe(
+            prompts=PromptRecipe(
+                text_probability=0.8,
+                box_probability=0.2,
+                corrections=1,
+                mask_only_between=False,
+                mask_only_last=False,
+            ),
+            checkpoint_iterations=False,
+        ),
+        optim=FROM_NOTHING,
+        run=RunRecipe(steps=2600, evaluate_every=520, save_every=260),
+        evaluation=EvaluationRecipe(prompt="text", images=60),
+    )
+
+
+def text() -> TrainRecipe:
+    """Text prompts for MobileSAM: its decoder and the projection of CLIP's vectors.
+
+    As published, masks over 100 x 100 pixels, CLIP ViT-L/14 of 336 pixels; `data.train=...` names
+    the images. Source: arXiv:2304.02643, appendix D.5. Deviations: the image encoder stays.
+    """
+    return TrainRecipe(
+        model=ModelRecipe(learns="decoder", text_encoder="openai/clip-vit-large-patch14-336"),
+        data=DataRecipe(train="coco:train.json", images_per_batch=4, max_masks_per_image=4),
+        embeddings="embeddings",
+        session=InteractiveRecipe(
+            prompts=PromptRecipe(
+                text_probability=0.8,
+                corrections=2,
+                mask_only_between=False,
+                mask_only_last=False,
+            ),
+            checkpoint_iterations=False,
+        ),
+        optim=OptimRecipe(
+            lr=2e-4, weight_decay=0.01, warmup_steps=100, schedule="cosine", average_decay=0.99
+        ),
+        run=RunRecipe(
+            steps=2000,
+            precision="bf16-mixed",
+            evaluate_every=250,
+            evaluate_first=True,
+            save_every=100,
+        ),
+        evaluation=EvaluationRecipe(prompt="text"),
+    )
+
+
+def finetune() -> TrainRecipe:
+    """MobileSAM's decoder on one's own images, from kept embeddings; an hour on two cores.
+
+    `data.train=...` names the images; short sessions, since the first click matters most.
+    """
+    return TrainRecipe(
+        model=ModelRecipe(learns="decoder"),
+        data=DataRecipe(train="coco:train.json", images_per_batch=4, max_masks_per_image=2),
+        embeddings="embeddings",
+        session=InteractiveRecipe(
+            prompts=PromptRecipe(corrections=1, mask_only_between=False, mask_only_last=False),
+            checkpoint_iterations=False,
+        ),
+        optim=OptimRecipe(
+            lr=1e-4, weight_decay=0.01, warmup_steps=50, schedule="cosine", average_decay=0.99
+        ),
+        run=RunRecipe(
+            steps=500,
+            precision="bf16-mixed",
+            evaluate_every=125,
+            evaluate_first=True,
+            save_every=100,
+        ),
+    )
+
+
+def lora() -> TrainRecipe:
+    """MobileSAM with low-rank corrections in the image encoder, and its decoder."""
+    return TrainRecipe(
+        model=ModelRecipe(learns="lora"),
+        data=DataRecipe(
+            train="coco:train.json", images_per_batch=2, max_masks_per_image=8, flip=True
+        ),
+        session=InteractiveRecipe(
+            prompts=PromptRecipe(corrections=2, mask_only_between=False, mask_only_last=False)
+        ),
+        optim=OptimRecipe(lr=1e-4, weight_decay=0.01, warmup_steps=50, schedule="cosine"),
+        run=RunRecipe(
+            steps=1000,
+            precision="bf16-mixed",
+            evaluate_every=200,
+            evaluate_first=True,
+            save_every=100,
+        ),
+    )
+
+
+def vit_h() -> TrainRecipe:
+    """The paper's training of ViT-H on SA-1B, for 256 processes with an image each.
+
+    Source: arXiv:2304.02643, appendix A. `model.encoder_weights` names the MAE pre-training.
+    """
+    return _paper("sam_vit_h", lr=8e-4, layer_decay=0.8, drop_path=0.4, steps=90_000)
+
+
+def vit_l() -> TrainRecipe:
+    """The paper's training of ViT-L on SA-1B, for 128 processes with an image each."""
+    return _paper("sam_vit_l", lr=4e-4, layer_decay=0.8, drop_path=0.4, steps=180_000)
+
+
+def vit_b() -> TrainRecipe:
+    """The paper's training of ViT-B on SA-1B, for 128 processes with an image each."""
+    return _paper("sam_vit_b", lr=8e-4, layer_decay=0.6, drop_path=0.6, steps=180_000)
+
+
+# Where the paper's learning rate falls in the 90k steps of ViT-H; at the same shares of others.
+PAPER_STEPS, PAPER_MILESTONES = 90_000, (60_000, 86_666)
+
+
+def _paper(
+    config: str, *, lr: float, layer_decay: float, drop_path: float, steps: int
+) -> TrainRecipe:
+    return TrainRecipe(
+        model=ModelRecipe(
+            config=config,
+            weights=None,
+            learns="all",
+            drop_path=drop_path,
+            checkpoint_encoder=True,
+        ),
+        data=DataRecipe(train="shards:sa1b", images_per_batch=1, max_masks_per_image=64, workers=4),
+        truth_size=1024,
+        optim=OptimRecipe(
+            lr=lr,
+            weight_decay=0.1,
+            layer_decay=layer_decay,
+            warmup_steps=250,
+            milestones=tuple(step * steps // PAPER_STEPS for step in PAPER_MILESTONES),
+            clip_norm=None,
+        ),
+        run=RunRecipe(steps=steps, precision="bf16-mixed", save_every=1000, log_every=50),
+    )
+
+
+RECIPES: Mapping[str, Callable[[], TrainRecipe]] = MappingProxyType(
+    {
+        "scenes": scenes,
+        "scenes_long": scenes_long,
+        "named_text": named_text,
+        "text": text,
+        "finetune": finetune,
+        "lora": lora,
+        "vit_b": vit_b,
+        "vit_l": vit_l,
+        "vit_h": vit_h,
+    }
+)

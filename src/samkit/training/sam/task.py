@@ -1,0 +1,254 @@
+"""SAM's own training: each mask is asked for, answered, corrected and asked for again.
+
+Source: arXiv:2304.02643, section 3, appendices A and D.5. Shape legend: B images, M masks,
+K candidates, N points, T side of the target space, C channels, G side of the embedding grid,
+L side of logits, D dimensions of CLIP's space.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from samkit.models import Sam
+from samkit.models.mask_decoder import AMBIGUOUS_MASKS, SINGLE_MASK, PosEncProjections
+from samkit.models.prompt_encoder import PromptEncoder
+from samkit.training.batch import Batch
+from samkit.training.losses import LossRecipe, MaskLosses, mask_losses
+from samkit.training.sam.prompts import (
+    PromptRecipe,
+    corrective_points,
+    new_point_plan,
+    noisy_boxes,
+    tight_boxes,
+    uniform_points,
+)
+from samkit.training.sam.trainable import Trainable
+from samkit.training.task import StepResult, Task
+
+
+class Clicks(NamedTuple):
+    """What has been shown of each of M masks so far, in the model space.
+
+    All masks have as many tokens: a mask that began with a point has one point more, and a padding
+    token; one that began with a box has its two corners; one that began with text has its token,
+    and a padding token.
+
+    Attributes:
+        from_box: (M,) bool.
+        boxes_xyxy: (M, 4); counts where `from_box`.
+        first_xy: (M, 2); counts where neither box nor text was first.
+        points_xy: (M, N, 2) corrections.
+        labels: (M, N) of the corrections.
+        from_text: (M,) bool, none of those `from_box`; None where no text is at hand.
+        text_embeds: (M, D) of length 1; counts where `from_text`.
+    """
+
+    from_box: Tensor
+    boxes_xyxy: Tensor
+    first_xy: Tensor
+    points_xy: Tensor
+    labels: Tensor
+    from_text: Tensor | None = None
+    text_embeds: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InteractiveRecipe:
+    """How masks are asked for, and what is learned from the answers.
+
+    Attributes:
+        prompts: simulated prompts.
+        loss: weights of the losses.
+        checkpoint_iterations: compute each iteration again on the way back instead of keeping what
+            it computed: a tenth of the memory, a third more time.
+    """
+
+    prompts: PromptRecipe = PromptRecipe()
+    loss: LossRecipe = LossRecipe()
+    checkpoint_iterations: bool = True
+
+
+class InteractiveTask(Task):
+    """A SAM and the loss of a simulated session with it.
+
+    Attributes:
+        trainable: the network, and which of its parts learn.
+    """
+
+    def __init__(self, trainable: Trainable, recipe: InteractiveRecipe) -> None:
+        super().__init__()
+        self.trainable = trainable
+        self.recipe = recipe
+
+    @property
+    def sam(self) -> Sam:
+        """The network."""
+        return self.trainable.sam
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> StepResult:
+        features = self.trainable.encode(batch)[batch.image_index]  # (M, C, G, G)
+        truth, recipe = batch.masks, self.recipe.prompts
+        clicks = first_clicks(truth, self.sam.config.image_size, recipe, generator)
+        if batch.text_embeds is not None and self.sam.config.text_dim is not None:
+            clicks = begin_with_text(clicks, batch.text_embeds, recipe, generator)
+        with in_float32(features):
+            positions = self.sam.prompt_encoder.grid_positions()
+        codes = self.sam.mask_decoder.project_pos_enc(positions)  # the same for all answers
+        results: list[MaskLosses] = []
+        previous: Tensor | None = None  # logits (M, 1, L, L) of the chosen candidates
+        for adds_point in [False, *new_point_plan(recipe, generator)]:
+            if adds_point:
+                assert previous is not None
+                predicted = to_target_size(previous, truth.shape[-1]).squeeze(1) > 0
+                points, labels = corrective_points(truth, predicted, generator)
+                clicks = add_points(clicks, self._to_model(points, truth), labels)
+            losses, logits = self._iterate(features, codes, clicks, previous, truth)
+            rows = torch.arange(len(truth), device=truth.device)
+            previous = logits[rows, losses.chosen][:, None].detach()
+            results.append(losses)
+        parts = {
+            name: torch.stack([getattr(losses, name) for losses in results]).mean().detach()
+            for name in ("focal", "dice", "iou_error")
+        }
+        parts |= {"iou_first": results[0].iou, "iou_last": results[-1].iou}
+        return StepResult(torch.stack([losses.total for losses in results]).mean(), parts)
+
+    def export(self, path: Path) -> None:
+        """Write a SAM checkpoint."""
+        self.trainable.export(path)
+
+    def parameter_depths(self) -> dict[str, int]:
+        return {f"trainable.{k}": v for k, v in self.trainable.parameter_depths().items()}
+
+    def _iterate(
+        self,
+        features: Tensor,
+        codes: PosEncProjections,
+        clicks: Clicks,
+        previous: Tensor | None,
+        truth: Tensor,
+    ) -> tuple[MaskLosses, Tensor]:
+        """Losses and logits (M, K, L, L) of one answer; K is 1 once there is more than a prompt."""
+
+        def answer(features: Tensor) -> tuple[MaskLosses, Tensor]:
+            encoder, decoder = self.sam.prompt_encoder, self.sam.mask_decoder
+            first = previous is None
+            dense = encoder.embed_mask(previous).expand(len(features), -1, -1, -1)
+            image = (features + dense).flatten(2).transpose(1, 2)
+            with in_float32(features):
+                tokens = clicks_to_tokens(clicks, encoder)
+            attended = decoder.attend(tokens, image, codes)
+            masks = AMBIGUOUS_MASKS if first else SINGLE_MASK
+            logits = decoder.upscale(attended.image, attended.kernels[:, masks])
+            resized = to_target_size(logits, truth.shape[-1])
+            losses = mask_losses(resized, attended.iou_pred[:, masks], truth, self.recipe.loss)
+            return losses, logits.detach().float()
+
+        if self.recipe.checkpoint_iterations and torch.is_grad_enabled():
+            result: tuple[MaskLosses, Tensor] = checkpoint(
+                answer, features, use_reentrant=False, preserve_rng_state=False
+            )
+            return result
+        return answer(features)
+
+    def _to_model(self, cells_xy: Tensor, truth: Tensor) -> Tensor:
+        return cells_to_model(cells_xy, truth.shape[-1], self.sam.config.image_size)
+
+
+def in_float32(tensor: Tensor) -> torch.autocast:
+    """Where positions are computed: in bfloat16 they would be off by more than a pixel."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
+def cells_to_model(cells_xy: Tensor, truth_size: int, model_size: int) -> Tensor:
+    """Centres of cells (M, 2) of the target space as pixel indices of the model space."""
+    return (cells_xy + 0.5) * (model_size / truth_size) - 0.5
+
+
+def to_target_size(logits: Tensor, side: int) -> Tensor:
+    """Logits (M, K, L, L) at the target space (M, K, T, T)."""
+    if logits.shape[-1] == side:
+        return logits
+    return nn.functional.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
+
+
+def first_clicks(
+    truth: Tensor, model_size: int, recipe: PromptRecipe, generator: torch.Generator
+) -> Clicks:
+    """A point or a box for each mask (M, T, T)."""
+    count, side = len(truth), truth.shape[-1]
+    draw = torch.rand(count, generator=generator, device=truth.device)
+    boxes = tight_boxes(truth) * (model_size / side)
+    return Clicks(
+        from_box=draw < recipe.box_probability,
+        boxes_xyxy=noisy_boxes(boxes, model_size, recipe, generator),
+        first_xy=cells_to_model(uniform_points(truth, generator), side, model_size),
+        points_xy=truth.new_zeros((count, 0, 2), dtype=torch.float32),
+        labels=truth.new_zeros((count, 0), dtype=torch.int64),
+    )
+
+
+def begin_with_text(
+    clicks: Clicks, codes: Tensor, recipe: PromptRecipe, generator: torch.Generator
+) -> Clicks:
+    """Let some masks begin with text instead.
+
+    Args:
+        clicks: as drawn without text.
+        codes: (M, D) of crops; NaN for masks that have none.
+        recipe: how many begin with text, and with how much noise.
+        generator: on the codes' device.
+    """
+    draw = torch.rand(len(codes), generator=generator, device=codes.device)
+    has_embed = codes.isfinite().all(1)
+    from_text = (draw < recipe.text_probability) & has_embed
+    codes = torch.where(has_embed[:, None], codes, 0.0)
+    shift = torch.randn(codes.shape, generator=generator, device=codes.device)
+    codes = codes + recipe.text_noise * nn.functional.normalize(shift, dim=-1)
+    return clicks._replace(
+        from_box=clicks.from_box & ~from_text,
+        from_text=from_text,
+        text_embeds=nn.functional.normalize(codes, dim=-1),
+    )
+
+
+def add_points(clicks: Clicks, points_xy: Tensor, labels: Tensor) -> Clicks:
+    """One more correction for each mask: points (M, 2) in the model space, labels (M,)."""
+    return clicks._replace(
+        points_xy=torch.cat([clicks.points_xy, points_xy[:, None]], dim=1),
+        labels=torch.cat([clicks.labels, labels[:, None]], dim=1),
+    )
+
+
+def clicks_to_tokens(clicks: Clicks, encoder: PromptEncoder) -> Tensor:
+    """Prompt tokens (M, N + 2, C), in the order in which a predictor gives them."""
+    count = len(clicks.from_box)
+    ones = clicks.labels.new_ones((count, 1))
+    from_point = encoder.embed_sparse(
+        count,
+        points_xy=torch.cat([clicks.first_xy[:, None], clicks.points_xy], dim=1),
+        labels=torch.cat([ones, clicks.labels], dim=1),
+        boxes_xyxy=None,
+    )
+    from_box = encoder.embed_sparse(
+        count,
+        points_xy=clicks.points_xy,
+        labels=clicks.labels,
+        boxes_xyxy=clicks.boxes_xyxy,
+    )
+    tokens = torch.where(clicks.from_box[:, None, None], from_box, from_point)
+    if clicks.from_text is None:
+        return tokens
+    has_points = clicks.points_xy.shape[1] > 0
+    from_text = encoder.embed_sparse(
+        count,
+        text_embeds=clicks.text_embeds,
+        points_xy=clicks.points_xy if has_points else None,
+        labels=clicks.labels if has_points else None,
+        boxes_xyxy=None,
+    )
+    return torch.where(clicks.from_text[:, None, None], from_text, tokens)

@@ -1,0 +1,185 @@
+"""A SAM of which some parts learn."""
+
+import copy
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from samkit.errors import ConfigError, WeightsError
+from samkit.models import CONFIGS, Sam
+from samkit.models.layers import checkpoint_blocks
+from samkit.training.batch import Batch
+from samkit.training.encoder_weights import load_encoder
+from samkit.training.sam.lora import add_lora, merge_lora
+from samkit.weights.checkpoint import TextEncoder, model_config, save_checkpoint
+from samkit.weights.load import load_model
+
+Parts = Literal["all", "decoder", "lora"]
+PARTS: tuple[Parts, ...] = ("all", "decoder", "lora")
+BLOCK = re.compile(r"(layers\.\d+\.)?blocks\.\d+\.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecipe:
+    """What is trained, and from what.
+
+    Attributes:
+        config: shape of the network, a name in `samkit.models.CONFIGS`.
+        weights: a model's name or a checkpoint to begin with; None for fresh weights.
+        encoder_weights: a checkpoint of `samkit pretrain`, or a published one of MAE, for the
+            image encoder; None for that of `weights`.
+        text_encoder: a CLIP, by folder or name on the hub, to whose vectors the prompt encoder gets
+            a projection; None for that of `weights`, which is none in published ones.
+        learns: "all"; "decoder", with the prompt encoder, while the image encoder stays as it is
+            and may be left out when embeddings are kept; or "lora", which adds low-rank
+            corrections to the image encoder.
+        drop_path: stochastic depth of the image encoder, the rate of its last block.
+        lora_rank: of the corrections.
+        lora_alpha: they are multiplied with alpha / rank.
+        checkpoint_encoder: compute each block again on the way back instead of keeping it: less
+            memory, a third more time.
+    """
+
+    config: str = "mobile_sam"
+    weights: str | None = "mobile_sam"
+    encoder_weights: str | None = None
+    text_encoder: str | None = None
+    learns: Parts = "decoder"
+    drop_path: float = 0.0
+    lora_rank: int = 8
+    lora_alpha: float = 16.0
+    checkpoint_encoder: bool = False
+
+    def __post_init__(self) -> None:
+        if self.config not in CONFIGS:
+            raise ConfigError(f"unknown model {self.config!r}; known are {', '.join(CONFIGS)}")
+        if self.learns not in PARTS:
+            raise ConfigError(f"learns must be one of {', '.join(PARTS)}; got {self.learns!r}")
+        if not 0 <= self.drop_path < 1:
+            raise ConfigError(f"drop_path must be at least 0 and less than 1; got {self.drop_path}")
+
+
+class Trainable(nn.Module):
+    """A SAM, and what of it learns.
+
+    Batch norms of a model that begins with weights keep their statistics, as small batches would
+    spoil them.
+
+    Attributes:
+        sam: the network; with `lora`, its image encoder carries the corrections.
+        recipe: how it was made.
+        text_encoder: the CLIP of its text prompts; None without.
+    """
+
+    def __init__(
+        self, sam: Sam, recipe: ModelRecipe, text_encoder: TextEncoder | None = None
+    ) -> None:
+        super().__init__()
+        self.sam = sam
+        self.recipe = recipe
+        self.text_encoder = text_encoder
+        if recipe.learns != "all":
+            sam.image_encoder.requires_grad_(False)
+        if recipe.learns == "lora":
+            add_lora(sam.image_encoder, rank=recipe.lora_rank, alpha=recipe.lora_alpha)
+
+    @property
+    def encoder_learns(self) -> bool:
+        """Whether gradients go into the image encoder."""
+        return self.recipe.learns != "decoder"
+
+    def train(self, mode: bool = True) -> "Trainable":  # noqa: FBT001, FBT002
+        """Switch to training, but for what does not learn."""
+        super().train(mode)
+        if not self.encoder_learns:
+            self.sam.image_encoder.eval()
+        if self.recipe.weights is not None:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+    def encode(self, batch: Batch) -> Tensor:
+        """Features (B, C, G, G) of a batch's images: its kept embeddings where it has them."""
+        if batch.features is not None:
+            if self.encoder_learns:
+                raise ConfigError(
+                    "kept embeddings cannot train the image encoder: learns must be 'decoder'"
+                )
+            return batch.features
+        assert batch.pixels is not None
+        with torch.set_grad_enabled(self.encoder_learns and torch.is_grad_enabled()):
+            return self.sam.encode(batch.pixels)
+
+    def export(self, path: Path) -> None:
+        """Write a plain SAM checkpoint: corrections are merged into the weights they correct.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        sam = self.sam
+        if self.recipe.learns == "lora":
+            sam = copy.deepcopy(sam)
+            merge_lora(sam.image_encoder)
+        save_checkpoint(sam, path, name=self.recipe.config, text_encoder=self.text_encoder)
+
+    def parameter_depths(self) -> dict[str, int]:
+        """How deep in the image encoder its parameters are."""
+        prefix = "sam.image_encoder."
+        depths = encoder_depths(self.sam.image_encoder)
+        return {prefix + name: depth for name, depth in depths.items()}
+
+
+def build_trainable(recipe: ModelRecipe, text_encoder: TextEncoder | None = None) -> Trainable:
+    """Make the network that a recipe describes; fresh weights come from torch's random state.
+
+    Args:
+        recipe: which network.
+        text_encoder: the CLIP that `recipe.text_encoder` names; None for that of the weights.
+
+    Raises:
+        WeightsError: missing, damaged or unfitting weights, or they are of another CLIP.
+    """
+    loaded = None
+    if recipe.weights is not None:
+        loaded = load_model(recipe.weights, name=recipe.config)
+        known = loaded.text_encoder
+        if text_encoder is None:
+            text_encoder = known
+        elif known is not None and known.fingerprint != text_encoder.fingerprint:
+            raise WeightsError(
+                f"{recipe.weights} has text prompts of the CLIP {known.source}"
+                f" ({known.fingerprint[:12]}), not of {text_encoder.source}"
+                f" ({text_encoder.fingerprint[:12]})"
+            )
+    config = model_config(recipe.config, None if text_encoder is None else text_encoder.dim)
+    sam = Sam(replace(config, encoder=replace(config.encoder, drop_path=recipe.drop_path)))
+    if loaded is not None:
+        # What the weights have not, at most the projection of text, stays fresh.
+        sam.load_state_dict(sam.state_dict() | loaded.model.state_dict())
+    if recipe.encoder_weights is not None:
+        load_encoder(sam, Path(recipe.encoder_weights))
+    if recipe.checkpoint_encoder:
+        checkpoint_blocks(sam.image_encoder)
+    return Trainable(sam, recipe, text_encoder)
+
+
+def encoder_depths(encoder: nn.Module) -> dict[str, int]:
+    """How many blocks lie before each parameter of an encoder; those after the last are left out.
+
+    Both kinds of encoder name their blocks "blocks.0", with the stage before it if there is one.
+    """
+    depths: dict[str, int] = {}
+    blocks: list[str] = []
+    for name, _ in encoder.named_parameters():
+        if name.startswith("neck."):
+            continue
+        block = BLOCK.match(name)
+        if block is not None and block[0] not in blocks:
+            blocks.append(block[0])
+        depths[name] = len(blocks)
+    return depths

@@ -1,0 +1,1 @@
+"""A small CLIP from nothing, for text prompts."""

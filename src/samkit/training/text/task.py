@@ -1,0 +1,223 @@
+"""CLIP from nothing: pictures of things and their names are brought together in one space.
+
+Source: arXiv:2103.00020, section 2. Deviations: pictures that have the same name are not told
+apart, since small vocabularies repeat in each batch. Shape legend: N crops, D dimensions of CLIP's
+space.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from samkit.datasets.sample import SampleSource
+from samkit.errors import DataError
+from samkit.files import write_bytes, write_tensors
+from samkit.geometry import decode_rle
+from samkit.text.clip import PROCESSOR_FILE, Clip, ClipPixels
+from samkit.text.crops import draw_crop
+from samkit.training.batch import Batch
+from samkit.training.task import StepResult, Task
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
+
+# Mean and deviation that make the full range of colours -1 to 1.
+PLAIN_PIXELS = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+# A name stands alone or in a sentence, so that it is understood in both.
+SENTENCES = ("{}", "{}", "a photo of {}", "a picture of {}", "there is {}")
+LARGEST_SCALE = 100.0  # of cosines before the softmax, as published
+CROPS = 401  # what random numbers are drawn for, so that no two purposes share theirs
+WEIGHTS_FILE = "model.safetensors"
+
+
+class ContrastiveTask(Task):
+    """A CLIP and the loss of names with pictures, in both directions.
+
+    Attributes:
+        clip: what learns.
+    """
+
+    def __init__(self, clip: Clip) -> None:
+        super().__init__()
+        self.clip = clip
+        self.network: nn.Module = clip.model
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> StepResult:
+        assert batch.pixels is not None
+        draw = torch.randint(
+            len(SENTENCES), (len(batch.phrases),), generator=generator, device=generator.device
+        )
+        sentences = [
+            SENTENCES[number].format(phrase)
+            for number, phrase in zip(draw.tolist(), batch.phrases, strict=True)
+        ]
+        texts = self.clip.text_embeds(self.clip.tokenize(sentences).to(batch.pixels.device))
+        images = self.clip.image_pos_enc(batch.pixels)
+        numbers = {phrase: number for number, phrase in enumerate(dict.fromkeys(batch.phrases))}
+        classes = torch.tensor([numbers[phrase] for phrase in batch.phrases], device=images.device)
+        scale = self.clip.model.logit_scale.exp().clamp(max=LARGEST_SCALE)
+        loss = contrastive_loss(images, texts, classes, scale)
+        best = (images @ texts.T).argmax(1)
+        right = (classes[best] == classes).float().mean()
+        gap = (images.mean(0) - texts.mean(0)).norm()
+        return StepResult(loss, {"right": right, "gap": gap.detach(), "scale": scale.detach()})
+
+    def export(self, path: Path) -> None:
+        """Write the weights, as `transformers` names them."""
+        write_tensors(path, self.network.state_dict(), {"format": "pt"})
+
+
+def contrastive_loss(images: Tensor, texts: Tensor, classes: Tensor, scale: Tensor) -> Tensor:
+    """Cross-entropy of each picture's text and of each text's picture, their mean.
+
+    Args:
+        images: (N, D) of length 1.
+        texts: (N, D) of length 1, in the same order.
+        classes: (N,) equal numbers for those that have the same text: all of them are right.
+        scale: of cosines.
+    """
+    cosines = scale * images @ texts.T
+    same = (classes[:, None] == classes).float()
+    target = same / same.sum(1, keepdim=True)
+    one, other = (
+        nn.functional.cross_entropy(logits, target) for logits in (cosines, cosines.T.contiguous())
+    )
+    return (one + other) / 2
+
+
+class CropLoader:
+    """Batches of crops with their names, drawn anew in each step from the seed and its number.
+
+    Each crop counts as an image with one mask: `Batch.pixels` are CLIP's own.
+    """
+
+    def __init__(
+        self,
+        source: SampleSource,
+        pixels: ClipPixels,
+        *,
+        crops: int,
+        seed: int,
+        rank: int = 0,
+    ) -> None:
+        """Prepare to read; nothing is read yet.
+
+        Args:
+            source: images whose masks have names.
+            pixels: how crops are prepared.
+            crops: of each batch.
+            seed: of what is drawn.
+            rank: which process this is; each draws its own.
+
+        Raises:
+            DataError: there are no images.
+        """
+        if not len(source):
+            raise DataError("the data set has no images")
+        self.source, self.pixels, self.crops = source, pixels, crops
+        self.seed, self.rank, self.step = seed, rank, 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        """The next batch.
+
+        Raises:
+            DataError: an image's masks have no names, or a batch's worth of images has no masks.
+        """
+        rng = np.random.default_rng([CROPS, self.seed, self.rank, self.step])
+        pictures: list[npt.NDArray[np.uint8]] = []
+        phrases: list[str] = []
+        keys: list[str] = []
+        unusable = 0
+        while len(pictures) < self.crops:
+            sample = self.source[int(rng.integers(len(self.source)))]
+            if len(sample.phrases) != len(sample.rles):
+                raise DataError(f"{sample.key}: its masks have no names, which are needed here")
+            named = [pair for pair in zip(sample.rles, sample.phrases, strict=True) if pair[1]]
+            unusable = 0 if named else unusable + 1
+            if unusable > self.crops:
+                raise DataError("no image with named masks was found in many tries")
+            for rle, phrase in named:
+                pictures.append(draw_crop(rng, sample.image, decode_rle(rle), self.pixels.size))
+                phrases.append(phrase)
+                keys.append(sample.key)
+        self.step += 1
+        count = self.crops
+        return Batch(
+            pixels=self.pixels.prepare(pictures[:count]),
+            features=None,
+            masks=torch.ones(count, 1, 1, dtype=torch.bool),
+            image_index=torch.arange(count),
+            keys=tuple(keys[:count]),
+            phrases=tuple(phrases[:count]),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+
+
+def make_tokenizer(words: Sequence[str], *, most_tokens: int) -> CLIPTokenizer:
+    """CLIP's kind of tokenizer for a few words: each is one token, others are spelled."""
+    from transformers import CLIPTokenizer
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    table: Any = bytes_to_unicode  # has no types
+    letter_of = table()
+    letters = list(letter_of.values())
+    tokens = [*letters, *(letter + "</w>" for letter in letters)]
+    merges: list[tuple[str, str]] = []
+    for word in dict.fromkeys(words):
+        spelled = [letter_of[byte] for byte in word.lower().encode()]
+        pieces = [*spelled[:-1], spelled[-1] + "</w>"]
+        while len(pieces) > 1:
+            pair = (pieces[0], pieces[1])
+            pieces[:2] = ["".join(pair)]
+            if pair not in merges:
+                merges.append(pair)
+    tokens += dict.fromkeys("".join(pair) for pair in merges)
+    vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+    for special in ("<|startoftext|>", "<|endoftext|>"):  # the end has the highest number
+        vocabulary[special] = len(vocabulary)
+    rules: Any = merges  # pairs are taken, whatever its types say
+    return CLIPTokenizer(vocab=vocabulary, merges=rules, model_max_length=most_tokens)
+
+
+def save_clip(clip: Clip, folder: Path) -> None:
+    """Write a CLIP as `transformers` does; the weights last.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = clip.pixels
+    processor = {
+        "image_processor_type": "CLIPImageProcessor",
+        "size": {"shortest_edge": pixels.size},
+        "crop_size": {"height": pixels.size, "width": pixels.size},
+        "resample": 3,
+        "image_mean": list(pixels.mean),
+        "image_std": list(pixels.std),
+    }
+    clip.model.config.save_pretrained(folder)
+    clip.tokenizer.save_pretrained(folder)
+    write_bytes(folder / PROCESSOR_FILE, json.dumps(processor, indent=2).encode())
+    write_tensors(folder / WEIGHTS_FILE, clip.model.state_dict(), {"format": "pt"})
+
+
+def initial_scale(temperature: float) -> float:
+    """The logarithm that CLIP keeps of its scale."""
+    return math.log(1 / temperature)

@@ -1,0 +1,187 @@
+"""Images: lists, pictures, uploads, and who holds them."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Annotated, Literal
+
+from fastapi import HTTPException, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from samkit.dataengine import (
+    check_name,
+    get_image,
+    get_project,
+    give_back,
+    image_content,
+    list_images,
+    receive_image,
+    set_num_annotators,
+    take_image,
+    take_next,
+    upcoming_images,
+    upload_folder,
+)
+from samkit.dataengine.values import Review, Stage
+from samkit.web.pictures import SMALL_SIDE, Picture, show
+from samkit.web.routes.parameters import After, Key, Limit, new_file_router, new_router
+from samkit.web.schemas import ImageOut, LeaseOut, NextOut, NumAnnotators, PageOut
+from samkit.web.sessions import Admin, AnyUser, Reviewer
+from samkit.web.studio import Studio, TheStudio
+from samkit.web.uploads import receive_file
+
+router = new_router()
+files = new_file_router()
+
+IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp")
+ANY_TYPE = "application/octet-stream"
+BODY = {"schema": {"type": "string", "format": "binary"}}
+LARGE, SMALL = 0, 1  # priorities of pictures
+KEEP_IMAGE = "private, max-age=3600"
+
+
+@router.get("/projects/{project_id}/images")
+def get_images(
+    studio: TheStudio,
+    _user: AnyUser,
+    project_id: Key,
+    *,
+    after: After = 0,
+    limit: Limit = 100,
+    review: Review | None = None,
+    stage: Stage | None = None,
+) -> PageOut[ImageOut]:
+    """Images of a project."""
+    get_project(studio.store, project_id)
+    page = list_images(
+        studio.store, project_id, after=after, limit=limit, review=review, stage=stage
+    )
+    return PageOut[ImageOut].model_validate(page)
+
+
+@files.post(
+    "/projects/{project_id}/images",
+    status_code=201,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": dict.fromkeys(IMAGE_TYPES, BODY),
+        }
+    },
+)
+async def upload_image(
+    request: Request,
+    studio: TheStudio,
+    _admin: Admin,
+    project_id: Key,
+    name: Annotated[str, Query(max_length=200)],
+) -> ImageOut:
+    """Put an image into the project's folder; the body is the file."""
+    kind = request.headers.get("content-type", ANY_TYPE).partition(";")[0].strip().lower()
+    if kind not in (*IMAGE_TYPES, ANY_TYPE):
+        raise HTTPException(415, f"an image is one of {', '.join(IMAGE_TYPES)}")
+    config = studio.config
+    folder = await run_in_threadpool(upload_folder, studio.store, project_id)
+    check_name(name)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".samkit.") as temporary:
+        received = Path(temporary.name)
+        await receive_file(request, received, max_bytes=config.max_upload_bytes)
+        image = await run_in_threadpool(
+            receive_image,
+            studio.store,
+            project_id,
+            received,
+            name,
+            max_pixels=config.max_pixels,
+        )
+    return ImageOut.model_validate(image)
+
+
+@router.get("/images/{image_id}")
+def get_one_image(studio: TheStudio, _user: AnyUser, image_id: Key) -> ImageOut:
+    """An image."""
+    return ImageOut.model_validate(get_image(studio.store, image_id))
+
+
+@router.get(
+    "/images/{image_id}/content",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/jpeg": {}, "image/png": {}}, "description": "the picture"},
+        304: {"description": "the browser has it already"},
+    },
+)
+async def get_content(
+    request: Request,
+    studio: TheStudio,
+    _user: AnyUser,
+    image_id: Key,
+    max_side: Literal["128", "256", "512", "1024", "2048", "4096"] | None = None,
+) -> Response:
+    """An image's pixels, upright; JPEG where they are reduced or the file is lossy, else PNG."""
+    image = await run_in_threadpool(get_image, studio.store, image_id)
+    headers = {
+        "ETag": f'"{image.sha256}-{max_side or "full"}"',
+        "Cache-Control": KEEP_IMAGE,
+    }
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    side = None if max_side is None else int(max_side)
+
+    def make() -> Picture:
+        content = image_content(studio.store, image)
+        return show(content, image.path, max_side=side, max_pixels=studio.config.max_pixels)
+
+    # The image that somebody opens goes before the small ones of galleries.
+    priority = SMALL if side is not None and side <= SMALL_SIDE else LARGE
+    picture = await asyncio.wrap_future(studio.pictures.submit(priority, make))
+    return Response(picture.content, media_type=picture.media_type, headers=headers)
+
+
+@router.post("/projects/{project_id}/next")
+def take_next_image(studio: TheStudio, user: AnyUser, project_id: Key) -> NextOut:
+    """Hold the next image to annotate; null if there is none now."""
+    lease = take_next(studio.store, project_id, user.id)
+    if lease is not None:
+        _encode_ahead(studio, project_id, user.id)
+    return NextOut(lease=None if lease is None else LeaseOut.model_validate(lease))
+
+
+@router.get("/projects/{project_id}/upcoming")
+def get_upcoming(studio: TheStudio, user: AnyUser, project_id: Key) -> PageOut[ImageOut]:
+    """What will likely be the next images, none of them held."""
+    get_project(studio.store, project_id)
+    found = upcoming_images(studio.store, project_id, user.id)
+    return PageOut[ImageOut](items=[ImageOut.model_validate(one) for one in found], next_after=None)
+
+
+@router.post("/images/{image_id}/lease")
+def hold_image(studio: TheStudio, user: AnyUser, image_id: Key) -> LeaseOut:
+    """Hold an image, or hold it on."""
+    lease = take_image(studio.store, image_id, user.id)
+    _encode_ahead(studio, lease.image.project_id, user.id)
+    return LeaseOut.model_validate(lease)
+
+
+@router.delete("/images/{image_id}/lease", status_code=204)
+def let_go(studio: TheStudio, user: AnyUser, image_id: Key) -> None:
+    """Let go of an image without submitting it."""
+    get_image(studio.store, image_id)
+    give_back(studio.store, image_id, user.id)
+
+
+@router.put("/images/{image_id}/num_annotators")
+def put_num_annotators(
+    studio: TheStudio, user: Reviewer, image_id: Key, body: NumAnnotators
+) -> ImageOut:
+    """Have an image annotated by so many people, each on their own."""
+    image = set_num_annotators(studio.store, image_id, body.num_annotators, user_id=user.id)
+    return ImageOut.model_validate(image)
+
+
+def _encode_ahead(studio: Studio, project_id: int, user_id: int) -> None:
+    if studio.config.num_ahead:
+        ahead = upcoming_images(studio.store, project_id, user_id, limit=studio.config.num_ahead)
+        studio.embedder.encode_ahead(ahead)

@@ -1,0 +1,122 @@
+"""What a user writes, to a data set."""
+
+import pytest
+from PIL import Image
+
+from samkit.datasets.coco import CocoData
+from samkit.datasets.instance_png import InstancePng
+from samkit.datasets.registry import open_data
+from samkit.datasets.sa1b import Sa1bFolder, Sa1bShards
+from samkit.datasets.sample import SampleSource, SampleStream
+from samkit.datasets.synthetic.scenes import Scenes
+from samkit.datasets.unlabelled import ImageFolder
+from samkit.errors import ConfigError, DataError
+
+
+def test_coco(coco_folder, tmp_path):
+    path, _ = coco_folder(2)
+    for spec in (str(path), f"coco:{path}", f"coco:{path},images={tmp_path / 'val'}"):
+        data = open_data(spec)
+        assert isinstance(data, CocoData)
+        assert isinstance(data, SampleSource)
+        assert not isinstance(data, SampleStream)
+        assert len(data) == 2
+
+
+def test_sa1b_folder_and_shards(tmp_path, sa1b_files, write_tar):
+    files = sa1b_files(range(3))
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    assert isinstance(open_data(str(tmp_path)), Sa1bFolder)
+    (tmp_path / "tars").mkdir()
+    shard = write_tar(tmp_path / "tars" / "a.tar", files)
+    for spec in (str(shard), str(shard.parent), f"shards:{shard}", f"shards:{shard.parent}"):
+        data = open_data(spec)
+        assert isinstance(data, Sa1bShards)
+        assert isinstance(data, SampleStream)
+        assert data.shards == [shard]
+    assert len(open_data(f"sa1b:{tmp_path}")) == 3
+
+
+def test_instance_png(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    Image.new("RGB", (5, 5)).save(tmp_path / "images" / "a.png")
+    Image.new("L", (5, 5), 1).save(tmp_path / "masks" / "a.png")
+    for spec in (str(tmp_path), f"png:{tmp_path}"):
+        assert isinstance(open_data(spec), InstancePng)
+
+
+def test_the_order_of_shards_depends_on_the_seed(tmp_path, sa1b_files, write_tar):
+    for number in range(6):
+        write_tar(tmp_path / f"{number}.tar", sa1b_files([number]))
+
+    def order(seed):
+        return [sample.key for sample in open_data(f"shards:{tmp_path}", seed=seed).read(0, 0, 1)]
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+    assert sorted(order(1)) == sorted(order(2))
+    assert open_data(str(tmp_path), seed=3).seed == 3
+
+
+def test_images_alone(tmp_path):
+    for name in ("b.jpg", "a/c.PNG", "a/b.webp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 5), "red").save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("")
+    data = open_data(f"images:{tmp_path}")
+    assert isinstance(data, ImageFolder)
+    assert [data.key(index) for index in range(len(data))] == ["a/b.webp", "a/c.PNG", "b.jpg"]
+    assert data[1].image.shape == (5, 8, 3)
+    assert data[1].key == "a/c.PNG"
+    assert data[1].rles == ()
+
+
+def test_scenes():
+    assert open_data("scenes") == Scenes()
+    assert open_data("scenes:") == Scenes()
+    assert open_data("scenes:seed=3,count=7") == Scenes(count=7, seed=3)
+    assert open_data("scenes:count=5,size=64,seed=2") == Scenes(count=5, size=64, seed=2)
+
+
+@pytest.mark.parametrize("settings", ["count", "count=", "count=x", "colour=3", "count=-1", "7"])
+def test_unknown_settings_of_scenes_are_refused(settings, refusal):
+    with refusal(ConfigError, "scenes:count=1000,size=256,seed=0", settings):
+        open_data(f"scenes:{settings}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "part"),
+    [
+        ("tar:x", ConfigError, "unknown kind of data 'tar': expected one of coco, sa1b"),
+        ("coco:", ConfigError, "coco: needs a path"),
+        ("missing", DataError, "no such file or folder: missing"),
+        ("", DataError, "is no data set"),
+        ("coco:missing.json", DataError, "cannot read missing.json"),
+        ("sa1b:missing", DataError, "no image in missing"),
+        ("shards:missing", DataError, "no such file or folder: missing"),
+        ("png:missing", DataError, "no image in"),
+        ("images:missing", DataError, "no such folder: missing"),
+        ("images:.", DataError, "no image in .: expected .jpg"),
+        ("scenes:count=0", ConfigError, "count of scenes must be"),
+        ("a\0b", DataError, "no such file or folder"),
+        ("x" * 5000, DataError, "no such file or folder"),
+    ],
+)
+def test_what_cannot_be_opened_is_refused_with_one_line(
+    spec, kind, part, refusal, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with refusal(kind, part):
+        open_data(spec)
+
+
+def test_other_files_and_folders_are_refused(tmp_path, refusal):
+    with refusal(DataError, "is no data set: expected tar shards", f"images:{tmp_path}"):
+        open_data(str(tmp_path))
+    (tmp_path / "a.txt").write_text("")
+    with refusal(DataError, "a.txt is no data set: expected a folder, a .json or a .tar"):
+        open_data(str(tmp_path / "a.txt"))
+    with refusal(DataError, "no tar file in the folder"):
+        open_data(f"shards:{tmp_path}")

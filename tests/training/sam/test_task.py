@@ -1,0 +1,297 @@
+"""A simulated session asks as the paper says, and what it learns is what was asked."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+
+from samkit.models.mask_decoder import MaskDecoder
+from samkit.training.batch import Batch
+from samkit.training.sam.prompts import PromptRecipe
+from samkit.training.sam.task import (
+    Clicks,
+    InteractiveRecipe,
+    InteractiveTask,
+    add_points,
+    begin_with_text,
+    clicks_to_tokens,
+    first_clicks,
+    to_target_size,
+)
+from samkit.training.sam.trainable import ModelRecipe, Trainable, build_trainable
+
+PAPER = InteractiveRecipe()
+
+
+@pytest.fixture
+def make_task():
+    def make(recipe=PAPER, learns="all"):
+        torch.manual_seed(0)
+        model = ModelRecipe(config="tiny", weights=None, learns=learns)
+        return InteractiveTask(build_trainable(model), recipe).train()
+
+    return make
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    masks = torch.zeros(5, 32, 32, dtype=torch.bool)
+    for number in range(5):
+        masks[number, 3 + number : 12 + 2 * number, 2 : 9 + 3 * number] = True
+    return Batch(
+        pixels=torch.randn(2, 3, 128, 128, generator=generator),
+        features=None,
+        masks=masks,
+        image_index=torch.tensor([0, 0, 1, 1, 1]),
+        keys=("a", "b"),
+    )
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def short(**changes):
+    prompts = {"corrections": 0, "mask_only_between": False, "mask_only_last": False, **changes}
+    return InteractiveRecipe(prompts=PromptRecipe(**prompts))
+
+
+def test_tokens_are_those_of_the_same_prompts_given_to_the_network(make_task):
+    encoder = make_task().sam.prompt_encoder
+    clicks = Clicks(
+        from_box=torch.tensor([True, False]),
+        boxes_xyxy=torch.tensor([[5.0, 6, 70, 80], [0, 0, 0, 0]]),
+        first_xy=torch.tensor([[0.0, 0], [33, 44]]),
+        points_xy=torch.zeros(2, 0, 2),
+        labels=torch.zeros(2, 0, dtype=torch.long),
+    )
+    first = clicks_to_tokens(clicks, encoder)
+    box_alone, _ = encoder(boxes_xyxy=clicks.boxes_xyxy[:1])
+    point_alone, _ = encoder(points_xy=torch.tensor([[[33.0, 44]]]), labels=torch.ones(1, 1))
+    torch.testing.assert_close(first, torch.cat([box_alone, point_alone]))
+
+    clicks = add_points(clicks, torch.tensor([[10.0, 20], [30, 40]]), torch.tensor([0, 1]))
+    clicks = add_points(clicks, torch.tensor([[11.0, 21], [31, 41]]), torch.tensor([1, 0]))
+    box_and_points, _ = encoder(
+        points_xy=torch.tensor([[[10.0, 20], [11, 21]]]),
+        labels=torch.tensor([[0, 1]]),
+        boxes_xyxy=clicks.boxes_xyxy[:1],
+    )
+    points, _ = encoder(
+        points_xy=torch.tensor([[[33.0, 44], [30, 40], [31, 41]]]), labels=torch.tensor([[1, 1, 0]])
+    )
+    torch.testing.assert_close(
+        clicks_to_tokens(clicks, encoder), torch.cat([box_and_points, points])
+    )
+
+
+def test_a_session_asks_eleven_times_and_gives_the_last_answer_back(make_task, batch, monkeypatch):
+    task = make_task(InteractiveRecipe(checkpoint_iterations=False))
+    answers, given_back, tokens = [], [], []
+    upscale, attend = MaskDecoder.upscale, MaskDecoder.attend
+    embed_mask = type(task.sam.prompt_encoder).embed_mask
+
+    def spy_attend(decoder, sparse, *others):
+        attended = attend(decoder, sparse, *others)
+        tokens.append(sparse.shape[1])
+        answers.append([attended.iou_pred.detach(), None])
+        return attended
+
+    def spy_upscale(decoder, *tensors):
+        logits = upscale(decoder, *tensors)
+        answers[-1][1] = logits.detach()
+        return logits
+
+    def spy_embed(encoder, mask):
+        given_back.append(mask)
+        return embed_mask(encoder, mask)
+
+    monkeypatch.setattr(MaskDecoder, "attend", spy_attend)
+    monkeypatch.setattr(MaskDecoder, "upscale", spy_upscale)
+    monkeypatch.setattr(type(task.sam.prompt_encoder), "embed_mask", spy_embed)
+    task(batch, generator())
+    assert len(answers) == 11
+    assert [logits.shape[1] for _, logits in answers] == [3] + [1] * 10
+    # A point each time, but twice: once among them and in the end.
+    steps = [after - before for before, after in pairwise(tokens)]
+    assert tokens[0] == 2
+    assert sorted(steps) == [0, 0] + [1] * 8
+    assert steps[-1] == 0
+    assert given_back[0] is None
+    iou_pred, logits = answers[0]
+    best = iou_pred[:, 1:].argmax(1)
+    assert torch.equal(given_back[1][:, 0], logits[torch.arange(5), best])
+    for (_, logits), mask in zip(answers[1:], given_back[2:], strict=False):
+        assert torch.equal(mask, logits)
+    assert not any(mask.requires_grad for mask in given_back[1:])
+
+
+def test_one_prompt_teaches_the_ambiguous_masks_more_prompts_the_single_one(make_task, batch):
+    def taught(recipe):
+        task = make_task(recipe)
+        task(batch, generator()).loss.backward()
+        mlps = task.sam.mask_decoder.output_hypernetworks_mlps
+        return [float(mlp.layers[0].weight.grad.abs().sum()) > 0 for mlp in mlps]
+
+    assert taught(short())[0] is False
+    assert any(taught(short())[1:])
+    assert taught(short(corrections=1))[0] is True
+
+
+def test_computing_iterations_again_changes_nothing(make_task, batch):
+    gradients = []
+    for again in (False, True):
+        task = make_task(InteractiveRecipe(checkpoint_iterations=again))
+        result = task(batch, generator())
+        result.loss.backward()
+        gradients.append([p.grad for p in task.parameters() if p.grad is not None])
+    assert len(gradients[0]) == len(gradients[1])
+    for kept, computed in zip(*gradients, strict=True):
+        torch.testing.assert_close(kept, computed, rtol=1e-4, atol=1e-7)
+
+
+def test_the_same_generator_draws_the_same_session(make_task, batch):
+    task = make_task()
+    first, again, other = (task(batch, generator(seed)) for seed in (3, 3, 4))
+    assert torch.equal(first.loss, again.loss)
+    assert not torch.equal(first.loss, other.loss)
+    assert first.parts.keys() == {"focal", "dice", "iou_error", "iou_first", "iou_last"}
+    assert not any(part.requires_grad for part in first.parts.values())
+
+
+def test_kept_embeddings_give_what_their_images_give(make_task, batch):
+    task = make_task(learns="decoder")
+    with torch.no_grad():
+        features = task.sam.encode(batch.pixels)
+    kept = Batch(**{**vars(batch), "pixels": None, "features": features})
+    torch.testing.assert_close(task(kept, generator()).loss, task(batch, generator()).loss)
+
+
+def test_masks_of_a_image_do_not_depend_on_the_others(make_task, batch):
+    """The loss of a batch is the mean of its masks' losses: no mask sees another's image."""
+    task = make_task(short(box_probability=1, box_noise=0))
+    whole = task(batch, generator()).loss
+    parts = []
+    for image, rows in ((0, slice(0, 2)), (1, slice(2, 5))):
+        one = Batch(
+            pixels=batch.pixels[image : image + 1],
+            features=None,
+            masks=batch.masks[rows],
+            image_index=torch.zeros(len(batch.masks[rows]), dtype=torch.long),
+            keys=("x",),
+        )
+        parts.append(task(one, generator()).loss * len(one.masks))
+    torch.testing.assert_close(whole, sum(parts) / 5, rtol=1e-4, atol=1e-6)
+
+
+def test_the_truth_may_be_finer_than_the_logits(make_task, batch):
+    fine = batch.masks.repeat_interleave(4, 1).repeat_interleave(4, 2)
+    task = make_task()
+    result = task(Batch(**{**vars(batch), "masks": fine}), generator())
+    assert result.loss.isfinite()
+    assert to_target_size(torch.zeros(2, 3, 32, 32), 128).shape == (2, 3, 128, 128)
+
+
+def test_the_loss_falls(make_task, batch):
+    task = make_task(short(corrections=1))
+    optimiser = torch.optim.AdamW(task.parameters(), lr=2e-3)
+    losses = []
+    for step in range(60):
+        optimiser.zero_grad()
+        loss = task(batch, generator(step)).loss
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
+
+
+def test_positions_are_computed_in_float32_in_mixed_precision(make_task, batch, monkeypatch):
+    task = make_task(short())
+    seen = []
+    attend = MaskDecoder.attend
+
+    def spy(decoder, sparse, *others):
+        seen.append(sparse)
+        return attend(decoder, sparse, *others)
+
+    monkeypatch.setattr(MaskDecoder, "attend", spy)
+    task(batch, generator())
+    with torch.autocast("cpu", torch.bfloat16):
+        task(batch, generator())
+    assert torch.equal(seen[0], seen[1])
+
+
+# --- Text ---
+
+
+def text_clicks(encoder, from_text, corrections=0):
+    count = len(from_text)
+    return Clicks(
+        from_box=torch.zeros(count, dtype=torch.bool),
+        boxes_xyxy=torch.zeros(count, 4),
+        first_xy=torch.tensor([[3.0, 4], [33, 44]])[:count],
+        points_xy=torch.rand(count, corrections, 2) * 100,
+        labels=torch.ones(count, corrections, dtype=torch.long),
+        from_text=torch.tensor(from_text),
+        text_embeds=torch.nn.functional.normalize(torch.randn(count, 12), dim=-1),
+    )
+
+
+def test_text_tokens_are_those_of_the_same_prompts_given_to_the_network(text_sam):
+    encoder = text_sam.prompt_encoder
+    for corrections in (0, 2):
+        clicks = text_clicks(encoder, [True, False], corrections)
+        tokens = clicks_to_tokens(clicks, encoder)
+        assert tokens.shape[1] == 2 + corrections
+        points = {} if not corrections else {"points_xy": clicks.points_xy, "labels": clicks.labels}
+        with_text, _ = encoder(text_embeds=clicks.text_embeds, **points)
+        torch.testing.assert_close(tokens[0], with_text[0])
+        plain = clicks_to_tokens(clicks._replace(from_text=None, text_embeds=None), encoder)
+        torch.testing.assert_close(tokens[1], plain[1])
+
+
+def test_so_many_masks_begin_with_text():
+    count = 4000
+    codes = torch.nn.functional.normalize(torch.randn(count, 12), dim=-1)
+    codes[:1000] = torch.nan  # too small for a crop
+    clicks = first_clicks(
+        torch.ones(count, 8, 8, dtype=torch.bool), 128, PromptRecipe(), generator()
+    )
+    recipe = PromptRecipe(text_probability=0.6)
+    begun = begin_with_text(clicks, codes, recipe, generator())
+    assert not begun.from_text[:1000].any()
+    assert abs(float(begun.from_text[1000:].float().mean()) - 0.6) < 0.03
+    assert not (begun.from_text & begun.from_box).any()
+    assert torch.equal(begun.from_box[:1000], clicks.from_box[:1000])
+    assert begun.text_embeds.isfinite().all()
+    torch.testing.assert_close(begun.text_embeds[1000:], codes[1000:])
+
+
+def test_noise_moves_codes_by_its_length():
+    codes = torch.nn.functional.normalize(torch.randn(500, 64), dim=-1)
+    clicks = first_clicks(torch.ones(500, 8, 8, dtype=torch.bool), 128, PromptRecipe(), generator())
+    recipe = PromptRecipe(text_probability=1, text_noise=0.5)
+    moved = begin_with_text(clicks, codes, recipe, generator()).text_embeds
+    torch.testing.assert_close(moved.norm(dim=1), torch.ones(500))
+    # A right triangle, as random vectors of many dimensions are about upright to each other.
+    cosines = (moved * codes).sum(1)
+    assert abs(float(cosines.mean()) - 1 / (1 + 0.5**2) ** 0.5) < 0.02
+
+
+def test_a_text_session_trains_the_projection(text_sam, batch):
+    trainable = Trainable(text_sam, ModelRecipe(config="tiny", weights=None, learns="all"))
+    recipe = InteractiveRecipe(
+        prompts=PromptRecipe(text_probability=1.0, corrections=1, mask_only_last=False),
+        checkpoint_iterations=False,
+    )
+    task = InteractiveTask(trainable, recipe)
+    codes = torch.nn.functional.normalize(torch.randn(len(batch.masks), 12), dim=-1)
+    coded = replace(batch, text_embeds=codes)
+    task(coded, generator()).loss.backward()
+    assert float(text_sam.prompt_encoder.text_projection.weight.grad.abs().max()) > 0
+    text_sam.zero_grad()
+    task(batch, generator()).loss.backward()  # without crops nothing begins with text
+    grad = text_sam.prompt_encoder.text_projection.weight.grad
+    assert grad is None or float(grad.abs().max()) == 0

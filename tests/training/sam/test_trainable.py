@@ -1,0 +1,139 @@
+"""What learns, what does not, and what is exported."""
+
+import pytest
+import torch
+
+from samkit.errors import ConfigError
+from samkit.models import CONFIGS, Sam
+from samkit.training.batch import Batch
+from samkit.training.sam.trainable import ModelRecipe, build_trainable
+from samkit.weights.checkpoint import save_checkpoint
+from samkit.weights.load import load_model
+
+
+@pytest.fixture
+def weights(tmp_path, randomise):
+    torch.manual_seed(3)
+    sam = Sam(CONFIGS["tiny"])
+    randomise(sam)
+    save_checkpoint(sam, tmp_path / "tiny.safetensors", name="tiny")
+    return str(tmp_path / "tiny.safetensors")
+
+
+def build(weights, learns, **changes):
+    return build_trainable(ModelRecipe(config="tiny", weights=weights, learns=learns, **changes))
+
+
+def learning(trainable):
+    return {name for name, p in trainable.named_parameters() if p.requires_grad}
+
+
+def images():
+    return Batch(
+        pixels=torch.randn(1, 3, 128, 128),
+        features=None,
+        masks=torch.ones(1, 32, 32, dtype=torch.bool),
+        image_index=torch.zeros(1, dtype=torch.long),
+        keys=("a",),
+    )
+
+
+def test_each_way_to_train_has_its_parameters(weights):
+    names = {name for name, _ in build(weights, "all").named_parameters()}
+    encoder = {name for name in names if name.startswith("sam.image_encoder")}
+    assert learning(build(weights, "all")) == names
+    assert learning(build(weights, "decoder")) == names - encoder
+    corrected = learning(build(weights, "lora"))
+    assert names - encoder < corrected
+    assert all("lora" in name for name in corrected - names)
+    assert corrected - names
+
+
+def test_an_encoder_that_does_not_learn_is_not_disturbed(weights):
+    trainable = build(weights, "decoder", drop_path=0.9).train()
+    assert not trainable.sam.image_encoder.training
+    assert trainable.sam.mask_decoder.training
+    batch = images()
+    features = trainable.encode(batch)
+    assert not features.requires_grad
+    assert torch.equal(features, trainable.encode(batch))
+
+
+def test_an_encoder_that_learns_drops_paths(weights):
+    trainable = build(weights, "all", drop_path=0.9).train()
+    batch = images()
+    torch.manual_seed(0)
+    features = trainable.encode(batch)
+    assert features.requires_grad
+    assert not torch.equal(features, trainable.encode(batch))
+    trainable.eval()
+    assert torch.equal(trainable.encode(batch), trainable.encode(batch))
+
+
+def test_batch_norms_that_came_with_weights_keep_their_statistics():
+    trainable = build_trainable(ModelRecipe(learns="all")).train()
+    norms = [m for m in trainable.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms
+    assert not any(norm.training for norm in norms)
+    fresh = build_trainable(ModelRecipe(weights=None, learns="all")).train()
+    assert any(m.training for m in fresh.modules() if isinstance(m, torch.nn.BatchNorm2d))
+
+
+@pytest.mark.parametrize("learns", ["all", "decoder", "lora"])
+def test_what_is_exported_is_a_plain_checkpoint(learns, weights, tmp_path):
+    trainable = build(weights, learns).eval()
+    with torch.no_grad():
+        for name, parameter in trainable.named_parameters():
+            if parameter.requires_grad:
+                generator = torch.Generator().manual_seed(len(name))
+                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.01)
+    trainable.export(tmp_path / "out.safetensors")
+    loaded = load_model(tmp_path / "out.safetensors")
+    assert loaded.name == "tiny"
+    pixels = images().pixels
+    with torch.no_grad():
+        expected, before = trainable.sam.encode(pixels), load_model(weights).model.encode(pixels)
+        found = loaded.model.encode(pixels)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(found, before) == (learns == "decoder")
+    own = trainable.sam.mask_decoder.state_dict()
+    assert all(torch.equal(own[k], v) for k, v in loaded.model.mask_decoder.state_dict().items())
+
+
+def test_exporting_leaves_the_training_alone(weights, tmp_path):
+    trainable = build(weights, "lora")
+    before = learning(trainable)
+    trainable.export(tmp_path / "out.safetensors")
+    assert learning(trainable) == before
+
+
+def test_an_encoder_from_another_file(weights, tmp_path, randomise):
+    other = Sam(CONFIGS["tiny"])
+    randomise(other)
+    save_checkpoint(other, tmp_path / "other.safetensors", name="tiny")
+    trainable = build(weights, "all", encoder_weights=str(tmp_path / "other.safetensors"))
+    state, theirs = trainable.sam.state_dict(), other.state_dict()
+    mine = load_model(weights).model.state_dict()
+    for name, tensor in state.items():
+        expected = theirs if name.startswith("image_encoder") else mine
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_kept_embeddings_cannot_train_an_encoder(weights):
+    batch = Batch(**{**vars(images()), "pixels": None, "features": torch.zeros(1, 32, 8, 8)})
+    with pytest.raises(ConfigError, match="kept embeddings cannot train the image encoder"):
+        build(weights, "lora").encode(batch)
+    assert torch.equal(build(weights, "decoder").encode(batch), batch.features)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"config": "huge"}, "unknown model 'huge'; known are mobile_sam"),
+        ({"drop_path": 1.0}, "drop_path must be at least 0 and less than 1; got 1.0"),
+        ({"learns": "encoder"}, "learns must be one of all, decoder, lora; got 'encoder'"),
+    ],
+)
+def test_other_models_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        ModelRecipe(**settings)
