@@ -468,7 +468,9 @@ def train(folder: Path) -> Fingerprints:
     def images_per_evaluation(recipe: str, count: int) -> str:
         return cli.setting(recipe, ("evaluation.images", "evaluation.photos"), count)
 
-    scenes = ["run.steps=20", "run.evaluate_every=10", images_per_evaluation("scenes", 4)]
+    # Evaluated at its end only: after 10 steps, masks hang on the last bit of some logits, and the
+    # scores are one of two from run to run, with the same weights.
+    scenes = ["run.steps=20", "run.evaluate_every=0", images_per_evaluation("scenes", 4)]
     cli.run("train", "scenes", *exact, *scenes, "-o", "scenes")
     batch = ("data.images_per_batch", "data.photos_per_batch")
     # Evaluated once, at its end: a second evaluation failed where frozen weights were averaged.
