@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from samkit.compat.automatic_mask_generator import SamAutomaticMaskGenerator
 from samkit.errors import ImageError, PromptError
 from samkit.geometry import CoordMap
-from samkit.models import CONFIGS
+from samkit.models import CONFIGS, ImageFeatures, PromptTensors
 from samkit.models import Sam as Network
-from samkit.predict.preprocess import PIXEL_MEAN, PIXEL_STD, normalise, resize_image
+from samkit.predict import normalise, resize_image
 from samkit.types import MASK_THRESHOLD
 from samkit.weights.load import load_model
 
@@ -54,7 +54,10 @@ class Sam(Network):
         with torch.device("meta"):
             sam = cls(network.config)
         sam.load_state_dict(network.state_dict(), assign=True)
-        for name, value in (("pixel_mean", PIXEL_MEAN), ("pixel_std", PIXEL_STD)):
+        for name, value in (
+            ("pixel_mean", network.image_spec.mean),
+            ("pixel_std", network.image_spec.std),
+        ):
             buffer = torch.tensor(value).view(-1, 1, 1)
             sam.register_buffer(name, buffer, persistent=False)
         sam.image_encoder.img_size = network.config.image_size  # type: ignore[assignment]
@@ -98,15 +101,16 @@ class Sam(Network):
         """
         pixels = torch.cat([self.preprocess(one["image"])[None] for one in batched_input])
         answers = []
-        for features, one in zip(self.encode(pixels), batched_input, strict=True):
-            logits, iou = self.decode(
-                features[None],
+        features = self.encode(pixels)
+        for number, one in enumerate(batched_input):
+            prompts = PromptTensors(
                 points_xy=one.get("point_coords"),
                 labels=one.get("point_labels"),
                 boxes_xyxy=one.get("boxes"),
                 mask_logits=one.get("mask_inputs"),
-                multimask=multimask_output,
             )
+            own = features.rows(slice(number, number + 1))
+            logits, iou = self.decode(own, prompts, multimask=multimask_output)
             size = (one["image"].shape[-2], one["image"].shape[-1])
             full = self.postprocess_masks(logits, size, one["original_size"])
             masks = full > self.mask_threshold
@@ -215,7 +219,7 @@ class SamPredictor:
         if image_format != self.model.image_format:
             image = np.ascontiguousarray(image[..., ::-1])
         resized = self.transform.apply_image(image)
-        pixels = normalise(resized, self.model.config.image_size)
+        pixels = normalise(resized, self.model.image_spec)
         size_hw = (image.shape[0], image.shape[1])
         self._embed(pixels, (resized.shape[0], resized.shape[1]), size_hw)
 
@@ -240,7 +244,7 @@ class SamPredictor:
         self, pixels: Tensor, input_size: tuple[int, int], original_size: tuple[int, int]
     ) -> None:
         self.reset_image()
-        self.features = self.model.encode(pixels.to(self.device))
+        self.features = self.model.encode(pixels.to(self.device)).grid
         self.input_size, self.original_size = input_size, original_size
         self.is_image_set = True
 
@@ -314,14 +318,11 @@ class SamPredictor:
         size_hw = self._original_size()
         assert self.features is not None
         assert self.input_size is not None
-        logits, iou = self.model.decode(
-            self.features,
-            points_xy=point_coords,
-            labels=point_labels,
-            boxes_xyxy=boxes,
-            mask_logits=mask_input,
-            multimask=multimask_output,
+        prompts = PromptTensors(
+            points_xy=point_coords, labels=point_labels, boxes_xyxy=boxes, mask_logits=mask_input
         )
+        features = ImageFeatures((self.features,))
+        logits, iou = self.model.decode(features, prompts, multimask=multimask_output)
         masks = self.model.postprocess_masks(logits, self.input_size, size_hw)
         return masks if return_logits else masks > self.model.mask_threshold, iou, logits
 

@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -199,24 +200,23 @@ class Conversation:
 
     def _masks(self, encoded: Encoded, prompt: Prompt, received_at: float) -> dict[str, Any]:
         """Answer a prompt, on a thread of the pool."""
-        # Late, since they import torch.
         from samkit.geometry.upsampled_rle import logits_to_rle
-        from samkit.proposals.candidates import cut_patch, estimate_stability
-        from samkit.proposals.config import AutoMaskConfig
 
         prediction = self._predict(encoded, prompt)
         self._answers[prompt.id] = prediction.logits
         self._answers.move_to_end(prompt.id)
         while len(self._answers) > ANSWERS_KEPT:
             self._answers.popitem(last=False)
-        coords, offset = prediction.coords, AutoMaskConfig().stability_offset
+        candidates = zip(
+            prediction.logits, prediction.iou_pred, prediction.stability().tolist(), strict=True
+        )
         masks = [
             {
-                "rle": logits_to_rle(logits, coords),
+                "rle": logits_to_rle(logits, prediction.coords),
                 "iou_pred": float(iou_pred),
-                "stability": estimate_stability(cut_patch(logits, coords, offset)[0], offset),
+                "stability": stability,
             }
-            for logits, iou_pred in zip(prediction.logits, prediction.iou_pred, strict=True)
+            for logits, iou_pred, stability in candidates
         ]
         return {
             "type": "masks",
@@ -244,7 +244,6 @@ class Conversation:
 
     def _low(self, encoded: Encoded, preview: Preview) -> dict[str, Any]:
         """Answer a preview: the best mask only, and small."""
-        from samkit.geometry import CoordMap
         from samkit.geometry.upsampled_rle import logits_to_rle
 
         best = encoded.predictor.predict(
@@ -253,7 +252,7 @@ class Conversation:
         height, width = best.coords.original_hw
         scale = min(1.0, PREVIEW_SIDE / max(height, width))
         small_hw = (max(1, round(height * scale)), max(1, round(width * scale)))
-        coords = CoordMap(original_hw=small_hw, model_size=best.coords.model_size)
+        coords = replace(best.coords, original_hw=small_hw)
         rle = logits_to_rle(best.logits[0], coords)
         return {"type": "preview", "id": preview.id, "mask": {"rle": rle}}
 
