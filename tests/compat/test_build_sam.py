@@ -1,5 +1,6 @@
 """Models of the registry, their state dicts, and the way between them and samkit's own."""
 
+import copy
 from dataclasses import replace
 from functools import partial
 
@@ -198,8 +199,18 @@ def test_a_model_put_together_by_hand_computes_the_same(tiny_sam):
     sam.eval()
     pixels = torch.randn(1, 3, 128, 128)
     with torch.no_grad():
-        assert torch.equal(sam.image_encoder(pixels), tiny_sam.encode(pixels))
+        assert torch.equal(sam.image_encoder(pixels), tiny_sam.image_encoder(pixels))
     assert not [name for name in sam.state_dict() if name.startswith("pixel")]
+
+
+def test_a_model_may_be_copied_and_saved_whole(sam, tmp_path):
+    pixels = torch.randn(1, 3, 128, 128)
+    torch.save(sam, tmp_path / "whole.pt")
+    saved = torch.load(tmp_path / "whole.pt", weights_only=False)
+    with torch.no_grad():
+        for other in (copy.deepcopy(sam), saved):
+            assert torch.equal(other.image_encoder(pixels), sam.image_encoder(pixels))
+            assert to_network(other) is not None
 
 
 def test_a_text_config_is_described_without_text():

@@ -1,4 +1,4 @@
-"""The mask decoder in its plain form, against samkit's own, and open to changes."""
+"""The mask decoder in its plain form, against the reference, and open to changes."""
 
 import inspect
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from samkit.compat.segment_anything.build_sam import to_network
+from reference.mask_decoder import MaskDecoder as Reference
 from samkit.compat.segment_anything.errors import PromptShapeError, SettingError
 from samkit.compat.segment_anything.modeling import MaskDecoder, TwoWayTransformer
 from samkit.compat.segment_anything.modeling.common import LayerNorm2d, MLPBlock
@@ -63,10 +63,12 @@ def test_attributes_are_the_originals(sam):
 
 @pytest.mark.parametrize("multimask", [True, False], ids=["multimask", "single"])
 @pytest.mark.parametrize("num_images", [1, 2])
-def test_answers_are_those_of_samkits_decoder(sam, num_images, multimask):
+def test_answers_are_those_of_the_reference(sam, num_images, multimask):
     given = inputs(num_images, 2)
+    reference = Reference(sam.config.decoder)
+    reference.load_state_dict(sam.mask_decoder.state_dict())
     logits, iou = sam.mask_decoder(**given, multimask_output=multimask)
-    expected, expected_iou = to_network(sam).mask_decoder(*given.values(), multimask=multimask)
+    expected, expected_iou = reference(*given.values(), multimask=multimask)
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
     torch.testing.assert_close(iou, expected_iou, rtol=0, atol=1e-5)
 

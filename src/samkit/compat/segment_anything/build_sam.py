@@ -17,12 +17,11 @@ from samkit.compat.segment_anything.modeling import (
     TwoWayTransformer,
 )
 from samkit.compat.segment_anything.modeling.image_encoder import TinyViT
-from samkit.compat.segment_anything.modeling.sam import PIXEL_MEAN, PIXEL_STD
 from samkit.models import CONFIGS, SamConfig
 from samkit.models import Sam as Network
-from samkit.models.prompt_encoder import PromptEncoderConfig
 from samkit.models.tiny_vit import TinyViTConfig
 from samkit.models.vit import LAYER_NORM_EPS
+from samkit.predict.preprocess import PIXEL_MEAN, PIXEL_STD
 from samkit.weights.load import load_model
 
 IOU_HEAD_DEPTH = 3
@@ -63,10 +62,7 @@ def from_network(network: Network) -> Sam:
 
 def from_config(config: SamConfig) -> Sam:
     """A model of any of samkit's shapes, with fresh weights."""
-    encoder, decoder = config.encoder, config.decoder
-    prompts = PromptEncoderConfig(
-        image_size=encoder.image_size, grid_size=encoder.grid_size, dim=decoder.dim
-    )
+    encoder, decoder, prompts = config.encoder, config.decoder, config.prompts
     if isinstance(encoder, TinyViTConfig):
         image_encoder: nn.Module = TinyViT(encoder)
     else:

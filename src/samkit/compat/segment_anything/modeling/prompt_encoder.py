@@ -81,29 +81,27 @@ class PromptEncoder(Network):
             PromptShapeError: parts that differ in number.
         """
         num_prompts = _count_prompts(points, boxes, masks)
-        dtype = self.pe_layer.positional_encoding_gaussian_matrix.dtype
-        coords, labels = (None, None) if points is None else points
-        sparse = self.embed_sparse(
-            num_prompts,
-            points_xy=None if coords is None else coords.to(dtype),
-            labels=None if labels is None else labels.long(),
-            boxes_xyxy=None if boxes is None else boxes.to(dtype).reshape(-1, 4).contiguous(),
-        )
-        dense = self.embed_mask(None if masks is None else masks.to(dtype))
-        return sparse, dense.expand(num_prompts, -1, -1, -1)
+        no_mask = self.no_mask_embed.weight
+        tokens = [no_mask.new_empty(num_prompts, 0, self.embed_dim)]
+        if points is not None:
+            coords, labels = points
+            tokens.append(self.embed_points(coords, labels.long(), pad=boxes is None))
+        if boxes is not None:
+            tokens.append(self.embed_boxes(boxes.reshape(-1, 4).contiguous()))
+        if masks is None:
+            dense = no_mask.view(1, -1, 1, 1).expand(num_prompts, -1, *self.image_embedding_size)
+        else:
+            dense = self.mask_downscaling(masks.to(no_mask.dtype))
+        return torch.cat(tokens, dim=1), dense
 
     def get_dense_pe(self) -> Tensor:
         """Positional encoding (1, C, h, w) of the image embedding."""
-        return self.grid_positions()
+        encoding: Tensor = self.pe_layer(self.image_embedding_size)
+        return encoding[None]
 
     def positions(self, xy: Tensor) -> Tensor:
         """Encodings (..., C) of pixels (..., 2), taken at the pixels' centres."""
         return self.pe_layer.forward_with_coords(xy + 0.5, self.input_image_size)
-
-    def grid_positions(self) -> Tensor:
-        """See `get_dense_pe`."""
-        encoding: Tensor = self.pe_layer(self.image_embedding_size)
-        return encoding[None]
 
 
 class PositionEmbeddingRandom(FourierPositions):

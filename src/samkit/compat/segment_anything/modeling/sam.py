@@ -8,11 +8,8 @@ from torch import Tensor, nn
 from samkit.compat.segment_anything.modeling.mask_decoder import MaskDecoder
 from samkit.compat.segment_anything.modeling.prompt_encoder import PromptEncoder
 from samkit.models import SamConfig
+from samkit.predict.preprocess import PIXEL_MEAN, PIXEL_STD
 from samkit.types import MASK_THRESHOLD
-
-# Means and standard deviations of ImageNet's channels, on 0..255 RGB. arXiv:2304.02643, appendix A.
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-PIXEL_STD = (58.395, 57.12, 57.375)
 
 
 class Sam(nn.Module):
