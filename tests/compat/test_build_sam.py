@@ -155,6 +155,11 @@ def test_a_network_is_made_only_of_an_unchanged_model(sam):
     assert to_network(sam) is None
     sam.pixel_mean = sam.pixel_mean - 1
     assert to_network(sam) is not None
+    tokens = sam.mask_decoder.mask_tokens
+    sam.mask_decoder.mask_tokens = torch.nn.Embedding(5, 32)
+    assert to_network(sam) is None
+    sam.mask_decoder.mask_tokens = tokens
+    assert to_network(sam) is not None
     assert to_network(sam.double()) is None
 
 

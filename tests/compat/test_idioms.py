@@ -58,6 +58,35 @@ def test_a_decoder_is_fine_tuned_on_boxes(sam, image, targets):
         assert torch.equal(sam.get_parameter(name), before), name
 
 
+def test_mixed_precision_gives_the_same_gradients_but_for_rounding(sam):
+    features = torch.randn(2, 32, 8, 8)
+    boxes = torch.tensor([[20.0, 10.0, 50.0, 40.0], [5.0, 5.0, 85.0, 55.0]])
+
+    def gradient(*, mixed):
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            sparse, dense = sam.prompt_encoder(points=None, boxes=boxes, masks=None)
+            pos_enc = sam.prompt_encoder.get_dense_pe()
+            logits, _ = sam.mask_decoder(features, pos_enc, sparse, dense, False)
+            loss = logits.float().square().mean()
+        sam.zero_grad()
+        loss.backward()
+        return sam.mask_decoder.mask_tokens.weight.grad.clone()
+
+    exact = gradient(mixed=False)
+    assert (gradient(mixed=True) - exact).norm() < 0.25 * exact.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_a_model_of_another_precision_answers(sam, image, dtype):
+    predictor = SamPredictor(sam)
+    predictor.set_image(image)
+    expected, _, _ = predictor.predict(box=BOXES[0], return_logits=True)
+    predictor = SamPredictor(sam.to(dtype))
+    predictor.set_image(image)
+    logits, _, _ = predictor.predict(box=BOXES[0], return_logits=True)
+    np.testing.assert_allclose(logits, expected, atol=0.05 * np.abs(expected).max())
+
+
 def test_one_image_at_a_time_is_trained_through_postprocessing(sam, image):
     """The tutorial's way: one embedding, upsampled logits, normalised, compared with the mask."""
     resize = ResizeLongestSide(sam.image_encoder.img_size)

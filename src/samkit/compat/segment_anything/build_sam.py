@@ -1,10 +1,9 @@
 """Builders of the published models, and the way between the drop-in's networks and samkit's own."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
-from types import MappingProxyType
 
 import torch
 from torch import nn
@@ -122,27 +121,36 @@ def to_network(sam: Sam) -> Network | None:
 
 def _is_unchanged(sam: Sam, config: SamConfig) -> bool:
     """Whether a model is as it was built, but for the numbers of its weights."""
-    modules = dict(sam.named_modules())
     return (
-        {name: type(module) for name, module in modules.items()} == _module_types(config)
-        and all(_is_plain(module) for module in modules.values())
+        _module_types(sam) == _module_types(_outline(config))
+        and _shapes(sam) == _shapes(_outline(config))
+        and not any(_is_patched(module) for module in sam.modules())
         and all(p.dtype == torch.float32 for p in sam.parameters())
         and sam.pixel_mean.flatten().tolist() == torch.tensor(PIXEL_MEAN).tolist()
         and sam.pixel_std.flatten().tolist() == torch.tensor(PIXEL_STD).tolist()
     )
 
 
-def _is_plain(module: nn.Module) -> bool:
-    """Whether a call of a module does what its class says, and no more."""
-    hooks = (*module._forward_pre_hooks, *module._forward_hooks)  # noqa: SLF001
-    return not hooks and "forward" not in vars(module)
-
-
 @cache
-def _module_types(config: SamConfig) -> Mapping[str, type]:
+def _outline(config: SamConfig) -> Sam:
+    """A model without numbers."""
     with torch.device("meta"):
-        sam = from_config(config)
-    return MappingProxyType({name: type(module) for name, module in sam.named_modules()})
+        return from_config(config)
+
+
+def _module_types(sam: Sam) -> dict[str, type]:
+    return {name: type(module) for name, module in sam.named_modules()}
+
+
+def _shapes(sam: Sam) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in sam.state_dict().items()}
+
+
+def _is_patched(module: nn.Module) -> bool:
+    """Whether a call of a module may do something else than its class says."""
+    hooks = (*module._forward_pre_hooks, *module._forward_hooks)  # noqa: SLF001
+    overridden = (name for name in vars(module) if callable(getattr(type(module), name, None)))
+    return bool(hooks) or any(overridden)
 
 
 build_sam_vit_h = partial(build, "sam_vit_h")
