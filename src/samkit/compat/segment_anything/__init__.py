@@ -13,9 +13,13 @@ from samkit.compat.segment_anything.build_sam import (
     build_sam_vit_t,
     sam_model_registry,
 )
+from samkit.compat.segment_anything.modeling import Sam
 from samkit.compat.segment_anything.predictor import SamPredictor
+from samkit.compat.segment_anything.utils.transforms import ResizeLongestSide
 
 __all__ = [
+    "ResizeLongestSide",
+    "Sam",
     "SamAutomaticMaskGenerator",
     "SamPredictor",
     "build_sam",
