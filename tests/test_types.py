@@ -25,6 +25,8 @@ SIDE = COORDS.logits_size  # 32
 
 # --- Embeddings ---
 
+STRETCHED = CoordMap(original_hw=(40, 60), model_size=128, fit="stretch", logits_stride=2)
+
 
 def embedding(features=None, coords=COORDS):
     return ImageEmbedding(
@@ -83,7 +85,19 @@ def test_saved_names_are_those_of_the_documented_format(tmp_path):
             "encoder_checksum": "0123456789abcdef",
             "original_hw": "40,60",
             "model_size": "128",
+            "fit": "pad",
+            "logits_stride": "4",
         }
+
+
+def test_levels_come_back_in_their_order(tmp_path):
+    levels = tuple(torch.randn(1, 2, side, side) for side in (32, 16, 8))
+    saved = dataclasses.replace(embedding(), features=ImageFeatures(levels), coords=STRETCHED)
+    saved.save(tmp_path / "a.safetensors")
+    loaded = ImageEmbedding.load(tmp_path / "a.safetensors")
+    assert loaded.coords == STRETCHED
+    assert [level.shape[-1] for level in loaded.features.levels] == [32, 16, 8]
+    assert all(map(torch.equal, loaded.features.levels, levels))
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (2, 3, 8, 8), (64,)])

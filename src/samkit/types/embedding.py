@@ -100,7 +100,8 @@ def _levels(file: Any) -> ImageFeatures:
     """The features in an open file."""
     from samkit.models import ImageFeatures
 
-    finer = sorted(name for name in file.keys() if name != GRID_NAME)  # noqa: SIM118
+    names = file.keys()
+    finer = sorted(name for name in names if name.startswith(f"{GRID_NAME}_"))
     return ImageFeatures(tuple(file.get_tensor(name) for name in [*finer, GRID_NAME]))
 
 
