@@ -69,10 +69,6 @@ def test_imports_past_faces_become_fewer(graph):
         for imported in graph.find_modules_directly_imported_by(module)
         if room_of(module) not in ("", room_of(imported)) and imported.count(".") > 1
     )
-    rooms = Counter()
-    for arrow, count in past.items():
-        rooms[arrow.split(".")[1]] += count
-    print(f"{past.total()} imports past faces:", dict(rooms.most_common()))
     assert past.total() <= ALLOWED_PAST_FACES, past.most_common()
 
 
