@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --constraint constraints.txt
 
 # Tests run in one process for each core, and each process in one thread (tests/conftest.py).
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 
 .PHONY: demo test test-slow check format clean
 
@@ -18,11 +18,11 @@ demo: $(VENV)/installed
 # Install what tests need, and run all but the slow ones; by tools/with_postgres.sh, on PostgreSQL
 # too.
 test: $(VENV)/installed-dev
-	$(PYTEST) -m "not slow"
+	$(PYTEST) --dist worksteal -m "not slow"
 
 # Minutes instead of seconds each: compilers, processes that are killed, long trainings.
 test-slow: $(VENV)/installed-dev
-	$(PYTEST) -m slow
+	$(PYTEST) --dist loadfile -m slow
 
 # Style, types, the direction of imports, documents.
 check: $(VENV)/installed-dev

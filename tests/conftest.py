@@ -16,6 +16,8 @@ import torch
 from hypothesis import settings
 from torch import nn
 
+from samkit.backends import choose
+from samkit.backends.choose import is_installed
 from samkit.models import CONFIGS, Sam
 from samkit.weights.checkpoint import TextEncoder
 
@@ -81,11 +83,27 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def plain_backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Commands run plain PyTorch in float32, and nothing is kept outside of the tests' folder."""
+    """Models run in plain PyTorch in float32, and caches are in the tests' folder.
+
+    Otherwise each model would first be converted for OpenVINO, ten seconds and more; tests of
+    backends ask for `all_backends`.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            choose, "is_installed", lambda name: name != "openvino" and is_installed(name)
+        )
         patch.setenv("SAMKIT_BACKEND", "torch")
         patch.setenv("SAMKIT_PRECISION", "float32")
         patch.setenv("SAMKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def all_backends(plain_backend: None) -> Iterator[None]:
+    """All backends that are installed may run, and the fastest is chosen."""
+    del plain_backend
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choose, "is_installed", is_installed)
         yield
 
 

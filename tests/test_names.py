@@ -36,7 +36,6 @@ WORDS = {
     "engine": "backend",
     "codes": "embeddings, positional encodings, RLEs",
     "automask": "proposals",
-    "memories": "contexts, caches",
 }
 # Words that are good English, but not within the name of a thing.
 PARTS = {
@@ -65,7 +64,7 @@ RIDDLES = {
 }
 # Phrases of prose, as regular expressions.
 PHRASES = {
-    r"(model|original|logits?|logits'|target|coordinate) frames?\b|\bframes? of coordinates": "space",
+    r"(model|original|logits?'?|target|coordinate) frames?\b|\bframes? of coordinates": "space",
     r"\b[Kk]ept embeddings?\b": "cached embeddings",
 }
 # Where a word is right: the word, the path, what the line has, why.
@@ -76,7 +75,7 @@ ALLOWED = [
         "engine",
         r"src/samkit/(dataengine|cli/engine|web)/",
         r"",
-        "the data engine, and SQLAlchemy's",
+        "the data engine, SQLAlchemy's",
     ),
     ("engine", r"", r"[Dd]ata[ -]engine|samkit engine|\[engine\]|cli[./]engine", "the data engine"),
     ("engine", r"", r"^engine = |^    engine,$|engine/ ", "the data engine's verb"),

@@ -7,17 +7,21 @@ import subprocess
 import sys
 
 import click
+import numpy as np
 import pytest
+from safetensors.torch import load_file
 
 import samkit.web
 from documents.blocks import PAGES, ROOT, Command, read_blocks, read_commands
 from documents.shortened import NOT_RUN, SHORTENED
 from samkit.cli.main import cli, main
 from samkit.dataengine import work_once
+from samkit.training.log import read_log
 
 if sys.version_info >= (3, 11):
     import tomllib
 
+TRAINING = "docs/training.md"
 RECIPES = ("train", "pretrain", "distill")
 WITH_COMMANDS = [page for page in PAGES if read_commands(page)]
 
@@ -39,8 +43,8 @@ def server_ends(monkeypatch):
     monkeypatch.setattr("samkit.cli.annotate.leave", lambda: None)
 
 
-@pytest.mark.parametrize("page", WITH_COMMANDS)
-def test_commands_run_one_after_another(page, folder, capsys):
+def run_page(page, folder, capsys):
+    """Run the commands of a page, one after another."""
     for block in read_blocks(page, "json"):  # the only one, in cli.md, is a file of prompts
         (folder / "prompts.json").write_text(block.text)
     for command in filter(is_run, read_commands(page)):
@@ -49,6 +53,30 @@ def test_commands_run_one_after_another(page, folder, capsys):
         args = [*command.words[1:], *(word for words in added for word in words)]
         code = main(args)
         assert code == 0, f"{command.where}: {capsys.readouterr().err}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in WITH_COMMANDS if page != TRAINING])
+def test_commands_run_one_after_another(page, folder, capsys):
+    run_page(page, folder, capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("all_backends")
+def test_fine_tuning_in_ten_lines_changes_the_decoder_alone(folder, capsys):
+    before = samkit.Predictor.load("mobile_sam")
+    embedding = before.embed("image.jpg")
+    run_page(TRAINING, folder, capsys)
+    assert [row["step"] for row in read_log(folder / "mine/scores.csv")] == [0, 1, 2]
+    tuned, old = load_file("mine/last.safetensors"), before.model.state_dict()
+    changed = {name for name, value in tuned.items() if not value.equal(old[name])}
+    assert any(name.startswith("mask_decoder") for name in changed)
+    assert not any(name.startswith("image_encoder") for name in changed)
+    # What was embedded before the training is answered by the new decoder.
+    after = samkit.Predictor.load("mine/last.safetensors")
+    point = {"points": [[300, 200]], "labels": [1]}
+    answers = [predictor.predict(embedding, **point) for predictor in (before, after)]
+    assert not np.array_equal(answers[0].logits, answers[1].logits)
 
 
 def parse(words):
