@@ -61,6 +61,14 @@ RIDDLES = {
     "in_a_row": "a name of what is counted",
     "attend_freely": "a name of what it does",
     "forward_freely": "a name of what it does",
+    "miss_no_teacher": "a name of what is checked",
+    "travel": "a name of what it does",
+    "put": "a name of what it does",
+    "readable": "without_broken, or a name of what is read",
+    "numbered": "indexed",
+    "attend_own": "attend",
+    "memories_kept": "cache_size",
+    "like": "a name of what it is",
 }
 # Phrases of prose, as regular expressions.
 PHRASES = {

@@ -17,32 +17,34 @@ from samkit.predict import Predictor
 from stub_detector import StubDetector
 
 CAR = (100, 60, 500, 330)
-DISC = "red circle"  # the category of all masks, in words that the tiny CLIP knows
+# The discs in each image of a COCO file: the name, and the radius as a share of the image's height.
+DISCS = {"car": 1 / 3, "tree": 1 / 4}
 
 
 def write_coco(path: Path, images: list[np.ndarray]) -> None:
-    """Write a COCO file with one disc in each image, and the images beside it."""
+    """Write a COCO file with two discs in each image, and the images beside it."""
     entries, annotations = [], []
     for number, pixels in enumerate(images):
         height, width = pixels.shape[:2]
         name = f"{path.stem}_{number}.png"
         Image.fromarray(pixels).save(path.parent / name)
-        y, x = np.mgrid[:height, :width]
-        radius = height / 3
-        mask = (y - height / 2) ** 2 + (x - width / 2) ** 2 < radius**2
         entries.append({"id": number, "file_name": name, "width": width, "height": height})
-        annotations.append(
-            {
-                "id": number,
-                "image_id": number,
-                "category_id": 1,
-                "iscrowd": 0,
-                "segmentation": encode_rle(mask),
-                "area": int(mask.sum()),
-                "bbox": [width / 2 - radius, height / 2 - radius, 2 * radius, 2 * radius],
-            }
-        )
-    categories = [{"id": 1, "name": DISC}]
+        y, x = np.mgrid[:height, :width]
+        for category, share in enumerate(DISCS.values(), 1):
+            radius = height * share
+            mask = (y - height / 2) ** 2 + (x - width / 2) ** 2 < radius**2
+            annotations.append(
+                {
+                    "id": len(annotations),
+                    "image_id": number,
+                    "category_id": category,
+                    "iscrowd": 0,
+                    "segmentation": encode_rle(mask),
+                    "area": int(mask.sum()),
+                    "bbox": [width / 2 - radius, height / 2 - radius, 2 * radius, 2 * radius],
+                }
+            )
+    categories = [{"id": number, "name": name} for number, name in enumerate(DISCS, 1)]
     document = {"images": entries, "annotations": annotations, "categories": categories}
     path.write_text(json.dumps(document))
 
