@@ -22,6 +22,7 @@ if sys.version_info >= (3, 11):
     import tomllib
 
 TRAINING = "docs/training.md"
+QUICK = ("docs/data-engine.md",)
 RECIPES = ("train", "pretrain", "distill")
 WITH_COMMANDS = [page for page in PAGES if read_commands(page)]
 
@@ -55,8 +56,14 @@ def run_page(page, folder, capsys):
         assert code == 0, f"{command.where}: {capsys.readouterr().err}"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in WITH_COMMANDS if page != TRAINING])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[] if page in QUICK else pytest.mark.slow)
+        for page in WITH_COMMANDS
+        if page != TRAINING
+    ],
+)
 def test_commands_run_one_after_another(page, folder, capsys):
     run_page(page, folder, capsys)
 
