@@ -139,6 +139,14 @@ def test_named_extras_exist(page):
     assert extras <= set(project["optional-dependencies"])
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_all_blocks_are_of_a_language_that_runs(page):
+    fences = re.findall(r"^\s*```(.*)$", PAGES[page].read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(fences) <= {"", "bash", "python", "json"}  # drawings have none
+    drawings = "".join(block.text for block in read_blocks(page, ""))
+    assert re.search(r"^\s*samkit ", drawings, re.MULTILINE) is None
+
+
 def test_each_exception_is_used():
     commands = [command for page in WITH_COMMANDS for command in read_commands(page)]
     texts = [" ".join(command.words) for command in commands]
