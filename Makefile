@@ -6,15 +6,23 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Exact versions of everything; see constraints.txt.
 INSTALL := $(PIP) install --constraint constraints.txt
 
-.PHONY: demo test check format clean
+# Tests run in one process for each core, and each process in one thread (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
+
+.PHONY: demo test test-slow check format clean
 
 # Install, then segment an image from one click.
 demo: $(VENV)/installed
 	$(BIN)/samkit demo --output demo-output
 
-# Install what tests need, and run them all; by tools/with_postgres.sh, on PostgreSQL too.
+# Install what tests need, and run all but the slow ones; by tools/with_postgres.sh, on PostgreSQL
+# too.
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	$(PYTEST) --dist worksteal -m "not slow"
+
+# Minutes instead of seconds each: compilers, processes that are killed, long trainings.
+test-slow: $(VENV)/installed-dev
+	$(PYTEST) --dist loadfile -m slow
 
 # Style, types, the direction of imports, documents.
 check: $(VENV)/installed-dev

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import pytest
 import torch
 from hypothesis import settings
 from torch import nn
 
+from samkit.backends import choose
+from samkit.backends.choose import is_installed
 from samkit.models import CONFIGS, Sam
 from samkit.weights.checkpoint import TextEncoder
 
@@ -26,14 +31,79 @@ pytest_plugins = ["sample_fixtures"]
 settings.register_profile("samkit", deadline=None, derandomize=True, database=None)
 settings.load_profile("samkit")
 
+# Why tests are skipped, by a part of the reason, and what runs them.
+SKIPPED = {
+    "SAMKIT_TEST_POSTGRES": ("PostgreSQL", "tools/with_postgres.sh make test"),
+    "chromium": ("browser", "apt-get install chromium, then make test"),
+    "playwright": ("browser", "pip install '.[test]', then make test"),
+}
+left_out: Counter[str] = Counter()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each process one thread: several processes share the cores, and results repeat."""
+    del config
+    for library in ("OMP", "MKL", "OPENBLAS"):  # of subprocesses
+        os.environ[f"{library}_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    left_out["slow"] += sum(item.get_closest_marker("slow") is not None for item in items)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the number of slow tests to the process that reports, where there are several."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["slow"] = left_out["slow"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    """Take the number from any of pytest-xdist's processes: each collects all tests."""
+    left_out["slow"] = getattr(node, "workeroutput", {}).get("slow", left_out["slow"])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was not run, and how to run it."""
+    missing: Counter[tuple[str, str]] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+        known = [what for part, what in SKIPPED.items() if part in reason]
+        missing[known[0] if known else ("other", reason)] += 1
+    if left_out["slow"]:
+        missing["slow", "make test-slow"] = left_out["slow"]
+    lines = [f"{count} {kind} tests: {way}" for (kind, way), count in missing.items()]
+    if lines:
+        terminalreporter.section("not run")
+        for line in lines:
+            terminalreporter.write_line(line)
+
 
 @pytest.fixture(autouse=True, scope="session")
 def plain_backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Commands run plain PyTorch in float32, and nothing is kept outside of the tests' folder."""
+    """Models run in plain PyTorch in float32, and caches are in the tests' folder.
+
+    Otherwise each model would first be converted for OpenVINO, ten seconds and more; tests of
+    backends ask for `all_backends`.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            choose, "is_installed", lambda name: name != "openvino" and is_installed(name)
+        )
         patch.setenv("SAMKIT_BACKEND", "torch")
         patch.setenv("SAMKIT_PRECISION", "float32")
         patch.setenv("SAMKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def all_backends(plain_backend: None) -> Iterator[None]:
+    """All backends that are installed may run, and the fastest is chosen."""
+    del plain_backend
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choose, "is_installed", is_installed)
         yield
 
 

@@ -15,6 +15,8 @@ from samkit.models import CONFIGS, Sam
 from samkit.models.tiny_vit import ConvNorm, TinyViTConfig
 from samkit.predict import Predictor
 
+pytestmark = pytest.mark.usefixtures("all_backends")
+
 FLOAT32_ENGINES = ("torch", "openvino", "onnx")
 # Of the logits' standard deviation, which is about 1; bfloat16 keeps 8 bits.
 TOLERANCES = {"float32": 2e-4, "bfloat16": 0.15}
@@ -94,6 +96,7 @@ def test_engine_answers_as_the_network(backend, precision, model, image, expecte
         np.testing.assert_allclose(answer.iou_pred, expected[name].iou_pred, atol=tolerance * 3)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="there is no C++ compiler here")
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # by torch's own compiler
 def test_the_compiled_network_answers_as_the_eager_one(model, image):

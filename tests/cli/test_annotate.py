@@ -197,6 +197,7 @@ def test_a_taken_port_is_one_line(folder, capsys):
     assert captured.out == ""
 
 
+@pytest.mark.slow
 def test_nothing_acknowledged_is_lost_when_the_server_is_killed(request):
     script = request.config.rootpath / "benchmarks" / "studio_kill.py"
     done = subprocess.run(

@@ -53,7 +53,7 @@ def test_folders_are_searched_with_all_below_them(folder):
         ("images/*", ["a.png", "b.JPG"]),
         ("images/*.png", ["a.png"]),
         ("images/**/*.[tw]*", ["deep/c.webp", "deep/er/a.tiff"]),
-        ("phot*/?.png", ["images/a.png"]),
+        ("imag*/?.png", ["images/a.png"]),
         ("images/**", ["a.png", "b.JPG", "deep/c.webp", "deep/er/a.tiff"]),
     ],
 )

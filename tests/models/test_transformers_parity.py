@@ -232,11 +232,13 @@ def test_answers_agree_in_double_precision(double: Pair, kind: str) -> None:
     assert_same_answers(double, prompts, multimask=True)
 
 
+@pytest.mark.slow
 def test_embeddings_of_vit_b_agree(vit_b: Pair) -> None:
     assert vit_b.own_features.shape == (1, 256, 64, 64)
     assert_same(vit_b.own_features, vit_b.their_features)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PROMPT_KINDS)
 def test_answers_of_vit_b_agree(vit_b: Pair, kind: str) -> None:
     prompts = make_prompts(kind, vit_b.own.config, 2)

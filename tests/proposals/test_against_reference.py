@@ -56,6 +56,7 @@ def test_the_same_masks_are_found(predictor: samkit.Predictor, image: np.ndarray
     np.testing.assert_allclose(masks.boxes_xyxy, found.boxes_xyxy[order], atol=1)
 
 
+@pytest.mark.slow
 def test_the_same_masks_are_found_in_crops(predictor: samkit.Predictor) -> None:
     # The side is even, so that crops of whole pixels share as much on all sides.
     image = np.ascontiguousarray(skimage.data.chelsea()[:, :450])

@@ -16,6 +16,7 @@ LAUNCHERS = {
 TIMEOUT_S = 120  # where somebody waits; else it takes some ten seconds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_what_fails_in_one_process_ends_all(launcher: str, tmp_path: Path) -> None:
     process = start("run_failing.py", tmp_path, module=LAUNCHERS[launcher], MASTER_PORT="29532")

@@ -267,6 +267,7 @@ def test_under_torchrun_its_processes_count(monkeypatch):
     assert world_layout(run_recipe()) == (8, 2)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_always_resumes(tmp_path):
     """SIGKILL while checkpoints are written at each step; then the result is as if never killed."""
     draw = random.Random(0)
@@ -295,6 +296,7 @@ def checkpoint_step(folder):
     return torch.load(path, weights_only=True)["step"] if path.exists() else -1
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_all_of_them_after_the_same_step(tmp_path):
     workers = [start_of_two(rank, 29518, "run_stub.py", tmp_path, 9, 4) for rank in range(2)]
     try:
@@ -308,6 +310,7 @@ def test_a_signal_to_one_process_stops_all_of_them_after_the_same_step(tmp_path)
     assert checkpoint_step(tmp_path) == 9
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_gradient_of_one_with_both_batches(tmp_path):
     workers = [
         start_of_two(rank, 29517, "run_gradients.py", tmp_path / f"of_{rank}.safetensors")

@@ -64,6 +64,7 @@ def weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
     return load_file(folder / f"{name}.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_spread_weights_learn_as_copied_ones(runs: Callable[[str], Path], task: str) -> None:
     spread, copied = runs("fsdp") / task, runs("ddp") / task
@@ -79,6 +80,7 @@ def test_spread_weights_learn_as_copied_ones(runs: Callable[[str], Path], task: 
     assert read_log(spread / "scores.csv") == read_log(copied / "scores.csv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", SAME_IN_ONE_PROCESS)
 def test_two_processes_learn_as_one_with_both_batches(
     runs: Callable[[str], Path], task: str
@@ -93,6 +95,7 @@ def test_two_processes_learn_as_one_with_both_batches(
         assert row["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_resuming_is_going_on(runs: Callable[[str], Path], task: str) -> None:
     for name in ("best", "last"):
@@ -103,6 +106,7 @@ def test_resuming_is_going_on(runs: Callable[[str], Path], task: str) -> None:
     assert steps == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_the_strategy_may_change_on_resuming(runs: Callable[[str], Path], task: str) -> None:
     expected = weights(runs("ddp") / task, "last")
@@ -111,6 +115,7 @@ def test_the_strategy_may_change_on_resuming(runs: Callable[[str], Path], task: 
     assert len(read_log(runs("changed") / task / "log.csv")) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_each_process_holds_its_part_alone(runs: Callable[[str], Path], task: str) -> None:
     def held(name: str, rank: int) -> dict[str, int]:
@@ -123,6 +128,7 @@ def test_each_process_holds_its_part_alone(runs: Callable[[str], Path], task: st
     assert held("ddp", 1) == every
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_a_checkpoint_is_whole_and_the_same_as_without_spreading(
     runs: Callable[[str], Path], task: str
@@ -142,6 +148,7 @@ def test_a_checkpoint_is_whole_and_the_same_as_without_spreading(
     assert len(moments) > 20
 
 
+@pytest.mark.slow
 def test_what_is_exported_serves_users(runs: Callable[[str], Path], tiny_sam: Sam) -> None:
     image = torch.randint(0, 255, (60, 80, 3), dtype=torch.uint8).numpy()
     for task in SAME_IN_ONE_PROCESS:

@@ -5,6 +5,8 @@ import pytest
 from samkit.dataengine import Store, give_back, list_users, take_image
 from web.browser.conftest import PASSWORD
 
+pytestmark = pytest.mark.slow
+
 ANNOTATIONS = "**/annotations"
 UNSENT = ".save-state.bad:has-text('1 change not saved yet')"
 

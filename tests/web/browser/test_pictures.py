@@ -29,6 +29,8 @@ from samkit.dataengine import (
 )
 from samkit.geometry import encode_rle
 
+pytestmark = pytest.mark.slow
+
 FOLDER = os.environ.get("SAMKIT_SCREENSHOTS")
 SAMPLES = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "retina", "rocket")
 # What is there before: image, class, point.

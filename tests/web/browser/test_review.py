@@ -4,8 +4,12 @@ import io
 import json
 import zipfile
 
+import pytest
+
 from samkit.dataengine import Store, get_image, list_annotations, list_images, list_users
 from web.browser.conftest import PASSWORD
+
+pytestmark = pytest.mark.slow
 
 
 def image_of(server, number):

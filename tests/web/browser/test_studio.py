@@ -6,6 +6,8 @@ from skimage.draw import polygon2mask
 
 from samkit.dataengine import Store, annotation_events
 
+pytestmark = pytest.mark.slow
+
 
 def iou(one, other):
     return (one & other).sum() / (one | other).sum()

@@ -1,0 +1,92 @@
+"""A folder with the files that the documents name, and stand-ins for what is not on this disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+from safetensors.torch import save_file
+
+from samkit.datasets.synthetic.named_scenes import NamedScenes
+from samkit.geometry import encode_rle
+from samkit.predict import Predictor
+from stub_detector import StubDetector
+
+CAR = (100, 60, 500, 330)
+# The discs in each image of a COCO file: the name, and the radius as a share of the image's height.
+DISCS = {"car": 1 / 3, "tree": 1 / 4}
+
+
+def write_coco(path: Path, images: list[np.ndarray]) -> None:
+    """Write a COCO file with two discs in each image, and the images beside it."""
+    entries, annotations = [], []
+    for number, pixels in enumerate(images):
+        height, width = pixels.shape[:2]
+        name = f"{path.stem}_{number}.png"
+        Image.fromarray(pixels).save(path.parent / name)
+        entries.append({"id": number, "file_name": name, "width": width, "height": height})
+        y, x = np.mgrid[:height, :width]
+        for category, share in enumerate(DISCS.values(), 1):
+            radius = height * share
+            mask = (y - height / 2) ** 2 + (x - width / 2) ** 2 < radius**2
+            annotations.append(
+                {
+                    "id": len(annotations),
+                    "image_id": number,
+                    "category_id": category,
+                    "iscrowd": 0,
+                    "segmentation": encode_rle(mask),
+                    "area": int(mask.sum()),
+                    "bbox": [width / 2 - radius, height / 2 - radius, 2 * radius, 2 * radius],
+                }
+            )
+    categories = [{"id": number, "name": name} for number, name in enumerate(DISCS, 1)]
+    document = {"images": entries, "annotations": annotations, "categories": categories}
+    path.write_text(json.dumps(document))
+
+
+def write_files(root: Path) -> Path:
+    """Write all files that a document may name; return the working folder."""
+    coffee, cat = skimage.data.coffee(), skimage.data.chelsea()
+    folder, data = root / "work", root / "shared" / "data" / "bsds500"
+    (folder / "images" / "deep").mkdir(parents=True)
+    data.mkdir(parents=True)
+    for name in ("image.jpg", "a.jpg", "b.jpg", "c.jpg", "images/a.jpg"):
+        Image.fromarray(coffee).save(folder / name)
+    Image.fromarray(coffee[:, ::-1]).save(folder / "images" / "deep" / "b.png")
+    Image.fromarray(np.tile(coffee, (1, 2, 1))[:300]).save(folder / "map.tif")
+    Image.fromarray(NamedScenes(count=1, size=64, seed=3)[0].image).save(folder / "scene.png")
+    for where in (folder, data):
+        write_coco(where / "train.json", [coffee[:256, :384], cat[:256, :384]])
+        write_coco(where / "val.json", [coffee[144:, 216:]])
+    prompts = {name: {"points": [[300, 200]]} for name in ("a.jpg", "b.jpg")}
+    (folder / "prompts.json").write_text(json.dumps(prompts))
+    np.save(folder / "b_logits.npy", np.full((256, 256), -8, np.float32))
+    weights = Predictor.load("mobile_sam").model.state_dict()
+    save_file(weights, folder / "tuned.safetensors")
+    return folder
+
+
+@pytest.fixture
+def folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip_folder: Path, plain_backend: None
+) -> Path:
+    """The working folder; models of the hub are a tiny CLIP and a detector that sees a car."""
+    from samkit.text import load_text_model
+
+    def load(source: object, **options: object) -> object:
+        # Only the default, which is a detector, is not a folder here.
+        if Path(str(source)).is_dir():
+            return load_text_model(str(source), **options)
+        return StubDetector(by_phrases=lambda phrases: [(CAR, 0.9, phrases[0])])
+
+    monkeypatch.setattr("samkit.text.load_text_model", load)
+    monkeypatch.setattr("samkit.text.loading.find_cached", lambda name: None)
+    monkeypatch.setattr("samkit.text.loading.fetch_text_model", lambda name: clip_folder)
+    working = write_files(tmp_path)
+    monkeypatch.chdir(working)
+    return working

@@ -1,0 +1,42 @@
+"""What is added to the documents' commands to make them short, and which ones are not run."""
+
+SHORT_TRAINING = [
+    "run.steps=2",
+    "run.evaluate_every=1",
+    "data.images_per_batch=2",
+    "data.workers=0",
+    "evaluation.images=1",
+    "evaluation.masks_per_image=2",
+]
+FEW_POINTS = ["--points-per-side", "3", "--crop-layers", "0"]
+# What is added to commands that begin so; of an option that is given twice, the last one counts.
+SHORTENED = {
+    "samkit annotate": ["--no-browser"],
+    "samkit auto": FEW_POINTS,
+    "samkit bench": ["--work", "click", "--turns", "1", "--no-memory", "--backend", "torch"],
+    "samkit engine prelabel": FEW_POINTS,
+    "samkit evaluate": [
+        *("--images", "1", "--masks-per-image", "2", "--max-clicks", "2"),
+        *("--recall-points", "3", "--edge-thresholds", "3"),
+    ],
+    "samkit evaluate named:count=300,size=128,seed=7": ["--min-area", "20"],
+    "samkit pretrain clip_named": [
+        *("train=named:count=4,size=48", "val=named:count=2,size=48,seed=1"),
+        *("crops=4", "held_out_crops=4", "run.steps=2", "run.evaluate_every=2"),
+    ],
+    "samkit train": SHORT_TRAINING,
+    "samkit train named_text": [
+        *("data.train=named:count=2,size=64", "data.val=named:count=1,size=64,seed=1"),
+        *("data.min_area_px=20", "crops.min_area_px=20", "crops.variants=1"),
+    ],
+    "samkit train text": ["crops.variants=1"],
+}
+# What begins so cannot run in a test; its options and settings are checked nevertheless.
+NOT_RUN = {
+    "make": "makes an environment, or runs these very tests",
+    "pip install": "needs a package index",
+    "torchrun": "needs eight GPUs and SA-1B",
+    "samkit engine init images --store postgresql": "needs a server at this address",
+    "samkit engine users add bob --role annotator --store postgresql": "likewise",
+    "samkit serve --store postgresql": "likewise",
+}
