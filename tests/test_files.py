@@ -6,8 +6,8 @@ import stat
 
 import pytest
 
-from samkit.errors import OutputError
-from samkit.files import check_writable, file_sha256, replacing, write_bytes
+from samkit.errors import DataError, OutputError
+from samkit.files import check_writable, file_sha256, read_json, replacing, write_bytes
 
 
 def names(folder):
@@ -131,3 +131,15 @@ def test_checksum_is_that_of_the_whole_file(size, tmp_path):
     data = bytes(size)
     (tmp_path / "a.bin").write_bytes(data)
     assert file_sha256(tmp_path / "a.bin") == hashlib.sha256(data).hexdigest()
+
+
+def test_json_comes_back_or_is_refused(tmp_path, refusal):
+    path = tmp_path / "a.json"
+    path.write_text('{"a": [1, null]}')
+    assert read_json(path) == {"a": [1, None]}
+    for content in (b"{", b"", b"\xff\xfe\xfd", b"[" * 100_000):
+        path.write_bytes(content)
+        with refusal(DataError, "a.json is not JSON"):
+            read_json(path)
+    with refusal(DataError, "cannot read", "No such file"):
+        read_json(tmp_path / "none.json")

@@ -2,16 +2,17 @@
 
 import errno
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from platformdirs import user_cache_path
 
-from samkit.errors import OutputError
+from samkit.errors import DataError, OutputError
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from torch import Tensor
@@ -75,6 +76,20 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a whole file at once, or nothing."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read any JSON file.
+
+    Raises:
+        DataError: missing, or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot read {os.fspath(path)}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{os.fspath(path)} is not JSON: {error}") from error
 
 
 def write_tensors(

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from samkit.datasets.coco import CocoData
+from samkit.datasets import CocoData
 from samkit.errors import DataError, ImageError
 from samkit.geometry import decode_rle
 

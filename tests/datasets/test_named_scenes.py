@@ -5,8 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from samkit.datasets.registry import open_data
-from samkit.datasets.sample import SampleSource
+from samkit.datasets import SampleSource, open_data
 from samkit.datasets.synthetic.named_scenes import COLORS, SHAPES, SURFACES, NamedScenes, all_names
 from samkit.errors import ConfigError
 from samkit.geometry import decode_rle

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from samkit.datasets.sa1b import Sa1bFolder, Sa1bShards
+from samkit.datasets import Sa1bFolder, Sa1bShards
 from samkit.errors import ConfigError, DataError, ImageError
 from samkit.geometry import decode_rle
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from samkit.datasets.sample import SampleSource
-from samkit.datasets.synthetic.scenes import Scenes
+from samkit.datasets import SampleSource
+from samkit.datasets.synthetic import Scenes
 from samkit.datasets.synthetic.shapes import KINDS, cover, draw_shape
 from samkit.errors import ConfigError
 from samkit.geometry import decode_rle

@@ -1,4 +1,4 @@
-"""COCO data sets, read by COCO's own tools."""
+"""Writing COCO data sets, which COCO's own tools read."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from samkit.formats import coco_annotations, coco_dataset, write_coco
+from samkit.formats import coco_dataset, coco_writer, write_coco, write_coco_records
 
 
 @pytest.fixture
@@ -67,12 +67,29 @@ def test_records_of_the_command_line_give_the_same_data_set(masks, tmp_path):
     for annotation in expected["annotations"]:
         del annotation["stability_score"]
     assert json.loads(json.dumps(dataset)) == expected
+    path = write_coco_records(tmp_path / "records.json", [record, record])
+    assert json.loads(path.read_text()) == expected
 
 
-def test_numbers_of_annotations_go_on(masks):
-    annotations = coco_annotations(masks, image_id=9, first_id=100)
-    assert [one["id"] for one in annotations] == [100, 101, 102, 103, 104]
-    assert {one["image_id"] for one in annotations} == {9}
+def test_writer_numbers_images_and_annotations_and_takes_fields_of_others(tmp_path):
+    categories = [{"id": 1, "name": "cell"}]
+    with coco_writer(tmp_path / "a.json", lambda: categories) as writer:
+        writer.add_image("a.png", (2, 3), [{"score": 0.5}, {}], stage="auto")
+        writer.add_image("b.png", (4, 5), [])
+        writer.add_image("c.png", (6, 7), [{}])
+    assert json.loads((tmp_path / "a.json").read_text()) == {
+        "annotations": [
+            {"id": 1, "image_id": 1, "score": 0.5},
+            {"id": 2, "image_id": 1},
+            {"id": 3, "image_id": 3},
+        ],
+        "images": [
+            {"id": 1, "file_name": "a.png", "width": 3, "height": 2, "stage": "auto"},
+            {"id": 2, "file_name": "b.png", "width": 5, "height": 4},
+            {"id": 3, "file_name": "c.png", "width": 7, "height": 6},
+        ],
+        "categories": categories,
+    }
 
 
 def test_what_masks_are_called_are_categories(named, masks, tmp_path, read_coco):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from samkit.formats import read_image
+from samkit.formats import read_image, read_image_bytes
 
 ORIENTATION = 0x0112  # of EXIF
 
@@ -110,6 +110,12 @@ def test_path_may_be_a_string_or_a_path(tmp_path):
     Image.fromarray(rgb).save(tmp_path / "a.png")
     assert_image(read_image(tmp_path / "a.png"), rgb)
     assert_image(read_image(str(tmp_path / "a.png")), rgb)
+
+
+def test_bytes_of_a_file_give_the_same_image(tmp_path):
+    rgb = random_rgb()
+    Image.fromarray(rgb).save(tmp_path / "a.png")
+    assert_image(read_image_bytes((tmp_path / "a.png").read_bytes(), "a.png"), rgb)
 
 
 def test_pil_image_is_taken():

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from samkit.errors import ImageError
-from samkit.formats import MAX_PIXELS, read_image
+from samkit.formats import MAX_PIXELS, read_image, read_image_bytes
 
 
 def random_rgb(height=7, width=9, seed=0):
@@ -162,3 +162,15 @@ def test_any_mode_is_a_image_or_refused(mode):
     except ImageError:
         return
     assert result.shape == (3, 4, 3)
+
+
+def test_refusals_of_bytes_name_the_file(tmp_path, refusal):
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    with refusal(ImageError, "b.png is too large: 70 x 50 pixels; the limit is 3,499 pixels"):
+        read_image_bytes(content, "b.png", max_pixels=3499)
+    with refusal(ImageError, "b.png cannot be read"):
+        read_image_bytes(content[: len(content) // 2], "b.png")
+    with refusal(ImageError, "b.png is not an image that can be read"):
+        read_image_bytes(b"", "b.png")

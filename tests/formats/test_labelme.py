@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from samkit.errors import FormatError
-from samkit.formats.labelme import read_labelme
+from samkit.formats import read_labelme
 from samkit.geometry import decode_rle
 
 
@@ -76,9 +76,12 @@ def test_broken_shape_leaves_the_others(shape, read):
 
 
 def test_other_files_are_refused(read, tmp_path, refusal):
-    with refusal(FormatError, "pixels cannot be"):
+    with refusal(FormatError, "pixels is not possible"):
         read(imageHeight=10**9)
-    with refusal(FormatError, "is not a file of LabelMe"):
+    with refusal(FormatError, "is not a LabelMe file"):
         read(imageHeight="tall")
     with refusal(FormatError, "cannot read"):
         read_labelme(tmp_path / "none.json")
+    (tmp_path / "half.json").write_text('{"imagePath": ')
+    with refusal(FormatError, "half.json is not JSON"):
+        read_labelme(tmp_path / "half.json")

@@ -10,7 +10,8 @@ from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
 
 from samkit.errors import DataError
-from samkit.formats.segmentations import compressed_counts, read_rles, segmentation_rle
+from samkit.formats import check_image_size, read_rles, segmentation_rle
+from samkit.formats.segmentations import compressed_counts
 from samkit.geometry import decode_rle, encode_rle
 from samkit.geometry.rle import rle_counts
 
@@ -102,3 +103,10 @@ def test_broken_ones_are_left_out_and_told():
     rles, faults = read_rles([good, [[1, 2, 3, 4]], good, 5], SIZE_HW)
     assert rles == (good, good)
     assert [fault[:13] for fault in faults] == ["annotation 2:", "annotation 4:"]
+
+
+def test_image_must_have_the_size_that_its_entry_states(refusal):
+    check_image_size("a.png", {}, (40, 60))
+    check_image_size("a.png", {"height": 40, "width": 60}, (40, 60))
+    with refusal(DataError, "a.png is 60 x 40 pixels, but 61 x 40 in its annotations"):
+        check_image_size("a.png", {"height": 40, "width": 61}, (40, 60))

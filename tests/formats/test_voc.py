@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from samkit.errors import FormatError
-from samkit.formats.voc import MOST_NUMBERS, voc_classes, voc_instances, voc_palette, voc_xml
+from samkit.formats import (
+    read_image,
+    read_labels,
+    voc_classes,
+    voc_instances,
+    voc_xml,
+    write_voc_png,
+)
+from samkit.formats.voc import MAX_NUMBER, voc_palette
 from samkit.types import Masks
 
 
@@ -20,9 +28,9 @@ def test_classes_are_those_of_the_instances():
 
 
 def test_more_than_8_bits_can_number_is_refused(refusal):
-    assert voc_instances(rows(MOST_NUMBERS)).max() == 254
+    assert voc_instances(rows(MAX_NUMBER)).max() == 254
     with refusal(FormatError, "at most 254 masks an image; got 255"):
-        voc_instances(rows(MOST_NUMBERS + 1))
+        voc_instances(rows(MAX_NUMBER + 1))
     with pytest.raises(FormatError):
         voc_classes(np.zeros((1, 1), np.uint8), [255])
 
@@ -33,6 +41,13 @@ def test_palette_is_that_of_voc():
     assert colors[:5] == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128]]
     assert colors[15] == [192, 128, 128]  # person
     assert colors[255] == [224, 224, 192]
+
+
+def test_label_image_has_the_colours_and_keeps_the_numbers(tmp_path):
+    labels = np.array([[0, 3], [254, 15]], np.uint8)
+    path = write_voc_png(tmp_path / "a.png", labels)
+    np.testing.assert_array_equal(read_labels(path), labels)
+    assert read_image(path)[1, 1].tolist() == [192, 128, 128]
 
 
 def test_names_are_escaped():

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
-from samkit.datasets.sa1b import IMAGE_SUFFIXES
 from samkit.errors import StoreError
+from samkit.formats import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,86 +1,93 @@
-"""From what a user writes to a data set."""
+"""Opening a data set by what a user writes: KIND:PATH, or a path alone."""
 
 import os
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from samkit.datasets.coco import CocoData
-from samkit.datasets.instance_png import IMAGES, MASKS, InstancePng
+from samkit.datasets.folders import IMAGES, MASKS, ImageFolder, InstancePng
 from samkit.datasets.sa1b import Sa1bFolder, Sa1bShards, find_pairs
 from samkit.datasets.sample import SampleSource, SampleStream
-from samkit.datasets.synthetic.named_scenes import NamedScenes
-from samkit.datasets.synthetic.scenes import Scenes
-from samkit.datasets.unlabelled import ImageFolder
+from samkit.datasets.synthetic import NamedScenes, Scenes
 from samkit.errors import ConfigError, DataError
 
 COCO_FOLDER = ",images="  # after a COCO file: where its images are
 
+DataSet: TypeAlias = SampleSource | SampleStream
 
-def open_data(spec: str, *, seed: int = 0) -> SampleSource | SampleStream:
+
+@dataclass(frozen=True, kw_only=True)
+class DataKind:
+    """A kind of data set.
+
+    Attributes:
+        open: takes what follows `KIND:`, and a seed.
+        matches: whether an existing path is of this kind; None if the kind must always be named.
+        is_generated: nothing needs to follow `KIND:`.
+    """
+
+    open: Callable[[str, int], DataSet]
+    matches: Callable[[Path], bool] | None = None
+    is_generated: bool = False
+
+
+def open_data(spec: str, *, seed: int = 0) -> DataSet:
     """Open a data set.
 
     Args:
-        spec: KIND:PATH, or a path whose kind is found out:
+        spec: KIND:PATH, or a path whose kind is detected:
 
             - `coco:FILE.json`, or `coco:FILE.json,images=FOLDER`;
             - `sa1b:FOLDER` of images with a JSON file beside each;
             - `shards:FOLDER` of tar files, or one tar file;
             - `png:FOLDER` with images/ and masks/;
-            - `images:FOLDER` of images without masks, which must be named so;
-            - `scenes`, or `scenes:count=1000,size=256,seed=0,things=8`: generated ones;
-            - `named`, or `named:count=1000,size=128,seed=0,things=5`: of things with names.
-        seed: of the order of tar shards; the loader has that of all others.
+            - `images:FOLDER` of images without masks, which is never detected;
+            - `scenes`, or `scenes:count=1000,size=256,seed=0,things=8`: generated images;
+            - `named`, or `named:count=1000,size=128,seed=0,things=5`: generated, of named things.
+        seed: for the order of tar shards; the order of all others is the loader's.
 
     Raises:
-        DataError: it is missing, or not what it should be.
+        DataError: missing, or not a data set of its kind.
         ConfigError: an unknown kind or setting.
     """
-    kinds = KINDS | {"shards": partial(_open_shards, seed=seed)}
     kind, colon, rest = spec.partition(":")
-    if kind in GENERATED:
-        return _generate(kind, rest)
-    if colon and kind in kinds:
-        if not rest:
+    if kind in KINDS and (colon or KINDS[kind].is_generated):
+        if not rest and not KINDS[kind].is_generated:
             raise ConfigError(f"{kind}: needs a path: {kind}:PATH")
-        return kinds[kind](rest)
+        return KINDS[kind].open(rest, seed)
     path = spec.partition(COCO_FOLDER)[0]
-    # A single letter is a drive of Windows.
+    # A single letter is a Windows drive.
     if colon and kind.isalnum() and len(kind) > 1 and not os.path.exists(path):  # noqa: PTH110
-        known = ", ".join([*kinds, *GENERATED])
+        known = ", ".join(KINDS)
         raise ConfigError(f"unknown kind of data {kind!r}: expected one of {known}, or a path")
-    return kinds[_find_kind(Path(path))](spec)
+    return _detect_kind(Path(path)).open(spec, seed)
 
 
-def _find_kind(path: Path) -> str:
+def _detect_kind(path: Path) -> DataKind:
     try:
         path.stat()
     except (OSError, ValueError) as error:
         raise DataError(f"no such file or folder: {path}") from error
+    for kind in KINDS.values():
+        if kind.matches is not None and kind.matches(path):
+            return kind
     if path.is_dir():
-        if (path / IMAGES).is_dir() and (path / MASKS).is_dir():
-            return "png"
-        if any(path.glob("*.tar")):
-            return "shards"
-        if next(find_pairs(path), None):
-            return "sa1b"
         raise DataError(
             f"{path} is no data set: expected tar shards, images with a JSON file beside each,"
             f" or the folders {IMAGES}/ and {MASKS}/; images without masks are images:{path}"
         )
-    kinds = {".json": "coco", ".tar": "shards"}
-    if path.suffix.lower() not in kinds:
-        raise DataError(f"{path} is no data set: expected a folder, a .json or a .tar file")
-    return kinds[path.suffix.lower()]
+    raise DataError(f"{path} is no data set: expected a folder, a .json or a .tar file")
 
 
-def _open_coco(spec: str) -> CocoData:
-    path, given, folder = spec.partition(COCO_FOLDER)
+def _open_coco(rest: str, _seed: int) -> CocoData:
+    path, given, folder = rest.partition(COCO_FOLDER)
     return CocoData(path, images=folder if given else None)
 
 
-def _open_shards(spec: str, seed: int = 0) -> Sa1bShards:
-    path = Path(spec)
+def _open_shards(rest: str, seed: int) -> Sa1bShards:
+    path = Path(rest)
     if not path.exists():
         raise DataError(f"no such file or folder: {path}")
     shards = sorted(path.glob("*.tar")) if path.is_dir() else [path]
@@ -89,28 +96,51 @@ def _open_shards(spec: str, seed: int = 0) -> Sa1bShards:
     return Sa1bShards(shards, seed=seed)
 
 
-def _generate(kind: str, settings: str) -> SampleSource:
-    """Images of `count=1000,size=256`, in any order, each optional."""
-    generate, example = GENERATED[kind]
-    known = [part.partition("=")[0] for part in example.split(",")]
-    values: dict[str, int] = {}
-    for setting in filter(None, settings.split(",")):
-        name, _, value = setting.partition("=")
-        if name not in known or not value.strip().isdecimal():
-            raise ConfigError(f"{kind} are written {kind}:{example}; got {setting!r}")
-        values[name] = int(value)
-    return generate(**values)
+def _generator(
+    kind: str, make: Callable[..., SampleSource], defaults: str
+) -> Callable[[str, int], SampleSource]:
+    """Make images from settings such as `count=1000,size=256`, in any order, each optional."""
+    known = [part.partition("=")[0] for part in defaults.split(",")]
+
+    def generate(rest: str, _seed: int) -> SampleSource:
+        values: dict[str, int] = {}
+        for setting in filter(None, rest.split(",")):
+            name, _, value = setting.partition("=")
+            if name not in known or not value.strip().isdecimal():
+                raise ConfigError(f"{kind} are written {kind}:{defaults}; got {setting!r}")
+            values[name] = int(value)
+        return make(**values)
+
+    return generate
 
 
-KINDS: dict[str, Callable[[str], SampleSource | SampleStream]] = {
-    "coco": _open_coco,
-    "sa1b": Sa1bFolder,
-    "shards": _open_shards,
-    "png": InstancePng,
-    "images": ImageFolder,
-}
-# What is generated, and all settings with their defaults.
-GENERATED: dict[str, tuple[Callable[..., SampleSource], str]] = {
-    "scenes": (Scenes, "count=1000,size=256,seed=0,things=8"),
-    "named": (NamedScenes, "count=1000,size=128,seed=0,things=5"),
+# In the order in which a path is tried. A new kind needs no more than an entry here.
+KINDS: dict[str, DataKind] = {
+    "coco": DataKind(
+        open=_open_coco,
+        matches=lambda path: path.suffix.lower() == ".json" and not path.is_dir(),
+    ),
+    "png": DataKind(
+        open=lambda rest, _: InstancePng(rest),
+        matches=lambda path: (path / IMAGES).is_dir() and (path / MASKS).is_dir(),
+    ),
+    "shards": DataKind(
+        open=_open_shards,
+        matches=lambda path: (
+            any(path.glob("*.tar")) if path.is_dir() else path.suffix.lower() == ".tar"
+        ),
+    ),
+    "sa1b": DataKind(
+        open=lambda rest, _: Sa1bFolder(rest),
+        matches=lambda path: path.is_dir() and next(find_pairs(path), None) is not None,
+    ),
+    "images": DataKind(open=lambda rest, _: ImageFolder(rest)),
+    "scenes": DataKind(
+        open=_generator("scenes", Scenes, "count=1000,size=256,seed=0,things=8"),
+        is_generated=True,
+    ),
+    "named": DataKind(
+        open=_generator("named", NamedScenes, "count=1000,size=128,seed=0,things=5"),
+        is_generated=True,
+    ),
 }

@@ -1,10 +1,9 @@
-"""SA-1B: for each image a JSON file beside it, in folders or in tar shards.
+"""SA-1B: images with a JSON file beside each, in folders or in tar shards.
 
-Only the masks are read, so files of other programs that have no more than `segmentation` in each
-annotation will do.
+Only the masks are read: files of other programs with nothing but `segmentation` in each annotation
+are enough.
 """
 
-import io
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -14,27 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from samkit.datasets.coco import check_size, read_json
+from samkit.arrays import RgbImage
 from samkit.datasets.sample import Sample
 from samkit.errors import ConfigError, DataError, ImageError
-from samkit.formats import read_image
-from samkit.formats.image import RgbImage
-from samkit.formats.segmentations import read_rles
+from samkit.files import read_json
+from samkit.formats import has_image_suffix, read_image, read_image_bytes, sa1b_rles
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
-# Images of a shard that are brought into another order in each epoch. They are in memory meanwhile,
-# undecoded: 64 images of SA-1B take some 30 MB.
-SHUFFLED_TOGETHER = 64
-# What random numbers are drawn for, so that no two purposes share theirs.
+# Images of a shard that are shuffled together in each epoch. They are in memory meanwhile, still
+# encoded: 64 images of SA-1B take about 30 MB.
+SHUFFLE_BLOCK = 64
+# Seeds of the two kinds of random order, so that they have nothing in common.
 SHARD_ORDER, BLOCK_ORDER = 101, 102
 
-Members = dict[str, Any]  # of one image in a tar file: bytes by suffix, and webdataset's __key__
+Members = dict[str, Any]  # an image's files in a shard: bytes by suffix; webdataset's __key__
 
 
 class Sa1bFolder:
-    """Images with a JSON file of the same name beside each, in a folder and all folders in it."""
+    """Images with a JSON file of the same name beside each, in a folder and its subfolders."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         """List the files.
@@ -61,47 +57,37 @@ class Sa1bFolder:
 
 
 def find_pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Images and their JSON files, in the order of their names."""
+    """Images and their JSON files, sorted by path."""
     try:
         files = {path for path in folder.rglob("*") if path.suffix}
     except OSError as error:
         raise DataError(f"cannot read {folder}: {error.strerror}") from error
     for path in sorted(files):
-        document = path.with_suffix(".json")
-        if path.suffix.lower() in IMAGE_SUFFIXES and document in files:
-            yield path, document
+        json_path = path.with_suffix(".json")
+        if has_image_suffix(path) and json_path in files:
+            yield path, json_path
 
 
 def _sample(key: str, image: RgbImage, document: Any) -> Sample:
-    """A sample of an image and what its JSON file holds."""
-    parts = document if isinstance(document, dict) else {}
-    annotations, entry = parts.get("annotations"), parts.get("image")
-    if not isinstance(annotations, list):
-        raise DataError(f"{key}: its JSON file has no list of annotations")
-    height, width = image.shape[:2]
-    if isinstance(entry, dict):
-        check_size(key, entry, (height, width))
-    segmentations = [
-        one.get("segmentation") if isinstance(one, dict) else one for one in annotations
-    ]
-    rles, faults = read_rles(segmentations, (height, width))
+    """Sample of an image and the content of its JSON file."""
+    rles, faults = sa1b_rles(document, (image.shape[0], image.shape[1]), name=key)
     return Sample(key=key, image=image, rles=rles, faults=faults)
 
 
 class Sa1bShards:
     """Tar files of images and JSON files, read from front to back.
 
-    Each epoch has the shards in another order, and so blocks of images within each. Readers take
-    whole shards; where there are more readers than shards, several read the same one and decode
-    each a part of it.
+    In each epoch the order of the shards is another one, and so is that of the images within
+    blocks of a shard. Readers take whole shards; if there are more readers than shards, several
+    read the same one, and each decodes a part of it.
     """
 
     def __init__(self, shards: Iterable[str | os.PathLike[str]], *, seed: int = 0) -> None:
-        """Name the shards; they are opened when they are read.
+        """Check that the shards are there; they are opened when they are read.
 
         Args:
             shards: paths of tar files.
-            seed: of the order.
+            seed: for the order.
 
         Raises:
             ConfigError: webdataset is not installed.
@@ -125,7 +111,7 @@ class Sa1bShards:
             yield entry if isinstance(entry, DataError) else _decode(entry)
 
     def _entries(self, epoch: int, rank: int, world: int) -> Iterator[Members | DataError]:
-        """What `read` decodes."""
+        """The images of `read`, not decoded yet."""
         count = len(self.shards)
         rng = np.random.default_rng([SHARD_ORDER, self.seed, epoch])
         order: list[int] = rng.permutation(count).tolist()
@@ -138,10 +124,10 @@ class Sa1bShards:
         yield from islice(shard, rank // count, None, sharers)
 
     def _shuffled(self, number: int, epoch: int) -> Iterator[Members | DataError]:
-        """A shard's entries in an epoch's order."""
+        """A shard's images in an epoch's order."""
         entries = _read_shard(self.shards[number])
         for block_number in range(2**62):
-            block = list(islice(entries, SHUFFLED_TOGETHER))
+            block = list(islice(entries, SHUFFLE_BLOCK))
             if not block:
                 return
             seeds = [BLOCK_ORDER, self.seed, epoch, number, block_number]
@@ -150,12 +136,12 @@ class Sa1bShards:
 
 
 def _read_shard(path: Path) -> Iterator[Members | DataError]:
-    """The members of each image in a tar file, undecoded; errors where the file is broken."""
+    """The files of each image in a shard, not decoded; errors where the shard is damaged."""
     from webdataset.tariterators import group_by_keys, tar_file_expander
 
     faults: list[DataError] = []
 
-    def note(error: Exception) -> bool:
+    def add_fault(error: Exception) -> bool:
         reason = getattr(error, "strerror", None) or (error.args or (type(error).__name__,))[0]
         faults.append(DataError(f"{path}: the shard is damaged: {' '.join(str(reason).split())}"))
         return True  # go on
@@ -163,8 +149,8 @@ def _read_shard(path: Path) -> Iterator[Members | DataError]:
     try:
         with path.open("rb") as stream:
             source = [{"url": str(path), "stream": stream}]
-            files = tar_file_expander(source, handler=note)
-            for members in group_by_keys(files, handler=note):
+            files = tar_file_expander(source, handler=add_fault)
+            for members in group_by_keys(files, handler=add_fault):
                 yield members | {"__key__": f"{path.stem}/{members['__key__']}"}
                 yield from faults
                 faults.clear()
@@ -174,14 +160,14 @@ def _read_shard(path: Path) -> Iterator[Members | DataError]:
 
 
 def _decode(members: Members) -> Sample | DataError:
-    """An image's members to a sample, or the error that says what is wrong with them."""
+    """Decode an image's files to a sample; an error about them is returned, not raised."""
     key = str(members["__key__"])
-    suffixes = [suffix for suffix in members if f".{suffix}" in IMAGE_SUFFIXES]
+    suffixes = [suffix for suffix in members if has_image_suffix(f"_.{suffix}")]
     if not suffixes or "json" not in members:
         missing = "JSON file" if suffixes else "image"
         return DataError(f"{key}: its {missing} is missing in the shard")
     try:
-        image = _decode_image(members[suffixes[0]])
+        image = read_image_bytes(members[suffixes[0]], "the image")
         return _sample(key, image, json.loads(members["json"]))
     except ImageError as error:
         return DataError(f"{key}: {error}")
@@ -189,11 +175,3 @@ def _decode(members: Members) -> Sample | DataError:
         return DataError(f"{key}: its annotations are not JSON: {error}")
     except DataError as error:
         return error
-
-
-def _decode_image(data: bytes) -> RgbImage:
-    try:
-        opened = Image.open(io.BytesIO(data))
-    except Exception as error:  # Pillow raises almost anything on damaged headers
-        raise ImageError("the image is not an image that can be read") from error
-    return read_image(opened)

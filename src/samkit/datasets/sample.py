@@ -1,4 +1,4 @@
-"""What every data set gives: an image and the masks in it."""
+"""Samples, and the protocols of data sets that yield them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,10 +7,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from samkit.arrays import RgbImage
 from samkit.errors import ConfigError, DataError
 from samkit.geometry import Rle
 
-ANY = 2**63  # a setting of generated images without an upper limit
+UNLIMITED = 2**63  # for settings of generated images without an upper limit
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -18,17 +19,17 @@ class Sample:
     """One image and its masks.
 
     Attributes:
-        key: names the image within its data set, the same in every run.
+        key: identifies the image within its data set, the same in every run.
         image: uint8 RGB (H, W, 3).
-        rles: masks of the image's size, as run-length codes; there may be none.
-        faults: of the annotations that are broken and left out, one line each.
-        phrases: what each mask is called, such as its class; empty where nothing is.
-        crop_embeds: (M, V, D) what CLIP made of V crops of each mask, where they are kept; NaN for
+        rles: masks of the image's size; there may be none.
+        faults: one line about each annotation that is broken and left out.
+        phrases: what each mask is called, such as its class; empty if the data set has no names.
+        crop_embeds: CLIP embeddings (M, V, D) of V crops of each mask, if they were cached; NaN for
             masks that are too small.
     """
 
     key: str
-    image: npt.NDArray[np.uint8]
+    image: RgbImage
     rles: tuple[Rle, ...]
     faults: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
@@ -46,8 +47,8 @@ class Sample:
                     f"{self.key}: masks must have the image's size {self.image.shape[:2]};"
                     f" got {tuple(rle['size'])}"
                 )
-        codes = self.crop_embeds
-        for name, value in (("phrases", self.phrases or None), ("crop_embeds", codes)):
+        columns = (("phrases", self.phrases or None), ("crop_embeds", self.crop_embeds))
+        for name, value in columns:
             if value is not None and len(value) != len(self.rles):
                 raise DataError(
                     f"{self.key}: {name} must be one for each of {len(self.rles)} masks;"
@@ -57,21 +58,21 @@ class Sample:
 
 @runtime_checkable
 class SampleSource(Protocol):
-    """A data set with an order of its own: samples by number."""
+    """A data set of numbered samples, which can be read in any order."""
 
     def __len__(self) -> int:
         """Number of images."""
         ...
 
     def key(self, index: int) -> str:
-        """The key of a sample, without reading it."""
+        """Key of a sample, without reading it."""
         ...
 
     def __getitem__(self, index: int) -> Sample:
         """One sample.
 
         Raises:
-            DataError: this image or its masks are broken; the others are not affected.
+            DataError: this sample is broken; the others are not affected.
             ImageError: the image cannot be read.
         """
         ...
@@ -84,26 +85,26 @@ class SampleStream(Protocol):
     def read(
         self, epoch: int, rank: int, world: int, *, start: int = 0
     ) -> Iterator[Sample | DataError]:
-        """The samples of one reader in an epoch, in the same order in every run.
+        """Read one reader's samples of an epoch, in the same order in every run.
 
         Args:
             epoch: from 0; each has another order.
             rank: which of `world` readers this is; each reads a part that no other reads.
             world: number of readers: processes times workers.
-            start: leave out so many of what would be yielded first, and do not decode those.
+            start: how many samples to skip, without decoding them.
 
         Yields:
-            samples, and for each that is broken the error that says why.
+            samples, and in place of each broken one the error that says why.
         """
         ...
 
 
 def require_indexed(source: SampleSource | SampleStream, what: str) -> SampleSource:
-    """A data set, if its samples are numbered.
+    """Return the data set if its samples are numbered.
 
     Args:
         source: the data set.
-        what: needs it, in the plural.
+        what: what needs it, in the plural, for the error.
 
     Raises:
         ConfigError: it can only be read from front to back.
@@ -116,17 +117,20 @@ def require_indexed(source: SampleSource | SampleStream, what: str) -> SampleSou
 def check_settings(
     kind: str, values: Mapping[str, object], limits: Mapping[str, tuple[int, int]]
 ) -> None:
-    """Raise a ConfigError unless the settings of generated images are whole numbers within limits.
+    """Check that settings of generated images are whole numbers within limits.
 
     Args:
-        kind: of the images.
-        values: of the settings, by name.
-        limits: of each, the least and the most.
+        kind: names the data set in the error.
+        values: by setting.
+        limits: lowest and highest value by setting.
+
+    Raises:
+        ConfigError: a value is of another type, or outside its limits.
     """
     for name, (least, most) in limits.items():
         value = values[name]
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            top = "" if most == ANY else f" and at most {most}"
+            top = "" if most == UNLIMITED else f" and at most {most}"
             raise ConfigError(
                 f"{name} of {kind} must be a whole number of at least {least}{top}; got {value!r}"
             )

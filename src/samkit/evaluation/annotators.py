@@ -1,4 +1,4 @@
-"""Images that several people have segmented, each on their own."""
+"""Ground truth by several annotators, each of whom segmented an image on their own."""
 
 import hashlib
 import json
@@ -6,13 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from samkit.datasets.coco import read_json
-from samkit.datasets.sample import Sample
-from samkit.errors import DataError
-from samkit.formats.segmentations import read_rles
+from samkit.datasets import Sample
+from samkit.formats import read_coco, read_rles
 from samkit.geometry import Rle
 
 CHECKSUM_LENGTH = 16
@@ -20,26 +17,26 @@ CHECKSUM_LENGTH = 16
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Annotators:
-    """Who has drawn which masks.
+    """Who drew which masks.
 
-    What one person has drawn is a truth of its own: one found mask may answer the same object of
-    each of them, but only one object of each.
+    Each annotator's masks are a ground truth of their own: one predicted mask may match the same
+    object of every annotator, but only one object of each.
 
     Attributes:
-        segmentations: COCO segmentations of each person, by image; an image that is not there has
-            one annotator.
+        segmentations: each annotator's COCO segmentations, by image key; an image that is missing
+            here has one annotator.
     """
 
     segmentations: Mapping[str, Sequence[Sequence[Any]]]
 
     @cached_property
     def checksum(self) -> str:
-        """Tells these annotators from others: results that were measured with them depend on it."""
+        """Digest of the content, by which results measured with other annotators are told apart."""
         text = json.dumps(self.segmentations, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:CHECKSUM_LENGTH]
 
     def of(self, sample: Sample) -> tuple[tuple[Rle, ...], ...]:
-        """All masks of an image, those of each annotator together; broken ones are left out."""
+        """All masks of an image, grouped by annotator; broken ones are left out."""
         people = self.segmentations.get(sample.key)
         if people is None:
             return (sample.rles,)
@@ -51,7 +48,7 @@ ONE_ANNOTATOR = Annotators(segmentations={})
 
 
 def read_annotators(path: str | os.PathLike[str]) -> Annotators:
-    """Read from a COCO file who has drawn what: the field `annotator` of its annotations.
+    """Read who drew which mask from a COCO file: the field `annotator` of its annotations.
 
     Images are known by their `file_name`; annotations without the field, and those of crowds, are
     left out.
@@ -59,44 +56,28 @@ def read_annotators(path: str | os.PathLike[str]) -> Annotators:
     Raises:
         DataError: not a COCO file.
     """
-    document = read_json(Path(path))
-    names = _image_names(document, path)
-    images: dict[str, dict[str, list[Any]]] = {}
-    for annotation in document["annotations"]:
-        if not isinstance(annotation, dict) or annotation.get("iscrowd"):
-            continue
-        name = names.get(str(annotation.get("image_id")))
-        if name is not None and "annotator" in annotation:
-            people = images.setdefault(name, {})
-            own = people.setdefault(str(annotation["annotator"]), [])
-            own.append(annotation.get("segmentation"))
+    found: dict[str, dict[str, list[Any]]] = {}
+    images = {str(one.entry["id"]): one for one in read_coco(path).images if one.is_valid}
+    for image in images.values():
+        for annotation in image.annotations:
+            if "annotator" in annotation:
+                people = found.setdefault(image.file_name, {})
+                own = people.setdefault(str(annotation["annotator"]), [])
+                own.append(annotation.get("segmentation"))
     return Annotators(
         segmentations={
-            name: [own for _, own in sorted(people.items())] for name, people in images.items()
+            name: [own for _, own in sorted(people.items())] for name, people in found.items()
         }
     )
 
 
 def read_image_names(path: str | os.PathLike[str]) -> dict[str, str]:
-    """The `file_name` of each image of a COCO file, by its id as text.
+    """The `file_name` of each image of a COCO file by its id, as text.
 
     Raises:
         DataError: not a COCO file.
     """
-    return _image_names(read_json(Path(path)), path)
-
-
-def _image_names(document: Any, path: str | os.PathLike[str]) -> dict[str, str]:
-    parts = document if isinstance(document, dict) else {}
-    if not all(isinstance(parts.get(name), list) for name in ("images", "annotations")):
-        raise DataError(
-            f"{os.fspath(path)} is not a COCO file: expected the lists `images` and `annotations`"
-        )
-    return {
-        str(image["id"]): image["file_name"]
-        for image in parts["images"]
-        if isinstance(image, dict) and "id" in image and isinstance(image.get("file_name"), str)
-    }
+    return read_coco(path).file_names()
 
 
 def count_masks(groups: Sequence[Sequence[Rle]]) -> int:

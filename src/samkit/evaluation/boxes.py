@@ -16,13 +16,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from samkit.datasets.coco import read_json
 from samkit.datasets.sample import Sample
 from samkit.errors import DataError
 from samkit.evaluation.annotators import (
@@ -40,7 +38,7 @@ from samkit.evaluation.coco_matching import (
 )
 from samkit.evaluation.protocol import Result, Summary, both_means
 from samkit.evaluation.truth import image_mask, mask_iou
-from samkit.files import file_sha256
+from samkit.files import file_sha256, read_json
 from samkit.geometry import Rle, decode_rle, encode_rle
 from samkit.geometry.rle import rle_area, rle_box_xyxy
 from samkit.types import ImageEmbedding
@@ -80,7 +78,7 @@ def read_detections(
     Raises:
         DataError: the file cannot be read, or is not such a list.
     """
-    entries = read_json(Path(path))
+    entries = read_json(path)
     if not isinstance(entries, list):
         raise DataError(f"{os.fspath(path)} must be a list of detections; got another JSON value")
     by_image: dict[str, list[list[float]]] = {}

@@ -1,28 +1,91 @@
-"""Readers and writers: images, mask pictures, and masks for other programs."""
+"""File formats, each read and written in one place: images, and masks for other programs."""
 
-from samkit.formats.coco import coco_annotations, coco_dataset, write_coco
+from samkit.formats.coco import (
+    OBJECT,
+    UNLABELLED_MARK,
+    CocoWriter,
+    coco_dataset,
+    coco_writer,
+    write_coco,
+    write_coco_records,
+)
+from samkit.formats.coco_reading import CocoFile, CocoImage, read_coco
 from samkit.formats.geojson import geojson_collection
-from samkit.formats.image import MAX_PIXELS, ImageLike, read_image, read_image_size
-from samkit.formats.labels import label_map
-from samkit.formats.masks import write_mask_png, write_png
-from samkit.formats.sa1b import masks_from_sa1b, read_sa1b, sa1b_document, write_sa1b
-from samkit.formats.yolo import yolo_labels
+from samkit.formats.image import (
+    MAX_PIXELS,
+    ImageLike,
+    read_image,
+    read_image_bytes,
+    read_image_size,
+)
+from samkit.formats.labelme import LabelMeFile, read_labelme
+from samkit.formats.names import IMAGE_SUFFIXES, base_name, flat_file_name, has_image_suffix
+from samkit.formats.png import (
+    label_layers,
+    label_map,
+    label_rles,
+    read_labels,
+    write_mask_png,
+    write_png,
+)
+from samkit.formats.sa1b import (
+    masks_from_sa1b,
+    read_sa1b,
+    sa1b_document,
+    sa1b_rles,
+    write_sa1b,
+)
+from samkit.formats.segmentations import (
+    check_image_size,
+    read_numbered_rles,
+    read_rles,
+    segmentation_rle,
+)
+from samkit.formats.voc import voc_classes, voc_instances, voc_xml, write_voc_png
+from samkit.formats.yolo import yolo_dataset_yaml, yolo_labels
 
 __all__ = [
+    "IMAGE_SUFFIXES",
     "MAX_PIXELS",
+    "OBJECT",
+    "UNLABELLED_MARK",
+    "CocoFile",
+    "CocoImage",
+    "CocoWriter",
     "ImageLike",
-    "coco_annotations",
+    "LabelMeFile",
+    "base_name",
+    "check_image_size",
     "coco_dataset",
+    "coco_writer",
+    "flat_file_name",
     "geojson_collection",
+    "has_image_suffix",
+    "label_layers",
     "label_map",
+    "label_rles",
     "masks_from_sa1b",
+    "read_coco",
     "read_image",
+    "read_image_bytes",
     "read_image_size",
+    "read_labelme",
+    "read_labels",
+    "read_numbered_rles",
+    "read_rles",
     "read_sa1b",
     "sa1b_document",
+    "sa1b_rles",
+    "segmentation_rle",
+    "voc_classes",
+    "voc_instances",
+    "voc_xml",
     "write_coco",
+    "write_coco_records",
     "write_mask_png",
     "write_png",
     "write_sa1b",
+    "write_voc_png",
+    "yolo_dataset_yaml",
     "yolo_labels",
 ]

@@ -1,85 +1,99 @@
-"""COCO data sets: images, masks as run-length codes; categories are what masks are called."""
+"""Writing COCO data sets: images, masks as RLEs, and categories, which are what masks are called.
+
+`coco_reading` reads them.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from samkit.files import replacing
+from samkit.files import replacing, write_bytes
 from samkit.types import Masks
 
-OBJECT = "object"  # what masks without a phrase are called
+OBJECT = "object"  # the category of masks without a phrase or class
+# In `samkit` of the category of masks without a class, to tell it from a class called "object".
+UNLABELLED_MARK = "unlabelled"
 
 
 class Categories:
-    """Numbers of phrases from 1: of known ones first, then as they come; "object" where is none."""
+    """Category numbers from 1: known names first, others in the order in which they come."""
 
     def __init__(self, known: Iterable[str] = ()) -> None:
         self._numbers: dict[str, int] = {}
-        for phrase in known:
-            self.number(phrase)
+        for name in known:
+            self.number(name)
 
-    def number(self, phrase: str | None) -> int:
-        """Number of a phrase's category."""
-        return self._numbers.setdefault(phrase or OBJECT, len(self._numbers) + 1)
+    def number(self, name: str | None) -> int:
+        """Number of a name's category; of "object" where there is none."""
+        return self._numbers.setdefault(name or OBJECT, len(self._numbers) + 1)
 
     def entries(self) -> list[dict[str, Any]]:
-        """All categories; "object" alone where there were no masks."""
+        """All categories as in the file; "object" alone if there is no other."""
         if not self._numbers:
             self.number(OBJECT)
         return [{"id": number, "name": name} for name, number in self._numbers.items()]
 
 
-def coco_dataset(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One COCO data set of the masks of several images.
+class CocoWriter:
+    """Writes a data set image by image; of earlier images only their short entries are held."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self._images: list[dict[str, Any]] = []
+        self._num_annotations = 0
+        file.write('{"annotations": [')
+
+    def add_image(
+        self,
+        file_name: str,
+        size_hw: tuple[int, int],
+        annotations: Iterable[Mapping[str, Any]],
+        **extras: Any,
+    ) -> None:
+        """Write an image's annotations; numbers of images and annotations start at 1.
+
+        Args:
+            file_name: the image's path below the folder of images.
+            size_hw: its size.
+            annotations: fields of each mask: segmentation, area, bbox, iscrowd, category_id, ...
+            extras: more fields of the image's entry.
+        """
+        image_id = len(self._images) + 1
+        self._images.append(_image(image_id, file_name, size_hw) | extras)
+        for fields in annotations:
+            comma = ", " if self._num_annotations else ""
+            self._num_annotations += 1
+            entry = {"id": self._num_annotations, "image_id": image_id, **fields}
+            self._file.write(comma + json.dumps(entry))
+
+    def finish(self, categories: Sequence[Mapping[str, Any]]) -> None:
+        """Write what follows the annotations."""
+        rest = {"images": self._images, "categories": categories}
+        self._file.write(f"], {json.dumps(rest)[1:]}")
+
+
+@contextmanager
+def coco_writer(
+    path: str | os.PathLike[str], categories: Callable[[], Sequence[Mapping[str, Any]]]
+) -> Iterator[CocoWriter]:
+    """Open a COCO file for writing; it is written whole or, on any error, not at all.
 
     Args:
-        records: for each image image (its path), width, height and masks, each of which has
-            segmentation, area, bbox and predicted_iou, and may have phrase and phrase_score.
+        path: of the JSON file.
+        categories: called at the end, when all masks have been numbered.
 
-    Returns:
-        images, annotations and categories, as JSON takes them; numbers start at 1.
-
-    Source: cocodataset.org, data format of object detection; `score` as in its results format.
+    Raises:
+        OutputError: the file cannot be written.
     """
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    categories = Categories()
-    for image_id, record in enumerate(records, start=1):
-        images.append(_image(image_id, record["image"], (record["height"], record["width"])))
-        for mask in record["masks"]:
-            fields = {key: mask[key] for key in ("segmentation", "area", "bbox")}
-            score = mask["predicted_iou"]
-            fields["score"] = mask.get("phrase_score", score) if mask.get("phrase") else score
-            fields["category_id"] = categories.number(mask.get("phrase"))
-            annotations.append(_annotation(len(annotations) + 1, image_id, fields))
-    return {"images": images, "annotations": annotations, "categories": categories.entries()}
-
-
-def coco_annotations(
-    masks: Masks, *, image_id: int, first_id: int = 1, categories: Categories | None = None
-) -> list[dict[str, Any]]:
-    """COCO's annotations of one image; with `stability_score` where it was measured.
-
-    Masks that have phrases are of those categories, and their score is the phrase's; the predicted
-    IoU is kept as `predicted_iou`. The score of masks that no phrase fits is their predicted IoU.
-    """
-    categories = Categories() if categories is None else categories
-    annotations = []
-    for index, fields in enumerate(masks.to_coco()):
-        phrase, score = fields.pop("phrase", None), fields.pop("phrase_score", None)
-        fields["category_id"] = categories.number(phrase)
-        if score is not None:
-            fields["predicted_iou"] = fields["score"]
-        if phrase and score is not None:
-            fields["score"] = score
-        if masks.stability is not None:
-            fields["stability_score"] = float(masks.stability[index])
-        annotations.append(_annotation(first_id + index, image_id, fields))
-    return annotations
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        writer = CocoWriter(file)
+        yield writer
+        writer.finish(categories())
 
 
 def write_coco(
@@ -90,35 +104,75 @@ def write_coco(
 ) -> Path:
     """Write one COCO data set of many images, given one after another as (file name, masks).
 
-    Only one image's masks are held at a time, and the file is written whole or not at all.
-    `classes` are the first categories, whether there are masks of them or not.
+    Masks with a phrase belong to the category of that name, their score is the phrase's, and their
+    predicted IoU is in `predicted_iou`. The score of masks without a phrase is their predicted IoU.
+    `stability_score` is there where it was measured. Only one image's masks are in memory at a
+    time.
+
+    Args:
+        path: of the JSON file.
+        images: file name and masks of each image.
+        classes: the first categories, whether or not there are masks of them.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    entries: list[dict[str, Any]] = []
     categories = Categories(classes)
-    count = 0
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write('{"annotations": [')
-        for image_id, (file_name, masks) in enumerate(images, start=1):
-            entries.append(_image(image_id, file_name, masks.size_hw))
-            for annotation in coco_annotations(
-                masks, image_id=image_id, first_id=count + 1, categories=categories
-            ):
-                file.write((", " if count else "") + json.dumps(annotation))
-                count += 1
-        file.write(f'], "images": {json.dumps(entries)}')
-        file.write(f', "categories": {json.dumps(categories.entries())}}}')
+    with coco_writer(path, categories.entries) as writer:
+        for file_name, masks in images:
+            writer.add_image(file_name, masks.size_hw, _annotations(masks, categories))
+    return Path(path)
+
+
+def _annotations(masks: Masks, categories: Categories) -> Iterator[dict[str, Any]]:
+    for index, fields in enumerate(masks.to_coco()):
+        phrase, score = fields.pop("phrase", None), fields.pop("phrase_score", None)
+        fields["category_id"] = categories.number(phrase)
+        if score is not None:
+            fields["predicted_iou"] = fields["score"]
+        if phrase and score is not None:
+            fields["score"] = score
+        if masks.stability is not None:
+            fields["stability_score"] = float(masks.stability[index])
+        yield {"iscrowd": 0, **fields}
+
+
+def coco_dataset(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Build a COCO data set from records of images as `samkit segment` prints them.
+
+    Args:
+        records: for each image `image` (its path), `width`, `height` and `masks`, each of which has
+            segmentation, area, bbox and predicted_iou, and may have phrase and phrase_score.
+
+    Returns:
+        images, annotations and categories, ready for JSON; numbers start at 1.
+
+    Source: cocodataset.org, data format of object detection; `score` as in its results format.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    categories = Categories()
+    for image_id, record in enumerate(records, start=1):
+        images.append(_image(image_id, record["image"], (record["height"], record["width"])))
+        for mask in record["masks"]:
+            score = mask["predicted_iou"]
+            ids = {"id": len(annotations) + 1, "image_id": image_id, "iscrowd": 0}
+            fields = {key: mask[key] for key in ("segmentation", "area", "bbox")}
+            fields["score"] = mask.get("phrase_score", score) if mask.get("phrase") else score
+            fields["category_id"] = categories.number(mask.get("phrase"))
+            annotations.append(ids | fields)
+    return {"images": images, "annotations": annotations, "categories": categories.entries()}
+
+
+def write_coco_records(path: str | os.PathLike[str], records: Sequence[Mapping[str, Any]]) -> Path:
+    """Write the masks of all records as one COCO data set; return its path.
+
+    See `coco_dataset`.
+    """
+    write_bytes(path, json.dumps(coco_dataset(records)).encode())
     return Path(path)
 
 
 def _image(image_id: int, file_name: str, size_hw: tuple[int, int]) -> dict[str, Any]:
     height, width = size_hw
     return {"id": image_id, "file_name": file_name, "width": width, "height": height}
-
-
-def _annotation(number: int, image_id: int, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """An annotation of a mask's fields: segmentation, area, bbox, score and category."""
-    where = {"id": number, "image_id": image_id, "iscrowd": 0}
-    return where | dict(fields)

@@ -1,4 +1,4 @@
-"""Masks as GeoJSON, in pixels: for programs that show and edit polygons over pictures."""
+"""Masks as GeoJSON in pixels, for programs that show and edit polygons over images."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,19 +15,19 @@ DECIMALS = 6
 def geojson_collection(
     masks: Masks, *, class_names: Sequence[str | None] | None = None
 ) -> dict[str, Any]:
-    """A FeatureCollection with one feature for each mask, as JSON takes it.
+    """Build a FeatureCollection with one feature for each mask, ready for JSON.
 
-    Coordinates are [x, y] in pixels, not degrees: x to the right, y downwards, the image's upper
-    left corner [0, 0] and its lower right one [width, height]. Outlines run along the pixels'
+    Coordinates are [x, y] in pixels, not degrees: x to the right, y downwards, from [0, 0] at the
+    image's upper left corner to [width, height] at its lower right one. Outlines run along pixel
     edges, so that areas are exact. Outer rings have a positive shoelace area in [x, y], holes a
     negative one, and the first point is repeated as the last.
 
-    A mask of one part is a Polygon, one of several a MultiPolygon; an empty one has no geometry.
-    Parts are connected by edges, not corners. The properties are score and stability (null if not
-    measured), area in pixels, and, where `class_names` are given, class; `id` is the mask's number,
-    from 1.
+    A mask of one part is a Polygon, one of several parts a MultiPolygon; an empty mask has no
+    geometry. Pixels are connected by edges, not corners. Properties are score and stability (null
+    if not measured), area in pixels, and, where `class_names` are given, class. `id` is the mask's
+    number, from 1.
 
-    Source: RFC 7946. Deviations: the coordinates, as said.
+    Source: RFC 7946. Deviation: coordinates in pixels.
     """
     features = [
         {
@@ -49,7 +49,7 @@ def geojson_collection(
 
 
 def _rounded(value: np.float32 | float) -> float | None:
-    """A measure as JSON takes it: null for NaN, which was not measured."""
+    """A score for JSON; null for NaN, which means not measured."""
     return None if np.isnan(value) else round(float(value), DECIMALS)
 
 

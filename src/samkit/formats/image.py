@@ -1,5 +1,6 @@
-"""Anything that may be an image, to one form: uint8 RGB (H, W, 3), upright."""
+"""Reading images of any kind into one form: uint8 RGB (H, W, 3), upright."""
 
+import io
 import os
 import warnings
 from collections.abc import Iterator
@@ -11,18 +12,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from samkit.arrays import RgbImage as RgbImage  # noqa: PLC0414 - others import it from here
 from samkit.errors import ImageError
 
-RgbImage: TypeAlias = npt.NDArray[np.uint8]
 ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | npt.NDArray[Any]"
 
-# 11,585 pixels square; a 3-byte pixel makes 402 MB. Larger images belong into tiles.
+# 11,585 pixels square: 402 MB at 3 bytes a pixel. Larger images belong in tiles.
 MAX_PIXELS = 2**27
-# Behind transparent pixels: what a viewer's page would show.
+# Behind transparent pixels, as on a viewer's page.
 PAGE_COLOR = (255, 255, 255)
 UINT16_PER_UINT8 = 257  # 65535 / 255
-# How to turn an image of each EXIF orientation upright; 1 is upright.
-TURNS = {
+# What turns an image of each EXIF orientation upright; 1 is upright.
+TO_UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -31,7 +32,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -41,9 +42,9 @@ def read_image(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
     Args:
         image: a file's path; a PIL image; or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of
             uint8, of uint16 (full range: 65535 is white), of floats in [0, 1], or of booleans.
-            Files and PIL images are turned upright by their EXIF orientation. Colours are brought
-            to RGB from any mode; transparent parts lie over white.
-        max_pixels: refuse larger images, before they are decoded.
+            Files and PIL images are turned upright by their EXIF orientation. Colours of any mode
+            are converted to RGB; transparent pixels are blended with white.
+        max_pixels: larger images are refused before they are decoded.
 
     Returns:
         uint8 RGB (H, W, 3).
@@ -72,13 +73,32 @@ def read_image(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
             raise ImageError(f"{path} is not an image that can be read") from error
 
 
+def read_image_bytes(content: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
+    """Read an image from the content of its file; see `read_image`.
+
+    Args:
+        content: the file's bytes.
+        name: names the file in errors.
+        max_pixels: larger images are refused before they are decoded.
+
+    Raises:
+        ImageError: damaged, too large, or not an image.
+    """
+    with _image_errors(name, max_pixels):
+        try:
+            with Image.open(io.BytesIO(content)) as opened:
+                return _from_pil(opened, max_pixels, name)
+        except UnidentifiedImageError as error:
+            raise ImageError(f"{name} is not an image that can be read") from error
+
+
 def read_image_size(file: IO[bytes], name: str, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Height and width of an image, upright, from the head of its file: pixels are not decoded.
+    """Height and width of an image, upright, from its file's header: pixels are not decoded.
 
     Args:
         file: opened for reading bytes.
-        name: of the file, for errors.
-        max_pixels: refuse larger images.
+        name: names the file in errors.
+        max_pixels: larger images are refused.
 
     Raises:
         ImageError: not an image, or too large.
@@ -90,27 +110,24 @@ def read_image_size(file: IO[bytes], name: str, *, max_pixels: int = MAX_PIXELS)
                 turned = _orientation(opened) in SIDEWAYS
         except UnidentifiedImageError as error:
             raise ImageError(f"{name} is not an image that can be read") from error
-    if width == 0 or height == 0:
-        raise ImageError(f"an image needs at least one pixel; {name} has {width} x {height}")
-    if width * height > max_pixels:
-        raise ImageError(_too_large(name, f"{width} x {height} pixels", max_pixels))
+    _check_size(name, width, height, max_pixels)
     return (width, height) if turned else (height, width)
 
 
 @contextmanager
 def _image_errors(name: str, max_pixels: int) -> Iterator[None]:
-    """Make an ImageError about `name` of whatever Pillow raises, and keep its warnings quiet."""
+    """Turn whatever Pillow raises into an ImageError about `name`, and silence its warnings."""
     try:
         with warnings.catch_warnings():
-            # Pillow warns of odd metadata, which is not used here, and (a RuntimeWarning) of large
-            # images, for which the limit here is ours.
+            # Pillow warns about odd metadata, which is not used here, and about large images (a
+            # RuntimeWarning), for which we have our own limit.
             warnings.simplefilter("ignore", UserWarning)
             warnings.simplefilter("ignore", RuntimeWarning)
             yield
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
-        # Pillow has a limit of its own, twice MAX_IMAGE_PIXELS, also where `max_pixels` is larger.
+        # Pillow has its own limit, twice MAX_IMAGE_PIXELS, even where `max_pixels` is larger.
         limit = 2 * (Image.MAX_IMAGE_PIXELS or max_pixels)
         message = _too_large(name, f"more than {limit:,} pixels", min(max_pixels, limit))
         raise ImageError(message) from error
@@ -121,9 +138,16 @@ def _image_errors(name: str, max_pixels: int) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """One line of what went wrong."""
+    """What went wrong, in one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())
+
+
+def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:
+    if width == 0 or height == 0:
+        raise ImageError(f"an image needs at least one pixel; {name} has {width} x {height}")
+    if width * height > max_pixels:
+        raise ImageError(_too_large(name, f"{width} x {height} pixels", max_pixels))
 
 
 def _too_large(name: str, size: str, max_pixels: int) -> str:
@@ -134,11 +158,7 @@ def _too_large(name: str, size: str, max_pixels: int) -> str:
 
 
 def _from_pil(image: Image.Image, max_pixels: int, name: str) -> RgbImage:
-    width, height = image.size
-    if width == 0 or height == 0:
-        raise ImageError(f"an image needs at least one pixel; {name} has {width} x {height}")
-    if width * height > max_pixels:
-        raise ImageError(_too_large(name, f"{width} x {height} pixels", max_pixels))
+    _check_size(name, *image.size, max_pixels)
     image.load()
     image = _turn_upright(image)
     if image.mode in SIXTEEN_BIT_MODES:
@@ -153,12 +173,12 @@ def _from_pil(image: Image.Image, max_pixels: int, name: str) -> RgbImage:
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:
-    """Turn by the EXIF orientation.
+    """Turn an image by its EXIF orientation.
 
-    Not by Pillow's `exif_transpose`, which also rewrites the other tags and so refuses good images
-    for an odd tag of no interest here.
+    Pillow's own `exif_transpose` also rewrites the other tags, and so fails on good images with an
+    odd tag that does not matter here.
     """
-    turn = TURNS.get(_orientation(image))
+    turn = TO_UPRIGHT.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
 
 
@@ -166,7 +186,7 @@ def _orientation(image: Image.Image) -> Any:
     """The EXIF orientation; 1 where there is none."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # noqa: BLE001 - damaged EXIF, whatever it raises, says nothing
+    except Exception:  # noqa: BLE001 - damaged EXIF may raise anything, and tells nothing
         return 1
 
 
@@ -189,7 +209,7 @@ def _from_array(array: npt.NDArray[Any], max_pixels: int) -> RgbImage:
 
 
 def _to_uint8(array: npt.NDArray[Any]) -> RgbImage:
-    """Values of any accepted type to 0..255, rounded."""
+    """Convert values of any accepted type to 0..255, rounded."""
     if array.dtype == np.uint8:
         return array
     if array.dtype == np.bool_:

@@ -1,4 +1,4 @@
-"""The JSON files of the SA-1B data set: one for each image, masks as COCO run-length codes."""
+"""JSON files as in the SA-1B data set: one for each image, with masks as COCO RLEs."""
 
 from __future__ import annotations
 
@@ -11,40 +11,42 @@ from typing import Any
 
 import numpy as np
 
-from samkit.errors import FormatError
-from samkit.files import write_bytes
+from samkit.errors import DataError, FormatError
+from samkit.files import read_json, write_bytes
+from samkit.formats.segmentations import check_image_size, read_rles
+from samkit.geometry import Rle
 from samkit.geometry.boxes import xywh_to_xyxy, xyxy_to_xywh
 from samkit.geometry.rle import rle_area, rle_box_xyxy
 from samkit.types import Masks
 
-NOWHERE = (np.nan, np.nan)  # the point of a mask that answers none
-IMAGE_ID_BITS = 52  # whole numbers that every reader of JSON keeps, also those with doubles only
+NO_POINT = (np.nan, np.nan)  # for masks that answer no point
+IMAGE_ID_BITS = 52  # integers that every JSON reader keeps, even one with nothing but doubles
 
 
 def image_id_from_name(file_name: str) -> int:
-    """A number for an image that depends on its name alone, and so is the same in every run."""
+    """Image id that depends on the name alone, so that it is the same in every run."""
     digest = hashlib.sha256(file_name.encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") >> (64 - IMAGE_ID_BITS)
 
 
 def sa1b_document(masks: Masks, *, file_name: str, image_id: int | None = None) -> dict[str, Any]:
-    """One image's masks with SA-1B's keys, as JSON takes them.
+    """Build SA-1B's document of one image's masks.
 
     Args:
-        masks: of the image.
+        masks: all masks of the image.
         file_name: the image's name.
-        image_id: the image's number; by default made from its name.
+        image_id: by default made from the name.
 
     Returns:
-        image and annotations. Numbers of annotations start at 1. A measure that was not taken
-        (NaN) is null, a mask that answers no point has no point_coords. What masks are called is
-        kept as `phrase` and `phrase_score`, which SA-1B has not.
+        `image` and `annotations`, ready for JSON. Annotation ids start at 1. Scores that were not
+        measured (NaN) are null; masks that answer no point have empty point_coords. Phrases are
+        in `phrase` and `phrase_score`, which SA-1B itself does not have.
 
     Source: arXiv:2304.02643, the data set's released files.
     """
     height, width = masks.size_hw
-    whole = np.tile(np.array([0, 0, width, height]), (len(masks), 1))
-    crops_xyxy = whole if masks.crops_xyxy is None else masks.crops_xyxy
+    full_image = np.tile(np.array([0, 0, width, height]), (len(masks), 1))
+    crops_xyxy = full_image if masks.crops_xyxy is None else masks.crops_xyxy
     boxes_xywh = xyxy_to_xywh(masks.boxes_xyxy)
     crops_xywh = xyxy_to_xywh(crops_xyxy)
     annotations = [
@@ -53,10 +55,10 @@ def sa1b_document(masks: Masks, *, file_name: str, image_id: int | None = None) 
             "segmentation": rle,
             "area": int(masks.areas[index]),
             "bbox": boxes_xywh[index].tolist(),
-            "predicted_iou": _measure(masks.scores[index]),
+            "predicted_iou": _number_or_null(masks.scores[index]),
             "stability_score": None
             if masks.stability is None
-            else _measure(masks.stability[index]),
+            else _number_or_null(masks.stability[index]),
             "point_coords": _point(masks, index),
             "crop_box": crops_xywh[index].tolist(),
         }
@@ -73,7 +75,7 @@ def sa1b_document(masks: Masks, *, file_name: str, image_id: int | None = None) 
 
 
 def _point(masks: Masks, index: int) -> list[list[float]]:
-    """The point that a mask answers, if it answers one."""
+    """The point that a mask answers, in a list that is empty if it answers none."""
     if masks.points_xy is None or np.isnan(masks.points_xy[index]).any():
         return []
     return [masks.points_xy[index].tolist()]
@@ -84,16 +86,16 @@ def _phrase(masks: Masks, index: int) -> dict[str, Any]:
         return {}
     return {
         "phrase": masks.phrases[index],
-        "phrase_score": _measure(masks.phrase_scores[index]),
+        "phrase_score": _number_or_null(masks.phrase_scores[index]),
     }
 
 
-def _measure(value: np.float32) -> float | None:
+def _number_or_null(value: np.float32) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
 def masks_from_sa1b(document: Mapping[str, Any]) -> Masks:
-    """Masks of a document that `sa1b_document` made, or of a file of SA-1B.
+    """Masks of an SA-1B document with all its fields, such as `sa1b_document` builds.
 
     Raises:
         FormatError: keys are missing, or values do not agree with each other.
@@ -103,11 +105,11 @@ def masks_from_sa1b(document: Mapping[str, Any]) -> Masks:
         size_hw = (int(image["height"]), int(image["width"]))
         rles = tuple(one["segmentation"] for one in annotations)
         areas = np.array([int(one["area"]) for one in annotations], np.int64)
-        # Not those of the file, which need not be tight.
+        # Not the file's boxes, which need not be tight.
         boxes_xyxy = np.array([rle_box_xyxy(rle) for rle in rles], np.int64).reshape(-1, 4)
         crops_xywh = np.array([one["crop_box"] for one in annotations], np.float64).reshape(-1, 4)
         stability = np.array([one["stability_score"] for one in annotations], np.float32)
-        points = np.array([(one["point_coords"] or [NOWHERE])[0] for one in annotations], float)
+        points = np.array([(one["point_coords"] or [NO_POINT])[0] for one in annotations], float)
         measured, answers = not np.isnan(stability).all(), not np.isnan(points).all()
         named = [one for one in annotations if isinstance(one.get("phrase"), str)]
         phrases = tuple(one["phrase"] for one in named) if named else None
@@ -126,17 +128,18 @@ def masks_from_sa1b(document: Mapping[str, Any]) -> Masks:
             phrase_scores=np.array(phrase_scores, np.float32) if named else None,
         )
         sizes = {tuple(rle["size"]) for rle in rles}
-        # A code that was cut short or changed has another area.
-        coded = np.array([rle_area(rle) for rle in rles], np.int64)
+        # An RLE that was truncated or changed has another area.
+        rle_areas = np.array([rle_area(rle) for rle in rles], np.int64)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FormatError(f"not masks as in SA-1B: {type(error).__name__} {error}") from error
     if sizes - {size_hw}:
         raise FormatError(f"masks must have the image's size {size_hw}; got {sorted(sizes)}")
-    wrong = np.flatnonzero(coded != areas)
+    wrong = np.flatnonzero(rle_areas != areas)
     if len(wrong):
         first = wrong[0]
         raise FormatError(
-            f"mask {first + 1} must have an area of {areas[first]} px; its code has {coded[first]}"
+            f"mask {first + 1} must have an area of {areas[first]} px;"
+            f" its RLE has {rle_areas[first]}"
         )
     return masks
 
@@ -144,23 +147,54 @@ def masks_from_sa1b(document: Mapping[str, Any]) -> Masks:
 def write_sa1b(
     path: str | os.PathLike[str], masks: Masks, *, file_name: str, image_id: int | None = None
 ) -> Path:
-    """Write one image's masks as SA-1B does; return the file's path. See `sa1b_document`."""
+    """Write one image's masks as an SA-1B file; return its path. See `sa1b_document`."""
     document = sa1b_document(masks, file_name=file_name, image_id=image_id)
     write_bytes(path, json.dumps(document).encode())
     return Path(path)
 
 
 def read_sa1b(path: str | os.PathLike[str]) -> Masks:
-    """Read one image's masks from a file of SA-1B, or that `write_sa1b` wrote.
+    """Read one image's masks from an SA-1B file, such as `write_sa1b` writes.
 
     Raises:
         FormatError: missing, damaged, or another kind of file.
     """
     try:
-        return masks_from_sa1b(json.loads(Path(path).read_bytes()))
-    except OSError as error:
-        raise FormatError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise FormatError(f"{path} is not JSON: {error}") from error
+        document = read_json(path)
+    except DataError as error:
+        raise FormatError(str(error)) from error
+    try:
+        return masks_from_sa1b(document)
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
+
+
+def sa1b_rles(
+    document: Any, size_hw: tuple[int, int], *, name: str
+) -> tuple[tuple[Rle, ...], tuple[str, ...]]:
+    """RLEs of a document of which only `segmentation` in each annotation is needed.
+
+    Unlike `masks_from_sa1b` it takes files of other programs, and polygons; broken masks leave the
+    others.
+
+    Args:
+        document: what a JSON file holds.
+        size_hw: the image's size.
+        name: names the image in errors.
+
+    Returns:
+        RLEs, and one line about each mask that is broken and left out.
+
+    Raises:
+        DataError: there are no annotations, or they are of an image of another size.
+    """
+    parts = document if isinstance(document, dict) else {}
+    annotations, entry = parts.get("annotations"), parts.get("image")
+    if not isinstance(annotations, list):
+        raise DataError(f"{name}: its JSON file has no list of annotations")
+    if isinstance(entry, dict):
+        check_image_size(name, entry, size_hw)
+    segmentations = [
+        one.get("segmentation") if isinstance(one, dict) else one for one in annotations
+    ]
+    return read_rles(segmentations, size_hw)

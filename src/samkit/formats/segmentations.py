@@ -1,32 +1,31 @@
-"""COCO's three ways to write down a mask, to one: polygons and run-length codes of two kinds.
+"""Reading COCO's forms of a mask (polygons, plain and compressed RLEs) into compressed RLEs.
 
-Everything is checked before pycocotools sees it, whose C code trusts what it gets.
+Everything is checked before pycocotools sees it, whose C code trusts its input.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from samkit.arrays import IntArray
 from samkit.errors import DataError
 from samkit.geometry import Rle
 
-IntArray = npt.NDArray[np.int64]
-
 # Compressed counts: 5 bits of a number in each character, the lowest first; bit 5 says that more
-# follow, bit 4 of the last one is the sign. Source: cocodataset.org's mask API.
+# follow, bit 4 of the last character is the sign. Source: cocodataset.org's mask API.
 FIRST_CHARACTER, BITS, MORE, SIGN = 48, 5, 32, 16
-MOST_CHARACTERS = 7  # of one number: 35 bits, more than any image has pixels
-# Polygons may run over the image's edge, but not far: pycocotools walks along every pixel of them.
-OUTSIDE = 1.0  # of the image's sides
+MAX_CHARACTERS = 7  # of one number: 35 bits, more than any image has pixels
+# Polygons may cross the image's edge, but not go far: pycocotools visits every pixel of an edge.
+MAX_OUTSIDE = 1.0  # of the image's sides
 
 
 def read_rles(
     segmentations: Iterable[Any], size_hw: tuple[int, int]
 ) -> tuple[tuple[Rle, ...], tuple[str, ...]]:
-    """Codes of the segmentations of one image, and a line for each that is broken."""
+    """RLEs of one image's segmentations, and one line about each that is broken."""
     rles, faults = read_numbered_rles(segmentations, size_hw)
     return tuple(rles.values()), faults
 
@@ -34,29 +33,29 @@ def read_rles(
 def read_numbered_rles(
     segmentations: Iterable[Any], size_hw: tuple[int, int]
 ) -> tuple[dict[int, Rle], tuple[str, ...]]:
-    """The same, with each code's place among the segmentations, from 0."""
+    """Like `read_rles`, with each RLE's index among the segmentations, from 0."""
     rles, faults = {}, []
-    for place, segmentation in enumerate(segmentations):
+    for index, segmentation in enumerate(segmentations):
         try:
-            rles[place] = segmentation_rle(segmentation, size_hw)
-        except DataError as error:  # noqa: PERF203 - of one, the others are not affected
-            faults.append(f"annotation {place + 1}: {error}")
+            rles[index] = segmentation_rle(segmentation, size_hw)
+        except DataError as error:  # noqa: PERF203 - one broken mask leaves the others
+            faults.append(f"annotation {index + 1}: {error}")
     return rles, tuple(faults)
 
 
 def segmentation_rle(segmentation: Any, size_hw: tuple[int, int]) -> Rle:
-    """Run-length code of a COCO `segmentation`.
+    """RLE of a COCO `segmentation`.
 
     Args:
-        segmentation: polygons [[x, y, x, y, ...], ...], or a run-length code {size, counts} with
-            compressed or plain counts.
-        size_hw: of the image.
+        segmentation: polygons [[x, y, x, y, ...], ...], or an RLE {size, counts} with compressed or
+            plain counts.
+        size_hw: the image's size.
 
     Raises:
         DataError: malformed, or of another size.
     """
     if isinstance(segmentation, dict):
-        return _from_code(segmentation, size_hw)
+        return _from_rle(segmentation, size_hw)
     if isinstance(segmentation, list) and segmentation:
         polygons = [_polygon(one, size_hw) for one in segmentation]
         return _merged(coco_mask.frPyObjects(polygons, *size_hw), size_hw)
@@ -65,31 +64,45 @@ def segmentation_rle(segmentation: Any, size_hw: tuple[int, int]) -> Rle:
     )
 
 
-def compressed_counts(code: str) -> IntArray:
-    """Lengths of runs, the first one of background, from COCO's compressed counts.
+def check_image_size(name: object, entry: Mapping[str, Any], size_hw: tuple[int, int]) -> None:
+    """Check that an image has the size its entry states, if it states one.
 
     Raises:
-        DataError: not such a code.
+        DataError: it has another; masks would lie in the wrong place.
     """
-    digits = np.frombuffer(code.encode("latin-1", "replace"), np.uint8).astype(np.int64)
+    stated = (entry.get("height", size_hw[0]), entry.get("width", size_hw[1]))
+    if stated != size_hw:
+        raise DataError(
+            f"{name} is {size_hw[1]} x {size_hw[0]} pixels, but"
+            f" {stated[1]!r:.20} x {stated[0]!r:.20} in its annotations"
+        )
+
+
+def compressed_counts(counts: str) -> IntArray:
+    """Decode COCO's compressed counts to run lengths; the first run is background.
+
+    Raises:
+        DataError: malformed.
+    """
+    digits = np.frombuffer(counts.encode("latin-1", "replace"), np.uint8).astype(np.int64)
     digits -= FIRST_CHARACTER
     if not len(digits) or digits.min() < 0 or digits.max() >= 2 * MORE or digits[-1] & MORE:
-        raise DataError(f"malformed run-length code {code!r:.40}")
+        raise DataError(f"malformed run-length code {counts!r:.40}")
     ends = np.flatnonzero((digits & MORE) == 0)
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
-    if lengths.max() > MOST_CHARACTERS:
-        raise DataError(f"malformed run-length code {code!r:.40}")
+    if lengths.max() > MAX_CHARACTERS:
+        raise DataError(f"malformed run-length code {counts!r:.40}")
     place = np.arange(len(digits)) - np.repeat(starts, lengths)
-    counts = np.add.reduceat((digits & (MORE - 1)) << (BITS * place), starts)
-    counts -= np.where(digits[ends] & SIGN, 1 << (BITS * lengths), 0)
+    runs = np.add.reduceat((digits & (MORE - 1)) << (BITS * place), starts)
+    runs -= np.where(digits[ends] & SIGN, 1 << (BITS * lengths), 0)
     # From the fourth on, each is stored as the difference to the one two before it.
-    counts[1::2] = counts[1::2].cumsum()
-    counts[2::2] = counts[2::2].cumsum()
-    return np.asarray(counts, np.int64)
+    runs[1::2] = runs[1::2].cumsum()
+    runs[2::2] = runs[2::2].cumsum()
+    return np.asarray(runs, np.int64)
 
 
-def _from_code(segmentation: dict[str, Any], size_hw: tuple[int, int]) -> Rle:
+def _from_rle(segmentation: dict[str, Any], size_hw: tuple[int, int]) -> Rle:
     size, counts = segmentation.get("size"), segmentation.get("counts")
     if size != list(size_hw):
         raise DataError(f"a mask must have the image's size {list(size_hw)}; got {size!r:.40}")
@@ -103,12 +116,12 @@ def _from_code(segmentation: dict[str, Any], size_hw: tuple[int, int]) -> Rle:
     if plain.ndim != 1 or not np.issubdtype(plain.dtype, np.integer):
         raise DataError(f"counts must be a string or whole numbers; got {counts!r:.40}")
     _check_counts(plain, size_hw)
-    code = coco_mask.frPyObjects({"size": list(size_hw), "counts": plain.tolist()}, *size_hw)
-    return {"size": list(size_hw), "counts": code["counts"].decode("ascii")}
+    rle = coco_mask.frPyObjects({"size": list(size_hw), "counts": plain.tolist()}, *size_hw)
+    return {"size": list(size_hw), "counts": rle["counts"].decode("ascii")}
 
 
 def _check_counts(counts: npt.NDArray[Any], size_hw: tuple[int, int]) -> None:
-    """Check that runs fill the image: a code that was cut short does not."""
+    """Check that the runs fill the image; those of a truncated RLE do not."""
     area = size_hw[0] * size_hw[1]
     if counts.min() < 0 or counts.max() > area or counts.sum() != area:
         raise DataError(
@@ -118,7 +131,7 @@ def _check_counts(counts: npt.NDArray[Any], size_hw: tuple[int, int]) -> None:
 
 
 def _polygon(points: Any, size_hw: tuple[int, int]) -> list[float]:
-    """A checked polygon x, y, x, y, ..."""
+    """Check a polygon x, y, x, y, ... and make its values floats."""
     try:
         flat = np.array(points, np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -128,13 +141,13 @@ def _polygon(points: Any, size_hw: tuple[int, int]) -> list[float]:
             f"a polygon must be at least three points [x, y, x, y, x, y]; got {points!r:.60}"
         )
     height, width = size_hw
-    places_xy, sides_xy = flat.reshape(-1, 2), np.array([width, height])
-    # Also false for NaN.
-    if not ((places_xy >= -OUTSIDE * sides_xy) & (places_xy <= (1 + OUTSIDE) * sides_xy)).all():
+    points_xy, size_wh = flat.reshape(-1, 2), np.array([width, height])
+    low_xy, high_xy = -MAX_OUTSIDE * size_wh, (1 + MAX_OUTSIDE) * size_wh
+    if not ((points_xy >= low_xy) & (points_xy <= high_xy)).all():  # also false for NaN
         raise DataError(f"a polygon lies far outside of its image of {width} x {height} pixels")
     return [float(value) for value in flat]
 
 
-def _merged(codes: list[Any], size_hw: tuple[int, int]) -> Rle:
-    code = coco_mask.merge(codes)
-    return {"size": list(size_hw), "counts": code["counts"].decode("ascii")}
+def _merged(rles: list[Any], size_hw: tuple[int, int]) -> Rle:
+    merged = coco_mask.merge(rles)
+    return {"size": list(size_hw), "counts": merged["counts"].decode("ascii")}

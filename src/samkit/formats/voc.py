@@ -1,49 +1,56 @@
-"""Pascal VOC's segmentation: pictures of instances and of classes, and an XML file of boxes."""
+"""Pascal VOC segmentation: label images of instances and classes, and an XML file of boxes."""
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import numpy.typing as npt
 
 from samkit.errors import FormatError
-from samkit.formats.labels import label_map
+from samkit.formats.png import label_map, write_png
 from samkit.types import Masks
 
-MOST_NUMBERS = 254  # 255 is "void" in VOC's pictures of 8 bits, 0 the background
+MAX_NUMBER = 254  # in VOC's 8-bit label images 255 is "void", 0 the background
 
 
 def voc_instances(masks: Masks) -> npt.NDArray[np.uint8]:
-    """Number of the instance at each pixel (H, W), from 1; smaller masks lie over larger ones.
+    """Label image (H, W) of instances, numbered from 1; smaller masks cover larger ones.
 
     Raises:
-        FormatError: more masks than VOC's pictures can number.
+        FormatError: more masks than VOC can number.
     """
-    if len(masks) > MOST_NUMBERS:
-        raise FormatError(f"VOC holds at most {MOST_NUMBERS} masks an image; got {len(masks)}")
+    if len(masks) > MAX_NUMBER:
+        raise FormatError(f"VOC holds at most {MAX_NUMBER} masks an image; got {len(masks)}")
     return label_map(masks).astype(np.uint8)
 
 
 def voc_classes(
     instances: npt.NDArray[np.uint8], class_numbers: Sequence[int]
 ) -> npt.NDArray[np.uint8]:
-    """Number of the class at each pixel (H, W), of a picture of instances.
+    """Label image (H, W) of classes from one of instances.
 
     Args:
-        instances: what `voc_instances` gave.
-        class_numbers: of each mask, 1 to 254.
+        instances: what `voc_instances` returned.
+        class_numbers: one for each mask, 1 to 254.
 
     Raises:
-        FormatError: a class that VOC's pictures cannot number.
+        FormatError: more classes than VOC can number.
     """
-    if any(not 1 <= number <= MOST_NUMBERS for number in class_numbers):
-        raise FormatError(f"VOC numbers classes from 1 to {MOST_NUMBERS}")
+    if any(not 1 <= number <= MAX_NUMBER for number in class_numbers):
+        raise FormatError(f"VOC numbers classes from 1 to {MAX_NUMBER}")
     table = np.array([0, *class_numbers], np.uint8)
     return np.asarray(table[instances], np.uint8)
 
 
+def write_voc_png(path: str | os.PathLike[str], labels: npt.NDArray[np.uint8]) -> Path:
+    """Write a label image (H, W) with VOC's colours; return its path."""
+    return write_png(path, labels, palette=voc_palette())
+
+
 def voc_palette() -> list[int]:
-    """VOC's 256 colours, R, G and B after one another: bits of the number, spread over the three.
+    """VOC's 256 colours, R, G and B one after another: a number's bits in turn go to the three.
 
     Source: the VOC development kit's colour map.
     """
@@ -58,9 +65,9 @@ def voc_palette() -> list[int]:
 
 
 def voc_xml(masks: Masks, *, file_name: str, class_names: Sequence[str]) -> bytes:
-    """The XML file of one image: name and box of each mask, in the order of the masks.
+    """Build the XML file of one image: name and box of each mask, in the order of the masks.
 
-    Boxes are in VOC's pixels: the first is 1, far edges are inclusive.
+    Boxes are in VOC's pixels: the first one is 1, far edges are inclusive.
 
     Source: the VOC2012 development kit.
     """

@@ -1,26 +1,27 @@
-"""YOLO's segmentation labels: one line of text for each mask, its outline as one polygon."""
+"""YOLO segmentation labels: one line of text for each mask, its outline as one polygon."""
 
+import json
 from collections.abc import Sequence
 
 from samkit.geometry.polygons import Ring, joined_outline
 from samkit.geometry.rle import decode_rle_patch
 from samkit.types import Masks
 
-CLASS_NUMBER = 0  # of anything, where masks have no class
-LEAST_POINTS = 3  # a line with fewer is taken for a box
+CLASS_NUMBER = 0  # where masks have no classes
+MIN_POINTS = 3  # a line with fewer is read as a box
 DIGITS = 7  # a thousandth of a pixel at 10,000 pixels
 
 
 def yolo_labels(masks: Masks, *, class_numbers: Sequence[int] | None = None) -> str:
-    """Label file of one image: `0 x y x y ...` for each mask, coordinates from 0 to 1.
+    """Build the label file of one image: `0 x y x y ...` for each mask, coordinates from 0 to 1.
 
-    `class_numbers` has the class of each mask, which is written in place of the 0.
+    `class_numbers` has the class of each mask, which is written instead of the 0.
 
-    Points are centres of pixels on the rim: cut down to whole pixels, as Ultralytics does when it
-    draws masks, they are those pixels again.
+    Points are the centres of pixels on the outline: truncated to whole pixels, as Ultralytics does
+    when it draws masks, they are those pixels again.
 
-    What is lost, since a line has one polygon: parts and holes are joined by lines of one pixel's
-    width. Scores are not part of the format, and empty masks have no outline.
+    Lossy, since a line has one polygon: parts and holes are joined by lines one pixel wide. Scores
+    are not part of the format, and empty masks are left out.
 
     Source: docs.ultralytics.com, data sets for instance segmentation.
     """
@@ -33,9 +34,24 @@ def yolo_labels(masks: Masks, *, class_numbers: Sequence[int] | None = None) -> 
     return "".join(lines)
 
 
+def yolo_dataset_yaml(class_names: Sequence[str], *, train: str, val: str) -> str:
+    """Build the data.yaml of a data set in its own folder.
+
+    Args:
+        class_names: in the order of their numbers, from 0.
+        train: the split in images/ and labels/ for training.
+        val: the split for validation.
+
+    Source: docs.ultralytics.com, data sets for instance segmentation.
+    """
+    # JSON strings are valid YAML, whatever a class is called.
+    names = "".join(f"  {number}: {json.dumps(name)}\n" for number, name in enumerate(class_names))
+    return f"path: .\ntrain: images/{train}\nval: images/{val}\nnames:\n{names}"
+
+
 def _line(number: int, outline: Ring, size_hw: tuple[int, int]) -> str:
     height, width = size_hw
     points = outline.tolist()
-    points += [points[-1]] * (LEAST_POINTS - len(points))
+    points += [points[-1]] * (MIN_POINTS - len(points))
     values = (f"{(x + 0.5) / width:.{DIGITS}g} {(y + 0.5) / height:.{DIGITS}g}" for x, y in points)
     return f"{number} {' '.join(values)}\n"

@@ -14,9 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
+from samkit.datasets.folders import ImageFolder
 from samkit.datasets.sa1b import Sa1bShards
 from samkit.datasets.sample import Sample
-from samkit.datasets.unlabelled import ImageFolder
 from samkit.errors import ConfigError, DataError, EmbeddingError, ImageError
 from samkit.geometry import CoordMap, encode_rle
 from samkit.predict.preprocess import normalise, resize_image

@@ -17,10 +17,10 @@ from samkit.dataengine.database import Store
 from samkit.dataengine.exchange.readers import (
     ForeignImage,
     ForeignMask,
-    read_coco,
-    read_label_pngs,
-    read_labelme_files,
-    read_sa1b_files,
+    read_coco_images,
+    read_label_images,
+    read_labelme_images,
+    read_sa1b_images,
 )
 from samkit.dataengine.projects import get_project, list_classes
 from samkit.dataengine.queue import is_held
@@ -31,10 +31,10 @@ from samkit.dataengine.values import REVIEWS, STAGES, NewEvent, check_choice
 from samkit.errors import StoreError
 
 READERS = {
-    "coco": read_coco,
-    "labelme": read_labelme_files,
-    "png": read_label_pngs,
-    "sa1b": read_sa1b_files,
+    "coco": read_coco_images,
+    "labelme": read_labelme_images,
+    "png": read_label_images,
+    "sa1b": read_sa1b_images,
 }
 ORIGIN = "import"  # also the kind of the event that each mask begins with
 

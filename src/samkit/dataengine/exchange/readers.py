@@ -1,4 +1,4 @@
-"""Files of other programs, image by image: what is broken is told, and leaves the others."""
+"""Readers of other programs' files, image by image; broken parts leave the others readable."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from samkit.dataengine.exchange.writers import LABELS_FORMAT, layer_folder
-from samkit.datasets.coco import read_json
-from samkit.datasets.instance_png import label_rles, read_labels
 from samkit.errors import DataError, FormatError
-from samkit.formats.labelme import read_labelme
+from samkit.files import read_json
+from samkit.formats import label_rles, read_coco, read_labelme, read_labels
 from samkit.geometry import encode_rle
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignMask:
-    """A mask as it came, not checked yet: `segmentation` is COCO's."""
+    """A mask as the file has it, not checked yet: `segmentation` is COCO's."""
 
     segmentation: Any
     class_name: str | None = None
@@ -26,7 +25,7 @@ class ForeignMask:
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignImage:
-    """An image's name and masks; `review` is empty where the file does not tell."""
+    """An image's name and masks; `review` is empty if the file does not state it."""
 
     name: str
     masks: tuple[ForeignMask, ...] = ()
@@ -35,35 +34,27 @@ class ForeignImage:
     faults: tuple[str, ...] = ()
 
 
-def read_coco(path: Path) -> Iterator[ForeignImage]:
-    """A COCO JSON file; annotations of crowds are no instances and left out.
+def read_coco_images(path: Path) -> Iterator[ForeignImage]:
+    """Read a COCO JSON file; annotations of crowds are not instances and are left out.
 
     Raises:
         DataError: not a COCO file.
     """
-    document = read_json(path)
-    parts = document if isinstance(document, dict) else {}
-    images, annotations = parts.get("images"), parts.get("annotations")
-    if not isinstance(images, list) or not isinstance(annotations, list):
-        raise DataError(f"{path} is not a COCO file: expected the lists `images` and `annotations`")
-    names = _categories(parts.get("categories"))
-    by_image: dict[str, list[Mapping[str, Any]]] = {}
-    for one in annotations:
-        if isinstance(one, dict) and not one.get("iscrowd"):
-            by_image.setdefault(repr(one.get("image_id")), []).append(one)
-    for entry in images:
-        if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str):
-            yield ForeignImage(name=str(path), faults=(f"not an image's entry: {entry!r:.60}",))
+    file = read_coco(path)
+    for image in file.images:
+        try:
+            name = image.file_name
+        except DataError as error:
+            yield ForeignImage(name=str(path), faults=(str(error),))
             continue
         masks = tuple(
-            _mask(one, names.get(repr(one.get("category_id"))), one.get("score"))
-            for one in by_image.get(repr(entry.get("id")), ())
+            _mask(one, file.class_name(one), one.get("score")) for one in image.annotations
         )
-        yield _image(entry["file_name"], masks, entry.get("samkit"))
+        yield _image(name, masks, image.entry.get("samkit"))
 
 
-def read_sa1b_files(folder: Path) -> Iterator[ForeignImage]:
-    """All JSON files of SA-1B in a folder and those in it.
+def read_sa1b_images(folder: Path) -> Iterator[ForeignImage]:
+    """Read all SA-1B JSON files in a folder and its subfolders.
 
     Raises:
         DataError: there are none.
@@ -80,7 +71,7 @@ def read_sa1b_files(folder: Path) -> Iterator[ForeignImage]:
                 ),
                 entry.get("samkit"),
             )
-        except DataError as error:  # noqa: PERF203 - of one, the others are not affected
+        except DataError as error:  # noqa: PERF203 - one broken file leaves the others
             yield ForeignImage(name=str(path), faults=(str(error),))
         except (KeyError, TypeError, AttributeError) as error:
             reason = f"not as in SA-1B: {type(error).__name__} {error}"
@@ -89,8 +80,8 @@ def read_sa1b_files(folder: Path) -> Iterator[ForeignImage]:
             yield image
 
 
-def read_labelme_files(folder: Path) -> Iterator[ForeignImage]:
-    """All JSON files of LabelMe in a folder and those in it.
+def read_labelme_images(folder: Path) -> Iterator[ForeignImage]:
+    """Read all LabelMe JSON files in a folder and its subfolders.
 
     Raises:
         DataError: there are none.
@@ -108,8 +99,10 @@ def read_labelme_files(folder: Path) -> Iterator[ForeignImage]:
         yield ForeignImage(name=file.image, masks=masks, faults=file.faults)
 
 
-def read_label_pngs(folder: Path) -> Iterator[ForeignImage]:
-    """All PNGs of numbers in a folder and those in it; NAME.json tells classes, as exports do.
+def read_label_images(folder: Path) -> Iterator[ForeignImage]:
+    """Read all label images (PNG) in a folder and its subfolders.
+
+    NAME.json beside NAME.png, as exports write it, has the classes and more.
 
     Raises:
         DataError: there are none.
@@ -134,13 +127,13 @@ def read_label_pngs(folder: Path) -> Iterator[ForeignImage]:
 
 
 def _read_layers(folder: Path, name: str, facts: Any) -> ForeignImage:
-    """Masks of an export, with their classes; those that overlap are in folders beside."""
+    """Read an export's masks with their classes; masks that overlap are in folders beside."""
     if facts["format"] != LABELS_FORMAT:
         raise DataError(f"{name}.json is not of the format {LABELS_FORMAT}")
     layers = {}
     for number in sorted({int(one["layer"]) for one in facts["masks"]}):
-        place = folder if number == 1 else folder.parent / layer_folder(number)
-        layers[number] = read_labels(place / f"{name}.png")
+        layer = folder if number == 1 else folder.parent / layer_folder(number)
+        layers[number] = read_labels(layer / f"{name}.png")
     masks = tuple(
         ForeignMask(
             segmentation=encode_rle(layers[int(one["layer"])] == int(one["number"])),
@@ -161,18 +154,8 @@ def _files(folder: Path, suffix: str) -> list[Path]:
     return found
 
 
-def _categories(entries: Any) -> dict[str, str]:
-    """Names of classes by their numbers; without what only says that there is no class."""
-    found = {}
-    for one in entries if isinstance(entries, list) else []:
-        if isinstance(one, dict) and isinstance(one.get("name"), str):
-            extras = one.get("samkit")
-            if not (isinstance(extras, dict) and extras.get("unlabelled")):
-                found[repr(one.get("id"))] = one["name"]
-    return found
-
-
 def _mask(entry: Mapping[str, Any], class_name: str | None, score: Any) -> ForeignMask:
+    """Mask of an annotation; samkit's own fields, if any, are more exact than the standard ones."""
     found = entry.get("samkit")
     extras = found if isinstance(found, dict) else {}
     return ForeignMask(
@@ -202,5 +185,5 @@ def _number(value: Any) -> float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     try:
         return float(value) if is_number else None
-    except OverflowError:  # a whole number of hundreds of digits
+    except OverflowError:  # an integer of hundreds of digits
         return None

@@ -1,7 +1,7 @@
-"""One writer for each format: images of one split into a folder, as the format's readers expect.
+"""Writers of exports, one for each format: a split's images to the files its readers expect.
 
-Each gives the path at which the image itself belongs, for the export to copy it there. Where other
-programs have no place for something (the review, the stage), it is in fields that they pass over.
+Each yields the path where the image itself belongs, for the export to copy it there. What other
+programs have no field for (the review, the stage) is in fields of ours, which they ignore.
 """
 
 import json
@@ -11,84 +11,90 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from samkit.dataengine.exchange.records import ALL, TRAIN, VAL, ImageRecord
 from samkit.dataengine.values import Annotation
-from samkit.files import replacing, write_bytes
-from samkit.formats import geojson_collection, sa1b_document, write_png, yolo_labels
-from samkit.formats.voc import voc_classes, voc_instances, voc_palette, voc_xml
-from samkit.geometry import decode_rle
+from samkit.files import write_bytes
+from samkit.formats import (
+    OBJECT,
+    UNLABELLED_MARK,
+    coco_writer,
+    geojson_collection,
+    label_layers,
+    sa1b_document,
+    voc_classes,
+    voc_instances,
+    voc_xml,
+    write_png,
+    write_voc_png,
+    yolo_dataset_yaml,
+    yolo_labels,
+)
 
 LABELS_FORMAT = "samkit-labels-1"
-UNLABELLED = "object"  # the name of masks without a class, where a format needs one
 
-# (images, folder, split, names of classes) -> each image with the path that it belongs at
+# (images, folder, split, class names) -> each image with the path where it belongs
 Placed: TypeAlias = "Iterator[tuple[ImageRecord, Path]]"
 Writer: TypeAlias = Callable[[Iterable[ImageRecord], Path, str, Sequence[str]], Placed]
 
 
-def write_coco(
+def export_coco(
     records: Iterable[ImageRecord], folder: Path, split: str, classes: Sequence[str]
 ) -> Placed:
-    """SPLIT.json, images in SPLIT/. Masks are run-length codes; numbers start at 1."""
+    """Write SPLIT.json; images go to SPLIT/. Masks are RLEs; numbers start at 1."""
     numbers = {name: number for number, name in enumerate(classes, start=1)}
-    categories = [{"id": number, "name": name} for name, number in numbers.items()]
-    # Told from a class of the same name by its mark.
-    unlabelled = {"id": len(categories) + 1, "name": UNLABELLED, "samkit": {"unlabelled": True}}
-    images: list[dict[str, Any]] = []
-    count = 0
-    with replacing(folder / f"{split}.json") as path, path.open("w", encoding="utf-8") as file:
-        file.write('{"annotations": [')
-        for image_id, record in enumerate(records, start=1):
-            images.append({"id": image_id, **_image_fields(record)})
-            for one, name in zip(record.annotations, record.class_names, strict=True):
-                count += 1
-                entry = {
-                    "id": count,
-                    "image_id": image_id,
-                    "category_id": unlabelled["id"] if name is None else numbers[name],
-                    "iscrowd": 0,
-                    **_mask_fields(one),
-                    "samkit": _mask_extras(one),
-                }
-                if one.score is not None:
-                    entry["score"] = one.score
-                file.write((", " if count > 1 else "") + json.dumps(entry))
+    mark = {"samkit": {UNLABELLED_MARK: True}}
+    unlabelled = {"id": len(classes) + 1, "name": OBJECT, **mark}
+    categories = [*({"id": number, "name": name} for name, number in numbers.items()), unlabelled]
+    with coco_writer(folder / f"{split}.json", lambda: categories) as writer:
+        for record in records:
+            masks = zip(record.annotations, record.class_names, strict=True)
+            writer.add_image(
+                record.image.path,
+                record.image.size_hw,
+                (
+                    {
+                        "category_id": unlabelled["id"] if name is None else numbers[name],
+                        "iscrowd": 0,
+                        **_mask_fields(one),
+                        "samkit": _mask_extras(one),
+                    }
+                    | ({} if one.score is None else {"score": one.score})
+                    for one, name in masks
+                ),
+                samkit=_image_extras(record),
+            )
             yield record, folder / split / record.image.path
-        rest = json.dumps({"images": images, "categories": [*categories, unlabelled]})
-        file.write(f"], {rest[1:]}")
 
 
-def write_sa1b(
+def export_sa1b(
     records: Iterable[ImageRecord],
     folder: Path,
     split: str,
     classes: Sequence[str],  # noqa: ARG001
 ) -> Placed:
-    """SPLIT/NAME.json beside the images; `category` besides SA-1B's own fields."""
+    """Write SPLIT/NAME.json beside the images, with `category` besides SA-1B's own fields."""
     for record in records:
         document = sa1b_document(record.masks(), file_name=record.image.path)
         document["image"]["samkit"] = _image_extras(record)
         both = zip(record.annotations, record.class_names, strict=True)
         for entry, (one, name) in zip(document["annotations"], both, strict=True):
             entry["category"] = name
-            # Doubles: the standard fields are rounded to float32.
+            # In float64: the standard fields are rounded to float32.
             measures = {"score": one.score, "stability": one.stability}
             entry["samkit"] = _mask_extras(one) | measures
         _write_json(folder / split / f"{record.base}.json", document)
         yield record, folder / split / record.image.path
 
 
-def write_yolo(
+def export_yolo(
     records: Iterable[ImageRecord], folder: Path, split: str, classes: Sequence[str]
 ) -> Placed:
-    """labels/SPLIT/NAME.txt, images in images/SPLIT/, and data.yaml. See `yolo_labels`."""
+    """Write labels/SPLIT/NAME.txt and data.yaml; images go to images/SPLIT/. See `yolo_labels`."""
     numbers = {name: number for number, name in enumerate(classes)}
     unlabelled = len(classes)
     train, val = (ALL, ALL) if split == ALL else (TRAIN, VAL)
-    names = "".join(f"  {i}: {json.dumps(name)}\n" for i, name in enumerate((*classes, UNLABELLED)))
-    text = f"path: .\ntrain: images/{train}\nval: images/{val}\nnames:\n{names}"
+    text = yolo_dataset_yaml((*classes, OBJECT), train=train, val=val)
     _write(folder / "data.yaml", text.encode())
     for record in records:
         found = [unlabelled if n is None else numbers[n] for n in record.class_names]
@@ -97,12 +103,13 @@ def write_yolo(
         yield record, folder / "images" / split / record.image.path
 
 
-def write_voc(
+def export_voc(
     records: Iterable[ImageRecord], folder: Path, split: str, classes: Sequence[str]
 ) -> Placed:
-    """Annotations/, SegmentationObject/, SegmentationClass/, and ImageSets/Segmentation/SPLIT.txt.
+    """Write VOC's folders Annotations/, SegmentationObject/, SegmentationClass/ and ImageSets/.
 
-    Where masks overlap, the smaller one is in the pictures.
+    Images go to JPEGImages/; ImageSets/Segmentation/SPLIT.txt lists them. Where masks overlap, the
+    label images have the smaller one.
     """
     numbers = {name: number for number, name in enumerate(classes, start=1)}
     unlabelled = len(classes) + 1
@@ -111,30 +118,32 @@ def write_voc(
         masks = record.masks()
         found = [unlabelled if name is None else numbers[name] for name in record.class_names]
         instances = voc_instances(masks)
-        _write_palette(folder / "SegmentationObject" / f"{record.base}.png", instances)
+        _write_voc_png(folder / "SegmentationObject" / f"{record.base}.png", instances)
         pixels = voc_classes(instances, found)
-        _write_palette(folder / "SegmentationClass" / f"{record.base}.png", pixels)
-        names = [name or UNLABELLED for name in record.class_names]
+        _write_voc_png(folder / "SegmentationClass" / f"{record.base}.png", pixels)
+        names = [name or OBJECT for name in record.class_names]
         text = voc_xml(masks, file_name=record.image.path, class_names=names)
         _write(folder / "Annotations" / f"{record.base}.xml", text)
         bases.append(f"{record.base}\n")
         yield record, folder / "JPEGImages" / record.image.path
     _write(folder / "ImageSets" / "Segmentation" / f"{split}.txt", "".join(bases).encode())
-    _write(folder / "labels.txt", "".join(f"{n}\n" for n in (*classes, UNLABELLED)).encode())
+    _write(folder / "labels.txt", "".join(f"{n}\n" for n in (*classes, OBJECT)).encode())
 
 
-def write_labels(
+def export_labels(
     records: Iterable[ImageRecord],
     folder: Path,
     split: str,
     classes: Sequence[str],  # noqa: ARG001
 ) -> Placed:
-    """SPLIT/masks/NAME.png of numbers, and NAME.json beside it with the class of each number.
+    """Write label images SPLIT/masks/NAME.png, and NAME.json with the class of each number.
 
-    Masks that overlap earlier ones are in masks_2/, masks_3/, ..., so that none is cut.
+    Masks that overlap earlier ones are in masks_2/, masks_3/, ..., so that none is cut off.
     """
     for record in records:
-        layers, places = _layers(record)
+        layers, numbers = label_layers(
+            [one.rle for one in record.annotations], record.image.size_hw
+        )
         for number, layer in enumerate(layers, start=1):
             path = folder / split / layer_folder(number) / f"{record.base}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +158,7 @@ def write_labels(
                 **_mask_extras(one),
             }
             for one, name, (layer, number) in zip(
-                record.annotations, record.class_names, places, strict=True
+                record.annotations, record.class_names, numbers, strict=True
             )
         ]
         document = {"format": LABELS_FORMAT, **_image_fields(record), "masks": entries}
@@ -157,13 +166,13 @@ def write_labels(
         yield record, folder / split / "images" / record.image.path
 
 
-def write_geojson(
+def export_geojson(
     records: Iterable[ImageRecord],
     folder: Path,
     split: str,
     classes: Sequence[str],  # noqa: ARG001
 ) -> Placed:
-    """SPLIT/NAME.geojson beside the images. See `geojson_collection`."""
+    """Write SPLIT/NAME.geojson beside the images. See `geojson_collection`."""
     for record in records:
         document = geojson_collection(record.masks(), class_names=record.class_names)
         document["image"] = _image_fields(record)
@@ -172,39 +181,18 @@ def write_geojson(
 
 
 WRITERS: dict[str, Writer] = {
-    "coco": write_coco,
-    "geojson": write_geojson,
-    "png": write_labels,
-    "sa1b": write_sa1b,
-    "voc": write_voc,
-    "yolo": write_yolo,
+    "coco": export_coco,
+    "geojson": export_geojson,
+    "png": export_labels,
+    "sa1b": export_sa1b,
+    "voc": export_voc,
+    "yolo": export_yolo,
 }
 
 
 def layer_folder(number: int) -> str:
-    """Folder of the pictures of a layer, from 1."""
+    """Folder of a layer's label images; layers are numbered from 1."""
     return "masks" if number == 1 else f"masks_{number}"
-
-
-def _layers(record: ImageRecord) -> tuple[list[npt.NDArray[np.uint16]], list[tuple[int, int]]]:
-    """Pictures of numbers in which no masks overlap, and each mask's layer and number, from 1."""
-    layers = [np.zeros(record.image.size_hw, np.uint16)]
-    counts = [0]
-    places = []
-    for one in record.annotations:
-        mask = decode_rle(one.rle)
-        full = np.iinfo(np.uint16).max
-        index = next(
-            (i for i, at in enumerate(layers) if counts[i] < full and not at[mask].any()),
-            len(layers),
-        )
-        if index == len(layers):
-            layers.append(np.zeros(record.image.size_hw, np.uint16))
-            counts.append(0)
-        counts[index] += 1
-        layers[index][mask] = counts[index]
-        places.append((index + 1, counts[index]))
-    return layers, places
 
 
 def _image_fields(record: ImageRecord) -> dict[str, Any]:
@@ -236,10 +224,6 @@ def _write_json(path: Path, document: dict[str, Any]) -> None:
     _write(path, json.dumps(document).encode())
 
 
-def _write_palette(path: Path, numbers: npt.NDArray[np.uint8]) -> None:
-    """A picture of numbers with VOC's colours."""
-    picture = Image.fromarray(numbers)
-    picture.putpalette(voc_palette())
+def _write_voc_png(path: Path, labels: npt.NDArray[np.uint8]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        picture.save(temporary, format="PNG")
+    write_voc_png(path, labels)

@@ -1,19 +1,17 @@
-"""Synthetic scenes of things with names: "a striped red star". For text prompts."""
+"""Synthetic scenes of objects with names, such as "a striped red star", for text prompts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from samkit.datasets.sample import ANY, Sample, check_settings
+from samkit.arrays import BoolArray, FloatImage
+from samkit.datasets.sample import UNLIMITED, Sample, check_settings
 from samkit.datasets.synthetic.shapes import Shape, cover, named_shape
 from samkit.datasets.synthetic.textures import draw_color, mottled, named_surface
 from samkit.geometry import encode_rle
 
-FloatImage = npt.NDArray[np.float32]
-
-# RGB, far enough apart to be told apart in any light.
+# RGB, far enough apart to be recognized in any light.
 COLORS: dict[str, tuple[int, int, int]] = {
     "red": (220, 40, 40),
     "green": (50, 170, 60),
@@ -26,23 +24,23 @@ COLORS: dict[str, tuple[int, int, int]] = {
 }
 SHAPES = ("circle", "square", "triangle", "star", "ring", "cross")
 SURFACES = ("plain", "striped", "dotted")
-RADIUS = (0.11, 0.2)  # of the picture's side
-COLOR_NOISE = 14.0  # of a colour's red, green and blue, of 255
-TWIN_CHANCE = 0.7  # that a thing after the first differs in one word only from one before it
-TRIES = 20  # to find a free place
-GAP = 1.08  # of two radii: how far apart centres are
-SMALLEST_SIZE = 32
+RADIUS = (0.11, 0.2)  # of the image's side
+COLOR_NOISE = 14.0  # standard deviation of a colour's channels, of 255
+TWIN_PROBABILITY = 0.7  # that a name differs from an earlier one in one word only
+MAX_TRIES = 20  # to find a free place
+MIN_GAP = 1.08  # between two centres, of the sum of their radii
+MIN_SIZE = 32
 LIMITS = {
-    "count": (1, ANY),
-    "size": (SMALLEST_SIZE, ANY),
-    "seed": (0, ANY),
+    "count": (1, UNLIMITED),
+    "size": (MIN_SIZE, UNLIMITED),
+    "seed": (0, UNLIMITED),
     "things": (1, 6),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Name:
-    """What a thing is called."""
+    """Name of an object."""
 
     color: str
     shape: str
@@ -53,7 +51,7 @@ class Name:
         return f"a {surface}{self.color} {self.shape}"
 
     def differences(self, other: "Name") -> int:
-        """How many of colour, shape and surface differ."""
+        """Count how many of colour, shape and surface differ."""
         return (
             (self.color != other.color)
             + (self.shape != other.shape)
@@ -62,7 +60,7 @@ class Name:
 
 
 def all_names() -> list[Name]:
-    """Every name that a thing may have."""
+    """Every name that an object can have."""
     return [
         Name(color=color, shape=shape, surface=surface)
         for color in COLORS
@@ -73,16 +71,17 @@ def all_names() -> list[Name]:
 
 @dataclass(frozen=True, kw_only=True)
 class NamedScenes:
-    """Generated images whose things have names, no two of a scene the same.
+    """Generated images of objects whose names differ within an image.
 
-    Things do not touch each other. Most differ from another one in a single word, so that "a red
-    circle" must be told from "a red square". Sample i of a seed and size is always the same.
+    Objects do not touch each other. Most differ from another one in a single word, so that a model
+    has to distinguish "a red circle" from "a red square". Sample i of a seed, size and `things` is
+    always the same.
 
     Attributes:
-        count: number of scenes.
+        count: number of images.
         size: side of the square images in pixels.
-        seed: scenes of different seeds have nothing in common.
-        things: in a scene, at most; at least 2, where there is room.
+        seed: images of different seeds have nothing in common.
+        things: maximum number of objects in an image; the minimum is 2, if there is room.
     """
 
     count: int = 1000
@@ -105,7 +104,7 @@ class NamedScenes:
         canvas = _background(rng, self.size)
         names: list[Name] = []
         masks = []
-        for x, y, radius in _places(rng, self.size, self.things):
+        for x, y, radius in _draw_circles(rng, self.size, self.things):
             name = _draw_name(rng, names)
             names.append(name)
             masks.append(_paint(rng, canvas, name, (x, y), radius))
@@ -119,30 +118,32 @@ class NamedScenes:
 
 
 def _background(rng: np.random.Generator, side: int) -> FloatImage:
-    """A mottled ground of little colour."""
+    """Draw a mottled background of low saturation."""
     first = draw_color(rng, saturation=(0.0, 0.18), value=(0.35, 0.75))
     second = draw_color(rng, saturation=(0.0, 0.18), value=(0.35, 0.75))
-    share = mottled(rng, (side, side), int(rng.integers(3, 8)))[..., None]
-    return np.asarray(first + share * (second - first), np.float32)
+    blend = mottled(rng, (side, side), int(rng.integers(3, 8)))[..., None]
+    return np.asarray(first + blend * (second - first), np.float32)
 
 
-def _places(rng: np.random.Generator, side: int, most: int) -> list[tuple[float, float, float]]:
-    """Centres and radii of circles that do not touch."""
-    places: list[tuple[float, float, float]] = []
-    for _ in range(int(rng.integers(min(2, most), most + 1))):
+def _draw_circles(
+    rng: np.random.Generator, side: int, max_count: int
+) -> list[tuple[float, float, float]]:
+    """Draw circles (x, y, radius) that do not touch each other."""
+    circles: list[tuple[float, float, float]] = []
+    for _ in range(int(rng.integers(min(2, max_count), max_count + 1))):
         radius = rng.uniform(*RADIUS) * side
-        for _ in range(TRIES):
+        for _ in range(MAX_TRIES):
             x, y = rng.uniform(radius, side - radius, 2)
-            if all(np.hypot(x - u, y - v) > GAP * (radius + r) for u, v, r in places):
-                places.append((x, y, radius))
+            if all(np.hypot(x - u, y - v) > MIN_GAP * (radius + r) for u, v, r in circles):
+                circles.append((x, y, radius))
                 break
-    return places
+    return circles
 
 
 def _draw_name(rng: np.random.Generator, others: Sequence[Name]) -> Name:
-    """A name that none of the others has, often one word off from one of them."""
+    """Draw a name that none of the others has, often one word away from one of them."""
     free = [name for name in all_names() if name not in others]
-    if others and rng.uniform() < TWIN_CHANCE:
+    if others and rng.uniform() < TWIN_PROBABILITY:
         other = others[int(rng.integers(len(others)))]
         free = [name for name in free if name.differences(other) == 1]
     return free[int(rng.integers(len(free)))]
@@ -154,15 +155,15 @@ def _paint(
     name: Name,
     center_xy: tuple[float, float],
     radius: float,
-) -> npt.NDArray[np.bool_]:
-    """Paint a thing; its mask (size, size)."""
+) -> BoolArray:
+    """Paint an object on the canvas and return its mask (size, size)."""
     shape: Shape = named_shape(rng, name.shape)
     side = len(canvas)
     patch = cover(shape, np.array(center_xy), radius, side)
-    assert patch is not None  # its centre is in the picture
+    assert patch is not None  # its centre is in the image
     color = np.array(COLORS[name.color], np.float32)
     color = (color + rng.normal(0, COLOR_NOISE, 3)).clip(0, 255).astype(np.float32)
-    # Stripes and dots are of the same hue, so that a thing has one colour.
+    # Stripes and dots have the same hue, so that an object has one colour.
     second = color * 0.45 if color.mean() > 90 else color + 85
     surface = named_surface(
         rng, name.surface, patch.coverage.shape, (color, second), unit=0.5 * radius

@@ -1,36 +1,33 @@
-"""Synthetic scenes: textured things that hide each other, with parts in them, and their masks."""
+"""Synthetic scenes: textured objects that occlude each other, with parts in them, and masks."""
 
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from samkit.datasets.sample import ANY, Sample, check_settings
+from samkit.arrays import BoolArray, FloatImage, RgbImage
+from samkit.datasets.sample import UNLIMITED, Sample, check_settings
 from samkit.datasets.synthetic.shapes import KINDS, Patch, cover, draw_shape
 from samkit.datasets.synthetic.textures import draw_color, mottled, paint
 from samkit.geometry import encode_rle
 
-FloatImage = npt.NDArray[np.float32]
-BoolMask = npt.NDArray[np.bool_]
-
-SMALLEST_SIZE = 16
-FEWEST_THINGS = 3
-RADIUS = (0.07, 0.32)  # of the picture's side
+MIN_SIZE = 16
+MIN_THINGS = 3
+RADIUS = (0.07, 0.32)  # of the image's side
 LINE_RADIUS = (0.12, 0.3)
-LINE_CHANCE = 0.2
-THINNEST_PX = 1.2  # a line that covers half of no pixel would have no mask
-PARTS_CHANCE = 0.5  # that a thing has parts in it
-# Of a thing's area, what must be left uncovered: less looks like nothing in particular.
-LEAST_VISIBLE = 0.25
-LEAST_AREA = 0.0006  # of the picture: 10 pixels of 128 x 128
-SHADOW = 0.45  # how much darker it is beneath a thing
-STRIPES = 0.07  # of the picture's side, for one of them and its gap
+LINE_PROBABILITY = 0.2
+MIN_STROKE_PX = 1.2  # a line that covers half of no pixel would have no mask
+PARTS_PROBABILITY = 0.5  # that an object has parts
+# Fraction of an object's area that must be visible: a smaller rest could be anything.
+MIN_VISIBLE = 0.25
+MIN_AREA = 0.0006  # of the image: 10 pixels of 128 x 128
+SHADOW = 0.45  # how much darker the background is below an object
+STRIPES = 0.07  # of the image's side, for one of them and its gap
 LIMITS = {
-    "count": (1, ANY),
-    "size": (SMALLEST_SIZE, ANY),
-    "seed": (0, ANY),
-    "things": (FEWEST_THINGS, 100),
+    "count": (1, UNLIMITED),
+    "size": (MIN_SIZE, UNLIMITED),
+    "seed": (0, UNLIMITED),
+    "things": (MIN_THINGS, 100),
 }
 
 
@@ -38,15 +35,15 @@ LIMITS = {
 class Scenes:
     """Generated images: sample i of a seed and size is always the same, whatever the count.
 
-    Each has 3 or more things: discs, boxes, polygons, stars, blobs, rings and thin lines, plain or
-    patterned, the small ones before the large ones, with shadows. Masks are the visible parts of
-    whole things, and parts within them (a disc on a box), which are masks of their own.
+    Each has 3 or more objects: discs, boxes, polygons, stars, blobs, rings and thin lines, plain or
+    patterned, small ones in front of large ones, with shadows. Masks are the visible areas of
+    objects, and of parts in them (a disc on a box), which have masks of their own.
 
     Attributes:
-        count: number of scenes.
+        count: number of images.
         size: side of the square images in pixels.
-        seed: scenes of different seeds have nothing in common.
-        things: the most of them in a scene; fewer hide less of each other.
+        seed: images of different seeds have nothing in common.
+        things: maximum number of objects in an image; fewer occlude each other less.
     """
 
     count: int = 1000
@@ -74,15 +71,15 @@ class Scenes:
 
 @dataclass(kw_only=True, eq=False)
 class _Layer:
-    """What is visible of a thing or part.
+    """The visible area of an object or part.
 
     Attributes:
         mask: (size, size).
-        area: of all of it, hidden or not.
-        thing: number of the thing that it is or is a part of.
+        area: in pixels, with what is occluded.
+        thing: number of the object that this is, or is a part of.
     """
 
-    mask: BoolMask
+    mask: BoolArray
     area: int
     thing: int
     is_part: bool
@@ -96,24 +93,24 @@ class _Painter:
         self.canvas = self._background()
         self.layers: list[_Layer] = []
 
-    def paint_all(self, most: int) -> None:
-        """3 to `most` things, the large ones first."""
-        count = int(self.rng.integers(FEWEST_THINGS, most + 1))
+    def paint_all(self, max_things: int) -> None:
+        """Paint 3 to `max_things` objects, the large ones first."""
+        count = int(self.rng.integers(MIN_THINGS, max_things + 1))
         low, high = np.log(RADIUS)
         radii = np.exp(self.rng.uniform(low, high, count))  # as many small as large ones
         for number, radius in enumerate(sorted(radii * self.size, reverse=True)):
             self._thing(number, radius)
 
-    def image(self) -> npt.NDArray[np.uint8]:
-        """The scene with a camera's noise, uint8 (size, size, 3)."""
+    def image(self) -> RgbImage:
+        """The image with camera noise, uint8 (size, size, 3)."""
         noise = self.rng.standard_normal(self.canvas.shape, np.float32) * self.rng.uniform(0, 5)
         return np.asarray((self.canvas + noise).clip(0, 255) + 0.5, np.uint8)
 
-    def masks(self) -> list[BoolMask]:
-        """Of things and parts of which enough is visible."""
-        least = LEAST_AREA * self.size**2
-        visible = [(one.mask, int(one.mask.sum()), one.area) for one in self.layers]
-        return [mask for mask, seen, area in visible if seen >= max(1, least, LEAST_VISIBLE * area)]
+    def masks(self) -> list[BoolArray]:
+        """Masks of objects and parts of which enough is visible."""
+        min_area = MIN_AREA * self.size**2
+        seen = [(one, int(one.mask.sum())) for one in self.layers]
+        return [one.mask for one, area in seen if area >= max(1, min_area, MIN_VISIBLE * one.area)]
 
     def _background(self) -> FloatImage:
         rng, side = self.rng, self.size
@@ -126,21 +123,21 @@ class _Painter:
     def _thing(self, number: int, radius: float) -> None:
         rng = self.rng
         center_xy = rng.uniform(0.08, 0.92, 2) * self.size
-        is_line = rng.uniform() < LINE_CHANCE
+        is_line = rng.uniform() < LINE_PROBABILITY
         if is_line:
             radius = rng.uniform(*LINE_RADIUS) * self.size
             line = draw_shape(rng, "line")
-            shape = replace(line, stroke=max(line.stroke, THINNEST_PX / radius))
+            shape = replace(line, stroke=max(line.stroke, MIN_STROKE_PX / radius))
         else:
             shape = draw_shape(rng, str(rng.choice(list(KINDS))))
         patch = cover(shape, center_xy, radius, self.size)
         if patch is None:
             return
         self._shadow(patch, radius)
-        # A line of short dashes would be many things.
+        # A line of short dashes would look like many objects.
         stripes = radius if is_line else STRIPES * self.size
         self._lay(patch, number, is_part=False, stripes=stripes)
-        if is_line or len(shape.rings) > 1 or rng.uniform() > PARTS_CHANCE:
+        if is_line or len(shape.rings) > 1 or rng.uniform() > PARTS_PROBABILITY:
             return
         if rng.uniform() < 0.4:  # the same shape again, smaller
             inner = [(shape.scaled(rng.uniform(0.4, 0.65)), np.zeros(2), radius)]
@@ -161,13 +158,13 @@ class _Painter:
                 self._lay(part, number, is_part=True, stripes=STRIPES * self.size)
 
     def _within(self, thing: Patch, part: Patch) -> FloatImage:
-        """Coverage of a part that does not go over its thing's edge."""
-        whole = np.zeros((self.size, self.size), np.float32)
-        whole[thing.place] = thing.coverage
-        return np.minimum(part.coverage, whole[part.place])
+        """Coverage of a part, cut off at its object's edge."""
+        canvas = np.zeros((self.size, self.size), np.float32)
+        canvas[thing.place] = thing.coverage
+        return np.minimum(part.coverage, canvas[part.place])
 
     def _shadow(self, patch: Patch, radius: float) -> None:
-        """Darken what lies beneath and beside a thing, to the lower right."""
+        """Darken what lies below an object and to its lower right."""
         depth = max(1.0, 0.06 * radius)
         reach = int(3 * depth) + 1
         shade = cv2.GaussianBlur(np.pad(patch.coverage, reach), (0, 0), depth)
@@ -179,7 +176,7 @@ class _Painter:
         self.canvas[rows, cols] *= 1 - SHADOW * np.asarray(inside, np.float32)[..., None]
 
     def _lay(self, patch: Patch, thing: int, *, is_part: bool, stripes: float) -> None:
-        """Paint a thing or part, which hides what is beneath it."""
+        """Paint an object or part, which occludes what is below it."""
         rng = self.rng
         colors = (
             draw_color(rng, saturation=(0.3, 0.95), value=(0.35, 1)),
@@ -191,7 +188,8 @@ class _Painter:
         below += patch.coverage[..., None] * (surface - below)
         inside = patch.coverage >= 0.5
         for other in self.layers:
-            if not (is_part and other.thing == thing and not other.is_part):  # not of its own thing
+            is_own_object = is_part and other.thing == thing and not other.is_part
+            if not is_own_object:
                 other.mask[patch.place] &= ~inside
         mask = np.zeros((self.size, self.size), bool)
         mask[patch.place] = inside

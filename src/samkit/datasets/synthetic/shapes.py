@@ -1,4 +1,4 @@
-"""Outlines of synthetic things, and how much of each pixel they cover."""
+"""Outlines of synthetic objects, and how much of each pixel they cover."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-Coverage = npt.NDArray[np.float32]
+from samkit.arrays import FloatArray, FloatImage
 
-SUBPIXELS = 4  # a side: outlines are drawn so many times finer, then reduced by area
-ROUND = 48  # points of a curve
-ANGLES = np.arange(ROUND) * (2 * np.pi / ROUND)
+SUBPIXELS = 4  # per pixel and side, to draw outlines with; they are then averaged by area
+CURVE_POINTS = 48
+ANGLES = np.arange(CURVE_POINTS) * (2 * np.pi / CURVE_POINTS)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -19,7 +18,7 @@ class Shape:
     """An outline around (0, 0) whose radius is about 1.
 
     Attributes:
-        rings: closed outlines (N, 2); inside of an even number of them is outside.
+        rings: closed outlines (N, 2); points inside an even number of them are outside.
         stroke: 0 for a filled shape; else the first ring is an open line of this width.
     """
 
@@ -33,20 +32,20 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Patch:
-    """How much of each pixel a shape covers, in the part of the picture where it lies.
+    """How much of each pixel a shape covers, in the part of the image where it lies.
 
     Attributes:
         coverage: (h, w) from 0 to 1.
-        x, y: of its first pixel in the picture.
+        x, y: the patch's first pixel in the image.
     """
 
-    coverage: Coverage
+    coverage: FloatImage
     x: int
     y: int
 
     @property
     def place(self) -> tuple[slice, slice]:
-        """Its rows and columns in the picture."""
+        """Its rows and columns in the image."""
         height, width = self.coverage.shape
         return slice(self.y, self.y + height), slice(self.x, self.x + width)
 
@@ -59,7 +58,7 @@ def turn(points_xy: FloatArray, angle: float) -> FloatArray:
 
 
 def draw_shape(rng: np.random.Generator, kind: str) -> Shape:
-    """A random shape of a kind, which is one of `KINDS`, or "line"."""
+    """Draw a random shape of a kind, which is one of `KINDS` or "line"."""
     if kind == "line":
         return Shape(
             rings=(turn(_curve(rng), rng.uniform(0, np.pi)),), stroke=rng.uniform(0.03, 0.1)
@@ -73,7 +72,7 @@ def draw_shape(rng: np.random.Generator, kind: str) -> Shape:
 
 
 def cover(shape: Shape, center_xy: FloatArray, radius: float, size: int) -> Patch | None:
-    """Draw a shape into a picture of a side; None where nothing of it is in the picture."""
+    """Coverage of a shape in a square image of a size; None if the shape lies outside."""
     rings = [ring * radius + center_xy for ring in shape.rings]
     margin = 1 + shape.stroke * radius / 2
     low = np.floor(np.min([ring.min(axis=0) for ring in rings], axis=0) - margin).clip(0, size)
@@ -84,7 +83,7 @@ def cover(shape: Shape, center_xy: FloatArray, radius: float, size: int) -> Patc
     fine = np.zeros((height * SUBPIXELS, width * SUBPIXELS), np.uint8)
     drawn = [((ring - low) * SUBPIXELS).round().astype(np.int32) for ring in rings]
     if shape.stroke:
-        # OpenCV draws what an edge runs through: half a subpixel more on either side.
+        # OpenCV fills every subpixel that an edge touches: half a subpixel more on either side.
         width_fine = max(0.0, shape.stroke * radius * SUBPIXELS - 1)
         for piece in _pieces((rings[0] - low) * SUBPIXELS, width_fine):
             cv2.fillConvexPoly(fine, piece, 255)
@@ -95,7 +94,7 @@ def cover(shape: Shape, center_xy: FloatArray, radius: float, size: int) -> Patc
 
 
 def _pieces(line_xy: FloatArray, width: float) -> list[npt.NDArray[np.int32]]:
-    """Quadrangles (4, 2) along a line (N, 2), each of which begins where the last one ends."""
+    """Quadrilaterals (4, 2) along a line (N, 2), each starting where the previous one ends."""
     along = np.gradient(line_xy, axis=0)
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
     aside = np.stack([-along[:, 1], along[:, 0]], axis=-1) * (width / 2)
@@ -132,17 +131,17 @@ def _star(rng: np.random.Generator) -> FloatArray:
 
 
 def _blob(rng: np.random.Generator) -> FloatArray:
-    radii = np.ones(ROUND)
+    radii = np.ones(CURVE_POINTS)
     for waves in range(2, 6):
         radii += rng.uniform(0, 0.35 / waves) * np.cos(waves * ANGLES + rng.uniform(0, 2 * np.pi))
     return _circle(radii)
 
 
 def _curve(rng: np.random.Generator) -> FloatArray:
-    """A cubic Bezier curve (N, 2) from left to right."""
+    """Draw a cubic Bezier curve (N, 2) from left to right."""
     ends = np.array([[-2.0, 0.0], [-0.8, 0.0], [0.8, 0.0], [2.0, 0.0]])
     a, b, c, d = ends + rng.uniform(-0.9, 0.9, (4, 2))
-    t = np.linspace(0, 1, ROUND)[:, None]
+    t = np.linspace(0, 1, CURVE_POINTS)[:, None]
     return np.asarray(
         (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d, np.float64
     )
@@ -175,20 +174,20 @@ def _cross() -> FloatArray:
     return np.concatenate([turn(corner, quarter * np.pi / 2) for quarter in range(4)])
 
 
-# Shapes that people have words for; the radius of each is 1.
+# Shapes with common names; the radius of each is 1.
 NAMED = {
-    "circle": _regular(ROUND),
+    "circle": _regular(CURVE_POINTS),
     "square": _regular(4),
     "triangle": _regular(3),
     "star": _five_star(),
-    "ring": _regular(ROUND),
+    "ring": _regular(CURVE_POINTS),
     "cross": _cross(),
 }
 RING_HOLE = 0.55
 
 
 def named_shape(rng: np.random.Generator, name: str) -> Shape:
-    """A shape of `NAMED`, turned at random."""
+    """A shape of `NAMED` at a random angle."""
     outline = turn(NAMED[name], rng.uniform(0, 2 * np.pi))
     rings = (outline, outline * RING_HOLE) if name == "ring" else (outline,)
     return Shape(rings=rings)

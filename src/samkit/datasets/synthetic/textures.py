@@ -1,4 +1,4 @@
-"""Colours and surfaces of synthetic things."""
+"""Colours and surfaces of synthetic objects."""
 
 import colorsys
 from collections.abc import Callable
@@ -6,18 +6,17 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-FloatImage = npt.NDArray[np.float32]  # (H, W, 3) from 0 to 255, or (H, W) from 0 to 1
+from samkit.arrays import FloatImage
 
-SHARPNESS = 4.0  # of the edges of stripes and checks: a sine wave is multiplied by it and cut
-DOT_HEIGHT = 0.8  # where two crossing waves, which reach 2, are cut
+SHARPNESS = 4.0  # of stripes' and checks' edges: a sine wave is multiplied by it and squashed
+DOT_THRESH = 0.8  # of the sum of two crossing waves, which is at most 2
 
 
 def draw_color(
     rng: np.random.Generator, *, saturation: tuple[float, float], value: tuple[float, float]
 ) -> FloatImage:
-    """A random RGB colour (3,) of any hue."""
+    """Draw a random RGB colour (3,) of any hue."""
     rgb = colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(*saturation), rng.uniform(*value))
     return np.array(rgb, np.float32) * 255
 
@@ -28,13 +27,13 @@ def paint(
     colors: tuple[FloatImage, FloatImage],
     unit: float,
 ) -> FloatImage:
-    """A random surface (H, W, 3) of two colours.
+    """Paint a random surface (H, W, 3) in two colours.
 
     Args:
         rng: draws the kind of surface and its directions.
-        size_hw: of the patch.
+        size_hw: the patch's size.
         colors: two RGB colours (3,).
-        unit: pixels that one stripe and the gap beside it may take.
+        unit: width of a stripe and the gap beside it, in pixels.
     """
     kind = SURFACES[int(rng.integers(len(SURFACES)))]
     return _painted(rng, kind, size_hw, colors, unit)
@@ -48,7 +47,7 @@ def named_surface(
     *,
     unit: float,
 ) -> FloatImage:
-    """A surface of `NAMED`, otherwise as `paint` makes them."""
+    """Paint a surface of `NAMED`; see `paint`."""
     return _painted(rng, NAMED[name], size_hw, colors, unit)
 
 
@@ -65,10 +64,10 @@ def _painted(
     along = x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle))
     across = y * np.float32(np.cos(angle)) - x * np.float32(np.sin(angle))
     plane = _Plane(along=along, across=across, unit=unit * rng.uniform(0.7, 1.4), rng=rng)
-    share = kind(plane)
+    blend = kind(plane)
     first, second = colors
-    painted = first + share[..., None] * (second - first)
-    # Light from one side, so that flat things do not look cut out of paper.
+    painted = first + blend[..., None] * (second - first)
+    # Light from one side, so that flat objects do not look cut out of paper.
     light = 1 + rng.uniform(0.05, 0.2) * (across / max(height, width))
     return np.asarray(painted * light[..., None], np.float32)
 
@@ -82,13 +81,13 @@ def mottled(rng: np.random.Generator, size_hw: tuple[int, int], cells: int) -> F
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Plane:
-    """Where the pixels of a patch lie on a surface.
+    """Coordinates of a patch's pixels on a surface.
 
     Attributes:
         along: (H, W) pixels in a random direction.
         across: (H, W) pixels at right angles to it.
-        unit: pixels of a stripe and a gap.
-        rng: for what else is random.
+        unit: width of a stripe and a gap, in pixels.
+        rng: for everything else that is random.
     """
 
     along: FloatImage
@@ -112,7 +111,7 @@ def _wave(pixels: FloatImage, unit: float) -> FloatImage:
 
 
 def _sharp(wave: FloatImage) -> FloatImage:
-    """A wave to mostly 0 and 1."""
+    """Squash a wave to values that are mostly 0 or 1."""
     return np.asarray(0.5 + 0.5 * np.tanh(SHARPNESS * wave), np.float32)
 
 
@@ -126,7 +125,7 @@ def _checks(plane: _Plane) -> FloatImage:
 
 def _dots(plane: _Plane) -> FloatImage:
     bumps = _wave(plane.along, plane.unit) + _wave(plane.across, plane.unit)
-    return _sharp(bumps - DOT_HEIGHT)
+    return _sharp(bumps - DOT_THRESH)
 
 
 def _mottled(plane: _Plane) -> FloatImage:
@@ -142,7 +141,7 @@ SURFACES: tuple[Callable[[_Plane], FloatImage], ...] = (
     _dots,
     _mottled,
 )
-# Surfaces that people have words for.
+# Surfaces with common names.
 NAMED: dict[str, Callable[[_Plane], FloatImage]] = {
     "plain": _plain,
     "striped": _stripes,

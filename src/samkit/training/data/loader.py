@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from samkit.datasets.folders import ImageFolder
 from samkit.datasets.sample import SampleSource, SampleStream
-from samkit.datasets.unlabelled import ImageFolder
 from samkit.errors import ConfigError, DataError, SamkitError
 from samkit.training.batch import Batch
 from samkit.training.data.data_recipe import DataRecipe

@@ -1,17 +1,12 @@
-"""Folders of images and pictures of numbers."""
+"""Folders of images, alone or with label images."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from samkit.datasets.instance_png import InstancePng, label_rles, read_labels
+from samkit.datasets import ImageFolder, InstancePng
 from samkit.errors import DataError, ImageError
-from samkit.formats import label_map
 from samkit.geometry import decode_rle
-from samkit.types import Masks
 
 
 @pytest.fixture
@@ -52,23 +47,6 @@ def test_numbers_of_all_kinds_of_png_are_masks(folder):
     np.testing.assert_array_equal(decode_rle(data[3].rles[0]), boxes().any(axis=0))
 
 
-@given(
-    arrays(np.int32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 4))
-)
-def test_codes_are_those_of_each_number(labels):
-    numbers = np.unique(labels[labels > 0])
-    rles = label_rles(labels)
-    assert len(rles) == len(numbers)
-    for rle, number in zip(rles, numbers, strict=True):
-        np.testing.assert_array_equal(decode_rle(rle), labels == number)
-
-
-def test_label_pictures_that_samkit_writes_come_back(tmp_path):
-    masks = Masks.from_arrays(boxes(), [1, 1])
-    Image.fromarray(label_map(masks)).save(tmp_path / "a.png")
-    assert label_rles(read_labels(tmp_path / "a.png")) == masks.rles
-
-
 def test_broken_files_leave_the_others(folder, refusal):
     Image.new("RGB", (30, 20)).save(folder / "masks" / "a.png")
     (folder / "masks" / "b.png").unlink()
@@ -97,3 +75,17 @@ def test_image_without_masks_has_none(folder):
 def test_folder_without_masks_is_refused(tmp_path, refusal):
     with refusal(DataError, "no image in"):
         InstancePng(tmp_path)
+
+
+def test_images_without_masks(tmp_path):
+    for name in ("b.jpg", "a/c.PNG", "a/b.webp", "d.gif", "e.pgm"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (8, 5), 100).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("")
+    data = ImageFolder(tmp_path)
+    keys = [data.key(index) for index in range(len(data))]
+    assert keys == ["a/b.webp", "a/c.PNG", "b.jpg", "d.gif", "e.pgm"]
+    for index, key in enumerate(keys):
+        assert data[index].image.shape == (5, 8, 3)
+        assert data[index].key == key
+        assert data[index].rles == ()

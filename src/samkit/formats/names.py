@@ -1,0 +1,42 @@
+"""File names: which ones are images, and how files made from an image are named after it."""
+
+import hashlib
+import os
+import re
+from pathlib import PurePosixPath
+
+# Files with these suffixes count as images where folders are searched; `read_image` itself goes by
+# a file's content. All of them are read by Pillow as it comes from PyPI.
+IMAGE_SUFFIXES = (
+    ".avif",
+    ".bmp",
+    ".gif",
+    ".jp2",
+    ".jpeg",
+    ".jpg",
+    ".pgm",
+    ".png",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
+MAX_READABLE = 80  # characters of a key in a file's name
+DIGEST_LENGTH = 12
+
+
+def has_image_suffix(path: str | os.PathLike[str]) -> bool:
+    """Whether a path looks like an image's, in upper or lower case."""
+    return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - millions of files
+
+
+def base_name(path: str) -> str:
+    """Path with forward slashes, without its suffix: what files of an image's masks begin with."""
+    return str(PurePosixPath(path).with_suffix(""))
+
+
+def flat_file_name(key: str, suffix: str) -> str:
+    """File name for a key of any characters and length: readable, and different for each key."""
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "_", key)[-MAX_READABLE:]
+    digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
+    return f"{readable}-{digest[:DIGEST_LENGTH]}{suffix}"

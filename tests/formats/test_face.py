@@ -1,0 +1,22 @@
+"""The room's face: sorted, complete, and documented."""
+
+import inspect
+
+import pytest
+
+from samkit import formats
+
+
+def test_names_are_sorted_and_there():
+    names = formats.__all__
+    # Constants, then classes, then functions.
+    assert names == sorted(names, key=lambda name: (not name.isupper(), name[0].islower(), name))
+    assert all(hasattr(formats, name) for name in names)
+
+
+@pytest.mark.parametrize("name", formats.__all__)
+def test_names_are_documented(name):
+    thing = getattr(formats, name)
+    if inspect.isclass(thing) or inspect.isfunction(thing):
+        assert thing.__doc__
+        assert thing.__module__.startswith(formats.__name__)
