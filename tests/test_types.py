@@ -378,3 +378,61 @@ def test_overlays_are_labelled_where_there_are_phrases():
     assert changed[12:30, 35:55].any()
     unnamed = dataclasses.replace(masks, phrases=("",) * 3)
     np.testing.assert_array_equal(unnamed.overlay(image), plain)
+
+
+def test_masks_are_a_sequence():
+    masks = named_masks()
+    listed = list(masks)
+    np.testing.assert_array_equal(np.stack(listed), masks.to_arrays())
+    assert masks[0].rles == masks.rles[:1]
+    assert masks[-1].phrases == masks.phrases[-1:]
+    assert masks[1:].rles == masks.rles[1:]
+    assert masks[masks.areas > masks.areas.min()].areas.min() > masks.areas.min()
+    with pytest.raises(IndexError, match=f"there are {len(masks)} masks; got index {len(masks)}"):
+        masks[len(masks)]
+
+
+def test_parts_are_joined_and_what_one_lacks_is_filled():
+    named = named_masks()
+    plain = dataclasses.replace(named, phrases=None, phrase_scores=None, stability=None)
+    crops = np.tile(np.array([1, 2, 30, 40]), (len(named), 1))
+    cropped = dataclasses.replace(plain, crops_xyxy=crops)
+    joined = Masks.concatenate([named, cropped])
+    height, width = named.size_hw
+    assert joined.rles == named.rles + named.rles
+    assert joined.phrases == (*named.phrases, *[""] * len(named))
+    assert np.isnan(joined.phrase_scores[len(named) :]).all()
+    assert joined.crops_xyxy.dtype == np.int64
+    np.testing.assert_array_equal(joined.crops_xyxy[0], [0, 0, width, height])
+    np.testing.assert_array_equal(joined.crops_xyxy[-1], [1, 2, 30, 40])
+    assert joined.points_xy is None
+    again = joined.select(np.arange(len(named)))
+    np.testing.assert_array_equal(again.areas, named.areas)
+
+
+def test_parts_of_other_images_are_not_joined():
+    masks = named_masks()
+    other = Masks.from_arrays(np.ones((1, 3, 4), bool), [1.0])
+    with pytest.raises(ValueError, match="all parts must be of one image"):
+        Masks.concatenate([masks, other])
+
+
+def test_values_tell_what_they_are_in_one_line():
+    assert repr(embedding()) == "<ImageEmbedding of an image of 60 x 40 pixels by tiny>"
+    assert repr(named_masks()).startswith(f"<Masks: {len(named_masks())} of an image of ")
+    shown = repr(prediction((2, 3)))
+    assert shown.startswith("<MaskPrediction (2, 3) of 60 x 40 pixels, iou_pred [[0.")
+    assert "\n" not in shown
+
+
+def test_stability_of_a_prediction_is_that_of_each_mask():
+    steep, soft = np.full((SIDE, SIDE), -9, np.float32), np.full((SIDE, SIDE), -9, np.float32)
+    steep[4:20, 4:20], soft[4:20, 4:20] = 9, 9
+    soft[4:20, 4:12] = 0.5  # inside at the threshold, outside with a stricter one
+    result = MaskPrediction(
+        logits=np.stack([steep, soft]), iou_pred=np.ones(2, np.float32), coords=COORDS
+    )
+    stability = result.stability()
+    assert stability.shape == (2,)
+    assert stability[0] > 0.95
+    assert 0.4 < stability[1] < 0.6

@@ -119,7 +119,6 @@ REFUSED = {
     "nothing": ({}, "needs text, points, a box or mask_logits"),
     "labels alone": ({"labels": [1]}, "needs text, points, a box or mask_logits"),
     "labels with a box": ({"labels": [1], "boxes": [0, 0, 1, 1]}, "labels need points"),
-    "no labels": ({"points": [[1, 2]]}, "points need labels"),
     "too few labels": (
         {"points": [[1, 2], [3, 4]], "labels": [1]},
         "points and labels must agree in number",
@@ -131,9 +130,13 @@ REFUSED = {
     "label -1": ({"points": [[1, 2]], "labels": [-1]}, "labels must be 1", "got -1"),
     "label 0.5": ({"points": [[1, 2]], "labels": [0.5]}, "labels must be 1", "got 0.5"),
     "label NaN": ({"points": [[1, 2]], "labels": [np.nan]}, "labels must be 1", "got nan"),
-    "one number": ({"points": 5, "labels": [1]}, "points must be (N, 2) or (P, N, 2); got ()"),
-    "flat point": ({"points": [1, 2], "labels": [1]}, "points must be (N, 2)", "got (2,)"),
-    "empty list": ({"points": [], "labels": []}, "points must be (N, 2)", "got (0,)"),
+    "one number": (
+        {"points": 5, "labels": [1]},
+        "points must be (2,)",
+        "got ()",
+    ),
+    "flat points": ({"points": [1, 2, 3], "labels": [1]}, "points must be (2,)", "got (3,)"),
+    "empty list": ({"points": [], "labels": []}, "points must be (2,), (N, 2)", "got (0,)"),
     "three coordinates": ({"points": [[1, 2, 3]], "labels": [1]}, "got (1, 3)"),
     "four axes": ({"points": np.zeros((1, 1, 1, 2)), "labels": [1]}, "got (1, 1, 1, 2)"),
     "no points": ({"points": np.zeros((0, 2)), "labels": []}, "needs at least one; got 0"),
@@ -161,7 +164,7 @@ REFUSED = {
     "box of three": ({"boxes": [1, 2, 3]}, "boxes must be (4,) or (P, 4); got (3,)"),
     "boxes of boxes": ({"boxes": np.ones((1, 1, 4))}, "got (1, 1, 4)"),
     "one number as box": ({"boxes": 5}, "boxes must be (4,) or (P, 4); got ()"),
-    "flat mask": ({"mask_logits": np.zeros(9)}, "mask_logits must be (S, S)", "got (9,)"),
+    "flat mask": ({"mask_logits": np.zeros(9)}, "mask_logits must be (L, L)", "got (9,)"),
     "three masks": ({"mask_logits": np.zeros((3, SIDE, SIDE))}, "got (3, 32, 32)"),
     "three masks each": ({"mask_logits": np.zeros((2, 3, SIDE, SIDE))}, "got (2, 3, 32, 32)"),
     "NaN mask": ({"mask_logits": np.full((SIDE, SIDE), np.nan)}, "mask_logits must be finite"),
@@ -250,3 +253,19 @@ def test_masks_of_another_size_do_not_fit(shape, refusal):
     prompts = Prompts.of(mask_logits=np.zeros(shape))
     with refusal(PromptError, "mask_logits must be (32, 32)", f"got {shape}"):
         prompts.check_fits(COORDS)
+
+
+@pytest.mark.parametrize(
+    ("given", "shape"), [([5, 6], (1, 1)), ([[5, 6], [7, 8]], (1, 2)), (np.ones((3, 2, 2)), (3, 2))]
+)
+def test_points_without_labels_are_foreground(given, shape):
+    prompts = Prompts.of(points=given)
+    assert prompts.labels.shape == shape
+    assert (prompts.labels == 1).all()
+
+
+def test_a_lone_point_has_a_lone_label():
+    prompts = Prompts.of(points=[5, 6], labels=0)
+    np.testing.assert_array_equal(prompts.points_xy, [[[5, 6]]])
+    np.testing.assert_array_equal(prompts.labels, [[0]])
+    assert not prompts.batched

@@ -14,7 +14,7 @@ from PIL import Image
 
 from samkit import ImageEmbedding, Predictor, Prompts
 from samkit.backends.choose import choose_device
-from samkit.errors import BackendError, EmbeddingError, ImageError, PromptError
+from samkit.errors import BackendError, EmbeddingError, ImageError, PromptError, WeightsError
 from samkit.models import CONFIGS, Sam
 from samkit.predict.decoder import PROMPTS_AT_ONCE
 from samkit.predict.preprocess import normalise, resize_image
@@ -335,3 +335,32 @@ def test_unknown_device_is_refused(device, refusal):
 def test_gpu_is_refused_where_there_is_none(refusal):
     with refusal(BackendError, "device 'cuda' cannot be used"):
         choose_device("cuda")
+
+
+# --- Another decoder ---
+
+
+def test_another_decoder_answers_embeddings_of_the_same_encoder(predictor, embedding):
+    tuned = copy.deepcopy(predictor.model)
+    with torch.no_grad():
+        tuned.mask_decoder.iou_token.weight += 0.5
+    other = predictor.with_decoder(tuned, model_name="tuned")
+    answer, before = other.predict(embedding, **CLICK), predictor.predict(embedding, **CLICK)
+    assert other.model_name == "tuned"
+    assert not np.array_equal(answer.logits, before.logits)
+    expected = Predictor(tuned, model_name="tiny").predict(embedding, **CLICK)
+    np.testing.assert_array_equal(answer.logits, expected.logits)
+    again = other.embed(random_image())
+    assert torch.equal(again.features.grid, embedding.features.grid)
+
+
+def test_a_decoder_of_another_encoder_is_refused(predictor, randomise, refusal):
+    other = Sam(CONFIGS["tiny"])
+    randomise(other, 7)
+    with refusal(WeightsError, "belongs to another image encoder"):
+        predictor.with_decoder(other)
+
+
+def test_an_image_in_place_of_an_embedding_is_told(predictor, refusal):
+    with refusal(EmbeddingError, "must be an ImageEmbedding; got ndarray", "predictor.embed"):
+        predictor.predict(random_image(), points=[[1, 2]])

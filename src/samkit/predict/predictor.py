@@ -78,7 +78,7 @@ class Predictor:
         # A backend serves one caller of its encoder and one of its decoder at a time: clicks need
         # not wait until another image is encoded.
         self._encoding = Lock()
-        self._encode = self.backend.encode
+        self._encoder = self.backend
 
     @classmethod
     def load(
@@ -182,7 +182,7 @@ class Predictor:
         coords = self.coord_map(rgb)
         pixels = normalise(resize_image(rgb, coords), self.model.image_spec)
         with self._encoding:
-            features = self._encode(pixels)
+            features = self._encoder.encode(pixels)
         embedding = ImageEmbedding(
             features=features,
             coords=coords,
@@ -359,7 +359,7 @@ class Predictor:
             text_encoder=self.text_encoder,
         )
         other._reader = self._reader
-        other._encode, other._encoding = self._encode, self._encoding
+        other._encoder, other._encoding = self._encoder, self._encoding
         return other
 
     def _check(self, embedding: ImageEmbedding, prompts: Prompts) -> None:
