@@ -8,37 +8,46 @@
 Each function is one action and one transaction: when it returns, its change is on the disk.
 """
 
-from samkit.dataengine.annotation_reading import (
+from samkit.dataengine.backup import backup_store, restore_store
+from samkit.dataengine.database import Store
+from samkit.dataengine.embedding_cache import EmbeddingCache
+from samkit.dataengine.exchange.exporting import export_project
+from samkit.dataengine.exchange.history import export_history
+from samkit.dataengine.exchange.importing import import_masks
+from samkit.dataengine.people.audit import list_actions, note_action
+from samkit.dataengine.people.sign_ins import SignedIn, close_session, open_session, resume_session
+from samkit.dataengine.people.users import (
+    change_user,
+    check_password,
+    create_user,
+    list_users,
+    user_names,
+)
+from samkit.dataengine.values import NewEvent
+from samkit.dataengine.work.annotation_queries import (
     annotation_events,
     annotation_history,
     list_annotations,
     visible_annotations,
 )
-from samkit.dataengine.annotations import (
+from samkit.dataengine.work.annotations import (
     delete_annotation,
     redo_annotation,
     replace_annotation,
     save_annotation,
     undo_annotation,
 )
-from samkit.dataengine.audit import list_actions, note_action
-from samkit.dataengine.background import SCAN, work_once
-from samkit.dataengine.backup import backup_store, restore_store
-from samkit.dataengine.database import Store
-from samkit.dataengine.disagreement import list_doubly_annotated, measure_agreement
-from samkit.dataengine.embedding_cache import EmbeddingCache
-from samkit.dataengine.exchange.exporting import export_project
-from samkit.dataengine.exchange.history import export_history
-from samkit.dataengine.exchange.importing import import_masks
-from samkit.dataengine.image_files import (
+from samkit.dataengine.work.background import SCAN, work_once
+from samkit.dataengine.work.disagreement import list_doubly_annotated, measure_agreement
+from samkit.dataengine.work.image_files import (
     check_name,
     image_content,
     read_stored_image,
     receive_image,
     upload_folder,
 )
-from samkit.dataengine.ingest import add_image, add_images
-from samkit.dataengine.jobs import (
+from samkit.dataengine.work.ingest import add_image, add_images
+from samkit.dataengine.work.jobs import (
     add_job,
     add_model_version,
     finish_job,
@@ -47,9 +56,9 @@ from samkit.dataengine.jobs import (
     report_progress,
     take_job,
 )
-from samkit.dataengine.moving import move_project
-from samkit.dataengine.prelabel import prelabel_images
-from samkit.dataengine.projects import (
+from samkit.dataengine.work.moving import move_project
+from samkit.dataengine.work.prelabel import prelabel_images
+from samkit.dataengine.work.projects import (
     add_class,
     create_project,
     delete_project,
@@ -60,7 +69,7 @@ from samkit.dataengine.projects import (
     list_projects,
     rename_project,
 )
-from samkit.dataengine.queue import (
+from samkit.dataengine.work.queue import (
     give_back,
     renew_lease,
     set_num_annotators,
@@ -68,18 +77,9 @@ from samkit.dataengine.queue import (
     take_next,
     upcoming_images,
 )
-from samkit.dataengine.reviews import accept_image, return_image, review_history, submit_image
-from samkit.dataengine.sessions import SignedIn, close_session, open_session, resume_session
-from samkit.dataengine.sources import ImageSource
-from samkit.dataengine.statistics import count_images, work_days
-from samkit.dataengine.users import (
-    change_user,
-    check_password,
-    create_user,
-    list_users,
-    user_names,
-)
-from samkit.dataengine.values import NewEvent
+from samkit.dataengine.work.reviews import accept_image, return_image, review_history, submit_image
+from samkit.dataengine.work.sources import ImageSource
+from samkit.dataengine.work.statistics import count_images, work_days
 
 __all__ = [
     "SCAN",

@@ -37,8 +37,8 @@ from samkit.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
     from samkit.dataengine import Store
-    from samkit.dataengine.prelabel import Generate, PrelabelReport
     from samkit.dataengine.values import Project
+    from samkit.dataengine.work.prelabel import Generate, PrelabelReport
     from samkit.formats.image import RgbImage
     from samkit.proposals import AutoMasker
     from samkit.types import Masks

@@ -76,7 +76,7 @@ def init(
     """
     check_installed()
     from samkit.dataengine import add_class, add_images
-    from samkit.dataengine.sources import ImageSource
+    from samkit.dataengine.work.sources import ImageSource
 
     base = ImageSource(root).root  # before anything is made
     with open_store(where or (root if "://" not in root else "."), make=True) as store:

@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
 from samkit.dataengine.exchange.records import IMAGES_AT_ONCE
-from samkit.dataengine.projects import get_project, list_classes, list_images
 from samkit.dataengine.schema import (
     AnnotationRow,
     EventRow,
@@ -21,6 +20,7 @@ from samkit.dataengine.schema import (
     UserRow,
 )
 from samkit.dataengine.values import StoredImage
+from samkit.dataengine.work.projects import get_project, list_classes, list_images
 from samkit.files import replacing
 
 Row = TypeVar("Row", EventRow, RevisionRow)

@@ -12,7 +12,6 @@ from typing import Any
 
 from sqlalchemy import select
 
-from samkit.dataengine.adding import MadeMask, add_made_masks, add_missing_classes
 from samkit.dataengine.database import Store
 from samkit.dataengine.exchange.readers import (
     ForeignImage,
@@ -22,12 +21,13 @@ from samkit.dataengine.exchange.readers import (
     read_labelme_files,
     read_sa1b_files,
 )
-from samkit.dataengine.projects import get_project, list_classes
-from samkit.dataengine.queue import is_held
+from samkit.dataengine.people.users import REVIEWERS, acting_user
 from samkit.dataengine.rows import find_locked
 from samkit.dataengine.schema import ImageRow
-from samkit.dataengine.users import REVIEWERS, acting_user
 from samkit.dataengine.values import REVIEWS, STAGES, NewEvent, check_choice
+from samkit.dataengine.work.adding import MadeMask, add_made_masks, add_missing_classes
+from samkit.dataengine.work.projects import get_project, list_classes
+from samkit.dataengine.work.queue import is_held
 from samkit.errors import StoreError
 
 READERS = {

@@ -24,8 +24,8 @@ from samkit.dataengine import (
     work_days,
     work_once,
 )
-from samkit.dataengine.disagreement import Agreement
 from samkit.dataengine.values import Project, User
+from samkit.dataengine.work.disagreement import Agreement
 from samkit.web.routes.parameters import After, Key, Limit, new_router
 from samkit.web.schemas import (
     AgreementOut,

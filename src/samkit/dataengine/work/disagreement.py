@@ -8,11 +8,11 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from sqlalchemy import func, select
 
-from samkit.dataengine.annotation_reading import list_annotations
 from samkit.dataengine.database import Store
 from samkit.dataengine.rows import check_limit
 from samkit.dataengine.schema import SubmissionRow
 from samkit.dataengine.values import Annotation, Page
+from samkit.dataengine.work.annotation_queries import list_annotations
 from samkit.errors import StoreError
 
 

@@ -3,9 +3,9 @@
 from dataclasses import asdict
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.ingest import AddReport, add_images
-from samkit.dataengine.jobs import finish_job, report_progress, take_job
 from samkit.dataengine.values import Job
+from samkit.dataengine.work.ingest import AddReport, add_images
+from samkit.dataengine.work.jobs import finish_job, report_progress, take_job
 from samkit.errors import SamkitError
 
 SCAN = "scan"  # look for new images; data: {"num_annotators": int}, which may be missing

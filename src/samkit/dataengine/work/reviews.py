@@ -7,11 +7,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.queue import held_image, is_held, num_submissions, release
+from samkit.dataengine.people.users import REVIEWERS, acting_user
 from samkit.dataengine.rows import find_locked, to_image
 from samkit.dataengine.schema import ImageRow, ReviewRow, SubmissionRow, UserRow
-from samkit.dataengine.users import REVIEWERS, acting_user
 from samkit.dataengine.values import StoredImage
+from samkit.dataengine.work.queue import held_image, is_held, num_submissions, release
 from samkit.errors import ConflictError, RoleError, StoreError
 
 MOST_COMMENT = 2000  # characters

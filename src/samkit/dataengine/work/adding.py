@@ -12,12 +12,12 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from samkit.dataengine.annotations import record_revision
 from samkit.dataengine.database import Store
-from samkit.dataengine.masks import CheckedMask, check_mask, check_score
-from samkit.dataengine.projects import add_class
 from samkit.dataengine.schema import AnnotationRow, ImageRow
 from samkit.dataengine.values import NewEvent, Stage
+from samkit.dataengine.work.annotations import record_revision
+from samkit.dataengine.work.masks import CheckedMask, check_mask, check_score
+from samkit.dataengine.work.projects import add_class
 from samkit.errors import StoreError
 
 

@@ -9,11 +9,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.projects import get_project
 from samkit.dataengine.rows import find_locked, to_image
 from samkit.dataengine.schema import ImageRow, ProjectRow
-from samkit.dataengine.sources import FileMark, ImageSource
 from samkit.dataengine.values import StoredImage
+from samkit.dataengine.work.projects import get_project
+from samkit.dataengine.work.sources import FileMark, ImageSource
 from samkit.errors import ConflictError, ImageError, StoreError
 from samkit.files import HASH_BLOCK_BYTES
 from samkit.formats import read_image, read_image_size

@@ -8,9 +8,9 @@ from datetime import timedelta
 from sqlalchemy import delete
 
 from samkit.dataengine.database import Store
+from samkit.dataengine.people.users import acting_user
 from samkit.dataengine.rows import find, to_user
 from samkit.dataengine.schema import SessionRow, UserRow
-from samkit.dataengine.users import acting_user
 from samkit.dataengine.values import User
 
 IDLE_S = 12 * 60 * 60.0

@@ -12,13 +12,10 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from samkit.dataengine.annotation_reading import is_anothers, revisions
 from samkit.dataengine.database import Store
-from samkit.dataengine.masks import CheckedMask, check_mask, check_score
-from samkit.dataengine.queue import check_holder, held_image
+from samkit.dataengine.people.users import acting_user
 from samkit.dataengine.rows import find, find_locked, to_annotation
 from samkit.dataengine.schema import AnnotationRow, ClassRow, EventRow, ImageRow, RevisionRow
-from samkit.dataengine.users import acting_user
 from samkit.dataengine.values import (
     CLICK_KINDS,
     STAGES,
@@ -27,6 +24,9 @@ from samkit.dataengine.values import (
     Stage,
     check_choice,
 )
+from samkit.dataengine.work.annotation_queries import is_anothers, revisions
+from samkit.dataengine.work.masks import CheckedMask, check_mask, check_score
+from samkit.dataengine.work.queue import check_holder, held_image
 from samkit.errors import ConflictError, RoleError, StoreError
 from samkit.geometry import Rle
 

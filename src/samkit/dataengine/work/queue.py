@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from samkit.dataengine.database import Store
+from samkit.dataengine.people.users import REVIEWERS, acting_user
 from samkit.dataengine.rows import check_limit, find, find_locked, to_image
 from samkit.dataengine.schema import ImageRow, ProjectRow, SubmissionRow
-from samkit.dataengine.users import REVIEWERS, acting_user
 from samkit.dataengine.values import Lease, StoredImage
 from samkit.errors import ConflictError, RoleError, StoreError
 

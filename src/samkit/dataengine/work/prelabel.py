@@ -12,16 +12,16 @@ from pycocotools import mask as coco_mask
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
-from samkit.dataengine.adding import MadeMask, add_made_masks, add_missing_classes
 from samkit.dataengine.database import Store
-from samkit.dataengine.image_files import read_stored_image
-from samkit.dataengine.projects import get_project, list_classes
-from samkit.dataengine.queue import is_held
+from samkit.dataengine.people.users import REVIEWERS, acting_user
 from samkit.dataengine.rows import find, find_locked, to_image
 from samkit.dataengine.schema import AnnotationRow, ImageRow, SubmissionRow
-from samkit.dataengine.sources import ImageSource
-from samkit.dataengine.users import REVIEWERS, acting_user
 from samkit.dataengine.values import NewEvent, Stage, StoredImage
+from samkit.dataengine.work.adding import MadeMask, add_made_masks, add_missing_classes
+from samkit.dataengine.work.image_files import read_stored_image
+from samkit.dataengine.work.projects import get_project, list_classes
+from samkit.dataengine.work.queue import is_held
+from samkit.dataengine.work.sources import ImageSource
 from samkit.errors import DatabaseError, ImageError, StoreError
 from samkit.formats.image import MAX_PIXELS, RgbImage
 from samkit.types import Masks

@@ -9,10 +9,10 @@ from pathlib import Path
 from sqlalchemy import select
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.projects import get_project
 from samkit.dataengine.rows import find_locked
 from samkit.dataengine.schema import ImageRow, ProjectRow
-from samkit.dataengine.sources import FileMark, ImageSource
+from samkit.dataengine.work.projects import get_project
+from samkit.dataengine.work.sources import FileMark, ImageSource
 from samkit.errors import StoreError
 from samkit.files import HASH_BLOCK_BYTES
 

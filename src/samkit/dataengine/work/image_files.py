@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.ingest import add_image
-from samkit.dataengine.projects import get_project
-from samkit.dataengine.sources import ImageSource, is_image
 from samkit.dataengine.values import StoredImage
+from samkit.dataengine.work.ingest import add_image
+from samkit.dataengine.work.projects import get_project
+from samkit.dataengine.work.sources import ImageSource, is_image
 from samkit.errors import ConflictError, ImageError, SamkitError, StoreError
 from samkit.formats.image import RgbImage, read_image, read_image_size
 

@@ -27,7 +27,6 @@ from samkit.dataengine.schema import (
     RevisionRow,
     SubmissionRow,
 )
-from samkit.dataengine.sources import ImageSource
 from samkit.dataengine.values import (
     REVIEWS,
     STAGES,
@@ -39,6 +38,7 @@ from samkit.dataengine.values import (
     StoredImage,
     check_choice,
 )
+from samkit.dataengine.work.sources import ImageSource
 from samkit.drawing import mask_color
 from samkit.errors import MissingError, StoreError
 

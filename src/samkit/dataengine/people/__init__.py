@@ -1,0 +1,1 @@
+"""People: users, sign-ins and the audit log."""

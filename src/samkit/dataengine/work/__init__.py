@@ -1,0 +1,1 @@
+"""Work on images: projects, ingest, the queue, annotations, reviews, jobs and statistics."""
