@@ -17,7 +17,7 @@ from dataengine.conftest import (  # noqa: F401 - fixtures
     store,
     where,
 )
-from samkit.dataengine import Store, open_session
+from samkit.dataengine import Store, open_sign_in
 from samkit.models import CONFIGS, Sam
 from samkit.predict import Predictor
 from samkit.web import WebConfig, create_app
@@ -32,7 +32,7 @@ class Browser(TestClient):
         super().__init__(app, base_url=HOST, headers={"Origin": HOST})
         studio = app.state.studio
         if user_id is not None:
-            token, session = open_session(studio.store, user_id)
+            token, session = open_sign_in(studio.store, user_id)
             self.cookies.set(studio.config.cookie_name, token)
             self.headers["X-CSRF-Token"] = session.csrf_token
 

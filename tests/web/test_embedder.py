@@ -1,5 +1,8 @@
 """Encoding: once, asked-for first, ahead of annotators, kept on disk, bounded in memory."""
 
+import platform
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -178,3 +181,28 @@ def test_urgent_work_is_done_first():
         broken.result(30)
     assert pool.submit(0, lambda: np.int64(3)).result(30) == 3
     pool.stop()
+
+
+HOLES = """
+import numpy as np
+from pathlib import Path
+from samkit.web.embedder import release_freed_memory
+
+def resident_mb():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+
+before = resident_mb()
+blocks = [np.ones(100_000, np.uint8) for _ in range(2000)]  # 191 MB
+blocks = blocks[::20]
+holes = resident_mb() - before
+release_freed_memory()
+print(holes, resident_mb() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc holds on to freed memory")
+def test_freed_holes_between_used_blocks_return_to_the_system():
+    done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
+    holes_mb, left_mb = map(float, done.stdout.split())
+    assert holes_mb > 150
+    assert left_mb < 40  # 10 are in use

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from samkit import Predictor
 from samkit.dataengine import (
     Store,
     add_images,
-    close_session,
+    close_sign_in,
     create_project,
     create_user,
     list_images,
@@ -117,7 +118,31 @@ def test_only_the_last_answers_are_kept(page):
 def test_preview_is_the_best_mask_and_small(shared_server, page, expected):
     answer = page.ask(5, "preview", points=[[3, 4]], labels=[1])
     best = expected(points=[[3, 4]], labels=[1]).best()
-    assert answer == {"type": "preview", "id": 5, "mask": {"rle": rles(best)[0]}}
+    assert answer == {
+        "type": "preview",
+        "id": 5,
+        "model_version_id": shared_server.studio.embedder.model.id,
+        "mask": {"rle": rles(best)[0]},
+    }
+
+
+def test_each_answer_names_the_model_version_that_made_it(sqlite_server):
+    """A page that stays open while the model is swapped gets answers of two versions."""
+    image, embedder = sqlite_server.scene.images[1], sqlite_server.studio.embedder
+    click = {"points": [[3, 4]], "labels": [1]}
+    with connect(sqlite_server.ann, image.id) as socket:
+        old = Page(socket).wait_until_ready()
+        before = old.ask(1, **click)["model_version_id"]
+        assert before == embedder.model.id
+        cached = embedder._kept[image.sha256]
+        swapped = replace(cached.model, id=before + 1)
+        embedder._kept[image.sha256] = replace(cached, model=swapped)
+        with connect(sqlite_server.ann, image.id) as other:
+            new = Page(other).wait_until_ready()
+            assert new.ask(2, **click)["model_version_id"] == before + 1
+            assert new.ask(3, "preview", **click)["model_version_id"] == before + 1
+        # The old connection still prompts the embedding that it has, with the model that made it.
+        assert old.ask(4, **click)["model_version_id"] == before
 
 
 @pytest.mark.parametrize(
@@ -219,7 +244,7 @@ def test_session_that_ends_elsewhere_ends_the_connection(sqlite_server, monkeypa
     image = sqlite_server.scene.images[1]
     with connect(sqlite_server.ann, image.id) as socket:
         page = Page(socket).wait_until_ready()
-        close_session(sqlite_server.scene.store, sqlite_server.ann.cookies["samkit_session"])
+        close_sign_in(sqlite_server.scene.store, sqlite_server.ann.cookies["samkit_session"])
         assert page.ask(points=[[3, 4]], labels=[1])["type"] == "masks"  # checked a moment ago
         monkeypatch.setattr(prompting, "CHECK_EVERY_S", 0.0)
         page.send(type="prompt", id=2, points=[[3, 4]], labels=[1])
@@ -274,7 +299,7 @@ def test_embedded_model_answers_as_the_library_does(tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
     Image.fromarray(data.coffee()).resize((1500, 1000)).save(folder / "coffee.png")
-    predictor = Predictor.load(engine="torch", precision="float32")
+    predictor = Predictor.load(backend="torch", precision="float32")
     told = predictor.predict(
         predictor.embed(folder / "coffee.png"), points=[[700, 500]], labels=[1]
     )

@@ -209,7 +209,7 @@ class RevisionRow(Base):
     at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class SessionRow(Base):
+class SignInRow(Base):
     """Somebody who is signed in."""
 
     __tablename__ = "sessions"

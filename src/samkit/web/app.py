@@ -15,7 +15,7 @@ from samkit.web import prompting
 from samkit.web.config import LOCAL_HOSTS, WebConfig
 from samkit.web.embedder import Embedder
 from samkit.web.problems import add_error_handlers
-from samkit.web.routes import annotations, exchange, images, projects, session
+from samkit.web.routes import annotations, exchange, images, people, projects
 from samkit.web.security import SecurityHeaders
 from samkit.web.studio import Studio
 from samkit.web.workers import PriorityPool
@@ -64,7 +64,7 @@ def create_app(
     app.state.studio = studio
     add_error_handlers(app)
     for router in (
-        session.router,
+        people.router,
         projects.router,
         images.router,
         images.files,

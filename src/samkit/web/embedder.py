@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -11,11 +13,16 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from samkit.dataengine import EmbeddingCache, Store, add_model_version, read_stored_image
-from samkit.dataengine.values import ModelVersion, StoredImage
+from samkit.dataengine import (
+    EmbeddingCache,
+    ModelVersion,
+    Store,
+    StoredImage,
+    add_model_version,
+    read_stored_image,
+)
 from samkit.errors import OutputError, SamkitError
 from samkit.web.config import WebConfig
-from samkit.web.memory import give_back_freed
 from samkit.web.workers import PriorityPool
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -180,7 +187,7 @@ class Embedder:
             self._kept[image.sha256] = encoded
             while len(self._kept) > self._config.embeddings_cached:
                 self._kept.popitem(last=False)
-        give_back_freed()  # some milliseconds, after an image's hundreds
+        release_freed_memory()  # some milliseconds, after an image's hundreds
         return encoded
 
 
@@ -191,3 +198,24 @@ def warm_up(predictor: Predictor) -> None:
     embedding = predictor.embed(np.zeros((8, 8, 3), np.uint8))
     answer = predictor.predict(embedding, points=[[4, 4]], labels=[1])
     predictor.predict(embedding, points=[[4, 4]], labels=[1], mask_logits=answer.logits[0])
+
+
+def release_freed_memory() -> None:
+    """Return freed memory to the system.
+
+    glibc by itself returns only what lies at the end of its heaps. Embeddings and logits of a few
+    megabytes, freed in another order than they were allocated in, leave holes between those still
+    in use, and the server would hold hundreds of megabytes more than it needs.
+    """
+    if _malloc_trim is not None:
+        _malloc_trim(0)
+
+
+def _find_malloc_trim() -> Callable[[int], int] | None:
+    """Look up glibc's malloc_trim; None where the C library has none."""
+    if not sys.platform.startswith("linux"):
+        return None
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)
+
+
+_malloc_trim = _find_malloc_trim()

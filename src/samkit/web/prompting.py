@@ -15,13 +15,12 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from samkit.dataengine import get_image
-from samkit.dataengine.values import StoredImage
+from samkit.dataengine import StoredImage, get_image
 from samkit.errors import DatabaseError, PromptError, SamkitError, StoreError
 from samkit.web.embedder import Encoded
 from samkit.web.problems import one_line, tell_validation
 from samkit.web.security import is_own_origin
-from samkit.web.sessions import find_session
+from samkit.web.sign_in import find_sign_in
 from samkit.web.studio import Studio, studio_of
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ async def prompt_image(socket: WebSocket, image_id: int) -> None:
     if not is_own_origin(socket.headers, required=True):
         await socket.close(FORBIDDEN)
         return
-    if await run_in_threadpool(find_session, socket, studio) is None:
+    if await run_in_threadpool(find_sign_in, socket, studio) is None:
         await socket.close(NOT_SIGNED_IN)
         return
     try:
@@ -151,7 +150,7 @@ class Conversation:
         if now - self._checked_at < CHECK_EVERY_S:
             return True
         self._checked_at = now
-        return await run_in_threadpool(find_session, self._socket, self._studio) is not None
+        return await run_in_threadpool(find_sign_in, self._socket, self._studio) is not None
 
     async def _answer_all(self) -> None:
         embedder = self._studio.embedder
@@ -171,7 +170,6 @@ class Conversation:
             {
                 "type": "ready",
                 "encode_ms": round(encoded.encode_ms, 1),
-                "model_version_id": encoded.model.id,
             }
         )
         while True:
@@ -221,6 +219,7 @@ class Conversation:
         return {
             "type": "masks",
             "id": prompt.id,
+            "model_version_id": encoded.model.id,
             "ms": round((time.perf_counter() - received_at) * 1000, 1),
             "masks": masks,
             "best": int(prediction.iou_pred.argmax()),
@@ -255,7 +254,12 @@ class Conversation:
         small_hw = (max(1, round(height * scale)), max(1, round(width * scale)))
         coords = CoordMap(original_hw=small_hw, model_size=best.coords.model_size)
         rle = logits_to_rle(best.logits[0], coords)
-        return {"type": "preview", "id": preview.id, "mask": {"rle": rle}}
+        return {
+            "type": "preview",
+            "id": preview.id,
+            "model_version_id": encoded.model.id,
+            "mask": {"rle": rle},
+        }
 
     async def _tell_error(self, number: int | None, detail: str) -> None:
         await self._send({"type": "error", "id": number, "detail": one_line(detail)})

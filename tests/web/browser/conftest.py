@@ -126,7 +126,7 @@ def chromium():
 def predictor():
     from samkit import Predictor
 
-    return Predictor.load(engine="torch", precision="float32")
+    return Predictor.load(backend="torch", precision="float32")
 
 
 class Person:

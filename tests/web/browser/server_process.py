@@ -16,7 +16,7 @@ def tell(url):
 def main():
     where, images, cache, port, hint_s = sys.argv[1:]
     # Plain PyTorch: the tests compare with the same.
-    load = lambda: samkit.Predictor.load(engine="torch", precision="float32")  # noqa: E731
+    load = lambda: samkit.Predictor.load(backend="torch", precision="float32")  # noqa: E731
     config = WebConfig(
         cache_folder=Path(cache), allowed_roots=(Path(images),), hint_after_s=float(hint_s)
     )

@@ -10,8 +10,7 @@ from samkit.dataengine.database import Store
 from samkit.dataengine.exchange.records import ALL, TRAIN, VAL, ImageRecord, read_records, split_of
 from samkit.dataengine.exchange.writers import WRITERS
 from samkit.dataengine.values import check_choice
-from samkit.dataengine.work.projects import get_project, list_classes
-from samkit.dataengine.work.sources import ImageSource
+from samkit.dataengine.work import ImageSource, get_project, list_classes
 from samkit.errors import OutputError
 from samkit.files import replacing
 

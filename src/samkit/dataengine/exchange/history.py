@@ -20,7 +20,7 @@ from samkit.dataengine.schema import (
     UserRow,
 )
 from samkit.dataengine.values import StoredImage
-from samkit.dataengine.work.projects import get_project, list_classes, list_images
+from samkit.dataengine.work import get_project, list_classes, list_images
 from samkit.files import replacing
 
 Row = TypeVar("Row", EventRow, RevisionRow)

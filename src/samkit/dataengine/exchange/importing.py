@@ -21,13 +21,18 @@ from samkit.dataengine.exchange.readers import (
     read_labelme_files,
     read_sa1b_files,
 )
-from samkit.dataengine.people.users import REVIEWERS, acting_user
+from samkit.dataengine.people import REVIEWERS, acting_user
 from samkit.dataengine.rows import find_locked
 from samkit.dataengine.schema import ImageRow
 from samkit.dataengine.values import REVIEWS, STAGES, NewEvent, check_choice
-from samkit.dataengine.work.adding import MadeMask, add_made_masks, add_missing_classes
-from samkit.dataengine.work.projects import get_project, list_classes
-from samkit.dataengine.work.queue import is_held
+from samkit.dataengine.work import (
+    MadeMask,
+    add_made_masks,
+    add_missing_classes,
+    get_project,
+    is_held,
+    list_classes,
+)
 from samkit.errors import StoreError
 
 READERS = {

@@ -11,7 +11,7 @@ from samkit.dataengine.database import Store
 from samkit.dataengine.rows import to_annotation
 from samkit.dataengine.schema import AnnotationRow
 from samkit.dataengine.values import Annotation, StoredImage
-from samkit.dataengine.work.projects import list_classes, list_images
+from samkit.dataengine.work import list_classes, list_images
 from samkit.errors import ConfigError
 from samkit.types import Masks
 

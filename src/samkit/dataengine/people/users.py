@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
 from samkit.dataengine.rows import check_limit, find, find_locked, to_page, to_user
-from samkit.dataengine.schema import ImageRow, SessionRow, UserRow
+from samkit.dataengine.schema import ImageRow, SignInRow, UserRow
 from samkit.dataengine.values import ROLES, Page, Role, User, check_choice
 from samkit.errors import RoleError, StoreError
 
@@ -16,6 +16,7 @@ LEAST_PASSWORD = 8  # characters
 MOST_PASSWORD = 1000  # a longer one would keep the hash busy
 HASHER = PasswordHasher()  # argon2id with RFC 9106's low-memory profile
 REVIEWERS: tuple[Role, ...] = ("reviewer", "admin")
+ADMINS: tuple[Role, ...] = ("admin",)
 
 
 def create_user(
@@ -105,7 +106,7 @@ def change_user(
         if was_admin and not (row.active and row.role == "admin"):
             _check_admin_left(session, user_id)
         if password_hash is not None or not row.active:
-            session.execute(delete(SessionRow).where(SessionRow.user_id == user_id))
+            session.execute(delete(SignInRow).where(SignInRow.user_id == user_id))
         if not row.active:
             theirs = update(ImageRow).where(ImageRow.returned_to == user_id)
             session.execute(theirs.values(returned_to=None))

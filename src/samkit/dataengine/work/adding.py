@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from samkit.dataengine.database import Store
 from samkit.dataengine.schema import AnnotationRow, ImageRow
 from samkit.dataengine.values import NewEvent, Stage
-from samkit.dataengine.work.annotations import record_revision
+from samkit.dataengine.work.annotations import insert_annotation
 from samkit.dataengine.work.masks import CheckedMask, check_mask, check_score
 from samkit.dataengine.work.projects import add_class
 from samkit.errors import StoreError
@@ -124,13 +124,18 @@ def add_made_masks(
         if request_id in here:
             known += 1
             continue
-        row = _row(store, image, mask, checked, class_ids)
-        row.user_id, row.request_id = user_id, request_id
-        session.add(row)
-        session.flush()
-        image.stage, image.num_masks = row.stage, image.num_masks + 1
-        record_revision(
-            session, store, image, row, user_id=user_id, change="edit", events=[mask.event]
+        insert_annotation(
+            session,
+            store,
+            image,
+            checked,
+            user_id=user_id,
+            request_id=request_id,
+            class_id=None if mask.class_name is None else class_ids[mask.class_name],
+            stage=mask.stage,
+            score=mask.score,
+            stability=mask.stability,
+            events=[mask.event],
         )
         added += 1
         labelled += mask.class_name is not None
@@ -148,32 +153,3 @@ def _check(mask: MadeMask, size_hw: tuple[int, int], class_ids: dict[str, int]) 
 def _key(counts: str, class_name: str | None) -> str:
     text = f"{class_name}\n{counts}" if class_name is not None else f"\n\n{counts}"
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:40]
-
-
-def _row(
-    store: Store,
-    image: ImageRow,
-    mask: MadeMask,
-    checked: CheckedMask,
-    class_ids: dict[str, int],
-) -> AnnotationRow:
-    x0, y0, x1, y1 = checked.box_xyxy
-    return AnnotationRow(
-        project_id=image.project_id,
-        image_id=image.id,
-        class_id=None if mask.class_name is None else class_ids[mask.class_name],
-        counts=checked.counts,
-        area_px=checked.area_px,
-        x0=x0,
-        y0=y0,
-        x1=x1,
-        y1=y1,
-        stage=mask.stage,
-        score=mask.score,
-        stability=mask.stability,
-        version=1,
-        deleted=False,
-        num_clicks=0,
-        duration_ms=0,
-        created_at=store.clock(),
-    )

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.people.users import REVIEWERS, acting_user
+from samkit.dataengine.people import REVIEWERS, acting_user
 from samkit.dataengine.rows import find, to_annotation, to_event, to_revision
 from samkit.dataengine.schema import AnnotationRow, EventRow, ImageRow, RevisionRow, UserRow
 from samkit.dataengine.values import Annotation, Event, Revision

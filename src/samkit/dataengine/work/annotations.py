@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.people.users import acting_user
+from samkit.dataengine.people import acting_user
 from samkit.dataengine.rows import find, find_locked, to_annotation
 from samkit.dataengine.schema import AnnotationRow, ClassRow, EventRow, ImageRow, RevisionRow
 from samkit.dataengine.values import (
@@ -80,33 +80,19 @@ def save_annotation(
         check_holder(image, user_id)
         mask = check_mask(rle, size_hw)
         _check_class(session, class_id, image.project_id)
-        x0, y0, x1, y1 = mask.box_xyxy
-        row = AnnotationRow(
-            project_id=image.project_id,
-            image_id=image_id,
+        row = insert_annotation(
+            session,
+            store,
+            image,
+            mask,
             user_id=user_id,
             request_id=request_id,
             class_id=class_id,
-            counts=mask.counts,
-            area_px=mask.area_px,
-            x0=x0,
-            y0=y0,
-            x1=x1,
-            y1=y1,
             stage=stage,
             score=score,
             stability=stability,
-            version=1,
-            deleted=False,
-            num_clicks=0,
-            duration_ms=0,
-            created_at=store.clock(),
+            events=events,
         )
-        session.add(row)
-        session.flush()
-        image.stage = stage
-        record_revision(session, store, image, row, user_id=user_id, change="edit", events=events)
-        image.num_masks += 1
         return to_annotation(row, size_hw)
 
 
@@ -233,6 +219,51 @@ def _write_row(
         row.x0, row.y0, row.x1, row.y1 = mask.box_xyxy
     row.class_id, row.deleted = class_id, deleted
     row.version += 1
+
+
+def insert_annotation(
+    session: Session,
+    store: Store,
+    image: ImageRow,
+    mask: CheckedMask,
+    *,
+    user_id: int,
+    request_id: str | None,
+    class_id: int | None,
+    stage: Stage,
+    score: float | None,
+    stability: float | None,
+    events: Sequence[NewEvent],
+) -> AnnotationRow:
+    """Add a mask to an image whose row is locked, with its first revision and its events."""
+    x0, y0, x1, y1 = mask.box_xyxy
+    row = AnnotationRow(
+        project_id=image.project_id,
+        image_id=image.id,
+        user_id=user_id,
+        request_id=request_id,
+        class_id=class_id,
+        counts=mask.counts,
+        area_px=mask.area_px,
+        x0=x0,
+        y0=y0,
+        x1=x1,
+        y1=y1,
+        stage=stage,
+        score=score,
+        stability=stability,
+        version=1,
+        deleted=False,
+        num_clicks=0,
+        duration_ms=0,
+        created_at=store.clock(),
+    )
+    session.add(row)
+    session.flush()
+    image.stage = stage
+    image.num_masks += 1
+    record_revision(session, store, image, row, user_id=user_id, change="edit", events=events)
+    return row
 
 
 def record_revision(

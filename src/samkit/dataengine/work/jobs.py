@@ -1,8 +1,12 @@
-"""Work in the background, which outlives its workers; the models that it is done with."""
+"""Background jobs, and the model versions that prompts were answered with.
 
-from collections.abc import Mapping, Sequence
+A job survives its worker: another one takes it when the first has stopped reporting progress.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
@@ -11,9 +15,14 @@ from samkit.dataengine.database import Store
 from samkit.dataengine.rows import find, find_locked
 from samkit.dataengine.schema import JobRow, ModelVersionRow, ProjectRow
 from samkit.dataengine.values import Job, JobState, ModelVersion
-from samkit.errors import ConflictError, StoreError
+from samkit.dataengine.work.ingest import add_images
+from samkit.errors import ConflictError, SamkitError, StoreError
 
 JOB_LEASE_S = 300.0  # a worker that reports no progress for so long is dead
+SCAN = "scan"  # add new images; data: {"num_annotators": int}, which may be missing
+MAX_REPORT_LINES = 100  # of faults and of duplicates, in a job's result
+
+Handler: TypeAlias = Callable[[Store, Job], Mapping[str, Any]]
 
 
 def add_job(store: Store, project_id: int, kind: str, data: Mapping[str, Any]) -> Job:
@@ -97,6 +106,42 @@ def finish_job(
         row.progress = row.progress if error else 1.0
         row.lease_expires_at = None
         row.data = {**row.data, **(result or {})}
+
+
+def work_once(store: Store) -> Job | None:
+    """Run the oldest job of a kind in HANDLERS; None if there is none."""
+    job = take_job(store, kinds=tuple(HANDLERS))
+    if job is None:
+        return None
+    try:
+        result = HANDLERS[job.kind](store, job)
+    except (SamkitError, OSError) as error:
+        finish_job(store, job, error=" ".join(str(error).split()))
+    else:
+        finish_job(store, job, result=result)
+    return job
+
+
+def _scan(store: Store, job: Job) -> dict[str, Any]:
+    """Add the new images below a project's root."""
+    report = add_images(
+        store,
+        job.project_id,
+        num_annotators=int(job.data.get("num_annotators", 1)),
+        on_image=lambda done, total: report_progress(store, job, done / total),
+    )
+    summary = {
+        **asdict(report),
+        "num_duplicates": len(report.duplicates),
+        "num_faults": len(report.faults),
+        "duplicates": report.duplicates[:MAX_REPORT_LINES],
+        "faults": report.faults[:MAX_REPORT_LINES],
+    }
+    return {"report": summary}
+
+
+# Work of each kind; what a handler returns is added to the job's data.
+HANDLERS: dict[str, Handler] = {SCAN: _scan}
 
 
 def get_job(store: Store, job_id: int) -> Job:

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.people.users import REVIEWERS, acting_user
+from samkit.dataengine.people import REVIEWERS, acting_user
 from samkit.dataengine.rows import find, find_locked, to_image
 from samkit.dataengine.schema import AnnotationRow, ImageRow, SubmissionRow
 from samkit.dataengine.values import NewEvent, Stage, StoredImage

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.people.users import REVIEWERS, acting_user
+from samkit.dataengine.people import REVIEWERS, acting_user
 from samkit.dataengine.rows import check_limit, find, find_locked, to_image
 from samkit.dataengine.schema import ImageRow, ProjectRow, SubmissionRow
 from samkit.dataengine.values import Lease, StoredImage

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.people.users import REVIEWERS, acting_user
+from samkit.dataengine.people import REVIEWERS, acting_user
 from samkit.dataengine.rows import find_locked, to_image
 from samkit.dataengine.schema import ImageRow, ReviewRow, SubmissionRow, UserRow
 from samkit.dataengine.values import StoredImage

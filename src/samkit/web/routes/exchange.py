@@ -6,6 +6,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Annotated, Literal
 from urllib.parse import quote
@@ -14,10 +15,14 @@ from fastapi import HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from samkit.dataengine import export_project, get_project, import_masks
-from samkit.web.routes.parameters import Key, new_file_router
-from samkit.web.schemas import ImportOut
-from samkit.web.sessions import Admin, Reviewer
+from samkit.dataengine import (
+    ImportReport,
+    export_project,
+    get_project,
+    import_masks,
+)
+from samkit.web.routing import Key, new_file_router
+from samkit.web.sign_in import Admin, Reviewer
 from samkit.web.studio import Studio, TheStudio
 from samkit.web.uploads import receive_file, unpack
 
@@ -75,7 +80,7 @@ async def import_files(
     admin: Admin,
     project_id: Key,
     format: Literal["coco", "labelme", "png", "sa1b"],  # noqa: A002 - its name in URLs
-) -> ImportOut:
+) -> ImportReport:
     """Add masks to the project's images; the body is a JSON file, or a zip of such or of PNGs."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (JSON, ZIP):
@@ -103,7 +108,7 @@ def _import(
     is_zip: bool,
     file_format: str,
     user_id: int,
-) -> ImportOut:
+) -> ImportReport:
     folder = received.parent / "files"
     folder.mkdir()
     with studio.exchanging:
@@ -121,12 +126,7 @@ def _import(
             studio.store, project_id, path, file_format=file_format, user_id=user_id
         )
     place = f"{folder}/"
-    return ImportOut(
-        num_images=report.num_images,
-        num_added=report.num_added,
-        num_known=report.num_known,
-        faults=[fault.replace(place, "") for fault in report.faults],
-    )
+    return replace(report, faults=tuple(fault.replace(place, "") for fault in report.faults))
 
 
 def pack(folder: Path) -> IO[bytes]:

@@ -11,6 +11,9 @@ from fastapi import HTTPException, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from samkit.dataengine import (
+    Page,
+    Review,
+    Stage,
     check_name,
     get_image,
     get_project,
@@ -24,11 +27,10 @@ from samkit.dataengine import (
     upcoming_images,
     upload_folder,
 )
-from samkit.dataengine.values import Review, Stage
 from samkit.web.pictures import SMALL_SIDE, Picture, show
-from samkit.web.routes.parameters import After, Key, Limit, new_file_router, new_router
-from samkit.web.schemas import ImageOut, LeaseOut, NextOut, NumAnnotators, PageOut
-from samkit.web.sessions import Admin, AnyUser, Reviewer
+from samkit.web.routing import After, Key, Limit, new_file_router, new_router
+from samkit.web.schemas import ImageOut, LeaseOut, NextOut, NumAnnotators, page_of
+from samkit.web.sign_in import Admin, AnyUser, Reviewer
 from samkit.web.studio import Studio, TheStudio
 from samkit.web.uploads import receive_file
 
@@ -52,13 +54,13 @@ def get_images(
     limit: Limit = 100,
     review: Review | None = None,
     stage: Stage | None = None,
-) -> PageOut[ImageOut]:
+) -> Page[ImageOut]:
     """Images of a project."""
     get_project(studio.store, project_id)
     page = list_images(
         studio.store, project_id, after=after, limit=limit, review=review, stage=stage
     )
-    return PageOut[ImageOut].model_validate(page)
+    return page_of(ImageOut, page.items, page.next_after)
 
 
 @files.post(
@@ -150,11 +152,11 @@ def take_next_image(studio: TheStudio, user: AnyUser, project_id: Key) -> NextOu
 
 
 @router.get("/projects/{project_id}/upcoming")
-def get_upcoming(studio: TheStudio, user: AnyUser, project_id: Key) -> PageOut[ImageOut]:
+def get_upcoming(studio: TheStudio, user: AnyUser, project_id: Key) -> Page[ImageOut]:
     """What will likely be the next images, none of them held."""
     get_project(studio.store, project_id)
     found = upcoming_images(studio.store, project_id, user.id)
-    return PageOut[ImageOut](items=[ImageOut.model_validate(one) for one in found], next_after=None)
+    return page_of(ImageOut, found)
 
 
 @router.post("/images/{image_id}/lease")

@@ -10,6 +10,11 @@ from fastapi import HTTPException
 import samkit
 from samkit.dataengine import (
     SCAN,
+    Agreement,
+    LabelClass,
+    Page,
+    Project,
+    User,
     add_class,
     add_job,
     count_images,
@@ -24,26 +29,22 @@ from samkit.dataengine import (
     work_days,
     work_once,
 )
-from samkit.dataengine.values import Project, User
-from samkit.dataengine.work.disagreement import Agreement
-from samkit.web.routes.parameters import After, Key, Limit, new_router
+from samkit.web.routing import After, Key, Limit, new_router
 from samkit.web.schemas import (
     AgreementOut,
-    ClassOut,
     Health,
     JobOut,
     ModelOut,
     NewClass,
     NewProject,
     NewScan,
-    PageOut,
     ProjectOut,
     StateCountOut,
     StatisticsOut,
     StatusOut,
     WorkDayOut,
 )
-from samkit.web.sessions import Admin, AnyUser
+from samkit.web.sign_in import Admin, AnyUser
 from samkit.web.studio import Studio, TheStudio
 
 router = new_router()
@@ -72,11 +73,11 @@ def get_status(studio: TheStudio, _user: AnyUser) -> StatusOut:
 @router.get("/projects")
 def get_projects(
     studio: TheStudio, user: AnyUser, after: After = 0, limit: Limit = 100
-) -> PageOut[ProjectOut]:
+) -> Page[ProjectOut]:
     """All projects."""
     page = list_projects(studio.store, after=after, limit=limit)
-    items = [_project_out(one, user) for one in page.items]
-    return PageOut[ProjectOut](items=items, next_after=page.next_after)
+    items = tuple(_project_out(one, user) for one in page.items)
+    return Page(items=items, next_after=page.next_after)
 
 
 @router.post("/projects", status_code=201)
@@ -93,18 +94,17 @@ def get_one_project(studio: TheStudio, user: AnyUser, project_id: Key) -> Projec
 
 
 @router.get("/projects/{project_id}/classes")
-def get_classes(studio: TheStudio, _user: AnyUser, project_id: Key) -> PageOut[ClassOut]:
+def get_classes(studio: TheStudio, _user: AnyUser, project_id: Key) -> Page[LabelClass]:
     """All classes of a project, on one page."""
     get_project(studio.store, project_id)
     found = list_classes(studio.store, project_id)
-    return PageOut[ClassOut](items=[ClassOut.model_validate(one) for one in found], next_after=None)
+    return Page(items=found, next_after=None)
 
 
 @router.post("/projects/{project_id}/classes", status_code=201)
-def put_class(studio: TheStudio, _user: AnyUser, project_id: Key, body: NewClass) -> ClassOut:
+def put_class(studio: TheStudio, _user: AnyUser, project_id: Key, body: NewClass) -> LabelClass:
     """The class of a name, which is added if there is none."""
-    found = add_class(studio.store, project_id, body.name, color=body.color)
-    return ClassOut.model_validate(found)
+    return add_class(studio.store, project_id, body.name, color=body.color)
 
 
 @router.post("/projects/{project_id}/scan", status_code=202)
@@ -148,24 +148,24 @@ def get_statistics(studio: TheStudio, _user: AnyUser, project_id: Key) -> Statis
 @router.get("/projects/{project_id}/agreement")
 def get_agreements(
     studio: TheStudio, _user: AnyUser, project_id: Key, after: After = 0, limit: Limit = 20
-) -> PageOut[AgreementOut]:
+) -> Page[AgreementOut]:
     """How well people agree on the images that several have annotated."""
     get_project(studio.store, project_id)
     page = list_doubly_annotated(studio.store, project_id, after=after, limit=limit)
     found = [one for key in page.items for one in measure_agreement(studio.store, key)]
-    return PageOut[AgreementOut](items=_agreements(studio, found), next_after=page.next_after)
+    return Page(items=_agreements(studio, found), next_after=page.next_after)
 
 
 @router.get("/images/{image_id}/agreement")
-def get_agreement(studio: TheStudio, _user: AnyUser, image_id: Key) -> PageOut[AgreementOut]:
+def get_agreement(studio: TheStudio, _user: AnyUser, image_id: Key) -> Page[AgreementOut]:
     """How well people agree on an image, all pairs on one page."""
     found = _agreements(studio, measure_agreement(studio.store, image_id))
-    return PageOut[AgreementOut](items=found, next_after=None)
+    return Page(items=found, next_after=None)
 
 
-def _agreements(studio: Studio, found: Iterable[Agreement]) -> list[AgreementOut]:
+def _agreements(studio: Studio, found: Iterable[Agreement]) -> tuple[AgreementOut, ...]:
     names = user_names(studio.store)
-    return [
+    return tuple(
         AgreementOut(
             image_id=one.image_id,
             user_ids=list(one.user_ids),
@@ -175,7 +175,7 @@ def _agreements(studio: Studio, found: Iterable[Agreement]) -> list[AgreementOut
             mean_iou=one.mean_iou,
         )
         for one in found
-    ]
+    )
 
 
 def _project_out(project: Project, user: User) -> ProjectOut:

@@ -5,16 +5,16 @@ from sqlalchemy import select
 
 from samkit.dataengine import (
     change_user,
-    close_session,
+    close_sign_in,
     create_user,
     list_actions,
     list_users,
     note_action,
-    open_session,
-    resume_session,
+    open_sign_in,
+    resume_sign_in,
     user_names,
 )
-from samkit.dataengine.schema import SessionRow
+from samkit.dataengine.schema import SignInRow
 from samkit.errors import MissingError, RoleError, StoreError
 
 HOUR_S = 3600.0
@@ -26,60 +26,60 @@ def ada(store):
 
 
 def test_token_gives_its_user_until_signed_out(store, ada):
-    token, session = open_session(store, ada.id)
-    assert session.user == ada
-    assert resume_session(store, token) == session
-    assert resume_session(store, token + "x") is None
-    close_session(store, token)
-    assert resume_session(store, token) is None
-    close_session(store, token)
+    token, current = open_sign_in(store, ada.id)
+    assert current.user == ada
+    assert resume_sign_in(store, token) == current
+    assert resume_sign_in(store, token + "x") is None
+    close_sign_in(store, token)
+    assert resume_sign_in(store, token) is None
+    close_sign_in(store, token)
 
 
 def test_database_does_not_know_the_token(store, ada):
-    token, _ = open_session(store, ada.id)
+    token, _ = open_sign_in(store, ada.id)
     with store.read() as session:
-        kept = session.scalars(select(SessionRow.token_hash)).all()
+        kept = session.scalars(select(SignInRow.token_hash)).all()
     assert len(kept) == 1
     assert token not in kept[0]
-    assert resume_session(store, kept[0]) is None
+    assert resume_sign_in(store, kept[0]) is None
 
 
-def test_each_session_has_tokens_of_its_own(store, ada):
-    pairs = [open_session(store, ada.id) for _ in range(3)]
+def test_each_sign_in_has_tokens_of_its_own(store, ada):
+    pairs = [open_sign_in(store, ada.id) for _ in range(3)]
     assert len({token for token, _ in pairs} | {one.csrf_token for _, one in pairs}) == 6
 
 
-def test_session_ends_when_it_is_not_used(store, clock, ada):
-    token, _ = open_session(store, ada.id, idle_s=HOUR_S)
+def test_sign_in_ends_when_it_is_not_used(store, clock, ada):
+    token, _ = open_sign_in(store, ada.id, idle_s=HOUR_S)
     for _ in range(5):
         clock.advance(minutes=40)
-        assert resume_session(store, token, idle_s=HOUR_S) is not None
+        assert resume_sign_in(store, token, idle_s=HOUR_S) is not None
     clock.advance(minutes=61)
-    assert resume_session(store, token, idle_s=HOUR_S) is None
+    assert resume_sign_in(store, token, idle_s=HOUR_S) is None
 
 
 def test_sessions_that_are_over_are_forgotten(store, clock, ada):
-    open_session(store, ada.id, idle_s=HOUR_S)
+    open_sign_in(store, ada.id, idle_s=HOUR_S)
     clock.advance(hours=2)
-    open_session(store, ada.id, idle_s=HOUR_S)
+    open_sign_in(store, ada.id, idle_s=HOUR_S)
     with store.read() as session:
-        assert len(session.scalars(select(SessionRow.token_hash)).all()) == 1
+        assert len(session.scalars(select(SignInRow.token_hash)).all()) == 1
 
 
 @pytest.mark.parametrize("change", [{"active": False}, {"password": "correct horse"}])
 def test_new_password_and_deactivation_end_sessions(change, store, ada):
     bob = create_user(store, name="bob")
-    of_ada, of_bob = open_session(store, ada.id)[0], open_session(store, bob.id)[0]
+    of_ada, of_bob = open_sign_in(store, ada.id)[0], open_sign_in(store, bob.id)[0]
     change_user(store, bob.id, **change)
-    assert resume_session(store, of_bob) is None
-    assert resume_session(store, of_ada) is not None
+    assert resume_sign_in(store, of_bob) is None
+    assert resume_sign_in(store, of_ada) is not None
 
 
 def test_new_role_counts_at_once(store, ada):
     bob = create_user(store, name="bob")
-    token, _ = open_session(store, bob.id)
+    token, _ = open_sign_in(store, bob.id)
     change_user(store, bob.id, role="reviewer")
-    assert resume_session(store, token).user.role == "reviewer"
+    assert resume_sign_in(store, token).user.role == "reviewer"
     assert ada.role == "admin"
 
 
@@ -87,9 +87,9 @@ def test_only_active_users_sign_in(store, ada, refusal):
     bob = create_user(store, name="bob")
     change_user(store, bob.id, active=False)
     with refusal(RoleError, "'bob' is not active"):
-        open_session(store, bob.id)
+        open_sign_in(store, bob.id)
     with refusal(MissingError, "there is no user 99"):
-        open_session(store, 99)
+        open_sign_in(store, 99)
 
 
 @pytest.mark.parametrize("change", [{"active": False}, {"role": "reviewer"}])

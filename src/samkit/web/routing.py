@@ -1,22 +1,44 @@
-"""Routes: bodies are bounded, and what changes something is written down."""
+"""What all routes share: bounded bodies, the audit log, common parameters, documented errors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from fastapi import HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Message, Receive
 
 from samkit.dataengine import note_action
 from samkit.web.problems import status_of
+from samkit.web.schemas import MOST_INT64, Problem
 from samkit.web.security import client_address
-from samkit.web.sessions import SAFE_METHODS
+from samkit.web.sign_in import SAFE_METHODS
 from samkit.web.studio import studio_of
 
 MOST_JSON_BYTES = 4 * 2**20  # a mask and its events
+
+Key = Annotated[int, Path(ge=1, le=MOST_INT64)]
+After = Annotated[int, Query(ge=0, le=MOST_INT64)]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+MEANINGS = {
+    400: "the request cannot be read",
+    401: "not signed in",
+    403: "not allowed, or without the CSRF token",
+    404: "there is none",
+    409: "changed or held by somebody else meanwhile",
+    413: "too large",
+    415: "of another type",
+    422: "does not make sense",
+    429: "too many tries",
+    503: "the database cannot be used now",
+    507: "the server's disk is full",
+}
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": text} for status, text in MEANINGS.items()
+}
 
 
 class AuditedRoute(APIRoute):
@@ -81,3 +103,13 @@ def limited(receive: Receive, max_bytes: int) -> Receive:
         return message
 
     return receive_some
+
+
+def new_router(route_class: type[AuditedRoute] = AuditedRoute) -> APIRouter:
+    """A router below /api."""
+    return APIRouter(prefix="/api", route_class=route_class, responses=REFUSALS)
+
+
+def new_file_router() -> APIRouter:
+    """A router whose routes move files in and out."""
+    return new_router(FileRoute)

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 
 from samkit.dataengine import Store, prelabel_images
-from samkit.dataengine.work import adding
+from samkit.dataengine.work import annotations
 from samkit.types import Masks
 
 
@@ -26,7 +26,7 @@ def boxes_of(image):
 
 
 def main(where, project_id, user_id, moment):
-    record_revision, states = adding.record_revision, 0
+    record_revision, states = annotations.record_revision, 0
 
     def note_or_die(*args, **kwargs):
         nonlocal states
@@ -35,7 +35,7 @@ def main(where, project_id, user_id, moment):
             os.kill(os.getpid(), signal.SIGKILL)
         record_revision(*args, **kwargs)
 
-    adding.record_revision = note_or_die
+    annotations.record_revision = note_or_die
     with Store.open(where) as store:
         prelabel_images(store, project_id, boxes_of, user_id=user_id)
 
