@@ -92,7 +92,7 @@ def make_project(where, images, name="scenes"):
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory, plain_engine):
+def server(tmp_path_factory, plain_backend):
     folder = tmp_path_factory.mktemp("studio")
     make_images(folder / "images")
     server = Server(folder, folder / "images")

@@ -1,6 +1,6 @@
 /** All projects, and a form for a new one. */
 
-import { get, isAdmin, listAll, post, session } from "./api.js";
+import { get, isAdmin, listAll, post, signedIn } from "./api.js";
 import { el, field, openDialog, plural } from "./dom.js";
 import { icon } from "./icons.js";
 import { showPage } from "./shell.js";
@@ -40,7 +40,7 @@ function newProject() {
   const name = el("input", { required: true, maxlength: "200" });
   const folder = el("input", { required: true });
   const failure = el("p.failure", { role: "alert" });
-  const hint = session.local ? "" : "Within the folders that the server allows";
+  const hint = signedIn.local ? "" : "Within the folders that the server allows";
   const form = el("form", {}, field("Name", name), field("Folder of images", folder, hint), failure, el("footer", {}, el("button.primary", { type: "submit" }, "Begin")));
   const dialog = openDialog("New project", form);
   form.addEventListener("submit", async (event) => {

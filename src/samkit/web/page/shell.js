@@ -1,6 +1,6 @@
 /** The frame of all pages but the studio: name, way, who is signed in. */
 
-import { isAdmin, post, session, signOut } from "./api.js";
+import { isAdmin, post, signedIn, signOut } from "./api.js";
 import { el, field, openDialog } from "./dom.js";
 import { icon } from "./icons.js";
 import { notify, notifyError, startNotices } from "./notices.js";
@@ -21,7 +21,7 @@ export function showPage(root, way, title, ...content) {
     el("a.brand", { href: "#/", "aria-label": "samkit: all projects" }, icon("samkit"), el("span", {}, "samkit")),
     el("nav", { "aria-label": "Way" }, el("ol.crumbs", {}, ...crumbs, el("li", { "aria-current": "page" }, title))),
     el("span.grow"),
-    isAdmin() && !session.local && el("a.icon", { href: "#/users", title: "People", "aria-label": "People" }, icon("people")),
+    isAdmin() && !signedIn.local && el("a.icon", { href: "#/users", title: "People", "aria-label": "People" }, icon("people")),
     themeButton(),
     userMenu(),
   );
@@ -29,7 +29,7 @@ export function showPage(root, way, title, ...content) {
 }
 
 function userMenu() {
-  const { user, local } = session;
+  const { user, local } = signedIn;
   const name = el("span.user", { title: user.role }, user.name);
   if (local) return name;
   const leave = async () => {

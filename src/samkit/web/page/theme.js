@@ -1,4 +1,4 @@
-/** Light or dark: as the system says, until somebody chooses; the choice is kept in the browser. */
+/** Light or dark theme: the system's, until the user chooses; the browser stores the choice. */
 
 import { el } from "./dom.js";
 import { icon } from "./icons.js";

@@ -1,6 +1,6 @@
 /** People and their roles, for admins. */
 
-import { listAll, patch, post, session } from "./api.js";
+import { listAll, patch, post, signedIn } from "./api.js";
 import { el, field, openDialog, select } from "./dom.js";
 import { icon } from "./icons.js";
 import { notify, notifyError } from "./notices.js";
@@ -18,7 +18,7 @@ export async function openUsers(root, _params, app) {
 }
 
 function row(user, reload) {
-  const own = user.id === session.user.id;
+  const own = user.id === signedIn.user.id;
   const change = async (values) => {
     try {
       await patch(`users/${user.id}`, values);
@@ -54,7 +54,7 @@ function addPerson(reload) {
 
 function setPassword(user) {
   const password = el("input", { type: "password", required: true, minlength: "8", autocomplete: "new-password" });
-  formDialog(`Password of ${user.name}`, [field("New password", password, "At least 8 characters; their sessions end")], "Set", async () => {
+  formDialog(`Password of ${user.name}`, [field("New password", password, "At least 8 characters; they will be signed out")], "Set", async () => {
     await patch(`users/${user.id}`, { password: password.value });
     notify("The password is set.", "good");
   });

@@ -1,19 +1,19 @@
 /**
- * The kept masks of an image. A change is shown at once and goes through the outbox; undo and redo
- * are the store's own, since it alone knows all states, and so they go on after a reload.
+ * The saved masks of an image. A change is shown at once and sent through the outbox. Undo and redo
+ * are the store's own, which alone knows all states, and so they still work after a reload.
  *
  * @typedef {{key: string, id: number | null, version: number | null, mask: import("./rle.js").Mask,
  *   classId: number | null, deleted: boolean, visible: boolean, number: number, userName: string,
- *   layer: MaskLayer | null, saving: boolean}} Kept
+ *   layer: MaskLayer | null, saving: boolean}} SavedMask
  */
 
-import { getItems, session } from "./api.js";
+import { getItems, signedIn } from "./api.js";
 import { MaskLayer, maskColor } from "./layers.js";
 import { decodeRle, encodeRle } from "./rle.js";
 import { imageStacks } from "./history.js";
 
 /** Event: changed {}. */
-export class KeptMasks extends EventTarget {
+export class SavedMasks extends EventTarget {
   /** @param {number} imageId @param {import("./outbox.js").Outbox} outbox @param {() => Map<number, {color: string}>} classes */
   constructor(imageId, outbox, classes) {
     super();
@@ -21,7 +21,7 @@ export class KeptMasks extends EventTarget {
     this.outbox = outbox;
     this.classes = classes;
     this.byClass = true;
-    /** @type {Kept[]} */
+    /** @type {SavedMask[]} */
     this.all = [];
     this.stacks = null; // keys of masks that undo and redo touch; null until they are asked for
     this.onDone = ({ detail: { change, annotation } }) => this.acknowledge(change, annotation);
@@ -61,16 +61,16 @@ export class KeptMasks extends EventTarget {
     return own ?? maskColor(number - 1);
   }
 
-  layerOf(kept) {
-    const color = this.colorOf(kept);
-    kept.layer = kept.layer?.mask === kept.mask ? kept.layer.recolored(color) : new MaskLayer(kept.mask, color);
-    return kept.layer;
+  layerOf(item) {
+    const color = this.colorOf(item);
+    item.layer = item.layer?.mask === item.mask ? item.layer.recolored(color) : new MaskLayer(item.mask, color);
+    return item.layer;
   }
 
-  /** @returns {Kept} */
+  /** @returns {SavedMask} */
   add({ mask, classId, events, score }) {
     const key = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
-    const kept = {
+    const item = {
       key,
       id: null,
       version: null,
@@ -79,43 +79,43 @@ export class KeptMasks extends EventTarget {
       deleted: false,
       visible: true,
       number: this.all.length + 1,
-      userName: session.user.name,
+      userName: signedIn.user.name,
       layer: null,
       saving: true,
     };
-    this.all.push(kept);
+    this.all.push(item);
     const body = { rle: encodeRle(mask), class_id: classId, events, score, request_id: key };
-    this.send("create", kept, body);
-    return kept;
+    this.send("create", item, body);
+    return item;
   }
 
-  replace(kept, { mask, classId, events }) {
-    kept.mask = mask;
-    kept.classId = classId;
-    this.send("replace", kept, { rle: encodeRle(mask), class_id: classId, events });
+  replace(item, { mask, classId, events }) {
+    item.mask = mask;
+    item.classId = classId;
+    this.send("replace", item, { rle: encodeRle(mask), class_id: classId, events });
   }
 
-  remove(kept) {
-    kept.deleted = true;
-    this.send("delete", kept, {});
+  remove(item) {
+    item.deleted = true;
+    this.send("delete", item, {});
   }
 
   /**
-   * Undo or redo the last change of kept masks.
+   * Undo or redo the last change of saved masks.
    * @param {"undo" | "redo"} kind
-   * @returns {Promise<Kept | null>} the mask that it touches; null if there is nothing to do
+   * @returns {Promise<SavedMask | null>} the mask that it touches; null if there is nothing to do
    */
-  async travel(kind) {
+  async stepHistory(kind) {
     this.stacks ??= await this.loadStacks();
     const [from, to] = kind === "undo" ? [this.stacks.past, this.stacks.future] : [this.stacks.future, this.stacks.past];
     const key = from.pop();
     if (key === undefined) return null;
     to.push(key);
-    const kept = this.find(key);
-    kept.saving = true;
-    this.outbox.add(this.change(kind, kept, {}));
+    const item = this.find(key);
+    item.saving = true;
+    this.outbox.add(this.change(kind, item, {}));
     this.changed();
-    return kept;
+    return item;
   }
 
   async loadStacks() {
@@ -124,16 +124,16 @@ export class KeptMasks extends EventTarget {
     const histories = await Promise.all(
       mine.map(async ({ id }) => ({ id, revisions: await getItems(`annotations/${id}/history`) })),
     );
-    const { past, future } = imageStacks(histories, session.user.id);
+    const { past, future } = imageStacks(histories, signedIn.user.id);
     const keyOf = (id) => mine.find((one) => one.id === id).key;
     return { past: past.map(keyOf), future: future.map(keyOf) };
   }
 
-  send(kind, kept, body) {
-    kept.saving = true;
-    this.stacks?.past.push(kept.key);
+  send(kind, item, body) {
+    item.saving = true;
+    this.stacks?.past.push(item.key);
     if (this.stacks) this.stacks.future = [];
-    this.outbox.add(this.change(kind, kept, body));
+    this.outbox.add(this.change(kind, item, body));
     this.changed();
   }
 
@@ -143,15 +143,15 @@ export class KeptMasks extends EventTarget {
 
   acknowledge(change, annotation) {
     if (change.imageId !== this.imageId) return;
-    const kept = this.find(change.key);
-    if (!kept) return;
+    const item = this.find(change.key);
+    if (!item) return;
     const later = this.outbox.waiting.some(({ key }) => key === change.key);
-    kept.id = annotation.id;
-    kept.version = annotation.version;
+    item.id = annotation.id;
+    item.version = annotation.version;
     if (later) return this.changed(); // what is shown is newer than what was acknowledged
-    kept.saving = false;
+    item.saving = false;
     if (annotation.rle && (change.kind === "undo" || change.kind === "redo")) {
-      Object.assign(kept, contentOf(annotation));
+      Object.assign(item, contentOf(annotation));
     }
     return this.changed();
   }
