@@ -170,7 +170,7 @@ def test_many_sign_in_to_a_served_store(folder, capsys):
                 "--trusted-proxy",
                 "127.0.0.1",
             ],
-            "cannot listen at 192.0.2.1",
+            "cannot listen on 192.0.2.1",
         ),
     ],
 )
@@ -193,7 +193,7 @@ def test_a_taken_port_is_one_line(folder, capsys):
         assert main(["annotate", str(folder), "--no-browser", "--port", str(port)]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
-    assert f"cannot listen at 127.0.0.1, port {port}" in captured.err
+    assert f"cannot listen on 127.0.0.1, port {port}" in captured.err
     assert captured.out == ""
 
 

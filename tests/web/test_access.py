@@ -295,7 +295,7 @@ def test_other_hosts_are_refused(host, local):
 
 
 def test_local_server_does_not_listen_to_the_network(local, refusal):
-    with refusal(ConfigError, "listens at 127.0.0.1 only; got 0.0.0.0"):
+    with refusal(ConfigError, "must listen on 127.0.0.1; got 0.0.0.0"):
         serve(local.app, host="0.0.0.0", port=0)
 
 

@@ -1,4 +1,4 @@
-"""Encoding: once, asked-for first, ahead of annotators, kept on disk, bounded in memory."""
+"""Encoding: once, asked-for first, ahead of annotators, cached on disk, bounded in memory."""
 
 import platform
 import subprocess
@@ -67,7 +67,7 @@ def test_image_is_encoded_once(start, sqlite_scene, counting):
     assert first.result().model == list_model_versions(sqlite_scene.store)[0] == embedder.model
 
 
-def test_embedding_is_kept_on_disk(start, sqlite_scene, counting):
+def test_embedding_is_cached_on_disk(start, sqlite_scene, counting):
     image = sqlite_scene.images[1]
     made, found = (start().ask(image).result(60) for _ in range(2))
     assert counting.encoded == [20]
@@ -93,7 +93,7 @@ def test_memory_is_bounded(start, sqlite_scene, counting):
     embedder = start(embeddings_cached=2)
     for image in sqlite_scene.images:
         embedder.ask(image).result(60)
-    assert len(embedder._kept) == 2
+    assert len(embedder._cached) == 2
     assert len(counting.encoded) == 4
     embedder.ask(sqlite_scene.images[0]).result(60)  # from the disk
     assert len(counting.encoded) == 4
@@ -104,8 +104,8 @@ def test_next_images_are_encoded_ahead(sqlite_server):
     lease = server.ann.post(f"/api/projects/{server.scene.project.id}/next").json()["lease"]
     held = lease["image"]["id"]
     server.studio.embedder._pool.submit(9, lambda: None).result(60)  # after them
-    kept = set(server.studio.embedder._kept)
-    assert kept == {one.sha256 for one in server.scene.images if one.id != held}
+    cached = set(server.studio.embedder._cached)
+    assert cached == {one.sha256 for one in server.scene.images if one.id != held}
 
 
 def test_full_disk_does_not_stop_the_work(start, sqlite_scene, counting, config, monkeypatch):

@@ -104,11 +104,11 @@ def test_prompt_goes_on_from_an_earlier_answer(page, expected):
     told = expected(mask_logits=first.logits[2], **more)
     assert [one["rle"] for one in answer["masks"]] == rles(told)
     beyond = page.ask(9, continue_from={"id": 8, "candidate": 1}, **more)
-    assert beyond["detail"] == "continue_from is no mask of the last answers here"
+    assert beyond["detail"] == "continue_from must be a mask of a recent answer"
 
 
-def test_only_the_last_answers_are_kept(page):
-    for number in range(prompting.ANSWERS_KEPT + 1):
+def test_only_recent_answers_are_cached(page):
+    for number in range(prompting.ANSWERS_CACHED + 1):
         page.ask(number, points=[[3, 4]], labels=[1])
     for number, kind in ((0, "error"), (1, "masks")):
         body = {"points": [[3, 4]], "labels": [1], "continue_from": {"id": number, "candidate": 0}}
@@ -134,9 +134,9 @@ def test_each_answer_names_the_model_version_that_made_it(sqlite_server):
         old = Page(socket).wait_until_ready()
         before = old.ask(1, **click)["model_version_id"]
         assert before == embedder.model.id
-        cached = embedder._kept[image.sha256]
+        cached = embedder._cached[image.sha256]
         swapped = replace(cached.model, id=before + 1)
-        embedder._kept[image.sha256] = replace(cached, model=swapped)
+        embedder._cached[image.sha256] = replace(cached, model=swapped)
         with connect(sqlite_server.ann, image.id) as other:
             new = Page(other).wait_until_ready()
             assert new.ask(2, **click)["model_version_id"] == before + 1
@@ -162,7 +162,10 @@ def test_each_answer_names_the_model_version_that_made_it(sqlite_server):
         ('{"type": "prompt", "id": 1, "box": [5, 5, 1, 1]}', "a box is x0, y0, x1, y1"),
         ('{"type": "prompt", "id": 1, "box": [1e999, 5, 1, 1]}', "finite"),
         ('{"type": "prompt", "id": -1, "box": [1, 1, 2, 2]}', "id"),
-        ('{"type": "prompt", "id": 1, "continue_from": {"id": 5, "candidate": 0}}', "is no mask"),
+        (
+            '{"type": "prompt", "id": 1, "continue_from": {"id": 5, "candidate": 0}}',
+            "must be a mask",
+        ),
         ('{"type": "preview", "id": 1, "box": [1, 1, 2, 2]}', "box"),
         ("[" * 50_000, "JSON"),
         (json.dumps({"type": "prompt", "id": 1, "points": [[1, 1]] * 300}), "at most 256 items"),
@@ -205,12 +208,12 @@ def test_too_many_prompts_are_refused(shared_server, page):
         pool.submit(0, gate.wait)
     page.send(type="prompt", id=99, points=[[3, 4]], labels=[1])
     page.wait_until_read()  # it is with the threads now
-    for number in range(prompting.MOST_WAITING + 1):
+    for number in range(prompting.MAX_WAITING + 1):
         page.send(type="prompt", id=number, points=[[3, 4]], labels=[1])
     refused = page.socket.receive_json()
     assert (refused["id"], refused["detail"]) == (
-        prompting.MOST_WAITING,
-        "too many prompts wait for an answer",
+        prompting.MAX_WAITING,
+        "too many prompts are waiting for an answer",
     )
     gate.set()
 
@@ -288,7 +291,7 @@ def test_connection_that_is_gone_waits_for_no_image(sqlite_server, monkeypatch):
         assert socket.receive_json()["type"] == "state"
         gate.set()
         assert socket.receive_json()["type"] == "ready"
-    assert image.sha256 not in embedder._kept
+    assert image.sha256 not in embedder._cached
 
 
 def test_embedded_model_answers_as_the_library_does(tmp_path):

@@ -1,11 +1,11 @@
-"""The data engine: a store of projects, images and masks, and what people do with them.
+"""The data engine: a store of projects, images and masks, and the work on them.
 
     store = Store.open("project.db")
     admin = create_user(store, name="ada", role="admin")
     project = create_project(store, name="cells", root="images/")
     add_images(store, project.id)
 
-Each function is one action and one transaction: when it returns, its change is on the disk.
+Each function is one action and one transaction: when it returns, its change is on disk.
 """
 
 from samkit.dataengine.backup import backup_store, restore_store

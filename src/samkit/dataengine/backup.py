@@ -1,4 +1,4 @@
-"""One file with everything in a store, made while others work on it, and checked when restored."""
+"""Backups of SQLite stores: one file each, made while others work, verified on restore."""
 
 import os
 import shutil
@@ -12,10 +12,10 @@ from samkit.files import replacing
 
 
 def backup_store(store: Store, path: str | os.PathLike[str]) -> Path:
-    """Copy a store in SQLite, as it is at one moment, to one file.
+    """Copy one consistent state of an SQLite store to a file.
 
     Raises:
-        StoreError: the store is not in SQLite, or the copy is not whole.
+        StoreError: the store is not in SQLite, or the copy is damaged.
         OutputError: the file cannot be written.
     """
     if store.path is None:
@@ -27,7 +27,7 @@ def backup_store(store: Store, path: str | os.PathLike[str]) -> Path:
                 closing(sqlite3.connect(temporary)) as target,
             ):
                 source.backup(target)
-                # Without a log beside it, so that it is one file.
+                # No write-ahead log: the backup must be a single file.
                 target.execute("PRAGMA journal_mode = DELETE")
         except sqlite3.Error as error:
             raise StoreError(f"cannot back up {store.url}: {first_line(error)}") from error
@@ -36,21 +36,21 @@ def backup_store(store: Store, path: str | os.PathLike[str]) -> Path:
 
 
 def restore_store(backup: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
-    """Make a store of a backup, which is checked first.
+    """Verify a backup and create a store from it.
 
     Raises:
-        StoreError: the backup is missing or damaged, or the target exists.
+        StoreError: the backup is missing or damaged, or the target exists already.
         OutputError: the target cannot be written.
     """
     source, target = Path(backup), Path(target)
     if target.exists():
-        raise StoreError(f"{target} exists: move it away before a backup is restored there")
+        raise StoreError(f"{target} exists: move it away before restoring a backup there")
     if not source.is_file():
         raise StoreError(f"no such file: {source}")
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
         check_file(temporary, name=str(source))
-        # Upgrades it, and refuses what is no store of this samkit.
+        # Upgrades the store, and refuses a file that is none.
         with Store.open(temporary):
             pass
         with closing(sqlite3.connect(temporary)) as connection:
@@ -61,10 +61,10 @@ def restore_store(backup: str | os.PathLike[str], target: str | os.PathLike[str]
 
 
 def check_file(path: Path, *, name: str) -> None:
-    """Check that an SQLite file is whole and consistent.
+    """Verify that an SQLite file is intact and consistent.
 
     Raises:
-        StoreError: it is not.
+        StoreError: the file is damaged.
     """
     try:
         with closing(sqlite3.connect(path)) as connection:

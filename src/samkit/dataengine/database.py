@@ -1,4 +1,4 @@
-"""Opening the store: SQLite or PostgreSQL, upgraded to this version of samkit."""
+"""The store's database, in SQLite or PostgreSQL: opening, upgrading, transactions."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from sqlalchemy.orm import Session
 
 from samkit.errors import DatabaseError, StoreError
 
-# Writers wait for one another; each transaction takes milliseconds, so that more is a fault.
+# Writers wait for one another. A transaction takes milliseconds, so a longer wait is a fault.
 BUSY_TIMEOUT_S = 60
-# Any number: processes that open the same PostgreSQL database upgrade it one after another.
+# An arbitrary number: processes that open the same PostgreSQL database upgrade it in turn.
 UPGRADE_LOCK = 0x53414D4B
 BEGIN_OPTION = "samkit_begin"
 MIGRATIONS = "samkit.dataengine:migrations"
 
 
 def utc_now() -> datetime:
-    """The time, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(timezone.utc)
 
 
@@ -45,12 +45,12 @@ class Store:
         with Store.open("project.db") as store:
             image = take_next(store, project_id=1, user_id=2)
 
-    Functions of this room take a store and do one transaction each: when they return, the change is
-    on the disk. Threads and processes may share a database.
+    The data engine's functions take a store and run one transaction each: when they return, the
+    change is on disk. Threads and processes may share a database.
 
     Attributes:
-        url: of the database, without its password.
-        clock: gives the time; tests have their own.
+        url: the database's URL, without its password.
+        clock: returns the current time in UTC; tests pass their own.
     """
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime] = utc_now) -> None:
@@ -63,14 +63,14 @@ class Store:
     def open(
         cls, where: str | os.PathLike[str], *, clock: Callable[[], datetime] = utc_now
     ) -> Store:
-        """Open a store; it is made if need be, and upgraded if it is of an older samkit.
+        """Open a store; create it if it is missing, upgrade it if an older samkit wrote it.
 
         Args:
-            where: the path of an SQLite file, or a URL such as postgresql://user@host/name.
-            clock: gives the time in UTC.
+            where: path of an SQLite file, or a URL such as postgresql://user@host/name.
+            clock: returns the current time in UTC.
 
         Raises:
-            StoreError: it cannot be opened, belongs to another program or to a newer samkit.
+            StoreError: the store cannot be opened, or another program or a newer samkit wrote it.
         """
         url = _to_url(where)
         try:
@@ -88,22 +88,22 @@ class Store:
 
     @property
     def path(self) -> Path | None:
-        """The database's file; None for a server."""
+        """The SQLite file; None for a PostgreSQL server."""
         is_file = self._engine.dialect.name == "sqlite"
         return Path(str(self._engine.url.database)) if is_file else None
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session that sees one state of the database and changes nothing."""
+        """Open a read-only session, which sees one state of the database."""
         with self._errors(), Session(self._engine) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session whose changes are on the disk when it ends, or, after an error, not made.
+        """Open a session whose changes are committed at its end, or rolled back after an error.
 
-        On SQLite only one at a time (BEGIN IMMEDIATE). On PostgreSQL actions must lock the rows
-        that they decide by.
+        SQLite runs one at a time (BEGIN IMMEDIATE). On PostgreSQL an action must lock the rows that
+        its decisions depend on.
         """
         sessions = Session(self._writer, expire_on_commit=False)
         with self._errors(), sessions as session, session.begin():
@@ -111,18 +111,18 @@ class Store:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Make a StoreError of what the database says."""
+        """Turn the database's errors into StoreError."""
         try:
             yield
-        except (DataError, IntegrityError) as error:  # of what came, not of the database
+        except (DataError, IntegrityError) as error:  # caused by the data, not by the database
             raise StoreError(
-                f"the database refuses it: {first_line(error.orig or error)}"
+                f"the database refused the change: {first_line(error.orig or error)}"
             ) from error
         except DBAPIError as error:
             raise DatabaseError(f"{self.url}: {first_line(error.orig or error)}") from error
-        except OverflowError as error:  # of SQLite, for numbers of more than 64 bits
+        except OverflowError as error:  # from SQLite, for numbers of more than 64 bits
             raise StoreError(f"a number is too large for the store: {first_line(error)}") from error
-        except UnicodeEncodeError as error:  # halves of surrogate pairs, which JSON may hold
+        except UnicodeEncodeError as error:  # lone surrogates, which JSON may contain
             raise StoreError(f"a text is not Unicode: {error.object!r:.40}") from error
 
     def close(self) -> None:
@@ -142,10 +142,10 @@ class Store:
 
 
 def upgrade(connection: Connection, name: str) -> None:
-    """Bring a database to this version of samkit, in the connection's transaction.
+    """Upgrade a database to this version of samkit, in the connection's transaction.
 
     Raises:
-        StoreError: it belongs to another program or to a newer samkit.
+        StoreError: another program or a newer samkit wrote the database.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
@@ -156,8 +156,8 @@ def upgrade(connection: Connection, name: str) -> None:
     unknown = set(current) - {step.revision for step in script.walk_revisions()}
     if unknown:
         raise StoreError(
-            f"{name} was written by a newer samkit (step {', '.join(sorted(unknown))}; this one"
-            f" knows up to {script.get_current_head()}): update samkit"
+            f"{name} was written by a newer samkit (migration {', '.join(sorted(unknown))};"
+            f" this one has up to {script.get_current_head()}): update samkit"
         )
     if not current and inspect(connection).get_table_names():
         raise StoreError(f"{name} is a database of another program")
@@ -173,16 +173,16 @@ def _to_url(where: str | os.PathLike[str]) -> URL:
     try:
         url = make_url(name)
     except ArgumentError as error:
-        raise StoreError("a store is a file's path or a URL; got neither") from error
+        raise StoreError("a store must be a file path or a URL; got neither") from error
     if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise StoreError(f"a store is in SQLite or PostgreSQL; got {url.get_backend_name()}")
+        raise StoreError(f"a store must be in SQLite or PostgreSQL; got {url.get_backend_name()}")
     if url.get_backend_name() == "sqlite" and not url.database:
-        raise StoreError("a store in SQLite needs a file; got none")
+        raise StoreError("a store in SQLite needs a file path; got none")
     return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
 
 
 def _create(url: URL) -> Engine:
-    # Threads wait for the database, not for a connection.
+    # No pool limit: threads wait for the database, not for a connection.
     if url.get_backend_name() != "sqlite":
         return create_engine(url, max_overflow=-1, pool_pre_ping=True)
     engine = create_engine(url, max_overflow=-1, connect_args={"timeout": BUSY_TIMEOUT_S})
@@ -192,11 +192,11 @@ def _create(url: URL) -> Engine:
 
 
 def _configure_sqlite(connection: Any, record: object) -> None:  # noqa: ARG001
-    # Python's module would begin transactions too late to read and write in the same one.
+    # The sqlite3 module would begin transactions too late to read and write in the same one.
     connection.isolation_level = None
     cursor = connection.cursor()
     try:
-        # FULL: in WAL mode a commit is then on the disk when it returns, also if the power fails.
+        # FULL: in WAL mode a commit then survives a power failure as soon as it returns.
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             cursor.execute(f"PRAGMA {pragma}")
     finally:
@@ -208,6 +208,6 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, on one line."""
+    """Return the first line of an error's message, or its type's name."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

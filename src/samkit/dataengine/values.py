@@ -1,6 +1,6 @@
-"""What the store hands out: plain frozen values, without a connection to the database.
+"""Frozen values that the store returns, detached from the database.
 
-All times are in UTC, all durations in milliseconds, all coordinates in pixels of the image.
+Times are in UTC, durations in milliseconds, coordinates in pixels of the upright image.
 """
 
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ from samkit.geometry import Rle
 
 Role = Literal["annotator", "reviewer", "admin"]
 Review = Literal["none", "submitted", "accepted", "returned"]
-# The paper's three stages, and masks that were made elsewhere.
+# The three stages of the SAM paper's data engine, and masks from other programs.
 Stage = Literal["assisted-manual", "semi-automatic", "fully-automatic", "imported"]
 JobState = Literal["waiting", "running", "done", "failed"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
 REVIEWS: tuple[Review, ...] = get_args(Review)
 STAGES: tuple[Stage, ...] = get_args(Stage)
-# Events that an annotator makes with one press of the pointer: "clicks per mask" counts them.
+# Events made with one press of the pointer; "clicks per mask" counts these.
 CLICK_KINDS = ("point", "box", "brush", "erase", "polygon")
-DAY_MS = 24 * 60 * 60 * 1000  # no event takes longer; sums of them stay numbers of 64 bits
+DAY_MS = 24 * 60 * 60 * 1000  # longest duration of an event, so that sums stay within 64 bits
 EVENT_KINDS = (*CLICK_KINDS, "text", "choose", "class", "delete", "undo", "redo", "import")
 
 Item = TypeVar("Item")
@@ -30,11 +30,11 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, kw_only=True)
 class Page(Generic[Item]):
-    """A part of a list.
+    """One page of a list.
 
     Attributes:
         items: in the list's order.
-        next_after: give it as `after` for the next page; None at the end.
+        next_after: pass it as `after` for the next page; None on the last page.
     """
 
     items: tuple[Item, ...]
@@ -52,7 +52,7 @@ class User:
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """A set of images and their masks; `root` is a folder or an fsspec URL."""
+    """A set of images and their masks; `root` is a folder or fsspec URL."""
 
     id: int
     name: str
@@ -73,17 +73,17 @@ class StoredImage:
     """One image of a project.
 
     Attributes:
-        path: below the project's root, with forward slashes.
-        sha256: of the file's content.
-        num_bytes: of the file.
-        size_hw: in pixels, upright.
-        stage: of the data engine that its latest masks come from.
-        review: none until it is submitted.
-        comment: of the reviewer who returned it.
-        num_masks: that are not deleted.
-        num_annotators: how many people shall annotate it, each on their own.
+        path: relative to the project's root, with forward slashes.
+        sha256: hash of the file's content.
+        num_bytes: size of the file.
+        size_hw: upright size in pixels.
+        stage: data-engine stage of its latest masks.
+        review: "none" until it is submitted.
+        comment: the last reviewer's reason for returning it.
+        num_masks: number of masks, without deleted ones.
+        num_annotators: how many people should annotate it independently.
         open: whether the queue still offers it.
-        version: counts the changes of its masks and of its review.
+        version: incremented by each change of its masks or review.
     """
 
     id: int
@@ -103,7 +103,7 @@ class StoredImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """Somebody's hold on an image until `expires_at`."""
+    """A user's exclusive hold on an image until `expires_at`."""
 
     image: StoredImage
     user_id: int
@@ -112,13 +112,13 @@ class Lease:
 
 @dataclass(frozen=True, kw_only=True)
 class NewEvent:
-    """A prompt or correction, as it comes from an annotator.
+    """A prompt or correction by an annotator, not stored yet.
 
     Attributes:
         kind: one of EVENT_KINDS.
-        data: what was prompted, as JSON takes it, such as {"xy": [3, 4], "label": 1}.
-        duration_ms: since the event before.
-        model_version_id: of the model that answered.
+        data: the prompt as JSON, such as {"xy": [3, 4], "label": 1}.
+        duration_ms: time since the previous event.
+        model_version_id: the model version that answered; None for edits by hand.
     """
 
     kind: str
@@ -134,7 +134,7 @@ class NewEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """A kept event: what `NewEvent` has, who made it, when, and which version it led to."""
+    """A stored event: a `NewEvent`, who made it, when, and the annotation's version it led to."""
 
     id: int
     annotation_id: int
@@ -149,7 +149,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Revision:
-    """One state of an annotation; `change` says how it came to be: edit, undo or redo."""
+    """One state of an annotation; `change` says what produced it: edit, undo or redo."""
 
     version: int
     change: str
@@ -162,15 +162,15 @@ class Revision:
 
 @dataclass(frozen=True, kw_only=True)
 class Annotation:
-    """One mask of an image as it is now.
+    """The current state of one mask.
 
     Attributes:
-        user_id: who made it first.
-        version: counts its changes from 1; a change must name the version that it is based on.
-        score: the model's predicted IoU, None for masks made by hand.
-        stability: how little the mask depends on the threshold, None if not measured.
+        user_id: the user who created it.
+        version: 1 at first, incremented by each change; a change names the version it is based on.
+        score: the model's predicted IoU; None for masks made by hand.
+        stability: stability score of the mask; None if not measured.
         num_clicks: points, boxes, strokes and polygons so far.
-        duration_ms: spent on it so far.
+        duration_ms: time spent on it so far.
     """
 
     id: int
@@ -192,7 +192,7 @@ class Annotation:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelVersion:
-    """A checkpoint that prompts were answered with; `checksum` is SHA-256 of its weights."""
+    """A checkpoint that answers prompts; `checksum` is the SHA-256 of its weights."""
 
     id: int
     name: str
@@ -203,7 +203,7 @@ class ModelVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Work that a worker does in the background; `progress` from 0 to 1."""
+    """A background job; `progress` is from 0 to 1."""
 
     id: int
     project_id: int
@@ -216,10 +216,10 @@ class Job:
 
 
 def check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
-    """Check that a value is one of a few.
+    """Check that a value is one of the choices; `what` names it in the error.
 
     Raises:
-        StoreError: it is not.
+        StoreError: the value is another.
     """
     if value not in choices:
         raise StoreError(f"{what} must be one of {', '.join(choices)}; got {value!r:.40}")

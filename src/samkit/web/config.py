@@ -1,4 +1,4 @@
-"""What a server is set to."""
+"""Settings of a server."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ class WebConfig:
     """Settings of a server.
 
     Attributes:
-        cache_folder: where embeddings are kept.
-        cache_bytes: most that they take on the disk.
-        local_token: for a server for one person: whoever knows it is signed in as that person.
-        local_user_id: that person. Both or neither are set.
-        allowed_roots: folders that new projects may have their root in; none are allowed without.
-        hint_after_s: the page gives a hint to who is busy with one mask for so long.
-        max_upload_mb: largest image, or file of masks, that may be uploaded.
-        max_unpacked_mb: largest content of an uploaded zip.
+        cache_folder: folder of cached embeddings.
+        cache_bytes: maximum size of that folder.
+        local_token: token of a server for one person; whoever has it is signed in as that person.
+        local_user_id: id of that person. Both or neither are set.
+        allowed_roots: folders in which new projects may have their root; empty allows none.
+        hint_after_s: seconds on one mask after which the page suggests moving on.
+        max_upload_mb: maximum size of an uploaded image or file of masks.
+        max_unpacked_mb: maximum content of an uploaded zip.
         max_megapixels: largest image that is shown, encoded or received.
-        idle_s: a session that is not used for so long ends.
-        num_ahead: how many of the next images are encoded before somebody takes them.
-        embeddings_cached: of how many images embeddings and what the decoder makes of them stay in
-            memory, 14 MB each; more people than that at once wait longer for each mask.
-        prompt_threads: that answer prompts.
+        idle_s: a sign-in ends after this many seconds without use.
+        num_ahead: number of upcoming images to encode in advance.
+        embeddings_cached: number of images whose embeddings and decoder contexts stay in memory,
+            14 MB each; if more people work at once, each mask takes longer.
+        prompt_threads: number of threads that answer prompts.
     """
 
     cache_folder: Path
@@ -50,7 +50,7 @@ class WebConfig:
 
     def __post_init__(self) -> None:
         if (self.local_token is None) != (self.local_user_id is None):
-            raise ConfigError("local_token and local_user_id belong together; got one of them")
+            raise ConfigError("local_token and local_user_id must be set together; got only one")
         for name in (
             "hint_after_s",
             "max_upload_mb",
@@ -67,22 +67,22 @@ class WebConfig:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a server for one person."""
+        """Whether this is a server for one person."""
         return self.local_token is not None
 
     @property
     def cookie_name(self) -> str:
-        """Of the session. All servers on a machine's loopback share its cookies."""
+        """Name of the sign-in cookie; all servers on a machine's loopback share their cookies."""
         if self.local_token is None:
             return "samkit_session"
         return f"samkit_session_{hashlib.sha256(self.local_token.encode()).hexdigest()[:8]}"
 
     @property
     def max_pixels(self) -> int:
-        """Of an image."""
+        """Maximum number of pixels of an image."""
         return self.max_megapixels * MEGAPIXEL
 
     @property
     def max_upload_bytes(self) -> int:
-        """Of an image, or of a file of masks."""
+        """Maximum size of an uploaded image or file of masks."""
         return self.max_upload_mb * MEGABYTE

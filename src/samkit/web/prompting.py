@@ -1,4 +1,4 @@
-"""The WebSocket over which a page prompts one image: clicks first, of previews only the newest."""
+"""WebSocket for prompting one image: clicks go first, and only the newest preview is answered."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from samkit.dataengine import StoredImage, get_image
 from samkit.errors import DatabaseError, PromptError, SamkitError, StoreError
 from samkit.web.embedder import Encoded
-from samkit.web.problems import one_line, tell_validation
+from samkit.web.problems import describe_validation, one_line
 from samkit.web.security import is_own_origin
 from samkit.web.sign_in import find_sign_in
 from samkit.web.studio import Studio, studio_of
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 router = APIRouter()
 
-NOT_SIGNED_IN, FORBIDDEN, NO_IMAGE, CANNOT = 4401, 4403, 4404, 1011  # codes that close
+NOT_SIGNED_IN, FORBIDDEN, NO_IMAGE, CANNOT = 4401, 4403, 4404, 1011  # closing codes
 CLICK, PREVIEW = 0, 1  # priorities
-ANSWERS_KEPT = 8  # whose logits a later prompt may go on from; 0.8 MB each
-MOST_POINTS = 256
-MOST_WAITING = 32  # prompts of one connection
+ANSWERS_CACHED = 8  # whose logits a later prompt may continue from; 0.8 MB each
+MAX_POINTS = 256
+MAX_WAITING = 32  # unanswered prompts of one connection
 PREVIEW_SIDE = 512
-# A session that was ended elsewhere is noticed with the first message after so long.
+# A sign-in that ended elsewhere is noticed by the first message after this time.
 CHECK_EVERY_S = 10.0
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
-PointList = Annotated[list[tuple[Number, Number]], Field(max_length=MOST_POINTS)]
-LabelList = Annotated[list[Literal[0, 1]], Field(max_length=MOST_POINTS)]
+PointList = Annotated[list[tuple[Number, Number]], Field(max_length=MAX_POINTS)]
+LabelList = Annotated[list[Literal[0, 1]], Field(max_length=MAX_POINTS)]
 MessageId = Annotated[int, Field(ge=0, le=2**53)]
 
 
@@ -53,7 +53,7 @@ class Message(BaseModel):
 
 
 class Candidate(BaseModel):
-    """One mask of an earlier answer."""
+    """Refers to one mask of an earlier answer."""
 
     id: MessageId
     candidate: Annotated[int, Field(ge=0, le=2)]
@@ -79,7 +79,7 @@ MESSAGES: TypeAdapter[Prompt | Preview] = TypeAdapter(
 async def prompt_image(socket: WebSocket, image_id: int) -> None:
     """Answer prompts on an image until the page closes the connection."""
     studio = studio_of(socket)
-    # Accepted first, since a browser does not tell its page why it was not.
+    # Accepted first, since a browser does not tell its page why a connection was refused.
     await socket.accept()
     if not is_own_origin(socket.headers, required=True):
         await socket.close(FORBIDDEN)
@@ -100,21 +100,21 @@ async def prompt_image(socket: WebSocket, image_id: int) -> None:
 
 
 class Conversation:
-    """One connection."""
+    """One page's connection to one image."""
 
     def __init__(self, socket: WebSocket, studio: Studio, image: StoredImage) -> None:
         self._socket = socket
         self._studio = studio
         self._image = image
-        self._prompts: deque[tuple[Prompt, float]] = deque()  # and when they came
+        self._prompts: deque[tuple[Prompt, float]] = deque()  # and their arrival times
         self._preview: Preview | None = None
         self._news = asyncio.Event()
-        # Logits (M, S, S) of answers by their prompts' ids.
+        # Logits (M, S, S) of answers by prompt id.
         self._answers: OrderedDict[int, Any] = OrderedDict()
         self._checked_at = time.monotonic()
 
     async def run(self) -> None:
-        """Read and answer until the connection ends."""
+        """Read and answer messages until the connection ends."""
         answering = asyncio.create_task(self._answer_all())
         try:
             await self._read_all()
@@ -135,14 +135,14 @@ class Conversation:
             try:
                 message = MESSAGES.validate_json(text if text is not None else b"")
             except ValidationError as error:
-                await self._tell_error(None, tell_validation(error.errors()))
+                await self._send_error(None, describe_validation(error.errors()))
                 continue
             if isinstance(message, Preview):
-                self._preview = message  # instead of an older one that still waits
-            elif len(self._prompts) < MOST_WAITING:
+                self._preview = message  # replaces an older one
+            elif len(self._prompts) < MAX_WAITING:
                 self._prompts.append((message, time.perf_counter()))
             else:
-                await self._tell_error(message.id, "too many prompts wait for an answer")
+                await self._send_error(message.id, "too many prompts are waiting for an answer")
             self._news.set()
 
     async def _is_signed_in(self) -> bool:
@@ -161,7 +161,7 @@ class Conversation:
         except Exception as error:
             if not isinstance(error, SamkitError):
                 logger.exception("encoding %s", self._image.path)
-            await self._tell_error(None, tell(error))
+            await self._send_error(None, describe(error))
             await self._socket.close(CANNOT)
             return
         finally:
@@ -180,7 +180,9 @@ class Conversation:
                 continue
             preview, self._preview = self._preview, None
             if preview is not None:
-                await self._answer(preview.id, PREVIEW, partial(self._low, encoded, preview))
+                await self._answer(
+                    preview.id, PREVIEW, partial(self._preview_mask, encoded, preview)
+                )
                 continue
             self._news.clear()
             await self._news.wait()
@@ -191,13 +193,13 @@ class Conversation:
         except Exception as error:
             if not isinstance(error, SamkitError):
                 logger.exception("a prompt on %s", self._image.path)
-            await self._tell_error(number, tell(error))
+            await self._send_error(number, describe(error))
         else:
             await self._send(answer)
 
     def _masks(self, encoded: Encoded, prompt: Prompt, received_at: float) -> dict[str, Any]:
-        """Answer a prompt, on a thread of the pool."""
-        # Late, since they import torch.
+        """Answer a prompt; runs on a thread of the pool."""
+        # Imported late: they load torch.
         from samkit.geometry.upsampled_rle import logits_to_rle
         from samkit.proposals.candidates import cut_patch, estimate_stability
         from samkit.proposals.config import AutoMaskConfig
@@ -205,7 +207,7 @@ class Conversation:
         prediction = self._predict(encoded, prompt)
         self._answers[prompt.id] = prediction.logits
         self._answers.move_to_end(prompt.id)
-        while len(self._answers) > ANSWERS_KEPT:
+        while len(self._answers) > ANSWERS_CACHED:
             self._answers.popitem(last=False)
         coords, offset = prediction.coords, AutoMaskConfig().stability_offset
         masks = [
@@ -228,10 +230,10 @@ class Conversation:
     def _predict(self, encoded: Encoded, prompt: Prompt) -> MaskPrediction:
         mask_logits = None
         if prompt.continue_from is not None:
-            kept = self._answers.get(prompt.continue_from.id)
-            if kept is None or prompt.continue_from.candidate >= len(kept):
-                raise PromptError("continue_from is no mask of the last answers here")
-            mask_logits = kept[prompt.continue_from.candidate]
+            logits = self._answers.get(prompt.continue_from.id)
+            if logits is None or prompt.continue_from.candidate >= len(logits):
+                raise PromptError("continue_from must be a mask of a recent answer")
+            mask_logits = logits[prompt.continue_from.candidate]
         return encoded.predictor.predict(
             encoded.embedding,
             points=prompt.points or None,
@@ -241,8 +243,8 @@ class Conversation:
             multimask=prompt.multimask,
         )
 
-    def _low(self, encoded: Encoded, preview: Preview) -> dict[str, Any]:
-        """Answer a preview: the best mask only, and small."""
+    def _preview_mask(self, encoded: Encoded, preview: Preview) -> dict[str, Any]:
+        """Answer a preview with the best mask only, at reduced size."""
         from samkit.geometry import CoordMap
         from samkit.geometry.upsampled_rle import logits_to_rle
 
@@ -261,15 +263,15 @@ class Conversation:
             "mask": {"rle": rle},
         }
 
-    async def _tell_error(self, number: int | None, detail: str) -> None:
+    async def _send_error(self, number: int | None, detail: str) -> None:
         await self._send({"type": "error", "id": number, "detail": one_line(detail)})
 
     async def _send(self, message: dict[str, Any]) -> None:
-        # A page that is gone is noticed when reading.
+        # A closed page is noticed when reading.
         with suppress(WebSocketDisconnect, RuntimeError):
             await self._socket.send_json(message)
 
 
-def tell(error: Exception) -> str:
-    """What the page is told of an error."""
+def describe(error: Exception) -> str:
+    """Return the message of an error that the page may show."""
     return str(error) if isinstance(error, SamkitError) else "something went wrong on the server"

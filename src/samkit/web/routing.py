@@ -12,28 +12,28 @@ from starlette.types import Message, Receive
 
 from samkit.dataengine import note_action
 from samkit.web.problems import status_of
-from samkit.web.schemas import MOST_INT64, Problem
+from samkit.web.schemas import MAX_INT64, Problem
 from samkit.web.security import client_address
 from samkit.web.sign_in import SAFE_METHODS
 from samkit.web.studio import studio_of
 
-MOST_JSON_BYTES = 4 * 2**20  # a mask and its events
+MAX_JSON_BYTES = 4 * 2**20  # a mask and its events
 
-Key = Annotated[int, Path(ge=1, le=MOST_INT64)]
-After = Annotated[int, Query(ge=0, le=MOST_INT64)]
+Key = Annotated[int, Path(ge=1, le=MAX_INT64)]
+After = Annotated[int, Query(ge=0, le=MAX_INT64)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 MEANINGS = {
-    400: "the request cannot be read",
+    400: "the request cannot be parsed",
     401: "not signed in",
-    403: "not allowed, or without the CSRF token",
-    404: "there is none",
-    409: "changed or held by somebody else meanwhile",
+    403: "not allowed, or the CSRF token is missing",
+    404: "not found",
+    409: "changed or held by somebody else",
     413: "too large",
-    415: "of another type",
-    422: "does not make sense",
-    429: "too many tries",
-    503: "the database cannot be used now",
+    415: "unsupported media type",
+    422: "invalid value",
+    429: "too many attempts",
+    503: "the database is unavailable, or the server is busy",
     507: "the server's disk is full",
 }
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -42,10 +42,10 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 
 
 class AuditedRoute(APIRoute):
-    """A route whose unsafe requests by people who are signed in go to the audit log."""
+    """A route that logs unsafe requests of signed-in users, and bounds the size of bodies."""
 
-    max_bytes: ClassVar[int | None] = MOST_JSON_BYTES
-    unnoted: ClassVar[tuple[str, ...]] = SAFE_METHODS
+    max_bytes: ClassVar[int | None] = MAX_JSON_BYTES
+    unlogged: ClassVar[tuple[str, ...]] = SAFE_METHODS
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
@@ -53,7 +53,7 @@ class AuditedRoute(APIRoute):
         async def handle(request: Request) -> Response:
             if self.max_bytes is not None:
                 request = Request(request.scope, limited(request.receive, self.max_bytes))
-            if request.method in self.unnoted:
+            if request.method in self.unlogged:
                 return await answer(request)
             status = 500
             try:
@@ -69,7 +69,7 @@ class AuditedRoute(APIRoute):
         return handle
 
     def _note(self, request: Request, status: int) -> None:
-        """Strangers are not written down, who could fill the log, but for tries to sign in."""
+        """Log a request. Strangers, who could fill the log, are logged only when signing in."""
         state = request.state
         if not hasattr(state, "user_id"):
             return
@@ -84,14 +84,14 @@ class AuditedRoute(APIRoute):
 
 
 class FileRoute(AuditedRoute):
-    """A route that moves files in, which it bounds itself, or out: all is written down."""
+    """A route for uploads, whose size it bounds itself, or downloads; logs every request."""
 
     max_bytes = None
-    unnoted = ()
+    unlogged = ()
 
 
 def limited(receive: Receive, max_bytes: int) -> Receive:
-    """A `receive` that refuses bodies that are too large, as soon as they are."""
+    """Wrap `receive` to refuse a body as soon as it is too large."""
     left = max_bytes
 
     async def receive_some() -> Message:
@@ -106,10 +106,10 @@ def limited(receive: Receive, max_bytes: int) -> Receive:
 
 
 def new_router(route_class: type[AuditedRoute] = AuditedRoute) -> APIRouter:
-    """A router below /api."""
+    """Create a router below /api."""
     return APIRouter(prefix="/api", route_class=route_class, responses=REFUSALS)
 
 
 def new_file_router() -> APIRouter:
-    """A router whose routes move files in and out."""
+    """Create a router for uploads and downloads."""
     return new_router(FileRoute)

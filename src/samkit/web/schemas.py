@@ -24,21 +24,21 @@ from samkit.dataengine import (
     User,
 )
 
-MOST_INT64 = 2**63 - 1
-MOST_INT32 = 2**31 - 1
-MOST_CODE = 2 * 2**20  # characters of a mask; noise on 24 megapixels has 0.7 million
-MOST_EVENTS = 10_000  # of one change of a mask
-MOST_SECRET = 1000  # characters
+MAX_INT64 = 2**63 - 1
+MAX_INT32 = 2**31 - 1
+MAX_RLE = 2 * 2**20  # characters of a mask; noise on 24 megapixels has 0.7 million
+MAX_EVENTS = 10_000  # in one change of a mask
+MAX_SECRET = 1000  # characters
 
-Key = Annotated[int, Field(ge=1, le=MOST_INT64)]
-Version = Annotated[int, Field(ge=0, le=MOST_INT32)]
-Side = Annotated[int, Field(ge=1, le=MOST_INT32)]
+Key = Annotated[int, Field(ge=1, le=MAX_INT64)]
+Version = Annotated[int, Field(ge=0, le=MAX_INT32)]
+Side = Annotated[int, Field(ge=1, le=MAX_INT32)]
 Pair = Field(min_length=2, max_length=2)
-Secret = Annotated[str, Field(min_length=1, max_length=MOST_SECRET)]
+Secret = Annotated[str, Field(min_length=1, max_length=MAX_SECRET)]
 
 
 class Model(BaseModel):
-    """Base: made of the store's values, and of nothing that is not named."""
+    """Base of all bodies: built from the store's values; unknown fields are refused."""
 
     model_config = ConfigDict(from_attributes=True, extra="forbid", allow_inf_nan=False)
 
@@ -119,7 +119,7 @@ class NewProject(Model):
 
 
 class ProjectOut(Model):
-    """A project; only admins see its root."""
+    """A project; `root` is null for everybody but admins."""
 
     id: int
     name: str
@@ -180,10 +180,10 @@ class JobOut(Model):
 
 
 class RleModel(Model):
-    """COCO's compressed run-length code of a mask."""
+    """A mask in COCO's compressed run-length encoding."""
 
     size: Annotated[list[Side], Pair]
-    counts: Annotated[str, Field(max_length=MOST_CODE)]
+    counts: Annotated[str, Field(max_length=MAX_RLE)]
 
 
 class EventModel(Model):
@@ -193,7 +193,7 @@ class EventModel(Model):
     model_version_id: Key | None = None
 
 
-Events = Annotated[list[EventModel], Field(max_length=MOST_EVENTS)]
+Events = Annotated[list[EventModel], Field(max_length=MAX_EVENTS)]
 
 
 class NewAnnotation(Model):

@@ -1,4 +1,4 @@
-"""What protects the server: headers, origins, and a limit on guessing passwords."""
+"""Protection of the server: headers, origin checks, and limits on load and password guessing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
-    # Not "no-referrer": with it browsers hide the origin of forms, which is checked here.
+    # Not "no-referrer", with which browsers hide the origin of forms, which is checked here.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -42,7 +42,7 @@ API_PREFIX = "/api/"
 
 
 class SecurityHeaders:
-    """Adds the headers to every answer; answers of the API are not kept unless they say so."""
+    """Adds the headers to every response; API responses are not cached unless they say so."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -65,7 +65,7 @@ class SecurityHeaders:
 
 
 def is_own_origin(headers: Headers, *, required: bool = False) -> bool:
-    """Whether a request comes from this server's own page, as far as its browser says."""
+    """Whether a request comes from this server's own page, according to its Origin header."""
     origin = headers.get("origin")
     if origin is None:
         return not required
@@ -77,14 +77,14 @@ def is_own_origin(headers: Headers, *, required: bool = False) -> bool:
 
 
 def client_address(connection: HTTPConnection) -> str:
-    """Where a request comes from."""
+    """Return the client's network address."""
     return connection.client.host if connection.client is not None else ""
 
 
 class Gate:
-    """Lets a few in at once, lets a few more wait, and sends the others away.
+    """Admits a few at once, lets a few more wait, and refuses the rest.
 
-    What waits holds one of the server's threads, which must not all be held by the same thing.
+    Each one that waits holds a server thread, and one kind of work must not hold them all.
     """
 
     def __init__(self, *, at_once: int, waiting: int) -> None:
@@ -93,7 +93,7 @@ class Gate:
 
     def __enter__(self) -> None:
         if not self._places.acquire(blocking=False):
-            raise HTTPException(503, "the server is busy with this: try again later")
+            raise HTTPException(503, "the server is busy: try again later")
         self._inside.acquire()
 
     def __exit__(self, *_: object) -> None:
@@ -102,13 +102,13 @@ class Gate:
 
 
 class Throttle:
-    """Counts failures by key, such as an address, within a time.
+    """Limits failures per key, such as an address, within a time window.
 
     Attributes:
-        most: failures that a key may have within `window_s`.
+        most: maximum number of failures of a key within `window_s`.
     """
 
-    MOST_KEYS = 10_000  # those that failed longest ago are forgotten first
+    MAX_KEYS = 10_000  # the least recent are forgotten first
 
     def __init__(
         self, *, most: int, window_s: float, clock: Callable[[], float] = time.monotonic
@@ -120,7 +120,7 @@ class Throttle:
         self._lock = threading.Lock()
 
     def begin(self, key: str) -> bool:
-        """Count a try as failed before it is made; False if there were too many."""
+        """Count an attempt as failed before it is made; False if there were too many."""
         with self._lock:
             now = self._clock()
             times = self._failures.setdefault(key, deque())
@@ -130,7 +130,7 @@ class Throttle:
                 return False
             times.append(now)
             self._failures.move_to_end(key)
-            if len(self._failures) > self.MOST_KEYS:
+            if len(self._failures) > self.MAX_KEYS:
                 self._failures.popitem(last=False)
             return True
 

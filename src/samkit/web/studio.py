@@ -1,4 +1,4 @@
-"""What the routes of one server share."""
+"""State that the routes of one server share."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from samkit.web.embedder import Embedder
 from samkit.web.security import Gate, Throttle
 from samkit.web.workers import PriorityPool
 
-# Failed tries to sign in: of one address, and for one name from anywhere, within so many seconds.
+# Failed attempts to sign in: from one address, and for one name, within a time window.
 TRIES_OF_ADDRESS, TRIES_FOR_NAME, TRIES_WINDOW_S = 50, 10, 300.0
-HASHES_AT_ONCE, HASHES_WAITING = 2, 24  # of passwords; each takes 64 MB
+HASHES_AT_ONCE, HASHES_WAITING = 2, 24  # password hashes; each takes 64 MB
 EXCHANGES_AT_ONCE, EXCHANGES_WAITING = 1, 4  # imports and exports
 
 
 @dataclass(kw_only=True)
 class Studio:
-    """The store, the settings, and who works."""
+    """The store, the settings, and the workers of one server."""
 
     store: Store
     config: WebConfig
@@ -47,7 +47,7 @@ class Studio:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Start the threads, and end them."""
+        """Run the threads."""
         pools = (self.prompts, self.pictures, self.background)
         for pool in pools:
             pool.start()
@@ -61,7 +61,7 @@ class Studio:
 
 
 def studio_of(connection: HTTPConnection) -> Studio:
-    """The studio of the app that a request has come to."""
+    """Return the state of the app that received a request."""
     return cast("Studio", connection.app.state.studio)
 
 

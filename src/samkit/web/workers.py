@@ -1,4 +1,4 @@
-"""Threads that do the most urgent work first."""
+"""Thread pool that runs the most urgent work first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-STOP = -1  # more urgent than all work
+STOP = -1  # before all work
 JOIN_TIMEOUT_S = 5.0
 
 
@@ -24,9 +24,9 @@ class _Item:
 
 
 class PriorityPool:
-    """A few threads; of the work that waits, that of the lowest number of priority is begun first.
+    """A few threads that run queued work, lowest priority number first.
 
-    Work of the same priority is done in the order in which it came.
+    Work of the same priority runs in the order it was submitted.
     """
 
     def __init__(self, num_threads: int, name: str) -> None:
@@ -38,18 +38,18 @@ class PriorityPool:
         ]
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def submit(self, priority: int, work: Callable[[], Result]) -> Future[Result]:
-        """Have work done; a future that is cancelled before it begins is passed over."""
+        """Queue work; it is skipped if its future is cancelled before it begins."""
         future: Future[Result] = Future()
         self._put(priority, lambda: _run(future, work))
         return future
 
     def stop(self) -> None:
-        """End the threads after what they do now; what waits is not done."""
+        """Stop the threads after their current work; queued work is dropped."""
         for _ in self._threads:
             self._put(STOP, _stop)
         for thread in self._threads:
@@ -65,7 +65,7 @@ class PriorityPool:
             if item.priority == STOP:
                 return
             item.run()
-            del item  # and with it the last answer, until there is more work
+            del item  # releases the last result while the thread waits
 
 
 def _run(future: Future[Any], work: Callable[[], Any]) -> None:
@@ -80,4 +80,4 @@ def _run(future: Future[Any], work: Callable[[], Any]) -> None:
 
 
 def _stop() -> None:
-    """Work that is never done: its priority ends a thread."""
+    """Placeholder work; its priority stops a thread."""

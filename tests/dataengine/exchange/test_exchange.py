@@ -259,7 +259,7 @@ def test_names_that_differ_by_suffix_are_refused(sqlite_store, tmp_path, refusal
         Image.new("RGB", (5, 5), color).save(tmp_path / f"a{suffix}")
     project = create_project(sqlite_store, name="p", root=tmp_path).id
     add_images(sqlite_store, project)
-    with refusal(OutputError, "a.bmp and a.png differ by their suffix only"):
+    with refusal(OutputError, "a.bmp and a.png differ only in their suffix"):
         export_project(sqlite_store, project, tmp_path / "out", file_format="sa1b")
 
 
@@ -379,7 +379,7 @@ def test_import_waits_for_who_works_on_the_image(sqlite_scene, tmp_path):
         scene.store, scene.project.id, tmp_path, file_format="png", user_id=scene.rev
     )
     assert report.num_added == 0
-    assert "somebody works on it" in report.faults[0]
+    assert "somebody is working on it" in report.faults[0]
 
 
 def test_import_is_for_reviewers_and_of_files_that_are_there(sqlite_scene, tmp_path, refusal):

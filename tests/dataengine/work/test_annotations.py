@@ -75,7 +75,7 @@ def test_stale_change_is_refused_and_changes_nothing(scene, save, rle_of, refusa
         scene.store, one.id, user_id=scene.ann, version=1, rle=rle_of(0, 0, 2, 2), class_id=None
     )
     assert (two.version, two.area_px) == (2, 4)
-    with refusal(ConflictError, "has version 2 by now; the change is based on 1"):
+    with refusal(ConflictError, "is at version 2 now; the change is based on 1"):
         delete_annotation(scene.store, one.id, user_id=scene.ann, version=1)
     assert list_annotations(scene.store, one.image_id) == (two,)
 
@@ -170,7 +170,7 @@ def test_request_that_comes_again_after_the_lease_is_answered(scene, save, refus
     assert save(request_id="r1") == one
     with refusal(ConflictError, "is held by somebody else"):
         save(request_id="r2")
-    with refusal(ConflictError, "somebody else has used the request_id 'r1'"):
+    with refusal(ConflictError, "somebody else used the request_id 'r1'"):
         save((7, 7, 9, 9), user_id=scene.bob, request_id="r1")
     assert get_image(scene.store, one.image_id).num_masks == 1
 
@@ -189,7 +189,7 @@ def test_annotators_of_one_image_leave_each_others_masks(scene, save, refusal):
     set_num_annotators(scene.store, one.image_id, 2, user_id=scene.rev)
     submit_image(scene.store, one.image_id, scene.ann)
     take_image(scene.store, one.image_id, scene.bob)
-    with refusal(RoleError, "is of another annotator"):
+    with refusal(RoleError, "belongs to another annotator"):
         delete_annotation(scene.store, one.id, user_id=scene.bob, version=1)
 
 
@@ -211,7 +211,7 @@ def test_annotators_of_one_image_do_not_see_each_others_masks(scene, save, refus
                 given = read(scene.store, mask.id, user_id=user_id)
                 assert given == read(scene.store, mask.id)
             for mask in (mask for mask in (one, other, automatic) if mask not in seen):
-                with refusal(RoleError, "is of another annotator"):
+                with refusal(RoleError, "belongs to another annotator"):
                     read(scene.store, mask.id, user_id=user_id)
 
 

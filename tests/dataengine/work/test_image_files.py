@@ -77,7 +77,7 @@ def test_received_image_is_in_the_project(send, sqlite_store, project, tmp_path)
     ],
 )
 def test_names_that_are_paths_are_refused(name, send, tmp_path, refusal):
-    with refusal(StoreError, "is no name of a file"):
+    with refusal(StoreError, "is not a valid file name"):
         send(name)
     assert names_in(tmp_path) == ["root", "store.db", "store.db-shm", "store.db-wal"]
     assert names_in(tmp_path / "root") == []
@@ -86,7 +86,7 @@ def test_names_that_are_paths_are_refused(name, send, tmp_path, refusal):
 @pytest.mark.parametrize(
     ("change", "kind", "part"),
     [
-        ({"name": "a.html"}, StoreError, "has not the suffix of an image"),
+        ({"name": "a.html"}, StoreError, "must have the suffix of an image"),
         ({"max_pixels": 23}, ImageError, "is too large"),
         ({"content": b"<svg onload=alert(1)>"}, ImageError, "is not an image"),
         ({"content": b""}, ImageError, "is not an image"),
@@ -108,7 +108,7 @@ def test_file_that_is_there_is_not_replaced(send, tmp_path, refusal):
 
 def test_content_that_is_there_is_not_kept_twice(send, tmp_path, refusal):
     send("a.png", 1)
-    with refusal(ConflictError, "has this image already: a.png"):
+    with refusal(ConflictError, "already has this image: a.png"):
         send("b.png", 1)
     assert names_in(tmp_path / "root") == ["a.png"]
 

@@ -89,7 +89,7 @@ def test_image_for_two_is_offered_to_each_of_two_once(scene, refusal):
         image = submit_image(scene.store, image_id, user)
         assert image.review == ("none" if user == scene.ann else "submitted")
         if user == scene.ann:
-            with refusal(RoleError, "waits for another annotator"):
+            with refusal(RoleError, "is waiting for another annotator"):
                 take_image(scene.store, image_id, user)
     assert not image.open
     assert take_next(scene.store, scene.project.id, scene.adm).image.path == "b.png"

@@ -85,7 +85,7 @@ def test_change_of_an_accepted_image_puts_it_up_for_review_again(scene, submitte
 
 def test_review_of_what_has_changed_is_refused(scene, submitted, refusal):
     image, _ = submitted
-    with refusal(ConflictError, "look again"):
+    with refusal(ConflictError, "reload it"):
         accept_image(scene.store, image.id, scene.rev, version=image.version - 1)
 
 
@@ -107,7 +107,7 @@ def test_reviewer_does_not_review_their_own_image_but_a_lone_admin_may(scene, re
     for index, user in ((0, scene.rev), (1, scene.adm)):
         image = submit_image(scene.store, scene.hold(user, index), user)
         if user == scene.rev:
-            with refusal(RoleError, "another person reviews it"):
+            with refusal(RoleError, "another person must review it"):
                 accept_image(scene.store, image.id, user, version=image.version)
         else:
             accepted = accept_image(scene.store, image.id, user, version=image.version)

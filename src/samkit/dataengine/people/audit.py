@@ -1,4 +1,4 @@
-"""Who did what, and when, and what they were refused."""
+"""Audit log: who did what and when, and what was refused."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,20 +10,20 @@ from samkit.dataengine.rows import check_limit
 from samkit.dataengine.schema import AuditRow, UserRow
 from samkit.dataengine.values import Page
 
-MOST_ACTION, MOST_TARGET, MOST_ADDRESS = 100, 200, 100  # characters
+MAX_ACTION, MAX_TARGET, MAX_ADDRESS = 100, 200, 100  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditEntry:
-    """One action.
+    """One logged action.
 
     Attributes:
-        at: when it ended.
-        user_id, user_name: of who did it; None if they did not prove who they are.
-        action: what.
-        target: to what.
-        status: how it ended, as in HTTP: 200 to 299 is done, 400 to 499 refused.
-        address: where it came from.
+        at: when the action ended.
+        user_id, user_name: who did it; None without a sign-in.
+        action: name of the action.
+        target: what it was applied to.
+        status: HTTP status: 200 to 299 for done, 400 to 499 for refused.
+        address: network address of the client.
     """
 
     id: int
@@ -39,27 +39,26 @@ class AuditEntry:
 def note_action(
     store: Store, *, user_id: int | None, action: str, target: str, status: int, address: str
 ) -> None:
-    """Write an action down. Neither text may hold a secret."""
+    """Log an action. Neither `action` nor `target` may contain a secret."""
     with store.write() as session:
         session.add(
             AuditRow(
                 at=store.clock(),
                 user_id=user_id,
-                action=action[:MOST_ACTION],
-                target=target[:MOST_TARGET],
+                action=action[:MAX_ACTION],
+                target=target[:MAX_TARGET],
                 status=status,
-                address=address[:MOST_ADDRESS],
+                address=address[:MAX_ADDRESS],
             )
         )
 
 
 def list_actions(store: Store, *, after: int = 0, limit: int = 100) -> Page[AuditEntry]:
-    """What was written down, the newest first.
+    """List logged actions, newest first.
 
     Args:
-        store: where.
-        after: `next_after` of the page before; 0 for the newest.
-        limit: most entries of one page, 1 to 1000.
+        after: `next_after` of the previous page; 0 for the newest entries.
+        limit: page size, 1 to 1000.
     """
     query = select(AuditRow, UserRow.name).outerjoin(UserRow, UserRow.id == AuditRow.user_id)
     if after:

@@ -1,4 +1,4 @@
-"""Who is signed in. Only hashes of tokens are kept; ending a session or a user ends its access."""
+"""Sign-ins of users. Only hashes of their tokens are stored."""
 
 import hashlib
 import secrets
@@ -14,25 +14,28 @@ from samkit.dataengine.schema import SignInRow, UserRow
 from samkit.dataengine.values import User
 
 IDLE_S = 12 * 60 * 60.0
-# A use puts the end off only when this part of the time is over: most uses write nothing.
-RENEW_PART = 0.1
+# A use extends the sign-in only once this share of its time has passed: most uses write nothing.
+RENEW_SHARE = 0.1
 TOKEN_BYTES = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class SignIn:
-    """A session: its user, and what the user's page must send with each change."""
+    """A sign-in: its user, and the token that the user's page must send with each change."""
 
     user: User
     csrf_token: str
 
 
 def open_sign_in(store: Store, user_id: int, *, idle_s: float = IDLE_S) -> tuple[str, SignIn]:
-    """Sign a user in, whose password or token was checked before; give the session's token.
+    """Sign in a user whose password or token was checked before; return the new token.
+
+    Args:
+        idle_s: the sign-in ends after this many seconds without use.
 
     Raises:
         MissingError: no such user.
-        RoleError: they are not active.
+        RoleError: the user is deactivated.
     """
     token, csrf_token = secrets.token_urlsafe(TOKEN_BYTES), secrets.token_urlsafe(TOKEN_BYTES)
     now = store.clock()
@@ -51,7 +54,7 @@ def open_sign_in(store: Store, user_id: int, *, idle_s: float = IDLE_S) -> tuple
 
 
 def resume_sign_in(store: Store, token: str, *, idle_s: float = IDLE_S) -> SignIn | None:
-    """The session of a token; None if there is none, it has expired, or its user is not active."""
+    """Find a token's sign-in; None if there is none, it expired, or its user is deactivated."""
     key, now = hash_token(token), store.clock()
     end = now + timedelta(seconds=idle_s)
     with store.read() as session:
@@ -62,21 +65,21 @@ def resume_sign_in(store: Store, token: str, *, idle_s: float = IDLE_S) -> SignI
         if not user.active:
             return None
         found = SignIn(user=to_user(user), csrf_token=row.csrf_token)
-        is_fresh = row.expires_at > end - timedelta(seconds=RENEW_PART * idle_s)
+        is_fresh = row.expires_at > end - timedelta(seconds=RENEW_SHARE * idle_s)
     if not is_fresh:
         with store.write() as session:
-            kept = session.get(SignInRow, key)
-            if kept is not None:  # not signed out meanwhile
-                kept.expires_at = end
+            current = session.get(SignInRow, key)
+            if current is not None:  # not signed out in the meantime
+                current.expires_at = end
     return found
 
 
 def close_sign_in(store: Store, token: str) -> None:
-    """Sign out; nothing if there is no such session."""
+    """Sign out; does nothing for an unknown token."""
     with store.write() as session:
         session.execute(delete(SignInRow).where(SignInRow.token_hash == hash_token(token)))
 
 
 def hash_token(token: str) -> str:
-    """What is kept of a token: it is random and long, so that a plain hash is enough."""
+    """Hash a token; a plain hash is enough, as tokens are long and random."""
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()

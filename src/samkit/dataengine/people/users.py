@@ -1,4 +1,4 @@
-"""People: names, roles, passwords (argon2)."""
+"""Users: names, roles and passwords (Argon2)."""
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -12,8 +12,8 @@ from samkit.dataengine.schema import ImageRow, SignInRow, UserRow
 from samkit.dataengine.values import ROLES, Page, Role, User, check_choice
 from samkit.errors import RoleError, StoreError
 
-LEAST_PASSWORD = 8  # characters
-MOST_PASSWORD = 1000  # a longer one would keep the hash busy
+MIN_PASSWORD = 8  # characters
+MAX_PASSWORD = 1000  # hashing a longer one would take too long
 HASHER = PasswordHasher()  # argon2id with RFC 9106's low-memory profile
 REVIEWERS: tuple[Role, ...] = ("reviewer", "admin")
 ADMINS: tuple[Role, ...] = ("admin",)
@@ -22,10 +22,10 @@ ADMINS: tuple[Role, ...] = ("admin",)
 def create_user(
     store: Store, *, name: str, role: Role = "annotator", password: str | None = None
 ) -> User:
-    """Add somebody; without a password they cannot log in.
+    """Add a user, who cannot sign in without a password.
 
     Raises:
-        StoreError: the name is taken or empty, the password too short, the role unknown.
+        StoreError: the name is taken or empty, the password too short, or the role unknown.
     """
     check_choice("a role", role, ROLES)
     if not name.strip() or len(name) > 100:
@@ -47,27 +47,26 @@ def create_user(
 
 
 def hash_password(password: str) -> str:
-    """Argon2 hash of a password, with its salt and settings.
+    """Return the Argon2 hash of a password, including salt and parameters.
 
     Raises:
-        StoreError: it is too short or too long.
+        StoreError: the password is too short or too long.
     """
-    if not LEAST_PASSWORD <= len(password) <= MOST_PASSWORD:
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
         raise StoreError(
-            f"a password must have {LEAST_PASSWORD} to {MOST_PASSWORD} characters;"
-            f" got {len(password)}"
+            f"a password must have {MIN_PASSWORD} to {MAX_PASSWORD} characters; got {len(password)}"
         )
     return HASHER.hash(password)
 
 
 def check_password(store: Store, *, name: str, password: str) -> User | None:
-    """The user with this name and password; None if there is none, or they are not active."""
+    """Find the active user with this name and password; None if there is none."""
     with store.read() as session:
         row = session.scalar(select(UserRow).where(UserRow.name == name))
-    if len(password) > MOST_PASSWORD:
+    if len(password) > MAX_PASSWORD:
         return None
     if row is None or row.password_hash is None:
-        # Takes as long as a wrong password, so that nobody learns which names there are.
+        # Takes as long as a wrong password, so that response times do not reveal which names exist.
         HASHER.hash(password)
         return None
     try:
@@ -85,14 +84,14 @@ def change_user(
     password: str | None = None,
     active: bool | None = None,
 ) -> User:
-    """Change what is given of a user. Those who are not active cannot log in or act.
+    """Change a user's role, password or activity; None leaves them unchanged.
 
-    A new password ends the user's sessions. What waits for somebody who is no longer active, as it
-    was returned to them, waits for anybody.
+    Deactivated users cannot sign in or act. A new password ends the user's sign-ins. Images that
+    were returned to a user who is deactivated go to anybody.
 
     Raises:
         MissingError: no such user.
-        StoreError: unknown role, bad password, or no admin would be left.
+        StoreError: unknown role, bad password, or no active admin would be left.
     """
     if role is not None:
         check_choice("a role", role, ROLES)
@@ -119,18 +118,18 @@ def _check_admin_left(session: Session, without_id: int) -> None:
     )
     # Locked: two admins cannot take each other's role at the same time.
     if session.scalar(admins.limit(1).with_for_update()) is None:
-        raise StoreError("there must be an active admin: make another user one first")
+        raise StoreError("there must be an active admin: give another user the role first")
 
 
 def user_names(store: Store) -> dict[int, str]:
-    """Names of all users by their numbers."""
+    """Return the names of all users by id."""
     with store.read() as session:
         rows = session.execute(select(UserRow.id, UserRow.name))
         return {row.id: row.name for row in rows}
 
 
 def list_users(store: Store, *, after: int = 0, limit: int = 100) -> Page[User]:
-    """Users in the order in which they were added."""
+    """List users in the order they were added."""
     query = select(UserRow).where(UserRow.id > after).order_by(UserRow.id)
     with store.read() as session:
         rows = session.scalars(query.limit(check_limit(limit)))
@@ -138,11 +137,11 @@ def list_users(store: Store, *, after: int = 0, limit: int = 100) -> Page[User]:
 
 
 def acting_user(session: Session, user_id: int, roles: tuple[Role, ...] = ROLES) -> UserRow:
-    """The row of somebody who wants to do what needs one of some roles.
+    """Return the row of an active user who has one of the roles.
 
     Raises:
         MissingError: no such user.
-        RoleError: not active, or of another role.
+        RoleError: the user is deactivated or has another role.
     """
     row = find(session, UserRow, user_id, "user")
     if not row.active:

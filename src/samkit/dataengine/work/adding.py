@@ -1,6 +1,6 @@
-"""Masks that no annotator has made, onto an image: imported ones, and automatic ones.
+"""Imported and automatic masks: adding them to an image.
 
-Each mask is known by its content, so that adding it again adds nothing.
+Masks are identified by their content, so that adding one twice has no effect.
 """
 
 import hashlib
@@ -23,16 +23,16 @@ from samkit.errors import StoreError
 
 @dataclass(frozen=True, kw_only=True)
 class MadeMask:
-    """A mask as it comes, not checked yet.
+    """A mask to add, not validated yet.
 
     Attributes:
-        segmentation: as in COCO.
+        segmentation: RLE or polygons as in COCO.
         class_name: None without a class.
-        score: predicted IoU, None if it is not known.
-        stability: None if it was not measured.
-        stage: that it comes from.
-        event: what it comes from. Each has one: on the page, a mask without any would be taken for
-            the answer to the prompts that correct it later.
+        score: predicted IoU; None if unknown.
+        stability: stability score; None if not measured.
+        stage: data-engine stage that the mask comes from.
+        event: the mask's origin. It is required: the page would take a mask without events for the
+            answer to the prompts that correct it later.
     """
 
     segmentation: Any
@@ -45,13 +45,13 @@ class MadeMask:
 
 @dataclass(frozen=True, kw_only=True)
 class AddedMasks:
-    """What became of the masks of one image.
+    """Result of adding masks to one image.
 
     Attributes:
-        num_added: new ones.
-        num_labelled: of these, masks with a class.
-        num_known: that the image has had already.
-        faults: of masks that were left out, one line each.
+        num_added: new masks.
+        num_labelled: new masks with a class.
+        num_known: masks that were added before.
+        faults: one line for each mask that was skipped.
     """
 
     num_added: int
@@ -63,16 +63,14 @@ class AddedMasks:
 def add_missing_classes(
     store: Store, project_id: int, names: Iterable[str | None], class_ids: dict[str, int]
 ) -> list[str]:
-    """Add those classes that a project does not have yet; each is a transaction.
+    """Add the classes that a project does not have yet, each in its own transaction.
 
     Args:
-        store: where.
-        project_id: of the project.
-        names: of classes that are needed; None needs none.
-        class_ids: numbers of known classes by name, which those of new ones are put into.
+        names: required classes; None is ignored.
+        class_ids: ids of known classes by name; updated in place with the new ones.
 
     Returns:
-        faults of names that cannot be a class's, one line each.
+        one line for each name that is not valid.
     """
     faults = []
     for name in dict.fromkeys(names):
@@ -95,19 +93,17 @@ def add_made_masks(
     class_ids: dict[str, int],
     origin: str,
 ) -> AddedMasks:
-    """Add masks to an image, in the transaction of a session.
+    """Add masks to an image, in the session's transaction.
 
     Args:
-        session: that holds the image's row locked.
-        store: where.
-        image: the image's row.
-        masks: to be added; those that are malformed, empty or of another size are left out.
-        user_id: who counts as their maker.
-        class_ids: numbers of the project's classes by name.
-        origin: a word for where they come from, within which masks are known again.
+        session: session that has locked the image's row.
+        masks: masks to add; malformed or empty ones and those of another size are skipped.
+        user_id: the user to record as their author.
+        class_ids: ids of the project's classes by name.
+        origin: source of the masks; duplicates are detected within one origin.
     """
     query = select(AnnotationRow.request_id).where(AnnotationRow.image_id == image.id)
-    here = set(session.scalars(query))
+    existing = set(session.scalars(query))
     seen: Counter[str] = Counter()
     faults: list[str] = []
     added = labelled = known = 0
@@ -117,11 +113,11 @@ def add_made_masks(
         except StoreError as error:
             faults.append(f"mask {number}: {error}")
             continue
-        # Masks that come twice at once are two.
+        # Equal masks within one call count as separate masks.
         key = _key(checked.counts, mask.class_name)
         seen[key] += 1
         request_id = f"{origin}:{key}:{seen[key]}"
-        if request_id in here:
+        if request_id in existing:
             known += 1
             continue
         insert_annotation(

@@ -1,7 +1,6 @@
-"""Masks, their states and the prompts that led to them, and who may see them.
+"""Queries of annotations, their revisions and events, limited to what a user may see.
 
-Where several people annotate an image, each on their own, annotators do not see what the others
-have made by hand.
+Where several people annotate an image independently, annotators do not see what others drew.
 """
 
 from __future__ import annotations
@@ -22,13 +21,11 @@ from samkit.errors import RoleError
 def list_annotations(
     store: Store, image_id: int, *, user_id: int | None = None, deleted: bool = False
 ) -> tuple[Annotation, ...]:
-    """Annotations of an image in the order in which they were made.
+    """List the annotations of an image in the order they were made.
 
     Args:
-        store: where.
-        image_id: of the image.
-        user_id: only those that this user made.
-        deleted: also those that are deleted.
+        user_id: only annotations of this user.
+        deleted: include deleted annotations.
 
     Raises:
         StoreError: no such image.
@@ -43,7 +40,7 @@ def list_annotations(
 def visible_annotations(
     store: Store, image_id: int, *, user_id: int, deleted: bool = False
 ) -> tuple[Annotation, ...]:
-    """The annotations of an image that a user may see.
+    """List the annotations of an image that a user may see.
 
     Raises:
         MissingError: no such image or user.
@@ -54,26 +51,24 @@ def visible_annotations(
         rows = _rows(session, image_id, deleted=deleted)
         size_hw = (image.height, image.width)
         return tuple(
-            to_annotation(row, size_hw) for row in rows if not is_anothers(row, image, user)
+            to_annotation(row, size_hw) for row in rows if not is_hidden_from(row, image, user)
         )
 
 
 def annotation_history(
     store: Store, annotation_id: int, *, user_id: int | None = None
 ) -> tuple[Revision, ...]:
-    """All states of an annotation, the first one first.
+    """List all states of an annotation, oldest first.
 
     Args:
-        store: where.
-        annotation_id: of the annotation.
-        user_id: who wants to see them; by default nobody in particular, who may see all.
+        user_id: the user who asks; None for access to all annotations.
 
     Raises:
         MissingError: no such annotation.
         RoleError: the user may not see it.
     """
     with store.read() as session:
-        image, row = _to_see(session, annotation_id, user_id)
+        image, row = _visible_rows(session, annotation_id, user_id)
         size_hw = (image.height, image.width)
         return tuple(to_revision(one, size_hw) for one in revisions(session, row.id))
 
@@ -81,24 +76,24 @@ def annotation_history(
 def annotation_events(
     store: Store, annotation_id: int, *, user_id: int | None = None
 ) -> tuple[Event, ...]:
-    """All prompts and corrections of an annotation, in their order.
+    """List all prompts and corrections of an annotation, oldest first.
 
-    Args and errors are those of `annotation_history`.
+    Arguments and errors are those of `annotation_history`.
     """
     query = select(EventRow).where(EventRow.annotation_id == annotation_id).order_by(EventRow.id)
     with store.read() as session:
-        _to_see(session, annotation_id, user_id)
+        _visible_rows(session, annotation_id, user_id)
         return tuple(to_event(row) for row in session.scalars(query))
 
 
-def is_anothers(row: AnnotationRow, image: ImageRow, user: UserRow) -> bool:
-    """Whether a mask is of another annotator, who works on the image on their own."""
-    alone = image.num_annotators > 1 and row.stage == "assisted-manual"
-    return alone and row.user_id != user.id and user.role not in REVIEWERS
+def is_hidden_from(row: AnnotationRow, image: ImageRow, user: UserRow) -> bool:
+    """Whether a mask belongs to another annotator, who works independently of this user."""
+    independent = image.num_annotators > 1 and row.stage == "assisted-manual"
+    return independent and row.user_id != user.id and user.role not in REVIEWERS
 
 
 def revisions(session: Session, annotation_id: int) -> Sequence[RevisionRow]:
-    """The rows of an annotation's states, the first one first."""
+    """Return the rows of an annotation's states, oldest first."""
     query = select(RevisionRow).where(RevisionRow.annotation_id == annotation_id)
     return session.scalars(query.order_by(RevisionRow.version)).all()
 
@@ -110,12 +105,12 @@ def _rows(session: Session, image_id: int, *, deleted: bool) -> Sequence[Annotat
     return session.scalars(query.order_by(AnnotationRow.id)).all()
 
 
-def _to_see(
+def _visible_rows(
     session: Session, annotation_id: int, user_id: int | None
 ) -> tuple[ImageRow, AnnotationRow]:
-    """The rows of an annotation that a user may see, and of its image."""
+    """Return the rows of an annotation that the user may see, and of its image."""
     row = find(session, AnnotationRow, annotation_id, "annotation")
     image = find(session, ImageRow, row.image_id, "image")
-    if user_id is not None and is_anothers(row, image, acting_user(session, user_id)):
-        raise RoleError(f"annotation {annotation_id} is of another annotator of this image")
+    if user_id is not None and is_hidden_from(row, image, acting_user(session, user_id)):
+        raise RoleError(f"annotation {annotation_id} belongs to another annotator of this image")
     return image, row

@@ -1,7 +1,7 @@
-"""What annotators do with masks. Each function is one action, and one transaction.
+"""Annotations: save, replace, delete, undo and redo. Each function is one transaction.
 
-An annotation keeps all its states. Undoing and redoing make new states with the content of earlier
-ones, so that nothing is ever lost; deleting is a state too.
+All states of an annotation are kept. Undo and redo add states with the content of earlier ones, and
+deletion is a state too, so that nothing is ever lost.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from samkit.dataengine.values import (
     Stage,
     check_choice,
 )
-from samkit.dataengine.work.annotation_queries import is_anothers, revisions
+from samkit.dataengine.work.annotation_queries import is_hidden_from, revisions
 from samkit.dataengine.work.masks import CheckedMask, check_mask, check_score
 from samkit.dataengine.work.queue import check_holder, held_image
 from samkit.errors import ConflictError, RoleError, StoreError
 from samkit.geometry import Rle
 
-BEFORE_FIRST = 0  # the version before the first: undoing the first state leads there
+BEFORE_FIRST = 0  # version before the first state; undoing the first state leads there
 
 
 def save_annotation(
@@ -49,20 +49,15 @@ def save_annotation(
     """Add a mask to an image that the user holds.
 
     Args:
-        store: where.
-        image_id: of the image.
-        user_id: who made it.
-        rle: the mask.
-        class_id: of the image's project.
+        class_id: a class of the image's project.
         events: the prompts and corrections that led to the mask.
-        stage: of the data engine.
         score: the model's predicted IoU.
-        stability: how little the mask depends on the threshold.
-        request_id: any text; when the same comes again for the image, the mask that it made is
-            given, and none is added.
+        stability: stability score of the mask.
+        request_id: idempotency key of any text: a repeated request for the image returns the mask
+            that the first one added.
 
     Raises:
-        ConflictError: the user does not hold the image, or somebody else has used the request_id.
+        ConflictError: the user does not hold the image, or somebody else used the request_id.
         StoreError: the mask or its class does not fit the image.
     """
     check_choice("stage", stage, STAGES)
@@ -72,10 +67,10 @@ def save_annotation(
         acting_user(session, user_id)
         image = find_locked(session, ImageRow, image_id, "image")
         size_hw = (image.height, image.width)
-        # Before the lease is looked at: it may have ended since the mask was made.
-        if request_id is not None and (row := _of_request(session, image_id, request_id)):
+        # Before the lease is checked: it may have expired since the mask was added.
+        if request_id is not None and (row := _find_request(session, image_id, request_id)):
             if row.user_id != user_id:
-                raise ConflictError(f"somebody else has used the request_id {request_id!r:.40}")
+                raise ConflictError(f"somebody else used the request_id {request_id!r:.40}")
             return to_annotation(row, size_hw)
         check_holder(image, user_id)
         mask = check_mask(rle, size_hw)
@@ -106,23 +101,19 @@ def replace_annotation(
     class_id: int | None,
     events: Sequence[NewEvent] = (),
 ) -> Annotation:
-    """Give an annotation another mask and class; one that was deleted is there again.
+    """Replace an annotation's mask and class; this restores a deleted annotation.
 
     Args:
-        store: where.
-        annotation_id: of the annotation.
         user_id: who changes it; they must hold its image.
-        version: that the change is based on.
-        rle: the new mask.
-        class_id: the new class.
-        events: the corrections that led to it.
+        version: the version that the change is based on.
+        events: the corrections that led to the new mask.
 
     Raises:
-        ConflictError: it has another version by now, or the user does not hold the image.
+        ConflictError: the annotation has a newer version, or the user does not hold the image.
         StoreError: the mask or its class does not fit the image.
     """
     with store.write() as session:
-        image, row = _to_change(session, annotation_id, user_id=user_id, version=version)
+        image, row = _rows_to_change(session, annotation_id, user_id=user_id, version=version)
         mask = check_mask(rle, (image.height, image.width))
         _check_class(session, class_id, image.project_id)
         _write_row(image, row, mask, class_id=class_id, deleted=False)
@@ -133,15 +124,15 @@ def replace_annotation(
 def delete_annotation(
     store: Store, annotation_id: int, *, user_id: int, version: int, duration_ms: int = 0
 ) -> Annotation:
-    """Take an annotation out; `undo_annotation` brings it back.
+    """Delete an annotation; `undo_annotation` brings it back.
 
     Raises:
-        ConflictError: it has another version by now, or the user does not hold the image.
-        StoreError: it is deleted already.
+        ConflictError: the annotation has a newer version, or the user does not hold the image.
+        StoreError: the annotation is deleted already.
     """
     events = [NewEvent(kind="delete", data={}, duration_ms=duration_ms)]
     with store.write() as session:
-        image, row = _to_change(session, annotation_id, user_id=user_id, version=version)
+        image, row = _rows_to_change(session, annotation_id, user_id=user_id, version=version)
         if row.deleted:
             raise StoreError(f"annotation {annotation_id} is deleted already")
         _write_row(image, row, None, class_id=row.class_id, deleted=True)
@@ -150,26 +141,26 @@ def delete_annotation(
 
 
 def undo_annotation(store: Store, annotation_id: int, *, user_id: int, version: int) -> Annotation:
-    """Bring an annotation to the state before its last change; before the first it is deleted.
+    """Undo an annotation's last change; undoing the first one deletes it.
 
     Raises:
-        ConflictError: it has another version by now, or the user does not hold the image.
-        StoreError: there is nothing left to undo.
+        ConflictError: the annotation has a newer version, or the user does not hold the image.
+        StoreError: there is nothing to undo.
     """
     return _step_history(store, annotation_id, user_id=user_id, version=version, change="undo")
 
 
 def redo_annotation(store: Store, annotation_id: int, *, user_id: int, version: int) -> Annotation:
-    """Take the last undoing back.
+    """Redo the change that was undone last.
 
     Raises:
-        ConflictError: it has another version by now, or the user does not hold the image.
+        ConflictError: the annotation has a newer version, or the user does not hold the image.
         StoreError: there is nothing to redo.
     """
     return _step_history(store, annotation_id, user_id=user_id, version=version, change="redo")
 
 
-def _of_request(session: Session, image_id: int, request_id: str) -> AnnotationRow | None:
+def _find_request(session: Session, image_id: int, request_id: str) -> AnnotationRow | None:
     query = select(AnnotationRow).where(
         AnnotationRow.image_id == image_id, AnnotationRow.request_id == request_id
     )
@@ -185,22 +176,22 @@ def _check_class(session: Session, class_id: int | None, project_id: int) -> Non
             raise StoreError(f"class {row.name!r:.40} belongs to another project")
 
 
-def _to_change(
+def _rows_to_change(
     session: Session, annotation_id: int, *, user_id: int, version: int
 ) -> tuple[ImageRow, AnnotationRow]:
-    """The locked rows of an annotation that may be changed, and of its image."""
+    """Return the locked rows of an annotation that may be changed, and of its image."""
     user = acting_user(session, user_id)
     image_id = find(session, AnnotationRow, annotation_id, "annotation").image_id
-    # Always the image first: two who lock in different orders would wait for each other.
+    # Always lock the image first: locking in different orders could deadlock.
     image = held_image(session, image_id, user_id)
     row = find_locked(session, AnnotationRow, annotation_id, "annotation")
     if row.version != version:
         raise ConflictError(
-            f"annotation {annotation_id} has version {row.version} by now; the change is based on"
-            f" {version}: load it again"
+            f"annotation {annotation_id} is at version {row.version} now; the change is based on"
+            f" {version}: reload it"
         )
-    if is_anothers(row, image, user):
-        raise RoleError(f"annotation {annotation_id} is of another annotator of this image")
+    if is_hidden_from(row, image, user):
+        raise RoleError(f"annotation {annotation_id} belongs to another annotator of this image")
     return image, row
 
 
@@ -212,7 +203,7 @@ def _write_row(
     class_id: int | None,
     deleted: bool,
 ) -> None:
-    """Give an annotation a new content; the mask stays where none is given."""
+    """Update an annotation's content and version; None leaves the mask unchanged."""
     image.num_masks += int(row.deleted) - int(deleted)
     if mask is not None:
         row.counts, row.area_px = mask.counts, mask.area_px
@@ -276,7 +267,7 @@ def record_revision(
     change: str,
     events: Sequence[NewEvent],
 ) -> None:
-    """Keep the state that an annotation has now, and what led to it."""
+    """Store the current state of an annotation, and the events that led to it."""
     now = store.clock()
     for event in events:
         _check_json(event)
@@ -307,7 +298,7 @@ def record_revision(
         )
     )
     image.version += 1
-    if image.review == "accepted":  # what was accepted is not what there is now
+    if image.review == "accepted":  # the accepted masks are no longer the current ones
         image.review = "submitted"
 
 
@@ -321,9 +312,9 @@ def _check_json(event: NewEvent) -> None:
 def _step_history(
     store: Store, annotation_id: int, *, user_id: int, version: int, change: str
 ) -> Annotation:
-    """Undo or redo."""
+    """Undo or redo an annotation's last change."""
     with store.write() as session:
-        image, row = _to_change(session, annotation_id, user_id=user_id, version=version)
+        image, row = _rows_to_change(session, annotation_id, user_id=user_id, version=version)
         size_hw = (image.height, image.width)
         states = {state.version: state for state in revisions(session, annotation_id)}
         past, future = _stacks(list(states.values()))
@@ -343,7 +334,7 @@ def _step_history(
 
 
 def _stacks(states: Sequence[RevisionRow]) -> tuple[list[int], list[int]]:
-    """Versions that undoing and redoing lead to, the next one last."""
+    """Return the versions that undo and redo lead to, the next one last."""
     past: list[int] = []
     future: list[int] = []
     current = BEFORE_FIRST

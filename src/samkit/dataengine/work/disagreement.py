@@ -1,4 +1,4 @@
-"""How well people agree who have annotated the same image, each on their own."""
+"""Agreement between people who annotated the same image independently."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +18,12 @@ from samkit.errors import StoreError
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """Masks of two people on one image, each mask matched with at most one of the other's.
+    """Two people's masks of one image, matched one to one.
 
     Attributes:
-        image_id: the image.
-        user_ids: the two people, in the order of their numbers.
-        ious: of the matched pairs, the best first.
-        num_unmatched: masks of each person that overlap none that is left of the other's.
+        user_ids: the two people, the lower id first.
+        ious: IoU of each matched pair, highest first.
+        num_unmatched: number of each person's masks without a match.
     """
 
     image_id: int
@@ -34,7 +33,7 @@ class Agreement:
 
     @property
     def mean_iou(self) -> float:
-        """Mean over the pairs and over unmatched masks, which count as 0; 1 without masks."""
+        """Mean IoU over matched pairs and unmatched masks (0 each); 1 without masks."""
         count = len(self.ious) + sum(self.num_unmatched)
         return sum(self.ious) / count if count else 1.0
 
@@ -42,7 +41,7 @@ class Agreement:
 def list_doubly_annotated(
     store: Store, project_id: int, *, after: int = 0, limit: int = 100
 ) -> Page[int]:
-    """Numbers of the images that at least two people have submitted."""
+    """List ids of images that at least two people have submitted."""
     if after < 0:
         raise StoreError(f"after must not be negative; got {after}")
     query = (
@@ -60,7 +59,7 @@ def list_doubly_annotated(
 
 
 def measure_agreement(store: Store, image_id: int) -> tuple[Agreement, ...]:
-    """The agreement of each pair of people who have submitted an image.
+    """Compare each pair of people who have submitted an image.
 
     Raises:
         StoreError: no such image.
@@ -82,7 +81,7 @@ def _compare(
     ours: Sequence[Annotation],
     theirs: Sequence[Annotation],
 ) -> Agreement:
-    """Match greedily, the pairs of the highest IoU first."""
+    """Match masks greedily, highest IoU first."""
     ious: list[float] = []
     if ours and theirs:
         table = coco_mask.iou(

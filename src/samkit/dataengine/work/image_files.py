@@ -1,4 +1,4 @@
-"""Reading a project's images, and receiving new ones."""
+"""Image files of a project: reading them, and receiving uploads."""
 
 import hashlib
 import io
@@ -15,17 +15,17 @@ from samkit.dataengine.work.sources import ImageSource, is_image
 from samkit.errors import ConflictError, ImageError, SamkitError, StoreError
 from samkit.formats.image import RgbImage, read_image, read_image_size
 
-MOST_NAME = 200  # characters
-# What other systems or shells take for something else.
+MAX_NAME = 200  # characters
+# Characters that other systems or shells interpret.
 FORBIDDEN = '<>:"|?*\\/'
 
 
 def image_content(store: Store, image: StoredImage) -> bytes:
-    """The bytes of an image's file.
+    """Read the content of an image's file.
 
     Raises:
-        ConflictError: it is another file by now; masks belong to the pixels that it had.
-        StoreError: it cannot be read.
+        ConflictError: the file has changed; its masks belong to the old pixels.
+        StoreError: the file cannot be read.
     """
     with ImageSource(get_project(store, image.project_id).root).open(image.path) as file:
         content = file.read(image.num_bytes + 1)
@@ -35,12 +35,12 @@ def image_content(store: Store, image: StoredImage) -> bytes:
 
 
 def read_stored_image(store: Store, image: StoredImage, *, max_pixels: int) -> RgbImage:
-    """An image's pixels (H, W, 3), upright.
+    """Read an image's upright pixels, uint8 RGB (H, W, 3).
 
     Raises:
-        ImageError: damaged, or larger than `max_pixels`, which is seen before it is decoded.
-        ConflictError: its file is another one by now.
-        StoreError: it cannot be read.
+        ImageError: damaged, or larger than `max_pixels`, which is checked before decoding.
+        ConflictError: the file has changed since it was added.
+        StoreError: the file cannot be read.
     """
     file = io.BytesIO(image_content(store, image))
     read_image_size(file, image.path, max_pixels=max_pixels)
@@ -53,33 +53,31 @@ def read_stored_image(store: Store, image: StoredImage, *, max_pixels: int) -> R
 
 
 def upload_folder(store: Store, project_id: int) -> Path:
-    """The folder that images of a project are received in: its root.
+    """Return the folder that receives a project's uploads: its root.
 
     Raises:
-        StoreError: the project's images are behind a URL.
+        StoreError: the project's root is a URL.
     """
     folder = ImageSource(get_project(store, project_id).root).folder
     if folder is None:
-        raise StoreError("the project's images are behind a URL: put new ones there, then scan")
+        raise StoreError("the project's root is a URL: put new images there, then scan")
     return folder
 
 
 def receive_image(
     store: Store, project_id: int, received: Path, name: str, *, max_pixels: int
 ) -> StoredImage:
-    """Take a file that came from outside into a project, under a name of its own.
+    """Add an uploaded file to a project.
 
     Args:
-        store: where.
-        project_id: of the project.
-        received: the file, in `upload_folder`; it may be deleted afterwards.
-        name: that it shall have, without folders.
-        max_pixels: larger images are refused before they are decoded.
+        received: the file, in `upload_folder`; the caller may delete it afterwards.
+        name: name to store it under, without folders.
+        max_pixels: larger images are refused before decoding.
 
     Raises:
-        StoreError: the name is none for an image.
-        ImageError: no image, or too large.
-        ConflictError: the name or the content is there already.
+        StoreError: the name is not valid for an image.
+        ImageError: not an image, or too large.
+        ConflictError: the name or the content exists already.
     """
     check_name(name)
     with received.open("rb") as file:
@@ -87,13 +85,13 @@ def receive_image(
     folder = upload_folder(store, project_id)
     target = folder / name
     try:
-        # Temporary files are for their owner alone; an image is for whom its folder is for.
+        # Temporary files are readable by their owner only; images get the folder's permissions.
         received.chmod(folder.stat().st_mode & 0o666)
         os.link(received, target)  # unlike renaming, refuses to replace another file
     except FileExistsError as error:
-        raise ConflictError(f"there is a file {name!r} already: give it another name") from error
+        raise ConflictError(f"there is a file {name!r} already: choose another name") from error
     except OSError as error:
-        raise StoreError(f"cannot keep {name!r:.100}: {error.strerror}") from error
+        raise StoreError(f"cannot save {name!r:.100}: {error.strerror}") from error
     try:
         return add_image(store, project_id, name)
     except SamkitError:
@@ -102,13 +100,13 @@ def receive_image(
 
 
 def check_name(name: str) -> None:
-    """Check the name of a file that comes from outside.
+    """Check the name of an uploaded image.
 
     Raises:
         StoreError: a path, hidden, not printable, or without the suffix of an image.
     """
     plain = name == PurePosixPath(name).name and not set(name) & set(FORBIDDEN)
-    if not plain or not name.isprintable() or name.startswith(".") or len(name) > MOST_NAME:
-        raise StoreError(f"{name!r:.100} is no name of a file: give one without folders")
+    if not plain or not name.isprintable() or name.startswith(".") or len(name) > MAX_NAME:
+        raise StoreError(f"{name!r:.100} is not a valid file name: give one without folders")
     if not is_image(name):
-        raise StoreError(f"{name!r:.100} has not the suffix of an image, such as .jpg or .png")
+        raise StoreError(f"{name!r:.100} must have the suffix of an image, such as .jpg or .png")

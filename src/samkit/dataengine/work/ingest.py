@@ -1,4 +1,4 @@
-"""Adding images to a project: each file is read once, and the same content is not added twice."""
+"""Ingest of images: each file is read once, and duplicate content is not added."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -18,19 +18,19 @@ from samkit.errors import ConflictError, ImageError, StoreError
 from samkit.files import HASH_BLOCK_BYTES
 from samkit.formats import read_image, read_image_size
 
-# In one transaction: as few as let others write between, as many as make commits cheap.
+# Images in one transaction: few enough to let others write, many enough to make commits cheap.
 IMAGES_AT_ONCE = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class AddReport:
-    """What became of the images below a root.
+    """Result of scanning a project's root.
 
     Attributes:
-        num_added: new ones.
-        num_known: that were there already, unchanged.
-        duplicates: new paths with the content of another image: (path, path of the other).
-        faults: of files that cannot be added, one line each.
+        num_added: new images.
+        num_known: images that the project had already, unchanged.
+        duplicates: new paths with the content of another image, as (path, path of the other).
+        faults: one line for each file that cannot be added.
     """
 
     num_added: int
@@ -41,7 +41,7 @@ class AddReport:
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """A file that was read."""
+    """An image file that was read."""
 
     path: str
     mark: FileMark
@@ -57,18 +57,16 @@ def add_images(
     decode: bool = False,
     on_image: Callable[[int, int], None] | None = None,
 ) -> AddReport:
-    """Add all images below a project's root. Running it again adds only what is new.
+    """Add the new images below a project's root.
 
     Args:
-        store: where.
-        project_id: of the project.
-        num_annotators: how many people shall annotate each new image, each on their own.
-        decode: read all pixels too, so that files are found that are cut short. Without it only
-            the heads of files are looked at, and their content is hashed.
-        on_image: told now and then how many files of how many are done.
+        num_annotators: how many people should annotate each new image independently.
+        decode: also decode all pixels, to detect truncated files. Otherwise only headers are
+            parsed, and contents hashed.
+        on_image: called after each batch with the number of files done and the total.
 
     Raises:
-        StoreError: no such project, or its root is not there.
+        StoreError: no such project, or its root does not exist.
     """
     if num_annotators < 1:
         raise StoreError(f"num_annotators must be at least 1; got {num_annotators}")
@@ -86,11 +84,11 @@ def add_images(
 
 
 def add_image(store: Store, project_id: int, path: str) -> StoredImage:
-    """Add one image below a project's root; one that is known is given as it is.
+    """Add one image below a project's root; a known image is returned unchanged.
 
     Raises:
-        ImageError: it is no image.
-        ConflictError: the project has an image with this content already.
+        ImageError: the file is not an image.
+        ConflictError: the project already has an image with this content.
         StoreError: no such project, or no such file below its root.
     """
     source = ImageSource(get_project(store, project_id).root)
@@ -106,12 +104,12 @@ def add_image(store: Store, project_id: int, path: str) -> StoredImage:
             session.add(row)
             session.flush()
         elif row.path != path:
-            raise ConflictError(f"the project has this image already: {row.path}")
+            raise ConflictError(f"the project already has this image: {row.path}")
         return to_image(row)
 
 
 class _Ledger:
-    """Adds images, and counts."""
+    """Adds images of one scan and counts the results."""
 
     def __init__(self, store: Store, project_id: int, num_annotators: int) -> None:
         self._store = store
@@ -123,7 +121,7 @@ class _Ledger:
         self.faults: list[str] = []
 
     def known(self, paths: tuple[str, ...]) -> dict[str, tuple[FileMark, str]]:
-        """Marks and content of those paths that the project has."""
+        """Return marks and content hashes of the paths that the project has."""
         query = select(ImageRow.path, ImageRow.num_bytes, ImageRow.modified_ns, ImageRow.sha256)
         query = query.where(
             ImageRow.project_id == self._project_id, ImageRow.path.in_(_storable(paths))
@@ -139,7 +137,7 @@ class _Ledger:
         return sum(path not in known for path in paths)
 
     def add(self, found: Iterable[_Found]) -> None:
-        images = list(found)  # read before the transaction, which keeps others waiting
+        images = list(found)  # read before the transaction, which blocks other writers
         with self._store.write() as session:
             find_locked(session, ProjectRow, self._project_id, "project")
             for image in images:
@@ -193,10 +191,10 @@ def _read_new(
     *,
     decode: bool,
 ) -> Iterator[_Found]:
-    """Read the files that are not known; a known one that has another content is a fault."""
+    """Read unknown files; a known file with changed content is a fault."""
     for path in paths:
         if not _storable((path,)):
-            faults.append(f"{path!r:.100}: the name is not UTF-8")
+            faults.append(f"{path!r:.100}: the name is not valid UTF-8")
             continue
         try:
             mark = source.mark(path)
@@ -209,8 +207,8 @@ def _read_new(
         if path not in known:
             yield found
         elif known[path][1] != found.sha256:
-            # Its masks belong to the pixels that it had.
-            faults.append(f"{path} has changed since it was added: give the new one another name")
+            # Its masks belong to the old pixels.
+            faults.append(f"{path} has changed since it was added: give the new file another name")
 
 
 def _read(source: ImageSource, path: str, mark: FileMark, *, decode: bool) -> _Found:
@@ -233,7 +231,7 @@ def _read(source: ImageSource, path: str, mark: FileMark, *, decode: bool) -> _F
 
 
 def _storable(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of some names that are text, and not any bytes."""
+    """Return the names that the store can hold: those that are valid UTF-8."""
     return tuple(path for path in paths if path.isprintable() or _is_utf8(path))
 
 

@@ -18,7 +18,7 @@ from samkit.dataengine.values import Job, JobState, ModelVersion
 from samkit.dataengine.work.ingest import add_images
 from samkit.errors import ConflictError, SamkitError, StoreError
 
-JOB_LEASE_S = 300.0  # a worker that reports no progress for so long is dead
+JOB_LEASE_S = 300.0  # a worker without a progress report for this long is dead
 SCAN = "scan"  # add new images; data: {"num_annotators": int}, which may be missing
 MAX_REPORT_LINES = 100  # of faults and of duplicates, in a job's result
 
@@ -26,7 +26,7 @@ Handler: TypeAlias = Callable[[Store, Job], Mapping[str, Any]]
 
 
 def add_job(store: Store, project_id: int, kind: str, data: Mapping[str, Any]) -> Job:
-    """Put work into the queue.
+    """Add a job to the queue.
 
     Raises:
         StoreError: no such project.
@@ -51,12 +51,11 @@ def add_job(store: Store, project_id: int, kind: str, data: Mapping[str, Any]) -
 def take_job(
     store: Store, *, kinds: Sequence[str] | None = None, lease_s: float = JOB_LEASE_S
 ) -> Job | None:
-    """Begin the oldest job that waits, or whose worker is dead; None if there is none.
+    """Take the oldest job that is waiting or whose worker is dead; None if there is none.
 
     Args:
-        store: where.
-        kinds: of jobs that the worker can do; by default all.
-        lease_s: how long until it must report progress.
+        kinds: kinds of job that the worker can run; None for all.
+        lease_s: seconds until the worker must report progress.
     """
     now = store.clock()
     dead = and_(JobRow.state == "running", JobRow.lease_expires_at <= now)
@@ -75,10 +74,10 @@ def take_job(
 def report_progress(
     store: Store, job: Job, progress: float, *, lease_s: float = JOB_LEASE_S
 ) -> None:
-    """Say how far a job is, from 0 to 1, and that its worker lives.
+    """Report a job's progress, from 0 to 1, and extend its lease.
 
     Raises:
-        ConflictError: another worker has it by now, or it is over.
+        ConflictError: another worker has the job now, or it has ended.
     """
     with store.write() as session:
         row = _running(session, job)
@@ -89,16 +88,15 @@ def report_progress(
 def finish_job(
     store: Store, job: Job, *, error: str = "", result: Mapping[str, Any] | None = None
 ) -> None:
-    """End a job: it is done, or has failed with an error of one line.
+    """End a job as done, or as failed with a one-line error.
 
     Args:
-        store: where.
-        job: as its worker took it.
-        error: why it has failed; empty if it has not.
-        result: what came of it, which is added to the job's data.
+        job: the job as its worker took it.
+        error: reason of the failure; empty for success.
+        result: added to the job's data.
 
     Raises:
-        ConflictError: another worker has it by now, or it is over.
+        ConflictError: another worker has the job now, or it has ended.
     """
     with store.write() as session:
         row = _running(session, job)
@@ -145,17 +143,17 @@ HANDLERS: dict[str, Handler] = {SCAN: _scan}
 
 
 def get_job(store: Store, job_id: int) -> Job:
-    """A job.
+    """Return a job.
 
     Raises:
-        StoreError: there is none with this number.
+        StoreError: no such job.
     """
     with store.read() as session:
         return _to_job(find(session, JobRow, job_id, "job"))
 
 
 def add_model_version(store: Store, *, name: str, checksum: str, path: str) -> ModelVersion:
-    """Note a checkpoint by its name and checksum; one that is known is given as it is.
+    """Register a checkpoint by name and checksum; a known one is returned unchanged.
 
     Raises:
         StoreError: the name is empty.
@@ -175,7 +173,7 @@ def add_model_version(store: Store, *, name: str, checksum: str, path: str) -> M
 
 
 def list_model_versions(store: Store) -> tuple[ModelVersion, ...]:
-    """All model versions, the oldest first."""
+    """List all model versions, oldest first."""
     with store.read() as session:
         rows = session.scalars(select(ModelVersionRow).order_by(ModelVersionRow.id))
         return tuple(_to_model(row) for row in rows)

@@ -1,4 +1,4 @@
-"""Images that were moved: found again by their content, so that their masks stay with them."""
+"""Moved images: found again by their content, so that they keep their masks."""
 
 import hashlib
 from collections import defaultdict
@@ -16,17 +16,17 @@ from samkit.dataengine.work.sources import FileMark, ImageSource
 from samkit.errors import StoreError
 from samkit.files import HASH_BLOCK_BYTES
 
-SHOWN = 3  # missing images that an error names
+MAX_SHOWN = 3  # missing images that an error names
 
 
 @dataclass(frozen=True, kw_only=True)
 class MoveReport:
-    """What became of a project's images.
+    """Result of moving a project.
 
     Attributes:
-        num_same: at the paths that they had below the root.
-        moved: found elsewhere below the root: (old path, new path).
-        missing: nowhere below the root with the content that they had; their paths stay.
+        num_same: images found at their old paths below the new root.
+        moved: images found elsewhere below the root, as (old path, new path).
+        missing: paths of images whose content was not found; they stay unchanged.
     """
 
     num_same: int
@@ -35,7 +35,7 @@ class MoveReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Kept:
+class _Known:
     """An image as the store knows it."""
 
     image_id: int
@@ -52,19 +52,17 @@ def move_project(
     allow_missing: bool = False,
     on_image: Callable[[int, int], None] | None = None,
 ) -> MoveReport:
-    """Tell a project where its images are now: another root, or other paths below the same one.
+    """Update a project after its images were moved to another root or to other paths.
 
-    Each image is recognised by its content, which is read. New images are not added.
+    Images are recognised by their content, which is read. New images are not added.
 
     Args:
-        store: where.
-        project_id: of the project.
-        root: folder, or fsspec URL, below which its images are now.
-        allow_missing: go on if some images are not there; they are faults until they are back.
-        on_image: told how many images of how many are checked.
+        root: folder or fsspec URL that now contains the images.
+        allow_missing: continue if some images are missing; opening them fails until they are back.
+        on_image: called with the number of images checked and the total.
 
     Raises:
-        StoreError: no such project or root, or images are missing; then nothing is changed.
+        StoreError: no such project or root, or images are missing; nothing is changed then.
     """
     get_project(store, project_id)
     source = ImageSource(root)
@@ -72,10 +70,10 @@ def move_project(
     query = query.where(ImageRow.project_id == project_id).order_by(ImageRow.id)
     with store.read() as session:
         images = [
-            _Kept(image_id=image_id, path=path, num_bytes=num_bytes, sha256=sha256)
+            _Known(image_id=image_id, path=path, num_bytes=num_bytes, sha256=sha256)
             for image_id, path, num_bytes, sha256 in session.execute(query)
         ]
-    places: dict[_Kept, tuple[str, FileMark]] = {}
+    places: dict[_Known, tuple[str, FileMark]] = {}
     for number, image in enumerate(images):
         mark = _mark(source, image.path)
         if mark is not None and _has_content(source, image.path, mark, image):
@@ -85,7 +83,7 @@ def move_project(
     places |= _search(source, [image for image in images if image not in places])
     missing = tuple(image.path for image in images if image not in places)
     if missing and not allow_missing:
-        shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
+        shown = ", ".join(missing[:MAX_SHOWN]) + (", ..." if len(missing) > MAX_SHOWN else "")
         raise StoreError(
             f"{len(missing)} of {len(images)} images are not below {source.root}: {shown}"
         )
@@ -94,12 +92,12 @@ def move_project(
     return MoveReport(num_same=len(places) - len(moved), moved=tuple(moved), missing=missing)
 
 
-def _search(source: ImageSource, lost: list[_Kept]) -> dict[_Kept, tuple[str, FileMark]]:
-    """Lost images by their content; only files of the right size are read."""
-    by_size: dict[int, list[_Kept]] = defaultdict(list)
+def _search(source: ImageSource, lost: list[_Known]) -> dict[_Known, tuple[str, FileMark]]:
+    """Find lost images by their content; only files of the right size are read."""
+    by_size: dict[int, list[_Known]] = defaultdict(list)
     for image in lost:
         by_size[image.num_bytes].append(image)
-    found: dict[_Kept, tuple[str, FileMark]] = {}
+    found: dict[_Known, tuple[str, FileMark]] = {}
     for path in source.paths() if lost else ():
         mark = _mark(source, path)
         wanted = [] if mark is None else by_size.get(mark.num_bytes, [])
@@ -111,14 +109,14 @@ def _search(source: ImageSource, lost: list[_Kept]) -> dict[_Kept, tuple[str, Fi
 
 
 def _mark(source: ImageSource, path: str) -> FileMark | None:
-    """Size and time of a file; None if it is not there."""
+    """Return size and time of a file; None if it is missing."""
     try:
         return source.mark(path)
     except StoreError:
         return None
 
 
-def _has_content(source: ImageSource, path: str, mark: FileMark, image: _Kept) -> bool:
+def _has_content(source: ImageSource, path: str, mark: FileMark, image: _Known) -> bool:
     if mark.num_bytes != image.num_bytes:
         return False
     digest = hashlib.sha256()
@@ -132,7 +130,7 @@ def _has_content(source: ImageSource, path: str, mark: FileMark, image: _Kept) -
 
 
 def _write(
-    store: Store, project_id: int, root: str, places: dict[_Kept, tuple[str, FileMark]]
+    store: Store, project_id: int, root: str, places: dict[_Known, tuple[str, FileMark]]
 ) -> None:
     with store.write() as session:
         find_locked(session, ProjectRow, project_id, "project").root = root
@@ -142,7 +140,7 @@ def _write(
             row.num_bytes, row.modified_ns = mark.num_bytes, mark.modified_ns
             if row.path != path:
                 rows[path] = row
-                # Two images may have changed places, and no two may have one path at any time.
+                # Images may have swapped paths, and paths must be unique at all times.
                 row.path = f"\n{image.image_id}"
         session.flush()
         for path, row in rows.items():

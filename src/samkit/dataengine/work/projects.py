@@ -1,4 +1,4 @@
-"""Projects, their classes, and lists of their images."""
+"""Projects, their classes and their images."""
 
 import re
 from pathlib import Path
@@ -46,15 +46,13 @@ COLOR = re.compile(r"#[0-9a-f]{6}", re.ASCII)
 
 
 def create_project(store: Store, *, name: str, root: str | Path) -> Project:
-    """Begin a project.
+    """Create a project.
 
     Args:
-        store: where.
-        name: of the project.
-        root: folder, or fsspec URL, below which its images are.
+        root: folder or fsspec URL that contains its images.
 
     Raises:
-        StoreError: the name is taken or empty, or the root is not there.
+        StoreError: the name is taken or empty, or the root does not exist.
     """
     _check_name(name)
     row = ProjectRow(name=name, root=ImageSource(root).root, created_at=store.clock())
@@ -68,17 +66,17 @@ def create_project(store: Store, *, name: str, root: str | Path) -> Project:
 
 
 def get_project(store: Store, project_id: int) -> Project:
-    """A project.
+    """Return a project.
 
     Raises:
-        StoreError: there is none with this number.
+        StoreError: no such project.
     """
     with store.read() as session:
         return to_project(find(session, ProjectRow, project_id, "project"))
 
 
 def list_projects(store: Store, *, after: int = 0, limit: int = 100) -> Page[Project]:
-    """Projects in the order in which they were begun."""
+    """List projects in the order they were created."""
     query = select(ProjectRow).where(ProjectRow.id > after).order_by(ProjectRow.id)
     with store.read() as session:
         rows = session.scalars(query.limit(check_limit(limit)))
@@ -86,7 +84,7 @@ def list_projects(store: Store, *, after: int = 0, limit: int = 100) -> Page[Pro
 
 
 def rename_project(store: Store, project_id: int, name: str) -> Project:
-    """Give a project another name.
+    """Rename a project.
 
     Raises:
         StoreError: no such project, or the name is taken or empty.
@@ -103,7 +101,7 @@ def rename_project(store: Store, project_id: int, name: str) -> Project:
 
 
 def delete_project(store: Store, project_id: int) -> None:
-    """Take a project out of the store with all masks and their history; its images stay on disk.
+    """Delete a project with all masks and their history; image files stay on disk.
 
     Raises:
         StoreError: no such project.
@@ -126,16 +124,13 @@ def _check_name(name: str) -> None:
 
 
 def add_class(store: Store, project_id: int, name: str, *, color: str | None = None) -> LabelClass:
-    """The class of this name, which is added if there is none.
+    """Return the class of this name; add it if the project has none.
 
     Args:
-        store: where.
-        project_id: of the project.
-        name: of the class.
-        color: as #rrggbb, of a new class; by default one that differs from the others.
+        color: colour of a new class as #rrggbb; None chooses one that differs from the others.
 
     Raises:
-        StoreError: no such project, or a name or colour that is none.
+        StoreError: no such project, or an invalid name or colour.
     """
     if not name.strip() or len(name) > 200:
         raise StoreError(f"a class's name must have 1 to 200 characters; got {name!r:.40}")
@@ -157,17 +152,17 @@ def add_class(store: Store, project_id: int, name: str, *, color: str | None = N
 
 
 def list_classes(store: Store, project_id: int) -> tuple[LabelClass, ...]:
-    """All classes of a project, in the order in which they were added."""
+    """List all classes of a project in the order they were added."""
     query = select(ClassRow).where(ClassRow.project_id == project_id).order_by(ClassRow.id)
     with store.read() as session:
         return tuple(to_class(row) for row in session.scalars(query))
 
 
 def get_image(store: Store, image_id: int) -> StoredImage:
-    """An image.
+    """Return an image.
 
     Raises:
-        StoreError: there is none with this number.
+        StoreError: no such image.
     """
     with store.read() as session:
         return to_image(find(session, ImageRow, image_id, "image"))
@@ -182,18 +177,16 @@ def list_images(
     review: Review | None = None,
     stage: Stage | None = None,
 ) -> Page[StoredImage]:
-    """Images of a project in the order in which they were added.
+    """List images of a project in the order they were added.
 
     Args:
-        store: where.
-        project_id: of the project.
-        after: `next_after` of the page before; 0 for the first.
-        limit: most images of one page, 1 to 1000.
-        review: only those in this state of review.
-        stage: only those of this stage.
+        after: `next_after` of the previous page; 0 for the first page.
+        limit: page size, 1 to 1000.
+        review: only images in this review state.
+        stage: only images of this stage.
 
     Raises:
-        StoreError: a filter or limit that makes no sense.
+        StoreError: an invalid filter or limit.
     """
     query = select(ImageRow).where(ImageRow.project_id == project_id, ImageRow.id > after)
     if review is not None:

@@ -1,7 +1,7 @@
-"""Who works on which image: leases, so that two people never hold the same one.
+"""Queue of images to annotate, with leases: an image has one holder at a time.
 
-A lease that has expired keeps the image for its holder until somebody else takes it: whoever comes
-back late has lost nothing, unless the image is in other hands.
+An expired lease still belongs to its holder until somebody else takes the image, so that an
+annotator who comes back late has usually lost nothing.
 """
 
 from datetime import timedelta
@@ -16,20 +16,17 @@ from samkit.dataengine.schema import ImageRow, ProjectRow, SubmissionRow
 from samkit.dataengine.values import Lease, StoredImage
 from samkit.errors import ConflictError, RoleError, StoreError
 
-# A page renews its lease every minute or so; a quarter of an hour survives a break.
+# Pages renew their lease every minute; a quarter of an hour survives a break.
 LEASE_S = 900.0
 
 
 def take_next(
     store: Store, project_id: int, user_id: int, *, lease_s: float = LEASE_S
 ) -> Lease | None:
-    """Hold the next image to annotate.
+    """Take the next image to annotate; None if there is nothing to do.
 
-    First the image that they hold already, then what was returned to them, then images that wait
-    for an annotator and that they have not submitted before.
-
-    Returns:
-        the lease; None if there is nothing to do now.
+    The order is: the image that the user already holds, images returned to them, then open images
+    that they have not submitted before.
 
     Raises:
         StoreError: no such project or user.
@@ -46,8 +43,8 @@ def take_next(
             and_(ImageRow.returned_to == user_id, ImageRow.open, own),
             and_(_is_new_to(user_id), own),
         ):
-            # Two who ask at once get different rows: on SQLite one waits, on PostgreSQL rows that
-            # somebody has locked are passed over.
+            # Simultaneous callers get different rows: on SQLite one waits, on PostgreSQL rows
+            # locked by others are skipped.
             query = _in_order(project_id, where).limit(1)
             row = session.scalar(query.with_for_update(skip_locked=True, of=ImageRow))
             if row is not None:
@@ -58,7 +55,7 @@ def take_next(
 def upcoming_images(
     store: Store, project_id: int, user_id: int, *, limit: int = 4
 ) -> tuple[StoredImage, ...]:
-    """What `take_next` will likely give next, not held: to compute embeddings ahead."""
+    """List the images that `take_next` will likely return, to compute embeddings ahead."""
     now = store.clock()
     free = or_(ImageRow.lease_user_id.is_(None), ImageRow.lease_expires_at <= now)
     returned = and_(ImageRow.returned_to == user_id, ImageRow.open, free)
@@ -72,12 +69,12 @@ def upcoming_images(
 
 
 def take_image(store: Store, image_id: int, user_id: int, *, lease_s: float = LEASE_S) -> Lease:
-    """Hold a certain image: an annotator one that waits for annotators, a reviewer any.
+    """Take a given image: annotators an open one, reviewers any.
 
     Raises:
         ConflictError: somebody else holds it.
         MissingError: no such image or user.
-        RoleError: it is submitted, and they are no reviewer.
+        RoleError: it is not open for this user, who is not a reviewer.
     """
     with store.write() as session:
         user = acting_user(session, user_id)
@@ -88,22 +85,22 @@ def take_image(store: Store, image_id: int, user_id: int, *, lease_s: float = LE
             if not row.open:
                 raise RoleError(f"{row.path} is {row.review}: only a reviewer may change it")
             if row.returned_to != user_id and _has_submitted(session, image_id, user_id):
-                raise RoleError(f"{row.path} waits for another annotator")
+                raise RoleError(f"{row.path} is waiting for another annotator")
         return _lease(store, row, user_id, lease_s)
 
 
 def renew_lease(store: Store, image_id: int, user_id: int, *, lease_s: float = LEASE_S) -> Lease:
-    """Hold an image on.
+    """Renew the lease of an image.
 
     Raises:
-        ConflictError: they do not hold it, or somebody else has taken it meanwhile.
+        ConflictError: the user does not hold it, or somebody else has taken it.
     """
     with store.write() as session:
         return _lease(store, held_image(session, image_id, user_id), user_id, lease_s)
 
 
 def give_back(store: Store, image_id: int, user_id: int) -> None:
-    """Let go of an image, without submitting it; nothing if they do not hold it."""
+    """Release an image without submitting it; does nothing if the user does not hold it."""
     query = update(ImageRow).where(ImageRow.id == image_id, ImageRow.lease_user_id == user_id)
     with store.write() as session:
         session.execute(query.values(lease_user_id=None, lease_expires_at=None))
@@ -112,10 +109,10 @@ def give_back(store: Store, image_id: int, user_id: int) -> None:
 def set_num_annotators(
     store: Store, image_id: int, num_annotators: int, *, user_id: int
 ) -> StoredImage:
-    """Ask for so many people to annotate an image, each on their own, to measure how they agree.
+    """Set how many people should annotate an image independently, to measure agreement.
 
     Raises:
-        StoreError: less than 1, no such image, or not by a reviewer.
+        StoreError: less than 1, no such image, or the user is not a reviewer.
     """
     if num_annotators < 1:
         raise StoreError(f"num_annotators must be at least 1; got {num_annotators}")
@@ -134,10 +131,10 @@ def set_num_annotators(
 
 
 def held_image(session: Session, image_id: int, user_id: int) -> ImageRow:
-    """The row of an image that somebody holds, locked until the transaction ends.
+    """Return the row of an image that the user holds, locked until the transaction ends.
 
     Raises:
-        ConflictError: they do not hold it.
+        ConflictError: the user does not hold it.
     """
     row = find_locked(session, ImageRow, image_id, "image")
     check_holder(row, user_id)
@@ -145,10 +142,10 @@ def held_image(session: Session, image_id: int, user_id: int) -> ImageRow:
 
 
 def check_holder(row: ImageRow, user_id: int) -> None:
-    """Check that somebody holds an image.
+    """Check that the user holds an image.
 
     Raises:
-        ConflictError: they do not.
+        ConflictError: the user does not hold it.
     """
     if row.lease_user_id != user_id:
         holder = "nobody" if row.lease_user_id is None else "somebody else"
@@ -156,7 +153,7 @@ def check_holder(row: ImageRow, user_id: int) -> None:
 
 
 def num_submissions(session: Session, image_id: int) -> int:
-    """How many people have submitted an image."""
+    """Count the people who have submitted an image."""
     query = select(SubmissionRow.id).where(SubmissionRow.image_id == image_id)
     return len(session.scalars(query).all())
 
@@ -185,7 +182,7 @@ def _in_order(project_id: int, where: ColumnElement[bool]) -> Select[ImageRow]:
 
 
 def _is_new_to(user_id: int) -> ColumnElement[bool]:
-    """Images that wait for an annotator who has not submitted them."""
+    """Select open images that the user has not submitted."""
     other = aliased(SubmissionRow)
     done = exists().where(other.image_id == ImageRow.id, other.user_id == user_id)
     return and_(ImageRow.open, ImageRow.returned_to.is_(None), ~done)

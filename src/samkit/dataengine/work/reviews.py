@@ -1,4 +1,4 @@
-"""Submitting images, and a second person who accepts them or sends them back."""
+"""Reviews: submitting images, and accepting or returning them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,12 +14,12 @@ from samkit.dataengine.values import StoredImage
 from samkit.dataengine.work.queue import held_image, is_held, num_submissions, release
 from samkit.errors import ConflictError, RoleError, StoreError
 
-MOST_COMMENT = 2000  # characters
+MAX_COMMENT = 2000  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a reviewer said: accepted, or returned with a comment."""
+    """A reviewer's verdict: accepted, or returned with a comment."""
 
     user_id: int
     verdict: str
@@ -28,9 +28,9 @@ class Verdict:
 
 
 def submit_image(store: Store, image_id: int, user_id: int) -> StoredImage:
-    """Say that an image that the user holds is finished; its lease ends.
+    """Submit an image that the user holds, and release it.
 
-    An image is up for review when as many people have submitted it as shall annotate it.
+    It is up for review once the required number of annotators have submitted it.
 
     Raises:
         ConflictError: the user does not hold the image.
@@ -60,14 +60,14 @@ def submit_image(store: Store, image_id: int, user_id: int) -> StoredImage:
 
 
 def accept_image(store: Store, image_id: int, user_id: int, *, version: int) -> StoredImage:
-    """Accept an image's masks as they are at a version of the image.
+    """Accept an image's masks at the given version of the image.
 
-    To fix them, a reviewer takes the image, changes its masks, and accepts it then.
+    To correct masks, a reviewer takes the image, changes them, and then accepts it.
 
     Raises:
-        ConflictError: the image has another version by now, or somebody else holds it.
-        RoleError: the user is no reviewer, or its annotator.
-        StoreError: not up for review.
+        ConflictError: the image has a newer version, or somebody else holds it.
+        RoleError: the user is not a reviewer, or has annotated the image.
+        StoreError: the image is not up for review.
     """
     with store.write() as session:
         row = _to_review(session, store, image_id, user_id, version)
@@ -81,15 +81,15 @@ def accept_image(store: Store, image_id: int, user_id: int, *, version: int) -> 
 def return_image(
     store: Store, image_id: int, user_id: int, *, version: int, comment: str
 ) -> StoredImage:
-    """Send an image back to who submitted it last, with a comment.
+    """Return an image to the person who submitted it last, with a comment.
 
     Raises:
-        ConflictError: the image has another version by now, or somebody else holds it.
-        RoleError: the user is no reviewer, or its annotator.
-        StoreError: not up for review, or no comment.
+        ConflictError: the image has a newer version, or somebody else holds it.
+        RoleError: the user is not a reviewer, or has annotated the image.
+        StoreError: the image is not up for review, or the comment is empty or too long.
     """
-    if not comment.strip() or len(comment) > MOST_COMMENT:
-        raise StoreError(f"a comment must have 1 to {MOST_COMMENT} characters; got {len(comment)}")
+    if not comment.strip() or len(comment) > MAX_COMMENT:
+        raise StoreError(f"a comment must have 1 to {MAX_COMMENT} characters; got {len(comment)}")
     with store.write() as session:
         row = _to_review(session, store, image_id, user_id, version)
         last = select(SubmissionRow.user_id).where(SubmissionRow.image_id == image_id)
@@ -103,7 +103,7 @@ def return_image(
 
 
 def review_history(store: Store, image_id: int) -> tuple[Verdict, ...]:
-    """All verdicts on an image, the first one first."""
+    """List all verdicts on an image, oldest first."""
     query = select(ReviewRow).where(ReviewRow.image_id == image_id).order_by(ReviewRow.id)
     with store.read() as session:
         return tuple(
@@ -115,24 +115,24 @@ def review_history(store: Store, image_id: int) -> tuple[Verdict, ...]:
 def _to_review(
     session: Session, store: Store, image_id: int, user_id: int, version: int
 ) -> ImageRow:
-    """The locked row of an image that the user may review."""
+    """Return the locked row of an image that the user may review."""
     user = acting_user(session, user_id, REVIEWERS)
     row = find_locked(session, ImageRow, image_id, "image")
     if is_held(row, store, but_by=user_id):
         raise ConflictError(f"{row.path} is held by somebody else")
     if row.version != version:
         raise ConflictError(
-            f"{row.path} has version {row.version} by now; the review is of {version}: look again"
+            f"{row.path} is at version {row.version} now; the review is of {version}: reload it"
         )
     if row.open or row.review not in ("submitted", "accepted"):
         raise StoreError(f"{row.path} is not up for review")
     if not _may_judge(session, user, image_id):
-        raise RoleError(f"{user.name!r:.40} has annotated {row.path}: another person reviews it")
+        raise RoleError(f"{user.name!r:.40} annotated {row.path}: another person must review it")
     return row
 
 
 def _may_judge(session: Session, user: UserRow, image_id: int) -> bool:
-    """Whether somebody is a second person; an admin may be the only person there is."""
+    """Whether a user may review: not their own work, unless they are an admin, who may be alone."""
     if user.role == "admin":
         return True
     query = select(SubmissionRow.user_id).where(SubmissionRow.image_id == image_id)

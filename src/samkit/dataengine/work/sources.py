@@ -1,4 +1,4 @@
-"""Where images are: below a folder, or behind an fsspec URL. Nothing outside of it is opened."""
+"""Image sources: a folder or an fsspec URL. Files outside of it are never opened."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from samkit.errors import StoreError
 
 @dataclass(frozen=True, kw_only=True)
 class FileMark:
-    """What tells, without reading a file, that it has changed; zeros where that is unknown."""
+    """Size and time of a file, by which changes are noticed without reading it; 0 if unknown."""
 
     num_bytes: int
     modified_ns: int
@@ -28,10 +28,10 @@ class ImageSource:
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        """Find the root.
+        """Resolve the root.
 
         Raises:
-            StoreError: it is no folder, or no URL that fsspec knows.
+            StoreError: the root is neither a folder nor a URL that fsspec knows.
         """
         name = os.fspath(root).removeprefix("file://")
         self._files: Any = None
@@ -41,7 +41,7 @@ class ImageSource:
             return
         try:
             self._folder = Path(name).resolve(strict=True)
-        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle
+        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links
             raise StoreError(f"no such folder: {name}") from error
         if not self._folder.is_dir():
             raise StoreError(f"a project's root must be a folder; {name} is a file")
@@ -49,11 +49,11 @@ class ImageSource:
 
     @property
     def folder(self) -> Path | None:
-        """The root's folder; None behind a URL."""
+        """The root's folder; None for a URL."""
         return None if self._files is not None else self._folder
 
     def paths(self) -> Iterator[str]:
-        """Paths of all images below the root, by their suffixes, in the order of their names."""
+        """Iterate over the paths of all images below the root, by suffix, sorted by name."""
         if self._files is not None:
             found = sorted(self._files.find(self._base))
             below = (path[len(self._base) :].lstrip("/") for path in found)
@@ -65,10 +65,10 @@ class ImageSource:
             yield from ((relative / name).as_posix() for name in sorted(names) if is_image(name))
 
     def mark(self, path: str) -> FileMark:
-        """Size and time of a file.
+        """Return size and time of a file.
 
         Raises:
-            StoreError: it is not there, or not below the root.
+            StoreError: the file is missing or outside of the root.
         """
         if self._files is not None:
             try:
@@ -86,7 +86,7 @@ class ImageSource:
         """Open an image for reading.
 
         Raises:
-            StoreError: it is not there, not below the root, or cannot be read.
+            StoreError: the file is missing, outside of the root, or cannot be read.
         """
         try:
             if self._files is not None:
@@ -98,7 +98,7 @@ class ImageSource:
             ) from error
 
     def _local(self, path: str) -> Path:
-        """The real file, links followed; one that lies outside of the root is refused."""
+        """Resolve links; refuse a file that lies outside of the root."""
         _check_relative(path)
         try:
             real = (self._folder / path).resolve(strict=True)
@@ -122,12 +122,12 @@ def _check_relative(path: str) -> None:
 
 
 def is_image(path: str) -> bool:
-    """Whether a file is an image, by its suffix."""
+    """Whether a path has the suffix of an image."""
     return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _file_system(url: str) -> tuple[Any, str]:
-    """The file system of a URL, and the URL's path in it."""
+    """Return a URL's fsspec file system, and its path there."""
     import fsspec
 
     try:

@@ -1,4 +1,4 @@
-"""How the work goes: images by state, masks per image, seconds and clicks per mask."""
+"""Statistics: images by review state, masks per image, seconds and clicks per mask."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -15,28 +15,24 @@ DAY_US = 24 * 60 * 60 * 1_000_000  # microseconds
 
 @dataclass(frozen=True, kw_only=True)
 class StateCount:
-    """Images in one state of review, and the masks on them."""
+    """Images in one review state, and their masks."""
 
     num_images: int
     num_masks: int
 
     @property
     def masks_per_image(self) -> float:
-        """Mean number of masks; 0 without images."""
+        """Mean number of masks per image; 0 without images."""
         return self.num_masks / self.num_images if self.num_images else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkDay:
-    """Masks that one person made on one day, in UTC, in one stage; deleted ones do not count.
+    """Masks made by one person on one day (UTC) in one stage, without deleted ones.
 
     Attributes:
-        day: in UTC.
-        user_id: who made them.
-        stage: of the data engine.
-        num_masks: how many.
-        num_clicks: points, boxes, strokes and polygons on them, corrections of others included.
-        duration_ms: spent on them, corrections of others included.
+        num_clicks: points, boxes, strokes and polygons, including other people's corrections.
+        duration_ms: time spent, including other people's corrections.
     """
 
     day: date
@@ -48,17 +44,17 @@ class WorkDay:
 
     @property
     def seconds_per_mask(self) -> float:
-        """Mean time for one mask."""
+        """Mean seconds per mask."""
         return self.duration_ms / 1000 / self.num_masks
 
     @property
     def clicks_per_mask(self) -> float:
-        """Mean number of clicks for one mask."""
+        """Mean number of clicks per mask."""
         return self.num_clicks / self.num_masks
 
 
 def count_images(store: Store, project_id: int) -> dict[Review, StateCount]:
-    """Images and masks of a project in each state of review."""
+    """Count a project's images and masks in each review state."""
     query = (
         select(ImageRow.review, func.count(), func.sum(ImageRow.num_masks))
         .where(ImageRow.project_id == project_id)
@@ -74,7 +70,7 @@ def count_images(store: Store, project_id: int) -> dict[Review, StateCount]:
 
 
 def work_days(store: Store, project_id: int) -> tuple[WorkDay, ...]:
-    """What each person has done on each day, by day, person and stage."""
+    """Summarise the work of each day, person and stage, in this order."""
     day = (type_coerce(AnnotationRow.created_at, BigInteger) // DAY_US).label("day")
     groups = (day, AnnotationRow.user_id, AnnotationRow.stage)
     query = (

@@ -1,4 +1,4 @@
-"""Masks: made, changed, undone; images submitted and reviewed."""
+"""Routes for masks, and for submitting and reviewing images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from samkit.dataengine import (
 from samkit.geometry import Rle
 from samkit.web.routing import Key, new_router
 from samkit.web.schemas import (
-    MOST_INT32,
+    MAX_INT32,
     AnnotationChange,
     AnnotationOut,
     AtVersion,
@@ -48,7 +48,7 @@ from samkit.web.studio import TheStudio
 
 router = new_router()
 
-VersionQuery = Annotated[int, Query(ge=0, le=MOST_INT32)]
+VersionQuery = Annotated[int, Query(ge=0, le=MAX_INT32)]
 Duration = Annotated[int, Query(ge=0, le=DAY_MS)]
 
 
@@ -56,7 +56,7 @@ Duration = Annotated[int, Query(ge=0, le=DAY_MS)]
 def get_annotations(
     studio: TheStudio, user: AnyUser, image_id: Key, *, deleted: bool = False
 ) -> Page[AnnotationOut]:
-    """All masks of an image that one may see, on one page."""
+    """List all masks of an image that one may see, on one page."""
     found = visible_annotations(studio.store, image_id, user_id=user.id, deleted=deleted)
     names = user_names(studio.store)
     items = tuple(_with_name(one, names[one.user_id]) for one in found)
@@ -86,7 +86,7 @@ def add_annotation(
 def put_annotation(
     studio: TheStudio, user: AnyUser, annotation_id: Key, body: AnnotationChange
 ) -> AnnotationOut:
-    """Give an annotation another mask and class."""
+    """Replace an annotation's mask and class."""
     made = replace_annotation(
         studio.store,
         annotation_id,
@@ -107,7 +107,7 @@ def drop_annotation(
     version: VersionQuery,
     duration_ms: Duration = 0,
 ) -> AnnotationOut:
-    """Take a mask out; undoing brings it back."""
+    """Delete a mask; undo brings it back."""
     made = delete_annotation(
         studio.store, annotation_id, user_id=user.id, version=version, duration_ms=duration_ms
     )
@@ -116,35 +116,35 @@ def drop_annotation(
 
 @router.post("/annotations/{annotation_id}/undo")
 def undo(studio: TheStudio, user: AnyUser, annotation_id: Key, body: AtVersion) -> AnnotationOut:
-    """Bring a mask to the state before."""
+    """Undo a mask's last change."""
     made = undo_annotation(studio.store, annotation_id, user_id=user.id, version=body.version)
     return _named(studio, made)
 
 
 @router.post("/annotations/{annotation_id}/redo")
 def redo(studio: TheStudio, user: AnyUser, annotation_id: Key, body: AtVersion) -> AnnotationOut:
-    """Take the last undoing back."""
+    """Redo the change that was undone last."""
     made = redo_annotation(studio.store, annotation_id, user_id=user.id, version=body.version)
     return _named(studio, made)
 
 
 @router.get("/annotations/{annotation_id}/history")
 def get_history(studio: TheStudio, user: AnyUser, annotation_id: Key) -> Page[RevisionOut]:
-    """All states of a mask that one may see."""
+    """List all states of a mask."""
     found = annotation_history(studio.store, annotation_id, user_id=user.id)
     return page_of(RevisionOut, found)
 
 
 @router.get("/annotations/{annotation_id}/events")
 def get_events(studio: TheStudio, user: AnyUser, annotation_id: Key) -> Page[Event]:
-    """All prompts and corrections of a mask that one may see."""
+    """List all prompts and corrections of a mask."""
     found = annotation_events(studio.store, annotation_id, user_id=user.id)
     return Page(items=found, next_after=None)
 
 
 @router.post("/images/{image_id}/submit")
 def submit(studio: TheStudio, user: AnyUser, image_id: Key) -> ImageOut:
-    """Say that an image that one holds is finished."""
+    """Submit an image that one holds."""
     return ImageOut.model_validate(submit_image(studio.store, image_id, user.id))
 
 
@@ -158,7 +158,7 @@ def accept(studio: TheStudio, user: Reviewer, image_id: Key, body: AtVersion) ->
 
 @router.post("/images/{image_id}/return")
 def send_back(studio: TheStudio, user: Reviewer, image_id: Key, body: ReturnImage) -> ImageOut:
-    """Send an image back to its annotator."""
+    """Return an image to its annotator, with a comment."""
     return ImageOut.model_validate(
         return_image(studio.store, image_id, user.id, version=body.version, comment=body.comment)
     )
@@ -166,7 +166,7 @@ def send_back(studio: TheStudio, user: Reviewer, image_id: Key, body: ReturnImag
 
 @router.get("/images/{image_id}/reviews")
 def get_reviews(studio: TheStudio, _user: AnyUser, image_id: Key) -> Page[VerdictOut]:
-    """What reviewers said of an image."""
+    """List reviewers' verdicts on an image."""
     get_image(studio.store, image_id)
     names = user_names(studio.store)
     found = tuple(

@@ -1,4 +1,4 @@
-"""Masks in from files, and out to them."""
+"""Routes for imports and exports."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def export(
     accepted_only: bool = False,
     copy_images: bool = False,
 ) -> StreamingResponse:
-    """A zip of a project's masks."""
+    """Export a project's masks as a zip."""
     project = get_project(studio.store, project_id)
     with studio.exchanging, tempfile.TemporaryDirectory(prefix="samkit-export-") as folder:
         export_project(
@@ -81,10 +81,10 @@ async def import_files(
     project_id: Key,
     format: Literal["coco", "labelme", "png", "sa1b"],  # noqa: A002 - its name in URLs
 ) -> ImportReport:
-    """Add masks to the project's images; the body is a JSON file, or a zip of such or of PNGs."""
+    """Import masks for a project's images; the body is a JSON file, or a zip of JSON or PNG."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (JSON, ZIP):
-        raise HTTPException(415, f"masks come as {JSON} or {ZIP}")
+        raise HTTPException(415, f"masks must be sent as {JSON} or {ZIP}")
     await run_in_threadpool(get_project, studio.store, project_id)
     with tempfile.TemporaryDirectory(prefix="samkit-import-") as name:
         received = Path(name) / "received"
@@ -120,7 +120,7 @@ def _import(
         if file_format == "coco":
             found = sorted(folder.rglob("*.json"))
             if len(found) != 1:
-                raise HTTPException(422, f"COCO is one JSON file; the zip has {len(found)}")
+                raise HTTPException(422, f"COCO needs one JSON file; the zip has {len(found)}")
             path = found[0]
         report = import_masks(
             studio.store, project_id, path, file_format=file_format, user_id=user_id
@@ -130,9 +130,9 @@ def _import(
 
 
 def pack(folder: Path) -> IO[bytes]:
-    """A zip of a folder; pictures, which are compressed already, are stored.
+    """Zip a folder; images, which are compressed already, are stored.
 
-    The file has no name: it is gone when it is closed, also if whoever fetches it goes away.
+    The file has no name: it is gone once it is closed, also if the client disconnects.
     """
     packed = tempfile.TemporaryFile()  # noqa: SIM115 - `blocks` closes it
     try:
@@ -148,7 +148,7 @@ def pack(folder: Path) -> IO[bytes]:
 
 
 def blocks(file: IO[bytes]) -> Iterator[bytes]:
-    """A file's content from its beginning; the file is closed afterwards."""
+    """Iterate over a file's content from its beginning, and close the file."""
     with file:
         file.seek(0)
         while block := file.read(BLOCK_BYTES):

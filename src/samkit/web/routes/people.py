@@ -39,7 +39,7 @@ router = new_router()
 def sign_in(
     request: Request, response: Response, studio: TheStudio, body: Credentials
 ) -> SignInOut:
-    """Sign in by name and password, or by a local server's token."""
+    """Sign in with name and password, or with a local server's token."""
     if not is_own_origin(request.headers):
         raise HTTPException(403, "the request comes from another site")
     user_id = _check_token(studio, request, body) if body.token else _check(studio, request, body)
@@ -75,7 +75,7 @@ def change_password(
 
 @router.get("/users")
 def get_users(studio: TheStudio, _admin: Admin, after: After = 0, limit: Limit = 100) -> Page[User]:
-    """All users."""
+    """List users."""
     return list_users(studio.store, after=after, limit=limit)
 
 
