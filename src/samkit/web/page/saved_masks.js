@@ -23,7 +23,7 @@ export class SavedMasks extends EventTarget {
     this.byClass = true;
     /** @type {SavedMask[]} */
     this.all = [];
-    this.stacks = null; // keys of masks that undo and redo touch; null until they are asked for
+    this.stacks = null; // keys of masks for undo and redo; null until they are needed
     this.onDone = ({ detail: { change, annotation } }) => this.acknowledge(change, annotation);
     outbox.addEventListener("done", this.onDone);
   }
@@ -32,7 +32,7 @@ export class SavedMasks extends EventTarget {
     this.outbox.removeEventListener("done", this.onDone);
   }
 
-  /** Those that are there, the first one first. */
+  /** The masks that are not deleted, oldest first. */
   get present() {
     return this.all.filter(({ deleted }) => !deleted);
   }
@@ -103,7 +103,7 @@ export class SavedMasks extends EventTarget {
   /**
    * Undo or redo the last change of saved masks.
    * @param {"undo" | "redo"} kind
-   * @returns {Promise<SavedMask | null>} the mask that it touches; null if there is nothing to do
+   * @returns {Promise<SavedMask | null>} the changed mask; null if there is nothing to do
    */
   async stepHistory(kind) {
     this.stacks ??= await this.loadStacks();
@@ -148,7 +148,7 @@ export class SavedMasks extends EventTarget {
     const later = this.outbox.waiting.some(({ key }) => key === change.key);
     item.id = annotation.id;
     item.version = annotation.version;
-    if (later) return this.changed(); // what is shown is newer than what was acknowledged
+    if (later) return this.changed(); // the shown mask is newer than the acknowledged one
     item.saving = false;
     if (annotation.rle && (change.kind === "undo" || change.kind === "redo")) {
       Object.assign(item, contentOf(annotation));

@@ -1,4 +1,4 @@
-/** The frame of all pages but the studio: name, way, who is signed in. */
+/** Header of all pages but the studio: name, breadcrumbs, signed-in user. */
 
 import { isAdmin, post, signedIn, signOut } from "./api.js";
 import { el, field, openDialog } from "./dom.js";
@@ -53,13 +53,13 @@ function changePassword() {
   const fresh = el("input", { type: "password", autocomplete: "new-password", required: true, minlength: "8" });
   const failure = el("p.failure", { role: "alert" });
   const form = el("form", {}, field("Old password", old), field("New password", fresh, "At least 8 characters"), failure, el("footer", {}, el("button.primary", { type: "submit" }, "Change")));
-  const dialog = openDialog("Change the password", form);
+  const dialog = openDialog("Change password", form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     try {
       await post("session/password", { old: old.value, new: fresh.value });
       dialog.close();
-      notify("The password is changed.", "good");
+      notify("Password changed.", "good");
     } catch (error) {
       failure.textContent = error.message;
     }

@@ -1,4 +1,4 @@
-/** The sign-in form, as a page of its own or above another one. */
+/** The sign-in form, as a page or as a dialog above another page. */
 
 import { loadSignIn, signIn, signedIn } from "./api.js";
 import { el, field, openDialog } from "./dom.js";
@@ -15,7 +15,7 @@ export function askToSignIn(root, message = "") {
     const failure = el("p.failure", { role: "alert" });
     const button = el("button.primary", { type: "submit" }, signedIn.local ? "Continue" : "Sign in");
     let dialog = null;
-    // A server for one person takes the key in its address alone, whichever tab brings it.
+    // A server for one person only takes the token in its address, from any tab.
     const fields = signedIn.local ? [el("p", {}, "Open the address that samkit printed in another tab of this browser. Then continue here.")] : [field("Name", name), field("Password", password)];
     const form = el("form.sign-in", {}, message && el("p.quiet", {}, message), ...fields, failure, button);
     form.addEventListener("submit", async (event) => {

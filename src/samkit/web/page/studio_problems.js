@@ -52,7 +52,7 @@ export function showRefusedChange({ state, masks, outbox }, { change, error }) {
     const lost = outbox.waiting.filter(({ imageId }) => imageId === change.imageId).length;
     const sure = await confirmDialog("Discard the changes?", `${plural(lost, "change")} that the server refused will be lost.`, "Discard");
     if (!sure) return;
-    outbox.giveUp(change.imageId);
+    outbox.discard(change.imageId);
     banner("outbox", null);
     await outbox.send(); // shows what else is refused
     if (change.imageId !== state.imageId) return;
