@@ -138,7 +138,7 @@ def test_strangers_cannot_fill_the_log(with_password):
 
 def test_throttle_forgets_with_time():
     now = [0.0]
-    throttle = Throttle(most=2, window_s=10, clock=lambda: now[0])
+    throttle = Throttle(max_failures=2, window_s=10, clock=lambda: now[0])
     assert [throttle.begin("a") for _ in range(3)] == [True, True, False]
     assert throttle.begin("b")
     now[0] = 10.0
@@ -295,7 +295,7 @@ def test_other_hosts_are_refused(host, local):
 
 
 def test_local_server_does_not_listen_to_the_network(local, refusal):
-    with refusal(ConfigError, "must listen on 127.0.0.1; got 0.0.0.0"):
+    with refusal(ConfigError, "listens on 127.0.0.1 only; got 0.0.0.0"):
         serve(local.app, host="0.0.0.0", port=0)
 
 

@@ -1,4 +1,4 @@
-"""Backups of SQLite stores: one file each, made while others work, verified on restore."""
+"""Backup of an SQLite store to one file, and its restoration."""
 
 import os
 import shutil
@@ -12,10 +12,10 @@ from samkit.files import replacing
 
 
 def backup_store(store: Store, path: str | os.PathLike[str]) -> Path:
-    """Copy one consistent state of an SQLite store to a file.
+    """Copy a consistent snapshot of an SQLite store to one file, while others may use the store.
 
     Raises:
-        StoreError: the store is not in SQLite, or the copy is damaged.
+        StoreError: the store is not in SQLite, or the copy is incomplete.
         OutputError: the file cannot be written.
     """
     if store.path is None:
@@ -27,7 +27,7 @@ def backup_store(store: Store, path: str | os.PathLike[str]) -> Path:
                 closing(sqlite3.connect(temporary)) as target,
             ):
                 source.backup(target)
-                # No write-ahead log: the backup must be a single file.
+                # Without a write-ahead log, so that it is one file.
                 target.execute("PRAGMA journal_mode = DELETE")
         except sqlite3.Error as error:
             raise StoreError(f"cannot back up {store.url}: {first_line(error)}") from error
@@ -36,21 +36,21 @@ def backup_store(store: Store, path: str | os.PathLike[str]) -> Path:
 
 
 def restore_store(backup: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
-    """Verify a backup and create a store from it.
+    """Create a store from a backup, which is checked first.
 
     Raises:
-        StoreError: the backup is missing or damaged, or the target exists already.
+        StoreError: the backup is missing or damaged, or the target exists.
         OutputError: the target cannot be written.
     """
     source, target = Path(backup), Path(target)
     if target.exists():
-        raise StoreError(f"{target} exists: move it away before restoring a backup there")
+        raise StoreError(f"{target} exists: move it away before a backup is restored there")
     if not source.is_file():
         raise StoreError(f"no such file: {source}")
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
         check_file(temporary, name=str(source))
-        # Upgrades the store, and refuses a file that is none.
+        # Upgrades it, and refuses anything but a samkit store.
         with Store.open(temporary):
             pass
         with closing(sqlite3.connect(temporary)) as connection:
@@ -61,7 +61,7 @@ def restore_store(backup: str | os.PathLike[str], target: str | os.PathLike[str]
 
 
 def check_file(path: Path, *, name: str) -> None:
-    """Verify that an SQLite file is intact and consistent.
+    """Check that an SQLite file is intact and consistent.
 
     Raises:
         StoreError: the file is damaged.

@@ -1,4 +1,4 @@
-"""The store's database, in SQLite or PostgreSQL: opening, upgrading, transactions."""
+"""The store's database, SQLite or PostgreSQL, upgraded to this version of samkit when opened."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from sqlalchemy.orm import Session
 
 from samkit.errors import DatabaseError, StoreError
 
-# Writers wait for one another. A transaction takes milliseconds, so a longer wait is a fault.
+# Writers wait for one another; each transaction takes milliseconds, so longer waits are a fault.
 BUSY_TIMEOUT_S = 60
-# An arbitrary number: processes that open the same PostgreSQL database upgrade it in turn.
+# Arbitrary number: processes that open the same PostgreSQL database upgrade it one after another.
 UPGRADE_LOCK = 0x53414D4B
 BEGIN_OPTION = "samkit_begin"
 MIGRATIONS = "samkit.dataengine:migrations"
 
 
 def utc_now() -> datetime:
-    """Return the current time in UTC."""
+    """The current time in UTC."""
     return datetime.now(timezone.utc)
 
 
@@ -45,12 +45,12 @@ class Store:
         with Store.open("project.db") as store:
             image = take_next(store, project_id=1, user_id=2)
 
-    The data engine's functions take a store and run one transaction each: when they return, the
-    change is on disk. Threads and processes may share a database.
+    Functions of this room take a store and run one transaction each: when they return, the change
+    is on disk. Threads and processes may share a database.
 
     Attributes:
-        url: the database's URL, without its password.
-        clock: returns the current time in UTC; tests pass their own.
+        url: URL of the database, without its password.
+        clock: returns the time in UTC; replaced in tests.
     """
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime] = utc_now) -> None:
@@ -63,14 +63,14 @@ class Store:
     def open(
         cls, where: str | os.PathLike[str], *, clock: Callable[[], datetime] = utc_now
     ) -> Store:
-        """Open a store; create it if it is missing, upgrade it if an older samkit wrote it.
+        """Open a store, creating it if necessary and upgrading it from older versions of samkit.
 
         Args:
             where: path of an SQLite file, or a URL such as postgresql://user@host/name.
-            clock: returns the current time in UTC.
+            clock: returns the time in UTC.
 
         Raises:
-            StoreError: the store cannot be opened, or another program or a newer samkit wrote it.
+            StoreError: it cannot be opened, or belongs to another program or a newer samkit.
         """
         url = _to_url(where)
         try:
@@ -88,22 +88,22 @@ class Store:
 
     @property
     def path(self) -> Path | None:
-        """The SQLite file; None for a PostgreSQL server."""
+        """The database's file; None for a server."""
         is_file = self._engine.dialect.name == "sqlite"
         return Path(str(self._engine.url.database)) if is_file else None
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Open a read-only session, which sees one state of the database."""
+        """Open a session that sees one state of the database and changes nothing."""
         with self._errors(), Session(self._engine) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Open a session whose changes are committed at its end, or rolled back after an error.
+        """Open a session that commits to disk at its end, or rolls back on an error.
 
-        SQLite runs one at a time (BEGIN IMMEDIATE). On PostgreSQL an action must lock the rows that
-        its decisions depend on.
+        On SQLite only one at a time (BEGIN IMMEDIATE). On PostgreSQL actions must lock the rows
+        that their decisions depend on.
         """
         sessions = Session(self._writer, expire_on_commit=False)
         with self._errors(), sessions as session, session.begin():
@@ -111,16 +111,16 @@ class Store:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Turn the database's errors into StoreError."""
+        """Convert the database's errors to StoreErrors."""
         try:
             yield
-        except (DataError, IntegrityError) as error:  # caused by the data, not by the database
+        except (DataError, IntegrityError) as error:  # caused by the input, not by the database
             raise StoreError(
-                f"the database refused the change: {first_line(error.orig or error)}"
+                f"the database refuses it: {first_line(error.orig or error)}"
             ) from error
         except DBAPIError as error:
             raise DatabaseError(f"{self.url}: {first_line(error.orig or error)}") from error
-        except OverflowError as error:  # from SQLite, for numbers of more than 64 bits
+        except OverflowError as error:  # from SQLite, for integers of more than 64 bits
             raise StoreError(f"a number is too large for the store: {first_line(error)}") from error
         except UnicodeEncodeError as error:  # lone surrogates, which JSON may contain
             raise StoreError(f"a text is not Unicode: {error.object!r:.40}") from error
@@ -142,10 +142,10 @@ class Store:
 
 
 def upgrade(connection: Connection, name: str) -> None:
-    """Upgrade a database to this version of samkit, in the connection's transaction.
+    """Bring a database to this version of samkit, in the connection's transaction.
 
     Raises:
-        StoreError: another program or a newer samkit wrote the database.
+        StoreError: it belongs to another program or a newer samkit.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
@@ -156,8 +156,8 @@ def upgrade(connection: Connection, name: str) -> None:
     unknown = set(current) - {step.revision for step in script.walk_revisions()}
     if unknown:
         raise StoreError(
-            f"{name} was written by a newer samkit (migration {', '.join(sorted(unknown))};"
-            f" this one has up to {script.get_current_head()}): update samkit"
+            f"{name} was written by a newer samkit (step {', '.join(sorted(unknown))}; this one"
+            f" knows up to {script.get_current_head()}): update samkit"
         )
     if not current and inspect(connection).get_table_names():
         raise StoreError(f"{name} is a database of another program")
@@ -173,16 +173,16 @@ def _to_url(where: str | os.PathLike[str]) -> URL:
     try:
         url = make_url(name)
     except ArgumentError as error:
-        raise StoreError("a store must be a file path or a URL; got neither") from error
+        raise StoreError("a store is a file's path or a URL; got neither") from error
     if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise StoreError(f"a store must be in SQLite or PostgreSQL; got {url.get_backend_name()}")
+        raise StoreError(f"a store is in SQLite or PostgreSQL; got {url.get_backend_name()}")
     if url.get_backend_name() == "sqlite" and not url.database:
-        raise StoreError("a store in SQLite needs a file path; got none")
+        raise StoreError("a store in SQLite needs a file; got none")
     return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
 
 
 def _create(url: URL) -> Engine:
-    # No pool limit: threads wait for the database, not for a connection.
+    # No limit on connections: threads wait for the database, not for a connection.
     if url.get_backend_name() != "sqlite":
         return create_engine(url, max_overflow=-1, pool_pre_ping=True)
     engine = create_engine(url, max_overflow=-1, connect_args={"timeout": BUSY_TIMEOUT_S})
@@ -192,11 +192,11 @@ def _create(url: URL) -> Engine:
 
 
 def _configure_sqlite(connection: Any, record: object) -> None:  # noqa: ARG001
-    # The sqlite3 module would begin transactions too late to read and write in the same one.
+    # Python's module begins transactions too late to read and write in the same one.
     connection.isolation_level = None
     cursor = connection.cursor()
     try:
-        # FULL: in WAL mode a commit then survives a power failure as soon as it returns.
+        # FULL: in WAL mode a commit is on disk when it returns, even if the power fails.
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             cursor.execute(f"PRAGMA {pragma}")
     finally:
@@ -208,6 +208,6 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its type's name."""
+    """First line of an error's message."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Look-ups of rows, and conversion from rows to values."""
+"""Conversion of table rows to values, and look-up of rows by key."""
 
 from typing import TypeVar, cast
 
@@ -31,11 +31,11 @@ from samkit.errors import MissingError, StoreError
 
 Row = TypeVar("Row", bound=Base)
 Item = TypeVar("Item", StoredImage, User, Project)
-MAX_ITEMS = 1000  # on one page
+MAX_PAGE_ITEMS = 1000
 
 
 def find(session: Session, kind: type[Row], key: int, what: str) -> Row:
-    """Return the row with a key.
+    """Find a row by its key.
 
     Raises:
         MissingError: there is no such row.
@@ -47,7 +47,7 @@ def find(session: Session, kind: type[Row], key: int, what: str) -> Row:
 
 
 def find_locked(session: Session, kind: type[Row], key: int, what: str) -> Row:
-    """Return the current row with a key, locked until the transaction ends.
+    """Find a row by its key and lock it until the transaction ends.
 
     Raises:
         MissingError: there is no such row.
@@ -59,18 +59,18 @@ def find_locked(session: Session, kind: type[Row], key: int, what: str) -> Row:
 
 
 def check_limit(limit: int) -> int:
-    """Check the size of a page; return one more, which shows whether it is the last page.
+    """Validate a page size; return one more, to see whether another page follows.
 
     Raises:
-        StoreError: the limit is not from 1 to 1000.
+        StoreError: it is not from 1 to 1000.
     """
-    if not 1 <= limit <= MAX_ITEMS:
-        raise StoreError(f"limit must be from 1 to {MAX_ITEMS}; got {limit}")
+    if not 1 <= limit <= MAX_PAGE_ITEMS:
+        raise StoreError(f"limit must be from 1 to {MAX_PAGE_ITEMS}; got {limit}")
     return limit + 1
 
 
 def to_page(items: list[Item], limit: int) -> Page[Item]:
-    """Make a page of the first `limit` items of a query for `limit + 1`."""
+    """Make a page of the first `limit` of up to `limit + 1` items."""
     more = len(items) > limit
     return Page(items=tuple(items[:limit]), next_after=items[limit - 1].id if more else None)
 
@@ -116,7 +116,7 @@ def to_image(row: ImageRow) -> StoredImage:
 
 
 def to_annotation(row: AnnotationRow, size_hw: tuple[int, int]) -> Annotation:
-    """Convert an annotation's row; `size_hw` is its image's size."""
+    """Convert the row of an annotation on an image of this size."""
     return Annotation(
         id=row.id,
         image_id=row.image_id,
@@ -137,7 +137,7 @@ def to_annotation(row: AnnotationRow, size_hw: tuple[int, int]) -> Annotation:
 
 
 def to_revision(row: RevisionRow, size_hw: tuple[int, int]) -> Revision:
-    """Convert a revision's row; `size_hw` is its image's size."""
+    """Convert the row of a revision on an image of this size."""
     return Revision(
         version=row.version,
         change=row.change,

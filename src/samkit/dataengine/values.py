@@ -1,6 +1,6 @@
-"""Frozen values that the store returns, detached from the database.
+"""Values that the store returns: plain and frozen, without a connection to the database.
 
-Times are in UTC, durations in milliseconds, coordinates in pixels of the upright image.
+All times are in UTC, all durations in milliseconds, all coordinates in pixels of the image.
 """
 
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ from samkit.geometry import Rle
 
 Role = Literal["annotator", "reviewer", "admin"]
 Review = Literal["none", "submitted", "accepted", "returned"]
-# The three stages of the SAM paper's data engine, and masks from other programs.
+# The paper's three stages, and masks made by other programs.
 Stage = Literal["assisted-manual", "semi-automatic", "fully-automatic", "imported"]
 JobState = Literal["waiting", "running", "done", "failed"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
 REVIEWS: tuple[Review, ...] = get_args(Review)
 STAGES: tuple[Stage, ...] = get_args(Stage)
-# Events made with one press of the pointer; "clicks per mask" counts these.
+# Events of a single press of the pointer, which "clicks per mask" counts.
 CLICK_KINDS = ("point", "box", "brush", "erase", "polygon")
-DAY_MS = 24 * 60 * 60 * 1000  # longest duration of an event, so that sums stay within 64 bits
+DAY_MS = 24 * 60 * 60 * 1000  # maximum duration of an event, so that sums stay within 64 bits
 EVENT_KINDS = (*CLICK_KINDS, "text", "choose", "class", "delete", "undo", "redo", "import")
 
 Item = TypeVar("Item")
@@ -34,7 +34,7 @@ class Page(Generic[Item]):
 
     Attributes:
         items: in the list's order.
-        next_after: pass it as `after` for the next page; None on the last page.
+        next_after: `after` of the next page; None on the last page.
     """
 
     items: tuple[Item, ...]
@@ -52,7 +52,7 @@ class User:
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """A set of images and their masks; `root` is a folder or fsspec URL."""
+    """A set of images and their masks; `root` is a folder or an fsspec URL."""
 
     id: int
     name: str
@@ -70,20 +70,20 @@ class LabelClass:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredImage:
-    """One image of a project.
+    """An image of a project.
 
     Attributes:
-        path: relative to the project's root, with forward slashes.
-        sha256: hash of the file's content.
+        path: path below the project's root, with forward slashes.
+        sha256: checksum of the file.
         num_bytes: size of the file.
-        size_hw: upright size in pixels.
-        stage: data-engine stage of its latest masks.
-        review: "none" until it is submitted.
-        comment: the last reviewer's reason for returning it.
-        num_masks: number of masks, without deleted ones.
-        num_annotators: how many people should annotate it independently.
+        size_hw: height and width in pixels, after EXIF rotation.
+        stage: stage of the data engine that its latest masks come from.
+        review: state of review; "none" until submitted.
+        comment: comment of the reviewer who returned it.
+        num_masks: number of masks that are not deleted.
+        num_annotators: number of people who shall annotate it independently.
         open: whether the queue still offers it.
-        version: incremented by each change of its masks or review.
+        version: counts changes of its masks and its review.
     """
 
     id: int
@@ -112,13 +112,13 @@ class Lease:
 
 @dataclass(frozen=True, kw_only=True)
 class NewEvent:
-    """A prompt or correction by an annotator, not stored yet.
+    """A prompt or correction by an annotator.
 
     Attributes:
         kind: one of EVENT_KINDS.
         data: the prompt as JSON, such as {"xy": [3, 4], "label": 1}.
         duration_ms: time since the previous event.
-        model_version_id: the model version that answered; None for edits by hand.
+        model_version_id: the model that answered.
     """
 
     kind: str
@@ -134,7 +134,7 @@ class NewEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """A stored event: a `NewEvent`, who made it, when, and the annotation's version it led to."""
+    """A stored event: a `NewEvent` with its author, its time and the version it led to."""
 
     id: int
     annotation_id: int
@@ -149,7 +149,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Revision:
-    """One state of an annotation; `change` says what produced it: edit, undo or redo."""
+    """One state of an annotation; `change` is what led to it: edit, undo or redo."""
 
     version: int
     change: str
@@ -162,13 +162,13 @@ class Revision:
 
 @dataclass(frozen=True, kw_only=True)
 class Annotation:
-    """The current state of one mask.
+    """The current state of a mask of an image.
 
     Attributes:
-        user_id: the user who created it.
-        version: 1 at first, incremented by each change; a change names the version it is based on.
+        user_id: its first author.
+        version: counts its changes from 1; a change must name the version that it is based on.
         score: the model's predicted IoU; None for masks made by hand.
-        stability: stability score of the mask; None if not measured.
+        stability: IoU of the masks at a higher and a lower threshold; None if not measured.
         num_clicks: points, boxes, strokes and polygons so far.
         duration_ms: time spent on it so far.
     """
@@ -192,7 +192,7 @@ class Annotation:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelVersion:
-    """A checkpoint that answers prompts; `checksum` is the SHA-256 of its weights."""
+    """A checkpoint that answered prompts; `checksum` is the SHA-256 of its weights."""
 
     id: int
     name: str
@@ -203,7 +203,7 @@ class ModelVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A background job; `progress` is from 0 to 1."""
+    """Background work; `progress` is from 0 to 1."""
 
     id: int
     project_id: int
@@ -216,10 +216,10 @@ class Job:
 
 
 def check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
-    """Check that a value is one of the choices; `what` names it in the error.
+    """Check that a value is one of the choices.
 
     Raises:
-        StoreError: the value is another.
+        StoreError: it is not.
     """
     if value not in choices:
         raise StoreError(f"{what} must be one of {', '.join(choices)}; got {value!r:.40}")

@@ -1,4 +1,4 @@
-"""Settings of a server."""
+"""Settings of the data engine's server."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class WebConfig:
     Attributes:
         cache_folder: folder of cached embeddings.
         cache_bytes: maximum size of that folder.
-        local_token: token of a server for one person; whoever has it is signed in as that person.
-        local_user_id: id of that person. Both or neither are set.
-        allowed_roots: folders in which new projects may have their root; empty allows none.
-        hint_after_s: seconds on one mask after which the page suggests moving on.
+        local_token: on a server for one person, the token that signs in as that person.
+        local_user_id: that person. Both or neither are set.
+        allowed_roots: folders below which new projects may have their root; without any, none may.
+        hint_after_s: time on one mask after which the page shows a hint to move on.
         max_upload_mb: maximum size of an uploaded image or file of masks.
-        max_unpacked_mb: maximum content of an uploaded zip.
-        max_megapixels: largest image that is shown, encoded or received.
-        idle_s: a sign-in ends after this many seconds without use.
-        num_ahead: number of upcoming images to encode in advance.
-        embeddings_cached: number of images whose embeddings and decoder contexts stay in memory,
-            14 MB each; if more people work at once, each mask takes longer.
+        max_unpacked_mb: maximum unpacked size of an uploaded zip.
+        max_megapixels: maximum size of an image that is shown, encoded or received.
+        idle_s: a session ends after this time without use.
+        num_ahead: number of upcoming images that are encoded before somebody takes them.
+        embeddings_cached: number of images whose embedding and decoder context stay in memory, 14
+            MB each; with more people at once, each mask takes longer.
         prompt_threads: number of threads that answer prompts.
     """
 
@@ -50,7 +50,7 @@ class WebConfig:
 
     def __post_init__(self) -> None:
         if (self.local_token is None) != (self.local_user_id is None):
-            raise ConfigError("local_token and local_user_id must be set together; got only one")
+            raise ConfigError("local_token and local_user_id belong together; got one of them")
         for name in (
             "hint_after_s",
             "max_upload_mb",
@@ -72,7 +72,7 @@ class WebConfig:
 
     @property
     def cookie_name(self) -> str:
-        """Name of the sign-in cookie; all servers on a machine's loopback share their cookies."""
+        """Session cookie, one name per local server: these share the cookies of loopback."""
         if self.local_token is None:
             return "samkit_session"
         return f"samkit_session_{hashlib.sha256(self.local_token.encode()).hexdigest()[:8]}"

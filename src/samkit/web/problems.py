@@ -1,4 +1,4 @@
-"""Error responses: always `{"detail": one line}`."""
+"""Conversion of errors to HTTP answers, always `{"detail": one line}`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from samkit.errors import (
 
 logger = logging.getLogger(__name__)
 
-# The first match counts.
+# The first match applies.
 STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (ConflictError, 409),
     (MissingError, 404),
@@ -32,23 +32,23 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (SamkitError, 422),
     (RequestValidationError, 422),
 )
-# Details of faults on the server's side go to its log only.
+# Problems of the server go to its log in detail, and to users as these lines.
 HIDDEN = {
-    503: "the database is unavailable: try again later",
-    507: "the server cannot write its files: tell its administrator",
+    503: "the database cannot be used now: try again later",
+    507: "the server cannot write its files: contact its administrator",
 }
-MAX_CHARACTERS = 500
+MAX_DETAIL_CHARACTERS = 500
 
 
 def status_of(error: Exception) -> int:
-    """Return the HTTP status for an error."""
+    """HTTP status of the answer to an error."""
     if isinstance(error, HTTPException):
         return error.status_code
     return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answer every error as JSON."""
+    """Answer all errors of an app as one line."""
     for kind in (HTTPException, RequestValidationError, SamkitError, Exception):
         app.add_exception_handler(kind, _answer)
 
@@ -70,15 +70,15 @@ async def _answer(request: Request, error: Exception) -> JSONResponse:
 
 
 def describe_validation(errors: Sequence[Any]) -> str:
-    """Summarise pydantic's errors on one line, without the rejected input."""
-    lines = []
+    """Describe pydantic's errors on one line, without the input."""
+    described = []
     for one in errors:
         place = ".".join(str(part) for part in one["loc"] if part not in ("body", "query", "path"))
-        lines.append(f"{place}: {one['msg']}" if place else str(one["msg"]))
-    return "; ".join(lines)
+        described.append(f"{place}: {one['msg']}" if place else str(one["msg"]))
+    return "; ".join(described)
 
 
 def one_line(text: str) -> str:
-    """Remove line breaks, and lone surrogates, which JSON cannot hold."""
-    line = " ".join(text.split())[:MAX_CHARACTERS]
+    """Put a text on one line, without lone surrogates, which JSON cannot hold."""
+    line = " ".join(text.split())[:MAX_DETAIL_CHARACTERS]
     return line.encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""Protection of the server: headers, origin checks, and limits on load and password guessing."""
+"""Protection of the server: security headers, origin checks, and rate limits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
-    # Not "no-referrer", with which browsers hide the origin of forms, which is checked here.
+    # Not "no-referrer", with which browsers hide the origin of forms that is checked here.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -42,7 +42,7 @@ API_PREFIX = "/api/"
 
 
 class SecurityHeaders:
-    """Adds the headers to every response; API responses are not cached unless they say so."""
+    """Middleware that adds the headers to every response; the API's are not cached by default."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -77,14 +77,14 @@ def is_own_origin(headers: Headers, *, required: bool = False) -> bool:
 
 
 def client_address(connection: HTTPConnection) -> str:
-    """Return the client's network address."""
+    """IP address of the client; empty if unknown."""
     return connection.client.host if connection.client is not None else ""
 
 
 class Gate:
-    """Admits a few at once, lets a few more wait, and refuses the rest.
+    """Admits a few at once, lets a few more wait, and refuses the others.
 
-    Each one that waits holds a server thread, and one kind of work must not hold them all.
+    Waiting occupies one of the server's threads, which must not all be occupied by one thing.
     """
 
     def __init__(self, *, at_once: int, waiting: int) -> None:
@@ -93,7 +93,7 @@ class Gate:
 
     def __enter__(self) -> None:
         if not self._places.acquire(blocking=False):
-            raise HTTPException(503, "the server is busy: try again later")
+            raise HTTPException(503, "the server is busy with this: try again later")
         self._inside.acquire()
 
     def __exit__(self, *_: object) -> None:
@@ -102,18 +102,18 @@ class Gate:
 
 
 class Throttle:
-    """Limits failures per key, such as an address, within a time window.
+    """Counts recent failures by key, such as an address.
 
     Attributes:
-        most: maximum number of failures of a key within `window_s`.
+        max_failures: failures that a key may have within `window_s`.
     """
 
-    MAX_KEYS = 10_000  # the least recent are forgotten first
+    MAX_KEYS = 10_000  # the keys that failed longest ago are dropped first
 
     def __init__(
-        self, *, most: int, window_s: float, clock: Callable[[], float] = time.monotonic
+        self, *, max_failures: int, window_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.most = most
+        self.max_failures = max_failures
         self._window_s = window_s
         self._clock = clock
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
@@ -126,7 +126,7 @@ class Throttle:
             times = self._failures.setdefault(key, deque())
             while times and times[0] <= now - self._window_s:
                 times.popleft()
-            if len(times) >= self.most:
+            if len(times) >= self.max_failures:
                 return False
             times.append(now)
             self._failures.move_to_end(key)

@@ -1,4 +1,4 @@
-"""Uploads: size limits, and safe unpacking of zips."""
+"""Uploaded files: limited in size, with zips checked for what they declare and contain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastapi import HTTPException, Request
 MAX_FILES = 100_000  # in a zip
 # Unpacked bytes per packed byte. Real masks reach 200; deflate's maximum is 1,032.
 MAX_RATIO = 300
-RATIO_FREE_BYTES = 2**20  # the ratio is not checked below this size
+RATIO_FREE_BYTES = 2**20  # zips that unpack to less are not bombs
 ENCRYPTED = 0x1
 BLOCK_BYTES = 2**20
 
@@ -39,8 +39,8 @@ def unpack(path: Path, folder: Path, *, max_bytes: int) -> None:
     """Unpack a zip that may be malicious.
 
     Raises:
-        HTTPException: 422 for a file that is not a zip, or has links, encryption or paths outside
-            of the folder; 413 for too many files or bytes, whatever its headers claim.
+        HTTPException: 422 for files that are not zips, or contain paths outside the folder, links
+            or encrypted files; 413 for too many files or bytes, whatever the zip declares.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -54,14 +54,14 @@ def unpack(path: Path, folder: Path, *, max_bytes: int) -> None:
                     left -= _copy(source, out, max_bytes=left)
     except HTTPException:
         raise
-    # zipfile raises many kinds of errors for damaged files; OSError: a name that is both file and
-    # folder, or too long.
+    # zipfile raises many kinds of errors on damaged files; OSError comes from names that are both
+    # files and folders, or too long.
     except Exception as error:
         raise HTTPException(422, f"the zip cannot be unpacked: {error}") from error
 
 
 def check_members(members: list[zipfile.ZipInfo], *, packed_bytes: int, max_bytes: int) -> None:
-    """Check a zip's headers before anything is unpacked.
+    """Check a zip's table of contents before unpacking anything.
 
     Raises:
         HTTPException: see `unpack`.
@@ -74,22 +74,22 @@ def check_members(members: list[zipfile.ZipInfo], *, packed_bytes: int, max_byte
             raise HTTPException(422, f"the zip has a path outside of itself: {one.filename!r:.100}")
         kind = stat.S_IFMT(one.external_attr >> 16)
         if kind not in (0, stat.S_IFREG):
-            raise HTTPException(422, f"the zip must have only plain files: {one.filename!r:.90}")
+            raise HTTPException(422, f"the zip has more than plain files: {one.filename!r:.90}")
         if one.flag_bits & ENCRYPTED:
             raise HTTPException(422, "the zip is encrypted")
     total = sum(one.file_size for one in members)
     if total > max_bytes:
         raise HTTPException(413, f"the zip unpacks to {total:,} bytes: at most {max_bytes:,}")
     if total > max(RATIO_FREE_BYTES, MAX_RATIO * packed_bytes):
-        raise HTTPException(413, "the zip unpacks to far more than its size: it may be a zip bomb")
+        raise HTTPException(413, "the zip unpacks to far more than its size: it may be a bomb")
 
 
 def _copy(source: IO[bytes], out: IO[bytes], *, max_bytes: int) -> int:
-    """Copy a file and return its length; refuse one longer than its header says."""
+    """Copy a file and return its length; refuse one that is longer than declared."""
     copied = 0
     while block := source.read(BLOCK_BYTES):
         copied += len(block)
         if copied > max_bytes:
-            raise HTTPException(413, "the zip unpacks to more than its headers say")
+            raise HTTPException(413, "the zip unpacks to more than it declares")
         out.write(block)
     return copied

@@ -1,4 +1,4 @@
-"""Thread pool that runs the most urgent work first."""
+"""Worker threads that run the most urgent work first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-STOP = -1  # before all work
+STOP = -1  # more urgent than all work
 JOIN_TIMEOUT_S = 5.0
 
 
@@ -24,9 +24,9 @@ class _Item:
 
 
 class PriorityPool:
-    """A few threads that run queued work, lowest priority number first.
+    """A few threads that take waiting work in order of priority, lowest number first.
 
-    Work of the same priority runs in the order it was submitted.
+    Work of equal priority runs in order of submission.
     """
 
     def __init__(self, num_threads: int, name: str) -> None:
@@ -43,13 +43,13 @@ class PriorityPool:
             thread.start()
 
     def submit(self, priority: int, work: Callable[[], Result]) -> Future[Result]:
-        """Queue work; it is skipped if its future is cancelled before it begins."""
+        """Submit work; a future that is cancelled before it starts is skipped."""
         future: Future[Result] = Future()
         self._put(priority, lambda: _run(future, work))
         return future
 
     def stop(self) -> None:
-        """Stop the threads after their current work; queued work is dropped."""
+        """End the threads after their current work; waiting work is dropped."""
         for _ in self._threads:
             self._put(STOP, _stop)
         for thread in self._threads:
@@ -65,7 +65,7 @@ class PriorityPool:
             if item.priority == STOP:
                 return
             item.run()
-            del item  # releases the last result while the thread waits
+            del item  # releases the last result while waiting for more work
 
 
 def _run(future: Future[Any], work: Callable[[], Any]) -> None:
@@ -73,11 +73,11 @@ def _run(future: Future[Any], work: Callable[[], Any]) -> None:
         return
     try:
         result = work()
-    except BaseException as error:  # noqa: BLE001 - whoever waits is told
+    except BaseException as error:  # noqa: BLE001 - passed on to whoever waits
         future.set_exception(error)
     else:
         future.set_result(result)
 
 
 def _stop() -> None:
-    """Placeholder work; its priority stops a thread."""
+    """Placeholder work, whose priority ends a thread."""
