@@ -56,7 +56,6 @@ export class StudioPanels {
   }
 
   build() {
-    const { state } = this;
     const button = (name, glyph, label) => el("button.icon", { type: "button", title: `${label} (${keyFor(STUDIO_KEYS, name)})`, "aria-label": label, onclick: () => this.act(name) }, icon(glyph));
     const back = el("a.icon", { title: "Back to the project", "aria-label": "Back to the project" }, icon("back"));
     this.back = back;
