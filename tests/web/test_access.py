@@ -1,4 +1,4 @@
-"""Signing in, roles, CSRF, origins, hosts, headers, and what is written down of it."""
+"""Access: sign-in, roles, CSRF, origins, hosts, headers, and the audit log."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -70,9 +70,9 @@ def test_session_begins_and_ends(with_password):
     assert [part in cookie for part in ("HttpOnly", "SameSite=strict", "Path=/")] == [True] * 3
     assert "Secure" not in cookie
     assert browser.get("/api/session").json() == answer.json()
-    kept = dict(browser.cookies)
+    cookies = dict(browser.cookies)
     assert browser.delete("/api/session").status_code == 204
-    browser.cookies.update(kept)
+    browser.cookies.update(cookies)
     assert browser.get("/api/session").status_code == 401
 
 

@@ -1,4 +1,4 @@
-"""Encoding: once, asked-for first, ahead of annotators, cached on disk, bounded in memory."""
+"""Encoding: once, requested images first, ahead of annotators, within memory limits."""
 
 import platform
 import subprocess

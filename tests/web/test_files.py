@@ -1,4 +1,4 @@
-"""Pictures out; uploads in, also such that were made to do harm."""
+"""Pictures, and uploads, including malicious ones."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""The WebSocket: the library's own answers, clicks before previews, bad messages, who may."""
+"""The prompt socket: the library's answers, clicks before previews, bad messages, access."""
 
 import json
 import threading
@@ -40,7 +40,7 @@ class Page:
         self.socket.send_text(json.dumps(message))
 
     def wait_until_read(self):
-        """What is no message is answered at once, whatever waits."""
+        """Wait for the answer to a malformed message, which does not queue."""
         self.socket.send_text("read?")
         assert self.socket.receive_json()["type"] == "error"
 
@@ -79,21 +79,21 @@ def rles(prediction):
 
 def test_answers_are_those_of_the_library(page, expected):
     answer = page.ask(points=[[3, 4], [9, 2]], labels=[1, 0])
-    told = expected(points=[[3, 4], [9, 2]], labels=[1, 0])
+    library = expected(points=[[3, 4], [9, 2]], labels=[1, 0])
     assert answer["id"] == 1
-    assert [one["rle"] for one in answer["masks"]] == rles(told)
-    assert [one["iou_pred"] for one in answer["masks"]] == told.iou_pred.tolist()
-    assert answer["best"] == told.iou_pred.argmax()
+    assert [one["rle"] for one in answer["masks"]] == rles(library)
+    assert [one["iou_pred"] for one in answer["masks"]] == library.iou_pred.tolist()
+    assert answer["best"] == library.iou_pred.argmax()
     assert [0 <= one["stability"] <= 1 for one in answer["masks"]] == [True] * 3
 
 
 def test_box_and_single_mask(page, expected):
     answer = page.ask(box=[2, 2, 10, 9], multimask=False)
-    told = expected(boxes=[2, 2, 10, 9], multimask=False)
-    assert [one["rle"] for one in answer["masks"]] == rles(told)
+    library = expected(boxes=[2, 2, 10, 9], multimask=False)
+    assert [one["rle"] for one in answer["masks"]] == rles(library)
     both = page.ask(box=[2, 2, 10, 9], points=[[4, 4]], labels=[0])
-    told = expected(boxes=[2, 2, 10, 9], points=[[4, 4]], labels=[0])
-    assert [one["rle"] for one in both["masks"]] == rles(told)
+    library = expected(boxes=[2, 2, 10, 9], points=[[4, 4]], labels=[0])
+    assert [one["rle"] for one in both["masks"]] == rles(library)
 
 
 def test_prompt_goes_on_from_an_earlier_answer(page, expected):
@@ -101,8 +101,8 @@ def test_prompt_goes_on_from_an_earlier_answer(page, expected):
     more = {"points": [[3, 4], [8, 8]], "labels": [1, 0], "multimask": False}
     answer = page.ask(8, continue_from={"id": 7, "candidate": 2}, **more)
     first = expected(points=[[3, 4]], labels=[1])
-    told = expected(mask_logits=first.logits[2], **more)
-    assert [one["rle"] for one in answer["masks"]] == rles(told)
+    library = expected(mask_logits=first.logits[2], **more)
+    assert [one["rle"] for one in answer["masks"]] == rles(library)
     beyond = page.ask(9, continue_from={"id": 8, "candidate": 1}, **more)
     assert beyond["detail"] == "continue_from must be a mask of a recent answer"
 
@@ -295,7 +295,7 @@ def test_connection_that_is_gone_waits_for_no_image(sqlite_server, monkeypatch):
 
 
 def test_embedded_model_answers_as_the_library_does(tmp_path):
-    """The whole way with the default weights, on an image larger than the model space."""
+    """End to end with the default weights, on an image larger than the model space."""
     from PIL import Image
     from skimage import data
 
@@ -303,7 +303,7 @@ def test_embedded_model_answers_as_the_library_does(tmp_path):
     folder.mkdir()
     Image.fromarray(data.coffee()).resize((1500, 1000)).save(folder / "coffee.png")
     predictor = Predictor.load(backend="torch", precision="float32")
-    told = predictor.predict(
+    library = predictor.predict(
         predictor.embed(folder / "coffee.png"), points=[[700, 500]], labels=[1]
     )
     with Store.open(tmp_path / "store.db") as store:
@@ -318,6 +318,6 @@ def test_embedded_model_answers_as_the_library_does(tmp_path):
         )
         with TestClient(app), connect(Browser(app, user.id), image.id) as socket:
             answer = Page(socket).wait_until_ready().ask(points=[[700, 500]], labels=[1])
-    for mine, mask in zip(answer["masks"], told.masks, strict=True):
+    for mine, mask in zip(answer["masks"], library.masks, strict=True):
         assert (decode_rle(mine["rle"]) == mask).all()
-    assert 0.01 < told.best().masks.mean() < 0.9
+    assert 0.01 < library.best().masks.mean() < 0.9

@@ -1,4 +1,4 @@
-"""Out and in again: nothing is lost."""
+"""Exports and imports: nothing is lost on the round trip."""
 
 import json
 from collections import Counter
@@ -281,14 +281,14 @@ def test_import_of_coco_polygons_leaves_out_what_is_broken(sqlite_scene, tmp_pat
         scene.store, scene.project.id, tmp_path / "a.json", file_format="coco", user_id=scene.rev
     )
     assert (report.num_images, report.num_added) == (1, 1)  # c.png is deep/c.png
-    told = " ".join(report.faults)
+    faults = " ".join(report.faults)
     assert len(report.faults) == 3
     for part in (
         "c.png: mask 2: a polygon must be",
         "none.png: the project has no",
         "not an image",
     ):
-        assert part in told
+        assert part in faults
     (one,) = list_annotations(scene.store, scene.images[2].id)
     assert (one.area_px, one.stage) == (64, "imported")
     assert count_images(scene.store, scene.project.id)["none"].num_masks == 1
@@ -338,7 +338,7 @@ def test_import_of_plain_label_pictures(sqlite_scene, tmp_path):
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_in_a_file_is_told_in_one_line(file_format, data, sqlite_scene, tmp_path):
-    """An export of which one value is another: no error but those that are told."""
+    """An export of which one value is another: no error but the reported ones."""
     scene, folder = sqlite_scene, tmp_path / "fuzz"
     if not folder.exists():
         annotate(scene, 0, [(np.eye(12, 16) > 0, "cell", 0.5)])

@@ -1,4 +1,4 @@
-"""The history of masks as JSON lines."""
+"""Export of the edit history as JSON lines."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Who is signed in, who may change whom, and what was done."""
+"""Sign-ins, changes of users, and the audit log."""
 
 import pytest
 from sqlalchemy import select
@@ -38,10 +38,10 @@ def test_token_gives_its_user_until_signed_out(store, ada):
 def test_database_does_not_know_the_token(store, ada):
     token, _ = open_sign_in(store, ada.id)
     with store.read() as session:
-        kept = session.scalars(select(SignInRow.token_hash)).all()
-    assert len(kept) == 1
-    assert token not in kept[0]
-    assert resume_sign_in(store, kept[0]) is None
+        hashes = session.scalars(select(SignInRow.token_hash)).all()
+    assert len(hashes) == 1
+    assert token not in hashes[0]
+    assert resume_sign_in(store, hashes[0]) is None
 
 
 def test_each_sign_in_has_tokens_of_its_own(store, ada):

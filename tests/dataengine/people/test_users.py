@@ -17,9 +17,9 @@ def test_password_opens_for_its_user_only(store):
     ):
         assert check_password(store, name=name, password=password) is None
     with store.read() as session:
-        kept = session.get(UserRow, ada.id).password_hash
-    assert kept.startswith("$argon2id$")
-    assert "horse" not in kept
+        stored = session.get(UserRow, ada.id).password_hash
+    assert stored.startswith("$argon2id$")
+    assert "horse" not in stored
     change_user(store, ada.id, active=False)
     assert check_password(store, name="ada", password="correct horse") is None
 

@@ -1,4 +1,4 @@
-"""Masks, their versions and their history."""
+"""Annotations, their versions and their history."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -60,11 +60,11 @@ def test_saved_mask_is_measured_and_kept_with_its_prompts(scene, save, clock):
     assert (one.score, one.stability, one.class_id) == (0.9, None, nucleus.id)
     assert one.created_at == clock()
     assert list_annotations(scene.store, one.image_id) == (one,)
-    kept = annotation_events(scene.store, one.id)
-    assert [(e.kind, e.data, e.duration_ms, e.model_version_id) for e in kept] == [
+    stored = annotation_events(scene.store, one.id)
+    assert [(e.kind, e.data, e.duration_ms, e.model_version_id) for e in stored] == [
         (e.kind, e.data, e.duration_ms, e.model_version_id) for e in events
     ]
-    assert {(e.user_id, e.version, e.at) for e in kept} == {(scene.ann, 1, clock())}
+    assert {(e.user_id, e.version, e.at) for e in stored} == {(scene.ann, 1, clock())}
     image = get_image(scene.store, one.image_id)
     assert (image.num_masks, image.version) == (1, 2)
 

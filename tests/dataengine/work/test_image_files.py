@@ -1,4 +1,4 @@
-"""Reading images, receiving new ones, and scanning in the background."""
+"""Image files: reading, uploads, and scans in the background."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Adding images: once each, nothing from outside of the root."""
+"""Ingest: each image once, and nothing from outside of the root."""
 
 import hashlib
 import os

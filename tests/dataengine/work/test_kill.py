@@ -1,4 +1,4 @@
-"""What was acknowledged is there after kill -9."""
+"""Acknowledged changes survive kill -9."""
 
 import random
 import subprocess
@@ -31,16 +31,16 @@ def test_nothing_that_was_acknowledged_is_lost(scene, where):
         assert acknowledged
         known.update(acknowledged)  # the last version of each
     with Store.open(where) as store:
-        kept = {one.id: one for one in list_annotations(store, image_id)}
+        stored = {one.id: one for one in list_annotations(store, image_id)}
         for annotation_id, version in known.items():
-            assert kept[annotation_id].version >= version
+            assert stored[annotation_id].version >= version
         # And no action is there by half.
-        for one in kept.values():
+        for one in stored.values():
             history = annotation_history(store, one.id)
             assert [state.version for state in history] == list(range(1, one.version + 1))
             assert one.area_px == (10, 20)[one.version - 1]
-        assert get_image(store, image_id).num_masks == len(kept)
-        assert len(known) <= len(kept) <= len(known) + 4
+        assert get_image(store, image_id).num_masks == len(stored)
+        assert len(known) <= len(stored) <= len(known) + 4
         take_image(store, image_id, scene.ann)
         if store.path is not None:
             with store.read() as session:

@@ -1,4 +1,4 @@
-"""Images that were moved keep their masks."""
+"""Moved images keep their masks."""
 
 import shutil
 
@@ -51,9 +51,9 @@ def test_images_are_found_by_content_also_where_two_changed_places(masked, image
     target = tmp_path / "sorted"
     shutil.copytree(image_folder, target)
     first, second = target / "a.png", target / "b.png"
-    kept = first.read_bytes()
+    content = first.read_bytes()
     first.write_bytes(second.read_bytes())
-    second.write_bytes(kept)
+    second.write_bytes(content)
     (target / "new").mkdir()
     (target / "deep" / "d.jpg").rename(target / "new" / "e.jpeg")
     seen = []
@@ -71,7 +71,7 @@ def test_images_are_found_by_content_also_where_two_changed_places(masked, image
     assert image.path == "b.png"
     assert len(list_annotations(masked.store, image.id)) == 1
     with ImageSource(target).open(image.path) as file:
-        assert file.read() == kept
+        assert file.read() == content
 
 
 def test_missing_images_stop_it_unless_allowed(masked, image_folder, tmp_path, refusal):

@@ -1,4 +1,4 @@
-"""Leases: nobody holds what another holds, and nothing is left over."""
+"""Leases: an image has one holder, and every image is handed out."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Submit, accept, return, fix; statistics of the work; agreement of two people."""
+"""Reviews, corrections, statistics, and agreement of two people."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""Lists of a large project: queries go by index, and their number does not grow with it."""
+"""Large projects: queries use indexes, and their number is constant."""
 
 from contextlib import contextmanager
 

@@ -57,13 +57,13 @@ def test_codec_agrees_with_pycocotools(module):
 
 @pytest.mark.parametrize("counts", ["", "0", "P", "~~", "5"])
 def test_malformed_counts_are_refused(module, counts):
-    told = module(
+    error = module(
         "rle.js",
         """try { m.decodeRle({size: [4, 4], counts: given}); return null; }
         catch (e) { return e.name; }""",
         counts,
     )
-    assert told == "RangeError"
+    assert error == "RangeError"
 
 
 def test_masks_are_joined_and_cut(module):

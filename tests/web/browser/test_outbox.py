@@ -1,4 +1,4 @@
-"""Changes on their way: several tabs, sessions that end, refusals, and answers that are none."""
+"""The outbox: several tabs, expired sign-ins, refusals, and broken answers."""
 
 import pytest
 
@@ -58,10 +58,10 @@ def test_nothing_is_sent_in_somebody_elses_name(ann, own_server, masks):
     ann.page.fill("dialog[open] input[name=password]", PASSWORD)
     ann.page.press("dialog[open] input[name=password]", "Enter")
     ann.wait_until_saved()
-    [(_, kept)] = masks(5, on=own_server)
+    [(_, saved)] = masks(5, on=own_server)
     with Store.open(own_server.where) as store:
         names = {one.id: one.name for one in list_users(store).items}
-    assert names[kept.user_id] == "ann"
+    assert names[saved.user_id] == "ann"
 
 
 def test_tabs_do_not_lose_each_others_changes(ann, own_server, masks):

@@ -1,4 +1,4 @@
-"""Review by a second person, export, people, and a connection that is lost."""
+"""Review by a second person, export, users, and lost connections."""
 
 import io
 import json
@@ -136,9 +136,9 @@ def test_what_the_server_did_not_get_is_sent_when_it_is_back(person, own_server,
     own_server.start()
     ann.page.wait_for_selector(".save-state:text-is('Saved')")
     ann.page.wait_for_selector(".banner[data-name=connection]", state="detached")
-    kept = [one for _, one in masks(1, on=own_server)]
-    assert len(kept) == 3  # none lost, none doubled
-    assert kept[0].id == acknowledged.id
+    saved = [one for _, one in masks(1, on=own_server)]
+    assert len(saved) == 3  # none lost, none duplicated
+    assert saved[0].id == acknowledged.id
     ann.page.wait_for_selector(".studio[data-ready]")
     ann.press("q")
     ann.click(250, 60)

@@ -1,4 +1,4 @@
-"""An annotator in the studio: what the page shows is what the library gives, and what is saved."""
+"""The studio: the page shows and saves the masks that the library gives."""
 
 import numpy as np
 import pytest
