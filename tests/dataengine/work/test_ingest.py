@@ -119,7 +119,7 @@ def test_name_that_is_no_text_is_told(sqlite_store, root):
     project = create_project(sqlite_store, name="p", root=root)
     report = add_images(sqlite_store, project.id)
     assert report.num_added == 4
-    assert "not UTF-8" in report.faults[0]
+    assert "not valid UTF-8" in report.faults[0]
 
 
 def test_root_that_is_none_is_refused(sqlite_store, root, refusal):
