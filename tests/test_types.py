@@ -17,6 +17,7 @@ from samkit.drawing import draw_masks
 from samkit.errors import EmbeddingError, OutputError
 from samkit.geometry import CoordMap, boxes_from_masks
 from samkit.geometry.resize import logits_to_original
+from samkit.models import ImageFeatures
 from samkit.types import ImageEmbedding, MaskPrediction, Masks
 
 COORDS = CoordMap(original_hw=(40, 60), model_size=128)
@@ -27,7 +28,7 @@ SIDE = COORDS.logits_size  # 32
 
 def embedding(features=None, coords=COORDS):
     return ImageEmbedding(
-        features=torch.randn(1, 3, 8, 8) if features is None else features,
+        features=ImageFeatures((torch.randn(1, 3, 8, 8) if features is None else features,)),
         coords=coords,
         model_name="tiny",
         encoder_checksum="0123456789abcdef",
@@ -35,7 +36,7 @@ def embedding(features=None, coords=COORDS):
 
 
 def assert_same_embedding(one, other):
-    assert one.features.dtype == other.features.dtype
+    assert one.features.grid.dtype == other.features.grid.dtype
     torch.testing.assert_close(one.features, other.features, rtol=0, atol=0)
     for name in ("coords", "model_name", "encoder_checksum"):
         assert getattr(one, name) == getattr(other, name)
@@ -68,7 +69,7 @@ def test_features_may_be_a_view_and_have_gradients(tmp_path):
     kept = embedding(features)
     kept.save(str(tmp_path / "a.safetensors"))
     loaded = ImageEmbedding.load(str(tmp_path / "a.safetensors"))
-    assert not loaded.features.requires_grad
+    assert not loaded.features.grid.requires_grad
     assert_same_embedding(loaded, embedding(features.detach()))
 
 

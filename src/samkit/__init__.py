@@ -3,8 +3,9 @@
 Names are loaded when first used, so that `import samkit` takes no time.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from samkit.lazy import lazy_names
 
 if TYPE_CHECKING:
     from samkit.errors import SamkitError
@@ -42,10 +43,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'samkit' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

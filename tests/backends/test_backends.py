@@ -50,7 +50,7 @@ def answers(predictor, image):
     labels = np.tile([1, 0], (7, 1))
     boxes = np.sort(np.random.default_rng(3).uniform(0, 90, (3, 2, 2)), axis=1).reshape(3, 4)
     return {
-        "features": embedding.features.numpy(),
+        "features": embedding.features.grid.numpy(),
         **{
             name: predictor.predict(embedding, **prompts)
             for name, prompts in {
@@ -99,7 +99,7 @@ def test_engine_answers_as_the_network(backend, precision, model, image, expecte
 def test_the_compiled_network_answers_as_the_eager_one(model, image):
     given, expected = (predictor_of(model, backend, "bfloat16") for backend in ("compile", "torch"))
     embedding = expected.embed(image)
-    error = (given.embed(image).features - embedding.features).abs().max()
+    error = (given.embed(image).features.grid - embedding.features.grid).abs().max()
     assert error < TOLERANCES["bfloat16"]
     ours, theirs = (
         predictor.predict(embedding, points=[[50, 40]], labels=[1])
@@ -128,11 +128,11 @@ def test_confident_masks_are_those_of_predict(backend, model, image):
 
 def test_converted_graphs_are_kept_and_used_again(model, image, tmp_path, monkeypatch):
     monkeypatch.setenv("SAMKIT_CACHE", str(tmp_path))
-    first = predictor_of(model, "openvino").embed(image).features
+    first = predictor_of(model, "openvino").embed(image).features.grid
     kept = sorted(path.name for path in tmp_path.glob("openvino/*/*") if path.is_dir())
     assert {"encoder", "remember"} <= set(kept)
     monkeypatch.setattr("samkit.backends.openvino_backend.convert", None)  # would fail if called
-    assert torch.equal(predictor_of(model, "openvino").embed(image).features, first)
+    assert torch.equal(predictor_of(model, "openvino").embed(image).features.grid, first)
 
 
 def test_a_model_is_converted_when_all_its_graphs_are_kept(model, image, tmp_path, monkeypatch):
@@ -149,7 +149,7 @@ def test_a_model_is_converted_when_all_its_graphs_are_kept(model, image, tmp_pat
 def test_a_cache_that_cannot_be_written_is_done_without(model, image, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("SAMKIT_CACHE", str(tmp_path / "file" / "cache"))
-    assert predictor_of(model, "openvino").embed(image).features.isfinite().all()
+    assert predictor_of(model, "openvino").embed(image).features.grid.isfinite().all()
 
 
 def test_folding_batch_norms_changes_nothing(randomise):

@@ -58,7 +58,7 @@ def test_words_are_answered_by_the_models_own_clip(folder, text_model, capsys):
     args = ["segment", "image.png", "--text", PHRASE, "--model", text_model, "-o", "out"]
     assert main(args) == 0
     predictor = Predictor.load(text_model, backend="torch", precision="float32")
-    answer = predictor.predict(predictor.embed("image.png"), text=PHRASE).best()
+    answer = predictor.predict_text(predictor.embed("image.png"), PHRASE).best()
     record = records(folder / "out")
     assert record["prompts"] == {"text": [PHRASE]}
     (mask,) = record["masks"]

@@ -4,11 +4,15 @@ import inspect
 
 import numpy as np
 import pytest
+import torch
 from pycocotools import mask as coco_mask
 
 import samkit
-from samkit.compat.segment_anything import Sam, SamAutomaticMaskGenerator
-from samkit.errors import ConfigError, ImageError
+from samkit.compat.segment_anything import SamAutomaticMaskGenerator
+from samkit.compat.segment_anything.build_sam import to_network
+from samkit.compat.segment_anything.errors import ImageFormatError, SettingError
+from samkit.compat.segment_anything.modeling import Sam
+from samkit.errors import ConfigError
 from samkit.proposals import AutoMaskConfig, AutoMasker
 
 DEFAULTS = {
@@ -38,18 +42,8 @@ KEYS = {
 EASY = {"points_per_side": 3, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
 
 
-@pytest.fixture
-def sam(tiny_sam):
-    """Random weights, but sure of itself, so that there are masks."""
-    last = tiny_sam.mask_decoder.iou_prediction_head.layers[-1]
-    last.weight.data.zero_()
-    last.bias.data.fill_(0.9)
-    return Sam.adopt(tiny_sam)
-
-
-@pytest.fixture
-def image():
-    return np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+def scores(records):
+    return [(record["bbox"], record["stability_score"]) for record in records]
 
 
 def test_names_and_defaults_are_the_originals():
@@ -67,7 +61,7 @@ def test_records_are_the_auto_maskers_masks(sam, image):
         crop_layers=1,
         crop_points_downscale=1,
     )
-    predictor = samkit.Predictor(sam, model_name="tiny")
+    predictor = samkit.Predictor(to_network(sam), model_name="tiny")
     expected = AutoMasker(predictor, config).generate(image)
     assert len(records) == len(expected) > 0
     for index, (record, mask) in enumerate(zip(records, expected.to_arrays(), strict=True)):
@@ -129,13 +123,48 @@ def test_settings_go_to_the_config(sam):
     )
 
 
-def test_the_model_is_prepared_once(sam, image):
+def test_masks_are_of_the_weights_as_they_are_now(sam, image):
     generator = SamAutomaticMaskGenerator(sam, **EASY)
-    generator.generate(image)
-    masker = generator._current_masker()
-    generator.generate(image)
-    assert generator._current_masker() is masker
-    assert generator.predictor.model is sam
+    before = generator.generate(image)
+    conv = sam.image_encoder.neck[2]
+    conv.weight.data.neg_()  # in place, past torch's count of versions
+    after = generator.generate(image)
+    assert scores(after) != scores(before)
+    assert scores(after) == scores(SamAutomaticMaskGenerator(sam, **EASY).generate(image))
+    conv.weight.data.neg_()
+    assert scores(generator.generate(image)) == scores(before)
+
+
+@pytest.mark.parametrize("change", ["hook", "module", "assembled by hand", "method"])
+def test_a_changed_model_is_asked_through_its_modules(sam, image, change):
+    expected = SamAutomaticMaskGenerator(sam, **EASY, crop_n_layers=1).generate(image)
+    assert to_network(sam) is not None
+    if change == "hook":
+        sam.image_encoder.register_forward_hook(lambda module, args, output: output)
+    elif change == "module":
+        sam.image_encoder.blocks[0].attn.qkv = torch.nn.Sequential(
+            sam.image_encoder.blocks[0].attn.qkv
+        )
+    elif change == "method":
+        sam.mask_decoder.predict_masks = sam.mask_decoder.predict_masks
+    else:
+        sam = Sam(sam.image_encoder, sam.prompt_encoder, sam.mask_decoder)
+    assert to_network(sam) is None
+    records = SamAutomaticMaskGenerator(sam, **EASY, crop_n_layers=1).generate(image)
+    assert len(records) == len(expected) > 0
+    for one, other in zip(records, expected, strict=True):
+        assert one["point_coords"] == other["point_coords"]
+        assert one["bbox"] == other["bbox"]
+        assert (one["segmentation"] != other["segmentation"]).mean() < 1e-3
+        assert one["stability_score"] == pytest.approx(other["stability_score"], abs=1e-2)
+
+
+def test_an_empty_answer_is_an_empty_list(sam, image):
+    sam.mask_decoder.iou_prediction_head.layers[-1].bias.data.fill_(0.1)
+    sure = {**EASY, "pred_iou_thresh": 0.5}
+    assert SamAutomaticMaskGenerator(sam, **sure).generate(image) == []
+    sam.config = None  # through the modules
+    assert SamAutomaticMaskGenerator(sam, **sure).generate(image) == []
 
 
 def test_own_points_are_those_that_masks_answer(sam, image):
@@ -154,16 +183,21 @@ def test_own_points_are_those_that_masks_answer(sam, image):
         ({"output_mode": "polygons"}, "binary_mask, uncompressed_rle, coco_rle"),
         ({"points_per_side": None}, "points_per_side"),
         ({"point_grids": [np.zeros((1, 2))]}, "points_per_side"),
-        ({"points_per_side": None, "point_grids": [np.ones((1, 2))]}, "less than 1"),
         ({"pred_iou_thresh": 2}, "iou_thresh must be"),
     ],
 )
 def test_bad_settings_are_refused(settings, part, sam, refusal):
-    with refusal(ConfigError, part):
-        SamAutomaticMaskGenerator(sam, **settings).generate(np.zeros((9, 9, 3), np.uint8))
+    with refusal(SettingError, part):
+        SamAutomaticMaskGenerator(sam, **settings)
+
+
+def test_points_outside_of_the_image_are_refused(sam, image, refusal):
+    settings = {**EASY, "points_per_side": None, "point_grids": [np.ones((1, 2))]}
+    with refusal(ConfigError, "less than 1"):
+        SamAutomaticMaskGenerator(sam, **settings).generate(image)
 
 
 @pytest.mark.parametrize("image", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 3))])
 def test_other_images_are_refused(image, sam, refusal):
-    with refusal(ImageError, "image must be uint8 (H, W, 3)"):
+    with refusal(ImageFormatError, "image must be uint8 (H, W, 3)"):
         SamAutomaticMaskGenerator(sam, **EASY).generate(image)

@@ -7,6 +7,7 @@ import torch
 from samkit.dataengine import EmbeddingCache
 from samkit.errors import StoreError
 from samkit.geometry import CoordMap
+from samkit.models import ImageFeatures
 from samkit.types import ImageEmbedding
 
 ENCODER = "e" * 64
@@ -14,7 +15,7 @@ ENCODER = "e" * 64
 
 def embedding(value=0.0):
     return ImageEmbedding(
-        features=torch.full((1, 4, 8, 8), value),
+        features=ImageFeatures((torch.full((1, 4, 8, 8), value),)),
         coords=CoordMap(original_hw=(12, 16), model_size=128),
         model_name="tiny",
         encoder_checksum=ENCODER,
@@ -34,7 +35,7 @@ def test_embedding_is_made_once_and_again_when_it_is_missing_or_damaged(tmp_path
         return embedding(len(made))
 
     def ask():
-        return float(cache.get_or_make(key(1), ENCODER, make).features[0, 0, 0, 0])
+        return float(cache.get_or_make(key(1), ENCODER, make).features.grid[0, 0, 0, 0])
 
     assert [ask(), ask()] == [1, 1]
     (path,) = cache.folder.iterdir()

@@ -10,7 +10,7 @@ from pycocotools import mask as coco_mask
 from samkit.errors import FormatError, OutputError
 from samkit.formats import masks_from_sa1b, read_sa1b, sa1b_document, write_sa1b
 from samkit.formats.sa1b import image_id_from_name
-from samkit.types import MASK_COLUMNS, Masks
+from samkit.types import Masks
 
 IMAGE_KEYS = {"image_id", "width", "height", "file_name"}
 ANNOTATION_KEYS = {
@@ -25,11 +25,15 @@ ANNOTATION_KEYS = {
 }
 
 
+# The arrays of `Masks`.
+COLUMNS = ("boxes_xyxy", "areas", "scores", "stability", "points_xy", "crops_xyxy", "phrase_scores")
+
+
 def assert_same(one, other):
     assert one.rles == other.rles
     assert one.size_hw == other.size_hw
     assert one.phrases == other.phrases
-    for name in MASK_COLUMNS:
+    for name in COLUMNS:
         if getattr(other, name) is None:
             assert getattr(one, name) is None
             continue

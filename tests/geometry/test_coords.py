@@ -1,4 +1,4 @@
-"""The frames of an image and the ways between them."""
+"""Coordinate spaces of an image and the ways between them."""
 
 import numpy as np
 import pytest
@@ -6,43 +6,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from samkit.geometry import CoordMap
+from samkit.image_spec import ImageSpec
 
 SIDES = st.integers(1, 20_000)
 MODEL_SIZES = st.sampled_from([32, 128, 1000, 1024])
 
 
 @st.composite
-def frames(draw):
+def coord_maps(draw):
     return CoordMap(original_hw=(draw(SIDES), draw(SIDES)), model_size=draw(MODEL_SIZES))
 
 
 @st.composite
-def frames_and_points(draw):
-    coords = draw(frames())
+def maps_and_points(draw):
+    coords = draw(coord_maps())
     height, width = coords.original_hw
     xy = st.tuples(st.floats(0, width), st.floats(0, height))
     return coords, np.array(draw(st.lists(xy, min_size=1, max_size=5)))
 
 
-@given(frames_and_points())
-def test_points_come_back_from_the_model_frame(case):
+@given(maps_and_points())
+def test_points_come_back_from_the_model_space(case):
     coords, points_xy = case
     there = coords.points_to_model(points_xy)
-    np.testing.assert_allclose(coords.points_to_original(there), points_xy, rtol=1e-12, atol=1e-300)
+    back = there / coords.scale_xy
+    np.testing.assert_allclose(back, points_xy, rtol=1e-12, atol=1e-300)
 
 
-@given(frames_and_points())
+@given(maps_and_points())
 def test_boxes_are_their_two_corners(case):
     coords, points_xy = case
     boxes_xyxy = np.concatenate([points_xy, points_xy[::-1]], axis=1)
     there = coords.boxes_to_model(boxes_xyxy)
     np.testing.assert_array_equal(there[:, :2], coords.points_to_model(points_xy))
     np.testing.assert_array_equal(there[:, 2:], coords.points_to_model(points_xy[::-1]))
-    np.testing.assert_allclose(coords.boxes_to_original(there), boxes_xyxy, rtol=1e-12, atol=1e-300)
 
 
-@given(frames_and_points())
-def test_image_fills_its_part_of_the_model_frame(case):
+@given(maps_and_points())
+def test_image_fills_its_part_of_the_model_space(case):
     coords, points_xy = case
     height, width = coords.original_hw
     resized_h, resized_w = coords.resized_hw
@@ -53,7 +54,7 @@ def test_image_fills_its_part_of_the_model_frame(case):
     assert (there <= np.array([resized_w, resized_h]) * (1 + 1e-12)).all()
 
 
-@given(frames())
+@given(coord_maps())
 def test_longest_side_becomes_the_model_size_and_the_other_the_nearest_integer(coords):
     longest = max(coords.original_hw)
     assert max(coords.resized_hw) == coords.model_size
@@ -63,7 +64,7 @@ def test_longest_side_becomes_the_model_size_and_the_other_the_nearest_integer(c
         assert 2 * off <= longest or resized == 1
 
 
-@given(frames())
+@given(coord_maps())
 def test_resized_size_of_the_transposed_image_is_transposed(coords):
     height, width = coords.original_hw
     turned = CoordMap(original_hw=(width, height), model_size=coords.model_size)
@@ -106,3 +107,17 @@ def test_leading_axes_are_kept():
 def test_sizes_below_one_are_refused(original_hw, model_size, refusal):
     with refusal(ValueError, "sizes must be positive", str(original_hw), str(model_size)):
         CoordMap(original_hw=original_hw, model_size=model_size)
+
+
+@given(SIDES, SIDES)
+def test_stretching_fills_the_square(height, width):
+    spec = ImageSpec(size=1024, fit="stretch", logits_stride=4)
+    coords = CoordMap.of((height, width), spec)
+    assert coords.resized_hw == (1024, 1024)
+    assert coords.logits_size == 256
+    np.testing.assert_allclose(coords.points_to_model([width, height]), [1024, 1024], rtol=1e-12)
+    np.testing.assert_allclose(coords.scale_xy * [width, height], [1024, 1024], rtol=1e-12)
+
+
+def test_a_specification_of_padding_is_the_default():
+    assert CoordMap.of((30, 40), ImageSpec()) == CoordMap(original_hw=(30, 40), model_size=1024)

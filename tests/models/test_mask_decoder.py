@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from reference.decode import decode
 from samkit.models import Sam
 
 
@@ -14,7 +15,7 @@ def decode_all(model: Sam, features: Tensor) -> tuple[Tensor, Tensor]:
     """Masks and IoU of all four mask tokens: the single one, then the three ambiguous ones."""
     point = {"points_xy": torch.tensor([[[40.0, 60.0]]]), "labels": torch.ones(1, 1)}
     with torch.no_grad():
-        answers = [model.decode(features, **point, multimask=multi) for multi in (False, True)]
+        answers = [decode(model, features, point, multimask=multi) for multi in (False, True)]
     logits, iou_pred = (torch.cat(parts, dim=1) for parts in zip(*answers, strict=True))
     return logits[0], iou_pred[0]
 

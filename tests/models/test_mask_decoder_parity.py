@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from reference.decode import decode, decode_plainly
 from reference.mask_decoder import MaskDecoder as ReferenceDecoder
 from samkit.models import CONFIGS, Sam, SamConfig
 
@@ -45,7 +46,7 @@ def make_pair(config: SamConfig, dtype: torch.dtype, randomise: Callable[..., No
         ours=ours.to(dtype).eval(),
         plain=plain.to(dtype).eval(),
         features=features.to(dtype),
-        prompts=make_prompts(size, config.prompts.mask_size, dtype),
+        prompts=make_prompts(size, config.prompts.grid_size * 4, dtype),
     )
 
 
@@ -102,8 +103,10 @@ def assert_same_answers(
     pair: Pair, features: Tensor, prompts: dict[str, Tensor], *, multimask: bool
 ) -> None:
     with torch.no_grad():
-        logits, iou_pred = pair.ours.decode(features, **prompts, multimask=multimask)
-        expected_logits, expected_iou = pair.plain.decode(features, **prompts, multimask=multimask)
+        logits, iou_pred = decode(pair.ours, features, prompts, multimask=multimask)
+        expected_logits, expected_iou = decode_plainly(
+            pair.plain, features, prompts, multimask=multimask
+        )
     assert expected_logits.std() > 0.01  # else there would be nothing to compare
     assert_close(logits, expected_logits)
     assert_close(iou_pred, expected_iou)
@@ -139,7 +142,7 @@ def gradients(model: Sam, features: Tensor, prompts: dict[str, Tensor]) -> dict[
     model.zero_grad()
     loss = torch.zeros((), dtype=features.dtype)
     for multimask in (True, False):
-        logits, iou_pred = model.decode(features, **prompts, multimask=multimask)
+        logits, iou_pred = decode(model, features, prompts, multimask=multimask)
         # A different weight for each number, so that none can stand in for another.
         for values in (logits, iou_pred):
             weights = torch.linspace(-1, 1, values.numel(), dtype=values.dtype)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import samkit.models
+from reference.decode import decode
 from samkit.models import CONFIGS, Sam, SamConfig
 from samkit.models.mask_decoder import MaskDecoderConfig
 from samkit.models.tiny_vit import TinyViTConfig
@@ -52,13 +53,13 @@ def test_a_batch_of_prompts_equals_a_loop(
     tiny_sam: Sam, features: Tensor, kind: str, *, multimask: bool
 ) -> None:
     prompts = prompts_of_all_kinds()[kind]
-    together = tiny_sam.decode(features, **prompts, multimask=multimask)
+    together = decode(tiny_sam, features, prompts, multimask=multimask)
     num_masks = 3 if multimask else 1
     assert together[0].shape == (NUM_PROMPTS, num_masks, 32, 32)
     assert together[1].shape == (NUM_PROMPTS, num_masks)
     for i in range(NUM_PROMPTS):
         one = {name: tensor[i : i + 1] for name, tensor in prompts.items()}
-        alone = tiny_sam.decode(features, **one, multimask=multimask)
+        alone = decode(tiny_sam, features, one, multimask=multimask)
         torch.testing.assert_close((together[0][i : i + 1], together[1][i : i + 1]), alone)
 
 
@@ -67,8 +68,8 @@ def test_features_copied_for_each_prompt_equal_shared_features(
     tiny_sam: Sam, features: Tensor, kind: str
 ) -> None:
     prompts = prompts_of_all_kinds()[kind]
-    shared = tiny_sam.decode(features, **prompts)
-    copied = tiny_sam.decode(features.expand(NUM_PROMPTS, -1, -1, -1), **prompts)
+    shared = decode(tiny_sam, features, prompts)
+    copied = decode(tiny_sam, features.expand(NUM_PROMPTS, -1, -1, -1), prompts)
     torch.testing.assert_close(copied, shared)
 
 
@@ -76,11 +77,11 @@ def test_features_copied_for_each_prompt_equal_shared_features(
 def test_a_prompt_for_each_image_equals_a_loop_over_images(tiny_sam: Sam, kind: str) -> None:
     prompts = prompts_of_all_kinds()[kind]
     with torch.no_grad():
-        features = tiny_sam.encode(torch.randn(NUM_PROMPTS, 3, 128, 128))
-        together = tiny_sam.decode(features, **prompts)
+        features = tiny_sam.encode(torch.randn(NUM_PROMPTS, 3, 128, 128)).grid
+        together = decode(tiny_sam, features, prompts)
         for i in range(NUM_PROMPTS):
             one = {name: tensor[i : i + 1] for name, tensor in prompts.items()}
-            alone = tiny_sam.decode(features[i : i + 1], **one)
+            alone = decode(tiny_sam, features[i : i + 1], one)
             torch.testing.assert_close((together[0][i : i + 1], together[1][i : i + 1]), alone)
 
 
@@ -102,11 +103,11 @@ def test_gradients_reach_every_parameter(config: SamConfig, randomise: Callable[
     model = Sam(config)
     randomise(model)
     model.train()
-    features = model.encode(torch.randn(1, 3, 128, 128))
+    features = model.encode(torch.randn(1, 3, 128, 128)).grid
     loss = torch.zeros(())
     for prompts in prompts_of_all_kinds().values():
         for multimask in (True, False):
-            logits, iou_pred = model.decode(features, **prompts, multimask=multimask)
+            logits, iou_pred = decode(model, features, prompts, multimask=multimask)
             loss = loss + logits.square().mean() + iou_pred.square().mean()
     loss.backward()
     without = [
@@ -140,9 +141,9 @@ def test_a_forward_pass_stays_on_the_models_device(name: str) -> None:
             "boxes_xyxy": torch.empty(2, 4),
             "mask_logits": torch.empty(2, 1, 4 * grid, 4 * grid),
         }
-    features = model.encode(pixels)
+    features = model.encode(pixels).grid
     assert features.shape == (1, dim, grid, grid)
-    logits, iou_pred = model.decode(features, **prompts)
+    logits, iou_pred = decode(model, features, prompts)
     assert logits.device.type == iou_pred.device.type == "meta"
     assert logits.shape == (2, 3, 4 * grid, 4 * grid)
 

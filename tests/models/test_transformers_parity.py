@@ -11,6 +11,7 @@ import torch
 import transformers
 from torch import Tensor
 
+from reference.decode import decode
 from samkit.models import CONFIGS, Sam, SamConfig
 from samkit.models.mask_decoder import MaskDecoderConfig
 from samkit.models.vit import ViTConfig
@@ -83,7 +84,7 @@ def make_pair(
         return Pair(
             own=own,
             theirs=theirs,
-            own_features=own.encode(pixels),
+            own_features=own.encode(pixels).grid,
             their_features=theirs.get_image_embeddings(pixels),
         )
 
@@ -103,7 +104,7 @@ def make_prompts(
         corners = torch.rand(num_prompts, 2, 2, generator=generator) * size
         prompts["boxes_xyxy"] = corners.sort(dim=1).values.flatten(1)
     if "mask" in kind or kind == "all":
-        side = config.prompts.mask_size
+        side = config.prompts.grid_size * 4
         prompts["mask_logits"] = 5 * torch.randn(num_prompts, 1, side, side, generator=generator)
     return {name: x.to(dtype) if name != "labels" else x for name, x in prompts.items()}
 
@@ -145,7 +146,7 @@ def assert_close(own: Tensor, theirs: Tensor) -> None:
 
 def assert_same_answers(pair: Pair, prompts: dict[str, Tensor], *, multimask: bool) -> None:
     with torch.inference_mode():
-        logits, iou_pred = pair.own.decode(pair.own_features[:1], **prompts, multimask=multimask)
+        logits, iou_pred = decode(pair.own, pair.own_features[:1], prompts, multimask=multimask)
     their_logits, their_iou = their_answer(
         pair, pair.their_features[:1], prompts, multimask=multimask
     )
@@ -210,7 +211,7 @@ def test_padding_points_agree(small: Pair) -> None:
 def test_one_prompt_for_each_image_of_a_batch_agrees(small: Pair) -> None:
     prompts = make_prompts("box and points", small.own.config, 2)
     with torch.inference_mode():
-        logits, iou_pred = small.own.decode(small.own_features, **prompts)
+        logits, iou_pred = decode(small.own, small.own_features, prompts)
         answer = small.theirs(
             image_embeddings=small.their_features,
             input_points=prompts["points_xy"][:, None],

@@ -15,7 +15,8 @@ import torch
 
 from samkit import ImageEmbedding, Predictor
 from samkit.geometry import CoordMap
-from samkit.predict.predictor import CONTEXTS_CACHED
+from samkit.models import ImageFeatures
+from samkit.predict.decoder import CONTEXTS_CACHED
 
 STATUS = Path("/proc/self/status")
 WARM_UP, REPEATS = 5, 20
@@ -37,7 +38,7 @@ def predictor() -> Predictor:
 def make_embedding(predictor: Predictor) -> ImageEmbedding:
     """An embedding as large as a real one, without the work of the image encoder."""
     return ImageEmbedding(
-        features=torch.randn(1, 256, 64, 64),
+        features=ImageFeatures((torch.randn(1, 256, 64, 64),)),
         coords=CoordMap(original_hw=(60, 90), model_size=1024),
         model_name=predictor.model_name,
         encoder_checksum=predictor.encoder_checksum,
@@ -52,7 +53,7 @@ def click(predictor: Predictor, embedding: ImageEmbedding, number: int) -> None:
 def test_what_is_remembered_of_a_image_goes_with_its_embedding(predictor: Predictor) -> None:
     embedding = make_embedding(predictor)
     click(predictor, embedding, 0)
-    features = weakref.ref(embedding.features)
+    features = weakref.ref(embedding.features.grid)
     alive = weakref.ref(embedding)
     del embedding
     gc.collect()
@@ -66,11 +67,11 @@ def test_of_many_images_in_use_only_the_last_are_remembered(predictor: Predictor
     for embedding in embeddings[1:]:
         click(predictor, embedding, 1)
         click(predictor, embeddings[0], 1)  # in use all the time
-    kept = list(predictor._contexts)
+    kept = list(predictor._decoder._contexts)
     assert kept == [*embeddings[3:], embeddings[0]]
     again = predictor.predict(embeddings[1], points=[[9, 9]], labels=[1])
     assert not np.array_equal(again.logits, first.logits)
-    assert len(predictor._contexts) == CONTEXTS_CACHED
+    assert len(predictor._decoder._contexts) == CONTEXTS_CACHED
 
 
 @pytest.mark.skipif(not STATUS.exists(), reason="resident memory is read from /proc")

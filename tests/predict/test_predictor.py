@@ -16,7 +16,7 @@ from samkit import ImageEmbedding, Predictor, Prompts
 from samkit.backends.choose import choose_device
 from samkit.errors import BackendError, EmbeddingError, ImageError, PromptError
 from samkit.models import CONFIGS, Sam
-from samkit.predict.predictor import PROMPTS_AT_ONCE
+from samkit.predict.decoder import PROMPTS_AT_ONCE
 from samkit.predict.preprocess import normalise, resize_image
 
 HEIGHT, WIDTH = 90, 120
@@ -56,19 +56,21 @@ def assert_same_answer(one, other, atol=0.0):
 def test_features_are_the_encoders_of_the_preprocessed_image(predictor):
     image = random_image()
     embedding = predictor.embed(image)
-    coords = predictor.frames(image)
+    coords = predictor.coord_map(image)
     assert (coords.original_hw, coords.resized_hw) == ((90, 120), (96, 128))
     with torch.no_grad():
-        expected = predictor.model.encode(normalise(resize_image(image, coords), 128))
-    torch.testing.assert_close(embedding.features, expected, rtol=0, atol=0)
-    assert not embedding.features.requires_grad
+        expected = predictor.model.encode(
+            normalise(resize_image(image, coords), predictor.model.image_spec)
+        ).grid
+    torch.testing.assert_close(embedding.features.grid, expected, rtol=0, atol=0)
+    assert not embedding.features.grid.requires_grad
     assert embedding.coords == coords
     assert embedding.model_name == "tiny"
 
 
 def test_file_image_and_array_have_the_same_features(predictor, tmp_path):
     image = random_image()
-    expected = predictor.embed(image).features
+    expected = predictor.embed(image).features.grid
     Image.fromarray(image).save(tmp_path / "a.png")
     same = [
         tmp_path / "a.png",
@@ -79,14 +81,14 @@ def test_file_image_and_array_have_the_same_features(predictor, tmp_path):
         (image / 255).astype(np.float32),
     ]
     for source in same:
-        torch.testing.assert_close(predictor.embed(source).features, expected, rtol=0, atol=0)
+        torch.testing.assert_close(predictor.embed(source).features.grid, expected, rtol=0, atol=0)
 
 
 def test_gray_image_has_the_features_of_three_equal_channels(predictor):
     gray = random_image()[..., 0]
-    expected = predictor.embed(np.stack([gray] * 3, axis=-1)).features
+    expected = predictor.embed(np.stack([gray] * 3, axis=-1)).features.grid
     for image in (gray, gray[..., None], Image.fromarray(gray)):
-        torch.testing.assert_close(predictor.embed(image).features, expected, rtol=0, atol=0)
+        torch.testing.assert_close(predictor.embed(image).features.grid, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2, 700), (128, 128)])

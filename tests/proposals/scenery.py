@@ -10,8 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from samkit.geometry import CoordMap
-from samkit.geometry.coords import LOGITS_STRIDE
-from samkit.predict.predictor import PointMasks
+from samkit.predict import PointMasks
 
 MODEL_SIZE = 256  # logits of 64 x 64
 SURE = 100.0  # logit far from 0: edges are sharp, the mask is stable
@@ -111,7 +110,7 @@ class SceneryPredictor:
         What lies at the crop's border goes on into the padding.
         """
         coords = embedding.coords
-        middle = (np.arange(coords.logits_size) + 0.5) * LOGITS_STRIDE
+        middle = (np.arange(coords.logits_size) + 0.5) * coords.logits_stride
         height, width = coords.original_hw
         x = (middle / coords.scale_xy[0]).clip(0, width - 0.5) + embedding.corner[0]
         y = (middle / coords.scale_xy[1]).clip(0, height - 0.5) + embedding.corner[1]

@@ -9,14 +9,12 @@ from hypothesis import strategies as st
 
 from samkit.geometry import CoordMap
 from samkit.geometry.resize import logits_to_original, patch_to_original
+from samkit.geometry.stability import cut_patch, estimate_stability, stability_score
 from samkit.proposals import AutoMaskConfig
 from samkit.proposals.candidates import (
     STABILITY_SLACK,
     Candidates,
-    cut_patch,
-    estimate_stability,
     select_candidates,
-    stability_score,
 )
 
 SQUARE = CoordMap(original_hw=(300, 300), model_size=256)

@@ -8,8 +8,8 @@ from samkit.errors import ConfigError
 from samkit.geometry import boxes_from_masks
 from samkit.geometry.nms import nms
 from samkit.geometry.resize import logits_to_original
+from samkit.geometry.stability import stability_score
 from samkit.proposals import AutoMaskConfig, AutoMasker
-from samkit.proposals.candidates import stability_score
 from samkit.proposals.filter import filter_crop, touches_inner_border
 from samkit.types import Masks
 

@@ -17,6 +17,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
+from reference.decode import decode
 from reference.mask_decoder import MaskDecoder
 from samkit.geometry import CoordMap
 from samkit.models import Sam
@@ -154,7 +155,7 @@ def masks_of_crop(
     height, width = image.shape[:2]
     view = np.ascontiguousarray(image[y0:y1, x0:x1])
     coords = CoordMap(original_hw=view.shape[:2], model_size=model.config.image_size)
-    features = model.encode(normalise(resize_image(view, coords), coords.model_size))
+    features = model.encode(normalise(resize_image(view, coords), model.image_spec)).grid
     points_xy = grid(points_per_side, coords.original_hw)
     parts = []
     for start in range(0, len(points_xy), settings.points_at_once):
@@ -182,12 +183,8 @@ def masks_of_points(
 ) -> Found:
     """The three masks of each point, at the crop's size; those confident and stable are kept."""
     points_model = torch.as_tensor(coords.points_to_model(points_xy), dtype=torch.float32)
-    logits, iou_pred = model.decode(
-        features,
-        points_xy=points_model[:, None],
-        labels=torch.ones(len(points_xy), 1),
-        multimask=True,
-    )
+    points = {"points_xy": points_model[:, None], "labels": torch.ones(len(points_xy), 1)}
+    logits, iou_pred = decode(model, features, points)
     logits, scores = upsample(logits, coords).flatten(0, 1), iou_pred.flatten()
     inner = (logits > settings.stability_offset).sum((1, 2))
     outer = (logits > -settings.stability_offset).sum((1, 2))

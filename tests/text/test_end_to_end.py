@@ -24,8 +24,8 @@ def detector_folder(request):
 def test_words_become_masks(detector_folder, tiny_sam, image):
     predictor = Predictor(tiny_sam, model_name="tiny", text_model=detector_folder)
     embedding = predictor.embed(image)
-    answer = predictor.predict(
-        embedding, text=PHRASES, image=image, text_thresh=LOW, multimask=False
+    answer = predictor.predict_text(
+        embedding, PHRASES, image=image, text_thresh=LOW, multimask=False
     )
     assert isinstance(predictor.text_model, tuple(KINDS.values()))
     found = ground(load_detector(detector_folder), image, PHRASES, box_thresh=LOW)

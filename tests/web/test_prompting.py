@@ -154,7 +154,7 @@ def test_each_answer_names_the_model_version_that_made_it(sqlite_server):
         ('{"type": "sing"}', "tag 'sing'"),
         ('{"type": "prompt"}', "id: Field required"),
         ('{"type": "prompt", "id": 1}', "a prompt needs text, points"),
-        ('{"type": "prompt", "id": 1, "points": [[1, 2]]}', "points need labels"),
+        ('{"type": "prompt", "id": 1, "points": [[1, 2]]}', "must agree in number"),
         ('{"type": "prompt", "id": 1, "points": [[1, 99]], "labels": [1]}', "lies outside"),
         ('{"type": "prompt", "id": 1, "points": [[1, NaN]], "labels": [1]}', "finite"),
         ('{"type": "prompt", "id": 1, "points": [[1]], "labels": [1]}', "points.0.1: Field req"),

@@ -7,6 +7,7 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
+from reference.decode import decode
 from samkit.errors import WeightsError
 from samkit.models import CONFIGS, Sam
 from samkit.weights.checkpoint import save_checkpoint
@@ -32,8 +33,8 @@ def test_saving_and_loading_answers_bitwise_the_same(tiny_sam: Sam, tmp_path: Pa
     pixels, boxes = torch.randn(1, 3, 128, 128), torch.tensor([[10.0, 20.0, 90.0, 99.0]])
     with torch.no_grad():
         for mine, other in zip(
-            model.decode(model.encode(pixels), boxes_xyxy=boxes),
-            tiny_sam.decode(tiny_sam.encode(pixels), boxes_xyxy=boxes),
+            decode(model, model.encode(pixels).grid, {"boxes_xyxy": boxes}),
+            decode(tiny_sam, tiny_sam.encode(pixels).grid, {"boxes_xyxy": boxes}),
             strict=True,
         ):
             assert torch.equal(mine, other)
@@ -69,7 +70,9 @@ def test_a_model_that_transformers_saved_loads(
     assert loaded.name == "tiny"
     pixels = torch.randn(1, 3, 128, 128)
     with torch.no_grad():
-        torch.testing.assert_close(loaded.model.encode(pixels), theirs.get_image_embeddings(pixels))
+        torch.testing.assert_close(
+            loaded.model.encode(pixels).grid, theirs.get_image_embeddings(pixels)
+        )
 
 
 def test_a_given_name_goes_before_what_the_file_looks_like(

@@ -1,19 +1,16 @@
-"""What every backend offers."""
+"""The protocol of every backend."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
 
-from samkit.models.mask_decoder import Attended
-
-# An backend's own form of an image that many prompts share; only the backend looks inside.
-Memory = Any
+from samkit.models import ImageFeatures, MaskAnswer, PromptEmbeddings, PromptTensors
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackendInfo:
-    """What runs.
+    """What runs the network.
 
     Attributes:
         backend: "torch", "compile", "openvino" or "onnx".
@@ -29,32 +26,39 @@ class BackendInfo:
 
 
 class Backend(Protocol):
-    """Runs one model's image encoder and mask decoder.
+    """Runs the calls of one `samkit.models.SamModel`.
 
-    All tensors are float32 on `info.device`, whatever an backend computes in. Results may live in
-    memory that the next call of the same method overwrites, so an engine serves one caller of
-    `encode` and one of its other methods at a time. Shape legend: P prompts, T tokens, N image
-    positions, C channels, G side of the embedding grid, S side of the model space, M masks.
+    All tensors are float32 on `info.device`, whatever a backend computes in. Results may live in
+    memory that the next call of the same method overwrites, so a backend serves one caller of
+    `encode` and one of its other methods at a time. Contexts and attended prompts are the
+    backend's own: they go from one of its calls to the next.
     """
 
     info: BackendInfo
 
-    def encode(self, pixels: Tensor) -> Tensor:
-        """Normalised, padded pixels (1, 3, S, S) to features (1, C, G, G), a tensor of its own."""
+    def encode(self, pixels: Tensor) -> ImageFeatures:
+        """Encode normalised pixels (1, 3, S, S); the features are memory of their own."""
         ...
 
-    def remember(self, features: Tensor, dense: Tensor) -> Memory:
-        """Prepare an image for many prompts: features and dense map (1, C, G, G)."""
+    def embed_prompts(self, prompts: PromptTensors) -> PromptEmbeddings:
+        """Encode P prompts."""
         ...
 
-    def attend(self, sparse: Tensor, memory: Memory) -> Attended:
-        """Run the decoder's transformer on prompt tokens (P, T, C) and a remembered image."""
+    def prepare(self, features: ImageFeatures, dense: Tensor | None = None) -> Any:
+        """Prepare an image for prompts without masks, or for P mask prompts (P, C, G, G).
+
+        What is prepared without `dense` is memory of its own, and serves any number of prompts.
+        """
         ...
 
-    def attend_own(self, sparse: Tensor, image: Tensor) -> Attended:
-        """The same where each prompt has its own image (P, N, C), as with mask prompts."""
+    def attend(self, sparse: Tensor, context: Any) -> Any:
+        """Run the decoder's transformer on prompt tokens (P, T, C); has `iou_pred`, `rows`."""
         ...
 
-    def upscale(self, image: Tensor, kernels: Tensor) -> Tensor:
-        """Attended images (P, N, C) and kernels (P, M, C / 8) to mask logits (P, M, 4 G, 4 G)."""
+    def select(self, attended: Any, *, multimask: bool) -> Any:
+        """Choose the masks for ambiguous prompts, or the single one."""
+        ...
+
+    def upscale(self, attended: Any, context: Any) -> MaskAnswer:
+        """Turn selected masks into logits."""
         ...

@@ -1,4 +1,4 @@
-"""What backends have in common that compile the network's graphs."""
+"""Base of backends that compile the network's graphs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from samkit.backends.base import BackendInfo
-from samkit.backends.graphs import GRAPHS, GraphSpec, graph_spec
-from samkit.models import Sam
-from samkit.models.mask_decoder import Attended, ImageContext
+from samkit.backends.graphs import GRAPHS, GraphSpec, graph_spec, own_images
+from samkit.models import ImageFeatures, MaskAnswer, PromptEmbeddings, PromptTensors, Sam
+from samkit.models.mask_decoder import Attended
 
 # Takes and gives tensors; what it gives may be overwritten by its next call.
 Graph = Callable[..., list[Tensor]]
@@ -31,7 +31,7 @@ class CompiledBackend(ABC):
         """Run one of `samkit.backends.graphs.GRAPHS`."""
         return self._graph(name)(*inputs)
 
-    def prepare(self) -> None:
+    def compile_all(self) -> None:
         """Compile all graphs now, so that nobody waits for them later."""
         for name in GRAPHS:
             self._graph(name)
@@ -42,17 +42,28 @@ class CompiledBackend(ABC):
                 self._graphs[name] = self.compile(name, lambda: graph_spec(self.model, name))
         return self._graphs[name]
 
-    def encode(self, pixels: Tensor) -> Tensor:
-        return self.run("encoder", pixels)[0].clone()
+    def encode(self, pixels: Tensor) -> ImageFeatures:
+        return ImageFeatures((self.run("encoder", pixels)[0].clone(),))
 
-    def remember(self, features: Tensor, dense: Tensor) -> ImageContext:
-        return ImageContext(*(tensor.clone() for tensor in self.run("remember", features, dense)))
+    def embed_prompts(self, prompts: PromptTensors) -> PromptEmbeddings:
+        return self.model.embed_prompts(prompts)
 
-    def attend(self, sparse: Tensor, memory: ImageContext) -> Attended:
-        return Attended(*self.run("attend", sparse, *memory))
+    def prepare(self, features: ImageFeatures, dense: Tensor | None = None) -> tuple[Tensor, ...]:
+        """The inputs of a graph: of `attend`, or with mask prompts of `attend_own`."""
+        grid = features.grid.cpu()
+        if dense is not None:
+            return (own_images(grid, dense),)
+        shared = self.run("prepare", grid, self.model.prompt_encoder.no_mask())
+        return tuple(tensor.clone() for tensor in shared)
 
-    def attend_own(self, sparse: Tensor, image: Tensor) -> Attended:
-        return Attended(*self.run("attend_own", sparse, image))
+    def attend(self, sparse: Tensor, context: tuple[Tensor, ...]) -> Attended:
+        return Attended(
+            *self.run("attend_own" if len(context) == 1 else "attend", sparse, *context)
+        )
 
-    def upscale(self, image: Tensor, kernels: Tensor) -> Tensor:
-        return self.run("upscale", image, kernels)[0]
+    def select(self, attended: Attended, *, multimask: bool) -> Attended:
+        return self.model.select(attended, multimask=multimask)
+
+    def upscale(self, attended: Attended, context: tuple[Tensor, ...]) -> MaskAnswer:  # noqa: ARG002
+        logits = self.run("upscale", attended.image, attended.kernels)[0]
+        return MaskAnswer(logits=logits, iou_pred=attended.iou_pred)

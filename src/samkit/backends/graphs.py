@@ -1,6 +1,6 @@
-"""The network cut into graphs for backends that compile it: tensors in, tensors out.
+"""Graphs of the network for backends that compile it: tensors in, tensors out.
 
-Constants of the model, such as the position codes' projections, are kept in the graphs.
+Constants of the model, such as projected positional encodings, are part of the graphs.
 Shape legend: P prompts, T tokens, N image positions, C channels, H heads, D channels of a head,
 G side of the embedding grid, S side of the model space, M masks.
 """
@@ -12,51 +12,59 @@ import torch
 from torch import Tensor, nn
 
 from samkit.models import Sam
-from samkit.models.mask_decoder import Attended, ImageContext, PosEncProjections
+from samkit.models.mask_decoder import (
+    Attended,
+    ImageContext,
+    PosEncProjections,
+    SharedProjections,
+)
 
 EXAMPLE_PROMPTS, EXAMPLE_TOKENS = 2, 3
 
 
 class DecoderGraph(nn.Module):
-    """Base of the decoder's graphs: the decoder and the projected position codes."""
+    """Base of the decoder's graphs: the decoder and the projected positional encodings."""
 
     def __init__(self, sam: Sam) -> None:
         super().__init__()
         self.decoder = sam.mask_decoder
-        codes = self.decoder.project_pos_enc(sam.prompt_encoder.grid_positions())
-        self.num_keys = len(codes.keys)
-        for index, tensor in enumerate([*codes.keys, *codes.queries]):
-            self.register_buffer(f"code_{index}", tensor.detach().contiguous())
+        pos_enc = sam.project_pos_enc()
+        self.num_keys = len(pos_enc.keys)
+        for index, tensor in enumerate([*pos_enc.keys, *pos_enc.queries]):
+            self.register_buffer(f"pos_enc_{index}", tensor.detach().contiguous())
 
     @property
-    def codes(self) -> PosEncProjections:
-        """The projected position codes."""
+    def pos_enc(self) -> PosEncProjections:
+        """The projected positional encodings."""
         tensors = list(self.buffers(recurse=False))
         return PosEncProjections(keys=tensors[: self.num_keys], queries=tensors[self.num_keys :])
 
 
-class Remember(DecoderGraph):
-    """Features (1, C, G, G) and dense map (1, C, G, G) to the four tensors of an `ImageContext`."""
+class Prepare(DecoderGraph):
+    """Features and dense map (1, C, G, G) to the four tensors of a shared `ImageContext`."""
 
-    def forward(self, features: Tensor, dense: Tensor) -> ImageContext:
-        return self.decoder.remember((features + dense).flatten(2), self.codes)
+    def forward(self, features: Tensor, dense: Tensor) -> tuple[Tensor, ...]:
+        context = self.decoder.prepare(features, dense, self.pos_enc, is_shared=True)
+        assert context.shared is not None
+        return (context.image, *context.shared)
 
 
 class Attend(DecoderGraph):
-    """Prompt tokens (P, T, C) and an `ImageContext`'s tensors to IoU, kernels and images."""
+    """Prompt tokens (P, T, C) and a shared image's four tensors to IoU, kernels and images."""
 
     def forward(
         self, sparse: Tensor, image: Tensor, keys: Tensor, values: Tensor, queries: Tensor
     ) -> Attended:
-        memory = ImageContext(image=image, keys=keys, values=values, queries=queries)
-        return self.decoder.attend(sparse, memory, self.codes)
+        shared = SharedProjections(keys=keys, values=values, queries=queries)
+        context = ImageContext(image=image, pos_enc=self.pos_enc, shared=shared)
+        return self.decoder.attend(sparse, context)
 
 
 class AttendOwn(DecoderGraph):
     """Prompt tokens (P, T, C) and each prompt's own image (P, N, C) to IoU, kernels and images."""
 
     def forward(self, sparse: Tensor, image: Tensor) -> Attended:
-        return self.decoder.attend(sparse, image, self.codes)
+        return self.decoder.attend(sparse, ImageContext(image=image, pos_enc=self.pos_enc))
 
 
 class Upscale(DecoderGraph):
@@ -66,9 +74,14 @@ class Upscale(DecoderGraph):
         return self.decoder.upscale(image, kernels)
 
 
+def own_images(features: Tensor, dense: Tensor) -> Tensor:
+    """Images (P, N, C) of their own, of features (1, C, G, G) and mask prompts (P, C, G, G)."""
+    return (features + dense).flatten(2).transpose(1, 2)
+
+
 @dataclass(frozen=True, kw_only=True)
 class GraphSpec:
-    """A graph and what an backend must know to compile it.
+    """A graph and what a backend must know to compile it.
 
     Attributes:
         module: what to compile.
@@ -81,7 +94,7 @@ class GraphSpec:
     free: tuple[Mapping[int, str], ...]
 
 
-GRAPHS = ("encoder", "remember", "attend", "attend_own", "upscale")
+GRAPHS = ("encoder", "prepare", "attend", "attend_own", "upscale")
 
 
 def graph_spec(model: Sam, name: str) -> GraphSpec:
@@ -105,10 +118,10 @@ def graph_spec(model: Sam, name: str) -> GraphSpec:
     if name == "attend_own":
         return GraphSpec(module=AttendOwn(model), example=(sparse, image), free=(tokens, prompts))
     maps = (torch.zeros(1, dim, grid, grid), torch.zeros(1, dim, grid, grid))
-    remember = Remember(model)
-    if name == "remember":
-        return GraphSpec(module=remember, example=maps, free=({}, {}))
-    memory = remember(*maps)
+    prepare = Prepare(model)
+    if name == "prepare":
+        return GraphSpec(module=prepare, example=maps, free=({}, {}))
+    shared = prepare(*maps)
     return GraphSpec(
-        module=Attend(model), example=(sparse, *memory), free=(tokens, *({} for _ in memory))
+        module=Attend(model), example=(sparse, *shared), free=(tokens, *({} for _ in shared))
     )

@@ -1,4 +1,4 @@
-"""ONNX Runtime, float32: for machines where OpenVINO is not at home."""
+"""ONNX Runtime backend, float32: for machines where OpenVINO does not run."""
 
 import tempfile
 import warnings

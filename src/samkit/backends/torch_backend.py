@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from samkit.backends.base import BackendInfo
-from samkit.backends.graphs import Attend, AttendOwn, Remember, Upscale
+from samkit.backends.graphs import Attend, AttendOwn, Prepare, Upscale, own_images
 from samkit.errors import BackendError
-from samkit.models import Sam
+from samkit.models import ImageFeatures, MaskAnswer, PromptEmbeddings, PromptTensors, Sam
 from samkit.models.mask_decoder import Attended, MaskDecoder
 from samkit.models.tiny_vit import ConvNorm
 
@@ -25,7 +25,7 @@ class TorchBackend:
     """Runs the modules of `samkit.models`; weights are converted once, batch norms folded.
 
     Of lower precisions, what decides most and costs least is left in float32: the encoder's neck
-    and the decoder's tokens. Images stay in the backend's precision from `remember` to `upscale`.
+    and the decoder's tokens. Images stay in the backend's precision from `prepare` to `upscale`.
     """
 
     def __init__(self, model: Sam, info: BackendInfo) -> None:
@@ -37,33 +37,44 @@ class TorchBackend:
             check_compiler()
         own = model if self.dtype == torch.float32 else copy.deepcopy(model)
         encoder = fold_batch_norms(own.to(self.device).image_encoder)
-        graphs = [Remember(own), Attend(own), AttendOwn(own), Upscale(own)]
+        # The prompt encoder stays as it is: prompts are few, and their positions need float32.
+        self.model = model
+        graphs = [Prepare(own), Attend(own), AttendOwn(own), Upscale(own)]
         if self.dtype != torch.float32:
             lower_precision(encoder, own.mask_decoder, graphs, self.dtype)
         self.encoder = self._ready(encoder)
-        self._remember, self._attend, self._attend_own, self._upscale = map(self._ready, graphs)
+        self._prepare, self._attend, self._attend_own, self._upscale = map(self._ready, graphs)
 
     def _ready(self, module: nn.Module) -> Any:
         return torch.compile(module) if self.info.backend == "compile" else module
 
-    def encode(self, pixels: Tensor) -> Tensor:
+    def encode(self, pixels: Tensor) -> ImageFeatures:
         features: Tensor = self.encoder(self._own(pixels))
-        return features.float().contiguous()
+        return ImageFeatures((features.float().contiguous(),))
 
-    def remember(self, features: Tensor, dense: Tensor) -> Any:
-        return self._remember(self._own(features), self._own(dense))
+    def embed_prompts(self, prompts: PromptTensors) -> PromptEmbeddings:
+        return self.model.embed_prompts(prompts)
 
-    def attend(self, sparse: Tensor, memory: Any) -> Attended:
-        attended: Attended = self._attend(sparse.to(self.device), *memory)
+    def prepare(self, features: ImageFeatures, dense: Tensor | None = None) -> tuple[Tensor, ...]:
+        """The inputs of a graph: of `Attend`, or with mask prompts of `AttendOwn`."""
+        grid = features.grid.to(self.device)
+        if dense is not None:
+            return (self._own(own_images(grid, dense.to(self.device))),)
+        no_mask = self.model.prompt_encoder.no_mask()
+        shared: tuple[Tensor, ...] = self._prepare(self._own(grid), self._own(no_mask))
+        return shared
+
+    def attend(self, sparse: Tensor, context: tuple[Tensor, ...]) -> Attended:
+        graph = self._attend_own if len(context) == 1 else self._attend
+        attended: Attended = graph(sparse.to(self.device), *context)
         return attended
 
-    def attend_own(self, sparse: Tensor, image: Tensor) -> Attended:
-        attended: Attended = self._attend_own(sparse.to(self.device), self._own(image))
-        return attended
+    def select(self, attended: Attended, *, multimask: bool) -> Attended:
+        return self.model.select(attended, multimask=multimask)
 
-    def upscale(self, image: Tensor, kernels: Tensor) -> Tensor:
-        logits: Tensor = self._upscale(self._own(image), self._own(kernels))
-        return logits.float()
+    def upscale(self, attended: Attended, context: tuple[Tensor, ...]) -> MaskAnswer:  # noqa: ARG002
+        logits: Tensor = self._upscale(self._own(attended.image), self._own(attended.kernels))
+        return MaskAnswer(logits=logits.float(), iou_pred=attended.iou_pred)
 
     def _own(self, tensor: Tensor) -> Tensor:
         return tensor.to(device=self.device, dtype=self.dtype)
@@ -96,12 +107,12 @@ def lower_precision(
     for block in decoder.transformer.blocks:
         block.norm4.to(dtype)
     for graph in graphs:
-        for codes in graph.buffers(recurse=False):
-            codes.data = codes.data.to(dtype)
+        for pos_enc in graph.buffers(recurse=False):
+            pos_enc.data = pos_enc.data.to(dtype)
 
 
 def check_compiler() -> None:
-    """Raise an BackendError where torch.compile would find no C++ compiler for the CPU."""
+    """Raise a BackendError where torch.compile would find no C++ compiler for the CPU."""
     compilers = (os.environ.get("CXX", ""), *COMPILERS)
     if not any(name and shutil.which(name) for name in compilers):
         raise BackendError(

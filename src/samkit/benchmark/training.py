@@ -11,6 +11,7 @@ import torch
 
 from samkit.benchmark.turns import Subject
 from samkit.geometry import CoordMap
+from samkit.image_spec import ImageSpec
 from samkit.predict.preprocess import normalise, resize_image
 from samkit.training.batch import Batch
 from samkit.training.loop import Trainer, launch
@@ -51,8 +52,9 @@ def step_of(image: npt.NDArray[np.uint8], learns: Parts, precision: Precision) -
 
 def make_batch(image: npt.NDArray[np.uint8], *, with_pixels: bool) -> Batch:
     """The same image twice, as pixels or as random features, and boxes as masks."""
-    coords = CoordMap(original_hw=(image.shape[0], image.shape[1]), model_size=MODEL_SIZE)
-    pixels = normalise(resize_image(image, coords), MODEL_SIZE).repeat(IMAGES, 1, 1, 1)
+    spec = ImageSpec(size=MODEL_SIZE)
+    coords = CoordMap.of((image.shape[0], image.shape[1]), spec)
+    pixels = normalise(resize_image(image, coords), spec).repeat(IMAGES, 1, 1, 1)
     masks = torch.zeros(IMAGES * MASKS_PER_IMAGE, TRUTH_SIZE, TRUTH_SIZE, dtype=torch.bool)
     for number, mask in enumerate(masks):
         mask[20 : 60 + 10 * number, 20 : 120 - 10 * number] = True

@@ -17,6 +17,7 @@ from PIL import Image
 from samkit.benchmark.turns import Subject, Work
 from samkit.formats import read_image
 from samkit.geometry import CoordMap
+from samkit.models import ImageFeatures
 from samkit.predict import Predictor
 from samkit.predict.preprocess import normalise, resize_image
 from samkit.proposals import AutoMasker
@@ -89,8 +90,8 @@ class Workshop:
     def embedding(self, predictor: Predictor) -> ImageEmbedding:
         """Random features as the image's embedding."""
         return ImageEmbedding(
-            features=some_features(),
-            coords=CoordMap(original_hw=SIZE_HW, model_size=predictor.model.config.image_size),
+            features=ImageFeatures((some_features(),)),
+            coords=CoordMap.of(SIZE_HW, predictor.model.image_spec),
             model_name=predictor.model_name,
             encoder_checksum=predictor.encoder_checksum,
         )
@@ -107,8 +108,8 @@ def mobile_sam_encode(shop: Workshop) -> Work:
 
     def eager() -> object:
         with torch.no_grad():
-            coords = CoordMap(original_hw=SIZE_HW, model_size=model.config.image_size)
-            return model.encode(normalise(resize_image(shop.image, coords), coords.model_size))
+            coords = CoordMap.of(SIZE_HW, model.image_spec)
+            return model.encode(normalise(resize_image(shop.image, coords), model.image_spec)).grid
 
     ours = shop.ours(MOBILE_SAM, lambda predictor: lambda: predictor.embed(shop.image))
     return Work(name="MobileSAM: embed an image", subjects={EAGER: eager} | ours)

@@ -109,7 +109,7 @@ def prepare(*, model: str, backend: BackendChoice) -> None:
 
     predictor = Predictor.load(model, **backend)
     if isinstance(predictor.backend, CompiledBackend):
-        predictor.backend.prepare()
+        predictor.backend.compile_all()
     info = predictor.backend.info
     click.echo(f"{predictor.model_name} is ready for {info.backend} in {info.precision}")
 

@@ -281,7 +281,7 @@ def segment_image(task: Task, choices: Choices, predictor: Predictor) -> dict[st
 
     image, prompts = read_image(task.image), task.ask.prompts
     if prompts is not None:
-        prompts.check_fits(predictor.frames(image))  # before the expensive step
+        prompts.check_fits(predictor.coord_map(image))  # before the expensive step
     answer = answer_image(image, task.ask, choices, predictor)
     if not choices.every_candidate:
         answer = answer.best()
@@ -304,9 +304,9 @@ def answer_image(
         return predictor.decode(predictor.embed(image), ask.prompts, multimask=multimask)
     if multimask is None:  # words alone may mean several things, the boxes of a detector do not
         multimask = ask.prompts is None and predictor.reads_as_tokens
-    return predictor.predict(
+    return predictor.predict_text(
         predictor.embed(image),
-        text=ask.text[0] if len(ask.text) == 1 else list(ask.text),
+        ask.text[0] if len(ask.text) == 1 else list(ask.text),
         image=image,
         text_thresh=choices.text_thresh,
         multimask=multimask,

@@ -1,1 +1,5 @@
-"""Modules that offer the names of other packages, for programs written for them."""
+"""Packages under the names of others, for programs that were written for them."""
+
+from samkit.compat.aliases import AlreadyImportedError, install
+
+__all__ = ["AlreadyImportedError", "install"]

@@ -42,7 +42,7 @@ from samkit.evaluation.thinning import suppress_non_maxima
 from samkit.geometry import CoordMap, boxes_from_masks, decode_rle
 from samkit.geometry.nms import nms
 from samkit.geometry.resize import logits_to_original, patch_to_original
-from samkit.proposals.candidates import cut_patch
+from samkit.geometry.stability import cut_patch
 from samkit.proposals.config import check_number
 from samkit.proposals.grid import grid_points
 from samkit.types import MASK_THRESHOLD, ImageEmbedding, Logits

@@ -15,7 +15,7 @@ Source: arXiv:2102.06583 (RITM) for NoC; arXiv:2304.02643, section 7.1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,8 @@ from samkit.datasets.sample import Sample
 from samkit.evaluation.protocol import Curve, Result, Summary, both_means
 from samkit.evaluation.robot import Click, first_click, next_click
 from samkit.evaluation.truth import Mask, MaskChoice, image_mask, mask_iou
+from samkit.geometry import CoordMap
+from samkit.predict import Refinement, ask_all
 from samkit.proposals.config import check_number
 from samkit.types import ImageEmbedding, Logits
 
@@ -37,13 +39,23 @@ MAX_CLICKS = 100
 
 @dataclass(kw_only=True, eq=False)
 class _Dialogue:
-    """A mask that is being clicked, and what was answered last."""
+    """A mask that is being clicked, and the last answer."""
 
     truth: Mask
+    refinement: Refinement
     clicks: list[Click]
     ious: list[float]
-    logits: Logits
     predicted: Mask
+
+    def click(self, click: Click) -> None:
+        self.clicks.append(click)
+        self.refinement = self.refinement.clicked(click.x, click.y, int(click.is_foreground))
+
+    def take(self, logits: Logits, coords: CoordMap) -> None:
+        """Take an answer (L, L): compare it with the truth at the image's size."""
+        self.refinement = replace(self.refinement, mask_logits=logits)
+        self.predicted = image_mask(logits, coords)
+        self.ious.append(mask_iou(self.predicted, self.truth))
 
 
 def click_masks(
@@ -57,7 +69,7 @@ def click_masks(
     """Let the robot click each of P masks (H, W) of an image, at least one.
 
     Args:
-        predictor: what answers; asked for all masks at once.
+        predictor: answers, for all masks at once.
         embedding: of the image.
         masks: the true masks.
         max_clicks: for each mask.
@@ -69,53 +81,36 @@ def click_masks(
     Raises:
         DataError: a mask is empty.
     """
-    clicks = [first_click(mask) for mask in masks]
-    points, labels = _prompt([[click] for click in clicks])
-    answer = predictor.predict(embedding, points=points, labels=labels, multimask=True).best()
     dialogues = [
-        _Dialogue(truth=mask, clicks=[click], ious=[], logits=logits, predicted=mask)
-        for mask, click, logits in zip(masks, clicks, answer.logits, strict=True)
+        _Dialogue(truth=mask, refinement=Refinement(), clicks=[], ious=[], predicted=mask)
+        for mask in masks
     ]
     for dialogue in dialogues:
-        _look(dialogue, embedding)
+        dialogue.click(first_click(dialogue.truth))
     running = dialogues
-    for _ in range(max_clicks - 1):
-        corrections = [
-            next_click(dialogue.truth, dialogue.predicted, dialogue.clicks) for dialogue in running
-        ]
-        asked = []
-        for dialogue, click in zip(running, corrections, strict=True):
-            if click is not None:
-                dialogue.clicks.append(click)
-                asked.append(dialogue)
-        if not asked:
+    for number in range(max_clicks):
+        if number > 0:
+            running = [dialogue for dialogue in running if _correct(dialogue)]
+        if not running:
             break
-        running = asked
-        points, labels = _prompt([dialogue.clicks for dialogue in running])
-        answer = predictor.predict(
+        answer = ask_all(
+            predictor,
             embedding,
-            points=points,
-            labels=labels,
-            mask_logits=np.stack([d.logits for d in running]) if feed_back else None,
-            multimask=False,
-        )
+            [dialogue.refinement for dialogue in running],
+            multimask=number == 0,
+            feed_back=feed_back,
+        ).best()
         for dialogue, logits in zip(running, answer.logits, strict=True):
-            dialogue.logits = logits
-            _look(dialogue, embedding)
+            dialogue.take(logits[0], embedding.coords)
     return [dialogue.ious for dialogue in dialogues]
 
 
-def _prompt(clicks: Sequence[Sequence[Click]]) -> tuple[Any, Any]:
-    """Points (P, N, 2) and labels (P, N) of as many clicks for each of P masks."""
-    points = [[(click.x, click.y) for click in own] for own in clicks]
-    labels = [[int(click.is_foreground) for click in own] for own in clicks]
-    return np.array(points, np.float64), np.array(labels)
-
-
-def _look(dialogue: _Dialogue, embedding: ImageEmbedding) -> None:
-    """Bring the last answer (1, S, S) to the image's size and compare it with the truth."""
-    dialogue.predicted = image_mask(dialogue.logits[0], embedding.coords)
-    dialogue.ious.append(mask_iou(dialogue.predicted, dialogue.truth))
+def _correct(dialogue: _Dialogue) -> bool:
+    """Click where the answer is most wrong; False where no error is left."""
+    click = next_click(dialogue.truth, dialogue.predicted, dialogue.clicks)
+    if click is not None:
+        dialogue.click(click)
+    return click is not None
 
 
 def clicks_to_reach(ious: Sequence[float], target: float, max_clicks: int) -> int:

@@ -56,8 +56,8 @@ class TextToMask:
         result: Result = {"masks": len(truths), "ious": [], "corrected": [], "pairs": []}
         if not truths:
             return result
-        answer = predictor.predict(
-            embedding, text=list(truths), image=sample.image, multimask=True
+        answer = predictor.predict_text(
+            embedding, list(truths), image=sample.image, multimask=True
         ).best()
         for phrase, masks in truths.items():
             number = best_answer(answer, phrase)
@@ -102,14 +102,16 @@ def click_once(
     click = next_click(truth, image_mask(logits, embedding.coords))
     if click is None:
         return 1.0
-    answer = predictor.predict(
-        embedding,
-        text=text,
-        points=[(click.x, click.y)],
-        labels=[int(click.is_foreground)],
-        mask_logits=logits,
-        multimask=False,
-    )
+    prompt: dict[str, Any] = {
+        "points": [(click.x, click.y)],
+        "labels": [int(click.is_foreground)],
+        "mask_logits": logits,
+        "multimask": False,
+    }
+    if text is None:
+        answer = predictor.predict(embedding, **prompt)
+    else:
+        answer = predictor.predict_text(embedding, text, **prompt)
     side = logits.shape[-1]
     return mask_iou(image_mask(answer.logits.reshape(side, side), embedding.coords), truth)
 

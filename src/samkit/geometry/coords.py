@@ -1,37 +1,60 @@
-"""The frames of an image and the ways between them."""
+"""Coordinate spaces of an image, and the ways between them."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from samkit.image_spec import Fit, ImageSpec
 
-LOGITS_STRIDE = 4  # model space pixels for each position of the mask logits
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CoordMap:
-    """Where one image lies in each frame.
+    """Where one image lies in each coordinate space.
 
     - original: pixels of the image, (H, W);
-    - model: the image with its longest side resized to `model_size`, in the top left corner of a
-      square of that side; the rest is padding;
-    - logits: the model space at a quarter of its resolution, in which masks are predicted.
+    - model: the resized image in the top left corner of the model's square input; see
+      `ImageSpec.fit`;
+    - logits: the model space at a `logits_stride`-th of its resolution, in which masks are
+      predicted.
 
     Coordinates are pixel indices: (0, 0) is the first pixel, wherever in it.
+
+    Attributes:
+        original_hw: the image's size.
+        model_size: side of the model's input.
+        fit: "pad" or "stretch"; see `ImageSpec`.
+        logits_stride: input pixels for each position of the logits.
     """
 
     original_hw: tuple[int, int]
     model_size: int
+    fit: Fit = "pad"
+    logits_stride: int = 4
 
     def __post_init__(self) -> None:
         if min(self.original_hw) < 1 or self.model_size < 1:
             raise ValueError(f"sizes must be positive; got {self.original_hw}, {self.model_size}")
 
+    @classmethod
+    def of(cls, original_hw: tuple[int, int], spec: ImageSpec) -> CoordMap:
+        """The spaces of an image of a size, for a model's input."""
+        return cls(
+            original_hw=original_hw,
+            model_size=spec.size,
+            fit=spec.fit,
+            logits_stride=spec.logits_stride,
+        )
+
     @property
     def resized_hw(self) -> tuple[int, int]:
-        """Size of the image in the model space: longest side `model_size`, the other at least 1."""
+        """Size of the image in the model space; a side is at least 1."""
+        if self.fit == "stretch":
+            return self.model_size, self.model_size
         height, width = self.original_hw
         scale = self.model_size / max(height, width)
         return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
@@ -39,7 +62,7 @@ class CoordMap:
     @property
     def logits_size(self) -> int:
         """Side of the square in which masks are predicted."""
-        return self.model_size // LOGITS_STRIDE
+        return self.model_size // self.logits_stride
 
     @property
     def scale_xy(self) -> FloatArray:
@@ -51,14 +74,6 @@ class CoordMap:
         """Points (..., 2) from the original to the model space."""
         return np.asarray(points_xy, np.float64) * self.scale_xy
 
-    def points_to_original(self, points_xy_model: npt.ArrayLike) -> FloatArray:
-        """Points (..., 2) from the model to the original space."""
-        return np.asarray(points_xy_model, np.float64) / self.scale_xy
-
     def boxes_to_model(self, boxes_xyxy: npt.ArrayLike) -> FloatArray:
         """Boxes (..., 4) from the original to the model space."""
         return np.asarray(boxes_xyxy, np.float64) * np.tile(self.scale_xy, 2)
-
-    def boxes_to_original(self, boxes_xyxy_model: npt.ArrayLike) -> FloatArray:
-        """Boxes (..., 4) from the model to the original space."""
-        return np.asarray(boxes_xyxy_model, np.float64) / np.tile(self.scale_xy, 2)

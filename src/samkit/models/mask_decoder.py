@@ -16,17 +16,20 @@ Shape legend: P prompts, T tokens, N image positions, C channels, M masks, H hea
 head, G side of the embedding grid. The image side may have a batch of 1 that serves all prompts.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from samkit.models.layers import LayerNorm2d, TransformerMlp
 
-SINGLE_MASK = slice(0, 1)  # token 0 answers unambiguous prompts
-AMBIGUOUS_MASKS = slice(1, None)  # tokens 1.. answer with alternatives, such as part and whole
+# Mask tokens: the first answers unambiguous prompts, the others offer alternatives such as part and
+# whole.
+SINGLE_MASK, AMBIGUOUS_MASKS = slice(0, 1), slice(1, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +46,7 @@ class MaskDecoderConfig:
 
 
 class PosEncProjections(NamedTuple):
-    """The position codes of the image as each attention projects them; constants of a model.
+    """Positional encodings of the image as each attention projects them; constants of a model.
 
     Attributes:
         keys: for each layer and for the last attention, (1, H, D, N).
@@ -55,32 +58,49 @@ class PosEncProjections(NamedTuple):
 
 
 class ImageContext(NamedTuple):
-    """What the decoder needs of an image that serves many prompts.
+    """An image, prepared for the transformer: shared by all prompts, or one for each.
 
     Attributes:
-        image: tokens (1, N, C).
-        keys, values, queries: the first layer's projections (1, H, D, N). That layer sees the same
-            image for all prompts; later ones see what the prompts have made of it.
+        image: tokens (1, N, C) that serve all prompts, or (P, N, C).
+        pos_enc: the projected positional encodings.
+        shared: the first layer's projections of a shared image; None for images of their own.
     """
 
     image: Tensor
+    pos_enc: PosEncProjections
+    shared: SharedProjections | None = None
+
+
+class SharedProjections(NamedTuple):
+    """First-layer projections of an image that serves all prompts.
+
+    That layer sees the same image for all prompts; later ones see what the prompts have made of it.
+
+    Attributes:
+        keys, values, queries: (1, H, D, N).
+    """
+
     keys: Tensor
     values: Tensor
     queries: Tensor
 
 
 class Attended(NamedTuple):
-    """What the transformer made of P prompts, before anything is upscaled.
+    """Output of the transformer for P prompts, before anything is upscaled.
 
     Attributes:
-        iou_pred: (P, 4) for all mask tokens.
-        kernels: (P, 4, C / 8) what each mask's pixels are multiplied with.
+        iou_pred: (P, M), predicted IoU.
+        kernels: (P, M, C / 8), the weights of each mask's pixels.
         image: (P, N, C).
     """
 
     iou_pred: Tensor
     kernels: Tensor
     image: Tensor
+
+    def rows(self, index: Any) -> Attended:
+        """Some of the prompts, by a slice or an index."""
+        return Attended(*(part[index] for part in self))
 
 
 class Attention(nn.Module):
@@ -127,20 +147,20 @@ class SelfAttention(Attention):
 
 
 class TokenToImageAttention(Attention):
-    """The tokens of each prompt look at the image."""
+    """Attention of each prompt's tokens to the image."""
 
     def pos_keys(self, pos_enc_1CN: Tensor) -> Tensor:
-        """Keys (1, H, D, N) of the position codes (1, C, N), bias included."""
+        """Keys (1, H, D, N) of positional encodings (1, C, N), bias included."""
         return self.split_map(self.k_proj.weight @ pos_enc_1CN + self.k_proj.bias[:, None])
 
-    def fixed(self, tokens: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Look at an image whose projections (1, H, D, N) are known: tokens (P, T, C)."""
+    def forward_shared(self, tokens: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Attend to a shared image, projected before to (1, H, D, N): tokens (P, T, C)."""
         q_PHTD = self.split_heads(self.q_proj(tokens)) * self.scale
         seen = (q_PHTD.to(keys.dtype) @ keys).softmax(-1) @ values.transpose(-1, -2)
         return self.merge_heads(seen.to(tokens.dtype))
 
     def forward(self, tokens: Tensor, image: Tensor, pos_keys: Tensor) -> Tensor:
-        """Look at each prompt's own image (P, N, C): tokens (P, T, C)."""
+        """Attend to each prompt's own image (P, N, C): tokens (P, T, C)."""
         q_PHTD = self.split_heads(self.q_proj(tokens)) * self.scale
         prompts, heads, num_tokens, _ = q_PHTD.shape
         q_image = (q_PHTD @ self.head_weights(self.k_proj)).flatten(1, 2).to(image.dtype)
@@ -153,26 +173,26 @@ class TokenToImageAttention(Attention):
 
 
 class ImageToTokenAttention(Attention):
-    """Each position of the image looks at the tokens of a prompt."""
+    """Attention of each position of the image to a prompt's tokens."""
 
     def pos_queries(self, pos_enc_1CN: Tensor) -> Tensor:
-        """Queries (1, H, D, N) of the position codes (1, C, N), bias included."""
+        """Queries (1, H, D, N) of positional encodings (1, C, N), bias included."""
         return self.split_map(self.q_proj.weight @ pos_enc_1CN + self.q_proj.bias[:, None])
 
-    def fixed(self, queries: Tensor, tokens: Tensor, values: Tensor) -> Tensor:
-        """Look from an image whose queries (1, H, D, N) are known: image (P, N, C)."""
+    def forward_shared(self, queries: Tensor, tokens: Tensor, values: Tensor) -> Tensor:
+        """Attend from a shared image, projected before to (1, H, D, N): image (P, N, C)."""
         k_PHTD = self.split_heads(self.k_proj(tokens)) * self.scale
-        return self.read(k_PHTD.to(queries.dtype) @ queries, values)
+        return self.mix_values(k_PHTD.to(queries.dtype) @ queries, values)
 
     def forward(self, image: Tensor, pos_queries: Tensor, tokens: Tensor, values: Tensor) -> Tensor:
-        """Look from each prompt's own image (P, N, C) at tokens (P, T, C): image (P, N, C)."""
+        """Attend from each prompt's own image (P, N, C) to tokens (P, T, C): image (P, N, C)."""
         k_PHTD = self.split_heads(self.k_proj(tokens)) * self.scale
         k_image = (k_PHTD @ self.head_weights(self.q_proj)).flatten(1, 2).to(image.dtype)
         logits = (k_image @ image.transpose(1, 2)).view(*k_PHTD.shape[:3], -1)
-        return self.read(logits + k_PHTD.to(image.dtype) @ pos_queries, values)
+        return self.mix_values(logits + k_PHTD.to(image.dtype) @ pos_queries, values)
 
-    def read(self, logits_PHTN: Tensor, values: Tensor) -> Tensor:
-        """Bring each position what it looks at of the tokens' values (P, T, C): (P, N, C)."""
+    def mix_values(self, logits_PHTN: Tensor, values: Tensor) -> Tensor:
+        """Mix the tokens' values (P, T, C) at each position by its attention: (P, N, C)."""
         v_PHTD = self.split_heads(self.v_proj(values))
         out_weights = self.out_proj.weight.view(-1, self.num_heads, self.head_dim)
         v_out = (v_PHTD @ out_weights.permute(1, 2, 0)[None]).flatten(1, 2)  # (P, H T, C)
@@ -210,35 +230,37 @@ class TwoWayBlock(nn.Module):
         """Update tokens (P, T, C) and each prompt's own image (P, N, C)."""
         tokens = self.attend_self(tokens, token_pos_enc)
         seen = self.cross_attn_token_to_image(tokens + token_pos_enc, image, pos_keys)
-        tokens = self.digest(tokens, seen)
+        tokens = self.update_tokens(tokens, seen)
         k = tokens + token_pos_enc
-        read = self.cross_attn_image_to_token(image, pos_queries, k, tokens)
-        return tokens, self.norm4(image + read)
+        update = self.cross_attn_image_to_token(image, pos_queries, k, tokens)
+        return tokens, self.norm4(image + update)
 
-    def fixed(
-        self, tokens: Tensor, token_pos_enc: Tensor, memory: ImageContext
+    def forward_shared(
+        self, tokens: Tensor, token_pos_enc: Tensor, image: Tensor, shared: SharedProjections
     ) -> tuple[Tensor, Tensor]:
         """Update tokens (P, T, C); the image (1, N, C) becomes each prompt's own (P, N, C)."""
         tokens = self.attend_self(tokens, token_pos_enc)
-        seen = self.cross_attn_token_to_image.fixed(
-            tokens + token_pos_enc, memory.keys, memory.values
+        seen = self.cross_attn_token_to_image.forward_shared(
+            tokens + token_pos_enc, shared.keys, shared.values
         )
-        tokens = self.digest(tokens, seen)
+        tokens = self.update_tokens(tokens, seen)
         k = tokens + token_pos_enc
-        read = self.cross_attn_image_to_token.fixed(memory.queries, k, tokens)
-        return tokens, self.norm4(memory.image + read)
+        update = self.cross_attn_image_to_token.forward_shared(shared.queries, k, tokens)
+        return tokens, self.norm4(image + update)
 
     def attend_self(self, tokens: Tensor, token_pos_enc: Tensor) -> Tensor:
         """Self-attention of the tokens, and its norm."""
-        if self.first:  # the tokens are still their own codes: none is added, nor a residual
+        if (
+            self.first
+        ):  # the tokens are their own positional encodings: neither these nor a residual
             attended = self.self_attn(tokens, tokens)
         else:
             attended = tokens + self.self_attn(tokens + token_pos_enc, tokens)
         normed: Tensor = self.norm1(attended)
         return normed
 
-    def digest(self, tokens: Tensor, seen: Tensor) -> Tensor:
-        """Take in what the tokens have seen of the image, through the MLP."""
+    def update_tokens(self, tokens: Tensor, seen: Tensor) -> Tensor:
+        """Add the image's values to the tokens, then the MLP."""
         tokens = self.norm2(tokens + seen)
         normed: Tensor = self.norm3(tokens + self.mlp(tokens))
         return normed
@@ -259,19 +281,16 @@ class TwoWayTransformer(nn.Module):
         """The layers, by their type."""
         return cast("list[TwoWayBlock]", list(self.layers))
 
-    def forward(
-        self, tokens: Tensor, memory: ImageContext | Tensor, codes: PosEncProjections
-    ) -> tuple[Tensor, Tensor]:
-        """Tokens (P, T, C), and a memory or own images (P, N, C), to tokens and images."""
-        token_pos_enc = tokens
-        image = memory
-        for layer, keys, queries in zip(self.blocks, codes.keys, codes.queries, strict=False):
-            if isinstance(image, ImageContext):
-                tokens, image = layer.fixed(tokens, token_pos_enc, image)
+    def forward(self, tokens: Tensor, context: ImageContext) -> tuple[Tensor, Tensor]:
+        """Update tokens (P, T, C) and a prepared image: tokens, and images (P, N, C)."""
+        token_pos_enc, image, pos_enc = tokens, context.image, context.pos_enc
+        projected = zip(self.blocks, pos_enc.keys, pos_enc.queries, strict=False)
+        for number, (layer, keys, queries) in enumerate(projected):
+            if number == 0 and context.shared is not None:
+                tokens, image = layer.forward_shared(tokens, token_pos_enc, image, context.shared)
             else:
                 tokens, image = layer(tokens, token_pos_enc, image, keys, queries)
-        assert isinstance(image, Tensor)
-        seen = self.final_attn_token_to_image(tokens + token_pos_enc, image, codes.keys[-1])
+        seen = self.final_attn_token_to_image(tokens + token_pos_enc, image, pos_enc.keys[-1])
         return self.norm_final_attn(tokens + seen), image
 
 
@@ -317,12 +336,12 @@ class Upscaling(nn.Sequential):
         modules = list(self)
         conv1, conv2 = (cast("nn.ConvTranspose2d", modules[i]) for i in (0, 3))
         norm, gelu = cast("LayerNorm2d", modules[1]), modules[2]
-        x = gelu(norm.over_last(self.quarter(image, conv1)))
-        pixels: Tensor = gelu(self.quarter(x, conv2))
+        x = gelu(norm.over_last(self.apply_transposed(image, conv1)))
+        pixels: Tensor = gelu(self.apply_transposed(x, conv2))
         return pixels
 
     @staticmethod
-    def quarter(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:
+    def apply_transposed(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:
         """Apply a transposed convolution with kernel and stride 2: (P, N, C) to (P, 4 N, C')."""
         assert conv.bias is not None
         weight = conv.weight.permute(0, 2, 3, 1).flatten(1)  # (C, 2 2 C')
@@ -330,7 +349,7 @@ class Upscaling(nn.Sequential):
 
 
 class MaskDecoder(nn.Module):
-    """Answer prompts with mask logits and the IoU that each mask is expected to have."""
+    """Decoder of prompts to mask logits and the predicted IoU of each mask."""
 
     def __init__(self, config: MaskDecoderConfig) -> None:
         super().__init__()
@@ -358,7 +377,7 @@ class MaskDecoder(nn.Module):
 
         Args:
             features: image embedding (1 or P, C, G, G).
-            image_pos_enc: position codes of the embedding (1, C, G, G).
+            image_pos_enc: positional encodings of the embedding (1, C, G, G).
             sparse: prompt tokens (P, T, C).
             dense: mask prompts (1 or P, C, G, G).
             multimask: the three ambiguous masks instead of the single one.
@@ -366,53 +385,64 @@ class MaskDecoder(nn.Module):
         Returns:
             mask logits (P, M, 4 G, 4 G) and predicted IoU (P, M).
         """
-        codes = self.project_pos_enc(image_pos_enc)
-        image = (features + dense).flatten(2)
-        memory = self.remember(image, codes) if len(image) == 1 else image.transpose(1, 2)
-        attended = self.attend(sparse, memory, codes)
-        chosen = AMBIGUOUS_MASKS if multimask else SINGLE_MASK
-        logits = self.upscale(attended.image, attended.kernels[:, chosen])
-        return logits, attended.iou_pred[:, chosen]
+        pos_enc = self.project_pos_enc(image_pos_enc)
+        is_shared = max(len(features), len(dense)) == 1
+        context = self.prepare(features, dense, pos_enc, is_shared=is_shared)
+        selected = self.select(self.attend(sparse, context), multimask=multimask)
+        return self.upscale(selected.image, selected.kernels), selected.iou_pred
 
     def project_pos_enc(self, image_pos_enc: Tensor) -> PosEncProjections:
-        """Project the embedding's position codes (1, C, G, G) for every attention."""
-        code = image_pos_enc.flatten(2)
+        """Project the embedding's positional encodings (1, C, G, G) for every attention."""
+        flat = image_pos_enc.flatten(2)
         layers, last = self.transformer.blocks, self.transformer.final_attn_token_to_image
         to_image = [layer.cross_attn_token_to_image for layer in layers]
         to_token = [layer.cross_attn_image_to_token for layer in layers]
         return PosEncProjections(
-            keys=[attention.pos_keys(code) for attention in (*to_image, last)],
-            queries=[attention.pos_queries(code) for attention in to_token],
+            keys=[attention.pos_keys(flat) for attention in (*to_image, last)],
+            queries=[attention.pos_queries(flat) for attention in to_token],
         )
 
-    def remember(self, image: Tensor, codes: PosEncProjections) -> ImageContext:
-        """Project an image (1, C, N) for the first layer: once for all prompts on it."""
-        first = self.transformer.blocks[0]
-        look, read = first.cross_attn_token_to_image, first.cross_attn_image_to_token
-        projections = (look.k_proj, look.v_proj, read.q_proj)
-        weights = torch.cat([projection.weight for projection in projections]).to(image.dtype)
-        keys, values, queries = (look.split_map(part) for part in (weights @ image).chunk(3, dim=1))
-        return ImageContext(
-            image=image.transpose(1, 2).contiguous(),
-            keys=keys + codes.keys[0],  # which have the biases
-            values=values + look.split_map(look.v_proj.bias[None, :, None]).to(image.dtype),
-            queries=queries + codes.queries[0],
-        )
-
-    def attend(
-        self, sparse: Tensor, memory: ImageContext | Tensor, codes: PosEncProjections
-    ) -> Attended:
-        """Run the transformer on prompt tokens (P, T, C).
+    def prepare(
+        self, features: Tensor, dense: Tensor, pos_enc: PosEncProjections, *, is_shared: bool
+    ) -> ImageContext:
+        """Bring images into the form that the transformer takes.
 
         Args:
-            sparse: prompt tokens (P, T, C).
-            memory: an image that serves all prompts, or each prompt's own (P, N, C), as with mask
-                prompts.
-            codes: of `project_pos_enc`.
+            features: (1 or P, C, G, G).
+            dense: (1 or P, C, G, G).
+            pos_enc: of `project_pos_enc`.
+            is_shared: one image for all prompts: it is projected for the first layer, once.
         """
+        image = (features + dense).flatten(2)
+        if not is_shared:
+            return ImageContext(image=image.transpose(1, 2), pos_enc=pos_enc)
+        return ImageContext(
+            image=image.transpose(1, 2).contiguous(),
+            pos_enc=pos_enc,
+            shared=self._project_shared(image, pos_enc),
+        )
+
+    def _project_shared(self, image: Tensor, pos_enc: PosEncProjections) -> SharedProjections:
+        """Project an image (1, C, N) for the first layer."""
+        first = self.transformer.blocks[0]
+        to_image, to_token = first.cross_attn_token_to_image, first.cross_attn_image_to_token
+        projections = (to_image.k_proj, to_image.v_proj, to_token.q_proj)
+        weights = torch.cat([projection.weight for projection in projections]).to(image.dtype)
+        keys, values, queries = (
+            to_image.split_map(part) for part in (weights @ image).chunk(3, dim=1)
+        )
+        value_bias = to_image.split_map(to_image.v_proj.bias[None, :, None])
+        return SharedProjections(
+            keys=keys + pos_enc.keys[0],  # which has the bias
+            values=values + value_bias.to(image.dtype),
+            queries=queries + pos_enc.queries[0],
+        )
+
+    def attend(self, sparse: Tensor, context: ImageContext) -> Attended:
+        """Run the transformer on prompt tokens (P, T, C): all mask tokens' answers."""
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(sparse.shape[0], -1, -1), sparse], dim=1)
-        tokens, image = self.transformer(tokens, memory, codes)
+        tokens, image = self.transformer(tokens, context)
         mask_tokens = tokens[:, 1 : 1 + self.mask_tokens.num_embeddings].unbind(1)
         kernels = [
             mlp(token)
@@ -422,6 +452,14 @@ class MaskDecoder(nn.Module):
             iou_pred=self.iou_prediction_head(tokens[:, 0]),
             kernels=torch.stack(kernels, dim=1),
             image=image,
+        )
+
+    @staticmethod
+    def select(attended: Attended, *, multimask: bool) -> Attended:
+        """Choose the three masks for ambiguous prompts, or the single one."""
+        chosen = AMBIGUOUS_MASKS if multimask else SINGLE_MASK
+        return attended._replace(
+            iou_pred=attended.iou_pred[:, chosen], kernels=attended.kernels[:, chosen]
         )
 
     def upscale(self, image: Tensor, kernels: Tensor) -> Tensor:

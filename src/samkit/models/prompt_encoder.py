@@ -1,4 +1,4 @@
-"""Text, points, boxes and masks to the tokens and the map that the mask decoder reads.
+"""Prompt encoder: text, points, boxes and masks to tokens and dense maps for the mask decoder.
 
 Source: arXiv:2304.02643, section 3, appendices A and D.5; Fourier features, arXiv:2006.10739.
 Shape legend: P prompts, N points, T tokens, C channels, G side of the embedding grid, D dimensions
@@ -11,17 +11,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from samkit.models.interface import PromptEmbeddings, PromptTensors
 from samkit.models.layers import LayerNorm2d
 
 # Rows of `point_embeddings`.
 BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = range(4)
 NOT_A_POINT = -1
-MASK_STRIDE = 4  # a mask prompt has 4 x 4 positions for each position of the embedding
 
 
 @dataclass(frozen=True, kw_only=True)
 class PromptEncoderConfig:
-    """Shape of the prompt encoder, for an model space of `image_size` pixels a side.
+    """Shape of the prompt encoder, for an input of `image_size` pixels a side.
 
     `text_dim` is that of CLIP's space; None for a model without text prompts, as published ones
     are.
@@ -33,14 +33,9 @@ class PromptEncoderConfig:
     mask_hidden: int = 16
     text_dim: int | None = None
 
-    @property
-    def mask_size(self) -> int:
-        """Side of mask prompts and of predicted logits."""
-        return self.grid_size * MASK_STRIDE
-
 
 class FourierPositions(nn.Module):
-    """Code of positions in the unit square: sines and cosines of random projections."""
+    """Positional encoding of the unit square: sines and cosines of random projections."""
 
     positional_encoding_gaussian_matrix: Tensor
 
@@ -49,13 +44,13 @@ class FourierPositions(nn.Module):
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, dim // 2))
 
     def forward(self, unit_xy: Tensor) -> Tensor:
-        """Coordinates (..., 2) in [0, 1] to codes (..., C)."""
+        """Encode coordinates (..., 2) in [0, 1]: (..., C)."""
         phase = 2 * math.pi * ((2 * unit_xy - 1) @ self.positional_encoding_gaussian_matrix)
         return torch.cat([phase.sin(), phase.cos()], dim=-1)
 
 
 class PromptEncoder(nn.Module):
-    """Encode prompts given in the model space (pixels of the resized image)."""
+    """Encoder of prompts in the model space (pixels of the resized image)."""
 
     def __init__(self, config: PromptEncoderConfig) -> None:
         super().__init__()
@@ -77,49 +72,21 @@ class PromptEncoder(nn.Module):
         if config.text_dim is not None:
             self.text_projection = nn.Linear(config.text_dim, config.dim)
 
-    def forward(
-        self,
-        *,
-        text_embeds: Tensor | None = None,
-        points_xy: Tensor | None = None,
-        labels: Tensor | None = None,
-        boxes_xyxy: Tensor | None = None,
-        mask_logits: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Encode P prompts, each of any combination of text, points, one box and one mask.
-
-        Args:
-            text_embeds: (P, D) vectors of CLIP, of length 1.
-            points_xy: (P, N, 2) in the model space.
-            labels: (P, N): 1 foreground, 0 background, -1 padding.
-            boxes_xyxy: (P, 4) in the model space.
-            mask_logits: (P, 1, 4 G, 4 G), such as an earlier answer.
+    def forward(self, prompts: PromptTensors) -> PromptEmbeddings:
+        """Encode P prompts.
 
         Returns:
             tokens (P, T, C): text, points, then padding if there is no box, then the box's two
-            corners; dense map (P, C, G, G), or (1, C, G, G) where no prompt has a mask.
+            corners; dense maps (P, C, G, G), or None where no prompt has a mask.
         """
-        parts = (text_embeds, points_xy, boxes_xyxy, mask_logits)
-        num_prompts = next((len(part) for part in parts if part is not None), 1)
-        sparse = self.embed_sparse(
-            num_prompts,
-            text_embeds=text_embeds,
-            points_xy=points_xy,
-            labels=labels,
-            boxes_xyxy=boxes_xyxy,
-        )
-        return sparse, self.embed_mask(mask_logits)
+        mask_logits = prompts.mask_logits
+        dense = None if mask_logits is None else self.embed_masks(mask_logits)
+        return PromptEmbeddings(self.embed_sparse(prompts), dense)
 
-    def embed_sparse(
-        self,
-        num_prompts: int,
-        *,
-        text_embeds: Tensor | None = None,
-        points_xy: Tensor | None,
-        labels: Tensor | None,
-        boxes_xyxy: Tensor | None,
-    ) -> Tensor:
+    def embed_sparse(self, prompts: PromptTensors) -> Tensor:
         """Tokens (P, T, C) of text, points and boxes; T is 0 where there are none."""
+        text_embeds, points_xy, labels, boxes_xyxy, _ = prompts
+        num_prompts = prompts.num_prompts
         tokens = [self.no_mask_embed.weight.new_empty(num_prompts, 0, self.config.dim)]
         if text_embeds is not None:
             tokens.append(self.embed_text(text_embeds))
@@ -143,9 +110,9 @@ class PromptEncoder(nn.Module):
             points_xy = nn.functional.pad(points_xy, (0, 0, 0, 1))
             labels = nn.functional.pad(labels, (0, 1), value=NOT_A_POINT)
         kind = labels[..., None]
-        code = self.positions(points_xy)
+        pos_enc = self.positions(points_xy)
         kinds = self.kind_embeddings()
-        foreground, background = code + kinds[FOREGROUND], code + kinds[BACKGROUND]
+        foreground, background = pos_enc + kinds[FOREGROUND], pos_enc + kinds[BACKGROUND]
         tokens = torch.where(kind == 1, foreground, background)
         return torch.where(kind == NOT_A_POINT, self.not_a_point_embed.weight, tokens)
 
@@ -158,24 +125,26 @@ class PromptEncoder(nn.Module):
         """Learned embeddings (4, C): background, foreground, top left, bottom right."""
         return torch.cat(list(self.point_embeddings.parameters()))
 
-    def embed_mask(self, mask_logits: Tensor | None) -> Tensor:
-        """Dense map of mask prompts, or of "no mask"."""
-        grid = self.config.grid_size
-        if mask_logits is None:
-            return self.no_mask_embed.weight.view(1, -1, 1, 1).expand(1, -1, grid, grid)
+    def embed_masks(self, mask_logits: Tensor) -> Tensor:
+        """Dense maps (P, C, G, G) of mask prompts (P, 1, 4 G, 4 G)."""
         dense: Tensor = self.mask_downscaling(mask_logits)
         return dense
 
+    def no_mask(self) -> Tensor:
+        """Dense map (1, C, G, G) of prompts without a mask."""
+        grid = self.config.grid_size
+        return self.no_mask_embed.weight.view(1, -1, 1, 1).expand(1, -1, grid, grid)
+
     def positions(self, xy: Tensor) -> Tensor:
-        """Codes (..., C) of pixels (..., 2), taken at the pixels' centres."""
-        codes: Tensor = self.pe_layer((xy + 0.5) / self.config.image_size)
-        return codes
+        """Encodings (..., C) of pixels (..., 2), taken at the pixels' centres."""
+        pos_enc: Tensor = self.pe_layer((xy + 0.5) / self.config.image_size)
+        return pos_enc
 
     def grid_positions(self) -> Tensor:
-        """Codes (1, C, G, G) of the embedding's positions."""
+        """Encodings (1, C, G, G) of the embedding's positions."""
         grid = self.config.grid_size
         like = self.no_mask_embed.weight
         centres = (torch.arange(grid, device=like.device, dtype=like.dtype) + 0.5) / grid
         y, x = torch.meshgrid(centres, centres, indexing="ij")
-        codes: Tensor = self.pe_layer(torch.stack([x, y], dim=-1))
-        return codes.permute(2, 0, 1)[None]
+        pos_enc: Tensor = self.pe_layer(torch.stack([x, y], dim=-1))
+        return pos_enc.permute(2, 0, 1)[None]

@@ -3,11 +3,21 @@
 Attribute names are those of the published checkpoints, so that their keys load without a table.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
-from samkit.models.mask_decoder import MaskDecoder, MaskDecoderConfig
+from samkit.image_spec import ImageSpec
+from samkit.models.interface import ImageFeatures, MaskAnswer, PromptEmbeddings, PromptTensors
+from samkit.models.mask_decoder import (
+    Attended,
+    ImageContext,
+    MaskDecoder,
+    MaskDecoderConfig,
+    PosEncProjections,
+)
 from samkit.models.prompt_encoder import PromptEncoder, PromptEncoderConfig
 from samkit.models.tiny_vit import TinyViT, TinyViTConfig
 from samkit.models.vit import ImageEncoderViT, ViTConfig
@@ -28,8 +38,13 @@ class SamConfig:
 
     @property
     def image_size(self) -> int:
-        """Side of the square that the encoder sees, in pixels."""
+        """Side of the square input, in pixels."""
         return self.encoder.image_size
+
+    @property
+    def image_spec(self) -> ImageSpec:
+        """What the image encoder expects."""
+        return ImageSpec(size=self.encoder.image_size)
 
     @property
     def prompts(self) -> PromptEncoderConfig:
@@ -43,7 +58,10 @@ class SamConfig:
 
 
 class Sam(nn.Module):
-    """Segment Anything: `encode` once an image, `decode` once a prompt or batch of prompts."""
+    """Segment Anything: `encode` once an image, `decode` once a prompt or batch of prompts.
+
+    An implementation of `samkit.models.SamModel`; `decode` is all of its calls after `encode`.
+    """
 
     def __init__(self, config: SamConfig) -> None:
         super().__init__()
@@ -52,44 +70,84 @@ class Sam(nn.Module):
         self.prompt_encoder = PromptEncoder(config.prompts)
         self.mask_decoder = MaskDecoder(config.decoder)
 
-    def encode(self, pixels: Tensor) -> Tensor:
-        """Normalised, padded pixels (B, 3, S, S) to features (B, C, G, G)."""
-        features: Tensor = self.image_encoder(pixels)
-        return features
+    @property
+    def image_spec(self) -> ImageSpec:
+        """What the image encoder expects."""
+        return self.config.image_spec
+
+    def encode(self, pixels: Tensor) -> ImageFeatures:
+        """Encode normalised pixels (B, 3, S, S): one level (B, C, G, G)."""
+        return ImageFeatures((self.image_encoder(pixels),))
+
+    def embed_prompts(self, prompts: PromptTensors) -> PromptEmbeddings:
+        """Encode P prompts; see `PromptEncoder.forward`."""
+        embeddings: PromptEmbeddings = self.prompt_encoder(prompts)
+        return embeddings
+
+    def project_pos_enc(self) -> PosEncProjections:
+        """Positional encodings of the image as the decoder projects them."""
+        return self.mask_decoder.project_pos_enc(self.prompt_encoder.grid_positions())
+
+    def prepare(
+        self,
+        features: ImageFeatures,
+        dense: Tensor | None = None,
+        pos_enc: PosEncProjections | None = None,
+    ) -> ImageContext:
+        """Prepare an image for the decoder: one for all prompts without masks, else one for each.
+
+        Args:
+            features: of one image, or of one for each prompt.
+            dense: (P, C, G, G) of mask prompts.
+            pos_enc: of `project_pos_enc`, where it is at hand already.
+        """
+        is_shared = dense is None and len(features.grid) == 1
+        return self.mask_decoder.prepare(
+            features.grid,
+            self.prompt_encoder.no_mask() if dense is None else dense,
+            self.project_pos_enc() if pos_enc is None else pos_enc,
+            is_shared=is_shared,
+        )
+
+    def attend(self, sparse: Tensor, context: ImageContext) -> Attended:
+        """Run the decoder's transformer on prompt tokens (P, T, C)."""
+        return self.mask_decoder.attend(sparse, context)
+
+    def select(self, attended: Attended, *, multimask: bool) -> Attended:
+        """Choose the three masks for ambiguous prompts, or the single one."""
+        return self.mask_decoder.select(attended, multimask=multimask)
+
+    def upscale(self, attended: Attended, context: ImageContext) -> MaskAnswer:  # noqa: ARG002
+        """Turn selected masks into logits; SAM's decoder needs nothing more of the image."""
+        logits = self.mask_decoder.upscale(attended.image, attended.kernels)
+        return MaskAnswer(logits=logits, iou_pred=attended.iou_pred)
 
     def decode(
-        self,
-        features: Tensor,
-        *,
-        text_embeds: Tensor | None = None,
-        points_xy: Tensor | None = None,
-        labels: Tensor | None = None,
-        boxes_xyxy: Tensor | None = None,
-        mask_logits: Tensor | None = None,
-        multimask: bool = True,
-    ) -> tuple[Tensor, Tensor]:
-        """Answer P prompts on one image, features (1, C, G, G), or each on its own, (P, C, G, G).
+        self, features: ImageFeatures, prompts: PromptTensors, *, multimask: bool = True
+    ) -> MaskAnswer:
+        """Answer P prompts on one image, or each on an image of its own.
 
-        Prompts are as in `PromptEncoder.forward`, in the model space.
+        Args:
+            features: of one image, or of one for each prompt.
+            prompts: in the model space.
+            multimask: three masks for each prompt instead of one.
 
         Returns:
-            mask logits (P, M, 4 G, 4 G) and predicted IoU (P, M); M is 3 with `multimask`, else 1.
+            logits (P, M, 4 G, 4 G) and predicted IoU (P, M).
         """
-        sparse, dense = self.prompt_encoder(
-            text_embeds=text_embeds,
-            points_xy=points_xy,
-            labels=labels,
-            boxes_xyxy=boxes_xyxy,
-            mask_logits=mask_logits,
-        )
-        logits, iou_pred = self.mask_decoder(
-            features, self.prompt_encoder.grid_positions(), sparse, dense, multimask=multimask
-        )
-        return logits, iou_pred
+        sparse, dense = self.embed_prompts(prompts)
+        context = self.prepare(features, dense)
+        selected = self.select(self.attend(sparse, context), multimask=multimask)
+        return self.upscale(selected, context)
+
+
+# The image encoder of each kind of configuration. A new kind is a new entry here.
+ENCODERS: dict[type, Callable[[Any], nn.Module]] = {
+    TinyViTConfig: TinyViT,
+    ViTConfig: ImageEncoderViT,
+}
 
 
 def build_encoder(config: EncoderConfig) -> nn.Module:
-    """The image encoder that a configuration describes, with fresh weights."""
-    if isinstance(config, TinyViTConfig):
-        return TinyViT(config)
-    return ImageEncoderViT(config)
+    """Build the image encoder that a configuration describes, with fresh weights."""
+    return ENCODERS[type(config)](config)

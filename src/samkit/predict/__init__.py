@@ -1,5 +1,37 @@
-"""Predictor: embed an image once, prompt it many times."""
+"""Prediction: embed an image once, prompt it many times."""
 
-from samkit.predict.predictor import Predictor
+from typing import TYPE_CHECKING
 
-__all__ = ["Predictor"]
+from samkit.lazy import lazy_names
+from samkit.predict.session import ImageSession, Refinement, ask_all
+from samkit.predict.text_prompts import Text, TextPrompts, detected
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from samkit.predict.decoder import PointMasks
+    from samkit.predict.predictor import DEFAULT_MODEL, Predictor
+    from samkit.predict.preprocess import normalise, resize_image
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "ImageSession",
+    "PointMasks",
+    "Predictor",
+    "Refinement",
+    "Text",
+    "TextPrompts",
+    "ask_all",
+    "detected",
+    "normalise",
+    "resize_image",
+]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "DEFAULT_MODEL": "samkit.predict.predictor",
+        "PointMasks": "samkit.predict.decoder",
+        "Predictor": "samkit.predict.predictor",
+        "normalise": "samkit.predict.preprocess",
+        "resize_image": "samkit.predict.preprocess",
+    },
+)

@@ -1,28 +1,26 @@
-"""Embed once, prompt many times."""
+"""Predictor: embed an image once, prompt it many times."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from samkit.backends import Backend, create_backend
-from samkit.backends.base import Memory
 from samkit.errors import EmbeddingError, PromptError, WeightsError
 from samkit.formats import ImageLike, read_image
 from samkit.geometry import CoordMap
 from samkit.models import Sam
-from samkit.models.mask_decoder import AMBIGUOUS_MASKS, SINGLE_MASK, Attended
+from samkit.predict.decoder import PointMasks, PromptDecoder
 from samkit.predict.preprocess import normalise, resize_image
-from samkit.predict.text_prompts import Corrections, Text, TextReader
+from samkit.predict.session import ImageSession
+from samkit.predict.text_prompts import Text, TextPrompts, TextReader
 from samkit.types import ImageEmbedding, MaskPrediction, Prompts
 from samkit.weights.checkpoint import TextEncoder, weights_sha256, weights_sha256_of_bytes
 from samkit.weights.load import load_model
@@ -31,25 +29,7 @@ if TYPE_CHECKING:  # transformers takes seconds to import
     from samkit.text import TextModel
 
 DEFAULT_MODEL = "mobile_sam"
-# Prompts decoded together. Each takes 4 MB for its image tokens and some 20 MB on the way, and on a
-# CPU larger batches leave the cache and are slower for each prompt.
-PROMPTS_AT_ONCE = 4
-CONTEXTS_CACHED = 8
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PointMasks:
-    """Masks that lone points have been answered with.
-
-    Attributes:
-        logits: (K, S, S) float32.
-        iou_pred: (K,).
-        point_index: (K,) which of the points each mask answers.
-    """
-
-    logits: npt.NDArray[np.float32]
-    iou_pred: npt.NDArray[np.float32]
-    point_index: npt.NDArray[np.int64]
+CANDIDATES = 3  # of an ambiguous prompt
 
 
 class Predictor:
@@ -67,9 +47,7 @@ class Predictor:
     Attributes:
         model: the network in float32, in evaluation mode.
         model_name: its name in `samkit.models.CONFIGS`.
-        backend: what runs the image encoder and the mask decoder.
-        contexts_cached: most images of which the decoder's memory is kept, 10 MB each, while their
-            embeddings are in use; a click on one that is not costs three times as much.
+        backend: runs the image encoder and the mask decoder.
     """
 
     def __init__(
@@ -96,12 +74,11 @@ class Predictor:
         self._reader = TextReader(
             model_name, text_encoder, text_model, device=self.backend.info.device
         )
-        self.contexts_cached = CONTEXTS_CACHED
-        # What the decoder remembers of images while their embeddings are in use, last used last.
-        self._contexts: WeakKeyDictionary[ImageEmbedding, Memory] = WeakKeyDictionary()
-        # An engine serves one caller of its encoder and one of its decoder at a time: clicks need
+        self._decoder = PromptDecoder(model, self.backend)
+        # A backend serves one caller of its encoder and one of its decoder at a time: clicks need
         # not wait until another image is encoded.
-        self._encoding, self._decoding = Lock(), Lock()
+        self._encoding = Lock()
+        self._encode = self.backend.encode
 
     @classmethod
     def load(
@@ -144,6 +121,15 @@ class Predictor:
             text_model=text_model,
         )
 
+    @property
+    def contexts_cached(self) -> int:
+        """Number of images that are kept prepared for clicks; see `PromptDecoder`."""
+        return self._decoder.contexts_cached
+
+    @contexts_cached.setter
+    def contexts_cached(self, count: int) -> None:
+        self._decoder.contexts_cached = count
+
     def describe(self) -> dict[str, str | int]:
         """What runs: model, backend, precision, device, threads (0: the backend's own choice)."""
         return {"model": self.model_name, **asdict(self.backend.info)}
@@ -178,10 +164,9 @@ class Predictor:
         """What embeddings of the same encoder carry that were saved by earlier versions."""
         return weights_sha256_of_bytes(self.model.image_encoder)
 
-    def frames(self, image: npt.NDArray[np.uint8]) -> CoordMap:
-        """The frames of an image (H, W, 3) for this model."""
-        height, width = image.shape[:2]
-        return CoordMap(original_hw=(height, width), model_size=self.model.config.image_size)
+    def coord_map(self, image: npt.NDArray[np.uint8]) -> CoordMap:
+        """The coordinate spaces of an image (H, W, 3) for this model."""
+        return CoordMap.of((image.shape[0], image.shape[1]), self.model.image_spec)
 
     @torch.no_grad()
     def embed(self, image: ImageLike) -> ImageEmbedding:
@@ -194,19 +179,26 @@ class Predictor:
             ImageError: the image cannot be read.
         """
         rgb = read_image(image)
-        coords = self.frames(rgb)
-        pixels = normalise(resize_image(rgb, coords), coords.model_size)
+        coords = self.coord_map(rgb)
+        pixels = normalise(resize_image(rgb, coords), self.model.image_spec)
         with self._encoding:
-            features = self.backend.encode(pixels)
+            features = self._encode(pixels)
         embedding = ImageEmbedding(
             features=features,
             coords=coords,
             model_name=self.model_name,
             encoder_checksum=self.encoder_checksum,
         )
-        with self._decoding:
-            self._memory(embedding)  # so that the first prompt need not wait for it
+        self._decoder.prepare(embedding)  # so that the first prompt need not wait for it
         return embedding
+
+    def session(self, image: ImageLike) -> ImageSession:
+        """Embed an image, to segment it by clicks and boxes with undo.
+
+        Raises:
+            ImageError: the image cannot be read.
+        """
+        return ImageSession(self, self.embed(image))
 
     def predict(
         self,
@@ -216,119 +208,111 @@ class Predictor:
         labels: npt.ArrayLike | None = None,
         boxes: npt.ArrayLike | None = None,
         mask_logits: npt.ArrayLike | None = None,
-        text: Text | None = None,
-        image: ImageLike | None = None,
-        text_thresh: float | None = None,
         multimask: bool = True,
     ) -> MaskPrediction:
         """Answer one prompt, or a batch of P prompts with a leading axis.
 
-        What a text is answered with always has a prompt axis. Words are answered with their phrase
-        and a score for each prompt: one prompt for each phrase where the model takes text (the
-        score is the predicted IoU), one for each thing that a detector finds, which may be none or
-        many. What else is given goes with a single phrase, or, with a prompt axis, with each of
-        several. With a detector, points correct the box that they are in, or stand alone where they
-        are in none; a mask may go with them.
-
         Args:
-            embedding: of the image, from `embed` of the same model.
-            points: (N, 2) or (P, N, 2), xy in pixels of the image.
-            labels: (N,) or (P, N): 1 foreground, 0 background.
+            embedding: from `embed` of the same model.
+            points: (2,), (N, 2) or (P, N, 2), xy in pixels of the image.
+            labels: (N,) or (P, N): 1 foreground, 0 background; by default all are foreground.
             boxes: (4,) or (P, 4), x0 y0 x1 y1 in pixels of the image.
-            mask_logits: (S, S), (1, S, S) or (P, 1, S, S) of an earlier answer's `logits`.
-            text: a phrase or phrases, such as "a red car"; or CLIP's vectors (D,) or (P, D) of
-                anything, also of a picture, for a model that takes text.
-            image: the image itself, which a detector needs.
-            text_thresh: least score of what a detector finds; by default the detector's own.
+            mask_logits: (L, L), (1, L, L) or (P, 1, L, L) of an earlier answer's `logits`.
             multimask: three candidates, for prompts that may mean several things, such as a
                 single click; else one.
 
         Returns:
-            logits (M, S, S), iou_pred (M,) and masks (M, H, W), all with a leading P for a batch.
+            logits (M, L, L), iou_pred (M,) and masks (M, H, W), all with a leading P for a batch.
 
         Raises:
-            PromptError: what does not make a prompt on this image.
+            PromptError: wrong shapes, or a prompt outside of the image.
             EmbeddingError: the embedding is another model's.
-            ConfigError, WeightsError, DownloadError: of `text_model`.
         """
-        if text is not None:
-            corrections = Corrections(
-                points=points, labels=labels, boxes=boxes, mask_logits=mask_logits
-            )
-            self.check_embedding(embedding)
-            return self._reader.answer(
-                self,
-                embedding,
-                text,
-                corrections,
-                image=image,
-                thresh=text_thresh,
-                multimask=multimask,
-            )
+        self.check_embedding(embedding)
         prompts = Prompts.of(points=points, labels=labels, boxes=boxes, mask_logits=mask_logits)
         return self.decode(embedding, prompts, multimask=multimask)
+
+    def predict_text(
+        self,
+        embedding: ImageEmbedding,
+        text: Text,
+        *,
+        points: npt.ArrayLike | None = None,
+        labels: npt.ArrayLike | None = None,
+        boxes: npt.ArrayLike | None = None,
+        mask_logits: npt.ArrayLike | None = None,
+        image: ImageLike | None = None,
+        text_thresh: float | None = None,
+        multimask: bool = True,
+    ) -> MaskPrediction:
+        """Answer text prompts; the answer always has a prompt axis.
+
+        A model that takes text answers each phrase by one prompt, scored by its predicted IoU. For
+        other models a detector finds boxes: one prompt for each, scored by the detector; there may
+        be none. Points, boxes and masks go with a single phrase, or, with a prompt axis, with each
+        of several. With a detector, points correct the box that they are in, or stand alone where
+        they are in none; a mask may go with them.
+
+        Args:
+            embedding: from `embed` of the same model.
+            text: a phrase or phrases, such as "a red car"; or CLIP's vectors (D,) or (P, D) of
+                text or images, for a model that takes text.
+            points: as for `predict`.
+            labels: as for `predict`.
+            boxes: as for `predict`.
+            mask_logits: as for `predict`.
+            image: the image itself, which a detector needs.
+            text_thresh: lowest score of a detector's boxes; by default the detector's own.
+            multimask: three candidates instead of one.
+
+        Returns:
+            logits (P, M, L, L), iou_pred (P, M) and masks (P, M, H, W), with `phrases` and
+            `phrase_scores`, which CLIP's vectors have not.
+
+        Raises:
+            PromptError: the text is no prompt, or the rest does not go with it.
+            EmbeddingError: the embedding is another model's.
+            ConfigError, WeightsError, DownloadError: the text model cannot be loaded.
+        """
+        self.check_embedding(embedding)
+        parts = {"points": points, "labels": labels, "boxes": boxes, "mask_logits": mask_logits}
+        is_alone = all(part is None for part in parts.values())
+        others = None if is_alone else Prompts.of(**parts)
+        resolved = self._reader.resolve(embedding, text, others, image=image, thresh=text_thresh)
+        return self.decode_text(embedding, resolved, multimask=multimask)
+
+    def decode_text(
+        self, embedding: ImageEmbedding, text: TextPrompts, *, multimask: bool = True
+    ) -> MaskPrediction:
+        """Answer resolved text prompts; see `predict_text`."""
+        if text.prompts is None:
+            answer = self._no_answer(embedding, multimask=multimask)
+        else:
+            answer = self.decode(embedding, text.prompts, multimask=multimask)
+        if text.phrases is None:
+            return answer
+        scores = text.scores
+        if scores is None:
+            scores = answer.iou_pred.max(axis=1).clip(0, 1)
+        return replace(answer, phrases=text.phrases, phrase_scores=scores)
+
+    @staticmethod
+    def _no_answer(embedding: ImageEmbedding, *, multimask: bool) -> MaskPrediction:
+        """The answer to no prompts."""
+        side, candidates = embedding.coords.logits_size, CANDIDATES if multimask else 1
+        return MaskPrediction(
+            logits=np.zeros((0, candidates, side, side), np.float32),
+            iou_pred=np.zeros((0, candidates), np.float32),
+            coords=embedding.coords,
+        )
 
     @torch.no_grad()
     def decode(
         self, embedding: ImageEmbedding, prompts: Prompts, *, multimask: bool = True
     ) -> MaskPrediction:
         """Answer checked prompts; see `predict`."""
-        self.check_embedding(embedding)
-        prompts.check_fits(embedding.coords)
-        self._check_text(prompts)
-        chosen = AMBIGUOUS_MASKS if multimask else SINGLE_MASK
-        logits, iou_pred = [], []
-        with self._decoding:
-            for attended in self._attend(embedding, prompts):
-                masks = self.backend.upscale(attended.image, attended.kernels[:, chosen])
-                logits.append(masks.cpu().numpy().copy())
-                iou_pred.append(attended.iou_pred[:, chosen].cpu().numpy().copy())
-        all_logits, all_iou = np.concatenate(logits), np.concatenate(iou_pred)
-        return MaskPrediction(
-            logits=all_logits if prompts.batched else all_logits[0],
-            iou_pred=all_iou if prompts.batched else all_iou[0],
-            coords=embedding.coords,
-        )
-
-    def _attend(self, embedding: ImageEmbedding, prompts: Prompts) -> Iterator[Attended]:
-        """Run prompt encoder and decoder's transformer, a few prompts at a time."""
-        coords, points, boxes = embedding.coords, prompts.points_xy, prompts.boxes_xyxy
-        encoder = self.model.prompt_encoder
-        sparse = encoder.embed_sparse(
-            len(prompts),
-            text_embeds=self._tensor(prompts.text_embeds),
-            points_xy=self._tensor(None if points is None else coords.points_to_model(points)),
-            labels=self._tensor(prompts.labels),
-            boxes_xyxy=self._tensor(None if boxes is None else coords.boxes_to_model(boxes)),
-        )
-        memory = self._memory(embedding) if prompts.mask_logits is None else None
-        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
-            some = slice(start, start + PROMPTS_AT_ONCE)
-            if prompts.mask_logits is None:
-                yield self.backend.attend(sparse[some], memory)
-            else:
-                dense = encoder.embed_mask(self._tensor(prompts.mask_logits[some]))
-                image = (embedding.features.to(sparse.device) + dense).flatten(2).transpose(1, 2)
-                yield self.backend.attend_own(sparse[some], image)
-
-    def _memory(self, embedding: ImageEmbedding) -> Memory:
-        """What the decoder remembers of an image for prompts without a mask, made once."""
-        memory = self._contexts.pop(embedding, None)
-        if memory is None:
-            dense = self.model.prompt_encoder.embed_mask(None)
-            memory = self.backend.remember(embedding.features.to(dense.device), dense)
-            too_many = max(0, len(self._contexts) + 1 - self.contexts_cached)
-            for oldest in list(self._contexts)[:too_many]:
-                del self._contexts[oldest]
-        self._contexts[embedding] = memory
-        return memory
-
-    def _tensor(self, array: npt.NDArray[Any] | None) -> torch.Tensor | None:
-        """An array as float32 on the prompt encoder's device."""
-        if array is None:
-            return None
-        device = self.model.prompt_encoder.no_mask_embed.weight.device
-        return torch.as_tensor(array, dtype=torch.float32, device=device)
+        self._check(embedding, prompts)
+        return self._decoder.decode(embedding, prompts, multimask=multimask)
 
     @torch.no_grad()
     def decode_points(
@@ -349,28 +333,39 @@ class Predictor:
             the K masks that are left, ordered by point.
         """
         prompts = Prompts.of(points=points_xy[:, None], labels=np.ones((len(points_xy), 1)))
+        self._check(embedding, prompts)
+        return self._decoder.decode_confident(embedding, prompts, iou_thresh=iou_thresh)
+
+    def with_decoder(self, model: Sam, *, model_name: str | None = None) -> Predictor:
+        """A predictor with another prompt encoder and mask decoder, which shares the image encoder.
+
+        Embeddings serve both. For a decoder that was trained further while this one is in use.
+
+        Raises:
+            WeightsError: the model has another image encoder.
+        """
+        checksum = weights_sha256(model.image_encoder)
+        if checksum != self.encoder_checksum:
+            raise WeightsError(
+                f"the decoder belongs to another image encoder ({checksum[:12]}) than this"
+                f" predictor's ({self.encoder_checksum[:12]})"
+            )
+        info = asdict(self.backend.info)
+        info["threads"] = info["threads"] or None
+        other = Predictor(
+            model,
+            model_name=model_name or self.model_name,
+            backend=create_backend(model, **info),
+            text_encoder=self.text_encoder,
+        )
+        other._reader = self._reader
+        other._encode, other._encoding = self._encode, self._encoding
+        return other
+
+    def _check(self, embedding: ImageEmbedding, prompts: Prompts) -> None:
         self.check_embedding(embedding)
         prompts.check_fits(embedding.coords)
-        side = embedding.coords.logits_size
-        logits, iou_pred = [np.zeros((0, side, side), np.float32)], [np.zeros(0, np.float32)]
-        points, start = [np.zeros(0, np.int64)], 0
-        with self._decoding:
-            for attended in self._attend(embedding, prompts):
-                iou = attended.iou_pred[:, AMBIGUOUS_MASKS].cpu().numpy()
-                confident = iou >= iou_thresh
-                for some in runs(np.asarray(confident.any(axis=1))):  # only these are upscaled
-                    kernels = attended.kernels[some, AMBIGUOUS_MASKS]
-                    masks = self.backend.upscale(attended.image[some], kernels).cpu().numpy()
-                    kept = confident[some]
-                    logits.append(masks[kept])
-                    iou_pred.append(iou[some][kept])
-                    points.append(start + some.start + np.nonzero(kept)[0])
-                start += len(iou)
-        return PointMasks(
-            logits=np.concatenate(logits),
-            iou_pred=np.concatenate(iou_pred),
-            point_index=np.concatenate(points),
-        )
+        self._check_text(prompts)
 
     def _check_text(self, prompts: Prompts) -> None:
         """Raise an error if prompts have text that the network does not take."""
@@ -386,7 +381,16 @@ class Predictor:
             raise PromptError(f"text_embeds must be (P, {expected}) for this model; got (P, {got})")
 
     def check_embedding(self, embedding: ImageEmbedding) -> None:
-        """Raise an EmbeddingError if an embedding is not of this model's image encoder."""
+        """Check that an embedding is of this model's image encoder.
+
+        Raises:
+            EmbeddingError: it is not, or is no embedding.
+        """
+        if not isinstance(embedding, ImageEmbedding):
+            raise EmbeddingError(
+                f"the first argument must be an ImageEmbedding; got {type(embedding).__name__}:"
+                " predictor.embed(image) makes one"
+            )
         # What is seldom needed is computed only then.
         checksum = embedding.encoder_checksum
         if checksum != self.encoder_checksum and checksum != self.former_checksum:  # noqa: PLR1714
@@ -395,10 +399,3 @@ class Predictor:
                 f" ({embedding.encoder_checksum[:12]}), not by this {self.model_name}"
                 f" ({self.encoder_checksum[:12]}): embed the image again with this model"
             )
-
-
-def runs(flags: npt.NDArray[np.bool_]) -> Iterator[slice]:
-    """The stretches of true flags (N,), in order."""
-    edges = np.flatnonzero(np.diff(flags.astype(np.int8), prepend=0, append=0))
-    for start, stop in edges.reshape(-1, 2).tolist():
-        yield slice(start, stop)

@@ -1,4 +1,4 @@
-"""From an image to what the image encoder sees, exactly as SAM was trained."""
+"""Preprocessing: from an image to the image encoder's input, exactly as SAM was trained."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,10 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from samkit.geometry import CoordMap
-
-# Means and deviations of ImageNet's channels, on 0..255 RGB. arXiv:2304.02643, appendix A.
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-PIXEL_STD = (58.395, 57.12, 57.375)
+from samkit.image_spec import ImageSpec
 
 
 def resize_image(image: npt.NDArray[np.uint8], coords: CoordMap) -> npt.NDArray[np.uint8]:
@@ -21,12 +18,12 @@ def resize_image(image: npt.NDArray[np.uint8], coords: CoordMap) -> npt.NDArray[
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def normalise(resized: npt.NDArray[np.uint8], model_size: int) -> Tensor:
+def normalise(resized: npt.NDArray[np.uint8], spec: ImageSpec) -> Tensor:
     """Normalise a resized image (h, w, 3), then pad with zeros: pixels (1, 3, S, S)."""
     height, width = resized.shape[:2]
-    pixels = torch.zeros(1, 3, model_size, model_size)
+    pixels = torch.zeros(1, 3, spec.size, spec.size)
     image = torch.from_numpy(resized.copy()).permute(2, 0, 1).float()
-    mean = torch.tensor(PIXEL_MEAN)[:, None, None]
-    std = torch.tensor(PIXEL_STD)[:, None, None]
+    mean = torch.tensor(spec.mean)[:, None, None]
+    std = torch.tensor(spec.std)[:, None, None]
     pixels[0, :, :height, :width] = (image - mean) / std
     return pixels

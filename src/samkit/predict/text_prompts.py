@@ -1,6 +1,7 @@
-"""Text prompts: as tokens of a model that takes them, or as boxes that a detector finds.
+"""Text prompts: words become prompts, by CLIP's tokens or by the boxes of a detector.
 
 Source: arXiv:2304.02643, appendix D.5, for tokens; arXiv:2401.14159 for boxes.
+Shape legend: P prompts, D dimensions of CLIP's space.
 """
 
 from __future__ import annotations
@@ -9,58 +10,44 @@ import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from samkit.errors import PromptError, WeightsError
 from samkit.formats import ImageLike, read_image
-from samkit.types import ImageEmbedding, MaskPrediction, Prompts
+from samkit.types import ImageEmbedding, Prompts
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import
     from samkit.text import Detections, TextModel, TextPrompter
     from samkit.weights.checkpoint import TextEncoder
 
 Text = str | list[str] | tuple[str, ...] | npt.NDArray[np.floating]
-# A click counts as in a box up to so much of its sides beside it: boxes are not exact.
+# A click counts as inside of a box up to this fraction of its sides beside it: boxes are not exact.
 MARGIN = 0.1
 
 
-class Decoder(Protocol):
-    """What answers checked prompts: a `Predictor`."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TextPrompts:
+    """A text as prompts.
 
-    def decode(
-        self, embedding: ImageEmbedding, prompts: Prompts, *, multimask: bool = True
-    ) -> MaskPrediction: ...
+    Attributes:
+        prompts: P prompts, as a batch; None where a detector found nothing.
+        phrases: the phrase of each prompt; None for vectors of CLIP.
+        scores: (P,) a detector's scores; None where the predicted IoU is the score.
+    """
 
-
-@dataclass(frozen=True, kw_only=True)
-class Corrections:
-    """What goes with a text, as `Predictor.predict` takes it: with a prompt axis for several."""
-
-    points: npt.ArrayLike | None = None
-    labels: npt.ArrayLike | None = None
-    boxes: npt.ArrayLike | None = None
-    mask_logits: npt.ArrayLike | None = None
-
-    @property
-    def is_any(self) -> bool:
-        """Whether there is anything."""
-        return any(part is not None for part in vars(self).values())
-
-    @property
-    def batched(self) -> bool:
-        """Whether they have a prompt axis."""
-        parts = ((self.points, 3), (self.boxes, 2), (self.mask_logits, 4))
-        return any(part is not None and np.ndim(part) == ndim for part, ndim in parts)
+    prompts: Prompts | None
+    phrases: tuple[str, ...] | None = None
+    scores: npt.NDArray[np.float32] | None = None
 
 
 class TextReader:
-    """Reads the text of one model's prompts.
+    """Reader of the text prompts of one model.
 
     Attributes:
-        own: the CLIP that the model's text prompts are of; None for a model that takes no text.
+        own: the CLIP that the model was trained with; None for a model that takes no text.
     """
 
     def __init__(
@@ -71,14 +58,14 @@ class TextReader:
         *,
         device: str,
     ) -> None:
-        """Choose what reads text, which is loaded when it is first needed.
+        """Choose a text model, which is loaded when it is first needed.
 
         Args:
             model_name: for messages.
             own: see above.
             given: a text model, its folder, or its name on the hub; None for the model's own CLIP,
                 or a detector where it has none.
-            device: for what is loaded.
+            device: where a text model is loaded to.
         """
         self.own = own
         self._model_name, self._given, self._device = model_name, given, device
@@ -86,12 +73,12 @@ class TextReader:
 
     @property
     def model(self) -> TextModel:
-        """What reads text: words to prompt tokens, or words to boxes.
+        """The text model: a CLIP for prompt tokens, or a detector for boxes.
 
         Raises:
-            ConfigError: what text needs is not installed.
+            ConfigError: the packages for text are not installed.
             WeightsError: unknown, damaged or unfitting weights.
-            DownloadError: they could not be fetched.
+            DownloadError: the weights could not be fetched.
         """
         with self._loading:
             return self._loaded
@@ -113,139 +100,109 @@ class TextReader:
         check_clip(self._model_name, self.own, given)
         return given
 
-    def answer(
+    def resolve(
         self,
-        decoder: Decoder,
         embedding: ImageEmbedding,
         text: Text,
-        corrections: Corrections,
+        others: Prompts | None,
         *,
         image: ImageLike | None,
         thresh: float | None,
-        multimask: bool,
-    ) -> MaskPrediction:
-        """Answer words, or vectors of CLIP; see `Predictor.predict`."""
+    ) -> TextPrompts:
+        """Turn words, or vectors of CLIP (D,) or (P, D), into prompts.
+
+        Args:
+            embedding: of the image.
+            text: see `Predictor.predict_text`.
+            others: points, boxes or masks that go with the text.
+            image: the image itself, for a detector.
+            thresh: lowest score of a detector's boxes.
+
+        Raises:
+            PromptError: the text is no prompt, or the others do not go with it.
+        """
         from samkit.text import Detector, check_texts, ground
 
         if not isinstance(text, str | list | tuple):
-            return answer_vectors(decoder, embedding, text, corrections, multimask=multimask)
+            return TextPrompts(prompts=with_text(text, others))
         phrases = (text,) if isinstance(text, str) else tuple(text)
         if not phrases:
             raise PromptError("text must have at least one phrase; got none")
         check_texts(phrases)
         model = self.model
         if isinstance(model, Detector):
-            pixels = image_of(embedding, image)
-            found = ground(model, pixels, phrases, box_thresh=thresh)
-            if corrections.points is not None:
-                return correct_box(
-                    decoder, embedding, phrases, found, corrections, multimask=multimask
+            found = ground(model, image_of(embedding, image), phrases, box_thresh=thresh)
+            if others is not None and others.points_xy is not None:
+                return correct_box(phrases, found, others)
+            if others is not None:
+                raise PromptError(
+                    "a detector finds the boxes of a text itself: points can go with the text, and"
+                    " a mask with the points"
                 )
-            return answer_boxes(decoder, embedding, found, corrections, multimask=multimask)
+            return detected(found)
         if thresh is not None:
             raise PromptError(
                 "text_thresh is for detectors: a model that takes text answers each phrase"
             )
-        return answer_phrases(decoder, embedding, phrases, model, corrections, multimask=multimask)
+        return tokens(phrases, model, others)
 
 
-def answer_vectors(
-    decoder: Decoder,
-    embedding: ImageEmbedding,
-    codes: npt.ArrayLike,
-    corrections: Corrections,
-    *,
-    multimask: bool,
-) -> MaskPrediction:
-    """Answer CLIP's vectors (D,) or (P, D); the answer has a prompt axis in either case."""
-    prompts = Prompts.of(text_embeds=codes, **vars(corrections))
-    return decoder.decode(embedding, replace(prompts, batched=True), multimask=multimask)
+def with_text(text_embeds: npt.ArrayLike, others: Prompts | None) -> Prompts:
+    """Prompts (always a batch) of CLIP's vectors (D,) or (P, D) and what goes with them."""
+    prompts = Prompts.of(text_embeds=text_embeds)
+    if others is not None:
+        if prompts.batched != others.batched:
+            has, has_not = ("text", "others") if prompts.batched else ("others", "text")
+            raise PromptError(
+                "either all parts of prompts have a prompt axis, or none; got one for the"
+                f" {has} and none for the {has_not}"
+            )
+        prompts = replace(others, text_embeds=prompts.text_embeds)
+    return replace(prompts, batched=True)
 
 
-def answer_phrases(
-    decoder: Decoder,
-    embedding: ImageEmbedding,
-    phrases: tuple[str, ...],
-    prompter: TextPrompter,
-    corrections: Corrections,
-    *,
-    multimask: bool,
-) -> MaskPrediction:
-    """Answer phrases as tokens, one prompt for each.
+def tokens(phrases: tuple[str, ...], prompter: TextPrompter, others: Prompts | None) -> TextPrompts:
+    """Prompts of CLIP's tokens, one for each phrase.
 
     Raises:
         PromptError: several phrases, with what is for one.
     """
-    if len(phrases) > 1 and corrections.is_any and not corrections.batched:
+    if len(phrases) > 1 and others is not None and not others.batched:
         raise PromptError(
             f"points, a box or a mask go with one phrase; got {len(phrases)} phrases: ask for each"
             " by itself, or give all of them a prompt axis"
         )
-    codes = prompter.encode(phrases)
-    is_one = len(phrases) == 1 and not corrections.batched
-    answer = answer_vectors(
-        decoder, embedding, codes[0] if is_one else codes, corrections, multimask=multimask
-    )
-    scores = answer.iou_pred.max(axis=1).clip(0, 1)
-    return replace(answer, phrases=phrases, phrase_scores=scores)
+    embeds = prompter.encode(phrases)
+    is_one = others is not None and not others.batched
+    return TextPrompts(prompts=with_text(embeds[0] if is_one else embeds, others), phrases=phrases)
 
 
-def answer_boxes(
-    decoder: Decoder,
-    embedding: ImageEmbedding,
-    detections: Detections,
-    corrections: Corrections = Corrections(),
-    *,
-    multimask: bool,
-) -> MaskPrediction:
-    """Answer all boxes that a detector found.
-
-    Raises:
-        PromptError: boxes or a mask besides.
-    """
-    if corrections.is_any:
-        raise PromptError(
-            "a detector finds the boxes of a text itself: points can go with the text, and a mask"
-            " with the points"
-        )
-    if len(detections):
-        prompts = Prompts.of(boxes=detections.boxes_xyxy)
-        answer = decoder.decode(embedding, prompts, multimask=multimask)
-    else:
-        answer = no_answers(embedding, multimask=multimask)
-    return replace(answer, phrases=detections.phrases, phrase_scores=detections.scores)
+def detected(detections: Detections) -> TextPrompts:
+    """Prompts of all boxes that a detector found."""
+    prompts = Prompts.of(boxes=detections.boxes_xyxy) if len(detections) else None
+    return TextPrompts(prompts=prompts, phrases=detections.phrases, scores=detections.scores)
 
 
-def correct_box(
-    decoder: Decoder,
-    embedding: ImageEmbedding,
-    phrases: tuple[str, ...],
-    detections: Detections,
-    corrections: Corrections,
-    *,
-    multimask: bool,
-) -> MaskPrediction:
-    """Answer points together with the box that they mean; alone where the detector missed it.
+def correct_box(phrases: tuple[str, ...], detections: Detections, clicks: Prompts) -> TextPrompts:
+    """Clicks together with the box that they mean; alone where the detector missed it.
 
     Raises:
         PromptError: several phrases, points for several prompts, or boxes besides.
     """
-    clicks = Prompts.of(
-        points=corrections.points, labels=corrections.labels, mask_logits=corrections.mask_logits
-    )
-    if len(phrases) > 1 or len(clicks) > 1 or corrections.boxes is not None:
+    if len(phrases) > 1 or len(clicks) > 1 or clicks.boxes_xyxy is not None:
         raise PromptError(
             "points correct one thing that a detector found: give one phrase, points (N, 2) and no"
             f" box; got {len(phrases)} phrases and {len(clicks)} prompts"
         )
-    number = meant_box(detections, clicks)
-    if number is None:
-        prompts, score = clicks, 0.0
-    else:
+    number, score = meant_box(detections, clicks), 0.0
+    if number is not None:
         box = detections.boxes_xyxy[number : number + 1]
-        prompts, score = replace(clicks, boxes_xyxy=box), float(detections.scores[number])
-    answer = decoder.decode(embedding, replace(prompts, batched=True), multimask=multimask)
-    return replace(answer, phrases=phrases, phrase_scores=np.array([score], np.float32))
+        clicks, score = replace(clicks, boxes_xyxy=box), float(detections.scores[number])
+    return TextPrompts(
+        prompts=replace(clicks, batched=True),
+        phrases=phrases,
+        scores=np.array([score], np.float32),
+    )
 
 
 def meant_box(detections: Detections, clicks: Prompts) -> int | None:
@@ -265,18 +222,8 @@ def meant_box(detections: Detections, clicks: Prompts) -> int | None:
     return int(held.argmax())  # the first of equals, which has the highest score
 
 
-def no_answers(embedding: ImageEmbedding, *, multimask: bool) -> MaskPrediction:
-    """The answer where nothing was found: no prompts."""
-    side, candidates = embedding.coords.logits_size, 3 if multimask else 1
-    return MaskPrediction(
-        logits=np.zeros((0, candidates, side, side), np.float32),
-        iou_pred=np.zeros((0, candidates), np.float32),
-        coords=embedding.coords,
-    )
-
-
 def image_of(embedding: ImageEmbedding, image: ImageLike | None) -> npt.NDArray[np.uint8]:
-    """The image that a detector looks at.
+    """Read the image that a detector looks at.
 
     Raises:
         PromptError: it is not given, or of another size than the embedding's.
@@ -284,7 +231,7 @@ def image_of(embedding: ImageEmbedding, image: ImageLike | None) -> npt.NDArray[
     """
     if image is None:
         raise PromptError(
-            "a detector looks at the image itself: give it, as predict(embedding, text=...,"
+            "a detector looks at the image itself: give it, as predict_text(embedding, text,"
             " image=image)"
         )
     pixels = read_image(image)
@@ -297,7 +244,7 @@ def image_of(embedding: ImageEmbedding, image: ImageLike | None) -> npt.NDArray[
 
 
 def check_clip(model_name: str, own: TextEncoder | None, text_model: TextModel) -> None:
-    """Check that a CLIP is the one that a model's text prompts are of; a detector fits any model.
+    """Check that a CLIP is the one that a model was trained with; a detector fits any model.
 
     Raises:
         WeightsError: the model takes no text, or another CLIP's.

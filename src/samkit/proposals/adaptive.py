@@ -4,7 +4,6 @@ import numpy as np
 import numpy.typing as npt
 
 from samkit.geometry import CoordMap
-from samkit.geometry.coords import LOGITS_STRIDE
 from samkit.proposals.candidates import Candidates
 from samkit.types import MASK_THRESHOLD
 
@@ -26,7 +25,7 @@ class Coverage:
     ) -> None:
         """Watch points (P, 2), in pixels of the crop; only masks of a stability count."""
         self.stability_thresh = stability_thresh
-        places = coords.points_to_model(points_xy_crop) / LOGITS_STRIDE
+        places = coords.points_to_model(points_xy_crop) / coords.logits_stride
         self.places_xy = places.astype(np.int64)  # in the logits space
         self.counts = np.zeros((coords.logits_size, coords.logits_size), np.int32)
 

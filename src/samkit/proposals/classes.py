@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,7 @@ import numpy.typing as npt
 from samkit.errors import ConfigError, PromptError
 from samkit.formats import ImageLike, read_image
 from samkit.geometry.nms import box_iou, nms
-from samkit.types import MASK_COLUMNS, Masks
+from samkit.types import Masks
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.proposals.masker import AutoMasker
@@ -98,13 +97,13 @@ class ClassMasker:
 
     def _detected(self, image: npt.NDArray[np.uint8], detector: Detector) -> Masks:
         """Masks of the boxes that a detector finds."""
-        from samkit.predict.text_prompts import answer_boxes  # torch takes seconds to import
+        from samkit.predict import detected  # torch takes seconds to import
         from samkit.text import ground
 
         predictor = self.masker.predictor
         found = ground(detector, image, self.classes, box_thresh=self.thresh)
         # A box is not ambiguous: one candidate.
-        answer = answer_boxes(predictor, predictor.embed(image), found, multimask=False)
+        answer = predictor.decode_text(predictor.embed(image), detected(found), multimask=False)
         masks = answer.to_masks()
         return masks.select(masks.areas > 0)
 
@@ -134,33 +133,6 @@ def join(named: Masks, everything: Masks) -> Masks:
         bool,
     )
     others = everything.select(new)
-    others = replace(
-        others,
-        phrases=("",) * len(others),
-        phrase_scores=np.zeros(len(others), np.float32),
-    )
-    columns: dict[str, Any] = {}
-    for column in MASK_COLUMNS:
-        both = (named, others)
-        parts = [getattr(masks, column) for masks in both]
-        if any(part is not None for part in parts):
-            whole = [
-                _column(m, column) if p is None else p for m, p in zip(both, parts, strict=True)
-            ]
-            columns[column] = np.concatenate(whole)
-    assert named.phrases is not None
-    assert others.phrases is not None
-    return Masks(
-        rles=named.rles + others.rles,
-        size_hw=named.size_hw,
-        phrases=named.phrases + others.phrases,
-        **columns,
-    )
-
-
-def _column(masks: Masks, name: str) -> npt.NDArray[Any]:
-    """What a column of masks says that was not measured: the whole image, or NaN."""
-    if name == "crops_xyxy":
-        return np.tile([0, 0, *masks.size_hw[::-1]], (len(masks), 1))
-    dtype = np.float64 if name == "points_xy" else np.float32
-    return np.full((len(masks), *MASK_COLUMNS[name]), np.nan, dtype)
+    nothing = np.zeros(len(others), np.float32)
+    others = others.with_columns(phrases=("",) * len(others), phrase_scores=nothing)
+    return Masks.concatenate([named, others])

@@ -17,7 +17,8 @@ from samkit.geometry.nms import box_iou, least_iou, nms
 from samkit.geometry.regions import drop_small_islands, fill_small_holes
 from samkit.geometry.resize import box_bounds, patch_to_original
 from samkit.geometry.rle import encode_patch_rle
-from samkit.proposals.candidates import STABILITY_SLACK, CropProposals, stability_score
+from samkit.geometry.stability import stability_score
+from samkit.proposals.candidates import STABILITY_SLACK, CropProposals
 from samkit.proposals.config import AutoMaskConfig
 from samkit.proposals.grid import Box
 from samkit.types import MASK_THRESHOLD, Masks

@@ -22,7 +22,7 @@ from samkit.proposals.config import check_number
 from samkit.proposals.filter import touches_inner_border
 from samkit.proposals.grid import Box, tile_boxes
 from samkit.proposals.sources import SourceLike, open_source
-from samkit.types import MASK_COLUMNS, Masks
+from samkit.types import Masks
 
 MAX_CANVAS_PIXELS = 2**32 - 1  # run lengths are 32-bit numbers
 SMALLEST_TILE_PX = 16
@@ -277,8 +277,8 @@ def _merge(tiles: list[Tile], groups: Groups, size_hw: tuple[int, int]) -> Masks
         areas=np.array([rle_area(rle) for rle in rles], np.int64),
         scores=np.array([main.score for main in mains], np.float32),
         size_hw=size_hw,
-        stability=_column(tiles, mains, "stability", np.float32),
-        points_xy=_column(tiles, mains, "points_xy", np.float64),
+        stability=_stability(tiles, mains),
+        points_xy=_points(tiles, mains),
         crops_xyxy=np.array(hulls, np.int64).reshape(-1, 4),
     )
 
@@ -311,14 +311,22 @@ def _hull(boxes: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
     return np.concatenate([all_boxes[:, :2].min(axis=0), all_boxes[:, 2:].max(axis=0)])
 
 
-def _column(
-    tiles: list[Tile], mains: list[_Part], name: str, dtype: type
-) -> npt.NDArray[Any] | None:
-    """A column of `Masks` for the largest parts; None if the masks of a tile do not have it."""
-    columns = [getattr(tile.masks, name) for tile in tiles]
-    if any(column is None for column in columns):
+def _stability(tiles: list[Tile], mains: list[_Part]) -> npt.NDArray[np.float32] | None:
+    """Stability of the largest parts; None if a tile's masks have none."""
+    columns = {id(tile): tile.masks.stability for tile in tiles}
+    if any(column is None for column in columns.values()):
         return None
-    values = [getattr(main.tile.masks, name)[main.number] for main in mains]
-    if name == "points_xy":  # places: from the tile to the image
-        values = [v + np.array(m.tile.box_xyxy[:2]) for v, m in zip(values, mains, strict=True)]
-    return np.array(values, dtype).reshape(len(mains), *MASK_COLUMNS[name])
+    values = [columns[id(main.tile)][main.number] for main in mains]  # type: ignore[index]
+    return np.array(values, np.float32)
+
+
+def _points(tiles: list[Tile], mains: list[_Part]) -> npt.NDArray[np.float64] | None:
+    """Points of the largest parts in the image; None if a tile's masks have none."""
+    columns = {id(tile): tile.masks.points_xy for tile in tiles}
+    if any(column is None for column in columns.values()):
+        return None
+    points = [
+        columns[id(main.tile)][main.number] + np.array(main.tile.box_xyxy[:2])  # type: ignore[index]
+        for main in mains
+    ]
+    return np.array(points, np.float64).reshape(-1, 2)

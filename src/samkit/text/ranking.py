@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +208,7 @@ class MaskRanker:
             phrases[number] if score >= least else ""
             for number, score in zip(best.tolist(), scores.tolist(), strict=True)
         )
-        return replace(masks, phrases=named, phrase_scores=np.asarray(scores, np.float32))
+        return masks.with_columns(phrases=named, phrase_scores=np.asarray(scores, np.float32))
 
 
 def log_odds(probabilities: npt.ArrayLike) -> Floats:

@@ -3,14 +3,14 @@
 All are frozen and check themselves when made.
 """
 
+from samkit.geometry.stability import MASK_THRESHOLD
 from samkit.types.embedding import EMBEDDING_FORMAT, ImageEmbedding
-from samkit.types.masks import MASK_COLUMNS, Masks
-from samkit.types.prediction import MASK_THRESHOLD, Logits, MaskPrediction
+from samkit.types.masks import Masks
+from samkit.types.prediction import Logits, MaskPrediction
 from samkit.types.prompts import Prompts
 
 __all__ = [
     "EMBEDDING_FORMAT",
-    "MASK_COLUMNS",
     "MASK_THRESHOLD",
     "ImageEmbedding",
     "Logits",

@@ -1,10 +1,10 @@
-"""What the image encoder made of one image, and the file that it is kept in."""
+"""Image embeddings, and the files that they are saved in."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from samkit.errors import EmbeddingError
 from samkit.files import write_tensors
@@ -13,29 +13,38 @@ from samkit.geometry import CoordMap
 if TYPE_CHECKING:  # torch takes seconds to import
     import torch
 
+    from samkit.models import ImageFeatures
+
 EMBEDDING_FORMAT = "samkit-embedding-1"
+# The level that prompts attend to; finer ones, from fine to coarse, have a number behind it.
+GRID_NAME = "features"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageEmbedding:
-    """What the image encoder made of one image: computed once, prompted many times.
+    """Output of the image encoder for one image: computed once, prompted many times.
 
     Attributes:
-        features: tensor (1, C, G, G), on the device of the model that made it.
-        coords: the coordinate spaces of the image.
-        model_name: name of the model that made it.
+        features: levels (1, C_i, G_i, G_i), on the device of the model that made them.
+        coords: the image's coordinate spaces.
+        model_name: the model that made it.
         encoder_checksum: SHA-256 of the image encoder's weights; a decoder may be trained further
-            without making kept embeddings stale.
+            without making saved embeddings stale.
     """
 
-    features: torch.Tensor
+    features: ImageFeatures
     coords: CoordMap
     model_name: str
     encoder_checksum: str
 
     def __post_init__(self) -> None:
-        if self.features.ndim != 4 or self.features.shape[0] != 1:
-            raise EmbeddingError(f"features must be (1, C, G, G); got {tuple(self.features.shape)}")
+        for level in self.features.levels:
+            if level.ndim != 4 or level.shape[0] != 1:
+                raise EmbeddingError(f"features must be (1, C, G, G); got {tuple(level.shape)}")
+
+    def __repr__(self) -> str:
+        height, width = self.coords.original_hw
+        return f"<ImageEmbedding of an image of {width} x {height} pixels by {self.model_name}>"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a safetensors file, whole or not at all.
@@ -50,8 +59,10 @@ class ImageEmbedding:
             "encoder_checksum": self.encoder_checksum,
             "original_hw": f"{height},{width}",
             "model_size": str(self.coords.model_size),
+            "fit": self.coords.fit,
+            "logits_stride": str(self.coords.logits_stride),
         }
-        write_tensors(path, {"features": self.features}, metadata)
+        write_tensors(path, _by_name(self.features), metadata)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ImageEmbedding:
@@ -67,12 +78,9 @@ class ImageEmbedding:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != EMBEDDING_FORMAT:
                     raise EmbeddingError(f"{path} is not an embedding saved by samkit")
-                height, width = (int(side) for side in metadata["original_hw"].split(","))
                 return cls(
-                    features=file.get_tensor("features"),
-                    coords=CoordMap(
-                        original_hw=(height, width), model_size=int(metadata["model_size"])
-                    ),
+                    features=_levels(file),
+                    coords=_coords(metadata),
                     model_name=metadata["model_name"],
                     encoder_checksum=metadata["encoder_checksum"],
                 )
@@ -80,3 +88,31 @@ class ImageEmbedding:
             raise EmbeddingError(f"no such file: {path}") from error
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise EmbeddingError(f"{path} is damaged or not an embedding: {error}") from error
+
+
+def _by_name(features: ImageFeatures) -> dict[str, torch.Tensor]:
+    """The tensors of a file."""
+    *finer, grid = features.levels
+    return {GRID_NAME: grid} | {f"{GRID_NAME}_{i}": level for i, level in enumerate(finer)}
+
+
+def _levels(file: Any) -> ImageFeatures:
+    """The features in an open file."""
+    from samkit.models import ImageFeatures
+
+    finer = sorted(name for name in file.keys() if name != GRID_NAME)  # noqa: SIM118
+    return ImageFeatures(tuple(file.get_tensor(name) for name in [*finer, GRID_NAME]))
+
+
+def _coords(metadata: dict[str, str]) -> CoordMap:
+    """The coordinate spaces that a file's metadata tells; earlier versions knew padding only."""
+    height, width = (int(side) for side in metadata["original_hw"].split(","))
+    fit = metadata.get("fit", "pad")
+    if fit not in ("pad", "stretch"):
+        raise ValueError(f"unknown fit {fit!r}")
+    return CoordMap(
+        original_hw=(height, width),
+        model_size=int(metadata["model_size"]),
+        fit="stretch" if fit == "stretch" else "pad",
+        logits_stride=int(metadata.get("logits_stride", "4")),
+    )

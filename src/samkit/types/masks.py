@@ -5,6 +5,7 @@ Shape legend: M masks, H x W the image's size.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,17 +21,25 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-# What each mask of `Masks` has besides its code: the shape of one row.
-MASK_COLUMNS: dict[str, tuple[int, ...]] = {
-    "boxes_xyxy": (4,),
-    "areas": (),
-    "scores": (),
-    "stability": (),
-    "points_xy": (2,),
-    "crops_xyxy": (4,),
-    "phrase_scores": (),
+
+@dataclass(frozen=True)
+class Column:
+    """An array of `Masks` with one row for each mask."""
+
+    row_shape: tuple[int, ...]
+    dtype: type
+    is_optional: bool = False
+
+
+COLUMNS = {
+    "boxes_xyxy": Column((4,), np.int64),
+    "areas": Column((), np.int64),
+    "scores": Column((), np.float32),
+    "stability": Column((), np.float32, is_optional=True),
+    "points_xy": Column((2,), np.float64, is_optional=True),
+    "crops_xyxy": Column((4,), np.int64, is_optional=True),
+    "phrase_scores": Column((), np.float32, is_optional=True),
 }
-OPTIONAL_COLUMNS = {"stability", "points_xy", "crops_xyxy", "phrase_scores"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,12 +72,13 @@ class Masks:
 
     def __post_init__(self) -> None:
         count = len(self.rles)
-        for name, row_shape in MASK_COLUMNS.items():
-            column = getattr(self, name)
-            if column is None and name in OPTIONAL_COLUMNS:
+        for name, column in COLUMNS.items():
+            array, expected = self._column(name), (count, *column.row_shape)
+            if array is None and column.is_optional:
                 continue
-            if column.shape != (count, *row_shape):
-                raise ValueError(f"{name} must be {(count, *row_shape)}; got {column.shape}")
+            shape = None if array is None else array.shape
+            if shape != expected:
+                raise ValueError(f"{name} must be {expected}; got {shape}")
         if self.phrases is not None and len(self.phrases) != count:
             raise ValueError(f"phrases must be {count}; got {len(self.phrases)}")
 
@@ -87,14 +97,82 @@ class Masks:
         """Number of masks."""
         return len(self.rles)
 
-    def select(self, index: npt.NDArray[Any]) -> Masks:
+    def __iter__(self) -> Iterator[BoolArray]:
+        """Each mask (H, W) in turn, decoded when its turn comes."""
+        return (decode_rle(rle) for rle in self.rles)
+
+    def __getitem__(self, index: int | slice | npt.NDArray[Any]) -> Masks:
+        """Some of the masks, by a number, a slice, numbers or booleans."""
+        if isinstance(index, int):
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"there are {len(self)} masks; got index {index}")
+            index = np.array([index])
+        return self.select(index)
+
+    def select(self, index: slice | npt.NDArray[Any]) -> Masks:
         """Some of the masks, by numbers or by booleans, in the given order."""
         numbers = np.arange(len(self))[index]
-        columns: dict[str, Any] = {name: getattr(self, name) for name in MASK_COLUMNS}
-        chosen: dict[str, Any] = {n: c if c is None else c[numbers] for n, c in columns.items()}
-        if self.phrases is not None:
-            chosen["phrases"] = tuple(self.phrases[i] for i in numbers)
-        return replace(self, rles=tuple(self.rles[i] for i in numbers), **chosen)
+        columns = {name: column[numbers] for name, column in self._columns().items()}
+        phrases = self.phrases
+        return self.with_columns(
+            rles=tuple(self.rles[i] for i in numbers),
+            phrases=None if phrases is None else tuple(phrases[i] for i in numbers),
+            **columns,
+        )
+
+    def with_columns(self, **columns: Any) -> Masks:
+        """The same masks with some columns replaced or added, such as phrases and their scores."""
+        return replace(self, **columns)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Masks]) -> Masks:
+        """The masks of several parts, at least one, of one image.
+
+        A column that some parts lack is filled there: the whole image as crop, "" as phrase, NaN
+        otherwise.
+        """
+        first = parts[0]
+        if any(part.size_hw != first.size_hw for part in parts):
+            sizes = ", ".join(str(part.size_hw) for part in parts)
+            raise ValueError(f"all parts must be of one image; got sizes {sizes}")
+        columns: dict[str, Any] = {}
+        for name in COLUMNS:
+            own = [part._column(name) for part in parts]  # noqa: SLF001
+            if any(column is not None for column in own):
+                filled = [
+                    part._missing(name) if column is None else column  # noqa: SLF001
+                    for part, column in zip(parts, own, strict=True)
+                ]
+                columns[name] = np.concatenate(filled)
+        if any(part.phrases is not None for part in parts):
+            columns["phrases"] = tuple(
+                phrase
+                for part in parts
+                for phrase in (("",) * len(part) if part.phrases is None else part.phrases)
+            )
+        rles = tuple(rle for part in parts for rle in part.rles)
+        return cls(rles=rles, size_hw=first.size_hw, **columns)
+
+    def _column(self, name: str) -> npt.NDArray[Any] | None:
+        column: npt.NDArray[Any] | None = vars(self)[name]
+        return column
+
+    def _columns(self) -> dict[str, npt.NDArray[Any]]:
+        """The columns that are there."""
+        columns = {name: self._column(name) for name in COLUMNS}
+        return {name: column for name, column in columns.items() if column is not None}
+
+    def _missing(self, name: str) -> npt.NDArray[Any]:
+        """A column for masks that lack it."""
+        if name == "crops_xyxy":
+            return np.tile(np.array([0, 0, *self.size_hw[::-1]], np.int64), (len(self), 1))
+        column = COLUMNS[name]
+        return np.full((len(self), *column.row_shape), np.nan, column.dtype)
+
+    def __repr__(self) -> str:
+        height, width = self.size_hw
+        named = "" if self.phrases is None else f", {len(set(self.phrases) - {''})} phrases"
+        return f"<Masks: {len(self)} of an image of {width} x {height} pixels{named}>"
 
     def to_arrays(self) -> BoolArray:
         """Masks (M, H, W)."""

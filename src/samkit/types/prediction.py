@@ -1,4 +1,4 @@
-"""What prompts are answered with.
+"""Answers to prompts.
 
 Shape legend: P prompts, M candidates of each, H x W the image's size, S the side of the logits.
 """
@@ -14,13 +14,17 @@ import numpy.typing as npt
 from samkit.geometry import CoordMap
 from samkit.geometry.resize import logits_to_original
 from samkit.geometry.rle import rle_area, rle_box_xyxy
+from samkit.geometry.stability import (
+    MASK_THRESHOLD,
+    STABILITY_OFFSET,
+    cut_patch,
+    estimate_stability,
+)
 from samkit.geometry.upsampled_rle import logits_to_rle
 from samkit.types.masks import Masks
 
 BoolArray = npt.NDArray[np.bool_]
 Logits = npt.NDArray[np.float32]
-
-MASK_THRESHOLD = 0.0  # logits above it are inside
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,8 +34,8 @@ class MaskPrediction:
     Attributes:
         logits: (M, S, S) or (P, M, S, S), float32, unbounded; above 0 is inside.
         iou_pred: (M,) or (P, M), the IoU with the true mask that the model expects.
-        coords: the coordinate spaces of the image.
-        phrases: P, what each prompt was asked or found by; None without text.
+        coords: the image's coordinate spaces.
+        phrases: P, the phrase of each prompt; None without text.
         phrase_scores: (P,) from 0 to 1; None without text.
     """
 
@@ -61,6 +65,22 @@ class MaskPrediction:
         for mask, one in zip(masks, flat, strict=True):
             mask[:] = logits_to_original(one, self.coords) > MASK_THRESHOLD
         return masks.reshape(*self.iou_pred.shape, *self.coords.original_hw)
+
+    def stability(self, offset: float = STABILITY_OFFSET) -> npt.NDArray[np.float64]:
+        """Estimated stability (M,) or (P, M) of each mask, from 0 to 1.
+
+        The IoU of the masks cut at `offset` above and below the threshold of the logits.
+        """
+        flat = self.logits.reshape(-1, *self.logits.shape[-2:])
+        patches = (cut_patch(logits, self.coords, offset)[0] for logits in flat)
+        estimates = [estimate_stability(patch, offset) for patch in patches]
+        return np.array(estimates, np.float64).reshape(self.iou_pred.shape)
+
+    def __repr__(self) -> str:
+        shape, (height, width) = self.iou_pred.shape, self.coords.original_hw
+        ious = np.array2string(self.iou_pred, precision=2, threshold=6, separator=", ")
+        shown = " ".join(ious.split())
+        return f"<MaskPrediction {shape} of {width} x {height} pixels, iou_pred {shown}>"
 
     def best(self) -> MaskPrediction:
         """Only the candidate with the highest predicted IoU, for each prompt: M is 1."""

@@ -1,7 +1,6 @@
-"""What an image is asked: text, points, boxes and masks. Checks itself when made.
+"""Prompts on one image: text, points, boxes and masks.
 
-Shape legend: P prompts, N points, S the side of the mask logits (256), D dimensions of CLIP's
-space.
+Shape legend: P prompts, N points, L side of the mask logits (256), D dimensions of CLIP's space.
 """
 
 from __future__ import annotations
@@ -19,16 +18,20 @@ IntArray = npt.NDArray[np.int64]
 Logits = npt.NDArray[np.float32]
 
 
+# Axes of each part of a batch of prompts.
+BATCHED_NDIM = {"text_embeds": 2, "points": 3, "boxes": 2, "mask_logits": 4}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prompts:
-    """P prompts on one image, in pixels of the original; each may have text, points, a box, a mask.
+    """P prompts in pixels of the original image; each may combine text, points, a box, a mask.
 
     Attributes:
         text_embeds: (P, D) vectors of CLIP of length 1, for models that take text, or None.
         points_xy: (P, N, 2), or None.
         labels: (P, N), 1 foreground and 0 background, or None.
         boxes_xyxy: (P, 4), or None.
-        mask_logits: (P, 1, S, S) of an earlier answer, or None.
+        mask_logits: (P, 1, L, L) of an earlier answer, or None.
         batched: whether the prompts came as a batch, so that the answer has a prompt axis.
     """
 
@@ -80,65 +83,40 @@ class Prompts:
         """Prompts from arrays or lists, of one prompt or of a batch.
 
         Args:
-            points: (N, 2) or (P, N, 2).
-            labels: (N,) or (P, N).
+            points: (2,) or (N, 2); (P, N, 2) for a batch.
+            labels: (N,) or (P, N); by default all points are foreground.
             boxes: (4,) or (P, 4).
-            mask_logits: (S, S) or (1, S, S) for one prompt; (P, 1, S, S) for a batch.
-            text_embeds: (D,) or (P, D); they are brought to length 1.
+            mask_logits: (L, L) or (1, L, L) for one prompt; (P, 1, L, L) for a batch.
+            text_embeds: (D,) or (P, D), any length above 0.
 
         Raises:
             PromptError: shapes disagree, or a value is not a coordinate, label or box.
         """
-        points_xy = _array(points, "points")
-        boxes_xyxy = _array(boxes, "boxes")
-        mask = _array(mask_logits, "mask_logits")
-        text = _array(text_embeds, "text_embeds")
-        if points_xy is not None and (points_xy.ndim not in (2, 3) or points_xy.shape[-1] != 2):
-            raise PromptError(f"points must be (N, 2) or (P, N, 2); got {points_xy.shape}")
-        if boxes_xyxy is not None and (boxes_xyxy.ndim not in (1, 2) or boxes_xyxy.shape[-1] != 4):
-            raise PromptError(f"boxes must be (4,) or (P, 4); got {boxes_xyxy.shape}")
-        if mask is not None and (mask.ndim not in (2, 3, 4) or mask.shape[-3:-2] not in ((), (1,))):
-            raise PromptError(
-                f"mask_logits must be (S, S), (1, S, S) or (P, 1, S, S); got {mask.shape}"
-            )
-
-        if text is not None and text.ndim not in (1, 2):
-            raise PromptError(f"text_embeds must be (D,) or (P, D); got {text.shape}")
-
-        batched = {
-            name: value.ndim == batched_ndim
-            for name, value, batched_ndim in (
-                ("text_embeds", text, 2),
-                ("points", points_xy, 3),
-                ("boxes", boxes_xyxy, 2),
-                ("mask_logits", mask, 4),
-            )
-            if value is not None
+        points_xy, kinds = _points(points, labels)
+        parts = {
+            "text_embeds": _part("text_embeds", text_embeds, "(D,) or (P, D)", 1),
+            "points": points_xy,
+            "boxes": _part("boxes", boxes, "(4,) or (P, 4)", 1, last=4),
+            "mask_logits": _mask_part(mask_logits),
         }
+        given = {name: part for name, part in parts.items() if part is not None}
+        batched = {name: part.ndim == BATCHED_NDIM[name] for name, part in given.items()}
         if len(set(batched.values())) > 1:
             listed = ", ".join(f"{name} {'has' if b else 'has not'}" for name, b in batched.items())
             raise PromptError(
                 f"either all parts of prompts have a prompt axis, or none; got {listed}"
             )
         is_batch = any(batched.values())
-
-        kinds = _array(labels, "labels")
-        if kinds is not None and not np.isin(kinds, (0, 1)).all():
-            bad = kinds[~np.isin(kinds, (0, 1))].flat[0]
-            raise PromptError(f"labels must be 1 (foreground) or 0 (background); got {bad:g}")
         if not is_batch:
-            points_xy = None if points_xy is None else points_xy[None]
+            given = {name: part[None] for name, part in given.items()}
             kinds = None if kinds is None else kinds[None]
-            boxes_xyxy = None if boxes_xyxy is None else boxes_xyxy[None]
-            text = None if text is None else text[None]
-        if mask is not None and not is_batch:
-            mask = mask.reshape(1, 1, *mask.shape[-2:])
-        with np.errstate(over="ignore"):  # too large for float32: told as infinity
+        mask, text = given.get("mask_logits"), given.get("text_embeds")
+        with np.errstate(over="ignore"):  # too large for float32: reported as infinity
             mask_f32 = None if mask is None else mask.astype(np.float32)
         return cls(
-            points_xy=points_xy,
+            points_xy=given.get("points"),
             labels=None if kinds is None else kinds.astype(np.int64),
-            boxes_xyxy=boxes_xyxy,
+            boxes_xyxy=given.get("boxes"),
             mask_logits=mask_f32,
             text_embeds=None if text is None else _of_length_1(text),
             batched=is_batch,
@@ -192,6 +170,48 @@ def _array(value: npt.ArrayLike | None, name: str) -> FloatArray | None:
         shown = " ".join(repr(value).split())
         message = f"{name} must be numbers in a regular array; got {shown:.60}"
         raise PromptError(message) from error
+
+
+def _part(
+    name: str, value: npt.ArrayLike | None, shapes: str, ndim: int, *, last: int | None = None
+) -> FloatArray | None:
+    """A part of prompts, of `ndim` axes, or one more for a batch; the last has a given size."""
+    part = _array(value, name)
+    if part is None:
+        return None
+    if part.ndim not in (ndim, ndim + 1) or last not in (None, part.shape[-1]):
+        raise PromptError(f"{name} must be {shapes}; got {part.shape}")
+    return part
+
+
+def _points(
+    points: npt.ArrayLike | None, labels: npt.ArrayLike | None
+) -> tuple[FloatArray | None, FloatArray | None]:
+    """Points (N, 2) or (P, N, 2) and their labels, which are foreground where none are given."""
+    points_xy, kinds = _array(points, "points"), _array(labels, "labels")
+    if kinds is not None and not np.isin(kinds, (0, 1)).all():
+        bad = kinds[~np.isin(kinds, (0, 1))].flat[0]
+        raise PromptError(f"labels must be 1 (foreground) or 0 (background); got {bad:g}")
+    if points_xy is not None and points_xy.shape == (2,):
+        points_xy = points_xy[None]
+        kinds = kinds[None] if kinds is not None and kinds.ndim == 0 else kinds
+    if points_xy is not None and (points_xy.ndim not in (2, 3) or points_xy.shape[-1] != 2):
+        raise PromptError(f"points must be (2,), (N, 2) or (P, N, 2); got {points_xy.shape}")
+    if points_xy is not None and kinds is None:
+        kinds = np.ones(points_xy.shape[:-1])
+    return points_xy, kinds
+
+
+def _mask_part(mask_logits: npt.ArrayLike | None) -> FloatArray | None:
+    """Mask logits (1, L, L), or (P, 1, L, L) for a batch."""
+    mask = _array(mask_logits, "mask_logits")
+    if mask is None:
+        return None
+    if mask.ndim not in (2, 3, 4) or mask.shape[-3:-2] not in ((), (1,)):
+        raise PromptError(
+            f"mask_logits must be (L, L), (1, L, L) or (P, 1, L, L); got {mask.shape}"
+        )
+    return mask[None] if mask.ndim == 2 else mask
 
 
 def _of_length_1(vectors: FloatArray) -> npt.NDArray[np.float32]:

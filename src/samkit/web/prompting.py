@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -199,24 +200,23 @@ class Conversation:
 
     def _masks(self, encoded: Encoded, prompt: Prompt, received_at: float) -> dict[str, Any]:
         """Answer a prompt; runs on a thread of the pool."""
-        # Imported late: they load torch.
         from samkit.geometry.upsampled_rle import logits_to_rle
-        from samkit.proposals.candidates import cut_patch, estimate_stability
-        from samkit.proposals.config import AutoMaskConfig
 
         prediction = self._predict(encoded, prompt)
         self._answers[prompt.id] = prediction.logits
         self._answers.move_to_end(prompt.id)
         while len(self._answers) > ANSWERS_CACHED:
             self._answers.popitem(last=False)
-        coords, offset = prediction.coords, AutoMaskConfig().stability_offset
+        candidates = zip(
+            prediction.logits, prediction.iou_pred, prediction.stability().tolist(), strict=True
+        )
         masks = [
             {
-                "rle": logits_to_rle(logits, coords),
+                "rle": logits_to_rle(logits, prediction.coords),
                 "iou_pred": float(iou_pred),
-                "stability": estimate_stability(cut_patch(logits, coords, offset)[0], offset),
+                "stability": stability,
             }
-            for logits, iou_pred in zip(prediction.logits, prediction.iou_pred, strict=True)
+            for logits, iou_pred, stability in candidates
         ]
         return {
             "type": "masks",
@@ -237,7 +237,7 @@ class Conversation:
         return encoded.predictor.predict(
             encoded.embedding,
             points=prompt.points or None,
-            labels=prompt.labels or None,
+            labels=_labels(prompt),
             boxes=prompt.box,
             mask_logits=mask_logits,
             multimask=prompt.multimask,
@@ -245,16 +245,15 @@ class Conversation:
 
     def _preview_mask(self, encoded: Encoded, preview: Preview) -> dict[str, Any]:
         """Answer a preview with the best mask only, at reduced size."""
-        from samkit.geometry import CoordMap
         from samkit.geometry.upsampled_rle import logits_to_rle
 
         best = encoded.predictor.predict(
-            encoded.embedding, points=preview.points or None, labels=preview.labels or None
+            encoded.embedding, points=preview.points or None, labels=_labels(preview)
         ).best()
         height, width = best.coords.original_hw
         scale = min(1.0, PREVIEW_SIDE / max(height, width))
         small_hw = (max(1, round(height * scale)), max(1, round(width * scale)))
-        coords = CoordMap(original_hw=small_hw, model_size=best.coords.model_size)
+        coords = replace(best.coords, original_hw=small_hw)
         rle = logits_to_rle(best.logits[0], coords)
         return {
             "type": "preview",
@@ -270,6 +269,11 @@ class Conversation:
         # A closed page is noticed when reading.
         with suppress(WebSocketDisconnect, RuntimeError):
             await self._socket.send_json(message)
+
+
+def _labels(message: Message) -> list[Literal[0, 1]] | None:
+    """Return a message's labels; the page must send one for each point, even for foreground."""
+    return message.labels if message.points or message.labels else None
 
 
 def describe(error: Exception) -> str:

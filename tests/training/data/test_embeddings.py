@@ -58,7 +58,7 @@ def test_features_are_those_of_the_predictor(predictor, source, tmp_path, recipe
     assert batch.features.dtype == torch.float32
     for key, features in zip(batch.keys, batch.features, strict=True):
         image = source[int(key[0])].image
-        assert torch.equal(features, predictor.embed(image).features[0])
+        assert torch.equal(features, predictor.embed(image).features.grid[0])
 
 
 def test_masks_and_order_are_those_of_the_images(predictor, source, tmp_path, recipe):
@@ -75,7 +75,7 @@ def test_masks_and_order_are_those_of_the_images(predictor, source, tmp_path, re
 def test_half_precision_is_near(predictor, source, tmp_path):
     cache_embeddings(predictor, source, tmp_path)
     data = EmbeddedData(source, tmp_path, predictor)
-    exact = predictor.embed(source[2].image).features[0]
+    exact = predictor.embed(source[2].image).features.grid[0]
     kept = data[2].features
     assert kept.dtype == torch.float16
     assert (kept.float() - exact).norm() / exact.norm() < 5e-4

@@ -74,8 +74,8 @@ def take_steps(task: DistillTask, batch: Batch, steps: int) -> list[float]:
 
 def test_loss_is_the_mean_squared_error_of_features(task: DistillTask, batch: Batch) -> None:
     task.eval()
-    target = task.teacher.encode(batch.pixels)
-    error = (task.student.encode(batch.pixels) - target).square().mean()
+    target = task.teacher.encode(batch.pixels).grid
+    error = (task.student.encode(batch.pixels).grid - target).square().mean()
     result = task(batch, generator())
     torch.testing.assert_close(result.loss, error)
     torch.testing.assert_close(result.parts["relative_error"], (error / target.var()).detach())
@@ -83,7 +83,7 @@ def test_loss_is_the_mean_squared_error_of_features(task: DistillTask, batch: Ba
 
 def test_kept_features_take_the_teachers_place(task: DistillTask, batch: Batch) -> None:
     task.eval()
-    kept = replace(batch, features=task.teacher.encode(batch.pixels))
+    kept = replace(batch, features=task.teacher.encode(batch.pixels).grid)
     expected = task(batch, generator()).loss
     del task.teacher.image_encoder  # it is not asked
     assert torch.equal(task(kept, generator()).loss, expected)
@@ -152,8 +152,8 @@ def test_the_export_is_a_whole_model_with_the_teachers_decoder(
     task.export(tmp_path / "student.safetensors")
     loaded = load_model(tmp_path / "student.safetensors")
     assert loaded.name == "tiny"
-    features = loaded.model.encode(batch.pixels)
-    assert torch.equal(features, task.student.encode(batch.pixels))
+    features = loaded.model.encode(batch.pixels).grid
+    assert torch.equal(features, task.student.encode(batch.pixels).grid)
     torch.testing.assert_close(
         state_of(loaded.model.mask_decoder), state_of(tiny_sam.mask_decoder), rtol=0, atol=0
     )

@@ -192,7 +192,7 @@ def test_an_exported_encoder_loads_into_a_sam_and_leaves_the_rest(
         own_name = name.removeprefix("image_encoder.")
         expected = learned[own_name] if own_name in outcome.loaded else before[name]
         assert torch.equal(tensor, expected), name
-    loss = tiny_sam.encode(torch.randn(1, 3, SIDE, SIDE)).square().mean()
+    loss = tiny_sam.encode(torch.randn(1, 3, SIDE, SIDE)).grid.square().mean()
     loss.backward()
     assert tiny_sam.image_encoder.get_parameter("blocks.0.attn.qkv.weight").grad is not None
 

@@ -164,7 +164,7 @@ def test_the_same_generator_draws_the_same_session(make_task, batch):
 def test_kept_embeddings_give_what_their_images_give(make_task, batch):
     task = make_task(learns="decoder")
     with torch.no_grad():
-        features = task.sam.encode(batch.pixels)
+        features = task.sam.encode(batch.pixels).grid
     kept = Batch(**{**vars(batch), "pixels": None, "features": features})
     torch.testing.assert_close(task(kept, generator()).loss, task(batch, generator()).loss)
 

@@ -51,7 +51,7 @@ def test_what_is_trained_can_be_asked_with_words(recipe, clip_folder, clip, tmp_
         source=str(clip_folder), fingerprint=clip.fingerprint, dim=clip.dim
     )
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    answer = predictor.predict(predictor.embed(image), text=["a red circle", "a blue square"])
+    answer = predictor.predict_text(predictor.embed(image), ["a red circle", "a blue square"])
     assert answer.phrases == ("a red circle", "a blue square")
     assert not np.allclose(answer.logits[0], answer.logits[1])
 

@@ -54,20 +54,20 @@ def test_an_encoder_that_does_not_learn_is_not_disturbed(weights):
     assert not trainable.sam.image_encoder.training
     assert trainable.sam.mask_decoder.training
     batch = images()
-    features = trainable.encode(batch)
+    features = trainable.encode(batch).grid
     assert not features.requires_grad
-    assert torch.equal(features, trainable.encode(batch))
+    assert torch.equal(features, trainable.encode(batch).grid)
 
 
 def test_an_encoder_that_learns_drops_paths(weights):
     trainable = build(weights, "all", drop_path=0.9).train()
     batch = images()
     torch.manual_seed(0)
-    features = trainable.encode(batch)
+    features = trainable.encode(batch).grid
     assert features.requires_grad
-    assert not torch.equal(features, trainable.encode(batch))
+    assert not torch.equal(features, trainable.encode(batch).grid)
     trainable.eval()
-    assert torch.equal(trainable.encode(batch), trainable.encode(batch))
+    assert torch.equal(trainable.encode(batch).grid, trainable.encode(batch).grid)
 
 
 def test_batch_norms_that_came_with_weights_keep_their_statistics():
@@ -92,8 +92,11 @@ def test_what_is_exported_is_a_plain_checkpoint(learns, weights, tmp_path):
     assert loaded.name == "tiny"
     pixels = images().pixels
     with torch.no_grad():
-        expected, before = trainable.sam.encode(pixels), load_model(weights).model.encode(pixels)
-        found = loaded.model.encode(pixels)
+        expected, before = (
+            trainable.sam.encode(pixels).grid,
+            load_model(weights).model.encode(pixels).grid,
+        )
+        found = loaded.model.encode(pixels).grid
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert torch.allclose(found, before) == (learns == "decoder")
     own = trainable.sam.mask_decoder.state_dict()
@@ -123,7 +126,7 @@ def test_kept_embeddings_cannot_train_an_encoder(weights):
     batch = Batch(**{**vars(images()), "pixels": None, "features": torch.zeros(1, 32, 8, 8)})
     with pytest.raises(ConfigError, match="kept embeddings cannot train the image encoder"):
         build(weights, "lora").encode(batch)
-    assert torch.equal(build(weights, "decoder").encode(batch), batch.features)
+    assert torch.equal(build(weights, "decoder").encode(batch).grid, batch.features)
 
 
 @pytest.mark.parametrize(

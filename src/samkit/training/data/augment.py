@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from samkit.geometry import CoordMap
+from samkit.image_spec import ImageSpec
 from samkit.predict.preprocess import normalise, resize_image
 
 
@@ -116,7 +117,7 @@ def place_image(image: npt.NDArray[np.uint8], placement: Placement) -> Tensor:
         longest = max(placement.resized_hw)
         coords = CoordMap(original_hw=placement.original_hw, model_size=longest)
         visible = resize_image(image, coords)
-    return normalise(visible, placement.model_size)[0]
+    return normalise(visible, ImageSpec(size=placement.model_size))[0]
 
 
 def _resize_part(image: npt.NDArray[np.uint8], placement: Placement) -> npt.NDArray[np.uint8]:

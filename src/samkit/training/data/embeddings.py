@@ -87,7 +87,7 @@ def cache_embeddings(
         embedding = predictor.embed(sample.image)
         height, width = embedding.coords.original_hw
         facts = {"model_name": predictor.model_name, "original_hw": f"{height},{width}"}
-        return embedding.features[0].to(getattr(torch, dtype)), facts
+        return embedding.features.grid[0].to(getattr(torch, dtype)), facts
 
     files = cached_embeddings(folder, predictor)
     return files.keep(source, encode, on_progress, dtype=DTYPES[dtype], rank=rank, world=world)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from samkit.errors import DataError
-from samkit.models import Sam
+from samkit.models import ImageFeatures, PromptTensors, Sam
 from samkit.training.batch import Batch
 from samkit.training.distill.task import DistillTask
 from samkit.training.losses import mask_iou
@@ -70,7 +70,7 @@ def agreement(task: DistillTask, batches: Iterable[Batch]) -> Agreement:
     for cpu_batch in batches:
         batch = cpu_batch.to(device)
         assert batch.pixels is not None
-        target, features = task.target(batch), task.student.encode(batch.pixels).float()
+        target, features = task.target(batch), task.student.encode(batch.pixels).grid.float()
         errors.append((features - target).square().mean((1, 2, 3)))
         variances.append(target.var((1, 2, 3)))
         prompts = prompts_of(batch, task.student.config.image_size, generator)
@@ -113,6 +113,7 @@ def prompts_of(
 
 def top_mask(model: Sam, features_1CGG: Tensor, prompt: dict[str, Any]) -> Tensor:
     """The mask (M, L, L) of highest predicted IoU for each prompt."""
-    logits_MKLL, iou_pred_MK = model.decode(features_1CGG, **prompt)
+    features = ImageFeatures((features_1CGG,))
+    logits_MKLL, iou_pred_MK = model.decode(features, PromptTensors(**prompt))
     rows = torch.arange(len(logits_MKLL), device=logits_MKLL.device)
     return logits_MKLL[rows, iou_pred_MK.argmax(1)] > 0

@@ -75,7 +75,7 @@ class DistillTask(Task):
         if batch.pixels is None:
             raise ConfigError("distillation needs images; got kept embeddings alone")
         target = self.target(batch)
-        error = (self.student.encode(batch.pixels).float() - target).square().mean()
+        error = (self.student.encode(batch.pixels).grid.float() - target).square().mean()
         # Over the variance of the target, so that 1 is as good as a constant.
         relative = error.detach() / target.var()
         return StepResult(error, {"relative_error": relative})
@@ -85,7 +85,7 @@ class DistillTask(Task):
         if batch.features is not None:
             return batch.features
         assert batch.pixels is not None
-        return self.teacher.encode(batch.pixels).float()  # all is frozen: no graph is kept
+        return self.teacher.encode(batch.pixels).grid.float()  # all is frozen: no graph is kept
 
     def weight(self, batch: Batch) -> int:
         """The loss is a mean over images."""

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from samkit.predict.preprocess import PIXEL_MEAN, PIXEL_STD
+from samkit.image_spec import ImageSpec
 from samkit.training.mae.task import MaeTask, hidden_patches, patch_scale, patchify, unpatchify
 
 GAP_PX = 4
@@ -38,8 +38,8 @@ def reconstruction_pictures(
     hidden_BN1 = hidden_patches(visible_BV, patches_BNP.shape[1])[..., None]
     predicted_BNP = task.reconstruct(pixels_B3SS, visible_BV).float()
     if task.config.normalise_patches:
-        mean, deviation = patch_scale(patches_BNP)
-        predicted_BNP = predicted_BNP * deviation + mean
+        mean, std = patch_scale(patches_BNP)
+        predicted_BNP = predicted_BNP * std + mean
     panels = (
         patches_BNP,
         patches_BNP.masked_fill(hidden_BN1, 0),
@@ -51,9 +51,9 @@ def reconstruction_pictures(
 
 def to_colours(pixels_B3SS: Tensor) -> npt.NDArray[np.uint8]:
     """Normalised frames as uint8 RGB (B, S, S, 3)."""
-    mean = torch.tensor(PIXEL_MEAN, device=pixels_B3SS.device)[:, None, None]
-    deviation = torch.tensor(PIXEL_STD, device=pixels_B3SS.device)[:, None, None]
-    colours = (pixels_B3SS * deviation + mean).round().clamp(0, WHITE).byte()
+    mean = torch.tensor(ImageSpec().mean, device=pixels_B3SS.device)[:, None, None]
+    std = torch.tensor(ImageSpec().std, device=pixels_B3SS.device)[:, None, None]
+    colours = (pixels_B3SS * std + mean).round().clamp(0, WHITE).byte()
     return colours.permute(0, 2, 3, 1).cpu().numpy()
 
 

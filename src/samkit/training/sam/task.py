@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from samkit.models import Sam
-from samkit.models.mask_decoder import AMBIGUOUS_MASKS, SINGLE_MASK, PosEncProjections
+from samkit.models import ImageFeatures, PromptTensors, Sam
+from samkit.models.mask_decoder import PosEncProjections
 from samkit.models.prompt_encoder import PromptEncoder
 from samkit.training.batch import Batch
 from samkit.training.losses import LossRecipe, MaskLosses, mask_losses
@@ -90,14 +90,14 @@ class InteractiveTask(Task):
         return self.trainable.sam
 
     def forward(self, batch: Batch, generator: torch.Generator) -> StepResult:
-        features = self.trainable.encode(batch)[batch.image_index]  # (M, C, G, G)
+        features = self.trainable.encode(batch).rows(batch.image_index)  # one for each mask
         truth, recipe = batch.masks, self.recipe.prompts
         clicks = first_clicks(truth, self.sam.config.image_size, recipe, generator)
         if batch.text_embeds is not None and self.sam.config.text_dim is not None:
             clicks = begin_with_text(clicks, batch.text_embeds, recipe, generator)
-        with in_float32(features):
+        with in_float32(features.grid):
             positions = self.sam.prompt_encoder.grid_positions()
-        codes = self.sam.mask_decoder.project_pos_enc(positions)  # the same for all answers
+        pos_enc = self.sam.mask_decoder.project_pos_enc(positions)  # the same for all answers
         results: list[MaskLosses] = []
         previous: Tensor | None = None  # logits (M, 1, L, L) of the chosen candidates
         for adds_point in [False, *new_point_plan(recipe, generator)]:
@@ -106,7 +106,7 @@ class InteractiveTask(Task):
                 predicted = to_target_size(previous, truth.shape[-1]).squeeze(1) > 0
                 points, labels = corrective_points(truth, predicted, generator)
                 clicks = add_points(clicks, self._to_model(points, truth), labels)
-            losses, logits = self._iterate(features, codes, clicks, previous, truth)
+            losses, logits = self._iterate(features, pos_enc, clicks, previous, truth)
             rows = torch.arange(len(truth), device=truth.device)
             previous = logits[rows, losses.chosen][:, None].detach()
             results.append(losses)
@@ -126,34 +126,33 @@ class InteractiveTask(Task):
 
     def _iterate(
         self,
-        features: Tensor,
-        codes: PosEncProjections,
+        features: ImageFeatures,
+        pos_enc: PosEncProjections,
         clicks: Clicks,
         previous: Tensor | None,
         truth: Tensor,
     ) -> tuple[MaskLosses, Tensor]:
         """Losses and logits (M, K, L, L) of one answer; K is 1 once there is more than a prompt."""
 
-        def answer(features: Tensor) -> tuple[MaskLosses, Tensor]:
-            encoder, decoder = self.sam.prompt_encoder, self.sam.mask_decoder
-            first = previous is None
-            dense = encoder.embed_mask(previous).expand(len(features), -1, -1, -1)
-            image = (features + dense).flatten(2).transpose(1, 2)
-            with in_float32(features):
+        def answer(*levels: Tensor) -> tuple[MaskLosses, Tensor]:
+            sam, own = self.sam, ImageFeatures(levels)
+            encoder = sam.prompt_encoder
+            dense = encoder.no_mask() if previous is None else encoder.embed_masks(previous)
+            context = sam.prepare(own, dense.expand(len(own.grid), -1, -1, -1), pos_enc)
+            with in_float32(own.grid):
                 tokens = clicks_to_tokens(clicks, encoder)
-            attended = decoder.attend(tokens, image, codes)
-            masks = AMBIGUOUS_MASKS if first else SINGLE_MASK
-            logits = decoder.upscale(attended.image, attended.kernels[:, masks])
+            attended = sam.select(sam.attend(tokens, context), multimask=previous is None)
+            logits, iou_pred = sam.upscale(attended, context)
             resized = to_target_size(logits, truth.shape[-1])
-            losses = mask_losses(resized, attended.iou_pred[:, masks], truth, self.recipe.loss)
+            losses = mask_losses(resized, iou_pred, truth, self.recipe.loss)
             return losses, logits.detach().float()
 
         if self.recipe.checkpoint_iterations and torch.is_grad_enabled():
             result: tuple[MaskLosses, Tensor] = checkpoint(
-                answer, features, use_reentrant=False, preserve_rng_state=False
+                answer, *features.levels, use_reentrant=False, preserve_rng_state=False
             )
             return result
-        return answer(features)
+        return answer(*features.levels)
 
     def _to_model(self, cells_xy: Tensor, truth: Tensor) -> Tensor:
         return cells_to_model(cells_xy, truth.shape[-1], self.sam.config.image_size)
@@ -226,29 +225,27 @@ def add_points(clicks: Clicks, points_xy: Tensor, labels: Tensor) -> Clicks:
 
 def clicks_to_tokens(clicks: Clicks, encoder: PromptEncoder) -> Tensor:
     """Prompt tokens (M, N + 2, C), in the order in which a predictor gives them."""
-    count = len(clicks.from_box)
-    ones = clicks.labels.new_ones((count, 1))
+    ones = clicks.labels.new_ones((len(clicks.from_box), 1))
     from_point = encoder.embed_sparse(
-        count,
-        points_xy=torch.cat([clicks.first_xy[:, None], clicks.points_xy], dim=1),
-        labels=torch.cat([ones, clicks.labels], dim=1),
-        boxes_xyxy=None,
+        PromptTensors(
+            points_xy=torch.cat([clicks.first_xy[:, None], clicks.points_xy], dim=1),
+            labels=torch.cat([ones, clicks.labels], dim=1),
+        )
     )
     from_box = encoder.embed_sparse(
-        count,
-        points_xy=clicks.points_xy,
-        labels=clicks.labels,
-        boxes_xyxy=clicks.boxes_xyxy,
+        PromptTensors(
+            points_xy=clicks.points_xy, labels=clicks.labels, boxes_xyxy=clicks.boxes_xyxy
+        )
     )
     tokens = torch.where(clicks.from_box[:, None, None], from_box, from_point)
     if clicks.from_text is None:
         return tokens
     has_points = clicks.points_xy.shape[1] > 0
     from_text = encoder.embed_sparse(
-        count,
-        text_embeds=clicks.text_embeds,
-        points_xy=clicks.points_xy if has_points else None,
-        labels=clicks.labels if has_points else None,
-        boxes_xyxy=None,
+        PromptTensors(
+            text_embeds=clicks.text_embeds,
+            points_xy=clicks.points_xy if has_points else None,
+            labels=clicks.labels if has_points else None,
+        )
     )
     return torch.where(clicks.from_text[:, None, None], from_text, tokens)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from samkit.errors import ConfigError, WeightsError
-from samkit.models import CONFIGS, Sam
+from samkit.models import CONFIGS, ImageFeatures, Sam
 from samkit.models.layers import checkpoint_blocks
 from samkit.training.batch import Batch
 from samkit.training.encoder_weights import load_encoder
@@ -103,14 +103,14 @@ class Trainable(nn.Module):
                     module.eval()
         return self
 
-    def encode(self, batch: Batch) -> Tensor:
-        """Features (B, C, G, G) of a batch's images: its kept embeddings where it has them."""
+    def encode(self, batch: Batch) -> ImageFeatures:
+        """Features of a batch's images: its cached embeddings where it has them."""
         if batch.features is not None:
             if self.encoder_learns:
                 raise ConfigError(
                     "kept embeddings cannot train the image encoder: learns must be 'decoder'"
                 )
-            return batch.features
+            return ImageFeatures((batch.features,))
         assert batch.pixels is not None
         with torch.set_grad_enabled(self.encoder_learns and torch.is_grad_enabled()):
             return self.sam.encode(batch.pixels)

@@ -1,0 +1,153 @@
+"""Decoding of prompts on embeddings, a few at a time.
+
+Shape legend: P prompts, M masks of each, K masks in all, L side of the mask logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from samkit.backends import Backend
+from samkit.models import PromptTensors, Sam
+from samkit.types import ImageEmbedding, MaskPrediction, Prompts
+
+# Prompts decoded together. Each takes 4 MB for its image tokens and some 20 MB on the way, and on a
+# CPU larger batches leave the cache and are slower for each prompt.
+PROMPTS_AT_ONCE = 4
+CONTEXTS_CACHED = 8
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PointMasks:
+    """Confident masks of many lone points.
+
+    Attributes:
+        logits: (K, L, L) float32.
+        iou_pred: (K,).
+        point_index: (K,) which of the points each mask answers.
+    """
+
+    logits: npt.NDArray[np.float32]
+    iou_pred: npt.NDArray[np.float32]
+    point_index: npt.NDArray[np.int64]
+
+
+class PromptDecoder:
+    """Decodes prompts on one backend; one caller at a time.
+
+    Attributes:
+        contexts_cached: number of images whose prepared form is cached, 10 MB each, while their
+            embeddings are in use; a click on another one takes three times as long.
+    """
+
+    def __init__(self, model: Sam, backend: Backend) -> None:
+        self.model, self.backend = model, backend
+        self.contexts_cached = CONTEXTS_CACHED
+        # Least recently used first.
+        self._contexts: WeakKeyDictionary[ImageEmbedding, Any] = WeakKeyDictionary()
+        self._lock = Lock()
+
+    def prepare(self, embedding: ImageEmbedding) -> None:
+        """Prepare an image, so that its first prompt need not wait for it."""
+        with self._lock:
+            self._context(embedding)
+
+    def decode(
+        self, embedding: ImageEmbedding, prompts: Prompts, *, multimask: bool
+    ) -> MaskPrediction:
+        """Answer prompts that fit the embedding's image."""
+        logits, iou_pred = [], []
+        with self._lock:
+            for attended, context in self._attend(embedding, prompts):
+                selected = self.backend.select(attended, multimask=multimask)
+                answer = self.backend.upscale(selected, context)
+                logits.append(answer.logits.cpu().numpy().copy())
+                iou_pred.append(answer.iou_pred.cpu().numpy().copy())
+        all_logits, all_iou = np.concatenate(logits), np.concatenate(iou_pred)
+        return MaskPrediction(
+            logits=all_logits if prompts.batched else all_logits[0],
+            iou_pred=all_iou if prompts.batched else all_iou[0],
+            coords=embedding.coords,
+        )
+
+    def decode_confident(
+        self, embedding: ImageEmbedding, prompts: Prompts, *, iou_thresh: float
+    ) -> PointMasks:
+        """Answer prompts with three masks each; upscale and return only the confident ones."""
+        side = embedding.coords.logits_size
+        logits, iou_pred = [np.zeros((0, side, side), np.float32)], [np.zeros(0, np.float32)]
+        points, start = [np.zeros(0, np.int64)], 0
+        with self._lock:
+            for attended, context in self._attend(embedding, prompts):
+                selected = self.backend.select(attended, multimask=True)
+                iou = selected.iou_pred.cpu().numpy()
+                confident = iou >= iou_thresh
+                for some in runs(np.asarray(confident.any(axis=1))):
+                    answer = self.backend.upscale(selected.rows(some), context)
+                    chosen = confident[some]
+                    logits.append(answer.logits.cpu().numpy()[chosen])
+                    iou_pred.append(iou[some][chosen])
+                    points.append(start + some.start + np.nonzero(chosen)[0])
+                start += len(iou)
+        return PointMasks(
+            logits=np.concatenate(logits),
+            iou_pred=np.concatenate(iou_pred),
+            point_index=np.concatenate(points),
+        )
+
+    def _attend(self, embedding: ImageEmbedding, prompts: Prompts) -> Iterator[tuple[Any, Any]]:
+        """Run prompt encoder and transformer; yield a few prompts' results and their context."""
+        tensors = self._tensors(embedding, prompts)
+        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
+            sparse, dense = self.backend.embed_prompts(
+                tensors.rows(slice(start, start + PROMPTS_AT_ONCE))
+            )
+            if dense is None:
+                context = self._context(embedding)
+            else:
+                context = self.backend.prepare(embedding.features, dense)
+            yield self.backend.attend(sparse, context), context
+
+    def _context(self, embedding: ImageEmbedding) -> Any:
+        """The prepared image for prompts without a mask, from the cache."""
+        context = self._contexts.pop(embedding, None)
+        if context is None:
+            context = self.backend.prepare(embedding.features)
+            too_many = max(0, len(self._contexts) + 1 - self.contexts_cached)
+            for oldest in list(self._contexts)[:too_many]:
+                del self._contexts[oldest]
+        self._contexts[embedding] = context
+        return context
+
+    def _tensors(self, embedding: ImageEmbedding, prompts: Prompts) -> PromptTensors:
+        """Prompts in the model space, on the prompt encoder's device."""
+        coords, points, boxes = embedding.coords, prompts.points_xy, prompts.boxes_xyxy
+        device = self.model.prompt_encoder.no_mask_embed.weight.device
+
+        def tensor(array: npt.NDArray[Any] | None) -> torch.Tensor | None:
+            if array is None:
+                return None
+            return torch.as_tensor(array, dtype=torch.float32, device=device)
+
+        return PromptTensors(
+            text_embeds=tensor(prompts.text_embeds),
+            points_xy=tensor(None if points is None else coords.points_to_model(points)),
+            labels=tensor(prompts.labels),
+            boxes_xyxy=tensor(None if boxes is None else coords.boxes_to_model(boxes)),
+            mask_logits=tensor(prompts.mask_logits),
+        )
+
+
+def runs(flags: npt.NDArray[np.bool_]) -> Iterator[slice]:
+    """The stretches of true flags (N,), in order."""
+    edges = np.flatnonzero(np.diff(flags.astype(np.int8), prepend=0, append=0))
+    for start, stop in edges.reshape(-1, 2).tolist():
+        yield slice(start, stop)

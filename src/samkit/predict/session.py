@@ -1,0 +1,184 @@
+"""Interactive segmentation of one image: prompts so far, the last answer, undo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from samkit.errors import PromptError
+from samkit.types import ImageEmbedding, MaskPrediction
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from samkit.predict.predictor import Predictor
+
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Refinement:
+    """Prompts for one mask so far, and the logits that the next answer goes on from.
+
+    Attributes:
+        points_xy: pixels of the image.
+        labels: 1 foreground, 0 background, one for each point.
+        box_xyxy: None without a box.
+        mask_logits: (L, L) of the last answer's best mask; None before the first answer.
+    """
+
+    points_xy: tuple[tuple[float, float], ...] = ()
+    labels: tuple[int, ...] = ()
+    box_xyxy: tuple[float, float, float, float] | None = None
+    mask_logits: Logits | None = None
+
+    def clicked(self, x: float, y: float, label: int) -> Refinement:
+        """With one more point."""
+        return replace(self, points_xy=(*self.points_xy, (x, y)), labels=(*self.labels, label))
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether the prompt may mean several things: a single click, and nothing else."""
+        return self.mask_logits is None and self.box_xyxy is None and len(self.points_xy) == 1
+
+
+def ask_all(
+    predictor: Predictor,
+    embedding: ImageEmbedding,
+    refinements: Sequence[Refinement],
+    *,
+    multimask: bool,
+    feed_back: bool = True,
+) -> MaskPrediction:
+    """Ask for several masks at once, which have as many points each and boxes all or none.
+
+    Args:
+        predictor: answers.
+        embedding: of the image.
+        refinements: P, one for each mask.
+        multimask: three candidates for each.
+        feed_back: give the logits of the last answers with the prompts.
+
+    Returns:
+        an answer with a prompt axis.
+    """
+    parts: dict[str, Any] = {}
+    if refinements[0].points_xy:
+        parts["points"] = np.array([one.points_xy for one in refinements], np.float64)
+        parts["labels"] = np.array([one.labels for one in refinements])
+    if refinements[0].box_xyxy is not None:
+        parts["boxes"] = np.array([one.box_xyxy for one in refinements], np.float64)
+    if feed_back and refinements[0].mask_logits is not None:
+        logits = [one.mask_logits for one in refinements if one.mask_logits is not None]
+        parts["mask_logits"] = np.stack(logits)[:, None]
+    return predictor.predict(embedding, multimask=multimask, **parts)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Step:
+    """A state of a session: what was asked, and the answer."""
+
+    refinement: Refinement
+    answer: MaskPrediction | None
+
+
+class ImageSession:
+    """One image that a person segments by clicks and boxes.
+
+        session = predictor.session("image.jpg")
+        session.click(500, 375)
+        session.click(420, 300, label=0)  # less of this
+        session.undo()
+        session.mask  # bool (H, W)
+
+    The first click may mean several things: the best of three candidates is taken, and each
+    further prompt refines it.
+
+    Attributes:
+        predictor: answers.
+        embedding: of the image.
+    """
+
+    def __init__(self, predictor: Predictor, embedding: ImageEmbedding) -> None:
+        self.predictor, self.embedding = predictor, embedding
+        self._steps = [_Step(refinement=Refinement(), answer=None)]
+        self._current = 0
+
+    @property
+    def refinement(self) -> Refinement:
+        """The prompts so far."""
+        return self._steps[self._current].refinement
+
+    @property
+    def answer(self) -> MaskPrediction | None:
+        """The answer to the prompts so far, all candidates; None before the first prompt."""
+        return self._steps[self._current].answer
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """The best mask (H, W); empty before the first prompt."""
+        if self.answer is None:
+            return np.zeros(self.embedding.coords.original_hw, bool)
+        mask: npt.NDArray[np.bool_] = self.answer.best().masks[0]
+        return mask
+
+    def click(self, x: float, y: float, label: int = 1) -> MaskPrediction:
+        """Add a point in pixels of the image: 1 for more of what is there, 0 for less.
+
+        Raises:
+            PromptError: it lies outside of the image, or the label is another.
+        """
+        return self._ask(self.refinement.clicked(x, y, label))
+
+    def box(self, x0: float, y0: float, x1: float, y1: float) -> MaskPrediction:
+        """Put a box around the thing, instead of an earlier one.
+
+        Raises:
+            PromptError: it is empty or lies outside of the image.
+        """
+        return self._ask(replace(self.refinement, box_xyxy=(x0, y0, x1, y1)))
+
+    def choose(self, candidate: int) -> None:
+        """Go on from another candidate of the last answer than the best.
+
+        Raises:
+            PromptError: there is no such candidate.
+        """
+        answer = self.answer
+        if answer is None or not 0 <= candidate < len(answer.iou_pred):
+            count = 0 if answer is None else len(answer.iou_pred)
+            raise PromptError(f"the last answer has {count} candidates; got number {candidate}")
+        chosen = replace(
+            answer,
+            logits=answer.logits[candidate : candidate + 1],
+            iou_pred=answer.iou_pred[candidate : candidate + 1],
+        )
+        refinement = replace(self.refinement, mask_logits=chosen.logits[0])
+        self._add(_Step(refinement=refinement, answer=chosen))
+
+    def undo(self) -> None:
+        """Go back by one step; at the beginning nothing happens."""
+        self._current = max(0, self._current - 1)
+
+    def redo(self) -> None:
+        """Take the last undo back; without one nothing happens."""
+        self._current = min(len(self._steps) - 1, self._current + 1)
+
+    def reset(self) -> None:
+        """Begin a new mask on the same image."""
+        self._steps, self._current = self._steps[:1], 0
+
+    def _ask(self, refinement: Refinement) -> MaskPrediction:
+        batch = ask_all(
+            self.predictor, self.embedding, [refinement], multimask=refinement.is_ambiguous
+        )
+        answer = replace(batch, logits=batch.logits[0], iou_pred=batch.iou_pred[0])
+        refinement = replace(refinement, mask_logits=answer.best().logits[0])
+        self._add(_Step(refinement=refinement, answer=answer))
+        return answer
+
+    def _add(self, step: _Step) -> None:
+        self._steps = [*self._steps[: self._current + 1], step]
+        self._current += 1
