@@ -100,7 +100,7 @@ def test_a_person_annotates_a_folder_and_comes_back(folder):
         assert again["user"]["id"] == session["user"]["id"]
         (kept,) = http.get(f"/api/images/{image['id']}/annotations").json()["items"]
         assert kept["area_px"] == 24
-        assert http.get(f"/api/images/{image['id']}/image").is_success
+        assert http.get(f"/api/images/{image['id']}/content").is_success
         code, _ = stopped(process, signal.SIGTERM)
         http.close()
     assert code == 0
@@ -135,7 +135,7 @@ sys.exit("torch" in sys.modules)
 
 
 def test_many_sign_in_to_a_served_store(folder, capsys):
-    assert main(["backend", "init", str(folder), "--json"]) == 0
+    assert main(["engine", "init", str(folder), "--json"]) == 0
     place = folder / ".samkit" / "project.db"
     with Store.open(place) as store:
         create_user(store, name="ann", password="correct horse")
@@ -170,7 +170,7 @@ def test_many_sign_in_to_a_served_store(folder, capsys):
                 "--trusted-proxy",
                 "127.0.0.1",
             ],
-            "cannot listen at 192.0.2.1",
+            "cannot listen on 192.0.2.1",
         ),
     ],
 )
@@ -193,7 +193,7 @@ def test_a_taken_port_is_one_line(folder, capsys):
         assert main(["annotate", str(folder), "--no-browser", "--port", str(port)]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
-    assert f"cannot listen at 127.0.0.1, port {port}" in captured.err
+    assert f"cannot listen on 127.0.0.1, port {port}" in captured.err
     assert captured.out == ""
 
 

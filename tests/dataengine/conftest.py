@@ -1,4 +1,4 @@
-"""A store on SQLite or PostgreSQL (SAMKIT_TEST_POSTGRES has its URL), people, and images."""
+"""Fixtures: a store on SQLite or PostgreSQL (URL in SAMKIT_TEST_POSTGRES), users and images."""
 
 import os
 import uuid
@@ -24,7 +24,7 @@ HEIGHT, WIDTH = 12, 16
 
 
 class Clock:
-    """A clock that stands still until it is told to go on."""
+    """A clock that only moves when it is advanced."""
 
     def __init__(self):
         self.now = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -71,14 +71,14 @@ def store(where, clock):
 
 @pytest.fixture
 def sqlite_store(tmp_path, clock):
-    """For what does not depend on the database."""
+    """For tests that do not depend on the database."""
     with Store.open(tmp_path / "store.db", clock=clock) as opened:
         yield opened
 
 
 @pytest.fixture(scope="session")
 def image_folder(tmp_path_factory):
-    """Four images, two of them in a folder of their own."""
+    """Four images, two of them in a subfolder."""
     root = tmp_path_factory.mktemp("images")
     (root / "deep").mkdir()
     for number, name in enumerate(("a.png", "b.png", "deep/c.png", "deep/d.jpg")):
@@ -88,7 +88,7 @@ def image_folder(tmp_path_factory):
 
 
 class Scene:
-    """A project of four images, and people."""
+    """A project of four images, and users."""
 
     def __init__(self, store, root):
         self.store = store
@@ -100,7 +100,7 @@ class Scene:
         self.images = list_images(store, self.project.id).items
 
     def hold(self, user_id, index=0):
-        """Number of an image that a user holds now."""
+        """Let a user take an image; return its id."""
         return take_image(self.store, self.images[index].id, user_id).image.id
 
 
@@ -116,7 +116,7 @@ def sqlite_scene(sqlite_store, image_folder):
 
 @pytest.fixture(scope="session")
 def rle_of():
-    """Code of a filled box in an image of the scene."""
+    """RLE of a filled box in an image of the scene."""
 
     def make(x0, y0, x1, y1, size_hw=(HEIGHT, WIDTH)):
         mask = np.zeros(size_hw, bool)

@@ -1,4 +1,4 @@
-"""A server over a store of four images, with the `tiny` model; browsers of people who use it."""
+"""Fixtures: a server over four images with the `tiny` model, and its users' browsers."""
 
 import copy
 
@@ -17,7 +17,7 @@ from dataengine.conftest import (  # noqa: F401 - fixtures
     store,
     where,
 )
-from samkit.dataengine import Store, open_session
+from samkit.dataengine import Store, open_sign_in
 from samkit.models import CONFIGS, Sam
 from samkit.predict import Predictor
 from samkit.web import WebConfig, create_app
@@ -26,15 +26,15 @@ HOST = "http://testserver"
 
 
 class Browser(TestClient):
-    """Somebody's browser, signed in; it sends what the page sends."""
+    """A signed-in user's browser, which sends what the page sends."""
 
     def __init__(self, app, user_id=None):
         super().__init__(app, base_url=HOST, headers={"Origin": HOST})
         studio = app.state.studio
         if user_id is not None:
-            token, session = open_session(studio.store, user_id)
+            token, current = open_sign_in(studio.store, user_id)
             self.cookies.set(studio.config.cookie_name, token)
-            self.headers["X-CSRF-Token"] = session.csrf_token
+            self.headers["X-CSRF-Token"] = current.csrf_token
 
 
 @pytest.fixture(scope="session")
@@ -95,13 +95,13 @@ def server(scene, config, tiny_predictor):  # noqa: F811
 
 @pytest.fixture
 def sqlite_server(sqlite_scene, config, tiny_predictor):  # noqa: F811
-    """For what does not depend on the database."""
+    """For tests that do not depend on the database."""
     yield from run_server(sqlite_scene, config, tiny_predictor)
 
 
 @pytest.fixture(scope="module")
 def shared_server(tmp_path_factory, image_folder, tiny_predictor):  # noqa: F811
-    """For what leaves nothing behind that other tests would see."""
+    """For tests that leave nothing behind."""
     folder = tmp_path_factory.mktemp("shared")
     with Store.open(folder / "store.db") as opened:
         yield from run_server(Scene(opened, image_folder), settings(folder), tiny_predictor)

@@ -1,4 +1,4 @@
-"""Signing in, roles, CSRF, origins, hosts, headers, and what is written down of it."""
+"""Access: sign-in, roles, CSRF, origins, hosts, headers, and the audit log."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -70,9 +70,9 @@ def test_session_begins_and_ends(with_password):
     assert [part in cookie for part in ("HttpOnly", "SameSite=strict", "Path=/")] == [True] * 3
     assert "Secure" not in cookie
     assert browser.get("/api/session").json() == answer.json()
-    kept = dict(browser.cookies)
+    cookies = dict(browser.cookies)
     assert browser.delete("/api/session").status_code == 204
-    browser.cookies.update(kept)
+    browser.cookies.update(cookies)
     assert browser.get("/api/session").status_code == 401
 
 
@@ -138,7 +138,7 @@ def test_strangers_cannot_fill_the_log(with_password):
 
 def test_throttle_forgets_with_time():
     now = [0.0]
-    throttle = Throttle(most=2, window_s=10, clock=lambda: now[0])
+    throttle = Throttle(max_failures=2, window_s=10, clock=lambda: now[0])
     assert [throttle.begin("a") for _ in range(3)] == [True, True, False]
     assert throttle.begin("b")
     now[0] = 10.0
@@ -295,7 +295,7 @@ def test_other_hosts_are_refused(host, local):
 
 
 def test_local_server_does_not_listen_to_the_network(local, refusal):
-    with refusal(ConfigError, "listens at 127.0.0.1 only; got 0.0.0.0"):
+    with refusal(ConfigError, "listens on 127.0.0.1 only; got 0.0.0.0"):
         serve(local.app, host="0.0.0.0", port=0)
 
 

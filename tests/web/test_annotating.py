@@ -1,4 +1,4 @@
-"""The way of an image through the API: taken, annotated, undone, submitted, reviewed, exported."""
+"""An image's way through the API: take, annotate, undo, submit, review, export."""
 
 import io
 import json

@@ -1,5 +1,8 @@
-"""Encoding: once, asked-for first, ahead of annotators, kept on disk, bounded in memory."""
+"""Encoding: once, requested images first, ahead of annotators, within memory limits."""
 
+import platform
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -64,7 +67,7 @@ def test_image_is_encoded_once(start, sqlite_scene, counting):
     assert first.result().model == list_model_versions(sqlite_scene.store)[0] == embedder.model
 
 
-def test_embedding_is_kept_on_disk(start, sqlite_scene, counting):
+def test_embedding_is_cached_on_disk(start, sqlite_scene, counting):
     image = sqlite_scene.images[1]
     made, found = (start().ask(image).result(60) for _ in range(2))
     assert counting.encoded == [20]
@@ -90,7 +93,7 @@ def test_memory_is_bounded(start, sqlite_scene, counting):
     embedder = start(embeddings_cached=2)
     for image in sqlite_scene.images:
         embedder.ask(image).result(60)
-    assert len(embedder._kept) == 2
+    assert len(embedder._cached) == 2
     assert len(counting.encoded) == 4
     embedder.ask(sqlite_scene.images[0]).result(60)  # from the disk
     assert len(counting.encoded) == 4
@@ -101,8 +104,8 @@ def test_next_images_are_encoded_ahead(sqlite_server):
     lease = server.ann.post(f"/api/projects/{server.scene.project.id}/next").json()["lease"]
     held = lease["image"]["id"]
     server.studio.embedder._pool.submit(9, lambda: None).result(60)  # after them
-    kept = set(server.studio.embedder._kept)
-    assert kept == {one.sha256 for one in server.scene.images if one.id != held}
+    cached = set(server.studio.embedder._cached)
+    assert cached == {one.sha256 for one in server.scene.images if one.id != held}
 
 
 def test_full_disk_does_not_stop_the_work(start, sqlite_scene, counting, config, monkeypatch):
@@ -178,3 +181,28 @@ def test_urgent_work_is_done_first():
         broken.result(30)
     assert pool.submit(0, lambda: np.int64(3)).result(30) == 3
     pool.stop()
+
+
+HOLES = """
+import numpy as np
+from pathlib import Path
+from samkit.web.embedder import release_freed_memory
+
+def resident_mb():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+
+before = resident_mb()
+blocks = [np.ones(100_000, np.uint8) for _ in range(2000)]  # 191 MB
+blocks = blocks[::20]
+holes = resident_mb() - before
+release_freed_memory()
+print(holes, resident_mb() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc holds on to freed memory")
+def test_freed_holes_between_used_blocks_return_to_the_system():
+    done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
+    holes_mb, left_mb = map(float, done.stdout.split())
+    assert holes_mb > 150
+    assert left_mb < 40  # 10 are in use

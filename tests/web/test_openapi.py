@@ -1,4 +1,4 @@
-"""Requests of all kinds, made from the OpenAPI document: never a 500, nor an answer not in it."""
+"""Requests generated from the OpenAPI document: never a 500 or an undocumented answer."""
 
 import pytest
 import schemathesis
@@ -19,7 +19,7 @@ CHECKS = [
     response_schema_conformance,
 ]
 EXAMPLES = {"stranger": 2, "ann": 6, "rev": 6, "adm": 8}  # of each operation
-# It would end the session of the requests that follow; tests/web/test_access.py has it.
+# It would end the sign-in of the following requests; tests/web/test_access.py has it.
 LEFT_OUT = {("delete", "/api/session")}
 
 

@@ -1,7 +1,8 @@
-"""The WebSocket: the library's own answers, clicks before previews, bad messages, who may."""
+"""The prompt socket: the library's answers, clicks before previews, bad messages, access."""
 
 import json
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from samkit import Predictor
 from samkit.dataengine import (
     Store,
     add_images,
-    close_session,
+    close_sign_in,
     create_project,
     create_user,
     list_images,
@@ -39,7 +40,7 @@ class Page:
         self.socket.send_text(json.dumps(message))
 
     def wait_until_read(self):
-        """What is no message is answered at once, whatever waits."""
+        """Wait for the answer to a malformed message, which does not queue."""
         self.socket.send_text("read?")
         assert self.socket.receive_json()["type"] == "error"
 
@@ -78,21 +79,21 @@ def rles(prediction):
 
 def test_answers_are_those_of_the_library(page, expected):
     answer = page.ask(points=[[3, 4], [9, 2]], labels=[1, 0])
-    told = expected(points=[[3, 4], [9, 2]], labels=[1, 0])
+    library = expected(points=[[3, 4], [9, 2]], labels=[1, 0])
     assert answer["id"] == 1
-    assert [one["rle"] for one in answer["masks"]] == rles(told)
-    assert [one["iou_pred"] for one in answer["masks"]] == told.iou_pred.tolist()
-    assert answer["best"] == told.iou_pred.argmax()
+    assert [one["rle"] for one in answer["masks"]] == rles(library)
+    assert [one["iou_pred"] for one in answer["masks"]] == library.iou_pred.tolist()
+    assert answer["best"] == library.iou_pred.argmax()
     assert [0 <= one["stability"] <= 1 for one in answer["masks"]] == [True] * 3
 
 
 def test_box_and_single_mask(page, expected):
     answer = page.ask(box=[2, 2, 10, 9], multimask=False)
-    told = expected(boxes=[2, 2, 10, 9], multimask=False)
-    assert [one["rle"] for one in answer["masks"]] == rles(told)
+    library = expected(boxes=[2, 2, 10, 9], multimask=False)
+    assert [one["rle"] for one in answer["masks"]] == rles(library)
     both = page.ask(box=[2, 2, 10, 9], points=[[4, 4]], labels=[0])
-    told = expected(boxes=[2, 2, 10, 9], points=[[4, 4]], labels=[0])
-    assert [one["rle"] for one in both["masks"]] == rles(told)
+    library = expected(boxes=[2, 2, 10, 9], points=[[4, 4]], labels=[0])
+    assert [one["rle"] for one in both["masks"]] == rles(library)
 
 
 def test_prompt_goes_on_from_an_earlier_answer(page, expected):
@@ -100,14 +101,14 @@ def test_prompt_goes_on_from_an_earlier_answer(page, expected):
     more = {"points": [[3, 4], [8, 8]], "labels": [1, 0], "multimask": False}
     answer = page.ask(8, continue_from={"id": 7, "candidate": 2}, **more)
     first = expected(points=[[3, 4]], labels=[1])
-    told = expected(mask_logits=first.logits[2], **more)
-    assert [one["rle"] for one in answer["masks"]] == rles(told)
+    library = expected(mask_logits=first.logits[2], **more)
+    assert [one["rle"] for one in answer["masks"]] == rles(library)
     beyond = page.ask(9, continue_from={"id": 8, "candidate": 1}, **more)
-    assert beyond["detail"] == "continue_from is no mask of the last answers here"
+    assert beyond["detail"] == "continue_from must be a mask of a recent answer"
 
 
-def test_only_the_last_answers_are_kept(page):
-    for number in range(prompting.ANSWERS_KEPT + 1):
+def test_only_recent_answers_are_cached(page):
+    for number in range(prompting.ANSWERS_CACHED + 1):
         page.ask(number, points=[[3, 4]], labels=[1])
     for number, kind in ((0, "error"), (1, "masks")):
         body = {"points": [[3, 4]], "labels": [1], "continue_from": {"id": number, "candidate": 0}}
@@ -117,7 +118,31 @@ def test_only_the_last_answers_are_kept(page):
 def test_preview_is_the_best_mask_and_small(shared_server, page, expected):
     answer = page.ask(5, "preview", points=[[3, 4]], labels=[1])
     best = expected(points=[[3, 4]], labels=[1]).best()
-    assert answer == {"type": "preview", "id": 5, "mask": {"rle": rles(best)[0]}}
+    assert answer == {
+        "type": "preview",
+        "id": 5,
+        "model_version_id": shared_server.studio.embedder.model.id,
+        "mask": {"rle": rles(best)[0]},
+    }
+
+
+def test_each_answer_names_the_model_version_that_made_it(sqlite_server):
+    """A page that stays open while the model is swapped gets answers of two versions."""
+    image, embedder = sqlite_server.scene.images[1], sqlite_server.studio.embedder
+    click = {"points": [[3, 4]], "labels": [1]}
+    with connect(sqlite_server.ann, image.id) as socket:
+        old = Page(socket).wait_until_ready()
+        before = old.ask(1, **click)["model_version_id"]
+        assert before == embedder.model.id
+        cached = embedder._cached[image.sha256]
+        swapped = replace(cached.model, id=before + 1)
+        embedder._cached[image.sha256] = replace(cached, model=swapped)
+        with connect(sqlite_server.ann, image.id) as other:
+            new = Page(other).wait_until_ready()
+            assert new.ask(2, **click)["model_version_id"] == before + 1
+            assert new.ask(3, "preview", **click)["model_version_id"] == before + 1
+        # The old connection still prompts the embedding that it has, with the model that made it.
+        assert old.ask(4, **click)["model_version_id"] == before
 
 
 @pytest.mark.parametrize(
@@ -129,7 +154,7 @@ def test_preview_is_the_best_mask_and_small(shared_server, page, expected):
         ('{"type": "sing"}', "tag 'sing'"),
         ('{"type": "prompt"}', "id: Field required"),
         ('{"type": "prompt", "id": 1}', "a prompt needs text, points"),
-        ('{"type": "prompt", "id": 1, "points": [[1, 2]]}', "points need labels"),
+        ('{"type": "prompt", "id": 1, "points": [[1, 2]]}', "must agree in number"),
         ('{"type": "prompt", "id": 1, "points": [[1, 99]], "labels": [1]}', "lies outside"),
         ('{"type": "prompt", "id": 1, "points": [[1, NaN]], "labels": [1]}', "finite"),
         ('{"type": "prompt", "id": 1, "points": [[1]], "labels": [1]}', "points.0.1: Field req"),
@@ -137,7 +162,10 @@ def test_preview_is_the_best_mask_and_small(shared_server, page, expected):
         ('{"type": "prompt", "id": 1, "box": [5, 5, 1, 1]}', "a box is x0, y0, x1, y1"),
         ('{"type": "prompt", "id": 1, "box": [1e999, 5, 1, 1]}', "finite"),
         ('{"type": "prompt", "id": -1, "box": [1, 1, 2, 2]}', "id"),
-        ('{"type": "prompt", "id": 1, "continue_from": {"id": 5, "candidate": 0}}', "is no mask"),
+        (
+            '{"type": "prompt", "id": 1, "continue_from": {"id": 5, "candidate": 0}}',
+            "must be a mask",
+        ),
         ('{"type": "preview", "id": 1, "box": [1, 1, 2, 2]}', "box"),
         ("[" * 50_000, "JSON"),
         (json.dumps({"type": "prompt", "id": 1, "points": [[1, 1]] * 300}), "at most 256 items"),
@@ -180,12 +208,12 @@ def test_too_many_prompts_are_refused(shared_server, page):
         pool.submit(0, gate.wait)
     page.send(type="prompt", id=99, points=[[3, 4]], labels=[1])
     page.wait_until_read()  # it is with the threads now
-    for number in range(prompting.MOST_WAITING + 1):
+    for number in range(prompting.MAX_WAITING + 1):
         page.send(type="prompt", id=number, points=[[3, 4]], labels=[1])
     refused = page.socket.receive_json()
     assert (refused["id"], refused["detail"]) == (
-        prompting.MOST_WAITING,
-        "too many prompts wait for an answer",
+        prompting.MAX_WAITING,
+        "too many prompts are waiting for an answer",
     )
     gate.set()
 
@@ -219,7 +247,7 @@ def test_session_that_ends_elsewhere_ends_the_connection(sqlite_server, monkeypa
     image = sqlite_server.scene.images[1]
     with connect(sqlite_server.ann, image.id) as socket:
         page = Page(socket).wait_until_ready()
-        close_session(sqlite_server.scene.store, sqlite_server.ann.cookies["samkit_session"])
+        close_sign_in(sqlite_server.scene.store, sqlite_server.ann.cookies["samkit_session"])
         assert page.ask(points=[[3, 4]], labels=[1])["type"] == "masks"  # checked a moment ago
         monkeypatch.setattr(prompting, "CHECK_EVERY_S", 0.0)
         page.send(type="prompt", id=2, points=[[3, 4]], labels=[1])
@@ -263,19 +291,19 @@ def test_connection_that_is_gone_waits_for_no_image(sqlite_server, monkeypatch):
         assert socket.receive_json()["type"] == "state"
         gate.set()
         assert socket.receive_json()["type"] == "ready"
-    assert image.sha256 not in embedder._kept
+    assert image.sha256 not in embedder._cached
 
 
 def test_embedded_model_answers_as_the_library_does(tmp_path):
-    """The whole way with the default weights, on an image larger than the model space."""
+    """End to end with the default weights, on an image larger than the model space."""
     from PIL import Image
     from skimage import data
 
     folder = tmp_path / "images"
     folder.mkdir()
     Image.fromarray(data.coffee()).resize((1500, 1000)).save(folder / "coffee.png")
-    predictor = Predictor.load(engine="torch", precision="float32")
-    told = predictor.predict(
+    predictor = Predictor.load(backend="torch", precision="float32")
+    library = predictor.predict(
         predictor.embed(folder / "coffee.png"), points=[[700, 500]], labels=[1]
     )
     with Store.open(tmp_path / "store.db") as store:
@@ -290,6 +318,6 @@ def test_embedded_model_answers_as_the_library_does(tmp_path):
         )
         with TestClient(app), connect(Browser(app, user.id), image.id) as socket:
             answer = Page(socket).wait_until_ready().ask(points=[[700, 500]], labels=[1])
-    for mine, mask in zip(answer["masks"], told.masks, strict=True):
+    for mine, mask in zip(answer["masks"], library.masks, strict=True):
         assert (decode_rle(mine["rle"]) == mask).all()
-    assert 0.01 < told.best().masks.mean() < 0.9
+    assert 0.01 < library.best().masks.mean() < 0.9

@@ -28,8 +28,7 @@ from samkit.cli.stores import (
 from samkit.errors import StoreError
 
 if TYPE_CHECKING:
-    from samkit.dataengine import Store
-    from samkit.dataengine.values import Project
+    from samkit.dataengine import Project, Store
 
 HOST = "127.0.0.1"
 TOKEN_BYTES = 32

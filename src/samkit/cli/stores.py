@@ -14,8 +14,7 @@ import click
 from samkit.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
-    from samkit.dataengine import Store
-    from samkit.dataengine.values import Page, Project, User
+    from samkit.dataengine import Page, Project, Store, User
 
 Item = TypeVar("Item")
 

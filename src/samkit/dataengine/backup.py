@@ -1,4 +1,4 @@
-"""One file with everything in a store, made while others work on it, and checked when restored."""
+"""Backup of an SQLite store to one file, and its restoration."""
 
 import os
 import shutil
@@ -12,10 +12,10 @@ from samkit.files import replacing
 
 
 def backup_store(store: Store, path: str | os.PathLike[str]) -> Path:
-    """Copy a store in SQLite, as it is at one moment, to one file.
+    """Copy a consistent snapshot of an SQLite store to one file, while others may use the store.
 
     Raises:
-        StoreError: the store is not in SQLite, or the copy is not whole.
+        StoreError: the store is not in SQLite, or the copy is incomplete.
         OutputError: the file cannot be written.
     """
     if store.path is None:
@@ -27,7 +27,7 @@ def backup_store(store: Store, path: str | os.PathLike[str]) -> Path:
                 closing(sqlite3.connect(temporary)) as target,
             ):
                 source.backup(target)
-                # Without a log beside it, so that it is one file.
+                # Without a write-ahead log, so that it is one file.
                 target.execute("PRAGMA journal_mode = DELETE")
         except sqlite3.Error as error:
             raise StoreError(f"cannot back up {store.url}: {first_line(error)}") from error
@@ -36,7 +36,7 @@ def backup_store(store: Store, path: str | os.PathLike[str]) -> Path:
 
 
 def restore_store(backup: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
-    """Make a store of a backup, which is checked first.
+    """Create a store from a backup, which is checked first.
 
     Raises:
         StoreError: the backup is missing or damaged, or the target exists.
@@ -50,7 +50,7 @@ def restore_store(backup: str | os.PathLike[str], target: str | os.PathLike[str]
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
         check_file(temporary, name=str(source))
-        # Upgrades it, and refuses what is no store of this samkit.
+        # Upgrades it, and refuses anything but a samkit store.
         with Store.open(temporary):
             pass
         with closing(sqlite3.connect(temporary)) as connection:
@@ -61,10 +61,10 @@ def restore_store(backup: str | os.PathLike[str], target: str | os.PathLike[str]
 
 
 def check_file(path: Path, *, name: str) -> None:
-    """Check that an SQLite file is whole and consistent.
+    """Check that an SQLite file is intact and consistent.
 
     Raises:
-        StoreError: it is not.
+        StoreError: the file is damaged.
     """
     try:
         with closing(sqlite3.connect(path)) as connection:

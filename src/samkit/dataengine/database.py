@@ -1,4 +1,4 @@
-"""Opening the store: SQLite or PostgreSQL, upgraded to this version of samkit."""
+"""The store's database, SQLite or PostgreSQL, upgraded to this version of samkit when opened."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from sqlalchemy.orm import Session
 
 from samkit.errors import DatabaseError, StoreError
 
-# Writers wait for one another; each transaction takes milliseconds, so that more is a fault.
+# Writers wait for one another; each transaction takes milliseconds, so longer waits are a fault.
 BUSY_TIMEOUT_S = 60
-# Any number: processes that open the same PostgreSQL database upgrade it one after another.
+# Arbitrary number: processes that open the same PostgreSQL database upgrade it one after another.
 UPGRADE_LOCK = 0x53414D4B
 BEGIN_OPTION = "samkit_begin"
 MIGRATIONS = "samkit.dataengine:migrations"
 
 
 def utc_now() -> datetime:
-    """The time, in UTC."""
+    """The current time in UTC."""
     return datetime.now(timezone.utc)
 
 
@@ -45,12 +45,12 @@ class Store:
         with Store.open("project.db") as store:
             image = take_next(store, project_id=1, user_id=2)
 
-    Functions of this room take a store and do one transaction each: when they return, the change is
-    on the disk. Threads and processes may share a database.
+    Functions of this room take a store and run one transaction each: when they return, the change
+    is on disk. Threads and processes may share a database.
 
     Attributes:
-        url: of the database, without its password.
-        clock: gives the time; tests have their own.
+        url: URL of the database, without its password.
+        clock: returns the time in UTC; replaced in tests.
     """
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime] = utc_now) -> None:
@@ -63,14 +63,14 @@ class Store:
     def open(
         cls, where: str | os.PathLike[str], *, clock: Callable[[], datetime] = utc_now
     ) -> Store:
-        """Open a store; it is made if need be, and upgraded if it is of an older samkit.
+        """Open a store, creating it if necessary and upgrading it from older versions of samkit.
 
         Args:
-            where: the path of an SQLite file, or a URL such as postgresql://user@host/name.
-            clock: gives the time in UTC.
+            where: path of an SQLite file, or a URL such as postgresql://user@host/name.
+            clock: returns the time in UTC.
 
         Raises:
-            StoreError: it cannot be opened, belongs to another program or to a newer samkit.
+            StoreError: it cannot be opened, or belongs to another program or a newer samkit.
         """
         url = _to_url(where)
         try:
@@ -94,16 +94,16 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session that sees one state of the database and changes nothing."""
+        """Open a session that sees one state of the database and changes nothing."""
         with self._errors(), Session(self._engine) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session whose changes are on the disk when it ends, or, after an error, not made.
+        """Open a session that commits to disk at its end, or rolls back on an error.
 
         On SQLite only one at a time (BEGIN IMMEDIATE). On PostgreSQL actions must lock the rows
-        that they decide by.
+        that their decisions depend on.
         """
         sessions = Session(self._writer, expire_on_commit=False)
         with self._errors(), sessions as session, session.begin():
@@ -111,18 +111,18 @@ class Store:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Make a StoreError of what the database says."""
+        """Convert the database's errors to StoreErrors."""
         try:
             yield
-        except (DataError, IntegrityError) as error:  # of what came, not of the database
+        except (DataError, IntegrityError) as error:  # caused by the input, not by the database
             raise StoreError(
                 f"the database refuses it: {first_line(error.orig or error)}"
             ) from error
         except DBAPIError as error:
             raise DatabaseError(f"{self.url}: {first_line(error.orig or error)}") from error
-        except OverflowError as error:  # of SQLite, for numbers of more than 64 bits
+        except OverflowError as error:  # from SQLite, for integers of more than 64 bits
             raise StoreError(f"a number is too large for the store: {first_line(error)}") from error
-        except UnicodeEncodeError as error:  # halves of surrogate pairs, which JSON may hold
+        except UnicodeEncodeError as error:  # lone surrogates, which JSON may contain
             raise StoreError(f"a text is not Unicode: {error.object!r:.40}") from error
 
     def close(self) -> None:
@@ -145,7 +145,7 @@ def upgrade(connection: Connection, name: str) -> None:
     """Bring a database to this version of samkit, in the connection's transaction.
 
     Raises:
-        StoreError: it belongs to another program or to a newer samkit.
+        StoreError: it belongs to another program or a newer samkit.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
@@ -182,7 +182,7 @@ def _to_url(where: str | os.PathLike[str]) -> URL:
 
 
 def _create(url: URL) -> Engine:
-    # Threads wait for the database, not for a connection.
+    # No limit on connections: threads wait for the database, not for a connection.
     if url.get_backend_name() != "sqlite":
         return create_engine(url, max_overflow=-1, pool_pre_ping=True)
     engine = create_engine(url, max_overflow=-1, connect_args={"timeout": BUSY_TIMEOUT_S})
@@ -192,11 +192,11 @@ def _create(url: URL) -> Engine:
 
 
 def _configure_sqlite(connection: Any, record: object) -> None:  # noqa: ARG001
-    # Python's module would begin transactions too late to read and write in the same one.
+    # Python's module begins transactions too late to read and write in the same one.
     connection.isolation_level = None
     cursor = connection.cursor()
     try:
-        # FULL: in WAL mode a commit is then on the disk when it returns, also if the power fails.
+        # FULL: in WAL mode a commit is on disk when it returns, even if the power fails.
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             cursor.execute(f"PRAGMA {pragma}")
     finally:
@@ -208,6 +208,6 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, on one line."""
+    """First line of an error's message."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

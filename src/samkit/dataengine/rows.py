@@ -1,4 +1,4 @@
-"""From rows of the tables to the values that are handed out; rows by their keys."""
+"""Conversion of table rows to values, and look-up of rows by key."""
 
 from typing import TypeVar, cast
 
@@ -31,14 +31,14 @@ from samkit.errors import MissingError, StoreError
 
 Row = TypeVar("Row", bound=Base)
 Item = TypeVar("Item", StoredImage, User, Project)
-MOST_ITEMS = 1000  # of one page
+MAX_PAGE_ITEMS = 1000
 
 
 def find(session: Session, kind: type[Row], key: int, what: str) -> Row:
-    """The row with a key.
+    """Find a row by its key.
 
     Raises:
-        MissingError: there is none.
+        MissingError: there is no such row.
     """
     row = session.get(kind, key)
     if row is None:
@@ -47,10 +47,10 @@ def find(session: Session, kind: type[Row], key: int, what: str) -> Row:
 
 
 def find_locked(session: Session, kind: type[Row], key: int, what: str) -> Row:
-    """The row with a key as it is now, held until the transaction ends.
+    """Find a row by its key and lock it until the transaction ends.
 
     Raises:
-        MissingError: there is none.
+        MissingError: there is no such row.
     """
     row = session.get(kind, key, with_for_update=True, populate_existing=True)
     if row is None:
@@ -59,24 +59,24 @@ def find_locked(session: Session, kind: type[Row], key: int, what: str) -> Row:
 
 
 def check_limit(limit: int) -> int:
-    """Check the size of a page, and give one more, by which to see whether it is the last.
+    """Validate a page size; return one more, to see whether another page follows.
 
     Raises:
         StoreError: it is not from 1 to 1000.
     """
-    if not 1 <= limit <= MOST_ITEMS:
-        raise StoreError(f"limit must be from 1 to {MOST_ITEMS}; got {limit}")
+    if not 1 <= limit <= MAX_PAGE_ITEMS:
+        raise StoreError(f"limit must be from 1 to {MAX_PAGE_ITEMS}; got {limit}")
     return limit + 1
 
 
 def to_page(items: list[Item], limit: int) -> Page[Item]:
-    """A page of the first `limit` items, of which one more was asked for."""
+    """Make a page of the first `limit` of up to `limit + 1` items."""
     more = len(items) > limit
     return Page(items=tuple(items[:limit]), next_after=items[limit - 1].id if more else None)
 
 
 def to_user(row: UserRow) -> User:
-    """A user, as a value."""
+    """Convert a user's row."""
     return User(
         id=row.id,
         name=row.name,
@@ -87,17 +87,17 @@ def to_user(row: UserRow) -> User:
 
 
 def to_project(row: ProjectRow) -> Project:
-    """A project, as a value."""
+    """Convert a project's row."""
     return Project(id=row.id, name=row.name, root=row.root, created_at=row.created_at)
 
 
 def to_class(row: ClassRow) -> LabelClass:
-    """A class, as a value."""
+    """Convert a class's row."""
     return LabelClass(id=row.id, project_id=row.project_id, name=row.name, color=row.color)
 
 
 def to_image(row: ImageRow) -> StoredImage:
-    """An image, as a value."""
+    """Convert an image's row."""
     return StoredImage(
         id=row.id,
         project_id=row.project_id,
@@ -116,7 +116,7 @@ def to_image(row: ImageRow) -> StoredImage:
 
 
 def to_annotation(row: AnnotationRow, size_hw: tuple[int, int]) -> Annotation:
-    """An annotation of an image of this size, as a value."""
+    """Convert the row of an annotation on an image of this size."""
     return Annotation(
         id=row.id,
         image_id=row.image_id,
@@ -137,7 +137,7 @@ def to_annotation(row: AnnotationRow, size_hw: tuple[int, int]) -> Annotation:
 
 
 def to_revision(row: RevisionRow, size_hw: tuple[int, int]) -> Revision:
-    """A state of an annotation of an image of this size, as a value."""
+    """Convert the row of a revision on an image of this size."""
     return Revision(
         version=row.version,
         change=row.change,
@@ -150,7 +150,7 @@ def to_revision(row: RevisionRow, size_hw: tuple[int, int]) -> Revision:
 
 
 def to_event(row: EventRow) -> Event:
-    """An event, as a value."""
+    """Convert an event's row."""
     return Event(
         id=row.id,
         annotation_id=row.annotation_id,

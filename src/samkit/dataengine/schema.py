@@ -1,4 +1,4 @@
-"""The tables. Nothing outside of this room sees their rows: `values` is what is handed out."""
+"""Database tables. Rows stay inside the data engine, which returns `values` to its callers."""
 
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -20,7 +20,7 @@ from sqlalchemy.types import TypeDecorator
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MICROSECOND = timedelta(microseconds=1)
-# SQLite counts up by itself only a column that is declared INTEGER.
+# SQLite numbers rows automatically only in a column declared INTEGER.
 KEY = BigInteger().with_variant(Integer, "sqlite")
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -31,7 +31,7 @@ NAMES = {
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """Times as whole microseconds since 1970 in UTC: the same, and in the same order, anywhere."""
+    """A time, stored as whole microseconds since 1970 in UTC: it sorts alike in every database."""
 
     impl = BigInteger
     cache_ok = True
@@ -82,11 +82,11 @@ class ImageRow(Base):
     __table_args__ = (
         UniqueConstraint("project_id", "sha256"),
         UniqueConstraint("project_id", "path"),
-        # Lists in the order of `id`, each filter with an index of its own.
+        # Lists are ordered by `id`; each filter has its own index.
         Index(None, "project_id", "id"),
         Index(None, "project_id", "review", "id", "num_masks"),
         Index(None, "project_id", "stage", "id"),
-        # The queue: what is to be done, and what came back to whom.
+        # The queue: open images, and images returned to somebody.
         Index(None, "project_id", "open", "id"),
         Index(None, "project_id", "returned_to", "id"),
         Index(None, "lease_user_id"),
@@ -113,7 +113,7 @@ class ImageRow(Base):
 
 
 class SubmissionRow(Base):
-    """Somebody has finished an image: nobody annotates it twice."""
+    """A user has finished an image, and is not offered it again."""
 
     __tablename__ = "submissions"
     __table_args__ = (
@@ -129,7 +129,7 @@ class SubmissionRow(Base):
 
 
 class ReviewRow(Base):
-    """What reviewers said of an image, all of it."""
+    """One verdict of a reviewer; all are kept."""
 
     __tablename__ = "reviews"
     __table_args__ = (Index(None, "image_id", "id"),)
@@ -156,10 +156,10 @@ class ModelVersionRow(Base):
 class AnnotationRow(Base):
     __tablename__ = "annotations"
     __table_args__ = (
-        # A request that is sent again after a lost answer makes no second mask.
+        # A request that is repeated after a lost answer must not add a second mask.
         UniqueConstraint("image_id", "request_id"),
         Index(None, "image_id", "id"),
-        # Covers the statistics, which need no other column.
+        # A covering index for the statistics.
         Index(
             "ix_annotations_statistics",
             "project_id",
@@ -195,7 +195,7 @@ class AnnotationRow(Base):
 
 
 class RevisionRow(Base):
-    """Each state that an annotation had."""
+    """One state of an annotation; all are kept."""
 
     __tablename__ = "revisions"
 
@@ -209,13 +209,13 @@ class RevisionRow(Base):
     at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class SessionRow(Base):
-    """Somebody who is signed in."""
+class SignInRow(Base):
+    """A sign-in of a user's browser."""
 
     __tablename__ = "sessions"
     __table_args__ = (Index(None, "user_id"),)
 
-    # Of the token, which the browser alone has: who reads the database cannot sign in with it.
+    # Only the browser has the token: whoever reads the database cannot sign in with its hash.
     token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     csrf_token: Mapped[str] = mapped_column(String(64))
@@ -223,7 +223,7 @@ class SessionRow(Base):
 
 
 class AuditRow(Base):
-    """Something that somebody did, or was refused."""
+    """An entry of the audit log: an action, done or refused."""
 
     __tablename__ = "audit"
 

@@ -1,4 +1,4 @@
-"""What the store hands out: plain frozen values, without a connection to the database.
+"""Values that the store returns: plain and frozen, without a connection to the database.
 
 All times are in UTC, all durations in milliseconds, all coordinates in pixels of the image.
 """
@@ -13,16 +13,16 @@ from samkit.geometry import Rle
 
 Role = Literal["annotator", "reviewer", "admin"]
 Review = Literal["none", "submitted", "accepted", "returned"]
-# The paper's three stages, and masks that were made elsewhere.
+# The paper's three stages, and masks made by other programs.
 Stage = Literal["assisted-manual", "semi-automatic", "fully-automatic", "imported"]
 JobState = Literal["waiting", "running", "done", "failed"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
 REVIEWS: tuple[Review, ...] = get_args(Review)
 STAGES: tuple[Stage, ...] = get_args(Stage)
-# Events that an annotator makes with one press of the pointer: "clicks per mask" counts them.
+# Events of a single press of the pointer, which "clicks per mask" counts.
 CLICK_KINDS = ("point", "box", "brush", "erase", "polygon")
-DAY_MS = 24 * 60 * 60 * 1000  # no event takes longer; sums of them stay numbers of 64 bits
+DAY_MS = 24 * 60 * 60 * 1000  # maximum duration of an event, so that sums stay within 64 bits
 EVENT_KINDS = (*CLICK_KINDS, "text", "choose", "class", "delete", "undo", "redo", "import")
 
 Item = TypeVar("Item")
@@ -30,11 +30,11 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, kw_only=True)
 class Page(Generic[Item]):
-    """A part of a list.
+    """One page of a list.
 
     Attributes:
         items: in the list's order.
-        next_after: give it as `after` for the next page; None at the end.
+        next_after: `after` of the next page; None on the last page.
     """
 
     items: tuple[Item, ...]
@@ -70,20 +70,20 @@ class LabelClass:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredImage:
-    """One image of a project.
+    """An image of a project.
 
     Attributes:
-        path: below the project's root, with forward slashes.
-        sha256: of the file's content.
-        num_bytes: of the file.
-        size_hw: in pixels, upright.
-        stage: of the data engine that its latest masks come from.
-        review: none until it is submitted.
-        comment: of the reviewer who returned it.
-        num_masks: that are not deleted.
-        num_annotators: how many people shall annotate it, each on their own.
+        path: path below the project's root, with forward slashes.
+        sha256: checksum of the file.
+        num_bytes: size of the file.
+        size_hw: height and width in pixels, after EXIF rotation.
+        stage: stage of the data engine that its latest masks come from.
+        review: state of review; "none" until submitted.
+        comment: comment of the reviewer who returned it.
+        num_masks: number of masks that are not deleted.
+        num_annotators: number of people who shall annotate it independently.
         open: whether the queue still offers it.
-        version: counts the changes of its masks and of its review.
+        version: counts changes of its masks and its review.
     """
 
     id: int
@@ -103,7 +103,7 @@ class StoredImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """Somebody's hold on an image until `expires_at`."""
+    """A user's exclusive hold on an image until `expires_at`."""
 
     image: StoredImage
     user_id: int
@@ -112,13 +112,13 @@ class Lease:
 
 @dataclass(frozen=True, kw_only=True)
 class NewEvent:
-    """A prompt or correction, as it comes from an annotator.
+    """A prompt or correction by an annotator.
 
     Attributes:
         kind: one of EVENT_KINDS.
-        data: what was prompted, as JSON takes it, such as {"xy": [3, 4], "label": 1}.
-        duration_ms: since the event before.
-        model_version_id: of the model that answered.
+        data: the prompt as JSON, such as {"xy": [3, 4], "label": 1}.
+        duration_ms: time since the previous event.
+        model_version_id: the model that answered.
     """
 
     kind: str
@@ -134,7 +134,7 @@ class NewEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """A kept event: what `NewEvent` has, who made it, when, and which version it led to."""
+    """A stored event: a `NewEvent` with its author, its time and the version it led to."""
 
     id: int
     annotation_id: int
@@ -149,7 +149,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Revision:
-    """One state of an annotation; `change` says how it came to be: edit, undo or redo."""
+    """One state of an annotation; `change` is what led to it: edit, undo or redo."""
 
     version: int
     change: str
@@ -162,15 +162,15 @@ class Revision:
 
 @dataclass(frozen=True, kw_only=True)
 class Annotation:
-    """One mask of an image as it is now.
+    """The current state of a mask of an image.
 
     Attributes:
-        user_id: who made it first.
+        user_id: its first author.
         version: counts its changes from 1; a change must name the version that it is based on.
-        score: the model's predicted IoU, None for masks made by hand.
-        stability: how little the mask depends on the threshold, None if not measured.
+        score: the model's predicted IoU; None for masks made by hand.
+        stability: IoU of the masks at a higher and a lower threshold; None if not measured.
         num_clicks: points, boxes, strokes and polygons so far.
-        duration_ms: spent on it so far.
+        duration_ms: time spent on it so far.
     """
 
     id: int
@@ -192,7 +192,7 @@ class Annotation:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelVersion:
-    """A checkpoint that prompts were answered with; `checksum` is SHA-256 of its weights."""
+    """A checkpoint that answered prompts; `checksum` is the SHA-256 of its weights."""
 
     id: int
     name: str
@@ -203,7 +203,7 @@ class ModelVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Work that a worker does in the background; `progress` from 0 to 1."""
+    """Background work; `progress` is from 0 to 1."""
 
     id: int
     project_id: int
@@ -216,7 +216,7 @@ class Job:
 
 
 def check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
-    """Check that a value is one of a few.
+    """Check that a value is one of the choices.
 
     Raises:
         StoreError: it is not.

@@ -1,4 +1,4 @@
-"""The data engine's server: a page to annotate in, and a REST API that does all that the page does.
+"""Web server of the data engine: the annotation page, and the REST API behind it.
 
 app = create_app(store, load_predictor=samkit.Predictor.load, config=WebConfig(...))
 serve(app, host="127.0.0.1", port=8000)

@@ -1,4 +1,4 @@
-"""The server: one app over one store."""
+"""The server's app over one store."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +15,7 @@ from samkit.web import prompting
 from samkit.web.config import LOCAL_HOSTS, WebConfig
 from samkit.web.embedder import Embedder
 from samkit.web.problems import add_error_handlers
-from samkit.web.routes import annotations, exchange, images, projects, session
+from samkit.web.routes import annotations, exchange, images, people, projects
 from samkit.web.security import SecurityHeaders
 from samkit.web.studio import Studio
 from samkit.web.workers import PriorityPool
@@ -23,19 +23,18 @@ from samkit.web.workers import PriorityPool
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict import Predictor
 
-PICTURES_AT_ONCE = 2  # an image of 100 megapixels takes 300 MB while it is decoded
+PICTURES_AT_ONCE = 2  # decoding an image of 100 megapixels takes 300 MB
 PAGE_FOLDER = Path(__file__).parent / "page"
 
 
 def create_app(
     store: Store, *, load_predictor: Callable[[], "Predictor"], config: WebConfig
 ) -> FastAPI:
-    """Make the server's app: the page, the REST API below /api, and the WebSocket for prompts.
+    """Create the server's app: the page, the REST API below /api, and the WebSocket for prompts.
 
     Args:
-        store: that it works on; it stays open, and is closed by the caller.
+        store: the store to serve; the caller closes it.
         load_predictor: called once, on the encoder's thread, when the app starts.
-        config: settings.
     """
     studio = Studio(
         store=store,
@@ -57,14 +56,14 @@ def create_app(
         version=samkit.__version__,
         lifespan=lifespan,
         openapi_url="/api/openapi.json",
-        docs_url=None,  # their pages load scripts from elsewhere
+        docs_url=None,  # these pages load scripts from other sites
         redoc_url=None,
         redirect_slashes=False,
     )
     app.state.studio = studio
     add_error_handlers(app)
     for router in (
-        session.router,
+        people.router,
         projects.router,
         images.router,
         images.files,
@@ -75,7 +74,7 @@ def create_app(
         app.include_router(router)
     app.mount("/", StaticFiles(directory=PAGE_FOLDER, html=True), name="page")
     if config.is_local:
-        # Against pages of other sites whose names lead here (DNS rebinding).
+        # Against DNS rebinding: other sites whose names resolve to this server.
         app.add_middleware(
             TrustedHostMiddleware, allowed_hosts=list(LOCAL_HOSTS), www_redirect=False
         )
@@ -84,6 +83,6 @@ def create_app(
 
 
 def work_all(store: Store) -> None:
-    """Do the jobs that wait since the server last ran."""
+    """Run the jobs left over from the server's last run."""
     while work_once(store) is not None:
         pass

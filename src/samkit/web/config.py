@@ -1,4 +1,4 @@
-"""What a server is set to."""
+"""Settings of the data engine's server."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ class WebConfig:
     """Settings of a server.
 
     Attributes:
-        cache_folder: where embeddings are kept.
-        cache_bytes: most that they take on the disk.
-        local_token: for a server for one person: whoever knows it is signed in as that person.
+        cache_folder: folder of cached embeddings.
+        cache_bytes: maximum size of that folder.
+        local_token: on a server for one person, the token that signs in as that person.
         local_user_id: that person. Both or neither are set.
-        allowed_roots: folders that new projects may have their root in; none are allowed without.
-        hint_after_s: the page gives a hint to who is busy with one mask for so long.
-        max_upload_mb: largest image, or file of masks, that may be uploaded.
-        max_unpacked_mb: largest content of an uploaded zip.
-        max_megapixels: largest image that is shown, encoded or received.
-        idle_s: a session that is not used for so long ends.
-        num_ahead: how many of the next images are encoded before somebody takes them.
-        embeddings_cached: of how many images embeddings and what the decoder makes of them stay in
-            memory, 14 MB each; more people than that at once wait longer for each mask.
-        prompt_threads: that answer prompts.
+        allowed_roots: folders below which new projects may have their root; without any, none may.
+        hint_after_s: time on one mask after which the page shows a hint to move on.
+        max_upload_mb: maximum size of an uploaded image or file of masks.
+        max_unpacked_mb: maximum unpacked size of an uploaded zip.
+        max_megapixels: maximum size of an image that is shown, encoded or received.
+        idle_s: a session ends after this time without use.
+        num_ahead: number of upcoming images that are encoded before somebody takes them.
+        embeddings_cached: number of images whose embedding and decoder context stay in memory, 14
+            MB each; with more people at once, each mask takes longer.
+        prompt_threads: number of threads that answer prompts.
     """
 
     cache_folder: Path
@@ -67,22 +67,22 @@ class WebConfig:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a server for one person."""
+        """Whether this is a server for one person."""
         return self.local_token is not None
 
     @property
     def cookie_name(self) -> str:
-        """Of the session. All servers on a machine's loopback share its cookies."""
+        """Session cookie, one name per local server: these share the cookies of loopback."""
         if self.local_token is None:
             return "samkit_session"
         return f"samkit_session_{hashlib.sha256(self.local_token.encode()).hexdigest()[:8]}"
 
     @property
     def max_pixels(self) -> int:
-        """Of an image."""
+        """Maximum number of pixels of an image."""
         return self.max_megapixels * MEGAPIXEL
 
     @property
     def max_upload_bytes(self) -> int:
-        """Of an image, or of a file of masks."""
+        """Maximum size of an uploaded image or file of masks."""
         return self.max_upload_mb * MEGABYTE

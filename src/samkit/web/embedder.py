@@ -1,8 +1,10 @@
-"""Embeddings of images: encoded once, one at a time, those that somebody waits for first."""
+"""Image embeddings: computed once, one at a time, requested images first."""
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -11,11 +13,16 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from samkit.dataengine import EmbeddingCache, Store, add_model_version, read_stored_image
-from samkit.dataengine.values import ModelVersion, StoredImage
+from samkit.dataengine import (
+    EmbeddingCache,
+    ModelVersion,
+    Store,
+    StoredImage,
+    add_model_version,
+    read_stored_image,
+)
 from samkit.errors import OutputError, SamkitError
 from samkit.web.config import WebConfig
-from samkit.web.memory import give_back_freed
 from samkit.web.workers import PriorityPool
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -24,21 +31,20 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 logger = logging.getLogger(__name__)
 
-# Priorities: the model is loaded before anything else.
+# Priorities: the model is loaded first.
 LOADING, ASKED, AHEAD = 0, 1, 2
-# Images that wait to be encoded ahead; what is more is encoded when somebody asks for it.
-MOST_AHEAD = 64
+# Limit of images queued to be encoded ahead; others are encoded on request.
+MAX_AHEAD = 64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Encoded:
-    """An image that can be prompted.
+    """An image that is ready for prompts.
 
     Attributes:
-        embedding: of the image.
-        predictor: that made it.
-        model: as the store knows the predictor's weights.
-        encode_ms: how long it took; 0 if it was kept.
+        predictor: the predictor that made the embedding.
+        model: the store's record of the predictor's weights.
+        encode_ms: time to encode; 0 if the embedding was cached.
     """
 
     embedding: ImageEmbedding
@@ -49,14 +55,14 @@ class Encoded:
 
 @dataclass
 class _Asked:
-    """An image that people wait for, and how many of them."""
+    """A requested image, and the number of people waiting for it."""
 
     future: Future[Encoded]
     num_waiting: int = 0
 
 
 class Embedder:
-    """Encodes images on one thread, and keeps their embeddings in memory and on disk, bounded."""
+    """Encodes images on one thread; caches embeddings in memory and on disk, within limits."""
 
     def __init__(
         self, store: Store, config: WebConfig, load_predictor: Callable[[], Predictor]
@@ -66,7 +72,7 @@ class Embedder:
         self._load_predictor = load_predictor
         self._pool = PriorityPool(1, "encoder")
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Encoded] = OrderedDict()  # by the image's checksum
+        self._cached: OrderedDict[str, Encoded] = OrderedDict()  # by the image's checksum
         self._asked: dict[str, _Asked] = {}
         self._ahead: set[str] = set()
         self._loaded: tuple[Predictor, ModelVersion, EmbeddingCache] | None = None
@@ -74,26 +80,26 @@ class Embedder:
 
     @property
     def model(self) -> ModelVersion | None:
-        """The model; None until it is loaded."""
+        """The model version; None until the model is loaded."""
         return None if self._loaded is None else self._loaded[1]
 
     def start(self) -> None:
-        """Begin to load the model."""
+        """Start the thread, which loads the model first."""
         self._pool.start()
         self._pool.submit(LOADING, self._load)
 
     def stop(self) -> None:
-        """End the thread after what it does now."""
+        """Stop the thread after its current work."""
         self._pool.stop()
 
     def ask(self, image: StoredImage) -> Future[Encoded]:
-        """An image's embedding, as soon as it can be had; who waits no more must `give_up`."""
+        """Request an image's embedding; a caller that stops waiting must call `give_up`."""
         with self._lock:
-            kept = self._kept.get(image.sha256)
-            if kept is not None:
-                self._kept.move_to_end(image.sha256)
+            cached = self._cached.get(image.sha256)
+            if cached is not None:
+                self._cached.move_to_end(image.sha256)
                 done: Future[Encoded] = Future()
-                done.set_result(kept)
+                done.set_result(cached)
                 return done
             asked = self._asked.get(image.sha256)
             if asked is None:
@@ -104,7 +110,7 @@ class Embedder:
             return asked.future
 
     def give_up(self, image: StoredImage, future: Future[Encoded]) -> None:
-        """Wait no more for what `ask` has given; what nobody waits for is not begun."""
+        """Stop waiting for a future from `ask`; work that nobody waits for is cancelled."""
         with self._lock:
             asked = self._asked.get(image.sha256)
             if asked is not None and asked.future is future:
@@ -113,12 +119,12 @@ class Embedder:
                     future.cancel()
 
     def encode_ahead(self, images: Iterable[StoredImage]) -> None:
-        """Encode images that somebody will likely ask for, when nobody waits."""
+        """Encode images that will likely be requested, while nobody is waiting."""
         with self._lock:
             for image in images:
                 key = image.sha256
-                known = key in self._kept or key in self._asked or key in self._ahead
-                if not known and len(self._ahead) < MOST_AHEAD:
+                known = key in self._cached or key in self._asked or key in self._ahead
+                if not known and len(self._ahead) < MAX_AHEAD:
                     self._ahead.add(key)
                     self._pool.submit(AHEAD, lambda one=image: self._encode_ahead(one))  # type: ignore[misc]
 
@@ -140,7 +146,7 @@ class Embedder:
         except SamkitError as error:
             logger.error("the model cannot be loaded: %s", error)  # noqa: TRY400 - it is a line
             self._load_error = error
-        except Exception:  # of torch or OpenVINO, which nobody else would tell
+        except Exception:  # from torch or OpenVINO; nobody else would report it
             logger.exception("the model cannot be loaded")
             self._load_error = SamkitError("the model cannot be loaded: see the server's log")
 
@@ -151,14 +157,14 @@ class Embedder:
             self._encode(image)
         except SamkitError as error:
             logger.info("not encoded ahead: %s", error)
-        except Exception:  # whoever asks for the image is told
+        except Exception:  # whoever requests the image gets the error
             logger.exception("not encoded ahead: %s", image.path)
 
     def _encode(self, image: StoredImage) -> Encoded:
-        """Find or make an embedding; runs on the encoder's thread."""
-        kept = self._kept.get(image.sha256)
-        if kept is not None:
-            return kept
+        """Look up or compute an embedding; runs on the encoder's thread."""
+        cached = self._cached.get(image.sha256)
+        if cached is not None:
+            return cached
         if self._loaded is None:
             raise self._load_error or SamkitError("the model is not loaded")
         predictor, model, cache = self._loaded
@@ -172,22 +178,43 @@ class Embedder:
             try:
                 cache.put(image.sha256, predictor.encoder_checksum, embedding)
             except OutputError as error:  # such as a full disk
-                logger.warning("the embedding of %s is not kept: %s", image.path, error)
+                logger.warning("the embedding of %s is not cached: %s", image.path, error)
         encoded = Encoded(
             embedding=embedding, predictor=predictor, model=model, encode_ms=encode_ms
         )
         with self._lock:
-            self._kept[image.sha256] = encoded
-            while len(self._kept) > self._config.embeddings_cached:
-                self._kept.popitem(last=False)
-        give_back_freed()  # some milliseconds, after an image's hundreds
+            self._cached[image.sha256] = encoded
+            while len(self._cached) > self._config.embeddings_cached:
+                self._cached.popitem(last=False)
+        release_freed_memory()  # takes milliseconds, encoding hundreds
         return encoded
 
 
 def warm_up(predictor: Predictor) -> None:
-    """Decode once each way, so that the first click does not wait for a graph to be compiled."""
+    """Run each decoder path once, so that the first click does not wait for compilation."""
     import numpy as np
 
     embedding = predictor.embed(np.zeros((8, 8, 3), np.uint8))
     answer = predictor.predict(embedding, points=[[4, 4]], labels=[1])
     predictor.predict(embedding, points=[[4, 4]], labels=[1], mask_logits=answer.logits[0])
+
+
+def release_freed_memory() -> None:
+    """Return freed memory to the system.
+
+    glibc by itself returns only what lies at the end of its heaps. Embeddings and logits of a few
+    megabytes, freed in another order than they were allocated in, leave holes between those still
+    in use, and the server would hold hundreds of megabytes more than it needs.
+    """
+    if _malloc_trim is not None:
+        _malloc_trim(0)
+
+
+def _find_malloc_trim() -> Callable[[int], int] | None:
+    """Look up glibc's malloc_trim; None where the C library has none."""
+    if not sys.platform.startswith("linux"):
+        return None
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)
+
+
+_malloc_trim = _find_malloc_trim()

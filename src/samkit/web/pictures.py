@@ -1,4 +1,4 @@
-"""Images as browsers show them: upright, and as small as is asked for."""
+"""Pictures for browsers: upright, and scaled to the requested size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from samkit.errors import ImageError
 from samkit.formats.image import read_image, read_image_size
 
 JPEG, PNG = "image/jpeg", "image/png"
-# Of files that a browser shows as they are: their modes, in which nothing must be converted.
+# Files that browsers show as they are, if their mode needs no conversion.
 PLAIN = {"JPEG": (JPEG, ("RGB", "L")), "PNG": (PNG, ("RGB", "L"))}
 LOSSY = ("JPEG", "MPO", "WEBP")
 QUALITY = 90
@@ -22,20 +22,20 @@ UPRIGHT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A file for a browser."""
+    """An encoded picture for a browser."""
 
     content: bytes
     media_type: str
 
 
 def show(content: bytes, name: str, *, max_side: int | None, max_pixels: int) -> Picture:
-    """Make a picture of an image's file.
+    """Make a picture from an image file.
 
     Args:
-        content: of the file.
-        name: of the file, for errors.
-        max_side: longest side in pixels, if the image is larger; None for the image's own size.
-        max_pixels: larger images are refused before they are decoded.
+        content: the file's bytes.
+        name: the file's name, for errors.
+        max_side: limit of the longest side in pixels; None for full size.
+        max_pixels: larger images are refused before decoding.
 
     Raises:
         ImageError: damaged or too large.
@@ -51,7 +51,7 @@ def show(content: bytes, name: str, *, max_side: int | None, max_pixels: int) ->
             media_type, modes = PLAIN.get(kind, ("", ()))
             if scale == 1.0 and opened.mode in modes and _is_plain(opened):
                 return Picture(content=content, media_type=media_type)
-            if scale < 1.0:  # a JPEG is decoded no larger than needed
+            if scale < 1.0:  # decode a JPEG no larger than needed
                 side = max(height, width)
                 opened.draft("RGB", (side, side))
             pixels = read_image(opened, max_pixels=max_pixels)
@@ -70,7 +70,7 @@ def show(content: bytes, name: str, *, max_side: int | None, max_pixels: int) ->
 
 
 def _is_plain(opened: Image.Image) -> bool:
-    """Whether a browser shows the same pixels as the encoder sees."""
+    """Whether a browser shows the same pixels that the encoder sees."""
     try:
         orientation = opened.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
     except Exception:  # noqa: BLE001 - damaged EXIF; `read_image` knows what to do

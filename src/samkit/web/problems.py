@@ -1,4 +1,4 @@
-"""Errors as answers: always `{"detail": one line}`."""
+"""Conversion of errors to HTTP answers, always `{"detail": one line}`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from samkit.errors import (
 
 logger = logging.getLogger(__name__)
 
-# The first that fits counts.
+# The first match applies.
 STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (ConflictError, 409),
     (MissingError, 404),
@@ -32,23 +32,23 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (SamkitError, 422),
     (RequestValidationError, 422),
 )
-# What happens on the server's side is told to its log, not to everybody.
+# Problems of the server go to its log in detail, and to users as these lines.
 HIDDEN = {
     503: "the database cannot be used now: try again later",
-    507: "the server cannot write its files: tell whoever runs it",
+    507: "the server cannot write its files: contact its administrator",
 }
-MOST_CHARACTERS = 500
+MAX_DETAIL_CHARACTERS = 500
 
 
 def status_of(error: Exception) -> int:
-    """The status that an error is answered with."""
+    """HTTP status of the answer to an error."""
     if isinstance(error, HTTPException):
         return error.status_code
     return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Make answers of all errors."""
+    """Answer all errors of an app as one line."""
     for kind in (HTTPException, RequestValidationError, SamkitError, Exception):
         app.add_exception_handler(kind, _answer)
 
@@ -61,7 +61,7 @@ async def _answer(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, HTTPException):
         detail = str(error.detail)
     elif isinstance(error, RequestValidationError):
-        detail = tell_validation(error.errors())
+        detail = describe_validation(error.errors())
     else:
         detail = HIDDEN.get(status, "something went wrong on the server")
         if status not in HIDDEN and status != 500:
@@ -69,16 +69,16 @@ async def _answer(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": one_line(detail)}, status, headers)
 
 
-def tell_validation(errors: Sequence[Any]) -> str:
-    """One line of pydantic's errors, without what came."""
-    told = []
+def describe_validation(errors: Sequence[Any]) -> str:
+    """Describe pydantic's errors on one line, without the input."""
+    described = []
     for one in errors:
         place = ".".join(str(part) for part in one["loc"] if part not in ("body", "query", "path"))
-        told.append(f"{place}: {one['msg']}" if place else str(one["msg"]))
-    return "; ".join(told)
+        described.append(f"{place}: {one['msg']}" if place else str(one["msg"]))
+    return "; ".join(described)
 
 
 def one_line(text: str) -> str:
-    """A text without line breaks, and without halves of surrogate pairs, which no JSON takes."""
-    line = " ".join(text.split())[:MOST_CHARACTERS]
+    """Put a text on one line, without lone surrogates, which JSON cannot hold."""
+    line = " ".join(text.split())[:MAX_DETAIL_CHARACTERS]
     return line.encode(errors="replace").decode()

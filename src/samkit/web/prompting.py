@@ -1,4 +1,4 @@
-"""The WebSocket over which a page prompts one image: clicks first, of previews only the newest."""
+"""WebSocket for prompting one image: clicks go first, and only the newest preview is answered."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from samkit.dataengine import get_image
-from samkit.dataengine.values import StoredImage
+from samkit.dataengine import StoredImage, get_image
 from samkit.errors import DatabaseError, PromptError, SamkitError, StoreError
 from samkit.web.embedder import Encoded
-from samkit.web.problems import one_line, tell_validation
+from samkit.web.problems import describe_validation, one_line
 from samkit.web.security import is_own_origin
-from samkit.web.sessions import find_session
+from samkit.web.sign_in import find_sign_in
 from samkit.web.studio import Studio, studio_of
 
 if TYPE_CHECKING:
@@ -31,18 +30,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 router = APIRouter()
 
-NOT_SIGNED_IN, FORBIDDEN, NO_IMAGE, CANNOT = 4401, 4403, 4404, 1011  # codes that close
+NOT_SIGNED_IN, FORBIDDEN, NO_IMAGE, CANNOT = 4401, 4403, 4404, 1011  # closing codes
 CLICK, PREVIEW = 0, 1  # priorities
-ANSWERS_KEPT = 8  # whose logits a later prompt may go on from; 0.8 MB each
-MOST_POINTS = 256
-MOST_WAITING = 32  # prompts of one connection
+ANSWERS_CACHED = 8  # whose logits a later prompt may continue from; 0.8 MB each
+MAX_POINTS = 256
+MAX_WAITING = 32  # unanswered prompts of one connection
 PREVIEW_SIDE = 512
-# A session that was ended elsewhere is noticed with the first message after so long.
+# A sign-in that ended elsewhere is noticed by the first message after this time.
 CHECK_EVERY_S = 10.0
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
-PointList = Annotated[list[tuple[Number, Number]], Field(max_length=MOST_POINTS)]
-LabelList = Annotated[list[Literal[0, 1]], Field(max_length=MOST_POINTS)]
+PointList = Annotated[list[tuple[Number, Number]], Field(max_length=MAX_POINTS)]
+LabelList = Annotated[list[Literal[0, 1]], Field(max_length=MAX_POINTS)]
 MessageId = Annotated[int, Field(ge=0, le=2**53)]
 
 
@@ -55,7 +54,7 @@ class Message(BaseModel):
 
 
 class Candidate(BaseModel):
-    """One mask of an earlier answer."""
+    """Refers to one mask of an earlier answer."""
 
     id: MessageId
     candidate: Annotated[int, Field(ge=0, le=2)]
@@ -81,12 +80,12 @@ MESSAGES: TypeAdapter[Prompt | Preview] = TypeAdapter(
 async def prompt_image(socket: WebSocket, image_id: int) -> None:
     """Answer prompts on an image until the page closes the connection."""
     studio = studio_of(socket)
-    # Accepted first, since a browser does not tell its page why it was not.
+    # Accepted first, since a browser does not tell its page why a connection was refused.
     await socket.accept()
     if not is_own_origin(socket.headers, required=True):
         await socket.close(FORBIDDEN)
         return
-    if await run_in_threadpool(find_session, socket, studio) is None:
+    if await run_in_threadpool(find_sign_in, socket, studio) is None:
         await socket.close(NOT_SIGNED_IN)
         return
     try:
@@ -102,21 +101,21 @@ async def prompt_image(socket: WebSocket, image_id: int) -> None:
 
 
 class Conversation:
-    """One connection."""
+    """One page's connection to one image."""
 
     def __init__(self, socket: WebSocket, studio: Studio, image: StoredImage) -> None:
         self._socket = socket
         self._studio = studio
         self._image = image
-        self._prompts: deque[tuple[Prompt, float]] = deque()  # and when they came
+        self._prompts: deque[tuple[Prompt, float]] = deque()  # and their arrival times
         self._preview: Preview | None = None
         self._news = asyncio.Event()
-        # Logits (M, S, S) of answers by their prompts' ids.
+        # Logits (M, S, S) of answers by prompt id.
         self._answers: OrderedDict[int, Any] = OrderedDict()
         self._checked_at = time.monotonic()
 
     async def run(self) -> None:
-        """Read and answer until the connection ends."""
+        """Read and answer messages until the connection ends."""
         answering = asyncio.create_task(self._answer_all())
         try:
             await self._read_all()
@@ -137,14 +136,14 @@ class Conversation:
             try:
                 message = MESSAGES.validate_json(text if text is not None else b"")
             except ValidationError as error:
-                await self._tell_error(None, tell_validation(error.errors()))
+                await self._send_error(None, describe_validation(error.errors()))
                 continue
             if isinstance(message, Preview):
-                self._preview = message  # instead of an older one that still waits
-            elif len(self._prompts) < MOST_WAITING:
+                self._preview = message  # replaces an older one
+            elif len(self._prompts) < MAX_WAITING:
                 self._prompts.append((message, time.perf_counter()))
             else:
-                await self._tell_error(message.id, "too many prompts wait for an answer")
+                await self._send_error(message.id, "too many prompts are waiting for an answer")
             self._news.set()
 
     async def _is_signed_in(self) -> bool:
@@ -152,7 +151,7 @@ class Conversation:
         if now - self._checked_at < CHECK_EVERY_S:
             return True
         self._checked_at = now
-        return await run_in_threadpool(find_session, self._socket, self._studio) is not None
+        return await run_in_threadpool(find_sign_in, self._socket, self._studio) is not None
 
     async def _answer_all(self) -> None:
         embedder = self._studio.embedder
@@ -163,7 +162,7 @@ class Conversation:
         except Exception as error:
             if not isinstance(error, SamkitError):
                 logger.exception("encoding %s", self._image.path)
-            await self._tell_error(None, tell(error))
+            await self._send_error(None, describe(error))
             await self._socket.close(CANNOT)
             return
         finally:
@@ -172,7 +171,6 @@ class Conversation:
             {
                 "type": "ready",
                 "encode_ms": round(encoded.encode_ms, 1),
-                "model_version_id": encoded.model.id,
             }
         )
         while True:
@@ -183,7 +181,9 @@ class Conversation:
                 continue
             preview, self._preview = self._preview, None
             if preview is not None:
-                await self._answer(preview.id, PREVIEW, partial(self._low, encoded, preview))
+                await self._answer(
+                    preview.id, PREVIEW, partial(self._preview_mask, encoded, preview)
+                )
                 continue
             self._news.clear()
             await self._news.wait()
@@ -194,18 +194,18 @@ class Conversation:
         except Exception as error:
             if not isinstance(error, SamkitError):
                 logger.exception("a prompt on %s", self._image.path)
-            await self._tell_error(number, tell(error))
+            await self._send_error(number, describe(error))
         else:
             await self._send(answer)
 
     def _masks(self, encoded: Encoded, prompt: Prompt, received_at: float) -> dict[str, Any]:
-        """Answer a prompt, on a thread of the pool."""
+        """Answer a prompt; runs on a thread of the pool."""
         from samkit.geometry.upsampled_rle import logits_to_rle
 
         prediction = self._predict(encoded, prompt)
         self._answers[prompt.id] = prediction.logits
         self._answers.move_to_end(prompt.id)
-        while len(self._answers) > ANSWERS_KEPT:
+        while len(self._answers) > ANSWERS_CACHED:
             self._answers.popitem(last=False)
         candidates = zip(
             prediction.logits, prediction.iou_pred, prediction.stability().tolist(), strict=True
@@ -221,6 +221,7 @@ class Conversation:
         return {
             "type": "masks",
             "id": prompt.id,
+            "model_version_id": encoded.model.id,
             "ms": round((time.perf_counter() - received_at) * 1000, 1),
             "masks": masks,
             "best": int(prediction.iou_pred.argmax()),
@@ -229,42 +230,52 @@ class Conversation:
     def _predict(self, encoded: Encoded, prompt: Prompt) -> MaskPrediction:
         mask_logits = None
         if prompt.continue_from is not None:
-            kept = self._answers.get(prompt.continue_from.id)
-            if kept is None or prompt.continue_from.candidate >= len(kept):
-                raise PromptError("continue_from is no mask of the last answers here")
-            mask_logits = kept[prompt.continue_from.candidate]
+            logits = self._answers.get(prompt.continue_from.id)
+            if logits is None or prompt.continue_from.candidate >= len(logits):
+                raise PromptError("continue_from must be a mask of a recent answer")
+            mask_logits = logits[prompt.continue_from.candidate]
         return encoded.predictor.predict(
             encoded.embedding,
             points=prompt.points or None,
-            labels=prompt.labels or None,
+            labels=_labels(prompt),
             boxes=prompt.box,
             mask_logits=mask_logits,
             multimask=prompt.multimask,
         )
 
-    def _low(self, encoded: Encoded, preview: Preview) -> dict[str, Any]:
-        """Answer a preview: the best mask only, and small."""
+    def _preview_mask(self, encoded: Encoded, preview: Preview) -> dict[str, Any]:
+        """Answer a preview with the best mask only, at reduced size."""
         from samkit.geometry.upsampled_rle import logits_to_rle
 
         best = encoded.predictor.predict(
-            encoded.embedding, points=preview.points or None, labels=preview.labels or None
+            encoded.embedding, points=preview.points or None, labels=_labels(preview)
         ).best()
         height, width = best.coords.original_hw
         scale = min(1.0, PREVIEW_SIDE / max(height, width))
         small_hw = (max(1, round(height * scale)), max(1, round(width * scale)))
         coords = replace(best.coords, original_hw=small_hw)
         rle = logits_to_rle(best.logits[0], coords)
-        return {"type": "preview", "id": preview.id, "mask": {"rle": rle}}
+        return {
+            "type": "preview",
+            "id": preview.id,
+            "model_version_id": encoded.model.id,
+            "mask": {"rle": rle},
+        }
 
-    async def _tell_error(self, number: int | None, detail: str) -> None:
+    async def _send_error(self, number: int | None, detail: str) -> None:
         await self._send({"type": "error", "id": number, "detail": one_line(detail)})
 
     async def _send(self, message: dict[str, Any]) -> None:
-        # A page that is gone is noticed when reading.
+        # A closed page is noticed when reading.
         with suppress(WebSocketDisconnect, RuntimeError):
             await self._socket.send_json(message)
 
 
-def tell(error: Exception) -> str:
-    """What the page is told of an error."""
+def _labels(message: Message) -> list[Literal[0, 1]] | None:
+    """Return a message's labels; the page must send one for each point, even for foreground."""
+    return message.labels if message.points or message.labels else None
+
+
+def describe(error: Exception) -> str:
+    """Return the message of an error that the page may show."""
     return str(error) if isinstance(error, SamkitError) else "something went wrong on the server"

@@ -1,34 +1,54 @@
-"""What the REST API takes and gives."""
+"""Bodies of the REST API's requests, and of those answers that differ from the store's values.
+
+Routes return a value of the data engine itself where its JSON needs no other schema. An `Out`
+model adds names of people, hides fields, or describes a pair as a list of two, which more OpenAPI
+clients understand than a tuple.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from samkit.dataengine.values import DAY_MS, EVENT_KINDS, JobState, Review, Role, Stage
+from samkit.dataengine import (
+    DAY_MS,
+    EVENT_KINDS,
+    JobState,
+    Page,
+    Review,
+    Role,
+    Stage,
+    User,
+)
 
-Item = TypeVar("Item")
+MAX_INT64 = 2**63 - 1
+MAX_INT32 = 2**31 - 1
+MAX_RLE = 2 * 2**20  # characters of a mask; noise on 24 megapixels has 0.7 million
+MAX_EVENTS = 10_000  # in one change of a mask
+MAX_SECRET = 1000  # characters
 
-MOST_INT64 = 2**63 - 1
-MOST_INT32 = 2**31 - 1
-MOST_CODE = 2 * 2**20  # characters of a mask; noise on 24 megapixels has 0.7 million
-MOST_EVENTS = 10_000  # of one change of a mask
-MOST_SECRET = 1000  # characters
-
-Key = Annotated[int, Field(ge=1, le=MOST_INT64)]
-Version = Annotated[int, Field(ge=0, le=MOST_INT32)]
-Side = Annotated[int, Field(ge=1, le=MOST_INT32)]
-# Lists of a known length, which more programs read than OpenAPI's tuples.
+Key = Annotated[int, Field(ge=1, le=MAX_INT64)]
+Version = Annotated[int, Field(ge=0, le=MAX_INT32)]
+Side = Annotated[int, Field(ge=1, le=MAX_INT32)]
 Pair = Field(min_length=2, max_length=2)
-Secret = Annotated[str, Field(min_length=1, max_length=MOST_SECRET)]
+Secret = Annotated[str, Field(min_length=1, max_length=MAX_SECRET)]
 
 
 class Model(BaseModel):
-    """Base: made of the store's values, and of nothing that is not named."""
+    """Base of all bodies: built from the store's values; unknown fields are refused."""
 
     model_config = ConfigDict(from_attributes=True, extra="forbid", allow_inf_nan=False)
+
+
+Out = TypeVar("Out", bound=Model)
+
+
+def page_of(model: type[Out], values: Iterable[object], next_after: int | None = None) -> Page[Out]:
+    """Make a page of answers from the store's values."""
+    return Page(items=tuple(model.model_validate(one) for one in values), next_after=next_after)
 
 
 class Problem(Model):
@@ -37,17 +57,10 @@ class Problem(Model):
     detail: str
 
 
-class PageOut(Model, Generic[Item]):
-    """A part of a list; `next_after` is the next one's `after`, null at the end."""
-
-    items: list[Item]
-    next_after: int | None
-
-
 # --- People ---
 
 
-class SignIn(Model):
+class Credentials(Model):
     """Name and password, or the token of a local server."""
 
     name: Annotated[str, Field(max_length=100)] | None = None
@@ -55,16 +68,8 @@ class SignIn(Model):
     token: Secret | None = None
 
 
-class UserOut(Model):
-    id: int
-    name: str
-    role: Role
-    active: bool
-    created_at: datetime
-
-
-class SessionOut(Model):
-    user: UserOut
+class SignInOut(Model):
+    user: User
     csrf_token: str
     local: bool
 
@@ -84,17 +89,6 @@ class UserChange(Model):
 class PasswordChange(Model):
     old: Secret
     new: Secret
-
-
-class AuditOut(Model):
-    id: int
-    at: datetime
-    user_id: int | None
-    user_name: str | None
-    action: str
-    target: str
-    status: int
-    address: str
 
 
 # --- Projects and images ---
@@ -125,7 +119,7 @@ class NewProject(Model):
 
 
 class ProjectOut(Model):
-    """A project; only admins see its root."""
+    """A project; `root` is null for everybody but admins."""
 
     id: int
     name: str
@@ -136,13 +130,6 @@ class ProjectOut(Model):
 class NewClass(Model):
     name: str
     color: str | None = None
-
-
-class ClassOut(Model):
-    id: int
-    project_id: int
-    name: str
-    color: str
 
 
 class ImageOut(Model):
@@ -193,10 +180,10 @@ class JobOut(Model):
 
 
 class RleModel(Model):
-    """COCO's compressed run-length code of a mask."""
+    """A mask in COCO's compressed run-length encoding."""
 
     size: Annotated[list[Side], Pair]
-    counts: Annotated[str, Field(max_length=MOST_CODE)]
+    counts: Annotated[str, Field(max_length=MAX_RLE)]
 
 
 class EventModel(Model):
@@ -206,7 +193,7 @@ class EventModel(Model):
     model_version_id: Key | None = None
 
 
-Events = Annotated[list[EventModel], Field(max_length=MOST_EVENTS)]
+Events = Annotated[list[EventModel], Field(max_length=MAX_EVENTS)]
 
 
 class NewAnnotation(Model):
@@ -235,6 +222,8 @@ class ReturnImage(Model):
 
 
 class AnnotationOut(Model):
+    """An annotation, with its maker's name."""
+
     id: int
     image_id: int
     user_id: int
@@ -259,18 +248,6 @@ class RevisionOut(Model):
     rle: RleModel
     class_id: int | None
     deleted: bool
-    user_id: int
-    at: datetime
-
-
-class EventOut(Model):
-    id: int
-    annotation_id: int
-    version: int
-    kind: str
-    data: dict[str, Any]
-    duration_ms: int
-    model_version_id: int | None
     user_id: int
     at: datetime
 
@@ -316,10 +293,3 @@ class AgreementOut(Model):
     ious: list[float]
     num_unmatched: Annotated[list[int], Pair]
     mean_iou: float
-
-
-class ImportOut(Model):
-    num_images: int
-    num_added: int
-    num_known: int
-    faults: list[str]

@@ -1,4 +1,4 @@
-"""What protects the server: headers, origins, and a limit on guessing passwords."""
+"""Protection of the server: security headers, origin checks, and rate limits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
-    # Not "no-referrer": with it browsers hide the origin of forms, which is checked here.
+    # Not "no-referrer", with which browsers hide the origin of forms that is checked here.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -42,7 +42,7 @@ API_PREFIX = "/api/"
 
 
 class SecurityHeaders:
-    """Adds the headers to every answer; answers of the API are not kept unless they say so."""
+    """Middleware that adds the headers to every response; the API's are not cached by default."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -65,7 +65,7 @@ class SecurityHeaders:
 
 
 def is_own_origin(headers: Headers, *, required: bool = False) -> bool:
-    """Whether a request comes from this server's own page, as far as its browser says."""
+    """Whether a request comes from this server's own page, according to its Origin header."""
     origin = headers.get("origin")
     if origin is None:
         return not required
@@ -77,14 +77,14 @@ def is_own_origin(headers: Headers, *, required: bool = False) -> bool:
 
 
 def client_address(connection: HTTPConnection) -> str:
-    """Where a request comes from."""
+    """IP address of the client; empty if unknown."""
     return connection.client.host if connection.client is not None else ""
 
 
 class Gate:
-    """Lets a few in at once, lets a few more wait, and sends the others away.
+    """Admits a few at once, lets a few more wait, and refuses the others.
 
-    What waits holds one of the server's threads, which must not all be held by the same thing.
+    Waiting occupies one of the server's threads, which must not all be occupied by one thing.
     """
 
     def __init__(self, *, at_once: int, waiting: int) -> None:
@@ -102,35 +102,35 @@ class Gate:
 
 
 class Throttle:
-    """Counts failures by key, such as an address, within a time.
+    """Counts recent failures by key, such as an address.
 
     Attributes:
-        most: failures that a key may have within `window_s`.
+        max_failures: failures that a key may have within `window_s`.
     """
 
-    MOST_KEYS = 10_000  # those that failed longest ago are forgotten first
+    MAX_KEYS = 10_000  # the keys that failed longest ago are dropped first
 
     def __init__(
-        self, *, most: int, window_s: float, clock: Callable[[], float] = time.monotonic
+        self, *, max_failures: int, window_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.most = most
+        self.max_failures = max_failures
         self._window_s = window_s
         self._clock = clock
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def begin(self, key: str) -> bool:
-        """Count a try as failed before it is made; False if there were too many."""
+        """Count an attempt as failed before it is made; False if there were too many."""
         with self._lock:
             now = self._clock()
             times = self._failures.setdefault(key, deque())
             while times and times[0] <= now - self._window_s:
                 times.popleft()
-            if len(times) >= self.most:
+            if len(times) >= self.max_failures:
                 return False
             times.append(now)
             self._failures.move_to_end(key)
-            if len(self._failures) > self.MOST_KEYS:
+            if len(self._failures) > self.MAX_KEYS:
                 self._failures.popitem(last=False)
             return True
 

@@ -1,4 +1,4 @@
-"""Running the server: one process, until somebody stops it."""
+"""Running the server in one process until it is stopped."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from fastapi import FastAPI
 
 from samkit.errors import ConfigError
 
-BACKLOG = 2048  # connections that wait to be accepted
-MOST_MESSAGE_BYTES = 2**20  # of a WebSocket; prompts take a few hundred
-GRACE_S = 5  # for requests that are being answered when the server is stopped
+BACKLOG = 2048  # connections waiting to be accepted
+MAX_MESSAGE_BYTES = 2**20  # WebSocket messages; prompts take a few hundred bytes
+GRACE_S = 5  # for requests in progress when the server is stopped
 
 
 def serve(
@@ -28,15 +28,15 @@ def serve(
     trusted_proxies: Sequence[str] = (),
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Run an app until SIGINT or SIGTERM; what is being answered then is answered first.
+    """Run an app until SIGINT or SIGTERM, then finish the requests in progress.
 
     Args:
-        app: from `create_app`.
-        host: name or address to listen at.
-        port: to listen at; 0 for any that is free.
-        trusted_proxies: addresses or networks of reverse proxies, whose X-Forwarded-For and
-            X-Forwarded-Proto are believed.
-        on_ready: told the server's URL when it answers.
+        app: an app from `create_app`.
+        host: name or address to listen on.
+        port: port to listen on; 0 for any free port.
+        trusted_proxies: addresses or networks of reverse proxies whose X-Forwarded-For and
+            X-Forwarded-Proto are trusted.
+        on_ready: called with the server's URL once it is ready.
 
     Raises:
         ConfigError: it cannot listen there, or a server for one person would be open to others.
@@ -45,11 +45,11 @@ def serve(
     with listener:
         address, port = listener.getsockname()[:2]
         if app.state.studio.config.is_local and not ipaddress.ip_address(address).is_loopback:
-            raise ConfigError(f"a server for one person listens at 127.0.0.1 only; got {host}")
+            raise ConfigError(f"a server for one person listens on 127.0.0.1 only; got {host}")
         config = uvicorn.Config(
             app,
             ws="websockets-sansio",
-            ws_max_size=MOST_MESSAGE_BYTES,
+            ws_max_size=MAX_MESSAGE_BYTES,
             proxy_headers=bool(trusted_proxies),
             forwarded_allow_ips=list(trusted_proxies),
             log_config=None,
@@ -59,7 +59,7 @@ def serve(
         )
         shown = f"[{host}]" if ":" in host else host
         server = _Server(config, f"http://{shown}:{port}", on_ready)
-        # uvicorn raises the signal that stopped it once more when it has ended.
+        # After it has ended, uvicorn raises the signal that stopped it again.
         before = signal.signal(signal.SIGTERM, _interrupt)
         try:
             with suppress(KeyboardInterrupt):
@@ -69,7 +69,7 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """Tells when it is ready."""
+    """A server that reports when it is ready."""
 
     def __init__(
         self, config: uvicorn.Config, url: str, on_ready: Callable[[str], None] | None
@@ -85,7 +85,7 @@ class _Server(uvicorn.Server):
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket, so that a port that is taken is found before anything is begun."""
+    """Open the listening socket, so that a port in use is noticed before anything else starts."""
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -94,10 +94,10 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"cannot listen at {host}, port {port}: {reason}; give another --host or --port"
+            f"cannot listen on {host}, port {port}: {reason}; give another --host or --port"
         ) from error
-    # Connections take it over. Otherwise the end of an answer waits until its beginning is
-    # acknowledged, 40 ms; asyncio sees to it only for sockets that name their protocol.
+    # Connections inherit this. Otherwise the end of an answer waits 40 ms until its beginning is
+    # acknowledged; asyncio sets it only for sockets that name their protocol.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 

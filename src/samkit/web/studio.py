@@ -1,4 +1,4 @@
-"""What the routes of one server share."""
+"""State shared by the routes of one server."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from samkit.web.embedder import Embedder
 from samkit.web.security import Gate, Throttle
 from samkit.web.workers import PriorityPool
 
-# Failed tries to sign in: of one address, and for one name from anywhere, within so many seconds.
+# Limits on failed sign-ins per address, and per name from anywhere, within this many seconds.
 TRIES_OF_ADDRESS, TRIES_FOR_NAME, TRIES_WINDOW_S = 50, 10, 300.0
-HASHES_AT_ONCE, HASHES_WAITING = 2, 24  # of passwords; each takes 64 MB
+HASHES_AT_ONCE, HASHES_WAITING = 2, 24  # password hashes take 64 MB each
 EXCHANGES_AT_ONCE, EXCHANGES_WAITING = 1, 4  # imports and exports
 
 
 @dataclass(kw_only=True)
 class Studio:
-    """The store, the settings, and who works."""
+    """The store, the settings, the worker threads and the rate limits of a server."""
 
     store: Store
     config: WebConfig
@@ -33,10 +33,10 @@ class Studio:
     pictures: PriorityPool
     background: PriorityPool
     tries_of_address: Throttle = field(
-        default_factory=lambda: Throttle(most=TRIES_OF_ADDRESS, window_s=TRIES_WINDOW_S)
+        default_factory=lambda: Throttle(max_failures=TRIES_OF_ADDRESS, window_s=TRIES_WINDOW_S)
     )
     tries_for_name: Throttle = field(
-        default_factory=lambda: Throttle(most=TRIES_FOR_NAME, window_s=TRIES_WINDOW_S)
+        default_factory=lambda: Throttle(max_failures=TRIES_FOR_NAME, window_s=TRIES_WINDOW_S)
     )
     hashing: Gate = field(
         default_factory=lambda: Gate(at_once=HASHES_AT_ONCE, waiting=HASHES_WAITING)
@@ -47,7 +47,7 @@ class Studio:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Start the threads, and end them."""
+        """Run the worker threads for the duration of the context."""
         pools = (self.prompts, self.pictures, self.background)
         for pool in pools:
             pool.start()
@@ -61,7 +61,7 @@ class Studio:
 
 
 def studio_of(connection: HTTPConnection) -> Studio:
-    """The studio of the app that a request has come to."""
+    """The studio of the app that received a request."""
     return cast("Studio", connection.app.state.studio)
 
 

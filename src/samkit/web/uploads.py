@@ -1,4 +1,4 @@
-"""Files that come from outside: bounded in bytes, and zips in all that they claim and hold."""
+"""Uploaded files: limited in size, with zips checked for what they declare and contain."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import IO
 
 from fastapi import HTTPException, Request
 
-MOST_FILES = 100_000  # of a zip
-# Unpacked bytes for each packed one. Real masks reach 200; deflate's most is 1,032.
-MOST_RATIO = 300
-RATIO_FREE_BYTES = 2**20  # what so little unpacks to is no bomb
+MAX_FILES = 100_000  # in a zip
+# Unpacked bytes per packed byte. Real masks reach 200; deflate's maximum is 1,032.
+MAX_RATIO = 300
+RATIO_FREE_BYTES = 2**20  # zips that unpack to less are not bombs
 ENCRYPTED = 0x1
 BLOCK_BYTES = 2**20
 
@@ -21,7 +21,7 @@ async def receive_file(request: Request, target: Path, *, max_bytes: int) -> Non
     """Write a request's body to a file.
 
     Raises:
-        HTTPException: 413 as soon as it is too large.
+        HTTPException: 413 as soon as the body is too large.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > max_bytes:
@@ -36,11 +36,11 @@ async def receive_file(request: Request, target: Path, *, max_bytes: int) -> Non
 
 
 def unpack(path: Path, folder: Path, *, max_bytes: int) -> None:
-    """Unpack a zip that may have been made to do harm.
+    """Unpack a zip that may be malicious.
 
     Raises:
-        HTTPException: 422 for what is no zip, or has paths out of the folder, links or secrets;
-            413 for too many files or bytes, whatever the zip says of itself.
+        HTTPException: 422 for files that are not zips, or contain paths outside the folder, links
+            or encrypted files; 413 for too many files or bytes, whatever the zip declares.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -54,24 +54,24 @@ def unpack(path: Path, folder: Path, *, max_bytes: int) -> None:
                     left -= _copy(source, out, max_bytes=left)
     except HTTPException:
         raise
-    # zipfile raises many kinds of errors on damaged files; OSError: names that are files and
-    # folders, or too long.
+    # zipfile raises many kinds of errors on damaged files; OSError comes from names that are both
+    # files and folders, or too long.
     except Exception as error:
         raise HTTPException(422, f"the zip cannot be unpacked: {error}") from error
 
 
 def check_members(members: list[zipfile.ZipInfo], *, packed_bytes: int, max_bytes: int) -> None:
-    """Check what a zip says of its files, before any is unpacked.
+    """Check a zip's table of contents before unpacking anything.
 
     Raises:
         HTTPException: see `unpack`.
     """
-    if len(members) > MOST_FILES:
-        raise HTTPException(413, f"the zip has {len(members):,} files: at most {MOST_FILES:,}")
+    if len(members) > MAX_FILES:
+        raise HTTPException(413, f"the zip has {len(members):,} files: at most {MAX_FILES:,}")
     for one in members:
         path = PurePosixPath(one.filename)
         if path.is_absolute() or ".." in path.parts or "\\" in one.filename or ":" in one.filename:
-            raise HTTPException(422, f"the zip has a path out of itself: {one.filename!r:.100}")
+            raise HTTPException(422, f"the zip has a path outside of itself: {one.filename!r:.100}")
         kind = stat.S_IFMT(one.external_attr >> 16)
         if kind not in (0, stat.S_IFREG):
             raise HTTPException(422, f"the zip has more than plain files: {one.filename!r:.90}")
@@ -80,16 +80,16 @@ def check_members(members: list[zipfile.ZipInfo], *, packed_bytes: int, max_byte
     total = sum(one.file_size for one in members)
     if total > max_bytes:
         raise HTTPException(413, f"the zip unpacks to {total:,} bytes: at most {max_bytes:,}")
-    if total > max(RATIO_FREE_BYTES, MOST_RATIO * packed_bytes):
-        raise HTTPException(413, "the zip unpacks to far more than it takes: it may be a bomb")
+    if total > max(RATIO_FREE_BYTES, MAX_RATIO * packed_bytes):
+        raise HTTPException(413, "the zip unpacks to far more than its size: it may be a bomb")
 
 
 def _copy(source: IO[bytes], out: IO[bytes], *, max_bytes: int) -> int:
-    """Copy a file, and give its length; one that is longer than it says is refused."""
+    """Copy a file and return its length; refuse one that is longer than declared."""
     copied = 0
     while block := source.read(BLOCK_BYTES):
         copied += len(block)
         if copied > max_bytes:
-            raise HTTPException(413, "the zip unpacks to more than it says")
+            raise HTTPException(413, "the zip unpacks to more than it declares")
         out.write(block)
     return copied

@@ -1,4 +1,4 @@
-"""Threads that do the most urgent work first."""
+"""Worker threads that run the most urgent work first."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class _Item:
 
 
 class PriorityPool:
-    """A few threads; of the work that waits, that of the lowest number of priority is begun first.
+    """A few threads that take waiting work in order of priority, lowest number first.
 
-    Work of the same priority is done in the order in which it came.
+    Work of equal priority runs in order of submission.
     """
 
     def __init__(self, num_threads: int, name: str) -> None:
@@ -38,18 +38,18 @@ class PriorityPool:
         ]
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def submit(self, priority: int, work: Callable[[], Result]) -> Future[Result]:
-        """Have work done; a future that is cancelled before it begins is passed over."""
+        """Submit work; a future that is cancelled before it starts is skipped."""
         future: Future[Result] = Future()
         self._put(priority, lambda: _run(future, work))
         return future
 
     def stop(self) -> None:
-        """End the threads after what they do now; what waits is not done."""
+        """End the threads after their current work; waiting work is dropped."""
         for _ in self._threads:
             self._put(STOP, _stop)
         for thread in self._threads:
@@ -65,7 +65,7 @@ class PriorityPool:
             if item.priority == STOP:
                 return
             item.run()
-            del item  # and with it the last answer, until there is more work
+            del item  # releases the last result while waiting for more work
 
 
 def _run(future: Future[Any], work: Callable[[], Any]) -> None:
@@ -73,11 +73,11 @@ def _run(future: Future[Any], work: Callable[[], Any]) -> None:
         return
     try:
         result = work()
-    except BaseException as error:  # noqa: BLE001 - whoever waits is told
+    except BaseException as error:  # noqa: BLE001 - passed on to whoever waits
         future.set_exception(error)
     else:
         future.set_result(result)
 
 
 def _stop() -> None:
-    """Work that is never done: its priority ends a thread."""
+    """Placeholder work, whose priority ends a thread."""

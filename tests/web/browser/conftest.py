@@ -1,4 +1,4 @@
-"""Real Chromium on a real server with the embedded weights; people, images, and what they do."""
+"""Fixtures: Chromium on a server with the embedded weights, its users and images."""
 
 import os
 import re
@@ -212,7 +212,7 @@ def person(chromium, server):
 
 
 def is_bad(message):
-    """Refused requests and lost connections are told on the page; the rest is a mistake of ours."""
+    """Whether a message shows a bug, other than a refused request or a lost connection."""
     expected = re.search(r"Failed to load resource|WebSocket connection", message.text)
     return message.type in ("error", "warning") and not expected
 

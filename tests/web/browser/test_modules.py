@@ -1,4 +1,4 @@
-"""The page's own codec, rasteriser and history, in the browser, against other people's code."""
+"""Modules of the page in the browser: codec, rasteriser, history, draft, keys, view."""
 
 import numpy as np
 import pytest
@@ -57,13 +57,13 @@ def test_codec_agrees_with_pycocotools(module):
 
 @pytest.mark.parametrize("counts", ["", "0", "P", "~~", "5"])
 def test_malformed_counts_are_refused(module, counts):
-    told = module(
+    error = module(
         "rle.js",
         """try { m.decodeRle({size: [4, 4], counts: given}); return null; }
         catch (e) { return e.name; }""",
         counts,
     )
-    assert told == "RangeError"
+    assert error == "RangeError"
 
 
 def test_masks_are_joined_and_cut(module):
@@ -135,7 +135,7 @@ def test_outlines_enclose_the_mask(module):
     assert box[2] - box[0] <= 40
 
 
-def test_undo_order_of_a_image_after_a_reload(module):
+def test_undo_order_of_an_image_after_a_reload(module):
     histories = [
         {"id": 1, "revisions": [("edit", 7, 1), ("edit", 7, 4), ("undo", 7, 6)]},
         {"id": 2, "revisions": [("edit", 7, 2), ("edit", 8, 3)]},
@@ -160,6 +160,31 @@ def test_prompts_of_changes_that_were_undone_are_left_out(module):
     events = [{"version": version, "kind": "point", "data": {}} for version in (1, 2, 4)]
     got = module("history.js", "return m.promptsOf(...given);", [revisions, events])
     assert [event["version"] for event in got] == [1, 4]
+
+
+def test_events_name_the_model_version_of_their_own_answer(module):
+    events = module(
+        "draft.js",
+        """const {emptyMask} = await import('/rle.js');
+        const draft = new m.Draft([4, 4]);
+        const answer = (modelVersionId) => {
+            const masks = [0.9, 0.8].map((iou) => ({mask: emptyMask(4, 4), iou}));
+            draft.take(draft.state.question.id, {masks, best: 0, modelVersionId});
+        };
+        draft.addPoint([1, 1], 1, 5);
+        answer(7);
+        draft.choose(1, 5);
+        draft.stroke([[1, 1]], 1, false, 5);
+        draft.addPoint([2, 2], 1, 5);  // replaced before its answer comes
+        draft.addPoint([3, 3], 0, 5);
+        answer(8);
+        return draft.events;""",
+    )
+    named = [(event["kind"], event.get("model_version_id")) for event in events]
+    assert named == [("point", 7), ("choose", 7), ("brush", None), ("point", 8), ("point", 8)]
+    assert all(
+        event.keys() <= {"kind", "data", "duration_ms", "model_version_id"} for event in events
+    )
 
 
 def test_only_one_connection_is_open_however_often_one_tries(module):

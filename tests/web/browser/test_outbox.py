@@ -1,4 +1,4 @@
-"""Changes on their way: several tabs, sessions that end, refusals, and answers that are none."""
+"""The outbox: several tabs, expired sign-ins, refusals, and broken answers."""
 
 import pytest
 
@@ -55,15 +55,15 @@ def test_nothing_is_sent_in_somebody_elses_name(ann, own_server, masks):
     ann.page.wait_for_selector("dialog[open] form.sign-in")
     assert masks(5, on=own_server) == []
     ann.page.click("dialog[open] header button")  # closed: it can be had again
-    ann.page.click(".banner[data-name=session] button")
+    ann.page.click(".banner[data-name=sign-in] button")
     ann.page.fill("dialog[open] input[name=name]", "ann")
     ann.page.fill("dialog[open] input[name=password]", PASSWORD)
     ann.page.press("dialog[open] input[name=password]", "Enter")
     ann.wait_until_saved()
-    [(_, kept)] = masks(5, on=own_server)
+    [(_, saved)] = masks(5, on=own_server)
     with Store.open(own_server.where) as store:
         names = {one.id: one.name for one in list_users(store).items}
-    assert names[kept.user_id] == "ann"
+    assert names[saved.user_id] == "ann"
 
 
 def test_tabs_do_not_lose_each_others_changes(ann, own_server, masks):
@@ -109,7 +109,7 @@ def test_refused_change_does_not_hold_up_other_images(ann, own_server, masks):
     draw(ann)
     ann.page.wait_for_selector(UNSENT)
     assert len(masks(10, on=own_server)) == 1
-    ann.page.click(".banner[data-name=outbox] button:has-text('Give up')")
+    ann.page.click(".banner[data-name=outbox] button:has-text('Discard')")
     ann.page.click("dialog[open] button.primary")
     ann.wait_until_saved()
     assert (masks(9, on=own_server), ann.page.locator(".mask-row").count()) == ([], 1)

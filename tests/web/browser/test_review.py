@@ -1,4 +1,4 @@
-"""Review by a second person, export, people, and a connection that is lost."""
+"""Review by a second person, export, users, and lost connections."""
 
 import io
 import json
@@ -80,7 +80,7 @@ def test_signing_in_and_people(chromium, server, person):
     page.press("[name=password]", "Enter")
     page.wait_for_selector(".card.project")
     page.click("[aria-label=People]")
-    page.click("button:has-text('Add a person')")
+    page.click("button:has-text('Add person')")
     page.fill("dialog input >> nth=0", "eve")
     page.select_option("dialog select", "reviewer")
     page.fill("dialog input[type=password]", PASSWORD)
@@ -140,9 +140,9 @@ def test_what_the_server_did_not_get_is_sent_when_it_is_back(person, own_server,
     own_server.start()
     ann.page.wait_for_selector(".save-state:text-is('Saved')")
     ann.page.wait_for_selector(".banner[data-name=connection]", state="detached")
-    kept = [one for _, one in masks(1, on=own_server)]
-    assert len(kept) == 3  # none lost, none doubled
-    assert kept[0].id == acknowledged.id
+    saved = [one for _, one in masks(1, on=own_server)]
+    assert len(saved) == 3  # none lost, none duplicated
+    assert saved[0].id == acknowledged.id
     ann.page.wait_for_selector(".studio[data-ready]")
     ann.press("q")
     ann.click(250, 60)
@@ -159,7 +159,7 @@ def test_what_the_server_did_not_get_is_sent_when_it_is_back(person, own_server,
         take_image(store, 1, people["rev"])
     ann.click(60, 250)
     ann.press("Enter")
-    ann.page.wait_for_selector(".banner[data-name=outbox]:has-text('Your changes wait here')")
+    ann.page.wait_for_selector(".banner[data-name=outbox]:has-text('Your changes are stored here')")
     assert len(masks(1, on=own_server)) == 3
     with Store.open(own_server.where) as store:
         give_back(store, 1, people["rev"])

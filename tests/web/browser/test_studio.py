@@ -1,10 +1,10 @@
-"""An annotator in the studio: what the page shows is what the library gives, and what is kept."""
+"""The studio: the page shows and saves the masks that the library gives."""
 
 import numpy as np
 import pytest
 from skimage.draw import polygon2mask
 
-from samkit.dataengine import Store, annotation_events
+from samkit.dataengine import Store, annotation_events, list_model_versions
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,9 @@ def test_click_gives_the_librarys_mask(ann, server, masks, library, predictor):
     assert annotation.score == pytest.approx(float(answer.iou_pred[best]), abs=1e-6)
     [event] = events_of(server, annotation)
     assert (event.kind, event.data) == ("point", {"xy": [150, 140], "label": 1})
-    assert event.model_version_id is not None
+    with Store.open(server.where) as store:
+        [version] = list_model_versions(store)
+    assert event.model_version_id == version.id
     assert annotation.duration_ms == event.duration_ms > 0
 
 
@@ -101,7 +103,7 @@ def test_correct_brush_undo_redo_and_find_it_after_a_reload(
     assert np.abs(mask.astype(int) - expected).sum() <= 2
     assert annotation.score is None  # it is no longer the model's
 
-    # Undo goes on with kept masks, and after a reload.
+    # Undo continues with saved masks, also after a reload.
     ann.page.reload()
     ann.open_image(3)
     assert ann.page.locator(".mask-row").count() == 1
@@ -116,11 +118,11 @@ def test_correct_brush_undo_redo_and_find_it_after_a_reload(
     assert iou(again, mask) == 1.0
 
 
-def test_kept_mask_is_corrected_with_its_own_prompts(ann, server, masks, library, predictor):
+def test_saved_mask_is_corrected_with_its_own_prompts(ann, server, masks, library, predictor):
     ann.open_image(4)
     ann.click(150, 150)
     ann.accept()
-    [(before, kept)] = masks(4)
+    [(before, saved)] = masks(4)
     ann.page.locator(".mask-row").click()
     ann.page.wait_for_selector(".workbar[data-prompts='1']")  # they come from the store
     ann.page.keyboard.down("Alt")
@@ -128,7 +130,7 @@ def test_kept_mask_is_corrected_with_its_own_prompts(ann, server, masks, library
     ann.page.keyboard.up("Alt")
     ann.accept()
     [(after, corrected)] = masks(4)
-    assert corrected.id == kept.id
+    assert corrected.id == saved.id
     assert corrected.version == 2
     expected = predictor.predict(
         library(4), points=[[150, 150], [290, 20]], labels=[1, 0], multimask=False

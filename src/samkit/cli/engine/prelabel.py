@@ -36,9 +36,7 @@ from samkit.cli.stores import (
 from samkit.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
-    from samkit.dataengine import Store
-    from samkit.dataengine.prelabel import Generate, PrelabelReport
-    from samkit.dataengine.values import Project
+    from samkit.dataengine import Generate, PrelabelReport, Project, Store
     from samkit.formats.image import RgbImage
     from samkit.proposals import AutoMasker
     from samkit.types import Masks

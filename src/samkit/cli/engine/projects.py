@@ -26,8 +26,7 @@ from samkit.cli.stores import (
 from samkit.errors import StoreError
 
 if TYPE_CHECKING:
-    from samkit.dataengine import Store
-    from samkit.dataengine.values import Project
+    from samkit.dataengine import Project, Store
 
 EXIT_SOME_FAILED = 1
 
@@ -75,8 +74,7 @@ def init(
     samkit engine init s3://bucket/cells --store postgresql://samkit@db/samkit --classes cell,other
     """
     check_installed()
-    from samkit.dataengine import add_class, add_images
-    from samkit.dataengine.sources import ImageSource
+    from samkit.dataengine import ImageSource, add_class, add_images
 
     base = ImageSource(root).root  # before anything is made
     with open_store(where or (root if "://" not in root else "."), make=True) as store:

@@ -11,8 +11,7 @@ from samkit.cli.options import json_option
 from samkit.cli.stores import all_projects, all_users, open_store, store_option
 
 if TYPE_CHECKING:
-    from samkit.dataengine import Store
-    from samkit.dataengine.values import Project
+    from samkit.dataengine import Project, Store
 
 MADE_BY_NOBODY = ("imported", "fully-automatic")  # stages of masks that no annotator has made
 

@@ -1,1 +1,7 @@
-"""Masks in from other programs, and out to them."""
+"""Exchange with other programs: imports and exports of masks, and the history of edits."""
+
+from samkit.dataengine.exchange.exporting import ExportReport, export_project
+from samkit.dataengine.exchange.history import export_history
+from samkit.dataengine.exchange.importing import ImportReport, import_masks
+
+__all__ = ["ExportReport", "ImportReport", "export_history", "export_project", "import_masks"]

@@ -1,4 +1,4 @@
-"""A project's masks to files of other programs."""
+"""Export of a project's masks to the file formats of other programs."""
 
 import os
 import shutil
@@ -9,16 +9,15 @@ from pathlib import Path
 from samkit.dataengine.database import Store
 from samkit.dataengine.exchange.records import ALL, TRAIN, VAL, ImageRecord, read_records, split_of
 from samkit.dataengine.exchange.writers import WRITERS
-from samkit.dataengine.projects import get_project, list_classes
-from samkit.dataengine.sources import ImageSource
 from samkit.dataengine.values import check_choice
+from samkit.dataengine.work import ImageSource, get_project, list_classes
 from samkit.errors import OutputError
 from samkit.files import replacing
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportReport:
-    """What was written: images and masks of each split."""
+    """Numbers of exported images and masks by split."""
 
     num_images: dict[str, int]
     num_masks: dict[str, int]
@@ -35,23 +34,20 @@ def export_project(
     copy_images: bool = False,
     on_image: Callable[[int], None] | None = None,
 ) -> ExportReport:
-    """Write a project's masks.
+    """Export a project's masks.
 
     Args:
-        store: where they are.
-        project_id: of the project.
-        folder: where to; made if need be. Files of the same names are replaced.
+        folder: output folder, created if missing. Files of the same names are replaced.
         file_format: coco, geojson, png, sa1b, voc or yolo.
-        val_fraction: of the images into a split for validation, chosen by their content.
-        accepted_only: only images that a reviewer has accepted.
-        copy_images: put the images where the format expects them; otherwise they stay where they
-            are.
-        on_image: told how many images are done.
+        val_fraction: share of images for a validation split, chosen by their content.
+        accepted_only: export only images that a reviewer has accepted.
+        copy_images: also copy the images to where the format expects them.
+        on_image: called with the number of images done.
 
     Raises:
-        StoreError: no such project or format, or an image that shall be copied is missing.
-        ConfigError: val_fraction makes no sense.
-        OutputError: files cannot be written, or would have the same name.
+        StoreError: no such project or format, or an image to copy is missing.
+        ConfigError: val_fraction is out of range.
+        OutputError: files cannot be written, or two would have the same name.
         FormatError: more masks or classes than the format can hold.
     """
     check_choice("a format", file_format, tuple(WRITERS))
@@ -80,7 +76,7 @@ def export_project(
 def _of_split(
     store: Store, project_id: int, split: str, val_fraction: float, *, accepted_only: bool
 ) -> Iterator[ImageRecord]:
-    """Images of a split; two whose masks would go to files of the same name are refused."""
+    """Iterate over a split's images; refuse two whose mask files would have the same name."""
     seen: dict[str, str] = {}
     for record in read_records(store, project_id, accepted_only=accepted_only):
         path = record.image.path
@@ -88,8 +84,8 @@ def _of_split(
             continue
         if record.base in seen:
             raise OutputError(
-                f"{seen[record.base]} and {path} differ by their suffix only, and so would the"
-                " files of their masks: rename one"
+                f"{seen[record.base]} and {path} differ only in their suffix, so that their"
+                " mask files would have the same name: rename one"
             )
         seen[record.base] = path
         yield record

@@ -1,4 +1,4 @@
-"""All that people did to a project's masks, as JSON lines: what a model can learn from."""
+"""Export of a project's edit history as JSON lines, to learn from."""
 
 import json
 import os
@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
 from samkit.dataengine.exchange.records import IMAGES_AT_ONCE
-from samkit.dataengine.projects import get_project, list_classes, list_images
 from samkit.dataengine.schema import (
     AnnotationRow,
     EventRow,
@@ -21,6 +20,7 @@ from samkit.dataengine.schema import (
     UserRow,
 )
 from samkit.dataengine.values import StoredImage
+from samkit.dataengine.work import get_project, list_classes, list_images
 from samkit.files import replacing
 
 Row = TypeVar("Row", EventRow, RevisionRow)
@@ -34,7 +34,7 @@ def export_history(
     accepted_only: bool = False,
     on_image: Callable[[int], None] | None = None,
 ) -> int:
-    """Write a line of JSON for each mask that ever was, deleted ones too.
+    """Write one line of JSON for each mask, including deleted ones.
 
     A line has the image (`file_name`, `sha256`, `height`, `width`), the mask (`annotation_id`,
     `user`, `class`, `stage`, `score`, `deleted`), and `revisions`: each state with its `version`,
@@ -42,14 +42,12 @@ def export_history(
     `data`, `duration_ms`, `model`, `user`, `at`. Coordinates are pixels of the upright image.
 
     Args:
-        store: where.
-        project_id: of the project.
-        path: of the file; replaced if it is there.
+        path: output file; an existing one is replaced.
         accepted_only: only masks of images that a reviewer has accepted.
-        on_image: told how many images are done.
+        on_image: called with the number of images done.
 
     Returns:
-        the number of lines.
+        the number of lines written.
 
     Raises:
         StoreError: no such project.
@@ -82,7 +80,7 @@ def export_history(
 def _lines(
     session: Session, images: Sequence[StoredImage], classes: dict[int, str]
 ) -> list[dict[str, Any]]:
-    """Lines of some images, by three queries."""
+    """Build the lines of several images by three queries."""
     by_id = {image.id: image for image in images}
     of_images = AnnotationRow.image_id.in_(list(by_id))
     query = select(AnnotationRow).where(of_images)

@@ -1,7 +1,7 @@
-"""Masks that were made elsewhere, into a project that has their images already.
+"""Import of masks from other programs, for images that the project already has.
 
-Images are found by their paths below the root, or by their names alone where only one image has the
-name. A file that is imported again adds nothing.
+Images are matched by their path below the root, or by their name where it is unique. Importing a
+file again adds nothing.
 """
 
 import os
@@ -12,7 +12,6 @@ from typing import Any
 
 from sqlalchemy import select
 
-from samkit.dataengine.adding import MadeMask, add_made_masks, add_missing_classes
 from samkit.dataengine.database import Store
 from samkit.dataengine.exchange.readers import (
     ForeignImage,
@@ -22,12 +21,18 @@ from samkit.dataengine.exchange.readers import (
     read_labelme_images,
     read_sa1b_images,
 )
-from samkit.dataengine.projects import get_project, list_classes
-from samkit.dataengine.queue import is_held
+from samkit.dataengine.people import REVIEWERS, acting_user
 from samkit.dataengine.rows import find_locked
 from samkit.dataengine.schema import ImageRow
-from samkit.dataengine.users import REVIEWERS, acting_user
 from samkit.dataengine.values import REVIEWS, STAGES, NewEvent, check_choice
+from samkit.dataengine.work import (
+    MadeMask,
+    add_made_masks,
+    add_missing_classes,
+    get_project,
+    is_held,
+    list_classes,
+)
 from samkit.errors import StoreError
 
 READERS = {
@@ -41,13 +46,13 @@ ORIGIN = "import"  # also the kind of the event that each mask begins with
 
 @dataclass(frozen=True, kw_only=True)
 class ImportReport:
-    """What became of the masks.
+    """Result of an import.
 
     Attributes:
-        num_images: images of the project that files had masks for.
-        num_added: masks that are new.
-        num_known: masks that an earlier import has added.
-        faults: of files, images and masks that were left out, one line each.
+        num_images: images of the project that the files had masks for.
+        num_added: new masks.
+        num_known: masks that an earlier import added.
+        faults: one line for each file, image or mask that was skipped.
     """
 
     num_images: int
@@ -68,16 +73,14 @@ def import_masks(
     """Add masks from files to the images of a project.
 
     Args:
-        store: where to.
-        project_id: of the project.
         path: coco: the JSON file; labelme and sa1b: a folder of JSON files; png: a folder of
-            pictures of numbers, named like the images.
+            label images, named like the images.
         file_format: coco, labelme, png or sa1b.
-        user_id: a reviewer or admin, who counts as the one who made them.
-        on_image: told how many images of the files are done.
+        user_id: a reviewer or admin, to be recorded as the masks' author.
+        on_image: called with the number of images done.
 
     Raises:
-        StoreError: no such project or format, or not by a reviewer.
+        StoreError: no such project or format, or the user is not a reviewer.
         DataError: the file or folder as a whole cannot be read.
     """
     check_choice("a format", file_format, tuple(READERS))
@@ -96,7 +99,7 @@ def import_masks(
 
 @dataclass(kw_only=True)
 class _Import:
-    """One import that runs."""
+    """A running import."""
 
     store: Store
     project_id: int
@@ -107,13 +110,13 @@ class _Import:
     faults: list[str] = field(default_factory=list)
 
     def run(self, images: Iterable[ForeignImage], on_image: Callable[[int], None] | None) -> None:
-        places = _Places(self.store, self.project_id)
+        index = _ImageIndex(self.store, self.project_id)
         classes = {one.name: one.id for one in list_classes(self.store, self.project_id)}
         for number, image in enumerate(images):
             if on_image is not None:
                 on_image(number)
             self.faults += [f"{image.name}: {fault}" for fault in image.faults]
-            image_id = places.find(image.name)
+            image_id = index.find(image.name)
             if image_id is None:
                 if image.masks or not image.faults:
                     self.faults.append(f"{image.name}: the project has no image of this name")
@@ -128,11 +131,11 @@ class _Import:
                 self.faults.append(f"{image.name}: {error}")
 
     def _add(self, image_id: int, image: ForeignImage, classes: dict[str, int]) -> None:
-        """One image's masks, in one transaction."""
+        """Add one image's masks, in one transaction."""
         with self.store.write() as session:
             row = find_locked(session, ImageRow, image_id, "image")
             if is_held(row, self.store, but_by=self.user_id):
-                raise StoreError("somebody works on it: import it again later")
+                raise StoreError("somebody is working on it: import it again later")
             untouched = row.num_masks == 0 and row.review == "none"
             added = add_made_masks(
                 session,
@@ -163,15 +166,15 @@ def _made(mask: ForeignMask, file: str) -> MadeMask:
     )
 
 
-class _Places:
-    """Images of a project by path, name, and path or name without suffix."""
+class _ImageIndex:
+    """Looks up a project's images by path or name, with or without suffix."""
 
     def __init__(self, store: Store, project_id: int) -> None:
         query = select(ImageRow.id, ImageRow.path).where(ImageRow.project_id == project_id)
         self._by_key: dict[str, int | None] = {}
         with store.read() as session:
             found: list[Any] = list(session.execute(query))
-        # Whole paths first, which are unique; what several images share finds none of them.
+        # Whole paths first, which are unique; a key that several images share finds none.
         for image_id, path in found:
             self._by_key[path] = image_id
         for make in (

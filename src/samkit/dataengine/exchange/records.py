@@ -1,4 +1,4 @@
-"""A project's images with their masks, one after another: what writers write."""
+"""Records to export: a project's images with their masks."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ import numpy as np
 from sqlalchemy import select
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.projects import list_classes, list_images
 from samkit.dataengine.rows import to_annotation
 from samkit.dataengine.schema import AnnotationRow
 from samkit.dataengine.values import Annotation, StoredImage
+from samkit.dataengine.work import list_classes, list_images
 from samkit.errors import ConfigError
 from samkit.types import Masks
 
@@ -22,7 +22,7 @@ SPLIT_BITS = 32
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRecord:
-    """An image, its masks in the order in which they were made, and their classes' names."""
+    """An image, its masks in the order they were made, and their classes' names."""
 
     image: StoredImage
     annotations: tuple[Annotation, ...]
@@ -30,11 +30,11 @@ class ImageRecord:
 
     @property
     def base(self) -> str:
-        """The image's path without its suffix: what files of its masks are named by."""
+        """The image's path without its suffix, from which the names of mask files derive."""
         return self.image.path.rpartition(".")[0]
 
     def masks(self) -> Masks:
-        """The masks as one value; scores that were not measured are NaN."""
+        """Return the masks as one value; scores that were not measured are NaN."""
         every = self.annotations
         measured = [np.nan if one.stability is None else one.stability for one in every]
         return Masks(
@@ -48,14 +48,14 @@ class ImageRecord:
 
 
 def split_of(sha256: str, val_fraction: float) -> str:
-    """Where an image belongs, by its content alone: it stays there whatever else is added.
+    """Assign an image to a split by its content alone, so that adding images moves no other.
 
     Args:
-        sha256: of the image's content.
-        val_fraction: of all images, 0 to below 1; with 0 there is one part, called all.
+        sha256: hash of the image's content.
+        val_fraction: share of images for validation, in [0, 1); 0 makes a single split "all".
 
     Raises:
-        ConfigError: val_fraction makes no sense.
+        ConfigError: val_fraction is out of range.
     """
     if not 0 <= val_fraction < 1:
         raise ConfigError(f"val_fraction must be at least 0 and below 1; got {val_fraction:g}")
@@ -66,7 +66,7 @@ def split_of(sha256: str, val_fraction: float) -> str:
 
 
 def read_records(store: Store, project_id: int, *, accepted_only: bool) -> Iterator[ImageRecord]:
-    """All images of a project, or only those that are accepted, also such without masks."""
+    """Iterate over a project's images, or only the accepted ones, including those without masks."""
     names = {one.id: one.name for one in list_classes(store, project_id)}
     after: int | None = 0
     review = "accepted" if accepted_only else None
@@ -90,7 +90,7 @@ def read_records(store: Store, project_id: int, *, accepted_only: bool) -> Itera
 
 
 def _masks_of(store: Store, images: tuple[StoredImage, ...]) -> dict[int, list[Annotation]]:
-    """Masks of several images by one query."""
+    """Read the masks of several images by one query."""
     sizes = {image.id: image.size_hw for image in images}
     query = select(AnnotationRow).where(
         AnnotationRow.image_id.in_(list(sizes)), ~AnnotationRow.deleted

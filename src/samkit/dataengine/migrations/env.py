@@ -1,4 +1,4 @@
-"""Run by Alembic, with the connection and its transaction that `database.upgrade` gives."""
+"""Alembic environment, run in the connection and transaction of `database.upgrade`."""
 
 from alembic import context
 
@@ -7,7 +7,7 @@ from samkit.dataengine.schema import Base
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Base.metadata,
-    transactional_ddl=True,  # SQLite's too, since samkit begins its transactions itself
+    transactional_ddl=True,  # also on SQLite, since samkit begins its transactions itself
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -1,6 +1,6 @@
-/** Time that an annotator works: since the last lap, without what the page was hidden or left alone. */
+/** Working time of an annotator since the last lap, without time when the page was hidden or idle. */
 
-const LONGEST_MS = 120_000; // without an action: nobody looks at one mask for longer
+const MAX_LAP_MS = 120_000; // without an action, more counts as idle
 
 export class WorkClock {
   constructor() {
@@ -16,10 +16,10 @@ export class WorkClock {
     document.addEventListener("visibilitychange", this.onVisibility);
   }
 
-  /** Milliseconds since the lap before. */
+  /** Milliseconds since the previous lap. */
   lap() {
     const now = performance.now();
-    const passed = Math.round(Math.min(LONGEST_MS, now - this.since));
+    const passed = Math.round(Math.min(MAX_LAP_MS, now - this.since));
     this.since = now;
     return Math.max(0, passed);
   }

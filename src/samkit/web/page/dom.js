@@ -1,6 +1,6 @@
 /**
- * Small helpers to build and update the page. Elements are made by `el("button.primary", {...}, ...)`;
- * nothing is ever parsed as HTML, so that no name or comment can become markup.
+ * Helpers to build and update the DOM. Elements are made by `el("button.primary", {...}, ...)`;
+ * nothing is ever parsed as HTML, so that names and comments cannot inject markup.
  */
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -36,7 +36,7 @@ function set(node, props) {
   }
 }
 
-/** Replace what is in a node; the focus stays on the element with the same `data-key`. */
+/** Replace a node's children; the focus stays on the element with the same `data-key`. */
 export function fill(node, ...children) {
   const key = node.contains(document.activeElement) ? document.activeElement.dataset.key : null;
   node.replaceChildren(...children.flat().filter((child) => child !== null && child !== false && child !== undefined));
@@ -56,8 +56,8 @@ export function select(options, chosen, props = {}) {
 }
 
 /**
- * A modal dialog that is gone when it closes.
- * @returns {HTMLDialogElement} open
+ * Open a modal dialog, which is removed when it closes.
+ * @returns {HTMLDialogElement} the open dialog
  */
 export function openDialog(title, content, { onclose = () => {}, className = "" } = {}) {
   const heading = el("h2", { id: `dialog-${++dialogs}` }, title);
@@ -74,7 +74,7 @@ export function openDialog(title, content, { onclose = () => {}, className = "" 
 
 let dialogs = 0;
 
-/** Ask before something that cannot be taken back. @returns {Promise<boolean>} */
+/** Ask for confirmation of something that cannot be undone. @returns {Promise<boolean>} */
 export function confirmDialog(title, text, yes = "Continue") {
   return new Promise((resolve) => {
     const form = el(

@@ -1,18 +1,18 @@
 /**
- * The unfinished mask: its prompts, the model's answers, and what a brush changed, with undo and
- * redo through all of it. A draft rests on one of two grounds. On prompts: clicks and a box are one
- * question to the model, whose answer is the mask, and strokes lie over it, whatever it answers
- * next. Or on a mask (a polygon, strokes, an imported mask), which no prompt can give again: there
- * each click asks for a mask of its own that is joined to it or cut from it.
+ * The unfinished mask: its prompts, the model's answers, and brush strokes, with undo and redo
+ * through all of it. A draft rests either on prompts or on a mask. On prompts: clicks and a box are
+ * one question to the model, whose answer is the mask, and strokes stay on top of whatever it answers
+ * next. On a mask (a polygon, strokes, an imported mask), which no prompt can reproduce: each click
+ * asks for a mask of its own, which is joined to it or cut from it.
  *
  * @typedef {import("./rle.js").Mask} Mask
- * @typedef {{kind: string, data: object, duration_ms: number}} Event
- * @typedef {{masks: {mask: Mask, iou: number}[], best: number}} Answer
+ * @typedef {{kind: string, data: object, duration_ms: number, model_version_id?: number}} Event
+ * @typedef {{masks: {mask: Mask, iou: number}[], best: number, modelVersionId: number}} Answer
  * @typedef {{id: number, points: number[][], labels: number[], box: number[] | null,
  *   multimask: boolean, continueFrom: {id: number, candidate: number} | null}} Question
  * @typedef {{points: number[][], labels: number[], box: number[] | null, question: Question | null,
  *   chosen: number | null, added: Mask | null, removed: Mask | null, ground: Mask | null,
- *   joins: 0 | 1 | null, events: Event[]}} State
+ *   joins: 0 | 1 | null, events: (Event & {questionId?: number})[]}} State
  */
 
 import { History } from "./history.js";
@@ -37,18 +37,18 @@ let lastQuestion = 0;
 export class Draft {
   /**
    * @param {[number, number]} size height and width of the image
-   * @param {object} [kept] a kept mask to correct
-   * @param {Mask} kept.mask
-   * @param {object} kept.annotation
-   * @param {Event[]} kept.events that led to it
+   * @param {object} [saved] a saved mask to correct
+   * @param {Mask} saved.mask
+   * @param {import("./saved_masks.js").SavedMask} saved.item
+   * @param {Event[]} saved.events that led to it
    */
-  constructor([height, width], kept = null) {
+  constructor([height, width], saved = null) {
     this.height = height;
     this.width = width;
-    this.kept = kept;
+    this.saved = saved;
     /** @type {Map<number, Answer>} */
     this.answers = new Map();
-    this.history = new History(kept ? { ...EMPTY, ground: kept.mask, ...replay(this, kept) } : EMPTY);
+    this.history = new History(saved ? { ...EMPTY, ground: saved.mask, ...replay(this, saved) } : EMPTY);
     this.startedAt = performance.now();
   }
 
@@ -57,14 +57,14 @@ export class Draft {
     return this.history.current;
   }
 
-  /** Whether accepting it would keep something. */
+  /** Whether there is something to accept. */
   get changed() {
     return this.history.canUndo;
   }
 
   get restsOnPrompts() {
     const { points, box, ground } = this.state;
-    return ground === null ? true : this.kept !== null && (points.length > 0 || box !== null);
+    return ground === null ? true : this.saved !== null && (points.length > 0 || box !== null);
   }
 
   get answer() {
@@ -85,14 +85,14 @@ export class Draft {
     return this.answer ? (this.state.chosen ?? this.answer.best) : null;
   }
 
-  /** The model's predicted IoU, null where people have changed the mask. */
+  /** The model's predicted IoU; null if the mask was changed by hand. */
   get score() {
     const { added, removed, joins } = this.state;
     const plain = this.answer && !added && !removed && joins === null;
     return plain ? this.candidates[this.chosen].iou : null;
   }
 
-  /** The mask as it is; while the model works, the one before. Null if there is none yet. */
+  /** The current mask; while the model works, the previous one. Null if there is none yet. */
   get mask() {
     const states = [this.state, ...[...this.history.past].reverse()];
     for (const state of states) {
@@ -116,6 +116,26 @@ export class Draft {
     if (added) mask = unite(mask ?? this.nothing(), added);
     if (removed && mask) mask = cut(mask, removed);
     return mask;
+  }
+
+  /**
+   * The events that led to the mask. Those that asked the model, or chose among its candidates, name
+   * the model version that answered.
+   * @returns {Event[]}
+   */
+  get events() {
+    // A question that was replaced before its answer came is part of the next one.
+    let modelVersionId = null;
+    const events = [];
+    for (const { questionId, ...event } of [...this.state.events].reverse()) {
+      if (questionId === undefined) {
+        events.push(event);
+        continue;
+      }
+      modelVersionId = this.answers.get(questionId)?.modelVersionId ?? modelVersionId;
+      events.push(modelVersionId === null ? event : { ...event, model_version_id: modelVersionId });
+    }
+    return events.reverse();
   }
 
   get isEmpty() {
@@ -143,37 +163,27 @@ export class Draft {
     }
   }
 
-  /** One question with all prompts; the answer before it is the model's prior. */
+  /** Ask one question with all prompts; the previous answer is the model's prior. */
   ask({ points, labels, box }, event) {
     const before = this.state;
     const single = points.length === 1 && !box;
     const prior = this.answer && before.joins === null && !single;
     const continueFrom = prior ? { id: before.question.id, candidate: this.chosen } : null;
-    this.push({
-      points,
-      labels,
-      box,
-      question: { id: ++lastQuestion, points, labels, box, multimask: single, continueFrom },
-      chosen: null,
-      event,
-    });
+    const question = { id: ++lastQuestion, points, labels, box, multimask: single, continueFrom };
+    this.push({ points, labels, box, question, chosen: null, event: { ...event, questionId: question.id } });
   }
 
-  /** A question of its own, whose answer is joined to the mask or cut from it. */
+  /** Ask a separate question, whose answer is joined to the mask or cut from it. */
   askPart({ points, labels, box }, joins, event) {
     const multimask = !box;
-    this.push({
-      ...this.grounded(),
-      question: { id: ++lastQuestion, points, labels, box, multimask, continueFrom: null },
-      chosen: null,
-      joins,
-      event,
-    });
+    const question = { id: ++lastQuestion, points, labels, box, multimask, continueFrom: null };
+    this.push({ ...this.grounded(), question, chosen: null, joins, event: { ...event, questionId: question.id } });
   }
 
   choose(candidate, duration) {
     if (!this.candidates[candidate] || candidate === this.chosen) return false;
-    const event = { kind: "choose", data: { candidate }, duration_ms: duration };
+    const questionId = this.state.question.id;
+    const event = { kind: "choose", data: { candidate }, duration_ms: duration, questionId };
     this.push({ chosen: candidate, event });
     return true;
   }
@@ -216,14 +226,14 @@ export class Draft {
     this.answers.set(id, answer);
   }
 
-  /** Ask again without a prior: after a lost connection the model remembers no answers. */
+  /** The open question without a prior: a new connection has no earlier answers. */
   questionAfresh() {
     return this.waits ? { ...this.state.question, continueFrom: null } : null;
   }
 
-  /** Whether the mask differs from the kept one. */
+  /** Whether the mask differs from the saved one. */
   get differs() {
-    return !this.kept || !this.mask || !sameMask(this.kept.mask, this.mask);
+    return !this.saved || !this.mask || !sameMask(this.saved.mask, this.mask);
   }
 
   grounded() {
@@ -240,13 +250,13 @@ export class Draft {
   }
 }
 
-/** Strokes over an answer, folded into what they added and removed all in all. */
+/** Strokes over an answer, folded into what they add and remove in total. */
 function overlaid({ added, removed }, shape, erase) {
   if (erase) return { added: added && cut(added, shape), removed: removed ? unite(removed, shape) : shape };
   return { added: added ? unite(added, shape) : shape, removed: removed && cut(removed, shape) };
 }
 
-/** Prompts and strokes that a kept mask rests on; nothing if it rests on a mask. */
+/** Prompts and strokes that a saved mask rests on; nothing if it rests on a mask. */
 function replay({ height, width }, { events }) {
   let state = { points: [], labels: [], box: null, added: null, removed: null };
   for (const { kind, data } of events) {

@@ -1,4 +1,4 @@
-/** Masks out, masks and images in: the dialogs of a project for export, import and upload. */
+/** Dialogs for export, import, upload and scanning of a project. */
 
 import { download, get, post, query, request } from "./api.js";
 import { el, field, openDialog, plural, select } from "./dom.js";
@@ -7,7 +7,7 @@ import { notify, notifyError } from "./notices.js";
 const EXPORTS = [["coco", "COCO JSON"], ["sa1b", "SA-1B"], ["yolo", "YOLO segmentation"], ["voc", "Pascal VOC"], ["png", "Label PNG"], ["geojson", "GeoJSON"]];
 const IMPORTS = [["coco", "COCO JSON"], ["sa1b", "SA-1B (zip)"], ["png", "Label PNG (zip)"], ["labelme", "LabelMe (zip)"]];
 const POLL_MS = 700;
-const LONGEST_S = 600; // for large files
+const TIMEOUT_S = 600; // for large files
 
 export function openExport({ id, name }, images) {
   const format = select(EXPORTS, "coco");
@@ -20,9 +20,9 @@ export function openExport({ id, name }, images) {
     "form",
     {},
     field("Format", format),
-    field("For validation, %", share, "Chosen by the images' content: the same images each time"),
+    field("Validation split, %", share, "Chosen by image content: always the same images"),
     el("label.check", {}, accepted, `Only accepted images (${images.accepted.num_images.toLocaleString("en")})`),
-    el("label.check", {}, copies, "With the images themselves"),
+    el("label.check", {}, copies, "Include the images"),
     failure,
     el("footer", {}, button),
   );
@@ -30,7 +30,7 @@ export function openExport({ id, name }, images) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     button.disabled = true;
-    button.textContent = "Being made…";
+    button.textContent = "Exporting…";
     failure.textContent = "";
     const values = { format: format.value, val_fraction: share.value / 100, accepted_only: accepted.checked, copy_images: copies.checked };
     try {
@@ -57,16 +57,16 @@ export function openImport({ id, name }, done) {
   const file = el("input", { type: "file", required: true, accept: ".json,.zip" });
   const failure = el("p.failure", { role: "alert" });
   const button = el("button.primary", { type: "submit" }, "Import");
-  const form = el("form", {}, el("p.quiet", {}, "Masks are matched with images by file name; those that are here already are left out."), field("Format", format), field("File", file), failure, el("footer", {}, button));
+  const form = el("form", {}, el("p.quiet", {}, "Masks are matched to images by file name; existing masks are skipped."), field("Format", format), field("File", file), failure, el("footer", {}, button));
   const dialog = openDialog(`Import into ${name}`, form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     button.disabled = true;
     try {
-      const report = await request("POST", `projects/${id}/import?format=${format.value}`, file.files[0], { timeoutS: LONGEST_S });
+      const report = await request("POST", `projects/${id}/import?format=${format.value}`, file.files[0], { timeoutS: TIMEOUT_S });
       dialog.close();
       notify(`${plural(report.num_added, "mask")} added on ${plural(report.num_images, "image")}, ${report.num_known} known already.`, "good");
-      if (report.faults.length) openDialog("Left out", el("ul", {}, ...report.faults.map((line) => el("li", {}, line))));
+      if (report.faults.length) openDialog("Skipped", el("ul", {}, ...report.faults.map((line) => el("li", {}, line))));
       done();
     } catch (error) {
       failure.textContent = error.message;
@@ -90,7 +90,7 @@ export function openUpload({ id, name }, done) {
     const all = [...files.files];
     for (const [i, file] of all.entries()) {
       try {
-        await request("POST", `projects/${id}/images?${query({ name: file.name })}`, file, { timeoutS: LONGEST_S });
+        await request("POST", `projects/${id}/images?${query({ name: file.name })}`, file, { timeoutS: TIMEOUT_S });
       } catch (error) {
         faults.push(`${file.name}: ${error.message}`);
       }
@@ -106,17 +106,17 @@ export function openUpload({ id, name }, done) {
   });
 }
 
-/** Look for new images in the project's folder, a job of the server. */
+/** Scan the project's folder for new images, as a job of the server. */
 export async function scanFolder({ id }, done) {
   try {
     let job = await post(`projects/${id}/scan`, {});
-    notify("Looking for images…");
+    notify("Scanning the folder…");
     while (["waiting", "running"].includes(job.state)) {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
       job = await get(`jobs/${job.id}`);
     }
-    if (job.state === "failed") notify(`Looking for images failed: ${job.error}`, "bad");
-    else notify("The folder is read.", "good");
+    if (job.state === "failed") notify(`Scan failed: ${job.error}`, "bad");
+    else notify("Scan finished.", "good");
     done();
   } catch (error) {
     notifyError(error);

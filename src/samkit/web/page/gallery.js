@@ -14,7 +14,7 @@ const PAGE = 200;
 const CARD_WIDTH = 224; // at least
 const GAP = 12;
 const CAPTION = 46; // height of the text under a picture
-const ROWS_AROUND = 2; // out of sight, kept ready
+const ROWS_AROUND = 2; // out of sight, rendered ahead
 const SETTLE_MS = 150;
 const OVERLAYS_KEPT = 400;
 const WORDS = { none: "to annotate", submitted: "submitted", accepted: "accepted", returned: "returned" };
@@ -24,14 +24,14 @@ export class Gallery {
     this.project = project;
     this.filter = filter;
     this.images = [];
-    this.after = 0; // null: all are here
+    this.after = 0; // null once all are loaded
     this.loading = null;
     this.cards = new Map(); // by index
     this.overlays = new Map(); // by image and version, the last used last
     this.withMasks = true;
     this.classes = new Map();
     this.space = el("div.gallery-space", { role: "list", "aria-label": "Images" });
-    this.empty = el("p.message", { hidden: true }, "No images here.");
+    this.empty = el("p.message", { hidden: true }, "No images.");
     this.element = el("div.gallery", { tabindex: "0", "aria-label": "Images" }, this.space, this.empty);
     this.element.addEventListener("scroll", () => this.layout(), { passive: true });
     this.observer = new ResizeObserver(() => this.layout());
@@ -62,7 +62,7 @@ export class Gallery {
     announce(this.images.length ? `${this.images.length} images${this.after === null ? "" : " and more"}.` : "No images.");
   }
 
-  /** The next page of the list. */
+  /** Load the next page of the list. */
   more() {
     if (this.after === null || this.closed) return null;
     const { filter } = this;
@@ -140,14 +140,14 @@ export class Gallery {
     this.layout();
   }
 
-  /** Masks over the thumbnails in sight, one after the other. */
+  /** Draw masks over the visible thumbnails, one after the other. */
   async drawOverlays() {
     if (!this.withMasks) return;
     const run = (this.run = (this.run ?? 0) + 1);
     for (const [index, card] of [...this.cards].sort((a, b) => a[0] - b[0])) {
       const image = this.images[index];
       if (!image?.num_masks || card.querySelector("canvas") || this.closed) continue;
-      if (this.run !== run) return; // scrolled on meanwhile
+      if (this.run !== run) return; // the user has scrolled on
       let overlay = this.overlays.get(keyOf(image));
       try {
         overlay ??= drawOverlay(image, await getItems(`images/${image.id}/annotations`), this.classes);

@@ -1,7 +1,7 @@
 /**
- * Pointers on the stage: one finger, pen or mouse button works the tool; two fingers, the middle
- * button or Space move the image; wheel and pinch zoom. A second finger takes back what the first
- * one had begun.
+ * Pointer gestures on the stage: one finger, pen or mouse button works the tool; two fingers, the
+ * middle button or Space move the image; wheel and pinch zoom. A second finger cancels what the first
+ * one began.
  *
  * @typedef {{xy: [number, number], screen: [number, number], secondary: boolean, erase: boolean,
  *   select: boolean, touch: boolean}} Press  xy in the image
@@ -18,7 +18,7 @@ const PEN_ERASER = 32; // bit of `buttons`
  * @param {import("./stage.js").Stage} stage
  * @param {object} handlers
  * @param {() => object} handlers.tool down, move, up, cancel
- * @param {(press: Press | null) => void} handlers.hover null when the pointer has left
+ * @param {(press: Press | null) => void} handlers.hover null once the pointer has left
  * @param {() => boolean} handlers.spaceHeld
  * @param {() => void} handlers.spaceUsed the image was moved with Space
  */
@@ -27,7 +27,7 @@ export function listenTo(stage, { tool, hover, spaceHeld, spaceUsed }) {
   /** @type {Map<number, {x: number, y: number}>} */
   const fingers = new Map();
   let mode = null; // "tool", "pan" or "pinch"
-  let owner = null; // pointer that works the tool or pans
+  let owner = null; // the pointer that works the tool or pans
   let last = { x: 0, y: 0 };
 
   const local = (event) => {
@@ -115,7 +115,7 @@ export function listenTo(stage, { tool, hover, spaceHeld, spaceUsed }) {
     if (mode === null) hover(null);
     stage.redraw();
   });
-  // The middle button would start to scroll by itself.
+  // The middle button would start scrolling.
   element.addEventListener("mousedown", (event) => event.button === 1 && event.preventDefault());
   element.addEventListener("contextmenu", (event) => event.preventDefault());
   element.addEventListener("auxclick", (event) => event.preventDefault());

@@ -1,11 +1,11 @@
-/** The help sheet: every key in groups, from the table that the keyboard itself goes by. */
+/** The help sheet: all keys by group, from the key table. */
 
 import { el, openDialog } from "./dom.js";
 
 const POINTER = [
-  ["Click", "what you click is part of the mask"],
-  ["Right-click, Alt or Shift + click", "it is not"],
-  ["Drag", "a box around the thing"],
+  ["Click", "add a point on the object"],
+  ["Right-click, Alt or Shift + click", "add a point outside the object"],
+  ["Drag", "draw a box around the object"],
   ["Wheel, pinch", "zoom"],
   ["Space + drag, middle button, two fingers", "move the image"],
   ["Ctrl + click", "select the mask there"],
@@ -17,7 +17,7 @@ export function openHelp(bindings, { pointer = true } = {}) {
   const sections = [...groups].map(([group, rows]) =>
     section(group, rows.map(({ keys, text }) => [keysOf(keys), text])),
   );
-  if (pointer) sections.unshift(section("Mouse, pen, fingers", POINTER));
+  if (pointer) sections.unshift(section("Mouse, pen, touch", POINTER));
   openDialog("Keys", el("div.help-sheet", {}, ...sections), { className: ".wide" });
 }
 

@@ -1,7 +1,7 @@
 /**
- * Undo and redo. `History` keeps the states of the unfinished mask; `imageStacks` finds out, from
- * what the store has kept, in which order kept masks are undone and redone, so that Ctrl+Z goes on
- * where it was before a reload; `promptsOf` gives the prompts that a kept mask now rests on.
+ * Undo and redo. `History` holds the states of the unfinished mask. `imageStacks` derives from the
+ * store's revisions in which order saved masks are undone and redone, so that Ctrl+Z continues after
+ * a reload. `promptsOf` gives the prompts that a saved mask rests on.
  */
 
 /** States of one thing, without limit. @template T */
@@ -76,7 +76,7 @@ export function imageStacks(histories, userId) {
 }
 
 /**
- * Events that led to an annotation's present content: those of changes that were undone are left out.
+ * Events that led to an annotation's present content, without those that were undone.
  * @param {{version: number, change: string}[]} revisions the first one first
  * @param {{version: number, kind: string, data: object}[]} events
  */

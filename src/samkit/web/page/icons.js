@@ -1,4 +1,4 @@
-/** Icons as lines in a square of 24, drawn for this page. They say nothing to screen readers. */
+/** Line icons in a 24 x 24 square, drawn for this page; hidden from screen readers. */
 
 import { svg } from "./dom.js";
 

@@ -1,12 +1,12 @@
 /**
- * An image as pictures of several sizes: a small one at once, then the smallest that is sharp at the
- * present zoom. Pictures are decoded off the main thread and stay while the image is open.
+ * An image as pictures of several sizes: a small one first, then the smallest that is sharp at the
+ * current zoom. Pictures are decoded off the main thread and cached while the image is open.
  */
 
 import { ApiError, OFFLINE, imageUrl } from "./api.js";
 
 const FIRST_SIDE = 512;
-const SIDES = [512, 1024, 2048, 4096]; // longest sides that the server scales to; then the whole
+const SIDES = [512, 1024, 2048, 4096]; // longest sides that the server scales to; beyond them, full size
 
 export class ImageLevels {
   /** @param {{id: number, size_hw: [number, number]}} image @param {() => void} onChange */
@@ -22,12 +22,12 @@ export class ImageLevels {
     this.closing = new AbortController();
   }
 
-  /** Load the small picture. @throws {ApiError} if it cannot be had */
+  /** Load the small picture. @throws {ApiError} if it cannot be loaded */
   start() {
     return this.load(Math.min(FIRST_SIDE, this.side));
   }
 
-  /** The sharpest picture that is there for so many pixels along the longest side. */
+  /** The best loaded picture for a number of pixels along the longest side. */
   picture(neededSide) {
     const wanted = this.sideFor(neededSide);
     const sides = [...this.pictures.keys()].sort((a, b) => a - b);
@@ -35,7 +35,7 @@ export class ImageLevels {
     return best === undefined ? null : this.pictures.get(best);
   }
 
-  /** Load what is needed to be sharp; failing is no matter while there is another picture. */
+  /** Load the picture that is sharp at this size; failures do not matter while another is shown. */
   want(neededSide) {
     const side = this.sideFor(neededSide);
     if (!this.pictures.has(side)) this.load(side).catch(() => {});

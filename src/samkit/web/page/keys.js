@@ -1,21 +1,20 @@
 /**
- * The keyboard: which key does what, in one table, from which the help sheet and the labels of the
- * buttons are made as well. Keys are named by the character that they give, so that layouts other
- * than English work; digits by their place, since Shift changes their character, and letters of
- * other scripts too, since no key of theirs gives a Latin one.
+ * The key table, from which the help sheet and the buttons' labels are also made. Keys are named by
+ * the character they type, so that layouts other than English work; digits by their position, since
+ * Shift changes their character, and so are letters of other scripts, which have no Latin key.
  *
  * @typedef {{action: string, keys: string[], group: string, text: string}} Binding
  */
 
 /** @type {Binding[]} */
 export const STUDIO_KEYS = [
-  binding("tool:point", ["q"], "Tools", "Point: click a thing, or drag a box around it"),
+  binding("tool:point", ["q"], "Tools", "Point: click an object, or drag a box around it"),
   binding("tool:box", ["w"], "Tools", "Box"),
   binding("tool:brush", ["b"], "Tools", "Brush"),
   binding("tool:eraser", ["e"], "Tools", "Eraser"),
   binding("tool:polygon", ["p"], "Tools", "Polygon; Enter closes it"),
-  binding("tool:select", ["v"], "Tools", "Select a kept mask to correct it"),
-  binding("background", ["x"], "Tools", "Background mode: what you click is not part of the mask"),
+  binding("tool:select", ["v"], "Tools", "Select a saved mask to correct it"),
+  binding("background", ["x"], "Tools", "Background mode: clicks mark what is not part of the mask"),
   binding("radius-", ["["], "Tools", "Smaller brush"),
   binding("radius+", ["]"], "Tools", "Larger brush"),
   binding("candidate:0", ["1"], "Mask", "First candidate"),
@@ -23,30 +22,30 @@ export const STUDIO_KEYS = [
   binding("candidate:2", ["3"], "Mask", "Third candidate"),
   binding("candidate:next", ["Tab"], "Mask", "Next candidate"),
   binding("accept", ["Enter", "Space"], "Mask", "Accept the mask"),
-  binding("cancel", ["Escape"], "Mask", "Cancel the mask, or let go of the selected one"),
-  binding("undo", ["Ctrl+z"], "Mask", "Undo: clicks and strokes first, then kept masks"),
+  binding("cancel", ["Escape"], "Mask", "Cancel the mask, or deselect it"),
+  binding("undo", ["Ctrl+z"], "Mask", "Undo: clicks and strokes first, then saved masks"),
   binding("redo", ["Ctrl+Shift+z", "Ctrl+y"], "Mask", "Redo"),
   binding("delete", ["Delete", "Backspace"], "Mask", "Delete the selected mask"),
   binding("class:choose", ["c"], "Class", "Choose or add a class"),
   binding("class:n", ["Shift+1", "Shift+2", "Shift+3", "Shift+4", "Shift+5", "Shift+6", "Shift+7", "Shift+8", "Shift+9"], "Class", "Class by its number"),
   binding("mask:next", ["n"], "Masks", "Select the next mask"),
-  binding("mask:previous", ["Shift+n"], "Masks", "Select the mask before"),
+  binding("mask:previous", ["Shift+n"], "Masks", "Select the previous mask"),
   binding("mask:pick", ["s"], "Masks", "Select the mask under the pointer"),
   binding("mask:visible", ["i"], "Masks", "Show or hide the selected mask"),
   binding("masks:visible", ["h"], "Masks", "Show or hide all masks"),
-  binding("opacity-", ["o"], "Masks", "Fainter masks"),
-  binding("opacity+", ["Shift+o"], "Masks", "Stronger masks"),
+  binding("opacity-", ["o"], "Masks", "More transparent masks"),
+  binding("opacity+", ["Shift+o"], "Masks", "Less transparent masks"),
   binding("submit", ["Ctrl+Enter"], "Image", "Submit the image and open the next"),
   binding("zoom+", ["+", "="], "View", "Zoom in"),
   binding("zoom-", ["-"], "View", "Zoom out"),
   binding("fit", ["0"], "View", "Whole image"),
-  binding("full", ["z"], "View", "One pixel of the image is one of the screen"),
+  binding("full", ["z"], "View", "Actual size (100%)"),
   binding("panel", ["m"], "View", "Show or hide the side panel"),
   binding("move", ["Arrows", "Shift+Arrows"], "Without a mouse", "Move the crosshair, with Shift pixel by pixel"),
-  binding("press", ["f"], "Without a mouse", "Click at the crosshair; press and lift box, brush, eraser"),
+  binding("press", ["f"], "Without a mouse", "Click at the crosshair; with box, brush and eraser, start and end a stroke"),
   binding("press:background", ["d"], "Without a mouse", "Background click at the crosshair"),
-  binding("theme", ["t"], "Page", "Dark or light"),
-  binding("help", ["?"], "Page", "This sheet"),
+  binding("theme", ["t"], "Page", "Dark or light theme"),
+  binding("help", ["?"], "Page", "Show these keys"),
 ];
 
 /** @type {Binding[]} */
@@ -55,16 +54,16 @@ export const REVIEW_KEYS = [
   binding("return", ["r"], "Review", "Return it with a comment"),
   binding("fix", ["f"], "Review", "Fix it yourself in the studio"),
   binding("next", ["j", "ArrowRight"], "Review", "Next image"),
-  binding("previous", ["k", "ArrowLeft"], "Review", "Image before"),
+  binding("previous", ["k", "ArrowLeft"], "Review", "Previous image"),
   binding("masks:visible", ["h"], "View", "Show or hide all masks"),
-  binding("opacity-", ["o"], "View", "Fainter masks"),
-  binding("opacity+", ["Shift+o"], "View", "Stronger masks"),
+  binding("opacity-", ["o"], "View", "More transparent masks"),
+  binding("opacity+", ["Shift+o"], "View", "Less transparent masks"),
   binding("zoom+", ["+", "="], "View", "Zoom in"),
   binding("zoom-", ["-"], "View", "Zoom out"),
   binding("fit", ["0"], "View", "Whole image"),
-  binding("full", ["z"], "View", "One pixel of the image is one of the screen"),
-  binding("theme", ["t"], "Page", "Dark or light"),
-  binding("help", ["?"], "Page", "This sheet"),
+  binding("full", ["z"], "View", "Actual size (100%)"),
+  binding("theme", ["t"], "Page", "Dark or light theme"),
+  binding("help", ["?"], "Page", "Show these keys"),
 ];
 
 function binding(action, keys, group, text) {

@@ -1,11 +1,11 @@
 /**
- * Masks as the screen needs them. A layer is drawn once, within the mask's box and at a bounded
- * size, as a tinted picture and an outline; a pan or zoom only puts these in another place.
+ * Mask layers for the screen. A layer is drawn once, within the mask's box and at a bounded size, as
+ * a tinted picture and an outline; pan and zoom only move and scale these.
  */
 
 import { bitmapOf, outlinesOf } from "./raster.js";
 
-const MOST_CELLS = 1024; // along the longer side of a mask's box: 4 MB of picture at most
+const MAX_CELLS = 1024; // along the longer side of a mask's box: a picture of at most 4 MB
 export const THUMBNAIL_CELLS = 192;
 
 export class MaskLayer {
@@ -13,14 +13,14 @@ export class MaskLayer {
    * @param {import("./rle.js").Mask} mask
    * @param {string} color as #rrggbb
    */
-  constructor(mask, color, maxSide = MOST_CELLS) {
+  constructor(mask, color, maxSide = MAX_CELLS) {
     this.mask = mask;
     this.color = color;
     this.maxSide = maxSide;
     this.isBuilt = false;
   }
 
-  /** Draw it, once. */
+  /** Draw the layer, once. */
   build() {
     if (this.isBuilt) return;
     this.isBuilt = true;
@@ -49,7 +49,7 @@ export class MaskLayer {
     return color === this.color ? this : new MaskLayer(this.mask, color, this.maxSide);
   }
 
-  /** Where it lies on the screen: x, y, width, height; null if out of sight. */
+  /** Position on the screen as x, y, width, height; null if not visible. */
   place(view) {
     if (!this.box) return null;
     const [x0, y0, x1, y1] = this.box;

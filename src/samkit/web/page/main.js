@@ -1,9 +1,9 @@
 /**
- * The start of the page: sign-in, the outbox, and the router. A page is a function that fills the
- * root and gives something with close(); the address after # says which one is open.
+ * Start of the app: sign-in, the outbox, and the router. A page is a function that fills the root
+ * and returns something with close(); the address after # says which one is open.
  */
 
-import { ApiError, get, loadSession, session, signIn, whenSignedOut } from "./api.js";
+import { ApiError, get, loadSignIn, signIn, signedIn, whenSignedOut } from "./api.js";
 import { confirmDialog, el } from "./dom.js";
 import { banner, notifyError, startNotices } from "./notices.js";
 import { Outbox } from "./outbox.js";
@@ -39,7 +39,7 @@ async function start() {
   await route();
 }
 
-/** Take the session, the token in the address, or name and password. */
+/** Sign in by cookie, by the token in the address, or by name and password. */
 async function enter() {
   const address = new URL(location.href);
   const token = address.searchParams.get("token");
@@ -48,10 +48,10 @@ async function enter() {
     history.replaceState(null, "", address);
   }
   try {
-    await (token ? signIn({ token }) : loadSession());
+    await (token ? signIn({ token }) : loadSignIn());
   } catch (error) {
     if (!(error instanceof ApiError) || ![401, 403].includes(error.status)) throw error;
-    await askToSignIn(root, token ? "The link is no longer valid: use the newest one that the server has printed." : "");
+    await askToSignIn(root, token ? "This link is no longer valid. Use the latest one that the server printed." : "");
   }
   await prepare();
 }
@@ -59,23 +59,23 @@ async function enter() {
 async function prepare() {
   app.status = await get("status");
   app.outbox?.stop();
-  app.outbox = await Outbox.open(session.user.id);
+  app.outbox = await Outbox.open(signedIn.user.id);
   if (!app.outbox.isEmpty) app.outbox.send();
 }
 
 let asking = null;
 
-/** The session has ended: sign in again above the page, whose state stays. */
+/** The sign-in has expired: ask to sign in again above the page, whose state stays. */
 function enterAgain() {
-  const before = session.user?.id;
-  asking ??= askToSignIn(null, "You have been signed out. Sign in again to go on; your work is still here.").then(async (signedIn) => {
+  const before = signedIn.user?.id;
+  asking ??= askToSignIn(null, "You have been signed out. Sign in again to continue; your work is still here.").then(async (done) => {
     asking = null;
-    if (!signedIn) {
-      banner("session", "You are signed out: nothing is saved until you sign in.", [{ label: "Sign in", act: enterAgain, primary: true }]);
+    if (!done) {
+      banner("sign-in", "You are signed out: nothing is saved until you sign in.", [{ label: "Sign in", act: enterAgain, primary: true }]);
       return;
     }
-    banner("session", null);
-    if (session.user.id === before) {
+    banner("sign-in", null);
+    if (signedIn.user.id === before) {
       app.outbox?.send();
       page?.connectAgain?.();
     } else {
@@ -89,7 +89,7 @@ async function route({ force = false } = {}) {
   const address = location.hash.replace(/^#/, "") || "/";
   if (address === shown && !force) return;
   if (!force && page?.busy) {
-    const leave = await confirmDialog("Leave the mask?", "The mask at work is not accepted yet and would be lost.", "Leave");
+    const leave = await confirmDialog("Leave this mask?", "The current mask is not accepted yet and would be lost.", "Leave");
     if (!leave) {
       history.replaceState(null, "", `#${shown}`);
       return;
@@ -112,7 +112,7 @@ async function route({ force = false } = {}) {
     }
     return;
   }
-  showError(new ApiError(404, "There is no such page."));
+  showError(new ApiError(404, "Page not found."));
 }
 
 function showError(error) {
@@ -121,7 +121,7 @@ function showError(error) {
     el(
       "main.message",
       {},
-      el("h1", {}, error.status === 0 ? "No connection" : "This cannot be shown"),
+      el("h1", {}, error.status === 0 ? "No connection" : "This page cannot be shown"),
       el("p", {}, error.message),
       el("p.row", {}, el("button.primary", { type: "button", onclick: () => route({ force: true }) }, "Try again"), el("a.button", { href: "#/" }, "All projects")),
     ),

@@ -31,7 +31,7 @@ export function notify(text, kind = "info") {
   setTimeout(() => notice.remove(), NOTICE_MS);
 }
 
-/** Tell what went wrong with an action of the user. */
+/** Show why a user's action failed. */
 export function notifyError(error) {
   notify(error.message, "bad");
 }

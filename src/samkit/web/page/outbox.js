@@ -1,27 +1,27 @@
 /**
- * Changes of masks on their way to the server, in order. What was not acknowledged stays here, also
- * in the browser's own storage, and is sent again: new masks carry a request_id, so that the store
- * keeps one where an answer was lost; other changes name the version that they are based on, and
- * where that one is gone it is looked up whether the change had arrived after all. A change that is
- * refused holds up the later ones of its image, and no others.
+ * Outbox of changes to masks, sent to the server in order. Changes stay here and in the browser's
+ * storage until they are acknowledged, and are sent again if necessary. New masks carry a request_id,
+ * so that the store adds a mask only once when an answer was lost. Other changes name the version
+ * they are based on; if the server has a newer one, the outbox checks whether the change had arrived
+ * after all. A refused change holds up later changes of its image only.
  *
- * Each tab has a place of its own in the storage, and a lock with its name while it is open; what a
- * tab has left that is gone is taken over by the next one.
+ * Each tab has its own entry in the storage, and holds a lock of the same name while it is open. The
+ * next tab takes over what a closed tab has left.
  *
  * @typedef {{kind: "create" | "replace" | "delete" | "undo" | "redo", imageId: number, key: string,
  *   id: number | null, version: number | null, body: object}} Change
- *   `key` names the mask on the page, also before the store has given it a number.
+ *   `key` identifies the mask on the page, also before the store has given it an id.
  */
 
 import { ApiError, OFFLINE, getItems, post, put, remove } from "./api.js";
 
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
-const PASSING = [OFFLINE, 429, 502, 503, 504]; // states that end without anybody's doing
+const PASSING = [OFFLINE, 429, 502, 503, 504]; // temporary failures
 const SIGNED_OUT = 401;
 
 /** Events: changed {}, done {change, annotation}, refused {change, error}. */
 export class Outbox extends EventTarget {
-  /** The outbox of somebody in this tab. @param {number} userId */
+  /** Open a user's outbox in this tab. @param {number} userId */
   static async open(userId) {
     const prefix = `samkit.outbox.${userId}.`;
     const outbox = new Outbox(prefix + (crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`));
@@ -37,8 +37,8 @@ export class Outbox extends EventTarget {
     this.storage = storage;
     /** @type {Change[]} */
     this.waiting = [];
-    this.failure = null; // why it stands still
-    /** @type {Set<number>} images whose changes the server does not take */
+    this.failure = null; // why sending has stopped
+    /** @type {Set<number>} images whose changes the server refused */
     this.refused = new Set();
     this.tries = 0;
     this.working = null;
@@ -56,7 +56,7 @@ export class Outbox extends EventTarget {
     return !this.isEmpty && (this.failure !== null || this.refused.size > 0);
   }
 
-  /** Whether changes of an image wait. */
+  /** Whether changes of an image are waiting. */
   holds(imageId) {
     return this.waiting.some((change) => change.imageId === imageId);
   }
@@ -68,7 +68,7 @@ export class Outbox extends EventTarget {
     if (!this.failure) this.work();
   }
 
-  /** Send all that waits, also what was refused before. @returns {Promise<void>} all was tried */
+  /** Send all waiting changes, including refused ones. @returns {Promise<void>} after all attempts */
   send() {
     this.refused.clear();
     return this.work();
@@ -82,14 +82,14 @@ export class Outbox extends EventTarget {
     return this.working;
   }
 
-  /** Give up what waits of an image, after its owner has said so. */
-  giveUp(imageId) {
+  /** Discard the waiting changes of an image, with the user's consent. */
+  discard(imageId) {
     this.waiting = this.waiting.filter((change) => change.imageId !== imageId);
     this.refused.delete(imageId);
     this.save();
   }
 
-  /** Stop trying; what waits stays in the browser's storage. */
+  /** Stop sending; waiting changes stay in the browser's storage. */
   stop() {
     clearTimeout(this.timer);
     this.stopped = true;
@@ -126,7 +126,7 @@ export class Outbox extends EventTarget {
     return this.waiting.find(({ imageId }) => !this.refused.has(imageId));
   }
 
-  /** Take over what another tab has left, as soon as that tab is gone. */
+  /** Take over another tab's changes as soon as that tab is closed. */
   async takeOver(name) {
     if (name === this.name) return;
     const take = () => {
@@ -141,19 +141,19 @@ export class Outbox extends EventTarget {
     });
   }
 
-  /** Later changes of the same mask are based on what the store has now. */
+  /** Base later changes of the same mask on the store's new version. */
   pass(key, { id, version }) {
     for (const change of this.waiting) if (change.key === key) Object.assign(change, { id, version });
   }
 
-  /** @returns {boolean} whether what waits is in the browser's storage, and not only in memory */
+  /** @returns {boolean} whether the browser's storage has the changes, and not only the memory */
   save() {
     let saved = true;
     try {
       if (this.isEmpty) this.storage.removeItem(this.name);
       else this.storage.setItem(this.name, JSON.stringify(this.waiting));
     } catch {
-      saved = false; // it is full or forbidden
+      saved = false; // the storage is full or forbidden
     }
     this.tell("changed");
     return saved;
@@ -165,10 +165,10 @@ export class Outbox extends EventTarget {
 }
 
 /**
- * Have a lock while `work` runs, if it can be had now. Browsers give no locks to pages without TLS
- * from another computer: there all counts as left behind.
+ * Hold a lock while `work` runs, if it is free now. Browsers offer no locks to pages from another
+ * computer without TLS; every lock counts as free there.
  * @param {() => void | Promise<void>} work
- * @returns {Promise<boolean>} whether it was had; when `work` has begun
+ * @returns {Promise<boolean>} whether the lock was free; resolves when `work` has begun
  */
 function hold(name, work) {
   if (!navigator.locks) {
@@ -212,7 +212,7 @@ async function deliver({ kind, imageId, id, version, body }) {
   }
 }
 
-/** The annotation, if it is what this change makes of the version that it is based on. */
+/** The annotation, if it is the result of this change; null otherwise. */
 async function arrivedBefore(kind, imageId, id, version, body) {
   const all = await getItems(`images/${imageId}/annotations?deleted=true`);
   const now = all.find((one) => one.id === id);

@@ -1,6 +1,6 @@
 /**
- * Plots as SVG: lines over days and bars. Small on purpose: one y axis from zero, a legend, a title
- * that screen readers get, and colours that the style sheet gives by number, so that both themes fit.
+ * SVG plots: lines over days, and bars. Deliberately small: one y axis from zero, a legend, a title for
+ * screen readers, and colours numbered by the style sheet, so that both themes work.
  *
  * @typedef {{name: string, values: (number | null)[]}} Series  one value for each label
  */

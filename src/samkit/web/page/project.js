@@ -1,4 +1,4 @@
-/** One project: its images as a gallery with filters, its statistics, and what can be done with it. */
+/** The page of one project: gallery with filters, statistics, and actions. */
 
 import { get, isAdmin, isReviewer, post } from "./api.js";
 import { el, fill, plural, select } from "./dom.js";
@@ -17,7 +17,7 @@ export async function openProject(root, { id, tab }, app) {
   const statistics = await get(`projects/${id}/statistics`);
   const tabs = el(
     "nav.tabs",
-    { "aria-label": "Parts of the project" },
+    { "aria-label": "Project views" },
     el("a", { href: `#/project/${id}`, "aria-current": tab ? null : "page" }, "Images"),
     el("a", { href: `#/project/${id}/statistics`, "aria-current": tab ? "page" : null }, "Statistics"),
   );
@@ -41,14 +41,14 @@ function actions(project, { images }, reload) {
     try {
       const { lease } = await post(`projects/${project.id}/next`);
       if (lease) location.hash = `#/image/${lease.image.id}`;
-      else notify("There is nothing to annotate now: every image is submitted or held by somebody.");
+      else notify("Nothing to annotate now: every image is submitted or held by somebody.");
     } catch (error) {
       notifyError(error);
     }
   };
   return [
     isAdmin() && button("image", "Add images", () => openUpload(project, reload), "button.wide-only"),
-    isAdmin() && button("folder", "Look for images", () => scanFolder(project, reload), "button.wide-only"),
+    isAdmin() && button("folder", "Scan folder", () => scanFolder(project, reload), "button.wide-only"),
     isAdmin() && button("plus", "Import", () => openImport(project, reload), "button.wide-only"),
     isReviewer() && button("export", "Export", () => openExport(project, images)),
     isReviewer() && el("a.button", { href: `#/project/${project.id}/review` }, icon("check"), "Review", waiting > 0 && el("span.count", {}, waiting.toLocaleString("en"))),
@@ -58,7 +58,7 @@ function actions(project, { images }, reload) {
 
 function filters(gallery, { images }) {
   const total = Object.values(images).reduce((sum, { num_images: count }) => sum + count, 0);
-  const chips = el("div.chips", { role: "group", "aria-label": "State of review" });
+  const chips = el("div.chips", { role: "group", "aria-label": "Review state" });
   const draw = () =>
     fill(
       chips,

@@ -1,6 +1,6 @@
-/** All projects, and a form for a new one. */
+/** The page of all projects, with a form for a new one. */
 
-import { get, isAdmin, listAll, post, session } from "./api.js";
+import { get, isAdmin, listAll, post, signedIn } from "./api.js";
 import { el, field, openDialog, plural } from "./dom.js";
 import { icon } from "./icons.js";
 import { showPage } from "./shell.js";
@@ -9,7 +9,7 @@ export async function openProjects(root) {
   const projects = await listAll("projects");
   const cards = projects.map((project) => projectCard(project));
   const add = isAdmin() && el("button.primary", { type: "button", onclick: newProject }, icon("plus"), "New project");
-  const none = el("p.message", {}, isAdmin() ? "There is no project yet. A project is a folder of images." : "There is no project yet: ask an admin to begin one.");
+  const none = el("p.message", {}, isAdmin() ? "No projects yet. A project is a folder of images." : "No projects yet. Ask an admin to create one.");
   showPage(root, [], "Projects", el("div.head", {}, el("h1", {}, "Projects"), add), projects.length ? el("ul.cards", {}, ...cards) : none);
   return {};
 }
@@ -40,8 +40,8 @@ function newProject() {
   const name = el("input", { required: true, maxlength: "200" });
   const folder = el("input", { required: true });
   const failure = el("p.failure", { role: "alert" });
-  const hint = session.local ? "" : "Within the folders that the server allows";
-  const form = el("form", {}, field("Name", name), field("Folder of images", folder, hint), failure, el("footer", {}, el("button.primary", { type: "submit" }, "Begin")));
+  const hint = signedIn.local ? "" : "Must be in a folder that the server allows";
+  const form = el("form", {}, field("Name", name), field("Folder of images", folder, hint), failure, el("footer", {}, el("button.primary", { type: "submit" }, "Create")));
   const dialog = openDialog("New project", form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();

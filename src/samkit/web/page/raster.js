@@ -1,7 +1,7 @@
 /**
- * Between shapes, masks and pictures of them: strokes and polygons to masks, masks to small bitmaps
- * and outlines for the screen. Coordinates are in the image, with pixel i from i to i + 1: a pixel
- * belongs to a shape when its centre does.
+ * Rasteriser: strokes and polygons to masks, masks to small bitmaps and outlines for the screen.
+ * Coordinates are in the image, with pixel i from i to i + 1; a pixel belongs to a shape if its
+ * centre does.
  *
  * @typedef {import("./rle.js").Mask} Mask
  * @typedef {{box: number[], width: number, height: number, on: Uint8Array}} Bitmap
@@ -11,7 +11,7 @@
 import { boxOf, eachSpan, emptyMask, maskOfSpans } from "./rle.js";
 
 /**
- * What a round brush covers along a line through points [[x, y], ...].
+ * The mask that a round brush covers along a line through points [[x, y], ...].
  * @returns {Mask}
  */
 export function strokeMask(height, width, points, radius) {
@@ -113,7 +113,7 @@ function maskOfColumns(height, width, columns) {
 /**
  * A mask within its box as cells, each a pixel or, in a larger box, the pixel in its middle.
  * @param {Mask} mask
- * @param {number} maxSide most cells along the longer side
+ * @param {number} maxSide maximum number of cells along the longer side
  * @returns {Bitmap | null} null for a mask without pixels
  */
 export function bitmapOf(mask, maxSide) {

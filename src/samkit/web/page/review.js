@@ -1,6 +1,6 @@
 /**
  * Review: submitted images one after the other, to accept, to return with a comment, or to fix in
- * the studio. The next image's first picture is fetched while this one is looked at.
+ * the studio. The next image's first picture is fetched in advance.
  */
 
 import { get, getItems, imageUrl, post } from "./api.js";
@@ -8,7 +8,7 @@ import { el, fill, isTyping, openDialog, plural } from "./dom.js";
 import { listenTo } from "./gestures.js";
 import { openHelp } from "./help.js";
 import { icon } from "./icons.js";
-import { KeptMasks } from "./kept.js";
+import { SavedMasks } from "./saved_masks.js";
 import { REVIEW_KEYS, actionOf, keyFor } from "./keys.js";
 import { announce, clearBanners, notify, notifyError, startNotices } from "./notices.js";
 import { ImageLevels } from "./image.js";
@@ -35,13 +35,13 @@ class Review {
     this.queue = []; // images that are up for review
     this.at = 0;
     this.image = null;
-    this.marked = null; // mask under the pointer, or in the list
+    this.marked = null; // the mask highlighted by the pointer or in the list
     this.classes = new Map();
     this.stage = new Stage({ label: "Image with its masks. Press ? for all keys." });
     this.title = el("div.title");
     this.position = el("span.quiet");
     this.masksHead = el("h2");
-    this.masks = el("ul.mask-list", { "aria-label": "Masks" });
+    this.maskList = el("ul.mask-list", { "aria-label": "Masks" });
     this.verdicts = el("ul.verdicts");
     this.element = this.build();
     listenTo(this.stage, {
@@ -59,12 +59,12 @@ class Review {
     const button = (action, text, kind = "button") => el(kind, { type: "button", onclick: () => this.act(action) }, text, el("kbd", {}, keyFor(REVIEW_KEYS, action).toUpperCase()));
     const glyph = (action, name, label) => el("button.icon", { type: "button", title: `${label} (${keyFor(REVIEW_KEYS, action)})`, "aria-label": label, onclick: () => this.act(action) }, icon(name));
     const back = el("a.icon", { href: `#/project/${this.projectId}`, title: "Back to the project", "aria-label": "Back to the project" }, icon("back"));
-    this.verdictBar = el("div.work-row", {}, glyph("previous", "back", "Image before"), button("return", "Return"), button("fix", "Fix"), button("accept", "Accept", "button.primary"), glyph("next", "next", "Next image"));
+    this.verdictBar = el("div.work-row", {}, glyph("previous", "back", "Previous image"), button("return", "Return"), button("fix", "Fix"), button("accept", "Accept", "button.primary"), glyph("next", "next", "Next image"));
     const zoom = el("div.zoombar", { role: "toolbar", "aria-label": "View" }, glyph("zoom-", "minus", "Zoom out"), glyph("zoom+", "plus", "Zoom in"), glyph("fit", "fit", "Whole image"), glyph("masks:visible", "eye", "Show or hide all masks"));
     const header = el("header.bar", {}, back, this.title, el("span.grow"), this.position, zoom, themeButton(), glyph("help", "help", "Keys"));
     const canvas = el("main.canvas", { "aria-label": "Image" }, this.stage.element, el("div.workbar", { role: "group", "aria-label": "Verdict" }, this.verdictBar));
     const history = el("section", {}, el("h2", {}, "History"), this.verdicts);
-    const panel = el("aside.panel", { "aria-label": "Masks and history" }, el("section.masks", {}, this.masksHead, this.masks), history);
+    const panel = el("aside.panel", { "aria-label": "Masks and history" }, el("section.masks", {}, this.masksHead, this.maskList), history);
     this.panel = panel;
     return el("div.studio.review", {}, header, startNotices(), el("div.workspace", {}, canvas, panel));
   }
@@ -75,7 +75,7 @@ class Review {
     this.classes = new Map(classes.map((one) => [one.id, one]));
     this.at = Math.max(0, this.queue.findIndex(({ id }) => id === imageId));
     if (imageId && this.queue[this.at]?.id !== imageId) {
-      this.queue.unshift(await get(`images/${imageId}`)); // beyond the first page, or looked at again
+      this.queue.unshift(await get(`images/${imageId}`)); // beyond the first page, or accepted already
       this.at = 0;
     }
     await this.show();
@@ -83,28 +83,28 @@ class Review {
 
   close() {
     this.stage.close();
-    this.kept?.close();
+    this.masks?.close();
     document.removeEventListener("keydown", this.onKey);
     clearBanners();
   }
 
   async show() {
     const waiting = this.queue[this.at];
-    this.kept?.close();
+    this.masks?.close();
     if (!waiting) return this.showEnd();
-    this.image = null; // until all of it is here, no verdict
+    this.image = null; // no verdict until everything is loaded
     this.marked = null;
     this.stage.items = [];
     this.stage.show(new ImageLevels(waiting, () => this.stage.repaint()));
     this.stage.levels.start().catch(notifyError);
-    this.kept = new KeptMasks(waiting.id, this.outbox, () => this.classes);
-    const { kept } = this;
-    const [image, verdicts] = await Promise.all([get(`images/${waiting.id}`), getItems(`images/${waiting.id}/reviews`), kept.load()]);
-    if (kept !== this.kept) return undefined; // already at another image
+    this.masks = new SavedMasks(waiting.id, this.outbox, () => this.classes);
+    const { masks } = this;
+    const [image, verdicts] = await Promise.all([get(`images/${waiting.id}`), getItems(`images/${waiting.id}/reviews`), masks.load()]);
+    if (masks !== this.masks) return undefined; // already at another image
     this.image = image;
     this.showVerdicts(verdicts);
     this.update();
-    announce(`${image.path}, ${plural(kept.present.length, "mask")}.`);
+    announce(`${image.path}, ${plural(masks.present.length, "mask")}.`);
     const next = this.queue[this.at + 1];
     if (next) new Image().src = imageUrl(next.id, 512);
     return undefined;
@@ -120,28 +120,28 @@ class Review {
     document.title = `${path} · review · samkit`;
     fill(this.title, el("h1", { title: path }, path), el("span.quiet.wide-only", {}, `${width} × ${height}`), el(`span.badge.${review}`, {}, review));
     this.position.textContent = `${this.at + 1} of ${this.queue.length}${this.queue.length >= PAGE ? "+" : ""}`;
-    const { present } = this.kept;
-    this.stage.items = [...present].sort((a, b) => areaOf(b.mask) - areaOf(a.mask)).map((one) => ({ layer: this.kept.layerOf(one), tint: !this.marked ? 1 : this.marked === one ? 1.2 : 0.35 }));
+    const { present } = this.masks;
+    this.stage.items = [...present].sort((a, b) => areaOf(b.mask) - areaOf(a.mask)).map((one) => ({ layer: this.masks.layerOf(one), tint: !this.marked ? 1 : this.marked === one ? 1.2 : 0.35 }));
     fill(this.masksHead, "Masks ", el("span.count", {}, String(present.length)));
     const row = (one) =>
       el(
         "li",
         { "aria-current": this.marked === one ? "true" : null },
-        el("button.mask-row", { type: "button", "data-key": `mask-${one.key}`, onmouseenter: () => this.mark(one), onfocus: () => this.mark(one), onmouseleave: () => this.mark(null) }, swatch(this.kept.colorOf(one)), el("span.number", {}, String(one.number)), el("span.name", {}, this.classes.get(one.classId)?.name ?? "no class"), el("span.quiet", {}, one.userName)),
+        el("button.mask-row", { type: "button", "data-key": `mask-${one.key}`, onmouseenter: () => this.mark(one), onfocus: () => this.mark(one), onmouseleave: () => this.mark(null) }, swatch(this.masks.colorOf(one)), el("span.number", {}, String(one.number)), el("span.name", {}, this.classes.get(one.classId)?.name ?? "no class"), el("span.quiet", {}, one.userName)),
       );
-    if (this.masks.children.length !== present.length || !present.length) fill(this.masks, ...(present.length ? present.map(row) : [el("li.empty", {}, "No masks.")]));
+    if (this.maskList.children.length !== present.length || !present.length) fill(this.maskList, ...(present.length ? present.map(row) : [el("li.empty", {}, "No masks.")]));
     this.stage.redraw();
   }
 
   showVerdicts(verdicts) {
     const rows = verdicts.map(({ user_name: name, verdict, comment, at }) => el("li", {}, el("p", {}, el(`span.badge.${verdict}`, {}, verdict), ` by ${name}, ${at.slice(0, 10)}`), comment && el("blockquote", {}, comment)));
     fill(this.verdicts, ...(rows.length ? rows : [el("li.empty", {}, "Not reviewed before.")]));
-    this.masks.replaceChildren();
+    this.maskList.replaceChildren();
   }
 
   maskAt([x, y]) {
     if (!this.image) return null;
-    const hits = this.kept.present.filter(({ mask }) => hasPixel(mask, Math.floor(x), Math.floor(y)));
+    const hits = this.masks.present.filter(({ mask }) => hasPixel(mask, Math.floor(x), Math.floor(y)));
     return hits.sort((a, b) => areaOf(a.mask) - areaOf(b.mask))[0] ?? null;
   }
 
@@ -153,7 +153,7 @@ class Review {
 
   paint(context, view) {
     if (!this.marked || !this.stage.showMasks) return;
-    const layer = this.kept.layerOf(this.marked);
+    const layer = this.masks.layerOf(this.marked);
     layer.build();
     layer.drawOutline(context, view, { width: 3.5, color: "#000c" });
     layer.drawOutline(context, view, { width: 1.75, color: "#fff" });
@@ -199,7 +199,7 @@ class Review {
 
   go(step) {
     const to = this.at + step;
-    if (to < 0 || to >= this.queue.length) return notify(step > 0 ? "This is the last one." : "This is the first one.");
+    if (to < 0 || to >= this.queue.length) return notify(step > 0 ? "This is the last image." : "This is the first image.");
     this.at = to;
     return this.show().catch(notifyError);
   }
@@ -232,10 +232,10 @@ class Review {
       this.queue.splice(this.at, 1);
       this.at = Math.min(this.at, Math.max(0, this.queue.length - 1));
       if (this.queue.length) await this.show();
-      else await this.open(null); // more than one page may have waited
+      else await this.open(null); // there may be more than one page
     } catch (error) {
       notifyError(error);
-      if (error.status === 409) await this.show().catch(notifyError); // it has changed: look again
+      if (error.status === 409) await this.show().catch(notifyError); // it has changed: show it again
     }
   }
 

@@ -1,8 +1,8 @@
 /**
- * Masks as run lengths. A mask is {height, width, runs}: lengths of alternating runs of pixels that
+ * Run-length encoded masks. A mask is {height, width, runs}: lengths of alternating runs of pixels that
  * are off and on, the first one off, down the columns of the image as COCO counts them. Masks are
- * values: no function changes one. All sizes are of the image, so a mask of 24 megapixels takes a
- * few kilobytes, and history may keep as many as it likes.
+ * immutable values. A mask of 24 megapixels takes a few kilobytes, so that the history may hold any
+ * number of them.
  *
  * @typedef {{height: number, width: number, runs: Uint32Array}} Mask
  * @typedef {{size: [number, number], counts: string}} Rle  COCO's compressed form
@@ -84,7 +84,7 @@ export function eachSpan({ runs }, visit) {
   }
 }
 
-/** Number of pixels. */
+/** Number of pixels that are on. */
 export function areaOf({ runs }) {
   let sum = 0;
   for (let i = 1; i < runs.length; i += 2) sum += runs[i];

@@ -1,6 +1,6 @@
-/** The frame of all pages but the studio: name, way, who is signed in. */
+/** Header of all pages but the studio: name, breadcrumbs, signed-in user. */
 
-import { isAdmin, post, session, signOut } from "./api.js";
+import { isAdmin, post, signedIn, signOut } from "./api.js";
 import { el, field, openDialog } from "./dom.js";
 import { icon } from "./icons.js";
 import { notify, notifyError, startNotices } from "./notices.js";
@@ -21,7 +21,7 @@ export function showPage(root, way, title, ...content) {
     el("a.brand", { href: "#/", "aria-label": "samkit: all projects" }, icon("samkit"), el("span", {}, "samkit")),
     el("nav", { "aria-label": "Way" }, el("ol.crumbs", {}, ...crumbs, el("li", { "aria-current": "page" }, title))),
     el("span.grow"),
-    isAdmin() && !session.local && el("a.icon", { href: "#/users", title: "People", "aria-label": "People" }, icon("people")),
+    isAdmin() && !signedIn.local && el("a.icon", { href: "#/users", title: "People", "aria-label": "People" }, icon("people")),
     themeButton(),
     userMenu(),
   );
@@ -29,7 +29,7 @@ export function showPage(root, way, title, ...content) {
 }
 
 function userMenu() {
-  const { user, local } = session;
+  const { user, local } = signedIn;
   const name = el("span.user", { title: user.role }, user.name);
   if (local) return name;
   const leave = async () => {
@@ -53,13 +53,13 @@ function changePassword() {
   const fresh = el("input", { type: "password", autocomplete: "new-password", required: true, minlength: "8" });
   const failure = el("p.failure", { role: "alert" });
   const form = el("form", {}, field("Old password", old), field("New password", fresh, "At least 8 characters"), failure, el("footer", {}, el("button.primary", { type: "submit" }, "Change")));
-  const dialog = openDialog("Change the password", form);
+  const dialog = openDialog("Change password", form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     try {
       await post("session/password", { old: old.value, new: fresh.value });
       dialog.close();
-      notify("The password is changed.", "good");
+      notify("Password changed.", "good");
     } catch (error) {
       failure.textContent = error.message;
     }

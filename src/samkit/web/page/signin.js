@@ -1,6 +1,6 @@
-/** The sign-in form, as a page of its own or above another one. */
+/** The sign-in form, as a page or as a dialog above another page. */
 
-import { loadSession, session, signIn } from "./api.js";
+import { loadSignIn, signIn, signedIn } from "./api.js";
 import { el, field, openDialog } from "./dom.js";
 import { icon } from "./icons.js";
 
@@ -13,17 +13,17 @@ export function askToSignIn(root, message = "") {
     const name = el("input", { name: "name", autocomplete: "username", required: true, maxlength: "100", autofocus: true });
     const password = el("input", { name: "password", type: "password", autocomplete: "current-password", required: true });
     const failure = el("p.failure", { role: "alert" });
-    const button = el("button.primary", { type: "submit" }, session.local ? "Go on" : "Sign in");
+    const button = el("button.primary", { type: "submit" }, signedIn.local ? "Continue" : "Sign in");
     let dialog = null;
-    // A server for one person takes the key in its address alone, whichever tab brings it.
-    const fields = session.local ? [el("p", {}, "Open the address that samkit has printed, in another tab of this browser. Then go on here.")] : [field("Name", name), field("Password", password)];
+    // A server for one person only takes the token in its address, from any tab.
+    const fields = signedIn.local ? [el("p", {}, "Open the address that samkit printed in another tab of this browser. Then continue here.")] : [field("Name", name), field("Password", password)];
     const form = el("form.sign-in", {}, message && el("p.quiet", {}, message), ...fields, failure, button);
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       button.disabled = true;
       failure.textContent = "";
       try {
-        await (session.local ? loadSession() : signIn({ name: name.value, password: password.value }));
+        await (signedIn.local ? loadSignIn() : signIn({ name: name.value, password: password.value }));
         resolve(true);
         dialog?.close();
       } catch (error) {

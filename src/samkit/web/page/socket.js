@@ -1,12 +1,12 @@
 /**
- * The connection over which an image is prompted. It comes back by itself when it was lost; the
- * newest question is then asked again. Previews are throttled: one at a time, only the newest place.
+ * The WebSocket over which an image is prompted. A lost connection is opened again, and the newest
+ * question asked again. Previews are throttled: one at a time, and only for the newest place.
  */
 
 import { decodeRle } from "./rle.js";
 
-const FIRST_PREVIEW = 2 ** 40; // ids of previews are apart from those of questions
-const REMEMBERED = 8; // answers whose logits the server keeps for each connection
+const FIRST_PREVIEW = 2 ** 40; // ids of previews lie above those of questions
+const MAX_ANSWERS = 8; // whose logits the server caches for each connection
 const PREVIEW_EVERY_MS = 60;
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 8000;
@@ -23,7 +23,6 @@ export class PromptSocket extends EventTarget {
     this.closed = false;
     this.ready = false;
     this.lost = false;
-    this.modelVersionId = null;
     this.retryMs = FIRST_RETRY_MS;
     this.question = null; // not answered yet
     this.answered = []; // on this connection, the last one last
@@ -45,27 +44,27 @@ export class PromptSocket extends EventTarget {
     this.drop();
   }
 
-  /** Close the connection, if there is one, and hear no more of it. */
+  /** Close the connection, if there is one, and stop listening to it. */
   drop() {
     if (!this.socket) return;
     this.socket.onmessage = this.socket.onclose = null;
     this.socket.close();
   }
 
-  /** @param {import("./draft.js").Question} question the newest; an older one is given up */
+  /** @param {import("./draft.js").Question} question replaces an older one */
   ask(question) {
     this.question = question;
     this.dropPreview();
     if (this.ready) this.sendQuestion();
   }
 
-  /** Ask what a click at a place would give; only the newest place counts. */
+  /** Preview what a click at a place would give; only the newest place counts. */
   askPreview(xy) {
     this.preview.waiting = xy;
     this.sendPreview();
   }
 
-  /** Forget the preview that is asked for, as the pointer has left. */
+  /** Drop the pending preview, as the pointer has left. */
   dropPreview() {
     this.preview.waiting = null;
     this.preview.asked = null;
@@ -120,15 +119,15 @@ export class PromptSocket extends EventTarget {
       this.tell("state", message);
     } else if (type === "ready") {
       this.ready = true;
-      this.modelVersionId = message.model_version_id ?? null;
       this.tell("ready", message);
       if (this.question) this.sendQuestion();
       else this.sendPreview();
     } else if (type === "masks") {
-      this.answered = [...this.answered, id].slice(-REMEMBERED);
+      this.answered = [...this.answered, id].slice(-MAX_ANSWERS);
       const masks = message.masks.map(({ rle, iou_pred: iou }) => ({ mask: decodeRle(rle), iou }));
       if (this.question?.id === id) this.question = null;
-      this.tell("masks", { id, ms: message.ms, answer: { masks, best: message.best } });
+      const answer = { masks, best: message.best, modelVersionId: message.model_version_id };
+      this.tell("masks", { id, ms: message.ms, answer });
     } else if (type === "preview") {
       if (this.preview.asked?.id === id) {
         const { xy } = this.preview.asked;

@@ -1,14 +1,14 @@
 /**
- * The image with its masks on the screen: one canvas for the image, one above it for masks, prompts
- * and tools, so that what follows the pointer does not redraw the image. Whoever uses it sets
- * properties and calls `redraw`; frames are drawn when the browser wants one, and only then.
+ * The image with its masks on the screen: one canvas for the image, and one above it for masks,
+ * prompts and tools, so that following the pointer does not redraw the image. Users of the stage set
+ * its properties and call `redraw`, which draws in the browser's next animation frame.
  */
 
 import { el } from "./dom.js";
 import { fitView, resizeView } from "./view.js";
 
-const BUILD_MS = 6; // of a frame, to draw layers that are new
-const PIXELATE_FROM = 4; // screen pixels for a pixel of the image, from where on pixels are shown as such
+const BUILD_MS = 6; // of an animation frame, for building new layers
+const PIXELATE_FROM = 4; // screen pixels per image pixel from which pixels are not smoothed
 
 export class Stage {
   /** @param {{label: string}} options label for screen readers */
@@ -70,12 +70,12 @@ export class Stage {
   look(view) {
     this.view = view;
     this.baseDirty = true;
-    this.element.dataset.view = `${view.x} ${view.y} ${view.scale}`; // where the image is, for tests
+    this.element.dataset.view = `${view.x} ${view.y} ${view.scale}`; // position of the image, for tests
     this.onView(view);
     this.redraw();
   }
 
-  /** The image has a sharper picture. */
+  /** Redraw the image, which has a sharper picture. */
   repaint() {
     this.baseDirty = true;
     this.redraw();
@@ -102,7 +102,7 @@ export class Stage {
     levels.want(needed);
     const picture = levels.picture(needed);
     if (!picture) return;
-    // Only what is in sight is drawn: a part of the picture to a part of the screen.
+    // Only the visible part of the picture is drawn.
     const left = Math.max(0, -view.x / view.scale);
     const top = Math.max(0, -view.y / view.scale);
     const right = Math.min(levels.width, (view.width - view.x) / view.scale);
@@ -134,7 +134,7 @@ export class Stage {
     if (this.showMasks) {
       for (const { layer, outline, tint = 1 } of this.items) {
         if (!layer.isBuilt && performance.now() > until) {
-          this.redraw(); // the next frame goes on
+          this.redraw(); // continue in the next animation frame
           continue;
         }
         layer.build();

@@ -1,11 +1,11 @@
-/** Statistics of a project: plots of the work by day and person, the same as a table, agreement. */
+/** Statistics of a project: plots of the work by day and person, a table, and agreement. */
 
 import { get, isReviewer } from "./api.js";
 import { el, plural } from "./dom.js";
 import { barPlot, linePlot, round } from "./plots.js";
 
-const MOST_DAYS = 30;
-const MOST_PEOPLE = 8; // in the plots; the table has all
+const MAX_DAYS = 30;
+const MAX_PEOPLE = 8; // in the plots; the table has all
 const STATES = [["none", "To annotate"], ["submitted", "Submitted"], ["returned", "Returned"], ["accepted", "Accepted"]];
 
 export async function showStatistics(place, project, { images, days }) {
@@ -15,11 +15,11 @@ export async function showStatistics(place, project, { images, days }) {
     {},
     tile("Images", all.images.toLocaleString("en")),
     tile("Masks", all.masks.toLocaleString("en")),
-    tile("Masks per image", round(all.masksPerImage), "on images that are submitted"),
+    tile("Masks per image", round(all.masksPerImage), "on submitted images"),
     tile("Seconds per mask", all.made ? round(all.seconds / all.made) : "–"),
     tile("Clicks per mask", all.made ? round(all.clicks / all.made) : "–"),
   );
-  const plots = days.length ? plotsOf(images, days) : [el("p.message", {}, "No masks have been made yet.")];
+  const plots = days.length ? plotsOf(images, days) : [el("p.message", {}, "No masks yet.")];
   place.replaceChildren(tiles, el("div.plots", {}, ...plots), tableOf(days));
   if (isReviewer()) place.append(await agreementOf(project));
 }
@@ -39,8 +39,8 @@ function tile(name, value, hint = "") {
 }
 
 function plotsOf(images, days) {
-  const dates = [...new Set(days.map(({ day }) => day))].sort().slice(-MOST_DAYS);
-  const people = [...new Map(days.map(({ user_id: id, user_name: name }) => [id, name]))].slice(0, MOST_PEOPLE);
+  const dates = [...new Set(days.map(({ day }) => day))].sort().slice(-MAX_DAYS);
+  const people = [...new Map(days.map(({ user_id: id, user_name: name }) => [id, name]))].slice(0, MAX_PEOPLE);
   const labels = dates.map(shortDay);
   // A person may have several stages on a day: their masks and times are summed first.
   const of = (id, day, value) => {
@@ -71,20 +71,20 @@ function tableOf(days) {
   const rows = [...days].reverse().map((one) =>
     el("tr", {}, ...[one.day, one.user_name, one.stage].map((text) => el("td", {}, text)), ...[one.num_masks, one.num_clicks, one.seconds_per_mask, one.clicks_per_mask].map((value) => el("td.number", {}, round(value)))),
   );
-  return el("details.table-card", { open: rows.length <= 12 }, el("summary", {}, `All numbers (${plural(rows.length, "row")})`), table("Work by day, person and stage", head, rows));
+  return el("details.table-card", { open: rows.length <= 12 }, el("summary", {}, `Table (${plural(rows.length, "row")})`), table("Work by day, person and stage", head, rows));
 }
 
 async function agreementOf(project) {
   const { items } = await get(`projects/${project.id}/agreement?limit=200`);
   const heading = el("h2", {}, "Agreement between annotators");
   if (!items.length) {
-    return el("section.table-card", {}, heading, el("p.quiet", {}, "No image has been submitted by two people yet. Ask for two annotators for some images, and their masks are compared here."));
+    return el("section.table-card", {}, heading, el("p.quiet", {}, "No image has been submitted by two people yet. Request two annotators for some images to compare their masks here."));
   }
   const mean = items.reduce((sum, { mean_iou: iou }) => sum + iou, 0) / items.length;
   const rows = items.map(({ image_id: id, user_names: names, mean_iou: iou, ious, num_unmatched: unmatched }) =>
     el("tr", {}, el("td", {}, el("a", { href: `#/image/${id}` }, `Image ${id}`)), el("td", {}, names.join(", ")), ...[iou.toFixed(3), ious.length, unmatched.join(" + ")].map((value) => el("td.number", {}, String(value)))),
   );
-  return el("section.table-card", {}, heading, el("p", {}, `Mean IoU ${mean.toFixed(3)} on ${plural(items.length, "pair")}; a mask that only one of two people made counts as 0.`), table("Agreement", ["Image", "People", "Mean IoU", "Pairs of masks", "Without a partner"], rows));
+  return el("section.table-card", {}, heading, el("p", {}, `Mean IoU ${mean.toFixed(3)} on ${plural(items.length, "pair")}; unmatched masks count as 0.`), table("Agreement", ["Image", "People", "Mean IoU", "Matched pairs", "Unmatched"], rows));
 }
 
 function table(caption, head, rows) {

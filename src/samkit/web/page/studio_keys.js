@@ -1,6 +1,6 @@
 /**
- * The keys of the studio, and what buttons and keys stand for: each action of the key table leads to
- * a method of the studio. The crosshair, which arrow keys move, is the pointer of who has no mouse.
+ * The studio's keys. Each action of the key table leads to one method of the studio's parts; buttons
+ * take the same way. The crosshair, moved by the arrow keys, replaces the pointer without a mouse.
  */
 
 import { isTyping } from "./dom.js";
@@ -10,127 +10,154 @@ import { announce } from "./notices.js";
 import { switchTheme } from "./theme.js";
 import { showPlace, toScreen, zoomView } from "./view.js";
 
-const RADIUS_STEP = 1.25;
 const ZOOM_STEP = 1.25;
 const ARROW_PX = 16; // that the crosshair moves on the screen
 const OPACITY_STEP = 0.1;
+const BUTTON_KEYS = ["Enter", "Space", "Tab"]; // they work a focused button
 
 export class StudioKeys {
-  /** @param {import("./studio.js").Studio} studio */
-  constructor(studio) {
-    this.studio = studio;
+  /**
+   * @param {object} parts
+   * @param {import("./studio_state.js").StudioState} parts.state
+   * @param {import("./stage.js").Stage} parts.stage
+   * @param {import("./studio_tools.js").StudioTools} parts.tools
+   * @param {import("./image_hold.js").ImageHold} parts.hold
+   * @param {import("./draft_actions.js").DraftActions} parts.draft
+   * @param {import("./saved_actions.js").SavedActions} parts.saved
+   * @param {import("./studio_panels.js").StudioPanels} parts.panels
+   */
+  constructor({ state, stage, tools, hold, draft, saved, panels }) {
+    this.state = state;
+    this.stage = stage;
+    this.tools = tools;
+    this.draft = draft;
+    this.panels = panels;
+    this.plain = {
+      background: () => this.toggleBackground(),
+      "radius-": () => tools.shrinkRadius(),
+      "radius+": () => tools.growRadius(),
+      "candidate:next": () => draft.chooseNext(),
+      accept: () => draft.accept(),
+      cancel: () => draft.cancel(),
+      undo: () => draft.stepHistory("undo"),
+      redo: () => draft.stepHistory("redo"),
+      delete: () => saved.deleteSelected(),
+      "class:choose": () => panels.focusClass(),
+      "mask:next": () => saved.selectNext(1),
+      "mask:previous": () => saved.selectNext(-1),
+      "mask:pick": () => this.place && saved.selectAt(this.place),
+      "mask:visible": () => state.selected && saved.toggleVisible(state.selected),
+      "masks:visible": () => saved.toggleAll(),
+      "opacity-": () => saved.setOpacity(stage.opacity - OPACITY_STEP),
+      "opacity+": () => saved.setOpacity(stage.opacity + OPACITY_STEP),
+      submit: () => hold.submit(),
+      press: () => this.pressAtCrosshair(false),
+      "press:background": () => this.pressAtCrosshair(true),
+      "zoom+": () => this.zoom(ZOOM_STEP),
+      "zoom-": () => this.zoom(1 / ZOOM_STEP),
+      full: () => this.zoom(1 / stage.view.scale),
+      fit: () => stage.fit(),
+      panel: () => panels.togglePanel(),
+      theme: () => switchTheme(),
+      help: () => openHelp(STUDIO_KEYS),
+    };
+    this.withArgument = {
+      tool: ({ what }) => tools.use(what),
+      candidate: ({ what }) => draft.choose(Number(what)),
+      class: ({ index }) => saved.setClass([...state.classes.keys()][index] ?? state.classId),
+      move: ({ key }) => this.moveCrosshair(key),
+    };
   }
 
   onKey(event) {
-    const { studio } = this;
+    const { draft } = this.state;
     if (isTyping(event.target) || document.querySelector("dialog[open]")) return;
     const found = actionOf(STUDIO_KEYS, event);
     if (!found) return;
     const onButton = event.target instanceof HTMLElement && event.target.matches("button, a, input, summary, [role=option]");
-    if (onButton && ["Enter", "Space", "Tab"].includes(found.key)) return; // they work the button
+    if (onButton && BUTTON_KEYS.includes(found.key)) return;
     if (onButton && found.action === "move" && event.target.matches("input")) return;
-    if (found.key === "Tab" && studio.draft?.candidates.length < 2) return;
-    if (found.key === "Tab" && !studio.draft) return;
+    if (found.key === "Tab" && (!draft || draft.candidates.length < 2)) return;
     event.preventDefault();
     if (found.key === "Space") {
       // Space moves the image while it is held, and accepts when it was only tapped.
-      if (!event.repeat) studio.space = { held: true, used: false };
-      studio.stage.element.classList.add("pannable");
-    } else this.act(found, event);
+      if (!event.repeat) this.state.space = { held: true, used: false };
+      this.stage.element.classList.add("pannable");
+    } else this.act(found);
   }
 
   onKeyUp(event) {
-    const { studio } = this;
-    if (event.key !== " " || !studio.space.held) return;
-    const { used } = studio.space;
-    studio.space = { held: false, used: false };
-    studio.stage.element.classList.remove("pannable");
-    if (!used) studio.accept();
+    const { state } = this;
+    if (event.key !== " " || !state.space.held) return;
+    const { used } = state.space;
+    state.space = { held: false, used: false };
+    this.stage.element.classList.remove("pannable");
+    if (!used) this.draft.accept();
   }
 
   /** Do what a key or button stands for. */
   act({ action, index = 0, key = "" }) {
-    const { studio } = this;
     const [verb, what] = action.split(":");
-    const { stage } = studio;
-    const middle = stage.view && [stage.view.width / 2, stage.view.height / 2];
-    const zoomAt = studio.pointer && stage.view ? toScreen(stage.view, ...studio.pointer) : middle;
-    const item = studio.draft?.kept?.item;
-    if (verb === "tool") studio.setTool(what);
-    else if (verb === "candidate") studio.choose(what === "next" ? ((studio.draft?.chosen ?? 0) + 1) % (studio.draft?.candidates.length || 1) : Number(what));
-    else if (action === "class:n") studio.setClass([...studio.classes.keys()][index] ?? studio.classId);
-    else if (action === "mask:next") studio.selectNext(1);
-    else if (action === "mask:previous") studio.selectNext(-1);
-    else if (action === "mask:pick" && (studio.crosshair ?? studio.pointer)) studio.selectAt(studio.crosshair ?? studio.pointer);
-    else if (action === "mask:visible" && item) studio.toggleVisible(item);
-    else if (action === "move") this.moveCrosshair(key);
-    else if (verb === "press") this.pressAtCrosshair(what === "background");
-    else if (action === "zoom+" || action === "zoom-") stage.look(zoomView(stage.view, action === "zoom+" ? ZOOM_STEP : 1 / ZOOM_STEP, ...zoomAt));
-    else if (action === "full") stage.look(zoomView(stage.view, 1 / stage.view.scale, ...zoomAt));
-    else {
-      const plain = {
-        background: () => {
-          studio.background = !studio.background;
-          announce(studio.background ? "Background clicks." : "Foreground clicks.");
-          studio.preview(null);
-          studio.update();
-        },
-        "radius-": () => studio.setRadius(studio.radius / RADIUS_STEP),
-        "radius+": () => studio.setRadius(studio.radius * RADIUS_STEP),
-        accept: () => studio.accept(),
-        cancel: () => studio.cancel(),
-        undo: () => studio.travel("undo"),
-        redo: () => studio.travel("redo"),
-        delete: () => studio.deleteSelected(),
-        "class:choose": () => studio.panels.focusClass(),
-        "masks:visible": () => studio.toggleAll(),
-        "opacity-": () => studio.setOpacity(stage.opacity - OPACITY_STEP),
-        "opacity+": () => studio.setOpacity(stage.opacity + OPACITY_STEP),
-        submit: () => studio.submit(),
-        fit: () => stage.fit(),
-        panel: () => studio.panels.togglePanel(),
-        theme: () => switchTheme(),
-        help: () => openHelp(STUDIO_KEYS),
-      };
-      plain[action]?.();
-    }
+    if (this.plain[action]) this.plain[action]();
+    else this.withArgument[verb]?.({ what, index, key });
+  }
+
+  /** Where the crosshair or the pointer is in the image, if there is one. */
+  get place() {
+    return this.state.crosshair ?? this.state.pointer;
+  }
+
+  toggleBackground() {
+    const { state } = this;
+    state.background = !state.background;
+    announce(state.background ? "Background clicks." : "Foreground clicks.");
+    this.draft.preview(null);
+    state.update();
+  }
+
+  /** Zoom around the pointer, or around the middle. */
+  zoom(factor) {
+    const { pointer } = this.state;
+    const { view } = this.stage;
+    const at = pointer && view ? toScreen(view, ...pointer) : [view.width / 2, view.height / 2];
+    this.stage.look(zoomView(view, factor, ...at));
   }
 
   moveCrosshair(key) {
-    const { studio } = this;
-    const { view } = studio.stage;
-    const [height, width] = studio.image.size_hw;
-    const step = key.startsWith("Shift") ? 1 : Math.max(1, Math.round(ARROW_PX / view.scale));
+    const { state, stage } = this;
+    const [height, width] = state.image.size_hw;
+    const step = key.startsWith("Shift") ? 1 : Math.max(1, Math.round(ARROW_PX / stage.view.scale));
     const direction = { Up: [0, -1], Down: [0, 1], Left: [-1, 0], Right: [1, 0] }[/Arrow(\w+)$/.exec(key)[1]];
-    const [x, y] = studio.crosshair ?? studio.pointer ?? [width / 2, height / 2];
+    const [x, y] = this.place ?? [width / 2, height / 2];
     const clamp = (value, most) => Math.min(most - 0.5, Math.max(0.5, value));
-    studio.crosshair = [clamp(Math.floor(x) + 0.5 + step * direction[0], width), clamp(Math.floor(y) + 0.5 + step * direction[1], height)];
-    studio.stage.look(showPlace(view, studio.crosshair));
-    if (studio.pressed) studio.tool.move(this.pressOf(false));
-    studio.panels.showPlace(studio.crosshair);
-    studio.preview(studio.crosshair);
-    studio.stage.redraw();
+    state.crosshair = [clamp(Math.floor(x) + 0.5 + step * direction[0], width), clamp(Math.floor(y) + 0.5 + step * direction[1], height)];
+    stage.look(showPlace(stage.view, state.crosshair));
+    if (state.pressed) this.tools.current.move(this.pressOf(false));
+    this.panels.showPlace(state.crosshair);
+    this.draft.preview(state.crosshair);
+    stage.redraw();
   }
 
   pressOf(secondary) {
-    const { studio } = this;
-    const xy = studio.crosshair;
-    return { xy, screen: toScreen(studio.stage.view, ...xy), secondary, erase: false, select: false, touch: false, keyboard: true };
+    const xy = this.state.crosshair;
+    return { xy, screen: toScreen(this.stage.view, ...xy), secondary, erase: false, select: false, touch: false, keyboard: true };
   }
 
+  /** Click at the crosshair; tools that are held are pressed by one call and lifted by the next. */
   pressAtCrosshair(secondary) {
-    const { studio } = this;
-    const [height, width] = studio.image.size_hw;
-    studio.crosshair ??= studio.pointer ?? [Math.floor(width / 2) + 0.5, Math.floor(height / 2) + 0.5];
+    const { state } = this;
+    const { current } = this.tools;
+    const [height, width] = state.image.size_hw;
+    state.crosshair ??= state.pointer ?? [Math.floor(width / 2) + 0.5, Math.floor(height / 2) + 0.5];
     const press = this.pressOf(secondary);
-    if (studio.pressed) {
-      studio.pressed = false;
-      studio.tool.up(press);
+    if (state.pressed) {
+      state.pressed = false;
+      current.up(press);
     } else {
-      studio.tool.down(press);
-      if (studio.tool.holds) studio.pressed = true;
-      else studio.tool.up(press);
+      current.down(press);
+      if (current.holds) state.pressed = true;
+      else current.up(press);
     }
-    studio.update();
+    state.update();
   }
 }

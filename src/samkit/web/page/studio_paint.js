@@ -1,11 +1,11 @@
-/** What the studio paints above the kept masks: the draft, its prompts, the preview, the tool. */
+/** What the studio paints above the saved masks: the draft, its prompts, the preview, the tool. */
 
 import { MaskLayer } from "./layers.js";
 import { drawBox } from "./tools/shared.js";
 import { paintStroke } from "./tools/brush.js";
 import { toScreen } from "./view.js";
 
-const DRAFT_CELLS = 2048; // a mask at work is drawn sharper than kept ones
+const DRAFT_CELLS = 2048; // the unfinished mask is drawn sharper than saved ones
 const PREVIEW_OPACITY = 0.32;
 
 export class DraftPainter {

@@ -1,4 +1,4 @@
-/** The studio's panels: tools, the bar of the mask at work, classes, list of masks, status. */
+/** The studio's panels: tools, the bar of the current mask, classes, list of masks, status. */
 
 import { isReviewer } from "./api.js";
 import { el, fill, plural } from "./dom.js";
@@ -21,31 +21,41 @@ const THUMB = { width: 76, height: 52 };
 const REVIEW_WORDS = { none: "to annotate", submitted: "submitted", accepted: "accepted", returned: "returned" };
 
 export class StudioPanels {
-  /** @param {import("./studio.js").Studio} studio */
-  constructor(studio) {
-    this.studio = studio;
-    this.thumbs = new WeakMap(); // pictures of candidates by their mask
+  /**
+   * @param {object} parts
+   * @param {import("./studio_state.js").StudioState} parts.state
+   * @param {import("./stage.js").Stage} parts.stage
+   * @param {import("./saved_masks.js").SavedMasks} parts.masks
+   * @param {import("./outbox.js").Outbox} parts.outbox
+   * @param {import("./studio_tools.js").StudioTools} parts.tools
+   * @param {import("./image_hold.js").ImageHold} parts.hold
+   * @param {import("./draft_actions.js").DraftActions} parts.draft
+   * @param {import("./saved_actions.js").SavedActions} parts.saved
+   * @param {(action: string) => void} parts.act does an action of the key table
+   */
+  constructor({ state, stage, masks, outbox, tools, hold, draft, saved, act }) {
+    Object.assign(this, { state, stage, masks, outbox, tools, draft, saved, act });
+    this.thumbs = new WeakMap(); // thumbnails of candidates by their mask
     this.title = el("div.title");
     this.saveState = el("span.save-state", { "aria-live": "polite" });
-    this.submit = el("button.primary", { type: "button", onclick: () => studio.submit() });
+    this.submit = el("button.primary", { type: "button", onclick: () => hold.submit() });
     this.rail = el("div.rail", { role: "toolbar", "aria-label": "Tools", "aria-orientation": "vertical" });
-    this.workbar = el("div.workbar", { role: "group", "aria-label": "Mask at work" });
+    this.workbar = el("div.workbar", { role: "group", "aria-label": "Current mask" });
     this.place = el("span.place");
     this.zoom = el("button.plain", { type: "button", title: "100% (Z)", onclick: () => this.act("full") });
     this.model = el("span.model-state", { "aria-live": "polite" });
     this.classInput = el("input", { type: "text", placeholder: "Find or add a class (C)", "aria-label": "Find or add a class", autocomplete: "off", maxlength: "200", oninput: () => this.updateClasses(), onkeydown: (event) => this.onClassKey(event) });
     this.classes = el("div.class-list", { role: "group", "aria-label": "Class" });
     this.masksHead = el("h2");
-    this.masks = el("ul.mask-list", { "aria-label": "Masks" });
-    this.opacity = el("input", { type: "range", min: "10", max: "100", step: "5", "aria-label": "Opacity of masks", oninput: () => studio.setOpacity(this.opacity.value / 100) });
+    this.maskList = el("ul.mask-list", { "aria-label": "Masks" });
+    this.opacity = el("input", { type: "range", min: "10", max: "100", step: "5", "aria-label": "Opacity of masks", oninput: () => saved.setOpacity(this.opacity.value / 100) });
     this.allVisible = el("button.icon", { type: "button", onclick: () => this.act("masks:visible") });
-    this.byClass = el("input", { type: "checkbox", checked: true, onchange: () => this.onByClass() });
-    this.radius = el("input", { type: "range", min: "0", max: "100", step: "1", "aria-label": "Radius of the brush", oninput: () => studio.setRadius(radiusOf(this.radius.value)) });
+    this.byClass = el("input", { type: "checkbox", checked: true, onchange: () => saved.colorByClass(this.byClass.checked) });
+    this.radius = el("input", { type: "range", min: "0", max: "100", step: "1", "aria-label": "Radius of the brush", oninput: () => tools.setRadius(radiusOf(this.radius.value)) });
     this.element = this.build();
   }
 
   build() {
-    const { studio } = this;
     const button = (name, glyph, label) => el("button.icon", { type: "button", title: `${label} (${keyFor(STUDIO_KEYS, name)})`, "aria-label": label, onclick: () => this.act(name) }, icon(glyph));
     const back = el("a.icon", { title: "Back to the project", "aria-label": "Back to the project" }, icon("back"));
     this.back = back;
@@ -54,83 +64,75 @@ export class StudioPanels {
     const looks = el("div.row.tight", {}, button("panel", "list", "Masks and classes"), themeButton(), button("help", "help", "Keys"));
     const header = el("header.bar", {}, back, this.title, el("span.grow"), this.saveState, undo, zoomBar, looks, this.submit);
     const status = el("div.status", {}, this.model, this.place);
-    const canvas = el("main.canvas", { "aria-label": "Image" }, studio.stage.element, this.workbar, status);
+    const canvas = el("main.canvas", { "aria-label": "Image" }, this.stage.element, this.workbar, status);
     const classes = el("section", {}, el("h2", {}, "Class"), this.classInput, this.classes);
-    const look = el("div.looks", {}, this.allVisible, this.opacity, el("label.check", { title: "Otherwise each mask has a colour of its own" }, this.byClass, "By class"));
-    const masks = el("section.masks", {}, this.masksHead, look, this.masks);
+    const look = el("div.looks", {}, this.allVisible, this.opacity, el("label.check", { title: "If off, each mask has its own colour" }, this.byClass, "By class"));
+    const masks = el("section.masks", {}, this.masksHead, look, this.maskList);
     this.panel = el("aside.panel", { "aria-label": "Masks and classes" }, classes, masks);
     const element = el("div.studio", {}, header, startNotices(), el("div.workspace", {}, this.rail, canvas, this.panel));
     // After a click on a button the keys work the image again.
     element.addEventListener("click", ({ target, detail }) => {
-      if (detail > 0 && target.closest("button") && !target.closest("dialog")) studio.stage.element.focus({ preventScroll: true });
+      if (detail > 0 && target.closest("button") && !target.closest("dialog")) this.stage.element.focus({ preventScroll: true });
     });
     return element;
   }
 
-  act(action) {
-    this.studio.keys.act({ action });
-  }
-
-  onByClass() {
-    this.studio.kept.byClass = this.byClass.checked;
-    this.studio.update();
-  }
-
   update() {
-    const { image, project, kept, outbox } = this.studio;
+    const { state, outbox } = this;
+    const { image, project } = state;
     if (!image) return;
     this.updateTitle(image, project);
     this.element.dataset.image = image.id;
-    this.element.toggleAttribute("data-ready", this.studio.encoded);
+    this.element.toggleAttribute("data-ready", state.encoded);
     const unsent = outbox.waiting.length;
     this.saveState.className = `save-state${outbox.isStuck ? " bad" : ""}`;
     say(this.saveState, unsent ? (outbox.isStuck ? `${plural(unsent, "change")} not saved yet` : "Saving…") : "Saved");
-    const label = this.studio.reviewing ? "Accept image" : "Submit";
+    const label = this.state.reviewing ? "Accept image" : "Submit";
     fill(this.submit, el("span", {}, label), el("kbd", {}, "Ctrl ⏎"));
-    this.submit.disabled = !this.studio.held;
+    this.submit.disabled = !state.held;
     this.updateRail();
     this.updateWorkbar();
     this.updateClasses();
-    this.updateMasks(kept);
-    say(this.model, this.studio.encoded ? "" : this.studio.socket?.lost ? "No connection" : "Preparing the image…");
-    this.model.classList.toggle("working", !this.studio.encoded);
+    this.updateMasks();
+    say(this.model, state.encoded ? "" : state.lost ? "No connection" : "Preparing the image…");
+    this.model.classList.toggle("working", !state.encoded);
     this.showZoom();
   }
 
   updateTitle(image, project) {
     const [height, width] = image.size_hw;
-    this.back.href = project ? (this.studio.reviewing && isReviewer() ? `#/project/${project.id}/review` : `#/project/${project.id}`) : "#/";
+    this.back.href = project ? (this.state.reviewing && isReviewer() ? `#/project/${project.id}/review` : `#/project/${project.id}`) : "#/";
     fill(this.title, el("h1", { title: image.path }, image.path), el("span.quiet.wide-only", {}, `${width} × ${height}`), el(`span.badge.${image.review}`, {}, REVIEW_WORDS[image.review]));
     document.title = `${image.path} · samkit`;
   }
 
   updateRail() {
-    const { studio } = this;
+    const { state } = this;
     const tools = TOOLS.map(([name, label]) => {
       const key = keyFor(STUDIO_KEYS, `tool:${name}`).toUpperCase();
-      return el("button.tool", { type: "button", "data-key": `tool-${name}`, "aria-pressed": String(studio.toolName === name), title: `${label} (${key})`, "aria-label": label, onclick: () => studio.setTool(name) }, icon(name), el("kbd", {}, key));
+      return el("button.tool", { type: "button", "data-key": `tool-${name}`, "aria-pressed": String(state.toolName === name), title: `${label} (${key})`, "aria-label": label, onclick: () => this.tools.use(name) }, icon(name), el("kbd", {}, key));
     });
-    const sign = el("button.tool.sign", { type: "button", "data-key": "background", "aria-pressed": String(studio.background), title: "Background mode (X): clicks take away", "aria-label": "Background mode", onclick: () => this.act("background") }, icon(studio.background ? "minus" : "plus"), el("kbd", {}, "X"));
-    const brushing = ["brush", "eraser"].includes(studio.toolName);
-    this.radius.value = String(sliderOf(studio.radius));
-    const size = brushing && el("div.radius", { title: "Radius of the brush: [ and ]" }, el("output", {}, `${Math.round(studio.radius)} px`), this.radius);
+    const sign = el("button.tool.sign", { type: "button", "data-key": "background", "aria-pressed": String(state.background), title: "Background mode (X): clicks remove", "aria-label": "Background mode", onclick: () => this.act("background") }, icon(state.background ? "minus" : "plus"), el("kbd", {}, "X"));
+    const brushing = ["brush", "eraser"].includes(state.toolName);
+    this.radius.value = String(sliderOf(state.radius));
+    const size = brushing && el("div.radius", { title: "Radius of the brush: [ and ]" }, el("output", {}, `${Math.round(state.radius)} px`), this.radius);
     fill(this.rail, ...tools, el("hr"), sign, size);
-    studio.stage.element.dataset.tool = studio.toolName;
+    this.stage.element.dataset.tool = state.toolName;
   }
 
   updateWorkbar() {
-    const { studio } = this;
-    const { draft } = studio;
-    const corners = studio.tools.polygon.points.length;
+    const { state } = this;
+    const { draft } = state;
+    const corners = this.tools.polygon.points.length;
     this.workbar.toggleAttribute("data-waits", draft?.waits === true);
     this.workbar.dataset.prompts = String(draft?.state.points.length ?? 0);
-    this.workbar.hidden = !studio.atWork && !corners;
+    this.workbar.hidden = !state.atWork && !corners;
     if (this.workbar.hidden) return;
     const candidates = draft && draft.candidates.length > 1 ? draft.candidates.map((one, i) => this.candidate(one, i)) : [];
-    const what = corners ? `Polygon, ${plural(corners, "corner")}` : draft.waits ? "Asking the model…" : draft.kept ? `Mask ${draft.kept.item.number}` : "New mask";
+    const what = corners ? `Polygon, ${plural(corners, "corner")}` : draft.waits ? "Asking the model…" : draft.saved ? `Mask ${draft.saved.item.number}` : "New mask";
     const clicks = draft?.state.events.filter(({ kind }) => kind !== "choose").length ?? 0;
-    const keep = el("button.primary", { type: "button", "data-key": "accept", onclick: () => studio.accept() }, icon("check"), draft?.kept && !draft.changed ? "Done" : corners ? "Close" : "Accept", el("kbd", {}, "⏎"));
-    const stop = el("button", { type: "button", "data-key": "cancel", onclick: () => studio.cancel() }, "Cancel", el("kbd", {}, "Esc"));
+    const keep = el("button.primary", { type: "button", "data-key": "accept", onclick: () => this.draft.accept() }, icon("check"), draft?.saved && !draft.changed ? "Done" : corners ? "Close" : "Accept", el("kbd", {}, "⏎"));
+    const stop = el("button", { type: "button", "data-key": "cancel", onclick: () => this.draft.cancel() }, "Cancel", el("kbd", {}, "Esc"));
     fill(
       this.workbar,
       candidates.length > 0 && el("div.candidates", { role: "group", "aria-label": "Candidates" }, ...candidates),
@@ -139,21 +141,21 @@ export class StudioPanels {
   }
 
   candidate({ mask, iou }, i) {
-    const { studio } = this;
-    const isChosen = studio.draft.chosen === i;
+    const { state } = this;
+    const isChosen = state.draft.chosen === i;
     return el(
       "button.candidate",
-      { type: "button", "data-key": `candidate-${i}`, "aria-pressed": String(isChosen), "aria-label": `Candidate ${i + 1}, predicted IoU ${iou.toFixed(2)}`, onclick: () => studio.choose(i) },
+      { type: "button", "data-key": `candidate-${i}`, "aria-pressed": String(isChosen), "aria-label": `Candidate ${i + 1}, predicted IoU ${iou.toFixed(2)}`, onclick: () => this.draft.choose(i) },
       this.thumb(mask),
       el("kbd", {}, String(i + 1)),
       el("span.iou", {}, iou.toFixed(2)),
     );
   }
 
-  /** The image around a candidate, tinted by it. */
+  /** A thumbnail of the image around a candidate, tinted by it. */
   thumb(mask) {
     if (this.thumbs.has(mask)) return this.thumbs.get(mask);
-    const { levels, ratio } = this.studio.stage;
+    const { levels, ratio } = this.stage;
     const canvas = el("canvas", { width: THUMB.width * ratio, height: THUMB.height * ratio, "aria-hidden": "true" });
     const context = canvas.getContext("2d");
     context.scale(ratio, ratio);
@@ -177,14 +179,14 @@ export class StudioPanels {
   }
 
   updateClasses() {
-    const { studio } = this;
+    const { state } = this;
     const wanted = this.classInput.value.trim().toLowerCase();
-    const all = [...studio.classes.values()];
+    const all = [...state.classes.values()];
     const shown = all.filter(({ name }) => name.toLowerCase().includes(wanted));
     const row = (id, name, color, number) =>
       el(
         "button.class-row",
-        { type: "button", "data-key": `class-${id}`, "aria-pressed": String(studio.classId === id), onclick: () => studio.setClass(id) },
+        { type: "button", "data-key": `class-${id}`, "aria-pressed": String(state.classId === id), onclick: () => this.saved.setClass(id) },
         swatch(color),
         el("span.name", {}, name),
         number <= 9 && el("kbd", {}, `⇧${number}`),
@@ -202,21 +204,21 @@ export class StudioPanels {
     } else if (event.key === "Escape") {
       this.classInput.value = "";
       this.updateClasses();
-      this.studio.stage.element.focus();
+      this.stage.element.focus();
     }
   }
 
-  /** The class that is typed: the first that fits, or a new one. */
+  /** Take the typed class: the first match, or a new one. */
   takeClass(asNew) {
     const name = this.classInput.value.trim();
     const lower = name.toLowerCase();
-    const all = [...this.studio.classes.values()];
+    const all = [...this.state.classes.values()];
     const fits = all.find((one) => one.name.toLowerCase() === lower) ?? all.find((one) => one.name.toLowerCase().includes(lower));
     this.classInput.value = "";
-    if (name && (asNew || !fits)) this.studio.addClass(name);
-    else if (name) this.studio.setClass(fits.id);
+    if (name && (asNew || !fits)) this.saved.addClass(name);
+    else if (name) this.saved.setClass(fits.id);
     this.updateClasses();
-    this.studio.stage.element.focus();
+    this.stage.element.focus();
   }
 
   focusClass() {
@@ -228,61 +230,60 @@ export class StudioPanels {
   togglePanel() {
     this.panel.classList.toggle("open");
     this.panel.classList.toggle("closed");
-    this.studio.stage.resize();
+    this.stage.resize();
   }
 
-  updateMasks(kept) {
-    const { studio } = this;
-    const { present } = kept;
+  updateMasks() {
+    const { present } = this.masks;
     fill(this.masksHead, "Masks ", el("span.count", {}, String(present.length)));
-    const all = studio.stage.showMasks;
+    const all = this.stage.showMasks;
     fill(this.allVisible, icon(all ? "eye" : "hidden"));
     const label = all ? "Hide all masks" : "Show all masks";
     this.allVisible.title = `${label} (H)`;
     this.allVisible.setAttribute("aria-label", label);
-    this.opacity.value = String(Math.round(studio.stage.opacity * 100));
+    this.opacity.value = String(Math.round(this.stage.opacity * 100));
     const rows = present.map((one) => this.maskRow(one)).reverse();
-    if (rows.length) fill(this.masks, ...rows);
-    else fill(this.masks, el("li.empty", {}, "None yet. Click a thing in the image, or drag a box around it."));
+    if (rows.length) fill(this.maskList, ...rows);
+    else fill(this.maskList, el("li.empty", {}, "No masks yet. Click an object in the image, or drag a box around it."));
   }
 
   maskRow(one) {
-    const { studio } = this;
-    const name = studio.classes.get(one.classId)?.name ?? "no class";
+    const { state } = this;
+    const name = state.classes.get(one.classId)?.name ?? "no class";
     const share = (100 * areaOf(one.mask)) / (one.mask.height * one.mask.width);
     const size = share >= 1 ? `${share.toFixed(0)}%` : `${share.toFixed(1)}%`;
     const small = (key, glyph, label, act) => el("button.icon.small", { type: "button", "data-key": `${key}-${one.key}`, title: label, "aria-label": `${label} mask ${one.number}`, onclick: act }, icon(glyph));
     return el(
       "li",
-      { class: one.visible ? null : "faded", "aria-current": one.key === studio.selectedKey ? "true" : null },
+      { class: one.visible ? null : "faded", "aria-current": one.key === state.selectedKey ? "true" : null },
       el(
         "button.mask-row",
-        { type: "button", "data-key": `mask-${one.key}`, "aria-pressed": String(one.key === studio.selectedKey), "aria-label": `Mask ${one.number}, ${name}, ${size} of the image${one.saving ? ", not saved yet" : ""}`, onclick: () => studio.select(one) },
-        swatch(studio.kept.colorOf(one)),
+        { type: "button", "data-key": `mask-${one.key}`, "aria-pressed": String(one.key === state.selectedKey), "aria-label": `Mask ${one.number}, ${name}, ${size} of the image${one.saving ? ", not saved yet" : ""}`, onclick: () => this.saved.select(one) },
+        swatch(this.masks.colorOf(one)),
         el("span.number", {}, String(one.number)),
         el("span.name", {}, name),
         el("span.quiet", {}, one.saving ? "…" : size),
       ),
-      small("eye", one.visible ? "eye" : "hidden", one.visible ? "Hide" : "Show", () => studio.toggleVisible(one)),
-      small("bin", "bin", "Delete", () => studio.deleteMask(one)),
+      small("eye", one.visible ? "eye" : "hidden", one.visible ? "Hide" : "Show", () => this.saved.toggleVisible(one)),
+      small("bin", "bin", "Delete", () => this.saved.deleteMask(one)),
     );
   }
 
   showZoom() {
-    const { view } = this.studio.stage;
+    const { view } = this.stage;
     if (!view) return;
     const text = `${Math.round(view.scale * 100)}%`;
     if (this.zoom.textContent !== text) this.zoom.textContent = text;
   }
 
   showPlace(xy) {
-    const [height, width] = this.studio.image.size_hw;
+    const [height, width] = this.state.image.size_hw;
     const inside = xy && xy[0] >= 0 && xy[1] >= 0 && xy[0] < width && xy[1] < height;
     this.place.textContent = inside ? `${Math.floor(xy[0])}, ${Math.floor(xy[1])}` : "";
   }
 }
 
-/** Change a live region only when it has something new: screen readers read each change. */
+/** Change a live region only if its text is new: screen readers read each change aloud. */
 function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }

@@ -1,4 +1,4 @@
-/** Light or dark: as the system says, until somebody chooses; the choice is kept in the browser. */
+/** Light or dark theme: the system's, until the user chooses; the browser stores the choice. */
 
 import { el } from "./dom.js";
 import { icon } from "./icons.js";
@@ -10,7 +10,7 @@ function stored() {
   try {
     return localStorage.getItem(KEY);
   } catch {
-    return null; // the browser keeps nothing: as the system says
+    return null; // no storage: use the system's theme
   }
 }
 
@@ -25,7 +25,7 @@ export function startTheme() {
   apply();
 }
 
-/** Change it over. @returns {string} the theme now */
+/** Switch the theme. @returns {string} the new theme */
 export function switchTheme() {
   const theme = currentTheme() === "dark" ? "light" : "dark";
   try {
@@ -38,7 +38,7 @@ export function switchTheme() {
   return theme;
 }
 
-/** The switch: which of its icons shows is up to the style sheet. */
+/** The theme button; the style sheet decides which of its icons is shown. */
 export function themeButton() {
   return el("button.icon.theme-switch", { type: "button", title: "Dark or light (T)", "aria-label": "Dark or light", onclick: switchTheme }, icon("moon"), icon("sun"));
 }

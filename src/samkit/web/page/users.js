@@ -1,6 +1,6 @@
-/** People and their roles, for admins. */
+/** The page of users and their roles, for admins. */
 
-import { listAll, patch, post, session } from "./api.js";
+import { listAll, patch, post, signedIn } from "./api.js";
 import { el, field, openDialog, select } from "./dom.js";
 import { icon } from "./icons.js";
 import { notify, notifyError } from "./notices.js";
@@ -12,13 +12,13 @@ export async function openUsers(root, _params, app) {
   const users = await listAll("users");
   const head = ["Name", "Role", "State", "Since", ""].map((name) => el("th", { scope: "col" }, name));
   const table = el("table", {}, el("caption.visually-hidden", {}, "People"), el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...users.map((user) => row(user, app.reload))));
-  const add = el("button.primary", { type: "button", onclick: () => addPerson(app.reload) }, icon("plus"), "Add a person");
+  const add = el("button.primary", { type: "button", onclick: () => addPerson(app.reload) }, icon("plus"), "Add person");
   showPage(root, [["Projects", "#/"]], "People", el("div.head", {}, el("h1", {}, "People"), el("span.grow"), add), el("div.table-card", {}, el("div.table-scroll", { tabindex: "0", role: "region", "aria-label": "People" }, table)));
   return {};
 }
 
 function row(user, reload) {
-  const own = user.id === session.user.id;
+  const own = user.id === signedIn.user.id;
   const change = async (values) => {
     try {
       await patch(`users/${user.id}`, values);
@@ -46,7 +46,7 @@ function addPerson(reload) {
   const name = el("input", { required: true, maxlength: "100" });
   const role = select(ROLES, "annotator");
   const password = el("input", { type: "password", required: true, minlength: "8", autocomplete: "new-password" });
-  formDialog("Add a person", [field("Name", name), field("Role", role), field("Password", password, "At least 8 characters")], "Add", async () => {
+  formDialog("Add person", [field("Name", name), field("Role", role), field("Password", password, "At least 8 characters")], "Add", async () => {
     await post("users", { name: name.value, role: role.value, password: password.value });
     reload();
   });
@@ -54,9 +54,9 @@ function addPerson(reload) {
 
 function setPassword(user) {
   const password = el("input", { type: "password", required: true, minlength: "8", autocomplete: "new-password" });
-  formDialog(`Password of ${user.name}`, [field("New password", password, "At least 8 characters; their sessions end")], "Set", async () => {
+  formDialog(`Password of ${user.name}`, [field("New password", password, "At least 8 characters; they will be signed out")], "Set", async () => {
     await patch(`users/${user.id}`, { password: password.value });
-    notify("The password is set.", "good");
+    notify("Password set.", "good");
   });
 }
 

@@ -1,17 +1,17 @@
 /**
- * Where the image lies on the screen: screen = image * scale + (x, y), in CSS pixels. A view is a
- * frozen value; each function gives a new one that keeps part of the image in sight.
+ * Position of the image on the screen: screen = image * scale + (x, y), in CSS pixels. A view is a
+ * frozen value; each function returns a new one that keeps part of the image visible.
  *
  * @typedef {{scale: number, x: number, y: number, width: number, height: number,
  *   imageWidth: number, imageHeight: number}} View  width and height of the window
  */
 
-const MARGIN = 12; // around an image that is fitted
-const BELOW = 84; // for the bars at the bottom, which must not hide what is worked on
-const LEAST_IN_SIGHT = 48; // of the image, however far it is pushed
-export const MOST_SCALE = 32;
+const MARGIN = 12; // around a fitted image
+const BELOW = 84; // for the bars at the bottom, which must not cover the image
+const MIN_VISIBLE = 48; // pixels of the image that stay visible
+export const MAX_SCALE = 32;
 
-/** The whole image, as large as the window allows, at most at three times its size. */
+/** Fit the whole image into the window, at no more than three times its size. */
 export function fitView({ width, height, imageWidth, imageHeight }) {
   const scale = Math.min(
     Math.max(1, width - 2 * MARGIN) / imageWidth,
@@ -29,10 +29,10 @@ export function fitView({ width, height, imageWidth, imageHeight }) {
   });
 }
 
-/** Zoom by a factor around a place on the screen, which stays over the same pixel. */
+/** Zoom by a factor around a point on the screen, which stays over the same pixel. */
 export function zoomView(view, factor, screenX, screenY) {
   const fitted = fitView(view).scale;
-  const scale = Math.min(MOST_SCALE, Math.max(Math.min(fitted, 1) / 2, view.scale * factor));
+  const scale = Math.min(MAX_SCALE, Math.max(Math.min(fitted, 1) / 2, view.scale * factor));
   const ratio = scale / view.scale;
   return inSight({
     ...view,
@@ -42,12 +42,12 @@ export function zoomView(view, factor, screenX, screenY) {
   });
 }
 
-/** Move the image by a distance on the screen. */
+/** Pan by a distance on the screen. */
 export function panView(view, dx, dy) {
   return inSight({ ...view, x: view.x + dx, y: view.y + dy });
 }
 
-/** The same scale and centre in a window of another size. */
+/** Keep scale and centre in a window of another size. */
 export function resizeView(view, width, height) {
   return inSight({
     ...view,
@@ -58,7 +58,7 @@ export function resizeView(view, width, height) {
   });
 }
 
-/** Pan as little as needed to have a place of the image on the screen. */
+/** Pan as little as needed to make a point of the image visible. */
 export function showPlace(view, [imageX, imageY], margin = 24) {
   const [x, y] = toScreen(view, imageX, imageY);
   const dx = Math.max(margin - x, 0) + Math.min(view.width - margin - x, 0);
@@ -72,7 +72,7 @@ export const toScreen = (view, x, y) => [x * view.scale + view.x, y * view.scale
 
 function inSight(view) {
   const clamp = (at, length, window) =>
-    Math.min(window - LEAST_IN_SIGHT, Math.max(LEAST_IN_SIGHT - length, at));
+    Math.min(window - MIN_VISIBLE, Math.max(MIN_VISIBLE - length, at));
   return Object.freeze({
     ...view,
     x: clamp(view.x, view.imageWidth * view.scale, view.width),

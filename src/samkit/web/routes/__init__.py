@@ -1,1 +1,1 @@
-"""One file for each subject; routes parse, call one function of the data engine, and answer."""
+"""Routes of the REST API by subject; each calls one function of the data engine."""

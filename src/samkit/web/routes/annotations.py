@@ -1,4 +1,4 @@
-"""Masks: made, changed, undone; images submitted and reviewed."""
+"""Routes for masks, and for submitting and reviewing images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from typing import Annotated
 from fastapi import Query
 
 from samkit.dataengine import (
+    DAY_MS,
+    Annotation,
+    Event,
     NewEvent,
+    Page,
     accept_image,
     annotation_events,
     annotation_history,
@@ -23,43 +27,40 @@ from samkit.dataengine import (
     user_names,
     visible_annotations,
 )
-from samkit.dataengine.values import DAY_MS, Annotation
 from samkit.geometry import Rle
-from samkit.web.routes.parameters import Key, new_router
+from samkit.web.routing import Key, new_router
 from samkit.web.schemas import (
-    MOST_INT32,
+    MAX_INT32,
     AnnotationChange,
     AnnotationOut,
     AtVersion,
     EventModel,
-    EventOut,
     ImageOut,
     NewAnnotation,
-    PageOut,
     ReturnImage,
     RevisionOut,
     RleModel,
     VerdictOut,
+    page_of,
 )
-from samkit.web.sessions import AnyUser, Reviewer
+from samkit.web.sign_in import AnyUser, Reviewer
 from samkit.web.studio import TheStudio
 
 router = new_router()
 
-VersionQuery = Annotated[int, Query(ge=0, le=MOST_INT32)]
+VersionQuery = Annotated[int, Query(ge=0, le=MAX_INT32)]
 Duration = Annotated[int, Query(ge=0, le=DAY_MS)]
 
 
 @router.get("/images/{image_id}/annotations")
 def get_annotations(
     studio: TheStudio, user: AnyUser, image_id: Key, *, deleted: bool = False
-) -> PageOut[AnnotationOut]:
-    """All masks of an image that one may see, on one page."""
+) -> Page[AnnotationOut]:
+    """List all masks of an image that one may see, on one page."""
     found = visible_annotations(studio.store, image_id, user_id=user.id, deleted=deleted)
     names = user_names(studio.store)
-    return PageOut[AnnotationOut](
-        items=[_annotation_out(one, names[one.user_id]) for one in found], next_after=None
-    )
+    items = tuple(_with_name(one, names[one.user_id]) for one in found)
+    return Page(items=items, next_after=None)
 
 
 @router.post("/images/{image_id}/annotations", status_code=201)
@@ -78,14 +79,14 @@ def add_annotation(
         stability=body.stability,
         request_id=body.request_id,
     )
-    return _annotation_out(made, user.name)
+    return _with_name(made, user.name)
 
 
 @router.put("/annotations/{annotation_id}")
 def put_annotation(
     studio: TheStudio, user: AnyUser, annotation_id: Key, body: AnnotationChange
 ) -> AnnotationOut:
-    """Give an annotation another mask and class."""
+    """Replace an annotation's mask and class."""
     made = replace_annotation(
         studio.store,
         annotation_id,
@@ -106,7 +107,7 @@ def drop_annotation(
     version: VersionQuery,
     duration_ms: Duration = 0,
 ) -> AnnotationOut:
-    """Take a mask out; undoing brings it back."""
+    """Delete a mask; undo brings it back."""
     made = delete_annotation(
         studio.store, annotation_id, user_id=user.id, version=version, duration_ms=duration_ms
     )
@@ -115,62 +116,60 @@ def drop_annotation(
 
 @router.post("/annotations/{annotation_id}/undo")
 def undo(studio: TheStudio, user: AnyUser, annotation_id: Key, body: AtVersion) -> AnnotationOut:
-    """Bring a mask to the state before."""
+    """Undo a mask's last change."""
     made = undo_annotation(studio.store, annotation_id, user_id=user.id, version=body.version)
     return _named(studio, made)
 
 
 @router.post("/annotations/{annotation_id}/redo")
 def redo(studio: TheStudio, user: AnyUser, annotation_id: Key, body: AtVersion) -> AnnotationOut:
-    """Take the last undoing back."""
+    """Redo the change that was undone last."""
     made = redo_annotation(studio.store, annotation_id, user_id=user.id, version=body.version)
     return _named(studio, made)
 
 
 @router.get("/annotations/{annotation_id}/history")
-def get_history(studio: TheStudio, user: AnyUser, annotation_id: Key) -> PageOut[RevisionOut]:
-    """All states of a mask that one may see."""
+def get_history(studio: TheStudio, user: AnyUser, annotation_id: Key) -> Page[RevisionOut]:
+    """List all states of a mask."""
     found = annotation_history(studio.store, annotation_id, user_id=user.id)
-    return PageOut[RevisionOut](
-        items=[RevisionOut.model_validate(one) for one in found], next_after=None
-    )
+    return page_of(RevisionOut, found)
 
 
 @router.get("/annotations/{annotation_id}/events")
-def get_events(studio: TheStudio, user: AnyUser, annotation_id: Key) -> PageOut[EventOut]:
-    """All prompts and corrections of a mask that one may see."""
+def get_events(studio: TheStudio, user: AnyUser, annotation_id: Key) -> Page[Event]:
+    """List all prompts and corrections of a mask."""
     found = annotation_events(studio.store, annotation_id, user_id=user.id)
-    return PageOut[EventOut](items=[EventOut.model_validate(one) for one in found], next_after=None)
+    return Page(items=found, next_after=None)
 
 
 @router.post("/images/{image_id}/submit")
 def submit(studio: TheStudio, user: AnyUser, image_id: Key) -> ImageOut:
-    """Say that an image that one holds is finished."""
+    """Submit an image that one holds."""
     return ImageOut.model_validate(submit_image(studio.store, image_id, user.id))
 
 
 @router.post("/images/{image_id}/accept")
 def accept(studio: TheStudio, user: Reviewer, image_id: Key, body: AtVersion) -> ImageOut:
     """Accept an image's masks."""
-    image = accept_image(studio.store, image_id, user.id, version=body.version)
-    return ImageOut.model_validate(image)
+    return ImageOut.model_validate(
+        accept_image(studio.store, image_id, user.id, version=body.version)
+    )
 
 
 @router.post("/images/{image_id}/return")
 def send_back(studio: TheStudio, user: Reviewer, image_id: Key, body: ReturnImage) -> ImageOut:
-    """Send an image back to its annotator."""
-    image = return_image(
-        studio.store, image_id, user.id, version=body.version, comment=body.comment
+    """Return an image to its annotator, with a comment."""
+    return ImageOut.model_validate(
+        return_image(studio.store, image_id, user.id, version=body.version, comment=body.comment)
     )
-    return ImageOut.model_validate(image)
 
 
 @router.get("/images/{image_id}/reviews")
-def get_reviews(studio: TheStudio, _user: AnyUser, image_id: Key) -> PageOut[VerdictOut]:
-    """What reviewers said of an image."""
+def get_reviews(studio: TheStudio, _user: AnyUser, image_id: Key) -> Page[VerdictOut]:
+    """List reviewers' verdicts on an image."""
     get_image(studio.store, image_id)
     names = user_names(studio.store)
-    found = [
+    found = tuple(
         VerdictOut(
             user_id=one.user_id,
             user_name=names[one.user_id],
@@ -179,8 +178,8 @@ def get_reviews(studio: TheStudio, _user: AnyUser, image_id: Key) -> PageOut[Ver
             at=one.at,
         )
         for one in review_history(studio.store, image_id)
-    ]
-    return PageOut[VerdictOut](items=found, next_after=None)
+    )
+    return Page(items=found, next_after=None)
 
 
 def _rle(rle: RleModel) -> Rle:
@@ -200,9 +199,9 @@ def _events(events: list[EventModel]) -> list[NewEvent]:
 
 
 def _named(studio: TheStudio, made: Annotation) -> AnnotationOut:
-    return _annotation_out(made, user_names(studio.store)[made.user_id])
+    return _with_name(made, user_names(studio.store)[made.user_id])
 
 
-def _annotation_out(made: Annotation, user_name: str) -> AnnotationOut:
+def _with_name(made: Annotation, user_name: str) -> AnnotationOut:
     fields = AnnotationOut.model_fields.keys() - {"user_name"}
     return AnnotationOut(user_name=user_name, **{name: getattr(made, name) for name in fields})

@@ -1,4 +1,4 @@
-"""Masks in from files, and out to them."""
+"""Routes for imports and exports."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Annotated, Literal
 from urllib.parse import quote
@@ -14,10 +15,14 @@ from fastapi import HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from samkit.dataengine import export_project, get_project, import_masks
-from samkit.web.routes.parameters import Key, new_file_router
-from samkit.web.schemas import ImportOut
-from samkit.web.sessions import Admin, Reviewer
+from samkit.dataengine import (
+    ImportReport,
+    export_project,
+    get_project,
+    import_masks,
+)
+from samkit.web.routing import Key, new_file_router
+from samkit.web.sign_in import Admin, Reviewer
 from samkit.web.studio import Studio, TheStudio
 from samkit.web.uploads import receive_file, unpack
 
@@ -44,7 +49,7 @@ def export(
     accepted_only: bool = False,
     copy_images: bool = False,
 ) -> StreamingResponse:
-    """A zip of a project's masks."""
+    """Export a project's masks as a zip."""
     project = get_project(studio.store, project_id)
     with studio.exchanging, tempfile.TemporaryDirectory(prefix="samkit-export-") as folder:
         export_project(
@@ -75,11 +80,11 @@ async def import_files(
     admin: Admin,
     project_id: Key,
     format: Literal["coco", "labelme", "png", "sa1b"],  # noqa: A002 - its name in URLs
-) -> ImportOut:
-    """Add masks to the project's images; the body is a JSON file, or a zip of such or of PNGs."""
+) -> ImportReport:
+    """Import masks for a project's images; the body is a JSON file, or a zip of JSON or PNG."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (JSON, ZIP):
-        raise HTTPException(415, f"masks come as {JSON} or {ZIP}")
+        raise HTTPException(415, f"masks must be sent as {JSON} or {ZIP}")
     await run_in_threadpool(get_project, studio.store, project_id)
     with tempfile.TemporaryDirectory(prefix="samkit-import-") as name:
         received = Path(name) / "received"
@@ -103,7 +108,7 @@ def _import(
     is_zip: bool,
     file_format: str,
     user_id: int,
-) -> ImportOut:
+) -> ImportReport:
     folder = received.parent / "files"
     folder.mkdir()
     with studio.exchanging:
@@ -115,24 +120,19 @@ def _import(
         if file_format == "coco":
             found = sorted(folder.rglob("*.json"))
             if len(found) != 1:
-                raise HTTPException(422, f"COCO is one JSON file; the zip has {len(found)}")
+                raise HTTPException(422, f"COCO needs one JSON file; the zip has {len(found)}")
             path = found[0]
         report = import_masks(
             studio.store, project_id, path, file_format=file_format, user_id=user_id
         )
     place = f"{folder}/"
-    return ImportOut(
-        num_images=report.num_images,
-        num_added=report.num_added,
-        num_known=report.num_known,
-        faults=[fault.replace(place, "") for fault in report.faults],
-    )
+    return replace(report, faults=tuple(fault.replace(place, "") for fault in report.faults))
 
 
 def pack(folder: Path) -> IO[bytes]:
-    """A zip of a folder; pictures, which are compressed already, are stored.
+    """Zip a folder; images, which are compressed already, are stored.
 
-    The file has no name: it is gone when it is closed, also if whoever fetches it goes away.
+    The file has no name: it is gone once it is closed, also if the client disconnects.
     """
     packed = tempfile.TemporaryFile()  # noqa: SIM115 - `blocks` closes it
     try:
@@ -148,7 +148,7 @@ def pack(folder: Path) -> IO[bytes]:
 
 
 def blocks(file: IO[bytes]) -> Iterator[bytes]:
-    """A file's content from its beginning; the file is closed afterwards."""
+    """Iterate over a file's content from its beginning, and close the file."""
     with file:
         file.seek(0)
         while block := file.read(BLOCK_BYTES):

@@ -1,4 +1,4 @@
-"""Images: lists, pictures, uploads, and who holds them."""
+"""Routes for images: lists, pictures, uploads and leases."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from fastapi import HTTPException, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from samkit.dataengine import (
+    Page,
+    Review,
+    Stage,
     check_name,
     get_image,
     get_project,
@@ -24,11 +27,10 @@ from samkit.dataengine import (
     upcoming_images,
     upload_folder,
 )
-from samkit.dataengine.values import Review, Stage
 from samkit.web.pictures import SMALL_SIDE, Picture, show
-from samkit.web.routes.parameters import After, Key, Limit, new_file_router, new_router
-from samkit.web.schemas import ImageOut, LeaseOut, NextOut, NumAnnotators, PageOut
-from samkit.web.sessions import Admin, AnyUser, Reviewer
+from samkit.web.routing import After, Key, Limit, new_file_router, new_router
+from samkit.web.schemas import ImageOut, LeaseOut, NextOut, NumAnnotators, page_of
+from samkit.web.sign_in import Admin, AnyUser, Reviewer
 from samkit.web.studio import Studio, TheStudio
 from samkit.web.uploads import receive_file
 
@@ -52,13 +54,13 @@ def get_images(
     limit: Limit = 100,
     review: Review | None = None,
     stage: Stage | None = None,
-) -> PageOut[ImageOut]:
-    """Images of a project."""
+) -> Page[ImageOut]:
+    """List images of a project."""
     get_project(studio.store, project_id)
     page = list_images(
         studio.store, project_id, after=after, limit=limit, review=review, stage=stage
     )
-    return PageOut[ImageOut].model_validate(page)
+    return page_of(ImageOut, page.items, page.next_after)
 
 
 @files.post(
@@ -78,10 +80,10 @@ async def upload_image(
     project_id: Key,
     name: Annotated[str, Query(max_length=200)],
 ) -> ImageOut:
-    """Put an image into the project's folder; the body is the file."""
+    """Upload an image to the project's folder; the body is the file."""
     kind = request.headers.get("content-type", ANY_TYPE).partition(";")[0].strip().lower()
     if kind not in (*IMAGE_TYPES, ANY_TYPE):
-        raise HTTPException(415, f"an image is one of {', '.join(IMAGE_TYPES)}")
+        raise HTTPException(415, f"an image must be one of {', '.join(IMAGE_TYPES)}")
     config = studio.config
     folder = await run_in_threadpool(upload_folder, studio.store, project_id)
     check_name(name)
@@ -101,7 +103,7 @@ async def upload_image(
 
 @router.get("/images/{image_id}")
 def get_one_image(studio: TheStudio, _user: AnyUser, image_id: Key) -> ImageOut:
-    """An image."""
+    """Return an image."""
     return ImageOut.model_validate(get_image(studio.store, image_id))
 
 
@@ -120,7 +122,7 @@ async def get_content(
     image_id: Key,
     max_side: Literal["128", "256", "512", "1024", "2048", "4096"] | None = None,
 ) -> Response:
-    """An image's pixels, upright; JPEG where they are reduced or the file is lossy, else PNG."""
+    """Return an upright picture of an image: JPEG if scaled down or from a lossy file, else PNG."""
     image = await run_in_threadpool(get_image, studio.store, image_id)
     headers = {
         "ETag": f'"{image.sha256}-{max_side or "full"}"',
@@ -134,7 +136,7 @@ async def get_content(
         content = image_content(studio.store, image)
         return show(content, image.path, max_side=side, max_pixels=studio.config.max_pixels)
 
-    # The image that somebody opens goes before the small ones of galleries.
+    # An image that somebody opens goes before the thumbnails of galleries.
     priority = SMALL if side is not None and side <= SMALL_SIDE else LARGE
     picture = await asyncio.wrap_future(studio.pictures.submit(priority, make))
     return Response(picture.content, media_type=picture.media_type, headers=headers)
@@ -142,7 +144,7 @@ async def get_content(
 
 @router.post("/projects/{project_id}/next")
 def take_next_image(studio: TheStudio, user: AnyUser, project_id: Key) -> NextOut:
-    """Hold the next image to annotate; null if there is none now."""
+    """Take the next image to annotate; null if there is none now."""
     lease = take_next(studio.store, project_id, user.id)
     if lease is not None:
         _encode_ahead(studio, project_id, user.id)
@@ -150,16 +152,16 @@ def take_next_image(studio: TheStudio, user: AnyUser, project_id: Key) -> NextOu
 
 
 @router.get("/projects/{project_id}/upcoming")
-def get_upcoming(studio: TheStudio, user: AnyUser, project_id: Key) -> PageOut[ImageOut]:
-    """What will likely be the next images, none of them held."""
+def get_upcoming(studio: TheStudio, user: AnyUser, project_id: Key) -> Page[ImageOut]:
+    """List the images that will likely come next."""
     get_project(studio.store, project_id)
     found = upcoming_images(studio.store, project_id, user.id)
-    return PageOut[ImageOut](items=[ImageOut.model_validate(one) for one in found], next_after=None)
+    return page_of(ImageOut, found)
 
 
 @router.post("/images/{image_id}/lease")
 def hold_image(studio: TheStudio, user: AnyUser, image_id: Key) -> LeaseOut:
-    """Hold an image, or hold it on."""
+    """Take an image, or renew its lease."""
     lease = take_image(studio.store, image_id, user.id)
     _encode_ahead(studio, lease.image.project_id, user.id)
     return LeaseOut.model_validate(lease)
@@ -167,7 +169,7 @@ def hold_image(studio: TheStudio, user: AnyUser, image_id: Key) -> LeaseOut:
 
 @router.delete("/images/{image_id}/lease", status_code=204)
 def let_go(studio: TheStudio, user: AnyUser, image_id: Key) -> None:
-    """Let go of an image without submitting it."""
+    """Release an image without submitting it."""
     get_image(studio.store, image_id)
     give_back(studio.store, image_id, user.id)
 
@@ -176,7 +178,7 @@ def let_go(studio: TheStudio, user: AnyUser, image_id: Key) -> None:
 def put_num_annotators(
     studio: TheStudio, user: Reviewer, image_id: Key, body: NumAnnotators
 ) -> ImageOut:
-    """Have an image annotated by so many people, each on their own."""
+    """Set how many people should annotate an image independently."""
     image = set_num_annotators(studio.store, image_id, body.num_annotators, user_id=user.id)
     return ImageOut.model_validate(image)
 

@@ -1,4 +1,4 @@
-"""Projects, their classes, jobs and numbers."""
+"""Routes for projects, classes, jobs and statistics, and for the server's status."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from fastapi import HTTPException
 import samkit
 from samkit.dataengine import (
     SCAN,
+    Agreement,
+    LabelClass,
+    Page,
+    Project,
+    User,
     add_class,
     add_job,
     count_images,
@@ -24,26 +29,22 @@ from samkit.dataengine import (
     work_days,
     work_once,
 )
-from samkit.dataengine.disagreement import Agreement
-from samkit.dataengine.values import Project, User
-from samkit.web.routes.parameters import After, Key, Limit, new_router
+from samkit.web.routing import After, Key, Limit, new_router
 from samkit.web.schemas import (
     AgreementOut,
-    ClassOut,
     Health,
     JobOut,
     ModelOut,
     NewClass,
     NewProject,
     NewScan,
-    PageOut,
     ProjectOut,
     StateCountOut,
     StatisticsOut,
     StatusOut,
     WorkDayOut,
 )
-from samkit.web.sessions import Admin, AnyUser
+from samkit.web.sign_in import Admin, AnyUser
 from samkit.web.studio import Studio, TheStudio
 
 router = new_router()
@@ -51,13 +52,13 @@ router = new_router()
 
 @router.get("/health")
 def get_health() -> Health:
-    """Whether the server answers."""
+    """Report that the server is running."""
     return Health(ok=True)
 
 
 @router.get("/status")
 def get_status(studio: TheStudio, _user: AnyUser) -> StatusOut:
-    """The server: its version, model and limits."""
+    """Return the server's version, model and limits."""
     config, model = studio.config, studio.embedder.model
     return StatusOut(
         version=samkit.__version__,
@@ -72,44 +73,43 @@ def get_status(studio: TheStudio, _user: AnyUser) -> StatusOut:
 @router.get("/projects")
 def get_projects(
     studio: TheStudio, user: AnyUser, after: After = 0, limit: Limit = 100
-) -> PageOut[ProjectOut]:
-    """All projects."""
+) -> Page[ProjectOut]:
+    """List projects."""
     page = list_projects(studio.store, after=after, limit=limit)
-    items = [_project_out(one, user) for one in page.items]
-    return PageOut[ProjectOut](items=items, next_after=page.next_after)
+    items = tuple(_project_out(one, user) for one in page.items)
+    return Page(items=items, next_after=page.next_after)
 
 
 @router.post("/projects", status_code=201)
 def add_project(studio: TheStudio, admin: Admin, body: NewProject) -> ProjectOut:
-    """Begin a project in one of the folders that the server allows."""
+    """Create a project in one of the folders that the server allows."""
     root = _allowed_root(body.root, studio.config.allowed_roots)
     return _project_out(create_project(studio.store, name=body.name, root=root), admin)
 
 
 @router.get("/projects/{project_id}")
 def get_one_project(studio: TheStudio, user: AnyUser, project_id: Key) -> ProjectOut:
-    """A project."""
+    """Return a project."""
     return _project_out(get_project(studio.store, project_id), user)
 
 
 @router.get("/projects/{project_id}/classes")
-def get_classes(studio: TheStudio, _user: AnyUser, project_id: Key) -> PageOut[ClassOut]:
-    """All classes of a project, on one page."""
+def get_classes(studio: TheStudio, _user: AnyUser, project_id: Key) -> Page[LabelClass]:
+    """List all classes of a project, on one page."""
     get_project(studio.store, project_id)
     found = list_classes(studio.store, project_id)
-    return PageOut[ClassOut](items=[ClassOut.model_validate(one) for one in found], next_after=None)
+    return Page(items=found, next_after=None)
 
 
 @router.post("/projects/{project_id}/classes", status_code=201)
-def put_class(studio: TheStudio, _user: AnyUser, project_id: Key, body: NewClass) -> ClassOut:
-    """The class of a name, which is added if there is none."""
-    found = add_class(studio.store, project_id, body.name, color=body.color)
-    return ClassOut.model_validate(found)
+def put_class(studio: TheStudio, _user: AnyUser, project_id: Key, body: NewClass) -> LabelClass:
+    """Return the class of a name; add it if there is none."""
+    return add_class(studio.store, project_id, body.name, color=body.color)
 
 
 @router.post("/projects/{project_id}/scan", status_code=202)
 def scan_project(studio: TheStudio, _admin: Admin, project_id: Key, body: NewScan) -> JobOut:
-    """Look for new images below the project's root, in the background."""
+    """Scan the project's root for new images, in the background."""
     job = add_job(studio.store, project_id, SCAN, {"num_annotators": body.num_annotators})
     studio.background.submit(0, lambda: work_once(studio.store))
     return JobOut.model_validate(job)
@@ -117,13 +117,13 @@ def scan_project(studio: TheStudio, _admin: Admin, project_id: Key, body: NewSca
 
 @router.get("/jobs/{job_id}")
 def get_one_job(studio: TheStudio, _user: AnyUser, job_id: Key) -> JobOut:
-    """How far a job is."""
+    """Return a job and its progress."""
     return JobOut.model_validate(get_job(studio.store, job_id))
 
 
 @router.get("/projects/{project_id}/statistics")
 def get_statistics(studio: TheStudio, _user: AnyUser, project_id: Key) -> StatisticsOut:
-    """Images and masks by state; masks, clicks and seconds by day, person and stage."""
+    """Count images and masks by state, and masks, clicks and time by day, person and stage."""
     get_project(studio.store, project_id)
     names = user_names(studio.store)
     states = count_images(studio.store, project_id)
@@ -148,24 +148,24 @@ def get_statistics(studio: TheStudio, _user: AnyUser, project_id: Key) -> Statis
 @router.get("/projects/{project_id}/agreement")
 def get_agreements(
     studio: TheStudio, _user: AnyUser, project_id: Key, after: After = 0, limit: Limit = 20
-) -> PageOut[AgreementOut]:
-    """How well people agree on the images that several have annotated."""
+) -> Page[AgreementOut]:
+    """Compare people on the images that several have annotated."""
     get_project(studio.store, project_id)
     page = list_doubly_annotated(studio.store, project_id, after=after, limit=limit)
     found = [one for key in page.items for one in measure_agreement(studio.store, key)]
-    return PageOut[AgreementOut](items=_agreements(studio, found), next_after=page.next_after)
+    return Page(items=_agreements(studio, found), next_after=page.next_after)
 
 
 @router.get("/images/{image_id}/agreement")
-def get_agreement(studio: TheStudio, _user: AnyUser, image_id: Key) -> PageOut[AgreementOut]:
-    """How well people agree on an image, all pairs on one page."""
+def get_agreement(studio: TheStudio, _user: AnyUser, image_id: Key) -> Page[AgreementOut]:
+    """Compare people on one image; all pairs on one page."""
     found = _agreements(studio, measure_agreement(studio.store, image_id))
-    return PageOut[AgreementOut](items=found, next_after=None)
+    return Page(items=found, next_after=None)
 
 
-def _agreements(studio: Studio, found: Iterable[Agreement]) -> list[AgreementOut]:
+def _agreements(studio: Studio, found: Iterable[Agreement]) -> tuple[AgreementOut, ...]:
     names = user_names(studio.store)
-    return [
+    return tuple(
         AgreementOut(
             image_id=one.image_id,
             user_ids=list(one.user_ids),
@@ -175,7 +175,7 @@ def _agreements(studio: Studio, found: Iterable[Agreement]) -> list[AgreementOut
             mean_iou=one.mean_iou,
         )
         for one in found
-    ]
+    )
 
 
 def _project_out(project: Project, user: User) -> ProjectOut:
@@ -188,12 +188,12 @@ def _project_out(project: Project, user: User) -> ProjectOut:
 
 
 def _allowed_root(root: str, allowed: tuple[Path, ...]) -> Path:
-    """The real folder of a root; a link out of the allowed folders does not count as in them."""
+    """Resolve a root; a link that leads out of the allowed folders is refused."""
     try:
         folder = Path(root).resolve(strict=True)
     except (OSError, ValueError, RuntimeError) as error:
-        raise HTTPException(422, "there is no such folder, or it is not allowed") from error
+        raise HTTPException(422, "no such folder, or it is not allowed") from error
     if not any(folder.is_relative_to(one.resolve()) for one in allowed):
-        # The same words, so that nobody learns which folders there are.
-        raise HTTPException(422, "there is no such folder, or it is not allowed")
+        # The same words, so that nobody learns which folders exist.
+        raise HTTPException(422, "no such folder, or it is not allowed")
     return folder

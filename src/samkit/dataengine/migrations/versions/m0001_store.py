@@ -1,4 +1,4 @@
-"""The first tables."""
+"""Projects, images, annotations, users and jobs."""
 
 import sqlalchemy as sa
 from alembic import op

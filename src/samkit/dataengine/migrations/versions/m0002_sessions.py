@@ -1,4 +1,4 @@
-"""Who is signed in, and who did what."""
+"""Sign-in sessions and the audit log."""
 
 import sqlalchemy as sa
 from alembic import op

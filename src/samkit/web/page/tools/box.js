@@ -5,7 +5,7 @@ import { boxFrom, drawBox, drawCross } from "./shared.js";
 export class BoxTool {
   holds = true;
 
-  /** @param {import("../studio.js").ToolActions} actions */
+  /** @param {import("../studio_tools.js").ToolActions} actions */
   constructor(actions) {
     this.actions = actions;
     this.start = null;

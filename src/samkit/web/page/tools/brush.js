@@ -1,11 +1,11 @@
-/** Brush and eraser, one tool with two signs. The stroke is shown at once and kept when it ends. */
+/** Brush and eraser: one tool with two signs. The stroke is shown live and takes effect at its end. */
 
 import { toScreen } from "../view.js";
 
 export class BrushTool {
   holds = true;
 
-  /** @param {import("../studio.js").ToolActions} actions @param {boolean} erases */
+  /** @param {import("../studio_tools.js").ToolActions} actions @param {boolean} erases */
   constructor(actions, erases) {
     this.actions = actions;
     this.erases = erases;

@@ -5,7 +5,7 @@ import { boxFrom, drawBox, farApart, pixelOf } from "./shared.js";
 export class PointTool {
   holds = false;
 
-  /** @param {import("../studio.js").ToolActions} actions */
+  /** @param {import("../studio_tools.js").ToolActions} actions */
   constructor(actions) {
     this.actions = actions;
     this.start = null;

@@ -7,7 +7,7 @@ const CLOSE_PX = 10; // from the first corner, on the screen
 export class PolygonTool {
   holds = false;
 
-  /** @param {import("../studio.js").ToolActions} actions */
+  /** @param {import("../studio_tools.js").ToolActions} actions */
   constructor(actions) {
     this.actions = actions;
     /** @type {number[][]} */

@@ -1,9 +1,9 @@
-/** Selects the kept mask under the pointer, to correct, hide, delete it or change its class. */
+/** Selects the saved mask under the pointer, to correct, hide or delete it, or set its class. */
 
 export class SelectTool {
   holds = false;
 
-  /** @param {import("../studio.js").ToolActions} actions */
+  /** @param {import("../studio_tools.js").ToolActions} actions */
   constructor(actions) {
     this.actions = actions;
   }

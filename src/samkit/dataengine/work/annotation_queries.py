@@ -1,0 +1,116 @@
+"""Queries of annotations, their revisions and events, limited to what a user may see.
+
+Where several people annotate an image independently, annotators do not see what others drew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from samkit.dataengine.database import Store
+from samkit.dataengine.people import REVIEWERS, acting_user
+from samkit.dataengine.rows import find, to_annotation, to_event, to_revision
+from samkit.dataengine.schema import AnnotationRow, EventRow, ImageRow, RevisionRow, UserRow
+from samkit.dataengine.values import Annotation, Event, Revision
+from samkit.errors import RoleError
+
+
+def list_annotations(
+    store: Store, image_id: int, *, user_id: int | None = None, deleted: bool = False
+) -> tuple[Annotation, ...]:
+    """List the annotations of an image in the order they were made.
+
+    Args:
+        user_id: only annotations of this user.
+        deleted: include deleted annotations.
+
+    Raises:
+        StoreError: no such image.
+    """
+    with store.read() as session:
+        image = find(session, ImageRow, image_id, "image")
+        rows = _rows(session, image_id, deleted=deleted)
+        size_hw = (image.height, image.width)
+        return tuple(to_annotation(row, size_hw) for row in rows if user_id in (None, row.user_id))
+
+
+def visible_annotations(
+    store: Store, image_id: int, *, user_id: int, deleted: bool = False
+) -> tuple[Annotation, ...]:
+    """List the annotations of an image that a user may see.
+
+    Raises:
+        MissingError: no such image or user.
+    """
+    with store.read() as session:
+        image = find(session, ImageRow, image_id, "image")
+        user = acting_user(session, user_id)
+        rows = _rows(session, image_id, deleted=deleted)
+        size_hw = (image.height, image.width)
+        return tuple(
+            to_annotation(row, size_hw) for row in rows if not is_hidden_from(row, image, user)
+        )
+
+
+def annotation_history(
+    store: Store, annotation_id: int, *, user_id: int | None = None
+) -> tuple[Revision, ...]:
+    """List all states of an annotation, oldest first.
+
+    Args:
+        user_id: the user who asks; None for access to all annotations.
+
+    Raises:
+        MissingError: no such annotation.
+        RoleError: the user may not see it.
+    """
+    with store.read() as session:
+        image, row = _visible_rows(session, annotation_id, user_id)
+        size_hw = (image.height, image.width)
+        return tuple(to_revision(one, size_hw) for one in revisions(session, row.id))
+
+
+def annotation_events(
+    store: Store, annotation_id: int, *, user_id: int | None = None
+) -> tuple[Event, ...]:
+    """List all prompts and corrections of an annotation, oldest first.
+
+    Arguments and errors are those of `annotation_history`.
+    """
+    query = select(EventRow).where(EventRow.annotation_id == annotation_id).order_by(EventRow.id)
+    with store.read() as session:
+        _visible_rows(session, annotation_id, user_id)
+        return tuple(to_event(row) for row in session.scalars(query))
+
+
+def is_hidden_from(row: AnnotationRow, image: ImageRow, user: UserRow) -> bool:
+    """Whether a mask belongs to another annotator, who works independently of this user."""
+    independent = image.num_annotators > 1 and row.stage == "assisted-manual"
+    return independent and row.user_id != user.id and user.role not in REVIEWERS
+
+
+def revisions(session: Session, annotation_id: int) -> Sequence[RevisionRow]:
+    """Return the rows of an annotation's states, oldest first."""
+    query = select(RevisionRow).where(RevisionRow.annotation_id == annotation_id)
+    return session.scalars(query.order_by(RevisionRow.version)).all()
+
+
+def _rows(session: Session, image_id: int, *, deleted: bool) -> Sequence[AnnotationRow]:
+    query = select(AnnotationRow).where(AnnotationRow.image_id == image_id)
+    if not deleted:
+        query = query.where(~AnnotationRow.deleted)
+    return session.scalars(query.order_by(AnnotationRow.id)).all()
+
+
+def _visible_rows(
+    session: Session, annotation_id: int, user_id: int | None
+) -> tuple[ImageRow, AnnotationRow]:
+    """Return the rows of an annotation that the user may see, and of its image."""
+    row = find(session, AnnotationRow, annotation_id, "annotation")
+    image = find(session, ImageRow, row.image_id, "image")
+    if user_id is not None and is_hidden_from(row, image, acting_user(session, user_id)):
+        raise RoleError(f"annotation {annotation_id} belongs to another annotator of this image")
+    return image, row

@@ -1,0 +1,352 @@
+"""Annotations: save, replace, delete, undo and redo. Each function is one transaction.
+
+All states of an annotation are kept. Undo and redo add states with the content of earlier ones, and
+deletion is a state too, so that nothing is ever lost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from samkit.dataengine.database import Store
+from samkit.dataengine.people import acting_user
+from samkit.dataengine.rows import find, find_locked, to_annotation
+from samkit.dataengine.schema import AnnotationRow, ClassRow, EventRow, ImageRow, RevisionRow
+from samkit.dataengine.values import (
+    CLICK_KINDS,
+    STAGES,
+    Annotation,
+    NewEvent,
+    Stage,
+    check_choice,
+)
+from samkit.dataengine.work.annotation_queries import is_hidden_from, revisions
+from samkit.dataengine.work.masks import CheckedMask, check_mask, check_score
+from samkit.dataengine.work.queue import check_holder, held_image
+from samkit.errors import ConflictError, RoleError, StoreError
+from samkit.geometry import Rle
+
+BEFORE_FIRST = 0  # version before the first state; undoing the first state leads there
+
+
+def save_annotation(
+    store: Store,
+    *,
+    image_id: int,
+    user_id: int,
+    rle: Rle,
+    class_id: int | None = None,
+    events: Sequence[NewEvent] = (),
+    stage: Stage = "assisted-manual",
+    score: float | None = None,
+    stability: float | None = None,
+    request_id: str | None = None,
+) -> Annotation:
+    """Add a mask to an image that the user holds.
+
+    Args:
+        class_id: a class of the image's project.
+        events: the prompts and corrections that led to the mask.
+        score: the model's predicted IoU.
+        stability: stability score of the mask.
+        request_id: idempotency key of any text: a repeated request for the image returns the mask
+            that the first one added.
+
+    Raises:
+        ConflictError: the user does not hold the image, or somebody else used the request_id.
+        StoreError: the mask or its class does not fit the image.
+    """
+    check_choice("stage", stage, STAGES)
+    check_score("score", score)
+    check_score("stability", stability)
+    with store.write() as session:
+        acting_user(session, user_id)
+        image = find_locked(session, ImageRow, image_id, "image")
+        size_hw = (image.height, image.width)
+        # Before the lease is checked: it may have expired since the mask was added.
+        if request_id is not None and (row := _find_request(session, image_id, request_id)):
+            if row.user_id != user_id:
+                raise ConflictError(f"somebody else used the request_id {request_id!r:.40}")
+            return to_annotation(row, size_hw)
+        check_holder(image, user_id)
+        mask = check_mask(rle, size_hw)
+        _check_class(session, class_id, image.project_id)
+        row = insert_annotation(
+            session,
+            store,
+            image,
+            mask,
+            user_id=user_id,
+            request_id=request_id,
+            class_id=class_id,
+            stage=stage,
+            score=score,
+            stability=stability,
+            events=events,
+        )
+        return to_annotation(row, size_hw)
+
+
+def replace_annotation(
+    store: Store,
+    annotation_id: int,
+    *,
+    user_id: int,
+    version: int,
+    rle: Rle,
+    class_id: int | None,
+    events: Sequence[NewEvent] = (),
+) -> Annotation:
+    """Replace an annotation's mask and class; this restores a deleted annotation.
+
+    Args:
+        user_id: who changes it; they must hold its image.
+        version: the version that the change is based on.
+        events: the corrections that led to the new mask.
+
+    Raises:
+        ConflictError: the annotation has a newer version, or the user does not hold the image.
+        StoreError: the mask or its class does not fit the image.
+    """
+    with store.write() as session:
+        image, row = _rows_to_change(session, annotation_id, user_id=user_id, version=version)
+        mask = check_mask(rle, (image.height, image.width))
+        _check_class(session, class_id, image.project_id)
+        _write_row(image, row, mask, class_id=class_id, deleted=False)
+        record_revision(session, store, image, row, user_id=user_id, change="edit", events=events)
+        return to_annotation(row, (image.height, image.width))
+
+
+def delete_annotation(
+    store: Store, annotation_id: int, *, user_id: int, version: int, duration_ms: int = 0
+) -> Annotation:
+    """Delete an annotation; `undo_annotation` brings it back.
+
+    Raises:
+        ConflictError: the annotation has a newer version, or the user does not hold the image.
+        StoreError: the annotation is deleted already.
+    """
+    events = [NewEvent(kind="delete", data={}, duration_ms=duration_ms)]
+    with store.write() as session:
+        image, row = _rows_to_change(session, annotation_id, user_id=user_id, version=version)
+        if row.deleted:
+            raise StoreError(f"annotation {annotation_id} is deleted already")
+        _write_row(image, row, None, class_id=row.class_id, deleted=True)
+        record_revision(session, store, image, row, user_id=user_id, change="edit", events=events)
+        return to_annotation(row, (image.height, image.width))
+
+
+def undo_annotation(store: Store, annotation_id: int, *, user_id: int, version: int) -> Annotation:
+    """Undo an annotation's last change; undoing the first one deletes it.
+
+    Raises:
+        ConflictError: the annotation has a newer version, or the user does not hold the image.
+        StoreError: there is nothing to undo.
+    """
+    return _step_history(store, annotation_id, user_id=user_id, version=version, change="undo")
+
+
+def redo_annotation(store: Store, annotation_id: int, *, user_id: int, version: int) -> Annotation:
+    """Redo the change that was undone last.
+
+    Raises:
+        ConflictError: the annotation has a newer version, or the user does not hold the image.
+        StoreError: there is nothing to redo.
+    """
+    return _step_history(store, annotation_id, user_id=user_id, version=version, change="redo")
+
+
+def _find_request(session: Session, image_id: int, request_id: str) -> AnnotationRow | None:
+    query = select(AnnotationRow).where(
+        AnnotationRow.image_id == image_id, AnnotationRow.request_id == request_id
+    )
+    return session.scalar(query)
+
+
+def _check_class(session: Session, class_id: int | None, project_id: int) -> None:
+    if class_id is not None:
+        row = session.get(ClassRow, class_id)
+        if row is None:
+            raise StoreError(f"there is no class {class_id}")
+        if row.project_id != project_id:
+            raise StoreError(f"class {row.name!r:.40} belongs to another project")
+
+
+def _rows_to_change(
+    session: Session, annotation_id: int, *, user_id: int, version: int
+) -> tuple[ImageRow, AnnotationRow]:
+    """Return the locked rows of an annotation that may be changed, and of its image."""
+    user = acting_user(session, user_id)
+    image_id = find(session, AnnotationRow, annotation_id, "annotation").image_id
+    # Always lock the image first: locking in different orders could deadlock.
+    image = held_image(session, image_id, user_id)
+    row = find_locked(session, AnnotationRow, annotation_id, "annotation")
+    if row.version != version:
+        raise ConflictError(
+            f"annotation {annotation_id} is at version {row.version} now; the change is based on"
+            f" {version}: reload it"
+        )
+    if is_hidden_from(row, image, user):
+        raise RoleError(f"annotation {annotation_id} belongs to another annotator of this image")
+    return image, row
+
+
+def _write_row(
+    image: ImageRow,
+    row: AnnotationRow,
+    mask: CheckedMask | None,
+    *,
+    class_id: int | None,
+    deleted: bool,
+) -> None:
+    """Update an annotation's content and version; None leaves the mask unchanged."""
+    image.num_masks += int(row.deleted) - int(deleted)
+    if mask is not None:
+        row.counts, row.area_px = mask.counts, mask.area_px
+        row.x0, row.y0, row.x1, row.y1 = mask.box_xyxy
+    row.class_id, row.deleted = class_id, deleted
+    row.version += 1
+
+
+def insert_annotation(
+    session: Session,
+    store: Store,
+    image: ImageRow,
+    mask: CheckedMask,
+    *,
+    user_id: int,
+    request_id: str | None,
+    class_id: int | None,
+    stage: Stage,
+    score: float | None,
+    stability: float | None,
+    events: Sequence[NewEvent],
+) -> AnnotationRow:
+    """Add a mask to an image whose row is locked, with its first revision and its events."""
+    x0, y0, x1, y1 = mask.box_xyxy
+    row = AnnotationRow(
+        project_id=image.project_id,
+        image_id=image.id,
+        user_id=user_id,
+        request_id=request_id,
+        class_id=class_id,
+        counts=mask.counts,
+        area_px=mask.area_px,
+        x0=x0,
+        y0=y0,
+        x1=x1,
+        y1=y1,
+        stage=stage,
+        score=score,
+        stability=stability,
+        version=1,
+        deleted=False,
+        num_clicks=0,
+        duration_ms=0,
+        created_at=store.clock(),
+    )
+    session.add(row)
+    session.flush()
+    image.stage = stage
+    image.num_masks += 1
+    record_revision(session, store, image, row, user_id=user_id, change="edit", events=events)
+    return row
+
+
+def record_revision(
+    session: Session,
+    store: Store,
+    image: ImageRow,
+    row: AnnotationRow,
+    *,
+    user_id: int,
+    change: str,
+    events: Sequence[NewEvent],
+) -> None:
+    """Store the current state of an annotation, and the events that led to it."""
+    now = store.clock()
+    for event in events:
+        _check_json(event)
+        row.num_clicks += event.kind in CLICK_KINDS
+        row.duration_ms += event.duration_ms
+        session.add(
+            EventRow(
+                annotation_id=row.id,
+                version=row.version,
+                kind=event.kind,
+                data=dict(event.data),
+                duration_ms=event.duration_ms,
+                model_version_id=event.model_version_id,
+                user_id=user_id,
+                at=now,
+            )
+        )
+    session.add(
+        RevisionRow(
+            annotation_id=row.id,
+            version=row.version,
+            change=change,
+            counts=row.counts,
+            class_id=row.class_id,
+            deleted=row.deleted,
+            user_id=user_id,
+            at=now,
+        )
+    )
+    image.version += 1
+    if image.review == "accepted":  # the accepted masks are no longer the current ones
+        image.review = "submitted"
+
+
+def _check_json(event: NewEvent) -> None:
+    try:
+        json.dumps(dict(event.data), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StoreError(f"an event's data must be JSON: {error}") from error
+
+
+def _step_history(
+    store: Store, annotation_id: int, *, user_id: int, version: int, change: str
+) -> Annotation:
+    """Undo or redo an annotation's last change."""
+    with store.write() as session:
+        image, row = _rows_to_change(session, annotation_id, user_id=user_id, version=version)
+        size_hw = (image.height, image.width)
+        states = {state.version: state for state in revisions(session, annotation_id)}
+        past, future = _stacks(list(states.values()))
+        stack = past if change == "undo" else future
+        if not stack:
+            raise StoreError(f"annotation {annotation_id} has nothing to {change}")
+        target = stack[-1]
+        if target == BEFORE_FIRST:
+            _write_row(image, row, None, class_id=row.class_id, deleted=True)
+        else:
+            state = states[target]
+            mask = check_mask({"size": list(size_hw), "counts": state.counts}, size_hw)
+            _write_row(image, row, mask, class_id=state.class_id, deleted=state.deleted)
+        events = [NewEvent(kind=change, data={"version": target})]
+        record_revision(session, store, image, row, user_id=user_id, change=change, events=events)
+        return to_annotation(row, size_hw)
+
+
+def _stacks(states: Sequence[RevisionRow]) -> tuple[list[int], list[int]]:
+    """Return the versions that undo and redo lead to, the next one last."""
+    past: list[int] = []
+    future: list[int] = []
+    current = BEFORE_FIRST
+    for state in states:
+        if state.change == "undo":
+            future.append(current)
+            current = past.pop()
+        elif state.change == "redo":
+            past.append(current)
+            current = future.pop()
+        else:
+            past.append(current)
+            future.clear()
+            current = state.version
+    return past, future

@@ -1,0 +1,112 @@
+"""Image files of a project: reading them, and receiving uploads."""
+
+import hashlib
+import io
+import os
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from samkit.dataengine.database import Store
+from samkit.dataengine.values import StoredImage
+from samkit.dataengine.work.ingest import add_image
+from samkit.dataengine.work.projects import get_project
+from samkit.dataengine.work.sources import ImageSource, is_image
+from samkit.errors import ConflictError, ImageError, SamkitError, StoreError
+from samkit.formats.image import RgbImage, read_image, read_image_size
+
+MAX_NAME = 200  # characters
+# Characters that other systems or shells interpret.
+FORBIDDEN = '<>:"|?*\\/'
+
+
+def image_content(store: Store, image: StoredImage) -> bytes:
+    """Read the content of an image's file.
+
+    Raises:
+        ConflictError: the file has changed; its masks belong to the old pixels.
+        StoreError: the file cannot be read.
+    """
+    with ImageSource(get_project(store, image.project_id).root).open(image.path) as file:
+        content = file.read(image.num_bytes + 1)
+    if hashlib.sha256(content).hexdigest() != image.sha256:
+        raise ConflictError(f"{image.path} has changed since it was added")
+    return content
+
+
+def read_stored_image(store: Store, image: StoredImage, *, max_pixels: int) -> RgbImage:
+    """Read an image's upright pixels, uint8 RGB (H, W, 3).
+
+    Raises:
+        ImageError: damaged, or larger than `max_pixels`, which is checked before decoding.
+        ConflictError: the file has changed since it was added.
+        StoreError: the file cannot be read.
+    """
+    file = io.BytesIO(image_content(store, image))
+    read_image_size(file, image.path, max_pixels=max_pixels)
+    file.seek(0)
+    try:
+        with Image.open(file) as opened:
+            return read_image(opened, max_pixels=max_pixels)
+    except ImageError as error:
+        raise ImageError(str(error).replace("the image", image.path, 1)) from error
+
+
+def upload_folder(store: Store, project_id: int) -> Path:
+    """Return the folder that receives a project's uploads: its root.
+
+    Raises:
+        StoreError: the project's root is a URL.
+    """
+    folder = ImageSource(get_project(store, project_id).root).folder
+    if folder is None:
+        raise StoreError("the project's root is a URL: put new images there, then scan")
+    return folder
+
+
+def receive_image(
+    store: Store, project_id: int, received: Path, name: str, *, max_pixels: int
+) -> StoredImage:
+    """Add an uploaded file to a project.
+
+    Args:
+        received: the file, in `upload_folder`; the caller may delete it afterwards.
+        name: name to store it under, without folders.
+        max_pixels: larger images are refused before decoding.
+
+    Raises:
+        StoreError: the name is not valid for an image.
+        ImageError: not an image, or too large.
+        ConflictError: the name or the content exists already.
+    """
+    check_name(name)
+    with received.open("rb") as file:
+        read_image_size(file, name, max_pixels=max_pixels)
+    folder = upload_folder(store, project_id)
+    target = folder / name
+    try:
+        # Temporary files are readable by their owner only; images get the folder's permissions.
+        received.chmod(folder.stat().st_mode & 0o666)
+        os.link(received, target)  # unlike renaming, refuses to replace another file
+    except FileExistsError as error:
+        raise ConflictError(f"there is a file {name!r} already: choose another name") from error
+    except OSError as error:
+        raise StoreError(f"cannot save {name!r:.100}: {error.strerror}") from error
+    try:
+        return add_image(store, project_id, name)
+    except SamkitError:
+        target.unlink()
+        raise
+
+
+def check_name(name: str) -> None:
+    """Check the name of an uploaded image.
+
+    Raises:
+        StoreError: a path, hidden, not printable, or without the suffix of an image.
+    """
+    plain = name == PurePosixPath(name).name and not set(name) & set(FORBIDDEN)
+    if not plain or not name.isprintable() or name.startswith(".") or len(name) > MAX_NAME:
+        raise StoreError(f"{name!r:.100} is not a valid file name: give one without folders")
+    if not is_image(name):
+        raise StoreError(f"{name!r:.100} must have the suffix of an image, such as .jpg or .png")

@@ -1,0 +1,200 @@
+"""Projects, their classes and their images."""
+
+import re
+from pathlib import Path
+
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
+
+from samkit.dataengine.database import Store
+from samkit.dataengine.rows import (
+    check_limit,
+    find,
+    find_locked,
+    to_class,
+    to_image,
+    to_page,
+    to_project,
+)
+from samkit.dataengine.schema import (
+    AnnotationRow,
+    ClassRow,
+    EventRow,
+    ImageRow,
+    JobRow,
+    ProjectRow,
+    ReviewRow,
+    RevisionRow,
+    SubmissionRow,
+)
+from samkit.dataengine.values import (
+    REVIEWS,
+    STAGES,
+    LabelClass,
+    Page,
+    Project,
+    Review,
+    Stage,
+    StoredImage,
+    check_choice,
+)
+from samkit.dataengine.work.sources import ImageSource
+from samkit.drawing import mask_color
+from samkit.errors import MissingError, StoreError
+
+COLOR = re.compile(r"#[0-9a-f]{6}", re.ASCII)
+
+
+def create_project(store: Store, *, name: str, root: str | Path) -> Project:
+    """Create a project.
+
+    Args:
+        root: folder or fsspec URL that contains its images.
+
+    Raises:
+        StoreError: the name is taken or empty, or the root does not exist.
+    """
+    _check_name(name)
+    row = ProjectRow(name=name, root=ImageSource(root).root, created_at=store.clock())
+    with store.write() as session:
+        session.add(row)
+        try:
+            session.flush()
+        except IntegrityError as error:
+            raise StoreError(f"there is a project {name!r} already") from error
+        return to_project(row)
+
+
+def get_project(store: Store, project_id: int) -> Project:
+    """Return a project.
+
+    Raises:
+        StoreError: no such project.
+    """
+    with store.read() as session:
+        return to_project(find(session, ProjectRow, project_id, "project"))
+
+
+def list_projects(store: Store, *, after: int = 0, limit: int = 100) -> Page[Project]:
+    """List projects in the order they were created."""
+    query = select(ProjectRow).where(ProjectRow.id > after).order_by(ProjectRow.id)
+    with store.read() as session:
+        rows = session.scalars(query.limit(check_limit(limit)))
+        return to_page([to_project(row) for row in rows], limit)
+
+
+def rename_project(store: Store, project_id: int, name: str) -> Project:
+    """Rename a project.
+
+    Raises:
+        StoreError: no such project, or the name is taken or empty.
+    """
+    _check_name(name)
+    with store.write() as session:
+        row = find_locked(session, ProjectRow, project_id, "project")
+        row.name = name
+        try:
+            session.flush()
+        except IntegrityError as error:
+            raise StoreError(f"there is a project {name!r} already") from error
+        return to_project(row)
+
+
+def delete_project(store: Store, project_id: int) -> None:
+    """Delete a project with all masks and their history; image files stay on disk.
+
+    Raises:
+        StoreError: no such project.
+    """
+    images = select(ImageRow.id).where(ImageRow.project_id == project_id)
+    masks = select(AnnotationRow.id).where(AnnotationRow.project_id == project_id)
+    with store.write() as session:
+        row = find_locked(session, ProjectRow, project_id, "project")
+        for kind in (EventRow, RevisionRow):
+            session.execute(delete(kind).where(kind.annotation_id.in_(masks)))
+        session.execute(delete(ReviewRow).where(ReviewRow.image_id.in_(images)))
+        for own in (AnnotationRow, SubmissionRow, ImageRow, ClassRow, JobRow):
+            session.execute(delete(own).where(own.project_id == project_id))
+        session.delete(row)
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or len(name) > 200:
+        raise StoreError(f"a project's name must have 1 to 200 characters; got {name!r:.40}")
+
+
+def add_class(store: Store, project_id: int, name: str, *, color: str | None = None) -> LabelClass:
+    """Return the class of this name; add it if the project has none.
+
+    Args:
+        color: colour of a new class as #rrggbb; None chooses one that differs from the others.
+
+    Raises:
+        StoreError: no such project, or an invalid name or colour.
+    """
+    if not name.strip() or len(name) > 200:
+        raise StoreError(f"a class's name must have 1 to 200 characters; got {name!r:.40}")
+    if color is not None and not COLOR.fullmatch(color):
+        raise StoreError(f"a colour must be #rrggbb; got {color!r:.40}")
+    with store.write() as session:
+        find_project = select(ProjectRow).where(ProjectRow.id == project_id).with_for_update()
+        if session.scalar(find_project) is None:
+            raise MissingError(f"there is no project {project_id}")
+        known = list(session.scalars(select(ClassRow).where(ClassRow.project_id == project_id)))
+        row = next((one for one in known if one.name == name), None)
+        if row is None:
+            red, green, blue = (int(value) for value in mask_color(len(known)))
+            default = f"#{red:02x}{green:02x}{blue:02x}"
+            row = ClassRow(project_id=project_id, name=name, color=color or default)
+            session.add(row)
+            session.flush()
+        return to_class(row)
+
+
+def list_classes(store: Store, project_id: int) -> tuple[LabelClass, ...]:
+    """List all classes of a project in the order they were added."""
+    query = select(ClassRow).where(ClassRow.project_id == project_id).order_by(ClassRow.id)
+    with store.read() as session:
+        return tuple(to_class(row) for row in session.scalars(query))
+
+
+def get_image(store: Store, image_id: int) -> StoredImage:
+    """Return an image.
+
+    Raises:
+        StoreError: no such image.
+    """
+    with store.read() as session:
+        return to_image(find(session, ImageRow, image_id, "image"))
+
+
+def list_images(
+    store: Store,
+    project_id: int,
+    *,
+    after: int = 0,
+    limit: int = 100,
+    review: Review | None = None,
+    stage: Stage | None = None,
+) -> Page[StoredImage]:
+    """List images of a project in the order they were added.
+
+    Args:
+        after: `next_after` of the previous page; 0 for the first page.
+        limit: page size, 1 to 1000.
+        review: only images in this review state.
+        stage: only images of this stage.
+
+    Raises:
+        StoreError: an invalid filter or limit.
+    """
+    query = select(ImageRow).where(ImageRow.project_id == project_id, ImageRow.id > after)
+    if review is not None:
+        check_choice("review", review, REVIEWS)
+        query = query.where(ImageRow.review == review)
+    if stage is not None:
+        check_choice("stage", stage, STAGES)
+        query = query.where(ImageRow.stage == stage)
+    with store.read() as session:
+        rows = session.scalars(query.order_by(ImageRow.id).limit(check_limit(limit)))
+        return to_page([to_image(row) for row in rows], limit)

@@ -1,0 +1,195 @@
+"""Queue of images to annotate, with leases: an image has one holder at a time.
+
+An expired lease still belongs to its holder until somebody else takes the image, so that an
+annotator who comes back late has usually lost nothing.
+"""
+
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from samkit.dataengine.database import Store
+from samkit.dataengine.people import REVIEWERS, acting_user
+from samkit.dataengine.rows import check_limit, find, find_locked, to_image
+from samkit.dataengine.schema import ImageRow, ProjectRow, SubmissionRow
+from samkit.dataengine.values import Lease, StoredImage
+from samkit.errors import ConflictError, RoleError, StoreError
+
+# Pages renew their lease every minute; a quarter of an hour survives a break.
+LEASE_S = 900.0
+
+
+def take_next(
+    store: Store, project_id: int, user_id: int, *, lease_s: float = LEASE_S
+) -> Lease | None:
+    """Take the next image to annotate; None if there is nothing to do.
+
+    The order is: the image that the user already holds, images returned to them, then open images
+    that they have not submitted before.
+
+    Raises:
+        StoreError: no such project or user.
+    """
+    with store.write() as session:
+        find(session, ProjectRow, project_id, "project")
+        acting_user(session, user_id)
+        now = store.clock()
+        mine = and_(ImageRow.lease_user_id == user_id, ImageRow.lease_expires_at > now)
+        free = or_(ImageRow.lease_user_id.is_(None), ImageRow.lease_expires_at <= now)
+        own = or_(free, ImageRow.lease_user_id == user_id)
+        for where in (
+            mine,
+            and_(ImageRow.returned_to == user_id, ImageRow.open, own),
+            and_(_is_new_to(user_id), own),
+        ):
+            # Simultaneous callers get different rows: on SQLite one waits, on PostgreSQL rows
+            # locked by others are skipped.
+            query = _in_order(project_id, where).limit(1)
+            row = session.scalar(query.with_for_update(skip_locked=True, of=ImageRow))
+            if row is not None:
+                return _lease(store, row, user_id, lease_s)
+        return None
+
+
+def upcoming_images(
+    store: Store, project_id: int, user_id: int, *, limit: int = 4
+) -> tuple[StoredImage, ...]:
+    """List the images that `take_next` will likely return, to compute embeddings ahead."""
+    now = store.clock()
+    free = or_(ImageRow.lease_user_id.is_(None), ImageRow.lease_expires_at <= now)
+    returned = and_(ImageRow.returned_to == user_id, ImageRow.open, free)
+    found: list[StoredImage] = []
+    with store.read() as session:
+        for where in (returned, and_(_is_new_to(user_id), free)):
+            left = limit - len(found)
+            rows = session.scalars(_in_order(project_id, where).limit(check_limit(limit) - 1))
+            found += [to_image(row) for row in rows][:left]
+    return tuple(found)
+
+
+def take_image(store: Store, image_id: int, user_id: int, *, lease_s: float = LEASE_S) -> Lease:
+    """Take a given image: annotators an open one, reviewers any.
+
+    Raises:
+        ConflictError: somebody else holds it.
+        MissingError: no such image or user.
+        RoleError: it is not open for this user, who is not a reviewer.
+    """
+    with store.write() as session:
+        user = acting_user(session, user_id)
+        row = find_locked(session, ImageRow, image_id, "image")
+        if is_held(row, store, but_by=user_id):
+            raise ConflictError(f"{row.path} is held by somebody else")
+        if user.role not in REVIEWERS:
+            if not row.open:
+                raise RoleError(f"{row.path} is {row.review}: only a reviewer may change it")
+            if row.returned_to != user_id and _has_submitted(session, image_id, user_id):
+                raise RoleError(f"{row.path} is waiting for another annotator")
+        return _lease(store, row, user_id, lease_s)
+
+
+def renew_lease(store: Store, image_id: int, user_id: int, *, lease_s: float = LEASE_S) -> Lease:
+    """Renew the lease of an image.
+
+    Raises:
+        ConflictError: the user does not hold it, or somebody else has taken it.
+    """
+    with store.write() as session:
+        return _lease(store, held_image(session, image_id, user_id), user_id, lease_s)
+
+
+def give_back(store: Store, image_id: int, user_id: int) -> None:
+    """Release an image without submitting it; does nothing if the user does not hold it."""
+    query = update(ImageRow).where(ImageRow.id == image_id, ImageRow.lease_user_id == user_id)
+    with store.write() as session:
+        session.execute(query.values(lease_user_id=None, lease_expires_at=None))
+
+
+def set_num_annotators(
+    store: Store, image_id: int, num_annotators: int, *, user_id: int
+) -> StoredImage:
+    """Set how many people should annotate an image independently, to measure agreement.
+
+    Raises:
+        StoreError: less than 1, no such image, or the user is not a reviewer.
+    """
+    if num_annotators < 1:
+        raise StoreError(f"num_annotators must be at least 1; got {num_annotators}")
+    with store.write() as session:
+        acting_user(session, user_id, REVIEWERS)
+        row = find_locked(session, ImageRow, image_id, "image")
+        row.num_annotators = num_annotators
+        if row.returned_to is None:
+            row.open = num_submissions(session, image_id) < num_annotators
+            if row.open:
+                row.review = "none"
+            elif row.review == "none":
+                row.review = "submitted"
+        row.version += 1
+        return to_image(row)
+
+
+def held_image(session: Session, image_id: int, user_id: int) -> ImageRow:
+    """Return the row of an image that the user holds, locked until the transaction ends.
+
+    Raises:
+        ConflictError: the user does not hold it.
+    """
+    row = find_locked(session, ImageRow, image_id, "image")
+    check_holder(row, user_id)
+    return row
+
+
+def check_holder(row: ImageRow, user_id: int) -> None:
+    """Check that the user holds an image.
+
+    Raises:
+        ConflictError: the user does not hold it.
+    """
+    if row.lease_user_id != user_id:
+        holder = "nobody" if row.lease_user_id is None else "somebody else"
+        raise ConflictError(f"{row.path} is held by {holder}: take it first")
+
+
+def num_submissions(session: Session, image_id: int) -> int:
+    """Count the people who have submitted an image."""
+    query = select(SubmissionRow.id).where(SubmissionRow.image_id == image_id)
+    return len(session.scalars(query).all())
+
+
+def release(row: ImageRow) -> None:
+    """End the lease of an image."""
+    row.lease_user_id = row.lease_expires_at = None
+
+
+def is_held(row: ImageRow, store: Store, *, but_by: int) -> bool:
+    """Whether somebody other than `but_by` holds an image."""
+    runs = row.lease_expires_at is not None and row.lease_expires_at > store.clock()
+    return runs and row.lease_user_id not in (None, but_by)
+
+
+def _lease(store: Store, row: ImageRow, user_id: int, lease_s: float) -> Lease:
+    if not 0 < lease_s <= timedelta(days=1).total_seconds():
+        raise StoreError(f"lease_s must be above 0 and at most a day; got {lease_s:g}")
+    expires_at = store.clock() + timedelta(seconds=lease_s)
+    row.lease_user_id, row.lease_expires_at = user_id, expires_at
+    return Lease(image=to_image(row), user_id=user_id, expires_at=expires_at)
+
+
+def _in_order(project_id: int, where: ColumnElement[bool]) -> Select[ImageRow]:
+    return select(ImageRow).where(ImageRow.project_id == project_id, where).order_by(ImageRow.id)
+
+
+def _is_new_to(user_id: int) -> ColumnElement[bool]:
+    """Select open images that the user has not submitted."""
+    other = aliased(SubmissionRow)
+    done = exists().where(other.image_id == ImageRow.id, other.user_id == user_id)
+    return and_(ImageRow.open, ImageRow.returned_to.is_(None), ~done)
+
+
+def _has_submitted(session: Session, image_id: int, user_id: int) -> bool:
+    query = select(SubmissionRow.id).where(
+        SubmissionRow.image_id == image_id, SubmissionRow.user_id == user_id
+    )
+    return session.scalar(query) is not None

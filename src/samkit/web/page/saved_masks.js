@@ -1,0 +1,166 @@
+/**
+ * The saved masks of an image. A change is shown at once and sent through the outbox. Undo and redo
+ * are the store's own, which alone knows all states, and so they still work after a reload.
+ *
+ * @typedef {{key: string, id: number | null, version: number | null, mask: import("./rle.js").Mask,
+ *   classId: number | null, deleted: boolean, visible: boolean, number: number, userName: string,
+ *   layer: MaskLayer | null, saving: boolean}} SavedMask
+ */
+
+import { getItems, signedIn } from "./api.js";
+import { MaskLayer, maskColor } from "./layers.js";
+import { decodeRle, encodeRle } from "./rle.js";
+import { imageStacks } from "./history.js";
+
+/** Event: changed {}. */
+export class SavedMasks extends EventTarget {
+  /** @param {number} imageId @param {import("./outbox.js").Outbox} outbox @param {() => Map<number, {color: string}>} classes */
+  constructor(imageId, outbox, classes) {
+    super();
+    this.imageId = imageId;
+    this.outbox = outbox;
+    this.classes = classes;
+    this.byClass = true;
+    /** @type {SavedMask[]} */
+    this.all = [];
+    this.stacks = null; // keys of masks for undo and redo; null until they are needed
+    this.onDone = ({ detail: { change, annotation } }) => this.acknowledge(change, annotation);
+    outbox.addEventListener("done", this.onDone);
+  }
+
+  close() {
+    this.outbox.removeEventListener("done", this.onDone);
+  }
+
+  /** The masks that are not deleted, oldest first. */
+  get present() {
+    return this.all.filter(({ deleted }) => !deleted);
+  }
+
+  async load() {
+    const annotations = await getItems(`images/${this.imageId}/annotations?deleted=true`);
+    const hidden = new Set(this.all.filter(({ visible }) => !visible).map(({ id }) => id));
+    this.all = annotations.map((annotation, i) => ({
+      key: `a${annotation.id}`,
+      number: i + 1,
+      visible: !hidden.has(annotation.id),
+      layer: null,
+      saving: false,
+      ...contentOf(annotation),
+    }));
+    this.stacks = annotations.length ? null : { past: [], future: [] };
+    this.changed();
+  }
+
+  find(key) {
+    return this.all.find((one) => one.key === key) ?? null;
+  }
+
+  colorOf({ classId, number }) {
+    const own = this.byClass ? this.classes().get(classId)?.color : null;
+    return own ?? maskColor(number - 1);
+  }
+
+  layerOf(item) {
+    const color = this.colorOf(item);
+    item.layer = item.layer?.mask === item.mask ? item.layer.recolored(color) : new MaskLayer(item.mask, color);
+    return item.layer;
+  }
+
+  /** @returns {SavedMask} */
+  add({ mask, classId, events, score }) {
+    const key = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
+    const item = {
+      key,
+      id: null,
+      version: null,
+      mask,
+      classId,
+      deleted: false,
+      visible: true,
+      number: this.all.length + 1,
+      userName: signedIn.user.name,
+      layer: null,
+      saving: true,
+    };
+    this.all.push(item);
+    const body = { rle: encodeRle(mask), class_id: classId, events, score, request_id: key };
+    this.send("create", item, body);
+    return item;
+  }
+
+  replace(item, { mask, classId, events }) {
+    item.mask = mask;
+    item.classId = classId;
+    this.send("replace", item, { rle: encodeRle(mask), class_id: classId, events });
+  }
+
+  remove(item) {
+    item.deleted = true;
+    this.send("delete", item, {});
+  }
+
+  /**
+   * Undo or redo the last change of saved masks.
+   * @param {"undo" | "redo"} kind
+   * @returns {Promise<SavedMask | null>} the changed mask; null if there is nothing to do
+   */
+  async stepHistory(kind) {
+    this.stacks ??= await this.loadStacks();
+    const [from, to] = kind === "undo" ? [this.stacks.past, this.stacks.future] : [this.stacks.future, this.stacks.past];
+    const key = from.pop();
+    if (key === undefined) return null;
+    to.push(key);
+    const item = this.find(key);
+    item.saving = true;
+    this.outbox.add(this.change(kind, item, {}));
+    this.changed();
+    return item;
+  }
+
+  async loadStacks() {
+    await this.outbox.send();
+    const mine = this.all.filter(({ id }) => id !== null);
+    const histories = await Promise.all(
+      mine.map(async ({ id }) => ({ id, revisions: await getItems(`annotations/${id}/history`) })),
+    );
+    const { past, future } = imageStacks(histories, signedIn.user.id);
+    const keyOf = (id) => mine.find((one) => one.id === id).key;
+    return { past: past.map(keyOf), future: future.map(keyOf) };
+  }
+
+  send(kind, item, body) {
+    item.saving = true;
+    this.stacks?.past.push(item.key);
+    if (this.stacks) this.stacks.future = [];
+    this.outbox.add(this.change(kind, item, body));
+    this.changed();
+  }
+
+  change(kind, { key, id, version }, body) {
+    return { kind, imageId: this.imageId, key, id, version, body };
+  }
+
+  acknowledge(change, annotation) {
+    if (change.imageId !== this.imageId) return;
+    const item = this.find(change.key);
+    if (!item) return;
+    const later = this.outbox.waiting.some(({ key }) => key === change.key);
+    item.id = annotation.id;
+    item.version = annotation.version;
+    if (later) return this.changed(); // the shown mask is newer than the acknowledged one
+    item.saving = false;
+    if (annotation.rle && (change.kind === "undo" || change.kind === "redo")) {
+      Object.assign(item, contentOf(annotation));
+    }
+    return this.changed();
+  }
+
+  changed() {
+    this.dispatchEvent(new Event("changed"));
+  }
+}
+
+function contentOf({ id, version, rle, class_id: classId, deleted, user_name: userName }) {
+  return { id, version, mask: decodeRle(rle), classId, deleted, userName };
+}

@@ -1,0 +1,397 @@
+"""Exports and imports: nothing is lost on the round trip."""
+
+import json
+from collections import Counter
+from xml.etree import ElementTree as ET
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+from pycocotools.coco import COCO
+
+from samkit.dataengine import (
+    Store,
+    accept_image,
+    add_class,
+    add_images,
+    count_images,
+    create_project,
+    create_user,
+    delete_annotation,
+    export_project,
+    import_masks,
+    list_annotations,
+    list_classes,
+    list_images,
+    return_image,
+    save_annotation,
+    submit_image,
+    take_image,
+)
+from samkit.dataengine.exchange.records import split_of
+from samkit.errors import DataError, OutputError, RoleError
+from samkit.geometry import decode_rle, encode_rle
+
+SIZE = (12, 16)
+# What import_masks is to be given of an export without splits.
+PLACES = {"coco": "all.json", "sa1b": "all", "png": "all/masks"}
+
+things = st.lists(
+    st.tuples(
+        arrays(bool, SIZE).filter(np.any),
+        st.sampled_from([None, "cell", "object", "Zelle ß"]),
+        st.none() | st.floats(0, 1),
+    ),
+    max_size=4,
+)
+
+
+garbage = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**400), 10**400)
+    | st.floats()
+    | st.sampled_from(["", "\ud800", "a.png", "\0", "x" * 300]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+
+
+def contents(store, project_id):
+    """All that a project's masks are, of each image."""
+    names = {one.id: one.name for one in list_classes(store, project_id)}
+    return {
+        image.path: (
+            image.review,
+            image.comment,
+            image.num_masks,
+            [
+                (
+                    decode_rle(one.rle).tobytes(),
+                    names.get(one.class_id),
+                    one.score,
+                    one.stability,
+                    one.stage,
+                )
+                for one in list_annotations(store, image.id)
+            ],
+        )
+        for image in list_images(store, project_id).items
+    }
+
+
+def annotate(scene, index, drawn):
+    image_id = scene.hold(scene.ann, index)
+    for mask, name, score in drawn:
+        chosen = None if name is None else add_class(scene.store, scene.project.id, name).id
+        save_annotation(
+            scene.store,
+            image_id=image_id,
+            user_id=scene.ann,
+            rle=encode_rle(mask),
+            class_id=chosen,
+            score=score,
+            stability=score,
+            stage="semi-automatic",
+        )
+    return submit_image(scene.store, image_id, scene.ann)
+
+
+def clear(scene):
+    for image in scene.images:
+        take_image(scene.store, image.id, scene.adm)
+        for one in list_annotations(scene.store, image.id):
+            delete_annotation(scene.store, one.id, user_id=scene.adm, version=one.version)
+
+
+@pytest.mark.parametrize("file_format", PLACES)
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(first=things, second=things)
+def test_export_and_import_lose_nothing(
+    file_format, first, second, sqlite_scene, image_folder, tmp_path_factory
+):
+    scene, folder = sqlite_scene, tmp_path_factory.mktemp("out")
+    clear(scene)
+    with scene.store.write() as session:
+        from sqlalchemy import text
+
+        session.execute(text("UPDATE images SET review='none', open=1, lease_user_id=NULL"))
+        session.execute(text("DELETE FROM submissions"))
+    image = annotate(scene, 0, first)
+    accept_image(scene.store, image.id, scene.rev, version=image.version)
+    image = annotate(scene, 2, second)
+    return_image(scene.store, image.id, scene.rev, version=image.version, comment="too \n large")
+    export_project(scene.store, scene.project.id, folder, file_format=file_format)
+
+    with Store.open(folder / "other.db") as other:
+        project = create_project(other, name="copy", root=image_folder).id
+        add_images(other, project)
+        user = create_user(other, name="imp", role="admin").id
+        place = folder / PLACES[file_format]
+        report = import_masks(other, project, place, file_format=file_format, user_id=user)
+        assert report.faults == ()
+        assert (report.num_images, report.num_added) == (4, len(first) + len(second))
+        before, after = contents(scene.store, scene.project.id), contents(other, project)
+        assert after == before
+        again = import_masks(other, project, place, file_format=file_format, user_id=user)
+        assert (again.num_added, again.num_known) == (0, report.num_added)
+        assert contents(other, project) == after
+
+
+@pytest.fixture
+def full(scene):
+    """A project whose images 0 and 1 have masks; 0 is accepted."""
+    ring = np.zeros(SIZE, bool)
+    ring[1:9, 1:9] = True
+    ring[3:5, 3:5] = False
+    box = np.zeros(SIZE, bool)
+    box[7:11, 7:15] = True
+    image = annotate(scene, 0, [(ring, "cell", 0.5), (box, None, None)])
+    accept_image(scene.store, image.id, scene.rev, version=image.version)
+    annotate(scene, 1, [(box, "cell", None)])
+    return scene, ring, box
+
+
+def test_coco_is_read_by_its_own_program(full, tmp_path, capsys):
+    scene, ring, box = full
+    export_project(scene.store, scene.project.id, tmp_path, file_format="coco")
+    coco = COCO(tmp_path / "all.json")
+    capsys.readouterr()
+    masks = [coco.annToMask(one).astype(bool) for one in coco.loadAnns(coco.getAnnIds(1))]
+    np.testing.assert_array_equal(masks, [ring, box])
+    assert [one["name"] for one in coco.loadCats(coco.getCatIds())] == ["cell", "object"]
+
+
+def test_only_accepted_images(full, tmp_path):
+    scene, _, _ = full
+    report = export_project(
+        scene.store, scene.project.id, tmp_path, file_format="sa1b", accepted_only=True
+    )
+    assert (report.num_images, report.num_masks) == ({"all": 1}, {"all": 2})
+    assert [path.name for path in (tmp_path / "all").iterdir()] == ["a.json"]
+
+
+def test_splits_depend_on_the_image_alone(full, tmp_path):
+    scene, _, _ = full
+    report = export_project(
+        scene.store, scene.project.id, tmp_path, file_format="coco", val_fraction=0.5
+    )
+    names = {
+        split: {
+            one["file_name"]
+            for one in json.loads((tmp_path / f"{split}.json").read_text())["images"]
+        }
+        for split in ("train", "val")
+    }
+    for image in scene.images:
+        assert image.path in names[split_of(image.sha256, 0.5)]
+    assert sum(report.num_images.values()) == 4 == len(names["train"] | names["val"])
+
+
+@given(st.lists(st.integers(0, 2**256 - 1), min_size=1, max_size=5), st.floats(0.01, 0.9))
+def test_larger_part_for_validation_holds_the_smaller_one(numbers, fraction):
+    for number in numbers:
+        digest = f"{number:064x}"
+        if split_of(digest, fraction) == "val":
+            assert split_of(digest, min(fraction + 0.1, 0.99)) == "val"
+        assert split_of(digest, 0) == "all"
+
+
+def test_parts_have_about_the_size_that_is_asked_for():
+    import hashlib
+
+    digests = [hashlib.sha256(bytes([i, j])).hexdigest() for i in range(50) for j in range(40)]
+    counts = Counter(split_of(digest, 0.2) for digest in digests)
+    assert abs(counts["val"] / 2000 - 0.2) < 0.03
+
+
+def test_yolo_polygons_draw_the_masks_of_their_classes(full, tmp_path):
+    scene, _, box = full
+    export_project(scene.store, scene.project.id, tmp_path, file_format="yolo", copy_images=True)
+    lines = (tmp_path / "labels/all/a.txt").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["0", "1"]
+    points = np.array(lines[1].split()[1:], float).reshape(-1, 2) * (16, 12)
+    drawn = np.zeros(SIZE, np.uint8)
+    cv2.fillPoly(drawn, [points.astype(np.int32)], 1)
+    np.testing.assert_array_equal(drawn > 0, box)
+    assert '0: "cell"\n  1: "object"' in (tmp_path / "data.yaml").read_text()
+    for image in scene.images:
+        assert (tmp_path / "images/all" / image.path).is_file()
+
+
+def test_voc_pictures_and_boxes(full, tmp_path):
+    scene, ring, box = full
+    export_project(scene.store, scene.project.id, tmp_path, file_format="voc")
+    with Image.open(tmp_path / "SegmentationObject/a.png") as opened:
+        assert opened.mode == "P"
+        assert opened.getpalette()[:9] == [0, 0, 0, 128, 0, 0, 0, 128, 0]
+        numbers = np.asarray(opened)
+    np.testing.assert_array_equal(numbers == 2, box)  # the smaller one lies over the ring
+    np.testing.assert_array_equal(numbers == 1, ring & ~box)
+    with Image.open(tmp_path / "SegmentationClass/b.png") as opened:
+        np.testing.assert_array_equal(np.asarray(opened), box)
+    root = ET.parse(tmp_path / "Annotations/a.xml").getroot()
+    boxes = [[int(edge.text) for edge in one.find("bndbox")] for one in root.iter("object")]
+    assert boxes == [[2, 2, 9, 9], [8, 8, 15, 11]]
+    assert [one.text for one in root.iter("name")] == ["cell", "object"]
+    listed = (tmp_path / "ImageSets/Segmentation/all.txt").read_text()
+    assert listed == "a\nb\ndeep/c\ndeep/d\n"
+
+
+def test_geojson_has_exact_areas_and_classes(full, tmp_path):
+    scene, ring, box = full
+    export_project(scene.store, scene.project.id, tmp_path, file_format="geojson")
+    document = json.loads((tmp_path / "all/a.geojson").read_text())
+    facts = [
+        (one["properties"]["area"], one["properties"]["class"], one["properties"]["score"])
+        for one in document["features"]
+    ]
+    assert facts == [(ring.sum(), "cell", 0.5), (box.sum(), None, None)]
+    assert document["image"]["samkit"]["review"] == "accepted"
+
+
+def test_names_that_differ_by_suffix_are_refused(sqlite_store, tmp_path, refusal):
+    for suffix, color in ((".png", "red"), (".bmp", "blue")):
+        Image.new("RGB", (5, 5), color).save(tmp_path / f"a{suffix}")
+    project = create_project(sqlite_store, name="p", root=tmp_path).id
+    add_images(sqlite_store, project)
+    with refusal(OutputError, "a.bmp and a.png differ only in their suffix"):
+        export_project(sqlite_store, project, tmp_path / "out", file_format="sa1b")
+
+
+def test_import_of_coco_polygons_leaves_out_what_is_broken(sqlite_scene, tmp_path):
+    scene = sqlite_scene
+    where = {"image_id": "x", "category_id": 3}
+    document = {
+        "images": [{"id": "x", "file_name": "c.png"}, {"id": 2, "file_name": "none.png"}, 7],
+        "categories": [{"id": 3, "name": "cell"}],
+        "annotations": [
+            where | {"segmentation": [[1, 1, 9, 1, 9, 9, 1, 9]]},
+            where | {"segmentation": [[1, 1]]},
+            where | {"segmentation": [[1, 1, 9, 1, 9, 9, 1, 9]], "iscrowd": 1},
+            5,
+        ],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    report = import_masks(
+        scene.store, scene.project.id, tmp_path / "a.json", file_format="coco", user_id=scene.rev
+    )
+    assert (report.num_images, report.num_added) == (1, 1)  # c.png is deep/c.png
+    faults = " ".join(report.faults)
+    assert len(report.faults) == 3
+    for part in (
+        "c.png: mask 2: a polygon must be",
+        "none.png: the project has no",
+        "not an image",
+    ):
+        assert part in faults
+    (one,) = list_annotations(scene.store, scene.images[2].id)
+    assert (one.area_px, one.stage) == (64, "imported")
+    assert count_images(scene.store, scene.project.id)["none"].num_masks == 1
+
+
+def test_import_of_labelme(sqlite_scene, tmp_path):
+    scene = sqlite_scene
+    shape = {"shape_type": "rectangle", "group_id": None}
+    document = {
+        "imagePath": "..\\images\\a.png",
+        "imageHeight": 12,
+        "imageWidth": 16,
+        "shapes": [
+            shape | {"label": "cell", "points": [[1, 1], [3, 4]]},
+            shape | {"label": "cell", "points": [[8, 8], [6, 6]], "group_id": 1},
+            shape | {"label": "cell", "points": [[10, 8], [11, 9]], "group_id": 1},
+            {"label": "x", "shape_type": "line", "points": [[0, 0], [1, 1]]},
+            {"label": "x", "points": "garbage"},
+        ],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    (tmp_path / "b.json").write_text("[]")
+    report = import_masks(
+        scene.store, scene.project.id, tmp_path, file_format="labelme", user_id=scene.rev
+    )
+    assert report.num_added == 2
+    assert len(report.faults) == 3
+    areas = [one.area_px for one in list_annotations(scene.store, scene.images[0].id)]
+    assert areas == [12, 13]  # outlines belong to shapes; two parts are one mask
+
+
+def test_import_of_plain_label_pictures(sqlite_scene, tmp_path):
+    scene = sqlite_scene
+    labels = np.zeros(SIZE, np.uint8)
+    labels[:3, :3], labels[5:, 5:] = 7, 9
+    (tmp_path / "deep").mkdir()
+    Image.fromarray(labels).save(tmp_path / "deep" / "d.png")
+    report = import_masks(
+        scene.store, scene.project.id, tmp_path, file_format="png", user_id=scene.rev
+    )
+    assert (report.num_added, report.faults) == (2, ())
+    found = [decode_rle(one.rle) for one in list_annotations(scene.store, scene.images[3].id)]
+    np.testing.assert_array_equal(found, [labels == 7, labels == 9])
+
+
+@pytest.mark.parametrize("file_format", ["coco", "sa1b", "png"])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_is_in_a_file_is_told_in_one_line(file_format, data, sqlite_scene, tmp_path):
+    """An export of which one value is another: no error but the reported ones."""
+    scene, folder = sqlite_scene, tmp_path / "fuzz"
+    if not folder.exists():
+        annotate(scene, 0, [(np.eye(12, 16) > 0, "cell", 0.5)])
+        export_project(scene.store, scene.project.id, folder, file_format=file_format)
+        (folder / "original").write_bytes(next(folder.rglob("a*.json")).read_bytes())
+    path = next(folder.rglob("a*.json"))
+    document = json.loads((folder / "original").read_bytes())
+    node = document
+    while True:
+        keys = list(node) if isinstance(node, dict) else list(range(len(node)))
+        if not keys:
+            break
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(node[key], dict | list) or data.draw(st.integers(0, 3)) == 0:
+            node[key] = data.draw(garbage)
+            break
+        node = node[key]
+    path.write_text(json.dumps(document))
+    try:
+        report = import_masks(
+            scene.store,
+            scene.project.id,
+            folder / PLACES[file_format],
+            file_format=file_format,
+            user_id=scene.rev,
+        )
+    except DataError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017 - or none
+    else:
+        assert all(len(fault.splitlines()) == 1 for fault in report.faults)
+
+
+def test_import_waits_for_who_works_on_the_image(sqlite_scene, tmp_path):
+    scene = sqlite_scene
+    Image.fromarray(np.eye(12, 16, dtype=np.uint8)).save(tmp_path / "a.png")
+    scene.hold(scene.ann)
+    report = import_masks(
+        scene.store, scene.project.id, tmp_path, file_format="png", user_id=scene.rev
+    )
+    assert report.num_added == 0
+    assert "somebody is working on it" in report.faults[0]
+
+
+def test_import_is_for_reviewers_and_of_files_that_are_there(sqlite_scene, tmp_path, refusal):
+    scene = sqlite_scene
+    with refusal(RoleError, "needs the role"):
+        import_masks(scene.store, scene.project.id, tmp_path, file_format="png", user_id=scene.ann)
+    for file_format in ("coco", "labelme", "png", "sa1b"):
+        with pytest.raises(DataError):
+            import_masks(
+                scene.store,
+                scene.project.id,
+                tmp_path / "none",
+                file_format=file_format,
+                user_id=scene.rev,
+            )
