@@ -11,9 +11,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import samkit
+from read_log import read_log
 from samkit.cli.main import main
 from samkit.geometry import encode_rle
-from samkit.training.log import read_log
 
 PAGE = Path(__file__).parent.parent / "docs/training.md"
 # Evaluated before, between and after steps of the moving average.

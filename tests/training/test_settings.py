@@ -7,7 +7,7 @@ import pytest
 
 from samkit.errors import ConfigError
 from samkit.training.sam.task import InteractiveRecipe
-from samkit.training.settings import OptimRecipe, RunRecipe, override, settings
+from samkit.training.settings import OptimRecipe, RunRecipe, list_settings, override
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +44,10 @@ class Example:
     ],
 )
 def test_a_setting_is_changed(assignment, key, value):
-    changed = settings(override(Example(), [assignment]))
+    changed = list_settings(override(Example(), [assignment]))
     assert changed.pop(key) == value
-    assert type(settings(override(Example(), [assignment]))[key]) is type(value)
-    before = settings(Example())
+    assert type(list_settings(override(Example(), [assignment]))[key]) is type(value)
+    before = list_settings(Example())
     before.pop(key)
     assert changed == before
 

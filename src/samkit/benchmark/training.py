@@ -12,12 +12,19 @@ import torch
 from samkit.benchmark.turns import Subject
 from samkit.geometry import CoordMap
 from samkit.predict.preprocess import normalise, resize_image
-from samkit.training.batch import Batch
-from samkit.training.loop import Trainer, launch
-from samkit.training.sam.prompts import PromptRecipe
-from samkit.training.sam.task import InteractiveRecipe, InteractiveTask
-from samkit.training.sam.trainable import ModelRecipe, Parts, build_trainable
-from samkit.training.settings import OptimRecipe, RunRecipe
+from samkit.training import (
+    Batch,
+    InteractiveRecipe,
+    InteractiveTask,
+    ModelRecipe,
+    OptimRecipe,
+    PromptRecipe,
+    RunRecipe,
+    Trainer,
+    build_trainable,
+    launch,
+)
+from samkit.training.sam.trainable import Parts
 
 IMAGES, MASKS_PER_IMAGE = 2, 4
 MODEL_SIZE, TRUTH_SIZE = 1024, 256

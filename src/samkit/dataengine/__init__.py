@@ -26,7 +26,6 @@ from samkit.dataengine.background import SCAN, work_once
 from samkit.dataengine.backup import backup_store, restore_store
 from samkit.dataengine.database import Store
 from samkit.dataengine.disagreement import list_doubly_annotated, measure_agreement
-from samkit.dataengine.embedding_cache import EmbeddingCache
 from samkit.dataengine.exchange.exporting import export_project
 from samkit.dataengine.exchange.history import export_history
 from samkit.dataengine.exchange.importing import import_masks
@@ -83,7 +82,6 @@ from samkit.dataengine.values import NewEvent
 
 __all__ = [
     "SCAN",
-    "EmbeddingCache",
     "ImageSource",
     "NewEvent",
     "SignedIn",

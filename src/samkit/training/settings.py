@@ -151,13 +151,13 @@ def override(recipe: R, assignments: Sequence[str]) -> R:
     return changed
 
 
-def settings(recipe: Any, prefix: str = "") -> dict[str, Any]:
+def list_settings(recipe: Any, prefix: str = "") -> dict[str, Any]:
     """All settings of a recipe by their full name, in order."""
     found: dict[str, Any] = {}
     for field in dataclasses.fields(recipe):
         value = getattr(recipe, field.name)
         if dataclasses.is_dataclass(value):
-            found |= settings(value, f"{prefix}{field.name}.")
+            found |= list_settings(value, f"{prefix}{field.name}.")
         else:
             found[prefix + field.name] = value
     return found

@@ -1,4 +1,4 @@
-"""The file from which a training goes on: written whole or not at all, and it runs no code."""
+"""Checkpoint file of a training: written atomically, loaded without running code."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from samkit.errors import ConfigError, OutputError, WeightsError
 from samkit.files import replacing
 from samkit.training.distributed import all_ranks_or_fail
 from samkit.training.sharding import gather_full, load_full_optimiser_state, load_full_state
+from samkit.training.task import Loader
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from samkit.training.loop import Loader
-
-NAME = "last.ckpt"
+CHECKPOINT = "last.ckpt"
 # What a resumed run may change without ceasing to be the same training.
 FREE = (
     "run.steps",
@@ -48,7 +47,7 @@ class StateFile:
     """
 
     def __init__(self, folder: Path, fabric: Fabric, settings: Mapping[str, Any]) -> None:
-        self.path = folder / NAME
+        self.path = folder / CHECKPOINT
         self.fabric = fabric
         self.settings = {name: json.dumps(value) for name, value in settings.items()}
 

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from samkit.dataengine import EmbeddingCache, Store, add_model_version, read_stored_image
+from samkit.dataengine import Store, add_model_version, read_stored_image
 from samkit.dataengine.values import ModelVersion, StoredImage
 from samkit.errors import OutputError, SamkitError
 from samkit.web.config import WebConfig
@@ -19,7 +19,7 @@ from samkit.web.memory import give_back_freed
 from samkit.web.workers import PriorityPool
 
 if TYPE_CHECKING:  # torch takes seconds to import
-    from samkit.predict import Predictor
+    from samkit.predict import EmbeddingCache, Predictor
     from samkit.types import ImageEmbedding
 
 logger = logging.getLogger(__name__)
@@ -123,6 +123,7 @@ class Embedder:
                     self._pool.submit(AHEAD, lambda one=image: self._encode_ahead(one))  # type: ignore[misc]
 
     def _load(self) -> None:
+        from samkit.predict import EmbeddingCache
         from samkit.weights.checkpoint import weights_sha256
 
         try:
@@ -163,7 +164,9 @@ class Embedder:
             raise self._load_error or SamkitError("the model is not loaded")
         predictor, model, cache = self._loaded
         encode_ms = 0.0
-        embedding = cache.get(image.sha256, predictor.encoder_checksum)
+        embedding = cache.get(image.sha256, predictor.encoder_checksum) or cache.get(
+            image.sha256, predictor.former_checksum
+        )
         if embedding is None or embedding.coords.original_hw != image.size_hw:
             pixels = read_stored_image(self._store, image, max_pixels=self._config.max_pixels)
             started = time.perf_counter()

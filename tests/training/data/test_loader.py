@@ -20,10 +20,9 @@ from samkit.datasets.unlabelled import ImageFolder
 from samkit.errors import ConfigError, DataError, EmbeddingError, ImageError
 from samkit.geometry import CoordMap, encode_rle
 from samkit.predict.preprocess import normalise, resize_image
-from samkit.training.data.augment import place_image, plain_placement
 from samkit.training.data.loader import BatchLoader
-from samkit.training.data.sampling import Order
-from samkit.training.data.truth import place_mask
+from samkit.training.data.placement import place_image, place_mask, plain_placement
+from samkit.training.data.sampling import EpochSampler
 
 SIDE, TRUTH = 32, 16
 AUGMENTED = {"scale_jitter": (0.5, 2.0), "flip": True, "max_masks_per_image": 3}
@@ -102,20 +101,20 @@ def test_budget_draws_other_masks_in_each_epoch(make_source, recipe):
 @pytest.mark.parametrize("count", [1, 4, 7, 30])
 def test_each_sample_comes_once_an_epoch_over_all_processes(count, world):
     """Also where the number of processes does not divide the number of samples."""
-    orders = [Order(count=count, seed=3, rank=rank, world=world) for rank in range(world)]
+    orders = [EpochSampler(count=count, seed=3, rank=rank, world=world) for rank in range(world)]
     epochs = {}
     for order in orders:
-        for epoch, index in islice(order.draws(0), 4 * count):
+        for epoch, index in islice(order.indices(0), 4 * count):
             epochs.setdefault(epoch, []).append(index)
     for epoch in range(3):
         assert sorted(epochs[epoch]) == list(range(count))
     # All go at the same pace: none is more than one sample ahead of its share.
     for order in orders:
-        ahead = Counter(epoch for epoch, _ in islice(order.draws(0), 4 * count))
+        ahead = Counter(epoch for epoch, _ in islice(order.indices(0), 4 * count))
         assert all(count // world <= ahead[epoch] <= -(-count // world) for epoch in range(3))
     for start in (0, 1, count, count + 3):
-        draws = list(islice(orders[-1].draws(0), start + 5))
-        assert list(islice(orders[-1].draws(start), 5)) == draws[start:]
+        draws = list(islice(orders[-1].indices(0), start + 5))
+        assert list(islice(orders[-1].indices(start), 5)) == draws[start:]
 
 
 @pytest.mark.parametrize(("world", "workers"), [(1, 0), (2, 0), (2, 2)])
@@ -231,7 +230,7 @@ def test_global_random_state_has_no_part_and_stays(scenes, recipe):
 def test_state_of_another_order_is_refused(fields, make_source, recipe, refusal):
     source = make_source(fields.pop("source", 5))
     other = load(source, recipe(), **fields)
-    with refusal(ConfigError, "the order of the data cannot be taken up"):
+    with refusal(ConfigError, "the order of the data cannot be resumed"):
         other.load_state_dict(load(make_source(5), recipe()).state_dict())
 
 

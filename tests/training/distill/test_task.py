@@ -11,9 +11,9 @@ from torch import nn
 from samkit.errors import ConfigError, DataError
 from samkit.models import CONFIGS, Sam, SamConfig
 from samkit.models.tiny_vit import TinyViTConfig
-from samkit.training.batch import Batch
 from samkit.training.distill.agreement import agreement
 from samkit.training.distill.task import DistillTask, build_student
+from samkit.training.task import Batch
 from samkit.weights.checkpoint import save_checkpoint
 from samkit.weights.load import load_model
 

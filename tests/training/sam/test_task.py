@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from samkit.models.mask_decoder import MaskDecoder
-from samkit.training.batch import Batch
 from samkit.training.sam.prompts import PromptRecipe
 from samkit.training.sam.task import (
     Clicks,
@@ -20,6 +19,7 @@ from samkit.training.sam.task import (
     to_target_size,
 )
 from samkit.training.sam.trainable import ModelRecipe, Trainable, build_trainable
+from samkit.training.task import Batch
 
 PAPER = InteractiveRecipe()
 

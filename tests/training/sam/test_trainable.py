@@ -5,8 +5,8 @@ import torch
 
 from samkit.errors import ConfigError
 from samkit.models import CONFIGS, Sam
-from samkit.training.batch import Batch
 from samkit.training.sam.trainable import ModelRecipe, build_trainable
+from samkit.training.task import Batch
 from samkit.weights.checkpoint import save_checkpoint
 from samkit.weights.load import load_model
 

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from samkit.errors import DataError
 from samkit.models import Sam
-from samkit.training.batch import Batch
 from samkit.training.distill.task import DistillTask
 from samkit.training.losses import mask_iou
 from samkit.training.sam.prompts import tight_boxes, uniform_points
+from samkit.training.task import Batch
 
 PROMPT_SEED = 0  # the same prompts in every evaluation
 

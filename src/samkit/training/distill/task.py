@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from samkit.errors import ConfigError
 from samkit.models import CONFIGS, Sam
-from samkit.training.batch import Batch
 from samkit.training.encoder_weights import load_encoder
-from samkit.training.task import StepResult, Task
+from samkit.training.task import Batch, StepResult, Task
 from samkit.weights.checkpoint import TextEncoder, model_config, save_checkpoint
 
 TEACHER_KEY = re.compile(r"(^|\.)teacher\.")

@@ -23,10 +23,9 @@ from torch import Tensor, nn
 from samkit.errors import ConfigError
 from samkit.files import write_tensors
 from samkit.models.vit import LAYER_NORM_EPS, Block, ImageEncoderViT, ViTConfig
-from samkit.training.batch import Batch
 from samkit.training.encoder_weights import UNTRAINED
 from samkit.training.settings import check_range
-from samkit.training.task import StepResult, Task
+from samkit.training.task import Batch, StepResult, Task
 from samkit.weights.checkpoint import MODEL_KEY
 
 FREQUENCY_BASE = 10_000.0  # of sines and cosines. arXiv:1706.03762, section 3.5

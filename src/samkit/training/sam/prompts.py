@@ -48,12 +48,6 @@ class PromptRecipe:
         check_range("box_noise_max_px", self.box_noise_max_px, 0)
         check_range("corrections", self.corrections, 0)
 
-    @property
-    def iterations(self) -> int:
-        """How often each mask is asked for."""
-        between = self.mask_only_between and self.corrections > 0
-        return 1 + self.corrections + between + self.mask_only_last
-
 
 def new_point_plan(recipe: PromptRecipe, generator: torch.Generator) -> list[bool]:
     """For each iteration after the first, whether it adds a point."""

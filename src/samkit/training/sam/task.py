@@ -16,7 +16,6 @@ from torch.utils.checkpoint import checkpoint
 from samkit.models import Sam
 from samkit.models.mask_decoder import AMBIGUOUS_MASKS, SINGLE_MASK, PosEncProjections
 from samkit.models.prompt_encoder import PromptEncoder
-from samkit.training.batch import Batch
 from samkit.training.losses import LossRecipe, MaskLosses, mask_losses
 from samkit.training.sam.prompts import (
     PromptRecipe,
@@ -27,7 +26,7 @@ from samkit.training.sam.prompts import (
     uniform_points,
 )
 from samkit.training.sam.trainable import Trainable
-from samkit.training.task import StepResult, Task
+from samkit.training.task import Batch, StepResult, Task
 
 
 class Clicks(NamedTuple):

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from samkit.errors import ConfigError, WeightsError
 from samkit.models import CONFIGS, Sam
 from samkit.models.layers import checkpoint_blocks
-from samkit.training.batch import Batch
 from samkit.training.encoder_weights import load_encoder
 from samkit.training.sam.lora import add_lora, merge_lora
+from samkit.training.task import Batch
 from samkit.weights.checkpoint import TextEncoder, model_config, save_checkpoint
 from samkit.weights.load import load_model
 
@@ -108,7 +108,7 @@ class Trainable(nn.Module):
         if batch.features is not None:
             if self.encoder_learns:
                 raise ConfigError(
-                    "kept embeddings cannot train the image encoder: learns must be 'decoder'"
+                    "cached embeddings cannot train the image encoder: learns must be 'decoder'"
                 )
             return batch.features
         assert batch.pixels is not None

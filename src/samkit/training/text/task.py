@@ -24,8 +24,7 @@ from samkit.files import write_bytes, write_tensors
 from samkit.geometry import decode_rle
 from samkit.text.clip import PROCESSOR_FILE, Clip, ClipPixels
 from samkit.text.crops import draw_crop
-from samkit.training.batch import Batch
-from samkit.training.task import StepResult, Task
+from samkit.training.task import Batch, StepResult, Task
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -162,6 +161,12 @@ class CropLoader:
             keys=tuple(keys[:count]),
             phrases=tuple(phrases[:count]),
         )
+
+    def __enter__(self) -> CropLoader:  # noqa: PYI034 -- Self is of Python 3.11
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """There are no worker processes to end."""
 
     def state_dict(self) -> dict[str, Any]:
         return {"step": self.step}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from samkit.geometry import CoordMap
 from samkit.predict.preprocess import PIXEL_MEAN, PIXEL_STD, normalise, resize_image
-from samkit.training.data.augment import Placement, draw_placement, place_image, plain_placement
+from samkit.training.data.placement import Placement, draw_placement, place_image, plain_placement
 
 SIDE = 64
 sizes = st.integers(1, 150)

@@ -10,8 +10,13 @@ from hypothesis import strategies as st
 
 from samkit.geometry import encode_rle
 from samkit.predict.preprocess import PIXEL_MEAN, PIXEL_STD
-from samkit.training.data.augment import draw_placement, place_image, plain_placement
-from samkit.training.data.truth import cell_coverage, place_mask
+from samkit.training.data.placement import (
+    cell_coverage,
+    draw_placement,
+    place_image,
+    place_mask,
+    plain_placement,
+)
 
 SIDE = 64
 
