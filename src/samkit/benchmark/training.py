@@ -30,8 +30,8 @@ IMAGES, MASKS_PER_IMAGE = 2, 4
 MODEL_SIZE, TRUTH_SIZE = 1024, 256
 Precision = Literal["32-true", "bf16-mixed"]
 WAYS: dict[str, tuple[Parts, Precision]] = {
-    "decoder, kept embeddings, float32": ("decoder", "32-true"),
-    "decoder, kept embeddings, bfloat16": ("decoder", "bf16-mixed"),
+    "decoder, cached embeddings, float32": ("decoder", "32-true"),
+    "decoder, cached embeddings, bfloat16": ("decoder", "bf16-mixed"),
     "LoRA, bfloat16": ("lora", "bf16-mixed"),
     "everything, bfloat16": ("all", "bf16-mixed"),
 }

@@ -32,7 +32,7 @@ BEST, LAST = "best.safetensors", "last.safetensors"
 
 
 class Trainer(Generic[TaskT]):
-    """A task with its optimiser, schedule and average, and how many steps they have done.
+    """Steps, evaluations and exports of a task.
 
     Attributes:
         step: steps done.
@@ -42,10 +42,11 @@ class Trainer(Generic[TaskT]):
     def __init__(
         self, task: TaskT, *, optim: OptimRecipe, run: RunRecipe, folder: Path, fabric: Fabric
     ) -> None:
-        """Bring a task to its device.
+        """Move a task to its device and make its optimiser.
 
         Raises:
             OutputError: the folder cannot be made.
+            ConfigError: optimiser and strategy do not go together.
         """
         self.task, self.optim, self.run, self.fabric = task, optim, run, fabric
         with all_ranks_or_fail(fabric):
@@ -53,9 +54,9 @@ class Trainer(Generic[TaskT]):
         self.sharded = run.strategy == "fsdp"
         if self.sharded and optim.method == "muon":
             raise ConfigError(
-                "run.strategy=fsdp needs optim.method=adamw: muon takes whole matrices"
+                "run.strategy=fsdp needs optim.method=adamw: muon needs unsharded matrices"
             )
-        # Sharded tasks cannot be copied any more.
+        # Before sharding, after which a task can no longer be copied.
         self.average: WeightAverage | None = None
         if optim.average_decay is not None:
             self.average = WeightAverage(task, decay=optim.average_decay, device=fabric.device)
@@ -73,9 +74,9 @@ class Trainer(Generic[TaskT]):
         self.best_score: float | None = None
 
     def result(self) -> TaskT:
-        """What is evaluated and exported: the averaged task, if there is an average.
+        """The task to evaluate and export: the averaged one, if there is an average.
 
-        All processes must ask; where the weights are sharded, only the first one gets all of them.
+        All processes must call this; if the weights are sharded, only the first one gets them all.
         """
         task = self.task if self.average is None else cast("TaskT", self.average.module)
         if not self.sharded:
@@ -88,11 +89,11 @@ class Trainer(Generic[TaskT]):
 
     @property
     def scaler(self) -> Any:
-        """What scales losses in float16, where gradients would else vanish; None for others."""
+        """Loss scaler, which keeps float16 gradients from vanishing; None for other precisions."""
         return getattr(self.fabric.strategy.precision, "scaler", None)
 
     def parts(self) -> dict[str, Any]:
-        """All that has a state."""
+        """All parts with a state, for checkpoints."""
         return {
             "task": self.module,
             "optimiser": self.optimiser.optimizer,
@@ -102,23 +103,23 @@ class Trainer(Generic[TaskT]):
         }
 
     def advance(self, batches: Iterator[Batch]) -> dict[str, float]:
-        """Do one step; give what there is to log."""
+        """Do one step; return the values to log."""
         begun = time.monotonic()
         with all_ranks_or_fail(self.fabric):
-            some = [next(batches).to(self.fabric.device) for _ in range(self.run.accumulate)]
+            of_step = [next(batches).to(self.fabric.device) for _ in range(self.run.accumulate)]
         self.module.train()
-        values = self.accumulate(some)
+        values = self.accumulate(of_step)
         norm: Any = self.fabric.clip_gradients(
             self.module,
             self.optimiser,
-            # Without a limit, gradients are multiplied with 1, and looked at all the same.
+            # Without a limit, gradients are multiplied by 1; the norm is needed either way.
             max_norm=math.inf if self.optim.clip_norm is None else self.optim.clip_norm,
             error_if_nonfinite=False,
         )
         values["gradient_norm"] = float(gather_full(norm))
-        # In float16 the scaler leaves such a step out by itself.
+        # In float16 the scaler skips such a step by itself.
         if not math.isfinite(values["gradient_norm"]) and self.scaler is None:
-            raise self._refusal("gradient", values["gradient_norm"], some)
+            raise self._refusal("gradient", values["gradient_norm"], of_step)
         self.optimiser.step()
         self.optimiser.zero_grad()
         values["lr"] = float(self.schedule.get_last_lr()[-1])
@@ -126,10 +127,10 @@ class Trainer(Generic[TaskT]):
         if self.average is not None:
             self.average.update_parameters(self.task)
         self.step += 1
-        return values | throughput(some, time.monotonic() - begun, self.fabric.world_size)
+        return values | throughput(of_step, time.monotonic() - begun, self.fabric.world_size)
 
     def accumulate(self, batches: Sequence[Batch]) -> dict[str, float]:
-        """Add up the gradients of one step's batches; give the loss and its parts.
+        """Add up the gradients of one step's batches; return the loss and its parts.
 
         Raises:
             TrainingError: the loss is not finite.
@@ -143,7 +144,7 @@ class Trainer(Generic[TaskT]):
             last = number == len(batches) - 1
             with fabric.no_backward_sync(self.module, enabled=not last):
                 result = self.module(batch, generator)
-                # Gradients are averaged over processes: each batch counts by its share of all.
+                # Gradients are averaged over processes: weight each batch by its share of all.
                 share = weight * fabric.world_size / float(total)
                 fabric.backward(result.loss * share)
             for name, value in {"loss": result.loss.detach(), **result.parts}.items():
@@ -158,7 +159,7 @@ class Trainer(Generic[TaskT]):
     def evaluate(
         self, evaluate: Evaluate[TaskT], on_evaluation: OnEvaluation[TaskT] | None = None
     ) -> dict[str, float]:
-        """Scores, found by the first process and told to all; the best weights are exported."""
+        """Compute scores in the first process, broadcast them, and export the best weights."""
         task = self.result()
 
         def measure() -> dict[str, float]:
@@ -167,7 +168,7 @@ class Trainer(Generic[TaskT]):
             if on_evaluation is not None:
                 on_evaluation(task, self.step)
             if self.sharded:
-                task.cpu()  # leaves the memory to the training
+                task.cpu()  # frees the memory for the training
             return scores
 
         scores = rank0_broadcast(self.fabric, measure)
@@ -187,7 +188,7 @@ class Trainer(Generic[TaskT]):
                 task.export(self.folder / name)
 
     def _refusal(self, what: str, value: float, batches: Sequence[Batch]) -> TrainingError:
-        """Save the batches of a step that went wrong; give the error that says so."""
+        """Save the batches of a failed step; return the error to raise."""
         step = self.step + 1
         path = self.folder / f"not_finite_step{step}_rank{self.fabric.global_rank}.safetensors"
         tensors = {
@@ -199,8 +200,8 @@ class Trainer(Generic[TaskT]):
         keys = ", ".join(key for batch in batches for key in batch.keys)
         write_tensors(path, tensors, {"keys": keys, "step": str(step)})
         return TrainingError(
-            f"the {what} is {value} at step {step}; the batch is in {path}:"
-            " look at it, or lower optim.lr or set run.precision=32-true"
+            f"the {what} is {value} at step {step}; the batch is saved in {path}:"
+            " inspect it, or lower optim.lr or set run.precision=32-true"
         )
 
 
@@ -216,7 +217,7 @@ def made_folder(folder: Path) -> Path:
 
 
 def seeded(numbers: tuple[int, ...], device: torch.device) -> torch.Generator:
-    """A generator for one batch of one step; torch's own state is set as well, for drop path."""
+    """Generator for one batch of one step; also seeds torch's global one, for drop path."""
     draw = np.random.SeedSequence(numbers).generate_state(2, np.uint32)
     torch.manual_seed(int(draw[0]))
     return torch.Generator(device).manual_seed(int(draw[1]))

@@ -283,7 +283,7 @@ def test_epoch_without_a_usable_image_is_an_error(workers, make_source, recipe, 
     source = make_source(5, broken=range(5))
     source.samples[4] = Sample(key="4.png", image=np.zeros((5, 5, 3), np.uint8), rles=())
     loader = load(source, recipe(workers=workers))
-    with refusal(DataError, "no image of a whole epoch", "4 broken sample", "1 no usable mask"):
+    with refusal(DataError, "no image of a full epoch", "4 broken sample", "1 no usable mask"):
         next(loader)
 
 
@@ -443,7 +443,7 @@ def test_stream_without_a_usable_image_is_an_error(
 ):
     files = dict.fromkeys(sa1b_files(range(3)), b"")
     stream = Sa1bShards([write_tar(tmp_path / "a.tar", files)])
-    with refusal(DataError, "no image of a whole epoch", "3 broken sample"):
+    with refusal(DataError, "no image of a full epoch", "3 broken sample"):
         next(load(stream, recipe(workers=workers)))
 
 

@@ -88,5 +88,5 @@ def test_what_cannot_be_distilled_is_refused(recipe: DistillRecipe) -> None:
         override(recipe, ["student=no"])
     with pytest.raises(WeightsError, match="no such file"):
         build_distillation(override(recipe, ["teacher=no.safetensors"]))
-    with pytest.raises(ConfigError, match="frame must be the teacher's, 128; got 1024"):
+    with pytest.raises(ConfigError, match="image size must be the teacher's, 128; got 1024"):
         build_distillation(override(recipe, ["student=mobile_sam"]))

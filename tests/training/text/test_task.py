@@ -114,7 +114,7 @@ def test_masks_without_a_name_are_left_out(refusal):
     batch = next(CropLoader([some], PIXELS, crops=9, seed=0))
     assert set(batch.phrases) == set(sample.phrases[1:])
     none = replace(sample, phrases=("",) * len(sample.rles))
-    with refusal(DataError, "no image with named masks"):
+    with refusal(DataError, "have no named masks"):
         next(CropLoader([none], PIXELS, crops=4, seed=0))
 
 

@@ -19,14 +19,14 @@ class DistillRecipe:
 
     Attributes:
         teacher: a model's name or a checkpoint.
-        student: the student's kind, a name in `samkit.models.CONFIGS`; its frame, features and
-            decoder are the teacher's.
-        student_weights: a checkpoint whose image encoder the student begins with; None for fresh
+        student: architecture, a name in `samkit.models.CONFIGS` with the teacher's image size,
+            features and decoder.
+        student_weights: a checkpoint with the student's initial image encoder; None for random
             weights.
-        held_out_images: how many of `data.val` an evaluation sees.
-        data: images, and for evaluations masks to take prompts from.
+        held_out_images: number of images of `data.val` in an evaluation.
+        data: images; those of evaluations need masks, from which prompts are drawn.
         optim: optimiser and schedule.
-        run: how long and on what.
+        run: length, precision and hardware.
     """
 
     teacher: str
@@ -46,7 +46,7 @@ class DistillRecipe:
 def scenes() -> DistillRecipe:
     """A tiny TinyViT learns from the tiny model on synthetic scenes: two minutes on a CPU.
 
-    The teacher is what `samkit train scenes` leaves.
+    The teacher is the result of `samkit train scenes`.
     """
     return DistillRecipe(
         teacher="samkit-training/best.safetensors",
@@ -66,8 +66,8 @@ def scenes() -> DistillRecipe:
 def mobile_sam() -> DistillRecipe:
     """MobileSAM from SAM ViT-H on a hundredth of SA-1B, on one GPU.
 
-    The images are as many as its authors'. Optimiser and rate are TinyViT's (arXiv:2207.10666);
-    batch, epochs and warm-up are ours.
+    `data.train=...` must name the images; their number is the authors'. Optimiser and rate are
+    TinyViT's (arXiv:2207.10666); batch, epochs and warm-up are ours.
     """
     return DistillRecipe(
         teacher="sam_vit_h",

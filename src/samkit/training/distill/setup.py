@@ -30,7 +30,7 @@ class Distilled(Trained):
 
 
 def build_distillation(recipe: DistillRecipe) -> DistillTask:
-    """Teacher and student of a recipe; fresh weights come from the run's seed.
+    """Load the teacher of a recipe and build the student; random weights come from the run's seed.
 
     Raises:
         WeightsError: weights are missing, damaged or do not fit.
@@ -91,10 +91,10 @@ def set_up_distillation(recipe: DistillRecipe, context: Context) -> Setup[Distil
 
 
 def compare(task: DistillTask, recipe: DistillRecipe) -> Agreement:
-    """Student and teacher on held-out images.
+    """Compare student and teacher on held-out images.
 
     Raises:
-        DataError: they have no masks to take prompts from.
+        DataError: they have no masks to draw prompts from.
     """
     batches = held_out_batches(
         recipe.data,

@@ -26,15 +26,15 @@ class MaeRecipe:
     """MAE pre-training of one ViT encoder.
 
     Attributes:
-        model: whose image encoder, a name in `samkit.models.CONFIGS`.
-        image_size: side of the frame while pre-training, a multiple of the patch's side; position
-            embeddings are interpolated when the weights go into a model of another frame.
-        held_out_images: how many of `data.val` an evaluation sees.
-        pictures: how many of them are drawn, each time.
-        mae: what is hidden, and the decoder.
+        model: the model whose image encoder is trained, a name in `samkit.models.CONFIGS`.
+        image_size: side of the images in pre-training, a multiple of the patch size; position
+            embeddings are interpolated when the weights are loaded into a model of another size.
+        held_out_images: number of images of `data.val` in an evaluation.
+        pictures: number of them that are drawn in each evaluation.
+        mae: masking and decoder.
         data: images; masks are not needed.
         optim: optimiser and schedule.
-        run: how long and on what.
+        run: length, precision and hardware.
     """
 
     model: str
@@ -55,14 +55,14 @@ class MaeRecipe:
 
     @property
     def encoder(self) -> ViTConfig:
-        """The encoder, for the frame of pre-training."""
+        """Configuration of the encoder, with the image size of pre-training."""
         if self.model not in CONFIGS:
             raise ConfigError(f"unknown model {self.model!r}; known are {', '.join(CONFIGS)}")
         config = CONFIGS[self.model].encoder
         if not isinstance(config, ViTConfig):
             raise ConfigError(
-                f"MAE pre-training is for ViT encoders, which {self.model} has not: it learns from"
-                " another model by samkit distill"
+                f"MAE pre-training is for ViT encoders, which {self.model} does not have: train it"
+                " from another model with samkit distill"
             )
         return replace(config, image_size=self.image_size)
 
@@ -90,8 +90,7 @@ def scenes() -> MaeRecipe:
 def paper(model: str) -> MaeRecipe:
     """He et al.'s pre-training, for 64 processes with 64 images each.
 
-    `data.train` names the images, for the paper those of ImageNet-1K, of which there are 800
-    epochs.
+    `data.train=...` must name the images; the paper's are ImageNet-1K, for 800 epochs.
     """
     steps_per_epoch = PAPER_IMAGES // PAPER_BATCH
     return MaeRecipe(

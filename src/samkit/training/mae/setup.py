@@ -21,7 +21,7 @@ EVALUATION_SEED = 0  # the same patches are hidden in every evaluation
 
 
 def build_mae(recipe: MaeRecipe) -> MaeTask:
-    """The masked autoencoder of a recipe; its weights come from the run's seed."""
+    """Build the masked autoencoder of a recipe; its weights come from the run's seed."""
     torch.manual_seed(recipe.run.seed)
     return MaeTask(recipe.encoder, recipe.mae, model_name=recipe.model)
 
@@ -57,7 +57,7 @@ def set_up_mae(recipe: MaeRecipe, context: Context) -> Setup[MaeTask]:
 
 @torch.no_grad()
 def evaluate_mae(task: MaeTask, recipe: MaeRecipe) -> Mapping[str, float]:
-    """The loss on held-out images, negative, since a score is higher for the better."""
+    """Score: the negative loss on held-out images."""
     device = task.encoder.pos_embed.device
     generator = torch.Generator(device).manual_seed(EVALUATION_SEED)
     total, images = 0.0, 0
@@ -68,7 +68,7 @@ def evaluate_mae(task: MaeTask, recipe: MaeRecipe) -> Mapping[str, float]:
 
 
 def write_picture(task: MaeTask, recipe: MaeRecipe, path: Path) -> None:
-    """Draw held-out images: a row each, as `reconstruction_pictures` makes it.
+    """Draw reconstructions of held-out images, one row each.
 
     Raises:
         OutputError: the picture cannot be written.
@@ -88,6 +88,6 @@ def write_picture(task: MaeTask, recipe: MaeRecipe, path: Path) -> None:
 
 
 def held_out(recipe: MaeRecipe, images: int) -> Iterator[Batch]:
-    """So many images to judge by, the same ones each time."""
+    """Batches of held-out images, the same ones each time."""
     grid = recipe.encoder.grid_size
     return held_out_batches(recipe.data, recipe.image_size, grid, images=images, with_masks=False)

@@ -1,4 +1,4 @@
-"""Recipes of `samkit train` by name: each a function that gives settings, to be changed by key."""
+"""Recipes of `samkit train`: functions that return settings, which `override` changes by key."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ from samkit.training.settings import OptimRecipe, RunRecipe, check_range
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRecipe:
-    """What is measured during training, on `data.val`.
+    """Evaluation during training, on `data.val`.
 
     Attributes:
-        prompt: "click" is 1-click mIoU; "text" is that of answers to what masks are called.
-        images: the first so many.
-        masks_per_image: drawn once, the same at each evaluation.
+        prompt: "click" measures 1-click mIoU, "text" the mIoU of masks prompted by their names.
+        images: number of images, the first ones of the data set.
+        masks_per_image: drawn once, the same in each evaluation.
     """
 
     prompt: Literal["click", "text"] = "click"
@@ -39,17 +39,17 @@ class SamRecipe:
     """All settings of a training of SAM.
 
     Attributes:
-        model: what learns, and from which weights.
+        model: which parts learn, and initial weights.
         data: images and masks.
-        truth_size: side of the frame in which masks are compared with the truth. The logits' side
-            takes least; the paper's masks are of the full frame.
-        embeddings: a folder, in which the images' embeddings are kept, so that the image encoder
-            runs once for each image; only where `model.learns` is "decoder" and images are not
-            augmented. None runs it at each step.
-        crops: of masks, for text prompts: where `session.prompts.text_probability` is over 0.
+        truth_size: side of the target space, in which masks are compared with the truth. The side
+            of the logits is fastest; the paper's is that of the model space.
+        embeddings: folder for cached embeddings, so that the image encoder runs once for each
+            image; only if `model.learns` is "decoder" and images are not augmented. None runs the
+            encoder in each step.
+        crops: of masks, for text prompts, if `session.prompts.text_probability` is over 0.
         session: simulated prompts and losses.
         optim: optimiser and schedule.
-        run: how long, how exactly, on what.
+        run: length, precision and hardware.
         evaluation: during training.
     """
 
@@ -75,7 +75,7 @@ class SamRecipe:
             raise ConfigError("text prompts need a CLIP: model.text_encoder=FOLDER or NAME")
 
 
-# From nothing, in some thousand steps.
+# From random weights, in a few thousand steps.
 FROM_NOTHING = OptimRecipe(
     method="muon",
     lr=4e-3,
@@ -87,7 +87,7 @@ FROM_NOTHING = OptimRecipe(
 
 
 def scenes() -> SamRecipe:
-    """A tiny model from nothing on synthetic scenes: two minutes on a CPU."""
+    """A tiny model from random weights on synthetic scenes: two minutes on a CPU."""
     return SamRecipe(
         model=ModelRecipe(config="tiny", weights=None, learns="all"),
         data=DataRecipe(
@@ -109,7 +109,7 @@ def scenes() -> SamRecipe:
 
 
 def scenes_long() -> SamRecipe:
-    """A small model from nothing on synthetic scenes: a quarter of an hour on two cores."""
+    """A small model from random weights on synthetic scenes: 15 minutes on two cores."""
     return SamRecipe(
         model=ModelRecipe(config="small", weights=None, learns="all"),
         data=DataRecipe(
@@ -205,9 +205,9 @@ def text() -> SamRecipe:
 
 
 def finetune() -> SamRecipe:
-    """MobileSAM's decoder on one's own images, from kept embeddings; an hour on two cores.
+    """MobileSAM's decoder on your own images, from cached embeddings; an hour on two cores.
 
-    `data.train=...` names the images; short sessions, since the first click matters most.
+    `data.train=...` must name the images. Sessions are short, since the first click matters most.
     """
     return SamRecipe(
         model=ModelRecipe(learns="decoder"),
@@ -231,7 +231,7 @@ def finetune() -> SamRecipe:
 
 
 def lora() -> SamRecipe:
-    """MobileSAM with low-rank corrections in the image encoder, and its decoder."""
+    """MobileSAM's decoder, and its image encoder by LoRA; `data.train=...` must name the images."""
     return SamRecipe(
         model=ModelRecipe(learns="lora"),
         data=DataRecipe(images_per_batch=2, max_masks_per_image=8, flip=True),

@@ -10,22 +10,22 @@ from samkit.training.settings import OptimRecipe, RunRecipe, check_range
 
 @dataclass(frozen=True, kw_only=True)
 class ClipRecipe:
-    """A CLIP from nothing.
+    """A small CLIP from random weights.
 
     Attributes:
-        image_size: side of its pictures, a multiple of `patch_size`.
+        image_size: side of its images, a multiple of `patch_size`.
         patch_size: side of a patch.
-        vision_width, vision_layers: of the picture's transformer.
-        text_width, text_layers: of the text's transformer.
-        dim: of the common space.
+        vision_width, vision_layers: of the image transformer.
+        text_width, text_layers: of the text transformer.
+        dim: of the common embedding space.
         heads: of attention, in both.
-        temperature: that the scale of cosines begins with.
-        crops: of each batch of each process.
-        train: images whose masks have names; see `open_data`.
-        val: others, to be evaluated on.
-        held_out_crops: how many of them.
+        temperature: initial temperature of the softmax over cosines.
+        crops: in each batch of each process.
+        train: data set whose masks have names; see `open_data`.
+        val: data set to evaluate on.
+        held_out_crops: number of crops in an evaluation.
         optim: optimiser and schedule.
-        run: how long and on what.
+        run: length, precision and hardware.
     """
 
     image_size: int = 48
@@ -60,7 +60,7 @@ class ClipRecipe:
 
 
 def clip_named() -> ClipRecipe:
-    """On synthetic scenes of things with names: some minutes on two cores."""
+    """A CLIP for synthetic scenes of things with names: a few minutes on two cores."""
     return ClipRecipe(
         optim=OptimRecipe(lr=1e-3, weight_decay=0.05, warmup_steps=50, schedule="cosine"),
         run=RunRecipe(steps=1700, evaluate_every=340, save_every=340),

@@ -1,4 +1,4 @@
-"""A small CLIP from nothing, on images whose masks have names: network, crops and evaluation."""
+"""Training of a small CLIP on images whose masks have names: network, crops and evaluation."""
 
 from collections.abc import Mapping
 
@@ -21,13 +21,13 @@ from samkit.training.text.task import (
 )
 
 CLIP_FOLDER = "clip"  # within the folder of a run
-WORDS_FROM = 2000  # images whose names the tokenizer knows as whole words
+WORDS_FROM = 2000  # number of images whose names become single tokens
 MOST_TOKENS = 77  # as published
 EVALUATION_SEED = 1
 
 
 def build_clip(recipe: ClipRecipe, words: list[str]) -> Clip:
-    """A CLIP with fresh weights, from torch's random state, whose tokenizer knows some words."""
+    """Build a CLIP with random weights, and words that are single tokens."""
     from transformers import CLIPConfig, CLIPModel
 
     tokenizer = make_tokenizer(words, most_tokens=MOST_TOKENS)
@@ -99,7 +99,7 @@ def set_up_clip(recipe: ClipRecipe, context: Context) -> Setup[ContrastiveTask]:
 
 
 def known_words(source: SampleSource) -> list[str]:
-    """The words of the first images' names, and of the sentences they are put into."""
+    """Words of the first images' names, and of the sentences that contain names in training."""
     names = (
         name for index in range(min(WORDS_FROM, len(source))) for name in source[index].phrases
     )
@@ -112,7 +112,7 @@ def known_words(source: SampleSource) -> list[str]:
 def evaluate_clip(
     task: ContrastiveTask, source: SampleSource, recipe: ClipRecipe
 ) -> Mapping[str, float]:
-    """How often a crop's name is found among all names of the held-out crops."""
+    """Share of held-out crops whose name is found among all their names."""
     clip = task.clip
     device = clip.model.device
     batch = next(CropLoader(source, clip.pixels, crops=recipe.held_out_crops, seed=EVALUATION_SEED))
