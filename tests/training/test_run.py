@@ -84,6 +84,22 @@ def test_resuming_encodes_what_is_left(tuning, tmp_path):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+def test_sharded_training_encodes_on_the_way_too(tuning, tmp_path):
+    """The encoder still runs while the weights in training are sharded."""
+    plain = train(tuning, tmp_path / "plain", source=Scenes(**SCENES))
+    told = []
+    sharded = train(
+        override(tuning, ["run.strategy=fsdp", f"embeddings={tmp_path / 'others'}"]),
+        tmp_path / "sharded",
+        source=Scenes(**SCENES),
+        on_embedding=lambda *at: told.append(at),
+    )
+    assert len(told) == 6
+    one, other = weights(plain.last), weights(sharded.last)
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], atol=1e-5, rtol=1e-4)
+
+
 def test_without_evaluation_the_best_weights_are_the_last(tuning, tmp_path):
     trained = train(tuning, tmp_path / "run", source=Scenes(**SCENES))
     assert trained.best_score is None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 SUFFIX = ".emb.safetensors"
+NAME = re.compile(rf"[0-9a-f]{{64}}-[0-9a-f]{{64}}{re.escape(SUFFIX)}", re.ASCII)
 TEMPORARY = ".samkit."  # prefix of files that are being written
 
 
@@ -115,6 +116,14 @@ class EmbeddingCache:
     def num_bytes(self) -> int:
         """Bytes that the files take together."""
         return sum(size for _, size, _ in self._files())
+
+    def other_files(self) -> list[Path]:
+        """Embeddings in the folder that are not this cache's, since they are named otherwise."""
+        return [
+            path
+            for path in sorted(self.folder.glob(f"*{SUFFIX}"))
+            if not NAME.fullmatch(path.name) and not path.name.startswith(TEMPORARY)
+        ]
 
     def _rounded(self, embedding: ImageEmbedding) -> ImageEmbedding:
         """An embedding in float32, with values that the files can hold."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol
 
 from samkit.datasets.registry import open_data
 from samkit.datasets.sample import SampleSource, SampleStream
 from samkit.errors import ConfigError
 from samkit.training.loop import Trained
-from samkit.training.task import Batch, Evaluate, OnEvaluation, TaskT
+from samkit.training.task import Evaluate, Loader, OnEvaluation, TaskT
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -20,14 +20,8 @@ if TYPE_CHECKING:
 OnImage = Callable[[int, int], None]
 
 
-class ClosableLoader(Protocol):
-    """A `Loader` whose worker processes end with a `with` block."""
-
-    def __iter__(self) -> Iterator[Batch]: ...
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+class ClosableLoader(Loader, Protocol):
+    """A loader whose worker processes end with a `with` block."""
 
     def __enter__(self) -> object: ...
 

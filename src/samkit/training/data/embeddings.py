@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samkit.datasets.sample import Sample, SampleSource
-from samkit.predict.embedding_cache import SHA256, SUFFIX, EmbeddingCache, pixels_sha256
+from samkit.predict import EmbeddingCache, pixels_sha256
 
 if TYPE_CHECKING:  # heavy
     from torch import Tensor
@@ -115,12 +115,8 @@ class CachingEncoder:
 
 
 def warn_of_former_files(cache: EmbeddingCache) -> None:
-    """Log that a folder holds embeddings that earlier versions named by the images' keys."""
-    former = [
-        path
-        for path in cache.folder.glob(f"*{SUFFIX}")
-        if not SHA256.fullmatch(path.name.partition("-")[0])
-    ]
+    """Log that a folder holds embeddings of earlier versions, which are not read any more."""
+    former = cache.other_files()
     if former:
         logger.warning(
             "%s has %d embeddings of an earlier version of samkit, which are no longer used: images"
