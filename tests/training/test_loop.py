@@ -128,7 +128,7 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_its_batch(tmp_path):
             bad = torch.nan if "3.0" in batch.keys else 1.0
             return result._replace(loss=result.loss * bad)
 
-    with pytest.raises(TrainingError, match="the loss is nan at step 3; the batch is in") as caught:
+    with pytest.raises(TrainingError, match="the loss is nan at step 3; the batch is saved in") as caught:
         fit(Broken(), StubLoader(), optim=OPTIM, run=run_recipe(), folder=tmp_path)
     assert "\n" not in str(caught.value)
     saved = load_file(tmp_path / "not_finite_step3_rank0.safetensors")
@@ -146,7 +146,7 @@ def test_a_gradient_that_is_not_finite_stops_and_leaves_its_batch(tmp_path, clip
             return result._replace(loss=result.loss + bad)
 
     task, optim = Broken(), OptimRecipe(lr=0.01, warmup_steps=0, clip_norm=clip_norm)
-    with pytest.raises(TrainingError, match="the gradient is nan at step 2; the batch is in"):
+    with pytest.raises(TrainingError, match="the gradient is nan at step 2; the batch is saved in"):
         fit(task, StubLoader(), optim=optim, run=run_recipe(), folder=tmp_path)
     saved = load_file(tmp_path / "not_finite_step2_rank0.safetensors")
     assert torch.equal(saved["0.pixels"], StubLoader().batch(2).pixels)
@@ -214,7 +214,7 @@ def test_a_cosine_schedule_cannot_be_made_longer_on_resuming(tmp_path):
 
 def test_a_damaged_checkpoint_is_one_clear_line(tmp_path):
     (tmp_path / "last.ckpt").write_bytes(b"not a checkpoint")
-    with pytest.raises(WeightsError, match=r"last.ckpt is damaged: begin anew"):
+    with pytest.raises(WeightsError, match=r"last.ckpt is damaged: start again"):
         fit(
             StubTask(),
             StubLoader(),

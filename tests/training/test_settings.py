@@ -78,7 +78,7 @@ def test_later_changes_win():
         ("data.x=1", "unknown setting 'data.x'; known here are optim, run, name"),
         ("optim=1", "'optim': optim is a group of settings"),
         ("size.x=1", "'size.x': size is a single setting"),
-        ("size", "a setting is changed by key=value; got 'size'"),
+        ("size", "settings are changed by key=value, such as optim.lr=1e-4; got 'size'"),
         ("size=2.5", "size must be a whole number or none; got '2.5'"),
         ("size=true", "size must be a whole number or none; got 'true'"),
         ("optim.lr=fast", "optim.lr must be a number; got 'fast'"),

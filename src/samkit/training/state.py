@@ -140,7 +140,7 @@ class StateFile:
             why = "; rates of the cosine schedule depend on run.steps" * ("run.steps" in wrong)
             raise ConfigError(f"{self.path} is of another recipe: resume it with {was}{why}")
 
-    def _of_all_processes(self, position: dict[str, Any]) -> list[dict[str, Any]]:
+    def _gather(self, position: dict[str, Any]) -> list[dict[str, Any]]:
         if self.fabric.world_size == 1:
             return [position]
         positions: list[Any] = [None] * self.fabric.world_size
