@@ -100,11 +100,22 @@ def test_sharded_training_encodes_on_the_way_too(tuning, tmp_path):
         torch.testing.assert_close(one[name], other[name], atol=1e-5, rtol=1e-4)
 
 
-def test_without_evaluation_the_best_weights_are_the_last(tuning, tmp_path):
+def test_without_evaluation_the_best_weights_are_the_last(tuning, tmp_path, caplog):
     trained = train(tuning, tmp_path / "run", source=Scenes(**SCENES))
+    assert "data.val" not in caplog.text
     assert trained.best_score is None
     assert trained.best.name == "best.safetensors"
     assert trained.best.read_bytes() == trained.last.read_bytes()
+
+
+def test_validation_images_that_nobody_evaluates_are_told(tuning, tmp_path, caplog):
+    with_val = override(tuning, ["data.val=scenes:count=2,size=64", "run.steps=1"])
+    train(with_val, tmp_path / "run", source=Scenes(**SCENES))
+    assert "data.val is not evaluated" in caplog.text
+    scored = train(
+        with_val, tmp_path / "scored", source=Scenes(**SCENES), evaluate=lambda task: {"one": 1.0}
+    )
+    assert scored.best_score == 1.0
 
 
 @pytest.mark.parametrize(

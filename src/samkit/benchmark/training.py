@@ -18,13 +18,13 @@ from samkit.training import (
     InteractiveTask,
     ModelRecipe,
     OptimRecipe,
+    Parts,
     PromptRecipe,
     RunRecipe,
     Trainer,
     build_trainable,
     launch,
 )
-from samkit.training.sam.trainable import Parts
 
 IMAGES, MASKS_PER_IMAGE = 2, 4
 MODEL_SIZE, TRUTH_SIZE = 1024, 256

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from samkit.training.sam.recipe import SAM_RECIPES, SamRecipe, finetune, lora, scenes
     from samkit.training.sam.setup import task_predictor
     from samkit.training.sam.task import InteractiveRecipe, InteractiveTask
-    from samkit.training.sam.trainable import ModelRecipe, build_trainable
+    from samkit.training.sam.trainable import ModelRecipe, Parts, build_trainable
     from samkit.training.settings import OptimRecipe, RunRecipe, list_settings, override
     from samkit.training.state import CHECKPOINT
     from samkit.training.task import Batch, Loader, StepResult, Task
@@ -54,6 +54,7 @@ _HOMES = {
     "MaeRecipe": "mae.recipe",
     "ModelRecipe": "sam.trainable",
     "OptimRecipe": "settings",
+    "Parts": "sam.trainable",
     "Progress": "loop",
     "PromptRecipe": "sam.prompts",
     "RunRecipe": "settings",
@@ -96,6 +97,7 @@ __all__ = [
     "MaeRecipe",
     "ModelRecipe",
     "OptimRecipe",
+    "Parts",
     "Progress",
     "PromptRecipe",
     "RunRecipe",

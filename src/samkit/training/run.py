@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +21,8 @@ from samkit.training.setup import Context, OnImage, Setup
 from samkit.training.task import Evaluate
 from samkit.training.text.recipe import ClipRecipe
 from samkit.training.text.setup import set_up_clip
+
+logger = logging.getLogger(__name__)
 
 Recipe: TypeAlias = SamRecipe | MaeRecipe | DistillRecipe | ClipRecipe
 
@@ -81,6 +84,12 @@ def train(
         on_crops=on_crops,
     )
     setup = SETUPS[type(recipe)](recipe, context)
+    scores = evaluate or setup.evaluate
+    if scores is None and isinstance(recipe, SamRecipe) and recipe.data.val is not None:
+        logger.warning(
+            "data.val is not evaluated, since train() was called without evaluate=: see"
+            " samkit.evaluation.validation_scores"
+        )
     with setup.loader:
         trained = fit(
             setup.task,
@@ -89,7 +98,7 @@ def train(
             run=recipe.run,
             folder=folder,
             settings=list_settings(recipe),
-            evaluate=evaluate or setup.evaluate,
+            evaluate=scores,
             on_evaluation=setup.on_evaluation,
             on_step=on_step,
             resume=resume,

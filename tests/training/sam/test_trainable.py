@@ -121,7 +121,7 @@ def test_an_encoder_from_another_file(weights, tmp_path, randomise):
 
 def test_kept_embeddings_cannot_train_an_encoder(weights):
     batch = Batch(**{**vars(images()), "pixels": None, "features": torch.zeros(1, 32, 8, 8)})
-    with pytest.raises(ConfigError, match="kept embeddings cannot train the image encoder"):
+    with pytest.raises(ConfigError, match="cached embeddings cannot train the image encoder"):
         build(weights, "lora").encode(batch)
     assert torch.equal(build(weights, "decoder").encode(batch), batch.features)
 

@@ -66,7 +66,7 @@ def uniform_points(regions: Tensor, generator: torch.Generator) -> Tensor:
         generator: on the regions' device.
 
     Returns:
-        (M, 2) xy in cells of the frame, each at a cell's centre: whole numbers.
+        (M, 2) xy, integers: cells of the target space.
     """
     side = regions.shape[-1]
     counted = regions.flatten(1).cumsum(1, dtype=torch.int32)
