@@ -80,8 +80,8 @@ def test_all_settings_of_all_recipes_can_be_seen(verb, capsys):
 BAD = {
     "unknown recipe": (["pretrain", "vit_x"], "'vit_x' is not one of"),
     "unknown setting": (["pretrain", "scenes", "mae.ratio=1"], "unknown setting 'mae.ratio'"),
-    "not a ViT": (["pretrain", "scenes", "model=mobile_sam"], "it learns from another model"),
-    "no images": (["pretrain", "vit_b", "run.accelerator=cpu"], "no such file or folder: images"),
+    "not a ViT": (["pretrain", "scenes", "model=mobile_sam"], "train it from another model"),
+    "no images": (["pretrain", "vit_b", "run.accelerator=cpu"], "no images to train on"),
     "no teacher": (["distill", "scenes"], "no such file: samkit-training/best.safetensors"),
     "unknown student": (["distill", "scenes", "student=x"], "unknown model 'x'"),
     "unwritable": (["pretrain", "scenes", *SHORT, "-o", "file/run"], "cannot write to"),

@@ -88,24 +88,17 @@ class EmbeddingCache:
                 os.utime(path)  # the time of last use
         return self._rounded(embedding)
 
-    def put(
-        self, image_sha256: str, encoder_checksum: str, embedding: ImageEmbedding
-    ) -> ImageEmbedding:
+    def put(self, image_sha256: str, embedding: ImageEmbedding) -> ImageEmbedding:
         """Add an embedding, and remove the least recently used ones beyond `max_bytes`.
 
         Returns:
             the embedding with the values that `get` returns for it.
 
         Raises:
-            EmbeddingError: a key is not a SHA-256, or the embedding is of another encoder.
+            EmbeddingError: a key is not a SHA-256.
             OutputError: the file cannot be written.
         """
-        path = self._path(image_sha256, encoder_checksum)
-        if embedding.encoder_checksum != encoder_checksum:
-            raise EmbeddingError(
-                f"the embedding is of encoder {embedding.encoder_checksum:.12};"
-                f" expected {encoder_checksum:.12}"
-            )
+        path = self._path(image_sha256, embedding.encoder_checksum)
         if self.dtype == "float16":
             replace(embedding, features=embedding.features.half()).save(path)
         else:

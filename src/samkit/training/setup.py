@@ -57,8 +57,8 @@ class Context:
             return self.source
         if spec is None:
             raise ConfigError(
-                "no images to train on: give data.train=coco:FILE.json, png:FOLDER, sa1b:FOLDER or"
-                " shards:FOLDER"
+                "no images to train on: give data.train=coco:FILE.json, png:FOLDER, sa1b:FOLDER,"
+                " shards:FOLDER or, where masks are not needed, images:FOLDER"
             )
         return open_data(spec, seed=seed)
 

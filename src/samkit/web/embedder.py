@@ -173,7 +173,7 @@ class Embedder:
             embedding = predictor.embed(pixels)
             encode_ms = (time.perf_counter() - started) * 1000
             try:
-                cache.put(image.sha256, predictor.encoder_checksum, embedding)
+                cache.put(image.sha256, embedding)
             except OutputError as error:  # such as a full disk
                 logger.warning("the embedding of %s is not kept: %s", image.path, error)
         encoded = Encoded(

@@ -308,10 +308,10 @@ def test_signals_to_all_processes_leave_the_workers_to_the_training(scenes, reci
 
 def test_what_workers_need_can_be_sent_to_them(scenes, recipe):
     """Where processes are not forked, it is pickled."""
-    feed = load(scenes, recipe(**AUGMENTED))._feed
-    again = pickle.loads(pickle.dumps(feed))
-    one, other = next(feed.items(feed.begin())), next(again.items(again.begin()))
-    assert torch.equal(one.result.image, other.result.image)
+    reader = load(scenes, recipe(**AUGMENTED))._reader
+    again = pickle.loads(pickle.dumps(reader))
+    one, other = next(reader.read(reader.start())), next(again.read(again.start()))
+    assert torch.equal(one.result.pixels, other.result.pixels)
 
 
 def test_empty_data_set_is_refused(make_source, recipe, refusal):

@@ -103,11 +103,10 @@ class CachingEncoder:
         Raises:
             OutputError: the cache cannot be written.
         """
-        checksum = self.predictor.encoder_checksum
         # Another process, or an earlier batch, may have encoded it since a worker looked it up.
-        embedding = self.cache.get(image_sha256, checksum)
+        embedding = self.cache.get(image_sha256, self.predictor.encoder_checksum)
         if embedding is None:
-            embedding = self.cache.put(image_sha256, checksum, self.predictor.embed(image))
+            embedding = self.cache.put(image_sha256, self.predictor.embed(image))
             self.num_encoded += 1
             if self.on_embedding is not None:
                 self.on_embedding(self.num_encoded, self.num_images)
