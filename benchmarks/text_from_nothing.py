@@ -32,15 +32,11 @@ from samkit import Predictor
 from samkit.datasets.sample import Sample
 from samkit.datasets.synthetic.named_scenes import NamedScenes
 from samkit.drawing import Layer, draw_labels, draw_layers, mask_color
-from samkit.evaluation import TextToMask, evaluate_model
+from samkit.evaluation import TextToMask, evaluate_model, validation_scores
 from samkit.files import write_bytes
 from samkit.geometry import decode_rle
 from samkit.text import Clip, MaskRanker, TextPrompter, fit_calibration
-from samkit.training.loop import Progress
-from samkit.training.sam.recipes import named_text
-from samkit.training.sam.run import train_sam
-from samkit.training.settings import override
-from samkit.training.text.run import CLIP_FOLDER, clip_named, pretrain_clip
+from samkit.training import CLIP_FOLDER, CLIP_RECIPES, SAM_RECIPES, Progress, override, train
 from samkit.types import Masks
 
 TEST_SEED, CALIBRATION_SEED = 7, 8
@@ -120,22 +116,20 @@ def train_clip(out: Path, scale: float) -> float:
     folder = out / "clip"
     if (known := finished(folder)) is not None:
         return known
-    recipe = clip_named()
+    recipe = CLIP_RECIPES["clip_named"]()
     recipe = override(recipe, [f"run.steps={max(2, round(recipe.run.steps * scale))}"])
     began = time.monotonic()
-    pretrain_clip(recipe, folder, on_step=tell("CLIP"))
+    train(recipe, folder, on_step=tell("CLIP"))
     (folder / "seconds.txt").write_text(str(time.monotonic() - began))
     return time.monotonic() - began
 
 
 def train_text(out: Path, scale: float) -> float:
     """Train the SAM on what the CLIP sees, which counts; return the seconds."""
-    from samkit.cli.train import evaluation
-
     folder = out / "sam"
     if (known := finished(folder)) is not None:
         return known
-    recipe = named_text()
+    recipe = SAM_RECIPES["named_text"]()
     changes = [
         f"model.text_encoder={out / 'clip' / CLIP_FOLDER}",
         f"crops.folder={out / 'crops'}",
@@ -145,7 +139,7 @@ def train_text(out: Path, scale: float) -> float:
         changes.append(f"data.train=named:count={max(20, round(6000 * scale))},size=128,seed=0")
     recipe = override(recipe, changes)
     began = time.monotonic()
-    train_sam(recipe, folder, evaluate=evaluation(recipe), on_step=tell("SAM"))
+    train(recipe, folder, evaluate=validation_scores(recipe), on_step=tell("SAM"))
     (folder / "seconds.txt").write_text(str(time.monotonic() - began))
     return time.monotonic() - began
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from samkit.evaluation.plots import COLORS, DPI, SIZE_INCHES
 from samkit.files import replacing
-from samkit.training.log import SCORES, STEPS
+from samkit.training import SCORES, STEPS
 
 
 def read(path: Path) -> np.ndarray:

@@ -154,7 +154,8 @@ def tiny_sam() -> Sam:
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random CLIP as it is saved, which knows a few words; tests may not change it."""
     from samkit.training.settings import RunRecipe
-    from samkit.training.text.run import ClipRecipe, build_clip
+    from samkit.training.text.recipe import ClipRecipe
+    from samkit.training.text.setup import build_clip
     from samkit.training.text.task import save_clip
 
     recipe = ClipRecipe(

@@ -7,9 +7,9 @@ import pytest
 from samkit.cli import distill, pretrain
 from samkit.cli.main import main
 from samkit.models import CONFIGS, Sam
-from samkit.training.distill.run import DISTILL_RECIPES
-from samkit.training.mae.run import PRETRAIN_RECIPES
-from samkit.training.settings import settings
+from samkit.training.distill.recipe import DISTILL_RECIPES
+from samkit.training.mae.recipe import MAE_RECIPES
+from samkit.training.settings import list_settings
 from samkit.weights.checkpoint import save_checkpoint
 from samkit.weights.load import load_model
 
@@ -23,7 +23,7 @@ SHORT = [
 ]
 TRAIN = [change for change in SHORT if not change.startswith("held_out")]
 VERBS = {
-    "pretrain": (pretrain.RECIPE_NAMES, PRETRAIN_RECIPES),
+    "pretrain": (pretrain.RECIPE_NAMES, MAE_RECIPES),
     "distill": (distill.RECIPE_NAMES, DISTILL_RECIPES),
 }
 
@@ -73,15 +73,15 @@ def test_all_settings_of_all_recipes_can_be_seen(verb, capsys):
     assert names == tuple(recipes)
     for name, recipe in recipes.items():
         assert main([verb, name, "--show", "--json"]) == 0
-        expected = json.loads(json.dumps(settings(recipe())))
+        expected = json.loads(json.dumps(list_settings(recipe())))
         assert json.loads(capsys.readouterr().out) == expected
 
 
 BAD = {
     "unknown recipe": (["pretrain", "vit_x"], "'vit_x' is not one of"),
     "unknown setting": (["pretrain", "scenes", "mae.ratio=1"], "unknown setting 'mae.ratio'"),
-    "not a ViT": (["pretrain", "scenes", "model=mobile_sam"], "it learns from another model"),
-    "no images": (["pretrain", "vit_b", "run.accelerator=cpu"], "no such file or folder: images"),
+    "not a ViT": (["pretrain", "scenes", "model=mobile_sam"], "train it from another model"),
+    "no images": (["pretrain", "vit_b", "run.accelerator=cpu"], "no images to train on"),
     "no teacher": (["distill", "scenes"], "no such file: samkit-training/best.safetensors"),
     "unknown student": (["distill", "scenes", "student=x"], "unknown model 'x'"),
     "unwritable": (["pretrain", "scenes", *SHORT, "-o", "file/run"], "cannot write to"),

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from samkit.errors import DataError, SamkitError
-from samkit.training.loop import launch, train
+from samkit.training.distributed import launch
+from samkit.training.loop import fit
 from samkit.training.settings import OptimRecipe, RunRecipe
 from training.stub_task import StubLoader, StubTask
 
@@ -55,7 +56,7 @@ if __name__ == "__main__":
         if first and name == "log":
             (own / "log.csv").mkdir(parents=True)
         try:
-            train(
+            fit(
                 Broken() if first and name == "export" else StubTask(),
                 StubLoader(rank=rank) if first or name != "data" else Ending(rank=rank),
                 optim=OptimRecipe(warmup_steps=0),

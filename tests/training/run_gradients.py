@@ -10,12 +10,13 @@ from pathlib import Path
 import torch
 
 from samkit.files import write_tensors
-from samkit.training.batch import Batch
-from samkit.training.loop import Trainer, launch
+from samkit.training.distributed import launch
 from samkit.training.sam.prompts import PromptRecipe
 from samkit.training.sam.task import InteractiveRecipe, InteractiveTask
 from samkit.training.sam.trainable import ModelRecipe, build_trainable
 from samkit.training.settings import OptimRecipe, RunRecipe
+from samkit.training.task import Batch
+from samkit.training.trainer import Trainer
 
 IMAGES, MASKS = 4, (1, 3, 2, 2)  # as many masks in no two processes
 

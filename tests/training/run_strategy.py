@@ -16,7 +16,8 @@ import torch
 
 from samkit.models import CONFIGS
 from samkit.training.distill.task import DistillTask, build_student
-from samkit.training.loop import launch, train
+from samkit.training.distributed import launch
+from samkit.training.loop import fit
 from samkit.training.mae.task import MaeConfig, MaeTask
 from samkit.training.sam.prompts import PromptRecipe
 from samkit.training.sam.task import InteractiveRecipe, InteractiveTask
@@ -101,7 +102,7 @@ if __name__ == "__main__":
         torch.manual_seed(0)
         task = build()
         with suppress(KeyboardInterrupt):
-            train(
+            fit(
                 task,
                 Images(rank, world),
                 optim=OptimRecipe(lr=1e-3, warmup_steps=0, **OPTIM.get(name, {})),

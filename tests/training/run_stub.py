@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from samkit.training.loop import train
+from samkit.training.loop import fit
 from samkit.training.settings import OptimRecipe, RunRecipe
 from training.stub_task import StubLoader, StubTask
 
@@ -24,7 +24,7 @@ if __name__ == "__main__":
     run = RunRecipe(steps=steps, accelerator="cpu", devices=world, save_every=1, log_every=7)
     optim = OptimRecipe(lr=0.01, warmup_steps=3, average_decay=0.9)
     try:
-        train(
+        fit(
             StubTask(),
             StubLoader(rank=rank),
             optim=optim,

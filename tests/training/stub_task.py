@@ -3,8 +3,7 @@
 import torch
 
 from samkit.files import write_tensors
-from samkit.training.batch import Batch
-from samkit.training.task import StepResult, Task
+from samkit.training.task import Batch, StepResult, Task
 
 
 class StubTask(Task):

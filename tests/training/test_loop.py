@@ -11,9 +11,11 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from safetensors.torch import load_file
 
+from read_log import read_log
 from samkit.errors import ConfigError, TrainingError, WeightsError
-from samkit.training.log import TrainingLog, keep_until, read_log
-from samkit.training.loop import train, world_layout
+from samkit.training.distributed import world_layout
+from samkit.training.log import TrainingLog, drop_after
+from samkit.training.loop import fit
 from samkit.training.settings import OptimRecipe, RunRecipe
 from training.starting import start, start_of_two
 from training.stub_task import StubLoader, StubTask
@@ -34,7 +36,7 @@ def scores(task):
 
 def test_resuming_is_going_on(tmp_path):
     run = run_recipe(accumulate=2, evaluate_every=4)
-    train(StubTask(), StubLoader(), optim=OPTIM, run=run, folder=tmp_path / "a", evaluate=scores)
+    fit(StubTask(), StubLoader(), optim=OPTIM, run=run, folder=tmp_path / "a", evaluate=scores)
     part = run_recipe(steps=12, accumulate=2, evaluate_every=4)
 
     def stop(progress):
@@ -43,9 +45,9 @@ def test_resuming_is_going_on(tmp_path):
 
     kwargs = {"optim": OPTIM, "folder": tmp_path / "b", "evaluate": scores}
     with pytest.raises(KeyboardInterrupt):
-        train(StubTask(), StubLoader(), run=part, on_step=stop, **kwargs)
+        fit(StubTask(), StubLoader(), run=part, on_step=stop, **kwargs)
     assert [row["step"] for row in read_log(tmp_path / "b" / "log.csv")] == list(range(1, 8))
-    train(StubTask(), StubLoader(), run=run, resume=True, **kwargs)
+    fit(StubTask(), StubLoader(), run=run, resume=True, **kwargs)
     for name in ("last.safetensors", "best.safetensors"):
         whole, resumed = (load_file(tmp_path / run_name / name) for run_name in "ab")
         assert whole.keys() == resumed.keys()
@@ -58,26 +60,26 @@ def test_resuming_is_going_on(tmp_path):
     assert len(logs[0]) == 12
 
 
-def test_without_average_the_last_weights_are_exported(tmp_path):
+def test_without_average_and_evaluation_the_last_weights_are_exported(tmp_path):
     task = StubTask()
-    trained = train(
+    trained = fit(
         task,
         StubLoader(),
         optim=OptimRecipe(lr=0.1, warmup_steps=0),
         run=run_recipe(steps=3),
         folder=tmp_path,
     )
-    assert trained.best == trained.last
     assert trained.best_score is None
-    exported = load_file(trained.last)
-    assert all(torch.equal(exported[key], value) for key, value in task.state_dict().items())
+    for path in (trained.last, trained.best):
+        exported = load_file(path)
+        assert all(torch.equal(exported[key], value) for key, value in task.state_dict().items())
 
 
 def test_the_average_forgets_as_it_should(tmp_path):
     seen = []
     task = StubTask()
     before = task.layer.weight.detach().clone()
-    train(
+    fit(
         task,
         StubLoader(),
         optim=OPTIM,
@@ -107,7 +109,7 @@ def test_accumulated_batches_count_by_their_masks(tmp_path):
             return super().batch(number)
 
     optim = OptimRecipe(lr=0.1, warmup_steps=0, clip_norm=1e6)
-    train(Plain(), Uneven(), optim=optim, run=run_recipe(steps=1, accumulate=2), folder=tmp_path)
+    fit(Plain(), Uneven(), optim=optim, run=run_recipe(steps=1, accumulate=2), folder=tmp_path)
     first, second = (Uneven().batch(number) for number in (1, 2))
     task = Plain()
     generator = torch.Generator().manual_seed(0)
@@ -126,8 +128,10 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_its_batch(tmp_path):
             bad = torch.nan if "3.0" in batch.keys else 1.0
             return result._replace(loss=result.loss * bad)
 
-    with pytest.raises(TrainingError, match="the loss is nan at step 3; the batch is in") as caught:
-        train(Broken(), StubLoader(), optim=OPTIM, run=run_recipe(), folder=tmp_path)
+    with pytest.raises(
+        TrainingError, match="the loss is nan at step 3; the batch is saved"
+    ) as caught:
+        fit(Broken(), StubLoader(), optim=OPTIM, run=run_recipe(), folder=tmp_path)
     assert "\n" not in str(caught.value)
     saved = load_file(tmp_path / "not_finite_step3_rank0.safetensors")
     assert torch.equal(saved["0.pixels"], StubLoader().batch(3).pixels)
@@ -144,8 +148,8 @@ def test_a_gradient_that_is_not_finite_stops_and_leaves_its_batch(tmp_path, clip
             return result._replace(loss=result.loss + bad)
 
     task, optim = Broken(), OptimRecipe(lr=0.01, warmup_steps=0, clip_norm=clip_norm)
-    with pytest.raises(TrainingError, match="the gradient is nan at step 2; the batch is in"):
-        train(task, StubLoader(), optim=optim, run=run_recipe(), folder=tmp_path)
+    with pytest.raises(TrainingError, match="the gradient is nan at step 2; the batch is saved in"):
+        fit(task, StubLoader(), optim=optim, run=run_recipe(), folder=tmp_path)
     saved = load_file(tmp_path / "not_finite_step2_rank0.safetensors")
     assert torch.equal(saved["0.pixels"], StubLoader().batch(2).pixels)
     assert all(parameter.isfinite().all() for parameter in task.parameters())
@@ -157,7 +161,7 @@ def test_without_a_limit_gradients_are_as_they_are(tmp_path):
     for clip_norm in (None, 1e9):
         optim = OptimRecipe(lr=0.01, warmup_steps=0, clip_norm=clip_norm)
         folder = tmp_path / str(clip_norm)
-        train(StubTask(), StubLoader(), optim=optim, run=run_recipe(steps=3), folder=folder)
+        fit(StubTask(), StubLoader(), optim=optim, run=run_recipe(steps=3), folder=folder)
         weights.append(load_file(folder / "last.safetensors"))
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
@@ -172,48 +176,48 @@ def test_mixed_precision_computes_in_bfloat16(tmp_path):
 
     task = Spy()
     run = run_recipe(steps=2, precision="bf16-mixed")
-    train(task, StubLoader(), optim=OPTIM, run=run, folder=tmp_path)
+    fit(task, StubLoader(), optim=OPTIM, run=run, folder=tmp_path)
     assert seen == [torch.bfloat16] * 2
     assert task.layer.weight.dtype == torch.float32
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
     kwargs = {"optim": OPTIM, "run": run_recipe(steps=2), "folder": tmp_path}
-    train(StubTask(), StubLoader(), settings={"optim.lr": 0.01, "run.steps": 2}, **kwargs)
+    fit(StubTask(), StubLoader(), settings={"optim.lr": 0.01, "run.steps": 2}, **kwargs)
     changed = {"optim.lr": 0.02, "run.steps": 2}
     with pytest.raises(ConfigError, match=r"of another recipe: resume it with optim.lr=0.01"):
-        train(StubTask(), StubLoader(), settings=changed, resume=True, **kwargs)
+        fit(StubTask(), StubLoader(), settings=changed, resume=True, **kwargs)
     longer = {"optim.lr": 0.01, "run.steps": 5}
     kwargs["run"] = run_recipe(steps=5)
-    train(StubTask(), StubLoader(), settings=longer, resume=True, **kwargs)
+    fit(StubTask(), StubLoader(), settings=longer, resume=True, **kwargs)
     assert read_log(tmp_path / "log.csv")[-1]["step"] == 5
 
 
 def test_a_checkpoint_of_earlier_names_of_settings_goes_on(tmp_path):
     kwargs = {"optim": OPTIM, "run": run_recipe(steps=2), "folder": tmp_path}
     before = {"data.photos_per_batch": 4, "data.train": "photos:here"}
-    train(StubTask(), StubLoader(), settings=before, **kwargs)
+    fit(StubTask(), StubLoader(), settings=before, **kwargs)
     now = {"data.images_per_batch": 4, "data.train": "images:here"}
-    train(StubTask(), StubLoader(), settings=now, resume=True, **kwargs)
+    fit(StubTask(), StubLoader(), settings=now, resume=True, **kwargs)
 
 
 def test_a_cosine_schedule_cannot_be_made_longer_on_resuming(tmp_path):
     """Rates before and after would be of two schedules."""
     kwargs = {"optim": OPTIM, "run": run_recipe(steps=2), "folder": tmp_path}
     cosine = {"optim.schedule": "cosine", "run.steps": 2, "run.save_every": 1}
-    train(StubTask(), StubLoader(), settings=cosine, **kwargs)
+    fit(StubTask(), StubLoader(), settings=cosine, **kwargs)
     longer = cosine | {"run.steps": 5}
     match = r"resume it with run.steps=2; rates of the cosine schedule depend on run.steps"
     with pytest.raises(ConfigError, match=match):
-        train(StubTask(), StubLoader(), settings=longer, resume=True, **kwargs)
+        fit(StubTask(), StubLoader(), settings=longer, resume=True, **kwargs)
     free = cosine | {"run.save_every": 5, "run.strategy": "ddp"}
-    train(StubTask(), StubLoader(), settings=free, resume=True, **kwargs)
+    fit(StubTask(), StubLoader(), settings=free, resume=True, **kwargs)
 
 
 def test_a_damaged_checkpoint_is_one_clear_line(tmp_path):
     (tmp_path / "last.ckpt").write_bytes(b"not a checkpoint")
-    with pytest.raises(WeightsError, match=r"last.ckpt is damaged: begin anew"):
-        train(
+    with pytest.raises(WeightsError, match=r"last.ckpt is damaged: start again"):
+        fit(
             StubTask(),
             StubLoader(),
             optim=OPTIM,
@@ -226,9 +230,9 @@ def test_a_damaged_checkpoint_is_one_clear_line(tmp_path):
 def test_logs_lose_what_comes_after_a_step_and_what_was_cut_off(tmp_path):
     path = tmp_path / "log.csv"
     path.write_text("step,loss\n1,0.5\n2,0.25\n3,0.125\n4,0.06")
-    keep_until(path, 9)
+    drop_after(path, 9)
     assert [row["step"] for row in read_log(path)] == [1, 2, 3]
-    keep_until(path, 2)
+    drop_after(path, 2)
     assert read_log(path) == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}]
     log = TrainingLog(tmp_path, from_step=1)
     log.add(2, {"loss": 0.75})
@@ -239,7 +243,7 @@ def test_logs_lose_what_comes_after_a_step_and_what_was_cut_off(tmp_path):
 def test_a_training_that_begins_anew_has_nothing_of_one_that_was_killed_before(tmp_path):
     (tmp_path / "scores.csv").write_text("step,miou\n0,0.5\n")
     run = run_recipe(steps=1, evaluate_first=True)
-    train(StubTask(), StubLoader(), optim=OPTIM, run=run, folder=tmp_path, evaluate=scores)
+    fit(StubTask(), StubLoader(), optim=OPTIM, run=run, folder=tmp_path, evaluate=scores)
     assert [row["step"] for row in read_log(tmp_path / "scores.csv")] == [0, 1]
 
 
@@ -251,7 +255,7 @@ def test_what_scales_losses_in_float16_goes_on_where_it_was(tmp_path):
         precision.scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2)
         fabric = Fabric(accelerator="cpu", devices=1, plugins=[precision])
         fabric.launch()
-        train(StubTask(), StubLoader(), optim=OPTIM, folder=tmp_path, fabric=fabric, **kwargs)
+        fit(StubTask(), StubLoader(), optim=OPTIM, folder=tmp_path, fabric=fabric, **kwargs)
         return precision.scaler.get_scale()
 
     assert in_float16(run=run_recipe(steps=1)) == 8

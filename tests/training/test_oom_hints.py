@@ -12,7 +12,7 @@ from samkit.datasets.synthetic.scenes import Scenes
 from samkit.errors import OutputError, TrainingError
 from samkit.training.data.data_recipe import DataRecipe
 from samkit.training.data.loader import BatchLoader
-from samkit.training.loop import train
+from samkit.training.loop import fit
 from samkit.training.oom_hints import oom_hints
 from samkit.training.settings import OptimRecipe, RunRecipe
 from training.stub_task import StubLoader, StubTask
@@ -24,7 +24,7 @@ TOO_LITTLE = "lower data.images_per_batch or data.max_masks_per_image"
 def run(folder, task=None, loader=None, *, steps=4, **kwargs):
     recipe = RunRecipe(steps=steps, accelerator="cpu", save_every=2, log_every=1)
     loader = loader or StubLoader()
-    return train(task or StubTask(), loader, optim=OPTIM, run=recipe, folder=folder, **kwargs)
+    return fit(task or StubTask(), loader, optim=OPTIM, run=recipe, folder=folder, **kwargs)
 
 
 class Failing(StubTask):

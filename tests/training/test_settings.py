@@ -7,7 +7,7 @@ import pytest
 
 from samkit.errors import ConfigError
 from samkit.training.sam.task import InteractiveRecipe
-from samkit.training.settings import OptimRecipe, RunRecipe, override, settings
+from samkit.training.settings import OptimRecipe, RunRecipe, list_settings, override
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +44,10 @@ class Example:
     ],
 )
 def test_a_setting_is_changed(assignment, key, value):
-    changed = settings(override(Example(), [assignment]))
+    changed = list_settings(override(Example(), [assignment]))
     assert changed.pop(key) == value
-    assert type(settings(override(Example(), [assignment]))[key]) is type(value)
-    before = settings(Example())
+    assert type(list_settings(override(Example(), [assignment]))[key]) is type(value)
+    before = list_settings(Example())
     before.pop(key)
     assert changed == before
 
@@ -78,7 +78,7 @@ def test_later_changes_win():
         ("data.x=1", "unknown setting 'data.x'; known here are optim, run, name"),
         ("optim=1", "'optim': optim is a group of settings"),
         ("size.x=1", "'size.x': size is a single setting"),
-        ("size", "a setting is changed by key=value; got 'size'"),
+        ("size", "settings are changed by key=value, such as optim.lr=1e-4; got 'size'"),
         ("size=2.5", "size must be a whole number or none; got '2.5'"),
         ("size=true", "size must be a whole number or none; got 'true'"),
         ("optim.lr=fast", "optim.lr must be a number; got 'fast'"),

@@ -9,16 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from read_log import read_log
 from samkit.errors import ConfigError
 from samkit.models import CONFIGS, Sam
 from samkit.predict import Predictor
+from samkit.training.distributed import launch
 from samkit.training.encoder_weights import load_encoder
-from samkit.training.log import read_log
-from samkit.training.loop import Trainer, launch
 from samkit.training.sam.task import InteractiveRecipe, InteractiveTask
 from samkit.training.sam.trainable import ModelRecipe, Trainable
 from samkit.training.settings import OptimRecipe, RunRecipe
 from samkit.training.sharding import gather_full, load_full_optimiser_state, transformer_blocks
+from samkit.training.trainer import Trainer
 from training.starting import start, start_of_two
 
 TASKS = ("all", "lora", "mae", "distill")

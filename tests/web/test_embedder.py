@@ -109,8 +109,8 @@ def test_next_images_are_encoded_ahead(sqlite_server):
 
 
 def test_full_disk_does_not_stop_the_work(start, sqlite_scene, counting, config, monkeypatch):
-    from samkit.dataengine import EmbeddingCache
     from samkit.errors import OutputError
+    from samkit.predict import EmbeddingCache
 
     def refuse(*_):
         raise OutputError("no space left")

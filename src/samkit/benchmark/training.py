@@ -13,19 +13,26 @@ from samkit.benchmark.turns import Subject
 from samkit.geometry import CoordMap
 from samkit.image_spec import ImageSpec
 from samkit.predict.preprocess import normalise, resize_image
-from samkit.training.batch import Batch
-from samkit.training.loop import Trainer, launch
-from samkit.training.sam.prompts import PromptRecipe
-from samkit.training.sam.task import InteractiveRecipe, InteractiveTask
-from samkit.training.sam.trainable import ModelRecipe, Parts, build_trainable
-from samkit.training.settings import OptimRecipe, RunRecipe
+from samkit.training import (
+    Batch,
+    InteractiveRecipe,
+    InteractiveTask,
+    ModelRecipe,
+    OptimRecipe,
+    Parts,
+    PromptRecipe,
+    RunRecipe,
+    Trainer,
+    build_trainable,
+    launch,
+)
 
 IMAGES, MASKS_PER_IMAGE = 2, 4
 MODEL_SIZE, TRUTH_SIZE = 1024, 256
 Precision = Literal["32-true", "bf16-mixed"]
 WAYS: dict[str, tuple[Parts, Precision]] = {
-    "decoder, kept embeddings, float32": ("decoder", "32-true"),
-    "decoder, kept embeddings, bfloat16": ("decoder", "bf16-mixed"),
+    "decoder, cached embeddings, float32": ("decoder", "32-true"),
+    "decoder, cached embeddings, bfloat16": ("decoder", "bf16-mixed"),
     "LoRA, bfloat16": ("lora", "bf16-mixed"),
     "everything, bfloat16": ("all", "bf16-mixed"),
 }

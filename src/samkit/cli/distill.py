@@ -13,7 +13,7 @@ from samkit.cli.steps import step_bar
 from samkit.cli.training import check_new, shown, tell, training_options
 
 if TYPE_CHECKING:
-    from samkit.training.distill.run import Distilled
+    from samkit.training import Distilled
 
 RECIPE_NAMES = ("scenes", "mobile_sam")
 
@@ -36,28 +36,27 @@ def distill(
     samkit distill mobile_sam data.train=shards:sa1b
     samkit train scenes; samkit distill scenes teacher=samkit-training/best.safetensors
     """
-    from samkit.training.distill.run import DISTILL_RECIPES
-    from samkit.training.distill.run import distill as run_distillation
-    from samkit.training.settings import override, settings
+    from samkit.training import DISTILL_RECIPES, Distilled, list_settings, override, train
 
     recipe = override(DISTILL_RECIPES[recipe_name](), changes)
     if show:
-        click.echo(shown(settings(recipe), as_json=as_json))
+        click.echo(shown(list_settings(recipe), as_json=as_json))
         return
     check_new(output, resume=resume)
     with step_bar(hidden=as_json) as on_step:
-        distilled = run_distillation(recipe, output, resume=resume, on_step=on_step)
+        distilled = train(recipe, output, resume=resume, on_step=on_step)
+    assert isinstance(distilled, Distilled)
     tell(report(distilled, output, as_json=as_json))
 
 
 def report(distilled: Distilled, folder: Path, *, as_json: bool) -> str:
     """What was written, and student and teacher compared before and after."""
-    trained, before, after = distilled.trained, distilled.before, distilled.after
+    before, after = distilled.before, distilled.after
     if as_json:
         result = {
-            "best": str(trained.best),
-            "last": str(trained.last),
-            "seconds": round(trained.seconds, 1),
+            "best": str(distilled.best),
+            "last": str(distilled.last),
+            "seconds": round(distilled.seconds, 1),
             "before": asdict(before),
             "after": asdict(after),
         }
@@ -70,7 +69,7 @@ def report(distilled: Distilled, folder: Path, *, as_json: bool) -> str:
     lines = [f"  {what:<38}{first:.3f}  {last:.3f}" for what, first, last in rows]
     return "\n".join(
         [
-            f"{trained.best}, after {trained.seconds:.0f} s; log in {folder / 'log.csv'}",
+            f"{distilled.best}, after {distilled.seconds:.0f} s; log in {folder / 'log.csv'}",
             f"compared with its teacher, {after.masks} prompts of each kind, before and after:",
             *lines,
         ]

@@ -40,11 +40,11 @@ def pretrain(
     samkit pretrain clip_named -o clip
     samkit train named_text model.text_encoder=clip/clip
     """
-    from samkit.training.settings import override, settings
+    from samkit.training import list_settings, override
 
     recipe = override(pretraining_recipes()[recipe_name](), changes)
     if show:
-        click.echo(shown(settings(recipe), as_json=as_json))
+        click.echo(shown(list_settings(recipe), as_json=as_json))
         return
     check_new(output, resume=resume)
     result = run(recipe, output, resume=resume, hidden=as_json)
@@ -57,22 +57,19 @@ def pretrain(
 
 def pretraining_recipes() -> dict[str, Callable[[], Any]]:
     """All recipes by name, of either kind."""
-    from samkit.training.mae.run import PRETRAIN_RECIPES
-    from samkit.training.text.run import CLIP_RECIPES
+    from samkit.training import CLIP_RECIPES, MAE_RECIPES
 
-    return {**PRETRAIN_RECIPES, **CLIP_RECIPES}
+    return {**MAE_RECIPES, **CLIP_RECIPES}
 
 
 def run(recipe: Any, output: Path, *, resume: bool, hidden: bool) -> dict[str, Any]:
     """Pre-train what a recipe says; return what came of it, and the seconds."""
-    from samkit.training.mae.run import PICTURES, PretrainRecipe, pretrain
-    from samkit.training.text.run import CLIP_FOLDER, pretrain_clip
+    from samkit.training import CLIP_FOLDER, PICTURES, MaeRecipe, train
 
     with step_bar(hidden=hidden) as on_step:
-        if isinstance(recipe, PretrainRecipe):
-            trained = pretrain(recipe, output, resume=resume, on_step=on_step)
-            made = {"last": str(trained.last), "pictures": str(output / PICTURES)}
-        else:
-            trained = pretrain_clip(recipe, output, resume=resume, on_step=on_step)
-            made = {"clip": str(output / CLIP_FOLDER)}
+        trained = train(recipe, output, resume=resume, on_step=on_step)
+    if isinstance(recipe, MaeRecipe):
+        made = {"last": str(trained.last), "pictures": str(output / PICTURES)}
+    else:
+        made = {"clip": str(output / CLIP_FOLDER)}
     return {**made, "seconds": round(trained.seconds, 1)}

@@ -13,7 +13,7 @@ from samkit.cli.training import is_first_process
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from samkit.training.loop import Progress
+    from samkit.training import Progress
 
 REPORTS = 20  # lines in all where nobody watches
 
@@ -24,19 +24,41 @@ def step_bar(*, hidden: bool) -> Iterator[Callable[[Progress], None]]:
 
     Of several processes only the first one shows it.
     """
+    with training_bars(hidden=hidden) as (on_step, _):
+        yield on_step
+
+
+@contextmanager
+def training_bars(
+    *, hidden: bool
+) -> Iterator[tuple[Callable[[Progress], None], Callable[[int, int], None]]]:
+    """A bar of steps, and one of images that are encoded on the way; lines without a terminal.
+
+    Of several processes only the first one shows them.
+    """
     hidden = hidden or not is_first_process()
     with _bar(hidden=hidden) as bar:
-        job = None if bar is None else bar.add_task("steps", total=None, note="", visible=False)
+        jobs = {
+            name: None if bar is None else bar.add_task(name, total=None, note="", visible=False)
+            for name in ("steps", "encoded")
+        }
+
+        def show(name: str, done: int, total: int, note: str, line: str) -> None:
+            job = jobs[name]
+            if bar is not None and job is not None:
+                bar.update(job, completed=done, total=total, note=note, visible=True)
+            elif not hidden and done % max(1, total // REPORTS) == 0:
+                click.echo(line, err=True)
 
         def on_step(progress: Progress) -> None:
-            note = notes(progress)
-            if bar is not None and job is not None:
-                done, total = progress.step, progress.steps
-                bar.update(job, completed=done, total=total, note=note, visible=True)
-            elif not hidden and progress.step % max(1, progress.steps // REPORTS) == 0:
-                click.echo(f"step {progress.step} of {progress.steps}: {note}", err=True)
+            done, total, note = progress.step, progress.steps, notes(progress)
+            show("steps", done, total, note, f"step {done} of {total}: {note}")
 
-        yield on_step
+        def on_embedding(done: int, total: int) -> None:
+            note = "images, each when first needed"
+            show("encoded", done, total, note, f"image {done} of {total} encoded")
+
+        yield on_step, on_embedding
 
 
 @contextmanager

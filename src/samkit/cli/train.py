@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from samkit.cli.steps import embedding_bar, step_bar
+from samkit.cli.steps import embedding_bar, training_bars
 from samkit.cli.training import check_new, shown, tell, training_options
-from samkit.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from samkit.training.sam.recipes import TrainRecipe
-    from samkit.training.task import Task
 
 RECIPE_NAMES = (
     "scenes",
@@ -31,8 +23,6 @@ RECIPE_NAMES = (
 )
 # Of `EvaluationRecipe.prompt`: the protocol's name, and of its first metric.
 SCORES = {"click": "1-click mIoU", "text": "text-to-mask mIoU"}
-# What is logged of each evaluation; the first one chooses the best weights.
-TOLD_METRICS = ("miou", "oracle_miou", "text_miou", "text_corrected_miou", "text_pairs_right")
 
 
 @click.command()
@@ -54,26 +44,24 @@ def train(
     samkit train finetune data.train=coco:train.json data.val=coco:val.json
     torchrun --nproc-per-node 8 -m samkit train vit_b data.train=shards:sa1b
     """
-    from samkit.training.sam.recipes import RECIPES
-    from samkit.training.settings import override, settings
+    from samkit.evaluation import validation_scores
+    from samkit.training import SAM_RECIPES, list_settings, override
+    from samkit.training import train as run_training
 
-    recipe = override(RECIPES[recipe_name](), changes)
+    recipe = override(SAM_RECIPES[recipe_name](), changes)
     if show:
-        click.echo(shown(settings(recipe), as_json=as_json))
+        click.echo(shown(list_settings(recipe), as_json=as_json))
         return
-    from samkit.training.sam.run import train_sam
-
     check_new(output, resume=resume)
     with (
         embedding_bar(hidden=as_json) as on_crops,
-        embedding_bar(hidden=as_json) as on_embedding,
-        step_bar(hidden=as_json) as on_step,
+        training_bars(hidden=as_json) as (on_step, on_embedding),
     ):
-        trained = train_sam(
+        trained = run_training(
             recipe,
             output,
             resume=resume,
-            evaluate=evaluation(recipe),
+            evaluate=validation_scores(recipe),
             on_step=on_step,
             on_embedding=on_embedding,
             on_crops=on_crops,
@@ -89,63 +77,3 @@ def train(
         score = f", {SCORES[recipe.evaluation.prompt]} {trained.best_score:.3f}"
     text = f"{trained.best}{score}, after {trained.seconds:.0f} s; log in {output / 'log.csv'}"
     tell(json.dumps(result, indent=2) if as_json else text)
-
-
-def evaluation(recipe: TrainRecipe) -> Callable[[Task], dict[str, float]] | None:
-    """What gives a task's scores on the recipe's validation images; None if it has none.
-
-    Where the image encoder does not learn, it runs once for each image.
-    """
-    from samkit.datasets.registry import open_data
-    from samkit.datasets.sample import Sample, SampleStream
-    from samkit.evaluation.one_click import OneClick
-    from samkit.evaluation.protocol import EvaluationProtocol
-    from samkit.evaluation.text import TextToMask
-    from samkit.evaluation.truth import MIN_AREA_PX, MaskChoice
-    from samkit.text import Clip
-    from samkit.training.held_out import readable
-    from samkit.training.sam.run import task_predictor
-    from samkit.training.sam.task import InteractiveTask
-    from samkit.types import ImageEmbedding
-
-    if recipe.data.val is None:
-        return None
-    source = open_data(recipe.data.val)
-    if isinstance(source, SampleStream):
-        raise ConfigError("data.val must be a numbered data set, not tar shards")
-    held_out = cache(lambda: readable(source, recipe.evaluation.images))
-    kept: dict[str, ImageEmbedding] = {}
-    choice = MaskChoice(masks_per_image=recipe.evaluation.masks_per_image)
-    protocols: dict[str, Callable[[], EvaluationProtocol]] = {
-        "click": lambda: OneClick(choice=choice),
-        "text": lambda: TextToMask(choice=choice),
-    }
-    protocol = protocols[recipe.evaluation.prompt]()
-    clip = cache(lambda: Clip.load(str(recipe.model.text_encoder)))
-
-    def evaluate(task: Task) -> dict[str, float]:
-        assert isinstance(task, InteractiveTask)
-        device = next(task.parameters()).device
-        asks_text = recipe.evaluation.prompt == "text"
-        predictor = task_predictor(task, device, clip=clip() if asks_text else None)
-
-        def embed(sample: Sample) -> ImageEmbedding:
-            if task.trainable.encoder_learns:
-                return predictor.embed(sample.image)
-            if sample.key not in kept:
-                kept[sample.key] = predictor.embed(sample.image)
-            return kept[sample.key]
-
-        images = held_out()
-        samples = (images[index] for index in range(len(images)))
-        results = [protocol.measure(predictor, embed(sample), sample) for sample in samples]
-        if not any(result["masks"] for result in results):
-            named = "mask with a name" if asks_text else "mask"
-            raise DataError(
-                f"{recipe.data.val}: the first {recipe.evaluation.images} images have no {named} of"
-                f" {MIN_AREA_PX} pixels or more to evaluate with"
-            )
-        metrics = protocol.summarise(results).metrics
-        return {name: metrics[name] for name in TOLD_METRICS if name in metrics}
-
-    return evaluate

@@ -50,9 +50,9 @@ def check_new(folder: Path, *, resume: bool) -> None:
     Raises:
         ConfigError: the folder has one, and it is not to be resumed.
     """
-    from samkit.training.state import NAME
+    from samkit.training import CHECKPOINT
 
-    if (folder / NAME).exists() and not resume:
+    if (folder / CHECKPOINT).exists() and not resume:
         raise ConfigError(f"{folder} has a training already: --resume it, or choose another -o")
 
 

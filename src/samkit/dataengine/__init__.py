@@ -10,7 +10,6 @@ Each function is one action and one transaction: when it returns, its change is 
 
 from samkit.dataengine.backup import backup_store, restore_store
 from samkit.dataengine.database import Store
-from samkit.dataengine.embedding_cache import EmbeddingCache
 from samkit.dataengine.exchange import (
     ExportReport,
     ImportReport,
@@ -128,7 +127,6 @@ __all__ = [
     "Agreement",
     "Annotation",
     "AuditEntry",
-    "EmbeddingCache",
     "Event",
     "ExportReport",
     "Generate",

@@ -11,6 +11,7 @@ from samkit.evaluation.robot import Click, first_click, next_click
 from samkit.evaluation.runner import evaluate_model, model_identity
 from samkit.evaluation.text import TextToMask
 from samkit.evaluation.truth import MaskChoice
+from samkit.evaluation.while_training import validation_scores
 
 __all__ = [
     "Annotators",
@@ -35,4 +36,5 @@ __all__ = [
     "read_annotators",
     "read_detections",
     "report_model",
+    "validation_scores",
 ]

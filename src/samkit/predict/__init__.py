@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from samkit.lazy import lazy_names
+from samkit.predict.embedding_cache import EmbeddingCache, pixels_sha256
 from samkit.predict.session import ImageSession, Refinement, ask_all
 from samkit.predict.text_prompts import Text, TextPrompts, detected
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 __all__ = [
     "DEFAULT_MODEL",
+    "EmbeddingCache",
     "ImageSession",
     "PointMasks",
     "Predictor",
@@ -22,6 +24,7 @@ __all__ = [
     "ask_all",
     "detected",
     "normalise",
+    "pixels_sha256",
     "resize_image",
 ]
 

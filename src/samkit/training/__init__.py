@@ -1,1 +1,129 @@
-"""Training: data, simulated prompts, losses, the loop, and the ways to train."""
+"""Training of SAM, and its pre-training (MAE), distillation and CLIP: recipes, tasks, one loop.
+
+    recipe = override(finetune(), ["data.train=coco:train.json"])
+    trained = train(recipe, Path("mine"))
+
+Names are loaded when first used: torch takes seconds to import.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from samkit.training.data.data_recipe import DataRecipe
+    from samkit.training.distill.agreement import Agreement
+    from samkit.training.distill.recipe import DISTILL_RECIPES, DistillRecipe
+    from samkit.training.distill.setup import Distilled
+    from samkit.training.distributed import launch
+    from samkit.training.log import SCORES, STEPS
+    from samkit.training.loop import Progress, Trained, fit
+    from samkit.training.mae.recipe import MAE_RECIPES, MaeRecipe
+    from samkit.training.mae.setup import PICTURES
+    from samkit.training.run import train
+    from samkit.training.sam.prompts import PromptRecipe
+    from samkit.training.sam.recipe import SAM_RECIPES, SamRecipe, finetune, lora, scenes
+    from samkit.training.sam.setup import task_predictor
+    from samkit.training.sam.task import InteractiveRecipe, InteractiveTask
+    from samkit.training.sam.trainable import ModelRecipe, Parts, build_trainable
+    from samkit.training.settings import OptimRecipe, RunRecipe, list_settings, override
+    from samkit.training.state import CHECKPOINT
+    from samkit.training.task import Batch, Loader, StepResult, Task
+    from samkit.training.text.recipe import CLIP_RECIPES, ClipRecipe
+    from samkit.training.text.setup import CLIP_FOLDER
+    from samkit.training.trainer import Trainer
+
+_HOMES = {
+    "CHECKPOINT": "state",
+    "CLIP_FOLDER": "text.setup",
+    "CLIP_RECIPES": "text.recipe",
+    "DISTILL_RECIPES": "distill.recipe",
+    "MAE_RECIPES": "mae.recipe",
+    "PICTURES": "mae.setup",
+    "SAM_RECIPES": "sam.recipe",
+    "SCORES": "log",
+    "STEPS": "log",
+    "Agreement": "distill.agreement",
+    "Batch": "task",
+    "ClipRecipe": "text.recipe",
+    "DataRecipe": "data.data_recipe",
+    "DistillRecipe": "distill.recipe",
+    "Distilled": "distill.setup",
+    "InteractiveRecipe": "sam.task",
+    "InteractiveTask": "sam.task",
+    "Loader": "task",
+    "MaeRecipe": "mae.recipe",
+    "ModelRecipe": "sam.trainable",
+    "OptimRecipe": "settings",
+    "Parts": "sam.trainable",
+    "Progress": "loop",
+    "PromptRecipe": "sam.prompts",
+    "RunRecipe": "settings",
+    "SamRecipe": "sam.recipe",
+    "StepResult": "task",
+    "Task": "task",
+    "Trained": "loop",
+    "Trainer": "trainer",
+    "build_trainable": "sam.trainable",
+    "finetune": "sam.recipe",
+    "fit": "loop",
+    "launch": "distributed",
+    "list_settings": "settings",
+    "lora": "sam.recipe",
+    "override": "settings",
+    "scenes": "sam.recipe",
+    "task_predictor": "sam.setup",
+    "train": "run",
+}
+
+__all__ = [
+    "CHECKPOINT",
+    "CLIP_FOLDER",
+    "CLIP_RECIPES",
+    "DISTILL_RECIPES",
+    "MAE_RECIPES",
+    "PICTURES",
+    "SAM_RECIPES",
+    "SCORES",
+    "STEPS",
+    "Agreement",
+    "Batch",
+    "ClipRecipe",
+    "DataRecipe",
+    "DistillRecipe",
+    "Distilled",
+    "InteractiveRecipe",
+    "InteractiveTask",
+    "Loader",
+    "MaeRecipe",
+    "ModelRecipe",
+    "OptimRecipe",
+    "Parts",
+    "Progress",
+    "PromptRecipe",
+    "RunRecipe",
+    "SamRecipe",
+    "StepResult",
+    "Task",
+    "Trained",
+    "Trainer",
+    "build_trainable",
+    "finetune",
+    "fit",
+    "launch",
+    "list_settings",
+    "lora",
+    "override",
+    "scenes",
+    "task_predictor",
+    "train",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

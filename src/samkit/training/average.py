@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights that learn."""
+"""Exponential moving average of trainable weights."""
 
 import torch
 from torch import nn
@@ -6,18 +6,18 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
 class WeightAverage(AveragedModel):
-    """A copy of a module whose learning weights are the moving average of the module's.
+    """A copy of a module with the moving average of its trainable weights.
 
-    Frozen weights stay as they were copied, to the bit: averaging turns -0.0 into +0.0. The state
-    is that of torch's `AveragedModel`.
+    Frozen weights stay bit-identical: averaging would turn -0.0 into +0.0. The state dict is that
+    of torch's `AveragedModel`.
     """
 
     def __init__(self, module: nn.Module, *, decay: float, device: torch.device) -> None:
         """Copy a module.
 
         Args:
-            module: what learns.
-            decay: the part of the average that stays at each update, between 0 and 1.
+            module: in training.
+            decay: weight of the old average in each update, between 0 and 1.
             device: of the copy.
         """
         super().__init__(module, device=device)

@@ -1,14 +1,18 @@
-"""Several processes that go on together or stop together."""
+"""Processes of one training: launched together, and ended together."""
 
 from __future__ import annotations
 
+import atexit
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 
-from samkit.errors import TrainingError
+from samkit.errors import ConfigError, TrainingError
+from samkit.training.settings import RunRecipe
+from samkit.training.sharding import sharded_strategy
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -16,22 +20,72 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def launch(run: RunRecipe) -> Fabric:
+    """Start the processes of a run; under torchrun, join them.
+
+    Raises:
+        ConfigError: Lightning Fabric is not installed, or cannot run what the recipe asks for here.
+    """
+    try:
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies.ddp import DDPStrategy
+        from lightning_fabric.utilities.exceptions import MisconfigurationException
+    except ImportError as error:
+        raise ConfigError("training needs Lightning Fabric: pip install 'samkit[train]'") from error
+    strategies: dict[str, Callable[[], Any]] = {
+        "auto": lambda: "auto",
+        # Not every step uses every parameter: a simulated session may have points only.
+        "ddp": lambda: DDPStrategy(find_unused_parameters=True),
+        "fsdp": lambda: sharded_strategy(devices * machines),
+    }
+    devices, machines = world_layout(run)
+    # Lightning's own choice for several processes is DDP too, but without the option above.
+    strategy = "ddp" if run.strategy == "auto" and devices * machines > 1 else run.strategy
+    try:
+        fabric = Fabric(
+            accelerator=run.accelerator,
+            devices=devices,
+            num_nodes=machines,
+            strategy=strategies[strategy](),
+            precision=run.precision,
+        )
+        fabric.launch()
+    except (RuntimeError, ValueError, TypeError, MisconfigurationException) as error:
+        raise ConfigError(f"this run cannot start here: {' '.join(str(error).split())}") from error
+    atexit.register(destroy_process_group_at_exit)
+    return fabric
+
+
+def destroy_process_group_at_exit() -> None:
+    """Disconnect the processes while Python is still alive; later, it may abort."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def world_layout(run: RunRecipe) -> tuple[int, int]:
+    """Number of processes on this machine and of machines; torchrun's, if it started us."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return run.devices, 1
+    here, everywhere = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    return here, everywhere // here
+
+
 def count_ranks(fabric: Fabric, flag: bool) -> int:  # noqa: FBT001
-    """In how many processes it is so; all of them must ask."""
+    """Number of processes whose flag is set; all of them must call this."""
     if fabric.world_size == 1:
         return int(flag)
-    told: Any = fabric.all_reduce(torch.tensor(float(flag)), reduce_op="sum")
-    return int(told)
+    count: Any = fabric.all_reduce(torch.tensor(float(flag)), reduce_op="sum")
+    return int(count)
 
 
 @contextmanager
 def all_ranks_or_fail(fabric: Fabric) -> Iterator[None]:
-    """What fails in one process ends all of them, which would else wait for it without end.
+    """End all processes if one of them fails here; the others would wait for it forever.
 
-    All processes must come here; within, none may wait for another.
+    All processes must enter this context; inside, none may wait for another.
 
     Raises:
-        TrainingError: another process has failed, and says itself why.
+        TrainingError: another process has failed; its own error says why.
     """
     failure: Exception | None = None
     try:
@@ -46,10 +100,10 @@ def all_ranks_or_fail(fabric: Fabric) -> Iterator[None]:
 
 
 def rank0_broadcast(fabric: Fabric, work: Callable[[], T]) -> T:
-    """What the first process finds alone, told to all of them.
+    """Do work in the first process only, and give its result to all.
 
     Raises:
-        TrainingError: in the other processes, if it fails in the first one.
+        TrainingError: in the other processes, if the first one fails.
     """
     found: T | None = None
     with all_ranks_or_fail(fabric):

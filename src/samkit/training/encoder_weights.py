@@ -1,4 +1,4 @@
-"""Weights of an image encoder alone, brought into a whole SAM."""
+"""Loading of image encoder weights into a SAM."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ from samkit.weights.checkpoint import SHOWN_MISFITS, misfits, read_checkpoint
 
 PREFIX = "image_encoder."
 POSITIONS = "pos_embed"
-# What MAE pre-training has no part in, so that a file may be without it.
+# Parameters that MAE pre-training does not train; files may lack them.
 UNTRAINED = re.compile(r"^neck\.|\.rel_pos_[hw]$")
 
 logger = logging.getLogger(__name__)
@@ -21,12 +21,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderLoad:
-    """What came of loading an encoder, by names within it.
+    """Result of loading an encoder: names of its tensors.
 
     Attributes:
         loaded: tensors of the file.
-        fresh: those that the file has not, and which stay as they were: neck, relative positions.
-        resized: those of `loaded` that were interpolated to another grid: absolute positions.
+        fresh: tensors that the file lacks, left unchanged: neck, relative positions.
+        resized: tensors of `loaded` that were interpolated to another grid: absolute positions.
     """
 
     loaded: tuple[str, ...]
@@ -35,16 +35,13 @@ class EncoderLoad:
 
 
 def load_encoder(model: Sam, path: str | os.PathLike[str]) -> EncoderLoad:
-    """Bring the image encoder of a file into a model; the rest of the model stays as it is.
+    """Load the image encoder of a file into a model; the rest of the model is unchanged.
 
     Args:
         model: changed in place.
         path: an export of `samkit pretrain`; a ViT as MAE's authors publish it; or a whole
-            checkpoint, of which only the encoder is taken. Absolute positions of another grid, as
-            after pre-training on small frames, are interpolated.
-
-    Returns:
-        what was loaded and what was not.
+            checkpoint, of which only the encoder is used. Absolute positions of another grid, as
+            after pre-training on smaller images, are interpolated.
 
     Raises:
         WeightsError: missing or damaged file, or tensors that do not fit; the model is unchanged.
@@ -70,14 +67,14 @@ def load_encoder(model: Sam, path: str | os.PathLike[str]) -> EncoderLoad:
         raise WeightsError(f"{path}{whose} does not fit the image encoder: {shown}{more}")
     model.image_encoder.load_state_dict(own | state)
     if fresh or resized:
-        logger.warning("%s", _told(path, loaded, fresh, tuple(resized)))
+        logger.warning("%s", _summary(path, loaded, fresh, tuple(resized)))
     return EncoderLoad(loaded=loaded, fresh=fresh, resized=tuple(resized))
 
 
-def _told(
+def _summary(
     path: object, loaded: tuple[str, ...], fresh: tuple[str, ...], resized: tuple[str, ...]
 ) -> str:
-    """What came of loading, in one line."""
+    """Result of loading, in one line."""
     neck = sum(name.startswith("neck.") for name in fresh)
     parts = [
         (f"{len(loaded)} tensors of the image encoder", True),
@@ -97,7 +94,7 @@ def _needs_resizing(given: Tensor | None, own: Tensor | None) -> bool:
 def resize_positions(positions: Tensor, grid: int) -> Tensor:
     """Absolute position embedding (1, h, w, C) of another grid: (1, grid, grid, C), bicubic.
 
-    Source: arXiv:2203.16527 does so with what was pre-trained on smaller frames.
+    Source: arXiv:2203.16527 does so after pre-training on smaller images.
     """
     resized = nn.functional.interpolate(
         positions.permute(0, 3, 1, 2), (grid, grid), mode="bicubic", align_corners=False

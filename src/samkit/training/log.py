@@ -1,4 +1,4 @@
-"""What happened at each step, as a CSV file for everyone and as events for TensorBoard."""
+"""Log of a training: CSV files of losses and scores, and events for TensorBoard."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ EVENTS = "tensorboard"
 
 
 class TrainingLog:
-    """Rows of numbers in `log.csv` and `scores.csv`; rows after the step begun from are dropped.
+    """Rows of numbers in `log.csv` and `scores.csv`.
 
-    A training that begins at step 0 drops all of them.
+    Rows after the step that a training starts from are dropped; a new training drops all of them.
     """
 
     def __init__(self, folder: Path, *, from_step: int, quiet: bool = False) -> None:
-        """Open the logs of a folder; `quiet` writes nothing, for all processes but one."""
+        """Open the logs of a folder; `quiet` writes nothing, for all processes but the first."""
         self.folder, self.quiet = folder, quiet
         self._events: Any = None
         if quiet:
             return
         for name in (STEPS, SCORES):
-            keep_until(folder / name, from_step if from_step > 0 else -1)
+            drop_after(folder / name, from_step if from_step > 0 else -1)
         if find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
             self._events = SummaryWriter(folder / EVENTS, purge_step=from_step + 1)
 
     def close(self) -> None:
-        """Write what is held back."""
+        """Flush buffered events."""
         if self._events is not None:
             self._events.close()
 
@@ -62,25 +62,19 @@ class TrainingLog:
                 self._events.add_scalar(f"{group}/{key}", value, step)
 
 
-def keep_until(path: Path, step: int) -> None:
-    """Drop the rows of a log that come after a step, or that were cut off in the middle."""
+def drop_after(path: Path, step: int) -> None:
+    """Drop the rows of a log that come after a step or are incomplete."""
     if not path.exists():
         return
-    whole = path.read_text()
-    lines = whole[: whole.rfind("\n") + 1]  # a number may have been cut off in its last column
+    text = path.read_text()
+    lines = text[: text.rfind("\n") + 1]  # the last row may be cut off within a number
     rows = list(csv.reader(lines.splitlines()))
     header = rows[0] if rows else []
-    kept = [
+    remaining = [
         row
         for row in rows[1:]
         if len(row) == len(header) and row[0].isdecimal() and int(row[0]) <= step
     ]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *kept] if kept else [])
-    write_bytes(path, text.getvalue().encode())
-
-
-def read_log(path: Path) -> list[dict[str, float]]:
-    """The rows of a log, by column."""
-    with path.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([header, *remaining] if remaining else [])
+    write_bytes(path, buffer.getvalue().encode())

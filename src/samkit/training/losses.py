@@ -1,6 +1,6 @@
-"""Losses of masks and of the IoU that a model expects of them.
+"""Losses of masks and of their predicted IoU.
 
-Shape legend: M masks, K candidates of each, H x W their frame.
+Shape legend: M masks, K candidates of each, H x W their size.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class LossRecipe:
         focal: weight of the focal loss.
         dice: weight of the dice loss.
         iou: weight of the squared error of the predicted IoU.
-        focal_gamma: how much pixels that are right already are discounted.
+        focal_gamma: how strongly pixels that are already right are discounted.
         focal_alpha: weight of foreground pixels; background has 1 - alpha. Both are those of
             arXiv:1708.02002.
     """
@@ -38,7 +38,7 @@ class LossRecipe:
 
 
 class MaskLosses(NamedTuple):
-    """Losses of M masks, each a scalar mean but for `chosen`.
+    """Losses of M masks, each a scalar mean except `chosen`.
 
     Attributes:
         total: weighted sum, to be backpropagated.
@@ -56,9 +56,9 @@ class MaskLosses(NamedTuple):
 
 
 def focal_loss(logits: Tensor, truth: Tensor, *, gamma: float, alpha: float) -> Tensor:
-    """Cross-entropy that discounts what is right already, mean over pixels.
+    """Focal loss: cross-entropy that discounts pixels that are already right, mean over pixels.
 
-    With p the probability given to what is true: -alpha_t (1 - p)^gamma log p.
+    With p the predicted probability of the true class: -alpha_t (1 - p)^gamma log p.
 
     Args:
         logits: (..., H, W).
@@ -98,10 +98,10 @@ def mask_iou(predicted: Tensor, truth: Tensor) -> Tensor:
 
 
 def mask_losses(logits: Tensor, iou_pred: Tensor, truth: Tensor, recipe: LossRecipe) -> MaskLosses:
-    """Losses of masks that were asked for, each with its own candidates.
+    """Losses of predicted masks with several candidates each.
 
-    Of several candidates only the one with the lowest mask loss learns: an ambiguous prompt has
-    several right answers. The predicted IoU of all learn, since they are compared.
+    Only the candidate with the lowest mask loss learns: an ambiguous prompt has several right
+    answers. The predicted IoU of all candidates learn, since they are compared.
 
     Args:
         logits: (M, K, H, W).
@@ -109,8 +109,8 @@ def mask_losses(logits: Tensor, iou_pred: Tensor, truth: Tensor, recipe: LossRec
         truth: (M, H, W) bool.
         recipe: weights.
 
-    Source: arXiv:2304.02643, section 3 and appendix A. Deviations: there it is not said of which
-    candidates the predicted IoU is trained.
+    Source: arXiv:2304.02643, section 3 and appendix A, which do not say for which candidates the
+    predicted IoU is trained.
     """
     logits, iou_pred = logits.float(), iou_pred.float()
     target = truth[:, None].float()

@@ -1,4 +1,4 @@
-"""Too little memory, shared memory or disk: one line that says what to do."""
+"""Hints for lack of memory, shared memory or disk space: one line that says what to change."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import torch
 from samkit.errors import OutputError, TrainingError
 from samkit.files import FULL_DISK, reason
 
-# How torch names them; it has no types of its own for these.
+# Parts of torch's messages; it has no exception types for these.
 NO_CPU_MEMORY = re.compile(r"can't allocate memory|not enough memory")
 WORKER = "DataLoader worker"
 NO_SHARED_MEMORY = re.compile(r"[Bb]us error|shared memory|/torch_\d+|No space left")
@@ -17,19 +17,19 @@ NO_SHARED_MEMORY = re.compile(r"[Bb]us error|shared memory|/torch_\d+|No space l
 
 @contextmanager
 def oom_hints() -> Iterator[None]:
-    """Within a training: what lacks becomes one of our errors.
+    """Turn errors of memory and disk within this context into ours, with a hint.
 
     Raises:
-        TrainingError: memory is too small, for a step or for the data's workers.
+        TrainingError: memory is too small for a step or for the data workers.
         OutputError: the disk is full.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        told = _memory(error)
-        if told is None:
+        hint = _memory_hint(error)
+        if hint is None:
             raise
-        raise TrainingError(told) from error
+        raise TrainingError(hint) from error
     except OSError as error:
         if error.errno not in FULL_DISK:
             raise
@@ -37,18 +37,18 @@ def oom_hints() -> Iterator[None]:
         raise OutputError(f"cannot write{where}: {reason(error)}, then --resume") from error
 
 
-def _memory(error: Exception) -> str | None:
-    """What to do about memory; None where that is not what lacks."""
-    text = f"{error} {error.__cause__}"  # how a worker was killed may be told by the cause only
+def _memory_hint(error: Exception) -> str | None:
+    """What to change for lack of memory; None for other errors."""
+    text = f"{error} {error.__cause__}"  # only the cause may say how a worker was killed
     if WORKER in text:
         if NO_SHARED_MEMORY.search(text):
             return (
-                "the data's workers have too little shared memory: enlarge /dev/shm (docker run"
+                "the data workers have too little shared memory: enlarge /dev/shm (docker run"
                 " --shm-size=8g), or lower data.prefetch, or set data.workers=0"
             )
         if "killed by signal" in text or "exited unexpectedly" in text:
             return (
-                "a worker of the data was killed, mostly for want of memory: lower data.workers or"
+                "a data worker was killed, usually for lack of memory: lower data.workers or"
                 " data.prefetch"
             )
     if isinstance(error, torch.OutOfMemoryError):
@@ -59,6 +59,7 @@ def _memory(error: Exception) -> str | None:
         return None
     return (
         f"{where} is too small for this training: lower data.images_per_batch or"
-        " data.max_masks_per_image, and raise run.accumulate by as much; where the recipe has them,"
-        " session.checkpoint_iterations=true and model.checkpoint_encoder=true take less"
+        " data.max_masks_per_image, and raise run.accumulate in proportion;"
+        " session.checkpoint_iterations=true and model.checkpoint_encoder=true also take less, in"
+        " recipes that have them"
     )

@@ -14,15 +14,15 @@ from samkit.training.settings import OptimRecipe
 def parameter_groups(
     module: nn.Module, depths: Mapping[str, int], recipe: OptimRecipe
 ) -> list[dict[str, object]]:
-    """Parameters that learn, by learning rate and weight decay.
+    """Group trainable parameters by learning rate and weight decay.
 
     Args:
-        module: whose parameters; those that need no gradient are left out.
+        module: its parameters without gradients are left out.
         depths: of parameters by name, from 0 at the input; see `Task.parameter_depths`.
         recipe: rate, decay, layer decay.
 
     Returns:
-        groups for a torch optimiser, in an order that only depends on the module.
+        groups for a torch optimiser, in an order that depends on the module alone.
     """
     output = max(depths.values(), default=0) + 1
     groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
@@ -30,7 +30,7 @@ def parameter_groups(
         if not parameter.requires_grad:
             continue
         scale = recipe.layer_decay ** (output - depths.get(name, output))
-        decay = 0.0 if _is_place(name, parameter) else recipe.weight_decay
+        decay = 0.0 if _is_undecayed(name, parameter) else recipe.weight_decay
         is_matrix = recipe.method == "muon" and _is_matrix(name, parameter)
         groups.setdefault((scale, decay, is_matrix), []).append(parameter)
     return [
@@ -44,23 +44,23 @@ def parameter_groups(
     ]
 
 
-# Tokens and position embeddings: places, not directions, which have no reason to be small.
+# Tokens and position embeddings: weight decay would pull them to zero for no reason.
 UNDECAYED = re.compile(
     r"pos_embed|rel_pos_[hw]|(iou|mask)_tokens?\.weight|_embed\.weight|point_embeddings|attention_bias"
 )
 
 
-def _is_place(name: str, parameter: nn.Parameter) -> bool:
+def _is_undecayed(name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim < 2 or UNDECAYED.search(name) is not None
 
 
 def _is_matrix(name: str, parameter: nn.Parameter) -> bool:
-    """Whether it maps vectors to vectors, as the weights of linear layers do."""
-    return parameter.ndim == 2 and not _is_place(name, parameter)
+    """Whether a parameter is the weight of a linear layer."""
+    return parameter.ndim == 2 and not _is_undecayed(name, parameter)
 
 
 def rate_factor(step: int, steps: int, recipe: OptimRecipe) -> float:
-    """What the learning rate is multiplied with at a step, counted from 0, of `steps`."""
+    """Factor of the learning rate at a step, counted from 0, of `steps`."""
     if step < recipe.warmup_steps:
         return (step + 1) / recipe.warmup_steps
     if recipe.schedule == "cosine":
@@ -71,14 +71,14 @@ def rate_factor(step: int, steps: int, recipe: OptimRecipe) -> float:
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
-    """Muon for matrices and AdamW for everything else, as one optimiser.
+    """One optimiser made of Muon for matrices and AdamW for everything else.
 
-    Muon makes the momentum of a matrix orthogonal before it is applied. Its step is scaled to
-    the size of AdamW's, so that both share a learning rate. Source: arXiv:2502.16982.
+    Muon orthogonalises the momentum of a matrix before applying it. Its step is scaled to the size
+    of AdamW's, so that both share a learning rate. Source: arXiv:2502.16982.
     """
 
     def __init__(self, groups: list[dict[str, Any]], betas: tuple[float, float]) -> None:
-        """Take groups as of `parameter_groups`; there must be both kinds."""
+        """Take groups from `parameter_groups`; there must be both kinds."""
         matrices = [group for group in groups if group["is_matrix"]]
         others = [group for group in groups if not group["is_matrix"]]
         self._parts = (
@@ -89,11 +89,11 @@ class MuonWithAdamW(torch.optim.Optimizer):
         self._share_groups()
 
     def _share_groups(self) -> None:
-        """A schedule changes the rates of both parts through the groups that are seen here."""
+        """Expose the groups of both parts, through which a schedule changes their rates."""
         self.param_groups = [group for part in self._parts for group in part.param_groups]
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Change the weights. There is no closure: steps are not tried and taken back."""
+        """Update the weights; closures are not supported."""
         assert closure is None
         for part in self._parts:
             part.step()  # type: ignore[no-untyped-call]
@@ -110,7 +110,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
 def make_optimiser(
     module: nn.Module, depths: Mapping[str, int], recipe: OptimRecipe, *, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
-    """The optimiser of the parameters that learn, and its schedule."""
+    """Make the optimiser of the trainable parameters, and its schedule."""
     groups = parameter_groups(module, depths, recipe)
     optimiser: torch.optim.Optimizer
     if recipe.method == "muon":

@@ -1,7 +1,7 @@
-"""Settings of a training that all ways to train share, and changing settings by name.
+"""Settings that all recipes share, and `override`, which changes settings by name.
 
-A recipe is a frozen dataclass of frozen dataclasses; `override(recipe, ["optim.lr=1e-4"])` gives a
-changed copy. What a field may be is what its type says.
+A recipe is a frozen dataclass of frozen dataclasses; `override(recipe, ["optim.lr=1e-4"])` returns
+a changed copy. Values are parsed and checked by the types of the fields.
 """
 
 import ast
@@ -25,21 +25,21 @@ class OptimRecipe:
     """The optimiser and its schedule.
 
     Attributes:
-        method: "adamw"; or "muon", which learns faster from nothing: it takes the weights of
-            linear layers, and AdamW the rest.
-        lr: of the deepest layers, after the warm-up.
+        method: "adamw"; or "muon", which is faster from random weights: Muon for the weights of
+            linear layers, AdamW for the rest.
+        lr: learning rate of the deepest layers after the warm-up.
         betas: of AdamW.
         weight_decay: not applied to biases, norms, tokens and position embeddings.
-        layer_decay: the learning rate of each block of the image encoder is so many times that of
-            the next; 1 is the same for all.
-        warmup_steps: the rate grows linearly from 0.
-        schedule: "steps" multiplies the rate with `decay_factor` at each of `milestones`; "cosine"
-            brings it down to 0 at the last step.
+        layer_decay: ratio of the learning rates of each block of the image encoder and the next; 1
+            gives all the same rate.
+        warmup_steps: steps in which the rate grows linearly from 0.
+        schedule: "steps" multiplies the rate by `decay_factor` at each of `milestones`; "cosine"
+            lowers it to 0 at the last step.
         milestones: in steps.
         decay_factor: see `schedule`.
-        clip_norm: gradients of a larger norm are scaled down to it; None leaves them.
-        average_decay: keep a running average of the weights, which forgets by this factor a step;
-            it is what is evaluated and exported. None does without.
+        clip_norm: gradients of a larger norm are scaled down to it; None does not clip.
+        average_decay: decay per step of a moving average of the weights, which is evaluated and
+            exported instead of the weights; None for no average.
     """
 
     method: Literal["adamw", "muon"] = "adamw"
@@ -70,21 +70,21 @@ class OptimRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecipe:
-    """How long, how exactly and on what.
+    """Length, precision and hardware of a run.
 
     Attributes:
-        steps: changes of the weights.
+        steps: optimiser steps.
         accumulate: batches for each step, in each process.
         precision: "32-true", "bf16-mixed" or "16-mixed", as Lightning Fabric names them.
         seed: of weights, data order, augmentation and prompts.
         log_every: steps between rows of the log.
         evaluate_every: steps between evaluations; 0 evaluates at the end only.
-        evaluate_first: also evaluate the weights that are begun with.
+        evaluate_first: also evaluate the initial weights.
         save_every: steps between checkpoints.
         accelerator: "auto", "cpu" or "cuda".
-        devices: of this machine; under torchrun, its processes count.
-        strategy: "auto" is one process, or "ddp" where there are several; "fsdp" spreads weights,
-            gradients and the optimiser's state over them.
+        devices: number of devices of this machine; torchrun overrides it.
+        strategy: "auto" is one process, or "ddp" for several; "fsdp" shards weights, gradients and
+            the optimiser's state.
     """
 
     steps: int
@@ -125,20 +125,22 @@ def check_range(
 
 
 def override(recipe: R, assignments: Sequence[str]) -> R:
-    """A recipe with some settings changed.
+    """Return a recipe with some settings changed.
 
     Args:
-        recipe: a frozen dataclass, with others as fields.
+        recipe: a frozen dataclass with others as fields.
         assignments: such as "optim.lr=1e-4", "data.flip=false" or "optim.milestones=100,200".
 
     Raises:
-        ConfigError: no such setting, or not a value for it.
+        ConfigError: unknown setting or invalid value.
     """
     changes: dict[str, Any] = {}
     for assignment in assignments:
         key, sign, text = (part.strip() for part in assignment.partition("="))
         if not sign:
-            raise ConfigError(f"a setting is changed by key=value; got {assignment!r}")
+            raise ConfigError(
+                f"settings are changed by key=value, such as optim.lr=1e-4; got {assignment!r}"
+            )
         group: Any = recipe
         branch = changes
         *groups, name = key.split(".")
@@ -151,20 +153,20 @@ def override(recipe: R, assignments: Sequence[str]) -> R:
     return changed
 
 
-def settings(recipe: Any, prefix: str = "") -> dict[str, Any]:
-    """All settings of a recipe by their full name, in order."""
+def list_settings(recipe: Any, prefix: str = "") -> dict[str, Any]:
+    """All settings of a recipe by full name, in order."""
     found: dict[str, Any] = {}
     for field in dataclasses.fields(recipe):
         value = getattr(recipe, field.name)
         if dataclasses.is_dataclass(value):
-            found |= settings(value, f"{prefix}{field.name}.")
+            found |= list_settings(value, f"{prefix}{field.name}.")
         else:
             found[prefix + field.name] = value
     return found
 
 
 def _setting(group: Any, name: str, key: str, *, is_group: bool) -> Any:
-    """The value of a group's field, of the kind that a key needs there."""
+    """Value of a group's field; checks whether it is a group or a single setting."""
     names = [field.name for field in dataclasses.fields(group)]
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
@@ -178,7 +180,7 @@ def _setting(group: Any, name: str, key: str, *, is_group: bool) -> Any:
 
 
 def _changed(group: Any, changes: Mapping[str, Any]) -> Any:
-    """A copy with all changes made at once, since they are checked together."""
+    """A copy with all changes made at once, since fields are checked together."""
     values = {
         name: _changed(getattr(group, name), change) if isinstance(change, dict) else change
         for name, change in changes.items()
@@ -187,7 +189,7 @@ def _changed(group: Any, changes: Mapping[str, Any]) -> Any:
 
 
 def _parsed(key: str, text: str, kind: Any) -> Any:
-    """A setting's value from text, as its type says."""
+    """Parse a setting's value by its type."""
     try:
         return _as_type(text, kind)
     except (ValueError, SyntaxError) as error:

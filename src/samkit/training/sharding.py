@@ -1,8 +1,7 @@
-"""Weights, gradients and optimiser state spread over processes: FSDP, as torch's `fully_shard`.
+"""Fully sharded training (FSDP): weights, gradients and optimiser state distributed over processes.
 
-Parameters keep their names and stay apart from one another, so that learning rates by depth work as
-ever. What is saved is whole: a checkpoint is the same file whether processes share the weights or
-each have them all.
+Built on torch's `fully_shard`. Parameters keep their names and stay separate, so that learning
+rates by depth work unchanged. Checkpoints are gathered: the same file with and without sharding.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def sharded_strategy(processes: int) -> ModelParallelStrategy:
-    """Lightning's strategy of that name, for sharding over all processes.
+    """Lightning's `ModelParallelStrategy`, sharding over all processes.
 
-    Its FSDP strategy is torch's older form, which runs on GPUs only.
+    Its own FSDP strategy uses torch's older implementation, which runs on GPUs only.
 
     Raises:
         ConfigError: torch is too old.
@@ -37,7 +36,9 @@ def sharded_strategy(processes: int) -> ModelParallelStrategy:
         from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
         from torch.distributed.fsdp import fully_shard  # noqa: F401
     except ImportError as error:
-        raise ConfigError("run.strategy=fsdp needs torch 2.6 or newer; ddp does not") from error
+        raise ConfigError(
+            "run.strategy=fsdp needs torch 2.6 or newer: update torch, or set run.strategy=ddp"
+        ) from error
     return ModelParallelStrategy(
         lambda module, mesh: shard(module, mesh["data_parallel"]),
         data_parallel_size=processes,
@@ -46,10 +47,10 @@ def sharded_strategy(processes: int) -> ModelParallelStrategy:
 
 
 def shard(module: M, mesh: DeviceMesh) -> M:
-    """Spread a module over processes, in place: block by block, and all else as one piece.
+    """Shard a module over processes, in place: each block, and everything else as one unit.
 
-    All processes must begin with the same weights. A block is put together where it runs, and taken
-    apart again; the rest of the module stays together from its forward to its backward pass.
+    All processes must start with the same weights. A block is gathered while it runs; the rest of
+    the module stays gathered from its forward to its backward pass.
     """
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
@@ -62,16 +63,16 @@ def shard(module: M, mesh: DeviceMesh) -> M:
 
 
 def transformer_blocks(module: nn.Module) -> list[nn.Module]:
-    """Blocks of image encoders, and of what draws images in MAE."""
+    """Transformer blocks of image encoders and of MAE's decoder."""
     parts = list(module.modules())
-    of_encoders = [block for part in parts if isinstance(part, Blocks) for block in part]
-    return of_encoders + [part for part in parts if isinstance(part, nn.TransformerEncoderLayer)]
+    encoder_blocks = [block for part in parts if isinstance(part, Blocks) for block in part]
+    return encoder_blocks + [part for part in parts if isinstance(part, nn.TransformerEncoderLayer)]
 
 
 def gather_full(state: Any, *, keep: bool = True) -> Any:
-    """A state dict, or a tensor, with all that was spread put together, on the CPU.
+    """Gather the sharded tensors of a state dict, or one tensor, on the CPU.
 
-    All processes must ask, for the same state; those that do not `keep` it get parts as they are.
+    All processes must call this with the same state; those without `keep` get their shards back.
     """
     if isinstance(state, Mapping):
         return {name: gather_full(value, keep=keep) for name, value in state.items()}
@@ -79,12 +80,12 @@ def gather_full(state: Any, *, keep: bool = True) -> Any:
         return type(state)(gather_full(value, keep=keep) for value in state)
     if not is_sharded(state):
         return state
-    together = state.full_tensor()
-    return together.cpu() if keep else state
+    gathered = state.full_tensor()
+    return gathered.cpu() if keep else state
 
 
 def load_full_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Give a module, spread or not, the state that `gather_full` made of its own."""
+    """Load a state from `gather_full` into a module, sharded or not."""
     own = module.state_dict()
     module.load_state_dict(
         {name: shard_like(tensor, own.get(name)) for name, tensor in state.items()}
@@ -92,12 +93,12 @@ def load_full_state(module: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def load_full_optimiser_state(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Load the state that `gather_full` made of an optimiser, sharded or not."""
+    """Load a state from `gather_full` into an optimiser, sharded or not."""
     parameters = [one for group in optimiser.param_groups for one in group["params"]]
     if not any(map(is_sharded, parameters)):
         optimiser.load_state_dict({**state})
         return
-    of_parameters = {
+    states = {
         number: {
             name: shard_like(value, parameters[number])
             if value.shape
@@ -106,19 +107,19 @@ def load_full_optimiser_state(optimiser: torch.optim.Optimizer, state: Mapping[s
         }
         for number, values in state["state"].items()
     }
-    optimiser.load_state_dict({**state, "state": of_parameters})
+    optimiser.load_state_dict({**state, "state": states})
 
 
 def shard_like(tensor: Tensor, own: Tensor | None) -> Tensor:
-    """A whole tensor, spread as another one of its shape is."""
+    """Shard a full tensor as another one of its shape; if that is not sharded, return it."""
     if own is None or not is_sharded(own):
         return tensor
     from torch.distributed.tensor import distribute_tensor
 
-    spread: DTensor = own  # type: ignore[assignment]
-    return distribute_tensor(tensor.to(own.device), spread.device_mesh, spread.placements)
+    sharded: DTensor = own  # type: ignore[assignment]
+    return distribute_tensor(tensor.to(own.device), sharded.device_mesh, sharded.placements)
 
 
 def is_sharded(value: object) -> bool:
-    """Whether each process holds a part of a tensor only."""
+    """Whether a tensor is distributed over processes."""
     return hasattr(value, "full_tensor")

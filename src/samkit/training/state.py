@@ -1,4 +1,4 @@
-"""The file from which a training goes on: written whole or not at all, and it runs no code."""
+"""Checkpoint file of a training: written atomically, loaded without running code."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from samkit.errors import ConfigError, OutputError, WeightsError
 from samkit.files import replacing
 from samkit.training.distributed import all_ranks_or_fail
 from samkit.training.sharding import gather_full, load_full_optimiser_state, load_full_state
+from samkit.training.task import Loader
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from samkit.training.loop import Loader
-
-NAME = "last.ckpt"
-# What a resumed run may change without ceasing to be the same training.
+CHECKPOINT = "last.ckpt"
+# Settings that a resumed run may change.
 FREE = (
     "run.steps",
     "run.log_every",
@@ -33,7 +32,7 @@ FREE = (
 
 
 def renamed(settings: Mapping[str, str]) -> dict[str, str]:
-    """Settings of a checkpoint by the names that they have today: once images were photos."""
+    """Settings of a checkpoint by their present names: earlier versions said photo."""
     return {
         name.replace("photo", "image"): value.replace('"photos:', '"images:')
         for name, value in settings.items()
@@ -41,21 +40,21 @@ def renamed(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 class StateFile:
-    """A training's state in its folder.
+    """Checkpoint of a training in its folder.
 
     Attributes:
-        path: of the file.
+        path: of the checkpoint.
     """
 
     def __init__(self, folder: Path, fabric: Fabric, settings: Mapping[str, Any]) -> None:
-        self.path = folder / NAME
+        self.path = folder / CHECKPOINT
         self.fabric = fabric
         self.settings = {name: json.dumps(value) for name, value in settings.items()}
 
     def save(
         self, parts: Mapping[str, Any], loader: Loader, *, step: int, best_score: float | None
     ) -> None:
-        """Write model, optimiser, schedule, average and data position.
+        """Write the states of all parts and of the loaders of all processes.
 
         Raises:
             OutputError: the file cannot be written.
@@ -69,7 +68,7 @@ class StateFile:
             "step": step,
             "best_score": best_score,
             "settings": self.settings,
-            "positions": self._of_all_processes(loader.state_dict()),
+            "positions": self._gather(loader.state_dict()),
         }
         with all_ranks_or_fail(self.fabric):
             if self.fabric.is_global_zero:
@@ -79,15 +78,15 @@ class StateFile:
         with replacing(self.path) as temporary:
             try:
                 torch.save(state, temporary)
-            except RuntimeError as error:  # torch's own writer has no other for a full disk
+            except RuntimeError as error:  # torch has no other error for a full disk
                 raise OutputError(
                     f"cannot write {self.path}: is the disk full? Free some space, then --resume"
                 ) from error
 
     def load(self, parts: Mapping[str, Any], loader: Loader) -> tuple[int, float | None]:
-        """Bring everything to where the file says; give its step and best score.
+        """Restore all parts and the loader; return step and best score.
 
-        A folder without the file is at step 0.
+        Without a checkpoint, the step is 0.
 
         Raises:
             WeightsError: the file is damaged.
@@ -108,7 +107,7 @@ class StateFile:
         return int(state["step"]), state["best_score"]
 
     def _read(self) -> dict[str, Any] | None:
-        """What the file holds; None where there is none."""
+        """Contents of the file; None if there is none."""
         for leftover in self.path.parent.glob(".samkit.*"):  # of a process that was killed
             if self.fabric.is_global_zero:
                 leftover.unlink(missing_ok=True)
@@ -116,15 +115,15 @@ class StateFile:
             return None
         try:
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch stumbles over damaged bytes in many ways
+        except Exception as error:  # torch raises many types on damaged bytes
             raise WeightsError(
-                f"{self.path} is damaged: begin anew without --resume, in another folder"
+                f"{self.path} is damaged: start again without --resume, in another folder"
             ) from error
         self._check_settings(state["settings"])
         processes = len(state["positions"])
         if processes != self.fabric.world_size:
             raise ConfigError(
-                f"{self.path} is of {processes} processes; resume with as many,"
+                f"{self.path} was written by {processes} processes: resume with as many,"
                 f" not with {self.fabric.world_size}"
             )
         return state
@@ -141,7 +140,7 @@ class StateFile:
             why = "; rates of the cosine schedule depend on run.steps" * ("run.steps" in wrong)
             raise ConfigError(f"{self.path} is of another recipe: resume it with {was}{why}")
 
-    def _of_all_processes(self, position: dict[str, Any]) -> list[dict[str, Any]]:
+    def _gather(self, position: dict[str, Any]) -> list[dict[str, Any]]:
         if self.fabric.world_size == 1:
             return [position]
         positions: list[Any] = [None] * self.fabric.world_size

@@ -1,21 +1,76 @@
-"""What is trained: a network with its loss, so that one loop trains them all."""
+"""What one loop trains: a task (a network with its loss) on batches from a loader.
+
+Shape legend: B images, M masks, S side of the model space, T side of the target space, C channels,
+G side of the embedding grid, D dimensions of CLIP's space.
+"""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from samkit.training.batch import Batch
+
+@dataclass(kw_only=True, eq=False)  # not frozen: Lightning's mixed precision casts its fields
+class Batch:
+    """Images and the masks in them.
+
+    The target space is the model space at a side of its own: 256 where a CPU trains, which is the
+    logits' size, up to the full 1024.
+
+    Attributes:
+        pixels: (B, 3, S, S) float32, normalised and padded; None where there are `features`.
+        features: (B, C, G, G) float32 embeddings from a cache, instead of pixels; else None.
+        masks: (M, T, T) bool, none of them empty; masks of one image are adjacent.
+        image_index: (M,) int64, the image of each mask, ascending.
+        keys: the images' names in their data set.
+        phrases: the name of each mask; empty if the data set has no names.
+        text_embeds: (M, D) float32 CLIP embeddings of a crop of each mask; NaN for masks without.
+    """
+
+    pixels: Tensor | None
+    features: Tensor | None
+    masks: Tensor
+    image_index: Tensor
+    keys: tuple[str, ...]
+    phrases: tuple[str, ...] = ()
+    text_embeds: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        """Copy to a device."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        return replace(
+            self,
+            pixels=None if self.pixels is None else moved(self.pixels),
+            features=None if self.features is None else moved(self.features),
+            text_embeds=None if self.text_embeds is None else moved(self.text_embeds),
+            masks=moved(self.masks),
+            image_index=moved(self.image_index),
+        )
+
+
+class Loader(Protocol):
+    """An endless iterator of batches whose position can be saved."""
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 class StepResult(NamedTuple):
-    """What a step gives.
+    """Result of a forward pass.
 
     Attributes:
-        loss: scalar to be backpropagated, a mean over `Task.weight` things.
-        parts: detached scalars to be logged, means over the same.
+        loss: scalar to backpropagate, a mean over `Task.weight` items.
+        parts: detached scalars to log, means over the same items.
     """
 
     loss: Tensor
@@ -23,36 +78,43 @@ class StepResult(NamedTuple):
 
 
 class Task(nn.Module, ABC):
-    """A network and the loss that it is trained with; all its parameters are in its state."""
+    """A network and its training loss; all its parameters are in its state dict."""
 
     @abstractmethod
     def forward(self, batch: Batch, generator: torch.Generator) -> StepResult:
-        """The loss of a batch.
+        """Compute the loss of a batch.
 
         Args:
             batch: on the task's device.
-            generator: on the same device; all random choices are drawn from it, but for those of
-                layers such as drop path, which take torch's own.
+            generator: on the same device; the source of all random choices, except for layers such
+                as drop path, which use torch's global generator.
         """
 
     @abstractmethod
     def export(self, path: Path) -> None:
-        """Write what users load afterwards, as safetensors.
+        """Write the weights for users, as safetensors.
 
         Raises:
             OutputError: the file cannot be written.
         """
 
     def weight(self, batch: Batch) -> int:
-        """How many things the loss of a batch is a mean over; by default its masks.
+        """Number of items that the loss of a batch is a mean over; by default its masks.
 
-        Batches of several processes, or accumulated ones, count by it.
+        It weights the batches of several processes, and accumulated ones.
         """
         return len(batch.masks)
 
     def parameter_depths(self) -> dict[str, int]:
-        """How deep in the network parameters are, from 0 at the input, for layer-wise decay.
+        """Depth of parameters in the network, from 0 at the input, for layer-wise decay.
 
-        Parameters that are not named are at the output: their learning rate is not decayed.
+        Parameters that are not listed count as the output: their learning rate is not decayed.
         """
         return {}
+
+
+TaskT = TypeVar("TaskT", bound=Task)
+# Scores of a task, higher is better; the first one chooses the best weights.
+Evaluate: TypeAlias = Callable[[TaskT], Mapping[str, float]]
+# Called with the evaluated task and the number of steps.
+OnEvaluation: TypeAlias = Callable[[TaskT, int], None]

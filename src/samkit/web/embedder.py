@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from samkit.dataengine import (
-    EmbeddingCache,
     ModelVersion,
     Store,
     StoredImage,
@@ -26,7 +25,7 @@ from samkit.web.config import WebConfig
 from samkit.web.workers import PriorityPool
 
 if TYPE_CHECKING:  # torch takes seconds to import
-    from samkit.predict import Predictor
+    from samkit.predict import EmbeddingCache, Predictor
     from samkit.types import ImageEmbedding
 
 logger = logging.getLogger(__name__)
@@ -129,6 +128,7 @@ class Embedder:
                     self._pool.submit(AHEAD, lambda one=image: self._encode_ahead(one))  # type: ignore[misc]
 
     def _load(self) -> None:
+        from samkit.predict import EmbeddingCache
         from samkit.weights.checkpoint import weights_sha256
 
         try:
@@ -169,14 +169,16 @@ class Embedder:
             raise self._load_error or SamkitError("the model is not loaded")
         predictor, model, cache = self._loaded
         encode_ms = 0.0
-        embedding = cache.get(image.sha256, predictor.encoder_checksum)
+        embedding = cache.get(image.sha256, predictor.encoder_checksum) or cache.get(
+            image.sha256, predictor.former_checksum
+        )
         if embedding is None or embedding.coords.original_hw != image.size_hw:
             pixels = read_stored_image(self._store, image, max_pixels=self._config.max_pixels)
             started = time.perf_counter()
             embedding = predictor.embed(pixels)
             encode_ms = (time.perf_counter() - started) * 1000
             try:
-                cache.put(image.sha256, predictor.encoder_checksum, embedding)
+                cache.put(image.sha256, embedding)
             except OutputError as error:  # such as a full disk
                 logger.warning("the embedding of %s is not cached: %s", image.path, error)
         encoded = Encoded(

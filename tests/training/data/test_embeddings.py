@@ -1,4 +1,4 @@
-"""Embeddings kept on disk, and batches of them."""
+"""Batches of cached embeddings; images are encoded when they are first needed."""
 
 import json
 from dataclasses import replace
@@ -6,15 +6,12 @@ from itertools import islice
 
 import pytest
 import torch
-from safetensors import safe_open
 
-from samkit.datasets.sa1b import Sa1bShards
-from samkit.errors import ConfigError, DataError, EmbeddingError, OutputError
+from samkit.errors import ConfigError, OutputError
 from samkit.files import write_tensors
 from samkit.models import CONFIGS, Sam
-from samkit.predict import Predictor
-from samkit.training.data import cached_files
-from samkit.training.data.embeddings import EmbeddedData, cache_embeddings
+from samkit.predict import EmbeddingCache, Predictor
+from samkit.training.data.embeddings import CachingEncoder, EmbeddedData, warn_of_former_files
 from samkit.training.data.loader import BatchLoader
 
 SIDE, TRUTH = CONFIGS["tiny"].image_size, 16
@@ -37,215 +34,172 @@ def source(make_source):
     return make_source(6)
 
 
-def file_name(key):
-    return cached_files.file_name(key, ".emb.safetensors")
-
-
-def load(data, recipe, **fields):
+def plain(data, recipe, **fields):
     return BatchLoader(data, recipe, SIDE, TRUTH, seed=1, **fields)
 
 
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+def load(source, folder, predictor, recipe, told=None, dtype="float16", **fields):
+    cache = EmbeddingCache(folder, dtype=dtype)
+    data = EmbeddedData(source, cache, predictor.encoder_checksum)
+    encoder = CachingEncoder(predictor, cache, num_images=len(source), on_embedding=told)
+    return plain(data, recipe, encoder=encoder, **fields)
+
+
+@pytest.fixture
+def encoded(predictor, monkeypatch):
+    """Images that the predictor has encoded."""
+    images, embed = [], predictor.embed
+    monkeypatch.setattr(predictor, "embed", lambda image: images.append(image) or embed(image))
+    return images
 
 
 def test_features_are_those_of_the_predictor(predictor, source, tmp_path, recipe):
-    cache_embeddings(predictor, source, tmp_path, dtype="float32")
-    data = EmbeddedData(source, tmp_path, predictor)
-    assert len(data) == 6
-    batch = next(load(data, recipe(images_per_batch=6)))
-    assert batch.pixels is None
-    assert batch.features.dtype == torch.float32
-    for key, features in zip(batch.keys, batch.features, strict=True):
-        image = source[int(key[0])].image
-        assert torch.equal(features, predictor.embed(image).features.grid[0])
+    loader = load(source, tmp_path, predictor, recipe(images_per_batch=6), dtype="float32")
+    for _ in range(2):  # encoded now, then from the cache
+        batch = next(loader)
+        assert batch.pixels is None
+        assert batch.features.dtype == torch.float32
+        for key, features in zip(batch.keys, batch.features, strict=True):
+            image = source[int(key[0])].image
+            assert torch.equal(features, predictor.embed(image).features.grid[0])
 
 
 def test_masks_and_order_are_those_of_the_images(predictor, source, tmp_path, recipe):
-    cache_embeddings(predictor, source, tmp_path)
-    data = EmbeddedData(source, tmp_path, predictor)
-    embedded = islice(load(data, recipe(max_masks_per_image=2)), 7)
-    plain = islice(load(source, recipe(max_masks_per_image=2)), 7)
-    for one, other in zip(embedded, plain, strict=True):
+    embedded = islice(load(source, tmp_path, predictor, recipe(max_masks_per_image=2)), 7)
+    images = islice(plain(source, recipe(max_masks_per_image=2)), 7)
+    for one, other in zip(embedded, images, strict=True):
         assert one.keys == other.keys
         assert torch.equal(one.masks, other.masks)
         assert torch.equal(one.image_index, other.image_index)
 
 
-def test_half_precision_is_near(predictor, source, tmp_path):
-    cache_embeddings(predictor, source, tmp_path)
-    data = EmbeddedData(source, tmp_path, predictor)
-    exact = predictor.embed(source[2].image).features.grid[0]
-    kept = data[2].features
-    assert kept.dtype == torch.float16
-    assert (kept.float() - exact).norm() / exact.norm() < 5e-4
+def test_half_precision_is_near(predictor, source, tmp_path, recipe):
+    batch = next(load(source, tmp_path, predictor, recipe()))
+    exact = predictor.embed(source[int(batch.keys[0][0])].image).features.grid[0]
+    assert torch.equal(batch.features[0], exact.half().float())
+    assert (batch.features[0] - exact).norm() / exact.norm() < 5e-4
+
+
+def test_only_images_of_used_batches_are_encoded(predictor, source, tmp_path, recipe, encoded):
+    told = []
+    loader = load(source, tmp_path, predictor, recipe(), lambda *at: told.append(at))
+    assert encoded == []
+    next(loader)
+    assert len(encoded) == 2
+    next(loader)
+    assert len(encoded) == 4
+    assert told == [(done, 6) for done in range(1, 5)]
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_each_image_is_encoded_once(predictor, source, tmp_path, recipe, encoded):
+    first = [batch.features for batch in islice(load(source, tmp_path, predictor, recipe()), 9)]
+    assert len(encoded) == 6
+    again = [batch.features for batch in islice(load(source, tmp_path, predictor, recipe()), 9)]
+    assert len(encoded) == 6
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+def test_workers_look_up_and_the_training_process_encodes(
+    predictor, source, tmp_path, recipe, encoded
+):
+    """Workers read ahead: an image may be encoded between their look-up and its batch."""
+    expected = [b.features for b in islice(load(source, tmp_path / "a", predictor, recipe()), 9)]
+    del encoded[:]
+    with load(source, tmp_path / "b", predictor, recipe(workers=2)) as loader:
+        got = [batch.features for batch in islice(loader, 9)]
+    assert len(encoded) == 6
+    assert all(torch.equal(one, other) for one, other in zip(got, expected, strict=True))
+
+
+def test_processes_share_the_folder(predictor, source, tmp_path, recipe, encoded):
+    loaders = [load(source, tmp_path, predictor, recipe(), rank=r, world=3) for r in range(3)]
+    for loader in loaders:
+        next(loader)
+    assert len(encoded) == 6  # each its own images of the epoch
+    for loader in loaders:
+        list(islice(loader, 3))
+    assert len(encoded) == 6
 
 
 def test_resumed_batches_equal_uninterrupted(predictor, source, tmp_path, recipe):
-    cache_embeddings(predictor, source, tmp_path)
-    data = EmbeddedData(source, tmp_path, predictor)
-    first = load(data, recipe())
+    first = load(source, tmp_path, predictor, recipe())
     list(islice(first, 2))
-    again = load(data, recipe())
+    again = load(source, tmp_path / "other", predictor, recipe())
     again.load_state_dict(json.loads(json.dumps(first.state_dict())))
     for one, other in zip(islice(first, 4), islice(again, 4), strict=True):
         assert torch.equal(one.features, other.features)
         assert torch.equal(one.masks, other.masks)
 
 
-def test_each_image_is_encoded_once(predictor, source, tmp_path, monkeypatch):
-    told, encoded = [], []
-    embed = predictor.embed
-    monkeypatch.setattr(predictor, "embed", lambda image: encoded.append(1) or embed(image))
-    kept = cache_embeddings(predictor, source, tmp_path, lambda *at: told.append(at))
-    assert (kept.encoded, kept.found, kept.skipped) == (6, 0, {})
-    assert told == [(done, 6) for done in range(1, 7)]
-    kept = cache_embeddings(predictor, source, tmp_path)
-    assert (kept.encoded, kept.found) == (0, 6)
-    assert len(encoded) == 6
-    # Another precision is another file.
-    assert cache_embeddings(predictor, source, tmp_path, dtype="float32").encoded == 6
-
-
-def test_processes_share_the_images(predictor, source, tmp_path):
-    shares = [cache_embeddings(predictor, source, tmp_path, rank=r, world=4) for r in range(4)]
-    assert [(kept.encoded, kept.found) for kept in shares] == [(2, 0), (2, 0), (1, 0), (1, 0)]
-    assert cache_embeddings(predictor, source, tmp_path).found == 6
-
-
-def test_stopped_run_goes_on(predictor, source, tmp_path):
+def test_a_batch_that_was_not_finished_is_read_again(predictor, source, tmp_path, recipe):
     def stop(done, total):
-        if done == 4:
+        if done == 3:
             raise KeyboardInterrupt
 
+    loader = load(source, tmp_path, predictor, recipe(), stop)
+    expected = list(islice(load(source, tmp_path / "other", predictor, recipe()), 2))
+    assert next(loader).keys == expected[0].keys
     with pytest.raises(KeyboardInterrupt):
-        cache_embeddings(predictor, source, tmp_path, stop)
-    assert len(names(tmp_path)) == 4
-    kept = cache_embeddings(predictor, source, tmp_path)
-    assert (kept.encoded, kept.found) == (2, 4)
-    assert names(tmp_path) == sorted(file_name(source.key(index)) for index in range(6))
+        next(loader)
+    assert next(loader).keys == expected[1].keys
 
 
-def test_damaged_files_are_made_again(predictor, source, tmp_path, recipe):
-    cache_embeddings(predictor, source, tmp_path)
-    first, second = (tmp_path / file_name(source.key(index)) for index in range(2))
+def test_damaged_files_are_made_again(predictor, source, tmp_path, recipe, encoded):
+    before = next(load(source, tmp_path, predictor, recipe(images_per_batch=6)))
+    first, second, *_ = tmp_path.iterdir()
     first.write_bytes(first.read_bytes()[:-7])
     second.write_bytes(b"garbage")
-    data = EmbeddedData(source, tmp_path, predictor)
-    for index in range(2):
-        with pytest.raises(DataError, match="is damaged"):
-            data[index]
-    kept = cache_embeddings(predictor, source, tmp_path)
-    assert (kept.encoded, kept.found) == (2, 4)
-    assert data[0].features.shape == data[1].features.shape
+    after = next(load(source, tmp_path, predictor, recipe(images_per_batch=6)))
+    assert len(encoded) == 8
+    assert torch.equal(before.features, after.features)
 
 
 def test_broken_images_are_counted_and_skipped(predictor, make_source, tmp_path, recipe):
-    source = make_source(5, broken=(1, 3))
-    kept = cache_embeddings(predictor, source, tmp_path)
-    assert kept.encoded == 3
-    assert kept.skipped == {"1.png": "1.png is broken", "3.png": "3.png is broken"}
-    data = EmbeddedData(source, tmp_path, predictor)
-    loader = load(data, recipe())
+    loader = load(make_source(5, broken=(1, 3)), tmp_path, predictor, recipe())
     keys = [key for batch in islice(loader, 3) for key in batch.keys]
     assert set(keys) == {"0.png", "2.png", "4.png"}
     assert loader.skipped == {"broken sample": 2}
 
 
-def test_embeddings_of_another_encoder_are_refused(
-    predictor, other_predictor, source, tmp_path, recipe, refusal
+def test_encoders_and_changed_images_have_their_own_embeddings(
+    predictor, other_predictor, source, tmp_path, recipe
 ):
-    cache_embeddings(predictor, source, tmp_path)
-    with refusal(EmbeddingError, "was made by the encoder", f"delete {tmp_path}"):
-        cache_embeddings(other_predictor, source, tmp_path)
-    with refusal(EmbeddingError, "was made by the encoder", "another folder"):
-        EmbeddedData(source, tmp_path, other_predictor)
-    # One of many that is not the first is found when its turn comes, and is no broken sample.
-    data = EmbeddedData(source, tmp_path, predictor)
-    (tmp_path / file_name(source.key(3))).unlink()
-    cache_embeddings(other_predictor, OneOf(source, 3), tmp_path)
-    with pytest.raises(EmbeddingError, match="was made by"):
-        list(islice(load(data, recipe()), 3))
-
-
-class OneOf:
-    """A data set of one of another's samples."""
-
-    def __init__(self, source, index):
-        self.source, self.index = source, index
-
-    def __len__(self):
-        return 1
-
-    def key(self, index):
-        return self.source.key(self.index)
-
-    def __getitem__(self, index):
-        return self.source[self.index]
-
-
-def test_files_carry_key_and_encoder(predictor, source, tmp_path):
-    cache_embeddings(predictor, source, tmp_path)
-    with safe_open(tmp_path / file_name("4.png"), framework="pt") as file:
-        metadata = file.metadata()
-    assert metadata["key"] == "4.png"
-    assert metadata["encoder_checksum"] == predictor.encoder_checksum
-    assert metadata["original_hw"] == "40,60"
-
-
-def test_embedding_of_another_image_is_a_broken_sample(
-    predictor, make_source, make_sample, tmp_path
-):
-    source = make_source(2)
-    cache_embeddings(predictor, source, tmp_path)
-    data = EmbeddedData(source, tmp_path, predictor)
-    sample = source.samples[1]
-    for other in (make_sample(1, size_hw=(41, 60)), replace(sample, image=255 - sample.image)):
-        source.samples[1] = other
-        with pytest.raises(DataError, match=r"was made of another image than 1.png is now"):
-            data[1]
-
-
-def test_names_of_files_are_legible_and_differ():
-    keys = ["a/b.jpg", "a_b.jpg", "ä.jpg", "ö.jpg", "x" * 300, "y" + "x" * 300, "..", "a\nb"]
-    files = [file_name(key) for key in keys]
-    assert len(set(files)) == len(keys)
-    assert files[0].startswith("a_b.jpg-")
-    assert all(len(name) < 120 and "/" not in name and "\n" not in name for name in files)
+    batch_of_all = recipe(images_per_batch=6)
+    one = next(load(source, tmp_path, predictor, batch_of_all))
+    other = next(load(source, tmp_path, other_predictor, batch_of_all))
+    assert not torch.equal(one.features, other.features)
+    assert torch.equal(next(load(source, tmp_path, predictor, batch_of_all)).features, one.features)
+    source.samples[1] = replace(source[1], image=255 - source[1].image)
+    changed = next(load(source, tmp_path, predictor, batch_of_all))
+    differs = [not torch.equal(a, b) for a, b in zip(one.features, changed.features, strict=True)]
+    assert [key for key, is_other in zip(one.keys, differs, strict=True) if is_other] == ["1.png"]
 
 
 @pytest.mark.parametrize("fields", [{"flip": True}, {"scale_jitter": (0.5, 1.0)}])
 def test_augmentation_is_refused(fields, predictor, source, tmp_path, recipe, refusal):
-    cache_embeddings(predictor, source, tmp_path)
-    data = EmbeddedData(source, tmp_path, predictor)
-    with refusal(ConfigError, "kept embeddings", "without scale_jitter and flip"):
-        load(data, recipe(**fields))
+    with refusal(ConfigError, "cached embeddings", "without data.scale_jitter and data.flip"):
+        load(source, tmp_path, predictor, recipe(**fields))
 
 
-def test_embeddings_of_earlier_versions_are_still_read(predictor, source, tmp_path):
-    """Their checksum was one of bytes, which tells -0.0 from +0.0."""
-    predictor.model.image_encoder.neck[0].weight.data[0, 0, 0, 0] = -0.0
-    cache_embeddings(predictor, source, tmp_path)
-    for path in tmp_path.iterdir():
-        with safe_open(path, framework="pt") as file:
-            metadata, features = file.metadata(), file.get_tensor("features")
-        metadata["encoder_checksum"] = predictor.former_checksum
-        metadata["photo_crc32"] = metadata.pop("image_crc32")
-        write_tensors(path, {"features": features}, metadata)
-    assert predictor.former_checksum != predictor.encoder_checksum
-    assert cache_embeddings(predictor, source, tmp_path).found == len(source)
-    assert EmbeddedData(source, tmp_path, predictor)[0].features.shape == features.shape
-
-
-def test_what_makes_no_sense_is_refused(
-    predictor, source, tmp_path, write_tar, sa1b_files, refusal
+def test_embeddings_of_earlier_versions_are_told_and_left_alone(
+    predictor, source, tmp_path, recipe, caplog
 ):
-    with refusal(EmbeddingError, "has no embeddings of this data set"):
-        EmbeddedData(source, tmp_path / "none", predictor)
-    with refusal(ConfigError, "dtype must be one of float16, float32"):
-        cache_embeddings(predictor, source, tmp_path, dtype="int8")
-    shard = write_tar(tmp_path / "a.tar", sa1b_files(range(2)))
-    with refusal(ConfigError, "unpack tar shards"):
-        cache_embeddings(predictor, Sa1bShards([shard]), tmp_path)
-    with refusal(OutputError, "cannot write to"):
-        cache_embeddings(predictor, source, shard / "folder")
+    cache = EmbeddingCache(tmp_path)
+    warn_of_former_files(cache)
+    assert caplog.text == ""
+    former = tmp_path / "0.png-0123456789ab.emb.safetensors"
+    write_tensors(former, {"features": torch.zeros(1)}, {"format": "samkit-kept-embedding-1"})
+    next(load(source, tmp_path, predictor, recipe()))
+    warn_of_former_files(cache)
+    assert "has 1 embeddings of an earlier version" in caplog.text
+    assert former.name in caplog.text
+    assert former.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_refused(predictor, source, tmp_path, recipe, refusal):
+    (tmp_path / "file").touch()
+    with refusal(OutputError, "cannot make"):
+        load(source, tmp_path / "file" / "folder", predictor, recipe())

@@ -19,11 +19,11 @@ from samkit.datasets.sa1b import Sa1bShards
 from samkit.datasets.sample import Sample
 from samkit.errors import ConfigError, DataError, EmbeddingError, ImageError
 from samkit.geometry import CoordMap, encode_rle
+from samkit.image_spec import ImageSpec
 from samkit.predict.preprocess import normalise, resize_image
-from samkit.training.data.augment import place_image, plain_placement
 from samkit.training.data.loader import BatchLoader
-from samkit.training.data.sampling import Order
-from samkit.training.data.truth import place_mask
+from samkit.training.data.placement import place_image, place_mask, plain_placement
+from samkit.training.data.sampling import EpochSampler
 
 SIDE, TRUTH = 32, 16
 AUGMENTED = {"scale_jitter": (0.5, 2.0), "flip": True, "max_masks_per_image": 3}
@@ -72,7 +72,7 @@ def test_batch_holds_images_and_masks_as_in_prediction(make_source, recipe):
         placement = plain_placement(sample.image.shape[:2], SIDE)
         coords = CoordMap(original_hw=sample.image.shape[:2], model_size=SIDE)
         resized = resize_image(sample.image, coords)
-        assert torch.equal(batch.pixels[number], normalise(resized, SIDE)[0])
+        assert torch.equal(batch.pixels[number], normalise(resized, ImageSpec(size=SIDE))[0])
         for rle in sample.rles:
             expected = place_mask(rle, placement, TRUTH)
             np.testing.assert_array_equal(batch.masks[place].numpy(), expected)
@@ -102,20 +102,20 @@ def test_budget_draws_other_masks_in_each_epoch(make_source, recipe):
 @pytest.mark.parametrize("count", [1, 4, 7, 30])
 def test_each_sample_comes_once_an_epoch_over_all_processes(count, world):
     """Also where the number of processes does not divide the number of samples."""
-    orders = [Order(count=count, seed=3, rank=rank, world=world) for rank in range(world)]
+    orders = [EpochSampler(count=count, seed=3, rank=rank, world=world) for rank in range(world)]
     epochs = {}
     for order in orders:
-        for epoch, index in islice(order.draws(0), 4 * count):
+        for epoch, index in islice(order.indices(0), 4 * count):
             epochs.setdefault(epoch, []).append(index)
     for epoch in range(3):
         assert sorted(epochs[epoch]) == list(range(count))
     # All go at the same pace: none is more than one sample ahead of its share.
     for order in orders:
-        ahead = Counter(epoch for epoch, _ in islice(order.draws(0), 4 * count))
+        ahead = Counter(epoch for epoch, _ in islice(order.indices(0), 4 * count))
         assert all(count // world <= ahead[epoch] <= -(-count // world) for epoch in range(3))
     for start in (0, 1, count, count + 3):
-        draws = list(islice(orders[-1].draws(0), start + 5))
-        assert list(islice(orders[-1].draws(start), 5)) == draws[start:]
+        draws = list(islice(orders[-1].indices(0), start + 5))
+        assert list(islice(orders[-1].indices(start), 5)) == draws[start:]
 
 
 @pytest.mark.parametrize(("world", "workers"), [(1, 0), (2, 0), (2, 2)])
@@ -231,7 +231,7 @@ def test_global_random_state_has_no_part_and_stays(scenes, recipe):
 def test_state_of_another_order_is_refused(fields, make_source, recipe, refusal):
     source = make_source(fields.pop("source", 5))
     other = load(source, recipe(), **fields)
-    with refusal(ConfigError, "the order of the data cannot be taken up"):
+    with refusal(ConfigError, "the order of the data cannot be resumed"):
         other.load_state_dict(load(make_source(5), recipe()).state_dict())
 
 
@@ -284,7 +284,7 @@ def test_epoch_without_a_usable_image_is_an_error(workers, make_source, recipe, 
     source = make_source(5, broken=range(5))
     source.samples[4] = Sample(key="4.png", image=np.zeros((5, 5, 3), np.uint8), rles=())
     loader = load(source, recipe(workers=workers))
-    with refusal(DataError, "no image of a whole epoch", "4 broken sample", "1 no usable mask"):
+    with refusal(DataError, "no image of a full epoch", "4 broken sample", "1 no usable mask"):
         next(loader)
 
 
@@ -309,10 +309,10 @@ def test_signals_to_all_processes_leave_the_workers_to_the_training(scenes, reci
 
 def test_what_workers_need_can_be_sent_to_them(scenes, recipe):
     """Where processes are not forked, it is pickled."""
-    feed = load(scenes, recipe(**AUGMENTED))._feed
-    again = pickle.loads(pickle.dumps(feed))
-    one, other = next(feed.items(feed.begin())), next(again.items(again.begin()))
-    assert torch.equal(one.result.image, other.result.image)
+    reader = load(scenes, recipe(**AUGMENTED))._reader
+    again = pickle.loads(pickle.dumps(reader))
+    one, other = next(reader.read(reader.start())), next(again.read(again.start()))
+    assert torch.equal(one.result.pixels, other.result.pixels)
 
 
 def test_empty_data_set_is_refused(make_source, recipe, refusal):
@@ -444,7 +444,7 @@ def test_stream_without_a_usable_image_is_an_error(
 ):
     files = dict.fromkeys(sa1b_files(range(3)), b"")
     stream = Sa1bShards([write_tar(tmp_path / "a.tar", files)])
-    with refusal(DataError, "no image of a whole epoch", "3 broken sample"):
+    with refusal(DataError, "no image of a full epoch", "3 broken sample"):
         next(load(stream, recipe(workers=workers)))
 
 

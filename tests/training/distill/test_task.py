@@ -11,9 +11,9 @@ from torch import nn
 from samkit.errors import ConfigError, DataError
 from samkit.models import CONFIGS, Sam, SamConfig
 from samkit.models.tiny_vit import TinyViTConfig
-from samkit.training.batch import Batch
 from samkit.training.distill.agreement import agreement
 from samkit.training.distill.task import DistillTask, build_student
+from samkit.training.task import Batch
 from samkit.weights.checkpoint import save_checkpoint
 from samkit.weights.load import load_model
 
@@ -183,7 +183,7 @@ def test_agreement_is_the_same_every_time_and_whatever_the_batches(
 def test_what_cannot_be_distilled_is_refused(
     task: DistillTask, tiny_sam: Sam, batch: Batch, refusal: Refusal
 ) -> None:
-    with refusal(ConfigError, "student's frame must be the teacher's, 128; got 1024"):
+    with refusal(ConfigError, "student's image size must be the teacher's, 128; got 1024"):
         DistillTask(build_student("mobile_sam"), tiny_sam, model_name="mobile_sam")
     with refusal(ConfigError, "needs images"):
         task(replace(batch, pixels=None, features=torch.zeros(2, 32, 8, 8)), generator())

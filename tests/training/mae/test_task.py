@@ -12,7 +12,6 @@ from samkit.errors import ConfigError, WeightsError
 from samkit.files import write_tensors
 from samkit.models import CONFIGS, Sam
 from samkit.models.vit import ViTConfig
-from samkit.training.batch import Batch
 from samkit.training.encoder_weights import load_encoder, resize_positions
 from samkit.training.mae.pictures import GAP_PX, reconstruction_pictures
 from samkit.training.mae.task import (
@@ -27,6 +26,7 @@ from samkit.training.mae.task import (
     sin_cos_positions,
     unpatchify,
 )
+from samkit.training.task import Batch
 from samkit.weights.checkpoint import save_checkpoint
 from samkit.weights.load import load_model
 

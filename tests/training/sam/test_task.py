@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 import torch
 
+from samkit.models import PromptTensors
 from samkit.models.mask_decoder import MaskDecoder
-from samkit.training.batch import Batch
 from samkit.training.sam.prompts import PromptRecipe
 from samkit.training.sam.task import (
     Clicks,
@@ -20,6 +20,7 @@ from samkit.training.sam.task import (
     to_target_size,
 )
 from samkit.training.sam.trainable import ModelRecipe, Trainable, build_trainable
+from samkit.training.task import Batch
 
 PAPER = InteractiveRecipe()
 
@@ -68,19 +69,26 @@ def test_tokens_are_those_of_the_same_prompts_given_to_the_network(make_task):
         labels=torch.zeros(2, 0, dtype=torch.long),
     )
     first = clicks_to_tokens(clicks, encoder)
-    box_alone, _ = encoder(boxes_xyxy=clicks.boxes_xyxy[:1])
-    point_alone, _ = encoder(points_xy=torch.tensor([[[33.0, 44]]]), labels=torch.ones(1, 1))
+    box_alone, _ = encoder(PromptTensors(boxes_xyxy=clicks.boxes_xyxy[:1]))
+    point_alone, _ = encoder(
+        PromptTensors(points_xy=torch.tensor([[[33.0, 44]]]), labels=torch.ones(1, 1))
+    )
     torch.testing.assert_close(first, torch.cat([box_alone, point_alone]))
 
     clicks = add_points(clicks, torch.tensor([[10.0, 20], [30, 40]]), torch.tensor([0, 1]))
     clicks = add_points(clicks, torch.tensor([[11.0, 21], [31, 41]]), torch.tensor([1, 0]))
     box_and_points, _ = encoder(
-        points_xy=torch.tensor([[[10.0, 20], [11, 21]]]),
-        labels=torch.tensor([[0, 1]]),
-        boxes_xyxy=clicks.boxes_xyxy[:1],
+        PromptTensors(
+            points_xy=torch.tensor([[[10.0, 20], [11, 21]]]),
+            labels=torch.tensor([[0, 1]]),
+            boxes_xyxy=clicks.boxes_xyxy[:1],
+        )
     )
     points, _ = encoder(
-        points_xy=torch.tensor([[[33.0, 44], [30, 40], [31, 41]]]), labels=torch.tensor([[1, 1, 0]])
+        PromptTensors(
+            points_xy=torch.tensor([[[33.0, 44], [30, 40], [31, 41]]]),
+            labels=torch.tensor([[1, 1, 0]]),
+        )
     )
     torch.testing.assert_close(
         clicks_to_tokens(clicks, encoder), torch.cat([box_and_points, points])
@@ -91,7 +99,7 @@ def test_a_session_asks_eleven_times_and_gives_the_last_answer_back(make_task, b
     task = make_task(InteractiveRecipe(checkpoint_iterations=False))
     answers, given_back, tokens = [], [], []
     upscale, attend = MaskDecoder.upscale, MaskDecoder.attend
-    embed_mask = type(task.sam.prompt_encoder).embed_mask
+    embed_masks = type(task.sam.prompt_encoder).embed_masks
 
     def spy_attend(decoder, sparse, *others):
         attended = attend(decoder, sparse, *others)
@@ -106,11 +114,11 @@ def test_a_session_asks_eleven_times_and_gives_the_last_answer_back(make_task, b
 
     def spy_embed(encoder, mask):
         given_back.append(mask)
-        return embed_mask(encoder, mask)
+        return embed_masks(encoder, mask)
 
     monkeypatch.setattr(MaskDecoder, "attend", spy_attend)
     monkeypatch.setattr(MaskDecoder, "upscale", spy_upscale)
-    monkeypatch.setattr(type(task.sam.prompt_encoder), "embed_mask", spy_embed)
+    monkeypatch.setattr(type(task.sam.prompt_encoder), "embed_masks", spy_embed)
     task(batch, generator())
     assert len(answers) == 11
     assert [logits.shape[1] for _, logits in answers] == [3] + [1] * 10
@@ -119,13 +127,13 @@ def test_a_session_asks_eleven_times_and_gives_the_last_answer_back(make_task, b
     assert tokens[0] == 2
     assert sorted(steps) == [0, 0] + [1] * 8
     assert steps[-1] == 0
-    assert given_back[0] is None
     iou_pred, logits = answers[0]
     best = iou_pred[:, 1:].argmax(1)
-    assert torch.equal(given_back[1][:, 0], logits[torch.arange(5), best])
-    for (_, logits), mask in zip(answers[1:], given_back[2:], strict=False):
+    assert torch.equal(given_back[0][:, 0], logits[torch.arange(5), best])
+    for (_, logits), mask in zip(answers[1:], given_back[1:], strict=False):
         assert torch.equal(mask, logits)
-    assert not any(mask.requires_grad for mask in given_back[1:])
+    assert len(given_back) == 10
+    assert not any(mask.requires_grad for mask in given_back)
 
 
 def test_one_prompt_teaches_the_ambiguous_masks_more_prompts_the_single_one(make_task, batch):
@@ -246,7 +254,7 @@ def test_text_tokens_are_those_of_the_same_prompts_given_to_the_network(text_sam
         tokens = clicks_to_tokens(clicks, encoder)
         assert tokens.shape[1] == 2 + corrections
         points = {} if not corrections else {"points_xy": clicks.points_xy, "labels": clicks.labels}
-        with_text, _ = encoder(text_embeds=clicks.text_embeds, **points)
+        with_text, _ = encoder(PromptTensors(text_embeds=clicks.text_embeds, **points))
         torch.testing.assert_close(tokens[0], with_text[0])
         plain = clicks_to_tokens(clicks._replace(from_text=None, text_embeds=None), encoder)
         torch.testing.assert_close(tokens[1], plain[1])

@@ -12,11 +12,12 @@ from samkit.errors import ConfigError, DataError, WeightsError
 from samkit.models import CONFIGS, Sam
 from samkit.text import Clip
 from samkit.training.data.crop_embeds import CropRecipe
-from samkit.training.distill.run import DISTILL_RECIPES, build_distillation
-from samkit.training.sam.recipes import RECIPES, named_text
-from samkit.training.sam.run import train_sam
+from samkit.training.distill.recipe import DISTILL_RECIPES
+from samkit.training.distill.setup import build_distillation
+from samkit.training.run import train
+from samkit.training.sam.recipe import SAM_RECIPES, named_text
 from samkit.training.sam.trainable import ModelRecipe, build_trainable
-from samkit.training.settings import override, settings
+from samkit.training.settings import list_settings, override
 from samkit.training.text.task import save_clip
 from samkit.weights.checkpoint import TextEncoder, save_checkpoint
 from samkit.weights.load import load_model
@@ -44,7 +45,7 @@ def recipe(clip_folder, tmp_path):
 
 def test_what_is_trained_can_be_asked_with_words(recipe, clip_folder, clip, tmp_path):
     told = []
-    trained = train_sam(recipe, tmp_path / "run", on_crops=lambda *at: told.append(at))
+    trained = train(recipe, tmp_path / "run", on_crops=lambda *at: told.append(at))
     assert told[-1] == (12, 12)
     predictor = Predictor.load(trained.last, backend="torch", precision="float32")
     assert predictor.text_encoder == TextEncoder(
@@ -57,9 +58,9 @@ def test_what_is_trained_can_be_asked_with_words(recipe, clip_folder, clip, tmp_
 
 
 def test_crops_are_seen_once(recipe, tmp_path, monkeypatch):
-    train_sam(recipe, tmp_path / "one")
+    train(recipe, tmp_path / "one")
     monkeypatch.setattr(Clip, "encode_images", None)
-    train_sam(recipe, tmp_path / "two")
+    train(recipe, tmp_path / "two")
     one, two = (load_file(tmp_path / name / "last.safetensors") for name in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)
 
@@ -69,10 +70,10 @@ def test_a_stopped_training_goes_on_as_if_it_had_not(recipe, tmp_path):
         if progress.step == 2:
             signal.raise_signal(signal.SIGTERM)
 
-    train_sam(recipe, tmp_path / "whole")
+    train(recipe, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train_sam(recipe, tmp_path / "parts", on_step=stop)
-    train_sam(recipe, tmp_path / "parts", resume=True)
+        train(recipe, tmp_path / "parts", on_step=stop)
+    train(recipe, tmp_path / "parts", resume=True)
     whole, parts = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
@@ -111,23 +112,23 @@ def test_text_weights_are_kept_and_go_with_their_clip(
 
 def test_recipes_with_text():
     for name in ("named_text", "text"):
-        values = settings(RECIPES[name]())
+        values = list_settings(SAM_RECIPES[name]())
         assert values["session.prompts.text_probability"] > 0.5
         assert values["evaluation.prompt"] == "text"
-    assert settings(RECIPES["text"]())["crops.min_area_px"] == 10_000
+    assert list_settings(SAM_RECIPES["text"]())["crops.min_area_px"] == 10_000
     assert CropRecipe().min_area_px == 100 * 100
-    assert all(RECIPES[name]().model.text_encoder is None for name in ("scenes", "finetune"))
+    assert all(SAM_RECIPES[name]().model.text_encoder is None for name in ("scenes", "finetune"))
 
 
 def test_masks_that_are_all_too_small_are_told(recipe, tmp_path, refusal):
     small = override(recipe, ["crops.min_area_px=100000"])
-    with refusal(DataError, "no mask has 100000 pixels", "lower crops.min_area_px"):
-        train_sam(small, tmp_path / "run")
+    with refusal(DataError, "no mask has the 100000 pixels", "lower crops.min_area_px"):
+        train(small, tmp_path / "run")
 
 
 def test_few_masks_with_text_are_told(recipe, tmp_path, caplog):
-    train_sam(override(recipe, ["crops.min_area_px=450"]), tmp_path / "run")
-    assert "of the masks have 450 pixels for text prompts" in caplog.text
+    train(override(recipe, ["crops.min_area_px=450"]), tmp_path / "run")
+    assert "of the masks have the 450 pixels that text prompts need" in caplog.text
 
 
 def test_a_student_takes_over_its_teachers_text(text_sam, text_encoder, tmp_path):
@@ -150,18 +151,19 @@ def test_text_needs_a_clip(refusal):
     with refusal(ConfigError, "text prompts need a CLIP: model.text_encoder"):
         override(named_text(), ["model.text_encoder=none"])
     with refusal(ConfigError, "text prompts need a CLIP"):
-        override(RECIPES["scenes"](), ["evaluation.prompt=text"])
+        override(SAM_RECIPES["scenes"](), ["evaluation.prompt=text"])
 
 
 def test_crops_of_streams_are_refused(recipe, tmp_path, refusal):
-    from samkit.training.sam.run import with_crop_embeds
+    from samkit.training.sam.setup import with_crop_embeds
+    from samkit.training.setup import Context
 
     class Stream:
         def read(self, epoch, rank, world, *, start=0):
             return iter(())
 
     with refusal(ConfigError, "unpack tar shards"):
-        with_crop_embeds(Stream(), recipe, None, Fabric(), None)
+        with_crop_embeds(Stream(), recipe, None, Context(fabric=Fabric(), folder=tmp_path))
 
 
 class Fabric:

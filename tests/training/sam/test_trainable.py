@@ -5,8 +5,8 @@ import torch
 
 from samkit.errors import ConfigError
 from samkit.models import CONFIGS, Sam
-from samkit.training.batch import Batch
 from samkit.training.sam.trainable import ModelRecipe, build_trainable
+from samkit.training.task import Batch
 from samkit.weights.checkpoint import save_checkpoint
 from samkit.weights.load import load_model
 
@@ -124,7 +124,7 @@ def test_an_encoder_from_another_file(weights, tmp_path, randomise):
 
 def test_kept_embeddings_cannot_train_an_encoder(weights):
     batch = Batch(**{**vars(images()), "pixels": None, "features": torch.zeros(1, 32, 8, 8)})
-    with pytest.raises(ConfigError, match="kept embeddings cannot train the image encoder"):
+    with pytest.raises(ConfigError, match="cached embeddings cannot train the image encoder"):
         build(weights, "lora").encode(batch)
     assert torch.equal(build(weights, "decoder").encode(batch).grid, batch.features)
 

@@ -16,8 +16,10 @@ from samkit.datasets.synthetic.scenes import Scenes
 from samkit.errors import ConfigError, DataError
 from samkit.text import Clip
 from samkit.text.clip import ClipPixels
+from samkit.training.run import train
 from samkit.training.settings import OptimRecipe, RunRecipe, override
-from samkit.training.text.run import ClipRecipe, clip_named, known_words, pretrain_clip
+from samkit.training.text.recipe import ClipRecipe, clip_named
+from samkit.training.text.setup import known_words
 from samkit.training.text.task import (
     ContrastiveTask,
     CropLoader,
@@ -112,13 +114,13 @@ def test_masks_without_a_name_are_left_out(refusal):
     batch = next(CropLoader([some], PIXELS, crops=9, seed=0))
     assert set(batch.phrases) == set(sample.phrases[1:])
     none = replace(sample, phrases=("",) * len(sample.rles))
-    with refusal(DataError, "no image with named masks"):
+    with refusal(DataError, "have no named masks"):
         next(CropLoader([none], PIXELS, crops=4, seed=0))
 
 
 def test_words_are_those_of_names_and_sentences():
     words = known_words(SOURCE)
-    assert {"a", "image", "of", "star"} <= set(words)
+    assert {"a", "photo", "of", "star"} <= set(words)
     assert "{}" not in words
     assert len(words) == len(set(words))
 
@@ -160,7 +162,7 @@ def short_recipe(**run):
 
 
 def test_training_leaves_a_clip_that_can_be_loaded(tmp_path):
-    trained = pretrain_clip(short_recipe(), tmp_path)
+    trained = train(short_recipe(), tmp_path)
     assert 0 <= trained.best_score <= 1
     clip = Clip.load(tmp_path / "clip")
     name = "text_projection.weight"
@@ -172,7 +174,7 @@ def test_training_leaves_a_clip_that_can_be_loaded(tmp_path):
 def test_it_learns(tmp_path):
     losses = []
     recipe = override(short_recipe(steps=150), ["optim.lr=3e-3"])
-    pretrain_clip(recipe, tmp_path, on_step=lambda p: losses.append(p.values["loss"]))
+    train(recipe, tmp_path, on_step=lambda p: losses.append(p.values["loss"]))
     assert np.mean(losses[-20:]) < 0.8 * np.mean(losses[:10])
 
 
@@ -181,10 +183,10 @@ def test_a_stopped_training_goes_on_as_if_it_had_not(tmp_path):
         if progress.step == 3:
             signal.raise_signal(signal.SIGTERM)
 
-    pretrain_clip(short_recipe(), tmp_path / "whole")
+    train(short_recipe(), tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        pretrain_clip(short_recipe(), tmp_path / "parts", on_step=stop)
-    pretrain_clip(short_recipe(), tmp_path / "parts", resume=True)
+        train(short_recipe(), tmp_path / "parts", on_step=stop)
+    train(short_recipe(), tmp_path / "parts", resume=True)
     whole, parts = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     assert json.loads((tmp_path / "parts/clip/config.json").read_text())["model_type"] == "clip"

@@ -1,4 +1,4 @@
-"""What is trained on, and how it is prepared."""
+"""Settings of the data: which images and masks make a batch, and how they are prepared."""
 
 import math
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ class DataRecipe:
     """Which images and masks make a batch, and how.
 
     Attributes:
-        train: data set to train on; see `open_data`.
+        train: data set to train on, as `open_data` takes it; None must be replaced before a run.
         val: data set to evaluate on during training; None for no evaluation.
         images_per_batch: of each process; batches are never smaller.
-        max_masks_per_image: of an image with more, so many are drawn anew in each epoch.
-        min_area_px: masks of fewer pixels of the image are left out, also where cropping makes
-            them so.
-        max_area_fraction: masks over a larger part of the image are left out. The paper's 90%.
-        scale_jitter: the image's longest side becomes the model space's times a factor between
-            these, then it is cropped or padded. The paper has (0.1, 2.0) for hand-made masks; None,
-            as for SA-1B: always the whole image, as in prediction.
+        max_masks_per_image: of an image with more, this many are drawn anew in each epoch.
+        min_area_px: masks of fewer pixels of the image are left out, also if cropping makes them
+            smaller.
+        max_area_fraction: masks over a larger share of the image are left out. The paper's 90%.
+        scale_jitter: the image's longest side becomes that of the model space times a factor
+            between these, then it is cropped or padded. The paper has (0.1, 2.0) for manual masks;
+            None, as for SA-1B: always the full image, as in prediction.
         flip: exchange left and right half of the time.
-        workers: processes that read and prepare images beside each training process; 0 for none.
-            For data sets that are numbered, batches do not depend on it.
+        workers: processes that read and prepare images for each training process; 0 for none.
+            Batches do not depend on it, except for tar shards.
         prefetch: images that each worker prepares ahead.
     """
 
-    train: str
+    train: str | None = None
     val: str | None = None
     images_per_batch: int = 4
     max_masks_per_image: int = 16
@@ -41,9 +41,8 @@ class DataRecipe:
     prefetch: int = 4
 
     def __post_init__(self) -> None:
-        _check_text("train", self.train)
-        if self.val is not None:
-            _check_text("val", self.val)
+        for name in ("train", "val"):
+            _check_spec(name, getattr(self, name))
         _check_whole("images_per_batch", self.images_per_batch, 1)
         _check_whole("max_masks_per_image", self.max_masks_per_image, 1)
         _check_whole("min_area_px", self.min_area_px, 0)
@@ -61,12 +60,12 @@ class DataRecipe:
 
     @property
     def augments(self) -> bool:
-        """Whether images are seen in any other way than in prediction."""
+        """Whether images differ from those of prediction."""
         return self.flip or self.scale_jitter is not None
 
 
-def _check_text(name: str, value: object) -> None:
-    if not isinstance(value, str) or not value:
+def _check_spec(name: str, value: object) -> None:
+    if value is not None and (not isinstance(value, str) or not value):
         raise ConfigError(
             f"{name} must name a data set, such as scenes or coco:FILE; got {value!r}"
         )

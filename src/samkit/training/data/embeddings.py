@@ -1,117 +1,54 @@
-"""Embeddings kept on disk, so that a decoder is trained without an encoder."""
+"""Data sets with cached embeddings, so that a decoder is trained without running the encoder.
+
+Data workers look embeddings up in the cache. An image without one is encoded in the training
+process, right before its first batch is used.
+"""
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from samkit.datasets.sample import Sample, SampleSource, SampleStream
-from samkit.errors import ConfigError
-from samkit.training.data.cached_files import CachedFiles, Kept
+import numpy as np
+import numpy.typing as npt
+
+from samkit.datasets.sample import Sample, SampleSource
+from samkit.predict import EmbeddingCache, pixels_sha256
 
 if TYPE_CHECKING:  # heavy
     from torch import Tensor
 
     from samkit.predict import Predictor
 
-# What numbers are kept in, and safetensors' names of those.
-DTYPES = {"float16": "F16", "float32": "F32"}
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EmbeddedSample(Sample):
-    """A sample, and what the image encoder made of its image.
+    """A sample with the embedding of its image.
 
     Attributes:
-        features: (C, G, G), float16 or float32.
+        image_sha256: `pixels_sha256` of the image.
+        features: (C, G, G) float32; None if the image is not in the cache yet.
     """
 
-    features: Tensor
-
-
-def cached_embeddings(folder: str | os.PathLike[str], predictor: Predictor) -> CachedFiles:
-    """The embeddings in a folder, of a predictor's encoder."""
-    return CachedFiles(
-        folder=Path(folder),
-        format="samkit-kept-embedding-1",
-        what="embeddings",
-        tensor="features",
-        suffix=".emb.safetensors",
-        maker_key="encoder_checksum",
-        maker=predictor.encoder_checksum,
-        former_maker=predictor.former_checksum,
-        maker_kind="encoder",
-    )
-
-
-def cache_embeddings(
-    predictor: Predictor,
-    source: SampleSource | SampleStream,
-    folder: str | os.PathLike[str],
-    on_progress: Callable[[int, int], None] | None = None,
-    *,
-    dtype: str = "float16",
-    rank: int = 0,
-    world: int = 1,
-) -> Kept:
-    """Encode each image of a data set once, to a file of its own.
-
-    Files are written whole or not at all, and those that are there are not made again, so that a
-    run that was stopped goes on where it was. Whether those are of the same images is seen when
-    they are read with them, by `EmbeddedData`.
-
-    Args:
-        predictor: its image encoder.
-        source: the data set; numbered, not a stream.
-        folder: for the files; made if it is missing.
-        on_progress: told after each image how many are done, and how many there are.
-        dtype: "float16" takes half of the space, 2 MB for each image of SAM's usual size, and
-            changes an embedding by some 0.02%; or "float32".
-        rank: which of `world` processes this is; each encodes every so-many-th image.
-        world: number of processes.
-
-    Raises:
-        ConfigError: the data set is a stream, or the dtype unknown.
-        EmbeddingError: the folder holds embeddings of another encoder.
-        OutputError: files cannot be written.
-    """
-    import torch
-
-    if dtype not in DTYPES:
-        raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}")
-
-    def encode(sample: Sample) -> tuple[Tensor, dict[str, str]]:
-        embedding = predictor.embed(sample.image)
-        height, width = embedding.coords.original_hw
-        facts = {"model_name": predictor.model_name, "original_hw": f"{height},{width}"}
-        return embedding.features.grid[0].to(getattr(torch, dtype)), facts
-
-    files = cached_embeddings(folder, predictor)
-    return files.keep(source, encode, on_progress, dtype=DTYPES[dtype], rank=rank, world=world)
+    image_sha256: str
+    features: Tensor | None
 
 
 class EmbeddedData:
-    """A data set with the embeddings that `cache_embeddings` made of it.
+    """A data set with the cached embeddings of its images.
 
     Attributes:
         source: the data set.
-        files: the embeddings.
+        cache: the embeddings.
+        encoder_checksum: of the encoder that makes them.
     """
 
-    def __init__(
-        self, source: SampleSource, folder: str | os.PathLike[str], predictor: Predictor
-    ) -> None:
-        """Check that there are embeddings, and that the first is of the predictor's encoder.
-
-        Raises:
-            EmbeddingError: there are none, or they are of another encoder.
-        """
-        self.source = source
-        self.files = cached_embeddings(folder, predictor)
-        self.files.check_any(source)
+    def __init__(self, source: SampleSource, cache: EmbeddingCache, encoder_checksum: str) -> None:
+        self.source, self.cache, self.encoder_checksum = source, cache, encoder_checksum
 
     def __len__(self) -> int:
         return len(self.source)
@@ -120,12 +57,70 @@ class EmbeddedData:
         return self.source.key(index)
 
     def __getitem__(self, index: int) -> EmbeddedSample:
-        """A sample and its features.
+        """A sample with its features, if they are cached.
 
         Raises:
-            DataError: broken sample, or its embedding is missing, damaged or of another image.
+            DataError: this image or its masks are broken.
             ImageError: the image cannot be read.
-            EmbeddingError: the embedding is of another encoder.
         """
         sample = self.source[index]
-        return EmbeddedSample(**vars(sample), features=self.files.of(sample))
+        sha256 = pixels_sha256(sample.image)
+        embedding = self.cache.get(sha256, self.encoder_checksum)
+        features = None if embedding is None else embedding.features.grid[0]
+        return EmbeddedSample(**vars(sample), image_sha256=sha256, features=features)
+
+
+class CachingEncoder:
+    """Encodes images that are not in the cache, and adds them to it.
+
+    Attributes:
+        num_encoded: number of images that were encoded.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        cache: EmbeddingCache,
+        *,
+        num_images: int,
+        on_embedding: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Use a predictor's encoder, which must not change.
+
+        Args:
+            predictor: encodes.
+            cache: for its embeddings.
+            num_images: size of the data set.
+            on_embedding: called after each encoded image with `num_encoded` and `num_images`.
+        """
+        self.predictor, self.cache = predictor, cache
+        self.num_images, self.on_embedding = num_images, on_embedding
+        self.num_encoded = 0
+
+    def features(self, image_sha256: str, image: npt.NDArray[np.uint8]) -> Tensor:
+        """Features (C, G, G) of an image (H, W, 3), float32 on the CPU, as the cache returns them.
+
+        Raises:
+            OutputError: the cache cannot be written.
+        """
+        # Another process, or an earlier batch, may have encoded it since a worker looked it up.
+        embedding = self.cache.get(image_sha256, self.predictor.encoder_checksum)
+        if embedding is None:
+            embedding = self.cache.put(image_sha256, self.predictor.embed(image))
+            self.num_encoded += 1
+            if self.on_embedding is not None:
+                self.on_embedding(self.num_encoded, self.num_images)
+        return embedding.features.grid[0].cpu()
+
+
+def warn_of_former_files(cache: EmbeddingCache) -> None:
+    """Log that a folder holds embeddings of earlier versions, which are not read any more."""
+    former = cache.other_files()
+    if former:
+        logger.warning(
+            "%s has %d embeddings of an earlier version of samkit, which are no longer used: images"
+            " are encoded again; delete the old files, such as %s",
+            cache.folder,
+            len(former),
+            former[0].name,
+        )

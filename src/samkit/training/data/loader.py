@@ -1,25 +1,35 @@
-"""Batches without end, in an order that can be taken up again at any of them."""
+"""Endless batches of a data set, resumable at any of them; held-out batches for evaluations."""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from samkit.datasets.folders import ImageFolder
+from samkit.datasets.registry import open_data
 from samkit.datasets.sample import SampleSource, SampleStream
 from samkit.errors import ConfigError, DataError, SamkitError
-from samkit.training.batch import Batch
 from samkit.training.data.data_recipe import DataRecipe
-from samkit.training.data.embeddings import EmbeddedData
-from samkit.training.data.prepare import Prepared, Preparer, Skip
-from samkit.training.data.sampling import Feed, Item, Order, SourceFeed, StreamFeed
-from samkit.training.data.skips import SkipLedger
+from samkit.training.data.embeddings import CachingEncoder, EmbeddedData
+from samkit.training.data.prepare import NotEncoded, Prepared, Preparer, Skip
+from samkit.training.data.sampling import (
+    EpochSampler,
+    Fetched,
+    IndexedReader,
+    SampleReader,
+    StreamReader,
+)
+from samkit.training.task import Batch
 
-__all__ = ["BatchLoader", "DataRecipe"]
+BROKEN_ANNOTATION = "broken annotation"
+HELD_OUT_SEED = 0  # of the order of held-out images: the same ones each time
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +41,12 @@ class BatchLoader:
         batch = next(loader)
         checkpoint["data"] = loader.state_dict()
 
-    Every batch has the same number of images, each with a mask at least; at the end of an epoch a
-    batch goes on with the next one. Each epoch has an order of its own. All that is random depends
-    on the seed, the epoch and the sample, never on what ran before, nor on the number of workers.
+    Every batch has the same number of images, each with at least one mask; at the end of an epoch a
+    batch continues with the next one. Each epoch has its own order. All randomness depends on the
+    seed, the epoch and the sample, never on what ran before, nor on the number of workers.
 
-    Broken images and annotations, and images without a usable mask, are left out, counted and
-    logged once; the batch is filled from what follows.
+    Broken images and annotations, and images without a usable mask, are skipped, counted and logged
+    once; the next images take their place in the batch.
     """
 
     def __init__(
@@ -50,6 +60,7 @@ class BatchLoader:
         rank: int = 0,
         world: int = 1,
         with_masks: bool = True,
+        encoder: CachingEncoder | None = None,
     ) -> None:
         """Prepare to read; nothing is read yet.
 
@@ -59,13 +70,14 @@ class BatchLoader:
             model_size: side S of the model space.
             truth_size: side T of the target space.
             seed: of the order and of the augmentation.
-            rank: which process this is.
-            world: number of processes, each with a loader of its own.
+            rank: of this process.
+            world: number of processes, each with its own loader.
             with_masks: False for batches of images alone, also of those without a mask.
+            encoder: encodes images of an `EmbeddedData` that are not in its cache.
 
         Raises:
-            ConfigError: numbers that make no sense, augmentation of kept embeddings, or masks
-                of a folder of images.
+            ConfigError: invalid numbers, augmentation with cached embeddings, or a folder of images
+                where masks are needed.
         """
         if min(model_size, truth_size) < 1 or seed < 0 or not 0 <= rank < world:
             raise ConfigError(
@@ -79,8 +91,8 @@ class BatchLoader:
             )
         if isinstance(source, EmbeddedData) and recipe.augments:
             raise ConfigError(
-                "kept embeddings are of whole images as they are: train without scale_jitter and"
-                " flip, or with the encoder"
+                "cached embeddings are of images without augmentation: train without"
+                " data.scale_jitter and data.flip, or with embeddings=none"
             )
         self.recipe = recipe
         preparer = Preparer(
@@ -90,10 +102,11 @@ class BatchLoader:
             seed=seed,
             with_masks=with_masks,
         )
-        self._feed = _make_feed(source, preparer, rank, world)
-        self._place = self._feed.begin()
-        self._items: Generator[Item] | None = None
-        self._ledger = SkipLedger()
+        self._encoder = encoder
+        self._reader = _make_reader(source, preparer, rank, world)
+        self._position = self._reader.start()
+        self._samples: Generator[Fetched] | None = None
+        self._skips = SkipLog()
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -102,81 +115,82 @@ class BatchLoader:
         """The next batch.
 
         Raises:
-            DataError: nothing in a whole epoch can be used.
-            EmbeddingError: kept embeddings are of another encoder.
+            DataError: nothing in a full epoch can be used.
+            OutputError: the embedding cache cannot be written.
         """
         try:
-            images, place, skips = self._gather()
+            images, position, skips = self._gather()
+            batch = self._collate(images)
         except BaseException:
-            self.close()  # what was taken and not handed out is taken again
+            self.close()  # samples that were read and not handed out are read again
             raise
         # Only now: the state is always that after a batch that was handed out.
-        self._place = place
+        self._position = position
         self._note(skips)
         for image in images:
-            self._ledger.note_faults(image.key, image.faults)
-        return _collate(images)
+            self._skips.note_faults(image.key, image.faults)
+        return batch
 
     @property
     def skipped(self) -> Counter[str]:
-        """How many images or annotations were left out, by reason; each counts once."""
-        return self._ledger.counts()
+        """Number of images or annotations that were skipped, by reason; each counts once."""
+        return self._skips.counts()
 
     def state_dict(self) -> dict[str, Any]:
-        """Where this loader stands, as plain numbers and texts.
+        """Position of this loader, as plain numbers and strings.
 
-        Each process has its own: where images are left out, one is ahead of the other.
+        Each process has its own: where images are skipped, one is ahead of the other.
         """
         return {
-            "place": self._place,
-            "identity": self._feed.identity(),
-            "skipped": self._ledger.state_dict(),
+            "place": self._position,
+            "identity": self._reader.identity(),
+            "skipped": self._skips.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on after the batch at which `state_dict` was asked for.
+        """Continue after the batch at which `state_dict` was called.
 
         Raises:
             ConfigError: the state is of another data set, seed or number of processes.
         """
-        mine, given = self._feed.identity(), dict(state["identity"])
+        mine, given = self._reader.identity(), dict(state["identity"])
         if given != mine:
             differing = [name for name in mine if given.get(name) != mine[name]] or sorted(given)
             listed = ", ".join(
                 f"{name} {given.get(name)} (now {mine.get(name)})" for name in differing
             )
-            raise ConfigError(f"the order of the data cannot be taken up: it was of {listed}")
+            raise ConfigError(f"the order of the data cannot be resumed: it was of {listed}")
         self.close()
-        self._place = state["place"]
-        self._ledger.load_state_dict(state["skipped"])
+        self._position = state["place"]
+        self._skips.load_state_dict(state["skipped"])
 
     def __enter__(self) -> BatchLoader:  # noqa: PYI034 -- Self is of Python 3.11
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End the workers, and tell what was left out."""
+        """End the workers, and log how many images were skipped."""
         self.close()
         for reason, count in self.skipped.items():
             logger.warning("%d %s", count, reason)
 
     def close(self) -> None:
         """End the workers; the next batch starts them again."""
-        if self._items is not None:
-            self._items.close()
-        self._items = None
+        if self._samples is not None:
+            self._samples.close()
+        self._samples = None
 
     def _gather(self) -> tuple[list[Prepared], dict[str, Any], list[Skip]]:
-        """Images for one batch; the place after them; what was left out on the way."""
-        if self._items is None:
-            self._items = self._feed.items(self._place)
+        """Images for one batch; the position after them; the images skipped on the way."""
+        if self._samples is None:
+            self._samples = self._reader.read(self._position)
         images: list[Prepared] = []
         skips: list[Skip] = []
-        unusable: list[Item] = []  # since the last usable image
-        place = self._place
+        unusable: list[Fetched] = []  # since the last usable image
+        position = self._position
         while len(images) < self.recipe.images_per_batch:
-            item = next(self._items)
-            place = self._feed.advance(place, item)
-            match item.result:
+            fetched = next(self._samples)
+            position = self._reader.advance(position, fetched)
+            match fetched.result:
                 case Prepared() as image:
                     images.append(image)
                     unusable.clear()
@@ -185,28 +199,50 @@ class BatchLoader:
                     skips.append(skip)
                 case SamkitError() as error:
                     raise error
-            unusable.append(item)
-            if self._feed.is_exhausted(unusable):
+            unusable.append(fetched)
+            if self._reader.is_exhausted(unusable):
                 self._note(skips)
                 raise DataError(self._nothing())
-        return images, place, skips
+        return images, position, skips
 
     def _note(self, skips: list[Skip]) -> None:
         for skip in skips:
-            self._ledger.note_faults(skip.key, skip.faults)
-            self._ledger.note(skip.reason, skip.key, skip.message)
+            self._skips.note_faults(skip.key, skip.faults)
+            self._skips.note(skip.reason, skip.key, skip.message)
 
     def _nothing(self) -> str:
         found = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items())
-        return f"no image of a whole epoch can be used: {found or 'there are none'}"
+        return f"no image of a full epoch can be used: {found or 'there are none'}"
+
+    def _collate(self, images: list[Prepared]) -> Batch:
+        """Make a batch of prepared images; encode those that are not cached yet."""
+        pixels = [image.pixels for image in images if image.pixels is not None]
+        features = [self._encoded(image.features) for image in images if image.features is not None]
+        counts = torch.tensor([len(image.masks) for image in images])
+        embeds = [image.text_embeds for image in images if image.text_embeds is not None]
+        return Batch(
+            pixels=torch.stack(pixels) if pixels else None,
+            features=torch.stack(features) if features else None,
+            masks=torch.cat([image.masks for image in images]),
+            image_index=torch.repeat_interleave(torch.arange(len(images)), counts),
+            keys=tuple(image.key for image in images),
+            phrases=tuple(phrase for image in images for phrase in image.phrases),
+            text_embeds=torch.cat(embeds) if len(embeds) == len(images) else None,
+        )
+
+    def _encoded(self, features: Tensor | NotEncoded) -> Tensor:
+        if not isinstance(features, NotEncoded):
+            return features
+        assert self._encoder is not None
+        return self._encoder.features(features.image_sha256, features.image)
 
 
-def _make_feed(
+def _make_reader(
     source: SampleSource | SampleStream, preparer: Preparer, rank: int, world: int
-) -> Feed:
+) -> SampleReader:
     recipe = preparer.recipe
     if isinstance(source, SampleStream):
-        return StreamFeed(
+        return StreamReader(
             stream=source,
             preparer=preparer,
             rank=rank,
@@ -216,26 +252,72 @@ def _make_feed(
         )
     if len(source) == 0:
         raise DataError("the data set has no images")
-    return SourceFeed(
+    return IndexedReader(
         source=source,
         preparer=preparer,
-        order=Order(count=len(source), seed=preparer.seed, rank=rank, world=world),
+        sampler=EpochSampler(count=len(source), seed=preparer.seed, rank=rank, world=world),
         workers=recipe.workers,
         prefetch=recipe.prefetch,
     )
 
 
-def _collate(images: list[Prepared]) -> Batch:
-    tensors = torch.stack([image.image for image in images])
-    counts = torch.tensor([len(image.masks) for image in images])
-    is_embedded = images[0].is_embedded
-    codes = [image.text_embeds for image in images if image.text_embeds is not None]
-    return Batch(
-        pixels=None if is_embedded else tensors,
-        features=tensors if is_embedded else None,
-        masks=torch.cat([image.masks for image in images]),
-        image_index=torch.repeat_interleave(torch.arange(len(images)), counts),
-        keys=tuple(image.key for image in images),
-        phrases=tuple(phrase for image in images for phrase in image.phrases),
-        text_embeds=torch.cat(codes) if len(codes) == len(images) else None,
+class SkipLog:
+    """Counts and logs skipped images and annotations, each once however often it is met."""
+
+    def __init__(self) -> None:
+        self._by_reason: dict[str, dict[str, int]] = {}
+
+    def note(self, reason: str, key: str, message: str, count: int = 1) -> None:
+        """Note that an image, or `count` annotations of it, were skipped."""
+        keys = self._by_reason.setdefault(reason, {})
+        if key not in keys:
+            keys[key] = count
+            logger.warning("skipped %s: %s: %s", key, reason, message)
+
+    def note_faults(self, key: str, faults: tuple[str, ...]) -> None:
+        """Note the annotations of an image that were skipped."""
+        if faults:
+            more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+            self.note(BROKEN_ANNOTATION, key, faults[0] + more, len(faults))
+
+    def counts(self) -> Counter[str]:
+        """Number of skipped images or annotations by reason."""
+        return Counter({reason: sum(keys.values()) for reason, keys in self._by_reason.items()})
+
+    def state_dict(self) -> dict[str, dict[str, int]]:
+        """All notes, as JSON takes them."""
+        return {reason: dict(keys) for reason, keys in self._by_reason.items()}
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, int]]) -> None:
+        """Continue from the notes of `state_dict`."""
+        self._by_reason = {reason: dict(keys) for reason, keys in state.items()}
+
+
+def held_out_batches(
+    recipe: DataRecipe, model_size: int, truth_size: int, *, images: int, with_masks: bool
+) -> Iterator[Batch]:
+    """Batches of `recipe.val`, or of the training data if there is none, without augmentation.
+
+    Args:
+        recipe: data sets and sizes.
+        model_size: side S of the model space.
+        truth_size: side T of the target space.
+        images: how many, rounded up to full batches; fewer if the data set has fewer.
+        with_masks: only images with masks.
+
+    Raises:
+        DataError: the data set is missing or invalid.
+        ConfigError: the recipe names no data set.
+    """
+    spec = recipe.val or recipe.train
+    if spec is None:
+        raise ConfigError("no images to evaluate on: give data.val=coco:FILE.json or the like")
+    plain = replace(recipe, train=spec, scale_jitter=None, flip=False, workers=0)
+    source = open_data(spec)
+    if not isinstance(source, SampleStream):
+        images = min(images, len(source))
+    loader = BatchLoader(
+        source, plain, model_size, truth_size, seed=HELD_OUT_SEED, with_masks=with_masks
     )
+    for _ in range(math.ceil(images / plain.images_per_batch)):
+        yield next(loader)

@@ -1,5 +1,6 @@
-"""From one sample to what a batch takes of it: what workers do."""
+"""Preparation of a sample for a batch: choose its masks, place image and masks; runs in workers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,15 +9,34 @@ import torch
 from torch import Tensor
 
 from samkit.datasets.sample import Sample
-from samkit.training.data.augment import Placement, draw_placement, place_image, plain_placement
+from samkit.geometry import Rle
+from samkit.geometry.rle import rle_area
 from samkit.training.data.data_recipe import DataRecipe
 from samkit.training.data.embeddings import EmbeddedSample
-from samkit.training.data.filters import usable_masks
-from samkit.training.data.truth import place_mask
+from samkit.training.data.placement import (
+    Placement,
+    draw_placement,
+    place_image,
+    place_mask,
+    plain_placement,
+)
 
-# What random numbers are drawn for, so that no two purposes share theirs.
+# Purpose of random numbers, part of their seed, so that no two purposes share theirs.
 AUGMENTATION = 201
 NO_MASK = "no usable mask"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NotEncoded:
+    """An image that is not in the embedding cache.
+
+    Attributes:
+        image_sha256: its key.
+        image: uint8 RGB (H, W, 3).
+    """
+
+    image_sha256: str
+    image: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,17 +45,17 @@ class Prepared:
 
     Attributes:
         key: of the sample.
-        image: pixels (3, S, S), or kept features (C, G, G).
-        is_embedded: which of them.
+        pixels: (3, S, S); None if it is trained on embeddings.
+        features: (C, G, G), or what must be encoded first; None if it is trained on pixels.
         masks: (M, T, T) bool.
-        phrases: what each mask is called; empty where nothing is.
-        text_embeds: (M, D) what CLIP made of one crop of each mask, where crops are kept.
+        phrases: name of each mask; empty if the data set has none.
+        text_embeds: (M, D) CLIP embeddings of one crop of each mask; None without crops.
         faults: of annotations that were left out.
     """
 
     key: str
-    image: Tensor
-    is_embedded: bool
+    pixels: Tensor | None
+    features: Tensor | NotEncoded | None
     masks: Tensor
     phrases: tuple[str, ...] = ()
     text_embeds: Tensor | None = None
@@ -48,8 +68,8 @@ class Skip:
 
     Attributes:
         key: of the sample.
-        reason: one of few.
-        message: the whole story, one line.
+        reason: category, to count by.
+        message: details, one line.
         faults: of annotations that were left out.
     """
 
@@ -61,14 +81,14 @@ class Skip:
 
 @dataclass(frozen=True, kw_only=True)
 class Preparer:
-    """Places images and masks into the coordinate spaces of the model and of the truth.
+    """Prepares samples with one recipe.
 
     Attributes:
         recipe: filters and augmentation.
         model_size: side S of the model space.
         truth_size: side T of the target space.
-        seed: of all random numbers, besides the epoch's and the sample's number.
-        with_masks: else images are all that is wanted, with masks or without.
+        seed: of all random numbers, together with the epoch and the sample's number.
+        with_masks: False prepares images alone, also those without masks.
     """
 
     recipe: DataRecipe
@@ -83,7 +103,7 @@ class Preparer:
         Args:
             sample: image and masks.
             epoch: from 0.
-            number: tells samples apart; the same in every run.
+            number: identifies the sample; the same in every run.
         """
         rng = np.random.default_rng([AUGMENTATION, self.seed, epoch, number])
         height, width = sample.image.shape[:2]
@@ -96,20 +116,17 @@ class Preparer:
         )
         chosen, masks = self._masks(sample, placement, rng)
         if self.with_masks and placement.is_cropped and not len(masks):
-            # A part of the image where there is nothing: the whole of it, rather than none.
+            # The crop shows no usable mask: take the full image rather than nothing.
             placement = plain_placement((height, width), self.model_size)
             chosen, masks = self._masks(sample, placement, rng)
         if self.with_masks and not len(masks):
             message = f"none of its {len(sample.rles)} masks can be used"
             return Skip(key=sample.key, reason=NO_MASK, message=message, faults=sample.faults)
+        is_embedded = isinstance(sample, EmbeddedSample)
         return Prepared(
             key=sample.key,
-            image=(
-                sample.features.float()
-                if isinstance(sample, EmbeddedSample)
-                else place_image(sample.image, placement)
-            ),
-            is_embedded=isinstance(sample, EmbeddedSample),
+            pixels=None if is_embedded else place_image(sample.image, placement),
+            features=features_of(sample) if isinstance(sample, EmbeddedSample) else None,
             masks=masks,
             phrases=tuple(sample.phrases[index] for index in chosen if sample.phrases),
             text_embeds=draw_embeds(sample, chosen, rng),
@@ -119,7 +136,7 @@ class Preparer:
     def _masks(
         self, sample: Sample, placement: Placement, rng: np.random.Generator
     ) -> tuple[list[int], Tensor]:
-        """Numbers of the chosen masks, ascending, and the masks (M, T, T)."""
+        """Indices of the chosen masks, ascending, and the masks (M, T, T)."""
         recipe = self.recipe
         chosen: dict[int, npt.NDArray[np.bool_]] = {}
         usable = usable_masks(
@@ -128,7 +145,7 @@ class Preparer:
             min_area_px=recipe.min_area_px,
             max_area_fraction=recipe.max_area_fraction,
         )
-        # Placed one by one until there are enough: some may have been cropped away.
+        # Placed one by one until there are enough: some may be cropped away.
         for index in rng.permutation(usable).tolist():
             if len(chosen) == recipe.max_masks_per_image:
                 break
@@ -143,12 +160,43 @@ class Preparer:
                 chosen[index] = mask
         if not chosen:
             return [], torch.zeros(0, self.truth_size, self.truth_size, dtype=torch.bool)
-        numbers = sorted(chosen)
-        return numbers, torch.from_numpy(np.stack([chosen[index] for index in numbers]))
+        indices = sorted(chosen)
+        return indices, torch.from_numpy(np.stack([chosen[index] for index in indices]))
+
+
+def usable_masks(
+    rles: Sequence[Rle],
+    size_hw: tuple[int, int],
+    *,
+    min_area_px: int,
+    max_area_fraction: float,
+) -> list[int]:
+    """Indices of the masks that are neither empty, too small nor almost the full image.
+
+    Args:
+        rles: masks of one image.
+        size_hw: of the image.
+        min_area_px: masks of fewer pixels of the image are left out.
+        max_area_fraction: masks of a larger share of it are left out.
+
+    Source: arXiv:2304.02643, appendix A: masks over 90% of the image are dropped.
+    """
+    # One by one: pycocotools 2.0.11 under NumPy 2 fails on lists of more than 255.
+    areas = np.array([rle_area(rle) for rle in rles], np.int64)
+    most = max_area_fraction * size_hw[0] * size_hw[1]
+    usable: list[int] = np.flatnonzero((areas >= max(1, min_area_px)) & (areas <= most)).tolist()
+    return usable
+
+
+def features_of(sample: EmbeddedSample) -> Tensor | NotEncoded:
+    """A sample's cached features, or its image to be encoded."""
+    if sample.features is not None:
+        return sample.features
+    return NotEncoded(image_sha256=sample.image_sha256, image=sample.image)
 
 
 def draw_embeds(sample: Sample, chosen: list[int], rng: np.random.Generator) -> Tensor | None:
-    """What CLIP made of one crop of each chosen mask (M, D), drawn anew; None without crops."""
+    """CLIP embeddings (M, D) of one random crop of each chosen mask; None without crops."""
     if sample.crop_embeds is None:
         return None
     variants = rng.integers(sample.crop_embeds.shape[1], size=len(chosen))

@@ -1,8 +1,8 @@
-"""In which order samples are read, by how many processes, and where to go on after a stop.
+"""Resumable sample order: which samples each process reads, and where it continues after a stop.
 
-A feed gives items one after another without end. Where it stands is a place, plain numbers that a
-checkpoint can hold; each item that is handed out moves it on. What workers have prepared ahead does
-not count.
+A `SampleReader` reads prepared samples without end from any position on. A position is made of
+plain numbers that a checkpoint can hold; each sample that is handed out advances it. Samples that
+workers have prepared ahead do not count.
 """
 
 import hashlib
@@ -20,65 +20,65 @@ from samkit.datasets.sample import SampleSource, SampleStream
 from samkit.errors import DataError, ImageError, SamkitError
 from samkit.training.data.prepare import Prepared, Preparer, Skip
 
-# What random numbers are drawn for, so that no two purposes share theirs.
+# Purpose of random numbers, part of their seed, so that no two purposes share theirs.
 ORDER = 301
 BROKEN_IMAGE, BROKEN_SAMPLE = "broken image", "broken sample"
 
-Place = dict[str, Any]
+Position = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Item:
-    """What a feed gives.
+class Fetched:
+    """Result of reading one sample.
 
     Attributes:
-        result: an image; why there is none; an error that ends the training; None at the end of a
-            reader's epoch.
-        reader: which of a stream's readers it comes from.
-        after: of a stream's reader: epoch, and number of samples in it, up to and with this one.
+        result: a prepared image; why it was skipped; an error that ends the training; None at the
+            end of an epoch of a stream.
+        shard: which shard of a stream it comes from.
+        after: for streams, the shard's epoch and number of samples read in it, this one included.
     """
 
     result: Prepared | Skip | SamkitError | None
-    reader: int = 0
+    shard: int = 0
     after: tuple[int, int] = (0, 0)
 
 
-class Feed(Protocol):
-    """Items without end, from any place on."""
+class SampleReader(Protocol):
+    """Reads samples without end, from any position on."""
 
-    def begin(self) -> Place:
-        """Where a training begins."""
+    def start(self) -> Position:
+        """Position of the first sample."""
         ...
 
     def identity(self) -> dict[str, Any]:
-        """What must be the same for a place to mean the same."""
+        """Facts that must be equal for a saved position to be valid."""
         ...
 
-    def items(self, place: Place) -> Generator[Item]:
-        """The items from a place on."""
+    def read(self, position: Position) -> Generator[Fetched]:
+        """Read samples from a position on."""
         ...
 
-    def advance(self, place: Place, item: Item) -> Place:
-        """The place after an item."""
+    def advance(self, position: Position, fetched: Fetched) -> Position:
+        """The position after a sample."""
         ...
 
-    def is_exhausted(self, unusable: Sequence[Item]) -> bool:
-        """Whether a whole epoch lies in items that follow one another."""
+    def is_exhausted(self, unusable: Sequence[Fetched]) -> bool:
+        """Whether consecutive unusable samples make up a full epoch."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """The order of all samples in all epochs: each epoch is a permutation of its own.
+class EpochSampler:
+    """Distributed sampler: each epoch is a permutation of all samples.
 
-    Processes take turns: of the endless row of samples, process r of n takes every n-th from the
-    r-th on. So each sample comes once in an epoch, whatever the number of processes, and all of
-    them go at the same pace.
+    Processes take turns: of the endless sequence of samples, process r of n takes every n-th,
+    beginning with the r-th. So each sample comes once in an epoch, whatever the number of
+    processes, and all of them advance at the same pace.
 
     Attributes:
         count: number of samples.
         seed: of the permutations.
-        rank: which process this is.
+        rank: of this process.
         world: number of processes.
     """
 
@@ -87,78 +87,78 @@ class Order:
     rank: int
     world: int
 
-    def draws(self, position: int) -> Iterator[tuple[int, int]]:
-        """Epochs and numbers of the samples of this process, from its n-th on, without end."""
+    def indices(self, start: int) -> Iterator[tuple[int, int]]:
+        """Epoch and index of this process's samples without end, from its `start`-th on."""
         epoch, order = -1, np.zeros(0, np.int64)
-        place = self.rank + self.world * position
+        number = self.rank + self.world * start
         while True:
-            if place // self.count != epoch:
-                epoch = place // self.count
+            if number // self.count != epoch:
+                epoch = number // self.count
                 order = np.random.default_rng([ORDER, self.seed, epoch]).permutation(self.count)
-            yield epoch, int(order[place % self.count])
-            place += self.world
+            yield epoch, int(order[number % self.count])
+            number += self.world
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceFeed:
-    """Of a data set whose samples are numbered. Items do not depend on the number of workers."""
+class IndexedReader:
+    """Reads an indexed data set. The order does not depend on the number of workers."""
 
     source: SampleSource
     preparer: Preparer
-    order: Order
+    sampler: EpochSampler
     workers: int
     prefetch: int
 
-    def begin(self) -> Place:
+    def start(self) -> Position:
         return {"position": 0}
 
     def identity(self) -> dict[str, Any]:
-        order = self.order
+        sampler = self.sampler
         return {
-            "samples": order.count,
-            "seed": order.seed,
-            "rank": order.rank,
-            "world": order.world,
+            "samples": sampler.count,
+            "seed": sampler.seed,
+            "rank": sampler.rank,
+            "world": sampler.world,
         }
 
-    def items(self, place: Place) -> Generator[Item]:
-        numbered = _Numbered(self.source, self.preparer)
-        draws = self.order.draws(place["position"])
+    def read(self, position: Position) -> Generator[Fetched]:
+        dataset = _IndexedDataset(self.source, self.preparer)
+        indices = self.sampler.indices(position["position"])
         if self.workers == 0:
-            return (numbered[ticket] for ticket in draws)
-        return _worker_items(numbered, self.workers, self.prefetch, sampler=draws)
+            return (dataset[epoch_index] for epoch_index in indices)
+        return _read_in_workers(dataset, self.workers, self.prefetch, sampler=indices)
 
-    def advance(self, place: Place, item: Item) -> Place:  # noqa: ARG002 - one after another
-        return {"position": place["position"] + 1}
+    def advance(self, position: Position, fetched: Fetched) -> Position:  # noqa: ARG002 - sequential
+        return {"position": position["position"] + 1}
 
-    def is_exhausted(self, unusable: Sequence[Item]) -> bool:
+    def is_exhausted(self, unusable: Sequence[Fetched]) -> bool:
         # An image that is first in one epoch may be last in the next, and the only one.
-        return len(unusable) >= 2 * self.order.count - 1
+        return len(unusable) >= 2 * self.sampler.count - 1
 
 
-class _Numbered(Dataset[Item]):
-    """Prepared samples by epoch and number."""
+class _IndexedDataset(Dataset[Fetched]):
+    """Prepared samples by epoch and index."""
 
     def __init__(self, source: SampleSource, preparer: Preparer) -> None:
         self.source, self.preparer = source, preparer
 
-    def __getitem__(self, ticket: tuple[int, int]) -> Item:
-        epoch, index = ticket
+    def __getitem__(self, epoch_index: tuple[int, int]) -> Fetched:
+        epoch, index = epoch_index
         try:
             sample = self.source[index]
-            return Item(result=self.preparer.prepare(sample, epoch, index))
+            return Fetched(result=self.preparer.prepare(sample, epoch, index))
         except ImageError as error:
             reason, message = BROKEN_IMAGE, str(error)
         except DataError as error:
             reason, message = BROKEN_SAMPLE, str(error)
-        except SamkitError as error:  # carried over: a DataLoader would make pages of it
-            return Item(result=error)
-        return Item(result=Skip(key=self.source.key(index), reason=reason, message=message))
+        except SamkitError as error:  # returned: a DataLoader would raise it with a long traceback
+            return Fetched(result=error)
+        return Fetched(result=Skip(key=self.source.key(index), reason=reason, message=message))
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamFeed:
-    """Of a data set that is read from front to back, by one reader in each worker, in turns.
+class StreamReader:
+    """Reads a stream front to back, one shard of it in each worker, in turns.
 
     The order depends on the number of workers, which therefore must stay the same.
     """
@@ -171,12 +171,12 @@ class StreamFeed:
     prefetch: int
 
     @property
-    def readers(self) -> int:
-        """Number of readers in this process."""
+    def shards(self) -> int:
+        """Number of shards that this process reads."""
         return max(1, self.workers)
 
-    def begin(self) -> Place:
-        return {"turn": 0, "readers": [[0, 0]] * self.readers}
+    def start(self) -> Position:
+        return {"turn": 0, "readers": [[0, 0]] * self.shards}
 
     def identity(self) -> dict[str, Any]:
         return {
@@ -186,94 +186,94 @@ class StreamFeed:
             "workers": self.workers,
         }
 
-    def items(self, place: Place) -> Generator[Item]:
-        streamed = _Streamed(self, place)
+    def read(self, position: Position) -> Generator[Fetched]:
+        dataset = _StreamDataset(self, position)
         if self.workers == 0:
-            return iter(streamed)
-        return _worker_items(streamed, self.workers, self.prefetch)
+            return iter(dataset)
+        return _read_in_workers(dataset, self.workers, self.prefetch)
 
-    def advance(self, place: Place, item: Item) -> Place:
-        readers = list(place["readers"])
-        readers[item.reader] = list(item.after)
-        return {"turn": (item.reader + 1) % self.readers, "readers": readers}
+    def advance(self, position: Position, fetched: Fetched) -> Position:
+        shards = list(position["readers"])
+        shards[fetched.shard] = list(fetched.after)
+        return {"turn": (fetched.shard + 1) % self.shards, "readers": shards}
 
-    def is_exhausted(self, unusable: Sequence[Item]) -> bool:
+    def is_exhausted(self, unusable: Sequence[Fetched]) -> bool:
         if unusable[-1].result is not None:
             return False
-        ends = Counter(item.reader for item in unusable if item.result is None)
-        # The first end that a reader comes to may be that of an epoch that it began with images.
-        return all(ends[reader] >= 2 for reader in range(self.readers))
+        ends = Counter(fetched.shard for fetched in unusable if fetched.result is None)
+        # The first end of a shard may be that of an epoch that began with usable images.
+        return all(ends[shard] >= 2 for shard in range(self.shards))
 
 
-class _Streamed(IterableDataset[Item]):
-    """Prepared samples of one reader, and a mark at the end of each epoch."""
+class _StreamDataset(IterableDataset[Fetched]):
+    """Prepared samples of one shard, with a mark at the end of each epoch."""
 
-    def __init__(self, feed: StreamFeed, place: Place) -> None:
-        self.feed, self.place = feed, place
+    def __init__(self, reader: StreamReader, position: Position) -> None:
+        self.reader, self.position = reader, position
 
-    def __iter__(self) -> Generator[Item]:
-        worker, feed = get_worker_info(), self.feed
-        # Worker 0 is asked first: it goes on with the reader whose turn it is.
-        reader = ((worker.id if worker else 0) + self.place["turn"]) % feed.readers
-        epoch, start = self.place["readers"][reader]
-        readers = feed.world * feed.readers
+    def __iter__(self) -> Generator[Fetched]:
+        worker, reader = get_worker_info(), self.reader
+        # Worker 0 is asked first: it continues with the shard whose turn it is.
+        shard = ((worker.id if worker else 0) + self.position["turn"]) % reader.shards
+        epoch, start = self.position["readers"][shard]
+        all_shards = reader.world * reader.shards
         while True:
-            number = start
-            samples = feed.stream.read(
-                epoch, feed.rank * feed.readers + reader, readers, start=start
+            count = start
+            samples = reader.stream.read(
+                epoch, reader.rank * reader.shards + shard, all_shards, start=start
             )
-            for number, sample in enumerate(samples, start=start + 1):
+            for count, sample in enumerate(samples, start=start + 1):
                 if isinstance(sample, DataError):
                     key = str(sample).partition(": ")[0]
                     result: Prepared | Skip = Skip(
                         key=key, reason=BROKEN_SAMPLE, message=str(sample)
                     )
                 else:
-                    result = feed.preparer.prepare(sample, epoch, _number_of(sample.key))
-                yield Item(result=result, reader=reader, after=(epoch, number))
+                    result = reader.preparer.prepare(sample, epoch, _number_of(sample.key))
+                yield Fetched(result=result, shard=shard, after=(epoch, count))
             epoch, start = epoch + 1, 0
-            yield Item(result=None, reader=reader, after=(epoch, 0))
+            yield Fetched(result=None, shard=shard, after=(epoch, 0))
 
 
 def _number_of(key: str) -> int:
-    """A number for a sample of a stream, whichever reader meets it."""
+    """Number of a sample of a stream, the same in whichever shard it is."""
     digest = hashlib.sha256(key.encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big")
 
 
-def _worker_items(
-    dataset: Dataset[Item],
+def _read_in_workers(
+    dataset: Dataset[Fetched],
     workers: int,
     prefetch: int,
     sampler: Iterator[tuple[int, int]] | None = None,
-) -> Generator[Item]:
-    """Items that workers prepare, one item from each in turns."""
-    loader: DataLoader[Item] = DataLoader(
+) -> Generator[Fetched]:
+    """Read samples in worker processes, one sample from each in turns."""
+    loader: DataLoader[Fetched] = DataLoader(
         dataset,
-        batch_size=None,  # items are put together here, where it is known which are usable
+        batch_size=None,  # batches are made in this process, which knows which samples are usable
         sampler=sampler,
         num_workers=workers,
         prefetch_factor=prefetch,
-        collate_fn=_as_it_is,
-        worker_init_fn=_leave_signals_to_the_training,
-        # Else torch's global random state moves on with every start, and so differs on resuming.
+        collate_fn=_unchanged,
+        worker_init_fn=_ignore_signals,
+        # Otherwise every start advances torch's global random state, which a resumed run lacks.
         generator=torch.Generator(),
     )
-    items: Any = iter(loader)
+    samples: Any = iter(loader)
     try:
-        yield from items
+        yield from samples
     finally:
-        # At once, not when the last traceback that knows them is gone: Python waits at its end for
-        # its workers, and they for their orders.
-        items._shutdown_workers()  # noqa: SLF001 - torch has no other way
+        # At once, not when the last traceback that refers to them is gone: Python waits for its
+        # workers when it exits, and they wait for requests.
+        samples._shutdown_workers()  # noqa: SLF001 - torch has no other way
 
 
-def _as_it_is(item: Any) -> Any:
+def _unchanged(item: Any) -> Any:
     return item
 
 
-def _leave_signals_to_the_training(worker: int) -> None:  # noqa: ARG001
-    """A training that is told to stop finishes its step, for which it needs its workers.
+def _ignore_signals(worker: int) -> None:  # noqa: ARG001
+    """Ignore signals in workers: a training that is stopped needs them to finish its step.
 
     Terminals and schedulers signal all processes. Workers end with the training in any case.
     """

@@ -1,4 +1,4 @@
-"""How well a student's answers agree with its teacher's.
+"""Agreement of a student with its teacher: features, and masks for the same prompts.
 
 Shape legend: B images, M masks, K candidates, C channels, G side of the embedding grid, L side of
 logits.
@@ -13,10 +13,10 @@ from torch import Tensor
 
 from samkit.errors import DataError
 from samkit.models import ImageFeatures, PromptTensors, Sam
-from samkit.training.batch import Batch
 from samkit.training.distill.task import DistillTask
 from samkit.training.losses import mask_iou
 from samkit.training.sam.prompts import tight_boxes, uniform_points
+from samkit.training.task import Batch
 
 PROMPT_SEED = 0  # the same prompts in every evaluation
 
@@ -29,7 +29,7 @@ class Agreement:
         embedding_error: mean squared error of the features.
         relative_error: the same over the variance of the teacher's features.
         point_iou: mean IoU of both models' masks of highest predicted IoU, for a point each.
-        box_iou: likewise for a box each.
+        box_iou: the same for a box each.
         masks: number of prompts of each kind.
     """
 
@@ -40,7 +40,7 @@ class Agreement:
     masks: int
 
     def scores(self) -> dict[str, float]:
-        """As the training loop takes them: higher is better, the first one chooses."""
+        """Scores for the training loop: higher is better; the first one chooses the weights."""
         return {
             "explained": 1 - self.relative_error,
             "point_iou": self.point_iou,
@@ -53,8 +53,8 @@ class Agreement:
 def agreement(task: DistillTask, batches: Iterable[Batch]) -> Agreement:
     """Compare student and teacher on held-out images.
 
-    The prompts are a point anywhere in each mask of the data, and its box. Masks are compared as
-    logits over 0 at the decoder's resolution.
+    The prompts are a random point in each mask of the data, and its box. Masks are logits over 0
+    at the decoder's resolution.
 
     Args:
         task: in evaluation mode.
@@ -75,11 +75,11 @@ def agreement(task: DistillTask, batches: Iterable[Batch]) -> Agreement:
         variances.append(target.var((1, 2, 3)))
         prompts = prompts_of(batch, task.student.config.image_size, generator)
         for index in range(len(batch.keys)):
-            of_image = batch.image_index == index
-            if not of_image.any():
+            in_image = batch.image_index == index
+            if not in_image.any():
                 continue
             for kind, prompt in prompts.items():
-                given = {name: value[of_image] for name, value in prompt.items()}
+                given = {name: value[in_image] for name, value in prompt.items()}
                 masks = [
                     top_mask(model, f[index : index + 1], given)
                     for model, f in ((task.student, features), (task.teacher, target))
@@ -101,7 +101,7 @@ def agreement(task: DistillTask, batches: Iterable[Batch]) -> Agreement:
 def prompts_of(
     batch: Batch, model_size: int, generator: torch.Generator
 ) -> dict[str, dict[str, Tensor]]:
-    """A point in each mask of a batch, and its box, as `Sam.decode` takes them."""
+    """A point in each mask of a batch, and its box, as arguments of `Sam.decode`."""
     scale = model_size / batch.masks.shape[-1]
     points_xy = (uniform_points(batch.masks, generator) + 0.5) * scale - 0.5
     labels = torch.ones(len(points_xy), 1, dtype=torch.int64, device=points_xy.device)

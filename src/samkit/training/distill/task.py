@@ -1,8 +1,8 @@
-"""Distillation: a small image encoder learns a big one's features; the decoder stays.
+"""Distillation: a small image encoder learns a large one's features; the decoder stays the same.
 
 Source: MobileSAM, arXiv:2306.14289. Deviations: none known.
 
-Shape legend: B images, C channels, G side of the embedding grid, S side of the frame.
+Shape legend: B images, C channels, G side of the embedding grid, S side of the model space.
 """
 
 import re
@@ -14,28 +14,27 @@ from torch import Tensor, nn
 
 from samkit.errors import ConfigError
 from samkit.models import CONFIGS, Sam
-from samkit.training.batch import Batch
 from samkit.training.encoder_weights import load_encoder
-from samkit.training.task import StepResult, Task
+from samkit.training.task import Batch, StepResult, Task
 from samkit.weights.checkpoint import TextEncoder, model_config, save_checkpoint
 
 TEACHER_KEY = re.compile(r"(^|\.)teacher\.")
 
 
 class DistillTask(Task):
-    """A student encoder, and the teacher whose features it shall have.
+    """A student encoder, and the teacher whose features are its targets.
 
-    The teacher is not in the task's state: it does not change, and may be a hundred times larger
-    than what learns.
+    The teacher is not in the task's state dict: it does not change, and may be a hundred times
+    larger than the student.
 
     Attributes:
-        student: the whole model that is exported; its prompt encoder and mask decoder are the
-            teacher's, and only its image encoder learns.
+        student: the model that is exported; its prompt encoder and mask decoder are the teacher's,
+            and only its image encoder learns.
         teacher: frozen, always in evaluation mode.
         model_name: the student's key of `samkit.models.CONFIGS`.
-        text_encoder: the CLIP of the teacher's text prompts, which the student takes over.
-        holds_norms: batch norms keep their statistics, as they must when the student begins with
-            weights whose norms are folded, such as the embedded ones.
+        text_encoder: the CLIP of the teacher's text prompts, which the student inherits.
+        holds_norms: batch norms keep their statistics, as they must if the student's initial
+            weights have folded norms, such as the embedded ones.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class DistillTask(Task):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "DistillTask":  # noqa: FBT001, FBT002
-        """Switch the student's encoder to training; nothing else is ever."""
+        """Switch the student's encoder to training mode; the rest stays in evaluation mode."""
         super().train(mode=False)
         self.training = mode
         self.student.image_encoder.train(mode)
@@ -73,19 +72,19 @@ class DistillTask(Task):
 
     def forward(self, batch: Batch, generator: torch.Generator) -> StepResult:  # noqa: ARG002
         if batch.pixels is None:
-            raise ConfigError("distillation needs images; got kept embeddings alone")
+            raise ConfigError("distillation needs images; got only cached embeddings")
         target = self.target(batch)
         error = (self.student.encode(batch.pixels).grid.float() - target).square().mean()
-        # Over the variance of the target, so that 1 is as good as a constant.
+        # Relative to the variance of the target: 1 is as good as a constant.
         relative = error.detach() / target.var()
         return StepResult(error, {"relative_error": relative})
 
     def target(self, batch: Batch) -> Tensor:
-        """The teacher's features (B, C, G, G) of a batch's images, kept ones if it has them."""
+        """The teacher's features (B, C, G, G) of a batch's images, cached ones if it has them."""
         if batch.features is not None:
             return batch.features
         assert batch.pixels is not None
-        return self.teacher.encode(batch.pixels).grid.float()  # all is frozen: no graph is kept
+        return self.teacher.encode(batch.pixels).grid.float()  # frozen: no graph is stored
 
     def weight(self, batch: Batch) -> int:
         """The loss is a mean over images."""
@@ -103,12 +102,12 @@ class DistillTask(Task):
 def build_student(
     model_name: str, weights: str | None = None, *, text_dim: int | None = None
 ) -> Sam:
-    """A model with fresh weights from torch's random state, or an encoder of its kind from a file.
+    """Build a student with random weights, or with the image encoder of a checkpoint.
 
     Args:
         model_name: key of `samkit.models.CONFIGS`.
         weights: a checkpoint whose image encoder fits.
-        text_dim: of the teacher's text prompts; None without.
+        text_dim: dimension of the teacher's text prompts; None without.
 
     Raises:
         ConfigError: unknown name.
@@ -123,14 +122,14 @@ def build_student(
 
 
 def check_compatible(student: Sam, teacher: Sam) -> None:
-    """Check that a student's features can be given to a teacher's decoder.
+    """Check that a teacher's decoder fits a student's features.
 
     Raises:
-        ConfigError: frame, grid or decoder differ.
+        ConfigError: image size, grid or decoder differ.
     """
     ours, theirs = student.config, teacher.config
     for what, own, expected in (
-        ("frame", ours.image_size, theirs.image_size),
+        ("image size", ours.image_size, theirs.image_size),
         ("embedding grid", ours.encoder.grid_size, theirs.encoder.grid_size),
         ("features", ours.encoder.out_channels, theirs.encoder.out_channels),
         ("decoder", ours.decoder, theirs.decoder),

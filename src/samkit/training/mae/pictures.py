@@ -1,6 +1,6 @@
-"""Pictures of what a masked autoencoder draws.
+"""Pictures of a masked autoencoder's reconstructions.
 
-Shape legend: B images, N patches, P numbers of a patch, S side of the frame.
+Shape legend: B images, N patches, P values of a patch, S side of the images.
 """
 
 import numpy as np
@@ -19,15 +19,15 @@ WHITE = 255
 def reconstruction_pictures(
     task: MaeTask, pixels_B3SS: Tensor, generator: torch.Generator
 ) -> list[npt.NDArray[np.uint8]]:
-    """Each frame as it is, as the encoder sees it, and as it is drawn, side by side.
+    """Draw each image, its visible patches and its reconstruction side by side.
 
-    What is hidden is grey in the second; in the third, what was visible is as it is. Where the
-    target is normalised patches, drawn ones have the true patch's mean and standard deviation.
+    Hidden patches are grey in the second picture; visible ones are copied into the third. For
+    normalised targets, reconstructed patches get the true patch's mean and std.
 
     Args:
         task: in evaluation mode.
-        pixels_B3SS: normalised frames.
-        generator: of what is hidden.
+        pixels_B3SS: normalised images.
+        generator: of the hidden patches.
 
     Returns:
         B pictures uint8 RGB (S, 3 S + 2 gaps, 3).
@@ -45,12 +45,12 @@ def reconstruction_pictures(
         patches_BNP.masked_fill(hidden_BN1, 0),
         torch.where(hidden_BN1, predicted_BNP, patches_BNP),
     )
-    frames = [to_colours(unpatchify(panel, patch_size)) for panel in panels]
-    return [concatenate_panels(list(triple), axis=1) for triple in zip(*frames, strict=True)]
+    images = [to_colours(unpatchify(panel, patch_size)) for panel in panels]
+    return [concatenate_panels(list(triple), axis=1) for triple in zip(*images, strict=True)]
 
 
 def to_colours(pixels_B3SS: Tensor) -> npt.NDArray[np.uint8]:
-    """Normalised frames as uint8 RGB (B, S, S, 3)."""
+    """Convert normalised images to uint8 RGB (B, S, S, 3)."""
     mean = torch.tensor(ImageSpec().mean, device=pixels_B3SS.device)[:, None, None]
     std = torch.tensor(ImageSpec().std, device=pixels_B3SS.device)[:, None, None]
     colours = (pixels_B3SS * std + mean).round().clamp(0, WHITE).byte()
@@ -58,7 +58,7 @@ def to_colours(pixels_B3SS: Tensor) -> npt.NDArray[np.uint8]:
 
 
 def concatenate_panels(panels: list[npt.NDArray[np.uint8]], *, axis: int) -> npt.NDArray[np.uint8]:
-    """Panels (H, W, 3) of one size, below one another (axis 0) or side by side, white between."""
+    """Stack panels (H, W, 3) of one size vertically (axis 0) or side by side, with white gaps."""
     shape = list(panels[0].shape)
     shape[axis] = GAP_PX
     gap = np.full(shape, WHITE, np.uint8)

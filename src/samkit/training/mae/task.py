@@ -1,17 +1,17 @@
-"""MAE pre-training of SAM's ViT encoders: most of an image is hidden, and drawn from the rest.
+"""MAE pre-training of SAM's ViT encoders: reconstruct an image from a few of its patches.
 
 Source: He et al., arXiv:2111.06377; its use for SAM is in arXiv:2304.02643, appendix A.
 
-Deviations: there is no class token, which SAM has not either. Positions are SAM's own table, which
-begins with sines and cosines and learns, where the paper's are fixed. Patches outside of an image
-are drawn as any other, hidden or visible, and do not count in the loss.
+Deviations: there is no class token, as in SAM. The position embedding is SAM's trainable table,
+initialised with sines and cosines; the paper's is fixed. Patches outside of the image are hidden or
+visible as any other, and do not count in the loss.
 
-All visible patches attend to one another, whatever SAM's windows, and without its relative
-positions: windows of a quarter of their patches would hold no two neighbours. Windows, relative
-positions and the neck come in when the weights go into a SAM, which learns them.
+All visible patches attend to one another, without SAM's windows and relative positions: windows of
+a quarter of their patches would hold no two neighbours. Windows, relative positions and the neck
+are learned when the weights are trained within a SAM.
 
 Shape legend: B images, N patches, V visible patches, C channels of the encoder, D of the decoder,
-P numbers of a patch, S side of the frame, G side of the grid of patches.
+P values of a patch, S side of the model space, G side of the grid of patches.
 """
 
 from dataclasses import dataclass
@@ -23,10 +23,9 @@ from torch import Tensor, nn
 from samkit.errors import ConfigError
 from samkit.files import write_tensors
 from samkit.models.vit import LAYER_NORM_EPS, Block, ImageEncoderViT, ViTConfig
-from samkit.training.batch import Batch
 from samkit.training.encoder_weights import UNTRAINED
 from samkit.training.settings import check_range
-from samkit.training.task import StepResult, Task
+from samkit.training.task import Batch, StepResult, Task
 from samkit.weights.checkpoint import MODEL_KEY
 
 FREQUENCY_BASE = 10_000.0  # of sines and cosines. arXiv:1706.03762, section 3.5
@@ -36,16 +35,16 @@ VARIANCE_EPS = 1e-6  # keeps patches of one colour finite
 
 @dataclass(frozen=True, kw_only=True)
 class MaeConfig:
-    """What is hidden, and the decoder that draws it and is then thrown away.
+    """Masking, and the decoder, which is discarded after pre-training.
 
     The defaults are the paper's.
 
     Attributes:
-        mask_ratio: share of patches that is hidden.
+        mask_ratio: share of hidden patches.
         decoder_dim: width.
         decoder_depth: transformer blocks.
         decoder_heads: of each block.
-        normalise_patches: the target is each patch less its mean, over its deviation.
+        normalise_patches: targets are patches with mean 0 and std 1.
     """
 
     mask_ratio: float = 0.75
@@ -67,7 +66,7 @@ class MaeConfig:
 
 
 def patchify(pixels_B3SS: Tensor, patch_size: int) -> Tensor:
-    """Cut frames into patches (B, N, P), row by row; P = patch_size**2 * 3, colours last."""
+    """Cut images into patches (B, N, P), row by row; P = patch_size**2 * 3, colours last."""
     batch, colours, side, _ = pixels_B3SS.shape
     grid = side // patch_size
     x = pixels_B3SS.reshape(batch, colours, grid, patch_size, grid, patch_size)
@@ -75,7 +74,7 @@ def patchify(pixels_B3SS: Tensor, patch_size: int) -> Tensor:
 
 
 def unpatchify(patches_BNP: Tensor, patch_size: int) -> Tensor:
-    """Undo `patchify`: frames (B, 3, S, S)."""
+    """Invert `patchify`: images (B, 3, S, S)."""
     batch, count, _ = patches_BNP.shape
     grid = round(count**0.5)
     x = patches_BNP.reshape(batch, grid, grid, patch_size, patch_size, -1)
@@ -84,19 +83,19 @@ def unpatchify(patches_BNP: Tensor, patch_size: int) -> Tensor:
 
 
 def normalise_patches(patches: Tensor) -> Tensor:
-    """Bring each patch (..., P) to mean 0 and deviation 1; one of one value becomes 0."""
-    mean, deviation = patch_scale(patches)
-    return (patches - mean) / deviation
+    """Normalise each patch (..., P) to mean 0 and std 1; a constant one becomes 0."""
+    mean, std = patch_scale(patches)
+    return (patches - mean) / std
 
 
 def patch_scale(patches: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (..., 1) that `normalise_patches` takes away."""
+    """Mean and std (..., 1) of patches."""
     variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
     return mean, (variance + VARIANCE_EPS).sqrt()
 
 
 def in_image(patches_BNP: Tensor) -> Tensor:
-    """Which patches (B, N) show any of the image: padding is exactly 0 after normalising."""
+    """Whether patches (B, N) show any of the image: padding is exactly 0 after normalising."""
     return (patches_BNP != 0).any(-1)
 
 
@@ -110,13 +109,13 @@ def draw_visible(
 
 
 def hidden_patches(visible_BV: Tensor, num_patches: int) -> Tensor:
-    """Which patches (B, N) are not among the visible."""
+    """Mask (B, N) of the patches that are not visible."""
     hidden = torch.ones(len(visible_BV), num_patches, dtype=torch.bool, device=visible_BV.device)
     return hidden.scatter(1, visible_BV, value=False)
 
 
 def encode_visible(encoder: ImageEncoderViT, pixels_B3SS: Tensor, visible_BV: Tensor) -> Tensor:
-    """Visible patches alone through an encoder's blocks, each attending to all: (B, V, C)."""
+    """Run an encoder's blocks on the visible patches, with global attention: (B, V, C)."""
     tokens: Tensor = (encoder.patch_embed(pixels_B3SS) + encoder.pos_embed).flatten(1, 2)
     x_BVC = tokens.gather(1, visible_BV[..., None].expand(-1, -1, tokens.shape[-1]))
     for block in encoder.blocks:
@@ -182,9 +181,9 @@ class MaeDecoder(nn.Module):
 
 
 def reconstruction_loss(predicted_BNP: Tensor, target_BNP: Tensor, counted_BN: Tensor) -> Tensor:
-    """Squared error of counted patches, mean over each image's, then over images.
+    """Mean squared error of counted patches, averaged over each image, then over images.
 
-    An image without any counts as 0. Where all have as many, it is the mean over all patches.
+    An image without counted patches adds 0.
     """
     error_BN = (predicted_BNP.float() - target_BNP.float()).square().mean(-1)
     totals = (error_BN * counted_BN).sum(1)
@@ -192,13 +191,13 @@ def reconstruction_loss(predicted_BNP: Tensor, target_BNP: Tensor, counted_BN: T
 
 
 class MaeTask(Task):
-    """A SAM encoder that learns to see by drawing what is hidden.
+    """Masked autoencoder: a SAM encoder that learns by reconstructing hidden patches.
 
     Attributes:
-        encoder: fresh weights of the paper's distributions; the neck and the relative positions
-            have no part in this and need no gradients.
-        decoder: thrown away in the end.
-        model_name: key of `samkit.models.CONFIGS` whose encoder this is, but for the frame's size.
+        encoder: initialised as in the paper; neck and relative positions are not used and need no
+            gradients.
+        decoder: discarded in the end.
+        model_name: key of `samkit.models.CONFIGS` whose encoder this is, except for its image size.
     """
 
     def __init__(self, encoder: ViTConfig, config: MaeConfig, *, model_name: str) -> None:
@@ -216,7 +215,7 @@ class MaeTask(Task):
 
     def forward(self, batch: Batch, generator: torch.Generator) -> StepResult:
         if batch.pixels is None:
-            raise ConfigError("MAE pre-training needs images; got kept embeddings")
+            raise ConfigError("MAE pre-training needs images; got cached embeddings")
         visible_BV = self.draw_visible(len(batch.pixels), generator)
         predicted = self.reconstruct(batch.pixels, visible_BV)
         patches = patchify(batch.pixels, self.encoder.config.patch_size)
@@ -226,20 +225,20 @@ class MaeTask(Task):
         return StepResult(loss, {"reconstruction": loss.detach()})
 
     def draw_visible(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Indices (B, V) of patches to be shown."""
+        """Draw indices (B, V) of visible patches."""
         num_patches = self.encoder.config.grid_size**2
         return draw_visible(batch, num_patches, self.config.mask_ratio, generator)
 
     def reconstruct(self, pixels_B3SS: Tensor, visible_BV: Tensor) -> Tensor:
-        """Predict all patches (B, N, P), normalised if so configured, from the visible ones.
+        """Predict all patches (B, N, P) from the visible ones; normalised if so configured.
 
         Raises:
-            ConfigError: the frame is not the encoder's.
+            ConfigError: the images do not have the encoder's size.
         """
         side = self.encoder.config.image_size
         if tuple(pixels_B3SS.shape[2:]) != (side, side):
             raise ConfigError(
-                f"pixels must be (B, 3, {side}, {side}), the encoder's frame;"
+                f"pixels must be (B, 3, {side}, {side}), the encoder's size;"
                 f" got {tuple(pixels_B3SS.shape)}"
             )
         latent_BVC = encode_visible(self.encoder, pixels_B3SS, visible_BV)
@@ -251,9 +250,9 @@ class MaeTask(Task):
         return len(batch.keys)
 
     def export(self, path: Path) -> None:
-        """Write what has been learned of the image encoder, by its names in a SAM checkpoint.
+        """Write the trained weights of the image encoder, by their names in a SAM checkpoint.
 
-        `load_encoder` brings it into a SAM.
+        `load_encoder` loads them into a SAM.
 
         Raises:
             OutputError: the file cannot be written.
@@ -267,7 +266,7 @@ class MaeTask(Task):
 
 
 def _initialise(module: nn.Module) -> None:
-    """The paper's initial weights, where torch's differ: Xavier's uniform, no biases."""
+    """Initialise a module as the paper does, where torch differs: Xavier uniform, zero biases."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)

@@ -1,9 +1,9 @@
-"""LoRA: an image encoder learns low-rank corrections of its attention projections.
+"""LoRA: low-rank corrections of an image encoder's attention projections.
 
-Source: Hu et al., arXiv:2106.09685. Deviations: corrections are of the joint projection to queries,
-keys and values and of the output projection; the paper's are of queries and values.
+Source: Hu et al., arXiv:2106.09685. Deviations: corrections apply to the joint projection to
+queries, keys and values and to the output projection; the paper's to queries and values.
 
-State: a corrected layer keeps its names, and has two more: next to `blocks.0.attn.qkv.weight` are
+State: a corrected layer keeps its names and gets two more: next to `blocks.0.attn.qkv.weight` are
 `blocks.0.attn.qkv.lora_a` (rank, in) and `blocks.0.attn.qkv.lora_b` (out, rank). After `merge_lora`
 the names are those of an ordinary encoder again.
 """
@@ -17,9 +17,9 @@ ATTENTION_PROJECTIONS = ("attn.qkv", "attn.proj")
 
 
 class LoraLinear(nn.Linear):
-    """A linear layer that stays as it is, and a correction: W x + b + alpha / rank * B A x.
+    """A frozen linear layer with a trainable correction: W x + b + alpha / rank * B A x.
 
-    B begins with zeros, so that the correction does.
+    B is zero at first, and so is the correction.
     """
 
     def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
@@ -54,15 +54,15 @@ def add_lora(
     alpha: float,
     targets: tuple[str, ...] = ATTENTION_PROJECTIONS,
 ) -> list[str]:
-    """Give an encoder corrections, which alone learn: all else of it is frozen.
+    """Add corrections to an encoder and freeze the rest of it.
 
-    Results stay the same until something has been learned. Batch norms, as TinyViT has, must also
-    be kept in evaluation mode while training, or their statistics change what is frozen.
+    Results stay the same until the first step. Batch norms, as in TinyViT, must stay in evaluation
+    mode during training, or their statistics change the frozen part.
 
     Args:
         encoder: changed in place.
         rank: of the corrections; at most the layers' width.
-        alpha: corrections are multiplied with alpha / rank.
+        alpha: corrections are multiplied by alpha / rank.
         targets: ends of the names of linear layers.
 
     Returns:

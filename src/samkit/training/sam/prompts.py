@@ -1,4 +1,4 @@
-"""Prompts as people would give them, drawn from the true masks and from the errors made so far.
+"""Simulated prompts, drawn from the true masks and from the errors of the last prediction.
 
 Everything is batched and stays on its device. Source: arXiv:2304.02643, appendix A, "Training
 algorithm". Shape legend: M masks, T side of the target space.
@@ -11,23 +11,23 @@ from torch import Tensor
 
 from samkit.training.settings import check_range
 
-PAPER_FRAME = 1024  # the frame that the paper's pixels are of
+PAPER_SIDE = 1024  # of the image in whose pixels the paper gives distances
 
 
 @dataclass(frozen=True, kw_only=True)
 class PromptRecipe:
-    """How prompts are simulated; the defaults are the paper's, 11 iterations in all.
+    """Simulation of prompts; the defaults are the paper's, 11 iterations in all.
 
     Attributes:
-        text_probability: share of masks whose first prompt is text, in the form of what CLIP sees
-            in a crop of them, where crops are kept.
-        text_noise: length of a random vector that is added to what CLIP saw, since texts are some
-            way from pictures in its space (arXiv:2211.00575); the paper has none.
-        box_probability: share of the others whose first prompt is a box; the rest have a point.
-        box_noise: deviation of each coordinate of the box, of the box's side.
-        box_noise_max_px: the largest deviation, in pixels of a frame of 1024.
-        corrections: iterations that each add a point in the error of the mask before.
-        mask_only_between: one more iteration without a new point at a random place among them.
+        text_probability: share of masks whose first prompt is text, represented by the CLIP
+            embedding of a crop of the mask.
+        text_noise: length of a random vector that is added to the embedding, since texts and images
+            are apart in CLIP's space (arXiv:2211.00575); the paper has none.
+        box_probability: share of the other masks whose first prompt is a box; the rest get a point.
+        box_noise: std of each coordinate of the box, relative to the box's side.
+        box_noise_max_px: largest shift of a coordinate, in pixels of an image of side 1024.
+        corrections: iterations that each add a point in the error of the last mask.
+        mask_only_between: one more iteration without a new point, at a random position among them.
         mask_only_last: one more at the end.
     """
 
@@ -48,15 +48,9 @@ class PromptRecipe:
         check_range("box_noise_max_px", self.box_noise_max_px, 0)
         check_range("corrections", self.corrections, 0)
 
-    @property
-    def iterations(self) -> int:
-        """How often each mask is asked for."""
-        between = self.mask_only_between and self.corrections > 0
-        return 1 + self.corrections + between + self.mask_only_last
-
 
 def new_point_plan(recipe: PromptRecipe, generator: torch.Generator) -> list[bool]:
-    """For each iteration after the first, whether it adds a point."""
+    """Whether each iteration after the first adds a point."""
     plan = [True] * recipe.corrections
     if recipe.mask_only_between and plan:
         draw = torch.randint(len(plan), (1,), generator=generator, device=generator.device)
@@ -72,7 +66,7 @@ def uniform_points(regions: Tensor, generator: torch.Generator) -> Tensor:
         generator: on the regions' device.
 
     Returns:
-        (M, 2) xy in cells of the frame, each at a cell's centre: whole numbers.
+        (M, 2) xy, integers: cells of the target space.
     """
     side = regions.shape[-1]
     counted = regions.flatten(1).cumsum(1, dtype=torch.int32)
@@ -86,7 +80,7 @@ def uniform_points(regions: Tensor, generator: torch.Generator) -> Tensor:
 def corrective_points(
     truth: Tensor, predicted: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """A point where each mask is wrong; in the mask where nothing is.
+    """Draw a point where each mask is wrong; in the mask if nothing is wrong.
 
     Args:
         truth: (M, T, T) bool, none of them empty.
@@ -94,7 +88,7 @@ def corrective_points(
         generator: on their device.
 
     Returns:
-        points (M, 2) xy in cells, labels (M,): 1 where the mask was missed, 0 where it was wrong.
+        points (M, 2) xy in cells, labels (M,): 1 for missing mask, 0 for excess mask.
     """
     error = truth ^ predicted
     perfect = ~error.flatten(1).any(1)
@@ -116,17 +110,17 @@ def tight_boxes(masks: Tensor) -> Tensor:
 def noisy_boxes(
     boxes_xyxy: Tensor, side: int, recipe: PromptRecipe, generator: torch.Generator
 ) -> Tensor:
-    """Boxes as people draw them: each coordinate is off by a little.
+    """Boxes as people draw them: each coordinate is slightly off.
 
     Args:
-        boxes_xyxy: (M, 4) float, in pixels of a frame.
-        side: of that frame; boxes stay inside.
+        boxes_xyxy: (M, 4) float, in pixels of a square image.
+        side: of that image; boxes stay inside.
         recipe: how much noise.
         generator: on the boxes' device.
     """
     extent = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).repeat(1, 2)
     noise = torch.randn(boxes_xyxy.shape, generator=generator, device=boxes_xyxy.device)
-    limit = recipe.box_noise_max_px * side / PAPER_FRAME
+    limit = recipe.box_noise_max_px * side / PAPER_SIDE
     noisy = boxes_xyxy + (noise * extent * recipe.box_noise).clamp(-limit, limit)
     low, high = torch.minimum(noisy[:, :2], noisy[:, 2:]), torch.maximum(noisy[:, :2], noisy[:, 2:])
     return torch.cat([low, high], dim=1).clamp(0, side)

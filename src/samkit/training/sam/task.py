@@ -1,4 +1,4 @@
-"""SAM's own training: each mask is asked for, answered, corrected and asked for again.
+"""SAM's interactive training: simulated sessions of a prompt and corrections for each mask.
 
 Source: arXiv:2304.02643, section 3, appendices A and D.5. Shape legend: B images, M masks,
 K candidates, N points, T side of the target space, C channels, G side of the embedding grid,
@@ -16,7 +16,6 @@ from torch.utils.checkpoint import checkpoint
 from samkit.models import ImageFeatures, PromptTensors, Sam
 from samkit.models.mask_decoder import PosEncProjections
 from samkit.models.prompt_encoder import PromptEncoder
-from samkit.training.batch import Batch
 from samkit.training.losses import LossRecipe, MaskLosses, mask_losses
 from samkit.training.sam.prompts import (
     PromptRecipe,
@@ -27,24 +26,24 @@ from samkit.training.sam.prompts import (
     uniform_points,
 )
 from samkit.training.sam.trainable import Trainable
-from samkit.training.task import StepResult, Task
+from samkit.training.task import Batch, StepResult, Task
 
 
 class Clicks(NamedTuple):
-    """What has been shown of each of M masks so far, in the model space.
+    """Prompts given for each of M masks so far, in the model space.
 
-    All masks have as many tokens: a mask that began with a point has one point more, and a padding
-    token; one that began with a box has its two corners; one that began with text has its token,
-    and a padding token.
+    All masks have the same number of tokens: one that began with a point has one point more, and a
+    padding token; one that began with a box has its two corners; one that began with text has its
+    token, and a padding token.
 
     Attributes:
         from_box: (M,) bool.
-        boxes_xyxy: (M, 4); counts where `from_box`.
-        first_xy: (M, 2); counts where neither box nor text was first.
+        boxes_xyxy: (M, 4); used where `from_box`.
+        first_xy: (M, 2); used where neither box nor text was first.
         points_xy: (M, N, 2) corrections.
         labels: (M, N) of the corrections.
-        from_text: (M,) bool, none of those `from_box`; None where no text is at hand.
-        text_embeds: (M, D) of length 1; counts where `from_text`.
+        from_text: (M,) bool, false where `from_box`; None without text prompts.
+        text_embeds: (M, D) of length 1; used where `from_text`.
     """
 
     from_box: Tensor
@@ -58,13 +57,13 @@ class Clicks(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class InteractiveRecipe:
-    """How masks are asked for, and what is learned from the answers.
+    """Settings of simulated sessions and their loss.
 
     Attributes:
         prompts: simulated prompts.
         loss: weights of the losses.
-        checkpoint_iterations: compute each iteration again on the way back instead of keeping what
-            it computed: a tenth of the memory, a third more time.
+        checkpoint_iterations: recompute each iteration in the backward pass instead of storing its
+            activations: a tenth of the memory, a third more time.
     """
 
     prompts: PromptRecipe = PromptRecipe()
@@ -76,7 +75,7 @@ class InteractiveTask(Task):
     """A SAM and the loss of a simulated session with it.
 
     Attributes:
-        trainable: the network, and which of its parts learn.
+        trainable: the network with its trainable parts.
     """
 
     def __init__(self, trainable: Trainable, recipe: InteractiveRecipe) -> None:
@@ -97,7 +96,7 @@ class InteractiveTask(Task):
             clicks = begin_with_text(clicks, batch.text_embeds, recipe, generator)
         with in_float32(features.grid):
             positions = self.sam.prompt_encoder.grid_positions()
-        pos_enc = self.sam.mask_decoder.project_pos_enc(positions)  # the same for all answers
+        pos_enc = self.sam.mask_decoder.project_pos_enc(positions)  # the same for all iterations
         results: list[MaskLosses] = []
         previous: Tensor | None = None  # logits (M, 1, L, L) of the chosen candidates
         for adds_point in [False, *new_point_plan(recipe, generator)]:
@@ -132,7 +131,7 @@ class InteractiveTask(Task):
         previous: Tensor | None,
         truth: Tensor,
     ) -> tuple[MaskLosses, Tensor]:
-        """Losses and logits (M, K, L, L) of one answer; K is 1 once there is more than a prompt."""
+        """Losses and logits (M, K, L, L) of one iteration; K is 1 after the first."""
 
         def answer(*levels: Tensor) -> tuple[MaskLosses, Tensor]:
             sam, own = self.sam, ImageFeatures(levels)
@@ -159,17 +158,17 @@ class InteractiveTask(Task):
 
 
 def in_float32(tensor: Tensor) -> torch.autocast:
-    """Where positions are computed: in bfloat16 they would be off by more than a pixel."""
+    """Context for computing positions: in bfloat16 they would be off by more than a pixel."""
     return torch.autocast(tensor.device.type, enabled=False)
 
 
 def cells_to_model(cells_xy: Tensor, truth_size: int, model_size: int) -> Tensor:
-    """Centres of cells (M, 2) of the target space as pixel indices of the model space."""
+    """Convert cells (M, 2) of the target space to pixel indices of the model space."""
     return (cells_xy + 0.5) * (model_size / truth_size) - 0.5
 
 
 def to_target_size(logits: Tensor, side: int) -> Tensor:
-    """Logits (M, K, L, L) at the target space (M, K, T, T)."""
+    """Resize logits (M, K, L, L) to the target space (M, K, T, T)."""
     if logits.shape[-1] == side:
         return logits
     return nn.functional.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
@@ -178,7 +177,7 @@ def to_target_size(logits: Tensor, side: int) -> Tensor:
 def first_clicks(
     truth: Tensor, model_size: int, recipe: PromptRecipe, generator: torch.Generator
 ) -> Clicks:
-    """A point or a box for each mask (M, T, T)."""
+    """Draw a point or a box for each mask (M, T, T)."""
     count, side = len(truth), truth.shape[-1]
     draw = torch.rand(count, generator=generator, device=truth.device)
     boxes = tight_boxes(truth) * (model_size / side)
@@ -192,31 +191,31 @@ def first_clicks(
 
 
 def begin_with_text(
-    clicks: Clicks, codes: Tensor, recipe: PromptRecipe, generator: torch.Generator
+    clicks: Clicks, embeds: Tensor, recipe: PromptRecipe, generator: torch.Generator
 ) -> Clicks:
-    """Let some masks begin with text instead.
+    """Replace the first prompt of some masks by text.
 
     Args:
-        clicks: as drawn without text.
-        codes: (M, D) of crops; NaN for masks that have none.
-        recipe: how many begin with text, and with how much noise.
-        generator: on the codes' device.
+        clicks: first prompts without text.
+        embeds: (M, D) CLIP embeddings of crops; NaN for masks without.
+        recipe: share of masks that begin with text, and noise.
+        generator: on the embeddings' device.
     """
-    draw = torch.rand(len(codes), generator=generator, device=codes.device)
-    has_embed = codes.isfinite().all(1)
+    draw = torch.rand(len(embeds), generator=generator, device=embeds.device)
+    has_embed = embeds.isfinite().all(1)
     from_text = (draw < recipe.text_probability) & has_embed
-    codes = torch.where(has_embed[:, None], codes, 0.0)
-    shift = torch.randn(codes.shape, generator=generator, device=codes.device)
-    codes = codes + recipe.text_noise * nn.functional.normalize(shift, dim=-1)
+    embeds = torch.where(has_embed[:, None], embeds, 0.0)
+    shift = torch.randn(embeds.shape, generator=generator, device=embeds.device)
+    embeds = embeds + recipe.text_noise * nn.functional.normalize(shift, dim=-1)
     return clicks._replace(
         from_box=clicks.from_box & ~from_text,
         from_text=from_text,
-        text_embeds=nn.functional.normalize(codes, dim=-1),
+        text_embeds=nn.functional.normalize(embeds, dim=-1),
     )
 
 
 def add_points(clicks: Clicks, points_xy: Tensor, labels: Tensor) -> Clicks:
-    """One more correction for each mask: points (M, 2) in the model space, labels (M,)."""
+    """Add a correction to each mask: points (M, 2) in the model space, labels (M,)."""
     return clicks._replace(
         points_xy=torch.cat([clicks.points_xy, points_xy[:, None]], dim=1),
         labels=torch.cat([clicks.labels, labels[:, None]], dim=1),
@@ -224,7 +223,7 @@ def add_points(clicks: Clicks, points_xy: Tensor, labels: Tensor) -> Clicks:
 
 
 def clicks_to_tokens(clicks: Clicks, encoder: PromptEncoder) -> Tensor:
-    """Prompt tokens (M, N + 2, C), in the order in which a predictor gives them."""
+    """Embed prompts as tokens (M, N + 2, C), in a predictor's order."""
     ones = clicks.labels.new_ones((len(clicks.from_box), 1))
     from_point = encoder.embed_sparse(
         PromptTensors(

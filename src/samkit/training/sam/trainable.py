@@ -1,4 +1,4 @@
-"""A SAM of which some parts learn."""
+"""A SAM with trainable and frozen parts: all, the decoder, or LoRA."""
 
 import copy
 import re
@@ -12,9 +12,9 @@ from torch import nn
 from samkit.errors import ConfigError, WeightsError
 from samkit.models import CONFIGS, ImageFeatures, Sam
 from samkit.models.layers import checkpoint_blocks
-from samkit.training.batch import Batch
 from samkit.training.encoder_weights import load_encoder
 from samkit.training.sam.lora import add_lora, merge_lora
+from samkit.training.task import Batch
 from samkit.weights.checkpoint import TextEncoder, model_config, save_checkpoint
 from samkit.weights.load import load_model
 
@@ -25,23 +25,23 @@ BLOCK = re.compile(r"(layers\.\d+\.)?blocks\.\d+\.")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecipe:
-    """What is trained, and from what.
+    """Network, initial weights and trainable parts.
 
     Attributes:
-        config: shape of the network, a name in `samkit.models.CONFIGS`.
-        weights: a model's name or a checkpoint to begin with; None for fresh weights.
+        config: architecture, a name in `samkit.models.CONFIGS`.
+        weights: initial weights, a model's name or a checkpoint; None for random weights.
         encoder_weights: a checkpoint of `samkit pretrain`, or a published one of MAE, for the
             image encoder; None for that of `weights`.
-        text_encoder: a CLIP, by folder or name on the hub, to whose vectors the prompt encoder gets
-            a projection; None for that of `weights`, which is none in published ones.
-        learns: "all"; "decoder", with the prompt encoder, while the image encoder stays as it is
-            and may be left out when embeddings are kept; or "lora", which adds low-rank
-            corrections to the image encoder.
+        text_encoder: a CLIP for text prompts, by folder or name on the hub: the prompt encoder gets
+            a projection of its embeddings. None for that of `weights`; published ones have none.
+        learns: "all"; "decoder" with the prompt encoder, while the image encoder is frozen and not
+            needed for cached embeddings; or "lora", which adds low-rank corrections to the image
+            encoder.
         drop_path: stochastic depth of the image encoder, the rate of its last block.
         lora_rank: of the corrections.
-        lora_alpha: they are multiplied with alpha / rank.
-        checkpoint_encoder: compute each block again on the way back instead of keeping it: less
-            memory, a third more time.
+        lora_alpha: corrections are multiplied by alpha / rank.
+        checkpoint_encoder: recompute each block in the backward pass: less memory, a third more
+            time.
     """
 
     config: str = "mobile_sam"
@@ -64,14 +64,14 @@ class ModelRecipe:
 
 
 class Trainable(nn.Module):
-    """A SAM, and what of it learns.
+    """A SAM with its trainable parts.
 
-    Batch norms of a model that begins with weights keep their statistics, as small batches would
-    spoil them.
+    Batch norms of a model with initial weights keep their statistics: small batches would spoil
+    them.
 
     Attributes:
         sam: the network; with `lora`, its image encoder carries the corrections.
-        recipe: how it was made.
+        recipe: its settings.
         text_encoder: the CLIP of its text prompts; None without.
     """
 
@@ -89,11 +89,11 @@ class Trainable(nn.Module):
 
     @property
     def encoder_learns(self) -> bool:
-        """Whether gradients go into the image encoder."""
+        """Whether the image encoder has trainable parameters."""
         return self.recipe.learns != "decoder"
 
     def train(self, mode: bool = True) -> "Trainable":  # noqa: FBT001, FBT002
-        """Switch to training, but for what does not learn."""
+        """Switch to training mode, except frozen parts."""
         super().train(mode)
         if not self.encoder_learns:
             self.sam.image_encoder.eval()
@@ -108,7 +108,7 @@ class Trainable(nn.Module):
         if batch.features is not None:
             if self.encoder_learns:
                 raise ConfigError(
-                    "kept embeddings cannot train the image encoder: learns must be 'decoder'"
+                    "cached embeddings cannot train the image encoder: learns must be 'decoder'"
                 )
             return ImageFeatures((batch.features,))
         assert batch.pixels is not None
@@ -128,21 +128,21 @@ class Trainable(nn.Module):
         save_checkpoint(sam, path, name=self.recipe.config, text_encoder=self.text_encoder)
 
     def parameter_depths(self) -> dict[str, int]:
-        """How deep in the image encoder its parameters are."""
+        """Depth of the image encoder's parameters."""
         prefix = "sam.image_encoder."
         depths = encoder_depths(self.sam.image_encoder)
         return {prefix + name: depth for name, depth in depths.items()}
 
 
 def build_trainable(recipe: ModelRecipe, text_encoder: TextEncoder | None = None) -> Trainable:
-    """Make the network that a recipe describes; fresh weights come from torch's random state.
+    """Build the network of a recipe; random weights come from torch's global generator.
 
     Args:
-        recipe: which network.
+        recipe: its settings.
         text_encoder: the CLIP that `recipe.text_encoder` names; None for that of the weights.
 
     Raises:
-        WeightsError: missing, damaged or unfitting weights, or they are of another CLIP.
+        WeightsError: missing, damaged or unfitting weights, or weights for another CLIP.
     """
     loaded = None
     if recipe.weights is not None:
@@ -159,7 +159,7 @@ def build_trainable(recipe: ModelRecipe, text_encoder: TextEncoder | None = None
     config = model_config(recipe.config, None if text_encoder is None else text_encoder.dim)
     sam = Sam(replace(config, encoder=replace(config.encoder, drop_path=recipe.drop_path)))
     if loaded is not None:
-        # What the weights have not, at most the projection of text, stays fresh.
+        # Parameters that the weights lack, at most the text projection, stay random.
         sam.load_state_dict(sam.state_dict() | loaded.model.state_dict())
     if recipe.encoder_weights is not None:
         load_encoder(sam, Path(recipe.encoder_weights))
@@ -169,7 +169,7 @@ def build_trainable(recipe: ModelRecipe, text_encoder: TextEncoder | None = None
 
 
 def encoder_depths(encoder: nn.Module) -> dict[str, int]:
-    """How many blocks lie before each parameter of an encoder; those after the last are left out.
+    """Number of blocks before each parameter of an encoder; those after the last are left out.
 
     Both kinds of encoder name their blocks "blocks.0", with the stage before it if there is one.
     """

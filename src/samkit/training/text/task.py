@@ -1,7 +1,7 @@
-"""CLIP from nothing: pictures of things and their names are brought together in one space.
+"""Contrastive training of CLIP: crops of things and their names get close embeddings.
 
-Source: arXiv:2103.00020, section 2. Deviations: pictures that have the same name are not told
-apart, since small vocabularies repeat in each batch. Shape legend: N crops, D dimensions of CLIP's
+Source: arXiv:2103.00020, section 2. Deviations: crops with the same name are not negatives of each
+other, since small vocabularies repeat in each batch. Shape legend: N crops, D dimensions of CLIP's
 space.
 """
 
@@ -24,26 +24,25 @@ from samkit.files import write_bytes, write_tensors
 from samkit.geometry import decode_rle
 from samkit.text.clip import PROCESSOR_FILE, Clip, ClipPixels
 from samkit.text.crops import draw_crop
-from samkit.training.batch import Batch
-from samkit.training.task import StepResult, Task
+from samkit.training.task import Batch, StepResult, Task
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
-# Mean and deviation that make the full range of colours -1 to 1.
+# Mean and std that map colours to -1..1.
 PLAIN_PIXELS = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
-# A name stands alone or in a sentence, so that it is understood in both.
+# A name is trained alone and in sentences, so that both work as prompts.
 SENTENCES = ("{}", "{}", "a photo of {}", "a picture of {}", "there is {}")
 LARGEST_SCALE = 100.0  # of cosines before the softmax, as published
-CROPS = 401  # what random numbers are drawn for, so that no two purposes share theirs
+CROPS = 401  # purpose of random numbers, part of their seed, so that no two purposes share theirs
 WEIGHTS_FILE = "model.safetensors"
 
 
 class ContrastiveTask(Task):
-    """A CLIP and the loss of names with pictures, in both directions.
+    """A CLIP and its contrastive loss of crops and names.
 
     Attributes:
-        clip: what learns.
+        clip: in training.
     """
 
     def __init__(self, clip: Clip) -> None:
@@ -77,12 +76,12 @@ class ContrastiveTask(Task):
 
 
 def contrastive_loss(images: Tensor, texts: Tensor, classes: Tensor, scale: Tensor) -> Tensor:
-    """Cross-entropy of each picture's text and of each text's picture, their mean.
+    """Mean of the cross-entropies of image to text and of text to image.
 
     Args:
         images: (N, D) of length 1.
         texts: (N, D) of length 1, in the same order.
-        classes: (N,) equal numbers for those that have the same text: all of them are right.
+        classes: (N,) equal numbers for equal texts: all of them are right.
         scale: of cosines.
     """
     cosines = scale * images @ texts.T
@@ -95,9 +94,9 @@ def contrastive_loss(images: Tensor, texts: Tensor, classes: Tensor, scale: Tens
 
 
 class CropLoader:
-    """Batches of crops with their names, drawn anew in each step from the seed and its number.
+    """Batches of random crops with their names, drawn from the seed and the step's number.
 
-    Each crop counts as an image with one mask: `Batch.pixels` are CLIP's own.
+    Each crop counts as an image with one mask; `Batch.pixels` are CLIP's inputs.
     """
 
     def __init__(
@@ -113,10 +112,10 @@ class CropLoader:
 
         Args:
             source: images whose masks have names.
-            pixels: how crops are prepared.
-            crops: of each batch.
-            seed: of what is drawn.
-            rank: which process this is; each draws its own.
+            pixels: CLIP's image size and normalisation.
+            crops: number in each batch.
+            seed: of the crops.
+            rank: of this process; each draws its own crops.
 
         Raises:
             DataError: there are no images.
@@ -136,32 +135,38 @@ class CropLoader:
             DataError: an image's masks have no names, or a batch's worth of images has no masks.
         """
         rng = np.random.default_rng([CROPS, self.seed, self.rank, self.step])
-        pictures: list[npt.NDArray[np.uint8]] = []
+        crops: list[npt.NDArray[np.uint8]] = []
         phrases: list[str] = []
         keys: list[str] = []
         unusable = 0
-        while len(pictures) < self.crops:
+        while len(crops) < self.crops:
             sample = self.source[int(rng.integers(len(self.source)))]
             if len(sample.phrases) != len(sample.rles):
-                raise DataError(f"{sample.key}: its masks have no names, which are needed here")
+                raise DataError(f"{sample.key}: its masks have no names, which training CLIP needs")
             named = [pair for pair in zip(sample.rles, sample.phrases, strict=True) if pair[1]]
             unusable = 0 if named else unusable + 1
             if unusable > self.crops:
-                raise DataError("no image with named masks was found in many tries")
+                raise DataError(f"{unusable} random images in a row have no named masks")
             for rle, phrase in named:
-                pictures.append(draw_crop(rng, sample.image, decode_rle(rle), self.pixels.size))
+                crops.append(draw_crop(rng, sample.image, decode_rle(rle), self.pixels.size))
                 phrases.append(phrase)
                 keys.append(sample.key)
         self.step += 1
         count = self.crops
         return Batch(
-            pixels=self.pixels.prepare(pictures[:count]),
+            pixels=self.pixels.prepare(crops[:count]),
             features=None,
             masks=torch.ones(count, 1, 1, dtype=torch.bool),
             image_index=torch.arange(count),
             keys=tuple(keys[:count]),
             phrases=tuple(phrases[:count]),
         )
+
+    def __enter__(self) -> CropLoader:  # noqa: PYI034 -- Self is of Python 3.11
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """There are no worker processes to end."""
 
     def state_dict(self) -> dict[str, Any]:
         return {"step": self.step}
@@ -171,7 +176,7 @@ class CropLoader:
 
 
 def make_tokenizer(words: Sequence[str], *, most_tokens: int) -> CLIPTokenizer:
-    """CLIP's kind of tokenizer for a few words: each is one token, others are spelled."""
+    """Make a CLIP tokenizer for a few words: each is one token, others are spelled out."""
     from transformers import CLIPTokenizer
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
@@ -190,14 +195,17 @@ def make_tokenizer(words: Sequence[str], *, most_tokens: int) -> CLIPTokenizer:
                 merges.append(pair)
     tokens += dict.fromkeys("".join(pair) for pair in merges)
     vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
-    for special in ("<|startoftext|>", "<|endoftext|>"):  # the end has the highest number
+    for special in (
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ):  # the end has the highest index
         vocabulary[special] = len(vocabulary)
     rules: Any = merges  # pairs are taken, whatever its types say
     return CLIPTokenizer(vocab=vocabulary, merges=rules, model_max_length=most_tokens)
 
 
 def save_clip(clip: Clip, folder: Path) -> None:
-    """Write a CLIP as `transformers` does; the weights last.
+    """Write a CLIP in the format of `transformers`; the weights last.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -219,5 +227,5 @@ def save_clip(clip: Clip, folder: Path) -> None:
 
 
 def initial_scale(temperature: float) -> float:
-    """The logarithm that CLIP keeps of its scale."""
+    """CLIP's parameter for a temperature: the logarithm of its inverse."""
     return math.log(1 / temperature)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from samkit.errors import ConfigError
 from samkit.geometry import encode_rle
 from samkit.training.data.data_recipe import DataRecipe
-from samkit.training.data.filters import usable_masks
+from samkit.training.data.prepare import usable_masks
 
 
 def mask_of(area, side=10):

@@ -1,7 +1,7 @@
 import torch
 
 from samkit.training.data.data_recipe import DataRecipe
-from samkit.training.held_out import held_out_batches
+from samkit.training.data.loader import held_out_batches
 
 RECIPE = DataRecipe(
     train="scenes:count=9,size=64,seed=0",

@@ -9,9 +9,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from samkit.geometry import encode_rle
-from samkit.predict.preprocess import PIXEL_MEAN, PIXEL_STD
-from samkit.training.data.augment import draw_placement, place_image, plain_placement
-from samkit.training.data.truth import cell_coverage, place_mask
+from samkit.image_spec import ImageSpec
+from samkit.training.data.placement import (
+    cell_coverage,
+    draw_placement,
+    place_image,
+    place_mask,
+    plain_placement,
+)
 
 SIDE = 64
 
@@ -142,7 +147,8 @@ def test_image_and_masks_stay_together(seed, make_colored):
     rng = np.random.default_rng(seed)
     placement = draw_placement((60, 90), SIDE, rng, scale_jitter=(0.5, 2.0), flip=True)
     pixels = place_image(image, placement)
-    mean, std = torch.tensor(PIXEL_MEAN)[:, None, None], torch.tensor(PIXEL_STD)[:, None, None]
+    mean = torch.tensor(ImageSpec().mean)[:, None, None]
+    std = torch.tensor(ImageSpec().std)[:, None, None]
     shown = (pixels * std + mean).permute(1, 2, 0).numpy()
     height, width = placement.visible_hw
     for mask in masks:

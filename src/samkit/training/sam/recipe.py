@@ -1,4 +1,4 @@
-"""Recipes of `samkit train` by name: each a function that gives settings, to be changed by key."""
+"""Recipes of `samkit train`: functions that return settings, which `override` changes by key."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ from samkit.training.settings import OptimRecipe, RunRecipe, check_range
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRecipe:
-    """What is measured during training, on `data.val`.
+    """Evaluation during training, on `data.val`.
 
     Attributes:
-        prompt: "click" is 1-click mIoU; "text" is that of answers to what masks are called.
-        images: the first so many.
-        masks_per_image: drawn once, the same at each evaluation.
+        prompt: "click" measures 1-click mIoU, "text" the mIoU of masks prompted by their names.
+        images: number of images, the first ones of the data set.
+        masks_per_image: drawn once, the same in each evaluation.
     """
 
     prompt: Literal["click", "text"] = "click"
@@ -35,21 +35,21 @@ class EvaluationRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainRecipe:
+class SamRecipe:
     """All settings of a training of SAM.
 
     Attributes:
-        model: what learns, and from which weights.
+        model: which parts learn, and initial weights.
         data: images and masks.
-        truth_size: side of the frame in which masks are compared with the truth. The logits' side
-            takes least; the paper's masks are of the full frame.
-        embeddings: a folder, in which the images' embeddings are kept, so that the image encoder
-            runs once for each image; only where `model.learns` is "decoder" and images are not
-            augmented. None runs it at each step.
-        crops: of masks, for text prompts: where `session.prompts.text_probability` is over 0.
+        truth_size: side of the target space, in which masks are compared with the truth. The side
+            of the logits is fastest; the paper's is that of the model space.
+        embeddings: folder for cached embeddings, so that the image encoder runs once for each
+            image; only if `model.learns` is "decoder" and images are not augmented. None runs the
+            encoder in each step.
+        crops: of masks, for text prompts, if `session.prompts.text_probability` is over 0.
         session: simulated prompts and losses.
         optim: optimiser and schedule.
-        run: how long, how exactly, on what.
+        run: length, precision and hardware.
         evaluation: during training.
     """
 
@@ -67,7 +67,7 @@ class TrainRecipe:
         check_range("truth_size", self.truth_size, 1, CONFIGS[self.model.config].image_size)
         if self.embeddings is not None and self.model.learns != "decoder":
             raise ConfigError(
-                "kept embeddings cannot train the image encoder:"
+                "cached embeddings cannot train the image encoder:"
                 f" embeddings=none or model.learns=decoder; got {self.model.learns!r}"
             )
         asks_text = self.session.prompts.text_probability > 0 or self.evaluation.prompt == "text"
@@ -75,7 +75,7 @@ class TrainRecipe:
             raise ConfigError("text prompts need a CLIP: model.text_encoder=FOLDER or NAME")
 
 
-# From nothing, in some thousand steps.
+# From random weights, in a few thousand steps.
 FROM_NOTHING = OptimRecipe(
     method="muon",
     lr=4e-3,
@@ -86,9 +86,9 @@ FROM_NOTHING = OptimRecipe(
 )
 
 
-def scenes() -> TrainRecipe:
-    """A tiny model from nothing on synthetic scenes: two minutes on a CPU."""
-    return TrainRecipe(
+def scenes() -> SamRecipe:
+    """A tiny model from random weights on synthetic scenes: two minutes on a CPU."""
+    return SamRecipe(
         model=ModelRecipe(config="tiny", weights=None, learns="all"),
         data=DataRecipe(
             train="scenes:count=4000,size=128,seed=0",
@@ -108,9 +108,9 @@ def scenes() -> TrainRecipe:
     )
 
 
-def scenes_long() -> TrainRecipe:
-    """A small model from nothing on synthetic scenes: a quarter of an hour on two cores."""
-    return TrainRecipe(
+def scenes_long() -> SamRecipe:
+    """A small model from random weights on synthetic scenes: 15 minutes on two cores."""
+    return SamRecipe(
         model=ModelRecipe(config="small", weights=None, learns="all"),
         data=DataRecipe(
             train="scenes:count=40000,size=64,seed=0,things=4",
@@ -135,12 +135,12 @@ def scenes_long() -> TrainRecipe:
     )
 
 
-def named_text() -> TrainRecipe:
+def named_text() -> SamRecipe:
     """A small model with text prompts from nothing, on synthetic scenes of things with names.
 
     `model.text_encoder` is the CLIP of `samkit pretrain clip_named`.
     """
-    return TrainRecipe(
+    return SamRecipe(
         model=ModelRecipe(
             config="small",
             weights=None,
@@ -171,15 +171,15 @@ def named_text() -> TrainRecipe:
     )
 
 
-def text() -> TrainRecipe:
+def text() -> SamRecipe:
     """Text prompts for MobileSAM: its decoder and the projection of CLIP's vectors.
 
     As published, masks over 100 x 100 pixels, CLIP ViT-L/14 of 336 pixels; `data.train=...` names
     the images. Source: arXiv:2304.02643, appendix D.5. Deviations: the image encoder stays.
     """
-    return TrainRecipe(
+    return SamRecipe(
         model=ModelRecipe(learns="decoder", text_encoder="openai/clip-vit-large-patch14-336"),
-        data=DataRecipe(train="coco:train.json", images_per_batch=4, max_masks_per_image=4),
+        data=DataRecipe(images_per_batch=4, max_masks_per_image=4),
         embeddings="embeddings",
         session=InteractiveRecipe(
             prompts=PromptRecipe(
@@ -204,14 +204,14 @@ def text() -> TrainRecipe:
     )
 
 
-def finetune() -> TrainRecipe:
-    """MobileSAM's decoder on one's own images, from kept embeddings; an hour on two cores.
+def finetune() -> SamRecipe:
+    """MobileSAM's decoder on your own images, from cached embeddings; an hour on two cores.
 
-    `data.train=...` names the images; short sessions, since the first click matters most.
+    `data.train=...` must name the images. Sessions are short, since the first click matters most.
     """
-    return TrainRecipe(
+    return SamRecipe(
         model=ModelRecipe(learns="decoder"),
-        data=DataRecipe(train="coco:train.json", images_per_batch=4, max_masks_per_image=2),
+        data=DataRecipe(images_per_batch=4, max_masks_per_image=2),
         embeddings="embeddings",
         session=InteractiveRecipe(
             prompts=PromptRecipe(corrections=1, mask_only_between=False, mask_only_last=False),
@@ -230,13 +230,11 @@ def finetune() -> TrainRecipe:
     )
 
 
-def lora() -> TrainRecipe:
-    """MobileSAM with low-rank corrections in the image encoder, and its decoder."""
-    return TrainRecipe(
+def lora() -> SamRecipe:
+    """MobileSAM's decoder, and its image encoder by LoRA; `data.train=...` must name the images."""
+    return SamRecipe(
         model=ModelRecipe(learns="lora"),
-        data=DataRecipe(
-            train="coco:train.json", images_per_batch=2, max_masks_per_image=8, flip=True
-        ),
+        data=DataRecipe(images_per_batch=2, max_masks_per_image=8, flip=True),
         session=InteractiveRecipe(
             prompts=PromptRecipe(corrections=2, mask_only_between=False, mask_only_last=False)
         ),
@@ -251,7 +249,7 @@ def lora() -> TrainRecipe:
     )
 
 
-def vit_h() -> TrainRecipe:
+def vit_h() -> SamRecipe:
     """The paper's training of ViT-H on SA-1B, for 256 processes with an image each.
 
     Source: arXiv:2304.02643, appendix A. `model.encoder_weights` names the MAE pre-training.
@@ -259,12 +257,12 @@ def vit_h() -> TrainRecipe:
     return _paper("sam_vit_h", lr=8e-4, layer_decay=0.8, drop_path=0.4, steps=90_000)
 
 
-def vit_l() -> TrainRecipe:
+def vit_l() -> SamRecipe:
     """The paper's training of ViT-L on SA-1B, for 128 processes with an image each."""
     return _paper("sam_vit_l", lr=4e-4, layer_decay=0.8, drop_path=0.4, steps=180_000)
 
 
-def vit_b() -> TrainRecipe:
+def vit_b() -> SamRecipe:
     """The paper's training of ViT-B on SA-1B, for 128 processes with an image each."""
     return _paper("sam_vit_b", lr=8e-4, layer_decay=0.6, drop_path=0.6, steps=180_000)
 
@@ -275,8 +273,8 @@ PAPER_STEPS, PAPER_MILESTONES = 90_000, (60_000, 86_666)
 
 def _paper(
     config: str, *, lr: float, layer_decay: float, drop_path: float, steps: int
-) -> TrainRecipe:
-    return TrainRecipe(
+) -> SamRecipe:
+    return SamRecipe(
         model=ModelRecipe(
             config=config,
             weights=None,
@@ -284,7 +282,7 @@ def _paper(
             drop_path=drop_path,
             checkpoint_encoder=True,
         ),
-        data=DataRecipe(train="shards:sa1b", images_per_batch=1, max_masks_per_image=64, workers=4),
+        data=DataRecipe(images_per_batch=1, max_masks_per_image=64, workers=4),
         truth_size=1024,
         optim=OptimRecipe(
             lr=lr,
@@ -298,7 +296,7 @@ def _paper(
     )
 
 
-RECIPES: Mapping[str, Callable[[], TrainRecipe]] = MappingProxyType(
+SAM_RECIPES: Mapping[str, Callable[[], SamRecipe]] = MappingProxyType(
     {
         "scenes": scenes,
         "scenes_long": scenes_long,

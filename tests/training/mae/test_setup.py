@@ -8,20 +8,15 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
+from read_log import read_log
 from samkit.errors import ConfigError
 from samkit.models import CONFIGS, Sam
 from samkit.training.encoder_weights import load_encoder
-from samkit.training.log import read_log
 from samkit.training.loop import Progress
 from samkit.training.mae.pictures import GAP_PX
-from samkit.training.mae.run import (
-    PICTURES,
-    PRETRAIN_RECIPES,
-    PretrainRecipe,
-    build_mae,
-    evaluate_mae,
-    pretrain,
-)
+from samkit.training.mae.recipe import MAE_RECIPES, MaeRecipe
+from samkit.training.mae.setup import PICTURES, build_mae, evaluate_mae
+from samkit.training.run import train
 from samkit.training.settings import override
 
 Refusal = Callable[..., AbstractContextManager[None]]
@@ -43,12 +38,12 @@ SHORT = (
 
 
 @pytest.fixture
-def recipe() -> PretrainRecipe:
-    return override(PRETRAIN_RECIPES["scenes"](), SHORT)
+def recipe() -> MaeRecipe:
+    return override(MAE_RECIPES["scenes"](), SHORT)
 
 
 def test_the_papers_settings() -> None:
-    recipe = PRETRAIN_RECIPES["vit_h"]()
+    recipe = MAE_RECIPES["vit_h"]()
     assert recipe.mae.mask_ratio == 0.75
     assert (recipe.mae.decoder_dim, recipe.mae.decoder_depth, recipe.mae.decoder_heads) == (
         512,
@@ -66,10 +61,10 @@ def test_the_papers_settings() -> None:
 
 
 def test_a_run_leaves_weights_logs_and_pictures(
-    recipe: PretrainRecipe, tiny_sam: Sam, tmp_path: Path
+    recipe: MaeRecipe, tiny_sam: Sam, tmp_path: Path
 ) -> None:
     steps: list[int] = []
-    trained = pretrain(recipe, tmp_path, on_step=lambda progress: steps.append(progress.step))
+    trained = train(recipe, tmp_path, on_step=lambda progress: steps.append(progress.step))
     assert steps == [1, 2, 3, 4]
     assert [int(row["step"]) for row in read_log(tmp_path / "log.csv")] == [1, 2, 3, 4]
     scores = read_log(tmp_path / "scores.csv")
@@ -85,27 +80,27 @@ def test_a_run_leaves_weights_logs_and_pictures(
     assert load_encoder(tiny_sam, trained.last).loaded
 
 
-def test_a_resumed_run_is_an_uninterrupted_one(recipe: PretrainRecipe, tmp_path: Path) -> None:
+def test_a_resumed_run_is_an_uninterrupted_one(recipe: MaeRecipe, tmp_path: Path) -> None:
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    expected = load_file(pretrain(recipe, whole).last)
+    expected = load_file(train(recipe, whole).last)
 
     def stop(progress: Progress) -> None:
         if progress.step == 3:  # one after the last checkpoint
             raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        pretrain(recipe, halves, on_step=stop)
-    got = load_file(pretrain(recipe, halves, resume=True).last)
+        train(recipe, halves, on_step=stop)
+    got = load_file(train(recipe, halves, resume=True).last)
     assert all((got[name] == tensor).all() for name, tensor in expected.items())
 
 
-def test_pictures_show_the_averaged_encoder(recipe: PretrainRecipe, tmp_path: Path) -> None:
+def test_pictures_show_the_averaged_encoder(recipe: MaeRecipe, tmp_path: Path) -> None:
     """An average that hardly moves draws as after the first step; weights alone do not."""
     recipe = override(recipe, ["run.evaluate_every=1", "optim.lr=0.03"])
     slow = override(recipe, ["optim.average_decay=0.999999"])
     last: list[bool] = []
     for name, one in (("plain", recipe), ("averaged", slow)):
-        pretrain(one, tmp_path / name)
+        train(one, tmp_path / name)
         first, fourth = (
             np.asarray(Image.open(tmp_path / name / PICTURES / f"00000{step}.png")).astype(int)
             for step in (1, 4)
@@ -114,14 +109,14 @@ def test_pictures_show_the_averaged_encoder(recipe: PretrainRecipe, tmp_path: Pa
     assert last == [False, True]
 
 
-def test_an_evaluation_is_the_same_every_time(recipe: PretrainRecipe) -> None:
+def test_an_evaluation_is_the_same_every_time(recipe: MaeRecipe) -> None:
     task = build_mae(recipe).eval()
     first = evaluate_mae(task, recipe)
     assert evaluate_mae(task, recipe) == first
     assert evaluate_mae(build_mae(recipe).eval(), recipe) == first
 
 
-def test_what_cannot_be_pretrained_is_refused(recipe: PretrainRecipe, refusal: Refusal) -> None:
+def test_what_cannot_be_pretrained_is_refused(recipe: MaeRecipe, refusal: Refusal) -> None:
     for change, parts in (
         ("model=mobile_sam", ("ViT encoders", "mobile_sam", "samkit distill")),
         ("model=no", ("unknown model 'no'", "sam_vit_b")),

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from samkit.geometry import CoordMap
-from samkit.predict.preprocess import PIXEL_MEAN, PIXEL_STD, normalise, resize_image
-from samkit.training.data.augment import Placement, draw_placement, place_image, plain_placement
+from samkit.image_spec import ImageSpec
+from samkit.predict import normalise, resize_image
+from samkit.training.data.placement import Placement, draw_placement, place_image, plain_placement
 
 SIDE = 64
 sizes = st.integers(1, 150)
@@ -20,7 +21,8 @@ def random_image(height, width, seed=0):
 
 def shown(pixels):
     """Normalised pixels (3, S, S) back to 0..255 (S, S, 3)."""
-    mean, std = torch.tensor(PIXEL_MEAN)[:, None, None], torch.tensor(PIXEL_STD)[:, None, None]
+    mean = torch.tensor(ImageSpec().mean)[:, None, None]
+    std = torch.tensor(ImageSpec().std)[:, None, None]
     return (pixels * std + mean).permute(1, 2, 0).numpy()
 
 
@@ -32,7 +34,7 @@ def test_without_augmentation_pixels_are_those_of_prediction(height, width):
         (height, width), SIDE, np.random.default_rng(0), scale_jitter=None, flip=False
     )
     assert drawn == plain_placement((height, width), SIDE)
-    expected = normalise(resize_image(image, coords), SIDE)[0]
+    expected = normalise(resize_image(image, coords), ImageSpec(size=SIDE))[0]
     assert torch.equal(place_image(image, drawn), expected)
 
 

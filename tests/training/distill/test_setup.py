@@ -3,15 +3,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from read_log import read_log
 from samkit.errors import ConfigError, WeightsError
 from samkit.models import CONFIGS, Sam
-from samkit.training.distill.run import (
-    DISTILL_RECIPES,
-    DistillRecipe,
-    build_distillation,
-    distill,
-)
-from samkit.training.log import read_log
+from samkit.training.distill.recipe import DISTILL_RECIPES, DistillRecipe
+from samkit.training.distill.setup import Distilled, build_distillation
+from samkit.training.run import train
 from samkit.training.settings import override
 from samkit.weights.checkpoint import save_checkpoint
 from samkit.weights.load import load_model
@@ -54,11 +51,12 @@ def test_the_student_of_the_tiny_model_is_smaller() -> None:
 def test_a_run_leaves_a_whole_model_and_compares_before_and_after(
     recipe: DistillRecipe, tiny_sam: Sam, tmp_path: Path
 ) -> None:
-    distilled = distill(recipe, tmp_path / "out")
+    distilled = train(recipe, tmp_path / "out")
+    assert isinstance(distilled, Distilled)
     before, after = distilled.before, distilled.after
     assert after.embedding_error < before.embedding_error
     assert after.masks == before.masks > 4
-    loaded = load_model(distilled.trained.last)
+    loaded = load_model(distilled.last)
     assert loaded.name == "tiny_mobile"
     decoder = tiny_sam.mask_decoder.state_dict()
     assert all(
@@ -67,7 +65,7 @@ def test_a_run_leaves_a_whole_model_and_compares_before_and_after(
     scores = read_log(tmp_path / "out" / "scores.csv")
     assert [int(row["step"]) for row in scores] == [3, 6]
     assert scores[-1]["negative_error"] == pytest.approx(-after.embedding_error, rel=1e-4)
-    assert distilled.trained.best_score == pytest.approx(max(s["explained"] for s in scores), 1e-4)
+    assert distilled.best_score == pytest.approx(max(s["explained"] for s in scores), 1e-4)
 
 
 def test_a_student_that_begins_with_weights_keeps_its_norms(
@@ -90,5 +88,5 @@ def test_what_cannot_be_distilled_is_refused(recipe: DistillRecipe) -> None:
         override(recipe, ["student=no"])
     with pytest.raises(WeightsError, match="no such file"):
         build_distillation(override(recipe, ["teacher=no.safetensors"]))
-    with pytest.raises(ConfigError, match="frame must be the teacher's, 128; got 1024"):
+    with pytest.raises(ConfigError, match="image size must be the teacher's, 128; got 1024"):
         build_distillation(override(recipe, ["student=mobile_sam"]))

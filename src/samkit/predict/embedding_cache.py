@@ -1,0 +1,168 @@
+"""Cache of image embeddings on disk, by image content and encoder weights."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from samkit.errors import ConfigError, EmbeddingError, OutputError
+from samkit.types import ImageEmbedding
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+SUFFIX = ".emb.safetensors"
+NAME = re.compile(rf"[0-9a-f]{{64}}-[0-9a-f]{{64}}{re.escape(SUFFIX)}", re.ASCII)
+TEMPORARY = ".samkit."  # prefix of files that are being written
+
+
+class EmbeddingCache:
+    """A folder of embeddings, one file for each image and encoder.
+
+    Files are those of `ImageEmbedding.save`, named by two checksums: of the image's content and of
+    the encoder's weights. So one folder serves any number of data sets and encoders, and a changed
+    image is a different image. Threads and processes may share a folder; two that miss the same
+    embedding at once both make it.
+
+    Attributes:
+        folder: where the files are.
+        max_bytes: most bytes that they take together; the least recently used are removed first.
+            None is unbounded.
+        dtype: precision of the files. "float16" takes half of the space and changes an embedding by
+            some 0.02%; files of lower precision than this count as missing.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        max_bytes: int | None = None,
+        dtype: Literal["float16", "float32"] = "float32",
+    ) -> None:
+        """Use a folder, which is made if it is missing.
+
+        Raises:
+            ConfigError: max_bytes is negative, or the dtype unknown.
+            OutputError: the folder cannot be made.
+        """
+        if max_bytes is not None and max_bytes < 0:
+            raise ConfigError(f"max_bytes must not be negative; got {max_bytes}")
+        if dtype not in ("float16", "float32"):
+            raise ConfigError(f"dtype must be float16 or float32; got {dtype!r}")
+        self.folder = Path(folder)
+        self.max_bytes = max_bytes
+        self.dtype = dtype
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make {self.folder}: {error.strerror}") from error
+
+    def get(self, image_sha256: str, encoder_checksum: str) -> ImageEmbedding | None:
+        """The cached embedding in float32, on the CPU; None if it is missing or damaged.
+
+        Args:
+            image_sha256: of the image's content: of its file, or `pixels_sha256`.
+            encoder_checksum: `Predictor.encoder_checksum`.
+
+        Raises:
+            EmbeddingError: a key is not a SHA-256.
+        """
+        path = self._path(image_sha256, encoder_checksum)
+        try:
+            embedding = ImageEmbedding.load(path)
+        except EmbeddingError:
+            return None
+        if embedding.encoder_checksum != encoder_checksum:
+            return None
+        if self.dtype == "float32" and embedding.features.grid.itemsize < 4:
+            return None
+        if self.max_bytes is not None:
+            with suppress(OSError):  # removed meanwhile
+                os.utime(path)  # the time of last use
+        return self._rounded(embedding)
+
+    def put(self, image_sha256: str, embedding: ImageEmbedding) -> ImageEmbedding:
+        """Add an embedding, and remove the least recently used ones beyond `max_bytes`.
+
+        Returns:
+            the embedding with the values that `get` returns for it.
+
+        Raises:
+            EmbeddingError: a key is not a SHA-256.
+            OutputError: the file cannot be written.
+        """
+        path = self._path(image_sha256, embedding.encoder_checksum)
+        if self.dtype == "float16":
+            _half(embedding).save(path)
+        else:
+            embedding.save(path)
+        self._trim()
+        return self._rounded(embedding)
+
+    def num_bytes(self) -> int:
+        """Bytes that the files take together."""
+        return sum(size for _, size, _ in self._files())
+
+    def other_files(self) -> list[Path]:
+        """Embeddings in the folder that are not this cache's, since they are named otherwise."""
+        return [
+            path
+            for path in sorted(self.folder.glob(f"*{SUFFIX}"))
+            if not NAME.fullmatch(path.name) and not path.name.startswith(TEMPORARY)
+        ]
+
+    def _rounded(self, embedding: ImageEmbedding) -> ImageEmbedding:
+        """An embedding in float32, with values that the files can hold."""
+        if self.dtype == "float16":
+            half = _half(embedding).features
+            return replace(embedding, features=half.to(embedding.features.grid.dtype))
+        return embedding
+
+    def _path(self, image_sha256: str, encoder_checksum: str) -> Path:
+        for name, value in (("image", image_sha256), ("encoder", encoder_checksum)):
+            if not SHA256.fullmatch(value):
+                raise EmbeddingError(f"{name} must be a SHA-256 in hexadecimal; got {value!r:.80}")
+        return self.folder / f"{image_sha256}-{encoder_checksum}{SUFFIX}"
+
+    def _files(self) -> list[tuple[int, int, Path]]:
+        """Time of last use in ns, size and path of each file."""
+        found = []
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                if not entry.name.endswith(SUFFIX) or entry.name.startswith(TEMPORARY):
+                    continue
+                with suppress(FileNotFoundError):  # removed by another process
+                    status = entry.stat()
+                    found.append((status.st_mtime_ns, status.st_size, Path(entry.path)))
+        return found
+
+    def _trim(self) -> None:
+        if self.max_bytes is None:
+            return
+        files = sorted(self._files())
+        total = sum(size for _, size, _ in files)
+        for _, size, path in files:
+            if total <= self.max_bytes:
+                return
+            path.unlink(missing_ok=True)
+            total -= size
+
+
+def _half(embedding: ImageEmbedding) -> ImageEmbedding:
+    import torch
+
+    return replace(embedding, features=embedding.features.to(torch.float16))
+
+
+def pixels_sha256(image: npt.NDArray[np.uint8]) -> str:
+    """SHA-256 of a decoded image (H, W, 3): of its shape and its pixels."""
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,181 @@
+"""Training of SAM: the network, and its data with cached embeddings."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from typing import TYPE_CHECKING
+
+import torch
+
+from samkit.backends import create_backend
+from samkit.datasets.sample import SampleSource, SampleStream, require_indexed
+from samkit.errors import DataError
+from samkit.models import CONFIGS
+from samkit.predict import EmbeddingCache, Predictor
+from samkit.training.data.crop_embeds import (
+    CropEmbeddedData,
+    cache_crop_embeds,
+    share_with_crops,
+)
+from samkit.training.data.embeddings import CachingEncoder, EmbeddedData, warn_of_former_files
+from samkit.training.data.loader import BatchLoader
+from samkit.training.distributed import all_ranks_or_fail
+from samkit.training.oom_hints import oom_hints
+from samkit.training.sam.recipe import SamRecipe
+from samkit.training.sam.task import InteractiveTask
+from samkit.training.sam.trainable import build_trainable
+from samkit.training.setup import Context, Setup
+from samkit.weights.checkpoint import TextEncoder
+
+logger = logging.getLogger(__name__)
+
+IMAGES_TRIED = 200  # to estimate how many masks are large enough for crops
+FEW_MASKS = 0.1  # share of them below which a warning is logged
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from samkit.models import Sam
+    from samkit.text import Clip
+
+
+def set_up_sam(recipe: SamRecipe, context: Context) -> Setup[InteractiveTask]:
+    """Prepare a training of SAM; it has no evaluation of its own.
+
+    Raises:
+        WeightsError, DataError, ConfigError, EmbeddingError, OutputError: weights, data and
+            settings are missing, invalid or do not fit.
+    """
+    fabric = context.fabric
+    source = context.open_data(recipe.data.train, seed=recipe.run.seed)
+    clip = load_clip(recipe, fabric)
+    text_encoder = text_encoder_of(clip)
+    torch.manual_seed(recipe.run.seed)  # for fresh weights
+    task = InteractiveTask(build_trainable(recipe.model, text_encoder), recipe.session)
+    if clip is not None and recipe.session.prompts.text_probability > 0:
+        source = with_crop_embeds(source, recipe, clip, context)
+    del clip  # as large as the network, and no longer needed
+    encoder = None
+    if recipe.embeddings is not None:
+        source, encoder = with_embeddings(source, recipe, task.sam, context)
+    loader = BatchLoader(
+        source,
+        recipe.data,
+        CONFIGS[recipe.model.config].image_size,
+        recipe.truth_size,
+        seed=recipe.run.seed,
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+        encoder=encoder,
+    )
+    return Setup(task=task, loader=loader)
+
+
+def load_clip(recipe: SamRecipe, fabric: Fabric) -> Clip | None:
+    """Load the CLIP that encodes text prompts; None for a recipe without text.
+
+    Raises:
+        ConfigError, WeightsError, DownloadError: as `Clip.load`.
+    """
+    if recipe.model.text_encoder is None:
+        return None
+    from samkit.text import Clip
+
+    return Clip.load(recipe.model.text_encoder, device=str(fabric.device))
+
+
+def text_encoder_of(clip: Clip | None) -> TextEncoder | None:
+    """The record of a CLIP that a model stores with its weights."""
+    if clip is None:
+        return None
+    return TextEncoder(source=clip.source, fingerprint=clip.fingerprint, dim=clip.dim)
+
+
+def with_crop_embeds(
+    source: SampleSource | SampleStream, recipe: SamRecipe, clip: Clip, context: Context
+) -> CropEmbeddedData:
+    """Add the CLIP embeddings of mask crops to a data set; those that are not cached are made.
+
+    Raises:
+        ConfigError: the data set is a stream.
+        DataError: no mask is large enough.
+    """
+    source = require_indexed(source, "text prompts")
+    share = share_with_crops(source, recipe.crops, images=IMAGES_TRIED)
+    least = recipe.crops.min_area_px
+    if share == 0:
+        raise DataError(
+            f"no mask has the {least} pixels that text prompts need: lower crops.min_area_px"
+        )
+    if share < FEW_MASKS:
+        logger.warning(
+            "only %.0f%% of the masks have the %d pixels that text prompts need", 100 * share, least
+        )
+    fabric = context.fabric
+    with oom_hints(), all_ranks_or_fail(fabric):
+        cache_crop_embeds(
+            clip,
+            source,
+            recipe.crops,
+            context.on_crops,
+            rank=fabric.global_rank,
+            world=fabric.world_size,
+        )
+    return CropEmbeddedData(source, recipe.crops, clip_fingerprint=clip.fingerprint)
+
+
+def with_embeddings(
+    source: SampleSource | SampleStream, recipe: SamRecipe, sam: Sam, context: Context
+) -> tuple[EmbeddedData, CachingEncoder]:
+    """Add cached image embeddings to a data set; also returns the encoder of those not cached yet.
+
+    Raises:
+        ConfigError: the data set is a stream.
+        OutputError: the folder of the cache cannot be made.
+    """
+    source = require_indexed(source, "cached embeddings")
+    assert recipe.embeddings is not None
+    fabric = context.fabric
+    with oom_hints(), all_ranks_or_fail(fabric):
+        cache = EmbeddingCache(recipe.embeddings, dtype="float16")
+        if fabric.is_global_zero:
+            warn_of_former_files(cache)
+        # Sharding would take the encoder apart, which runs while images are still being encoded.
+        frozen = copy.deepcopy(sam) if recipe.run.strategy == "fsdp" else sam
+        backend = create_backend(
+            frozen.eval(), backend="auto", precision="float32", device=str(fabric.device)
+        )
+        predictor = Predictor(frozen, model_name=recipe.model.config, backend=backend)
+        # Computed now: a data worker gets the checksum, not the predictor.
+        data = EmbeddedData(source, cache, predictor.encoder_checksum)
+    encoder = CachingEncoder(
+        predictor, cache, num_images=len(source), on_embedding=context.on_embedding
+    )
+    return data, encoder
+
+
+def task_predictor(
+    task: InteractiveTask, device: torch.device | str, *, clip: Clip | None = None
+) -> Predictor:
+    """Make a predictor of the network in training, in float32; switches it to evaluation mode.
+
+    Args:
+        task: has the network.
+        device: the network's.
+        clip: encodes text prompts; None for a predictor without.
+    """
+    sam = task.sam.eval()
+    backend = create_backend(sam, backend="torch", precision="float32", device=str(device))
+    text_model = None
+    if clip is not None:
+        from samkit.text import TextPrompter
+
+        text_model = TextPrompter(clip)
+    return Predictor(
+        sam,
+        model_name=task.trainable.recipe.config,
+        backend=backend,
+        text_encoder=task.trainable.text_encoder,
+        text_model=text_model,
+    )

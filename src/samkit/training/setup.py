@@ -1,0 +1,83 @@
+"""What each task contributes to a run: the task, its data and its evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, Protocol
+
+from samkit.datasets.registry import open_data
+from samkit.datasets.sample import SampleSource, SampleStream
+from samkit.errors import ConfigError
+from samkit.training.loop import Trained
+from samkit.training.task import Evaluate, Loader, OnEvaluation, TaskT
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+# Called with the number of images done and of all images.
+OnImage = Callable[[int, int], None]
+
+
+class ClosableLoader(Loader, Protocol):
+    """A loader whose worker processes end with a `with` block."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Where and on what a recipe is run.
+
+    Attributes:
+        fabric: launched.
+        folder: for results.
+        source: data set to train on; None for the one that the recipe names.
+        on_embedding: called after each image that is encoded.
+        on_crops: called after each image whose crops are encoded.
+    """
+
+    fabric: Fabric
+    folder: Path
+    source: SampleSource | SampleStream | None = None
+    on_embedding: OnImage | None = None
+    on_crops: OnImage | None = None
+
+    def open_data(self, spec: str | None, *, seed: int) -> SampleSource | SampleStream:
+        """Open the data set to train on.
+
+        Raises:
+            ConfigError: neither a data set nor its name is given.
+            DataError: it is missing or invalid.
+        """
+        if self.source is not None:
+            return self.source
+        if spec is None:
+            raise ConfigError(
+                "no images to train on: give data.train=coco:FILE.json, png:FOLDER, sa1b:FOLDER,"
+                " shards:FOLDER or, where masks are not needed, images:FOLDER"
+            )
+        return open_data(spec, seed=seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup(Generic[TaskT]):
+    """A recipe ready to run.
+
+    Attributes:
+        task: what learns.
+        loader: its batches.
+        evaluate: returns scores; None for no evaluation.
+        on_evaluation: called after each evaluation.
+        finish: called in all processes with the result of the training; returns what the caller
+            gets.
+    """
+
+    task: TaskT
+    loader: ClosableLoader
+    evaluate: Evaluate[TaskT] | None = None
+    on_evaluation: OnEvaluation[TaskT] | None = None
+    finish: Callable[[Trained], Trained] | None = None
