@@ -96,8 +96,23 @@ def write_tensors(
             raise OutputError(f"cannot write {path}: {error}") from error
 
 
+def make_folder(folder: str | os.PathLike[str]) -> None:
+    """Create a folder with all folders above it, unless it exists.
+
+    Raises:
+        OutputError: it cannot be created.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {reason(error)}") from error
+
+
 def check_writable(folder: str | os.PathLike[str]) -> None:
-    """Check, without making it, that a folder exists or can be made, and can be written to.
+    """Check, without creating it, that a folder exists or can be created, and can be written to.
+
+    An empty folder is created for a moment in the nearest folder that exists, since some places
+    refuse what their file modes allow, such as /proc and disks mounted read-only.
 
     Raises:
         OutputError: it cannot.
@@ -106,8 +121,14 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if not existing.is_dir():
         raise OutputError(f"cannot write to {folder}: {existing} is not a folder")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise OutputError(f"cannot write to {folder}: no permission in {existing}")
+    try:
+        Path(tempfile.mkdtemp(prefix=".samkit.", dir=existing)).rmdir()
+    except PermissionError as error:
+        raise OutputError(f"cannot write to {folder}: no permission in {existing}") from error
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {folder}: {reason(error)} when creating a folder in {existing}"
+        ) from error
 
 
 def hold(file: BinaryIO, place: str | os.PathLike[str]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samkit.cli.image_job import Choices
+from samkit.batch import MaskGenerator
 
 STUB_PATH = Path(__file__).parent / "stub_masker.py"
 
@@ -23,7 +23,9 @@ def load_stub():
 def stub(monkeypatch):
     """Takes the model's place; its `calls` are the images that were computed."""
     masker = load_stub().StubMasker()
-    monkeypatch.setattr(Choices, "masker", masker)
+    monkeypatch.setattr(MaskGenerator, "masker", masker)
+    monkeypatch.setattr(MaskGenerator, "everything", masker)
+    monkeypatch.setattr(MaskGenerator, "check", lambda self: None)
     return masker
 
 

@@ -154,9 +154,9 @@ def test_a_model_without_text_weights_is_one_line(folder, plain_model, clip_fold
 
 
 def test_without_transformers_the_line_to_install_it(folder, plain_model, monkeypatch, capsys):
-    monkeypatch.setattr("samkit.text.loading.find_spec", lambda name: None)
+    monkeypatch.setattr("samkit.extras.find_spec", lambda name: None)
     assert main(["segment", "image.png", "--text", "car", "--model", plain_model]) == 2
-    assert "pip install 'samkit[text]'" in capsys.readouterr().err
+    assert "pip install '.[text]'" in capsys.readouterr().err
 
 
 def test_without_a_network_the_way_out(folder, plain_model, monkeypatch, tmp_path, capsys):

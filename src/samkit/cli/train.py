@@ -1,4 +1,4 @@
-"""`samkit train`: SAM from a recipe, with settings changed by key=value."""
+"""`samkit train`: trains a SAM by a recipe, whose settings are changed by key=value."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from samkit.cli.steps import embedding_bar, step_bar
-from samkit.cli.training import check_new, shown, tell, training_options
+from samkit.cli.progress import on_step_of, progress
+from samkit.cli.training import check_training, print_plan, shown, tell, training_options
+from samkit.cli.wording import counted
 from samkit.errors import ConfigError, DataError
+from samkit.weights.catalog import check_source
 
 if TYPE_CHECKING:
     from samkit.training.sam.recipes import TrainRecipe
@@ -29,10 +31,10 @@ RECIPE_NAMES = (
     "vit_l",
     "vit_h",
 )
-# Of `EvaluationRecipe.prompt`: the protocol's name, and of its first metric.
+# The name of the first metric, by `EvaluationRecipe.prompt`.
 SCORES = {"click": "1-click mIoU", "text": "text-to-mask mIoU"}
-# What is logged of each evaluation; the first one chooses the best weights.
-TOLD_METRICS = ("miou", "oracle_miou", "text_miou", "text_corrected_miou", "text_pairs_right")
+# The metrics that are logged at each evaluation; the first one chooses the best weights.
+LOGGED_METRICS = ("miou", "oracle_miou", "text_miou", "text_corrected_miou", "text_pairs_right")
 
 
 @click.command()
@@ -63,20 +65,23 @@ def train(
         return
     from samkit.training.sam.run import train_sam
 
-    check_new(output, resume=resume)
-    with (
-        embedding_bar(hidden=as_json) as on_crops,
-        embedding_bar(hidden=as_json) as on_embedding,
-        step_bar(hidden=as_json) as on_step,
-    ):
+    data = check_training(output, recipe.data.train, resume=resume, seed=recipe.run.seed)
+    if recipe.model.weights is not None:
+        check_source(recipe.model.weights)
+    evaluate = evaluation(recipe)
+    images = counted(recipe.data.images_per_batch, "image")
+    batch = f"{images}, up to {counted(recipe.data.max_masks_per_image, 'mask')} each"
+    print_plan(recipe.run, batch, data, resume=resume, quiet=as_json)
+    with progress("step", recipe.run.steps, bar=not as_json) as meter:
+        meter.start()
         trained = train_sam(
             recipe,
             output,
             resume=resume,
-            evaluate=evaluation(recipe),
-            on_step=on_step,
-            on_embedding=on_embedding,
-            on_crops=on_crops,
+            evaluate=evaluate,
+            on_step=on_step_of(meter),
+            on_embedding=meter.beside("image embedding").update,
+            on_crops=meter.beside("image with crops").update,
         )
     result = {
         "best": str(trained.best),
@@ -92,9 +97,9 @@ def train(
 
 
 def evaluation(recipe: TrainRecipe) -> Callable[[Task], dict[str, float]] | None:
-    """What gives a task's scores on the recipe's validation images; None if it has none.
+    """A function that scores a task on the recipe's validation images; None if it has none.
 
-    Where the image encoder does not learn, it runs once for each image.
+    An image encoder that does not learn runs once for each image.
     """
     from samkit.datasets.registry import open_data
     from samkit.datasets.sample import Sample, SampleStream
@@ -146,6 +151,6 @@ def evaluation(recipe: TrainRecipe) -> Callable[[Task], dict[str, float]] | None
                 f" {MIN_AREA_PX} pixels or more to evaluate with"
             )
         metrics = protocol.summarise(results).metrics
-        return {name: metrics[name] for name in TOLD_METRICS if name in metrics}
+        return {name: metrics[name] for name in LOGGED_METRICS if name in metrics}
 
     return evaluate

@@ -48,7 +48,7 @@ from samkit.dataengine.jobs import (
     take_job,
 )
 from samkit.dataengine.moving import move_project
-from samkit.dataengine.prelabel import prelabel_images
+from samkit.dataengine.prelabel import Prelabelling, PrelabelReport
 from samkit.dataengine.projects import (
     add_class,
     create_project,
@@ -86,6 +86,8 @@ __all__ = [
     "EmbeddingCache",
     "ImageSource",
     "NewEvent",
+    "PrelabelReport",
+    "Prelabelling",
     "SignedIn",
     "Store",
     "accept_image",
@@ -127,7 +129,6 @@ __all__ = [
     "move_project",
     "note_action",
     "open_session",
-    "prelabel_images",
     "read_stored_image",
     "receive_image",
     "redo_annotation",

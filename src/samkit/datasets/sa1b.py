@@ -19,6 +19,7 @@ from PIL import Image
 from samkit.datasets.coco import check_size, read_json
 from samkit.datasets.sample import Sample
 from samkit.errors import ConfigError, DataError, ImageError
+from samkit.extras import install_hint
 from samkit.formats import read_image
 from samkit.formats.image import RgbImage
 from samkit.formats.segmentations import read_rles
@@ -108,7 +109,7 @@ class Sa1bShards:
             DataError: there are no shards, or one is missing.
         """
         if find_spec("webdataset") is None:
-            raise ConfigError("tar shards need webdataset: pip install 'samkit[train]'")
+            raise ConfigError(f"tar shards need webdataset: {install_hint('train')}")
         self.shards = sorted(Path(shard) for shard in shards)
         self.seed = seed
         if not self.shards:

@@ -23,7 +23,8 @@ import numpy as np
 import torch
 
 from samkit.errors import ConfigError, TrainingError
-from samkit.files import check_writable, write_tensors
+from samkit.extras import install_hint
+from samkit.files import check_writable, make_folder, write_tensors
 from samkit.training.average import WeightAverage
 from samkit.training.batch import Batch
 from samkit.training.distributed import all_ranks_or_fail, count_ranks, rank0_broadcast
@@ -101,7 +102,8 @@ def launch(run: RunRecipe) -> Fabric:
         from lightning_fabric.strategies.ddp import DDPStrategy
         from lightning_fabric.utilities.exceptions import MisconfigurationException
     except ImportError as error:
-        raise ConfigError("training needs Lightning Fabric: pip install 'samkit[train]'") from error
+        hint = install_hint("train")
+        raise ConfigError(f"training needs Lightning Fabric: {hint}") from error
     strategies: dict[str, Callable[[], Any]] = {
         "auto": lambda: "auto",
         # Not each step uses each parameter: a session may begin with points only.
@@ -435,7 +437,7 @@ def made_folder(folder: Path) -> Path:
         OutputError: it cannot be written.
     """
     check_writable(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     return folder
 
 

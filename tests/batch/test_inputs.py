@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from samkit.cli.inputs import InputImage, find_images, name_results
-from samkit.cli.mask_files import SUFFIXES
+from samkit.batch import SUFFIXES, InputImage, find_images, name_results
 from samkit.errors import SamkitError
 
 FILES = [
@@ -53,7 +52,7 @@ def test_folders_are_searched_with_all_below_them(folder):
         ("images/*", ["a.png", "b.JPG"]),
         ("images/*.png", ["a.png"]),
         ("images/**/*.[tw]*", ["deep/c.webp", "deep/er/a.tiff"]),
-        ("phot*/?.png", ["images/a.png"]),
+        ("imag*/?.png", ["images/a.png"]),
         ("images/**", ["a.png", "b.JPG", "deep/c.webp", "deep/er/a.tiff"]),
     ],
 )
