@@ -1,11 +1,15 @@
 """Files: written so that a reader never sees half of one; locks; checksums; the cache folder."""
 
+import atexit
 import errno
 import hashlib
+import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -21,15 +25,41 @@ try:
 except ImportError:  # Windows: two runs into one folder are not told from one
     fcntl = None  # type: ignore[assignment]
 
+logger = logging.getLogger(__name__)
+
 HASH_BLOCK_BYTES = 2**22
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 CACHE_VARIABLE = "SAMKIT_CACHE"
 
 
 def cache_folder() -> Path:
-    """The folder for what can be made again: SAMKIT_CACHE, or this user's usual place."""
+    """The folder for what can be made again: SAMKIT_CACHE, or this user's usual place.
+
+    If nothing can be written there, a temporary folder takes its place until the process ends, with
+    one warning; a folder that has content already is still read from.
+    """
     chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen) if chosen else user_cache_path("samkit")
+    return _usable_cache(Path(chosen) if chosen else user_cache_path("samkit"))
+
+
+@cache
+def _usable_cache(folder: Path) -> Path:
+    try:
+        check_writable(folder)
+    except OutputError as error:
+        if folder.is_dir() and any(folder.iterdir()):
+            return folder
+        temporary = Path(tempfile.mkdtemp(prefix="samkit-cache-"))
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        logger.warning(
+            "no cache: %s; it is in %s until this process ends, and models are converted anew each"
+            " time: set %s to a folder that can be written to",
+            error,
+            temporary,
+            CACHE_VARIABLE,
+        )
+        return temporary
+    return folder
 
 
 @contextmanager

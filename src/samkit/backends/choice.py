@@ -1,6 +1,6 @@
 """The user's choice of a backend, as a value; imports nothing slow."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TypedDict
 
 
@@ -31,4 +31,9 @@ class BackendChoice:
 
     def options(self) -> BackendOptions:
         """The choice as keyword arguments."""
-        return BackendOptions(**asdict(self))  # type: ignore[typeddict-item]
+        return BackendOptions(
+            device=self.device,
+            backend=self.backend,
+            precision=self.precision,
+            threads=self.threads,
+        )

@@ -30,8 +30,8 @@ SMALL_FILES = ("*.json", "*.txt", "*.model")
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 REASON_LENGTH = 300  # of what transformers says of a model; some of it is a page
 WAY_OUT = (
-    "fetch it where there is a network (samkit models fetch {name}), and bring the hub's cache or the"
-    " model's folder here"
+    "fetch it where there is a network (samkit models fetch {name}), and bring the hub's cache or"
+    " the model's folder here"
 )
 PACKAGES = ("transformers", "scipy")  # scipy resizes images for OWLv2
 
