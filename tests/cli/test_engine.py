@@ -217,7 +217,7 @@ class StubMasker:
         self.choices.append(choices)
         return self
 
-    def generate(self, image):
+    def generate(self, image, on_progress=None):
         self.calls += 1
         arrays = np.zeros((2, *image.shape[:2]), bool)
         arrays[0, 2:5, 2:6], arrays[1, 6:8, 8:14] = True, True
@@ -229,7 +229,7 @@ class StubMasker:
         named = replace(masks, phrases=(choice.classes[0], ""), phrase_scores=scores)
         return named if choice.others else named.select(np.arange(1))
 
-    def generate_tiled(self, image, tiling):
+    def generate_tiled(self, image, tiling, on_progress=None):
         self.choices.append(tiling)
         self.calls += 1
         return Masks.from_arrays(np.ones((1, *image.shape[:2]), bool), [0.5])
@@ -364,7 +364,7 @@ def test_prelabel_in_tiles_has_no_classes(begun, masker, detector_at_hand, capsy
 def test_prelabel_that_is_stopped_goes_on(begun, masker, no_detector, monkeypatch, capsys):
     generate = StubMasker.generate
 
-    def stop_at_the_second(self, image):
+    def stop_at_the_second(self, image, on_progress=None):
         if self.calls == 1:
             raise KeyboardInterrupt
         return generate(self, image)
@@ -389,7 +389,7 @@ def test_prelabel_tells_what_it_left(begun, masker, no_detector, monkeypatch, ca
     with store_of(begun) as store:
         take_image(store, 1, 1)
 
-    def fail(self, image):
+    def fail(self, image, on_progress=None):
         raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
     monkeypatch.setattr(StubMasker, "generate", fail)
@@ -408,7 +408,9 @@ def test_prelabel_tells_what_it_left(begun, masker, no_detector, monkeypatch, ca
 def test_prelabel_looks_again_with_other_classes(begun, masker, no_detector, monkeypatch, capsys):
     generate = StubMasker.generate
     monkeypatch.setattr(
-        StubMasker, "generate", lambda self, image: generate(self, image).select(np.zeros(0, int))
+        StubMasker,
+        "generate",
+        lambda self, image, on_progress=None: generate(self, image).select(np.zeros(0, int)),
     )
     first = answer(capsys, "prelabel", "--store", begun, "--classes", "car", "--only-classes")
     assert (first["images"], first["added"]) == (2, 0)
