@@ -356,7 +356,7 @@ def test_prelabel_in_tiles_has_no_classes(begun, masker, detector_at_hand, capsy
     capsys.readouterr()
     assert main(["engine", "prelabel", "--store", str(begun), "--tile", "64"]) == 0
     captured = capsys.readouterr()
-    assert captured.err == "samkit: masks get no classes: they need whole images, without --tile\n"
+    assert captured.err == "samkit: masks get no classes: classes do not go with --tile\n"
     assert "2 masks added, 0 with a class, on 2 images" in captured.out
     assert {one.tile_px for one in masker.choices if not isinstance(one, MaskGenerator)} == {64}
 

@@ -1,8 +1,8 @@
 """Work over many items in three steps (claim, generate, commit), and what runs it.
 
-`claim` and `commit` touch the place where results are kept, such as a folder or a store, and belong
-to the process that owns it. `generate` is the slow step: it needs a claim and the models, and an
-executor may run it anywhere. `InProcess` runs all three here, one item after another.
+`claim` and `commit` use the place of the results, such as a folder or a store, and belong to the
+process that owns it. `generate` is the slow step: it needs a claim and the models, and an executor
+may run it anywhere. `InProcess` runs all three here, one item after another.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Finished(Generic[Result_co]):
 
 
 class Work(Protocol[Item_contra, Claim, Output, Result_co]):
-    """What is to be done for each of many items."""
+    """The three steps of work on an item."""
 
     def claim(self, item: Item_contra) -> Claim | Finished[Result_co] | None:
         """Take an item; None where it is left to somebody else."""
@@ -46,7 +46,7 @@ class Work(Protocol[Item_contra, Claim, Output, Result_co]):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome(Generic[Item, Claim, Result]):
-    """What became of one item.
+    """The result or the error of one item.
 
     Attributes:
         claim: None where none was made.

@@ -51,13 +51,13 @@ class MaskGenerator:
 
     def __post_init__(self) -> None:
         if self.tiling is not None and self.classes is not None:
-            raise ConfigError("classes are looked for in whole images: they do not go with tiles")
+            raise ConfigError("classes do not go with tiles")
 
     def settings(self) -> dict[str, Any]:
-        """What masks depend on, for the records of a run.
+        """The settings that masks depend on, for the records of a run.
 
-        Not how the model is run: backends and devices differ by rounding, and a run may go on on
-        another machine.
+        Not how the model is run: backends and devices differ by rounding, and a run may be
+        continued on another machine.
         """
         tiling = None if self.tiling is None else asdict(self.tiling)
         found = {

@@ -29,7 +29,7 @@ def prelabel_images(
     Masks get the stage "fully-automatic", and their phrase as class; a class that the project does
     not have yet is added. Images that somebody has submitted, that were reviewed, that are held, or
     that have had masks before are left alone, and so is an image on which an earlier run has found
-    nothing. An image gets all of its masks or none: a run that was stopped goes on where it was.
+    nothing. An image gets all of its masks or none, so that a stopped run can go on.
 
     Args:
         generate: makes the masks of an image uint8 RGB (H, W, 3), such as `AutoMasker.generate` or

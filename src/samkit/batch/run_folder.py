@@ -1,4 +1,4 @@
-"""The folder of a long run: what is done in it, so that a stopped run can go on.
+"""The output folder of a long run, with records of what is done, so that a stopped run can go on.
 
 Beside the results, the folder has `.samkit-auto/`:
 

@@ -68,7 +68,7 @@ def annotate(
 ) -> None:
     """Annotate the images of a folder on a page in the browser; Ctrl+C ends it.
 
-    The images stay where they are, and masks are kept in a file in the folder. The page is for
+    The images stay where they are, and masks are stored in a file in the folder. The page is for
     you alone: it is served to this computer only, and its URL has a key in it.
 
     \b

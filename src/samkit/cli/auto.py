@@ -116,7 +116,7 @@ def auto(
     if classes is None and (others or calibration or text_model or text_thresh is not None):
         raise click.UsageError("--others, --calibration and --text-... go with --classes")
     if classes is not None and tile_px is not None:
-        raise click.UsageError("--classes looks at whole images: it does not go with --tile")
+        raise click.UsageError("--classes does not go with --tile")
     generator = MaskGenerator(
         model=model,
         backend=backend,
@@ -195,7 +195,7 @@ def run_auto(
 
 
 def plan(generator: MaskGenerator, to_do: int, total: int, output: Path) -> str:
-    """What a run is going to do, in one line."""
+    """The plan in one line: images, settings, model, output."""
     before = f", {total - to_do} done before" if to_do < total else ""
     choice, side = generator.classes, generator.config.points_per_side
     if choice is None:
@@ -225,7 +225,7 @@ def do_images(work: AutoWork, images: Sequence[InputImage], report: Report, mete
 
 
 class Report:
-    """Reports a run: as text while it goes on, or as JSON at its end.
+    """Reports a run: as text while it runs, or as JSON at its end.
 
     Attributes:
         done: images with results, including those of earlier runs.
@@ -275,7 +275,7 @@ class Report:
         raise SamkitError("no image could be segmented")
 
     def rates(self, meter: Meter) -> str:
-        """Images and masks a second, over the whole run."""
+        """Images and masks per second since the first image."""
         elapsed_s = max(meter.elapsed_s, 1e-9)
         return f"{len(self._new) / elapsed_s:.2f} images/s, {self.masks / elapsed_s:.1f} masks/s"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from samkit.cli.progress import on_step_of, progress
-from samkit.cli.training import check_training, print_plan, shown, tell, training_options
+from samkit.cli.training import check_training, print_once, print_plan, shown, training_options
 from samkit.cli.wording import counted
 from samkit.weights.catalog import check_source
 
@@ -53,7 +53,7 @@ def distill(
     with progress("step", recipe.run.steps, bar=not as_json) as meter:
         meter.start()
         distilled = run_distillation(recipe, output, resume=resume, on_step=on_step_of(meter))
-    tell(report(distilled, output, as_json=as_json))
+    print_once(report(distilled, output, as_json=as_json))
 
 
 def report(distilled: Distilled, folder: Path, *, as_json: bool) -> str:

@@ -166,14 +166,14 @@ def evaluate(
         output=output,
     )
     count = len(source) if images is None else min(images, len(source))
-    told: set[str] = set()
+    reported: set[str] = set()
     reports: dict[str, ModelReport] = {}
     if not as_json:
         click.echo(f"samkit: {plan(count, run.protocols, labels, settings)}", err=True)
     with progress("image", count * len(labels), bar=not as_json) as meter:
         try:
             for label, model in labels.items():
-                reports[label] = run.measure(label, model, meter, told)
+                reports[label] = run.measure(label, model, meter, reported)
         except KeyboardInterrupt:
             done = counted(run.done, "image")
             click.echo(f"samkit: {done} measured; the same command goes on from here", err=True)
@@ -186,7 +186,7 @@ def evaluate(
     else:
         click.echo(report.to_markdown())
         click.echo(f"results in {output}: report.md, report.json{pictures}")
-    return EXIT_SOME_FAILED if told else 0
+    return EXIT_SOME_FAILED if reported else 0
 
 
 def check_extras(protocols: Sequence[str], text_model: str | None) -> None:
@@ -213,7 +213,7 @@ def plan(
     models: Iterable[str],
     settings: dict[str, Any],
 ) -> str:
-    """What is going to be measured, in one line."""
+    """The plan in one line: images, protocols, models, masks."""
     names = [protocol.name for protocol in protocols]
     line = f"{counted(images, 'image')} by {', '.join(names)} for {', '.join(models)}"
     masks = settings["masks_per_image"]
@@ -224,10 +224,10 @@ def plan(
 
 @dataclass(kw_only=True)
 class Run:
-    """What is measured, the same for all models.
+    """One evaluation: data, protocols and output, the same for all models.
 
     Attributes:
-        images: the first so many; None for all.
+        images: number of images, from the first one; None for all.
         text_model: None for the models' own.
         output: the folder for results.
         done: images measured now or before, of all models.
@@ -241,8 +241,8 @@ class Run:
     output: Path
     done: int = 0
 
-    def measure(self, label: str, model: str, meter: Meter, told: set[str]) -> ModelReport:
-        """Measure one model; report images that are skipped, unless they are in `told`."""
+    def measure(self, label: str, model: str, meter: Meter, reported: set[str]) -> ModelReport:
+        """Measure one model; report images that are skipped, unless they are in `reported`."""
         from samkit.evaluation import evaluate_model, model_identity, report_model
         from samkit.predict import Predictor
 
@@ -253,10 +253,10 @@ class Run:
             self.done += 1
             meter.advance(worked=new_masks > 0)
 
-        def tell(skipped: SkippedImage) -> None:
+        def report_skipped(skipped: SkippedImage) -> None:
             meter.advance(worked=False)
-            if skipped.image not in told:
-                told.add(skipped.image)
+            if skipped.image not in reported:
+                reported.add(skipped.image)
                 click.echo(f"samkit: skipped {skipped.image}: {skipped.error}", err=True)
 
         result = evaluate_model(
@@ -266,7 +266,7 @@ class Run:
             images=self.images,
             folder=self.output / "records" / NOT_IN_NAMES.sub("_", label),
             on_image=count,
-            on_skipped=tell,
+            on_skipped=report_skipped,
         )
         return report_model(result, self.protocols, model_identity(predictor))
 

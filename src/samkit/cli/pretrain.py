@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from samkit.cli.progress import on_step_of, progress
-from samkit.cli.training import check_training, print_plan, shown, tell, training_options
+from samkit.cli.training import check_training, print_once, print_plan, shown, training_options
 from samkit.cli.wording import counted
 
 RECIPE_NAMES = ("scenes", "vit_b", "vit_l", "vit_h")
@@ -49,10 +49,10 @@ def pretrain(
         return
     result = run(recipe, output, resume=resume, as_json=as_json)
     if as_json:
-        tell(json.dumps(result, indent=2))
+        print_once(json.dumps(result, indent=2))
         return
     what = ", ".join(f"{name} in {path}" for name, path in result.items() if name != "seconds")
-    tell(f"{what}, after {result['seconds']:.0f} s; log in {output / 'log.csv'}")
+    print_once(f"{what}, after {result['seconds']:.0f} s; log in {output / 'log.csv'}")
 
 
 def pretraining_recipes() -> dict[str, Callable[[], Any]]:

@@ -24,18 +24,18 @@ Clock = Callable[[], float]
 
 FIRST_LINE_S = 15.0  # after the work began; short work prints none
 LINE_EVERY_S = 50.0  # with a tick, still less than a minute
-TICK_S = 5.0  # how often it is looked whether a line is due, while nothing else happens
+TICK_S = 5.0  # how often the ticker checks whether a line is due
 LONG_S = 60.0  # an estimate of this or more is printed as soon as there is one
 
 
 class Display(Protocol):
-    """What shows a meter; told after each change."""
+    """Shows a meter; called after each change."""
 
     def show(self, meter: Meter) -> None: ...
 
 
 class Meter:
-    """How far work has come, and how long the rest may take.
+    """Counts the units of long work that are done, and estimates the time for the rest.
 
     Attributes:
         unit: what is counted, in the singular: "image".
@@ -80,28 +80,28 @@ class Meter:
         return left * (self._first_s - self._began_s) if self._first_is_timed else None
 
     def start(self, label: str = "") -> None:
-        """A unit is begun."""
+        """Begin a unit."""
         if self._began_s is None:  # not before: a model may take long to load
             self._began_s = self._clock()
         self.label, self.within = label, None
         self._display.show(self)
 
     def part(self, done: int, total: int) -> None:
-        """So many parts of the unit are done."""
+        """Set how many parts of the unit are done."""
         self.within = done, total
         self._display.show(self)
 
     def advance(self, *, worked: bool = True, note: str | None = None) -> None:
-        """One more unit is done; `worked` is false if it was done before or failed at once."""
+        """Count one more unit; `worked` is false if it was done before or failed at once."""
         if worked and self._first_s is None and self._began_s is not None:
             self._first_s, self._first_is_timed = self._clock(), True
         self.worked += worked
         self._set(self.done + 1, note)
 
     def update(self, done: int, total: int | None = None, *, note: str | None = None) -> None:
-        """So many units are done, of so many (None leaves it).
+        """Set how many units are done, and the total unless that is None.
 
-        At the first call, `done` may include units from before; the next calls measure.
+        At the first call, `done` may include units of an earlier run; later calls measure.
         """
         now = self._clock()
         if total is not None:
@@ -132,7 +132,7 @@ class Lines:
         self._lock = threading.Lock()
         self._meter: Meter | None = None
         self._next_s = clock() + FIRST_LINE_S
-        self._estimated = False
+        self._estimated: set[int] = set()
         self._printed = ""
 
     def show(self, meter: Meter) -> None:
@@ -140,8 +140,8 @@ class Lines:
         with self._lock:
             self._meter = meter
             left_s = meter.left_s
-            if not self._estimated and left_s is not None:
-                self._estimated = True
+            if left_s is not None and id(meter) not in self._estimated:
+                self._estimated.add(id(meter))
                 if left_s >= LONG_S:
                     self._next_s = self._clock()
             self._print_if_due()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from samkit.cli.progress import on_step_of, progress
-from samkit.cli.training import check_training, print_plan, shown, tell, training_options
+from samkit.cli.training import check_training, print_once, print_plan, shown, training_options
 from samkit.cli.wording import counted
 from samkit.errors import ConfigError, DataError
 from samkit.weights.catalog import check_source
@@ -93,7 +93,7 @@ def train(
     if trained.best_score is not None:
         score = f", {SCORES[recipe.evaluation.prompt]} {trained.best_score:.3f}"
     text = f"{trained.best}{score}, after {trained.seconds:.0f} s; log in {output / 'log.csv'}"
-    tell(json.dumps(result, indent=2) if as_json else text)
+    print_once(json.dumps(result, indent=2) if as_json else text)
 
 
 def evaluation(recipe: TrainRecipe) -> Callable[[Task], dict[str, float]] | None:
@@ -119,7 +119,7 @@ def evaluation(recipe: TrainRecipe) -> Callable[[Task], dict[str, float]] | None
     if isinstance(source, SampleStream):
         raise ConfigError("data.val must be a numbered data set, not tar shards")
     held_out = cache(lambda: readable(source, recipe.evaluation.images))
-    kept: dict[str, ImageEmbedding] = {}
+    cached: dict[str, ImageEmbedding] = {}
     choice = MaskChoice(masks_per_image=recipe.evaluation.masks_per_image)
     protocols: dict[str, Callable[[], EvaluationProtocol]] = {
         "click": lambda: OneClick(choice=choice),
@@ -137,9 +137,9 @@ def evaluation(recipe: TrainRecipe) -> Callable[[Task], dict[str, float]] | None
         def embed(sample: Sample) -> ImageEmbedding:
             if task.trainable.encoder_learns:
                 return predictor.embed(sample.image)
-            if sample.key not in kept:
-                kept[sample.key] = predictor.embed(sample.image)
-            return kept[sample.key]
+            if sample.key not in cached:
+                cached[sample.key] = predictor.embed(sample.image)
+            return cached[sample.key]
 
         images = held_out()
         samples = (images[index] for index in range(len(images)))

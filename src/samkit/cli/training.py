@@ -80,7 +80,7 @@ def check_training(folder: Path, data: str, *, resume: bool, seed: int = 0) -> s
 
 
 def print_plan(run: RunRecipe, batch: str, data: str, *, resume: bool, quiet: bool) -> None:
-    """Print what a training is going to do, in one line, once for all processes.
+    """Print the plan of a training in one line, in the first of several processes only.
 
     Args:
         batch: what one process sees in one batch, such as "4 images".
@@ -94,13 +94,13 @@ def print_plan(run: RunRecipe, batch: str, data: str, *, resume: bool, quiet: bo
     batches = here * machines * run.accumulate
     times = f"{batches} x " if batches > 1 else ""
     evaluated = f", evaluated every {run.evaluate_every:,}" if run.evaluate_every else ""
-    resumed = "; goes on from its checkpoint, if there is one" if resume else ""
+    resumed = "; resumed from its checkpoint, if there is one" if resume else ""
     line = f"{counted(run.steps, 'step')} of {times}{batch}{evaluated}; {data}{resumed}"
     click.echo(f"samkit: {line}", err=True)
 
 
-def tell(text: str) -> None:
-    """Print a result, once for all processes."""
+def print_once(text: str) -> None:
+    """Print a result, in the first of several processes only."""
     if is_first_process():
         click.echo(text)
 

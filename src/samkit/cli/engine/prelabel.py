@@ -81,8 +81,8 @@ def prelabel(
 ) -> int:
     """Add automatic masks to images that nobody has begun, named by the project's classes.
 
-    A detector finds things of the classes, or a CLIP names masks of everything; without a text
-    model on this disk, masks have no classes. Given again, it goes on with images that are left.
+    A detector finds things of these classes, or a CLIP names masks of everything; without a text
+    model on this disk, masks have no classes. Run it again to go on with the images that are left.
 
     \b
     samkit engine prelabel
@@ -110,7 +110,7 @@ def prelabel(
         generator.check()
         report = run(store, found.id, generator, maker.id, again=again, as_json=as_json)
     words = () if choice is None else choice.classes
-    tell(found.name, words, report, as_json=as_json)
+    print_report(found.name, words, report, as_json=as_json)
     return EXIT_SOME_FAILED if report.faults else 0
 
 
@@ -167,7 +167,7 @@ def why_no_text(*, tiled: bool) -> str | None:
     from samkit.weights.hub import find_cached
 
     if tiled:
-        return "they need whole images, without --tile"
+        return "classes do not go with --tile"
     try:
         check_installed()
     except ConfigError as error:
@@ -186,7 +186,7 @@ def run(
     again: bool,
     as_json: bool,
 ) -> PrelabelReport:
-    """Make the masks of all images, with progress; say how far it came if it is interrupted."""
+    """Make the masks of all images, with progress; print how far it came if it is interrupted."""
 
     def generate(image: RgbImage) -> Masks:
         with generator.limited_memory("it"):
@@ -203,7 +203,9 @@ def run(
             raise
 
 
-def tell(project: str, words: Sequence[str], report: PrelabelReport, *, as_json: bool) -> None:
+def print_report(
+    project: str, words: Sequence[str], report: PrelabelReport, *, as_json: bool
+) -> None:
     """Print faults and results."""
     for fault in report.faults:
         click.echo(fault, err=True)
