@@ -44,6 +44,7 @@ def detector(monkeypatch):
     """Takes the place of any detector."""
     stub = StubDetector(by_phrases=side_by_side)
     monkeypatch.setattr("samkit.text.load_text_model", lambda source, device: stub)
+    monkeypatch.setattr("samkit.text.find_text_model", lambda source: source)
     return stub
 
 
