@@ -1,6 +1,7 @@
 """Images and a stand-in for the model, for `samkit auto`."""
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from samkit.batch import MaskGenerator
+from samkit.cli import progress
 
 STUB_PATH = Path(__file__).parent / "stub_masker.py"
 
@@ -17,6 +19,13 @@ def load_stub():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(autouse=True)
+def no_progress_lines(monkeypatch):
+    """Commands print no progress, however slow the machine is; test_progress has its own clock."""
+    quiet = partial(progress.Lines, write=lambda line: None)
+    monkeypatch.setattr(progress, "Lines", quiet)
 
 
 @pytest.fixture

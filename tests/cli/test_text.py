@@ -228,7 +228,7 @@ def test_classes_by_clip_among_masks_of_everything(folder, plain_model, clip_fol
         (["--classes", ""], "text must not be empty"),
         (["--others"], "go with --classes"),
         (["--text-model", "x"], "go with --classes"),
-        (["--classes", "car", "--tile", "512"], "it does not go with --tile"),
+        (["--classes", "car", "--tile", "512"], "--classes does not go with --tile"),
         (["--classes", "car", "--calibration", "none.json"], "cannot read none.json"),
         (["--classes", "car", "--text-model", "nowhere"], "no such folder: nowhere"),
         (["--classes", "car", "--text-model", "CLIP", "--text-thresh", "7"], "from 0 to 1; got 7"),

@@ -131,13 +131,15 @@ class Lines:
         self._write = write or (lambda line: click.echo(line, err=True))
         self._lock = threading.Lock()
         self._meter: Meter | None = None
-        self._next_s = clock() + FIRST_LINE_S
+        self._next_s: float | None = None  # before the work begins
         self._estimated: set[int] = set()
         self._printed = ""
 
     def show(self, meter: Meter) -> None:
         """Print a line if one is due."""
         with self._lock:
+            if self._next_s is None:
+                self._next_s = self._clock() + FIRST_LINE_S
             self._meter = meter
             left_s = meter.left_s
             if left_s is not None and id(meter) not in self._estimated:
@@ -159,7 +161,9 @@ class Lines:
                 self._print(meter)
 
     def _print_if_due(self) -> None:
-        if self._meter is not None and self._clock() >= self._next_s:
+        if self._meter is None or self._next_s is None:
+            return
+        if self._clock() >= self._next_s:
             self._print(self._meter)
 
     def _print(self, meter: Meter) -> None:
