@@ -177,7 +177,7 @@ def test_pictures_need_matplotlib(folder, capsys, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", without_matplotlib)
     assert main(["evaluate", SCENES, "--model", "before.pth", *FEW, "-o", "out"]) == 0
-    assert "pip install '.[bench]' brings matplotlib" in capsys.readouterr().out
+    assert "no plots, which need matplotlib: pip install '.[bench]'" in capsys.readouterr().out
     assert sorted(path.name for path in (folder / "out").iterdir()) == [
         "records",
         "report.json",
