@@ -65,9 +65,9 @@ def train(
         return
     from samkit.training.sam.run import train_sam
 
-    data = check_training(output, recipe.data.train, resume=resume, seed=recipe.run.seed)
     if recipe.model.weights is not None:
         check_source(recipe.model.weights)
+    data = check_training(output, recipe.data.train, resume=resume, seed=recipe.run.seed)
     evaluate = evaluation(recipe)
     images = counted(recipe.data.images_per_batch, "image")
     batch = f"{images}, up to {counted(recipe.data.max_masks_per_image, 'mask')} each"
