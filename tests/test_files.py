@@ -3,11 +3,20 @@
 import hashlib
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
 from samkit.errors import DataError, OutputError
-from samkit.files import check_writable, file_sha256, read_json, replacing, write_bytes
+from samkit.files import (
+    cache_folder,
+    check_writable,
+    file_sha256,
+    make_folder,
+    read_json,
+    replacing,
+    write_bytes,
+)
 
 
 def names(folder):
@@ -143,3 +152,47 @@ def test_json_comes_back_or_is_refused(tmp_path, refusal):
             read_json(path)
     with refusal(DataError, "cannot read", "No such file"):
         read_json(tmp_path / "none.json")
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a place where no folder can be made")
+def test_places_where_no_folder_can_be_made_are_refused(refusal):
+    """Also for the administrator, to whom file modes allow everything."""
+    with refusal(OutputError, "cannot write to /proc/x/out", "/proc"):
+        check_writable("/proc/x/out")
+    with refusal(OutputError, "cannot write to /proc/x/out"):
+        make_folder("/proc/x/out")
+
+
+def test_a_folder_below_a_file_cannot_be_made(tmp_path, refusal):
+    (tmp_path / "file").write_bytes(b"")
+    with refusal(OutputError, f"cannot write to {tmp_path}/file/a: Not a directory"):
+        make_folder(tmp_path / "file" / "a")
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_a_cache_that_cannot_be_written_is_replaced_with_one_warning(tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("SAMKIT_CACHE", str(tmp_path / "file" / "cache"))
+    folder = cache_folder()
+    assert cache_folder() == folder
+    write_bytes(folder / "a.bin", b"data")
+    (warning,) = caplog.messages
+    assert "is not a folder" in warning
+    assert "set SAMKIT_CACHE to a folder that can be written to" in warning
+    monkeypatch.setenv("SAMKIT_CACHE", str(tmp_path / "new"))
+    assert cache_folder() == tmp_path / "new"
+
+
+def test_a_prepared_cache_is_read_where_nothing_can_be_written(tmp_path, monkeypatch, caplog):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "model").write_bytes(b"")
+
+    def refuse(folder):
+        raise OutputError("read-only")
+
+    monkeypatch.setattr("samkit.files.check_writable", refuse)
+    monkeypatch.setenv("SAMKIT_CACHE", str(tmp_path / "cache"))
+    assert cache_folder() == tmp_path / "cache"
+    assert caplog.messages == []

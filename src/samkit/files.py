@@ -1,12 +1,16 @@
 """Files: written so that a reader never sees half of one; locks; checksums; the cache folder."""
 
+import atexit
 import errno
 import hashlib
 import json
+import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -22,15 +26,41 @@ try:
 except ImportError:  # Windows: two runs into one folder are not told from one
     fcntl = None  # type: ignore[assignment]
 
+logger = logging.getLogger(__name__)
+
 HASH_BLOCK_BYTES = 2**22
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 CACHE_VARIABLE = "SAMKIT_CACHE"
 
 
 def cache_folder() -> Path:
-    """The folder for what can be made again: SAMKIT_CACHE, or this user's usual place."""
+    """The folder for what can be made again: SAMKIT_CACHE, or this user's usual place.
+
+    If nothing can be written there, a temporary folder takes its place until the process ends, with
+    one warning; a folder that has content already is still read from.
+    """
     chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen) if chosen else user_cache_path("samkit")
+    return _usable_cache(Path(chosen) if chosen else user_cache_path("samkit"))
+
+
+@cache
+def _usable_cache(folder: Path) -> Path:
+    try:
+        check_writable(folder)
+    except OutputError as error:
+        if folder.is_dir() and any(folder.iterdir()):
+            return folder
+        temporary = Path(tempfile.mkdtemp(prefix="samkit-cache-"))
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        logger.warning(
+            "no cache: %s; it is in %s until this process ends, and models are converted anew each"
+            " time: set %s to a folder that can be written to",
+            error,
+            temporary,
+            CACHE_VARIABLE,
+        )
+        return temporary
+    return folder
 
 
 @contextmanager
@@ -111,8 +141,23 @@ def write_tensors(
             raise OutputError(f"cannot write {path}: {error}") from error
 
 
+def make_folder(folder: str | os.PathLike[str]) -> None:
+    """Create a folder with all folders above it, unless it exists.
+
+    Raises:
+        OutputError: it cannot be created.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {reason(error)}") from error
+
+
 def check_writable(folder: str | os.PathLike[str]) -> None:
-    """Check, without making it, that a folder exists or can be made, and can be written to.
+    """Check, without creating it, that a folder exists or can be created, and can be written to.
+
+    An empty folder is created for a moment in the nearest folder that exists, since some places
+    refuse what their file modes allow, such as /proc and disks mounted read-only.
 
     Raises:
         OutputError: it cannot.
@@ -121,8 +166,14 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if not existing.is_dir():
         raise OutputError(f"cannot write to {folder}: {existing} is not a folder")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise OutputError(f"cannot write to {folder}: no permission in {existing}")
+    try:
+        Path(tempfile.mkdtemp(prefix=".samkit.", dir=existing)).rmdir()
+    except PermissionError as error:
+        raise OutputError(f"cannot write to {folder}: no permission in {existing}") from error
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {folder}: {reason(error)} when creating a folder in {existing}"
+        ) from error
 
 
 def hold(file: BinaryIO, place: str | os.PathLike[str]) -> None:

@@ -213,7 +213,7 @@ class TestChoice:
         self, model, monkeypatch, refusal, backend
     ):
         monkeypatch.setattr(choose, "find_spec", lambda name: None)
-        with refusal(BackendError, f"pip install 'samkit[{backend}]'"):
+        with refusal(BackendError, f"pip install '.[{backend}]'"):
             create_backend(model, backend=backend, device="cpu")
 
     def test_compile_needs_a_compiler(self, model, monkeypatch, refusal):

@@ -1,13 +1,15 @@
 """Images and a stand-in for the model, for `samkit auto`."""
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from samkit.cli.image_job import Choices
+from samkit.batch import MaskGenerator
+from samkit.cli import progress
 
 STUB_PATH = Path(__file__).parent / "stub_masker.py"
 
@@ -19,11 +21,20 @@ def load_stub():
     return module
 
 
+@pytest.fixture(autouse=True)
+def no_progress_lines(monkeypatch):
+    """Commands print no progress, however slow the machine is; test_progress has its own clock."""
+    quiet = partial(progress.Lines, write=lambda line: None)
+    monkeypatch.setattr(progress, "Lines", quiet)
+
+
 @pytest.fixture
 def stub(monkeypatch):
     """Takes the model's place; its `calls` are the images that were computed."""
     masker = load_stub().StubMasker()
-    monkeypatch.setattr(Choices, "masker", masker)
+    monkeypatch.setattr(MaskGenerator, "masker", masker)
+    monkeypatch.setattr(MaskGenerator, "everything", masker)
+    monkeypatch.setattr(MaskGenerator, "check", lambda self: None)
     return masker
 
 

@@ -50,10 +50,10 @@ class StubMasker:
 
 
 def run_and_die(moment, args):
-    from samkit.cli.image_job import Choices
+    from samkit.batch import MaskGenerator
     from samkit.cli.main import main
 
-    Choices.masker = StubMasker()
+    MaskGenerator.masker = MaskGenerator.everything = StubMasker()
     move = Path.replace
     moves = 0
 

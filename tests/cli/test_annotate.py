@@ -124,11 +124,11 @@ def test_server_is_made_before_torch_is_imported(tmp_path):
     code = f"""
 import sys
 from samkit.cli.annotate import annotate
-from samkit.cli.server import check_model, make_app
+from samkit.backends import BackendChoice
+from samkit.cli.server import make_app
 from samkit.dataengine import Store
-check_model("mobile_sam")
 with Store.open({str(tmp_path / "store.db")!r}) as store:
-    make_app(store, model="mobile_sam", backend={{"backend": "auto"}}, cache_gb=1)
+    make_app(store, model="mobile_sam", backend=BackendChoice(), cache_gb=1)
 sys.exit("torch" in sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], timeout=TIMEOUT_S, check=True)
@@ -155,7 +155,7 @@ def test_many_sign_in_to_a_served_store(folder, capsys):
     [
         (["annotate", "no-such-folder"], "no such folder: no-such-folder"),
         (["annotate", "empty"], "no image in the folder empty"),
-        (["annotate", "images", "--model", "sam_vit_x"], "no model sam_vit_x"),
+        (["annotate", "images", "--model", "sam_vit_x"], "unknown model 'sam_vit_x'"),
         (["annotate", "images", "--store", "images/a.png/x.db"], "give another --store"),
         (["annotate", "images", "--port", "70000"], "--port"),
         (["serve", "--store", "images"], "no store at images/.samkit/project.db"),

@@ -12,10 +12,9 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 import samkit.proposals
+from samkit.batch import FORMATS, STATE_NAME
 from samkit.cli.automask_options import PRESET_NAMES, SETTINGS, config_from_options
 from samkit.cli.main import main
-from samkit.cli.mask_files import FORMATS
-from samkit.cli.runs import STATE_NAME
 from samkit.formats import read_image, read_sa1b
 
 STUB_PATH = Path(__file__).parent / "stub_masker.py"
@@ -54,7 +53,9 @@ def test_all_formats_of_a_folder(images, stub, capsys):
         expected += [f"{base}_masks/{number:04d}.png" for number in (1, 2, 3)]
     assert sorted(tree("out")) == sorted(expected)
     told = capsys.readouterr()
-    assert told.err == ""
+    assert told.err == (
+        "samkit: 3 images to do; masks of everything, 32 x 32 points; mobile_sam; into out\n"
+    )
     assert "images/deep/c.png: 3 masks" in told.out
     assert "3 images done, 9 masks in" in told.out
 
@@ -367,7 +368,8 @@ def test_a_bad_image_is_skipped_and_named(images, stub, capsys):
     (images / "bad.jpg").write_text("no image")
     (images / "deep/empty.png").write_bytes(b"")
     assert main(["auto", "images", "missing.jpg", "-o", "out", "--format", "coco"]) == 1
-    lines = capsys.readouterr().err.splitlines()
+    plan, *lines = capsys.readouterr().err.splitlines()
+    assert plan.startswith("samkit: 6 images to do; ")
     assert lines[-1] == "samkit: 3 skipped: images/bad.jpg, images/deep/empty.png, missing.jpg"
     assert [line.split(":")[1] for line in lines[:-1]] == [
         " skipped images/bad.jpg",
@@ -460,7 +462,7 @@ def test_several_inputs_and_none_is_good(images, stub, capsys):
     assert main(["auto", "text.jpg", "none.jpg", "-o", "out"]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1] == "samkit: no image could be segmented"
-    assert len(lines) == 3
+    assert len(lines) == 4  # a plan, and one for each image
     assert not Path("out").exists()
 
 

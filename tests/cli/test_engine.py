@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samkit.cli.image_job import Choices
+from samkit.batch import MaskGenerator
 from samkit.cli.main import main
 from samkit.dataengine import (
     NewEvent,
@@ -217,7 +217,7 @@ class StubMasker:
         self.choices.append(choices)
         return self
 
-    def generate(self, image):
+    def generate(self, image, on_progress=None):
         self.calls += 1
         arrays = np.zeros((2, *image.shape[:2]), bool)
         arrays[0, 2:5, 2:6], arrays[1, 6:8, 8:14] = True, True
@@ -229,7 +229,7 @@ class StubMasker:
         named = replace(masks, phrases=(choice.classes[0], ""), phrase_scores=scores)
         return named if choice.others else named.select(np.arange(1))
 
-    def generate_tiled(self, image, tiling):
+    def generate_tiled(self, image, tiling, on_progress=None):
         self.choices.append(tiling)
         self.calls += 1
         return Masks.from_arrays(np.ones((1, *image.shape[:2]), bool), [0.5])
@@ -239,7 +239,9 @@ class StubMasker:
 def masker(monkeypatch):
     """Takes the models' place; it knows for what it was asked."""
     stub = StubMasker()
-    monkeypatch.setattr(Choices, "masker", property(stub.of))
+    monkeypatch.setattr(MaskGenerator, "masker", property(stub.of))
+    monkeypatch.setattr(MaskGenerator, "everything", property(stub.of))
+    monkeypatch.setattr(MaskGenerator, "check", lambda self: None)
     return stub
 
 
@@ -312,12 +314,12 @@ def test_prelabel_fetches_nothing_unless_asked(begun, masker, no_detector, capsy
 def test_prelabel_without_text_packages_says_how_to_install_them(
     begun, masker, monkeypatch, capsys
 ):
-    monkeypatch.setattr("samkit.text.loading.find_spec", lambda name: None)
+    monkeypatch.setattr("samkit.extras.find_spec", lambda name: None)
     capsys.readouterr()
     assert main(["engine", "prelabel", "--store", str(begun)]) == 0
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
-    assert "pip install 'samkit[text]'" in captured.err
+    assert "pip install '.[text]'" in captured.err
     assert "4 masks added" in captured.out
 
 
@@ -342,7 +344,7 @@ def test_prelabel_with_classes_and_settings_of_one_s_own(begun, masker, no_detec
     assert (choices.classes.classes, choices.classes.thresh) == (("bird", "cat"), 0.4)
     assert choices.classes.others is False
     assert choices.config == replace(PRESETS["fast"], iou_thresh=0.7)
-    assert (choices.model, choices.engine["engine"]) == ("m.pt", "torch")
+    assert (choices.model, choices.backend.backend) == ("m.pt", "torch")
     with store_of(begun) as store:
         assert [one.name for one in list_classes(store, 1)] == ["cat", "dog", "bird"]
         (mask,) = list_annotations(store, 1)
@@ -354,15 +356,15 @@ def test_prelabel_in_tiles_has_no_classes(begun, masker, detector_at_hand, capsy
     capsys.readouterr()
     assert main(["engine", "prelabel", "--store", str(begun), "--tile", "64"]) == 0
     captured = capsys.readouterr()
-    assert captured.err == "samkit: masks get no classes: they need whole images, without --tile\n"
+    assert captured.err == "samkit: masks get no classes: classes do not go with --tile\n"
     assert "2 masks added, 0 with a class, on 2 images" in captured.out
-    assert {one.tile_px for one in masker.choices if not isinstance(one, Choices)} == {64}
+    assert {one.tile_px for one in masker.choices if not isinstance(one, MaskGenerator)} == {64}
 
 
 def test_prelabel_that_is_stopped_goes_on(begun, masker, no_detector, monkeypatch, capsys):
     generate = StubMasker.generate
 
-    def stop_at_the_second(self, image):
+    def stop_at_the_second(self, image, on_progress=None):
         if self.calls == 1:
             raise KeyboardInterrupt
         return generate(self, image)
@@ -387,7 +389,7 @@ def test_prelabel_tells_what_it_left(begun, masker, no_detector, monkeypatch, ca
     with store_of(begun) as store:
         take_image(store, 1, 1)
 
-    def fail(self, image):
+    def fail(self, image, on_progress=None):
         raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
     monkeypatch.setattr(StubMasker, "generate", fail)
@@ -406,7 +408,9 @@ def test_prelabel_tells_what_it_left(begun, masker, no_detector, monkeypatch, ca
 def test_prelabel_looks_again_with_other_classes(begun, masker, no_detector, monkeypatch, capsys):
     generate = StubMasker.generate
     monkeypatch.setattr(
-        StubMasker, "generate", lambda self, image: generate(self, image).select(np.zeros(0, int))
+        StubMasker,
+        "generate",
+        lambda self, image, on_progress=None: generate(self, image).select(np.zeros(0, int)),
     )
     first = answer(capsys, "prelabel", "--store", begun, "--classes", "car", "--only-classes")
     assert (first["images"], first["added"]) == (2, 0)

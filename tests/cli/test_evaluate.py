@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import re
 import sys
 
 import pytest
@@ -58,7 +59,8 @@ def test_one_command_reports_two_models(folder, capsys):
     args = ["evaluate", SCENES, "--model", "before.pth", "--model", "after.pth", *FEW, "-o", "out"]
     assert main(args) == 0
     told = capsys.readouterr()
-    assert told.err == ""
+    plan = "2 images by one-click, noc for before, after; up to 2 masks an image"
+    assert told.err == f"samkit: {plan}\n"
     lines = told.out.splitlines()
     assert lines[0].startswith(f"{SCENES}; before (torch float32), after (torch float32). ")
     assert "one-click: 2 images, 4 masks; noc: 2 images, 4 masks." in lines[0]
@@ -115,7 +117,7 @@ def test_stopped_run_goes_on(folder, capsys, monkeypatch):
 
     monkeypatch.setattr(Interactive, "measure", stop)
     assert main(args) == 130
-    assert "1 images measured; the same command goes on" in capsys.readouterr().err
+    assert "1 image measured; the same command goes on from here" in capsys.readouterr().err
     assert main(args) == 0
     assert results(capsys) == expected
     assert len(calls) == len(set(calls)) + 1  # the second image's was begun twice
@@ -126,8 +128,8 @@ def test_broken_image_is_skipped_with_exit_code_1(folder, capsys):
     models = ["--model", "before.pth", "--model", "after.pth"]
     assert main(["evaluate", data, *models, *FEW, "--protocol", "one-click", "-o", "out"]) == 1
     told = capsys.readouterr()
-    assert told.err.count("\n") == 1  # told once, not for each model
-    assert told.err.startswith("samkit: skipped 1.png: ")
+    _, skipped = told.err.splitlines()  # after the plan; once, not for each model
+    assert skipped.startswith("samkit: skipped 1.png: ")
     assert "one-click: 1 image, 2 masks" in told.out
     report = json.loads((folder / "out" / "report.json").read_text())
     (skipped,) = report["models"]["after"]["skipped"]
@@ -175,7 +177,7 @@ def test_pictures_need_matplotlib(folder, capsys, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", without_matplotlib)
     assert main(["evaluate", SCENES, "--model", "before.pth", *FEW, "-o", "out"]) == 0
-    assert "pip install 'samkit[bench]' brings matplotlib" in capsys.readouterr().out
+    assert "no plots, which need matplotlib: pip install '.[bench]'" in capsys.readouterr().out
     assert sorted(path.name for path in (folder / "out").iterdir()) == [
         "records",
         "report.json",
@@ -225,8 +227,9 @@ def test_one_line_and_exit_code_2(args, message, folder, capsys):
     (folder / "shard.tar").write_bytes(b"\0" * 10240)
     assert main(["evaluate", *args]) == 2
     captured = capsys.readouterr()
-    assert captured.err.count("\n") == 1, captured.err
-    assert message in captured.err
+    plan = re.compile(r"samkit: \d+ images? by ")  # where the error comes after the measuring
+    (error,) = [line for line in captured.err.splitlines() if plan.match(line) is None]
+    assert message in error
     assert captured.out == ""
 
 

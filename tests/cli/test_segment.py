@@ -51,7 +51,7 @@ def test_click_writes_overlay_mask_and_json(folder, image, answer, capsys):
     assert record["prompts"] == {"points": [[[220.0, 170.0]]], "labels": [[1]]}
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("coffee_overlay.png", "coffee_mask.png", "coffee.json"))
-    assert sorted(p.name for p in (folder / "out").iterdir()) == [
+    assert sorted(p.name for p in (folder / "out").glob("[!.]*")) == [
         "coffee.json",
         "coffee_mask.png",
         "coffee_overlay.png",

@@ -44,6 +44,7 @@ def detector(monkeypatch):
     """Takes the place of any detector."""
     stub = StubDetector(by_phrases=side_by_side)
     monkeypatch.setattr("samkit.text.load_text_model", lambda source, device: stub)
+    monkeypatch.setattr("samkit.text.find_text_model", lambda source: source)
     return stub
 
 
@@ -154,9 +155,9 @@ def test_a_model_without_text_weights_is_one_line(folder, plain_model, clip_fold
 
 
 def test_without_transformers_the_line_to_install_it(folder, plain_model, monkeypatch, capsys):
-    monkeypatch.setattr("samkit.text.loading.find_spec", lambda name: None)
+    monkeypatch.setattr("samkit.extras.find_spec", lambda name: None)
     assert main(["segment", "image.png", "--text", "car", "--model", plain_model]) == 2
-    assert "pip install 'samkit[text]'" in capsys.readouterr().err
+    assert "pip install '.[text]'" in capsys.readouterr().err
 
 
 def test_without_a_network_the_way_out(folder, plain_model, monkeypatch, tmp_path, capsys):
@@ -227,7 +228,7 @@ def test_classes_by_clip_among_masks_of_everything(folder, plain_model, clip_fol
         (["--classes", ""], "text must not be empty"),
         (["--others"], "go with --classes"),
         (["--text-model", "x"], "go with --classes"),
-        (["--classes", "car", "--tile", "512"], "it does not go with --tile"),
+        (["--classes", "car", "--tile", "512"], "--classes does not go with --tile"),
         (["--classes", "car", "--calibration", "none.json"], "cannot read none.json"),
         (["--classes", "car", "--text-model", "nowhere"], "no such folder: nowhere"),
         (["--classes", "car", "--text-model", "CLIP", "--text-thresh", "7"], "from 0 to 1; got 7"),

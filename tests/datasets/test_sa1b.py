@@ -166,5 +166,5 @@ def test_shards_that_are_not_there_are_refused(tmp_path, refusal):
 
 def test_missing_webdataset_is_told(shards, monkeypatch, refusal):
     monkeypatch.setattr("samkit.datasets.sa1b.find_spec", lambda name: None)
-    with refusal(ConfigError, "pip install 'samkit[train]'"):
+    with refusal(ConfigError, "pip install '.[train]'"):
         Sa1bShards(shards)

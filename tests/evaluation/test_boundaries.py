@@ -187,5 +187,5 @@ def test_missing_scipy_is_told_with_what_installs_it(monkeypatch, refusal):
         return real_import(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without_scipy)
-    with refusal(ConfigError, "pip install 'samkit[bench]'"):
+    with refusal(ConfigError, "pip install '.[bench]'"):
         match_pixels(np.ones((3, 3), bool), np.ones((3, 3), bool), 1.0)

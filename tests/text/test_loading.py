@@ -37,9 +37,9 @@ def test_without_transformers_the_line_that_installs_it_is_told(monkeypatch, cli
     found = importlib.util.find_spec
     lacking = {"transformers"}
     monkeypatch.setattr(
-        "samkit.text.loading.find_spec", lambda name: None if name in lacking else found(name)
+        "samkit.extras.find_spec", lambda name: None if name in lacking else found(name)
     )
-    with refusal(ConfigError, "text needs transformers", "pip install 'samkit[text]'"):
+    with refusal(ConfigError, "text needs transformers", "pip install '.[text]'"):
         Clip.load(clip_folder)
 
 

@@ -74,7 +74,7 @@ def test_later_changes_win():
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("optim.lrr=1", "unknown setting 'optim.lrr'; did you mean lr?"),
+        ("optim.lrr=1", "unknown setting 'optim.lrr'; did you mean optim.lr?"),
         ("data.x=1", "unknown setting 'data.x'; known here are optim, run, name"),
         ("optim=1", "'optim': optim is a group of settings"),
         ("size.x=1", "'size.x': size is a single setting"),

@@ -1,6 +1,38 @@
-"""How a network runs: PyTorch, compiled PyTorch, OpenVINO or ONNX Runtime, behind one interface."""
+"""How a network runs: PyTorch, compiled PyTorch, OpenVINO or ONNX Runtime, behind one interface.
 
-from samkit.backends.base import Backend, BackendInfo
-from samkit.backends.choose import BACKENDS, PRECISIONS, create_backend
+Names are loaded when first used: a `BackendChoice` needs no torch, which takes seconds to import.
+"""
 
-__all__ = ["BACKENDS", "PRECISIONS", "Backend", "BackendInfo", "create_backend"]
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from samkit.backends.base import Backend, BackendInfo
+    from samkit.backends.choice import BackendChoice
+    from samkit.backends.choose import BACKENDS, PRECISIONS, create_backend, ready_backend
+
+_HOMES = {
+    "BACKENDS": "choose",
+    "PRECISIONS": "choose",
+    "Backend": "base",
+    "BackendChoice": "choice",
+    "BackendInfo": "base",
+    "create_backend": "choose",
+    "ready_backend": "choose",
+}
+
+__all__ = [
+    "BACKENDS",
+    "PRECISIONS",
+    "Backend",
+    "BackendChoice",
+    "BackendInfo",
+    "create_backend",
+    "ready_backend",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(f"samkit.backends.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'samkit.backends' has no attribute {name!r}")

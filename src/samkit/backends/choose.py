@@ -5,8 +5,10 @@ from importlib.util import find_spec
 import torch
 
 from samkit.backends.base import Backend, BackendInfo
+from samkit.backends.choice import BackendChoice
 from samkit.backends.torch_backend import TorchBackend
 from samkit.errors import BackendError
+from samkit.extras import install_hint
 from samkit.models import Sam
 
 # Packages that each backend needs, and the extra that installs them.
@@ -34,7 +36,7 @@ def create_backend(
     threads: int | None = None,
     device: str | None = None,
 ) -> Backend:
-    """Make an backend for a model.
+    """Make a backend for a model.
 
     Args:
         model: float32, on the CPU.
@@ -76,16 +78,39 @@ def create_backend(
     return TorchBackend(model, info)
 
 
+def ready_backend(backend: Backend, model: Sam, choice: BackendChoice) -> Backend:
+    """A backend that answers at once: the given one, or PyTorch in its place.
+
+    Converting a model for OpenVINO takes half a minute. Where OpenVINO was only the automatic
+    choice, PyTorch runs the model instead for now; the caller may convert it in the background.
+
+    Args:
+        backend: what `choice` has led to.
+        model: float32, on the CPU.
+        choice: what was asked for.
+    """
+    if choice.backend != "auto" or backend.info.backend != "openvino":
+        return backend
+    from samkit.backends.openvino_backend import OpenVinoBackend
+
+    assert isinstance(backend, OpenVinoBackend)
+    if backend.is_converted():
+        return backend
+    return create_backend(
+        model, backend="torch", precision=choice.precision, threads=choice.threads
+    )
+
+
 def is_installed(backend: str) -> bool:
-    """Whether the packages of an backend are there."""
+    """Whether the packages of a backend are installed."""
     return all(find_spec(package) is not None for package in BACKENDS[backend][0])
 
 
 def check_installed(backend: str) -> None:
-    """Raise an BackendError with the line that installs an backend, if it is not there."""
+    """Raise a BackendError with the command that installs a missing backend."""
     if not is_installed(backend):
         extra = BACKENDS[backend][1]
-        raise BackendError(f"backend {backend!r} is not installed: pip install 'samkit[{extra}]'")
+        raise BackendError(f"backend {backend!r} is not installed: {install_hint(extra)}")
 
 
 def choose_precision(precision: str, backend: str, device: torch.device) -> str:

@@ -1,1 +1,1 @@
-"""The command line: one file for each verb. Torch is imported only when a verb needs it."""
+"""The command line: one file for each command. Torch is imported only by those that need it."""

@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from samkit.cli.options import BackendChoice
-from samkit.cli.server import check_model, leave, make_app, server_options
-from samkit.cli.steps import image_bar
+from samkit.backends import BackendChoice
+from samkit.cli.progress import progress
+from samkit.cli.server import leave, make_app, server_options
 from samkit.cli.stores import (
     STORE_IN_FOLDER,
     all_projects,
     check_installed,
     local_admin,
     open_store,
+    shown_place,
     split_names,
 )
 from samkit.errors import StoreError
+from samkit.weights.catalog import check_source
 
 if TYPE_CHECKING:
     from samkit.dataengine import Project, Store
@@ -43,12 +45,12 @@ FIRST_PORT, NUM_PORTS = 49152, 16384  # that no service is registered for (RFC 6
     "where",
     envvar="SAMKIT_STORE",
     metavar="FILE|URL",
-    help=f"Where masks are kept; by default {STORE_IN_FOLDER.as_posix()} in FOLDER.",
+    help=f"Store for the masks; by default {STORE_IN_FOLDER.as_posix()} in FOLDER.",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    help="Port of the page; by default the folder's own, or any that is free if that is taken.",
+    help="Port of the page; by default the folder's own, or any free one if that is taken.",
 )
 @click.option("--browser/--no-browser", default=True, help="Open the page, or only print its URL.")
 @server_options
@@ -65,14 +67,14 @@ def annotate(
 ) -> None:
     """Annotate the images of a folder on a page in the browser; Ctrl+C ends it.
 
-    The images stay where they are, and masks are kept in a file in the folder. The page is for
+    The images stay where they are, and masks are stored in a file in the folder. The page is for
     you alone: it is served to this computer only, and its URL has a key in it.
 
     \b
     samkit annotate images --classes cell,nucleus
     """
     check_installed()
-    check_model(model)
+    check_source(model)
     with open_store(_place(folder, where), make=True) as store:
         from samkit.dataengine import SCAN, add_class, add_job
 
@@ -100,14 +102,14 @@ def annotate(
                 threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
         serve(app, host=HOST, port=own_port(folder) if port is None else port, on_ready=show)
-        click.echo(f"samkit: all masks are in {store.url}", err=True)
+        click.echo(f"samkit: all masks are in {shown_place(store.url)}", err=True)
     leave()
 
 
 def own_port(folder: Path) -> int:
-    """The same port each time for a folder; 0 where it is taken.
+    """A folder's own port, the same each time; 0 if it is taken.
 
-    Browsers keep unsent work by a page's address, of which the port is a part.
+    Browsers store unsent work by a page's address, of which the port is a part.
     """
     port = FIRST_PORT + zlib.crc32(os.fsencode(folder.resolve())) % NUM_PORTS
     try:
@@ -118,10 +120,10 @@ def own_port(folder: Path) -> int:
 
 
 def _place(folder: Path, where: str | None) -> str:
-    """Where the store is; checked before it is made.
+    """The store's place; checked before it is created.
 
     Raises:
-        StoreError: the folder is missing, or without images.
+        StoreError: the folder is missing, or has no images.
     """
     from samkit.dataengine import ImageSource
 
@@ -131,10 +133,10 @@ def _place(folder: Path, where: str | None) -> str:
 
 
 def _project(store: Store, folder: Path, *, is_own: bool) -> Project:
-    """The folder's project, which is made if there is none.
+    """The folder's project, created if there is none.
 
-    A store in the folder that has only one project belongs to the folder: where they were moved
-    together, the images are found again.
+    The only project of a store in the folder belongs to the folder: if they were moved together,
+    the images are found again.
     """
     from samkit.dataengine import create_project, get_project, move_project
 
@@ -145,14 +147,14 @@ def _project(store: Store, folder: Path, *, is_own: bool) -> Project:
             return one
     if is_own and len(projects) == 1:
         click.echo(f"samkit: {projects[0].root} is now {root}: looking for its images", err=True)
-        with image_bar(hidden=False) as on_image:
-            move_project(store, projects[0].id, root, allow_missing=True, on_image=on_image)
+        with progress("image") as meter:
+            move_project(store, projects[0].id, root, allow_missing=True, on_image=meter.update)
         return get_project(store, projects[0].id)
     return create_project(store, name=root.name or "images", root=root)
 
 
 def _has_screen() -> bool:
-    """Whether a browser would have a window; else one in the terminal could open."""
+    """Whether a browser would open a window, and not in this terminal."""
     if sys.platform in ("win32", "darwin"):
         return True
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

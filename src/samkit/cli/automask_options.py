@@ -1,4 +1,4 @@
-"""The options of automatic masks, for all verbs that make them."""
+"""The options of automatic masks, for all commands that make them."""
 
 from __future__ import annotations
 
@@ -13,43 +13,63 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-# Not read from samkit.proposals, which takes long to import.
+# Not read from samkit.proposals, which is slow to import.
 PRESET_NAMES = ("fast", "paper", "thorough")
 OVERLAPS_PER_TILE = 4  # tiles share a quarter of their side, as 256 of 1024
 
 # Options of settings: name of the setting, option, type and help.
 SETTINGS: tuple[tuple[str, str, Any, str], ...] = (
-    ("points_per_side", "--points-per-side", int, "Points along each side of the grid."),
-    ("crop_layers", "--crop-layers", int, "Look again at 2x2, 4x4, ... crops: so many layers."),
+    ("points_per_side", "--points-per-side", int, "Points along each side of the grid of prompts."),
+    (
+        "crop_layers",
+        "--crop-layers",
+        int,
+        "Layers of crops: 1 adds 2x2 crops, 2 adds 4x4, ...",
+    ),
     (
         "crop_points_downscale",
         "--crop-points-downscale",
         int,
-        "In each layer of crops, the grid has so many times fewer points a side.",
+        "Factor by which each layer of crops has fewer points a side.",
     ),
-    ("iou_thresh", "--iou-thresh", float, "Least predicted IoU of a mask."),
-    ("stability_thresh", "--stability-thresh", float, "Least stability of a mask."),
-    ("stability_offset", "--stability-offset", float, "Offset of logits that stability is for."),
+    ("iou_thresh", "--iou-thresh", float, "Minimum predicted IoU of a mask."),
+    ("stability_thresh", "--stability-thresh", float, "Minimum stability of a mask."),
+    (
+        "stability_offset",
+        "--stability-offset",
+        float,
+        "Offset of logits to measure stability.",
+    ),
     (
         "box_nms_thresh",
         "--box-nms-thresh",
         float,
-        "Masks whose boxes have a larger IoU are of the same thing.",
+        "Maximum IoU of two masks' boxes; above it they are duplicates.",
     ),
-    ("crop_nms_thresh", "--crop-nms-thresh", float, "The same for masks of different crops."),
-    ("min_area_px", "--min-area", int, "Drop islands and fill holes of fewer pixels."),
-    ("max_area_fraction", "--max-area", float, "Drop masks over a larger part of the image, 0-1."),
+    ("crop_nms_thresh", "--crop-nms-thresh", float, "The same for masks from different crops."),
+    (
+        "min_area_px",
+        "--min-area",
+        int,
+        "Remove islands and fill holes of fewer pixels.",
+    ),
+    (
+        "max_area_fraction",
+        "--max-area",
+        float,
+        "Maximum share of the image in a mask, 0 to 1.",
+    ),
 )
 
 
 def automask_options(command: Command) -> Command:
-    """Give a verb --preset, an option for each setting, and --tile; see `config_from_options`."""
+    """Add --preset, an option for each setting, and --tile; see `config_from_options`."""
     options = [
         click.option(
             "--preset",
             type=click.Choice(PRESET_NAMES),
-            help="Settings to begin with, which the options below change. By default a grid of"
-            " 32 x 32 points, no crops.",
+            help="Preset whose settings the options below change. By default a grid of 32 x 32"
+            " points without crops.",
         ),
         *(
             click.option(option, name, type=kind, metavar="N", help=text)
@@ -58,14 +78,14 @@ def automask_options(command: Command) -> Command:
         click.option(
             "--adaptive/--all-points",
             default=None,
-            help="Leave out points in small masks that were found before; faster.",
+            help="Skip points inside small masks already found (faster), or use all points.",
         ),
         click.option(
             "--tile",
             "tile_px",
             type=int,
             metavar="SIZE",
-            help="For huge images: see tiles of SIZE pixels each on its own, and join the masks.",
+            help="For huge images: segment tiles of SIZE pixels one by one, and join the masks.",
         ),
     ]
     decorated: Any = command
@@ -75,7 +95,7 @@ def automask_options(command: Command) -> Command:
 
 
 def config_from_options(preset: str | None, settings: dict[str, Any]) -> AutoMaskConfig:
-    """A preset, or the plain settings, with those changed that were given.
+    """A preset, or the default settings, changed by the options that were given.
 
     Raises:
         ConfigError: a number out of its range.
@@ -87,10 +107,10 @@ def config_from_options(preset: str | None, settings: dict[str, Any]) -> AutoMas
 
 
 def tiling_from_option(tile_px: int | None) -> TileConfig | None:
-    """How to cut images into tiles of a side, or None.
+    """The tiles of --tile, or None.
 
     Raises:
-        ConfigError: a side that is too small or large.
+        ConfigError: the side is too small or too large.
     """
     from samkit.proposals import TileConfig
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from samkit.cli.options import json_option
+from samkit.extras import install_hint
 
 DEFAULT_TURNS = 7
 WORK_NAMES = (
@@ -27,18 +28,25 @@ WORK_NAMES = (
     "backends",
     multiple=True,
     metavar="NAME:PRECISION",
-    help="Such as openvino:bfloat16; may be given several times. By default torch, OpenVINO and"
-    " ONNX Runtime, as installed, in all that they compute in.",
+    help="Backend and precision, such as openvino:bfloat16; repeatable. By default torch, OpenVINO"
+    " and ONNX Runtime, as installed, in all their precisions.",
 )
 @click.option(
     "--work",
     "works",
     multiple=True,
     type=click.Choice(WORK_NAMES),
-    help="What to measure; by default all for which packages are installed.",
+    help="What to measure; repeatable. By default all for which packages are installed.",
 )
-@click.option("--turns", type=click.IntRange(min=1), default=DEFAULT_TURNS, show_default=True)
-@click.option("--memory/--no-memory", default=True, help="Measure peak memory, too.")
+@click.option(
+    "--turns",
+    type=click.IntRange(min=1),
+    default=DEFAULT_TURNS,
+    show_default=True,
+    metavar="N",
+    help="Number of repetitions.",
+)
+@click.option("--memory/--no-memory", default=True, help="Also measure peak memory.")
 @click.option(
     "--output",
     "-o",
@@ -61,7 +69,7 @@ def bench(
     from samkit.benchmark.report import markdown, plot
     from samkit.benchmark.turns import measure
     from samkit.benchmark.works import WORKS, Workshop, possible_works
-    from samkit.files import check_writable, write_bytes
+    from samkit.files import check_writable, make_folder, write_bytes
 
     if output is not None:
         check_writable(output)
@@ -81,13 +89,13 @@ def bench(
     text = markdown(host, results, peaks)
     click.echo(json.dumps(content, indent=1) if as_json else text)
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
+        make_folder(output)
         write_bytes(output / "bench.json", json.dumps(content, indent=1).encode())
         write_bytes(output / "bench.md", text.encode())
         try:
             plot(results, output / "bench.png")
         except ImportError:
-            click.echo("no picture: pip install 'samkit[bench]' brings matplotlib", err=True)
+            click.echo(f"no plot, which needs matplotlib: {install_hint('bench')}", err=True)
 
 
 def parse_backend(text: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""`samkit distill`: a small image encoder learns a big one's features."""
+"""`samkit distill`: trains a small image encoder to give a big one's features."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from samkit.cli.steps import step_bar
-from samkit.cli.training import check_new, shown, tell, training_options
+from samkit.cli.progress import on_step_of, progress
+from samkit.cli.training import check_training, print_once, print_plan, shown, training_options
+from samkit.cli.wording import counted
+from samkit.weights.catalog import check_source
 
 if TYPE_CHECKING:
     from samkit.training import Distilled
@@ -42,15 +44,19 @@ def distill(
     if show:
         click.echo(shown(list_settings(recipe), as_json=as_json))
         return
-    check_new(output, resume=resume)
-    with step_bar(hidden=as_json) as on_step:
-        distilled = train(recipe, output, resume=resume, on_step=on_step)
+    data = check_training(output, recipe.data.train, resume=resume, seed=recipe.run.seed)
+    check_source(recipe.teacher)
+    images = counted(recipe.data.images_per_batch, "image")
+    print_plan(recipe.run, images, data, resume=resume, quiet=as_json)
+    with progress("step", recipe.run.steps, bar=not as_json) as meter:
+        meter.start()
+        distilled = train(recipe, output, resume=resume, on_step=on_step_of(meter))
     assert isinstance(distilled, Distilled)
-    tell(report(distilled, output, as_json=as_json))
+    print_once(report(distilled, output, as_json=as_json))
 
 
 def report(distilled: Distilled, folder: Path, *, as_json: bool) -> str:
-    """What was written, and student and teacher compared before and after."""
+    """The files written, and student against teacher before and after."""
     before, after = distilled.before, distilled.after
     if as_json:
         result = {

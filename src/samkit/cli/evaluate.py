@@ -1,19 +1,24 @@
-"""`samkit evaluate`: how good models are, by the protocols of the paper."""
+"""`samkit evaluate`: measures models by the protocols of the paper."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from samkit.cli.options import BackendChoice, backend_options, json_option, output_option
-from samkit.cli.progress import RunProgress, run_progress
+from samkit.backends import BackendChoice
+from samkit.cli.exit_codes import EXIT_SOME_FAILED
+from samkit.cli.options import backend_options, json_option, output_option
+from samkit.cli.progress import Meter, progress
+from samkit.cli.wording import counted
 from samkit.errors import ConfigError, DataError
+from samkit.extras import install_hint, require_packages
+from samkit.weights.catalog import check_source
 
 if TYPE_CHECKING:
     from samkit.datasets.sample import SampleSource
@@ -23,8 +28,7 @@ if TYPE_CHECKING:
 
 PROTOCOLS = ("one-click", "noc", "text", "recall", "boxes", "edges")
 DEFAULT_PROTOCOLS = ("one-click", "noc")
-CHOSEN = {"one-click", "noc", "text"}  # of masks that are chosen among an image's
-EXIT_SOME_FAILED = 1
+CHOSEN = {"one-click", "noc", "text"}  # protocols that measure a choice of an image's masks
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
 
@@ -37,7 +41,7 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     default=("mobile_sam",),
     show_default=True,
     metavar="NAME|FILE",
-    help="A model's name or a checkpoint file; several are put side by side.",
+    help="Model: a name or a checkpoint file; repeatable, to compare several.",
 )
 @click.option(
     "--protocol",
@@ -46,13 +50,13 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     multiple=True,
     default=DEFAULT_PROTOCOLS,
     show_default=True,
-    help="What to measure; may be given several times.",
+    help="What to measure; repeatable.",
 )
 @click.option(
     "--images",
     type=click.IntRange(min=1),
     metavar="N",
-    help="The first N images of the data set; by default all.",
+    help="Number of images, from the first one; by default all.",
 )
 @click.option(
     "--masks-per-image",
@@ -60,7 +64,7 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     default=10,
     show_default=True,
     metavar="N",
-    help="one-click, noc, text: so many masks of an image, chosen at random; 0 for all.",
+    help="one-click, noc, text: masks of each image, chosen at random; 0 for all.",
 )
 @click.option(
     "--min-area",
@@ -68,7 +72,7 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     default=100,
     show_default=True,
     metavar="PX",
-    help="one-click, noc, text: leave out masks of fewer pixels.",
+    help="one-click, noc, text: minimum area of a mask in pixels.",
 )
 @click.option(
     "--seed",
@@ -76,16 +80,21 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     default=0,
     show_default=True,
     metavar="N",
-    help="one-click, noc, text: another seed, another choice of masks.",
+    help="one-click, noc, text: seed of the choice of masks.",
 )
 @click.option(
-    "--max-clicks", type=int, default=20, show_default=True, metavar="N", help="noc: for each mask."
+    "--max-clicks",
+    type=int,
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="noc: maximum number of clicks on a mask.",
 )
 @click.option(
     "--feedback/--no-feedback",
     default=True,
     show_default=True,
-    help="noc: give the logits of each answer back with the next click.",
+    help="noc: pass the logits of each answer on with the next click.",
 )
 @click.option(
     "--recall-points",
@@ -93,7 +102,7 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     default=64,
     show_default=True,
     metavar="N",
-    help="recall: points along each side of the grid; on a CPU, 64 take half a minute an image.",
+    help="recall: points along each side of the grid; 64 take half a minute an image on a CPU.",
 )
 @click.option(
     "--detections",
@@ -107,12 +116,12 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     default=99,
     show_default=True,
     metavar="N",
-    help="edges: thresholds at which edges are compared; fewer are faster.",
+    help="edges: number of thresholds at which edges are compared; fewer are faster.",
 )
 @click.option(
     "--text-model",
     metavar="NAME|FOLDER",
-    help="text: what reads words, a detector or a CLIP; by default the model's own.",
+    help="text: text model, a detector or a CLIP; by default the model's own.",
 )
 @backend_options
 @output_option("samkit-evaluation")
@@ -128,10 +137,10 @@ def evaluate(
     as_json: bool,
     **settings: Any,
 ) -> int:
-    """Measure how good models are.
+    """Measure how good models are, side by side.
 
     DATA is a COCO file, a folder of SA-1B, a folder with images/ and masks/, or scenes:count=20.
-    What is in the output folder already is not measured again: a stopped run goes on where it was.
+    Images that are in the output folder are not measured again: a stopped run goes on where it was.
 
     \b
     samkit evaluate val.json --images 40
@@ -144,6 +153,9 @@ def evaluate(
 
     labels = model_labels(models)
     check_writable(output)
+    check_extras(protocols, settings["text_model"])
+    for model in models:
+        check_source(model)
     source = open_source(data)
     run = Run(
         source=source,
@@ -154,14 +166,17 @@ def evaluate(
         output=output,
     )
     count = len(source) if images is None else min(images, len(source))
-    told: set[str] = set()
+    reported: set[str] = set()
     reports: dict[str, ModelReport] = {}
-    with run_progress(count * len(labels), hidden=as_json) as progress:
+    if not as_json:
+        click.echo(f"samkit: {plan(count, run.protocols, labels, settings)}", err=True)
+    with progress("image", count * len(labels), bar=not as_json) as meter:
         try:
             for label, model in labels.items():
-                reports[label] = run.measure(label, model, progress, told)
+                reports[label] = run.measure(label, model, meter, reported)
         except KeyboardInterrupt:
-            click.echo(f"samkit: {run.done} images measured; the same command goes on", err=True)
+            done = counted(run.done, "image")
+            click.echo(f"samkit: {done} measured; the same command goes on from here", err=True)
             raise
     check_any(reports, protocols)
     report = Report(data=data, models=reports)
@@ -171,21 +186,51 @@ def evaluate(
     else:
         click.echo(report.to_markdown())
         click.echo(f"results in {output}: report.md, report.json{pictures}")
-    return EXIT_SOME_FAILED if told else 0
+    return EXIT_SOME_FAILED if reported else 0
+
+
+def check_extras(protocols: Sequence[str], text_model: str | None) -> None:
+    """Check that the packages and the text model that protocols need are there.
+
+    Raises:
+        ConfigError: packages are missing.
+        DownloadError: the text model is not on this disk and cannot be fetched.
+    """
+    if "edges" in protocols:
+        require_packages("edges", ("scipy",), "bench")
+    if "text" in protocols:
+        from samkit.text import find_text_model
+        from samkit.text.loading import check_installed
+
+        check_installed()
+        if text_model is not None:
+            find_text_model(text_model)
+
+
+def plan(
+    images: int,
+    protocols: Sequence[EvaluationProtocol],
+    models: Iterable[str],
+    settings: dict[str, Any],
+) -> str:
+    """The plan in one line: images, protocols, models, masks."""
+    names = [protocol.name for protocol in protocols]
+    line = f"{counted(images, 'image')} by {', '.join(names)} for {', '.join(models)}"
+    masks = settings["masks_per_image"]
+    if masks and CHOSEN.intersection(names):
+        line += f"; up to {counted(masks, 'mask')} an image"
+    return line
 
 
 @dataclass(kw_only=True)
 class Run:
-    """What is measured, the same for all models.
+    """One evaluation: data, protocols and output, the same for all models.
 
     Attributes:
-        source: the images.
-        protocols: what to measure.
-        images: the first so many; None for all.
-        backend: how models run.
-        text_model: what reads words; None for the models' own.
+        images: number of images, from the first one; None for all.
+        text_model: None for the models' own.
         output: the folder for results.
-        done: images that were measured or had been, of all models.
+        done: images measured now or before, of all models.
     """
 
     source: SampleSource
@@ -196,22 +241,22 @@ class Run:
     output: Path
     done: int = 0
 
-    def measure(self, label: str, model: str, progress: RunProgress, told: set[str]) -> ModelReport:
-        """Measure one model; images that are skipped and not told yet are told."""
+    def measure(self, label: str, model: str, meter: Meter, reported: set[str]) -> ModelReport:
+        """Measure one model; report images that are skipped, unless they are in `reported`."""
         from samkit.evaluation import evaluate_model, model_identity, report_model
         from samkit.predict import Predictor
 
-        predictor = Predictor.load(model, text_model=self.text_model, **self.backend)
-        progress.start_image(label)
+        predictor = Predictor.load(model, text_model=self.text_model, **self.backend.options())
+        meter.start(label)
 
         def count(_: str, new_masks: int) -> None:
             self.done += 1
-            progress.finish_image(new_masks or None)
+            meter.advance(worked=new_masks > 0)
 
-        def tell(skipped: SkippedImage) -> None:
-            progress.finish_image(None)
-            if skipped.image not in told:
-                told.add(skipped.image)
+        def report_skipped(skipped: SkippedImage) -> None:
+            meter.advance(worked=False)
+            if skipped.image not in reported:
+                reported.add(skipped.image)
                 click.echo(f"samkit: skipped {skipped.image}: {skipped.error}", err=True)
 
         result = evaluate_model(
@@ -221,13 +266,13 @@ class Run:
             images=self.images,
             folder=self.output / "records" / NOT_IN_NAMES.sub("_", label),
             on_image=count,
-            on_skipped=tell,
+            on_skipped=report_skipped,
         )
         return report_model(result, self.protocols, model_identity(predictor))
 
 
 def model_labels(models: Sequence[str]) -> dict[str, str]:
-    """A short name for each model: a file's without suffix, its path where two have one name.
+    """A short name for each model: a file's name without suffix, or its path if two have one name.
 
     Raises:
         click.UsageError: a model is given twice.
@@ -324,7 +369,7 @@ def check_any(reports: dict[str, ModelReport], protocols: Sequence[str]) -> None
 
 
 def write_report(report: Report, output: Path) -> str:
-    """Write the report and its pictures; return what to say of these."""
+    """Write the report and its plots; return the plots' names as the end of a line."""
     from samkit.evaluation.plots import write_plots
     from samkit.files import write_bytes
 
@@ -333,4 +378,4 @@ def write_report(report: Report, output: Path) -> str:
     try:
         return "".join(f", {path.name}" for path in write_plots(report, output))
     except ImportError:
-        return "; no pictures: pip install 'samkit[bench]' brings matplotlib"
+        return f"; no plots, which need matplotlib: {install_hint('bench')}"

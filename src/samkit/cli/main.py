@@ -1,4 +1,4 @@
-"""`samkit`: the verbs, and one place where errors become one line and an exit code.
+"""`samkit`: all commands, and the one place where errors become one line and an exit code.
 
 Exit codes: 0 done, 1 some of several inputs failed, 2 wrong input, 130 stopped by the user.
 """
@@ -17,6 +17,7 @@ from samkit.cli.demo import demo
 from samkit.cli.distill import distill
 from samkit.cli.engine import engine
 from samkit.cli.evaluate import evaluate
+from samkit.cli.exit_codes import EXIT_BAD_INPUT, EXIT_INTERRUPTED
 from samkit.cli.models import models
 from samkit.cli.pretrain import pretrain
 from samkit.cli.segment import segment
@@ -24,14 +25,15 @@ from samkit.cli.serve import serve
 from samkit.cli.train import train
 from samkit.errors import SamkitError
 
-EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(samkit.__version__, prog_name="samkit")
 def cli() -> None:
-    """Segment anything in an image from a click, a box or a mask. Works offline."""
+    """Segment anything in images from a click, a box, a mask or text; train, evaluate, annotate.
+
+    Works offline: the default model is in the package. Text models and larger SAMs are fetched
+    once, by samkit models fetch or when they are first used.
+    """
 
 
 for command in (
@@ -54,6 +56,8 @@ for command in (
 def main(args: Sequence[str]) -> int:
     """Run a command line; return its exit code."""
     logging.basicConfig(level=logging.WARNING, format="samkit: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.WARNING)  # some packages set their own loggers to INFO
     try:
         code = cli.main(args=list(args), prog_name="samkit", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

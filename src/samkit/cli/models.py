@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from samkit.cli.options import BackendChoice, backend_options, json_option, model_option
+from samkit.backends import BackendChoice
+from samkit.cli.options import backend_options, json_option, model_option
 
 TEXT_EXAMPLE = "text models by their names on the hub, such as openai/clip-vit-base-patch32"
 
@@ -27,8 +28,8 @@ def models(context: click.Context, *, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("name", "what", "parameters", "file", "licence", "on disk", box=None)
-    texts = Table("to read words", "kind", "file", "licence", "on disk", box=None)
+    table = Table("name", "model", "parameters", "file", "licence", "on disk", box=None)
+    texts = Table("text model", "kind", "file", "licence", "on disk", box=None)
     for row in rows:
         size = f"{row['size_bytes'] / 1e6:,.0f} MB"
         where = "in the package" if row["embedded"] else row["path"] or "no"
@@ -100,14 +101,14 @@ def verify(*, file: Path, as_json: bool) -> None:
 @model_option
 @backend_options
 def prepare(*, model: str, backend: BackendChoice) -> None:
-    """Convert a model for this computer ahead, so that its first use need not wait for it.
+    """Convert a model for this computer in advance, so that its first use need not wait.
 
-    Done once for each model; other verbs do it when they first need it.
+    Needed once for each model; other commands do it when they first need it.
     """
     from samkit.backends.compiled import CompiledBackend
     from samkit.predict import Predictor
 
-    predictor = Predictor.load(model, **backend)
+    predictor = Predictor.load(model, **backend.options())
     if isinstance(predictor.backend, CompiledBackend):
         predictor.backend.compile_all()
     info = predictor.backend.info
@@ -115,7 +116,7 @@ def prepare(*, model: str, backend: BackendChoice) -> None:
 
 
 def model_row(name: str) -> dict[str, Any]:
-    """What there is to say of one model."""
+    """One model's row of the list."""
     from samkit.weights.hub import find_local
 
     entry = _catalog()[name]
@@ -133,7 +134,7 @@ def model_row(name: str) -> dict[str, Any]:
 
 
 def text_rows() -> list[dict[str, Any]]:
-    """The same of each text model; others of their kinds can be loaded too."""
+    """The rows of text models that are known to fit; others of their kinds can be loaded too."""
     from samkit.weights.catalog import TEXT_CATALOG
     from samkit.weights.hub import find_cached
 

@@ -1,17 +1,19 @@
-"""Option types and options that several verbs share."""
+"""Option types, and the options that several commands share."""
 
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import click
+
+from samkit.backends import BackendChoice
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Numbers(click.ParamType[tuple[float, ...]]):
-    """A fixed count of numbers with commas between them, such as a point or a box."""
+    """A fixed number of numbers separated by commas, such as a point or a box."""
 
     def __init__(self, *fields: str) -> None:
         self.fields = fields
@@ -39,24 +41,15 @@ model_option = click.option(
     default="mobile_sam",
     show_default=True,
     metavar="NAME|FILE",
-    help="A model's name (samkit models lists them) or a checkpoint file.",
+    help="Model: a name that samkit models lists, or a checkpoint file.",
 )
 DEFAULT_DETECTOR = "IDEA-Research/grounding-dino-tiny"  # not read from samkit.text, which is slow
 BACKEND_NAMES = ("auto", "torch", "compile", "openvino", "onnx")
 PRECISION_NAMES = ("auto", "float32", "bfloat16", "float16")
 
 
-class BackendChoice(TypedDict):
-    """How a model is to run: keyword arguments of `samkit.Predictor.load`."""
-
-    device: str | None
-    backend: str
-    precision: str
-    threads: int | None
-
-
 def backend_options(command: Command) -> Command:
-    """Give a verb --device, --backend, --precision and --threads, as one argument `backend`."""
+    """Add --device, --backend, --precision and --threads, as one `BackendChoice`: `backend`."""
 
     @wraps(command)
     def packed(
@@ -67,7 +60,9 @@ def backend_options(command: Command) -> Command:
 
     options = (
         click.option(
-            "--device", metavar="NAME", help="cpu, cuda, ...; by default a GPU where there is one."
+            "--device",
+            metavar="NAME",
+            help="Device: cpu, cuda, ...; by default a GPU if there is one.",
         ),
         click.option(
             "--backend",
@@ -75,7 +70,7 @@ def backend_options(command: Command) -> Command:
             default="auto",
             show_default=True,
             envvar="SAMKIT_BACKEND",
-            help="What runs the network; auto takes the fastest that is installed.",
+            help="Inference runtime; auto takes the fastest that is installed.",
         ),
         click.option(
             "--precision",
@@ -83,9 +78,9 @@ def backend_options(command: Command) -> Command:
             default="auto",
             show_default=True,
             envvar="SAMKIT_PRECISION",
-            help="What it computes in; auto takes bfloat16 where the processor has it.",
+            help="Number format; auto takes bfloat16 where the processor supports it.",
         ),
-        click.option("--threads", type=int, metavar="N", help="Threads on a CPU."),
+        click.option("--threads", type=int, metavar="N", help="Number of CPU threads."),
     )
     decorated: Callable[..., Any] = packed
     for option in reversed(options):
@@ -94,7 +89,7 @@ def backend_options(command: Command) -> Command:
 
 
 def output_option(default: str) -> Callable[[Command], Command]:
-    """Folder that results are written to."""
+    """The option --output, the folder for results."""
     return click.option(
         "--output",
         "-o",
@@ -107,21 +102,21 @@ def output_option(default: str) -> Callable[[Command], Command]:
 
 
 def text_options(default: str) -> Callable[[Command], Command]:
-    """Give a verb --text-model, whose default is told, and --text-thresh."""
+    """Add --text-model, whose default the help text names, and --text-thresh."""
 
     def decorate(command: Command) -> Command:
         options = (
             click.option(
                 "--text-model",
                 metavar="NAME|FOLDER",
-                help="What reads words: a detector or a CLIP, by name on the hub or as a folder."
+                help="Text model: a detector or a CLIP, by its name on the hub or as a folder."
                 f" By default {default}.",
             ),
             click.option(
                 "--text-thresh",
                 type=float,
                 metavar="N",
-                help="Least score, 0-1; by default the text model's own.",
+                help="Minimum score of a text match, 0 to 1; by default the text model's own.",
             ),
         )
         decorated: Any = command
@@ -132,6 +127,4 @@ def text_options(default: str) -> Callable[[Command], Command]:
     return decorate
 
 
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print the results as JSON, for other programs."
-)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")

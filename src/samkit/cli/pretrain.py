@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from samkit.cli.steps import step_bar
-from samkit.cli.training import check_new, shown, tell, training_options
+from samkit.cli.progress import on_step_of, progress
+from samkit.cli.training import check_training, print_once, print_plan, shown, training_options
+from samkit.cli.wording import counted
 
 RECIPE_NAMES = ("scenes", "vit_b", "vit_l", "vit_h")
 CLIP_RECIPE_NAMES = ("clip_named",)
@@ -30,7 +31,7 @@ def pretrain(
     show: bool,
     as_json: bool,
 ) -> None:
-    """Pre-train an image encoder on images without masks, by drawing what is hidden of them.
+    """Pre-train an image encoder on images without masks, as a masked autoencoder (MAE).
 
     Or, with clip_named, a small CLIP on images whose masks have names, for text prompts.
 
@@ -46,29 +47,37 @@ def pretrain(
     if show:
         click.echo(shown(list_settings(recipe), as_json=as_json))
         return
-    check_new(output, resume=resume)
-    result = run(recipe, output, resume=resume, hidden=as_json)
+    result = run(recipe, output, resume=resume, as_json=as_json)
     if as_json:
-        tell(json.dumps(result, indent=2))
+        print_once(json.dumps(result, indent=2))
         return
     what = ", ".join(f"{name} in {path}" for name, path in result.items() if name != "seconds")
-    tell(f"{what}, after {result['seconds']:.0f} s; log in {output / 'log.csv'}")
+    print_once(f"{what}, after {result['seconds']:.0f} s; log in {output / 'log.csv'}")
 
 
 def pretraining_recipes() -> dict[str, Callable[[], Any]]:
-    """All recipes by name, of either kind."""
+    """All recipes by name, of both kinds."""
     from samkit.training import CLIP_RECIPES, MAE_RECIPES
 
     return {**MAE_RECIPES, **CLIP_RECIPES}
 
 
-def run(recipe: Any, output: Path, *, resume: bool, hidden: bool) -> dict[str, Any]:
-    """Pre-train what a recipe says; return what came of it, and the seconds."""
+def run(recipe: Any, output: Path, *, resume: bool, as_json: bool) -> dict[str, Any]:
+    """Pre-train by a recipe; return the paths of what was made, and the seconds."""
     from samkit.training import CLIP_FOLDER, PICTURES, MaeRecipe, train
 
-    with step_bar(hidden=hidden) as on_step:
-        trained = train(recipe, output, resume=resume, on_step=on_step)
-    if isinstance(recipe, MaeRecipe):
+    is_mae = isinstance(recipe, MaeRecipe)
+    images = recipe.data.train if is_mae else recipe.train
+    data = check_training(output, images, resume=resume, seed=recipe.run.seed)
+    if is_mae:
+        batch = counted(recipe.data.images_per_batch, "image")
+    else:
+        batch = counted(recipe.crops, "crop")
+    print_plan(recipe.run, batch, data, resume=resume, quiet=as_json)
+    with progress("step", recipe.run.steps, bar=not as_json) as meter:
+        meter.start()
+        trained = train(recipe, output, resume=resume, on_step=on_step_of(meter))
+    if is_mae:
         made = {"last": str(trained.last), "pictures": str(output / PICTURES)}
     else:
         made = {"clip": str(output / CLIP_FOLDER)}

@@ -1,92 +1,295 @@
-"""A progress bar on standard error, where a person watches."""
+"""Progress of long work on standard error: a bar on a terminal, else a line now and then."""
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from samkit.cli.wording import counted, rough_time
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+    from samkit.training.loop import Progress as TrainingProgress
+
+Clock = Callable[[], float]
+
+FIRST_LINE_S = 15.0  # after the work began; short work prints none
+LINE_EVERY_S = 50.0  # with a tick, still less than a minute
+TICK_S = 5.0  # how often the ticker checks whether a line is due
+LONG_S = 60.0  # an estimate of this or more is printed as soon as there is one
 
 
-class RunProgress:
-    """How far a run over images is, and how fast.
+class Display(Protocol):
+    """Shows a meter; called after each change."""
+
+    def show(self, meter: Meter) -> None: ...
+
+
+class Meter:
+    """Counts the units of long work that are done, and estimates the time for the rest.
 
     Attributes:
-        images: computed so far.
-        masks: found so far.
+        unit: what is counted, in the singular: "image".
+        done: units done, including those that took no work.
+        total: units in all; None before it is known.
+        worked: units done by work.
+        label: the unit in work, such as an image's name.
+        within: done and all parts of that unit; None where they are not known.
+        note: anything else to show, such as a loss.
     """
 
-    def __init__(self, bar: Progress | None, total: int) -> None:
-        self.images = self.masks = 0
-        self._bar = bar
-        self._started_s: float | None = None
-        self._images_job: TaskID | None = None
-        self._image_job: TaskID | None = None
-        if bar is not None:
-            self._images_job = bar.add_task("images", total=total, note="")
-            self._image_job = bar.add_task("", total=None, note="", visible=False)
+    def __init__(
+        self, unit: str, total: int | None, display: Display, clock: Clock = time.monotonic
+    ) -> None:
+        self.unit, self.total = unit, total
+        self.done = self.worked = 0
+        self.label = self.note = ""
+        self.within: tuple[int, int] | None = None
+        self._display, self._clock = display, clock
+        self._began_s: float | None = None
+        # When the first unit was done, which is slower than others: graphs are compiled for it.
+        self._first_s: float | None = None
+        self._first_is_timed = False
+
+    def beside(self, unit: str, total: int | None = None) -> Meter:
+        """Another meter on the same display, for another part of the same work."""
+        return Meter(unit, total, self._display, self._clock)
 
     @property
     def elapsed_s(self) -> float:
-        """Time since the first image was begun."""
-        return 0.0 if self._started_s is None else time.monotonic() - self._started_s
+        """Seconds since the first unit was begun."""
+        return 0.0 if self._began_s is None else self._clock() - self._began_s
 
-    def start_image(self, name: str) -> None:
-        """An image is begun."""
-        if self._started_s is None:  # not before: a model may take long to load
-            self._started_s = time.monotonic()
-        if self._bar is not None and self._image_job is not None:
-            self._bar.reset(self._image_job, total=None, description=name, note="", visible=True)
+    @property
+    def left_s(self) -> float | None:
+        """Estimated seconds for the units that are left; None before there is a measurement."""
+        if self.total is None or self._began_s is None or self._first_s is None:
+            return None
+        left = max(0, self.total - self.done)
+        if self.worked > 1:
+            return left * (self._clock() - self._first_s) / (self.worked - 1)
+        return left * (self._first_s - self._began_s) if self._first_is_timed else None
 
-    def within_image(self, done: int, total: int) -> None:
-        """So many of the image's points or tiles are done."""
-        if self._bar is not None and self._image_job is not None:
-            self._bar.update(self._image_job, completed=done, total=total)
+    def start(self, label: str = "") -> None:
+        """Begin a unit."""
+        if self._began_s is None:  # not before: a model may take long to load
+            self._began_s = self._clock()
+        self.label, self.within = label, None
+        self._display.show(self)
 
-    def finish_image(self, masks: int | None) -> None:
-        """An image is done with so many new masks, or without work if that is None."""
-        if masks is not None:
-            self.images += 1
-            self.masks += masks
-        if self._bar is not None and self._images_job is not None:
-            self._bar.update(self._images_job, advance=1, note=self.rates())
+    def part(self, done: int, total: int) -> None:
+        """Set how many parts of the unit are done."""
+        self.within = done, total
+        self._display.show(self)
 
-    def rates(self) -> str:
-        """Images and masks in a second, over the whole run."""
-        elapsed_s = max(self.elapsed_s, 1e-9)
-        return f"{self.images / elapsed_s:.2f} images/s, {self.masks / elapsed_s:.1f} masks/s"
+    def advance(self, *, worked: bool = True, note: str | None = None) -> None:
+        """Count one more unit; `worked` is false if it was done before or failed at once."""
+        if worked and self._first_s is None and self._began_s is not None:
+            self._first_s, self._first_is_timed = self._clock(), True
+        self.worked += worked
+        self._set(self.done + 1, note)
+
+    def update(self, done: int, total: int | None = None, *, note: str | None = None) -> None:
+        """Set how many units are done, and the total unless that is None.
+
+        At the first call, `done` may include units of an earlier run; later calls measure.
+        """
+        now = self._clock()
+        if total is not None:
+            self.total = total
+        if self._began_s is None:
+            self._began_s = now
+        if self._first_s is None:
+            self._first_s, self.worked = now, 1
+        else:
+            self.worked += max(0, done - self.done)
+        self._set(done, note)
+
+    def _set(self, done: int, note: str | None) -> None:
+        self.done, self.within = done, None
+        if note is not None:
+            self.note = note
+        self._display.show(self)
+
+
+class Lines:
+    """Prints a line when one is due: early if the work is long, then about every minute."""
+
+    def __init__(
+        self, clock: Clock = time.monotonic, write: Callable[[str], None] | None = None
+    ) -> None:
+        self._clock = clock
+        self._write = write or (lambda line: click.echo(line, err=True))
+        self._lock = threading.Lock()
+        self._meter: Meter | None = None
+        self._next_s: float | None = None  # before the work begins
+        self._estimated: set[int] = set()
+        self._printed = ""
+
+    def show(self, meter: Meter) -> None:
+        """Print a line if one is due."""
+        with self._lock:
+            if self._next_s is None:
+                self._next_s = self._clock() + FIRST_LINE_S
+            self._meter = meter
+            left_s = meter.left_s
+            if left_s is not None and id(meter) not in self._estimated:
+                self._estimated.add(id(meter))
+                if left_s >= LONG_S:
+                    self._next_s = self._clock()
+            self._print_if_due()
+
+    def tick(self) -> None:
+        """Print a line if one is due, while a unit takes long."""
+        with self._lock:
+            self._print_if_due()
+
+    def finish(self) -> None:
+        """Print a last line if there were any before."""
+        with self._lock:
+            meter = self._meter
+            if self._printed and meter is not None and progress_line(meter) != self._printed:
+                self._print(meter)
+
+    def _print_if_due(self) -> None:
+        if self._meter is None or self._next_s is None:
+            return
+        if self._clock() >= self._next_s:
+            self._print(self._meter)
+
+    def _print(self, meter: Meter) -> None:
+        self._next_s = self._clock() + LINE_EVERY_S
+        self._printed = progress_line(meter)
+        self._write(self._printed)
+
+
+class Rich:
+    """Shows a bar for each meter, and one for the parts of the unit in work."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._units: dict[int, TaskID] = {}
+        self._parts = bar.add_task("", total=None, note="", visible=False)
+        self._label = ""
+
+    def show(self, meter: Meter) -> None:
+        """Bring the bars up to date."""
+        bar = self._bar
+        if id(meter) not in self._units:
+            self._units[id(meter)] = bar.add_task(f"{meter.unit}s", total=None, note="")
+        bar.update(self._units[id(meter)], completed=meter.done, total=meter.total, note=meter.note)
+        if meter.label != self._label:
+            self._label = meter.label
+            bar.reset(self._parts, description=meter.label, visible=bool(meter.label))
+        if meter.within is not None:
+            bar.update(self._parts, completed=meter.within[0], total=meter.within[1])
+
+
+class Hidden:
+    """Shows nothing."""
+
+    def show(self, meter: Meter) -> None:
+        """Do nothing."""
+
+
+def progress_line(meter: Meter) -> str:
+    """Done, left and times in one line, such as for a log."""
+    total = meter.total
+    of = (
+        f"{meter.unit} {meter.done:,}"
+        if total is None
+        else (f"{meter.done:,} of {counted(total, meter.unit)} done")
+    )
+    parts = [of]
+    if meter.within is not None and meter.within[1]:
+        done, all_parts = meter.within
+        parts.append(f"{meter.label}: {100 * done // all_parts}%")
+    parts.append(f"{rough_time(meter.elapsed_s)} so far")
+    left_s = meter.left_s
+    if total is not None and meter.done < total:
+        left = "time left not known yet" if left_s is None else f"about {rough_time(left_s)} left"
+        parts.append(left)
+    return f"samkit: {', '.join(parts)}{f': {meter.note}' if meter.note else ''}"
 
 
 @contextmanager
-def run_progress(total: int, *, hidden: bool) -> Iterator[RunProgress]:
-    """Show a run's progress if standard error is a terminal, and take it away at the end."""
+def progress(unit: str, total: int | None = None, *, bar: bool = True) -> Iterator[Meter]:
+    """Show progress on standard error while the block runs.
+
+    A terminal gets a bar, which is taken away at the end. Anything else gets lines, at least one a
+    minute, also while a single unit takes long. Of several processes only the first one shows any.
+
+    Args:
+        unit: what is counted, in the singular.
+        total: None where it is known only later.
+        bar: false hides it from terminals, such as where the output is for programs.
+    """
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
     console = Console(stderr=True)
-    if hidden or not console.is_terminal:
-        yield RunProgress(None, total)
-        return
-    bar = Progress(
+    if not is_first_process() or (console.is_terminal and not bar):
+        yield Meter(unit, total, Hidden())
+    elif console.is_terminal:
+        with _bar(console) as shown:
+            yield Meter(unit, total, Rich(shown))
+    else:
+        lines, ended = Lines(), threading.Event()
+
+        def keep_ticking() -> None:
+            while not ended.wait(TICK_S):
+                lines.tick()
+
+        ticker = threading.Thread(target=keep_ticking, daemon=True, name="samkit-progress")
+        ticker.start()
+        try:
+            yield Meter(unit, total, lines)
+        finally:
+            ended.set()
+            ticker.join()
+            lines.finish()
+
+
+def _bar(console: object) -> Bar:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    return Bar(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         TimeRemainingColumn(),
-        console=console,
+        console=console,  # type: ignore[arg-type]
         transient=True,
         # Else rich would send to standard error what is printed into a file.
         redirect_stdout=sys.stdout.isatty(),
     )
-    with bar:
-        yield RunProgress(bar, total)
+
+
+def is_first_process() -> bool:
+    """Whether this process speaks for all processes of a training.
+
+    The first variable is torchrun's, the second one also Lightning's, which starts processes of one
+    machine.
+    """
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+def on_step_of(meter: Meter) -> Callable[[TrainingProgress], None]:
+    """A training's `on_step` that shows steps with loss and scores."""
+
+    def on_step(progress: TrainingProgress) -> None:
+        shown = {"loss": progress.values.get("loss"), **progress.scores}
+        values = [f"{name} {value:.3f}" for name, value in shown.items() if value is not None]
+        meter.update(progress.step, progress.steps, note=", ".join(values))
+
+    return on_step

@@ -1,21 +1,34 @@
-"""`samkit segment`: masks from words, clicks, boxes and earlier masks."""
+"""`samkit segment`: masks from text, clicks, boxes and earlier masks."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from samkit.cli.mask_files import COCO_NAME
+from samkit.backends import BackendChoice
+from samkit.batch import (
+    COCO_NAME,
+    DEFAULT_SEGMENT_FORMATS,
+    SEGMENT_FORMATS,
+    ImagePrompt,
+    InProcess,
+    PromptedImage,
+    SegmentOptions,
+    SegmentWork,
+    check_models,
+    check_result_names,
+    prompts_from_options,
+    read_prompted_images,
+    summary,
+    write_records_as_coco,
+)
+from samkit.cli.exit_codes import EXIT_SOME_FAILED
 from samkit.cli.options import (
     DEFAULT_DETECTOR,
-    BackendChoice,
     Numbers,
     backend_options,
     json_option,
@@ -23,43 +36,8 @@ from samkit.cli.options import (
     output_option,
     text_options,
 )
-from samkit.cli.prompts import (
-    Ask,
-    ask_from_entry,
-    is_ambiguous,
-    prompts_from_options,
-    read_prompts_file,
-)
-from samkit.cli.results import make_record, summary, write_coco, write_results
-from samkit.errors import ImageError, PromptError, SamkitError
-
-if TYPE_CHECKING:
-    from samkit.formats.image import RgbImage
-    from samkit.predict import Predictor
-    from samkit.types import MaskPrediction
-
-FORMATS = ("overlay", "png", "json", "coco", "logits")
-DEFAULT_FORMATS = ("overlay", "png", "json")
-EXIT_SOME_FAILED = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One image and what it is asked."""
-
-    image: Path
-    ask: Ask
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choices:
-    """What to compute and what to write, the same for all images of a run."""
-
-    output: Path
-    formats: frozenset[str]
-    multimask: bool | None
-    every_candidate: bool
-    text_thresh: float | None = None
+from samkit.cli.progress import progress
+from samkit.errors import ImageError, SamkitError
 
 
 @click.command()
@@ -69,33 +47,43 @@ class Choices:
     "texts",
     multiple=True,
     metavar="WORDS",
-    help='What to look for, such as "a red car"; may be given several times. Points correct it.',
+    help='What to segment, such as "a red car"; repeatable. Points correct the answer.',
 )
-@click.option("--point", "points", type=Numbers("x", "y"), multiple=True, help="A point inside.")
 @click.option(
-    "--background", "backgrounds", type=Numbers("x", "y"), multiple=True, help="A point outside."
+    "--point",
+    "points",
+    type=Numbers("x", "y"),
+    multiple=True,
+    help="A point inside of the object; repeatable.",
+)
+@click.option(
+    "--background",
+    "backgrounds",
+    type=Numbers("x", "y"),
+    multiple=True,
+    help="A point outside of the object; repeatable.",
 )
 @click.option(
     "--box",
     "boxes",
     type=Numbers("x0", "y0", "x1", "y1"),
     multiple=True,
-    help="A box around the object. Several boxes without points mean several objects.",
+    help="A box around the object. Several boxes, without points, are several objects.",
 )
 @click.option(
     "--mask",
     type=click.Path(path_type=Path),
     metavar="FILE.npy",
-    help="Logits of an earlier answer (--format logits writes them), to be refined.",
+    help="Mask logits of an earlier answer to refine; --format logits writes them.",
 )
 @click.option(
     "--prompts",
     "prompts_file",
     type=click.Path(path_type=Path),
     metavar="FILE.json",
-    help='A prompt for each image: {"a.jpg": {"points": [[x, y]], "labels": [1], "box": [x0, y0,'
-    ' x1, y1], "mask": "prev.npy", "text": "a red car"}}. Without IMAGES, the images it names, from'
-    " its own folder.",
+    help='Prompts by image: {"a.jpg": {"points": [[x, y]], "labels": [1], "box": [x0, y0, x1, y1],'
+    ' "mask": "prev.npy", "text": "a red car"}}. Without IMAGES, all images that it names,'
+    " relative to its folder.",
 )
 @model_option
 @text_options(f"the model's own CLIP if it takes text, else {DEFAULT_DETECTOR}")
@@ -104,17 +92,17 @@ class Choices:
 @click.option(
     "--format",
     "formats",
-    type=click.Choice(FORMATS),
+    type=click.Choice(SEGMENT_FORMATS),
     multiple=True,
-    default=DEFAULT_FORMATS,
+    default=DEFAULT_SEGMENT_FORMATS,
     show_default=True,
-    help="What to write; may be given several times.",
+    help="File format of the results; repeatable.",
 )
 @click.option(
     "--multimask/--single-mask",
     default=None,
-    help="Choose among three candidates, or take the single answer. By default three for a lone"
-    " point, which may mean a part or the whole, and one otherwise.",
+    help="Take the best of three candidates, or the single answer. By default the best of three"
+    " for a lone point, which may mean a part or the whole, and the single answer otherwise.",
 )
 @click.option("--all", "every_candidate", is_flag=True, help="Write all three candidates.")
 @json_option
@@ -137,7 +125,7 @@ def segment(
     every_candidate: bool,
     as_json: bool,
 ) -> int:
-    """Cut out what words say, or clicks, boxes or earlier masks show.
+    """Segment what text, clicks, boxes or earlier masks point at.
 
     \b
     samkit segment image.jpg --point 500,375
@@ -152,7 +140,7 @@ def segment(
     if prompts_file is not None:
         if from_options:
             raise click.UsageError("give prompts either as options or as a file, not both")
-        tasks = tasks_from_file(prompts_file, images)
+        prompted = read_prompted_images(prompts_file, images)
     elif not images:
         raise click.UsageError("give at least one image")
     elif not from_options:
@@ -161,154 +149,88 @@ def segment(
         )
     else:
         prompts = prompts_from_options(points, backgrounds, boxes, mask) if has_prompt else None
-        ask = Ask(prompts=prompts, text=texts)
-        tasks = [Task(image=image, ask=ask) for image in images]
-    choices = Choices(
+        prompt = ImagePrompt(prompts=prompts, text=texts)
+        prompted = [PromptedImage(image=image, prompt=prompt) for image in images]
+    return segment_images(
+        prompted,
+        SegmentOptions(
+            multimask=True if every_candidate else multimask,
+            every_candidate=every_candidate,
+            text_thresh=text_thresh,
+        ),
         output=output,
         formats=frozenset(formats),
-        multimask=True if every_candidate else multimask,
-        every_candidate=every_candidate,
-        text_thresh=text_thresh,
+        model=model,
+        text_model=text_model,
+        backend=backend,
+        as_json=as_json,
     )
-    return segment_images(
-        tasks, choices, model=model, text_model=text_model, backend=backend, as_json=as_json
-    )
-
-
-def tasks_from_file(path: Path, images: Sequence[Path]) -> list[Task]:
-    """Tasks from a JSON file of prompts by image, for the named images or for all it has.
-
-    Raises:
-        PromptError: missing or damaged file, unknown keys, an image without a prompt.
-    """
-    by_image = read_prompts_file(path)
-    if not images:
-        return [
-            Task(image=path.parent / name, ask=ask_from_entry(entry, path, name))
-            for name, entry in by_image.items()
-        ]
-    tasks = []
-    for image in images:
-        name = next((n for n in (str(image), image.name) if n in by_image), None)
-        if name is None:
-            raise PromptError(f"{path} has no prompt for {image}")
-        tasks.append(Task(image=image, ask=ask_from_entry(by_image[name], path, name)))
-    return tasks
 
 
 def segment_images(
-    tasks: Sequence[Task],
-    choices: Choices,
+    images: Sequence[PromptedImage],
+    options: SegmentOptions,
     *,
+    output: Path,
+    formats: frozenset[str],
     model: str,
     text_model: str | None = None,
     backend: BackendChoice,
     as_json: bool,
 ) -> int:
-    """Run tasks and write their results; return the exit code."""
+    """Answer the prompts of images, write and print the results; return the exit code."""
     from samkit.files import check_writable
     from samkit.predict import Predictor
 
-    check_names(tasks, choices.formats)
-    check_writable(choices.output)
-    if not any(task.image.exists() for task in tasks):  # before the model is loaded
-        raise ImageError(f"no such file: {tasks[0].image}")
-    predictor = Predictor.load(model, text_model=text_model, **backend)
-    if any(task.ask.text for task in tasks):
-        _ = predictor.text_model  # one that cannot be loaded is told before anything is written
-    say = _say_nothing if as_json else click.echo
-    records: list[dict[str, Any]] = []
-    errors: list[dict[str, str]] = []
-    with progress(len(tasks), hidden=as_json) as advance:
-        for task in tasks:
-            try:
-                records.append(segment_image(task, choices, predictor))
-                say(summary(records[-1]))
-            except (ImageError, PromptError) as error:
-                if len(tasks) == 1:
-                    raise
-                errors.append({"image": str(task.image), "error": str(error)})
-                click.echo(f"samkit: skipped {task.image}: {error}", err=True)
-            advance()
+    check_result_names(images, formats)
+    check_writable(output)
+    if not any(one.image.exists() for one in images):  # before the model is loaded
+        raise ImageError(f"no such file: {images[0].image}")
+    check_models(images, model=model, text_model=text_model)
+    predictor = Predictor.load(model, text_model=text_model, **backend.options())
+    if any(one.prompt.text for one in images):
+        _ = predictor.text_model  # an error here comes before anything is written
+    work = SegmentWork(predictor=predictor, output=output, formats=formats, options=options)
+    say = _print_nothing if as_json else click.echo
+    records, errors = run_work(work, images, say, as_json=as_json)
     if not records:
         raise SamkitError("no image could be segmented")
-    if "coco" in choices.formats:
-        say(str(write_coco(choices.output / COCO_NAME, records)))
+    if "coco" in formats:
+        say(str(write_records_as_coco(output / COCO_NAME, records)))
     if as_json:
         click.echo(json.dumps({"results": records, "errors": errors}, indent=2))
     return EXIT_SOME_FAILED if errors else 0
 
 
-def _say_nothing(text: str) -> None:
+def run_work(
+    work: SegmentWork,
+    images: Sequence[PromptedImage],
+    say: Callable[[str], None],
+    *,
+    as_json: bool,
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Do all images, with progress; return the records of the results, and those of errors.
+
+    Raises:
+        ImageError, PromptError: the only image fails.
+    """
+    records: list[dict[str, Any]] = []
+    errors: list[dict[str, str]] = []
+    with progress("image", len(images), bar=len(images) > 1 and not as_json) as meter:
+        meter.start()
+        for outcome in InProcess().run(work, images):
+            if outcome.error is not None:
+                if len(images) == 1:
+                    raise outcome.error
+                path = outcome.item.image
+                errors.append({"image": str(path), "error": str(outcome.error)})
+                click.echo(f"samkit: skipped {path}: {outcome.error}", err=True)
+            elif outcome.result is not None:
+                records.append(outcome.result)
+                say(summary(outcome.result))
+            meter.advance(worked=outcome.error is None)
+    return records, errors
+
+
+def _print_nothing(text: str) -> None:
     """Take the place of `click.echo` where a program reads the output."""
-
-
-def check_names(tasks: Sequence[Task], formats: Collection[str]) -> None:
-    """Raise a PromptError if two files would be written to the same name."""
-    seen: dict[str, Path] = {}
-    if {"json", "coco"} <= set(formats):
-        seen["coco"] = Path(COCO_NAME)
-    for task in tasks:
-        stem = task.image.stem
-        if stem in seen:
-            raise PromptError(
-                f"{seen[stem]} and {task.image} would write the same files:"
-                " run them with different --output"
-            )
-        seen[stem] = task.image
-
-
-@contextmanager
-def progress(total: int, *, hidden: bool) -> Iterator[Callable[[], None]]:
-    """A progress bar on standard error, where a person watches; gives what advances it."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    shown = total > 1 and console.is_terminal and not hidden
-    # Else rich would send to standard error what is printed into a file.
-    bar = Progress(
-        console=console, disable=not shown, transient=True, redirect_stdout=sys.stdout.isatty()
-    )
-    with bar:
-        job = bar.add_task("images", total=total)
-        yield lambda: bar.advance(job)
-
-
-def segment_image(task: Task, choices: Choices, predictor: Predictor) -> dict[str, Any]:
-    """Segment one image and write its results; return its record, which the JSON file holds."""
-    from samkit.formats import read_image
-
-    image, prompts = read_image(task.image), task.ask.prompts
-    if prompts is not None:
-        prompts.check_fits(predictor.coord_map(image))  # before the expensive step
-    answer = answer_image(image, task.ask, choices, predictor)
-    if not choices.every_candidate:
-        answer = answer.best()
-    record = make_record(task.image, answer, task.ask, predictor.model_name)
-    choices.output.mkdir(parents=True, exist_ok=True)
-    base = choices.output / task.image.stem
-    write_results(base, image, answer, prompts=prompts, formats=choices.formats, record=record)
-    return record
-
-
-def answer_image(
-    image: RgbImage, ask: Ask, choices: Choices, predictor: Predictor
-) -> MaskPrediction:
-    """Embed one image and answer what it is asked."""
-    multimask = choices.multimask
-    if not ask.text:
-        assert ask.prompts is not None
-        if multimask is None:
-            multimask = is_ambiguous(ask.prompts)
-        return predictor.decode(predictor.embed(image), ask.prompts, multimask=multimask)
-    if multimask is None:  # words alone may mean several things, the boxes of a detector do not
-        multimask = ask.prompts is None and predictor.reads_as_tokens
-    return predictor.predict_text(
-        predictor.embed(image),
-        ask.text[0] if len(ask.text) == 1 else list(ask.text),
-        image=image,
-        text_thresh=choices.text_thresh,
-        multimask=multimask,
-        **ask.parts(),
-    )

@@ -6,25 +6,28 @@ from pathlib import Path
 
 import click
 
-from samkit.cli.options import BackendChoice
-from samkit.cli.server import check_model, leave, make_app, server_options
+from samkit.backends import BackendChoice
+from samkit.cli.server import leave, make_app, server_options
 from samkit.cli.stores import all_users, open_store, store_option
 from samkit.errors import StoreError
+from samkit.weights.catalog import check_source
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @click.command()
 @store_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port."
+)
 @click.option(
     "--trusted-proxy",
     "proxies",
     multiple=True,
     metavar="ADDRESS",
-    help="Address or network of a reverse proxy whose X-Forwarded-* headers are believed; may be"
-    " given several times.",
+    help="Address or network of a reverse proxy whose X-Forwarded-* headers are trusted;"
+    " repeatable.",
 )
 @click.option(
     "--root",
@@ -32,7 +35,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
     multiple=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Below which admins may begin projects on the page; may be given several times.",
+    help="Folder below which admins may create projects on the page; repeatable.",
 )
 @server_options
 def serve(
@@ -48,12 +51,12 @@ def serve(
 ) -> None:
     """Serve a store's projects to annotators, who sign in with a name and a password.
 
-    Put a reverse proxy with TLS before it; docs/data-backend.md tells how.
+    Put a reverse proxy with TLS in front of it: see docs/data-engine.md.
 
     \b
     samkit serve --store postgresql://samkit@db/samkit --trusted-proxy 127.0.0.1
     """
-    check_model(model)
+    check_source(model)
     with open_store(where) as store:
         if not any(one.active for one in all_users(store)):
             raise StoreError("nobody can sign in: samkit engine users add NAME --role admin")

@@ -1,4 +1,4 @@
-"""What `samkit annotate` and `samkit serve` share: the model and its cache of embeddings."""
+"""Shared by `samkit annotate` and `samkit serve`: the model and its embedding cache."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from samkit.cli.options import BackendChoice, backend_options, model_option
-from samkit.errors import ConfigError
+from samkit.backends import BackendChoice
+from samkit.cli.options import backend_options, model_option
 
 if TYPE_CHECKING:
     from samkit.dataengine import Store
@@ -25,14 +24,14 @@ QUIETLY: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DE
 
 
 def server_options(command: Command) -> Command:
-    """Give a verb --model, the backend's options and --cache-gb."""
+    """Add --model, the backend's options and --cache-gb."""
     cache_option = click.option(
         "--cache-gb",
         type=click.FloatRange(min=0),
         default=10.0,
         show_default=True,
         metavar="GB",
-        help="Most that kept embeddings take on disk; one takes 4 MB.",
+        help="Maximum size of the embedding cache on disk; one image takes 4 MB.",
     )
     return model_option(backend_options(cache_option(command)))
 
@@ -40,14 +39,11 @@ def server_options(command: Command) -> Command:
 def make_app(
     store: Store, *, model: str, backend: BackendChoice, cache_gb: float, **settings: Any
 ) -> Any:
-    """The app of a store; the model is loaded when the app runs.
+    """Make the app of a store; the model is loaded when the app runs.
 
     Args:
-        store: what it works on.
-        model: name or file.
-        backend: how it runs.
-        cache_gb: most that kept embeddings take.
-        settings: others of `samkit.web.WebConfig`.
+        cache_gb: maximum size of the embedding cache.
+        settings: other fields of `samkit.web.WebConfig`.
     """
     from samkit.files import cache_folder
     from samkit.web import WebConfig, create_app
@@ -63,27 +59,24 @@ def make_app(
 def load_predictor(model: str, backend: BackendChoice) -> Predictor:
     """Load a model for a server, where somebody waits for the first image.
 
-    A model that is not yet converted for OpenVINO, which takes half a minute, runs in torch this
-    time; another process converts it for the next time.
+    Where the model would have to be converted for OpenVINO first, it runs in PyTorch this time, and
+    another process converts it for the next time.
     """
-    from samkit.backends import create_backend
+    from samkit.backends import ready_backend
     from samkit.predict import Predictor
 
-    predictor = Predictor.load(model, **backend)
-    if backend["backend"] != "auto" or predictor.backend.info.backend != "openvino":
-        return predictor
-    from samkit.backends.openvino_backend import OpenVinoBackend
-
-    assert isinstance(predictor.backend, OpenVinoBackend)
-    if predictor.backend.is_converted():
+    predictor = Predictor.load(model, **backend.options())
+    ready = ready_backend(predictor.backend, predictor.model, backend)
+    if ready is predictor.backend:
         return predictor
     command = [sys.executable, "-m", "samkit", "models", "prepare", "--model", model]
     threading.Thread(target=subprocess.run, args=(command,), kwargs=QUIETLY, daemon=True).start()
-    network = predictor.model
-    in_torch = create_backend(
-        network, backend="torch", precision=backend["precision"], threads=backend["threads"]
+    return Predictor(
+        predictor.model,
+        model_name=predictor.model_name,
+        backend=ready,
+        text_encoder=predictor.text_encoder,
     )
-    return Predictor(network, model_name=predictor.model_name, backend=in_torch)
 
 
 def leave() -> None:
@@ -96,15 +89,3 @@ def leave() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
-
-
-def check_model(model: str) -> None:
-    """Find a misspelt model before the server starts, where loading it would be too late.
-
-    Raises:
-        ConfigError: it is no known name, and no file.
-    """
-    from samkit.weights.catalog import CATALOG
-
-    if model not in CATALOG and not Path(model).is_file():
-        raise ConfigError(f"no model {model}: expected a file, or one of {', '.join(CATALOG)}")

@@ -1,4 +1,4 @@
-"""The store, project and user that a verb of the data engine means."""
+"""The store, project and user that a command of the data engine works on."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from samkit.errors import ConfigError, StoreError
+from samkit.extras import install_hint
 
 if TYPE_CHECKING:
     from samkit.dataengine import Page, Project, Store, User
@@ -28,12 +29,13 @@ store_option = click.option(
     show_default=True,
     envvar="SAMKIT_STORE",
     metavar="FOLDER|FILE|URL",
-    help="A folder of images with a store in it, an SQLite file, or postgresql://user@host/name.",
+    help="Store: a folder of images with a store in it, an SQLite file, or"
+    " postgresql://user@host/name.",
 )
 project_option = click.option(
     "--project",
     metavar="NAME",
-    help="A project's name or number; not needed where the store has only one.",
+    help="Project, by name or number; not needed if the store has only one.",
 )
 password_option = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input."
@@ -41,7 +43,7 @@ password_option = click.option(
 
 
 def check_installed() -> None:
-    """Check that there is what the data engine needs.
+    """Check that the data engine's packages are installed.
 
     Raises:
         ConfigError: packages are missing.
@@ -49,25 +51,25 @@ def check_installed() -> None:
     try:
         import samkit.dataengine  # noqa: F401
     except ModuleNotFoundError as error:
-        raise ConfigError(f"no {error.name}: pip install 'samkit[backend]'") from error
+        hint = install_hint("engine")
+        raise ConfigError(f"the data engine needs {error.name}: {hint}") from error
 
 
 def store_place(where: str) -> str:
-    """The file or URL that --store means."""
+    """The file or URL that --store stands for."""
     is_folder = "://" not in where and Path(where).is_dir()
     return str(Path(where) / STORE_IN_FOLDER) if is_folder else where
 
 
 @contextmanager
 def open_store(where: str, *, make: bool = False) -> Iterator[Store]:
-    """Open the store that --store means.
+    """Open the store that --store stands for.
 
     Args:
-        where: as --store takes it.
-        make: make it if it is not there.
+        make: create it if it does not exist.
 
     Raises:
-        StoreError: it is not there, or cannot be opened.
+        StoreError: it does not exist, or cannot be opened.
         ConfigError: packages are missing.
     """
     check_installed()
@@ -84,10 +86,10 @@ def open_store(where: str, *, make: bool = False) -> Iterator[Store]:
 
 
 def make_parent(place: str) -> None:
-    """Make the folder that a store's file is in.
+    """Create the folder of a store's file.
 
     Raises:
-        StoreError: it cannot be made.
+        StoreError: it cannot be created.
     """
     try:
         Path(place).parent.mkdir(parents=True, exist_ok=True)
@@ -97,8 +99,13 @@ def make_parent(place: str) -> None:
         ) from error
 
 
+def shown_place(url: str) -> str:
+    """A store's URL as people know it: an SQLite file by its path."""
+    return url.removeprefix("sqlite:///")
+
+
 def pages(read: Callable[[int], Page[Item]]) -> Iterator[Item]:
-    """All items of a list that comes in pages; `read` gives the page after a number."""
+    """Yield all items of a paged list; `read` gives the page after a number."""
     after: int | None = 0
     while after is not None:
         page = read(after)
@@ -121,14 +128,14 @@ def all_users(store: Store) -> list[User]:
 
 
 def find_project(store: Store, given: str | None) -> Project:
-    """The project that --project means.
+    """The project that --project stands for.
 
     Raises:
-        StoreError: there is none, or several where none was named.
+        StoreError: there is none, or there are several and none was named.
     """
     projects = all_projects(store)
     if not projects:
-        raise StoreError(f"{store.url} has no project: samkit engine init makes one")
+        raise StoreError(f"{shown_place(store.url)} has no project: samkit engine init makes one")
     names = ", ".join(one.name for one in projects)
     if given is None:
         if len(projects) > 1:
@@ -153,7 +160,7 @@ def find_user(store: Store, name: str) -> User:
 
 
 def local_admin(store: Store) -> User:
-    """The admin as whom the person at this computer acts; made, without password, if need be."""
+    """The admin whom the person at this computer acts as; created without password if needed."""
     from samkit.dataengine import create_user
 
     name = system_user()
@@ -165,7 +172,7 @@ def local_admin(store: Store) -> User:
 
 
 def system_user() -> str:
-    """The name that the system knows this person by."""
+    """This person's user name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container without a list of users
@@ -173,7 +180,7 @@ def system_user() -> str:
 
 
 def ask_password(*, from_stdin: bool) -> str | None:
-    """A password from standard input, or asked for twice; None where nobody can be asked."""
+    """A password from standard input, or typed twice; None where nobody can be asked."""
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
     if not sys.stdin.isatty():
@@ -183,5 +190,5 @@ def ask_password(*, from_stdin: bool) -> str | None:
 
 
 def split_names(given: str) -> list[str]:
-    """Names with commas between them."""
+    """Split names at commas."""
     return [name.strip() for name in given.split(",") if name.strip()]

@@ -1,4 +1,4 @@
-"""`samkit train`: SAM from a recipe, with settings changed by key=value."""
+"""`samkit train`: trains a SAM by a recipe, whose settings are changed by key=value."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
-from samkit.cli.steps import embedding_bar, training_bars
-from samkit.cli.training import check_new, shown, tell, training_options
+from samkit.cli.progress import on_step_of, progress
+from samkit.cli.training import check_training, print_once, print_plan, shown, training_options
+from samkit.cli.wording import counted
+from samkit.weights.catalog import check_source
 
 RECIPE_NAMES = (
     "scenes",
@@ -21,7 +23,7 @@ RECIPE_NAMES = (
     "vit_l",
     "vit_h",
 )
-# Of `EvaluationRecipe.prompt`: the protocol's name, and of its first metric.
+# The name of the first metric, by `EvaluationRecipe.prompt`.
 SCORES = {"click": "1-click mIoU", "text": "text-to-mask mIoU"}
 
 
@@ -52,19 +54,23 @@ def train(
     if show:
         click.echo(shown(list_settings(recipe), as_json=as_json))
         return
-    check_new(output, resume=resume)
-    with (
-        embedding_bar(hidden=as_json) as on_crops,
-        training_bars(hidden=as_json) as (on_step, on_embedding),
-    ):
+    if recipe.model.weights is not None:
+        check_source(recipe.model.weights)
+    data = check_training(output, recipe.data.train, resume=resume, seed=recipe.run.seed)
+    evaluate = validation_scores(recipe)
+    images = counted(recipe.data.images_per_batch, "image")
+    batch = f"{images}, up to {counted(recipe.data.max_masks_per_image, 'mask')} each"
+    print_plan(recipe.run, batch, data, resume=resume, quiet=as_json)
+    with progress("step", recipe.run.steps, bar=not as_json) as meter:
+        meter.start()
         trained = run_training(
             recipe,
             output,
             resume=resume,
-            evaluate=validation_scores(recipe),
-            on_step=on_step,
-            on_embedding=on_embedding,
-            on_crops=on_crops,
+            evaluate=evaluate,
+            on_step=on_step_of(meter),
+            on_embedding=meter.beside("image embedding").update,
+            on_crops=meter.beside("image with crops").update,
         )
     result = {
         "best": str(trained.best),
@@ -76,4 +82,4 @@ def train(
     if trained.best_score is not None:
         score = f", {SCORES[recipe.evaluation.prompt]} {trained.best_score:.3f}"
     text = f"{trained.best}{score}, after {trained.seconds:.0f} s; log in {output / 'log.csv'}"
-    tell(json.dumps(result, indent=2) if as_json else text)
+    print_once(json.dumps(result, indent=2) if as_json else text)

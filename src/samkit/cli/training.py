@@ -1,23 +1,28 @@
-"""What `samkit train`, `samkit pretrain` and `samkit distill` share."""
+"""Shared by `samkit train`, `samkit pretrain` and `samkit distill`: options, checks, the plan."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from samkit.cli.options import json_option
+from samkit.cli.progress import is_first_process
+from samkit.cli.wording import counted
 from samkit.errors import ConfigError
+from samkit.extras import require_packages
+
+if TYPE_CHECKING:
+    from samkit.training.settings import RunRecipe
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def training_options(folder: str) -> Callable[[Command], Command]:
-    """Give a verb KEY=VALUE arguments, --output (`folder` by default), --resume, --show, --json."""
+    """Add KEY=VALUE arguments, --output (`folder` by default), --resume, --show and --json."""
 
     def decorate(command: Command) -> Command:
         options = (
@@ -32,9 +37,11 @@ def training_options(folder: str) -> Callable[[Command], Command]:
                 help="Folder for checkpoints, weights and logs.",
             ),
             click.option(
-                "--resume", is_flag=True, help="Go on from the folder's checkpoint, if it has one."
+                "--resume",
+                is_flag=True,
+                help="Resume from the folder's checkpoint, if it has one.",
             ),
-            click.option("--show", is_flag=True, help="Print all settings and do nothing."),
+            click.option("--show", is_flag=True, help="Print all settings, and stop."),
             json_option,
         )
         for option in reversed(options):
@@ -44,35 +51,63 @@ def training_options(folder: str) -> Callable[[Command], Command]:
     return decorate
 
 
-def check_new(folder: Path, *, resume: bool) -> None:
-    """Refuse to write over a training.
+def check_training(folder: Path, data: str | None, *, resume: bool, seed: int = 0) -> str:
+    """Check a training's folder, packages and data before anything is loaded.
+
+    Args:
+        data: the images to train on, as `open_data` takes them.
+
+    Returns:
+        the data set in a few words, with its number of images if that is known.
 
     Raises:
-        ConfigError: the folder has one, and it is not to be resumed.
+        ConfigError: the folder has a training that is not to be resumed, a package is missing, or
+            the data set is of no known kind.
+        DataError: the data set cannot be read.
+        OutputError: the folder cannot be written to.
     """
-    from samkit.training import CHECKPOINT
+    from samkit.datasets import SampleSource
+    from samkit.files import check_writable
+    from samkit.training import CHECKPOINT, open_training_data
 
     if (folder / CHECKPOINT).exists() and not resume:
         raise ConfigError(f"{folder} has a training already: --resume it, or choose another -o")
+    check_writable(folder)
+    require_packages("training", ("lightning_fabric",), "train")
+    source = open_training_data(data, seed=seed)
+    if isinstance(source, SampleSource):
+        return f"{data} ({counted(len(source), 'image')})"
+    return str(data)
 
 
-def is_first_process() -> bool:
-    """Whether this process speaks for all of a training; the others train in silence.
+def print_plan(run: RunRecipe, batch: str, data: str | None, *, resume: bool, quiet: bool) -> None:
+    """Print the plan of a training in one line, in the first of several processes only.
 
-    The first variable is torchrun's, the second one also Lightning's, which starts processes of one
-    machine.
+    Args:
+        batch: what one process sees in one batch, such as "4 images".
+        quiet: print nothing.
     """
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+    if quiet or not is_first_process():
+        return
+    from samkit.training import world_layout
+
+    here, machines = world_layout(run)
+    batches = here * machines * run.accumulate
+    times = f"{batches} x " if batches > 1 else ""
+    evaluated = f", evaluated every {run.evaluate_every:,}" if run.evaluate_every else ""
+    resumed = "; resumed from its checkpoint, if there is one" if resume else ""
+    line = f"{counted(run.steps, 'step')} of {times}{batch}{evaluated}; {data}{resumed}"
+    click.echo(f"samkit: {line}", err=True)
 
 
-def tell(text: str) -> None:
-    """Print a result, once for all processes."""
+def print_once(text: str) -> None:
+    """Print a result, in the first of several processes only."""
     if is_first_process():
         click.echo(text)
 
 
 def shown(values: Mapping[str, Any], *, as_json: bool) -> str:
-    """All settings, one a line."""
+    """All settings, one on each line."""
     if as_json:
         return json.dumps(values, indent=2)
     return "\n".join(f"{name}={value}" for name, value in values.items())

@@ -17,6 +17,7 @@ import numpy as np
 from samkit.arrays import RgbImage
 from samkit.datasets.sample import Sample
 from samkit.errors import ConfigError, DataError, ImageError
+from samkit.extras import install_hint
 from samkit.files import read_json
 from samkit.formats import has_image_suffix, read_image, read_image_bytes, sa1b_rles
 
@@ -94,7 +95,7 @@ class Sa1bShards:
             DataError: there are no shards, or one is missing.
         """
         if find_spec("webdataset") is None:
-            raise ConfigError("tar shards need webdataset: pip install 'samkit[train]'")
+            raise ConfigError(f"tar shards need webdataset: {install_hint('train')}")
         self.shards = sorted(Path(shard) for shard in shards)
         self.seed = seed
         if not self.shards:

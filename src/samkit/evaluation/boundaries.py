@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from samkit.errors import ConfigError
 from samkit.evaluation.thinning import thin
+from samkit.extras import install_hint
 
 Mask = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
@@ -122,7 +123,7 @@ def match_pixels(found: Mask, truth: Mask, max_distance_px: float) -> tuple[Mask
             min_weight_full_bipartite_matching,
         )
     except ImportError as error:
-        raise ConfigError("edges need scipy: pip install 'samkit[bench]'") from error
+        raise ConfigError(f"edges need scipy: {install_hint('bench')}") from error
 
     found_yx, truth_yx = np.argwhere(found), np.argwhere(truth)
     one, other, distances = _near_pairs(found_yx, truth_yx, found.shape, max_distance_px)

@@ -1,4 +1,4 @@
-"""Pictures of a report's curves. They need matplotlib: `pip install 'samkit[bench]'`."""
+"""Pictures of a report's curves. They need matplotlib, of the extra `bench`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where text models are: a folder, the hub's cache on this disk, or the hub.
+"""Finds text models: in a folder, in the hub's cache on this disk, or on the hub.
 
 A model is a folder as `transformers` saves it: config.json, weights, tokenizer. Everything is read
 from that folder alone, so that what has been fetched once works without a network.
@@ -11,26 +11,34 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from samkit.errors import ConfigError, DownloadError, WeightsError
-from samkit.weights.hub import CONFIG_FILE, find_cached, has_tokenizer
+from samkit.errors import WeightsError
+from samkit.extras import require_packages
+from samkit.weights.hub import (
+    CONFIG_FILE,
+    asking_hub,
+    check_reachable,
+    find_cached,
+    has_tokenizer,
+)
 
 # All but the weights; those come as safetensors, or where a repository has none, as .bin, which is
 # read without running code from it.
 SMALL_FILES = ("*.json", "*.txt", "*.model")
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 REASON_LENGTH = 300  # of what transformers says of a model; some of it is a page
+WAY_OUT = (
+    "fetch it where there is a network (samkit models fetch {name}), and bring the hub's cache or"
+    " the model's folder here"
+)
 PACKAGES = ("transformers", "scipy")  # scipy resizes images for OWLv2
 
 
 def check_installed() -> None:
-    """Raise a ConfigError with the line that installs what text needs, if it is not there."""
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if missing:
-        raise ConfigError(f"text needs {' and '.join(missing)}: pip install 'samkit[text]'")
+    """Raise a ConfigError with the command that installs what text needs, if it is missing."""
+    require_packages("text", PACKAGES, "text")
 
 
 def find_text_model(source: str | os.PathLike[str]) -> Path:
@@ -67,19 +75,14 @@ def fetch_text_model(name: str) -> Path:
     """
     from huggingface_hub import HfApi, snapshot_download
 
-    try:
+    with asking_hub(name, WAY_OUT.format(name=name)):
+        check_reachable(name, CONFIG_FILE)
         files = HfApi().list_repo_files(name)
         top = [file for file in files if "/" not in file]
         weights = "*.safetensors" if any(f.endswith(".safetensors") for f in top) else "*.bin"
         return Path(
             snapshot_download(name, allow_patterns=[*SMALL_FILES, weights], ignore_patterns="*/*")
         )
-    except Exception as error:  # huggingface_hub passes on what its HTTP client raises
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise DownloadError(
-            f"cannot fetch {name}: {reason} -- fetch it where there is a network (samkit models"
-            " fetch NAME), and bring the hub's cache or the model's folder here"
-        ) from error
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from samkit.training.distill.agreement import Agreement
     from samkit.training.distill.recipe import DISTILL_RECIPES, DistillRecipe
     from samkit.training.distill.setup import Distilled
-    from samkit.training.distributed import launch
+    from samkit.training.distributed import launch, world_layout
     from samkit.training.log import SCORES, STEPS
     from samkit.training.loop import Progress, Trained, fit
     from samkit.training.mae.recipe import MAE_RECIPES, MaeRecipe
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from samkit.training.sam.task import InteractiveRecipe, InteractiveTask
     from samkit.training.sam.trainable import ModelRecipe, Parts, build_trainable
     from samkit.training.settings import OptimRecipe, RunRecipe, list_settings, override
+    from samkit.training.setup import open_training_data
     from samkit.training.state import CHECKPOINT
     from samkit.training.task import Batch, Loader, StepResult, Task
     from samkit.training.text.recipe import CLIP_RECIPES, ClipRecipe
@@ -69,10 +70,12 @@ _HOMES = {
     "launch": "distributed",
     "list_settings": "settings",
     "lora": "sam.recipe",
+    "open_training_data": "setup",
     "override": "settings",
     "scenes": "sam.recipe",
     "task_predictor": "sam.setup",
     "train": "run",
+    "world_layout": "distributed",
 }
 
 __all__ = [
@@ -112,10 +115,12 @@ __all__ = [
     "launch",
     "list_settings",
     "lora",
+    "open_training_data",
     "override",
     "scenes",
     "task_predictor",
     "train",
+    "world_layout",
 ]
 
 

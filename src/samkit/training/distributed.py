@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import torch
 
 from samkit.errors import ConfigError, TrainingError
+from samkit.extras import install_hint
 from samkit.training.settings import RunRecipe
 from samkit.training.sharding import sharded_strategy
 
@@ -31,7 +32,8 @@ def launch(run: RunRecipe) -> Fabric:
         from lightning_fabric.strategies.ddp import DDPStrategy
         from lightning_fabric.utilities.exceptions import MisconfigurationException
     except ImportError as error:
-        raise ConfigError("training needs Lightning Fabric: pip install 'samkit[train]'") from error
+        hint = install_hint("train")
+        raise ConfigError(f"training needs Lightning Fabric: {hint}") from error
     strategies: dict[str, Callable[[], Any]] = {
         "auto": lambda: "auto",
         # Not every step uses every parameter: a simulated session may have points only.

@@ -170,7 +170,10 @@ def _setting(group: Any, name: str, key: str, *, is_group: bool) -> Any:
     names = [field.name for field in dataclasses.fields(group)]
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; known here are {', '.join(names)}"
+        hint = f"; known here are {', '.join(names)}"
+        if near:
+            meant = ".".join(near[0] if part == name else part for part in key.split("."))
+            hint = f"; did you mean {meant}?"
         raise ConfigError(f"unknown setting {key!r}{hint}")
     value = getattr(group, name)
     if dataclasses.is_dataclass(value) != is_group:

@@ -53,14 +53,22 @@ class Context:
             ConfigError: neither a data set nor its name is given.
             DataError: it is missing or invalid.
         """
-        if self.source is not None:
-            return self.source
-        if spec is None:
-            raise ConfigError(
-                "no images to train on: give data.train=coco:FILE.json, png:FOLDER, sa1b:FOLDER,"
-                " shards:FOLDER or, where masks are not needed, images:FOLDER"
-            )
-        return open_data(spec, seed=seed)
+        return open_training_data(spec, seed=seed) if self.source is None else self.source
+
+
+def open_training_data(spec: str | None, *, seed: int) -> SampleSource | SampleStream:
+    """Open the data set that `data.train` names.
+
+    Raises:
+        ConfigError: it names none.
+        DataError: the data set is missing or invalid.
+    """
+    if spec is None:
+        raise ConfigError(
+            "no images to train on: give data.train=coco:FILE.json, png:FOLDER, sa1b:FOLDER,"
+            " shards:FOLDER or, where masks are not needed, images:FOLDER"
+        )
+    return open_data(spec, seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from samkit.errors import ConfigError, TrainingError
-from samkit.files import check_writable, write_tensors
+from samkit.files import make_folder, write_tensors
 from samkit.training.average import WeightAverage
 from samkit.training.distributed import all_ranks_or_fail, rank0_broadcast
 from samkit.training.optim import make_optimiser
@@ -50,7 +50,8 @@ class Trainer(Generic[TaskT]):
         """
         self.task, self.optim, self.run, self.fabric = task, optim, run, fabric
         with all_ranks_or_fail(fabric):
-            self.folder = made_folder(folder)
+            make_folder(folder)
+        self.folder = folder
         self.sharded = run.strategy == "fsdp"
         if self.sharded and optim.method == "muon":
             raise ConfigError(
@@ -203,17 +204,6 @@ class Trainer(Generic[TaskT]):
             f"the {what} is {value} at step {step}; the batch is saved in {path}:"
             " inspect it, or lower optim.lr or set run.precision=32-true"
         )
-
-
-def made_folder(folder: Path) -> Path:
-    """Make a folder for results.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    check_writable(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def seeded(numbers: tuple[int, ...], device: torch.device) -> torch.Generator:

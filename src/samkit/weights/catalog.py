@@ -1,9 +1,13 @@
 """The published models: where their weights are and how to know them."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from samkit.errors import WeightsError
+
+CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt")
 EMBEDDED_DIR = Path(__file__).parent / "embedded"
 
 
@@ -135,3 +139,20 @@ TEXT_CATALOG: dict[str, TextModelEntry] = {
         ),
     )
 }
+
+
+def check_source(source: str | os.PathLike[str]) -> None:
+    """Check that a model has a known name or that its file exists; the file is not read.
+
+    Raises:
+        WeightsError: neither.
+    """
+    path = Path(source)
+    if source in CATALOG or path.exists():
+        return
+    if path.suffix in CHECKPOINT_SUFFIXES:
+        raise WeightsError(f"no such file: {path}")
+    raise WeightsError(
+        f"unknown model {os.fspath(source)!r}; known are {', '.join(CATALOG)},"
+        " or the path of a .safetensors, .pth or .pt file"
+    )

@@ -2,6 +2,8 @@
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from samkit.errors import DownloadError
@@ -19,6 +21,48 @@ WAY_OUT = (
     "fetch it where there is a network (samkit models fetch {name}), pass a checkpoint file's path,"
     " or use the embedded mobile_sam"
 )
+
+
+@contextmanager
+def asking_hub(what: str, way_out: str) -> Iterator[None]:
+    """Ask the hub for something; whatever goes wrong becomes one line, and nothing else is logged.
+
+    Args:
+        what: what is fetched, for the message.
+        way_out: what to do without it.
+
+    Raises:
+        DownloadError: no network, no such repository, or no such file.
+    """
+    theirs = logging.getLogger("huggingface_hub")
+    was_disabled, theirs.disabled = theirs.disabled, True
+    children = [logging.getLogger(name) for name in _loggers_below(theirs.name)]
+    levels = [child.level for child in children]
+    for child in children:
+        child.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except Exception as error:  # huggingface_hub passes on what its HTTP client raises
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise DownloadError(f"cannot fetch {what}: {reason} -- {way_out}") from error
+    finally:
+        theirs.disabled = was_disabled
+        for child, level in zip(children, levels, strict=True):
+            child.setLevel(level)
+
+
+def _loggers_below(name: str) -> list[str]:
+    return [one for one in logging.root.manager.loggerDict if one.startswith(f"{name}.")]
+
+
+def check_reachable(repo: str, file: str) -> str | None:
+    """Ask the hub once for a file, which fails at once without a network; return its checksum.
+
+    Other requests of huggingface_hub are repeated for half a minute before they fail.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    return get_hf_file_metadata(hf_hub_url(repo, file)).etag
 
 
 def find_local(entry: CatalogEntry) -> Path | None:
@@ -70,10 +114,10 @@ def has_tokenizer(folder: Path) -> bool:
 
 
 def fetch(entry: CatalogEntry) -> Path:
-    """Bring a model's weights to this disk, if they are not there; return the file.
+    """Fetch a model's weights unless they are on this disk; return the file.
 
-    huggingface_hub shows progress, goes on where a connection broke off, and keeps the file in its
-    cache (HF_HOME). The file is then compared with the checksum that the hub keeps of it.
+    huggingface_hub shows progress, resumes a broken download, and stores the file in its cache
+    (HF_HOME). The file is then compared with the hub's checksum of it.
 
     Raises:
         DownloadError: no network, no such file, or a checksum that differs.
@@ -81,19 +125,12 @@ def fetch(entry: CatalogEntry) -> Path:
     local = find_local(entry)
     if local is not None:
         return local
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub import hf_hub_download
 
     assert entry.hub_repo is not None
-    try:
-        # Asked first: without a network it fails at once, where the download would try for long.
-        expected = get_hf_file_metadata(hf_hub_url(entry.hub_repo, entry.hub_file)).etag
+    with asking_hub(f"{entry.name} from {entry.hub_repo}", WAY_OUT.format(name=entry.name)):
+        expected = check_reachable(entry.hub_repo, entry.hub_file)
         path = Path(hf_hub_download(entry.hub_repo, entry.hub_file))
-    except Exception as error:  # huggingface_hub passes on what its HTTP client raises
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise DownloadError(
-            f"cannot fetch {entry.name} from {entry.hub_repo}: {reason}"
-            f" -- {WAY_OUT.format(name=entry.name)}"
-        ) from error
     check_download(path, expected, entry)
     return path
 

@@ -6,11 +6,9 @@ from pathlib import Path
 
 from samkit.errors import WeightsError
 from samkit.models import CONFIGS, Sam
-from samkit.weights.catalog import CATALOG
+from samkit.weights.catalog import CATALOG, check_source
 from samkit.weights.checkpoint import TextEncoder, build_model, identify, read_checkpoint
 from samkit.weights.hub import fetch
-
-CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +37,8 @@ def load_model(source: str | os.PathLike[str], *, name: str | None = None) -> Lo
     if isinstance(source, str) and source in CATALOG:
         path, name = fetch(CATALOG[source]), source
     else:
+        check_source(source)
         path = Path(source)
-        if not path.exists() and path.suffix not in CHECKPOINT_SUFFIXES:
-            raise WeightsError(
-                f"unknown model {os.fspath(source)!r}; known are {', '.join(CATALOG)},"
-                " or the path of a .safetensors, .pth or .pt file"
-            )
     checkpoint = read_checkpoint(path)
     if checkpoint.layout == "mae":
         raise WeightsError(

@@ -11,7 +11,8 @@ import sys
 
 import numpy as np
 
-from samkit.dataengine import Store, prelabel_images
+from samkit.batch import prelabel_images
+from samkit.dataengine import Store
 from samkit.dataengine.work import annotations
 from samkit.types import Masks
 

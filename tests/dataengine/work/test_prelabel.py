@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from samkit.batch import prelabel_images
 from samkit.dataengine import (
     Store,
     accept_image,
@@ -34,7 +35,6 @@ from samkit.dataengine import (
     list_classes,
     list_images,
     move_project,
-    prelabel_images,
     replace_annotation,
     return_image,
     save_annotation,

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from samkit.cli.exit_codes import EXIT_SOME_FAILED
 from samkit.cli.options import json_option
-from samkit.cli.steps import image_bar
+from samkit.cli.progress import progress
 from samkit.cli.stores import (
     find_project,
     find_user,
@@ -17,11 +18,11 @@ from samkit.cli.stores import (
     project_option,
     store_option,
 )
+from samkit.cli.wording import counted
 
 IMPORT_FORMATS = ("coco", "labelme", "png", "sa1b")
 EXPORT_FORMATS = ("coco", "geojson", "png", "sa1b", "voc", "yolo")
 HISTORY_NAME = "history.jsonl"
-EXIT_SOME_FAILED = 1
 
 
 @click.command("import")
@@ -36,7 +37,9 @@ EXIT_SOME_FAILED = 1
 )
 @store_option
 @project_option
-@click.option("--user", metavar="NAME", help="Who counts as their maker; by default the admin.")
+@click.option(
+    "--user", metavar="NAME", help="User the masks are credited to; by default the admin."
+)
 @json_option
 def import_masks(
     *,
@@ -47,20 +50,20 @@ def import_masks(
     user: str | None,
     as_json: bool,
 ) -> int:
-    """Add masks that were made elsewhere to images that a project has. Again, it adds nothing."""
+    """Add masks that were made elsewhere to a project's images; importing again adds nothing."""
     from samkit.dataengine import import_masks as import_files
 
     with open_store(where) as store:
         found = find_project(store, project)
         maker = local_admin(store) if user is None else find_user(store, user)
-        with image_bar(hidden=as_json) as on_image:
+        with progress("image", bar=not as_json) as meter:
             report = import_files(
                 store,
                 found.id,
                 path,
                 file_format=file_format,
                 user_id=maker.id,
-                on_image=on_image,
+                on_image=meter.update,
             )
     for fault in report.faults:
         click.echo(fault, err=True)
@@ -72,8 +75,8 @@ def import_masks(
         "faults": list(report.faults),
     }
     text = (
-        f"{found.name}: {report.num_added} masks added, {report.num_known} known,"
-        f" on {report.num_images} images; {len(report.faults)} faults"
+        f"{found.name}: {counted(report.num_added, 'mask')} added, {report.num_known} known,"
+        f" on {counted(report.num_images, 'image')}; {counted(len(report.faults), 'fault')}"
     )
     click.echo(json.dumps(result, indent=2) if as_json else text)
     return EXIT_SOME_FAILED if report.faults else 0
@@ -95,10 +98,10 @@ def import_masks(
     type=float,
     default=0.0,
     show_default=True,
-    help="So much of the images into a split for validation.",
+    help="Share of the images in a split for validation.",
 )
 @click.option("--accepted-only", is_flag=True, help="Only images that a reviewer has accepted.")
-@click.option("--copy-images", is_flag=True, help="Put the images beside their masks.")
+@click.option("--copy-images", is_flag=True, help="Copy the images beside their masks.")
 @click.option(
     "--history",
     is_flag=True,
@@ -129,7 +132,7 @@ def export_masks(
         states = count_images(store, found.id)
         chosen = [states["accepted"]] if accepted_only else states.values()
         total = sum(one.num_images for one in chosen)
-        with image_bar(hidden=as_json, total=total) as on_image:
+        with progress("image", total, bar=not as_json) as meter:
             report = export_project(
                 store,
                 found.id,
@@ -138,17 +141,17 @@ def export_masks(
                 val_fraction=val_fraction,
                 accepted_only=accepted_only,
                 copy_images=copy_images,
-                on_image=on_image,
+                on_image=meter.update,
             )
         lines = None
         if history:
-            with image_bar(hidden=as_json, total=total) as on_image:
+            with progress("image", total, bar=not as_json) as meter:
                 lines = export_history(
                     store,
                     found.id,
                     folder / HISTORY_NAME,
                     accepted_only=accepted_only,
-                    on_image=on_image,
+                    on_image=meter.update,
                 )
     result = {
         "project": found.name,
@@ -158,8 +161,8 @@ def export_masks(
         "history": lines,
     }
     parts = ", ".join(
-        f"{split}: {count} images, {report.num_masks[split]} masks"
+        f"{split}: {counted(count, 'image')}, {counted(report.num_masks[split], 'mask')}"
         for split, count in report.num_images.items()
     )
-    note = "" if lines is None else f"; {HISTORY_NAME}: {lines} masks"
+    note = "" if lines is None else f"; {HISTORY_NAME}: {counted(lines, 'mask')}"
     click.echo(json.dumps(result, indent=2) if as_json else f"{folder}: {parts}{note}")

@@ -1,29 +1,29 @@
-"""`samkit engine prelabel`: automatic masks to begin with, with classes where a text model is."""
+"""`samkit engine prelabel`: automatic masks, with classes if there is a text model."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from samkit.backends import BackendChoice
+from samkit.batch import ClassChoice, MaskGenerator, prelabel_images
 from samkit.cli.automask_options import (
     automask_options,
     config_from_options,
     tiling_from_option,
 )
-from samkit.cli.image_job import Choices, ClassChoice
+from samkit.cli.exit_codes import EXIT_SOME_FAILED
 from samkit.cli.options import (
     DEFAULT_DETECTOR,
-    BackendChoice,
     backend_options,
     json_option,
     model_option,
     text_options,
 )
-from samkit.cli.steps import image_bar
+from samkit.cli.progress import progress
 from samkit.cli.stores import (
     find_project,
     find_user,
@@ -33,26 +33,28 @@ from samkit.cli.stores import (
     split_names,
     store_option,
 )
-from samkit.errors import ConfigError, ImageError
+from samkit.cli.wording import counted
+from samkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from samkit.dataengine import Generate, PrelabelReport, Project, Store
+    from samkit.dataengine import PrelabelReport, Project, Store
     from samkit.formats.image import RgbImage
-    from samkit.proposals import AutoMasker
     from samkit.types import Masks
-
-EXIT_SOME_FAILED = 1
 
 
 @click.command()
 @store_option
 @project_option
-@click.option("--user", metavar="NAME", help="Who counts as their maker; by default the admin.")
 @click.option(
-    "--classes", metavar="A,B,...", help="What to look for; by default the project's own classes."
+    "--user", metavar="NAME", help="User the masks are credited to; by default the admin."
+)
+@click.option(
+    "--classes",
+    metavar="A,B,...",
+    help="What to segment; by default the project's own classes.",
 )
 @click.option("--only-classes", is_flag=True, help="Leave out masks that no class fits.")
-@click.option("--again", is_flag=True, help="Also images on which nothing was found before.")
+@click.option("--again", is_flag=True, help="Also try images on which nothing was found before.")
 @automask_options
 @model_option
 @text_options(DEFAULT_DETECTOR)
@@ -78,8 +80,8 @@ def prelabel(
 ) -> int:
     """Add automatic masks to images that nobody has begun, named by the project's classes.
 
-    A detector finds things of the classes, or a CLIP names masks of everything; without a text
-    model on this disk, masks have no classes. Given again, it goes on with images that are left.
+    A detector finds things of these classes, or a CLIP names masks of everything; without a text
+    model on this disk, masks have no classes. Run it again to go on with the images that are left.
 
     \b
     samkit engine prelabel
@@ -101,23 +103,18 @@ def prelabel(
             only=only_classes,
             reason=None if asked else why_no_text(tiled=tile_px is not None),
         )
-        choices = Choices(
-            model=model,
-            backend=backend,
-            config=config,
-            tiling=tiling,
-            output=Path(),  # results go to the store
-            formats=frozenset(),
-            classes=choice,
+        generator = MaskGenerator(
+            model=model, backend=backend, config=config, tiling=tiling, classes=choice
         )
-        report = run(store, found.id, generator(choices), maker.id, again=again, hidden=as_json)
+        generator.check()
+        report = run(store, found.id, generator, maker.id, again=again, as_json=as_json)
     words = () if choice is None else choice.classes
-    tell(found.name, words, report, as_json=as_json)
+    print_report(found.name, words, report, as_json=as_json)
     return EXIT_SOME_FAILED if report.faults else 0
 
 
 def own_classes(store: Store, project: Project) -> list[str]:
-    """Names of a project's classes."""
+    """The names of a project's classes."""
     from samkit.dataengine import list_classes
 
     return [one.name for one in list_classes(store, project.id)]
@@ -132,18 +129,15 @@ def choose_classes(
     only: bool,
     reason: str | None,
 ) -> ClassChoice | None:
-    """What is looked for; None for masks of everything, without classes.
+    """The classes to look for; None for masks of everything, without classes.
 
     Args:
-        words: the classes.
-        text_model: that was asked for, if any.
-        thresh: least score of a class; None for the text model's own.
-        asked: whether classes or a text model were named.
+        asked: whether --classes or --text-model was given.
         only: whether masks that no class fits are left out.
-        reason: why there can be no classes, if so.
+        reason: why masks cannot get classes; None if they can.
 
     Raises:
-        ConfigError: classes were asked for, but there is none.
+        ConfigError: classes were asked for, but there are none.
     """
     if not words:
         if asked or only or thresh is not None:
@@ -164,15 +158,15 @@ def choose_classes(
 
 
 def why_no_text(*, tiled: bool) -> str | None:
-    """Why nothing is named unless it is asked for, with the way out; None if it is.
+    """Why masks get no classes unless they are asked for, with the way out; None if they do.
 
-    Nothing is fetched for it.
+    Nothing is fetched to find out.
     """
     from samkit.text.loading import check_installed
     from samkit.weights.hub import find_cached
 
     if tiled:
-        return "they need whole images, without --tile"
+        return "classes do not go with --tile"
     try:
         check_installed()
     except ConfigError as error:
@@ -182,59 +176,36 @@ def why_no_text(*, tiled: bool) -> str | None:
     return None
 
 
-def generator(choices: Choices) -> Generate:
-    """What makes an image's masks; the models are loaded for the first one."""
-
-    def generate(image: RgbImage) -> Masks:
-        masker, tiling = choices.masker, choices.tiling
-        try:
-            if tiling is None:
-                return masker.generate(image)
-            # Tiles do not go with classes.
-            return cast("AutoMasker", masker).generate_tiled(image, tiling)
-        except (MemoryError, RuntimeError) as error:
-            # Torch says so with a RuntimeError.
-            if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
-                raise
-            advice = "" if choices.classes is not None else ": try --tile 1024"
-            raise ImageError(f"not enough memory for it{advice}") from error
-
-    return generate
-
-
 def run(
     store: Store,
     project_id: int,
-    generate: Callable[[RgbImage], Masks],
+    generator: MaskGenerator,
     user_id: int,
     *,
     again: bool,
-    hidden: bool,
+    as_json: bool,
 ) -> PrelabelReport:
-    """Do all images, with a bar; tell how far it came where it is stopped."""
-    from samkit.dataengine import prelabel_images
+    """Make the masks of all images, with progress; print how far it came if it is interrupted."""
 
-    counts = (0, 0)
-    try:
-        with image_bar(hidden=hidden) as bar:
+    def generate(image: RgbImage) -> Masks:
+        with generator.limited_memory("it"):
+            return generator.generate(image)
 
-            def on_image(done: int, total: int) -> None:
-                nonlocal counts
-                counts = done, total
-                bar(done, total)
-
+    with progress("image", bar=not as_json) as meter:
+        try:
             return prelabel_images(
-                store, project_id, generate, user_id=user_id, on_image=on_image, again=again
+                store, project_id, generate, user_id=user_id, on_image=meter.update, again=again
             )
-    except KeyboardInterrupt:
-        done, total = counts
-        line = f"samkit: {done} of {total} images done; the same command goes on from here"
-        click.echo(line, err=True)
-        raise
+        except KeyboardInterrupt:
+            counts = f"{meter.done} of {counted(meter.total or 0, 'image')}"
+            click.echo(f"samkit: {counts} done; the same command goes on from here", err=True)
+            raise
 
 
-def tell(project: str, words: Sequence[str], report: PrelabelReport, *, as_json: bool) -> None:
-    """Tell faults and results."""
+def print_report(
+    project: str, words: Sequence[str], report: PrelabelReport, *, as_json: bool
+) -> None:
+    """Print faults and results."""
     for fault in report.faults:
         click.echo(fault, err=True)
     result = {
@@ -247,8 +218,8 @@ def tell(project: str, words: Sequence[str], report: PrelabelReport, *, as_json:
         "faults": list(report.faults),
     }
     text = (
-        f"{project}: {report.num_added} masks added, {report.num_labelled} with a class,"
-        f" on {report.num_images} images; {report.num_left} left since somebody works on them,"
-        f" {len(report.faults)} faults"
+        f"{project}: {counted(report.num_added, 'mask')} added, {report.num_labelled} with a class,"
+        f" on {counted(report.num_images, 'image')}; {report.num_left} left since somebody works on"
+        f" them, {counted(len(report.faults), 'fault')}"
     )
     click.echo(json.dumps(result, indent=2) if as_json else text)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from samkit.cli.exit_codes import EXIT_SOME_FAILED
 from samkit.cli.options import json_option
-from samkit.cli.steps import image_bar
+from samkit.cli.progress import progress
 from samkit.cli.stores import (
     all_projects,
     all_users,
@@ -23,12 +24,11 @@ from samkit.cli.stores import (
     store_option,
     system_user,
 )
+from samkit.cli.wording import counted
 from samkit.errors import StoreError
 
 if TYPE_CHECKING:
     from samkit.dataengine import Project, Store
-
-EXIT_SOME_FAILED = 1
 
 
 @click.command()
@@ -38,20 +38,20 @@ EXIT_SOME_FAILED = 1
     "where",
     envvar="SAMKIT_STORE",
     metavar="FOLDER|FILE|URL",
-    help="The store, which is made if need be; by default in FOLDER.",
+    help="Store, created if needed; by default in FOLDER.",
 )
-@click.option("--name", help="Of the project; by default the folder's.")
+@click.option("--name", help="Name of the project; by default the folder's.")
 @click.option("--classes", default="", metavar="A,B,...", help="Classes to label with.")
 @click.option(
     "--annotators",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="How many people shall annotate each image, each on their own.",
+    help="Number of people who annotate each image, each on their own.",
 )
-@click.option("--decode", is_flag=True, help="Read all pixels, to find files that are cut short.")
+@click.option("--decode", is_flag=True, help="Decode all images, to find truncated files.")
 @click.option(
-    "--admin", metavar="NAME", help="Who looks after a new store; by default your system's user."
+    "--admin", metavar="NAME", help="First user of a new store; by default your user name."
 )
 @password_option
 @json_option
@@ -82,9 +82,9 @@ def init(
         project = _begin(store, base, name)
         for one in split_names(classes):
             add_class(store, project.id, one)
-        with image_bar(hidden=as_json) as on_image:
+        with progress("image", bar=not as_json) as meter:
             report = add_images(
-                store, project.id, num_annotators=annotators, decode=decode, on_image=on_image
+                store, project.id, num_annotators=annotators, decode=decode, on_image=meter.update
             )
         url = store.url
     for fault in report.faults:
@@ -98,8 +98,8 @@ def init(
         "faults": len(report.faults),
     }
     text = (
-        f"{project.name}: {report.num_added} images added, {report.num_known} known,"
-        f" {len(report.duplicates)} with the content of another, {len(report.faults)} faults"
+        f"{project.name}: {counted(report.num_added, 'image')} added, {report.num_known} known,"
+        f" {counted(len(report.duplicates), 'duplicate')}, {counted(len(report.faults), 'fault')}"
     )
     click.echo(json.dumps(result, indent=2) if as_json else text)
     return EXIT_SOME_FAILED if report.faults else 0
@@ -137,10 +137,10 @@ def _begin(store: Store, root: str, name: str | None) -> Project:
 @click.argument("root", metavar="FOLDER|URL")
 @store_option
 @project_option
-@click.option("--allow-missing", is_flag=True, help="Go on if some images are not there.")
+@click.option("--allow-missing", is_flag=True, help="Go on if some images are missing.")
 @json_option
 def move(*, root: str, where: str, project: str | None, allow_missing: bool, as_json: bool) -> None:
-    """Tell a project where its images are now: another folder, or other names in the same one.
+    """Point a project to its images' new place: another folder, or new names in the same one.
 
     Images are recognised by their content, wherever below FOLDER they are.
 
@@ -151,9 +151,9 @@ def move(*, root: str, where: str, project: str | None, allow_missing: bool, as_
 
     with open_store(where) as store:
         found = find_project(store, project)
-        with image_bar(hidden=as_json) as on_image:
+        with progress("image", bar=not as_json) as meter:
             report = move_project(
-                store, found.id, root, allow_missing=allow_missing, on_image=on_image
+                store, found.id, root, allow_missing=allow_missing, on_image=meter.update
             )
     result = {
         "project": found.name,
@@ -162,8 +162,8 @@ def move(*, root: str, where: str, project: str | None, allow_missing: bool, as_
         "missing": list(report.missing),
     }
     text = (
-        f"{found.name}: {report.num_same} images at the same paths, {len(report.moved)} at others,"
-        f" {len(report.missing)} missing"
+        f"{found.name}: {counted(report.num_same, 'image')} at the same path,"
+        f" {len(report.moved)} moved, {len(report.missing)} missing"
     )
     click.echo(json.dumps(result, indent=2) if as_json else text)
 
@@ -185,7 +185,7 @@ def rename(*, name: str, where: str, project: str | None) -> None:
 @click.command()
 @click.argument("name")
 @store_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def delete(*, name: str, where: str, yes: bool) -> None:
     """Delete a project with all its masks and their history. Images stay where they are."""
     from samkit.dataengine import count_images, delete_project
@@ -197,7 +197,8 @@ def delete(*, name: str, where: str, yes: bool) -> None:
             sum(one.num_images for one in states),
             sum(one.num_masks for one in states),
         )
+        counts = f"{counted(images, 'image')}, {counted(masks, 'mask')}"
         if not yes:
-            click.confirm(f"Delete {found.name}: {images} images, {masks} masks?", abort=True)
+            click.confirm(f"Delete {found.name}: {counts}?", abort=True)
         delete_project(store, found.id)
-    click.echo(f"{found.name} is deleted: {images} images, {masks} masks")
+    click.echo(f"{found.name} is deleted: {counts}")

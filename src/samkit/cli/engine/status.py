@@ -1,4 +1,4 @@
-"""`samkit engine status`: how far the work is."""
+"""`samkit engine status`: the progress of a store's projects."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from samkit.cli.options import json_option
-from samkit.cli.stores import all_projects, all_users, open_store, store_option
+from samkit.cli.stores import all_projects, all_users, open_store, shown_place, store_option
+from samkit.cli.wording import counted
 
 if TYPE_CHECKING:
     from samkit.dataengine import Project, Store
 
-MADE_BY_NOBODY = ("imported", "fully-automatic")  # stages of masks that no annotator has made
+MADE_BY_NOBODY = ("imported", "fully-automatic")  # stages of masks that no annotator made
 
 
 @click.command()
@@ -51,12 +52,12 @@ def status(*, where: str, as_json: bool) -> None:
     console = Console(soft_wrap=True)
     console.print(table)
     lines = [f"{one['name']} is in {one['root']}" for one in content["projects"]]
-    lines.append(f"{content['store']}, {content['users']} users")
+    lines.append(f"{shown_place(content['store'])}, {counted(content['users'], 'user')}")
     console.print(*lines, sep="\n", markup=False, highlight=False)
 
 
 def project_status(store: Store, project: Project) -> dict[str, Any]:
-    """What JSON tells of a project. Times and clicks are of masks that people made here."""
+    """A project's numbers as JSON. Times and clicks are of masks that people made here."""
     from samkit.dataengine import count_images, list_classes, work_days
 
     states = count_images(store, project.id)

@@ -35,7 +35,7 @@ from samkit.dataengine.work.jobs import (
     work_once,
 )
 from samkit.dataengine.work.moving import MoveReport, move_project
-from samkit.dataengine.work.prelabel import Generate, PrelabelReport, prelabel_images
+from samkit.dataengine.work.prelabel import Generate, Prelabelling, PrelabelReport
 from samkit.dataengine.work.projects import (
     add_class,
     create_project,
@@ -76,6 +76,7 @@ __all__ = [
     "MadeMask",
     "MoveReport",
     "PrelabelReport",
+    "Prelabelling",
     "StateCount",
     "Verdict",
     "WorkDay",
@@ -109,7 +110,6 @@ __all__ = [
     "list_projects",
     "measure_agreement",
     "move_project",
-    "prelabel_images",
     "read_stored_image",
     "receive_image",
     "redo_annotation",

@@ -1,11 +1,11 @@
-"""Masks to begin with: automatic ones, with classes where text names them, before people come.
+"""Pre-labelling: automatic masks, with classes where text names them, before people begin.
 
-Whatever makes the masks is passed in, so that this room needs no model. An image is done with all
-of its masks or not at all: a run that was stopped goes on where it was.
+What makes the masks is passed in, so that this room needs no model. An image gets all of its masks
+or none: a run that was stopped goes on where it was.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from pycocotools import mask as coco_mask
@@ -22,7 +22,7 @@ from samkit.dataengine.work.image_files import read_stored_image
 from samkit.dataengine.work.projects import get_project, list_classes
 from samkit.dataengine.work.queue import is_held
 from samkit.dataengine.work.sources import ImageSource
-from samkit.errors import DatabaseError, ImageError, StoreError
+from samkit.errors import DatabaseError, ImageError, SamkitError, StoreError
 from samkit.formats.image import MAX_PIXELS, RgbImage
 from samkit.types import Masks
 
@@ -30,7 +30,7 @@ Generate: TypeAlias = Callable[[RgbImage], Masks]
 
 STAGE: Stage = "fully-automatic"
 ORIGIN = "prelabel"
-NOBODY = 0  # no user has this number: whoever holds an image, it is left alone
+NOBODY = 0  # no user has this number: an image is left alone whoever holds it
 SAME_THING_IOU = 0.7  # as for boxes in samkit.proposals
 
 
@@ -39,12 +39,11 @@ class PrelabelReport:
     """What became of a project's images.
 
     Attributes:
-        num_images: that were looked at, those on which nothing was found included.
-        num_added: masks.
-        num_labelled: of these, masks with a class.
-        num_left: images that were left for another run, since somebody holds them or has begun
-            them meanwhile.
-        faults: of images and masks that were left out, one line each.
+        num_images: images that were looked at, including those on which nothing was found.
+        num_added: masks added.
+        num_labelled: those of the masks that have a class.
+        num_left: images left for another run, since somebody holds them or has begun them.
+        faults: one line for each image or mask that was left out.
     """
 
     num_images: int
@@ -54,113 +53,82 @@ class PrelabelReport:
     faults: tuple[str, ...]
 
 
-def prelabel_images(
-    store: Store,
-    project_id: int,
-    generate: Generate,
-    *,
-    user_id: int,
-    on_image: Callable[[int, int], None] | None = None,
-    only_empty: bool = True,
-    again: bool = False,
-    max_pixels: int = MAX_PIXELS,
-) -> PrelabelReport:
-    """Add automatic masks to the images of a project that nobody has begun.
+class Prelabelling:
+    """Automatic masks for the images of a project, in the steps that `samkit.batch` runs.
 
-    Masks get the stage "fully-automatic", and their phrase as class; a class that the project does
-    not have yet is added. Images that somebody has submitted, that were reviewed, that are held, or
-    that have had masks before are left alone, and so is an image on which an earlier run has found
-    nothing.
-
-    Args:
-        store: where.
-        project_id: of the project.
-        generate: makes the masks of an image uint8 RGB (H, W, 3), such as `AutoMasker.generate` or
-            `ClassMasker.generate`. What it raises ends the run, but an ImageError, which is told.
-        user_id: a reviewer or admin, who counts as the masks' maker.
-        on_image: told how many images of how many are done, at first 0.
-        only_empty: leave out images that have, or had, any masks. If false, such images get the
-            masks of things that have none yet, once.
-        again: also images on which an earlier run has found nothing, such as with other classes.
-        max_pixels: larger images are faults, before they are decoded.
-
-    Raises:
-        StoreError: no such project, its root is not there, or not by a reviewer.
+    `claim` and `commit` use the store; `generate` reads an image and makes its masks. `report`
+    says what became of all images.
     """
-    ImageSource(get_project(store, project_id).root)  # told once, not for each image
-    with store.read() as session:
-        acting_user(session, user_id, REVIEWERS)
-    run = _Run(
-        store=store,
-        project_id=project_id,
-        generate=generate,
-        user_id=user_id,
-        only_empty=only_empty,
-        again=again,
-        max_pixels=max_pixels,
-    )
-    numbers = run.images()
-    tell = on_image or (lambda done, total: None)  # noqa: ARG005
-    tell(0, len(numbers))
-    for done, image_id in enumerate(numbers, start=1):
-        run.do(image_id)
-        tell(done, len(numbers))
-    return run.report()
 
+    def __init__(
+        self,
+        store: Store,
+        project_id: int,
+        generate: Generate,
+        *,
+        user_id: int,
+        only_empty: bool = True,
+        again: bool = False,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        """Check that the work can begin; see `samkit.batch.prelabel_images` for the arguments.
 
-@dataclass(kw_only=True)
-class _Run:
-    """One run, and what it counts."""
-
-    store: Store
-    project_id: int
-    generate: Generate
-    user_id: int
-    only_empty: bool
-    again: bool
-    max_pixels: int
-    num_images: int = 0
-    num_added: int = 0
-    num_labelled: int = 0
-    num_left: int = 0
-    faults: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._class_ids = {one.name: one.id for one in list_classes(self.store, self.project_id)}
+        Raises:
+            StoreError: no such project, its root is not there, or the user is no reviewer.
+        """
+        ImageSource(get_project(store, project_id).root)  # one error here, not one for each image
+        with store.read() as session:
+            acting_user(session, user_id, REVIEWERS)
+        self.store = store
+        self.project_id = project_id
+        self.user_id = user_id
+        self.only_empty = only_empty
+        self.again = again
+        self.max_pixels = max_pixels
+        self._generate = generate
+        self._class_ids = {one.name: one.id for one in list_classes(store, project_id)}
+        self._num_images = self._num_added = self._num_labelled = self._num_left = 0
+        self._faults: list[str] = []
 
     def report(self) -> PrelabelReport:
+        """What became of the images so far."""
         return PrelabelReport(
-            num_images=self.num_images,
-            num_added=self.num_added,
-            num_labelled=self.num_labelled,
-            num_left=self.num_left,
-            faults=tuple(self.faults),
+            num_images=self._num_images,
+            num_added=self._num_added,
+            num_labelled=self._num_labelled,
+            num_left=self._num_left,
+            faults=tuple(self._faults),
         )
 
-    def images(self) -> Sequence[int]:
-        """Numbers of the images that nobody has begun; some may be held."""
+    def image_ids(self) -> Sequence[int]:
+        """The images that nobody has begun, in order; some may be held."""
         query = select(ImageRow.id).where(ImageRow.project_id == self.project_id, self._unbegun())
         with self.store.read() as session:
             return session.scalars(query.order_by(ImageRow.id)).all()
 
-    def do(self, image_id: int) -> None:
-        """One image, or a line that says why not."""
+    def claim(self, image_id: int) -> StoredImage | None:
+        """The image, unless somebody holds it or has begun it meanwhile."""
         with self.store.read() as session:
             row = find(session, ImageRow, image_id, "image")
-            image, is_free = to_image(row), self._is_free(session, row)
-        if not is_free:
-            self.num_left += 1
-            return
-        try:
-            pixels = read_stored_image(self.store, image, max_pixels=self.max_pixels)
-            self._add(image, self.generate(pixels))
-        except DatabaseError:  # of all images
-            raise
-        except (ImageError, StoreError) as error:
-            self._note(image, str(error))
+            if self._is_free(session, row):
+                return to_image(row)
+        self._num_left += 1
+        return None
 
-    def _add(self, image: StoredImage, masks: Masks) -> None:
-        """An image's masks, in one transaction."""
+    def generate(self, image: StoredImage) -> Masks:
+        """Read an image and make its masks.
+
+        Raises:
+            ImageError, StoreError: it cannot be read, or has changed since it was added.
+        """
+        return self._generate(read_stored_image(self.store, image, max_pixels=self.max_pixels))
+
+    def commit(self, image: StoredImage, masks: Masks) -> int | None:
+        """Add an image's masks in one transaction.
+
+        Returns:
+            how many were added; None if somebody has begun the image meanwhile.
+        """
         made = made_masks(masks)
         names = [one.class_name for one in made]
         for fault in add_missing_classes(self.store, self.project_id, names, self._class_ids):
@@ -168,8 +136,8 @@ class _Run:
         with self.store.write() as session:
             row = find_locked(session, ImageRow, image.id, "image")
             if not self._is_free(session, row):
-                self.num_left += 1
-                return
+                self._num_left += 1
+                return None
             added = add_made_masks(
                 session,
                 self.store,
@@ -180,16 +148,28 @@ class _Run:
                 origin=ORIGIN,
             )
             if row.num_masks == 0:
-                row.stage = STAGE  # the mark of an image on which nothing was found
-        self.num_images += 1
-        self.num_added += added.num_added
-        self.num_labelled += added.num_labelled
+                row.stage = STAGE  # marks an image on which nothing was found
+        self._num_images += 1
+        self._num_added += added.num_added
+        self._num_labelled += added.num_labelled
         for fault in added.faults:
             self._note(image, fault)
+        return added.num_added
+
+    def is_fault(self, error: SamkitError) -> bool:
+        """Whether an error concerns one image only, and not the whole store."""
+        return isinstance(error, ImageError | StoreError) and not isinstance(error, DatabaseError)
+
+    def add_fault(self, image: StoredImage | None, image_id: int, error: SamkitError) -> None:
+        """Count an image that failed; `image` is None where it could not even be claimed."""
+        if image is None:
+            self._faults.append(" ".join(f"image {image_id}: {error}".split()))
+        else:
+            self._note(image, str(error))
 
     def _note(self, image: StoredImage, fault: str) -> None:
         line = " ".join(fault.split())
-        self.faults.append(line if image.path in line else f"{image.path}: {line}")
+        self._faults.append(line if image.path in line else f"{image.path}: {line}")
 
     def _is_free(self, session: Session, row: ImageRow) -> bool:
         """Whether nobody holds an image, and nobody has begun it."""
@@ -199,7 +179,7 @@ class _Run:
         return session.scalar(query) is not None
 
     def _unbegun(self) -> ColumnElement[bool]:
-        """Images that this run is for, whoever holds them."""
+        """The condition for images that this run is for, whoever holds them."""
         masks = AnnotationRow.image_id == ImageRow.id  # deleted ones too: people have been there
         earlier = AnnotationRow.request_id.startswith(f"{ORIGIN}:")
         has_masks = exists().where(masks if self.only_empty else and_(masks, earlier))
@@ -215,7 +195,7 @@ class _Run:
 
 
 def made_masks(masks: Masks) -> list[MadeMask]:
-    """Automatic masks of an image as they are added: phrases are classes, "" is none."""
+    """Masks as the store takes them: a phrase is a class, and "" is none."""
     count = len(masks)
     phrases = masks.phrases or ("",) * count
     stability = [None] * count if masks.stability is None else masks.stability.tolist()
@@ -234,14 +214,14 @@ def made_masks(masks: Masks) -> list[MadeMask]:
 
 
 def _event(phrase: str, score: float | None) -> NewEvent:
-    """What a mask comes from: words, or none."""
+    """The event that a mask comes from: text, or an import."""
     if not phrase:
         return NewEvent(kind="import", data={"origin": ORIGIN})
     return NewEvent(kind="text", data={"phrase": phrase, "phrase_score": score})
 
 
 def _unlike_present(session: Session, image: ImageRow, made: list[MadeMask]) -> list[MadeMask]:
-    """Those of some masks whose thing has no mask on the image yet."""
+    """The masks of things that have no mask on the image yet."""
     query = select(AnnotationRow.counts).where(
         AnnotationRow.image_id == image.id, ~AnnotationRow.deleted
     )

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from samkit.cli.inputs import InputImage, find_images, name_results
-from samkit.cli.mask_files import SUFFIXES
+from samkit.batch import SUFFIXES, InputImage, find_images, name_results
 from samkit.errors import SamkitError
 
 FILES = [

@@ -1,4 +1,4 @@
-"""Images from the command line: files, folders and patterns; and a name for each one's results."""
+"""The work list: images in files, folders and patterns, and a name for the results of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from samkit.errors import SamkitError
 
-# What is taken for an image in folders and of patterns; a file that is named is read in any case.
+# Suffixes of images in folders and patterns; a file that is named itself is read in any case.
 IMAGE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg"}
     | {".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -19,13 +19,12 @@ IMAGE_SUFFIXES = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class InputImage:
-    """An image to be done.
+    """An image of the work list.
 
     Attributes:
-        path: where it is.
-        name: its path below the folder or the fixed part of the pattern that it was found by, or
-            its file name; with slashes.
-        base: what the names of its results begin with, without the suffix; folders and all.
+        name: path below the folder, or below the fixed part of the pattern, that it was found by;
+            else the file name. With forward slashes.
+        base: start of the names of its results, with folders and without a suffix.
     """
 
     path: Path
@@ -35,17 +34,17 @@ class InputImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """An input that could not be done, and why."""
+    """An input without images, and why."""
 
     image: str
     error: str
 
 
 def find_images(inputs: Sequence[str], output: Path) -> tuple[list[InputImage], list[Skipped]]:
-    """Images that the inputs mean, each once, and the inputs that mean none.
+    """List the images that inputs stand for, each once, and the inputs that stand for none.
 
-    Folders are searched with all folders in them. Names that begin with a dot are left out there,
-    and so is the folder for the results, whose pictures are no images.
+    Folders are searched recursively. Names that begin with a dot are left out there, and so is the
+    folder for the results, whose pictures are not inputs.
     """
     images: dict[str, InputImage] = {}
     skipped: list[Skipped] = []
@@ -59,7 +58,7 @@ def find_images(inputs: Sequence[str], output: Path) -> tuple[list[InputImage], 
 
 
 def _images_of(given: str, output: str) -> tuple[list[InputImage], str]:
-    """Images of one input, and the reason if there are none."""
+    """The images of one input, and the reason if there are none."""
     path = Path(given)
     if not given:
         return [], "an empty name is no image"
@@ -77,7 +76,7 @@ def _images_of(given: str, output: str) -> tuple[list[InputImage], str]:
 
 
 def _walk(folder: Path, output: str) -> Iterator[Path]:
-    """All files of a folder but hidden ones and those of the output folder."""
+    """Yield all files below a folder but hidden ones and those in the output folder."""
     for parent, folders, files in os.walk(folder):
         folders[:] = [
             name
@@ -88,7 +87,7 @@ def _walk(folder: Path, output: str) -> Iterator[Path]:
 
 
 def _below(root: Path, files: Iterator[Path]) -> list[InputImage]:
-    """The images among files, in the order of their names."""
+    """The images among files, sorted by name."""
     found = [
         InputImage(path=path, name=path.relative_to(root).as_posix())
         for path in files
@@ -116,12 +115,11 @@ def name_results(
     Images whose results would have the same names keep the suffix: `a.jpg` and `a.png`.
 
     Args:
-        images: of one run.
         suffixes: what is added to a base to name results.
         reserved: names that no image's results may have.
 
     Raises:
-        SamkitError: two images have the same name even so.
+        SamkitError: two images would still have results of the same name.
     """
     named = [
         replace(image, base=str(PurePosixPath(image.name).with_suffix(""))) for image in images
@@ -142,7 +140,7 @@ def name_results(
 def _clashes(
     images: Sequence[InputImage], suffixes: Sequence[str], reserved: Sequence[str]
 ) -> Mapping[int, int]:
-    """Images whose results would have names that others need: index of each, and of the other."""
+    """Images whose results would share names: the index of each, and of the other one."""
     owners: dict[str, int] = {}
     clashes: dict[int, int] = {}
     for index, image in enumerate(images):

@@ -1,8 +1,8 @@
-"""The folder of a long run: what is done in it, so that a stopped run can go on.
+"""The output folder of a long run, with records of what is done, so that a stopped run can go on.
 
 Beside the results, the folder has `.samkit-auto/`:
 
-    records/BASE.json   an image is done: of which file, with which settings, what was written
+    records/BASE.json   one image is done: its file, the settings, the files written
     masks/BASE.json     its masks as in SA-1B, where they are not among the results
     staging/            results that are being written
     lock                held while a run writes here
@@ -20,9 +20,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from samkit.cli.inputs import InputImage
+from samkit.batch.inputs import InputImage
 from samkit.errors import ImageError, OutputError
-from samkit.files import file_sha256, hold, write_bytes
+from samkit.files import file_sha256, hold, reason, write_bytes
 
 STATE_NAME = ".samkit-auto"
 RECORD_FORMAT = "samkit-auto-1"
@@ -41,20 +41,19 @@ class RunFolder:
                 run.record(image, file_identity(image.path), {"files": ...})
 
     Attributes:
-        output: the folder for results.
-        settings: what the masks depend on; images done with others are not finished.
+        settings: what the masks depend on; images done with other settings are not finished.
     """
 
     def __init__(self, output: Path, settings: Mapping[str, Any]) -> None:
         self.output = output
-        # As they come back from JSON, so that they can be compared with kept ones.
+        # As they come back from JSON, so that they can be compared with recorded ones.
         self.settings = json.loads(json.dumps(settings))
         self.state = output / STATE_NAME
         self.staging = self.state / "staging"
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the folder for this run; made if need be, and left as it was if nothing is done.
+        """Lock the folder for this run; create it if needed, and remove it if nothing is done.
 
         Raises:
             OutputError: another run holds it, or it cannot be written to.
@@ -64,7 +63,7 @@ class RunFolder:
             self.state.mkdir(parents=True, exist_ok=True)
             lock = (self.state / "lock").open("wb")
         except OSError as error:
-            raise OutputError(f"cannot write to {self.output}: {error.strerror}") from error
+            raise OutputError(f"cannot write to {self.output}: {reason(error)}") from error
         with lock:
             hold(lock, self.output)
             self._clear_staging()  # of a run that was killed
@@ -74,7 +73,7 @@ class RunFolder:
                 self._remove_if_unused(new_folders)
 
     def _remove_if_unused(self, new_folders: Sequence[Path]) -> None:
-        """Leave nothing behind, from the innermost folder on, where nothing was done."""
+        """Remove the new folders, innermost first, unless some image was done."""
         if (self.state / "records").exists():
             return
         with suppress(OSError):  # somebody else's files are in it
@@ -86,17 +85,17 @@ class RunFolder:
         shutil.rmtree(self.staging, ignore_errors=True)
 
     def finished(self, image: InputImage) -> Record | None:
-        """The record of an image that is done: with these settings, of the same file."""
+        """The record of an image that is done: the same file with the same settings."""
         try:
             record: Record = json.loads((self.output / self._record_name(image)).read_bytes())
             if record["format"] != RECORD_FORMAT or record["settings"] != self.settings:
                 return None
             return record if is_same_file(image.path, record["image"]) else None
         except (OSError, ValueError, KeyError, TypeError):
-            return None  # missing or not ours; done again in any case
+            return None  # missing, or not ours: the image is done again
 
     def lacks(self, record: Record, formats: Collection[str]) -> frozenset[str]:
-        """Those formats that a record does not name, or of which files are missing."""
+        """The formats that a record does not name, or of which files are missing."""
         files = record["files"]
         return frozenset(
             name
@@ -106,11 +105,11 @@ class RunFolder:
 
     @contextmanager
     def publishing(self, image: InputImage | None = None) -> Iterator[Path]:
-        """Give a folder for results, which are moved to their places when all are there.
+        """Yield a folder for results, which are moved to their places when all are written.
 
         Args:
-            image: whose results they are: it counts as not done until it is recorded again. None
-                for what is of all images.
+            image: whose results they are; it counts as not done until it is recorded again. None
+                for results of all images together.
 
         Raises:
             OutputError: the files cannot be written.
@@ -128,22 +127,18 @@ class RunFolder:
                     source.replace(target)
         except OSError as error:
             what = error.filename2 or error.filename or self.output
-            raise OutputError(f"cannot write {what}: {error.strerror}") from error
+            raise OutputError(f"cannot write {what}: {reason(error)}") from error
         finally:
             self._clear_staging()
 
     def record(
         self, image: InputImage, identity: Mapping[str, Any], facts: Mapping[str, Any]
     ) -> Record:
-        """Note that an image is done, after its results were published.
+        """Write the record of an image that is done, after its results were published.
 
         Args:
-            image: that is done.
-            identity: its `file_identity` before it was read.
-            facts: about its results.
-
-        Returns:
-            the record.
+            identity: the image's `file_identity` before it was read.
+            facts: added to the record.
         """
         head = {"format": RECORD_FORMAT, "image": identity, "settings": self.settings}
         record = {**head, **facts}
@@ -159,7 +154,7 @@ class RunFolder:
 
 
 def file_identity(path: Path) -> dict[str, Any]:
-    """What tells an image's file from others.
+    """Path, size, time and checksum of an image's file, by which it is recognised.
 
     Raises:
         ImageError: it cannot be read.
@@ -180,7 +175,7 @@ def file_identity(path: Path) -> dict[str, Any]:
 
 
 def is_same_file(path: Path, identity: Mapping[str, Any]) -> bool:
-    """Whether a file is what it was; one that was moved or touched is read to see."""
+    """Whether a file is unchanged; its checksum is computed only if it was moved or touched."""
     status = path.stat()
     if status.st_size != identity["size"]:
         return False

@@ -1,4 +1,4 @@
-"""Prompts as the command line takes them: options, arrays in files, a file for many images."""
+"""Prompts of images: from options, arrays in files, or a JSON file with one for each image."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PROMPT_KEYS = {"text", "points", "labels", "box", "mask"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ask:
-    """What one image is asked: a prompt, words, or words with a prompt that goes with them.
+class ImagePrompt:
+    """The prompt of one image: points, boxes or a mask; text; or text corrected by points.
 
     Attributes:
-        prompts: None for words alone.
-        text: phrases; none without words.
+        prompts: None for text alone.
+        text: phrases; empty without text.
     """
 
     prompts: Prompts | None
@@ -39,11 +39,11 @@ class Ask:
         check_texts(self.text)
         if self.prompts is not None and (len(self.text) > 1 or self.prompts.batched):
             raise PromptError(
-                "a click, a box or a mask goes with one text: ask for each of several by itself"
+                "a click, a box or a mask goes with one text: run each of several texts by itself"
             )
 
     def parts(self) -> dict[str, Any]:
-        """The prompt that goes with words, as `Predictor.predict` takes it."""
+        """The points, box and mask as arguments of `Predictor.predict`."""
         names = {"points": "points_xy", "labels": "labels", "boxes": "boxes_xyxy"}
         parts: dict[str, Any] = {}
         for name, attribute in (names | {"mask_logits": "mask_logits"}).items():
@@ -58,7 +58,7 @@ def prompts_from_options(
     boxes: Sequence[tuple[float, ...]],
     mask: Path | None,
 ) -> Prompts:
-    """One prompt of all options together; several boxes alone are a batch of prompts."""
+    """One prompt from all options together; several boxes alone are a batch of prompts."""
     from samkit.types import Prompts
 
     together = [*points, *backgrounds]
@@ -108,8 +108,12 @@ def read_prompts_file(path: Path) -> dict[str, Any]:
     return by_image
 
 
-def ask_from_entry(entry: object, path: Path, name: str) -> Ask:
-    """What one image in a file of prompts is asked."""
+def prompt_from_entry(entry: object, path: Path, name: str) -> ImagePrompt:
+    """The prompt of one image in a file of prompts.
+
+    Raises:
+        PromptError: not a prompt; the message names the file and the image.
+    """
     from samkit.types import Prompts
 
     if not isinstance(entry, dict) or not set(entry) <= PROMPT_KEYS:
@@ -123,19 +127,19 @@ def ask_from_entry(entry: object, path: Path, name: str) -> Ask:
     try:
         texts = (text,) if isinstance(text, str) else tuple(text)
         if texts and set(entry) == {"text"}:
-            return Ask(prompts=None, text=texts)
+            return ImagePrompt(prompts=None, text=texts)
         prompts = Prompts.of(
             points=points,
             labels=labels,
             boxes=entry.get("box"),
             mask_logits=None if mask is None else read_mask_logits(path.parent / mask),
         )
-        return Ask(prompts=prompts, text=texts)
+        return ImagePrompt(prompts=prompts, text=texts)
     except (PromptError, TypeError) as error:
         raise PromptError(f"{path}: the prompt of {name}: {error}") from error
 
 
 def is_ambiguous(prompts: Prompts) -> bool:
-    """Whether prompts are lone points, which may mean a part or the whole."""
+    """Whether each prompt is a lone point, which may mean a part or the whole."""
     lone_point = prompts.points_xy is not None and prompts.points_xy.shape[1] == 1
     return lone_point and prompts.boxes_xyxy is None and prompts.mask_logits is None

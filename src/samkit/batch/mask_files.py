@@ -1,4 +1,4 @@
-"""Files of one image's automatic masks, in the formats that can be chosen."""
+"""Writes one image's automatic masks in the formats that a user can choose."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from samkit.cli.inputs import InputImage
+    from samkit.batch.inputs import InputImage
     from samkit.types import Masks
 
-# What each format adds to the base of an image's results. The COCO data set is one for all images.
+# What each format adds to the base of an image's results. There is one COCO file for all images.
 SUFFIXES = {
     "sa1b": ".json",
     "yolo": ".txt",
@@ -41,15 +41,13 @@ def write_mask_files(
     """Write one image's results below a folder.
 
     Args:
-        folder: where to.
-        image: whose results they are; names them.
-        pixels: the image, for the overlay; None if it is too large to be held.
-        masks: found in it.
-        formats: which to write, of `SUFFIXES`.
-        classes: what masks may be called, in the order of YOLO's numbers.
+        image: names the results.
+        pixels: for the overlay; None for an image that is too large to be in memory.
+        formats: keys of `SUFFIXES`; others are ignored.
+        classes: all class names, in the order of YOLO's numbers.
 
     Returns:
-        names of the files below the folder, by format.
+        the files' names below the folder, by format.
     """
     from samkit.files import write_bytes
     from samkit.formats import geojson_collection, label_map, write_png, write_sa1b, yolo_labels
@@ -82,14 +80,14 @@ def write_mask_files(
 
 
 def class_numbers(masks: Masks, classes: Sequence[str]) -> list[int] | None:
-    """YOLO's number of each mask's class; that after the last for masks without one."""
+    """YOLO's number of each mask's class; the number after the last class for masks without one."""
     if masks.phrases is None:
         return None
     return [classes.index(one) if one in classes else len(classes) for one in masks.phrases]
 
 
 def write_each_mask(folder: Path, masks: Masks) -> list[Path]:
-    """Write each mask as a PNG of 0 and 255, named by its number from 1; return their paths."""
+    """Write each mask as a PNG of 0 and 255, numbered from 1; return the paths."""
     from samkit.formats import write_mask_png
     from samkit.geometry import decode_rle
 
@@ -101,7 +99,7 @@ def write_each_mask(folder: Path, masks: Masks) -> list[Path]:
 
 
 def remove_stale_masks(output: Path, image: InputImage, written: Collection[str]) -> None:
-    """Remove masks of an image that an earlier run wrote and this one did not."""
+    """Remove an image's mask pictures that an earlier run wrote and this one did not."""
     folder = output / f"{image.base}{SUFFIXES['png']}"
     for path in folder.glob("*.png"):
         is_ours = path.stem.isdecimal() and path.name == MASK_NAME.format(number=int(path.stem))

@@ -1,4 +1,4 @@
-"""Results of one image: a record for programs, files, and a summary for people."""
+"""Results of one prompted image: a record as JSON, the files, and a summary as text."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from samkit.cli.prompts import Ask
+    from samkit.batch.prompts import ImagePrompt
     from samkit.types import MaskPrediction, Prompts
 
 
-def ask_record(ask: Ask) -> dict[str, Any]:
-    """What was asked, as JSON; mask logits only by their being there."""
+def prompt_record(prompt: ImagePrompt) -> dict[str, Any]:
+    """A prompt as JSON; of mask logits only that there were any."""
     record: dict[str, Any] = {}
-    if ask.text:
-        record["text"] = list(ask.text)
-    prompts = ask.prompts
+    if prompt.text:
+        record["text"] = list(prompt.text)
+    prompts = prompt.prompts
     if prompts is None:
         return record
     if prompts.points_xy is not None and prompts.labels is not None:
@@ -34,7 +34,7 @@ def ask_record(ask: Ask) -> dict[str, Any]:
 
 
 def masks_record(answer: MaskPrediction) -> list[dict[str, Any]]:
-    """COCO fields of all masks, which prompt and candidate each is of, and its phrase if any."""
+    """COCO fields of each mask, with its prompt's and candidate's number, and its phrase if any."""
     candidates = answer.iou_pred.shape[-1]
     return [
         {"prompt": index // candidates, "candidate": index % candidates}
@@ -43,15 +43,17 @@ def masks_record(answer: MaskPrediction) -> list[dict[str, Any]]:
     ]
 
 
-def make_record(image: Path, answer: MaskPrediction, ask: Ask, model_name: str) -> dict[str, Any]:
-    """All that is known of one image's masks, as JSON; its files are added when written."""
+def make_record(
+    image: Path, answer: MaskPrediction, prompt: ImagePrompt, model_name: str
+) -> dict[str, Any]:
+    """One image's prompt and masks as JSON; `write_results` adds the files."""
     height, width = answer.coords.original_hw
     return {
         "image": str(image),
         "width": width,
         "height": height,
         "model": model_name,
-        "prompts": ask_record(ask),
+        "prompts": prompt_record(prompt),
         "masks": masks_record(answer),
         "files": {},
     }
@@ -66,7 +68,7 @@ def write_results(
     formats: frozenset[str],
     record: dict[str, Any],
 ) -> None:
-    """Write the chosen files of one image, named from `base`, and their paths into its record."""
+    """Write one image's files, whose paths begin with `base`, and add the paths to its record."""
     from samkit.files import replacing, write_bytes
     from samkit.formats import write_mask_png, write_png
 
@@ -97,7 +99,7 @@ def write_results(
 def overlay_picture(
     image: npt.NDArray[np.uint8], answer: MaskPrediction, prompts: Prompts | None
 ) -> npt.NDArray[np.uint8]:
-    """The image with masks, phrases and prompts; with several candidates, one panel for each."""
+    """The image with masks, phrases and prompts drawn; one panel for each of several candidates."""
     from samkit.drawing import draw_boxes, draw_caption, draw_points
     from samkit.types import Masks
 
@@ -120,7 +122,7 @@ def overlay_picture(
     return np.concatenate(panels, axis=1)
 
 
-def write_coco(path: Path, records: Sequence[Mapping[str, Any]]) -> Path:
+def write_records_as_coco(path: Path, records: Sequence[Mapping[str, Any]]) -> Path:
     """Write the masks of all images as one COCO data set; return its path."""
     from samkit.files import write_bytes
     from samkit.formats.coco import coco_dataset
@@ -130,7 +132,7 @@ def write_coco(path: Path, records: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def summary(record: Mapping[str, Any]) -> str:
-    """What a person wants to know of one image's results."""
+    """One image's masks and files, as lines of text."""
     masks = cast("list[dict[str, Any]]", record["masks"])
     lines = [f"{record['image']}: {len(masks)} mask{'' if len(masks) == 1 else 's'}"]
     lines += [f"  {mask_summary(mask)}" for mask in masks]
@@ -140,7 +142,7 @@ def summary(record: Mapping[str, Any]) -> str:
 
 
 def mask_summary(mask: Mapping[str, Any]) -> str:
-    """What a person wants to know of one mask."""
+    """One mask in a few words."""
     size = f"area {mask['area']} px, predicted IoU {mask['predicted_iou']:.3f}"
     if "phrase" not in mask:
         return size

@@ -1,0 +1,63 @@
+"""Work over many images: a work list, the masks, and results that a stopped run can go on from.
+
+Each kind of work has three steps, `claim`, `generate` and `commit`, which an `Executor` runs.
+"""
+
+from samkit.batch.auto import AutoResult, AutoWork
+from samkit.batch.executor import Executor, Finished, InProcess, Outcome, Work
+from samkit.batch.generator import ClassChoice, MaskGenerator, is_out_of_memory
+from samkit.batch.inputs import InputImage, Skipped, find_images, name_results
+from samkit.batch.mask_files import COCO_NAME, DEFAULT_FORMATS, FORMATS, SUFFIXES
+from samkit.batch.prelabel import prelabel_images
+from samkit.batch.prompt_results import summary, write_records_as_coco
+from samkit.batch.prompts import ImagePrompt, prompts_from_options
+from samkit.batch.run_folder import STATE_NAME, Record, RunFolder
+from samkit.batch.segment import (
+    DEFAULT_SEGMENT_FORMATS,
+    SEGMENT_FORMATS,
+    SEGMENT_STATE_NAME,
+    PromptedImage,
+    SegmentOptions,
+    SegmentWork,
+    check_models,
+    check_result_names,
+    read_prompted_images,
+)
+
+__all__ = [
+    "COCO_NAME",
+    "DEFAULT_FORMATS",
+    "DEFAULT_SEGMENT_FORMATS",
+    "FORMATS",
+    "SEGMENT_FORMATS",
+    "SEGMENT_STATE_NAME",
+    "STATE_NAME",
+    "SUFFIXES",
+    "AutoResult",
+    "AutoWork",
+    "ClassChoice",
+    "Executor",
+    "Finished",
+    "ImagePrompt",
+    "InProcess",
+    "InputImage",
+    "MaskGenerator",
+    "Outcome",
+    "PromptedImage",
+    "Record",
+    "RunFolder",
+    "SegmentOptions",
+    "SegmentWork",
+    "Skipped",
+    "Work",
+    "check_models",
+    "check_result_names",
+    "find_images",
+    "is_out_of_memory",
+    "name_results",
+    "prelabel_images",
+    "prompts_from_options",
+    "read_prompted_images",
+    "summary",
+    "write_records_as_coco",
+]

@@ -1,0 +1,172 @@
+"""Makes automatic masks of images as options say, with models that are loaded when first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from samkit.errors import ConfigError, ImageError
+
+if TYPE_CHECKING:
+    from samkit.backends import BackendChoice
+    from samkit.formats import ImageLike
+    from samkit.proposals import AutoMaskConfig, AutoMasker, ClassMasker, TileConfig
+    from samkit.proposals.sources import SourceLike
+    from samkit.text import Calibration
+    from samkit.types import Masks
+
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassChoice:
+    """The classes to look for, and the text model that finds or names them; see `ClassMasker`."""
+
+    classes: tuple[str, ...]
+    text_model: str
+    thresh: float | None
+    others: bool
+    calibration: Calibration | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskGenerator:
+    """Makes the masks of one image after another.
+
+    Attributes:
+        model: name or checkpoint file.
+        tiling: for images that are too large to be seen at once; does not go with classes.
+        classes: None for masks of everything.
+    """
+
+    model: str
+    backend: BackendChoice
+    config: AutoMaskConfig
+    tiling: TileConfig | None = None
+    classes: ClassChoice | None = None
+
+    def __post_init__(self) -> None:
+        if self.tiling is not None and self.classes is not None:
+            raise ConfigError("classes do not go with tiles")
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that masks depend on, for the records of a run.
+
+        Not how the model is run: backends and devices differ by rounding, and a run may be
+        continued on another machine.
+        """
+        tiling = None if self.tiling is None else asdict(self.tiling)
+        found = {
+            "model": _model_identity(self.model),
+            "config": asdict(self.config),
+            "tiling": tiling,
+        }
+        if self.classes is None:  # left out, so that runs from before there were classes go on
+            return found
+        weights = {"text_weights": _folder_identity(Path(self.classes.text_model))}
+        return found | {"classes": asdict(self.classes) | weights}
+
+    def check(self) -> None:
+        """Check what can be checked without loading a model; fetches a missing text model.
+
+        Raises:
+            WeightsError: no such model or text model.
+            ConfigError: text needs packages that are not installed.
+            DownloadError: a text model is not on this disk and cannot be fetched.
+        """
+        from samkit.weights.catalog import check_source
+
+        check_source(self.model)
+        if self.classes is not None:
+            from samkit.text import find_text_model
+
+            find_text_model(self.classes.text_model)
+
+    @cached_property
+    def everything(self) -> AutoMasker:
+        """The masker of everything; loads the model."""
+        from samkit.predict import Predictor
+        from samkit.proposals import AutoMasker
+
+        return AutoMasker(Predictor.load(self.model, **self.backend.options()), self.config)
+
+    @cached_property
+    def masker(self) -> AutoMasker | ClassMasker:
+        """The masker of whole images; loads the models."""
+        from samkit.proposals import ClassMasker
+
+        choice = self.classes
+        if choice is None:
+            return self.everything
+        from samkit.text import load_text_model
+
+        device = self.everything.predictor.backend.info.device
+        return ClassMasker(
+            self.everything,
+            choice.classes,
+            load_text_model(choice.text_model, device=device),
+            thresh=choice.thresh,
+            keep_others=choice.others,
+            calibration=choice.calibration,
+        )
+
+    def generate(self, image: SourceLike, *, on_progress: OnProgress | None = None) -> Masks:
+        """Make the masks of an image.
+
+        Args:
+            image: path or array; with tiles, also a `TileSource`.
+            on_progress: called with the points or tiles that are done, and all of them.
+
+        Raises:
+            ImageError: the image cannot be read.
+        """
+        if self.tiling is not None:
+            return self.everything.generate_tiled(image, self.tiling, on_progress=on_progress)
+        return self.masker.generate(cast("ImageLike", image), on_progress=on_progress)
+
+    @contextmanager
+    def limited_memory(self, what: object) -> Iterator[None]:
+        """Report too little memory as an error of one image, called `what`, with the way out.
+
+        Raises:
+            ImageError: memory is too small.
+        """
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            advice = "try --tile 1024" if self.classes is None else "make it smaller"
+            raise ImageError(f"not enough memory for {what}: {advice}") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means too little memory; PyTorch raises a RuntimeError for that."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "memory" in str(error).lower()
+
+
+def _model_identity(model: str) -> str:
+    """A model's name, or the checksum of its file."""
+    from samkit.files import file_sha256
+    from samkit.weights.catalog import CATALOG
+
+    if model in CATALOG:
+        return model
+    try:
+        return f"sha256:{file_sha256(model)}"
+    except (OSError, ValueError):  # an error when the model is loaded
+        return model
+
+
+def _folder_identity(folder: Path) -> list[str]:
+    """Checksums of the weights in a text model's folder; none for a name on the hub."""
+    from samkit.files import file_sha256
+
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
+    return [file_sha256(path) for path in files]

@@ -1,0 +1,69 @@
+"""Automatic masks of a project's images into the data engine's store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from samkit.batch.executor import Executor, InProcess
+
+if TYPE_CHECKING:  # the data engine is optional
+    from samkit.dataengine import Generate, PrelabelReport, Store
+
+
+def prelabel_images(
+    store: Store,
+    project_id: int,
+    generate: Generate,
+    *,
+    user_id: int,
+    only_empty: bool = True,
+    again: bool = False,
+    max_pixels: int | None = None,
+    on_image: Callable[[int, int], None] | None = None,
+    executor: Executor | None = None,
+) -> PrelabelReport:
+    """Add automatic masks to the images of a project that nobody has begun.
+
+    Masks get the stage "fully-automatic", and their phrase as class; a class that the project does
+    not have yet is added. Images that somebody has submitted, that were reviewed, that are held, or
+    that have had masks before are left alone, and so is an image on which an earlier run has found
+    nothing. An image gets all of its masks or none, so that a stopped run can go on.
+
+    Args:
+        generate: makes the masks of an image uint8 RGB (H, W, 3), such as `AutoMasker.generate` or
+            `ClassMasker.generate`. An ImageError that it raises is reported as a fault of its
+            image; any other error ends the run.
+        user_id: a reviewer or admin, who counts as the masks' maker.
+        only_empty: leave out images that have, or had, any masks. If false, such images get the
+            masks of things that have none yet, once.
+        again: also images on which an earlier run has found nothing, such as with other classes.
+        max_pixels: larger images are faults, before they are decoded; by default
+            `samkit.formats.MAX_PIXELS`.
+        on_image: called with the images that are done and all of them, first with none done.
+        executor: by default in this process.
+
+    Raises:
+        StoreError: no such project, its root is not there, or the user is no reviewer.
+    """
+    from samkit.dataengine import Prelabelling
+    from samkit.formats import MAX_PIXELS
+
+    work = Prelabelling(
+        store,
+        project_id,
+        generate,
+        user_id=user_id,
+        only_empty=only_empty,
+        again=again,
+        max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
+    )
+    image_ids = work.image_ids()
+    report = on_image or (lambda done, total: None)  # noqa: ARG005
+    report(0, len(image_ids))
+    outcomes = (executor or InProcess()).run(work, image_ids)
+    for done, outcome in enumerate(outcomes, start=1):
+        if outcome.error is not None:
+            work.add_fault(outcome.claim, outcome.item, outcome.error)
+        report(done, len(image_ids))
+    return work.report()

@@ -1,0 +1,235 @@
+"""Prompted segmentation of many images into a folder: each image is answered once and written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samkit.batch.mask_files import COCO_NAME
+from samkit.batch.prompt_results import make_record, write_results
+from samkit.batch.prompts import ImagePrompt, is_ambiguous, prompt_from_entry, read_prompts_file
+from samkit.errors import ImageError, PromptError, SamkitError
+from samkit.files import make_folder, write_bytes
+
+if TYPE_CHECKING:
+    from samkit.formats.image import RgbImage
+    from samkit.predict import Predictor
+    from samkit.types import MaskPrediction
+
+SEGMENT_FORMATS = ("overlay", "png", "json", "coco", "logits")
+DEFAULT_SEGMENT_FORMATS = ("overlay", "png", "json")
+# In the folder for results: which mask pictures samkit wrote for each image.
+SEGMENT_STATE_NAME = ".samkit-segment"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptedImage:
+    """An image and its prompt."""
+
+    image: Path
+    prompt: ImagePrompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentOptions:
+    """How prompts are answered, the same for all images.
+
+    Attributes:
+        multimask: None for three candidates where a prompt is ambiguous.
+        every_candidate: write all candidates, not only the best.
+        text_thresh: least score of what a detector finds; None for its own.
+    """
+
+    multimask: bool | None = None
+    every_candidate: bool = False
+    text_thresh: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentOutput:
+    """One image and the masks that answer its prompt."""
+
+    pixels: RgbImage
+    answer: MaskPrediction
+
+
+def read_prompted_images(path: Path, images: Sequence[Path]) -> list[PromptedImage]:
+    """Read prompts from a JSON file, for the given images or for all that it names.
+
+    Raises:
+        PromptError: missing or damaged file, unknown keys, an image without a prompt.
+    """
+    by_image = read_prompts_file(path)
+    if not images:
+        return [
+            PromptedImage(image=path.parent / name, prompt=prompt_from_entry(entry, path, name))
+            for name, entry in by_image.items()
+        ]
+    found = []
+    for image in images:
+        name = next((n for n in (str(image), image.name) if n in by_image), None)
+        if name is None:
+            raise PromptError(f"{path} has no prompt for {image}")
+        prompt = prompt_from_entry(by_image[name], path, name)
+        found.append(PromptedImage(image=image, prompt=prompt))
+    return found
+
+
+def check_result_names(images: Sequence[PromptedImage], formats: Collection[str]) -> None:
+    """Check that no two images would write files of the same name.
+
+    Raises:
+        PromptError: two would.
+    """
+    seen: dict[str, Path] = {}
+    if {"json", "coco"} <= set(formats):
+        seen["coco"] = Path(COCO_NAME)
+    for one in images:
+        stem = one.image.stem
+        if stem in seen:
+            raise PromptError(
+                f"{seen[stem]} and {one.image} would write the same files:"
+                " run them with different --output"
+            )
+        seen[stem] = one.image
+
+
+def check_models(
+    images: Sequence[PromptedImage], *, model: str, text_model: str | None = None
+) -> None:
+    """Check what can be checked without loading a model; fetches a missing text model.
+
+    The text model of a checkpoint that takes text itself is known only when that is loaded.
+
+    Raises:
+        WeightsError: no such model or text model.
+        ConfigError: text needs packages that are not installed.
+        DownloadError: the text model is not on this disk and cannot be fetched.
+    """
+    from samkit.weights.catalog import CATALOG, check_source
+
+    check_source(model)
+    if not any(one.prompt.text for one in images):
+        return
+    from samkit.text import DEFAULT_DETECTOR, find_text_model
+    from samkit.text.loading import check_installed
+
+    check_installed()
+    if text_model is not None or model in CATALOG:  # models of the catalog take no text
+        find_text_model(text_model or DEFAULT_DETECTOR)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentWork:
+    """Answers the prompts of images and writes their results.
+
+    Attributes:
+        formats: what to write, of `SEGMENT_FORMATS`.
+    """
+
+    predictor: Predictor
+    output: Path
+    formats: frozenset[str]
+    options: SegmentOptions
+
+    def claim(self, image: PromptedImage) -> PromptedImage:
+        """Take an image; each is always done."""
+        return image
+
+    def generate(self, claim: PromptedImage) -> SegmentOutput:
+        """Read an image, embed it and answer its prompt.
+
+        Raises:
+            ImageError: the image cannot be read.
+            PromptError: the prompt lies outside of the image, or does not fit the model.
+        """
+        from samkit.formats import read_image
+
+        pixels, prompts = read_image(claim.image), claim.prompt.prompts
+        if prompts is not None:
+            prompts.check_fits(self.predictor.coord_map(pixels))  # before the expensive step
+        answer = self._answer(pixels, claim.prompt)
+        if not self.options.every_candidate:
+            answer = answer.best()
+        return SegmentOutput(pixels=pixels, answer=answer)
+
+    def commit(self, claim: PromptedImage, output: SegmentOutput) -> dict[str, Any]:
+        """Write an image's results; return its record, which the JSON file holds.
+
+        Mask pictures that an earlier run wrote for the same image, and that are not written now,
+        are removed, unless somebody has changed them.
+
+        Raises:
+            OutputError: results cannot be written.
+        """
+        model_name = self.predictor.model_name
+        record = make_record(claim.image, output.answer, claim.prompt, model_name)
+        make_folder(self.output)
+        write_results(
+            self.output / claim.image.stem,
+            output.pixels,
+            output.answer,
+            prompts=claim.prompt.prompts,
+            formats=self.formats,
+            record=record,
+        )
+        if "png" in self.formats:
+            self._replace_written(claim.image, record["files"]["masks"])
+        return record
+
+    def is_fault(self, error: SamkitError) -> bool:
+        """Whether only one image is concerned."""
+        return isinstance(error, ImageError | PromptError)
+
+    def _answer(self, image: RgbImage, prompt: ImagePrompt) -> MaskPrediction:
+        multimask, predictor = self.options.multimask, self.predictor
+        if not prompt.text:
+            assert prompt.prompts is not None
+            if multimask is None:
+                multimask = is_ambiguous(prompt.prompts)
+            return predictor.decode(predictor.embed(image), prompt.prompts, multimask=multimask)
+        if multimask is None:  # text alone may mean several things, a detector's boxes do not
+            multimask = prompt.prompts is None and predictor.reads_as_tokens
+        return predictor.predict_text(
+            predictor.embed(image),
+            prompt.text[0] if len(prompt.text) == 1 else list(prompt.text),
+            image=image,
+            text_thresh=self.options.text_thresh,
+            multimask=multimask,
+            **prompt.parts(),
+        )
+
+    def _replace_written(self, image: Path, masks: Sequence[str]) -> None:
+        """Remove an image's mask pictures of earlier runs, and record those of this one."""
+        state = self.output / SEGMENT_STATE_NAME
+        path = state / f"{image.stem}.json"
+        names = [Path(mask).name for mask in masks]
+        for name, stamp in _written(path, image).items():
+            file = self.output / name
+            with suppress(OSError):
+                if name not in names and _stamp(file) == stamp:
+                    file.unlink()
+        stamps = {name: _stamp(self.output / name) for name in names}
+        make_folder(state)
+        record = {"image": str(image.resolve()), "masks": stamps}
+        write_bytes(path, json.dumps(record).encode())
+
+
+def _written(path: Path, image: Path) -> Mapping[str, list[int]]:
+    """Mask pictures that earlier runs wrote for an image, with size and time of each."""
+    try:
+        record = json.loads(path.read_bytes())
+        if record["image"] != str(image.resolve()):
+            return {}
+        return {Path(name).name: list(stamp) for name, stamp in record["masks"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # missing, or not ours
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
