@@ -1,4 +1,4 @@
-"""Files: written so that a reader never sees half of one; locks; checksums; the cache folder."""
+"""Atomic file writes, locks, checksums and the cache folder."""
 
 import errno
 import hashlib
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 try:
     import fcntl
-except ImportError:  # Windows: two runs into one folder are not told from one
+except ImportError:  # Windows: concurrent runs into one folder go unnoticed
     fcntl = None  # type: ignore[assignment]
 
 HASH_BLOCK_BYTES = 2**22
@@ -28,14 +28,14 @@ CACHE_VARIABLE = "SAMKIT_CACHE"
 
 
 def cache_folder() -> Path:
-    """The folder for what can be made again: SAMKIT_CACHE, or this user's usual place."""
+    """Folder for files that can be recomputed: $SAMKIT_CACHE, else the user's cache folder."""
     chosen = os.environ.get(CACHE_VARIABLE)
     return Path(chosen) if chosen else user_cache_path("samkit")
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success rename it to `path`, else delete it.
+    """Yield a temporary path beside `path`; rename it to `path` on success, delete it on failure.
 
     Raises:
         OutputError: the folder does not exist or cannot be written.
@@ -60,7 +60,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def reason(error: OSError) -> str:
-    """What the system says, and what to do about a full disk."""
+    """The system's message, with advice if the disk is full."""
     said = error.strerror or str(error)
     return f"{said}; free some space" if error.errno in FULL_DISK else said
 
@@ -73,7 +73,7 @@ def _umask() -> int:
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a whole file at once, or nothing."""
+    """Write a file atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
@@ -95,7 +95,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 def write_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, "Tensor"], metadata: dict[str, str]
 ) -> None:
-    """Write tensors from any device to a safetensors file, whole or not at all.
+    """Write tensors on any device to a safetensors file, atomically.
 
     Raises:
         OutputError: the file cannot be written.
@@ -112,10 +112,10 @@ def write_tensors(
 
 
 def check_writable(folder: str | os.PathLike[str]) -> None:
-    """Check, without making it, that a folder exists or can be made, and can be written to.
+    """Check that a folder is writable or can be created, without creating it.
 
     Raises:
-        OutputError: it cannot.
+        OutputError: the folder cannot be written to.
     """
     folder = Path(folder)
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
@@ -126,10 +126,10 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
 
 
 def hold(file: BinaryIO, place: str | os.PathLike[str]) -> None:
-    """Keep other runs from writing to a place, as long as a file of it is open.
+    """Lock `place` against other runs for as long as `file`, one of its files, stays open.
 
     Raises:
-        OutputError: another run holds it.
+        OutputError: another run holds the lock.
     """
     if fcntl is None:
         return

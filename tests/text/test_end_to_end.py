@@ -1,4 +1,4 @@
-"""Real detectors, tiny and random, from their folders through everything that asks them."""
+"""Tiny random detectors of the real kinds, from their folders to masks."""
 
 import json
 

@@ -1,7 +1,7 @@
-"""Where text models are: a folder, the hub's cache on this disk, or the hub.
+"""Finding, downloading and loading text models.
 
-A model is a folder as `transformers` saves it: config.json, weights, tokenizer. Everything is read
-from that folder alone, so that what has been fetched once works without a network.
+A model is a folder saved by `transformers`: config.json, weights, tokenizer. Everything is read
+from that folder alone, so that a downloaded model works without a network.
 """
 
 from __future__ import annotations
@@ -18,49 +18,49 @@ from typing import Any
 from samkit.errors import ConfigError, DownloadError, WeightsError
 from samkit.weights.hub import CONFIG_FILE, find_cached, has_tokenizer
 
-# All but the weights; those come as safetensors, or where a repository has none, as .bin, which is
-# read without running code from it.
+# Everything but the weights, which are downloaded as safetensors or, if a repository has none, as
+# .bin, which is read without running code from it.
 SMALL_FILES = ("*.json", "*.txt", "*.model")
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
-REASON_LENGTH = 300  # of what transformers says of a model; some of it is a page
+REASON_LENGTH = 300  # transformers may explain a failure over a whole page
 PACKAGES = ("transformers", "scipy")  # scipy resizes images for OWLv2
 
 
 def check_installed() -> None:
-    """Raise a ConfigError with the line that installs what text needs, if it is not there."""
+    """Raise a ConfigError with the install command if the packages for text are missing."""
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise ConfigError(f"text needs {' and '.join(missing)}: pip install 'samkit[text]'")
 
 
 def find_text_model(source: str | os.PathLike[str]) -> Path:
-    """The folder of a text model, fetched from the hub if it is not on this disk.
+    """Folder of a text model, downloaded from the hub if it is not on this disk.
 
     Args:
         source: a folder, or a repository's name on the hub, such as "openai/clip-vit-base-patch32".
 
     Raises:
-        ConfigError: what text needs is not installed.
-        WeightsError: a folder without a model.
-        DownloadError: it is not on this disk, and could not be fetched.
+        ConfigError: the packages for text are not installed.
+        WeightsError: the folder holds no model.
+        DownloadError: the model is not on this disk and could not be downloaded.
     """
     check_installed()
     folder = Path(source)
     if folder.is_dir():
         if not (folder / CONFIG_FILE).is_file():
-            raise WeightsError(f"{folder} is no text model: it has no {CONFIG_FILE}")
+            raise WeightsError(f"{folder} is not a text model: it has no {CONFIG_FILE}")
         return folder
     name = os.fspath(source)
     if HUB_NAME.fullmatch(name) is None:
         raise WeightsError(
-            f"no such folder: {name}; a text model is a folder or a name of the hub, such as"
+            f"no such folder: {name}; a text model is a folder or a name on the hub, such as"
             " openai/clip-vit-base-patch32"
         )
     return find_cached(name) or fetch_text_model(name)
 
 
 def fetch_text_model(name: str) -> Path:
-    """Fetch a model from the hub, which shows progress; return its folder.
+    """Download a model from the hub, which shows progress; return its folder.
 
     Raises:
         DownloadError: no network, or no such model.
@@ -74,16 +74,16 @@ def fetch_text_model(name: str) -> Path:
         return Path(
             snapshot_download(name, allow_patterns=[*SMALL_FILES, weights], ignore_patterns="*/*")
         )
-    except Exception as error:  # huggingface_hub passes on what its HTTP client raises
+    except Exception as error:  # huggingface_hub passes on the errors of its HTTP client
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise DownloadError(
             f"cannot fetch {name}: {reason} -- fetch it where there is a network (samkit models"
-            " fetch NAME), and bring the hub's cache or the model's folder here"
+            " fetch NAME), and copy the hub's cache or the model's folder to this machine"
         ) from error
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """A model's configuration.
+    """Read a model's configuration.
 
     Raises:
         WeightsError: it cannot be read.
@@ -92,10 +92,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object in a file.
+    """Read a JSON object from a file.
 
     Raises:
-        WeightsError: missing, or not JSON.
+        WeightsError: the file is missing or not a JSON object.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -104,12 +104,12 @@ def read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise WeightsError(f"{path} is not JSON: {error}") from error
     if not isinstance(found, dict):
-        raise WeightsError(f"{path} must be an object")
+        raise WeightsError(f"{path} must hold a JSON object; got {type(found).__name__}")
     return found
 
 
 def check_tokenizer(folder: Path) -> None:
-    """Raise a WeightsError unless the words of a text model are in its folder."""
+    """Raise a WeightsError unless a text model's folder holds its tokenizer."""
     if not has_tokenizer(folder):
         raise WeightsError(
             f"{folder} has no tokenizer: tokenizer.json, or vocab.json and merges.txt, or vocab.txt"
@@ -117,10 +117,10 @@ def check_tokenizer(folder: Path) -> None:
 
 
 def load_network(kind: Any, folder: Path) -> tuple[Any, list[str]]:
-    """A network of a class of transformers, from its folder alone.
+    """Load a network of a transformers class from its folder alone.
 
     Returns:
-        the network, and names of tensors that the files lack and that are random therefore.
+        the network, and names of the tensors that the files lack and that are therefore random.
     """
     network, info = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     return network, sorted(info["missing_keys"])
@@ -128,14 +128,14 @@ def load_network(kind: Any, folder: Path) -> tuple[Any, list[str]]:
 
 @contextmanager
 def reading(folder: Path) -> Iterator[None]:
-    """Read a model's parts quietly; what goes wrong is one line.
+    """Silence transformers while a model is read, and turn any failure into one line.
 
     Raises:
-        WeightsError: missing or damaged files, or tensors that do not fit.
+        WeightsError: files are missing or damaged, or tensors do not fit.
     """
     from transformers.utils import logging
 
-    their_logging: Any = logging  # its functions have no types
+    their_logging: Any = logging  # its functions are untyped
     level, bar = their_logging.get_verbosity(), their_logging.is_progress_bar_enabled()
     their_logging.set_verbosity_error()
     their_logging.disable_progress_bar()
