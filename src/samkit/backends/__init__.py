@@ -1,4 +1,4 @@
-"""How a network runs: PyTorch, compiled PyTorch, OpenVINO or ONNX Runtime, behind one interface."""
+"""Inference backends behind one interface: PyTorch, compiled PyTorch, OpenVINO, ONNX Runtime."""
 
 from samkit.backends.base import Backend, BackendInfo
 from samkit.backends.choose import BACKENDS, PRECISIONS, create_backend
