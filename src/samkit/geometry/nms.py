@@ -62,15 +62,15 @@ def nms(
     place[by_left] = np.arange(len(by_left))
 
     alive = np.ones(len(by_left), bool)
-    kept = []
+    selected = []
     for number in order:
         at = place[number]
         if not alive[at]:
             continue
-        kept.append(number)
+        selected.append(number)
         near = slice(starts[at], stops[at])
         alive[near] &= box_iou(boxes[at], boxes[near]) <= iou_thresh
-    return np.array(kept, np.int64)
+    return np.array(selected, np.int64)
 
 
 def _shared_areas(one: Boxes, others: Boxes) -> npt.NDArray[np.float64]:

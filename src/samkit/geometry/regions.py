@@ -20,8 +20,8 @@ def drop_small_islands(mask: Mask, min_area_px: int) -> Mask:
     if not small.any():
         return mask
     small[areas.argmax()] = False
-    is_kept = np.concatenate([[False], ~small])  # the background, then the parts
-    dropped: Mask = is_kept[labels]
+    is_set = np.concatenate([[False], ~small])  # the background, then the parts
+    dropped: Mask = is_set[labels]
     return dropped
 
 

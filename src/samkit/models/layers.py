@@ -81,8 +81,8 @@ class DropPath(nn.Module):
         if not self.training or self.rate == 0:
             return branch
         keep = 1 - self.rate
-        is_kept = branch.new_empty(len(branch), *[1] * (branch.ndim - 1)).bernoulli_(keep)
-        return branch * (is_kept / keep)
+        survives = branch.new_empty(len(branch), *[1] * (branch.ndim - 1)).bernoulli_(keep)
+        return branch * (survives / keep)
 
 
 def drop_path_rates(last: float, depth: int) -> list[float]:

@@ -144,8 +144,8 @@ class PromptEncoder(nn.Module):
     def grid_positions(self) -> Tensor:
         """Encodings (1, C, G, G) of the embedding's positions."""
         grid = self.config.grid_size
-        like = self.no_mask_embed.weight
-        centres = (torch.arange(grid, device=like.device, dtype=like.dtype) + 0.5) / grid
+        weight = self.no_mask_embed.weight
+        centres = (torch.arange(grid, device=weight.device, dtype=weight.dtype) + 0.5) / grid
         y, x = torch.meshgrid(centres, centres, indexing="ij")
         pos_enc: Tensor = self.pe_layer(torch.stack([x, y], dim=-1))
         return pos_enc.permute(2, 0, 1)[None]

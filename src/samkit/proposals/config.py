@@ -79,7 +79,7 @@ class AutoMaskConfig:
             raise ConfigError(f"adaptive must be True or False; got {self.adaptive!r}")
 
     @property
-    def least_iou_pred(self) -> float:
+    def min_iou_pred(self) -> float:
         """Minimum predicted IoU of a mask."""
         return self.iou_thresh if self.iou_thresh > 0 else -math.inf
 

@@ -71,7 +71,7 @@ def filter_crop(
     """Masks of one crop: its good candidates without duplicates, best first."""
     found = crop.candidates
     likely = np.flatnonzero(
-        (found.iou_pred >= config.least_iou_pred)
+        (found.iou_pred >= config.min_iou_pred)
         & (found.stability >= config.stability_thresh - STABILITY_SLACK)
     )
     order = likely[np.argsort(-found.iou_pred[likely], kind="stable")]

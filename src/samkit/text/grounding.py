@@ -58,7 +58,7 @@ def per_class_nms(detections: Detections, iou_thresh: float) -> Detections:
     """
     check_share("iou_thresh", iou_thresh)
     names = np.array(detections.phrases, dtype=object)
-    is_kept = np.zeros(len(detections), bool)
+    is_best = np.zeros(len(detections), bool)
     for phrase in dict.fromkeys(detections.phrases):
-        is_kept[nms(detections.boxes_xyxy, np.flatnonzero(names == phrase), iou_thresh)] = True
-    return detections.select(is_kept)
+        is_best[nms(detections.boxes_xyxy, np.flatnonzero(names == phrase), iou_thresh)] = True
+    return detections.select(is_best)

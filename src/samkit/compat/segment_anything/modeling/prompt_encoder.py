@@ -112,7 +112,7 @@ class PositionEmbeddingRandom(FourierPositions):
 
         Args:
             num_pos_feats: half of the channels.
-            scale: standard deviation of the frequencies; None or values that are not positive mean
+            scale: std of the frequencies; None or values that are not positive mean
                 1.
         """
         super().__init__(2 * num_pos_feats)

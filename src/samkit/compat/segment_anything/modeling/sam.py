@@ -41,7 +41,7 @@ class Sam(nn.Module):
             prompt_encoder: prompts to embeddings.
             mask_decoder: features and embeddings to masks.
             pixel_mean: mean of each channel, on 0..255.
-            pixel_std: standard deviation of each channel.
+            pixel_std: std of each channel.
         """
         super().__init__()
         self.config: SamConfig | None = None

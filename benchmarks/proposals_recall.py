@@ -1,6 +1,6 @@
 """Recall of human segmentations in BSDS500 by automatic masks, compared with a reference.
 
-    python benchmarks/automask_recall.py reference torch:float32 openvino:bf16 --work recall.jsonl
+    python benchmarks/proposals_recall.py reference torch:float32 openvino:bf16 --work recall.jsonl
 
 compares "reference" (tests/reference: the plain decoder and the plain procedure, float32) with
 `AutoMasker`, for each BACKEND[:PRECISION] that `Predictor.load` accepts. Masks are stored in the
@@ -279,7 +279,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=16, help="points per side (default 16)")
     parser.add_argument("--model", default="mobile_sam", help="name or checkpoint")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of BSDS500 as COCO")
-    parser.add_argument("--output", type=Path, help="folder for automask_recall.md and .json")
+    parser.add_argument("--output", type=Path, help="folder for proposals_recall.md and .json")
     args = parser.parse_args()
 
     images = read_images(args.data, args.images)
@@ -294,9 +294,9 @@ def main() -> None:
     print(text)
     if args.output:
         args.output.mkdir(parents=True, exist_ok=True)
-        (args.output / "automask_recall.md").write_text(text)
+        (args.output / "proposals_recall.md").write_text(text)
         content = {"title": title, "results": results}
-        (args.output / "automask_recall.json").write_text(json.dumps(content, indent=1) + "\n")
+        (args.output / "proposals_recall.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

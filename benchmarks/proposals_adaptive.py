@@ -1,6 +1,6 @@
 """Cost and recall of automatic masks with fewer points: adaptive grids, coarser grids, presets.
 
-    python benchmarks/automask_adaptive.py [--images 10] [--model NAME]
+    python benchmarks/proposals_adaptive.py [--images 10] [--model NAME]
 
 generates masks of BSDS500 images with several settings and prints for each: points prompted, masks,
 the fraction of the full grid's masks that some mask has an IoU over 0.9 with, and the average

@@ -1,6 +1,6 @@
 """Time that `AutoMasker` spends outside the model.
 
-    python benchmarks/automask_after_decoding.py IMAGE [--points-per-side 32] [--repeat 5] ...
+    python benchmarks/proposals_after_decoding.py IMAGE [--points-per-side 32] [--repeat 5] ...
 
 runs the model once, stores its answers in memory (about 0.6 GB for 32 x 32 points), and generates
 masks from them repeatedly. Prints the best time of proposing and of filtering.
