@@ -207,7 +207,7 @@ def test_a_model_without_text_weights_says_so(plain_sam, clip_folder, clip, refu
     embedding = predictor.embed(IMAGE)
     with refusal(WeightsError, "tiny has no text weights", "samkit train text", "detector"):
         predictor.predict_text(embedding, "red car")
-    with refusal(WeightsError, "tiny has no text weights", "takes no vectors"):
+    with refusal(WeightsError, "tiny has no text weights", "takes no CLIP embeddings"):
         predictor.predict_text(embedding, clip.encode_texts(["car"]))
 
 

@@ -1,12 +1,12 @@
-"""File names: which ones are images, and how files made from an image are named after it."""
+"""File names: image suffixes, and names of files derived from an image."""
 
 import hashlib
 import os
 import re
 from pathlib import PurePosixPath
 
-# Files with these suffixes count as images where folders are searched; `read_image` itself goes by
-# a file's content. All of them are read by Pillow as it comes from PyPI.
+# Files with these suffixes count as images when folders are searched; `read_image` goes by a file's
+# content. Pillow as distributed on PyPI reads all of them.
 IMAGE_SUFFIXES = (
     ".avif",
     ".bmp",
@@ -31,7 +31,7 @@ def has_image_suffix(path: str | os.PathLike[str]) -> bool:
 
 
 def base_name(path: str) -> str:
-    """Path with forward slashes, without its suffix: what files of an image's masks begin with."""
+    """Path without its suffix, with forward slashes: the base of derived files' names."""
     return str(PurePosixPath(path).with_suffix(""))
 
 
