@@ -130,7 +130,7 @@ def check_settings(
     for name, (low, high) in limits.items():
         value = values[name]
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            top = "" if high == UNLIMITED else f" and at high {high}"
+            top = "" if high == UNLIMITED else f" and at most {high}"
             raise ConfigError(
-                f"{name} of {kind} must be a whole number of at low {low}{top}; got {value!r}"
+                f"{name} of {kind} must be a whole number of at least {low}{top}; got {value!r}"
             )
