@@ -37,6 +37,6 @@ def base_name(path: str) -> str:
 
 def flat_file_name(key: str, suffix: str) -> str:
     """File name for a key of any characters and length: readable, and different for each key."""
-    readable = re.sub(r"[^A-Za-z0-9._-]+", "_", key)[-MAX_READABLE:]
+    shown = re.sub(r"[^A-Za-z0-9._-]+", "_", key)[-MAX_READABLE:]
     digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
-    return f"{readable}-{digest[:DIGEST_LENGTH]}{suffix}"
+    return f"{shown}-{digest[:DIGEST_LENGTH]}{suffix}"

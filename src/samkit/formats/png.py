@@ -125,7 +125,7 @@ def label_rles(labels: npt.NDArray[np.int32]) -> tuple[Rle, ...]:
     One pass over the pixels for all instances: the image is split into runs of equal labels.
     """
     height, width = labels.shape
-    flat = labels.ravel(order="F")  # run-length codes go down the columns
+    flat = labels.ravel(order="F")  # RLEs go down the columns
     starts = np.flatnonzero(np.r_[True, flat[1:] != flat[:-1]])
     stops = np.r_[starts[1:], len(flat)]
     numbers = flat[starts]
