@@ -1,8 +1,8 @@
-"""What one image and one click cost: time and peak memory, by size of the image.
+"""Time and peak memory of one image and one click, by image size.
 
     python benchmarks/cost.py [MODEL]
 
-prints a Markdown table. Each size runs in a process of its own, for its own peak of memory.
+prints a Markdown table. Each size runs in its own process, to measure its peak memory.
 """
 
 import multiprocessing
@@ -18,7 +18,7 @@ REPEATS = 5
 
 
 def measure(model: str, size_hw: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Median seconds to embed, to decode one click, to make its masks; peak memory in GB."""
+    """Median seconds to embed, to decode one click and to make its mask; peak memory in GB."""
     import samkit
 
     image = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), np.uint8)
@@ -40,7 +40,7 @@ def measure(model: str, size_hw: tuple[int, int]) -> tuple[float, float, float, 
 
 
 def main() -> None:
-    """Measure all sizes."""
+    """Measure all sizes and print the table."""
     model = sys.argv[1] if len(sys.argv) > 1 else "mobile_sam"
     print(f"| image ({model}) | embed | one click, 3 candidates | best mask | peak memory |")
     print("|---|---|---|---|---|")

@@ -1,11 +1,12 @@
-"""Does a refactoring leave every output as it was? Fingerprints of a fixed set of work.
+"""Fingerprints of a fixed set of work, to show that a refactoring leaves every output unchanged.
 
     python benchmarks/fingerprints.py -o before.json
     python benchmarks/fingerprints.py -o after.json --compare before.json
 
-The second call prints every fingerprint that differs, and exits with 1 if one does. Both have to be
-made on the same machine with the same packages: another processor or torch rounds differently. Some
-three minutes on two cores; everything runs in one thread, so that sums are added in one order.
+The second call prints every fingerprint that differs, and exits with 1 if any does. Both must be
+made on the same machine with the same packages, since processors and versions of torch round
+differently. Takes about three minutes on two cores; everything runs in one thread, so that sums are
+in one order.
 
 Parts, each the first word of its fingerprints' names:
 
@@ -16,10 +17,10 @@ Parts, each the first word of its fingerprints' names:
 - training: 20 steps from nothing and 4 steps of fine-tuning: logs, scores and weights.
 - evaluation: the numbers of a report.
 
-What may change without a change of results is made equal before it is hashed: times, and samkit's
-own words in text files (`RENAMED`). JSON and PNG files have two fingerprints: of what they hold,
-and of the order of their keys or of their bytes, so that another order or compression can be told
-from another result.
+Differences that are not results are removed before hashing: times, and samkit's renamed words in
+text files (`RENAMED`). JSON and PNG files have two fingerprints: of their content, and of the order
+of their keys or of their bytes, so that another order or compression can be told from another
+result.
 """
 
 import argparse
@@ -55,9 +56,9 @@ import samkit
 Array = npt.NDArray[Any]
 Fingerprints = dict[str, str]
 
-# --- Adapters: every touch of samkit's interface, by its new name or else by its old one ---
+# --- Adapters: every use of samkit's interface, by its new name or else its old one ---
 
-# Old words of samkit's own in text files, and what they became: naming, not results.
+# Renamed words of samkit in text files, old and new: naming, not results.
 RENAMED = (("photo", "image"), ("Photo", "Image"), ("engine", "backend"))
 
 
@@ -100,7 +101,7 @@ def generate_tiled(masker: Any, image: Array, tile_px: int, overlap_px: int) -> 
 
 
 class Cli:
-    """`samkit` as a command, in a folder."""
+    """The `samkit` command, run in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -117,7 +118,7 @@ class Cli:
         )
 
     def run(self, *args: str, text: str = "") -> str:
-        """Run one command with `text` as its input; return what it prints."""
+        """Run a command with `text` as its input; return its output."""
         done = subprocess.run(
             [sys.executable, "-m", "samkit", *args],
             cwd=self.folder,
@@ -134,15 +135,15 @@ class Cli:
         return done.stdout
 
     def option(self, verb: Sequence[str], *names: str) -> str:
-        """The first of an option's names that a command has."""
-        told = self._help(*verb)
+        """The first of several option names that a command has."""
+        help_text = self._help(*verb)
         for name in names:
-            if re.search(rf"(?<![\w-]){name}(?![\w-])", told):
+            if re.search(rf"(?<![\w-]){name}(?![\w-])", help_text):
                 return name
         raise LookupError(f"samkit {' '.join(verb)} has none of {names}")
 
     def setting(self, recipe: str, names: Sequence[str], value: object) -> str:
-        """KEY=VALUE with the first of a setting's names that a recipe has."""
+        """KEY=VALUE with the first of several setting names that a recipe has."""
         known = self._settings(recipe)
         for name in names:
             if name in known:
@@ -150,21 +151,21 @@ class Cli:
         raise LookupError(f"the recipe {recipe} has none of {names}")
 
     def exact(self, *verb: str) -> list[str]:
-        """The options that run a command in float32 with torch, in one thread."""
+        """Options that run a command in float32 with torch, in one thread."""
         backend = self.option(verb, "--backend", "--engine")
         return [backend, "torch", "--precision", "float32", "--threads", "1", "--device", "cpu"]
 
 
 # --- Fingerprints ---
 
-# Of JSON: when and how long, which every run has its own.
+# JSON keys of dates and durations, which differ from run to run.
 VOLATILE = re.compile(r"at|.*seconds.*|.*_ms|.*_at|date.*|created.*|version_info")
-# Of logs: likewise.
+# Columns of logs that differ from run to run.
 VOLATILE_COLUMNS = re.compile(r".*_per_s|.*seconds.*|.*memory.*")
 
 
 def digest(*parts: bytes) -> str:
-    """SHA-256 of several parts after one another."""
+    """SHA-256 of several concatenated parts."""
     found = hashlib.sha256()
     for part in parts:
         found.update(part)
@@ -172,7 +173,7 @@ def digest(*parts: bytes) -> str:
 
 
 def of_arrays(*arrays: npt.ArrayLike) -> str:
-    """Hash of arrays' values; their shapes are left out, since an axis of 1 is no result."""
+    """Hash of arrays' values, without their shapes: an axis of 1 is not a result."""
     return digest(*(np.ascontiguousarray(array).tobytes() for array in arrays))
 
 
@@ -191,14 +192,14 @@ def of_masks(masks: Any) -> Fingerprints:
 
 
 def renamed(text: str) -> str:
-    """A text with samkit's old words replaced by its new ones."""
+    """Replace samkit's old words by the new ones."""
     for old, new in RENAMED:
         text = text.replace(old, new)
     return text
 
 
 def steady(value: Any) -> Any:
-    """JSON without what differs from run to run, its keys in new words."""
+    """JSON without what differs from run to run, and with new words for old ones."""
     if isinstance(value, dict):
         return {renamed(k): steady(v) for k, v in value.items() if not VOLATILE.fullmatch(k)}
     if isinstance(value, list):
@@ -207,7 +208,7 @@ def steady(value: Any) -> Any:
 
 
 def of_file(path: Path) -> Fingerprints:
-    """Fingerprints of a file by its kind."""
+    """Fingerprints of a file, according to its type."""
     data = path.read_bytes()
     if path.suffix in (".json", ".geojson"):
         values = steady(json.loads(data))
@@ -241,7 +242,7 @@ def of_folder(folder: Path) -> Fingerprints:
 
 
 def under(name: str, fingerprints: Fingerprints) -> Fingerprints:
-    """Fingerprints with a name before theirs."""
+    """Prefix the names of fingerprints."""
     return {f"{name}/{key}": value for key, value in fingerprints.items()}
 
 
@@ -250,7 +251,7 @@ def under(name: str, fingerprints: Fingerprints) -> Fingerprints:
 
 @cache
 def images() -> dict[str, Array]:
-    """Six images in RGB that scikit-image ships: flat, upright, grey and large ones."""
+    """Six RGB images shipped with scikit-image: wide, tall, grey and large ones."""
     return {
         "astronaut": skimage.data.astronaut(),
         "coffee": skimage.data.coffee(),
@@ -283,7 +284,7 @@ def write_pictures(folder: Path, names: Iterable[str]) -> None:
 
 
 def write_instances(folder: Path, names: Sequence[str]) -> None:
-    """Write a data set of images/ and masks/ with numbered pixels; later masks lie on top."""
+    """Write a data set of images/ and numbered masks/; later masks lie on top."""
     write_pictures(folder / "images", names)
     (folder / "masks").mkdir()
     for name in names:
@@ -294,7 +295,7 @@ def write_instances(folder: Path, names: Sequence[str]) -> None:
 
 
 def write_coco(path: Path, names: Sequence[str]) -> None:
-    """Write a COCO file of drawn masks, with the fields in which samkit keeps more about them."""
+    """Write a COCO file of drawn masks, with samkit's additional fields."""
     stages = ("manual", "semi-automatic", "automatic")
     entries: list[dict[str, Any]] = []
     listed = []
@@ -310,14 +311,14 @@ def write_coco(path: Path, names: Sequence[str]) -> None:
             }
         )
         for number, mask in enumerate(drawn_masks((height, width))):
-            code = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+            rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
             entries.append(
                 {
                     "id": len(entries) + 1,
                     "image_id": image_id,
                     "category_id": 1 + number % 3,
                     "iscrowd": 0,
-                    "segmentation": {"size": code["size"], "counts": code["counts"].decode()},
+                    "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
                     "score": 0.9 - number / 7,
                     "samkit": {"stage": stages[number % 3], "stability": 1 - number / 9},
                 }
@@ -328,7 +329,7 @@ def write_coco(path: Path, names: Sequence[str]) -> None:
 
 
 def prompts(size_hw: tuple[int, int]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Nine prompts by name; the tenth goes on from an answer."""
+    """Yield nine prompts by name; the tenth continues from an answer."""
     scale = np.array(size_hw[::-1]) - 1
     inside = np.array([[0.5, 0.45]]) * scale
     several = np.array([[0.45, 0.4], [0.55, 0.5], [0.05, 0.1], [0.9, 0.95]]) * scale
@@ -359,7 +360,7 @@ BACKENDS = (
 
 
 def answer_prompts(backends: Sequence[tuple[str, str]]) -> Fingerprints:
-    """60 prompts on 6 images for each backend."""
+    """Run 60 prompts on 6 images on each backend."""
     found = {}
     for backend, precision in backends:
         predictor = load_predictor(backend, precision)
@@ -391,7 +392,7 @@ def answer_prompts(backends: Sequence[tuple[str, str]]) -> Fingerprints:
 
 
 def make_automatic_masks(_: Path) -> Fingerprints:
-    """Automatic masks of two images in four ways."""
+    """Generate automatic masks of two images in four ways."""
     predictor = load_predictor("torch", "float32")
     loose = {"iou_thresh": 0.7, "stability_thresh": 0.8}
 
@@ -410,7 +411,7 @@ def make_automatic_masks(_: Path) -> Fingerprints:
 
 
 def export_projects(folder: Path) -> Fingerprints:
-    """A project of three images, exported in all formats, and what another reads of it."""
+    """Export a project of three images in all formats, and read exports back."""
     cli, names = Cli(folder), ("chelsea", "coffee", "coins")
     write_pictures(folder / "pictures", names)
     write_coco(folder / "masks.json", names)
@@ -436,7 +437,7 @@ def export_projects(folder: Path) -> Fingerprints:
 
 
 def write_files(folder: Path) -> Fingerprints:
-    """What `samkit segment` and `samkit auto` write."""
+    """Run `samkit segment` and `samkit auto`, and hash the files they write."""
     cli = Cli(folder)
     write_pictures(folder / "pictures", ("coffee", "chelsea"))
     prompts = {
@@ -460,7 +461,7 @@ def write_files(folder: Path) -> Fingerprints:
 
 
 def train(folder: Path) -> Fingerprints:
-    """20 steps from nothing on scenes, and 4 steps of the shipped model's decoder on masks."""
+    """Train 20 steps from nothing on scenes, and 4 steps of the shipped decoder on masks."""
     cli = Cli(folder)
     write_instances(folder / "data", ("chelsea", "coffee", "coins"))
     exact = ["run.precision=32-true", "run.accelerator=cpu", "run.log_every=1"]
@@ -468,12 +469,12 @@ def train(folder: Path) -> Fingerprints:
     def images_per_evaluation(recipe: str, count: int) -> str:
         return cli.setting(recipe, ("evaluation.images", "evaluation.photos"), count)
 
-    # Evaluated at its end only: after 10 steps, masks hang on the last bit of some logits, and the
-    # scores are one of two from run to run, with the same weights.
+    # Evaluated only at the end: after 10 steps, masks depend on the last bit of some logits, and
+    # the scores take one of two values from run to run, with the same weights.
     scenes = ["run.steps=20", "run.evaluate_every=0", images_per_evaluation("scenes", 4)]
     cli.run("train", "scenes", *exact, *scenes, "-o", "scenes")
     batch = ("data.images_per_batch", "data.photos_per_batch")
-    # Evaluated once, at its end: a second evaluation failed where frozen weights were averaged.
+    # Evaluated once, at the end: a second evaluation failed where frozen weights were averaged.
     tune = [
         *("data.train=png:data", "data.val=png:data", cli.setting("finetune", batch, 2)),
         *("run.steps=4", "run.evaluate_every=4", "run.evaluate_first=false"),
@@ -491,7 +492,7 @@ def train(folder: Path) -> Fingerprints:
 
 
 def of_log(path: Path) -> Fingerprints:
-    """The rows of a log of numbers, by step and column."""
+    """Values of a CSV log, by step and column."""
     with path.open(newline="") as file:
         return {
             f"{row['step']}/{renamed(column)}": value
@@ -502,13 +503,13 @@ def of_log(path: Path) -> Fingerprints:
 
 
 def of_weights(path: Path) -> str:
-    """Hash of a checkpoint's names and values; -0.0 and 0.0 are one value."""
+    """Hash of a checkpoint's names and values; -0.0 and 0.0 are equal."""
     weights = load_file(path)
     return digest(*(n.encode() + (weights[n] + 0).tobytes() for n in sorted(weights)))
 
 
 def evaluate(folder: Path) -> Fingerprints:
-    """Reports on masks of three images, and on a scene."""
+    """Evaluate on masks of three images, and on a scene."""
     cli = Cli(folder)
     write_instances(folder / "data", ("chelsea", "coffee", "coins"))
     each = cli.option(["evaluate"], "--masks-per-image", "--masks-per-photo")
@@ -526,7 +527,7 @@ def evaluate(folder: Path) -> Fingerprints:
 
 
 def numbers(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """All single values of a JSON document, by their path."""
+    """Yield all scalar values of a JSON document, by their path."""
     if isinstance(value, dict | list):
         parts = value.items() if isinstance(value, dict) else enumerate(value)
         for key, part in parts:
@@ -548,7 +549,7 @@ SLOW = {"compile"}
 
 
 def compare(before: Fingerprints, after: Fingerprints) -> list[str]:
-    """A line for each fingerprint that differs."""
+    """One line for each fingerprint that differs."""
     lines = []
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name, "(none)"), after.get(name, "(none)")
@@ -558,7 +559,7 @@ def compare(before: Fingerprints, after: Fingerprints) -> list[str]:
 
 
 def machine() -> dict[str, str]:
-    """What results may depend on besides samkit."""
+    """Everything besides samkit that results may depend on."""
     packages = ("torch", "numpy", "openvino", "onnxruntime", "opencv-python-headless", "pillow")
     found = {"processor": platform.processor() or platform.machine(), "python": sys.version}
     installed = {one.name.lower(): one.version for one in distributions()}
@@ -566,16 +567,16 @@ def machine() -> dict[str, str]:
 
 
 def main() -> int:
-    """Run the parts; 1 if they differ from an earlier run."""
+    """Run the parts; return 1 if they differ from an earlier run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.json")
-    parser.add_argument("--compare", type=Path, metavar="FILE.json", help="of an earlier run")
+    parser.add_argument("--compare", type=Path, metavar="FILE.json", help="file of an earlier run")
     parser.add_argument(
         "--part",
         dest="parts",
         choices=PARTS,
         action="append",
-        help="only this; may be given several times (compile takes minutes, and is only run so)",
+        help="run only this; repeatable (compile takes minutes, and runs only if given)",
     )
     options = parser.parse_args()
     earlier = json.loads(options.compare.read_text()) if options.compare else None
@@ -594,7 +595,7 @@ def main() -> int:
     if earlier is None:
         return 0
     if earlier["machine"] != document["machine"]:
-        print("not the same machine or packages: differences may be theirs")
+        print("machine or packages differ: they may cause differences")
     before = {k: v for k, v in earlier["fingerprints"].items() if k.split("/")[0] in parts}
     lines = compare(before, found)
     print("\n".join([*lines, f"{len(lines)} of {len(before)} fingerprints differ"]))

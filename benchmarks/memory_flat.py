@@ -1,11 +1,11 @@
-"""Does memory stay flat in a long session? 100 prompts on one image, then 50 images in a row.
+"""Memory growth in a long session: 100 prompts on one image, then 50 images in a row.
 
     python benchmarks/memory_flat.py [--model NAME] [--backend NAME] [--precision NAME]
 
-Prints the resident memory after warm-up and at the end of each series, and exits with 1 where it
-grew by more than --bound-mb. Allocators and backends keep what they may need again, so some
-growth is no leak, but it does not go on: a leak of one prompt's logits (0.8 MB) or one image's
-embedding (4 MB) would take 75 MB or 200 MB here.
+Prints the resident memory after warm-up and at the end of each series, and exits with 1 if it grew
+by more than --bound-mb. Allocators and backends cache memory, so some growth is not a leak, but it
+levels off: leaking one prompt's logits (0.8 MB) or one image's embedding (4 MB) would take 75 MB or
+200 MB here.
 """
 
 import argparse
@@ -25,13 +25,13 @@ WARM_UP = 5
 PROMPTS = 100
 IMAGES = 50
 BOUND_MB = 50.0
-# Sizes of images (H, W) that take turns, so that buffers of one size cannot hide a leak.
+# Image sizes (H, W) used in turn, so that buffers of one size cannot hide a leak.
 SIZES_HW = ((400, 600), (600, 400), (534, 800), (768, 1024), (321, 481))
 STATUS = Path("/proc/self/status")
 
 
 def resident_mb() -> float:
-    """Memory that this process holds now, in MB; Linux only."""
+    """Resident memory of this process in MB; Linux only."""
     gc.collect()
     for line in STATUS.read_text().splitlines():
         if line.startswith("VmRSS:"):
@@ -40,7 +40,7 @@ def resident_mb() -> float:
 
 
 def growth(step: Callable[[int], None], count: int, name: str) -> float:
-    """Growth in MB over `count` steps after the first ones; prints it."""
+    """Measure and print the growth in MB over `count` steps after warm-up."""
     for number in range(WARM_UP):
         step(number)
     before = resident_mb()
@@ -57,7 +57,7 @@ def growth(step: Callable[[int], None], count: int, name: str) -> float:
 
 
 def prompt_series(predictor: "samkit.Predictor", count: int = PROMPTS) -> float:
-    """Growth over different prompts on one embedding: points, boxes, batches, masks made."""
+    """Growth over varied prompts on one embedding: points, boxes, batches, masks."""
     random = np.random.default_rng(0)
     height, width = SIZES_HW[0]
     embedding = predictor.embed(random.integers(0, 256, (height, width, 3), np.uint8))
@@ -79,7 +79,7 @@ def prompt_series(predictor: "samkit.Predictor", count: int = PROMPTS) -> float:
 
 
 def image_series(predictor: "samkit.Predictor", count: int = IMAGES) -> float:
-    """Growth over images of several sizes, each embedded and clicked on once."""
+    """Growth over images of several sizes, each embedded and clicked once."""
     random = np.random.default_rng(1)
 
     def step(number: int) -> None:

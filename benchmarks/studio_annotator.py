@@ -1,4 +1,4 @@
-"""A simulated annotator: does through HTTP and WebSocket what a person does on the page."""
+"""A simulated annotator, who does through HTTP and WebSocket what a person does on the page."""
 
 import json
 import random
@@ -21,17 +21,17 @@ from studio_server import PASSWORD
 
 TIMEOUT_S = 60
 BUSY = 503
-PREVIEW_S = 0.08  # between two previews under a pointer that moves
+PREVIEW_S = 0.08  # between two previews under a moving pointer
 
 
 @dataclass(kw_only=True)
 class Acknowledged:
-    """What the server has said that it did.
+    """Actions that the server has acknowledged.
 
     Attributes:
-        states: codes of masks by annotation and version.
-        requests: numbers of annotations by the request that made them.
-        submitted: images and who submitted them.
+        states: RLE counts of masks by annotation and version.
+        requests: annotation ids by the request that made them.
+        submitted: pairs of image and user.
     """
 
     states: dict[tuple[int, int], str] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Acknowledged:
     submitted: set[tuple[int, int]] = field(default_factory=set)
 
     def merge(self, other: "Acknowledged") -> None:
-        """Add another annotator's."""
+        """Add another annotator's actions."""
         self.states |= other.states
         self.requests |= other.requests
         self.submitted |= other.submitted
@@ -52,9 +52,9 @@ class Annotator:
     """One person with a browser.
 
     Attributes:
-        acknowledged: what they were told is kept.
-        click_ms: from each click to its masks.
-        num_images: submitted.
+        acknowledged: actions that the server confirmed.
+        click_ms: time from each click to its masks.
+        num_images: number of submitted images.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class Annotator:
         """Sign in.
 
         Args:
-            url: of the server.
-            name: of the user.
-            project_id: what they work on.
-            seed: of their choices.
+            url: URL of the server.
+            name: user name.
+            project_id: project to work on.
+            seed: seed of their choices.
             prompts: whether masks come from the model; otherwise they are boxes.
-            previews: that they see before each click.
-            think_s: mean time before each action.
+            previews: number of previews before each click.
+            think_s: mean pause before each action.
         """
         self.acknowledged = Acknowledged()
         self.click_ms: list[float] = []
@@ -86,21 +86,21 @@ class Annotator:
         self._project_id = project_id
         self._random = random.Random(seed)
         self._prompts, self._previews, self._think_s = prompts, previews, think_s
-        self._last: tuple[int, int] | None = None  # answer to go on from, and its best mask
+        self._last: tuple[int, int] | None = None  # last answer's id and best mask
         self._http = httpx2.Client(base_url=url, timeout=TIMEOUT_S)
         session = self._sign_in(name)
         self._user_id = session["user"]["id"]
         self._http.headers["X-CSRF-Token"] = session["csrf_token"]
 
     def _sign_in(self, name: str) -> Any:
-        """A session; passwords are hashed two at a time, and who comes too early tries again."""
+        """Sign in; retry while the server, which hashes two passwords at a time, is busy."""
         body = {"name": name, "password": PASSWORD}
         while self._http.post("/api/session", json=body).status_code == BUSY:
             time.sleep(self._random.uniform(0.5, 1.5))
         return self._call("GET", "/api/session")
 
     def work(self, stopped: Callable[[], bool]) -> None:
-        """Annotate image after image."""
+        """Annotate image after image until stopped."""
         while not stopped():
             lease = self._call("POST", f"/api/projects/{self._project_id}/next")["lease"]
             if lease is None:
@@ -125,7 +125,7 @@ class Annotator:
     def _masks(
         self, image: dict[str, Any], socket: ClientConnection | None, stopped: Callable[[], bool]
     ) -> None:
-        """Three masks: saved, corrected, undone; one is redone, and one deleted."""
+        """Make three masks: each saved, corrected and undone; one is redone, and one deleted."""
         for number in range(3):
             if stopped():
                 return
@@ -197,7 +197,7 @@ class Annotator:
         )
 
     def _change(self, method: str, place: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        """An action on a mask, whose new state is noted."""
+        """Perform an action on a mask and record its new state."""
         one = self._call(method, place, body)
         self.acknowledged.states[one["id"], one["version"]] = one["rle"]["counts"]
         return one
@@ -223,12 +223,12 @@ class Annotator:
 
 
 def faults(store: Store, acknowledged: Acknowledged, *, exactly: bool) -> list[str]:
-    """What is not in a store once and as it was acknowledged.
+    """Describe acknowledged actions that are not stored exactly once and unchanged.
 
     Args:
-        store: to look in.
-        acknowledged: by all annotators.
-        exactly: whether there may be nothing else, since no answer was lost.
+        store: the store to check.
+        acknowledged: actions of all annotators.
+        exactly: whether nothing else may be stored, because no answer was lost.
     """
     with store.read() as session:
         states = {
@@ -242,7 +242,7 @@ def faults(store: Store, acknowledged: Acknowledged, *, exactly: bool) -> list[s
         )
         versions = {row.id: row.version for row in masks}
     found = [
-        f"annotation {key[0]}, version {key[1]} is lost or another"
+        f"annotation {key[0]}, version {key[1]} is lost or differs"
         for key, counts in acknowledged.states.items()
         if states.get(key) != counts
     ]
@@ -256,14 +256,14 @@ def faults(store: Store, acknowledged: Acknowledged, *, exactly: bool) -> list[s
         for image, user in acknowledged.submitted
         if submissions[image, user] != 1
     ]
-    # Versions without a gap: no action is there by half.
+    # Versions without a gap: no action is stored partially.
     found += [
-        f"annotation {number} has not all of its {version} states"
+        f"annotation {number} lacks some of its {version} states"
         for number, version in versions.items()
         if any((number, step) not in states for step in range(1, version + 1))
     ]
     if exactly and len(states) != len(acknowledged.states):
-        found.append(f"{len(states)} states are kept, {len(acknowledged.states)} acknowledged")
+        found.append(f"{len(states)} states are stored, {len(acknowledged.states)} acknowledged")
     if exactly and len(masks) != len(acknowledged.requests):
-        found.append(f"{len(masks)} masks are kept, {len(acknowledged.requests)} acknowledged")
+        found.append(f"{len(masks)} masks are stored, {len(acknowledged.requests)} acknowledged")
     return found

@@ -1,9 +1,9 @@
-"""Frames of the studio while a large image with many masks is zoomed and panned, in real Chromium.
+"""Frame times of the studio while a large image with many masks is zoomed and panned.
 
     python benchmarks/studio_frames.py http://127.0.0.1:8000/?token=... IMAGE_ID
 
-Needs a server (`samkit annotate`) and Playwright. Prints the time between frames in milliseconds;
-a frame in headless Chromium without a GPU is drawn by the CPU.
+Needs a running server (`samkit annotate`) and Playwright with Chromium. Prints the time between
+frames in milliseconds; headless Chromium without a GPU draws on the CPU.
 """
 
 import sys
@@ -21,7 +21,7 @@ WATCH = """() => {
   };
   requestAnimationFrame(next);
 }"""
-# One step for each frame, as a pointer that moves all the time gives.
+# One step per frame, like a pointer in constant motion.
 DRIVE = """(mode) => new Promise((resolve) => {
   const stage = document.querySelector('.stage');
   const { left, top, width, height } = stage.getBoundingClientRect();
@@ -43,7 +43,7 @@ DRIVE = """(mode) => new Promise((resolve) => {
 
 
 def main():
-    """Measure and print."""
+    """Measure and print the frame times."""
     url, image = sys.argv[1:3]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(

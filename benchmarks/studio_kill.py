@@ -1,10 +1,10 @@
-"""kill -9 of the server at random moments under load: is all that it acknowledged kept?
+"""Durability under load: kill -9 the server at random moments; no acknowledged action may be lost.
 
     python benchmarks/studio_kill.py [--kills 50] [--database postgresql]
 
-Annotators save, correct, undo, redo, delete and submit without a pause while the server is killed
-and started again. After each kill the database is opened and checked: each acknowledged action must
-be there once, and none by half. Prints counts as JSON, and exits with 1 on any fault.
+Annotators save, correct, undo, redo, delete and submit without pause while the server is killed and
+restarted. After each kill the database is opened and checked: each acknowledged action must be
+stored exactly once, and none partially. Prints counts as JSON, and exits with 1 on any fault.
 """
 
 import argparse
@@ -33,11 +33,11 @@ from studio_server import (
 
 SMALL_HW = (60, 80)
 PAUSE_S = 0.01
-LONGEST_S = 2.0  # of the load before a kill
+MAX_LOAD_S = 2.0  # before a kill
 
 
 def main() -> None:
-    """Kill, look, print, and fail where something was lost."""
+    """Run the measurement, print it, and fail if anything was lost."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def measure(where: str, images: Path, args: argparse.Namespace) -> dict[str, object]:
-    """Kill the server again and again."""
+    """Kill the server repeatedly and check the store after each kill."""
     project_id, names = make_store(where, images, args.annotators)
     moments = random.Random(args.seed)
     acknowledged = Acknowledged()
@@ -70,7 +70,7 @@ def measure(where: str, images: Path, args: argparse.Namespace) -> dict[str, obj
         errors: list[str] = []
 
         def work(name: str, seed: int, url: str) -> None:
-            # The server's end is no error; what it answers before is.
+            # The server's death is no error; a refusal before it is.
             with suppress(httpx2.TransportError):
                 try:
                     one = Annotator(url, name, project_id=project_id, seed=seed, prompts=False)
@@ -85,10 +85,10 @@ def measure(where: str, images: Path, args: argparse.Namespace) -> dict[str, obj
         ]
         for thread in threads:
             thread.start()
-        # Under load: when all have done something, or have failed.
+        # Under load: once all have done something or failed.
         while sum(len(one.acknowledged) > 0 for one in people) + len(errors) < len(names):
             time.sleep(PAUSE_S)
-        time.sleep(moments.uniform(0, LONGEST_S))
+        time.sleep(moments.uniform(0, MAX_LOAD_S))
         server.kill()
         for thread in threads:
             thread.join()

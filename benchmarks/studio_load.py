@@ -1,11 +1,11 @@
-"""Many annotators at once: is the page quick, and is all they did kept, once?
+"""Many annotators at once: latency of the page, and durability of their work.
 
     python benchmarks/studio_load.py [--annotators 20] [--seconds 300] [--megapixels 24]
 
-Each simulated person takes an image, looks at it, moves the pointer, clicks, saves, corrects,
+Each simulated annotator takes an image, looks at it, moves the pointer, clicks, saves, corrects,
 undoes and submits, with a pause before each action. Prints the time from click to mask, the
-server's memory, and what of the acknowledged actions is not in the store afterwards; exits with 1
-on any error. PostgreSQL: `tools/with_postgres.sh python benchmarks/studio_load.py ...`.
+server's memory, and any acknowledged actions that are missing from the store afterwards; exits with
+1 on any error. PostgreSQL: `tools/with_postgres.sh python benchmarks/studio_load.py ...`.
 """
 
 import argparse
@@ -34,16 +34,16 @@ MEMORY_EVERY_S = 5.0
 
 
 def main() -> None:
-    """Run, print, and fail where something was lost."""
+    """Run the measurement, print it, and fail if anything was lost."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--annotators", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--think-s", type=float, default=2.0, help="mean pause before each action")
-    parser.add_argument("--previews", type=int, default=3, help="before each click")
-    parser.add_argument("--images", type=int, default=800, help="of the project")
-    parser.add_argument("--megapixels", type=float, default=1.0, help="of each image")
+    parser.add_argument("--previews", type=int, default=3, help="previews before each click")
+    parser.add_argument("--images", type=int, default=800, help="number of images in the project")
+    parser.add_argument("--megapixels", type=float, default=1.0, help="size of each image")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     args = parser.parse_args()
     with (
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def measure(where: str, images: Path, args: argparse.Namespace) -> dict[str, object]:
-    """Let them work, and look what is kept."""
+    """Start a server and measure with it."""
     project_id, names = make_store(where, images, args.annotators)
     log = images / "server.log"
     with Server(serve_command(where), log) as server:
@@ -68,7 +68,7 @@ def measure(where: str, images: Path, args: argparse.Namespace) -> dict[str, obj
 def with_server(
     server: Server, where: str, project_id: int, names: list[str], args: argparse.Namespace
 ) -> dict[str, object]:
-    """Let them work at a server that runs, and stop it."""
+    """Let the annotators work on a running server, then stop it and check the store."""
     deadline = time.monotonic() + args.seconds
     errors: list[str] = []
     people: list[Annotator] = []

@@ -1,8 +1,8 @@
-"""100,000 images in a project: do lists, filters and statistics stay quick through REST?
+"""Latency of lists, filters and statistics through REST with 100,000 images in a project.
 
     python benchmarks/studio_scale.py [--images 100000] [--database postgresql]
 
-A store is filled with rows of images (without files) and three masks on each; prints p50 and p95 in
+Fills a store with image rows (without files) and three masks on each; prints p50 and p95 in
 milliseconds of each request, over --turns.
 """
 
@@ -29,14 +29,14 @@ from studio_server import (
     serve_command,
 )
 
-MASKS = 3  # of each image that is not waiting
+MASKS = 3  # of each image that is not waiting for annotation
 ROWS_AT_ONCE = 5000
 PAUSE_S = 0.2
 REVIEWS = ("none", "submitted", "returned", "accepted")
 
 
 def main() -> None:
-    """Fill a store, ask, print."""
+    """Fill a store, measure, and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def fill(store: Store, project_id: int, count: int) -> None:
-    """Rows of images in all states, with masks of 20 people over 30 days."""
+    """Insert image rows in all states, with masks by 20 people over 30 days."""
     random_ = random.Random(0)
     now = store.clock()
     common = {
@@ -117,7 +117,7 @@ def fill(store: Store, project_id: int, count: int) -> None:
 
 
 def measure(url: str, project_id: int, args: argparse.Namespace) -> dict[str, object]:
-    """Times of requests, each from the client's side."""
+    """Latency of requests, measured by the client."""
     place = f"/api/projects/{project_id}"
     places = random.Random(1)
     requests = {

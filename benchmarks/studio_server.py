@@ -1,4 +1,4 @@
-"""What the measurements of the data engine share: a store with images, and a server process."""
+"""Shared parts of the data engine's benchmarks: a store with images, and a server process."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ START_TIMEOUT_S = 60
 
 @contextmanager
 def empty_database(url: str | None) -> Iterator[str]:
-    """The place of an empty store: an SQLite file, or a schema of its own in PostgreSQL."""
+    """Yield the location of an empty store: an SQLite file, or a PostgreSQL schema of its own."""
     if url is None:
         with tempfile.TemporaryDirectory(prefix="samkit-bench-") as folder:
             yield str(Path(folder, "store.db"))
@@ -44,21 +44,21 @@ def empty_database(url: str | None) -> Iterator[str]:
 
 
 def make_images(folder: Path, count: int, size_hw: tuple[int, int] = (800, 1200)) -> None:
-    """Different images: parts of one, resized."""
+    """Write distinct images: resized crops of one image."""
     random = np.random.default_rng(0)
     height, width = size_hw
     with Image.open(COFFEE) as opened:
-        whole = opened.convert("RGB")
+        original = opened.convert("RGB")
     for number in range(count):
-        part = random.uniform(0.5, 0.9, 2) * whole.size
-        left, top = random.uniform(0, np.array(whole.size) - part)
+        part = random.uniform(0.5, 0.9, 2) ** original.size
+        left, top = random.uniform(0, np.array(original.size) - part)
         box = (left, top, left + part[0], top + part[1])
-        image = whole.resize((width, height), Image.Resampling.BILINEAR, box=box)
+        image = original.resize((width, height), Image.Resampling.BILINEAR, box=box)
         image.save(folder / f"{number:06}.jpg", quality=85)
 
 
 def make_store(where: str, root: Path, num_users: int) -> tuple[int, list[str]]:
-    """A store with one project; its number, and the annotators' names."""
+    """Create a store with one project; return its id and the annotators' names."""
     names = [f"annotator-{number:02}" for number in range(num_users)]
     with Store.open(where) as store:
         project = create_project(store, name="bench", root=root)
@@ -72,20 +72,20 @@ def make_store(where: str, root: Path, num_users: int) -> tuple[int, list[str]]:
 
 
 class Server:
-    """A process of `samkit`, that prints its URL when it answers.
+    """A `samkit` process that prints its URL once it answers requests.
 
     Attributes:
-        url: of the server; of `samkit annotate`, with its token.
-        pid: of the process.
+        url: URL of the server; of `samkit annotate`, with its token.
+        pid: process id.
     """
 
     def __init__(self, command: Sequence[str], log: Path, *, cache: Path | None = None) -> None:
-        """Start it, and wait for its URL.
+        """Start the process and wait for its URL.
 
         Args:
-            command: of `samkit`.
-            log: file that its standard error is added to.
-            cache: its folder for converted models and embeddings, instead of the usual one.
+            command: arguments of `samkit`.
+            log: file to which standard error is appended.
+            cache: folder for converted models and embeddings, instead of the default.
         """
         self._log = log
         environment = os.environ if cache is None else os.environ | {"SAMKIT_CACHE": str(cache)}
@@ -105,18 +105,18 @@ class Server:
             raise RuntimeError(f"the server did not start: {self.errors()}")
 
     def resident_mb(self) -> float:
-        """Memory that it holds now; Linux only."""
+        """Resident memory in MB; Linux only."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024 / 1e6
         raise RuntimeError("no VmRSS")
 
     def errors(self) -> str:
-        """All that it has written to standard error."""
+        """Everything written to standard error so far."""
         return self._log.read_text(encoding="utf-8", errors="replace").strip()
 
     def kill(self) -> None:
-        """As kill -9."""
+        """Kill the process as by kill -9."""
         self._process.kill()
         self._process.wait()
 
@@ -124,27 +124,27 @@ class Server:
         return self
 
     def __exit__(self, *error: object) -> None:
-        # With the process that converts the model for the next start.
+        # Also kills the process that converts the model for the next start.
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
 
     def stop(self) -> int:
-        """As Ctrl+C; its exit code."""
+        """Stop the process as by Ctrl+C; return its exit code."""
         self._process.send_signal(signal.SIGINT)
         return self._process.wait(START_TIMEOUT_S)
 
 
 def serve_command(where: str, port: int = 0) -> list[str]:
-    """Command line of a server of a store."""
+    """Arguments of a server of a store."""
     return ["serve", "--store", where, "--port", str(port)]
 
 
 def postgres_url(database: str) -> str | None:
-    """The server to measure on: None for SQLite."""
+    """URL of the PostgreSQL server to measure on; None for SQLite."""
     if database == "sqlite":
         return None
     url = os.environ.get("SAMKIT_TEST_POSTGRES")
     if url is None:
-        raise SystemExit("SAMKIT_TEST_POSTGRES has no URL: run it by tools/with_postgres.sh")
+        raise SystemExit("SAMKIT_TEST_POSTGRES must be a URL: run this by tools/with_postgres.sh")
     return url

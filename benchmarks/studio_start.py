@@ -1,10 +1,10 @@
-"""`samkit annotate` on a fresh folder: how long until a person can work?
+"""Start-up time of `samkit annotate` on a fresh folder, until a person can work.
 
     python benchmarks/studio_start.py [--images 1000] [--megapixels 12]
 
-Seconds from the command to the page, to the first image taken, to its picture, and to the answer of
-the first click; then until all images are in the project. The cache of converted models is empty,
-as on a fresh machine, unless --warm is given.
+Prints the seconds from the command to the page, to the first image taken, to its picture, and to
+the answer of the first click; then until all images are in the project. The cache of converted
+models is empty, as on a fresh machine, unless --warm is given.
 """
 
 import argparse
@@ -25,13 +25,13 @@ TIMEOUT_S = 300
 
 
 def main() -> None:
-    """Start it, work, print."""
+    """Make a folder of images, measure, and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--megapixels", type=float, default=1.0)
-    parser.add_argument("--warm", action="store_true", help="not the first time on this machine")
+    parser.add_argument("--warm", action="store_true", help="use the cache of an earlier start")
     args = parser.parse_args()
     height = math.isqrt(int(args.megapixels * 1e6 * 2 / 3))
     with tempfile.TemporaryDirectory(prefix="samkit-images-") as folder:
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def measure(folder: Path, count: int, *, warm: bool) -> dict[str, float]:
-    """Seconds from the command's start to each step; unless `warm`, with an empty cache."""
+    """Seconds from the start to each step; with an empty cache unless `warm`."""
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="samkit-cache-") as cache:
         started = time.monotonic()
@@ -49,8 +49,8 @@ def measure(folder: Path, count: int, *, warm: bool) -> dict[str, float]:
             seconds[step] = round(time.monotonic() - started, 2)
 
         command = ["annotate", str(folder), "--no-browser"]
-        log, kept = Path(cache, "server.log"), None if warm else Path(cache)
-        with Server(command, log, cache=kept) as server:
+        log, own_cache = Path(cache, "server.log"), None if warm else Path(cache)
+        with Server(command, log, cache=own_cache) as server:
             base, _, token = server.url.partition("/?token=")
             with httpx2.Client(base_url=base, timeout=TIMEOUT_S) as http:
                 begin(http, base, token, note)
@@ -96,7 +96,7 @@ def wait_for(socket: ClientConnection, kind: str) -> None:
 
 
 def wait_for_images(http: httpx2.Client, count: int) -> None:
-    """Wait until so many images are in the project."""
+    """Wait until the project has `count` images."""
     num_images = 0
     while num_images < count:
         answer = http.get("/api/projects/1/statistics").raise_for_status().json()

@@ -1,20 +1,20 @@
-"""Text prompts from nothing, trained as published: on pictures alone, then asked with words.
+"""Text prompts trained from nothing as published: on images alone, then prompted with words.
 
     python benchmarks/text_from_nothing.py -o text-from-nothing
 
-in one go, under half an hour on two cores:
+runs all steps in under half an hour on two cores:
 
 1. `samkit pretrain clip_named`: a small CLIP from crops of synthetic scenes and their captions.
-2. `samkit train named_text`: a small SAM whose text prompts are, in training, what that CLIP sees
-   in crops of the masks. It never sees the vector of a text.
-3. The SAM is asked with words on scenes that nothing was trained on or chosen by (seed 7): IoU of
-   the answers (protocol `text`), IoU after one corrective click, and how often it tells apart two
-   phrases that differ in one word and are both in the scene.
-4. The same CLIP names masks (`MaskRanker`), among them some of nothing in particular: how many
-   names are right, before and after calibration on other scenes (seed 8).
+2. `samkit train named_text`: a small SAM that is trained with that CLIP's embeddings of mask crops
+   as text prompts. It never sees the embedding of a text.
+3. The SAM is prompted with words on scenes that were used neither for training nor for selection
+   (seed 7): IoU of the answers (protocol `text`), IoU after one corrective click, and how often it
+   tells apart two phrases in one scene that differ in one word.
+4. The same CLIP names masks (`MaskRanker`), among them some of empty background: how many names are
+   right, before and after calibration on other scenes (seed 8).
 
 Writes report.json, a table report.md, and answers.jpg: the first scenes with the answers to their
-phrases. What is done already is not done again; --scale 0.01 tries it out.
+phrases. Finished steps are not repeated; --scale 0.01 is for a trial run.
 """
 
 import argparse
@@ -40,19 +40,21 @@ from samkit.training import CLIP_FOLDER, CLIP_RECIPES, SAM_RECIPES, Progress, ov
 from samkit.types import Masks
 
 TEST_SEED, CALIBRATION_SEED = 7, 8
-WORDS_OFFERED = 12  # phrases that a mask may be called, besides nothing
+WORDS_OFFERED = 12  # phrases that a mask may be named, besides none
 SHOWN, COLUMNS, ZOOM, TINT = 12, 4, 3, 0.1
-# What must come out: mIoU, share of pairs told apart (0.5 by chance).
-LEAST_MIOU, LEAST_PAIRS = 0.7, 0.75
+# Results that must be reached: mIoU, fraction of pairs told apart (0.5 by chance).
+MIN_MIOU, MIN_PAIRS = 0.7, 0.75
 BINS = 10
 
 
 def main() -> None:
-    """Do all steps, print the table."""
+    """Run all steps and print the table."""
     parser = argparse.ArgumentParser(description="Text prompts from nothing.")
     parser.add_argument("-o", "--output", type=Path, default=Path("text-from-nothing"))
-    parser.add_argument("--scenes", type=int, default=300, help="that are asked about")
-    parser.add_argument("--scale", type=float, default=1.0, help="of all steps, to try it out")
+    parser.add_argument("--scenes", type=int, default=300, help="number of scenes to measure")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="factor of all step counts, for a trial run"
+    )
     options = parser.parse_args()
     out: Path = options.output
     out.mkdir(parents=True, exist_ok=True)
@@ -80,19 +82,19 @@ def main() -> None:
 
 
 def check(text: dict[str, Any]) -> None:
-    """End with an error unless what was measured is what must come out."""
+    """Exit with an error unless the required results are reached."""
     passed = {
-        f"text-to-mask mIoU over {LEAST_MIOU}": text["text_miou"] > LEAST_MIOU,
-        f"pairs told apart over {LEAST_PAIRS}": text["text_pairs_right"] > LEAST_PAIRS,
-        "a click makes it better": text["text_corrected_miou"] > text["text_miou"],
+        f"text-to-mask mIoU over {MIN_MIOU}": text["text_miou"] > MIN_MIOU,
+        f"pairs told apart over {MIN_PAIRS}": text["text_pairs_right"] > MIN_PAIRS,
+        "a click improves it": text["text_corrected_miou"] > text["text_miou"],
     }
     failed = [what for what, is_so in passed.items() if not is_so]
     if failed:
         raise SystemExit(f"not reached: {', '.join(failed)}")
 
 
-def tell(what: str) -> Any:
-    """Prints progress now and then."""
+def progress_printer(what: str) -> Any:
+    """Callback that prints progress ten times per training."""
 
     def on_step(progress: Progress) -> None:
         if progress.step % max(1, progress.steps // 10) == 0:
@@ -104,7 +106,7 @@ def tell(what: str) -> Any:
 
 
 def finished(folder: Path) -> float | None:
-    """The seconds that a finished training took; None if it is not finished."""
+    """Seconds that a finished training took; None if it is not finished."""
     try:
         return float((folder / "seconds.txt").read_text())
     except FileNotFoundError:
@@ -119,13 +121,13 @@ def train_clip(out: Path, scale: float) -> float:
     recipe = CLIP_RECIPES["clip_named"]()
     recipe = override(recipe, [f"run.steps={max(2, round(recipe.run.steps * scale))}"])
     began = time.monotonic()
-    train(recipe, folder, on_step=tell("CLIP"))
+    train(recipe, folder, on_step=progress_printer("CLIP"))
     (folder / "seconds.txt").write_text(str(time.monotonic() - began))
     return time.monotonic() - began
 
 
 def train_text(out: Path, scale: float) -> float:
-    """Train the SAM on what the CLIP sees, which counts; return the seconds."""
+    """Train the SAM on the CLIP's embeddings of mask crops; return the seconds, those included."""
     folder = out / "sam"
     if (known := finished(folder)) is not None:
         return known
@@ -139,13 +141,13 @@ def train_text(out: Path, scale: float) -> float:
         changes.append(f"data.train=named:count={max(20, round(6000 * scale))},size=128,seed=0")
     recipe = override(recipe, changes)
     began = time.monotonic()
-    train(recipe, folder, evaluate=validation_scores(recipe), on_step=tell("SAM"))
+    train(recipe, folder, evaluate=validation_scores(recipe), on_step=progress_printer("SAM"))
     (folder / "seconds.txt").write_text(str(time.monotonic() - began))
     return time.monotonic() - began
 
 
 def ask(predictor: Predictor, scenes: NamedScenes) -> dict[str, Any]:
-    """IoU of the answers to all phrases, and what a click and a pair of phrases tell."""
+    """Measure IoU of the answers to all phrases, after a click, and on pairs of phrases."""
     protocol = TextToMask()
     records = evaluate_model(predictor, scenes, [protocol]).records["text"]
     results = [record.result for record in records]
@@ -164,7 +166,7 @@ def ask(predictor: Predictor, scenes: NamedScenes) -> dict[str, Any]:
 
 
 def name_masks(clip: Clip, scenes: int) -> dict[str, Any]:
-    """How well CLIP names masks among phrases, where a third of the masks is nothing of them."""
+    """Measure how well CLIP names masks, a third of which show none of the phrases."""
     ranker = MaskRanker(TextPrompter(clip))
     learned = offers(ranker, NamedScenes(count=scenes // 2, size=128, seed=CALIBRATION_SEED))
     measured = offers(ranker, NamedScenes(count=scenes // 2, size=128, seed=TEST_SEED))
@@ -192,10 +194,11 @@ def name_masks(clip: Clip, scenes: int) -> dict[str, Any]:
 def offers(
     ranker: MaskRanker, scenes: NamedScenes
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Scores of the names that masks were given, whether they are right, and could have been.
+    """Scores of the names that masks were given, whether each is right, and whether it could be.
 
-    Each scene's masks are offered its own names, all but one, and names of other scenes; masks of
-    empty ground are added. A mask whose name is not offered, or that is ground, has no right name.
+    Each scene's masks are offered its own names except one, and names from other scenes; a mask of
+    empty background is added. It has no right name, and neither has a mask whose name is not
+    offered.
     """
     scores, right, offered = [], [], []
     for index in range(len(scenes)):
@@ -203,7 +206,7 @@ def offers(
         others = [scenes[(index + step) % len(scenes)].phrases for step in range(1, 8)]
         foreign = [one for some in others for one in some if one not in sample.phrases]
         phrases = list(dict.fromkeys([*sample.phrases[1:], *foreign]))[:WORDS_OFFERED]
-        masks, names = with_ground(sample, rng)
+        masks, names = with_background(sample, rng)
         chances = ranker.probabilities(sample.image, masks, phrases)
         best = chances.argmax(axis=1)
         scores += chances.max(axis=1).tolist()
@@ -212,8 +215,8 @@ def offers(
     return np.array(scores), np.array(right), np.array(offered)
 
 
-def with_ground(sample: Sample, rng: np.random.Generator) -> tuple[Masks, list[str]]:
-    """A scene's masks and one of the ground beside them, with their names."""
+def with_background(sample: Sample, rng: np.random.Generator) -> tuple[Masks, list[str]]:
+    """A scene's masks and one of the background beside them, with their names."""
     arrays = [decode_rle(rle) for rle in sample.rles]
     free = ~np.any(arrays, axis=0)
     side = len(free)
@@ -227,7 +230,7 @@ def with_ground(sample: Sample, rng: np.random.Generator) -> tuple[Masks, list[s
 
 
 def calibration_error(scores: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> float:
-    """Mean difference of scores and shares of right ones, over ten equal bins of scores."""
+    """Expected calibration error over ten equal bins of scores."""
     bins = np.minimum((scores * BINS).astype(int), BINS - 1)
     gaps = [
         (bins == one).sum() * abs(scores[bins == one].mean() - right[bins == one].mean())
@@ -237,7 +240,7 @@ def calibration_error(scores: npt.NDArray[np.float64], right: npt.NDArray[np.boo
 
 
 def draw(predictor: Predictor, scenes: NamedScenes) -> npt.NDArray[np.uint8]:
-    """The first scenes, each with the answers to all its phrases."""
+    """Draw the first scenes, each with the answers to all its phrases."""
     panels = []
     for index in range(min(SHOWN, len(scenes))):
         sample = scenes[index]
@@ -248,7 +251,7 @@ def draw(predictor: Predictor, scenes: NamedScenes) -> npt.NDArray[np.uint8]:
             Layer(color=mask_color(number), patch=mask, corner_xy=(0, 0))
             for number, mask in enumerate(masks.to_arrays())
         )
-        drawn = draw_layers(large, layers, opacity=TINT)  # colours are what is asked for
+        drawn = draw_layers(large, layers, opacity=TINT)  # the phrases name colours
         short = [phrase.removeprefix("a ") for phrase in sample.phrases]
         colors = [mask_color(number) for number in range(len(masks))]
         panels.append(draw_labels(drawn, masks.boxes_xyxy[:, :2], short, colors))
@@ -257,7 +260,7 @@ def draw(predictor: Predictor, scenes: NamedScenes) -> npt.NDArray[np.uint8]:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """A table of all figures."""
+    """Markdown table of all figures."""
     text, names, seconds = report["text"], report["names"], report["seconds"]
     rows = [
         (

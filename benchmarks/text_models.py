@@ -1,9 +1,9 @@
-"""What text models cost: seconds for each image, mask and vocabulary, and memory.
+"""Time per image, mask and phrase, and memory, of text models.
 
     python benchmarks/text_models.py
 
-makes networks of the published shapes with random weights, since time does not depend on what
-weights are, and prints a Markdown table. Each runs in a process of its own, in float32.
+builds networks of the published shapes with random weights, on which the time does not depend, and
+prints a Markdown table. Each runs in a process of its own, in float32.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def grounding_dino() -> GroundingDino:
 
 def owlv2() -> Owlv2:
     """google/owlv2-base-patch16-ensemble."""
-    tokenizer = make_tokenizer(WORDS, most_tokens=16)
+    tokenizer = make_tokenizer(WORDS, max_tokens=16)
     ends = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos")}
     config = Owlv2Config(text_config=ends, vision_config={"image_size": 960, "patch_size": 16})
     return Owlv2(
@@ -78,8 +78,8 @@ def owlv2() -> Owlv2:
 
 
 def clip(size: int, dim: int, text: dict[str, Any], vision: dict[str, Any]) -> Clip:
-    """A CLIP of a shape."""
-    tokenizer = make_tokenizer(WORDS, most_tokens=77)
+    """A CLIP of a given shape."""
+    tokenizer = make_tokenizer(WORDS, max_tokens=77)
     ends = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos")}
     config = CLIPConfig(
         projection_dim=dim,
@@ -115,7 +115,7 @@ CLIPS: dict[str, Callable[[], Clip]] = {"CLIP ViT-B/32": clip_b32, "CLIP ViT-L/1
 
 
 def seconds(work: Callable[[], Any], turns: int) -> float:
-    """Median seconds, after one turn that does not count."""
+    """Median seconds, after one turn of warm-up."""
     times = []
     for _ in range(turns + 1):
         began = time.perf_counter()
@@ -125,30 +125,32 @@ def seconds(work: Callable[[], Any], turns: int) -> float:
 
 
 def measure(name: str, turns: int) -> str:
-    """A row of the table."""
+    """Measure one model; return its row of the table."""
     torch.manual_seed(0)
     image = np.random.default_rng(0).integers(0, 256, (*IMAGE_HW, 3), np.uint8)
     if name in DETECTORS:
         detector = DETECTORS[name]()
         detector.model.eval()
         network = detector.model
-        told = f"{seconds(lambda: detector.detect(image, PHRASES), turns):.1f} s an image"
+        times = f"{seconds(lambda: detector.detect(image, PHRASES), turns):.1f} s an image"
     else:
         one = CLIPS[name]()
         network = one.model
         crops = [image[:300, :300]] * (2 * MASKS)
         seeing = seconds(lambda: one.encode_images(crops), turns) / MASKS
         reading = seconds(lambda: TextPrompter(one)._encode(VOCABULARY), turns)  # noqa: SLF001
-        told = f"{1000 * seeing:.0f} ms a mask, {1000 * reading / len(VOCABULARY):.0f} ms a phrase"
+        times = f"{1000 * seeing:.0f} ms a mask, {1000 * reading / len(VOCABULARY):.0f} ms a phrase"
     parameters = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return f"| {name} | {parameters:.0f} M | {told} | {memory:.1f} GB |"
+    return f"| {name} | {parameters:.0f} M | {times} | {memory:.1f} GB |"
 
 
 def main() -> None:
-    """Measure all, each in a process of its own."""
-    parser = argparse.ArgumentParser(description="What text models cost.")
-    parser.add_argument("--only", choices=[*DETECTORS, *CLIPS], help="this one, in this process")
+    """Measure all models, each in a process of its own."""
+    parser = argparse.ArgumentParser(description="Time and memory of text models.")
+    parser.add_argument(
+        "--only", choices=[*DETECTORS, *CLIPS], help="measure this model only, in this process"
+    )
     parser.add_argument("--turns", type=int, default=3)
     options = parser.parse_args()
     if options.only:

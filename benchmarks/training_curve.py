@@ -1,4 +1,4 @@
-"""The curve of a training: 1-click mIoU on unseen images, by minutes of training.
+"""Plot a training run: 1-click mIoU on unseen images, by minutes of training.
 
 samkit train scenes_long -o scenes_long
 python benchmarks/training_curve.py scenes_long -o docs/images/scenes_curve.png
@@ -16,18 +16,18 @@ from samkit.training import SCORES, STEPS
 
 
 def read(path: Path) -> np.ndarray:
-    """A log's rows, by the names of its columns."""
+    """Read a log as an array with named columns."""
     return np.genfromtxt(path, delimiter=",", names=True)
 
 
 def main() -> None:
-    """Draw it."""
+    """Draw the plot."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="folder of a training")
+    parser.add_argument("run", type=Path, help="folder of a training run")
     parser.add_argument("-o", "--output", type=Path, required=True, help="PNG file")
     options = parser.parse_args()
     steps, scores = read(options.run / STEPS), read(options.run / SCORES)
-    # Rows are of single steps; the time between them is that of steps alike.
+    # Only some steps are logged; the steps between two rows are assumed to take equally long.
     seconds = np.cumsum(np.diff(steps["step"], prepend=0) * steps["seconds"])
     minutes = np.interp(scores["step"], steps["step"], seconds) / 60
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")

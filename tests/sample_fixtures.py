@@ -1,4 +1,4 @@
-"""Small data sets of every kind, with the structure of the real ones, whose masks are known."""
+"""Small data sets of every kind with known masks, in the structure of the real ones."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""A detector that finds what it was told to find."""
+"""A detector with preset answers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StubDetector(Detector):
     def split(self, phrases):
         raise AssertionError
 
-    def look(self, pixels, phrases):
+    def infer(self, pixels, phrases):
         raise AssertionError
 
     def input_wh(self, size_hw):

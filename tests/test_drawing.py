@@ -1,4 +1,4 @@
-"""Pictures of results."""
+"""Drawing of masks, prompts and labels."""
 
 import cv2
 import numpy as np

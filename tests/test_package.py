@@ -1,4 +1,4 @@
-"""The package's front door: few names, and nothing slow behind them until they are used."""
+"""The package's public names, and its lazy imports."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Values check themselves when made, and come back from files as they were."""
+"""Values validate themselves and survive a round trip through files."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Prompts check themselves when made, and against the image."""
+"""Validation of prompts, on their own and against the image."""
 
 import dataclasses
 

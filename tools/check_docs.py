@@ -1,8 +1,8 @@
-"""Check the documents: links lead somewhere; options are described, with their defaults.
+"""Check the documentation: links resolve; options are described, with their defaults.
 
     python tools/check_docs.py
 
-prints one line for each fault and exits with 1 if there is any.
+prints one line per problem and exits with 1 if there is any.
 """
 
 import re
@@ -26,7 +26,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 def main() -> int:
-    """Print all faults; return the exit code."""
+    """Print all problems; return the exit code."""
     reference = CLI_REFERENCE.read_text(encoding="utf-8")
     faults = [
         *broken_links(),
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def broken_links() -> Iterator[str]:
-    """Relative links whose file is not there, and links to headings that are not there."""
+    """Yield relative links to missing files or headings."""
     for document in DOCUMENTS:
         for target in LINK.findall(document.read_text(encoding="utf-8")):
             if target.startswith(("http://", "https://", "mailto:")):
@@ -55,13 +55,13 @@ def broken_links() -> Iterator[str]:
 
 
 def headings(document: Path) -> set[str]:
-    """Anchors of a document's headings, as code hosts make them."""
+    """Anchors of a document's headings, as code hosts generate them."""
     titles = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def undocumented_commands(command: click.Command, name: str) -> Iterator[str]:
-    """Commands and options that the reference of the command line does not name."""
+    """Yield commands and options that are missing from the command-line reference."""
     text = CLI_REFERENCE.read_text(encoding="utf-8")
     if isinstance(command, click.Group):
         for sub_name, sub in command.commands.items():

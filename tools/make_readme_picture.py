@@ -1,4 +1,4 @@
-"""Draw docs/images/prompts.jpg: one image, three prompts."""
+"""Draw docs/images/prompts.jpg: one image with three prompts and their masks."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ PROMPTS = [
 
 
 def main() -> None:
-    """Segment and draw."""
+    """Segment the image and draw the panels."""
     image = read_image(IMAGE)
     predictor = samkit.Predictor.load()
     embedding = predictor.embed(image)

@@ -1,6 +1,6 @@
-"""Segment anything: the whole Segment Anything system in one package.
+"""samkit: the complete Segment Anything system in one package.
 
-Names are loaded when first used, so that `import samkit` takes no time.
+Names are imported on first use, so that `import samkit` takes no time.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Array types by element; shape, unit and coordinate space are said where an array is used."""
+"""Array types by element; shape, unit and coordinate space are documented where they are used."""
 
 import numpy as np
 import numpy.typing as npt

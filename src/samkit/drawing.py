@@ -1,4 +1,4 @@
-"""Pictures of results: masks and prompts drawn over an image. Arrays in, arrays out."""
+"""Drawing masks, prompts and labels over images, which are uint8 RGB arrays."""
 
 import colorsys
 from collections.abc import Iterable, Sequence
@@ -20,23 +20,23 @@ BOX_COLOR: Color = (255, 210, 0)
 OUTLINE_COLOR: Color = (255, 255, 255)
 # Golden ratio steps keep the hues of neighbouring masks far apart, however many there are.
 FIRST_HUE, HUE_STEP = 0.58, 0.618034
-LEAST_FONT_PX = 9
+MIN_FONT_PX = 9
 LIGHT: Color = (255, 255, 255)
 DARK: Color = (0, 0, 0)
-LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue are
+LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in perceived brightness (BT.601)
 MID_GREY = 140
-# Above it many are small, and a double outline would leave little of them to be seen.
+# With more masks than this many are small, and a double outline would hide most of them.
 MANY_MASKS = 10
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layer:
-    """A mask with its colour: a patch (h, w) of it with all that there is of the mask.
+    """A mask to draw, with its colour.
 
     Attributes:
         color: RGB.
-        patch: the mask within its box or more.
-        corner_xy: where the patch's first pixel lies in the image.
+        patch: (h, w) crop of the mask that contains all of its pixels.
+        corner_xy: position in the image of the patch's first pixel.
     """
 
     color: Color
@@ -45,15 +45,15 @@ class Layer:
 
 
 def mask_color(index: int) -> Color:
-    """Colour of the mask number `index`, RGB."""
+    """RGB colour of mask number `index`."""
     red, green, blue = colorsys.hsv_to_rgb((FIRST_HUE + index * HUE_STEP) % 1, 0.75, 1.0)
     return int(red * 255), int(green * 255), int(blue * 255)
 
 
 def draw_masks(image: Image, masks: npt.NDArray[np.bool_], *, opacity: float = 0.5) -> Image:
-    """Tint masks (M, H, W) over an image (H, W, 3), each with a colour and an outline.
+    """Tint masks (M, H, W) over an image (H, W, 3), each in its own colour and outlined.
 
-    Smaller masks lie over larger ones.
+    Smaller masks are drawn over larger ones.
     """
     order = np.argsort(-masks.sum(axis=(1, 2)), kind="stable")
     layers = (Layer(color=mask_color(i), patch=masks[i], corner_xy=(0, 0)) for i in order)
@@ -61,15 +61,15 @@ def draw_masks(image: Image, masks: npt.NDArray[np.bool_], *, opacity: float = 0
 
 
 def draw_layers(image: Image, layers: Iterable[Layer], *, opacity: float = 0.5) -> Image:
-    """Tint layers over an image (H, W, 3), later over earlier ones, each with an outline.
+    """Tint outlined layers over an image (H, W, 3), later ones over earlier ones.
 
-    Each pixel is tinted once, by the last layer that has it, so that the image is still seen where
-    many lie over each other. Layers are taken one by one and not kept.
+    Each pixel is tinted once, by the topmost layer, so that the image stays visible where many
+    masks overlap. Layers are consumed one at a time and not stored.
     """
     width = line_width(image)
     palette: list[Color] = [(0, 0, 0)]
     outlines: list[tuple[Color, Sequence[Any]]] = []
-    top = np.zeros(image.shape[:2], np.int32)  # number of the layer that is seen; 0 is none
+    top = np.zeros(image.shape[:2], np.int32)  # number of the topmost layer; 0 is none
     for layer in layers:
         palette.append(layer.color)
         (x, y), (patch_h, patch_w) = layer.corner_xy, layer.patch.shape
@@ -109,10 +109,10 @@ def draw_points(
 
 
 def draw_boxes(image: Image, boxes_xyxy: npt.NDArray[np.float64]) -> Image:
-    """Draw boxes (B, 4)."""
+    """Draw the outlines of boxes (B, 4)."""
     out = image.copy()
     width = line_width(image)
-    # OpenCV refuses coordinates beyond 32 bits; so far out, an edge is not seen anyway.
+    # OpenCV refuses coordinates beyond 32 bits; an edge so far out is invisible anyway.
     far = 2 * max(image.shape[:2]) + width
     for x0, y0, x1, y1 in boxes_xyxy.clip(-far, far).round().astype(int).tolist():
         # Not antialiased: upright lines would only be smeared over their neighbours.
@@ -121,7 +121,7 @@ def draw_boxes(image: Image, boxes_xyxy: npt.NDArray[np.float64]) -> Image:
 
 
 def line_width(image: Image) -> int:
-    """Line width that reads well at the image's size, in pixels."""
+    """Line width in pixels that suits the image's size."""
     longest: int = max(image.shape[:2])
     return max(1, round(longest / 500))
 
@@ -129,13 +129,13 @@ def line_width(image: Image) -> int:
 def draw_labels(
     image: Image, corners_xy: npt.NDArray[np.int64], texts: Sequence[str], colors: Sequence[Color]
 ) -> Image:
-    """Write labels (K) at corners (K, 2), each on a ground of its colour; empty ones are left out.
+    """Write K labels at corners (K, 2), each on a background of its colour; skip empty ones.
 
-    Labels are kept within the image (H, W, 3), and moved down, or else up, where they would cover
+    Labels stay within the image (H, W, 3) and are moved down, or else up, where they would cover
     an earlier one.
     """
     height, width = image.shape[:2]
-    size = max(LEAST_FONT_PX, round(max(height, width) / 45))
+    size = max(MIN_FONT_PX, round(max(height, width) / 45))
     font = ImageFont.load_default(size)
     picture = PilImage.fromarray(image)
     draw = ImageDraw.Draw(picture)
@@ -167,7 +167,7 @@ def draw_labels(
 def _free_place(
     label: tuple[int, int, int, int], taken: Sequence[tuple[int, int, int, int]], height: int
 ) -> tuple[int, int]:
-    """Where a rectangle x, y, width, height covers no other: below, or above where is no room."""
+    """Position where a rectangle (x, y, width, height) covers no other: below, else above."""
     x, y, w, h = label
     while clash := next((one for one in taken if _overlap((x, y, w, h), one)), None):
         y = clash[1] + clash[3]
@@ -180,13 +180,13 @@ def _free_place(
 
 
 def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
-    """Whether two rectangles x, y, width, height share a pixel."""
+    """Whether two rectangles (x, y, width, height) share a pixel."""
     (x, y, w, h), (u, v, s, t) = one, other
     return x < u + s and u < x + w and y < v + t and v < y + h
 
 
 def draw_caption(image: Image, text: str) -> Image:
-    """Write a line of text in the top left corner, on a dark ground."""
+    """Write a line of text in the top left corner, on a dark background."""
     out = image.copy()
     width = line_width(image)
     scale, font = 0.5 * width, cv2.FONT_HERSHEY_SIMPLEX

@@ -1,24 +1,24 @@
-"""Everything that samkit raises for bad input.
+"""The exceptions that samkit raises.
 
     SamkitError
     ├── ImageError        an image cannot be read, or is not an image
     ├── PromptError       points, labels, boxes or mask logits do not make a prompt
-    ├── EmbeddingError    a kept embedding is damaged, or belongs to another model
+    ├── EmbeddingError    a saved embedding is damaged, or belongs to another model
     ├── WeightsError      a checkpoint is damaged, unknown or does not fit the model
     │   └── DownloadError a checkpoint could not be fetched
-    ├── BackendError       an backend is not installed, or cannot do what is asked of it
-    ├── FormatError       a file of masks is damaged, or masks do not fit a format
-    ├── DataError         a sample of a data set is broken, or a data set is not what it should be
-    ├── TrainingError     a training cannot go on
-    ├── ConfigError       a setting makes no sense, or does not fit what it is applied to
+    ├── BackendError      a backend is not installed, or cannot do what is asked of it
+    ├── FormatError       a mask file is damaged, or masks do not fit a file format
+    ├── DataError         a data set or one of its samples is broken
+    ├── TrainingError     a training run cannot continue
+    ├── ConfigError       a setting is invalid, or does not fit what it is applied to
     ├── StoreError        the data engine's store cannot be used, or refuses an action
-    │   ├── ConflictError what an action is based on was changed by somebody else, or is not held
-    │   ├── MissingError  there is no such project, image, annotation, ...
-    │   ├── RoleError     somebody is not allowed to do this
+    │   ├── ConflictError the item was changed by somebody else, or the user does not hold it
+    │   ├── MissingError  no such project, image, annotation, user or job
+    │   ├── RoleError     the user is not allowed to do this
     │   └── DatabaseError the database cannot be reached, or is broken
     └── OutputError       results cannot be written
 
-Each message is one line: what is wrong, what was expected, what came, and the way out.
+Each message is one line: what is wrong, what was expected, what was given, and the way out.
 """
 
 
@@ -35,7 +35,7 @@ class PromptError(SamkitError):
 
 
 class EmbeddingError(SamkitError):
-    """A kept embedding is damaged, or belongs to another model."""
+    """A saved embedding is damaged, or belongs to another model."""
 
 
 class WeightsError(SamkitError):
@@ -47,23 +47,23 @@ class DownloadError(WeightsError):
 
 
 class FormatError(SamkitError):
-    """A file of masks is damaged, or masks do not fit a format."""
+    """A mask file is damaged, or masks do not fit a file format."""
 
 
 class BackendError(SamkitError):
-    """An backend is not installed, or cannot do what is asked of it."""
+    """A backend is not installed, or cannot do what is asked of it."""
 
 
 class DataError(SamkitError):
-    """A sample of a data set is broken, or a data set is not what it should be."""
+    """A data set or one of its samples is broken."""
 
 
 class TrainingError(SamkitError):
-    """A training cannot go on."""
+    """A training run cannot continue."""
 
 
 class ConfigError(SamkitError):
-    """A setting makes no sense, or does not fit what it is applied to."""
+    """A setting is invalid, or does not fit what it is applied to."""
 
 
 class StoreError(SamkitError):
@@ -71,15 +71,15 @@ class StoreError(SamkitError):
 
 
 class ConflictError(StoreError):
-    """What an action is based on was changed by somebody else meanwhile, or is not held."""
+    """The item was changed by somebody else in the meantime, or the user does not hold it."""
 
 
 class MissingError(StoreError):
-    """There is no such project, image, annotation, user or job."""
+    """No such project, image, annotation, user or job."""
 
 
 class RoleError(StoreError):
-    """Somebody is not allowed to do this."""
+    """The user is not allowed to do this."""
 
 
 class DatabaseError(StoreError):

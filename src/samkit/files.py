@@ -1,4 +1,4 @@
-"""Files: written so that a reader never sees half of one; locks; checksums; the cache folder."""
+"""Atomic file writes, locks, checksums and the cache folder."""
 
 import atexit
 import errno
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 try:
     import fcntl
-except ImportError:  # Windows: two runs into one folder are not told from one
+except ImportError:  # Windows: concurrent runs into one folder go unnoticed
     fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ CACHE_VARIABLE = "SAMKIT_CACHE"
 
 
 def cache_folder() -> Path:
-    """The folder for what can be made again: SAMKIT_CACHE, or this user's usual place.
+    """Folder for files that can be recomputed: $SAMKIT_CACHE, else the user's cache folder.
 
     If nothing can be written there, a temporary folder takes its place until the process ends, with
     one warning; a folder that has content already is still read from.
@@ -65,7 +65,7 @@ def _usable_cache(folder: Path) -> Path:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success rename it to `path`, else delete it.
+    """Yield a temporary path beside `path`; rename it to `path` on success, delete it on failure.
 
     Raises:
         OutputError: the folder does not exist or cannot be written.
@@ -90,7 +90,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def reason(error: OSError) -> str:
-    """What the system says, and what to do about a full disk."""
+    """The system's message, with advice if the disk is full."""
     said = error.strerror or str(error)
     return f"{said}; free some space" if error.errno in FULL_DISK else said
 
@@ -103,7 +103,7 @@ def _umask() -> int:
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a whole file at once, or nothing."""
+    """Write a file atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
@@ -125,7 +125,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 def write_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, "Tensor"], metadata: dict[str, str]
 ) -> None:
-    """Write tensors from any device to a safetensors file, whole or not at all.
+    """Write tensors on any device to a safetensors file, atomically.
 
     Raises:
         OutputError: the file cannot be written.
@@ -154,13 +154,13 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
 
 
 def check_writable(folder: str | os.PathLike[str]) -> None:
-    """Check, without creating it, that a folder exists or can be created, and can be written to.
+    """Check that a folder is writable or can be created, without creating it.
 
     An empty folder is created for a moment in the nearest folder that exists, since some places
     refuse what their file modes allow, such as /proc and disks mounted read-only.
 
     Raises:
-        OutputError: it cannot.
+        OutputError: the folder cannot be written to.
     """
     folder = Path(folder)
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
@@ -177,10 +177,10 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
 
 
 def hold(file: BinaryIO, place: str | os.PathLike[str]) -> None:
-    """Keep other runs from writing to a place, as long as a file of it is open.
+    """Lock `place` against other runs for as long as `file`, one of its files, stays open.
 
     Raises:
-        OutputError: another run holds it.
+        OutputError: another run holds the lock.
     """
     if fcntl is None:
         return

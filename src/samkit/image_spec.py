@@ -1,4 +1,4 @@
-"""What a model's image encoder expects of its input."""
+"""Specification of a model's input: size, normalisation and fit."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,15 +8,14 @@ Fit = Literal["pad", "stretch"]
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSpec:
-    """How an image becomes a model's input, and how fine the model's masks are.
+    """How an image becomes a model's input, and the resolution of the model's masks.
 
     Attributes:
-        size: side of the square input, in pixels.
-        mean: of each RGB channel on the scale 0..255, subtracted first.
-        std: of each RGB channel, divided by then.
+        size: side of the square input in pixels.
+        mean, std: per RGB channel, on the scale 0..255.
         fit: "pad" resizes the longest side to `size` and pads with zeros at the bottom and right;
             "stretch" resizes both sides to `size`, whatever the aspect ratio.
-        logits_stride: input pixels for each position of the mask logits.
+        logits_stride: input pixels per mask logit.
 
     Source: arXiv:2304.02643, appendix A; mean and std are ImageNet's.
     """

@@ -1,15 +1,15 @@
-"""Names of a package that are imported when first used."""
+"""Lazy imports: names of a package that are imported on first use."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
-    """A package's `__getattr__` that finds names in modules which take long to import.
+    """Make a package's `__getattr__` that imports names from slow modules on first use.
 
     Args:
         package: the package's `__name__`.
-        homes: the full name of the module that each name comes from.
+        homes: full name of each name's module.
     """
 
     def find(name: str) -> object:

@@ -1,4 +1,4 @@
-"""Timing in turns, and what is told of it."""
+"""Timing in turns, and its reports."""
 
 import itertools
 import json
@@ -9,7 +9,7 @@ import pytest
 from samkit.benchmark import turns, works
 from samkit.benchmark.machine import machine
 from samkit.benchmark.report import duration, markdown, table
-from samkit.benchmark.training import make_batch, step_of
+from samkit.benchmark.training import make_batch, step_subject
 from samkit.benchmark.turns import WARM_UP, Work, measure
 from samkit.cli.bench import WORK_NAMES, installed_backends, parse_backend
 from samkit.cli.main import main
@@ -113,7 +113,7 @@ def test_amounts_are_told_as_rates(clock):
         amounts={"images": 2, "masks": 8},
     )
     assert table(measure(work, turns=3)).splitlines() == [
-        "| step | median | times faster | images a second | masks a second |",
+        "| step | median | times faster | images per second | masks per second |",
         "|---|---|---|---|---|",
         "| slow | 4.00 s | 1.00 | 0.50 | 2.00 |",
         "| fast | 500 ms | 8.00 | 4.00 | 16.00 |",
@@ -124,7 +124,7 @@ def test_a_timed_step_of_training_changes_what_learns():
     batch = make_batch(works.benchmark_image(), with_pixels=False)
     assert batch.features.shape == (2, 256, 64, 64)
     assert batch.masks.flatten(1).any(1).all()
-    step = step_of(works.benchmark_image(), "decoder", "32-true")
+    step = step_subject(works.benchmark_image(), "decoder", "32-true")
     values = step()
     assert values["loss"] > 0
     assert values["gradient_norm"] > 0

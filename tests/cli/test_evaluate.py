@@ -65,7 +65,7 @@ def test_one_command_reports_two_models(folder, capsys):
     assert lines[0].startswith(f"{SCENES}; before (torch float32), after (torch float32). ")
     assert "one-click: 2 images, 4 masks; noc: 2 images, 4 masks." in lines[0]
     assert "| measure | before | after |" in lines
-    labels = ["1-click mIoU, top-ranked", "NoC@85", "NoC@90", "seconds an image, noc"]
+    labels = ["1-click mIoU, top-ranked", "NoC@85", "NoC@90", "seconds per image, noc"]
     assert all(any(line.startswith(f"| {label} | ") for line in lines) for label in labels)
     names = ["report.md", "report.json", "iou_by_clicks.png", "noc85_histogram.png"]
     assert lines[-1] == f"results in out: {', '.join(names)}, noc90_histogram.png"

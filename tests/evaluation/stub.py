@@ -1,4 +1,4 @@
-"""Data and predictors whose answers are known, for tests of evaluation."""
+"""Data and predictors with known answers, for tests of evaluation."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Who has drawn which masks."""
+"""Assignment of masks to annotators."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The boundary benchmark: matching by brute force, and scores of maps that are known."""
+"""The boundary benchmark: matching against brute force, and scores of known edge maps."""
 
 import builtins
 import sys

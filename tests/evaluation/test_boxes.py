@@ -1,4 +1,4 @@
-"""AP from boxes in cases whose answer is known; files of detections."""
+"""AP from boxes in cases with a known answer, and files of detections."""
 
 import json
 

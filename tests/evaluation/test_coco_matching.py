@@ -1,4 +1,4 @@
-"""Matches kept image by image, against one evaluation of all images by pycocotools."""
+"""Matches stored image by image, against one evaluation of all images by pycocotools."""
 
 import io
 from contextlib import redirect_stdout

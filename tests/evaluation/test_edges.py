@@ -1,4 +1,4 @@
-"""Edges of masks that are known."""
+"""Edges of known masks."""
 
 from types import SimpleNamespace
 

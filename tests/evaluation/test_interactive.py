@@ -1,4 +1,4 @@
-"""Numbers of clicks with predictors that need a known number of them."""
+"""Numbers of clicks, with predictors that need a known number of them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""1-click mIoU of answers that are known."""
+"""1-click mIoU of known answers."""
 
 import math
 

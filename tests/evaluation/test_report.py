@@ -54,7 +54,7 @@ def test_table(report):
     assert "| 1-click mIoU, oracle of three | 0.833 (0.812) | 0.833 (0.812) |" in lines
     assert "| NoC@90 | 2.00 (2.00) | 2.00 (2.00) |" in lines
     assert "| seconds to embed an image | 0.50 | 0.50 |" in lines
-    assert "| seconds an image, one-click | 1.50 | 1.50 |" in lines
+    assert "| seconds per image, one-click | 1.50 | 1.50 |" in lines
     assert lines[-1].startswith("Means over masks; in brackets the mean of images' means.")
 
 

@@ -1,4 +1,4 @@
-"""Where the robot user clicks, against looking at all pairs of pixels."""
+"""The robot user's clicks, against brute force over all pairs of pixels."""
 
 import cv2
 import numpy as np

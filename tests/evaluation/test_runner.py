@@ -1,4 +1,4 @@
-"""Runs over images: resumed, repeated, with broken images."""
+"""Evaluation runs: resumed, repeated, with broken images."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Text to mask, with predictors whose answers are known."""
+"""The `text` protocol, with predictors whose answers are known."""
 
 from dataclasses import replace
 from types import SimpleNamespace

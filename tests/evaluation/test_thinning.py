@@ -1,4 +1,4 @@
-"""Lines of one pixel's width: against scikit-image, and along gradients that are known."""
+"""Thinning against scikit-image, and along known gradients."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Coordinate spaces of an image and the ways between them."""
+"""Coordinate spaces of an image and the conversions between them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Suppression of overlapping boxes, against a brute force."""
+"""Non-maximum suppression, against brute force."""
 
 import numpy as np
 import pytest

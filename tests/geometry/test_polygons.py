@@ -1,4 +1,4 @@
-"""Outlines: exact along the pixels' edges, and one line around everything."""
+"""Outlines: exact along pixel edges, and one closed line around all parts."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Small islands and holes."""
+"""Removal of small islands and holes."""
 
 import numpy as np
 import pytest

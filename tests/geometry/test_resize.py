@@ -1,4 +1,4 @@
-"""Mask logits at the image's size, against the reference's steps in PyTorch."""
+"""Upsampled mask logits, against the reference's steps in PyTorch."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Run-length codes."""
+"""Run-length encoding."""
 
 import json
 

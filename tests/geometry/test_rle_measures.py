@@ -1,4 +1,4 @@
-"""What run-length codes tell without being decoded whole, and codes as lists."""
+"""Measures of RLEs without decoding, and uncompressed counts."""
 
 import numpy as np
 from hypothesis import given

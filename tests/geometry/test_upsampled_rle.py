@@ -1,4 +1,4 @@
-"""Codes of upsampled logits are those of the masks that the library gives."""
+"""RLEs of upsampled logits, against those of the upsampled masks."""
 
 import cv2
 import numpy as np

@@ -207,7 +207,7 @@ def test_a_model_without_text_weights_says_so(plain_sam, clip_folder, clip, refu
     embedding = predictor.embed(IMAGE)
     with refusal(WeightsError, "tiny has no text weights", "samkit train text", "detector"):
         predictor.predict_text(embedding, "red car")
-    with refusal(WeightsError, "tiny has no text weights", "takes no vectors"):
+    with refusal(WeightsError, "tiny has no text weights", "takes no CLIP embeddings"):
         predictor.predict_text(embedding, clip.encode_texts(["car"]))
 
 
@@ -216,7 +216,7 @@ def test_a_file_that_does_not_name_its_clip_says_so(text_sam, tmp_path, refusal)
     save_checkpoint(text_sam, path, name="tiny")
     predictor = Predictor.load(path)
     assert predictor.text_encoder == TextEncoder(source="", fingerprint="", dim=12)
-    with refusal(WeightsError, "does not say of which CLIP", "text_model"):
+    with refusal(WeightsError, "does not name the CLIP", "text_model"):
         predictor.predict_text(predictor.embed(IMAGE), "car")
 
 
@@ -307,7 +307,7 @@ def test_a_mask_goes_with_the_points(plain_sam):
 def test_what_a_detector_cannot_do_is_refused(plain_sam, refusal):
     predictor = grounded(plain_sam, *BOXES)
     embedding = predictor.embed(IMAGE)
-    with refusal(PromptError, "a detector looks at the image itself", "image=image"):
+    with refusal(PromptError, "a detector needs the image itself", "image=image"):
         predictor.predict_text(embedding, "a car")
     with refusal(PromptError, "image must be the embedding's image", "(90, 120)"):
         predictor.predict_text(embedding, "a car", image=IMAGE[:50])

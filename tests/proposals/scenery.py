@@ -1,6 +1,6 @@
-"""A world of known things, and a predictor that sees them: masks whose truth is known.
+"""A synthetic world of known objects, and a predictor that sees them.
 
-The image's pixels tell where they are, so that the predictor knows which crop it looks at.
+The image's pixels encode their own positions, by which the predictor knows which crop it sees.
 """
 
 from collections.abc import Callable

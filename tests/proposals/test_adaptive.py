@@ -1,4 +1,4 @@
-"""Points that are left out because enough masks tell what is there."""
+"""Points that are skipped because enough masks cover them."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from proposals.scenery import SceneryPredictor, Thing, make_image
 from proposals.test_filter import assert_equal_masks
 from samkit.proposals import AutoMaskConfig, AutoMasker
-from samkit.proposals.adaptive import ENOUGH_CANDIDATES
+from samkit.proposals.adaptive import COVERING_CANDIDATES
 from samkit.proposals.grid import coarse_to_fine, grid_points
 
 IMAGE = make_image(256, 256)
@@ -44,13 +44,13 @@ def test_few_masks_do_not_cover():
     points = 256 * grid_points(32)[coarse_to_fine(32)]
     first = points[:64]
     # One row of the first portion hits the thing, up to a column.
-    for hits in (ENOUGH_CANDIDATES - 1, ENOUGH_CANDIDATES):
+    for hits in (COVERING_CANDIDATES - 1, COVERING_CANDIDATES):
         right = int(np.sort(np.unique(first[:, 0]))[hits - 1]) + 2
         thing = Thing((0, int(first[0, 1]) - 6, right, int(first[0, 1]) + 6))
         assert points_within(first, thing.box_xyxy) == hits
         predictor, _ = ask(thing)
         inside = points_within(predictor.asked, thing.box_xyxy)
-        if hits == ENOUGH_CANDIDATES:
+        if hits == COVERING_CANDIDATES:
             assert inside == hits
         else:
             assert inside > hits

@@ -1,4 +1,4 @@
-"""Patches of logits: what is kept of each mask until it is known to survive."""
+"""Patches of logits that candidates are stored as."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Settings are checked when they are made."""
+"""Validation of settings."""
 
 import dataclasses
 

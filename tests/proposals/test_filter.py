@@ -1,4 +1,4 @@
-"""The rules by which candidates become masks, one by one, on things that are known."""
+"""The filter's rules one by one, on known masks."""
 
 import numpy as np
 import pytest

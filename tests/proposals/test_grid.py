@@ -1,4 +1,4 @@
-"""Points, crops and tiles."""
+"""Point grids, crops and tiles."""
 
 import itertools
 import math

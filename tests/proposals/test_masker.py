@@ -1,4 +1,4 @@
-"""Which points are asked, in what portions; the whole way on a real image."""
+"""Prompted points and their batches; the full pipeline on a real image."""
 
 import re
 

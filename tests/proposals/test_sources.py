@@ -1,4 +1,4 @@
-"""Windows of images: of arrays, memory maps, TIFF and other files."""
+"""Windows of arrays, memory maps, TIFF and other image files."""
 
 import builtins
 

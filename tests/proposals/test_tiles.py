@@ -1,4 +1,4 @@
-"""Large images in tiles: masks joined across seams, with a stand-in that sees known things."""
+"""Tiled mask generation: masks joined across seams, with a stub that sees known objects."""
 
 import dataclasses
 import tracemalloc

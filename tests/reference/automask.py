@@ -1,10 +1,11 @@
-"""Automatic masks written plainly: what `samkit.proposals` is compared with.
+"""Automatic mask generation in plain form, as the reference for `samkit.proposals`.
 
-Every point is asked for all three masks, every mask is upsampled to the size of the image (or of
-the crop), and only then is anything measured, compared or thrown away. Slow and hungry on purpose.
+Every point is prompted for all three masks, every mask is upsampled to the size of the image (or of
+the crop), and only then is anything measured, compared or dropped. Slow and memory-hungry on
+purpose.
 
-Source: arXiv:2304.02643, section 5 and appendix B. Not told there, and so chosen here: crops of a
-layer overlap by `crop_overlap`; "touching an inner border" is being within 20 pixels of it.
+Source: arXiv:2304.02643, section 5 and appendix B. Not specified there, and so chosen here: crops
+of a layer overlap by `crop_overlap`; "touching an inner border" is being within 20 pixels of it.
 Boxes are x0, y0, x1, y1 in pixels, far edges exclusive. Shape legend: P points, M masks, H x W the
 image's size.
 """

@@ -1,7 +1,7 @@
-"""SAM's mask decoder written plainly: what the fast one in `samkit.models` is compared with.
+"""SAM's mask decoder in plain form, as the reference for the fast one in `samkit.models`.
 
-It does what the paper says in the order in which the paper says it, repeats and all, and shares
-no code with the fast one, but its parameters' names: state dicts load into both.
+It follows the paper step by step, repetitions included, and shares no code with the fast decoder
+except its parameters' names: state dicts load into both.
 
 Source: arXiv:2304.02643, section 3 and appendix A.
 Shape legend: P prompts, T tokens, N image positions, C channels, M masks, D channels a head.

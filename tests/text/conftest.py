@@ -1,4 +1,4 @@
-"""Small random detectors of the real kinds, saved as `transformers` saves them."""
+"""Small random detectors of the real kinds, saved by `transformers`."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,7 +64,7 @@ def owl_folder(tmp_path_factory: pytest.TempPathFactory, randomise: Callable[...
 
     folder = tmp_path_factory.mktemp("owl")
     tokenizer = make_tokenizer(
-        [word for word in WORDS if "#" not in word and word.isascii()], most_tokens=16
+        [word for word in WORDS if "#" not in word and word.isascii()], max_tokens=16
     )
     save_owl(folder, tokenizer, randomise)
     tokenizer.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""CLIP: loaded from a folder, and the same numbers as transformers gives."""
+"""CLIP: loading from a folder, and parity with transformers."""
 
 import json
 import shutil
@@ -61,7 +61,7 @@ def test_known_words_are_one_token_each(clip):
 
 
 def test_text_that_is_too_long_is_refused_not_cut(clip, refusal):
-    assert clip.most_tokens == 77
+    assert clip.max_tokens == 77
     assert clip.encode_texts(["red " * 75]).shape == (1, clip.dim)
     with refusal(PromptError, "may have 75 tokens", "'red red", "has 76: shorten it"):
         clip.encode_texts(["red", "red " * 76])
@@ -88,7 +88,7 @@ def test_fingerprints_tell_models_apart(clip, clip_folder, tmp_path):
         towers = Clip.load(clip_folder)
         towers.model.text_model.final_layer_norm.bias[0] += 1e-3
     words = Clip.load(clip_folder)
-    words.tokenizer = make_tokenizer(["car"], most_tokens=77)
+    words.tokenizer = make_tokenizer(["car"], max_tokens=77)
     prints = {one.fingerprint for one in (clip, other, towers, words)}
     assert len(prints) == 4
     clip.tokenize(["a", "red car"])  # the tokenizer's state does not count
@@ -118,7 +118,7 @@ def test_without_how_pictures_are_prepared_it_is_refused(clip_folder, tmp_path, 
     folder = tmp_path / "unprepared"
     shutil.copytree(clip_folder, folder)
     (folder / "preprocessor_config.json").write_text("{}")
-    with refusal(WeightsError, "has no size, mean or deviation"):
+    with refusal(WeightsError, "must give an image size, mean and std"):
         Clip.load(folder)
     (folder / "preprocessor_config.json").unlink()
     with refusal(WeightsError, "cannot read", "preprocessor_config.json"):
@@ -150,7 +150,7 @@ def test_pictures_of_another_size_are_refused(clip_folder, tmp_path, refusal):
     path = folder / "preprocessor_config.json"
     values = json.loads(path.read_text())
     path.write_text(json.dumps({**values, "size": 32, "crop_size": 32}))
-    with refusal(WeightsError, "prepares pictures of 32 for a CLIP of 16"):
+    with refusal(WeightsError, "resizes images to 32 pixels; its CLIP expects 16"):
         Clip.load(folder)
 
 

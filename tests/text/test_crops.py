@@ -1,4 +1,4 @@
-"""Squares around masks."""
+"""Square crops around masks."""
 
 import numpy as np
 import pytest

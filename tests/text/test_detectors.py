@@ -1,4 +1,4 @@
-"""Detectors: the same numbers as transformers' own processors give on the same weights."""
+"""Detectors: parity with transformers' own processors on the same weights."""
 
 import json
 import shutil
@@ -243,7 +243,7 @@ def test_passes_find_what_each_finds_alone(dino, image) -> None:
 
 def test_each_phrase_has_a_score_in_each_pass(dino, image) -> None:
     for part in dino.split(tuple(LONG)):
-        boxes, logits = dino.look(dino.prepare(image), part)
+        boxes, logits = dino.infer(dino.prepare(image), part)
         assert boxes.shape == (40, 4)
         assert logits.shape == (40, len(part))
         assert logits.isfinite().all()
@@ -252,9 +252,9 @@ def test_each_phrase_has_a_score_in_each_pass(dino, image) -> None:
 
 def test_owlv2_answers_a_phrase_the_same_among_others(owl, image) -> None:
     pixels, phrases = owl.prepare(image), ("a cat", "small striped dog", "red")
-    boxes, logits = owl.look(pixels, phrases)
+    boxes, logits = owl.infer(pixels, phrases)
     for number, phrase in enumerate(phrases):
-        same_boxes, alone = owl.look(pixels, (phrase,))
+        same_boxes, alone = owl.infer(pixels, (phrase,))
         torch.testing.assert_close(alone[:, 0], logits[:, number])
         torch.testing.assert_close(same_boxes, boxes)
 
@@ -395,7 +395,7 @@ def test_bad_images_and_thresholds_are_refused(dino, owl, image, refusal: Callab
 
 def test_a_image_too_narrow_for_grounding_dino_is_refused(dino, owl, refusal: Callable) -> None:
     ribbon = np.zeros((1, 21, 3), np.uint8)
-    with refusal(ImageError, "sides may be 1:20", "got 21 x 1 pixels: cut it into pieces"):
+    with refusal(ImageError, "aspect ratio must be 20:1 at most", "got 21 x 1 pixels: cut it"):
         dino.detect(ribbon, ["a cat"])
     owl.detect(ribbon, ["a cat"])
 

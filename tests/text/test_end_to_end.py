@@ -1,4 +1,4 @@
-"""Real detectors, tiny and random, from their folders through everything that asks them."""
+"""Tiny random detectors of the real kinds, from their folders to masks."""
 
 import json
 
@@ -72,4 +72,4 @@ def test_a_detector_is_not_calibrated(detector_folder, tiny_sam, tmp_path, monke
     Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save("image.png")
     args = ["auto", "image.png", "--classes", "cat", "--calibration", "c.json"]
     assert main([*args, "--text-model", str(detector_folder)]) == 2
-    assert "a calibration is of CLIP's scores" in capsys.readouterr().err
+    assert "a calibration is for CLIP's scores" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Grounding: of boxes of one phrase around one thing, the best is kept."""
+"""Grounding: duplicate boxes of one phrase are suppressed."""
 
 from collections.abc import Callable
 
@@ -77,10 +77,10 @@ def test_grounding_detects_suppresses_and_keeps_the_best() -> None:
     assert found.scores.tolist() == FIVE.scores[[0, 2, 3, 4]].tolist()  # as with 0.7
     assert detector.asked[0] is image
     assert detector.asked[1:] == (["cat", "dog"], 0.2)
-    few = ground(detector, image, ["cat"], nms_thresh=0.4, most=2)
+    few = ground(detector, image, ["cat"], nms_thresh=0.4, max_boxes=2)
     assert few.scores.tolist() == FIVE.scores[[0, 2]].tolist()
     assert detector.asked[2] is None
-    assert len(ground(detector, image, ["cat"], most=99)) == 4
+    assert len(ground(detector, image, ["cat"], max_boxes=99)) == 4
 
 
 def test_grounding_is_detecting_and_suppressing(dino, owl, image) -> None:
@@ -92,7 +92,7 @@ def test_grounding_is_detecting_and_suppressing(dino, owl, image) -> None:
         np.testing.assert_allclose(
             found.boxes_xyxy, per_class_nms(whole, 0.3).boxes_xyxy, atol=1e-4
         )
-        best = ground(detector, image, phrases, box_thresh=0.5, nms_thresh=0.3, most=1)
+        best = ground(detector, image, phrases, box_thresh=0.5, nms_thresh=0.3, max_boxes=1)
         assert best.scores.tolist() == pytest.approx([whole.scores[0]])
 
 
@@ -107,9 +107,9 @@ def test_bad_thresholds_are_refused(thresh, refusal: Callable) -> None:
 
 
 def test_a_bad_number_of_boxes_is_refused(refusal: Callable) -> None:
-    for most in (0, -3):
-        with refusal(ConfigError, f"most must be 1 or more, or None for all; got {most}"):
-            ground(Finds(FIVE), np.zeros((40, 40, 3), np.uint8), ["cat"], most=most)
+    for max_boxes in (0, -3):
+        with refusal(ConfigError, f"max_boxes must be 1 or more, or None for all; got {max_boxes}"):
+            ground(Finds(FIVE), np.zeros((40, 40, 3), np.uint8), ["cat"], max_boxes=max_boxes)
 
 
 def test_what_the_detector_refuses_is_refused(dino, owl, image, refusal: Callable) -> None:

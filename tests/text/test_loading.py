@@ -1,4 +1,4 @@
-"""Where text models are found, and what is said where they are not."""
+"""Finding text models, and the errors where there are none."""
 
 import importlib.util
 import json
@@ -44,7 +44,7 @@ def test_without_transformers_the_line_that_installs_it_is_told(monkeypatch, cli
 
 
 def test_a_folder_without_a_model_is_told(tmp_path, refusal):
-    with refusal(WeightsError, f"{tmp_path} is no text model: it has no config.json"):
+    with refusal(WeightsError, f"{tmp_path} is not a text model: it has no config.json"):
         find_text_model(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Words to vectors, each vocabulary once."""
+"""Embeddings of words, cached per vocabulary."""
 
 import numpy as np
 import pytest
@@ -90,7 +90,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(clip, tmp_path, monkeypatch,
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("SAMKIT_CACHE", str(tmp_path / "file"))
     assert TextPrompter(clip).encode(MANY).shape == (len(MANY), clip.dim)
-    assert "the vocabulary is not kept" in caplog.text
+    assert "the vocabulary's embeddings are not cached" in caplog.text
 
 
 @pytest.mark.parametrize("templates", [(), ("no place",), ("{} and {}",)])

@@ -1,4 +1,4 @@
-"""Masks named by CLIP, and how far its scores are to be believed."""
+"""Masks named by CLIP, and calibration of their scores."""
 
 from types import SimpleNamespace
 
@@ -75,7 +75,7 @@ def test_what_is_nothing_in_particular_gets_no_phrase():
 def test_probabilities_of_a_real_network_are_a_softmax_with_the_background(clip):
     ranker = MaskRanker(TextPrompter(clip))
     chances = ranker.probabilities(IMAGE, MASKS, WORDS)
-    codes = ranker.codes(IMAGE, MASKS)
+    codes = ranker.embed(IMAGE, MASKS)
     np.testing.assert_allclose(np.linalg.norm(codes, axis=1), 1, atol=1e-6)
     texts = clip.encode_texts([*WORDS, *ranker.background])
     odds = np.exp(clip.logit_scale * (codes.astype(np.float64) @ texts.T))
@@ -174,7 +174,7 @@ def test_files_of_calibrations(tmp_path, refusal):
         Calibration.load(tmp_path / "none.json")
     for content in ('{"slope": "x"}', "[]", "{", '{"other": 1}'):
         (tmp_path / "d.json").write_text(content)
-        with refusal(FormatError, "is no calibration"):
+        with refusal(FormatError, "is not a calibration"):
             Calibration.load(tmp_path / "d.json")
     with refusal(ConfigError, "thresh must be from 0 to 1"):
         Calibration(thresh=2.0)

@@ -206,7 +206,7 @@ def test_a_checksum_of_another_kind_is_not_compared(hub: Hub, tmp_path: Path) ->
     hub.checksum = COMMIT  # small files have git's
     answer, log = run_fetch(hub.url, tmp_path)
     assert Path(answer["path"]).read_bytes() == hub.content
-    assert "keeps no SHA-256" in log
+    assert "records no SHA-256" in log
 
 
 def test_no_network_is_told_with_the_ways_out(dead_url: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How a network runs: PyTorch, compiled PyTorch, OpenVINO or ONNX Runtime, behind one interface.
+"""Inference backends behind one interface: PyTorch, compiled PyTorch, OpenVINO, ONNX Runtime.
 
 Names are loaded when first used: a `BackendChoice` needs no torch, which takes seconds to import.
 """

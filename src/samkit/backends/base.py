@@ -1,4 +1,4 @@
-"""The protocol of every backend."""
+"""The interface of all backends."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,13 +10,13 @@ from samkit.models import ImageFeatures, MaskAnswer, PromptEmbeddings, PromptTen
 
 @dataclass(frozen=True, kw_only=True)
 class BackendInfo:
-    """What runs the network.
+    """The backend, precision and device that run a network.
 
     Attributes:
         backend: "torch", "compile", "openvino" or "onnx".
         precision: "float32", "bfloat16" or "float16".
-        device: as torch names it, such as "cpu" or "cuda:0".
-        threads: on a CPU; 0 leaves the number to the backend.
+        device: torch device such as "cpu" or "cuda:0".
+        threads: CPU threads; 0 leaves the number to the backend.
     """
 
     backend: str
@@ -26,18 +26,18 @@ class BackendInfo:
 
 
 class Backend(Protocol):
-    """Runs the calls of one `samkit.models.SamModel`.
+    """Runs the calls of a `samkit.models.SamModel`.
 
-    All tensors are float32 on `info.device`, whatever a backend computes in. Results may live in
-    memory that the next call of the same method overwrites, so a backend serves one caller of
-    `encode` and one of its other methods at a time. Contexts and attended prompts are the
-    backend's own: they go from one of its calls to the next.
+    All tensors are float32 on `info.device`, whatever precision a backend computes in. Results may
+    live in memory that the next call of the same method overwrites, so a backend serves one caller
+    of `encode` and one of its other methods at a time. Contexts and attended prompts are in the
+    backend's own form, and are only passed from one of its calls to the next.
     """
 
     info: BackendInfo
 
     def encode(self, pixels: Tensor) -> ImageFeatures:
-        """Encode normalised pixels (1, 3, S, S); the features are memory of their own."""
+        """Encode normalised pixels (1, 3, S, S); the features are not overwritten later."""
         ...
 
     def embed_prompts(self, prompts: PromptTensors) -> PromptEmbeddings:
@@ -47,16 +47,17 @@ class Backend(Protocol):
     def prepare(self, features: ImageFeatures, dense: Tensor | None = None) -> Any:
         """Prepare an image for prompts without masks, or for P mask prompts (P, C, G, G).
 
-        What is prepared without `dense` is memory of its own, and serves any number of prompts.
+        A context prepared without `dense` is not overwritten later, and serves any number of
+        prompts.
         """
         ...
 
     def attend(self, sparse: Tensor, context: Any) -> Any:
-        """Run the decoder's transformer on prompt tokens (P, T, C); has `iou_pred`, `rows`."""
+        """Run the decoder's transformer on prompt tokens (P, T, C); has `iou_pred` and `rows`."""
         ...
 
     def select(self, attended: Any, *, multimask: bool) -> Any:
-        """Choose the masks for ambiguous prompts, or the single one."""
+        """Select the masks for ambiguous prompts, or the single one."""
         ...
 
     def upscale(self, attended: Any, context: Any) -> MaskAnswer:

@@ -1,4 +1,4 @@
-"""Which backend runs: what the machine has, what is installed, what was measured."""
+"""Choice of backend, precision and device."""
 
 from importlib.util import find_spec
 
@@ -19,7 +19,7 @@ BACKENDS: dict[str, tuple[tuple[str, ...], str]] = {
     "onnx": (("onnx", "onnxruntime"), "onnx"),
 }
 PRECISIONS = ("float32", "bfloat16", "float16")
-# What each backend can compute in; torch on a GPU can do everything.
+# Precisions of each backend on a CPU; torch on a GPU supports all.
 CPU_PRECISIONS = {
     "torch": ("float32", "bfloat16"),
     "compile": ("float32", "bfloat16"),
@@ -36,19 +36,19 @@ def create_backend(
     threads: int | None = None,
     device: str | None = None,
 ) -> Backend:
-    """Make a backend for a model.
+    """Create a backend for a model.
 
     Args:
         model: float32, on the CPU.
         backend: "torch", "compile" (torch.compile), "openvino", "onnx", or "auto": torch on a GPU;
-            on a CPU OpenVINO where it is installed, else torch.
+            on a CPU OpenVINO if it is installed, else torch.
         precision: "float32", "bfloat16", "float16" (GPU only), or "auto": bfloat16 where the
-            processor computes in it, else float32. docs/performance.md says what it changes.
-        threads: on a CPU; by default the backend's own choice.
-        device: "cpu", "cuda", ...; by default a GPU where there is one.
+            processor supports it, else float32. docs/performance.md describes the effects.
+        threads: CPU threads; default: the backend's choice.
+        device: "cpu", "cuda", ...; default: a GPU if there is one.
 
     Raises:
-        BackendError: not installed, not here, or not able to do this precision or device.
+        BackendError: the backend is not installed, or does not support the precision or device.
     """
     chosen_device = choose_device(device, backend)
     on_cpu = chosen_device.type == "cpu"
@@ -102,19 +102,19 @@ def ready_backend(backend: Backend, model: Sam, choice: BackendChoice) -> Backen
 
 
 def is_installed(backend: str) -> bool:
-    """Whether the packages of a backend are installed."""
+    """Whether a backend's packages are installed."""
     return all(find_spec(package) is not None for package in BACKENDS[backend][0])
 
 
 def check_installed(backend: str) -> None:
-    """Raise a BackendError with the command that installs a missing backend."""
+    """Raise a BackendError with the install command if a backend is not installed."""
     if not is_installed(backend):
         extra = BACKENDS[backend][1]
         raise BackendError(f"backend {backend!r} is not installed: {install_hint(extra)}")
 
 
 def choose_precision(precision: str, backend: str, device: torch.device) -> str:
-    """The asked-for precision, or the fastest that keeps masks as they are."""
+    """The requested precision, or the fastest one that keeps masks almost unchanged."""
     able = CPU_PRECISIONS[backend] if device.type == "cpu" else PRECISIONS
     if precision == "auto":
         fast = device.type == "cuda" or (device.type == "cpu" and computes_bfloat16())
@@ -137,22 +137,22 @@ def computes_bfloat16() -> bool:
     return bool(cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())  # noqa: SLF001
 
 
-REASON_LENGTH = 120  # of what torch says of a device; some of it is a page
+REASON_LENGTH = 120  # torch may explain an unusable device over a whole page
 
 
 def choose_device(device: str | None, backend: str = "auto") -> torch.device:
-    """The asked-for device, or the best there is.
+    """The requested device, or the best one available.
 
     Raises:
-        BackendError: it is not there.
+        BackendError: the device is not available.
     """
     if device is None:
         cuda = torch.cuda.is_available() and backend in {"auto", "torch", "compile"}
         return torch.device("cuda" if cuda else "cpu")
     try:
         chosen = torch.device(device)
-        torch.zeros(1, device=chosen).cpu()  # also refuses "meta", which holds no numbers
-    except (RuntimeError, AssertionError, ImportError) as error:  # as torch's back ends please
+        torch.zeros(1, device=chosen).cpu()  # also refuses "meta", which holds no values
+    except (RuntimeError, AssertionError, ImportError) as error:  # depends on torch's device
         reason = str(error).strip().split("\n")[0][:REASON_LENGTH]
         raise BackendError(f"device {device!r} cannot be used: {reason}") from error
     return chosen

@@ -11,12 +11,12 @@ from samkit.backends.graphs import GRAPHS, GraphSpec, graph_spec, own_images
 from samkit.models import ImageFeatures, MaskAnswer, PromptEmbeddings, PromptTensors, Sam
 from samkit.models.mask_decoder import Attended
 
-# Takes and gives tensors; what it gives may be overwritten by its next call.
+# Maps tensors to tensors, which its next call may overwrite.
 Graph = Callable[..., list[Tensor]]
 
 
 class CompiledBackend(ABC):
-    """Runs the graphs of a model on the CPU; each is compiled when it is first needed."""
+    """Runs a model's graphs on the CPU; each is compiled when first needed."""
 
     def __init__(self, model: Sam, info: BackendInfo) -> None:
         self.model = model
@@ -25,14 +25,14 @@ class CompiledBackend(ABC):
 
     @abstractmethod
     def compile(self, name: str, spec: Callable[[], GraphSpec]) -> Graph:
-        """Compile a graph; `spec` makes it, if it is not found in a cache."""
+        """Compile a graph; `spec` creates it unless it is cached."""
 
     def run(self, name: str, *inputs: Tensor) -> list[Tensor]:
         """Run one of `samkit.backends.graphs.GRAPHS`."""
         return self._graph(name)(*inputs)
 
     def compile_all(self) -> None:
-        """Compile all graphs now, so that nobody waits for them later."""
+        """Compile all graphs in advance, so that nobody waits for them later."""
         for name in GRAPHS:
             self._graph(name)
 
@@ -49,7 +49,7 @@ class CompiledBackend(ABC):
         return self.model.embed_prompts(prompts)
 
     def prepare(self, features: ImageFeatures, dense: Tensor | None = None) -> tuple[Tensor, ...]:
-        """The inputs of a graph: of `attend`, or with mask prompts of `attend_own`."""
+        """Prepare the inputs of the graph `attend`, or with mask prompts of `attend_own`."""
         grid = features.grid.cpu()
         if dense is not None:
             return (own_images(grid, dense),)

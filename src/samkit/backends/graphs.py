@@ -1,7 +1,7 @@
-"""Graphs of the network for backends that compile it: tensors in, tensors out.
+"""The network's graphs for backends that compile them, from tensors to tensors.
 
 Constants of the model, such as projected positional encodings, are part of the graphs.
-Shape legend: P prompts, T tokens, N image positions, C channels, H heads, D channels of a head,
+Shape legend: P prompts, T tokens, N image positions, C channels, H heads, D channels per head,
 G side of the embedding grid, S side of the model space, M masks.
 """
 
@@ -75,18 +75,18 @@ class Upscale(DecoderGraph):
 
 
 def own_images(features: Tensor, dense: Tensor) -> Tensor:
-    """Images (P, N, C) of their own, of features (1, C, G, G) and mask prompts (P, C, G, G)."""
+    """Each prompt's own image (P, N, C): features (1, C, G, G) plus mask prompts (P, C, G, G)."""
     return (features + dense).flatten(2).transpose(1, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GraphSpec:
-    """A graph and what a backend must know to compile it.
+    """A graph and what a backend needs to compile it.
 
     Attributes:
-        module: what to compile.
+        module: the module to compile.
         example: inputs to trace it with.
-        free: for each input the axes whose size differs from call to call, by name.
+        free: for each input, the axes of variable size, by name.
     """
 
     module: nn.Module
@@ -98,7 +98,7 @@ GRAPHS = ("encoder", "prepare", "attend", "attend_own", "upscale")
 
 
 def graph_spec(model: Sam, name: str) -> GraphSpec:
-    """One of the five graphs of a model."""
+    """Create one of the five graphs of a model."""
     prompts, tokens = {0: "prompts"}, {0: "prompts", 1: "tokens"}
     config = model.config.prompts
     dim, grid, side = config.dim, config.grid_size, config.image_size

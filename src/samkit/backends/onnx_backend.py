@@ -1,4 +1,4 @@
-"""ONNX Runtime backend, float32: for machines where OpenVINO does not run."""
+"""ONNX Runtime backend, in float32, for machines that OpenVINO does not support."""
 
 import tempfile
 import warnings
@@ -16,7 +16,7 @@ OPSET = 17  # the first with LayerNormalization
 
 
 class OnnxBackend(CompiledBackend):
-    """Runs the graphs by ONNX Runtime; they are exported anew in each process."""
+    """Runs the network's graphs by ONNX Runtime; they are exported anew in each process."""
 
     def compile(self, name: str, spec: Callable[[], GraphSpec]) -> Graph:  # noqa: ARG002
         """Export a graph in memory and open it."""
@@ -34,10 +34,10 @@ class OnnxBackend(CompiledBackend):
 
 
 def export(spec: GraphSpec) -> bytes:
-    """A graph in ONNX form."""
+    """Export a graph to ONNX."""
     names = [f"input_{index}" for index in range(len(spec.example))]
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the tracer, about sizes that are constants indeed
+        warnings.simplefilter("ignore")  # the tracer warns of sizes that are indeed constant
         path = Path(folder) / "graph.onnx"
         torch.onnx.export(
             spec.module.eval(),

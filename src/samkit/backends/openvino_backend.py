@@ -1,4 +1,4 @@
-"""OpenVINO: the fastest way on a CPU. Graphs are converted once and kept on disk."""
+"""OpenVINO backend, the fastest on a CPU. Graphs are converted once and cached on disk."""
 
 import hashlib
 import logging
@@ -30,10 +30,10 @@ KEY_DIGITS = 24
 
 
 class OpenVinoBackend(CompiledBackend):
-    """Runs the graphs compiled by OpenVINO for this CPU.
+    """Runs the network's graphs compiled by OpenVINO for this CPU.
 
-    Converting takes some seconds, once for each model; then graphs are read from the cache folder,
-    and their compiled form too.
+    Conversion takes some seconds, once per model; afterwards graphs and their compiled form are
+    read from the cache folder.
     """
 
     def __init__(self, model: Sam, info: BackendInfo) -> None:
@@ -49,17 +49,17 @@ class OpenVinoBackend(CompiledBackend):
         self.core = shared_core()
 
     def compile(self, name: str, spec: Callable[[], GraphSpec]) -> Graph:
-        """Read a graph from the cache, or convert it and keep it there; compile it."""
+        """Read a graph from the cache, or convert and cache it; then compile it."""
         path = self._path(name)
         if path.is_file():
             graph = self.core.read_model(path)
         else:
             logger.info("converting %s for OpenVINO, once", name)
             graph = convert(spec())
-            keep(graph, path)
+            write_cache(graph, path)
         config = dict(self.config)
-        if path.is_file():  # a cache is to be had
-            # OpenVINO's own key of a compiled graph leaves out some of the configuration.
+        if path.is_file():  # the cache is usable
+            # OpenVINO's own cache key of a compiled graph ignores some of the configuration.
             compiled = "compiled-" + "-".join(str(value) for value in self.config.values())
             config["CACHE_DIR"] = str(path.parents[1] / compiled)
         request = self.core.compile_model(graph, "CPU", config).create_infer_request()
@@ -72,11 +72,11 @@ class OpenVinoBackend(CompiledBackend):
         return run
 
     def is_converted(self) -> bool:
-        """Whether all graphs are in the cache, so that none has to be converted."""
+        """Whether all graphs are cached, so that none has to be converted."""
         return all(self._path(name).is_file() for name in GRAPHS)
 
     def _path(self, name: str) -> Path:
-        """Where a graph is kept: by its weights, and who has converted it."""
+        """Path of a cached graph, keyed by its weights and the converter's versions."""
         weights = self.model.image_encoder if name == "encoder" else self.model.mask_decoder
         versions = f"{version('samkit')} {openvino.__version__} {weights_sha256(weights)}"
         key = hashlib.sha256(versions.encode()).hexdigest()[:KEY_DIGITS]
@@ -85,18 +85,18 @@ class OpenVinoBackend(CompiledBackend):
 
 @cache
 def shared_core() -> openvino.Core:
-    """One OpenVINO for the whole process, never let go.
+    """The process's only OpenVINO core, which is never released.
 
-    Its CPU plugin gives the thread that loads it a stack for signals, and takes the memory away
-    when it is unloaded: the next signal, such as Ctrl-C, would end the process (2026.4).
+    Its CPU plugin gives the loading thread a signal stack, and frees that memory when it is
+    unloaded: the next signal, such as Ctrl-C, would crash the process (2026.4).
     """
     return openvino.Core()
 
 
 def convert(spec: GraphSpec) -> openvino.Model:
-    """Trace a graph into OpenVINO's form."""
+    """Convert a graph to OpenVINO's format by tracing."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the tracer, about sizes that are constants indeed
+        warnings.simplefilter("ignore")  # the tracer warns of sizes that are indeed constant
         graph = openvino.convert_model(spec.module.eval(), example_input=spec.example)
     shapes = {}
     for port, example, free in zip(graph.inputs, spec.example, spec.free, strict=True):
@@ -106,8 +106,8 @@ def convert(spec: GraphSpec) -> openvino.Model:
     return graph
 
 
-def keep(graph: openvino.Model, path: Path) -> None:
-    """Save a graph in the cache, whole or not at all; go on without where it cannot be written."""
+def write_cache(graph: openvino.Model, path: Path) -> None:
+    """Save a graph in the cache, atomically; only warn if it cannot be written."""
     folder = path.parent
     try:
         check_writable(folder)
@@ -119,5 +119,5 @@ def keep(graph: openvino.Model, path: Path) -> None:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except (OSError, OutputError) as error:
-        if not path.is_file():  # else another process was first
-            logger.warning("the converted model is not kept: %s", error)
+        if not path.is_file():  # otherwise another process was first
+            logger.warning("the converted model is not cached: %s", error)

@@ -1,4 +1,4 @@
-"""PyTorch itself, eager or compiled, on any device and in any precision."""
+"""PyTorch backend, eager or compiled, on any device and in any precision."""
 
 import copy
 import os
@@ -24,8 +24,9 @@ COMPILERS = ("g++", "clang++")
 class TorchBackend:
     """Runs the modules of `samkit.models`; weights are converted once, batch norms folded.
 
-    Of lower precisions, what decides most and costs least is left in float32: the encoder's neck
-    and the decoder's tokens. Images stay in the backend's precision from `prepare` to `upscale`.
+    In lower precisions, the parts that matter most and cost least stay in float32: the encoder's
+    neck and the decoder's tokens. Images stay in the backend's precision from `prepare` to
+    `upscale`.
     """
 
     def __init__(self, model: Sam, info: BackendInfo) -> None:
@@ -37,7 +38,7 @@ class TorchBackend:
             check_compiler()
         own = model if self.dtype == torch.float32 else copy.deepcopy(model)
         encoder = fold_batch_norms(own.to(self.device).image_encoder)
-        # The prompt encoder stays as it is: prompts are few, and their positions need float32.
+        # The prompt encoder stays in float32: prompts are few, and positions need the precision.
         self.model = model
         graphs = [Prepare(own), Attend(own), AttendOwn(own), Upscale(own)]
         if self.dtype != torch.float32:
@@ -56,7 +57,7 @@ class TorchBackend:
         return self.model.embed_prompts(prompts)
 
     def prepare(self, features: ImageFeatures, dense: Tensor | None = None) -> tuple[Tensor, ...]:
-        """The inputs of a graph: of `Attend`, or with mask prompts of `AttendOwn`."""
+        """Prepare the inputs of the graph `Attend`, or with mask prompts of `AttendOwn`."""
         grid = features.grid.to(self.device)
         if dense is not None:
             return (self._own(own_images(grid, dense.to(self.device))),)
@@ -81,9 +82,9 @@ class TorchBackend:
 
 
 def fold_batch_norms(encoder: nn.Module) -> nn.Module:
-    """An encoder without batch norms, their scales and shifts taken into the convolutions.
+    """Fold an encoder's batch norms into its convolutions.
 
-    Returns the encoder itself where it has none, else a copy.
+    Returns the encoder itself if it has none, else a copy.
     """
     if not any(isinstance(module, ConvNorm) for module in encoder.modules()):
         return encoder
@@ -99,7 +100,7 @@ def fold_batch_norms(encoder: nn.Module) -> nn.Module:
 def lower_precision(
     encoder: nn.Module, decoder: MaskDecoder, graphs: Sequence[nn.Module], dtype: torch.dtype
 ) -> None:
-    """Convert an encoder but for its neck, and of a decoder and its graphs the image's side."""
+    """Convert an encoder except its neck, and the image side of a decoder and its graphs."""
     neck: nn.Module = encoder.neck  # type: ignore[assignment]
     encoder.to(dtype)
     neck.float()
@@ -112,7 +113,7 @@ def lower_precision(
 
 
 def check_compiler() -> None:
-    """Raise a BackendError where torch.compile would find no C++ compiler for the CPU."""
+    """Raise a BackendError if torch.compile would find no C++ compiler for the CPU."""
     compilers = (os.environ.get("CXX", ""), *COMPILERS)
     if not any(name and shutil.which(name) for name in compilers):
         raise BackendError(

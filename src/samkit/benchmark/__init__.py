@@ -1,1 +1,1 @@
-"""How fast this is: pieces of work that backends do in turns, told with their machine."""
+"""Benchmarks: workloads that backends run in turns, reported with their machine."""

@@ -1,4 +1,4 @@
-"""What numbers were measured on, and how much memory a model takes there."""
+"""Description of the machine, and peak memory of a model on it."""
 
 import multiprocessing
 import os
@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-# Of the processor, what decides which arithmetic is fast.
+# Processor features that decide which arithmetic is fast.
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_tile")
 PACKAGES = ("samkit", "torch", "openvino", "onnxruntime", "transformers")
 CPUINFO = Path("/proc/cpuinfo")
@@ -16,7 +16,7 @@ STATUS = Path("/proc/self/status")
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, versions, and how busy the machine is."""
+    """Describe the processor, cores, package versions and load of this machine."""
     lines = CPUINFO.read_text().splitlines() if CPUINFO.exists() else []
     pairs = (line.split(":", 1) for line in lines if ":" in line)
     fields = {name.strip(): value.strip() for name, value in pairs}
@@ -39,7 +39,7 @@ def _version(package: str) -> str:
 
 
 def peak_memory_gb(backend: str, precision: str) -> float:
-    """Peak memory of a fresh process that makes all masks of one image with MobileSAM."""
+    """Peak memory in GB of a fresh process that generates all masks of one image with MobileSAM."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak_of_automatic_masks, (backend, precision))
 
@@ -54,10 +54,10 @@ def _peak_of_automatic_masks(backend: str, precision: str) -> float:
 
 
 def peak_of_this_process_gb() -> float:
-    """The most memory that this process has held."""
+    """Peak memory of this process in GB."""
     import resource
 
-    if STATUS.exists():  # getrusage also counts what the parent held when this was forked
+    if STATUS.exists():  # getrusage includes the parent's memory at the fork
         lines = STATUS.read_text().splitlines()
         kilobytes = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
         return kilobytes * 1024 / 1e9

@@ -1,4 +1,4 @@
-"""Results of a benchmark as Markdown and as a picture."""
+"""Benchmark results as Markdown and as a bar chart."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ PEER_COLOR, OUR_COLOR = "#9aa0a6", "#1a73e8"
 def markdown(
     machine: dict[str, Any], results: Sequence[Result], memory_gb: dict[str, float]
 ) -> str:
-    """The machine, then a table for each work."""
+    """Report with the machine and one table per workload."""
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     flags = ", ".join(machine["flags"])
     processor = f"{machine['cpu']}, {machine['cores']} cores ({flags})"
@@ -30,8 +30,8 @@ def markdown(
 
 
 def table(result: Result) -> str:
-    """A row for each subject: time, ratio, and how much of each amount is done in a second."""
-    rates = [f"{name} a second" for name in result.amounts]
+    """Table with one row per subject: median time, speed-up, and rate for each amount."""
+    rates = [f"{name} per second" for name in result.amounts]
     rows = [f"| {' | '.join([result.work, 'median', 'times faster', *rates])} |"]
     rows.append("|---" * (3 + len(rates)) + "|")
     for name, timing in result.timings.items():
@@ -42,12 +42,12 @@ def table(result: Result) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds, or milliseconds where they are few."""
+    """Format a duration in seconds, or in milliseconds below one second."""
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.0f} ms"
 
 
 def plot(results: Sequence[Result], path: Path) -> None:
-    """Bars of how many times faster than its peer each subject is.
+    """Draw each subject's speed-up over its peer as bars.
 
     Raises:
         ImportError: matplotlib is not installed.

@@ -1,4 +1,4 @@
-"""Steps of training, timed as the loop does them."""
+"""Training steps to be timed, run by the real training loop."""
 
 import tempfile
 from itertools import repeat
@@ -30,7 +30,7 @@ from samkit.training import (
 IMAGES, MASKS_PER_IMAGE = 2, 4
 MODEL_SIZE, TRUTH_SIZE = 1024, 256
 Precision = Literal["32-true", "bf16-mixed"]
-WAYS: dict[str, tuple[Parts, Precision]] = {
+VARIANTS: dict[str, tuple[Parts, Precision]] = {
     "decoder, cached embeddings, float32": ("decoder", "32-true"),
     "decoder, cached embeddings, bfloat16": ("decoder", "bf16-mixed"),
     "LoRA, bfloat16": ("lora", "bf16-mixed"),
@@ -39,12 +39,12 @@ WAYS: dict[str, tuple[Parts, Precision]] = {
 
 
 def training_subjects(image: npt.NDArray[np.uint8]) -> dict[str, Subject]:
-    """A step of each way to train, with a first prompt and one correction."""
-    return {name: step_of(image, *way) for name, way in WAYS.items()}
+    """A training step of each variant, with a first prompt and one correction."""
+    return {name: step_subject(image, *variant) for name, variant in VARIANTS.items()}
 
 
-def step_of(image: npt.NDArray[np.uint8], learns: Parts, precision: Precision) -> Subject:
-    """What does one step of a way to train."""
+def step_subject(image: npt.NDArray[np.uint8], learns: Parts, precision: Precision) -> Subject:
+    """Function that runs one training step of a variant."""
     prompts = PromptRecipe(corrections=1, mask_only_between=False, mask_only_last=False)
     recipe = InteractiveRecipe(prompts=prompts, checkpoint_iterations=False)
     task = InteractiveTask(build_trainable(ModelRecipe(learns=learns)), recipe)
@@ -58,7 +58,7 @@ def step_of(image: npt.NDArray[np.uint8], learns: Parts, precision: Precision) -
 
 
 def make_batch(image: npt.NDArray[np.uint8], *, with_pixels: bool) -> Batch:
-    """The same image twice, as pixels or as random features, and boxes as masks."""
+    """A batch of the same image twice, as pixels or random features, with boxes as masks."""
     spec = ImageSpec(size=MODEL_SIZE)
     coords = CoordMap.of((image.shape[0], image.shape[1]), spec)
     pixels = normalise(resize_image(image, coords), spec).repeat(IMAGES, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""Fair timing: subjects take turns, and ratios are taken within each turn."""
+"""Fair timing: subjects take turns, and ratios are computed within each turn."""
 
 import statistics
 import time
@@ -13,13 +13,13 @@ Subject = Callable[[], object]
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A piece of work and who does it.
+    """A workload and the subjects that run it.
 
     Attributes:
-        name: what is done.
-        subjects: who does it, by name; the first is the peer that the others are compared with.
-        max_turns: for work that takes long.
-        amounts: of things that are done at once, such as {"images": 2}, for rates.
+        subjects: functions that do the work, by name; the first is the peer that the others are
+            compared with.
+        max_turns: limit on turns, for work that takes long.
+        amounts: number of items processed per run, such as {"images": 2}, to report rates.
     """
 
     name: str
@@ -30,12 +30,12 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """How long one subject took.
+    """Times of one subject.
 
     Attributes:
-        seconds: of each turn.
-        median_s: their median.
-        times_faster: the median over turns of the peer's time by this subject's.
+        seconds: time of each turn.
+        median_s: median of the times.
+        times_faster: median over turns of the peer's time divided by this subject's.
     """
 
     seconds: tuple[float, ...]
@@ -45,19 +45,19 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The timings of all subjects of a work, the peer's first, and how much each did at once."""
+    """Timings of all subjects of a workload, the peer's first, and the amounts done per run."""
 
     work: str
     timings: dict[str, Timing]
     amounts: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON."""
+        """The result as JSON."""
         return asdict(self)
 
 
 def measure(work: Work, turns: int) -> Result:
-    """Run all subjects once a turn, in an order that rotates: a busy machine is busy for all."""
+    """Run all subjects once per turn in rotating order, so that a busy machine slows all alike."""
     turns = min(turns, work.max_turns or turns)
     names = list(work.subjects)
     for name in names:

@@ -1,4 +1,4 @@
-"""The pieces of work that are timed, all on one image of 534 x 800 pixels."""
+"""The timed workloads, all on one image of 534 x 800 pixels."""
 
 import tempfile
 from collections.abc import Callable
@@ -33,7 +33,7 @@ EAGER = "eager float32"
 
 
 def benchmark_image() -> npt.NDArray[np.uint8]:
-    """The image that the package ships, at the size that all works use."""
+    """The package's sample image at the size that all workloads use."""
     image = read_image(str(files("samkit") / "assets" / "coffee.jpg"))
     resized = Image.fromarray(image).resize(SIZE_HW[::-1], Image.Resampling.BICUBIC)
     return np.asarray(resized)
@@ -41,7 +41,7 @@ def benchmark_image() -> npt.NDArray[np.uint8]:
 
 @dataclass(kw_only=True)
 class Workshop:
-    """Models that several works share, made when first needed.
+    """Models that several workloads share, created on first use.
 
     Attributes:
         backends: pairs of backend and precision.
@@ -62,7 +62,7 @@ class Workshop:
 
     @cached_property
     def processor(self) -> Any:
-        """What transformers prepares images and masks with."""
+        """The image processor of transformers."""
         import transformers
 
         return transformers.SamImageProcessorPil()
@@ -81,14 +81,14 @@ class Workshop:
         return self._predictors[key]
 
     def ours(self, source: str, make: Callable[[Predictor], Subject]) -> dict[str, Subject]:
-        """A subject for each backend."""
+        """One subject per backend."""
         return {
             f"{backend} {precision}": make(self.predictor(source, backend, precision))
             for backend, precision in self.backends
         }
 
     def embedding(self, predictor: Predictor) -> ImageEmbedding:
-        """Random features as the image's embedding."""
+        """An embedding of random features for the benchmark image."""
         return ImageEmbedding(
             features=ImageFeatures((some_features(),)),
             coords=CoordMap.of(SIZE_HW, predictor.model.image_spec),
@@ -98,12 +98,12 @@ class Workshop:
 
 
 def some_features() -> torch.Tensor:
-    """Features (1, 256, 64, 64) such as the encoder's last norm gives."""
+    """Features (1, 256, 64, 64) distributed like the output of the encoder's last norm."""
     return torch.randn(1, 256, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
 def mobile_sam_encode(shop: Workshop) -> Work:
-    """Image to embedding, against the same network eager in float32."""
+    """Image to embedding, compared with the same network eager in float32."""
     model = load_model(MOBILE_SAM).model
 
     def eager() -> object:
@@ -116,7 +116,7 @@ def mobile_sam_encode(shop: Workshop) -> Work:
 
 
 def vit_b_encode(shop: Workshop) -> Work:
-    """Image to embedding, against transformers."""
+    """Image to embedding, compared with transformers."""
 
     def theirs() -> object:
         with torch.no_grad():
@@ -128,7 +128,7 @@ def vit_b_encode(shop: Workshop) -> Work:
 
 
 def decode_one(shop: Workshop) -> Work:
-    """Embedding and a point to three masks at the image's size, against transformers."""
+    """Embedding and a point to three masks at the image's size, compared with transformers."""
 
     def make(predictor: Predictor) -> Subject:
         embedding = shop.embedding(predictor)
@@ -138,11 +138,11 @@ def decode_one(shop: Workshop) -> Work:
 
 
 def decode_one_loaded(shop: Workshop) -> Work:
-    """The same for the first click on an embedding that was read from a file."""
+    """The same for the first click on an embedding read from a file."""
 
     def make(predictor: Predictor) -> Subject:
         embedding = shop.embedding(predictor)
-        # The decoder's memory goes with an embedding: to it, a copy is one that it never saw.
+        # The decoder caches its context per embedding object: to it, a copy is a new embedding.
         return lambda: predictor.predict(replace(embedding), points=[POINT_XY], labels=[1]).masks
 
     subjects = {PEER: _their_click(shop)} | shop.ours(VIT_B, make)
@@ -169,7 +169,7 @@ def _their_click(shop: Workshop) -> Subject:
 
 
 def decode_many(shop: Workshop) -> Work:
-    """64 points to 192 masks in the logits space, against transformers."""
+    """64 points to 192 masks in the logits space, compared with transformers."""
     centres = (np.arange(POINTS_PER_SIDE) + 0.5) / POINTS_PER_SIDE
     points_xy = np.array([(x * SIZE_HW[1], y * SIZE_HW[0]) for y in centres for x in centres])
     points = torch.tensor(points_xy * 1024 / max(SIZE_HW)).float()[None, :, None]
@@ -189,7 +189,7 @@ def decode_many(shop: Workshop) -> Work:
 
 
 def automatic_masks(shop: Workshop) -> Work:
-    """Image to all its masks from a grid of 32 x 32 points, with MobileSAM."""
+    """Image to automatic masks from a grid of 32 x 32 points, with MobileSAM."""
     ours = shop.ours(
         MOBILE_SAM, lambda predictor: lambda: AutoMasker(predictor).generate(shop.image)
     )
@@ -197,7 +197,7 @@ def automatic_masks(shop: Workshop) -> Work:
 
 
 def training_step(shop: Workshop) -> Work:
-    """A step of training MobileSAM on two images with four masks each, a click and a correction."""
+    """One training step of MobileSAM on two images with four masks each, click and correction."""
     from samkit.benchmark.training import training_subjects
 
     return Work(
@@ -217,13 +217,13 @@ WORKS: dict[str, Callable[[Workshop], Work]] = {
     "auto": automatic_masks,
     "train": training_step,
 }
-# Packages, by work.
-NEEDED: dict[str, tuple[str, ...]] = {
+# Required packages, by workload.
+REQUIRED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("vit-b-encode", "click", "click-loaded", "64-points"), ("transformers",)),
     "train": ("lightning_fabric",),
 }
 
 
 def possible_works() -> list[str]:
-    """The works for which all packages are installed."""
-    return [name for name in WORKS if all(map(find_spec, NEEDED.get(name, ())))]
+    """The workloads whose packages are all installed."""
+    return [name for name in WORKS if all(map(find_spec, REQUIRED.get(name, ())))]

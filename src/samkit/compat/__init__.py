@@ -1,4 +1,4 @@
-"""Packages under the names of others, for programs that were written for them."""
+"""Drop-in replacements for other packages, under their names."""
 
 from samkit.compat.aliases import AlreadyImportedError, install
 

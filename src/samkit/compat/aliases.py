@@ -1,4 +1,4 @@
-"""`import segment_anything` finds `samkit.compat.segment_anything`."""
+"""Import hook by which `import segment_anything` finds `samkit.compat.segment_anything`."""
 
 import sys
 from collections.abc import Sequence
@@ -15,33 +15,33 @@ HOME = "samkit.compat"
 
 
 class AlreadyImportedError(SamkitError, ImportError):
-    """Another package of the name has been imported already."""
+    """Another package of this name is already imported."""
 
 
 def install() -> None:
-    """Let `import segment_anything`, and all modules of it, find samkit's.
+    """Make `import segment_anything`, and imports of its modules, find samkit's.
 
         import samkit.compat
         samkit.compat.install()
         from segment_anything import SamPredictor   # samkit.compat.segment_anything's
 
-    Nothing is imported before it is asked for. Calling it again has no effect.
+    Modules are imported on demand. Calling it again has no effect.
 
     Raises:
-        AlreadyImportedError: the original has been imported before.
+        AlreadyImportedError: the original is already imported.
     """
     present = sys.modules.get(NAME)
     if present is not None and present.__name__ != f"{HOME}.{NAME}":
         raise AlreadyImportedError(
             f"{NAME} is imported already, from {getattr(present, '__file__', 'elsewhere')}:"
-            " call samkit.compat.install() before the first import of it"
+            " call samkit.compat.install() before the first import"
         )
     if not any(isinstance(finder, AliasFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, AliasFinder())
 
 
 class AliasFinder(MetaPathFinder):
-    """Finds modules of the name, and no others, in their home here."""
+    """Finds modules of that name only, in `samkit.compat`."""
 
     def find_spec(
         self,
@@ -59,7 +59,7 @@ class AliasFinder(MetaPathFinder):
 
 
 class AliasLoader(Loader):
-    """Loads a module under its own name, so that both names are of one module."""
+    """Loads samkit's module, so that both names refer to one module."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         module = import_module(f"{HOME}.{spec.name}")
@@ -67,4 +67,4 @@ class AliasLoader(Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self.spec  # which the import has replaced by the alias's
+        module.__spec__ = self.spec  # replaced by the alias's spec during the import

@@ -10,8 +10,8 @@ from samkit.datasets.sample import Sample
 from samkit.errors import DataError
 from samkit.formats import CocoImage, check_image_size, read_coco, read_image, read_numbered_rles
 
-IMAGES_TRIED = 32  # to find their folder: all but one of these may be missing
-PREFIX = "instances_"  # COCO's own names: annotations/instances_val2017.json beside val2017/
+IMAGES_TRIED = 32  # images looked for to find their folder; all but one may be missing
+PREFIX = "instances_"  # as in COCO's own names: annotations/instances_val2017.json beside val2017/
 
 
 class CocoData:
@@ -22,7 +22,7 @@ class CocoData:
 
     Attributes:
         path: the JSON file.
-        folder: where the images are.
+        folder: folder of the images.
     """
 
     def __init__(
@@ -32,8 +32,8 @@ class CocoData:
 
         Args:
             path: the JSON file.
-            images: folder of the images; by default a folder with the JSON file's name (or what
-                follows `instances_` in it) beside the file or its folder, or the file's own folder.
+            images: folder of the images; default: a folder with the JSON file's name (or the part
+                of it after `instances_`) beside the file or its folder, or the file's own folder.
 
         Raises:
             DataError: not a COCO file, or none of its images are found.
@@ -43,8 +43,8 @@ class CocoData:
         if not file.images:
             raise DataError(f"{path} lists no images")
         self._entries = [image.entry for image in file.images]
-        # Each image's segmentations with their phrases, as JSON: that takes a fifth of the memory
-        # of lists of numbers, and forked workers go on sharing it.
+        # Each image's segmentations with their phrases, as JSON: this takes a fifth of the memory
+        # of lists of numbers, and stays shared with forked workers.
         self._annotations = [
             json.dumps(
                 [
@@ -84,14 +84,14 @@ class CocoData:
 
 
 def _unique_keys(images: Sequence[CocoImage]) -> list[str]:
-    """File names; where two images share one, with their indices."""
+    """File names, made unique by indices if images share one."""
     names = [one.file_name if one.is_valid else f"entry {i}" for i, one in enumerate(images)]
     counts = Counter(names)
     return [f"{name}#{i}" if counts[name] > 1 else name for i, name in enumerate(names)]
 
 
 def _find_folder(path: Path, images: Sequence[CocoImage], given: Path | None) -> Path:
-    """The folder where any of the first images are."""
+    """The first folder that contains any of the first images."""
     folder, stem = path.parent, path.stem.removeprefix(PREFIX)
     usual = [folder / path.stem, folder / stem, folder.parent / stem, folder / "images", folder]
     folders = list(dict.fromkeys(usual)) if given is None else [given]

@@ -1,4 +1,4 @@
-"""Folders of images: without masks, or with label images as PNG files."""
+"""Data sets in folders: images without masks, or with label images as PNG files."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ class ImageFolder:
     """All images in a folder and its subfolders, without masks: for MAE and distillation.
 
     Attributes:
-        folder: as given.
+        folder: the folder.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -43,10 +43,10 @@ class ImageFolder:
 class InstancePng:
     """Images in `images/`, and in `masks/` a PNG of the same name whose pixels number instances.
 
-    0 is background, every other number one mask.
+    0 is background, every other number a mask.
 
     Attributes:
-        folder: the one with `images/` and `masks/`.
+        folder: the folder with `images/` and `masks/`.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:

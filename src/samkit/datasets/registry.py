@@ -1,4 +1,4 @@
-"""Opening a data set by what a user writes: KIND:PATH, or a path alone."""
+"""Opening data sets by specification: KIND:PATH, or a path alone."""
 
 import os
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from samkit.datasets.sample import SampleSource, SampleStream
 from samkit.datasets.synthetic import NamedScenes, Scenes
 from samkit.errors import ConfigError, DataError
 
-COCO_FOLDER = ",images="  # after a COCO file: where its images are
+COCO_FOLDER = ",images="  # separates a COCO file and the folder of its images
 
 DataSet: TypeAlias = SampleSource | SampleStream
 
@@ -23,9 +23,9 @@ class DataKind:
     """A kind of data set.
 
     Attributes:
-        open: takes what follows `KIND:`, and a seed.
+        open: called with the text after `KIND:` and a seed.
         matches: whether an existing path is of this kind; None if the kind must always be named.
-        is_generated: nothing needs to follow `KIND:`.
+        is_generated: whether `KIND` alone is complete.
     """
 
     open: Callable[[str, int], DataSet]
@@ -45,11 +45,11 @@ def open_data(spec: str, *, seed: int = 0) -> DataSet:
             - `png:FOLDER` with images/ and masks/;
             - `images:FOLDER` of images without masks, which is never detected;
             - `scenes`, or `scenes:count=1000,size=256,seed=0,things=8`: generated images;
-            - `named`, or `named:count=1000,size=128,seed=0,things=5`: generated, of named things.
-        seed: for the order of tar shards; the order of all others is the loader's.
+            - `named`, or `named:count=1000,size=128,seed=0,things=5`: generated, of named objects.
+        seed: seed of the order of tar shards; the loader orders all others.
 
     Raises:
-        DataError: missing, or not a data set of its kind.
+        DataError: it is missing, or not a data set of its kind.
         ConfigError: an unknown kind or setting.
     """
     kind, colon, rest = spec.partition(":")
@@ -99,7 +99,7 @@ def _open_shards(rest: str, seed: int) -> Sa1bShards:
 def _generator(
     kind: str, make: Callable[..., SampleSource], defaults: str
 ) -> Callable[[str, int], SampleSource]:
-    """Make images from settings such as `count=1000,size=256`, in any order, each optional."""
+    """Opener of generated data sets by optional settings such as `count=1000,size=256`."""
     known = [part.partition("=")[0] for part in defaults.split(",")]
 
     def generate(rest: str, _seed: int) -> SampleSource:
@@ -114,7 +114,7 @@ def _generator(
     return generate
 
 
-# In the order in which a path is tried. A new kind needs no more than an entry here.
+# Kinds in the order in which a path is tried. A new kind only needs an entry here.
 KINDS: dict[str, DataKind] = {
     "coco": DataKind(
         open=_open_coco,

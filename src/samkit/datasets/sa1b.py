@@ -1,7 +1,7 @@
 """SA-1B: images with a JSON file beside each, in folders or in tar shards.
 
 Only the masks are read: files of other programs with nothing but `segmentation` in each annotation
-are enough.
+suffice.
 """
 
 import json
@@ -21,10 +21,10 @@ from samkit.extras import install_hint
 from samkit.files import read_json
 from samkit.formats import has_image_suffix, read_image, read_image_bytes, sa1b_rles
 
-# Images of a shard that are shuffled together in each epoch. They are in memory meanwhile, still
-# encoded: 64 images of SA-1B take about 30 MB.
+# Images of a shard that are shuffled together in each epoch, in memory and still encoded: 64 images
+# of SA-1B take about 30 MB.
 SHUFFLE_BLOCK = 64
-# Seeds of the two kinds of random order, so that they have nothing in common.
+# Seeds of the two kinds of random order, so that they are independent.
 SHARD_ORDER, BLOCK_ORDER = 101, 102
 
 Members = dict[str, Any]  # an image's files in a shard: bytes by suffix; webdataset's __key__
@@ -58,7 +58,7 @@ class Sa1bFolder:
 
 
 def find_pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Images and their JSON files, sorted by path."""
+    """Yield images with their JSON files, sorted by path."""
     try:
         files = {path for path in folder.rglob("*") if path.suffix}
     except OSError as error:
@@ -70,7 +70,7 @@ def find_pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _sample(key: str, image: RgbImage, document: Any) -> Sample:
-    """Sample of an image and the content of its JSON file."""
+    """Make a sample of an image and the content of its JSON file."""
     rles, faults = sa1b_rles(document, (image.shape[0], image.shape[1]), name=key)
     return Sample(key=key, image=image, rles=rles, faults=faults)
 
@@ -78,9 +78,9 @@ def _sample(key: str, image: RgbImage, document: Any) -> Sample:
 class Sa1bShards:
     """Tar files of images and JSON files, read from front to back.
 
-    In each epoch the order of the shards is another one, and so is that of the images within
-    blocks of a shard. Readers take whole shards; if there are more readers than shards, several
-    read the same one, and each decodes a part of it.
+    Each epoch has another order of the shards, and of the images within blocks of a shard. Readers
+    take whole shards; if there are more readers than shards, several read the same one, and each
+    decodes a part of it.
     """
 
     def __init__(self, shards: Iterable[str | os.PathLike[str]], *, seed: int = 0) -> None:
@@ -88,7 +88,7 @@ class Sa1bShards:
 
         Args:
             shards: paths of tar files.
-            seed: for the order.
+            seed: seed of the order.
 
         Raises:
             ConfigError: webdataset is not installed.
@@ -112,7 +112,7 @@ class Sa1bShards:
             yield entry if isinstance(entry, DataError) else _decode(entry)
 
     def _entries(self, epoch: int, rank: int, world: int) -> Iterator[Members | DataError]:
-        """The images of `read`, not decoded yet."""
+        """Yield the images of `read`, still encoded."""
         count = len(self.shards)
         rng = np.random.default_rng([SHARD_ORDER, self.seed, epoch])
         order: list[int] = rng.permutation(count).tolist()
@@ -125,7 +125,7 @@ class Sa1bShards:
         yield from islice(shard, rank // count, None, sharers)
 
     def _shuffled(self, number: int, epoch: int) -> Iterator[Members | DataError]:
-        """A shard's images in an epoch's order."""
+        """Yield a shard's images in an epoch's order."""
         entries = _read_shard(self.shards[number])
         for block_number in range(2**62):
             block = list(islice(entries, SHUFFLE_BLOCK))
@@ -137,7 +137,7 @@ class Sa1bShards:
 
 
 def _read_shard(path: Path) -> Iterator[Members | DataError]:
-    """The files of each image in a shard, not decoded; errors where the shard is damaged."""
+    """Yield the files of each image in a shard, still encoded; errors if the shard is damaged."""
     from webdataset.tariterators import group_by_keys, tar_file_expander
 
     faults: list[DataError] = []

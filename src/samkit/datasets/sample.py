@@ -1,4 +1,4 @@
-"""Samples, and the protocols of data sets that yield them."""
+"""Samples, and the interfaces of data sets that yield them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from samkit.arrays import RgbImage
 from samkit.errors import ConfigError, DataError
 from samkit.geometry import Rle
 
-UNLIMITED = 2**63  # for settings of generated images without an upper limit
+UNLIMITED = 2**63  # upper limit of settings that have none
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,11 +21,11 @@ class Sample:
     Attributes:
         key: identifies the image within its data set, the same in every run.
         image: uint8 RGB (H, W, 3).
-        rles: masks of the image's size; there may be none.
+        rles: masks of the image's size; may be empty.
         faults: one line about each annotation that is broken and left out.
-        phrases: what each mask is called, such as its class; empty if the data set has no names.
-        crop_embeds: CLIP embeddings (M, V, D) of V crops of each mask, if they were cached; NaN for
-            masks that are too small.
+        phrases: name of each mask, such as its class; empty if the data set has no names.
+        crop_embeds: CLIP embeddings (M, V, D) of V crops of each mask, if cached; NaN for masks
+            that are too small.
     """
 
     key: str
@@ -69,7 +69,7 @@ class SampleSource(Protocol):
         ...
 
     def __getitem__(self, index: int) -> Sample:
-        """One sample.
+        """Read a sample.
 
         Raises:
             DataError: this sample is broken; the others are not affected.
@@ -88,23 +88,23 @@ class SampleStream(Protocol):
         """Read one reader's samples of an epoch, in the same order in every run.
 
         Args:
-            epoch: from 0; each has another order.
-            rank: which of `world` readers this is; each reads a part that no other reads.
+            epoch: from 0; each epoch has another order.
+            rank: index of this reader among `world`; no two readers read the same sample.
             world: number of readers: processes times workers.
-            start: how many samples to skip, without decoding them.
+            start: number of samples to skip without decoding.
 
         Yields:
-            samples, and in place of each broken one the error that says why.
+            samples; in place of a broken one, an error that says why.
         """
         ...
 
 
 def require_indexed(source: SampleSource | SampleStream, what: str) -> SampleSource:
-    """Return the data set if its samples are numbered.
+    """Return the data set if its samples can be read in any order.
 
     Args:
         source: the data set.
-        what: what needs it, in the plural, for the error.
+        what: what needs it, as a plural noun for the error.
 
     Raises:
         ConfigError: it can only be read from front to back.
@@ -120,17 +120,17 @@ def check_settings(
     """Check that settings of generated images are whole numbers within limits.
 
     Args:
-        kind: names the data set in the error.
+        kind: name of the data set in the error.
         values: by setting.
         limits: lowest and highest value by setting.
 
     Raises:
         ConfigError: a value is of another type, or outside its limits.
     """
-    for name, (least, most) in limits.items():
+    for name, (low, high) in limits.items():
         value = values[name]
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            top = "" if most == UNLIMITED else f" and at most {most}"
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            top = "" if high == UNLIMITED else f" and at most {high}"
             raise ConfigError(
-                f"{name} of {kind} must be a whole number of at least {least}{top}; got {value!r}"
+                f"{name} of {kind} must be a whole number of at least {low}{top}; got {value!r}"
             )

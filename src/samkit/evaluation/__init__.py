@@ -1,7 +1,7 @@
-"""Evaluation as in the paper: 1-click mIoU, NoC, AR, AP from boxes, edges; one report."""
+"""Evaluation protocols of the paper (1-click mIoU, NoC, AR, AP from boxes, edges) and reports."""
 
 from samkit.evaluation.annotators import Annotators, read_annotators
-from samkit.evaluation.boxes import BoxPrompts, Detections, read_detections
+from samkit.evaluation.boxes import BoxPrompts, DetectedBoxes, read_detections
 from samkit.evaluation.edges import Edges, find_edges
 from samkit.evaluation.interactive import Interactive
 from samkit.evaluation.one_click import OneClick, OneClickResult, one_click_miou
@@ -17,7 +17,7 @@ __all__ = [
     "Annotators",
     "BoxPrompts",
     "Click",
-    "Detections",
+    "DetectedBoxes",
     "Edges",
     "Interactive",
     "MaskChoice",

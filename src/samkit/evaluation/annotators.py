@@ -31,7 +31,7 @@ class Annotators:
 
     @cached_property
     def checksum(self) -> str:
-        """Digest of the content, by which results measured with other annotators are told apart."""
+        """Digest of the content, which tells results of different annotators apart."""
         text = json.dumps(self.segmentations, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:CHECKSUM_LENGTH]
 
@@ -50,8 +50,8 @@ ONE_ANNOTATOR = Annotators(segmentations={})
 def read_annotators(path: str | os.PathLike[str]) -> Annotators:
     """Read who drew which mask from a COCO file: the field `annotator` of its annotations.
 
-    Images are known by their `file_name`; annotations without the field, and those of crowds, are
-    left out.
+    Images are identified by their `file_name`; annotations without the field, and those of crowds,
+    are left out.
 
     Raises:
         DataError: not a COCO file.

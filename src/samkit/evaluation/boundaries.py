@@ -1,17 +1,16 @@
-"""The boundary benchmark of BSDS500: precision and recall of edges against human boundaries.
+"""The BSDS500 boundary benchmark: precision and recall of edges against human boundaries.
 
-An edge map is cut at 99 thresholds. At each, what is left is thinned, and its pixels are matched
-with each annotator's boundary pixels, one to one and no farther apart than 0.0075 of the image's
-diagonal. Precision is the share of found pixels that some annotator matches, recall the share of
+An edge map is cut at 99 thresholds. At each, the remaining edges are thinned, and their pixels are
+matched one to one with each annotator's boundary pixels, at most 0.0075 of the image's diagonal
+apart. Precision is the fraction of found pixels that some annotator matches, recall the fraction of
 all annotators' pixels that are matched. ODS is the best F over thresholds for all images together,
 OIS takes each image's own best threshold, AP is the area under the curve, R50 the recall at
 precision 0.5.
 
 Source: Martin, Fowlkes, Malik, Learning to detect natural image boundaries, TPAMI 2004; Arbelaez,
 Maire, Fowlkes, Malik, Contour detection and hierarchical image segmentation, TPAMI 2011. As there,
-the matching is the one of least cost, where an unmatched pixel costs as much as 100 of the largest
-distances; but it is found among all pairs of near pixels, of which the published code leaves some
-out at random.
+the matching minimises cost, and an unmatched pixel costs as much as 100 of the largest distances;
+but it is found among all pairs of near pixels, some of which the published code omits at random.
 
 Shape legend: T thresholds.
 """
@@ -31,22 +30,22 @@ Mask = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-MAX_DISTANCE = 0.0075  # of the image's diagonal
+MAX_DISTANCE = 0.0075  # fraction of the image's diagonal
 THRESHOLDS = 99
-UNMATCHED_COST = 100  # of an unmatched pixel, in largest distances
-STEPS = 100  # between neighbouring thresholds precision and recall are linear
+UNMATCHED_COST = 100  # of an unmatched pixel, in units of the largest distance
+STEPS = 100  # between neighbouring thresholds, where precision and recall are interpolated
 CURVE_RECALLS = np.linspace(0, 1, 101)  # where the area under the curve is sampled
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BoundaryCounts:
-    """Pixels of one image at each threshold, or of several images added up.
+    """Pixel counts of one image at each threshold, or of several images added up.
 
     Attributes:
         found: (T,) edge pixels.
-        found_matched: (T,) of them, matched with some annotator's.
+        found_matched: (T,) edge pixels matched with some annotator's pixel.
         truth: (T,) boundary pixels of all annotators.
-        truth_matched: (T,) of them, matched.
+        truth_matched: (T,) boundary pixels matched with an edge pixel.
     """
 
     found: IntArray
@@ -56,26 +55,26 @@ class BoundaryCounts:
 
     @property
     def precision(self) -> FloatArray:
-        """(T,); 0 where nothing is found."""
+        """Precision (T,); 0 where nothing is found."""
         precision: FloatArray = self.found_matched / np.maximum(self.found, 1)
         return precision
 
     @property
     def recall(self) -> FloatArray:
-        """(T,); 0 where there is nothing to be found."""
+        """Recall (T,); 0 where there is nothing to find."""
         recall: FloatArray = self.truth_matched / np.maximum(self.truth, 1)
         return recall
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BoundaryScores:
-    """What is said of edges over all images.
+    """Scores of edge maps over all images.
 
     Attributes:
-        ods: F at the threshold that is best for all images.
-        ois: F at the thresholds that are best for each image.
-        ap: area under the curve of precision by recall; recalls that no threshold reaches add 0, as
-            in the published code, so that a map of one strength has next to none.
+        ods: F at the single best threshold for all images.
+        ois: F at the best threshold of each image.
+        ap: area under the precision-recall curve; recalls that no threshold reaches add 0, as in
+            the published code, so that a map of one strength has almost none.
         r50: recall at precision 0.5.
         precision: (T,) at each threshold.
         recall: (T,).
@@ -90,10 +89,10 @@ class BoundaryScores:
 
 
 def region_boundaries(masks: Sequence[Mask], size_hw: tuple[int, int]) -> Mask:
-    """Thin boundaries (H, W) of regions, each (H, W).
+    """Thin boundaries (H, W) of regions, given as masks (H, W).
 
-    A pixel is on a boundary where it, its right, its lower and its lower right neighbour are not
-    all inside or all outside of a region. The image's border is no boundary.
+    A pixel is on a boundary if it and its right, lower and lower right neighbours are neither all
+    inside nor all outside of a region. The image's border is not a boundary.
     """
     boundary = np.zeros(size_hw, bool)
     for mask in masks:
@@ -104,15 +103,13 @@ def region_boundaries(masks: Sequence[Mask], size_hw: tuple[int, int]) -> Mask:
 
 
 def match_pixels(found: Mask, truth: Mask, max_distance_px: float) -> tuple[Mask, Mask]:
-    """Match pixels of two maps (H, W) one to one: as many as possible, as near as possible.
+    """Match pixels of two maps (H, W) one to one: as many as possible, at the least distance.
 
     Args:
-        found: one map.
-        truth: the other.
-        max_distance_px: pixels farther apart are no match.
+        max_distance_px: pixels farther apart do not match.
 
     Returns:
-        the pixels of either that are matched; of both as many.
+        the matched pixels of each map, equally many in both.
 
     Raises:
         ConfigError: scipy is not installed.
@@ -130,20 +127,20 @@ def match_pixels(found: Mask, truth: Mask, max_distance_px: float) -> tuple[Mask
     matched = (np.zeros_like(found), np.zeros_like(truth))
     if not len(one):
         return matched
-    # The work grows with the product of both sides: pixels without any near one are left out, and
-    # the side with fewer pixels looks for partners.
+    # The work grows with the product of both sides: pixels without a near one are left out, and
+    # partners are searched for the side with fewer pixels.
     used_found, one = np.unique(one, return_inverse=True)
     used_truth, other = np.unique(other, return_inverse=True)
     truth_looks = len(used_truth) < len(used_found)
     if truth_looks:
         one, other = other, one
     count, other_count = sorted((len(used_found), len(used_truth)))
-    # Each pixel may also stay alone: with a partner of its own, numbered after the true ones.
+    # A pixel may also stay unmatched, with a dummy partner numbered after the real ones.
     alone = np.arange(count)
     cost_alone = np.full(count, UNMATCHED_COST * max(max_distance_px, 1.0))
     cost = np.concatenate([distances, cost_alone])
     pairs = (np.concatenate([one, alone]), np.concatenate([other, other_count + alone]))
-    # One more for each pair changes nothing, and an entry of 0 would be no pair.
+    # Adding 1 to every cost changes nothing, and keeps costs of 0 from reading as missing pairs.
     graph = csr_array((cost + 1, pairs), shape=(count, other_count + count))
     _, partner = min_weight_full_bipartite_matching(graph)
     has_partner = np.flatnonzero(partner < other_count)
@@ -158,7 +155,7 @@ def match_pixels(found: Mask, truth: Mask, max_distance_px: float) -> tuple[Mask
 def _near_pairs(
     found_yx: IntArray, truth_yx: IntArray, size_hw: tuple[int, ...], max_distance_px: float
 ) -> tuple[IntArray, IntArray, FloatArray]:
-    """Numbers of found and of true pixels that are near each other, and how far apart they are."""
+    """Indices of found and true pixels that are near each other, and their distances."""
     reach = int(max_distance_px)
     number = np.full((size_hw[0] + 2 * reach, size_hw[1] + 2 * reach), -1, np.int64)
     number[truth_yx[:, 0] + reach, truth_yx[:, 1] + reach] = np.arange(len(truth_yx))
@@ -171,7 +168,7 @@ def _near_pairs(
 
 @cache
 def _offsets(max_distance_px: float) -> tuple[IntArray, FloatArray]:
-    """Offsets (K, 2) in yx that are no longer than a distance, and their lengths (K,)."""
+    """Offsets (K, 2) in yx up to a maximum length, and their lengths (K,)."""
     reach = int(max_distance_px)
     offsets = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).T
     lengths = np.hypot(offsets[:, 0], offsets[:, 1])
@@ -186,13 +183,13 @@ def count_matches(
     thresholds: int = THRESHOLDS,
     max_distance: float = MAX_DISTANCE,
 ) -> BoundaryCounts:
-    """Compare the edges of one image with the boundaries that each annotator has drawn.
+    """Compare the edges of one image with each annotator's boundaries.
 
     Args:
         edges: (H, W) from 0 to 1.
-        truths: thin boundaries (H, W) of each annotator.
-        thresholds: T, evenly spread between 0 and 1.
-        max_distance: of matched pixels, as a part of the image's diagonal.
+        truths: thin boundaries (H, W), one map per annotator.
+        thresholds: number T of thresholds, evenly spaced between 0 and 1.
+        max_distance: largest distance of matched pixels as a fraction of the image's diagonal.
 
     Raises:
         ConfigError: scipy is not installed.
@@ -218,7 +215,7 @@ def count_matches(
 def _match_annotators(
     found: Mask, truths: Sequence[Mask], max_distance_px: float
 ) -> tuple[int, int, int]:
-    """Found pixels, those that some annotator matches, and matched pixels of all annotators."""
+    """Numbers of found pixels, of those that some annotator matches, and of matched true pixels."""
     found_matched = np.zeros_like(found)
     truth_matched = 0
     for truth in truths:
@@ -231,7 +228,7 @@ def _match_annotators(
 def count_human_matches(
     truths: Sequence[Mask], *, max_distance: float = MAX_DISTANCE
 ) -> BoundaryCounts:
-    """Compare the boundaries of each annotator with those of all the others; T is 1."""
+    """Compare each annotator's boundaries with those of all the others, with T = 1."""
     parts = [
         count_matches(
             truth.astype(np.float32),
@@ -245,7 +242,7 @@ def count_human_matches(
 
 
 def add_counts(parts: Sequence[BoundaryCounts]) -> BoundaryCounts:
-    """The pixels of several images, of which there is at least one, added up."""
+    """Add up the pixel counts of one or more images."""
     return BoundaryCounts(
         found=np.sum([part.found for part in parts], axis=0),
         found_matched=np.sum([part.found_matched for part in parts], axis=0),
@@ -255,7 +252,7 @@ def add_counts(parts: Sequence[BoundaryCounts]) -> BoundaryCounts:
 
 
 def boundary_scores(images: Sequence[BoundaryCounts]) -> BoundaryScores:
-    """ODS, OIS, AP and R50 over images, of which there is at least one."""
+    """ODS, OIS, AP and R50 over one or more images."""
     together = add_counts(images)
     precision, recall = together.precision, together.recall
     best = add_counts([_at(image, int(_f(image).argmax())) for image in images])
@@ -282,7 +279,7 @@ def _f(counts: BoundaryCounts) -> FloatArray:
 
 
 def _at(counts: BoundaryCounts, threshold: int) -> BoundaryCounts:
-    """The counts at the threshold of a number; T is 1."""
+    """The counts at one threshold, as counts with T = 1."""
     chosen = slice(threshold, threshold + 1)
     return BoundaryCounts(
         found=counts.found[chosen],
@@ -301,7 +298,7 @@ def _best_f(precision: FloatArray, recall: FloatArray) -> float:
 
 
 def _area_and_r50(precision: FloatArray, recall: FloatArray) -> tuple[float, float]:
-    # Of thresholds with one recall the best precision counts, and the reverse.
+    # Of thresholds with equal recall the best precision counts, and vice versa.
     order = np.lexsort((precision, recall))
     last = np.append(np.diff(recall[order]) > 0, True)
     by_recall = order[last]

@@ -1,14 +1,14 @@
-"""Instance AP with boxes as prompts: how well is the thing in a box cut out?
+"""The `boxes` protocol: instance AP with boxes as prompts.
 
-Each box is answered with the single mask. Boxes are those of a detector, read from a file of COCO
-results, whose scores are then those of the masks; or without such a file the true masks' own boxes,
-scored by predicted IoU, which shows the masks' quality apart from any detector's.
+Each box is answered with a single mask. Boxes come from a detector, read from a file of COCO
+results, whose scores the masks then get; or, without such a file, from the true masks, scored by
+predicted IoU, which measures the masks' quality apart from any detector's.
 
-AP is COCO's, over IoU thresholds 0.50 to 0.95 and at most 100 masks of an image, but without
-classes: a data set here has masks only.
+AP is COCO's, over IoU thresholds 0.50 to 0.95 and at most 100 masks per image, but without classes,
+which the data sets here do not have.
 
 Source: arXiv:2304.02643, section 7.4. Deviation: no classes. Where images have several annotators,
-each of them is a question of its own: see `annotators.Annotators`.
+each annotator's masks are evaluated separately: see `annotators.Annotators`.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ AP50, AP75 = 0, 5  # of the IoU thresholds 0.50, 0.55, ... 0.95
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Detections:
-    """Boxes that a detector found.
+class DetectedBoxes:
+    """Boxes that a detector found in a data set.
 
     Attributes:
-        boxes: for each image boxes (D, 4) as x0, y0, x1, y1, and scores (D,).
-        sha256: of the file that they were read from.
+        boxes: by image key, boxes (D, 4) as x0, y0, x1, y1, and scores (D,).
+        sha256: checksum of the file they were read from.
     """
 
     boxes: Mapping[str, tuple[FloatArray, FloatArray]]
@@ -67,12 +67,12 @@ class Detections:
 
 def read_detections(
     path: str | os.PathLike[str], image_keys: Mapping[str, str] | None = None
-) -> Detections:
+) -> DetectedBoxes:
     """Read boxes from a file of COCO results.
 
     Args:
         path: a JSON list of {"image_id", "bbox": [x, y, w, h], "score"}.
-        image_keys: the image that each `image_id`, as text, means; what is not there is the image's
+        image_keys: image key by `image_id` as text; an `image_id` that is not in it is taken as the
             key itself.
 
     Raises:
@@ -100,19 +100,19 @@ def read_detections(
         table = np.array(rows, np.float64)
         corner, sides = table[:, :2], table[:, 2:4]
         boxes[key] = (np.hstack([corner, corner + sides]), table[:, 4])
-    return Detections(boxes=boxes, sha256=file_sha256(path))
+    return DetectedBoxes(boxes=boxes, sha256=file_sha256(path))
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoxPrompts:
-    """The protocol `boxes`.
+    """The `boxes` protocol.
 
     Attributes:
-        detections: the boxes; None for those of the true masks.
-        annotators: who has drawn which masks.
+        detections: boxes of a detector; None for those of the true masks.
+        annotators: who drew which masks.
     """
 
-    detections: Detections | None = None
+    detections: DetectedBoxes | None = None
     annotators: Annotators = ONE_ANNOTATOR
 
     @property
@@ -148,7 +148,7 @@ class BoxPrompts:
     def _cut_out_detections(
         self, predictor: Predictor, embedding: ImageEmbedding, key: str
     ) -> tuple[list[Rle], FloatArray]:
-        """Masks of the detector's best boxes that overlap the image, and the detector's scores."""
+        """Masks of the detector's best boxes that overlap the image, and the boxes' scores."""
         assert self.detections is not None
         boxes, scores = self.detections.boxes.get(key, (np.zeros((0, 4)), np.zeros(0)))
         height, width = embedding.coords.original_hw
@@ -172,7 +172,7 @@ class BoxPrompts:
 def cut_out(
     predictor: Predictor, embedding: ImageEmbedding, boxes_xyxy: FloatArray
 ) -> tuple[list[Rle], FloatArray]:
-    """The single masks of boxes (P, 4) of an image, and their predicted IoU (P,)."""
+    """Single masks for boxes (P, 4) of an image, and their predicted IoU (P,)."""
     if not len(boxes_xyxy):
         return [], np.zeros(0)
     answer = predictor.predict(embedding, boxes=boxes_xyxy, multimask=False)
@@ -189,7 +189,7 @@ def match_as_json(
 
 
 def average_precision(images: Sequence[Sequence[Matches]]) -> dict[str, float]:
-    """COCO's AP, AP50 and AP75, and AP by area; without those of which there is no true mask."""
+    """COCO's AP, AP50, AP75 and AP by area; metrics without a true mask are left out."""
     if not images:
         return {}
     precision = mean_precision(images, MAX_MASKS)

@@ -1,9 +1,9 @@
-"""COCO's matching of found with true masks, by pycocotools, image by image.
+"""COCO's matching of found and true masks, by pycocotools, one image at a time.
 
-`COCOeval` matches within one image and then puts all images together. Here the first step is done
-as soon as an image is, so that its outcome can be kept, and the second one on what was kept: the
-numbers are those of one `COCOeval` over all images (`tests/evaluation/test_coco_matching.py`).
-Classes play no part: all masks are of one.
+`COCOeval` matches within each image and then accumulates over images. Here the first step runs as
+soon as an image is done, so that its result can be stored, and the second runs on stored results.
+The numbers equal those of one `COCOeval` over all images
+(`tests/evaluation/test_coco_matching.py`). Classes play no part: all masks are of one class.
 
 Shape legend: D found masks, T = 10 IoU thresholds from 0.50 to 0.95, R recall thresholds, A areas,
 M limits on the number of masks.
@@ -35,14 +35,14 @@ CATEGORY_ID = 1
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Matches:
-    """Found masks of one image, compared with the true masks of one area range.
+    """Found masks of one image, matched with the true masks of one area range.
 
     Attributes:
         scores: (D,) descending.
-        matched: (T, D) bool, whether each found mask has a true one of its own.
-        ignored: (T, D) bool, whether it counts for nothing: its true mask, or if there is none the
-            mask itself, is of another area.
-        truths: number of true masks of this area.
+        matched: (T, D) bool, whether each found mask is matched with a true one.
+        ignored: (T, D) bool, whether it is not counted, because its true mask or, failing that, the
+            found mask itself is outside the area range.
+        truths: number of true masks in the area range.
     """
 
     scores: FloatArray
@@ -54,13 +54,11 @@ class Matches:
 def match_masks(
     found: Sequence[Rle], scores: npt.ArrayLike, truth: Sequence[Rle], *, max_masks: int
 ) -> list[Matches]:
-    """Match found masks of an image with true ones, best scores first.
+    """Match found masks of an image with true ones, in descending order of score.
 
     Args:
-        found: D masks.
         scores: (D,).
-        truth: the true masks.
-        max_masks: only so many found masks count, by score.
+        max_masks: number of found masks that count, those with the highest scores.
 
     Returns:
         the matches for each of `AREAS`.
@@ -71,7 +69,7 @@ def match_masks(
         _annotation(number, rle) | {"score": score}
         for number, (rle, score) in enumerate(zip(found, score_list, strict=True), start=1)
     ]
-    with redirect_stdout(io.StringIO()):  # pycocotools prints what it does
+    with redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         evaluation = COCOeval(_coco(true_annotations), _coco(annotations), "segm")
         evaluation.params.maxDets = [max_masks]
         evaluation.params.useCats = 0
@@ -97,7 +95,7 @@ def _coco(annotations: list[dict[str, Any]]) -> Any:
 
 
 def _matches(outcome: dict[str, Any] | None) -> Matches:
-    """What `COCOeval.evaluateImg` gave, which is None without any masks."""
+    """Convert the result of `COCOeval.evaluateImg`, which is None if there are no masks."""
     if outcome is None:
         none = np.zeros((len(IOU_THRESHOLDS), 0), bool)
         return Matches(scores=np.zeros(0), matched=none, ignored=none, truths=0)
@@ -110,22 +108,21 @@ def _matches(outcome: dict[str, Any] | None) -> Matches:
 
 
 def found_truths(matches: Matches, limits: Sequence[int]) -> npt.NDArray[np.int64]:
-    """How many true masks are found among the best-scored masks: (M, T).
+    """Numbers (M, T) of true masks found among the best-scored masks.
 
     Args:
-        matches: of an image.
-        limits: so many of the best-scored masks count.
+        limits: M numbers of best-scored masks to count.
     """
     counted = matches.matched & ~matches.ignored
     return np.array([np.count_nonzero(counted[:, :limit], axis=1) for limit in limits], np.int64)
 
 
 def mean_precision(images: Sequence[Sequence[Matches]], max_masks: int) -> FloatArray:
-    """Interpolated precision over the matches of all images: (T, R, A); -1 without a true mask.
+    """Interpolated precision (T, R, A) over the matches of all images; -1 without a true mask.
 
     Args:
-        images: for each image the matches for each of `AREAS`.
-        max_masks: with which they were matched.
+        images: for each image, its matches for each of `AREAS`.
+        max_masks: limit with which they were matched.
     """
     evaluation = COCOeval(iouType="segm")
     params = evaluation.params
@@ -133,7 +130,7 @@ def mean_precision(images: Sequence[Sequence[Matches]], max_masks: int) -> Float
     params.maxDets = [max_masks]
     evaluation.evalImgs = [_outcome(image[area]) for area in range(len(AREAS)) for image in images]
     with redirect_stdout(io.StringIO()):
-        # Of the evaluation that the matches come from, by which `accumulate` finds its way.
+        # `accumulate` looks up its results by the parameters of the evaluation they come from.
         evaluation._paramsEval = copy.deepcopy(params)  # noqa: SLF001
         evaluation.accumulate()
     precision: FloatArray = evaluation.eval["precision"][:, :, 0, :, 0]
@@ -141,7 +138,7 @@ def mean_precision(images: Sequence[Sequence[Matches]], max_masks: int) -> Float
 
 
 def _outcome(matches: Matches) -> dict[str, Any] | None:
-    """The reverse of `_matches`."""
+    """The inverse of `_matches`."""
     if not matches.truths and not len(matches.scores):
         return None
     return {
@@ -153,7 +150,7 @@ def _outcome(matches: Matches) -> dict[str, Any] | None:
 
 
 def matches_to_json(matches: Matches) -> dict[str, Any]:
-    """As JSON: for each threshold a line of 0 and 1."""
+    """Convert to JSON, with one string of 0 and 1 per threshold."""
     return {
         "scores": matches.scores.tolist(),
         "matched": ["".join("01"[flag] for flag in row) for row in matches.matched.tolist()],
@@ -163,7 +160,7 @@ def matches_to_json(matches: Matches) -> dict[str, Any]:
 
 
 def matches_from_json(record: dict[str, Any]) -> Matches:
-    """The reverse of `matches_to_json`."""
+    """The inverse of `matches_to_json`."""
     flags = {
         name: np.array([[c == "1" for c in row] for row in record[name]], bool).reshape(
             len(IOU_THRESHOLDS), -1

@@ -1,14 +1,13 @@
-"""Zero-shot edges: the boundaries of all masks of an image as an edge map, measured as in BSDS500.
+"""The `edges` protocol: mask boundaries as a zero-shot edge map, measured as in BSDS500.
 
-A grid of 16 x 16 points, each answered with three masks; no filters; of masks whose boxes have an
-IoU over 0.7 only the one with the highest predicted IoU. Sobel's gradient of each mask's
-probability map is its edge, zero away from the mask's boundary. The strongest of all masks at each
-pixel, scaled to 0..1 and kept only where it is a ridge along its gradient's direction, is the edge
-map.
+A grid of 16 x 16 points, each answered with three masks and no filters; of masks whose boxes have
+an IoU over 0.7 only the one with the highest predicted IoU is kept. A mask's edge is the Sobel
+gradient of its probability map, zero away from its boundary. The edge map is the maximum over all
+masks, scaled to 0..1, at pixels that are a ridge along the direction of the gradient.
 
-Towards the image's border edges fade out over 5 pixels: masks that go on to the border end a little
-before it. The paper names only an edge non-maximum suppression; the one that is in common use, of
-structured edges, does so.
+Towards the image's border edges fade out over 5 pixels, since masks that continue to the border end
+slightly before it. The paper only mentions edge non-maximum suppression; the common implementation,
+from structured edges, fades the border.
 
 Source: arXiv:2304.02643, section 7.2 and appendix D.2; arXiv:1406.5549 for the border. The
 benchmark is in `boundaries`.
@@ -51,10 +50,10 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict import Predictor
 
 POINTS_AT_ONCE = 64
-# Logits below -OFFSET are not kept: a probability of 0.2%, of which no mask's boundary is made.
+# Logits are cut off at -OFFSET, a probability of 0.2%, below which no mask has its boundary.
 OFFSET = 6.0
 BORDER_PX = 5
-AROUND = np.ones((3, 3), np.uint8)
+NEIGHBOURHOOD = np.ones((3, 3), np.uint8)
 
 Patch = tuple[Logits, tuple[int, int]]
 
@@ -67,14 +66,11 @@ def find_edges(
     box_nms_thresh: float = 0.7,
     border_px: int = BORDER_PX,
 ) -> npt.NDArray[np.float32]:
-    """The edge map (H, W) of an image, thin, from 0 to 1.
+    """Thin edge map (H, W) of an image, from 0 to 1.
 
     Args:
-        predictor: what answers the points.
-        embedding: of the image.
-        points_per_side: of the grid.
-        box_nms_thresh: masks whose boxes have a larger IoU are of the same thing.
-        border_px: edges fade out over so many pixels towards the image's border; 0 for none.
+        box_nms_thresh: masks whose boxes have a larger IoU are duplicates.
+        border_px: width over which edges fade out towards the image's border; 0 for none.
     """
     coords = embedding.coords
     points = grid_points(points_per_side) * coords.original_hw[::-1]
@@ -91,8 +87,9 @@ def find_edges(
                 boxes.append(box)
                 iou_pred.append(iou)
     order = np.argsort(-np.array(iou_pred), kind="stable")
-    kept = nms(np.array(boxes, np.int64).reshape(-1, 4), order, box_nms_thresh)
-    edges = join_edges([_frame(patches[number], coords) for number in kept], coords.original_hw)
+    distinct = nms(np.array(boxes, np.int64).reshape(-1, 4), order, box_nms_thresh)
+    masks = [_upsample(patches[number], coords) for number in distinct]
+    edges = join_edges(masks, coords.original_hw)
     return fade_border(edges, border_px)
 
 
@@ -105,16 +102,16 @@ def _box(patch: Logits, corner: tuple[int, int], coords: CoordMap) -> list[int] 
     return box.tolist() if (box[2:] > box[:2]).all() else None
 
 
-def _frame(placed: Patch, coords: CoordMap) -> Logits:
+def _upsample(placed: Patch, coords: CoordMap) -> Logits:
     """A mask's logits (H, W) at the image's size."""
     patch, (x, y) = placed
-    frame = np.full((coords.logits_size, coords.logits_size), -OFFSET, np.float32)
-    frame[y : y + patch.shape[0], x : x + patch.shape[1]] = patch
-    return logits_to_original(frame, coords)
+    logits = np.full((coords.logits_size, coords.logits_size), -OFFSET, np.float32)
+    logits[y : y + patch.shape[0], x : x + patch.shape[1]] = patch
+    return logits_to_original(logits, coords)
 
 
 def join_edges(masks: Sequence[Logits], size_hw: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """The edge map (H, W) of masks' logits, each (H, W): their strongest edges, thin, 0 to 1."""
+    """Thin edge map (H, W), from 0 to 1, of the strongest edges of masks' logits (H, W)."""
     strength = np.zeros(size_hw, np.float32)
     gradient = np.zeros((*size_hw, 2), np.float32)
     for logits in masks:
@@ -129,7 +126,7 @@ def join_edges(masks: Sequence[Logits], size_hw: tuple[int, int]) -> npt.NDArray
 
 
 def fade_border(edges: npt.NDArray[np.float32], border_px: int) -> npt.NDArray[np.float32]:
-    """Edges (H, W) times their distance to the border, up to 1 at `border_px`."""
+    """Scale edges (H, W) by their distance to the border, up to 1 at `border_px`."""
     height, width = edges.shape
     y, x = np.arange(height), np.arange(width)
     if border_px == 0:
@@ -139,10 +136,10 @@ def fade_border(edges: npt.NDArray[np.float32], border_px: int) -> npt.NDArray[n
 
 
 def mask_edge(logits: Logits) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """The edge of one mask's logits (H, W).
+    """Edge strength and gradient of one mask's logits (H, W).
 
     Returns:
-        the gradient's length (H, W), zero but for the pixels on both sides of the mask's boundary;
+        the gradient's length (H, W), zero except for pixels on both sides of the mask's boundary;
         the gradient (H, W, 2) in xy.
     """
     probability = 1 / (1 + np.exp(-logits.clip(-30, 30)))
@@ -154,22 +151,21 @@ def mask_edge(logits: Logits) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.f
         axis=-1,
     )
     mask = (logits > MASK_THRESHOLD).view(np.uint8)
-    boundary = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, AROUND)
+    boundary = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, NEIGHBOURHOOD)
     strength = np.hypot(gradient[..., 0], gradient[..., 1]) * boundary
     return strength.astype(np.float32), gradient
 
 
 @dataclass(frozen=True, kw_only=True)
 class Edges:
-    """The protocol `edges`.
+    """The `edges` protocol.
 
     Attributes:
-        points_per_side: of the grid.
-        box_nms_thresh: masks whose boxes have a larger IoU are of the same thing.
-        border_px: edges fade out over so many pixels towards the image's border; 0 for none.
-        thresholds: at which the edge map is cut.
-        max_distance: of matched pixels, as a part of the image's diagonal.
-        annotators: who has drawn which masks.
+        box_nms_thresh: masks whose boxes have a larger IoU are duplicates.
+        border_px: width over which edges fade out towards the image's border; 0 for none.
+        thresholds: number of thresholds at which the edge map is cut.
+        max_distance: largest distance of matched pixels as a fraction of the image's diagonal.
+        annotators: who drew which masks.
     """
 
     points_per_side: int = 16

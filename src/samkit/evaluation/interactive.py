@@ -1,13 +1,14 @@
-"""NoC: how many clicks does a user need until a mask is good? And how good is it after each click?
+"""The `noc` protocol: clicks needed until a mask is good (NoC), and IoU after each click.
 
 The robot user (`robot`) clicks up to 20 times; NoC@90 is the mean number of clicks until the IoU is
-at least 0.90, where masks that never get there count with 20.
+at least 0.90, and masks that never get there count as 20.
 
-How SAM is used: the first click is answered with three masks, of which the one with the highest
-predicted IoU is taken; later clicks with the single mask. The logits of each answer are given back
-with the next click as mask prompt, as in SAM's training (arXiv:2304.02643, appendix A); `feed_back`
-turns that off. All clicks so far are given each time. The robot goes on to the last click for all
-masks, so that the curve of IoU by clicks is of all masks; it stops only at a mask without an error.
+The first click is answered with three masks, of which the one with the highest predicted IoU is
+taken; later clicks are answered with a single mask. Each answer's logits are fed back as the mask
+prompt of the next click, as in SAM's training (arXiv:2304.02643, appendix A); `feed_back` turns
+that off. Every prompt contains all clicks so far. The robot goes on to the last click for all
+masks, so that the curve of IoU by clicks covers all masks; it stops only at a mask without an
+error.
 
 Source: arXiv:2102.06583 (RITM) for NoC; arXiv:2304.02643, section 7.1.
 """
@@ -33,13 +34,13 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict import Predictor
 
 TARGET_IOUS = (0.85, 0.90)
-TOLD_CLICKS = (1, 2, 3, 5, 10, 20)  # the IoU after so many is among the metrics
+REPORTED_CLICKS = (1, 2, 3, 5, 10, 20)  # click counts after which the IoU is a metric
 MAX_CLICKS = 100
 
 
 @dataclass(kw_only=True, eq=False)
 class _Dialogue:
-    """A mask that is being clicked, and the last answer."""
+    """A mask that is being clicked, and its last answer."""
 
     truth: Mask
     refinement: Refinement
@@ -52,7 +53,7 @@ class _Dialogue:
         self.refinement = self.refinement.clicked(click.x, click.y, int(click.is_foreground))
 
     def take(self, logits: Logits, coords: CoordMap) -> None:
-        """Take an answer (L, L): compare it with the truth at the image's size."""
+        """Store an answer (L, L) and compare it with the true mask at the image's size."""
         self.refinement = replace(self.refinement, mask_logits=logits)
         self.predicted = image_mask(logits, coords)
         self.ious.append(mask_iou(self.predicted, self.truth))
@@ -66,17 +67,15 @@ def click_masks(
     max_clicks: int = 20,
     feed_back: bool = True,
 ) -> list[list[float]]:
-    """Let the robot click each of P masks (H, W) of an image, at least one.
+    """Let the robot click each of P >= 1 masks (H, W) of an image.
 
     Args:
-        predictor: answers, for all masks at once.
-        embedding: of the image.
-        masks: the true masks.
-        max_clicks: for each mask.
-        feed_back: give the logits of each answer back with the next click.
+        predictor: prompted for all masks at once.
+        max_clicks: limit for each mask.
+        feed_back: feed the logits of each answer back with the next click.
 
     Returns:
-        for each mask its IoU after each click; fewer than `max_clicks` only where no error is left.
+        for each mask, its IoU after each click; fewer than `max_clicks` only if no error is left.
 
     Raises:
         DataError: a mask is empty.
@@ -106,7 +105,7 @@ def click_masks(
 
 
 def _correct(dialogue: _Dialogue) -> bool:
-    """Click where the answer is most wrong; False where no error is left."""
+    """Click where the answer is most wrong; False if no error is left."""
     click = next_click(dialogue.truth, dialogue.predicted, dialogue.clicks)
     if click is not None:
         dialogue.click(click)
@@ -114,18 +113,18 @@ def _correct(dialogue: _Dialogue) -> bool:
 
 
 def clicks_to_reach(ious: Sequence[float], target: float, max_clicks: int) -> int:
-    """The number of the first click whose IoU is at least the target, else `max_clicks`."""
+    """Number of the first click whose IoU reaches the target, else `max_clicks`."""
     return next((n for n, iou in enumerate(ious, start=1) if iou >= target), max_clicks)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interactive:
-    """The protocol `noc`.
+    """The `noc` protocol.
 
     Attributes:
         choice: which masks are clicked.
-        max_clicks: for each mask.
-        feed_back: give the logits of each answer back with the next click.
+        max_clicks: limit for each mask.
+        feed_back: feed the logits of each answer back with the next click.
     """
 
     choice: MaskChoice = field(default_factory=MaskChoice)
@@ -172,7 +171,7 @@ class Interactive:
             [[*ious, *[ious[-1]] * (self.max_clicks - len(ious))] for ious in result["ious"]]
             for result in results
         ]
-        for number in TOLD_CLICKS:
+        for number in REPORTED_CLICKS:
             if number <= self.max_clicks:
                 ious = [[own[number - 1] for own in image] for image in by_click]
                 metrics |= both_means(f"iou_after_{number}", ious)
@@ -183,5 +182,5 @@ class Interactive:
 
 
 def _curve(values: Any) -> Curve:
-    """Values for 1, 2, ... clicks."""
+    """A curve of values for 1, 2, ... clicks."""
     return Curve(x=tuple(range(1, len(values) + 1)), y=tuple(np.asarray(values).tolist()))

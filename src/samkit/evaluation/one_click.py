@@ -1,8 +1,8 @@
-"""1-click mIoU: how good is the answer to one click in the middle of each object?
+"""The `one-click` protocol: mIoU after one click in the middle of each object.
 
 The click is the point of the mask farthest from its boundary (`robot`). Of the three masks that
-answer it, the one with the highest predicted IoU is the model's own choice (top-ranked), and the
-one with the highest true IoU is what a user could choose (oracle).
+answer it, the one with the highest predicted IoU is the model's choice (top-ranked), and the one
+with the highest true IoU is what a user could choose (oracle).
 
 Source: arXiv:2304.02643, section 7.1. Deviations: none.
 """
@@ -30,11 +30,11 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OneClickAnswers:
-    """What P clicks, one in each of P masks, were answered with.
+    """Answers to P clicks, one in each of P masks.
 
     Attributes:
-        ious: (P, M) of each of the M candidates with the true mask.
-        iou_pred: (P, M) as the model predicted them.
+        ious: (P, M) IoU of each of M candidates with the true mask.
+        iou_pred: (P, M) IoU predicted by the model.
     """
 
     ious: FloatArray
@@ -42,13 +42,13 @@ class OneClickAnswers:
 
     @property
     def top_ranked(self) -> FloatArray:
-        """IoU (P,) of the candidates with the highest predicted IoU."""
+        """IoU (P,) of the candidate with the highest predicted IoU."""
         chosen = self.iou_pred.argmax(axis=1, keepdims=True)
         return np.take_along_axis(self.ious, chosen, axis=1)[:, 0]
 
     @property
     def oracle(self) -> FloatArray:
-        """IoU (P,) of the best candidates."""
+        """IoU (P,) of the best candidate."""
         best: FloatArray = self.ious.max(axis=1)
         return best
 
@@ -56,7 +56,7 @@ class OneClickAnswers:
 def one_click(
     predictor: Predictor, embedding: ImageEmbedding, masks: Sequence[Mask]
 ) -> OneClickAnswers:
-    """Click once in each of P masks (H, W) of an image, at least one.
+    """Click once in each of P >= 1 masks (H, W) of an image.
 
     Raises:
         DataError: a mask is empty.
@@ -77,7 +77,7 @@ def one_click(
 
 @dataclass(frozen=True, kw_only=True)
 class OneClick:
-    """The protocol `one-click`.
+    """The `one-click` protocol.
 
     Attributes:
         choice: which masks are clicked.
@@ -115,11 +115,11 @@ class OneClickResult:
     """1-click mIoU over the masks of several images.
 
     Attributes:
-        miou: of top-ranked masks, over masks; NaN if there was none.
-        oracle_miou: of the best of three, over masks.
-        miou_images: of top-ranked masks, the mean of images' means.
-        images: that were measured.
-        masks: that were clicked.
+        miou: mean over masks of the top-ranked candidates' IoU; NaN without masks.
+        oracle_miou: mean over masks of the best candidates' IoU.
+        miou_images: mean of the images' means of the top-ranked candidates' IoU.
+        images: number of images.
+        masks: number of masks.
     """
 
     miou: float
@@ -139,16 +139,13 @@ def one_click_miou(
     seed: int = 0,
     embed: Callable[[Sample], ImageEmbedding] | None = None,
 ) -> OneClickResult:
-    """1-click mIoU in one call, such as between epochs of training.
+    """Measure 1-click mIoU in one call, for example between epochs of training.
 
     Args:
-        predictor: of the model as it is now; its network is put into evaluation mode.
-        source: the data set.
-        images: the first so many of it; None for all.
-        masks_per_image: see `MaskChoice`.
-        min_area_px: likewise.
-        seed: likewise.
-        embed: where embeddings come from, if they are kept; by default `predictor.embed`.
+        predictor: the current model, whose network is put into evaluation mode.
+        images: number of images from the start of the data set; None for all.
+        masks_per_image, min_area_px, seed: see `MaskChoice`.
+        embed: source of embeddings, such as a cache; default `predictor.embed`.
 
     Raises:
         DataError: a sample is broken.

@@ -1,4 +1,4 @@
-"""Pictures of a report's curves. They need matplotlib, of the extra `bench`."""
+"""Plots of a report's curves, by matplotlib (extra `bench`)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ EQUAL_F = (0.5, 0.6, 0.7, 0.8, 0.9)  # lines of equal F behind precision and rec
 
 
 def write_plots(report: Report, folder: Path) -> list[Path]:
-    """Draw a picture for each kind of curve in a report, into a folder that exists.
+    """Draw one plot per kind of curve in a report, into an existing folder.
 
     Returns:
-        the paths of what was written, such as `iou_by_clicks.png`.
+        paths of the plots, such as `iou_by_clicks.png`.
 
     Raises:
         ImportError: matplotlib is not installed.
-        OutputError: a picture cannot be written.
+        OutputError: a plot cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -52,7 +52,7 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
 
 
 def _curves(report: Report, name: str) -> dict[str, Curve]:
-    """The curves of one name, by the model's label."""
+    """The curves of one name, by model label."""
     return {
         label: own.summary.curves[name]
         for label, model in report.models.items()
@@ -74,8 +74,8 @@ def _noc_histogram(axis: Axes, curves: Mapping[str, Curve]) -> None:
     for number, (label, curve) in enumerate(curves.items()):
         x = np.array(curve.x) - 0.4 + (number + 0.5) * width
         axis.bar(x, curve.y, width, color=_color(number), label=label)
-    axis.set(xlabel="clicks needed; the last bar also has masks that never got there")
-    axis.set(ylabel="share of masks")
+    axis.set(xlabel="clicks needed; the last bar includes masks that never reach the target")
+    axis.set(ylabel="fraction of masks")
     _count_on(axis)
 
 
@@ -100,7 +100,7 @@ def _precision_by_recall(axis: Axes, curves: Mapping[str, Curve]) -> None:
 
 
 def _count_on(axis: Axes) -> None:
-    """Whole numbers below an axis that counts."""
+    """Put integer ticks on an axis that counts."""
     from matplotlib.ticker import MaxNLocator
 
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -1,4 +1,4 @@
-"""What all protocols have in common: an image in, a record out; records in, a summary out."""
+"""The interface of evaluation protocols: an image in, a record out; records in, a summary out."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from samkit.types import ImageEmbedding
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict import Predictor
 
-# What was measured on one image, as JSON.
+# Measurements of one image, as JSON.
 Result = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """Points of a plot: as many x as y."""
+    """Points of a plot; x and y are equally long."""
 
     x: tuple[float, ...]
     y: tuple[float, ...]
@@ -26,11 +26,11 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a protocol says of a model over all images.
+    """Results of a protocol over all images.
 
     Attributes:
-        metrics: by name; those that are undefined, such as means of nothing, are left out.
-        curves: by name.
+        metrics: values by name; undefined ones, such as means over nothing, are left out.
+        curves: curves by name.
     """
 
     metrics: Mapping[str, float]
@@ -42,24 +42,24 @@ class EvaluationProtocol(Protocol):
 
     @property
     def name(self) -> str:
-        """As on the command line."""
+        """Name on the command line."""
         ...
 
     def settings(self) -> dict[str, Any]:
-        """All that results of an image depend on, besides the model and the image; as JSON."""
+        """Everything besides model and image that results depend on, as JSON."""
         ...
 
     def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
-        """Measure one image: the same for the same, whatever was measured before."""
+        """Measure one image; the result does not depend on earlier images."""
         ...
 
     def summarise(self, results: Sequence[Result]) -> Summary:
-        """Put the results of all images together, in any order."""
+        """Summarise the results of all images, given in any order."""
         ...
 
 
 def both_means(name: str, values: Sequence[Sequence[float]]) -> dict[str, float]:
-    """The mean over masks, and the mean of images' means, of values for each mask of each image.
+    """Mean over masks, and mean of the images' means, of per-mask values of each image.
 
     Images without masks are left out of both.
     """

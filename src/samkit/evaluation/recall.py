@@ -1,12 +1,12 @@
-"""AR@1000: how many of the true masks are among those of a regular grid of points?
+"""The `recall` protocol: average recall (AR@1000) of automatic masks from a grid of points.
 
-A grid of 64 x 64 points, each answered with three masks; no crops and no filters; of masks whose
-boxes have an IoU over 0.9 only the one with the highest predicted IoU; ranked by the mean of
-predicted IoU and stability, of which the best 10, 100 and 1000 count. Average recall is the mean
-over the IoU thresholds 0.50, 0.55, ... 0.95, by COCO's matching, where all masks are of one class.
+A grid of 64 x 64 points, each answered with three masks, without crops or filters; of masks whose
+boxes have an IoU over 0.9 only the one with the highest predicted IoU is kept. Masks are ranked by
+the mean of predicted IoU and stability, and the best 10, 100 and 1000 count. Average recall is the
+mean over the IoU thresholds 0.50, 0.55, ... 0.95, by COCO's matching with a single class.
 
 Source: arXiv:2304.02643, section 7.3 and appendix D.3. Where images have several annotators, each
-of them is a question of its own: see `annotators.Annotators`.
+annotator's masks are evaluated separately: see `annotators.Annotators`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ LIMITS = (10, 100, 1000)
 
 @dataclass(frozen=True, kw_only=True)
 class Recall:
-    """The protocol `recall`.
+    """The `recall` protocol.
 
     Attributes:
-        points_per_side: of the grid; 64 as published, which takes long on a CPU.
-        box_nms_thresh: masks whose boxes have a larger IoU are of the same thing.
-        annotators: who has drawn which masks.
+        points_per_side: 64 as published, which takes long on a CPU.
+        box_nms_thresh: masks whose boxes have a larger IoU are duplicates.
+        annotators: who drew which masks.
     """
 
     points_per_side: int = 64
@@ -49,7 +49,7 @@ class Recall:
         self.config()  # checks the numbers
 
     def config(self) -> AutoMaskConfig:
-        """Settings of the automatic masks."""
+        """Settings of automatic mask generation."""
         return AutoMaskConfig(
             points_per_side=self.points_per_side,
             iou_thresh=0,
@@ -94,7 +94,7 @@ class Recall:
 
 
 def rank(masks: Masks) -> Masks:
-    """The best masks first, by the mean of predicted IoU and stability, which is their score."""
+    """The best masks by the mean of predicted IoU and stability, which becomes their score."""
     if masks.stability is None:
         raise ValueError("masks must have their stability; got none")
     score = (masks.scores + masks.stability) / 2
@@ -105,11 +105,10 @@ def rank(masks: Masks) -> Masks:
 
 
 def recall_result(found: Masks, groups: Sequence[Sequence[Rle]]) -> Result:
-    """How many true masks of each area are found, for each limit and IoU threshold.
+    """Count the true masks found, by area, limit and IoU threshold.
 
     Args:
-        found: masks and their scores.
-        groups: the true masks of each annotator.
+        groups: true masks of each annotator.
     """
     truths = np.zeros(len(AREAS), np.int64)
     counts = np.zeros((len(AREAS), len(LIMITS), len(IOU_THRESHOLDS)), np.int64)
@@ -126,7 +125,7 @@ def recall_result(found: Masks, groups: Sequence[Sequence[Rle]]) -> Result:
 
 
 class _Embedded:
-    """A predictor for one image, whose embedding is there already."""
+    """A predictor for one image that is already embedded."""
 
     def __init__(self, predictor: Predictor, embedding: ImageEmbedding) -> None:
         self._predictor, self._embedding = predictor, embedding

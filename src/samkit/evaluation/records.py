@@ -1,8 +1,7 @@
-"""Results of finished images, kept in a file that only grows, so that a stopped run can go on.
+"""Append-only file of per-image results, from which a stopped run resumes.
 
-The file is JSON lines: first what all results in it depend on (the model, the protocol and its
-settings), then one line for each image. A line that was not written to its end is as if it were not
-there.
+The file is JSON lines: first what all of its results depend on (the model, the protocol and its
+settings), then one line per image. An incomplete last line is ignored.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ CHECKSUM_LENGTH = 16  # hexadecimal digits
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What was measured on one image.
+    """Results of one image.
 
     Attributes:
-        key: the image's.
-        checksum: of the image's pixels and masks; see `sample_checksum`.
-        result: of the protocol.
-        seconds: that it took, without the embedding.
-        embed_seconds: that the embedding took.
+        key: key of the image.
+        checksum: of the image's pixels and masks, see `sample_checksum`.
+        result: the protocol's measurements.
+        seconds: time to measure, without the embedding.
+        embed_seconds: time to embed.
     """
 
     key: str
@@ -45,7 +44,7 @@ class Record:
 
 
 class Records:
-    """The finished images of one model under one protocol.
+    """Results of one model under one protocol, by image.
 
     with Records.writing(path, header) as records:
         if records.find(key, checksum) is None:
@@ -59,15 +58,15 @@ class Records:
     @classmethod
     @contextmanager
     def writing(cls, path: Path, header: Mapping[str, Any]) -> Iterator[Records]:
-        """Open a file of records, made if need be, and hold it for this run.
+        """Open a file of records, creating it if necessary, and lock it for this run.
 
         Args:
-            path: of the file.
-            header: what all results in it depend on.
+            path: the file.
+            header: everything that its results depend on.
 
         Raises:
             ConfigError: the file holds results of another model or with other settings.
-            OutputError: it cannot be written, is another kind of file, or another run holds it.
+            OutputError: it cannot be written, is of another kind, or is locked by another run.
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,12 +80,12 @@ class Records:
             yield records
 
     def find(self, key: str, checksum: str) -> Record | None:
-        """The record of an image, unless there is none or the image or its masks were changed."""
+        """The record of an image; None if there is none or the image or its masks have changed."""
         record = self._records.get(key)
         return record if record is not None and record.checksum == checksum else None
 
     def add(self, record: Record) -> None:
-        """Keep a record, and write it at once.
+        """Add a record and write it to disk at once.
 
         Raises:
             OutputError: it cannot be written.
@@ -108,38 +107,38 @@ class Records:
         assert self._file is not None
         self._file.seek(0)
         content = self._file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            self._file.truncate(len(whole))  # half of a line, of a run that was killed
-        lines = whole.splitlines()
+        complete = content[: content.rfind(b"\n") + 1]
+        if len(complete) < len(content):
+            self._file.truncate(len(complete))  # half a line, from a run that was killed
+        lines = complete.splitlines()
         if not lines:
             self._write({"format": FORMAT, **header})
             return
         try:
-            kept, *records = [json.loads(line) for line in lines]
-            is_ours = kept.pop("format") == FORMAT
+            stored, *records = [json.loads(line) for line in lines]
+            is_ours = stored.pop("format") == FORMAT
             found = [Record(**record) for record in records]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise OutputError(f"{path} is damaged: remove it, or give another --output") from error
         if not is_ours:
             raise OutputError(f"{path} is of another version of samkit: give another --output")
-        check_same(kept, header, path)
+        check_same(stored, header, path)
         self._records = {record.key: record for record in found}
 
 
-def check_same(kept: Mapping[str, Any], asked: Mapping[str, Any], path: Path) -> None:
-    """Check that kept results depend on what is asked for now.
+def check_same(stored: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
+    """Check that stored results were made with the settings that are wanted now.
 
     Raises:
-        ConfigError: names the first difference.
+        ConfigError: they were not; the message names the first difference.
     """
-    kept_flat, asked_flat = _flatten(kept), _flatten(asked)
-    for name in sorted({*kept_flat, *asked_flat}):
-        old, new = kept_flat.get(name), asked_flat.get(name)
+    stored_flat, wanted_flat = _flatten(stored), _flatten(wanted)
+    for name in sorted({*stored_flat, *wanted_flat}):
+        old, new = stored_flat.get(name), wanted_flat.get(name)
         if old != new:
             raise ConfigError(
                 f"{path} holds results with {name} {old!r:.40}, not {new!r:.40}: give another"
-                " --output, or remove it to begin anew"
+                " --output, or remove it to start over"
             )
 
 
@@ -154,7 +153,7 @@ def _flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def sample_checksum(sample: Sample) -> str:
-    """Tells an image with its masks from others of the same name."""
+    """Checksum of an image's pixels and masks."""
     digest = hashlib.sha256(repr(sample.image.shape).encode())
     digest.update(sample.image.tobytes())
     for rle in sample.rles:

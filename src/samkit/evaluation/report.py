@@ -1,4 +1,4 @@
-"""One report over several models: a table, JSON, and what plots are made of."""
+"""Report over several models: a table, JSON, and the data of plots."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 from samkit.evaluation.protocol import EvaluationProtocol, Summary
 from samkit.evaluation.runner import ModelResult, SkippedImage
 
-IMAGES = "_images"  # ends the names of means of images' means
-# What each metric is called in tables. Those with IMAGES behind are told in the same row.
+IMAGES = "_images"  # suffix of means of the images' means
+# Names of metrics in tables. A metric with the suffix IMAGES shares the row of the one without.
 LABELS: Mapping[str, str] = {
     "miou": "1-click mIoU, top-ranked",
     "oracle_miou": "1-click mIoU, oracle of three",
     "text_miou": "text-to-mask mIoU",
     "text_corrected_miou": "mIoU of text and one click",
-    "text_pairs_right": "share of pairs one word apart that are told apart",
+    "text_pairs_right": "fraction of one-word pairs told apart",
     "noc85": "NoC@85",
     "noc90": "NoC@90",
-    "reached85": "share of masks that reach IoU 0.85",
-    "reached90": "share of masks that reach IoU 0.90",
+    "reached85": "fraction of masks that reach IoU 0.85",
+    "reached90": "fraction of masks that reach IoU 0.90",
     **{f"iou_after_{n}": f"mIoU after {n} click{'s' if n > 1 else ''}" for n in range(1, 101)},
     "ar_10": "AR@10",
     "ar_100": "AR@100",
@@ -40,20 +40,18 @@ LABELS: Mapping[str, str] = {
     "edge_ois": "edges, OIS",
     "edge_ap": "edges, AP",
     "edge_r50": "edges, R50",
-    "edge_human_f": "edges, F of humans among each other",
+    "edge_human_f": "edges, F between humans",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolReport:
-    """What a protocol says of one model.
+    """Results of one protocol for one model.
 
     Attributes:
-        settings: of the protocol.
         images: number of images.
-        masks: number of true masks that were measured.
+        masks: number of true masks measured.
         seconds_per_image: median, without the embedding.
-        summary: metrics and curves.
     """
 
     settings: Mapping[str, Any]
@@ -65,12 +63,12 @@ class ProtocolReport:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelReport:
-    """What was measured of one model.
+    """All results of one model.
 
     Attributes:
         identity: see `runner.model_identity`.
-        embed_seconds: median of an image.
-        protocols: by name.
+        embed_seconds: median time to embed an image.
+        protocols: results by protocol name.
         skipped: images that could not be measured.
     """
 
@@ -82,22 +80,22 @@ class ModelReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Several models side by side, on the same images.
+    """Several models compared on the same images.
 
     Attributes:
-        data: as the data set was named.
-        models: by label.
+        data: the data set, as the user named it.
+        models: results by model label.
     """
 
     data: str
     models: Mapping[str, ModelReport]
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON; but for seconds the same in every run."""
+        """The report as JSON; all but the seconds is reproducible."""
         return asdict(self)
 
     def to_markdown(self) -> str:
-        """A table, with a column for each model."""
+        """The report as a Markdown table with one column per model."""
         parts = [self._title(), self._table(), *self._notes()]
         return "\n\n".join(parts) + "\n"
 
@@ -131,7 +129,7 @@ class Report:
         )
         for protocol in next(iter(self.models.values())).protocols:
             seconds = [m.protocols[protocol].seconds_per_image for m in self.models.values()]
-            rows.append([f"seconds an image, {protocol}", *(f"{one:.2f}" for one in seconds)])
+            rows.append([f"seconds per image, {protocol}", *(f"{one:.2f}" for one in seconds)])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
     def _cells(self, name: str) -> Any:
@@ -161,7 +159,7 @@ class Report:
 def report_model(
     result: ModelResult, protocols: Sequence[EvaluationProtocol], identity: Mapping[str, Any]
 ) -> ModelReport:
-    """Put together what was measured of one model."""
+    """Build the report of one model from its records."""
     reports = {}
     embed_seconds = []
     for protocol in protocols:

@@ -1,16 +1,15 @@
-"""A user who clicks by rule, so that interactive segmentation can be measured.
+"""A simulated user who clicks by a fixed rule, to measure interactive segmentation.
 
-A region's farthest point is the pixel whose nearest pixel outside of the region is farthest away:
-Euclidean distance between pixels' centres, exact. All around the image counts as outside. Of
-equally far pixels the first one counts, row by row.
+The farthest point of a region is the pixel whose nearest pixel outside the region is farthest away,
+by exact Euclidean distance between pixel centres. Everything beyond the image counts as outside. Of
+equally far pixels the first in row order is taken.
 
 - The first click is the farthest point of the true mask.
-- Each next click is at the farthest point of what is missed (a foreground click) or of what is
-  wrong (a background click), whichever is farther from its own boundary; what is missed where both
-  are equally far. Pixels that were clicked before are left out.
+- Each next click is the farthest point of the missed region (a foreground click) or of the wrongly
+  included region (a background click), whichever is farther from its own boundary; ties go to the
+  missed region. Pixels that were clicked before are left out.
 
-"The larger error region" is thus the one into which the larger circle fits, not the one with more
-pixels: long thin rims along the true boundary have many pixels, and no user would click there.
+pixels: long thin strips along the true boundary have many pixels, and no user would click there.
 
 Source: arXiv:2304.02643, section 7.1 and appendix D.1, which follows the protocol of
 arXiv:2102.06583 (RITM).
@@ -30,7 +29,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class Click:
-    """A pixel of the image, and whether it is meant to be inside."""
+    """A clicked pixel, and whether it should be inside the mask."""
 
     x: int
     y: int
@@ -39,7 +38,7 @@ class Click:
 
 @dataclass(frozen=True, kw_only=True)
 class FarthestPoint:
-    """A pixel of a region, and how far the nearest pixel outside of the region is."""
+    """A pixel of a region, and its distance to the nearest pixel outside the region."""
 
     x: int
     y: int
@@ -47,7 +46,7 @@ class FarthestPoint:
 
 
 def first_click(mask: Mask) -> Click:
-    """The click at the middle of a true mask (H, W).
+    """The click in the middle of a true mask (H, W).
 
     Raises:
         DataError: the mask is empty.
@@ -59,11 +58,11 @@ def first_click(mask: Mask) -> Click:
 
 
 def next_click(truth: Mask, predicted: Mask, earlier: Sequence[Click] = ()) -> Click | None:
-    """The click that corrects the worst error, or None where there is nothing left to click.
+    """The click that corrects the worst error; None if there is nothing left to click.
 
     Args:
-        truth: the true mask (H, W).
-        predicted: the mask to be corrected (H, W).
+        truth: true mask (H, W).
+        predicted: mask to be corrected (H, W).
         earlier: clicks so far.
     """
     missed = farthest_point(truth & ~predicted, earlier)
@@ -74,20 +73,20 @@ def next_click(truth: Mask, predicted: Mask, earlier: Sequence[Click] = ()) -> C
 
 
 def farthest_point(region: Mask, excluded: Sequence[Click] = ()) -> FarthestPoint | None:
-    """The pixel of a region (H, W) that is farthest from its boundary.
+    """The pixel of a region (H, W) farthest from its boundary.
 
     Args:
         region: may have any number of parts.
-        excluded: pixels that are not to be chosen.
+        excluded: pixels that must not be chosen.
 
     Returns:
-        the point, or None if there is no pixel to choose.
+        the point, or None if no pixel can be chosen.
     """
     pixels = np.ascontiguousarray(region).view(np.uint8)
     x0, y0, width, height = cv2.boundingRect(pixels)
     if width == 0:
         return None
-    # A ring of outside around the region's box is enough: anything farther out is farther away.
+    # One ring of outside pixels around the region's box is enough: others are farther away.
     box = pixels[y0 : y0 + height, x0 : x0 + width]
     ringed = cv2.copyMakeBorder(box, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     distances = cv2.distanceTransform(ringed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]

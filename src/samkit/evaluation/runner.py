@@ -1,4 +1,4 @@
-"""Run protocols on images: each image is embedded once, and what is done is not done again."""
+"""Running protocols over images: each image is embedded once, finished work is not repeated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 logger = logging.getLogger(__name__)
 
-# Called with an image's key and the number of masks that were measured now.
+# Called with an image's key and the number of masks newly measured.
 OnImage = Callable[[str, int], None]
 # Called for each image that cannot be measured.
 OnSkipped = Callable[["SkippedImage"], None]
@@ -38,11 +38,11 @@ class SkippedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelResult:
-    """All that was measured of one model.
+    """All records of one model.
 
     Attributes:
-        records: by the protocol's name, for each image.
-        skipped: images without records.
+        records: by protocol name, one record per image.
+        skipped: images that could not be measured.
     """
 
     records: Mapping[str, Sequence[Record]]
@@ -50,7 +50,7 @@ class ModelResult:
 
 
 def model_identity(predictor: Predictor) -> dict[str, Any]:
-    """What tells a model from others: kind, weights, and what runs it; as JSON."""
+    """What identifies a model: kind, weights and backend; as JSON."""
     info = predictor.backend.info
     return {
         "kind": predictor.model_name,
@@ -73,17 +73,15 @@ def evaluate_model(
     """Measure one model under several protocols.
 
     Args:
-        predictor: the model.
-        source: the data set.
-        protocols: of different names.
-        images: the first so many; None for all.
-        folder: where records are kept, a file for each protocol, so that a later call goes on;
-            None to keep none.
+        protocols: protocols with distinct names.
+        images: number of images from the start of the data set; None for all.
+        folder: where records are stored, one file per protocol, so that a later call resumes; None
+            to store none.
         on_image: called after each image.
-        on_skipped: called for each image that is broken.
+        on_skipped: called for each broken image.
 
     Returns:
-        results in the data set's order; the same whether the run was stopped in between or not.
+        results in the data set's order, whether or not the run was interrupted.
 
     Raises:
         ConfigError: the folder holds results of another model or with other settings.
@@ -93,11 +91,11 @@ def evaluate_model(
     measured: dict[str, list[Record]] = {protocol.name: [] for protocol in protocols}
     skipped: list[SkippedImage] = []
     with ExitStack() as stack:
-        kept: dict[str, Records] = {}
+        records: dict[str, Records] = {}
         identity = None if folder is None else model_identity(predictor)
         for protocol in protocols:
             if folder is None:
-                kept[protocol.name] = Records()
+                records[protocol.name] = Records()
                 continue
             header = {
                 "protocol": protocol.name,
@@ -105,7 +103,7 @@ def evaluate_model(
                 "model": identity,
             }
             path = folder / f"{protocol.name}.jsonl"
-            kept[protocol.name] = stack.enter_context(Records.writing(path, header))
+            records[protocol.name] = stack.enter_context(Records.writing(path, header))
         for index in range(count):
             try:
                 sample = source[index]
@@ -116,7 +114,7 @@ def evaluate_model(
                 continue
             job = _ImageJob(predictor, sample)
             for protocol in protocols:
-                measured[protocol.name].append(job.do(protocol, kept[protocol.name]))
+                measured[protocol.name].append(job.do(protocol, records[protocol.name]))
             if on_image is not None:
                 on_image(sample.key, job.new_masks)
     return ModelResult(records=measured, skipped=tuple(skipped))
@@ -126,7 +124,7 @@ class _ImageJob:
     """One image under several protocols.
 
     Attributes:
-        new_masks: that were measured now, the same mask once for each protocol.
+        new_masks: number of newly measured masks, counted once per protocol.
     """
 
     def __init__(self, predictor: Predictor, sample: Sample) -> None:
@@ -137,7 +135,7 @@ class _ImageJob:
         self._embed_seconds = 0.0
 
     def do(self, protocol: EvaluationProtocol, records: Records) -> Record:
-        """The kept record, or a new one."""
+        """The stored record, or a new one."""
         record = records.find(self._sample.key, self._checksum)
         if record is not None:
             return record

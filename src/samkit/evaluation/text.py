@@ -1,13 +1,14 @@
-"""Text to mask: how good is the answer to what a mask is called, and to one click more?
+"""The `text` protocol: IoU of the answers to phrases, and after one corrective click.
 
-Each phrase of an image is asked for once. Its answer is compared with the best of all masks that
-are called so, since "a dog" may be any of two. Then the robot clicks where the answer is most
-wrong, and the text is asked again with the click and the mask; with a detector, the click and
-the mask.
+Each phrase of an image is prompted once. Its answer is compared with the best of all masks with
+that phrase, since "a dog" may be any of two. Then the robot clicks where the answer is most wrong,
+and the text is prompted again with the click and the mask; with a detector, the click and the mask
+only.
 
-Pairs tell whether words are understood: of two phrases of an image that differ in one word, such as
+Pairs show whether words are understood: of two phrases of an image that differ in one word, such as
 "a red circle" and "a red square", the answer to one must agree more with its own mask than with the
 other's. By chance, half of them do.
+
 
 Source: ours; the click is that of arXiv:2102.06583.
 """
@@ -34,11 +35,11 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 @dataclass(frozen=True, kw_only=True)
 class TextToMask:
-    """The protocol `text`.
+    """The `text` protocol.
 
     Attributes:
-        choice: which masks are asked for.
-        text_model: what reads text, for the record; None for the model's own.
+        choice: which masks are measured.
+        text_model: name of the text model, recorded in the settings; None for the model's own.
     """
 
     choice: MaskChoice = field(default_factory=MaskChoice)
@@ -71,8 +72,8 @@ class TextToMask:
             ious = [mask_iou(predicted, mask) for mask in masks]
             truth = masks[int(np.argmax(ious))]
             result["ious"].append(max(ious))
-            # A detector would have to look again, and may not find one phrase as it found several:
-            # there the click goes with the mask alone.
+            # A detector would have to run again, and may find one phrase differently than among
+            # several: there the click is given with the mask alone.
             text = phrase if predictor.reads_as_tokens else None
             result["corrected"].append(click_once(predictor, embedding, text, truth, logits))
             result["pairs"] += [
@@ -117,11 +118,11 @@ def click_once(
 
 
 def masks_by_phrase(sample: Sample, numbers: Sequence[int]) -> Mapping[str, list[Mask]]:
-    """All masks (H, W) of an image that are called as some of them are, by what they are called.
+    """All masks (H, W) of an image by phrase, for the phrases of some of its masks.
 
     Args:
         sample: the image.
-        numbers: of the masks whose phrases are asked for.
+        numbers: indices of the masks whose phrases are prompted.
     """
     phrases = [sample.phrases[number] for number in numbers if sample.phrases]
     return {
@@ -136,7 +137,7 @@ def masks_by_phrase(sample: Sample, numbers: Sequence[int]) -> Mapping[str, list
 
 
 def best_answer(answer: MaskPrediction, phrase: str) -> int | None:
-    """Number of the prompt of a phrase with the highest score; None if there is none."""
+    """Index of the best-scored prompt of a phrase; None if there is none."""
     assert answer.phrases is not None
     assert answer.phrase_scores is not None
     own = [number for number, one in enumerate(answer.phrases) if one == phrase]
@@ -145,7 +146,7 @@ def best_answer(answer: MaskPrediction, phrase: str) -> int | None:
 
 
 def is_pair(one: str, other: str) -> bool:
-    """Whether two phrases of as many words differ in one."""
+    """Whether two phrases have equally many words and differ in exactly one."""
     words, others = one.split(), other.split()
     if len(words) != len(others):
         return False

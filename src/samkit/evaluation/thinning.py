@@ -1,4 +1,4 @@
-"""Edges of one pixel's width: along the gradient, and by peeling."""
+"""Thinning of edges to one pixel's width: non-maximum suppression and morphological thinning."""
 
 from functools import cache
 
@@ -9,24 +9,24 @@ import numpy.typing as npt
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
-# Neighbours of a pixel from the east on, counter-clockwise (north is up): each has a bit.
+# One bit for each neighbour of a pixel, counter-clockwise from the east (north is up).
 NEIGHBOUR_BITS = np.array([[8, 4, 2], [16, 0, 1], [32, 64, 128]], np.float32)
 NEIGHBOURS = 8
 
 
 def suppress_non_maxima(strength: Floats, gradient_xy: Floats) -> Floats:
-    """Keep edges only where they are at least as strong as one pixel before and behind.
+    """Keep edges only where they are at least as strong as one pixel ahead and behind.
 
     Args:
         strength: (H, W), at least 0.
-        gradient_xy: (H, W, 2) across the edges; only its direction counts. Nothing is kept where it
-            is zero.
+        gradient_xy: (H, W, 2) across the edges; only its direction counts. Pixels with zero
+            gradient are suppressed.
 
     Returns:
         strength (H, W), zero off the ridges.
 
-    Source: Canny, A computational approach to edge detection, TPAMI 1986; between pixels the
-    strength is bilinear.
+    Source: Canny, A computational approach to edge detection, TPAMI 1986; strength between pixels
+    is interpolated bilinearly.
     """
     length = np.hypot(gradient_xy[..., 0], gradient_xy[..., 1])
     known = length > 0
@@ -48,33 +48,33 @@ def suppress_non_maxima(strength: Floats, gradient_xy: Floats) -> Floats:
 
 
 def thin(mask: Mask) -> Mask:
-    """Peel a mask (H, W) to lines of one pixel's width that are connected as the mask was.
+    """Thin a mask (H, W) to lines of one pixel's width with the same connectivity.
 
-    Source: Guo and Hall, Parallel thinning with two-subiteration algorithms, CACM 1989 (the first
-    of their two), which the boundary benchmark of BSDS500 uses.
+    Source: Guo and Hall, Parallel thinning with two-subiteration algorithms, CACM 1989 (the
+    first of their two), as in the boundary benchmark of BSDS500.
     """
     pixels = np.ascontiguousarray(mask).astype(np.uint8)
     tables = _keep_tables()
     left = -1
     while left != (left := int(np.count_nonzero(pixels))):
         for table in tables:
-            codes = cv2.filter2D(pixels, -1, NEIGHBOUR_BITS, borderType=cv2.BORDER_CONSTANT)
-            pixels = np.asarray(cv2.bitwise_and(pixels, cv2.LUT(codes, table)), np.uint8)
+            patterns = cv2.filter2D(pixels, -1, NEIGHBOUR_BITS, borderType=cv2.BORDER_CONSTANT)
+            pixels = np.asarray(cv2.bitwise_and(pixels, cv2.LUT(patterns, table)), np.uint8)
     return np.asarray(pixels).astype(bool)
 
 
 @cache
 def _keep_tables() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """For each pattern of neighbours whether a pixel stays, in either of the two steps (256,)."""
+    """Whether a pixel stays in each of the two steps, by its pattern of neighbours (256,)."""
     first, second = np.ones(256, np.uint8), np.ones(256, np.uint8)
-    for code in range(256):
-        # As the paper numbers them, from x[1], the east neighbour, to x[8]; x[9] is x[1].
-        x = [False, *(bool(code >> bit & 1) for bit in range(NEIGHBOURS)), bool(code & 1)]
+    for pattern in range(256):
+        # Numbered as in the paper, from x[1], the east neighbour, to x[8]; x[9] is x[1].
+        x = [False, *(bool(pattern >> bit & 1) for bit in range(NEIGHBOURS)), bool(pattern & 1)]
         sides = [(x[2 * i - 1], x[2 * i], x[2 * i + 1]) for i in range(1, 5)]
         parts = sum(not edge and (corner or after) for edge, corner, after in sides)
         pairs_1 = sum(x[2 * i - 1] or x[2 * i] for i in range(1, 5))
         pairs_2 = sum(x[2 * i] or x[2 * i + 1] for i in range(1, 5))
         if parts == 1 and 2 <= min(pairs_1, pairs_2) <= 3:
-            first[code] = (x[2] or x[3] or not x[8]) and x[1]
-            second[code] = (x[6] or x[7] or not x[4]) and x[5]
+            first[pattern] = (x[2] or x[3] or not x[8]) and x[1]
+            second[pattern] = (x[6] or x[7] or not x[4]) and x[5]
     return first, second

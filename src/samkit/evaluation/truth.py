@@ -1,4 +1,4 @@
-"""Which true masks are measured, and how well masks agree."""
+"""Ground truth: the choice of masks to measure, and the IoU of masks."""
 
 import hashlib
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ MIN_AREA_PX = 100
 
 @dataclass(frozen=True, kw_only=True)
 class MaskChoice:
-    """Which masks of an image are measured, where measuring all would take too long.
+    """Random choice of the masks of an image to measure, where measuring all would take too long.
 
-    The choice depends on nothing but the seed, the image's key and each mask's number in it: it is
-    the same on all machines, and that of more masks contains that of fewer.
+    The choice depends only on the seed, the image's key and each mask's index: it is the same on
+    all machines, and a larger choice contains every smaller one.
 
     Attributes:
-        masks_per_image: so many at most, at random; None for all.
+        masks_per_image: maximum number of masks; None for all.
         min_area_px: masks with fewer pixels are left out.
-        seed: another seed, another choice.
+        seed: another seed gives another choice.
     """
 
     masks_per_image: int | None = 10
@@ -44,7 +44,7 @@ class MaskChoice:
         check_number("seed", self.seed, int, 0, MAX_COUNT)
 
     def choose(self, sample: Sample) -> list[int]:
-        """Numbers of the chosen masks, ascending."""
+        """Indices of the chosen masks, ascending."""
         large = [n for n, rle in enumerate(sample.rles) if rle_area(rle) >= self.min_area_px]
         drawn = sorted(large, key=lambda number: self._lot(sample.key, number))
         return sorted(drawn[: self.masks_per_image])
@@ -65,6 +65,6 @@ def mask_iou(one: Mask, other: Mask) -> float:
 
 
 def image_mask(logits: npt.NDArray[np.float32], coords: CoordMap) -> Mask:
-    """Logits (S, S) as a mask (H, W) at the image's size."""
+    """Upsample logits (S, S) to a mask (H, W) of the image's size."""
     mask: Mask = logits_to_original(logits, coords) > MASK_THRESHOLD
     return mask

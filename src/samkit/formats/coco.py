@@ -1,4 +1,4 @@
-"""Writing COCO data sets: images, masks as RLEs, and categories, which are what masks are called.
+"""Writing COCO data sets: images, masks as RLEs, and categories, which name the masks.
 
 `coco_reading` reads them.
 """
@@ -16,12 +16,12 @@ from samkit.files import replacing, write_bytes
 from samkit.types import Masks
 
 OBJECT = "object"  # the category of masks without a phrase or class
-# In `samkit` of the category of masks without a class, to tell it from a class called "object".
+# Marks the category of masks without a class, to tell it from a class named "object".
 UNLABELLED_MARK = "unlabelled"
 
 
 class Categories:
-    """Category numbers from 1: known names first, others in the order in which they come."""
+    """Category numbers from 1: known names first, others in order of appearance."""
 
     def __init__(self, known: Iterable[str] = ()) -> None:
         self._numbers: dict[str, int] = {}
@@ -29,18 +29,18 @@ class Categories:
             self.number(name)
 
     def number(self, name: str | None) -> int:
-        """Number of a name's category; of "object" where there is none."""
+        """Number of a name's category; without a name, that of "object"."""
         return self._numbers.setdefault(name or OBJECT, len(self._numbers) + 1)
 
     def entries(self) -> list[dict[str, Any]]:
-        """All categories as in the file; "object" alone if there is no other."""
+        """All categories in COCO's form; "object" alone if there is no other."""
         if not self._numbers:
             self.number(OBJECT)
         return [{"id": number, "name": name} for name, number in self._numbers.items()]
 
 
 class CocoWriter:
-    """Writes a data set image by image; of earlier images only their short entries are held."""
+    """Writes a data set image by image; only short entries of earlier images stay in memory."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -55,11 +55,11 @@ class CocoWriter:
         annotations: Iterable[Mapping[str, Any]],
         **extras: Any,
     ) -> None:
-        """Write an image's annotations; numbers of images and annotations start at 1.
+        """Write an image's annotations; ids of images and annotations start at 1.
 
         Args:
             file_name: the image's path below the folder of images.
-            size_hw: its size.
+            size_hw: height and width of the image.
             annotations: fields of each mask: segmentation, area, bbox, iscrowd, category_id, ...
             extras: more fields of the image's entry.
         """
@@ -72,7 +72,7 @@ class CocoWriter:
             self._file.write(comma + json.dumps(entry))
 
     def finish(self, categories: Sequence[Mapping[str, Any]]) -> None:
-        """Write what follows the annotations."""
+        """Write the images and categories after the annotations."""
         rest = {"images": self._images, "categories": categories}
         self._file.write(f"], {json.dumps(rest)[1:]}")
 
@@ -81,11 +81,11 @@ class CocoWriter:
 def coco_writer(
     path: str | os.PathLike[str], categories: Callable[[], Sequence[Mapping[str, Any]]]
 ) -> Iterator[CocoWriter]:
-    """Open a COCO file for writing; it is written whole or, on any error, not at all.
+    """Open a COCO file for writing; on any error, nothing is written.
 
     Args:
-        path: of the JSON file.
-        categories: called at the end, when all masks have been numbered.
+        path: the JSON file.
+        categories: called at the end, after all masks.
 
     Raises:
         OutputError: the file cannot be written.
@@ -102,15 +102,15 @@ def write_coco(
     *,
     classes: Iterable[str] = (),
 ) -> Path:
-    """Write one COCO data set of many images, given one after another as (file name, masks).
+    """Write many images, given one after another as (file name, masks), as one COCO data set.
 
-    Masks with a phrase belong to the category of that name, their score is the phrase's, and their
-    predicted IoU is in `predicted_iou`. The score of masks without a phrase is their predicted IoU.
-    `stability_score` is there where it was measured. Only one image's masks are in memory at a
+    Masks with a phrase belong to the category of that name; their score is the phrase's, and
+    `predicted_iou` is their predicted IoU. The score of masks without a phrase is their predicted
+    IoU. `stability_score` is present if it was measured. Only one image's masks are in memory at a
     time.
 
     Args:
-        path: of the JSON file.
+        path: the JSON file.
         images: file name and masks of each image.
         classes: the first categories, whether or not there are masks of them.
 
@@ -138,7 +138,7 @@ def _annotations(masks: Masks, categories: Categories) -> Iterator[dict[str, Any
 
 
 def coco_dataset(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Build a COCO data set from records of images as `samkit segment` prints them.
+    """Build a COCO data set from image records of `samkit segment`.
 
     Args:
         records: for each image `image` (its path), `width`, `height` and `masks`, each of which has

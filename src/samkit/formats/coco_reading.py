@@ -1,7 +1,7 @@
-"""Reading COCO data sets: the entries of images, each with its annotations.
+"""Reading COCO data sets: image entries with their annotations.
 
-Entries stay as they are in the file: a broken one must not make the others unreadable. Masks are
-checked by `segmentations`.
+Entries stay as in the file, so that a broken one does not make the others unreadable. Masks are
+validated by `segmentations`.
 """
 
 import os
@@ -20,7 +20,7 @@ class CocoImage:
     """An entry of `images`.
 
     Attributes:
-        entry: as in the file; anything at all unless `is_valid`.
+        entry: as in the file; may be anything unless `is_valid`.
         annotations: those of the image, without crowds (`iscrowd`), which are not instances.
     """
 
@@ -83,7 +83,7 @@ def read_coco(path: str | os.PathLike[str]) -> CocoFile:
     left out.
 
     Raises:
-        DataError: missing, not JSON, or not a COCO file.
+        DataError: the file is missing, not JSON, or not a COCO file.
     """
     document = read_json(path)
     parts = document if isinstance(document, dict) else {}
@@ -108,7 +108,7 @@ def read_coco(path: str | os.PathLike[str]) -> CocoFile:
 
 
 def _id_text(entry: Any) -> str:
-    """An entry's id as text; that of no annotation if there is none."""
+    """An entry's id as text; without an id, one that matches no annotation."""
     number = entry.get("id") if isinstance(entry, dict) else None
     return "" if number is None else str(number)
 

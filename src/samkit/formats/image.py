@@ -19,7 +19,7 @@ ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | npt.NDArray[Any]"
 
 # 11,585 pixels square: 402 MB at 3 bytes a pixel. Larger images belong in tiles.
 MAX_PIXELS = 2**27
-# Behind transparent pixels, as on a viewer's page.
+# Background of transparent pixels, as in most viewers.
 PAGE_COLOR = (255, 255, 255)
 UINT16_PER_UINT8 = 257  # 65535 / 255
 # What turns an image of each EXIF orientation upright; 1 is upright.
@@ -50,7 +50,7 @@ def read_image(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
         uint8 RGB (H, W, 3).
 
     Raises:
-        ImageError: missing, damaged, too large, or not an image.
+        ImageError: the image is missing, damaged, too large, or not an image.
     """
     if isinstance(image, np.ndarray):
         return _from_array(image, max_pixels)
@@ -127,7 +127,7 @@ def _image_errors(name: str, max_pixels: int) -> Iterator[None]:
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
-        # Pillow has its own limit, twice MAX_IMAGE_PIXELS, even where `max_pixels` is larger.
+        # Pillow has its own limit, twice MAX_IMAGE_PIXELS, even if `max_pixels` is larger.
         limit = 2 * (Image.MAX_IMAGE_PIXELS or max_pixels)
         message = _too_large(name, f"more than {limit:,} pixels", min(max_pixels, limit))
         raise ImageError(message) from error
@@ -138,7 +138,7 @@ def _image_errors(name: str, max_pixels: int) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong, in one line."""
+    """An error's message on one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())
 
@@ -183,7 +183,7 @@ def _turn_upright(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> Any:
-    """The EXIF orientation; 1 where there is none."""
+    """The EXIF orientation; 1 if there is none."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # noqa: BLE001 - damaged EXIF may raise anything, and tells nothing

@@ -1,4 +1,4 @@
-"""Reading LabelMe files: one JSON file for each image, with labelled shapes."""
+"""Reading LabelMe files: one JSON file per image, with labelled shapes."""
 
 import base64
 import binascii
@@ -25,7 +25,7 @@ class LabelMeFile:
     Attributes:
         image: the image's path as the file states it, with forward slashes.
         size_hw: the image's size.
-        labels: one for each mask.
+        labels: label of each mask.
         rles: the masks; shapes of one label and group are one mask.
         faults: one line about each shape that is broken or has no area.
     """
@@ -43,7 +43,7 @@ def read_labelme(path: str | os.PathLike[str]) -> LabelMeFile:
     Pixels on a shape's outline belong to it, as in LabelMe itself.
 
     Raises:
-        FormatError: missing, damaged, or another kind of file.
+        FormatError: the file is missing, damaged, or of another kind.
     """
     try:
         document = read_json(path)

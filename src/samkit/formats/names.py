@@ -1,12 +1,12 @@
-"""File names: which ones are images, and how files made from an image are named after it."""
+"""File names: image suffixes, and names of files derived from an image."""
 
 import hashlib
 import os
 import re
 from pathlib import PurePosixPath
 
-# Files with these suffixes count as images where folders are searched; `read_image` itself goes by
-# a file's content. All of them are read by Pillow as it comes from PyPI.
+# Files with these suffixes count as images when folders are searched; `read_image` goes by a file's
+# content. Pillow as distributed on PyPI reads all of them.
 IMAGE_SUFFIXES = (
     ".avif",
     ".bmp",
@@ -31,12 +31,12 @@ def has_image_suffix(path: str | os.PathLike[str]) -> bool:
 
 
 def base_name(path: str) -> str:
-    """Path with forward slashes, without its suffix: what files of an image's masks begin with."""
+    """Path without its suffix, with forward slashes: the base of derived files' names."""
     return str(PurePosixPath(path).with_suffix(""))
 
 
 def flat_file_name(key: str, suffix: str) -> str:
     """File name for a key of any characters and length: readable, and different for each key."""
-    readable = re.sub(r"[^A-Za-z0-9._-]+", "_", key)[-MAX_READABLE:]
+    shown = re.sub(r"[^A-Za-z0-9._-]+", "_", key)[-MAX_READABLE:]
     digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
-    return f"{readable}-{digest[:DIGEST_LENGTH]}{suffix}"
+    return f"{shown}-{digest[:DIGEST_LENGTH]}{suffix}"

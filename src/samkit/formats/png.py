@@ -1,4 +1,4 @@
-"""PNG files of masks: one file for each mask, or label images that hold one number per instance.
+"""PNG files of masks: one file per mask, or label images with one number per instance.
 
 In a label image 0 is background, and every other number is one instance.
 """
@@ -35,9 +35,9 @@ def write_png(
     """Write an array as a PNG file; return its path.
 
     Args:
-        path: of the file; it need not end in .png.
+        path: the file, which need not end in .png.
         image: uint8 (H, W) or (H, W, 3), or uint16 (H, W).
-        palette: colours of the numbers in a uint8 image (H, W): R, G and B one after another.
+        palette: colours of the labels in a uint8 image (H, W), as R, G, B, R, G, B, ...
 
     Raises:
         OutputError: the file cannot be written.
@@ -56,7 +56,7 @@ def write_mask_png(path: str | os.PathLike[str], mask: BoolArray) -> Path:
 
 
 def label_map(masks: Masks) -> npt.NDArray[np.uint16]:
-    """All masks in one label image (H, W); mask i of the list has the number i + 1.
+    """Draw all masks into one label image (H, W); mask i has the label i + 1.
 
     Smaller masks cover larger ones; of two of the same size, the later one covers the other.
 
@@ -76,11 +76,10 @@ def label_map(masks: Masks) -> npt.NDArray[np.uint16]:
 def label_layers(
     rles: Sequence[Rle], size_hw: tuple[int, int]
 ) -> tuple[list[npt.NDArray[np.uint16]], list[tuple[int, int]]]:
-    """Masks in as many label images as needed for none to cover another.
+    """Draw masks into as many label images as needed for none to cover another.
 
     Returns:
-        label images (H, W), at least one; and for each mask its layer and its number in it, both
-        from 1.
+        label images (H, W), at least one; for each mask its layer and its label there, both from 1.
     """
     layers = [np.zeros(size_hw, np.uint16)]
     counts = [0]
@@ -104,7 +103,7 @@ def read_labels(path: str | os.PathLike[str]) -> npt.NDArray[np.int32]:
     """Read a label image (H, W) from a PNG file of 1, 8 or 16 bits, or with a palette.
 
     Raises:
-        DataError: missing, damaged, or a colour image.
+        DataError: the file is missing, damaged, or a colour image.
     """
     try:
         with Image.open(path) as opened:
@@ -123,10 +122,10 @@ def read_labels(path: str | os.PathLike[str]) -> npt.NDArray[np.int32]:
 def label_rles(labels: npt.NDArray[np.int32]) -> tuple[Rle, ...]:
     """RLEs of the instances in a label image (H, W), in the order of their numbers.
 
-    One pass over the pixels for all instances: the image is cut into runs of equal numbers.
+    One pass over the pixels for all instances: the image is split into runs of equal labels.
     """
     height, width = labels.shape
-    flat = labels.ravel(order="F")  # run-length codes go down the columns
+    flat = labels.ravel(order="F")  # RLEs go down the columns
     starts = np.flatnonzero(np.r_[True, flat[1:] != flat[:-1]])
     stops = np.r_[starts[1:], len(flat)]
     numbers = flat[starts]

@@ -1,4 +1,4 @@
-"""JSON files as in the SA-1B data set: one for each image, with masks as COCO RLEs."""
+"""JSON files as in the SA-1B data set: one per image, with masks as COCO RLEs."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from samkit.geometry.rle import rle_area, rle_box_xyxy
 from samkit.types import Masks
 
 NO_POINT = (np.nan, np.nan)  # for masks that answer no point
-IMAGE_ID_BITS = 52  # integers that every JSON reader keeps, even one with nothing but doubles
+IMAGE_ID_BITS = 52  # integers that are exact even in JSON readers that only have 64-bit floats
 
 
 def image_id_from_name(file_name: str) -> int:
-    """Image id that depends on the name alone, so that it is the same in every run."""
+    """Image id derived from the name alone, so that it is the same in every run."""
     digest = hashlib.sha256(file_name.encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") >> (64 - IMAGE_ID_BITS)
 
 
 def sa1b_document(masks: Masks, *, file_name: str, image_id: int | None = None) -> dict[str, Any]:
-    """Build SA-1B's document of one image's masks.
+    """Build the SA-1B document of one image's masks.
 
     Args:
         masks: all masks of the image.
         file_name: the image's name.
-        image_id: by default made from the name.
+        image_id: default: derived from the name.
 
     Returns:
         `image` and `annotations`, ready for JSON. Annotation ids start at 1. Scores that were not
@@ -95,10 +95,10 @@ def _number_or_null(value: np.float32) -> float | None:
 
 
 def masks_from_sa1b(document: Mapping[str, Any]) -> Masks:
-    """Masks of an SA-1B document with all its fields, such as `sa1b_document` builds.
+    """Read masks from an SA-1B document with all its fields, such as `sa1b_document` builds.
 
     Raises:
-        FormatError: keys are missing, or values do not agree with each other.
+        FormatError: keys are missing, or values disagree.
     """
     try:
         image, annotations = document["image"], document["annotations"]
@@ -157,7 +157,7 @@ def read_sa1b(path: str | os.PathLike[str]) -> Masks:
     """Read one image's masks from an SA-1B file, such as `write_sa1b` writes.
 
     Raises:
-        FormatError: missing, damaged, or another kind of file.
+        FormatError: the file is missing, damaged, or of another kind.
     """
     try:
         document = read_json(path)
@@ -172,13 +172,13 @@ def read_sa1b(path: str | os.PathLike[str]) -> Masks:
 def sa1b_rles(
     document: Any, size_hw: tuple[int, int], *, name: str
 ) -> tuple[tuple[Rle, ...], tuple[str, ...]]:
-    """RLEs of a document of which only `segmentation` in each annotation is needed.
+    """Read RLEs from a document, of which only the annotations' `segmentation` is needed.
 
-    Unlike `masks_from_sa1b` it takes files of other programs, and polygons; broken masks leave the
-    others.
+    Unlike `masks_from_sa1b` it accepts files of other programs, and polygons; broken masks do not
+    affect the others.
 
     Args:
-        document: what a JSON file holds.
+        document: content of a JSON file.
         size_hw: the image's size.
         name: names the image in errors.
 
@@ -186,7 +186,7 @@ def sa1b_rles(
         RLEs, and one line about each mask that is broken and left out.
 
     Raises:
-        DataError: there are no annotations, or they are of an image of another size.
+        DataError: there are no annotations, or they belong to an image of another size.
     """
     parts = document if isinstance(document, dict) else {}
     annotations, entry = parts.get("annotations"), parts.get("image")

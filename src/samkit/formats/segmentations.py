@@ -1,6 +1,6 @@
 """Reading COCO's forms of a mask (polygons, plain and compressed RLEs) into compressed RLEs.
 
-Everything is checked before pycocotools sees it, whose C code trusts its input.
+Everything is validated before it reaches pycocotools, whose C code trusts its input.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from samkit.arrays import IntArray
 from samkit.errors import DataError
 from samkit.geometry import Rle
 
-# Compressed counts: 5 bits of a number in each character, the lowest first; bit 5 says that more
+# Compressed counts: 5 bits of a number per character, the lowest first; bit 5 means that more
 # follow, bit 4 of the last character is the sign. Source: cocodataset.org's mask API.
 FIRST_CHARACTER, BITS, MORE, SIGN = 48, 5, 32, 16
 MAX_CHARACTERS = 7  # of one number: 35 bits, more than any image has pixels
@@ -25,7 +25,7 @@ MAX_OUTSIDE = 1.0  # of the image's sides
 def read_rles(
     segmentations: Iterable[Any], size_hw: tuple[int, int]
 ) -> tuple[tuple[Rle, ...], tuple[str, ...]]:
-    """RLEs of one image's segmentations, and one line about each that is broken."""
+    """Read the RLEs of one image's segmentations; also one line about each broken one."""
     rles, faults = read_numbered_rles(segmentations, size_hw)
     return tuple(rles.values()), faults
 
@@ -52,7 +52,7 @@ def segmentation_rle(segmentation: Any, size_hw: tuple[int, int]) -> Rle:
         size_hw: the image's size.
 
     Raises:
-        DataError: malformed, or of another size.
+        DataError: it is malformed, or of another size.
     """
     if isinstance(segmentation, dict):
         return _from_rle(segmentation, size_hw)
@@ -68,7 +68,7 @@ def check_image_size(name: object, entry: Mapping[str, Any], size_hw: tuple[int,
     """Check that an image has the size its entry states, if it states one.
 
     Raises:
-        DataError: it has another; masks would lie in the wrong place.
+        DataError: the size differs, and masks would be in the wrong place.
     """
     stated = (entry.get("height", size_hw[0]), entry.get("width", size_hw[1]))
     if stated != size_hw:
@@ -96,7 +96,7 @@ def compressed_counts(counts: str) -> IntArray:
     place = np.arange(len(digits)) - np.repeat(starts, lengths)
     runs = np.add.reduceat((digits & (MORE - 1)) << (BITS * place), starts)
     runs -= np.where(digits[ends] & SIGN, 1 << (BITS * lengths), 0)
-    # From the fourth on, each is stored as the difference to the one two before it.
+    # From the fourth on, each is stored as the difference from the one two before it.
     runs[1::2] = runs[1::2].cumsum()
     runs[2::2] = runs[2::2].cumsum()
     return np.asarray(runs, np.int64)
@@ -121,7 +121,7 @@ def _from_rle(segmentation: dict[str, Any], size_hw: tuple[int, int]) -> Rle:
 
 
 def _check_counts(counts: npt.NDArray[Any], size_hw: tuple[int, int]) -> None:
-    """Check that the runs fill the image; those of a truncated RLE do not."""
+    """Check that the runs cover the image; those of a truncated RLE do not."""
     area = size_hw[0] * size_hw[1]
     if counts.min() < 0 or counts.max() > area or counts.sum() != area:
         raise DataError(

@@ -16,7 +16,7 @@ MAX_NUMBER = 254  # in VOC's 8-bit label images 255 is "void", 0 the background
 
 
 def voc_instances(masks: Masks) -> npt.NDArray[np.uint8]:
-    """Label image (H, W) of instances, numbered from 1; smaller masks cover larger ones.
+    """Draw a label image (H, W) of instances, numbered from 1; smaller masks cover larger ones.
 
     Raises:
         FormatError: more masks than VOC can number.
@@ -29,7 +29,7 @@ def voc_instances(masks: Masks) -> npt.NDArray[np.uint8]:
 def voc_classes(
     instances: npt.NDArray[np.uint8], class_numbers: Sequence[int]
 ) -> npt.NDArray[np.uint8]:
-    """Label image (H, W) of classes from one of instances.
+    """Turn a label image (H, W) of instances into one of classes.
 
     Args:
         instances: what `voc_instances` returned.
@@ -50,7 +50,7 @@ def write_voc_png(path: str | os.PathLike[str], labels: npt.NDArray[np.uint8]) -
 
 
 def voc_palette() -> list[int]:
-    """VOC's 256 colours, R, G and B one after another: a number's bits in turn go to the three.
+    """VOC's 256 colours as R, G, B, R, ...: the bits of a number go to the three in turn.
 
     Source: the VOC development kit's colour map.
     """
@@ -65,7 +65,7 @@ def voc_palette() -> list[int]:
 
 
 def voc_xml(masks: Masks, *, file_name: str, class_names: Sequence[str]) -> bytes:
-    """Build the XML file of one image: name and box of each mask, in the order of the masks.
+    """Build the XML file of one image: name and box of each mask, in order.
 
     Boxes are in VOC's pixels: the first one is 1, far edges are inclusive.
 

@@ -1,4 +1,4 @@
-"""YOLO segmentation labels: one line of text for each mask, its outline as one polygon."""
+"""YOLO segmentation labels: one line per mask, with its outline as one polygon."""
 
 import json
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from samkit.geometry.polygons import Ring, joined_outline
 from samkit.geometry.rle import decode_rle_patch
 from samkit.types import Masks
 
-CLASS_NUMBER = 0  # where masks have no classes
+CLASS_NUMBER = 0  # for masks without classes
 MIN_POINTS = 3  # a line with fewer is read as a box
 DIGITS = 7  # a thousandth of a pixel at 10,000 pixels
 
@@ -15,10 +15,10 @@ DIGITS = 7  # a thousandth of a pixel at 10,000 pixels
 def yolo_labels(masks: Masks, *, class_numbers: Sequence[int] | None = None) -> str:
     """Build the label file of one image: `0 x y x y ...` for each mask, coordinates from 0 to 1.
 
-    `class_numbers` has the class of each mask, which is written instead of the 0.
+    `class_numbers` replaces the 0 by each mask's class.
 
-    Points are the centres of pixels on the outline: truncated to whole pixels, as Ultralytics does
-    when it draws masks, they are those pixels again.
+    Points are the centres of pixels on the outline: truncated to integers, as Ultralytics does when
+    it draws masks, they are those pixels again.
 
     Lossy, since a line has one polygon: parts and holes are joined by lines one pixel wide. Scores
     are not part of the format, and empty masks are left out.
@@ -44,7 +44,7 @@ def yolo_dataset_yaml(class_names: Sequence[str], *, train: str, val: str) -> st
 
     Source: docs.ultralytics.com, data sets for instance segmentation.
     """
-    # JSON strings are valid YAML, whatever a class is called.
+    # JSON strings are valid YAML, whatever a class is named.
     names = "".join(f"  {number}: {json.dumps(name)}\n" for number, name in enumerate(class_names))
     return f"path: .\ntrain: images/{train}\nval: images/{val}\nnames:\n{names}"
 

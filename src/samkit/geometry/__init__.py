@@ -1,4 +1,4 @@
-"""Pure array functions: coordinate spaces, boxes, run-length codes."""
+"""Pure array functions for coordinate spaces, boxes, outlines and run-length encoding."""
 
 from samkit.geometry.boxes import boxes_from_masks
 from samkit.geometry.coords import CoordMap

@@ -1,4 +1,4 @@
-"""Boxes of masks. Boxes are (x0, y0, x1, y1) in pixels, the far edges exclusive."""
+"""Bounding boxes of masks: (x0, y0, x1, y1) in pixels, far edges exclusive."""
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,12 @@ def boxes_from_masks(masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
 
 
 def xyxy_to_xywh(boxes_xyxy: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Corners (..., 4) to corner and size, as COCO writes boxes."""
+    """Convert corners (..., 4) to corner and size, COCO's box layout."""
     corner, far = boxes_xyxy[..., :2], boxes_xyxy[..., 2:]
     return np.concatenate([corner, far - corner], axis=-1)
 
 
 def xywh_to_xyxy(boxes_xywh: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Corner and size (..., 4), as COCO writes boxes, to corners."""
+    """Convert corner and size (..., 4), COCO's box layout, to corners."""
     corner, size = boxes_xywh[..., :2], boxes_xywh[..., 2:]
     return np.concatenate([corner, corner + size], axis=-1)

@@ -1,4 +1,4 @@
-"""Coordinate spaces of an image, and the ways between them."""
+"""Coordinate spaces of an image and the conversions between them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class CoordMap:
     - logits: the model space at a `logits_stride`-th of its resolution, in which masks are
       predicted.
 
-    Coordinates are pixel indices: (0, 0) is the first pixel, wherever in it.
+    Coordinates are pixel indices: (0, 0) is the first pixel, whether its corner or its centre.
 
     Attributes:
-        original_hw: the image's size.
-        model_size: side of the model's input.
+        original_hw: size of the image.
+        model_size: side of the model's square input.
         fit: "pad" or "stretch"; see `ImageSpec`.
-        logits_stride: input pixels for each position of the logits.
+        logits_stride: input pixels per mask logit.
     """
 
     original_hw: tuple[int, int]
@@ -42,7 +42,7 @@ class CoordMap:
 
     @classmethod
     def of(cls, original_hw: tuple[int, int], spec: ImageSpec) -> CoordMap:
-        """The spaces of an image of a size, for a model's input."""
+        """The coordinate spaces of an image of this size, for a model's input."""
         return cls(
             original_hw=original_hw,
             model_size=spec.size,
@@ -52,7 +52,7 @@ class CoordMap:
 
     @property
     def resized_hw(self) -> tuple[int, int]:
-        """Size of the image in the model space; a side is at least 1."""
+        """Image size in the model space; each side is at least 1."""
         if self.fit == "stretch":
             return self.model_size, self.model_size
         height, width = self.original_hw
@@ -66,14 +66,14 @@ class CoordMap:
 
     @property
     def scale_xy(self) -> FloatArray:
-        """Model pixels for one original pixel, in x and y (rounded sizes make them differ)."""
+        """Model pixels per original pixel in x and y, which differ because sizes are rounded."""
         (height, width), (resized_h, resized_w) = self.original_hw, self.resized_hw
         return np.array([resized_w / width, resized_h / height])
 
     def points_to_model(self, points_xy: npt.ArrayLike) -> FloatArray:
-        """Points (..., 2) from the original to the model space."""
+        """Convert points (..., 2) from the original to the model space."""
         return np.asarray(points_xy, np.float64) * self.scale_xy
 
     def boxes_to_model(self, boxes_xyxy: npt.ArrayLike) -> FloatArray:
-        """Boxes (..., 4) from the original to the model space."""
+        """Convert boxes (..., 4) from the original to the model space."""
         return np.asarray(boxes_xyxy, np.float64) * np.tile(self.scale_xy, 2)

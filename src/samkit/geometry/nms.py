@@ -1,6 +1,6 @@
-"""Overlap of boxes, and suppression of those that overlap a preferred one.
+"""Box areas, box IoU and non-maximum suppression.
 
-Boxes are (x0, y0, x1, y1) with exclusive far edges, of any number type.
+Boxes are (x0, y0, x1, y1) with exclusive far edges, of any numeric type.
 """
 
 from typing import Any
@@ -9,19 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 Boxes = npt.NDArray[Any]
-# Rounding of differences of coordinates may not narrow the search below; pixels.
+# Pixels by which the search below is widened, so that rounding never narrows it.
 SEARCH_SLACK = 1e-3
 
 
 def box_areas(boxes_xyxy: Boxes) -> npt.NDArray[np.float64]:
-    """Areas of boxes (..., 4): (...,)."""
+    """Areas (...,) of boxes (..., 4)."""
     sides = np.asarray(boxes_xyxy[..., 2:] - boxes_xyxy[..., :2], np.float64)
     areas: npt.NDArray[np.float64] = sides.prod(axis=-1)
     return areas
 
 
 def box_iou(one: Boxes, others: Boxes) -> npt.NDArray[np.float64]:
-    """Intersection over union of boxes (..., 4) with boxes (..., 4), broadcast; 0 without area."""
+    """Intersection over union of boxes (..., 4), broadcast; 0 for boxes without area."""
     shared = _shared_areas(one, others)
     union = box_areas(one) + box_areas(others) - shared
     iou: npt.NDArray[np.float64] = shared / np.where(union > 0, union, 1)
@@ -29,7 +29,7 @@ def box_iou(one: Boxes, others: Boxes) -> npt.NDArray[np.float64]:
 
 
 def least_iou(one: Boxes, inner: Boxes, outer: Boxes) -> npt.NDArray[np.float64]:
-    """The least that IoUs of boxes (..., 4) with one between `inner` and `outer` can be."""
+    """Lower bound of the IoU of boxes (..., 4) with any box between `inner` and `outer`."""
     union = box_areas(one) + box_areas(outer) - _shared_areas(one, outer)
     iou: npt.NDArray[np.float64] = _shared_areas(one, inner) / np.where(union > 0, union, 1)
     return iou
@@ -38,19 +38,19 @@ def least_iou(one: Boxes, inner: Boxes, outer: Boxes) -> npt.NDArray[np.float64]
 def nms(
     boxes_xyxy: Boxes, order: npt.NDArray[np.int64], iou_thresh: float
 ) -> npt.NDArray[np.int64]:
-    """Go through boxes by preference; keep each that overlaps none of those kept before it.
+    """Greedy non-maximum suppression: keep each box that overlaps no box kept before it.
 
     Args:
         boxes_xyxy: (K, 4).
-        order: numbers of the boxes, the most preferred first; all of them or some.
+        order: indices of all boxes or some of them, the most preferred first.
         iou_thresh: boxes with a larger IoU count as overlapping.
 
     Returns:
-        numbers of the boxes that are kept, in the given order.
+        indices of the kept boxes, in the given order.
 
-    Each kept box is compared with those only whose left edge is near its own: an IoU above t needs
-    widths within a factor of t, and so left edges at most (1 - t) / t widths apart. That makes the
-    work proportional to the local crowd instead of the number of boxes.
+    Each kept box is compared only with boxes whose left edge is near its own: an IoU above t needs
+    widths within a factor of t, and so left edges at most (1 - t) / t widths apart. The work then
+    grows with the local density of boxes, not with their total number.
     """
     by_left = order[np.argsort(boxes_xyxy[order, 0], kind="stable")]
     boxes = np.asarray(boxes_xyxy[by_left], np.float64)
@@ -62,15 +62,15 @@ def nms(
     place[by_left] = np.arange(len(by_left))
 
     alive = np.ones(len(by_left), bool)
-    kept = []
+    selected = []
     for number in order:
         at = place[number]
         if not alive[at]:
             continue
-        kept.append(number)
+        selected.append(number)
         near = slice(starts[at], stops[at])
         alive[near] &= box_iou(boxes[at], boxes[near]) <= iou_thresh
-    return np.array(kept, np.int64)
+    return np.array(selected, np.int64)
 
 
 def _shared_areas(one: Boxes, others: Boxes) -> npt.NDArray[np.float64]:

@@ -1,7 +1,7 @@
-"""Outlines of masks as polygons: exact ones along the pixels' edges, and one line around all parts.
+"""Mask outlines as polygons: exact ones along pixel edges, or one closed line around all parts.
 
-Points are (x, y) in whole pixels. Pixel edges: pixel (0, 0) is the square from (0, 0) to (1, 1).
-Pixel centres: a point is the pixel itself.
+Points are integer (x, y). In exact outlines pixel (0, 0) is the square from (0, 0) to (1, 1); in
+the joined outline a point is the pixel itself.
 """
 
 from collections.abc import Iterator
@@ -11,15 +11,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Ring = npt.NDArray[np.int64]  # (N, 2) xy; the last point is not the first again
+Ring = npt.NDArray[np.int64]  # (N, 2) xy; the first point is not repeated at the end
 BoolMask = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
-# Directions in turning order, to the right on a picture whose y grows downwards.
+# Directions in clockwise order, with y growing downwards.
 RIGHT, DOWN, LEFT, UP = range(4)
-# From the start of an edge that goes to (x, y), the mask on its right: the first pixel of the mask.
+# By an edge's direction (x, y): offset from its start to the mask pixel beside it, on its right.
 PIXEL_BESIDE = {(1, 0): (0, 0), (0, 1): (-1, 0), (-1, 0): (-1, -1), (0, -1): (0, -1)}
-ROWS_AT_ONCE = 256  # of the table of distances between two outlines
+ROWS_AT_ONCE = 256  # rows of the distance table between two outlines computed at once
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,8 +27,8 @@ class Polygon:
     """One connected part of a mask.
 
     Attributes:
-        outer: ring around it; its shoelace area is positive.
-        holes: rings around what is missing in it; their shoelace areas are negative.
+        outer: outer ring; its shoelace area is positive.
+        holes: rings around holes; their shoelace areas are negative.
     """
 
     outer: Ring
@@ -42,10 +42,11 @@ def ring_area(ring: Ring) -> float:
 
 
 def mask_polygons(mask: BoolMask) -> list[Polygon]:
-    """The parts of a mask (H, W) with exact outlines along the pixels' edges.
+    """Connected parts of a mask (H, W) with exact outlines along pixel edges.
 
-    Pixels that touch only at a corner are different parts, so that every polygon is valid as OGC
-    simple features demand: rings do not touch themselves. All areas together are the mask's.
+    Pixels that touch only at a corner belong to different parts, so that rings do not touch
+    themselves and every polygon is a valid OGC simple feature. The signed areas add up to the
+    mask's area.
     """
     if not mask.any():
         return []
@@ -64,18 +65,18 @@ def mask_polygons(mask: BoolMask) -> list[Polygon]:
 
 
 def _pixel_beside(ring: Ring) -> tuple[int, int]:
-    """Row and column of a pixel of the mask that a ring runs along."""
+    """Row and column of a mask pixel that a ring runs along."""
     (x, y), (way_x, way_y) = ring[0].tolist(), np.sign(ring[1] - ring[0]).tolist()
     dx, dy = PIXEL_BESIDE[way_x, way_y]
     return y + dy, x + dx
 
 
 def _trace_rings(mask: BoolMask) -> Iterator[Ring]:
-    """Closed rings of corner points, the mask on their right; none touches itself."""
+    """Yield closed rings of corner points with the mask on their right; none touches itself."""
     starts, ends, directions = _edges(mask)
     width = mask.shape[1] + 1
-    # An edge is found by where it starts and where it goes. Where two pixels touch at a corner,
-    # two edges go on from it: turning right keeps to the same pixel.
+    # Edges are looked up by start corner and direction. Where two pixels touch at a corner, two
+    # edges continue from it: turning right stays on the same pixel.
     corner = starts[:, 1] * width + starts[:, 0]
     target = ends[:, 1] * width + ends[:, 0]
     keys = corner * 4 + directions
@@ -96,7 +97,7 @@ def _trace_rings(mask: BoolMask) -> Iterator[Ring]:
         while not done[edge]:
             done[edge] = True
             here = corners[edge]
-            if here in place:  # the path touches itself: what lies between is a ring of its own
+            if here in place:  # the path touches itself: the loop is a ring of its own
                 cut = place[here]
                 yield _to_ring(path[cut:], width)
                 for passed in path[cut:]:
@@ -115,7 +116,7 @@ def _to_ring(corners: list[int], width: int) -> Ring:
 
 
 def _edges(mask: BoolMask) -> tuple[Ring, Ring, IntArray]:
-    """Straight edges of a mask, which is on their right: starts (E, 2), ends (E, 2), directions."""
+    """Straight edges with the mask on their right: starts (E, 2), ends (E, 2), directions (E,)."""
     row_y, row_x0, row_x1, mask_below = _runs(mask)
     col_x, col_y0, col_y1, mask_beyond = _runs(mask.T)
     low = np.stack([np.r_[row_x0, col_x], np.r_[row_y, col_y0]], axis=-1)
@@ -126,8 +127,8 @@ def _edges(mask: BoolMask) -> tuple[Ring, Ring, IntArray]:
 
 
 def _runs(mask: BoolMask) -> tuple[IntArray, IntArray, IntArray, BoolMask]:
-    """Edges between rows: the row below each, first and end column, whether the mask is below."""
-    begins = np.diff(np.pad(mask, 1).astype(np.int8), axis=0)  # 1 the mask begins, -1 it ends
+    """Horizontal edges: the row below, first and end column, and whether the mask is below."""
+    begins = np.diff(np.pad(mask, 1).astype(np.int8), axis=0)  # 1: the mask begins, -1: it ends
     before, after = begins[:, :-1], begins[:, 1:]
     line, low = np.nonzero((before != after) & (after != 0))
     _, high = np.nonzero((before != after) & (before != 0))
@@ -135,11 +136,11 @@ def _runs(mask: BoolMask) -> tuple[IntArray, IntArray, IntArray, BoolMask]:
 
 
 def joined_outline(mask: BoolMask) -> Ring:
-    """One closed line (N, 2) through the pixels at the rim of all parts and holes of a mask.
+    """One closed line (N, 2) through the border pixels of all parts and holes of a mask.
 
-    Parts and holes are joined by lines there and back between their nearest corners. Filled by the
-    even-odd rule with its rim (`cv2.fillPoly`), the line gives the mask again, and the pixels
-    under the joining lines besides.
+    Parts and holes are joined by lines there and back between their nearest corners. Filled with
+    `cv2.fillPoly` (even-odd rule, border included), the line reproduces the mask plus the pixels
+    under the joining lines.
     """
     found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     rings = sorted((np.asarray(one, np.int64).reshape(-1, 2) for one in found), key=_by_length)
@@ -154,7 +155,7 @@ def joined_outline(mask: BoolMask) -> Ring:
 
 
 def _by_length(ring: Ring) -> float:
-    """Order from the longest extent to the shortest."""
+    """Sort key: largest bounding box first."""
     return -float(np.prod(np.ptp(ring, axis=0) + 1))
 
 

@@ -1,6 +1,6 @@
-"""Connected parts of masks: small islands dropped, small holes filled.
+"""Removal of small islands and holes from masks.
 
-Parts are connected over edges and corners.
+Pixels are connected over edges and corners.
 """
 
 import cv2
@@ -10,31 +10,31 @@ import numpy.typing as npt
 Mask = npt.NDArray[np.bool_]
 
 CONNECTIVITY = 8
-BACKGROUND = 0  # OpenCV's label of pixels that are not set
+BACKGROUND = 0  # OpenCV's label for unset pixels
 
 
 def drop_small_islands(mask: Mask, min_area_px: int) -> Mask:
-    """Without the connected parts of a mask (H, W) below an area; its largest part always stays."""
+    """Remove connected parts of a mask (H, W) below an area; the largest part always stays."""
     labels, areas = _connected_parts(mask)
     small = areas < min_area_px
     if not small.any():
         return mask
     small[areas.argmax()] = False
-    kept = np.concatenate([[False], ~small])  # the background, then the parts
-    dropped: Mask = kept[labels]
+    is_set = np.concatenate([[False], ~small])  # the background, then the parts
+    dropped: Mask = is_set[labels]
     return dropped
 
 
 def fill_small_holes(
     mask: Mask, min_area_px: int, *, open_sides: tuple[bool, bool, bool, bool] = (False,) * 4
 ) -> Mask:
-    """With the connected parts of the background below an area filled.
+    """Fill connected parts of the background below an area.
 
     Args:
         mask: (H, W).
         min_area_px: smaller holes are filled.
-        open_sides: at which of the left, top, right and bottom sides the background goes on beyond
-            the array; parts that touch those are no holes.
+        open_sides: whether the background continues beyond the array on the left, top, right and
+            bottom; parts that touch an open side are not holes.
     """
     labels, areas = _connected_parts(~mask)
     small = areas < min_area_px
@@ -52,7 +52,7 @@ def fill_small_holes(
 
 
 def _connected_parts(mask: Mask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Labels (H, W), 0 where the mask is not and else from 1; area of each label from 1."""
+    """Labels (H, W), 0 outside the mask and 1, 2, ... for its parts; areas of the parts."""
     pixels = np.ascontiguousarray(mask).view(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(pixels, connectivity=CONNECTIVITY)
     areas = np.asarray(stats, np.int32)[BACKGROUND + 1 :, cv2.CC_STAT_AREA]

@@ -1,4 +1,4 @@
-"""From the logits space to the image's."""
+"""Upsampling of mask logits to the size of the image."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,25 +11,25 @@ from samkit.geometry.coords import CoordMap
 
 Logits = npt.NDArray[np.float32]
 
-# Logits that one image pixel may be mixed of, along an axis: two neighbouring pixels of the model
-# frame, which is four times as fine as the logits, are each mixed of two neighbouring logits.
+# Logits that an image pixel is interpolated from along an axis: it lies between two neighbouring
+# model-space pixels, four times as fine as the logits, each between two neighbouring logits.
 TAPS = 3
-# An image pixel above 0 has one of its logits above 0, and the others no farther away than this.
+# An image pixel above 0 has one of its logits above 0; the others are at most this far away.
 PATCH_MARGIN = TAPS - 1
-# Of the whole frame, from which part on OpenCV is faster, which resizes all of it.
+# Fraction of the logits above which it is faster to let OpenCV resize all of them.
 LARGE_PATCH = 0.25
 
 Box = tuple[int, int, int, int]
 
 
 def logits_to_original(logits: Logits, coords: CoordMap) -> Logits:
-    """Upsample mask logits to the image's size, as SAM was evaluated.
+    """Upsample mask logits to the image's size, as in SAM's evaluation.
 
-    Bilinear to the model space, padding cut off, bilinear to the original size.
+    Bilinear to the model space, crop the padding, bilinear to the original size.
 
     Args:
-        logits: (S / 4, S / 4) of one mask.
-        coords: the image's frames.
+        logits: (S / 4, S / 4), one mask, for a model size of S.
+        coords: the image's coordinate spaces.
 
     Returns:
         logits (H, W).
@@ -46,20 +46,20 @@ def logits_to_original(logits: Logits, coords: CoordMap) -> Logits:
 def patch_to_original(
     patch: Logits, corner_xy: tuple[int, int], coords: CoordMap
 ) -> tuple[Logits, tuple[int, int]]:
-    """`logits_to_original` of a part of the logits only.
+    """`logits_to_original` for a patch of the logits.
 
-    Both steps are linear and separable into rows and columns, so each axis is one banded matrix,
-    whose few bands are applied one by one. (As dense matrices they would be as fast on an idle
-    machine, but on a busy one the threads of NumPy's BLAS wait for each other: 100 times slower.)
+    Both steps are linear and separable into rows and columns, so each axis is one banded matrix
+    whose few bands are applied one by one. (Dense matrices would be as fast on an idle machine, but
+    on a busy one the threads of NumPy's BLAS wait for each other: 100 times slower.)
 
     Args:
-        patch: (h, w) of the logits.
-        corner_xy: where it lies in the logits space.
-        coords: the image's frames.
+        patch: (h, w) logits.
+        corner_xy: position of the patch in the logits space.
+        coords: the image's coordinate spaces.
 
     Returns:
-        logits of the image's pixels that depend on nothing outside of the patch; the place of the
-        first of them in the image, x and y.
+        logits of the image pixels that depend on the patch alone; position (x, y) in the image of
+        the first of them.
     """
     (x, y), (height, width) = corner_xy, patch.shape
     rows, cols = _image_taps(coords)
@@ -67,9 +67,9 @@ def patch_to_original(
     x_range = cols.inside(x, x + width)
     corner_image = (x_range.start, y_range.start)
     if patch.size > LARGE_PATCH * coords.logits_size**2:
-        frame = np.zeros((coords.logits_size, coords.logits_size), np.float32)
-        frame[y : y + height, x : x + width] = patch
-        image = logits_to_original(frame, coords)
+        logits = np.zeros((coords.logits_size, coords.logits_size), np.float32)
+        logits[y : y + height, x : x + width] = patch
+        image = logits_to_original(logits, coords)
         return image[y_range.start : y_range.stop, x_range.start : x_range.stop], corner_image
     tall = rows.mix(patch, y, y_range)
     transposed = cols.mix(np.ascontiguousarray(tall.T), x, x_range)
@@ -77,7 +77,7 @@ def patch_to_original(
 
 
 def used_logits(coords: CoordMap) -> tuple[int, int]:
-    """How many rows and columns of the logits an image's pixels are mixed of; the rest is padding.
+    """Number of logit rows and columns that the image's pixels depend on; the rest is padding.
 
     The last of them may be the first of the padding.
     """
@@ -86,15 +86,15 @@ def used_logits(coords: CoordMap) -> tuple[int, int]:
 
 
 def box_bounds(patch: Logits, corner_xy: tuple[int, int], coords: CoordMap) -> tuple[Box, Box]:
-    """What is sure of a mask's box before the mask is brought to the image's size.
+    """Bounds of a mask's box in the image, known before its logits are upsampled.
 
     Args:
-        patch: (h, w) of the logits, with all that are above 0.
-        corner_xy: where it lies in the logits space.
-        coords: the image's frames.
+        patch: (h, w) logits, including all that are above 0.
+        corner_xy: position of the patch in the logits space.
+        coords: the image's coordinate spaces.
 
     Returns:
-        a box in the image that the mask's tight box contains, and one that contains it.
+        a box in the image inside the mask's tight box, and one around it.
     """
     x, y = corner_xy
     rows, cols = _image_taps(coords)
@@ -108,7 +108,7 @@ def box_bounds(patch: Logits, corner_xy: tuple[int, int], coords: CoordMap) -> t
     nothing = (outer[0], outer[1], outer[0], outer[1])
     if not (rows.is_dense and cols.is_dense):
         return nothing, outer
-    # Around each of these logits, three by three are above 0, and some pixel is mixed of those.
+    # The 3 x 3 logits around each of these are above 0, and some pixel depends on them alone.
     core = cv2.erode(inside, np.ones((TAPS, TAPS), np.uint8))
     core = core[: max(0, rows.first[-1] + 2 - y), : max(0, cols.first[-1] + 2 - x)]
     left, top, width, height = cv2.boundingRect(core) if core.size else (0, 0, 0, 0)
@@ -121,14 +121,14 @@ def box_bounds(patch: Logits, corner_xy: tuple[int, int], coords: CoordMap) -> t
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AxisTaps:
-    """How the pixels of one axis of an image are mixed of logits.
+    """Interpolation weights from logits to image pixels along one axis.
 
     Attributes:
-        first: (N,) the first of the logits that each pixel is mixed of.
-        weights: (N, TAPS) of it and the next ones.
-        start, stop: (N,) the logits whose weight is not zero; both never decrease.
-        is_dense: whether there are at least as many pixels as logits, so that for each three
-            neighbouring logits there is a pixel that is mixed of those alone.
+        first: (N,) index of the first logit that each pixel depends on.
+        weights: (N, TAPS) weights of that logit and the next ones.
+        start, stop: (N,) range of logits with nonzero weight; neither ever decreases.
+        is_dense: whether there are at least as many pixels as logits, so that for any three
+            neighbouring logits some pixel depends on those alone.
     """
 
     first: npt.NDArray[np.int64]
@@ -138,19 +138,19 @@ class AxisTaps:
     is_dense: bool
 
     def touching(self, start: int, stop: int) -> range:
-        """The pixels that some of the logits start..stop are mixed into."""
+        """Pixels that depend on any of the logits start..stop."""
         low = int(np.searchsorted(self.stop, start, side="right"))
         high = int(np.searchsorted(self.start, stop, side="left"))
         return range(low, max(low, high))
 
     def inside(self, start: int, stop: int) -> range:
-        """The pixels that are mixed of the logits start..stop alone."""
+        """Pixels that depend on the logits start..stop alone."""
         low = int(np.searchsorted(self.start, start, side="left"))
         high = int(np.searchsorted(self.stop, stop, side="right"))
         return range(low, max(low, high))
 
     def mix(self, logits: Logits, offset: int, pixels: range) -> Logits:
-        """Resize the first axis of logits (n, m), of which row 0 is number `offset`."""
+        """Resize the first axis of logits (n, m), whose row 0 is logit row `offset`."""
         chosen = slice(pixels.start, pixels.stop)
         first, weights = self.first[chosen] - offset, self.weights[chosen, :, None]
         mixed = logits.take(first, axis=0, mode="clip")  # clipped: taps whose weight is zero
@@ -163,7 +163,7 @@ class AxisTaps:
 
 
 def _image_taps(coords: CoordMap) -> tuple[AxisTaps, AxisTaps]:
-    """Of rows and of columns."""
+    """Interpolation weights of rows and of columns."""
     (height, width), (resized_h, resized_w) = coords.original_hw, coords.resized_hw
     return (
         _axis_taps(coords.logits_size, coords.model_size, resized_h, height),
@@ -173,7 +173,7 @@ def _image_taps(coords: CoordMap) -> tuple[AxisTaps, AxisTaps]:
 
 @lru_cache(maxsize=8)
 def _axis_taps(logits_size: int, model_size: int, resized: int, original: int) -> AxisTaps:
-    """Logits to model space, cut to the image, to the image's own size: along one axis."""
+    """Weights along one axis: logits to model space, crop the padding, to the image's size."""
     to_model, to_model_next, model_fraction = _bilinear(logits_size, model_size)
     to_image, to_image_next, image_fraction = _bilinear(resized, original)
     first = to_model[to_image]
@@ -196,7 +196,7 @@ def _axis_taps(logits_size: int, model_size: int, resized: int, original: int) -
 def _bilinear(
     size_in: int, size_out: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """For each output position the two inputs that it lies between, and how near the second is."""
+    """For each output position, the two inputs it lies between and the weight of the second."""
     place = np.asarray((np.arange(size_out) + 0.5) * (size_in / size_out) - 0.5, np.float64)
     place = place.clip(0, size_in - 1)
     low = np.asarray(place, np.int64)

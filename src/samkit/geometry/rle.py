@@ -1,4 +1,4 @@
-"""COCO's compressed run-length code of masks, by pycocotools."""
+"""COCO's compressed run-length encoding (RLE) of masks, by pycocotools."""
 
 from typing import TypedDict
 
@@ -15,29 +15,29 @@ class Rle(TypedDict):
 
 
 def encode_rle(mask: npt.NDArray[np.bool_]) -> Rle:
-    """Mask (H, W) to a run-length code."""
-    code = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": [int(side) for side in code["size"]], "counts": code["counts"].decode("ascii")}
+    """Encode a mask (H, W)."""
+    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
 def encode_patch_rle(
     patch: npt.NDArray[np.bool_], corner_xy: tuple[int, int], size_hw: tuple[int, int]
 ) -> Rle:
-    """Code of a mask (H, W) that is empty but for a patch (h, w), without making the whole mask.
+    """Encode a mask (H, W) that is empty except for a patch (h, w), without building the mask.
 
     Args:
-        patch: a part of the mask; fastest when stored column by column.
-        corner_xy: where its first pixel lies in the mask.
-        size_hw: of the whole mask.
+        patch: fastest when stored column by column.
+        corner_xy: position in the mask of the patch's first pixel.
+        size_hw: size of the full mask.
     """
     (patch_h, patch_w), (height, width), (x, y) = patch.shape, size_hw, corner_xy
-    # The code runs down the columns. With one empty row below, each run ends in its own column.
+    # Runs go down the columns. With one empty row below, each run ends in its own column.
     flat = np.zeros(1 + patch_w * (patch_h + 1), bool)
     flat[1:].reshape(patch_w, patch_h + 1)[:, :-1] = patch.T
     changes = np.flatnonzero(flat[1:] != flat[:-1])
     column, row = np.divmod(changes, patch_h + 1)
-    places = (x + column) * height + y + row  # of the whole mask's pixels: on, off, on, ...
-    if patch_h == height:  # runs that go on in the next column
+    places = (x + column) * height + y + row  # pixel indices in the full mask: on, off, on, ...
+    if patch_h == height:  # runs may continue in the next column
         ends, starts = places[1:-1:2], places[2::2]
         apart = ends != starts
         keep = np.ones(len(places), bool)
@@ -46,36 +46,36 @@ def encode_patch_rle(
     counts = np.diff(places, prepend=0, append=height * width)
     if len(counts) > 1 and counts[-1] == 0:
         counts = counts[:-1]
-    code = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-    return {"size": [height, width], "counts": code["counts"].decode("ascii")}
+    rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
 
 
 def decode_rle(rle: Rle) -> npt.NDArray[np.bool_]:
-    """Run-length code to mask (H, W)."""
+    """Decode a mask (H, W)."""
     mask: npt.NDArray[np.bool_] = coco_mask.decode(rle).astype(bool)
     return mask
 
 
 def decode_rle_patch(rle: Rle, box_xyxy: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """The part of a mask (h, w) that is in a box, stored row by row."""
+    """Decode the part (h, w) of a mask inside a box, stored row by row."""
     x0, y0, x1, y1 = (int(edge) for edge in np.asarray(box_xyxy))
-    # pycocotools makes columns, which NumPy and OpenCV are slow with.
+    # pycocotools returns column-major arrays, which NumPy and OpenCV are slow with.
     return np.ascontiguousarray(coco_mask.decode(rle)[y0:y1, x0:x1]).astype(bool)
 
 
 def rle_area(rle: Rle) -> int:
-    """Number of pixels of a mask, from its run-length code."""
+    """Number of pixels in a mask."""
     return int(coco_mask.area(rle))
 
 
 def rle_box_xyxy(rle: Rle) -> tuple[int, int, int, int]:
-    """Tight box of a mask, the far edges exclusive, from its run-length code; zeros if empty."""
+    """Tight box of a mask, far edges exclusive; zeros if empty."""
     x, y, width, height = (int(value) for value in coco_mask.toBbox(rle))
     return x, y, x + width, y + height
 
 
 def rle_counts(mask: npt.NDArray[np.bool_]) -> list[int]:
-    """Lengths of runs of a mask (H, W), column by column, the first one of background."""
+    """Uncompressed run lengths of a mask (H, W), column by column, background first."""
     flat = mask.ravel(order="F")
     turns = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     lengths: list[int] = np.diff(np.r_[0, turns, len(flat)]).tolist()

@@ -1,4 +1,4 @@
-"""Stability of a mask: how little it depends on the threshold of its logits.
+"""Stability of a mask: how little it changes with the threshold of its logits.
 
 Source: arXiv:2304.02643, section 5 and appendix B.
 """
@@ -13,17 +13,17 @@ from samkit.geometry.resize import PATCH_MARGIN, used_logits
 Logits = npt.NDArray[np.float32]
 
 MASK_THRESHOLD = 0.0  # logits above it are inside
-STABILITY_OFFSET = 1.0  # the published one
-# Small patches are made finer for the estimate, as long as that is quick.
-FINER = (2, 4)
-MAX_FINE_PX = 128 * 128
+STABILITY_OFFSET = 1.0  # as published
+# Factors by which small patches are upsampled for the estimate, up to a size that stays fast.
+UPSAMPLING = (2, 4)
+MAX_UPSAMPLED_PX = 128 * 128
 
 
 def cut_patch(logits: Logits, coords: CoordMap, offset: float) -> tuple[Logits, tuple[int, int]]:
-    """Cut the part of a mask's logits (L, L) around those above -offset, without padding.
+    """Cut out a mask's logits (L, L) above -offset, with a margin but without padding.
 
     Returns:
-        the patch, and the place of its top left corner in the logits, x and y.
+        the patch, and the position (x, y) of its top left corner in the logits.
     """
     used_h, used_w = used_logits(coords)
     loose = logits[:used_h, :used_w] > MASK_THRESHOLD - offset
@@ -37,8 +37,8 @@ def cut_patch(logits: Logits, coords: CoordMap, offset: float) -> tuple[Logits, 
 
 
 def estimate_stability(patch: Logits, offset: float) -> float:
-    """Estimate the `stability_score` of a mask at the image's size from a patch of its logits."""
-    factor = max((f for f in FINER if patch.size * f**2 <= MAX_FINE_PX), default=1)
+    """Estimate a mask's `stability_score` at the image's size from a patch of its logits."""
+    factor = max((f for f in UPSAMPLING if patch.size * f**2 <= MAX_UPSAMPLED_PX), default=1)
     if factor > 1 and patch.size:
         size = (patch.shape[1] * factor, patch.shape[0] * factor)
         patch = np.asarray(cv2.resize(patch, size, interpolation=cv2.INTER_LINEAR), np.float32)
@@ -46,7 +46,7 @@ def estimate_stability(patch: Logits, offset: float) -> float:
 
 
 def stability_score(logits: Logits, offset: float) -> float:
-    """IoU of the mask cut at +offset with that cut at -offset, which contains it; 0 if empty."""
+    """IoU of the masks cut at +offset and at -offset, which contains the former; 0 if empty."""
     loose = int(np.count_nonzero(logits > MASK_THRESHOLD - offset))
     strict = int(np.count_nonzero(logits > MASK_THRESHOLD + offset))
     return strict / max(loose, 1)

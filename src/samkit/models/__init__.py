@@ -1,4 +1,4 @@
-"""Networks of the SAM family behind one interface: no files, devices or image handling."""
+"""Networks of the SAM family behind one interface; no files, devices or image handling."""
 
 from samkit.models.interface import (
     ImageFeatures,

@@ -1,7 +1,7 @@
-"""What every model of the SAM family takes and gives, whatever its networks are.
+"""The interface of all models of the SAM family, whatever their networks are.
 
-`SamModel` names the six calls. Predictor, training, graphs for compilers, exports and the drop-in
-use only these, so that another family is a second implementation behind the same calls.
+`SamModel` names the six calls. Predictor, training, compiled graphs, exports and the drop-in use
+only these, so that another family is a second implementation of the same calls.
 
 Shape legend: B images, P prompts, N points, T tokens, C channels, G side of the coarsest grid,
 L side of the mask logits, M masks, S side of the input, D dimensions of CLIP's space.
@@ -21,7 +21,7 @@ class ImageFeatures(NamedTuple):
 
     Attributes:
         levels: feature maps (B, C_i, G_i, G_i), finest first. Prompts attend to the last one; finer
-            ones, where an encoder has them, sharpen the masks.
+            ones, if an encoder has them, sharpen the masks.
     """
 
     levels: tuple[Tensor, ...]
@@ -32,11 +32,15 @@ class ImageFeatures(NamedTuple):
         return self.levels[-1]
 
     def rows(self, index: Any) -> ImageFeatures:
-        """Some of the images, by a slice or an index tensor."""
+        """Select images by a slice or an index tensor."""
         return ImageFeatures(tuple(level[index] for level in self.levels))
 
+    def float(self) -> ImageFeatures:
+        """In float32."""
+        return ImageFeatures(tuple(level.float() for level in self.levels))
+
     def to(self, *args: Any, **kwargs: Any) -> ImageFeatures:
-        """Moved or converted, as `Tensor.to` does it."""
+        """Move or convert all levels, like `Tensor.to`."""
         return ImageFeatures(tuple(level.to(*args, **kwargs) for level in self.levels))
 
 
@@ -44,11 +48,11 @@ class PromptTensors(NamedTuple):
     """P prompts in the model space; each may combine text, points, one box and one mask.
 
     Attributes:
-        text_embeds: (P, D) vectors of CLIP, of length 1.
-        points_xy: (P, N, 2) pixels of the model's input.
+        text_embeds: (P, D) CLIP embeddings of unit length.
+        points_xy: (P, N, 2) in pixels of the model's input.
         labels: (P, N): 1 foreground, 0 background, -1 padding.
-        boxes_xyxy: (P, 4) pixels of the model's input.
-        mask_logits: (P, 1, L, L), such as an earlier answer.
+        boxes_xyxy: (P, 4) in pixels of the model's input.
+        mask_logits: (P, 1, L, L), such as those of an earlier answer.
     """
 
     text_embeds: Tensor | None = None
@@ -59,11 +63,11 @@ class PromptTensors(NamedTuple):
 
     @property
     def num_prompts(self) -> int:
-        """P; 1 for a prompt without any part."""
+        """Number of prompts P; 1 for a prompt without any part."""
         return next((len(part) for part in self if part is not None), 1)
 
     def rows(self, index: slice) -> PromptTensors:
-        """Some of the prompts."""
+        """Select prompts by a slice."""
         return PromptTensors(*(None if part is None else part[index] for part in self))
 
 
@@ -72,8 +76,8 @@ class PromptEmbeddings(NamedTuple):
 
     Attributes:
         sparse: tokens (P, T, C) of text, points and boxes.
-        dense: maps (P, C, G, G) of mask prompts; None where no prompt has a mask, so that one
-            prepared image serves all prompts.
+        dense: maps (P, C, G, G) of mask prompts; None if no prompt has a mask, so that one prepared
+            image serves all prompts.
     """
 
     sparse: Tensor
@@ -85,7 +89,7 @@ class MaskAnswer(NamedTuple):
 
     Attributes:
         logits: (P, M, L, L), unbounded; above 0 is inside.
-        iou_pred: (P, M), the expected IoU of each mask with the true one.
+        iou_pred: (P, M), predicted IoU of each mask with the true one.
     """
 
     logits: Tensor
@@ -97,11 +101,11 @@ class SamModel(Protocol):
 
     @property
     def image_spec(self) -> ImageSpec:
-        """What the image encoder expects."""
+        """Specification of the image encoder's input."""
         ...
 
     def encode(self, pixels: Tensor) -> ImageFeatures:
-        """Encode normalised pixels (B, 3, S, S): the expensive step, once for each image."""
+        """Encode normalised pixels (B, 3, S, S): the expensive step, once per image."""
         ...
 
     def embed_prompts(self, prompts: PromptTensors) -> PromptEmbeddings:
@@ -109,23 +113,24 @@ class SamModel(Protocol):
         ...
 
     def prepare(self, features: ImageFeatures, dense: Tensor | None = None) -> Any:
-        """Bring an image into the form that `attend` and `upscale` take: the model's own.
+        """Prepare an image for `attend` and `upscale`, in the model's own form.
 
         Args:
-            features: of one image, or of one for each prompt.
-            dense: of mask prompts; None for prompts without, which then share the result.
+            features: features of one image, or of one image per prompt.
+            dense: maps of mask prompts; None for prompts without masks, which then share the
+                result.
         """
         ...
 
     def attend(self, sparse: Tensor, context: Any) -> Any:
-        """Let prompt tokens (P, T, C) and the image attend to each other.
+        """Run the transformer on prompt tokens (P, T, C) and the image.
 
-        The result is the model's own, but has `iou_pred` (P, M) and `rows(index)`.
+        The result is in the model's own form, but has `iou_pred` (P, M) and `rows(index)`.
         """
         ...
 
     def select(self, attended: Any, *, multimask: bool) -> Any:
-        """Choose the candidates: those for ambiguous prompts, or the single one."""
+        """Select the candidates for ambiguous prompts, or the single one."""
         ...
 
     def upscale(self, attended: Any, context: Any) -> MaskAnswer:

@@ -1,4 +1,4 @@
-"""Blocks that several networks share.
+"""Building blocks shared by several networks.
 
 Shape legend: B batch, P prompts, N tokens, C channels, H x W a grid.
 """
@@ -25,7 +25,7 @@ class LayerNorm2d(nn.Module):
         return self.over_last(x_BCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     def over_last(self, x: Tensor) -> Tensor:
-        """The same for values whose channels come last (..., C); sums are kept in float32."""
+        """The same for values with channels last (..., C); sums are accumulated in float32."""
         return nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
@@ -46,7 +46,7 @@ class TransformerMlp(nn.Module):
 class Neck(nn.Sequential):
     """Bring encoder features to the decoder's width: 1x1 conv, norm, 3x3 conv, norm.
 
-    Its weights may be of a higher precision than the rest of an encoder.
+    Its weights may have a higher precision than the rest of the encoder.
     """
 
     def __init__(self, in_dim: int, out_dim: int) -> None:
@@ -65,10 +65,10 @@ class Neck(nn.Sequential):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: in training, leave out a residual branch for some samples of a batch.
+    """Stochastic depth: in training, drop a residual branch for some samples of a batch.
 
-    What remains is scaled up, so that its expectation is the branch itself. Drawn from torch's own
-    random state, as dropout is.
+    The remaining branches are scaled up to preserve the expectation. Random numbers come from
+    torch's own state, as for dropout.
 
     Source: arXiv:1603.09382.
     """
@@ -81,17 +81,17 @@ class DropPath(nn.Module):
         if not self.training or self.rate == 0:
             return branch
         keep = 1 - self.rate
-        kept = branch.new_empty(len(branch), *[1] * (branch.ndim - 1)).bernoulli_(keep)
-        return branch * (kept / keep)
+        survives = branch.new_empty(len(branch), *[1] * (branch.ndim - 1)).bernoulli_(keep)
+        return branch * (survives / keep)
 
 
 def drop_path_rates(last: float, depth: int) -> list[float]:
-    """Rates of `depth` blocks, growing linearly from 0 to that of the last block."""
+    """Drop rates of `depth` blocks, growing linearly from 0 to `last`."""
     return [last * i / max(1, depth - 1) for i in range(depth)]
 
 
 class Blocks(nn.Sequential):
-    """Blocks that run after one another; see `checkpoint_blocks`."""
+    """Blocks that run one after another; see `checkpoint_blocks`."""
 
     checkpointed = False
 
@@ -106,10 +106,10 @@ class Blocks(nn.Sequential):
 
 
 def checkpoint_blocks(module: nn.Module, *, on: bool = True) -> None:
-    """Let the blocks of an encoder keep only their inputs, and be computed again on the way back.
+    """Store only the inputs of an encoder's blocks, and recompute the rest in the backward pass.
 
-    Results and gradients stay the same; memory shrinks to that of one block, and a training step
-    takes about a third longer. Source: arXiv:1604.06174.
+    Results and gradients are unchanged; activation memory shrinks to that of one block, and a
+    training step takes about a third longer. Source: arXiv:1604.06174.
     """
     for part in module.modules():
         if isinstance(part, Blocks):
@@ -119,13 +119,13 @@ def checkpoint_blocks(module: nn.Module, *, on: bool = True) -> None:
 def _recompute_contexts(
     block: nn.Module,
 ) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """What surrounds the first and the second computation of a block."""
+    """Contexts of the first computation and of the recomputation of a block."""
     return nullcontext(), _statistics_held(block)
 
 
 @contextmanager
 def _statistics_held(block: nn.Module) -> Iterator[None]:
-    """Batch norms must not count a batch twice."""
+    """Freeze the statistics of batch norms, which must not count a batch twice."""
     norms = [part for part in block.modules() if isinstance(part, nn.BatchNorm2d)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
@@ -138,7 +138,7 @@ def _statistics_held(block: nn.Module) -> Iterator[None]:
 
 
 def window_partition(x_BHWC: Tensor, window: int) -> tuple[Tensor, tuple[int, int]]:
-    """Cut a map into windows, padding bottom and right with zeros.
+    """Split a map into windows, zero-padded at the bottom and right.
 
     Returns:
         windows (B * num_windows, window, window, C) and the padded (H, W).
@@ -155,7 +155,7 @@ def window_partition(x_BHWC: Tensor, window: int) -> tuple[Tensor, tuple[int, in
 
 
 def window_merge(windows: Tensor, padded_hw: tuple[int, int], size_hw: tuple[int, int]) -> Tensor:
-    """Undo `window_partition`: windows back to (B, H, W, C), padding cut off."""
+    """Undo `window_partition`: windows back to (B, H, W, C), without the padding."""
     window, channels = windows.shape[1], windows.shape[-1]
     rows, cols = padded_hw[0] // window, padded_hw[1] // window
     batch = windows.shape[0] // (rows * cols)

@@ -5,14 +5,14 @@ has 4096 positions and a prompt about 7 tokens, so the image's projections move 
 
     softmax(q (X Wk)^T) (X Wv) = (softmax((q Wk^T) X^T) X) Wv,
 
-and what depends on the image alone (`ImageContext`) or on the weights alone (`PosEncProjections`)
-is computed once. That takes half of the arithmetic and a fraction of the memory traffic;
-tests/reference/mask_decoder.py is the plain form that this one is held against.
+and what depends only on the image (`ImageContext`) or only on the weights (`PosEncProjections`) is
+computed once. This takes half of the arithmetic and a fraction of the memory traffic;
+tests/reference/mask_decoder.py is the plain form that it is tested against.
 
-The image side may be of a lower precision than the tokens, which are few and cost next to nothing:
-they are brought to the image's precision where they meet it.
+The image side may have a lower precision than the tokens, which are few and cost next to nothing:
+they are converted to the image's precision where they meet it.
 
-Shape legend: P prompts, T tokens, N image positions, C channels, M masks, H heads, D channels of a
+Shape legend: P prompts, T tokens, N image positions, C channels, M masks, H heads, D channels per
 head, G side of the embedding grid. The image side may have a batch of 1 that serves all prompts.
 """
 
@@ -34,7 +34,7 @@ SINGLE_MASK, AMBIGUOUS_MASKS = slice(0, 1), slice(1, None)
 
 @dataclass(frozen=True, kw_only=True)
 class MaskDecoderConfig:
-    """Shape of the mask decoder."""
+    """Configuration of the mask decoder."""
 
     dim: int = 256
     depth: int = 2
@@ -46,7 +46,7 @@ class MaskDecoderConfig:
 
 
 class PosEncProjections(NamedTuple):
-    """Positional encodings of the image as each attention projects them; constants of a model.
+    """Positional encodings of the image as projected by each attention; constants of a model.
 
     Attributes:
         keys: for each layer and for the last attention, (1, H, D, N).
@@ -58,12 +58,12 @@ class PosEncProjections(NamedTuple):
 
 
 class ImageContext(NamedTuple):
-    """An image, prepared for the transformer: shared by all prompts, or one for each.
+    """An image prepared for the transformer: shared by all prompts, or one per prompt.
 
     Attributes:
         image: tokens (1, N, C) that serve all prompts, or (P, N, C).
-        pos_enc: the projected positional encodings.
-        shared: the first layer's projections of a shared image; None for images of their own.
+        pos_enc: projected positional encodings.
+        shared: first-layer projections of a shared image; None for one image per prompt.
     """
 
     image: Tensor
@@ -74,7 +74,7 @@ class ImageContext(NamedTuple):
 class SharedProjections(NamedTuple):
     """First-layer projections of an image that serves all prompts.
 
-    That layer sees the same image for all prompts; later ones see what the prompts have made of it.
+    That layer sees the same image for all prompts; later layers see each prompt's updated image.
 
     Attributes:
         keys, values, queries: (1, H, D, N).
@@ -90,8 +90,8 @@ class Attended(NamedTuple):
 
     Attributes:
         iou_pred: (P, M), predicted IoU.
-        kernels: (P, M, C / 8), the weights of each mask's pixels.
-        image: (P, N, C).
+        kernels: (P, M, C / 8), weights that turn pixel embeddings into each mask's logits.
+        image: (P, N, C), the updated image tokens.
     """
 
     iou_pred: Tensor
@@ -99,7 +99,7 @@ class Attended(NamedTuple):
     image: Tensor
 
     def rows(self, index: Any) -> Attended:
-        """Some of the prompts, by a slice or an index."""
+        """Select prompts by a slice or an index."""
         return Attended(*(part[index] for part in self))
 
 
@@ -117,17 +117,17 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(inner_dim, dim)
 
     def split_heads(self, x_PNC: Tensor) -> Tensor:
-        """(P, N, inner) to (P, H, N, D)."""
+        """Reshape (P, N, inner) to (P, H, N, D)."""
         batch, tokens, _ = x_PNC.shape
         return x_PNC.view(batch, tokens, self.num_heads, self.head_dim).transpose(1, 2)
 
     def merge_heads(self, x_PHND: Tensor) -> Tensor:
-        """(P, H, N, D) to (P, N, C)."""
+        """Merge the heads and project: (P, H, N, D) to (P, N, C)."""
         merged: Tensor = self.out_proj(x_PHND.transpose(1, 2).flatten(2))
         return merged
 
     def split_map(self, x_1CN: Tensor) -> Tensor:
-        """A projected image (1, inner, N) to (1, H, D, N)."""
+        """Reshape a projected image (1, inner, N) to (1, H, D, N)."""
         return x_1CN.view(1, self.num_heads, self.head_dim, -1)
 
     def head_weights(self, proj: nn.Linear) -> Tensor:
@@ -139,7 +139,7 @@ class SelfAttention(Attention):
     """Attention among the tokens of each prompt."""
 
     def forward(self, q: Tensor, v: Tensor) -> Tensor:
-        """Queries and keys (P, T, C), values (P, T, C): (P, T, C)."""
+        """Attend with queries and keys q (P, T, C) to values v (P, T, C): (P, T, C)."""
         q_PHTD, k_PHTD = self.split_heads(self.q_proj(q)), self.split_heads(self.k_proj(q))
         v_PHTD = self.split_heads(self.v_proj(v))
         weights = (q_PHTD * self.scale @ k_PHTD.transpose(-1, -2)).softmax(-1)
@@ -154,7 +154,7 @@ class TokenToImageAttention(Attention):
         return self.split_map(self.k_proj.weight @ pos_enc_1CN + self.k_proj.bias[:, None])
 
     def forward_shared(self, tokens: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Attend to a shared image, projected before to (1, H, D, N): tokens (P, T, C)."""
+        """Attend to a shared image with projections (1, H, D, N): tokens (P, T, C)."""
         q_PHTD = self.split_heads(self.q_proj(tokens)) * self.scale
         seen = (q_PHTD.to(keys.dtype) @ keys).softmax(-1) @ values.transpose(-1, -2)
         return self.merge_heads(seen.to(tokens.dtype))
@@ -180,7 +180,7 @@ class ImageToTokenAttention(Attention):
         return self.split_map(self.q_proj.weight @ pos_enc_1CN + self.q_proj.bias[:, None])
 
     def forward_shared(self, queries: Tensor, tokens: Tensor, values: Tensor) -> Tensor:
-        """Attend from a shared image, projected before to (1, H, D, N): image (P, N, C)."""
+        """Attend from a shared image with projections (1, H, D, N): image (P, N, C)."""
         k_PHTD = self.split_heads(self.k_proj(tokens)) * self.scale
         return self.mix_values(k_PHTD.to(queries.dtype) @ queries, values)
 
@@ -192,11 +192,12 @@ class ImageToTokenAttention(Attention):
         return self.mix_values(logits + k_PHTD.to(image.dtype) @ pos_queries, values)
 
     def mix_values(self, logits_PHTN: Tensor, values: Tensor) -> Tensor:
-        """Mix the tokens' values (P, T, C) at each position by its attention: (P, N, C)."""
+        """Weight the tokens' values (P, T, C) by the attention of each position: (P, N, C)."""
         v_PHTD = self.split_heads(self.v_proj(values))
         out_weights = self.out_proj.weight.view(-1, self.num_heads, self.head_dim)
         v_out = (v_PHTD @ out_weights.permute(1, 2, 0)[None]).flatten(1, 2)  # (P, H T, C)
-        # Each head's weights add up to 1, so a part of the bias in each row adds up to the bias.
+        # Each head's weights sum to 1, so equal parts of the bias in every head's row sum to the
+        # bias.
         v_out = v_out + self.out_proj.bias / self.num_heads
         weights = logits_PHTN.softmax(2).flatten(1, 2)  # (P, H T, N)
         return weights.transpose(1, 2) @ v_out.to(weights.dtype)
@@ -249,10 +250,8 @@ class TwoWayBlock(nn.Module):
         return tokens, self.norm4(image + update)
 
     def attend_self(self, tokens: Tensor, token_pos_enc: Tensor) -> Tensor:
-        """Self-attention of the tokens, and its norm."""
-        if (
-            self.first
-        ):  # the tokens are their own positional encodings: neither these nor a residual
+        """Self-attention of the tokens, followed by the norm."""
+        if self.first:  # tokens equal their positional encodings; by design without a residual
             attended = self.self_attn(tokens, tokens)
         else:
             attended = tokens + self.self_attn(tokens + token_pos_enc, tokens)
@@ -260,14 +259,14 @@ class TwoWayBlock(nn.Module):
         return normed
 
     def update_tokens(self, tokens: Tensor, seen: Tensor) -> Tensor:
-        """Add the image's values to the tokens, then the MLP."""
+        """Add the values attended to in the image, then apply the MLP."""
         tokens = self.norm2(tokens + seen)
         normed: Tensor = self.norm3(tokens + self.mlp(tokens))
         return normed
 
 
 class TwoWayTransformer(nn.Module):
-    """The decoder's blocks and a last attention of the tokens to the image."""
+    """The decoder's blocks and a final attention of the tokens to the image."""
 
     def __init__(self, config: MaskDecoderConfig) -> None:
         super().__init__()
@@ -278,11 +277,11 @@ class TwoWayTransformer(nn.Module):
 
     @property
     def blocks(self) -> list[TwoWayBlock]:
-        """The layers, by their type."""
+        """The layers, with their type."""
         return cast("list[TwoWayBlock]", list(self.layers))
 
     def forward(self, tokens: Tensor, context: ImageContext) -> tuple[Tensor, Tensor]:
-        """Update tokens (P, T, C) and a prepared image: tokens, and images (P, N, C)."""
+        """Update tokens (P, T, C) and a prepared image: tokens (P, T, C), images (P, N, C)."""
         token_pos_enc, image, pos_enc = tokens, context.image, context.pos_enc
         projected = zip(self.blocks, pos_enc.keys, pos_enc.queries, strict=False)
         for number, (layer, keys, queries) in enumerate(projected):
@@ -316,10 +315,10 @@ class Mlp(nn.Module):
 
 
 class Upscaling(nn.Sequential):
-    """Two transposed convolutions, each position to 2 x 2 and each of these to 2 x 2 again.
+    """Two transposed convolutions; each turns a position into 2 x 2.
 
-    With stride equal to kernel they are matrix products, and norm and activations do not mix
-    positions: so the positions are left in the order in which they arise.
+    With stride equal to kernel size they are matrix products, and norm and activations act on each
+    position alone: so positions stay in the order in which they arise.
     """
 
     def __init__(self, dim: int) -> None:
@@ -349,7 +348,7 @@ class Upscaling(nn.Sequential):
 
 
 class MaskDecoder(nn.Module):
-    """Decoder of prompts to mask logits and the predicted IoU of each mask."""
+    """Decodes prompts to mask logits and the predicted IoU of each mask."""
 
     def __init__(self, config: MaskDecoderConfig) -> None:
         super().__init__()
@@ -379,8 +378,8 @@ class MaskDecoder(nn.Module):
             features: image embedding (1 or P, C, G, G).
             image_pos_enc: positional encodings of the embedding (1, C, G, G).
             sparse: prompt tokens (P, T, C).
-            dense: mask prompts (1 or P, C, G, G).
-            multimask: the three ambiguous masks instead of the single one.
+            dense: dense prompt map (1 or P, C, G, G).
+            multimask: the three masks for ambiguous prompts instead of the single one.
 
         Returns:
             mask logits (P, M, 4 G, 4 G) and predicted IoU (P, M).
@@ -405,13 +404,13 @@ class MaskDecoder(nn.Module):
     def prepare(
         self, features: Tensor, dense: Tensor, pos_enc: PosEncProjections, *, is_shared: bool
     ) -> ImageContext:
-        """Bring images into the form that the transformer takes.
+        """Prepare images for the transformer.
 
         Args:
             features: (1 or P, C, G, G).
             dense: (1 or P, C, G, G).
-            pos_enc: of `project_pos_enc`.
-            is_shared: one image for all prompts: it is projected for the first layer, once.
+            pos_enc: see `project_pos_enc`.
+            is_shared: one image for all prompts, which is projected for the first layer in advance.
         """
         image = (features + dense).flatten(2)
         if not is_shared:
@@ -433,13 +432,13 @@ class MaskDecoder(nn.Module):
         )
         value_bias = to_image.split_map(to_image.v_proj.bias[None, :, None])
         return SharedProjections(
-            keys=keys + pos_enc.keys[0],  # which has the bias
+            keys=keys + pos_enc.keys[0],  # which includes the bias
             values=values + value_bias.to(image.dtype),
             queries=queries + pos_enc.queries[0],
         )
 
     def attend(self, sparse: Tensor, context: ImageContext) -> Attended:
-        """Run the transformer on prompt tokens (P, T, C): all mask tokens' answers."""
+        """Run the transformer on prompt tokens (P, T, C): answers of all mask tokens."""
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output_tokens.expand(sparse.shape[0], -1, -1), sparse], dim=1)
         tokens, image = self.transformer(tokens, context)
@@ -456,7 +455,7 @@ class MaskDecoder(nn.Module):
 
     @staticmethod
     def select(attended: Attended, *, multimask: bool) -> Attended:
-        """Choose the three masks for ambiguous prompts, or the single one."""
+        """Select the three masks for ambiguous prompts, or the single one."""
         chosen = AMBIGUOUS_MASKS if multimask else SINGLE_MASK
         return attended._replace(
             iou_pred=attended.iou_pred[:, chosen], kernels=attended.kernels[:, chosen]
@@ -467,7 +466,7 @@ class MaskDecoder(nn.Module):
         pixels = self.output_upscaling(image)  # (P, 16 N, C / 8)
         prompts, masks, _ = kernels.shape
         grid = math.isqrt(image.shape[1])
-        # (P, M, y, x, y half, x half, y quarter, x quarter): bring together what belongs to y and x
+        # (P, M, y, x, y half, x half, y quarter, x quarter): group the axes of y and of x
         cells: Tensor = (kernels @ pixels.transpose(1, 2)).view(
             prompts, masks, grid, grid, 2, 2, 2, 2
         )

@@ -2,7 +2,7 @@
 
 Source: arXiv:2304.02643, section 3, appendices A and D.5; Fourier features, arXiv:2006.10739.
 Shape legend: P prompts, N points, T tokens, C channels, G side of the embedding grid, D dimensions
-of CLIP's space.
+of CLIP's embeddings.
 """
 
 import math
@@ -21,10 +21,10 @@ NOT_A_POINT = -1
 
 @dataclass(frozen=True, kw_only=True)
 class PromptEncoderConfig:
-    """Shape of the prompt encoder, for an input of `image_size` pixels a side.
+    """Configuration of the prompt encoder, for an input of `image_size` pixels per side.
 
-    `text_dim` is that of CLIP's space; None for a model without text prompts, as published ones
-    are.
+    `text_dim` is the dimension of CLIP's embeddings; None for a model without text prompts, like
+    the published ones.
     """
 
     image_size: int = 1024
@@ -50,7 +50,7 @@ class FourierPositions(nn.Module):
 
 
 class PromptEncoder(nn.Module):
-    """Encoder of prompts in the model space (pixels of the resized image)."""
+    """Encodes prompts given in the model space (pixels of the resized image)."""
 
     def __init__(self, config: PromptEncoderConfig) -> None:
         super().__init__()
@@ -77,14 +77,14 @@ class PromptEncoder(nn.Module):
 
         Returns:
             tokens (P, T, C): text, points, then padding if there is no box, then the box's two
-            corners; dense maps (P, C, G, G), or None where no prompt has a mask.
+            corners; dense maps (P, C, G, G), or None if no prompt has a mask.
         """
         mask_logits = prompts.mask_logits
         dense = None if mask_logits is None else self.embed_masks(mask_logits)
         return PromptEmbeddings(self.embed_sparse(prompts), dense)
 
     def embed_sparse(self, prompts: PromptTensors) -> Tensor:
-        """Tokens (P, T, C) of text, points and boxes; T is 0 where there are none."""
+        """Tokens (P, T, C) of text, points and boxes; T is 0 without any."""
         text_embeds, points_xy, labels, boxes_xyxy, _ = prompts
         num_prompts = prompts.num_prompts
         tokens = [self.no_mask_embed.weight.new_empty(num_prompts, 0, self.config.dim)]
@@ -99,8 +99,9 @@ class PromptEncoder(nn.Module):
         return torch.cat(tokens, dim=1)
 
     def embed_text(self, text_embeds: Tensor) -> Tensor:
-        """Tokens (P, 1, C) of CLIP's vectors (P, D)."""
-        # Components of about 1, as those of the other embeddings, which are learned as quickly.
+        """Tokens (P, 1, C) of CLIP embeddings (P, D)."""
+        # Scaled to components of about 1, like the other embeddings, so that it is learned as
+        # quickly.
         token: Tensor = self.text_projection(text_embeds * math.sqrt(text_embeds.shape[-1]))
         return token[:, None]
 
@@ -136,15 +137,15 @@ class PromptEncoder(nn.Module):
         return self.no_mask_embed.weight.view(1, -1, 1, 1).expand(1, -1, grid, grid)
 
     def positions(self, xy: Tensor) -> Tensor:
-        """Encodings (..., C) of pixels (..., 2), taken at the pixels' centres."""
+        """Encodings (..., C) of pixels (..., 2), at the pixels' centres."""
         pos_enc: Tensor = self.pe_layer((xy + 0.5) / self.config.image_size)
         return pos_enc
 
     def grid_positions(self) -> Tensor:
         """Encodings (1, C, G, G) of the embedding's positions."""
         grid = self.config.grid_size
-        like = self.no_mask_embed.weight
-        centres = (torch.arange(grid, device=like.device, dtype=like.dtype) + 0.5) / grid
+        weight = self.no_mask_embed.weight
+        centres = (torch.arange(grid, device=weight.device, dtype=weight.dtype) + 0.5) / grid
         y, x = torch.meshgrid(centres, centres, indexing="ij")
         pos_enc: Tensor = self.pe_layer(torch.stack([x, y], dim=-1))
         return pos_enc.permute(2, 0, 1)[None]

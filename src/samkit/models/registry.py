@@ -1,4 +1,4 @@
-"""The known shapes of SAM by name. A new variant is a new entry here."""
+"""Configurations of the known models by name. A new variant is a new entry here."""
 
 from samkit.models.mask_decoder import MaskDecoderConfig
 from samkit.models.sam import SamConfig
@@ -49,7 +49,7 @@ CONFIGS: dict[str, SamConfig] = {
         ),
         decoder=MaskDecoderConfig(dim=32, num_heads=4, mlp_dim=64, iou_hidden_dim=32),
     ),
-    # A student for "tiny", likewise.
+    # A student for "tiny" in distillation; not a published model.
     "tiny_mobile": SamConfig(
         encoder=TinyViTConfig(
             embed_dims=(16, 16, 32, 32),

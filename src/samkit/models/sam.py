@@ -1,4 +1,4 @@
-"""The whole network: image encoder, prompt encoder, mask decoder.
+"""The full network: image encoder, prompt encoder and mask decoder.
 
 Attribute names are those of the published checkpoints, so that their keys load without a table.
 """
@@ -27,9 +27,9 @@ EncoderConfig = ViTConfig | TinyViTConfig
 
 @dataclass(frozen=True, kw_only=True)
 class SamConfig:
-    """Shape of a whole model; the prompt encoder's follows from the others.
+    """Configuration of a full model, from which the prompt encoder's follows.
 
-    `text_dim` is that of CLIP's space, for text prompts; None for a model without.
+    `text_dim` is the dimension of CLIP's embeddings, for text prompts; None for a model without.
     """
 
     encoder: EncoderConfig
@@ -43,12 +43,12 @@ class SamConfig:
 
     @property
     def image_spec(self) -> ImageSpec:
-        """What the image encoder expects."""
+        """Specification of the image encoder's input."""
         return ImageSpec(size=self.encoder.image_size)
 
     @property
     def prompts(self) -> PromptEncoderConfig:
-        """Shape of the prompt encoder."""
+        """Configuration of the prompt encoder."""
         return PromptEncoderConfig(
             image_size=self.encoder.image_size,
             grid_size=self.encoder.grid_size,
@@ -58,9 +58,10 @@ class SamConfig:
 
 
 class Sam(nn.Module):
-    """Segment Anything: `encode` once an image, `decode` once a prompt or batch of prompts.
+    """Segment Anything: `encode` once per image, `decode` once per prompt or batch of prompts.
 
-    An implementation of `samkit.models.SamModel`; `decode` is all of its calls after `encode`.
+    An implementation of `samkit.models.SamModel`; `decode` combines all of its calls after
+    `encode`.
     """
 
     def __init__(self, config: SamConfig) -> None:
@@ -72,7 +73,7 @@ class Sam(nn.Module):
 
     @property
     def image_spec(self) -> ImageSpec:
-        """What the image encoder expects."""
+        """Specification of the image encoder's input."""
         return self.config.image_spec
 
     def encode(self, pixels: Tensor) -> ImageFeatures:
@@ -85,7 +86,7 @@ class Sam(nn.Module):
         return embeddings
 
     def project_pos_enc(self) -> PosEncProjections:
-        """Positional encodings of the image as the decoder projects them."""
+        """Positional encodings of the image as projected by the decoder."""
         return self.mask_decoder.project_pos_enc(self.prompt_encoder.grid_positions())
 
     def prepare(
@@ -94,12 +95,12 @@ class Sam(nn.Module):
         dense: Tensor | None = None,
         pos_enc: PosEncProjections | None = None,
     ) -> ImageContext:
-        """Prepare an image for the decoder: one for all prompts without masks, else one for each.
+        """Prepare an image for the decoder: one for all prompts without masks, else one per prompt.
 
         Args:
-            features: of one image, or of one for each prompt.
-            dense: (P, C, G, G) of mask prompts.
-            pos_enc: of `project_pos_enc`, where it is at hand already.
+            features: features of one image, or of one image per prompt.
+            dense: (P, C, G, G) maps of mask prompts.
+            pos_enc: result of `project_pos_enc`, if already computed.
         """
         is_shared = dense is None and len(features.grid) == 1
         return self.mask_decoder.prepare(
@@ -114,23 +115,23 @@ class Sam(nn.Module):
         return self.mask_decoder.attend(sparse, context)
 
     def select(self, attended: Attended, *, multimask: bool) -> Attended:
-        """Choose the three masks for ambiguous prompts, or the single one."""
+        """Select the three masks for ambiguous prompts, or the single one."""
         return self.mask_decoder.select(attended, multimask=multimask)
 
     def upscale(self, attended: Attended, context: ImageContext) -> MaskAnswer:  # noqa: ARG002
-        """Turn selected masks into logits; SAM's decoder needs nothing more of the image."""
+        """Turn selected masks into logits; SAM's decoder needs nothing else of the image."""
         logits = self.mask_decoder.upscale(attended.image, attended.kernels)
         return MaskAnswer(logits=logits, iou_pred=attended.iou_pred)
 
     def decode(
         self, features: ImageFeatures, prompts: PromptTensors, *, multimask: bool = True
     ) -> MaskAnswer:
-        """Answer P prompts on one image, or each on an image of its own.
+        """Answer P prompts on one image, or each on its own image.
 
         Args:
-            features: of one image, or of one for each prompt.
-            prompts: in the model space.
-            multimask: three masks for each prompt instead of one.
+            features: features of one image, or of one image per prompt.
+            prompts: prompts in the model space.
+            multimask: three masks per prompt instead of one.
 
         Returns:
             logits (P, M, 4 G, 4 G) and predicted IoU (P, M).
@@ -149,5 +150,5 @@ ENCODERS: dict[type, Callable[[Any], nn.Module]] = {
 
 
 def build_encoder(config: EncoderConfig) -> nn.Module:
-    """Build the image encoder that a configuration describes, with fresh weights."""
+    """Build the image encoder of a configuration, with random weights."""
     return ENCODERS[type(config)](config)

@@ -1,4 +1,4 @@
-"""MobileSAM's image encoder: TinyViT, four stages of which the last two share a stride of 16.
+"""MobileSAM's image encoder: TinyViT with four stages, the last two of stride 16.
 
 Source: arXiv:2207.10666 (TinyViT), arXiv:2306.14289 (MobileSAM).
 Shape legend: B batch, N tokens, C channels, H x W token grid.
@@ -20,16 +20,16 @@ from samkit.models.layers import (
 )
 
 MBCONV_EXPANSION = 4
-# Strides of the three downsamplings between the stages; the last keeps the 64 x 64 grid that the
-# mask decoder expects (TinyViT for classification has 2 there).
+# Strides of the three downsamplings between the stages. The last is 1 to keep the 64 x 64 grid that
+# the mask decoder expects; TinyViT for classification uses 2.
 DOWNSAMPLE_STRIDES = (2, 2, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TinyViTConfig:
-    """Shape of a TinyViT encoder, one entry a stage; stage 0 is convolutional (no window).
+    """Configuration of a TinyViT encoder, one entry per stage; stage 0 is convolutional.
 
-    `drop_path` is the rate of the last block in training; it has no part in the weights.
+    `drop_path` is the last block's rate in training; it does not affect the weights.
     """
 
     embed_dims: tuple[int, int, int, int]
@@ -47,7 +47,7 @@ class TinyViTConfig:
         return self.image_size // 16
 
     def drop_path_rates(self, stage: int) -> list[float]:
-        """Rates of a stage's blocks; they grow over all stages."""
+        """Drop rates of a stage's blocks, which grow over all stages."""
         first = sum(self.depths[:stage])
         rates = drop_path_rates(self.drop_path, sum(self.depths))
         return rates[first : first + self.depths[stage]]
@@ -106,7 +106,7 @@ class MBConv(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Change width and, by `stride`, the size of the grid between two stages."""
+    """Change the width and, by `stride`, the grid size between two stages."""
 
     def __init__(self, in_dim: int, out_dim: int, stride: int) -> None:
         super().__init__()
@@ -149,8 +149,8 @@ class OffsetBiasAttention(nn.Module):
 def offset_index(window: int) -> tuple[Tensor, int]:
     """Number each pair's absolute offset, in the order in which the offsets first appear.
 
-    The order is that of trained checkpoints: it starts from the first position's offset to all
-    others, row by row.
+    This order matches trained checkpoints: it goes through the offsets from the first position to
+    all others, row by row.
 
     Returns:
         index (window**2, window**2) into the table of offsets; the number of offsets.
@@ -162,7 +162,7 @@ def offset_index(window: int) -> tuple[Tensor, int]:
         for y1, x1 in positions
         for y2, x2 in positions
     ]
-    # Always real numbers, also where a model is laid out on the "meta" device before loading.
+    # Always materialised, even if a model is created on the "meta" device before loading.
     table = torch.tensor(index, device="cpu").view(window**2, window**2)
     return table, len(numbers)
 

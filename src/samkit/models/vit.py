@@ -1,7 +1,8 @@
 """SAM's image encoder: a plain ViT with windowed and global attention.
 
 Source: arXiv:2304.02643, appendix A; ViTDet, arXiv:2203.16527; relative positions as in MViTv2,
-arXiv:2112.01526. Shape legend: B batch, N tokens, C channels, H x W token grid, D channels a head.
+arXiv:2112.01526. Shape legend: B batch, N tokens, C channels, H x W token grid, D channels per
+head.
 """
 
 from dataclasses import dataclass
@@ -24,9 +25,9 @@ LAYER_NORM_EPS = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class ViTConfig:
-    """Shape of a ViT image encoder; `global_blocks` attend everywhere, the others in windows.
+    """Configuration of a ViT image encoder; `global_blocks` use global attention, others windows.
 
-    `drop_path` is the rate of the last block in training; it has no part in the weights.
+    `drop_path` is the last block's rate in training; it does not affect the weights.
     """
 
     embed_dim: int
@@ -47,7 +48,7 @@ class ViTConfig:
 
 
 class PatchEmbed(nn.Module):
-    """Image to patch tokens: a convolution whose kernel is its stride."""
+    """Image to patch tokens: a convolution whose stride equals its kernel size."""
 
     def __init__(self, patch_size: int, embed_dim: int) -> None:
         super().__init__()
@@ -112,7 +113,7 @@ def relative_table(rel_pos: Tensor, size: int) -> Tensor:
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block; `window_size` 0 means attention over the whole grid."""
+    """Pre-norm transformer block; `window_size` 0 means attention over the full grid."""
 
     def __init__(self, config: ViTConfig, window_size: int, drop_path: float = 0.0) -> None:
         super().__init__()
@@ -137,9 +138,9 @@ class Block(nn.Module):
 
     def attend(self, x_BHWC: Tensor) -> Tensor:
         if not self.window_size:
-            everywhere: Tensor = self.attn(x_BHWC)
-            return everywhere
-        # Padding comes after the norm, and padded tokens take part as keys: as SAM was trained.
+            attended: Tensor = self.attn(x_BHWC)
+            return attended
+        # Padding comes after the norm, and padded tokens take part as keys, as in SAM's training.
         windows, padded_hw = window_partition(x_BHWC, self.window_size)
         return window_merge(self.attn(windows), padded_hw, (x_BHWC.shape[1], x_BHWC.shape[2]))
 

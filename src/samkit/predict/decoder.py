@@ -1,6 +1,6 @@
-"""Decoding of prompts on embeddings, a few at a time.
+"""Decoding of prompts on embeddings, in small batches.
 
-Shape legend: P prompts, M masks of each, K masks in all, L side of the mask logits.
+Shape legend: P prompts, M masks each, K masks in total, L side of the mask logits.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from samkit.backends import Backend
 from samkit.models import PromptTensors, Sam
 from samkit.types import ImageEmbedding, MaskPrediction, Prompts
 
-# Prompts decoded together. Each takes 4 MB for its image tokens and some 20 MB on the way, and on a
-# CPU larger batches leave the cache and are slower for each prompt.
+# Prompts decoded together. Each takes 4 MB for its image tokens and about 20 MB in passing; on a
+# CPU larger batches leave the cache and are slower per prompt.
 PROMPTS_AT_ONCE = 4
 CONTEXTS_CACHED = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PointMasks:
-    """Confident masks of many lone points.
+    """Confident masks of many single-point prompts.
 
     Attributes:
         logits: (K, L, L) float32.
         iou_pred: (K,).
-        point_index: (K,) which of the points each mask answers.
+        point_index: (K,) index of the point that each mask answers.
     """
 
     logits: npt.NDArray[np.float32]
@@ -41,11 +41,11 @@ class PointMasks:
 
 
 class PromptDecoder:
-    """Decodes prompts on one backend; one caller at a time.
+    """Decodes prompts on a backend, for one caller at a time.
 
     Attributes:
         contexts_cached: number of images whose prepared form is cached, 10 MB each, while their
-            embeddings are in use; a click on another one takes three times as long.
+            embeddings are in use; a click on any other image takes three times as long.
     """
 
     def __init__(self, model: Sam, backend: Backend) -> None:
@@ -56,7 +56,7 @@ class PromptDecoder:
         self._lock = Lock()
 
     def prepare(self, embedding: ImageEmbedding) -> None:
-        """Prepare an image, so that its first prompt need not wait for it."""
+        """Prepare an image, so that its first prompt does not wait for it."""
         with self._lock:
             self._context(embedding)
 
@@ -81,7 +81,7 @@ class PromptDecoder:
     def decode_confident(
         self, embedding: ImageEmbedding, prompts: Prompts, *, iou_thresh: float
     ) -> PointMasks:
-        """Answer prompts with three masks each; upscale and return only the confident ones."""
+        """Answer prompts with three masks each; upscale and return only the confident masks."""
         side = embedding.coords.logits_size
         logits, iou_pred = [np.zeros((0, side, side), np.float32)], [np.zeros(0, np.float32)]
         points, start = [np.zeros(0, np.int64)], 0
@@ -104,7 +104,7 @@ class PromptDecoder:
         )
 
     def _attend(self, embedding: ImageEmbedding, prompts: Prompts) -> Iterator[tuple[Any, Any]]:
-        """Run prompt encoder and transformer; yield a few prompts' results and their context."""
+        """Run the prompt encoder and the transformer; yield batches of results and contexts."""
         tensors = self._tensors(embedding, prompts)
         for start in range(0, len(prompts), PROMPTS_AT_ONCE):
             sparse, dense = self.backend.embed_prompts(
@@ -117,7 +117,7 @@ class PromptDecoder:
             yield self.backend.attend(sparse, context), context
 
     def _context(self, embedding: ImageEmbedding) -> Any:
-        """The prepared image for prompts without a mask, from the cache."""
+        """The prepared image for prompts without a mask, cached."""
         context = self._contexts.pop(embedding, None)
         if context is None:
             context = self.backend.prepare(embedding.features)
@@ -128,7 +128,7 @@ class PromptDecoder:
         return context
 
     def _tensors(self, embedding: ImageEmbedding, prompts: Prompts) -> PromptTensors:
-        """Prompts in the model space, on the prompt encoder's device."""
+        """Convert prompts to the model space, on the prompt encoder's device."""
         coords, points, boxes = embedding.coords, prompts.points_xy, prompts.boxes_xyxy
         device = self.model.prompt_encoder.no_mask_embed.weight.device
 
@@ -147,7 +147,7 @@ class PromptDecoder:
 
 
 def runs(flags: npt.NDArray[np.bool_]) -> Iterator[slice]:
-    """The stretches of true flags (N,), in order."""
+    """Yield the runs of true flags (N,), in order."""
     edges = np.flatnonzero(np.diff(flags.astype(np.int8), prepend=0, append=0))
     for start, stop in edges.reshape(-1, 2).tolist():
         yield slice(start, stop)

@@ -121,8 +121,7 @@ class EmbeddingCache:
     def _rounded(self, embedding: ImageEmbedding) -> ImageEmbedding:
         """An embedding in float32, with values that the files can hold."""
         if self.dtype == "float16":
-            half = _half(embedding).features
-            return replace(embedding, features=half.to(embedding.features.grid.dtype))
+            return replace(embedding, features=_half(embedding).features.float())
         return embedding
 
     def _path(self, image_sha256: str, encoder_checksum: str) -> Path:

@@ -33,16 +33,16 @@ CANDIDATES = 3  # of an ambiguous prompt
 
 
 class Predictor:
-    """Segments what prompts point at.
+    """Segments images by prompts.
 
         predictor = samkit.Predictor.load()
         embedding = predictor.embed("image.jpg")
         result = predictor.predict(embedding, points=[[500, 375]], labels=[1])
         result.best().masks
 
-    Embeddings are values that may be kept, saved and reused; a predictor answers the same to the
-    same, in any order, and may be called from several threads, of which one encodes and one decodes
-    at a time.
+    Embeddings are values that may be stored and reused. A predictor gives the same answer to the
+    same prompt, in any order, and may be called from several threads; one can encode while another
+    decodes.
 
     Attributes:
         model: the network in float32, in evaluation mode.
@@ -59,14 +59,14 @@ class Predictor:
         text_encoder: TextEncoder | None = None,
         text_model: TextModel | str | os.PathLike[str] | None = None,
     ) -> None:
-        """Put a network into evaluation mode, and choose what runs it.
+        """Create a predictor; the network is put into evaluation mode.
 
         Args:
             model: the network, float32.
-            model_name: see above.
-            backend: by default torch in float32.
-            text_encoder: the CLIP that its text prompts are of; None without.
-            text_model: what reads text, or its folder or name; see `load`.
+            model_name: its name in `samkit.models.CONFIGS`.
+            backend: default torch in float32.
+            text_encoder: the CLIP of the network's text prompts; None without.
+            text_model: a text model, or its folder or name; see `load`.
         """
         self.model = model.eval()
         self.model_name = model_name
@@ -76,7 +76,7 @@ class Predictor:
         )
         self._decoder = PromptDecoder(model, self.backend)
         # A backend serves one caller of its encoder and one of its decoder at a time: clicks need
-        # not wait until another image is encoded.
+        # not wait for the encoding of another image.
         self._encoding = Lock()
         self._encoder = self.backend
 
@@ -94,20 +94,21 @@ class Predictor:
         """Load a model by name or from a checkpoint file.
 
         Args:
-            source: "mobile_sam" (in the package), "sam_vit_b", "sam_vit_l", "sam_vit_h" (fetched
-                when they are not on this disk), or a `.safetensors`, `.pth` or `.pt` file.
-            device: "cpu", "cuda", ...; by default a GPU where there is one.
+            source: "mobile_sam" (in the package), "sam_vit_b", "sam_vit_l", "sam_vit_h" (downloaded
+                unless they are on this disk), or a `.safetensors`, `.pth` or `.pt` file.
+            device: "cpu", "cuda", ...; default: a GPU if there is one.
             backend: "auto", "torch", "compile", "openvino" or "onnx"; see
                 `samkit.backends.create_backend`.
             precision: "auto", "float32", "bfloat16" or "float16".
-            threads: on a CPU; by default the backend's own choice.
-            text_model: what reads text, a folder or a name on the hub, loaded when first needed: a
-                CLIP for a model that takes text (by default its own), or a detector such as
-                "IDEA-Research/grounding-dino-tiny" for any (by default that for other models).
+            threads: CPU threads; default: the backend's choice.
+            text_model: folder or hub name of a text model, loaded when first needed: a CLIP for a
+                model that takes text (default: its own), or a detector such as
+                "IDEA-Research/grounding-dino-tiny" for any model (the default for models without
+                text).
 
         Raises:
-            WeightsError: unknown, missing, damaged or unfitting weights.
-            BackendError: the backend, precision or device is not to be had here.
+            WeightsError: the weights are unknown, missing, damaged or do not fit.
+            BackendError: the backend, precision or device is not available here.
         """
         loaded = load_model(source)
         chosen = create_backend(
@@ -123,7 +124,7 @@ class Predictor:
 
     @property
     def contexts_cached(self) -> int:
-        """Number of images that are kept prepared for clicks; see `PromptDecoder`."""
+        """Number of images whose context is cached for clicks; see `PromptDecoder`."""
         return self._decoder.contexts_cached
 
     @contexts_cached.setter
@@ -131,37 +132,37 @@ class Predictor:
         self._decoder.contexts_cached = count
 
     def describe(self) -> dict[str, str | int]:
-        """What runs: model, backend, precision, device, threads (0: the backend's own choice)."""
+        """Model, backend, precision, device and threads (0: the backend's choice) in use."""
         return {"model": self.model_name, **asdict(self.backend.info)}
 
     @property
     def text_encoder(self) -> TextEncoder | None:
-        """The CLIP that the network's text prompts are of; None for one that takes no text."""
+        """The CLIP of the network's text prompts; None for a network that takes no text."""
         return self._reader.own
 
     @property
     def text_model(self) -> TextModel:
-        """What reads text, loaded when first asked for; see `TextReader.model`."""
+        """The text model, loaded on first access; see `TextReader.model`."""
         return self._reader.model
 
     @property
     def reads_as_tokens(self) -> bool:
-        """Whether words become prompt tokens; else a detector finds boxes."""
+        """Whether words become prompt tokens; otherwise a detector finds boxes."""
         from samkit.text import Detector
 
         return not isinstance(self.text_model, Detector)
 
     @cached_property
     def encoder_checksum(self) -> str:
-        """SHA-256 of the image encoder's weights, which kept embeddings carry.
+        """SHA-256 of the image encoder's weights, which saved embeddings carry.
 
-        Computed once: after training an encoder in place, make a new predictor.
+        Computed once: after training an encoder in place, create a new predictor.
         """
         return weights_sha256(self.model.image_encoder)
 
     @cached_property
     def former_checksum(self) -> str:
-        """What embeddings of the same encoder carry that were saved by earlier versions."""
+        """The checksum of the same encoder in embeddings saved by earlier versions."""
         return weights_sha256_of_bytes(self.model.image_encoder)
 
     def coord_map(self, image: npt.NDArray[np.uint8]) -> CoordMap:
@@ -170,7 +171,7 @@ class Predictor:
 
     @torch.no_grad()
     def embed(self, image: ImageLike) -> ImageEmbedding:
-        """Run the image encoder: the expensive step, once for each image.
+        """Run the image encoder: the expensive step, once per image.
 
         Args:
             image: path, PIL image or array; see `samkit.formats.read_image`.
@@ -189,11 +190,11 @@ class Predictor:
             model_name=self.model_name,
             encoder_checksum=self.encoder_checksum,
         )
-        self._decoder.prepare(embedding)  # so that the first prompt need not wait for it
+        self._decoder.prepare(embedding)  # so that the first prompt does not wait for it
         return embedding
 
     def session(self, image: ImageLike) -> ImageSession:
-        """Embed an image, to segment it by clicks and boxes with undo.
+        """Embed an image for interactive segmentation by clicks and boxes, with undo.
 
         Raises:
             ImageError: the image cannot be read.
@@ -213,20 +214,20 @@ class Predictor:
         """Answer one prompt, or a batch of P prompts with a leading axis.
 
         Args:
-            embedding: from `embed` of the same model.
+            embedding: result of `embed` of the same model.
             points: (2,), (N, 2) or (P, N, 2), xy in pixels of the image.
-            labels: (N,) or (P, N): 1 foreground, 0 background; by default all are foreground.
+            labels: (N,) or (P, N): 1 foreground, 0 background; default: all foreground.
             boxes: (4,) or (P, 4), x0 y0 x1 y1 in pixels of the image.
             mask_logits: (L, L), (1, L, L) or (P, 1, L, L) of an earlier answer's `logits`.
-            multimask: three candidates, for prompts that may mean several things, such as a
-                single click; else one.
+            multimask: three candidates, for prompts that may mean several things, such as a single
+                click; otherwise one.
 
         Returns:
             logits (M, L, L), iou_pred (M,) and masks (M, H, W), all with a leading P for a batch.
 
         Raises:
-            PromptError: wrong shapes, or a prompt outside of the image.
-            EmbeddingError: the embedding is another model's.
+            PromptError: shapes are wrong, or a prompt lies outside the image.
+            EmbeddingError: the embedding is of another model.
         """
         self.check_embedding(embedding)
         prompts = Prompts.of(points=points, labels=labels, boxes=boxes, mask_logits=mask_logits)
@@ -247,31 +248,28 @@ class Predictor:
     ) -> MaskPrediction:
         """Answer text prompts; the answer always has a prompt axis.
 
-        A model that takes text answers each phrase by one prompt, scored by its predicted IoU. For
-        other models a detector finds boxes: one prompt for each, scored by the detector; there may
+        A model that takes text answers each phrase as one prompt, scored by its predicted IoU. For
+        other models a detector finds boxes: one prompt per box, scored by the detector; there may
         be none. Points, boxes and masks go with a single phrase, or, with a prompt axis, with each
-        of several. With a detector, points correct the box that they are in, or stand alone where
-        they are in none; a mask may go with them.
+        of several. With a detector, points correct the box that contains them, or are used alone if
+        no box does; a mask may go with them.
 
         Args:
-            embedding: from `embed` of the same model.
-            text: a phrase or phrases, such as "a red car"; or CLIP's vectors (D,) or (P, D) of
+            embedding: result of `embed` of the same model.
+            text: a phrase or phrases, such as "a red car"; or CLIP embeddings (D,) or (P, D) of
                 text or images, for a model that takes text.
-            points: as for `predict`.
-            labels: as for `predict`.
-            boxes: as for `predict`.
-            mask_logits: as for `predict`.
-            image: the image itself, which a detector needs.
-            text_thresh: lowest score of a detector's boxes; by default the detector's own.
+            points, labels, boxes, mask_logits: see `predict`.
+            image: the image, which a detector needs.
+            text_thresh: minimum score of a detector's boxes; default: the detector's.
             multimask: three candidates instead of one.
 
         Returns:
             logits (P, M, L, L), iou_pred (P, M) and masks (P, M, H, W), with `phrases` and
-            `phrase_scores`, which CLIP's vectors have not.
+            `phrase_scores`, which are None for CLIP embeddings.
 
         Raises:
-            PromptError: the text is no prompt, or the rest does not go with it.
-            EmbeddingError: the embedding is another model's.
+            PromptError: the text is invalid, or the other prompts do not fit it.
+            EmbeddingError: the embedding is of another model.
             ConfigError, WeightsError, DownloadError: the text model cannot be loaded.
         """
         self.check_embedding(embedding)
@@ -298,7 +296,7 @@ class Predictor:
 
     @staticmethod
     def _no_answer(embedding: ImageEmbedding, *, multimask: bool) -> MaskPrediction:
-        """The answer to no prompts."""
+        """The answer to zero prompts."""
         side, candidates = embedding.coords.logits_size, CANDIDATES if multimask else 1
         return MaskPrediction(
             logits=np.zeros((0, candidates, side, side), np.float32),
@@ -310,7 +308,7 @@ class Predictor:
     def decode(
         self, embedding: ImageEmbedding, prompts: Prompts, *, multimask: bool = True
     ) -> MaskPrediction:
-        """Answer checked prompts; see `predict`."""
+        """Answer validated prompts; see `predict`."""
         self._check(embedding, prompts)
         return self._decoder.decode(embedding, prompts, multimask=multimask)
 
@@ -322,22 +320,21 @@ class Predictor:
         *,
         iou_thresh: float,
     ) -> PointMasks:
-        """Answer many lone foreground points, each with three masks; keep the confident masks.
+        """Answer many single foreground points with three masks each; return the confident masks.
 
         Args:
-            embedding: of the image.
             points_xy: (P, 2) in pixels of the image.
-            iou_thresh: masks with a lower predicted IoU are left out, and cost less.
+            iou_thresh: masks with a lower predicted IoU are dropped, before the costly upscaling.
 
         Returns:
-            the K masks that are left, ordered by point.
+            the K confident masks, ordered by point.
         """
         prompts = Prompts.of(points=points_xy[:, None], labels=np.ones((len(points_xy), 1)))
         self._check(embedding, prompts)
         return self._decoder.decode_confident(embedding, prompts, iou_thresh=iou_thresh)
 
     def with_decoder(self, model: Sam, *, model_name: str | None = None) -> Predictor:
-        """A predictor with another prompt encoder and mask decoder, which shares the image encoder.
+        """Create a predictor with another prompt encoder and decoder and the same image encoder.
 
         Embeddings serve both. For a decoder that was trained further while this one is in use.
 
@@ -374,7 +371,7 @@ class Predictor:
         expected, got = self.model.config.text_dim, prompts.text_embeds.shape[1]
         if expected is None:
             raise WeightsError(
-                f"{self.model_name} has no text weights, and takes no vectors of CLIP: train them"
+                f"{self.model_name} has no text weights, and takes no CLIP embeddings: train them"
                 " (samkit train text), or give words and let a detector find boxes"
             )
         if got != expected:
@@ -384,14 +381,14 @@ class Predictor:
         """Check that an embedding is of this model's image encoder.
 
         Raises:
-            EmbeddingError: it is not, or is no embedding.
+            EmbeddingError: it is not, or not an embedding at all.
         """
         if not isinstance(embedding, ImageEmbedding):
             raise EmbeddingError(
                 f"the first argument must be an ImageEmbedding; got {type(embedding).__name__}:"
                 " predictor.embed(image) makes one"
             )
-        # What is seldom needed is computed only then.
+        # The second checksum is computed only if the first one differs.
         checksum = embedding.encoder_checksum
         if checksum != self.encoder_checksum and checksum != self.former_checksum:  # noqa: PLR1714
             raise EmbeddingError(

@@ -1,4 +1,4 @@
-"""Preprocessing: from an image to the image encoder's input, exactly as SAM was trained."""
+"""Preprocessing of images for the image encoder, exactly as in SAM's training."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from samkit.image_spec import ImageSpec
 
 
 def resize_image(image: npt.NDArray[np.uint8], coords: CoordMap) -> npt.NDArray[np.uint8]:
-    """Resize an image (H, W, 3) into the model space: bilinear, antialiased, as Pillow does it."""
+    """Resize an image (H, W, 3) to the model space with Pillow's antialiased bilinear filter."""
     height, width = coords.resized_hw
     if image.shape[:2] == (height, width):
         return image

@@ -1,4 +1,4 @@
-"""Interactive segmentation of one image: prompts so far, the last answer, undo."""
+"""Interactive segmentation of one image: prompts, their answers, and undo."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Logits = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Refinement:
-    """Prompts for one mask so far, and the logits that the next answer goes on from.
+    """The prompts for one mask so far, and the logits that the next answer refines.
 
     Attributes:
-        points_xy: pixels of the image.
-        labels: 1 foreground, 0 background, one for each point.
+        points_xy: points in pixels of the image.
+        labels: 1 foreground, 0 background, one per point.
         box_xyxy: None without a box.
         mask_logits: (L, L) of the last answer's best mask; None before the first answer.
     """
@@ -35,12 +35,12 @@ class Refinement:
     mask_logits: Logits | None = None
 
     def clicked(self, x: float, y: float, label: int) -> Refinement:
-        """With one more point."""
+        """Return a copy with one more point."""
         return replace(self, points_xy=(*self.points_xy, (x, y)), labels=(*self.labels, label))
 
     @property
     def is_ambiguous(self) -> bool:
-        """Whether the prompt may mean several things: a single click, and nothing else."""
+        """Whether the prompt may mean several things: a single click and nothing else."""
         return self.mask_logits is None and self.box_xyxy is None and len(self.points_xy) == 1
 
 
@@ -52,13 +52,11 @@ def ask_all(
     multimask: bool,
     feed_back: bool = True,
 ) -> MaskPrediction:
-    """Ask for several masks at once, which have as many points each and boxes all or none.
+    """Answer prompts for several masks at once, all with equally many points, and all or no boxes.
 
     Args:
-        predictor: answers.
-        embedding: of the image.
-        refinements: P, one for each mask.
-        multimask: three candidates for each.
+        refinements: P, one per mask.
+        multimask: three candidates each.
         feed_back: give the logits of the last answers with the prompts.
 
     Returns:
@@ -78,7 +76,7 @@ def ask_all(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Step:
-    """A state of a session: what was asked, and the answer."""
+    """A state of a session: the prompts and their answer."""
 
     refinement: Refinement
     answer: MaskPrediction | None
@@ -89,16 +87,12 @@ class ImageSession:
 
         session = predictor.session("image.jpg")
         session.click(500, 375)
-        session.click(420, 300, label=0)  # less of this
+        session.click(420, 300, label=0)  # exclude this
         session.undo()
         session.mask  # bool (H, W)
 
     The first click may mean several things: the best of three candidates is taken, and each
     further prompt refines it.
-
-    Attributes:
-        predictor: answers.
-        embedding: of the image.
     """
 
     def __init__(self, predictor: Predictor, embedding: ImageEmbedding) -> None:
@@ -113,7 +107,7 @@ class ImageSession:
 
     @property
     def answer(self) -> MaskPrediction | None:
-        """The answer to the prompts so far, all candidates; None before the first prompt."""
+        """The answer to the prompts so far, with all candidates; None before the first prompt."""
         return self._steps[self._current].answer
 
     @property
@@ -125,23 +119,23 @@ class ImageSession:
         return mask
 
     def click(self, x: float, y: float, label: int = 1) -> MaskPrediction:
-        """Add a point in pixels of the image: 1 for more of what is there, 0 for less.
+        """Add a point in pixels of the image: label 1 to include it, 0 to exclude it.
 
         Raises:
-            PromptError: it lies outside of the image, or the label is another.
+            PromptError: the point lies outside the image, or the label is invalid.
         """
         return self._ask(self.refinement.clicked(x, y, label))
 
     def box(self, x0: float, y0: float, x1: float, y1: float) -> MaskPrediction:
-        """Put a box around the thing, instead of an earlier one.
+        """Put a box around the object, replacing an earlier one.
 
         Raises:
-            PromptError: it is empty or lies outside of the image.
+            PromptError: the box is empty or lies outside the image.
         """
         return self._ask(replace(self.refinement, box_xyxy=(x0, y0, x1, y1)))
 
     def choose(self, candidate: int) -> None:
-        """Go on from another candidate of the last answer than the best.
+        """Choose a candidate of the last answer other than the best.
 
         Raises:
             PromptError: there is no such candidate.
@@ -159,15 +153,15 @@ class ImageSession:
         self._add(_Step(refinement=refinement, answer=chosen))
 
     def undo(self) -> None:
-        """Go back by one step; at the beginning nothing happens."""
+        """Undo the last step; does nothing at the beginning."""
         self._current = max(0, self._current - 1)
 
     def redo(self) -> None:
-        """Take the last undo back; without one nothing happens."""
+        """Redo the step undone last; does nothing without one."""
         self._current = min(len(self._steps) - 1, self._current + 1)
 
     def reset(self) -> None:
-        """Begin a new mask on the same image."""
+        """Start a new mask on the same image."""
         self._steps, self._current = self._steps[:1], 0
 
     def _ask(self, refinement: Refinement) -> MaskPrediction:

@@ -1,7 +1,7 @@
-"""Text prompts: words become prompts, by CLIP's tokens or by the boxes of a detector.
+"""Text prompts: words resolved to prompt tokens by CLIP, or to boxes by a detector.
 
 Source: arXiv:2304.02643, appendix D.5, for tokens; arXiv:2401.14159 for boxes.
-Shape legend: P prompts, D dimensions of CLIP's space.
+Shape legend: P prompts, D dimensions of CLIP's embeddings.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import
     from samkit.weights.checkpoint import TextEncoder
 
 Text = str | list[str] | tuple[str, ...] | npt.NDArray[np.floating]
-# A click counts as inside of a box up to this fraction of its sides beside it: boxes are not exact.
+# Clicks up to this fraction of a box's sides outside of it count as inside: boxes are not exact.
 MARGIN = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TextPrompts:
-    """A text as prompts.
+    """A text resolved to prompts.
 
     Attributes:
-        prompts: P prompts, as a batch; None where a detector found nothing.
-        phrases: the phrase of each prompt; None for vectors of CLIP.
-        scores: (P,) a detector's scores; None where the predicted IoU is the score.
+        prompts: P prompts, as a batch; None if a detector found nothing.
+        phrases: the phrase of each prompt; None for CLIP embeddings.
+        scores: (P,) a detector's scores; None if the predicted IoU is the score.
     """
 
     prompts: Prompts | None
@@ -44,7 +44,7 @@ class TextPrompts:
 
 
 class TextReader:
-    """Reader of the text prompts of one model.
+    """Resolves the text prompts of one model.
 
     Attributes:
         own: the CLIP that the model was trained with; None for a model that takes no text.
@@ -58,14 +58,14 @@ class TextReader:
         *,
         device: str,
     ) -> None:
-        """Choose a text model, which is loaded when it is first needed.
+        """Choose a text model, which is loaded when first needed.
 
         Args:
-            model_name: for messages.
-            own: see above.
+            model_name: used in messages.
+            own: the CLIP that the model was trained with; None for a model that takes no text.
             given: a text model, its folder, or its name on the hub; None for the model's own CLIP,
-                or a detector where it has none.
-            device: where a text model is loaded to.
+                or a detector if it has none.
+            device: device for the text model.
         """
         self.own = own
         self._model_name, self._given, self._device = model_name, given, device
@@ -77,8 +77,8 @@ class TextReader:
 
         Raises:
             ConfigError: the packages for text are not installed.
-            WeightsError: unknown, damaged or unfitting weights.
-            DownloadError: the weights could not be fetched.
+            WeightsError: the weights are unknown, damaged or do not fit.
+            DownloadError: the weights could not be downloaded.
         """
         with self._loading:
             return self._loaded
@@ -92,7 +92,7 @@ class TextReader:
             given = DEFAULT_DETECTOR if self.own is None else self.own.source
             if not given:
                 raise WeightsError(
-                    f"{self._model_name} takes text, but its file does not say of which CLIP: give"
+                    f"{self._model_name} takes text, but its file does not name the CLIP: give"
                     " it as text_model"
                 )
         if isinstance(given, str | os.PathLike):
@@ -109,17 +109,16 @@ class TextReader:
         image: ImageLike | None,
         thresh: float | None,
     ) -> TextPrompts:
-        """Turn words, or vectors of CLIP (D,) or (P, D), into prompts.
+        """Resolve words, or CLIP embeddings (D,) or (P, D), to prompts.
 
         Args:
-            embedding: of the image.
             text: see `Predictor.predict_text`.
-            others: points, boxes or masks that go with the text.
-            image: the image itself, for a detector.
-            thresh: lowest score of a detector's boxes.
+            others: points, boxes or masks that accompany the text.
+            image: the image, for a detector.
+            thresh: minimum score of a detector's boxes.
 
         Raises:
-            PromptError: the text is no prompt, or the others do not go with it.
+            PromptError: the text is invalid, or the other prompts do not fit it.
         """
         from samkit.text import Detector, check_texts, ground
 
@@ -148,7 +147,7 @@ class TextReader:
 
 
 def with_text(text_embeds: npt.ArrayLike, others: Prompts | None) -> Prompts:
-    """Prompts (always a batch) of CLIP's vectors (D,) or (P, D) and what goes with them."""
+    """Combine CLIP embeddings (D,) or (P, D) with other prompts, always as a batch."""
     prompts = Prompts.of(text_embeds=text_embeds)
     if others is not None:
         if prompts.batched != others.batched:
@@ -162,10 +161,10 @@ def with_text(text_embeds: npt.ArrayLike, others: Prompts | None) -> Prompts:
 
 
 def tokens(phrases: tuple[str, ...], prompter: TextPrompter, others: Prompts | None) -> TextPrompts:
-    """Prompts of CLIP's tokens, one for each phrase.
+    """Make prompts of CLIP embeddings, one per phrase.
 
     Raises:
-        PromptError: several phrases, with what is for one.
+        PromptError: several phrases with other prompts for one.
     """
     if len(phrases) > 1 and others is not None and not others.batched:
         raise PromptError(
@@ -178,16 +177,16 @@ def tokens(phrases: tuple[str, ...], prompter: TextPrompter, others: Prompts | N
 
 
 def detected(detections: Detections) -> TextPrompts:
-    """Prompts of all boxes that a detector found."""
+    """Make prompts of all boxes that a detector found."""
     prompts = Prompts.of(boxes=detections.boxes_xyxy) if len(detections) else None
     return TextPrompts(prompts=prompts, phrases=detections.phrases, scores=detections.scores)
 
 
 def correct_box(phrases: tuple[str, ...], detections: Detections, clicks: Prompts) -> TextPrompts:
-    """Clicks together with the box that they mean; alone where the detector missed it.
+    """Combine clicks with the box that they mean; use them alone if the detector missed it.
 
     Raises:
-        PromptError: several phrases, points for several prompts, or boxes besides.
+        PromptError: there are several phrases, points for several prompts, or also boxes.
     """
     if len(phrases) > 1 or len(clicks) > 1 or clicks.boxes_xyxy is not None:
         raise PromptError(
@@ -206,7 +205,7 @@ def correct_box(phrases: tuple[str, ...], detections: Detections, clicks: Prompt
 
 
 def meant_box(detections: Detections, clicks: Prompts) -> int | None:
-    """The box with the most foreground points, the best of those; None where none has one.
+    """Index of the box with the most foreground points, the best of those; None if none has any.
 
     Without foreground points it is the best box.
     """
@@ -223,15 +222,15 @@ def meant_box(detections: Detections, clicks: Prompts) -> int | None:
 
 
 def image_of(embedding: ImageEmbedding, image: ImageLike | None) -> npt.NDArray[np.uint8]:
-    """Read the image that a detector looks at.
+    """Read the image for a detector.
 
     Raises:
-        PromptError: it is not given, or of another size than the embedding's.
+        PromptError: it is not given, or its size differs from the embedding's.
         ImageError: it cannot be read.
     """
     if image is None:
         raise PromptError(
-            "a detector looks at the image itself: give it, as predict_text(embedding, text,"
+            "a detector needs the image itself: give it, as predict_text(embedding, text,"
             " image=image)"
         )
     pixels = read_image(image)
@@ -244,10 +243,10 @@ def image_of(embedding: ImageEmbedding, image: ImageLike | None) -> npt.NDArray[
 
 
 def check_clip(model_name: str, own: TextEncoder | None, text_model: TextModel) -> None:
-    """Check that a CLIP is the one that a model was trained with; a detector fits any model.
+    """Check that a CLIP is the one that a model was trained with; detectors fit any model.
 
     Raises:
-        WeightsError: the model takes no text, or another CLIP's.
+        WeightsError: the model takes no text, or was trained with another CLIP.
     """
     clip = getattr(text_model, "clip", None)
     if clip is None:

@@ -1,4 +1,4 @@
-"""Automatic masks: everything in an image, without prompts."""
+"""Automatic mask generation: everything in an image, without prompts."""
 
 from samkit.proposals.candidates import Proposals
 from samkit.proposals.classes import ClassMasker

@@ -1,4 +1,4 @@
-"""Candidate masks: patches of logits, which only survivors leave for the image's size.
+"""Candidate masks as patches of logits; only survivors are upsampled to the image's size.
 
 Shape legend: K candidates.
 """
@@ -23,8 +23,8 @@ if TYPE_CHECKING:  # torch takes seconds to import
 FloatArray = npt.NDArray[np.float64]
 Logits = npt.NDArray[np.float32]
 
-# Stability is told at the image's size. Estimated on the logits it is this much off at most:
-# measured 0.041 among 3,000 stable masks of images from 150 x 220 to 1200 x 1800.
+# Stability is defined at the image's size. The estimate on the logits is off by less than this:
+# at most 0.041 was measured among 3,000 stable masks of images from 150 x 220 to 1200 x 1800.
 STABILITY_SLACK = 0.05
 
 
@@ -33,10 +33,10 @@ class Candidates:
     """K masks of one crop.
 
     Attributes:
-        patches: of each mask, the logits that its pixels in the image are mixed of.
-        corners_xy: (K, 2) where the patches lie in the crop's logits.
+        patches: for each mask, the logits that its pixels in the image depend on.
+        corners_xy: (K, 2) positions of the patches in the crop's logits.
         iou_pred: (K,).
-        stability: (K,) as estimated on the logits; see `STABILITY_SLACK`.
+        stability: (K,) estimated on the logits; see `STABILITY_SLACK`.
         points_xy: (K, 2) the point that each mask answers, in pixels of the image.
     """
 
@@ -52,7 +52,7 @@ class Candidates:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Candidates]) -> Candidates:
-        """All masks of some parts, of which there is at least one."""
+        """Concatenate one or more sets of candidates."""
         columns: dict[str, Any] = {
             name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS
         }
@@ -67,9 +67,9 @@ class CropProposals:
     """The candidates of one crop.
 
     Attributes:
-        crop_xyxy: the crop, in pixels of the image.
-        coords: the crop's frames.
-        candidates: its masks.
+        crop_xyxy: the crop in pixels of the image.
+        coords: the crop's coordinate spaces.
+        candidates: masks found in the crop.
     """
 
     crop_xyxy: Box
@@ -79,12 +79,13 @@ class CropProposals:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Proposals:
-    """All candidates of an image, with doubles: what `AutoMasker.filter` chooses from.
+    """All candidates of an image, including duplicates: the input of `AutoMasker.filter`.
 
     Attributes:
-        size_hw: the image's size.
-        config: what they were proposed with; its thresholds are the lowest that can be asked for.
-        crops: the image as a whole, then its crops.
+        size_hw: size of the image.
+        config: settings they were proposed with; its thresholds are the lowest that can be filtered
+            by.
+        crops: the full image, then its crops.
     """
 
     size_hw: tuple[int, int]
@@ -99,12 +100,12 @@ class Proposals:
 def select_candidates(
     answer: PointMasks, points_xy: FloatArray, coords: CoordMap, config: AutoMaskConfig
 ) -> Candidates:
-    """The masks of an answer that are stable, as far as their logits tell.
+    """Select the masks of an answer whose estimated stability suffices.
 
     Args:
         answer: confident masks of a crop.
-        points_xy: (P, 2) the points that were asked, in pixels of the image.
-        coords: the crop's frames.
+        points_xy: (P, 2) the prompted points, in pixels of the image.
+        coords: the crop's coordinate spaces.
         config: thresholds.
     """
     numbers, patches, corners, stability = [], [], [], []

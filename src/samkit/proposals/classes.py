@@ -1,4 +1,4 @@
-"""Masks of things of given classes: of boxes that a detector finds, or of everything, by CLIP."""
+"""Masks of objects of given classes, found by a detector or named by CLIP."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.proposals.masker import AutoMasker
     from samkit.text import Calibration, Detector, TextModel
 
-SAME_THING_IOU = 0.7  # of boxes: a named mask and one of everything
+DUPLICATE_IOU = 0.7  # box IoU above which masks show one object
 
 
 class ClassMasker:
-    """Makes masks of things of given classes, each with its class and score.
+    """Generates masks of objects of given classes, with class and score.
 
         masker = ClassMasker(AutoMasker(predictor), ["car", "tree"], load_text_model(name))
         masks = masker.generate("image.jpg")
 
-    With a detector, one prompt is asked for each box found. With a CLIP, masks of everything are
-    made and named by it; the model need not take text.
+    With a detector, each box found is a prompt. With a CLIP, masks of everything are generated and
+    named; the model need not take text.
 
     Attributes:
-        masker: makes masks of everything.
+        masker: generates masks of everything.
         classes: phrases.
         text_model: a detector or a CLIP.
-        thresh: least score of a class; None for the text model's own.
-        keep_others: also keep masks of everything that no class fits, called "".
-        calibration: of CLIP's scores.
+        thresh: minimum score of a class; None for the text model's own.
+        keep_others: also return masks that no class fits, with the phrase "".
+        calibration: calibration of CLIP's scores.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class ClassMasker:
         keep_others: bool = False,
         calibration: Calibration | None = None,
     ) -> None:
-        """Choose the classes.
+        """Create a masker for classes.
 
         Raises:
-            PromptError: there is none, or one is empty.
-            ConfigError: the threshold is not from 0 to 1, or a detector is to be calibrated.
+            PromptError: there are no classes, or one is empty.
+            ConfigError: the threshold is not from 0 to 1, or a detector is given a calibration.
         """
         from samkit.text import Detector
 
@@ -61,9 +61,9 @@ class ClassMasker:
         if not self.classes or not all(one.strip() for one in self.classes):
             raise PromptError("classes must be words; got none, or an empty one")
         if thresh is not None and not 0 <= thresh <= 1:
-            raise ConfigError(f"the least score of a class must be from 0 to 1; got {thresh!r}")
+            raise ConfigError(f"thresh must be from 0 to 1; got {thresh!r}")
         if calibration is not None and isinstance(text_model, Detector):
-            raise ConfigError("a calibration is of CLIP's scores: give a CLIP as text model")
+            raise ConfigError("a calibration is for CLIP's scores: give a CLIP as text model")
         self.text_model = text_model
         self.thresh = thresh
         self.keep_others = keep_others
@@ -72,11 +72,11 @@ class ClassMasker:
     def generate(
         self, image: ImageLike, *, on_progress: Callable[[int, int], None] | None = None
     ) -> Masks:
-        """Make masks, ordered by score, named ones first.
+        """Generate masks sorted by score, named ones first.
 
         Args:
             image: path, PIL image or array.
-            on_progress: as of `AutoMasker.generate`.
+            on_progress: see `AutoMasker.generate`.
 
         Raises:
             ImageError: the image cannot be read.
@@ -96,7 +96,7 @@ class ClassMasker:
         return one_of_each(named, keep_others=self.keep_others)
 
     def _detected(self, image: npt.NDArray[np.uint8], detector: Detector) -> Masks:
-        """Masks of the boxes that a detector finds."""
+        """Generate masks of the boxes that a detector finds."""
         from samkit.predict import detected  # torch takes seconds to import
         from samkit.text import ground
 
@@ -109,25 +109,25 @@ class ClassMasker:
 
 
 def one_of_each(masks: Masks, *, keep_others: bool) -> Masks:
-    """Of named masks of one class that overlap, the one with the best score; others at the end."""
+    """Remove duplicates within each class, the best score first; unnamed masks at the end."""
     assert masks.phrases is not None
     assert masks.phrase_scores is not None
     names, scores = np.array(masks.phrases, object), masks.phrase_scores
-    kept: list[int] = []
+    selected: list[int] = []
     for name in dict.fromkeys(one for one in masks.phrases if one):
         own = np.flatnonzero(names == name)
         order = own[np.argsort(-scores[own], kind="stable")]
-        kept += nms(masks.boxes_xyxy, order, SAME_THING_IOU).tolist()
-    kept.sort(key=lambda number: -float(scores[number]))
+        selected += nms(masks.boxes_xyxy, order, DUPLICATE_IOU).tolist()
+    selected.sort(key=lambda number: -float(scores[number]))
     others = np.flatnonzero(names == "").tolist() if keep_others else []
-    return masks.select(np.array([*kept, *others], np.int64))
+    return masks.select(np.array([*selected, *others], np.int64))
 
 
 def join(named: Masks, everything: Masks) -> Masks:
-    """Named masks, then those of everything that are of none of them."""
+    """Named masks, then masks of everything that duplicate none of them."""
     new = np.array(
         [
-            not (box_iou(box, named.boxes_xyxy) > SAME_THING_IOU).any()
+            not (box_iou(box, named.boxes_xyxy) > DUPLICATE_IOU).any()
             for box in everything.boxes_xyxy
         ],
         bool,

@@ -1,4 +1,4 @@
-"""Settings of automatic masks."""
+"""Settings of automatic mask generation."""
 
 import math
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ import numpy as np
 
 from samkit.errors import ConfigError
 
-# From the published implementation: crops of an image whose shorter side is 1500 share 512 pixels.
+# From the published implementation: crops of an image with a shorter side of 1500 share 512 pixels.
 CROP_OVERLAP = 512 / 1500
 
-# Of each number: its type, the lowest and the highest value that makes sense.
+# Type and allowed range of each number.
 RANGES: Mapping[str, tuple[type, float, float]] = MappingProxyType(
     {
         "points_per_side": (int, 1, 512),
@@ -32,30 +32,31 @@ RANGES: Mapping[str, tuple[type, float, float]] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class AutoMaskConfig:
-    """How masks of everything in an image are proposed and filtered.
+    """Settings for proposing and filtering masks of everything in an image.
 
     Attributes:
-        points_per_side: the image is asked at a regular grid of so many points, squared.
+        points_per_side: the image is prompted at a regular grid of this many points, squared.
         crop_layers: layer i (from 1) cuts the image into 2^i x 2^i overlapping crops, each of which
-            is looked at on its own: small things are found, each layer takes as long as the number
-            of its crops.
-        crop_points_downscale: the grid in crops of layer i has so many times fewer points a side,
-            to the power of i.
-        crop_overlap: what crops of the first layer share, of the image's shorter side; half of that
+            is embedded and prompted separately: finds small objects, at a cost proportional to the
+            number of crops.
+        crop_points_downscale: the grid in crops of layer i has this many times fewer points per
+            side, to the power of i.
+        crop_overlap: overlap of first-layer crops as a fraction of the image's shorter side; halved
             in each further layer.
-        iou_thresh: masks need a predicted IoU of at least this; 0 takes all, also the few that a
-            network predicts to be below 0.
-        stability_thresh: ... and a stability of at least this: the IoU between the mask cut at the
-            logits +offset and -offset.
+        iou_thresh: minimum predicted IoU; 0 accepts all masks, even the few with a predicted IoU
+            below 0.
+        stability_thresh: minimum stability, which is the IoU between the masks cut at the logits
+            +offset and -offset.
         stability_offset: that offset.
         box_nms_thresh: of two masks of one crop whose boxes have a larger IoU, the one with the
             lower predicted IoU is dropped.
-        crop_nms_thresh: of two masks of different crops, that of the larger crop.
-        min_area_px: smaller islands are dropped (each mask keeps its largest part) and smaller
-            holes filled; then doubles are dropped again, changed masks first.
-        max_area_fraction: masks that cover more of the image are dropped.
-        adaptive: points go from coarse to fine, and those where enough masks were found before are
-            left out: fewer decodes, and fewer masks of small details.
+        crop_nms_thresh: of two masks of different crops whose boxes have a larger IoU, the one from
+            the larger crop is dropped.
+        min_area_px: smaller islands are removed (each mask keeps its largest part) and smaller
+            holes filled; then duplicates are dropped again, changed masks first.
+        max_area_fraction: masks that cover a larger fraction of the image are dropped.
+        adaptive: go through points from coarse to fine and skip those that enough masks cover:
+            fewer decodes, and fewer masks of small details.
     """
 
     points_per_side: int = 32
@@ -78,18 +79,18 @@ class AutoMaskConfig:
             raise ConfigError(f"adaptive must be True or False; got {self.adaptive!r}")
 
     @property
-    def least_iou_pred(self) -> float:
-        """What a mask's predicted IoU must reach."""
+    def min_iou_pred(self) -> float:
+        """Minimum predicted IoU of a mask."""
         return self.iou_thresh if self.iou_thresh > 0 else -math.inf
 
     def points_in_layer(self, layer: int) -> int:
-        """Points along one side of each crop of a layer; layer 0 is the whole image."""
+        """Points per side in each crop of a layer; layer 0 is the full image."""
         points: int = self.points_per_side // self.crop_points_downscale**layer
         return max(1, points)
 
 
 def check_number(name: str, value: object, kind: type, low: float, high: float) -> None:
-    """Check that a setting is a number of a kind, within a range.
+    """Check that a setting is a number of the given type, within a range.
 
     Raises:
         ConfigError: it is not.
@@ -105,11 +106,11 @@ def check_number(name: str, value: object, kind: type, low: float, high: float) 
 PRESETS: Mapping[str, AutoMaskConfig] = MappingProxyType(
     {
         # A third of the default's decodes for 91% of its average recall of human segmentations;
-        # 16 x 16 points are a quarter for 81% (docs/performance.md).
+        # 16 x 16 points take a quarter for 81% (docs/performance.md).
         "fast": AutoMaskConfig(points_per_side=24, adaptive=True),
         # The fully automatic stage of SA-1B. Source: arXiv:2304.02643, appendix B.
         "paper": AutoMaskConfig(crop_layers=2, min_area_px=100, max_area_fraction=0.95),
-        # More points, and masks that the paper thinks too uncertain.
+        # More points, and masks that the paper rejects as too uncertain.
         "thorough": AutoMaskConfig(
             points_per_side=64,
             crop_layers=2,

@@ -1,8 +1,7 @@
-"""From candidates to masks: the uncertain are dropped, and all but one of each thing.
+"""Filtering of candidates: thresholds and removal of duplicates.
 
-The rules are those of arXiv:2304.02643, appendix B, and all is measured at the image's size. Most
-candidates are doubles of a better one, though, and their logits are enough to see that: only the
-others are brought to the image's size.
+The rules are those of arXiv:2304.02643, appendix B, applied at the image's size. Most candidates
+duplicate a better one, though, which their logits suffice to show: only the others are upsampled.
 """
 
 from collections.abc import Sequence
@@ -25,26 +24,26 @@ from samkit.types import MASK_THRESHOLD, Masks
 
 Mask = npt.NDArray[np.bool_]
 
-# A mask whose box comes as near to an inner border of its crop is taken for a part of something
-# that goes on beyond it. Source: the published implementation.
+# A mask whose box comes this near to an inner border of its crop is assumed to be cut off there.
+# Source: the published implementation.
 BORDER_TOLERANCE_PX = 20
-# Thresholds below which candidates are not kept.
+# Thresholds below which no candidates were stored.
 FLOORS = ("iou_thresh", "stability_thresh")
 
 
-def check_floors(asked: AutoMaskConfig, proposed_with: AutoMaskConfig) -> None:
-    """Check that thresholds are not looser than those of the proposals, and of the same kind.
+def check_floors(requested: AutoMaskConfig, proposed_with: AutoMaskConfig) -> None:
+    """Check that thresholds are not below those of the proposals, with the same stability offset.
 
     Raises:
-        ConfigError: candidates below them were not kept.
+        ConfigError: candidates below the new thresholds were not stored.
     """
-    if asked.stability_offset != proposed_with.stability_offset:
+    if requested.stability_offset != proposed_with.stability_offset:
         raise ConfigError(
             f"stability_offset must be {proposed_with.stability_offset:g}, with which these masks"
-            f" were proposed; got {asked.stability_offset:g} (propose again with it)"
+            f" were proposed; got {requested.stability_offset:g} (propose again with it)"
         )
     for name in FLOORS:
-        value, floor = getattr(asked, name), getattr(proposed_with, name)
+        value, floor = getattr(requested, name), getattr(proposed_with, name)
         if value < floor:
             raise ConfigError(
                 f"{name} must be at least {floor:g}, with which these masks were proposed;"
@@ -69,43 +68,43 @@ class FoundMask(NamedTuple):
 def filter_crop(
     crop: CropProposals, size_hw: tuple[int, int], config: AutoMaskConfig
 ) -> list[FoundMask]:
-    """The masks of one crop: the good ones among its candidates, each thing once, best first."""
+    """Masks of one crop: its good candidates without duplicates, best first."""
     found = crop.candidates
     likely = np.flatnonzero(
-        (found.iou_pred >= config.least_iou_pred)
+        (found.iou_pred >= config.min_iou_pred)
         & (found.stability >= config.stability_thresh - STABILITY_SLACK)
     )
     order = likely[np.argsort(-found.iou_pred[likely], kind="stable")]
-    kept: list[FoundMask] = []
-    kept_boxes = np.zeros((len(order), 4), np.int64)
+    selected: list[FoundMask] = []
+    selected_boxes = np.zeros((len(order), 4), np.int64)
     to_image = np.tile(np.array(crop.crop_xyxy[:2]), 2)
     for number in order.tolist():
         x, y = found.corners_xy[number].tolist()
-        boxes = kept_boxes[: len(kept)]
+        boxes = selected_boxes[: len(selected)]
         inner, outer = box_bounds(found.patches[number], (x, y), crop.coords)
         least = least_iou(boxes, np.array(inner) + to_image, np.array(outer) + to_image)
-        if (least > config.box_nms_thresh).any():  # a double, stable or not
+        if (least > config.box_nms_thresh).any():  # a duplicate, stable or not
             continue
         mask = measure(crop, number, size_hw, config)
         if mask is None:
             continue
-        kept_boxes[len(kept)] = mask.box_uncleaned
-        if not (box_iou(boxes, kept_boxes[len(kept)]) > config.box_nms_thresh).any():
-            kept.append(mask)
-    return kept
+        selected_boxes[len(selected)] = mask.box_uncleaned
+        if not (box_iou(boxes, selected_boxes[len(selected)]) > config.box_nms_thresh).any():
+            selected.append(mask)
+    return selected
 
 
 def merge_crops(
     crops: Sequence[Sequence[FoundMask]], size_hw: tuple[int, int], config: AutoMaskConfig
 ) -> Masks:
-    """Drop doubles among the masks of crops, the most zoomed first; order by predicted IoU."""
+    """Drop duplicates between crops, preferring the smallest crops; sort by predicted IoU."""
     found = [mask for crop in crops for mask in crop]
     if len(crops) > 1:
         boxes = np.array([mask.box_uncleaned for mask in found], np.int64).reshape(-1, 4)
         order = _sorted_numbers([(_area(mask.crop_xyxy), -mask.iou_pred) for mask in found])
         found = [found[number] for number in np.sort(nms(boxes, order, config.crop_nms_thresh))]
     if config.min_area_px:
-        # Cleaned masks may have become equal to others; masks that were not changed are preferred.
+        # Cleaned masks may now equal others; masks that were not changed are preferred.
         boxes = np.array([mask.box_xyxy for mask in found], np.int64).reshape(-1, 4)
         order = _sorted_numbers([(mask.was_cleaned, -mask.iou_pred) for mask in found])
         thresh = max(config.box_nms_thresh, config.crop_nms_thresh)
@@ -126,7 +125,7 @@ def merge_crops(
 def measure(
     crop: CropProposals, number: int, size_hw: tuple[int, int], config: AutoMaskConfig
 ) -> FoundMask | None:
-    """Bring a candidate to the image's size; None if it is not stable, is cut off, or too large."""
+    """Upsample a candidate to the image's size; None if it is unstable, cut off, or too large."""
     found = crop.candidates
     x, y = found.corners_xy[number].tolist()
     logits, (x, y) = patch_to_original(found.patches[number], (x, y), crop.coords)
@@ -161,7 +160,7 @@ def touches_inner_border(
     size_hw: tuple[int, int],
     tolerance_px: int = BORDER_TOLERANCE_PX,
 ) -> npt.NDArray[np.bool_]:
-    """Which boxes (K, 4) come near a border of their crop, but not near that side of the image."""
+    """Whether boxes (K, 4) come near a border of their crop that is not the image's border."""
     height, width = size_hw
     near_crop = np.abs(boxes_xyxy - np.array(crop_xyxy)) <= tolerance_px
     near_image = np.abs(boxes_xyxy - np.array((0, 0, width, height))) <= tolerance_px
@@ -178,13 +177,13 @@ def _area(box: Box) -> int:
 
 
 def _box_of(mask: Mask, corner_xy: tuple[int, int]) -> Box:
-    """The box of a mask that fills its array."""
+    """Box of a mask that fills its array."""
     (x, y), (height, width) = corner_xy, mask.shape
     return x, y, x + width, y + height
 
 
 def _cut_to_box(mask: Mask, corner_xy: tuple[int, int]) -> tuple[Mask, tuple[int, int]]:
-    """The part of a mask inside of its tight box, and that part's corner."""
+    """Crop a mask to its tight box; also the crop's corner."""
     x0, y0, x1, y1 = boxes_from_masks(mask[None])[0].tolist()
     return mask[y0:y1, x0:x1], (corner_xy[0] + x0, corner_xy[1] + y0)
 
@@ -192,11 +191,11 @@ def _cut_to_box(mask: Mask, corner_xy: tuple[int, int]) -> tuple[Mask, tuple[int
 def _clean(
     mask: Mask, corner_xy: tuple[int, int], size_hw: tuple[int, int], min_area_px: int
 ) -> tuple[Mask, tuple[int, int]]:
-    """Fill small holes of a mask that fills its array, then drop small islands."""
+    """Fill small holes and remove small islands of a mask that fills its array."""
     if min_area_px == 0:
         return mask, corner_xy
     x0, y0, x1, y1 = _box_of(mask, corner_xy)
-    goes_on = (x0 > 0, y0 > 0, x1 < size_hw[1], y1 < size_hw[0])
-    filled = fill_small_holes(mask, min_area_px, open_sides=goes_on)
+    continues = (x0 > 0, y0 > 0, x1 < size_hw[1], y1 < size_hw[0])
+    filled = fill_small_holes(mask, min_area_px, open_sides=continues)
     clean = drop_small_islands(filled, min_area_px)
     return (clean, corner_xy) if clean is filled else _cut_to_box(clean, corner_xy)

@@ -1,4 +1,4 @@
-"""Where to look: regular points, overlapping crops and tiles."""
+"""Point grids, overlapping crops and tiles."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ PASS_STRIDES = (4, 2, 1)
 
 
 def grid_points(points_per_side: int) -> npt.NDArray[np.float64]:
-    """The centres of n x n equal cells, (n * n, 2) in xy, row by row, as fractions of the sides."""
+    """Centres (n * n, 2) of n x n equal cells in xy, row by row, as fractions of the sides."""
     fractions = (np.arange(points_per_side) + 0.5) / points_per_side
     y, x = np.meshgrid(fractions, fractions, indexing="ij")
     return np.stack([x, y], axis=-1).reshape(-1, 2)
@@ -25,10 +25,10 @@ def grid_points(points_per_side: int) -> npt.NDArray[np.float64]:
 def check_grids(
     grids: Sequence[npt.ArrayLike], config: AutoMaskConfig
 ) -> list[npt.NDArray[np.float64]]:
-    """Points (P, 2) for each layer of crops, as fractions of a crop's sides.
+    """Validate point grids: points (P, 2) for each crop layer, as fractions of a crop's sides.
 
     Raises:
-        ConfigError: they are not.
+        ConfigError: the grids are invalid.
     """
     if config.adaptive:
         raise ConfigError("adaptive takes the regular grid; got point_grids")
@@ -45,7 +45,7 @@ def check_grids(
 
 
 def coarse_to_fine(points_per_side: int) -> npt.NDArray[np.int64]:
-    """The order in which a grid's points are taken so that each pass spreads over all of it."""
+    """Order of a grid's points such that each pass is spread over the full grid."""
     y, x = np.divmod(np.arange(points_per_side**2), points_per_side)
     turn = np.full(points_per_side**2, len(PASS_STRIDES))
     for number, stride in reversed(list(enumerate(PASS_STRIDES))):
@@ -55,12 +55,12 @@ def coarse_to_fine(points_per_side: int) -> npt.NDArray[np.int64]:
 
 
 def crop_boxes(size_hw: tuple[int, int], layer: int, overlap: float) -> list[Box]:
-    """The 2^layer x 2^layer crops of an image, row by row; layer 0 is the image itself.
+    """The 2^layer x 2^layer crops of an image, row by row; layer 0 is the full image.
 
     Args:
-        size_hw: of the image.
-        layer: each layer halves the crops and what they share.
-        overlap: what neighbouring crops of layer 1 share, of the image's shorter side.
+        size_hw: size of the image.
+        layer: each layer halves the crops and their overlap.
+        overlap: overlap of first-layer crops as a fraction of the image's shorter side.
     """
     count = 2**layer
     shared = int(overlap * min(size_hw) * 2 / count)
@@ -69,20 +69,20 @@ def crop_boxes(size_hw: tuple[int, int], layer: int, overlap: float) -> list[Box
 
 
 def _crop_ranges(side: int, count: int, shared: int) -> list[tuple[int, int]]:
-    """Ranges of one length, each sharing pixels with the next; the last may be shorter."""
+    """Equal ranges that overlap by `shared`; the last may be shorter."""
     length = math.ceil((side + shared * (count - 1)) / count)
     starts = [min(number * (length - shared), side - 1) for number in range(count)]
     return [(start, min(start + length, side)) for start in starts]
 
 
 def tile_boxes(size_hw: tuple[int, int], tile_px: int, overlap_px: int) -> list[Box]:
-    """The fewest square tiles that cover an image and share at least `overlap_px`, row by row."""
+    """Fewest square tiles that cover an image and overlap by at least `overlap_px`, row by row."""
     y_ranges, x_ranges = (_tile_ranges(side, tile_px, overlap_px) for side in size_hw)
     return [(x0, y0, x1, y1) for y0, y1 in y_ranges for x0, x1 in x_ranges]
 
 
 def _tile_ranges(side: int, length: int, shared: int) -> list[tuple[int, int]]:
-    """Ranges of one length, evenly spread from end to end."""
+    """Equal ranges, evenly spaced from end to end."""
     length = min(length, side)
     count = 1 + math.ceil((side - length) / (length - shared)) if side > length else 1
     starts = np.linspace(0, side - length, count).round().astype(int).tolist()

@@ -1,4 +1,4 @@
-"""Ask an image at a grid of points, and keep what is certain and not said twice."""
+"""Automatic mask generation: prompt a grid of points, then filter the candidates."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from samkit.types import ImageEmbedding, Masks
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict import Predictor
 
-# Points decoded by one call: each brings up to three masks of 256 x 256 logits, 786 KB.
+# Points decoded by one call; each yields up to three masks of 256 x 256 logits, 786 KB.
 POINTS_AT_ONCE = 64
 
-# Called with the points that are done, and all there are.
+# Called with the numbers of finished and of all points.
 Progress: TypeAlias = Callable[[int, int], None]
 
 
 class AutoMasker:
-    """Makes masks of everything in an image.
+    """Generates masks of everything in an image.
 
         masks = samkit.AutoMasker(predictor).generate("image.jpg")
 
     `generate` is `filter(propose(image))`. Proposing takes nearly all of the time; to try stricter
-    thresholds, propose once and filter often. Nothing is kept between calls.
+    thresholds, propose once and filter often. Nothing is stored between calls.
 
     Attributes:
-        predictor: what answers the points.
-        config: how many points, which crops, which thresholds.
-        point_grids: own points instead of the regular grid, for each layer of crops (P, 2) in xy,
-            as fractions of a crop's width and height; None for the regular grid.
+        predictor: answers the points.
+        config: grid, crops and thresholds.
+        point_grids: custom points instead of the regular grid: for each crop layer (P, 2) in xy as
+            fractions of a crop's sides; None for the regular grid.
     """
 
     def __init__(
@@ -51,18 +51,18 @@ class AutoMasker:
         *,
         point_grids: Sequence[npt.ArrayLike] | None = None,
     ) -> None:
-        """Choose what to ask, and how.
+        """Create a masker.
 
         Raises:
-            ConfigError: `point_grids` are not points of 0..1 for each layer, or are to be adaptive,
-                which takes the regular grid.
+            ConfigError: `point_grids` are not points in 0..1 for each crop layer, or are combined
+                with adaptive grids.
         """
         self.predictor = predictor
         self.config = AutoMaskConfig() if config is None else config
         self.point_grids = None if point_grids is None else check_grids(point_grids, self.config)
 
     def propose(self, image: ImageLike, *, on_progress: Progress | None = None) -> Proposals:
-        """Find candidates: all stable masks that the model is sure of, with doubles.
+        """Find candidates: all stable and confident masks, including duplicates.
 
         Args:
             image: path, PIL image or array; see `samkit.formats.read_image`.
@@ -89,19 +89,15 @@ class AutoMasker:
         min_area_px: int | None = None,
         max_area_fraction: float | None = None,
     ) -> Masks:
-        """Choose masks among candidates; settings that are not given are the masker's own.
+        """Select masks among candidates; arguments override the masker's own settings.
 
         Args:
-            proposals: from `propose`.
-            iou_thresh: not lower than that with which the masks were proposed.
-            stability_thresh: likewise.
-            box_nms_thresh: see `AutoMaskConfig`.
-            crop_nms_thresh: likewise.
-            min_area_px: likewise.
-            max_area_fraction: likewise.
+            proposals: result of `propose`.
+            iou_thresh, stability_thresh: not lower than those of the proposals.
+            box_nms_thresh, crop_nms_thresh, min_area_px, max_area_fraction: see `AutoMaskConfig`.
 
         Returns:
-            masks ordered by predicted IoU, which is their score.
+            masks sorted by predicted IoU, which is their score.
 
         Raises:
             ConfigError: a threshold is not a number, or is below that of the proposals.
@@ -121,14 +117,14 @@ class AutoMasker:
         return merge_crops(crops, proposals.size_hw, config)
 
     def generate(self, image: ImageLike, *, on_progress: Progress | None = None) -> Masks:
-        """Make masks of everything; equal to `filter(propose(image))`, in less memory.
+        """Generate masks of everything; equals `filter(propose(image))` but takes less memory.
 
         Args:
             image: path, PIL image or array; see `samkit.formats.read_image`.
             on_progress: called after each step with the points done and all points.
 
         Returns:
-            masks ordered by predicted IoU, which is their score.
+            masks sorted by predicted IoU, which is their score.
 
         Raises:
             ImageError: the image cannot be read.
@@ -150,13 +146,13 @@ class AutoMasker:
         *,
         on_progress: Progress | None = None,
     ) -> Masks:
-        """Make masks of an image that is too large to be seen at once; see `generate_tiled`."""
+        """Generate masks of an image that is too large for one pass; see `generate_tiled`."""
         return generate_tiled(self, source, tiling, on_progress=on_progress)
 
     def _propose_crops(
         self, image: npt.NDArray[np.uint8], on_progress: Progress | None
     ) -> Iterator[CropProposals]:
-        """The candidates of the image, then of its crops, layer by layer."""
+        """Yield the candidates of the image, then of its crops, layer by layer."""
         size_hw = (image.shape[0], image.shape[1])
         config = self.config
         crops = [
@@ -175,25 +171,25 @@ class AutoMasker:
             x0, y0, x1, y1 = crop_xyxy
             embedding = self.predictor.embed(np.ascontiguousarray(image[y0:y1, x0:x1]))
             done += len(fractions)
-            candidates = self._ask(embedding, fractions, crop_xyxy, report)
+            candidates = self._prompt(embedding, fractions, crop_xyxy, report)
             yield CropProposals(crop_xyxy=crop_xyxy, coords=embedding.coords, candidates=candidates)
 
     def _grid(self, layer: int) -> npt.NDArray[np.float64]:
-        """The points (P, 2) of each crop of a layer, as fractions of its width and height."""
+        """Points (P, 2) of each crop of a layer, as fractions of its sides."""
         if self.point_grids is not None:
             return self.point_grids[layer]
         points_per_side = self.config.points_in_layer(layer)
         points = grid_points(points_per_side)
         return points[coarse_to_fine(points_per_side)] if self.config.adaptive else points
 
-    def _ask(
+    def _prompt(
         self,
         embedding: ImageEmbedding,
         fractions: npt.NDArray[np.float64],
         crop_xyxy: Box,
         report: Callable[[int], None],
     ) -> Candidates:
-        """The candidates of one crop; `report` is told how many points are left."""
+        """Candidates of one crop; `report` is called with the number of points left."""
         coords, config = embedding.coords, self.config
         points = fractions * coords.original_hw[::-1]
         coverage = None
@@ -202,11 +198,11 @@ class AutoMasker:
         left = np.arange(len(points))
         parts = []
         while len(left):
-            asked, left = left[:POINTS_AT_ONCE], left[POINTS_AT_ONCE:]
+            batch, left = left[:POINTS_AT_ONCE], left[POINTS_AT_ONCE:]
             answer = self.predictor.decode_points(
-                embedding, points[asked], iou_thresh=config.least_iou_pred
+                embedding, points[batch], iou_thresh=config.min_iou_pred
             )
-            part = select_candidates(answer, points[asked] + crop_xyxy[:2], coords, config)
+            part = select_candidates(answer, points[batch] + crop_xyxy[:2], coords, config)
             parts.append(part)
             if coverage is not None:
                 coverage.add(part)

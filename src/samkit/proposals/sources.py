@@ -1,4 +1,4 @@
-"""Images of any size, read window by window."""
+"""Image sources that are read window by window, for images of any size."""
 
 import math
 import os
@@ -15,22 +15,22 @@ from samkit.proposals.grid import Box
 
 Pixels = npt.NDArray[Any]
 
-# First bytes of TIFF and BigTIFF files, of both byte orders.
+# First bytes of TIFF and BigTIFF files in either byte order.
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 TIFF_COLOURS = {"MINISBLACK", "RGB"}
 
 
 @runtime_checkable
 class TileSource(Protocol):
-    """Anything that gives windows of an image."""
+    """An image that can be read window by window."""
 
     @property
     def size_hw(self) -> tuple[int, int]:
-        """The image's size."""
+        """Height and width of the image."""
         ...
 
     def read(self, box_xyxy: Box) -> Pixels:
-        """The pixels of a window that lies in the image: any array that `read_image` takes."""
+        """Read a window inside the image, as any array that `read_image` accepts."""
         ...
 
 
@@ -38,7 +38,7 @@ SourceLike: TypeAlias = "str | os.PathLike[str] | Pixels | TileSource"
 
 
 class ArrayTiles:
-    """Windows of an array (H, W) or (H, W, C); of a memory map, only they are read."""
+    """Windows of an array (H, W) or (H, W, C); a memory map is read window by window."""
 
     def __init__(self, array: Pixels) -> None:
         if array.ndim not in (2, 3) or 0 in array.shape:
@@ -55,13 +55,13 @@ class ArrayTiles:
 
 
 class TiffTiles:
-    """Windows of a TIFF file's first page; only the strips or tiles that they touch are decoded."""
+    """Windows of a TIFF file's first page; only the strips or tiles they touch are decoded."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Look at a file, which is opened again for each window.
+        """Read a file's structure; the file is opened again for each window.
 
         Raises:
-            ImageError: damaged, or not of interleaved gray or RGB pixels.
+            ImageError: the file is damaged, or does not hold interleaved gray or RGB pixels.
         """
         import tifffile
 
@@ -72,7 +72,7 @@ class TiffTiles:
                 self.jpegtables = self.page.jpegtables
         except FileNotFoundError as error:
             raise ImageError(f"no such file: {path}") from error
-        # On damaged files: struct.error, IndexError, TiffFileError, ...
+        # Damaged files raise struct.error, IndexError, TiffFileError, ...
         except Exception as error:
             raise ImageError(f"{path} cannot be read: {_reason(error)}") from error
         colours = tifffile.PHOTOMETRIC(self.page.photometric).name
@@ -106,7 +106,7 @@ class TiffTiles:
             for row in range(y0 // part_h, math.ceil(y1 / part_h)):
                 for column in range(x0 // part_w, math.ceil(x1 / part_w)):
                     part = self._decode_part(file, row * parts_across + column)
-                    if part is None:  # never written: zeros
+                    if part is None:  # a part that was never written is zero
                         continue
                     top, left = row * part_h, column * part_w
                     cut = part[max(0, y0 - top) : y1 - top, max(0, x0 - left) : x1 - left]
@@ -115,27 +115,29 @@ class TiffTiles:
         return window
 
     def _decode_part(self, file: BinaryIO, number: int) -> Pixels | None:
-        """One strip or tile (h, w, C), without what lies beyond the image."""
+        """Decode one strip or tile (h, w, C), cropped to the image."""
         file.seek(self.page.dataoffsets[number])
         data = file.read(self.page.databytecounts[number])
         try:
             part, _, shape = self.page.decode(data, number, jpegtables=self.jpegtables)
-        # The decoders of each compression have their own errors.
+        # The decoder of each compression has its own errors.
         except Exception as error:
             raise ImageError(f"{self.path} cannot be read: {_reason(error)}") from error
         return None if part is None else np.asarray(part[0, : shape[1], : shape[2]])
 
 
 def open_source(source: SourceLike) -> TileSource:
-    """Windows of an image.
+    """Open an image for reading in windows.
 
     Args:
-        source: an array or memory map; a `.npy` file, which is mapped; a TIFF file of any size, for
+        source: an array or memory map; a `.npy` file, which is mapped; a TIFF file of any size
+            (large ones need the package tifffile); any other image file of a size that `read_image`
+            accepts; or a `TileSource`.
             which the package tifffile is needed if it is large; any other image file of a size that
             `read_image` takes; or an object that is a `TileSource` already.
 
     Raises:
-        ImageError: missing, damaged or too large.
+        ImageError: the image is missing, damaged or too large.
     """
     if isinstance(source, np.ndarray):
         return ArrayTiles(source)
@@ -156,7 +158,7 @@ def open_source(source: SourceLike) -> TileSource:
 
 
 def _reason(error: Exception) -> str:
-    """One line of what went wrong."""
+    """An error's message on one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -179,7 +181,7 @@ def _is_tiff(path: Path) -> bool:
 
 
 def _open_tiff(path: Path, refusal: ImageError) -> TiffTiles:
-    """A TIFF file that `read_image` refused, most likely for its size."""
+    """Open a TIFF file that `read_image` refused, most likely for its size."""
     try:
         return TiffTiles(path)
     except ImportError as error:

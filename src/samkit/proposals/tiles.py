@@ -1,7 +1,7 @@
-"""Images far larger than the model space: overlapping tiles, and masks joined across the seams.
+"""Tiled mask generation for images far larger than the model space, with masks joined at seams.
 
-Only one tile's pixels are in memory, and masks as run-length codes: each is decoded alone, in its
-own tile. Shape legend: K masks of one tile.
+Only one tile's pixels are in memory, and masks as run-length encodings, each decoded on its own
+within its tile. Shape legend: K masks of one tile.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from samkit.proposals.grid import Box, tile_boxes
 from samkit.proposals.sources import SourceLike, open_source
 from samkit.types import Masks
 
-MAX_CANVAS_PIXELS = 2**32 - 1  # run lengths are 32-bit numbers
-SMALLEST_TILE_PX = 16
+MAX_RLE_PIXELS = 2**32 - 1  # run lengths are 32-bit numbers
+MIN_TILE_PX = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class TileConfig:
-    """How a large image is cut into tiles, and masks are joined.
+    """Settings for cutting a large image into tiles and joining masks.
 
     Attributes:
         tile_px: side of the square tiles. The model sees each at its own size, 1024: larger tiles
-            are for larger things.
-        overlap_px: what neighbouring tiles share at least; at most half a tile. Things smaller than
-            this are seen whole by some tile.
-        seam_iou_thresh: masks of two tiles are of one thing if, where both tiles see it, their IoU
-            is at least this.
+            suit larger objects.
+        overlap_px: minimum overlap of neighbouring tiles, at most half a tile. Objects smaller than
+            this lie completely within some tile.
+        seam_iou_thresh: masks of two tiles belong to one object if their IoU, where both tiles see
+            it, is at least this.
     """
 
     tile_px: int = 1024
@@ -46,15 +46,15 @@ class TileConfig:
     seam_iou_thresh: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number("tile_px", self.tile_px, int, SMALLEST_TILE_PX, 2**16)
+        check_number("tile_px", self.tile_px, int, MIN_TILE_PX, 2**16)
         check_number("overlap_px", self.overlap_px, int, 0, self.tile_px // 2)
         check_number("seam_iou_thresh", self.seam_iou_thresh, float, 0, 1)
         if self.seam_iou_thresh == 0:
             raise ConfigError("seam_iou_thresh must be above 0; got 0")
 
 
-class MaskMaker(Protocol):
-    """What makes masks of one tile, such as an `AutoMasker`."""
+class TileMasker(Protocol):
+    """A generator of masks for one tile, such as an `AutoMasker`."""
 
     def generate(self, image: npt.NDArray[Any], /) -> Masks: ...
 
@@ -64,11 +64,11 @@ class Tile:
     """The masks of one tile.
 
     Attributes:
-        box_xyxy: the tile, in pixels of the image.
-        masks: in pixels of the tile.
-        boxes_xyxy: (K, 4) of the masks, in pixels of the image.
-        is_cut: (K,) which masks come near an inner border, and so may go on beyond it.
-        first: number of the first mask among the masks of all tiles.
+        box_xyxy: the tile in pixels of the image.
+        masks: the masks in pixels of the tile.
+        boxes_xyxy: (K, 4) boxes of the masks in pixels of the image.
+        is_cut: (K,) whether a mask comes near an inner border and so may continue beyond it.
+        first: index of the tile's first mask among the masks of all tiles.
     """
 
     box_xyxy: Box
@@ -79,28 +79,26 @@ class Tile:
 
 
 def generate_tiled(
-    masker: MaskMaker,
+    masker: TileMasker,
     source: SourceLike,
     tiling: TileConfig | None = None,
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Masks:
-    """Make masks of everything in an image of any size.
+    """Generate masks of everything in an image of any size.
 
-    Two masks that agree where their tiles overlap are one thing. If one of them is whole, which is
-    to say that it does not come near a border within the image, it is kept and the other is
-    dropped; else they are joined. A cut mask that agrees with none is dropped if another tile sees
-    all of it with more around it, as masks at the borders of crops are.
+    Two masks that agree where their tiles overlap show one object. If one of them is complete, that
+    is, not near a border inside the image, it is kept and the other is dropped; otherwise they are
+    joined. A cut mask that agrees with none is dropped if another tile sees all of it with more of
+    its surroundings, like masks at the borders of crops.
 
     Args:
-        masker: makes the masks of each tile, an array uint8 (h, w, 3).
-        source: an array, a memory map, a file, or anything with `size_hw` and `read`; see
-            `samkit.proposals.sources.open_source`.
-        tiling: sizes and thresholds.
-        on_progress: called after each tile with the tiles done and all tiles.
+        masker: generates the masks of each tile, a uint8 array (h, w, 3).
+        source: see `samkit.proposals.sources.open_source`.
+        on_progress: called after each tile with the numbers of finished and of all tiles.
 
     Returns:
-        masks of the whole image, ordered by score; joined ones have the scores and the point of
+        masks of the full image, sorted by score; joined masks have the scores and the point of
         their largest part.
 
     Raises:
@@ -109,10 +107,10 @@ def generate_tiled(
     tiling = TileConfig() if tiling is None else tiling
     tiles_source = open_source(source)
     size_hw = tiles_source.size_hw
-    if size_hw[0] * size_hw[1] > MAX_CANVAS_PIXELS:
+    if size_hw[0] * size_hw[1] > MAX_RLE_PIXELS:
         height, width = size_hw
         raise ImageError(
-            f"the image is too large: {width} x {height}; the limit is {MAX_CANVAS_PIXELS:,} pixels"
+            f"the image is too large: {width} x {height}; the limit is {MAX_RLE_PIXELS:,} pixels"
         )
     boxes = tile_boxes(size_hw, tiling.tile_px, tiling.overlap_px)
     tiles: list[Tile] = []
@@ -131,7 +129,7 @@ def generate_tiled(
 
 
 class Groups:
-    """Which masks are of one thing: numbers joined into sets (union-find)."""
+    """Disjoint sets of masks that show one object (union-find over mask indices)."""
 
     def __init__(self) -> None:
         self.parents: list[int] = []
@@ -141,23 +139,23 @@ class Groups:
         return len(self.parents)
 
     def extend(self, count: int) -> None:
-        """Add masks that are each a thing of its own."""
+        """Add masks, each as an object of its own."""
         self.parents.extend(range(len(self), len(self) + count))
 
     def find(self, number: int) -> int:
-        """The lowest number of the thing that a mask is of."""
+        """Index of the first mask of a mask's object."""
         while self.parents[number] != number:
             self.parents[number] = self.parents[self.parents[number]]
             number = self.parents[number]
         return number
 
     def join(self, one: int, other: int) -> None:
-        """Two masks are of one thing."""
+        """Record that two masks show one object."""
         low, high = sorted((self.find(one), self.find(other)))
         self.parents[high] = low
 
     def members(self) -> list[list[int]]:
-        """The masks of each thing."""
+        """Indices of the masks of each object."""
         sets: dict[int, list[int]] = {}
         for number in range(len(self)):
             sets.setdefault(self.find(number), []).append(number)
@@ -165,19 +163,19 @@ class Groups:
 
 
 def match_masks(one: Tile, other: Tile, iou_thresh: float) -> Iterator[tuple[int, int]]:
-    """Pairs of masks of two tiles that agree where the tiles overlap, the best first.
+    """Yield pairs of masks of two tiles that agree where the tiles overlap, the best first.
 
-    Each mask is in one pair at most, so that a thing and its part are not joined.
+    Each mask is in at most one pair, so that an object and its part are not joined.
     """
     shared = _intersection(one.box_xyxy, other.box_xyxy)
     if shared is None:
         return
-    numbers_one, codes_one = _codes_within(one, shared)
-    numbers_other, codes_other = _codes_within(other, shared)
-    if not codes_one or not codes_other:
+    numbers_one, rles_one = _rles_within(one, shared)
+    numbers_other, rles_other = _rles_within(other, shared)
+    if not rles_one or not rles_other:
         return
-    iou = np.asarray(coco_mask.iou(codes_one, codes_other, [0] * len(codes_other)))
-    free_one, free_other = np.ones(len(codes_one), bool), np.ones(len(codes_other), bool)
+    iou = np.asarray(coco_mask.iou(rles_one, rles_other, [0] * len(rles_other)))
+    free_one, free_other = np.ones(len(rles_one), bool), np.ones(len(rles_other), bool)
     for flat in np.argsort(-iou, axis=None, kind="stable"):
         i, j = np.unravel_index(flat, iou.shape)
         if iou[i, j] < iou_thresh:
@@ -193,19 +191,19 @@ def _intersection(one: Box, other: Box) -> Box | None:
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
 
-def _codes_within(tile: Tile, window: Box) -> tuple[list[int], list[Rle]]:
-    """The masks of a tile that reach into a window of the image, cut to it: numbers and codes."""
+def _rles_within(tile: Tile, window: Box) -> tuple[list[int], list[Rle]]:
+    """Masks of a tile cropped to a window of the image that they reach into: indices and RLEs."""
     x, y = tile.box_xyxy[:2]
     window_in_tile = (window[0] - x, window[1] - y, window[2] - x, window[3] - y)
     low, high = np.array(window[:2]), np.array(window[2:])
     near = (tile.boxes_xyxy[:, :2] < high).all(axis=1) & (tile.boxes_xyxy[:, 2:] > low).all(axis=1)
-    numbers, codes = [], []
+    numbers, rles = [], []
     for number in np.flatnonzero(near).tolist():
         part = decode_rle_patch(tile.masks.rles[number], window_in_tile)
         if part.any():
             numbers.append(number)
-            codes.append(encode_rle(part))
-    return numbers, codes
+            rles.append(encode_rle(part))
+    return numbers, rles
 
 
 def _place(masks: Masks, box: Box, size_hw: tuple[int, int], *, first: int) -> Tile:
@@ -220,7 +218,7 @@ def _place(masks: Masks, box: Box, size_hw: tuple[int, int], *, first: int) -> T
 
 
 class _Part(NamedTuple):
-    """One mask of one tile; `number` is among the masks of its tile."""
+    """A mask of a tile; `number` is its index in the tile."""
 
     tile: Tile
     number: int
@@ -237,8 +235,8 @@ class _Part(NamedTuple):
     def area_px(self) -> int:
         return int(self.tile.masks.areas[self.number])
 
-    def code(self, size_hw: tuple[int, int]) -> Rle:
-        """The mask in the whole image."""
+    def rle(self, size_hw: tuple[int, int]) -> Rle:
+        """RLE of the mask in the full image."""
         masks, number = self.tile.masks, self.number
         patch = decode_rle_patch(masks.rles[number], masks.boxes_xyxy[number])
         x, y = self.tile.boxes_xyxy[number, :2].tolist()
@@ -246,7 +244,7 @@ class _Part(NamedTuple):
 
     @property
     def crop_xyxy(self) -> npt.NDArray[np.int64]:
-        """The part of the image that the mask was seen in."""
+        """The part of the image in which the mask was found."""
         crops = self.tile.masks.crops_xyxy
         if crops is None:
             return np.array(self.tile.box_xyxy)
@@ -256,21 +254,21 @@ class _Part(NamedTuple):
 
 
 def _merge(tiles: list[Tile], groups: Groups, size_hw: tuple[int, int]) -> Masks:
-    """The masks of the image: of each thing the whole mask, or all cut ones joined."""
+    """Masks of the full image: each object's complete mask, or all of its cut masks joined."""
     parts = [_Part(tile, number) for tile in tiles for number in range(len(tile.masks))]
-    seen_whole = _seen_whole_elsewhere(tiles, size_hw)
-    things = []
+    is_redundant = _complete_elsewhere(tiles, size_hw)
+    objects = []
     for members in groups.members():
-        if len(members) == 1 and seen_whole[members[0]]:
+        if len(members) == 1 and is_redundant[members[0]]:
             continue
-        of_thing = [parts[number] for number in members]
-        whole = [part for part in of_thing if not part.is_cut]
-        things.append([max(whole, key=lambda part: part.score)] if whole else of_thing)
-    mains = [max(thing, key=lambda part: part.area_px) for thing in things]
+        own = [parts[number] for number in members]
+        complete = [part for part in own if not part.is_cut]
+        objects.append([max(complete, key=lambda part: part.score)] if complete else own)
+    mains = [max(own, key=lambda part: part.area_px) for own in objects]
     order = np.argsort([-main.score for main in mains], kind="stable").tolist()
-    things, mains = [things[i] for i in order], [mains[i] for i in order]
-    rles = tuple(_join(thing, size_hw) for thing in things)
-    hulls = [_hull([part.crop_xyxy for part in thing]) for thing in things]
+    objects, mains = [objects[i] for i in order], [mains[i] for i in order]
+    rles = tuple(_join(own, size_hw) for own in objects)
+    hulls = [_hull([part.crop_xyxy for part in own]) for own in objects]
     return Masks(
         rles=rles,
         boxes_xyxy=np.array([rle_box_xyxy(rle) for rle in rles], np.int64).reshape(-1, 4),
@@ -283,8 +281,8 @@ def _merge(tiles: list[Tile], groups: Groups, size_hw: tuple[int, int]) -> Masks
     )
 
 
-def _seen_whole_elsewhere(tiles: list[Tile], size_hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Which cut masks lie within another tile, away from its inner borders."""
+def _complete_elsewhere(tiles: list[Tile], size_hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Whether each mask is cut and lies within another tile, away from its inner borders."""
     boxes = np.concatenate([tile.boxes_xyxy for tile in tiles])
     is_cut = np.concatenate([tile.is_cut for tile in tiles])
     seen = np.zeros(len(boxes), bool)
@@ -296,12 +294,12 @@ def _seen_whole_elsewhere(tiles: list[Tile], size_hw: tuple[int, int]) -> npt.ND
     return dropped
 
 
-def _join(thing: list[_Part], size_hw: tuple[int, int]) -> Rle:
-    """The union of parts in the whole image, made of run lengths alone."""
-    codes = [part.code(size_hw) for part in thing]
-    if len(codes) == 1:
-        return codes[0]
-    union = coco_mask.merge(codes)
+def _join(parts: list[_Part], size_hw: tuple[int, int]) -> Rle:
+    """Union of parts in the full image, computed on run lengths."""
+    rles = [part.rle(size_hw) for part in parts]
+    if len(rles) == 1:
+        return rles[0]
+    union = coco_mask.merge(rles)
     return {"size": list(size_hw), "counts": union["counts"].decode("ascii")}
 
 
@@ -312,7 +310,7 @@ def _hull(boxes: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
 
 
 def _stability(tiles: list[Tile], mains: list[_Part]) -> npt.NDArray[np.float32] | None:
-    """Stability of the largest parts; None if a tile's masks have none."""
+    """Stability of the largest parts; None if any tile's masks lack it."""
     columns = {id(tile): tile.masks.stability for tile in tiles}
     if any(column is None for column in columns.values()):
         return None
@@ -321,7 +319,7 @@ def _stability(tiles: list[Tile], mains: list[_Part]) -> npt.NDArray[np.float32]
 
 
 def _points(tiles: list[Tile], mains: list[_Part]) -> npt.NDArray[np.float64] | None:
-    """Points of the largest parts in the image; None if a tile's masks have none."""
+    """Points of the largest parts, in the image; None if any tile's masks lack them."""
     columns = {id(tile): tile.masks.points_xy for tile in tiles}
     if any(column is None for column in columns.values()):
         return None

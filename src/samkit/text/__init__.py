@@ -1,4 +1,4 @@
-"""Text: words to CLIP's vectors, and to boxes that a detector finds. No SAM here."""
+"""Text models: CLIP's embeddings of words, and detectors that find what is named. No SAM here."""
 
 from samkit.text.clip import DEFAULT_CLIP, Clip, check_texts
 from samkit.text.crops import cut_crop, mask_patch

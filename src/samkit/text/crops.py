@@ -1,6 +1,6 @@
-"""Square crops around masks, as CLIP sees them.
+"""Square crops around masks, as input for CLIP.
 
-Source: arXiv:2304.02643, appendix D.5. Deviations: what lies outside of the image is black.
+Source: arXiv:2304.02643, appendix D.5. Deviations: pixels outside the image are black.
 """
 
 import cv2
@@ -9,14 +9,14 @@ import numpy.typing as npt
 from PIL import Image
 
 ImageArray = npt.NDArray[np.uint8]
-# In training: the square's side is drawn between these times the box's longer side, and what is
-# around the mask is made black half of the time.
+# In training: the square's side is 1 to 2 times the box's longer side, and the surroundings of the
+# mask are black half of the time.
 GROWTH = (1.0, 2.0)
 ALONE_CHANCE = 0.5
 
 
 def square_around(box_xyxy: npt.NDArray[np.int64], growth: float) -> tuple[int, int, int]:
-    """A square with a box's centre and `growth` times its longer side: x0, y0, side in pixels."""
+    """Square at a box's centre with `growth` times its longer side: x0, y0, side in pixels."""
     x0, y0, x1, y1 = (float(edge) for edge in box_xyxy)
     side = max(1, round(growth * max(x1 - x0, y1 - y0)))
     return round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2), side
@@ -31,15 +31,15 @@ def cut_crop(
     alone: bool,
     size: int,
 ) -> ImageArray:
-    """Cut a mask's surroundings out of an image.
+    """Cut a square crop around a mask out of an image.
 
     Args:
         image: uint8 RGB (H, W, 3).
         patch: the mask within its box (h, w).
-        box_xyxy: its tight box.
-        growth: side of the square, of the box's longer side.
-        alone: make black what is not the mask.
-        size: side of the crop.
+        box_xyxy: the mask's tight box.
+        growth: side of the square as a multiple of the box's longer side.
+        alone: black out everything but the mask.
+        size: side of the crop in pixels.
 
     Returns:
         uint8 RGB (size, size, 3).
@@ -67,13 +67,13 @@ def cut_crop(
 def draw_crop(
     rng: np.random.Generator, image: ImageArray, mask: npt.NDArray[np.bool_], size: int
 ) -> ImageArray:
-    """A random crop (size, size, 3) of a mask (H, W) that is not empty, as in training."""
+    """Random training crop (size, size, 3) of a nonempty mask (H, W)."""
     patch, box_xyxy = mask_patch(mask)
     growth, alone = rng.uniform(*GROWTH), bool(rng.uniform() < ALONE_CHANCE)
     return cut_crop(image, patch, box_xyxy, growth=growth, alone=alone, size=size)
 
 
 def mask_patch(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """A mask (H, W) that is not empty: the part within its box, and the box."""
+    """The part of a nonempty mask (H, W) within its tight box, and the box."""
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     return mask[y : y + height, x : x + width], np.array([x, y, x + width, y + height])

@@ -1,6 +1,6 @@
-"""What a detector finds: boxes in an image, each with its phrase and score.
+"""Detected boxes, each with its phrase and score.
 
-Shape legend: K boxes that were found, Q boxes that a network proposes.
+Shape legend: K detected boxes, Q boxes that a network proposes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from samkit.errors import PromptError
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Detections:
-    """K boxes that were found, the best one first.
+    """K detected boxes, the best first.
 
     Attributes:
-        boxes_xyxy: (K, 4) in pixels of the image, within it, none of them empty.
+        boxes_xyxy: (K, 4) in pixels, within the image, none of them empty.
         scores: (K,) from 0 to 1.
-        phrases: what each box shows: K of the phrases that were asked for.
+        phrases: the K phrases that the boxes show.
     """
 
     boxes_xyxy: npt.NDArray[np.float64]
@@ -39,7 +39,9 @@ class Detections:
         if not np.isfinite(boxes).all() or (boxes < 0).any():
             raise PromptError("boxes must be finite and within the image; clip them to it")
         if (boxes[:, 2:] <= boxes[:, :2]).any():
-            raise PromptError("a box is x0, y0, x1, y1 with x0 < x1 and y0 < y1; leave out others")
+            raise PromptError(
+                "boxes are x0, y0, x1, y1 with x0 < x1 and y0 < y1; leave out empty ones"
+            )
         if not ((scores >= 0) & (scores <= 1)).all():
             raise PromptError("scores must be from 0 to 1")
         if (np.diff(scores) > 0).any():
@@ -50,10 +52,10 @@ class Detections:
         return len(self.phrases)
 
     def select(self, index: npt.NDArray[Any]) -> Detections:
-        """Some of the boxes, by booleans or by rising numbers.
+        """Some of the boxes, by a boolean mask or increasing indices.
 
         Raises:
-            PromptError: the order is not by score.
+            PromptError: the selection is not ordered by score.
         """
         numbers = np.arange(len(self))[index]
         return Detections(
@@ -66,9 +68,10 @@ class Detections:
 def to_pixels(
     relative: npt.NDArray[np.float64], input_wh: tuple[int, int], size_hw: tuple[int, int]
 ) -> npt.NDArray[np.float64]:
-    """Boxes (Q, 4) of centres and sizes, relative to a frame, as corners in pixels of the image.
+    """Convert relative boxes (Q, 4), centres and sizes, to corners in pixels of the image.
 
-    The frame and the image have the same upper left corner; boxes are clipped to the image.
+    The network's input, `input_wh` pixels large, and the image share their upper left corner. Boxes
+    are clipped to the image.
     """
     centres, halves = relative[:, :2], relative[:, 2:] / 2
     corners = np.concatenate([centres - halves, centres + halves], axis=1) * np.tile(input_wh, 2)
@@ -82,7 +85,7 @@ def order_boxes(
     phrases: Sequence[str],
     thresh: float,
 ) -> Detections:
-    """Those of Q boxes that have area and a score above the threshold, the best one first."""
+    """Those of Q boxes with an area and a score above the threshold, the best first."""
     good = (scores > thresh) & (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(axis=1)
     order = np.argsort(-scores, kind="stable")
     order = order[good[order]]

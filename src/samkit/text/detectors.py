@@ -1,8 +1,8 @@
-"""Detectors of what is named: phrases to boxes.
+"""Open-vocabulary detectors: phrases to boxes.
 
-Sources: Grounding DINO, arXiv:2303.05499; OWLv2, arXiv:2306.09683. Networks, tokenizers and the
-preparation of images are those of `transformers`. Shape legend: K boxes that were found, Q boxes
-that a network proposes, P phrases, T tokens.
+Sources: Grounding DINO, arXiv:2303.05499; OWLv2, arXiv:2306.09683. Networks, tokenizers and image
+preprocessing are those of `transformers`. Shape legend: K detected boxes, Q boxes that a network
+proposes, P phrases, T tokens.
 """
 
 from __future__ import annotations
@@ -36,22 +36,20 @@ logger = logging.getLogger(__name__)
 ImageArray = npt.NDArray[np.uint8]
 
 DEFAULT_DETECTOR = "IDEA-Research/grounding-dino-tiny"
-# Grounding DINO reads each of these as the end of a phrase.
-SEPARATORS = str.maketrans(".?", "  ")
+# Grounding DINO ends a phrase at each of these characters.
+TO_SPACES = str.maketrans(".?", "  ")
 END = "."
-# Made 1333 pixels long, as published, an image of 1:33 has fewer places than the 900 boxes that
+# Resized to 1333 pixels, as published, an image of 1:33 has fewer positions than the 900 boxes that
 # Grounding DINO proposes, and longer ones have no height.
-LARGEST_ASPECT = 20
+MAX_ASPECT = 20
 
 
 class Detector(ABC):
     """A network that finds what phrases name, with its tokenizer.
 
     Attributes:
-        box_thresh: the score above which boxes count, unless another is asked for.
+        box_thresh: default score above which boxes are kept.
         model: the network, in evaluation mode.
-        tokenizer: of its texts.
-        image_processor: how its images are prepared.
         source: the folder or name that it was loaded from.
     """
 
@@ -77,17 +75,17 @@ class Detector(ABC):
         """Find what phrases name.
 
         Each box that the network proposes gets the phrase that fits it best. Boxes may overlap:
-        `samkit.text.ground` also keeps one of several around the same thing.
+        `samkit.text.ground` keeps only one of several around the same object.
 
         Args:
             image: uint8 RGB (H, W, 3).
-            phrases: what to look for; the same one twice counts once.
-            box_thresh: from 0 to 1; boxes with a higher score are kept. That of the kind if None.
+            phrases: duplicates count once.
+            box_thresh: from 0 to 1; boxes with a higher score are kept. None: the default.
 
         Raises:
-            PromptError: no phrases, an empty one, or one that is too long.
-            ImageError: another type or shape, or too narrow for the network.
-            ConfigError: a threshold outside of 0 to 1.
+            PromptError: there are no phrases, or one is empty or too long.
+            ImageError: the image is of the wrong type or shape, or too elongated for the network.
+            ConfigError: the threshold is not from 0 to 1.
         """
         check_image(image)
         check_phrases(phrases)
@@ -96,7 +94,7 @@ class Detector(ABC):
         pixels = self.prepare(image)
         boxes, scores, names = [], [], []
         for part in passes:
-            relative, logits = self.look(pixels, part)
+            relative, logits = self.infer(pixels, part)
             best = logits.max(dim=1)
             boxes.append(relative.double().cpu().numpy())
             scores.append(best.values.float().sigmoid().cpu().numpy())
@@ -107,7 +105,7 @@ class Detector(ABC):
         return order_boxes(boxes_xyxy, np.concatenate(scores), names, thresh)
 
     def prepare(self, image: ImageArray) -> Mapping[str, torch.Tensor]:
-        """An image uint8 RGB (H, W, 3) as the network's inputs, on its device."""
+        """Convert a uint8 RGB image (H, W, 3) to the network's inputs, on its device."""
         inputs: Mapping[str, torch.Tensor] = self.image_processor(
             image, return_tensors="pt", input_data_format="channels_last"
         ).to(self.model.device)
@@ -115,65 +113,65 @@ class Detector(ABC):
 
     @abstractmethod
     def split(self, phrases: tuple[str, ...]) -> list[tuple[str, ...]]:
-        """Phrases in groups that the network can read at once.
+        """Split phrases into groups that the network reads in one pass.
 
         Raises:
             PromptError: a phrase is too long.
         """
 
     @abstractmethod
-    def look(
+    def infer(
         self, pixels: Mapping[str, torch.Tensor], phrases: tuple[str, ...]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run the network once.
+        """Run the network on an image and a group of phrases.
 
         Returns:
-            boxes (Q, 4): centre x and y, width and height, relative to the frame; logits (Q, P).
+            boxes (Q, 4): centre x and y, width and height, relative to `input_wh`; logits (Q, P).
         """
 
     @abstractmethod
     def input_wh(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        """Width and height in pixels of the image of what boxes are relative to."""
+        """Width and height, in pixels of the image, of the network's input, padding included."""
 
-    def check_length(self, phrase: str, tokens: int, most: int) -> None:
-        """Raise a PromptError unless a phrase has at most so many tokens, and any."""
-        if tokens > most:
+    def check_length(self, phrase: str, tokens: int, max_tokens: int) -> None:
+        """Raise a PromptError unless a phrase has 1 to `max_tokens` tokens."""
+        if tokens > max_tokens:
             raise PromptError(
-                f"a phrase may have {most} tokens for {self.source};"
+                f"a phrase may have {max_tokens} tokens for {self.source};"
                 f" {phrase[:SHOWN_TEXT]!r} has {tokens}: shorten it"
             )
         if not tokens:
             raise PromptError(
-                f"{phrase[:SHOWN_TEXT]!r} has nothing that {self.source} reads: write what to look"
-                ' for, such as "a red car"'
+                f"{phrase[:SHOWN_TEXT]!r} has nothing that {self.source} can read: write what to"
+                ' look for, such as "a red car"'
             )
 
 
 class GroundingDino(Detector):
-    """Grounding DINO: the phrases are one text, and boxes are compared with each of its tokens.
+    """Grounding DINO: phrases are joined into one text, and boxes are compared with each token.
 
-    The text is in lower case, and each phrase ends with a full stop; full stops and question marks
-    within a phrase are read as spaces. A box's score for a phrase is the highest of its tokens'.
-    Where phrases do not fit in one text, the network runs more than once; scores and boxes depend
-    on which phrases come together, since the network compares the image with all of a text.
+    The text is lower-cased, and each phrase ends with a full stop; full stops and question marks
+    within a phrase are read as spaces. A box's score for a phrase is the highest of its tokens'
+    scores. Phrases that do not fit into one text take several passes; scores and boxes depend on
+    which phrases share a text, since the network attends to all of it.
 
     Source: arXiv:2303.05499. Deviations: a box has one phrase instead of all tokens above a second
     threshold.
     """
 
-    box_thresh = 0.3  # of Grounded SAM's demonstration
+    box_thresh = 0.3  # as in Grounded SAM's demo
 
     @property
-    def most_tokens(self) -> int:
-        """Tokens of a text at most, without its begin and end."""
+    def max_tokens(self) -> int:
+        """Maximum number of tokens of a text, without its begin and end."""
         config = self.model.config
         return int(min(config.max_text_len, config.text_config.max_position_embeddings)) - 2
 
     def prepare(self, image: ImageArray) -> Mapping[str, torch.Tensor]:
         height, width = image.shape[:2]
-        if max(height, width) > LARGEST_ASPECT * min(height, width):
+        if max(height, width) > MAX_ASPECT * min(height, width):
             raise ImageError(
-                f"an image's sides may be 1:{LARGEST_ASPECT} for {self.source};"
+                f"an image's aspect ratio must be {MAX_ASPECT}:1 at most for {self.source};"
                 f" got {width} x {height} pixels: cut it into pieces"
             )
         return super().prepare(image)
@@ -181,20 +179,20 @@ class GroundingDino(Detector):
     def split(self, phrases: tuple[str, ...]) -> list[tuple[str, ...]]:
         texts = [normalise(phrase) for phrase in phrases]
         ids = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-        sizes = [len(row) + 1 for row in ids]  # and the full stop
+        sizes = [len(row) + 1 for row in ids]  # plus the full stop
         for phrase, size in zip(phrases, sizes, strict=True):
-            self.check_length(phrase, size - 1, self.most_tokens - 1)
-        groups = pack(sizes, self.most_tokens)
+            self.check_length(phrase, size - 1, self.max_tokens - 1)
+        groups = pack(sizes, self.max_tokens)
         return [tuple(phrases[number] for number in group) for group in groups]
 
-    def look(
+    def infer(
         self, pixels: Mapping[str, torch.Tensor], phrases: tuple[str, ...]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         text, spans = join_phrases([normalise(phrase) for phrase in phrases])
         tokens = self.tokenizer(text, return_offsets_mapping=True, return_tensors="pt")
         owned_PT = own_tokens(tokens.pop("offset_mapping")[0], spans)
         output = self.model(**pixels, **tokens.to(self.model.device))
-        # The network pads texts to the longest that it takes.
+        # The network pads texts to its maximum length.
         logits_QT = output.logits[0, :, : owned_PT.shape[1]]
         best = [logits_QT[:, own].amax(dim=1) for own in owned_PT.to(logits_QT.device)]
         return output.pred_boxes[0], torch.stack(best, dim=1)
@@ -204,23 +202,21 @@ class GroundingDino(Detector):
 
 
 class Owlv2(Detector):
-    """OWLv2: each phrase is a query of its own, and any number of them is read at once.
+    """OWLv2: each phrase is a query of its own; any number of them takes one pass.
 
-    A phrase is read as it is: sentences around it, such as "a photo of a {}", are the caller's.
-
-    Source: arXiv:2306.09683. Deviations: none.
+    Phrases are read as they are: templates such as "a photo of a {}" are up to the caller.
     """
 
-    box_thresh = 0.15  # ours
+    box_thresh = 0.15  # our choice
 
     def split(self, phrases: tuple[str, ...]) -> list[tuple[str, ...]]:
-        most = int(self.model.config.text_config.max_position_embeddings) - 2  # begin and end
+        max_tokens = int(self.model.config.text_config.max_position_embeddings) - 2  # begin and end
         ids = self.tokenizer(list(phrases), add_special_tokens=False, verbose=False)["input_ids"]
         for phrase, row in zip(phrases, ids, strict=True):
-            self.check_length(phrase, len(row), most)
+            self.check_length(phrase, len(row), max_tokens)
         return [phrases]
 
-    def look(
+    def infer(
         self, pixels: Mapping[str, torch.Tensor], phrases: tuple[str, ...]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         tokens = self.tokenizer(list(phrases), padding=True, return_tensors="pt")
@@ -232,30 +228,30 @@ class Owlv2(Detector):
         return side, side
 
 
-# By what a configuration calls its model.
-KINDS: dict[str, type[Detector]] = {"grounding-dino": GroundingDino, "owlv2": Owlv2}
+# By `model_type` of the configuration.
+DETECTORS: dict[str, type[Detector]] = {"grounding-dino": GroundingDino, "owlv2": Owlv2}
 
 
 def load_detector(
     source: str | os.PathLike[str] = DEFAULT_DETECTOR, *, device: str = "cpu"
 ) -> Detector:
-    """Load a detector from a folder or from the hub.
+    """Load a detector from a folder or the hub.
 
     Raises:
-        ConfigError: what text needs is not installed.
-        WeightsError: another kind of model, or damaged files.
-        DownloadError: it could not be fetched.
+        ConfigError: the packages for text are not installed.
+        WeightsError: the model is of another kind, or its files are damaged.
+        DownloadError: the model could not be downloaded.
     """
     folder = find_text_model(source)
     model_type = read_config(folder).get("model_type")
-    kind = KINDS.get(str(model_type))
+    kind = DETECTORS.get(str(model_type))
     if kind is None:
         raise WeightsError(
-            f"{source} is a model of type {model_type!r}; expected {' or '.join(KINDS)}"
+            f"{source} is a model of type {model_type!r}; expected {' or '.join(DETECTORS)}"
         )
     from transformers import AutoImageProcessor, AutoModelForZeroShotObjectDetection, AutoTokenizer
 
-    auto_image_processor: Any = AutoImageProcessor  # it has no types
+    auto_image_processor: Any = AutoImageProcessor  # untyped
     check_tokenizer(folder)
     with reading(folder):
         model, missing = load_network(AutoModelForZeroShotObjectDetection, folder)
@@ -270,13 +266,13 @@ def load_detector(
 
 
 def check_image(image: ImageArray) -> None:
-    """Raise an ImageError unless it is uint8 (H, W, 3) with pixels."""
+    """Raise an ImageError unless an image is nonempty uint8 (H, W, 3)."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ImageError(f"an image must be uint8 (H, W, 3); got {image.dtype} {image.shape}")
 
 
 def check_phrases(phrases: Sequence[str]) -> None:
-    """Raise a PromptError unless there are phrases, with something in each."""
+    """Raise a PromptError unless there are phrases and none is empty."""
     if isinstance(phrases, str):
         raise PromptError(f'phrases must be a list, such as ["a red car"]; got {phrases!r:.60}')
     if not len(phrases):
@@ -285,32 +281,32 @@ def check_phrases(phrases: Sequence[str]) -> None:
 
 
 def check_share(name: str, value: float) -> float:
-    """The value, unless it is outside of 0 to 1, which is a ConfigError."""
+    """Return the value; raise a ConfigError unless it is from 0 to 1."""
     if not 0 <= value <= 1:
         raise ConfigError(f"{name} must be from 0 to 1; got {value!r}")
     return value
 
 
 def normalise(phrase: str) -> str:
-    """A phrase as Grounding DINO reads it: "St. Bernard" as "st bernard"."""
-    return " ".join(phrase.lower().translate(SEPARATORS).split())
+    """Normalise a phrase for Grounding DINO: "St. Bernard" becomes "st bernard"."""
+    return " ".join(phrase.lower().translate(TO_SPACES).split())
 
 
 def join_phrases(texts: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
-    """One text, "a cat. a dog.", and where each of the phrases begins and ends in it."""
+    """Join phrases into one text, "a cat. a dog."; also each phrase's start and end in it."""
     spans, start = [], 0
     for text in texts:
         spans.append((start, start + len(text)))
-        start += len(text) + len(END) + 1  # and the space
+        start += len(text) + len(END) + 1  # plus the space
     return " ".join(text + END for text in texts), spans
 
 
 def own_tokens(offsets: torch.Tensor, spans: Sequence[tuple[int, int]]) -> torch.Tensor:
-    """Which tokens (P, T) belong to which phrase; begin, end and full stops belong to none.
+    """Mask (P, T) of the tokens of each phrase; begin, end and full stops belong to none.
 
     Args:
-        offsets: (T, 2) characters of the text that each token begins and ends with.
-        spans: likewise, of each phrase.
+        offsets: (T, 2) start and end of each token, in characters of the text.
+        spans: start and end of each phrase, likewise in characters.
     """
     begins, ends = offsets.unbind(1)
     return torch.stack(
@@ -319,9 +315,9 @@ def own_tokens(offsets: torch.Tensor, spans: Sequence[tuple[int, int]]) -> torch
 
 
 def pack(sizes: Sequence[int], room: int) -> list[list[int]]:
-    """Numbers of things in few groups whose sizes have at most `room` in sum; in one if all fit.
+    """Pack items into few groups of total size at most `room` each; return their indices.
 
-    The largest are placed first, each in the first group with room for it: "first fit decreasing".
+    Items are placed from large to small into the first group with room: "first fit decreasing".
     """
     groups: list[list[int]] = []
     free: list[int] = []

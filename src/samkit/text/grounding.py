@@ -1,6 +1,6 @@
-"""Phrases to boxes, one for each thing: a detector, then suppression of boxes around the same.
+"""Phrase grounding: detection followed by non-maximum suppression within each phrase.
 
-Source: arXiv:2401.14159, for boxes as prompts of SAM.
+Source: arXiv:2401.14159, which prompts SAM with detected boxes.
 """
 
 from __future__ import annotations
@@ -24,44 +24,41 @@ def ground(
     *,
     box_thresh: float | None = None,
     nms_thresh: float = NMS_THRESH,
-    most: int | None = None,
+    max_boxes: int | None = None,
 ) -> Detections:
-    """Find what phrases name, one box for each thing.
+    """Find what phrases name, one box per object.
 
     Args:
-        detector: what looks.
         image: uint8 RGB (H, W, 3).
-        phrases: what to look for.
-        box_thresh: from 0 to 1; boxes with a higher score are kept. That of the detector if None.
+        box_thresh: from 0 to 1; boxes with a higher score are kept. None: the detector's default.
         nms_thresh: from 0 to 1; of boxes of one phrase with a larger IoU, the best is kept.
-        most: boxes at most, those with the highest scores. All if None.
+        max_boxes: number of boxes to keep, those with the highest scores. None: all.
 
     Raises:
         PromptError: no phrases, an empty one, or one that is too long.
-        ImageError: the image is of another type or shape, or too narrow for the network.
-        ConfigError: a threshold outside of 0 to 1, or `most` is less than 1.
+        ImageError: the image is of the wrong type or shape, or too elongated for the network.
+        ConfigError: a threshold is not from 0 to 1, or `max_boxes` is less than 1.
     """
     check_share("nms_thresh", nms_thresh)
-    if most is not None and most < 1:
-        raise ConfigError(f"most must be 1 or more, or None for all; got {most!r}")
+    if max_boxes is not None and max_boxes < 1:
+        raise ConfigError(f"max_boxes must be 1 or more, or None for all; got {max_boxes!r}")
     detections = detector.detect(image, phrases, box_thresh=box_thresh)
-    kept = per_class_nms(detections, nms_thresh)
-    return kept.select(np.arange(len(kept))[:most])
+    distinct = per_class_nms(detections, nms_thresh)
+    return distinct.select(np.arange(len(distinct))[:max_boxes])
 
 
 def per_class_nms(detections: Detections, iou_thresh: float) -> Detections:
-    """Keep each box that overlaps no better one of the same phrase.
+    """Suppress each box that overlaps a better one of the same phrase.
 
     Args:
-        detections: of any phrases; those of different phrases do not suppress each other.
         iou_thresh: from 0 to 1; boxes with a larger IoU overlap.
 
     Raises:
-        ConfigError: a threshold outside of 0 to 1.
+        ConfigError: the threshold is not from 0 to 1.
     """
     check_share("iou_thresh", iou_thresh)
     names = np.array(detections.phrases, dtype=object)
-    kept = np.zeros(len(detections), bool)
+    is_best = np.zeros(len(detections), bool)
     for phrase in dict.fromkeys(detections.phrases):
-        kept[nms(detections.boxes_xyxy, np.flatnonzero(names == phrase), iou_thresh)] = True
-    return detections.select(kept)
+        is_best[nms(detections.boxes_xyxy, np.flatnonzero(names == phrase), iou_thresh)] = True
+    return detections.select(is_best)

@@ -1,7 +1,7 @@
-"""Finds text models: in a folder, in the hub's cache on this disk, or on the hub.
+"""Finding, downloading and loading text models.
 
-A model is a folder as `transformers` saves it: config.json, weights, tokenizer. Everything is read
-from that folder alone, so that what has been fetched once works without a network.
+A model is a folder saved by `transformers`: config.json, weights, tokenizer. Everything is read
+from that folder alone, so that a downloaded model works without a network.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from samkit.weights.hub import (
     has_tokenizer,
 )
 
-# All but the weights; those come as safetensors, or where a repository has none, as .bin, which is
-# read without running code from it.
+# Everything but the weights, which are downloaded as safetensors or, if a repository has none, as
+# .bin, which is read without running code from it.
 SMALL_FILES = ("*.json", "*.txt", "*.model")
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
-REASON_LENGTH = 300  # of what transformers says of a model; some of it is a page
+REASON_LENGTH = 300  # transformers may explain a failure over a whole page
 WAY_OUT = (
     "fetch it where there is a network (samkit models fetch {name}), and bring the hub's cache or"
     " the model's folder here"
@@ -37,38 +37,38 @@ PACKAGES = ("transformers", "scipy")  # scipy resizes images for OWLv2
 
 
 def check_installed() -> None:
-    """Raise a ConfigError with the command that installs what text needs, if it is missing."""
+    """Raise a ConfigError with the install command if the packages for text are missing."""
     require_packages("text", PACKAGES, "text")
 
 
 def find_text_model(source: str | os.PathLike[str]) -> Path:
-    """The folder of a text model, fetched from the hub if it is not on this disk.
+    """Folder of a text model, downloaded from the hub if it is not on this disk.
 
     Args:
         source: a folder, or a repository's name on the hub, such as "openai/clip-vit-base-patch32".
 
     Raises:
-        ConfigError: what text needs is not installed.
-        WeightsError: a folder without a model.
-        DownloadError: it is not on this disk, and could not be fetched.
+        ConfigError: the packages for text are not installed.
+        WeightsError: the folder holds no model.
+        DownloadError: the model is not on this disk and could not be downloaded.
     """
     check_installed()
     folder = Path(source)
     if folder.is_dir():
         if not (folder / CONFIG_FILE).is_file():
-            raise WeightsError(f"{folder} is no text model: it has no {CONFIG_FILE}")
+            raise WeightsError(f"{folder} is not a text model: it has no {CONFIG_FILE}")
         return folder
     name = os.fspath(source)
     if HUB_NAME.fullmatch(name) is None:
         raise WeightsError(
-            f"no such folder: {name}; a text model is a folder or a name of the hub, such as"
+            f"no such folder: {name}; a text model is a folder or a name on the hub, such as"
             " openai/clip-vit-base-patch32"
         )
     return find_cached(name) or fetch_text_model(name)
 
 
 def fetch_text_model(name: str) -> Path:
-    """Fetch a model from the hub, which shows progress; return its folder.
+    """Download a model from the hub, which shows progress; return its folder.
 
     Raises:
         DownloadError: no network, or no such model.
@@ -86,7 +86,7 @@ def fetch_text_model(name: str) -> Path:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """A model's configuration.
+    """Read a model's configuration.
 
     Raises:
         WeightsError: it cannot be read.
@@ -95,10 +95,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object in a file.
+    """Read a JSON object from a file.
 
     Raises:
-        WeightsError: missing, or not JSON.
+        WeightsError: the file is missing or not a JSON object.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -107,12 +107,12 @@ def read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise WeightsError(f"{path} is not JSON: {error}") from error
     if not isinstance(found, dict):
-        raise WeightsError(f"{path} must be an object")
+        raise WeightsError(f"{path} must hold a JSON object; got {type(found).__name__}")
     return found
 
 
 def check_tokenizer(folder: Path) -> None:
-    """Raise a WeightsError unless the words of a text model are in its folder."""
+    """Raise a WeightsError unless a text model's folder holds its tokenizer."""
     if not has_tokenizer(folder):
         raise WeightsError(
             f"{folder} has no tokenizer: tokenizer.json, or vocab.json and merges.txt, or vocab.txt"
@@ -120,10 +120,10 @@ def check_tokenizer(folder: Path) -> None:
 
 
 def load_network(kind: Any, folder: Path) -> tuple[Any, list[str]]:
-    """A network of a class of transformers, from its folder alone.
+    """Load a network of a transformers class from its folder alone.
 
     Returns:
-        the network, and names of tensors that the files lack and that are random therefore.
+        the network, and names of the tensors that the files lack and that are therefore random.
     """
     network, info = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     return network, sorted(info["missing_keys"])
@@ -131,14 +131,14 @@ def load_network(kind: Any, folder: Path) -> tuple[Any, list[str]]:
 
 @contextmanager
 def reading(folder: Path) -> Iterator[None]:
-    """Read a model's parts quietly; what goes wrong is one line.
+    """Silence transformers while a model is read, and turn any failure into one line.
 
     Raises:
-        WeightsError: missing or damaged files, or tensors that do not fit.
+        WeightsError: files are missing or damaged, or tensors do not fit.
     """
     from transformers.utils import logging
 
-    their_logging: Any = logging  # its functions have no types
+    their_logging: Any = logging  # its functions are untyped
     level, bar = their_logging.get_verbosity(), their_logging.is_progress_bar_enabled()
     their_logging.set_verbosity_error()
     their_logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""Text models of either kind, by what their configuration says they are."""
+"""Loading text models of either kind, CLIP or a detector."""
 
 import os
 from typing import TypeAlias
@@ -8,17 +8,17 @@ from samkit.text.detectors import Detector, load_detector
 from samkit.text.loading import find_text_model, read_config
 from samkit.text.prompter import TextPrompter
 
-# What a predictor reads text with: words to prompt tokens, or words to boxes.
+# How a predictor turns words into prompts: as text embeddings, or as detected boxes.
 TextModel: TypeAlias = TextPrompter | Detector
 
 
 def load_text_model(source: str | os.PathLike[str], *, device: str = "cpu") -> TextModel:
-    """Load a CLIP or a detector, from a folder or from the hub.
+    """Load a CLIP or a detector from a folder or the hub, according to its configuration.
 
     Raises:
-        ConfigError: what text needs is not installed.
-        WeightsError: another kind of model, or damaged files.
-        DownloadError: it could not be fetched.
+        ConfigError: the packages for text are not installed.
+        WeightsError: the model is of another kind, or its files are damaged.
+        DownloadError: the model could not be downloaded.
     """
     if read_config(find_text_model(source)).get("model_type") == MODEL_TYPE:
         return TextPrompter(Clip.load(source, device=device))

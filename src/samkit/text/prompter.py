@@ -1,4 +1,4 @@
-"""Words to CLIP's vectors, which a text prompt is."""
+"""Text prompts: CLIP embeddings of words, cached per vocabulary."""
 
 from __future__ import annotations
 
@@ -13,36 +13,35 @@ import torch
 
 from samkit.errors import ConfigError, OutputError
 from samkit.files import cache_folder, write_tensors
-from samkit.text.clip import Clip, Codes, check_texts
+from samkit.text.clip import Clip, Embeds, check_texts
 
-# Sentences that a word is put into; their vectors are averaged.
+# Sentences that a word is inserted into; their embeddings are averaged.
 PLAIN = ("{}",)
-KEPT_FROM = 16  # words of a vocabulary that is kept on disk too; fewer are encoded at once
-VOCABULARIES_IN_MEMORY = 64
+DISK_CACHE_MIN_WORDS = 16  # smaller vocabularies are encoded faster than read
+MAX_CACHED_VOCABULARIES = 64
 KEY_DIGITS = 24
 
 logger = logging.getLogger(__name__)
 
 
 class TextPrompter:
-    """Turns words into CLIP's vectors, each vocabulary once.
+    """Turns words into CLIP embeddings, each vocabulary once.
 
         prompter = TextPrompter(Clip.load("openai/clip-vit-large-patch14-336"))
-        codes = prompter.encode(["a red car", "a tree"])
+        embeds = prompter.encode(["a red car", "a tree"])
 
-    Vocabularies are kept in memory, those of 16 words and more also in the cache folder.
+    Vocabularies are cached in memory, those of 16 words or more also in the cache folder.
 
     Attributes:
-        clip: what encodes.
-        templates: sentences with `{}` for the word, such as "a photo of a {}."; a word's vector is
-            the mean over them.
+        templates: sentences with `{}` for the word, such as "a photo of a {}."; the embedding of a
+            word is the mean over them.
     """
 
     def __init__(self, clip: Clip, *, templates: Sequence[str] = PLAIN) -> None:
-        """Choose what encodes.
+        """Create a prompter.
 
         Raises:
-            ConfigError: no templates, or one without `{}`.
+            ConfigError: there are no templates, or one does not have exactly one `{}`.
         """
         wrong = [one for one in templates if one.count("{}") != 1]
         if wrong or not templates:
@@ -51,34 +50,34 @@ class TextPrompter:
             )
         self.clip = clip
         self.templates = tuple(templates)
-        self._kept: dict[tuple[str, ...], Codes] = {}
+        self._cache: dict[tuple[str, ...], Embeds] = {}
 
-    def encode(self, words: str | Sequence[str]) -> Codes:
-        """Vectors (N, D) of length 1, of one word or of a vocabulary.
+    def encode(self, words: str | Sequence[str]) -> Embeds:
+        """Unit-length embeddings (N, D) of one word or of a vocabulary.
 
         Raises:
             PromptError: a word is empty, or too long within its templates.
         """
         vocabulary = (words,) if isinstance(words, str) else tuple(words)
         check_texts(vocabulary)
-        codes = self._kept.pop(vocabulary, None)
-        if codes is None:
-            codes = self._read(vocabulary)
-        if codes is None:
-            codes = self._encode(vocabulary)
-            self._write(vocabulary, codes)
-        codes.flags.writeable = False  # they are handed out again
-        too_many = max(0, len(self._kept) + 1 - VOCABULARIES_IN_MEMORY)
-        for oldest in list(self._kept)[:too_many]:
-            del self._kept[oldest]
-        self._kept[vocabulary] = codes
-        return codes
+        embeds = self._cache.pop(vocabulary, None)
+        if embeds is None:
+            embeds = self._read(vocabulary)
+        if embeds is None:
+            embeds = self._encode(vocabulary)
+            self._write(vocabulary, embeds)
+        embeds.flags.writeable = False  # the array is shared by all callers
+        too_many = max(0, len(self._cache) + 1 - MAX_CACHED_VOCABULARIES)
+        for oldest in list(self._cache)[:too_many]:
+            del self._cache[oldest]
+        self._cache[vocabulary] = embeds
+        return embeds
 
-    def _encode(self, vocabulary: Sequence[str]) -> Codes:
+    def _encode(self, vocabulary: Sequence[str]) -> Embeds:
         words = [word.strip() for word in vocabulary]
         sentences = [one.replace("{}", word) for word in words for one in self.templates]
-        codes = self.clip.encode_texts(sentences)
-        means = codes.reshape(len(vocabulary), len(self.templates), self.clip.dim).mean(axis=1)
+        embeds = self.clip.encode_texts(sentences)
+        means = embeds.reshape(len(vocabulary), len(self.templates), self.clip.dim).mean(axis=1)
         lengths = np.linalg.norm(means, axis=1, keepdims=True)
         return np.asarray(means / lengths, np.float32)
 
@@ -87,24 +86,24 @@ class TextPrompter:
         key = hashlib.sha256(facts.encode(errors="surrogatepass")).hexdigest()[:KEY_DIGITS]
         return cache_folder() / "text" / f"{key}.safetensors"
 
-    def _read(self, vocabulary: Sequence[str]) -> Codes | None:
+    def _read(self, vocabulary: Sequence[str]) -> Embeds | None:
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
-        if len(vocabulary) < KEPT_FROM:
+        if len(vocabulary) < DISK_CACHE_MIN_WORDS:
             return None
         try:
-            codes = load_file(self._path(vocabulary))["codes"]
+            embeds = load_file(self._path(vocabulary))["embeds"]
         except (OSError, SafetensorError, KeyError):
             return None
-        return codes if codes.shape == (len(vocabulary), self.clip.dim) else None
+        return embeds if embeds.shape == (len(vocabulary), self.clip.dim) else None
 
-    def _write(self, vocabulary: Sequence[str], codes: Codes) -> None:
-        if len(vocabulary) < KEPT_FROM:
+    def _write(self, vocabulary: Sequence[str], embeds: Embeds) -> None:
+        if len(vocabulary) < DISK_CACHE_MIN_WORDS:
             return
         path = self._path(vocabulary)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_tensors(path, {"codes": torch.from_numpy(codes)}, {})
+            write_tensors(path, {"embeds": torch.from_numpy(embeds)}, {})
         except (OSError, OutputError) as error:
-            logger.warning("the vocabulary is not kept: %s", error)
+            logger.warning("the vocabulary's embeddings are not cached: %s", error)

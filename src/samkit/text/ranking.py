@@ -1,11 +1,11 @@
-"""Masks named by CLIP, which looks at crops of them: for use without a detector.
+"""Naming masks with CLIP embeddings of crops, for use without a detector.
 
-Each mask is seen twice, with what is around it and alone. Its vectors are compared with those of
-the phrases and of some words for what is nothing in particular, so that a mask need not be any of
-the phrases. What comes out is a probability, which a few labelled images make a calibrated one.
+Each mask is seen twice, with its surroundings and alone. Its embedding is compared with those of
+the phrases and of some words for the background, so that a mask need not be any of the phrases. The
+result is a probability, which can be calibrated with a few labelled images.
 
 Source: arXiv:2103.00020 for the classifier; Platt 1999 for the calibration. Shape legend: M masks,
-C phrases, D dimensions of CLIP's space.
+C phrases, D dimensions of CLIP's embeddings.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ import numpy.typing as npt
 from samkit.errors import ConfigError, FormatError, PromptError
 from samkit.files import write_bytes
 from samkit.geometry.rle import decode_rle_patch
-from samkit.text.clip import Codes
+from samkit.text.clip import Embeds
 from samkit.text.crops import cut_crop
 from samkit.text.prompter import TextPrompter
 from samkit.types import Masks
 
 Floats = npt.NDArray[np.float64]
 
-# What a mask may be instead of any phrase.
+# What a mask may show instead of any phrase.
 BACKGROUND = ("the background", "an empty surface", "a part of something", "a blurred texture")
-VIEWS = ((1.5, False), (1.0, True))  # growth of the box; whether the mask is alone
-LEAST_PROBABILITY = 1e-9  # so that logarithms are finite
-STEPS = 100  # of Newton's method, which needs some ten
-RIDGE = 1e-6  # keeps the fit finite where right and wrong can be told apart without error
+VIEWS = ((1.5, False), (1.0, True))  # growth of the box; whether all but the mask is black
+MIN_PROBABILITY = 1e-9  # so that logarithms are finite
+STEPS = 100  # maximum for Newton's method, which needs about ten
+RIDGE = 1e-6  # keeps the fit finite where right and wrong are separable
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How far a score is to be believed.
+    """Map from scores to calibrated probabilities.
 
     Attributes:
-        slope, offset: of the log-odds: sigmoid(slope log(p / (1 - p)) + offset).
-        thresh: least calibrated probability of a name.
+        slope, offset: calibrated p' = sigmoid(slope * log(p / (1 - p)) + offset).
+        thresh: minimum calibrated probability for a mask to be named.
     """
 
     slope: float = 1.0
@@ -60,7 +60,7 @@ class Calibration:
         return np.asarray(_sigmoid(self.slope * log_odds(probabilities) + self.offset))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to a JSON file."""
+        """Write the calibration to a JSON file."""
         write_bytes(path, json.dumps(asdict(self), indent=2).encode())
 
     @classmethod
@@ -68,7 +68,7 @@ class Calibration:
         """Read a file that `save` wrote.
 
         Raises:
-            FormatError: missing, damaged, or another kind of file.
+            FormatError: the file is missing, damaged or of another kind.
         """
         try:
             values = json.loads(Path(path).read_bytes())
@@ -76,22 +76,22 @@ class Calibration:
         except OSError as error:
             raise FormatError(f"cannot read {path}: {error.strerror}") from error
         except (ValueError, TypeError, AttributeError) as error:
-            raise FormatError(f"{path} is no calibration: {error}") from error
+            raise FormatError(f"{path} is not a calibration: {error}") from error
 
 
 def fit_calibration(
     probabilities: npt.ArrayLike, is_right: npt.ArrayLike, *, precision: float = 0.9
 ) -> Calibration:
-    """Learn from labelled masks how far scores are to be believed.
+    """Fit a calibration to labelled masks.
 
     Args:
-        probabilities: (N,) of the names that masks were given, not calibrated.
-        is_right: (N,) whether each was right.
-        precision: the threshold is the lowest from which on at least so many names are right;
-            1 where there is none.
+        probabilities: (N,) uncalibrated probabilities of the names that masks were given.
+        is_right: (N,) whether each name is right.
+        precision: the threshold is the lowest one above which at least this fraction of names is
+            right; 1 if there is none.
 
     Raises:
-        ConfigError: nothing to learn from, or all are right, or all wrong.
+        ConfigError: there are no names, or all are right, or all are wrong.
     """
     x, y = log_odds(probabilities), np.asarray(is_right, np.float64)
     if x.shape != y.shape or x.ndim != 1 or not 0 < y.sum() < len(y):
@@ -99,7 +99,7 @@ def fit_calibration(
             f"a calibration needs names that are right and names that are wrong; got {len(y)},"
             f" {int(y.sum())} of them right"
         )
-    # Platt's targets, which keep the fit from being certain of what it has seen.
+    # Platt's targets, which keep the fit from being overconfident on its own data.
     right, wrong = y.sum(), (1 - y).sum()
     target = np.where(y > 0, (right + 1) / (right + 2), 1 / (wrong + 2))
     design = np.stack([x, np.ones_like(x)], axis=1)
@@ -122,11 +122,11 @@ def fit_calibration(
 def threshold_for_precision(
     scores: npt.ArrayLike, is_right: npt.ArrayLike, precision: float
 ) -> float:
-    """The lowest of the scores (N,) from which on at least a share of the names is right."""
+    """Lowest of the scores (N,) at which the names have at least the given precision; else 1."""
     values, right = np.asarray(scores, np.float64), np.asarray(is_right, bool)
     order = np.argsort(-values, kind="stable")
     shares = right[order].cumsum() / np.arange(1, len(order) + 1)
-    # Equal scores stand or fall together: only the last of them counts.
+    # Equal scores are accepted or rejected together: only the last of them counts.
     ends = np.append(values[order][1:] != values[order][:-1], True)
     enough = np.flatnonzero(ends & (shares >= precision))
     return float(values[order][enough[-1]]) if len(enough) else 1.0
@@ -139,9 +139,8 @@ class MaskRanker:
         cars = ranker.name(image, masks, ["car", "tree"])
 
     Attributes:
-        prompter: CLIP, and the sentences that phrases are put into.
+        prompter: CLIP, and the templates for phrases.
         background: words for what is none of the phrases.
-        calibration: how far scores are believed.
     """
 
     def __init__(
@@ -155,8 +154,8 @@ class MaskRanker:
         self.background = tuple(background)
         self.calibration = Calibration() if calibration is None else calibration
 
-    def codes(self, image: npt.NDArray[np.uint8], masks: Masks) -> Codes:
-        """CLIP's vectors (M, D) of length 1, the mean of the views of each mask."""
+    def embed(self, image: npt.NDArray[np.uint8], masks: Masks) -> Embeds:
+        """Unit-length CLIP embeddings (M, D), averaged over the views of each mask."""
         clip = self.prompter.clip
         crops = (
             cut_crop(image, patch, box, growth=growth, alone=alone, size=clip.pixels.size)
@@ -166,20 +165,20 @@ class MaskRanker:
         )
         means = clip.encode_images(crops).reshape(len(masks), len(VIEWS), clip.dim).mean(axis=1)
         lengths = np.linalg.norm(means, axis=1, keepdims=True)
-        return np.asarray(means / np.maximum(lengths, LEAST_PROBABILITY), np.float32)
+        return np.asarray(means / np.maximum(lengths, MIN_PROBABILITY), np.float32)
 
     def probabilities(
         self, image: npt.NDArray[np.uint8], masks: Masks, phrases: Sequence[str]
     ) -> Floats:
-        """How likely each mask is each phrase (M, C), not calibrated; rows add up to 1 at most.
+        """Uncalibrated probabilities (M, C) of phrases for masks; rows sum to 1 at most.
 
         Raises:
-            PromptError: no phrases, or one that is empty or too long.
+            PromptError: there are no phrases, or one is empty or too long.
         """
         if not phrases:
             raise PromptError("there must be at least one phrase; got none")
         words = [*phrases, *self.background]
-        cosines = self.codes(image, masks) @ self.prompter.encode(words).T
+        cosines = self.embed(image, masks) @ self.prompter.encode(words).T
         logits = self.prompter.clip.logit_scale * np.asarray(cosines, np.float64)
         shares = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
         return np.asarray((shares / shares.sum(axis=1, keepdims=True))[:, : len(phrases)])
@@ -192,13 +191,11 @@ class MaskRanker:
         *,
         thresh: float | None = None,
     ) -> Masks:
-        """The same masks with the most likely phrase of each and its calibrated probability.
+        """The same masks, each with its most likely phrase and the calibrated probability.
 
         Args:
             image: uint8 RGB (H, W, 3).
-            masks: of the image.
-            phrases: what they may be.
-            thresh: masks of a lower probability are called ""; by default the calibration's.
+            thresh: masks with a lower probability are named ""; None: the calibration's threshold.
         """
         chances = self.probabilities(image, masks, phrases)
         best = chances.argmax(axis=1)
@@ -212,8 +209,8 @@ class MaskRanker:
 
 
 def log_odds(probabilities: npt.ArrayLike) -> Floats:
-    """log(p / (1 - p)), finite."""
-    values = np.asarray(probabilities, np.float64).clip(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    """log(p / (1 - p)), with p clipped so that it is finite."""
+    values = np.asarray(probabilities, np.float64).clip(MIN_PROBABILITY, 1 - MIN_PROBABILITY)
     odds: Floats = np.log(values) - np.log1p(-values)
     return odds
 

@@ -44,7 +44,7 @@ def load_encoder(model: Sam, path: str | os.PathLike[str]) -> EncoderLoad:
             after pre-training on smaller images, are interpolated.
 
     Raises:
-        WeightsError: missing or damaged file, or tensors that do not fit; the model is unchanged.
+        WeightsError: the file is missing or damaged, or tensors do not fit; the model is unchanged.
     """
     checkpoint = read_checkpoint(path)
     state = {
@@ -92,7 +92,7 @@ def _needs_resizing(given: Tensor | None, own: Tensor | None) -> bool:
 
 
 def resize_positions(positions: Tensor, grid: int) -> Tensor:
-    """Absolute position embedding (1, h, w, C) of another grid: (1, grid, grid, C), bicubic.
+    """Resize absolute position embeddings (1, h, w, C) to (1, grid, grid, C), bicubic.
 
     Source: arXiv:2203.16527 does so after pre-training on smaller images.
     """

@@ -41,8 +41,9 @@ class MaskLosses(NamedTuple):
     """Losses of M masks, each a scalar mean except `chosen`.
 
     Attributes:
-        total: weighted sum, to be backpropagated.
-        focal, dice, iou_error: of the chosen candidates; the IoU error is of all.
+        total: weighted sum to backpropagate.
+        focal, dice: losses of the best candidates.
+        iou_error: squared error of the predicted IoU, over all candidates.
         iou: true IoU of the candidate with the highest predicted IoU.
         chosen: (M,) the candidate with the highest predicted IoU.
     """
@@ -62,12 +63,12 @@ def focal_loss(logits: Tensor, truth: Tensor, *, gamma: float, alpha: float) -> 
 
     Args:
         logits: (..., H, W).
-        truth: 0 or 1, broadcast to the logits.
+        truth: ground truth, 0 or 1, broadcast to the logits.
         gamma: 0 gives cross-entropy.
         alpha: weight of foreground; background has 1 - alpha.
 
     Returns:
-        (...).
+        loss (...).
 
     Source: arXiv:1708.02002, equation 5.
     """
@@ -79,9 +80,10 @@ def focal_loss(logits: Tensor, truth: Tensor, *, gamma: float, alpha: float) -> 
 
 
 def dice_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """1 - 2 |A B| / (|A| + |B|) of the probabilities and the truth, each sum plus 1.
+    """1 - 2 |A B| / (|A| + |B|) of the probabilities and the ground truth, each sum plus 1.
 
-    The 1 keeps empty masks defined. Shapes as in `focal_loss`. Source: arXiv:1606.04797.
+    The 1 keeps the loss defined for empty masks. Shapes as in `focal_loss`. Source:
+    arXiv:1606.04797.
     """
     probability = logits.sigmoid()
     shared = (probability * truth).sum((-2, -1))
@@ -106,8 +108,7 @@ def mask_losses(logits: Tensor, iou_pred: Tensor, truth: Tensor, recipe: LossRec
     Args:
         logits: (M, K, H, W).
         iou_pred: (M, K).
-        truth: (M, H, W) bool.
-        recipe: weights.
+        truth: ground truth (M, H, W), bool.
 
     Source: arXiv:2304.02643, section 3 and appendix A, which do not say for which candidates the
     predicted IoU is trained.

@@ -1,4 +1,4 @@
-"""AdamW or Muon with layer-wise learning rates, and the schedule."""
+"""Optimisers (AdamW or Muon) with layer-wise learning rates, and the learning-rate schedule."""
 
 import math
 import re

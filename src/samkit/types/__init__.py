@@ -1,6 +1,6 @@
-"""The values that pass between the rooms: prompts, embeddings, predictions, masks.
+"""Values that pass between the rooms: prompts, embeddings, predictions, masks.
 
-All are frozen and check themselves when made.
+All are frozen and validate themselves.
 """
 
 from samkit.geometry.stability import MASK_THRESHOLD

@@ -1,4 +1,4 @@
-"""Image embeddings, and the files that they are saved in."""
+"""Image embeddings and their file format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.models import ImageFeatures
 
 EMBEDDING_FORMAT = "samkit-embedding-1"
-# The level that prompts attend to; finer ones, from fine to coarse, have a number behind it.
+# The level that prompts attend to; finer levels, from fine to coarse, have a numbered suffix.
 GRID_NAME = "features"
 
 
@@ -25,11 +25,11 @@ class ImageEmbedding:
     """Output of the image encoder for one image: computed once, prompted many times.
 
     Attributes:
-        features: levels (1, C_i, G_i, G_i), on the device of the model that made them.
+        features: levels (1, C_i, G_i, G_i), on the device of the model.
         coords: the image's coordinate spaces.
-        model_name: the model that made it.
-        encoder_checksum: SHA-256 of the image encoder's weights; a decoder may be trained further
-            without making saved embeddings stale.
+        model_name: name of the model.
+        encoder_checksum: SHA-256 of the image encoder's weights; training the decoder further does
+            not make saved embeddings stale.
     """
 
     features: ImageFeatures
@@ -47,7 +47,7 @@ class ImageEmbedding:
         return f"<ImageEmbedding of an image of {width} x {height} pixels by {self.model_name}>"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to a safetensors file, whole or not at all.
+        """Write the embedding to a safetensors file, atomically.
 
         Raises:
             OutputError: the file cannot be written.
@@ -69,7 +69,7 @@ class ImageEmbedding:
         """Read a file that `save` wrote.
 
         Raises:
-            EmbeddingError: missing, damaged, or another kind of file.
+            EmbeddingError: the file is missing, damaged, or of another kind.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -91,13 +91,13 @@ class ImageEmbedding:
 
 
 def _by_name(features: ImageFeatures) -> dict[str, torch.Tensor]:
-    """The tensors of a file."""
+    """Tensors to write, by name."""
     *finer, grid = features.levels
     return {GRID_NAME: grid} | {f"{GRID_NAME}_{i}": level for i, level in enumerate(finer)}
 
 
 def _levels(file: Any) -> ImageFeatures:
-    """The features in an open file."""
+    """Read the features from an open file."""
     from samkit.models import ImageFeatures
 
     names = file.keys()
@@ -106,7 +106,7 @@ def _levels(file: Any) -> ImageFeatures:
 
 
 def _coords(metadata: dict[str, str]) -> CoordMap:
-    """The coordinate spaces that a file's metadata tells; earlier versions knew padding only."""
+    """Coordinate spaces from a file's metadata; files of earlier versions always mean padding."""
     height, width = (int(side) for side in metadata["original_hw"].split(","))
     fit = metadata.get("fit", "pad")
     if fit not in ("pad", "stretch"):

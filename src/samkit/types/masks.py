@@ -1,4 +1,4 @@
-"""Masks of one image in a compact form.
+"""Masks of one image as run-length encodings, with their scores.
 
 Shape legend: M masks, H x W the image's size.
 """
@@ -24,7 +24,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Column:
-    """An array of `Masks` with one row for each mask."""
+    """Specification of an array of `Masks` with one row per mask."""
 
     row_shape: tuple[int, ...]
     dtype: type
@@ -44,19 +44,19 @@ COLUMNS = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Masks:
-    """Masks of one image in a compact form.
+    """Masks of one image in compact form.
 
     Attributes:
-        rles: M run-length codes.
+        rles: M run-length encodings.
         boxes_xyxy: (M, 4) tight boxes in pixels, far edges exclusive.
         areas: (M,) in pixels.
-        scores: (M,) such as the predicted IoU.
-        size_hw: the image's size.
-        stability: (M,) how little each mask depends on the threshold; None if not measured.
-        points_xy: (M, 2) the point that each mask answers; None if there is none.
-        crops_xyxy: (M, 4) the part of the image that each mask was seen in; None for all of it.
-        phrases: M, what each mask is, in words; "" where nothing fits; None if it was not asked.
-        phrase_scores: (M,) from 0 to 1, how sure that is.
+        scores: (M,) scores such as the predicted IoU.
+        size_hw: size of the image.
+        stability: (M,) IoU of each mask at a higher and a lower threshold; None if not measured.
+        points_xy: (M, 2) the point that each mask answers; None without points.
+        crops_xyxy: (M, 4) the crop of the image that each mask was found in; None for all of it.
+        phrases: the M masks in words, "" if nothing fits; None if they were not named.
+        phrase_scores: (M,) confidence of the phrases, from 0 to 1.
     """
 
     rles: tuple[Rle, ...]
@@ -98,11 +98,11 @@ class Masks:
         return len(self.rles)
 
     def __iter__(self) -> Iterator[BoolArray]:
-        """Each mask (H, W) in turn, decoded when its turn comes."""
+        """Iterate over the masks (H, W), decoding each when it is needed."""
         return (decode_rle(rle) for rle in self.rles)
 
     def __getitem__(self, index: int | slice | npt.NDArray[Any]) -> Masks:
-        """Some of the masks, by a number, a slice, numbers or booleans."""
+        """Select masks by an index, a slice, indices or a boolean mask."""
         if isinstance(index, int):
             if not -len(self) <= index < len(self):
                 raise IndexError(f"there are {len(self)} masks; got index {index}")
@@ -110,7 +110,7 @@ class Masks:
         return self.select(index)
 
     def select(self, index: slice | npt.NDArray[Any]) -> Masks:
-        """Some of the masks, by numbers or by booleans, in the given order."""
+        """Select masks by indices in the given order, a slice or a boolean mask."""
         numbers = np.arange(len(self))[index]
         columns = {name: column[numbers] for name, column in self._columns().items()}
         phrases = self.phrases
@@ -121,20 +121,20 @@ class Masks:
         )
 
     def with_columns(self, **columns: Any) -> Masks:
-        """The same masks with some columns replaced or added, such as phrases and their scores."""
+        """Return the same masks with some columns replaced or added, such as phrases and scores."""
         return replace(self, **columns)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Masks]) -> Masks:
-        """The masks of several parts, at least one, of one image.
+        """Concatenate one or more sets of masks of one image.
 
-        A column that some parts lack is filled there: the whole image as crop, "" as phrase, NaN
-        otherwise.
+        A column that some sets lack is filled: with the full image as crop, "" as phrase, else with
+        NaN.
         """
         first = parts[0]
         if any(part.size_hw != first.size_hw for part in parts):
             sizes = ", ".join(str(part.size_hw) for part in parts)
-            raise ValueError(f"all parts must be of one image; got sizes {sizes}")
+            raise ValueError(f"all masks must be of one image; got sizes {sizes}")
         columns: dict[str, Any] = {}
         for name in COLUMNS:
             own = [part._column(name) for part in parts]  # noqa: SLF001
@@ -158,12 +158,12 @@ class Masks:
         return column
 
     def _columns(self) -> dict[str, npt.NDArray[Any]]:
-        """The columns that are there."""
+        """The columns that are present."""
         columns = {name: self._column(name) for name in COLUMNS}
         return {name: column for name, column in columns.items() if column is not None}
 
     def _missing(self, name: str) -> npt.NDArray[Any]:
-        """A column for masks that lack it."""
+        """Fill values of a missing column."""
         if name == "crops_xyxy":
             return np.tile(np.array([0, 0, *self.size_hw[::-1]], np.int64), (len(self), 1))
         column = COLUMNS[name]
@@ -175,16 +175,16 @@ class Masks:
         return f"<Masks: {len(self)} of an image of {width} x {height} pixels{named}>"
 
     def to_arrays(self) -> BoolArray:
-        """Masks (M, H, W)."""
+        """Decode all masks (M, H, W)."""
         out = np.zeros((len(self), *self.size_hw), bool)
         for mask, rle in zip(out, self.rles, strict=True):
             mask[:] = decode_rle(rle)
         return out
 
     def to_coco(self) -> list[dict[str, Any]]:
-        """COCO's annotation fields of each mask: segmentation, area, bbox [x, y, w, h], score.
+        """COCO annotation fields of each mask: segmentation, area, bbox [x, y, w, h], score.
 
-        Masks that have phrases have those besides: phrase, phrase_score.
+        Named masks also have phrase and phrase_score.
         """
         boxes_xywh = xyxy_to_xywh(self.boxes_xyxy)
         found: list[dict[str, Any]] = [
@@ -200,9 +200,9 @@ class Masks:
         return found
 
     def overlay(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """The image (H, W, 3) with the masks drawn over it, smaller ones over larger ones.
+        """Draw the masks over the image (H, W, 3), smaller ones over larger ones.
 
-        Masks that have phrases are labelled with them and their scores.
+        Named masks are labelled with their phrases and scores.
         """
         order = np.argsort(-self.areas, kind="stable")
         drawn = draw_layers(image, (self._layer(index) for index in order))
@@ -213,7 +213,7 @@ class Masks:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What pictures say of each mask: phrase and score; "" where there is none."""
+        """Label of each mask, phrase and score; "" without a phrase."""
         phrases = ("",) * len(self) if self.phrases is None else self.phrases
         if self.phrase_scores is None:
             return phrases

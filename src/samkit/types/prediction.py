@@ -1,6 +1,6 @@
-"""Answers to prompts.
+"""Predictions: the answers to prompts.
 
-Shape legend: P prompts, M candidates of each, H x W the image's size, S the side of the logits.
+Shape legend: P prompts, M candidates each, H x W the image's size, S the side of the logits.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class MaskPrediction:
 
     Attributes:
         logits: (M, S, S) or (P, M, S, S), float32, unbounded; above 0 is inside.
-        iou_pred: (M,) or (P, M), the IoU with the true mask that the model expects.
+        iou_pred: (M,) or (P, M), predicted IoU with the true mask.
         coords: the image's coordinate spaces.
-        phrases: P, the phrase of each prompt; None without text.
+        phrases: the P phrases of the prompts; None without text.
         phrase_scores: (P,) from 0 to 1; None without text.
     """
 
@@ -59,7 +59,7 @@ class MaskPrediction:
 
     @cached_property
     def masks(self) -> BoolArray:
-        """Masks (M, H, W) or (P, M, H, W) at the image's size, made when first asked for."""
+        """Masks (M, H, W) or (P, M, H, W) at the image's size, computed on first access."""
         flat = self.logits.reshape(-1, *self.logits.shape[-2:])
         masks = np.zeros((len(flat), *self.coords.original_hw), bool)
         for mask, one in zip(masks, flat, strict=True):
@@ -67,9 +67,9 @@ class MaskPrediction:
         return masks.reshape(*self.iou_pred.shape, *self.coords.original_hw)
 
     def stability(self, offset: float = STABILITY_OFFSET) -> npt.NDArray[np.float64]:
-        """Estimated stability (M,) or (P, M) of each mask, from 0 to 1.
+        """Estimate the stability (M,) or (P, M) of each mask, from 0 to 1.
 
-        The IoU of the masks cut at `offset` above and below the threshold of the logits.
+        Stability is the IoU of the masks cut at `offset` above and below the logits' threshold.
         """
         flat = self.logits.reshape(-1, *self.logits.shape[-2:])
         patches = (cut_patch(logits, self.coords, offset)[0] for logits in flat)
@@ -83,7 +83,7 @@ class MaskPrediction:
         return f"<MaskPrediction {shape} of {width} x {height} pixels, iou_pred {shown}>"
 
     def best(self) -> MaskPrediction:
-        """Only the candidate with the highest predicted IoU, for each prompt: M is 1."""
+        """Select the candidate with the highest predicted IoU of each prompt: M is 1."""
         index = self.iou_pred.argmax(axis=-1, keepdims=True)
         return replace(
             self,
@@ -92,8 +92,8 @@ class MaskPrediction:
         )
 
     def to_masks(self) -> Masks:
-        """All masks as one list, prompts after one another, scored by predicted IoU."""
-        # Without the masks themselves, of which an image of 24 megapixels may have gigabytes.
+        """All masks in one list, prompt by prompt, scored by predicted IoU."""
+        # Without building the masks, which take gigabytes for an image of 24 megapixels.
         flat = self.logits.reshape(-1, *self.logits.shape[-2:])
         rles = tuple(logits_to_rle(logits, self.coords) for logits in flat)
         found = Masks(

@@ -1,6 +1,7 @@
 """Prompts on one image: text, points, boxes and masks.
 
-Shape legend: P prompts, N points, L side of the mask logits (256), D dimensions of CLIP's space.
+Shape legend: P prompts, N points, L side of the mask logits (256), D dimensions of CLIP's
+embeddings.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ IntArray = npt.NDArray[np.int64]
 Logits = npt.NDArray[np.float32]
 
 
-# Axes of each part of a batch of prompts.
+# Number of axes of each part of a batch of prompts.
 BATCHED_NDIM = {"text_embeds": 2, "points": 3, "boxes": 2, "mask_logits": 4}
 
 
@@ -27,12 +28,12 @@ class Prompts:
     """P prompts in pixels of the original image; each may combine text, points, a box, a mask.
 
     Attributes:
-        text_embeds: (P, D) vectors of CLIP of length 1, for models that take text, or None.
+        text_embeds: (P, D) unit-length CLIP embeddings, for models that take text, or None.
         points_xy: (P, N, 2), or None.
         labels: (P, N), 1 foreground and 0 background, or None.
         boxes_xyxy: (P, 4), or None.
-        mask_logits: (P, 1, L, L) of an earlier answer, or None.
-        batched: whether the prompts came as a batch, so that the answer has a prompt axis.
+        mask_logits: (P, 1, L, L), those of an earlier answer, or None.
+        batched: whether the prompts were given as a batch, so that the answer has a prompt axis.
     """
 
     points_xy: FloatArray | None = None
@@ -80,17 +81,17 @@ class Prompts:
         mask_logits: npt.ArrayLike | None = None,
         text_embeds: npt.ArrayLike | None = None,
     ) -> Prompts:
-        """Prompts from arrays or lists, of one prompt or of a batch.
+        """Make prompts from arrays or lists, for one prompt or a batch.
 
         Args:
             points: (2,) or (N, 2); (P, N, 2) for a batch.
-            labels: (N,) or (P, N); by default all points are foreground.
+            labels: (N,) or (P, N); default: all points are foreground.
             boxes: (4,) or (P, 4).
             mask_logits: (L, L) or (1, L, L) for one prompt; (P, 1, L, L) for a batch.
-            text_embeds: (D,) or (P, D), any length above 0.
+            text_embeds: (D,) or (P, D) of any nonzero length.
 
         Raises:
-            PromptError: shapes disagree, or a value is not a coordinate, label or box.
+            PromptError: shapes disagree, or a value is not a valid coordinate, label or box.
         """
         points_xy, kinds = _points(points, labels)
         parts = {
@@ -118,7 +119,7 @@ class Prompts:
             labels=None if kinds is None else kinds.astype(np.int64),
             boxes_xyxy=given.get("boxes"),
             mask_logits=mask_f32,
-            text_embeds=None if text is None else _of_length_1(text),
+            text_embeds=None if text is None else _unit_length(text),
             batched=is_batch,
         )
 
@@ -132,10 +133,10 @@ class Prompts:
         return len(first)
 
     def check_fits(self, coords: CoordMap) -> None:
-        """Check that points lie in the image, boxes overlap it and masks have the logits' size.
+        """Check that points lie in the image, boxes overlap it and masks have the right size.
 
         Raises:
-            PromptError: the first that does not.
+            PromptError: one does not; the message names the first.
         """
         height, width = coords.original_hw
         size = f"the image of width {width} and height {height}"
@@ -160,7 +161,7 @@ class Prompts:
 
 
 def _array(value: npt.ArrayLike | None, name: str) -> FloatArray | None:
-    """A float array of anything that NumPy takes, or None."""
+    """Convert anything that NumPy accepts to a float array; None stays None."""
     if value is None:
         return None
     try:
@@ -175,7 +176,7 @@ def _array(value: npt.ArrayLike | None, name: str) -> FloatArray | None:
 def _part(
     name: str, value: npt.ArrayLike | None, shapes: str, ndim: int, *, last: int | None = None
 ) -> FloatArray | None:
-    """A part of prompts, of `ndim` axes, or one more for a batch; the last has a given size."""
+    """Validate a part of prompts: `ndim` axes, one more for a batch, and the last axis's size."""
     part = _array(value, name)
     if part is None:
         return None
@@ -187,7 +188,7 @@ def _part(
 def _points(
     points: npt.ArrayLike | None, labels: npt.ArrayLike | None
 ) -> tuple[FloatArray | None, FloatArray | None]:
-    """Points (N, 2) or (P, N, 2) and their labels, which are foreground where none are given."""
+    """Validate points (N, 2) or (P, N, 2) and their labels, which default to foreground."""
     points_xy, kinds = _array(points, "points"), _array(labels, "labels")
     if kinds is not None and not np.isin(kinds, (0, 1)).all():
         bad = kinds[~np.isin(kinds, (0, 1))].flat[0]
@@ -203,7 +204,7 @@ def _points(
 
 
 def _mask_part(mask_logits: npt.ArrayLike | None) -> FloatArray | None:
-    """Mask logits (1, L, L), or (P, 1, L, L) for a batch."""
+    """Validate mask logits (1, L, L), or (P, 1, L, L) for a batch."""
     mask = _array(mask_logits, "mask_logits")
     if mask is None:
         return None
@@ -214,8 +215,8 @@ def _mask_part(mask_logits: npt.ArrayLike | None) -> FloatArray | None:
     return mask[None] if mask.ndim == 2 else mask
 
 
-def _of_length_1(vectors: FloatArray) -> npt.NDArray[np.float32]:
-    """Vectors (P, D) divided by their length; those without any stay."""
+def _unit_length(vectors: FloatArray) -> npt.NDArray[np.float32]:
+    """Normalise vectors (P, D) to unit length; zero vectors stay zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):  # infinity, which is refused later
         scaled = vectors / np.where(lengths > 0, lengths, 1)

@@ -1,4 +1,4 @@
-"""All that touches checkpoint files: embedded, local, from the hub.
+"""Checkpoint files: embedded in the package, local, or on the Hugging Face hub.
 
-`load` is the one door: a name or a path to a model. `catalog` and `hub` do without torch.
+`load` turns a name or a path into a model. `catalog` and `hub` do not import torch.
 """

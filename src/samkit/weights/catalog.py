@@ -1,4 +1,4 @@
-"""The published models: where their weights are and how to know them."""
+"""Catalog of published models: where their weights are and how to recognise them."""
 
 import os
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ EMBEDDED_DIR = Path(__file__).parent / "embedded"
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogEntry:
-    """One model that can be loaded by name.
+    """A model that can be loaded by name.
 
     Attributes:
         name: key of `samkit.models.CONFIGS`.
-        parameters: number of trained numbers.
-        size_bytes: of the authors' file, or the embedded one; what is fetched differs by little.
-        hub_repo, hub_file: where huggingface_hub finds the weights; None for an embedded model.
-        embedded: file inside this package; None for a model to be fetched.
-        sha256: checksums of the embedded file and of the authors' `.pth` or `.pt`, to recognise
-            them. Files of the hub are checked against the hub's own record.
+        parameters: number of learned parameters.
+        size_bytes: size of the authors' file or of the embedded one; a download differs slightly.
+        hub_repo, hub_file: repository and file on the Hugging Face hub; None if embedded.
+        embedded: file inside this package; None for a model on the hub.
+        sha256: checksums of the embedded file and of the authors' `.pth` or `.pt`, by which they
+            are recognised. Files from the hub are checked against the hub's own record.
     """
 
     name: str
@@ -84,14 +84,12 @@ CATALOG: dict[str, CatalogEntry] = {
 
 @dataclass(frozen=True, kw_only=True)
 class TextModelEntry:
-    """A text model on the hub that is known to fit; others of its kind fit too.
+    """A text model on the hub that is known to work; others of its kind work too.
 
     Attributes:
-        name: of its repository.
-        kind: "detector" or "clip".
-        summary: what it is for.
-        parameters: number of trained numbers.
-        licence: as its authors say.
+        name: name of its repository.
+        parameters: number of learned parameters.
+        licence: as stated by its authors.
     """
 
     name: str
@@ -102,7 +100,7 @@ class TextModelEntry:
 
     @property
     def size_bytes(self) -> int:
-        """About what is fetched: four bytes for each number."""
+        """Approximate download size: four bytes per parameter."""
         return 4 * self.parameters
 
 

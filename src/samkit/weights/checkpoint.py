@@ -1,4 +1,4 @@
-"""Reading and writing checkpoint files, and fitting them to a model."""
+"""Reading and writing checkpoint files, and building models from them."""
 
 import hashlib
 import os
@@ -19,21 +19,21 @@ from samkit.models import CONFIGS, Sam, SamConfig
 from samkit.weights.layouts import State, to_own_names
 
 SHOWN_MISFITS = 5
-# In the metadata of our own files: name of the model's kind, and of the CLIP of its text prompts.
+# Metadata keys of our own files: the model's kind, and the CLIP behind its text prompts.
 MODEL_KEY, TEXT_KEY, TEXT_FINGERPRINT_KEY = "model", "text_encoder", "text_fingerprint"
 TEXT_WEIGHT = "prompt_encoder.text_projection.weight"  # only where a model takes text
-# How torch names what it would have to call; garbage has an "unsupported operand" instead.
+# torch's message about a file that would run code; garbage has an "unsupported operand" instead.
 REFUSED = re.compile(r"unsupported (global|class)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextEncoder:
-    """The CLIP that a model's text prompts are of.
+    """The CLIP whose embeddings a model's text prompts are.
 
     Attributes:
-        source: folder or name on the hub, as it was when the model was trained.
-        fingerprint: as `samkit.text.Clip.fingerprint`.
-        dim: dimensions of its space.
+        source: folder or name on the hub when the model was trained.
+        fingerprint: see `samkit.text.Clip.fingerprint`.
+        dim: dimension of its embeddings.
     """
 
     source: str
@@ -43,12 +43,12 @@ class TextEncoder:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint file's tensors under our names, all that is known without fitting a model.
+    """A checkpoint file's tensors under our names, and what can be read without building a model.
 
     Attributes:
-        layout: "original", "transformers", or "mae", which is an image encoder alone.
-        model_name: what the file says of itself; None where it says nothing.
-        text_encoder: of a model with text prompts; what the file does not say of it is empty.
+        layout: "original", "transformers", or "mae" for an image encoder alone.
+        model_name: the kind of model, if the file states it.
+        text_encoder: for a model with text prompts; fields that the file does not state are empty.
     """
 
     path: Path
@@ -59,15 +59,16 @@ class Checkpoint:
 
     @property
     def text_dim(self) -> int | None:
-        """Dimensions of CLIP's space; None for a model without text prompts."""
+        """Dimension of CLIP's embeddings; None for a model without text prompts."""
         return None if self.text_encoder is None else self.text_encoder.dim
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a `.safetensors`, `.pth` or `.pt` file of any known layout. Never runs code from it.
+    """Read a `.safetensors`, `.pth` or `.pt` file in any known layout. Never runs code from it.
 
     Raises:
-        WeightsError: missing, damaged, of an unknown layout, or holding more than tensors.
+        WeightsError: the file is missing or damaged, its layout is unknown, or it holds more than
+            tensors.
     """
     path = Path(path)
     if not path.is_file():
@@ -125,7 +126,7 @@ def _read_pickle(path: Path) -> Mapping[str, object]:
 
 
 def misfits(state: Mapping[str, Tensor], model: nn.Module) -> list[str]:
-    """What keeps tensors from fitting a model, one line a tensor, in the model's order."""
+    """Reasons why tensors do not fit a model, one line per tensor, in the model's order."""
     expected = model.state_dict()
     lines = []
     for name, tensor in expected.items():
@@ -142,19 +143,19 @@ def misfits(state: Mapping[str, Tensor], model: nn.Module) -> list[str]:
 
 
 def model_config(name: str, text_dim: int | None = None) -> SamConfig:
-    """Shape of the named model, with text prompts of a dimension or without."""
+    """Configuration of the named model, with text prompts of `text_dim` dimensions or without."""
     return replace(CONFIGS[name], text_dim=text_dim)
 
 
 @cache
 def outline(name: str, text_dim: int | None = None) -> Sam:
-    """The named model without numbers: names and shapes only."""
+    """The named model without weights: names and shapes only."""
     with torch.device("meta"):
         return Sam(model_config(name, text_dim))
 
 
 def identify(checkpoint: Checkpoint) -> str:
-    """The known model that a checkpoint fits best: by its own word, else by names and shapes."""
+    """The known model that a checkpoint fits best: the one it names, else by names and shapes."""
     if checkpoint.model_name in CONFIGS:
         return str(checkpoint.model_name)
     text_dim = checkpoint.text_dim
@@ -162,7 +163,7 @@ def identify(checkpoint: Checkpoint) -> str:
 
 
 def check_fits(checkpoint: Checkpoint, name: str) -> None:
-    """Raise a WeightsError that names the first tensors that do not fit the named model."""
+    """Raise a WeightsError that lists the first tensors that do not fit the named model."""
     wrong = misfits(checkpoint.state, outline(name, checkpoint.text_dim))
     if wrong:
         shown = "; ".join(wrong[:SHOWN_MISFITS])
@@ -171,10 +172,10 @@ def check_fits(checkpoint: Checkpoint, name: str) -> None:
 
 
 def build_model(checkpoint: Checkpoint, name: str) -> Sam:
-    """The named model with a checkpoint's weights, float32, on the CPU, in evaluation mode.
+    """Build the named model with a checkpoint's weights: float32, on the CPU, in evaluation mode.
 
     Raises:
-        WeightsError: a tensor is missing, left over or of the wrong shape.
+        WeightsError: a tensor is missing, unexpected or of the wrong shape.
     """
     check_fits(checkpoint, name)
     with torch.device("meta"):
@@ -197,9 +198,9 @@ def save_checkpoint(
     name: str,
     text_encoder: TextEncoder | None = None,
 ) -> None:
-    """Write a model's weights in our own layout: safetensors that carry the model's name.
+    """Write a model's weights as safetensors in our own layout, with the model's name.
 
-    A model with text prompts also carries which CLIP they are of.
+    A model with text prompts also records their CLIP.
 
     Raises:
         OutputError: the file cannot be written.
@@ -212,7 +213,7 @@ def save_checkpoint(
 
 
 def weights_sha256(module: nn.Module) -> str:
-    """SHA-256 over the names and values of a module's state, whatever its device.
+    """SHA-256 of the names and values of a module's state, on any device.
 
     Equal numbers have equal checksums: -0.0 counts as +0.0.
     """
@@ -220,7 +221,7 @@ def weights_sha256(module: nn.Module) -> str:
 
 
 def weights_sha256_of_bytes(module: nn.Module) -> str:
-    """The checksum that embeddings saved before `weights_sha256` was one of values carry."""
+    """The checksum in older saved embeddings, which tells -0.0 from +0.0."""
     return _sha256(module, lambda tensor: tensor)
 
 

@@ -1,4 +1,4 @@
-"""Weights from the Hugging Face hub: found in its local cache, or fetched and checked."""
+"""Weights on the Hugging Face hub: looked up in its local cache, or downloaded and verified."""
 
 import json
 import logging
@@ -11,8 +11,8 @@ from samkit.files import file_sha256
 from samkit.weights.catalog import CatalogEntry
 
 SHA256_DIGITS = 64
-CONFIG_FILE = "config.json"  # of a model as transformers saves it
-# Either of these; without any, transformers makes an empty tokenizer and says nothing.
+CONFIG_FILE = "config.json"  # of a model saved by transformers
+# One of these sets; without any, transformers silently makes an empty tokenizer.
 TOKENIZER_FILES = ({"tokenizer.json"}, {"vocab.json", "merges.txt"}, {"vocab.txt"})
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def check_reachable(repo: str, file: str) -> str | None:
 
 
 def find_local(entry: CatalogEntry) -> Path | None:
-    """The file of a model that is on this disk already: embedded, or fetched before."""
+    """A model's weights if they are on this disk: embedded, or downloaded before."""
     if entry.embedded is not None:
         return entry.embedded
     from huggingface_hub import try_to_load_from_cache
@@ -78,7 +78,7 @@ def find_local(entry: CatalogEntry) -> Path | None:
 
 
 def find_cached(name: str) -> Path | None:
-    """The folder of a whole repository that was fetched before; None if it is not all there."""
+    """Folder of a downloaded repository; None unless it is complete."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -91,7 +91,7 @@ def find_cached(name: str) -> Path | None:
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether all weights are in a folder, of safetensors or, where there are none, of .bin."""
+    """Whether a folder holds all weights, as safetensors or, failing that, as .bin files."""
     for suffix in (".safetensors", ".bin"):
         files = {path.name for path in folder.glob(f"*{suffix}")}
         indices = list(folder.glob(f"*{suffix}.index.json"))
@@ -101,23 +101,23 @@ def has_weights(folder: Path) -> bool:
             try:
                 parts = set(json.loads(index.read_bytes())["weight_map"].values())
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
-                return False  # cut off
-            if files:  # else an index of weights that were not fetched
+                return False  # truncated
+            if files:  # otherwise an index of weights that were not downloaded
                 return parts <= files
     return False
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Whether the words of a text model are in its folder."""
+    """Whether a text model's folder holds its tokenizer."""
     names = {path.name for path in folder.iterdir()}
     return any(some <= names for some in TOKENIZER_FILES)
 
 
 def fetch(entry: CatalogEntry) -> Path:
-    """Fetch a model's weights unless they are on this disk; return the file.
+    """Download a model's weights unless they are on this disk; return the file.
 
-    huggingface_hub shows progress, resumes a broken download, and stores the file in its cache
-    (HF_HOME). The file is then compared with the hub's checksum of it.
+    huggingface_hub shows progress, resumes an interrupted download and stores the file in its cache
+    (HF_HOME). The file is then compared with the checksum that the hub records for it.
 
     Raises:
         DownloadError: no network, no such file, or a checksum that differs.
@@ -136,13 +136,13 @@ def fetch(entry: CatalogEntry) -> Path:
 
 
 def check_download(path: Path, expected: str | None, entry: CatalogEntry) -> None:
-    """Compare a fetched file with the hub's SHA-256 of it; delete it where they differ.
+    """Compare a downloaded file with the hub's SHA-256; delete it if they differ.
 
     Raises:
         DownloadError: the checksums differ.
     """
     if expected is None or len(expected) != SHA256_DIGITS:  # small files have a git hash instead
-        logger.warning("the hub keeps no SHA-256 of %s; not checked", path)
+        logger.warning("the hub records no SHA-256 of %s; not checked", path)
         return
     actual = file_sha256(path)
     if actual != expected:

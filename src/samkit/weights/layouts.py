@@ -1,6 +1,6 @@
-"""Key layouts of published checkpoints, brought to the names of `samkit.models`.
+"""Key layouts of published checkpoints, mapped to the names of `samkit.models`.
 
-Our modules carry the names of the original checkpoints (`sam_vit_*.pth`, `mobile_sam.pt`), so only
+Our modules use the names of the original checkpoints (`sam_vit_*.pth`, `mobile_sam.pt`), so only
 the layouts of `transformers` and of MAE's encoders need a table.
 """
 
@@ -17,9 +17,9 @@ State = dict[str, Tensor]
 # TinyViT's ImageNet classifier, which MobileSAM's file still carries, and, in files of some forks,
 # the index of its attention biases, which follows from the window's size.
 UNUSED = re.compile(r"^image_encoder\.(norm_head|head)\.|\.attention_bias_idxs$")
-# Where training programs put a model's tensors inside of their checkpoints.
+# Keys under which training programs store a model's tensors in their checkpoints.
 WRAPPERS = ("model", "state_dict", "model_state_dict")
-# What wrappers of modules put in front of each name.
+# Prefixes that module wrappers add to each name.
 NAME_PREFIXES = ("module.", "model.", "sam.")
 
 # Rewrites of the names of `transformers.SamModel`, applied in this order.
@@ -33,7 +33,7 @@ TRANSFORMERS_RENAMES = [
         (r"^vision_encoder\.neck\.conv2\.", "image_encoder.neck.2."),
         (r"^vision_encoder\.neck\.layer_norm2\.", "image_encoder.neck.3."),
         (r"^vision_encoder\.", "image_encoder."),
-        (  # one tensor with two names; a file holds either or both
+        (  # one tensor under two names; a file holds either or both
             r"^(?:shared_image_embedding|prompt_encoder\.shared_embedding)\.positional_embedding$",
             "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
         ),
@@ -54,7 +54,7 @@ TRANSFORMERS_RENAMES = [
 ]
 
 
-# A plain ViT as MAE's authors publish it, which is an image encoder alone.
+# A plain ViT as published by MAE's authors: an image encoder alone.
 MAE_RENAMES = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -63,22 +63,22 @@ MAE_RENAMES = [
     )
 ]
 MAE_KEYS = ("patch_embed.proj.weight", "pos_embed", "blocks.0.mlp.fc1.weight")
-CLASS_TOKEN = "cls_token"  # noqa: S105 - no secret
+CLASS_TOKEN = "cls_token"  # noqa: S105 - not a secret
 
 
 def to_own_names(state: Mapping[str, object]) -> tuple[State, str]:
-    """Bring a checkpoint's names to ours.
+    """Rename a checkpoint's tensors to our names.
 
     Returns:
-        tensors by our names, and the layout's name: "original", "transformers" or "mae".
+        tensors under our names, and the layout: "original", "transformers" or "mae".
 
     Raises:
         WeightsError: the layout is not known.
     """
     tensors = _strip_prefix(_unwrap(state))
     if any(name.startswith("image_encoder.") for name in tensors):
-        kept = {k: v for k, v in tensors.items() if not UNUSED.search(k)}
-        return kept, "original"
+        used = {k: v for k, v in tensors.items() if not UNUSED.search(k)}
+        return used, "original"
     if any(name.startswith("vision_encoder.") for name in tensors):
         return from_transformers(tensors), "transformers"
     if all(name in tensors for name in MAE_KEYS):
@@ -91,7 +91,7 @@ def to_own_names(state: Mapping[str, object]) -> tuple[State, str]:
 
 
 def from_transformers(tensors: Mapping[str, Tensor]) -> State:
-    """Names of `transformers.SamModel` to ours."""
+    """Rename the tensors of `transformers.SamModel` to ours."""
     out = {}
     for name, tensor in tensors.items():
         own_name = name
@@ -102,13 +102,13 @@ def from_transformers(tensors: Mapping[str, Tensor]) -> State:
 
 
 def from_mae(tensors: Mapping[str, Tensor]) -> State:
-    """Names of MAE's ViT to those of an image encoder; what SAM's has not is left out.
+    """Rename the tensors of MAE's ViT to ours; drop those that SAM's encoder does not have.
 
-    That is the class token, with its place among the positions (1, tokens, C), which become a map
-    (1, side, side, C); the last norm, in whose place SAM has its neck; and MAE's decoder.
+    Dropped are the class token with its position, the last norm, which SAM's neck replaces, and
+    MAE's decoder. The other positions (1, tokens, C) become a map (1, side, side, C).
 
     Raises:
-        WeightsError: the positions are not those of a square.
+        WeightsError: the positions do not form a square.
     """
     out = {}
     for name, tensor in tensors.items():
@@ -129,7 +129,7 @@ def from_mae(tensors: Mapping[str, Tensor]) -> State:
 
 
 def _unwrap(state: Mapping[str, object]) -> State:
-    """Tensors of a checkpoint, from inside of a training program's wrapper if there is one."""
+    """A checkpoint's tensors, taken out of a training program's wrapper if there is one."""
     for wrapper in WRAPPERS:
         inner = state.get(wrapper)
         if isinstance(inner, Mapping):

@@ -1,4 +1,4 @@
-"""One door to weights: a model's name or a checkpoint file's path."""
+"""Loading models by name or from a checkpoint file."""
 
 import os
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from samkit.weights.hub import fetch
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A model, the name of its kind in `samkit.models.CONFIGS`, the CLIP of its text prompts."""
+    """A model, its name in `samkit.models.CONFIGS`, and the CLIP of its text prompts."""
 
     model: Sam
     name: str
@@ -24,9 +24,9 @@ def load_model(source: str | os.PathLike[str], *, name: str | None = None) -> Lo
     """Load a model.
 
     Args:
-        source: a name of the catalog ("mobile_sam" is in the package, the others are fetched when
-            they are not on this disk), or the path of a checkpoint.
-        name: what kind of model a checkpoint is of; found out by itself where not given.
+        source: a name in the catalog ("mobile_sam" is in the package, the others are downloaded
+            unless they are on this disk) or the path of a checkpoint.
+        name: kind of the checkpoint's model; detected if not given.
 
     Raises:
         WeightsError: unknown name, missing or damaged file, tensors that do not fit.

@@ -92,7 +92,7 @@ def test_images_without_names_are_refused(refusal):
 
 
 def test_the_tokenizer_knows_its_words_and_spells_others():
-    tokenizer = make_tokenizer(["red", "ring", "star", "striped"], most_tokens=20)
+    tokenizer = make_tokenizer(["red", "ring", "star", "striped"], max_tokens=20)
     ids = tokenizer("a red ring")["input_ids"]
     assert len(ids) == 5
     assert tokenizer.decode(ids[1:-1]) == "a red ring"
@@ -103,7 +103,7 @@ def test_the_tokenizer_knows_its_words_and_spells_others():
 
 
 def test_the_tokenizer_takes_words_of_any_script():
-    tokenizer = make_tokenizer(["日本", "Été"], most_tokens=20)
+    tokenizer = make_tokenizer(["日本", "Été"], max_tokens=20)
     assert len(tokenizer("日本")["input_ids"]) == 3
     assert tokenizer.decode(tokenizer("日本 été")["input_ids"][1:-1]) == "日本 été"
 

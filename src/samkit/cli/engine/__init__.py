@@ -1,4 +1,4 @@
-"""`samkit engine`: stores, projects, people, files in and out."""
+"""`samkit engine`: stores, projects, users, imports and exports."""
 
 import click
 
@@ -12,7 +12,7 @@ from samkit.cli.engine.users import users
 
 @click.group()
 def engine() -> None:
-    """Look after the data engine's store: projects, people, files in and out."""
+    """Manage the data engine's store: projects, users, imports and exports."""
 
 
 for command in (

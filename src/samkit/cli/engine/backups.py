@@ -1,4 +1,4 @@
-"""`samkit engine backup|restore`: copies a store to one file and back."""
+"""`samkit engine backup|restore`: an SQLite store in one file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from samkit.errors import StoreError
 @click.argument("file", type=click.Path(path_type=Path))
 @store_option
 def backup(*, file: Path, where: str) -> None:
-    """Copy an SQLite store to one file, without its images; others can go on working."""
+    """Copy an SQLite store to one file, also while it is in use. Images are not included."""
     from samkit.dataengine import backup_store
 
     with open_store(where) as store:
@@ -26,12 +26,12 @@ def backup(*, file: Path, where: str) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @store_option
 def restore(*, file: Path, where: str) -> None:
-    """Restore a store from a backup, which is checked first; an existing store is not replaced."""
+    """Create the store from a backup, which is checked first. An existing store is not replaced."""
     from samkit.dataengine import restore_store
 
     place = store_place(where)
     if "://" in place:
-        raise StoreError("a backup is restored to a file; PostgreSQL has pg_restore")
+        raise StoreError("a backup is restored to a file; for PostgreSQL use pg_restore")
     make_parent(place)
     restore_store(file, place)
     click.echo(place)

@@ -1,4 +1,4 @@
-"""`samkit engine users list|add|change`: who may do what."""
+"""`samkit engine users list|add|change`: people and their roles."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def list_all(*, where: str, as_json: bool) -> None:
 @store_option
 @password_option
 def add(*, name: str, role: str, where: str, password_stdin: bool) -> None:
-    """Add somebody; asks for their password."""
+    """Add a user; asks for their password."""
     from samkit.dataengine import create_user
 
     with open_store(where) as store:
@@ -72,7 +72,7 @@ def change(
     password_stdin: bool,
     where: str,
 ) -> None:
-    """Change somebody's role or password, or whether they may sign in."""
+    """Change a user's role or password, or whether they may sign in."""
     from samkit.dataengine import change_user
 
     with open_store(where) as store:
@@ -91,5 +91,5 @@ def change(
 def _password(*, from_stdin: bool) -> str:
     password = ask_password(from_stdin=from_stdin)
     if password is None:
-        raise StoreError("nobody can be asked for a password here: give it with --password-stdin")
+        raise StoreError("no terminal to ask for a password: give it with --password-stdin")
     return password

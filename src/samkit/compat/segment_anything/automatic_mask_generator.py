@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from samkit.compat.segment_anything.modeling import Sam
 
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
-# Embeddings never leave a call of `generate`, so nothing has to tell them apart.
+# Embeddings never leave a call of `generate`, so nothing needs to tell them apart.
 CHECKSUM = "of the model that is running"
 # Prompts decoded together; see `samkit.predict.decoder.PROMPTS_AT_ONCE`.
 POINTS_AT_ONCE = 4
 
 
 class SamAutomaticMaskGenerator:
-    """Make masks of everything in an image, as a list of dictionaries."""
+    """Generates masks of everything in an image, as a list of dictionaries."""
 
     def __init__(
         self,
@@ -52,11 +52,11 @@ class SamAutomaticMaskGenerator:
         min_mask_region_area: int = 0,
         output_mode: str = "binary_mask",
     ) -> None:
-        """Choose a model and settings; those not described here are `AutoMaskConfig`'s.
+        """Create a generator; settings map to those of `AutoMaskConfig`.
 
         Args:
-            model: from `sam_model_registry`, or put together by hand.
-            points_per_side: of the grid.
+            model: from `sam_model_registry`, or assembled by hand.
+            points_per_side: points per side of the grid.
             points_per_batch: no effect.
             pred_iou_thresh: `iou_thresh`.
             stability_score_thresh: `stability_thresh`.
@@ -66,14 +66,14 @@ class SamAutomaticMaskGenerator:
             crop_nms_thresh: the same.
             crop_overlap_ratio: `crop_overlap`.
             crop_n_points_downscale_factor: `crop_points_downscale`.
-            point_grids: own points for each layer of crops, (P, 2) in xy as fractions of a crop's
-                sides; then `points_per_side` is None.
+            point_grids: custom points for each crop layer, (P, 2) in xy as fractions of a crop's
+                sides; requires `points_per_side` None.
             min_mask_region_area: `min_area_px`.
-            output_mode: what "segmentation" is in the answer: "binary_mask", an array (H, W);
-                "uncompressed_rle", size and a list of counts; "coco_rle", size and a string.
+            output_mode: form of "segmentation": "binary_mask", an array (H, W); "uncompressed_rle",
+                size and a list of counts; "coco_rle", size and a string.
 
         Raises:
-            SettingError: a setting out of its range.
+            SettingError: a setting is out of range.
         """
         if output_mode not in OUTPUT_MODES:
             raise SettingError(
@@ -102,23 +102,23 @@ class SamAutomaticMaskGenerator:
             raise SettingError(str(error)) from error
 
     def generate(self, image: npt.NDArray[np.uint8]) -> list[dict[str, Any]]:
-        """Make masks of everything in an image, uint8 RGB (H, W, 3), by the model as it is now.
+        """Generate masks of everything in an image, uint8 RGB (H, W, 3), with the current weights.
 
         Returns:
-            for each mask "segmentation" as `output_mode` says, "area" in pixels, "bbox" and
+            for each mask "segmentation" according to `output_mode`, "area" in pixels, "bbox" and
             "crop_box" [x, y, width, height], "predicted_iou", "stability_score", and
             "point_coords" [[x, y]], the point that it answers.
 
         Raises:
-            ImageFormatError: another type or shape.
-            ConfigError: `point_grids` that are not points for each layer of crops.
+            ImageFormatError: the image has another type or shape.
+            ConfigError: `point_grids` are not points for each crop layer.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ImageFormatError(
                 f"image must be uint8 (H, W, 3); got {image.dtype} {image.shape}"
             )
         masks = self._masker().generate(image)
-        # Always there of an AutoMasker's masks.
+        # An AutoMasker's masks always have these.
         assert masks.stability is not None
         assert masks.points_xy is not None
         assert masks.crops_xyxy is not None
@@ -146,9 +146,9 @@ class SamAutomaticMaskGenerator:
         return np.ascontiguousarray(mask)
 
     def _masker(self) -> AutoMasker:
-        """Made anew for each image: weights may have been trained or loaded since the last one.
+        """Create a masker for each image: weights may have been trained or loaded since the last.
 
-        Nothing tells of all such changes, and making it takes milliseconds.
+        Not all such changes can be detected, and creating one takes milliseconds.
         """
         model = self.predictor.model
         network = to_network(model)
@@ -163,7 +163,7 @@ class SamAutomaticMaskGenerator:
 
 
 class NetworkPredictor(Predictor):
-    """samkit's predictor without a checksum of the weights, which takes seconds of large ones."""
+    """The predictor without the checksum of its weights, which takes seconds for large models."""
 
     @cached_property
     def encoder_checksum(self) -> str:
@@ -171,7 +171,7 @@ class NetworkPredictor(Predictor):
 
 
 class ModulePredictor:
-    """What an AutoMasker asks of a predictor, by a model whose modules may be anything."""
+    """The part of a predictor that an AutoMasker uses, for a model of arbitrary modules."""
 
     def __init__(self, predictor: SamPredictor) -> None:
         self.predictor = predictor
@@ -206,9 +206,9 @@ class ModulePredictor:
         )
         logits, iou_pred, index = [], [], []
         for start in range(0, len(points), POINTS_AT_ONCE):
-            asked = points[start : start + POINTS_AT_ONCE]
+            batch = points[start : start + POINTS_AT_ONCE]
             sparse, dense = sam.prompt_encoder(
-                points=(asked, torch.ones(asked.shape[:2], device=sam.device)),
+                points=(batch, torch.ones(batch.shape[:2], device=sam.device)),
                 boxes=None,
                 masks=None,
             )

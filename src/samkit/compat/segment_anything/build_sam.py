@@ -1,4 +1,4 @@
-"""Builders of the published models, and the way between the drop-in's networks and samkit's own."""
+"""Builders of the published models, and conversion to and from samkit's own networks."""
 
 import os
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from samkit.weights.load import load_model
 
 IMAGE_SPEC = ImageSpec()
 IOU_HEAD_DEPTH = 3
-# Tensors of samkit's own models that the original has not.
+# Tensors of samkit's own models that the original lacks.
 TEXT_PREFIX = "prompt_encoder.text_projection."
 
 
@@ -33,9 +33,9 @@ def build(name: str, checkpoint: str | os.PathLike[str] | None = None) -> Sam:
     """Build a model, in evaluation mode.
 
     Args:
-        name: of `samkit.models.CONFIGS`.
-        checkpoint: any file that `samkit.weights` reads; without one, MobileSAM has its embedded
-            weights and the others random ones.
+        name: key of `samkit.models.CONFIGS`.
+        checkpoint: any file that `samkit.weights` reads; without one, MobileSAM gets its embedded
+            weights and other models random ones.
 
     Raises:
         WeightsError: the checkpoint cannot be read or does not fit.
@@ -48,7 +48,7 @@ def build(name: str, checkpoint: str | os.PathLike[str] | None = None) -> Sam:
 
 
 def from_network(network: Network) -> Sam:
-    """A network of samkit under the original's names; the two share their weights."""
+    """Wrap a network of samkit under the original's names, sharing its weights."""
     with torch.device("meta"):
         sam = from_config(network.config)
     state = {k: v for k, v in network.state_dict().items() if not k.startswith(TEXT_PREFIX)}
@@ -61,7 +61,7 @@ def from_network(network: Network) -> Sam:
 
 
 def from_config(config: SamConfig) -> Sam:
-    """A model of any of samkit's shapes, with fresh weights."""
+    """Build a model of any samkit configuration, with random weights."""
     encoder, decoder, prompts = config.encoder, config.decoder, config.prompts
     if isinstance(encoder, TinyViTConfig):
         image_encoder: nn.Module = TinyViT(encoder)
@@ -106,11 +106,11 @@ def from_config(config: SamConfig) -> Sam:
 
 
 def to_network(sam: Sam) -> Network | None:
-    """Make samkit's own network of a model's present weights, which the two share.
+    """Make samkit's own network of a model's current weights, sharing them.
 
     Returns:
-        None if there is none that would compute the same: the model was not built here, a module
-        was replaced or has hooks, or the weights are not float32.
+        None if no such network would compute the same: the model was not built here, a module was
+        replaced or has hooks, or the weights are not float32.
     """
     if sam.config is None or not _is_unchanged(sam, sam.config):
         return None
@@ -121,7 +121,7 @@ def to_network(sam: Sam) -> Network | None:
 
 
 def _is_unchanged(sam: Sam, config: SamConfig) -> bool:
-    """Whether a model is as it was built, but for the numbers of its weights."""
+    """Whether a model is unchanged since it was built, except for the values of its weights."""
     return (
         _module_types(sam) == _module_types(_outline(config))
         and _shapes(sam) == _shapes(_outline(config))
@@ -134,7 +134,7 @@ def _is_unchanged(sam: Sam, config: SamConfig) -> bool:
 
 @cache
 def _outline(config: SamConfig) -> Sam:
-    """A model without numbers."""
+    """A model without weights."""
     with torch.device("meta"):
         return from_config(config)
 
@@ -148,7 +148,7 @@ def _shapes(sam: Sam) -> dict[str, torch.Size]:
 
 
 def _is_patched(module: nn.Module) -> bool:
-    """Whether a call of a module may do something else than its class says."""
+    """Whether calling a module may do anything else than its class defines."""
     hooks = (*module._forward_pre_hooks, *module._forward_hooks)  # noqa: SLF001
     overridden = (name for name in vars(module) if callable(getattr(type(module), name, None)))
     return bool(hooks) or any(overridden)

@@ -1,27 +1,27 @@
-"""Errors that are both samkit's and of the built-in kind that the original raises.
+"""Errors that are both samkit's and of the built-in type that the original raises.
 
-Programs written for the original catch `RuntimeError` or `AssertionError`; those written for samkit
-catch `SamkitError`. Each of these is caught by both.
+Programs written for the original catch `RuntimeError` or `AssertionError`, programs written for
+samkit `SamkitError`; both catch these.
 """
 
 from samkit.errors import ConfigError, ImageError, PromptError
 
 
 class NoImageError(PromptError, RuntimeError):
-    """A prompt came before an image was set."""
+    """A prompt was given before an image was set."""
 
 
 class PromptShapeError(PromptError, RuntimeError):
-    """Points, labels, boxes, masks or embeddings have shapes that do not go together."""
+    """Shapes of points, labels, boxes, masks or embeddings disagree."""
 
 
 class MissingLabelsError(PromptError, AssertionError):
-    """Points came without labels."""
+    """Points were given without labels."""
 
 
 class ImageFormatError(ImageError, AssertionError):
-    """An image has another type, shape or channel order than is expected."""
+    """An image has an unexpected type, shape or channel order."""
 
 
 class SettingError(ConfigError, AssertionError):
-    """A setting makes no sense, or does not go with the others."""
+    """A setting is invalid, or conflicts with others."""

@@ -1,4 +1,4 @@
-"""`SamPredictor`: one image at a time, as many prompts as needed."""
+"""`SamPredictor`: prompts on one image at a time."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from samkit.compat.segment_anything.utils.transforms import ResizeLongestSide
 
 
 class SamPredictor:
-    """Segment one image at a time: `set_image`, then `predict` as often as needed."""
+    """Segments one image at a time: `set_image`, then `predict` as often as needed."""
 
     def __init__(self, sam_model: Sam) -> None:
         self.model = sam_model
@@ -27,7 +27,7 @@ class SamPredictor:
 
     @property
     def device(self) -> torch.device:
-        """Where the model runs."""
+        """Device of the model."""
         return self.model.device
 
     def reset_image(self) -> None:
@@ -41,7 +41,7 @@ class SamPredictor:
         """Embed an image, uint8 (H, W, 3), whose channels are "RGB" or "BGR".
 
         Raises:
-            ImageFormatError: another type, shape or format.
+            ImageFormatError: the image has another type, shape or format.
         """
         if image_format not in {"RGB", "BGR"}:
             raise ImageFormatError(f"image_format must be RGB or BGR; got {image_format!r}")
@@ -58,7 +58,7 @@ class SamPredictor:
     def set_torch_image(
         self, transformed_image: Tensor, original_image_size: tuple[int, ...]
     ) -> None:
-        """Embed an image (1, 3, h, w) that is resized already, 0..255 RGB.
+        """Embed an image (1, 3, h, w) that is already resized, 0..255 RGB.
 
         Raises:
             ImageFormatError: its longest side is not the model's.
@@ -91,7 +91,7 @@ class SamPredictor:
             point_coords: (N, 2), xy in pixels of the image.
             point_labels: (N,): 1 foreground, 0 background.
             box: (4,) or (1, 4), x0 y0 x1 y1 in pixels of the image.
-            mask_input: (1, S, S), logits of an earlier answer.
+            mask_input: (1, S, S) logits of an earlier answer.
             multimask_output: three masks instead of one.
             return_logits: masks as logits instead of booleans.
 
@@ -101,7 +101,7 @@ class SamPredictor:
         Raises:
             NoImageError: no image is set.
             MissingLabelsError: points without labels.
-            PromptShapeError: several boxes, or points and labels of different numbers.
+            PromptShapeError: there are several boxes, or points and labels differ in number.
         """
         size_hw = self._original_size()
         points, labels, boxes, mask = None, None, None, None
@@ -151,7 +151,7 @@ class SamPredictor:
         Raises:
             NoImageError: no image is set.
             MissingLabelsError: points without labels.
-            PromptShapeError: parts of other shapes, or that differ in number.
+            PromptShapeError: parts have other shapes, or differ in number.
         """
         size_hw = self._original_size()
         assert self.features is not None

@@ -1,4 +1,4 @@
-"""What a mask must be before it is kept."""
+"""Checks of masks before they are stored."""
 
 from dataclasses import dataclass
 
@@ -23,8 +23,8 @@ def check_mask(segmentation: object, size_hw: tuple[int, int]) -> CheckedMask:
     """Check a mask and measure it.
 
     Args:
-        segmentation: as in COCO: a run-length code, compressed or plain, or polygons.
-        size_hw: of its image.
+        segmentation: COCO segmentation: an RLE, compressed or not, or polygons.
+        size_hw: height and width of the mask's image, in pixels.
 
     Raises:
         StoreError: malformed, of another size, or empty.
@@ -40,7 +40,7 @@ def check_mask(segmentation: object, size_hw: tuple[int, int]) -> CheckedMask:
 
 
 def check_score(name: str, value: float | None) -> None:
-    """Check that a measure is a number, or None.
+    """Check that a score is finite, or None.
 
     Raises:
         StoreError: NaN or infinity.

@@ -132,7 +132,7 @@ def _to_review(
 
 
 def _may_judge(session: Session, user: UserRow, image_id: int) -> bool:
-    """Whether a user may review: not their own work, unless they are an admin, who may be alone."""
+    """Whether a user may review an image: annotators of it may not, unless they are admins."""
     if user.role == "admin":
         return True
     query = select(SubmissionRow.user_id).where(SubmissionRow.image_id == image_id)

@@ -11,7 +11,7 @@ from samkit.datasets.synthetic.shapes import Shape, cover, named_shape
 from samkit.datasets.synthetic.textures import draw_color, mottled, named_surface
 from samkit.geometry import encode_rle
 
-# RGB, far enough apart to be recognized in any light.
+# RGB, distinct enough to be recognised in any light.
 COLORS: dict[str, tuple[int, int, int]] = {
     "red": (220, 40, 40),
     "green": (50, 170, 60),
@@ -25,9 +25,9 @@ COLORS: dict[str, tuple[int, int, int]] = {
 SHAPES = ("circle", "square", "triangle", "star", "ring", "cross")
 SURFACES = ("plain", "striped", "dotted")
 RADIUS = (0.11, 0.2)  # of the image's side
-COLOR_NOISE = 14.0  # standard deviation of a colour's channels, of 255
+COLOR_NOISE = 14.0  # std of a colour's channels, on the scale 0..255
 TWIN_PROBABILITY = 0.7  # that a name differs from an earlier one in one word only
-MAX_TRIES = 20  # to find a free place
+MAX_TRIES = 20  # attempts to place an object
 MIN_GAP = 1.08  # between two centres, of the sum of their radii
 MIN_SIZE = 32
 LIMITS = {

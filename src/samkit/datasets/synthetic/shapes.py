@@ -1,4 +1,4 @@
-"""Outlines of synthetic objects, and how much of each pixel they cover."""
+"""Outlines of synthetic objects, and their coverage of pixels."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from samkit.arrays import FloatArray, FloatImage
 
-SUBPIXELS = 4  # per pixel and side, to draw outlines with; they are then averaged by area
+SUBPIXELS = 4  # per pixel and side, in which outlines are drawn before averaging by area
 CURVE_POINTS = 48
 ANGLES = np.arange(CURVE_POINTS) * (2 * np.pi / CURVE_POINTS)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from samkit.errors import ConfigError
 
-# Both kinds of encoder name their projections so.
+# Both kinds of encoder use these names.
 ATTENTION_PROJECTIONS = ("attn.qkv", "attn.proj")
 
 
@@ -37,7 +37,7 @@ class LoraLinear(nn.Linear):
         return super().forward(x) + self.scale * correction
 
     def merged(self) -> nn.Linear:
-        """An ordinary layer with the same results: W + alpha / rank * B A, rounded once."""
+        """An ordinary linear layer with the same output: W + alpha / rank * B A, rounded once."""
         plain = nn.Linear(
             self.in_features, self.out_features, bias=self.bias is not None, device="meta"
         )
@@ -69,8 +69,8 @@ def add_lora(
         names of the corrected layers.
 
     Raises:
-        ConfigError: the rank does not fit, no layer has such a name, or corrections are there
-            already.
+        ConfigError: the rank does not fit, no layer has such a name, or the encoder already has
+            corrections.
     """
     layers = {
         name: module
@@ -91,7 +91,7 @@ def add_lora(
 
 
 def merge_lora(encoder: nn.Module) -> None:
-    """Fold all corrections into the weights: an ordinary encoder, with the same results."""
+    """Fold all corrections into the weights: an ordinary encoder with the same output."""
     for name, module in list(encoder.named_modules()):
         if isinstance(module, LoraLinear):
             _replace(encoder, name, module.merged())

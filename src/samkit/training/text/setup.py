@@ -30,7 +30,7 @@ def build_clip(recipe: ClipRecipe, words: list[str]) -> Clip:
     """Build a CLIP with random weights, and words that are single tokens."""
     from transformers import CLIPConfig, CLIPModel
 
-    tokenizer = make_tokenizer(words, most_tokens=MOST_TOKENS)
+    tokenizer = make_tokenizer(words, max_tokens=MOST_TOKENS)
     config = CLIPConfig(
         text_config={
             "vocab_size": len(tokenizer),
@@ -119,6 +119,6 @@ def evaluate_clip(
     assert batch.pixels is not None
     names = list(dict.fromkeys(batch.phrases))
     texts = torch.from_numpy(clip.encode_texts(names)).to(device)
-    found = (clip.image_pos_enc(batch.pixels.to(device)) @ texts.T).argmax(1).tolist()
+    found = (clip.image_embeds(batch.pixels.to(device)) @ texts.T).argmax(1).tolist()
     right = [names[index] == phrase for index, phrase in zip(found, batch.phrases, strict=True)]
     return {"right": sum(right) / len(right)}

@@ -60,7 +60,7 @@ class ContrastiveTask(Task):
             for number, phrase in zip(draw.tolist(), batch.phrases, strict=True)
         ]
         texts = self.clip.text_embeds(self.clip.tokenize(sentences).to(batch.pixels.device))
-        images = self.clip.image_pos_enc(batch.pixels)
+        images = self.clip.image_embeds(batch.pixels)
         numbers = {phrase: number for number, phrase in enumerate(dict.fromkeys(batch.phrases))}
         classes = torch.tensor([numbers[phrase] for phrase in batch.phrases], device=images.device)
         scale = self.clip.model.logit_scale.exp().clamp(max=LARGEST_SCALE)
@@ -175,7 +175,7 @@ class CropLoader:
         self.step = state["step"]
 
 
-def make_tokenizer(words: Sequence[str], *, most_tokens: int) -> CLIPTokenizer:
+def make_tokenizer(words: Sequence[str], *, max_tokens: int) -> CLIPTokenizer:
     """Make a CLIP tokenizer for a few words: each is one token, others are spelled out."""
     from transformers import CLIPTokenizer
     from transformers.convert_slow_tokenizer import bytes_to_unicode
@@ -201,7 +201,7 @@ def make_tokenizer(words: Sequence[str], *, most_tokens: int) -> CLIPTokenizer:
     ):  # the end has the highest index
         vocabulary[special] = len(vocabulary)
     rules: Any = merges  # pairs are taken, whatever its types say
-    return CLIPTokenizer(vocab=vocabulary, merges=rules, model_max_length=most_tokens)
+    return CLIPTokenizer(vocab=vocabulary, merges=rules, model_max_length=max_tokens)
 
 
 def save_clip(clip: Clip, folder: Path) -> None:

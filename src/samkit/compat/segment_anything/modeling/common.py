@@ -1,4 +1,4 @@
-"""Layers that the encoder and the decoder share."""
+"""Layers shared by the encoder and the decoder."""
 
 from torch import nn
 

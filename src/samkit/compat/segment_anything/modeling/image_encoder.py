@@ -65,7 +65,7 @@ class ImageEncoderViT(nn.Module):
             mlp_ratio: hidden width of a block's MLP over `embed_dim`.
             out_chans: channels of the features.
             qkv_bias: whether queries, keys and values have a bias.
-            norm_layer: makes a norm from a width.
+            norm_layer: factory of norms, given their width.
             act_layer: activation of the MLPs.
             use_abs_pos: learned absolute positions.
             use_rel_pos: learned relative positions in each attention.
@@ -129,7 +129,7 @@ class PatchEmbed(nn.Module):
 
 
 class Block(NetworkBlock):
-    """Pre-norm transformer block with attention in windows, or everywhere for `window_size` 0."""
+    """Pre-norm transformer block with attention in windows, or global for `window_size` 0."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class Block(NetworkBlock):
         window_size: int = 0,
         input_size: tuple[int, int] | None = None,
     ) -> None:
-        nn.Module.__init__(self)  # the parent's parts are made here, from other arguments
+        nn.Module.__init__(self)  # the parent's modules are created here, from other arguments
         self.norm1 = norm_layer(dim)  # type: ignore[assignment]
         self.attn = Attention(
             dim,
@@ -161,7 +161,7 @@ class Block(NetworkBlock):
 
 
 class Attention(RelPosAttention):
-    """Self-attention over a token grid (B, H, W, C), with relative positions if wanted."""
+    """Self-attention over a token grid (B, H, W, C), with optional relative positions."""
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ class Attention(RelPosAttention):
         Raises:
             SettingError: relative positions without `input_size`, the (H, W) of the grid.
         """
-        nn.Module.__init__(self)  # the parent's parts are made here, from other arguments
+        nn.Module.__init__(self)  # the parent's modules are created here, from other arguments
         self.num_heads = num_heads
         head_dim = dim // num_heads
         self.scale = head_dim**-0.5
@@ -210,7 +210,7 @@ class TinyViT(TinyViTNetwork):
 def window_unpartition(
     windows: Tensor, window_size: int, pad_hw: tuple[int, int], hw: tuple[int, int]
 ) -> Tensor:
-    """Windows back to a map (B, H, W, C): undo `window_partition`.
+    """Undo `window_partition`: windows back to a map (B, H, W, C).
 
     Args:
         windows: (B * number of windows, window_size, window_size, C).

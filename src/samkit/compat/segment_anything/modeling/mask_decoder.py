@@ -1,4 +1,4 @@
-"""The mask decoder in its plain form, differentiable and open to changes of its modules.
+"""The mask decoder in plain form, differentiable, with replaceable modules.
 
 Source: arXiv:2304.02643, section 3 and appendix A. Shape legend: B prompts, T tokens, C channels,
 M masks, h x w the embedding grid.
@@ -14,7 +14,7 @@ from samkit.compat.segment_anything.modeling.common import LayerNorm2d
 
 
 class MaskDecoder(nn.Module):
-    """Answer prompts with mask logits and the IoU that each mask is expected to have."""
+    """Answers prompts with mask logits and the predicted IoU of each mask."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class MaskDecoder(nn.Module):
             transformer: called with image (B, C, h, w), its positional encoding and tokens
                 (B, T, C); returns tokens (B, T, C) and image (B, h * w, C).
             num_multimask_outputs: masks that answer an ambiguous prompt.
-            activation: of the upscaling.
+            activation: activation of the upscaling.
             iou_head_depth: linear layers of the head that predicts the IoU.
             iou_head_hidden_dim: width of that head.
         """
@@ -70,18 +70,18 @@ class MaskDecoder(nn.Module):
         """Answer B prompts.
 
         Args:
-            image_embeddings: (1, C, h, w) of the image that all prompts are on, or (B, C, h, w),
-                each prompt's own.
+            image_embeddings: (1, C, h, w) of an image shared by all prompts, or (B, C, h, w), each
+                prompt's own.
             image_pe: `PromptEncoder.get_dense_pe()`.
             sparse_prompt_embeddings: (B, T, C), from the prompt encoder.
-            dense_prompt_embeddings: (B or 1, C, h, w), likewise.
+            dense_prompt_embeddings: (B or 1, C, h, w), from the prompt encoder.
             multimask_output: the masks for ambiguous prompts instead of the single one.
 
         Returns:
             mask logits (B, M, 4 h, 4 w) and predicted IoU (B, M).
 
         Raises:
-            PromptShapeError: as many images as neither 1 nor B.
+            PromptShapeError: the number of images is neither 1 nor B.
         """
         masks, iou_pred = self.predict_masks(
             image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings
@@ -96,7 +96,7 @@ class MaskDecoder(nn.Module):
         sparse_prompt_embeddings: Tensor,
         dense_prompt_embeddings: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """All masks, the single one first; see `forward`."""
+        """Predict all masks, the single one first; see `forward`."""
         images, prompts = len(image_embeddings), len(sparse_prompt_embeddings)
         if prompts != images and 1 not in (prompts, images):
             raise PromptShapeError(
@@ -121,7 +121,7 @@ class MaskDecoder(nn.Module):
 
 
 class MLP(nn.Module):
-    """Linear layers with ReLU between them, and a sigmoid after the last if wanted."""
+    """Linear layers with ReLU between them, and an optional sigmoid after the last."""
 
     def __init__(
         self,

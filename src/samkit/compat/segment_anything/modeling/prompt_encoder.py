@@ -17,7 +17,7 @@ from samkit.models.prompt_encoder import PromptEncoder as Network
 
 
 class PromptEncoder(Network):
-    """Encode points, boxes and masks given in pixels of the resized image."""
+    """Encodes points, boxes and masks given in pixels of the resized image."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class PromptEncoder(Network):
             image_embedding_size: (h, w) of the image embedding, equal.
             input_image_size: (H, W) of the padded image, equal.
             mask_in_chans: hidden channels for mask prompts.
-            activation: of the layers for mask prompts.
+            activation: activation of the layers for mask prompts.
 
         Raises:
             SettingError: a size is not a square.
@@ -78,7 +78,7 @@ class PromptEncoder(Network):
 
         Raises:
             MissingLabelsError: points without labels.
-            PromptShapeError: parts that differ in number.
+            PromptShapeError: parts differ in number.
         """
         num_prompts = _count_prompts(points, boxes, masks)
         no_mask = self.no_mask_embed.weight
@@ -100,7 +100,7 @@ class PromptEncoder(Network):
         return encoding[None]
 
     def positions(self, xy: Tensor) -> Tensor:
-        """Encodings (..., C) of pixels (..., 2), taken at the pixels' centres."""
+        """Encodings (..., C) of pixels (..., 2), at the pixels' centres."""
         return self.pe_layer.forward_with_coords(xy + 0.5, self.input_image_size)
 
 
@@ -112,7 +112,8 @@ class PositionEmbeddingRandom(FourierPositions):
 
         Args:
             num_pos_feats: half of the channels.
-            scale: standard deviation of the frequencies; 1 for None and for what is not positive.
+            scale: std of the frequencies; None or values that are not positive mean
+                1.
         """
         super().__init__(2 * num_pos_feats)
         if scale is not None and scale > 0:
@@ -138,7 +139,7 @@ class PositionEmbeddingRandom(FourierPositions):
 def _count_prompts(
     points: tuple[Tensor, Tensor] | None, boxes: Tensor | None, masks: Tensor | None
 ) -> int:
-    """Number of prompts in a batch; 1 where nothing is given.
+    """Number of prompts in a batch; 1 if nothing is given.
 
     Raises:
         MissingLabelsError, PromptShapeError: see `PromptEncoder.forward`.

@@ -1,4 +1,4 @@
-"""The whole network under the original's names."""
+"""The full network under the original's names."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ class Sam(nn.Module):
     """Image encoder, prompt encoder and mask decoder.
 
     Attributes:
-        config: samkit's description of the network; None for one that was put together by hand.
+        config: samkit's configuration of the network; None for one that was assembled by hand.
     """
 
     mask_threshold: float = MASK_THRESHOLD
@@ -34,14 +34,14 @@ class Sam(nn.Module):
         pixel_mean: list[float] | tuple[float, ...] = IMAGE_SPEC.mean,
         pixel_std: list[float] | tuple[float, ...] = IMAGE_SPEC.std,
     ) -> None:
-        """Put the parts together.
+        """Assemble a model.
 
         Args:
             image_encoder: normalised pixels (B, 3, S, S) to features; its `img_size` is S.
             prompt_encoder: prompts to embeddings.
             mask_decoder: features and embeddings to masks.
-            pixel_mean: of each channel, on 0..255.
-            pixel_std: standard deviation of each channel.
+            pixel_mean: mean of each channel, on 0..255.
+            pixel_std: std of each channel.
         """
         super().__init__()
         self.config: SamConfig | None = None
@@ -53,7 +53,7 @@ class Sam(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.pixel_mean.device
 
     @torch.no_grad()
@@ -105,7 +105,7 @@ class Sam(nn.Module):
     def postprocess_masks(
         self, masks: Tensor, input_size: tuple[int, ...], original_size: tuple[int, ...]
     ) -> Tensor:
-        """Bring mask logits to the size of the original image.
+        """Upsample mask logits to the size of the original image.
 
         Args:
             masks: (B, M, h, w), from the mask decoder.

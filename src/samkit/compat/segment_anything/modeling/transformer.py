@@ -1,4 +1,4 @@
-"""The decoder's two-way transformer in its plain form.
+"""The decoder's two-way transformer in plain form.
 
 `samkit.models.mask_decoder` computes the same with the arithmetic reordered, and reads the weights
 of its linear layers to do so. Here each layer is called, so that programs may replace or wrap any
@@ -15,7 +15,7 @@ from samkit.compat.segment_anything.modeling.common import MLPBlock
 
 
 class TwoWayTransformer(nn.Module):
-    """Blocks between prompt tokens and an image, then a last attention of the tokens to it."""
+    """Two-way attention blocks of prompt tokens and image, then a final attention to the image."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class TwoWayTransformer(nn.Module):
     def forward(
         self, image_embedding: Tensor, image_pe: Tensor, point_embedding: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Let prompt tokens and an image attend to each other.
+        """Run attention between prompt tokens and an image.
 
         Args:
             image_embedding: (B, C, h, w).
@@ -99,7 +99,7 @@ class TwoWayAttentionBlock(nn.Module):
         self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Update tokens (B, T, C) and image (B, N, C), given their positional encodings."""
-        if self.skip_first_layer_pe:  # the tokens still are their encodings; no residual either
+        if self.skip_first_layer_pe:  # tokens equal their encodings; without a residual
             queries = self.self_attn(queries, queries, queries)
         else:
             placed = queries + query_pe
@@ -132,7 +132,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(self.internal_dim, embedding_dim)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Queries (B, T, C) over keys and values (B, N, C): (B, T, C)."""
+        """Attend with queries (B, T, C) to keys and values (B, N, C): (B, T, C)."""
         head_dim = self.internal_dim // self.num_heads
         q, k, v = (
             x.unflatten(-1, (self.num_heads, head_dim)).transpose(1, 2)

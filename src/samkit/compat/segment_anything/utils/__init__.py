@@ -1,1 +1,1 @@
-"""Helpers under the original's names: `transforms`, `amg`, `onnx`."""
+"""Utilities under the original's names: `transforms`, `amg`, `onnx`."""

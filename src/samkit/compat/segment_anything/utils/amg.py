@@ -1,6 +1,6 @@
-"""Functions that programs build their own automatic masks of.
+"""Building blocks of automatic mask generation, under the original's names.
 
-Boxes here are the original's: the far edges are the last pixels that belong to a mask.
+Boxes follow the original: the far edges are the last pixels that belong to a mask.
 Shape legend: K masks, P points.
 """
 
@@ -26,7 +26,7 @@ Rows = list[Any] | npt.NDArray[Any] | Tensor
 
 
 class MaskData:
-    """Columns of equal length, one row for each mask: lists, arrays or tensors."""
+    """Columns of equal length, one row per mask: lists, arrays or tensors."""
 
     def __init__(self, **kwargs: Rows) -> None:
         self._stats: dict[str, Rows] = {}
@@ -51,7 +51,7 @@ class MaskData:
         return self._stats.items()
 
     def filter(self, keep: Tensor) -> None:
-        """Keep some rows, by flags (K,) or by their numbers, in place."""
+        """Keep some rows, by flags (K,) or by indices, in place."""
         chosen = keep.detach().cpu().numpy()
         numbers = np.flatnonzero(chosen) if keep.dtype == torch.bool else chosen
         for name, rows in self._stats.items():
@@ -63,7 +63,7 @@ class MaskData:
                 self._stats[name] = [rows[number] for number in numbers.tolist()]
 
     def cat(self, new_stats: MaskData) -> None:
-        """Append the rows of another one, in place; columns that are not here yet are copied."""
+        """Append the rows of another instance, in place; missing columns are copied."""
         for name, rows in new_stats.items():
             own = self._stats.get(name)
             if own is None:
@@ -76,7 +76,7 @@ class MaskData:
                 self._stats[name] = own + deepcopy(rows)
 
     def to_numpy(self) -> None:
-        """Turn tensors into arrays, in place; floats of lower precision become float32."""
+        """Convert tensors to arrays, in place; floats of lower precision become float32."""
         for name, rows in self._stats.items():
             if isinstance(rows, Tensor):
                 low = rows.is_floating_point() and rows.dtype != torch.float64
@@ -84,7 +84,7 @@ class MaskData:
 
 
 def batch_iterator(batch_size: int, *args: Any) -> Iterator[list[Any]]:
-    """Go through sequences of equal length together, some rows at a time.
+    """Iterate over sequences of equal length together, in batches.
 
     Raises:
         SettingError: the lengths differ, or there is no sequence.
@@ -97,7 +97,7 @@ def batch_iterator(batch_size: int, *args: Any) -> Iterator[list[Any]]:
 
 
 def box_xyxy_to_xywh(box_xyxy: Tensor) -> Tensor:
-    """Corners (..., 4) to corner and size."""
+    """Convert corners (..., 4) to corner and size."""
     return torch.cat([box_xyxy[..., :2], box_xyxy[..., 2:] - box_xyxy[..., :2]], dim=-1)
 
 
@@ -117,7 +117,7 @@ def batched_mask_to_box(masks: Tensor) -> Tensor:
 def calculate_stability_score(
     masks: Tensor, mask_threshold: float, threshold_offset: float
 ) -> Tensor:
-    """IoU (...,) of each mask cut at threshold + offset with that cut at threshold - offset."""
+    """IoU (...,) of the masks cut at threshold + offset and at threshold - offset."""
     strict = (masks > mask_threshold + threshold_offset).sum(dim=(-1, -2))
     loose = (masks > mask_threshold - threshold_offset).sum(dim=(-1, -2))
     return strict / loose
@@ -126,13 +126,13 @@ def calculate_stability_score(
 def is_box_near_crop_edge(
     boxes: Tensor, crop_box: list[int], orig_box: list[int], atol: float = 20.0
 ) -> Tensor:
-    """Which boxes come near an edge of their crop that is not near one of the image.
+    """Whether boxes come near an edge of their crop that is not near one of the image.
 
     Args:
         boxes: (K, 4) in pixels of the crop.
         crop_box: x0, y0, x1, y1 of the crop.
         orig_box: x0, y0, x1, y1 of the image.
-        atol: how near, in pixels.
+        atol: distance in pixels that counts as near.
 
     Returns:
         flags (K,).
@@ -146,18 +146,18 @@ def is_box_near_crop_edge(
 
 
 def uncrop_boxes_xyxy(boxes: Tensor, crop_box: list[int]) -> Tensor:
-    """Boxes (K, 4) of a crop to pixels of the image."""
+    """Convert boxes (K, 4) of a crop to pixels of the image."""
     x0, y0 = crop_box[:2]
     return boxes + torch.tensor([[x0, y0, x0, y0]], device=boxes.device)
 
 
 def uncrop_points(points: Tensor, crop_box: list[int]) -> Tensor:
-    """Points (..., 2) of a crop to pixels of the image."""
+    """Convert points (..., 2) of a crop to pixels of the image."""
     return points + torch.tensor(crop_box[:2], device=points.device)
 
 
 def uncrop_masks(masks: Tensor, crop_box: list[int], orig_h: int, orig_w: int) -> Tensor:
-    """Masks (K, h, w) of a crop to the image (K, H, W), zeros around."""
+    """Pad masks (K, h, w) of a crop to the image (K, H, W) with zeros."""
     x0, y0, x1, y1 = crop_box
     if (x0, y0, x1, y1) == (0, 0, orig_w, orig_h):
         return masks
@@ -172,7 +172,7 @@ def mask_to_rle_pytorch(tensor: Tensor) -> list[Rle]:
 
 
 def rle_to_mask(rle: Rle) -> npt.NDArray[np.bool_]:
-    """Uncompressed RLE to mask (H, W)."""
+    """Decode an uncompressed RLE to a mask (H, W)."""
     height, width = rle["size"]
     values = np.arange(len(rle["counts"])) % 2 == 1
     columns: npt.NDArray[np.bool_] = np.repeat(values, rle["counts"]).reshape(width, height)
@@ -180,12 +180,12 @@ def rle_to_mask(rle: Rle) -> npt.NDArray[np.bool_]:
 
 
 def area_from_rle(rle: Rle) -> int:
-    """Pixels of a mask, from its uncompressed RLE."""
+    """Number of pixels of a mask, from its uncompressed RLE."""
     return int(sum(rle["counts"][1::2]))
 
 
 def coco_encode_rle(uncompressed_rle: Rle) -> Rle:
-    """Uncompressed RLE to the compressed one of COCO, a string."""
+    """Compress an uncompressed RLE to COCO's string form."""
     height, width = uncompressed_rle["size"]
     rle = coco_mask.frPyObjects(uncompressed_rle, height, width)
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
@@ -199,7 +199,7 @@ def build_point_grid(n_per_side: int) -> npt.NDArray[np.float64]:
 def build_all_layer_point_grids(
     n_per_side: int, n_layers: int, scale_per_layer: int
 ) -> list[npt.NDArray[np.float64]]:
-    """Grids for the image and for each layer of crops, each with fewer points a side."""
+    """Point grids for the image and for each crop layer, each with fewer points per side."""
     return [
         build_point_grid(int(n_per_side / scale_per_layer**layer)) for layer in range(n_layers + 1)
     ]
@@ -208,7 +208,7 @@ def build_all_layer_point_grids(
 def generate_crop_boxes(
     im_size: tuple[int, ...], n_layers: int, overlap_ratio: float
 ) -> tuple[list[list[int]], list[int]]:
-    """The image (H, W) as a whole, then layers of 2 x 2, 4 x 4, ... overlapping crops.
+    """The full image (H, W), then layers of 2 x 2, 4 x 4, ... overlapping crops.
 
     Returns:
         boxes [x0, y0, x1, y1], in each layer column by column; the layer of each.

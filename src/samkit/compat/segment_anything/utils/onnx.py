@@ -1,4 +1,4 @@
-"""Prompt encoder and mask decoder as one module that can be exported to ONNX."""
+"""Prompt encoder and mask decoder as one module for export to ONNX."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from samkit.compat.segment_anything.modeling import Sam
 from samkit.compat.segment_anything.utils.amg import calculate_stability_score
 
 STABILITY_OFFSET = 1.0
-# A prompt of one or two points, padding included, is ambiguous: the single mask is ruled out. With
-# three or more it is chosen.
+# A prompt of one or two points, padding included, is ambiguous: the single mask is excluded. With
+# three or more points it is chosen.
 AMBIGUOUS_POINTS = 2.5
-RULED_OUT = 1000.0
+EXCLUDED = 1000.0
 
 
 class SamOnnxModel(nn.Module):
-    """Masks of one prompt on one image, with inputs that a graph can take.
+    """Masks of one prompt on one image, with inputs suitable for a graph.
 
     A box is two points labelled 2 (top left) and 3 (bottom right); a prompt without a box ends in a
     padding point labelled -1.
@@ -32,10 +32,10 @@ class SamOnnxModel(nn.Module):
         """Choose what the graph returns.
 
         Args:
-            model: whose prompt encoder and mask decoder are used.
-            return_single_mask: the best mask instead of all four.
-            use_stability_score: stability in place of the predicted IoU as the masks' scores.
-            return_extra_metrics: also stability and area of each mask.
+            model: provides the prompt encoder and the mask decoder.
+            return_single_mask: return the best mask instead of all four.
+            use_stability_score: score masks by stability instead of predicted IoU.
+            return_extra_metrics: also return stability and area of each mask.
         """
         super().__init__()
         self.model = model
@@ -88,19 +88,19 @@ class SamOnnxModel(nn.Module):
 
     @staticmethod
     def resize_longest_image_size(input_image_size: Tensor, longest_side: int) -> Tensor:
-        """Size (h, w) of an image of a size (2,) whose longest side becomes `longest_side`."""
+        """Size (h, w) of an image of size (2,) whose longest side becomes `longest_side`."""
         size = input_image_size.to(torch.float32)
         return torch.floor(longest_side / size.max() * size + 0.5).to(torch.int64)
 
     def mask_postprocessing(self, masks: Tensor, orig_im_size: Tensor) -> Tensor:
-        """Bring logits (1, M, h, w) to the original image's size (2,)."""
+        """Upsample logits (1, M, h, w) to the original image's size (2,)."""
         side = self.img_size
         masks = nn.functional.interpolate(
             masks, size=(side, side), mode="bilinear", align_corners=False
         )
         height, width = self.resize_longest_image_size(orig_im_size, side)
         masks = masks[..., :height, :width]
-        # Tensors, so that a graph takes images of any size.
+        # Tensors, so that a graph accepts images of any size.
         original: Any = tuple(orig_im_size.to(torch.int64))
         return nn.functional.interpolate(masks, original, mode="bilinear", align_corners=False)
 
@@ -109,7 +109,7 @@ class SamOnnxModel(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The best mask (1, 1, h, w) and its score (1, 1): the single one for clear prompts."""
         is_single = torch.arange(masks.shape[1], device=masks.device) == 0
-        preference = (num_points - AMBIGUOUS_POINTS) * RULED_OUT * is_single
+        preference = (num_points - AMBIGUOUS_POINTS) * EXCLUDED * is_single
         best = (iou_preds + preference).argmax(dim=1)
         rows = torch.arange(masks.shape[0], device=masks.device)
         return masks[rows, best][:, None], iou_preds[rows, best][:, None]

@@ -1,4 +1,4 @@
-"""Images and coordinates into the space whose longest side is the model's."""
+"""Resizing of images and coordinates to the model's longest side."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +10,13 @@ from samkit.predict.preprocess import resize_image
 
 
 class ResizeLongestSide:
-    """Resize images so that their longest side is `target_length`, and coordinates with them."""
+    """Resizes images, and coordinates with them, to a longest side of `target_length`."""
 
     def __init__(self, target_length: int) -> None:
         self.target_length = target_length
 
     def apply_image(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Resize an image, uint8 (H, W, 3), as SAM was trained: bilinear, antialiased."""
+        """Resize a uint8 image (H, W, 3) as in SAM's training: bilinear, antialiased."""
         return np.array(resize_image(image, self._map(image.shape[:2])))
 
     def apply_coords(
@@ -34,7 +34,7 @@ class ResizeLongestSide:
     def apply_image_torch(self, image: Tensor) -> Tensor:
         """Resize images (B, C, H, W) on their device: bilinear, antialiased.
 
-        Equal to `apply_image` but for rounding to whole numbers.
+        Equal to `apply_image` except for rounding to integers.
         """
         height, width = image.shape[-2:]
         size = self.get_preprocess_shape(height, width, self.target_length)

@@ -1,24 +1,25 @@
-"""Are automatic masks as good as the reference's? Recall of human segmentations in BSDS500.
+"""Recall of human segmentations in BSDS500 by automatic masks, compared with a reference.
 
-    python benchmarks/automask_recall.py reference torch:float32 openvino:bf16 --work recall.jsonl
+    python benchmarks/proposals_recall.py reference torch:float32 openvino:bf16 --work recall.jsonl
 
 compares "reference" (tests/reference: the plain decoder and the plain procedure, float32) with
-`AutoMasker`, for each BACKEND[:PRECISION] as `Predictor.load` takes them. Masks of each image are
-kept in the --work file as soon as they are made: a run that was stopped goes on where it was, and
-images or procedures can be added. Masks are not made again after a change of the code: begin a new
-file. Prints a Markdown table; --output FOLDER writes it and the numbers as JSON.
+`AutoMasker`, for each BACKEND[:PRECISION] that `Predictor.load` accepts. Masks are stored in the
+--work file image by image: an interrupted run resumes, and images or procedures can be added.
+Stored
+masks are not recomputed after a change of the code: use a new file. Prints a Markdown table;
+--output FOLDER also writes it, and the numbers as JSON.
 
-What is measured. Each image of BSDS500 was segmented by about 5 people, each covering all of it
-with disjoint regions. All regions of all annotators count, pooled over the images, each once:
+Metrics. Each image of BSDS500 was segmented by about 5 people, each covering all of it with
+disjoint regions. All regions of all annotators count equally, pooled over the images:
 
-- average recall (AR): share of regions for which some mask has an IoU of at least t, averaged
-  over t = 0.50, 0.55, ... 0.95; at most 1000 masks of an image, by predicted IoU. Masks are
-  class-agnostic, and may overlap.
-- COCO matches masks and regions one to one. Here each annotator is a question of its own (one mask
-  may answer the same object of two annotators), and among the disjoint regions of one annotator a
-  mask can have an IoU over 0.5 with one only: the best mask of each region is the matching.
+- average recall (AR): fraction of regions for which some mask has an IoU of at least t, averaged
+  over t = 0.50, 0.55, ... 0.95, with at most 1000 masks per image, by predicted IoU. Masks are
+  class-agnostic and may overlap.
+- COCO matches masks and regions one to one. Here each annotator is evaluated separately (one mask
+  may match the same object of two annotators), and among the disjoint regions of one annotator a
+  mask can have an IoU over 0.5 with only one: the best mask of each region is the matching.
 - annotators disagree on detail, so that no method can reach 1; only differences between procedures
-  on the same images tell something. These are given with their standard error over images.
+  on the same images are meaningful. They are given with their standard error over images.
 """
 
 import argparse
@@ -39,9 +40,9 @@ HERE = Path(__file__).parent
 DATA = HERE.parent / "../shared/data/bsds500"
 IOU_THRESHOLDS = np.arange(0.50, 0.96, 0.05)
 MAX_MASKS = 1000
-MATCHED_IOU = 0.5  # a region is found from here on, in the mean IoU of matched masks
-PARTNER_IOUS = (0.9, 0.99)  # the same mask as the reference's, about and almost exactly
-# The answers are the same for batches of 64, as the reference is run, which take longer on a CPU.
+MATCHED_IOU = 0.5  # minimum IoU of a found region, for the mean IoU of matched masks
+PARTNER_IOUS = (0.9, 0.99)  # IoU of masks that equal the reference's, approximately and closely
+# The answers equal those of batches of 64, as in the reference, which are slower on a CPU.
 REFERENCE_POINTS_AT_ONCE = 8
 
 Array = npt.NDArray[Any]
@@ -68,7 +69,7 @@ def reference_procedure(model_name: str, points_per_side: int) -> Segment:
 
 
 def auto_masker(spec: str, model_name: str, points_per_side: int) -> Segment:
-    """`AutoMasker` on an BACKEND or BACKEND:PRECISION."""
+    """`AutoMasker` on BACKEND or BACKEND:PRECISION."""
     import samkit
     from samkit.proposals import AutoMaskConfig, AutoMasker
 
@@ -86,7 +87,7 @@ def auto_masker(spec: str, model_name: str, points_per_side: int) -> Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class InputImage:
-    """An image of BSDS500 and all regions that anyone has drawn in it."""
+    """An image of BSDS500 with the regions of all annotators."""
 
     name: str
     path: Path
@@ -110,8 +111,8 @@ def read_images(data: Path, count: int) -> list[InputImage]:
     ]
 
 
-class Kept:
-    """Masks made so far: one JSON line for each procedure and image."""
+class MaskStore:
+    """Masks generated so far: one JSON line per procedure and image."""
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self.path, self.settings = path, settings
@@ -120,7 +121,7 @@ class Kept:
         for line in lines:
             try:
                 record = json.loads(line)
-            except json.JSONDecodeError:  # the run was stopped while it wrote
+            except json.JSONDecodeError:  # the run was interrupted while writing
                 continue
             if record["settings"] == settings:
                 self.records[record["procedure"], record["image"]] = record
@@ -132,12 +133,12 @@ class Kept:
             file.write(json.dumps(record) + "\n")
 
 
-def make_masks(args: argparse.Namespace, images: list[InputImage], kept: Kept) -> None:
-    """Segment all images that are not yet kept, one procedure after the other."""
+def make_masks(args: argparse.Namespace, images: list[InputImage], stored: MaskStore) -> None:
+    """Segment all images that are not stored yet, one procedure after the other."""
     from samkit.formats import read_image
 
     for procedure in args.procedures:
-        missing = [image for image in images if (procedure, image.name) not in kept.records]
+        missing = [image for image in images if (procedure, image.name) not in stored.records]
         if not missing:
             continue
         if procedure == "reference":
@@ -150,7 +151,7 @@ def make_masks(args: argparse.Namespace, images: list[InputImage], kept: Kept) -
             start = time.perf_counter()
             rles, scores = segment(pixels)
             seconds = time.perf_counter() - start
-            kept.add(procedure, image.name, {"seconds": seconds, "rles": rles, "scores": scores})
+            stored.add(procedure, image.name, {"seconds": seconds, "rles": rles, "scores": scores})
             print(
                 f"{procedure}: {image.name}, {number} of {len(missing)},"
                 f" {len(rles)} masks, {seconds:.1f} s",
@@ -159,7 +160,7 @@ def make_masks(args: argparse.Namespace, images: list[InputImage], kept: Kept) -
 
 
 def best_ious(targets: list[dict[str, Any]], masks: list[dict[str, Any]]) -> Array:
-    """For each target the IoU of the mask that fits best: (T,)."""
+    """IoU (T,) of the best mask for each target."""
     if not masks or not targets:
         return np.zeros(len(targets))
     best: Array = coco_mask.iou(masks, targets, [0] * len(targets)).max(axis=0)
@@ -167,19 +168,19 @@ def best_ious(targets: list[dict[str, Any]], masks: list[dict[str, Any]]) -> Arr
 
 
 def recall_at(ious: Array, thresholds: Array) -> Array:
-    """Share of regions found, for each threshold; half a part in a billion is rounding."""
+    """Fraction of regions found at each threshold; 5e-10 allows for rounding."""
     return (ious[:, None] >= thresholds - 5e-10).mean(axis=0)
 
 
 def ranked(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The masks that count, by predicted IoU."""
+    """The masks that count, sorted by predicted IoU."""
     order = np.argsort(-np.array(record["scores"]), kind="stable")[:MAX_MASKS]
     return [record["rles"][i] for i in order]
 
 
-def measure(procedure: str, images: list[InputImage], kept: Kept) -> dict[str, Any]:
+def measure(procedure: str, images: list[InputImage], stored: MaskStore) -> dict[str, Any]:
     """All numbers of one procedure."""
-    records = [kept.records[procedure, image.name] for image in images]
+    records = [stored.records[procedure, image.name] for image in images]
     ious = [
         best_ious(image.regions, ranked(record))
         for image, record in zip(images, records, strict=True)
@@ -199,23 +200,23 @@ def measure(procedure: str, images: list[InputImage], kept: Kept) -> dict[str, A
         "seconds_per_image": float(np.median([record["seconds"] for record in records])),
         "average_recall_by_image": [float(recall_at(i, IOU_THRESHOLDS).mean()) for i in ious],
     }
-    if procedure != "reference" and all(("reference", p.name) in kept.records for p in images):
-        out["against_reference"] = against_reference(out, images, kept)
+    if procedure != "reference" and all(("reference", p.name) in stored.records for p in images):
+        out["against_reference"] = against_reference(out, images, stored)
     return out
 
 
 def against_reference(
-    measured: dict[str, Any], images: list[InputImage], kept: Kept
+    measured: dict[str, Any], images: list[InputImage], stored: MaskStore
 ) -> dict[str, float]:
-    """Difference of the recall image by image, and how many masks have a partner."""
-    reference = measure("reference", images, kept)
+    """Difference in recall per image, and the fractions of masks with a counterpart."""
+    reference = measure("reference", images, stored)
     differences = np.subtract(
         measured["average_recall_by_image"], reference["average_recall_by_image"]
     )
     forth, back = [], []
     for image in images:
-        own = kept.records[measured["procedure"], image.name]["rles"]
-        theirs = kept.records["reference", image.name]["rles"]
+        own = stored.records[measured["procedure"], image.name]["rles"]
+        theirs = stored.records["reference", image.name]["rles"]
         forth.append(best_ious(theirs, own))
         back.append(best_ious(own, theirs))
     forth_ious, back_ious = np.concatenate(forth), np.concatenate(back)
@@ -233,7 +234,7 @@ def against_reference(
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Markdown, one row for each procedure."""
+    """Markdown table with one row per procedure."""
     partner_heads = [f"reference's masks found again (IoU {iou})" for iou in PARTNER_IOUS]
     heads = [
         "procedure",
@@ -241,8 +242,8 @@ def table(results: list[dict[str, Any]]) -> str:
         "recall at IoU 0.5",
         "recall at IoU 0.75",
         "mean IoU of matched",
-        "masks an image",
-        "AR an image, less the reference's",
+        "masks per image",
+        "AR per image, minus the reference's",
         *partner_heads,
     ]
     rows = [heads, ["---"] * len(heads)]
@@ -266,23 +267,25 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Make what is missing, then measure everything that was asked for."""
+    """Generate missing masks, then measure all procedures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("procedures", nargs="+", help='"reference" or BACKEND[:PRECISION]')
-    parser.add_argument("--work", type=Path, required=True, help="JSON lines of the masks made")
-    parser.add_argument("--images", type=int, default=40, help="how many images (default 40)")
-    parser.add_argument("--points", type=int, default=16, help="points a side (default 16)")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="JSON lines file for the generated masks"
+    )
+    parser.add_argument("--images", type=int, default=40, help="number of images (default 40)")
+    parser.add_argument("--points", type=int, default=16, help="points per side (default 16)")
     parser.add_argument("--model", default="mobile_sam", help="name or checkpoint")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of BSDS500 as COCO")
-    parser.add_argument("--output", type=Path, help="folder for automask_recall.md and .json")
+    parser.add_argument("--output", type=Path, help="folder for proposals_recall.md and .json")
     args = parser.parse_args()
 
     images = read_images(args.data, args.images)
-    kept = Kept(args.work, {"model": args.model, "points_per_side": args.points})
-    make_masks(args, images, kept)
-    results = [measure(procedure, images, kept) for procedure in args.procedures]
+    stored = MaskStore(args.work, {"model": args.model, "points_per_side": args.points})
+    make_masks(args, images, stored)
+    results = [measure(procedure, images, stored) for procedure in args.procedures]
     title = (
         f"{args.model}, {args.points} x {args.points} points, {len(images)} images of BSDS500 val,"
         f" {results[0]['regions']} regions of all annotators"
@@ -291,9 +294,9 @@ def main() -> None:
     print(text)
     if args.output:
         args.output.mkdir(parents=True, exist_ok=True)
-        (args.output / "automask_recall.md").write_text(text)
+        (args.output / "proposals_recall.md").write_text(text)
         content = {"title": title, "results": results}
-        (args.output / "automask_recall.json").write_text(json.dumps(content, indent=1) + "\n")
+        (args.output / "proposals_recall.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

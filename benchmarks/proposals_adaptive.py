@@ -1,9 +1,10 @@
-"""What do fewer points save, and what do they lose? Adaptive grids, coarser grids, presets.
+"""Cost and recall of automatic masks with fewer points: adaptive grids, coarser grids, presets.
 
-    python benchmarks/automask_adaptive.py [--images 10] [--model NAME]
+    python benchmarks/proposals_adaptive.py [--images 10] [--model NAME]
 
-makes masks of images of BSDS500 with several settings and prints for each: points asked, masks, the
-share of the full grid's masks that some mask has an IoU over 0.9 with, and the average recall of
+generates masks of BSDS500 images with several settings and prints for each: points prompted, masks,
+the fraction of the full grid's masks that some mask has an IoU over 0.9 with, and the average
+recall of human segmentations (IoU 0.5, 0.55, ... 0.95; regions of all annotators).
 human segmentations (IoU 0.5, 0.55, ... 0.95; regions of all annotators).
 """
 
@@ -32,7 +33,7 @@ SETTINGS = {
 
 
 class CountingPredictor:
-    """A predictor that counts the points it is asked."""
+    """A predictor that counts the points it is prompted with."""
 
     def __init__(self, predictor: samkit.Predictor) -> None:
         self.embed = predictor.embed
@@ -45,7 +46,7 @@ class CountingPredictor:
 
 
 def best_ious(masks: Masks, rles: Sequence[Any]) -> np.ndarray:
-    """For each of some masks, the highest IoU that one of `masks` has with it."""
+    """For each of `rles`, the highest IoU of any of `masks` with it."""
     if len(masks) == 0:
         return np.zeros(len(rles))
     iou = coco_mask.iou(list(rles), list(masks.rles), [0] * len(masks))
@@ -53,7 +54,7 @@ def best_ious(masks: Masks, rles: Sequence[Any]) -> np.ndarray:
 
 
 def main() -> None:
-    """Print a table."""
+    """Measure all settings and print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=10)
     parser.add_argument("--model", default="mobile_sam")

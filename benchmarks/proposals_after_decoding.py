@@ -1,9 +1,9 @@
-"""How long does all of `AutoMasker` take that is not the model?
+"""Time that `AutoMasker` spends outside the model.
 
-    python benchmarks/automask_after_decoding.py IMAGE [--points-per-side 32] [--repeat 5] ...
+    python benchmarks/proposals_after_decoding.py IMAGE [--points-per-side 32] [--repeat 5] ...
 
-runs the model once and keeps its answers in memory (about 0.6 GB for 32 x 32 points), then makes
-masks from them again and again. Prints the best time of proposing and of filtering.
+runs the model once, stores its answers in memory (about 0.6 GB for 32 x 32 points), and generates
+masks from them repeatedly. Prints the best time of proposing and of filtering.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from samkit.proposals import AutoMaskConfig, AutoMasker
 
 
 class ReplayingPredictor:
-    """Gives a predictor's answers again, in the same order."""
+    """Records a predictor's answers and replays them in the same order."""
 
     def __init__(self, predictor: samkit.Predictor) -> None:
         self.predictor: samkit.Predictor | None = predictor
@@ -46,7 +46,7 @@ class ReplayingPredictor:
 
 
 def main() -> None:
-    """Print two times."""
+    """Record one run, then time the replays."""
     parser = argparse.ArgumentParser()
     parser.add_argument("image", type=Path)
     parser.add_argument("--points-per-side", type=int, default=32)
