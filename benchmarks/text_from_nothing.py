@@ -29,8 +29,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from samkit import Predictor
-from samkit.datasets.sample import Sample
-from samkit.datasets.synthetic.named_scenes import NamedScenes
+from samkit.datasets import Sample
+from samkit.datasets.synthetic import NamedScenes
 from samkit.drawing import Layer, draw_labels, draw_layers, mask_color
 from samkit.evaluation import TextToMask, evaluate_model, validation_scores
 from samkit.files import write_bytes

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samkit.datasets.sample import Sample
-from samkit.datasets.synthetic.scenes import Scenes
+from samkit.datasets import Sample
+from samkit.datasets.synthetic import Scenes
 from samkit.errors import DataError
 from samkit.geometry import encode_rle
 from samkit.training.data.data_recipe import DataRecipe

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
-Image = npt.NDArray[np.uint8]
+from samkit.arrays import RgbImage
+
 Color = tuple[int, int, int]
 
 FOREGROUND_COLOR: Color = (40, 200, 80)
@@ -50,7 +51,7 @@ def mask_color(index: int) -> Color:
     return int(red * 255), int(green * 255), int(blue * 255)
 
 
-def draw_masks(image: Image, masks: npt.NDArray[np.bool_], *, opacity: float = 0.5) -> Image:
+def draw_masks(image: RgbImage, masks: npt.NDArray[np.bool_], *, opacity: float = 0.5) -> RgbImage:
     """Tint masks (M, H, W) over an image (H, W, 3), each in its own colour and outlined.
 
     Smaller masks are drawn over larger ones.
@@ -60,7 +61,7 @@ def draw_masks(image: Image, masks: npt.NDArray[np.bool_], *, opacity: float = 0
     return draw_layers(image, layers, opacity=opacity)
 
 
-def draw_layers(image: Image, layers: Iterable[Layer], *, opacity: float = 0.5) -> Image:
+def draw_layers(image: RgbImage, layers: Iterable[Layer], *, opacity: float = 0.5) -> RgbImage:
     """Tint outlined layers over an image (H, W, 3), later ones over earlier ones.
 
     Each pixel is tinted once, by the topmost layer, so that the image stays visible where many
@@ -79,7 +80,7 @@ def draw_layers(image: Image, layers: Iterable[Layer], *, opacity: float = 0.5) 
         )
         outlines.append((layer.color, contours))
     tints = np.array(palette, np.uint8)[top]
-    out: Image = np.asarray(cv2.addWeighted(image, 1 - opacity, tints, opacity, 0), np.uint8)
+    out: RgbImage = np.asarray(cv2.addWeighted(image, 1 - opacity, tints, opacity, 0), np.uint8)
     cv2.copyTo(image, (top == 0).astype(np.uint8), out)
     for color, contours in outlines:
         if len(outlines) > MANY_MASKS:
@@ -91,8 +92,8 @@ def draw_layers(image: Image, layers: Iterable[Layer], *, opacity: float = 0.5) 
 
 
 def draw_points(
-    image: Image, points_xy: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
-) -> Image:
+    image: RgbImage, points_xy: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
+) -> RgbImage:
     """Draw points (N, 2): green with a plus for foreground, red with a minus for background."""
     out = image.copy()
     width = line_width(image)
@@ -108,7 +109,7 @@ def draw_points(
     return out
 
 
-def draw_boxes(image: Image, boxes_xyxy: npt.NDArray[np.float64]) -> Image:
+def draw_boxes(image: RgbImage, boxes_xyxy: npt.NDArray[np.float64]) -> RgbImage:
     """Draw the outlines of boxes (B, 4)."""
     out = image.copy()
     width = line_width(image)
@@ -120,15 +121,18 @@ def draw_boxes(image: Image, boxes_xyxy: npt.NDArray[np.float64]) -> Image:
     return out
 
 
-def line_width(image: Image) -> int:
+def line_width(image: RgbImage) -> int:
     """Line width in pixels that suits the image's size."""
     longest: int = max(image.shape[:2])
     return max(1, round(longest / 500))
 
 
 def draw_labels(
-    image: Image, corners_xy: npt.NDArray[np.int64], texts: Sequence[str], colors: Sequence[Color]
-) -> Image:
+    image: RgbImage,
+    corners_xy: npt.NDArray[np.int64],
+    texts: Sequence[str],
+    colors: Sequence[Color],
+) -> RgbImage:
     """Write K labels at corners (K, 2), each on a background of its colour; skip empty ones.
 
     Labels stay within the image (H, W, 3) and are moved down, or else up, where they would cover
@@ -185,7 +189,7 @@ def _overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -
     return x < u + s and u < x + w and y < v + t and v < y + h
 
 
-def draw_caption(image: Image, text: str) -> Image:
+def draw_caption(image: RgbImage, text: str) -> RgbImage:
     """Write a line of text in the top left corner, on a dark background."""
     out = image.copy()
     width = line_width(image)

@@ -12,7 +12,7 @@ from PIL import Image
 import samkit.weights.load
 from samkit.cli.evaluate import DEFAULT_PROTOCOLS, PROTOCOLS, model_labels
 from samkit.cli.main import main
-from samkit.datasets.synthetic.scenes import Scenes
+from samkit.datasets.synthetic import Scenes
 from samkit.evaluation.interactive import Interactive
 from samkit.evaluation.report import LABELS
 from samkit.predict import Predictor

@@ -11,7 +11,7 @@ import skimage.data
 from PIL import Image
 from safetensors.torch import save_file
 
-from samkit.datasets.synthetic.named_scenes import NamedScenes
+from samkit.datasets.synthetic import NamedScenes
 from samkit.geometry import encode_rle
 from samkit.predict import Predictor
 from stub_detector import StubDetector

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from samkit.datasets.sample import Sample
+from samkit.datasets import Sample
 from samkit.errors import DataError
 from samkit.geometry import CoordMap, encode_rle
 from samkit.types import MaskPrediction

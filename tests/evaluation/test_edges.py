@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from proposals.scenery import MODEL_SIZE, SceneryPredictor, Thing, make_image
-from samkit.datasets.sample import Sample
-from samkit.datasets.synthetic.scenes import Scenes
+from samkit.datasets import Sample
+from samkit.datasets.synthetic import Scenes
 from samkit.errors import ConfigError
 from samkit.evaluation import Annotators, Edges, find_edges
 from samkit.evaluation.boundaries import boundary_scores, count_matches, region_boundaries

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evaluation.stub import SURE, StubPredictor, make_sample, rectangle
-from samkit.datasets.synthetic.scenes import Scenes
+from samkit.datasets.synthetic import Scenes
 from samkit.errors import ConfigError
 from samkit.evaluation import Interactive, MaskChoice
 from samkit.evaluation.interactive import click_masks, clicks_to_reach

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evaluation.stub import BROKEN, ListSource, StubPredictor, make_sample, rectangle
-from samkit.datasets.synthetic.scenes import Scenes
+from samkit.datasets.synthetic import Scenes
 from samkit.errors import DataError
 from samkit.evaluation import MaskChoice, OneClick, one_click_miou
 from samkit.evaluation.interactive import click_masks

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from evaluation.stub import make_sample, rectangle
-from samkit.datasets.synthetic.scenes import Scenes
+from samkit.datasets.synthetic import Scenes
 from samkit.errors import ConfigError
 from samkit.evaluation import Annotators, Recall
 from samkit.evaluation.recall import rank, recall_result

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from evaluation.stub import BROKEN, ListSource, make_sample, rectangle
-from samkit.datasets.synthetic.scenes import Scenes
+from samkit.datasets.synthetic import Scenes
 from samkit.errors import ConfigError, OutputError
 from samkit.evaluation import (
     BoxPrompts,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from samkit.datasets.synthetic.scenes import Scenes
+from samkit.datasets.synthetic import Scenes
 from samkit.errors import ConfigError, DataError
 from samkit.evaluation import OneClick, validation_scores
 from samkit.evaluation.truth import MaskChoice

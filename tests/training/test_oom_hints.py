@@ -8,7 +8,7 @@ import signal
 import pytest
 import torch
 
-from samkit.datasets.synthetic.scenes import Scenes
+from samkit.datasets.synthetic import Scenes
 from samkit.errors import OutputError, TrainingError
 from samkit.training.data.data_recipe import DataRecipe
 from samkit.training.data.loader import BatchLoader

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 import samkit.training
-from samkit.datasets.synthetic.scenes import Scenes
+from samkit.datasets.synthetic import Scenes
 from samkit.errors import ConfigError
 from samkit.training.distill.recipe import DISTILL_RECIPES
 from samkit.training.mae.recipe import MAE_RECIPES

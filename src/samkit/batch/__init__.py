@@ -9,7 +9,7 @@ from samkit.batch.generator import ClassChoice, MaskGenerator, is_out_of_memory
 from samkit.batch.inputs import InputImage, Skipped, find_images, name_results
 from samkit.batch.mask_files import COCO_NAME, DEFAULT_FORMATS, FORMATS, SUFFIXES
 from samkit.batch.prelabel import prelabel_images
-from samkit.batch.prompt_results import summary, write_records_as_coco
+from samkit.batch.prompt_results import summary
 from samkit.batch.prompts import ImagePrompt, prompts_from_options
 from samkit.batch.run_folder import STATE_NAME, Record, RunFolder
 from samkit.batch.segment import (
@@ -59,5 +59,4 @@ __all__ = [
     "prompts_from_options",
     "read_prompted_images",
     "summary",
-    "write_records_as_coco",
 ]

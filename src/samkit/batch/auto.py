@@ -18,7 +18,7 @@ from samkit.batch.run_folder import STATE_NAME, Record, RunFolder, file_identity
 from samkit.errors import FormatError, ImageError, OutputError, SamkitError
 
 if TYPE_CHECKING:
-    from samkit.formats.image import RgbImage
+    from samkit.arrays import RgbImage
     from samkit.proposals.sources import TileSource
     from samkit.types import Masks
 

@@ -10,12 +10,6 @@ from pathlib import Path, PurePosixPath
 
 from samkit.errors import SamkitError
 
-# Suffixes of images in folders and patterns; a file that is named itself is read in any case.
-IMAGE_SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg"}
-    | {".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class InputImage:
@@ -88,10 +82,12 @@ def _walk(folder: Path, output: str) -> Iterator[Path]:
 
 def _below(root: Path, files: Iterator[Path]) -> list[InputImage]:
     """The images among files, sorted by name."""
+    from samkit.formats import has_image_suffix
+
     found = [
         InputImage(path=path, name=path.relative_to(root).as_posix())
         for path in files
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+        if has_image_suffix(path) and path.is_file()
     ]
     return sorted(found, key=lambda image: PurePosixPath(image.name).parts)
 
@@ -121,9 +117,9 @@ def name_results(
     Raises:
         SamkitError: two images would still have results of the same name.
     """
-    named = [
-        replace(image, base=str(PurePosixPath(image.name).with_suffix(""))) for image in images
-    ]
+    from samkit.formats import base_name
+
+    named = [replace(image, base=base_name(image.name)) for image in images]
     clashing = set(_clashes(named, suffixes, reserved))
     named = [
         replace(image, base=image.name) if index in clashing else image

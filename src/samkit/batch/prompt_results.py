@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -120,15 +120,6 @@ def overlay_picture(
             panel = draw_caption(panel, f"IoU {scores[0, candidate]:.2f}")
         panels.append(panel)
     return np.concatenate(panels, axis=1)
-
-
-def write_records_as_coco(path: Path, records: Sequence[Mapping[str, Any]]) -> Path:
-    """Write the masks of all images as one COCO data set; return its path."""
-    from samkit.files import write_bytes
-    from samkit.formats.coco import coco_dataset
-
-    write_bytes(path, json.dumps(coco_dataset(records)).encode())
-    return path
 
 
 def summary(record: Mapping[str, Any]) -> str:

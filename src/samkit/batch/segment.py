@@ -16,7 +16,7 @@ from samkit.errors import ImageError, PromptError, SamkitError
 from samkit.files import make_folder, write_bytes
 
 if TYPE_CHECKING:
-    from samkit.formats.image import RgbImage
+    from samkit.arrays import RgbImage
     from samkit.predict import Predictor
     from samkit.types import MaskPrediction
 

@@ -21,7 +21,7 @@ from samkit.extras import install_hint, require_packages
 from samkit.weights.catalog import check_source
 
 if TYPE_CHECKING:
-    from samkit.datasets.sample import SampleSource
+    from samkit.datasets import SampleSource
     from samkit.evaluation import ModelReport, Report
     from samkit.evaluation.protocol import EvaluationProtocol
     from samkit.evaluation.runner import SkippedImage
@@ -293,8 +293,7 @@ def open_source(data: str) -> SampleSource:
         DataError: it is missing, or not what it should be.
         ConfigError: it can only be read from front to back.
     """
-    from samkit.datasets.registry import open_data
-    from samkit.datasets.sample import SampleSource
+    from samkit.datasets import SampleSource, open_data
 
     source = open_data(data)
     if not isinstance(source, SampleSource):
@@ -311,7 +310,7 @@ def make_protocols(
         ConfigError: a setting out of its range.
         DataError: the detections cannot be read.
     """
-    from samkit.datasets.coco import CocoData
+    from samkit.datasets import CocoData
     from samkit.evaluation import (
         BoxPrompts,
         Edges,

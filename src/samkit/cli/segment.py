@@ -24,7 +24,6 @@ from samkit.batch import (
     prompts_from_options,
     read_prompted_images,
     summary,
-    write_records_as_coco,
 )
 from samkit.cli.exit_codes import EXIT_SOME_FAILED
 from samkit.cli.options import (
@@ -196,7 +195,9 @@ def segment_images(
     if not records:
         raise SamkitError("no image could be segmented")
     if "coco" in formats:
-        say(str(write_records_as_coco(output / COCO_NAME, records)))
+        from samkit.formats import write_coco_records
+
+        say(str(write_coco_records(output / COCO_NAME, records)))
     if as_json:
         click.echo(json.dumps({"results": records, "errors": errors}, indent=2))
     return EXIT_SOME_FAILED if errors else 0

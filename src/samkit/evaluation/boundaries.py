@@ -22,13 +22,10 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from samkit.arrays import BoolArray, FloatArray, IntArray
 from samkit.errors import ConfigError
 from samkit.evaluation.thinning import thin
 from samkit.extras import install_hint
-
-Mask = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 MAX_DISTANCE = 0.0075  # fraction of the image's diagonal
 THRESHOLDS = 99
@@ -88,7 +85,7 @@ class BoundaryScores:
     recall: FloatArray
 
 
-def region_boundaries(masks: Sequence[Mask], size_hw: tuple[int, int]) -> Mask:
+def region_boundaries(masks: Sequence[BoolArray], size_hw: tuple[int, int]) -> BoolArray:
     """Thin boundaries (H, W) of regions, given as masks (H, W).
 
     A pixel is on a boundary if it and its right, lower and lower right neighbours are neither all
@@ -102,7 +99,9 @@ def region_boundaries(masks: Sequence[Mask], size_hw: tuple[int, int]) -> Mask:
     return thin(boundary)
 
 
-def match_pixels(found: Mask, truth: Mask, max_distance_px: float) -> tuple[Mask, Mask]:
+def match_pixels(
+    found: BoolArray, truth: BoolArray, max_distance_px: float
+) -> tuple[BoolArray, BoolArray]:
     """Match pixels of two maps (H, W) one to one: as many as possible, at the least distance.
 
     Args:
@@ -178,7 +177,7 @@ def _offsets(max_distance_px: float) -> tuple[IntArray, FloatArray]:
 
 def count_matches(
     edges: npt.NDArray[np.float32],
-    truths: Sequence[Mask],
+    truths: Sequence[BoolArray],
     *,
     thresholds: int = THRESHOLDS,
     max_distance: float = MAX_DISTANCE,
@@ -197,7 +196,7 @@ def count_matches(
     max_distance_px = max_distance * float(np.hypot(*edges.shape))
     truth = sum(int(np.count_nonzero(one)) for one in truths)
     rows = []
-    last: tuple[Mask, tuple[int, int, int]] | None = None
+    last: tuple[BoolArray, tuple[int, int, int]] | None = None
     for threshold in np.arange(1, thresholds + 1) / (thresholds + 1):
         cut = edges >= threshold
         if last is None or not np.array_equal(cut, last[0]):
@@ -213,7 +212,7 @@ def count_matches(
 
 
 def _match_annotators(
-    found: Mask, truths: Sequence[Mask], max_distance_px: float
+    found: BoolArray, truths: Sequence[BoolArray], max_distance_px: float
 ) -> tuple[int, int, int]:
     """Numbers of found pixels, of those that some annotator matches, and of matched true pixels."""
     found_matched = np.zeros_like(found)
@@ -226,7 +225,7 @@ def _match_annotators(
 
 
 def count_human_matches(
-    truths: Sequence[Mask], *, max_distance: float = MAX_DISTANCE
+    truths: Sequence[BoolArray], *, max_distance: float = MAX_DISTANCE
 ) -> BoundaryCounts:
     """Compare each annotator's boundaries with those of all the others, with T = 1."""
     parts = [

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from samkit.datasets.sample import Sample
+from samkit.arrays import FloatArray
+from samkit.datasets import Sample
 from samkit.errors import DataError
 from samkit.evaluation.annotators import (
     ONE_ANNOTATOR,
@@ -46,7 +46,6 @@ from samkit.types import ImageEmbedding
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict import Predictor
 
-FloatArray = npt.NDArray[np.float64]
 
 MAX_MASKS = 100
 AP50, AP75 = 0, 5  # of the IoU thresholds 0.50, 0.55, ... 0.95

@@ -23,10 +23,9 @@ import numpy.typing as npt
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from samkit.arrays import FloatArray
 from samkit.geometry import Rle
 from samkit.geometry.rle import rle_area
-
-FloatArray = npt.NDArray[np.float64]
 
 AREAS = ("all", "small", "medium", "large")  # all; below 32 x 32 px, below 96 x 96 px, above
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)

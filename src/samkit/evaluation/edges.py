@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from samkit.datasets.sample import Sample
+from samkit.datasets import Sample
 from samkit.evaluation.annotators import ONE_ANNOTATOR, Annotators, count_masks
 from samkit.evaluation.boundaries import (
     MAX_DISTANCE,

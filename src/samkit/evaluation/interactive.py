@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from samkit.datasets.sample import Sample
+from samkit.arrays import BoolArray
+from samkit.datasets import Sample
 from samkit.evaluation.protocol import Curve, Result, Summary, both_means
 from samkit.evaluation.robot import Click, first_click, next_click
-from samkit.evaluation.truth import Mask, MaskChoice, image_mask, mask_iou
+from samkit.evaluation.truth import MaskChoice, image_mask, mask_iou
 from samkit.geometry import CoordMap
 from samkit.predict import Refinement, ask_all
 from samkit.proposals.config import check_number
@@ -42,11 +43,11 @@ MAX_CLICKS = 100
 class _Dialogue:
     """A mask that is being clicked, and its last answer."""
 
-    truth: Mask
+    truth: BoolArray
     refinement: Refinement
     clicks: list[Click]
     ious: list[float]
-    predicted: Mask
+    predicted: BoolArray
 
     def click(self, click: Click) -> None:
         self.clicks.append(click)
@@ -62,7 +63,7 @@ class _Dialogue:
 def click_masks(
     predictor: Predictor,
     embedding: ImageEmbedding,
-    masks: Sequence[Mask],
+    masks: Sequence[BoolArray],
     *,
     max_clicks: int = 20,
     feed_back: bool = True,

@@ -14,18 +14,16 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from samkit.datasets.sample import Sample, SampleSource
+from samkit.arrays import BoolArray, FloatArray
+from samkit.datasets import Sample, SampleSource
 from samkit.evaluation.protocol import Result, Summary, both_means
 from samkit.evaluation.robot import first_click
-from samkit.evaluation.truth import MIN_AREA_PX, Mask, MaskChoice, image_mask, mask_iou
+from samkit.evaluation.truth import MIN_AREA_PX, MaskChoice, image_mask, mask_iou
 from samkit.types import ImageEmbedding
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict import Predictor
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,7 +52,7 @@ class OneClickAnswers:
 
 
 def one_click(
-    predictor: Predictor, embedding: ImageEmbedding, masks: Sequence[Mask]
+    predictor: Predictor, embedding: ImageEmbedding, masks: Sequence[BoolArray]
 ) -> OneClickAnswers:
     """Click once in each of P >= 1 masks (H, W) of an image.
 

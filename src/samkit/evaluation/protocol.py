@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from samkit.datasets.sample import Sample
+from samkit.datasets import Sample
 from samkit.types import ImageEmbedding
 
 if TYPE_CHECKING:  # torch takes seconds to import

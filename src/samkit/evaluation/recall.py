@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from samkit.datasets.sample import Sample
+from samkit.datasets import Sample
 from samkit.evaluation.annotators import ONE_ANNOTATOR, Annotators, count_masks
 from samkit.evaluation.coco_matching import AREAS, IOU_THRESHOLDS, found_truths, match_masks
 from samkit.evaluation.protocol import Curve, Result, Summary

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from samkit.datasets.sample import Sample
+from samkit.datasets import Sample
 from samkit.errors import ConfigError, OutputError
 from samkit.evaluation.protocol import Result
 from samkit.files import hold

@@ -20,11 +20,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from samkit.arrays import BoolArray
 from samkit.errors import DataError
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +43,7 @@ class FarthestPoint:
     distance_px: float
 
 
-def first_click(mask: Mask) -> Click:
+def first_click(mask: BoolArray) -> Click:
     """The click in the middle of a true mask (H, W).
 
     Raises:
@@ -57,7 +55,9 @@ def first_click(mask: Mask) -> Click:
     return Click(x=point.x, y=point.y, is_foreground=True)
 
 
-def next_click(truth: Mask, predicted: Mask, earlier: Sequence[Click] = ()) -> Click | None:
+def next_click(
+    truth: BoolArray, predicted: BoolArray, earlier: Sequence[Click] = ()
+) -> Click | None:
     """The click that corrects the worst error; None if there is nothing left to click.
 
     Args:
@@ -72,7 +72,7 @@ def next_click(truth: Mask, predicted: Mask, earlier: Sequence[Click] = ()) -> C
     return None if wrong is None else Click(x=wrong.x, y=wrong.y, is_foreground=False)
 
 
-def farthest_point(region: Mask, excluded: Sequence[Click] = ()) -> FarthestPoint | None:
+def farthest_point(region: BoolArray, excluded: Sequence[Click] = ()) -> FarthestPoint | None:
     """The pixel of a region (H, W) farthest from its boundary.
 
     Args:

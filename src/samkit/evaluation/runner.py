@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samkit.datasets.sample import Sample, SampleSource
+from samkit.datasets import Sample, SampleSource
 from samkit.errors import DataError, ImageError
 from samkit.evaluation.protocol import EvaluationProtocol
 from samkit.evaluation.records import Record, Records, sample_checksum

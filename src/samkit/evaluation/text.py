@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from samkit.datasets.sample import Sample
+from samkit.arrays import BoolArray
+from samkit.datasets import Sample
 from samkit.evaluation.protocol import Result, Summary, both_means
 from samkit.evaluation.robot import next_click
-from samkit.evaluation.truth import Mask, MaskChoice, image_mask, mask_iou
+from samkit.evaluation.truth import MaskChoice, image_mask, mask_iou
 from samkit.geometry import decode_rle
 from samkit.types import ImageEmbedding, MaskPrediction
 
@@ -96,7 +97,7 @@ def click_once(
     predictor: Predictor,
     embedding: ImageEmbedding,
     text: str | None,
-    truth: Mask,
+    truth: BoolArray,
     logits: npt.NDArray[np.float32],
 ) -> float:
     """IoU after one click where an answer (S, S) was most wrong."""
@@ -117,7 +118,7 @@ def click_once(
     return mask_iou(image_mask(answer.logits.reshape(side, side), embedding.coords), truth)
 
 
-def masks_by_phrase(sample: Sample, numbers: Sequence[int]) -> Mapping[str, list[Mask]]:
+def masks_by_phrase(sample: Sample, numbers: Sequence[int]) -> Mapping[str, list[BoolArray]]:
     """All masks (H, W) of an image by phrase, for the phrases of some of its masks.
 
     Args:

@@ -6,15 +6,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Mask = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float32]
+from samkit.arrays import BoolArray, FloatImage
 
 # One bit for each neighbour of a pixel, counter-clockwise from the east (north is up).
 NEIGHBOUR_BITS = np.array([[8, 4, 2], [16, 0, 1], [32, 64, 128]], np.float32)
 NEIGHBOURS = 8
 
 
-def suppress_non_maxima(strength: Floats, gradient_xy: Floats) -> Floats:
+def suppress_non_maxima(strength: FloatImage, gradient_xy: FloatImage) -> FloatImage:
     """Keep edges only where they are at least as strong as one pixel ahead and behind.
 
     Args:
@@ -47,7 +46,7 @@ def suppress_non_maxima(strength: Floats, gradient_xy: Floats) -> Floats:
     return np.where(is_ridge, strength, np.float32(0))
 
 
-def thin(mask: Mask) -> Mask:
+def thin(mask: BoolArray) -> BoolArray:
     """Thin a mask (H, W) to lines of one pixel's width with the same connectivity.
 
     Source: Guo and Hall, Parallel thinning with two-subiteration algorithms, CACM 1989 (the

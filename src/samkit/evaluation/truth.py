@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from samkit.datasets.sample import Sample
+from samkit.arrays import BoolArray
+from samkit.datasets import Sample
 from samkit.geometry import CoordMap, decode_rle
 from samkit.geometry.resize import logits_to_original
 from samkit.geometry.rle import rle_area
 from samkit.proposals.config import check_number
 from samkit.types import MASK_THRESHOLD
-
-Mask = npt.NDArray[np.bool_]
 
 MAX_COUNT = 2**31 - 1
 # The smallest part that SAM's own data engine leaves in a mask. Source: arXiv:2304.02643, B.
@@ -49,7 +48,7 @@ class MaskChoice:
         drawn = sorted(large, key=lambda number: self._lot(sample.key, number))
         return sorted(drawn[: self.masks_per_image])
 
-    def masks(self, sample: Sample) -> list[Mask]:
+    def masks(self, sample: Sample) -> list[BoolArray]:
         """The chosen masks, each (H, W)."""
         return [decode_rle(sample.rles[number]) for number in self.choose(sample)]
 
@@ -57,14 +56,14 @@ class MaskChoice:
         return hashlib.sha256(f"{self.seed}/{number}/{key}".encode()).digest()
 
 
-def mask_iou(one: Mask, other: Mask) -> float:
+def mask_iou(one: BoolArray, other: BoolArray) -> float:
     """Intersection over union of two masks (H, W); 1 if both are empty."""
     shared = int(np.count_nonzero(one & other))
     union = int(np.count_nonzero(one)) + int(np.count_nonzero(other)) - shared
     return shared / union if union else 1.0
 
 
-def image_mask(logits: npt.NDArray[np.float32], coords: CoordMap) -> Mask:
+def image_mask(logits: npt.NDArray[np.float32], coords: CoordMap) -> BoolArray:
     """Upsample logits (S, S) to a mask (H, W) of the image's size."""
-    mask: Mask = logits_to_original(logits, coords) > MASK_THRESHOLD
+    mask: BoolArray = logits_to_original(logits, coords) > MASK_THRESHOLD
     return mask

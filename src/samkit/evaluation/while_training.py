@@ -7,8 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
-from samkit.datasets.registry import open_data
-from samkit.datasets.sample import Sample, SampleSource, require_indexed
+from samkit.datasets import Sample, SampleSource, open_data, require_indexed
 from samkit.errors import DataError, ImageError
 from samkit.evaluation.one_click import OneClick
 from samkit.evaluation.protocol import EvaluationProtocol

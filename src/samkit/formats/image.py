@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from samkit.arrays import RgbImage as RgbImage  # noqa: PLC0414 - others import it from here
+from samkit.arrays import RgbImage
 from samkit.errors import ImageError
 
 ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | npt.NDArray[Any]"

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from samkit.arrays import BoolArray, IntArray
+
 Ring = npt.NDArray[np.int64]  # (N, 2) xy; the first point is not repeated at the end
-BoolMask = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 
 # Directions in clockwise order, with y growing downwards.
 RIGHT, DOWN, LEFT, UP = range(4)
@@ -41,7 +41,7 @@ def ring_area(ring: Ring) -> float:
     return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
 
 
-def mask_polygons(mask: BoolMask) -> list[Polygon]:
+def mask_polygons(mask: BoolArray) -> list[Polygon]:
     """Connected parts of a mask (H, W) with exact outlines along pixel edges.
 
     Pixels that touch only at a corner belong to different parts, so that rings do not touch
@@ -71,7 +71,7 @@ def _pixel_beside(ring: Ring) -> tuple[int, int]:
     return y + dy, x + dx
 
 
-def _trace_rings(mask: BoolMask) -> Iterator[Ring]:
+def _trace_rings(mask: BoolArray) -> Iterator[Ring]:
     """Yield closed rings of corner points with the mask on their right; none touches itself."""
     starts, ends, directions = _edges(mask)
     width = mask.shape[1] + 1
@@ -115,7 +115,7 @@ def _to_ring(corners: list[int], width: int) -> Ring:
     return np.stack([x, y], axis=-1)
 
 
-def _edges(mask: BoolMask) -> tuple[Ring, Ring, IntArray]:
+def _edges(mask: BoolArray) -> tuple[Ring, Ring, IntArray]:
     """Straight edges with the mask on their right: starts (E, 2), ends (E, 2), directions (E,)."""
     row_y, row_x0, row_x1, mask_below = _runs(mask)
     col_x, col_y0, col_y1, mask_beyond = _runs(mask.T)
@@ -126,7 +126,7 @@ def _edges(mask: BoolMask) -> tuple[Ring, Ring, IntArray]:
     return np.where(forward, low, high), np.where(forward, high, low), directions
 
 
-def _runs(mask: BoolMask) -> tuple[IntArray, IntArray, IntArray, BoolMask]:
+def _runs(mask: BoolArray) -> tuple[IntArray, IntArray, IntArray, BoolArray]:
     """Horizontal edges: the row below, first and end column, and whether the mask is below."""
     begins = np.diff(np.pad(mask, 1).astype(np.int8), axis=0)  # 1: the mask begins, -1: it ends
     before, after = begins[:, :-1], begins[:, 1:]
@@ -135,7 +135,7 @@ def _runs(mask: BoolMask) -> tuple[IntArray, IntArray, IntArray, BoolMask]:
     return line, low, high, after[line, low] > 0
 
 
-def joined_outline(mask: BoolMask) -> Ring:
+def joined_outline(mask: BoolArray) -> Ring:
     """One closed line (N, 2) through the border pixels of all parts and holes of a mask.
 
     Parts and holes are joined by lines there and back between their nearest corners. Filled with

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Mask = npt.NDArray[np.bool_]
+from samkit.arrays import BoolArray
 
 CONNECTIVITY = 8
 BACKGROUND = 0  # OpenCV's label for unset pixels
 
 
-def drop_small_islands(mask: Mask, min_area_px: int) -> Mask:
+def drop_small_islands(mask: BoolArray, min_area_px: int) -> BoolArray:
     """Remove connected parts of a mask (H, W) below an area; the largest part always stays."""
     labels, areas = _connected_parts(mask)
     small = areas < min_area_px
@@ -21,13 +21,13 @@ def drop_small_islands(mask: Mask, min_area_px: int) -> Mask:
         return mask
     small[areas.argmax()] = False
     is_set = np.concatenate([[False], ~small])  # the background, then the parts
-    dropped: Mask = is_set[labels]
+    dropped: BoolArray = is_set[labels]
     return dropped
 
 
 def fill_small_holes(
-    mask: Mask, min_area_px: int, *, open_sides: tuple[bool, bool, bool, bool] = (False,) * 4
-) -> Mask:
+    mask: BoolArray, min_area_px: int, *, open_sides: tuple[bool, bool, bool, bool] = (False,) * 4
+) -> BoolArray:
     """Fill connected parts of the background below an area.
 
     Args:
@@ -47,11 +47,11 @@ def fill_small_holes(
             filled[side] = False
     if not filled.any():
         return mask
-    without_holes: Mask = mask | filled[labels]
+    without_holes: BoolArray = mask | filled[labels]
     return without_holes
 
 
-def _connected_parts(mask: Mask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+def _connected_parts(mask: BoolArray) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Labels (H, W), 0 outside the mask and 1, 2, ... for its parts; areas of the parts."""
     pixels = np.ascontiguousarray(mask).view(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(pixels, connectivity=CONNECTIVITY)

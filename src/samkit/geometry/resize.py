@@ -7,9 +7,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from samkit.arrays import Logits
 from samkit.geometry.coords import CoordMap
-
-Logits = npt.NDArray[np.float32]
 
 # Logits that an image pixel is interpolated from along an axis: it lies between two neighbouring
 # model-space pixels, four times as fine as the logits, each between two neighbouring logits.

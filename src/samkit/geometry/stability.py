@@ -5,12 +5,10 @@ Source: arXiv:2304.02643, section 5 and appendix B.
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from samkit.arrays import Logits
 from samkit.geometry.coords import CoordMap
 from samkit.geometry.resize import PATCH_MARGIN, used_logits
-
-Logits = npt.NDArray[np.float32]
 
 MASK_THRESHOLD = 0.0  # logits above it are inside
 STABILITY_OFFSET = 1.0  # as published

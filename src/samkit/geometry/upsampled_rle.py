@@ -9,16 +9,12 @@ computed.
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from samkit.arrays import IntArray, Logits
 from samkit.geometry.coords import CoordMap
 from samkit.geometry.resize import logits_to_original
 from samkit.geometry.rle import Rle, encode_rle
-
-Logits = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 def logits_to_rle(logits: Logits, coords: CoordMap) -> Rle:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from samkit.arrays import Logits
 from samkit.errors import PromptError
 from samkit.types import ImageEmbedding, MaskPrediction
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict.predictor import Predictor
-
-Logits = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from samkit.arrays import FloatArray, Logits
 from samkit.geometry import CoordMap
 from samkit.geometry.stability import cut_patch, estimate_stability
 from samkit.proposals.config import AutoMaskConfig
@@ -20,8 +21,6 @@ from samkit.proposals.grid import Box
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict import PointMasks
 
-FloatArray = npt.NDArray[np.float64]
-Logits = npt.NDArray[np.float32]
 
 # Stability is defined at the image's size. The estimate on the logits is off by less than this:
 # at most 0.041 was measured among 3,000 stable masks of images from 150 x 220 to 1200 x 1800.

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from samkit.arrays import BoolArray
 from samkit.errors import ConfigError
 from samkit.geometry import Rle, boxes_from_masks
 from samkit.geometry.nms import box_iou, least_iou, nms
@@ -21,8 +22,6 @@ from samkit.proposals.candidates import STABILITY_SLACK, CropProposals
 from samkit.proposals.config import AutoMaskConfig
 from samkit.proposals.grid import Box
 from samkit.types import MASK_THRESHOLD, Masks
-
-Mask = npt.NDArray[np.bool_]
 
 # A mask whose box comes this near to an inner border of its crop is assumed to be cut off there.
 # Source: the published implementation.
@@ -176,21 +175,21 @@ def _area(box: Box) -> int:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _box_of(mask: Mask, corner_xy: tuple[int, int]) -> Box:
+def _box_of(mask: BoolArray, corner_xy: tuple[int, int]) -> Box:
     """Box of a mask that fills its array."""
     (x, y), (height, width) = corner_xy, mask.shape
     return x, y, x + width, y + height
 
 
-def _cut_to_box(mask: Mask, corner_xy: tuple[int, int]) -> tuple[Mask, tuple[int, int]]:
+def _cut_to_box(mask: BoolArray, corner_xy: tuple[int, int]) -> tuple[BoolArray, tuple[int, int]]:
     """Crop a mask to its tight box; also the crop's corner."""
     x0, y0, x1, y1 = boxes_from_masks(mask[None])[0].tolist()
     return mask[y0:y1, x0:x1], (corner_xy[0] + x0, corner_xy[1] + y0)
 
 
 def _clean(
-    mask: Mask, corner_xy: tuple[int, int], size_hw: tuple[int, int], min_area_px: int
-) -> tuple[Mask, tuple[int, int]]:
+    mask: BoolArray, corner_xy: tuple[int, int], size_hw: tuple[int, int], min_area_px: int
+) -> tuple[BoolArray, tuple[int, int]]:
     """Fill small holes and remove small islands of a mask that fills its array."""
     if min_area_px == 0:
         return mask, corner_xy

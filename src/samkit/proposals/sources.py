@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samkit.errors import ImageError
-from samkit.formats import read_image
-from samkit.formats.image import MAX_PIXELS
+from samkit.formats import MAX_PIXELS, read_image
 from samkit.proposals.grid import Box
 
 Pixels = npt.NDArray[Any]

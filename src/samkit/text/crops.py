@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-ImageArray = npt.NDArray[np.uint8]
+from samkit.arrays import RgbImage
+
 # In training: the square's side is 1 to 2 times the box's longer side, and the surroundings of the
 # mask are black half of the time.
 GROWTH = (1.0, 2.0)
@@ -23,14 +24,14 @@ def square_around(box_xyxy: npt.NDArray[np.int64], growth: float) -> tuple[int, 
 
 
 def cut_crop(
-    image: ImageArray,
+    image: RgbImage,
     patch: npt.NDArray[np.bool_],
     box_xyxy: npt.NDArray[np.int64],
     *,
     growth: float,
     alone: bool,
     size: int,
-) -> ImageArray:
+) -> RgbImage:
     """Cut a square crop around a mask out of an image.
 
     Args:
@@ -65,8 +66,8 @@ def cut_crop(
 
 
 def draw_crop(
-    rng: np.random.Generator, image: ImageArray, mask: npt.NDArray[np.bool_], size: int
-) -> ImageArray:
+    rng: np.random.Generator, image: RgbImage, mask: npt.NDArray[np.bool_], size: int
+) -> RgbImage:
     """Random training crop (size, size, 3) of a nonempty mask (H, W)."""
     patch, box_xyxy = mask_patch(mask)
     growth, alone = rng.uniform(*GROWTH), bool(rng.uniform() < ALONE_CHANCE)

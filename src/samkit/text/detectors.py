@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from samkit.arrays import RgbImage
 from samkit.errors import ConfigError, ImageError, PromptError, WeightsError
 from samkit.text.clip import SHOWN_TEXT, check_texts
 from samkit.text.detections import Detections, order_boxes, to_pixels
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ImageArray = npt.NDArray[np.uint8]
 
 DEFAULT_DETECTOR = "IDEA-Research/grounding-dino-tiny"
 # Grounding DINO ends a phrase at each of these characters.
@@ -70,7 +69,7 @@ class Detector(ABC):
 
     @torch.no_grad()
     def detect(
-        self, image: ImageArray, phrases: Sequence[str], *, box_thresh: float | None = None
+        self, image: RgbImage, phrases: Sequence[str], *, box_thresh: float | None = None
     ) -> Detections:
         """Find what phrases name.
 
@@ -104,7 +103,7 @@ class Detector(ABC):
         boxes_xyxy = to_pixels(np.concatenate(boxes), input_wh, (height, width))
         return order_boxes(boxes_xyxy, np.concatenate(scores), names, thresh)
 
-    def prepare(self, image: ImageArray) -> Mapping[str, torch.Tensor]:
+    def prepare(self, image: RgbImage) -> Mapping[str, torch.Tensor]:
         """Convert a uint8 RGB image (H, W, 3) to the network's inputs, on its device."""
         inputs: Mapping[str, torch.Tensor] = self.image_processor(
             image, return_tensors="pt", input_data_format="channels_last"
@@ -167,7 +166,7 @@ class GroundingDino(Detector):
         config = self.model.config
         return int(min(config.max_text_len, config.text_config.max_position_embeddings)) - 2
 
-    def prepare(self, image: ImageArray) -> Mapping[str, torch.Tensor]:
+    def prepare(self, image: RgbImage) -> Mapping[str, torch.Tensor]:
         height, width = image.shape[:2]
         if max(height, width) > MAX_ASPECT * min(height, width):
             raise ImageError(
@@ -265,7 +264,7 @@ def load_detector(
     return kind(model, tokenizer, image_processor, source=os.fspath(source))
 
 
-def check_image(image: ImageArray) -> None:
+def check_image(image: RgbImage) -> None:
     """Raise an ImageError unless an image is nonempty uint8 (H, W, 3)."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ImageError(f"an image must be uint8 (H, W, 3); got {image.dtype} {image.shape}")

@@ -9,17 +9,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from samkit.arrays import RgbImage
 from samkit.errors import ConfigError
 from samkit.geometry.nms import nms
 from samkit.text.detections import Detections
-from samkit.text.detectors import Detector, ImageArray, check_share
+from samkit.text.detectors import Detector, check_share
 
 NMS_THRESH = 0.7
 
 
 def ground(
     detector: Detector,
-    image: ImageArray,
+    image: RgbImage,
     phrases: Sequence[str],
     *,
     box_thresh: float | None = None,

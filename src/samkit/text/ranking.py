@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from samkit.arrays import FloatArray
 from samkit.errors import ConfigError, FormatError, PromptError
 from samkit.files import write_bytes
 from samkit.geometry.rle import decode_rle_patch
@@ -27,8 +28,6 @@ from samkit.text.clip import Embeds
 from samkit.text.crops import cut_crop
 from samkit.text.prompter import TextPrompter
 from samkit.types import Masks
-
-Floats = npt.NDArray[np.float64]
 
 # What a mask may show instead of any phrase.
 BACKGROUND = ("the background", "an empty surface", "a part of something", "a blurred texture")
@@ -55,7 +54,7 @@ class Calibration:
         if not 0 <= self.thresh <= 1:
             raise ConfigError(f"thresh must be from 0 to 1; got {self.thresh!r}")
 
-    def apply(self, probabilities: npt.ArrayLike) -> Floats:
+    def apply(self, probabilities: npt.ArrayLike) -> FloatArray:
         """Calibrated probabilities."""
         return np.asarray(_sigmoid(self.slope * log_odds(probabilities) + self.offset))
 
@@ -169,7 +168,7 @@ class MaskRanker:
 
     def probabilities(
         self, image: npt.NDArray[np.uint8], masks: Masks, phrases: Sequence[str]
-    ) -> Floats:
+    ) -> FloatArray:
         """Uncalibrated probabilities (M, C) of phrases for masks; rows sum to 1 at most.
 
         Raises:
@@ -208,12 +207,12 @@ class MaskRanker:
         return masks.with_columns(phrases=named, phrase_scores=np.asarray(scores, np.float32))
 
 
-def log_odds(probabilities: npt.ArrayLike) -> Floats:
+def log_odds(probabilities: npt.ArrayLike) -> FloatArray:
     """log(p / (1 - p)), with p clipped so that it is finite."""
     values = np.asarray(probabilities, np.float64).clip(MIN_PROBABILITY, 1 - MIN_PROBABILITY)
-    odds: Floats = np.log(values) - np.log1p(-values)
+    odds: FloatArray = np.log(values) - np.log1p(-values)
     return odds
 
 
-def _sigmoid(x: Any) -> Floats:
+def _sigmoid(x: Any) -> FloatArray:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * x)), np.float64)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from samkit.datasets.sample import SampleSource, SampleStream
+from samkit.datasets import SampleSource, SampleStream
 from samkit.training.distill.recipe import DistillRecipe
 from samkit.training.distill.setup import set_up_distillation
 from samkit.training.distributed import launch

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol
 
-from samkit.datasets.registry import open_data
-from samkit.datasets.sample import SampleSource, SampleStream
+from samkit.datasets import SampleSource, SampleStream, open_data
 from samkit.errors import ConfigError
 from samkit.training.loop import Trained
 from samkit.training.task import Evaluate, Loader, OnEvaluation, TaskT

@@ -3,10 +3,11 @@
 All are frozen and validate themselves.
 """
 
+from samkit.arrays import Logits
 from samkit.geometry.stability import MASK_THRESHOLD
 from samkit.types.embedding import EMBEDDING_FORMAT, ImageEmbedding
 from samkit.types.masks import Masks
-from samkit.types.prediction import Logits, MaskPrediction
+from samkit.types.prediction import MaskPrediction
 from samkit.types.prompts import Prompts
 
 __all__ = [

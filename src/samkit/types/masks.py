@@ -12,14 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from samkit.arrays import BoolArray, FloatArray, IntArray
 from samkit.drawing import Layer, draw_labels, draw_layers, mask_color
 from samkit.geometry import Rle, boxes_from_masks, decode_rle, encode_rle
 from samkit.geometry.boxes import xyxy_to_xywh
 from samkit.geometry.rle import decode_rle_patch
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

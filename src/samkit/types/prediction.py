@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from samkit.arrays import BoolArray, Logits
 from samkit.geometry import CoordMap
 from samkit.geometry.resize import logits_to_original
 from samkit.geometry.rle import rle_area, rle_box_xyxy
@@ -22,9 +23,6 @@ from samkit.geometry.stability import (
 )
 from samkit.geometry.upsampled_rle import logits_to_rle
 from samkit.types.masks import Masks
-
-BoolArray = npt.NDArray[np.bool_]
-Logits = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

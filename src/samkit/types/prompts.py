@@ -11,13 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from samkit.arrays import FloatArray, IntArray, Logits
 from samkit.errors import PromptError
 from samkit.geometry import CoordMap
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-Logits = npt.NDArray[np.float32]
-
 
 # Number of axes of each part of a batch of prompts.
 BATCHED_NDIM = {"text_embeds": 2, "points": 3, "boxes": 2, "mask_logits": 4}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from PIL import ExifTags, Image
 
 from samkit.errors import ImageError
-from samkit.formats.image import read_image, read_image_size
+from samkit.formats import read_image, read_image_size
 
 JPEG, PNG = "image/jpeg", "image/png"
 # Files that browsers show as they are, if their mode needs no conversion.

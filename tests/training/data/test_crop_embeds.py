@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from samkit.datasets.sa1b import Sa1bShards
+from samkit.datasets import Sa1bShards
 from samkit.errors import ConfigError, DataError
 from samkit.geometry.rle import rle_area
 from samkit.predict import EmbeddingCache, Predictor

@@ -14,9 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from samkit.datasets.folders import ImageFolder
-from samkit.datasets.sa1b import Sa1bShards
-from samkit.datasets.sample import Sample
+from samkit.datasets import ImageFolder, Sa1bShards, Sample
 from samkit.errors import ConfigError, DataError, EmbeddingError, ImageError
 from samkit.geometry import CoordMap, encode_rle
 from samkit.image_spec import ImageSpec

@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from samkit.datasets.synthetic.named_scenes import NamedScenes
-from samkit.datasets.synthetic.scenes import Scenes
+from samkit.datasets.synthetic import NamedScenes, Scenes
 from samkit.errors import ConfigError, DataError
 from samkit.text import Clip
 from samkit.text.clip import ClipPixels

@@ -70,7 +70,7 @@ class Server:
 
 
 def make_images(folder):
-    from samkit.datasets.synthetic.scenes import Scenes
+    from samkit.datasets.synthetic import Scenes
 
     folder.mkdir()
     scenes = Scenes(count=NUM_IMAGES, size=SIDE, seed=5)

@@ -37,8 +37,8 @@ from samkit.cli.wording import counted
 from samkit.errors import ConfigError
 
 if TYPE_CHECKING:
+    from samkit.arrays import RgbImage
     from samkit.dataengine import PrelabelReport, Project, Store
-    from samkit.formats.image import RgbImage
     from samkit.types import Masks
 
 

@@ -13,6 +13,7 @@ from samkit.dataengine.schema import AnnotationRow
 from samkit.dataengine.values import Annotation, StoredImage
 from samkit.dataengine.work import list_classes, list_images
 from samkit.errors import ConfigError
+from samkit.formats import base_name
 from samkit.types import Masks
 
 IMAGES_AT_ONCE = 200
@@ -31,7 +32,7 @@ class ImageRecord:
     @property
     def base(self) -> str:
         """The image's path without its suffix, from which the names of mask files derive."""
-        return self.image.path.rpartition(".")[0]
+        return base_name(self.image.path)
 
     def masks(self) -> Masks:
         """Return the masks as one value; scores that were not measured are NaN."""

@@ -1,19 +1,17 @@
 """Image files of a project: reading them, and receiving uploads."""
 
 import hashlib
-import io
 import os
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
-
+from samkit.arrays import RgbImage
 from samkit.dataengine.database import Store
 from samkit.dataengine.values import StoredImage
 from samkit.dataengine.work.ingest import add_image
 from samkit.dataengine.work.projects import get_project
-from samkit.dataengine.work.sources import ImageSource, is_image
-from samkit.errors import ConflictError, ImageError, SamkitError, StoreError
-from samkit.formats.image import RgbImage, read_image, read_image_size
+from samkit.dataengine.work.sources import ImageSource
+from samkit.errors import ConflictError, SamkitError, StoreError
+from samkit.formats import has_image_suffix, read_image_bytes, read_image_size
 
 MAX_NAME = 200  # characters
 # Characters that other systems or shells interpret.
@@ -42,14 +40,7 @@ def read_stored_image(store: Store, image: StoredImage, *, max_pixels: int) -> R
         ConflictError: the file has changed since it was added.
         StoreError: the file cannot be read.
     """
-    file = io.BytesIO(image_content(store, image))
-    read_image_size(file, image.path, max_pixels=max_pixels)
-    file.seek(0)
-    try:
-        with Image.open(file) as opened:
-            return read_image(opened, max_pixels=max_pixels)
-    except ImageError as error:
-        raise ImageError(str(error).replace("the image", image.path, 1)) from error
+    return read_image_bytes(image_content(store, image), image.path, max_pixels=max_pixels)
 
 
 def upload_folder(store: Store, project_id: int) -> Path:
@@ -108,5 +99,5 @@ def check_name(name: str) -> None:
     plain = name == PurePosixPath(name).name and not set(name) & set(FORBIDDEN)
     if not plain or not name.isprintable() or name.startswith(".") or len(name) > MAX_NAME:
         raise StoreError(f"{name!r:.100} is not a valid file name: give one without folders")
-    if not is_image(name):
+    if not has_image_suffix(name):
         raise StoreError(f"{name!r:.100} must have the suffix of an image, such as .jpg or .png")

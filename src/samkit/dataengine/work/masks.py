@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from samkit.errors import DataError, StoreError
-from samkit.formats.segmentations import segmentation_rle
+from samkit.formats import segmentation_rle
 from samkit.geometry import Rle
 from samkit.geometry.rle import rle_area, rle_box_xyxy
 

@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
+from samkit.arrays import RgbImage
 from samkit.dataengine.database import Store
 from samkit.dataengine.people import REVIEWERS, acting_user
 from samkit.dataengine.rows import find, find_locked, to_image
@@ -23,7 +24,7 @@ from samkit.dataengine.work.projects import get_project, list_classes
 from samkit.dataengine.work.queue import is_held
 from samkit.dataengine.work.sources import ImageSource
 from samkit.errors import DatabaseError, ImageError, SamkitError, StoreError
-from samkit.formats.image import MAX_PIXELS, RgbImage
+from samkit.formats import MAX_PIXELS
 from samkit.types import Masks
 
 Generate: TypeAlias = Callable[[RgbImage], Masks]

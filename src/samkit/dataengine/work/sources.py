@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from samkit.errors import StoreError
-from samkit.formats import IMAGE_SUFFIXES
+from samkit.formats import has_image_suffix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +57,14 @@ class ImageSource:
         if self._files is not None:
             found = sorted(self._files.find(self._base))
             below = (path[len(self._base) :].lstrip("/") for path in found)
-            yield from (path for path in below if is_image(path))
+            yield from (path for path in below if has_image_suffix(path))
             return
         for folder, folders, names in os.walk(self._folder):
             folders.sort()
             relative = Path(folder).relative_to(self._folder)
-            yield from ((relative / name).as_posix() for name in sorted(names) if is_image(name))
+            yield from (
+                (relative / name).as_posix() for name in sorted(names) if has_image_suffix(name)
+            )
 
     def mark(self, path: str) -> FileMark:
         """Return size and time of a file.
@@ -119,11 +121,6 @@ def _check_relative(path: str) -> None:
     pure = PurePosixPath(path)
     if not pure.parts or pure.is_absolute() or ".." in pure.parts or "\0" in path:
         raise StoreError(f"{path!r:.100} lies outside of the project's root")
-
-
-def is_image(path: str) -> bool:
-    """Whether a path has the suffix of an image."""
-    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _file_system(url: str) -> tuple[Any, str]:

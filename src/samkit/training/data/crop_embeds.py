@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from samkit.datasets.sample import Sample, SampleSource, SampleStream, require_indexed
+from samkit.datasets import Sample, SampleSource, SampleStream, require_indexed
 from samkit.errors import DataError, ImageError, OutputError
 from samkit.files import write_tensors
 from samkit.geometry import decode_rle

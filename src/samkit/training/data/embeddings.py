@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from samkit.datasets.sample import Sample, SampleSource
+from samkit.datasets import Sample, SampleSource
 from samkit.predict import EmbeddingCache, pixels_sha256
 
 if TYPE_CHECKING:  # heavy

@@ -12,9 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from samkit.datasets.folders import ImageFolder
-from samkit.datasets.registry import open_data
-from samkit.datasets.sample import SampleSource, SampleStream
+from samkit.datasets import ImageFolder, SampleSource, SampleStream, open_data
 from samkit.errors import ConfigError, DataError, SamkitError
 from samkit.training.data.data_recipe import DataRecipe
 from samkit.training.data.embeddings import CachingEncoder, EmbeddedData

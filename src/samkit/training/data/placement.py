@@ -10,13 +10,11 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
+from samkit.arrays import BoolArray, FloatArray
 from samkit.geometry import CoordMap, Rle
 from samkit.geometry.rle import decode_rle_patch, rle_box_xyxy
 from samkit.image_spec import ImageSpec
 from samkit.predict.preprocess import normalise, resize_image
-
-FloatArray = npt.NDArray[np.float64]
-BoolMask = npt.NDArray[np.bool_]
 
 COVERED = 0.5  # share of a cell that a mask must cover to contain it
 # Sums of fractions of pixels may fall short of one half by this.
@@ -151,7 +149,7 @@ def place_mask(
     *,
     min_area_px: int = 0,
     max_area_fraction: float = 1.0,
-) -> BoolMask | None:
+) -> BoolArray | None:
     """Bring a mask to the target space: the cells of which it covers at least half.
 
     A mask that covers half of no cell, such as a wire, keeps the cells that it covers best: at

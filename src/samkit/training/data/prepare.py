@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from samkit.datasets.sample import Sample
+from samkit.datasets import Sample
 from samkit.geometry import Rle
 from samkit.geometry.rle import rle_area
 from samkit.training.data.data_recipe import DataRecipe

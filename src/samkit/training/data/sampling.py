@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
-from samkit.datasets.sample import SampleSource, SampleStream
+from samkit.datasets import SampleSource, SampleStream
 from samkit.errors import DataError, ImageError, SamkitError
 from samkit.training.data.prepare import Prepared, Preparer, Skip
 

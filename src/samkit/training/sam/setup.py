@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from samkit.backends import create_backend
-from samkit.datasets.sample import SampleSource, SampleStream, require_indexed
+from samkit.datasets import SampleSource, SampleStream, require_indexed
 from samkit.errors import DataError
 from samkit.models import CONFIGS
 from samkit.predict import EmbeddingCache, Predictor

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import torch
 
-from samkit.datasets.registry import open_data
-from samkit.datasets.sample import SampleSource, require_indexed
+from samkit.datasets import SampleSource, open_data, require_indexed
 from samkit.text.clip import Clip, ClipPixels
 from samkit.training.loop import Trained
 from samkit.training.setup import Context, Setup

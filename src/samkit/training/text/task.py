@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from samkit.datasets.sample import SampleSource
+from samkit.datasets import SampleSource
 from samkit.errors import DataError
 from samkit.files import write_bytes, write_tensors
 from samkit.geometry import decode_rle
