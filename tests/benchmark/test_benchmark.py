@@ -128,3 +128,23 @@ def test_a_timed_step_of_training_changes_what_learns():
     values = step()
     assert values["loss"] > 0
     assert values["gradient_norm"] > 0
+
+
+def test_quick_measures_three_works_on_two_backends(monkeypatch, capsys):
+    asked = []
+
+    def make(name, shop):
+        asked.append((name, tuple(shop.backends)))
+        return Work(name=name, subjects={"peer": lambda: None, "ours": lambda: None})
+
+    for name in WORK_NAMES:
+        monkeypatch.setitem(works.WORKS, name, partial(make, name))
+    assert main(["bench", "--quick", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [name for name, _ in asked] == ["mobile-encode", "click", "64-points"]
+    (backends,) = {backends for _, backends in asked}
+    assert backends[0] == ("torch", "float32")
+    assert len(backends) <= 2
+    assert report["peak_memory_gb"] == {}
+    assert all(rate > 0 for rate in report["machine"]["matmul_gflops"].values())
+    assert set(report["machine"]["matmul_gflops"]) == {"float32", "bfloat16"}

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from samkit.backends.base import Backend, BackendInfo
     from samkit.backends.choice import BackendChoice
-    from samkit.backends.choose import BACKENDS, PRECISIONS, create_backend, ready_backend
+    from samkit.backends.choose import (
+        BACKENDS,
+        PRECISIONS,
+        automatic_backend,
+        choose_precision,
+        create_backend,
+        ready_backend,
+    )
 
 _HOMES = {
     "BACKENDS": "choose",
@@ -17,6 +24,8 @@ _HOMES = {
     "Backend": "base",
     "BackendChoice": "choice",
     "BackendInfo": "base",
+    "automatic_backend": "choose",
+    "choose_precision": "choose",
     "create_backend": "choose",
     "ready_backend": "choose",
 }
@@ -27,6 +36,8 @@ __all__ = [
     "Backend",
     "BackendChoice",
     "BackendInfo",
+    "automatic_backend",
+    "choose_precision",
     "create_backend",
     "ready_backend",
 ]

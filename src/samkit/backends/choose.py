@@ -53,7 +53,7 @@ def create_backend(
     chosen_device = choose_device(device, backend)
     on_cpu = chosen_device.type == "cpu"
     if backend == "auto":
-        backend = "openvino" if on_cpu and is_installed("openvino") else "torch"
+        backend = automatic_backend(chosen_device)
     if backend not in BACKENDS:
         raise BackendError(f"unknown backend {backend!r}; known are auto, {', '.join(BACKENDS)}")
     check_installed(backend)
@@ -76,6 +76,11 @@ def create_backend(
 
         return OnnxBackend(model, info)
     return TorchBackend(model, info)
+
+
+def automatic_backend(device: torch.device) -> str:
+    """The fastest backend for a device among those that are installed."""
+    return "openvino" if device.type == "cpu" and is_installed("openvino") else "torch"
 
 
 def ready_backend(backend: Backend, model: Sam, choice: BackendChoice) -> Backend:

@@ -3,7 +3,9 @@
 import multiprocessing
 import os
 import platform
+import statistics
 import sys
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 # Processor features that decide which arithmetic is fast.
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_tile")
 PACKAGES = ("samkit", "torch", "openvino", "onnxruntime", "transformers")
+MATMUL_SIDE, MATMUL_TURNS = 1024, 9
 CPUINFO = Path("/proc/cpuinfo")
 STATUS = Path("/proc/self/status")
 
@@ -29,6 +32,23 @@ def machine() -> dict[str, Any]:
         "versions": {name: _version(name) for name in PACKAGES},
         "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
+
+
+def matmul_gflops() -> dict[str, float]:
+    """Rate of torch's own matrix products in GFLOP/s, by precision: to compare machines by."""
+    import torch
+
+    rates = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        matrix = torch.ones(MATMUL_SIDE, MATMUL_SIDE, dtype=dtype)
+        seconds = []
+        for _ in range(MATMUL_TURNS):
+            begun = time.perf_counter()
+            matrix @ matrix
+            seconds.append(time.perf_counter() - begun)
+        name = str(dtype).removeprefix("torch.")
+        rates[name] = 2 * MATMUL_SIDE**3 / statistics.median(seconds) / 1e9
+    return rates
 
 
 def _version(package: str) -> str:

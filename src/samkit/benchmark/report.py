@@ -20,7 +20,11 @@ def markdown(
     flags = ", ".join(machine["flags"])
     processor = f"{machine['cpu']}, {machine['cores']} cores ({flags})"
     where = f"{processor}; Python {machine['python']}; {versions}."
-    parts = [where, "Medians; ratios are taken within turns."]
+    parts = [where]
+    if "matmul_gflops" in machine:
+        rates = [f"{rate:.0f} in {name}" for name, rate in machine["matmul_gflops"].items()]
+        parts.append(f"Matrix products, GFLOP/s: {', '.join(rates)}.")
+    parts.append("Medians; ratios are taken within turns.")
     parts += [table(result) for result in results]
     if memory_gb:
         rows = ["| peak memory, automatic masks | GB |", "|---|---|"]

@@ -20,6 +20,7 @@ WORK_NAMES = (
     "auto",
     "train",
 )
+QUICK_WORKS, QUICK_TURNS = ("mobile-encode", "click", "64-points"), 3
 
 
 @click.command()
@@ -46,6 +47,12 @@ WORK_NAMES = (
     metavar="N",
     help="Number of repetitions.",
 )
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Measure an embedding, a click and 64 points only, in PyTorch's float32 and on the automatic"
+    " backend: under two minutes.",
+)
 @click.option("--memory/--no-memory", default=True, help="Also measure peak memory.")
 @click.option(
     "--output",
@@ -60,12 +67,13 @@ def bench(
     backends: tuple[str, ...],
     works: tuple[str, ...],
     turns: int,
+    quick: bool,
     memory: bool,
     output: Path | None,
     as_json: bool,
 ) -> None:
     """Time all installed backends in turns, and against transformers where it is installed."""
-    from samkit.benchmark.machine import machine, peak_memory_gb
+    from samkit.benchmark.machine import machine, matmul_gflops, peak_memory_gb
     from samkit.benchmark.report import markdown, plot
     from samkit.benchmark.turns import measure
     from samkit.benchmark.works import WORKS, Workshop, possible_works
@@ -73,8 +81,13 @@ def bench(
 
     if output is not None:
         check_writable(output)
-    host = machine()
-    pairs = [parse_backend(text) for text in backends] or installed_backends()
+    host = machine() | {"matmul_gflops": matmul_gflops()}
+    if quick:
+        turns, memory = min(turns, QUICK_TURNS), False
+        works = works or QUICK_WORKS
+        pairs = [parse_backend(text) for text in backends] or quick_backends()
+    else:
+        pairs = [parse_backend(text) for text in backends] or installed_backends()
     shop = Workshop(backends=pairs)
     results = []
     for name in works or possible_works():
@@ -96,6 +109,18 @@ def bench(
             plot(results, output / "bench.png")
         except ImportError:
             click.echo(f"no plot, which needs matplotlib: {install_hint('bench')}", err=True)
+
+
+def quick_backends() -> list[tuple[str, str]]:
+    """PyTorch in float32, and what `auto` chooses on this machine's CPU."""
+    import torch
+
+    from samkit.backends import automatic_backend, choose_precision
+
+    cpu = torch.device("cpu")
+    name = automatic_backend(cpu)
+    automatic = (name, choose_precision("auto", name, cpu))
+    return list(dict.fromkeys([("torch", "float32"), automatic]))
 
 
 def parse_backend(text: str) -> tuple[str, str]:
