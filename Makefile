@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Exact versions of everything; see constraints.txt.
 INSTALL := $(PIP) install --constraint constraints.txt
+# Where to take torch's CPU build from, such as the index that pytorch.org names for "CPU"; without it,
+# pip takes torch from its own index, which on Linux may bring CUDA.
+TORCH_INDEX ?=
 
 # Tests run in one process for each core, and each process in one thread (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
@@ -38,6 +41,7 @@ format: $(VENV)/installed-dev
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(INSTALL) --index-url $(TORCH_INDEX) torch)
 	$(INSTALL) --editable .
 	touch $@
 

@@ -50,8 +50,8 @@ QUICK_WORKS, QUICK_TURNS = ("mobile-encode", "click", "64-points"), 3
 @click.option(
     "--quick",
     is_flag=True,
-    help="Measure an embedding, a click and 64 points only, in PyTorch's float32 and on the automatic"
-    " backend: under two minutes.",
+    help="Measure an embedding, a click and 64 points only, in PyTorch's float32 and on the"
+    " automatic backend: under two minutes.",
 )
 @click.option("--memory/--no-memory", default=True, help="Also measure peak memory.")
 @click.option(
