@@ -245,7 +245,7 @@ def draw(predictor: Predictor, scenes: NamedScenes) -> npt.NDArray[np.uint8]:
     for index in range(min(SHOWN, len(scenes))):
         sample = scenes[index]
         large = cv2.resize(sample.image, None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_CUBIC)
-        answer = predictor.predict(predictor.embed(large), text=list(sample.phrases)).best()
+        answer = predictor.predict_text(predictor.embed(large), list(sample.phrases)).best()
         masks = answer.to_masks()
         layers = (
             Layer(color=mask_color(number), patch=mask, corner_xy=(0, 0))

@@ -1,21 +1,14 @@
-"""The field's words (docs/names.md): others stand neither in the code nor in documents or the page.
-
-    python tests/test_names.py > tests/names_pending.txt
-
-writes the list of what is allowed for now; it may only become shorter.
-"""
+"""The field's words (docs/names.md): others stand neither in code, documents nor page."""
 
 from __future__ import annotations
 
 import io
 import re
-import sys
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PENDING = ROOT / "tests" / "names_pending.txt"
 LIST = ROOT / "docs" / "names.md"
 CODE = [*sorted((ROOT / "src").glob("**/*.py"))]
 PAGE = [
@@ -63,7 +56,6 @@ RIDDLES = {
     "forward_freely": "a name of what it does",
     "miss_no_teacher": "a name of what is checked",
     "travel": "a name of what it does",
-    "put": "a name of what it does",
     "readable": "without_broken, or a name of what is read",
     "numbered": "indexed",
     "attend_own": "attend",
@@ -86,9 +78,14 @@ ALLOWED = [
         "the data engine, SQLAlchemy's",
     ),
     ("engine", r"", r"[Dd]ata[ -]engine|samkit engine|\[engine\]|cli[./]engine", "the data engine"),
-    ("engine", r"", r"^engine = |^    engine,$|engine/ ", "the data engine's verb"),
-    ("engine", r"", r"\w,engine|engine,\w", "the data engine's extra among others"),
-    ("codes", r"", r"([Ee]xit|[Ss]tatus) codes", "of processes and of HTTP"),
+    ("engine", r"", r"^engine = |^    engine,$|engine/ |^engine    ", "the data engine's verb"),
+    (
+        "engine",
+        r"",
+        r"\w,engine|engine,\w|extra `engine`|hint\(\"engine",
+        "the data engine's extra",
+    ),
+    ("codes", r"", r"([Ee]xit|[Ss]tatus|[Cc]losing)[ _]codes", "of processes and of HTTP"),
     ("deviation", r"", r"[Dd]eviations?( from|:)", "from a paper or from the reference"),
 ]
 
@@ -137,35 +134,19 @@ def is_allowed(word: str, place: str, line: str) -> bool:
     )
 
 
-def all_faults() -> dict[tuple[str, str], list[str]]:
-    """Forbidden words by file and word: a line for each place."""
-    faults: dict[tuple[str, str], list[str]] = {}
-    for path in (*CODE, *PAGE, *DOCUMENTS):
-        place = path.relative_to(ROOT).as_posix()
-        for word, number, better in faults_of(path):
-            line = f"{place}:{number}: {word}; better: {better} (docs/names.md)"
-            faults.setdefault((place, word), []).append(line)
-    return faults
-
-
-def pending() -> set[tuple[str, str]]:
-    """What is allowed for now: lines with a file and a word."""
-    lines = PENDING.read_text(encoding="utf-8").splitlines() if PENDING.exists() else []
-    pairs = (line.split() for line in lines if line and not line.startswith("#"))
-    return {(place, word) for place, word in pairs}
+def all_faults() -> list[str]:
+    """Forbidden words: a line for each place."""
+    return [
+        f"{path.relative_to(ROOT).as_posix()}:{number}: {word}; better: {better} (docs/names.md)"
+        for path in (*CODE, *PAGE, *DOCUMENTS)
+        for word, number, better in faults_of(path)
+    ]
 
 
 def test_words_of_no_field_stand_nowhere():
-    faults, allowed = all_faults(), pending()
-    sys.stdout.write(f"{len(allowed & faults.keys())} pairs of file and word allowed for now\n")
-    new = [line for pair, lines in faults.items() if pair not in allowed for line in lines]
-    assert new == []
+    assert all_faults() == []
 
 
 def test_all_forbidden_words_are_in_the_list():
     listed = LIST.read_text(encoding="utf-8")
     assert [word for word in WORDS if word.removesuffix("s") not in listed] == []
-
-
-if __name__ == "__main__":
-    sys.stdout.writelines(f"{place} {word}\n" for place, word in sorted(all_faults()))

@@ -413,7 +413,7 @@ def test_parts_are_joined_and_what_one_lacks_is_filled():
 def test_parts_of_other_images_are_not_joined():
     masks = named_masks()
     other = Masks.from_arrays(np.ones((1, 3, 4), bool), [1.0])
-    with pytest.raises(ValueError, match="all parts must be of one image"):
+    with pytest.raises(ValueError, match="all masks must be of one image"):
         Masks.concatenate([masks, other])
 
 

@@ -133,7 +133,7 @@ def test_converted_graphs_are_kept_and_used_again(model, image, tmp_path, monkey
     monkeypatch.setenv("SAMKIT_CACHE", str(tmp_path))
     first = predictor_of(model, "openvino").embed(image).features.grid
     kept = sorted(path.name for path in tmp_path.glob("openvino/*/*") if path.is_dir())
-    assert {"encoder", "remember"} <= set(kept)
+    assert {"encoder", "prepare"} <= set(kept)
     monkeypatch.setattr("samkit.backends.openvino_backend.convert", None)  # would fail if called
     assert torch.equal(predictor_of(model, "openvino").embed(image).features.grid, first)
 
@@ -143,10 +143,10 @@ def test_a_model_is_converted_when_all_its_graphs_are_kept(model, image, tmp_pat
     backend = predictor_of(model, "openvino").backend
     predictor_of(model, "openvino").embed(image)
     assert not backend.is_converted()
-    backend.prepare()
+    backend.compile_all()
     assert backend.is_converted()
     monkeypatch.setattr("samkit.backends.openvino_backend.convert", None)  # would fail if called
-    predictor_of(model, "openvino").backend.prepare()
+    predictor_of(model, "openvino").backend.compile_all()
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(model, image, tmp_path, monkeypatch):
@@ -229,7 +229,7 @@ class TestChoice:
         finally:
             torch.set_num_threads(before)
 
-    def test_all_engines_are_named_on_the_command_line(self):
+    def test_all_backends_are_named_on_the_command_line(self):
         from samkit.cli.options import BACKEND_NAMES, PRECISION_NAMES
 
         assert ("auto", *BACKENDS) == BACKEND_NAMES
@@ -257,7 +257,7 @@ print(came)
 """
 
 
-def test_signals_come_through_when_engines_are_gone():
+def test_signals_come_through_when_backends_are_gone():
     """Ctrl-C after several OpenVINO backends were gone was a segmentation fault."""
     done = subprocess.run(
         [sys.executable, "-c", TWO_BACKENDS], check=False, capture_output=True, text=True

@@ -91,7 +91,7 @@ def test_a_person_annotates_a_folder_and_comes_back(folder):
         code, errors = stopped(process)
         http.close()
     assert code == 0
-    assert errors == f"samkit: all masks are in sqlite:///{folder / '.samkit' / 'project.db'}\n"
+    assert errors == f"samkit: all masks are in {folder / '.samkit' / 'project.db'}\n"
 
     target = folder.parent / "moved"
     shutil.move(folder, target)

@@ -13,8 +13,8 @@ from pycocotools.coco import COCO
 
 import samkit.proposals
 from samkit.batch import FORMATS, STATE_NAME
-from samkit.cli.automask_options import PRESET_NAMES, SETTINGS, config_from_options
 from samkit.cli.main import main
+from samkit.cli.mask_options import PRESET_NAMES, SETTINGS, config_from_options
 from samkit.formats import read_image, read_sa1b
 
 STUB_PATH = Path(__file__).parent / "stub_masker.py"

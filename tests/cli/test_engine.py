@@ -479,7 +479,7 @@ BAD_PRELABEL = [
     (["--text-model", "no/such/folder"], "no such folder: no/such/folder"),
     (["--text-model", "a/b"], "cannot fetch a/b"),
     (["--classes", "car"], f"cannot fetch {DEFAULT_DETECTOR}"),
-    (["--text-model", "{folder}"], "is no text model"),
+    (["--text-model", "{folder}"], "is not a text model"),
     (["--model", "sam_vit_x"], "known are mobile_sam"),
     (["--user", "eve"], "no user 'eve'"),
     (["--project", "cells"], "no project 'cells'"),

@@ -75,9 +75,9 @@ def test_points_correct_words(folder, text_model):
     args = ["segment", "image.png", "--text", PHRASE, "--model", text_model]
     assert main([*args, "--point", "30,20", "--background", "5,5", "-o", "out"]) == 0
     predictor = Predictor.load(text_model, backend="torch", precision="float32")
-    answer = predictor.predict(
+    answer = predictor.predict_text(
         predictor.embed("image.png"),
-        text=PHRASE,
+        PHRASE,
         points=[[30, 20], [5, 5]],
         labels=[1, 0],
         multimask=False,

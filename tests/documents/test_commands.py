@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 import samkit.web
 from documents.blocks import PAGES, ROOT, Command, read_blocks, read_commands
 from documents.shortened import NOT_RUN, SHORTENED
+from read_log import read_log
 from samkit.cli.main import cli, main
 from samkit.dataengine import work_once
-from samkit.training.log import read_log
 
 if sys.version_info >= (3, 11):
     import tomllib

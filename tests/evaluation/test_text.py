@@ -30,6 +30,10 @@ class TextStub:
     reads_as_tokens = True
 
     def predict(self, embedding, **prompts):
+        return self.predict_text(embedding, None, **prompts)
+
+    def predict_text(self, embedding, text, **prompts):
+        prompts["text"] = text
         self.asked.append(prompts)
         if prompts.get("points") is not None:
             found = [(prompts["text"], self.corrected, 1.0)]

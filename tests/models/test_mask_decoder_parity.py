@@ -136,13 +136,18 @@ class TestAnswersAgree:
         assert_same_answers(pair, pair.features[:1], one, multimask=multimask)
 
 
-def gradients(model: Sam, features: Tensor, prompts: dict[str, Tensor]) -> dict[str, Tensor]:
+def gradients(
+    answer: Callable[..., tuple[Tensor, Tensor]],
+    model: Sam,
+    features: Tensor,
+    prompts: dict[str, Tensor],
+) -> dict[str, Tensor]:
     """Gradients of a loss over all masks and IoU, for each parameter and for the features."""
     features = features.clone().requires_grad_()
     model.zero_grad()
     loss = torch.zeros((), dtype=features.dtype)
     for multimask in (True, False):
-        logits, iou_pred = decode(model, features, prompts, multimask=multimask)
+        logits, iou_pred = answer(model, features, prompts, multimask=multimask)
         # A different weight for each number, so that none can stand in for another.
         for values in (logits, iou_pred):
             weights = torch.linspace(-1, 1, values.numel(), dtype=values.dtype)
@@ -162,8 +167,8 @@ def gradients(model: Sam, features: Tensor, prompts: dict[str, Tensor]) -> dict[
 @pytest.mark.parametrize("pair", [torch.float64], ids=["double"], indirect=True)
 def test_gradients_agree(pair: Pair, kind: str, *, own: bool) -> None:
     features = pair.features if own else pair.features[:1]
-    ours = gradients(pair.ours, features, pair.prompts[kind])
-    plain = gradients(pair.plain, features, pair.prompts[kind])
+    ours = gradients(decode, pair.ours, features, pair.prompts[kind])
+    plain = gradients(decode_plainly, pair.plain, features, pair.prompts[kind])
     assert ours.keys() == plain.keys()
     # Gradients of key biases are zero, since these drop out of a softmax; the plain decoder gets
     # rounding errors there, so a gradient's own size cannot be the measure of it.

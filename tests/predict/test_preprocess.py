@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from samkit.geometry import CoordMap
+from samkit.image_spec import ImageSpec
 from samkit.predict.preprocess import normalise, resize_image
 
 SIDE = 128
@@ -33,7 +34,7 @@ def plain_pixels(image):
 
 def our_pixels(image):
     coords = CoordMap(original_hw=image.shape[:2], model_size=SIDE)
-    return normalise(resize_image(image, coords), SIDE)
+    return normalise(resize_image(image, coords), ImageSpec(size=SIDE))
 
 
 @given(height=st.integers(1, 300), width=st.integers(1, 300), seed=st.integers(0, 99))

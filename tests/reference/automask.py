@@ -18,7 +18,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
-from reference.decode import decode
+from reference.decode import decode_plainly
 from reference.mask_decoder import MaskDecoder
 from samkit.geometry import CoordMap
 from samkit.models import Sam
@@ -185,7 +185,7 @@ def masks_of_points(
     """The three masks of each point, at the crop's size; those confident and stable are kept."""
     points_model = torch.as_tensor(coords.points_to_model(points_xy), dtype=torch.float32)
     points = {"points_xy": points_model[:, None], "labels": torch.ones(len(points_xy), 1)}
-    logits, iou_pred = decode(model, features, points)
+    logits, iou_pred = decode_plainly(model, features, points)
     logits, scores = upsample(logits, coords).flatten(0, 1), iou_pred.flatten()
     inner = (logits > settings.stability_offset).sum((1, 2))
     outer = (logits > -settings.stability_offset).sum((1, 2))

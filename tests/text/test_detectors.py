@@ -423,7 +423,7 @@ def test_detections_are_selected_in_order(refusal: Callable) -> None:
         ({"scores": np.float32([0.5])}, "3 phrases need boxes (3, 4) and scores (3,)"),
         ({"boxes_xyxy": np.full((3, 4), np.nan)}, "boxes must be finite and within the image"),
         ({"boxes_xyxy": np.array([[-1, 0, 1, 1]] * 3)}, "boxes must be finite and within"),
-        ({"boxes_xyxy": np.array([[0, 2, 1, 2.0]] * 3)}, "a box is x0, y0, x1, y1 with x0 < x1"),
+        ({"boxes_xyxy": np.array([[0, 2, 1, 2.0]] * 3)}, "boxes are x0, y0, x1, y1 with x0 < x1"),
         ({"scores": np.float32([1.5, 1, 1])}, "scores must be from 0 to 1"),
         ({"scores": np.float32([1, 1, np.nan])}, "scores must be from 0 to 1"),
         ({"scores": np.float32([0.5, 0.6, 0.7])}, "boxes must be ordered by score, the highest"),

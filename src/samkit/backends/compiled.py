@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from samkit.backends.base import BackendInfo
-from samkit.backends.graphs import GRAPHS, GraphSpec, graph_spec, own_images
+from samkit.backends.graphs import GRAPHS, GraphSpec, graph_spec, images_of_prompts
 from samkit.models import ImageFeatures, MaskAnswer, PromptEmbeddings, PromptTensors, Sam
 from samkit.models.mask_decoder import Attended
 
@@ -49,16 +49,16 @@ class CompiledBackend(ABC):
         return self.model.embed_prompts(prompts)
 
     def prepare(self, features: ImageFeatures, dense: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Prepare the inputs of the graph `attend`, or with mask prompts of `attend_own`."""
+        """Prepare the inputs of the graph `attend`, or with mask prompts of `attend_each`."""
         grid = features.grid.cpu()
         if dense is not None:
-            return (own_images(grid, dense),)
+            return (images_of_prompts(grid, dense),)
         shared = self.run("prepare", grid, self.model.prompt_encoder.no_mask())
         return tuple(tensor.clone() for tensor in shared)
 
     def attend(self, sparse: Tensor, context: tuple[Tensor, ...]) -> Attended:
         return Attended(
-            *self.run("attend_own" if len(context) == 1 else "attend", sparse, *context)
+            *self.run("attend_each" if len(context) == 1 else "attend", sparse, *context)
         )
 
     def select(self, attended: Attended, *, multimask: bool) -> Attended:

@@ -60,7 +60,7 @@ class Attend(DecoderGraph):
         return self.decoder.attend(sparse, context)
 
 
-class AttendOwn(DecoderGraph):
+class AttendEach(DecoderGraph):
     """Prompt tokens (P, T, C) and each prompt's own image (P, N, C) to IoU, kernels and images."""
 
     def forward(self, sparse: Tensor, image: Tensor) -> Attended:
@@ -74,7 +74,7 @@ class Upscale(DecoderGraph):
         return self.decoder.upscale(image, kernels)
 
 
-def own_images(features: Tensor, dense: Tensor) -> Tensor:
+def images_of_prompts(features: Tensor, dense: Tensor) -> Tensor:
     """Each prompt's own image (P, N, C): features (1, C, G, G) plus mask prompts (P, C, G, G)."""
     return (features + dense).flatten(2).transpose(1, 2)
 
@@ -94,7 +94,7 @@ class GraphSpec:
     free: tuple[Mapping[int, str], ...]
 
 
-GRAPHS = ("encoder", "prepare", "attend", "attend_own", "upscale")
+GRAPHS = ("encoder", "prepare", "attend", "attend_each", "upscale")
 
 
 def graph_spec(model: Sam, name: str) -> GraphSpec:
@@ -115,8 +115,8 @@ def graph_spec(model: Sam, name: str) -> GraphSpec:
             free=(prompts, {0: "prompts", 1: "masks"}),
         )
     sparse = torch.zeros(EXAMPLE_PROMPTS, EXAMPLE_TOKENS, dim)
-    if name == "attend_own":
-        return GraphSpec(module=AttendOwn(model), example=(sparse, image), free=(tokens, prompts))
+    if name == "attend_each":
+        return GraphSpec(module=AttendEach(model), example=(sparse, image), free=(tokens, prompts))
     maps = (torch.zeros(1, dim, grid, grid), torch.zeros(1, dim, grid, grid))
     prepare = Prepare(model)
     if name == "prepare":

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from samkit.backends.base import BackendInfo
-from samkit.backends.graphs import Attend, AttendOwn, Prepare, Upscale, own_images
+from samkit.backends.graphs import Attend, AttendEach, Prepare, Upscale, images_of_prompts
 from samkit.errors import BackendError
 from samkit.models import ImageFeatures, MaskAnswer, PromptEmbeddings, PromptTensors, Sam
 from samkit.models.mask_decoder import Attended, MaskDecoder
@@ -40,11 +40,11 @@ class TorchBackend:
         encoder = fold_batch_norms(own.to(self.device).image_encoder)
         # The prompt encoder stays in float32: prompts are few, and positions need the precision.
         self.model = model
-        graphs = [Prepare(own), Attend(own), AttendOwn(own), Upscale(own)]
+        graphs = [Prepare(own), Attend(own), AttendEach(own), Upscale(own)]
         if self.dtype != torch.float32:
             lower_precision(encoder, own.mask_decoder, graphs, self.dtype)
         self.encoder = self._ready(encoder)
-        self._prepare, self._attend, self._attend_own, self._upscale = map(self._ready, graphs)
+        self._prepare, self._attend, self._attend_each, self._upscale = map(self._ready, graphs)
 
     def _ready(self, module: nn.Module) -> Any:
         return torch.compile(module) if self.info.backend == "compile" else module
@@ -57,16 +57,16 @@ class TorchBackend:
         return self.model.embed_prompts(prompts)
 
     def prepare(self, features: ImageFeatures, dense: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Prepare the inputs of the graph `Attend`, or with mask prompts of `AttendOwn`."""
+        """Prepare the inputs of the graph `Attend`, or with mask prompts of `AttendEach`."""
         grid = features.grid.to(self.device)
         if dense is not None:
-            return (self._own(own_images(grid, dense.to(self.device))),)
+            return (self._own(images_of_prompts(grid, dense.to(self.device))),)
         no_mask = self.model.prompt_encoder.no_mask()
         shared: tuple[Tensor, ...] = self._prepare(self._own(grid), self._own(no_mask))
         return shared
 
     def attend(self, sparse: Tensor, context: tuple[Tensor, ...]) -> Attended:
-        graph = self._attend_own if len(context) == 1 else self._attend
+        graph = self._attend_each if len(context) == 1 else self._attend
         attended: Attended = graph(sparse.to(self.device), *context)
         return attended
 

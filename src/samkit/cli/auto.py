@@ -26,12 +26,12 @@ from samkit.batch import (
     find_images,
     name_results,
 )
-from samkit.cli.automask_options import (
-    automask_options,
+from samkit.cli.exit_codes import EXIT_SOME_FAILED
+from samkit.cli.mask_options import (
     config_from_options,
+    mask_options,
     tiling_from_option,
 )
-from samkit.cli.exit_codes import EXIT_SOME_FAILED
 from samkit.cli.options import (
     DEFAULT_DETECTOR,
     backend_options,
@@ -76,7 +76,7 @@ REPORTED = ("width", "height", "masks", "seconds", "files")
     metavar="FILE.json",
     help="Calibration of a CLIP's scores (docs/text.md).",
 )
-@automask_options
+@mask_options
 @model_option
 @text_options(DEFAULT_DETECTOR)
 @backend_options

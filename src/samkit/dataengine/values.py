@@ -43,6 +43,8 @@ class Page(Generic[Item]):
 
 @dataclass(frozen=True, kw_only=True)
 class User:
+    """A person who may sign in."""
+
     id: int
     name: str
     role: Role
@@ -62,6 +64,8 @@ class Project:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelClass:
+    """A class of a project, with the colour of its masks on the page."""
+
     id: int
     project_id: int
     name: str

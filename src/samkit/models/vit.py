@@ -86,7 +86,7 @@ class RelPosAttention(nn.Module):
         projected: Tensor = self.proj(out)
         return projected
 
-    def attend_freely(self, x_BNC: Tensor) -> Tensor:
+    def attend_tokens(self, x_BNC: Tensor) -> Tensor:
         """The same over any set of tokens, without relative positions."""
         batch, tokens, channels = x_BNC.shape
         qkv = self.qkv(x_BNC).view(batch, tokens, 3, self.num_heads, -1)
@@ -130,9 +130,9 @@ class Block(nn.Module):
         out: Tensor = x_BHWC + self.drop_path(self.mlp(self.norm2(x_BHWC)))
         return out
 
-    def forward_freely(self, x_BNC: Tensor) -> Tensor:
+    def forward_tokens(self, x_BNC: Tensor) -> Tensor:
         """The same over any set of tokens: no windows, no relative positions."""
-        x_BNC = x_BNC + self.drop_path(self.attn.attend_freely(self.norm1(x_BNC)))
+        x_BNC = x_BNC + self.drop_path(self.attn.attend_tokens(self.norm1(x_BNC)))
         out: Tensor = x_BNC + self.drop_path(self.mlp(self.norm2(x_BNC)))
         return out
 

@@ -57,7 +57,7 @@ def shard(module: M, mesh: DeviceMesh) -> M:
     for block in transformer_blocks(module):
         fully_shard(block, mesh=mesh)
         if isinstance(block, Block):
-            register_fsdp_forward_method(block, "forward_freely")
+            register_fsdp_forward_method(block, "forward_tokens")
     fully_shard(module, mesh=mesh)
     return module
 

@@ -32,7 +32,7 @@ FREE = (
 
 
 def renamed(settings: Mapping[str, str]) -> dict[str, str]:
-    """Settings of a checkpoint by their present names: earlier versions said photo."""
+    """Settings of a checkpoint by their present names; earlier versions had other words."""
     return {
         name.replace("photo", "image"): value.replace('"photos:', '"images:')
         for name, value in settings.items()

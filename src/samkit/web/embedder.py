@@ -37,18 +37,28 @@ MAX_AHEAD = 64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Encoded:
-    """An image that is ready for prompts.
+class ServedModel:
+    """The model that answers prompts at a moment; each answer asks for it anew.
 
     Attributes:
-        predictor: the predictor that made the embedding.
-        model: the store's record of the predictor's weights.
+        version: the store's record of the predictor's weights.
+        cache: embeddings on disk.
+    """
+
+    predictor: Predictor
+    version: ModelVersion
+    cache: EmbeddingCache
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Encoded:
+    """An image that is ready for prompts, whichever decoder answers them.
+
+    Attributes:
         encode_ms: time to encode; 0 if the embedding was cached.
     """
 
     embedding: ImageEmbedding
-    predictor: Predictor
-    model: ModelVersion
     encode_ms: float
 
 
@@ -74,13 +84,23 @@ class Embedder:
         self._cached: OrderedDict[str, Encoded] = OrderedDict()  # by the image's checksum
         self._asked: dict[str, _Asked] = {}
         self._ahead: set[str] = set()
-        self._loaded: tuple[Predictor, ModelVersion, EmbeddingCache] | None = None
+        self._served: ServedModel | None = None
         self._load_error: SamkitError | None = None
 
     @property
     def model(self) -> ModelVersion | None:
         """The model version; None until the model is loaded."""
-        return None if self._loaded is None else self._loaded[1]
+        return None if self._served is None else self._served.version
+
+    def served(self) -> ServedModel:
+        """The model that answers now.
+
+        Raises:
+            SamkitError: it is not loaded, or could not be.
+        """
+        if self._served is None:
+            raise self._load_error or SamkitError("the model is not loaded")
+        return self._served
 
     def start(self) -> None:
         """Start the thread, which loads the model first."""
@@ -135,14 +155,15 @@ class Embedder:
             predictor = self._load_predictor()
             predictor.contexts_cached = self._config.embeddings_cached
             warm_up(predictor)
-            model = add_model_version(
+            version = add_model_version(
                 self._store,
                 name=predictor.model_name,
                 checksum=weights_sha256(predictor.model),
                 path="",
             )
             folder, most = self._config.cache_folder, self._config.cache_bytes
-            self._loaded = predictor, model, EmbeddingCache(folder, max_bytes=most)
+            cache = EmbeddingCache(folder, max_bytes=most)
+            self._served = ServedModel(predictor=predictor, version=version, cache=cache)
         except SamkitError as error:
             logger.error("the model cannot be loaded: %s", error)  # noqa: TRY400 - it is a line
             self._load_error = error
@@ -165,9 +186,8 @@ class Embedder:
         cached = self._cached.get(image.sha256)
         if cached is not None:
             return cached
-        if self._loaded is None:
-            raise self._load_error or SamkitError("the model is not loaded")
-        predictor, model, cache = self._loaded
+        served = self.served()
+        predictor, cache = served.predictor, served.cache
         encode_ms = 0.0
         embedding = cache.get(image.sha256, predictor.encoder_checksum) or cache.get(
             image.sha256, predictor.former_checksum
@@ -181,9 +201,7 @@ class Embedder:
                 cache.put(image.sha256, embedding)
             except OutputError as error:  # such as a full disk
                 logger.warning("the embedding of %s is not cached: %s", image.path, error)
-        encoded = Encoded(
-            embedding=embedding, predictor=predictor, model=model, encode_ms=encode_ms
-        )
+        encoded = Encoded(embedding=embedding, encode_ms=encode_ms)
         with self._lock:
             self._cached[image.sha256] = encoded
             while len(self._cached) > self._config.embeddings_cached:

@@ -25,6 +25,7 @@ from samkit.web.sign_in import find_sign_in
 from samkit.web.studio import Studio, studio_of
 
 if TYPE_CHECKING:
+    from samkit.predict import Predictor
     from samkit.types import MaskPrediction
 
 logger = logging.getLogger(__name__)
@@ -202,7 +203,8 @@ class Conversation:
         """Answer a prompt; runs on a thread of the pool."""
         from samkit.geometry.upsampled_rle import logits_to_rle
 
-        prediction = self._predict(encoded, prompt)
+        served = self._studio.embedder.served()
+        prediction = self._predict(served.predictor, encoded, prompt)
         self._answers[prompt.id] = prediction.logits
         self._answers.move_to_end(prompt.id)
         while len(self._answers) > ANSWERS_CACHED:
@@ -221,20 +223,20 @@ class Conversation:
         return {
             "type": "masks",
             "id": prompt.id,
-            "model_version_id": encoded.model.id,
+            "model_version_id": served.version.id,
             "ms": round((time.perf_counter() - received_at) * 1000, 1),
             "masks": masks,
             "best": int(prediction.iou_pred.argmax()),
         }
 
-    def _predict(self, encoded: Encoded, prompt: Prompt) -> MaskPrediction:
+    def _predict(self, predictor: Predictor, encoded: Encoded, prompt: Prompt) -> MaskPrediction:
         mask_logits = None
         if prompt.continue_from is not None:
             logits = self._answers.get(prompt.continue_from.id)
             if logits is None or prompt.continue_from.candidate >= len(logits):
                 raise PromptError("continue_from must be a mask of a recent answer")
             mask_logits = logits[prompt.continue_from.candidate]
-        return encoded.predictor.predict(
+        return predictor.predict(
             encoded.embedding,
             points=prompt.points or None,
             labels=_labels(prompt),
@@ -247,7 +249,8 @@ class Conversation:
         """Answer a preview with the best mask only, at reduced size."""
         from samkit.geometry.upsampled_rle import logits_to_rle
 
-        best = encoded.predictor.predict(
+        served = self._studio.embedder.served()
+        best = served.predictor.predict(
             encoded.embedding, points=preview.points or None, labels=_labels(preview)
         ).best()
         height, width = best.coords.original_hw
@@ -258,7 +261,7 @@ class Conversation:
         return {
             "type": "preview",
             "id": preview.id,
-            "model_version_id": encoded.model.id,
+            "model_version_id": served.version.id,
             "mask": {"rle": rle},
         }
 

@@ -10,12 +10,12 @@ import click
 
 from samkit.backends import BackendChoice
 from samkit.batch import ClassChoice, MaskGenerator, prelabel_images
-from samkit.cli.automask_options import (
-    automask_options,
+from samkit.cli.exit_codes import EXIT_SOME_FAILED
+from samkit.cli.mask_options import (
     config_from_options,
+    mask_options,
     tiling_from_option,
 )
-from samkit.cli.exit_codes import EXIT_SOME_FAILED
 from samkit.cli.options import (
     DEFAULT_DETECTOR,
     backend_options,
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 )
 @click.option("--only-classes", is_flag=True, help="Leave out masks that no class fits.")
 @click.option("--again", is_flag=True, help="Also try images on which nothing was found before.")
-@automask_options
+@mask_options
 @model_option
 @text_options(DEFAULT_DETECTOR)
 @backend_options

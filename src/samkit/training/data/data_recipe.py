@@ -43,11 +43,11 @@ class DataRecipe:
     def __post_init__(self) -> None:
         for name in ("train", "val"):
             _check_spec(name, getattr(self, name))
-        _check_whole("images_per_batch", self.images_per_batch, 1)
-        _check_whole("max_masks_per_image", self.max_masks_per_image, 1)
-        _check_whole("min_area_px", self.min_area_px, 0)
-        _check_whole("workers", self.workers, 0)
-        _check_whole("prefetch", self.prefetch, 1)
+        _check_int("images_per_batch", self.images_per_batch, 1)
+        _check_int("max_masks_per_image", self.max_masks_per_image, 1)
+        _check_int("min_area_px", self.min_area_px, 0)
+        _check_int("workers", self.workers, 0)
+        _check_int("prefetch", self.prefetch, 1)
         if not _is_number(self.max_area_fraction) or not 0 < self.max_area_fraction <= 1:
             raise ConfigError(
                 "max_area_fraction must be a number over 0 and at most 1;"
@@ -71,7 +71,7 @@ def _check_spec(name: str, value: object) -> None:
         )
 
 
-def _check_whole(name: str, value: object, least: int) -> None:
+def _check_int(name: str, value: object, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ConfigError(f"{name} must be a whole number of at least {least}; got {value!r}")
 

@@ -120,7 +120,7 @@ def encode_visible(encoder: ImageEncoderViT, pixels_B3SS: Tensor, visible_BV: Te
     x_BVC = tokens.gather(1, visible_BV[..., None].expand(-1, -1, tokens.shape[-1]))
     for block in encoder.blocks:
         assert isinstance(block, Block)
-        x_BVC = block.forward_freely(x_BVC)
+        x_BVC = block.forward_tokens(x_BVC)
     return x_BVC
 
 

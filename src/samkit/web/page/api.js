@@ -72,7 +72,7 @@ async function hasNewSignIn() {
   if (!response.ok) return false;
   const now = await answerOf(response);
   if (now.csrf_token === signedIn.csrfToken) return false;
-  if (now.user.id === signedIn.user?.id) return Boolean(remember(now));
+  if (now.user.id === signedIn.user?.id) return Boolean(storeSignIn(now));
   onSignedOut();
   throw new ApiError(401, `${now.user.name} signed in from another tab of this browser.`);
 }
@@ -118,15 +118,15 @@ export function query(values) {
 export const imageUrl = (imageId, maxSide) =>
   `/api/images/${imageId}/content${maxSide ? `?max_side=${maxSide}` : ""}`;
 
-function remember({ user, csrf_token: token, local }) {
+function storeSignIn({ user, csrf_token: token, local }) {
   Object.assign(signedIn, { user, csrfToken: token, local });
   return signedIn;
 }
 
-export const loadSignIn = async () => remember(await get("session"));
+export const loadSignIn = async () => storeSignIn(await get("session"));
 
 /** @param {{name: string, password: string} | {token: string}} secret */
-export const signIn = async (secret) => remember(await post("session", secret));
+export const signIn = async (secret) => storeSignIn(await post("session", secret));
 
 export async function signOut() {
   await remove("session");

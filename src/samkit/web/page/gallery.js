@@ -16,7 +16,7 @@ const GAP = 12;
 const CAPTION = 46; // height of the text under a picture
 const ROWS_AROUND = 2; // out of sight, rendered ahead
 const SETTLE_MS = 150;
-const OVERLAYS_KEPT = 400;
+const MAX_OVERLAYS = 400;
 const WORDS = { none: "to annotate", submitted: "submitted", accepted: "accepted", returned: "returned" };
 
 export class Gallery {
@@ -156,7 +156,7 @@ export class Gallery {
       }
       this.overlays.delete(keyOf(image));
       this.overlays.set(keyOf(image), overlay);
-      if (this.overlays.size > OVERLAYS_KEPT) this.overlays.delete(this.overlays.keys().next().value);
+      if (this.overlays.size > MAX_OVERLAYS) this.overlays.delete(this.overlays.keys().next().value);
       card.querySelector(".picture").append(overlay);
     }
   }

@@ -62,7 +62,7 @@ SETTINGS: tuple[tuple[str, str, Any, str], ...] = (
 )
 
 
-def automask_options(command: Command) -> Command:
+def mask_options(command: Command) -> Command:
     """Add --preset, an option for each setting, and --tile; see `config_from_options`."""
     options = [
         click.option(
