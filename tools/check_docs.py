@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from samkit.cli.automask_options import SETTINGS
+from samkit.cli.mask_options import SETTINGS
 from samkit.cli.main import cli
 from samkit.proposals import PRESETS, AutoMaskConfig
 
