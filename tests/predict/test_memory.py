@@ -67,11 +67,11 @@ def test_of_many_images_in_use_only_the_last_are_remembered(predictor: Predictor
     for embedding in embeddings[1:]:
         click(predictor, embedding, 1)
         click(predictor, embeddings[0], 1)  # in use all the time
-    kept = list(predictor._decoder._contexts)
+    kept = list(predictor.decoder._contexts)
     assert kept == [*embeddings[3:], embeddings[0]]
     again = predictor.predict(embeddings[1], points=[[9, 9]], labels=[1])
     assert not np.array_equal(again.logits, first.logits)
-    assert len(predictor._decoder._contexts) == CONTEXTS_CACHED
+    assert len(predictor.decoder._contexts) == CONTEXTS_CACHED
 
 
 @pytest.mark.skipif(not STATUS.exists(), reason="resident memory is read from /proc")

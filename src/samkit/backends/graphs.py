@@ -12,12 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from samkit.models import Sam
-from samkit.models.mask_decoder import (
-    Attended,
-    ImageContext,
-    PosEncProjections,
-    SharedProjections,
-)
+from samkit.models.mask_decoder import Attended
+from samkit.models.two_way import ImageContext, PosEncProjections, SharedProjections
 
 EXAMPLE_PROMPTS, EXAMPLE_TOKENS = 2, 3
 

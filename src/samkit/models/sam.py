@@ -13,13 +13,12 @@ from samkit.image_spec import ImageSpec
 from samkit.models.interface import ImageFeatures, MaskAnswer, PromptEmbeddings, PromptTensors
 from samkit.models.mask_decoder import (
     Attended,
-    ImageContext,
     MaskDecoder,
     MaskDecoderConfig,
-    PosEncProjections,
 )
 from samkit.models.prompt_encoder import PromptEncoder, PromptEncoderConfig
 from samkit.models.tiny_vit import TinyViT, TinyViTConfig
+from samkit.models.two_way import ImageContext, PosEncProjections
 from samkit.models.vit import ImageEncoderViT, ViTConfig
 
 EncoderConfig = ViTConfig | TinyViTConfig

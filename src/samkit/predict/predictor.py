@@ -13,14 +13,14 @@ import numpy.typing as npt
 import torch
 
 from samkit.backends import Backend, create_backend
-from samkit.errors import EmbeddingError, PromptError, WeightsError
+from samkit.errors import EmbeddingError, WeightsError
 from samkit.formats import ImageLike, read_image
 from samkit.geometry import CoordMap
 from samkit.models import Sam
 from samkit.predict.decoder import PointMasks, PromptDecoder
 from samkit.predict.preprocess import normalise, resize_image
 from samkit.predict.session import ImageSession
-from samkit.predict.text_prompts import Text, TextPrompts, TextReader
+from samkit.predict.text_prompts import Text, TextPrompts, TextReader, check_text_embeds, no_answer
 from samkit.types import ImageEmbedding, MaskPrediction, Prompts
 from samkit.weights.checkpoint import TextEncoder, weights_sha256, weights_sha256_of_bytes
 from samkit.weights.load import load_model
@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # transformers takes seconds to import
     from samkit.text import TextModel
 
 DEFAULT_MODEL = "mobile_sam"
-CANDIDATES = 3  # of an ambiguous prompt
 
 
 class Predictor:
@@ -48,6 +47,7 @@ class Predictor:
         model: the network in float32, in evaluation mode.
         model_name: its name in `samkit.models.CONFIGS`.
         backend: runs the image encoder and the mask decoder.
+        decoder: decodes prompts, and caches what is prepared for the images used last.
     """
 
     def __init__(
@@ -59,11 +59,9 @@ class Predictor:
         text_encoder: TextEncoder | None = None,
         text_model: TextModel | str | os.PathLike[str] | None = None,
     ) -> None:
-        """Create a predictor; the network is put into evaluation mode.
+        """Create a predictor; the network, in float32, is put into evaluation mode.
 
         Args:
-            model: the network, float32.
-            model_name: its name in `samkit.models.CONFIGS`.
             backend: default torch in float32.
             text_encoder: the CLIP of the network's text prompts; None without.
             text_model: a text model, or its folder or name; see `load`.
@@ -74,7 +72,7 @@ class Predictor:
         self._reader = TextReader(
             model_name, text_encoder, text_model, device=self.backend.info.device
         )
-        self._decoder = PromptDecoder(model, self.backend)
+        self.decoder = PromptDecoder(model, self.backend)
         # A backend serves one caller of its encoder and one of its decoder at a time: clicks need
         # not wait for the encoding of another image.
         self._encoding = Lock()
@@ -121,15 +119,6 @@ class Predictor:
             text_encoder=loaded.text_encoder,
             text_model=text_model,
         )
-
-    @property
-    def contexts_cached(self) -> int:
-        """Number of images whose context is cached for clicks; see `PromptDecoder`."""
-        return self._decoder.contexts_cached
-
-    @contexts_cached.setter
-    def contexts_cached(self, count: int) -> None:
-        self._decoder.contexts_cached = count
 
     def describe(self) -> dict[str, str | int]:
         """Model, backend, precision, device and threads (0: the backend's choice) in use."""
@@ -190,7 +179,7 @@ class Predictor:
             model_name=self.model_name,
             encoder_checksum=self.encoder_checksum,
         )
-        self._decoder.prepare(embedding)  # so that the first prompt does not wait for it
+        self.decoder.prepare(embedding)  # so that the first prompt does not wait for it
         return embedding
 
     def session(self, image: ImageLike) -> ImageSession:
@@ -284,7 +273,7 @@ class Predictor:
     ) -> MaskPrediction:
         """Answer resolved text prompts; see `predict_text`."""
         if text.prompts is None:
-            answer = self._no_answer(embedding, multimask=multimask)
+            answer = no_answer(embedding, multimask=multimask)
         else:
             answer = self.decode(embedding, text.prompts, multimask=multimask)
         if text.phrases is None:
@@ -294,23 +283,13 @@ class Predictor:
             scores = answer.iou_pred.max(axis=1).clip(0, 1)
         return replace(answer, phrases=text.phrases, phrase_scores=scores)
 
-    @staticmethod
-    def _no_answer(embedding: ImageEmbedding, *, multimask: bool) -> MaskPrediction:
-        """The answer to zero prompts."""
-        side, candidates = embedding.coords.logits_size, CANDIDATES if multimask else 1
-        return MaskPrediction(
-            logits=np.zeros((0, candidates, side, side), np.float32),
-            iou_pred=np.zeros((0, candidates), np.float32),
-            coords=embedding.coords,
-        )
-
     @torch.no_grad()
     def decode(
         self, embedding: ImageEmbedding, prompts: Prompts, *, multimask: bool = True
     ) -> MaskPrediction:
         """Answer validated prompts; see `predict`."""
         self._check(embedding, prompts)
-        return self._decoder.decode(embedding, prompts, multimask=multimask)
+        return self.decoder.decode(embedding, prompts, multimask=multimask)
 
     @torch.no_grad()
     def decode_points(
@@ -331,7 +310,7 @@ class Predictor:
         """
         prompts = Prompts.of(points=points_xy[:, None], labels=np.ones((len(points_xy), 1)))
         self._check(embedding, prompts)
-        return self._decoder.decode_confident(embedding, prompts, iou_thresh=iou_thresh)
+        return self.decoder.decode_confident(embedding, prompts, iou_thresh=iou_thresh)
 
     def with_decoder(self, model: Sam, *, model_name: str | None = None) -> Predictor:
         """Create a predictor with another prompt encoder and decoder and the same image encoder.
@@ -362,20 +341,9 @@ class Predictor:
     def _check(self, embedding: ImageEmbedding, prompts: Prompts) -> None:
         self.check_embedding(embedding)
         prompts.check_fits(embedding.coords)
-        self._check_text(prompts)
-
-    def _check_text(self, prompts: Prompts) -> None:
-        """Raise an error if prompts have text that the network does not take."""
-        if prompts.text_embeds is None:
-            return
-        expected, got = self.model.config.text_dim, prompts.text_embeds.shape[1]
-        if expected is None:
-            raise WeightsError(
-                f"{self.model_name} has no text weights, and takes no CLIP embeddings: train them"
-                " (samkit train text), or give words and let a detector find boxes"
-            )
-        if got != expected:
-            raise PromptError(f"text_embeds must be (P, {expected}) for this model; got (P, {got})")
+        if prompts.text_embeds is not None:
+            expected = self.model.config.text_dim
+            check_text_embeds(prompts.text_embeds, expected, self.model_name)
 
     def check_embedding(self, embedding: ImageEmbedding) -> None:
         """Check that an embedding is of this model's image encoder.

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from samkit.errors import PromptError, WeightsError
 from samkit.formats import ImageLike, read_image
-from samkit.types import ImageEmbedding, Prompts
+from samkit.types import ImageEmbedding, MaskPrediction, Prompts
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import
     from samkit.text import Detections, TextModel, TextPrompter
@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import
 Text = str | list[str] | tuple[str, ...] | npt.NDArray[np.floating]
 # Clicks up to this fraction of a box's sides outside of it count as inside: boxes are not exact.
 MARGIN = 0.1
+CANDIDATES = 3  # of an ambiguous prompt
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -240,6 +241,34 @@ def image_of(embedding: ImageEmbedding, image: ImageLike | None) -> npt.NDArray[
             f" got {pixels.shape[:2]}"
         )
     return pixels
+
+
+def no_answer(embedding: ImageEmbedding, *, multimask: bool) -> MaskPrediction:
+    """The answer to no prompts, where a detector found nothing."""
+    side, candidates = embedding.coords.logits_size, CANDIDATES if multimask else 1
+    return MaskPrediction(
+        logits=np.zeros((0, candidates, side, side), np.float32),
+        iou_pred=np.zeros((0, candidates), np.float32),
+        coords=embedding.coords,
+    )
+
+
+def check_text_embeds(text_embeds: npt.NDArray[np.float32], dim: int | None, model: str) -> None:
+    """Check CLIP's vectors (P, D) for a model that takes `dim` dimensions, or None.
+
+    Raises:
+        WeightsError: the model takes no text.
+        PromptError: it takes other vectors.
+    """
+    if dim is None:
+        raise WeightsError(
+            f"{model} has no text weights, and takes no CLIP embeddings: train them (samkit train"
+            " text), or give words and let a detector find boxes"
+        )
+    if text_embeds.shape[1] != dim:
+        raise PromptError(
+            f"text_embeds must be (P, {dim}) for this model; got (P, {text_embeds.shape[1]})"
+        )
 
 
 def check_clip(model_name: str, own: TextEncoder | None, text_model: TextModel) -> None:

@@ -153,7 +153,7 @@ class Embedder:
 
         try:
             predictor = self._load_predictor()
-            predictor.contexts_cached = self._config.embeddings_cached
+            predictor.decoder.contexts_cached = self._config.embeddings_cached
             warm_up(predictor)
             version = add_model_version(
                 self._store,
