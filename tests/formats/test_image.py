@@ -5,11 +5,13 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
+from samkit.errors import ImageError
 from samkit.formats import read_image, read_image_bytes
 
 ORIENTATION = 0x0112  # of EXIF
@@ -313,3 +315,18 @@ def test_warnings_filters_are_left_as_they_were(tmp_path):
     Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
     read_image(tmp_path / "a.png")
     assert warnings.filters == before
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16])
+def test_tensors_are_read_with_channels_first_or_last(dtype):
+    values = np.random.default_rng(0).integers(0, 2, (7, 5, 3), np.uint8) * 255
+    tensor = torch.from_numpy(values).to(dtype)
+    if dtype != torch.uint8:
+        tensor = tensor / 255
+    np.testing.assert_array_equal(read_image(tensor), values)
+    np.testing.assert_array_equal(read_image(tensor.permute(2, 0, 1).requires_grad_(False)), values)
+
+
+def test_a_batch_of_tensors_is_refused():
+    with pytest.raises(ImageError, match=r"must be \(H, W\).* got \(1, 3, 8, 8\)"):
+        read_image(torch.zeros(1, 3, 8, 8))

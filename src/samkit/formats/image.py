@@ -33,6 +33,7 @@ TO_UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+CHANNELS = (1, 3, 4)  # grey, RGB, RGB with transparency
 SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -41,7 +42,8 @@ def read_image(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
 
     Args:
         image: a file's path; a PIL image; or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of
-            uint8, of uint16 (full range: 65535 is white), of floats in [0, 1], or of booleans.
+            uint8, of uint16 (full range: 65535 is white), of floats in [0, 1], or of booleans; or a
+            torch tensor, also with its channels first, (3, H, W).
             Files and PIL images are turned upright by their EXIF orientation. Colours of any mode
             are converted to RGB; transparent pixels are blended with white.
         max_pixels: larger images are refused before they are decoded.
@@ -52,6 +54,8 @@ def read_image(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
     Raises:
         ImageError: the image is missing, damaged, too large, or not an image.
     """
+    if is_tensor(image):
+        image = _from_tensor(image)
     if isinstance(image, np.ndarray):
         return _from_array(image, max_pixels)
     if isinstance(image, Image.Image):
@@ -190,8 +194,24 @@ def _orientation(image: Image.Image) -> Any:
         return 1
 
 
+def is_tensor(image: object) -> bool:
+    """Whether an object is a torch tensor; torch, which takes seconds to import, is not asked."""
+    return type(image).__module__.partition(".")[0] == "torch" and hasattr(image, "detach")
+
+
+def _from_tensor(tensor: Any) -> npt.NDArray[Any]:
+    """A tensor's values, with channels last; torch has them first, where both would do."""
+    tensor = tensor.detach().cpu()
+    if tensor.is_floating_point():
+        tensor = tensor.float()  # NumPy has no bfloat16
+    array: npt.NDArray[Any] = tensor.numpy()
+    if array.ndim == 3 and array.shape[0] in CHANNELS:
+        return array.transpose(1, 2, 0)
+    return array
+
+
 def _from_array(array: npt.NDArray[Any], max_pixels: int) -> RgbImage:
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in CHANNELS):
         raise ImageError(
             f"an image array must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); got {array.shape}"
         )
