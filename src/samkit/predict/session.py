@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,22 @@ from samkit.arrays import Logits
 from samkit.errors import PromptError
 from samkit.types import ImageEmbedding, MaskPrediction
 
-if TYPE_CHECKING:  # torch takes seconds to import
-    from samkit.predict.predictor import Predictor
+
+class PromptPredictor(Protocol):
+    """Answers points, boxes and mask logits: the part of a `Predictor` that a session uses."""
+
+    def predict(
+        self,
+        embedding: ImageEmbedding,
+        *,
+        points: npt.ArrayLike | None = None,
+        labels: npt.ArrayLike | None = None,
+        boxes: npt.ArrayLike | None = None,
+        mask_logits: npt.ArrayLike | None = None,
+        multimask: bool = True,
+    ) -> MaskPrediction:
+        """Answer one prompt or a batch; see `samkit.Predictor.predict`."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,7 +58,7 @@ class Refinement:
 
 
 def ask_all(
-    predictor: Predictor,
+    predictor: PromptPredictor,
     embedding: ImageEmbedding,
     refinements: Sequence[Refinement],
     *,
@@ -94,7 +108,7 @@ class ImageSession:
     further prompt refines it.
     """
 
-    def __init__(self, predictor: Predictor, embedding: ImageEmbedding) -> None:
+    def __init__(self, predictor: PromptPredictor, embedding: ImageEmbedding) -> None:
         self.predictor, self.embedding = predictor, embedding
         self._steps = [_Step(refinement=Refinement(), answer=None)]
         self._current = 0
