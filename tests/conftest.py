@@ -81,6 +81,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(line)
 
 
+def is_installed_but_openvino(backend: str) -> bool:
+    """Whether a backend's packages are installed; OpenVINO's never are."""
+    return backend != "openvino" and is_installed(backend)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def plain_backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Models run in plain PyTorch in float32, and caches are in the tests' folder.
@@ -89,9 +94,7 @@ def plain_backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     backends ask for `all_backends`.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            choose, "is_installed", lambda name: name != "openvino" and is_installed(name)
-        )
+        patch.setattr(choose, "is_installed", is_installed_but_openvino)
         patch.setenv("SAMKIT_BACKEND", "torch")
         patch.setenv("SAMKIT_PRECISION", "float32")
         patch.setenv("SAMKIT_CACHE", str(tmp_path_factory.mktemp("cache")))

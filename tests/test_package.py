@@ -10,14 +10,34 @@ import samkit
 PUBLIC = [
     "AutoMaskConfig",
     "AutoMasker",
+    "BackendError",
     "ClassMasker",
+    "ConfigError",
+    "ConflictError",
+    "DataError",
+    "DatabaseError",
+    "DownloadError",
+    "EmbeddingError",
+    "FormatError",
     "ImageEmbedding",
+    "ImageError",
+    "ImageSession",
     "MaskPrediction",
     "Masks",
+    "MissingError",
+    "OutputError",
     "Predictor",
+    "PromptError",
     "Prompts",
+    "RoleError",
     "SamkitError",
+    "Store",
+    "StoreError",
+    "TrainingError",
+    "WeightsError",
+    "load_model",
     "read_image",
+    "train",
 ]
 
 
@@ -31,7 +51,17 @@ def run_python(code):
 
 
 @pytest.mark.parametrize(
-    "module", ["samkit", "samkit.types, samkit.formats, samkit.drawing", "samkit.proposals"]
+    "module",
+    [
+        "samkit",
+        "samkit.types, samkit.formats, samkit.drawing",
+        "samkit.predict, samkit.proposals",
+        "samkit.backends, samkit.weights",
+        "samkit.datasets, samkit.training",
+        "samkit.dataengine",
+        "samkit.batch, samkit.benchmark, samkit.compat",
+        "samkit.cli.main",
+    ],
 )
 def test_torch_is_imported_only_when_needed(module):
     assert run_python(f"import sys, {module}; print('torch' in sys.modules)") == "False"
@@ -53,7 +83,7 @@ def test_public_names_are_sorted_and_complete():
 def test_public_names_come_from_their_homes(name):
     thing = getattr(samkit, name)
     assert thing.__name__ == name
-    assert thing.__module__.startswith(samkit._HOMES[name])
+    assert thing.__module__.startswith(f"samkit.{samkit._HOMES[name]}")
     assert thing.__doc__
 
 

@@ -8,43 +8,99 @@ from typing import TYPE_CHECKING
 from samkit.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from samkit.errors import SamkitError
+    from samkit.dataengine import Store
+    from samkit.errors import (
+        BackendError,
+        ConfigError,
+        ConflictError,
+        DatabaseError,
+        DataError,
+        DownloadError,
+        EmbeddingError,
+        FormatError,
+        ImageError,
+        MissingError,
+        OutputError,
+        PromptError,
+        RoleError,
+        SamkitError,
+        StoreError,
+        TrainingError,
+        WeightsError,
+    )
     from samkit.formats import read_image
-    from samkit.predict import Predictor
+    from samkit.predict import ImageSession, Predictor
     from samkit.proposals import AutoMaskConfig, AutoMasker, ClassMasker
+    from samkit.training import train
     from samkit.types import ImageEmbedding, MaskPrediction, Masks, Prompts
+    from samkit.weights import load_model
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AutoMaskConfig": "samkit.proposals",
-    "AutoMasker": "samkit.proposals",
-    "ClassMasker": "samkit.proposals",
-    "ImageEmbedding": "samkit.types",
-    "MaskPrediction": "samkit.types",
-    "Masks": "samkit.types",
-    "Predictor": "samkit.predict",
-    "Prompts": "samkit.types",
-    "SamkitError": "samkit.errors",
-    "read_image": "samkit.formats",
+    "AutoMaskConfig": "proposals",
+    "AutoMasker": "proposals",
+    "BackendError": "errors",
+    "ClassMasker": "proposals",
+    "ConfigError": "errors",
+    "ConflictError": "errors",
+    "DataError": "errors",
+    "DatabaseError": "errors",
+    "DownloadError": "errors",
+    "EmbeddingError": "errors",
+    "FormatError": "errors",
+    "ImageEmbedding": "types",
+    "ImageError": "errors",
+    "ImageSession": "predict",
+    "MaskPrediction": "types",
+    "Masks": "types",
+    "MissingError": "errors",
+    "OutputError": "errors",
+    "Predictor": "predict",
+    "PromptError": "errors",
+    "Prompts": "types",
+    "RoleError": "errors",
+    "SamkitError": "errors",
+    "Store": "dataengine",
+    "StoreError": "errors",
+    "TrainingError": "errors",
+    "WeightsError": "errors",
+    "load_model": "weights",
+    "read_image": "formats",
+    "train": "training",
 }
 
 __all__ = [
     "AutoMaskConfig",
     "AutoMasker",
+    "BackendError",
     "ClassMasker",
+    "ConfigError",
+    "ConflictError",
+    "DataError",
+    "DatabaseError",
+    "DownloadError",
+    "EmbeddingError",
+    "FormatError",
     "ImageEmbedding",
+    "ImageError",
+    "ImageSession",
     "MaskPrediction",
     "Masks",
+    "MissingError",
+    "OutputError",
     "Predictor",
+    "PromptError",
     "Prompts",
+    "RoleError",
     "SamkitError",
+    "Store",
+    "StoreError",
+    "TrainingError",
+    "WeightsError",
+    "load_model",
     "read_image",
+    "train",
 ]
 
-
-__getattr__ = lazy_names(__name__, _HOMES)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

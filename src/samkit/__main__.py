@@ -1,5 +1,5 @@
 """`python -m samkit`."""
 
-from samkit.cli.main import run
+from samkit.cli import run
 
 run()

@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 
 from samkit.benchmark import turns, works
-from samkit.benchmark.machine import machine
-from samkit.benchmark.report import duration, markdown, table
+from samkit.benchmark.machine import describe_machine
+from samkit.benchmark.report import duration, markdown_report, table
 from samkit.benchmark.training import make_batch, step_subject
 from samkit.benchmark.turns import WARM_UP, Work, measure
 from samkit.cli.bench import WORK_NAMES, installed_backends, parse_backend
@@ -67,11 +67,11 @@ def test_order_rotates_and_long_work_has_few_turns(clock):
 def test_report_names_machine_and_results(clock):
     endless = itertools.repeat(2.0)
     work = Work(name="embed", subjects={"peer": clock.takes(endless), "us": clock.takes([0.5] * 9)})
-    text = markdown(machine(), [measure(work, turns=3)], {"us": 1.25})
+    text = markdown_report(describe_machine(), [measure(work, turns=3)], {"us": 1.25})
     assert "| peer | 2.00 s | 1.00 |" in text
     assert "| us | 500 ms | 4.00 |" in text
     assert "| us | 1.25 |" in text
-    assert f"{machine()['cores']} cores" in text
+    assert f"{describe_machine()['cores']} cores" in text
 
 
 def test_durations_read_well():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from samkit.geometry.nms import box_areas, box_iou, least_iou, nms
+from samkit.geometry.overlap import box_areas, box_iou, least_iou, nms
 
 COORDINATE = st.integers(0, 12)
 BOX = st.tuples(COORDINATE, COORDINATE, COORDINATE, COORDINATE)

@@ -6,7 +6,7 @@ import pytest
 from proposals.scenery import SURE, SceneryPredictor, Thing, make_image
 from samkit.errors import ConfigError
 from samkit.geometry import boxes_from_masks
-from samkit.geometry.nms import nms
+from samkit.geometry.overlap import nms
 from samkit.geometry.resize import logits_to_original
 from samkit.geometry.stability import stability_score
 from samkit.proposals import AutoMaskConfig, AutoMasker

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from samkit.errors import ConfigError, PromptError
-from samkit.geometry.nms import box_iou
+from samkit.geometry.overlap import box_iou
 from samkit.text import Detections, ground, per_class_nms
 
 # Boxes 1, 2 and 3 overlap box 0 with IoUs of 0.8, 0.8 and 0.5; box 4 lies elsewhere.

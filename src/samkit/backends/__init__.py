@@ -3,47 +3,54 @@
 Names are loaded when first used: a `BackendChoice` needs no torch, which takes seconds to import.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+from samkit.lazy import lazy_names
+
+if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.backends.base import Backend, BackendInfo
     from samkit.backends.choice import BackendChoice
     from samkit.backends.choose import (
         BACKENDS,
+        CPU_PRECISIONS,
         PRECISIONS,
         automatic_backend,
         choose_precision,
         create_backend,
+        is_installed,
         ready_backend,
     )
-
-_HOMES = {
-    "BACKENDS": "choose",
-    "PRECISIONS": "choose",
-    "Backend": "base",
-    "BackendChoice": "choice",
-    "BackendInfo": "base",
-    "automatic_backend": "choose",
-    "choose_precision": "choose",
-    "create_backend": "choose",
-    "ready_backend": "choose",
-}
+    from samkit.backends.compiled import CompiledBackend
 
 __all__ = [
     "BACKENDS",
+    "CPU_PRECISIONS",
     "PRECISIONS",
     "Backend",
     "BackendChoice",
     "BackendInfo",
+    "CompiledBackend",
     "automatic_backend",
     "choose_precision",
     "create_backend",
+    "is_installed",
     "ready_backend",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        return getattr(import_module(f"samkit.backends.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'samkit.backends' has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "BACKENDS": "choose",
+        "CPU_PRECISIONS": "choose",
+        "PRECISIONS": "choose",
+        "Backend": "base",
+        "BackendChoice": "choice",
+        "BackendInfo": "base",
+        "CompiledBackend": "compiled",
+        "automatic_backend": "choose",
+        "choose_precision": "choose",
+        "create_backend": "choose",
+        "is_installed": "choose",
+        "ready_backend": "choose",
+    },
+)

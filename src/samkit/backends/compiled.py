@@ -8,8 +8,7 @@ from torch import Tensor
 
 from samkit.backends.base import BackendInfo
 from samkit.backends.graphs import GRAPHS, GraphSpec, graph_spec, images_of_prompts
-from samkit.models import ImageFeatures, MaskAnswer, PromptEmbeddings, PromptTensors, Sam
-from samkit.models.mask_decoder import Attended
+from samkit.models import Attended, ImageFeatures, MaskAnswer, PromptEmbeddings, PromptTensors, Sam
 
 # Maps tensors to tensors, which its next call may overwrite.
 Graph = Callable[..., list[Tensor]]

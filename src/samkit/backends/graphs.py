@@ -11,9 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from samkit.models import Sam
-from samkit.models.mask_decoder import Attended
-from samkit.models.two_way import ImageContext, PosEncProjections, SharedProjections
+from samkit.models import (
+    Attended,
+    ImageContext,
+    PosEncProjections,
+    Sam,
+    SharedProjections,
+)
 
 EXAMPLE_PROMPTS, EXAMPLE_TOKENS = 2, 3
 

@@ -21,7 +21,7 @@ from samkit.backends.graphs import GRAPHS, GraphSpec
 from samkit.errors import OutputError
 from samkit.files import cache_folder, check_writable
 from samkit.models import Sam
-from samkit.weights.checkpoint import weights_sha256
+from samkit.weights import weights_sha256
 
 logger = logging.getLogger(__name__)
 

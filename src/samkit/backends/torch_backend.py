@@ -13,9 +13,16 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from samkit.backends.base import BackendInfo
 from samkit.backends.graphs import Attend, AttendEach, Prepare, Upscale, images_of_prompts
 from samkit.errors import BackendError
-from samkit.models import ImageFeatures, MaskAnswer, PromptEmbeddings, PromptTensors, Sam
-from samkit.models.mask_decoder import Attended, MaskDecoder
-from samkit.models.tiny_vit import ConvNorm
+from samkit.models import (
+    Attended,
+    ConvNorm,
+    ImageFeatures,
+    MaskAnswer,
+    MaskDecoder,
+    PromptEmbeddings,
+    PromptTensors,
+    Sam,
+)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 COMPILERS = ("g++", "clang++")

@@ -19,7 +19,7 @@ from samkit.errors import FormatError, ImageError, OutputError, SamkitError
 
 if TYPE_CHECKING:
     from samkit.arrays import RgbImage
-    from samkit.proposals.sources import TileSource
+    from samkit.proposals import TileSource
     from samkit.types import Masks
 
 
@@ -197,7 +197,7 @@ class AutoWork:
     def _new_masks(self, path: Path) -> tuple[Masks, RgbImage | None]:
         """Make an image's masks; return also its pixels, or None if they are too many."""
         from samkit.formats import read_image
-        from samkit.proposals.sources import open_source
+        from samkit.proposals import open_source
 
         if self.generator.tiling is None:
             pixels = read_image(path)
@@ -209,7 +209,7 @@ class AutoWork:
     def _read_pixels(self, path: Path) -> RgbImage | None:
         """An image's pixels, or None if they are too many."""
         from samkit.formats import read_image
-        from samkit.proposals.sources import open_source
+        from samkit.proposals import open_source
 
         if self.generator.tiling is None:
             return read_image(path)

@@ -14,8 +14,7 @@ from samkit.errors import ConfigError, ImageError
 if TYPE_CHECKING:
     from samkit.backends import BackendChoice
     from samkit.formats import ImageLike
-    from samkit.proposals import AutoMaskConfig, AutoMasker, ClassMasker, TileConfig
-    from samkit.proposals.sources import SourceLike
+    from samkit.proposals import AutoMaskConfig, AutoMasker, ClassMasker, SourceLike, TileConfig
     from samkit.text import Calibration
     from samkit.types import Masks
 
@@ -78,7 +77,7 @@ class MaskGenerator:
             ConfigError: text needs packages that are not installed.
             DownloadError: a text model is not on this disk and cannot be fetched.
         """
-        from samkit.weights.catalog import check_source
+        from samkit.weights import check_source
 
         check_source(self.model)
         if self.classes is not None:
@@ -154,7 +153,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def _model_identity(model: str) -> str:
     """A model's name, or the checksum of its file."""
     from samkit.files import file_sha256
-    from samkit.weights.catalog import CATALOG
+    from samkit.weights import CATALOG
 
     if model in CATALOG:
         return model

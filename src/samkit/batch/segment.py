@@ -110,15 +110,14 @@ def check_models(
         ConfigError: text needs packages that are not installed.
         DownloadError: the text model is not on this disk and cannot be fetched.
     """
-    from samkit.weights.catalog import CATALOG, check_source
+    from samkit.weights import CATALOG, check_source
 
     check_source(model)
     if not any(one.prompt.text for one in images):
         return
-    from samkit.text import DEFAULT_DETECTOR, find_text_model
-    from samkit.text.loading import check_installed
+    from samkit.text import DEFAULT_DETECTOR, check_text_installed, find_text_model
 
-    check_installed()
+    check_text_installed()
     if text_model is not None or model in CATALOG:  # models of the catalog take no text
         find_text_model(text_model or DEFAULT_DETECTOR)
 

@@ -18,7 +18,7 @@ CPUINFO = Path("/proc/cpuinfo")
 STATUS = Path("/proc/self/status")
 
 
-def machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """Describe the processor, cores, package versions and load of this machine."""
     lines = CPUINFO.read_text().splitlines() if CPUINFO.exists() else []
     pairs = (line.split(":", 1) for line in lines if ":" in line)

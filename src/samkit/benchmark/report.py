@@ -12,7 +12,7 @@ PLOTS_ACROSS = 3
 PEER_COLOR, OUR_COLOR = "#9aa0a6", "#1a73e8"
 
 
-def markdown(
+def markdown_report(
     machine: dict[str, Any], results: Sequence[Result], memory_gb: dict[str, float]
 ) -> str:
     """Report with the machine and one table per workload."""
@@ -50,7 +50,7 @@ def duration(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.0f} ms"
 
 
-def plot(results: Sequence[Result], path: Path) -> None:
+def write_plot(results: Sequence[Result], path: Path) -> None:
     """Draw each subject's speed-up over its peer as bars.
 
     Raises:

@@ -12,7 +12,7 @@ import torch
 from samkit.benchmark.turns import Subject
 from samkit.geometry import CoordMap
 from samkit.image_spec import ImageSpec
-from samkit.predict.preprocess import normalise, resize_image
+from samkit.predict import normalise, resize_image
 from samkit.training import (
     Batch,
     InteractiveRecipe,

@@ -18,11 +18,10 @@ from samkit.benchmark.turns import Subject, Work
 from samkit.formats import read_image
 from samkit.geometry import CoordMap
 from samkit.models import ImageFeatures
-from samkit.predict import Predictor
-from samkit.predict.preprocess import normalise, resize_image
+from samkit.predict import Predictor, normalise, resize_image
 from samkit.proposals import AutoMasker
 from samkit.types import ImageEmbedding
-from samkit.weights.load import load_model
+from samkit.weights import load_model
 
 SIZE_HW = (534, 800)
 POINT_XY = (400.0, 267.0)

@@ -27,7 +27,7 @@ from samkit.cli.stores import (
     split_names,
 )
 from samkit.errors import StoreError
-from samkit.weights.catalog import check_source
+from samkit.weights import check_source
 
 if TYPE_CHECKING:
     from samkit.dataengine import Project, Store

@@ -73,15 +73,22 @@ def bench(
     as_json: bool,
 ) -> None:
     """Time all installed backends in turns, and against transformers where it is installed."""
-    from samkit.benchmark.machine import machine, matmul_gflops, peak_memory_gb
-    from samkit.benchmark.report import markdown, plot
-    from samkit.benchmark.turns import measure
-    from samkit.benchmark.works import WORKS, Workshop, possible_works
+    from samkit.benchmark import (
+        WORKS,
+        Workshop,
+        describe_machine,
+        markdown_report,
+        matmul_gflops,
+        measure,
+        peak_memory_gb,
+        possible_works,
+        write_plot,
+    )
     from samkit.files import check_writable, make_folder, write_bytes
 
     if output is not None:
         check_writable(output)
-    host = machine() | {"matmul_gflops": matmul_gflops()}
+    host = describe_machine() | {"matmul_gflops": matmul_gflops()}
     if quick:
         turns, memory = min(turns, QUICK_TURNS), False
         works = works or QUICK_WORKS
@@ -99,14 +106,14 @@ def bench(
         "results": [result.to_json() for result in results],
         "peak_memory_gb": peaks,
     }
-    text = markdown(host, results, peaks)
+    text = markdown_report(host, results, peaks)
     click.echo(json.dumps(content, indent=1) if as_json else text)
     if output is not None:
         make_folder(output)
         write_bytes(output / "bench.json", json.dumps(content, indent=1).encode())
         write_bytes(output / "bench.md", text.encode())
         try:
-            plot(results, output / "bench.png")
+            write_plot(results, output / "bench.png")
         except ImportError:
             click.echo(f"no plot, which needs matplotlib: {install_hint('bench')}", err=True)
 
@@ -131,7 +138,7 @@ def parse_backend(text: str) -> tuple[str, str]:
 
 def installed_backends() -> list[tuple[str, str]]:
     """All backends but torch.compile, which takes minutes, in all their precisions."""
-    from samkit.backends.choose import CPU_PRECISIONS, is_installed
+    from samkit.backends import CPU_PRECISIONS, is_installed
 
     return [
         (backend, precision)

@@ -18,13 +18,11 @@ from samkit.cli.progress import Meter, progress
 from samkit.cli.wording import counted
 from samkit.errors import ConfigError, DataError
 from samkit.extras import install_hint, require_packages
-from samkit.weights.catalog import check_source
+from samkit.weights import check_source
 
 if TYPE_CHECKING:
     from samkit.datasets import SampleSource
-    from samkit.evaluation import ModelReport, Report
-    from samkit.evaluation.protocol import EvaluationProtocol
-    from samkit.evaluation.runner import SkippedImage
+    from samkit.evaluation import EvaluationProtocol, ModelReport, Report, SkippedImage
 
 PROTOCOLS = ("one-click", "noc", "text", "recall", "boxes", "edges")
 DEFAULT_PROTOCOLS = ("one-click", "noc")
@@ -199,10 +197,9 @@ def check_extras(protocols: Sequence[str], text_model: str | None) -> None:
     if "edges" in protocols:
         require_packages("edges", ("scipy",), "bench")
     if "text" in protocols:
-        from samkit.text import find_text_model
-        from samkit.text.loading import check_installed
+        from samkit.text import check_text_installed, find_text_model
 
-        check_installed()
+        check_text_installed()
         if text_model is not None:
             find_text_model(text_model)
 
@@ -312,6 +309,7 @@ def make_protocols(
     """
     from samkit.datasets import CocoData
     from samkit.evaluation import (
+        ONE_ANNOTATOR,
         BoxPrompts,
         Edges,
         Interactive,
@@ -321,8 +319,8 @@ def make_protocols(
         TextToMask,
         read_annotators,
         read_detections,
+        read_image_names,
     )
-    from samkit.evaluation.annotators import ONE_ANNOTATOR, read_image_names
 
     choice = MaskChoice(
         masks_per_image=settings["masks_per_image"] or None,
@@ -369,7 +367,7 @@ def check_any(reports: dict[str, ModelReport], protocols: Sequence[str]) -> None
 
 def write_report(report: Report, output: Path) -> str:
     """Write the report and its plots; return the plots' names as the end of a line."""
-    from samkit.evaluation.plots import write_plots
+    from samkit.evaluation import write_plots
     from samkit.files import write_bytes
 
     write_bytes(output / "report.json", json.dumps(report.to_json(), indent=1).encode())

@@ -53,7 +53,7 @@ def fetch(name: str) -> None:
     NAME is a model of the list, or a CLIP or detector by its name on the hub.
     """
     from samkit.errors import WeightsError
-    from samkit.weights.hub import fetch as fetch_weights
+    from samkit.weights import fetch as fetch_weights
 
     catalog = _catalog()
     if "/" in name:
@@ -73,7 +73,7 @@ def fetch(name: str) -> None:
 def verify(*, file: Path, as_json: bool) -> None:
     """Check that a checkpoint file is whole, safe and fits a known model."""
     from samkit.files import file_sha256
-    from samkit.weights.checkpoint import check_fits, identify, read_checkpoint
+    from samkit.weights import check_fits, identify, read_checkpoint
 
     checkpoint = read_checkpoint(file)
     name = identify(checkpoint)
@@ -105,7 +105,7 @@ def prepare(*, model: str, backend: BackendChoice) -> None:
 
     Needed once for each model; other commands do it when they first need it.
     """
-    from samkit.backends.compiled import CompiledBackend
+    from samkit.backends import CompiledBackend
     from samkit.predict import Predictor
 
     predictor = Predictor.load(model, **backend.options())
@@ -117,7 +117,7 @@ def prepare(*, model: str, backend: BackendChoice) -> None:
 
 def model_row(name: str) -> dict[str, Any]:
     """One model's row of the list."""
-    from samkit.weights.hub import find_local
+    from samkit.weights import find_local
 
     entry = _catalog()[name]
     path = find_local(entry)
@@ -135,8 +135,7 @@ def model_row(name: str) -> dict[str, Any]:
 
 def text_rows() -> list[dict[str, Any]]:
     """The rows of text models that are known to fit; others of their kinds can be loaded too."""
-    from samkit.weights.catalog import TEXT_CATALOG
-    from samkit.weights.hub import find_cached
+    from samkit.weights import TEXT_CATALOG, find_cached
 
     return [
         {
@@ -154,6 +153,6 @@ def text_rows() -> list[dict[str, Any]]:
 
 
 def _catalog() -> Any:
-    from samkit.weights.catalog import CATALOG
+    from samkit.weights import CATALOG
 
     return CATALOG

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from samkit.training.loop import Progress as TrainingProgress
+    from samkit.training import Progress as TrainingProgress
 
 Clock = Callable[[], float]
 

@@ -10,7 +10,7 @@ from samkit.backends import BackendChoice
 from samkit.cli.server import leave, make_app, server_options
 from samkit.cli.stores import all_users, open_store, store_option
 from samkit.errors import StoreError
-from samkit.weights.catalog import check_source
+from samkit.weights import check_source
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 

@@ -10,7 +10,7 @@ import click
 from samkit.cli.progress import on_step_of, progress
 from samkit.cli.training import check_training, print_once, print_plan, shown, training_options
 from samkit.cli.wording import counted
-from samkit.weights.catalog import check_source
+from samkit.weights import check_source
 
 RECIPE_NAMES = (
     "scenes",

@@ -16,7 +16,7 @@ from samkit.errors import ConfigError
 from samkit.extras import require_packages
 
 if TYPE_CHECKING:
-    from samkit.training.settings import RunRecipe
+    from samkit.training import RunRecipe
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -1,24 +1,33 @@
 """Evaluation protocols of the paper (1-click mIoU, NoC, AR, AP from boxes, edges) and reports."""
 
-from samkit.evaluation.annotators import Annotators, read_annotators
+from samkit.evaluation.annotators import (
+    ONE_ANNOTATOR,
+    Annotators,
+    read_annotators,
+    read_image_names,
+)
 from samkit.evaluation.boxes import BoxPrompts, DetectedBoxes, read_detections
 from samkit.evaluation.edges import Edges, find_edges
 from samkit.evaluation.interactive import Interactive
 from samkit.evaluation.one_click import OneClick, OneClickResult, one_click_miou
+from samkit.evaluation.plots import write_plots
+from samkit.evaluation.protocol import EvaluationProtocol
 from samkit.evaluation.recall import Recall
 from samkit.evaluation.report import ModelReport, Report, report_model
 from samkit.evaluation.robot import Click, first_click, next_click
-from samkit.evaluation.runner import evaluate_model, model_identity
+from samkit.evaluation.runner import SkippedImage, evaluate_model, model_identity
 from samkit.evaluation.text import TextToMask
 from samkit.evaluation.truth import MaskChoice
 from samkit.evaluation.while_training import validation_scores
 
 __all__ = [
+    "ONE_ANNOTATOR",
     "Annotators",
     "BoxPrompts",
     "Click",
     "DetectedBoxes",
     "Edges",
+    "EvaluationProtocol",
     "Interactive",
     "MaskChoice",
     "ModelReport",
@@ -26,6 +35,7 @@ __all__ = [
     "OneClickResult",
     "Recall",
     "Report",
+    "SkippedImage",
     "TextToMask",
     "evaluate_model",
     "find_edges",
@@ -35,6 +45,8 @@ __all__ = [
     "one_click_miou",
     "read_annotators",
     "read_detections",
+    "read_image_names",
     "report_model",
     "validation_scores",
+    "write_plots",
 ]

@@ -39,8 +39,7 @@ from samkit.evaluation.coco_matching import (
 from samkit.evaluation.protocol import Result, Summary, both_means
 from samkit.evaluation.truth import image_mask, mask_iou
 from samkit.files import file_sha256, read_json
-from samkit.geometry import Rle, decode_rle, encode_rle
-from samkit.geometry.rle import rle_area, rle_box_xyxy
+from samkit.geometry import Rle, decode_rle, encode_rle, rle_area, rle_box_xyxy
 from samkit.types import ImageEmbedding
 
 if TYPE_CHECKING:  # torch takes seconds to import

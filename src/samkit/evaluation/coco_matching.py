@@ -24,8 +24,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from samkit.arrays import FloatArray
-from samkit.geometry import Rle
-from samkit.geometry.rle import rle_area
+from samkit.geometry import Rle, rle_area
 
 AREAS = ("all", "small", "medium", "large")  # all; below 32 x 32 px, below 96 x 96 px, above
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)

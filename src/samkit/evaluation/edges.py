@@ -23,6 +23,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from samkit.arrays import Logits
+from samkit.checks import check_number
 from samkit.datasets import Sample
 from samkit.evaluation.annotators import ONE_ANNOTATOR, Annotators, count_masks
 from samkit.evaluation.boundaries import (
@@ -38,13 +40,18 @@ from samkit.evaluation.boundaries import (
 )
 from samkit.evaluation.protocol import Curve, Result, Summary
 from samkit.evaluation.thinning import suppress_non_maxima
-from samkit.geometry import CoordMap, boxes_from_masks, decode_rle
-from samkit.geometry.nms import nms
-from samkit.geometry.resize import logits_to_original, patch_to_original
-from samkit.geometry.stability import cut_patch
-from samkit.proposals.config import check_number
-from samkit.proposals.grid import grid_points
-from samkit.types import MASK_THRESHOLD, ImageEmbedding, Logits
+from samkit.geometry import (
+    MASK_THRESHOLD,
+    CoordMap,
+    boxes_from_masks,
+    cut_patch,
+    decode_rle,
+    logits_to_original,
+    nms,
+    patch_to_original,
+)
+from samkit.proposals import grid_points
+from samkit.types import ImageEmbedding
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict import Predictor

@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from samkit.arrays import BoolArray
+from samkit.arrays import BoolArray, Logits
+from samkit.checks import check_number
 from samkit.datasets import Sample
 from samkit.evaluation.protocol import Curve, Result, Summary, both_means
 from samkit.evaluation.robot import Click, first_click, next_click
 from samkit.evaluation.truth import MaskChoice, image_mask, mask_iou
 from samkit.geometry import CoordMap
 from samkit.predict import Refinement, ask_all
-from samkit.proposals.config import check_number
-from samkit.types import ImageEmbedding, Logits
+from samkit.types import ImageEmbedding
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict import Predictor

@@ -15,7 +15,7 @@ from samkit.errors import DataError, ImageError
 from samkit.evaluation.protocol import EvaluationProtocol
 from samkit.evaluation.records import Record, Records, sample_checksum
 from samkit.types import ImageEmbedding
-from samkit.weights.checkpoint import weights_sha256
+from samkit.weights import weights_sha256
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict import Predictor

@@ -7,12 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from samkit.arrays import BoolArray
+from samkit.checks import check_number
 from samkit.datasets import Sample
-from samkit.geometry import CoordMap, decode_rle
-from samkit.geometry.resize import logits_to_original
-from samkit.geometry.rle import rle_area
-from samkit.proposals.config import check_number
-from samkit.types import MASK_THRESHOLD
+from samkit.geometry import MASK_THRESHOLD, CoordMap, decode_rle, logits_to_original, rle_area
 
 MAX_COUNT = 2**31 - 1
 # The smallest part that SAM's own data engine leaves in a mask. Source: arXiv:2304.02643, B.

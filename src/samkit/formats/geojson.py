@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from samkit.geometry.polygons import Ring, mask_polygons
-from samkit.geometry.rle import decode_rle_patch
+from samkit.geometry import Ring, decode_rle_patch, mask_polygons
 from samkit.types import Masks
 
 DECIMALS = 6

@@ -16,8 +16,7 @@ from pycocotools import mask as coco_mask
 from samkit.arrays import BoolArray
 from samkit.errors import DataError, FormatError
 from samkit.files import replacing
-from samkit.geometry import Rle, decode_rle
-from samkit.geometry.rle import decode_rle_patch
+from samkit.geometry import Rle, decode_rle, decode_rle_patch
 from samkit.types import Masks
 
 MAX_LABEL = 2**16 - 1  # the largest number in a PNG of 16 bits

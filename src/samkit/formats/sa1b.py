@@ -14,9 +14,7 @@ import numpy as np
 from samkit.errors import DataError, FormatError
 from samkit.files import read_json, write_bytes
 from samkit.formats.segmentations import check_image_size, read_rles
-from samkit.geometry import Rle
-from samkit.geometry.boxes import xywh_to_xyxy, xyxy_to_xywh
-from samkit.geometry.rle import rle_area, rle_box_xyxy
+from samkit.geometry import Rle, rle_area, rle_box_xyxy, xywh_to_xyxy, xyxy_to_xywh
 from samkit.types import Masks
 
 NO_POINT = (np.nan, np.nan)  # for masks that answer no point

@@ -3,8 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from samkit.geometry.polygons import Ring, joined_outline
-from samkit.geometry.rle import decode_rle_patch
+from samkit.geometry import Ring, decode_rle_patch, joined_outline
 from samkit.types import Masks
 
 CLASS_NUMBER = 0  # for masks without classes

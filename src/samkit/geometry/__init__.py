@@ -1,7 +1,58 @@
 """Pure array functions for coordinate spaces, boxes, outlines and run-length encoding."""
 
-from samkit.geometry.boxes import boxes_from_masks
+from samkit.geometry.boxes import boxes_from_masks, xywh_to_xyxy, xyxy_to_xywh
 from samkit.geometry.coords import CoordMap
-from samkit.geometry.rle import Rle, decode_rle, encode_rle
+from samkit.geometry.overlap import box_iou, least_iou, nms
+from samkit.geometry.polygons import Ring, joined_outline, mask_polygons
+from samkit.geometry.regions import drop_small_islands, fill_small_holes
+from samkit.geometry.resize import box_bounds, logits_to_original, patch_to_original
+from samkit.geometry.rle import (
+    Rle,
+    decode_rle,
+    decode_rle_patch,
+    encode_patch_rle,
+    encode_rle,
+    rle_area,
+    rle_box_xyxy,
+    rle_counts,
+)
+from samkit.geometry.stability import (
+    MASK_THRESHOLD,
+    STABILITY_OFFSET,
+    cut_patch,
+    estimate_stability,
+    stability_score,
+)
+from samkit.geometry.upsampled_rle import logits_to_rle
 
-__all__ = ["CoordMap", "Rle", "boxes_from_masks", "decode_rle", "encode_rle"]
+__all__ = [
+    "MASK_THRESHOLD",
+    "STABILITY_OFFSET",
+    "CoordMap",
+    "Ring",
+    "Rle",
+    "box_bounds",
+    "box_iou",
+    "boxes_from_masks",
+    "cut_patch",
+    "decode_rle",
+    "decode_rle_patch",
+    "drop_small_islands",
+    "encode_patch_rle",
+    "encode_rle",
+    "estimate_stability",
+    "fill_small_holes",
+    "joined_outline",
+    "least_iou",
+    "logits_to_original",
+    "logits_to_rle",
+    "mask_polygons",
+    "nms",
+    "patch_to_original",
+    "rle_area",
+    "rle_box_xyxy",
+    "rle_counts",
+    "stability_score",
+    "xywh_to_xyxy",
+    "xyxy_to_xywh",
+]

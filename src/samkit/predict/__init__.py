@@ -28,13 +28,13 @@ __all__ = [
     "resize_image",
 ]
 
-__getattr__ = lazy_names(
+__getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "DEFAULT_MODEL": "samkit.predict.predictor",
-        "PointMasks": "samkit.predict.decoder",
-        "Predictor": "samkit.predict.predictor",
-        "normalise": "samkit.predict.preprocess",
-        "resize_image": "samkit.predict.preprocess",
+        "DEFAULT_MODEL": "predictor",
+        "PointMasks": "decoder",
+        "Predictor": "predictor",
+        "normalise": "preprocess",
+        "resize_image": "preprocess",
     },
 )

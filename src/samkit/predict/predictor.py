@@ -22,8 +22,7 @@ from samkit.predict.preprocess import normalise, resize_image
 from samkit.predict.session import ImageSession
 from samkit.predict.text_prompts import Text, TextPrompts, TextReader, check_text_embeds, no_answer
 from samkit.types import ImageEmbedding, MaskPrediction, Prompts
-from samkit.weights.checkpoint import TextEncoder, weights_sha256, weights_sha256_of_bytes
-from samkit.weights.load import load_model
+from samkit.weights import TextEncoder, load_model, weights_sha256, weights_sha256_of_bytes
 
 if TYPE_CHECKING:  # transformers takes seconds to import
     from samkit.text import TextModel

@@ -21,7 +21,7 @@ from samkit.types import ImageEmbedding, MaskPrediction, Prompts
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import
     from samkit.text import Detections, TextModel, TextPrompter
-    from samkit.weights.checkpoint import TextEncoder
+    from samkit.weights import TextEncoder
 
 Text = str | list[str] | tuple[str, ...] | npt.NDArray[np.floating]
 # Clicks up to this fraction of a box's sides outside of it count as inside: boxes are not exact.

@@ -3,9 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from samkit.geometry import CoordMap
+from samkit.geometry import MASK_THRESHOLD, CoordMap
 from samkit.proposals.candidates import Candidates
-from samkit.types import MASK_THRESHOLD
 
 # A point covered by this many candidates is skipped. Each point yields up to three, and neighbours
 # repeat them, so these are the answers of about three points or more that agree on what is here.

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samkit.arrays import FloatArray, Logits
-from samkit.geometry import CoordMap
-from samkit.geometry.stability import cut_patch, estimate_stability
+from samkit.geometry import CoordMap, cut_patch, estimate_stability
 from samkit.proposals.config import AutoMaskConfig
 from samkit.proposals.grid import Box
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from samkit.errors import ConfigError, PromptError
 from samkit.formats import ImageLike, read_image
-from samkit.geometry.nms import box_iou, nms
+from samkit.geometry import box_iou, nms
 from samkit.types import Masks
 
 if TYPE_CHECKING:  # torch takes seconds to import

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from samkit.checks import check_number
 from samkit.errors import ConfigError
 
 # From the published implementation: crops of an image with a shorter side of 1500 share 512 pixels.
@@ -87,20 +88,6 @@ class AutoMaskConfig:
         """Points per side in each crop of a layer; layer 0 is the full image."""
         points: int = self.points_per_side // self.crop_points_downscale**layer
         return max(1, points)
-
-
-def check_number(name: str, value: object, kind: type, low: float, high: float) -> None:
-    """Check that a setting is a number of the given type, within a range.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    types = (int, np.integer) if kind is int else (int, float, np.integer, np.floating)
-    if isinstance(value, types) and not isinstance(value, bool) and low <= value <= high:
-        return
-    noun = "a whole number" if kind is int else "a number"
-    limits = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of at least {low:g}"
-    raise ConfigError(f"{name} must be {noun} {limits}; got {value!r}")
 
 
 PRESETS: Mapping[str, AutoMaskConfig] = MappingProxyType(

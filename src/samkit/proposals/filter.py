@@ -12,16 +12,24 @@ import numpy.typing as npt
 
 from samkit.arrays import BoolArray
 from samkit.errors import ConfigError
-from samkit.geometry import Rle, boxes_from_masks
-from samkit.geometry.nms import box_iou, least_iou, nms
-from samkit.geometry.regions import drop_small_islands, fill_small_holes
-from samkit.geometry.resize import box_bounds, patch_to_original
-from samkit.geometry.rle import encode_patch_rle
-from samkit.geometry.stability import stability_score
+from samkit.geometry import (
+    MASK_THRESHOLD,
+    Rle,
+    box_bounds,
+    box_iou,
+    boxes_from_masks,
+    drop_small_islands,
+    encode_patch_rle,
+    fill_small_holes,
+    least_iou,
+    nms,
+    patch_to_original,
+    stability_score,
+)
 from samkit.proposals.candidates import STABILITY_SLACK, CropProposals
 from samkit.proposals.config import AutoMaskConfig
 from samkit.proposals.grid import Box
-from samkit.types import MASK_THRESHOLD, Masks
+from samkit.types import Masks
 
 # A mask whose box comes this near to an inner border of its crop is assumed to be cut off there.
 # Source: the published implementation.

@@ -14,11 +14,17 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from samkit.checks import check_number
 from samkit.errors import ConfigError, ImageError
 from samkit.formats import read_image
-from samkit.geometry import Rle, encode_rle
-from samkit.geometry.rle import decode_rle_patch, encode_patch_rle, rle_area, rle_box_xyxy
-from samkit.proposals.config import check_number
+from samkit.geometry import (
+    Rle,
+    decode_rle_patch,
+    encode_patch_rle,
+    encode_rle,
+    rle_area,
+    rle_box_xyxy,
+)
 from samkit.proposals.filter import touches_inner_border
 from samkit.proposals.grid import Box, tile_boxes
 from samkit.proposals.sources import SourceLike, open_source

@@ -32,7 +32,7 @@ from samkit.text.loading import (
     read_json,
     reading,
 )
-from samkit.weights.checkpoint import weights_sha256
+from samkit.weights import weights_sha256
 
 if TYPE_CHECKING:
     from transformers import CLIPModel, PreTrainedTokenizerBase

@@ -11,7 +11,7 @@ import numpy as np
 
 from samkit.arrays import RgbImage
 from samkit.errors import ConfigError
-from samkit.geometry.nms import nms
+from samkit.geometry import nms
 from samkit.text.detections import Detections
 from samkit.text.detectors import Detector, check_share
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from samkit.errors import WeightsError
 from samkit.extras import require_packages
-from samkit.weights.hub import (
+from samkit.weights import (
     CONFIG_FILE,
     asking_hub,
     check_reachable,
@@ -36,7 +36,7 @@ WAY_OUT = (
 PACKAGES = ("transformers", "scipy")  # scipy resizes images for OWLv2
 
 
-def check_installed() -> None:
+def check_text_installed() -> None:
     """Raise a ConfigError with the install command if the packages for text are missing."""
     require_packages("text", PACKAGES, "text")
 
@@ -52,7 +52,7 @@ def find_text_model(source: str | os.PathLike[str]) -> Path:
         WeightsError: the folder holds no model.
         DownloadError: the model is not on this disk and could not be downloaded.
     """
-    check_installed()
+    check_text_installed()
     folder = Path(source)
     if folder.is_dir():
         if not (folder / CONFIG_FILE).is_file():

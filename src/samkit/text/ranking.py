@@ -23,7 +23,7 @@ import numpy.typing as npt
 from samkit.arrays import FloatArray
 from samkit.errors import ConfigError, FormatError, PromptError
 from samkit.files import write_bytes
-from samkit.geometry.rle import decode_rle_patch
+from samkit.geometry import decode_rle_patch
 from samkit.text.clip import Embeds
 from samkit.text.crops import cut_crop
 from samkit.text.prompter import TextPrompter

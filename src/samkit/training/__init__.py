@@ -6,10 +6,11 @@
 Names are loaded when first used: torch takes seconds to import.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+from samkit.lazy import lazy_names
+
+if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.training.data.data_recipe import DataRecipe
     from samkit.training.distill.agreement import Agreement
     from samkit.training.distill.recipe import DISTILL_RECIPES, DistillRecipe
@@ -32,51 +33,6 @@ if TYPE_CHECKING:
     from samkit.training.text.recipe import CLIP_RECIPES, ClipRecipe
     from samkit.training.text.setup import CLIP_FOLDER
     from samkit.training.trainer import Trainer
-
-_HOMES = {
-    "CHECKPOINT": "state",
-    "CLIP_FOLDER": "text.setup",
-    "CLIP_RECIPES": "text.recipe",
-    "DISTILL_RECIPES": "distill.recipe",
-    "MAE_RECIPES": "mae.recipe",
-    "PICTURES": "mae.setup",
-    "SAM_RECIPES": "sam.recipe",
-    "SCORES": "log",
-    "STEPS": "log",
-    "Agreement": "distill.agreement",
-    "Batch": "task",
-    "ClipRecipe": "text.recipe",
-    "DataRecipe": "data.data_recipe",
-    "DistillRecipe": "distill.recipe",
-    "Distilled": "distill.setup",
-    "InteractiveRecipe": "sam.task",
-    "InteractiveTask": "sam.task",
-    "Loader": "task",
-    "MaeRecipe": "mae.recipe",
-    "ModelRecipe": "sam.trainable",
-    "OptimRecipe": "settings",
-    "Parts": "sam.trainable",
-    "Progress": "loop",
-    "PromptRecipe": "sam.prompts",
-    "RunRecipe": "settings",
-    "SamRecipe": "sam.recipe",
-    "StepResult": "task",
-    "Task": "task",
-    "Trained": "loop",
-    "Trainer": "trainer",
-    "build_trainable": "sam.trainable",
-    "finetune": "sam.recipe",
-    "fit": "loop",
-    "launch": "distributed",
-    "list_settings": "settings",
-    "lora": "sam.recipe",
-    "open_training_data": "setup",
-    "override": "settings",
-    "scenes": "sam.recipe",
-    "task_predictor": "sam.setup",
-    "train": "run",
-    "world_layout": "distributed",
-}
 
 __all__ = [
     "CHECKPOINT",
@@ -123,12 +79,50 @@ __all__ = [
     "world_layout",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "CHECKPOINT": "state",
+        "CLIP_FOLDER": "text.setup",
+        "CLIP_RECIPES": "text.recipe",
+        "DISTILL_RECIPES": "distill.recipe",
+        "MAE_RECIPES": "mae.recipe",
+        "PICTURES": "mae.setup",
+        "SAM_RECIPES": "sam.recipe",
+        "SCORES": "log",
+        "STEPS": "log",
+        "Agreement": "distill.agreement",
+        "Batch": "task",
+        "ClipRecipe": "text.recipe",
+        "DataRecipe": "data.data_recipe",
+        "DistillRecipe": "distill.recipe",
+        "Distilled": "distill.setup",
+        "InteractiveRecipe": "sam.task",
+        "InteractiveTask": "sam.task",
+        "Loader": "task",
+        "MaeRecipe": "mae.recipe",
+        "ModelRecipe": "sam.trainable",
+        "OptimRecipe": "settings",
+        "Parts": "sam.trainable",
+        "Progress": "loop",
+        "PromptRecipe": "sam.prompts",
+        "RunRecipe": "settings",
+        "SamRecipe": "sam.recipe",
+        "StepResult": "task",
+        "Task": "task",
+        "Trained": "loop",
+        "Trainer": "trainer",
+        "build_trainable": "sam.trainable",
+        "finetune": "sam.recipe",
+        "fit": "loop",
+        "launch": "distributed",
+        "list_settings": "settings",
+        "lora": "sam.recipe",
+        "open_training_data": "setup",
+        "override": "settings",
+        "scenes": "sam.recipe",
+        "task_predictor": "sam.setup",
+        "train": "run",
+        "world_layout": "distributed",
+    },
+)

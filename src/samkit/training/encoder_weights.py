@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from samkit.errors import WeightsError
 from samkit.models import Sam
-from samkit.weights.checkpoint import SHOWN_MISFITS, misfits, read_checkpoint
+from samkit.weights import SHOWN_MISFITS, misfits, read_checkpoint
 
 PREFIX = "image_encoder."
 POSITIONS = "pos_embed"

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from samkit.errors import ConfigError
-from samkit.models.layers import Blocks
-from samkit.models.vit import Block
+from samkit.models import Block, Blocks
 
 if TYPE_CHECKING:
     from lightning_fabric.strategies.model_parallel import ModelParallelStrategy

@@ -3,8 +3,6 @@
 All are frozen and validate themselves.
 """
 
-from samkit.arrays import Logits
-from samkit.geometry.stability import MASK_THRESHOLD
 from samkit.types.embedding import EMBEDDING_FORMAT, ImageEmbedding
 from samkit.types.masks import Masks
 from samkit.types.prediction import MaskPrediction
@@ -12,9 +10,7 @@ from samkit.types.prompts import Prompts
 
 __all__ = [
     "EMBEDDING_FORMAT",
-    "MASK_THRESHOLD",
     "ImageEmbedding",
-    "Logits",
     "MaskPrediction",
     "Masks",
     "Prompts",

@@ -14,9 +14,14 @@ import numpy.typing as npt
 
 from samkit.arrays import BoolArray, FloatArray, IntArray
 from samkit.drawing import Layer, draw_labels, draw_layers, mask_color
-from samkit.geometry import Rle, boxes_from_masks, decode_rle, encode_rle
-from samkit.geometry.boxes import xyxy_to_xywh
-from samkit.geometry.rle import decode_rle_patch
+from samkit.geometry import (
+    Rle,
+    boxes_from_masks,
+    decode_rle,
+    decode_rle_patch,
+    encode_rle,
+    xyxy_to_xywh,
+)
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from samkit.arrays import BoolArray, Logits
-from samkit.geometry import CoordMap
-from samkit.geometry.resize import logits_to_original
-from samkit.geometry.rle import rle_area, rle_box_xyxy
-from samkit.geometry.stability import (
+from samkit.geometry import (
     MASK_THRESHOLD,
     STABILITY_OFFSET,
+    CoordMap,
     cut_patch,
     estimate_stability,
+    logits_to_original,
+    logits_to_rle,
+    rle_area,
+    rle_box_xyxy,
 )
-from samkit.geometry.upsampled_rle import logits_to_rle
 from samkit.types.masks import Masks
 
 

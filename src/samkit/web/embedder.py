@@ -149,7 +149,7 @@ class Embedder:
 
     def _load(self) -> None:
         from samkit.predict import EmbeddingCache
-        from samkit.weights.checkpoint import weights_sha256
+        from samkit.weights import weights_sha256
 
         try:
             predictor = self._load_predictor()

@@ -201,7 +201,7 @@ class Conversation:
 
     def _masks(self, encoded: Encoded, prompt: Prompt, received_at: float) -> dict[str, Any]:
         """Answer a prompt; runs on a thread of the pool."""
-        from samkit.geometry.upsampled_rle import logits_to_rle
+        from samkit.geometry import logits_to_rle
 
         served = self._studio.embedder.served()
         prediction = self._predict(served.predictor, encoded, prompt)
@@ -247,7 +247,7 @@ class Conversation:
 
     def _preview_mask(self, encoded: Encoded, preview: Preview) -> dict[str, Any]:
         """Answer a preview with the best mask only, at reduced size."""
-        from samkit.geometry.upsampled_rle import logits_to_rle
+        from samkit.geometry import logits_to_rle
 
         served = self._studio.embedder.served()
         best = served.predictor.predict(

@@ -1,4 +1,77 @@
 """Checkpoint files: embedded in the package, local, or on the Hugging Face hub.
 
-`load` turns a name or a path into a model. `catalog` and `hub` do not import torch.
+`load_model` turns a name or a path into a model. The catalog and the hub do not import torch.
 """
+
+from typing import TYPE_CHECKING
+
+from samkit.lazy import lazy_names
+from samkit.weights.catalog import CATALOG, TEXT_CATALOG, check_source
+from samkit.weights.hub import (
+    CONFIG_FILE,
+    asking_hub,
+    check_reachable,
+    fetch,
+    find_cached,
+    find_local,
+    has_tokenizer,
+)
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from samkit.weights.checkpoint import (
+        MODEL_KEY,
+        SHOWN_MISFITS,
+        TextEncoder,
+        check_fits,
+        identify,
+        misfits,
+        model_config,
+        read_checkpoint,
+        save_checkpoint,
+        weights_sha256,
+        weights_sha256_of_bytes,
+    )
+    from samkit.weights.load import load_model
+
+__all__ = [
+    "CATALOG",
+    "CONFIG_FILE",
+    "MODEL_KEY",
+    "SHOWN_MISFITS",
+    "TEXT_CATALOG",
+    "TextEncoder",
+    "asking_hub",
+    "check_fits",
+    "check_reachable",
+    "check_source",
+    "fetch",
+    "find_cached",
+    "find_local",
+    "has_tokenizer",
+    "identify",
+    "load_model",
+    "misfits",
+    "model_config",
+    "read_checkpoint",
+    "save_checkpoint",
+    "weights_sha256",
+    "weights_sha256_of_bytes",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "MODEL_KEY": "checkpoint",
+        "SHOWN_MISFITS": "checkpoint",
+        "TextEncoder": "checkpoint",
+        "check_fits": "checkpoint",
+        "identify": "checkpoint",
+        "load_model": "load",
+        "misfits": "checkpoint",
+        "model_config": "checkpoint",
+        "read_checkpoint": "checkpoint",
+        "save_checkpoint": "checkpoint",
+        "weights_sha256": "checkpoint",
+        "weights_sha256_of_bytes": "checkpoint",
+    },
+)

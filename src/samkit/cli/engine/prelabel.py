@@ -162,13 +162,13 @@ def why_no_text(*, tiled: bool) -> str | None:
 
     Nothing is fetched to find out.
     """
-    from samkit.text.loading import check_installed
-    from samkit.weights.hub import find_cached
+    from samkit.text import check_text_installed
+    from samkit.weights import find_cached
 
     if tiled:
         return "classes do not go with --tile"
     try:
-        check_installed()
+        check_text_installed()
     except ConfigError as error:
         return str(error)
     if find_cached(DEFAULT_DETECTOR) is None:

@@ -14,9 +14,7 @@ from samkit.compat.segment_anything.build_sam import to_network
 from samkit.compat.segment_anything.errors import ImageFormatError, SettingError
 from samkit.compat.segment_anything.predictor import SamPredictor
 from samkit.errors import ConfigError
-from samkit.geometry import CoordMap, Rle, decode_rle
-from samkit.geometry.boxes import xyxy_to_xywh
-from samkit.geometry.rle import rle_counts
+from samkit.geometry import CoordMap, Rle, decode_rle, rle_counts, xyxy_to_xywh
 from samkit.models import ImageFeatures
 from samkit.predict import PointMasks, Predictor
 from samkit.proposals import AutoMaskConfig, AutoMasker

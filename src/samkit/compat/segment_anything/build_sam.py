@@ -17,11 +17,9 @@ from samkit.compat.segment_anything.modeling import (
 )
 from samkit.compat.segment_anything.modeling.image_encoder import TinyViT
 from samkit.image_spec import ImageSpec
-from samkit.models import CONFIGS, SamConfig
+from samkit.models import CONFIGS, LAYER_NORM_EPS, SamConfig, TinyViTConfig
 from samkit.models import Sam as Network
-from samkit.models.tiny_vit import TinyViTConfig
-from samkit.models.vit import LAYER_NORM_EPS
-from samkit.weights.load import load_model
+from samkit.weights import load_model
 
 IMAGE_SPEC = ImageSpec()
 IOU_HEAD_DEPTH = 3

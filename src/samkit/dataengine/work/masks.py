@@ -6,8 +6,7 @@ import numpy as np
 
 from samkit.errors import DataError, StoreError
 from samkit.formats import segmentation_rle
-from samkit.geometry import Rle
-from samkit.geometry.rle import rle_area, rle_box_xyxy
+from samkit.geometry import Rle, rle_area, rle_box_xyxy
 
 
 @dataclass(frozen=True, kw_only=True)

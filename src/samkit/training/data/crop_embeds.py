@@ -21,13 +21,12 @@ import numpy.typing as npt
 from samkit.datasets import Sample, SampleSource, SampleStream, require_indexed
 from samkit.errors import DataError, ImageError, OutputError
 from samkit.files import write_tensors
-from samkit.geometry import decode_rle
-from samkit.geometry.rle import rle_area
-from samkit.text.crops import draw_crop
+from samkit.geometry import decode_rle, rle_area
+from samkit.text import draw_crop
 from samkit.training.settings import check_range
 
 if TYPE_CHECKING:  # heavy
-    from samkit.text.clip import Clip
+    from samkit.text import Clip
 
 PAPER_LEAST_AREA_PX = 100 * 100
 CROPS = 501  # purpose of random numbers, part of their seed, so that no two purposes share theirs

@@ -11,10 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from samkit.arrays import BoolArray, FloatArray
-from samkit.geometry import CoordMap, Rle
-from samkit.geometry.rle import decode_rle_patch, rle_box_xyxy
+from samkit.geometry import CoordMap, Rle, decode_rle_patch, rle_box_xyxy
 from samkit.image_spec import ImageSpec
-from samkit.predict.preprocess import normalise, resize_image
+from samkit.predict import normalise, resize_image
 
 COVERED = 0.5  # share of a cell that a mask must cover to contain it
 # Sums of fractions of pixels may fall short of one half by this.

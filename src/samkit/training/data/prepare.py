@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from samkit.datasets import Sample
-from samkit.geometry import Rle
-from samkit.geometry.rle import rle_area
+from samkit.geometry import Rle, rle_area
 from samkit.training.data.data_recipe import DataRecipe
 from samkit.training.data.embeddings import EmbeddedSample
 from samkit.training.data.placement import (

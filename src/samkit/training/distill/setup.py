@@ -13,7 +13,7 @@ from samkit.training.distributed import rank0_broadcast
 from samkit.training.loop import Trained
 from samkit.training.oom_hints import oom_hints
 from samkit.training.setup import Context, Setup
-from samkit.weights.load import load_model
+from samkit.weights import load_model
 
 
 @dataclass(frozen=True, kw_only=True)

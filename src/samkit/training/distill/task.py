@@ -16,7 +16,7 @@ from samkit.errors import ConfigError
 from samkit.models import CONFIGS, Sam
 from samkit.training.encoder_weights import load_encoder
 from samkit.training.task import Batch, StepResult, Task
-from samkit.weights.checkpoint import TextEncoder, model_config, save_checkpoint
+from samkit.weights import TextEncoder, model_config, save_checkpoint
 
 TEACHER_KEY = re.compile(r"(^|\.)teacher\.")
 

@@ -7,8 +7,7 @@ from functools import partial
 from types import MappingProxyType
 
 from samkit.errors import ConfigError
-from samkit.models import CONFIGS
-from samkit.models.vit import ViTConfig
+from samkit.models import CONFIGS, ViTConfig
 from samkit.training.data.data_recipe import DataRecipe
 from samkit.training.mae.task import MaeConfig
 from samkit.training.settings import OptimRecipe, RunRecipe, check_range

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from samkit.errors import ConfigError
 from samkit.files import write_tensors
-from samkit.models.vit import LAYER_NORM_EPS, Block, ImageEncoderViT, ViTConfig
+from samkit.models import LAYER_NORM_EPS, Block, ImageEncoderViT, ViTConfig
 from samkit.training.encoder_weights import UNTRAINED
 from samkit.training.settings import check_range
 from samkit.training.task import Batch, StepResult, Task
-from samkit.weights.checkpoint import MODEL_KEY
+from samkit.weights import MODEL_KEY
 
 FREQUENCY_BASE = 10_000.0  # of sines and cosines. arXiv:1706.03762, section 3.5
 MASK_TOKEN_STD = 0.02  # as in BERT and ViT

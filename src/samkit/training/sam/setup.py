@@ -26,7 +26,7 @@ from samkit.training.sam.recipe import SamRecipe
 from samkit.training.sam.task import InteractiveTask
 from samkit.training.sam.trainable import build_trainable
 from samkit.training.setup import Context, Setup
-from samkit.weights.checkpoint import TextEncoder
+from samkit.weights import TextEncoder
 
 logger = logging.getLogger(__name__)
 

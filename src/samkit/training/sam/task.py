@@ -13,9 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from samkit.models import ImageFeatures, PromptTensors, Sam
-from samkit.models.prompt_encoder import PromptEncoder
-from samkit.models.two_way import PosEncProjections
+from samkit.models import ImageFeatures, PosEncProjections, PromptEncoder, PromptTensors, Sam
 from samkit.training.losses import LossRecipe, MaskLosses, mask_losses
 from samkit.training.sam.prompts import (
     PromptRecipe,

@@ -10,13 +10,11 @@ import torch
 from torch import nn
 
 from samkit.errors import ConfigError, WeightsError
-from samkit.models import CONFIGS, ImageFeatures, Sam
-from samkit.models.layers import checkpoint_blocks
+from samkit.models import CONFIGS, ImageFeatures, Sam, checkpoint_blocks
 from samkit.training.encoder_weights import load_encoder
 from samkit.training.sam.lora import add_lora, merge_lora
 from samkit.training.task import Batch
-from samkit.weights.checkpoint import TextEncoder, model_config, save_checkpoint
-from samkit.weights.load import load_model
+from samkit.weights import TextEncoder, load_model, model_config, save_checkpoint
 
 Parts = Literal["all", "decoder", "lora"]
 PARTS: tuple[Parts, ...] = ("all", "decoder", "lora")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 
 from samkit.datasets import SampleSource, open_data, require_indexed
-from samkit.text.clip import Clip, ClipPixels
+from samkit.text import Clip, ClipPixels
 from samkit.training.loop import Trained
 from samkit.training.setup import Context, Setup
 from samkit.training.text.recipe import ClipRecipe

@@ -22,8 +22,7 @@ from samkit.datasets import SampleSource
 from samkit.errors import DataError
 from samkit.files import write_bytes, write_tensors
 from samkit.geometry import decode_rle
-from samkit.text.clip import PROCESSOR_FILE, Clip, ClipPixels
-from samkit.text.crops import draw_crop
+from samkit.text import PROCESSOR_FILE, Clip, ClipPixels, draw_crop
 from samkit.training.task import Batch, StepResult, Task
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from samkit.models.layers import LayerNorm2d, TransformerMlp
+from samkit.models import LayerNorm2d, TransformerMlp
 
 __all__ = ["LayerNorm2d", "MLPBlock"]
 

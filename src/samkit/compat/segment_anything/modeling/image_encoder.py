@@ -14,11 +14,9 @@ from torch import Tensor, nn
 
 from samkit.compat.segment_anything.errors import SettingError
 from samkit.compat.segment_anything.modeling.common import MLPBlock
-from samkit.models.layers import Neck, window_merge, window_partition
-from samkit.models.tiny_vit import TinyViT as TinyViTNetwork
-from samkit.models.tiny_vit import TinyViTConfig
-from samkit.models.vit import Block as NetworkBlock
-from samkit.models.vit import RelPosAttention
+from samkit.models import Block as NetworkBlock
+from samkit.models import Neck, RelPosAttention, TinyViTConfig, window_merge, window_partition
+from samkit.models import TinyViT as TinyViTNetwork
 
 __all__ = [
     "Attention",

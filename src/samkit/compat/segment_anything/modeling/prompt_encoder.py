@@ -12,8 +12,8 @@ from samkit.compat.segment_anything.errors import (
     PromptShapeError,
     SettingError,
 )
-from samkit.models.prompt_encoder import FourierPositions, PromptEncoderConfig
-from samkit.models.prompt_encoder import PromptEncoder as Network
+from samkit.models import FourierPositions, PromptEncoderConfig
+from samkit.models import PromptEncoder as Network
 
 
 class PromptEncoder(Network):

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from samkit.compat.segment_anything.modeling.mask_decoder import MaskDecoder
 from samkit.compat.segment_anything.modeling.prompt_encoder import PromptEncoder
+from samkit.geometry import MASK_THRESHOLD
 from samkit.image_spec import ImageSpec
 from samkit.models import SamConfig
-from samkit.types import MASK_THRESHOLD
 
 IMAGE_SPEC = ImageSpec()
 

@@ -17,9 +17,8 @@ from pycocotools import mask as coco_mask
 from torch import Tensor, nn
 
 from samkit.compat.segment_anything.errors import SettingError
-from samkit.geometry.regions import drop_small_islands, fill_small_holes
-from samkit.geometry.rle import rle_counts
-from samkit.proposals.grid import crop_boxes, grid_points
+from samkit.geometry import drop_small_islands, fill_small_holes, rle_counts
+from samkit.proposals import crop_boxes, grid_points
 
 Rle = dict[str, Any]  # "size" [H, W] and "counts", a list
 Rows = list[Any] | npt.NDArray[Any] | Tensor

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from samkit.geometry import CoordMap
-from samkit.predict.preprocess import resize_image
+from samkit.predict import resize_image
 
 
 class ResizeLongestSide:
