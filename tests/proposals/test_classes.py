@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from proposals.scenery import make_image
-from samkit.errors import PromptError
+from samkit.errors import ConfigError, PromptError
 from samkit.predict import Predictor
 from samkit.proposals import ClassMasker
 from samkit.proposals.classes import join, one_of_each
@@ -134,6 +134,12 @@ def test_classes_must_be_words(classes, refusal):
         ClassMasker(StubMasker(None), classes, StubDetector())
 
 
-def test_classes_are_asked_for_once():
-    masker = ClassMasker(StubMasker(None), ["car", "tree", "car"], StubDetector())
+def test_classes_are_asked_for_once(tiny_sam):
+    everything = StubMasker(None, Predictor(tiny_sam, model_name="tiny"))
+    masker = ClassMasker(everything, ["car", "tree", "car"], StubDetector())
     assert masker.classes == ("car", "tree")
+
+
+def test_a_detector_needs_a_predictor_that_answers_boxes(refusal):
+    with refusal(ConfigError, "boxes are answered: create the AutoMasker with a samkit.Predictor"):
+        ClassMasker(StubMasker(None), ["car"], StubDetector())

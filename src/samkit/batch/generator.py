@@ -14,6 +14,7 @@ from samkit.errors import ConfigError, ImageError
 if TYPE_CHECKING:
     from samkit.backends import BackendChoice
     from samkit.formats import ImageLike
+    from samkit.predict import Predictor
     from samkit.proposals import AutoMaskConfig, AutoMasker, ClassMasker, SourceLike, TileConfig
     from samkit.text import Calibration
     from samkit.types import Masks
@@ -86,12 +87,18 @@ class MaskGenerator:
             find_text_model(self.classes.text_model)
 
     @cached_property
+    def predictor(self) -> Predictor:
+        """The predictor; loads the model."""
+        from samkit.predict import Predictor
+
+        return Predictor.load(self.model, **self.backend.options())
+
+    @cached_property
     def everything(self) -> AutoMasker:
         """The masker of everything; loads the model."""
-        from samkit.predict import Predictor
         from samkit.proposals import AutoMasker
 
-        return AutoMasker(Predictor.load(self.model, **self.backend.options()), self.config)
+        return AutoMasker(self.predictor, self.config)
 
     @cached_property
     def masker(self) -> AutoMasker | ClassMasker:
@@ -103,7 +110,7 @@ class MaskGenerator:
             return self.everything
         from samkit.text import load_text_model
 
-        device = self.everything.predictor.backend.info.device
+        device = self.predictor.backend.info.device
         return ClassMasker(
             self.everything,
             choice.classes,

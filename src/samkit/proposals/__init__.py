@@ -4,7 +4,7 @@ from samkit.proposals.candidates import Proposals
 from samkit.proposals.classes import ClassMasker
 from samkit.proposals.config import PRESETS, AutoMaskConfig
 from samkit.proposals.grid import crop_boxes, grid_points
-from samkit.proposals.masker import AutoMasker
+from samkit.proposals.masker import AutoMasker, PointPredictor
 from samkit.proposals.sources import SourceLike, TileSource, open_source
 from samkit.proposals.tiles import TileConfig, generate_tiled
 
@@ -13,6 +13,7 @@ __all__ = [
     "AutoMaskConfig",
     "AutoMasker",
     "ClassMasker",
+    "PointPredictor",
     "Proposals",
     "SourceLike",
     "TileConfig",

@@ -14,6 +14,7 @@ from samkit.geometry import box_iou, nms
 from samkit.types import Masks
 
 if TYPE_CHECKING:  # torch takes seconds to import
+    from samkit.predict import Predictor
     from samkit.proposals.masker import AutoMasker
     from samkit.text import Calibration, Detector, TextModel
 
@@ -30,7 +31,7 @@ class ClassMasker:
     named; the model need not take text.
 
     Attributes:
-        masker: generates masks of everything.
+        masker: generates masks of everything; with a detector, by a `Predictor`.
         classes: phrases.
         text_model: a detector or a CLIP.
         thresh: minimum score of a class; None for the text model's own.
@@ -52,7 +53,8 @@ class ClassMasker:
 
         Raises:
             PromptError: there are no classes, or one is empty.
-            ConfigError: the threshold is not from 0 to 1, or a detector is given a calibration.
+            ConfigError: the threshold is not from 0 to 1, a detector is given a calibration, or
+                the masker of a detector has no `Predictor`.
         """
         from samkit.text import Detector
 
@@ -64,6 +66,8 @@ class ClassMasker:
             raise ConfigError(f"thresh must be from 0 to 1; got {thresh!r}")
         if calibration is not None and isinstance(text_model, Detector):
             raise ConfigError("a calibration is for CLIP's scores: give a CLIP as text model")
+        if isinstance(text_model, Detector):
+            box_predictor(masker)
         self.text_model = text_model
         self.thresh = thresh
         self.keep_others = keep_others
@@ -100,12 +104,24 @@ class ClassMasker:
         from samkit.predict import detected  # torch takes seconds to import
         from samkit.text import ground
 
-        predictor = self.masker.predictor
+        predictor = box_predictor(self.masker)
         found = ground(detector, image, self.classes, box_thresh=self.thresh)
         # A box is not ambiguous: one candidate.
         answer = predictor.decode_text(predictor.embed(image), detected(found), multimask=False)
         masks = answer.to_masks()
         return masks.select(masks.areas > 0)
+
+
+def box_predictor(masker: AutoMasker) -> Predictor:
+    """The predictor of a masker, which must answer boxes too."""
+    from samkit.predict import Predictor  # torch takes seconds to import
+
+    if isinstance(masker.predictor, Predictor):
+        return masker.predictor
+    raise ConfigError(
+        "with a detector, boxes are answered: create the AutoMasker with a samkit.Predictor;"
+        f" got {type(masker.predictor).__name__}"
+    )
 
 
 def one_of_each(masks: Masks, *, keep_others: bool) -> Masks:

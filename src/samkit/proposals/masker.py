@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +20,31 @@ from samkit.proposals.tiles import TileConfig, generate_tiled
 from samkit.types import ImageEmbedding, Masks
 
 if TYPE_CHECKING:  # torch takes seconds to import
-    from samkit.predict import Predictor
+    from samkit.predict import PointMasks
 
 # Points decoded by one call; each yields up to three masks of 256 x 256 logits, 786 KB.
 POINTS_AT_ONCE = 64
 
 # Called with the numbers of finished and of all points.
 Progress: TypeAlias = Callable[[int, int], None]
+
+
+class PointPredictor(Protocol):
+    """Embeds images and answers grids of points: the part of a `Predictor` that is used here."""
+
+    def embed(self, image: npt.NDArray[np.uint8], /) -> ImageEmbedding:
+        """Embed an image, uint8 RGB (H, W, 3); see `samkit.Predictor.embed`."""
+        ...
+
+    def decode_points(
+        self,
+        embedding: ImageEmbedding,
+        points_xy: npt.NDArray[np.float64],
+        *,
+        iou_thresh: float,
+    ) -> PointMasks:
+        """Answer points (P, 2), one prompt each; see `samkit.Predictor.decode_points`."""
+        ...
 
 
 class AutoMasker:
@@ -38,7 +56,7 @@ class AutoMasker:
     thresholds, propose once and filter often. Nothing is stored between calls.
 
     Attributes:
-        predictor: answers the points.
+        predictor: answers the points; a `Predictor`, or what is like one.
         config: grid, crops and thresholds.
         point_grids: custom points instead of the regular grid: for each crop layer (P, 2) in xy as
             fractions of a crop's sides; None for the regular grid.
@@ -46,7 +64,7 @@ class AutoMasker:
 
     def __init__(
         self,
-        predictor: Predictor,
+        predictor: PointPredictor,
         config: AutoMaskConfig | None = None,
         *,
         point_grids: Sequence[npt.ArrayLike] | None = None,

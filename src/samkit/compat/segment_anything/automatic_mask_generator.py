@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from samkit.errors import ConfigError
 from samkit.geometry import CoordMap, Rle, decode_rle, rle_counts, xyxy_to_xywh
 from samkit.models import ImageFeatures
 from samkit.predict import PointMasks, Predictor
-from samkit.proposals import AutoMaskConfig, AutoMasker
+from samkit.proposals import AutoMaskConfig, AutoMasker, PointPredictor
 from samkit.types import ImageEmbedding
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class SamAutomaticMaskGenerator:
         model = self.predictor.model
         network = to_network(model)
         if network is None:
-            predictor = cast("Predictor", ModulePredictor(self.predictor))
+            predictor: PointPredictor = ModulePredictor(self.predictor)
         else:
             backend = create_backend(
                 network, backend="torch", precision="float32", device=str(model.device)
