@@ -37,7 +37,7 @@ def test_a_file_is_known_by_its_checksum(tmp_path):
 
 
 def test_classes_do_not_go_with_tiles(refusal):
-    with refusal(ConfigError, "do not go with tiles"):
+    with refusal(ConfigError, "cannot be combined with tiles"):
         generator(classes=CARS, tiling=TileConfig())
 
 
