@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 
-from samkit.cli.mask_options import SETTINGS
 from samkit.cli.main import cli
+from samkit.cli.mask_options import SETTINGS
 from samkit.proposals import PRESETS, AutoMaskConfig
 
 ROOT = Path(__file__).parent.parent
