@@ -1,4 +1,4 @@
-"""The check of the reference of commands finds values that are not those of the code."""
+"""The documentation check finds values that differ from the code."""
 
 import importlib.util
 from pathlib import Path

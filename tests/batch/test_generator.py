@@ -1,4 +1,4 @@
-"""Settings of a run, checks before it, and too little memory."""
+"""Mask generator: settings, early checks, and lack of memory."""
 
 import json
 

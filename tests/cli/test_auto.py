@@ -1,4 +1,4 @@
-"""`samkit auto`: results in all formats, runs that stop and go on, bad input."""
+"""`samkit auto`: results in all formats, interrupted and resumed runs, bad input."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""`samkit engine`: from a folder to files for other programs, as commands."""
+"""`samkit engine`: commands from a folder of images to exported files."""
 
 import io
 import json

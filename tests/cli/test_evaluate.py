@@ -1,4 +1,4 @@
-"""`samkit evaluate`: reports, runs that stop and go on, bad input."""
+"""`samkit evaluate`: reports, interrupted and resumed runs, bad input."""
 
 import builtins
 import json

@@ -1,4 +1,4 @@
-"""`samkit pretrain`, and from there on `samkit train` and `samkit distill`."""
+"""`samkit pretrain`, followed by `samkit train` and `samkit distill`."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Words on the command line: segment --text, auto --classes, evaluate, train, models fetch."""
+"""Text on the command line: segment --text, auto --classes, evaluate, train, models fetch."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`samkit train` from a recipe to weights that the other verbs load."""
+"""`samkit train`: from a recipe to weights that other commands load."""
 
 import json
 import re

@@ -30,7 +30,7 @@ SETTINGS: tuple[tuple[str, str, Any, str], ...] = (
         "crop_points_downscale",
         "--crop-points-downscale",
         int,
-        "Factor by which each layer of crops has fewer points a side.",
+        "Factor by which each layer of crops has fewer points per side.",
     ),
     ("iou_thresh", "--iou-thresh", float, "Minimum predicted IoU of a mask."),
     ("stability_thresh", "--stability-thresh", float, "Minimum stability of a mask."),
@@ -57,7 +57,7 @@ SETTINGS: tuple[tuple[str, str, Any, str], ...] = (
         "max_area_fraction",
         "--max-area",
         float,
-        "Maximum share of the image in a mask, 0 to 1.",
+        "Maximum fraction of the image that a mask covers, 0 to 1.",
     ),
 )
 

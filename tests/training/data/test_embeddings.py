@@ -1,4 +1,4 @@
-"""Batches of cached embeddings; images are encoded when they are first needed."""
+"""Batches of cached embeddings; images are encoded when first needed."""
 
 import json
 from dataclasses import replace
