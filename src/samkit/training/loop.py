@@ -129,7 +129,7 @@ def _fit(
     run, fabric, folder = trainer.run, trainer.fabric, trainer.folder
     if resume:
         trainer.step, trainer.best_score = state.load(trainer.parts(), loader)
-    begun = time.monotonic()
+    started = time.monotonic()
     scores: Mapping[str, float] = {}
     with all_ranks_or_fail(fabric):
         log = TrainingLog(folder, from_step=trainer.step, quiet=not fabric.is_global_zero)
@@ -159,7 +159,7 @@ def _fit(
                 state.save(trainer.parts(), loader, step=step, best_score=trainer.best_score)
             if stopping and not last:
                 raise KeyboardInterrupt
-    return _export(trainer, seconds=time.monotonic() - begun)
+    return _export(trainer, seconds=time.monotonic() - started)
 
 
 def _export(trainer: Trainer[TaskT], *, seconds: float) -> Trained:

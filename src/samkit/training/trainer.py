@@ -105,7 +105,7 @@ class Trainer(Generic[TaskT]):
 
     def advance(self, batches: Iterator[Batch]) -> dict[str, float]:
         """Do one step; return the values to log."""
-        begun = time.monotonic()
+        started = time.monotonic()
         with all_ranks_or_fail(self.fabric):
             of_step = [next(batches).to(self.fabric.device) for _ in range(self.run.accumulate)]
         self.module.train()
@@ -128,7 +128,7 @@ class Trainer(Generic[TaskT]):
         if self.average is not None:
             self.average.update_parameters(self.task)
         self.step += 1
-        return values | throughput(of_step, time.monotonic() - begun, self.fabric.world_size)
+        return values | throughput(of_step, time.monotonic() - started, self.fabric.world_size)
 
     def accumulate(self, batches: Sequence[Batch]) -> dict[str, float]:
         """Add up the gradients of one step's batches; return the loss and its parts.
