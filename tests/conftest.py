@@ -1,4 +1,4 @@
-"""Fixtures that several rooms' tests share."""
+"""Fixtures shared by several rooms' tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rooms and their faces: what a room offers, nobody goes past it, and no circles of imports."""
+"""Rooms: their public names, imports that bypass them, and import cycles."""
 
 from __future__ import annotations
 

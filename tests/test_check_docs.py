@@ -1,4 +1,4 @@
-"""The check of the reference of commands finds values that are not those of the code."""
+"""The documentation check finds values that differ from the code."""
 
 import importlib.util
 from pathlib import Path
@@ -33,8 +33,8 @@ def test_the_reference_has_no_fault(check_docs, reference):
 @pytest.mark.parametrize(
     ("right", "wrong", "fault"),
     [
-        ("clicks on a mask; default 20", "clicks on a mask; default 25", "--max-clicks of samkit"),
-        ("clicks on a mask; default 20", "clicks on a mask", "the default 20 is not named"),
+        ("clicks per mask; default 20", "clicks per mask; default 25", "--max-clicks of samkit"),
+        ("clicks per mask; default 20", "clicks per mask", "the default 20 is not named"),
         ("Default: overlay, png and json", "Default: overlay and png", "the default json"),
         ("| `--points-per-side` | 32 | 24 |", "| `--points-per-side` | 32 | 16 |", "presets"),
         ("| `--min-area` | 0 | 0 | 100 | 25 |\n", "", "presets, --min-area: None"),

@@ -1,4 +1,4 @@
-"""The field's words (docs/names.md): others stand neither in code, documents nor page."""
+"""Vocabulary (docs/names.md): words to avoid appear in neither code, documents nor the page."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ from samkit.proposals import PRESETS, AutoMaskConfig
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 CLI_REFERENCE = ROOT / "docs" / "cli.md"
-# The table of presets in the reference: its header begins so.
-PRESETS_HEADER = "| option | without |"
+# Start of the header of the reference's table of presets.
+PRESETS_HEADER = "| option | no preset |"
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -111,7 +111,7 @@ def option_rows(name: str, reference: str) -> dict[str, str]:
 
 
 def default_values(parameter: click.Parameter) -> list[str]:
-    """The values of an option's default as text; none where it has no default."""
+    """List the values of an option's default as text; empty without a default."""
     default = parameter.to_info_dict()["default"]
     values = default if isinstance(default, (tuple, list)) else [default]
     return [
@@ -122,7 +122,7 @@ def default_values(parameter: click.Parameter) -> list[str]:
 
 
 def wrong_presets(reference: str) -> Iterator[str]:
-    """Cells of the table of presets that are not what the code says, and options without a row."""
+    """Yield cells of the table of presets that differ from the code, and options without a row."""
     _, _, table = reference.partition(PRESETS_HEADER)
     header, _, *lines = table.partition("\n\n")[0].splitlines()
     names = [cell.strip().strip("`") for cell in header.strip("| ").split("|")]
@@ -144,7 +144,7 @@ def wrong_presets(reference: str) -> Iterator[str]:
 
 
 def preset_cell(config: Mapping[str, object], setting: str) -> str:
-    """A setting's value as the table of presets shows it."""
+    """Format a setting's value as in the table of presets."""
     value = config[setting]
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -6,7 +6,7 @@ from samkit.errors import ConfigError
 
 
 def install_hint(extra: str) -> str:
-    """The command that installs an extra; samkit is on no package index yet, only in checkouts."""
+    """Return the command that installs an extra; samkit is not on a package index yet."""
     return f"pip install '.[{extra}]' in a checkout of samkit"
 
 
@@ -14,7 +14,7 @@ def require_packages(purpose: str, packages: tuple[str, ...], extra: str) -> Non
     """Check that packages are installed, without importing them.
 
     Raises:
-        ConfigError: some are missing; the message says what for, and how to install them.
+        ConfigError: packages are missing; the message states their purpose and how to install them.
     """
     missing = [name for name in packages if find_spec(name) is None]
     if missing:

@@ -36,8 +36,8 @@ CACHE_VARIABLE = "SAMKIT_CACHE"
 def cache_folder() -> Path:
     """Folder for files that can be recomputed: $SAMKIT_CACHE, else the user's cache folder.
 
-    If nothing can be written there, a temporary folder takes its place until the process ends, with
-    one warning; a folder that has content already is still read from.
+    If it is not writable, a temporary folder takes its place until the process ends, with one
+    warning; but an existing folder with content is still read from.
     """
     chosen = os.environ.get(CACHE_VARIABLE)
     return _usable_cache(Path(chosen) if chosen else user_cache_path("samkit"))

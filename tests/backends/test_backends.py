@@ -1,4 +1,4 @@
-"""Every backend gives what PyTorch gives, and the choice between them."""
+"""Backends against PyTorch, and the choice of backend."""
 
 import shutil
 import subprocess

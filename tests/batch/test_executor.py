@@ -1,4 +1,4 @@
-"""Work in three steps, run in this process: order, items that fail, and errors that end the run."""
+"""`InProcess`: order, failing items, and errors that end the run."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The face of the room: sorted, complete, quick to import, and without the command line."""
+"""The room's public names: sorted, complete, quick to import, independent of the command line."""
 
 import subprocess
 import sys

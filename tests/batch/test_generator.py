@@ -1,4 +1,4 @@
-"""Settings of a run, checks before it, and too little memory."""
+"""Mask generator: settings, early checks, and lack of memory."""
 
 import json
 
@@ -37,7 +37,7 @@ def test_a_file_is_known_by_its_checksum(tmp_path):
 
 
 def test_classes_do_not_go_with_tiles(refusal):
-    with refusal(ConfigError, "do not go with tiles"):
+    with refusal(ConfigError, "cannot be combined with tiles"):
         generator(classes=CARS, tiling=TileConfig())
 
 

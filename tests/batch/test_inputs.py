@@ -1,4 +1,4 @@
-"""Which images inputs mean, and what their results are called."""
+"""Work lists of images, and the names of their results."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Mask pictures of earlier runs: replaced where samkit wrote them, and left where it did not."""
+"""Mask pictures of earlier runs: replaced if samkit wrote them, otherwise left alone."""
 
 from pathlib import Path
 

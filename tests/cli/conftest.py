@@ -1,4 +1,4 @@
-"""Images and a stand-in for the model, for `samkit auto`."""
+"""Images and a stub model, for `samkit auto`."""
 
 import importlib.util
 from functools import partial

@@ -1,4 +1,4 @@
-"""A stand-in for the model, with which `samkit auto` takes no time; and a run that is killed.
+"""A stub model that makes `samkit auto` fast, and a run that is killed.
 
     python stub_masker.py N ARGS...
 

@@ -1,4 +1,4 @@
-"""`samkit annotate` and `samkit serve` as processes: their URL, the way in, the way out."""
+"""`samkit annotate` and `samkit serve` as processes: URL, sign-in, shutdown."""
 
 import json
 import re

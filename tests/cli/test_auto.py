@@ -1,4 +1,4 @@
-"""`samkit auto`: results in all formats, runs that stop and go on, bad input."""
+"""`samkit auto`: results in all formats, interrupted and resumed runs, bad input."""
 
 import json
 import subprocess
@@ -321,7 +321,7 @@ def test_a_stopped_run_tells_how_far_it_came(images, stub, monkeypatch, capsys):
 
     monkeypatch.setattr(type(stub), "generate", stop_at_the_second)
     assert main(["auto", "images", "-o", "out"]) == 130
-    assert "samkit: 1 of 3 images done; the same command goes on" in capsys.readouterr().err
+    assert "samkit: 1 of 3 images done; run the same command again" in capsys.readouterr().err
     assert sorted(tree("out")) == ["a.json", "a_overlay.png"]
 
 

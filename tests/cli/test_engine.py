@@ -1,4 +1,4 @@
-"""`samkit engine`: from a folder to files for other programs, as commands."""
+"""`samkit engine`: commands from a folder of images to exported files."""
 
 import io
 import json
@@ -198,7 +198,7 @@ def test_project_is_chosen_by_name(begun, tmp_path, capsys):
     assert (shown["project"], shown["added"]) == ("second", 1)
     capsys.readouterr()
     assert main(["engine", "export", str(tmp_path / "out"), "--store", str(begun)]) == 2
-    assert "say which --project; there are images, second" in capsys.readouterr().err
+    assert "give a --project; there are images, second" in capsys.readouterr().err
     chosen = answer(capsys, "export", tmp_path / "out", "--store", begun, "--project", "second")
     assert chosen["images"] == {"all": 1}
 
@@ -356,7 +356,7 @@ def test_prelabel_in_tiles_has_no_classes(begun, masker, detector_at_hand, capsy
     capsys.readouterr()
     assert main(["engine", "prelabel", "--store", str(begun), "--tile", "64"]) == 0
     captured = capsys.readouterr()
-    assert captured.err == "samkit: masks get no classes: classes do not go with --tile\n"
+    assert captured.err == "samkit: masks get no classes: classes cannot be combined with --tile\n"
     assert "2 masks added, 0 with a class, on 2 images" in captured.out
     assert {one.tile_px for one in masker.choices if not isinstance(one, MaskGenerator)} == {64}
 
@@ -374,7 +374,7 @@ def test_prelabel_that_is_stopped_goes_on(begun, masker, no_detector, monkeypatc
     assert main(["engine", "prelabel", "--store", str(begun)]) == 130
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines[1:] if line] == [
-        "samkit: 1 of 2 images done; the same command goes on from here",
+        "samkit: 1 of 2 images done; run the same command again to resume",
         "samkit: stopped",
     ]
     monkeypatch.setattr(StubMasker, "generate", generate)
@@ -473,7 +473,7 @@ PRELABEL = ["prelabel", "--store", "{folder}"]
 BAD_PRELABEL = [
     (["--only-classes"], "--only-classes needs a text model: no text model on this disk"),
     (["--classes", " , "], "no classes to look for: give --classes"),
-    (["--tile", "64", "--classes", "car"], "do not go with --tile"),
+    (["--tile", "64", "--classes", "car"], "cannot be combined with --tile"),
     (["--tile", "0"], "tile_px must be"),
     (["--points-per-side", "0"], "points_per_side must be"),
     (["--text-model", "no/such/folder"], "no such folder: no/such/folder"),
@@ -517,7 +517,10 @@ def test_prelabel_is_not_for_annotators(begun, type_in, masker, no_detector, cap
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["status", "--store", "none.db"], "no store at none.db: samkit engine init makes one"),
+        (
+            ["status", "--store", "none.db"],
+            "no store at none.db: create one with samkit engine init",
+        ),
         (["status", "--store", "mysql://x/y"], "a store is in SQLite or PostgreSQL"),
         (["init", "no-such-folder"], "no such folder: no-such-folder"),
         (["init", "{folder}", "--admin", "eve"], "the store has users already"),

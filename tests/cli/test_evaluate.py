@@ -1,4 +1,4 @@
-"""`samkit evaluate`: reports, runs that stop and go on, bad input."""
+"""`samkit evaluate`: reports, interrupted and resumed runs, bad input."""
 
 import builtins
 import json
@@ -117,7 +117,7 @@ def test_stopped_run_goes_on(folder, capsys, monkeypatch):
 
     monkeypatch.setattr(Interactive, "measure", stop)
     assert main(args) == 130
-    assert "1 image measured; the same command goes on from here" in capsys.readouterr().err
+    assert "1 image measured; run the same command again to resume" in capsys.readouterr().err
     assert main(args) == 0
     assert results(capsys) == expected
     assert len(calls) == len(set(calls)) + 1  # the second image's was begun twice

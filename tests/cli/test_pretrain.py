@@ -1,4 +1,4 @@
-"""`samkit pretrain`, and from there on `samkit train` and `samkit distill`."""
+"""`samkit pretrain`, followed by `samkit train` and `samkit distill`."""
 
 import json
 import re
@@ -61,7 +61,7 @@ def test_a_distillation_reports_before_and_after(folder, teacher, capsys):
     assert report["after"]["embedding_error"] < report["before"]["embedding_error"]
     assert load_model(folder / report["last"]).name == "tiny_mobile"
     assert main(["distill", "scenes", teacher, *steps, "run.steps=3", "-o", "student"]) == 2
-    assert "student has a training already: --resume" in capsys.readouterr().err
+    assert "student contains a training: --resume" in capsys.readouterr().err
     command = ["distill", "scenes", teacher, *steps, "run.steps=3", "-o", "student", "--resume"]
     assert main(command) == 0
     text = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Progress of long work where nobody watches a terminal: lines, their times and their estimates."""
+"""Progress lines without a terminal: when they are printed, and their estimates."""
 
 from itertools import pairwise
 

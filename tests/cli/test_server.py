@@ -1,4 +1,4 @@
-"""The model of `samkit annotate` and `samkit serve`: what it keeps where PyTorch stands in."""
+"""The model of `samkit annotate` and `samkit serve`, also while PyTorch replaces OpenVINO."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Words on the command line: segment --text, auto --classes, evaluate, train, models fetch."""
+"""Text on the command line: segment --text, auto --classes, evaluate, train, models fetch."""
 
 import json
 
@@ -132,7 +132,7 @@ def test_words_in_a_file_of_prompts(folder, text_model):
         (["--text", "car", "--text-model", "nowhere"], "no such folder: nowhere"),
         (["--text", "car", "--box", "1,1,9,9", "--box", "2,2,9,9"], "goes with one text"),
         (["--text", "car", "--text-thresh", "0.5"], "text_thresh is for detectors"),
-        (["--point", "3,3", "--text-model", "nowhere"], "go with --text"),
+        (["--point", "3,3", "--text-model", "nowhere"], "need --text"),
         (["--text", "car", "--text-model", "a b/c"], "no such folder: a b/c"),
     ],
 )
@@ -226,9 +226,9 @@ def test_classes_by_clip_among_masks_of_everything(folder, plain_model, clip_fol
     [
         (["--classes", "car,,tree"], "text must not be empty"),
         (["--classes", ""], "text must not be empty"),
-        (["--others"], "go with --classes"),
-        (["--text-model", "x"], "go with --classes"),
-        (["--classes", "car", "--tile", "512"], "--classes does not go with --tile"),
+        (["--others"], "need --classes"),
+        (["--text-model", "x"], "need --classes"),
+        (["--classes", "car", "--tile", "512"], "--classes cannot be combined with --tile"),
         (["--classes", "car", "--calibration", "none.json"], "cannot read none.json"),
         (["--classes", "car", "--text-model", "nowhere"], "no such folder: nowhere"),
         (["--classes", "car", "--text-model", "CLIP", "--text-thresh", "7"], "from 0 to 1; got 7"),

@@ -1,4 +1,4 @@
-"""`samkit train` from a recipe to weights that the other verbs load."""
+"""`samkit train`: from a recipe to weights that other commands load."""
 
 import json
 import re
@@ -211,7 +211,7 @@ def test_a_folder_with_a_training_is_not_overwritten(folder, capsys):
     assert main(["train", "scenes", *SHORT, "run.steps=1", "-o", "run"]) == 0
     before = (folder / "run/last.safetensors").read_bytes()
     assert main(["train", "scenes", *SHORT, "-o", "run"]) == 2
-    assert "run has a training already: --resume it" in capsys.readouterr().err
+    assert "run contains a training: --resume it" in capsys.readouterr().err
     assert main(["train", "scenes", *SHORT, "optim.lr=1", "-o", "run", "--resume"]) == 2
     assert "of another recipe: resume it with optim.lr=0.002" in capsys.readouterr().err
     assert (folder / "run/last.safetensors").read_bytes() == before

@@ -1,4 +1,4 @@
-"""Fixtures that the drop-in's tests share."""
+"""Fixtures shared by the drop-in's tests."""
 
 import numpy as np
 import pytest

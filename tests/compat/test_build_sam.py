@@ -1,4 +1,4 @@
-"""Models of the registry, their state dicts, and the way between them and samkit's own."""
+"""Models of the registry, their state dicts, and conversion to and from samkit's networks."""
 
 import copy
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The Python blocks of docs/compat.md run as they stand, one after another."""
+"""The Python blocks of docs/compat.md run unchanged, one after another."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Synthetic scenes of things with names."""
+"""Synthetic scenes of named objects."""
 
 from collections import Counter
 

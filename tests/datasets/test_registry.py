@@ -1,4 +1,4 @@
-"""What a user writes, to a data set."""
+"""Opening data sets from specifications."""
 
 import pytest
 from PIL import Image

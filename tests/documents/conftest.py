@@ -1,4 +1,4 @@
-"""A folder with the files that the documents name, and stand-ins for what is not on this disk."""
+"""A folder with the files that the documents name, and stubs for what is not on this disk."""
 
 from __future__ import annotations
 

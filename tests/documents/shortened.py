@@ -1,4 +1,4 @@
-"""What is added to the documents' commands to make them short, and which ones are not run."""
+"""Settings that shorten the documents' commands, and commands that are not run."""
 
 SHORT_TRAINING = [
     "run.steps=2",

@@ -1,4 +1,4 @@
-"""Every command line of the documents runs as it stands, made shorter by settings alone."""
+"""Every command in the documents runs unchanged, apart from settings that shorten it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every Python block of the documents runs as it stands, one page's after another."""
+"""Every Python block in the documents runs unchanged, page by page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks as a run makes them: nested, with holes and parts, with all columns."""
+"""Realistic masks: nested, with holes and parts, with all columns."""
 
 from dataclasses import replace
 

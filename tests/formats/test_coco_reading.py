@@ -1,4 +1,4 @@
-"""Reading COCO data sets: what is broken leaves the rest readable."""
+"""Reading COCO data sets, also partly broken ones."""
 
 import json
 

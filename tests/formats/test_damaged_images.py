@@ -1,4 +1,4 @@
-"""Whatever happened to an image file, it is read, or refused with one line."""
+"""Damaged image files are read, or refused with one line."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The room's face: sorted, complete, and documented."""
+"""The room's public names: sorted, complete and documented."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""What is no image, or a damaged or too large one, is an ImageError of one line."""
+"""Files that are not images, are damaged or too large raise an ImageError of one line."""
 
 import struct
 import zlib

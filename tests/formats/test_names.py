@@ -1,4 +1,4 @@
-"""File names of images, and of what is made from them."""
+"""File names of images, and of their results."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""COCO's three ways to write down a mask, whole and malformed."""
+"""COCO's three forms of a mask, valid and malformed."""
 
 from contextlib import suppress
 

@@ -1,4 +1,4 @@
-"""YOLO's segmentation labels, drawn again."""
+"""YOLO's segmentation labels, compared with the masks by drawing them."""
 
 import numpy as np
 import pytest

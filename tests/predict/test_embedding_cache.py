@@ -1,4 +1,4 @@
-"""Embeddings on disk: found again by image and encoder, bounded, in two precisions."""
+"""The embedding cache: look-up by image and encoder, size limit, two precisions."""
 
 import os
 

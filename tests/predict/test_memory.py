@@ -1,4 +1,4 @@
-"""A long session holds no more memory than a short one (at length: benchmarks/memory_flat.py).
+"""A long session takes no more memory than a short one (at length: benchmarks/memory_flat.py).
 
 What a leak would hold is known: 4 MB of image tokens for each prompt, 10 MB for each image's
 embedding and what the decoder remembers of it. The bound is far below all of them together, and far

@@ -1,4 +1,4 @@
-"""One image, its clicks and undo."""
+"""Sessions on one image: clicks, answers and undo."""
 
 import numpy as np
 import pytest

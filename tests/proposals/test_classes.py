@@ -1,4 +1,4 @@
-"""Masks of things of given classes, by a detector and by CLIP."""
+"""Masks of objects of given classes, by a detector and by CLIP."""
 
 from dataclasses import replace
 

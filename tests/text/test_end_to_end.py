@@ -1,4 +1,4 @@
-"""Tiny random detectors of the real kinds, from their folders to masks."""
+"""Tiny random detectors of the real kinds, from their files to masks."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Finding text models, and the errors where there are none."""
+"""Finding text models, and errors if there are none."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""One step's gradients of a SAM, of this process's share of four images; run by a test.
+"""Gradients of one step of a SAM on this process's part of four images; run by a test.
 
 Alone, the process has all four. Boxes without noise leave nothing to chance.
 """

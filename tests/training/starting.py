@@ -1,4 +1,4 @@
-"""Scripts of these tests, run as processes of their own."""
+"""Starting of these tests' scripts as separate processes."""
 
 import os
 import subprocess

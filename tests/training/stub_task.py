@@ -1,4 +1,4 @@
-"""A small task whose steps draw random numbers, and a loader that knows where it is."""
+"""A small task whose steps draw random numbers, and a resumable loader."""
 
 import torch
 

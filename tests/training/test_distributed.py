@@ -1,4 +1,4 @@
-"""Where one process of a training fails, the others do not wait for it."""
+"""If one process of a training fails, the others do not wait for it."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A training that is stopped, killed or spread over processes is the same training."""
+"""The loop: interrupted, killed or distributed trainings give the same result."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""Laws of the losses."""
+"""Properties of the losses."""
 
 import math
 

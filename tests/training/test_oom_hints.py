@@ -1,4 +1,4 @@
-"""Too little memory, shared memory or disk ends a training with one line, and whole files."""
+"""Lack of memory, shared memory or disk ends a training with one line and complete files."""
 
 import errno
 import os

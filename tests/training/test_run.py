@@ -1,4 +1,4 @@
-"""One call trains any recipe, on named data or on a data set object."""
+"""`train` with recipes of all kinds, on named data or a data set object."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Settings are changed by name, and nothing else is accepted."""
+"""Changing settings by name, and refusals."""
 
 from dataclasses import dataclass
 from typing import Literal

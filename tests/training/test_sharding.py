@@ -1,4 +1,4 @@
-"""Weights that are spread over processes learn what they learn in one, and are saved whole."""
+"""Sharded training gives the results of one process, and saves full checkpoints."""
 
 import json
 import shutil

@@ -160,7 +160,7 @@ def test_what_nobody_waits_for_is_not_encoded(start, sqlite_scene, counting):
     counting.gate.set()
     last.result(60)
     assert counting.encoded == [0, 40, 60]
-    assert embedder._asked == {}
+    assert embedder._requests == {}
 
 
 def test_urgent_work_is_done_first():

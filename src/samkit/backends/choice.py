@@ -15,13 +15,13 @@ class BackendOptions(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class BackendChoice:
-    """How a model is to run; `create_backend` says what each value means.
+    """The user's choice of a backend; `create_backend` documents the values.
 
         Predictor.load("mobile_sam", **BackendChoice(backend="openvino").options())
 
     Attributes:
-        device: None for a GPU where there is one.
-        threads: on a CPU; None for the backend's own choice.
+        device: torch device; None for a GPU if there is one.
+        threads: CPU threads; None for the backend's default.
     """
 
     device: str | None = None
@@ -30,7 +30,7 @@ class BackendChoice:
     threads: int | None = None
 
     def options(self) -> BackendOptions:
-        """The choice as keyword arguments."""
+        """Return the choice as keyword arguments."""
         return BackendOptions(
             device=self.device,
             backend=self.backend,

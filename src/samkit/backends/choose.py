@@ -84,15 +84,15 @@ def automatic_backend(device: torch.device) -> str:
 
 
 def ready_backend(backend: Backend, model: Sam, choice: BackendChoice) -> Backend:
-    """A backend that answers at once: the given one, or PyTorch in its place.
+    """Return a backend that is ready to use: the given one, or PyTorch in its place.
 
-    Converting a model for OpenVINO takes half a minute. Where OpenVINO was only the automatic
-    choice, PyTorch runs the model instead for now; the caller may convert it in the background.
+    Converting a model for OpenVINO takes half a minute. If OpenVINO was chosen automatically,
+    PyTorch runs the model until then; the caller may convert it in the background.
 
     Args:
-        backend: what `choice` has led to.
+        backend: backend that was created from `choice`.
         model: float32, on the CPU.
-        choice: what was asked for.
+        choice: the user's choice.
     """
     if choice.backend != "auto" or backend.info.backend != "openvino":
         return backend

@@ -1,4 +1,4 @@
-"""Work over many images: a work list, the masks, and results that a stopped run can go on from.
+"""Resumable work over many images: work lists, masks and result files.
 
 Each kind of work has three steps, `claim`, `generate` and `commit`, which an `Executor` runs.
 """

@@ -1,8 +1,8 @@
-"""Work over many items in three steps (claim, generate, commit), and what runs it.
+"""Interfaces of work over many items in three steps, and an executor that runs it.
 
-`claim` and `commit` use the place of the results, such as a folder or a store, and belong to the
+`claim` and `commit` access the place of the results, such as a folder or a store, and run in the
 process that owns it. `generate` is the slow step: it needs a claim and the models, and an executor
-may run it anywhere. `InProcess` runs all three here, one item after another.
+may run it anywhere. `InProcess` runs all three in this process, one item after another.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Result_co = TypeVar("Result_co", covariant=True)
 
 @dataclass(frozen=True)
 class Finished(Generic[Result_co]):
-    """The result of an item on which nothing is left to do."""
+    """The result of an item that is done already."""
 
     result: Result_co
 
@@ -32,16 +32,16 @@ class Work(Protocol[Item_contra, Claim, Output, Result_co]):
     """The three steps of work on an item."""
 
     def claim(self, item: Item_contra) -> Claim | Finished[Result_co] | None:
-        """Take an item; None where it is left to somebody else."""
+        """Claim an item; None leaves it to somebody else."""
 
     def generate(self, claim: Claim) -> Output:
-        """Compute what an item needs, without writing anything."""
+        """Compute an item's output, without writing anything."""
 
     def commit(self, claim: Claim, output: Output) -> Result_co:
-        """Store an item's output, all of it or nothing."""
+        """Store an item's output, completely or not at all."""
 
     def is_fault(self, error: SamkitError) -> bool:
-        """Whether an error concerns one item only, so that the others can go on."""
+        """Whether an error concerns one item only, so that work can continue with the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +49,9 @@ class Outcome(Generic[Item, Claim, Result]):
     """The result or the error of one item.
 
     Attributes:
-        claim: None where none was made.
+        claim: the claim; None if there was none.
         result: None for an item that failed or was left to somebody else.
-        error: why the item failed.
+        error: the error that the item failed with; None if it did not.
     """
 
     item: Item
@@ -73,7 +73,7 @@ class Executor(Protocol):
         """Yield the outcome of each item when it is known.
 
         Args:
-            on_start: called with each item before it is computed.
+            on_start: called with each item before `generate`.
 
         Raises:
             SamkitError: an error that concerns more than one item.
@@ -90,7 +90,7 @@ class InProcess:
         *,
         on_start: Callable[[Item], None] | None = None,
     ) -> Iterator[Outcome[Item, Claim, Result]]:
-        """Yield the outcome of each item, in their order; see `Executor.run`."""
+        """Yield the outcome of each item, in order; see `Executor.run`."""
         for item in items:
             claim: Claim | None = None
             try:

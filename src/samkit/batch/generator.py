@@ -1,4 +1,4 @@
-"""Makes automatic masks of images as options say, with models that are loaded when first needed."""
+"""Generator of automatic masks from settings; models are loaded when first needed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OnProgress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class ClassChoice:
-    """The classes to look for, and the text model that finds or names them; see `ClassMasker`."""
+    """Classes to segment, and the text model that finds or names them; see `ClassMasker`."""
 
     classes: tuple[str, ...]
     text_model: str
@@ -35,12 +35,12 @@ class ClassChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskGenerator:
-    """Makes the masks of one image after another.
+    """Generates the masks of images.
 
     Attributes:
         model: name or checkpoint file.
-        tiling: for images that are too large to be seen at once; does not go with classes.
-        classes: None for masks of everything.
+        tiling: tiles for images that are too large to process at once; not with classes.
+        classes: classes to segment; None for masks of everything.
     """
 
     model: str
@@ -51,13 +51,13 @@ class MaskGenerator:
 
     def __post_init__(self) -> None:
         if self.tiling is not None and self.classes is not None:
-            raise ConfigError("classes do not go with tiles")
+            raise ConfigError("classes cannot be combined with tiles")
 
     def settings(self) -> dict[str, Any]:
-        """The settings that masks depend on, for the records of a run.
+        """Return the settings that masks depend on, for the records of a run.
 
-        Not how the model is run: backends and devices differ by rounding, and a run may be
-        continued on another machine.
+        Backend and device are not among them: they differ by rounding only, and a run may be
+        resumed on another machine.
         """
         tiling = None if self.tiling is None else asdict(self.tiling)
         found = {
@@ -65,18 +65,18 @@ class MaskGenerator:
             "config": asdict(self.config),
             "tiling": tiling,
         }
-        if self.classes is None:  # left out, so that runs from before there were classes go on
+        if self.classes is None:  # left out, so that runs older than this setting can be resumed
             return found
         weights = {"text_weights": _folder_identity(Path(self.classes.text_model))}
         return found | {"classes": asdict(self.classes) | weights}
 
     def check(self) -> None:
-        """Check what can be checked without loading a model; fetches a missing text model.
+        """Check what can be checked without loading a model; download a missing text model.
 
         Raises:
             WeightsError: no such model or text model.
             ConfigError: text needs packages that are not installed.
-            DownloadError: a text model is not on this disk and cannot be fetched.
+            DownloadError: a text model is not on this disk and cannot be downloaded.
         """
         from samkit.weights import check_source
 
@@ -95,14 +95,14 @@ class MaskGenerator:
 
     @cached_property
     def everything(self) -> AutoMasker:
-        """The masker of everything; loads the model."""
+        """The masker for everything; loads the model."""
         from samkit.proposals import AutoMasker
 
         return AutoMasker(self.predictor, self.config)
 
     @cached_property
     def masker(self) -> AutoMasker | ClassMasker:
-        """The masker of whole images; loads the models."""
+        """The masker for images without tiles; loads the models."""
         from samkit.proposals import ClassMasker
 
         choice = self.classes
@@ -121,11 +121,11 @@ class MaskGenerator:
         )
 
     def generate(self, image: SourceLike, *, on_progress: OnProgress | None = None) -> Masks:
-        """Make the masks of an image.
+        """Generate the masks of an image.
 
         Args:
             image: path or array; with tiles, also a `TileSource`.
-            on_progress: called with the points or tiles that are done, and all of them.
+            on_progress: called with the number of points or tiles done, and their total.
 
         Raises:
             ImageError: the image cannot be read.
@@ -136,7 +136,7 @@ class MaskGenerator:
 
     @contextmanager
     def limited_memory(self, what: object) -> Iterator[None]:
-        """Report too little memory as an error of one image, called `what`, with the way out.
+        """Convert a lack of memory to an error of one image, called `what`, with advice.
 
         Raises:
             ImageError: memory is too small.
@@ -151,14 +151,14 @@ class MaskGenerator:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means too little memory; PyTorch raises a RuntimeError for that."""
+    """Whether an error means a lack of memory, for which PyTorch raises a RuntimeError."""
     if isinstance(error, MemoryError):
         return True
     return isinstance(error, RuntimeError) and "memory" in str(error).lower()
 
 
 def _model_identity(model: str) -> str:
-    """A model's name, or the checksum of its file."""
+    """Return a model's name, or the checksum of its file."""
     from samkit.files import file_sha256
     from samkit.weights import CATALOG
 
@@ -166,12 +166,12 @@ def _model_identity(model: str) -> str:
         return model
     try:
         return f"sha256:{file_sha256(model)}"
-    except (OSError, ValueError):  # an error when the model is loaded
+    except (OSError, ValueError):  # will be reported when the model is loaded
         return model
 
 
 def _folder_identity(folder: Path) -> list[str]:
-    """Checksums of the weights in a text model's folder; none for a name on the hub."""
+    """Return checksums of the weights in a text model's folder; none for a name on the hub."""
     from samkit.files import file_sha256
 
     files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])

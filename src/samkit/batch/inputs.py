@@ -1,4 +1,4 @@
-"""The work list: images in files, folders and patterns, and a name for the results of each."""
+"""Work list of images from files, folders and patterns, and names for their results."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class InputImage:
     """An image of the work list.
 
     Attributes:
-        name: path below the folder, or below the fixed part of the pattern, that it was found by;
-            else the file name. With forward slashes.
-        base: start of the names of its results, with folders and without a suffix.
+        name: path below the folder or below the fixed part of the pattern that matched it; else the
+            file name. With forward slashes.
+        base: prefix of the names of its results, with folders but without a suffix.
     """
 
     path: Path
@@ -28,17 +28,17 @@ class InputImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """An input without images, and why."""
+    """An input without images, and the reason."""
 
     image: str
     error: str
 
 
 def find_images(inputs: Sequence[str], output: Path) -> tuple[list[InputImage], list[Skipped]]:
-    """List the images that inputs stand for, each once, and the inputs that stand for none.
+    """List all images of the inputs, each once, and the inputs without images.
 
-    Folders are searched recursively. Names that begin with a dot are left out there, and so is the
-    folder for the results, whose pictures are not inputs.
+    Folders are searched recursively, without hidden names and without the output folder, whose
+    pictures are not inputs.
     """
     images: dict[str, InputImage] = {}
     skipped: list[Skipped] = []
@@ -52,11 +52,11 @@ def find_images(inputs: Sequence[str], output: Path) -> tuple[list[InputImage], 
 
 
 def _images_of(given: str, output: str) -> tuple[list[InputImage], str]:
-    """The images of one input, and the reason if there are none."""
+    """List the images of one input; return the reason if there are none."""
     path = Path(given)
     if not given:
         return [], "an empty name is no image"
-    if os.path.isdir(given):  # noqa: PTH112 - also takes names that cannot be
+    if os.path.isdir(given):  # noqa: PTH112 - accepts names that no file can have
         if os.path.realpath(path) == output:
             return [], f"{given} is the folder for the results: give another --output"
         return _below(path, _walk(path, output)), f"no image in the folder {given}"
@@ -70,7 +70,7 @@ def _images_of(given: str, output: str) -> tuple[list[InputImage], str]:
 
 
 def _walk(folder: Path, output: str) -> Iterator[Path]:
-    """Yield all files below a folder but hidden ones and those in the output folder."""
+    """Yield all files below a folder, except hidden ones and those in the output folder."""
     for parent, folders, files in os.walk(folder):
         folders[:] = [
             name
@@ -81,7 +81,7 @@ def _walk(folder: Path, output: str) -> Iterator[Path]:
 
 
 def _below(root: Path, files: Iterator[Path]) -> list[InputImage]:
-    """The images among files, sorted by name."""
+    """List the images among files, sorted by name."""
     from samkit.formats import has_image_suffix
 
     found = [
@@ -93,7 +93,7 @@ def _below(root: Path, files: Iterator[Path]) -> list[InputImage]:
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """The folder before the first part with a wildcard."""
+    """Return the folder before a pattern's first part with a wildcard."""
     parts = pattern.parts
     first = next(index for index, part in enumerate(parts) if glob.has_magic(part))
     return Path(*parts[:first])
@@ -106,16 +106,16 @@ def _is_below(path: str, folder: str) -> bool:
 def name_results(
     images: Sequence[InputImage], suffixes: Sequence[str], reserved: Sequence[str]
 ) -> list[InputImage]:
-    """Give each image the base of its results: its name without the suffix.
+    """Set the base of each image's results: its name without the suffix.
 
     Images whose results would have the same names keep the suffix: `a.jpg` and `a.png`.
 
     Args:
-        suffixes: what is added to a base to name results.
-        reserved: names that no image's results may have.
+        suffixes: suffixes that are appended to a base to name results.
+        reserved: names that results of an image must not have.
 
     Raises:
-        SamkitError: two images would still have results of the same name.
+        SamkitError: results of two images would still have the same name.
     """
     from samkit.formats import base_name
 
@@ -136,7 +136,7 @@ def name_results(
 def _clashes(
     images: Sequence[InputImage], suffixes: Sequence[str], reserved: Sequence[str]
 ) -> Mapping[int, int]:
-    """Images whose results would share names: the index of each, and of the other one."""
+    """Find images whose results would share names; map the index of each to that of the other."""
     owners: dict[str, int] = {}
     clashes: dict[int, int] = {}
     for index, image in enumerate(images):
@@ -146,7 +146,7 @@ def _clashes(
             if other != index or name in reserved:
                 clashes |= {other: index, index: other}
     for index, image in enumerate(images):
-        for folder in PurePosixPath(image.base).parents:  # one image's file as another's folder
+        for folder in PurePosixPath(image.base).parents:  # a file named like another's folder
             other = owners.get(str(folder), index)
             if other != index:
                 clashes[other] = index

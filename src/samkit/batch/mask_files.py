@@ -1,4 +1,4 @@
-"""Writes one image's automatic masks in the formats that a user can choose."""
+"""Writing of one image's automatic masks in the chosen formats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from samkit.batch.inputs import InputImage
     from samkit.types import Masks
 
-# What each format adds to the base of an image's results. There is one COCO file for all images.
+# Suffix of each format's file, appended to the image's base. One COCO file holds all images.
 SUFFIXES = {
     "sa1b": ".json",
     "yolo": ".txt",
@@ -41,13 +41,13 @@ def write_mask_files(
     """Write one image's results below a folder.
 
     Args:
-        image: names the results.
-        pixels: for the overlay; None for an image that is too large to be in memory.
+        image: image whose `base` names the results.
+        pixels: image for the overlay; None if it is too large to be in memory.
         formats: keys of `SUFFIXES`; others are ignored.
         classes: all class names, in the order of YOLO's numbers.
 
     Returns:
-        the files' names below the folder, by format.
+        names of the files below the folder, by format.
     """
     from samkit.files import write_bytes
     from samkit.formats import geojson_collection, label_map, write_png, write_sa1b, yolo_labels
@@ -80,7 +80,7 @@ def write_mask_files(
 
 
 def class_numbers(masks: Masks, classes: Sequence[str]) -> list[int] | None:
-    """YOLO's number of each mask's class; the number after the last class for masks without one."""
+    """Return YOLO's class number of each mask; masks without a class get the next free number."""
     if masks.phrases is None:
         return None
     return [classes.index(one) if one in classes else len(classes) for one in masks.phrases]
@@ -99,7 +99,7 @@ def write_each_mask(folder: Path, masks: Masks) -> list[Path]:
 
 
 def remove_stale_masks(output: Path, image: InputImage, written: Collection[str]) -> None:
-    """Remove an image's mask pictures that an earlier run wrote and this one did not."""
+    """Remove an image's mask pictures that an earlier run wrote but this one did not."""
     folder = output / f"{image.base}{SUFFIXES['png']}"
     for path in folder.glob("*.png"):
         is_ours = path.stem.isdecimal() and path.name == MASK_NAME.format(number=int(path.stem))

@@ -1,4 +1,4 @@
-"""Automatic masks of a project's images into the data engine's store."""
+"""Automatic masks of a project's images, added to the data engine's store."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ def prelabel_images(
     on_image: Callable[[int, int], None] | None = None,
     executor: Executor | None = None,
 ) -> PrelabelReport:
-    """Add automatic masks to the images of a project that nobody has begun.
+    """Add automatic masks to the images of a project that nobody has started.
 
     Masks get the stage "fully-automatic", and their phrase as class; a class that the project does
-    not have yet is added. Images that somebody has submitted, that were reviewed, that are held, or
-    that have had masks before are left alone, and so is an image on which an earlier run has found
-    nothing. An image gets all of its masks or none, so that a stopped run can go on.
+    not have yet is added. Images that are held, submitted or reviewed, or that have ever had masks,
+    are left alone, and so are images on which an earlier run found nothing. An image gets all of
+    its masks or none, so that an interrupted run can be resumed.
 
     Args:
-        generate: makes the masks of an image uint8 RGB (H, W, 3), such as `AutoMasker.generate` or
-            `ClassMasker.generate`. An ImageError that it raises is reported as a fault of its
-            image; any other error ends the run.
-        user_id: a reviewer or admin, who counts as the masks' maker.
-        only_empty: leave out images that have, or had, any masks. If false, such images get the
-            masks of things that have none yet, once.
-        again: also images on which an earlier run has found nothing, such as with other classes.
-        max_pixels: larger images are faults, before they are decoded; by default
+        generate: generates the masks of an image uint8 RGB (H, W, 3), such as
+            `AutoMasker.generate` or `ClassMasker.generate`. An ImageError that it raises is
+            reported as a fault of its image; any other error ends the run.
+        user_id: a reviewer or admin, to be recorded as the masks' author.
+        only_empty: leave out images that have, or had, any masks. If false, such images get masks
+            of objects that have none yet, once.
+        again: retry images on which an earlier run found nothing, for example with other classes.
+        max_pixels: larger images are faults and are not decoded; by default
             `samkit.formats.MAX_PIXELS`.
-        on_image: called with the images that are done and all of them, first with none done.
-        executor: by default in this process.
+        on_image: called with the number of images done, at first 0, and their total.
+        executor: runs the work; by default in this process.
 
     Raises:
-        StoreError: no such project, its root is not there, or the user is no reviewer.
+        StoreError: no such project, its root does not exist, or the user is not a reviewer.
     """
     from samkit.dataengine import Prelabelling
     from samkit.formats import MAX_PIXELS

@@ -1,4 +1,4 @@
-"""Results of one prompted image: a record as JSON, the files, and a summary as text."""
+"""Results of one prompted image: JSON record, files, and text summary."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def prompt_record(prompt: ImagePrompt) -> dict[str, Any]:
-    """A prompt as JSON; of mask logits only that there were any."""
+    """Make a prompt's JSON record; of mask logits it only states that there were any."""
     record: dict[str, Any] = {}
     if prompt.text:
         record["text"] = list(prompt.text)
@@ -34,7 +34,7 @@ def prompt_record(prompt: ImagePrompt) -> dict[str, Any]:
 
 
 def masks_record(answer: MaskPrediction) -> list[dict[str, Any]]:
-    """COCO fields of each mask, with its prompt's and candidate's number, and its phrase if any."""
+    """Make COCO fields of each mask, with numbers of its prompt and candidate, and its phrase."""
     candidates = answer.iou_pred.shape[-1]
     return [
         {"prompt": index // candidates, "candidate": index % candidates}
@@ -46,7 +46,7 @@ def masks_record(answer: MaskPrediction) -> list[dict[str, Any]]:
 def make_record(
     image: Path, answer: MaskPrediction, prompt: ImagePrompt, model_name: str
 ) -> dict[str, Any]:
-    """One image's prompt and masks as JSON; `write_results` adds the files."""
+    """Make the JSON record of one image's prompt and masks; `write_results` adds the files."""
     height, width = answer.coords.original_hw
     return {
         "image": str(image),
@@ -68,7 +68,7 @@ def write_results(
     formats: frozenset[str],
     record: dict[str, Any],
 ) -> None:
-    """Write one image's files, whose paths begin with `base`, and add the paths to its record."""
+    """Write one image's files, whose paths begin with `base`, and add their paths to its record."""
     from samkit.files import replacing, write_bytes
     from samkit.formats import write_mask_png, write_png
 
@@ -99,7 +99,7 @@ def write_results(
 def overlay_picture(
     image: npt.NDArray[np.uint8], answer: MaskPrediction, prompts: Prompts | None
 ) -> npt.NDArray[np.uint8]:
-    """The image with masks, phrases and prompts drawn; one panel for each of several candidates."""
+    """Draw masks, phrases and prompts on the image, in one panel per candidate."""
     from samkit.drawing import draw_boxes, draw_caption, draw_points
     from samkit.types import Masks
 
@@ -123,7 +123,7 @@ def overlay_picture(
 
 
 def summary(record: Mapping[str, Any]) -> str:
-    """One image's masks and files, as lines of text."""
+    """Describe one image's masks and files in lines of text."""
     masks = cast("list[dict[str, Any]]", record["masks"])
     lines = [f"{record['image']}: {len(masks)} mask{'' if len(masks) == 1 else 's'}"]
     lines += [f"  {mask_summary(mask)}" for mask in masks]
@@ -133,7 +133,7 @@ def summary(record: Mapping[str, Any]) -> str:
 
 
 def mask_summary(mask: Mapping[str, Any]) -> str:
-    """One mask in a few words."""
+    """Describe one mask in a few words."""
     size = f"area {mask['area']} px, predicted IoU {mask['predicted_iou']:.3f}"
     if "phrase" not in mask:
         return size

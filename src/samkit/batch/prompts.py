@@ -1,4 +1,4 @@
-"""Prompts of images: from options, arrays in files, or a JSON file with one for each image."""
+"""Prompts of images, from options, array files, or a JSON file with one entry per image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ImagePrompt:
     """The prompt of one image: points, boxes or a mask; text; or text corrected by points.
 
     Attributes:
-        prompts: None for text alone.
+        prompts: points, boxes or a mask; None for text alone.
         text: phrases; empty without text.
     """
 
@@ -43,7 +43,7 @@ class ImagePrompt:
             )
 
     def parts(self) -> dict[str, Any]:
-        """The points, box and mask as arguments of `Predictor.predict`."""
+        """Return points, box and mask as arguments of `Predictor.predict`."""
         names = {"points": "points_xy", "labels": "labels", "boxes": "boxes_xyxy"}
         parts: dict[str, Any] = {}
         for name, attribute in (names | {"mask_logits": "mask_logits"}).items():
@@ -58,7 +58,7 @@ def prompts_from_options(
     boxes: Sequence[tuple[float, ...]],
     mask: Path | None,
 ) -> Prompts:
-    """One prompt from all options together; several boxes alone are a batch of prompts."""
+    """Make one prompt of all options; several boxes alone are a batch of prompts."""
     from samkit.types import Prompts
 
     together = [*points, *backgrounds]
@@ -109,10 +109,10 @@ def read_prompts_file(path: Path) -> dict[str, Any]:
 
 
 def prompt_from_entry(entry: object, path: Path, name: str) -> ImagePrompt:
-    """The prompt of one image in a file of prompts.
+    """Parse the prompt of one image in a file of prompts.
 
     Raises:
-        PromptError: not a prompt; the message names the file and the image.
+        PromptError: it is not a prompt; the message names the file and the image.
     """
     from samkit.types import Prompts
 
@@ -140,6 +140,6 @@ def prompt_from_entry(entry: object, path: Path, name: str) -> ImagePrompt:
 
 
 def is_ambiguous(prompts: Prompts) -> bool:
-    """Whether each prompt is a lone point, which may mean a part or the whole."""
+    """Whether each prompt is a single point, which may mean a part or the whole object."""
     lone_point = prompts.points_xy is not None and prompts.points_xy.shape[1] == 1
     return lone_point and prompts.boxes_xyxy is None and prompts.mask_logits is None

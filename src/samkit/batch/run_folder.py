@@ -1,14 +1,14 @@
-"""The output folder of a long run, with records of what is done, so that a stopped run can go on.
+"""Output folder of a resumable run, with a record of each finished image.
 
 Beside the results, the folder has `.samkit-auto/`:
 
-    records/BASE.json   one image is done: its file, the settings, the files written
+    records/BASE.json   a finished image: its file, the settings, the files written
     masks/BASE.json     its masks as in SA-1B, where they are not among the results
     staging/            results that are being written
     lock                held while a run writes here
 
-Results are written to staging, moved to their places when all are there, and then recorded. A run
-that is killed at any moment leaves whole files, and an image without a record is done again.
+Results are written to staging, moved to their places when all are written, and then recorded. A run
+that is killed at any moment leaves only complete files, and an image without a record is repeated.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ class RunFolder:
                 run.record(image, file_identity(image.path), {"files": ...})
 
     Attributes:
-        settings: what the masks depend on; images done with other settings are not finished.
+        settings: settings that masks depend on; images with records of other settings are repeated.
     """
 
     def __init__(self, output: Path, settings: Mapping[str, Any]) -> None:
         self.output = output
-        # As they come back from JSON, so that they can be compared with recorded ones.
+        # Converted to JSON and back, so that they can be compared with recorded ones.
         self.settings = json.loads(json.dumps(settings))
         self.state = output / STATE_NAME
         self.staging = self.state / "staging"
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Lock the folder for this run; create it if needed, and remove it if nothing is done.
+        """Lock the folder for this run; create it if needed, and remove it if it stays unused.
 
         Raises:
             OutputError: another run holds it, or it cannot be written to.
@@ -66,17 +66,17 @@ class RunFolder:
             raise OutputError(f"cannot write to {self.output}: {reason(error)}") from error
         with lock:
             hold(lock, self.output)
-            self._clear_staging()  # of a run that was killed
+            self._clear_staging()  # left by a run that was killed
             try:
                 yield
             finally:
                 self._remove_if_unused(new_folders)
 
     def _remove_if_unused(self, new_folders: Sequence[Path]) -> None:
-        """Remove the new folders, innermost first, unless some image was done."""
+        """Remove the new folders, innermost first, unless an image was finished."""
         if (self.state / "records").exists():
             return
-        with suppress(OSError):  # somebody else's files are in it
+        with suppress(OSError):  # the folder contains other files
             (self.state / "lock").unlink()
             for folder in new_folders:
                 folder.rmdir()
@@ -85,17 +85,17 @@ class RunFolder:
         shutil.rmtree(self.staging, ignore_errors=True)
 
     def finished(self, image: InputImage) -> Record | None:
-        """The record of an image that is done: the same file with the same settings."""
+        """Return an image's record, if the same file was finished with the same settings."""
         try:
             record: Record = json.loads((self.output / self._record_name(image)).read_bytes())
             if record["format"] != RECORD_FORMAT or record["settings"] != self.settings:
                 return None
             return record if is_same_file(image.path, record["image"]) else None
         except (OSError, ValueError, KeyError, TypeError):
-            return None  # missing, or not ours: the image is done again
+            return None  # missing, or not a record: the image is repeated
 
     def lacks(self, record: Record, formats: Collection[str]) -> frozenset[str]:
-        """The formats that a record does not name, or of which files are missing."""
+        """Return the formats that a record does not list, or whose files are missing."""
         files = record["files"]
         return frozenset(
             name
@@ -105,10 +105,10 @@ class RunFolder:
 
     @contextmanager
     def publishing(self, image: InputImage | None = None) -> Iterator[Path]:
-        """Yield a folder for results, which are moved to their places when all are written.
+        """Yield a staging folder; results in it are moved to their places when all are written.
 
         Args:
-            image: whose results they are; it counts as not done until it is recorded again. None
+            image: image of the results, which counts as unfinished until it is recorded again; None
                 for results of all images together.
 
         Raises:
@@ -134,11 +134,11 @@ class RunFolder:
     def record(
         self, image: InputImage, identity: Mapping[str, Any], facts: Mapping[str, Any]
     ) -> Record:
-        """Write the record of an image that is done, after its results were published.
+        """Write the record of a finished image, after its results were published.
 
         Args:
             identity: the image's `file_identity` before it was read.
-            facts: added to the record.
+            facts: fields to add to the record.
         """
         head = {"format": RECORD_FORMAT, "image": identity, "settings": self.settings}
         record = {**head, **facts}
@@ -149,12 +149,12 @@ class RunFolder:
         return record
 
     def _record_name(self, image: InputImage) -> Path:
-        """Path of an image's record below the output folder."""
+        """Return the path of an image's record below the output folder."""
         return Path(STATE_NAME, "records", f"{image.base}.json")
 
 
 def file_identity(path: Path) -> dict[str, Any]:
-    """Path, size, time and checksum of an image's file, by which it is recognised.
+    """Return path, size, time and checksum of an image's file, which identify it.
 
     Raises:
         ImageError: it cannot be read.

@@ -1,4 +1,4 @@
-"""Prompted segmentation of many images into a folder: each image is answered once and written."""
+"""Prompted segmentation of many images, written to a folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SEGMENT_FORMATS = ("overlay", "png", "json", "coco", "logits")
 DEFAULT_SEGMENT_FORMATS = ("overlay", "png", "json")
-# In the folder for results: which mask pictures samkit wrote for each image.
+# File in the output folder that lists the mask pictures written for each image.
 SEGMENT_STATE_NAME = ".samkit-segment"
 
 
@@ -36,12 +36,12 @@ class PromptedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentOptions:
-    """How prompts are answered, the same for all images.
+    """Settings for answering prompts, the same for all images.
 
     Attributes:
-        multimask: None for three candidates where a prompt is ambiguous.
+        multimask: whether prompts get three candidates; None gives them to ambiguous prompts only.
         every_candidate: write all candidates, not only the best.
-        text_thresh: least score of what a detector finds; None for its own.
+        text_thresh: minimum score of a text match; None for the model's default.
     """
 
     multimask: bool | None = None
@@ -58,10 +58,10 @@ class SegmentOutput:
 
 
 def read_prompted_images(path: Path, images: Sequence[Path]) -> list[PromptedImage]:
-    """Read prompts from a JSON file, for the given images or for all that it names.
+    """Read prompts from a JSON file, for the given images or for all images that it names.
 
     Raises:
-        PromptError: missing or damaged file, unknown keys, an image without a prompt.
+        PromptError: the file is missing or damaged, or an image has no valid prompt.
     """
     by_image = read_prompts_file(path)
     if not images:
@@ -80,10 +80,10 @@ def read_prompted_images(path: Path, images: Sequence[Path]) -> list[PromptedIma
 
 
 def check_result_names(images: Sequence[PromptedImage], formats: Collection[str]) -> None:
-    """Check that no two images would write files of the same name.
+    """Check that results of all images have different names.
 
     Raises:
-        PromptError: two would.
+        PromptError: two images would write the same files.
     """
     seen: dict[str, Path] = {}
     if {"json", "coco"} <= set(formats):
@@ -101,14 +101,14 @@ def check_result_names(images: Sequence[PromptedImage], formats: Collection[str]
 def check_models(
     images: Sequence[PromptedImage], *, model: str, text_model: str | None = None
 ) -> None:
-    """Check what can be checked without loading a model; fetches a missing text model.
+    """Check what can be checked without loading a model; download a missing text model.
 
-    The text model of a checkpoint that takes text itself is known only when that is loaded.
+    The CLIP of a checkpoint that takes text prompts is known only when the checkpoint is loaded.
 
     Raises:
         WeightsError: no such model or text model.
         ConfigError: text needs packages that are not installed.
-        DownloadError: the text model is not on this disk and cannot be fetched.
+        DownloadError: the text model is not on this disk and cannot be downloaded.
     """
     from samkit.weights import CATALOG, check_source
 
@@ -127,7 +127,7 @@ class SegmentWork:
     """Answers the prompts of images and writes their results.
 
     Attributes:
-        formats: what to write, of `SEGMENT_FORMATS`.
+        formats: formats to write, from `SEGMENT_FORMATS`.
     """
 
     predictor: Predictor
@@ -136,7 +136,7 @@ class SegmentWork:
     options: SegmentOptions
 
     def claim(self, image: PromptedImage) -> PromptedImage:
-        """Take an image; each is always done."""
+        """Claim an image; none is ever left out."""
         return image
 
     def generate(self, claim: PromptedImage) -> SegmentOutput:
@@ -157,10 +157,10 @@ class SegmentWork:
         return SegmentOutput(pixels=pixels, answer=answer)
 
     def commit(self, claim: PromptedImage, output: SegmentOutput) -> dict[str, Any]:
-        """Write an image's results; return its record, which the JSON file holds.
+        """Write an image's results; return its record for the JSON file.
 
-        Mask pictures that an earlier run wrote for the same image, and that are not written now,
-        are removed, unless somebody has changed them.
+        Mask pictures that an earlier run wrote for the same image but this one does not are
+        removed, unless somebody has changed them.
 
         Raises:
             OutputError: results cannot be written.
@@ -181,7 +181,7 @@ class SegmentWork:
         return record
 
     def is_fault(self, error: SamkitError) -> bool:
-        """Whether only one image is concerned."""
+        """Whether an error concerns one image only."""
         return isinstance(error, ImageError | PromptError)
 
     def _answer(self, image: RgbImage, prompt: ImagePrompt) -> MaskPrediction:
@@ -191,7 +191,7 @@ class SegmentWork:
             if multimask is None:
                 multimask = is_ambiguous(prompt.prompts)
             return predictor.decode(predictor.embed(image), prompt.prompts, multimask=multimask)
-        if multimask is None:  # text alone may mean several things, a detector's boxes do not
+        if multimask is None:  # text alone is ambiguous; a detector's boxes are not
             multimask = prompt.prompts is None and predictor.reads_as_tokens
         return predictor.predict_text(
             predictor.embed(image),
@@ -219,14 +219,14 @@ class SegmentWork:
 
 
 def _written(path: Path, image: Path) -> Mapping[str, list[int]]:
-    """Mask pictures that earlier runs wrote for an image, with size and time of each."""
+    """Return the mask pictures that earlier runs wrote for an image, with size and time of each."""
     try:
         record = json.loads(path.read_bytes())
         if record["image"] != str(image.resolve()):
             return {}
         return {Path(name).name: list(stamp) for name, stamp in record["masks"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}  # missing, or not ours
+        return {}  # missing, or not written by samkit
 
 
 def _stamp(path: Path) -> list[int]:

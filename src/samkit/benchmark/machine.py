@@ -43,9 +43,9 @@ def matmul_gflops() -> dict[str, float]:
         matrix = torch.ones(MATMUL_SIDE, MATMUL_SIDE, dtype=dtype)
         seconds = []
         for _ in range(MATMUL_TURNS):
-            begun = time.perf_counter()
+            started = time.perf_counter()
             matrix @ matrix
-            seconds.append(time.perf_counter() - begun)
+            seconds.append(time.perf_counter() - started)
         name = str(dtype).removeprefix("torch.")
         rates[name] = 2 * MATMUL_SIDE**3 / statistics.median(seconds) / 1e9
     return rates

@@ -1,4 +1,4 @@
-"""The command line: one file for each command. Torch is imported only by those that need it."""
+"""The command line, one file per command; only commands that need torch import it."""
 
 from typing import TYPE_CHECKING
 

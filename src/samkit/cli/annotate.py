@@ -1,4 +1,4 @@
-"""`samkit annotate`: one person, one folder of images, one page."""
+"""The command `samkit annotate`: annotation of one folder by one person."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 TOKEN_BYTES = 32
-FIRST_PORT, NUM_PORTS = 49152, 16384  # that no service is registered for (RFC 6335)
+FIRST_PORT, NUM_PORTS = 49152, 16384  # dynamic ports: no service is registered for them (RFC 6335)
 
 
 @click.command()
@@ -45,12 +45,12 @@ FIRST_PORT, NUM_PORTS = 49152, 16384  # that no service is registered for (RFC 6
     "where",
     envvar="SAMKIT_STORE",
     metavar="FILE|URL",
-    help=f"Store for the masks; by default {STORE_IN_FOLDER.as_posix()} in FOLDER.",
+    help=f"Store for the masks; default:  {STORE_IN_FOLDER.as_posix()} in FOLDER.",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    help="Port of the page; by default the folder's own, or any free one if that is taken.",
+    help="Port of the page; by default one derived from the folder, or any free one.",
 )
 @click.option("--browser/--no-browser", default=True, help="Open the page, or only print its URL.")
 @server_options
@@ -67,15 +67,15 @@ def annotate(
 ) -> None:
     """Annotate the images of a folder on a page in the browser; Ctrl+C ends it.
 
-    The images stay where they are, and masks are stored in a file in the folder. The page is for
-    you alone: it is served to this computer only, and its URL has a key in it.
+    Images stay where they are; masks are stored in a file in the folder. The page is private: it is
+    served to this computer only, and its URL contains a key.
 
     \b
     samkit annotate images --classes cell,nucleus
     """
     check_installed()
     check_source(model)
-    with open_store(_place(folder, where), make=True) as store:
+    with open_store(_place(folder, where), create=True) as store:
         from samkit.dataengine import SCAN, add_class, add_job
 
         project = _project(store, folder, is_own=where is None)
@@ -98,7 +98,7 @@ def annotate(
             url = f"{address}/?token={token}"
             click.echo(url)
             if browser and _has_screen():
-                # In a thread: some browsers return when they are closed.
+                # In a thread, since some browsers return only when they are closed.
                 threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
         serve(app, host=HOST, port=own_port(folder) if port is None else port, on_ready=show)
@@ -107,9 +107,9 @@ def annotate(
 
 
 def own_port(folder: Path) -> int:
-    """A folder's own port, the same each time; 0 if it is taken.
+    """Return the folder's port, the same each time; 0 if it is taken.
 
-    Browsers store unsent work by a page's address, of which the port is a part.
+    Browsers store unsent work by the page's origin, which includes the port.
     """
     port = FIRST_PORT + zlib.crc32(os.fsencode(folder.resolve())) % NUM_PORTS
     try:
@@ -120,7 +120,7 @@ def own_port(folder: Path) -> int:
 
 
 def _place(folder: Path, where: str | None) -> str:
-    """The store's place; checked before it is created.
+    """Return the store's path or URL, after checking the folder.
 
     Raises:
         StoreError: the folder is missing, or has no images.
@@ -133,9 +133,9 @@ def _place(folder: Path, where: str | None) -> str:
 
 
 def _project(store: Store, folder: Path, *, is_own: bool) -> Project:
-    """The folder's project, created if there is none.
+    """Return the folder's project, creating it if there is none.
 
-    The only project of a store in the folder belongs to the folder: if they were moved together,
+    The only project of a store in the folder belongs to the folder: if both were moved together,
     the images are found again.
     """
     from samkit.dataengine import create_project, get_project, move_project
@@ -154,7 +154,7 @@ def _project(store: Store, folder: Path, *, is_own: bool) -> Project:
 
 
 def _has_screen() -> bool:
-    """Whether a browser would open a window, and not in this terminal."""
+    """Whether a browser would open a window rather than run in this terminal."""
     if sys.platform in ("win32", "darwin"):
         return True
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,4 +1,4 @@
-"""`samkit auto`: masks of everything in images, without prompts."""
+"""The command `samkit auto`: masks of everything in images, without prompts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from samkit.cli.progress import Meter, progress
 from samkit.cli.wording import counted
 from samkit.errors import SamkitError
 
-# The parts of an image's record that are reported.
+# Fields of an image's record that are printed.
 REPORTED = ("width", "height", "masks", "seconds", "files")
 
 
@@ -62,13 +62,13 @@ REPORTED = ("width", "height", "masks", "seconds", "files")
 @click.option(
     "--classes",
     metavar="WORDS,WORDS",
-    help="What to segment, such as car,tree; by default everything. A detector finds the things, or"
-    " a CLIP names masks of everything; see --text-model.",
+    help="What to segment, such as car,tree; by default everything. A detector finds these objects,"
+    " or a CLIP names masks of everything; see --text-model.",
 )
 @click.option(
     "--others",
     is_flag=True,
-    help="With --classes: keep other masks too, without a class.",
+    help="With --classes: also write masks that no class fits, without a class.",
 )
 @click.option(
     "--calibration",
@@ -100,10 +100,11 @@ def auto(
     as_json: bool,
     **settings: Any,
 ) -> int:
-    """Segment everything in images, or all things of some classes, without prompts.
+    """Segment everything in images, or all objects of some classes, without prompts.
 
-    INPUTS are images, folders (searched recursively) and patterns in quotes. Images whose results
-    are in the output folder are not done again: a stopped run goes on where it was.
+    INPUTS are images, folders (searched recursively) and quoted patterns. Images whose results are
+    in
+    the output folder are not repeated: an interrupted run resumes where it stopped.
 
     \b
     samkit auto image.jpg
@@ -114,9 +115,9 @@ def auto(
     if not inputs:
         raise click.UsageError("give at least one image, folder or pattern")
     if classes is None and (others or calibration or text_model or text_thresh is not None):
-        raise click.UsageError("--others, --calibration and --text-... go with --classes")
+        raise click.UsageError("--others, --calibration and --text-... need --classes")
     if classes is not None and tile_px is not None:
-        raise click.UsageError("--classes does not go with --tile")
+        raise click.UsageError("--classes cannot be combined with --tile")
     generator = MaskGenerator(
         model=model,
         backend=backend,
@@ -136,7 +137,7 @@ def class_choice(
     others: bool,  # noqa: FBT001
     calibration: Path | None,
 ) -> ClassChoice | None:
-    """The classes that the options name; None for masks of everything.
+    """Make the class choice from options; None for masks of everything.
 
     Raises:
         PromptError: there is no class, or an empty one.
@@ -166,7 +167,7 @@ def run_auto(
     *,
     as_json: bool,
 ) -> int:
-    """Make masks of images, write and print the results; return the exit code."""
+    """Generate masks of images, write and print the results; return the exit code."""
     from samkit.files import check_writable
 
     check_writable(output)
@@ -176,10 +177,10 @@ def run_auto(
         for one in skipped:
             report.skip(one.image, SamkitError(one.error))
         to_do = [image for image in images if work.run.finished(image) is None]
-        # Some names cannot be of files; pathlib raises an error for them.
+        # os.path, since pathlib raises errors for names that no file can have.
         if any(os.path.exists(image.path) for image in to_do):  # noqa: PTH110
             generator.check()
-            _ = generator.masker  # an error here comes before anything is written
+            _ = generator.masker  # loads the model: errors must come before anything is written
             if len(images) > 1 and not as_json:
                 click.echo(f"samkit: {plan(generator, len(to_do), len(images), output)}", err=True)
         with work.run.writing():
@@ -195,7 +196,7 @@ def run_auto(
 
 
 def plan(generator: MaskGenerator, to_do: int, total: int, output: Path) -> str:
-    """The plan in one line: images, settings, model, output."""
+    """Describe the run in one line: images, settings, model, output."""
     before = f", {total - to_do} done before" if to_do < total else ""
     choice, side = generator.classes, generator.config.points_per_side
     if choice is None:
@@ -208,7 +209,7 @@ def plan(generator: MaskGenerator, to_do: int, total: int, output: Path) -> str:
 
 
 def do_images(work: AutoWork, images: Sequence[InputImage], report: Report, meter: Meter) -> None:
-    """Make the results of all images, and report each."""
+    """Process all images, and report each."""
 
     def start(image: InputImage) -> None:
         meter.start(image.name)
@@ -225,12 +226,12 @@ def do_images(work: AutoWork, images: Sequence[InputImage], report: Report, mete
 
 
 class Report:
-    """Reports a run: as text while it runs, or as JSON at its end.
+    """Report of a run: as text while it runs, or as JSON at its end.
 
     Attributes:
         done: images with results, including those of earlier runs.
-        masks: made in this run.
-        coco: the data set of all images, if it was written.
+        masks: number of masks generated by this run.
+        coco: path of the COCO file of all images; None if it was not written.
     """
 
     def __init__(self, output: Path, inputs_count: int, *, as_json: bool) -> None:
@@ -244,7 +245,7 @@ class Report:
         self._errors: list[tuple[str, SamkitError]] = []
 
     def add(self, image: InputImage, record: Record, *, is_new: bool) -> None:
-        """An image is done, by this run or, if not `is_new`, by an earlier one."""
+        """Add a finished image; `is_new` is false if an earlier run finished it."""
         self.done.append((image, {key: record[key] for key in REPORTED}))
         if is_new:
             self._new.add(image)
@@ -256,18 +257,18 @@ class Report:
                 click.echo(f"{image.path}: {masks}, {record['seconds']:.1f} s")
 
     def skip(self, image: str, error: SamkitError) -> None:
-        """An input failed."""
+        """Add an input that failed."""
         self._errors.append((image, error))
         if self._inputs_count > 1:
             click.echo(f"samkit: skipped {image}: {error}", err=True)
 
     def interrupted(self) -> None:
-        """The user stopped the run."""
+        """Report that the user interrupted the run."""
         counts = f"{len(self.done)} of {counted(self._inputs_count, 'image')}"
-        click.echo(f"samkit: {counts} done; the same command goes on from here", err=True)
+        click.echo(f"samkit: {counts} done; run the same command again to resume", err=True)
 
     def check_any(self) -> None:
-        """Raise an error if no image could be done."""
+        """Raise an error if all images failed."""
         if self.done:
             return
         if len(self._errors) == 1:
@@ -275,7 +276,7 @@ class Report:
         raise SamkitError("no image could be segmented")
 
     def rates(self, meter: Meter) -> str:
-        """Images and masks per second since the first image."""
+        """Describe images and masks per second since the first image."""
         elapsed_s = max(meter.elapsed_s, 1e-9)
         return f"{len(self._new) / elapsed_s:.2f} images/s, {self.masks / elapsed_s:.1f} masks/s"
 

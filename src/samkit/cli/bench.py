@@ -1,4 +1,4 @@
-"""`samkit bench`: how fast each backend is on this machine."""
+"""The command `samkit bench`: speed of all backends on this machine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ QUICK_WORKS, QUICK_TURNS = ("mobile-encode", "click", "64-points"), 3
     "works",
     multiple=True,
     type=click.Choice(WORK_NAMES),
-    help="What to measure; repeatable. By default all for which packages are installed.",
+    help="What to measure; repeatable. By default everything whose packages are installed.",
 )
 @click.option(
     "--turns",
@@ -72,7 +72,7 @@ def bench(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Time all installed backends in turns, and against transformers where it is installed."""
+    """Measure the speed of all installed backends in turns, and of transformers if installed."""
     from samkit.benchmark import (
         WORKS,
         Workshop,
@@ -119,7 +119,7 @@ def bench(
 
 
 def quick_backends() -> list[tuple[str, str]]:
-    """PyTorch in float32, and what `auto` chooses on this machine's CPU."""
+    """Return PyTorch in float32, and the automatic choice on this machine's CPU."""
     import torch
 
     from samkit.backends import automatic_backend, choose_precision
@@ -131,13 +131,13 @@ def quick_backends() -> list[tuple[str, str]]:
 
 
 def parse_backend(text: str) -> tuple[str, str]:
-    """NAME:PRECISION as a pair; the precision may be left out."""
+    """Parse NAME:PRECISION, or NAME alone, into a pair."""
     name, _, precision = text.partition(":")
     return name, precision or "float32"
 
 
 def installed_backends() -> list[tuple[str, str]]:
-    """All backends but torch.compile, which takes minutes, in all their precisions."""
+    """List installed backends in all precisions, without torch.compile, which takes minutes."""
     from samkit.backends import CPU_PRECISIONS, is_installed
 
     return [

@@ -1,4 +1,4 @@
-"""`samkit demo`: one click on an image that comes with the package."""
+"""The command `samkit demo`: one click on an image from the package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from samkit.batch import (
 )
 from samkit.cli.options import backend_options, json_option, output_option
 
-# On the rim of the cup: it may mean the coffee, the cup, or the cup with its saucer.
+# On the rim of the cup, which may mean the coffee, the cup, or the cup with its saucer.
 CLICK_XY = (220, 170)
 
 

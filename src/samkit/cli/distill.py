@@ -1,4 +1,4 @@
-"""`samkit distill`: trains a small image encoder to give a big one's features."""
+"""The command `samkit distill`: distillation of a large image encoder into a small one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def distill(
     show: bool,
     as_json: bool,
 ) -> None:
-    """Train a small image encoder to give a big one's features; the mask decoder stays.
+    """Train a small image encoder to reproduce a large one's features; the mask decoder stays.
 
     \b
     samkit distill mobile_sam data.train=shards:sa1b
@@ -56,7 +56,7 @@ def distill(
 
 
 def report(distilled: Distilled, folder: Path, *, as_json: bool) -> str:
-    """The files written, and student against teacher before and after."""
+    """Describe the files written, and student against teacher before and after."""
     before, after = distilled.before, distilled.after
     if as_json:
         result = {

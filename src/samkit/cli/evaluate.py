@@ -1,4 +1,4 @@
-"""`samkit evaluate`: measures models by the protocols of the paper."""
+"""The command `samkit evaluate`: measurement of models by the paper's protocols."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PROTOCOLS = ("one-click", "noc", "text", "recall", "boxes", "edges")
 DEFAULT_PROTOCOLS = ("one-click", "noc")
-CHOSEN = {"one-click", "noc", "text"}  # protocols that measure a choice of an image's masks
+CHOSEN = {"one-click", "noc", "text"}  # protocols that measure a selection of an image's masks
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
 
@@ -54,7 +54,7 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     "--images",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Number of images, from the first one; by default all.",
+    help="Number of images, the first ones of the data set; by default all.",
 )
 @click.option(
     "--masks-per-image",
@@ -62,7 +62,7 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     default=10,
     show_default=True,
     metavar="N",
-    help="one-click, noc, text: masks of each image, chosen at random; 0 for all.",
+    help="one-click, noc, text: number of masks per image, chosen at random; 0 for all.",
 )
 @click.option(
     "--min-area",
@@ -78,7 +78,7 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     default=0,
     show_default=True,
     metavar="N",
-    help="one-click, noc, text: seed of the choice of masks.",
+    help="one-click, noc, text: seed for choosing masks.",
 )
 @click.option(
     "--max-clicks",
@@ -86,13 +86,13 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     default=20,
     show_default=True,
     metavar="N",
-    help="noc: maximum number of clicks on a mask.",
+    help="noc: maximum number of clicks per mask.",
 )
 @click.option(
     "--feedback/--no-feedback",
     default=True,
     show_default=True,
-    help="noc: pass the logits of each answer on with the next click.",
+    help="noc: feed the logits of each answer back with the next click.",
 )
 @click.option(
     "--recall-points",
@@ -100,13 +100,13 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     default=64,
     show_default=True,
     metavar="N",
-    help="recall: points along each side of the grid; 64 take half a minute an image on a CPU.",
+    help="recall: points along each side of the grid; 64 take half a minute per image on a CPU.",
 )
 @click.option(
     "--detections",
     type=click.Path(path_type=Path),
     metavar="FILE.json",
-    help="boxes: COCO results whose boxes are the prompts; by default those of the true masks.",
+    help="boxes: COCO results whose boxes are the prompts; by default the ground-truth boxes.",
 )
 @click.option(
     "--edge-thresholds",
@@ -114,7 +114,7 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     default=99,
     show_default=True,
     metavar="N",
-    help="edges: number of thresholds at which edges are compared; fewer are faster.",
+    help="edges: number of thresholds to compare edges at; fewer are faster.",
 )
 @click.option(
     "--text-model",
@@ -135,10 +135,11 @@ def evaluate(
     as_json: bool,
     **settings: Any,
 ) -> int:
-    """Measure how good models are, side by side.
+    """Measure the quality of models, side by side.
 
-    DATA is a COCO file, a folder of SA-1B, a folder with images/ and masks/, or scenes:count=20.
-    Images that are in the output folder are not measured again: a stopped run goes on where it was.
+    DATA is a COCO file, an SA-1B folder, a folder with images/ and masks/, or scenes:count=20.
+    Images
+    with results in the output folder are not repeated: an interrupted run resumes where it stopped.
 
     \b
     samkit evaluate val.json --images 40
@@ -174,7 +175,7 @@ def evaluate(
                 reports[label] = run.measure(label, model, meter, reported)
         except KeyboardInterrupt:
             done = counted(run.done, "image")
-            click.echo(f"samkit: {done} measured; the same command goes on from here", err=True)
+            click.echo(f"samkit: {done} measured; run the same command again to resume", err=True)
             raise
     check_any(reports, protocols)
     report = Report(data=data, models=reports)
@@ -188,11 +189,11 @@ def evaluate(
 
 
 def check_extras(protocols: Sequence[str], text_model: str | None) -> None:
-    """Check that the packages and the text model that protocols need are there.
+    """Check that the protocols' packages and text model are available.
 
     Raises:
         ConfigError: packages are missing.
-        DownloadError: the text model is not on this disk and cannot be fetched.
+        DownloadError: the text model is not on this disk and cannot be downloaded.
     """
     if "edges" in protocols:
         require_packages("edges", ("scipy",), "bench")
@@ -210,7 +211,7 @@ def plan(
     models: Iterable[str],
     settings: dict[str, Any],
 ) -> str:
-    """The plan in one line: images, protocols, models, masks."""
+    """Describe the run in one line: images, protocols, models, masks."""
     names = [protocol.name for protocol in protocols]
     line = f"{counted(images, 'image')} by {', '.join(names)} for {', '.join(models)}"
     masks = settings["masks_per_image"]
@@ -224,10 +225,10 @@ class Run:
     """One evaluation: data, protocols and output, the same for all models.
 
     Attributes:
-        images: number of images, from the first one; None for all.
-        text_model: None for the models' own.
-        output: the folder for results.
-        done: images measured now or before, of all models.
+        images: number of images, the first ones; None for all.
+        text_model: text model; None for the models' own.
+        output: output folder.
+        done: number of images measured, by this run or an earlier one, of all models together.
     """
 
     source: SampleSource
@@ -239,7 +240,7 @@ class Run:
     done: int = 0
 
     def measure(self, label: str, model: str, meter: Meter, reported: set[str]) -> ModelReport:
-        """Measure one model; report images that are skipped, unless they are in `reported`."""
+        """Measure one model; report skipped images that are not in `reported` yet."""
         from samkit.evaluation import evaluate_model, model_identity, report_model
         from samkit.predict import Predictor
 
@@ -269,7 +270,7 @@ class Run:
 
 
 def model_labels(models: Sequence[str]) -> dict[str, str]:
-    """A short name for each model: a file's name without suffix, or its path if two have one name.
+    """Map each model to a short label: a file's name without suffix, or its path if ambiguous.
 
     Raises:
         click.UsageError: a model is given twice.
@@ -284,11 +285,11 @@ def model_labels(models: Sequence[str]) -> dict[str, str]:
 
 
 def open_source(data: str) -> SampleSource:
-    """A data set whose images can be read by number.
+    """Open a data set whose images can be read by index.
 
     Raises:
-        DataError: it is missing, or not what it should be.
-        ConfigError: it can only be read from front to back.
+        DataError: it is missing or invalid.
+        ConfigError: it is a stream.
     """
     from samkit.datasets import SampleSource, open_data
 
@@ -301,10 +302,10 @@ def open_source(data: str) -> SampleSource:
 def make_protocols(
     names: Sequence[str], source: SampleSource, settings: dict[str, Any]
 ) -> list[EvaluationProtocol]:
-    """The chosen protocols in the order of `PROTOCOLS`, each once.
+    """Create the chosen protocols in the order of `PROTOCOLS`, each once.
 
     Raises:
-        ConfigError: a setting out of its range.
+        ConfigError: a setting is out of range.
         DataError: the detections cannot be read.
     """
     from samkit.datasets import CocoData
@@ -349,10 +350,10 @@ def make_protocols(
 
 
 def check_any(reports: dict[str, ModelReport], protocols: Sequence[str]) -> None:
-    """Check that something was measured.
+    """Check that anything was measured.
 
     Raises:
-        DataError: no image could be read, or there is no mask in them.
+        DataError: no image could be read, or they have no masks.
     """
     for report in reports.values():
         for name in protocols:
@@ -366,7 +367,7 @@ def check_any(reports: dict[str, ModelReport], protocols: Sequence[str]) -> None
 
 
 def write_report(report: Report, output: Path) -> str:
-    """Write the report and its plots; return the plots' names as the end of a line."""
+    """Write the report and its plots; return the plots' names, to be appended to a message."""
     from samkit.evaluation import write_plots
     from samkit.files import write_bytes
 

@@ -1,5 +1,5 @@
 """Exit codes of all commands; success is 0."""
 
-EXIT_SOME_FAILED = 1  # of several inputs; the others are done
+EXIT_SOME_FAILED = 1  # some of several inputs failed
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130

@@ -1,6 +1,6 @@
-"""`samkit`: all commands, and the one place where errors become one line and an exit code.
+"""The command group `samkit`, and conversion of errors to one line and an exit code.
 
-Exit codes: 0 done, 1 some of several inputs failed, 2 wrong input, 130 stopped by the user.
+Exit codes: 0 success, 1 some of several inputs failed, 2 wrong input, 130 interrupted by the user.
 """
 
 import logging
@@ -31,8 +31,8 @@ from samkit.errors import SamkitError
 def cli() -> None:
     """Segment anything in images from a click, a box, a mask or text; train, evaluate, annotate.
 
-    Works offline: the default model is in the package. Text models and larger SAMs are fetched
-    once, by samkit models fetch or when they are first used.
+    Works offline: the default model is in the package. Text models and larger SAMs are downloaded
+    once, by samkit models fetch or when first used.
     """
 
 

@@ -1,4 +1,4 @@
-"""The options of automatic masks, for all commands that make them."""
+"""Options of automatic masks, shared by commands."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 # Not read from samkit.proposals, which is slow to import.
 PRESET_NAMES = ("fast", "paper", "thorough")
-OVERLAPS_PER_TILE = 4  # tiles share a quarter of their side, as 256 of 1024
+OVERLAPS_PER_TILE = 4  # neighbouring tiles overlap by a quarter of their side, such as 256 of 1024
 
-# Options of settings: name of the setting, option, type and help.
+# Options for settings: name of the setting, option, type and help.
 SETTINGS: tuple[tuple[str, str, Any, str], ...] = (
     ("points_per_side", "--points-per-side", int, "Points along each side of the grid of prompts."),
     (
@@ -30,7 +30,7 @@ SETTINGS: tuple[tuple[str, str, Any, str], ...] = (
         "crop_points_downscale",
         "--crop-points-downscale",
         int,
-        "Factor by which each layer of crops has fewer points a side.",
+        "Factor by which each layer of crops has fewer points per side.",
     ),
     ("iou_thresh", "--iou-thresh", float, "Minimum predicted IoU of a mask."),
     ("stability_thresh", "--stability-thresh", float, "Minimum stability of a mask."),
@@ -57,7 +57,7 @@ SETTINGS: tuple[tuple[str, str, Any, str], ...] = (
         "max_area_fraction",
         "--max-area",
         float,
-        "Maximum share of the image in a mask, 0 to 1.",
+        "Maximum fraction of the image that a mask covers, 0 to 1.",
     ),
 )
 
@@ -68,8 +68,8 @@ def mask_options(command: Command) -> Command:
         click.option(
             "--preset",
             type=click.Choice(PRESET_NAMES),
-            help="Preset whose settings the options below change. By default a grid of 32 x 32"
-            " points without crops.",
+            help="Preset, which the options below change. The default is a grid of 32 x 32 points"
+            " without crops.",
         ),
         *(
             click.option(option, name, type=kind, metavar="N", help=text)
@@ -95,10 +95,10 @@ def mask_options(command: Command) -> Command:
 
 
 def config_from_options(preset: str | None, settings: dict[str, Any]) -> AutoMaskConfig:
-    """A preset, or the default settings, changed by the options that were given.
+    """Make the configuration from a preset, or the defaults, and the options given.
 
     Raises:
-        ConfigError: a number out of its range.
+        ConfigError: a number is out of range.
     """
     from samkit.proposals import PRESETS, AutoMaskConfig
 
@@ -107,7 +107,7 @@ def config_from_options(preset: str | None, settings: dict[str, Any]) -> AutoMas
 
 
 def tiling_from_option(tile_px: int | None) -> TileConfig | None:
-    """The tiles of --tile, or None.
+    """Make the tile configuration of --tile; None without it.
 
     Raises:
         ConfigError: the side is too small or too large.

@@ -1,4 +1,4 @@
-"""`samkit models`: what can be loaded, what is on disk; fetch and verify."""
+"""The commands `samkit models`: list, fetch, verify and prepare models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXT_EXAMPLE = "text models by their names on the hub, such as openai/clip-vit-b
 @json_option
 @click.pass_context
 def models(context: click.Context, *, as_json: bool) -> None:
-    """List the models that can be loaded by name, and models that read text."""
+    """List the models that can be loaded by name, and the text models."""
     if context.invoked_subcommand is not None:
         return
     rows = [*(model_row(name) for name in _catalog()), *text_rows()]
@@ -48,9 +48,9 @@ def models(context: click.Context, *, as_json: bool) -> None:
 @models.command()
 @click.argument("name")
 def fetch(name: str) -> None:
-    """Fetch a model's weights from the Hugging Face hub, and check them.
+    """Download a model's weights from the Hugging Face hub, and check them.
 
-    NAME is a model of the list, or a CLIP or detector by its name on the hub.
+    NAME is a model from the list, or the name of a CLIP or detector on the hub.
     """
     from samkit.errors import WeightsError
     from samkit.weights import fetch as fetch_weights
@@ -71,7 +71,7 @@ def fetch(name: str) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def verify(*, file: Path, as_json: bool) -> None:
-    """Check that a checkpoint file is whole, safe and fits a known model."""
+    """Check that a checkpoint file is complete and safe, and fits a known model."""
     from samkit.files import file_sha256
     from samkit.weights import check_fits, identify, read_checkpoint
 
@@ -101,9 +101,9 @@ def verify(*, file: Path, as_json: bool) -> None:
 @model_option
 @backend_options
 def prepare(*, model: str, backend: BackendChoice) -> None:
-    """Convert a model for this computer in advance, so that its first use need not wait.
+    """Convert a model for this computer in advance, so that its first use is fast.
 
-    Needed once for each model; other commands do it when they first need it.
+    This is done once per model; other commands do it when they first use a model.
     """
     from samkit.backends import CompiledBackend
     from samkit.predict import Predictor
@@ -116,7 +116,7 @@ def prepare(*, model: str, backend: BackendChoice) -> None:
 
 
 def model_row(name: str) -> dict[str, Any]:
-    """One model's row of the list."""
+    """Make one model's row of the list."""
     from samkit.weights import find_local
 
     entry = _catalog()[name]
@@ -134,7 +134,7 @@ def model_row(name: str) -> dict[str, Any]:
 
 
 def text_rows() -> list[dict[str, Any]]:
-    """The rows of text models that are known to fit; others of their kinds can be loaded too."""
+    """Make the rows of text models known to work; others of their kinds can be loaded too."""
     from samkit.weights import TEXT_CATALOG, find_cached
 
     return [

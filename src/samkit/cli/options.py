@@ -1,4 +1,4 @@
-"""Option types, and the options that several commands share."""
+"""Option types and options shared by several commands."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -13,7 +13,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Numbers(click.ParamType[tuple[float, ...]]):
-    """A fixed number of numbers separated by commas, such as a point or a box."""
+    """Option type: a fixed number of comma-separated numbers, such as a point or a box."""
 
     def __init__(self, *fields: str) -> None:
         self.fields = fields
@@ -70,7 +70,7 @@ def backend_options(command: Command) -> Command:
             default="auto",
             show_default=True,
             envvar="SAMKIT_BACKEND",
-            help="Inference runtime; auto takes the fastest that is installed.",
+            help="Inference runtime; auto is the fastest that is installed.",
         ),
         click.option(
             "--precision",
@@ -78,7 +78,7 @@ def backend_options(command: Command) -> Command:
             default="auto",
             show_default=True,
             envvar="SAMKIT_PRECISION",
-            help="Number format; auto takes bfloat16 where the processor supports it.",
+            help="Number format; auto is bfloat16 if the processor supports it, else float32.",
         ),
         click.option("--threads", type=int, metavar="N", help="Number of CPU threads."),
     )
@@ -89,7 +89,7 @@ def backend_options(command: Command) -> Command:
 
 
 def output_option(default: str) -> Callable[[Command], Command]:
-    """The option --output, the folder for results."""
+    """Make the option --output, the output folder."""
     return click.option(
         "--output",
         "-o",
@@ -97,12 +97,12 @@ def output_option(default: str) -> Callable[[Command], Command]:
         default=default,
         show_default=True,
         metavar="DIR",
-        help="Folder for the results.",
+        help="Output folder.",
     )
 
 
 def text_options(default: str) -> Callable[[Command], Command]:
-    """Add --text-model, whose default the help text names, and --text-thresh."""
+    """Add --text-model, with `default` described in its help, and --text-thresh."""
 
     def decorate(command: Command) -> Command:
         options = (

@@ -1,4 +1,4 @@
-"""`samkit pretrain`: MAE pre-training of a ViT image encoder; a small CLIP from nothing."""
+"""The command `samkit pretrain`: MAE pre-training of image encoders, and a small CLIP."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pretrain(
 ) -> None:
     """Pre-train an image encoder on images without masks, as a masked autoencoder (MAE).
 
-    Or, with clip_named, a small CLIP on images whose masks have names, for text prompts.
+    The recipe clip_named trains a small CLIP on images with named masks, for text prompts.
 
     \b
     samkit pretrain scenes
@@ -56,14 +56,14 @@ def pretrain(
 
 
 def pretraining_recipes() -> dict[str, Callable[[], Any]]:
-    """All recipes by name, of both kinds."""
+    """Return all recipes of both kinds by name."""
     from samkit.training import CLIP_RECIPES, MAE_RECIPES
 
     return {**MAE_RECIPES, **CLIP_RECIPES}
 
 
 def run(recipe: Any, output: Path, *, resume: bool, as_json: bool) -> dict[str, Any]:
-    """Pre-train by a recipe; return the paths of what was made, and the seconds."""
+    """Run a recipe; return the paths of its results, and the seconds."""
     from samkit.training import CLIP_FOLDER, PICTURES, MaeRecipe, train
 
     is_mae = isinstance(recipe, MaeRecipe)

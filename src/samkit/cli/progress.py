@@ -1,4 +1,4 @@
-"""Progress of long work on standard error: a bar on a terminal, else a line now and then."""
+"""Progress display on standard error: bars on a terminal, otherwise occasional lines."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 
 Clock = Callable[[], float]
 
-FIRST_LINE_S = 15.0  # after the work began; short work prints none
-LINE_EVERY_S = 50.0  # with a tick, still less than a minute
-TICK_S = 5.0  # how often the ticker checks whether a line is due
-LONG_S = 60.0  # an estimate of this or more is printed as soon as there is one
+FIRST_LINE_S = 15.0  # after the start; shorter work prints no line
+LINE_EVERY_S = 50.0  # plus a tick, still less than a minute
+TICK_S = 5.0  # interval at which the ticker checks whether a line is due
+LONG_S = 60.0  # estimates above this are printed as soon as known
 
 
 class Display(Protocol):
-    """Shows a meter; called after each change."""
+    """Displays a meter; called after each change."""
 
     def show(self, meter: Meter) -> None: ...
 
 
 class Meter:
-    """Counts the units of long work that are done, and estimates the time for the rest.
+    """Counts finished units of long work, and estimates the remaining time.
 
     Attributes:
-        unit: what is counted, in the singular: "image".
-        done: units done, including those that took no work.
-        total: units in all; None before it is known.
-        worked: units done by work.
-        label: the unit in work, such as an image's name.
-        within: done and all parts of that unit; None where they are not known.
-        note: anything else to show, such as a loss.
+        unit: name of a unit in the singular, such as "image".
+        done: number of finished units, including those that took no work.
+        total: total number of units; None until it is known.
+        worked: number of finished units that took work.
+        label: name of the current unit, such as an image's.
+        within: finished parts of the current unit, and their total; None if unknown.
+        note: additional information to show, such as a loss.
     """
 
     def __init__(
@@ -56,22 +56,22 @@ class Meter:
         self.within: tuple[int, int] | None = None
         self._display, self._clock = display, clock
         self._began_s: float | None = None
-        # When the first unit was done, which is slower than others: graphs are compiled for it.
+        # Time at which the first unit was finished: it is slow, as graphs are compiled for it.
         self._first_s: float | None = None
         self._first_is_timed = False
 
     def beside(self, unit: str, total: int | None = None) -> Meter:
-        """Another meter on the same display, for another part of the same work."""
+        """Make another meter on the same display, for another part of the work."""
         return Meter(unit, total, self._display, self._clock)
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the first unit was begun."""
+        """Seconds since the first unit was started."""
         return 0.0 if self._began_s is None else self._clock() - self._began_s
 
     @property
     def left_s(self) -> float | None:
-        """Estimated seconds for the units that are left; None before there is a measurement."""
+        """Estimated seconds for the remaining units; None before the first measurement."""
         if self.total is None or self._began_s is None or self._first_s is None:
             return None
         left = max(0, self.total - self.done)
@@ -80,28 +80,28 @@ class Meter:
         return left * (self._first_s - self._began_s) if self._first_is_timed else None
 
     def start(self, label: str = "") -> None:
-        """Begin a unit."""
-        if self._began_s is None:  # not before: a model may take long to load
+        """Start a unit."""
+        if self._began_s is None:  # not earlier, since loading a model may take long
             self._began_s = self._clock()
         self.label, self.within = label, None
         self._display.show(self)
 
     def part(self, done: int, total: int) -> None:
-        """Set how many parts of the unit are done."""
+        """Set the number of finished parts of the current unit, and their total."""
         self.within = done, total
         self._display.show(self)
 
     def advance(self, *, worked: bool = True, note: str | None = None) -> None:
-        """Count one more unit; `worked` is false if it was done before or failed at once."""
+        """Count one more unit; `worked` is false if it was done before, or failed at once."""
         if worked and self._first_s is None and self._began_s is not None:
             self._first_s, self._first_is_timed = self._clock(), True
         self.worked += worked
         self._set(self.done + 1, note)
 
     def update(self, done: int, total: int | None = None, *, note: str | None = None) -> None:
-        """Set how many units are done, and the total unless that is None.
+        """Set the number of finished units, and the total unless it is None.
 
-        At the first call, `done` may include units of an earlier run; later calls measure.
+        At the first call, `done` may include units of an earlier run, which are not measured.
         """
         now = self._clock()
         if total is not None:
@@ -122,7 +122,7 @@ class Meter:
 
 
 class Lines:
-    """Prints a line when one is due: early if the work is long, then about every minute."""
+    """Prints lines: the first one early if the work is long, then about one a minute."""
 
     def __init__(
         self, clock: Clock = time.monotonic, write: Callable[[str], None] | None = None
@@ -131,7 +131,7 @@ class Lines:
         self._write = write or (lambda line: click.echo(line, err=True))
         self._lock = threading.Lock()
         self._meter: Meter | None = None
-        self._next_s: float | None = None  # before the work begins
+        self._next_s: float | None = None  # None before the work has started
         self._estimated: set[int] = set()
         self._printed = ""
 
@@ -173,7 +173,7 @@ class Lines:
 
 
 class Rich:
-    """Shows a bar for each meter, and one for the parts of the unit in work."""
+    """Shows a bar for each meter, and one for the parts of the current unit."""
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
@@ -182,7 +182,7 @@ class Rich:
         self._label = ""
 
     def show(self, meter: Meter) -> None:
-        """Bring the bars up to date."""
+        """Update the bars."""
         bar = self._bar
         if id(meter) not in self._units:
             self._units[id(meter)] = bar.add_task(f"{meter.unit}s", total=None, note="")
@@ -202,7 +202,7 @@ class Hidden:
 
 
 def progress_line(meter: Meter) -> str:
-    """Done, left and times in one line, such as for a log."""
+    """Describe progress and times in one line, as for a log."""
     total = meter.total
     of = (
         f"{meter.unit} {meter.done:,}"
@@ -225,13 +225,13 @@ def progress_line(meter: Meter) -> str:
 def progress(unit: str, total: int | None = None, *, bar: bool = True) -> Iterator[Meter]:
     """Show progress on standard error while the block runs.
 
-    A terminal gets a bar, which is taken away at the end. Anything else gets lines, at least one a
-    minute, also while a single unit takes long. Of several processes only the first one shows any.
+    A terminal shows a bar, which is removed at the end. Otherwise lines are printed, at least one a
+    minute, even while a single unit takes long. Of several processes only the first shows progress.
 
     Args:
-        unit: what is counted, in the singular.
-        total: None where it is known only later.
-        bar: false hides it from terminals, such as where the output is for programs.
+        unit: name of a unit in the singular.
+        total: total number of units; None if it is not known yet.
+        bar: false shows no bar on terminals, as for output that programs read.
     """
     from rich.console import Console
 
@@ -270,22 +270,22 @@ def _bar(console: object) -> Bar:
         TimeRemainingColumn(),
         console=console,  # type: ignore[arg-type]
         transient=True,
-        # Else rich would send to standard error what is printed into a file.
+        # Otherwise rich would redirect standard output to standard error.
         redirect_stdout=sys.stdout.isatty(),
     )
 
 
 def is_first_process() -> bool:
-    """Whether this process speaks for all processes of a training.
+    """Whether this process is the first of a training, which prints for all of them.
 
-    The first variable is torchrun's, the second one also Lightning's, which starts processes of one
-    machine.
+    The first variable is torchrun's; the second is also set by Lightning, which starts the
+    processes of one machine.
     """
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
 def on_step_of(meter: Meter) -> Callable[[TrainingProgress], None]:
-    """A training's `on_step` that shows steps with loss and scores."""
+    """Make an `on_step` callback of a training that shows steps, loss and scores."""
 
     def on_step(progress: TrainingProgress) -> None:
         shown = {"loss": progress.values.get("loss"), **progress.scores}

@@ -1,4 +1,4 @@
-"""`samkit segment`: masks from text, clicks, boxes and earlier masks."""
+"""The command `samkit segment`: masks from text, clicks, boxes and earlier masks."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ from samkit.errors import ImageError, SamkitError
     "boxes",
     type=Numbers("x0", "y0", "x1", "y1"),
     multiple=True,
-    help="A box around the object. Several boxes, without points, are several objects.",
+    help="A box around the object. Several boxes without points mean several objects.",
 )
 @click.option(
     "--mask",
     type=click.Path(path_type=Path),
     metavar="FILE.npy",
-    help="Mask logits of an earlier answer to refine; --format logits writes them.",
+    help="Mask logits of an earlier answer, to be refined; --format logits writes them.",
 )
 @click.option(
     "--prompts",
@@ -101,7 +101,7 @@ from samkit.errors import ImageError, SamkitError
     "--multimask/--single-mask",
     default=None,
     help="Take the best of three candidates, or the single answer. By default the best of three"
-    " for a lone point, which may mean a part or the whole, and the single answer otherwise.",
+    " for a single point, which may mean a part or the whole, and the single answer otherwise.",
 )
 @click.option("--all", "every_candidate", is_flag=True, help="Write all three candidates.")
 @json_option
@@ -124,7 +124,7 @@ def segment(
     every_candidate: bool,
     as_json: bool,
 ) -> int:
-    """Segment what text, clicks, boxes or earlier masks point at.
+    """Segment objects given by text, clicks, boxes or earlier masks.
 
     \b
     samkit segment image.jpg --point 500,375
@@ -135,7 +135,7 @@ def segment(
     has_prompt = bool(points or backgrounds or boxes or mask)
     from_options = has_prompt or bool(texts)
     if not texts and prompts_file is None and (text_model or text_thresh is not None):
-        raise click.UsageError("--text-model and --text-thresh go with --text")
+        raise click.UsageError("--text-model and --text-thresh need --text")
     if prompts_file is not None:
         if from_options:
             raise click.UsageError("give prompts either as options or as a file, not both")
@@ -188,7 +188,7 @@ def segment_images(
     check_models(images, model=model, text_model=text_model)
     predictor = Predictor.load(model, text_model=text_model, **backend.options())
     if any(one.prompt.text for one in images):
-        _ = predictor.text_model  # an error here comes before anything is written
+        _ = predictor.text_model  # loads it: errors must come before anything is written
     work = SegmentWork(predictor=predictor, output=output, formats=formats, options=options)
     say = _print_nothing if as_json else click.echo
     records, errors = run_work(work, images, say, as_json=as_json)
@@ -210,10 +210,10 @@ def run_work(
     *,
     as_json: bool,
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Do all images, with progress; return the records of the results, and those of errors.
+    """Process all images, with progress; return the records of results and of errors.
 
     Raises:
-        ImageError, PromptError: the only image fails.
+        ImageError, PromptError: the only image failed.
     """
     records: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
@@ -234,4 +234,4 @@ def run_work(
 
 
 def _print_nothing(text: str) -> None:
-    """Take the place of `click.echo` where a program reads the output."""
+    """Replaces `click.echo` when a program reads the output."""

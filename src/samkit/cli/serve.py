@@ -1,4 +1,4 @@
-"""`samkit serve`: the data engine for many annotators."""
+"""The command `samkit serve`: the data engine's server for many annotators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 @click.command()
 @store_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port."
 )
@@ -51,7 +51,7 @@ def serve(
 ) -> None:
     """Serve a store's projects to annotators, who sign in with a name and a password.
 
-    Put a reverse proxy with TLS in front of it: see docs/data-engine.md.
+    Put a reverse proxy with TLS in front of it; see docs/data-engine.md.
 
     \b
     samkit serve --store postgresql://samkit@db/samkit --trusted-proxy 127.0.0.1

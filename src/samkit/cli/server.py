@@ -1,4 +1,4 @@
-"""Shared by `samkit annotate` and `samkit serve`: the model and its embedding cache."""
+"""App and options shared by `samkit annotate` and `samkit serve`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def server_options(command: Command) -> Command:
 def make_app(
     store: Store, *, model: str, backend: BackendChoice, cache_gb: float, **settings: Any
 ) -> Any:
-    """Make the app of a store; the model is loaded when the app runs.
+    """Create the app of a store; the model is loaded when the app starts.
 
     Args:
         cache_gb: maximum size of the embedding cache.
@@ -57,10 +57,10 @@ def make_app(
 
 
 def load_predictor(model: str, backend: BackendChoice) -> Predictor:
-    """Load a model for a server, where somebody waits for the first image.
+    """Load a model quickly, since somebody is waiting for the first image.
 
-    Where the model would have to be converted for OpenVINO first, it runs in PyTorch this time, and
-    another process converts it for the next time.
+    If the model must first be converted for OpenVINO, it runs in PyTorch this time, and another
+    process converts it for the next time.
     """
     from samkit.backends import ready_backend
     from samkit.predict import Predictor
@@ -80,10 +80,10 @@ def load_predictor(model: str, backend: BackendChoice) -> Predictor:
 
 
 def leave() -> None:
-    """End the process at once if threads of a server are still busy, such as with loading a model.
+    """End the process at once if threads of a server are still busy, for example loading a model.
 
-    Nothing is lost: what was acknowledged is on the disk. Python itself would abort when they come
-    back from native code after its own end.
+    Nothing is lost: what was acknowledged is on disk. Python would abort if they returned from
+    native code after its shutdown.
     """
     if any(thread.daemon for thread in threading.enumerate()):
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The store, project and user that a command of the data engine works on."""
+"""Options and look-up of the store, project and user of data engine commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-# Where a store is that belongs to one folder of images, below that folder.
+# Path of the store of one folder of images, below that folder.
 STORE_IN_FOLDER = Path(".samkit") / "project.db"
 
 store_option = click.option(
@@ -56,17 +56,17 @@ def check_installed() -> None:
 
 
 def store_place(where: str) -> str:
-    """The file or URL that --store stands for."""
+    """Return the file or URL of --store."""
     is_folder = "://" not in where and Path(where).is_dir()
     return str(Path(where) / STORE_IN_FOLDER) if is_folder else where
 
 
 @contextmanager
-def open_store(where: str, *, make: bool = False) -> Iterator[Store]:
-    """Open the store that --store stands for.
+def open_store(where: str, *, create: bool = False) -> Iterator[Store]:
+    """Open the store of --store.
 
     Args:
-        make: create it if it does not exist.
+        create: create it if it does not exist.
 
     Raises:
         StoreError: it does not exist, or cannot be opened.
@@ -77,10 +77,10 @@ def open_store(where: str, *, make: bool = False) -> Iterator[Store]:
 
     place = store_place(where)
     if "://" not in place:
-        if make:
+        if create:
             make_parent(place)
         elif not Path(place).is_file():
-            raise StoreError(f"no store at {place}: samkit engine init makes one")
+            raise StoreError(f"no store at {place}: create one with samkit engine init")
     with Store.open(place) as store:
         yield store
 
@@ -95,17 +95,17 @@ def make_parent(place: str) -> None:
         Path(place).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
-            f"cannot make {Path(place).parent}: {error.strerror}; give another --store"
+            f"cannot create {Path(place).parent}: {error.strerror}; give another --store"
         ) from error
 
 
 def shown_place(url: str) -> str:
-    """A store's URL as people know it: an SQLite file by its path."""
+    """Return a store's URL for display; of an SQLite store, the file's path."""
     return url.removeprefix("sqlite:///")
 
 
 def pages(read: Callable[[int], Page[Item]]) -> Iterator[Item]:
-    """Yield all items of a paged list; `read` gives the page after a number."""
+    """Yield all items of a paged list; `read` returns the page after a number."""
     after: int | None = 0
     while after is not None:
         page = read(after)
@@ -114,32 +114,34 @@ def pages(read: Callable[[int], Page[Item]]) -> Iterator[Item]:
 
 
 def all_projects(store: Store) -> list[Project]:
-    """All projects of a store."""
+    """List all projects of a store."""
     from samkit.dataengine import list_projects
 
     return list(pages(lambda after: list_projects(store, after=after)))
 
 
 def all_users(store: Store) -> list[User]:
-    """All users of a store."""
+    """List all users of a store."""
     from samkit.dataengine import list_users
 
     return list(pages(lambda after: list_users(store, after=after)))
 
 
 def find_project(store: Store, given: str | None) -> Project:
-    """The project that --project stands for.
+    """Find the project of --project.
 
     Raises:
-        StoreError: there is none, or there are several and none was named.
+        StoreError: there is no such project, or there are several and none was named.
     """
     projects = all_projects(store)
     if not projects:
-        raise StoreError(f"{shown_place(store.url)} has no project: samkit engine init makes one")
+        raise StoreError(
+            f"{shown_place(store.url)} has no project: create one with samkit engine init"
+        )
     names = ", ".join(one.name for one in projects)
     if given is None:
         if len(projects) > 1:
-            raise StoreError(f"say which --project; there are {names}")
+            raise StoreError(f"give a --project; there are {names}")
         return projects[0]
     for one in (*(one for one in projects if one.name == given), *projects):
         if given in (one.name, str(one.id)):
@@ -148,7 +150,7 @@ def find_project(store: Store, given: str | None) -> Project:
 
 
 def find_user(store: Store, name: str) -> User:
-    """The user with a name.
+    """Find a user by name.
 
     Raises:
         StoreError: there is none.
@@ -156,11 +158,11 @@ def find_user(store: Store, name: str) -> User:
     for one in all_users(store):
         if one.name == name:
             return one
-    raise StoreError(f"no user {name!r:.60}: samkit engine users list has all")
+    raise StoreError(f"no user {name!r:.60}: samkit engine users list shows all")
 
 
 def local_admin(store: Store) -> User:
-    """The admin whom the person at this computer acts as; created without password if needed."""
+    """Return the admin that the person at this computer acts as; create one if needed."""
     from samkit.dataengine import create_user
 
     name = system_user()
@@ -172,7 +174,7 @@ def local_admin(store: Store) -> User:
 
 
 def system_user() -> str:
-    """This person's user name."""
+    """Return the system's user name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container without a list of users
@@ -180,7 +182,7 @@ def system_user() -> str:
 
 
 def ask_password(*, from_stdin: bool) -> str | None:
-    """A password from standard input, or typed twice; None where nobody can be asked."""
+    """Read a password from standard input, or typed twice; None if there is no terminal."""
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
     if not sys.stdin.isatty():

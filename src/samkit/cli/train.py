@@ -1,4 +1,4 @@
-"""`samkit train`: trains a SAM by a recipe, whose settings are changed by key=value."""
+"""The command `samkit train`: training of SAM by a recipe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECIPE_NAMES = (
     "vit_l",
     "vit_h",
 )
-# The name of the first metric, by `EvaluationRecipe.prompt`.
+# Name of the first metric for each `EvaluationRecipe.prompt`.
 SCORES = {"click": "1-click mIoU", "text": "text-to-mask mIoU"}
 
 

@@ -1,4 +1,4 @@
-"""Shared by `samkit train`, `samkit pretrain` and `samkit distill`: options, checks, the plan."""
+"""Options, checks and messages shared by `samkit train`, `pretrain` and `distill`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def training_options(folder: str) -> Callable[[Command], Command]:
                 is_flag=True,
                 help="Resume from the folder's checkpoint, if it has one.",
             ),
-            click.option("--show", is_flag=True, help="Print all settings, and stop."),
+            click.option("--show", is_flag=True, help="Print all settings and exit."),
             json_option,
         )
         for option in reversed(options):
@@ -55,14 +55,14 @@ def check_training(folder: Path, data: str | None, *, resume: bool, seed: int = 
     """Check a training's folder, packages and data before anything is loaded.
 
     Args:
-        data: the images to train on, as `open_data` takes them.
+        data: data set to train on, as `open_data` takes it.
 
     Returns:
-        the data set in a few words, with its number of images if that is known.
+        description of the data set, with its number of images if known.
 
     Raises:
-        ConfigError: the folder has a training that is not to be resumed, a package is missing, or
-            the data set is of no known kind.
+        ConfigError: the folder contains a training that is not resumed, a package is missing, or
+            the data set is of an unknown kind.
         DataError: the data set cannot be read.
         OutputError: the folder cannot be written to.
     """
@@ -71,7 +71,7 @@ def check_training(folder: Path, data: str | None, *, resume: bool, seed: int = 
     from samkit.training import CHECKPOINT, open_training_data
 
     if (folder / CHECKPOINT).exists() and not resume:
-        raise ConfigError(f"{folder} has a training already: --resume it, or choose another -o")
+        raise ConfigError(f"{folder} contains a training: --resume it, or choose another -o")
     check_writable(folder)
     require_packages("training", ("lightning_fabric",), "train")
     source = open_training_data(data, seed=seed)
@@ -84,7 +84,7 @@ def print_plan(run: RunRecipe, batch: str, data: str | None, *, resume: bool, qu
     """Print the plan of a training in one line, in the first of several processes only.
 
     Args:
-        batch: what one process sees in one batch, such as "4 images".
+        batch: size of a batch in each process, such as "4 images".
         quiet: print nothing.
     """
     if quiet or not is_first_process():
@@ -107,7 +107,7 @@ def print_once(text: str) -> None:
 
 
 def shown(values: Mapping[str, Any], *, as_json: bool) -> str:
-    """All settings, one on each line."""
+    """Format settings, one per line."""
     if as_json:
         return json.dumps(values, indent=2)
     return "\n".join(f"{name}={value}" for name, value in values.items())

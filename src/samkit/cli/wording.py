@@ -1,15 +1,15 @@
-"""Counts and times as people read them."""
+"""Formatting of counts and times in messages."""
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun in the singular or plural, such as "1 user" and "2,000 images"."""
+    """Format a number with its noun, such as "1 user" or "2,000 images"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def rough_time(seconds: float) -> str:
-    """A time in one or two units, such as "40 s", "25 min" or "2 h 10 min"."""
+    """Format a time in one or two units, such as "40 s", "25 min" or "2 h 10 min"."""
     if seconds < MINUTE_S:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / MINUTE_S)

@@ -104,7 +104,7 @@ def require_indexed(source: SampleSource | SampleStream, what: str) -> SampleSou
 
     Args:
         source: the data set.
-        what: what needs it, as a plural noun for the error.
+        what: purpose, as a plural noun for the error.
 
     Raises:
         ConfigError: it can only be read from front to back.

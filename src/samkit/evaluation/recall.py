@@ -69,8 +69,8 @@ class Recall:
         }
 
     def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
-        asked = cast("Predictor", _Embedded(predictor, embedding))
-        found = rank(AutoMasker(asked, self.config()).generate(sample.image))
+        cached = cast("Predictor", _Embedded(predictor, embedding))
+        found = rank(AutoMasker(cached, self.config()).generate(sample.image))
         return recall_result(found, self.annotators.of(sample))
 
     def summarise(self, results: Sequence[Result]) -> Summary:

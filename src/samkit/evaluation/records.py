@@ -30,7 +30,7 @@ class Record:
 
     Attributes:
         key: key of the image.
-        checksum: of the image's pixels and masks, see `sample_checksum`.
+        checksum: checksum of the image's pixels and masks; see `sample_checksum`.
         result: the protocol's measurements.
         seconds: time to measure, without the embedding.
         embed_seconds: time to embed.

@@ -1,4 +1,4 @@
-"""Scores of a SAM in training on the validation images of its recipe."""
+"""Evaluation of a SAM in training on its recipe's validation images."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ logger = logging.getLogger(__name__)
 def validation_scores(
     recipe: SamRecipe,
 ) -> Callable[[InteractiveTask], dict[str, float]] | None:
-    """Make the function that scores a task on `data.val`; None if the recipe names no such images.
+    """Make a function that scores a task on `data.val`; None if the recipe names no such images.
 
         train(recipe, folder, evaluate=validation_scores(recipe))
 
-    Where the image encoder does not learn, it runs once for each image.
+    If the image encoder is frozen, it runs once for each image.
 
     Raises:
         DataError: the data set is missing or invalid.
-        ConfigError: it can only be read from front to back.
+        ConfigError: the data set is a stream.
     """
     if recipe.data.val is None:
         return None
@@ -86,7 +86,7 @@ def validation_scores(
 
 
 def readable_images(source: SampleSource, images: int) -> list[int]:
-    """Indices of the first `images` images, without broken ones, which are logged."""
+    """Return the indices of the first `images` images that are not broken; log broken ones."""
     indices = []
     for index in range(min(images, len(source))):
         try:

@@ -32,7 +32,7 @@ def voc_classes(
     """Turn a label image (H, W) of instances into one of classes.
 
     Args:
-        instances: what `voc_instances` returned.
+        instances: instances as returned by `voc_instances`.
         class_numbers: one for each mask, 1 to 254.
 
     Raises:

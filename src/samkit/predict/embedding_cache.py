@@ -1,4 +1,4 @@
-"""Cache of image embeddings on disk, by image content and encoder weights."""
+"""Cache of image embeddings on disk, keyed by image content and encoder weights."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class EmbeddingCache:
 
     Files are those of `ImageEmbedding.save`, named by two checksums: of the image's content and of
     the encoder's weights. So one folder serves any number of data sets and encoders, and a changed
-    image is a different image. Threads and processes may share a folder; two that miss the same
-    embedding at once both make it.
+    image has another key. Threads and processes may share a folder; if two need the same missing
+    embedding at once, both compute it.
 
     Attributes:
-        folder: where the files are.
-        max_bytes: most bytes that they take together; the least recently used are removed first.
-            None is unbounded.
+        folder: folder of the files.
+        max_bytes: limit of their total size; the least recently used are removed first. None is
+            unlimited.
         dtype: precision of the files. "float16" takes half of the space and changes an embedding by
             some 0.02%; files of lower precision than this count as missing.
     """
@@ -46,11 +46,11 @@ class EmbeddingCache:
         max_bytes: int | None = None,
         dtype: Literal["float16", "float32"] = "float32",
     ) -> None:
-        """Use a folder, which is made if it is missing.
+        """Open a folder, creating it if it is missing.
 
         Raises:
             ConfigError: max_bytes is negative, or the dtype unknown.
-            OutputError: the folder cannot be made.
+            OutputError: the folder cannot be created.
         """
         if max_bytes is not None and max_bytes < 0:
             raise ConfigError(f"max_bytes must not be negative; got {max_bytes}")
@@ -62,13 +62,13 @@ class EmbeddingCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"cannot make {self.folder}: {error.strerror}") from error
+            raise OutputError(f"cannot create {self.folder}:  {error.strerror}") from error
 
     def get(self, image_sha256: str, encoder_checksum: str) -> ImageEmbedding | None:
-        """The cached embedding in float32, on the CPU; None if it is missing or damaged.
+        """Return the cached embedding in float32, on the CPU; None if it is missing or damaged.
 
         Args:
-            image_sha256: of the image's content: of its file, or `pixels_sha256`.
+            image_sha256: SHA-256 of the image's file, or `pixels_sha256`.
             encoder_checksum: `Predictor.encoder_checksum`.
 
         Raises:
@@ -84,15 +84,15 @@ class EmbeddingCache:
         if self.dtype == "float32" and embedding.features.grid.itemsize < 4:
             return None
         if self.max_bytes is not None:
-            with suppress(OSError):  # removed meanwhile
-                os.utime(path)  # the time of last use
+            with suppress(OSError):  # removed in the meantime
+                os.utime(path)  # record the time of use
         return self._rounded(embedding)
 
     def put(self, image_sha256: str, embedding: ImageEmbedding) -> ImageEmbedding:
         """Add an embedding, and remove the least recently used ones beyond `max_bytes`.
 
         Returns:
-            the embedding with the values that `get` returns for it.
+            the embedding with its values rounded as `get` returns them.
 
         Raises:
             EmbeddingError: a key is not a SHA-256.
@@ -107,11 +107,11 @@ class EmbeddingCache:
         return self._rounded(embedding)
 
     def num_bytes(self) -> int:
-        """Bytes that the files take together."""
+        """Return the total size of the files in bytes."""
         return sum(size for _, size, _ in self._files())
 
     def other_files(self) -> list[Path]:
-        """Embeddings in the folder that are not this cache's, since they are named otherwise."""
+        """List embeddings in the folder that are named otherwise and so are not this cache's."""
         return [
             path
             for path in sorted(self.folder.glob(f"*{SUFFIX}"))
@@ -119,7 +119,7 @@ class EmbeddingCache:
         ]
 
     def _rounded(self, embedding: ImageEmbedding) -> ImageEmbedding:
-        """An embedding in float32, with values that the files can hold."""
+        """Round an embedding to what the files can hold; the result is float32."""
         if self.dtype == "float16":
             return replace(embedding, features=_half(embedding).features.float())
         return embedding
@@ -131,7 +131,7 @@ class EmbeddingCache:
         return self.folder / f"{image_sha256}-{encoder_checksum}{SUFFIX}"
 
     def _files(self) -> list[tuple[int, int, Path]]:
-        """Time of last use in ns, size and path of each file."""
+        """List time of last use in ns, size and path of each file."""
         found = []
         with os.scandir(self.folder) as entries:
             for entry in entries:
@@ -161,7 +161,7 @@ def _half(embedding: ImageEmbedding) -> ImageEmbedding:
 
 
 def pixels_sha256(image: npt.NDArray[np.uint8]) -> str:
-    """SHA-256 of a decoded image (H, W, 3): of its shape and its pixels."""
+    """Compute the SHA-256 of a decoded image (H, W, 3), of its shape and pixels."""
     digest = hashlib.sha256(repr(image.shape).encode())
     digest.update(image.tobytes())
     return digest.hexdigest()

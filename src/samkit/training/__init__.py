@@ -1,4 +1,4 @@
-"""Training of SAM, and its pre-training (MAE), distillation and CLIP: recipes, tasks, one loop.
+"""Training: interactive training of SAM, MAE pre-training, distillation, and a small CLIP.
 
     recipe = override(finetune(), ["data.train=coco:train.json"])
     trained = train(recipe, Path("mine"))

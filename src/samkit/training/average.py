@@ -16,9 +16,9 @@ class WeightAverage(AveragedModel):
         """Copy a module.
 
         Args:
-            module: in training.
+            module: the module in training.
             decay: weight of the old average in each update, between 0 and 1.
-            device: of the copy.
+            device: device of the copy.
         """
         super().__init__(module, device=device)
         self._move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]

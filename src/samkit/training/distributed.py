@@ -1,4 +1,4 @@
-"""Processes of one training: launched together, and ended together."""
+"""Processes of a distributed training: launched, synchronised and ended together."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def launch(run: RunRecipe) -> Fabric:
     """Start the processes of a run; under torchrun, join them.
 
     Raises:
-        ConfigError: Lightning Fabric is not installed, or cannot run what the recipe asks for here.
+        ConfigError: Lightning Fabric is not installed, or cannot run this recipe here.
     """
     try:
         from lightning_fabric import Fabric
@@ -65,7 +65,7 @@ def destroy_process_group_at_exit() -> None:
 
 
 def world_layout(run: RunRecipe) -> tuple[int, int]:
-    """Number of processes on this machine and of machines; torchrun's, if it started us."""
+    """Number of processes per machine, and of machines; torchrun's, if it started us."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return run.devices, 1
     here, everywhere = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
@@ -73,7 +73,7 @@ def world_layout(run: RunRecipe) -> tuple[int, int]:
 
 
 def count_ranks(fabric: Fabric, flag: bool) -> int:  # noqa: FBT001
-    """Number of processes whose flag is set; all of them must call this."""
+    """Count the processes whose flag is set; all of them must call this."""
     if fabric.world_size == 1:
         return int(flag)
     count: Any = fabric.all_reduce(torch.tensor(float(flag)), reduce_op="sum")
@@ -102,7 +102,7 @@ def all_ranks_or_fail(fabric: Fabric) -> Iterator[None]:
 
 
 def rank0_broadcast(fabric: Fabric, work: Callable[[], T]) -> T:
-    """Do work in the first process only, and give its result to all.
+    """Run work in the first process only, and broadcast its result.
 
     Raises:
         TrainingError: in the other processes, if the first one fails.

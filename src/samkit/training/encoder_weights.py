@@ -39,7 +39,7 @@ def load_encoder(model: Sam, path: str | os.PathLike[str]) -> EncoderLoad:
 
     Args:
         model: changed in place.
-        path: an export of `samkit pretrain`; a ViT as MAE's authors publish it; or a whole
+        path: an export of `samkit pretrain`; a ViT as published by MAE's authors; or a full
             checkpoint, of which only the encoder is used. Absolute positions of another grid, as
             after pre-training on smaller images, are interpolated.
 
@@ -74,7 +74,7 @@ def load_encoder(model: Sam, path: str | os.PathLike[str]) -> EncoderLoad:
 def _summary(
     path: object, loaded: tuple[str, ...], fresh: tuple[str, ...], resized: tuple[str, ...]
 ) -> str:
-    """Result of loading, in one line."""
+    """Summarise the result of loading in one line."""
     neck = sum(name.startswith("neck.") for name in fresh)
     parts = [
         (f"{len(loaded)} tensors of the image encoder", True),

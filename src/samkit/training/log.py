@@ -1,4 +1,4 @@
-"""Log of a training: CSV files of losses and scores, and events for TensorBoard."""
+"""Training log: CSV files of losses and scores, and events for TensorBoard."""
 
 from __future__ import annotations
 

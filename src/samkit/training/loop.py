@@ -1,4 +1,4 @@
-"""The resumable training loop of all tasks: steps, logs, evaluations and checkpoints."""
+"""Resumable training loop, shared by all tasks: steps, logs, evaluations and checkpoints."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Progress:
     """Progress of a training after a step.
 
     Attributes:
-        step: steps done.
-        steps: steps of the whole run.
+        step: number of steps done.
+        steps: number of steps of the run.
         values: loss, its parts and learning rates of the last step.
-        scores: of the last evaluation; empty before the first.
+        scores: scores of the last evaluation; empty before the first.
     """
 
     step: int
@@ -46,9 +46,9 @@ class Trained:
 
     Attributes:
         best: exported weights with the highest score; without evaluations, a copy of `last`.
-        best_score: None without evaluations.
+        best_score: score of `best`; None without evaluations.
         last: exported weights of the last step.
-        seconds: duration in this process; a run before a resume is not counted.
+        seconds: duration of this run, without earlier ones that it resumed.
     """
 
     best: Path
@@ -76,22 +76,22 @@ def fit(
     An error in one process ends all of them.
 
     Args:
-        task: what learns.
-        loader: each process has its own.
+        task: the task to train.
+        loader: its batches; each process has its own loader.
         optim: optimiser and schedule.
-        run: length, precision, hardware.
-        folder: for checkpoints, exported weights and logs.
+        run: length, precision and hardware.
+        folder: output folder for checkpoints, exported weights and logs.
         settings: all settings of the recipe by name; a resumed run must have the same.
         evaluate: returns scores; called in the first process, with the averaged task if there is an
             average.
         on_evaluation: called after each evaluation, in the first process.
         on_step: called after each step.
         resume: continue from the folder's checkpoint, if it has one.
-        fabric: an already launched one; by default `launch(run)`.
+        fabric: a launched Fabric; `launch(run)` by default.
 
     Raises:
-        TrainingError: the loss or a gradient is not finite, and the batch is saved; memory is too
-            small; another process has failed.
+        TrainingError: the loss or a gradient is not finite (the batch is saved then), memory is too
+            small, or another process has failed.
         ConfigError: the checkpoint is of another recipe or number of processes.
         OutputError: the folder cannot be written, or the disk is full.
         KeyboardInterrupt: stopped from outside, after saving.
@@ -125,11 +125,11 @@ def _fit(
     on_step: Callable[[Progress], None] | None,
     resume: bool,
 ) -> Trained:
-    """Do the remaining steps, with the logs, evaluations and checkpoints between them."""
+    """Run the remaining steps, with logs, evaluations and checkpoints in between."""
     run, fabric, folder = trainer.run, trainer.fabric, trainer.folder
     if resume:
         trainer.step, trainer.best_score = state.load(trainer.parts(), loader)
-    begun = time.monotonic()
+    started = time.monotonic()
     scores: Mapping[str, float] = {}
     with all_ranks_or_fail(fabric):
         log = TrainingLog(folder, from_step=trainer.step, quiet=not fabric.is_global_zero)
@@ -153,14 +153,13 @@ def _fit(
                     log.add_scores(step, scores)
                 if on_step is not None:
                     on_step(Progress(step=step, steps=run.steps, values=values, scores=scores))
-            # Asked once a step: a signal may arrive at any time, and not in all processes in the
-            # same step.
+            # All processes must agree: a signal may reach them in different steps.
             stopping = count_ranks(fabric, stop.is_set()) > 0
             if last or is_due(step, run.save_every) or stopping:
                 state.save(trainer.parts(), loader, step=step, best_score=trainer.best_score)
             if stopping and not last:
                 raise KeyboardInterrupt
-    return _export(trainer, seconds=time.monotonic() - begun)
+    return _export(trainer, seconds=time.monotonic() - started)
 
 
 def _export(trainer: Trainer[TaskT], *, seconds: float) -> Trained:
@@ -183,7 +182,7 @@ def is_due(step: int, every: int) -> bool:
 
 @contextmanager
 def stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that the current step is finished and saved.
+    """Context in which SIGINT and SIGTERM set an event instead of interrupting the current step.
 
     A second signal interrupts at once.
     """

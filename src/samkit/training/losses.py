@@ -1,6 +1,6 @@
 """Losses of masks and of their predicted IoU.
 
-Shape legend: M masks, K candidates of each, H x W their size.
+Shape legend: M masks, K candidates of each, H and W their height and width.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class MaskLosses(NamedTuple):
         focal, dice: losses of the best candidates.
         iou_error: squared error of the predicted IoU, over all candidates.
         iou: true IoU of the candidate with the highest predicted IoU.
-        chosen: (M,) the candidate with the highest predicted IoU.
+        chosen: (M,) index of the candidate with the highest predicted IoU.
     """
 
     total: Tensor
@@ -102,8 +102,8 @@ def mask_iou(predicted: Tensor, truth: Tensor) -> Tensor:
 def mask_losses(logits: Tensor, iou_pred: Tensor, truth: Tensor, recipe: LossRecipe) -> MaskLosses:
     """Losses of predicted masks with several candidates each.
 
-    Only the candidate with the lowest mask loss learns: an ambiguous prompt has several right
-    answers. The predicted IoU of all candidates learn, since they are compared.
+    Only the candidate with the lowest mask loss is trained: an ambiguous prompt has several right
+    answers. The predicted IoUs of all candidates are trained, since they are compared.
 
     Args:
         logits: (M, K, H, W).

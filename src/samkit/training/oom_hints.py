@@ -1,4 +1,4 @@
-"""Hints for lack of memory, shared memory or disk space: one line that says what to change."""
+"""Conversion of errors of memory, shared memory and disk space to one-line hints."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ NO_SHARED_MEMORY = re.compile(r"[Bb]us error|shared memory|/torch_\d+|No space l
 
 @contextmanager
 def oom_hints() -> Iterator[None]:
-    """Turn errors of memory and disk within this context into ours, with a hint.
+    """Convert errors of memory and disk within this context to samkit's, with a hint.
 
     Raises:
         TrainingError: memory is too small for a step or for the data workers.
@@ -38,7 +38,7 @@ def oom_hints() -> Iterator[None]:
 
 
 def _memory_hint(error: Exception) -> str | None:
-    """What to change for lack of memory; None for other errors."""
+    """Say what to change for lack of memory; None for other errors."""
     text = f"{error} {error.__cause__}"  # only the cause may say how a worker was killed
     if WORKER in text:
         if NO_SHARED_MEMORY.search(text):

@@ -17,12 +17,12 @@ def parameter_groups(
     """Group trainable parameters by learning rate and weight decay.
 
     Args:
-        module: its parameters without gradients are left out.
-        depths: of parameters by name, from 0 at the input; see `Task.parameter_depths`.
-        recipe: rate, decay, layer decay.
+        module: the network; parameters without gradients are left out.
+        depths: depth of parameters by name, from 0 at the input; see `Task.parameter_depths`.
+        recipe: learning rate, weight decay and layer decay.
 
     Returns:
-        groups for a torch optimiser, in an order that depends on the module alone.
+        groups for a torch optimiser, in an order that depends only on the module.
     """
     output = max(depths.values(), default=0) + 1
     groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
@@ -44,7 +44,7 @@ def parameter_groups(
     ]
 
 
-# Tokens and position embeddings: weight decay would pull them to zero for no reason.
+# Tokens and position embeddings, which weight decay would pull to zero for no reason.
 UNDECAYED = re.compile(
     r"pos_embed|rel_pos_[hw]|(iou|mask)_tokens?\.weight|_embed\.weight|point_embeddings|attention_bias"
 )
@@ -71,14 +71,14 @@ def rate_factor(step: int, steps: int, recipe: OptimRecipe) -> float:
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
-    """One optimiser made of Muon for matrices and AdamW for everything else.
+    """Muon for matrices and AdamW for everything else, as one optimiser.
 
     Muon orthogonalises the momentum of a matrix before applying it. Its step is scaled to the size
     of AdamW's, so that both share a learning rate. Source: arXiv:2502.16982.
     """
 
     def __init__(self, groups: list[dict[str, Any]], betas: tuple[float, float]) -> None:
-        """Take groups from `parameter_groups`; there must be both kinds."""
+        """Make both parts from groups of `parameter_groups`, which must contain both kinds."""
         matrices = [group for group in groups if group["is_matrix"]]
         others = [group for group in groups if not group["is_matrix"]]
         self._parts = (
@@ -110,7 +110,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
 def make_optimiser(
     module: nn.Module, depths: Mapping[str, int], recipe: OptimRecipe, *, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
-    """Make the optimiser of the trainable parameters, and its schedule."""
+    """Make an optimiser of the trainable parameters, and its schedule."""
     groups = parameter_groups(module, depths, recipe)
     optimiser: torch.optim.Optimizer
     if recipe.method == "muon":

@@ -1,4 +1,4 @@
-"""Train what a recipe describes."""
+"""The function `train`, which runs any recipe."""
 
 from __future__ import annotations
 
@@ -52,22 +52,22 @@ def train(
 
     Args:
         recipe: all settings.
-        folder: for checkpoints, exported weights and logs.
+        folder: output folder for checkpoints, exported weights and logs.
         source: data set to train on, instead of the one that the recipe names.
         evaluate: returns scores of the task in training, higher is better; the first one chooses
             the best weights. By default the task's own evaluation; SAM has none here, see
             `samkit.evaluation.validation_scores`.
         on_step: called after each step.
-        on_embedding: called with the number of images encoded so far and of all images, after each
-            image that is encoded for the embedding cache.
+        on_embedding: called after each image that is encoded for the embedding cache, with the
+            number of images encoded so far and of all images.
         on_crops: the same for images whose mask crops CLIP encodes, before the first step.
         resume: continue from the folder's checkpoint, if it has one.
 
     Returns:
-        exported weights and scores; of a distillation, `Distilled`.
+        exported weights and scores; `Distilled` for a distillation.
 
     Raises:
-        ConfigError: settings that do not fit together, or the checkpoint's.
+        ConfigError: settings do not fit together, or do not fit the checkpoint.
         DataError: the data set is missing or invalid, or has no usable image.
         WeightsError: weights are missing, damaged or do not fit.
         EmbeddingError: cached embeddings cannot be used.

@@ -1,4 +1,4 @@
-"""Settings that all recipes share, and `override`, which changes settings by name.
+"""Settings shared by all recipes, and `override`, which changes settings by name.
 
 A recipe is a frozen dataclass of frozen dataclasses; `override(recipe, ["optim.lr=1e-4"])` returns
 a changed copy. Values are parsed and checked by the types of the fields.
@@ -16,27 +16,27 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from samkit.errors import ConfigError
 
 R = TypeVar("R")
-MAX_SEED = 2**63 - 1  # of torch's generators
+MAX_SEED = 2**63 - 1  # limit of torch's generators
 FLAGS = {"true": True, "false": False, "1": True, "0": False}
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimRecipe:
-    """The optimiser and its schedule.
+    """Settings of the optimiser and its schedule.
 
     Attributes:
         method: "adamw"; or "muon", which is faster from random weights: Muon for the weights of
             linear layers, AdamW for the rest.
         lr: learning rate of the deepest layers after the warm-up.
-        betas: of AdamW.
-        weight_decay: not applied to biases, norms, tokens and position embeddings.
+        betas: AdamW's decay rates of the moments.
+        weight_decay: weight decay; not applied to biases, norms, tokens and position embeddings.
         layer_decay: ratio of the learning rates of each block of the image encoder and the next; 1
-            gives all the same rate.
+            gives all of them the same rate.
         warmup_steps: steps in which the rate grows linearly from 0.
         schedule: "steps" multiplies the rate by `decay_factor` at each of `milestones`; "cosine"
             lowers it to 0 at the last step.
-        milestones: in steps.
-        decay_factor: see `schedule`.
+        milestones: steps at which the "steps" schedule lowers the rate.
+        decay_factor: factor of the rate at each milestone.
         clip_norm: gradients of a larger norm are scaled down to it; None does not clip.
         average_decay: decay per step of a moving average of the weights, which is evaluated and
             exported instead of the weights; None for no average.
@@ -70,21 +70,21 @@ class OptimRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecipe:
-    """Length, precision and hardware of a run.
+    """Settings of a run: length, precision and hardware.
 
     Attributes:
-        steps: optimiser steps.
-        accumulate: batches for each step, in each process.
+        steps: number of optimiser steps.
+        accumulate: number of batches per step in each process.
         precision: "32-true", "bf16-mixed" or "16-mixed", as Lightning Fabric names them.
-        seed: of weights, data order, augmentation and prompts.
+        seed: seed of weights, data order, augmentation and prompts.
         log_every: steps between rows of the log.
         evaluate_every: steps between evaluations; 0 evaluates at the end only.
         evaluate_first: also evaluate the initial weights.
         save_every: steps between checkpoints.
         accelerator: "auto", "cpu" or "cuda".
         devices: number of devices of this machine; torchrun overrides it.
-        strategy: "auto" is one process, or "ddp" for several; "fsdp" shards weights, gradients and
-            the optimiser's state.
+        strategy: "auto" is "ddp" if there are several processes; "fsdp" shards weights, gradients
+            and optimiser state.
     """
 
     steps: int
@@ -128,8 +128,9 @@ def override(recipe: R, assignments: Sequence[str]) -> R:
     """Return a recipe with some settings changed.
 
     Args:
-        recipe: a frozen dataclass with others as fields.
-        assignments: such as "optim.lr=1e-4", "data.flip=false" or "optim.milestones=100,200".
+        recipe: a frozen dataclass that contains others.
+        assignments: changes, such as "optim.lr=1e-4", "data.flip=false" or
+            "optim.milestones=100,200".
 
     Raises:
         ConfigError: unknown setting or invalid value.
@@ -154,7 +155,7 @@ def override(recipe: R, assignments: Sequence[str]) -> R:
 
 
 def list_settings(recipe: Any, prefix: str = "") -> dict[str, Any]:
-    """All settings of a recipe by full name, in order."""
+    """Return all settings of a recipe by full name, in order."""
     found: dict[str, Any] = {}
     for field in dataclasses.fields(recipe):
         value = getattr(recipe, field.name)
@@ -166,7 +167,7 @@ def list_settings(recipe: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _setting(group: Any, name: str, key: str, *, is_group: bool) -> Any:
-    """Value of a group's field; checks whether it is a group or a single setting."""
+    """Return the value of a group's field; check whether it is a group or a single setting."""
     names = [field.name for field in dataclasses.fields(group)]
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
@@ -183,7 +184,7 @@ def _setting(group: Any, name: str, key: str, *, is_group: bool) -> Any:
 
 
 def _changed(group: Any, changes: Mapping[str, Any]) -> Any:
-    """A copy with all changes made at once, since fields are checked together."""
+    """Copy a group with all changes at once, since its fields are checked together."""
     values = {
         name: _changed(getattr(group, name), change) if isinstance(change, dict) else change
         for name, change in changes.items()

@@ -1,4 +1,4 @@
-"""What each task contributes to a run: the task, its data and its evaluation."""
+"""Setup of a run, which each kind of training provides: task, data and evaluation."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class ClosableLoader(Loader, Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Where and on what a recipe is run.
+    """The surroundings in which a recipe is run.
 
     Attributes:
-        fabric: launched.
-        folder: for results.
+        fabric: a launched Fabric.
+        folder: output folder.
         source: data set to train on; None for the one that the recipe names.
         on_embedding: called after each image that is encoded.
         on_crops: called after each image whose crops are encoded.
@@ -75,12 +75,12 @@ class Setup(Generic[TaskT]):
     """A recipe ready to run.
 
     Attributes:
-        task: what learns.
-        loader: its batches.
+        task: the task to train.
+        loader: batches of its data.
         evaluate: returns scores; None for no evaluation.
         on_evaluation: called after each evaluation.
-        finish: called in all processes with the result of the training; returns what the caller
-            gets.
+        finish: called in all processes with the result of the training; returns the result for
+            the caller.
     """
 
     task: TaskT

@@ -46,7 +46,7 @@ def sharded_strategy(processes: int) -> ModelParallelStrategy:
 
 
 def shard(module: M, mesh: DeviceMesh) -> M:
-    """Shard a module over processes, in place: each block, and everything else as one unit.
+    """Shard a module over processes, in place: each block as a unit, and everything else as one.
 
     All processes must start with the same weights. A block is gathered while it runs; the rest of
     the module stays gathered from its forward to its backward pass.

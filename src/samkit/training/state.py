@@ -1,4 +1,4 @@
-"""Checkpoint file of a training: written atomically, loaded without running code."""
+"""Checkpoint of a training, written atomically and loaded without executing code."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FREE = (
 
 
 def renamed(settings: Mapping[str, str]) -> dict[str, str]:
-    """Settings of a checkpoint by their present names; earlier versions had other words."""
+    """Return a checkpoint's settings by their current names; earlier versions had others."""
     return {
         name.replace("photo", "image"): value.replace('"photos:', '"images:')
         for name, value in settings.items()
@@ -43,7 +43,7 @@ class StateFile:
     """Checkpoint of a training in its folder.
 
     Attributes:
-        path: of the checkpoint.
+        path: path of the checkpoint.
     """
 
     def __init__(self, folder: Path, fabric: Fabric, settings: Mapping[str, Any]) -> None:
@@ -90,7 +90,7 @@ class StateFile:
 
         Raises:
             WeightsError: the file is damaged.
-            ConfigError: it is of another recipe or number of processes.
+            ConfigError: the checkpoint is of another recipe or number of processes.
         """
         with all_ranks_or_fail(self.fabric):
             state = self._read()
@@ -107,8 +107,8 @@ class StateFile:
         return int(state["step"]), state["best_score"]
 
     def _read(self) -> dict[str, Any] | None:
-        """Contents of the file; None if there is none."""
-        for leftover in self.path.parent.glob(".samkit.*"):  # of a process that was killed
+        """Read the file; None if there is none."""
+        for leftover in self.path.parent.glob(".samkit.*"):  # left by a process that was killed
             if self.fabric.is_global_zero:
                 leftover.unlink(missing_ok=True)
         if not self.path.exists():

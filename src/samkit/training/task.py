@@ -1,4 +1,4 @@
-"""What one loop trains: a task (a network with its loss) on batches from a loader.
+"""Interfaces of the training loop: tasks (a network with its loss), loaders and batches.
 
 Shape legend: B images, M masks, S side of the model space, T side of the target space, C channels,
 G side of the embedding grid, D dimensions of CLIP's space.
@@ -16,18 +16,18 @@ from torch import Tensor, nn
 
 @dataclass(kw_only=True, eq=False)  # not frozen: Lightning's mixed precision casts its fields
 class Batch:
-    """Images and the masks in them.
+    """Images with their masks.
 
-    The target space is the model space at a side of its own: 256 where a CPU trains, which is the
-    logits' size, up to the full 1024.
+    The target space is the model space at another resolution: a side from 256, the logits' size,
+    for training on a CPU, up to the full 1024.
 
     Attributes:
-        pixels: (B, 3, S, S) float32, normalised and padded; None where there are `features`.
+        pixels: (B, 3, S, S) float32, normalised and padded; None if there are `features`.
         features: (B, C, G, G) float32 embeddings from a cache, instead of pixels; else None.
         masks: (M, T, T) bool, none of them empty; masks of one image are adjacent.
         image_index: (M,) int64, the image of each mask, ascending.
-        keys: the images' names in their data set.
-        phrases: the name of each mask; empty if the data set has no names.
+        keys: names of the images in their data set.
+        phrases: name of each mask; empty if the data set has none.
         text_embeds: (M, D) float32 CLIP embeddings of a crop of each mask; NaN for masks without.
     """
 
@@ -85,28 +85,28 @@ class Task(nn.Module, ABC):
         """Compute the loss of a batch.
 
         Args:
-            batch: on the task's device.
-            generator: on the same device; the source of all random choices, except for layers such
-                as drop path, which use torch's global generator.
+            batch: batch on the task's device.
+            generator: random generator on the same device; the source of all randomness except for
+                layers such as drop path, which use torch's global generator.
         """
 
     @abstractmethod
     def export(self, path: Path) -> None:
-        """Write the weights for users, as safetensors.
+        """Write the trained weights as safetensors, for use outside of the training.
 
         Raises:
             OutputError: the file cannot be written.
         """
 
     def weight(self, batch: Batch) -> int:
-        """Number of items that the loss of a batch is a mean over; by default its masks.
+        """Return the number of items that a batch's loss is a mean over, by default its masks.
 
         It weights the batches of several processes, and accumulated ones.
         """
         return len(batch.masks)
 
     def parameter_depths(self) -> dict[str, int]:
-        """Depth of parameters in the network, from 0 at the input, for layer-wise decay.
+        """Return the depth of parameters in the network, from 0 at the input, for layer-wise decay.
 
         Parameters that are not listed count as the output: their learning rate is not decayed.
         """

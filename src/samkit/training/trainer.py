@@ -35,8 +35,8 @@ class Trainer(Generic[TaskT]):
     """Steps, evaluations and exports of a task.
 
     Attributes:
-        step: steps done.
-        best_score: of the best evaluation so far; None before the first.
+        step: number of steps done.
+        best_score: best score of all evaluations so far; None before the first.
     """
 
     def __init__(
@@ -45,8 +45,8 @@ class Trainer(Generic[TaskT]):
         """Move a task to its device and make its optimiser.
 
         Raises:
-            OutputError: the folder cannot be made.
-            ConfigError: optimiser and strategy do not go together.
+            OutputError: the folder cannot be created.
+            ConfigError: the optimiser does not work with the strategy.
         """
         self.task, self.optim, self.run, self.fabric = task, optim, run, fabric
         with all_ranks_or_fail(fabric):
@@ -75,7 +75,7 @@ class Trainer(Generic[TaskT]):
         self.best_score: float | None = None
 
     def result(self) -> TaskT:
-        """The task to evaluate and export: the averaged one, if there is an average.
+        """Return the task to evaluate and export: the averaged one, if there is an average.
 
         All processes must call this; if the weights are sharded, only the first one gets them all.
         """
@@ -94,7 +94,7 @@ class Trainer(Generic[TaskT]):
         return getattr(self.fabric.strategy.precision, "scaler", None)
 
     def parts(self) -> dict[str, Any]:
-        """All parts with a state, for checkpoints."""
+        """Return all parts that have a state, for checkpoints."""
         return {
             "task": self.module,
             "optimiser": self.optimiser.optimizer,
@@ -105,7 +105,7 @@ class Trainer(Generic[TaskT]):
 
     def advance(self, batches: Iterator[Batch]) -> dict[str, float]:
         """Do one step; return the values to log."""
-        begun = time.monotonic()
+        started = time.monotonic()
         with all_ranks_or_fail(self.fabric):
             of_step = [next(batches).to(self.fabric.device) for _ in range(self.run.accumulate)]
         self.module.train()
@@ -128,7 +128,7 @@ class Trainer(Generic[TaskT]):
         if self.average is not None:
             self.average.update_parameters(self.task)
         self.step += 1
-        return values | throughput(of_step, time.monotonic() - begun, self.fabric.world_size)
+        return values | throughput(of_step, time.monotonic() - started, self.fabric.world_size)
 
     def accumulate(self, batches: Sequence[Batch]) -> dict[str, float]:
         """Add up the gradients of one step's batches; return the loss and its parts.
@@ -145,11 +145,11 @@ class Trainer(Generic[TaskT]):
             last = number == len(batches) - 1
             with fabric.no_backward_sync(self.module, enabled=not last):
                 result = self.module(batch, generator)
-                # Gradients are averaged over processes: weight each batch by its share of all.
-                share = weight * fabric.world_size / float(total)
-                fabric.backward(result.loss * share)
+                # Gradients are averaged over processes: weight each batch by its fraction of all.
+                fraction = weight * fabric.world_size / float(total)
+                fabric.backward(result.loss * fraction)
             for name, value in {"loss": result.loss.detach(), **result.parts}.items():
-                shared = value.float() * share
+                shared = value.float() * fraction
                 sums[name] = sums[name] + shared if name in sums else shared
         means: Any = fabric.all_reduce(sums, reduce_op="mean")
         values = {name: float(value) for name, value in means.items()}
@@ -207,14 +207,14 @@ class Trainer(Generic[TaskT]):
 
 
 def seeded(numbers: tuple[int, ...], device: torch.device) -> torch.Generator:
-    """Generator for one batch of one step; also seeds torch's global one, for drop path."""
+    """Make the generator for one batch of one step; also seed torch's global one, for drop path."""
     draw = np.random.SeedSequence(numbers).generate_state(2, np.uint32)
     torch.manual_seed(int(draw[0]))
     return torch.Generator(device).manual_seed(int(draw[1]))
 
 
 def throughput(batches: Sequence[Batch], seconds: float, world: int) -> dict[str, float]:
-    """Images and masks per second over all processes."""
+    """Compute images and masks per second over all processes."""
     images = sum(len(batch.keys) for batch in batches)
     masks = sum(len(batch.masks) for batch in batches)
     return {

@@ -21,7 +21,7 @@ class WebConfig:
         cache_folder: folder of cached embeddings.
         cache_bytes: maximum size of that folder.
         local_token: on a server for one person, the token that signs in as that person.
-        local_user_id: that person. Both or neither are set.
+        local_user_id: id of that person. Both or neither are set.
         allowed_roots: folders below which new projects may have their root; without any, none may.
         hint_after_s: time on one mask after which the page shows a hint to move on.
         max_upload_mb: maximum size of an uploaded image or file of masks.

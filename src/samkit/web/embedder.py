@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
 logger = logging.getLogger(__name__)
 
 # Priorities: the model is loaded first.
-LOADING, ASKED, AHEAD = 0, 1, 2
+LOADING, REQUESTED, AHEAD = 0, 1, 2
 # Limit of images queued to be encoded ahead; others are encoded on request.
 MAX_AHEAD = 64
 
@@ -63,7 +63,7 @@ class Encoded:
 
 
 @dataclass
-class _Asked:
+class _Request:
     """A requested image, and the number of people waiting for it."""
 
     future: Future[Encoded]
@@ -82,7 +82,7 @@ class Embedder:
         self._pool = PriorityPool(1, "encoder")
         self._lock = threading.Lock()
         self._cached: OrderedDict[str, Encoded] = OrderedDict()  # by the image's checksum
-        self._asked: dict[str, _Asked] = {}
+        self._requests: dict[str, _Request] = {}
         self._ahead: set[str] = set()
         self._served: ServedModel | None = None
         self._load_error: SamkitError | None = None
@@ -120,21 +120,21 @@ class Embedder:
                 done: Future[Encoded] = Future()
                 done.set_result(cached)
                 return done
-            asked = self._asked.get(image.sha256)
-            if asked is None:
-                asked = _Asked(self._pool.submit(ASKED, lambda: self._encode(image)))
-                self._asked[image.sha256] = asked
-                asked.future.add_done_callback(lambda _: self._asked.pop(image.sha256, None))
-            asked.num_waiting += 1
-            return asked.future
+            request = self._requests.get(image.sha256)
+            if request is None:
+                request = _Request(self._pool.submit(REQUESTED, lambda: self._encode(image)))
+                self._requests[image.sha256] = request
+                request.future.add_done_callback(lambda _: self._requests.pop(image.sha256, None))
+            request.num_waiting += 1
+            return request.future
 
     def give_up(self, image: StoredImage, future: Future[Encoded]) -> None:
         """Stop waiting for a future from `ask`; work that nobody waits for is cancelled."""
         with self._lock:
-            asked = self._asked.get(image.sha256)
-            if asked is not None and asked.future is future:
-                asked.num_waiting -= 1
-                if not asked.num_waiting:
+            request = self._requests.get(image.sha256)
+            if request is not None and request.future is future:
+                request.num_waiting -= 1
+                if not request.num_waiting:
                     future.cancel()
 
     def encode_ahead(self, images: Iterable[StoredImage]) -> None:
@@ -142,7 +142,7 @@ class Embedder:
         with self._lock:
             for image in images:
                 key = image.sha256
-                known = key in self._cached or key in self._asked or key in self._ahead
+                known = key in self._cached or key in self._requests or key in self._ahead
                 if not known and len(self._ahead) < MAX_AHEAD:
                     self._ahead.add(key)
                     self._pool.submit(AHEAD, lambda one=image: self._encode_ahead(one))  # type: ignore[misc]

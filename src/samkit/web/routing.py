@@ -1,4 +1,4 @@
-"""What all routes share: bounded bodies, the audit log, common parameters, documented errors."""
+"""Base of all routes: bounded bodies, the audit log, common parameters, documented errors."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ def asking_hub(what: str, way_out: str) -> Iterator[None]:
     """Ask the hub for something; whatever goes wrong becomes one line, and nothing else is logged.
 
     Args:
-        what: what is fetched, for the message.
-        way_out: what to do without it.
+        what: name of the download, for messages.
+        way_out: advice for doing without it, for messages.
 
     Raises:
         DownloadError: no network, no such repository, or no such file.

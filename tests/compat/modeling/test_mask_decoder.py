@@ -1,4 +1,4 @@
-"""The mask decoder in its plain form, against the reference, and open to changes."""
+"""The plain mask decoder against the reference, and with replaced modules."""
 
 import inspect
 

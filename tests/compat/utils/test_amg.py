@@ -1,4 +1,4 @@
-"""Functions for automatic masks: laws, and small cases by hand."""
+"""Functions for automatic masks: invariants, and small cases with known results."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Pre-labels a project, and kills itself right before a state of a mask is kept.
+"""Process that pre-labels a project, and kills itself right before a state of a mask is stored.
 
     python prelabel_process.py STORE PROJECT_ID USER_ID N
 

@@ -1,4 +1,4 @@
-"""Masks to begin with: what is added, to which images, and once."""
+"""Pre-labelling: which masks are added, to which images, and only once."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""Annotates until it is killed; prints each action when the store has acknowledged it."""
+"""Process that annotates until it is killed, and prints each action that the store acknowledges."""
 
 import sys
 

@@ -18,7 +18,7 @@ from samkit.training.data.crop_embeds import (
     CropRecipe,
     cache_crop_embeds,
     crop_embeds,
-    share_with_crops,
+    fraction_with_crops,
 )
 from samkit.training.data.embeddings import CachingEncoder, EmbeddedData
 from samkit.training.data.loader import BatchLoader
@@ -139,8 +139,8 @@ def test_share_of_masks_with_crops(make_source, crops):
     source = make_source(5, broken=(1,))
     good = [source[index] for index in (0, 2, 3, 4)]
     large = [rle_area(rle) >= LEAST_PX for sample in good for rle in sample.rles]
-    assert share_with_crops(source, crops, images=100) == pytest.approx(np.mean(large))
-    assert share_with_crops(make_source(0), crops, images=100) == 0
+    assert fraction_with_crops(source, crops, images=100) == pytest.approx(np.mean(large))
+    assert fraction_with_crops(make_source(0), crops, images=100) == 0
 
 
 def test_embeddings_of_another_clip_are_other_files(clip, clip_folder, source, crops):

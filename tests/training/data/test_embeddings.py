@@ -1,4 +1,4 @@
-"""Batches of cached embeddings; images are encoded when they are first needed."""
+"""Batches of cached embeddings; images are encoded when first needed."""
 
 import json
 from dataclasses import replace
@@ -201,5 +201,5 @@ def test_embeddings_of_earlier_versions_are_told_and_left_alone(
 
 def test_a_folder_that_cannot_be_made_is_refused(predictor, source, tmp_path, recipe, refusal):
     (tmp_path / "file").touch()
-    with refusal(OutputError, "cannot make"):
+    with refusal(OutputError, "cannot create"):
         load(source, tmp_path / "file" / "folder", predictor, recipe())

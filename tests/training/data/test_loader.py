@@ -1,4 +1,4 @@
-"""Batches: what is in them, in which order, and how they go on after a stop."""
+"""Batches: contents, order, and resuming."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Where images lie in the model space."""
+"""Placement of images in the model space."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Which masks are trained on."""
+"""Selection of masks to train on."""
 
 import numpy as np
 import pytest

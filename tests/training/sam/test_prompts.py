@@ -1,4 +1,4 @@
-"""Simulated prompts are where the paper puts them."""
+"""Simulated prompts, as described in the paper."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A simulated session asks as the paper says, and what it learns is what was asked."""
+"""Simulated sessions: prompts as in the paper, losses and gradients."""
 
 from dataclasses import replace
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""A training with text prompts from a CLIP's crops, as `samkit train` runs it."""
+"""Training with text prompts from CLIP embeddings of crops, as `samkit train` runs it."""
 
 import signal
 

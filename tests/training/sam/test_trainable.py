@@ -1,4 +1,4 @@
-"""What learns, what does not, and what is exported."""
+"""Trainable and frozen parts, and exports."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""CLIP from nothing: its loss, its batches, its tokenizer, and a whole short training."""
+"""CLIP from random weights: loss, batches, tokenizer, and a short training."""
 
 import json
 import signal

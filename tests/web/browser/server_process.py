@@ -1,4 +1,4 @@
-"""A server of its own process, as users run it: server_process.py STORE IMAGES CACHE PORT HINT."""
+"""A server in a separate process: server_process.py STORE IMAGES CACHE PORT HINT."""
 
 import sys
 from pathlib import Path

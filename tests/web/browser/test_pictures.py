@@ -1,4 +1,4 @@
-"""All pages on real images: they fit their windows, say what their parts are, and can be read.
+"""All pages on real images: layout, accessible names, and contrast.
 
 With SAMKIT_SCREENSHOTS=FOLDER the same run writes the pictures for docs.
 """

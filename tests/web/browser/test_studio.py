@@ -1,4 +1,4 @@
-"""The studio: the page shows and saves the masks that the library gives."""
+"""The studio: the page shows and saves the library's masks."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""`samkit engine`: stores, projects, users, imports and exports."""
+"""The commands `samkit engine`: stores, projects, users, imports and exports."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`samkit engine backup|restore`: an SQLite store in one file."""
+"""The commands `samkit engine backup|restore`: backups of SQLite stores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`samkit engine import|export`: masks from and for other programs."""
+"""The commands `samkit engine import|export`: masks from and for other programs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HISTORY_NAME = "history.jsonl"
 @store_option
 @project_option
 @click.option(
-    "--user", metavar="NAME", help="User the masks are credited to; by default the admin."
+    "--user", metavar="NAME", help="User recorded as the masks' author; by default the admin."
 )
 @json_option
 def import_masks(
@@ -50,7 +50,7 @@ def import_masks(
     user: str | None,
     as_json: bool,
 ) -> int:
-    """Add masks that were made elsewhere to a project's images; importing again adds nothing."""
+    """Add masks made elsewhere to a project's images; importing again adds nothing."""
     from samkit.dataengine import import_masks as import_files
 
     with open_store(where) as store:
@@ -98,10 +98,10 @@ def import_masks(
     type=float,
     default=0.0,
     show_default=True,
-    help="Share of the images in a split for validation.",
+    help="Fraction of the images in the validation split.",
 )
 @click.option("--accepted-only", is_flag=True, help="Only images that a reviewer has accepted.")
-@click.option("--copy-images", is_flag=True, help="Copy the images beside their masks.")
+@click.option("--copy-images", is_flag=True, help="Also copy the images.")
 @click.option(
     "--history",
     is_flag=True,

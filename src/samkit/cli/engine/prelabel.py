@@ -1,4 +1,4 @@
-"""`samkit engine prelabel`: automatic masks, with classes if there is a text model."""
+"""The command `samkit engine prelabel`: automatic masks for people to correct."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @store_option
 @project_option
 @click.option(
-    "--user", metavar="NAME", help="User the masks are credited to; by default the admin."
+    "--user", metavar="NAME", help="User recorded as the masks' author; by default the admin."
 )
 @click.option(
     "--classes",
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     help="What to segment; by default the project's own classes.",
 )
 @click.option("--only-classes", is_flag=True, help="Leave out masks that no class fits.")
-@click.option("--again", is_flag=True, help="Also try images on which nothing was found before.")
+@click.option("--again", is_flag=True, help="Retry images on which nothing was found before.")
 @mask_options
 @model_option
 @text_options(DEFAULT_DETECTOR)
@@ -78,18 +78,18 @@ def prelabel(
     as_json: bool,
     **settings: Any,
 ) -> int:
-    """Add automatic masks to images that nobody has begun, named by the project's classes.
+    """Add automatic masks to images that nobody has started, with the project's classes.
 
-    A detector finds things of these classes, or a CLIP names masks of everything; without a text
-    model on this disk, masks have no classes. Run it again to go on with the images that are left.
+    A detector finds objects of these classes, or a CLIP names masks of everything; without a text
+    model on this disk, masks get no classes. Run it again to resume with the remaining images.
 
     \b
     samkit engine prelabel
     samkit engine prelabel --classes car,tree --only-classes
     """
-    asked = classes is not None or text_model is not None
-    if tile_px is not None and (asked or only_classes):
-        raise click.UsageError("classes need whole images: they do not go with --tile")
+    requested = classes is not None or text_model is not None
+    if tile_px is not None and (requested or only_classes):
+        raise click.UsageError("classes cannot be combined with --tile")
     config = config_from_options(preset, {**settings, "adaptive": adaptive})
     tiling = tiling_from_option(tile_px)
     with open_store(where) as store:
@@ -99,9 +99,9 @@ def prelabel(
             own_classes(store, found) if classes is None else split_names(classes),
             text_model,
             text_thresh,
-            asked=asked,
+            requested=requested,
             only=only_classes,
-            reason=None if asked else why_no_text(tiled=tile_px is not None),
+            reason=None if requested else why_no_text(tiled=tile_px is not None),
         )
         generator = MaskGenerator(
             model=model, backend=backend, config=config, tiling=tiling, classes=choice
@@ -114,7 +114,7 @@ def prelabel(
 
 
 def own_classes(store: Store, project: Project) -> list[str]:
-    """The names of a project's classes."""
+    """List the names of a project's classes."""
     from samkit.dataengine import list_classes
 
     return [one.name for one in list_classes(store, project.id)]
@@ -125,22 +125,22 @@ def choose_classes(
     text_model: str | None,
     thresh: float | None,
     *,
-    asked: bool,
+    requested: bool,
     only: bool,
     reason: str | None,
 ) -> ClassChoice | None:
-    """The classes to look for; None for masks of everything, without classes.
+    """Choose the classes to segment; None for masks of everything, without classes.
 
     Args:
-        asked: whether --classes or --text-model was given.
-        only: whether masks that no class fits are left out.
-        reason: why masks cannot get classes; None if they can.
+        requested: whether --classes or --text-model was given.
+        only: leave out masks that no class fits.
+        reason: reason why masks get no classes; None if they can.
 
     Raises:
-        ConfigError: classes were asked for, but there are none.
+        ConfigError: classes were requested, but there are none.
     """
     if not words:
-        if asked or only or thresh is not None:
+        if requested or only or thresh is not None:
             raise ConfigError("no classes to look for: give --classes, such as car,tree")
         return None
     if reason is not None:
@@ -158,15 +158,15 @@ def choose_classes(
 
 
 def why_no_text(*, tiled: bool) -> str | None:
-    """Why masks get no classes unless they are asked for, with the way out; None if they do.
+    """Return why masks get no classes by default, with advice; None if they do.
 
-    Nothing is fetched to find out.
+    Nothing is downloaded to find out.
     """
     from samkit.text import check_text_installed
     from samkit.weights import find_cached
 
     if tiled:
-        return "classes do not go with --tile"
+        return "classes cannot be combined with --tile"
     try:
         check_text_installed()
     except ConfigError as error:
@@ -185,7 +185,7 @@ def run(
     again: bool,
     as_json: bool,
 ) -> PrelabelReport:
-    """Make the masks of all images, with progress; print how far it came if it is interrupted."""
+    """Generate the masks of all images, with progress; if interrupted, print how many are done."""
 
     def generate(image: RgbImage) -> Masks:
         with generator.limited_memory("it"):
@@ -198,7 +198,7 @@ def run(
             )
         except KeyboardInterrupt:
             counts = f"{meter.done} of {counted(meter.total or 0, 'image')}"
-            click.echo(f"samkit: {counts} done; the same command goes on from here", err=True)
+            click.echo(f"samkit: {counts} done; run the same command again to resume", err=True)
             raise
 
 

@@ -1,4 +1,4 @@
-"""`samkit engine init|move|rename|delete`: projects."""
+"""The commands `samkit engine init|move|rename|delete`: projects."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Number of people who annotate each image, each on their own.",
+    help="Number of people who annotate each image independently.",
 )
 @click.option("--decode", is_flag=True, help="Decode all images, to find truncated files.")
 @click.option(
@@ -67,7 +67,7 @@ def init(
     password_stdin: bool,
     as_json: bool,
 ) -> int:
-    """Begin a project with the images of a folder; again, to add those that are new.
+    """Create a project with the images of a folder; repeated, add new images to it.
 
     \b
     samkit engine init images
@@ -76,8 +76,8 @@ def init(
     check_installed()
     from samkit.dataengine import ImageSource, add_class, add_images
 
-    base = ImageSource(root).root  # before anything is made
-    with open_store(where or (root if "://" not in root else "."), make=True) as store:
+    base = ImageSource(root).root  # checked before anything is created
+    with open_store(where or (root if "://" not in root else "."), create=True) as store:
         _make_admin(store, admin, password_stdin=password_stdin)
         project = _begin(store, base, name)
         for one in split_names(classes):
@@ -106,7 +106,7 @@ def init(
 
 
 def _make_admin(store: Store, name: str | None, *, password_stdin: bool) -> None:
-    """The first user of a new store."""
+    """Create the first user of a new store."""
     from samkit.dataengine import create_user
 
     if all_users(store):
@@ -124,7 +124,7 @@ def _make_admin(store: Store, name: str | None, *, password_stdin: bool) -> None
 
 
 def _begin(store: Store, root: str, name: str | None) -> Project:
-    """The project of a folder; a new one if there is none."""
+    """Return the project of a folder; create it if there is none."""
     from samkit.dataengine import create_project
 
     for one in all_projects(store):
@@ -137,12 +137,12 @@ def _begin(store: Store, root: str, name: str | None) -> Project:
 @click.argument("root", metavar="FOLDER|URL")
 @store_option
 @project_option
-@click.option("--allow-missing", is_flag=True, help="Go on if some images are missing.")
+@click.option("--allow-missing", is_flag=True, help="Continue if some images are missing.")
 @json_option
 def move(*, root: str, where: str, project: str | None, allow_missing: bool, as_json: bool) -> None:
-    """Point a project to its images' new place: another folder, or new names in the same one.
+    """Set where a project's images are now: another folder, or new names in the same one.
 
-    Images are recognised by their content, wherever below FOLDER they are.
+    Images are recognised by their content, anywhere below FOLDER.
 
     \b
     samkit engine move /data/cells --store cells.db
@@ -173,7 +173,7 @@ def move(*, root: str, where: str, project: str | None, allow_missing: bool, as_
 @store_option
 @project_option
 def rename(*, name: str, where: str, project: str | None) -> None:
-    """Give a project another name."""
+    """Rename a project."""
     from samkit.dataengine import rename_project
 
     with open_store(where) as store:

@@ -1,4 +1,4 @@
-"""`samkit engine status`: the progress of a store's projects."""
+"""The command `samkit engine status`: the progress of a store's projects."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from samkit.cli.wording import counted
 if TYPE_CHECKING:
     from samkit.dataengine import Project, Store
 
-MADE_BY_NOBODY = ("imported", "fully-automatic")  # stages of masks that no annotator made
+NOT_BY_HAND = ("imported", "fully-automatic")  # stages of masks that no annotator has drawn
 
 
 @click.command()
 @store_option
 @json_option
 def status(*, where: str, as_json: bool) -> None:
-    """Show the projects of a store: images by state of review, masks, seconds and clicks a mask."""
+    """Show a store's projects: images by review state, masks, seconds and clicks per mask."""
     with open_store(where) as store:
         content: dict[str, Any] = {
             "store": store.url,
@@ -57,12 +57,12 @@ def status(*, where: str, as_json: bool) -> None:
 
 
 def project_status(store: Store, project: Project) -> dict[str, Any]:
-    """A project's numbers as JSON. Times and clicks are of masks that people made here."""
+    """Return a project's numbers as JSON; times and clicks are those of annotators' masks."""
     from samkit.dataengine import count_images, list_classes, work_days
 
     states = count_images(store, project.id)
-    days = [day for day in work_days(store, project.id) if day.stage not in MADE_BY_NOBODY]
-    made = sum(day.num_masks for day in days)
+    days = [day for day in work_days(store, project.id) if day.stage not in NOT_BY_HAND]
+    drawn = sum(day.num_masks for day in days)
     return {
         "id": project.id,
         "name": project.name,
@@ -70,8 +70,8 @@ def project_status(store: Store, project: Project) -> dict[str, Any]:
         "classes": [one.name for one in list_classes(store, project.id)],
         "images": {state: count.num_images for state, count in states.items()},
         "num_masks": sum(count.num_masks for count in states.values()),
-        "seconds_per_mask": sum(day.duration_ms for day in days) / 1000 / made if made else None,
-        "clicks_per_mask": sum(day.num_clicks for day in days) / made if made else None,
+        "seconds_per_mask": sum(day.duration_ms for day in days) / 1000 / drawn if drawn else None,
+        "clicks_per_mask": sum(day.num_clicks for day in days) / drawn if drawn else None,
     }
 
 

@@ -1,4 +1,4 @@
-"""`samkit engine users list|add|change`: people and their roles."""
+"""The commands `samkit engine users list|add|change`: people and their roles."""
 
 from __future__ import annotations
 

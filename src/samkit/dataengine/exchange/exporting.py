@@ -39,7 +39,7 @@ def export_project(
     Args:
         folder: output folder, created if missing. Files of the same names are replaced.
         file_format: coco, geojson, png, sa1b, voc or yolo.
-        val_fraction: share of images for a validation split, chosen by their content.
+        val_fraction: fraction of images for a validation split, chosen by their content.
         accepted_only: export only images that a reviewer has accepted.
         copy_images: also copy the images to where the format expects them.
         on_image: called with the number of images done.

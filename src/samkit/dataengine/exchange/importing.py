@@ -141,7 +141,7 @@ class _Import:
                 session,
                 self.store,
                 row,
-                [_made(mask, image.name) for mask in image.masks],
+                [_to_made_mask(mask, image.name) for mask in image.masks],
                 user_id=self.user_id,
                 class_ids=classes,
                 origin=ORIGIN,
@@ -155,7 +155,7 @@ class _Import:
         self.faults += [f"{image.name}: {fault}" for fault in added.faults]
 
 
-def _made(mask: ForeignMask, file: str) -> MadeMask:
+def _to_made_mask(mask: ForeignMask, file: str) -> MadeMask:
     return MadeMask(
         segmentation=mask.segmentation,
         class_name=mask.class_name,

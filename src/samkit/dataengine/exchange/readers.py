@@ -1,4 +1,4 @@
-"""Readers of other programs' files, image by image; broken parts leave the others readable."""
+"""Readers of other programs' files, image by image, which tolerate broken parts."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -53,7 +53,7 @@ def split_of(sha256: str, val_fraction: float) -> str:
 
     Args:
         sha256: hash of the image's content.
-        val_fraction: share of images for validation, in [0, 1); 0 makes a single split "all".
+        val_fraction: fraction of images for validation, in [0, 1); 0 makes a single split "all".
 
     Raises:
         ConfigError: val_fraction is out of range.

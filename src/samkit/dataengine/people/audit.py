@@ -21,7 +21,7 @@ class AuditEntry:
         at: when the action ended.
         user_id, user_name: who did it; None without a sign-in.
         action: name of the action.
-        target: what it was applied to.
+        target: object of the action.
         status: HTTP status: 200 to 299 for done, 400 to 499 for refused.
         address: network address of the client.
     """

@@ -14,7 +14,7 @@ from samkit.dataengine.schema import SignInRow, UserRow
 from samkit.dataengine.values import User
 
 IDLE_S = 12 * 60 * 60.0
-# A use extends the sign-in only once this share of its time has passed: most uses write nothing.
+# A use extends the sign-in only once this fraction of its time has passed: most uses write nothing.
 RENEW_SHARE = 0.1
 TOKEN_BYTES = 32
 

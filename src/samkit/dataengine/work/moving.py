@@ -1,4 +1,4 @@
-"""Moved images: found again by their content, so that they keep their masks."""
+"""Moving a project's images, which are recognised by content and keep their masks."""
 
 import hashlib
 from collections import defaultdict

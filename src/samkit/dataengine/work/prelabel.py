@@ -1,7 +1,7 @@
-"""Pre-labelling: automatic masks, with classes where text names them, before people begin.
+"""Pre-labelling: automatic masks, optionally with classes, for people to correct.
 
-What makes the masks is passed in, so that this room needs no model. An image gets all of its masks
-or none: a run that was stopped goes on where it was.
+The mask generator is a parameter, so that this room needs no model. An image gets all of its masks
+or none, so that an interrupted run can be resumed.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,20 +31,20 @@ Generate: TypeAlias = Callable[[RgbImage], Masks]
 
 STAGE: Stage = "fully-automatic"
 ORIGIN = "prelabel"
-NOBODY = 0  # no user has this number: an image is left alone whoever holds it
-SAME_THING_IOU = 0.7  # as for boxes in samkit.proposals
+NOBODY = 0  # id of no user: images are left alone whoever holds them
+SAME_OBJECT_IOU = 0.7  # as for boxes in samkit.proposals
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrelabelReport:
-    """What became of a project's images.
+    """Result of pre-labelling a project.
 
     Attributes:
-        num_images: images that were looked at, including those on which nothing was found.
-        num_added: masks added.
-        num_labelled: those of the masks that have a class.
-        num_left: images left for another run, since somebody holds them or has begun them.
-        faults: one line for each image or mask that was left out.
+        num_images: number of images processed, including those on which nothing was found.
+        num_added: number of masks added.
+        num_labelled: number of added masks with a class.
+        num_left: number of images left for another run, since somebody holds or has started them.
+        faults: one line for each image or mask that was skipped.
     """
 
     num_images: int
@@ -55,10 +55,10 @@ class PrelabelReport:
 
 
 class Prelabelling:
-    """Automatic masks for the images of a project, in the steps that `samkit.batch` runs.
+    """Pre-labelling of a project, in the steps that `samkit.batch` runs.
 
-    `claim` and `commit` use the store; `generate` reads an image and makes its masks. `report`
-    says what became of all images.
+    `claim` and `commit` use the store; `generate` reads an image and generates its masks; `report`
+    summarises the results.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class Prelabelling:
         again: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        """Check that the work can begin; see `samkit.batch.prelabel_images` for the arguments.
+        """Check the project and the user; see `samkit.batch.prelabel_images` for the arguments.
 
         Raises:
-            StoreError: no such project, its root is not there, or the user is no reviewer.
+            StoreError: no such project, its root does not exist, or the user is not a reviewer.
         """
         ImageSource(get_project(store, project_id).root)  # one error here, not one for each image
         with store.read() as session:
@@ -92,7 +92,7 @@ class Prelabelling:
         self._faults: list[str] = []
 
     def report(self) -> PrelabelReport:
-        """What became of the images so far."""
+        """Summarise the results so far."""
         return PrelabelReport(
             num_images=self._num_images,
             num_added=self._num_added,
@@ -102,13 +102,13 @@ class Prelabelling:
         )
 
     def image_ids(self) -> Sequence[int]:
-        """The images that nobody has begun, in order; some may be held."""
-        query = select(ImageRow.id).where(ImageRow.project_id == self.project_id, self._unbegun())
+        """List the images that nobody has started, in order; some may be held."""
+        query = select(ImageRow.id).where(ImageRow.project_id == self.project_id, self._unstarted())
         with self.store.read() as session:
             return session.scalars(query.order_by(ImageRow.id)).all()
 
     def claim(self, image_id: int) -> StoredImage | None:
-        """The image, unless somebody holds it or has begun it meanwhile."""
+        """Return the image, unless somebody holds it or has started it in the meantime."""
         with self.store.read() as session:
             row = find(session, ImageRow, image_id, "image")
             if self._is_free(session, row):
@@ -117,7 +117,7 @@ class Prelabelling:
         return None
 
     def generate(self, image: StoredImage) -> Masks:
-        """Read an image and make its masks.
+        """Read an image and generate its masks.
 
         Raises:
             ImageError, StoreError: it cannot be read, or has changed since it was added.
@@ -128,7 +128,7 @@ class Prelabelling:
         """Add an image's masks in one transaction.
 
         Returns:
-            how many were added; None if somebody has begun the image meanwhile.
+            number of masks added; None if somebody has started the image in the meantime.
         """
         made = made_masks(masks)
         names = [one.class_name for one in made]
@@ -158,11 +158,11 @@ class Prelabelling:
         return added.num_added
 
     def is_fault(self, error: SamkitError) -> bool:
-        """Whether an error concerns one image only, and not the whole store."""
+        """Whether an error concerns one image only, and not the store."""
         return isinstance(error, ImageError | StoreError) and not isinstance(error, DatabaseError)
 
     def add_fault(self, image: StoredImage | None, image_id: int, error: SamkitError) -> None:
-        """Count an image that failed; `image` is None where it could not even be claimed."""
+        """Record an image that failed; `image` is None if it could not be claimed."""
         if image is None:
             self._faults.append(" ".join(f"image {image_id}: {error}".split()))
         else:
@@ -173,30 +173,30 @@ class Prelabelling:
         self._faults.append(line if image.path in line else f"{image.path}: {line}")
 
     def _is_free(self, session: Session, row: ImageRow) -> bool:
-        """Whether nobody holds an image, and nobody has begun it."""
+        """Whether nobody holds an image and nobody has started it."""
         if is_held(row, self.store, but_by=NOBODY):
             return False
-        query = select(ImageRow.id).where(ImageRow.id == row.id, self._unbegun())
+        query = select(ImageRow.id).where(ImageRow.id == row.id, self._unstarted())
         return session.scalar(query) is not None
 
-    def _unbegun(self) -> ColumnElement[bool]:
-        """The condition for images that this run is for, whoever holds them."""
-        masks = AnnotationRow.image_id == ImageRow.id  # deleted ones too: people have been there
+    def _unstarted(self) -> ColumnElement[bool]:
+        """Select the images that this run is for, whoever holds them."""
+        masks = AnnotationRow.image_id == ImageRow.id  # also deleted ones: somebody worked on them
         earlier = AnnotationRow.request_id.startswith(f"{ORIGIN}:")
         has_masks = exists().where(masks if self.only_empty else and_(masks, earlier))
-        unbegun = and_(
+        unstarted = and_(
             ImageRow.review == "none",
-            # Of several annotators, all shall begin with the same masks.
+            # All of several annotators must start with the same masks.
             ~exists().where(SubmissionRow.image_id == ImageRow.id),
             ~has_masks,
         )
         if self.again:
-            return unbegun
-        return and_(unbegun, or_(ImageRow.stage != STAGE, exists().where(masks)))
+            return unstarted
+        return and_(unstarted, or_(ImageRow.stage != STAGE, exists().where(masks)))
 
 
 def made_masks(masks: Masks) -> list[MadeMask]:
-    """Masks as the store takes them: a phrase is a class, and "" is none."""
+    """Convert masks to what the store adds; phrases become classes, "" no class."""
     count = len(masks)
     phrases = masks.phrases or ("",) * count
     stability = [None] * count if masks.stability is None else masks.stability.tolist()
@@ -215,14 +215,14 @@ def made_masks(masks: Masks) -> list[MadeMask]:
 
 
 def _event(phrase: str, score: float | None) -> NewEvent:
-    """The event that a mask comes from: text, or an import."""
+    """Make the event that a mask comes from: text, or an import."""
     if not phrase:
         return NewEvent(kind="import", data={"origin": ORIGIN})
     return NewEvent(kind="text", data={"phrase": phrase, "phrase_score": score})
 
 
 def _unlike_present(session: Session, image: ImageRow, made: list[MadeMask]) -> list[MadeMask]:
-    """The masks of things that have no mask on the image yet."""
+    """Return the masks of objects that have no mask on the image yet."""
     query = select(AnnotationRow.counts).where(
         AnnotationRow.image_id == image.id, ~AnnotationRow.deleted
     )
@@ -231,4 +231,4 @@ def _unlike_present(session: Session, image: ImageRow, made: list[MadeMask]) -> 
     if not made or not present:
         return made
     ious = coco_mask.iou([one.segmentation for one in made], present, [0] * len(present))
-    return [one for one, row in zip(made, ious, strict=True) if row.max() <= SAME_THING_IOU]
+    return [one for one, row in zip(made, ious, strict=True) if row.max() <= SAME_OBJECT_IOU]

@@ -1,1 +1,1 @@
-"""Data sets, the order in which they are read, and the batches that are made of them."""
+"""Training data: sample order, filters, augmentation, cached embeddings and batches."""

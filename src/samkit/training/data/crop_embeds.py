@@ -1,7 +1,7 @@
-"""CLIP embeddings of mask crops, cached on disk: text prompts are trained on them.
+"""Cached CLIP embeddings of mask crops, on which text prompts are trained.
 
-Source: arXiv:2304.02643, appendix D.5. Deviations: the random crops of a mask are drawn once, a few
-for each mask, instead of anew each time, so that CLIP runs once.
+Source: arXiv:2304.02643, appendix D.5. Deviations: a few random crops of each mask are drawn once
+instead of anew in each step, so that CLIP runs once.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class CropRecipe:
     """Which crops of masks CLIP encodes.
 
     Attributes:
-        folder: where their embeddings are cached.
-        variants: crops of each mask.
+        folder: folder for the cached embeddings.
+        variants: number of crops per mask.
         min_area_px: smaller masks get no crops, and so no text prompts. The paper's 100 x 100.
     """
 
@@ -77,8 +77,8 @@ class CropCache:
     change of any of them is another file.
 
     Attributes:
-        recipe: names the folder.
-        clip_fingerprint: of the CLIP.
+        recipe: selects the crops and the folder.
+        clip_fingerprint: identifies the CLIP's weights.
     """
 
     def __init__(self, recipe: CropRecipe, clip_fingerprint: str) -> None:
@@ -131,14 +131,12 @@ def cache_crop_embeds(
 ) -> CropsCached:
     """Encode crops of each mask of a data set once; continues where it was stopped.
 
-    Which crops are drawn depends on the image and on the index of the mask alone.
+    The crops depend only on the image and the index of the mask.
 
     Args:
-        clip: encodes.
-        source: must be indexed.
-        recipe: which crops, and the folder.
-        on_progress: called with images done and all images, after each.
-        rank: of this process; each encodes every `world`-th image.
+        source: data set to encode; must be indexed.
+        on_progress: called after each image, with the number of images done and their total.
+        rank: index of this process, which encodes every `world`-th image.
         world: number of processes.
 
     Raises:
@@ -190,12 +188,12 @@ def crop_embeds(clip: Clip, sample: Sample, recipe: CropRecipe) -> npt.NDArray[n
 
 
 def has_crops(area_px: int, recipe: CropRecipe) -> bool:
-    """Whether a mask of an area is large enough for crops."""
+    """Whether a mask of this area is large enough for crops."""
     return area_px >= max(1, recipe.min_area_px)
 
 
-def share_with_crops(source: SampleSource, recipe: CropRecipe, *, images: int) -> float:
-    """Share of masks that are large enough for crops, in about `images` images across the data set.
+def fraction_with_crops(source: SampleSource, recipe: CropRecipe, *, images: int) -> float:
+    """Fraction of masks that are large enough for crops, among about `images` spread over the data.
 
     Broken images do not count.
     """
@@ -215,7 +213,7 @@ class CropEmbeddedData:
 
     Attributes:
         source: the data set.
-        cache: the embeddings.
+        cache: cache of the embeddings.
     """
 
     def __init__(self, source: SampleSource, recipe: CropRecipe, *, clip_fingerprint: str) -> None:
@@ -254,5 +252,5 @@ def sample_sha256(sample: Sample) -> str:
 
 
 def image_crc32(image: npt.NDArray[np.uint8]) -> int:
-    """Checksum of an image (H, W, 3), the seed of its crops."""
+    """Checksum of an image (H, W, 3), used as the seed of its crops."""
     return zlib.crc32(image.tobytes(), zlib.crc32(repr(image.shape).encode()))

@@ -1,29 +1,30 @@
-"""Settings of the data: which images and masks make a batch, and how they are prepared."""
+"""Settings of the training data: data sets, filters, augmentation and workers."""
 
 import math
 from dataclasses import dataclass
 
 from samkit.errors import ConfigError
 
-LARGEST_SCALE = 10.0  # beyond, an image is a few blurred pixels
+MAX_SCALE = 10.0  # beyond, an image is a few blurred pixels
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecipe:
-    """Which images and masks make a batch, and how.
+    """Settings of the data of a training.
 
     Attributes:
         train: data set to train on, as `open_data` takes it; None must be replaced before a run.
         val: data set to evaluate on during training; None for no evaluation.
-        images_per_batch: of each process; batches are never smaller.
-        max_masks_per_image: of an image with more, this many are drawn anew in each epoch.
-        min_area_px: masks of fewer pixels of the image are left out, also if cropping makes them
-            smaller.
-        max_area_fraction: masks over a larger share of the image are left out. The paper's 90%.
-        scale_jitter: the image's longest side becomes that of the model space times a factor
-            between these, then it is cropped or padded. The paper has (0.1, 2.0) for manual masks;
-            None, as for SA-1B: always the full image, as in prediction.
-        flip: exchange left and right half of the time.
+        images_per_batch: number of images in each batch of each process, never fewer.
+        max_masks_per_image: limit; of an image with more masks, each epoch draws others.
+        min_area_px: masks of fewer image pixels are left out, also if they are smaller only
+            because the image was cropped.
+        max_area_fraction: masks over a larger fraction of the image are left out; 90% in the
+            paper.
+        scale_jitter: range of a random factor: the image's longest side is resized to the side of
+            the model space times this factor, then cropped or padded. The paper has (0.1, 2.0) for
+            manual masks. None, as for SA-1B, always uses the full image, as in prediction.
+        flip: mirror images with probability one half.
         workers: processes that read and prepare images for each training process; 0 for none.
             Batches do not depend on it, except for tar shards.
         prefetch: images that each worker prepares ahead.
@@ -60,7 +61,7 @@ class DataRecipe:
 
     @property
     def augments(self) -> bool:
-        """Whether images differ from those of prediction."""
+        """Whether images are augmented, so that they differ from those of prediction."""
         return self.flip or self.scale_jitter is not None
 
 
@@ -71,9 +72,9 @@ def _check_spec(name: str, value: object) -> None:
         )
 
 
-def _check_int(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigError(f"{name} must be a whole number of at least {least}; got {value!r}")
+def _check_int(name: str, value: object, minimum: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+        raise ConfigError(f"{name} must be a whole number of at least {minimum}; got {value!r}")
 
 
 def _is_number(value: object) -> bool:
@@ -82,8 +83,8 @@ def _is_number(value: object) -> bool:
 
 def _check_jitter(value: object) -> None:
     is_range = isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value))
-    if not (is_range and isinstance(value, tuple) and 0 < value[0] <= value[1] <= LARGEST_SCALE):
+    if not (is_range and isinstance(value, tuple) and 0 < value[0] <= value[1] <= MAX_SCALE):
         raise ConfigError(
             "scale_jitter must be two factors (low, high), over 0 and at most"
-            f" {LARGEST_SCALE:g}, or None; got {value!r}"
+            f" {MAX_SCALE:g}, or None; got {value!r}"
         )

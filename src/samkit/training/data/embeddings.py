@@ -1,4 +1,4 @@
-"""Data sets with cached embeddings, so that a decoder is trained without running the encoder.
+"""Data sets with cached embeddings, for training a decoder without running the encoder.
 
 Data workers look embeddings up in the cache. An image without one is encoded in the training
 process, right before its first batch is used.
@@ -43,8 +43,8 @@ class EmbeddedData:
 
     Attributes:
         source: the data set.
-        cache: the embeddings.
-        encoder_checksum: of the encoder that makes them.
+        cache: cache of the embeddings.
+        encoder_checksum: checksum of the encoder's weights.
     """
 
     def __init__(self, source: SampleSource, cache: EmbeddingCache, encoder_checksum: str) -> None:
@@ -88,8 +88,8 @@ class CachingEncoder:
         """Use a predictor's encoder, which must not change.
 
         Args:
-            predictor: encodes.
-            cache: for its embeddings.
+            predictor: the predictor whose encoder is used.
+            cache: cache that embeddings are looked up in and added to.
             num_images: size of the data set.
             on_embedding: called after each encoded image with `num_encoded` and `num_images`.
         """

@@ -1,4 +1,4 @@
-"""Endless batches of a data set, resumable at any of them; held-out batches for evaluations."""
+"""Loader of batches: endless, resumable after any batch; and held-out batches for evaluation."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from samkit.training.data.sampling import (
 from samkit.training.task import Batch
 
 BROKEN_ANNOTATION = "broken annotation"
-HELD_OUT_SEED = 0  # of the order of held-out images: the same ones each time
+HELD_OUT_SEED = 0  # fixed, so that all evaluations use the same held-out images
 
 logger = logging.getLogger(__name__)
 
 
 class BatchLoader:
-    """Batches of a data set, epoch after epoch without end.
+    """An endless iterator of a data set's batches.
 
         loader = BatchLoader(open_data(recipe.train), recipe, 1024, 256, seed=0)
         batch = next(loader)
@@ -63,19 +63,18 @@ class BatchLoader:
         """Prepare to read; nothing is read yet.
 
         Args:
-            source: the data set.
-            recipe: filters, augmentation, sizes.
+            recipe: filters, augmentation, and the size of a batch.
             model_size: side S of the model space.
             truth_size: side T of the target space.
-            seed: of the order and of the augmentation.
-            rank: of this process.
+            seed: seed of the sample order and the augmentation.
+            rank: index of this process.
             world: number of processes, each with its own loader.
-            with_masks: False for batches of images alone, also of those without a mask.
+            with_masks: False makes batches of images only, including images without a mask.
             encoder: encodes images of an `EmbeddedData` that are not in its cache.
 
         Raises:
-            ConfigError: invalid numbers, augmentation with cached embeddings, or a folder of images
-                where masks are needed.
+            ConfigError: invalid numbers, augmentation with cached embeddings, or a data set
+                without masks where masks are needed.
         """
         if min(model_size, truth_size) < 1 or seed < 0 or not 0 <= rank < world:
             raise ConfigError(
@@ -113,16 +112,16 @@ class BatchLoader:
         """The next batch.
 
         Raises:
-            DataError: nothing in a full epoch can be used.
+            DataError: a full epoch has no usable image.
             OutputError: the embedding cache cannot be written.
         """
         try:
             images, position, skips = self._gather()
             batch = self._collate(images)
         except BaseException:
-            self.close()  # samples that were read and not handed out are read again
+            self.close()  # samples that were read but not returned are read again
             raise
-        # Only now: the state is always that after a batch that was handed out.
+        # Only now: the state must always be that after a returned batch.
         self._position = position
         self._note(skips)
         for image in images:
@@ -135,9 +134,9 @@ class BatchLoader:
         return self._skips.counts()
 
     def state_dict(self) -> dict[str, Any]:
-        """Position of this loader, as plain numbers and strings.
+        """Return this loader's position as plain numbers and strings.
 
-        Each process has its own: where images are skipped, one is ahead of the other.
+        Each process has its own: skipped images let one get ahead of another.
         """
         return {
             "place": self._position,
@@ -166,7 +165,7 @@ class BatchLoader:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End the workers, and log how many images were skipped."""
+        """End the workers and log the number of skipped images."""
         self.close()
         for reason, count in self.skipped.items():
             logger.warning("%d %s", count, reason)
@@ -178,7 +177,7 @@ class BatchLoader:
         self._samples = None
 
     def _gather(self) -> tuple[list[Prepared], dict[str, Any], list[Skip]]:
-        """Images for one batch; the position after them; the images skipped on the way."""
+        """Read a batch; return its images, the position after it, and the images skipped."""
         if self._samples is None:
             self._samples = self._reader.read(self._position)
         images: list[Prepared] = []
@@ -260,7 +259,7 @@ def _make_reader(
 
 
 class SkipLog:
-    """Counts and logs skipped images and annotations, each once however often it is met."""
+    """Counts and logs skipped images and annotations, each one once."""
 
     def __init__(self) -> None:
         self._by_reason: dict[str, dict[str, int]] = {}
@@ -283,7 +282,7 @@ class SkipLog:
         return Counter({reason: sum(keys.values()) for reason, keys in self._by_reason.items()})
 
     def state_dict(self) -> dict[str, dict[str, int]]:
-        """All notes, as JSON takes them."""
+        """Return all notes in a form that JSON can hold."""
         return {reason: dict(keys) for reason, keys in self._by_reason.items()}
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, int]]) -> None:
@@ -294,14 +293,13 @@ class SkipLog:
 def held_out_batches(
     recipe: DataRecipe, model_size: int, truth_size: int, *, images: int, with_masks: bool
 ) -> Iterator[Batch]:
-    """Batches of `recipe.val`, or of the training data if there is none, without augmentation.
+    """Iterate over held-out batches, without augmentation: of `recipe.val`, else of `recipe.train`.
 
     Args:
-        recipe: data sets and sizes.
         model_size: side S of the model space.
         truth_size: side T of the target space.
-        images: how many, rounded up to full batches; fewer if the data set has fewer.
-        with_masks: only images with masks.
+        images: number of images, rounded up to full batches; fewer if the data set has fewer.
+        with_masks: use only images with masks.
 
     Raises:
         DataError: the data set is missing or invalid.

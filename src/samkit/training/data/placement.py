@@ -1,6 +1,6 @@
-"""Placement of images and masks in the model space: as in prediction, or flipped, scaled, cropped.
+"""Placement of images and masks in the model space, plain or augmented.
 
-Masks are placed in the target space: the model space at a side of its own, reduced by area.
+Masks are placed in the target space: the model space at another resolution, reduced by area.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from samkit.geometry import CoordMap, Rle, decode_rle_patch, rle_box_xyxy
 from samkit.image_spec import ImageSpec
 from samkit.predict import normalise, resize_image
 
-COVERED = 0.5  # share of a cell that a mask must cover to contain it
+COVERED = 0.5  # fraction of a cell that a mask must cover to contain it
 # Sums of fractions of pixels may fall short of one half by this.
 ROUNDING = 1e-9
-# For a mask that covers half of no cell: share of the coverage of its best covered cell.
+# For a mask that covers half of no cell: fraction of the coverage of its best covered cell.
 THIN_COVERED = 0.5
 
 
@@ -27,11 +27,11 @@ class Placement:
     """Transform of an image to the model space: flip, resize, then crop or pad.
 
     Attributes:
-        original_hw: size of the image.
-        resized_hw: its size in pixels of the model space, before cropping.
+        original_hw: height and width of the image.
+        resized_hw: height and width of the resized image before cropping, in model pixels.
         corner_xy: pixel of the resized image at the top left corner of the model space; (0, 0)
-            unless the resized image is larger.
-        flipped: whether left and right are exchanged.
+            unless the resized image is larger than the model space.
+        flipped: whether the image is mirrored left to right.
         model_size: side of the model space.
     """
 
@@ -88,12 +88,13 @@ def draw_placement(
     """Draw a random placement.
 
     Args:
-        original_hw: size of the image.
+        original_hw: height and width of the image.
         model_size: side of the model space.
-        rng: always the same number of values are drawn from it.
-        scale_jitter: the longest side becomes `model_size` times a factor, uniform between these;
-            larger images are cropped at a uniform position, smaller ones padded. None: factor 1.
-        flip: exchange left and right half of the time.
+        rng: random generator; the number of values drawn from it is always the same.
+        scale_jitter: range of the factor, drawn uniformly, by which the longest side exceeds
+            `model_size`; larger images are cropped at a uniform position, smaller ones padded.
+            None is factor 1.
+        flip: mirror images with probability one half.
 
     Source: large-scale jitter of arXiv:2012.07177, section 3. Deviations: a small image stays in
     the top left corner, where SAM's padding leaves it, instead of at a random position.
@@ -114,7 +115,7 @@ def draw_placement(
 
 
 def place_image(image: npt.NDArray[np.uint8], placement: Placement) -> Tensor:
-    """Bring an image (H, W, 3) to the model space: pixels (3, S, S), normalised, zero-padded.
+    """Transform an image (H, W, 3) to the model space: pixels (3, S, S), normalised, zero-padded.
 
     Without augmentation, they equal those of prediction bit for bit.
     """
@@ -123,7 +124,7 @@ def place_image(image: npt.NDArray[np.uint8], placement: Placement) -> Tensor:
     if placement.is_cropped:
         visible = _resize_part(image, placement)
     else:
-        # A model space as large as the resized image: only `resized_hw` matters.
+        # Here the model space is as large as the resized image: only `resized_hw` matters.
         longest = max(placement.resized_hw)
         coords = CoordMap(original_hw=placement.original_hw, model_size=longest)
         visible = resize_image(image, coords)
@@ -149,18 +150,17 @@ def place_mask(
     min_area_px: int = 0,
     max_area_fraction: float = 1.0,
 ) -> BoolArray | None:
-    """Bring a mask to the target space: the cells of which it covers at least half.
+    """Transform a mask to the target space: the cells of which it covers at least half.
 
     A mask that covers half of no cell, such as a wire, keeps the cells that it covers best: at
     least half as much as its best covered one. So no visible mask becomes empty.
 
     Args:
         rle: mask of the original image.
-        placement: the image's.
+        placement: placement of the image.
         truth_size: side T of the target space in cells.
-        min_area_px: for cropped images, least visible area, in pixels of the image.
-        max_area_fraction: for cropped images, largest share of the visible part that the mask may
-            cover.
+        min_area_px: minimum visible area in a cropped image, in image pixels.
+        max_area_fraction: maximum fraction of a cropped image's visible part that the mask covers.
 
     Returns:
         mask (T, T), not empty; None if none of it is visible, or too little or too much.
@@ -186,7 +186,7 @@ def place_mask(
 def cell_coverage(
     rle: Rle, placement: Placement, truth_size: int
 ) -> tuple[FloatArray, tuple[int, int]]:
-    """Share of each cell that a mask covers, from 0 to 1, in the part of the space where it lies.
+    """Compute the fraction of each cell that a mask covers, in the part of the space where it lies.
 
     Returns:
         coverage (h, w), possibly without cells; x and y of its first cell.
@@ -212,9 +212,9 @@ def _cell_edges(
 
     Args:
         start: first pixel.
-        stop: the one after the last.
-        cells_per_px: scale.
-        corner: cells that are cropped off before the first visible one.
+        stop: pixel after the last.
+        cells_per_px: cells per pixel.
+        corner: number of cells cropped off before the first visible one.
         count: number of visible cells.
 
     Returns:
@@ -227,7 +227,7 @@ def _cell_edges(
 
 
 def _sums_between(values: npt.NDArray[np.bool_] | FloatArray, edges: FloatArray) -> FloatArray:
-    """Sum the rows (N, M) between edges; a row that an edge cuts counts by its share."""
+    """Sum the rows (N, M) between edges; a row that an edge cuts counts in part."""
     count = len(values)
     if count == 0:
         return np.zeros((len(edges) - 1, values.shape[1]))
@@ -235,7 +235,7 @@ def _sums_between(values: npt.NDArray[np.bool_] | FloatArray, edges: FloatArray)
     cut = np.minimum(positions.astype(np.int64), count - 1)  # the row that each edge cuts
     kind = np.int32 if values.dtype == np.bool_ else np.float64
     sums = np.cumsum(values, axis=0, dtype=kind)
-    # Up to each edge: the sum through the row that it cuts, less the share after the edge.
+    # Up to each edge: the sum through the row that it cuts, less the part after the edge.
     rest = (cut + 1 - positions)[:, None]
     until = sums[cut] - rest * values[cut]
     return np.diff(until, axis=0)

@@ -1,4 +1,4 @@
-"""Preparation of a sample for a batch: choose its masks, place image and masks; runs in workers."""
+"""Preparation of samples in data workers: choice of masks, placement of image and masks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class NotEncoded:
     """An image that is not in the embedding cache.
 
     Attributes:
-        image_sha256: its key.
+        image_sha256: key of its embedding in the cache.
         image: uint8 RGB (H, W, 3).
     """
 
@@ -40,16 +40,16 @@ class NotEncoded:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prepared:
-    """One image of a batch.
+    """A prepared image.
 
     Attributes:
-        key: of the sample.
-        pixels: (3, S, S); None if it is trained on embeddings.
-        features: (C, G, G), or what must be encoded first; None if it is trained on pixels.
+        key: name of the sample in its data set.
+        pixels: (3, S, S); None in a training on embeddings.
+        features: (C, G, G), or an image to be encoded; None in a training on pixels.
         masks: (M, T, T) bool.
         phrases: name of each mask; empty if the data set has none.
         text_embeds: (M, D) CLIP embeddings of one crop of each mask; None without crops.
-        faults: of annotations that were left out.
+        faults: one line for each annotation that was left out.
     """
 
     key: str
@@ -66,10 +66,10 @@ class Skip:
     """An image that is left out.
 
     Attributes:
-        key: of the sample.
-        reason: category, to count by.
+        key: name of the sample in its data set.
+        reason: category, by which skipped images are counted.
         message: details, one line.
-        faults: of annotations that were left out.
+        faults: one line for each annotation that was left out.
     """
 
     key: str
@@ -86,8 +86,8 @@ class Preparer:
         recipe: filters and augmentation.
         model_size: side S of the model space.
         truth_size: side T of the target space.
-        seed: of all random numbers, together with the epoch and the sample's number.
-        with_masks: False prepares images alone, also those without masks.
+        seed: seed of all random numbers, together with the epoch and the sample's number.
+        with_masks: False prepares images only, including those without masks.
     """
 
     recipe: DataRecipe
@@ -100,8 +100,8 @@ class Preparer:
         """Prepare a sample.
 
         Args:
-            sample: image and masks.
-            epoch: from 0.
+            sample: the sample to prepare.
+            epoch: index of the epoch, from 0.
             number: identifies the sample; the same in every run.
         """
         rng = np.random.default_rng([AUGMENTATION, self.seed, epoch, number])
@@ -115,7 +115,7 @@ class Preparer:
         )
         chosen, masks = self._masks(sample, placement, rng)
         if self.with_masks and placement.is_cropped and not len(masks):
-            # The crop shows no usable mask: take the full image rather than nothing.
+            # The crop shows no usable mask: use the full image instead.
             placement = plain_placement((height, width), self.model_size)
             chosen, masks = self._masks(sample, placement, rng)
         if self.with_masks and not len(masks):
@@ -135,7 +135,7 @@ class Preparer:
     def _masks(
         self, sample: Sample, placement: Placement, rng: np.random.Generator
     ) -> tuple[list[int], Tensor]:
-        """Indices of the chosen masks, ascending, and the masks (M, T, T)."""
+        """Return the indices of the chosen masks, ascending, and the masks (M, T, T)."""
         recipe = self.recipe
         chosen: dict[int, npt.NDArray[np.bool_]] = {}
         usable = usable_masks(
@@ -170,13 +170,13 @@ def usable_masks(
     min_area_px: int,
     max_area_fraction: float,
 ) -> list[int]:
-    """Indices of the masks that are neither empty, too small nor almost the full image.
+    """Return the indices of masks that are neither empty, too small nor almost the full image.
 
     Args:
         rles: masks of one image.
-        size_hw: of the image.
-        min_area_px: masks of fewer pixels of the image are left out.
-        max_area_fraction: masks of a larger share of it are left out.
+        size_hw: height and width of the image.
+        min_area_px: masks of fewer image pixels are left out.
+        max_area_fraction: masks of a larger fraction of the image are left out.
 
     Source: arXiv:2304.02643, appendix A: masks over 90% of the image are dropped.
     """
@@ -188,7 +188,7 @@ def usable_masks(
 
 
 def features_of(sample: EmbeddedSample) -> Tensor | NotEncoded:
-    """A sample's cached features, or its image to be encoded."""
+    """Return a sample's cached features, or its image to be encoded."""
     if sample.features is not None:
         return sample.features
     return NotEncoded(image_sha256=sample.image_sha256, image=sample.image)

@@ -1,8 +1,8 @@
-"""Resumable sample order: which samples each process reads, and where it continues after a stop.
+"""Resumable order of samples, distributed over processes and data workers.
 
 A `SampleReader` reads prepared samples without end from any position on. A position is made of
-plain numbers that a checkpoint can hold; each sample that is handed out advances it. Samples that
-workers have prepared ahead do not count.
+plain numbers that a checkpoint can hold; each returned sample advances it. Samples that workers
+have prepared ahead do not count.
 """
 
 import hashlib
@@ -32,10 +32,10 @@ class Fetched:
     """Result of reading one sample.
 
     Attributes:
-        result: a prepared image; why it was skipped; an error that ends the training; None at the
-            end of an epoch of a stream.
-        shard: which shard of a stream it comes from.
-        after: for streams, the shard's epoch and number of samples read in it, this one included.
+        result: a prepared image; the reason why it was skipped; an error that ends the training;
+            or None at the end of an epoch of a stream.
+        shard: index of the stream's shard that the sample comes from.
+        after: position in that shard after the sample: epoch, and number of samples read in it.
     """
 
     result: Prepared | Skip | SamkitError | None
@@ -51,7 +51,7 @@ class SampleReader(Protocol):
         ...
 
     def identity(self) -> dict[str, Any]:
-        """Facts that must be equal for a saved position to be valid."""
+        """Return the facts that must be unchanged for a saved position to be valid."""
         ...
 
     def read(self, position: Position) -> Generator[Fetched]:
@@ -63,7 +63,7 @@ class SampleReader(Protocol):
         ...
 
     def is_exhausted(self, unusable: Sequence[Fetched]) -> bool:
-        """Whether consecutive unusable samples make up a full epoch."""
+        """Whether these consecutive unusable samples cover a full epoch."""
         ...
 
 
@@ -77,8 +77,8 @@ class EpochSampler:
 
     Attributes:
         count: number of samples.
-        seed: of the permutations.
-        rank: of this process.
+        seed: seed of the permutations.
+        rank: index of this process.
         world: number of processes.
     """
 
@@ -88,7 +88,7 @@ class EpochSampler:
     world: int
 
     def indices(self, start: int) -> Iterator[tuple[int, int]]:
-        """Epoch and index of this process's samples without end, from its `start`-th on."""
+        """Yield epoch and index of this process's samples without end, from its `start`-th on."""
         epoch, order = -1, np.zeros(0, np.int64)
         number = self.rank + self.world * start
         while True:
@@ -158,7 +158,7 @@ class _IndexedDataset(Dataset[Fetched]):
 
 @dataclass(frozen=True, kw_only=True)
 class StreamReader:
-    """Reads a stream front to back, one shard of it in each worker, in turns.
+    """Reads a stream: one shard in each worker, taking turns.
 
     The order depends on the number of workers, which therefore must stay the same.
     """
@@ -213,7 +213,7 @@ class _StreamDataset(IterableDataset[Fetched]):
 
     def __iter__(self) -> Generator[Fetched]:
         worker, reader = get_worker_info(), self.reader
-        # Worker 0 is asked first: it continues with the shard whose turn it is.
+        # Worker 0 is read from first, so it continues with the shard whose turn it is.
         shard = ((worker.id if worker else 0) + self.position["turn"]) % reader.shards
         epoch, start = self.position["readers"][shard]
         all_shards = reader.world * reader.shards
@@ -236,7 +236,7 @@ class _StreamDataset(IterableDataset[Fetched]):
 
 
 def _number_of(key: str) -> int:
-    """Number of a sample of a stream, the same in whichever shard it is."""
+    """Number that identifies a sample of a stream, whichever shard it is in."""
     digest = hashlib.sha256(key.encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big")
 

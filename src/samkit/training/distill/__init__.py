@@ -1,1 +1,1 @@
-"""Distillation: a small image encoder learns the features of a large one."""
+"""Distillation of a large image encoder into a small one."""

@@ -28,8 +28,8 @@ class Agreement:
     Attributes:
         embedding_error: mean squared error of the features.
         relative_error: the same over the variance of the teacher's features.
-        point_iou: mean IoU of both models' masks of highest predicted IoU, for a point each.
-        box_iou: the same for a box each.
+        point_iou: mean IoU between the two models' top-ranked masks, prompted by a point.
+        box_iou: the same, prompted by a box.
         masks: number of prompts of each kind.
     """
 
@@ -40,7 +40,7 @@ class Agreement:
     masks: int
 
     def scores(self) -> dict[str, float]:
-        """Scores for the training loop: higher is better; the first one chooses the weights."""
+        """Return scores for the training loop: higher is better; the first chooses the weights."""
         return {
             "explained": 1 - self.relative_error,
             "point_iou": self.point_iou,
@@ -57,8 +57,8 @@ def agreement(task: DistillTask, batches: Iterable[Batch]) -> Agreement:
     at the decoder's resolution.
 
     Args:
-        task: in evaluation mode.
-        batches: with images; brought to the task's device.
+        task: task in evaluation mode.
+        batches: batches with images, on any device.
 
     Raises:
         DataError: there are no masks.
@@ -101,7 +101,7 @@ def agreement(task: DistillTask, batches: Iterable[Batch]) -> Agreement:
 def prompts_of(
     batch: Batch, model_size: int, generator: torch.Generator
 ) -> dict[str, dict[str, Tensor]]:
-    """A point in each mask of a batch, and its box, as arguments of `Sam.decode`."""
+    """Make prompts for each mask of a batch, a point and its box, as arguments of `Sam.decode`."""
     scale = model_size / batch.masks.shape[-1]
     points_xy = (uniform_points(batch.masks, generator) + 0.5) * scale - 0.5
     labels = torch.ones(len(points_xy), 1, dtype=torch.int64, device=points_xy.device)
@@ -112,7 +112,7 @@ def prompts_of(
 
 
 def top_mask(model: Sam, features_1CGG: Tensor, prompt: dict[str, Any]) -> Tensor:
-    """The mask (M, L, L) of highest predicted IoU for each prompt."""
+    """Return the mask (M, L, L) of highest predicted IoU for each prompt."""
     features = ImageFeatures((features_1CGG,))
     logits_MKLL, iou_pred_MK = model.decode(features, PromptTensors(**prompt))
     rows = torch.arange(len(logits_MKLL), device=logits_MKLL.device)

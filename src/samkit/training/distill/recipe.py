@@ -9,13 +9,13 @@ from samkit.models import CONFIGS
 from samkit.training.data.data_recipe import DataRecipe
 from samkit.training.settings import OptimRecipe, RunRecipe, check_range
 
-MOBILE_IMAGES = 100_000  # a hundredth of SA-1B, as MobileSAM has learned from; arXiv:2306.14289
+MOBILE_IMAGES = 100_000  # a hundredth of SA-1B, as in MobileSAM's training; arXiv:2306.14289
 MOBILE_BATCH, MOBILE_EPOCHS = 8, 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class DistillRecipe:
-    """A student learns the features of a teacher's image encoder.
+    """Settings of a distillation: a student learns a teacher's image features.
 
     Attributes:
         teacher: a model's name or a checkpoint.
@@ -24,7 +24,7 @@ class DistillRecipe:
         student_weights: a checkpoint with the student's initial image encoder; None for random
             weights.
         held_out_images: number of images of `data.val` in an evaluation.
-        data: images; those of evaluations need masks, from which prompts are drawn.
+        data: training images; evaluation images also need masks, from which prompts are drawn.
         optim: optimiser and schedule.
         run: length, precision and hardware.
     """
@@ -44,7 +44,7 @@ class DistillRecipe:
 
 
 def scenes() -> DistillRecipe:
-    """A tiny TinyViT learns from the tiny model on synthetic scenes: two minutes on a CPU.
+    """Distil the tiny model into a tiny TinyViT on synthetic scenes: two minutes on a CPU.
 
     The teacher is the result of `samkit train scenes`.
     """
@@ -64,7 +64,7 @@ def scenes() -> DistillRecipe:
 
 
 def mobile_sam() -> DistillRecipe:
-    """MobileSAM from SAM ViT-H on a hundredth of SA-1B, on one GPU.
+    """Distil SAM ViT-H into MobileSAM on a hundredth of SA-1B, on one GPU.
 
     `data.train=...` must name the images; their number is the authors'. Optimiser and rate are
     TinyViT's (arXiv:2207.10666); batch, epochs and warm-up are ours.

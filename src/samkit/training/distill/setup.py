@@ -1,4 +1,4 @@
-"""Distillation: student and teacher, data, and their comparison before and after."""
+"""Setup of a distillation: student, teacher, data, and their comparison before and after."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ class Distilled(Trained):
 
     Attributes:
         before: agreement with the teacher before the first step, on held-out images.
-        after: the same of the exported last weights.
+        after: agreement of the exported last weights.
     """
 
     before: Agreement
@@ -72,7 +72,7 @@ def set_up_distillation(recipe: DistillRecipe, context: Context) -> Setup[Distil
         before = rank0_broadcast(fabric, lambda: compare(task.to(fabric.device).eval(), recipe))
 
     def compare_exported(path: Path) -> Agreement:
-        # Not the task: its weights may be sharded, or not be the averaged ones.
+        # The task's own weights may be sharded, or not be the averaged ones.
         student = load_model(path, name=recipe.student).model
         teacher = load_model(recipe.teacher).model
         exported = DistillTask(student, teacher, model_name=recipe.student)
@@ -107,5 +107,5 @@ def compare(task: DistillTask, recipe: DistillRecipe) -> Agreement:
 
 
 def truth_size(task: DistillTask) -> int:
-    """Side of the masks that prompts are drawn from: the logits', four times the grid."""
+    """Side of the masks that prompts are drawn from: that of the logits, four times the grid's."""
     return 4 * task.student.config.encoder.grid_size

@@ -1,4 +1,4 @@
-"""Distillation: a small image encoder learns a large one's features; the decoder stays the same.
+"""Distillation task: a small image encoder learns a large one's features for the same decoder.
 
 Source: MobileSAM, arXiv:2306.14289. Deviations: none known.
 
@@ -33,8 +33,8 @@ class DistillTask(Task):
         teacher: frozen, always in evaluation mode.
         model_name: the student's key of `samkit.models.CONFIGS`.
         text_encoder: the CLIP of the teacher's text prompts, which the student inherits.
-        holds_norms: batch norms keep their statistics, as they must if the student's initial
-            weights have folded norms, such as the embedded ones.
+        holds_norms: whether batch norms keep their statistics, as they must if the student's
+            initial weights have folded norms, as the embedded ones do.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class DistillTask(Task):
         return StepResult(error, {"relative_error": relative})
 
     def target(self, batch: Batch) -> Tensor:
-        """The teacher's features (B, C, G, G) of a batch's images, cached ones if it has them."""
+        """Return the teacher's features (B, C, G, G) of a batch's images, cached if available."""
         if batch.features is not None:
             return batch.features
         assert batch.pixels is not None
@@ -91,7 +91,7 @@ class DistillTask(Task):
         return len(batch.keys)
 
     def export(self, path: Path) -> None:
-        """Write a whole SAM checkpoint: the student's encoder, the teacher's decoder.
+        """Write a full SAM checkpoint: the student's encoder with the teacher's decoder.
 
         Raises:
             OutputError: the file cannot be written.
@@ -106,8 +106,8 @@ def build_student(
 
     Args:
         model_name: key of `samkit.models.CONFIGS`.
-        weights: a checkpoint whose image encoder fits.
-        text_dim: dimension of the teacher's text prompts; None without.
+        weights: checkpoint with a fitting image encoder; None for random weights.
+        text_dim: dimension of the teacher's text prompts; None if it has none.
 
     Raises:
         ConfigError: unknown name.

@@ -1,1 +1,1 @@
-"""Pre-training of image encoders as masked autoencoders."""
+"""MAE pre-training of ViT image encoders."""

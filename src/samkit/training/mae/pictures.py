@@ -25,9 +25,9 @@ def reconstruction_pictures(
     normalised targets, reconstructed patches get the true patch's mean and std.
 
     Args:
-        task: in evaluation mode.
+        task: task in evaluation mode.
         pixels_B3SS: normalised images.
-        generator: of the hidden patches.
+        generator: random generator, from which hidden patches are drawn.
 
     Returns:
         B pictures uint8 RGB (S, 3 S + 2 gaps, 3).

@@ -22,14 +22,14 @@ PAPER_ZOOM = math.sqrt(5)
 
 @dataclass(frozen=True, kw_only=True)
 class MaeRecipe:
-    """MAE pre-training of one ViT encoder.
+    """Settings of an MAE pre-training.
 
     Attributes:
         model: the model whose image encoder is trained, a name in `samkit.models.CONFIGS`.
         image_size: side of the images in pre-training, a multiple of the patch size; position
             embeddings are interpolated when the weights are loaded into a model of another size.
         held_out_images: number of images of `data.val` in an evaluation.
-        pictures: number of them that are drawn in each evaluation.
+        pictures: number of these images whose reconstruction each evaluation draws.
         mae: masking and decoder.
         data: images; masks are not needed.
         optim: optimiser and schedule.
@@ -67,7 +67,7 @@ class MaeRecipe:
 
 
 def scenes() -> MaeRecipe:
-    """The tiny model on synthetic scenes: two minutes on a CPU."""
+    """Pre-train the tiny model on synthetic scenes: two minutes on a CPU."""
     return MaeRecipe(
         model="tiny",
         image_size=128,

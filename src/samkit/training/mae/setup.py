@@ -1,4 +1,4 @@
-"""MAE pre-training: task, data, and the pictures and scores of evaluations."""
+"""Setup of MAE pre-training: task, data, and the scores and pictures of evaluations."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,8 +29,8 @@ def build_mae(recipe: MaeRecipe) -> MaeTask:
 def set_up_mae(recipe: MaeRecipe, context: Context) -> Setup[MaeTask]:
     """Prepare a pre-training.
 
-    Each evaluation also draws `pictures/STEP.png` of what is evaluated: the averaged encoder, if
-    there is an average.
+    Each evaluation also draws reconstructions by the evaluated encoder (the averaged one, if there
+    is an average) to `pictures/STEP.png`.
 
     Raises:
         ConfigError, DataError: the data set is missing or invalid.
@@ -40,7 +40,7 @@ def set_up_mae(recipe: MaeRecipe, context: Context) -> Setup[MaeTask]:
         context.open_data(recipe.data.train, seed=recipe.run.seed),
         recipe.data,
         recipe.image_size,
-        recipe.encoder.grid_size,  # of masks, which are not used
+        recipe.encoder.grid_size,  # size of masks, which are not used
         seed=recipe.run.seed,
         rank=context.fabric.global_rank,
         world=context.fabric.world_size,
@@ -57,7 +57,7 @@ def set_up_mae(recipe: MaeRecipe, context: Context) -> Setup[MaeTask]:
 
 @torch.no_grad()
 def evaluate_mae(task: MaeTask, recipe: MaeRecipe) -> Mapping[str, float]:
-    """Score: the negative loss on held-out images."""
+    """Compute the score: the negative loss on held-out images."""
     device = task.encoder.pos_embed.device
     generator = torch.Generator(device).manual_seed(EVALUATION_SEED)
     total, images = 0.0, 0
@@ -88,6 +88,6 @@ def write_picture(task: MaeTask, recipe: MaeRecipe, path: Path) -> None:
 
 
 def held_out(recipe: MaeRecipe, images: int) -> Iterator[Batch]:
-    """Batches of held-out images, the same ones each time."""
+    """Iterate over batches of held-out images, the same ones each time."""
     grid = recipe.encoder.grid_size
     return held_out_batches(recipe.data, recipe.image_size, grid, images=images, with_masks=False)

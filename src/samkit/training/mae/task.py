@@ -1,10 +1,10 @@
-"""MAE pre-training of SAM's ViT encoders: reconstruct an image from a few of its patches.
+"""MAE pre-training task: a SAM ViT encoder learns to reconstruct images from a few patches.
 
 Source: He et al., arXiv:2111.06377; its use for SAM is in arXiv:2304.02643, appendix A.
 
 Deviations: there is no class token, as in SAM. The position embedding is SAM's trainable table,
 initialised with sines and cosines; the paper's is fixed. Patches outside of the image are hidden or
-visible as any other, and do not count in the loss.
+visible like any other, but do not count in the loss.
 
 All visible patches attend to one another, without SAM's windows and relative positions: windows of
 a quarter of their patches would hold no two neighbours. Windows, relative positions and the neck
@@ -28,7 +28,7 @@ from samkit.training.settings import check_range
 from samkit.training.task import Batch, StepResult, Task
 from samkit.weights import MODEL_KEY
 
-FREQUENCY_BASE = 10_000.0  # of sines and cosines. arXiv:1706.03762, section 3.5
+FREQUENCY_BASE = 10_000.0  # base of the frequencies of sines and cosines. arXiv:1706.03762, 3.5
 MASK_TOKEN_STD = 0.02  # as in BERT and ViT
 VARIANCE_EPS = 1e-6  # keeps patches of one colour finite
 
@@ -40,10 +40,10 @@ class MaeConfig:
     The defaults are the paper's.
 
     Attributes:
-        mask_ratio: share of hidden patches.
-        decoder_dim: width.
-        decoder_depth: transformer blocks.
-        decoder_heads: of each block.
+        mask_ratio: fraction of patches that are hidden.
+        decoder_dim: width of the decoder.
+        decoder_depth: number of transformer blocks.
+        decoder_heads: attention heads of each block.
         normalise_patches: targets are patches with mean 0 and std 1.
     """
 
@@ -102,7 +102,7 @@ def in_image(patches_BNP: Tensor) -> Tensor:
 def draw_visible(
     batch: int, num_patches: int, mask_ratio: float, generator: torch.Generator
 ) -> Tensor:
-    """Indices (B, V) of visible patches, ascending; each set of V is as likely as any other."""
+    """Draw indices (B, V) of visible patches, ascending, uniformly among all sets of V patches."""
     num_visible = max(1, round(num_patches * (1 - mask_ratio)))
     noise = torch.rand(batch, num_patches, generator=generator, device=generator.device)
     return noise.argsort(1)[:, :num_visible].sort(1).values
@@ -131,13 +131,13 @@ def sin_cos_positions(grid: int, dim: int) -> Tensor:
     """
     frequencies = FREQUENCY_BASE ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
     angle = torch.arange(grid, dtype=torch.float64)[:, None] * frequencies
-    code = torch.cat([angle.sin(), angle.cos()], dim=1).float()  # (G, dim / 2)
-    rows = code[:, None].expand(grid, grid, dim // 2)
+    axis = torch.cat([angle.sin(), angle.cos()], dim=1).float()  # (G, dim / 2)
+    rows = axis[:, None].expand(grid, grid, dim // 2)
     return torch.cat([rows, rows.transpose(0, 1)], dim=-1)
 
 
 class MaeDecoder(nn.Module):
-    """Draw all patches from the visible ones; needed for pre-training only."""
+    """Decoder that reconstructs all patches from the visible ones; used in pre-training only."""
 
     positions: Tensor
 

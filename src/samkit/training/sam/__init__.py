@@ -1,1 +1,1 @@
-"""SAM's own training: simulated prompts, corrections, fine-tuning, LoRA."""
+"""Interactive training of SAM: simulated prompts and corrections, fine-tuning, LoRA."""

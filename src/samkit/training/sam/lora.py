@@ -1,4 +1,4 @@
-"""LoRA: low-rank corrections of an image encoder's attention projections.
+"""LoRA: trainable low-rank corrections of an image encoder's attention projections.
 
 Source: Hu et al., arXiv:2106.09685. Deviations: corrections apply to the joint projection to
 queries, keys and values and to the output projection; the paper's to queries and values.
@@ -61,9 +61,9 @@ def add_lora(
 
     Args:
         encoder: changed in place.
-        rank: of the corrections; at most the layers' width.
+        rank: rank of the corrections; at most the layers' width.
         alpha: corrections are multiplied by alpha / rank.
-        targets: ends of the names of linear layers.
+        targets: suffixes of the names of the linear layers to correct.
 
     Returns:
         names of the corrected layers.

@@ -1,4 +1,4 @@
-"""Simulated prompts, drawn from the true masks and from the errors of the last prediction.
+"""Simulated prompts, drawn from ground-truth masks and from the errors of the last prediction.
 
 Everything is batched and stays on its device. Source: arXiv:2304.02643, appendix A, "Training
 algorithm". Shape legend: M masks, T side of the target space.
@@ -11,24 +11,25 @@ from torch import Tensor
 
 from samkit.training.settings import check_range
 
-PAPER_SIDE = 1024  # of the image in whose pixels the paper gives distances
+PAPER_SIDE = 1024  # side of the images in whose pixels the paper states distances
 
 
 @dataclass(frozen=True, kw_only=True)
 class PromptRecipe:
-    """Simulation of prompts; the defaults are the paper's, 11 iterations in all.
+    """Settings of simulated prompts; the defaults are the paper's, with 11 iterations in total.
 
     Attributes:
-        text_probability: share of masks whose first prompt is text, represented by the CLIP
+        text_probability: fraction of masks whose first prompt is text, represented by the CLIP
             embedding of a crop of the mask.
-        text_noise: length of a random vector that is added to the embedding, since texts and images
-            are apart in CLIP's space (arXiv:2211.00575); the paper has none.
-        box_probability: share of the other masks whose first prompt is a box; the rest get a point.
+        text_noise: length of a random vector that is added to the embedding, since CLIP's text and
+            image embeddings lie apart (arXiv:2211.00575); the paper has none.
+        box_probability: fraction of the other masks whose first prompt is a box; the rest get a
+            point.
         box_noise: std of each coordinate of the box, relative to the box's side.
         box_noise_max_px: largest shift of a coordinate, in pixels of an image of side 1024.
-        corrections: iterations that each add a point in the error of the last mask.
-        mask_only_between: one more iteration without a new point, at a random position among them.
-        mask_only_last: one more at the end.
+        corrections: number of iterations that each add a point in the error of the last mask.
+        mask_only_between: add an iteration without a new point at a random position among these.
+        mask_only_last: add an iteration without a new point at the end.
     """
 
     text_probability: float = 0.0
@@ -50,7 +51,7 @@ class PromptRecipe:
 
 
 def new_point_plan(recipe: PromptRecipe, generator: torch.Generator) -> list[bool]:
-    """Whether each iteration after the first adds a point."""
+    """Draw a plan: whether each iteration after the first adds a point."""
     plan = [True] * recipe.corrections
     if recipe.mask_only_between and plan:
         draw = torch.randint(len(plan), (1,), generator=generator, device=generator.device)
@@ -59,11 +60,11 @@ def new_point_plan(recipe: PromptRecipe, generator: torch.Generator) -> list[boo
 
 
 def uniform_points(regions: Tensor, generator: torch.Generator) -> Tensor:
-    """A point in each region, every cell as likely as any other.
+    """Draw a point in each region, uniformly over its cells.
 
     Args:
         regions: (M, T, T) bool, none of them empty.
-        generator: on the regions' device.
+        generator: random generator on the regions' device.
 
     Returns:
         (M, 2) xy, integers: cells of the target space.
@@ -85,7 +86,7 @@ def corrective_points(
     Args:
         truth: (M, T, T) bool, none of them empty.
         predicted: (M, T, T) bool.
-        generator: on their device.
+        generator: random generator on the masks' device.
 
     Returns:
         points (M, 2) xy in cells, labels (M,): 1 for missing mask, 0 for excess mask.
@@ -98,9 +99,9 @@ def corrective_points(
 
 
 def tight_boxes(masks: Tensor) -> Tensor:
-    """Boxes (M, 4) xyxy around masks (M, T, T) bool, none of them empty, far edges exclusive."""
+    """Compute boxes (M, 4) xyxy of masks (M, T, T) bool that are not empty; far edges exclusive."""
     edges = []
-    for axis in (1, 2):  # columns seen from above, then rows seen from the side
+    for axis in (1, 2):  # project onto columns, then onto rows
         seen = masks.any(axis).byte()
         edges.append((seen.argmax(1), seen.shape[1] - seen.flip(1).argmax(1)))
     (x0, x1), (y0, y1) = edges
@@ -110,13 +111,13 @@ def tight_boxes(masks: Tensor) -> Tensor:
 def noisy_boxes(
     boxes_xyxy: Tensor, side: int, recipe: PromptRecipe, generator: torch.Generator
 ) -> Tensor:
-    """Boxes as people draw them: each coordinate is slightly off.
+    """Add noise to boxes, to resemble those that people draw.
 
     Args:
         boxes_xyxy: (M, 4) float, in pixels of a square image.
-        side: of that image; boxes stay inside.
-        recipe: how much noise.
-        generator: on the boxes' device.
+        side: side of that image, which boxes stay inside of.
+        recipe: amount of noise.
+        generator: random generator on the boxes' device.
     """
     extent = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).repeat(1, 2)
     noise = torch.randn(boxes_xyxy.shape, generator=generator, device=boxes_xyxy.device)

@@ -1,4 +1,4 @@
-"""Recipes of `samkit train`: functions that return settings, which `override` changes by key."""
+"""Recipes of `samkit train`: settings of a training of SAM."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class EvaluationRecipe:
     Attributes:
         prompt: "click" measures 1-click mIoU, "text" the mIoU of masks prompted by their names.
         images: number of images, the first ones of the data set.
-        masks_per_image: drawn once, the same in each evaluation.
+        masks_per_image: number of masks of each image, the same ones in each evaluation.
     """
 
     prompt: Literal["click", "text"] = "click"
@@ -39,18 +39,18 @@ class SamRecipe:
     """All settings of a training of SAM.
 
     Attributes:
-        model: which parts learn, and initial weights.
+        model: network, initial weights and trainable parts.
         data: images and masks.
-        truth_size: side of the target space, in which masks are compared with the truth. The side
-            of the logits is fastest; the paper's is that of the model space.
+        truth_size: side of the target space, in which masks are compared with the ground truth. The
+            side of the logits is fastest; the paper uses that of the model space.
         embeddings: folder for cached embeddings, so that the image encoder runs once for each
             image; only if `model.learns` is "decoder" and images are not augmented. None runs the
             encoder in each step.
-        crops: of masks, for text prompts, if `session.prompts.text_probability` is over 0.
+        crops: mask crops for text prompts; used if `session.prompts.text_probability` is over 0.
         session: simulated prompts and losses.
         optim: optimiser and schedule.
         run: length, precision and hardware.
-        evaluation: during training.
+        evaluation: evaluation during training.
     """
 
     model: ModelRecipe = field(default_factory=ModelRecipe)
@@ -136,7 +136,7 @@ def scenes_long() -> SamRecipe:
 
 
 def named_text() -> SamRecipe:
-    """A small model with text prompts from nothing, on synthetic scenes of things with names.
+    """A small model with text prompts from random weights, on synthetic scenes of named objects.
 
     `model.text_encoder` is the CLIP of `samkit pretrain clip_named`.
     """
@@ -172,10 +172,11 @@ def named_text() -> SamRecipe:
 
 
 def text() -> SamRecipe:
-    """Text prompts for MobileSAM: its decoder and the projection of CLIP's vectors.
+    """Text prompts for MobileSAM: its decoder and the projection of CLIP embeddings.
 
-    As published, masks over 100 x 100 pixels, CLIP ViT-L/14 of 336 pixels; `data.train=...` names
-    the images. Source: arXiv:2304.02643, appendix D.5. Deviations: the image encoder stays.
+    As in the paper, masks over 100 x 100 pixels and CLIP ViT-L/14 at 336 pixels. `data.train=...`
+    must name the images. Source: arXiv:2304.02643, appendix D.5. Deviations: the image encoder
+    stays frozen.
     """
     return SamRecipe(
         model=ModelRecipe(learns="decoder", text_encoder="openai/clip-vit-large-patch14-336"),
@@ -250,7 +251,7 @@ def lora() -> SamRecipe:
 
 
 def vit_h() -> SamRecipe:
-    """The paper's training of ViT-H on SA-1B, for 256 processes with an image each.
+    """The paper's training of ViT-H on SA-1B, for 256 processes with one image each.
 
     Source: arXiv:2304.02643, appendix A. `model.encoder_weights` names the MAE pre-training.
     """
@@ -258,16 +259,17 @@ def vit_h() -> SamRecipe:
 
 
 def vit_l() -> SamRecipe:
-    """The paper's training of ViT-L on SA-1B, for 128 processes with an image each."""
+    """The paper's training of ViT-L on SA-1B, for 128 processes with one image each."""
     return _paper("sam_vit_l", lr=4e-4, layer_decay=0.8, drop_path=0.4, steps=180_000)
 
 
 def vit_b() -> SamRecipe:
-    """The paper's training of ViT-B on SA-1B, for 128 processes with an image each."""
+    """The paper's training of ViT-B on SA-1B, for 128 processes with one image each."""
     return _paper("sam_vit_b", lr=8e-4, layer_decay=0.6, drop_path=0.6, steps=180_000)
 
 
-# Where the paper's learning rate falls in the 90k steps of ViT-H; at the same shares of others.
+# Where the paper's learning rate falls in the 90k steps of ViT-H; other models use the same
+# fractions.
 PAPER_STEPS, PAPER_MILESTONES = 90_000, (60_000, 86_666)
 
 

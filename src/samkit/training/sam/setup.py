@@ -1,4 +1,4 @@
-"""Training of SAM: the network, and its data with cached embeddings."""
+"""Setup of SAM's training: the network, and its data with cached embeddings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from samkit.predict import EmbeddingCache, Predictor
 from samkit.training.data.crop_embeds import (
     CropEmbeddedData,
     cache_crop_embeds,
-    share_with_crops,
+    fraction_with_crops,
 )
 from samkit.training.data.embeddings import CachingEncoder, EmbeddedData, warn_of_former_files
 from samkit.training.data.loader import BatchLoader
@@ -31,7 +31,7 @@ from samkit.weights import TextEncoder
 logger = logging.getLogger(__name__)
 
 IMAGES_TRIED = 200  # to estimate how many masks are large enough for crops
-FEW_MASKS = 0.1  # share of them below which a warning is logged
+FEW_MASKS = 0.1  # fraction of large enough masks below which a warning is logged
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -51,7 +51,7 @@ def set_up_sam(recipe: SamRecipe, context: Context) -> Setup[InteractiveTask]:
     source = context.open_data(recipe.data.train, seed=recipe.run.seed)
     clip = load_clip(recipe, fabric)
     text_encoder = text_encoder_of(clip)
-    torch.manual_seed(recipe.run.seed)  # for fresh weights
+    torch.manual_seed(recipe.run.seed)  # for random initial weights
     task = InteractiveTask(build_trainable(recipe.model, text_encoder), recipe.session)
     if clip is not None and recipe.session.prompts.text_probability > 0:
         source = with_crop_embeds(source, recipe, clip, context)
@@ -86,7 +86,7 @@ def load_clip(recipe: SamRecipe, fabric: Fabric) -> Clip | None:
 
 
 def text_encoder_of(clip: Clip | None) -> TextEncoder | None:
-    """The record of a CLIP that a model stores with its weights."""
+    """Return the record of a CLIP that a model stores with its weights."""
     if clip is None:
         return None
     return TextEncoder(source=clip.source, fingerprint=clip.fingerprint, dim=clip.dim)
@@ -95,22 +95,24 @@ def text_encoder_of(clip: Clip | None) -> TextEncoder | None:
 def with_crop_embeds(
     source: SampleSource | SampleStream, recipe: SamRecipe, clip: Clip, context: Context
 ) -> CropEmbeddedData:
-    """Add the CLIP embeddings of mask crops to a data set; those that are not cached are made.
+    """Add CLIP embeddings of mask crops to a data set; compute those that are not cached.
 
     Raises:
         ConfigError: the data set is a stream.
         DataError: no mask is large enough.
     """
     source = require_indexed(source, "text prompts")
-    share = share_with_crops(source, recipe.crops, images=IMAGES_TRIED)
-    least = recipe.crops.min_area_px
-    if share == 0:
+    fraction = fraction_with_crops(source, recipe.crops, images=IMAGES_TRIED)
+    min_area_px = recipe.crops.min_area_px
+    if fraction == 0:
         raise DataError(
-            f"no mask has the {least} pixels that text prompts need: lower crops.min_area_px"
+            f"no mask has the {min_area_px} pixels that text prompts need: lower crops.min_area_px"
         )
-    if share < FEW_MASKS:
+    if fraction < FEW_MASKS:
         logger.warning(
-            "only %.0f%% of the masks have the %d pixels that text prompts need", 100 * share, least
+            "only %.0f%% of the masks have the %d pixels that text prompts need",
+            100 * fraction,
+            min_area_px,
         )
     fabric = context.fabric
     with oom_hints(), all_ranks_or_fail(fabric):
@@ -141,13 +143,13 @@ def with_embeddings(
         cache = EmbeddingCache(recipe.embeddings, dtype="float16")
         if fabric.is_global_zero:
             warn_of_former_files(cache)
-        # Sharding would take the encoder apart, which runs while images are still being encoded.
+        # Sharding would split the encoder, which must still encode images.
         frozen = copy.deepcopy(sam) if recipe.run.strategy == "fsdp" else sam
         backend = create_backend(
             frozen.eval(), backend="auto", precision="float32", device=str(fabric.device)
         )
         predictor = Predictor(frozen, model_name=recipe.model.config, backend=backend)
-        # Computed now: a data worker gets the checksum, not the predictor.
+        # Computed here: data workers get the checksum, not the predictor.
         data = EmbeddedData(source, cache, predictor.encoder_checksum)
     encoder = CachingEncoder(
         predictor, cache, num_images=len(source), on_embedding=context.on_embedding
@@ -161,9 +163,9 @@ def task_predictor(
     """Make a predictor of the network in training, in float32; switches it to evaluation mode.
 
     Args:
-        task: has the network.
-        device: the network's.
-        clip: encodes text prompts; None for a predictor without.
+        task: task whose network is used.
+        device: device of the network.
+        clip: the CLIP that encodes text prompts; None for a predictor without.
     """
     sam = task.sam.eval()
     backend = create_backend(sam, backend="torch", precision="float32", device=str(device))

@@ -1,4 +1,4 @@
-"""SAM's interactive training: simulated sessions of a prompt and corrections for each mask.
+"""Interactive training task of SAM: a simulated session for each mask, a prompt and corrections.
 
 Source: arXiv:2304.02643, section 3, appendices A and D.5. Shape legend: B images, M masks,
 K candidates, N points, T side of the target space, C channels, G side of the embedding grid,
@@ -28,7 +28,7 @@ from samkit.training.task import Batch, StepResult, Task
 
 
 class Clicks(NamedTuple):
-    """Prompts given for each of M masks so far, in the model space.
+    """All prompts so far for each of M masks, in the model space.
 
     All masks have the same number of tokens: one that began with a point has one point more, and a
     padding token; one that began with a box has its two corners; one that began with text has its
@@ -37,11 +37,11 @@ class Clicks(NamedTuple):
     Attributes:
         from_box: (M,) bool.
         boxes_xyxy: (M, 4); used where `from_box`.
-        first_xy: (M, 2); used where neither box nor text was first.
+        first_xy: (M, 2); used where neither a box nor text was first.
         points_xy: (M, N, 2) corrections.
-        labels: (M, N) of the corrections.
+        labels: (M, N) labels of the corrections.
         from_text: (M,) bool, false where `from_box`; None without text prompts.
-        text_embeds: (M, D) of length 1; used where `from_text`.
+        text_embeds: (M, D) unit vectors; used where `from_text`.
     """
 
     from_box: Tensor
@@ -129,7 +129,7 @@ class InteractiveTask(Task):
         previous: Tensor | None,
         truth: Tensor,
     ) -> tuple[MaskLosses, Tensor]:
-        """Losses and logits (M, K, L, L) of one iteration; K is 1 after the first."""
+        """Compute losses and logits (M, K, L, L) of one iteration; K is 1 after the first."""
 
         def answer(*levels: Tensor) -> tuple[MaskLosses, Tensor]:
             sam, own = self.sam, ImageFeatures(levels)
@@ -156,7 +156,7 @@ class InteractiveTask(Task):
 
 
 def in_float32(tensor: Tensor) -> torch.autocast:
-    """Context for computing positions: in bfloat16 they would be off by more than a pixel."""
+    """Context without autocasting: positions in bfloat16 would be off by more than a pixel."""
     return torch.autocast(tensor.device.type, enabled=False)
 
 
@@ -194,10 +194,10 @@ def begin_with_text(
     """Replace the first prompt of some masks by text.
 
     Args:
-        clicks: first prompts without text.
-        embeds: (M, D) CLIP embeddings of crops; NaN for masks without.
-        recipe: share of masks that begin with text, and noise.
-        generator: on the embeddings' device.
+        clicks: first prompts, without text.
+        embeds: (M, D) CLIP embeddings of mask crops; NaN for masks without.
+        recipe: fraction of masks that begin with text, and noise.
+        generator: random generator on the embeddings' device.
     """
     draw = torch.rand(len(embeds), generator=generator, device=embeds.device)
     has_embed = embeds.isfinite().all(1)

@@ -1,4 +1,4 @@
-"""A SAM with trainable and frozen parts: all, the decoder, or LoRA."""
+"""SAM with trainable and frozen parts: everything, the decoder, or LoRA."""
 
 import copy
 import re
@@ -28,15 +28,16 @@ class ModelRecipe:
     Attributes:
         config: architecture, a name in `samkit.models.CONFIGS`.
         weights: initial weights, a model's name or a checkpoint; None for random weights.
-        encoder_weights: a checkpoint of `samkit pretrain`, or a published one of MAE, for the
-            image encoder; None for that of `weights`.
+        encoder_weights: a checkpoint of `samkit pretrain`, or a published MAE checkpoint, for the
+            image encoder; None uses the encoder of `weights`.
         text_encoder: a CLIP for text prompts, by folder or name on the hub: the prompt encoder gets
-            a projection of its embeddings. None for that of `weights`; published ones have none.
+            a projection of its embeddings. None uses the CLIP of `weights`; published weights have
+            none.
         learns: "all"; "decoder" with the prompt encoder, while the image encoder is frozen and not
             needed for cached embeddings; or "lora", which adds low-rank corrections to the image
             encoder.
-        drop_path: stochastic depth of the image encoder, the rate of its last block.
-        lora_rank: of the corrections.
+        drop_path: rate of stochastic depth in the last block of the image encoder.
+        lora_rank: rank of the corrections.
         lora_alpha: corrections are multiplied by alpha / rank.
         checkpoint_encoder: recompute each block in the backward pass: less memory, a third more
             time.
@@ -64,13 +65,13 @@ class ModelRecipe:
 class Trainable(nn.Module):
     """A SAM with its trainable parts.
 
-    Batch norms of a model with initial weights keep their statistics: small batches would spoil
-    them.
+    If the model has initial weights, its batch norms keep their statistics, which small batches
+    would spoil.
 
     Attributes:
-        sam: the network; with `lora`, its image encoder carries the corrections.
+        sam: the network; with LoRA, its image encoder contains the corrections.
         recipe: its settings.
-        text_encoder: the CLIP of its text prompts; None without.
+        text_encoder: the CLIP of its text prompts; None if it has none.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class Trainable(nn.Module):
         save_checkpoint(sam, path, name=self.recipe.config, text_encoder=self.text_encoder)
 
     def parameter_depths(self) -> dict[str, int]:
-        """Depth of the image encoder's parameters."""
+        """Return the depth of the image encoder's parameters by name."""
         prefix = "sam.image_encoder."
         depths = encoder_depths(self.sam.image_encoder)
         return {prefix + name: depth for name, depth in depths.items()}
@@ -136,11 +137,10 @@ def build_trainable(recipe: ModelRecipe, text_encoder: TextEncoder | None = None
     """Build the network of a recipe; random weights come from torch's global generator.
 
     Args:
-        recipe: its settings.
-        text_encoder: the CLIP that `recipe.text_encoder` names; None for that of the weights.
+        text_encoder: the CLIP that `recipe.text_encoder` names; None uses that of the weights.
 
     Raises:
-        WeightsError: missing, damaged or unfitting weights, or weights for another CLIP.
+        WeightsError: the weights are missing or damaged, do not fit, or are for another CLIP.
     """
     loaded = None
     if recipe.weights is not None:
@@ -157,7 +157,7 @@ def build_trainable(recipe: ModelRecipe, text_encoder: TextEncoder | None = None
     config = model_config(recipe.config, None if text_encoder is None else text_encoder.dim)
     sam = Sam(replace(config, encoder=replace(config.encoder, drop_path=recipe.drop_path)))
     if loaded is not None:
-        # Parameters that the weights lack, at most the text projection, stay random.
+        # Parameters that the weights lack (the text projection at most) stay random.
         sam.load_state_dict(sam.state_dict() | loaded.model.state_dict())
     if recipe.encoder_weights is not None:
         load_encoder(sam, Path(recipe.encoder_weights))
@@ -167,9 +167,9 @@ def build_trainable(recipe: ModelRecipe, text_encoder: TextEncoder | None = None
 
 
 def encoder_depths(encoder: nn.Module) -> dict[str, int]:
-    """Number of blocks before each parameter of an encoder; those after the last are left out.
+    """Count the blocks before each parameter of an encoder, except for those after all blocks.
 
-    Both kinds of encoder name their blocks "blocks.0", with the stage before it if there is one.
+    Both kinds of encoder name their blocks "blocks.0", after the stage's name if there are stages.
     """
     depths: dict[str, int] = {}
     blocks: list[str] = []

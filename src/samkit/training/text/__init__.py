@@ -1,1 +1,1 @@
-"""A small CLIP from nothing, for text prompts."""
+"""Training of a small CLIP from random weights, for text prompts."""

@@ -1,4 +1,4 @@
-"""Recipes of `samkit pretrain clip_named`: settings of a small CLIP from nothing."""
+"""Recipes of `samkit pretrain` for a small CLIP from random weights."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,17 +10,17 @@ from samkit.training.settings import OptimRecipe, RunRecipe, check_range
 
 @dataclass(frozen=True, kw_only=True)
 class ClipRecipe:
-    """A small CLIP from random weights.
+    """Settings of the training of a small CLIP from random weights.
 
     Attributes:
         image_size: side of its images, a multiple of `patch_size`.
         patch_size: side of a patch.
-        vision_width, vision_layers: of the image transformer.
-        text_width, text_layers: of the text transformer.
-        dim: of the common embedding space.
-        heads: of attention, in both.
+        vision_width, vision_layers: width and layers of the image transformer.
+        text_width, text_layers: width and layers of the text transformer.
+        dim: dimension of the common embedding space.
+        heads: attention heads of both transformers.
         temperature: initial temperature of the softmax over cosines.
-        crops: in each batch of each process.
+        crops: number of crops in each batch of each process.
         train: data set whose masks have names; see `open_data`.
         val: data set to evaluate on.
         held_out_crops: number of crops in an evaluation.
@@ -60,7 +60,7 @@ class ClipRecipe:
 
 
 def clip_named() -> ClipRecipe:
-    """A CLIP for synthetic scenes of things with names: a few minutes on two cores."""
+    """A CLIP for synthetic scenes of named objects: a few minutes on two cores."""
     return ClipRecipe(
         optim=OptimRecipe(lr=1e-3, weight_decay=0.05, warmup_steps=50, schedule="cosine"),
         run=RunRecipe(steps=1700, evaluate_every=340, save_every=340),

@@ -1,4 +1,4 @@
-"""Training of a small CLIP on images whose masks have names: network, crops and evaluation."""
+"""Setup of a small CLIP's training on images with named masks: network, crops, evaluation."""
 
 from collections.abc import Mapping
 
@@ -19,17 +19,17 @@ from samkit.training.text.task import (
     save_clip,
 )
 
-CLIP_FOLDER = "clip"  # within the folder of a run
+CLIP_FOLDER = "clip"  # subfolder of a run's folder
 WORDS_FROM = 2000  # number of images whose names become single tokens
-MOST_TOKENS = 77  # as published
+MAX_TOKENS = 77  # as in OpenAI's CLIP
 EVALUATION_SEED = 1
 
 
 def build_clip(recipe: ClipRecipe, words: list[str]) -> Clip:
-    """Build a CLIP with random weights, and words that are single tokens."""
+    """Build a CLIP with random weights, whose tokenizer has these words as single tokens."""
     from transformers import CLIPConfig, CLIPModel
 
-    tokenizer = make_tokenizer(words, max_tokens=MOST_TOKENS)
+    tokenizer = make_tokenizer(words, max_tokens=MAX_TOKENS)
     config = CLIPConfig(
         text_config={
             "vocab_size": len(tokenizer),
@@ -37,7 +37,7 @@ def build_clip(recipe: ClipRecipe, words: list[str]) -> Clip:
             "intermediate_size": 4 * recipe.text_width,
             "num_hidden_layers": recipe.text_layers,
             "num_attention_heads": recipe.heads,
-            "max_position_embeddings": MOST_TOKENS,
+            "max_position_embeddings": MAX_TOKENS,
             "bos_token_id": tokenizer.bos_token_id,
             "eos_token_id": tokenizer.eos_token_id,
             "pad_token_id": tokenizer.pad_token_id,
@@ -98,7 +98,7 @@ def set_up_clip(recipe: ClipRecipe, context: Context) -> Setup[ContrastiveTask]:
 
 
 def known_words(source: SampleSource) -> list[str]:
-    """Words of the first images' names, and of the sentences that contain names in training."""
+    """Collect words of the first images' names, and of the sentences that names are trained in."""
     names = (
         name for index in range(min(WORDS_FROM, len(source))) for name in source[index].phrases
     )
@@ -111,7 +111,7 @@ def known_words(source: SampleSource) -> list[str]:
 def evaluate_clip(
     task: ContrastiveTask, source: SampleSource, recipe: ClipRecipe
 ) -> Mapping[str, float]:
-    """Share of held-out crops whose name is found among all their names."""
+    """Measure the fraction of held-out crops whose name is ranked first among all their names."""
     clip = task.clip
     device = clip.model.device
     batch = next(CropLoader(source, clip.pixels, crops=recipe.held_out_crops, seed=EVALUATION_SEED))

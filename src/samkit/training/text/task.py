@@ -1,4 +1,4 @@
-"""Contrastive training of CLIP: crops of things and their names get close embeddings.
+"""Contrastive training task of CLIP: mask crops and their names get similar embeddings.
 
 Source: arXiv:2103.00020, section 2. Deviations: crops with the same name are not negatives of each
 other, since small vocabularies repeat in each batch. Shape legend: N crops, D dimensions of CLIP's
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 PLAIN_PIXELS = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 # A name is trained alone and in sentences, so that both work as prompts.
 SENTENCES = ("{}", "{}", "a photo of {}", "a picture of {}", "there is {}")
-LARGEST_SCALE = 100.0  # of cosines before the softmax, as published
+MAX_SCALE = 100.0  # limit of the factor of cosines before the softmax, as in OpenAI's CLIP
 CROPS = 401  # purpose of random numbers, part of their seed, so that no two purposes share theirs
 WEIGHTS_FILE = "model.safetensors"
 
@@ -41,7 +41,7 @@ class ContrastiveTask(Task):
     """A CLIP and its contrastive loss of crops and names.
 
     Attributes:
-        clip: in training.
+        clip: the CLIP in training.
     """
 
     def __init__(self, clip: Clip) -> None:
@@ -62,7 +62,7 @@ class ContrastiveTask(Task):
         images = self.clip.image_embeds(batch.pixels)
         numbers = {phrase: number for number, phrase in enumerate(dict.fromkeys(batch.phrases))}
         classes = torch.tensor([numbers[phrase] for phrase in batch.phrases], device=images.device)
-        scale = self.clip.model.logit_scale.exp().clamp(max=LARGEST_SCALE)
+        scale = self.clip.model.logit_scale.exp().clamp(max=MAX_SCALE)
         loss = contrastive_loss(images, texts, classes, scale)
         best = (images @ texts.T).argmax(1)
         right = (classes[best] == classes).float().mean()
@@ -80,8 +80,8 @@ def contrastive_loss(images: Tensor, texts: Tensor, classes: Tensor, scale: Tens
     Args:
         images: (N, D) of length 1.
         texts: (N, D) of length 1, in the same order.
-        classes: (N,) equal numbers for equal texts: all of them are right.
-        scale: of cosines.
+        classes: (N,) equal numbers for equal texts, all of which are right answers.
+        scale: factor of the cosines.
     """
     cosines = scale * images @ texts.T
     same = (classes[:, None] == classes).float()
@@ -112,9 +112,9 @@ class CropLoader:
         Args:
             source: images whose masks have names.
             pixels: CLIP's image size and normalisation.
-            crops: number in each batch.
-            seed: of the crops.
-            rank: of this process; each draws its own crops.
+            crops: number of crops per batch.
+            seed: seed of the crops.
+            rank: index of this process, which draws its own crops.
 
         Raises:
             DataError: there are no images.
