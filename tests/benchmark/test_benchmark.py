@@ -10,7 +10,7 @@ from samkit.benchmark import turns, works
 from samkit.benchmark.machine import describe_machine
 from samkit.benchmark.report import duration, markdown_report, table
 from samkit.benchmark.training import make_batch, step_subject
-from samkit.benchmark.turns import WARM_UP, Work, measure
+from samkit.benchmark.turns import WARM_UP, Workload, measure
 from samkit.cli.bench import WORK_NAMES, installed_backends, parse_backend
 from samkit.cli.main import main
 
@@ -38,7 +38,7 @@ def clock(monkeypatch):
 def test_ratios_are_taken_within_turns(clock):
     warm = [0.0] * WARM_UP
     # The machine is ten times slower in the second turn: no ratio changes.
-    work = Work(
+    work = Workload(
         name="work",
         subjects={
             "peer": clock.takes([*warm, 4.0, 40.0, 4.0]),
@@ -60,13 +60,15 @@ def test_order_rotates_and_long_work_has_few_turns(clock):
         clock.now += 1
 
     subjects = {name: partial(subject, name) for name in "abc"}
-    measure(Work(name="long", subjects=subjects, max_turns=3), turns=7)
+    measure(Workload(name="long", subjects=subjects, max_turns=3), turns=7)
     assert order == [*"abc", *"abc", *"bca", *"cab"]  # one to warm up, then three turns
 
 
 def test_report_names_machine_and_results(clock):
     endless = itertools.repeat(2.0)
-    work = Work(name="embed", subjects={"peer": clock.takes(endless), "us": clock.takes([0.5] * 9)})
+    work = Workload(
+        name="embed", subjects={"peer": clock.takes(endless), "us": clock.takes([0.5] * 9)}
+    )
     text = markdown_report(describe_machine(), [measure(work, turns=3)], {"us": 1.25})
     assert "| peer | 2.00 s | 1.00 |" in text
     assert "| us | 500 ms | 4.00 |" in text
@@ -80,7 +82,7 @@ def test_durations_read_well():
 
 def test_command_writes_report_and_picture(monkeypatch, tmp_path, capsys):
     def make(shop):
-        return Work(
+        return Workload(
             name="nothing", subjects=dict.fromkeys(["peer", "ours"], lambda: sum(range(99)))
         )
 
@@ -107,7 +109,7 @@ def test_engines_are_read_and_found():
 
 
 def test_amounts_are_told_as_rates(clock):
-    work = Work(
+    work = Workload(
         name="step",
         subjects={"slow": clock.takes([4.0] * 9), "fast": clock.takes([0.5] * 9)},
         amounts={"images": 2, "masks": 8},
@@ -135,7 +137,7 @@ def test_quick_measures_three_works_on_two_backends(monkeypatch, capsys):
 
     def make(name, shop):
         asked.append((name, tuple(shop.backends)))
-        return Work(name=name, subjects={"peer": lambda: None, "ours": lambda: None})
+        return Workload(name=name, subjects={"peer": lambda: None, "ours": lambda: None})
 
     for name in WORK_NAMES:
         monkeypatch.setitem(works.WORKS, name, partial(make, name))

@@ -12,7 +12,7 @@ Subject = Callable[[], object]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class Workload:
     """A workload and the subjects that run it.
 
     Attributes:
@@ -56,7 +56,7 @@ class Result:
         return asdict(self)
 
 
-def measure(work: Work, turns: int) -> Result:
+def measure(work: Workload, turns: int) -> Result:
     """Run all subjects once per turn in rotating order, so that a busy machine slows all alike."""
     turns = min(turns, work.max_turns or turns)
     names = list(work.subjects)

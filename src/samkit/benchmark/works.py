@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from samkit.benchmark.turns import Subject, Work
+from samkit.benchmark.turns import Subject, Workload
 from samkit.formats import read_image
 from samkit.geometry import CoordMap
 from samkit.models import ImageFeatures
@@ -101,7 +101,7 @@ def some_features() -> torch.Tensor:
     return torch.randn(1, 256, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
-def mobile_sam_encode(shop: Workshop) -> Work:
+def mobile_sam_encode(shop: Workshop) -> Workload:
     """Image to embedding, compared with the same network eager in float32."""
     model = load_model(MOBILE_SAM).model
 
@@ -111,10 +111,10 @@ def mobile_sam_encode(shop: Workshop) -> Work:
             return model.encode(normalise(resize_image(shop.image, coords), model.image_spec)).grid
 
     ours = shop.ours(MOBILE_SAM, lambda predictor: lambda: predictor.embed(shop.image))
-    return Work(name="MobileSAM: embed an image", subjects={EAGER: eager} | ours)
+    return Workload(name="MobileSAM: embed an image", subjects={EAGER: eager} | ours)
 
 
-def vit_b_encode(shop: Workshop) -> Work:
+def vit_b_encode(shop: Workshop) -> Workload:
     """Image to embedding, compared with transformers."""
 
     def theirs() -> object:
@@ -123,20 +123,20 @@ def vit_b_encode(shop: Workshop) -> Work:
             return shop.theirs.get_image_embeddings(pixels)
 
     ours = shop.ours(VIT_B, lambda predictor: lambda: predictor.embed(shop.image))
-    return Work(name="ViT-B: embed an image", subjects={PEER: theirs} | ours, max_turns=3)
+    return Workload(name="ViT-B: embed an image", subjects={PEER: theirs} | ours, max_turns=3)
 
 
-def decode_one(shop: Workshop) -> Work:
+def decode_one(shop: Workshop) -> Workload:
     """Embedding and a point to three masks at the image's size, compared with transformers."""
 
     def make(predictor: Predictor) -> Subject:
         embedding = shop.embedding(predictor)
         return lambda: predictor.predict(embedding, points=[POINT_XY], labels=[1]).masks
 
-    return Work(name="one click", subjects={PEER: _their_click(shop)} | shop.ours(VIT_B, make))
+    return Workload(name="one click", subjects={PEER: _their_click(shop)} | shop.ours(VIT_B, make))
 
 
-def decode_one_loaded(shop: Workshop) -> Work:
+def decode_one_loaded(shop: Workshop) -> Workload:
     """The same for the first click on an embedding read from a file."""
 
     def make(predictor: Predictor) -> Subject:
@@ -145,7 +145,7 @@ def decode_one_loaded(shop: Workshop) -> Work:
         return lambda: predictor.predict(replace(embedding), points=[POINT_XY], labels=[1]).masks
 
     subjects = {PEER: _their_click(shop)} | shop.ours(VIT_B, make)
-    return Work(name="first click, embedding from a file", subjects=subjects)
+    return Workload(name="first click, embedding from a file", subjects=subjects)
 
 
 def _their_click(shop: Workshop) -> Subject:
@@ -167,7 +167,7 @@ def _their_click(shop: Workshop) -> Subject:
     return click
 
 
-def decode_many(shop: Workshop) -> Work:
+def decode_many(shop: Workshop) -> Workload:
     """64 points to 192 masks in the logits space, compared with transformers."""
     centres = (np.arange(POINTS_PER_SIDE) + 0.5) / POINTS_PER_SIDE
     points_xy = np.array([(x * SIZE_HW[1], y * SIZE_HW[0]) for y in centres for x in centres])
@@ -184,22 +184,22 @@ def decode_many(shop: Workshop) -> Work:
         return lambda: predictor.predict(replace(embedding), points=points_xy[:, None], labels=ones)
 
     subjects = {PEER: theirs} | shop.ours(VIT_B, make)
-    return Work(name="64 points", subjects=subjects, max_turns=5)
+    return Workload(name="64 points", subjects=subjects, max_turns=5)
 
 
-def automatic_masks(shop: Workshop) -> Work:
+def automatic_masks(shop: Workshop) -> Workload:
     """Image to automatic masks from a grid of 32 x 32 points, with MobileSAM."""
     ours = shop.ours(
         MOBILE_SAM, lambda predictor: lambda: AutoMasker(predictor).generate(shop.image)
     )
-    return Work(name="automatic masks, 32 x 32 points", subjects=ours, max_turns=3)
+    return Workload(name="automatic masks, 32 x 32 points", subjects=ours, max_turns=3)
 
 
-def training_step(shop: Workshop) -> Work:
+def training_step(shop: Workshop) -> Workload:
     """One training step of MobileSAM on two images with four masks each, click and correction."""
     from samkit.benchmark.training import training_subjects
 
-    return Work(
+    return Workload(
         name="training step, MobileSAM",
         subjects=training_subjects(shop.image),
         max_turns=3,
@@ -207,7 +207,7 @@ def training_step(shop: Workshop) -> Work:
     )
 
 
-WORKS: dict[str, Callable[[Workshop], Work]] = {
+WORKS: dict[str, Callable[[Workshop], Workload]] = {
     "mobile-encode": mobile_sam_encode,
     "vit-b-encode": vit_b_encode,
     "click": decode_one,

@@ -171,7 +171,7 @@ def run_auto(
     from samkit.files import check_writable
 
     check_writable(output)
-    report = Report(output, len(images) + len(skipped), as_json=as_json)
+    report = RunReport(output, len(images) + len(skipped), as_json=as_json)
     with progress("image", len(images), bar=not as_json) as meter:
         work = AutoWork(generator=generator, output=output, formats=formats, on_progress=meter.part)
         for one in skipped:
@@ -208,7 +208,9 @@ def plan(generator: MaskGenerator, to_do: int, total: int, output: Path) -> str:
     return f"{counted(to_do, 'image')} to do{before}; {what}; {generator.model}; into {output}"
 
 
-def do_images(work: AutoWork, images: Sequence[InputImage], report: Report, meter: Meter) -> None:
+def do_images(
+    work: AutoWork, images: Sequence[InputImage], report: RunReport, meter: Meter
+) -> None:
     """Process all images, and report each."""
 
     def start(image: InputImage) -> None:
@@ -225,8 +227,8 @@ def do_images(work: AutoWork, images: Sequence[InputImage], report: Report, mete
         meter.note = report.rates(meter)
 
 
-class Report:
-    """Report of a run: as text while it runs, or as JSON at its end.
+class RunReport:
+    """RunReport of a run: as text while it runs, or as JSON at its end.
 
     Attributes:
         done: images with results, including those of earlier runs.
@@ -263,7 +265,7 @@ class Report:
             click.echo(f"samkit: skipped {image}: {error}", err=True)
 
     def interrupted(self) -> None:
-        """Report that the user interrupted the run."""
+        """RunReport that the user interrupted the run."""
         counts = f"{len(self.done)} of {counted(self._inputs_count, 'image')}"
         click.echo(f"samkit: {counts} done; run the same command again to resume", err=True)
 

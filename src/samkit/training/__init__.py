@@ -12,7 +12,7 @@ from samkit.lazy import lazy_names
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.training.data.data_recipe import DataRecipe
-    from samkit.training.distill.agreement import Agreement
+    from samkit.training.distill.agreement import TeacherAgreement
     from samkit.training.distill.recipe import DISTILL_RECIPES, DistillRecipe
     from samkit.training.distill.setup import Distilled
     from samkit.training.distributed import launch, world_layout
@@ -44,7 +44,6 @@ __all__ = [
     "SAM_RECIPES",
     "SCORES",
     "STEPS",
-    "Agreement",
     "Batch",
     "ClipRecipe",
     "DataRecipe",
@@ -63,6 +62,7 @@ __all__ = [
     "SamRecipe",
     "StepResult",
     "Task",
+    "TeacherAgreement",
     "Trained",
     "Trainer",
     "build_trainable",
@@ -91,7 +91,7 @@ __getattr__, __dir__ = lazy_names(
         "SAM_RECIPES": "sam.recipe",
         "SCORES": "log",
         "STEPS": "log",
-        "Agreement": "distill.agreement",
+        "TeacherAgreement": "distill.agreement",
         "Batch": "task",
         "ClipRecipe": "text.recipe",
         "DataRecipe": "data.data_recipe",

@@ -17,7 +17,7 @@ from samkit.web.embedder import Embedder
 from samkit.web.problems import add_error_handlers
 from samkit.web.routes import annotations, exchange, images, people, projects
 from samkit.web.security import SecurityHeaders
-from samkit.web.studio import Studio
+from samkit.web.state import ServerState
 from samkit.web.workers import PriorityPool
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -36,7 +36,7 @@ def create_app(
         store: the store to serve; the caller closes it.
         load_predictor: called once, on the encoder's thread, when the app starts.
     """
-    studio = Studio(
+    studio = ServerState(
         store=store,
         config=config,
         embedder=Embedder(store, config, load_predictor),

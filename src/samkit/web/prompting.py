@@ -22,7 +22,7 @@ from samkit.web.embedder import Encoded
 from samkit.web.problems import describe_validation, one_line
 from samkit.web.security import is_own_origin
 from samkit.web.sign_in import find_sign_in
-from samkit.web.studio import Studio, studio_of
+from samkit.web.state import ServerState, state_of
 
 if TYPE_CHECKING:
     from samkit.predict import Predictor
@@ -80,7 +80,7 @@ MESSAGES: TypeAdapter[Prompt | Preview] = TypeAdapter(
 @router.websocket("/api/images/{image_id}/prompt")
 async def prompt_image(socket: WebSocket, image_id: int) -> None:
     """Answer prompts on an image until the page closes the connection."""
-    studio = studio_of(socket)
+    studio = state_of(socket)
     # Accepted first, since a browser does not tell its page why a connection was refused.
     await socket.accept()
     if not is_own_origin(socket.headers, required=True):
@@ -104,7 +104,7 @@ async def prompt_image(socket: WebSocket, image_id: int) -> None:
 class Conversation:
     """One page's connection to one image."""
 
-    def __init__(self, socket: WebSocket, studio: Studio, image: StoredImage) -> None:
+    def __init__(self, socket: WebSocket, studio: ServerState, image: StoredImage) -> None:
         self._socket = socket
         self._studio = studio
         self._image = image

@@ -15,7 +15,7 @@ from samkit.web.problems import status_of
 from samkit.web.schemas import MAX_INT64, Problem
 from samkit.web.security import client_address
 from samkit.web.sign_in import SAFE_METHODS
-from samkit.web.studio import studio_of
+from samkit.web.state import state_of
 
 MAX_JSON_BYTES = 4 * 2**20  # a mask and its events
 
@@ -74,7 +74,7 @@ class AuditedRoute(APIRoute):
         if not hasattr(state, "user_id"):
             return
         note_action(
-            studio_of(request).store,
+            state_of(request).store,
             user_id=state.user_id,
             action=self.name,
             target=getattr(state, "target", request.url.path),

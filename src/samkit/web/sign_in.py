@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 from samkit.dataengine import ADMINS, REVIEWERS, ROLES, Role, SignIn, User, resume_sign_in
 from samkit.web.config import WebConfig
 from samkit.web.security import is_own_origin
-from samkit.web.studio import Studio, TheStudio
+from samkit.web.state import ServerState, TheState
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -21,7 +21,7 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 COOKIE = APIKeyCookie(name="samkit_session", auto_error=False)
 
 
-def find_sign_in(connection: HTTPConnection, studio: Studio) -> SignIn | None:
+def find_sign_in(connection: HTTPConnection, studio: ServerState) -> SignIn | None:
     """Find the sign-in that a request's cookie belongs to; None if there is none."""
     token = connection.cookies.get(studio.config.cookie_name)
     return resume_sign_in(studio.store, token, idle_s=studio.config.idle_s) if token else None
@@ -29,7 +29,7 @@ def find_sign_in(connection: HTTPConnection, studio: Studio) -> SignIn | None:
 
 def signed_in(
     request: Request,
-    studio: TheStudio,
+    studio: TheState,
     _cookie: Annotated[str | None, Security(COOKIE)],
     csrf_token: Annotated[str | None, Header(alias="X-CSRF-Token")] = None,
 ) -> SignIn:

@@ -1,4 +1,4 @@
-"""Agreement of a student with its teacher: features, and masks for the same prompts.
+"""TeacherAgreement of a student with its teacher: features, and masks for the same prompts.
 
 Shape legend: B images, M masks, K candidates, C channels, G side of the embedding grid, L side of
 logits.
@@ -22,7 +22,7 @@ PROMPT_SEED = 0  # the same prompts in every evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement:
+class TeacherAgreement:
     """A student compared with its teacher on the same images and prompts.
 
     Attributes:
@@ -50,7 +50,7 @@ class Agreement:
 
 
 @torch.no_grad()
-def agreement(task: DistillTask, batches: Iterable[Batch]) -> Agreement:
+def agreement(task: DistillTask, batches: Iterable[Batch]) -> TeacherAgreement:
     """Compare student and teacher on held-out images.
 
     The prompts are a random point in each mask of the data, and its box. Masks are logits over 0
@@ -89,7 +89,7 @@ def agreement(task: DistillTask, batches: Iterable[Batch]) -> Agreement:
         raise DataError("there are no masks to compare student and teacher with")
     error, variance = torch.cat(errors).mean(), torch.cat(variances).mean()
     point_iou, box_iou = (torch.cat(ious[kind]) for kind in ("point", "box"))
-    return Agreement(
+    return TeacherAgreement(
         embedding_error=float(error),
         relative_error=float(error / variance),
         point_iou=float(point_iou.mean()),

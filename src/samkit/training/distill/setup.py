@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from samkit.training.data.loader import BatchLoader, held_out_batches
-from samkit.training.distill.agreement import Agreement, agreement
+from samkit.training.distill.agreement import TeacherAgreement, agreement
 from samkit.training.distill.recipe import DistillRecipe
 from samkit.training.distill.task import DistillTask, build_student
 from samkit.training.distributed import rank0_broadcast
@@ -25,8 +25,8 @@ class Distilled(Trained):
         after: agreement of the exported last weights.
     """
 
-    before: Agreement
-    after: Agreement
+    before: TeacherAgreement
+    after: TeacherAgreement
 
 
 def build_distillation(recipe: DistillRecipe) -> DistillTask:
@@ -71,7 +71,7 @@ def set_up_distillation(recipe: DistillRecipe, context: Context) -> Setup[Distil
     with oom_hints():
         before = rank0_broadcast(fabric, lambda: compare(task.to(fabric.device).eval(), recipe))
 
-    def compare_exported(path: Path) -> Agreement:
+    def compare_exported(path: Path) -> TeacherAgreement:
         # The task's own weights may be sharded, or not be the averaged ones.
         student = load_model(path, name=recipe.student).model
         teacher = load_model(recipe.teacher).model
@@ -90,7 +90,7 @@ def set_up_distillation(recipe: DistillRecipe, context: Context) -> Setup[Distil
     )
 
 
-def compare(task: DistillTask, recipe: DistillRecipe) -> Agreement:
+def compare(task: DistillTask, recipe: DistillRecipe) -> TeacherAgreement:
     """Compare student and teacher on held-out images.
 
     Raises:

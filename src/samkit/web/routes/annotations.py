@@ -44,7 +44,7 @@ from samkit.web.schemas import (
     page_of,
 )
 from samkit.web.sign_in import AnyUser, Reviewer
-from samkit.web.studio import TheStudio
+from samkit.web.state import TheState
 
 router = new_router()
 
@@ -54,7 +54,7 @@ Duration = Annotated[int, Query(ge=0, le=DAY_MS)]
 
 @router.get("/images/{image_id}/annotations")
 def get_annotations(
-    studio: TheStudio, user: AnyUser, image_id: Key, *, deleted: bool = False
+    studio: TheState, user: AnyUser, image_id: Key, *, deleted: bool = False
 ) -> Page[AnnotationOut]:
     """List all masks of an image that one may see, on one page."""
     found = visible_annotations(studio.store, image_id, user_id=user.id, deleted=deleted)
@@ -65,7 +65,7 @@ def get_annotations(
 
 @router.post("/images/{image_id}/annotations", status_code=201)
 def add_annotation(
-    studio: TheStudio, user: AnyUser, image_id: Key, body: NewAnnotation
+    studio: TheState, user: AnyUser, image_id: Key, body: NewAnnotation
 ) -> AnnotationOut:
     """Add a mask to an image that one holds; safe to repeat with the same request_id."""
     made = save_annotation(
@@ -84,7 +84,7 @@ def add_annotation(
 
 @router.put("/annotations/{annotation_id}")
 def put_annotation(
-    studio: TheStudio, user: AnyUser, annotation_id: Key, body: AnnotationChange
+    studio: TheState, user: AnyUser, annotation_id: Key, body: AnnotationChange
 ) -> AnnotationOut:
     """Replace an annotation's mask and class."""
     made = replace_annotation(
@@ -101,7 +101,7 @@ def put_annotation(
 
 @router.delete("/annotations/{annotation_id}")
 def drop_annotation(
-    studio: TheStudio,
+    studio: TheState,
     user: AnyUser,
     annotation_id: Key,
     version: VersionQuery,
@@ -115,41 +115,41 @@ def drop_annotation(
 
 
 @router.post("/annotations/{annotation_id}/undo")
-def undo(studio: TheStudio, user: AnyUser, annotation_id: Key, body: AtVersion) -> AnnotationOut:
+def undo(studio: TheState, user: AnyUser, annotation_id: Key, body: AtVersion) -> AnnotationOut:
     """Undo a mask's last change."""
     made = undo_annotation(studio.store, annotation_id, user_id=user.id, version=body.version)
     return _named(studio, made)
 
 
 @router.post("/annotations/{annotation_id}/redo")
-def redo(studio: TheStudio, user: AnyUser, annotation_id: Key, body: AtVersion) -> AnnotationOut:
+def redo(studio: TheState, user: AnyUser, annotation_id: Key, body: AtVersion) -> AnnotationOut:
     """Redo the change that was undone last."""
     made = redo_annotation(studio.store, annotation_id, user_id=user.id, version=body.version)
     return _named(studio, made)
 
 
 @router.get("/annotations/{annotation_id}/history")
-def get_history(studio: TheStudio, user: AnyUser, annotation_id: Key) -> Page[RevisionOut]:
+def get_history(studio: TheState, user: AnyUser, annotation_id: Key) -> Page[RevisionOut]:
     """List all states of a mask."""
     found = annotation_history(studio.store, annotation_id, user_id=user.id)
     return page_of(RevisionOut, found)
 
 
 @router.get("/annotations/{annotation_id}/events")
-def get_events(studio: TheStudio, user: AnyUser, annotation_id: Key) -> Page[Event]:
+def get_events(studio: TheState, user: AnyUser, annotation_id: Key) -> Page[Event]:
     """List all prompts and corrections of a mask."""
     found = annotation_events(studio.store, annotation_id, user_id=user.id)
     return Page(items=found, next_after=None)
 
 
 @router.post("/images/{image_id}/submit")
-def submit(studio: TheStudio, user: AnyUser, image_id: Key) -> ImageOut:
+def submit(studio: TheState, user: AnyUser, image_id: Key) -> ImageOut:
     """Submit an image that one holds."""
     return ImageOut.model_validate(submit_image(studio.store, image_id, user.id))
 
 
 @router.post("/images/{image_id}/accept")
-def accept(studio: TheStudio, user: Reviewer, image_id: Key, body: AtVersion) -> ImageOut:
+def accept(studio: TheState, user: Reviewer, image_id: Key, body: AtVersion) -> ImageOut:
     """Accept an image's masks."""
     return ImageOut.model_validate(
         accept_image(studio.store, image_id, user.id, version=body.version)
@@ -157,7 +157,7 @@ def accept(studio: TheStudio, user: Reviewer, image_id: Key, body: AtVersion) ->
 
 
 @router.post("/images/{image_id}/return")
-def send_back(studio: TheStudio, user: Reviewer, image_id: Key, body: ReturnImage) -> ImageOut:
+def send_back(studio: TheState, user: Reviewer, image_id: Key, body: ReturnImage) -> ImageOut:
     """Return an image to its annotator, with a comment."""
     return ImageOut.model_validate(
         return_image(studio.store, image_id, user.id, version=body.version, comment=body.comment)
@@ -165,7 +165,7 @@ def send_back(studio: TheStudio, user: Reviewer, image_id: Key, body: ReturnImag
 
 
 @router.get("/images/{image_id}/reviews")
-def get_reviews(studio: TheStudio, _user: AnyUser, image_id: Key) -> Page[VerdictOut]:
+def get_reviews(studio: TheState, _user: AnyUser, image_id: Key) -> Page[VerdictOut]:
     """List reviewers' verdicts on an image."""
     get_image(studio.store, image_id)
     names = user_names(studio.store)
@@ -198,7 +198,7 @@ def _events(events: list[EventModel]) -> list[NewEvent]:
     ]
 
 
-def _named(studio: TheStudio, made: Annotation) -> AnnotationOut:
+def _named(studio: TheState, made: Annotation) -> AnnotationOut:
     return _with_name(made, user_names(studio.store)[made.user_id])
 
 

@@ -23,7 +23,7 @@ from samkit.dataengine import (
 )
 from samkit.web.routing import Key, new_file_router
 from samkit.web.sign_in import Admin, Reviewer
-from samkit.web.studio import Studio, TheStudio
+from samkit.web.state import ServerState, TheState
 from samkit.web.uploads import receive_file, unpack
 
 router = new_file_router()
@@ -40,7 +40,7 @@ BODY = {"schema": {"type": "string", "format": "binary"}}
     responses={200: {"content": {ZIP: {}}, "description": "a zip of the files"}},
 )
 def export(
-    studio: TheStudio,
+    studio: TheState,
     _user: Reviewer,
     project_id: Key,
     format: Literal["coco", "geojson", "png", "sa1b", "voc", "yolo"],  # noqa: A002 - in URLs
@@ -76,7 +76,7 @@ def export(
 )
 async def import_files(
     request: Request,
-    studio: TheStudio,
+    studio: TheState,
     admin: Admin,
     project_id: Key,
     format: Literal["coco", "labelme", "png", "sa1b"],  # noqa: A002 - its name in URLs
@@ -101,7 +101,7 @@ async def import_files(
 
 
 def _import(
-    studio: Studio,
+    studio: ServerState,
     project_id: int,
     received: Path,
     *,

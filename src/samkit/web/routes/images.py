@@ -31,7 +31,7 @@ from samkit.web.pictures import SMALL_SIDE, Picture, show
 from samkit.web.routing import After, Key, Limit, new_file_router, new_router
 from samkit.web.schemas import ImageOut, LeaseOut, NextOut, NumAnnotators, page_of
 from samkit.web.sign_in import Admin, AnyUser, Reviewer
-from samkit.web.studio import Studio, TheStudio
+from samkit.web.state import ServerState, TheState
 from samkit.web.uploads import receive_file
 
 router = new_router()
@@ -46,7 +46,7 @@ KEEP_IMAGE = "private, max-age=3600"
 
 @router.get("/projects/{project_id}/images")
 def get_images(
-    studio: TheStudio,
+    studio: TheState,
     _user: AnyUser,
     project_id: Key,
     *,
@@ -75,7 +75,7 @@ def get_images(
 )
 async def upload_image(
     request: Request,
-    studio: TheStudio,
+    studio: TheState,
     _admin: Admin,
     project_id: Key,
     name: Annotated[str, Query(max_length=200)],
@@ -102,7 +102,7 @@ async def upload_image(
 
 
 @router.get("/images/{image_id}")
-def get_one_image(studio: TheStudio, _user: AnyUser, image_id: Key) -> ImageOut:
+def get_one_image(studio: TheState, _user: AnyUser, image_id: Key) -> ImageOut:
     """Return an image."""
     return ImageOut.model_validate(get_image(studio.store, image_id))
 
@@ -117,7 +117,7 @@ def get_one_image(studio: TheStudio, _user: AnyUser, image_id: Key) -> ImageOut:
 )
 async def get_content(
     request: Request,
-    studio: TheStudio,
+    studio: TheState,
     _user: AnyUser,
     image_id: Key,
     max_side: Literal["128", "256", "512", "1024", "2048", "4096"] | None = None,
@@ -143,7 +143,7 @@ async def get_content(
 
 
 @router.post("/projects/{project_id}/next")
-def take_next_image(studio: TheStudio, user: AnyUser, project_id: Key) -> NextOut:
+def take_next_image(studio: TheState, user: AnyUser, project_id: Key) -> NextOut:
     """Take the next image to annotate; null if there is none now."""
     lease = take_next(studio.store, project_id, user.id)
     if lease is not None:
@@ -152,7 +152,7 @@ def take_next_image(studio: TheStudio, user: AnyUser, project_id: Key) -> NextOu
 
 
 @router.get("/projects/{project_id}/upcoming")
-def get_upcoming(studio: TheStudio, user: AnyUser, project_id: Key) -> Page[ImageOut]:
+def get_upcoming(studio: TheState, user: AnyUser, project_id: Key) -> Page[ImageOut]:
     """List the images that will likely come next."""
     get_project(studio.store, project_id)
     found = upcoming_images(studio.store, project_id, user.id)
@@ -160,7 +160,7 @@ def get_upcoming(studio: TheStudio, user: AnyUser, project_id: Key) -> Page[Imag
 
 
 @router.post("/images/{image_id}/lease")
-def hold_image(studio: TheStudio, user: AnyUser, image_id: Key) -> LeaseOut:
+def hold_image(studio: TheState, user: AnyUser, image_id: Key) -> LeaseOut:
     """Take an image, or renew its lease."""
     lease = take_image(studio.store, image_id, user.id)
     _encode_ahead(studio, lease.image.project_id, user.id)
@@ -168,7 +168,7 @@ def hold_image(studio: TheStudio, user: AnyUser, image_id: Key) -> LeaseOut:
 
 
 @router.delete("/images/{image_id}/lease", status_code=204)
-def let_go(studio: TheStudio, user: AnyUser, image_id: Key) -> None:
+def let_go(studio: TheState, user: AnyUser, image_id: Key) -> None:
     """Release an image without submitting it."""
     get_image(studio.store, image_id)
     give_back(studio.store, image_id, user.id)
@@ -176,14 +176,14 @@ def let_go(studio: TheStudio, user: AnyUser, image_id: Key) -> None:
 
 @router.put("/images/{image_id}/num_annotators")
 def put_num_annotators(
-    studio: TheStudio, user: Reviewer, image_id: Key, body: NumAnnotators
+    studio: TheState, user: Reviewer, image_id: Key, body: NumAnnotators
 ) -> ImageOut:
     """Set how many people should annotate an image independently."""
     image = set_num_annotators(studio.store, image_id, body.num_annotators, user_id=user.id)
     return ImageOut.model_validate(image)
 
 
-def _encode_ahead(studio: Studio, project_id: int, user_id: int) -> None:
+def _encode_ahead(studio: ServerState, project_id: int, user_id: int) -> None:
     if studio.config.num_ahead:
         ahead = upcoming_images(studio.store, project_id, user_id, limit=studio.config.num_ahead)
         studio.embedder.encode_ahead(ahead)

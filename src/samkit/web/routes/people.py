@@ -30,15 +30,13 @@ from samkit.web.schemas import (
 )
 from samkit.web.security import client_address, is_own_origin
 from samkit.web.sign_in import Admin, AnyUser, CurrentSignIn, give_cookie
-from samkit.web.studio import Studio, TheStudio
+from samkit.web.state import ServerState, TheState
 
 router = new_router()
 
 
 @router.post("/session")
-def sign_in(
-    request: Request, response: Response, studio: TheStudio, body: Credentials
-) -> SignInOut:
+def sign_in(request: Request, response: Response, studio: TheState, body: Credentials) -> SignInOut:
     """Sign in with name and password, or with a local server's token."""
     if not is_own_origin(request.headers):
         raise HTTPException(403, "the request comes from another site")
@@ -48,14 +46,14 @@ def sign_in(
 
 
 @router.get("/session")
-def get_sign_in(studio: TheStudio, current: CurrentSignIn) -> SignInOut:
+def get_sign_in(studio: TheState, current: CurrentSignIn) -> SignInOut:
     """Who is signed in."""
     return _sign_in_out(studio, current)
 
 
 @router.delete("/session", status_code=204)
 def sign_out(
-    request: Request, response: Response, studio: TheStudio, _current: CurrentSignIn
+    request: Request, response: Response, studio: TheState, _current: CurrentSignIn
 ) -> None:
     """Sign out."""
     close_sign_in(studio.store, request.cookies[studio.config.cookie_name])
@@ -64,7 +62,7 @@ def sign_out(
 
 @router.post("/session/password")
 def change_password(
-    request: Request, response: Response, studio: TheStudio, user: AnyUser, body: PasswordChange
+    request: Request, response: Response, studio: TheState, user: AnyUser, body: PasswordChange
 ) -> SignInOut:
     """Change one's own password: other sign-ins end, and this one continues with a new token."""
     _verify(studio, request, user.name, body.old)
@@ -74,20 +72,20 @@ def change_password(
 
 
 @router.get("/users")
-def get_users(studio: TheStudio, _admin: Admin, after: After = 0, limit: Limit = 100) -> Page[User]:
+def get_users(studio: TheState, _admin: Admin, after: After = 0, limit: Limit = 100) -> Page[User]:
     """List users."""
     return list_users(studio.store, after=after, limit=limit)
 
 
 @router.post("/users", status_code=201)
-def add_user(studio: TheStudio, _admin: Admin, body: NewUser) -> User:
+def add_user(studio: TheState, _admin: Admin, body: NewUser) -> User:
     """Add a user."""
     with studio.hashing:
         return create_user(studio.store, name=body.name, role=body.role, password=body.password)
 
 
 @router.patch("/users/{user_id}")
-def patch_user(studio: TheStudio, _admin: Admin, user_id: Key, body: UserChange) -> User:
+def patch_user(studio: TheState, _admin: Admin, user_id: Key, body: UserChange) -> User:
     """Change a user's role or password, or let them in no more."""
     with studio.hashing:
         return change_user(
@@ -97,13 +95,13 @@ def patch_user(studio: TheStudio, _admin: Admin, user_id: Key, body: UserChange)
 
 @router.get("/audit")
 def get_audit(
-    studio: TheStudio, _admin: Admin, after: After = 0, limit: Limit = 100
+    studio: TheState, _admin: Admin, after: After = 0, limit: Limit = 100
 ) -> Page[AuditEntry]:
     """The audit log, newest first."""
     return list_actions(studio.store, after=after, limit=limit)
 
 
-def _check_token(studio: Studio, request: Request, body: Credentials) -> int:
+def _check_token(studio: ServerState, request: Request, body: Credentials) -> int:
     """Check a local server's token; return its user's id."""
     expected, user_id = studio.config.local_token, studio.config.local_user_id
     given = (body.token or "").encode(errors="replace")
@@ -118,7 +116,7 @@ def _check_token(studio: Studio, request: Request, body: Credentials) -> int:
     raise HTTPException(401, "this server needs a name and password")
 
 
-def _check(studio: Studio, request: Request, body: Credentials) -> int:
+def _check(studio: ServerState, request: Request, body: Credentials) -> int:
     """Check name and password; return the user's id."""
     if not body.name or not body.password:
         raise HTTPException(422, "give a name and password, or a token")
@@ -131,7 +129,7 @@ def _check(studio: Studio, request: Request, body: Credentials) -> int:
     return _verify(studio, request, body.name, body.password).id
 
 
-def _verify(studio: Studio, request: Request, name: str, password: str) -> User:
+def _verify(studio: ServerState, request: Request, name: str, password: str) -> User:
     """Check name and password; attempts are counted."""
     _begin_try(studio, request, name)
     with studio.hashing:
@@ -143,7 +141,7 @@ def _verify(studio: Studio, request: Request, name: str, password: str) -> User:
     return user
 
 
-def _begin_try(studio: Studio, request: Request, name: str) -> None:
+def _begin_try(studio: ServerState, request: Request, name: str) -> None:
     """Count an attempt. Those over the limit are not logged: a stranger could fill the log."""
     fits = studio.tries_of_address.begin(client_address(request))
     if not fits or (name and not studio.tries_for_name.begin(name)):
@@ -152,13 +150,13 @@ def _begin_try(studio: Studio, request: Request, name: str) -> None:
         request.state.user_id = None
 
 
-def _begin(request: Request, response: Response, studio: Studio, user_id: int) -> SignInOut:
+def _begin(request: Request, response: Response, studio: ServerState, user_id: int) -> SignInOut:
     token, current = open_sign_in(studio.store, user_id, idle_s=studio.config.idle_s)
     give_cookie(request, response, studio.config, token)
     return _sign_in_out(studio, current)
 
 
-def _sign_in_out(studio: Studio, current: SignIn) -> SignInOut:
+def _sign_in_out(studio: ServerState, current: SignIn) -> SignInOut:
     return SignInOut(
         user=current.user,
         csrf_token=current.csrf_token,

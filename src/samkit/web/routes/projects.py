@@ -45,7 +45,7 @@ from samkit.web.schemas import (
     WorkDayOut,
 )
 from samkit.web.sign_in import Admin, AnyUser
-from samkit.web.studio import Studio, TheStudio
+from samkit.web.state import ServerState, TheState
 
 router = new_router()
 
@@ -57,7 +57,7 @@ def get_health() -> Health:
 
 
 @router.get("/status")
-def get_status(studio: TheStudio, _user: AnyUser) -> StatusOut:
+def get_status(studio: TheState, _user: AnyUser) -> StatusOut:
     """Return the server's version, model and limits."""
     config, model = studio.config, studio.embedder.model
     return StatusOut(
@@ -72,7 +72,7 @@ def get_status(studio: TheStudio, _user: AnyUser) -> StatusOut:
 
 @router.get("/projects")
 def get_projects(
-    studio: TheStudio, user: AnyUser, after: After = 0, limit: Limit = 100
+    studio: TheState, user: AnyUser, after: After = 0, limit: Limit = 100
 ) -> Page[ProjectOut]:
     """List projects."""
     page = list_projects(studio.store, after=after, limit=limit)
@@ -81,20 +81,20 @@ def get_projects(
 
 
 @router.post("/projects", status_code=201)
-def add_project(studio: TheStudio, admin: Admin, body: NewProject) -> ProjectOut:
+def add_project(studio: TheState, admin: Admin, body: NewProject) -> ProjectOut:
     """Create a project in one of the folders that the server allows."""
     root = _allowed_root(body.root, studio.config.allowed_roots)
     return _project_out(create_project(studio.store, name=body.name, root=root), admin)
 
 
 @router.get("/projects/{project_id}")
-def get_one_project(studio: TheStudio, user: AnyUser, project_id: Key) -> ProjectOut:
+def get_one_project(studio: TheState, user: AnyUser, project_id: Key) -> ProjectOut:
     """Return a project."""
     return _project_out(get_project(studio.store, project_id), user)
 
 
 @router.get("/projects/{project_id}/classes")
-def get_classes(studio: TheStudio, _user: AnyUser, project_id: Key) -> Page[LabelClass]:
+def get_classes(studio: TheState, _user: AnyUser, project_id: Key) -> Page[LabelClass]:
     """List all classes of a project, on one page."""
     get_project(studio.store, project_id)
     found = list_classes(studio.store, project_id)
@@ -102,13 +102,13 @@ def get_classes(studio: TheStudio, _user: AnyUser, project_id: Key) -> Page[Labe
 
 
 @router.post("/projects/{project_id}/classes", status_code=201)
-def put_class(studio: TheStudio, _user: AnyUser, project_id: Key, body: NewClass) -> LabelClass:
+def put_class(studio: TheState, _user: AnyUser, project_id: Key, body: NewClass) -> LabelClass:
     """Return the class of a name; add it if there is none."""
     return add_class(studio.store, project_id, body.name, color=body.color)
 
 
 @router.post("/projects/{project_id}/scan", status_code=202)
-def scan_project(studio: TheStudio, _admin: Admin, project_id: Key, body: NewScan) -> JobOut:
+def scan_project(studio: TheState, _admin: Admin, project_id: Key, body: NewScan) -> JobOut:
     """Scan the project's root for new images, in the background."""
     job = add_job(studio.store, project_id, SCAN, {"num_annotators": body.num_annotators})
     studio.background.submit(0, lambda: work_once(studio.store))
@@ -116,13 +116,13 @@ def scan_project(studio: TheStudio, _admin: Admin, project_id: Key, body: NewSca
 
 
 @router.get("/jobs/{job_id}")
-def get_one_job(studio: TheStudio, _user: AnyUser, job_id: Key) -> JobOut:
+def get_one_job(studio: TheState, _user: AnyUser, job_id: Key) -> JobOut:
     """Return a job and its progress."""
     return JobOut.model_validate(get_job(studio.store, job_id))
 
 
 @router.get("/projects/{project_id}/statistics")
-def get_statistics(studio: TheStudio, _user: AnyUser, project_id: Key) -> StatisticsOut:
+def get_statistics(studio: TheState, _user: AnyUser, project_id: Key) -> StatisticsOut:
     """Count images and masks by state, and masks, clicks and time by day, person and stage."""
     get_project(studio.store, project_id)
     names = user_names(studio.store)
@@ -147,7 +147,7 @@ def get_statistics(studio: TheStudio, _user: AnyUser, project_id: Key) -> Statis
 
 @router.get("/projects/{project_id}/agreement")
 def get_agreements(
-    studio: TheStudio, _user: AnyUser, project_id: Key, after: After = 0, limit: Limit = 20
+    studio: TheState, _user: AnyUser, project_id: Key, after: After = 0, limit: Limit = 20
 ) -> Page[AgreementOut]:
     """Compare people on the images that several have annotated."""
     get_project(studio.store, project_id)
@@ -157,13 +157,13 @@ def get_agreements(
 
 
 @router.get("/images/{image_id}/agreement")
-def get_agreement(studio: TheStudio, _user: AnyUser, image_id: Key) -> Page[AgreementOut]:
+def get_agreement(studio: TheState, _user: AnyUser, image_id: Key) -> Page[AgreementOut]:
     """Compare people on one image; all pairs on one page."""
     found = _agreements(studio, measure_agreement(studio.store, image_id))
     return Page(items=found, next_after=None)
 
 
-def _agreements(studio: Studio, found: Iterable[Agreement]) -> tuple[AgreementOut, ...]:
+def _agreements(studio: ServerState, found: Iterable[Agreement]) -> tuple[AgreementOut, ...]:
     names = user_names(studio.store)
     return tuple(
         AgreementOut(

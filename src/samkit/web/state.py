@@ -23,7 +23,7 @@ EXCHANGES_AT_ONCE, EXCHANGES_WAITING = 1, 4  # imports and exports
 
 
 @dataclass(kw_only=True)
-class Studio:
+class ServerState:
     """The store, the settings, the worker threads and the rate limits of a server."""
 
     store: Store
@@ -60,9 +60,9 @@ class Studio:
                 pool.stop()
 
 
-def studio_of(connection: HTTPConnection) -> Studio:
+def state_of(connection: HTTPConnection) -> ServerState:
     """The studio of the app that received a request."""
-    return cast("Studio", connection.app.state.studio)
+    return cast("ServerState", connection.app.state.studio)
 
 
-TheStudio = Annotated[Studio, Depends(studio_of)]
+TheState = Annotated[ServerState, Depends(state_of)]
