@@ -117,5 +117,5 @@ def test_invalid_keys_and_settings_are_refused(tmp_path, refusal):
     with refusal(ConfigError, "dtype must be float16 or float32"):
         EmbeddingCache(tmp_path, dtype="int8")
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot make"):
+    with pytest.raises(OutputError, match="cannot create"):
         EmbeddingCache(tmp_path / "file")

@@ -45,7 +45,7 @@ FIRST_PORT, NUM_PORTS = 49152, 16384  # dynamic ports: no service is registered 
     "where",
     envvar="SAMKIT_STORE",
     metavar="FILE|URL",
-    help=f"Store for the masks; default:  {STORE_IN_FOLDER.as_posix()} in FOLDER.",
+    help=f"Store for the masks; default: {STORE_IN_FOLDER.as_posix()} in FOLDER.",
 )
 @click.option(
     "--port",

@@ -75,7 +75,7 @@ def evaluate_model(
     Args:
         protocols: protocols with distinct names.
         images: number of images from the start of the data set; None for all.
-        folder: where records are stored, one file per protocol, so that a later call resumes; None
+        folder: folder for records, one file per protocol, so that a later call resumes; None
             to store none.
         on_image: called after each image.
         on_skipped: called for each broken image.

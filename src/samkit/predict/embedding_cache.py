@@ -62,7 +62,7 @@ class EmbeddingCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"cannot create {self.folder}:  {error.strerror}") from error
+            raise OutputError(f"cannot create {self.folder}: {error.strerror}") from error
 
     def get(self, image_sha256: str, encoder_checksum: str) -> ImageEmbedding | None:
         """Return the cached embedding in float32, on the CPU; None if it is missing or damaged.

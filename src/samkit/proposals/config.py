@@ -48,11 +48,11 @@ class AutoMaskConfig:
             below 0.
         stability_thresh: minimum stability, which is the IoU between the masks cut at the logits
             +offset and -offset.
-        stability_offset: that offset.
-        box_nms_thresh: of two masks of one crop whose boxes have a larger IoU, the one with the
-            lower predicted IoU is dropped.
-        crop_nms_thresh: of two masks of different crops whose boxes have a larger IoU, the one from
-            the larger crop is dropped.
+        stability_offset: offset of these two logits.
+        box_nms_thresh: maximum IoU of the boxes of two masks of one crop; above it, the mask with
+            the lower predicted IoU is dropped.
+        crop_nms_thresh: maximum IoU of the boxes of two masks of different crops; above it, the
+            mask from the larger crop is dropped.
         min_area_px: smaller islands are removed (each mask keeps its largest part) and smaller
             holes filled; then duplicates are dropped again, changed masks first.
         max_area_fraction: masks that cover a larger fraction of the image are dropped.
