@@ -250,7 +250,7 @@ def detector_at_hand(monkeypatch):
     """As if the default detector had been fetched; `asked` are the names that were looked for."""
     asked = []
     monkeypatch.setattr(
-        "samkit.weights.hub.find_cached", lambda name: asked.append(name) or Path("here")
+        "samkit.weights.find_cached", lambda name: asked.append(name) or Path("here")
     )
     return asked
 
@@ -262,7 +262,7 @@ def no_detector(monkeypatch):
     def fetch(name):
         raise AssertionError(f"{name} is fetched")
 
-    monkeypatch.setattr("samkit.weights.hub.find_cached", lambda name: None)
+    monkeypatch.setattr("samkit.weights.find_cached", lambda name: None)
     monkeypatch.setattr("samkit.text.loading.fetch_text_model", fetch)
 
 
@@ -491,7 +491,7 @@ def test_prelabel_refuses_in_one_line(args, message, begun, monkeypatch, capsys)
     def fetch(name):
         raise DownloadError(f"cannot fetch {name}: no network")
 
-    monkeypatch.setattr("samkit.weights.hub.find_cached", lambda name: None)
+    monkeypatch.setattr("samkit.weights.find_cached", lambda name: None)
     monkeypatch.setattr("samkit.text.loading.fetch_text_model", fetch)
     capsys.readouterr()
     given = [arg.format(folder=begun) for arg in (*PRELABEL, *args)]

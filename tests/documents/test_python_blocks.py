@@ -39,8 +39,8 @@ def run_page(page):
     return names
 
 
-# By torch, of the exporter that the drop-in's idiom needs.
-@pytest.mark.filterwarnings("ignore:You are using the legacy TorchScript:DeprecationWarning")
+# By torch, about its older exporter to ONNX, which programs for the original use.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("page", [page for page in WITH_PYTHON if page != "README.md"])
 def test_blocks_run(page, folder):
     run_page(page)
