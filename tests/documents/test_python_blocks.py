@@ -39,8 +39,9 @@ def run_page(page):
     return names
 
 
-# By torch, about its older exporter to ONNX, which programs for the original use.
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+# By torch's older exporter to ONNX, which programs for the original use.
+@pytest.mark.filterwarnings("ignore:::torch.onnx", "ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Exporting aten")
 @pytest.mark.parametrize("page", [page for page in WITH_PYTHON if page != "README.md"])
 def test_blocks_run(page, folder):
     run_page(page)
