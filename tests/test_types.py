@@ -386,6 +386,8 @@ def test_masks_are_a_sequence():
     np.testing.assert_array_equal(np.stack(listed), masks.to_arrays())
     assert masks[0].rles == masks.rles[:1]
     assert masks[-1].phrases == masks.phrases[-1:]
+    best = masks.scores.argmax()
+    assert masks[best].rles == (masks.rles[best],)
     assert masks[1:].rles == masks.rles[1:]
     assert masks[masks.areas > masks.areas.min()].areas.min() > masks.areas.min()
     with pytest.raises(IndexError, match=f"there are {len(masks)} masks; got index {len(masks)}"):

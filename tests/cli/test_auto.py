@@ -197,6 +197,17 @@ def test_finished_images_are_not_done_again(images, stub, capsys):
     assert tree("out") == tree("whole")
 
 
+def test_records_with_the_former_name_of_the_image_count_as_finished(images, stub):
+    assert main(["auto", "images/a.png", "-o", "out", *FEW_FORMATS]) == 0
+    path = Path("out", STATE_NAME, "records/a.json")
+    record = json.loads(path.read_text())
+    record["photo"] = record.pop("image")
+    path.write_text(json.dumps(record))
+    stub.calls.clear()
+    assert main(["auto", "images/a.png", "-o", "out", *FEW_FORMATS]) == 0
+    assert stub.calls == []
+
+
 def test_another_format_takes_no_new_masks(images, stub, monkeypatch):
     assert main(["auto", "images", "-o", "out", "--format", "overlay"]) == 0
     assert main(["auto", "images", "-o", "whole", *ALL_FORMATS]) == 0

@@ -97,7 +97,7 @@ def test_several_boxes_are_several_objects(folder):
 def test_file_of_prompts_gives_each_image_its_own(folder, image, capsys):
     Image.fromarray(image[:, ::-1]).save("mirrored.png")
     prompts = {
-        "coffee.png": {"points": [[300, 100]]},
+        "coffee.png": {"points": [300, 100]},  # a lone point needs no list of points
         "mirrored.png": {"box": [180, 10, 430, 210], "points": [[20, 20]], "labels": [0]},
     }
     (folder / "prompts.json").write_text(json.dumps(prompts))

@@ -364,3 +364,14 @@ def test_a_decoder_of_another_encoder_is_refused(predictor, randomise, refusal):
 def test_an_image_in_place_of_an_embedding_is_told(predictor, refusal):
     with refusal(EmbeddingError, "must be an ImageEmbedding; got ndarray", "predictor.embed"):
         predictor.predict(random_image(), points=[[1, 2]])
+
+
+def test_the_decoder_keeps_no_gradients(predictor, embedding):
+    """Its methods are public, and are called by themselves too."""
+    fresh = Predictor(predictor.model, model_name="tiny")
+    fresh.decoder.prepare(embedding)
+    (context,) = fresh.decoder._contexts.values()
+    assert not any(tensor.requires_grad for tensor in context)
+    prompts = Prompts.of(**CLICK)
+    answer = fresh.decoder.decode(embedding, prompts, multimask=True)
+    np.testing.assert_array_equal(answer.logits, predictor.decode(embedding, prompts).logits)

@@ -102,7 +102,11 @@ def ready_backend(backend: Backend, model: Sam, choice: BackendChoice) -> Backen
     if backend.is_converted():
         return backend
     return create_backend(
-        model, backend="torch", precision=choice.precision, threads=choice.threads
+        model,
+        backend="torch",
+        precision=choice.precision,
+        threads=choice.threads,
+        device=backend.info.device,
     )
 
 

@@ -49,7 +49,7 @@ class CompiledBackend(ABC):
 
     def prepare(self, features: ImageFeatures, dense: Tensor | None = None) -> tuple[Tensor, ...]:
         """Prepare the inputs of the graph `attend`, or with mask prompts of `attend_each`."""
-        grid = features.grid.cpu()
+        grid = features.grid.cpu().float()  # embeddings may be saved in half precision
         if dense is not None:
             return (images_of_prompts(grid, dense),)
         shared = self.run("prepare", grid, self.model.prompt_encoder.no_mask())

@@ -120,9 +120,6 @@ def prompt_from_entry(entry: object, path: Path, name: str) -> ImagePrompt:
         known = ", ".join(sorted(PROMPT_KEYS))
         raise PromptError(f"{path}: the prompt of {name} must be an object with only {known}")
     points, mask = entry.get("points"), entry.get("mask")
-    labels = entry.get("labels")
-    if points is not None and labels is None:
-        labels = [1] * len(points)
     text = entry.get("text", ())
     try:
         texts = (text,) if isinstance(text, str) else tuple(text)
@@ -130,7 +127,7 @@ def prompt_from_entry(entry: object, path: Path, name: str) -> ImagePrompt:
             return ImagePrompt(prompts=None, text=texts)
         prompts = Prompts.of(
             points=points,
-            labels=labels,
+            labels=entry.get("labels"),
             boxes=entry.get("box"),
             mask_logits=None if mask is None else read_mask_logits(path.parent / mask),
         )

@@ -90,7 +90,9 @@ class RunFolder:
             record: Record = json.loads((self.output / self._record_name(image)).read_bytes())
             if record["format"] != RECORD_FORMAT or record["settings"] != self.settings:
                 return None
-            return record if is_same_file(image.path, record["image"]) else None
+            # The second name is that of records written before the first release.
+            identity = record["image"] if "image" in record else record["photo"]
+            return record if is_same_file(image.path, identity) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None  # missing, or not a record: the image is repeated
 

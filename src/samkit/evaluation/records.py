@@ -20,7 +20,7 @@ from samkit.errors import ConfigError, OutputError
 from samkit.evaluation.protocol import Result
 from samkit.files import hold
 
-FORMAT = "samkit-evaluation-1"
+FORMAT = "samkit-evaluation-2"  # 1 had other names and a checksum of bytes
 CHECKSUM_LENGTH = 16  # hexadecimal digits
 
 
@@ -117,7 +117,7 @@ class Records:
         try:
             stored, *records = [json.loads(line) for line in lines]
             is_ours = stored.pop("format") == FORMAT
-            found = [Record(**record) for record in records]
+            found = [Record(**record) for record in records] if is_ours else []
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise OutputError(f"{path} is damaged: remove it, or give another --output") from error
         if not is_ours:

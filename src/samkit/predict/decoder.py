@@ -55,11 +55,13 @@ class PromptDecoder:
         self._contexts: WeakKeyDictionary[ImageEmbedding, Any] = WeakKeyDictionary()
         self._lock = Lock()
 
+    @torch.no_grad()
     def prepare(self, embedding: ImageEmbedding) -> None:
         """Prepare an image, so that its first prompt does not wait for it."""
         with self._lock:
             self._context(embedding)
 
+    @torch.no_grad()
     def decode(
         self, embedding: ImageEmbedding, prompts: Prompts, *, multimask: bool
     ) -> MaskPrediction:
@@ -78,6 +80,7 @@ class PromptDecoder:
             coords=embedding.coords,
         )
 
+    @torch.no_grad()
     def decode_confident(
         self, embedding: ImageEmbedding, prompts: Prompts, *, iou_thresh: float
     ) -> PointMasks:

@@ -158,26 +158,30 @@ class Predictor:
         return CoordMap.of((image.shape[0], image.shape[1]), self.model.image_spec)
 
     @torch.no_grad()
-    def embed(self, image: ImageLike) -> ImageEmbedding:
-        """Run the image encoder: the expensive step, once per image.
-
-        Args:
-            image: path, PIL image or array; see `samkit.formats.read_image`.
-
-        Raises:
-            ImageError: the image cannot be read.
-        """
+    def encode(self, image: ImageLike) -> ImageEmbedding:
+        """Run the image encoder alone; see `embed`, which also prepares the decoder for prompts."""
         rgb = read_image(image)
         coords = self.coord_map(rgb)
         pixels = normalise(resize_image(rgb, coords), self.model.image_spec)
         with self._encoding:
             features = self._encoder.encode(pixels)
-        embedding = ImageEmbedding(
+        return ImageEmbedding(
             features=features,
             coords=coords,
             model_name=self.model_name,
             encoder_checksum=self.encoder_checksum,
         )
+
+    def embed(self, image: ImageLike) -> ImageEmbedding:
+        """Run the image encoder: the expensive step, once per image.
+
+        Args:
+            image: path, PIL image, array or tensor; see `samkit.formats.read_image`.
+
+        Raises:
+            ImageError: the image cannot be read.
+        """
+        embedding = self.encode(image)
         self.decoder.prepare(embedding)  # so that the first prompt does not wait for it
         return embedding
 
@@ -282,7 +286,6 @@ class Predictor:
             scores = answer.iou_pred.max(axis=1).clip(0, 1)
         return replace(answer, phrases=text.phrases, phrase_scores=scores)
 
-    @torch.no_grad()
     def decode(
         self, embedding: ImageEmbedding, prompts: Prompts, *, multimask: bool = True
     ) -> MaskPrediction:
@@ -290,7 +293,6 @@ class Predictor:
         self._check(embedding, prompts)
         return self.decoder.decode(embedding, prompts, multimask=multimask)
 
-    @torch.no_grad()
     def decode_points(
         self,
         embedding: ImageEmbedding,

@@ -103,9 +103,9 @@ class Masks:
         """Iterate over the masks (H, W), decoding each when it is needed."""
         return (decode_rle(rle) for rle in self.rles)
 
-    def __getitem__(self, index: int | slice | npt.NDArray[Any]) -> Masks:
+    def __getitem__(self, index: int | np.integer[Any] | slice | npt.NDArray[Any]) -> Masks:
         """Select masks by an index, a slice, indices or a boolean mask."""
-        if isinstance(index, int):
+        if isinstance(index, int | np.integer):
             if not -len(self) <= index < len(self):
                 raise IndexError(f"there are {len(self)} masks; got index {index}")
             index = np.array([index])

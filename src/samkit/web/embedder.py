@@ -149,7 +149,7 @@ class Embedder:
 
     def _load(self) -> None:
         from samkit.predict import EmbeddingCache
-        from samkit.weights import weights_sha256
+        from samkit.weights import weights_sha256, weights_sha256_of_bytes
 
         try:
             predictor = self._load_predictor()
@@ -159,6 +159,7 @@ class Embedder:
                 self._store,
                 name=predictor.model_name,
                 checksum=weights_sha256(predictor.model),
+                former_checksum=weights_sha256_of_bytes(predictor.model),
                 path="",
             )
             folder, most = self._config.cache_folder, self._config.cache_bytes

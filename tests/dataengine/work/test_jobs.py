@@ -5,6 +5,7 @@ import pytest
 from samkit.dataengine import (
     SCAN,
     add_job,
+    add_model_version,
     finish_job,
     get_job,
     report_progress,
@@ -59,3 +60,14 @@ def test_worker_runs_the_handler_of_each_kind_and_leaves_unknown_kinds(scene, mo
     assert (refused.state, refused.error) == ("failed", "cannot count to 4")
     assert scanned.data["report"]["num_known"] == len(scene.images)
     assert get_job(store, unknown.id).state == "waiting"
+
+
+def test_model_versions_of_earlier_checksums_are_known(scene):
+    added = add_model_version(scene.store, name="m", checksum="a" * 64, path="")
+    known = add_model_version(
+        scene.store, name="m", checksum="b" * 64, path="", former_checksum="a" * 64
+    )
+    other = add_model_version(
+        scene.store, name="m", checksum="c" * 64, path="", former_checksum="d" * 64
+    )
+    assert known.id == added.id != other.id

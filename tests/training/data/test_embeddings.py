@@ -48,8 +48,8 @@ def load(source, folder, predictor, recipe, told=None, dtype="float16", **fields
 @pytest.fixture
 def encoded(predictor, monkeypatch):
     """Images that the predictor has encoded."""
-    images, embed = [], predictor.embed
-    monkeypatch.setattr(predictor, "embed", lambda image: images.append(image) or embed(image))
+    images, encode = [], predictor.encode
+    monkeypatch.setattr(predictor, "encode", lambda image: images.append(image) or encode(image))
     return images
 
 

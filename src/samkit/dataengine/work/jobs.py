@@ -152,16 +152,25 @@ def get_job(store: Store, job_id: int) -> Job:
         return _to_job(find(session, JobRow, job_id, "job"))
 
 
-def add_model_version(store: Store, *, name: str, checksum: str, path: str) -> ModelVersion:
+def add_model_version(
+    store: Store, *, name: str, checksum: str, path: str, former_checksum: str | None = None
+) -> ModelVersion:
     """Register a checkpoint by name and checksum; a known one is returned unchanged.
+
+    Args:
+        former_checksum: what earlier versions of samkit recorded for the same weights.
 
     Raises:
         StoreError: the name is empty.
     """
     if not name.strip():
         raise StoreError("a model version needs a name")
-    query = select(ModelVersionRow).where(
-        ModelVersionRow.name == name, ModelVersionRow.checksum == checksum
+    known = [one for one in (checksum, former_checksum) if one is not None]
+    query = (
+        select(ModelVersionRow)
+        .where(ModelVersionRow.name == name, ModelVersionRow.checksum.in_(known))
+        .order_by(ModelVersionRow.id)
+        .limit(1)
     )
     with store.write() as session:
         row = session.scalar(query)

@@ -106,7 +106,7 @@ class CachingEncoder:
         # Another process, or an earlier batch, may have encoded it since a worker looked it up.
         embedding = self.cache.get(image_sha256, self.predictor.encoder_checksum)
         if embedding is None:
-            embedding = self.cache.put(image_sha256, self.predictor.embed(image))
+            embedding = self.cache.put(image_sha256, self.predictor.encode(image))
             self.num_encoded += 1
             if self.on_embedding is not None:
                 self.on_embedding(self.num_encoded, self.num_images)
