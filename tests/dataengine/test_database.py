@@ -80,6 +80,16 @@ def test_many_may_open_a_new_store_at_once(where):
         assert len(list_users(store).items) == 6
 
 
+def test_new_files_are_opened_at_once_every_time(tmp_path):
+    # SQLite refuses about one opening in a hundred here, at once, unless it is repeated.
+    def use(number):
+        with Store.open(tmp_path / f"{number // 6}.db") as store:
+            return store.path
+
+    with ThreadPoolExecutor(6) as pool:
+        assert len(set(pool.map(use, range(180)))) == 30
+
+
 def test_action_that_fails_changes_nothing(store):
     def act():
         with store.write() as session:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -28,6 +30,7 @@ from samkit.errors import DatabaseError, StoreError
 
 # Writers wait for one another; each transaction takes milliseconds, so longer waits are a fault.
 BUSY_TIMEOUT_S = 60
+BUSY_PAUSE_S = 0.01
 # Arbitrary number: processes that open the same PostgreSQL database upgrade it one after another.
 UPGRADE_LOCK = 0x53414D4B
 BEGIN_OPTION = "samkit_begin"
@@ -196,11 +199,26 @@ def _configure_sqlite(connection: Any, record: object) -> None:  # noqa: ARG001
     connection.isolation_level = None
     cursor = connection.cursor()
     try:
+        _switch_to_wal(cursor)
         # FULL: in WAL mode a commit is on disk when it returns, even if the power fails.
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        for pragma in ("synchronous = FULL", "foreign_keys = ON"):
             cursor.execute(f"PRAGMA {pragma}")
     finally:
         cursor.close()
+
+
+def _switch_to_wal(cursor: Any) -> None:
+    # SQLite's own timeout does not cover this switch where several connections open a new file.
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:  # noqa: PERF203 - each turn may fail
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(BUSY_PAUSE_S)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
