@@ -259,6 +259,7 @@ def test_touch_taps_and_pinches(person, server, masks):
     ann.wait_for_answer()
     ann.page.tap(".workbar .primary")
     ann.page.wait_for_selector(".workbar", state="hidden")
+    ann.wait_until_saved()
     scale = ann.view()[2]
     touch = ann.page.context.new_cdp_session(ann.page)
     x, y = ann.at(160, 160)
