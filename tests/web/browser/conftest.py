@@ -177,7 +177,8 @@ class Person:
             self.page.keyboard.press(key)
 
     def wait_until_saved(self):
-        self.page.wait_for_selector(".save-state:text-is('Saved')")
+        # Attached: narrow screens hide the words.
+        self.page.wait_for_selector(".save-state:text-is('Saved')", state="attached")
 
     def accept(self):
         self.press("Enter")
