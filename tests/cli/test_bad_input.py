@@ -41,6 +41,7 @@ def folder(tmp_path, monkeypatch):
         json.dumps({"image.jpg": {"points": [[1, 1]], "labels": [2]}})
     )
     (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "nested.json").write_text("[" * 100_000)
     (tmp_path / "sub").mkdir()
     image.save(tmp_path / "sub" / "image.png")
     monkeypatch.chdir(tmp_path)
@@ -67,6 +68,7 @@ CASES = {
     "label 2": (["--prompts", "labels.json"], "labels must be 1 (foreground) or 0"),
     "unknown key": (["--prompts", "prompts.json"], "only box, labels, mask, points"),
     "prompts not json": (["--prompts", "broken.json"], "is not JSON"),
+    "prompts nested too deeply": (["--prompts", "nested.json"], "is not JSON"),
     "prompts missing": (["--prompts", "none.json"], "cannot read none.json"),
     "image not in prompts": (["sub/image.png", "--prompts", "labels.json"], "has no prompt for"),
     "wrong mask shape": (["image.jpg", "--mask", "small.npy"], "must be (256, 256)"),

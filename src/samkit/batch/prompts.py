@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from samkit.errors import PromptError
+from samkit.errors import DataError, PromptError
+from samkit.files import read_json
 
 if TYPE_CHECKING:
     from samkit.types import Prompts
@@ -98,11 +98,9 @@ def read_prompts_file(path: Path) -> dict[str, Any]:
         PromptError: missing, not JSON, or not an object.
     """
     try:
-        by_image = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PromptError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise PromptError(f"{path} is not JSON: {error}") from error
+        by_image = read_json(path)
+    except DataError as error:
+        raise PromptError(str(error)) from error
     if not isinstance(by_image, dict) or not by_image:
         raise PromptError(f'{path} must be an object such as {{"image.jpg": {{"points": ...}}}}')
     return by_image

@@ -29,7 +29,7 @@ from samkit.text.loading import (
     find_text_model,
     load_network,
     read_config,
-    read_json,
+    read_json_object,
     reading,
 )
 from samkit.weights import weights_sha256
@@ -232,7 +232,7 @@ def read_pixels(folder: Path) -> ClipPixels:
     path = folder / PROCESSOR_FILE
     if not path.is_file() and (folder / NEW_PROCESSOR_FILE).is_file():
         path = folder / NEW_PROCESSOR_FILE
-    values = read_json(path)
+    values = read_json_object(path)
     values = values.get(IMAGES_KEY, values)
     try:
         size = values.get("crop_size", values.get("size"))

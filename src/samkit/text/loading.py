@@ -6,7 +6,6 @@ from that folder alone, so that a downloaded model works without a network.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -14,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from samkit.errors import WeightsError
+from samkit.errors import DataError, WeightsError
 from samkit.extras import require_packages
+from samkit.files import read_json
 from samkit.weights import (
     CONFIG_FILE,
     asking_hub,
@@ -91,21 +91,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         WeightsError: it cannot be read.
     """
-    return read_json(folder / CONFIG_FILE)
+    return read_json_object(folder / CONFIG_FILE)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path) -> dict[str, Any]:
     """Read a JSON object from a file.
 
     Raises:
         WeightsError: the file is missing or not a JSON object.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WeightsError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise WeightsError(f"{path} is not JSON: {error}") from error
+        found = read_json(path)
+    except DataError as error:
+        raise WeightsError(str(error)) from error
     if not isinstance(found, dict):
         raise WeightsError(f"{path} must hold a JSON object; got {type(found).__name__}")
     return found
