@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
+from samkit.formats.segmentations import compressed_counts
 
 from samkit.errors import DataError
 from samkit.formats import check_image_size, read_rles, segmentation_rle
-from samkit.formats.segmentations import compressed_counts
 from samkit.geometry import decode_rle, encode_rle
 from samkit.geometry.rle import rle_counts
 
