@@ -122,9 +122,13 @@ def _same_proportions(one_hw: tuple[int, int], other_hw: tuple[int, int]) -> boo
     """Whether one size is the other one resized, with sides rounded to whole pixels."""
     if min(*one_hw, *other_hw) < MIN_SIDE:
         return False
-    (h, w), (other_h, other_w) = sorted((one_hw, other_hw))
-    # One side of the smaller one may be rounded.
-    return abs(w * other_h / other_w - h) < 1 or abs(h * other_w / other_h - w) < 1
+    (h, w), (full_h, full_w) = sorted((one_hw, other_hw))
+    return h in _scaled(full_h, w, full_w) or w in _scaled(full_w, h, full_h)
+
+
+def _scaled(side: int, new: int, old: int) -> tuple[int, int]:
+    """A side scaled by new / old, as programs round it: to the nearest pixel, or down."""
+    return round(side * new / old), side * new // old
 
 
 def _turn(rle: Rle, orientation: int) -> Rle:

@@ -98,8 +98,8 @@ class _Level:
         self._by_path: dict[tuple[bool, str], list[str]] = {}
         self._by_name: dict[tuple[bool, str], list[str]] = {}
         for path in paths:
-            whole = key(path)
-            for has_suffix, shown in ((True, whole), (False, _without_suffix(whole))):
+            full = key(path)
+            for has_suffix, shown in ((True, full), (False, _without_suffix(full))):
                 self._by_path.setdefault((has_suffix, shown), []).append(path)
                 name = shown.rpartition("/")[2]
                 self._by_name.setdefault((has_suffix, name), []).append(path)
@@ -127,8 +127,8 @@ class _Level:
 
     def _lies_within(self, path: str, wanted: list[str], *, has_suffix: bool) -> bool:
         """Whether a path in a folder and a wanted path are the same as far as both go."""
-        whole = self._key(path) if has_suffix else _without_suffix(self._key(path))
-        parts = whole.split("/")
+        full = self._key(path) if has_suffix else _without_suffix(self._key(path))
+        parts = full.split("/")
         shorter = min(len(parts), len(wanted))
         return shorter > 1 and parts[-shorter:] == wanted[-shorter:]
 

@@ -9,7 +9,7 @@ from samkit.errors import DataError
 def id_text(value: Any) -> str:
     """An id as text, the same for 7, 7.0 and "7"."""
     try:
-        number = whole(value)
+        number = to_integer(value)
     except (ValueError, OverflowError):
         return str(value)
     text = str(number)
@@ -26,10 +26,10 @@ def stated_size(height: Any, width: Any) -> tuple[int, int] | None:
     Raises:
         DataError: they are something else.
     """
-    if any(one is None or one in (0, "", "0") for one in (height, width)):
+    if all(one is None or one in (0, "", "0") for one in (height, width)):
         return None
     try:
-        size_hw = (whole(height), whole(width))
+        size_hw = (to_integer(height), to_integer(width))
     except (ValueError, OverflowError):
         size_hw = (0, 0)
     if min(size_hw) < 1:
@@ -37,7 +37,7 @@ def stated_size(height: Any, width: Any) -> tuple[int, int] | None:
     return size_hw
 
 
-def whole(value: Any) -> int:
+def to_integer(value: Any) -> int:
     """A whole number from 5, 5.0 or "5".
 
     Raises:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from samkit.annotations.label_images import open_label_images
 from samkit.annotations.labelme import open_labelme
 from samkit.annotations.model import AnnotationSet, ReadOptions, is_visible
 from samkit.annotations.sa1b import open_sa1b
-from samkit.annotations.text import read_text
+from samkit.annotations.text import read_json_text
 from samkit.errors import ConfigError, DataError
 from samkit.formats import LABELS_FORMAT
 
@@ -52,40 +53,38 @@ def open_annotations(
         ConfigError: no such format.
     """
     name = detect_format(path) if format_name is None else format_name
+    if name is None:
+        known = ", ".join(FORMATS)
+        raise DataError(f"{path} holds no annotations that are known: name their format ({known})")
     if name not in FORMATS:
         raise ConfigError(f"no format {name!r:.40}: expected one of {', '.join(FORMATS)}")
     return FORMATS[name].open(path, options or ReadOptions())
 
 
-def detect_format(path: Path) -> str:
-    """Name of the format of a file or folder.
+def detect_format(path: Path) -> str | None:
+    """Name of the format of a file or folder; None if it is none of the known ones.
 
     Raises:
-        DataError: it is missing, or of no known format.
+        DataError: it is missing, or a damaged file.
     """
     try:
         path.stat()
     except (OSError, ValueError) as error:
         raise DataError(f"no such file or folder: {path}") from error
-    found = _of_folder(path) if path.is_dir() else _of_file(path)
-    if found is None:
-        known = ", ".join(FORMATS)
-        raise DataError(f"{path} holds no annotations that are known: name their format ({known})")
-    return found
+    return _of_folder(path) if path.is_dir() else _of_file(path)
 
 
 def _of_folder(folder: Path) -> str | None:
     for name, one in FORMATS.items():
         if one.matches_folder is not None and one.matches_folder(folder):
             return name
-    tried = 0
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and is_visible(path, folder):
-            tried += 1
-            if (found := _of_file(path)) is not None:
-                return found
-        if tried == FILES_TRIED:
-            break
+    # PNG files last: they may be the images.
+    for suffixes in ((".json", ".xml", ".txt"), (".png",)):
+        every = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in suffixes)
+        for path in islice((path for path in every if is_visible(path, folder)), FILES_TRIED):
+            with suppress(DataError):
+                if (found := _of_file(path)) is not None:
+                    return found
     return None
 
 
@@ -95,10 +94,7 @@ def _of_file(path: Path) -> str | None:
         return "png"
     if suffix != ".json":
         return None
-    try:
-        document = json.loads(read_text(path))
-    except (DataError, ValueError, RecursionError):
-        return None
+    document = read_json_text(path)
     for name, one in FORMATS.items():
         if one.matches_document is not None and one.matches_document(document):
             return name
@@ -139,4 +135,3 @@ FORMATS: dict[str, AnnotationFormat] = {
         ),
     ),
 }
-SUFFIXES = (".json", ".xml", ".txt", ".png")
