@@ -9,21 +9,31 @@ from samkit.formats.coco import (
     write_coco,
     write_coco_records,
 )
-from samkit.formats.coco_reading import CocoFile, CocoImage, read_coco
 from samkit.formats.geojson import geojson_collection
 from samkit.formats.image import (
     MAX_PIXELS,
+    SIDEWAYS,
+    TO_UPRIGHT,
+    UPRIGHT,
     ImageLike,
     read_image,
     read_image_bytes,
+    read_image_frame,
     read_image_size,
 )
-from samkit.formats.labelme import LabelMeFile, read_labelme
-from samkit.formats.names import IMAGE_SUFFIXES, base_name, flat_file_name, has_image_suffix
+from samkit.formats.names import (
+    IMAGE_SUFFIXES,
+    base_name,
+    find_image_files,
+    flat_file_name,
+    has_image_suffix,
+)
 from samkit.formats.png import (
+    LABELS_FORMAT,
     label_layers,
     label_map,
     label_rles,
+    layer_folder,
     read_labels,
     write_mask_png,
     write_png,
@@ -32,51 +42,41 @@ from samkit.formats.sa1b import (
     masks_from_sa1b,
     read_sa1b,
     sa1b_document,
-    sa1b_rles,
     write_sa1b,
-)
-from samkit.formats.segmentations import (
-    check_image_size,
-    read_numbered_rles,
-    read_rles,
-    segmentation_rle,
 )
 from samkit.formats.voc import voc_classes, voc_instances, voc_xml, write_voc_png
 from samkit.formats.yolo import yolo_dataset_yaml, yolo_labels
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "LABELS_FORMAT",
     "MAX_PIXELS",
     "OBJECT",
+    "SIDEWAYS",
+    "TO_UPRIGHT",
     "UNLABELLED_MARK",
-    "CocoFile",
-    "CocoImage",
+    "UPRIGHT",
     "CocoWriter",
     "ImageLike",
-    "LabelMeFile",
     "base_name",
-    "check_image_size",
     "coco_dataset",
     "coco_writer",
+    "find_image_files",
     "flat_file_name",
     "geojson_collection",
     "has_image_suffix",
     "label_layers",
     "label_map",
     "label_rles",
+    "layer_folder",
     "masks_from_sa1b",
-    "read_coco",
     "read_image",
     "read_image_bytes",
+    "read_image_frame",
     "read_image_size",
-    "read_labelme",
     "read_labels",
-    "read_numbered_rles",
-    "read_rles",
     "read_sa1b",
     "sa1b_document",
-    "sa1b_rles",
-    "segmentation_rle",
     "voc_classes",
     "voc_instances",
     "voc_xml",

@@ -16,11 +16,13 @@ from samkit.dataengine.exchange.records import ALL, TRAIN, VAL, ImageRecord
 from samkit.dataengine.values import Annotation
 from samkit.files import write_bytes
 from samkit.formats import (
+    LABELS_FORMAT,
     OBJECT,
     UNLABELLED_MARK,
     coco_writer,
     geojson_collection,
     label_layers,
+    layer_folder,
     sa1b_document,
     voc_classes,
     voc_instances,
@@ -30,8 +32,6 @@ from samkit.formats import (
     yolo_dataset_yaml,
     yolo_labels,
 )
-
-LABELS_FORMAT = "samkit-labels-1"
 
 # (images, folder, split, class names) -> each image with the path where it belongs
 Placed: TypeAlias = "Iterator[tuple[ImageRecord, Path]]"
@@ -188,11 +188,6 @@ WRITERS: dict[str, Writer] = {
     "voc": export_voc,
     "yolo": export_yolo,
 }
-
-
-def layer_folder(number: int) -> str:
-    """Folder of a layer's label images; layers are numbered from 1."""
-    return "masks" if number == 1 else f"masks_{number}"
 
 
 def _image_fields(record: ImageRecord) -> dict[str, Any]:

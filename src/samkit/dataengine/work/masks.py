@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from samkit.annotations import segmentation_rle
 from samkit.errors import DataError, StoreError
-from samkit.formats import segmentation_rle
 from samkit.geometry import Rle, rle_area, rle_box_xyxy
 
 

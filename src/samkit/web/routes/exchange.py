@@ -79,7 +79,7 @@ async def import_files(
     studio: TheState,
     admin: Admin,
     project_id: Key,
-    format: Literal["coco", "labelme", "png", "sa1b"],  # noqa: A002 - its name in URLs
+    format: Literal["coco", "labelme", "sa1b", "png"],  # noqa: A002 - its name in URLs
 ) -> ImportReport:
     """Import masks for a project's images; the body is a JSON file, or a zip of JSON or PNG."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
