@@ -20,6 +20,7 @@ from samkit.annotations.registry import (
 )
 from samkit.annotations.sa1b import sa1b_image
 from samkit.annotations.segmentations import CocoSegmentation, read_rles, segmentation_rle
+from samkit.annotations.suspicions import find_duplicates, find_suspicions
 
 __all__ = [
     "FORMATS",
@@ -38,6 +39,8 @@ __all__ = [
     "ReadOptions",
     "detect_format",
     "draw_image",
+    "find_duplicates",
+    "find_suspicions",
     "open_annotations",
     "read_coco",
     "read_rles",

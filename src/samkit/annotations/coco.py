@@ -249,12 +249,20 @@ def _annotated(
         name=image.file_name,
         file=file.path,
         folder=_folder(file.path, root),
+        split=_split(file.path, root),
         size_hw=size_hw,
         masks=tuple(masks),
         review=str(extras.get("review", "")),
         comment=str(extras.get("comment", "")),
         faults=tuple(faults),
     )
+
+
+def _split(path: Path, root: Path) -> str:
+    """Split of a file among several: the name of its folder in Roboflow's, else its own."""
+    if not root.is_dir():
+        return ""
+    return folder_of(path, root) if path.name == BESIDE_IMAGES else path.stem
 
 
 def _folder(path: Path, root: Path) -> str | None:

@@ -91,6 +91,7 @@ class AnnotatedImage:
             the annotation file where names are relative to it; None where names are paths from the
             top.
         size_hw: the image's size as the file states it; None if it does not.
+        split: part of the data set that the image is in, such as "train"; empty if there is one.
         void: pixels that belong to nothing and are not to be judged, in the file's frame.
         review: the data engine's verdict, if samkit wrote the file; else empty.
         notes: one line about each thing that was understood in an unusual way.
@@ -102,6 +103,7 @@ class AnnotatedImage:
     folder: str | None = None
     size_hw: tuple[int, int] | None = None
     masks: tuple[AnnotatedMask, ...] = ()
+    split: str = ""
     void: Rle | None = None
     review: str = ""
     comment: str = ""

@@ -1,6 +1,13 @@
 """Data sets for training and evaluation: readers of files, and synthetic scenes."""
 
 from samkit.datasets.annotated import AnnotatedImages
+from samkit.datasets.checking import (
+    SIZES_PX,
+    CheckedImage,
+    DataReport,
+    check_data,
+    find_shared,
+)
 from samkit.datasets.folders import ImageFolder
 from samkit.datasets.registry import KINDS, DataKind, DataSet, open_data
 from samkit.datasets.sa1b import Sa1bShards
@@ -8,14 +15,19 @@ from samkit.datasets.sample import Sample, SampleSource, SampleStream, require_i
 
 __all__ = [
     "KINDS",
+    "SIZES_PX",
     "AnnotatedImages",
+    "CheckedImage",
     "DataKind",
+    "DataReport",
     "DataSet",
     "ImageFolder",
     "Sa1bShards",
     "Sample",
     "SampleSource",
     "SampleStream",
+    "check_data",
+    "find_shared",
     "open_data",
     "require_indexed",
 ]

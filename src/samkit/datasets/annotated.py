@@ -83,9 +83,21 @@ class AnnotatedImages:
         except DataError:
             return key
 
+    def locate(self, image: AnnotatedImage) -> str:
+        """Path of an image below the folder.
+
+        Raises:
+            DataError: it is not there, or several could be meant.
+        """
+        return self._names.find(image.name, folder=image.folder, has_suffix=image.has_suffix)
+
+    def image_paths(self) -> list[str]:
+        """Paths of all images in the folder, whether or not they have annotations."""
+        return self._names.paths()
+
     def _count_images_without_annotations(self) -> None:
         found = {self._key(index) for index in range(len(self.annotations))}
-        paths = self._names.paths()
+        paths = self.image_paths()
         if missing := len(set(paths) - found):
             text = "%d of %d images in %s have no annotation file of their name"
             logger.warning(text, missing, len(paths), self.folder)
@@ -95,10 +107,9 @@ class AnnotatedImages:
         if not image.name:
             raise DataError("; ".join(fault.text for fault in image.faults))
         try:
-            found = self._names.find(image.name, folder=image.folder, has_suffix=image.has_suffix)
+            path = self.folder / self.locate(image)
         except DataError as error:
             raise DataError(f"{image.name}: {error}") from error
-        path = self.folder / found
         pixels = read_image(path)
         size_hw = (pixels.shape[0], pixels.shape[1])
         orientation = UPRIGHT

@@ -3,6 +3,7 @@
 from samkit.formats.coco import (
     OBJECT,
     UNLABELLED_MARK,
+    Categories,
     CocoWriter,
     coco_dataset,
     coco_writer,
@@ -56,6 +57,7 @@ __all__ = [
     "TO_UPRIGHT",
     "UNLABELLED_MARK",
     "UPRIGHT",
+    "Categories",
     "CocoWriter",
     "ImageLike",
     "base_name",

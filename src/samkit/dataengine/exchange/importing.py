@@ -20,6 +20,7 @@ from samkit.annotations import (
     ImageNames,
     ReadOptions,
     draw_image,
+    find_suspicions,
     open_annotations,
 )
 from samkit.dataengine.database import Store
@@ -198,7 +199,7 @@ class _Import:
         self, image: AnnotatedImage, target: _Target, drawn: DrawnImage, classes: dict[str, int]
     ) -> None:
         """Add one image's masks, in one transaction."""
-        names = (one.class_name for one in drawn.masks)
+        names = [one.class_name for one in drawn.masks]
         # Names that are not valid are told with the masks that have them.
         add_missing_classes(self.store, self.project_id, names, classes)
         with self.store.write() as session:
@@ -226,7 +227,8 @@ class _Import:
         self.num_images += 1
         self.num_added += added.num_added
         self.num_known += added.num_known
-        self.notes += [f"{image.name}: {note}" for note in drawn.notes]
+        suspicions = find_suspicions(drawn.rles, names, target.size_hw)
+        self.notes += [f"{image.name}: {note}" for note in (*drawn.notes, *suspicions)]
         self._leave_out(image.name, drawn.faults)
         for index, mask in enumerate(drawn.masks):
             if index in added.skipped:
