@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn import functional
 
 from samkit.training.losses import LossRecipe, dice_loss, focal_loss, mask_iou, mask_losses
@@ -110,3 +112,24 @@ def test_losses_of_certain_and_wrong_answers_stay_finite(truth):
     certain = (0.5 - truth.float())[:, None] * 1e4
     losses = mask_losses(certain, torch.zeros(4, 1), truth, LossRecipe())
     assert losses.total.isfinite()
+
+
+@given(
+    st.floats(0, 5),
+    st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=6),
+    st.booleans(),
+)
+def test_gradients_of_the_focal_loss_are_finite(gamma, values, inside):
+    logits = torch.tensor([values], requires_grad=True)
+    focal_loss(logits, torch.full((1, 1), float(inside)), gamma=gamma, alpha=0.25).backward()
+    assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1, 2])
+def test_pixels_that_are_surely_right_learn_nothing(gamma):
+    logits = torch.tensor([[100.0, 0.0]], requires_grad=True)
+    focal_loss(logits, torch.ones(1, 2), gamma=gamma, alpha=0.25).backward()
+    assert logits.grad[0, 0] == 0
+    # By hand at p = 1/2: d/dx of -a (1 - p)^g log p is -a (1 - p)^g (g p log(1 / p) + 1 - p).
+    slope = -0.25 * 0.5**gamma * (gamma * 0.5 * math.log(2) + 0.5) / 2
+    assert logits.grad[0, 1].item() == pytest.approx(slope, rel=1e-5)

@@ -74,9 +74,10 @@ def focal_loss(logits: Tensor, truth: Tensor, *, gamma: float, alpha: float) -> 
     """
     truth = truth.expand_as(logits)
     error = nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    right = torch.exp(-error)
+    # Where a pixel is surely right, x^gamma with gamma < 1 would have an infinite slope at 0.
+    wrong = (1 - torch.exp(-error)).clamp_min(torch.finfo(error.dtype).tiny)
     weight = alpha * truth + (1 - alpha) * (1 - truth)
-    return (weight * (1 - right) ** gamma * error).mean((-2, -1))
+    return (weight * wrong**gamma * error).mean((-2, -1))
 
 
 def dice_loss(logits: Tensor, truth: Tensor) -> Tensor:

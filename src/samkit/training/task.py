@@ -98,6 +98,9 @@ class Task(nn.Module, ABC):
             OutputError: the file cannot be written.
         """
 
+    def constrain(self) -> None:
+        """Put parameters back into their allowed range; called after each optimiser step."""
+
     def weight(self, batch: Batch) -> int:
         """Return the number of items that a batch's loss is a mean over, by default its masks.
 
