@@ -133,3 +133,51 @@ def test_pixels_that_are_surely_right_learn_nothing(gamma):
     # By hand at p = 1/2: d/dx of -a (1 - p)^g log p is -a (1 - p)^g (g p log(1 / p) + 1 - p).
     slope = -0.25 * 0.5**gamma * (gamma * 0.5 * math.log(2) + 0.5) / 2
     assert logits.grad[0, 1].item() == pytest.approx(slope, rel=1e-5)
+
+
+def random_ignored(seed=3):
+    return torch.rand(4, 8, 8, generator=torch.Generator().manual_seed(seed)) > 0.7
+
+
+def test_padding_that_is_ignored_changes_no_loss_and_no_gradient(logits, truth):
+    """Law: the losses of a padded image are those of the image."""
+    iou_pred = torch.rand(4, 3, generator=torch.Generator().manual_seed(2))
+    found = []
+    for padding in ((0, 0, 0, 0), (0, 5, 0, 3)):
+        own = logits.clone().requires_grad_()
+        wide = functional.pad(own, padding, value=7.0)  # confident, and wrong
+        wide_truth = functional.pad(truth, padding)
+        ignored = ~functional.pad(torch.ones_like(truth), padding)
+        losses = mask_losses(wide, iou_pred, wide_truth, LossRecipe(), ignored=ignored)
+        losses.total.backward()
+        found.append((losses, own.grad))
+    torch.testing.assert_close(found[1][0], found[0][0])
+    torch.testing.assert_close(found[1][1], found[0][1])
+    plain = mask_losses(logits, iou_pred, truth, LossRecipe())
+    torch.testing.assert_close(found[0][0], plain)
+
+
+def test_ignored_pixels_learn_nothing_and_may_be_anything(logits, truth):
+    ignored = random_ignored()
+    iou_pred = torch.full((4, 3), 0.5)
+    results = []
+    for filling in (-50.0, 50.0):
+        own = logits.masked_fill(ignored[:, None], filling).requires_grad_()
+        losses = mask_losses(own, iou_pred, truth & ~ignored, LossRecipe(), ignored=ignored)
+        losses.total.backward()
+        assert own.grad.masked_select(ignored[:, None]).eq(0).all()
+        assert own.grad.abs().sum() > 0
+        results.append(losses)
+    torch.testing.assert_close(*results, rtol=0, atol=0)
+
+
+def test_the_focal_mean_is_over_pixels_that_count(logits, truth):
+    ignored = random_ignored()
+    target = truth[:, None].float()
+    found = focal_loss(logits, target, gamma=2, alpha=0.25, ignored=ignored[:, None])
+    for row in range(4):
+        known = ~ignored[row]
+        expected = focal_loss(
+            logits[row][:, known][:, None], target[row][:, known][:, None], gamma=2, alpha=0.25
+        )
+        torch.testing.assert_close(found[row], expected)
