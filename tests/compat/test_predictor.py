@@ -180,6 +180,22 @@ def test_prompts_in_double_precision_are_those_in_single(predictor):
         torch.testing.assert_close(answer, expected, rtol=0, atol=0)
 
 
+def test_the_batched_call_takes_double_precision_and_needs_labels(sam, cat, refusal):
+    transform = ResizeLongestSide(1024)
+    size_hw = cat.shape[:2]
+    pixels = torch.as_tensor(transform.apply_image(cat)).permute(2, 0, 1)
+    image = {"image": pixels, "original_size": size_hw}
+    points = torch.as_tensor(transform.apply_coords(np.array([[[150, 110]]]), size_hw))
+    boxes = torch.as_tensor(transform.apply_boxes(np.array([[80, 60, 300, 250]]), size_hw))
+    assert points.dtype == boxes.dtype == torch.float64
+    prompts = {"point_coords": points, "point_labels": torch.ones(1, 1), "boxes": boxes}
+    single = {name: value.float() for name, value in prompts.items()}
+    found, expected = (sam([image | one], multimask_output=False)[0] for one in (prompts, single))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    with refusal(MissingLabelsError, "points need labels"):
+        sam([image | {"point_coords": points}], multimask_output=False)
+
+
 @pytest.mark.parametrize(("multimask", "num_masks"), [(True, 3), (False, 1)])
 def test_an_empty_batch_gives_an_empty_answer(predictor, multimask, num_masks):
     masks, iou, logits = predictor.predict_torch(

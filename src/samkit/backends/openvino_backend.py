@@ -76,10 +76,16 @@ class OpenVinoBackend(CompiledBackend):
         return all(self._path(name).is_file() for name in GRAPHS)
 
     def _path(self, name: str) -> Path:
-        """Path of a cached graph, keyed by its weights and the converter's versions."""
-        weights = self.model.image_encoder if name == "encoder" else self.model.mask_decoder
-        versions = f"{version('samkit')} {openvino.__version__} {weights_sha256(weights)}"
-        key = hashlib.sha256(versions.encode()).hexdigest()[:KEY_DIGITS]
+        """Path of a cached graph, keyed by all that it is made of and the converter's versions."""
+        model, config = self.model, self.model.config
+        if name == "encoder":
+            parts: list[object] = [config.encoder, weights_sha256(model.image_encoder)]
+        else:  # positional encodings of the image are constants of the decoder's graphs
+            frequencies = weights_sha256(model.prompt_encoder.pe_layer)
+            weights = weights_sha256(model.mask_decoder)
+            parts = [config.decoder, config.prompts.grid_size, frequencies, weights]
+        facts = " ".join(map(str, [version("samkit"), openvino.__version__, *parts]))
+        key = hashlib.sha256(facts.encode()).hexdigest()[:KEY_DIGITS]
         return cache_folder() / "openvino" / key / name / "graph.xml"
 
 

@@ -36,12 +36,12 @@ class Annotators:
         return hashlib.sha256(text.encode()).hexdigest()[:CHECKSUM_LENGTH]
 
     def of(self, sample: Sample) -> tuple[tuple[Rle, ...], ...]:
-        """All masks of an image, grouped by annotator; broken ones are left out."""
+        """Masks of an image, grouped by annotator; without broken ones and void pixels."""
         people = self.segmentations.get(sample.key)
         if people is None:
-            return (sample.rles,)
+            return (sample.without_void(sample.rles),)
         size_hw = (sample.image.shape[0], sample.image.shape[1])
-        return tuple(read_rles(own, size_hw)[0] for own in people)
+        return tuple(sample.without_void(read_rles(own, size_hw)[0]) for own in people)
 
 
 ONE_ANNOTATOR = Annotators(segmentations={})

@@ -15,6 +15,7 @@ from samkit.geometry.rle import (
     rle_area,
     rle_box_xyxy,
     rle_counts,
+    subtract_rle,
 )
 from samkit.geometry.stability import (
     MASK_THRESHOLD,
@@ -53,6 +54,7 @@ __all__ = [
     "rle_box_xyxy",
     "rle_counts",
     "stability_score",
+    "subtract_rle",
     "xywh_to_xyxy",
     "xyxy_to_xywh",
 ]
