@@ -1,5 +1,6 @@
 """Frames: which image an annotation file's coordinates belong to, upright, turned or resized."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image
 from samkit.annotations.model import AnnotatedImage, AnnotatedMask, Fault
 from samkit.arrays import BoolArray
 from samkit.errors import DataError
-from samkit.formats import SIDEWAYS, TO_UPRIGHT, UPRIGHT
+from samkit.formats import MAX_PIXELS, SIDEWAYS, TO_UPRIGHT, UPRIGHT
 from samkit.geometry import Rle, decode_rle, encode_rle
 
 MIN_SIDE = 16  # sizes below say too little about proportions
@@ -100,6 +101,8 @@ def _find_frame(image: AnnotatedImage, size_hw: tuple[int, int], orientation: in
     stated = image.size_hw
     if stated is None or stated == size_hw:
         return _Frame(size_hw=size_hw)
+    if math.prod(stated) > MAX_PIXELS:
+        raise DataError(f"an image of {stated[1]} x {stated[0]} pixels is not possible")
     was = f"stated as {stated[1]} x {stated[0]}"
     stored_hw = (size_hw[1], size_hw[0])
     sideways = orientation in SIDEWAYS
@@ -122,9 +125,13 @@ def _same_proportions(one_hw: tuple[int, int], other_hw: tuple[int, int]) -> boo
     """Whether one size is the other one resized, with sides rounded to whole pixels."""
     if min(*one_hw, *other_hw) < MIN_SIDE:
         return False
-    (h, w), (other_h, other_w) = sorted((one_hw, other_hw))
-    # One side of the smaller one may be rounded.
-    return abs(w * other_h / other_w - h) < 1 or abs(h * other_w / other_h - w) < 1
+    (h, w), (full_h, full_w) = sorted((one_hw, other_hw))
+    return h in _scaled(full_h, w, full_w) or w in _scaled(full_w, h, full_h)
+
+
+def _scaled(side: int, new: int, old: int) -> tuple[int, int]:
+    """A side scaled by new / old, as programs round it: to the nearest pixel, or down."""
+    return round(side * new / old), side * new // old
 
 
 def _turn(rle: Rle, orientation: int) -> Rle:

@@ -230,10 +230,16 @@ class AnnotationFiles:
         try:
             return self._reader(file, self.root, self._options)
         except SamkitError as error:
-            text = str(error)
+            text = str(error) if str(file) in str(error) else f"{file}: {error}"
         except BROKEN as error:
             text = f"{file} is not as in {self.format_name}: {describe(error)}"
         return AnnotatedImage(name="", file=file, faults=(Fault(text=text, num_annotations=0),))
+
+
+def fault_of(error: BaseException, where: str, num_annotations: int = 1) -> Fault:
+    """A fault from what reading an annotation has raised: an error of ours, or one of `BROKEN`."""
+    text = f": {error}" if isinstance(error, SamkitError) else f" is broken: {describe(error)}"
+    return Fault(text=f"{where}{text}", num_annotations=num_annotations)
 
 
 def describe(error: BaseException) -> str:
@@ -253,7 +259,7 @@ def take_options(image: AnnotatedImage, options: ReadOptions) -> AnnotatedImage:
     if options.crowds or not crowds:
         return image
     left_out = Fault(
-        text=f"{len(crowds)} crowd regions left out, as asked for",
+        text=f"{len(crowds)} crowd region{'s' * (len(crowds) > 1)} left out, as asked for",
         num_annotations=sum(one.num_annotations for one in crowds),
     )
     masks = tuple(one for one in image.masks if not one.is_crowd)

@@ -5,11 +5,13 @@ from typing import Any
 
 from samkit.errors import DataError
 
+MAX_COORDINATE = 1e9  # in pixels, or percent
+
 
 def id_text(value: Any) -> str:
     """An id as text, the same for 7, 7.0 and "7"."""
     try:
-        number = whole(value)
+        number = to_integer(value)
     except (ValueError, OverflowError):
         return str(value)
     text = str(number)
@@ -26,10 +28,10 @@ def stated_size(height: Any, width: Any) -> tuple[int, int] | None:
     Raises:
         DataError: they are something else.
     """
-    if any(one is None or one in (0, "", "0") for one in (height, width)):
+    if all(one is None or one in (0, "", "0") for one in (height, width)):
         return None
     try:
-        size_hw = (whole(height), whole(width))
+        size_hw = (to_integer(height), to_integer(width))
     except (ValueError, OverflowError):
         size_hw = (0, 0)
     if min(size_hw) < 1:
@@ -37,7 +39,7 @@ def stated_size(height: Any, width: Any) -> tuple[int, int] | None:
     return size_hw
 
 
-def whole(value: Any) -> int:
+def to_integer(value: Any) -> int:
     """A whole number from 5, 5.0 or "5".
 
     Raises:
@@ -61,3 +63,15 @@ def number_or_none(value: Any) -> float | None:
     except OverflowError:  # an integer of hundreds of digits
         return None
     return number if math.isfinite(number) else None
+
+
+def coordinate(value: Any) -> float:
+    """A coordinate, length or angle from a number or text of one.
+
+    Raises:
+        ValueError: it is none, or larger than any image could need.
+    """
+    number = math.nan if isinstance(value, bool) else float(value)
+    if not abs(number) <= MAX_COORDINATE:  # also false for NaN
+        raise ValueError(f"not a coordinate: {value!r:.40}")
+    return number

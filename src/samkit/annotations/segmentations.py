@@ -102,7 +102,7 @@ def _from_rle(segmentation: dict[str, Any], size_hw: tuple[int, int]) -> Rle:
     if isinstance(counts, str):
         _check_counts(compressed_counts(counts), size_hw)
         return {"size": list(size_hw), "counts": counts}
-    plain = _whole_numbers(counts)
+    plain = _integers(counts)
     _check_counts(plain, size_hw)
     rle = coco_mask.frPyObjects({"size": list(size_hw), "counts": plain.tolist()}, *size_hw)
     return {"size": list(size_hw), "counts": rle["counts"].decode("ascii")}
@@ -118,17 +118,17 @@ def _check_counts(counts: npt.NDArray[Any], size_hw: tuple[int, int]) -> None:
         )
 
 
-def _whole_numbers(counts: Any) -> IntArray:
+def _integers(counts: Any) -> IntArray:
     """Run lengths from a list of whole numbers, which pandas may have made floats."""
     try:
         values = np.array(counts)
         with np.errstate(invalid="ignore"):  # NaN and infinity, which are refused below
-            whole = values.astype(np.int64) if values.dtype.kind in "iuf" else None
+            integers = values.astype(np.int64) if values.dtype.kind in "iuf" else None
     except (ValueError, TypeError, OverflowError):
-        whole = None
-    if whole is None or whole.ndim != 1 or not len(whole) or (whole != values).any():
+        integers = None
+    if integers is None or integers.ndim != 1 or not len(integers) or (integers != values).any():
         raise DataError(f"counts must be a string or whole numbers; got {counts!r:.40}")
-    return whole
+    return integers
 
 
 def _from_polygons(
