@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from samkit.annotations import FORMATS
 from samkit.batch import MaskGenerator
+from samkit.cli.engine.exchange import IMPORT_FORMATS
 from samkit.cli.main import main
 from samkit.dataengine import (
     NewEvent,
@@ -544,3 +546,7 @@ def test_bad_input_is_one_line(args, message, begun, capsys, tmp_path, monkeypat
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
     assert message in captured.err
+
+
+def test_formats_of_imports_are_those_that_are_read():
+    assert tuple(FORMATS) == IMPORT_FORMATS

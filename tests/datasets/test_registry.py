@@ -108,7 +108,7 @@ def test_unknown_settings_of_scenes_are_refused(settings, refusal):
 @pytest.mark.parametrize(
     ("spec", "kind", "part"),
     [
-        ("tar:x", ConfigError, "unknown kind of data 'tar': expected one of coco, labelme"),
+        ("tar:x", ConfigError, "unknown kind of data 'tar': expected one of coco, yolo"),
         ("coco:", ConfigError, "coco: needs a path"),
         ("missing", DataError, "no such file or folder: missing"),
         ("", DataError, "is no data set"),

@@ -35,6 +35,11 @@ FORMAT = "coco"
 BESIDE_IMAGES = "_annotations.coco.json"
 
 
+# COCO's own files of one split: person_keypoints_ has the same masks as instances_, others none.
+INSTANCES = "instances_"
+OTHER_TASKS = ("captions_", "image_info_", "labels_", "panoptic_", "person_keypoints_", "stuff_")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CocoImage:
     """An entry of `images` with the annotations that name it, as in the file."""
@@ -125,10 +130,12 @@ def open_coco(path: Path, options: ReadOptions) -> AnnotationList:
     Raises:
         DataError: not a COCO file, or a folder without one.
     """
+    others: list[Fault] = []
     if not path.is_dir():
         files = [read_coco(path)]
     else:
-        files = [file for one in find_files(path, ".json") if (file := _coco_or_none(one))]
+        paths, others = _choose_files(find_files(path, ".json"))
+        files = [file for one in paths if (file := _coco_or_none(one))]
         if not files:
             raise DataError(f"{path} has no COCO file")
     images = (
@@ -136,7 +143,22 @@ def open_coco(path: Path, options: ReadOptions) -> AnnotationList:
         for file in files
         for image in file.images
     )
-    return AnnotationList(FORMAT, images, [fault for file in files for fault in file.faults])
+    faults = [fault for file in files for fault in file.faults]
+    return AnnotationList(FORMAT, images, [*faults, *others])
+
+
+def _choose_files(paths: list[Path]) -> tuple[list[Path], list[Fault]]:
+    """Files of instances, and faults of others that have the same images for other tasks."""
+    splits = {one.name.removeprefix(INSTANCES) for one in paths if one.name.startswith(INSTANCES)}
+    chosen, faults = [], []
+    for one in paths:
+        task = next((task for task in OTHER_TASKS if one.name.startswith(task)), None)
+        if task is not None and one.name.removeprefix(task) in splits:
+            text = f"{one} is not read: its images are those of {INSTANCES}..."
+            faults.append(Fault(text=text, num_annotations=0))
+        else:
+            chosen.append(one)
+    return chosen, faults
 
 
 def _coco_or_none(path: Path) -> CocoFile | None:

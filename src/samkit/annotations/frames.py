@@ -1,5 +1,6 @@
 """Frames: which image an annotation file's coordinates belong to, upright, turned or resized."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +9,8 @@ from PIL import Image
 from samkit.annotations.model import AnnotatedImage, AnnotatedMask, Fault
 from samkit.arrays import BoolArray
 from samkit.errors import DataError
-from samkit.formats import SIDEWAYS, TO_UPRIGHT, UPRIGHT
-from samkit.geometry import Rle, decode_rle, encode_rle
+from samkit.formats import MAX_PIXELS, SIDEWAYS, TO_UPRIGHT, UPRIGHT
+from samkit.geometry import Rle, decode_rle, encode_rle, rle_area
 
 MIN_SIDE = 16  # sizes below say too little about proportions
 
@@ -63,6 +64,8 @@ def draw_image(image: AnnotatedImage, size_hw: tuple[int, int], orientation: int
     for mask in image.masks:
         try:
             rle, part = mask.shape.draw(frame.size_hw, target_hw)
+            if not rle_area(rle):
+                raise DataError("it covers no pixel")
         except DataError as error:
             faults.append(
                 Fault(text=f"{mask.where}: {error}", num_annotations=mask.num_annotations)
@@ -100,6 +103,8 @@ def _find_frame(image: AnnotatedImage, size_hw: tuple[int, int], orientation: in
     stated = image.size_hw
     if stated is None or stated == size_hw:
         return _Frame(size_hw=size_hw)
+    if math.prod(stated) > MAX_PIXELS:
+        raise DataError(f"an image of {stated[1]} x {stated[0]} pixels is not possible")
     was = f"stated as {stated[1]} x {stated[0]}"
     stored_hw = (size_hw[1], size_hw[0])
     sideways = orientation in SIDEWAYS

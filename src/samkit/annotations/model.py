@@ -238,6 +238,12 @@ class AnnotationFiles:
         return AnnotatedImage(name="", file=file, faults=(Fault(text=text, num_annotations=0),))
 
 
+def fault_of(error: BaseException, where: str, num_annotations: int = 1) -> Fault:
+    """A fault from what reading an annotation has raised: an error of ours, or one of `BROKEN`."""
+    text = f": {error}" if isinstance(error, SamkitError) else f" is broken: {describe(error)}"
+    return Fault(text=f"{where}{text}", num_annotations=num_annotations)
+
+
 def describe(error: BaseException) -> str:
     """An error's type and message on one line of limited length."""
     return f"{type(error).__name__} {' '.join(str(error).split())}"[:120]

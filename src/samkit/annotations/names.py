@@ -17,6 +17,7 @@ from samkit.errors import DataError
 
 # Label Studio's names of uploaded files begin with eight digits of a hash.
 UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
+UNUSUAL = re.compile(r"[^-\w./]")
 # Roboflow: "car_jpg.rf.0123456789abcdef0123456789abcdef.jpg" was "car.jpg".
 ROBOFLOW = re.compile(r"^(?P<stem>.+)_(?P<suffix>[A-Za-z0-9]{2,5})\.rf\.[0-9A-Za-z]{8,}(\.\w+)?$")
 # What programs append to the names of mask files.
@@ -26,6 +27,9 @@ MASK_ENDINGS = re.compile(
 )
 URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 DRIVE = re.compile(r"^[A-Za-z]:")
+# Folders of nothing but images: names in them are also looked for from the top, where that is the
+# folder itself.
+IMAGE_FOLDERS = ("images", "JPEGImages")
 MOST_NAMED = 3  # images in an error
 
 
@@ -73,7 +77,22 @@ class ImageNames:
                     raise DataError(
                         f"several images of {self._owner} have this name: {named}{more}"
                     )
+        if uploaded := self._find_uploaded(name, has_suffix=has_suffix):
+            return uploaded
         raise DataError(f"{self._owner} has no image of this name{self._hint(name)}")
+
+    def _find_uploaded(self, name: str, *, has_suffix: bool) -> str | None:
+        """The only path that has a name of Label Studio's as its upload changed it."""
+        last = _parts(name)[-1] if _parts(name) else ""
+        if not UPLOAD_PREFIX.match(last):
+            return None
+        stated = UPLOAD_PREFIX.sub("", last)
+        found = self._as_uploaded.find(stated, None, from_top=False, has_suffix=has_suffix)
+        return found[0] if len(found) == 1 else None
+
+    @cached_property
+    def _as_uploaded(self) -> _Level:
+        return _Level(self._paths, _uploaded)
 
     @cached_property
     def _exact(self) -> _Level:
@@ -114,8 +133,13 @@ class _Level:
             found = self._by_path.get((has_suffix, "/".join(beside)), [])
             if found:
                 return found
-        if from_top or not folder or len(parts) > 1:
+        if from_top or not folder or len(parts) > 1 or folder.split("/")[0] in IMAGE_FOLDERS:
             found = self._by_path.get((has_suffix, "/".join(_joined([], parts))), [])
+            if found:
+                return found
+        if folder and len(parts) > 1:  # datumaro's images/train/sub_b.png was sub/b.png
+            flat = [*_parts(self._key(folder)), "_".join(parts)]
+            found = self._by_path.get((has_suffix, "/".join(flat)), [])
             if found:
                 return found
         same = self._by_name.get((has_suffix, parts[-1]), [])
@@ -139,6 +163,11 @@ def _composed(name: str) -> str:
 
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
+
+
+def _uploaded(path: str) -> str:
+    """A path as Django's uploads change it: blanks to underscores, most signs left out."""
+    return UNUSUAL.sub("", _composed(path).replace(" ", "_"))
 
 
 def _variants(name: str, *, has_suffix: bool) -> Iterator[str]:

@@ -5,6 +5,8 @@ from typing import Any
 
 from samkit.errors import DataError
 
+MAX_COORDINATE = 1e9  # in pixels, or percent
+
 
 def id_text(value: Any) -> str:
     """An id as text, the same for 7, 7.0 and "7"."""
@@ -61,3 +63,15 @@ def number_or_none(value: Any) -> float | None:
     except OverflowError:  # an integer of hundreds of digits
         return None
     return number if math.isfinite(number) else None
+
+
+def coordinate(value: Any) -> float:
+    """A coordinate, length or angle from a number or text of one.
+
+    Raises:
+        ValueError: it is none, or larger than any image could need.
+    """
+    number = math.nan if isinstance(value, bool) else float(value)
+    if not abs(number) <= MAX_COORDINATE:  # also false for NaN
+        raise ValueError(f"not a coordinate: {value!r:.40}")
+    return number

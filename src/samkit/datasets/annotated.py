@@ -127,6 +127,7 @@ class AnnotatedImages:
             rles=drawn.rles,
             faults=tuple(fault.text for fault in drawn.faults),
             phrases=names if any(names) else (),
+            void=drawn.void,
         )
 
 

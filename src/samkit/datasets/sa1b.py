@@ -32,7 +32,7 @@ def _sample(key: str, image: RgbImage, orientation: int, document: Any) -> Sampl
     annotated = sa1b_image(document, Path(key), "")
     drawn = draw_image(annotated, (image.shape[0], image.shape[1]), orientation)
     faults = tuple(fault.text for fault in drawn.faults)
-    return Sample(key=key, image=image, rles=drawn.rles, faults=faults)
+    return Sample(key=key, image=image, rles=drawn.rles, faults=faults, void=drawn.void)
 
 
 class Sa1bShards:

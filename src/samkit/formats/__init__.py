@@ -45,7 +45,7 @@ from samkit.formats.sa1b import (
     sa1b_document,
     write_sa1b,
 )
-from samkit.formats.voc import voc_classes, voc_instances, voc_xml, write_voc_png
+from samkit.formats.voc import voc_classes, voc_instances, voc_palette, voc_xml, write_voc_png
 from samkit.formats.yolo import yolo_dataset_yaml, yolo_labels
 
 __all__ = [
@@ -81,6 +81,7 @@ __all__ = [
     "sa1b_document",
     "voc_classes",
     "voc_instances",
+    "voc_palette",
     "voc_xml",
     "write_coco",
     "write_coco_records",

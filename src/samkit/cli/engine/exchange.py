@@ -20,7 +20,18 @@ from samkit.cli.stores import (
 )
 from samkit.cli.wording import counted
 
-IMPORT_FORMATS = ("coco", "labelme", "sa1b", "png")
+# Those of samkit.annotations, which takes a second to import.
+IMPORT_FORMATS = (
+    "coco",
+    "yolo",
+    "voc",
+    "cvat",
+    "label-studio",
+    "datumaro",
+    "labelme",
+    "sa1b",
+    "png",
+)
 EXPORT_FORMATS = ("coco", "geojson", "png", "sa1b", "voc", "yolo")
 HISTORY_NAME = "history.jsonl"
 
