@@ -134,7 +134,9 @@ def test_import_tells_what_it_left_out(begun, masks_file, capsys):
     masks_file.write_text(json.dumps(document))
     capsys.readouterr()
     assert main(["engine", "import", str(masks_file), "--store", str(begun)]) == 1
-    assert capsys.readouterr().err == "elsewhere.png: the project has no image of this name\n"
+    assert capsys.readouterr().err == (
+        "elsewhere.png: the project has no image of this name (1 annotation left out)\n"
+    )
 
 
 def test_users_are_added_and_changed(begun, type_in, capsys):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from samkit.annotations.label_studio import is_label_studio, open_label_studio
 from samkit.annotations.labelme import open_labelme
 from samkit.annotations.model import AnnotationSet, ReadOptions, is_visible
 from samkit.annotations.sa1b import open_sa1b
-from samkit.annotations.text import read_text, xml_root
+from samkit.annotations.text import read_json_text, read_text, xml_root
 from samkit.annotations.voc import is_voc_folder, open_voc
 from samkit.annotations.voc_objects import ROOT as VOC_ROOT
 from samkit.annotations.yolo import is_yolo_folder, is_yolo_text, open_yolo
@@ -62,16 +62,19 @@ def open_annotations(
         ConfigError: no such format.
     """
     name = detect_format(path) if format_name is None else format_name
+    if name is None:
+        known = ", ".join(FORMATS)
+        raise DataError(f"{path} holds no annotations that are known: name their format ({known})")
     if name not in FORMATS:
         raise ConfigError(f"no format {name!r:.40}: expected one of {', '.join(FORMATS)}")
     return FORMATS[name].open(path, options or ReadOptions())
 
 
-def detect_format(path: Path) -> str:
-    """Name of the format of a file or folder.
+def detect_format(path: Path) -> str | None:
+    """Name of the format of a file or folder; None if it is none of the known ones.
 
     Raises:
-        DataError: it is missing, or of no known format.
+        DataError: it is missing, or a damaged file.
     """
     try:
         path.stat()
@@ -79,11 +82,7 @@ def detect_format(path: Path) -> str:
         raise DataError(f"no such file or folder: {path}") from error
     if path.suffix.lower() == ".zip" and path.is_file():
         raise DataError(f"{path} is a zip: unpack it, and name the folder that it gives")
-    found = _of_folder(path) if path.is_dir() else _of_file(path)
-    if found is None:
-        known = ", ".join(FORMATS)
-        raise DataError(f"{path} holds no annotations that are known: name their format ({known})")
-    return found
+    return _of_folder(path) if path.is_dir() else _of_file(path)
 
 
 def _of_folder(folder: Path) -> str | None:
@@ -94,8 +93,9 @@ def _of_folder(folder: Path) -> str | None:
     for suffixes in ((".json", ".xml", ".txt"), (".png",)):
         every = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in suffixes)
         for path in islice((path for path in every if is_visible(path, folder)), FILES_TRIED):
-            if (found := _of_file(path)) is not None:
-                return found
+            with suppress(DataError):
+                if (found := _of_file(path)) is not None:
+                    return found
     return None
 
 
@@ -104,26 +104,16 @@ def _of_file(path: Path) -> str | None:
     if suffix in (".json", ".xml"):
         return _of_document(path) if suffix == ".json" else BY_XML_ROOT.get(xml_root(path))
     if suffix == ".txt":
-        return "yolo" if _is_yolo(path) else None
+        return "yolo" if is_yolo_text(read_text(path)) else None
     return {".png": "png", ".yaml": "yolo", ".yml": "yolo"}.get(suffix)
 
 
 def _of_document(path: Path) -> str | None:
-    try:
-        document = json.loads(read_text(path))
-    except (DataError, ValueError, RecursionError):
-        return None
+    document = read_json_text(path)
     for name, one in FORMATS.items():
         if one.matches_document is not None and one.matches_document(document):
             return name
     return None
-
-
-def _is_yolo(path: Path) -> bool:
-    try:
-        return is_yolo_text(read_text(path))
-    except DataError:
-        return False
 
 
 def _has_keys(*names: str) -> Callable[[Any], bool]:

@@ -52,7 +52,7 @@ def sa1b_image(document: Any, path: Path, folder: str) -> AnnotatedImage:
 
     Args:
         document: content of a JSON file.
-        path: names the file in errors.
+        path: the file.
         folder: see `AnnotatedImage`.
 
     Raises:
@@ -61,7 +61,7 @@ def sa1b_image(document: Any, path: Path, folder: str) -> AnnotatedImage:
     parts = document if isinstance(document, dict) else {}
     found, entry = parts.get("image"), parts.get("annotations")
     if not isinstance(entry, list):
-        raise DataError(f"{path}: its JSON file has no list of annotations")
+        raise DataError("its JSON file has no list of annotations")
     image: dict[str, Any] = found if isinstance(found, dict) else {}
     stated, extras = image.get("file_name"), image.get("samkit")
     extras = extras if isinstance(extras, dict) else {}

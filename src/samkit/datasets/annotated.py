@@ -4,19 +4,27 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from samkit.annotations import AnnotatedImage, AnnotationSet, ImageNames, draw_image
 from samkit.datasets.sample import Sample
 from samkit.errors import DataError
-from samkit.formats import UPRIGHT, find_image_files, read_image, read_image_frame
+from samkit.formats import (
+    UPRIGHT,
+    find_image_files,
+    has_image_suffix,
+    read_image,
+    read_image_frame,
+)
 
 logger = logging.getLogger(__name__)
 
 IMAGES_TRIED = 32  # images looked for to find their folder; all but one may be missing
 PREFIX = "instances_"  # as in COCO's own names: annotations/instances_val2017.json beside val2017/
 IMAGES = "images"
-IMAGE_FOLDERS = (IMAGES, "JPEGImages")  # the second one is Pascal VOC's
+JPEG_IMAGES = "JPEGImages"  # Pascal VOC's
+IMAGE_FOLDERS = (IMAGES, JPEG_IMAGES)
 
 
 class AnnotatedImages:
@@ -56,6 +64,8 @@ class AnnotatedImages:
         self.path = Path(path)
         given = None if images is None else Path(images)
         self.folder, self._names = _find_images(annotations, self.path, given)
+        if not annotations.is_listed:
+            self._count_images_without_annotations()
         self._keys = _unique_keys([self._key(index) for index in range(len(annotations))])
 
     def __len__(self) -> int:
@@ -73,6 +83,13 @@ class AnnotatedImages:
             return self._names.find(os.path.splitext(key)[0], has_suffix=False)  # noqa: PTH122
         except DataError:
             return key
+
+    def _count_images_without_annotations(self) -> None:
+        found = {self._key(index) for index in range(len(self.annotations))}
+        paths = self._names.paths()
+        if missing := len(set(paths) - found):
+            text = "%d of %d images in %s have no annotation file of their name"
+            logger.warning(text, missing, len(paths), self.folder)
 
     def __getitem__(self, index: int) -> Sample:
         image = self.annotations.read(index)
@@ -106,18 +123,26 @@ class AnnotatedImages:
 class _Folder:
     """Images of a folder, listed when the first is not where its name says."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, with_subfolders: bool = True) -> None:
         self._folder = folder
-        self._names: ImageNames | None = None
+        self._with_subfolders = with_subfolders
+
+    def paths(self) -> list[str]:
+        """Paths of all images below the folder."""
+        if not self._with_subfolders:
+            names = (path.name for path in self._folder.iterdir() if has_image_suffix(path))
+            return sorted(names)
+        paths = find_image_files(self._folder)
+        return [path.relative_to(self._folder).as_posix() for path in paths]
 
     def find(self, name: str, *, folder: str | None = None, has_suffix: bool = True) -> str:
         if has_suffix and not folder and _is_inside(self._folder, name):
             return name
-        if self._names is None:
-            paths = find_image_files(self._folder)
-            relative = (path.relative_to(self._folder).as_posix() for path in paths)
-            self._names = ImageNames(relative, owner=str(self._folder))
         return self._names.find(name, folder=folder, has_suffix=has_suffix)
+
+    @cached_property
+    def _names(self) -> ImageNames:
+        return ImageNames(self.paths(), owner=str(self._folder))
 
 
 def _is_inside(folder: Path, name: str) -> bool:
@@ -144,7 +169,8 @@ def _find_images(
         if any(_is_inside(folder, image.name) for image in named):
             return folder, _Folder(folder)
     for folder in folders:
-        names = _Folder(folder)
+        # A file may lie anywhere, such as in the home folder, which is not to be searched.
+        names = _Folder(folder, with_subfolders=given is not None or folder != path.parent)
         if folder.is_dir() and any(_is_found(names, image) for image in named):
             return folder, names
     listed = ", ".join(str(folder) for folder in folders)
@@ -166,7 +192,8 @@ def _usual_folders(path: Path) -> list[Path]:
     """Folders in which programs leave the images of annotations."""
     if path.is_dir():
         beside = [parent / name for parent in (path, path.parent) for name in IMAGE_FOLDERS]
-        return [path, *beside]
+        # VOC's pictures of masks are beside its images' folder, and have their names.
+        return [path / JPEG_IMAGES, path, *beside]
     folder, stem = path.parent, path.stem.removeprefix(PREFIX)
     usual = [folder / path.stem, folder / stem, folder.parent / stem]
     usual += [parent / IMAGES / stem for parent in (folder, folder.parent)]

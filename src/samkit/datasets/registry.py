@@ -78,13 +78,13 @@ def _detect_kind(path: Path) -> str:
         return "shards"
     if (path / IMAGES).is_dir() and (path / MASKS).is_dir():
         return "png"
-    try:
-        return detect_format(path)
-    except DataError as error:
+    found = detect_format(path)
+    if found is None:
         raise DataError(
             f"{path} is no data set: expected annotations ({', '.join(FORMATS)}), tar shards, or"
             f" the folders {IMAGES}/ and {MASKS}/; images without masks are images:{path}"
-        ) from error
+        )
+    return found
 
 
 def _annotated(format_name: str) -> Callable[[str, int], SampleSource]:
