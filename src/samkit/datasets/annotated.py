@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 IMAGES_TRIED = 32  # images looked for to find their folder; all but one may be missing
 PREFIX = "instances_"  # as in COCO's own names: annotations/instances_val2017.json beside val2017/
 IMAGES = "images"
-IMAGE_FOLDERS = (IMAGES, "JPEGImages")  # the second one is Pascal VOC's
+JPEG_IMAGES = "JPEGImages"  # Pascal VOC's
+IMAGE_FOLDERS = (IMAGES, JPEG_IMAGES)
 
 
 class AnnotatedImages:
@@ -203,7 +204,8 @@ def _usual_folders(path: Path) -> list[Path]:
     """Folders in which programs leave the images of annotations."""
     if path.is_dir():
         beside = [parent / name for parent in (path, path.parent) for name in IMAGE_FOLDERS]
-        return [path, *beside]
+        # VOC's pictures of masks are beside its images' folder, and have their names.
+        return [path / JPEG_IMAGES, path, *beside]
     folder, stem = path.parent, path.stem.removeprefix(PREFIX)
     usual = [folder / path.stem, folder / stem, folder.parent / stem]
     usual += [parent / IMAGES / stem for parent in (folder, folder.parent)]
