@@ -64,12 +64,12 @@ def draw_image(image: AnnotatedImage, size_hw: tuple[int, int], orientation: int
     for mask in image.masks:
         try:
             rle, part = mask.shape.draw(frame.size_hw, target_hw)
-            if not rle_area(rle):
-                raise DataError("it covers no pixel")
+            reason = "" if rle_area(rle) else "it covers no pixel"
         except DataError as error:
-            faults.append(
-                Fault(text=f"{mask.where}: {error}", num_annotations=mask.num_annotations)
-            )
+            reason = str(error)
+        if reason:
+            text = f"{mask.where}: {reason}"
+            faults.append(Fault(text=text, num_annotations=mask.num_annotations))
             continue
         if part:
             faults.append(Fault(text=f"{mask.where}: {part}", num_annotations=0))
