@@ -23,6 +23,7 @@ from samkit.dataengine import (
     list_annotations,
     list_classes,
     list_images,
+    replace_annotation,
     save_annotation,
     take_image,
 )
@@ -437,9 +438,35 @@ def test_status_counts_what_people_make_beside_automatic_masks(begun, masker, no
             rle=code,
             events=[NewEvent(kind="point", data={"xy": [1, 1], "label": 1}, duration_ms=3000)],
         )
+        replace_annotation(
+            store,
+            1,
+            user_id=1,
+            version=1,
+            rle=code,
+            class_id=None,
+            events=[NewEvent(kind="erase", data={}, duration_ms=1_800_000)],
+        )
     (project,) = answer(capsys, "status", "--store", begun)["projects"]
     assert project["num_masks"] == 5
     assert (project["seconds_per_mask"], project["clicks_per_mask"]) == (3.0, 1.0)
+    assert (project["num_corrected"], project["seconds_per_correction"]) == (1, 1800.0)
+    corrected, added = project["people"]
+    assert corrected == {
+        "user": added["user"],
+        "stage": "fully-automatic",
+        "num_masks": 0,
+        "num_corrected": 1,
+        "num_clicks": 1,
+        "seconds": 1800.0,
+    }
+    assert (added["stage"], added["num_masks"], added["seconds"]) == ("semi-automatic", 1, 3.0)
+    assert main(["engine", "status", "--store", str(begun)]) == 0
+    words = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert words[1][-2:] == ["3.0", "1.0"]
+    assert words[2] == ["project", "person", "stage", "masks", "corrected", "hours", "s/mask"]
+    assert words[3][2:] == ["fully-automatic", "0", "1", "0.50", "1800.0"]
+    assert words[4][2:] == ["semi-automatic", "1", "0", "0.00", "3.0"]
 
 
 def test_prelabel_with_real_models(tmp_path, type_in, clip_folder, monkeypatch, capsys):

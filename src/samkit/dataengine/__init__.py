@@ -36,6 +36,7 @@ from samkit.dataengine.people import (
 from samkit.dataengine.values import (
     DAY_MS,
     EVENT_KINDS,
+    MADE_BY_PEOPLE,
     ROLES,
     Annotation,
     Event,
@@ -120,6 +121,7 @@ __all__ = [
     "ADMINS",
     "DAY_MS",
     "EVENT_KINDS",
+    "MADE_BY_PEOPLE",
     "REVIEWERS",
     "ROLES",
     "SCAN",

@@ -20,6 +20,8 @@ JobState = Literal["waiting", "running", "done", "failed"]
 ROLES: tuple[Role, ...] = get_args(Role)
 REVIEWS: tuple[Review, ...] = get_args(Review)
 STAGES: tuple[Stage, ...] = get_args(Stage)
+# Stages of masks that people make: all of an image's, or those that automatic masks have missed.
+MADE_BY_PEOPLE: tuple[Stage, ...] = ("assisted-manual", "semi-automatic")
 # Events of a single press of the pointer, which "clicks per mask" counts.
 CLICK_KINDS = ("point", "box", "brush", "erase", "polygon")
 DAY_MS = 24 * 60 * 60 * 1000  # maximum duration of an event, so that sums stay within 64 bits

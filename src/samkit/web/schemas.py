@@ -275,10 +275,11 @@ class WorkDayOut(Model):
     user_name: str
     stage: Stage
     num_masks: int
+    num_corrected: int
     num_clicks: int
     duration_ms: int
-    seconds_per_mask: float
-    clicks_per_mask: float
+    seconds_per_mask: float | None
+    clicks_per_mask: float | None
 
 
 class StatisticsOut(Model):

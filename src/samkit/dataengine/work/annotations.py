@@ -41,7 +41,7 @@ def save_annotation(
     rle: Rle,
     class_id: int | None = None,
     events: Sequence[NewEvent] = (),
-    stage: Stage = "assisted-manual",
+    stage: Stage | None = None,
     score: float | None = None,
     stability: float | None = None,
     request_id: str | None = None,
@@ -51,6 +51,8 @@ def save_annotation(
     Args:
         class_id: a class of the image's project.
         events: the prompts and corrections that led to the mask.
+        stage: None for that of a person's mask: "semi-automatic" if the image was prelabelled, else
+            "assisted-manual".
         score: the model's predicted IoU.
         stability: stability score of the mask.
         request_id: idempotency key of any text: a repeated request for the image returns the mask
@@ -60,7 +62,8 @@ def save_annotation(
         ConflictError: the user does not hold the image, or somebody else used the request_id.
         StoreError: the mask or its class does not fit the image.
     """
-    check_choice("stage", stage, STAGES)
+    if stage is not None:
+        check_choice("stage", stage, STAGES)
     check_score("score", score)
     check_score("stability", stability)
     with store.write() as session:
@@ -83,7 +86,7 @@ def save_annotation(
             user_id=user_id,
             request_id=request_id,
             class_id=class_id,
-            stage=stage,
+            stage=_stage_of_work(session, image) if stage is None else stage,
             score=score,
             stability=stability,
             events=events,
@@ -165,6 +168,21 @@ def _find_request(session: Session, image_id: int, request_id: str) -> Annotatio
         AnnotationRow.image_id == image_id, AnnotationRow.request_id == request_id
     )
     return session.scalar(query)
+
+
+def _stage_of_work(session: Session, image: ImageRow) -> Stage:
+    """Return the stage of masks that people add to an image now, as in the paper.
+
+    Source: arXiv:2304.02643, section 4.
+    """
+    automatic = select(AnnotationRow.id).where(
+        AnnotationRow.image_id == image.id, AnnotationRow.stage == "fully-automatic"
+    )
+    # Deleted ones count; an image on which none was found has the stage.
+    is_prelabelled = image.stage in ("fully-automatic", "semi-automatic")
+    if is_prelabelled or session.scalar(automatic.limit(1)) is not None:
+        return "semi-automatic"
+    return "assisted-manual"
 
 
 def _check_class(session: Session, class_id: int | None, project_id: int) -> None:
