@@ -20,7 +20,7 @@ from samkit.models import Sam
 from samkit.predict.decoder import PointMasks, PromptDecoder
 from samkit.predict.preprocess import normalise, resize_image
 from samkit.predict.session import ImageSession
-from samkit.predict.text_prompts import Text, TextPrompts, TextReader, check_text_embeds, no_answer
+from samkit.predict.text_prompts import Text, TextPrompts, TextReader, check_text_embeds
 from samkit.types import ImageEmbedding, MaskPrediction, Prompts
 from samkit.weights import TextEncoder, load_model, weights_sha256, weights_sha256_of_bytes
 
@@ -205,10 +205,15 @@ class Predictor:
     ) -> MaskPrediction:
         """Answer one prompt, or a batch of P prompts with a leading axis.
 
+        Each prompt of a batch gets the answer that it gets alone, however many points others have;
+        a batch of 0 gets an empty answer.
+
         Args:
             embedding: result of `embed` of the same model.
-            points: (2,), (N, 2) or (P, N, 2), xy in pixels of the image.
-            labels: (N,) or (P, N): 1 foreground, 0 background; default: all foreground.
+            points: (2,), (N, 2) or (P, N, 2), xy in pixels of the image; for prompts of different
+                lengths a list of P arrays (N_i, 2).
+            labels: (N,), (P, N) or a list of P arrays (N_i,): 1 foreground, 0 background, -1 for
+                padding, which is left out; default: all foreground.
             boxes: (4,) or (P, 4), x0 y0 x1 y1 in pixels of the image.
             mask_logits: (L, L), (1, L, L) or (P, 1, L, L) of an earlier answer's `logits`.
             multimask: three candidates, for prompts that may mean several things, such as a single
@@ -275,10 +280,7 @@ class Predictor:
         self, embedding: ImageEmbedding, text: TextPrompts, *, multimask: bool = True
     ) -> MaskPrediction:
         """Answer resolved text prompts; see `predict_text`."""
-        if text.prompts is None:
-            answer = no_answer(embedding, multimask=multimask)
-        else:
-            answer = self.decode(embedding, text.prompts, multimask=multimask)
+        answer = self.decode(embedding, text.prompts, multimask=multimask)
         if text.phrases is None:
             return answer
         scores = text.scores
@@ -355,7 +357,7 @@ class Predictor:
         if not isinstance(embedding, ImageEmbedding):
             raise EmbeddingError(
                 f"the first argument must be an ImageEmbedding; got {type(embedding).__name__}:"
-                " predictor.embed(image) makes one"
+                " predictor.embed(image) makes one, once for all prompts of an image"
             )
         # The second checksum is computed only if the first one differs.
         checksum = embedding.encoder_checksum
