@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from samkit.backends import Backend
+from samkit.backends import Backend, renew_in_children
 from samkit.models import PromptTensors, Sam
 from samkit.types import ImageEmbedding, MaskPrediction, Prompts
 
@@ -53,6 +53,11 @@ class PromptDecoder:
         self.contexts_cached = CONTEXTS_CACHED
         # Least recently used first.
         self._contexts: WeakKeyDictionary[ImageEmbedding, Any] = WeakKeyDictionary()
+        self._lock = Lock()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Renew the lock in a forked process."""
         self._lock = Lock()
 
     @torch.no_grad()

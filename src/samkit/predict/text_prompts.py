@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from samkit.backends import renew_in_children
 from samkit.errors import PromptError, WeightsError
 from samkit.formats import ImageLike, read_image
 from samkit.types import ImageEmbedding, Prompts
@@ -69,6 +70,11 @@ class TextReader:
         """
         self.own = own
         self._model_name, self._given, self._device = model_name, given, device
+        self._loading = Lock()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Renew the lock in a forked process."""
         self._loading = Lock()
 
     @property

@@ -1,0 +1,90 @@
+"""Where a predictor was loaded from, so that another process can load it again."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from samkit.backends import Backend
+from samkit.backends.choice import BackendOptions
+from samkit.errors import WeightsError
+from samkit.weights import CATALOG, weights_sha256
+
+if TYPE_CHECKING:
+    from samkit.predict.predictor import Predictor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Source of a model and of its text model.
+
+    Attributes:
+        source: a name in the catalog, or the absolute path of a file.
+        text_model: a name on the hub, or the absolute path of a folder; None for the default.
+    """
+
+    source: str
+    text_model: str | None = None
+
+    @classmethod
+    def of(
+        cls, source: str | os.PathLike[str], text_model: str | os.PathLike[str] | None
+    ) -> Origin:
+        """The origin of a model that was just loaded; another process may run elsewhere."""
+        return cls(
+            source=str(source) if source in CATALOG else _absolute(source),
+            text_model=None if text_model is None else _absolute(text_model),
+        )
+
+
+def described(predictor: Predictor, origin: Origin | None) -> tuple[Origin, BackendOptions, str]:
+    """The arguments of `load_again` for a predictor.
+
+    Raises:
+        WeightsError: it was made of objects in memory.
+    """
+    if origin is None:
+        raise WeightsError(
+            "a predictor that was made of objects in memory cannot be pickled: save the network,"
+            " and load it in each process, as samkit.Predictor.load(FILE)"
+        )
+    return origin, backend_options(predictor.backend), weights_sha256(predictor.model)
+
+
+def load_again(origin: Origin, options: BackendOptions, checksum: str) -> Predictor:
+    """Load a predictor in another process.
+
+    Args:
+        checksum: `weights_sha256` of the network.
+
+    Raises:
+        WeightsError: its source is missing, or has other weights than the predictor had.
+        BackendError: its backend or device is not available here.
+    """
+    from samkit.predict.predictor import Predictor
+
+    predictor = Predictor.load(origin.source, text_model=origin.text_model, **options)
+    if weights_sha256(predictor.model) != checksum:
+        raise WeightsError(
+            f"{origin.source} has other weights than the predictor that was pickled: the file or"
+            " the network was changed after loading; save the network, and load that file"
+        )
+    return predictor
+
+
+def backend_options(backend: Backend) -> BackendOptions:
+    """Arguments of `create_backend` for a backend like this one."""
+    info = asdict(backend.info)
+    return BackendOptions(
+        device=info["device"],
+        backend=info["backend"],
+        precision=info["precision"],
+        threads=info["threads"] or None,
+    )
+
+
+def _absolute(given: str | os.PathLike[str]) -> str:
+    """The absolute path of what is on this disk, else the name unchanged."""
+    return str(Path(given).absolute()) if Path(given).exists() else os.fspath(given)
