@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeAlias, TypeVar
 
-from samkit.backends import Backend
-from samkit.backends.choice import BackendOptions
+from samkit.backends import Backend, BackendChoice
 from samkit.errors import WeightsError
+from samkit.models import Sam
 from samkit.weights import CATALOG, weights_sha256
-
-if TYPE_CHECKING:
-    from samkit.predict.predictor import Predictor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,33 +37,42 @@ class Origin:
         )
 
 
-def described(predictor: Predictor, origin: Origin | None) -> tuple[Origin, BackendOptions, str]:
-    """The arguments of `load_again` for a predictor.
+# Origin, backend, and checksum of the weights.
+Description: TypeAlias = tuple[Origin, BackendChoice, str]
+
+
+class HasModel(Protocol):
+    """A predictor, as far as it is checked."""
+
+    model: Sam
+
+
+Made = TypeVar("Made", bound=HasModel)
+
+
+def described(origin: Origin | None, backend: Backend, model: Sam) -> Description:
+    """What `load_again` needs to make a predictor again.
 
     Raises:
-        WeightsError: it was made of objects in memory.
+        WeightsError: it has no origin, since it was made of objects in memory.
     """
     if origin is None:
         raise WeightsError(
             "a predictor that was made of objects in memory cannot be pickled: save the network,"
             " and load it in each process, as samkit.Predictor.load(FILE)"
         )
-    return origin, backend_options(predictor.backend), weights_sha256(predictor.model)
+    return origin, backend_choice(backend), weights_sha256(model)
 
 
-def load_again(origin: Origin, options: BackendOptions, checksum: str) -> Predictor:
-    """Load a predictor in another process.
-
-    Args:
-        checksum: `weights_sha256` of the network.
+def load_again(load: Callable[..., Made], description: Description) -> Made:
+    """Load a predictor in another process, by `Predictor.load`.
 
     Raises:
         WeightsError: its source is missing, or has other weights than the predictor had.
         BackendError: its backend or device is not available here.
     """
-    from samkit.predict.predictor import Predictor
-
-    predictor = Predictor.load(origin.source, text_model=origin.text_model, **options)
+    origin, choice, checksum = description
+    predictor = load(origin.source, text_model=origin.text_model, **choice.options())
     if weights_sha256(predictor.model) != checksum:
         raise WeightsError(
             f"{origin.source} has other weights than the predictor that was pickled: the file or"
@@ -74,15 +81,10 @@ def load_again(origin: Origin, options: BackendOptions, checksum: str) -> Predic
     return predictor
 
 
-def backend_options(backend: Backend) -> BackendOptions:
-    """Arguments of `create_backend` for a backend like this one."""
+def backend_choice(backend: Backend) -> BackendChoice:
+    """The choice that creates a backend like this one."""
     info = asdict(backend.info)
-    return BackendOptions(
-        device=info["device"],
-        backend=info["backend"],
-        precision=info["precision"],
-        threads=info["threads"] or None,
-    )
+    return BackendChoice(**info | {"threads": info["threads"] or None})
 
 
 def _absolute(given: str | os.PathLike[str]) -> str:

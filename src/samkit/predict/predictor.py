@@ -19,7 +19,7 @@ from samkit.geometry import CoordMap
 from samkit.models import Sam
 from samkit.predict.decoder import PointMasks, PromptDecoder
 from samkit.predict.encoder import SharedEncoder
-from samkit.predict.origin import Origin, backend_options, described, load_again
+from samkit.predict.origin import Origin, backend_choice, described, load_again
 from samkit.predict.preprocess import normalise, resize_image
 from samkit.predict.session import ImageSession
 from samkit.predict.text_prompts import Text, TextPrompts, TextReader, check_text_embeds
@@ -350,7 +350,7 @@ class Predictor:
         other = Predictor(
             model,
             model_name=model_name or self.model_name,
-            backend=create_backend(model, **backend_options(self.backend)),
+            backend=create_backend(model, **backend_choice(self.backend).options()),
             text_encoder=self.text_encoder,
         )
         other._reader = self._reader
@@ -369,7 +369,8 @@ class Predictor:
         Raises:
             WeightsError: it was made of objects in memory, so that it cannot be loaded again.
         """
-        return load_again, described(self, self._origin)
+        description = described(self._origin, self.backend, self.model)
+        return load_again, (Predictor.load, description)
 
     def _enter(self) -> None:
         """Prepare a forked process, or refuse it.
