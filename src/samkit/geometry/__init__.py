@@ -2,8 +2,9 @@
 
 from samkit.geometry.boxes import boxes_from_masks, xywh_to_xyxy, xyxy_to_xywh
 from samkit.geometry.coords import CoordMap
+from samkit.geometry.outline import joined_outline
 from samkit.geometry.overlap import box_iou, least_iou, nms
-from samkit.geometry.polygons import Ring, joined_outline, mask_polygons
+from samkit.geometry.polygons import Ring, mask_polygons
 from samkit.geometry.regions import drop_small_islands, fill_small_holes
 from samkit.geometry.resize import box_bounds, logits_to_original, patch_to_original
 from samkit.geometry.rle import (

@@ -1,7 +1,6 @@
-"""Mask outlines as polygons: exact ones along pixel edges, or one closed line around all parts.
+"""Mask outlines as polygons along pixel edges.
 
-Points are integer (x, y). In exact outlines pixel (0, 0) is the square from (0, 0) to (1, 1); in
-the joined outline a point is the pixel itself.
+Points are integer (x, y); pixel (0, 0) is the square from (0, 0) to (1, 1).
 """
 
 from collections.abc import Iterator
@@ -19,7 +18,6 @@ Ring = npt.NDArray[np.int64]  # (N, 2) xy; the first point is not repeated at th
 RIGHT, DOWN, LEFT, UP = range(4)
 # By an edge's direction (x, y): offset from its start to the mask pixel beside it, on its right.
 PIXEL_BESIDE = {(1, 0): (0, 0), (0, 1): (-1, 0), (-1, 0): (-1, -1), (0, -1): (0, -1)}
-ROWS_AT_ONCE = 256  # rows of the distance table between two outlines computed at once
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,39 +131,3 @@ def _runs(mask: BoolArray) -> tuple[IntArray, IntArray, IntArray, BoolArray]:
     line, low = np.nonzero((before != after) & (after != 0))
     _, high = np.nonzero((before != after) & (before != 0))
     return line, low, high, after[line, low] > 0
-
-
-def joined_outline(mask: BoolArray) -> Ring:
-    """One closed line (N, 2) through the border pixels of all parts and holes of a mask.
-
-    Parts and holes are joined by lines there and back between their nearest corners. Filled with
-    `cv2.fillPoly` (even-odd rule, border included), the line reproduces the mask plus the pixels
-    under the joining lines.
-    """
-    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    rings = sorted((np.asarray(one, np.int64).reshape(-1, 2) for one in found), key=_by_length)
-    if not rings:
-        return np.zeros((0, 2), np.int64)
-    outline = rings.pop(0)
-    for ring in rings:
-        here, there = _nearest(outline, ring)
-        detour = np.roll(ring, -there, axis=0)
-        outline = np.concatenate([outline[: here + 1], detour, detour[:1], outline[here:]])
-    return outline
-
-
-def _by_length(ring: Ring) -> float:
-    """Sort key: largest bounding box first."""
-    return -float(np.prod(np.ptp(ring, axis=0) + 1))
-
-
-def _nearest(one: Ring, other: Ring) -> tuple[int, int]:
-    """Indices of the two points that are nearest to each other."""
-    best = (np.inf, 0, 0)
-    for start in range(0, len(other), ROWS_AT_ONCE):
-        part = other[start : start + ROWS_AT_ONCE]
-        distances = ((part[:, None] - one[None]) ** 2).sum(axis=-1)
-        row, column = np.unravel_index(distances.argmin(), distances.shape)
-        if distances[row, column] < best[0]:
-            best = (distances[row, column], int(column), start + int(row))
-    return best[1:]
