@@ -36,6 +36,8 @@ from samkit.dataengine.people import (
 from samkit.dataengine.values import (
     DAY_MS,
     EVENT_KINDS,
+    FINISHED,
+    REVIEWS,
     ROLES,
     Annotation,
     Event,
@@ -53,6 +55,7 @@ from samkit.dataengine.values import (
     Stage,
     StoredImage,
     User,
+    check_states,
 )
 from samkit.dataengine.work import (
     SCAN,
@@ -120,7 +123,9 @@ __all__ = [
     "ADMINS",
     "DAY_MS",
     "EVENT_KINDS",
+    "FINISHED",
     "REVIEWERS",
+    "REVIEWS",
     "ROLES",
     "SCAN",
     "AddReport",
@@ -166,6 +171,7 @@ __all__ = [
     "change_user",
     "check_name",
     "check_password",
+    "check_states",
     "close_sign_in",
     "count_images",
     "create_project",

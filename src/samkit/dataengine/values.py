@@ -3,7 +3,7 @@
 All times are in UTC, all durations in milliseconds, all coordinates in pixels of the image.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar, get_args
@@ -20,6 +20,8 @@ JobState = Literal["waiting", "running", "done", "failed"]
 ROLES: tuple[Role, ...] = get_args(Role)
 REVIEWS: tuple[Review, ...] = get_args(Review)
 STAGES: tuple[Stage, ...] = get_args(Stage)
+# What exports have unless told otherwise: a person has said that the masks are complete.
+FINISHED: tuple[Review, ...] = ("submitted", "accepted")
 # Events of a single press of the pointer, which "clicks per mask" counts.
 CLICK_KINDS = ("point", "box", "brush", "erase", "polygon")
 DAY_MS = 24 * 60 * 60 * 1000  # maximum duration of an event, so that sums stay within 64 bits
@@ -227,3 +229,15 @@ def check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
     """
     if value not in choices:
         raise StoreError(f"{what} must be one of {', '.join(choices)}; got {value!r:.40}")
+
+
+def check_states(states: Sequence[str]) -> None:
+    """Check that all are states of review, and that there is one.
+
+    Raises:
+        StoreError: they are not.
+    """
+    if not states:
+        raise StoreError(f"give at least one state of {', '.join(REVIEWS)}")
+    for state in states:
+        check_choice("a state", state, REVIEWS)

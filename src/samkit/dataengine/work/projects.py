@@ -1,6 +1,7 @@
 """Projects, their classes and their images."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import delete, select
@@ -28,7 +29,6 @@ from samkit.dataengine.schema import (
     SubmissionRow,
 )
 from samkit.dataengine.values import (
-    REVIEWS,
     STAGES,
     LabelClass,
     Page,
@@ -37,6 +37,7 @@ from samkit.dataengine.values import (
     Stage,
     StoredImage,
     check_choice,
+    check_states,
 )
 from samkit.dataengine.work.sources import ImageSource
 from samkit.drawing import mask_color
@@ -174,7 +175,7 @@ def list_images(
     *,
     after: int = 0,
     limit: int = 100,
-    review: Review | None = None,
+    review: Review | Sequence[Review] | None = None,
     stage: Stage | None = None,
 ) -> Page[StoredImage]:
     """List images of a project in the order they were added.
@@ -182,7 +183,7 @@ def list_images(
     Args:
         after: `next_after` of the previous page; 0 for the first page.
         limit: page size, 1 to 1000.
-        review: only images in this review state.
+        review: only images in this review state, or in one of these.
         stage: only images of this stage.
 
     Raises:
@@ -190,8 +191,9 @@ def list_images(
     """
     query = select(ImageRow).where(ImageRow.project_id == project_id, ImageRow.id > after)
     if review is not None:
-        check_choice("review", review, REVIEWS)
-        query = query.where(ImageRow.review == review)
+        states = (review,) if isinstance(review, str) else tuple(review)
+        check_states(states)
+        query = query.where(ImageRow.review.in_(states))
     if stage is not None:
         check_choice("stage", stage, STAGES)
         query = query.where(ImageRow.stage == stage)
