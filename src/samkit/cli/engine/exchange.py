@@ -106,7 +106,7 @@ def import_masks(
     metavar="A,B,...",
     default="submitted,accepted",
     show_default=True,
-    help="Only images in these states of review; others: none, returned.",
+    help="Only images in these states of review; others: none, returned, skipped, unusable.",
 )
 @click.option("--accepted-only", is_flag=True, help="The same as --states accepted.")
 @click.option("--copy-images", is_flag=True, help="Also copy the images.")

@@ -110,6 +110,7 @@ def add_made_masks(
     for number, mask in enumerate(masks, start=1):
         try:
             checked = _check(mask, (image.height, image.width), class_ids)
+            scores = [check_score("score", mask.score), check_score("stability", mask.stability)]
         except StoreError as error:
             faults.append(f"mask {number}: {error}")
             continue
@@ -129,8 +130,8 @@ def add_made_masks(
             request_id=request_id,
             class_id=None if mask.class_name is None else class_ids[mask.class_name],
             stage=mask.stage,
-            score=mask.score,
-            stability=mask.stability,
+            score=scores[0],
+            stability=scores[1],
             events=[mask.event],
         )
         added += 1
@@ -139,8 +140,6 @@ def add_made_masks(
 
 
 def _check(mask: MadeMask, size_hw: tuple[int, int], class_ids: dict[str, int]) -> CheckedMask:
-    check_score("score", mask.score)
-    check_score("stability", mask.stability)
     if mask.class_name is not None and mask.class_name not in class_ids:
         raise StoreError(f"no class {mask.class_name!r:.40}")
     return check_mask(mask.segmentation, size_hw)
