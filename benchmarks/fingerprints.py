@@ -416,7 +416,7 @@ def export_projects(folder: Path) -> Fingerprints:
     write_pictures(folder / "pictures", names)
     write_coco(folder / "masks.json", names)
     init = ("engine", "init", "pictures", "--admin", "ada", "--password-stdin")
-    verb = ("engine", "export")
+    verb, every = ("engine", "export"), ("--states", "none,submitted,returned,accepted")
     copy = cli.option(verb, "--copy-images", "--copy-photos")
 
     def begin(store: str) -> None:
@@ -425,14 +425,14 @@ def export_projects(folder: Path) -> Fingerprints:
     begin("store.db")
     cli.run("engine", "import", "masks.json", "--format", "coco", "--store", "store.db")
     for one in ("coco", "sa1b", "yolo", "voc", "png", "geojson"):
-        cli.run(*verb, f"out/{one}", "--format", one, "--store", "store.db", copy)
-    cli.run(*verb, "out/split", "--val-fraction", "0.5", "--store", "store.db")
+        cli.run(*verb, f"out/{one}", "--format", one, "--store", "store.db", copy, *every)
+    cli.run(*verb, "out/split", "--val-fraction", "0.5", "--store", "store.db", *every)
     cli.run(*verb, "out/accepted", "--accepted-only", "--history", "--store", "store.db")
     for one, place in (("sa1b", "out/sa1b/all"), ("png", "out/png/all/masks")):
         store = f"{one}.db"
         begin(store)
         cli.run("engine", "import", place, "--format", one, "--store", store)
-        cli.run(*verb, f"out/{one}_read", "--format", "coco", "--store", store)
+        cli.run(*verb, f"out/{one}_read", "--format", "coco", "--store", store, *every)
     return of_folder(folder / "out")
 
 

@@ -122,13 +122,29 @@ def test_import_and_export_with_history(begun, masks_file, tmp_path, capsys):
     again = answer(capsys, "import", masks_file, "--store", begun)
     assert (again["added"], again["known"]) == (0, 1)
     out = tmp_path / "out"
-    shown = answer(capsys, "export", out, "--store", begun, "--history", "--copy-images")
-    assert (shown["images"], shown["masks"], shown["history"]) == ({"all": 2}, {"all": 1}, 1)
+    how = ("--store", begun, "--history", "--copy-images", "--states", "none,submitted")
+    shown = answer(capsys, "export", out, *how)
+    assert (shown["images"], shown["masks"], shown["history"]) == ({"all": 1}, {"all": 1}, 1)
+    assert shown["left_out"] == {}
     document = json.loads((out / "all.json").read_text())
     assert [one["area"] for one in document["annotations"]] == [10]
-    assert (out / "all" / "deep" / "b.png").is_file()
+    assert [path.name for path in (out / "all").iterdir()] == ["a.png"]  # nobody opened deep/b.png
     (line,) = map(json.loads, (out / "history.jsonl").read_text().splitlines())
     assert (line["file_name"], line["user"], line["class"]) == ("a.png", "ada", "cat")
+
+
+def test_export_tells_which_images_it_leaves_out(begun, masks_file, tmp_path, capsys):
+    answer(capsys, "import", masks_file, "--store", begun)
+    export = ["engine", "export", str(tmp_path / "out"), "--store", str(begun)]
+    assert main(export) == 0
+    assert capsys.readouterr().out == (
+        f"{tmp_path / 'out'}: all: 0 images, 0 masks; images left out by their state: 2 none"
+        " (--states)\n"
+    )
+    assert main([*export, "--states", "done"]) == 2
+    assert "a state must be one of none, submitted, " in capsys.readouterr().err
+    shown = answer(capsys, *export[1:], "--accepted-only")
+    assert (shown["images"], shown["left_out"]) == ({"all": 0}, {"none": 2})
 
 
 def test_import_tells_what_it_left_out(begun, masks_file, capsys):
@@ -205,7 +221,7 @@ def test_project_is_chosen_by_name(begun, tmp_path, capsys):
     assert main(["engine", "export", str(tmp_path / "out"), "--store", str(begun)]) == 2
     assert "give a --project; there are images, second" in capsys.readouterr().err
     chosen = answer(capsys, "export", tmp_path / "out", "--store", begun, "--project", "second")
-    assert chosen["images"] == {"all": 1}
+    assert (chosen["project"], chosen["left_out"]) == ("second", {"none": 1})
 
 
 # --- Masks to begin with ---
@@ -290,7 +306,7 @@ def test_prelabel_names_masks_by_the_project_s_classes(
     assert (choice.others, choice.thresh) == (True, None)
     again = answer(capsys, "prelabel", "--store", begun)
     assert (again["images"], again["added"], masker.calls) == (0, 0, 2)
-    answer(capsys, "export", tmp_path / "out", "--store", begun)
+    answer(capsys, "export", tmp_path / "out", "--store", begun, "--states", "none")
     document = json.loads((tmp_path / "out" / "all.json").read_text())
     names = {one["id"]: one["name"] for one in document["categories"]}
     found = [(names[one["category_id"]], one["area"]) for one in document["annotations"]]

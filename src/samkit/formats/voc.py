@@ -77,7 +77,7 @@ def voc_xml(masks: Masks, *, file_name: str, class_names: Sequence[str]) -> byte
     size = ET.SubElement(root, "size")
     for name, value in (("width", width), ("height", height), ("depth", 3)):
         _text(size, name, value)
-    _text(root, "segmented", 1)
+    _text(root, "segmented", int(len(masks) > 0))
     for name, (x0, y0, x1, y1) in zip(class_names, masks.boxes_xyxy.tolist(), strict=True):
         thing = ET.SubElement(root, "object")
         _text(thing, "name", name)

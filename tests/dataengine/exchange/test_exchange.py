@@ -15,6 +15,8 @@ from pycocotools.coco import COCO
 
 from samkit.annotations import ReadOptions
 from samkit.dataengine import (
+    FINISHED,
+    REVIEWS,
     Store,
     accept_image,
     add_class,
@@ -34,7 +36,7 @@ from samkit.dataengine import (
     take_image,
 )
 from samkit.dataengine.exchange.records import split_of
-from samkit.errors import DataError, OutputError, RoleError
+from samkit.errors import DataError, OutputError, RoleError, StoreError
 from samkit.geometry import decode_rle, encode_rle
 
 SIZE = (12, 16)
@@ -121,12 +123,13 @@ def test_export_and_import_lose_nothing(
         from sqlalchemy import text
 
         session.execute(text("UPDATE images SET review='none', open=1, lease_user_id=NULL"))
+        session.execute(text("DELETE FROM submission_masks"))
         session.execute(text("DELETE FROM submissions"))
     image = annotate(scene, 0, first)
     accept_image(scene.store, image.id, scene.rev, version=image.version)
     image = annotate(scene, 2, second)
     return_image(scene.store, image.id, scene.rev, version=image.version, comment="too \n large")
-    export_project(scene.store, scene.project.id, folder, file_format=file_format)
+    export_project(scene.store, scene.project.id, folder, file_format=file_format, states=REVIEWS)
 
     with Store.open(folder / "other.db") as other:
         project = create_project(other, name="copy", root=image_folder).id
@@ -135,8 +138,12 @@ def test_export_and_import_lose_nothing(
         place = folder / PLACES[file_format]
         report = import_masks(other, project, place, file_format=file_format, user_id=user)
         assert report.faults == ()
-        assert (report.num_images, report.num_added) == (4, len(first) + len(second))
+        # An image without masks is exported only if it is submitted or accepted.
+        num_images = 2 if second else 1
+        assert (report.num_images, report.num_added) == (num_images, len(first) + len(second))
         before, after = contents(scene.store, scene.project.id), contents(other, project)
+        if not second:
+            before["deep/c.png"] = after["deep/c.png"]
         assert after == before
         again = import_masks(other, project, place, file_format=file_format, user_id=user)
         assert (again.num_added, again.num_known) == (0, report.num_added)
@@ -170,14 +177,47 @@ def test_coco_is_read_by_its_own_program(full, tmp_path, capsys):
 def test_only_accepted_images(full, tmp_path):
     scene, _, _ = full
     report = export_project(
-        scene.store, scene.project.id, tmp_path, file_format="sa1b", accepted_only=True
+        scene.store, scene.project.id, tmp_path, file_format="sa1b", states=["accepted"]
     )
     assert (report.num_images, report.num_masks) == ({"all": 1}, {"all": 2})
     assert [path.name for path in (tmp_path / "all").iterdir()] == ["a.json"]
 
 
+@pytest.mark.parametrize("file_format", ["coco", "geojson", "png", "sa1b", "voc", "yolo"])
+def test_images_that_nobody_finished_are_no_empty_ones(file_format, scene, rle_of, tmp_path):
+    """Of the four images, one is submitted without masks, one has a mask, two nobody opened."""
+    annotate(scene, 0, [])
+    image_id = scene.hold(scene.ann, 1)
+    save_annotation(scene.store, image_id=image_id, user_id=scene.ann, rle=rle_of(1, 1, 3, 3))
+    num_images = {}
+    for states in (FINISHED, REVIEWS):
+        report = export_project(
+            scene.store, scene.project.id, tmp_path, file_format=file_format, states=states
+        )
+        num_images[states] = (report.num_images["all"], report.num_masks["all"])
+    assert num_images == {FINISHED: (1, 0), REVIEWS: (2, 1)}
+
+
+def test_voc_says_segmented_only_of_images_with_masks(full, tmp_path):
+    scene, _, _ = full
+    annotate(scene, 2, [])
+    export_project(scene.store, scene.project.id, tmp_path, file_format="voc")
+    trees = {name: ET.parse(tmp_path / f"Annotations/{name}.xml") for name in ("a", "deep/c")}
+    assert [tree.findtext("segmented") for tree in trees.values()] == ["1", "0"]
+
+
+def test_states_that_do_not_exist_are_refused(sqlite_scene, tmp_path, refusal):
+    store, project = sqlite_scene.store, sqlite_scene.project.id
+    with refusal(StoreError, "a state must be one of none, submitted", "got 'done'"):
+        export_project(store, project, tmp_path, file_format="coco", states=["done"])
+    with refusal(StoreError, "give at least one state"):
+        export_project(store, project, tmp_path, file_format="coco", states=[])
+
+
 def test_splits_depend_on_the_image_alone(full, tmp_path):
     scene, _, _ = full
+    for index in (2, 3):
+        annotate(scene, index, [])
     report = export_project(
         scene.store, scene.project.id, tmp_path, file_format="coco", val_fraction=0.5
     )
@@ -212,6 +252,8 @@ def test_parts_have_about_the_size_that_is_asked_for():
 
 def test_yolo_polygons_draw_the_masks_of_their_classes(full, tmp_path):
     scene, _, box = full
+    for index in (2, 3):
+        annotate(scene, index, [])
     export_project(scene.store, scene.project.id, tmp_path, file_format="yolo", copy_images=True)
     lines = (tmp_path / "labels/all/a.txt").read_text().splitlines()
     assert [line.split()[0] for line in lines] == ["0", "1"]
@@ -240,7 +282,7 @@ def test_voc_pictures_and_boxes(full, tmp_path):
     assert boxes == [[2, 2, 9, 9], [8, 8, 15, 11]]
     assert [one.text for one in root.iter("name")] == ["cell", "object"]
     listed = (tmp_path / "ImageSets/Segmentation/all.txt").read_text()
-    assert listed == "a\nb\ndeep/c\ndeep/d\n"
+    assert listed == "a\nb\n"
 
 
 def test_geojson_has_exact_areas_and_classes(full, tmp_path):
@@ -261,6 +303,10 @@ def test_names_that_differ_by_suffix_are_refused(sqlite_store, tmp_path, refusal
     project = create_project(sqlite_store, name="p", root=tmp_path).id
     add_images(sqlite_store, project)
     with refusal(OutputError, "a.bmp and a.png differ only in their suffix"):
+        user = create_user(sqlite_store, name="ann").id
+        for image in list_images(sqlite_store, project).items:
+            take_image(sqlite_store, image.id, user)
+            submit_image(sqlite_store, image.id, user)
         export_project(sqlite_store, project, tmp_path / "out", file_format="sa1b")
 
 

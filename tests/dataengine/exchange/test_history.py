@@ -82,5 +82,5 @@ def test_only_accepted_images_where_asked(scene, rle_of, tmp_path):
         image = submit_image(store, image_id, scene.ann)
     accept_image(store, image.id, scene.rev, version=image.version)
     path = tmp_path / "accepted.jsonl"
-    assert export_history(store, scene.project.id, path, accepted_only=True) == 1
+    assert export_history(store, scene.project.id, path, states=["accepted"]) == 1
     assert [one["file_name"] for one in lines_of(path)] == ["b.png"]

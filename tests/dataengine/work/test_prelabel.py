@@ -176,7 +176,7 @@ def test_annotators_see_correct_and_delete_them(scene, rle_of):
 def test_exports_carry_classes_scores_and_words(sqlite_scene, tmp_path, capsys):
     scene = sqlite_scene
     prelabel(scene, Generator())
-    export_project(scene.store, scene.project.id, tmp_path, file_format="coco")
+    export_project(scene.store, scene.project.id, tmp_path, file_format="coco", states=["none"])
     coco = COCO(tmp_path / "all.json")
     capsys.readouterr()
     names = {one["id"]: one["name"] for one in coco.loadCats(coco.getCatIds())}
@@ -430,7 +430,7 @@ def test_masks_that_do_not_fit_are_told_and_the_others_kept(sqlite_scene):
 
     report = prelabel(sqlite_scene, broken)
     assert (report.num_images, report.num_added) == (4, 1)
-    assert report.faults[0] == "a.png: mask 1: score must be finite; got nan"
+    assert report.faults[0] == "a.png: mask 1: score must be from 0 to 1; got nan"
     assert report.faults[1].startswith("b.png: a class's name must have 1 to 200 characters")
     assert report.faults[2].startswith("b.png: mask 1: no class 'xxx")
     assert report.faults[3].startswith("b.png: mask 2: ")

@@ -142,6 +142,8 @@ def test_statistics_by_person_and_day(scene, rle_of, clock):
         "submitted": (1, 3),
         "accepted": (0, 0),
         "returned": (0, 0),
+        "skipped": (0, 0),
+        "unusable": (0, 0),
     }
     assert counts["submitted"].masks_per_image == 3
 

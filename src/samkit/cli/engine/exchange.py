@@ -16,6 +16,7 @@ from samkit.cli.stores import (
     local_admin,
     open_store,
     project_option,
+    split_names,
     store_option,
 )
 from samkit.cli.wording import counted
@@ -126,7 +127,14 @@ def import_masks(
     show_default=True,
     help="Fraction of the images in the validation split.",
 )
-@click.option("--accepted-only", is_flag=True, help="Only images that a reviewer has accepted.")
+@click.option(
+    "--states",
+    metavar="A,B,...",
+    default="submitted,accepted",
+    show_default=True,
+    help="Only images in these states of review; others: none, returned, skipped, unusable.",
+)
+@click.option("--accepted-only", is_flag=True, help="The same as --states accepted.")
 @click.option("--copy-images", is_flag=True, help="Also copy the images.")
 @click.option(
     "--history",
@@ -141,6 +149,7 @@ def export_masks(
     where: str,
     project: str | None,
     val_fraction: float,
+    states: str,
     accepted_only: bool,
     copy_images: bool,
     history: bool,
@@ -151,13 +160,14 @@ def export_masks(
     \b
     samkit engine export out --format yolo --val-fraction 0.1 --accepted-only --copy-images
     """
-    from samkit.dataengine import count_images, export_history, export_project
+    from samkit.dataengine import check_states, count_images, export_history, export_project
 
+    chosen = ("accepted",) if accepted_only else tuple(split_names(states))
     with open_store(where) as store:
         found = find_project(store, project)
-        states = count_images(store, found.id)
-        chosen = [states["accepted"]] if accepted_only else states.values()
-        total = sum(one.num_images for one in chosen)
+        check_states(chosen)
+        counts = count_images(store, found.id)
+        total = sum(one.num_images for state, one in counts.items() if state in chosen)
         with progress("image", total, bar=not as_json) as meter:
             report = export_project(
                 store,
@@ -165,7 +175,7 @@ def export_masks(
                 folder,
                 file_format=file_format,
                 val_fraction=val_fraction,
-                accepted_only=accepted_only,
+                states=chosen,  # type: ignore[arg-type]
                 copy_images=copy_images,
                 on_image=meter.update,
             )
@@ -176,19 +186,28 @@ def export_masks(
                     store,
                     found.id,
                     folder / HISTORY_NAME,
-                    accepted_only=accepted_only,
+                    states=chosen,  # type: ignore[arg-type]
                     on_image=meter.update,
                 )
+    left_out = {
+        state: one.num_images
+        for state, one in counts.items()
+        if one.num_images and state not in chosen
+    }
     result = {
         "project": found.name,
         "folder": str(folder),
         "images": report.num_images,
         "masks": report.num_masks,
         "history": lines,
+        "left_out": left_out,
     }
     parts = ", ".join(
         f"{split}: {counted(count, 'image')}, {counted(report.num_masks[split], 'mask')}"
         for split, count in report.num_images.items()
     )
     note = "" if lines is None else f"; {HISTORY_NAME}: {counted(lines, 'mask')}"
+    if left_out:
+        listed = ", ".join(f"{count:,} {state}" for state, count in left_out.items())
+        note += f"; images left out by their state: {listed} (--states)"
     click.echo(json.dumps(result, indent=2) if as_json else f"{folder}: {parts}{note}")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from samkit.dataengine import Project, Store, WorkDay
 
+STATES = ("none", "submitted", "returned", "accepted", "skipped", "unusable")
+
 
 @click.command()
 @store_option
@@ -36,16 +38,18 @@ def status(*, where: str, as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    columns = ("project", "images", "waiting", "submitted", "returned", "accepted", "masks")
     table = Table(
-        *columns, "s/mask", "clicks/mask", box=None, pad_edge=False, collapse_padding=True
+        *("project", "images", "waiting", *STATES[1:], "masks", "s/mask", "clicks/mask"),
+        box=None,
+        pad_edge=False,
+        collapse_padding=True,
     )
     for one in content["projects"]:
         images = one["images"]
         table.add_row(
             escape(one["name"]),
             f"{sum(images.values()):,}",
-            *(f"{images[state]:,}" for state in ("none", "submitted", "returned", "accepted")),
+            *(f"{images[state]:,}" for state in STATES),
             f"{one['num_masks']:,}",
             _rounded(one["seconds_per_mask"]),
             _rounded(one["clicks_per_mask"]),

@@ -2,14 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from samkit.dataengine.database import Store
 from samkit.dataengine.exchange.records import ALL, TRAIN, VAL, ImageRecord, read_records, split_of
 from samkit.dataengine.exchange.writers import WRITERS
-from samkit.dataengine.values import check_choice
+from samkit.dataengine.values import FINISHED, Review, check_choice, check_states
 from samkit.dataengine.work import ImageSource, get_project, list_classes
 from samkit.errors import OutputError
 from samkit.files import replacing
@@ -30,7 +30,7 @@ def export_project(
     *,
     file_format: str,
     val_fraction: float = 0.0,
-    accepted_only: bool = False,
+    states: Sequence[Review] = FINISHED,
     copy_images: bool = False,
     on_image: Callable[[int], None] | None = None,
 ) -> ExportReport:
@@ -40,24 +40,27 @@ def export_project(
         folder: output folder, created if missing. Files of the same names are replaced.
         file_format: coco, geojson, png, sa1b, voc or yolo.
         val_fraction: fraction of images for a validation split, chosen by their content.
-        accepted_only: export only images that a reviewer has accepted.
+        states: export only images in these states of review. Images without masks are exported
+            only if they are submitted or accepted: nobody has said of the others that they are
+            empty.
         copy_images: also copy the images to where the format expects them.
         on_image: called with the number of images done.
 
     Raises:
-        StoreError: no such project or format, or an image to copy is missing.
+        StoreError: no such project, format or state, or an image to copy is missing.
         ConfigError: val_fraction is out of range.
         OutputError: files cannot be written, or two would have the same name.
         FormatError: more masks or classes than the format can hold.
     """
     check_choice("a format", file_format, tuple(WRITERS))
+    check_states(states)
     root = get_project(store, project_id).root
     target = Path(folder)
     classes = [one.name for one in list_classes(store, project_id)]
     num_images, num_masks = {}, {}
     splits = (ALL,) if split_of("0" * 64, val_fraction) == ALL else (TRAIN, VAL)
     for split in splits:
-        records = _of_split(store, project_id, split, val_fraction, accepted_only=accepted_only)
+        records = _of_split(store, project_id, split, val_fraction, states)
         num_images[split] = num_masks[split] = 0
         try:
             target.mkdir(parents=True, exist_ok=True)
@@ -74,11 +77,11 @@ def export_project(
 
 
 def _of_split(
-    store: Store, project_id: int, split: str, val_fraction: float, *, accepted_only: bool
+    store: Store, project_id: int, split: str, val_fraction: float, states: Sequence[Review]
 ) -> Iterator[ImageRecord]:
     """Iterate over a split's images; refuse two whose mask files would have the same name."""
     seen: dict[str, str] = {}
-    for record in read_records(store, project_id, accepted_only=accepted_only):
+    for record in read_records(store, project_id, states=states):
         path = record.image.path
         if split_of(record.image.sha256, val_fraction) != split:
             continue

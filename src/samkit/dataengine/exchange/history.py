@@ -19,7 +19,7 @@ from samkit.dataengine.schema import (
     RevisionRow,
     UserRow,
 )
-from samkit.dataengine.values import StoredImage
+from samkit.dataengine.values import REVIEWS, Review, StoredImage
 from samkit.dataengine.work import get_project, list_classes, list_images
 from samkit.files import replacing
 
@@ -31,7 +31,7 @@ def export_history(
     project_id: int,
     path: str | os.PathLike[str],
     *,
-    accepted_only: bool = False,
+    states: Sequence[Review] = REVIEWS,
     on_image: Callable[[int], None] | None = None,
 ) -> int:
     """Write one line of JSON for each mask, including deleted ones.
@@ -43,14 +43,14 @@ def export_history(
 
     Args:
         path: output file; an existing one is replaced.
-        accepted_only: only masks of images that a reviewer has accepted.
+        states: only masks of images in these states of review.
         on_image: called with the number of images done.
 
     Returns:
         the number of lines written.
 
     Raises:
-        StoreError: no such project.
+        StoreError: no such project or state.
         OutputError: the file cannot be written.
     """
     get_project(store, project_id)
@@ -59,13 +59,7 @@ def export_history(
     num_lines = num_images = 0
     with replacing(path) as temporary, Path(temporary).open("w", encoding="utf-8") as file:
         while after is not None:
-            page = list_images(
-                store,
-                project_id,
-                after=after,
-                limit=IMAGES_AT_ONCE,
-                review="accepted" if accepted_only else None,
-            )
+            page = list_images(store, project_id, after=after, limit=IMAGES_AT_ONCE, review=states)
             with store.read() as session:
                 for line in _lines(session, page.items, classes):
                     file.write(json.dumps(line) + "\n")

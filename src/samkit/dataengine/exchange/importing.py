@@ -222,7 +222,7 @@ class _Import:
             )
             if untouched and image.review in REVIEWS:
                 row.review, row.comment = image.review, image.comment
-                row.open = image.review not in ("submitted", "accepted")
+                row.open = image.review not in ("submitted", "accepted", "unusable")
                 row.version += 1
         self.num_images += 1
         self.num_added += added.num_added

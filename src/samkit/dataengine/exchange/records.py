@@ -1,7 +1,7 @@
 """Records to export: a project's images with their masks."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from sqlalchemy import select
 from samkit.dataengine.database import Store
 from samkit.dataengine.rows import to_annotation
 from samkit.dataengine.schema import AnnotationRow
-from samkit.dataengine.values import Annotation, StoredImage
+from samkit.dataengine.values import FINISHED, Annotation, Review, StoredImage
 from samkit.dataengine.work import list_classes, list_images
 from samkit.errors import ConfigError
 from samkit.formats import base_name
@@ -66,21 +66,21 @@ def split_of(sha256: str, val_fraction: float) -> str:
     return VAL if place < val_fraction else TRAIN
 
 
-def read_records(store: Store, project_id: int, *, accepted_only: bool) -> Iterator[ImageRecord]:
-    """Iterate over a project's images, or only the accepted ones, including those without masks."""
+def read_records(
+    store: Store, project_id: int, *, states: Sequence[Review]
+) -> Iterator[ImageRecord]:
+    """Iterate over a project's images in these states.
+
+    Images without masks are among them only if somebody has submitted them: others are not known
+    to be empty.
+    """
     names = {one.id: one.name for one in list_classes(store, project_id)}
     after: int | None = 0
-    review = "accepted" if accepted_only else None
     while after is not None:
-        page = list_images(
-            store,
-            project_id,
-            after=after,
-            limit=IMAGES_AT_ONCE,
-            review=review,  # type: ignore[arg-type]
-        )
-        masks = _masks_of(store, page.items)
-        for image in page.items:
+        page = list_images(store, project_id, after=after, limit=IMAGES_AT_ONCE, review=states)
+        images = tuple(one for one in page.items if one.num_masks or one.review in FINISHED)
+        masks = _masks_of(store, images)
+        for image in images:
             found = tuple(masks[image.id])
             yield ImageRecord(
                 image=image,

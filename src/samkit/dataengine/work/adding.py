@@ -117,6 +117,7 @@ def add_made_masks(
     for index, mask in enumerate(masks):
         try:
             checked = _check(mask, (image.height, image.width), class_ids)
+            scores = [check_score("score", mask.score), check_score("stability", mask.stability)]
         except StoreError as error:
             skipped[index] = f"{mask.where or f'mask {index + 1}'}: {error}"
             continue
@@ -136,8 +137,8 @@ def add_made_masks(
             request_id=request_id,
             class_id=None if mask.class_name is None else class_ids[mask.class_name],
             stage=mask.stage,
-            score=mask.score,
-            stability=mask.stability,
+            score=scores[0],
+            stability=scores[1],
             events=[mask.event],
         )
         added += 1
@@ -146,8 +147,6 @@ def add_made_masks(
 
 
 def _check(mask: MadeMask, size_hw: tuple[int, int], class_ids: dict[str, int]) -> CheckedMask:
-    check_score("score", mask.score)
-    check_score("stability", mask.stability)
     if mask.class_name is not None and mask.class_name not in class_ids:
         raise StoreError(f"no class {mask.class_name!r:.40}")
     return check_mask(mask.segmentation, size_hw)

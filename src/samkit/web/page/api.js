@@ -110,9 +110,10 @@ export async function listAll(path, limit = 200) {
   return items;
 }
 
+/** A query string; of a list, each item is a value of its own. */
 export function query(values) {
-  const given = Object.entries(values).filter(([, value]) => value !== null && value !== "");
-  return new URLSearchParams(given).toString();
+  const all = Object.entries(values).flatMap(([name, value]) => [value].flat().map((one) => [name, one]));
+  return new URLSearchParams(all.filter(([, value]) => value !== null && value !== "")).toString();
 }
 
 export const imageUrl = (imageId, maxSide) =>

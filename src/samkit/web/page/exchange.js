@@ -17,13 +17,15 @@ const IMPORTS = [
   ["voc", "Pascal VOC"],
   ["yolo", "YOLO segmentation"],
 ];
+const FINISHED = ["submitted", "accepted"]; // what is exported by default
+const STATE_WORDS = { none: "To annotate", submitted: "Submitted", returned: "Returned", accepted: "Accepted" };
 const POLL_MS = 700;
 const TIMEOUT_S = 600; // for large files
 
 export function openExport({ id, name }, images) {
   const format = select(EXPORTS, "coco");
   const share = el("input", { type: "number", min: "0", max: "90", step: "5", value: "0" });
-  const accepted = el("input", { type: "checkbox", checked: images.accepted.num_images > 0 });
+  const states = Object.keys(images).map((state) => [state, el("input", { type: "checkbox", checked: FINISHED.includes(state) })]);
   const copies = el("input", { type: "checkbox" });
   const failure = el("p.failure", { role: "alert" });
   const button = el("button.primary", { type: "submit" }, "Download");
@@ -32,7 +34,13 @@ export function openExport({ id, name }, images) {
     {},
     field("Format", format),
     field("Validation split, %", share, "Chosen by image content: always the same images"),
-    el("label.check", {}, accepted, `Only accepted images (${images.accepted.num_images.toLocaleString("en")})`),
+    el(
+      "fieldset",
+      {},
+      el("legend", {}, "Images"),
+      el("div.choices", {}, ...states.map(([state, box]) => el("label.check", {}, box, STATE_WORDS[state], el("span.count", {}, images[state].num_images.toLocaleString("en"))))),
+      el("p.hint", {}, "Images without masks are exported only if they are submitted or accepted."),
+    ),
     el("label.check", {}, copies, "Include the images"),
     failure,
     el("footer", {}, button),
@@ -40,10 +48,12 @@ export function openExport({ id, name }, images) {
   const dialog = openDialog(`Export ${name}`, form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    const chosen = states.filter(([, box]) => box.checked).map(([state]) => state);
+    failure.textContent = chosen.length ? "" : "Choose at least one kind of images.";
+    if (!chosen.length) return;
     button.disabled = true;
     button.textContent = "Exporting…";
-    failure.textContent = "";
-    const values = { format: format.value, val_fraction: share.value / 100, accepted_only: accepted.checked, copy_images: copies.checked };
+    const values = { format: format.value, val_fraction: share.value / 100, states: chosen, copy_images: copies.checked };
     try {
       const blob = await download(`projects/${id}/export?${query(values)}`);
       saveFile(blob, `${name.replace(/[^\p{L}\p{N}_-]+/gu, "-")}-${format.value}.zip`);

@@ -17,7 +17,9 @@ from starlette.concurrency import run_in_threadpool
 
 from samkit.annotations import FORMATS
 from samkit.dataengine import (
+    FINISHED,
     ImportReport,
+    Review,
     export_project,
     get_project,
     import_masks,
@@ -50,10 +52,10 @@ def export(
     format: Literal["coco", "geojson", "png", "sa1b", "voc", "yolo"],  # noqa: A002 - in URLs
     val_fraction: Annotated[float, Query(ge=0, lt=1)] = 0.0,
     *,
-    accepted_only: bool = False,
+    states: Annotated[tuple[Review, ...], Query(min_length=1)] = FINISHED,
     copy_images: bool = False,
 ) -> StreamingResponse:
-    """Export a project's masks as a zip."""
+    """Export a project's masks as a zip; images without masks only if somebody submitted them."""
     project = get_project(studio.store, project_id)
     with studio.exchanging, tempfile.TemporaryDirectory(prefix="samkit-export-") as folder:
         export_project(
@@ -62,7 +64,7 @@ def export(
             folder,
             file_format=format,
             val_fraction=val_fraction,
-            accepted_only=accepted_only,
+            states=states,
             copy_images=copy_images,
         )
         packed = pack(Path(folder))
