@@ -39,9 +39,11 @@ def submit_image(store: Store, image_id: int, user_id: int) -> StoredImage:
     with store.write() as session:
         acting_user(session, user_id)
         row = held_image(session, image_id, user_id)
-        _record(session, store, row, user_id)
+        if row.review == "unusable":  # only a reviewer can hold it, and has annotated it after all
+            forget_set_aside(session, row)
         if row.review in ("skipped", "unusable"):
             row.comment = ""
+        _record(session, store, row, user_id)
         return _finish(session, row)
 
 
