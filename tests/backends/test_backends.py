@@ -304,3 +304,21 @@ def test_float32_on_the_cpu_shares_the_weights(model):
     info = BackendInfo(backend="torch", precision="float32", device="cpu", threads=0)
     backend = TorchBackend(model, info)
     assert backend.encoder is model.image_encoder
+
+
+def test_compiled_code_is_refused_in_a_forked_process(model, monkeypatch, refusal):
+    monkeypatch.setenv("CXX", "true")  # nothing is compiled here
+    monkeypatch.setattr(torch, "compile", lambda module: module)
+    backend = create_backend(model, backend="compile", precision="float32", device="cpu")
+    backend.check_process()
+    backend.renew()  # what a fork calls
+    with refusal(BackendError, 'backend "compile" on cpu', "forked", 'method "spawn"'):
+        backend.check_process()
+
+
+def test_gpus_are_refused_in_a_process_forked_after_their_use(monkeypatch, refusal):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose.choose_device(None).type == "cuda"
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    with refusal(BackendError, "GPUs", "forked", 'method "spawn"'):
+        choose.choose_device(None)

@@ -91,3 +91,8 @@ def test_many_masks_are_refined_at_once_as_one_by_one(predictor):
     for number, start in enumerate(starts):
         alone = ask_all(predictor, embedding, [start], multimask=True)
         np.testing.assert_allclose(together.logits[number], alone.logits[0], atol=1e-4)
+
+
+def test_no_refinements_have_an_empty_answer(predictor):
+    answer = ask_all(predictor, predictor.embed(IMAGE), [], multimask=False)
+    assert answer.masks.shape == (0, 1, 90, 120)
