@@ -16,6 +16,7 @@ from samkit.batch import (
     SEGMENT_FORMATS,
     ImagePrompt,
     InProcess,
+    PageChoice,
     PromptedImage,
     SegmentOptions,
     SegmentWork,
@@ -33,6 +34,8 @@ from samkit.cli.options import (
     json_option,
     model_option,
     output_option,
+    pages_option,
+    range_option,
     text_options,
 )
 from samkit.cli.progress import progress
@@ -103,6 +106,8 @@ from samkit.errors import ImageError, SamkitError
     help="Take the best of three candidates, or the single answer. By default the best of three"
     " for a single point, which may mean a part or the whole, and the single answer otherwise.",
 )
+@range_option
+@pages_option
 @click.option("--all", "every_candidate", is_flag=True, help="Write all three candidates.")
 @json_option
 def segment(
@@ -121,6 +126,8 @@ def segment(
     output: Path,
     formats: tuple[str, ...],
     multimask: bool | None,
+    value_range: str,
+    pages: PageChoice | None,
     every_candidate: bool,
     as_json: bool,
 ) -> int:
@@ -131,11 +138,14 @@ def segment(
     samkit segment image.jpg --text "a red car"
     samkit segment image.jpg --box 100,100,400,300 --background 10,10
     samkit segment --prompts prompts.json --format coco
+    samkit segment stack.tif --pages 2-5 --box 100,100,400,300 --range 0,4095
     """
     has_prompt = bool(points or backgrounds or boxes or mask)
     from_options = has_prompt or bool(texts)
     if not texts and prompts_file is None and (text_model or text_thresh is not None):
         raise click.UsageError("--text-model and --text-thresh need --text")
+    if pages is not None:
+        images = tuple(page for image in images for page in pages.pages_of(image))
     if prompts_file is not None:
         if from_options:
             raise click.UsageError("give prompts either as options or as a file, not both")
@@ -156,6 +166,7 @@ def segment(
             multimask=True if every_candidate else multimask,
             every_candidate=every_candidate,
             text_thresh=text_thresh,
+            value_range=value_range,
         ),
         output=output,
         formats=frozenset(formats),
@@ -179,12 +190,13 @@ def segment_images(
 ) -> int:
     """Answer the prompts of images, write and print the results; return the exit code."""
     from samkit.files import check_writable
+    from samkit.formats import page_file
     from samkit.predict import Predictor
 
     check_result_names(images, formats)
     check_writable(output)
-    if not any(one.image.exists() for one in images):  # before the model is loaded
-        raise ImageError(f"no such file: {images[0].image}")
+    if not any(page_file(one.image).exists() for one in images):  # before the model is loaded
+        raise ImageError(f"no such file: {page_file(images[0].image)}")
     check_models(images, model=model, text_model=text_model)
     predictor = Predictor.load(model, text_model=text_model, **backend.options())
     if any(one.prompt.text for one in images):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from samkit.datasets.sample import Sample
 from samkit.errors import DataError
-from samkit.formats import IMAGE_SUFFIXES, has_image_suffix, label_rles, read_image, read_labels
+from samkit.formats import IMAGE_SUFFIXES, find_image_files, label_rles, read_image, read_labels
 
 IMAGES, MASKS = "images", "masks"
 
@@ -82,8 +82,3 @@ class InstancePng:
     def _mask_path(self, index: int) -> Path:
         relative = self._paths[index].relative_to(self.folder / IMAGES)
         return (self.folder / MASKS / relative).with_suffix(".png")
-
-
-def find_image_files(folder: Path) -> list[Path]:
-    """All images in a folder and its subfolders, by suffix, sorted by path."""
-    return sorted(path for path in folder.rglob("*") if has_image_suffix(path))

@@ -19,7 +19,13 @@ from samkit.datasets.sample import Sample
 from samkit.errors import ConfigError, DataError, ImageError
 from samkit.extras import install_hint
 from samkit.files import read_json
-from samkit.formats import has_image_suffix, read_image, read_image_bytes, sa1b_rles
+from samkit.formats import (
+    find_image_files,
+    has_image_suffix,
+    read_image,
+    read_image_bytes,
+    sa1b_rles,
+)
 
 # Images of a shard that are shuffled together in each epoch, in memory and still encoded: 64 images
 # of SA-1B take about 30 MB.
@@ -59,13 +65,9 @@ class Sa1bFolder:
 
 def find_pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
     """Yield images with their JSON files, sorted by path."""
-    try:
-        files = {path for path in folder.rglob("*") if path.suffix}
-    except OSError as error:
-        raise DataError(f"cannot read {folder}: {error.strerror}") from error
-    for path in sorted(files):
+    for path in find_image_files(folder):
         json_path = path.with_suffix(".json")
-        if has_image_suffix(path) and json_path in files:
+        if json_path.is_file():
             yield path, json_path
 
 

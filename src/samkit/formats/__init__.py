@@ -10,16 +10,36 @@ from samkit.formats.coco import (
     write_coco_records,
 )
 from samkit.formats.coco_reading import CocoFile, CocoImage, read_coco
+from samkit.formats.folders import (
+    FoundImages,
+    find_image_files,
+    find_images_below,
+    left_out_summary,
+    sort_out_images,
+)
 from samkit.formats.geojson import geojson_collection
 from samkit.formats.image import (
-    MAX_PIXELS,
     ImageLike,
+    num_pages,
+    num_pages_of_file,
     read_image,
     read_image_bytes,
+    read_image_file,
+    read_image_frame,
     read_image_size,
 )
 from samkit.formats.labelme import LabelMeFile, read_labelme
-from samkit.formats.names import IMAGE_SUFFIXES, base_name, flat_file_name, has_image_suffix
+from samkit.formats.names import (
+    IMAGE_SUFFIXES,
+    base_name,
+    flat_file_name,
+    has_image_suffix,
+    page_file,
+    page_name,
+    split_page,
+)
+from samkit.formats.notices import forget_notices, notify
+from samkit.formats.pixels import MAX_PIXELS
 from samkit.formats.png import (
     label_layers,
     label_map,
@@ -41,6 +61,8 @@ from samkit.formats.segmentations import (
     read_rles,
     segmentation_rle,
 )
+from samkit.formats.tiff import TiffBands, is_tiff, open_tiff, picture_pages, tiff_bands
+from samkit.formats.value_range import RangeLike, ValueRange, to_uint8
 from samkit.formats.voc import voc_classes, voc_instances, voc_xml, write_voc_png
 from samkit.formats.yolo import yolo_dataset_yaml, yolo_labels
 
@@ -52,22 +74,40 @@ __all__ = [
     "CocoFile",
     "CocoImage",
     "CocoWriter",
+    "FoundImages",
     "ImageLike",
     "LabelMeFile",
+    "RangeLike",
+    "TiffBands",
+    "ValueRange",
     "base_name",
     "check_image_size",
     "coco_dataset",
     "coco_writer",
+    "find_image_files",
+    "find_images_below",
     "flat_file_name",
+    "forget_notices",
     "geojson_collection",
     "has_image_suffix",
+    "is_tiff",
     "label_layers",
     "label_map",
     "label_rles",
+    "left_out_summary",
     "masks_from_sa1b",
+    "notify",
+    "num_pages",
+    "num_pages_of_file",
+    "open_tiff",
+    "page_file",
+    "page_name",
+    "picture_pages",
     "read_coco",
     "read_image",
     "read_image_bytes",
+    "read_image_file",
+    "read_image_frame",
     "read_image_size",
     "read_labelme",
     "read_labels",
@@ -77,6 +117,10 @@ __all__ = [
     "sa1b_document",
     "sa1b_rles",
     "segmentation_rle",
+    "sort_out_images",
+    "split_page",
+    "tiff_bands",
+    "to_uint8",
     "voc_classes",
     "voc_instances",
     "voc_xml",

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from samkit.arrays import BoolArray
 from samkit.errors import DataError, FormatError
 from samkit.files import read_json
-from samkit.formats.image import MAX_PIXELS
+from samkit.formats.pixels import MAX_PIXELS
 from samkit.geometry import Rle, encode_rle
 
 

@@ -14,7 +14,7 @@ import torch
 
 from samkit.backends import Backend, create_backend
 from samkit.errors import EmbeddingError, WeightsError
-from samkit.formats import ImageLike, read_image
+from samkit.formats import ImageLike, RangeLike, read_image
 from samkit.geometry import CoordMap
 from samkit.models import Sam
 from samkit.predict.decoder import PointMasks, PromptDecoder
@@ -158,9 +158,9 @@ class Predictor:
         return CoordMap.of((image.shape[0], image.shape[1]), self.model.image_spec)
 
     @torch.no_grad()
-    def encode(self, image: ImageLike) -> ImageEmbedding:
+    def encode(self, image: ImageLike, *, value_range: RangeLike = "auto") -> ImageEmbedding:
         """Run the image encoder alone; see `embed`, which also prepares the decoder for prompts."""
-        rgb = read_image(image)
+        rgb = read_image(image, value_range=value_range)
         coords = self.coord_map(rgb)
         pixels = normalise(resize_image(rgb, coords), self.model.image_spec)
         with self._encoding:
@@ -172,26 +172,27 @@ class Predictor:
             encoder_checksum=self.encoder_checksum,
         )
 
-    def embed(self, image: ImageLike) -> ImageEmbedding:
+    def embed(self, image: ImageLike, *, value_range: RangeLike = "auto") -> ImageEmbedding:
         """Run the image encoder: the expensive step, once per image.
 
         Args:
             image: path, PIL image, array or tensor; see `samkit.formats.read_image`.
+            value_range: which values become black and white, likewise.
 
         Raises:
             ImageError: the image cannot be read.
         """
-        embedding = self.encode(image)
+        embedding = self.encode(image, value_range=value_range)
         self.decoder.prepare(embedding)  # so that the first prompt does not wait for it
         return embedding
 
-    def session(self, image: ImageLike) -> ImageSession:
+    def session(self, image: ImageLike, *, value_range: RangeLike = "auto") -> ImageSession:
         """Embed an image for interactive segmentation by clicks and boxes, with undo.
 
         Raises:
             ImageError: the image cannot be read.
         """
-        return ImageSession(self, self.embed(image))
+        return ImageSession(self, self.embed(image, value_range=value_range))
 
     def predict(
         self,
@@ -235,6 +236,7 @@ class Predictor:
         boxes: npt.ArrayLike | None = None,
         mask_logits: npt.ArrayLike | None = None,
         image: ImageLike | None = None,
+        value_range: RangeLike = "auto",
         text_thresh: float | None = None,
         multimask: bool = True,
     ) -> MaskPrediction:
@@ -252,6 +254,7 @@ class Predictor:
                 text or images, for a model that takes text.
             points, labels, boxes, mask_logits: see `predict`.
             image: the image, which a detector needs.
+            value_range: which of its values become black and white; see `embed`.
             text_thresh: minimum score of a detector's boxes; default: the detector's.
             multimask: three candidates instead of one.
 
@@ -268,7 +271,9 @@ class Predictor:
         parts = {"points": points, "labels": labels, "boxes": boxes, "mask_logits": mask_logits}
         is_alone = all(part is None for part in parts.values())
         others = None if is_alone else Prompts.of(**parts)
-        resolved = self._reader.resolve(embedding, text, others, image=image, thresh=text_thresh)
+        resolved = self._reader.resolve(
+            embedding, text, others, image=image, value_range=value_range, thresh=text_thresh
+        )
         return self.decode_text(embedding, resolved, multimask=multimask)
 
     def decode_text(
