@@ -241,3 +241,9 @@ def test_reset_forgets_the_image(sam, cat):
     predictor.reset_image()
     assert not predictor.is_image_set
     assert (predictor.features, predictor.original_size, predictor.input_size) == (None,) * 3
+
+
+def test_mask_of_booleans_is_no_input(predictor, refusal):
+    """The original takes it for logits of 0 and 1; logits stay logits."""
+    with refusal(PromptError, "mask_input are logits", "np.where(mask, 8, -8)"):
+        predictor.predict(mask_input=np.ones((1, 256, 256), bool))

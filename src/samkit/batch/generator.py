@@ -135,13 +135,14 @@ class MaskGenerator:
         Raises:
             ImageError: the image cannot be read.
         """
+        from samkit.formats import read_image
+        from samkit.proposals import open_source
+
         if self.tiling is not None:
-            return self.everything.generate_tiled(
-                image, self.tiling, value_range=self.value_range, on_progress=on_progress
-            )
-        return self.masker.generate(
-            cast("ImageLike", image), value_range=self.value_range, on_progress=on_progress
-        )
+            source = open_source(image, value_range=self.value_range)
+            return self.everything.generate_tiled(source, self.tiling, on_progress=on_progress)
+        pixels = read_image(cast("ImageLike", image), value_range=self.value_range)
+        return self.masker.generate(pixels, on_progress=on_progress)
 
     @contextmanager
     def limited_memory(self, what: object) -> Iterator[None]:

@@ -75,8 +75,9 @@ from samkit.errors import ImageError, SamkitError
 @click.option(
     "--mask",
     type=click.Path(path_type=Path),
-    metavar="FILE.npy",
-    help="Mask logits of an earlier answer, to be refined; --format logits writes them.",
+    metavar="FILE",
+    help="A mask to be refined: an image of the same size, a .npy file of booleans, or one of mask"
+    " logits, which --format logits writes.",
 )
 @click.option(
     "--prompts",
@@ -154,7 +155,7 @@ def segment(
         raise click.UsageError("give at least one image")
     elif not from_options:
         raise click.UsageError(
-            "give a prompt: --point X,Y, --box X0,Y0,X1,Y1, --text WORDS or --mask FILE.npy"
+            "give a prompt: --point X,Y, --box X0,Y0,X1,Y1, --text WORDS or --mask FILE"
         )
     else:
         prompts = prompts_from_options(points, backgrounds, boxes, mask) if has_prompt else None

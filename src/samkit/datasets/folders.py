@@ -71,7 +71,7 @@ class InstancePng:
 
     def __getitem__(self, index: int) -> Sample:
         image = read_image(self._paths[index])
-        labels = read_labels(self._mask_path(index))
+        labels = read_labels(self._mask_path(index)).labels
         if labels.shape != image.shape[:2]:
             raise DataError(
                 f"{self._mask_path(index)} must have its image's size {image.shape[:2]};"

@@ -28,6 +28,7 @@ from samkit.formats.image import (
     read_image_frame,
     read_image_size,
 )
+from samkit.formats.label_images import LabelImage, read_labels
 from samkit.formats.labelme import LabelMeFile, read_labelme
 from samkit.formats.names import (
     IMAGE_SUFFIXES,
@@ -44,7 +45,6 @@ from samkit.formats.png import (
     label_layers,
     label_map,
     label_rles,
-    read_labels,
     write_mask_png,
     write_png,
 )
@@ -76,6 +76,7 @@ __all__ = [
     "CocoWriter",
     "FoundImages",
     "ImageLike",
+    "LabelImage",
     "LabelMeFile",
     "RangeLike",
     "TiffBands",

@@ -211,7 +211,8 @@ class Predictor:
             points: (2,), (N, 2) or (P, N, 2), xy in pixels of the image.
             labels: (N,) or (P, N): 1 foreground, 0 background; default: all foreground.
             boxes: (4,) or (P, 4), x0 y0 x1 y1 in pixels of the image.
-            mask_logits: (L, L), (1, L, L) or (P, 1, L, L) of an earlier answer's `logits`.
+            mask_logits: (L, L), (1, L, L) or (P, 1, L, L) of an earlier answer's `logits`; or a
+                mask of booleans, also of the image's size.
             multimask: three candidates, for prompts that may mean several things, such as a single
                 click; otherwise one.
 
@@ -296,6 +297,7 @@ class Predictor:
     ) -> MaskPrediction:
         """Answer validated prompts; see `predict`."""
         self._check(embedding, prompts)
+        prompts = prompts.with_logits(embedding.coords)
         return self.decoder.decode(embedding, prompts, multimask=multimask)
 
     def decode_points(

@@ -114,7 +114,7 @@ def read_label_images(folder: Path) -> Iterator[ForeignImage]:
             if facts.is_file():
                 image = _read_layers(folder, name, read_json(facts))
             else:
-                rles = label_rles(read_labels(path))
+                rles = label_rles(read_labels(path).labels)
                 masks = tuple(ForeignMask(segmentation=rle) for rle in rles)
                 image = ForeignImage(name=name, masks=masks)
         except DataError as error:
@@ -133,7 +133,7 @@ def _read_layers(folder: Path, name: str, facts: Any) -> ForeignImage:
     layers = {}
     for number in sorted({int(one["layer"]) for one in facts["masks"]}):
         layer = folder if number == 1 else folder.parent / layer_folder(number)
-        layers[number] = read_labels(layer / f"{name}.png")
+        layers[number] = read_labels(layer / f"{name}.png").labels
     masks = tuple(
         ForeignMask(
             segmentation=encode_rle(layers[int(one["layer"])] == int(one["number"])),
