@@ -507,7 +507,7 @@ def stack(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pages = np.random.default_rng(0).integers(0, 4000, (3, 30, 40)).astype(np.uint16)
     (tmp_path / "images").mkdir()
-    tifffile.imwrite("images/stack.tif", pages)
+    tifffile.imwrite("images/stack.tif", pages, photometric="minisblack")
     Image.new("RGB", (40, 30), (9, 9, 9)).save("images/plain.png")
     return pages
 

@@ -21,12 +21,12 @@ from samkit.formats.geojson import geojson_collection
 from samkit.formats.image import (
     ImageLike,
     num_pages,
-    num_pages_of_file,
     read_image,
     read_image_bytes,
     read_image_file,
     read_image_frame,
     read_image_size,
+    read_page_sizes,
 )
 from samkit.formats.label_images import LabelImage, read_labels
 from samkit.formats.labelme import LabelMeFile, read_labelme
@@ -35,6 +35,7 @@ from samkit.formats.names import (
     base_name,
     flat_file_name,
     has_image_suffix,
+    page_export_name,
     page_file,
     page_name,
     split_page,
@@ -99,8 +100,8 @@ __all__ = [
     "masks_from_sa1b",
     "notify",
     "num_pages",
-    "num_pages_of_file",
     "open_tiff",
+    "page_export_name",
     "page_file",
     "page_name",
     "picture_pages",
@@ -113,6 +114,7 @@ __all__ = [
     "read_labelme",
     "read_labels",
     "read_numbered_rles",
+    "read_page_sizes",
     "read_rles",
     "read_sa1b",
     "sa1b_document",

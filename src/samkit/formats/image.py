@@ -148,6 +148,21 @@ def read_image_frame(
     return size_hw, orientation if orientation in TO_UPRIGHT else UPRIGHT
 
 
+def read_page_sizes(
+    file: IO[bytes], name: str, *, max_pixels: int = MAX_PIXELS
+) -> list[tuple[int, int]]:
+    """Height and width of each page of an open file, upright; see `num_pages`.
+
+    Raises:
+        ImageError: not an image, or a page is too large.
+    """
+    with image_errors(name, max_pixels), open_pages(file, name) as pages:
+        found = [pages.size(page) for page in range(1, pages.count + 1)]
+    for width, height, _ in found:
+        check_size(name, width, height, max_pixels)
+    return [(w, h) if turn in SIDEWAYS else (h, w) for w, h, turn in found]
+
+
 def num_pages(path: str | os.PathLike[str]) -> int:
     """Number of pages of a TIFF stack, or of pictures of an animation; 1 for other images.
 
@@ -158,18 +173,16 @@ def num_pages(path: str | os.PathLike[str]) -> int:
     """
     name = os.fsdecode(path)
     try:
-        with image_errors(name, MAX_PIXELS), open(name, "rb") as file:
-            return num_pages_of_file(file, name)
+        with (
+            image_errors(name, MAX_PIXELS),
+            open(name, "rb") as file,
+            open_pages(file, name) as pages,
+        ):
+            return pages.count
     except ImageError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             raise ImageError(f"no such file: {name}") from error.__cause__
         raise
-
-
-def num_pages_of_file(file: IO[bytes], name: str) -> int:
-    """Number of pages of an open file; see `num_pages`."""
-    with image_errors(name, MAX_PIXELS), open_pages(file, name) as pages:
-        return pages.count
 
 
 def _read_page(file: IO[bytes], name: str, page: int | None, options: ReadOptions) -> RgbImage:

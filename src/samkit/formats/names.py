@@ -62,6 +62,11 @@ def base_name(path: str) -> str:
     return base if page in (None, 1) else f"{base}_page{page}"
 
 
+def page_export_name(path: str) -> str:
+    """Name under which an image is exported: of a page `stack_page2.png`, else the path itself."""
+    return path if split_page(path)[1] in (None, 1) else f"{base_name(path)}.png"
+
+
 def flat_file_name(key: str, suffix: str) -> str:
     """File name for a key of any characters and length: readable, and different for each key."""
     shown = re.sub(r"[^A-Za-z0-9._-]+", "_", key)[-MAX_READABLE:]

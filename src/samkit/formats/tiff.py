@@ -95,7 +95,10 @@ class TiffBands:
 
     def pick(self, samples: Values) -> Values:
         """Take the colours of all bands (H, W, count): (H, W, 1), (H, W, 3) or RGBA (H, W, 4)."""
-        colours = samples[..., list(self.colours)]
+        first, last = self.colours[0], self.colours[-1] + 1
+        colours = samples[..., first:last]  # without a copy, where they lie side by side
+        if last - first != len(self.colours):
+            colours = samples[..., list(self.colours)]
         if self.is_inverted:
             colours = 1 - colours if colours.dtype.kind == "f" else ~colours
         if self.alpha is None:
@@ -211,10 +214,14 @@ def _decode_by_opencv(file: IO[bytes], number: int) -> Values | None:
 
 def in_rgb_order(values: Values) -> Values:
     """Turn OpenCV's channels, blue first, into (H, W, C) with red first."""
+    import cv2
+
     if values.ndim == 2:
         return values[..., None]
-    order = [2, 1, 0, 3][: values.shape[2]]
-    return values[..., order]
+    code = cv2.COLOR_BGR2RGB if values.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+    if values.dtype in (np.uint8, np.uint16, np.float32):
+        return np.asarray(cv2.cvtColor(values, code))
+    return values[..., [2, 1, 0, 3][: values.shape[2]]]
 
 
 def open_tiff(file: IO[bytes], name: str | os.PathLike[str]) -> tifffile.TiffFile:

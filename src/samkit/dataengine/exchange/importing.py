@@ -34,6 +34,7 @@ from samkit.dataengine.work import (
     list_classes,
 )
 from samkit.errors import StoreError
+from samkit.formats import base_name, page_export_name
 
 READERS = {
     "coco": read_coco_images,
@@ -178,9 +179,11 @@ class _ImageIndex:
         for image_id, path in found:
             self._by_key[path] = image_id
         for make in (
-            lambda pure: str(pure.with_suffix("")),
+            lambda pure: page_export_name(str(pure)),
+            lambda pure: base_name(str(pure)),
             lambda pure: pure.name,
-            lambda pure: pure.stem,
+            lambda pure: page_export_name(pure.name),
+            lambda pure: base_name(pure.name),
         ):
             shared: dict[str, int | None] = {}
             for image_id, path in found:

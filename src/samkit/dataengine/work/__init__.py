@@ -17,7 +17,7 @@ from samkit.dataengine.work.annotations import (
 from samkit.dataengine.work.disagreement import Agreement, list_doubly_annotated, measure_agreement
 from samkit.dataengine.work.image_files import (
     check_name,
-    image_content,
+    open_image_file,
     read_stored_image,
     receive_image,
     upload_folder,
@@ -46,6 +46,7 @@ from samkit.dataengine.work.projects import (
     list_images,
     list_projects,
     rename_project,
+    set_value_range,
 )
 from samkit.dataengine.work.queue import (
     give_back,
@@ -100,7 +101,6 @@ __all__ = [
     "get_job",
     "get_project",
     "give_back",
-    "image_content",
     "is_held",
     "list_annotations",
     "list_classes",
@@ -110,6 +110,7 @@ __all__ = [
     "list_projects",
     "measure_agreement",
     "move_project",
+    "open_image_file",
     "read_stored_image",
     "receive_image",
     "redo_annotation",
@@ -121,6 +122,7 @@ __all__ = [
     "review_history",
     "save_annotation",
     "set_num_annotators",
+    "set_value_range",
     "submit_image",
     "take_image",
     "take_job",
