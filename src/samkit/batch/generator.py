@@ -139,8 +139,9 @@ class MaskGenerator:
         from samkit.proposals import open_source
 
         if self.tiling is not None:
-            source = open_source(image, value_range=self.value_range)
-            return self.everything.generate_tiled(source, self.tiling, on_progress=on_progress)
+            if getattr(image, "dtype", None) != "uint8":
+                image = open_source(image, value_range=self.value_range)
+            return self.everything.generate_tiled(image, self.tiling, on_progress=on_progress)
         pixels = read_image(cast("ImageLike", image), value_range=self.value_range)
         return self.masker.generate(pixels, on_progress=on_progress)
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import glob
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from samkit.errors import ImageError, SamkitError
+
+if TYPE_CHECKING:  # its face imports Pillow
+    from samkit.formats import FoundImages
 
 logger = logging.getLogger(__name__)
 
@@ -64,38 +68,33 @@ def find_images(inputs: Sequence[str], output: Path) -> tuple[list[InputImage], 
 
 def _images_of(given: str, output: str) -> tuple[list[InputImage], str]:
     """List the images of one input; return the reason if there are none."""
+    from samkit.formats import find_images_below, sort_out_images
+
     path = Path(given)
     if not given:
         return [], "an empty name is no image"
     if os.path.isdir(given):  # noqa: PTH112 - accepts names that no file can have
         if os.path.realpath(path) == output:
             return [], f"{given} is the folder for the results: give another --output"
-        from samkit.formats import find_images_below
-
         found = find_images_below(path, skip=output)
-        if found.left_out:
-            logger.warning("%s: %s", given, found.summary())
-        images = [InputImage(path=path / name, name=name) for name in found.names]
-        return images, f"no image in the folder {given}"
+        return _listed(path, found, given), f"no image in the folder {given}"
     if os.path.lexists(path) or not glob.has_magic(given):
         return [InputImage(path=path, name=path.name)], ""
     root = _fixed_part(path)
     matches = (Path(match) for match in glob.iglob(given, recursive=True))  # noqa: PTH207
     if _is_below(output, os.path.realpath(root)):
         matches = (match for match in matches if not _is_below(os.path.realpath(match), output))
-    return _matching(root, matches), f"no image matches {given}"
+    found = sort_out_images(
+        match.relative_to(root).as_posix() for match in matches if match.is_file()
+    )
+    return _listed(root, found, given), f"no image matches {given}"
 
 
-def _matching(root: Path, files: Iterator[Path]) -> list[InputImage]:
-    """List the images among files that a pattern matched, sorted by name."""
-    from samkit.formats import has_image_suffix
-
-    found = [
-        InputImage(path=path, name=path.relative_to(root).as_posix())
-        for path in files
-        if has_image_suffix(path) and path.is_file()
-    ]
-    return sorted(found, key=lambda image: PurePosixPath(image.name).parts)
+def _listed(root: Path, found: FoundImages, given: str) -> list[InputImage]:
+    """Images that were found below a folder; what was left out is logged."""
+    if found.left_out:
+        logger.warning("%s: %s", given, found.summary())
+    return [InputImage(path=root / name, name=name) for name in found.names]
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -117,12 +116,12 @@ class PageChoice:
     last: int | None = None
 
     def pages_of(self, path: Path) -> list[Path]:
-        """Names of the chosen pages of a file; of an image of one page, the file itself.
+        """Names of the chosen pages of a file, `stack.tif#page=1`; an image of one page as it is.
 
         Raises:
             ImageError: it cannot be read, or has none of these pages.
         """
-        from samkit.formats import num_pages, page_name, split_page
+        from samkit.formats import num_pages, split_page
 
         if split_page(str(path))[1] is not None:  # a page is given already
             return [path]
@@ -132,7 +131,7 @@ class PageChoice:
         if self.first > count:
             raise ImageError(f"{path} has {count} pages: there is no page {self.first}")
         last = count if self.last is None else min(self.last, count)
-        return [Path(page_name(str(path), page)) for page in range(self.first, last + 1)]
+        return [Path(f"{path}#page={page}") for page in range(self.first, last + 1)]
 
 
 def split_into_pages(
@@ -150,9 +149,8 @@ def split_into_pages(
             skipped.append(Skipped(image=str(image.path), error=str(error)))
             continue
         for path in paths:
-            page = split_page(str(path))[1]
-            name = image.name if path == image.path else page_name(image.name, page or 1)
-            found.append(InputImage(path=path, name=name))
+            page = 1 if path == image.path else split_page(str(path))[1] or 1
+            found.append(InputImage(path=path, name=page_name(image.name, page)))
     return found, skipped
 
 
