@@ -18,7 +18,7 @@ from torch import nn
 
 from samkit.backends import choose
 from samkit.backends.choose import is_installed
-from samkit.formats import forget_notices
+from samkit.formats.notices import forget_notices
 from samkit.models import CONFIGS, Sam
 from samkit.weights.checkpoint import TextEncoder
 

@@ -290,7 +290,7 @@ def test_mask_of_booleans_becomes_logits_in_the_images_spaces():
     inside = np.zeros((SIDE, SIDE), bool)
     inside[6:18, 8:24] = True  # the image is 24 x 32 there; below it is padding
     np.testing.assert_array_equal(logits[0, 0] > 0, inside)
-    assert set(np.unique(logits)) == {-8, 8}
+    assert set(np.unique(logits)) == {-12, 12}
 
 
 def test_logits_stay_as_they_are():

@@ -245,5 +245,5 @@ def test_reset_forgets_the_image(sam, cat):
 
 def test_mask_of_booleans_is_no_input(predictor, refusal):
     """The original takes it for logits of 0 and 1; logits stay logits."""
-    with refusal(PromptError, "mask_input are logits", "np.where(mask, 8, -8)"):
+    with refusal(PromptError, "mask_input are logits", "np.where(mask, 12, -12)"):
         predictor.predict(mask_input=np.ones((1, 256, 256), bool))

@@ -387,7 +387,7 @@ def test_mask_of_booleans_is_taken_as_its_logits(predictor, embedding):
     assert_same_answer(predictor.predict(embedding, mask_logits=mask), expected)
     assert_same_answer(
         predictor.predict(embedding, mask_logits=logits > 0, multimask=True),
-        predictor.predict(embedding, mask_logits=np.where(logits > 0, 8, -8)),
+        predictor.predict(embedding, mask_logits=np.where(logits > 0, 12, -12)),
     )
 
 

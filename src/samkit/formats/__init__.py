@@ -40,7 +40,6 @@ from samkit.formats.names import (
     page_name,
     split_page,
 )
-from samkit.formats.notices import forget_notices, notify
 from samkit.formats.pixels import MAX_PIXELS
 from samkit.formats.png import (
     label_layers,
@@ -89,7 +88,6 @@ __all__ = [
     "find_image_files",
     "find_images_below",
     "flat_file_name",
-    "forget_notices",
     "geojson_collection",
     "has_image_suffix",
     "is_tiff",
@@ -98,7 +96,6 @@ __all__ = [
     "label_rles",
     "left_out_summary",
     "masks_from_sa1b",
-    "notify",
     "num_pages",
     "open_tiff",
     "page_export_name",

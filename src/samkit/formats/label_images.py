@@ -107,7 +107,7 @@ def _read_numbers(path: str | os.PathLike[str]) -> tuple[Numbers, list[int] | No
     if mode in GRAY_MODES and _is_gray(pixels):
         return pixels[..., 0].astype(np.int64), None
     if mode == "F":
-        return _whole_numbers(path, pixels), None
+        return _integers(path, pixels), None
     if mode not in LABEL_MODES:
         raise DataError(f"{path} must have one number at each pixel; its mode is {mode}")
     return pixels.astype(np.int64), colours
@@ -121,7 +121,7 @@ def _is_gray(pixels: npt.NDArray[np.uint8]) -> bool:
     return is_opaque and bool((colours == colours[..., :1]).all())
 
 
-def _whole_numbers(path: object, pixels: npt.NDArray[np.float32]) -> Numbers:
+def _integers(path: object, pixels: npt.NDArray[np.float32]) -> Numbers:
     """Floats as numbers: whole ones, or 0..1 as 0..255."""
     low, high = float(pixels.min()), float(pixels.max())
     if (pixels == np.floor(pixels)).all():

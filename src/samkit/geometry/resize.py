@@ -18,8 +18,9 @@ TAPS = 3
 PATCH_MARGIN = TAPS - 1
 # Fraction of the logits above which it is faster to let OpenCV resize all of them.
 LARGE_PATCH = 0.25
-# Logits of a given mask: as sure as the network is of most pixels.
-SURE = 8.0
+# Logits of a given mask. Of 6, 8, 10, 12 and 15 the value with which MobileSAM gives back most of
+# 30 masks of three images: mean IoU 0.50, 0.56, 0.65, 0.76, 0.75.
+SURE = 12.0
 
 Box = tuple[int, int, int, int]
 
@@ -216,7 +217,7 @@ def mask_to_logits(mask: BoolArray, coords: CoordMap) -> Logits:
         coords: the image's coordinate spaces.
 
     Returns:
-        logits (S, S) from -8 to 8; the padding is outside.
+        logits (S, S) from -12 to 12; the padding is outside.
     """
     side = coords.logits_size
     covered: npt.NDArray[Any] = mask.astype(np.float32)

@@ -124,7 +124,7 @@ class SamPredictor:
             if np.asarray(mask_input).dtype == np.bool_:
                 raise PromptError(
                     "mask_input are logits of an earlier answer; got booleans:"
-                    " np.where(mask, 8, -8), in the resized image's frame"
+                    " np.where(mask, 12, -12), in the resized image's frame"
                 )
             mask = self._tensor(mask_input)[None]
         masks, iou, logits = self.predict_torch(
