@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Protocol
@@ -34,9 +33,6 @@ from samkit.formats.tiff import (
     suits_pillow,
     tiff_bands,
 )
-
-# Pillow logs an error about files of many bands, which tifffile reads.
-logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
 
 # Formats whose further pictures are an animation; those of others, such as MPO, are previews.
 ANIMATED = ("AVIF", "GIF", "PNG", "WEBP")

@@ -7,6 +7,7 @@ needs it.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     import tifffile
 
 Values = npt.NDArray[Any]
+
+# Both log lines about odd tags that do not matter here, and errors about what the other one reads;
+# what cannot be read is an exception.
+for reader in ("PIL.TiffImagePlugin", "tifffile"):
+    logging.getLogger(reader).setLevel(logging.CRITICAL)
 
 # First bytes of TIFF and BigTIFF files in either byte order.
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
