@@ -18,6 +18,7 @@ from torch import nn
 
 from samkit.backends import choose
 from samkit.backends.choose import is_installed
+from samkit.formats.notices import forget_notices
 from samkit.models import CONFIGS, Sam
 from samkit.weights.checkpoint import TextEncoder
 
@@ -213,3 +214,12 @@ def expect_refusal(kind: type[Exception], *parts: str) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def refusal() -> Callable[..., AbstractContextManager[None]]:
     return expect_refusal
+
+
+@pytest.fixture
+def notices(caplog):
+    """Lines about images that were not taken as they are, as a new process logs them."""
+    forget_notices()
+    caplog.set_level("WARNING", logger="samkit")
+    yield lambda: [record.getMessage() for record in caplog.records]
+    forget_notices()

@@ -2,12 +2,15 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from samkit.errors import PromptError
-from samkit.geometry import CoordMap
+from samkit.geometry import CoordMap, logits_to_original
 from samkit.types import Prompts
 
 COORDS = CoordMap(original_hw=(40, 60), model_size=128)
@@ -353,3 +356,80 @@ def test_there_may_be_no_prompts(given):
 )
 def test_a_click_is_a_single_point_and_nothing_else(given, expected):
     assert Prompts.of(**given).are_clicks is expected
+
+
+# --- Masks of one's own ---
+
+WIDE = CoordMap(original_hw=(60, 80), model_size=4 * SIDE)
+
+
+def test_mask_of_booleans_becomes_logits_in_the_images_spaces():
+    mask = np.zeros((60, 80), bool)
+    mask[15:45, 20:60] = True
+    prompts = Prompts.of(mask_logits=mask)
+    prompts.check_fits(WIDE)
+    logits = prompts.with_logits(WIDE).mask_logits
+    assert logits.shape == (1, 1, SIDE, SIDE)
+    assert logits.dtype == np.float32
+    inside = np.zeros((SIDE, SIDE), bool)
+    inside[6:18, 8:24] = True  # the image is 24 x 32 there; below it is padding
+    np.testing.assert_array_equal(logits[0, 0] > 0, inside)
+    assert set(np.unique(logits)) == {-12, 12}
+
+
+def test_logits_stay_as_they_are():
+    prompts = Prompts.of(mask_logits=PARTS["mask"]["mask_logits"])
+    assert prompts.with_logits(WIDE) is prompts
+    assert Prompts.of(points=[1, 1]).with_logits(WIDE).mask_logits is None
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 2**32 - 1))
+def test_mask_comes_back_from_its_logits(height, width, seed):
+    """To within two cells of the logits at its edges."""
+    rng = np.random.default_rng(seed)
+    coords = CoordMap(original_hw=(height, width), model_size=256)
+    mask = np.zeros((height, width), bool)
+    y0, x0 = rng.integers(0, (height, width)).tolist()
+    mask[y0 : y0 + height // 2 + 1, x0 : x0 + width // 2 + 1] = True
+    logits = Prompts.of(mask_logits=mask).with_logits(coords).mask_logits[0, 0]
+    assert (logits > 0).any()
+    back = logits_to_original(logits, coords) > 0
+    reach = 2 * int(np.ceil(4 / coords.scale_xy.min()))
+    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    grown = cv2.dilate(mask.astype(np.uint8), kernel) > 0
+    assert not (back & ~grown).any()
+
+
+def test_mask_smaller_than_a_cell_is_not_lost():
+    mask = np.zeros((600, 800), bool)
+    mask[300, 400] = True
+    coords = CoordMap(original_hw=(600, 800), model_size=4 * SIDE)
+    logits = Prompts.of(mask_logits=mask).with_logits(coords).mask_logits
+    assert (logits > 0).sum() == 1
+
+
+def test_batch_of_masks_is_each_mask():
+    masks = np.random.default_rng(0).random((3, 1, 60, 80)) > 0.5
+    batch = Prompts.of(mask_logits=masks).with_logits(WIDE).mask_logits
+    each = [Prompts.of(mask_logits=mask).with_logits(WIDE).mask_logits[0] for mask in masks]
+    np.testing.assert_array_equal(batch, np.stack(each))
+
+
+@pytest.mark.parametrize(
+    "values", [[0, 1], [0, 255], [0.0, 1.0], [1, 1], np.array([3, 7], np.uint8)]
+)
+def test_mask_of_numbers_is_refused(values, refusal):
+    """Case 19: 0 and 1 are no logits; 0 is undecided."""
+    mask = np.resize(values, (SIDE, SIDE)).astype(np.asarray(values).dtype)
+    with refusal(PromptError, "looks like a mask: give it as booleans, mask > 0"):
+        Prompts.of(mask_logits=mask)
+
+
+def test_undecided_logits_are_logits():
+    assert Prompts.of(mask_logits=np.zeros((SIDE, SIDE))).mask_logits.dtype == np.float32
+
+
+def test_mask_of_another_image_is_refused(refusal):
+    prompts = Prompts.of(mask_logits=np.ones((61, 80), bool))
+    with refusal(PromptError, "a mask must be (32, 32)", "or (60, 80), the size of the image"):
+        prompts.check_fits(WIDE)

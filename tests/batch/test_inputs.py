@@ -3,9 +3,19 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
-from samkit.batch import SUFFIXES, InputImage, find_images, name_results
+from samkit.batch import (
+    SUFFIXES,
+    InputImage,
+    PageChoice,
+    find_images,
+    name_results,
+    split_into_pages,
+)
 from samkit.errors import SamkitError
 
 FILES = [
@@ -128,3 +138,45 @@ def test_same_names_are_refused(refusal):
     images = [InputImage(path=Path(folder, "a.jpg"), name="a.jpg") for folder in ("x", "y")]
     with refusal(SamkitError, "x/a.jpg and y/a.jpg would write the same files", "--output"):
         name_results(images, list(SUFFIXES.values()), ["coco.json"])
+
+
+def test_patterns_follow_the_rule_of_folders(folder, caplog):
+    for name in ("images/__MACOSX/a.png", "images/deep/x.heic"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    by_folder, _ = find_images(["images"], Path("out"))
+    by_pattern, skipped = find_images(["images/**/*"], Path("out"))
+    assert by_pattern == by_folder
+    assert skipped == []
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["images: 1 left out: .heic (1)", "images/**/*: 1 left out: .heic (1)"]
+
+
+def test_pages_are_chosen_by_number(folder, tmp_path):
+    tifffile.imwrite("stack.tif", np.zeros((3, 4, 5), np.uint8), photometric="minisblack")
+    Image.new("L", (5, 4)).save("plain.png")
+    for choice, pages in (
+        (PageChoice(), (1, 2, 3)),
+        (PageChoice(first=2, last=2), (2,)),
+        (PageChoice(first=3, last=9), (3,)),
+    ):
+        expected = [Path(f"stack.tif#page={page}") for page in pages]
+        assert choice.pages_of(Path("stack.tif")) == expected
+        assert choice.pages_of(Path("plain.png")) == [Path("plain.png")]
+        assert choice.pages_of(Path("stack.tif#page=3")) == [Path("stack.tif#page=3")]
+    images, _ = find_images(["stack.tif", "plain.png"], Path("out"))
+    images, without = split_into_pages(images, PageChoice(first=2))
+    assert [image.name for image in images] == [
+        "stack.tif#page=2",
+        "stack.tif#page=3",
+        "plain.png",
+    ]
+    assert {image.file.name for image in images} == {"stack.tif", "plain.png"}
+    named = name_results(images, [".json"], [])
+    assert [image.base for image in named] == ["stack_page2", "stack_page3", "plain"]
+    _, without = split_into_pages(images[-1:], PageChoice(first=4))
+    assert without == []  # it is no stack
+    _, without = split_into_pages(
+        [InputImage(path=Path("stack.tif"), name="s")], PageChoice(first=4)
+    )
+    assert [one.error for one in without] == ["stack.tif has 3 pages: there is no page 4"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from pycocotools.coco import COCO
 
@@ -16,6 +17,7 @@ from samkit.batch import FORMATS, STATE_NAME
 from samkit.cli.main import main
 from samkit.cli.mask_options import PRESET_NAMES, SETTINGS, config_from_options
 from samkit.formats import read_image, read_sa1b
+from samkit.types import Masks
 
 STUB_PATH = Path(__file__).parent / "stub_masker.py"
 ALL_FORMATS = [part for name in FORMATS for part in ("--format", name)]
@@ -494,3 +496,101 @@ def test_real_model_finds_what_is_there(tmp_path, monkeypatch):
         found = masks.to_arrays()
         ious = (found & truth).sum(axis=(1, 2)) / (found | truth).sum(axis=(1, 2))
         assert ious.max() > 0.95
+
+
+# --- Pages, ranges, and files that are left out ---
+
+
+@pytest.fixture
+def stack(tmp_path, monkeypatch):
+    """A stack of three pages of 12 bits, and a plain image."""
+    monkeypatch.chdir(tmp_path)
+    pages = np.random.default_rng(0).integers(0, 4000, (3, 30, 40)).astype(np.uint16)
+    (tmp_path / "images").mkdir()
+    tifffile.imwrite("images/stack.tif", pages, photometric="minisblack")
+    Image.new("RGB", (40, 30), (9, 9, 9)).save("images/plain.png")
+    return pages
+
+
+def test_first_page_is_taken_and_told(stack, stub, notices):
+    assert main(["auto", "images", "-o", "out", "--format", "sa1b"]) == 0
+    assert sorted(tree("out")) == ["plain.json", "stack.json"]
+    assert any("3 pages, of which the first is used" in line for line in notices())
+
+
+@pytest.mark.parametrize(
+    ("pages", "expected"),
+    [
+        ("all", ["plain", "stack", "stack_page2", "stack_page3"]),
+        ("2", ["plain", "stack_page2"]),
+        ("2-9", ["plain", "stack_page2", "stack_page3"]),
+    ],
+)
+def test_each_page_is_an_image_of_its_own(pages, expected, stack, stub, capsys, notices):
+    command = ["auto", "images", "-o", "out", "--format", "sa1b", "--pages", pages]
+    assert main(command) == 0
+    assert sorted(tree("out")) == [f"{name}.json" for name in expected]
+    assert not any("of which the first is used" in line for line in notices())
+    calls = len(stub.calls)
+    assert main([*command, "--format", "coco"]) == 0  # resumed
+    assert len(stub.calls) == calls
+    names = [one["file_name"] for one in json.loads(Path("out/coco.json").read_text())["images"]]
+    assert [name for name in names if "#page=" in name] == [
+        f"stack.tif#page={page}" for page in (2, 3) if f"stack_page{page}" in expected
+    ]
+
+
+def test_a_page_is_the_same_by_its_name(stack, stub):
+    assert main(["auto", "images/stack.tif#page=2", "-o", "one", "--format", "label"]) == 0
+    assert main(["auto", "images/stack.tif", "--pages", "2", "-o", "two", "--format", "label"]) == 0
+    assert tree("one") == tree("two")
+    assert list(tree("one")) == ["stack_page2_labels.png"]
+
+
+def test_page_that_a_stack_lacks_is_skipped(stack, stub, capsys):
+    assert main(["auto", "images", "--pages", "4-5", "-o", "out"]) == 1
+    assert "skipped images/stack.tif: images/stack.tif has 3 pages: there is no page 4" in (
+        capsys.readouterr().err
+    )
+
+
+def test_range_is_a_setting_of_the_run(stack, stub, monkeypatch):
+    seen = []
+    monkeypatch.setattr(stub, "generate", lambda image, **_: seen.append(image) or _no_masks(image))
+    command = ["auto", "images/stack.tif", "-o", "out", "--format", "sa1b"]
+    for options in ([], ["--range", "0,4095"], ["--range", "0,4095"], ["--range", "full"]):
+        assert main([*command, *options]) == 0
+    expected = [read_image(stack[0], value_range=one) for one in ("auto", (0, 4095), "full")]
+    assert len(seen) == len(expected)  # a run is resumed with the same range only
+    for image, pixels in zip(seen, expected, strict=True):
+        np.testing.assert_array_equal(image, pixels)
+
+
+def _no_masks(image):
+    return Masks.from_arrays(np.zeros((0, *image.shape[:2]), bool), [])
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (["--range", "9,1"], "low < high"),
+        (["--range", "bright"], "auto, full, LOW,HIGH"),
+        (["--pages", "0"], "all, a page as 2, or pages as 2-5"),
+        (["--pages", "5-2"], "all, a page as 2, or pages as 2-5"),
+    ],
+)
+def test_ranges_and_pages_that_are_none(option, told, stack, stub, capsys):
+    assert main(["auto", "images", *option]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_what_is_left_out_is_told(images, stub, caplog):
+    (images / "x.heic").write_bytes(b"")
+    (images / "link").symlink_to(images.parent)
+    (images / ".thumbnails").mkdir()
+    (images / "a.png").rename(images / "a.jfif")
+    assert main(["auto", "images", "-o", "out", "--format", "sa1b"]) == 0
+    assert sorted(tree("out")) == ["a.json", "b.json", "deep/c.json"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "images: 2 left out: .heic (1), linked folders (1)"
+    ]

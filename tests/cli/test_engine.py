@@ -20,6 +20,7 @@ from samkit.dataengine import (
     Store,
     annotation_events,
     check_password,
+    get_project,
     list_annotations,
     list_classes,
     list_images,
@@ -115,6 +116,22 @@ def test_init_again_adds_what_is_new(begun, capsys):
     found = json.loads(captured.out)
     assert (found["added"], found["known"], found["faults"]) == (1, 2, 1)
     assert captured.err.startswith("d.png")
+
+
+def test_init_stores_the_range_and_tells_what_is_left_out(begun, capsys):
+    (begun / "x.heic").write_bytes(b"")
+    command = ["engine", "init", str(begun), "--json"]
+    capsys.readouterr()
+    assert main([*command, "--range", "1%,99%"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["left_out"] == {".heic": 1}
+    assert captured.err == "samkit: 1 left out: .heic (1)\n"
+    with store_of(begun) as store:
+        images = list_images(store, 1).items
+        assert {one.value_range for one in images} == {"1.0%,99.0%"}
+    assert main(command) == 0  # without the option it stays
+    with store_of(begun) as store:
+        assert get_project(store, 1).value_range == "1.0%,99.0%"
 
 
 def test_import_and_export_with_history(begun, masks_file, tmp_path, capsys):

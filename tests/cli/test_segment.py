@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import skimage.data
+import tifffile
 from PIL import Image
 
 import samkit
@@ -160,7 +161,7 @@ BAD_ENTRIES = {
     "labels alone": ({"labels": [1]}, "labels need points"),
     "too few labels": ({"points": [[1, 1], [2, 2]], "labels": [1]}, "must agree in number"),
     "missing mask": ({"mask": "no.npy"}, "no such file"),
-    "mask of numbers": ({"mask": [1, 2]}, "mask must be the name of a .npy file; got [1, 2]"),
+    "mask of numbers": ({"mask": [1, 2]}, "mask must be the name of a file; got [1, 2]"),
     "text of numbers": ({"text": 5}, "text must be a phrase or a list of phrases; got 5"),
     "empty text": ({"text": ""}, "text must not be empty"),
     "text with boxes": ({"text": "cup", "box": [[0, 0, 9, 9], [1, 1, 8, 8]]}, "goes with one text"),
@@ -223,3 +224,49 @@ def test_an_empty_list_of_boxes_gives_an_empty_result(folder, capsys):
     assert coco["annotations"] == []
     picture = np.asarray(Image.open(folder / "out/coffee_overlay.png"))
     np.testing.assert_array_equal(picture, np.asarray(Image.open("coffee.png").convert("RGB")))
+
+
+def test_own_mask_is_an_image_or_an_array_of_its_size(folder, answer, capsys):
+    """Case 19: a mask as people have it, refined to nearly itself."""
+    mask = answer.masks[1]
+    np.save("mask.npy", mask)
+    Image.fromarray(mask).save("mask1.png")
+    Image.fromarray(mask.astype(np.uint8) * 255).save("mask255.png")
+    Image.fromarray(mask.astype(np.uint8) * 255).save("mask.jpg")
+    found = []
+    for name in ("mask.npy", "mask1.png", "mask255.png", "mask.jpg"):
+        command = ["segment", "coffee.png", "--mask", name, "-o", "out", "--format", "png"]
+        assert main(command) == 0
+        found.append(read_png("out/coffee_mask.png") > 0)
+    for one in found:
+        assert (one & mask).sum() / (one | mask).sum() > 0.9
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+    np.save("numbers.npy", mask[:256, :256].astype(np.uint8))
+    assert main(["segment", "coffee.png", "--mask", "numbers.npy"]) == 2
+    assert "looks like a mask: give it as booleans" in capsys.readouterr().err
+
+
+def test_pages_of_a_stack_have_results_of_their_own(folder, image, answer):
+    pages = np.stack([255 - image, image])
+    tifffile.imwrite("stack.tif", pages, photometric="rgb")
+    command = ["segment", "stack.tif", "--point", "220,170", "--format", "png", "-o", "out"]
+    assert main([*command, "--pages", "all"]) == 0
+    np.testing.assert_array_equal(read_png("out/stack_page2_mask.png") > 0, answer.best().masks[0])
+    assert sorted(path.name for path in (folder / "out").glob("*.png")) == [
+        "stack_mask.png",
+        "stack_page2_mask.png",
+    ]
+
+
+def test_values_of_twelve_bits_are_seen(folder, image, answer, notices):
+    """Case 07: the same picture with little of its range used."""
+    tifffile.imwrite("dark.tif", image.astype(np.uint16) * 2 + 100, photometric="rgb")
+    command = ["segment", "dark.tif", "--point", "220,170", "--format", "png", "-o", "out"]
+    assert main([*command, "--range", "100,610"]) == 0
+    np.testing.assert_array_equal(read_png("out/dark_mask.png") > 0, answer.best().masks[0])
+    assert notices() == []
+    assert main(command) == 0
+    found, mask = read_png("out/dark_mask.png") > 0, answer.best().masks[0]
+    assert (found & mask).sum() / (found | mask).sum() > 0.9
+    assert "16-bit numbers from" in notices()[0]

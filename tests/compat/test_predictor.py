@@ -283,3 +283,9 @@ def test_predictors_and_generators_are_pickled_and_copied(sam, cat):
         np.testing.assert_array_equal(other.predict(np.array([[60, 50]]), np.array([1]))[2], logits)
         got = other_generator.generate(small)
         assert [one["bbox"] for one in got] == [one["bbox"] for one in expected]
+
+
+def test_mask_of_booleans_is_no_input(predictor, refusal):
+    """The original takes it for logits of 0 and 1; logits stay logits."""
+    with refusal(PromptError, "mask_input are logits", "np.where(mask, 12, -12)"):
+        predictor.predict(mask_input=np.ones((1, 256, 256), bool))

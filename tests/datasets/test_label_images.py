@@ -48,7 +48,7 @@ def test_numbers_of_all_kinds_of_png_are_masks(folder):
 
 
 def test_broken_files_leave_the_others(folder, refusal):
-    Image.new("RGB", (30, 20)).save(folder / "masks" / "a.png")
+    Image.new("RGB", (30, 20), (1, 2, 3)).save(folder / "masks" / "a.png")
     (folder / "masks" / "b.png").unlink()
     Image.new("L", (31, 20)).save(folder / "masks" / "c.png")
     data = open_data(str(folder))

@@ -3,6 +3,7 @@
 import struct
 import warnings
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -49,8 +50,9 @@ def test_gray_arrays_get_three_equal_channels(shape):
 def test_each_type_of_number_gives_the_same_image(gray):
     expected = as_rgb(gray)
     assert_image(read_image(gray), expected)
-    assert_image(read_image(gray.astype(np.uint16) * 257), expected)
-    assert_image(read_image((gray.astype(np.uint16) * 257).astype(">u2")), expected)
+    sixteen = gray.astype(np.uint16) * 257
+    assert_image(read_image(sixteen, value_range="full"), expected)
+    assert_image(read_image(sixteen.astype(">u2"), value_range="full"), expected)
     assert_image(read_image(gray.astype(np.float32) / 255), expected)
     assert_image(read_image(gray.astype(np.float64) / 255), expected)
 
@@ -209,6 +211,25 @@ def test_jpeg_is_decoded_as_pillow_does(tmp_path):
 def test_sixteen_bit_files_use_their_full_range(name, read):
     values = np.array([[0, 128, 129], [257, 65407, 65535]], np.uint16)
     assert_image(read(Image.fromarray(values), name), as_rgb([[0, 0, 1], [1, 255, 255]]))
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"), [("a.png", 3), ("a.png", 4), ("a.ppm", 3), ("a.jp2", 3)]
+)
+def test_colours_of_sixteen_bits_keep_all_bits(name, channels, tmp_path):
+    rgb = np.random.default_rng(0).integers(0, 1000, (64, 80, channels)).astype(np.uint16)
+    rgb[..., 3:] = 65535
+    order = [2, 1, 0, 3][:channels]
+    lossless = [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000]
+    cv2.imwrite(str(tmp_path / name), rgb[..., order], lossless if name == "a.jp2" else [])
+    told = read_image(tmp_path / name, value_range=(0, 1000))
+    expected = read_image(rgb, value_range=(0, 1000))
+    assert abs(told.astype(int) - expected).max() <= (1 if name == "a.jp2" else 0)
+
+
+def test_largest_value_that_a_ppm_states_is_white(tmp_path):
+    (tmp_path / "a.ppm").write_bytes(b"P6 2 1 4095\n" + bytes([15, 255] * 3 + [0, 0] * 3))
+    assert_image(read_image(tmp_path / "a.ppm"), [[[255, 255, 255], [0, 0, 0]]])
 
 
 def test_big_endian_sixteen_bit_image():

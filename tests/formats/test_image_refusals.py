@@ -113,22 +113,22 @@ def test_array_over_the_limit(refusal):
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
-    [
-        ([[0.5, np.nan]], "got nan to nan"),
-        ([[0.5, np.inf]], "got 0.5 to inf"),
-        ([[-0.1, 0.5]], "got -0.1 to 0.5"),
-        ([[0.0, 255.0]], "got 0 to 255"),
-    ],
+    ("values", "told"), [([[-0.1, 0.5]], "got -0.1 to 0.5"), ([[0.0, 255.0]], "got 0 to 255")]
 )
-def test_floats_outside_of_0_to_1(values, told, refusal):
-    with refusal(ImageError, "a float image must lie in [0, 1]", told):
-        read_image(np.array(values))
+def test_floats_outside_of_the_full_range(values, told, refusal):
+    with refusal(ImageError, "floats of the full range lie in [0, 1]", told, "LOW,HIGH"):
+        read_image(np.array(values), value_range="full")
 
 
-@pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint32, np.complex64, object, "U1"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_floats_without_a_finite_value(value, refusal):
+    with refusal(ImageError, "the array has no value that is a number"):
+        read_image(np.full((2, 2), value))
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, object, "U1"])
 def test_other_types_of_numbers(dtype, refusal):
-    with refusal(ImageError, "must be uint8, uint16, float or bool", str(np.dtype(dtype))):
+    with refusal(ImageError, "whole numbers, floats or booleans", str(np.dtype(dtype))):
         read_image(np.zeros((2, 2), dtype))
 
 
@@ -172,5 +172,13 @@ def test_refusals_of_bytes_name_the_file(tmp_path, refusal):
         read_image_bytes(content, "b.png", max_pixels=3499)
     with refusal(ImageError, "b.png cannot be read"):
         read_image_bytes(content[: len(content) // 2], "b.png")
-    with refusal(ImageError, "b.png is not an image that can be read"):
+    with refusal(ImageError, "b.png is empty (0 bytes)"):
         read_image_bytes(b"", "b.png")
+    with refusal(ImageError, "b.png is not an image that can be read"):
+        read_image_bytes(b"text", "b.png")
+
+
+@pytest.mark.parametrize("channels", [2, 5])
+def test_arrays_of_other_numbers_of_channels_name_the_way_out(channels, refusal):
+    with refusal(ImageError, f"got (4, 4, {channels})", "array[..., [0, 1, 2]]"):
+        read_image(np.zeros((4, 4, channels), np.uint8))

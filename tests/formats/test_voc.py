@@ -46,7 +46,7 @@ def test_palette_is_that_of_voc():
 def test_label_image_has_the_colours_and_keeps_the_numbers(tmp_path):
     labels = np.array([[0, 3], [254, 15]], np.uint8)
     path = write_voc_png(tmp_path / "a.png", labels)
-    np.testing.assert_array_equal(read_labels(path), labels)
+    np.testing.assert_array_equal(read_labels(path).labels, labels)
     assert read_image(path)[1, 1].tolist() == [192, 128, 128]
 
 

@@ -12,9 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import samkit
 from samkit import ImageEmbedding, Predictor, Prompts
 from samkit.backends.choose import choose_device
 from samkit.errors import BackendError, EmbeddingError, ImageError, PromptError, WeightsError
+from samkit.geometry import mask_to_logits
 from samkit.models import CONFIGS, Sam
 from samkit.predict.decoder import PROMPTS_AT_ONCE
 from samkit.predict.preprocess import normalise, resize_image
@@ -428,3 +430,26 @@ def test_the_decoder_keeps_no_gradients(predictor, embedding):
     prompts = Prompts.of(**CLICK)
     answer = fresh.decoder.decode(embedding, prompts, multimask=True)
     np.testing.assert_array_equal(answer.logits, predictor.decode(embedding, prompts).logits)
+
+
+def test_mask_of_booleans_is_taken_as_its_logits(predictor, embedding):
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[10:50, 20:60] = True
+    logits = mask_to_logits(mask, embedding.coords)
+    expected = predictor.predict(embedding, mask_logits=logits)
+    assert_same_answer(predictor.predict(embedding, mask_logits=mask), expected)
+    assert_same_answer(
+        predictor.predict(embedding, mask_logits=logits > 0, multimask=True),
+        predictor.predict(embedding, mask_logits=np.where(logits > 0, 12, -12)),
+    )
+
+
+def test_range_of_values_is_that_of_the_reader(predictor):
+    values = np.random.default_rng(0).integers(0, 4000, (HEIGHT, WIDTH)).astype(np.uint16)
+    for choice in ("auto", "full", (0, 4095)):
+        seen = samkit.read_image(values, value_range=choice)
+        expected = predictor.embed(seen).features
+        embedding = predictor.embed(values, value_range=choice)
+        assert torch.equal(embedding.features.grid, expected.grid)
+        session = predictor.session(values, value_range=choice)
+        assert torch.equal(session.embedding.features.grid, expected.grid)

@@ -105,7 +105,7 @@ def test_next_images_are_encoded_ahead(sqlite_server):
     held = lease["image"]["id"]
     server.studio.embedder._pool.submit(9, lambda: None).result(60)  # after them
     cached = set(server.studio.embedder._cached)
-    assert cached == {one.sha256 for one in server.scene.images if one.id != held}
+    assert cached == {one.pixels_key for one in server.scene.images if one.id != held}
 
 
 def test_full_disk_does_not_stop_the_work(start, sqlite_scene, counting, config, monkeypatch):

@@ -5,9 +5,13 @@ import struct
 import zipfile
 import zlib
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import ExifTags, Image
+
+from samkit.formats import read_image
 
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 
@@ -67,7 +71,7 @@ def test_picture_is_the_image(shared_server):
     assert answer.headers["cache-control"] == "private, no-cache"
     assert np.asarray(open_picture(answer)).tolist() == np.full((12, 16, 3), 20).tolist()
     tag = answer.headers["etag"]
-    assert image.sha256 in tag
+    assert image.pixels_key in tag
     again = shared_server.ann.get(f"/api/images/{image.id}/content", headers={"If-None-Match": tag})
     assert (again.status_code, again.content) == (304, b"")
 
@@ -302,3 +306,65 @@ def test_broken_json_is_refused(content, shared_server):
     )
     assert answer.status_code in (400, 422)
     assert list(answer.json()) == ["detail"]
+
+
+# --- Pages and values ---
+
+
+def stack_file(seed=0):
+    """Two pages of 12 bits."""
+    values = np.random.default_rng(seed).integers(0, 4000, (2, 20, 30)).astype(np.uint16)
+    out = io.BytesIO()
+    tifffile.imwrite(out, values)
+    return values, out.getvalue()
+
+
+def test_each_page_has_its_picture_as_the_encoder_sees_it(own):
+    from samkit.dataengine import list_images, read_stored_image
+
+    values, content = stack_file()
+    assert own(content, name="stack.tif", kind="image/tiff").status_code == 201
+    store = own.server.scene.store
+    images = list_images(store, own.project_id).items
+    assert [one.path for one in images] == ["stack.tif", "stack.tif#page=2"]
+    for image, page in zip(images, values, strict=True):
+        answer = own.server.ann.get(f"/api/images/{image.id}/content")
+        picture = np.asarray(open_picture(answer))
+        np.testing.assert_array_equal(picture, read_image(page))
+        seen = read_stored_image(store, image, max_pixels=10_000)
+        np.testing.assert_array_equal(picture, seen)
+
+
+def test_picture_follows_the_range_of_the_project(own):
+    from samkit.dataengine import list_images, set_value_range
+
+    values, content = stack_file(seed=1)
+    own(content, name="stack.tif", kind="image/tiff")
+    store = own.server.scene.store
+    image = list_images(store, own.project_id).items[0]
+    path = f"/api/images/{image.id}/content"
+    tag = own.server.ann.get(path).headers["etag"]
+    set_value_range(store, own.project_id, "full")
+    answer = own.server.ann.get(path, headers={"If-None-Match": tag})
+    assert answer.status_code == 200
+    expected = read_image(values[0], value_range="full")
+    np.testing.assert_array_equal(np.asarray(open_picture(answer)), expected)
+
+
+def test_colours_of_sixteen_bits_are_not_shown_as_they_are(own):
+    """A browser would show 12 bits in 16 as black."""
+    values = np.random.default_rng(0).integers(0, 4000, (20, 30, 3)).astype(np.uint16)
+    content = cv2.imencode(".png", values[..., ::-1])[1].tobytes()
+    image = own(content).json()
+    answer = own.server.ann.get(f"/api/images/{image['id']}/content")
+    np.testing.assert_array_equal(np.asarray(open_picture(answer)), read_image(values))
+
+
+def test_animation_is_shown_as_its_first_picture(own):
+    first, second = (Image.new("RGB", (7, 5), colour) for colour in ("red", "blue"))
+    out = io.BytesIO()
+    first.save(out, "PNG", save_all=True, append_images=[second])
+    image = own(out.getvalue()).json()
+    picture = open_picture(own.server.ann.get(f"/api/images/{image['id']}/content"))
+    assert getattr(picture, "n_frames", 1) == 1
+    np.testing.assert_array_equal(np.asarray(picture), np.asarray(first))

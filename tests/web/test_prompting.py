@@ -288,7 +288,7 @@ def test_connection_that_is_gone_waits_for_no_image(sqlite_server, monkeypatch):
         assert socket.receive_json()["type"] == "state"
         gate.set()
         assert socket.receive_json()["type"] == "ready"
-    assert image.sha256 not in embedder._cached
+    assert image.pixels_key not in embedder._cached
 
 
 def test_embedded_model_answers_as_the_library_does(tmp_path):

@@ -33,7 +33,7 @@ def open_label_images(path: Path, options: ReadOptions) -> AnnotationFiles:
     return AnnotationFiles(FORMAT, files, root=root, reader=read_label_image, options=options)
 
 
-def read_label_image(path: Path, root: Path, _options: ReadOptions) -> AnnotatedImage:
+def read_label_image(path: Path, root: Path, options: ReadOptions) -> AnnotatedImage:
     """Read a label image; NAME.json beside NAME.png, as exports write it, has the classes and more.
 
     Raises:
@@ -44,17 +44,18 @@ def read_label_image(path: Path, root: Path, _options: ReadOptions) -> Annotated
         document = read_json_text(facts)
         if isinstance(document, dict) and document.get("format") == LABELS_FORMAT:
             return _read_layers(path, root, document)
-    labels = read_labels(path)
+    image = read_labels(path, void=options.void, binary=options.binary, threshold=options.threshold)
     masks = tuple(
         AnnotatedMask(where=f"instance {number}", shape=CocoSegmentation(rle))
-        for number, rle in enumerate(label_rles(labels), start=1)
+        for number, rle in enumerate(label_rles(image.labels), start=1)
     )
     return AnnotatedImage(
         name=path.relative_to(root).with_suffix("").as_posix(),
         has_suffix=False,
         file=path,
-        size_hw=labels.shape[:2],
+        size_hw=image.labels.shape[:2],
         masks=masks,
+        void=None if image.void is None else encode_rle(image.void),
     )
 
 
@@ -64,7 +65,7 @@ def _read_layers(path: Path, root: Path, facts: dict[str, Any]) -> AnnotatedImag
     relative = path.relative_to(root)
     for number in sorted({int(one["layer"]) for one in facts["masks"]}):
         layer = root if number == 1 else root.parent / layer_folder(number)
-        layers[number] = read_labels(layer / relative)
+        layers[number] = read_labels(layer / relative, void=0, binary=False).labels
     masks = []
     for index, one in enumerate(facts["masks"], start=1):
         name = one["class"]

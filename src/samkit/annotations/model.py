@@ -126,13 +126,18 @@ class ReadOptions:
         crowds: whether crowd regions are masks. Programs such as CVAT mark every run-length code
             as one; in COCO's own files they are groups of things too many to tell apart.
         boxes: whether a box without a mask is one, of all its pixels.
-        void: the number in label images that stands for pixels which belong to nothing; None: what
-            the file itself says.
+        void: the number in label images that stands for pixels which belong to nothing, 0 for none;
+            None: what the file itself says.
+        binary: whether a label image is one mask (True), or numbers of instances whatever it looks
+            like (False); None: numbers, but pictures that look like a mask are refused.
+        threshold: values of a mask's picture from this on, of 255, are inside.
     """
 
     crowds: bool = True
     boxes: bool = False
     void: int | None = None
+    binary: bool | None = None
+    threshold: int = 128
 
 
 class AnnotationSet(Protocol):

@@ -96,7 +96,8 @@ def read_numbers(path: Path, colors: dict[int, int]) -> Numbers:
     try:
         with Image.open(path) as opened:
             if opened.mode not in COLOR_MODES:
-                return read_labels(path)
+                # Void is told apart by who reads the numbers.
+                return read_labels(path, void=0, binary=False).labels
             pixels = np.asarray(opened.convert("RGB"), np.int32)
     except DataError:
         raise

@@ -6,7 +6,14 @@ Each kind of work has three steps, `claim`, `generate` and `commit`, which an `E
 from samkit.batch.auto import AutoResult, AutoWork
 from samkit.batch.executor import Executor, Finished, InProcess, Outcome, Work
 from samkit.batch.generator import ClassChoice, MaskGenerator, is_out_of_memory
-from samkit.batch.inputs import InputImage, Skipped, find_images, name_results
+from samkit.batch.inputs import (
+    InputImage,
+    PageChoice,
+    Skipped,
+    find_images,
+    name_results,
+    split_into_pages,
+)
 from samkit.batch.mask_files import COCO_NAME, DEFAULT_FORMATS, FORMATS, SUFFIXES
 from samkit.batch.prelabel import prelabel_images
 from samkit.batch.prompt_results import summary
@@ -43,6 +50,7 @@ __all__ = [
     "InputImage",
     "MaskGenerator",
     "Outcome",
+    "PageChoice",
     "PromptedImage",
     "Record",
     "RunFolder",
@@ -58,5 +66,6 @@ __all__ = [
     "prelabel_images",
     "prompts_from_options",
     "read_prompted_images",
+    "split_into_pages",
     "summary",
 ]

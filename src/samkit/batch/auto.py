@@ -96,7 +96,7 @@ class AutoWork:
         if earlier is not None and not missing:
             return Finished(AutoResult(record=earlier, is_new=False))
         return AutoClaim(
-            image=image, identity=file_identity(image.path), earlier=earlier, formats=missing
+            image=image, identity=file_identity(image.file), earlier=earlier, formats=missing
         )
 
     def generate(self, claim: AutoClaim) -> AutoOutput:
@@ -200,9 +200,9 @@ class AutoWork:
         from samkit.proposals import open_source
 
         if self.generator.tiling is None:
-            pixels = read_image(path)
+            pixels = read_image(path, value_range=self.generator.value_range)
             return self.generator.generate(pixels, on_progress=self.on_progress), pixels
-        source = open_source(path)
+        source = open_source(path, value_range=self.generator.value_range)
         masks = self.generator.generate(source, on_progress=self.on_progress)
         return masks, _all_pixels(source)
 
@@ -212,8 +212,8 @@ class AutoWork:
         from samkit.proposals import open_source
 
         if self.generator.tiling is None:
-            return read_image(path)
-        return _all_pixels(open_source(path))
+            return read_image(path, value_range=self.generator.value_range)
+        return _all_pixels(open_source(path, value_range=self.generator.value_range))
 
 
 def _hidden_masks(image: InputImage) -> Path:

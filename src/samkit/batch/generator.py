@@ -41,6 +41,7 @@ class MaskGenerator:
         model: name or checkpoint file.
         tiling: tiles for images that are too large to process at once; not with classes.
         classes: classes to segment; None for masks of everything.
+        value_range: which values of images become black and white; see `samkit.formats.ValueRange`.
     """
 
     model: str
@@ -48,6 +49,7 @@ class MaskGenerator:
     config: AutoMaskConfig
     tiling: TileConfig | None = None
     classes: ClassChoice | None = None
+    value_range: str = "auto"
 
     def __post_init__(self) -> None:
         if self.tiling is not None and self.classes is not None:
@@ -65,7 +67,10 @@ class MaskGenerator:
             "config": asdict(self.config),
             "tiling": tiling,
         }
-        if self.classes is None:  # left out, so that runs older than this setting can be resumed
+        # What is not chosen is left out, so that runs older than a setting can be resumed.
+        if self.value_range != "auto":
+            found["value_range"] = self.value_range
+        if self.classes is None:
             return found
         weights = {"text_weights": _folder_identity(Path(self.classes.text_model))}
         return found | {"classes": asdict(self.classes) | weights}
@@ -130,9 +135,15 @@ class MaskGenerator:
         Raises:
             ImageError: the image cannot be read.
         """
+        from samkit.formats import read_image
+        from samkit.proposals import open_source
+
         if self.tiling is not None:
+            if getattr(image, "dtype", None) != "uint8":
+                image = open_source(image, value_range=self.value_range)
             return self.everything.generate_tiled(image, self.tiling, on_progress=on_progress)
-        return self.masker.generate(cast("ImageLike", image), on_progress=on_progress)
+        pixels = read_image(cast("ImageLike", image), value_range=self.value_range)
+        return self.masker.generate(pixels, on_progress=on_progress)
 
     @contextmanager
     def limited_memory(self, what: object) -> Iterator[None]:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-from samkit.errors import SamkitError
+from samkit.errors import ImageError, SamkitError
+
+if TYPE_CHECKING:  # its face imports Pillow
+    from samkit.formats import FoundImages
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +23,7 @@ class InputImage:
     """An image of the work list.
 
     Attributes:
+        path: the file, or one of its pages: `stack.tif#page=2`.
         name: path below the folder or below the fixed part of the pattern that matched it; else the
             file name. With forward slashes.
         base: prefix of the names of its results, with folders but without a suffix.
@@ -24,6 +32,13 @@ class InputImage:
     path: Path
     name: str
     base: str = ""
+
+    @property
+    def file(self) -> Path:
+        """The file, without the page's number."""
+        from samkit.formats import page_file
+
+        return page_file(self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +53,7 @@ def find_images(inputs: Sequence[str], output: Path) -> tuple[list[InputImage], 
     """List all images of the inputs, each once, and the inputs without images.
 
     Folders are searched recursively, without hidden names and without the output folder, whose
-    pictures are not inputs.
+    pictures are not inputs. What else is left out is logged.
     """
     images: dict[str, InputImage] = {}
     skipped: list[Skipped] = []
@@ -53,43 +68,33 @@ def find_images(inputs: Sequence[str], output: Path) -> tuple[list[InputImage], 
 
 def _images_of(given: str, output: str) -> tuple[list[InputImage], str]:
     """List the images of one input; return the reason if there are none."""
+    from samkit.formats import find_images_below, sort_out_images
+
     path = Path(given)
     if not given:
         return [], "an empty name is no image"
     if os.path.isdir(given):  # noqa: PTH112 - accepts names that no file can have
         if os.path.realpath(path) == output:
             return [], f"{given} is the folder for the results: give another --output"
-        return _below(path, _walk(path, output)), f"no image in the folder {given}"
+        found = find_images_below(path, skip=output)
+        return _listed(path, found, given), f"no image in the folder {given}"
     if os.path.lexists(path) or not glob.has_magic(given):
         return [InputImage(path=path, name=path.name)], ""
     root = _fixed_part(path)
     matches = (Path(match) for match in glob.iglob(given, recursive=True))  # noqa: PTH207
     if _is_below(output, os.path.realpath(root)):
         matches = (match for match in matches if not _is_below(os.path.realpath(match), output))
-    return _below(root, matches), f"no image matches {given}"
+    found = sort_out_images(
+        match.relative_to(root).as_posix() for match in matches if match.is_file()
+    )
+    return _listed(root, found, given), f"no image matches {given}"
 
 
-def _walk(folder: Path, output: str) -> Iterator[Path]:
-    """Yield all files below a folder, except hidden ones and those in the output folder."""
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and os.path.realpath(Path(parent, name)) != output
-        ]
-        yield from (Path(parent, name) for name in files if not name.startswith("."))
-
-
-def _below(root: Path, files: Iterator[Path]) -> list[InputImage]:
-    """List the images among files, sorted by name."""
-    from samkit.formats import has_image_suffix
-
-    found = [
-        InputImage(path=path, name=path.relative_to(root).as_posix())
-        for path in files
-        if has_image_suffix(path) and path.is_file()
-    ]
-    return sorted(found, key=lambda image: PurePosixPath(image.name).parts)
+def _listed(root: Path, found: FoundImages, given: str) -> list[InputImage]:
+    """Images that were found below a folder; what was left out is logged."""
+    if found.left_out:
+        logger.warning("%s: %s", given, found.summary())
+    return [InputImage(path=root / name, name=name) for name in found.names]
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -101,6 +106,52 @@ def _fixed_part(pattern: Path) -> Path:
 
 def _is_below(path: str, folder: str) -> bool:
     return path.startswith(folder + os.sep)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageChoice:
+    """Which pages of TIFF stacks and animations to take, from 1; `last` None: to the end."""
+
+    first: int = 1
+    last: int | None = None
+
+    def pages_of(self, path: Path) -> list[Path]:
+        """Names of the chosen pages of a file, `stack.tif#page=1`; an image of one page as it is.
+
+        Raises:
+            ImageError: it cannot be read, or has none of these pages.
+        """
+        from samkit.formats import num_pages, split_page
+
+        if split_page(str(path))[1] is not None:  # a page is given already
+            return [path]
+        count = num_pages(path)
+        if count == 1:
+            return [path]
+        if self.first > count:
+            raise ImageError(f"{path} has {count} pages: there is no page {self.first}")
+        last = count if self.last is None else min(self.last, count)
+        return [Path(f"{path}#page={page}") for page in range(self.first, last + 1)]
+
+
+def split_into_pages(
+    images: Sequence[InputImage], pages: PageChoice
+) -> tuple[list[InputImage], list[Skipped]]:
+    """Replace each image of several pages by the chosen pages; name those that have none."""
+    from samkit.formats import page_name, split_page
+
+    found: list[InputImage] = []
+    skipped: list[Skipped] = []
+    for image in images:
+        try:
+            paths = pages.pages_of(image.path)
+        except ImageError as error:
+            skipped.append(Skipped(image=str(image.path), error=str(error)))
+            continue
+        for path in paths:
+            page = 1 if path == image.path else split_page(str(path))[1] or 1
+            found.append(InputImage(path=path, name=page_name(image.name, page)))
+    return found, skipped
 
 
 def name_results(

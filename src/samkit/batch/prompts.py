@@ -72,23 +72,33 @@ def prompts_from_options(
         points=together or None,
         labels=[1] * len(points) + [0] * len(backgrounds) if together else None,
         boxes=None if not boxes else boxes[0] if len(boxes) == 1 else boxes,
-        mask_logits=None if mask is None else read_mask_logits(mask),
+        mask_logits=None if mask is None else read_mask(mask),
     )
 
 
-def read_mask_logits(path: Path) -> npt.NDArray[np.float32]:
-    """Read mask logits (S, S) or (1, S, S) from a `.npy` file.
+def read_mask(path: Path) -> npt.NDArray[Any]:
+    """Read mask logits or a mask of booleans from a `.npy` file, or a mask from an image file.
+
+    Returns:
+        numbers (S, S) or (1, S, S); or booleans, also (H, W).
 
     Raises:
-        PromptError: missing, or not an array of numbers.
+        PromptError: missing, or not an array of numbers or an image of a mask.
     """
+    if path.suffix.lower() != ".npy":
+        from samkit.formats import read_labels
+
+        try:
+            return read_labels(path, void=0, binary=True).labels > 0
+        except DataError as error:
+            raise PromptError(str(error)) from error
     try:
         logits = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise PromptError(f"no such file: {path}") from error
     except (OSError, ValueError, EOFError) as error:
         raise PromptError(f"{path} is not a .npy file of mask logits") from error
-    if not isinstance(logits, np.ndarray) or not np.issubdtype(logits.dtype, np.number):
+    if not isinstance(logits, np.ndarray) or logits.dtype.kind not in "biuf":
         raise PromptError(f"{path} does not hold one array of numbers")
     return logits
 
@@ -126,14 +136,14 @@ def prompt_from_entry(entry: object, path: Path) -> ImagePrompt:
     if not isinstance(texts, list | tuple) or not all(isinstance(one, str) for one in texts):
         raise PromptError(f"text must be a phrase or a list of phrases; got {_shown(text)}")
     if mask is not None and not isinstance(mask, str):
-        raise PromptError(f"mask must be the name of a .npy file; got {_shown(mask)}")
+        raise PromptError(f"mask must be the name of a file; got {_shown(mask)}")
     if texts and set(entry) == {"text"}:
         return ImagePrompt(prompts=None, text=tuple(texts))
     prompts = Prompts.of(
         points=entry.get("points"),
         labels=entry.get("labels"),
         boxes=entry.get("box"),
-        mask_logits=None if mask is None else read_mask_logits(path.parent / mask),
+        mask_logits=None if mask is None else read_mask(path.parent / mask),
     )
     return ImagePrompt(prompts=prompts, text=tuple(texts))
 

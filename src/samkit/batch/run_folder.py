@@ -92,7 +92,7 @@ class RunFolder:
                 return None
             # The second name is that of records written before the first release.
             identity = record["image"] if "image" in record else record["photo"]
-            return record if is_same_file(image.path, identity) else None
+            return record if is_same_file(image.file, identity) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None  # missing, or not a record: the image is repeated
 

@@ -29,10 +29,17 @@ SEGMENT_STATE_NAME = ".samkit-segment"
 
 @dataclass(frozen=True, kw_only=True)
 class PromptedImage:
-    """An image and its prompt."""
+    """An image, or a page of one as `stack.tif#page=2`, and its prompt."""
 
     image: Path
     prompt: ImagePrompt
+
+    @property
+    def stem(self) -> str:
+        """Beginning of the names of its results."""
+        from samkit.formats import base_name
+
+        return base_name(self.image.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +50,13 @@ class SegmentOptions:
         multimask: whether prompts get three candidates; None gives them to ambiguous prompts only.
         every_candidate: write all candidates, not only the best.
         text_thresh: minimum score of a text match; None for the model's default.
+        value_range: which values become black and white; see `samkit.formats.ValueRange`.
     """
 
     multimask: bool | None = None
     every_candidate: bool = False
     text_thresh: float | None = None
+    value_range: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +118,7 @@ def check_result_names(images: Sequence[PromptedImage], formats: Collection[str]
     if {"json", "coco"} <= set(formats):
         seen["coco"] = Path(COCO_NAME)
     for one in images:
-        stem = one.image.stem
+        stem = one.stem
         if stem in seen:
             raise PromptError(
                 f"{seen[stem]} and {one.image} would write the same files:"
@@ -168,7 +177,8 @@ class SegmentWork:
         """
         from samkit.formats import read_image
 
-        pixels, prompts = read_image(claim.image), claim.prompt.prompts
+        pixels = read_image(claim.image, value_range=self.options.value_range)
+        prompts = claim.prompt.prompts
         if prompts is not None:
             prompts.check_fits(self.predictor.coord_map(pixels))  # before the expensive step
         answer = self._answer(pixels, claim.prompt)
@@ -189,7 +199,7 @@ class SegmentWork:
         record = make_record(claim.image, output.answer, claim.prompt, model_name)
         make_folder(self.output)
         write_results(
-            self.output / claim.image.stem,
+            self.output / claim.stem,
             output.pixels,
             output.answer,
             prompts=claim.prompt.prompts,
@@ -197,7 +207,7 @@ class SegmentWork:
             record=record,
         )
         if "png" in self.formats:
-            self._replace_written(claim.image, record["files"]["masks"])
+            self._replace_written(claim, record["files"]["masks"])
         return record
 
     def is_fault(self, error: SamkitError) -> bool:
@@ -222,10 +232,10 @@ class SegmentWork:
             **prompt.parts(),
         )
 
-    def _replace_written(self, image: Path, masks: Sequence[str]) -> None:
+    def _replace_written(self, prompted: PromptedImage, masks: Sequence[str]) -> None:
         """Remove an image's mask pictures of earlier runs, and record those of this one."""
         state = self.output / SEGMENT_STATE_NAME
-        path = state / f"{image.stem}.json"
+        image, path = prompted.image, state / f"{prompted.stem}.json"
         names = [Path(mask).name for mask in masks]
         for name, stamp in _written(path, image).items():
             file = self.output / name

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from samkit.backends import BackendChoice
+from samkit.cli.options import ValueRangeType
 from samkit.cli.progress import progress
 from samkit.cli.server import leave, make_app, server_options
 from samkit.cli.stores import (
@@ -52,6 +53,13 @@ FIRST_PORT, NUM_PORTS = 49152, 16384  # dynamic ports: no service is registered 
     type=click.IntRange(0, 65535),
     help="Port of the page; by default one derived from the folder, or any free one.",
 )
+@click.option(
+    "--range",
+    "value_range",
+    type=ValueRangeType(),
+    help="Which values become black and white in images of more than 8 bits; by default as before,"
+    " at first auto. See samkit segment.",
+)
 @click.option("--browser/--no-browser", default=True, help="Open the page, or only print its URL.")
 @server_options
 def annotate(
@@ -60,6 +68,7 @@ def annotate(
     classes: str,
     where: str | None,
     port: int | None,
+    value_range: str | None,
     browser: bool,
     model: str,
     backend: BackendChoice,
@@ -76,9 +85,11 @@ def annotate(
     check_installed()
     check_source(model)
     with open_store(_place(folder, where), create=True) as store:
-        from samkit.dataengine import SCAN, add_class, add_job
+        from samkit.dataengine import SCAN, add_class, add_job, set_value_range
 
         project = _project(store, folder, is_own=where is None)
+        if value_range not in (None, project.value_range):
+            set_value_range(store, project.id, value_range or "auto")
         for name in split_names(classes):
             add_class(store, project.id, name)
         add_job(store, project.id, SCAN, {})

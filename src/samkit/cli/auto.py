@@ -21,10 +21,12 @@ from samkit.batch import (
     InProcess,
     InputImage,
     MaskGenerator,
+    PageChoice,
     Record,
     Skipped,
     find_images,
     name_results,
+    split_into_pages,
 )
 from samkit.cli.exit_codes import EXIT_SOME_FAILED
 from samkit.cli.mask_options import (
@@ -38,6 +40,8 @@ from samkit.cli.options import (
     json_option,
     model_option,
     output_option,
+    pages_option,
+    range_option,
     text_options,
 )
 from samkit.cli.progress import Meter, progress
@@ -80,6 +84,8 @@ REPORTED = ("width", "height", "masks", "seconds", "files")
 @model_option
 @text_options(DEFAULT_DETECTOR)
 @backend_options
+@range_option
+@pages_option
 @output_option("samkit-output")
 @json_option
 def auto(
@@ -96,6 +102,8 @@ def auto(
     text_model: str | None,
     text_thresh: float | None,
     backend: BackendChoice,
+    value_range: str,
+    pages: PageChoice | None,
     output: Path,
     as_json: bool,
     **settings: Any,
@@ -124,8 +132,12 @@ def auto(
         config=config_from_options(preset, {**settings, "adaptive": adaptive}),
         tiling=tiling_from_option(tile_px),
         classes=class_choice(classes, text_model, text_thresh, others, calibration),
+        value_range=value_range,
     )
     images, skipped = find_images(inputs, output)
+    if pages is not None:
+        images, without = split_into_pages(images, pages)
+        skipped += without
     images = name_results(images, list(SUFFIXES.values()), reserved=[COCO_NAME])
     return run_auto(generator, output, frozenset(formats), images, skipped, as_json=as_json)
 
@@ -178,7 +190,7 @@ def run_auto(
             report.skip(one.image, SamkitError(one.error))
         to_do = [image for image in images if work.run.finished(image) is None]
         # os.path, since pathlib raises errors for names that no file can have.
-        if any(os.path.exists(image.path) for image in to_do):  # noqa: PTH110
+        if any(os.path.exists(image.file) for image in to_do):  # noqa: PTH110
             generator.check()
             _ = generator.masker  # loads the model: errors must come before anything is written
             if len(images) > 1 and not as_json:

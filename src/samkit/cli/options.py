@@ -1,5 +1,6 @@
 """Option types and options shared by several commands."""
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any, TypeVar, cast
 import click
 
 from samkit.backends import BackendChoice
+from samkit.batch import PageChoice
+from samkit.errors import ConfigError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -127,4 +130,56 @@ def text_options(default: str) -> Callable[[Command], Command]:
     return decorate
 
 
+class ValueRangeType(click.ParamType[str]):
+    """Option type: which values of images become black and white."""
+
+    name = "range"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from samkit.formats import ValueRange
+
+        try:
+            return str(ValueRange.of(value))
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
+        return "auto|full|LOW,HIGH|LOW%,HIGH%"
+
+
+range_option = click.option(
+    "--range",
+    "value_range",
+    type=ValueRangeType(),
+    default="auto",
+    show_default=True,
+    help="Which values become black and white in images of more than 8 bits: numbers, or"
+    " percentiles of each image. auto stretches those that do not use their range, and says so.",
+)
+
+
+class PagesType(click.ParamType[PageChoice]):
+    """Option type: pages of TIFF stacks and animations, as `PageChoice`."""
+
+    name = "pages"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, PageChoice):
+            return value
+        if value == "all":
+            return PageChoice()
+        match = re.fullmatch(r"([1-9]\d*)(?:-([1-9]\d*))?", str(value))
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            self.fail(f"expected all, a page as 2, or pages as 2-5; got {value!r}", param, ctx)
+        return PageChoice(first=int(match[1]), last=int(match[2] or match[1]))
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
+        return "all|N|N-N"
+
+
+pages_option = click.option(
+    "--pages",
+    type=PagesType(),
+    help="Pages of TIFF stacks and animations, each as an image of its own; by default the first.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")

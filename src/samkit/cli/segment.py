@@ -17,6 +17,7 @@ from samkit.batch import (
     SEGMENT_FORMATS,
     ImagePrompt,
     InProcess,
+    PageChoice,
     PromptedImage,
     SegmentOptions,
     SegmentWork,
@@ -35,6 +36,8 @@ from samkit.cli.options import (
     json_option,
     model_option,
     output_option,
+    pages_option,
+    range_option,
     text_options,
 )
 from samkit.cli.progress import progress
@@ -74,8 +77,9 @@ from samkit.errors import ImageError, PromptError, SamkitError
 @click.option(
     "--mask",
     type=click.Path(path_type=Path),
-    metavar="FILE.npy",
-    help="Mask logits of an earlier answer, to be refined; --format logits writes them.",
+    metavar="FILE",
+    help="A mask to be refined: an image of the same size, a .npy file of booleans, or one of mask"
+    " logits, which --format logits writes.",
 )
 @click.option(
     "--prompts",
@@ -105,6 +109,8 @@ from samkit.errors import ImageError, PromptError, SamkitError
     help="Take the best of three candidates, or the single answer. By default the best of three"
     " for a single point, which may mean a part or the whole, and the single answer otherwise.",
 )
+@range_option
+@pages_option
 @click.option("--all", "every_candidate", is_flag=True, help="Write all three candidates.")
 @json_option
 def segment(
@@ -123,6 +129,8 @@ def segment(
     output: Path,
     formats: tuple[str, ...],
     multimask: bool | None,
+    value_range: str,
+    pages: PageChoice | None,
     every_candidate: bool,
     as_json: bool,
 ) -> int:
@@ -133,12 +141,15 @@ def segment(
     samkit segment image.jpg --text "a red car"
     samkit segment image.jpg --box 100,100,400,300 --background 10,10
     samkit segment --prompts prompts.json --format coco
+    samkit segment stack.tif --pages 2-5 --box 100,100,400,300 --range 0,4095
     """
     skipped: list[Skipped] = []
     has_prompt = bool(points or backgrounds or boxes or mask)
     from_options = has_prompt or bool(texts)
     if not texts and prompts_file is None and (text_model or text_thresh is not None):
         raise click.UsageError("--text-model and --text-thresh need --text")
+    if pages is not None:
+        images = tuple(page for image in images for page in pages.pages_of(image))
     if prompts_file is not None:
         if from_options:
             raise click.UsageError("give prompts either as options or as a file, not both")
@@ -147,7 +158,7 @@ def segment(
         raise click.UsageError("give at least one image")
     elif not from_options:
         raise click.UsageError(
-            "give a prompt: --point X,Y, --box X0,Y0,X1,Y1, --text WORDS or --mask FILE.npy"
+            "give a prompt: --point X,Y, --box X0,Y0,X1,Y1, --text WORDS or --mask FILE"
         )
     else:
         prompts = prompts_from_options(points, backgrounds, boxes, mask) if has_prompt else None
@@ -159,6 +170,7 @@ def segment(
             multimask=True if every_candidate else multimask,
             every_candidate=every_candidate,
             text_thresh=text_thresh,
+            value_range=value_range,
         ),
         output=output,
         formats=frozenset(formats),
@@ -188,6 +200,7 @@ def segment_images(
         skipped: images without a valid prompt, which are printed and count as errors.
     """
     from samkit.files import check_writable
+    from samkit.formats import page_file
     from samkit.predict import Predictor
 
     if len(skipped) == 1 and not images:
@@ -198,8 +211,8 @@ def segment_images(
         raise SamkitError("no image has a valid prompt")
     check_result_names(images, formats)
     check_writable(output)
-    if not any(one.image.exists() for one in images):  # before the model is loaded
-        raise ImageError(f"no such file: {images[0].image}")
+    if not any(page_file(one.image).exists() for one in images):  # before the model is loaded
+        raise ImageError(f"no such file: {page_file(images[0].image)}")
     check_models(images, model=model, text_model=text_model)
     predictor = Predictor.load(model, text_model=text_model, **backend.options())
     if any(one.prompt.text for one in images):

@@ -88,7 +88,13 @@ def to_user(row: UserRow) -> User:
 
 def to_project(row: ProjectRow) -> Project:
     """Convert a project's row."""
-    return Project(id=row.id, name=row.name, root=row.root, created_at=row.created_at)
+    return Project(
+        id=row.id,
+        name=row.name,
+        root=row.root,
+        created_at=row.created_at,
+        value_range=row.value_range,
+    )
 
 
 def to_class(row: ClassRow) -> LabelClass:
@@ -105,6 +111,7 @@ def to_image(row: ImageRow) -> StoredImage:
         sha256=row.sha256,
         num_bytes=row.num_bytes,
         size_hw=(row.height, row.width),
+        value_range=row.value_range,
         stage=cast("Stage", row.stage),
         review=cast("Review", row.review),
         comment=row.comment,

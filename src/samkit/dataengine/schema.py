@@ -66,6 +66,7 @@ class ProjectRow(Base):
     name: Mapped[str] = mapped_column(String(200), unique=True)
     root: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+    value_range: Mapped[str] = mapped_column(String(80), server_default="auto")
 
 
 class ClassRow(Base):
@@ -99,6 +100,7 @@ class ImageRow(Base):
     modified_ns: Mapped[int] = mapped_column(BigInteger)
     height: Mapped[int]
     width: Mapped[int]
+    value_range: Mapped[str] = mapped_column(String(80), server_default="auto")
     stage: Mapped[str] = mapped_column(String(20))
     review: Mapped[str] = mapped_column(String(20))
     comment: Mapped[str] = mapped_column(Text)

@@ -3,6 +3,7 @@
 All times are in UTC, all durations in milliseconds, all coordinates in pixels of the image.
 """
 
+import hashlib
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar, get_args
 
 from samkit.errors import StoreError
+from samkit.formats import split_page
 from samkit.geometry import Rle
 
 Role = Literal["annotator", "reviewer", "admin"]
@@ -65,12 +67,16 @@ class User:
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """A set of images and their masks; `root` is a folder or an fsspec URL."""
+    """A set of images and their masks; `root` is a folder or an fsspec URL.
+
+    `value_range` says which values of new images become black and white.
+    """
 
     id: int
     name: str
     root: str
     created_at: datetime
+    value_range: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +94,12 @@ class StoredImage:
     """An image of a project.
 
     Attributes:
-        path: path below the project's root, with forward slashes.
-        sha256: checksum of the file.
+        path: path below the project's root, with forward slashes; of the second page of a file and
+            those after it `stack.tif#page=2`.
+        sha256: checksum of the file, and of the page's number from the second on.
         num_bytes: size of the file.
         size_hw: height and width in pixels, after EXIF rotation.
+        value_range: which values become black and white; see `samkit.formats.ValueRange`.
         stage: stage of the data engine that its latest masks come from.
         review: its state: "none" until submitted; "skipped" if somebody has skipped it, and it
             waits for others; "unusable" if somebody has reported that it cannot be annotated.
@@ -108,6 +116,7 @@ class StoredImage:
     sha256: str
     num_bytes: int
     size_hw: tuple[int, int]
+    value_range: str
     stage: Stage
     review: Review
     comment: str
@@ -115,6 +124,18 @@ class StoredImage:
     num_annotators: int
     open: bool
     version: int
+
+    @property
+    def page(self) -> int:
+        """Page of its file, from 1."""
+        return split_page(self.path)[1] or 1
+
+    @property
+    def pixels_key(self) -> str:
+        """Identifies the pixels that are seen: file, page and range of values."""
+        if self.value_range == "full":  # as all images were seen at first
+            return self.sha256
+        return hashlib.sha256(f"{self.sha256} {self.value_range}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,9 @@ from samkit.datasets.synthetic import NamedScenes, Scenes
 from samkit.errors import ConfigError, DataError
 
 IMAGES, MASKS = "images", "masks"  # folders of a data set of label images
-SETTING = re.compile(r",(images|crowds|boxes|void)=")  # of annotations, after their path
+SETTING = re.compile(
+    r",(images|crowds|boxes|binary|void|threshold)="
+)  # of annotations, after their path
 FLAGS = {"yes": True, "no": False}
 
 DataSet: TypeAlias = SampleSource | SampleStream
@@ -43,8 +45,9 @@ def open_data(spec: str, *, seed: int = 0) -> DataSet:
 
             - `coco:FILE.json`, and every other format of annotations: see
               `samkit.annotations.FORMATS`. After the path may follow `,images=FOLDER`,
-              `,crowds=no` (leave out crowd regions), `,boxes=yes` (boxes are masks) and
-              `,void=255` (a number of label images that stands for nothing);
+              `,crowds=no` (leave out crowd regions), `,boxes=yes` (boxes are masks) and, for label
+              images, `,void=255` (a number that stands for nothing), `,binary=yes` (a picture is
+              one mask) and `,threshold=128` (of 255, from which on pixels are inside);
             - `png:FOLDER` with images/ and masks/;
             - `shards:FOLDER` of tar files as in SA-1B, or one tar file;
             - `images:FOLDER` of images without masks, which is never detected;
@@ -106,16 +109,16 @@ def _settings(rest: str) -> tuple[Path, Path | None, ReadOptions]:
     path, *found = SETTING.split(rest)
     values = dict(zip(found[::2], found[1::2], strict=True))
     images = values.pop("images", None)
-    void = values.pop("void", None)
+    numbers = {name: values.pop(name) for name in ("void", "threshold") if name in values}
     for name, value in values.items():
         if value not in FLAGS:
             raise ConfigError(f"{name} is yes or no; got {value!r:.40}")
-    if void is not None and not void.isdecimal():
-        raise ConfigError(f"void is a number of the label images; got {void!r:.40}")
+    for name, value in numbers.items():
+        if not value.isdecimal():
+            raise ConfigError(f"{name} is a number of the label images; got {value!r:.40}")
     options = ReadOptions(
-        crowds=FLAGS[values.get("crowds", "yes")],
-        boxes=FLAGS[values.get("boxes", "no")],
-        void=None if void is None else int(void),
+        **{name: FLAGS[value] for name, value in values.items()},
+        **{name: int(value) for name, value in numbers.items()},  # type: ignore[arg-type]
     )
     return Path(path), None if images is None else Path(images), options
 

@@ -10,32 +10,42 @@ from samkit.formats.coco import (
     write_coco,
     write_coco_records,
 )
+from samkit.formats.folders import (
+    FoundImages,
+    find_image_files,
+    find_images_below,
+    left_out_summary,
+    sort_out_images,
+)
 from samkit.formats.geojson import geojson_collection
 from samkit.formats.image import (
-    MAX_PIXELS,
-    SIDEWAYS,
-    TO_UPRIGHT,
-    UPRIGHT,
     ImageLike,
+    num_pages,
     read_image,
     read_image_bytes,
+    read_image_file,
     read_image_frame,
     read_image_size,
+    read_page_sizes,
 )
+from samkit.formats.label_images import LabelImage, read_labels
 from samkit.formats.names import (
     IMAGE_SUFFIXES,
     base_name,
-    find_image_files,
     flat_file_name,
     has_image_suffix,
+    page_export_name,
+    page_file,
+    page_name,
+    split_page,
 )
+from samkit.formats.pixels import MAX_PIXELS, SIDEWAYS, TO_UPRIGHT, UPRIGHT
 from samkit.formats.png import (
     LABELS_FORMAT,
     label_layers,
     label_map,
     label_rles,
     layer_folder,
-    read_labels,
     write_mask_png,
     write_png,
 )
@@ -45,6 +55,8 @@ from samkit.formats.sa1b import (
     sa1b_document,
     write_sa1b,
 )
+from samkit.formats.tiff import TiffBands, is_tiff, open_tiff, picture_pages, tiff_bands
+from samkit.formats.value_range import RangeLike, ValueRange, to_uint8
 from samkit.formats.voc import voc_classes, voc_instances, voc_palette, voc_xml, write_voc_png
 from samkit.formats.yolo import yolo_dataset_yaml, yolo_labels
 
@@ -59,26 +71,46 @@ __all__ = [
     "UPRIGHT",
     "Categories",
     "CocoWriter",
+    "FoundImages",
     "ImageLike",
+    "LabelImage",
+    "RangeLike",
+    "TiffBands",
+    "ValueRange",
     "base_name",
     "coco_dataset",
     "coco_writer",
     "find_image_files",
+    "find_images_below",
     "flat_file_name",
     "geojson_collection",
     "has_image_suffix",
+    "is_tiff",
     "label_layers",
     "label_map",
     "label_rles",
     "layer_folder",
+    "left_out_summary",
     "masks_from_sa1b",
+    "num_pages",
+    "open_tiff",
+    "page_export_name",
+    "page_file",
+    "page_name",
+    "picture_pages",
     "read_image",
     "read_image_bytes",
+    "read_image_file",
     "read_image_frame",
     "read_image_size",
     "read_labels",
+    "read_page_sizes",
     "read_sa1b",
     "sa1b_document",
+    "sort_out_images",
+    "split_page",
+    "tiff_bands",
+    "to_uint8",
     "voc_classes",
     "voc_instances",
     "voc_palette",

@@ -14,18 +14,15 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from samkit.arrays import BoolArray
-from samkit.errors import DataError, FormatError
+from samkit.errors import FormatError
 from samkit.files import replacing
+from samkit.formats.label_images import BACKGROUND
 from samkit.geometry import Rle, decode_rle, decode_rle_patch
 from samkit.types import Masks
 
 # The JSON files beside label images that samkit exports.
 LABELS_FORMAT = "samkit-labels-1"
 MAX_LABEL = 2**16 - 1  # the largest number in a PNG of 16 bits
-BACKGROUND = 0
-# Pillow's modes of one number per pixel: 1, 8 and 16 bits, and palettes, whose colours do not
-# matter.
-LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 Labels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
@@ -103,26 +100,6 @@ def label_layers(
 def layer_folder(number: int) -> str:
     """Folder of a layer's label images; layers are numbered from 1."""
     return "masks" if number == 1 else f"masks_{number}"
-
-
-def read_labels(path: str | os.PathLike[str]) -> npt.NDArray[np.int32]:
-    """Read a label image (H, W) from a PNG file of 1, 8 or 16 bits, or with a palette.
-
-    Raises:
-        DataError: the file is missing, damaged, or a colour image.
-    """
-    try:
-        with Image.open(path) as opened:
-            mode = opened.mode
-            labels = np.asarray(opened) if mode in LABEL_MODES else None
-    except FileNotFoundError as error:
-        raise DataError(f"no such file: {path}") from error
-    except Exception as error:  # Pillow raises almost anything on damaged files
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read: {reason}") from error
-    if labels is None:
-        raise DataError(f"{path} must have one number at each pixel; its mode is {mode}")
-    return labels.astype(np.int32)
 
 
 def label_rles(labels: npt.NDArray[np.int32]) -> tuple[Rle, ...]:

@@ -6,7 +6,12 @@ from samkit.geometry.outline import joined_outline
 from samkit.geometry.overlap import box_iou, least_iou, nms
 from samkit.geometry.polygons import Ring, mask_polygons
 from samkit.geometry.regions import drop_small_islands, fill_small_holes
-from samkit.geometry.resize import box_bounds, logits_to_original, patch_to_original
+from samkit.geometry.resize import (
+    box_bounds,
+    logits_to_original,
+    mask_to_logits,
+    patch_to_original,
+)
 from samkit.geometry.rle import (
     Rle,
     decode_rle,
@@ -49,6 +54,7 @@ __all__ = [
     "logits_to_original",
     "logits_to_rle",
     "mask_polygons",
+    "mask_to_logits",
     "nms",
     "patch_to_original",
     "rle_area",

@@ -1,13 +1,14 @@
-"""Upsampling of mask logits to the size of the image."""
+"""Upsampling of mask logits to the size of the image, and masks of this size as logits."""
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from samkit.arrays import Logits
+from samkit.arrays import BoolArray, Logits
 from samkit.geometry.coords import CoordMap
 
 # Logits that an image pixel is interpolated from along an axis: it lies between two neighbouring
@@ -17,6 +18,9 @@ TAPS = 3
 PATCH_MARGIN = TAPS - 1
 # Fraction of the logits above which it is faster to let OpenCV resize all of them.
 LARGE_PATCH = 0.25
+# Logits of a given mask. Of 6, 8, 10, 12 and 15 the value with which MobileSAM gives back most of
+# 30 masks of three images: mean IoU 0.50, 0.56, 0.65, 0.76, 0.75.
+SURE = 12.0
 
 Box = tuple[int, int, int, int]
 
@@ -200,3 +204,29 @@ def _bilinear(
     place = place.clip(0, size_in - 1)
     low = np.asarray(place, np.int64)
     return low, np.minimum(low + 1, size_in - 1), place - low
+
+
+def mask_to_logits(mask: BoolArray, coords: CoordMap) -> Logits:
+    """Logits of a mask, such as the network would have answered.
+
+    Cells that a mask covers in part get less; a mask that covers half of no cell keeps its best
+    ones.
+
+    Args:
+        mask: (H, W) of the image's size, or already of the logits' size (S, S).
+        coords: the image's coordinate spaces.
+
+    Returns:
+        logits (S, S) from -12 to 12; the padding is outside.
+    """
+    side = coords.logits_size
+    covered: npt.NDArray[Any] = mask.astype(np.float32)
+    if mask.shape != (side, side):
+        height, width = coords.resized_hw
+        model = np.zeros((coords.model_size, coords.model_size), np.float32)
+        model[:height, :width] = cv2.resize(covered, (width, height), interpolation=cv2.INTER_AREA)
+        covered = cv2.resize(model, (side, side), interpolation=cv2.INTER_AREA)
+    most = float(covered.max())
+    if 0 < most <= 0.5:
+        covered = covered / most
+    return np.asarray((2 * covered - 1) * SURE, np.float32)

@@ -14,7 +14,7 @@ import torch
 
 from samkit.backends import Backend, create_backend, enter_process
 from samkit.errors import EmbeddingError, WeightsError
-from samkit.formats import ImageLike, read_image
+from samkit.formats import ImageLike, RangeLike, read_image
 from samkit.geometry import CoordMap
 from samkit.models import Sam
 from samkit.predict.decoder import PointMasks, PromptDecoder
@@ -163,10 +163,10 @@ class Predictor:
         return CoordMap.of((image.shape[0], image.shape[1]), self.model.image_spec)
 
     @torch.no_grad()
-    def encode(self, image: ImageLike) -> ImageEmbedding:
+    def encode(self, image: ImageLike, *, value_range: RangeLike = "auto") -> ImageEmbedding:
         """Run the image encoder alone; see `embed`, which also prepares the decoder for prompts."""
         self._enter()
-        rgb = read_image(image)
+        rgb = read_image(image, value_range=value_range)
         coords = self.coord_map(rgb)
         pixels = normalise(resize_image(rgb, coords), self.model.image_spec)
         return ImageEmbedding(
@@ -176,26 +176,27 @@ class Predictor:
             encoder_checksum=self.encoder_checksum,
         )
 
-    def embed(self, image: ImageLike) -> ImageEmbedding:
+    def embed(self, image: ImageLike, *, value_range: RangeLike = "auto") -> ImageEmbedding:
         """Run the image encoder: the expensive step, once per image.
 
         Args:
             image: path, PIL image, array or tensor; see `samkit.formats.read_image`.
+            value_range: which values become black and white, likewise.
 
         Raises:
             ImageError: the image cannot be read.
         """
-        embedding = self.encode(image)
+        embedding = self.encode(image, value_range=value_range)
         self.decoder.prepare(embedding)  # so that the first prompt does not wait for it
         return embedding
 
-    def session(self, image: ImageLike) -> ImageSession:
+    def session(self, image: ImageLike, *, value_range: RangeLike = "auto") -> ImageSession:
         """Embed an image for interactive segmentation by clicks and boxes, with undo.
 
         Raises:
             ImageError: the image cannot be read.
         """
-        return ImageSession(self, self.embed(image))
+        return ImageSession(self, self.embed(image, value_range=value_range))
 
     def predict(
         self,
@@ -219,7 +220,8 @@ class Predictor:
             labels: (N,), (P, N) or a list of P arrays (N_i,): 1 foreground, 0 background, -1 for
                 padding, which is left out; default: all foreground.
             boxes: (4,) or (P, 4), x0 y0 x1 y1 in pixels of the image.
-            mask_logits: (L, L), (1, L, L) or (P, 1, L, L) of an earlier answer's `logits`.
+            mask_logits: (L, L), (1, L, L) or (P, 1, L, L) of an earlier answer's `logits`; or a
+                mask of booleans, also of the image's size.
             multimask: three candidates, for prompts that may mean several things, such as a single
                 click; otherwise one.
 
@@ -244,6 +246,7 @@ class Predictor:
         boxes: npt.ArrayLike | None = None,
         mask_logits: npt.ArrayLike | None = None,
         image: ImageLike | None = None,
+        value_range: RangeLike = "auto",
         text_thresh: float | None = None,
         multimask: bool = True,
     ) -> MaskPrediction:
@@ -261,6 +264,7 @@ class Predictor:
                 text or images, for a model that takes text.
             points, labels, boxes, mask_logits: see `predict`.
             image: the image, which a detector needs.
+            value_range: which of its values become black and white; see `embed`.
             text_thresh: minimum score of a detector's boxes; default: the detector's.
             multimask: three candidates instead of one.
 
@@ -278,7 +282,9 @@ class Predictor:
         parts = {"points": points, "labels": labels, "boxes": boxes, "mask_logits": mask_logits}
         is_alone = all(part is None for part in parts.values())
         others = None if is_alone else Prompts.of(**parts)
-        resolved = self._reader.resolve(embedding, text, others, image=image, thresh=text_thresh)
+        resolved = self._reader.resolve(
+            embedding, text, others, image=image, value_range=value_range, thresh=text_thresh
+        )
         return self.decode_text(embedding, resolved, multimask=multimask)
 
     def decode_text(
@@ -299,6 +305,7 @@ class Predictor:
         """Answer validated prompts; see `predict`."""
         self._enter()
         self._check(embedding, prompts)
+        prompts = prompts.with_logits(embedding.coords)
         return self.decoder.decode(embedding, prompts, multimask=multimask)
 
     def decode_points(

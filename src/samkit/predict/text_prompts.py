@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from samkit.backends import renew_in_children
 from samkit.errors import PromptError, WeightsError
-from samkit.formats import ImageLike, read_image
+from samkit.formats import ImageLike, RangeLike, read_image
 from samkit.types import ImageEmbedding, Prompts
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import
@@ -113,6 +113,7 @@ class TextReader:
         others: Prompts | None,
         *,
         image: ImageLike | None,
+        value_range: RangeLike = "auto",
         thresh: float | None,
     ) -> TextPrompts:
         """Resolve words, or CLIP embeddings (D,) or (P, D), to prompts.
@@ -121,6 +122,7 @@ class TextReader:
             text: see `Predictor.predict_text`.
             others: points, boxes or masks that accompany the text.
             image: the image, for a detector.
+            value_range: which of its values become black and white.
             thresh: minimum score of a detector's boxes.
 
         Raises:
@@ -136,7 +138,9 @@ class TextReader:
         check_texts(phrases)
         model = self.model
         if isinstance(model, Detector):
-            found = ground(model, image_of(embedding, image), phrases, box_thresh=thresh)
+            found = ground(
+                model, image_of(embedding, image, value_range), phrases, box_thresh=thresh
+            )
             if others is not None and others.points_xy is not None:
                 return correct_box(phrases, found, others)
             if others is not None:
@@ -230,7 +234,9 @@ def meant_box(detections: Detections, clicks: Prompts) -> int | None:
     return int(held.argmax())  # the first of equals, which has the highest score
 
 
-def image_of(embedding: ImageEmbedding, image: ImageLike | None) -> npt.NDArray[np.uint8]:
+def image_of(
+    embedding: ImageEmbedding, image: ImageLike | None, value_range: RangeLike = "auto"
+) -> npt.NDArray[np.uint8]:
     """Read the image for a detector.
 
     Raises:
@@ -242,7 +248,7 @@ def image_of(embedding: ImageEmbedding, image: ImageLike | None) -> npt.NDArray[
             "a detector needs the image itself: give it, as predict_text(embedding, text,"
             " image=image)"
         )
-    pixels = read_image(image)
+    pixels = read_image(image, value_range=value_range)
     if pixels.shape[:2] != embedding.coords.original_hw:
         raise PromptError(
             f"image must be the embedding's image, of {embedding.coords.original_hw};"

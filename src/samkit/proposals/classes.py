@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samkit.errors import ConfigError, PromptError
-from samkit.formats import ImageLike, read_image
+from samkit.formats import ImageLike, RangeLike, read_image
 from samkit.geometry import box_iou, nms
 from samkit.types import Masks
 
@@ -74,12 +74,17 @@ class ClassMasker:
         self.calibration = calibration
 
     def generate(
-        self, image: ImageLike, *, on_progress: Callable[[int, int], None] | None = None
+        self,
+        image: ImageLike,
+        *,
+        value_range: RangeLike = "auto",
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> Masks:
         """Generate masks sorted by score, named ones first.
 
         Args:
             image: path, PIL image or array.
+            value_range: which values become black and white; see `samkit.formats.read_image`.
             on_progress: see `AutoMasker.generate`.
 
         Raises:
@@ -88,7 +93,7 @@ class ClassMasker:
         """
         from samkit.text import Detector, MaskRanker
 
-        pixels = read_image(image)
+        pixels = read_image(image, value_range=value_range)
         if isinstance(self.text_model, Detector):
             named = self._detected(pixels, self.text_model)
             if not self.keep_others:

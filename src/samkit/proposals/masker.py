@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from samkit.formats import ImageLike, read_image
+from samkit.formats import ImageLike, RangeLike, read_image
 from samkit.proposals.adaptive import Coverage
 from samkit.proposals.candidates import Candidates, CropProposals, Proposals, select_candidates
 from samkit.proposals.config import AutoMaskConfig
@@ -79,17 +79,24 @@ class AutoMasker:
         self.config = AutoMaskConfig() if config is None else config
         self.point_grids = None if point_grids is None else check_grids(point_grids, self.config)
 
-    def propose(self, image: ImageLike, *, on_progress: Progress | None = None) -> Proposals:
+    def propose(
+        self,
+        image: ImageLike,
+        *,
+        value_range: RangeLike = "auto",
+        on_progress: Progress | None = None,
+    ) -> Proposals:
         """Find candidates: all stable and confident masks, including duplicates.
 
         Args:
             image: path, PIL image or array; see `samkit.formats.read_image`.
+            value_range: which values become black and white, likewise.
             on_progress: called after each step with the points done and all points.
 
         Raises:
             ImageError: the image cannot be read.
         """
-        pixels = read_image(image)
+        pixels = read_image(image, value_range=value_range)
         return Proposals(
             size_hw=(pixels.shape[0], pixels.shape[1]),
             config=self.config,
@@ -134,11 +141,18 @@ class AutoMasker:
         crops = [filter_crop(crop, proposals.size_hw, config) for crop in proposals.crops]
         return merge_crops(crops, proposals.size_hw, config)
 
-    def generate(self, image: ImageLike, *, on_progress: Progress | None = None) -> Masks:
+    def generate(
+        self,
+        image: ImageLike,
+        *,
+        value_range: RangeLike = "auto",
+        on_progress: Progress | None = None,
+    ) -> Masks:
         """Generate masks of everything; equals `filter(propose(image))` but takes less memory.
 
         Args:
             image: path, PIL image or array; see `samkit.formats.read_image`.
+            value_range: which values become black and white, likewise.
             on_progress: called after each step with the points done and all points.
 
         Returns:
@@ -152,7 +166,7 @@ class AutoMasker:
         borders of crops by a pixel; of equal predicted IoUs the first point's comes first;
         stability is estimated before it is measured, see `STABILITY_SLACK`.
         """
-        pixels = read_image(image)
+        pixels = read_image(image, value_range=value_range)
         size_hw = (pixels.shape[0], pixels.shape[1])
         crops = [
             filter_crop(crop, size_hw, self.config)
@@ -165,10 +179,13 @@ class AutoMasker:
         source: SourceLike,
         tiling: TileConfig | None = None,
         *,
+        value_range: RangeLike = "auto",
         on_progress: Progress | None = None,
     ) -> Masks:
         """Generate masks of an image that is too large for one pass; see `generate_tiled`."""
-        return generate_tiled(self, source, tiling, on_progress=on_progress)
+        return generate_tiled(
+            self, source, tiling, value_range=value_range, on_progress=on_progress
+        )
 
     def _propose_crops(
         self, image: npt.NDArray[np.uint8], on_progress: Progress | None

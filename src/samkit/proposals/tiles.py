@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 
 from samkit.checks import check_number
 from samkit.errors import ConfigError, ImageError
-from samkit.formats import read_image
+from samkit.formats import RangeLike, read_image
 from samkit.geometry import (
     Rle,
     decode_rle_patch,
@@ -96,6 +96,7 @@ def generate_tiled(
     source: SourceLike,
     tiling: TileConfig | None = None,
     *,
+    value_range: RangeLike = "auto",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Masks:
     """Generate masks of everything in an image of any size.
@@ -109,6 +110,7 @@ def generate_tiled(
     Args:
         masker: generates the masks of each tile, a uint8 array (h, w, 3).
         source: see `samkit.proposals.sources.open_source`.
+        value_range: which values become black and white, likewise.
         on_progress: called after each tile with the numbers of finished and of all tiles.
 
     Returns:
@@ -119,7 +121,7 @@ def generate_tiled(
         ImageError: the image cannot be read.
     """
     tiling = TileConfig() if tiling is None else tiling
-    tiles_source = open_source(source)
+    tiles_source = open_source(source, value_range=value_range)
     size_hw = tiles_source.size_hw
     if size_hw[0] * size_hw[1] > MAX_RLE_PIXELS:
         height, width = size_hw

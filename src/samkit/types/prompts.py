@@ -6,14 +6,15 @@ dimensions of CLIP's embeddings.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from samkit.arrays import FloatArray, IntArray, Logits
+from samkit.arrays import BoolArray, FloatArray, IntArray, Logits
 from samkit.errors import PromptError
-from samkit.geometry import CoordMap
+from samkit.geometry import CoordMap, mask_to_logits
 from samkit.types.points import read_array, read_points
 
 # Number of axes of each part of a batch of prompts.
@@ -31,14 +32,15 @@ class Prompts:
         points_xy: (P, N, 2), or None.
         labels: (P, N), 1 foreground and 0 background, -1 after the last point of a prompt; or None.
         boxes_xyxy: (P, 4), or None.
-        mask_logits: (P, 1, L, L), those of an earlier answer, or None.
+        mask_logits: float32 (P, 1, L, L), those of an earlier answer; or bool, masks (P, 1, H, W)
+            of the image's size or (P, 1, L, L); or None.
         batched: whether the prompts were given as a batch, so that the answer has a prompt axis.
     """
 
     points_xy: FloatArray | None = None
     labels: IntArray | None = None
     boxes_xyxy: FloatArray | None = None
-    mask_logits: Logits | None = None
+    mask_logits: Logits | BoolArray | None = None
     text_embeds: npt.NDArray[np.float32] | None = None
     batched: bool = True
 
@@ -85,7 +87,8 @@ class Prompts:
             labels: (N,), (P, N) or a list of P arrays (N_i,): 1 foreground, 0 background, -1 for no
                 point; default: all points are foreground.
             boxes: (4,) or (P, 4); none at all are a batch of 0.
-            mask_logits: (L, L) or (1, L, L) for one prompt; (P, 1, L, L) for a batch.
+            mask_logits: (L, L) or (1, L, L) for one prompt; (P, 1, L, L) for a batch: logits of an
+                earlier answer, or booleans for a mask, also of the image's size (H, W).
             text_embeds: (D,) or (P, D) of any nonzero length.
 
         Raises:
@@ -98,7 +101,7 @@ class Prompts:
             "boxes": _part("boxes", boxes, "(4,) or (P, 4)", 1, last=4),
             "mask_logits": _mask_part(mask_logits),
         }
-        given = {name: part for name, part in parts.items() if part is not None}
+        given: dict[str, Any] = {name: part for name, part in parts.items() if part is not None}
         batched = {name: part.ndim == BATCHED_NDIM[name] for name, part in given.items()}
         if len(set(batched.values())) > 1:
             listed = ", ".join(f"{name} {'has' if b else 'has not'}" for name, b in batched.items())
@@ -110,13 +113,14 @@ class Prompts:
             given = {name: part[None] for name, part in given.items()}
             kinds = None if kinds is None else kinds[None]
         mask, text = given.get("mask_logits"), given.get("text_embeds")
-        with np.errstate(over="ignore"):  # too large for float32: reported as infinity
-            mask_f32 = None if mask is None else mask.astype(np.float32)
+        if mask is not None and mask.dtype != np.bool_:
+            with np.errstate(over="ignore"):  # too large for float32: reported as infinity
+                mask = mask.astype(np.float32)
         return cls(
             points_xy=given.get("points"),
             labels=kinds,
             boxes_xyxy=given.get("boxes"),
-            mask_logits=mask_f32,
+            mask_logits=mask,
             text_embeds=None if text is None else _unit_length(text),
             batched=is_batch,
         )
@@ -176,11 +180,24 @@ class Prompts:
                 raise PromptError(f"box ({box}) lies outside of {size}")
         if self.mask_logits is not None:
             expected = (coords.logits_size, coords.logits_size)
-            if self.mask_logits.shape[-2:] != expected:
+            is_mask = self.mask_logits.dtype == np.bool_
+            sizes = (expected, coords.original_hw) if is_mask else (expected,)
+            if self.mask_logits.shape[-2:] not in sizes:
+                what = "a mask" if is_mask else "mask_logits"
+                either = f" or {coords.original_hw}, the size of the image" if is_mask else ""
+                hint = "" if is_mask else ", or booleans of the image's size"
                 raise PromptError(
-                    f"mask_logits must be {expected}, the size of `MaskPrediction.logits`;"
+                    f"{what} must be {expected}, the size of `MaskPrediction.logits`{either}{hint};"
                     f" got {self.mask_logits.shape[-2:]}"
                 )
+
+    def with_logits(self, coords: CoordMap) -> Prompts:
+        """The same prompts, with masks of booleans as logits in the image's spaces."""
+        masks = self.mask_logits
+        if masks is None or masks.dtype != np.bool_:
+            return self
+        logits = np.stack([mask_to_logits(mask[0], coords) for mask in masks.astype(bool)])
+        return replace(self, mask_logits=logits[:, None])
 
 
 def _part(
@@ -197,16 +214,37 @@ def _part(
     return part
 
 
-def _mask_part(mask_logits: npt.ArrayLike | None) -> FloatArray | None:
-    """Validate mask logits (1, L, L), or (P, 1, L, L) for a batch."""
-    mask = read_array(mask_logits, "mask_logits")
+def _mask_part(mask_logits: npt.ArrayLike | None) -> FloatArray | BoolArray | None:
+    """Validate mask logits or masks of booleans, (1, L, L), or (P, 1, L, L) for a batch."""
+    mask: FloatArray | BoolArray | None = read_array(mask_logits, "mask_logits")
     if mask is None:
         return None
+    given = np.asarray(mask_logits)
+    if given.dtype == np.bool_:
+        mask = given
+    else:
+        _check_logits(given)
     if mask.ndim not in (2, 3, 4) or mask.shape[-3:-2] not in ((), (1,)):
         raise PromptError(
             f"mask_logits must be (L, L), (1, L, L) or (P, 1, L, L); got {mask.shape}"
         )
     return mask[None] if mask.ndim == 2 else mask
+
+
+def _check_logits(values: npt.NDArray[Any]) -> None:
+    """Refuse a mask of numbers, 0 and 1 or 0 and 255, which are no logits: 0 is undecided.
+
+    Raises:
+        PromptError: the values are those of a mask.
+    """
+    most = values.max(initial=0)
+    is_mask = most in (1, 255) and bool(np.isin(values, (0, most)).all())
+    if is_mask or values.dtype.kind == "u":
+        raise PromptError(
+            f"mask_logits are positive inside and negative outside; got {values.dtype} from"
+            f" {values.min(initial=0):g} to {most:g}, which looks like a mask: give it as booleans,"
+            " mask > 0, of the image's size or that of the logits"
+        )
 
 
 def _unit_length(vectors: FloatArray) -> npt.NDArray[np.float32]:

@@ -81,7 +81,7 @@ class Embedder:
         self._load_predictor = load_predictor
         self._pool = PriorityPool(1, "encoder")
         self._lock = threading.Lock()
-        self._cached: OrderedDict[str, Encoded] = OrderedDict()  # by the image's checksum
+        self._cached: OrderedDict[str, Encoded] = OrderedDict()  # by the image's pixels_key
         self._requests: dict[str, _Request] = {}
         self._ahead: set[str] = set()
         self._served: ServedModel | None = None
@@ -114,24 +114,26 @@ class Embedder:
     def ask(self, image: StoredImage) -> Future[Encoded]:
         """Request an image's embedding; a caller that stops waiting must call `give_up`."""
         with self._lock:
-            cached = self._cached.get(image.sha256)
+            cached = self._cached.get(image.pixels_key)
             if cached is not None:
-                self._cached.move_to_end(image.sha256)
+                self._cached.move_to_end(image.pixels_key)
                 done: Future[Encoded] = Future()
                 done.set_result(cached)
                 return done
-            request = self._requests.get(image.sha256)
+            request = self._requests.get(image.pixels_key)
             if request is None:
                 request = _Request(self._pool.submit(REQUESTED, lambda: self._encode(image)))
-                self._requests[image.sha256] = request
-                request.future.add_done_callback(lambda _: self._requests.pop(image.sha256, None))
+                self._requests[image.pixels_key] = request
+                request.future.add_done_callback(
+                    lambda _: self._requests.pop(image.pixels_key, None)
+                )
             request.num_waiting += 1
             return request.future
 
     def give_up(self, image: StoredImage, future: Future[Encoded]) -> None:
         """Stop waiting for a future from `ask`; work that nobody waits for is cancelled."""
         with self._lock:
-            request = self._requests.get(image.sha256)
+            request = self._requests.get(image.pixels_key)
             if request is not None and request.future is future:
                 request.num_waiting -= 1
                 if not request.num_waiting:
@@ -141,7 +143,7 @@ class Embedder:
         """Encode images that will likely be requested, while nobody is waiting."""
         with self._lock:
             for image in images:
-                key = image.sha256
+                key = image.pixels_key
                 known = key in self._cached or key in self._requests or key in self._ahead
                 if not known and len(self._ahead) < MAX_AHEAD:
                     self._ahead.add(key)
@@ -174,7 +176,7 @@ class Embedder:
 
     def _encode_ahead(self, image: StoredImage) -> None:
         with self._lock:
-            self._ahead.discard(image.sha256)
+            self._ahead.discard(image.pixels_key)
         try:
             self._encode(image)
         except SamkitError as error:
@@ -184,14 +186,14 @@ class Embedder:
 
     def _encode(self, image: StoredImage) -> Encoded:
         """Look up or compute an embedding; runs on the encoder's thread."""
-        cached = self._cached.get(image.sha256)
+        cached = self._cached.get(image.pixels_key)
         if cached is not None:
             return cached
         served = self.served()
         predictor, cache = served.predictor, served.cache
         encode_ms = 0.0
-        embedding = cache.get(image.sha256, predictor.encoder_checksum) or cache.get(
-            image.sha256, predictor.former_checksum
+        embedding = cache.get(image.pixels_key, predictor.encoder_checksum) or cache.get(
+            image.pixels_key, predictor.former_checksum
         )
         if embedding is None or embedding.coords.original_hw != image.size_hw:
             pixels = read_stored_image(self._store, image, max_pixels=self._config.max_pixels)
@@ -199,12 +201,12 @@ class Embedder:
             embedding = predictor.embed(pixels)
             encode_ms = (time.perf_counter() - started) * 1000
             try:
-                cache.put(image.sha256, embedding)
+                cache.put(image.pixels_key, embedding)
             except OutputError as error:  # such as a full disk
                 logger.warning("the embedding of %s is not cached: %s", image.path, error)
         encoded = Encoded(embedding=embedding, encode_ms=encode_ms)
         with self._lock:
-            self._cached[image.sha256] = encoded
+            self._cached[image.pixels_key] = encoded
             while len(self._cached) > self._config.embeddings_cached:
                 self._cached.popitem(last=False)
         release_freed_memory()  # takes milliseconds, encoding hundreds

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import IO
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from samkit.arrays import RgbImage
 from samkit.errors import ImageError
-from samkit.formats import read_image, read_image_size
+from samkit.formats import read_image, read_image_file, read_image_size
 
 JPEG, PNG = "image/jpeg", "image/png"
 # Files that browsers show as they are, if their mode needs no conversion.
 PLAIN = {"JPEG": (JPEG, ("RGB", "L")), "PNG": (PNG, ("RGB", "L"))}
-LOSSY = ("JPEG", "MPO", "WEBP")
+JPEGS = ("JPEG", "MPO")
+LOSSY = (*JPEGS, "WEBP")
+SIXTEEN_BITS = ";16"  # in what Pillow says of a PNG's pixels, whose mode is RGB all the same
 QUALITY = 90
 SMALL_QUALITY = 80
 SMALL_SIDE = 512
@@ -28,35 +33,47 @@ class Picture:
     media_type: str
 
 
-def show(content: bytes, name: str, *, max_side: int | None, max_pixels: int) -> Picture:
+def show(
+    file: IO[bytes],
+    name: str,
+    *,
+    page: int = 1,
+    value_range: str = "auto",
+    max_side: int | None,
+    max_pixels: int,
+) -> Picture:
     """Make a picture from an image file.
 
     Args:
-        content: the file's bytes.
+        file: opened for reading bytes, with seek.
         name: the file's name, for errors.
+        page: page of the file, from 1.
+        value_range: which values become black and white; see `samkit.formats.ValueRange`.
         max_side: limit of the longest side in pixels; None for full size.
         max_pixels: larger images are refused before decoding.
 
     Raises:
         ImageError: damaged or too large.
     """
-    file = io.BytesIO(content)
-    size_hw = read_image_size(file, name, max_pixels=max_pixels)
+    size_hw = read_image_size(file, name, page=page, max_pixels=max_pixels)
     scale = 1.0 if max_side is None else min(1.0, max_side / max(size_hw))
     height, width = (max(1, round(side * scale)) for side in size_hw)
+    kind = ""
     file.seek(0)
-    try:
-        with Image.open(file) as opened:
-            kind = opened.format or ""
-            media_type, modes = PLAIN.get(kind, ("", ()))
-            if scale == 1.0 and opened.mode in modes and _is_plain(opened):
-                return Picture(content=content, media_type=media_type)
-            if scale < 1.0:  # decode a JPEG no larger than needed
-                side = max(height, width)
-                opened.draft("RGB", (side, side))
-            pixels = read_image(opened, max_pixels=max_pixels)
-    except ImageError as error:
-        raise ImageError(str(error).replace("the image", name, 1)) from error
+    with suppress(UnidentifiedImageError), Image.open(file) as opened:
+        kind = opened.format or ""
+        media_type, modes = PLAIN.get(kind, ("", ()))
+        if scale == 1.0 and page == 1 and opened.mode in modes and _is_plain(opened):
+            file.seek(0)
+            return Picture(content=file.read(), media_type=media_type)
+        if kind in JPEGS and scale < 1.0:  # decode no larger than needed
+            side = max(height, width)
+            opened.draft("RGB", (side, side))
+            pixels = _read_jpeg(opened, name, max_pixels)
+    if kind not in JPEGS or scale == 1.0:
+        pixels = read_image_file(
+            file, name, page=page, value_range=value_range, max_pixels=max_pixels
+        )
     picture = Image.fromarray(pixels)
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
@@ -69,8 +86,17 @@ def show(content: bytes, name: str, *, max_side: int | None, max_pixels: int) ->
     return Picture(content=out.getvalue(), media_type=JPEG)
 
 
+def _read_jpeg(opened: Image.Image, name: str, max_pixels: int) -> RgbImage:
+    try:
+        return read_image(opened, max_pixels=max_pixels)
+    except ImageError as error:
+        raise ImageError(str(error).replace("the image", name, 1)) from error
+
+
 def _is_plain(opened: Image.Image) -> bool:
     """Whether a browser shows the same pixels that the encoder sees."""
+    if getattr(opened, "is_animated", False) or SIXTEEN_BITS in str(getattr(opened, "tile", "")):
+        return False
     try:
         orientation = opened.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
     except Exception:  # noqa: BLE001 - damaged EXIF; `read_image` knows what to do

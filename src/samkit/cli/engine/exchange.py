@@ -50,6 +50,12 @@ HISTORY_NAME = "history.jsonl"
     "--no-crowds", is_flag=True, help="Leave out what a COCO file marks as a crowd (iscrowd)."
 )
 @click.option("--boxes", is_flag=True, help="Take boxes without a mask for masks.")
+@click.option(
+    "--void", type=click.IntRange(0), metavar="N", help="Number in label images that is no object."
+)
+@click.option(
+    "--binary", is_flag=True, help="Take each label image for one mask, with a threshold of 128."
+)
 @store_option
 @project_option
 @click.option(
@@ -62,6 +68,8 @@ def import_masks(
     file_format: str | None,
     no_crowds: bool,
     boxes: bool,
+    void: int | None,
+    binary: bool,
     where: str,
     project: str | None,
     user: str | None,
@@ -80,7 +88,9 @@ def import_masks(
                 found.id,
                 path,
                 file_format=file_format,
-                options=ReadOptions(crowds=not no_crowds, boxes=boxes),
+                options=ReadOptions(
+                    crowds=not no_crowds, boxes=boxes, void=void, binary=binary or None
+                ),
                 user_id=maker.id,
                 on_image=meter.update,
             )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from samkit.cli.exit_codes import EXIT_SOME_FAILED
-from samkit.cli.options import json_option
+from samkit.cli.options import ValueRangeType, json_option
 from samkit.cli.progress import progress
 from samkit.cli.stores import (
     all_projects,
@@ -49,6 +49,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Number of people who annotate each image independently.",
 )
+@click.option(
+    "--range",
+    "value_range",
+    type=ValueRangeType(),
+    help="Which values become black and white in images of more than 8 bits, also of images that"
+    " the project has already; by default auto. See samkit segment.",
+)
 @click.option("--decode", is_flag=True, help="Decode all images, to find truncated files.")
 @click.option(
     "--admin", metavar="NAME", help="First user of a new store; by default your user name."
@@ -62,6 +69,7 @@ def init(
     name: str | None,
     classes: str,
     annotators: int,
+    value_range: str | None,
     decode: bool,
     admin: str | None,
     password_stdin: bool,
@@ -74,12 +82,15 @@ def init(
     samkit engine init s3://bucket/cells --store postgresql://samkit@db/samkit --classes cell,other
     """
     check_installed()
-    from samkit.dataengine import ImageSource, add_class, add_images
+    from samkit.dataengine import ImageSource, add_class, add_images, set_value_range
+    from samkit.formats import left_out_summary
 
     base = ImageSource(root).root  # checked before anything is created
     with open_store(where or (root if "://" not in root else "."), create=True) as store:
         _make_admin(store, admin, password_stdin=password_stdin)
         project = _begin(store, base, name)
+        if value_range not in (None, project.value_range):
+            set_value_range(store, project.id, value_range or "auto")
         for one in split_names(classes):
             add_class(store, project.id, one)
         with progress("image", bar=not as_json) as meter:
@@ -89,6 +100,8 @@ def init(
         url = store.url
     for fault in report.faults:
         click.echo(fault, err=True)
+    if report.left_out:
+        click.echo(f"samkit: {left_out_summary(report.left_out)}", err=True)
     result = {
         "store": url,
         "project": project.name,
@@ -96,6 +109,7 @@ def init(
         "known": report.num_known,
         "duplicates": len(report.duplicates),
         "faults": len(report.faults),
+        "left_out": dict(report.left_out),
     }
     text = (
         f"{project.name}: {counted(report.num_added, 'image')} added, {report.num_known} known,"

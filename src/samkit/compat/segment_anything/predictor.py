@@ -16,6 +16,7 @@ from samkit.compat.segment_anything.errors import (
 )
 from samkit.compat.segment_anything.modeling import Sam
 from samkit.compat.segment_anything.utils.transforms import ResizeLongestSide
+from samkit.errors import PromptError
 
 
 def check_image(image: npt.NDArray[np.uint8]) -> None:
@@ -116,6 +117,7 @@ class SamPredictor:
             NoImageError: no image is set.
             MissingLabelsError: points without labels.
             PromptShapeError: there are several boxes, or points and labels differ in number.
+            PromptError: mask_input is a mask of booleans.
         """
         size_hw = self._original_size()
         points, labels, boxes, mask = None, None, None, None
@@ -133,6 +135,11 @@ class SamPredictor:
                 )
             boxes = self._tensor(corners)
         if mask_input is not None:
+            if np.asarray(mask_input).dtype == np.bool_:
+                raise PromptError(
+                    "mask_input are logits of an earlier answer; got booleans:"
+                    " np.where(mask, 12, -12), in the resized image's frame"
+                )
             mask = self._tensor(mask_input)
             mask = mask[None, None] if mask.ndim == 2 else mask[None]
         masks, iou, logits = self.predict_torch(

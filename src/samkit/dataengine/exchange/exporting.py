@@ -13,6 +13,7 @@ from samkit.dataengine.values import FINISHED, Review, check_choice, check_state
 from samkit.dataengine.work import ImageSource, get_project, list_classes
 from samkit.errors import OutputError
 from samkit.files import replacing
+from samkit.formats import read_image_file, split_page, write_png
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +96,15 @@ def _of_split(
 
 
 def _copy(source: ImageSource, record: ImageRecord, place: Path) -> None:
+    """Copy an image's file; of a page write what is seen of it, as PNG."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        source.open(record.image.path) as image,
-        replacing(place) as temporary,
-        temporary.open("wb") as file,
-    ):
-        shutil.copyfileobj(image, file)
+    with source.open(record.source) as image:
+        page = split_page(record.source)[1]
+        if page is not None:
+            pixels = read_image_file(
+                image, record.source, page=page, value_range=record.image.value_range
+            )
+            write_png(place, pixels)
+            return
+        with replacing(place) as temporary, temporary.open("wb") as file:
+            shutil.copyfileobj(image, file)

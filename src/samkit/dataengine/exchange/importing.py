@@ -38,7 +38,7 @@ from samkit.dataengine.work import (
     list_classes,
 )
 from samkit.errors import DataError, ImageError, StoreError
-from samkit.formats import UPRIGHT, read_image_frame
+from samkit.formats import UPRIGHT, page_export_name, read_image_frame, split_page
 from samkit.geometry import Rle
 
 ORIGIN = "import"  # also the kind of the event that each mask begins with
@@ -135,7 +135,9 @@ class _Import:
     notes: list[str] = field(default_factory=list)
 
     def run(self, annotations: AnnotationSet, on_image: Callable[[int], None] | None) -> None:
-        targets = _targets(self.store, self.project_id)
+        # Pages of a file go by the names that exports give them.
+        found = _targets(self.store, self.project_id)
+        targets = {page_export_name(path): target for path, target in found.items()}
         names = ImageNames(targets)
         classes = {one.name: one.id for one in list_classes(self.store, self.project_id)}
         self._leave_out("", annotations.faults, counted=True)
@@ -191,8 +193,9 @@ class _Import:
     def _draw(self, image: AnnotatedImage, target: _Target) -> DrawnImage:
         orientation = UPRIGHT
         if image.size_hw not in (None, target.size_hw):
-            with self.source.open(target.path) as file:
-                _, orientation = read_image_frame(file, target.path)
+            path, page = split_page(target.path)
+            with self.source.open(path) as file:
+                _, orientation = read_image_frame(file, target.path, page=page or 1)
         return draw_image(image, target.size_hw, orientation)
 
     def _add(

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sqlalchemy import select
@@ -13,7 +13,7 @@ from samkit.dataengine.schema import AnnotationRow
 from samkit.dataengine.values import FINISHED, Annotation, Review, StoredImage
 from samkit.dataengine.work import list_classes, list_images
 from samkit.errors import ConfigError
-from samkit.formats import base_name
+from samkit.formats import base_name, page_export_name
 from samkit.types import Masks
 
 IMAGES_AT_ONCE = 200
@@ -23,9 +23,15 @@ SPLIT_BITS = 32
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRecord:
-    """An image, its masks in the order they were made, and their classes' names."""
+    """An image, its masks in the order they were made, and their classes' names.
+
+    Attributes:
+        image: the image, whose path is that of the exported file; see `page_export_name`.
+        source: its path in the project.
+    """
 
     image: StoredImage
+    source: str
     annotations: tuple[Annotation, ...]
     class_names: tuple[str | None, ...]
 
@@ -83,7 +89,8 @@ def read_records(
         for image in images:
             found = tuple(masks[image.id])
             yield ImageRecord(
-                image=image,
+                image=replace(image, path=page_export_name(image.path)),
+                source=image.path,
                 annotations=found,
                 class_names=tuple(names.get(one.class_id or 0) for one in found),
             )

@@ -17,7 +17,7 @@ from samkit.dataengine.work.annotations import (
 from samkit.dataengine.work.disagreement import Agreement, list_doubly_annotated, measure_agreement
 from samkit.dataengine.work.image_files import (
     check_name,
-    image_content,
+    open_image_file,
     read_stored_image,
     receive_image,
     upload_folder,
@@ -46,6 +46,7 @@ from samkit.dataengine.work.projects import (
     list_images,
     list_projects,
     rename_project,
+    set_value_range,
 )
 from samkit.dataengine.work.queue import (
     give_back,
@@ -107,7 +108,6 @@ __all__ = [
     "get_job",
     "get_project",
     "give_back",
-    "image_content",
     "is_held",
     "list_annotations",
     "list_classes",
@@ -118,6 +118,7 @@ __all__ = [
     "list_submissions",
     "measure_agreement",
     "move_project",
+    "open_image_file",
     "read_stored_image",
     "receive_image",
     "redo_annotation",
@@ -132,6 +133,7 @@ __all__ = [
     "review_history",
     "save_annotation",
     "set_num_annotators",
+    "set_value_range",
     "skip_image",
     "submit_image",
     "take_image",

@@ -1,35 +1,62 @@
 """Image files of a project: reading them, and receiving uploads."""
 
 import hashlib
+import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from samkit.arrays import RgbImage
 from samkit.dataengine.database import Store
 from samkit.dataengine.values import StoredImage
 from samkit.dataengine.work.ingest import add_image
 from samkit.dataengine.work.projects import get_project
-from samkit.dataengine.work.sources import ImageSource
+from samkit.dataengine.work.sources import FileMark, ImageSource, page_sha256
 from samkit.errors import ConflictError, SamkitError, StoreError
-from samkit.formats import has_image_suffix, read_image_bytes, read_image_size
+from samkit.files import HASH_BLOCK_BYTES
+from samkit.formats import has_image_suffix, read_image_file, read_image_size
 
 MAX_NAME = 200  # characters
 # Characters that other systems or shells interpret.
 FORBIDDEN = '<>:"|?*\\/'
 
 
-def image_content(store: Store, image: StoredImage) -> bytes:
-    """Read the content of an image's file.
+@contextmanager
+def open_image_file(store: Store, image: StoredImage) -> Iterator[IO[bytes]]:
+    """Open an image's file, with seek, after checking that it is the one that was added.
 
     Raises:
         ConflictError: the file has changed; its masks belong to the old pixels.
         StoreError: the file cannot be read.
     """
-    with ImageSource(get_project(store, image.project_id).root).open(image.path) as file:
-        content = file.read(image.num_bytes + 1)
-    if hashlib.sha256(content).hexdigest() != image.sha256:
-        raise ConflictError(f"{image.path} has changed since it was added")
-    return content
+    source = ImageSource(get_project(store, image.project_id).root)
+    with source.open(image.path) as file:
+        if image.page == 1:
+            content = file.read(image.num_bytes + 1)
+            checked: IO[bytes] = io.BytesIO(content)
+            sha256 = hashlib.sha256(content).hexdigest()
+        else:  # stacks may be large, and each page is asked for by itself
+            checked = file
+            mark = source.mark(image.path)
+            compute = _known_sha256 if mark.modified_ns else _known_sha256.__wrapped__
+            sha256 = page_sha256(compute(source.root, image.path, mark), image.page)
+        if sha256 != image.sha256:
+            raise ConflictError(f"{image.path} has changed since it was added")
+        checked.seek(0)
+        yield checked
+
+
+@lru_cache(maxsize=64)
+def _known_sha256(root: str, path: str, mark: FileMark) -> str:  # noqa: ARG001
+    """Checksum of a file, computed again only if size or time of the file change."""
+    digest = hashlib.sha256()
+    with ImageSource(root).open(path) as file:
+        while block := file.read(HASH_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_stored_image(store: Store, image: StoredImage, *, max_pixels: int) -> RgbImage:
@@ -40,7 +67,14 @@ def read_stored_image(store: Store, image: StoredImage, *, max_pixels: int) -> R
         ConflictError: the file has changed since it was added.
         StoreError: the file cannot be read.
     """
-    return read_image_bytes(image_content(store, image), image.path, max_pixels=max_pixels)
+    with open_image_file(store, image) as file:
+        return read_image_file(
+            file,
+            image.path,
+            page=image.page,
+            value_range=image.value_range,
+            max_pixels=max_pixels,
+        )
 
 
 def upload_folder(store: Store, project_id: int) -> Path:

@@ -1,22 +1,21 @@
 """Ingest of images: each file is read once, and duplicate content is not added."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from PIL import Image
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
 from samkit.dataengine.rows import find_locked, to_image
 from samkit.dataengine.schema import ImageRow, ProjectRow
-from samkit.dataengine.values import StoredImage
+from samkit.dataengine.values import Project, StoredImage
 from samkit.dataengine.work.projects import get_project
-from samkit.dataengine.work.sources import FileMark, ImageSource
+from samkit.dataengine.work.sources import FileMark, ImageSource, page_sha256
 from samkit.errors import ConflictError, ImageError, StoreError
 from samkit.files import HASH_BLOCK_BYTES
-from samkit.formats import read_image, read_image_size
+from samkit.formats import page_name, read_image_file, read_page_sizes
 
 # Images in one transaction: few enough to let others write, many enough to make commits cheap.
 IMAGES_AT_ONCE = 200
@@ -27,21 +26,23 @@ class AddReport:
     """Result of scanning a project's root.
 
     Attributes:
-        num_added: new images.
+        num_added: new images; each page of a stack is one.
         num_known: images that the project had already, unchanged.
         duplicates: new paths with the content of another image, as (path, path of the other).
         faults: one line for each file that cannot be added.
+        left_out: number of files that are pictures but not read, by suffix, and of linked folders.
     """
 
     num_added: int
     num_known: int
     duplicates: tuple[tuple[str, str], ...]
     faults: tuple[str, ...]
+    left_out: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    """An image file that was read."""
+    """An image file that was read, or one of its pages."""
 
     path: str
     mark: FileMark
@@ -70,9 +71,11 @@ def add_images(
     """
     if num_annotators < 1:
         raise StoreError(f"num_annotators must be at least 1; got {num_annotators}")
-    source = ImageSource(get_project(store, project_id).root)
-    ledger = _Ledger(store, project_id, num_annotators)
-    paths = tuple(source.paths())
+    project = get_project(store, project_id)
+    source = ImageSource(project.root)
+    ledger = _Ledger(store, project, num_annotators)
+    found = source.find()
+    paths = found.names
     for start in range(0, len(paths), IMAGES_AT_ONCE):
         batch = paths[start : start + IMAGES_AT_ONCE]
         known = ledger.known(batch)
@@ -80,19 +83,22 @@ def add_images(
         ledger.num_known += len(batch) - ledger.num_new(batch, known)
         if on_image is not None:
             on_image(start + len(batch), len(paths))
-    return ledger.report()
+    return ledger.report(found.left_out)
 
 
 def add_image(store: Store, project_id: int, path: str) -> StoredImage:
     """Add one image below a project's root; a known image is returned unchanged.
+
+    Of a file of several pages all are added, and the first is returned.
 
     Raises:
         ImageError: the file is not an image.
         ConflictError: the project already has an image with this content.
         StoreError: no such project, or no such file below its root.
     """
-    source = ImageSource(get_project(store, project_id).root)
-    image = _read(source, path, source.mark(path), decode=True)
+    project = get_project(store, project_id)
+    source = ImageSource(project.root)
+    image, *others = _read(source, path, source.mark(path), decode=True)
     with store.write() as session:
         find_locked(session, ProjectRow, project_id, "project")
         query = select(ImageRow).where(
@@ -100,8 +106,9 @@ def add_image(store: Store, project_id: int, path: str) -> StoredImage:
         )
         row = session.scalar(query)
         if row is None:
-            row = _new_row(project_id, image, 1)
+            row = _new_row(project, image, 1)
             session.add(row)
+            session.add_all(_new_row(project, other, 1) for other in others)
             session.flush()
         elif row.path != path:
             raise ConflictError(f"the project already has this image: {row.path}")
@@ -111,9 +118,10 @@ def add_image(store: Store, project_id: int, path: str) -> StoredImage:
 class _Ledger:
     """Adds images of one scan and counts the results."""
 
-    def __init__(self, store: Store, project_id: int, num_annotators: int) -> None:
+    def __init__(self, store: Store, project: Project, num_annotators: int) -> None:
         self._store = store
-        self._project_id = project_id
+        self._project = project
+        self._project_id = project.id
         self._num_annotators = num_annotators
         self._num_added = 0
         self._duplicates: list[tuple[str, str]] = []
@@ -143,7 +151,7 @@ class _Ledger:
             for image in images:
                 other = self._same_content(session, image)
                 if other is None:
-                    session.add(_new_row(self._project_id, image, self._num_annotators))
+                    session.add(_new_row(self._project, image, self._num_annotators))
                     session.flush()
                     self._num_added += 1
                 elif other != image.path:
@@ -155,18 +163,20 @@ class _Ledger:
         )
         return session.scalar(query)
 
-    def report(self) -> AddReport:
+    def report(self, left_out: Mapping[str, int]) -> AddReport:
         return AddReport(
             num_added=self._num_added,
             num_known=self.num_known,
             duplicates=tuple(self._duplicates),
             faults=tuple(self.faults),
+            left_out=left_out,
         )
 
 
-def _new_row(project_id: int, image: _Found, num_annotators: int) -> ImageRow:
+def _new_row(project: Project, image: _Found, num_annotators: int) -> ImageRow:
     return ImageRow(
-        project_id=project_id,
+        project_id=project.id,
+        value_range=project.value_range,
         path=image.path,
         sha256=image.sha256,
         num_bytes=image.mark.num_bytes,
@@ -191,7 +201,7 @@ def _read_new(
     *,
     decode: bool,
 ) -> Iterator[_Found]:
-    """Read unknown files; a known file with changed content is a fault."""
+    """Read unknown files, each page; a known file with changed content is a fault."""
     for path in paths:
         if not _storable((path,)):
             faults.append(f"{path!r:.100}: the name is not valid UTF-8")
@@ -205,29 +215,33 @@ def _read_new(
             faults.append(str(error))
             continue
         if path not in known:
-            yield found
-        elif known[path][1] != found.sha256:
+            yield from found
+        elif known[path][1] != found[0].sha256:
             # Its masks belong to the old pixels.
             faults.append(f"{path} has changed since it was added: give the new file another name")
 
 
-def _read(source: ImageSource, path: str, mark: FileMark, *, decode: bool) -> _Found:
+def _read(source: ImageSource, path: str, mark: FileMark, *, decode: bool) -> list[_Found]:
+    """Read a file: its pages, of which most have one."""
     digest = hashlib.sha256()
     try:
         with source.open(path) as file:
             while block := file.read(HASH_BLOCK_BYTES):
                 digest.update(block)
-            file.seek(0)
-            size_hw = read_image_size(file, path)
-            if decode:
-                file.seek(0)
-                with Image.open(file) as opened:
-                    read_image(opened)
-    except ImageError as error:
-        raise ImageError(str(error).replace("the image", path, 1)) from error
+            sizes_hw = read_page_sizes(file, path)
+            for page in range(1, len(sizes_hw) + 1) if decode else ():
+                read_image_file(file, path, page=page)
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
-    return _Found(path=path, mark=mark, sha256=digest.hexdigest(), size_hw=size_hw)
+    return [
+        _Found(
+            path=page_name(path, page),
+            mark=mark,
+            sha256=page_sha256(digest.hexdigest(), page),
+            size_hw=size_hw,
+        )
+        for page, size_hw in enumerate(sizes_hw, start=1)
+    ]
 
 
 def _storable(paths: tuple[str, ...]) -> tuple[str, ...]:

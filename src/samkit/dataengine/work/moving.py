@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from sqlalchemy import select
@@ -12,9 +13,10 @@ from samkit.dataengine.database import Store
 from samkit.dataengine.rows import find_locked
 from samkit.dataengine.schema import ImageRow, ProjectRow
 from samkit.dataengine.work.projects import get_project
-from samkit.dataengine.work.sources import FileMark, ImageSource
+from samkit.dataengine.work.sources import FileMark, ImageSource, page_sha256
 from samkit.errors import StoreError
 from samkit.files import HASH_BLOCK_BYTES
+from samkit.formats import page_name, split_page
 
 MAX_SHOWN = 3  # missing images that an error names
 
@@ -42,6 +44,17 @@ class _Known:
     path: str
     num_bytes: int
     sha256: str
+
+    @property
+    def page(self) -> int:
+        return split_page(self.path)[1] or 1
+
+    def is_in(self, path: str, mark: FileMark, digest: Callable[[str], str | None]) -> bool:
+        """Whether a file has this image's content; only files of its size are read."""
+        if mark.num_bytes != self.num_bytes:
+            return False
+        sha256 = digest(path)
+        return sha256 is not None and page_sha256(sha256, self.page) == self.sha256
 
 
 def move_project(
@@ -74,9 +87,10 @@ def move_project(
             for image_id, path, num_bytes, sha256 in session.execute(query)
         ]
     places: dict[_Known, tuple[str, FileMark]] = {}
+    digest = cache(partial(_digest, source))  # a stack is read once for all its pages
     for number, image in enumerate(images):
         mark = _mark(source, image.path)
-        if mark is not None and _has_content(source, image.path, mark, image):
+        if mark is not None and image.is_in(split_page(image.path)[0], mark, digest):
             places[image] = image.path, mark
         if on_image is not None:
             on_image(number + 1, len(images))
@@ -98,13 +112,13 @@ def _search(source: ImageSource, lost: list[_Known]) -> dict[_Known, tuple[str, 
     for image in lost:
         by_size[image.num_bytes].append(image)
     found: dict[_Known, tuple[str, FileMark]] = {}
+    digest = cache(partial(_digest, source))
     for path in source.paths() if lost else ():
         mark = _mark(source, path)
         wanted = [] if mark is None else by_size.get(mark.num_bytes, [])
         for image in wanted:
-            if image not in found and mark and _has_content(source, path, mark, image):
-                found[image] = path, mark
-                break
+            if image not in found and mark and image.is_in(path, mark, digest):
+                found[image] = page_name(path, image.page), mark
     return found
 
 
@@ -116,17 +130,16 @@ def _mark(source: ImageSource, path: str) -> FileMark | None:
         return None
 
 
-def _has_content(source: ImageSource, path: str, mark: FileMark, image: _Known) -> bool:
-    if mark.num_bytes != image.num_bytes:
-        return False
+def _digest(source: ImageSource, path: str) -> str | None:
+    """Checksum of a file; None if it cannot be read."""
     digest = hashlib.sha256()
     try:
         with source.open(path) as file:
             while block := file.read(HASH_BLOCK_BYTES):
                 digest.update(block)
     except (StoreError, OSError):
-        return False
-    return digest.hexdigest() == image.sha256
+        return None
+    return digest.hexdigest()
 
 
 def _write(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from samkit.dataengine.database import Store
@@ -44,21 +44,31 @@ from samkit.dataengine.values import (
 from samkit.dataengine.work.sources import ImageSource
 from samkit.drawing import mask_color
 from samkit.errors import MissingError, StoreError
+from samkit.formats import RangeLike, ValueRange
 
 COLOR = re.compile(r"#[0-9a-f]{6}", re.ASCII)
 
 
-def create_project(store: Store, *, name: str, root: str | Path) -> Project:
+def create_project(
+    store: Store, *, name: str, root: str | Path, value_range: RangeLike = "auto"
+) -> Project:
     """Create a project.
 
     Args:
         root: folder or fsspec URL that contains its images.
+        value_range: which values of its images become black and white.
 
     Raises:
         StoreError: the name is taken or not valid, or the root does not exist.
+        ConfigError: value_range is not valid.
     """
     check_label("a project's name", name, 200)
-    row = ProjectRow(name=name, root=ImageSource(root).root, created_at=store.clock())
+    row = ProjectRow(
+        name=name,
+        root=ImageSource(root).root,
+        created_at=store.clock(),
+        value_range=str(ValueRange.of(value_range)),
+    )
     with store.write() as session:
         session.add(row)
         try:
@@ -84,6 +94,24 @@ def list_projects(store: Store, *, after: int = 0, limit: int = 100) -> Page[Pro
     with store.read() as session:
         rows = session.scalars(query.limit(check_limit(limit)))
         return to_page([to_project(row) for row in rows], limit)
+
+
+def set_value_range(store: Store, project_id: int, value_range: RangeLike) -> Project:
+    """Set which values of a project's images, old and new, become black and white.
+
+    Masks stay as they are; embeddings are computed again when they are needed.
+
+    Raises:
+        StoreError: no such project.
+        ConfigError: value_range is not valid.
+    """
+    text = str(ValueRange.of(value_range))
+    with store.write() as session:
+        row = find_locked(session, ProjectRow, project_id, "project")
+        row.value_range = text
+        images = update(ImageRow).where(ImageRow.project_id == project_id)
+        session.execute(images.values(value_range=text))
+        return to_project(row)
 
 
 def rename_project(store: Store, project_id: int, name: str) -> Project:

@@ -1,7 +1,11 @@
-"""Image sources: a folder or an fsspec URL. Files outside of it are never opened."""
+"""Image sources: a folder or an fsspec URL. Files outside of it are never opened.
+
+Paths may name pages of files, such as `stack.tif#page=2`.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from samkit.errors import StoreError
-from samkit.formats import has_image_suffix
+from samkit.formats import FoundImages, find_images_below, sort_out_images, split_page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +22,11 @@ class FileMark:
 
     num_bytes: int
     modified_ns: int
+
+
+def page_sha256(sha256: str, page: int) -> str:
+    """Checksum of a page: of the first it is the file's."""
+    return sha256 if page == 1 else hashlib.sha256(f"{sha256}#page={page}".encode()).hexdigest()
 
 
 class ImageSource:
@@ -52,19 +61,16 @@ class ImageSource:
         """The root's folder; None for a URL."""
         return None if self._files is not None else self._folder
 
+    def find(self) -> FoundImages:
+        """Find all images below the root, and what is left out; see `find_images_below`."""
+        if self._files is None:
+            return find_images_below(self._folder)
+        found = self._files.find(self._base)
+        return sort_out_images(path[len(self._base) :].lstrip("/") for path in found)
+
     def paths(self) -> Iterator[str]:
-        """Iterate over the paths of all images below the root, by suffix, sorted by name."""
-        if self._files is not None:
-            found = sorted(self._files.find(self._base))
-            below = (path[len(self._base) :].lstrip("/") for path in found)
-            yield from (path for path in below if has_image_suffix(path))
-            return
-        for folder, folders, names in os.walk(self._folder):
-            folders.sort()
-            relative = Path(folder).relative_to(self._folder)
-            yield from (
-                (relative / name).as_posix() for name in sorted(names) if has_image_suffix(name)
-            )
+        """Iterate over the paths of all images below the root, sorted by folder."""
+        return iter(self.find().names)
 
     def mark(self, path: str) -> FileMark:
         """Return size and time of a file.
@@ -103,7 +109,7 @@ class ImageSource:
         """Resolve links; refuse a file that lies outside of the root."""
         _check_relative(path)
         try:
-            real = (self._folder / path).resolve(strict=True)
+            real = (self._folder / split_page(path)[0]).resolve(strict=True)
         except (OSError, ValueError, RuntimeError) as error:
             raise StoreError(f"no such file: {self.root}/{path}") from error
         if not real.is_relative_to(self._folder):
@@ -114,7 +120,7 @@ class ImageSource:
 
     def _below(self, path: str) -> str:
         _check_relative(path)
-        return f"{self._base}/{path}"
+        return f"{self._base}/{split_page(path)[0]}"
 
 
 def _check_relative(path: str) -> None:

@@ -19,8 +19,8 @@ from samkit.dataengine import (
     get_image,
     get_project,
     give_back,
-    image_content,
     list_images,
+    open_image_file,
     receive_image,
     set_num_annotators,
     take_image,
@@ -127,7 +127,7 @@ async def get_content(
     """Return an upright picture of an image: JPEG if scaled down or from a lossy file, else PNG."""
     image = await run_in_threadpool(get_image, studio.store, image_id)
     headers = {
-        "ETag": f'"{image.sha256}-{max_side or "full"}"',
+        "ETag": f'"{image.pixels_key}-{max_side or "full"}"',
         "Cache-Control": KEEP_IMAGE,
     }
     if request.headers.get("if-none-match") == headers["ETag"]:
@@ -135,8 +135,15 @@ async def get_content(
     side = None if max_side is None else int(max_side)
 
     def make() -> Picture:
-        content = image_content(studio.store, image)
-        return show(content, image.path, max_side=side, max_pixels=studio.config.max_pixels)
+        with open_image_file(studio.store, image) as file:
+            return show(
+                file,
+                image.path,
+                page=image.page,
+                value_range=image.value_range,
+                max_side=side,
+                max_pixels=studio.config.max_pixels,
+            )
 
     # An image that somebody opens goes before the thumbnails of galleries.
     priority = SMALL if side is not None and side <= SMALL_SIDE else LARGE
