@@ -59,13 +59,13 @@ def read_image(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> RgbImage:
     if isinstance(image, np.ndarray):
         return _from_array(image, max_pixels)
     if isinstance(image, Image.Image):
-        with _image_errors("the image", max_pixels):
+        with image_errors("the image", max_pixels):
             return _from_pil(image, max_pixels, "the image")
     if not isinstance(image, (str, os.PathLike)):
         kind = type(image).__name__
         raise ImageError(f"an image is a path, a PIL image or an array; got {kind}")
     path = os.fsdecode(image)
-    with _image_errors(path, max_pixels):
+    with image_errors(path, max_pixels):
         try:
             with Image.open(path) as opened:
                 return _from_pil(opened, max_pixels, path)
@@ -88,7 +88,7 @@ def read_image_bytes(content: bytes, name: str, *, max_pixels: int = MAX_PIXELS)
     Raises:
         ImageError: damaged, too large, or not an image.
     """
-    with _image_errors(name, max_pixels):
+    with image_errors(name, max_pixels):
         try:
             with Image.open(io.BytesIO(content)) as opened:
                 return _from_pil(opened, max_pixels, name)
@@ -107,11 +107,11 @@ def read_image_size(file: IO[bytes], name: str, *, max_pixels: int = MAX_PIXELS)
     Raises:
         ImageError: not an image, or too large.
     """
-    with _image_errors(name, max_pixels):
+    with image_errors(name, max_pixels):
         try:
             with Image.open(file) as opened:
                 width, height = opened.size
-                turned = _orientation(opened) in SIDEWAYS
+                turned = exif_orientation(opened) in SIDEWAYS
         except UnidentifiedImageError as error:
             raise ImageError(f"{name} is not an image that can be read") from error
     _check_size(name, width, height, max_pixels)
@@ -119,7 +119,7 @@ def read_image_size(file: IO[bytes], name: str, *, max_pixels: int = MAX_PIXELS)
 
 
 @contextmanager
-def _image_errors(name: str, max_pixels: int) -> Iterator[None]:
+def image_errors(name: str, max_pixels: int) -> Iterator[None]:
     """Turn whatever Pillow raises into an ImageError about `name`, and silence its warnings."""
     try:
         with warnings.catch_warnings():
@@ -164,7 +164,7 @@ def _too_large(name: str, size: str, max_pixels: int) -> str:
 def _from_pil(image: Image.Image, max_pixels: int, name: str) -> RgbImage:
     _check_size(name, *image.size, max_pixels)
     image.load()
-    image = _turn_upright(image)
+    image = turn_upright(image)
     if image.mode in SIXTEEN_BIT_MODES:
         return _from_array(np.clip(np.asarray(image), 0, 65535).astype(np.uint16), max_pixels)
     if image.mode == "F":
@@ -176,17 +176,17 @@ def _from_pil(image: Image.Image, max_pixels: int, name: str) -> RgbImage:
     return np.asarray(image.convert("RGB"))
 
 
-def _turn_upright(image: Image.Image) -> Image.Image:
+def turn_upright(image: Image.Image) -> Image.Image:
     """Turn an image by its EXIF orientation.
 
     Pillow's own `exif_transpose` also rewrites the other tags, and so fails on good images with an
     odd tag that does not matter here.
     """
-    turn = TO_UPRIGHT.get(_orientation(image))
+    turn = TO_UPRIGHT.get(exif_orientation(image))
     return image if turn is None else image.transpose(turn)
 
 
-def _orientation(image: Image.Image) -> Any:
+def exif_orientation(image: Image.Image) -> Any:
     """The EXIF orientation; 1 if there is none."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)

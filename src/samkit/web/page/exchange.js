@@ -4,7 +4,7 @@ import { download, get, post, query, request } from "./api.js";
 import { el, field, openDialog, plural, select } from "./dom.js";
 import { notify, notifyError } from "./notices.js";
 
-const EXPORTS = [["coco", "COCO JSON"], ["sa1b", "SA-1B"], ["yolo", "YOLO segmentation"], ["voc", "Pascal VOC"], ["png", "Label PNG"], ["geojson", "GeoJSON"]];
+const EXPORTS = [["coco", "COCO JSON"], ["sa1b", "SA-1B"], ["yolo", "YOLO segmentation"], ["voc", "Pascal VOC"], ["cvat", "CVAT XML"], ["labelstudio", "Label Studio"], ["labelme", "LabelMe, X-AnyLabeling"], ["roboflow", "COCO in Roboflow's folders"], ["datumaro", "Datumaro"], ["png", "Label PNG"], ["geojson", "GeoJSON"]];
 const IMPORTS = [["coco", "COCO JSON"], ["sa1b", "SA-1B (zip)"], ["png", "Label PNG (zip)"], ["labelme", "LabelMe (zip)"]];
 const FINISHED = ["submitted", "accepted"]; // what is exported by default
 const STATE_WORDS = { none: "To annotate", submitted: "Submitted", returned: "Returned", accepted: "Accepted" };
