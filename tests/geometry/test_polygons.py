@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from scipy.sparse.csgraph import minimum_spanning_tree
 
 from samkit.geometry.polygons import joined_outline, mask_polygons, ring_area
 
@@ -96,3 +97,33 @@ def test_nothing_has_no_outline():
     assert mask_polygons(np.zeros((5, 5), bool)) == []
     assert mask_polygons(np.zeros((0, 0), bool)) == []
     assert joined_outline(np.zeros((5, 5), bool)).shape == (0, 2)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_many_parts_are_joined_by_the_shortest_lines(seed):
+    """Compared with the minimum spanning tree of all pairs of parts."""
+    mask = np.random.default_rng(seed).random((60, 80)) < 0.03
+    num_parts, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    places = [np.argwhere(parts == part) for part in range(1, num_parts)]
+    distances = [
+        [((one[:, None] - other[None]) ** 2).sum(axis=-1).min() ** 0.5 for other in places]
+        for one in places
+    ]
+    shortest = minimum_spanning_tree(np.array(distances)).sum()
+    outline = joined_outline(mask)
+    steps = np.linalg.norm(np.diff(outline, axis=0, append=outline[:1]), axis=1)
+    own = [
+        np.asarray(ring).reshape(-1, 2)
+        for ring in cv2.findContours(
+            mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE
+        )[0]
+    ]
+    around = sum(np.linalg.norm(ring - np.roll(ring, 1, axis=0), axis=1).sum() for ring in own)
+    assert (steps.sum() - around) / 2 == pytest.approx(shortest, rel=0.02)
+
+
+def test_a_mask_of_thousands_of_parts_is_one_line():
+    mask = np.indices((120, 160)).sum(axis=0) % 2 > 0
+    mask[::3] = False
+    outline = joined_outline(mask)
+    assert fill_with_rim(outline, mask.shape)[mask].all()
