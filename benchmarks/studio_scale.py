@@ -130,6 +130,7 @@ def measure(url: str, project_id: int, args: argparse.Namespace) -> dict[str, ob
         ),
         "filter by stage": lambda: f"{place}/images?limit=100&stage=assisted-manual",
         "filter that finds nothing": lambda: f"{place}/images?limit=100&stage=imported",
+        "counts by state": lambda: f"{place}/statistics?days=false",
         "statistics": lambda: f"{place}/statistics",
         "upcoming": lambda: f"{place}/upcoming",
     }

@@ -117,7 +117,7 @@ def test_prompts_are_frozen():
 
 REFUSED = {
     "nothing": ({}, "needs text, points, a box or mask_logits"),
-    "labels alone": ({"labels": [1]}, "needs text, points, a box or mask_logits"),
+    "labels alone": ({"labels": [1]}, "labels need points"),
     "labels with a box": ({"labels": [1], "boxes": [0, 0, 1, 1]}, "labels need points"),
     "too few labels": (
         {"points": [[1, 2], [3, 4]], "labels": [1]},
@@ -127,7 +127,12 @@ REFUSED = {
     "points of a batch": ({"points": [[[1, 2]]], "labels": [1]}, "must agree in number"),
     "label for all": ({"points": [[1, 2]], "labels": 1}, "must agree in number"),
     "label 2": ({"points": [[1, 2]], "labels": [2]}, "labels must be 1", "got 2"),
-    "label -1": ({"points": [[1, 2]], "labels": [-1]}, "labels must be 1", "got -1"),
+    "label -2": ({"points": [[1, 2]], "labels": [-2]}, "labels must be 1", "got -2"),
+    "padding alone": ({"points": [[1, 2]], "labels": [-1]}, "needs at least one; got 0"),
+    "a prompt of padding": (
+        {"points": [[[1, 2]], [[3, 4]]], "labels": [[1], [-1]]},
+        "needs at least one; got 0",
+    ),
     "label 0.5": ({"points": [[1, 2]], "labels": [0.5]}, "labels must be 1", "got 0.5"),
     "label NaN": ({"points": [[1, 2]], "labels": [np.nan]}, "labels must be 1", "got nan"),
     "one number": (
@@ -143,15 +148,6 @@ REFUSED = {
     "no points in a batch": (
         {"points": np.zeros((3, 0, 2)), "labels": np.zeros((3, 0))},
         "needs at least one; got 0",
-    ),
-    "empty batch of points": (
-        {"points": np.zeros((0, 1, 2)), "labels": np.zeros((0, 1))},
-        "a batch needs at least one prompt",
-    ),
-    "empty batch of boxes": ({"boxes": np.zeros((0, 4))}, "a batch needs at least one prompt"),
-    "empty batch of masks": (
-        {"mask_logits": np.zeros((0, 1, SIDE, SIDE))},
-        "a batch needs at least one prompt",
     ),
     "NaN point": ({"points": [[1, np.nan]], "labels": [1]}, "points must be finite"),
     "infinite point": ({"points": [[1, np.inf]], "labels": [1]}, "points must be finite"),
@@ -174,6 +170,23 @@ REFUSED = {
         {"points": [[1, 2], [3]], "labels": [1, 1]},
         "points must be numbers in a regular array",
         "[[1, 2], [3]]",
+    ),
+    "ragged points with labels of other lengths": (
+        {"points": [[[1, 2]], [[3, 4], [5, 6]]], "labels": [[1], [1]]},
+        "points and labels must agree in number; got points of 1, 2 and labels of 1, 1",
+    ),
+    "ragged points with a bad label": (
+        {"points": [[[1, 2]], [[3, 4], [5, 6]]], "labels": [[1], [1, 7]]},
+        "labels must be 1",
+        "got 7",
+    ),
+    "ragged points, one prompt without any": (
+        {"points": [[[1, 2]], []]},
+        "needs at least one; got 0",
+    ),
+    "ragged points of three coordinates": (
+        {"points": [[[1, 2, 3]], [[3, 4, 5], [5, 6, 7]]]},
+        "points must be numbers in a regular array",
     ),
     "ragged labels": (
         {"points": [[1, 2]], "labels": [[1], [1, 0]]},
@@ -269,3 +282,74 @@ def test_a_lone_point_has_a_lone_label():
     np.testing.assert_array_equal(prompts.points_xy, [[[5, 6]]])
     np.testing.assert_array_equal(prompts.labels, [[0]])
     assert not prompts.batched
+
+
+# --- Prompts: padding, and none at all ---
+
+
+def assert_two_prompts(prompts):
+    assert prompts.points_xy.tolist() == [[[8, 10], [0, 0]], [[23, 14], [22, 13]]]
+    assert prompts.labels.tolist() == [[1, -1], [0, 1]]
+    assert prompts.num_points.tolist() == [1, 2]
+    assert prompts.batched
+    prompts.check_fits(COORDS)
+
+
+@pytest.mark.parametrize("make", [list, np.array, torch.tensor])
+def test_prompts_may_differ_in_their_number_of_points(make):
+    points = [make([[8, 10]]), make([[23, 14], [22, 13]])]
+    assert_two_prompts(Prompts.of(points=points, labels=[make([1]), make([0, 1])]))
+    assert Prompts.of(points=points).labels.tolist() == [[1, -1], [1, 1]]
+
+
+@pytest.mark.parametrize("label", [-1, -10])
+@pytest.mark.parametrize("place", [(-10, -10), (0, 0), (999, 5), (np.nan, np.nan)])
+def test_points_labelled_as_padding_are_left_out(label, place):
+    points = [[place, [8, 10], place], [[23, 14], place, [22, 13]]]
+    labels = [[label, 1, label], [0, label, 1]]
+    assert_two_prompts(Prompts.of(points=points, labels=labels))
+    one = Prompts.of(points=points[0], labels=labels[0])
+    assert one.points_xy.tolist() == [[[8, 10]]]
+    assert one.labels.tolist() == [[1]]
+    assert not one.batched
+
+
+def test_prompts_with_a_box_need_no_points():
+    boxes = [[0, 0, 9, 9], [1, 1, 8, 8]]
+    prompts = Prompts.of(points=[[[8, 10]], []], labels=[[0], []], boxes=boxes)
+    assert prompts.num_points.tolist() == [1, 0]
+    prompts.check_fits(COORDS)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"boxes": np.zeros((0, 4))},
+        {"boxes": []},
+        {"points": np.zeros((0, 1, 2))},
+        {"points": np.zeros((0, 3, 2)), "labels": np.zeros((0, 3)), "boxes": torch.zeros(0, 4)},
+        {"mask_logits": np.zeros((0, 1, SIDE, SIDE))},
+    ],
+)
+def test_there_may_be_no_prompts(given):
+    prompts = Prompts.of(**given)
+    assert len(prompts) == 0
+    assert prompts.batched
+    prompts.check_fits(COORDS)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"points": [5, 6]}, True),
+        ({"points": [[[5, 6]], [[1, 1]]]}, True),
+        ({"points": [[5, 6], [7, 8]], "labels": [1, -1]}, True),
+        ({"points": [[5, 6], [7, 8]]}, False),
+        ({"points": [[[5, 6]], [[1, 1], [2, 2]]]}, False),
+        ({"points": [5, 6], "boxes": [0, 0, 9, 9]}, False),
+        ({"boxes": [0, 0, 9, 9]}, False),
+        ({"boxes": []}, False),
+    ],
+)
+def test_a_click_is_a_single_point_and_nothing_else(given, expected):
+    assert Prompts.of(**given).are_clicks is expected

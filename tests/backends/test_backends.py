@@ -1,14 +1,17 @@
 """Backends against PyTorch, and the choice of backend."""
 
+import copy
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from samkit.backends import BACKENDS, BackendInfo, choose, create_backend
+from samkit.backends.graphs import GRAPHS
 from samkit.backends.torch_backend import COMPILERS, TorchBackend, fold_batch_norms
 from samkit.errors import BackendError
 from samkit.models import CONFIGS, Sam
@@ -147,6 +150,38 @@ def test_a_model_is_converted_when_all_its_graphs_are_kept(model, image, tmp_pat
     assert backend.is_converted()
     monkeypatch.setattr("samkit.backends.openvino_backend.convert", None)  # would fail if called
     predictor_of(model, "openvino").backend.compile_all()
+
+
+def changed_frequencies(model):
+    other = copy.deepcopy(model)
+    other.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.mul_(1.5)
+    return other
+
+
+def test_graphs_of_one_decoder_with_other_positions_are_others(model, image, tmp_path, monkeypatch):
+    monkeypatch.setenv("SAMKIT_CACHE", str(tmp_path))
+    other, answers = changed_frequencies(model), {}
+    for backend, network in (("openvino", model), ("openvino", other), ("torch", other)):
+        predictor = predictor_of(network, backend)  # the first one's graphs are cached
+        embedding = predictor.embed(image)
+        answers[backend] = predictor.predict(embedding, points=[[50, 40]], labels=[1]).logits
+    scale = answers["torch"].std()
+    np.testing.assert_allclose(
+        answers["openvino"], answers["torch"], atol=3 * TOLERANCES["float32"] * scale
+    )
+
+
+def test_a_cached_graph_has_all_that_it_is_made_of_in_its_key(model):
+    def paths(one):
+        backend = predictor_of(one, "openvino").backend
+        return {name: backend._path(name) for name in GRAPHS}
+
+    own, positions = paths(model), paths(changed_frequencies(model))
+    assert own == paths(copy.deepcopy(model))
+    assert {name for name in own if own[name] != positions[name]} == {*own} - {"encoder"}
+    other = copy.deepcopy(model)
+    other.config = replace(model.config, encoder=replace(model.config.encoder, num_heads=1))
+    assert {name for name in own if own[name] != paths(other)[name]} == {"encoder"}
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(model, image, tmp_path, monkeypatch):

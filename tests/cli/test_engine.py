@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from samkit.annotations import FORMATS
 from samkit.batch import MaskGenerator
+from samkit.cli.engine.exchange import IMPORT_FORMATS
 from samkit.cli.main import main
 from samkit.dataengine import (
     NewEvent,
@@ -21,6 +23,7 @@ from samkit.dataengine import (
     list_annotations,
     list_classes,
     list_images,
+    replace_annotation,
     save_annotation,
     take_image,
 )
@@ -150,7 +153,9 @@ def test_import_tells_what_it_left_out(begun, masks_file, capsys):
     masks_file.write_text(json.dumps(document))
     capsys.readouterr()
     assert main(["engine", "import", str(masks_file), "--store", str(begun)]) == 1
-    assert capsys.readouterr().err == "elsewhere.png: the project has no image of this name\n"
+    assert capsys.readouterr().err == (
+        "elsewhere.png: the project has no image of this name (1 annotation left out)\n"
+    )
 
 
 def test_users_are_added_and_changed(begun, type_in, capsys):
@@ -449,9 +454,35 @@ def test_status_counts_what_people_make_beside_automatic_masks(begun, masker, no
             rle=code,
             events=[NewEvent(kind="point", data={"xy": [1, 1], "label": 1}, duration_ms=3000)],
         )
+        replace_annotation(
+            store,
+            1,
+            user_id=1,
+            version=1,
+            rle=code,
+            class_id=None,
+            events=[NewEvent(kind="erase", data={}, duration_ms=1_800_000)],
+        )
     (project,) = answer(capsys, "status", "--store", begun)["projects"]
     assert project["num_masks"] == 5
     assert (project["seconds_per_mask"], project["clicks_per_mask"]) == (3.0, 1.0)
+    assert (project["num_corrected"], project["seconds_per_correction"]) == (1, 1800.0)
+    corrected, added = project["people"]
+    assert corrected == {
+        "user": added["user"],
+        "stage": "fully-automatic",
+        "num_masks": 0,
+        "num_corrected": 1,
+        "num_clicks": 1,
+        "seconds": 1800.0,
+    }
+    assert (added["stage"], added["num_masks"], added["seconds"]) == ("semi-automatic", 1, 3.0)
+    assert main(["engine", "status", "--store", str(begun)]) == 0
+    words = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert words[1][-2:] == ["3.0", "1.0"]
+    assert words[2] == ["project", "person", "stage", "masks", "corrected", "hours", "s/mask"]
+    assert words[3][2:] == ["fully-automatic", "0", "1", "0.50", "1800.0"]
+    assert words[4][2:] == ["semi-automatic", "1", "0", "0.00", "3.0"]
 
 
 def test_prelabel_with_real_models(tmp_path, type_in, clip_folder, monkeypatch, capsys):
@@ -558,3 +589,7 @@ def test_bad_input_is_one_line(args, message, begun, capsys, tmp_path, monkeypat
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
     assert message in captured.err
+
+
+def test_formats_of_imports_are_those_that_are_read():
+    assert tuple(FORMATS) == IMPORT_FORMATS

@@ -199,7 +199,7 @@ def test_labels_of_models():
 CASES = {
     "no data": ([], "Missing argument 'DATA'"),
     "missing file": (["none.json"], "no such file or folder: none.json"),
-    "not coco": (["other.json"], "other.json is not a COCO file"),
+    "not coco": (["other.json"], "other.json is no data set"),
     "unknown kind": (["nodata:x"], "unknown kind of data 'nodata'"),
     "stream": (["shards:shard.tar"], "is a stream of shards"),
     "unknown model": ([SCENES, "--model", "sam_vit_x"], "known are mobile_sam"),

@@ -144,3 +144,82 @@ def test_errors_of_single_images_are_told_with_their_image(folder, capsys):
     (error,) = printed["errors"]
     assert error["image"] == "bad.png"
     assert "is not an image" in error["error"]
+
+
+GOOD = {"points": [300, 100]}
+BAD_ENTRIES = {
+    "nothing": ({}, "a prompt needs text, points, a box or mask_logits"),
+    "no object": ([1, 2], "its prompt must be an object of box, labels, mask, points, text"),
+    "null": (None, "must be an object"),
+    "unknown key": ({"points": [1, 1], "boxes": [0, 0, 9, 9]}, "got boxes"),
+    "reversed box": ({"box": [10, 10, 5, 5]}, "x0 < x1 and y0 < y1; got 10, 10, 5, 5"),
+    "short box": ({"box": [1, 2, 3]}, "boxes must be (4,) or (P, 4); got (3,)"),
+    "box of words": ({"box": "1,2,3,4"}, "boxes must be numbers"),
+    "point outside": ({"points": [4000, 10]}, "point (4000, 10) lies outside"),
+    "no points": ({"points": []}, "points must be (2,)"),
+    "labels alone": ({"labels": [1]}, "labels need points"),
+    "too few labels": ({"points": [[1, 1], [2, 2]], "labels": [1]}, "must agree in number"),
+    "missing mask": ({"mask": "no.npy"}, "no such file"),
+    "mask of numbers": ({"mask": [1, 2]}, "mask must be the name of a .npy file; got [1, 2]"),
+    "text of numbers": ({"text": 5}, "text must be a phrase or a list of phrases; got 5"),
+    "empty text": ({"text": ""}, "text must not be empty"),
+    "text with boxes": ({"text": "cup", "box": [[0, 0, 9, 9], [1, 1, 8, 8]]}, "goes with one text"),
+}
+
+
+def test_bad_entries_of_a_file_of_prompts_are_faults_of_their_images_alone(folder, image, capsys):
+    names = [f"{number}.png" for number in range(len(BAD_ENTRIES))]
+    for name in names:
+        Image.fromarray(image[:30, :40]).save(name)
+    entries = dict(zip(names, (entry for entry, _ in BAD_ENTRIES.values()), strict=True))
+    (folder / "p.json").write_text(json.dumps({**entries, "coffee.png": GOOD}))
+    assert main(["segment", "--prompts", "p.json", "-o", "out", "--json"]) == 1
+    captured = capsys.readouterr()
+    printed = json.loads(captured.out)
+    assert [result["image"] for result in printed["results"]] == ["coffee.png"]
+    lines = [f"samkit: skipped {one['image']}: {one['error']}" for one in printed["errors"]]
+    assert captured.err.splitlines() == lines
+    errors = {error["image"]: error["error"] for error in printed["errors"]}
+    assert sorted(errors) == sorted(names)
+    for name, (case, (_, told)) in zip(names, BAD_ENTRIES.items(), strict=True):
+        assert told in errors[name], case
+
+
+def test_the_bad_entry_of_the_only_image_is_an_error(folder, capsys):
+    (folder / "p.json").write_text(json.dumps({"coffee.png": {"box": [10, 10, 5, 5]}}))
+    assert main(["segment", "--prompts", "p.json", "-o", "out"]) == 2
+    told = "samkit: coffee.png: a box is x0, y0, x1, y1 with x0 < x1 and y0 < y1; got 10, 10, 5, 5"
+    assert capsys.readouterr().err.splitlines() == [told]
+
+
+def test_files_of_nothing_but_faults_are_told(folder, capsys):
+    (folder / "p.json").write_text(json.dumps({"coffee.png": {}, "other.png": 5}))
+    assert main(["segment", "--prompts", "p.json", "-o", "out"]) == 2
+    first, second, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("samkit: skipped coffee.png: ")
+    assert second.startswith("samkit: skipped other.png: ")
+    assert last == "samkit: no image has a valid prompt"
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "nonsense", "null"])
+def test_files_that_are_no_prompts_are_refused(text, folder, capsys):
+    (folder / "p.json").write_text(text)
+    assert main(["segment", "--prompts", "p.json"]) == 2
+    assert capsys.readouterr().err.startswith("samkit: p.json ")
+
+
+def test_an_empty_list_of_boxes_gives_an_empty_result(folder, capsys):
+    (folder / "p.json").write_text(json.dumps({"coffee.png": {"box": []}}))
+    formats = [f"--format={name}" for name in ("overlay", "png", "json", "coco", "logits")]
+    arguments = ["segment", "--prompts", "p.json", "-o", "out", "--json", *formats]
+    assert main([one for one in arguments if one != "--format=json"]) == 0
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert result["masks"] == []
+    assert result["prompts"] == {"boxes": []}
+    assert (result["files"]["masks"], result["files"]["logits"]) == ([], [])
+    coco = json.loads((folder / "out/coco.json").read_text())
+    assert [one["file_name"] for one in coco["images"]] == ["coffee.png"]
+    assert coco["annotations"] == []
+    picture = np.asarray(Image.open(folder / "out/coffee_overlay.png"))
+    np.testing.assert_array_equal(picture, np.asarray(Image.open("coffee.png").convert("RGB")))

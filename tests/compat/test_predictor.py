@@ -1,14 +1,21 @@
 """The drop-in predictor, used as programs written for `segment_anything` use it."""
 
+import copy
 import inspect
+import pickle
 
 import numpy as np
 import pytest
 import skimage.data
 import torch
+from PIL import Image
 
 import samkit
-from samkit.compat.segment_anything import SamPredictor, sam_model_registry
+from samkit.compat.segment_anything import (
+    SamAutomaticMaskGenerator,
+    SamPredictor,
+    sam_model_registry,
+)
 from samkit.compat.segment_anything.errors import (
     ImageFormatError,
     MissingLabelsError,
@@ -93,6 +100,8 @@ def test_box_and_earlier_logits(predictor, own):
     expected = own_predictor.predict(embedding, boxes=box, mask_logits=best, multimask=False)
     assert masks.shape == (1, 300, 451)
     assert (masks != expected.masks).mean() < 1e-5
+    plain = predictor.predict(box=box, mask_input=best[0], multimask_output=False)  # without axis
+    np.testing.assert_array_equal(plain[0], masks)
 
 
 def test_batches_of_boxes_as_tensors(predictor):
@@ -180,6 +189,22 @@ def test_prompts_in_double_precision_are_those_in_single(predictor):
         torch.testing.assert_close(answer, expected, rtol=0, atol=0)
 
 
+def test_the_batched_call_takes_double_precision_and_needs_labels(sam, cat, refusal):
+    transform = ResizeLongestSide(1024)
+    size_hw = cat.shape[:2]
+    pixels = torch.as_tensor(transform.apply_image(cat)).permute(2, 0, 1)
+    image = {"image": pixels, "original_size": size_hw}
+    points = torch.as_tensor(transform.apply_coords(np.array([[[150, 110]]]), size_hw))
+    boxes = torch.as_tensor(transform.apply_boxes(np.array([[80, 60, 300, 250]]), size_hw))
+    assert points.dtype == boxes.dtype == torch.float64
+    prompts = {"point_coords": points, "point_labels": torch.ones(1, 1), "boxes": boxes}
+    single = {name: value.float() for name, value in prompts.items()}
+    found, expected = (sam([image | one], multimask_output=False)[0] for one in (prompts, single))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    with refusal(MissingLabelsError, "points need labels"):
+        sam([image | {"point_coords": points}], multimask_output=False)
+
+
 @pytest.mark.parametrize(("multimask", "num_masks"), [(True, 3), (False, 1)])
 def test_an_empty_batch_gives_an_empty_answer(predictor, multimask, num_masks):
     masks, iou, logits = predictor.predict_torch(
@@ -222,6 +247,8 @@ def test_wrong_use_is_refused_in_one_line(predictor, cat, refusal):
         predictor.set_image(cat, image_format="HSV")
     with refusal(ImageFormatError, "uint8"):
         predictor.set_image(cat.astype(np.float32))
+    with refusal(ImageFormatError, "got Image", "np.asarray"):
+        predictor.set_image(Image.fromarray(cat))
     with refusal(ImageFormatError, "longest side 1024"):
         predictor.set_torch_image(torch.zeros(1, 3, 512, 512), (300, 451))
 
@@ -241,3 +268,18 @@ def test_reset_forgets_the_image(sam, cat):
     predictor.reset_image()
     assert not predictor.is_image_set
     assert (predictor.features, predictor.original_size, predictor.input_size) == (None,) * 3
+
+
+def test_predictors_and_generators_are_pickled_and_copied(sam, cat):
+    generator = SamAutomaticMaskGenerator(sam, points_per_side=2)
+    small = cat[:90, :120]
+    expected = generator.generate(small)
+    predictor = SamPredictor(sam)
+    predictor.set_image(small)
+    logits = predictor.predict(np.array([[60, 50]]), np.array([1]))[2]
+    both = predictor, generator
+    for other, other_generator in (pickle.loads(pickle.dumps(both)), copy.deepcopy(both)):
+        assert other.model is not sam
+        np.testing.assert_array_equal(other.predict(np.array([[60, 50]]), np.array([1]))[2], logits)
+        got = other_generator.generate(small)
+        assert [one["bbox"] for one in got] == [one["bbox"] for one in expected]

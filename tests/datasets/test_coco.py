@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 
-from samkit.datasets import CocoData
+from samkit.datasets import open_data
 from samkit.errors import DataError, ImageError
 from samkit.geometry import decode_rle
 
@@ -19,7 +19,7 @@ def change(path, document, **parts):
 
 
 def test_images_and_masks(coco_folder, make_colored):
-    data = CocoData(coco_folder(3)[0])
+    data = open_data(str(coco_folder(3)[0]))
     assert len(data) == 3
     for index in range(3):
         image, masks = make_colored(seed=index)
@@ -46,23 +46,23 @@ def test_folder_of_images_is_found(images, document, coco_folder, tmp_path):
     target = tmp_path / document
     target.parent.mkdir(exist_ok=True)
     path.rename(target)
-    assert CocoData(target).folder.resolve() == (tmp_path / images).resolve()
+    assert open_data(str(target)).folder.resolve() == (tmp_path / images).resolve()
 
 
 def test_folder_of_images_may_be_named(coco_folder, tmp_path, refusal):
     path, _ = coco_folder(2, folder="elsewhere")
     with refusal(DataError, "none of the images", "images="):
-        CocoData(path)
-    assert CocoData(path, images=tmp_path / "elsewhere")[0].rles
+        open_data(str(path))
+    assert open_data(f"coco:{path},images={tmp_path / 'elsewhere'}")[0].rles
     with refusal(DataError, str(tmp_path / "wrong")):
-        CocoData(path, images=tmp_path / "wrong")
+        open_data(f"coco:{path},images={tmp_path / 'wrong'}")
 
 
-def test_image_that_is_missing_is_that_images_error_only(coco_folder, tmp_path):
+def test_image_that_is_missing_is_that_images_error_only(coco_folder, tmp_path, refusal):
     path, _ = coco_folder(3)
     (tmp_path / "val" / "0.png").unlink()
-    data = CocoData(path)
-    with pytest.raises(ImageError, match=r"0\.png"):
+    data = open_data(str(path))
+    with refusal(DataError, "0.png: ", "has no image of this name"):
         data[0]
     assert len(data[1].rles) > 0
 
@@ -70,13 +70,13 @@ def test_image_that_is_missing_is_that_images_error_only(coco_folder, tmp_path):
 def test_image_of_another_size_is_refused(coco_folder, tmp_path, refusal):
     path, _ = coco_folder(2)
     Image.new("RGB", (61, 40)).save(tmp_path / "val" / "1.png")
-    with refusal(DataError, "1.png is 61 x 40 pixels, but 60 x 40"):
-        CocoData(path)[1]
+    with refusal(DataError, "1.png: the image is 61 x 40 pixels, but 60 x 40"):
+        open_data(str(path))[1]
 
 
 def test_broken_annotations_leave_the_others(coco_folder):
     path, document = coco_folder(2)
-    whole = len(CocoData(path)[0].rles)
+    whole = len(open_data(str(path))[0].rles)
     garbage = [
         5,
         None,
@@ -85,31 +85,29 @@ def test_broken_annotations_leave_the_others(coco_folder):
         {"image_id": 0, "segmentation": {"size": [40, 60], "counts": "0"}},
         {"image_id": [0], "segmentation": []},
         {"image_id": 77, "segmentation": []},
-        {"image_id": 0, "iscrowd": 1, "segmentation": [[0, 0, 9, 0, 9, 9]]},
+        {"image_id": 0, "category_id": 9, "segmentation": [[0, 0, 9, 0, 9, 9]]},
     ]
     change(path, document, annotations=garbage + document["annotations"])
-    sample = CocoData(path)[0]
+    sample = open_data(str(path))[0]
     assert len(sample.rles) == whole
-    assert len(sample.faults) == 3
-    assert CocoData(path)[1].faults == ()
+    assert len(sample.faults) == 4
+    assert open_data(str(path))[1].faults == ()
 
 
-def test_broken_entries_of_images_leave_the_others(coco_folder, refusal):
+def test_broken_entries_of_images_are_told(coco_folder, caplog):
     path, document = coco_folder(2)
     change(path, document, images=[7, {"id": 5}, *document["images"], {"file_name": 1, "id": 2}])
-    data = CocoData(path)
-    assert len(data) == 5
-    for index in (0, 1, 4):
-        with refusal(DataError, "not an image's entry"):
-            data[index]
-    assert data[2].key == "0.png"
+    data = open_data(str(path))
+    assert [data.key(index) for index in range(len(data))] == ["0.png", "1.png"]
+    for number in (1, 2, 5):
+        assert f"{path}: image {number}: not an image's entry" in caplog.text
 
 
 def test_images_that_share_a_name_have_keys_of_their_own(coco_folder):
     path, document = coco_folder(2)
     first = document["images"][0]
     change(path, document, images=[*document["images"], first | {"id": 9}])
-    data = CocoData(path)
+    data = open_data(str(path))
     assert [data.key(index) for index in range(3)] == ["0.png#0", "1.png", "0.png#2"]
     assert data[2].rles == ()
 
@@ -127,16 +125,36 @@ def test_images_that_share_a_name_have_keys_of_their_own(coco_folder):
 def test_other_files_are_refused(text, part, tmp_path, refusal):
     (tmp_path / "a.json").write_text(text)
     with refusal(DataError, str(tmp_path / "a.json"), part):
-        CocoData(tmp_path / "a.json")
+        open_data(f"coco:{tmp_path / 'a.json'}")
 
 
 def test_missing_file_is_refused(tmp_path, refusal):
     with refusal(DataError, "cannot read", "No such file"):
-        CocoData(tmp_path / "a.json")
+        open_data(f"coco:{tmp_path / 'a.json'}")
+
+
+def test_turned_and_resized_annotations_are_placed(tmp_path):
+    """Masks drawn on the stored image, and on one of half its size."""
+    pixels = np.zeros((40, 60), np.uint8)
+    pixels[4:12, 10:40] = 255
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    for width, height, scale in ((60, 40, 1), (30, 20, 2)):
+        left, top, right, bottom = (side / scale for side in (10, 4, 40, 12))
+        polygon = [left, top, right, top, right, bottom, left, bottom]
+        document = {
+            "images": [{"id": 1, "file_name": "a.png", "width": width, "height": height}],
+            "annotations": [{"image_id": 1, "segmentation": [polygon]}],
+        }
+        (tmp_path / "a.json").write_text(json.dumps(document))
+        sample = open_data(str(tmp_path / "a.json"))[0]
+        assert sample.image.shape == (60, 40, 3)
+        np.testing.assert_array_equal(decode_rle(sample.rles[0]), sample.image[..., 0] > 0)
 
 
 def test_it_can_be_sent_to_a_worker(coco_folder):
-    data = CocoData(coco_folder(2)[0])
+    data = open_data(str(coco_folder(2)[0]))
     assert pickle.loads(pickle.dumps(data))[1].rles == data[1].rles
 
 
@@ -183,6 +201,6 @@ def test_whatever_is_in_the_document_no_image_disturbs_another(coco_folder, data
     ways = [way for way in places(document) if len(way) > 1]
     put(document, data.draw(st.sampled_from(ways)), data.draw(garbage))
     path.write_text(json.dumps(document))
-    opened = CocoData(path)
+    opened = open_data(str(path))
     read = [read_or_reason(opened, index) for index in range(len(opened))]
     assert sum(reason is None for reason in read) >= 1

@@ -1,15 +1,15 @@
 """Opening data sets from specifications."""
 
+import json
+
 import pytest
 from PIL import Image
 
 from samkit.datasets import (
     KINDS,
-    CocoData,
+    AnnotatedImages,
     DataKind,
     ImageFolder,
-    InstancePng,
-    Sa1bFolder,
     Sa1bShards,
     SampleSource,
     SampleStream,
@@ -23,7 +23,7 @@ def test_coco(coco_folder, tmp_path):
     path, _ = coco_folder(2)
     for spec in (str(path), f"coco:{path}", f"coco:{path},images={tmp_path / 'val'}"):
         data = open_data(spec)
-        assert isinstance(data, CocoData)
+        assert isinstance(data, AnnotatedImages)
         assert isinstance(data, SampleSource)
         assert not isinstance(data, SampleStream)
         assert len(data) == 2
@@ -33,7 +33,7 @@ def test_sa1b_folder_and_shards(tmp_path, sa1b_files, write_tar):
     files = sa1b_files(range(3))
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
-    assert isinstance(open_data(str(tmp_path)), Sa1bFolder)
+    assert open_data(str(tmp_path)).annotations.format_name == "sa1b"
     (tmp_path / "tars").mkdir()
     shard = write_tar(tmp_path / "tars" / "a.tar", files)
     for spec in (str(shard), str(shard.parent), f"shards:{shard}", f"shards:{shard.parent}"):
@@ -50,7 +50,7 @@ def test_instance_png(tmp_path):
     Image.new("RGB", (5, 5)).save(tmp_path / "images" / "a.png")
     Image.new("L", (5, 5), 1).save(tmp_path / "masks" / "a.png")
     for spec in (str(tmp_path), f"png:{tmp_path}"):
-        assert isinstance(open_data(spec), InstancePng)
+        assert open_data(spec).annotations.format_name == "png"
 
 
 def test_the_order_of_shards_depends_on_the_seed(tmp_path, sa1b_files, write_tar):
@@ -71,12 +71,25 @@ def test_images_alone(tmp_path):
     assert isinstance(open_data(f"images:{tmp_path}"), ImageFolder)
 
 
-def test_kinds_may_be_added(monkeypatch, tmp_path):
-    kind = DataKind(open=lambda rest, seed: (rest, seed), matches=lambda path: path.suffix == ".x")
-    monkeypatch.setitem(KINDS, "mine", kind)
+def test_kinds_may_be_added(monkeypatch):
+    monkeypatch.setitem(KINDS, "mine", DataKind(open=lambda rest, seed: (rest, seed)))
     assert open_data("mine:a,b=c", seed=3) == ("a,b=c", 3)
-    (tmp_path / "a.x").write_text("")
-    assert open_data(str(tmp_path / "a.x")) == (str(tmp_path / "a.x"), 0)
+
+
+def test_settings_of_annotations(coco_folder):
+    path, document = coco_folder(2)
+    document["annotations"][0]["iscrowd"] = 1
+    path.write_text(json.dumps(document))
+    with_crowds = open_data(f"{path},crowds=yes")[0]
+    without = open_data(f"coco:{path},crowds=no,images={path.parent / 'val'}")[0]
+    assert len(without.rles) == len(with_crowds.rles) - 1
+    assert without.faults == ("1 crowd region left out, as asked for",)
+
+
+@pytest.mark.parametrize("setting", ["crowds=maybe", "boxes=", "void=x"])
+def test_unknown_settings_of_annotations_are_refused(setting, coco_folder, refusal):
+    with refusal(ConfigError, setting.partition("=")[0]):
+        open_data(f"{coco_folder(1)[0]},{setting}")
 
 
 def test_scenes():
@@ -95,14 +108,14 @@ def test_unknown_settings_of_scenes_are_refused(settings, refusal):
 @pytest.mark.parametrize(
     ("spec", "kind", "part"),
     [
-        ("tar:x", ConfigError, "unknown kind of data 'tar': expected one of coco, png"),
+        ("tar:x", ConfigError, "unknown kind of data 'tar': expected one of coco, yolo"),
         ("coco:", ConfigError, "coco: needs a path"),
         ("missing", DataError, "no such file or folder: missing"),
         ("", DataError, "is no data set"),
         ("coco:missing.json", DataError, "cannot read missing.json"),
-        ("sa1b:missing", DataError, "no image in missing"),
+        ("sa1b:missing", DataError, "missing has no .json files"),
         ("shards:missing", DataError, "no such file or folder: missing"),
-        ("png:missing", DataError, "no image in"),
+        ("png:missing", DataError, "missing has no .png files"),
         ("images:missing", DataError, "no such folder: missing"),
         ("images:.", DataError, "no image in .: expected .avif"),
         ("scenes:count=0", ConfigError, "count of scenes must be"),
@@ -119,10 +132,10 @@ def test_what_cannot_be_opened_is_refused_with_one_line(
 
 
 def test_other_files_and_folders_are_refused(tmp_path, refusal):
-    with refusal(DataError, "is no data set: expected tar shards", f"images:{tmp_path}"):
+    with refusal(DataError, "is no data set: expected annotations", f"images:{tmp_path}"):
         open_data(str(tmp_path))
     (tmp_path / "a.txt").write_text("")
-    with refusal(DataError, "a.txt is no data set: expected a folder, a .json or a .tar"):
+    with refusal(DataError, "a.txt is no data set: expected annotations"):
         open_data(str(tmp_path / "a.txt"))
     with refusal(DataError, "no tar file in the folder"):
         open_data(f"shards:{tmp_path}")

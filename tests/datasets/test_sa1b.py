@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from samkit.datasets import Sa1bFolder, Sa1bShards
+from samkit.datasets import Sa1bShards, open_data
 from samkit.errors import ConfigError, DataError, ImageError
 from samkit.geometry import decode_rle
 
@@ -36,7 +36,7 @@ def test_pairs_of_a_folder(folder, make_colored):
     (folder / "sa_3.png").rename(folder / "deep" / "sa_3.png")
     (folder / "sa_3.json").rename(folder / "deep" / "sa_3.json")
     (folder / "alone.png").write_bytes(b"")
-    data = Sa1bFolder(folder)
+    data = open_data(f"sa1b:{folder}")
     assert [data.key(index) for index in range(len(data))] == [
         "deep/sa_3.png",
         "sa_0.png",
@@ -54,29 +54,29 @@ def test_broken_pairs_leave_the_others(folder, refusal):
     document = json.loads((folder / "sa_2.json").read_text())
     document["annotations"] += [7, {"id": 3}]
     (folder / "sa_2.json").write_text(json.dumps(document))
-    document["image"]["width"] = 61
+    document["image"] |= {"width": 61, "file_name": "sa_3.png"}
     (folder / "sa_3.json").write_text(json.dumps(document))
-    data = Sa1bFolder(folder)
+    data = open_data(f"sa1b:{folder}")
     with pytest.raises(ImageError, match=r"sa_0\.png cannot be read"):
         data[0]
-    with refusal(DataError, "sa_1.png: its JSON file has no list of annotations"):
+    with refusal(DataError, "sa_1.json: its JSON file has no list of annotations"):
         data[1]
     assert len(data[2].faults) == 2
     assert len(data[2].rles) == len(document["annotations"]) - 2
-    with refusal(DataError, "sa_3.png is 60 x 40 pixels, but 61 x 40"):
+    with refusal(DataError, "sa_3.png: the image is 60 x 40 pixels, but 61 x 40"):
         data[3]
 
 
 def test_folder_without_pairs_is_refused(tmp_path, refusal):
-    with refusal(DataError, "no image in"):
-        Sa1bFolder(tmp_path)
-    with refusal(DataError, "no image in"):
-        Sa1bFolder(tmp_path / "missing")
+    with refusal(DataError, "has no .json files"):
+        open_data(f"sa1b:{tmp_path}")
+    with refusal(DataError, "has no .json files"):
+        open_data(f"sa1b:{tmp_path}/missing")
 
 
 def test_shards_give_what_the_folder_gives(folder, tmp_path, write_tar, sa1b_files):
     shard = write_tar(tmp_path / "sa_9.tar", sa1b_files(range(4)))
-    from_folder = Sa1bFolder(folder)
+    from_folder = open_data(f"sa1b:{folder}")
     by_key = {sample.key: sample for sample in Sa1bShards([shard]).read(0, 0, 1)}
     assert sorted(by_key) == [f"sa_9/sa_{index}" for index in range(4)]
     for index in range(4):

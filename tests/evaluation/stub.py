@@ -19,9 +19,14 @@ def rectangle(x0, y0, x1, y1, side=SIDE):
     return mask
 
 
-def make_sample(*masks, key="image"):
+def make_sample(*masks, key="image", void=None):
     image = np.zeros((*(masks[0].shape if masks else (SIDE, SIDE)), 3), np.uint8)
-    return Sample(key=key, image=image, rles=tuple(encode_rle(mask) for mask in masks))
+    return Sample(
+        key=key,
+        image=image,
+        rles=tuple(encode_rle(mask) for mask in masks),
+        void=None if void is None else encode_rle(void),
+    )
 
 
 class ListSource:

@@ -30,7 +30,7 @@ def test_masks_by_annotator(tmp_path):
             annotation(ONE, annotator=1),
             annotation(TWO, annotator=0),
             annotation(THREE, annotator=1),
-            annotation(THREE, annotator=1, iscrowd=1),
+            annotation(THREE, image_id=9, annotator=1),
             annotation(TWO, annotator=1, image_id=6),
             annotation({"size": [64, 64], "counts": "broken"}, annotator=0),
         ],

@@ -43,7 +43,7 @@ def test_average_recall_of_a_hand_made_case():
         )
     )
     protocol = Recall()
-    summary = protocol.summarise([recall_result(found, [truth])])
+    summary = protocol.summarise([recall_result(found.rles, found.scores, [truth])])
     # IoU 0.75 and 1; the first is medium-sized, the second small.
     assert summary.metrics == pytest.approx(
         {
@@ -64,8 +64,8 @@ def test_one_mask_answers_the_same_object_of_each_annotator():
     mask = rectangle(0, 0, 40, 40)
     found = rank(proposals([mask], [0.9], [0.9]))
     rle = encode_rle(mask)
-    together = Recall().summarise([recall_result(found, [[rle, rle]])]).metrics
-    apart = Recall().summarise([recall_result(found, [[rle], [rle]])]).metrics
+    together = Recall().summarise([recall_result(found.rles, found.scores, [[rle, rle]])]).metrics
+    apart = Recall().summarise([recall_result(found.rles, found.scores, [[rle], [rle]])]).metrics
     assert together["ar_1000"] == pytest.approx(0.5)
     assert apart["ar_1000"] == pytest.approx(1)
 

@@ -5,13 +5,25 @@ import json
 import pytest
 from PIL import Image
 
-from samkit.evaluation import Interactive, ModelReport, OneClick, Report, report_model
+from samkit.evaluation import (
+    BoxPrompts,
+    Edges,
+    Interactive,
+    MaskChoice,
+    ModelReport,
+    OneClick,
+    Recall,
+    Report,
+    TextToMask,
+    report_model,
+)
 from samkit.evaluation.plots import PLOTS, write_plots
 from samkit.evaluation.protocol import Curve, Summary, both_means
 from samkit.evaluation.records import Record
 from samkit.evaluation.report import LABELS, ProtocolReport
 from samkit.evaluation.runner import ModelResult
 
+ALL = MaskChoice(masks_per_image=None, min_area_px=1)
 IDENTITY = {"kind": "tiny", "checksum": "0", "backend": "torch", "precision": "float32"}
 PROTOCOLS = (OneClick(), Interactive(max_clicks=3))
 
@@ -55,7 +67,40 @@ def test_table(report):
     assert "| NoC@90 | 2.00 (2.00) | 2.00 (2.00) |" in lines
     assert "| seconds to embed an image | 0.50 | 0.50 |" in lines
     assert "| seconds per image, one-click | 1.50 | 1.50 |" in lines
-    assert lines[-1].startswith("Means over masks; in brackets the mean of images' means.")
+    assert "Means over masks; in brackets the mean of images' means. Seconds are medians." in lines
+    assert lines[-4:] == [
+        "Differences from the published protocols:",
+        "",
+        "- one-click: up to 10 masks an image, masks of at least 100 px",
+        "- noc: up to 10 masks an image, masks of at least 100 px, at most 3 clicks instead of 20",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "differences"),
+    [
+        (Interactive(choice=ALL), ()),
+        (OneClick(choice=ALL), ()),
+        (Recall(), ()),
+        (Edges(), ()),
+        (Interactive(choice=ALL, feed_back=False), ("logits are not fed back",)),
+        (OneClick(), ("up to 10 masks an image", "masks of at least 100 px")),
+        (Recall(points_per_side=32), ("32 x 32 points instead of 64 x 64",)),
+        (Recall(box_nms_thresh=0.7), ("duplicates from box IoU 0.7 instead of 0.9",)),
+        (Edges(thresholds=9), ("thresholds 9 instead of 99",)),
+        (BoxPrompts(), ("boxes of the true masks, not a detector's", "no classes")),
+        (TextToMask(choice=ALL), ("a protocol of samkit's own",)),
+    ],
+)
+def test_differences_from_published_protocols(protocol, differences):
+    assert protocol.differences() == differences
+
+
+def test_results_as_published_are_not_marked():
+    protocol = OneClick(choice=ALL)
+    result = ModelResult(records={"one-click": []}, skipped=())
+    text = Report(data="x", models={"one": report_model(result, [protocol], IDENTITY)})
+    assert "Differences" not in text.to_markdown()
 
 
 def test_json_has_everything(report):

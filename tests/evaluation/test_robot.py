@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evaluation.stub import rectangle
 from samkit.errors import DataError
@@ -70,9 +72,45 @@ def test_larger_error_is_that_with_the_larger_circle_not_the_larger_area():
     assert click == Click(x=45, y=25, is_foreground=False)
 
 
-def test_missed_pixels_win_over_wrong_ones_that_are_as_far():
+def test_wrong_pixels_win_over_missed_ones_that_are_as_far():
+    # As in RITM and in SAM 2's code: foreground only if the missed region is larger.
     truth, wrong = rectangle(10, 10, 15, 15), rectangle(30, 5, 35, 10)
-    assert next_click(truth, wrong) == Click(x=12, y=12, is_foreground=True)
+    assert next_click(truth, wrong) == Click(x=32, y=7, is_foreground=False)
+
+
+def published_click(truth, predicted, is_known, clicked):
+    """RITM's next click (arXiv:2102.06583): x, y, is_foreground; on full arrays with a border."""
+
+    def distances(region):
+        padded = np.pad(region, 1).astype(np.uint8)
+        transform = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+        return transform * ~clicked
+
+    missed = distances(truth & ~predicted & is_known)
+    wrong = distances(~truth & predicted & is_known)
+    is_foreground = missed.max() > wrong.max()
+    chosen = missed if is_foreground else wrong
+    if chosen.max() == 0:
+        return None
+    y, x = np.argwhere(chosen == chosen.max())[0].tolist()
+    return Click(x=x, y=y, is_foreground=bool(is_foreground))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 3), st.booleans())
+def test_clicks_are_those_of_the_published_protocol(seed, num_clicked, has_void):
+    rng = np.random.default_rng(seed)
+    truth, predicted, void = (
+        cv2.GaussianBlur(rng.random((20, 24)), (0, 0), 2) > 0.5 for _ in range(3)
+    )
+    void &= has_void
+    clicks, clicked = [], np.zeros((20, 24), bool)
+    for _ in range(num_clicked + 1):
+        expected = published_click(truth, predicted, ~void, clicked)
+        assert next_click(truth & ~void, predicted & ~void, clicks) == expected
+        if expected is None:
+            return
+        clicks.append(expected)
+        clicked[expected.y, expected.x] = True
 
 
 def test_no_pixel_is_clicked_twice():

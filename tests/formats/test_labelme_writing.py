@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from samkit.formats import labelme_document, read_labelme
+from samkit.formats import labelme_document
 from samkit.formats.labelme_writing import draw_polygon, mask_rings
 from samkit.types import Masks
 
@@ -22,19 +22,6 @@ def test_a_mask_with_a_hole_is_one_polygon():
     mask = np.ones((9, 9), bool)
     mask[3:6, 3:6] = False
     assert len(list(mask_rings(mask))) == 1
-
-
-def test_our_reader_gives_masks_and_classes_again(tmp_path, masks):
-    import json
-
-    labels = [f"class {index}" for index in range(len(masks))]
-    document = labelme_document(masks, image_path="a.png", labels=labels, extras={"samkit": {}})
-    (tmp_path / "a.json").write_text(json.dumps(document))
-    file = read_labelme(tmp_path / "a.json")
-    assert (file.image, file.size_hw, file.faults) == ("a.png", masks.size_hw, ())
-    assert dict(zip(file.labels, file.rles, strict=True)) == dict(
-        zip(labels, masks.rles, strict=True)
-    )
 
 
 def test_parts_are_in_one_group_and_single_ones_in_none():

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from samkit.errors import DataError, FormatError, OutputError
-from samkit.formats import masks_from_sa1b, read_sa1b, sa1b_document, sa1b_rles, write_sa1b
+from samkit.errors import FormatError, OutputError
+from samkit.formats import masks_from_sa1b, read_sa1b, sa1b_document, write_sa1b
 from samkit.formats.sa1b import image_id_from_name
 from samkit.types import Masks
 
@@ -161,16 +161,3 @@ def test_other_files_are_refused(tmp_path, refusal):
 def test_missing_folder(masks, tmp_path, refusal):
     with refusal(OutputError, "cannot write"):
         write_sa1b(tmp_path / "missing" / "a.json", masks, file_name="a.jpg")
-
-
-def test_segmentations_alone_are_enough_for_rles(masks, refusal):
-    document = {"annotations": [{"segmentation": rle} for rle in masks.rles]}
-    assert sa1b_rles(document, masks.size_hw, name="a.jpg") == (masks.rles, ())
-    document["annotations"][1:2] = [7, {"segmentation": [[1, 1]]}]
-    rles, faults = sa1b_rles(document, masks.size_hw, name="a.jpg")
-    assert rles == (masks.rles[0], *masks.rles[2:])
-    assert [fault.partition(":")[0] for fault in faults] == ["annotation 2", "annotation 3"]
-    with refusal(DataError, "a.jpg: its JSON file has no list of annotations"):
-        sa1b_rles([], masks.size_hw, name="a.jpg")
-    with refusal(DataError, "a.jpg is 90 x 60 pixels, but 91 x 60"):
-        sa1b_rles(document | {"image": {"width": 91}}, masks.size_hw, name="a.jpg")

@@ -13,7 +13,7 @@ URL = re.compile(r"/data/local-files/\?d=images/all/(.*)")
 
 
 def test_brushes_are_the_masks(exported, assert_same):
-    out = exported.export("labelstudio")
+    out = exported.export("label-studio")
     found = {}
     for task in json.loads((out / "all.json").read_text()):
         masks = []
@@ -40,7 +40,7 @@ def test_its_converter_knows_interface_and_images(exported, tmp_path):
     from urllib.parse import unquote
 
     converter = pytest.importorskip("label_studio_sdk.converter")
-    out = exported.export("labelstudio")
+    out = exported.export("label-studio")
     tasks = json.loads((out / "all.json").read_text())
     paths = {unquote(URL.fullmatch(task["data"]["image"])[1]) for task in tasks}
     assert paths == exported.masks.keys()

@@ -177,6 +177,59 @@ def test_batch_equals_loop(kinds, count, num_points, seed, multimask, predictor,
         np.testing.assert_allclose(together.iou_pred[index], alone.iou_pred, atol=1e-4)
 
 
+@settings(max_examples=12)
+@example(counts=[1, 2], with_box=False, with_mask=False, seed=0)
+@example(counts=[2, 0, 1], with_box=True, with_mask=True, seed=0)
+@given(
+    counts=st.lists(st.integers(1, 4), min_size=1, max_size=PROMPTS_AT_ONCE + 2),
+    with_box=st.booleans(),
+    with_mask=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_prompts_of_different_lengths_have_the_answers_that_each_has_alone(
+    counts, with_box, with_mask, seed, predictor, embedding
+):
+    kinds = {"points"} | ({"box"} if with_box else set()) | ({"mask"} if with_mask else set())
+    batch = random_batch(kinds, len(counts), max(counts), seed)
+    points = [list(row[:count]) for row, count in zip(batch["points"], counts, strict=True)]
+    labels = [list(row[:count]) for row, count in zip(batch["labels"], counts, strict=True)]
+    padded = batch["labels"].copy()
+    for row, count in zip(padded, counts, strict=True):
+        row[count:] = -1
+    ragged = predictor.predict(embedding, **batch | {"points": points, "labels": labels})
+    by_label = predictor.predict(embedding, **batch | {"labels": padded})
+    assert_same_answer(by_label, ragged)
+    for index, count in enumerate(counts):
+        one = {name: value[index] for name, value in batch.items()}
+        one |= {"points": points[index], "labels": labels[index]}
+        if count == 0:
+            del one["points"], one["labels"]
+        alone = predictor.predict(embedding, **one)
+        np.testing.assert_allclose(ragged.logits[index], alone.logits, atol=1e-4)
+        np.testing.assert_allclose(ragged.iou_pred[index], alone.iou_pred, atol=1e-4)
+
+
+@pytest.mark.parametrize(("multimask", "count"), [(True, 3), (False, 1)])
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        {"boxes": np.zeros((0, 4))},
+        {"boxes": []},
+        {"points": np.zeros((0, 2, 2)), "labels": np.zeros((0, 2))},
+        {"mask_logits": np.zeros((0, 1, 32, 32)), "boxes": torch.zeros(0, 4)},
+    ],
+)
+def test_no_prompts_have_no_answers(nothing, multimask, count, predictor, embedding):
+    answer = predictor.predict(embedding, **nothing, multimask=multimask)
+    assert answer.logits.shape == (0, count, 32, 32)
+    assert answer.iou_pred.shape == (0, count)
+    assert answer.masks.shape == (0, count, HEIGHT, WIDTH)
+    assert answer.stability().shape == (0, count)
+    assert answer.best().masks.shape == (0, 1, HEIGHT, WIDTH)
+    assert len(answer.to_masks()) == 0
+    assert repr(answer) == f"<MaskPrediction (0, {count}) of 120 x 90 pixels, iou_pred []>"
+
+
 @settings(max_examples=15)
 @given(order=st.permutations(range(4)), seed=st.integers(0, 99))
 def test_order_of_points_does_not_matter(order, seed, predictor, embedding):

@@ -162,6 +162,68 @@ def test_masks_that_agree_too_little_are_not_joined():
     assert len(tiled(left, right, tiling=loose)) == 1
 
 
+def seen_from(*corners):
+    """Predicted IoU of a thing that only the tiles at these corners see."""
+    return lambda corner: 0.9 if corner in corners else None
+
+
+@pytest.mark.parametrize(
+    ("small", "large"),
+    [
+        # Tiles 0..1024 and 768..1792: within what they share, 768..1024, the two have IoU 0.87.
+        (((700, 990), 0), ((768, 1498), 768)),
+        # The mirror image: the small one is complete in the right tile.
+        (((798, 1018), 768), ((100, 1024), 0)),
+        # Both are complete, and neither tile sees all of both.
+        (((700, 990), 0), ((790, 1500), 768)),
+    ],
+)
+def test_complete_mask_does_not_swallow_what_reaches_beyond_its_tile(small, large):
+    tiling = TileConfig(tile_px=1024, overlap_px=256)
+    things = [
+        Thing((x0, 100, x1, 200), seen_from((corner, 0))) for (x0, x1), corner in (small, large)
+    ]
+    masks = tiled(*things, size_hw=(1024, 1792), tiling=tiling)
+    assert_masks_are(masks, things)
+
+
+def test_complete_mask_does_not_swallow_a_chain_of_cut_ones():
+    # Tiles of 300 that share 200, at 0, 100, 200: `middle` is a view of the complete one at 0 and
+    # agrees with `far`, which reaches beyond that tile.
+    tiling = TileConfig(tile_px=300, overlap_px=150)
+    near = Thing((90, 50, 270, 120), seen_from((0, 0)))
+    middle = Thing((100, 50, 270, 120), seen_from((100, 0)))
+    far = Thing((200, 50, 330, 120), seen_from((200, 0)))
+    masks = tiled(near, middle, far, size_hw=(300, 500), tiling=tiling)
+    assert_masks_are(masks, [near, far])
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 400), st.integers(30, 400), st.sampled_from([0, 150, 300])),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_large_masks_never_vanish(views):
+    """Law: however views overlap, a mask's columns beyond other tiles are masked by something."""
+    tiling = TileConfig(tile_px=300, overlap_px=150)  # at 0, 150, 300 of 600
+    things = []
+    for x, width, corner in views:
+        x0, x1 = max(x, corner), min(x + width, corner + 300, 600)
+        if x1 - x0 >= 8:
+            things.append((Thing((x0, 50, x1, 120), seen_from((corner, 0))), corner))
+    masks = tiled(*(thing for thing, _ in things), size_hw=(300, 600), tiling=tiling)
+    covered = masks.to_arrays().any(axis=(0, 1)) if len(masks) else np.zeros(600, bool)
+    for thing, corner in things:
+        x0, _, x1, _ = thing.box_xyxy
+        for other in (0, 150, 300):
+            if other != corner:  # columns that no other tile can vouch for
+                x0, x1 = (max(x0, other + 300), x1) if other < corner else (x0, min(x1, other))
+        assert covered[x0:x1].all()
+
+
 def test_cut_mask_is_dropped_if_another_tile_sees_all_of_it_and_disagrees():
     tiling = TileConfig(tile_px=200, overlap_px=80)  # tiles begin at 0, 113, 227, 340
     # Reaches the border of the first tile at 200; the second sees it 27 pixels from its own.

@@ -1,5 +1,9 @@
 """Embeddings of words, cached per vocabulary."""
 
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -123,3 +127,30 @@ def test_clips_are_told_apart(clip, clip_folder, prompter, own_cache):
     other = Clip.load(clip_folder)
     other.model.text_projection.weight.data[0] *= 3
     assert not np.allclose(TextPrompter(other).encode(MANY), prompter.encode(MANY))
+
+
+class SlowClip:
+    """Gives each text its own vector, and lets other threads run meanwhile."""
+
+    dim, fingerprint = 2, "slow"
+
+    def encode_texts(self, texts):
+        time.sleep(0)
+        angles = [int(text) for text in texts]
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+
+def test_threads_share_the_cache():
+    """A full cache is emptied by one thread at a time; all get the same array."""
+    prompter = TextPrompter(SlowClip())
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            numbers = [number % 97 for number in range(8000)]
+            found = list(pool.map(lambda number: prompter.encode(str(number)), numbers))
+    finally:
+        sys.setswitchinterval(interval)
+    for number, embeds in zip(numbers, found, strict=True):
+        np.testing.assert_allclose(embeds, [[np.cos(number), np.sin(number)]], atol=1e-6)
+    assert len(prompter._cache) == 64

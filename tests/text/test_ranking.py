@@ -178,3 +178,23 @@ def test_files_of_calibrations(tmp_path, refusal):
             Calibration.load(tmp_path / "d.json")
     with refusal(ConfigError, "thresh must be from 0 to 1"):
         Calibration(thresh=2.0)
+
+
+@given(st.lists(st.sampled_from([*WORDS, " red car "]), min_size=1, max_size=6))
+def test_a_phrase_given_twice_keeps_its_probability(phrases):
+    image, masks = painted((200, 0, 0), (0, 200, 0), (0, 0, 200))
+    ranker = MaskRanker(TextPrompter(KnownClip()))
+    stripped = [phrase.strip() for phrase in phrases]
+    distinct = list(dict.fromkeys(stripped))
+    once = ranker.probabilities(image, masks, distinct)
+    expected = once[:, [distinct.index(phrase) for phrase in stripped]]
+    np.testing.assert_allclose(ranker.probabilities(image, masks, phrases), expected, rtol=1e-12)
+
+
+def test_a_phrase_given_three_times_is_still_the_name():
+    image, masks = painted((200, 0, 0))
+    ranker = MaskRanker(TextPrompter(KnownClip()), background=("anything",))
+    assert ranker.name(image, masks, ["red", "red", "red", "green"]).phrases == ("red",)
+    # A word for the background may be asked for, too.
+    once = ranker.probabilities(image, masks, ["red", "anything"])
+    assert once.sum() == pytest.approx(1)

@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn import functional
 
 from samkit.training.losses import LossRecipe, dice_loss, focal_loss, mask_iou, mask_losses
@@ -110,3 +112,72 @@ def test_losses_of_certain_and_wrong_answers_stay_finite(truth):
     certain = (0.5 - truth.float())[:, None] * 1e4
     losses = mask_losses(certain, torch.zeros(4, 1), truth, LossRecipe())
     assert losses.total.isfinite()
+
+
+@given(
+    st.floats(0, 5),
+    st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=6),
+    st.booleans(),
+)
+def test_gradients_of_the_focal_loss_are_finite(gamma, values, inside):
+    logits = torch.tensor([values], requires_grad=True)
+    focal_loss(logits, torch.full((1, 1), float(inside)), gamma=gamma, alpha=0.25).backward()
+    assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1, 2])
+def test_pixels_that_are_surely_right_learn_nothing(gamma):
+    logits = torch.tensor([[100.0, 0.0]], requires_grad=True)
+    focal_loss(logits, torch.ones(1, 2), gamma=gamma, alpha=0.25).backward()
+    assert logits.grad[0, 0] == 0
+    # By hand at p = 1/2: d/dx of -a (1 - p)^g log p is -a (1 - p)^g (g p log(1 / p) + 1 - p).
+    slope = -0.25 * 0.5**gamma * (gamma * 0.5 * math.log(2) + 0.5) / 2
+    assert logits.grad[0, 1].item() == pytest.approx(slope, rel=1e-5)
+
+
+def random_ignored(seed=3):
+    return torch.rand(4, 8, 8, generator=torch.Generator().manual_seed(seed)) > 0.7
+
+
+def test_padding_that_is_ignored_changes_no_loss_and_no_gradient(logits, truth):
+    """Law: the losses of a padded image are those of the image."""
+    iou_pred = torch.rand(4, 3, generator=torch.Generator().manual_seed(2))
+    found = []
+    for padding in ((0, 0, 0, 0), (0, 5, 0, 3)):
+        own = logits.clone().requires_grad_()
+        wide = functional.pad(own, padding, value=7.0)  # confident, and wrong
+        wide_truth = functional.pad(truth, padding)
+        ignored = ~functional.pad(torch.ones_like(truth), padding)
+        losses = mask_losses(wide, iou_pred, wide_truth, LossRecipe(), ignored=ignored)
+        losses.total.backward()
+        found.append((losses, own.grad))
+    torch.testing.assert_close(found[1][0], found[0][0])
+    torch.testing.assert_close(found[1][1], found[0][1])
+    plain = mask_losses(logits, iou_pred, truth, LossRecipe())
+    torch.testing.assert_close(found[0][0], plain)
+
+
+def test_ignored_pixels_learn_nothing_and_may_be_anything(logits, truth):
+    ignored = random_ignored()
+    iou_pred = torch.full((4, 3), 0.5)
+    results = []
+    for filling in (-50.0, 50.0):
+        own = logits.masked_fill(ignored[:, None], filling).requires_grad_()
+        losses = mask_losses(own, iou_pred, truth & ~ignored, LossRecipe(), ignored=ignored)
+        losses.total.backward()
+        assert own.grad.masked_select(ignored[:, None]).eq(0).all()
+        assert own.grad.abs().sum() > 0
+        results.append(losses)
+    torch.testing.assert_close(*results, rtol=0, atol=0)
+
+
+def test_the_focal_mean_is_over_pixels_that_count(logits, truth):
+    ignored = random_ignored()
+    target = truth[:, None].float()
+    found = focal_loss(logits, target, gamma=2, alpha=0.25, ignored=ignored[:, None])
+    for row in range(4):
+        known = ~ignored[row]
+        expected = focal_loss(
+            logits[row][:, known][:, None], target[row][:, known][:, None], gamma=2, alpha=0.25
+        )
+        torch.testing.assert_close(found[row], expected)

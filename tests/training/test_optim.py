@@ -169,3 +169,23 @@ def test_the_schedule_and_a_saved_state_reach_both_parts_of_muon():
         assert torch.equal(value, expected[name]), name
     schedule.step()
     assert {group["lr"] for group in optimiser.param_groups} == {1e-3 * 3 / 4}
+
+
+def test_tables_of_embeddings_are_neither_decayed_nor_orthogonalised(clip):
+    recipe = OptimRecipe(weight_decay=0.1, method="muon")
+    clip.model.requires_grad_(True)
+    groups = parameter_groups(clip.model, {}, recipe)
+    group_of = {id(p): group for group in groups for p in group["params"]}
+    found = {name: group_of[id(p)] for name, p in clip.model.named_parameters()}
+    for name in (
+        "text_model.embeddings.token_embedding.weight",
+        "text_model.embeddings.position_embedding.weight",
+        "vision_model.embeddings.position_embedding.weight",
+        "vision_model.embeddings.class_embedding",
+        "logit_scale",
+    ):
+        assert found[name]["weight_decay"] == 0, name
+        assert not found[name]["is_matrix"], name
+    patches = found["vision_model.embeddings.patch_embedding.weight"]
+    assert patches["weight_decay"] == 0.1
+    assert found["text_projection.weight"]["is_matrix"]

@@ -1,5 +1,6 @@
 """Access: sign-in, roles, CSRF, origins, hosts, headers, and the audit log."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from time import sleep
@@ -11,6 +12,7 @@ from starlette.exceptions import HTTPException
 from samkit.dataengine import change_user, list_actions
 from samkit.errors import ConfigError
 from samkit.web import WebConfig, create_app, serve
+from samkit.web.routing import limited
 from samkit.web.security import HEADERS, Gate, Throttle
 
 PASSWORD = "correct horse"
@@ -20,6 +22,9 @@ OPEN = {("GET", "/api/health"), ("POST", "/api/session")}
 REVIEWERS_ONLY = {
     ("POST", "/api/images/{image_id}/accept"),
     ("POST", "/api/images/{image_id}/return"),
+    ("POST", "/api/images/{image_id}/reopen"),
+    ("POST", "/api/images/{image_id}/restore"),
+    ("GET", "/api/images/{image_id}/submissions"),
     ("PUT", "/api/images/{image_id}/num_annotators"),
     ("GET", "/api/projects/{project_id}/export"),
 }
@@ -71,7 +76,8 @@ def test_session_begins_and_ends(with_password):
     assert "Secure" not in cookie
     assert browser.get("/api/session").json() == answer.json()
     cookies = dict(browser.cookies)
-    assert browser.delete("/api/session").status_code == 204
+    done = browser.delete("/api/session")
+    assert (done.status_code, done.headers["clear-site-data"]) == (204, '"cache"')
     browser.cookies.update(cookies)
     assert browser.get("/api/session").status_code == 401
 
@@ -136,6 +142,43 @@ def test_strangers_cannot_fill_the_log(with_password):
     assert [one.status for one in entries] == [401] * 10
 
 
+def test_strangers_send_no_more_than_a_sign_in_needs(with_password):
+    longest = {"name": "n" * 100, "password": "\U0001f525" * 1000}
+    assert with_password.stranger.post("/api/session", json=longest).status_code == 401
+    for path in ("/api/session", "/api/images/1/annotations"):
+        answer = with_password.stranger.post(path, json={"name": "x" * 2**14})
+        assert answer.status_code == 413
+        assert answer.json()["detail"] == "the request is too large: at most 8,192 bytes"
+    events = [{"kind": "point", "data": {"x": "y" * 2**14}}]
+    answer = with_password.bob.post("/api/images/1/annotations", json={"events": events})
+    assert answer.status_code == 422  # read, since it is from somebody known
+
+
+def test_bodies_that_do_not_arrive_are_given_up():
+    async def never():
+        await asyncio.sleep(60)
+
+    async def receive():
+        with pytest.raises(HTTPException) as refused:
+            await limited(never, 100, within_s=0.01)()
+        assert (refused.value.status_code, refused.value.detail) == (
+            408,
+            "the body did not arrive within 0.01 s",
+        )
+        # Whoever waits for the end of a connection is not limited.
+        messages = [{"body": b"x"}, {"type": "http.disconnect"}]
+
+        async def one():
+            await asyncio.sleep(0.02 * (len(messages) == 1))
+            return messages.pop(0)
+
+        wrapped = limited(one, 100, within_s=0.01)
+        assert await wrapped() == {"body": b"x"}
+        assert await wrapped() == {"type": "http.disconnect"}
+
+    asyncio.run(receive())
+
+
 def test_throttle_forgets_with_time():
     now = [0.0]
     throttle = Throttle(max_failures=2, window_s=10, clock=lambda: now[0])
@@ -172,7 +215,7 @@ def test_gate_lets_some_in_and_some_wait():
 
 def test_nothing_is_open_to_strangers(shared_server):
     found = operations(shared_server)
-    assert len(found) == len(set(found)) == 43
+    assert len(found) == len(set(found)) == 48
     for method, path in found:
         status = ask(shared_server.stranger, method, path).status_code
         assert (status != 401) == ((method, path) in OPEN), (method, path, status)
@@ -202,7 +245,7 @@ def test_roles(sqlite_server):
 )
 def test_requests_from_other_sites_change_nothing(headers, shared_server):
     changing = [one for one in operations(shared_server) if one[0] in UNSAFE]
-    assert len(changing) == 22
+    assert len(changing) == 26
     for method, path in changing:
         if (method, path) not in OPEN:
             answer = ask(shared_server.adm, method, path, headers=headers)
@@ -240,6 +283,22 @@ def test_actions_are_written_down_without_secrets(with_password):
     ]
     assert {one["address"] for one in entries} == {"testclient"}
     assert "secret" not in str(list_actions(server.scene.store).items)
+
+
+def test_renewed_leases_are_not_written_down(sqlite_server):
+    path = f"/api/images/{sqlite_server.scene.images[0].id}/lease"
+    for _ in range(5):
+        assert sqlite_server.ann.post(path).status_code == 200
+    sqlite_server.ann.delete(path)
+    assert sqlite_server.bob.post(path).status_code == 200
+    assert sqlite_server.ann.post(path).status_code == 409
+    entries = list_actions(sqlite_server.scene.store).items
+    assert [(one.user_name, one.action, one.status) for one in entries] == [
+        ("ann", "hold_image", 409),
+        ("bob", "hold_image", 200),
+        ("ann", "let_go", 204),
+        ("ann", "hold_image", 200),
+    ]
 
 
 def test_exports_are_written_down(sqlite_server):

@@ -164,6 +164,9 @@ def test_statistics_and_agreement(server, save, held, rle_of):
     }
     day = numbers["days"][0]
     assert (day["user_name"], day["seconds_per_mask"], day["clicks_per_mask"]) == ("ann", 3.0, 1.0)
+    assert (day["stage"], day["num_corrected"]) == ("assisted-manual", 0)
+    brief = server.ann.get(f"{project}/statistics", params={"days": "false"}).json()
+    assert brief == numbers | {"days": []}
     for path in (f"{project}/agreement", f"/api/images/{held}/agreement"):
         (pair,) = server.rev.get(path).json()["items"]
         assert (pair["user_names"], pair["mean_iou"]) == (["ann", "bob"], 1.0)

@@ -257,8 +257,10 @@ def test_image_that_cannot_be_encoded_is_told(shared_server, image_folder):
     try:
         with connect(shared_server.ann, image.id) as socket:
             assert socket.receive_json()["type"] == "state"
-            assert "has changed since it was added" in socket.receive_json()["detail"]
-            assert closing_code(socket) == 1011
+            message = socket.receive_json()
+            assert message["type"] == "unreadable"
+            assert "has changed since it was added" in message["detail"]
+            assert closing_code(socket) == 4422
     finally:
         path.write_bytes(content)
 

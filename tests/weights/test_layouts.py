@@ -74,6 +74,10 @@ WRAPPINGS: dict[str, Callable[[dict[str, Tensor]], dict[str, Any]]] = {
     "model": lambda state: {"model": state, "epoch": 3},
     "state_dict": lambda state: {"state_dict": state, "optimizer": {"state": {}}},
     "model_state_dict": lambda state: {"model_state_dict": state},
+    "net": lambda state: {"net": state, "epoch": 3},
+    "model_state": lambda state: {"model_state": state, "optimizer_state": {"lr": 0.1}},
+    "settings": lambda state: {"model": {"name": "vit_b"}, "state_dict": state},
+    "compiled": lambda state: {"_orig_mod." + name: tensor for name, tensor in state.items()},
     "two wrappers": lambda state: {"model": {"state_dict": state}},
     "module.": lambda state: {f"module.{name}": tensor for name, tensor in state.items()},
     "sam.": lambda state: {f"sam.{name}": tensor for name, tensor in state.items()},
@@ -119,12 +123,16 @@ def test_what_the_network_does_not_use_of_mobile_sams_files_is_dropped() -> None
     ("state", "named"),
     [
         ({"backbone.conv1.weight": torch.zeros(1), "fc.bias": torch.zeros(1)}, "backbone.conv1"),
-        ({}, "no tensors"),
-        ({"epoch": 3}, "no tensors"),
-        ({0: torch.zeros(1)}, "no tensors"),
-        ({"model": {}}, "no tensors"),
+        ({}, "got an empty file"),
+        (
+            {"epoch": 3, "ema": {"a": torch.zeros(1)}},
+            "no tensors at the top, whose keys are epoch, ema",
+        ),
+        ({0: torch.zeros(1)}, "whose keys are 0"),
+        ({"model": {}}, "whose keys are model"),
+        (dict.fromkeys("abcdefghij"), "whose keys are a, b, c, d, e, f, g, h and 2 more"),
     ],
-    ids=["other network", "empty", "no tensors", "numbers as names", "empty wrapper"],
+    ids=["other network", "empty", "no tensors", "numbers as names", "empty wrapper", "many keys"],
 )
 def test_other_names_are_refused(state: Any, named: str, refusal: Any) -> None:
     with refusal(WeightsError, "not a SAM checkpoint", "image_encoder.pos_embed", named):

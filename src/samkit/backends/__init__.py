@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
         ready_backend,
     )
     from samkit.backends.compiled import CompiledBackend
+    from samkit.backends.forking import enter_process, renew_in_children
 
 __all__ = [
     "BACKENDS",
@@ -33,8 +34,10 @@ __all__ = [
     "automatic_backend",
     "choose_precision",
     "create_backend",
+    "enter_process",
     "is_installed",
     "ready_backend",
+    "renew_in_children",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -50,7 +53,9 @@ __getattr__, __dir__ = lazy_names(
         "automatic_backend": "choose",
         "choose_precision": "choose",
         "create_backend": "choose",
+        "enter_process": "forking",
         "is_installed": "choose",
         "ready_backend": "choose",
+        "renew_in_children": "forking",
     },
 )

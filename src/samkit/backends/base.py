@@ -36,6 +36,10 @@ class Backend(Protocol):
 
     info: BackendInfo
 
+    def check_process(self) -> None:
+        """Raise a BackendError in a forked process where the backend cannot work."""
+        ...
+
     def encode(self, pixels: Tensor) -> ImageFeatures:
         """Encode normalised pixels (1, 3, S, S); the features are not overwritten later."""
         ...

@@ -6,6 +6,7 @@ import torch
 
 from samkit.backends.base import Backend, BackendInfo
 from samkit.backends.choice import BackendChoice
+from samkit.backends.forking import SPAWN_HINT, STATE, check_not_lost, enter_process
 from samkit.backends.torch_backend import TorchBackend
 from samkit.errors import BackendError
 from samkit.extras import install_hint
@@ -50,6 +51,7 @@ def create_backend(
     Raises:
         BackendError: the backend is not installed, or does not support the precision or device.
     """
+    enter_process()
     chosen_device = choose_device(device, backend)
     on_cpu = chosen_device.type == "cpu"
     if backend == "auto":
@@ -57,6 +59,7 @@ def create_backend(
     if backend not in BACKENDS:
         raise BackendError(f"unknown backend {backend!r}; known are auto, {', '.join(BACKENDS)}")
     check_installed(backend)
+    check_not_lost(backend)
     if not on_cpu and backend in {"openvino", "onnx"}:
         raise BackendError(f'backend "{backend}" runs on the CPU; device is {chosen_device}')
     if threads is not None and threads < 1:
@@ -79,8 +82,9 @@ def create_backend(
 
 
 def automatic_backend(device: torch.device) -> str:
-    """The fastest backend for a device among those that are installed."""
-    return "openvino" if device.type == "cpu" and is_installed("openvino") else "torch"
+    """The fastest backend for a device among those that are installed and work in this process."""
+    works = is_installed("openvino") and "openvino" not in STATE.lost
+    return "openvino" if device.type == "cpu" and works else "torch"
 
 
 def ready_backend(backend: Backend, model: Sam, choice: BackendChoice) -> Backend:
@@ -157,6 +161,8 @@ def choose_device(device: str | None, backend: str = "auto") -> torch.device:
     """
     if device is None:
         cuda = torch.cuda.is_available() and backend in {"auto", "torch", "compile"}
+        if cuda and torch.cuda._is_in_bad_fork():  # noqa: SLF001
+            raise BackendError(f"GPUs do not work in forked processes: {SPAWN_HINT}")
         return torch.device("cuda" if cuda else "cpu")
     try:
         chosen = torch.device(device)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from samkit.backends.base import BackendInfo
+from samkit.backends.forking import abandon, renew_in_children
 from samkit.backends.graphs import GRAPHS, GraphSpec, graph_spec, images_of_prompts
 from samkit.models import Attended, ImageFeatures, MaskAnswer, PromptEmbeddings, PromptTensors, Sam
 
@@ -21,6 +22,15 @@ class CompiledBackend(ABC):
         self.model = model
         self.info = info
         self._graphs: dict[str, Graph] = {}
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Compile the graphs again in a forked process."""
+        abandon(self._graphs)
+        self._graphs = {}
+
+    def check_process(self) -> None:  # noqa: B027 - most backends work everywhere
+        """Nothing to check: graphs work in forked processes once they are compiled there."""
 
     @abstractmethod
     def compile(self, name: str, spec: Callable[[], GraphSpec]) -> Graph:

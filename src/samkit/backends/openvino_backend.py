@@ -17,6 +17,7 @@ from torch import Tensor
 
 from samkit.backends.base import BackendInfo
 from samkit.backends.compiled import CompiledBackend, Graph
+from samkit.backends.forking import STATE, abandon, call_in_children, check_not_lost
 from samkit.backends.graphs import GRAPHS, GraphSpec
 from samkit.errors import OutputError
 from samkit.files import cache_folder, check_writable
@@ -46,13 +47,16 @@ class OpenVinoBackend(CompiledBackend):
         }
         if info.threads:
             self.config["INFERENCE_NUM_THREADS"] = info.threads
-        self.core = shared_core()
+
+    def check_process(self) -> None:
+        """Raise a BackendError in a process that was forked after OpenVINO ran."""
+        check_not_lost("openvino")
 
     def compile(self, name: str, spec: Callable[[], GraphSpec]) -> Graph:
         """Read a graph from the cache, or convert and cache it; then compile it."""
         path = self._path(name)
         if path.is_file():
-            graph = self.core.read_model(path)
+            graph = shared_core().read_model(path)
         else:
             logger.info("converting %s for OpenVINO, once", name)
             graph = convert(spec())
@@ -62,7 +66,7 @@ class OpenVinoBackend(CompiledBackend):
             # OpenVINO's own cache key of a compiled graph ignores some of the configuration.
             compiled = "compiled-" + "-".join(str(value) for value in self.config.values())
             config["CACHE_DIR"] = str(path.parents[1] / compiled)
-        request = self.core.compile_model(graph, "CPU", config).create_infer_request()
+        request = shared_core().compile_model(graph, "CPU", config).create_infer_request()
 
         def run(*inputs: Tensor) -> list[Tensor]:
             arrays = [tensor.contiguous().numpy() for tensor in inputs]
@@ -76,10 +80,16 @@ class OpenVinoBackend(CompiledBackend):
         return all(self._path(name).is_file() for name in GRAPHS)
 
     def _path(self, name: str) -> Path:
-        """Path of a cached graph, keyed by its weights and the converter's versions."""
-        weights = self.model.image_encoder if name == "encoder" else self.model.mask_decoder
-        versions = f"{version('samkit')} {openvino.__version__} {weights_sha256(weights)}"
-        key = hashlib.sha256(versions.encode()).hexdigest()[:KEY_DIGITS]
+        """Path of a cached graph, keyed by all that it is made of and the converter's versions."""
+        model, config = self.model, self.model.config
+        if name == "encoder":
+            parts: list[object] = [config.encoder, weights_sha256(model.image_encoder)]
+        else:  # positional encodings of the image are constants of the decoder's graphs
+            frequencies = weights_sha256(model.prompt_encoder.pe_layer)
+            weights = weights_sha256(model.mask_decoder)
+            parts = [config.decoder, config.prompts.grid_size, frequencies, weights]
+        facts = " ".join(map(str, [version("samkit"), openvino.__version__, *parts]))
+        key = hashlib.sha256(facts.encode()).hexdigest()[:KEY_DIGITS]
         return cache_folder() / "openvino" / key / name / "graph.xml"
 
 
@@ -91,6 +101,19 @@ def shared_core() -> openvino.Core:
     unloaded: the next signal, such as Ctrl-C, would crash the process (2026.4).
     """
     return openvino.Core()
+
+
+def lose_core() -> None:
+    """In a forked process, leave the parent's core alone, and create no other.
+
+    All cores of a process share one pool of threads, which is only in the parent.
+    """
+    if shared_core.cache_info().currsize:
+        abandon(shared_core())
+        STATE.lost.add("openvino")
+
+
+call_in_children(lose_core)
 
 
 def convert(spec: GraphSpec) -> openvino.Model:

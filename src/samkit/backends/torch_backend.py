@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from samkit.backends.base import BackendInfo
+from samkit.backends.forking import SPAWN_HINT, renew_in_children
 from samkit.backends.graphs import Attend, AttendEach, Prepare, Upscale, images_of_prompts
 from samkit.errors import BackendError
 from samkit.models import (
@@ -52,6 +53,23 @@ class TorchBackend:
             lower_precision(encoder, own.mask_decoder, graphs, self.dtype)
         self.encoder = self._ready(encoder)
         self._prepare, self._attend, self._attend_each, self._upscale = map(self._ready, graphs)
+        self._is_lost = False
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Give up in a forked process what cannot be used there: GPUs and compiled code.
+
+        torch.compile writes the number of threads into its code; PyTorch itself obeys a new one.
+        """
+        self._is_lost = self.device.type != "cpu" or self.info.backend == "compile"
+
+    def check_process(self) -> None:
+        """Raise a BackendError in a forked process where the backend cannot work."""
+        if self._is_lost:
+            raise BackendError(
+                f'backend "{self.info.backend}" on {self.device} does not work in forked'
+                f" processes: {SPAWN_HINT}"
+            )
 
     def _ready(self, module: nn.Module) -> Any:
         return torch.compile(module) if self.info.backend == "compile" else module

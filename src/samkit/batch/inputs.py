@@ -28,7 +28,7 @@ class InputImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """An input without images, and the reason."""
+    """An input that is left out, and the reason."""
 
     image: str
     error: str

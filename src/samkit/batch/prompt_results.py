@@ -25,7 +25,12 @@ def prompt_record(prompt: ImagePrompt) -> dict[str, Any]:
     if prompts is None:
         return record
     if prompts.points_xy is not None and prompts.labels is not None:
-        record |= {"points": prompts.points_xy.tolist(), "labels": prompts.labels.tolist()}
+        record |= {
+            name: [
+                row[:count].tolist() for row, count in zip(rows, prompts.num_points, strict=True)
+            ]
+            for name, rows in (("points", prompts.points_xy), ("labels", prompts.labels))
+        }
     if prompts.boxes_xyxy is not None:
         record["boxes"] = prompts.boxes_xyxy.tolist()
     if prompts.mask_logits is not None:
@@ -115,7 +120,8 @@ def overlay_picture(
         if prompts is not None and prompts.boxes_xyxy is not None:
             panel = draw_boxes(panel, prompts.boxes_xyxy)
         if prompts is not None and prompts.points_xy is not None and prompts.labels is not None:
-            panel = draw_points(panel, prompts.points_xy[0], prompts.labels[0])
+            is_point = prompts.labels >= 0
+            panel = draw_points(panel, prompts.points_xy[is_point], prompts.labels[is_point])
         if by_candidate.shape[1] > 1 and len(scores) == 1:
             panel = draw_caption(panel, f"IoU {scores[0, candidate]:.2f}")
         panels.append(panel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from samkit.types import Prompts
 
 PROMPT_KEYS = {"text", "points", "labels", "box", "mask"}
+KNOWN = ", ".join(sorted(PROMPT_KEYS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,35 +108,36 @@ def read_prompts_file(path: Path) -> dict[str, Any]:
     return by_image
 
 
-def prompt_from_entry(entry: object, path: Path, name: str) -> ImagePrompt:
-    """Parse the prompt of one image in a file of prompts.
+def prompt_from_entry(entry: object, path: Path) -> ImagePrompt:
+    """Parse the prompt of one image in a file of prompts; an empty list of boxes is valid.
 
     Raises:
-        PromptError: it is not a prompt; the message names the file and the image.
+        PromptError: it is not a prompt.
     """
     from samkit.types import Prompts
 
-    if not isinstance(entry, dict) or not set(entry) <= PROMPT_KEYS:
-        known = ", ".join(sorted(PROMPT_KEYS))
-        raise PromptError(f"{path}: the prompt of {name} must be an object with only {known}")
-    points, mask = entry.get("points"), entry.get("mask")
-    text = entry.get("text", ())
-    try:
-        texts = (text,) if isinstance(text, str) else tuple(text)
-        if texts and set(entry) == {"text"}:
-            return ImagePrompt(prompts=None, text=texts)
-        prompts = Prompts.of(
-            points=points,
-            labels=entry.get("labels"),
-            boxes=entry.get("box"),
-            mask_logits=None if mask is None else read_mask_logits(path.parent / mask),
-        )
-        return ImagePrompt(prompts=prompts, text=texts)
-    except (PromptError, TypeError) as error:
-        raise PromptError(f"{path}: the prompt of {name}: {error}") from error
+    if not isinstance(entry, dict):
+        raise PromptError(f"its prompt must be an object of {KNOWN}; got {_shown(entry)}")
+    if not set(entry) <= PROMPT_KEYS:
+        unknown = ", ".join(sorted(set(entry) - PROMPT_KEYS))
+        raise PromptError(f"its prompt must be an object of {KNOWN}; got {unknown}")
+    text, mask = entry.get("text", ()), entry.get("mask")
+    texts = (text,) if isinstance(text, str) else text
+    if not isinstance(texts, list | tuple) or not all(isinstance(one, str) for one in texts):
+        raise PromptError(f"text must be a phrase or a list of phrases; got {_shown(text)}")
+    if mask is not None and not isinstance(mask, str):
+        raise PromptError(f"mask must be the name of a .npy file; got {_shown(mask)}")
+    if texts and set(entry) == {"text"}:
+        return ImagePrompt(prompts=None, text=tuple(texts))
+    prompts = Prompts.of(
+        points=entry.get("points"),
+        labels=entry.get("labels"),
+        boxes=entry.get("box"),
+        mask_logits=None if mask is None else read_mask_logits(path.parent / mask),
+    )
+    return ImagePrompt(prompts=prompts, text=tuple(texts))
 
 
-def is_ambiguous(prompts: Prompts) -> bool:
-    """Whether each prompt is a single point, which may mean a part or the whole object."""
-    lone_point = prompts.points_xy is not None and prompts.points_xy.shape[1] == 1
-    return lone_point and prompts.boxes_xyxy is None and prompts.mask_logits is None
+def _shown(value: object) -> str:
+    """A value in a message, shortened."""
+    return f"{json.dumps(value):.60}"

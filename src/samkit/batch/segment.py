@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samkit.batch.inputs import Skipped
 from samkit.batch.mask_files import COCO_NAME
 from samkit.batch.prompt_results import make_record, write_results
-from samkit.batch.prompts import ImagePrompt, is_ambiguous, prompt_from_entry, read_prompts_file
+from samkit.batch.prompts import ImagePrompt, prompt_from_entry, read_prompts_file
 from samkit.errors import ImageError, PromptError, SamkitError
 from samkit.files import make_folder, write_bytes
 
@@ -57,26 +58,45 @@ class SegmentOutput:
     answer: MaskPrediction
 
 
-def read_prompted_images(path: Path, images: Sequence[Path]) -> list[PromptedImage]:
+def read_prompted_images(
+    path: Path, images: Sequence[Path]
+) -> tuple[list[PromptedImage], list[Skipped]]:
     """Read prompts from a JSON file, for the given images or for all images that it names.
 
+    Returns:
+        images with their prompts, and images without a valid one.
+
     Raises:
-        PromptError: the file is missing or damaged, or an image has no valid prompt.
+        PromptError: the file is missing or damaged.
     """
     by_image = read_prompts_file(path)
+    read = [
+        _read_prompt(path, by_image, name, image)
+        for name, image in _named_images(path, by_image, images)
+    ]
+    found = [one for one in read if isinstance(one, PromptedImage)]
+    return found, [one for one in read if isinstance(one, Skipped)]
+
+
+def _read_prompt(
+    path: Path, by_image: Mapping[str, Any], name: str, image: Path
+) -> PromptedImage | Skipped:
+    """The prompt of an image in a file of prompts, or the reason why it has none."""
+    if name not in by_image:
+        return Skipped(image=str(image), error=f"{path} has no prompt for it")
+    try:
+        return PromptedImage(image=image, prompt=prompt_from_entry(by_image[name], path))
+    except PromptError as error:
+        return Skipped(image=str(image), error=str(error))
+
+
+def _named_images(
+    path: Path, by_image: Collection[str], images: Sequence[Path]
+) -> list[tuple[str, Path]]:
+    """Images with their names in a file of prompts, which are paths or file names."""
     if not images:
-        return [
-            PromptedImage(image=path.parent / name, prompt=prompt_from_entry(entry, path, name))
-            for name, entry in by_image.items()
-        ]
-    found = []
-    for image in images:
-        name = next((n for n in (str(image), image.name) if n in by_image), None)
-        if name is None:
-            raise PromptError(f"{path} has no prompt for {image}")
-        prompt = prompt_from_entry(by_image[name], path, name)
-        found.append(PromptedImage(image=image, prompt=prompt))
-    return found
+        return [(name, path.parent / name) for name in by_image]
+    return [(str(one) if str(one) in by_image else one.name, one) for one in images]
 
 
 def check_result_names(images: Sequence[PromptedImage], formats: Collection[str]) -> None:
@@ -189,7 +209,7 @@ class SegmentWork:
         if not prompt.text:
             assert prompt.prompts is not None
             if multimask is None:
-                multimask = is_ambiguous(prompt.prompts)
+                multimask = prompt.prompts.are_clicks
             return predictor.decode(predictor.embed(image), prompt.prompts, multimask=multimask)
         if multimask is None:  # text alone is ambiguous; a detector's boxes are not
             multimask = prompt.prompts is None and predictor.reads_as_tokens

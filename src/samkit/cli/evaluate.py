@@ -308,7 +308,7 @@ def make_protocols(
         ConfigError: a setting is out of range.
         DataError: the detections cannot be read.
     """
-    from samkit.datasets import CocoData
+    from samkit.datasets import AnnotatedImages
     from samkit.evaluation import (
         ONE_ANNOTATOR,
         BoxPrompts,
@@ -328,7 +328,9 @@ def make_protocols(
         min_area_px=settings["min_area"],
         seed=settings["seed"],
     )
-    path = source.path if isinstance(source, CocoData) else None
+    path = None
+    if isinstance(source, AnnotatedImages) and source.annotations.format_name == "coco":
+        path = source.path if source.path.is_file() else None
     annotators = ONE_ANNOTATOR
     if path is not None and not CHOSEN.issuperset(names):
         annotators = read_annotators(path)

@@ -13,6 +13,7 @@ import samkit
 from samkit.cli.annotate import annotate
 from samkit.cli.auto import auto
 from samkit.cli.bench import bench
+from samkit.cli.check import check
 from samkit.cli.demo import demo
 from samkit.cli.distill import distill
 from samkit.cli.engine import engine
@@ -44,6 +45,7 @@ for command in (
     engine,
     serve,
     models,
+    check,
     train,
     pretrain,
     distill,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from samkit.batch import (
     PromptedImage,
     SegmentOptions,
     SegmentWork,
+    Skipped,
     check_models,
     check_result_names,
     prompts_from_options,
@@ -36,7 +38,7 @@ from samkit.cli.options import (
     text_options,
 )
 from samkit.cli.progress import progress
-from samkit.errors import ImageError, SamkitError
+from samkit.errors import ImageError, PromptError, SamkitError
 
 
 @click.command()
@@ -132,6 +134,7 @@ def segment(
     samkit segment image.jpg --box 100,100,400,300 --background 10,10
     samkit segment --prompts prompts.json --format coco
     """
+    skipped: list[Skipped] = []
     has_prompt = bool(points or backgrounds or boxes or mask)
     from_options = has_prompt or bool(texts)
     if not texts and prompts_file is None and (text_model or text_thresh is not None):
@@ -139,7 +142,7 @@ def segment(
     if prompts_file is not None:
         if from_options:
             raise click.UsageError("give prompts either as options or as a file, not both")
-        prompted = read_prompted_images(prompts_file, images)
+        prompted, skipped = read_prompted_images(prompts_file, images)
     elif not images:
         raise click.UsageError("give at least one image")
     elif not from_options:
@@ -163,6 +166,7 @@ def segment(
         text_model=text_model,
         backend=backend,
         as_json=as_json,
+        skipped=skipped,
     )
 
 
@@ -176,11 +180,22 @@ def segment_images(
     text_model: str | None = None,
     backend: BackendChoice,
     as_json: bool,
+    skipped: Sequence[Skipped] = (),
 ) -> int:
-    """Answer the prompts of images, write and print the results; return the exit code."""
+    """Answer the prompts of images, write and print the results; return the exit code.
+
+    Args:
+        skipped: images without a valid prompt, which are printed and count as errors.
+    """
     from samkit.files import check_writable
     from samkit.predict import Predictor
 
+    if len(skipped) == 1 and not images:
+        raise PromptError(f"{skipped[0].image}: {skipped[0].error}")
+    for one in skipped:
+        _print_skipped(one)
+    if not images:
+        raise SamkitError("no image has a valid prompt")
     check_result_names(images, formats)
     check_writable(output)
     if not any(one.image.exists() for one in images):  # before the model is loaded
@@ -191,7 +206,8 @@ def segment_images(
         _ = predictor.text_model  # loads it: errors must come before anything is written
     work = SegmentWork(predictor=predictor, output=output, formats=formats, options=options)
     say = _print_nothing if as_json else click.echo
-    records, errors = run_work(work, images, say, as_json=as_json)
+    records, failed = run_work(work, images, say, as_json=as_json, is_only=not skipped)
+    errors = [asdict(one) for one in (*skipped, *failed)]
     if not records:
         raise SamkitError("no image could be segmented")
     if "coco" in formats:
@@ -209,28 +225,35 @@ def run_work(
     say: Callable[[str], None],
     *,
     as_json: bool,
-) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Process all images, with progress; return the records of results and of errors.
+    is_only: bool,
+) -> tuple[list[dict[str, Any]], list[Skipped]]:
+    """Process all images, with progress; return the records of results, and the failed images.
+
+    Args:
+        is_only: whether there are no images but these; the error of a single one is raised.
 
     Raises:
         ImageError, PromptError: the only image failed.
     """
     records: list[dict[str, Any]] = []
-    errors: list[dict[str, str]] = []
+    failed: list[Skipped] = []
     with progress("image", len(images), bar=len(images) > 1 and not as_json) as meter:
         meter.start()
         for outcome in InProcess().run(work, images):
             if outcome.error is not None:
-                if len(images) == 1:
+                if is_only and len(images) == 1:
                     raise outcome.error
-                path = outcome.item.image
-                errors.append({"image": str(path), "error": str(outcome.error)})
-                click.echo(f"samkit: skipped {path}: {outcome.error}", err=True)
+                failed.append(Skipped(image=str(outcome.item.image), error=str(outcome.error)))
+                _print_skipped(failed[-1])
             elif outcome.result is not None:
                 records.append(outcome.result)
                 say(summary(outcome.result))
             meter.advance(worked=outcome.error is None)
-    return records, errors
+    return records, failed
+
+
+def _print_skipped(image: Skipped) -> None:
+    click.echo(f"samkit: skipped {image.image}: {image.error}", err=True)
 
 
 def _print_nothing(text: str) -> None:

@@ -30,10 +30,11 @@ from samkit.errors import DatabaseError, StoreError
 
 # Writers wait for one another; each transaction takes milliseconds, so longer waits are a fault.
 BUSY_TIMEOUT_S = 60
+IMPATIENT_S = 1  # of what can also be done later, or elsewhere
 BUSY_PAUSE_S = 0.01
 # Arbitrary number: processes that open the same PostgreSQL database upgrade it one after another.
 UPGRADE_LOCK = 0x53414D4B
-BEGIN_OPTION = "samkit_begin"
+BEGIN_OPTION, BUSY_OPTION = "samkit_begin", "samkit_busy_s"
 MIGRATIONS = "samkit.dataengine:migrations"
 
 
@@ -58,7 +59,9 @@ class Store:
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime] = utc_now) -> None:
         self._engine = engine
-        self._writer = engine.execution_options(**{BEGIN_OPTION: "BEGIN IMMEDIATE"})
+        begin = {BEGIN_OPTION: "BEGIN IMMEDIATE"}
+        self._writer = engine.execution_options(**begin, **{BUSY_OPTION: BUSY_TIMEOUT_S})
+        self._hasty_writer = engine.execution_options(**begin, **{BUSY_OPTION: IMPATIENT_S})
         self.url = engine.url.render_as_string(hide_password=True)
         self.clock = clock
 
@@ -102,13 +105,20 @@ class Store:
             yield session
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
+    def write(self, *, patient: bool = True) -> Iterator[Session]:
         """Open a session that commits to disk at its end, or rolls back on an error.
 
         On SQLite only one at a time (BEGIN IMMEDIATE). On PostgreSQL actions must lock the rows
         that their decisions depend on.
+
+        Args:
+            patient: wait for a minute while another process locks an SQLite file, not for a second.
+
+        Raises:
+            DatabaseError: the database cannot be used, or stays locked.
         """
-        sessions = Session(self._writer, expire_on_commit=False)
+        writer = self._writer if patient else self._hasty_writer
+        sessions = Session(writer, expire_on_commit=False)
         with self._errors(), sessions as session, session.begin():
             yield session
 
@@ -222,7 +232,10 @@ def _switch_to_wal(cursor: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get(BEGIN_OPTION, "BEGIN"))
+    options = connection.get_execution_options()
+    if BUSY_OPTION in options:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {1000 * options[BUSY_OPTION]}")
+    connection.exec_driver_sql(options.get(BEGIN_OPTION, "BEGIN"))
 
 
 def first_line(error: BaseException) -> str:

@@ -34,7 +34,7 @@ Item = TypeVar("Item", StoredImage, User, Project)
 MAX_PAGE_ITEMS = 1000
 
 
-def find(session: Session, kind: type[Row], key: int, what: str) -> Row:
+def find(session: Session, kind: type[Row], key: int | tuple[int, int], what: str) -> Row:
     """Find a row by its key.
 
     Raises:
@@ -143,6 +143,8 @@ def to_revision(row: RevisionRow, size_hw: tuple[int, int]) -> Revision:
         change=row.change,
         rle={"size": list(size_hw), "counts": row.counts},
         class_id=row.class_id,
+        score=row.score,
+        stability=row.stability,
         deleted=row.deleted,
         user_id=row.user_id,
         at=row.at,

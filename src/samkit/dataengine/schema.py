@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -86,9 +87,7 @@ class ImageRow(Base):
         Index(None, "project_id", "id"),
         Index(None, "project_id", "review", "id", "num_masks"),
         Index(None, "project_id", "stage", "id"),
-        # The queue: open images, and images returned to somebody.
-        Index(None, "project_id", "open", "id"),
-        Index(None, "project_id", "returned_to", "id"),
+        Index(None, "project_id", "open", "id"),  # the queue
         Index(None, "lease_user_id"),
     )
 
@@ -107,18 +106,20 @@ class ImageRow(Base):
     num_annotators: Mapped[int]
     open: Mapped[bool]
     version: Mapped[int]
+    # Empty since migration 0003; SQLite cannot drop a column with a foreign key.
     returned_to: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     lease_user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     lease_expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
 class SubmissionRow(Base):
-    """A user has finished an image, and is not offered it again."""
+    """A user has finished an image, and is not offered it again unless it is returned to them."""
 
     __tablename__ = "submissions"
     __table_args__ = (
         UniqueConstraint("image_id", "user_id"),
         Index(None, "project_id", "image_id"),
+        Index(None, "user_id", "returned", "image_id"),  # the queue of returned images
     )
 
     id: Mapped[int] = mapped_column(KEY, primary_key=True)
@@ -126,10 +127,24 @@ class SubmissionRow(Base):
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     at: Mapped[datetime] = mapped_column(UtcTime)
+    outcome: Mapped[str] = mapped_column(String(20), server_default="annotated")
+    reason: Mapped[str] = mapped_column(Text, server_default="")
+    returned: Mapped[bool] = mapped_column(server_default=false())
+
+
+class SubmissionMaskRow(Base):
+    """A mask that a submission holds, at the version that it had then."""
+
+    __tablename__ = "submission_masks"
+    __table_args__ = (Index(None, "annotation_id"),)
+
+    submission_id: Mapped[int] = mapped_column(ForeignKey("submissions.id"), primary_key=True)
+    annotation_id: Mapped[int] = mapped_column(ForeignKey("annotations.id"), primary_key=True)
+    version: Mapped[int]
 
 
 class ReviewRow(Base):
-    """One verdict of a reviewer; all are kept."""
+    """One verdict on an image, by a reviewer or by who skipped or reported it; all are kept."""
 
     __tablename__ = "reviews"
     __table_args__ = (Index(None, "image_id", "id"),)
@@ -207,6 +222,8 @@ class RevisionRow(Base):
     deleted: Mapped[bool]
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     at: Mapped[datetime] = mapped_column(UtcTime)
+    score: Mapped[float | None]
+    stability: Mapped[float | None]
 
 
 class SignInRow(Base):

@@ -3,6 +3,7 @@
 All times are in UTC, all durations in milliseconds, all coordinates in pixels of the image.
 """
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,9 @@ from samkit.errors import StoreError
 from samkit.geometry import Rle
 
 Role = Literal["annotator", "reviewer", "admin"]
-Review = Literal["none", "submitted", "accepted", "returned"]
+Review = Literal["none", "submitted", "returned", "accepted", "skipped", "unusable"]
+# What a person has made of an image.
+Outcome = Literal["annotated", "skipped", "unusable"]
 # The paper's three stages, and masks made by other programs.
 Stage = Literal["assisted-manual", "semi-automatic", "fully-automatic", "imported"]
 JobState = Literal["waiting", "running", "done", "failed"]
@@ -20,12 +23,18 @@ JobState = Literal["waiting", "running", "done", "failed"]
 ROLES: tuple[Role, ...] = get_args(Role)
 REVIEWS: tuple[Review, ...] = get_args(Review)
 STAGES: tuple[Stage, ...] = get_args(Stage)
+# Stages of masks that people make: all of an image's, or those that automatic masks have missed.
+MADE_BY_PEOPLE: tuple[Stage, ...] = ("assisted-manual", "semi-automatic")
 # What exports have unless told otherwise: a person has said that the masks are complete.
 FINISHED: tuple[Review, ...] = ("submitted", "accepted")
 # Events of a single press of the pointer, which "clicks per mask" counts.
 CLICK_KINDS = ("point", "box", "brush", "erase", "polygon")
 DAY_MS = 24 * 60 * 60 * 1000  # maximum duration of an event, so that sums stay within 64 bits
 EVENT_KINDS = (*CLICK_KINDS, "text", "choose", "class", "delete", "undo", "redo", "import")
+# Unicode's categories of control characters, halves of characters and ends of lines, and what else
+# XML forbids. Joiners, which some scripts need, are not among them.
+UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
+FORBIDDEN = "\ufffe\uffff"
 
 Item = TypeVar("Item")
 
@@ -84,8 +93,9 @@ class StoredImage:
         num_bytes: size of the file.
         size_hw: height and width in pixels, after EXIF rotation.
         stage: stage of the data engine that its latest masks come from.
-        review: state of review; "none" until submitted.
-        comment: comment of the reviewer who returned it.
+        review: its state: "none" until submitted; "skipped" if somebody has skipped it, and it
+            waits for others; "unusable" if somebody has reported that it cannot be annotated.
+        comment: comment of the reviewer who returned it, or why it is skipped or unusable.
         num_masks: number of masks that are not deleted.
         num_annotators: number of people who shall annotate it independently.
         open: whether the queue still offers it.
@@ -109,11 +119,30 @@ class StoredImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """A user's exclusive hold on an image until `expires_at`."""
+    """A user's exclusive hold on an image until `expires_at`; `is_new` if they had none before."""
 
     image: StoredImage
     user_id: int
     expires_at: datetime
+    is_new: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What a person has made of an image, when they finished it.
+
+    Attributes:
+        reason: why they skipped or reported it; empty if they annotated it.
+        returned: whether the image was returned to them, and they have not submitted it again.
+        annotation_ids: the masks that it holds, of those that they could see.
+    """
+
+    user_id: int
+    outcome: Outcome
+    reason: str
+    returned: bool
+    annotation_ids: tuple[int, ...]
+    at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +190,8 @@ class Revision:
     change: str
     rle: Rle
     class_id: int | None
+    score: float | None
+    stability: float | None
     deleted: bool
     user_id: int
     at: datetime
@@ -173,7 +204,7 @@ class Annotation:
     Attributes:
         user_id: its first author.
         version: counts its changes from 1; a change must name the version that it is based on.
-        score: the model's predicted IoU; None for masks made by hand.
+        score: the model's predicted IoU of this mask; None if it was made or changed by hand.
         stability: IoU of the masks at a higher and a lower threshold; None if not measured.
         num_clicks: points, boxes, strokes and polygons so far.
         duration_ms: time spent on it so far.
@@ -229,6 +260,20 @@ def check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
     """
     if value not in choices:
         raise StoreError(f"{what} must be one of {', '.join(choices)}; got {value!r:.40}")
+
+
+def check_label(what: str, text: str, max_characters: int) -> None:
+    """Check a name that people give: not empty, on one line, and without control characters.
+
+    Files of other programs cannot hold such characters, or read them as the end of a name.
+
+    Raises:
+        StoreError: it is not valid.
+    """
+    if any(unicodedata.category(one) in UNPRINTABLE or one in FORBIDDEN for one in text):
+        raise StoreError(f"{what} must be one line of printable text; got {text!a:.60}")
+    if not text.strip() or len(text) > max_characters:
+        raise StoreError(f"{what} must have 1 to {max_characters} characters; got {text!r:.40}")
 
 
 def check_states(states: Sequence[str]) -> None:

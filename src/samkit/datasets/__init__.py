@@ -1,23 +1,33 @@
 """Data sets for training and evaluation: readers of files, and synthetic scenes."""
 
-from samkit.datasets.coco import CocoData
-from samkit.datasets.folders import ImageFolder, InstancePng
+from samkit.datasets.annotated import AnnotatedImages
+from samkit.datasets.checking import (
+    SIZES_PX,
+    CheckedImage,
+    DataReport,
+    check_data,
+    find_shared,
+)
+from samkit.datasets.folders import ImageFolder
 from samkit.datasets.registry import KINDS, DataKind, DataSet, open_data
-from samkit.datasets.sa1b import Sa1bFolder, Sa1bShards
+from samkit.datasets.sa1b import Sa1bShards
 from samkit.datasets.sample import Sample, SampleSource, SampleStream, require_indexed
 
 __all__ = [
     "KINDS",
-    "CocoData",
+    "SIZES_PX",
+    "AnnotatedImages",
+    "CheckedImage",
     "DataKind",
+    "DataReport",
     "DataSet",
     "ImageFolder",
-    "InstancePng",
-    "Sa1bFolder",
     "Sa1bShards",
     "Sample",
     "SampleSource",
     "SampleStream",
+    "check_data",
+    "find_shared",
     "open_data",
     "require_indexed",
 ]

@@ -1,19 +1,23 @@
 """Opening data sets by specification: KIND:PATH, or a path alone."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from samkit.datasets.coco import CocoData
-from samkit.datasets.folders import IMAGES, MASKS, ImageFolder, InstancePng
-from samkit.datasets.sa1b import Sa1bFolder, Sa1bShards, find_pairs
+from samkit.annotations import FORMATS, ReadOptions, detect_format, open_annotations
+from samkit.datasets.annotated import AnnotatedImages
+from samkit.datasets.folders import ImageFolder
+from samkit.datasets.sa1b import Sa1bShards
 from samkit.datasets.sample import SampleSource, SampleStream
 from samkit.datasets.synthetic import NamedScenes, Scenes
 from samkit.errors import ConfigError, DataError
 
-COCO_FOLDER = ",images="  # separates a COCO file and the folder of its images
+IMAGES, MASKS = "images", "masks"  # folders of a data set of label images
+SETTING = re.compile(r",(images|crowds|boxes|void)=")  # of annotations, after their path
+FLAGS = {"yes": True, "no": False}
 
 DataSet: TypeAlias = SampleSource | SampleStream
 
@@ -24,12 +28,10 @@ class DataKind:
 
     Attributes:
         open: called with the text after `KIND:` and a seed.
-        matches: whether an existing path is of this kind; None if the kind must always be named.
         is_generated: whether `KIND` alone is complete.
     """
 
     open: Callable[[str, int], DataSet]
-    matches: Callable[[Path], bool] | None = None
     is_generated: bool = False
 
 
@@ -39,10 +41,12 @@ def open_data(spec: str, *, seed: int = 0) -> DataSet:
     Args:
         spec: KIND:PATH, or a path whose kind is detected:
 
-            - `coco:FILE.json`, or `coco:FILE.json,images=FOLDER`;
-            - `sa1b:FOLDER` of images with a JSON file beside each;
-            - `shards:FOLDER` of tar files, or one tar file;
+            - `coco:FILE.json`, and every other format of annotations: see
+              `samkit.annotations.FORMATS`. After the path may follow `,images=FOLDER`,
+              `,crowds=no` (leave out crowd regions), `,boxes=yes` (boxes are masks) and
+              `,void=255` (a number of label images that stands for nothing);
             - `png:FOLDER` with images/ and masks/;
+            - `shards:FOLDER` of tar files as in SA-1B, or one tar file;
             - `images:FOLDER` of images without masks, which is never detected;
             - `scenes`, or `scenes:count=1000,size=256,seed=0,things=8`: generated images;
             - `named`, or `named:count=1000,size=128,seed=0,things=5`: generated, of named objects.
@@ -57,33 +61,63 @@ def open_data(spec: str, *, seed: int = 0) -> DataSet:
         if not rest and not KINDS[kind].is_generated:
             raise ConfigError(f"{kind}: needs a path: {kind}:PATH")
         return KINDS[kind].open(rest, seed)
-    path = spec.partition(COCO_FOLDER)[0]
+    path = SETTING.split(spec)[0]
     # A single letter is a Windows drive.
     if colon and kind.isalnum() and len(kind) > 1 and not os.path.exists(path):  # noqa: PTH110
         known = ", ".join(KINDS)
         raise ConfigError(f"unknown kind of data {kind!r}: expected one of {known}, or a path")
-    return _detect_kind(Path(path)).open(spec, seed)
+    return KINDS[_detect_kind(Path(path))].open(spec, seed)
 
 
-def _detect_kind(path: Path) -> DataKind:
+def _detect_kind(path: Path) -> str:
     try:
         path.stat()
     except (OSError, ValueError) as error:
         raise DataError(f"no such file or folder: {path}") from error
-    for kind in KINDS.values():
-        if kind.matches is not None and kind.matches(path):
-            return kind
-    if path.is_dir():
+    if any(path.glob("*.tar")) if path.is_dir() else path.suffix.lower() == ".tar":
+        return "shards"
+    if (path / IMAGES).is_dir() and (path / MASKS).is_dir():
+        return "png"
+    found = detect_format(path)
+    if found is None:
         raise DataError(
-            f"{path} is no data set: expected tar shards, images with a JSON file beside each,"
-            f" or the folders {IMAGES}/ and {MASKS}/; images without masks are images:{path}"
+            f"{path} is no data set: expected annotations ({', '.join(FORMATS)}), tar shards, or"
+            f" the folders {IMAGES}/ and {MASKS}/; images without masks are images:{path}"
         )
-    raise DataError(f"{path} is no data set: expected a folder, a .json or a .tar file")
+    return found
 
 
-def _open_coco(rest: str, _seed: int) -> CocoData:
-    path, given, folder = rest.partition(COCO_FOLDER)
-    return CocoData(path, images=folder if given else None)
+def _annotated(format_name: str) -> Callable[[str, int], SampleSource]:
+    """Opener of annotations of a format: a path and settings."""
+
+    def open_it(rest: str, _seed: int) -> SampleSource:
+        path, images, options = _settings(rest)
+        if format_name == "png" and (path / MASKS).is_dir() and images is None:
+            annotations = open_annotations(path / MASKS, format_name, options)
+            return AnnotatedImages(annotations, path / MASKS, images=path / IMAGES)
+        annotations = open_annotations(path, format_name, options)
+        return AnnotatedImages(annotations, path, images=images)
+
+    return open_it
+
+
+def _settings(rest: str) -> tuple[Path, Path | None, ReadOptions]:
+    """Path, folder of images and options of what follows `KIND:`."""
+    path, *found = SETTING.split(rest)
+    values = dict(zip(found[::2], found[1::2], strict=True))
+    images = values.pop("images", None)
+    void = values.pop("void", None)
+    for name, value in values.items():
+        if value not in FLAGS:
+            raise ConfigError(f"{name} is yes or no; got {value!r:.40}")
+    if void is not None and not void.isdecimal():
+        raise ConfigError(f"void is a number of the label images; got {void!r:.40}")
+    options = ReadOptions(
+        crowds=FLAGS[values.get("crowds", "yes")],
+        boxes=FLAGS[values.get("boxes", "no")],
+        void=None if void is None else int(void),
+    )
+    return Path(path), None if images is None else Path(images), options
 
 
 def _open_shards(rest: str, seed: int) -> Sa1bShards:
@@ -114,26 +148,10 @@ def _generator(
     return generate
 
 
-# Kinds in the order in which a path is tried. A new kind only needs an entry here.
+# A new kind only needs an entry here, and a new format of annotations one in theirs.
 KINDS: dict[str, DataKind] = {
-    "coco": DataKind(
-        open=_open_coco,
-        matches=lambda path: path.suffix.lower() == ".json" and not path.is_dir(),
-    ),
-    "png": DataKind(
-        open=lambda rest, _: InstancePng(rest),
-        matches=lambda path: (path / IMAGES).is_dir() and (path / MASKS).is_dir(),
-    ),
-    "shards": DataKind(
-        open=_open_shards,
-        matches=lambda path: (
-            any(path.glob("*.tar")) if path.is_dir() else path.suffix.lower() == ".tar"
-        ),
-    ),
-    "sa1b": DataKind(
-        open=lambda rest, _: Sa1bFolder(rest),
-        matches=lambda path: path.is_dir() and next(find_pairs(path), None) is not None,
-    ),
+    **{name: DataKind(open=_annotated(name)) for name in FORMATS},
+    "shards": DataKind(open=_open_shards),
     "images": DataKind(open=lambda rest, _: ImageFolder(rest)),
     "scenes": DataKind(
         open=_generator("scenes", Scenes, "count=1000,size=256,seed=0,things=8"),

@@ -1,9 +1,6 @@
-"""SA-1B: images with a JSON file beside each, in folders or in tar shards.
+"""SA-1B in tar shards: images with a JSON file of the same name each, read front to back."""
 
-Only the masks are read: files of other programs with nothing but `segmentation` in each annotation
-suffice.
-"""
-
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -14,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from samkit.annotations import draw_image, sa1b_image
 from samkit.arrays import RgbImage
 from samkit.datasets.sample import Sample
 from samkit.errors import ConfigError, DataError, ImageError
 from samkit.extras import install_hint
-from samkit.files import read_json
-from samkit.formats import has_image_suffix, read_image, read_image_bytes, sa1b_rles
+from samkit.formats import has_image_suffix, read_image_bytes, read_image_frame
 
 # Images of a shard that are shuffled together in each epoch, in memory and still encoded: 64 images
 # of SA-1B take about 30 MB.
@@ -30,49 +27,12 @@ SHARD_ORDER, BLOCK_ORDER = 101, 102
 Members = dict[str, Any]  # an image's files in a shard: bytes by suffix; webdataset's __key__
 
 
-class Sa1bFolder:
-    """Images with a JSON file of the same name beside each, in a folder and its subfolders."""
-
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        """List the files.
-
-        Raises:
-            DataError: there are no such pairs.
-        """
-        self.folder = Path(folder)
-        self._pairs = list(find_pairs(self.folder))
-        if not self._pairs:
-            raise DataError(f"no image in {folder} has a JSON file of the same name beside it")
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def key(self, index: int) -> str:
-        image, _ = self._pairs[index]
-        return image.relative_to(self.folder).as_posix()
-
-    def __getitem__(self, index: int) -> Sample:
-        image_path, json_path = self._pairs[index]
-        document = read_json(json_path)
-        return _sample(self.key(index), read_image(image_path), document)
-
-
-def find_pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield images with their JSON files, sorted by path."""
-    try:
-        files = {path for path in folder.rglob("*") if path.suffix}
-    except OSError as error:
-        raise DataError(f"cannot read {folder}: {error.strerror}") from error
-    for path in sorted(files):
-        json_path = path.with_suffix(".json")
-        if has_image_suffix(path) and json_path in files:
-            yield path, json_path
-
-
-def _sample(key: str, image: RgbImage, document: Any) -> Sample:
+def _sample(key: str, image: RgbImage, orientation: int, document: Any) -> Sample:
     """Make a sample of an image and the content of its JSON file."""
-    rles, faults = sa1b_rles(document, (image.shape[0], image.shape[1]), name=key)
-    return Sample(key=key, image=image, rles=rles, faults=faults)
+    annotated = sa1b_image(document, Path(key), "")
+    drawn = draw_image(annotated, (image.shape[0], image.shape[1]), orientation)
+    faults = tuple(fault.text for fault in drawn.faults)
+    return Sample(key=key, image=image, rles=drawn.rles, faults=faults, void=drawn.void)
 
 
 class Sa1bShards:
@@ -168,11 +128,13 @@ def _decode(members: Members) -> Sample | DataError:
         missing = "JSON file" if suffixes else "image"
         return DataError(f"{key}: its {missing} is missing in the shard")
     try:
-        image = read_image_bytes(members[suffixes[0]], "the image")
-        return _sample(key, image, json.loads(members["json"]))
+        content = members[suffixes[0]]
+        image = read_image_bytes(content, "the image")
+        _, orientation = read_image_frame(io.BytesIO(content), "the image")
+        return _sample(key, image, orientation, json.loads(members["json"]))
     except ImageError as error:
         return DataError(f"{key}: {error}")
     except (ValueError, RecursionError) as error:
         return DataError(f"{key}: its annotations are not JSON: {error}")
     except DataError as error:
-        return error
+        return DataError(f"{key}: {error}")

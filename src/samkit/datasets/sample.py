@@ -1,6 +1,6 @@
 """Samples, and the interfaces of data sets that yield them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from samkit.arrays import RgbImage
 from samkit.errors import ConfigError, DataError
-from samkit.geometry import Rle
+from samkit.geometry import Rle, subtract_rle
 
 UNLIMITED = 2**63  # upper limit of settings that have none
 
@@ -26,6 +26,8 @@ class Sample:
         phrases: name of each mask, such as its class; empty if the data set has no names.
         crop_embeds: CLIP embeddings (M, V, D) of V crops of each mask, if cached; NaN for masks
             that are too small.
+        void: mask of the pixels without ground truth, such as the unlabelled band around an object:
+            neither evaluated nor trained. Masks may reach into it. None without such pixels.
     """
 
     key: str
@@ -34,6 +36,7 @@ class Sample:
     faults: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
     crop_embeds: npt.NDArray[np.float16] | None = None
+    void: Rle | None = None
 
     def __post_init__(self) -> None:
         if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
@@ -41,7 +44,7 @@ class Sample:
                 f"{self.key}: an image must be uint8 (H, W, 3);"
                 f" got {self.image.dtype} {self.image.shape}"
             )
-        for rle in self.rles:
+        for rle in (*self.rles, *([] if self.void is None else [self.void])):
             if tuple(rle["size"]) != self.image.shape[:2]:
                 raise DataError(
                     f"{self.key}: masks must have the image's size {self.image.shape[:2]};"
@@ -54,6 +57,12 @@ class Sample:
                     f"{self.key}: {name} must be one for each of {len(self.rles)} masks;"
                     f" got {len(value)}"
                 )
+
+    def without_void(self, rles: Sequence[Rle]) -> tuple[Rle, ...]:
+        """Masks of the image's size without void pixels; they may become empty."""
+        if self.void is None:
+            return tuple(rles)
+        return tuple(subtract_rle(rle, self.void) for rle in rles)
 
 
 @runtime_checkable

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from samkit.annotations import read_coco, read_rles
 from samkit.datasets import Sample
-from samkit.formats import read_coco, read_rles
 from samkit.geometry import Rle
 
 CHECKSUM_LENGTH = 16
@@ -36,12 +36,12 @@ class Annotators:
         return hashlib.sha256(text.encode()).hexdigest()[:CHECKSUM_LENGTH]
 
     def of(self, sample: Sample) -> tuple[tuple[Rle, ...], ...]:
-        """All masks of an image, grouped by annotator; broken ones are left out."""
+        """Masks of an image, grouped by annotator; without broken ones and void pixels."""
         people = self.segmentations.get(sample.key)
         if people is None:
-            return (sample.rles,)
+            return (sample.without_void(sample.rles),)
         size_hw = (sample.image.shape[0], sample.image.shape[1])
-        return tuple(read_rles(own, size_hw)[0] for own in people)
+        return tuple(sample.without_void(read_rles(own, size_hw)[0]) for own in people)
 
 
 ONE_ANNOTATOR = Annotators(segmentations={})
@@ -50,16 +50,14 @@ ONE_ANNOTATOR = Annotators(segmentations={})
 def read_annotators(path: str | os.PathLike[str]) -> Annotators:
     """Read who drew which mask from a COCO file: the field `annotator` of its annotations.
 
-    Images are identified by their `file_name`; annotations without the field, and those of crowds,
-    are left out.
+    Images are identified by their `file_name`; annotations without the field are left out.
 
     Raises:
         DataError: not a COCO file.
     """
     found: dict[str, dict[str, list[Any]]] = {}
-    images = {str(one.entry["id"]): one for one in read_coco(path).images if one.is_valid}
-    for image in images.values():
-        for annotation in image.annotations:
+    for image in read_coco(path).images:
+        for _, annotation in image.annotations:
             if "annotator" in annotation:
                 people = found.setdefault(image.file_name, {})
                 own = people.setdefault(str(annotation["annotator"]), [])

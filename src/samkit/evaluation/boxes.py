@@ -37,7 +37,7 @@ from samkit.evaluation.coco_matching import (
     mean_precision,
 )
 from samkit.evaluation.protocol import Result, Summary, both_means
-from samkit.evaluation.truth import image_mask, mask_iou
+from samkit.evaluation.truth import find_known, image_mask, mask_iou
 from samkit.files import file_sha256, read_json
 from samkit.geometry import Rle, decode_rle, encode_rle, rle_area, rle_box_xyxy
 from samkit.types import ImageEmbedding
@@ -123,19 +123,26 @@ class BoxPrompts:
             "annotators": self.annotators.checksum,
         }
 
+    def differences(self) -> tuple[str, ...]:
+        boxes = (
+            () if self.detections is not None else ("boxes of the true masks, not a detector's",)
+        )
+        return (*boxes, "no classes")
+
     def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
         groups = [
             [rle for rle in group if rle_area(rle) > 0] for group in self.annotators.of(sample)
         ]
         result: Result = {"masks": count_masks(groups), "ious": [], "matches": []}
         if self.detections is not None:
-            rles, scores = self._cut_out_detections(predictor, embedding, sample.key)
+            rles, scores = self._cut_out_detections(predictor, embedding, sample)
             for group in groups:
                 result["matches"].append(match_as_json(rles, scores, group))
             return result
         for group in groups:
             boxes = np.array([rle_box_xyxy(rle) for rle in group], np.float64).reshape(-1, 4)
-            rles, scores = cut_out(predictor, embedding, boxes)
+            cut, scores = cut_out(predictor, embedding, boxes)
+            rles = list(sample.without_void(cut))
             result["matches"].append(match_as_json(rles, scores, group))
             result["ious"] += [
                 mask_iou(decode_rle(one), decode_rle(true))
@@ -144,17 +151,21 @@ class BoxPrompts:
         return result
 
     def _cut_out_detections(
-        self, predictor: Predictor, embedding: ImageEmbedding, key: str
+        self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample
     ) -> tuple[list[Rle], FloatArray]:
-        """Masks of the detector's best boxes that overlap the image, and the boxes' scores."""
+        """Masks of the detector's best boxes that overlap the image, and the boxes' scores.
+
+        Void pixels are taken out of them, and masks of void pixels alone are left out.
+        """
         assert self.detections is not None
-        boxes, scores = self.detections.boxes.get(key, (np.zeros((0, 4)), np.zeros(0)))
+        boxes, scores = self.detections.boxes.get(sample.key, (np.zeros((0, 4)), np.zeros(0)))
         height, width = embedding.coords.original_hw
         overlaps = (boxes[:, :2] < (width, height)).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
         boxes, scores = boxes[overlaps], scores[overlaps]
         order = np.argsort(-scores, kind="stable")[:MAX_MASKS]
-        rles, _ = cut_out(predictor, embedding, boxes[order])
-        return rles, scores[order]
+        cut, _ = cut_out(predictor, embedding, boxes[order])
+        numbers, rles = find_known(cut, sample)
+        return rles, scores[order][numbers]
 
     def summarise(self, results: Sequence[Result]) -> Summary:
         images = [

@@ -9,6 +9,10 @@ Towards the image's border edges fade out over 5 pixels, since masks that contin
 slightly before it. The paper only mentions edge non-maximum suppression; the common implementation,
 from structured edges, fades the border.
 
+Deviations: that implementation multiplies the factors of both borders in a corner, here the smaller
+one counts; it keeps edges that are up to 1% weaker than beside them, here a ridge is at least as
+strong. Void pixels are not left out: the ground truth is boundaries, not masks.
+
 Source: arXiv:2304.02643, section 7.2 and appendix D.2; arXiv:1406.5549 for the border. The
 benchmark is in `boundaries`.
 """
@@ -60,6 +64,8 @@ POINTS_AT_ONCE = 64
 # Logits are cut off at -OFFSET, a probability of 0.2%, below which no mask has its boundary.
 OFFSET = 6.0
 BORDER_PX = 5
+# Settings whose defaults are the published ones.
+PUBLISHED = ("points_per_side", "box_nms_thresh", "border_px", "thresholds", "max_distance")
 NEIGHBOURHOOD = np.ones((3, 3), np.uint8)
 
 Patch = tuple[Logits, tuple[int, int]]
@@ -202,6 +208,13 @@ class Edges:
             "max_distance": self.max_distance,
             "annotators": self.annotators.checksum,
         }
+
+    def differences(self) -> tuple[str, ...]:
+        published = Edges()
+        values = [(name, getattr(self, name), getattr(published, name)) for name in PUBLISHED]
+        return tuple(
+            f"{name} {own:g} instead of {other:g}" for name, own, other in values if own != other
+        )
 
     def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
         groups = self.annotators.of(sample)

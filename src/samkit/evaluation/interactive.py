@@ -10,7 +10,8 @@ that off. Every prompt contains all clicks so far. The robot goes on to the last
 masks, so that the curve of IoU by clicks covers all masks; it stops only at a mask without an
 error.
 
-Source: arXiv:2102.06583 (RITM) for NoC; arXiv:2304.02643, section 7.1.
+Source: arXiv:2102.06583 (RITM) for NoC; arXiv:2304.02643, section 7.1. Deviations: none with all
+masks of a data set; by default some are chosen, see `differences`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from samkit.checks import check_number
 from samkit.datasets import Sample
 from samkit.evaluation.protocol import Curve, Result, Summary, both_means
 from samkit.evaluation.robot import Click, first_click, next_click
-from samkit.evaluation.truth import MaskChoice, image_mask, mask_iou
+from samkit.evaluation.truth import MaskChoice, image_mask, mask_iou, void_mask
 from samkit.geometry import CoordMap
 from samkit.predict import Refinement, ask_all
 from samkit.types import ImageEmbedding
@@ -37,13 +38,15 @@ if TYPE_CHECKING:  # torch takes seconds to import
 TARGET_IOUS = (0.85, 0.90)
 REPORTED_CLICKS = (1, 2, 3, 5, 10, 20)  # click counts after which the IoU is a metric
 MAX_CLICKS = 100
+PUBLISHED_CLICKS = 20
 
 
 @dataclass(kw_only=True, eq=False)
 class _Dialogue:
-    """A mask that is being clicked, and its last answer."""
+    """A mask that is being clicked, and its last answer; both without void pixels."""
 
     truth: BoolArray
+    void: BoolArray | None
     refinement: Refinement
     clicks: list[Click]
     ious: list[float]
@@ -56,7 +59,7 @@ class _Dialogue:
     def take(self, logits: Logits, coords: CoordMap) -> None:
         """Store an answer (L, L) and compare it with the true mask at the image's size."""
         self.refinement = replace(self.refinement, mask_logits=logits)
-        self.predicted = image_mask(logits, coords)
+        self.predicted = image_mask(logits, coords, self.void)
         self.ious.append(mask_iou(self.predicted, self.truth))
 
 
@@ -65,13 +68,16 @@ def click_masks(
     embedding: ImageEmbedding,
     masks: Sequence[BoolArray],
     *,
-    max_clicks: int = 20,
+    void: BoolArray | None = None,
+    max_clicks: int = PUBLISHED_CLICKS,
     feed_back: bool = True,
 ) -> list[list[float]]:
     """Let the robot click each of P >= 1 masks (H, W) of an image.
 
     Args:
         predictor: prompted for all masks at once.
+        masks: without void pixels.
+        void: pixels (H, W) without ground truth.
         max_clicks: limit for each mask.
         feed_back: feed the logits of each answer back with the next click.
 
@@ -82,7 +88,9 @@ def click_masks(
         DataError: a mask is empty.
     """
     dialogues = [
-        _Dialogue(truth=mask, refinement=Refinement(), clicks=[], ious=[], predicted=mask)
+        _Dialogue(
+            truth=mask, void=void, refinement=Refinement(), clicks=[], ious=[], predicted=mask
+        )
         for mask in masks
     ]
     for dialogue in dialogues:
@@ -129,7 +137,7 @@ class Interactive:
     """
 
     choice: MaskChoice = field(default_factory=MaskChoice)
-    max_clicks: int = 20
+    max_clicks: int = PUBLISHED_CLICKS
     feed_back: bool = True
 
     def __post_init__(self) -> None:
@@ -143,12 +151,25 @@ class Interactive:
         own = {"max_clicks": self.max_clicks, "feed_back": self.feed_back}
         return asdict(self.choice) | own
 
+    def differences(self) -> tuple[str, ...]:
+        parts = list(self.choice.differences())
+        if self.max_clicks != PUBLISHED_CLICKS:
+            parts.append(f"at most {self.max_clicks} clicks instead of {PUBLISHED_CLICKS}")
+        if not self.feed_back:
+            parts.append("logits are not fed back")
+        return tuple(parts)
+
     def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
         masks = self.choice.masks(sample)
         if not masks:
             return {"masks": 0, "ious": []}
         ious = click_masks(
-            predictor, embedding, masks, max_clicks=self.max_clicks, feed_back=self.feed_back
+            predictor,
+            embedding,
+            masks,
+            void=void_mask(sample),
+            max_clicks=self.max_clicks,
+            feed_back=self.feed_back,
         )
         return {"masks": len(masks), "ious": ious}
 

@@ -4,7 +4,8 @@ The click is the point of the mask farthest from its boundary (`robot`). Of the 
 answer it, the one with the highest predicted IoU is the model's choice (top-ranked), and the one
 with the highest true IoU is what a user could choose (oracle).
 
-Source: arXiv:2304.02643, section 7.1. Deviations: none.
+Source: arXiv:2304.02643, section 7.1. Deviations: none with all masks of a data set; by default
+some are chosen, see `differences`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from samkit.arrays import BoolArray, FloatArray
 from samkit.datasets import Sample, SampleSource
 from samkit.evaluation.protocol import Result, Summary, both_means
 from samkit.evaluation.robot import first_click
-from samkit.evaluation.truth import MIN_AREA_PX, MaskChoice, image_mask, mask_iou
+from samkit.evaluation.truth import MIN_AREA_PX, MaskChoice, image_mask, mask_iou, void_mask
 from samkit.types import ImageEmbedding
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -52,9 +53,12 @@ class OneClickAnswers:
 
 
 def one_click(
-    predictor: Predictor, embedding: ImageEmbedding, masks: Sequence[BoolArray]
+    predictor: Predictor,
+    embedding: ImageEmbedding,
+    masks: Sequence[BoolArray],
+    void: BoolArray | None = None,
 ) -> OneClickAnswers:
-    """Click once in each of P >= 1 masks (H, W) of an image.
+    """Click once in each of P >= 1 masks (H, W) of an image, which contain no void pixels (H, W).
 
     Raises:
         DataError: a mask is empty.
@@ -67,7 +71,7 @@ def one_click(
         multimask=True,
     )
     ious = [
-        [mask_iou(image_mask(logits, answer.coords), mask) for logits in candidates]
+        [mask_iou(image_mask(logits, answer.coords, void), mask) for logits in candidates]
         for candidates, mask in zip(answer.logits, masks, strict=True)
     ]
     return OneClickAnswers(ious=np.array(ious), iou_pred=np.asarray(answer.iou_pred, np.float64))
@@ -90,11 +94,14 @@ class OneClick:
     def settings(self) -> dict[str, Any]:
         return asdict(self.choice)
 
+    def differences(self) -> tuple[str, ...]:
+        return self.choice.differences()
+
     def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
         masks = self.choice.masks(sample)
         if not masks:
             return {"masks": 0, "top_ranked": [], "oracle": []}
-        answers = one_click(predictor, embedding, masks)
+        answers = one_click(predictor, embedding, masks, void_mask(sample))
         return {
             "masks": len(masks),
             "top_ranked": answers.top_ranked.tolist(),

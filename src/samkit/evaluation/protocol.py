@@ -49,6 +49,13 @@ class EvaluationProtocol(Protocol):
         """Everything besides model and image that results depend on, as JSON."""
         ...
 
+    def differences(self) -> tuple[str, ...]:
+        """How the settings differ from the published protocol, for the report.
+
+        Without any, results may be compared with published ones on the same data.
+        """
+        ...
+
     def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
         """Measure one image; the result does not depend on earlier images."""
         ...

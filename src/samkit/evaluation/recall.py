@@ -5,8 +5,9 @@ boxes have an IoU over 0.9 only the one with the highest predicted IoU is kept. 
 the mean of predicted IoU and stability, and the best 10, 100 and 1000 count. Average recall is the
 mean over the IoU thresholds 0.50, 0.55, ... 0.95, by COCO's matching with a single class.
 
-Source: arXiv:2304.02643, section 7.3 and appendix D.3. Where images have several annotators, each
-annotator's masks are evaluated separately: see `annotators.Annotators`.
+Source: arXiv:2304.02643, section 7.3 and appendix D.3. Deviations: none known.
+Where images have several annotators, each annotator's masks are evaluated separately: see
+`annotators.Annotators`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from samkit.datasets import Sample
 from samkit.evaluation.annotators import ONE_ANNOTATOR, Annotators, count_masks
 from samkit.evaluation.coco_matching import AREAS, IOU_THRESHOLDS, found_truths, match_masks
 from samkit.evaluation.protocol import Curve, Result, Summary
+from samkit.evaluation.truth import find_known
 from samkit.geometry import Rle
 from samkit.proposals import AutoMaskConfig, AutoMasker
 from samkit.types import ImageEmbedding, Masks
@@ -29,6 +32,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict import Predictor
 
 LIMITS = (10, 100, 1000)
+PUBLISHED_POINTS, PUBLISHED_NMS = 64, 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +45,8 @@ class Recall:
         annotators: who drew which masks.
     """
 
-    points_per_side: int = 64
-    box_nms_thresh: float = 0.9
+    points_per_side: int = PUBLISHED_POINTS
+    box_nms_thresh: float = PUBLISHED_NMS
     annotators: Annotators = ONE_ANNOTATOR
 
     def __post_init__(self) -> None:
@@ -68,10 +72,23 @@ class Recall:
             "annotators": self.annotators.checksum,
         }
 
+    def differences(self) -> tuple[str, ...]:
+        parts = []
+        if (side := self.points_per_side) != PUBLISHED_POINTS:
+            parts.append(
+                f"{side} x {side} points instead of {PUBLISHED_POINTS} x {PUBLISHED_POINTS}"
+            )
+        if self.box_nms_thresh != PUBLISHED_NMS:
+            parts.append(
+                f"duplicates from box IoU {self.box_nms_thresh:g} instead of {PUBLISHED_NMS}"
+            )
+        return tuple(parts)
+
     def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
         cached = cast("Predictor", _Embedded(predictor, embedding))
         found = rank(AutoMasker(cached, self.config()).generate(sample.image))
-        return recall_result(found, self.annotators.of(sample))
+        numbers, rles = find_known(found.rles, sample)
+        return recall_result(rles, found.scores[numbers], self.annotators.of(sample))
 
     def summarise(self, results: Sequence[Result]) -> Summary:
         truths = np.sum([result["truths"] for result in results], axis=0)  # (A,)
@@ -104,16 +121,20 @@ def rank(masks: Masks) -> Masks:
     return ranked
 
 
-def recall_result(found: Masks, groups: Sequence[Sequence[Rle]]) -> Result:
+def recall_result(
+    found: Sequence[Rle], scores: npt.ArrayLike, groups: Sequence[Sequence[Rle]]
+) -> Result:
     """Count the true masks found, by area, limit and IoU threshold.
 
     Args:
+        found: masks, the best first.
+        scores: of the masks.
         groups: true masks of each annotator.
     """
     truths = np.zeros(len(AREAS), np.int64)
     counts = np.zeros((len(AREAS), len(LIMITS), len(IOU_THRESHOLDS)), np.int64)
     for group in groups:
-        matches = match_masks(found.rles, found.scores, group, max_masks=LIMITS[-1])
+        matches = match_masks(found, scores, group, max_masks=LIMITS[-1])
         truths += [one.truths for one in matches]
         counts += [found_truths(one, LIMITS) for one in matches]
     return {

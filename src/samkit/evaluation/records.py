@@ -20,7 +20,7 @@ from samkit.errors import ConfigError, OutputError
 from samkit.evaluation.protocol import Result
 from samkit.files import hold
 
-FORMAT = "samkit-evaluation-2"  # 1 had other names and a checksum of bytes
+FORMAT = "samkit-evaluation-3"  # 2 had ties of the robot's error regions the other way round
 CHECKSUM_LENGTH = 16  # hexadecimal digits
 
 
@@ -153,10 +153,12 @@ def _flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def sample_checksum(sample: Sample) -> str:
-    """Checksum of an image's pixels and masks."""
+    """Checksum of an image's pixels, masks and void pixels."""
     digest = hashlib.sha256(repr(sample.image.shape).encode())
     digest.update(sample.image.tobytes())
     for rle in sample.rles:
         digest.update(rle["counts"].encode())
         digest.update(b"\n")
+    if sample.void is not None:
+        digest.update(f"void {sample.void['counts']}".encode())
     return digest.hexdigest()[:CHECKSUM_LENGTH]

@@ -52,6 +52,7 @@ class ProtocolReport:
         images: number of images.
         masks: number of true masks measured.
         seconds_per_image: median, without the embedding.
+        differences: how the settings differ from the published protocol.
     """
 
     settings: Mapping[str, Any]
@@ -59,6 +60,7 @@ class ProtocolReport:
     masks: int
     seconds_per_image: float
     summary: Summary
+    differences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +155,15 @@ class Report:
         notes = ["Seconds are medians."]
         if any(name.endswith(IMAGES) for label in self.models for name in self._metrics(label)):
             notes.insert(0, "Means over masks; in brackets the mean of images' means.")
-        return [" ".join(notes)]
+        protocols = next(iter(self.models.values())).protocols
+        lines = [
+            f"- {name}: {', '.join(own.differences)}"
+            for name, own in protocols.items()
+            if own.differences
+        ]
+        if lines:
+            lines.insert(0, "Differences from the published protocols:\n")
+        return [" ".join(notes), *(["\n".join(lines)] if lines else [])]
 
 
 def report_model(
@@ -166,6 +176,7 @@ def report_model(
         records = result.records[protocol.name]
         reports[protocol.name] = ProtocolReport(
             settings=protocol.settings(),
+            differences=protocol.differences(),
             images=len(records),
             masks=sum(int(record.result["masks"]) for record in records),
             seconds_per_image=_median([record.seconds for record in records]),

@@ -7,12 +7,13 @@ equally far pixels the first in row order is taken.
 - The first click is the farthest point of the true mask.
 - Each next click is the farthest point of the missed region (a foreground click) or of the wrongly
   included region (a background click), whichever is farther from its own boundary; ties go to the
-  missed region. Pixels that were clicked before are left out.
+  latter, as in the published code. Pixels that were clicked before are left out.
 
+"The larger error region" is thus the one with the larger inscribed circle, not the one with more
 pixels: long thin strips along the true boundary have many pixels, and no user would click there.
 
 Source: arXiv:2304.02643, section 7.1 and appendix D.1, which follows the protocol of
-arXiv:2102.06583 (RITM).
+arXiv:2102.06583 (RITM). Deviations: none; void pixels are left out by the caller (`truth`).
 """
 
 from collections.abc import Sequence
@@ -61,13 +62,13 @@ def next_click(
     """The click that corrects the worst error; None if there is nothing left to click.
 
     Args:
-        truth: true mask (H, W).
-        predicted: mask to be corrected (H, W).
+        truth: true mask (H, W), without void pixels.
+        predicted: mask to be corrected (H, W), without void pixels.
         earlier: clicks so far.
     """
     missed = farthest_point(truth & ~predicted, earlier)
     wrong = farthest_point(predicted & ~truth, earlier)
-    if missed is not None and (wrong is None or missed.distance_px >= wrong.distance_px):
+    if missed is not None and (wrong is None or missed.distance_px > wrong.distance_px):
         return Click(x=missed.x, y=missed.y, is_foreground=True)
     return None if wrong is None else Click(x=wrong.x, y=wrong.y, is_foreground=False)
 

@@ -9,7 +9,6 @@ Pairs show whether words are understood: of two phrases of an image that differ 
 "a red circle" and "a red square", the answer to one must agree more with its own mask than with the
 other's. By chance, half of them do.
 
-
 Source: ours; the click is that of arXiv:2102.06583.
 """
 
@@ -26,7 +25,7 @@ from samkit.arrays import BoolArray
 from samkit.datasets import Sample
 from samkit.evaluation.protocol import Result, Summary, both_means
 from samkit.evaluation.robot import next_click
-from samkit.evaluation.truth import MaskChoice, image_mask, mask_iou
+from samkit.evaluation.truth import MaskChoice, image_mask, mask_iou, void_mask
 from samkit.geometry import decode_rle
 from samkit.types import ImageEmbedding, MaskPrediction
 
@@ -53,11 +52,15 @@ class TextToMask:
     def settings(self) -> dict[str, Any]:
         return {**asdict(self.choice), "text_model": self.text_model}
 
+    def differences(self) -> tuple[str, ...]:
+        return ("a protocol of samkit's own", *self.choice.differences())
+
     def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
         truths = masks_by_phrase(sample, self.choice.choose(sample))
         result: Result = {"masks": len(truths), "ious": [], "corrected": [], "pairs": []}
         if not truths:
             return result
+        void = void_mask(sample)
         answer = predictor.predict_text(
             embedding, list(truths), image=sample.image, multimask=True
         ).best()
@@ -69,14 +72,16 @@ class TextToMask:
                 result["pairs"] += [False for other in truths if is_pair(phrase, other)]
                 continue
             logits = answer.logits[number, 0]
-            predicted = image_mask(logits, answer.coords)
+            predicted = image_mask(logits, answer.coords, void)
             ious = [mask_iou(predicted, mask) for mask in masks]
             truth = masks[int(np.argmax(ious))]
             result["ious"].append(max(ious))
             # A detector would have to run again, and may find one phrase differently than among
             # several: there the click is given with the mask alone.
             text = phrase if predictor.reads_as_tokens else None
-            result["corrected"].append(click_once(predictor, embedding, text, truth, logits))
+            result["corrected"].append(
+                click_once(predictor, embedding, text, truth, logits, void=void)
+            )
             result["pairs"] += [
                 max(ious) > max(mask_iou(predicted, mask) for mask in truths[other])
                 for other in truths
@@ -99,9 +104,11 @@ def click_once(
     text: str | None,
     truth: BoolArray,
     logits: npt.NDArray[np.float32],
+    *,
+    void: BoolArray | None = None,
 ) -> float:
     """IoU after one click where an answer (S, S) was most wrong."""
-    click = next_click(truth, image_mask(logits, embedding.coords))
+    click = next_click(truth, image_mask(logits, embedding.coords, void))
     if click is None:
         return 1.0
     prompt: dict[str, Any] = {
@@ -115,22 +122,22 @@ def click_once(
     else:
         answer = predictor.predict_text(embedding, text, **prompt)
     side = logits.shape[-1]
-    return mask_iou(image_mask(answer.logits.reshape(side, side), embedding.coords), truth)
+    corrected = image_mask(answer.logits.reshape(side, side), embedding.coords, void)
+    return mask_iou(corrected, truth)
 
 
 def masks_by_phrase(sample: Sample, numbers: Sequence[int]) -> Mapping[str, list[BoolArray]]:
-    """All masks (H, W) of an image by phrase, for the phrases of some of its masks.
+    """All masks (H, W) of an image without void pixels, by phrase, for those of some masks.
 
     Args:
         sample: the image.
         numbers: indices of the masks whose phrases are prompted.
     """
+    rles = sample.without_void(sample.rles)
     phrases = [sample.phrases[number] for number in numbers if sample.phrases]
     return {
         phrase: [
-            decode_rle(rle)
-            for rle, own in zip(sample.rles, sample.phrases, strict=True)
-            if own == phrase
+            decode_rle(rle) for rle, own in zip(rles, sample.phrases, strict=True) if own == phrase
         ]
         for phrase in dict.fromkeys(phrases)
         if phrase

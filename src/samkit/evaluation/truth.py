@@ -1,6 +1,14 @@
-"""Ground truth: the choice of masks to measure, and the IoU of masks."""
+"""Ground truth: the choice of masks to measure, and the IoU of masks.
+
+Void pixels, which have no ground truth, are taken out of true and predicted masks alike. So they
+count in no IoU and are in no error region, and the robot never clicks there: its distances are to
+the nearest pixel outside of an error region, void or not.
+
+Source: arXiv:2102.06583 (RITM), whose published numbers leave out the unlabelled band of GrabCut.
+"""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +17,14 @@ import numpy.typing as npt
 from samkit.arrays import BoolArray
 from samkit.checks import check_number
 from samkit.datasets import Sample
-from samkit.geometry import MASK_THRESHOLD, CoordMap, decode_rle, logits_to_original, rle_area
+from samkit.geometry import (
+    MASK_THRESHOLD,
+    CoordMap,
+    Rle,
+    decode_rle,
+    logits_to_original,
+    rle_area,
+)
 
 MAX_COUNT = 2**31 - 1
 # The smallest part that SAM's own data engine leaves in a mask. Source: arXiv:2304.02643, B.
@@ -25,7 +40,7 @@ class MaskChoice:
 
     Attributes:
         masks_per_image: maximum number of masks; None for all.
-        min_area_px: masks with fewer pixels are left out.
+        min_area_px: masks with fewer pixels, not counting void ones, are left out.
         seed: another seed gives another choice.
     """
 
@@ -39,15 +54,26 @@ class MaskChoice:
         check_number("min_area_px", self.min_area_px, int, 1, MAX_COUNT)
         check_number("seed", self.seed, int, 0, MAX_COUNT)
 
+    def differences(self) -> tuple[str, ...]:
+        """How the choice differs from all masks, which published protocols measure."""
+        parts = []
+        if self.masks_per_image is not None:
+            parts.append(f"up to {self.masks_per_image} masks an image")
+        if self.min_area_px > 1:
+            parts.append(f"masks of at least {self.min_area_px} px")
+        return tuple(parts)
+
     def choose(self, sample: Sample) -> list[int]:
         """Indices of the chosen masks, ascending."""
-        large = [n for n, rle in enumerate(sample.rles) if rle_area(rle) >= self.min_area_px]
+        areas = [rle_area(rle) for rle in sample.without_void(sample.rles)]
+        large = [number for number, area in enumerate(areas) if area >= self.min_area_px]
         drawn = sorted(large, key=lambda number: self._lot(sample.key, number))
         return sorted(drawn[: self.masks_per_image])
 
     def masks(self, sample: Sample) -> list[BoolArray]:
-        """The chosen masks, each (H, W)."""
-        return [decode_rle(sample.rles[number]) for number in self.choose(sample)]
+        """The chosen masks, each (H, W), without void pixels."""
+        rles = sample.without_void(sample.rles)
+        return [decode_rle(rles[number]) for number in self.choose(sample)]
 
     def _lot(self, key: str, number: int) -> bytes:
         return hashlib.sha256(f"{self.seed}/{number}/{key}".encode()).digest()
@@ -60,7 +86,24 @@ def mask_iou(one: BoolArray, other: BoolArray) -> float:
     return shared / union if union else 1.0
 
 
-def image_mask(logits: npt.NDArray[np.float32], coords: CoordMap) -> BoolArray:
-    """Upsample logits (S, S) to a mask (H, W) of the image's size."""
+def image_mask(
+    logits: npt.NDArray[np.float32], coords: CoordMap, void: BoolArray | None = None
+) -> BoolArray:
+    """Upsample logits (S, S) to a mask (H, W) of the image's size, without void pixels (H, W)."""
     mask: BoolArray = logits_to_original(logits, coords) > MASK_THRESHOLD
-    return mask
+    return mask if void is None else mask & ~void
+
+
+def find_known(found: Sequence[Rle], sample: Sample) -> tuple[list[int], list[Rle]]:
+    """Found masks less void pixels, indices and RLEs; those of void pixels alone are left out."""
+    rles = sample.without_void(found)
+    is_void = [
+        rle_area(old) > 0 and rle_area(new) == 0 for old, new in zip(found, rles, strict=True)
+    ]
+    numbers = [number for number, void in enumerate(is_void) if not void]
+    return numbers, [rles[number] for number in numbers]
+
+
+def void_mask(sample: Sample) -> BoolArray | None:
+    """The void pixels (H, W) of an image; None if there are none."""
+    return None if sample.void is None else decode_rle(sample.void)

@@ -10,15 +10,18 @@ from samkit.formats.coco import (
     write_coco,
     write_coco_records,
 )
-from samkit.formats.coco_reading import CocoFile, CocoImage, read_coco
 from samkit.formats.cvat_writing import CvatWriter, cvat_writer
 from samkit.formats.datumaro_writing import datumaro_item, datumaro_writer
 from samkit.formats.geojson import geojson_collection
 from samkit.formats.image import (
     MAX_PIXELS,
+    SIDEWAYS,
+    TO_UPRIGHT,
+    UPRIGHT,
     ImageLike,
     read_image,
     read_image_bytes,
+    read_image_frame,
     read_image_size,
 )
 from samkit.formats.json_list import JsonList
@@ -28,13 +31,20 @@ from samkit.formats.label_studio_writing import (
     label_studio_writer,
     local_file_url,
 )
-from samkit.formats.labelme import LabelMeFile, read_labelme
 from samkit.formats.labelme_writing import labelme_document
-from samkit.formats.names import IMAGE_SUFFIXES, base_name, flat_file_name, has_image_suffix
+from samkit.formats.names import (
+    IMAGE_SUFFIXES,
+    base_name,
+    find_image_files,
+    flat_file_name,
+    has_image_suffix,
+)
 from samkit.formats.png import (
+    LABELS_FORMAT,
     label_layers,
     label_map,
     label_rles,
+    layer_folder,
     read_labels,
     write_mask_png,
     write_png,
@@ -43,40 +53,41 @@ from samkit.formats.sa1b import (
     masks_from_sa1b,
     read_sa1b,
     sa1b_document,
-    sa1b_rles,
     write_sa1b,
 )
-from samkit.formats.segmentations import (
-    check_image_size,
-    read_numbered_rles,
-    read_rles,
-    segmentation_rle,
-)
 from samkit.formats.upright import copy_upright
-from samkit.formats.voc import voc_classes, voc_instances, voc_labelmap, voc_xml, write_voc_png
+from samkit.formats.voc import (
+    voc_classes,
+    voc_instances,
+    voc_labelmap,
+    voc_palette,
+    voc_xml,
+    write_voc_png,
+)
 from samkit.formats.yolo import yolo_dataset_yaml, yolo_labels, yolo_path
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "LABELS_FORMAT",
     "MAX_PIXELS",
+    "SIDEWAYS",
+    "TO_UPRIGHT",
     "UNLABELLED_MARK",
+    "UPRIGHT",
     "Categories",
-    "CocoFile",
-    "CocoImage",
     "CocoWriter",
     "CvatWriter",
     "ImageLike",
     "JsonList",
-    "LabelMeFile",
     "base_name",
     "category_entries",
-    "check_image_size",
     "coco_dataset",
     "coco_writer",
     "copy_upright",
     "cvat_writer",
     "datumaro_item",
     "datumaro_writer",
+    "find_image_files",
     "flat_file_name",
     "free_name",
     "geojson_collection",
@@ -88,23 +99,20 @@ __all__ = [
     "label_studio_task",
     "label_studio_writer",
     "labelme_document",
+    "layer_folder",
     "local_file_url",
     "masks_from_sa1b",
-    "read_coco",
     "read_image",
     "read_image_bytes",
+    "read_image_frame",
     "read_image_size",
-    "read_labelme",
     "read_labels",
-    "read_numbered_rles",
-    "read_rles",
     "read_sa1b",
     "sa1b_document",
-    "sa1b_rles",
-    "segmentation_rle",
     "voc_classes",
     "voc_instances",
     "voc_labelmap",
+    "voc_palette",
     "voc_xml",
     "write_coco",
     "write_coco_records",

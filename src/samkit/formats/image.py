@@ -22,7 +22,8 @@ MAX_PIXELS = 2**27
 # Background of transparent pixels, as in most viewers.
 PAGE_COLOR = (255, 255, 255)
 UINT16_PER_UINT8 = 257  # 65535 / 255
-# What turns an image of each EXIF orientation upright; 1 is upright.
+UPRIGHT = 1  # EXIF orientation of an image that is not turned
+# What turns an image of each other EXIF orientation upright.
 TO_UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -107,15 +108,24 @@ def read_image_size(file: IO[bytes], name: str, *, max_pixels: int = MAX_PIXELS)
     Raises:
         ImageError: not an image, or too large.
     """
+    size_hw, _ = read_image_frame(file, name, max_pixels=max_pixels)
+    return size_hw
+
+
+def read_image_frame(
+    file: IO[bytes], name: str, *, max_pixels: int = MAX_PIXELS
+) -> tuple[tuple[int, int], int]:
+    """Like `read_image_size`, with the EXIF orientation by which the image is turned upright."""
     with image_errors(name, max_pixels):
         try:
             with Image.open(file) as opened:
                 width, height = opened.size
-                turned = exif_orientation(opened) in SIDEWAYS
+                orientation = exif_orientation(opened)
         except UnidentifiedImageError as error:
             raise ImageError(f"{name} is not an image that can be read") from error
     _check_size(name, width, height, max_pixels)
-    return (width, height) if turned else (height, width)
+    size_hw = (width, height) if orientation in SIDEWAYS else (height, width)
+    return size_hw, orientation if orientation in TO_UPRIGHT else UPRIGHT
 
 
 @contextmanager

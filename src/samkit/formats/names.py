@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 # Files with these suffixes count as images when folders are searched; `read_image` goes by a file's
 # content. Pillow as distributed on PyPI reads all of them.
@@ -28,6 +28,11 @@ DIGEST_LENGTH = 12
 def has_image_suffix(path: str | os.PathLike[str]) -> bool:
     """Whether a path looks like an image's, in upper or lower case."""
     return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - millions of files
+
+
+def find_image_files(folder: Path) -> list[Path]:
+    """All images in a folder and its subfolders, by suffix, sorted by path."""
+    return sorted(path for path in folder.rglob("*") if has_image_suffix(path))
 
 
 def base_name(path: str) -> str:

@@ -19,6 +19,8 @@ from samkit.files import replacing
 from samkit.geometry import Rle, decode_rle, decode_rle_patch
 from samkit.types import Masks
 
+# The JSON files beside label images that samkit exports.
+LABELS_FORMAT = "samkit-labels-1"
 MAX_LABEL = 2**16 - 1  # the largest number in a PNG of 16 bits
 BACKGROUND = 0
 # Pillow's modes of one number per pixel: 1, 8 and 16 bits, and palettes, whose colours do not
@@ -96,6 +98,11 @@ def label_layers(
         layers[index][mask] = counts[index]
         numbers.append((index + 1, counts[index]))
     return layers, numbers
+
+
+def layer_folder(number: int) -> str:
+    """Folder of a layer's label images; layers are numbered from 1."""
+    return "masks" if number == 1 else f"masks_{number}"
 
 
 def read_labels(path: str | os.PathLike[str]) -> npt.NDArray[np.int32]:

@@ -13,8 +13,7 @@ import numpy as np
 
 from samkit.errors import DataError, FormatError
 from samkit.files import read_json, write_bytes
-from samkit.formats.segmentations import check_image_size, read_rles
-from samkit.geometry import Rle, rle_area, rle_box_xyxy, xywh_to_xyxy, xyxy_to_xywh
+from samkit.geometry import rle_area, rle_box_xyxy, xywh_to_xyxy, xyxy_to_xywh
 from samkit.types import Masks
 
 NO_POINT = (np.nan, np.nan)  # for masks that answer no point
@@ -165,34 +164,3 @@ def read_sa1b(path: str | os.PathLike[str]) -> Masks:
         return masks_from_sa1b(document)
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
-
-
-def sa1b_rles(
-    document: Any, size_hw: tuple[int, int], *, name: str
-) -> tuple[tuple[Rle, ...], tuple[str, ...]]:
-    """Read RLEs from a document, of which only the annotations' `segmentation` is needed.
-
-    Unlike `masks_from_sa1b` it accepts files of other programs, and polygons; broken masks do not
-    affect the others.
-
-    Args:
-        document: content of a JSON file.
-        size_hw: the image's size.
-        name: names the image in errors.
-
-    Returns:
-        RLEs, and one line about each mask that is broken and left out.
-
-    Raises:
-        DataError: there are no annotations, or they belong to an image of another size.
-    """
-    parts = document if isinstance(document, dict) else {}
-    annotations, entry = parts.get("annotations"), parts.get("image")
-    if not isinstance(annotations, list):
-        raise DataError(f"{name}: its JSON file has no list of annotations")
-    if isinstance(entry, dict):
-        check_image_size(name, entry, size_hw)
-    segmentations = [
-        one.get("segmentation") if isinstance(one, dict) else one for one in annotations
-    ]
-    return read_rles(segmentations, size_hw)

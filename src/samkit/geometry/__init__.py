@@ -2,8 +2,9 @@
 
 from samkit.geometry.boxes import boxes_from_masks, xywh_to_xyxy, xyxy_to_xywh
 from samkit.geometry.coords import CoordMap
+from samkit.geometry.outline import joined_outline
 from samkit.geometry.overlap import box_iou, least_iou, nms
-from samkit.geometry.polygons import Ring, joined_outline, mask_polygons
+from samkit.geometry.polygons import Ring, mask_polygons
 from samkit.geometry.regions import drop_small_islands, fill_small_holes
 from samkit.geometry.resize import box_bounds, logits_to_original, patch_to_original
 from samkit.geometry.rle import (
@@ -15,6 +16,7 @@ from samkit.geometry.rle import (
     rle_area,
     rle_box_xyxy,
     rle_counts,
+    subtract_rle,
 )
 from samkit.geometry.stability import (
     MASK_THRESHOLD,
@@ -53,6 +55,7 @@ __all__ = [
     "rle_box_xyxy",
     "rle_counts",
     "stability_score",
+    "subtract_rle",
     "xywh_to_xyxy",
     "xyxy_to_xywh",
 ]

@@ -1,12 +1,10 @@
-"""Mask outlines as polygons: exact ones along pixel edges, or one closed line around all parts.
+"""Mask outlines as polygons along pixel edges.
 
-Points are integer (x, y). In exact outlines pixel (0, 0) is the square from (0, 0) to (1, 1); in
-the joined outline a point is the pixel itself.
+Points are integer (x, y); pixel (0, 0) is the square from (0, 0) to (1, 1).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -133,113 +131,3 @@ def _runs(mask: BoolArray) -> tuple[IntArray, IntArray, IntArray, BoolArray]:
     line, low = np.nonzero((before != after) & (after != 0))
     _, high = np.nonzero((before != after) & (before != 0))
     return line, low, high, after[line, low] > 0
-
-
-def joined_outline(mask: BoolArray) -> Ring:
-    """One closed line (N, 2) through the border pixels of all parts and holes of a mask.
-
-    Parts and holes are joined by lines there and back between near corners. Filled with
-    `cv2.fillPoly` (even-odd rule, border included), the line reproduces the mask plus the pixels
-    under the joining lines.
-    """
-    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    rings = [np.asarray(one, np.int64).reshape(-1, 2) for one in found]
-    if not rings:
-        return np.zeros((0, 2), np.int64)
-    return _spliced(rings, _short_links(rings, (mask.shape[0], mask.shape[1])))
-
-
-class _Link(NamedTuple):
-    """A line from a point of a ring, by index, to one of another ring."""
-
-    at: int
-    ring: int
-    there: int
-
-
-def _short_links(rings: Sequence[Ring], size_hw: tuple[int, int]) -> list[list[_Link]]:
-    """Join rings by short lines into a tree; return the links of each ring.
-
-    Candidates are the pairs of corners whose nearest pixels touch, as in a Voronoi diagram, so that
-    time grows with pixels and not with the square of the corners. Of these, Kruskal's algorithm
-    takes the shortest that join all.
-    """
-    corners = np.concatenate(rings)
-    ring_of = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
-    index_of = np.concatenate([np.arange(len(ring)) for ring in rings])
-    pairs = _near_pairs(corners, size_hw)
-    pairs = pairs[ring_of[pairs[:, 0]] != ring_of[pairs[:, 1]]]
-    lengths = ((corners[pairs[:, 0]] - corners[pairs[:, 1]]) ** 2).sum(axis=-1)
-    links: list[list[_Link]] = [[] for _ in rings]
-    group = list(range(len(rings)))
-
-    def root(ring: int) -> int:
-        while group[ring] != ring:
-            group[ring] = group[group[ring]]
-            ring = group[ring]
-        return ring
-
-    for one, other in pairs[np.argsort(lengths, kind="stable")].tolist():
-        first, second = int(ring_of[one]), int(ring_of[other])
-        if root(first) != root(second):
-            group[root(first)] = root(second)
-            links[first].append(_Link(int(index_of[one]), second, int(index_of[other])))
-            links[second].append(_Link(int(index_of[other]), first, int(index_of[one])))
-    return links
-
-
-def _near_pairs(corners: Ring, size_hw: tuple[int, int]) -> IntArray:
-    """Pairs (N, 2) of corners, by index, in one pixel or whose nearest pixels touch."""
-    keys = corners[:, 1] * size_hw[1] + corners[:, 0]
-    order = np.argsort(keys, kind="stable")
-    is_shared = keys[order][1:] == keys[order][:-1]
-    shared = np.stack([order[:-1][is_shared], order[1:][is_shared]], axis=-1)
-    background = np.ones(size_hw, np.uint8)
-    background[corners[:, 1], corners[:, 0]] = 0
-    _, labels = cv2.distanceTransformWithLabels(
-        background, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    corner_of = np.zeros(int(labels.max()) + 1, np.int64)
-    corner_of[labels[corners[:, 1], corners[:, 0]]] = np.arange(len(corners))
-    nearest = corner_of[labels]
-    beside = [
-        np.stack([one.ravel(), other.ravel()], axis=-1)
-        for one, other in (
-            (nearest[:, :-1], nearest[:, 1:]),
-            (nearest[:-1], nearest[1:]),
-        )
-    ]
-    touching = np.concatenate(beside)
-    touching = np.unique(touching[touching[:, 0] != touching[:, 1]], axis=0)
-    return np.concatenate([shared, touching])
-
-
-def _spliced(rings: Sequence[Ring], links: Sequence[Sequence[_Link]]) -> Ring:
-    """Walk around the first ring, and at each link around the ring there, and back."""
-
-    def walk(ring: int, start: int, parent: int) -> Iterator[Ring | _Link]:
-        points = np.roll(rings[ring], -start, axis=0)
-        if parent >= 0:
-            points = np.concatenate([points, points[:1]])
-        done = 0
-        count = len(rings[ring])
-        onward = [link for link in links[ring] if link.ring != parent]
-        for link in sorted(onward, key=lambda link: (link.at - start) % count):
-            stop = (link.at - start) % count
-            yield points[done : stop + 1]
-            yield link
-            done = stop
-        yield points[done:]
-
-    pieces: list[Ring] = []
-    walks = [(0, walk(0, 0, -1))]  # a stack of its own: there may be thousands of rings in a row
-    while walks:
-        ring, steps = walks[-1]
-        step = next(steps, None)
-        if step is None:
-            walks.pop()
-        elif isinstance(step, _Link):
-            walks.append((step.ring, walk(step.ring, step.there, ring)))
-        else:
-            pieces.append(step)
-    return np.concatenate(pieces)

@@ -63,6 +63,13 @@ def decode_rle_patch(rle: Rle, box_xyxy: npt.ArrayLike) -> npt.NDArray[np.bool_]
     return np.ascontiguousarray(coco_mask.decode(rle)[y0:y1, x0:x1]).astype(bool)
 
 
+def subtract_rle(rle: Rle, other: Rle) -> Rle:
+    """The pixels of a mask that are not in another one of the same size."""
+    if not coco_mask.area(coco_mask.merge([rle, other], intersect=True)):
+        return rle
+    return encode_rle(decode_rle(rle) & ~decode_rle(other))
+
+
 def rle_area(rle: Rle) -> int:
     """Number of pixels in a mask."""
     return int(coco_mask.area(rle))

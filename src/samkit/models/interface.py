@@ -66,8 +66,8 @@ class PromptTensors(NamedTuple):
         """Number of prompts P; 1 for a prompt without any part."""
         return next((len(part) for part in self if part is not None), 1)
 
-    def rows(self, index: slice) -> PromptTensors:
-        """Select prompts by a slice."""
+    def rows(self, index: slice | Tensor) -> PromptTensors:
+        """Select prompts by a slice or an index tensor."""
         return PromptTensors(*(None if part is None else part[index] for part in self))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from samkit.backends import Backend
+from samkit.backends import Backend, renew_in_children
 from samkit.models import PromptTensors, Sam
 from samkit.types import ImageEmbedding, MaskPrediction, Prompts
 
@@ -54,6 +54,11 @@ class PromptDecoder:
         # Least recently used first.
         self._contexts: WeakKeyDictionary[ImageEmbedding, Any] = WeakKeyDictionary()
         self._lock = Lock()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Renew the lock in a forked process."""
+        self._lock = Lock()
 
     @torch.no_grad()
     def prepare(self, embedding: ImageEmbedding) -> None:
@@ -66,17 +71,19 @@ class PromptDecoder:
         self, embedding: ImageEmbedding, prompts: Prompts, *, multimask: bool
     ) -> MaskPrediction:
         """Answer prompts that fit the embedding's image."""
-        logits, iou_pred = [], []
+        side = embedding.coords.logits_size
+        num_masks = self.model.config.decoder.num_multimask if multimask else 1
+        logits = np.empty((len(prompts), num_masks, side, side), np.float32)
+        iou_pred = np.empty((len(prompts), num_masks), np.float32)
         with self._lock:
-            for attended, context in self._attend(embedding, prompts):
+            for rows, attended, context in self._attend(embedding, prompts):
                 selected = self.backend.select(attended, multimask=multimask)
                 answer = self.backend.upscale(selected, context)
-                logits.append(answer.logits.cpu().numpy().copy())
-                iou_pred.append(answer.iou_pred.cpu().numpy().copy())
-        all_logits, all_iou = np.concatenate(logits), np.concatenate(iou_pred)
+                logits[rows] = answer.logits.cpu().numpy()
+                iou_pred[rows] = answer.iou_pred.cpu().numpy()
         return MaskPrediction(
-            logits=all_logits if prompts.batched else all_logits[0],
-            iou_pred=all_iou if prompts.batched else all_iou[0],
+            logits=logits if prompts.batched else logits[0],
+            iou_pred=iou_pred if prompts.batched else iou_pred[0],
             coords=embedding.coords,
         )
 
@@ -87,9 +94,9 @@ class PromptDecoder:
         """Answer prompts with three masks each; upscale and return only the confident masks."""
         side = embedding.coords.logits_size
         logits, iou_pred = [np.zeros((0, side, side), np.float32)], [np.zeros(0, np.float32)]
-        points, start = [np.zeros(0, np.int64)], 0
+        points = [np.zeros(0, np.int64)]
         with self._lock:
-            for attended, context in self._attend(embedding, prompts):
+            for rows, attended, context in self._attend(embedding, prompts):
                 selected = self.backend.select(attended, multimask=True)
                 iou = selected.iou_pred.cpu().numpy()
                 confident = iou >= iou_thresh
@@ -98,26 +105,33 @@ class PromptDecoder:
                     chosen = confident[some]
                     logits.append(answer.logits.cpu().numpy()[chosen])
                     iou_pred.append(iou[some][chosen])
-                    points.append(start + some.start + np.nonzero(chosen)[0])
-                start += len(iou)
+                    points.append(rows[some][np.nonzero(chosen)[0]])
         return PointMasks(
             logits=np.concatenate(logits),
             iou_pred=np.concatenate(iou_pred),
             point_index=np.concatenate(points),
         )
 
-    def _attend(self, embedding: ImageEmbedding, prompts: Prompts) -> Iterator[tuple[Any, Any]]:
-        """Run the prompt encoder and the transformer; yield batches of results and contexts."""
+    def _attend(
+        self, embedding: ImageEmbedding, prompts: Prompts
+    ) -> Iterator[tuple[npt.NDArray[np.int64], Any, Any]]:
+        """Run the prompt encoder and the transformer; yield rows, results and contexts.
+
+        Prompts with equally many points go together: padding tokens would change the answers, since
+        the transformer attends to all tokens.
+        """
         tensors = self._tensors(embedding, prompts)
-        for start in range(0, len(prompts), PROMPTS_AT_ONCE):
-            sparse, dense = self.backend.embed_prompts(
-                tensors.rows(slice(start, start + PROMPTS_AT_ONCE))
-            )
-            if dense is None:
-                context = self._context(embedding)
-            else:
-                context = self.backend.prepare(embedding.features, dense)
-            yield self.backend.attend(sparse, context), context
+        for num_points in np.unique(prompts.num_points).tolist():
+            alike = np.flatnonzero(prompts.num_points == num_points)
+            for start in range(0, len(alike), PROMPTS_AT_ONCE):
+                rows = alike[start : start + PROMPTS_AT_ONCE]
+                some = tensors.rows(torch.from_numpy(rows))
+                sparse, dense = self.backend.embed_prompts(without_padding(some, num_points))
+                if dense is None:
+                    context = self._context(embedding)
+                else:
+                    context = self.backend.prepare(embedding.features, dense)
+                yield rows, self.backend.attend(sparse, context), context
 
     def _context(self, embedding: ImageEmbedding) -> Any:
         """The prepared image for prompts without a mask, cached."""
@@ -147,6 +161,14 @@ class PromptDecoder:
             boxes_xyxy=tensor(None if boxes is None else coords.boxes_to_model(boxes)),
             mask_logits=tensor(prompts.mask_logits),
         )
+
+
+def without_padding(prompts: PromptTensors, num_points: int) -> PromptTensors:
+    """Cut off the padding of prompts with equally many points."""
+    points_xy, labels = prompts.points_xy, prompts.labels
+    if points_xy is None or labels is None or num_points == 0:
+        return prompts._replace(points_xy=None, labels=None)
+    return prompts._replace(points_xy=points_xy[:, :num_points], labels=labels[:, :num_points])
 
 
 def runs(flags: npt.NDArray[np.bool_]) -> Iterator[slice]:

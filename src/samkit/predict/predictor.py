@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from dataclasses import asdict, replace
 from functools import cached_property
-from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from samkit.backends import Backend, create_backend
+from samkit.backends import Backend, create_backend, enter_process
 from samkit.errors import EmbeddingError, WeightsError
 from samkit.formats import ImageLike, read_image
 from samkit.geometry import CoordMap
 from samkit.models import Sam
 from samkit.predict.decoder import PointMasks, PromptDecoder
+from samkit.predict.encoder import SharedEncoder
+from samkit.predict.origin import Origin, backend_choice, described, load_again
 from samkit.predict.preprocess import normalise, resize_image
 from samkit.predict.session import ImageSession
-from samkit.predict.text_prompts import Text, TextPrompts, TextReader, check_text_embeds, no_answer
+from samkit.predict.text_prompts import Text, TextPrompts, TextReader, check_text_embeds
 from samkit.types import ImageEmbedding, MaskPrediction, Prompts
 from samkit.weights import TextEncoder, load_model, weights_sha256, weights_sha256_of_bytes
 
@@ -40,7 +42,9 @@ class Predictor:
 
     Embeddings are values that may be stored and reused. A predictor gives the same answer to the
     same prompt, in any order, and may be called from several threads; one can encode while another
-    decodes.
+    decodes. It works in forked processes, on the CPU with one thread of PyTorch. Pickled, such as
+    for a spawned process, it is its source and settings, and is loaded again; a deep copy has its
+    own network and shares the text model.
 
     Attributes:
         model: the network in float32, in evaluation mode.
@@ -72,10 +76,8 @@ class Predictor:
             model_name, text_encoder, text_model, device=self.backend.info.device
         )
         self.decoder = PromptDecoder(model, self.backend)
-        # A backend serves one caller of its encoder and one of its decoder at a time: clicks need
-        # not wait for the encoding of another image.
-        self._encoding = Lock()
-        self._encoder = self.backend
+        self._encoder = SharedEncoder(self.backend)
+        self._origin: Origin | None = None
 
     @classmethod
     def load(
@@ -107,17 +109,20 @@ class Predictor:
             WeightsError: the weights are unknown, missing, damaged or do not fit.
             BackendError: the backend, precision or device is not available here.
         """
+        enter_process()
         loaded = load_model(source)
         chosen = create_backend(
             loaded.model, backend=backend, precision=precision, threads=threads, device=device
         )
-        return cls(
+        predictor = cls(
             loaded.model,
             model_name=loaded.name,
             backend=chosen,
             text_encoder=loaded.text_encoder,
             text_model=text_model,
         )
+        predictor._origin = Origin.of(source, text_model)
+        return predictor
 
     def describe(self) -> dict[str, str | int]:
         """Model, backend, precision, device and threads (0: the backend's choice) in use."""
@@ -160,13 +165,12 @@ class Predictor:
     @torch.no_grad()
     def encode(self, image: ImageLike) -> ImageEmbedding:
         """Run the image encoder alone; see `embed`, which also prepares the decoder for prompts."""
+        self._enter()
         rgb = read_image(image)
         coords = self.coord_map(rgb)
         pixels = normalise(resize_image(rgb, coords), self.model.image_spec)
-        with self._encoding:
-            features = self._encoder.encode(pixels)
         return ImageEmbedding(
-            features=features,
+            features=self._encoder.encode(pixels),
             coords=coords,
             model_name=self.model_name,
             encoder_checksum=self.encoder_checksum,
@@ -205,10 +209,15 @@ class Predictor:
     ) -> MaskPrediction:
         """Answer one prompt, or a batch of P prompts with a leading axis.
 
+        Each prompt of a batch gets the answer that it gets alone, however many points others have;
+        a batch of 0 gets an empty answer.
+
         Args:
             embedding: result of `embed` of the same model.
-            points: (2,), (N, 2) or (P, N, 2), xy in pixels of the image.
-            labels: (N,) or (P, N): 1 foreground, 0 background; default: all foreground.
+            points: (2,), (N, 2) or (P, N, 2), xy in pixels of the image; for prompts of different
+                lengths a list of P arrays (N_i, 2).
+            labels: (N,), (P, N) or a list of P arrays (N_i,): 1 foreground, 0 background, -1 for
+                padding, which is left out; default: all foreground.
             boxes: (4,) or (P, 4), x0 y0 x1 y1 in pixels of the image.
             mask_logits: (L, L), (1, L, L) or (P, 1, L, L) of an earlier answer's `logits`.
             multimask: three candidates, for prompts that may mean several things, such as a single
@@ -264,6 +273,7 @@ class Predictor:
             EmbeddingError: the embedding is of another model.
             ConfigError, WeightsError, DownloadError: the text model cannot be loaded.
         """
+        self._enter()
         self.check_embedding(embedding)
         parts = {"points": points, "labels": labels, "boxes": boxes, "mask_logits": mask_logits}
         is_alone = all(part is None for part in parts.values())
@@ -275,10 +285,7 @@ class Predictor:
         self, embedding: ImageEmbedding, text: TextPrompts, *, multimask: bool = True
     ) -> MaskPrediction:
         """Answer resolved text prompts; see `predict_text`."""
-        if text.prompts is None:
-            answer = no_answer(embedding, multimask=multimask)
-        else:
-            answer = self.decode(embedding, text.prompts, multimask=multimask)
+        answer = self.decode(embedding, text.prompts, multimask=multimask)
         if text.phrases is None:
             return answer
         scores = text.scores
@@ -290,6 +297,7 @@ class Predictor:
         self, embedding: ImageEmbedding, prompts: Prompts, *, multimask: bool = True
     ) -> MaskPrediction:
         """Answer validated prompts; see `predict`."""
+        self._enter()
         self._check(embedding, prompts)
         return self.decoder.decode(embedding, prompts, multimask=multimask)
 
@@ -309,6 +317,7 @@ class Predictor:
         Returns:
             the K confident masks, ordered by point.
         """
+        self._enter()
         prompts = Prompts.of(points=points_xy[:, None], labels=np.ones((len(points_xy), 1)))
         self._check(embedding, prompts)
         return self.decoder.decode_confident(embedding, prompts, iou_thresh=iou_thresh)
@@ -327,17 +336,50 @@ class Predictor:
                 f"the decoder belongs to another image encoder ({checksum[:12]}) than this"
                 f" predictor's ({self.encoder_checksum[:12]})"
             )
-        info = asdict(self.backend.info)
-        info["threads"] = info["threads"] or None
+        return self._with_model(model, model_name=model_name, encoder=self._encoder)
+
+    def _with_model(
+        self,
+        model: Sam,
+        *,
+        model_name: str | None = None,
+        encoder: SharedEncoder | None = None,
+        origin: Origin | None = None,
+    ) -> Predictor:
+        """Create a predictor with another network on a backend like this one's; share the text."""
         other = Predictor(
             model,
             model_name=model_name or self.model_name,
-            backend=create_backend(model, **info),
+            backend=create_backend(model, **backend_choice(self.backend).options()),
             text_encoder=self.text_encoder,
         )
         other._reader = self._reader
-        other._encoder, other._encoding = self._encoder, self._encoding
+        other._encoder = encoder or other._encoder
+        other._origin = origin
+        other.decoder.contexts_cached = self.decoder.contexts_cached
         return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Predictor:
+        """Copy the network, so that changes of one do not change the other."""
+        return self._with_model(copy.deepcopy(self.model, memo), origin=self._origin)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the source, the settings and a checksum, not the weights.
+
+        Raises:
+            WeightsError: it was made of objects in memory, so that it cannot be loaded again.
+        """
+        description = described(self._origin, self.backend, self.model)
+        return load_again, (Predictor.load, description)
+
+    def _enter(self) -> None:
+        """Prepare a forked process, or refuse it.
+
+        Raises:
+            BackendError: the backend does not work in forked processes.
+        """
+        enter_process()
+        self.backend.check_process()
 
     def _check(self, embedding: ImageEmbedding, prompts: Prompts) -> None:
         self.check_embedding(embedding)
@@ -355,7 +397,7 @@ class Predictor:
         if not isinstance(embedding, ImageEmbedding):
             raise EmbeddingError(
                 f"the first argument must be an ImageEmbedding; got {type(embedding).__name__}:"
-                " predictor.embed(image) makes one"
+                " predictor.embed(image) makes one, once for all prompts of an image"
             )
         # The second checksum is computed only if the first one differs.
         checksum = embedding.encoder_checksum

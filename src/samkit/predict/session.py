@@ -68,13 +68,15 @@ def ask_all(
     """Answer prompts for several masks at once, all with equally many points, and all or no boxes.
 
     Args:
-        refinements: P, one per mask.
+        refinements: P, one per mask; without any, the answer is empty.
         multimask: three candidates each.
         feed_back: give the logits of the last answers with the prompts.
 
     Returns:
         an answer with a prompt axis.
     """
+    if not refinements:
+        return predictor.predict(embedding, boxes=np.zeros((0, 4)), multimask=multimask)
     parts: dict[str, Any] = {}
     if refinements[0].points_xy:
         parts["points"] = np.array([one.points_xy for one in refinements], np.float64)

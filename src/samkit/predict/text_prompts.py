@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from samkit.backends import renew_in_children
 from samkit.errors import PromptError, WeightsError
 from samkit.formats import ImageLike, read_image
-from samkit.types import ImageEmbedding, MaskPrediction, Prompts
+from samkit.types import ImageEmbedding, Prompts
 
 if TYPE_CHECKING:  # torch and transformers take seconds to import
     from samkit.text import Detections, TextModel, TextPrompter
@@ -26,7 +27,6 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import
 Text = str | list[str] | tuple[str, ...] | npt.NDArray[np.floating]
 # Clicks up to this fraction of a box's sides outside of it count as inside: boxes are not exact.
 MARGIN = 0.1
-CANDIDATES = 3  # of an ambiguous prompt
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,12 +34,12 @@ class TextPrompts:
     """A text resolved to prompts.
 
     Attributes:
-        prompts: P prompts, as a batch; None if a detector found nothing.
+        prompts: P prompts, as a batch; 0 if a detector found nothing.
         phrases: the phrase of each prompt; None for CLIP embeddings.
         scores: (P,) a detector's scores; None if the predicted IoU is the score.
     """
 
-    prompts: Prompts | None
+    prompts: Prompts
     phrases: tuple[str, ...] | None = None
     scores: npt.NDArray[np.float32] | None = None
 
@@ -70,6 +70,11 @@ class TextReader:
         """
         self.own = own
         self._model_name, self._given, self._device = model_name, given, device
+        self._loading = Lock()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Renew the lock in a forked process."""
         self._loading = Lock()
 
     @property
@@ -179,8 +184,11 @@ def tokens(phrases: tuple[str, ...], prompter: TextPrompter, others: Prompts | N
 
 def detected(detections: Detections) -> TextPrompts:
     """Make prompts of all boxes that a detector found."""
-    prompts = Prompts.of(boxes=detections.boxes_xyxy) if len(detections) else None
-    return TextPrompts(prompts=prompts, phrases=detections.phrases, scores=detections.scores)
+    return TextPrompts(
+        prompts=Prompts.of(boxes=detections.boxes_xyxy),
+        phrases=detections.phrases,
+        scores=detections.scores,
+    )
 
 
 def correct_box(phrases: tuple[str, ...], detections: Detections, clicks: Prompts) -> TextPrompts:
@@ -241,16 +249,6 @@ def image_of(embedding: ImageEmbedding, image: ImageLike | None) -> npt.NDArray[
             f" got {pixels.shape[:2]}"
         )
     return pixels
-
-
-def no_answer(embedding: ImageEmbedding, *, multimask: bool) -> MaskPrediction:
-    """The answer to no prompts, where a detector found nothing."""
-    side, candidates = embedding.coords.logits_size, CANDIDATES if multimask else 1
-    return MaskPrediction(
-        logits=np.zeros((0, candidates, side, side), np.float32),
-        iou_pred=np.zeros((0, candidates), np.float32),
-        coords=embedding.coords,
-    )
 
 
 def check_text_embeds(text_embeds: npt.NDArray[np.float32], dim: int | None, model: str) -> None:

@@ -21,8 +21,11 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict import PointMasks
 
 
-# Stability is defined at the image's size. The estimate on the logits is off by less than this:
-# at most 0.041 was measured among 3,000 stable masks of images from 150 x 220 to 1200 x 1800.
+# Stability is defined at the image's size; candidates whose estimate on the logits is below the
+# threshold by more than this are left out. A measurement, no bound: MobileSAM's estimates were off
+# by 0.041 at most among 3,000 stable masks of images from 150 x 220 to 1200 x 1800, and none of 588
+# was lost from 600 down to 64 pixels; those of artificial smooth logits were off by up to 0.32 at
+# 150 x 220, where 3% of stable masks are lost (12% at 96 x 96).
 STABILITY_SLACK = 0.05
 
 

@@ -147,7 +147,10 @@ class AutoMasker:
         Raises:
             ImageError: the image cannot be read.
 
-        Source: arXiv:2304.02643, section 4 and appendix B. Deviations: none.
+        Source: arXiv:2304.02643, section 4 and appendix B. Deviations from the published code:
+        masks at `iou_thresh` pass; boxes contain their last pixels, which may decide duplicates and
+        borders of crops by a pixel; of equal predicted IoUs the first point's comes first;
+        stability is estimated before it is measured, see `STABILITY_SLACK`.
         """
         pixels = read_image(image)
         size_hw = (pixels.shape[0], pixels.shape[1])

@@ -83,6 +83,13 @@ class Tile:
     is_cut: npt.NDArray[np.bool_]
     first: int
 
+    def contains(self, boxes_xyxy: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Whether boxes (N, 4) in pixels of the image lie in the tile."""
+        low, high = np.array(self.box_xyxy[:2]), np.array(self.box_xyxy[2:])
+        after_low = (boxes_xyxy[:, :2] >= low).all(axis=1)
+        before_high = (boxes_xyxy[:, 2:] <= high).all(axis=1)
+        return np.logical_and(after_low, before_high)
+
 
 def generate_tiled(
     masker: TileMasker,
@@ -95,8 +102,9 @@ def generate_tiled(
 
     Two masks that agree where their tiles overlap show one object. If one of them is complete, that
     is, not near a border inside the image, it is kept and the other is dropped; otherwise they are
-    joined. A cut mask that agrees with none is dropped if another tile sees all of it with more of
-    its surroundings, like masks at the borders of crops.
+    joined. What reaches beyond the tile in which a mask is complete is another object, however well
+    they agree. A cut mask that agrees with none is dropped if another tile sees all of it with more
+    of its surroundings, like masks at the borders of crops.
 
     Args:
         masker: generates the masks of each tile, a uint8 array (h, w, 3).
@@ -135,43 +143,38 @@ def generate_tiled(
 
 
 class Groups:
-    """Disjoint sets of masks that show one object (union-find over mask indices)."""
+    """Disjoint sets of masks that show one object, by mask index."""
 
     def __init__(self) -> None:
-        self.parents: list[int] = []
+        self._groups: list[list[int]] = []  # of each mask; members share one list
 
     def __len__(self) -> int:
         """Number of masks."""
-        return len(self.parents)
+        return len(self._groups)
 
     def extend(self, count: int) -> None:
         """Add masks, each as an object of its own."""
-        self.parents.extend(range(len(self), len(self) + count))
-
-    def find(self, number: int) -> int:
-        """Index of the first mask of a mask's object."""
-        while self.parents[number] != number:
-            self.parents[number] = self.parents[self.parents[number]]
-            number = self.parents[number]
-        return number
+        self._groups.extend([number] for number in range(len(self), len(self) + count))
 
     def join(self, one: int, other: int) -> None:
         """Record that two masks show one object."""
-        low, high = sorted((self.find(one), self.find(other)))
-        self.parents[high] = low
+        small, large = sorted((self._groups[one], self._groups[other]), key=len)
+        if small is not large:
+            large.extend(small)
+            for number in small:
+                self._groups[number] = large
 
     def members(self) -> list[list[int]]:
-        """Indices of the masks of each object."""
-        sets: dict[int, list[int]] = {}
-        for number in range(len(self)):
-            sets.setdefault(self.find(number), []).append(number)
-        return list(sets.values())
+        """Ascending indices of the masks of each object, in the order of their first ones."""
+        distinct = {id(group): group for group in self._groups}
+        return [sorted(group) for group in distinct.values()]
 
 
 def match_masks(one: Tile, other: Tile, iou_thresh: float) -> Iterator[tuple[int, int]]:
     """Yield pairs of masks of two tiles that agree where the tiles overlap, the best first.
 
-    Each mask is in at most one pair, so that an object and its part are not joined.
+    Each mask is in at most one pair, so that an object and its part are not joined. A mask that is
+    complete in its tile is only in a pair with one that lies in that tile, too.
     """
     shared = _intersection(one.box_xyxy, other.box_xyxy)
     if shared is None:
@@ -181,6 +184,9 @@ def match_masks(one: Tile, other: Tile, iou_thresh: float) -> Iterator[tuple[int
     if not rles_one or not rles_other:
         return
     iou = np.asarray(coco_mask.iou(rles_one, rles_other, [0] * len(rles_other)))
+    fits_one = one.is_cut[numbers_one][:, None] | one.contains(other.boxes_xyxy[numbers_other])
+    fits_other = other.is_cut[numbers_other][:, None] | other.contains(one.boxes_xyxy[numbers_one])
+    iou = np.where(fits_one & fits_other.T, iou, 0.0)
     free_one, free_other = np.ones(len(rles_one), bool), np.ones(len(rles_other), bool)
     for flat in np.argsort(-iou, axis=None, kind="stable"):
         i, j = np.unravel_index(flat, iou.shape)
@@ -238,6 +244,12 @@ class _Part(NamedTuple):
         return float(self.tile.masks.scores[self.number])
 
     @property
+    def box_xyxy(self) -> npt.NDArray[np.int64]:
+        """Box (4,) in pixels of the image."""
+        box: npt.NDArray[np.int64] = self.tile.boxes_xyxy[self.number]
+        return box
+
+    @property
     def area_px(self) -> int:
         return int(self.tile.masks.areas[self.number])
 
@@ -263,13 +275,11 @@ def _merge(tiles: list[Tile], groups: Groups, size_hw: tuple[int, int]) -> Masks
     """Masks of the full image: each object's complete mask, or all of its cut masks joined."""
     parts = [_Part(tile, number) for tile in tiles for number in range(len(tile.masks))]
     is_redundant = _complete_elsewhere(tiles, size_hw)
-    objects = []
+    objects: list[list[_Part]] = []
     for members in groups.members():
         if len(members) == 1 and is_redundant[members[0]]:
             continue
-        own = [parts[number] for number in members]
-        complete = [part for part in own if not part.is_cut]
-        objects.append([max(complete, key=lambda part: part.score)] if complete else own)
+        objects += _objects([parts[number] for number in members])
     mains = [max(own, key=lambda part: part.area_px) for own in objects]
     order = np.argsort([-main.score for main in mains], kind="stable").tolist()
     objects, mains = [objects[i] for i in order], [mains[i] for i in order]
@@ -293,11 +303,26 @@ def _complete_elsewhere(tiles: list[Tile], size_hw: tuple[int, int]) -> npt.NDAr
     is_cut = np.concatenate([tile.is_cut for tile in tiles])
     seen = np.zeros(len(boxes), bool)
     for tile in tiles:
-        low, high = np.array(tile.box_xyxy[:2]), np.array(tile.box_xyxy[2:])
-        inside = (boxes[:, :2] >= low).all(axis=1) & (boxes[:, 2:] <= high).all(axis=1)
-        seen |= inside & ~touches_inner_border(boxes, tile.box_xyxy, size_hw)
+        seen |= tile.contains(boxes) & ~touches_inner_border(boxes, tile.box_xyxy, size_hw)
     dropped: npt.NDArray[np.bool_] = seen & is_cut
     return dropped
+
+
+def _objects(own: list[_Part]) -> Iterator[list[_Part]]:
+    """Yield the parts of each object among masks that were matched, directly or not.
+
+    The surest complete mask stands for all that lies in its tile. Chains of cut masks may lead
+    beyond it, to another object.
+    """
+    complete = [part for part in own if not part.is_cut]
+    if not complete:
+        yield own
+        return
+    best = max(complete, key=lambda part: part.score)
+    yield [best]
+    beyond = [part for part in own if not best.tile.contains(part.box_xyxy[None])[0]]
+    if beyond:
+        yield from _objects(beyond)
 
 
 def _join(parts: list[_Part], size_hw: tuple[int, int]) -> Rle:

@@ -136,7 +136,7 @@ class Clip:
     @property
     def logit_scale(self) -> float:
         """Factor of cosine similarities before a softmax."""
-        return math.exp(float(self.model.logit_scale))
+        return math.exp(float(self.model.logit_scale.detach()))
 
     @property
     def max_tokens(self) -> int:

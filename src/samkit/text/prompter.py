@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +31,8 @@ class TextPrompter:
         prompter = TextPrompter(Clip.load("openai/clip-vit-large-patch14-336"))
         embeds = prompter.encode(["a red car", "a tree"])
 
-    Vocabularies are cached in memory, those of 16 words or more also in the cache folder.
+    Vocabularies are cached in memory, those of 16 words or more also in the cache folder. `encode`
+    may be called from several threads.
 
     Attributes:
         templates: sentences with `{}` for the word, such as "a photo of a {}."; the embedding of a
@@ -51,6 +53,7 @@ class TextPrompter:
         self.clip = clip
         self.templates = tuple(templates)
         self._cache: dict[tuple[str, ...], Embeds] = {}
+        self._lock = threading.Lock()  # of the cache; CLIP itself runs outside of it
 
     def encode(self, words: str | Sequence[str]) -> Embeds:
         """Unit-length embeddings (N, D) of one word or of a vocabulary.
@@ -60,17 +63,20 @@ class TextPrompter:
         """
         vocabulary = (words,) if isinstance(words, str) else tuple(words)
         check_texts(vocabulary)
-        embeds = self._cache.pop(vocabulary, None)
+        with self._lock:
+            embeds = self._cache.get(vocabulary)
         if embeds is None:
             embeds = self._read(vocabulary)
         if embeds is None:
             embeds = self._encode(vocabulary)
             self._write(vocabulary, embeds)
         embeds.flags.writeable = False  # the array is shared by all callers
-        too_many = max(0, len(self._cache) + 1 - MAX_CACHED_VOCABULARIES)
-        for oldest in list(self._cache)[:too_many]:
-            del self._cache[oldest]
-        self._cache[vocabulary] = embeds
+        with self._lock:
+            # Another thread may have encoded it at the same time: all callers share the first.
+            embeds = self._cache.pop(vocabulary, embeds)
+            self._cache[vocabulary] = embeds  # the last used one is last
+            while len(self._cache) > MAX_CACHED_VOCABULARIES:
+                del self._cache[next(iter(self._cache))]
         return embeds
 
     def _encode(self, vocabulary: Sequence[str]) -> Embeds:

@@ -24,7 +24,7 @@ from samkit.arrays import FloatArray
 from samkit.errors import ConfigError, FormatError, PromptError
 from samkit.files import write_bytes
 from samkit.geometry import decode_rle_patch
-from samkit.text.clip import Embeds
+from samkit.text.clip import Embeds, check_texts
 from samkit.text.crops import cut_crop
 from samkit.text.prompter import TextPrompter
 from samkit.types import Masks
@@ -169,18 +169,25 @@ class MaskRanker:
     def probabilities(
         self, image: npt.NDArray[np.uint8], masks: Masks, phrases: Sequence[str]
     ) -> FloatArray:
-        """Uncalibrated probabilities (M, C) of phrases for masks; rows sum to 1 at most.
+        """Uncalibrated probabilities (M, C) of phrases for masks.
+
+        Those of distinct phrases sum to 1 at most; a phrase given twice has the same probability
+        twice.
 
         Raises:
             PromptError: there are no phrases, or one is empty or too long.
         """
         if not phrases:
             raise PromptError("there must be at least one phrase; got none")
-        words = [*phrases, *self.background]
+        check_texts(phrases)
+        stripped = [phrase.strip() for phrase in phrases]
+        distinct = list(dict.fromkeys(stripped))
+        words = list(dict.fromkeys([*distinct, *self.background]))
         cosines = self.embed(image, masks) @ self.prompter.encode(words).T
         logits = self.prompter.clip.logit_scale * np.asarray(cosines, np.float64)
         shares = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-        return np.asarray((shares / shares.sum(axis=1, keepdims=True))[:, : len(phrases)])
+        columns = [distinct.index(phrase) for phrase in stripped]
+        return np.asarray((shares / shares.sum(axis=1, keepdims=True))[:, columns])
 
     def name(
         self,

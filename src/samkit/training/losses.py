@@ -1,5 +1,8 @@
 """Losses of masks and of their predicted IoU.
 
+Pixels without ground truth, padding and void ones, are ignored by all of them: prediction cuts
+padding off. The paper does not mention padding.
+
 Shape legend: M masks, K candidates of each, H and W their height and width.
 """
 
@@ -56,7 +59,9 @@ class MaskLosses(NamedTuple):
     chosen: Tensor
 
 
-def focal_loss(logits: Tensor, truth: Tensor, *, gamma: float, alpha: float) -> Tensor:
+def focal_loss(
+    logits: Tensor, truth: Tensor, *, gamma: float, alpha: float, ignored: Tensor | None = None
+) -> Tensor:
     """Focal loss: cross-entropy that discounts pixels that are already right, mean over pixels.
 
     With p the predicted probability of the true class: -alpha_t (1 - p)^gamma log p.
@@ -66,6 +71,7 @@ def focal_loss(logits: Tensor, truth: Tensor, *, gamma: float, alpha: float) -> 
         truth: ground truth, 0 or 1, broadcast to the logits.
         gamma: 0 gives cross-entropy.
         alpha: weight of foreground; background has 1 - alpha.
+        ignored: bool, pixels that do not count, broadcast to the logits; never all of them.
 
     Returns:
         loss (...).
@@ -74,18 +80,24 @@ def focal_loss(logits: Tensor, truth: Tensor, *, gamma: float, alpha: float) -> 
     """
     truth = truth.expand_as(logits)
     error = nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    right = torch.exp(-error)
+    # Where a pixel is surely right, x^gamma with gamma < 1 would have an infinite slope at 0.
+    wrong = (1 - torch.exp(-error)).clamp_min(torch.finfo(error.dtype).tiny)
     weight = alpha * truth + (1 - alpha) * (1 - truth)
-    return (weight * (1 - right) ** gamma * error).mean((-2, -1))
+    loss = weight * wrong**gamma * error
+    if ignored is None:
+        return loss.mean((-2, -1))
+    return loss.masked_fill(ignored, 0).sum((-2, -1)) / (~ignored).sum((-2, -1))
 
 
-def dice_loss(logits: Tensor, truth: Tensor) -> Tensor:
+def dice_loss(logits: Tensor, truth: Tensor, *, ignored: Tensor | None = None) -> Tensor:
     """1 - 2 |A B| / (|A| + |B|) of the probabilities and the ground truth, each sum plus 1.
 
-    The 1 keeps the loss defined for empty masks. Shapes as in `focal_loss`. Source:
-    arXiv:1606.04797.
+    The 1 keeps the loss defined for empty masks. Arguments are as in `focal_loss`; no ignored pixel
+    is in the ground truth. Source: arXiv:1606.04797.
     """
     probability = logits.sigmoid()
+    if ignored is not None:
+        probability = probability.masked_fill(ignored, 0)
     shared = (probability * truth).sum((-2, -1))
     sizes = probability.sum((-2, -1)) + truth.sum((-2, -1))
     return 1 - (2 * shared + 1) / (sizes + 1)
@@ -99,7 +111,14 @@ def mask_iou(predicted: Tensor, truth: Tensor) -> Tensor:
     return torch.where(union > 0, shared / union.clamp(min=1), 1.0)
 
 
-def mask_losses(logits: Tensor, iou_pred: Tensor, truth: Tensor, recipe: LossRecipe) -> MaskLosses:
+def mask_losses(
+    logits: Tensor,
+    iou_pred: Tensor,
+    truth: Tensor,
+    recipe: LossRecipe,
+    *,
+    ignored: Tensor | None = None,
+) -> MaskLosses:
     """Losses of predicted masks with several candidates each.
 
     Only the candidate with the lowest mask loss is trained: an ambiguous prompt has several right
@@ -108,18 +127,24 @@ def mask_losses(logits: Tensor, iou_pred: Tensor, truth: Tensor, recipe: LossRec
     Args:
         logits: (M, K, H, W).
         iou_pred: (M, K).
-        truth: ground truth (M, H, W), bool.
+        truth: ground truth (M, H, W), bool, without ignored pixels.
+        ignored: (M, H, W) bool, pixels that do not count.
 
     Source: arXiv:2304.02643, section 3 and appendix A, which do not say for which candidates the
     predicted IoU is trained.
     """
     logits, iou_pred = logits.float(), iou_pred.float()
     target = truth[:, None].float()
-    focal = focal_loss(logits, target, gamma=recipe.focal_gamma, alpha=recipe.focal_alpha)
-    dice = dice_loss(logits, target)
+    if ignored is not None:
+        ignored = ignored[:, None]
+    focal = focal_loss(
+        logits, target, gamma=recipe.focal_gamma, alpha=recipe.focal_alpha, ignored=ignored
+    )
+    dice = dice_loss(logits, target, ignored=ignored)
     combined = recipe.focal * focal + recipe.dice * dice  # (M, K)
     best = combined.argmin(1, keepdim=True)
-    iou = mask_iou(logits > 0, truth[:, None])
+    predicted = logits > 0 if ignored is None else (logits > 0) & ~ignored
+    iou = mask_iou(predicted, truth[:, None])
     iou_error = (iou_pred - iou).square().mean()
     chosen = iou_pred.argmax(1, keepdim=True)
     return MaskLosses(

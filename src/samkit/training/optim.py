@@ -44,9 +44,11 @@ def parameter_groups(
     ]
 
 
-# Tokens and position embeddings, which weight decay would pull to zero for no reason.
+# Tokens and position embeddings, which weight decay would pull to zero for no reason; they are
+# tables of vectors, no matrices. Patch embeddings are layers.
 UNDECAYED = re.compile(
-    r"pos_embed|rel_pos_[hw]|(iou|mask)_tokens?\.weight|_embed\.weight|point_embeddings|attention_bias"
+    r"pos_embed|rel_pos_[hw]|(iou|mask)_tokens?\.weight|(?<!patch)_embed(ding)?\.weight"
+    r"|point_embeddings|attention_bias"
 )
 
 

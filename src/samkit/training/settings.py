@@ -34,7 +34,7 @@ class OptimRecipe:
             gives all of them the same rate.
         warmup_steps: steps in which the rate grows linearly from 0.
         schedule: "steps" multiplies the rate by `decay_factor` at each of `milestones`; "cosine"
-            lowers it to 0 at the last step.
+            lowers it along half a cosine, which would reach 0 one step after the last.
         milestones: steps at which the "steps" schedule lowers the rate.
         decay_factor: factor of the rate at each milestone.
         clip_norm: gradients of a larger norm are scaled down to it; None does not clip.

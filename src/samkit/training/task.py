@@ -25,6 +25,8 @@ class Batch:
         pixels: (B, 3, S, S) float32, normalised and padded; None if there are `features`.
         features: (B, C, G, G) float32 embeddings from a cache, instead of pixels; else None.
         masks: (M, T, T) bool, none of them empty; masks of one image are adjacent.
+        ignored: (B, T, T) bool, cells without ground truth: padding and void pixels, of which no
+            mask has any; None if all count.
         image_index: (M,) int64, the image of each mask, ascending.
         keys: names of the images in their data set.
         phrases: name of each mask; empty if the data set has none.
@@ -38,6 +40,7 @@ class Batch:
     keys: tuple[str, ...]
     phrases: tuple[str, ...] = ()
     text_embeds: Tensor | None = None
+    ignored: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Copy to a device."""
@@ -51,6 +54,7 @@ class Batch:
             features=None if self.features is None else moved(self.features),
             text_embeds=None if self.text_embeds is None else moved(self.text_embeds),
             masks=moved(self.masks),
+            ignored=None if self.ignored is None else moved(self.ignored),
             image_index=moved(self.image_index),
         )
 
@@ -97,6 +101,9 @@ class Task(nn.Module, ABC):
         Raises:
             OutputError: the file cannot be written.
         """
+
+    def constrain(self) -> None:
+        """Put parameters back into their allowed range; called after each optimiser step."""
 
     def weight(self, batch: Batch) -> int:
         """Return the number of items that a batch's loss is a mean over, by default its masks.

@@ -122,6 +122,7 @@ class Trainer(Generic[TaskT]):
         if not math.isfinite(values["gradient_norm"]) and self.scaler is None:
             raise self._refusal("gradient", values["gradient_norm"], of_step)
         self.optimiser.step()
+        self.task.constrain()
         self.optimiser.zero_grad()
         values["lr"] = float(self.schedule.get_last_lr()[-1])
         self.schedule.step()

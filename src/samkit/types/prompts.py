@@ -1,7 +1,7 @@
 """Prompts on one image: text, points, boxes and masks.
 
-Shape legend: P prompts, N points, L side of the mask logits (256), D dimensions of CLIP's
-embeddings.
+Shape legend: P prompts, N points of the longest prompt, L side of the mask logits (256), D
+dimensions of CLIP's embeddings.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from samkit.arrays import FloatArray, IntArray, Logits
 from samkit.errors import PromptError
 from samkit.geometry import CoordMap
+from samkit.types.points import read_array, read_points
 
 # Number of axes of each part of a batch of prompts.
 BATCHED_NDIM = {"text_embeds": 2, "points": 3, "boxes": 2, "mask_logits": 4}
@@ -23,10 +24,12 @@ BATCHED_NDIM = {"text_embeds": 2, "points": 3, "boxes": 2, "mask_logits": 4}
 class Prompts:
     """P prompts in pixels of the original image; each may combine text, points, a box, a mask.
 
+    P may be 0, such as for the boxes of a detector that found nothing.
+
     Attributes:
         text_embeds: (P, D) unit-length CLIP embeddings, for models that take text, or None.
         points_xy: (P, N, 2), or None.
-        labels: (P, N), 1 foreground and 0 background, or None.
+        labels: (P, N), 1 foreground and 0 background, -1 after the last point of a prompt; or None.
         boxes_xyxy: (P, 4), or None.
         mask_logits: (P, 1, L, L), those of an earlier answer, or None.
         batched: whether the prompts were given as a batch, so that the answer has a prompt axis.
@@ -55,9 +58,7 @@ class Prompts:
         if len(set(sizes.values())) > 1:
             listed = ", ".join(f"{count} of {name}" for name, count in sizes.items())
             raise PromptError(f"prompts of one batch must agree in number; got {listed}")
-        if 0 in sizes.values():
-            raise PromptError("a batch needs at least one prompt; got 0")
-        _check_points(self.points_xy, self.labels)
+        self._check_points()
         if self.boxes_xyxy is not None:
             _check_boxes(self.boxes_xyxy)
         if self.mask_logits is not None and not np.isfinite(self.mask_logits).all():
@@ -80,16 +81,17 @@ class Prompts:
         """Make prompts from arrays or lists, for one prompt or a batch.
 
         Args:
-            points: (2,) or (N, 2); (P, N, 2) for a batch.
-            labels: (N,) or (P, N); default: all points are foreground.
-            boxes: (4,) or (P, 4).
+            points: (2,) or (N, 2); (P, N, 2) for a batch, or a list of P arrays (N_i, 2).
+            labels: (N,), (P, N) or a list of P arrays (N_i,): 1 foreground, 0 background, -1 for no
+                point; default: all points are foreground.
+            boxes: (4,) or (P, 4); none at all are a batch of 0.
             mask_logits: (L, L) or (1, L, L) for one prompt; (P, 1, L, L) for a batch.
             text_embeds: (D,) or (P, D) of any nonzero length.
 
         Raises:
             PromptError: shapes disagree, or a value is not a valid coordinate, label or box.
         """
-        points_xy, kinds = _points(points, labels)
+        points_xy, kinds = read_points(points, labels)
         parts = {
             "text_embeds": _part("text_embeds", text_embeds, "(D,) or (P, D)", 1),
             "points": points_xy,
@@ -112,12 +114,25 @@ class Prompts:
             mask_f32 = None if mask is None else mask.astype(np.float32)
         return cls(
             points_xy=given.get("points"),
-            labels=None if kinds is None else kinds.astype(np.int64),
+            labels=kinds,
             boxes_xyxy=given.get("boxes"),
             mask_logits=mask_f32,
             text_embeds=None if text is None else _unit_length(text),
             batched=is_batch,
         )
+
+    @property
+    def num_points(self) -> IntArray:
+        """Number of points of each prompt (P,)."""
+        if self.labels is None:
+            return np.zeros(len(self), np.int64)
+        return np.asarray((self.labels >= 0).sum(axis=1), np.int64)
+
+    @property
+    def are_clicks(self) -> bool:
+        """Whether each prompt is a single point, which may mean a part or the whole object."""
+        is_alone = self.boxes_xyxy is None and self.mask_logits is None
+        return is_alone and self.text_embeds is None and bool((self.num_points == 1).all())
 
     def __len__(self) -> int:
         """Number of prompts."""
@@ -128,6 +143,17 @@ class Prompts:
         )
         return len(first)
 
+    def _check_points(self) -> None:
+        if self.points_xy is None and self.labels is None:
+            return
+        if self.points_xy is None or self.labels is None:
+            raise PromptError("points need labels: 1 (foreground) or 0 (background) for each")
+        if not np.isfinite(self.points_xy).all():
+            raise PromptError("points must be finite; got NaN or infinity")
+        others = (self.boxes_xyxy, self.mask_logits, self.text_embeds)
+        if all(other is None for other in others) and not self.num_points.all():
+            raise PromptError("a prompt with points needs at least one; got 0")
+
     def check_fits(self, coords: CoordMap) -> None:
         """Check that points lie in the image, boxes overlap it and masks have the right size.
 
@@ -136,8 +162,9 @@ class Prompts:
         """
         height, width = coords.original_hw
         size = f"the image of width {width} and height {height}"
-        if self.points_xy is not None:
+        if self.points_xy is not None and self.labels is not None:
             outside = (self.points_xy < 0) | (self.points_xy >= (width, height))
+            outside &= self.labels[..., None] >= 0
             if outside.any():
                 x, y = self.points_xy[outside.any(-1)][0]
                 raise PromptError(f"point ({x:g}, {y:g}) lies outside of {size}")
@@ -156,52 +183,23 @@ class Prompts:
                 )
 
 
-def _array(value: npt.ArrayLike | None, name: str) -> FloatArray | None:
-    """Convert anything that NumPy accepts to a float array; None stays None."""
-    if value is None:
-        return None
-    try:
-        return np.asarray(value, np.float64)
-    # RuntimeError: a tensor that requires gradients.
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        shown = " ".join(repr(value).split())
-        message = f"{name} must be numbers in a regular array; got {shown:.60}"
-        raise PromptError(message) from error
-
-
 def _part(
     name: str, value: npt.ArrayLike | None, shapes: str, ndim: int, *, last: int | None = None
 ) -> FloatArray | None:
     """Validate a part of prompts: `ndim` axes, one more for a batch, and the last axis's size."""
-    part = _array(value, name)
+    part = read_array(value, name)
     if part is None:
         return None
+    if part.shape == (0,) and last is not None:  # an empty list
+        return part.reshape(0, last)
     if part.ndim not in (ndim, ndim + 1) or last not in (None, part.shape[-1]):
         raise PromptError(f"{name} must be {shapes}; got {part.shape}")
     return part
 
 
-def _points(
-    points: npt.ArrayLike | None, labels: npt.ArrayLike | None
-) -> tuple[FloatArray | None, FloatArray | None]:
-    """Validate points (N, 2) or (P, N, 2) and their labels, which default to foreground."""
-    points_xy, kinds = _array(points, "points"), _array(labels, "labels")
-    if kinds is not None and not np.isin(kinds, (0, 1)).all():
-        bad = kinds[~np.isin(kinds, (0, 1))].flat[0]
-        raise PromptError(f"labels must be 1 (foreground) or 0 (background); got {bad:g}")
-    if points_xy is not None and points_xy.shape == (2,):
-        points_xy = points_xy[None]
-        kinds = kinds[None] if kinds is not None and kinds.ndim == 0 else kinds
-    if points_xy is not None and (points_xy.ndim not in (2, 3) or points_xy.shape[-1] != 2):
-        raise PromptError(f"points must be (2,), (N, 2) or (P, N, 2); got {points_xy.shape}")
-    if points_xy is not None and kinds is None:
-        kinds = np.ones(points_xy.shape[:-1])
-    return points_xy, kinds
-
-
 def _mask_part(mask_logits: npt.ArrayLike | None) -> FloatArray | None:
     """Validate mask logits (1, L, L), or (P, 1, L, L) for a batch."""
-    mask = _array(mask_logits, "mask_logits")
+    mask = read_array(mask_logits, "mask_logits")
     if mask is None:
         return None
     if mask.ndim not in (2, 3, 4) or mask.shape[-3:-2] not in ((), (1,)):
@@ -217,24 +215,6 @@ def _unit_length(vectors: FloatArray) -> npt.NDArray[np.float32]:
     with np.errstate(invalid="ignore"):  # infinity, which is refused later
         scaled = vectors / np.where(lengths > 0, lengths, 1)
     return np.asarray(scaled, np.float32)
-
-
-def _check_points(points_xy: FloatArray | None, labels: IntArray | None) -> None:
-    if points_xy is None or labels is None:
-        if points_xy is not None:
-            raise PromptError("points need labels: 1 (foreground) or 0 (background) for each")
-        if labels is not None:
-            raise PromptError("labels need points; got labels alone")
-        return
-    if labels.shape != points_xy.shape[:-1]:
-        raise PromptError(
-            f"points and labels must agree in number; got points {points_xy.shape}"
-            f" and labels {labels.shape}"
-        )
-    if points_xy.shape[1] == 0:
-        raise PromptError("a prompt with points needs at least one; got 0")
-    if not np.isfinite(points_xy).all():
-        raise PromptError("points must be finite; got NaN or infinity")
 
 
 def _check_boxes(boxes_xyxy: FloatArray) -> None:

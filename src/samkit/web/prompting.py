@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from samkit.dataengine import StoredImage, get_image
-from samkit.errors import DatabaseError, PromptError, SamkitError, StoreError
+from samkit.errors import DatabaseError, ImageError, PromptError, SamkitError, StoreError
 from samkit.web.embedder import Encoded
 from samkit.web.problems import describe_validation, one_line
 from samkit.web.security import is_own_origin
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 router = APIRouter()
 
-NOT_SIGNED_IN, FORBIDDEN, NO_IMAGE, CANNOT = 4401, 4403, 4404, 1011  # closing codes
+# Closing codes. A page comes back after CANNOT only.
+NOT_SIGNED_IN, FORBIDDEN, NO_IMAGE, UNREADABLE, CANNOT = 4401, 4403, 4404, 4422, 1011
 CLICK, PREVIEW = 0, 1  # priorities
 ANSWERS_CACHED = 8  # whose logits a later prompt may continue from; 0.8 MB each
 MAX_POINTS = 256
@@ -86,7 +87,8 @@ async def prompt_image(socket: WebSocket, image_id: int) -> None:
     if not is_own_origin(socket.headers, required=True):
         await socket.close(FORBIDDEN)
         return
-    if await run_in_threadpool(find_sign_in, socket, studio) is None:
+    current = await run_in_threadpool(find_sign_in, socket, studio)
+    if current is None:
         await socket.close(NOT_SIGNED_IN)
         return
     try:
@@ -98,16 +100,19 @@ async def prompt_image(socket: WebSocket, image_id: int) -> None:
         await socket.close(NO_IMAGE)
         return
     with suppress(WebSocketDisconnect):
-        await Conversation(socket, studio, image).run()
+        await Conversation(socket, studio, image, user_id=current.user.id).run()
 
 
 class Conversation:
     """One page's connection to one image."""
 
-    def __init__(self, socket: WebSocket, studio: ServerState, image: StoredImage) -> None:
+    def __init__(
+        self, socket: WebSocket, studio: ServerState, image: StoredImage, *, user_id: int
+    ) -> None:
         self._socket = socket
         self._studio = studio
         self._image = image
+        self._user_id = user_id
         self._prompts: deque[tuple[Prompt, float]] = deque()  # and their arrival times
         self._preview: Preview | None = None
         self._news = asyncio.Event()
@@ -163,8 +168,12 @@ class Conversation:
         except Exception as error:
             if not isinstance(error, SamkitError):
                 logger.exception("encoding %s", self._image.path)
-            await self._send_error(None, describe(error))
-            await self._socket.close(CANNOT)
+            if is_of_image(error):
+                await self._send({"type": "unreadable", "detail": one_line(str(error))})
+                await self._socket.close(UNREADABLE)
+            else:
+                await self._send_error(None, describe(error))
+                await self._socket.close(CANNOT)
             return
         finally:
             embedder.give_up(self._image, waiting)
@@ -191,7 +200,8 @@ class Conversation:
 
     async def _answer(self, number: int, priority: int, work: Callable[[], dict[str, Any]]) -> None:
         try:
-            answer = await asyncio.wrap_future(self._studio.prompts.submit(priority, work))
+            waiting = self._studio.prompts.submit(priority, work, owner=self._user_id)
+            answer = await asyncio.wrap_future(waiting)
         except Exception as error:
             if not isinstance(error, SamkitError):
                 logger.exception("a prompt on %s", self._image.path)
@@ -277,6 +287,11 @@ class Conversation:
 def _labels(message: Message) -> list[Literal[0, 1]] | None:
     """Return a message's labels; the page must send one for each point, even for foreground."""
     return message.labels if message.points or message.labels else None
+
+
+def is_of_image(error: Exception) -> bool:
+    """Whether an image cannot be read: it is damaged, missing or has changed."""
+    return isinstance(error, ImageError | StoreError) and not isinstance(error, DatabaseError)
 
 
 def describe(error: Exception) -> str:

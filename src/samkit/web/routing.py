@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import time
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from fastapi.routing import APIRoute
@@ -11,13 +14,20 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Message, Receive
 
 from samkit.dataengine import note_action
+from samkit.errors import DatabaseError
 from samkit.web.problems import status_of
 from samkit.web.schemas import MAX_INT64, Problem
 from samkit.web.security import client_address
-from samkit.web.sign_in import SAFE_METHODS
+from samkit.web.sign_in import SAFE_METHODS, find_sign_in
 from samkit.web.state import state_of
 
+logger = logging.getLogger(__name__)
+
 MAX_JSON_BYTES = 4 * 2**20  # a mask and its events
+MAX_STRANGERS_BYTES = 8 * 2**10  # a name and a password of a thousand characters
+BODY_S = 60.0  # for all of a body of JSON
+
+Answer: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
 
 Key = Annotated[int, Path(ge=1, le=MAX_INT64)]
 After = Annotated[int, Query(ge=0, le=MAX_INT64)]
@@ -28,6 +38,7 @@ MEANINGS = {
     401: "not signed in",
     403: "not allowed, or the CSRF token is missing",
     404: "not found",
+    408: "the body did not arrive in time",
     409: "changed or held by somebody else",
     413: "too large",
     415: "unsupported media type",
@@ -47,17 +58,15 @@ class AuditedRoute(APIRoute):
     max_bytes: ClassVar[int | None] = MAX_JSON_BYTES
     unlogged: ClassVar[tuple[str, ...]] = SAFE_METHODS
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Answer:
         answer = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            if self.max_bytes is not None:
-                request = Request(request.scope, limited(request.receive, self.max_bytes))
             if request.method in self.unlogged:
                 return await answer(request)
             status = 500
             try:
-                response = await answer(request)
+                response = await self._answer_change(answer, request)
                 status = response.status_code
             except Exception as error:
                 status = status_of(error)
@@ -68,19 +77,42 @@ class AuditedRoute(APIRoute):
 
         return handle
 
+    async def _answer_change(self, answer: Answer, request: Request) -> Response:
+        """Answer a request that may change something, after reading all of its body.
+
+        Strangers can only sign in, so that no more of their bodies is read. Of signed-in people a
+        few changes are made at once, and the others wait here: on a thread each, while the store is
+        locked, they would leave none to those who only read.
+        """
+        if self.max_bytes is None:
+            return await answer(request)
+        studio = state_of(request)
+        current = await run_in_threadpool(find_sign_in, request, studio)
+        request.state.sign_in = current
+        max_bytes = self.max_bytes if current else MAX_STRANGERS_BYTES
+        request = Request(request.scope, limited(request.receive, max_bytes))
+        await request.body()
+        if current is None:
+            return await answer(request)
+        async with studio.changes:
+            return await answer(request)
+
     def _note(self, request: Request, status: int) -> None:
         """Log a request. Strangers, who could fill the log, are logged only when signing in."""
         state = request.state
-        if not hasattr(state, "user_id"):
+        if not hasattr(state, "user_id") or getattr(state, "routine", False):
             return
-        note_action(
-            state_of(request).store,
-            user_id=state.user_id,
-            action=self.name,
-            target=getattr(state, "target", request.url.path),
-            status=status,
-            address=client_address(request),
-        )
+        entry = {
+            "user_id": state.user_id,
+            "action": self.name,
+            "target": getattr(state, "target", request.url.path),
+            "status": status,
+            "address": client_address(request),
+        }
+        try:
+            note_action(state_of(request).store, **entry)
+        except DatabaseError as error:
+            logger.warning("not in the audit log, since %s: %s", error, entry)
 
 
 class FileRoute(AuditedRoute):
@@ -90,13 +122,20 @@ class FileRoute(AuditedRoute):
     unlogged = ()
 
 
-def limited(receive: Receive, max_bytes: int) -> Receive:
-    """Wrap `receive` to refuse a body as soon as it is too large."""
-    left = max_bytes
+def limited(receive: Receive, max_bytes: int, within_s: float = BODY_S) -> Receive:
+    """Wrap `receive` to refuse a body as soon as it is too large, or takes too long."""
+    left, is_complete = max_bytes, False
+    deadline = time.monotonic() + within_s
 
     async def receive_some() -> Message:
-        nonlocal left
-        message = await receive()
+        nonlocal left, is_complete
+        if is_complete:  # whoever asks again waits for the end of the connection
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), deadline - time.monotonic())
+        except asyncio.TimeoutError as error:
+            raise HTTPException(408, f"the body did not arrive within {within_s:g} s") from error
+        is_complete = not message.get("more_body", False)
         left -= len(message.get("body", b""))
         if left < 0:
             raise HTTPException(413, f"the request is too large: at most {max_bytes:,} bytes")

@@ -17,6 +17,7 @@ from samkit.dataengine import (
     DAY_MS,
     EVENT_KINDS,
     JobState,
+    Outcome,
     Page,
     Review,
     Role,
@@ -29,11 +30,14 @@ MAX_INT32 = 2**31 - 1
 MAX_RLE = 2 * 2**20  # characters of a mask; noise on 24 megapixels has 0.7 million
 MAX_EVENTS = 10_000  # in one change of a mask
 MAX_SECRET = 1000  # characters
+MAX_MASKS = 100_000  # of one image
+MAX_PEOPLE = 1000
 
 Key = Annotated[int, Field(ge=1, le=MAX_INT64)]
 Version = Annotated[int, Field(ge=0, le=MAX_INT32)]
 Side = Annotated[int, Field(ge=1, le=MAX_INT32)]
 Pair = Field(min_length=2, max_length=2)
+People = Annotated[list[Key], Field(min_length=1, max_length=MAX_PEOPLE)]
 Secret = Annotated[str, Field(min_length=1, max_length=MAX_SECRET)]
 
 
@@ -206,19 +210,42 @@ class NewAnnotation(Model):
 
 
 class AnnotationChange(Model):
+    """A new state; the scores are those of the new mask."""
+
     version: Version
     rle: RleModel
     class_id: Key | None = None
     events: Events = []
+    score: float | None = None
+    stability: float | None = None
 
 
 class AtVersion(Model):
     version: Version
 
 
+class AcceptImage(Model):
+    """Which masks to accept; null for all."""
+
+    version: Version
+    annotation_ids: Annotated[list[Key], Field(max_length=MAX_MASKS)] | None = None
+
+
 class ReturnImage(Model):
+    """To whom; null for everyone whose masks are there."""
+
     version: Version
     comment: str
+    user_ids: People | None = None
+
+
+class RestoreMasks(Model):
+    version: Version
+    user_ids: People
+
+
+class Reason(Model):
+    reason: str
 
 
 class AnnotationOut(Model):
@@ -247,8 +274,20 @@ class RevisionOut(Model):
     change: str
     rle: RleModel
     class_id: int | None
+    score: float | None
+    stability: float | None
     deleted: bool
     user_id: int
+    at: datetime
+
+
+class SubmissionOut(Model):
+    user_id: int
+    user_name: str
+    outcome: Outcome
+    reason: str
+    returned: bool
+    annotation_ids: list[int]
     at: datetime
 
 
@@ -275,10 +314,11 @@ class WorkDayOut(Model):
     user_name: str
     stage: Stage
     num_masks: int
+    num_corrected: int
     num_clicks: int
     duration_ms: int
-    seconds_per_mask: float
-    clicks_per_mask: float
+    seconds_per_mask: float | None
+    clicks_per_mask: float | None
 
 
 class StatisticsOut(Model):

@@ -38,7 +38,10 @@ def signed_in(
     Raises:
         HTTPException: 401 without a sign-in, 403 for a request from another site.
     """
-    current = find_sign_in(request, studio)
+    if hasattr(request.state, "sign_in"):  # found before the body was read
+        current: SignIn | None = request.state.sign_in
+    else:
+        current = find_sign_in(request, studio)
     if current is None:
         raise HTTPException(401, "sign in first")
     request.state.user_id = current.user.id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from samkit.web.workers import PriorityPool
 # Limits on failed sign-ins per address, and per name from anywhere, within this many seconds.
 TRIES_OF_ADDRESS, TRIES_FOR_NAME, TRIES_WINDOW_S = 50, 10, 300.0
 HASHES_AT_ONCE, HASHES_WAITING = 2, 24  # password hashes take 64 MB each
+CHANGES_AT_ONCE = 16  # of the 40 threads on which Starlette runs routes
 EXCHANGES_AT_ONCE, EXCHANGES_WAITING = 1, 4  # imports and exports
 
 
@@ -41,6 +43,7 @@ class ServerState:
     hashing: Gate = field(
         default_factory=lambda: Gate(at_once=HASHES_AT_ONCE, waiting=HASHES_WAITING)
     )
+    changes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CHANGES_AT_ONCE))
     exchanging: Gate = field(
         default_factory=lambda: Gate(at_once=EXCHANGES_AT_ONCE, waiting=EXCHANGES_WAITING)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -15,20 +16,28 @@ MAX_RATIO = 300
 RATIO_FREE_BYTES = 2**20  # zips that unpack to less are not bombs
 ENCRYPTED = 0x1
 BLOCK_BYTES = 2**20
+PAUSE_S = 60.0  # between two parts of an upload
 
 
 async def receive_file(request: Request, target: Path, *, max_bytes: int) -> None:
     """Write a request's body to a file.
 
     Raises:
-        HTTPException: 413 as soon as the body is too large.
+        HTTPException: 413 as soon as the body is too large, 408 if its sender pauses for too long.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > max_bytes:
         raise HTTPException(413, f"the file is too large: at most {max_bytes:,} bytes")
     received = 0
     with target.open("wb") as file:
-        async for chunk in request.stream():
+        chunks = request.stream()
+        while True:
+            try:
+                chunk = await asyncio.wait_for(anext(chunks), PAUSE_S)
+            except StopAsyncIteration:
+                return
+            except asyncio.TimeoutError as error:
+                raise HTTPException(408, f"nothing was sent for {PAUSE_S:g} s") from error
             received += len(chunk)
             if received > max_bytes:
                 raise HTTPException(413, f"the file is too large: at most {max_bytes:,} bytes")

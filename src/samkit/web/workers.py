@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import count
@@ -19,6 +19,7 @@ JOIN_TIMEOUT_S = 5.0
 @dataclass(order=True)
 class _Item:
     priority: int
+    turn: int
     number: int
     run: Callable[[], None] = field(compare=False)
 
@@ -26,12 +27,16 @@ class _Item:
 class PriorityPool:
     """A few threads that take waiting work in order of priority, lowest number first.
 
-    Work of equal priority runs in order of submission.
+    Work of equal priority runs in turns of its owners, and in order of submission for each: one
+    person's flood holds up others by no more than what is running.
     """
 
     def __init__(self, num_threads: int, name: str) -> None:
         self._items: queue.PriorityQueue[_Item] = queue.PriorityQueue()
         self._numbers = count()
+        self._lock = threading.Lock()
+        self._turn = 0  # of the work that was taken last
+        self._last_turns: dict[Hashable, int] = {}  # of owners with work that is still to come
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{index}", daemon=True)
             for index in range(num_threads)
@@ -42,10 +47,19 @@ class PriorityPool:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, priority: int, work: Callable[[], Result]) -> Future[Result]:
-        """Submit work; a future that is cancelled before it starts is skipped."""
+    def submit(
+        self, priority: int, work: Callable[[], Result], *, owner: Hashable = None
+    ) -> Future[Result]:
+        """Submit work; a future that is cancelled before it starts is skipped.
+
+        Args:
+            owner: whose work it is; others' work of the same priority takes turns with it.
+        """
         future: Future[Result] = Future()
-        self._put(priority, lambda: _run(future, work))
+        with self._lock:
+            turn = max(self._turn, self._last_turns.get((priority, owner), 0)) + 1
+            self._last_turns[priority, owner] = turn
+        self._put(priority, lambda: _run(future, work), turn)
         return future
 
     def stop(self) -> None:
@@ -56,14 +70,24 @@ class PriorityPool:
             if thread.ident is not None:
                 thread.join(JOIN_TIMEOUT_S)
 
-    def _put(self, priority: int, run: Callable[[], None]) -> None:
-        self._items.put(_Item(priority, next(self._numbers), run))
+    def _put(self, priority: int, run: Callable[[], None], turn: int = 0) -> None:
+        self._items.put(_Item(priority, turn, next(self._numbers), run))
+
+    def _begin_turn(self, turn: int) -> None:
+        """Go on to a turn; owners whose work has all been taken are forgotten."""
+        with self._lock:
+            if turn > self._turn:
+                self._turn = turn
+                self._last_turns = {
+                    one: last for one, last in self._last_turns.items() if last > turn
+                }
 
     def _work(self) -> None:
         while True:
             item = self._items.get()
             if item.priority == STOP:
                 return
+            self._begin_turn(item.turn)
             item.run()
             del item  # releases the last result while waiting for more work
 

@@ -18,9 +18,24 @@ State = dict[str, Tensor]
 # the index of its attention biases, which follows from the window's size.
 UNUSED = re.compile(r"^image_encoder\.(norm_head|head)\.|\.attention_bias_idxs$")
 # Keys under which training programs store a model's tensors in their checkpoints.
-WRAPPERS = ("model", "state_dict", "model_state_dict")
+WRAPPERS = (
+    "model",
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "net",
+    "network",
+    "net_state_dict",
+    "module",
+    "sam",
+    "sam_model",
+    "params",
+    "weights",
+)
 # Prefixes that module wrappers add to each name.
-NAME_PREFIXES = ("module.", "model.", "sam.")
+NAME_PREFIXES = ("module.", "model.", "sam.", "net.", "network.", "sam_model.", "_orig_mod.")
+SHOWN_NAMES = 3  # of tensors in a message
+SHOWN_KEYS = 8
 
 # Rewrites of the names of `transformers.SamModel`, applied in this order.
 TRANSFORMERS_RENAMES = [
@@ -83,11 +98,21 @@ def to_own_names(state: Mapping[str, object]) -> tuple[State, str]:
         return from_transformers(tensors), "transformers"
     if all(name in tensors for name in MAE_KEYS):
         return from_mae(tensors), "mae"
-    first = ", ".join(list(tensors)[:3]) or "no tensors"
     raise WeightsError(
         "not a SAM checkpoint: expected names such as image_encoder.pos_embed or"
-        f" vision_encoder.pos_embed; got {first}"
+        f" vision_encoder.pos_embed; got {_described(state, tensors)}"
     )
+
+
+def _described(state: Mapping[str, object], tensors: State) -> str:
+    """The first tensors of a checkpoint; the keys at its top if no tensors were found."""
+    if tensors:
+        return ", ".join(list(tensors)[:SHOWN_NAMES])
+    keys = [str(key) for key in state]
+    more = f" and {len(keys) - SHOWN_KEYS} more" if len(keys) > SHOWN_KEYS else ""
+    if not keys:
+        return "an empty file"
+    return f"no tensors at the top, whose keys are {', '.join(keys[:SHOWN_KEYS])}{more}"
 
 
 def from_transformers(tensors: Mapping[str, Tensor]) -> State:
@@ -132,8 +157,8 @@ def _unwrap(state: Mapping[str, object]) -> State:
     """A checkpoint's tensors, taken out of a training program's wrapper if there is one."""
     for wrapper in WRAPPERS:
         inner = state.get(wrapper)
-        if isinstance(inner, Mapping):
-            return _unwrap(inner)
+        if isinstance(inner, Mapping) and (tensors := _unwrap(inner)):
+            return tensors
     return {
         name: value
         for name, value in state.items()

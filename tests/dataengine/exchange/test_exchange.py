@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from pycocotools.coco import COCO
 
+from samkit.annotations import ReadOptions
 from samkit.dataengine import (
     FINISHED,
     REVIEWS,
@@ -122,6 +123,7 @@ def test_export_and_import_lose_nothing(
         from sqlalchemy import text
 
         session.execute(text("UPDATE images SET review='none', open=1, lease_user_id=NULL"))
+        session.execute(text("DELETE FROM submission_masks"))
         session.execute(text("DELETE FROM submissions"))
     image = annotate(scene, 0, first)
     accept_image(scene.store, image.id, scene.rev, version=image.version)
@@ -315,35 +317,143 @@ def test_names_that_differ_by_suffix_are_refused(sqlite_store, tmp_path, refusal
         export_project(sqlite_store, project, tmp_path / "out", file_format="sa1b")
 
 
-def test_import_of_coco_polygons_leaves_out_what_is_broken(sqlite_scene, tmp_path):
+def test_whatever_a_coco_file_holds_is_added_or_told(sqlite_scene, tmp_path):
     scene = sqlite_scene
-    where = {"image_id": "x", "category_id": 3}
+    where = {"image_id": "x", "category_id": 3.0}
+    square = [[1, 1, 9, 1, 9, 9, 1, 9]]
     document = {
         "images": [{"id": "x", "file_name": "c.png"}, {"id": 2, "file_name": "none.png"}, 7],
-        "categories": [{"id": 3, "name": "cell"}],
+        "categories": [{"id": "3", "name": "cell"}],
         "annotations": [
-            where | {"segmentation": [[1, 1, 9, 1, 9, 9, 1, 9]]},
+            where | {"segmentation": square},
             where | {"segmentation": [[1, 1]]},
-            where | {"segmentation": [[1, 1, 9, 1, 9, 9, 1, 9]], "iscrowd": 1},
+            where | {"segmentation": square, "iscrowd": 1},
+            where | {"segmentation": square, "category_id": 4},
+            {"image_id": 2, "category_id": 3, "segmentation": square},
+            {"image_id": 5, "category_id": 3, "segmentation": square},
             5,
+        ],
+    }
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(document))
+    report = import_masks(scene.store, scene.project.id, path, user_id=scene.rev)
+    assert (report.file_format, report.num_annotations) == ("coco", 7)
+    # c.png is deep/c.png; of two equal masks, both are there.
+    assert (report.num_images, report.num_added, report.num_left_out) == (1, 2, 5)
+    assert len(report.faults) == 6
+    faults = "\n".join(report.faults)
+    for part in (
+        "image 3: not an image's entry: 7",
+        "annotation no. 6: its image 5 is not listed",
+        "annotation no. 7: not an annotation: 5",
+        "c.png: annotation no. 2: a polygon must be",
+        "c.png: annotation no. 4: its category 4 is not listed",
+        "none.png: the project has no image of this name (1 annotation left out)",
+    ):
+        assert part in faults
+    again = import_masks(scene.store, scene.project.id, path, user_id=scene.rev)
+    assert (again.num_added, again.num_known, again.num_left_out) == (0, 2, 5)
+    first, _ = list_annotations(scene.store, scene.images[2].id)
+    assert (first.area_px, first.stage) == (64, "imported")
+    assert count_images(scene.store, scene.project.id)["none"].num_masks == 2
+
+
+def test_crowds_may_be_left_out_and_are_counted(sqlite_scene, tmp_path):
+    scene = sqlite_scene
+    document = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [
+            {"image_id": 1, "iscrowd": 1, "segmentation": encode_rle(np.eye(12, 16) > 0)}
         ],
     }
     (tmp_path / "a.json").write_text(json.dumps(document))
     report = import_masks(
-        scene.store, scene.project.id, tmp_path / "a.json", file_format="coco", user_id=scene.rev
+        scene.store,
+        scene.project.id,
+        tmp_path / "a.json",
+        user_id=scene.rev,
+        options=ReadOptions(crowds=False),
     )
-    assert (report.num_images, report.num_added) == (1, 1)  # c.png is deep/c.png
-    faults = " ".join(report.faults)
-    assert len(report.faults) == 3
-    for part in (
-        "c.png: mask 2: a polygon must be",
-        "none.png: the project has no",
-        "not an image",
-    ):
-        assert part in faults
-    (one,) = list_annotations(scene.store, scene.images[2].id)
-    assert (one.area_px, one.stage) == (64, "imported")
-    assert count_images(scene.store, scene.project.id)["none"].num_masks == 1
+    assert (report.num_added, report.num_left_out) == (0, 1)
+    assert report.faults == ("a.png: 1 crowd region left out, as asked for",)
+
+
+def test_classes_that_are_none_leave_out_their_masks(sqlite_scene, tmp_path):
+    scene = sqlite_scene
+    document = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "categories": [{"id": 1, "name": "x" * 300}],
+        "annotations": [
+            {"image_id": 1, "category_id": 1, "segmentation": encode_rle(np.eye(12, 16) > 0)}
+        ],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    report = import_masks(scene.store, scene.project.id, tmp_path / "a.json", user_id=scene.rev)
+    assert (report.num_added, report.num_left_out, len(report.faults)) == (0, 1, 1)
+
+
+@pytest.fixture
+def same_names(sqlite_store, tmp_path):
+    """A project whose images a.png, s1/a.png and s2/b.png lie in a folder."""
+    root = tmp_path / "images"
+    for index, name in enumerate(("a.png", "s1/a.png", "s2/b.png")):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 12), (index, 0, 0)).save(root / name)
+    project = create_project(sqlite_store, name="p", root=root).id
+    add_images(sqlite_store, project)
+    user = create_user(sqlite_store, name="imp", role="admin").id
+
+    def read(path):
+        report = import_masks(sqlite_store, project, path, user_id=user)
+        counts = {one.path: one.num_masks for one in list_images(sqlite_store, project).items}
+        return report, {path for path, count in counts.items() if count}
+
+    return root, read
+
+
+def labelme(path, image_path="a.png"):
+    document = {"imagePath": image_path, "imageHeight": 12, "imageWidth": 16}
+    shape = {"label": "cell", "points": [[1, 1], [9, 1], [9, 9]], "shape_type": "polygon"}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document | {"shapes": [shape]}))
+
+
+def test_a_file_beside_its_image_belongs_to_that_image(same_names, tmp_path):
+    root, read = same_names
+    labelme(tmp_path / "ann" / "s1" / "a.json")
+    assert read(tmp_path / "ann")[1] == {"s1/a.png"}
+    # Among the images, it counts where a file lies, whatever folder is read.
+    labelme(root / "s2" / "b.json", "b.png")
+    assert read(root / "s2")[1] == {"s1/a.png", "s2/b.png"}
+    labelme(root / "s1" / "c.json")
+    report, _ = read(root / "s1")
+    assert (report.num_known, report.faults) == (1, ())
+
+
+def test_a_name_that_two_images_have_is_refused(same_names, tmp_path):
+    _, read = same_names
+    labelme(tmp_path / "ann" / "s3" / "a.json")
+    report, found = read(tmp_path / "ann")
+    assert found == set()
+    (fault,) = report.faults
+    assert fault == (
+        "a.png: several images of the project have this name: a.png, s1/a.png"
+        " (1 annotation left out)"
+    )
+
+
+def test_polygons_of_another_size_are_refused(sqlite_scene, tmp_path):
+    scene = sqlite_scene
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 999, "height": 999}],
+        "annotations": [{"image_id": 1, "segmentation": [[1, 1, 9, 1, 9, 9, 1, 9]]}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    report = import_masks(scene.store, scene.project.id, tmp_path / "a.json", user_id=scene.rev)
+    assert (report.num_added, report.num_left_out) == (0, 1)
+    assert (
+        "a.png: the image is 16 x 12 pixels, but 999 x 999 in its annotations" in (report.faults[0])
+    )
 
 
 def test_import_of_labelme(sqlite_scene, tmp_path):
@@ -366,8 +476,8 @@ def test_import_of_labelme(sqlite_scene, tmp_path):
     report = import_masks(
         scene.store, scene.project.id, tmp_path, file_format="labelme", user_id=scene.rev
     )
-    assert report.num_added == 2
-    assert len(report.faults) == 3
+    assert (report.num_annotations, report.num_added, report.num_joined) == (5, 2, 1)
+    assert (report.num_left_out, len(report.faults)) == (2, 3)  # b.json is no LabelMe file
     areas = [one.area_px for one in list_annotations(scene.store, scene.images[0].id)]
     assert areas == [12, 13]  # outlines belong to shapes; two parts are one mask
 
@@ -421,6 +531,7 @@ def test_whatever_is_in_a_file_is_told_in_one_line(file_format, data, sqlite_sce
         assert len(str(error).splitlines()) == 1  # noqa: PT017 - or none
     else:
         assert all(len(fault.splitlines()) == 1 for fault in report.faults)
+        assert not any("error of samkit" in fault for fault in report.faults)
 
 
 def test_import_waits_for_who_works_on_the_image(sqlite_scene, tmp_path):

@@ -16,6 +16,9 @@ from samkit.dataengine import (
     create_project,
     create_user,
     export_project,
+    import_masks,
+    list_annotations,
+    list_classes,
     list_images,
     save_annotation,
     submit_image,
@@ -23,7 +26,7 @@ from samkit.dataengine import (
 )
 from samkit.dataengine.exchange.writers import WRITERS
 from samkit.errors import OutputError
-from samkit.geometry import encode_rle
+from samkit.geometry import decode_rle, encode_rle
 from samkit.web.routes.exchange import ExportFormat
 
 FORMATS = tuple(WRITERS)
@@ -175,7 +178,7 @@ def test_an_empty_split_is_told_and_no_reader_looks_for_it(make_project):
 def test_names_that_differ_by_suffix(file_format, make_project):
     """Formats of one file hold both; the others name them, also if they are in two splits."""
     project = make_project({"a.bmp": [], "a.png": []})
-    if file_format in ("coco", "cvat", "labelstudio", "roboflow"):
+    if file_format in ("coco", "cvat", "label-studio", "roboflow"):
         assert project.export(file_format).num_images == {"all": 2}
         return
     with pytest.raises(OutputError, match=r"a\.bmp and a\.png differ only in their suffix"):
@@ -226,9 +229,56 @@ def test_images_that_yolo_does_not_read_are_told(make_project):
 def test_label_studio_looks_for_images_where_they_are(make_project):
     project = make_project({"deep/a b.png": []})
     for copy_images, url in ((False, "deep/a%20b.png"), (True, "images/all/deep/a%20b.png")):
-        project.export("labelstudio", copy_images=copy_images)
+        project.export("label-studio", copy_images=copy_images)
         (task,) = json.loads(project.files()["all.json"])
         assert task["data"] == {"image": f"/data/local-files/?d={url}"}
+
+
+# What import_masks is to be given, and as what format, if it is not the export's.
+PLACES = {
+    "coco": ("all.json", "coco"),
+    "cvat": ("all.xml", "cvat"),
+    "datumaro": ("", "datumaro"),
+    "label-studio": ("all.json", "label-studio"),
+    "labelme": ("all", "labelme"),
+    "png": ("all/masks", "png"),
+    "roboflow": ("train/_annotations.coco.json", "coco"),
+    "sa1b": ("all", "sa1b"),
+    "voc": ("", "voc"),
+    "yolo": ("", "yolo"),
+}
+
+
+@pytest.mark.parametrize("file_format", PLACES)
+@pytest.mark.parametrize("copy_images", [False, True])
+def test_imports_of_exports_have_masks_and_classes(file_format, copy_images, make_project):
+    ring = np.zeros((12, 16), bool)
+    ring[1:11, 7:15] = True
+    ring[4:8, 10:12] = False
+    two = np.zeros((12, 16), bool)
+    two[0:3, 1:4] = two[8:11, 1:4] = True
+    masks = {"a.png": [("кот 😀", ring), ("cell", two)], "deep/b c.png": [("cell", BOX)]}
+    if file_format == "yolo":  # which joins parts
+        masks["a.png"][1] = ("cell", ~ring & (np.arange(16) < 6))
+    project = make_project(masks, ["cell", "кот 😀"])
+    project.export(file_format, copy_images=copy_images)
+    with Store.open(project.folder / "other.db") as other:
+        root = create_project(other, name="copy", root=project.images).id
+        add_images(other, root)
+        user = create_user(other, name="u", role="admin").id
+        place, read_as = PLACES[file_format]
+        report = import_masks(
+            other, root, project.folder / "out" / place, file_format=read_as, user_id=user
+        )
+        assert (report.faults, report.num_added) == ((), 3)
+        names = {one.id: one.name for one in list_classes(other, root)}
+        for image in list_images(other, root).items:
+            found = [
+                (names[one.class_id], decode_rle(one.rle).tobytes())
+                for one in list_annotations(other, image.id)
+            ]
+            expected = [(name, mask.tobytes()) for name, mask in masks[image.path]]
+            assert sorted(found) == sorted(expected)
 
 
 def test_history_is_part_of_the_export(make_project):

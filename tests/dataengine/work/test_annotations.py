@@ -1,5 +1,6 @@
 """Annotations, their versions and their history."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -27,6 +28,9 @@ from samkit.dataengine import (
     visible_annotations,
 )
 from samkit.errors import ConflictError, MissingError, RoleError, StoreError
+
+NESTED = [[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]
+ANY = st.characters(exclude_categories=())  # also halves of characters
 
 
 @pytest.fixture
@@ -226,7 +230,11 @@ def test_annotators_of_one_image_do_not_see_each_others_masks(scene, save, refus
         ({"class_id": 99}, "there is no class 99"),
         ({"class_id": 2**70}, ""),
         ({"stage": "stage 9"}, "stage must be one of"),
-        ({"score": float("nan")}, "score must be finite"),
+        ({"score": float("nan")}, "score must be from 0 to 1; got nan"),
+        ({"score": -5.0}, "score must be from 0 to 1; got -5"),
+        ({"stability": 1e308}, "stability must be from 0 to 1; got 1e+308"),
+        ({"events": [NewEvent(kind="point", data={"x": "\ud800"})]}, "must be Unicode"),
+        ({"events": [NewEvent(kind="point", data={"x": NESTED})]}, "nested at most 16 levels"),
         ({"events": [NewEvent(kind="point", data={"x": float("inf")})]}, "must be JSON"),
         ({"events": [NewEvent(kind="point", data={}, model_version_id=99)]}, ""),
     ],
@@ -235,6 +243,60 @@ def test_what_does_not_fit_is_refused_whole(change, part, scene, save, refusal):
     with refusal(StoreError, part):
         save(**change)
     assert get_image(scene.store, scene.images[0].id) == scene.images[0]
+
+
+def test_predicted_iou_a_little_above_1_is_1(save):
+    assert save(score=1.013, stability=1.0).score == 1.0
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers(-(10**30), 10**30)
+    | st.text(ANY, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(ANY, max_size=3), inner),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=json_values, levels=st.integers(0, 40))
+def test_events_that_are_taken_can_be_read_again(value, levels, sqlite_scene, rle_of):
+    store, data = sqlite_scene.store, {"value": value}
+    for _ in range(levels):
+        data = {"inner": data}
+    given_event = NewEvent(kind="point", data=data)
+    image_id = sqlite_scene.hold(sqlite_scene.ann)
+    mine = {"image_id": image_id, "user_id": sqlite_scene.ann, "rle": rle_of(0, 0, 2, 2)}
+    try:
+        one = save_annotation(store, events=[given_event], **mine)
+    except StoreError:
+        return
+    (event,) = annotation_events(store, one.id)
+    assert event.data == data
+    json.dumps(event.data, allow_nan=False).encode()
+
+
+def test_score_is_of_the_mask_that_is_there(scene, save, rle_of):
+    """The model's IoU goes when the mask is changed by hand, and returns with the mask."""
+    one, mine = save(score=0.9, stability=0.8), {"user_id": scene.ann}
+    store = scene.store
+    named = replace_annotation(store, one.id, version=1, rle=one.rle, class_id=None, **mine)
+    assert (named.score, named.stability) == (0.9, 0.8)
+    other, third = rle_of(0, 0, 3, 3), rle_of(0, 0, 5, 5)
+    by_hand = replace_annotation(store, one.id, version=2, rle=other, class_id=None, **mine)
+    assert (by_hand.score, by_hand.stability) == (None, None)
+    by_click = replace_annotation(
+        store, one.id, version=3, rle=third, class_id=None, score=0.7, **mine
+    )
+    assert (by_click.score, by_click.stability) == (0.7, None)
+    undone = [undo_annotation(store, one.id, version=4 + i, **mine) for i in range(2)]
+    assert [state.score for state in undone] == [None, 0.9]
+    assert [state.score for state in annotation_history(store, one.id)] == [
+        *(0.9, 0.9, None, 0.7),
+        *(None, 0.9),
+    ]
 
 
 @pytest.mark.parametrize("missing", ["user", "image"])

@@ -15,7 +15,7 @@ from samkit.dataengine import (
     upcoming_images,
     work_days,
 )
-from samkit.dataengine.schema import AnnotationRow, ImageRow
+from samkit.dataengine.schema import AnnotationRow, EventRow, ImageRow
 
 NUM_IMAGES = 20_000
 
@@ -69,6 +69,12 @@ def large(tmp_path_factory):
             session.execute(insert(ImageRow), images)
             ids = session.scalars(text("SELECT id FROM images")).all()
             session.execute(insert(AnnotationRow), [mask | {"image_id": i} for i in ids])
+            masks = session.scalars(text("SELECT id FROM annotations")).all()
+            prompt = {"version": 1, "kind": "point", "data": {}, "user_id": user, "at": now}
+            prompt |= {"duration_ms": 1500, "model_version_id": None}
+            session.execute(
+                insert(EventRow), [prompt | {"annotation_id": i} for i in masks for _ in range(2)]
+            )
         yield store, project, user
 
 
@@ -140,9 +146,10 @@ def test_statistics_read_indexes_only(large):
         (day,) = work_days(store, project)
     assert (counts["accepted"].num_images, counts["none"].num_masks) == (19_800, 200)
     assert (day.num_masks, day.seconds_per_mask, day.clicks_per_mask) == (NUM_IMAGES, 3.0, 2.0)
-    assert len(asked) == 2
+    assert len(asked) == 3
     for plan in plans(store, asked):
         assert "USING COVERING INDEX" in plan
+        assert "SCAN" not in plan
 
 
 def test_limits_are_checked(large, refusal):

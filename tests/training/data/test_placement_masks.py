@@ -13,6 +13,7 @@ from samkit.image_spec import ImageSpec
 from samkit.training.data.placement import (
     cell_coverage,
     draw_placement,
+    ignored_cells,
     place_image,
     place_mask,
     plain_placement,
@@ -171,3 +172,23 @@ def _grown(mask):
 
 def _shrunk(mask):
     return ~_grown(_grown(~mask))
+
+
+@given(cases())
+def test_cells_without_ground_truth_are_padding_and_void_ones(case):
+    void, placement, truth_size = case
+    image = plain_coverage(np.ones(void.shape, bool), placement, truth_size)
+    is_padding = image < 1e-9
+    np.testing.assert_array_equal(ignored_cells(None, placement, truth_size), is_padding)
+    coverage = plain_coverage(void, placement, truth_size)
+    assume((abs(coverage - 0.5) > 1e-6).all())
+    expected = is_padding | (coverage > 0.5)
+    np.testing.assert_array_equal(ignored_cells(encode_rle(void), placement, truth_size), expected)
+
+
+@given(cases())
+def test_no_mask_is_in_the_padding(case):
+    mask, placement, truth_size = case
+    placed = place_mask(encode_rle(mask), placement, truth_size)
+    if placed is not None:
+        assert not (placed & ignored_cells(None, placement, truth_size)).any()

@@ -1,14 +1,20 @@
 """Selection of masks to train on."""
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from samkit.datasets import Sample
 from samkit.errors import ConfigError
 from samkit.geometry import encode_rle
 from samkit.training.data.data_recipe import DataRecipe
-from samkit.training.data.prepare import usable_masks
+from samkit.training.data.loader import BatchLoader
+from samkit.training.data.prepare import Preparer, Skip, usable_masks
 
 
 def mask_of(area, side=10):
@@ -72,3 +78,50 @@ def test_ninety_percent_is_the_papers_limit():
 def test_recipes_without_sense_are_refused(fields, refusal):
     with refusal(ConfigError, next(iter(fields)), "must"):
         DataRecipe(**({"train": "scenes"} | fields))
+
+
+def prepared(sample, **fields):
+    recipe = DataRecipe(**({"train": "scenes", "min_area_px": 1} | fields))
+    preparer = Preparer(recipe=recipe, model_size=64, truth_size=32, seed=0, with_masks=True)
+    return [preparer.prepare(sample, epoch, 0) for epoch in range(8)]
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_masks_have_no_cell_without_ground_truth(seed, augmented):
+    """Law: void pixels and padding are in no mask, and no mask is empty."""
+    rng = np.random.default_rng(seed)
+    masks = cv2.GaussianBlur(rng.random((40, 30, 3)), (0, 0), 1.5).transpose(2, 0, 1) > 0.5
+    void = cv2.GaussianBlur(rng.random((40, 30)), (0, 0), 2) > 0.5
+    sample = Sample(
+        key="a",
+        image=np.zeros((40, 30, 3), np.uint8),
+        rles=tuple(map(encode_rle, masks)),
+        void=encode_rle(void),
+    )
+    jitter = {"scale_jitter": (0.5, 2.0), "flip": True} if augmented else {}
+    for one in prepared(sample, **jitter):
+        assert one.masks.flatten(1).any(1).all()
+        assert not (one.masks & one.ignored).any()
+        assert one.ignored.any()
+
+
+def test_the_padding_of_an_image_is_ignored(make_sample):
+    one, *_ = prepared(make_sample(size_hw=(40, 60)))
+    expected = torch.ones(32, 32, dtype=torch.bool)
+    expected[:22] = False  # 40 of 60 rows are 21.33 of 32 cells: a part of the 22nd is the image
+    assert torch.equal(one.ignored, expected)
+
+
+def test_an_image_whose_masks_are_void_is_left_out(make_sample):
+    sample = make_sample()
+    void = encode_rle(np.ones((40, 60), bool))
+    assert all(isinstance(one, Skip) for one in prepared(replace(sample, void=void)))
+    assert not any(isinstance(one, Skip) for one in prepared(sample))
+
+
+def test_batches_say_which_cells_are_ignored(make_source, recipe):
+    batch = next(BatchLoader(make_source(3), recipe(), 64, 32, seed=0))
+    assert batch.ignored.shape == (2, 32, 32)
+    assert not (batch.masks & batch.ignored[batch.image_index]).any()
+    moved = batch.to(torch.device("cpu"))
+    assert torch.equal(moved.ignored, batch.ignored)

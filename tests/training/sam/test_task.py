@@ -8,7 +8,7 @@ import torch
 
 from samkit.models import PromptTensors
 from samkit.models.mask_decoder import MaskDecoder
-from samkit.training.sam.prompts import PromptRecipe
+from samkit.training.sam.prompts import PromptRecipe, corrective_points
 from samkit.training.sam.task import (
     Clicks,
     InteractiveRecipe,
@@ -303,3 +303,51 @@ def test_a_text_session_trains_the_projection(text_sam, batch):
     task(batch, generator()).loss.backward()  # without crops nothing begins with text
     grad = text_sam.prompt_encoder.text_projection.weight.grad
     assert grad is None or float(grad.abs().max()) == 0
+
+
+def test_no_correction_is_in_the_padding(make_task, batch, monkeypatch):
+    """A network that is wrong in the padding is not clicked there, as no user could."""
+    batch.ignored = torch.zeros(2, 32, 32, dtype=torch.bool)
+    batch.ignored[:, 25:] = True
+    batch.masks &= ~batch.ignored[batch.image_index]
+    upscale = MaskDecoder.upscale
+
+    def into_padding(decoder, *tensors):
+        logits = upscale(decoder, *tensors)
+        side = logits.shape[-1] * 25 // 32
+        return torch.cat([logits[..., :side, :], torch.full_like(logits[..., side:, :], 9.0)], -2)
+
+    drawn = []
+
+    def spy(truth, predicted, generator):
+        points, labels = corrective_points(truth, predicted, generator)
+        drawn.append(points)
+        return points, labels
+
+    monkeypatch.setattr(MaskDecoder, "upscale", into_padding)
+    monkeypatch.setattr("samkit.training.sam.task.corrective_points", spy)
+    make_task()(batch, generator())
+    assert len(drawn) == 8
+    assert max(int(points[:, 1].max()) for points in drawn) < 25
+
+
+def test_the_loss_of_an_image_does_not_depend_on_answers_in_its_padding(
+    make_task, batch, monkeypatch
+):
+    batch.ignored = torch.zeros(2, 32, 32, dtype=torch.bool)
+    batch.ignored[:, 25:] = True
+    batch.masks &= ~batch.ignored[batch.image_index]
+    recipe = short()
+    upscale = MaskDecoder.upscale
+    losses = []
+    for filling in (-9.0, 9.0):
+
+        def filled(decoder, *tensors, filling=filling):
+            logits = upscale(decoder, *tensors)
+            side = logits.shape[-1] * 25 // 32
+            rest = torch.full_like(logits[..., side:, :], filling)
+            return torch.cat([logits[..., :side, :], rest], -2)
+
+        monkeypatch.setattr(MaskDecoder, "upscale", filled)
+        losses.append(make_task(recipe)(batch, generator()).loss)
+    torch.testing.assert_close(*losses, rtol=0, atol=0)

@@ -79,6 +79,24 @@ def test_batch_norms_that_came_with_weights_keep_their_statistics():
     assert any(m.training for m in fresh.modules() if isinstance(m, torch.nn.BatchNorm2d))
 
 
+def test_batch_norms_that_came_with_an_encoder_keep_their_statistics(tmp_path, randomise):
+    """In training mode, the embedded encoder's folded norms gave features that were 98% off."""
+    sam = Sam(CONFIGS["tiny_mobile"])
+    randomise(sam)
+    save_checkpoint(sam, tmp_path / "encoder.safetensors", name="tiny_mobile")
+    recipe = ModelRecipe(
+        config="tiny_mobile",
+        weights=None,
+        encoder_weights=str(tmp_path / "encoder.safetensors"),
+        learns="all",
+    )
+    trainable = build_trainable(recipe)
+    pixels = torch.randn(2, 3, 128, 128)
+    with torch.no_grad():
+        expected = trainable.eval().sam.encode(pixels).grid
+        assert torch.equal(trainable.train().sam.encode(pixels).grid, expected)
+
+
 @pytest.mark.parametrize("learns", ["all", "decoder", "lora"])
 def test_what_is_exported_is_a_plain_checkpoint(learns, weights, tmp_path):
     trainable = build(weights, learns).eval()

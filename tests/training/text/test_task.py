@@ -143,6 +143,39 @@ def test_gradients_reach_both_sides(clip):
     assert clip.model.logit_scale.grad is not None
 
 
+def test_the_scale_is_limited_and_comes_back(clip):
+    clip.model.requires_grad_(True)
+    task = ContrastiveTask(clip)
+    batch = next(CropLoader(SOURCE, clip.pixels, crops=8, seed=0))
+    optimiser = torch.optim.SGD([clip.model.logit_scale], lr=1.0)
+    clip.model.logit_scale.data.fill_(5.0)
+    task.constrain()
+    assert clip.logit_scale == pytest.approx(100)  # what is used is what was trained
+    result = task(batch, torch.Generator().manual_seed(0))
+    assert float(result.parts["scale"]) == pytest.approx(100)
+    # These crops and names are random, so that a smaller scale is better; a clamp in the loss
+    # would have no slope there.
+    result.loss.backward()
+    assert float(clip.model.logit_scale.grad) > 0
+    optimiser.step()
+    task.constrain()
+    assert clip.logit_scale < 100
+
+
+def test_training_limits_the_scale_after_each_step(tmp_path, monkeypatch):
+    monkeypatch.setattr("samkit.training.text.task.MAX_SCALE", 5.0)
+    scales = []
+    train(
+        override(short_recipe(), ["temperature=0.1"]),
+        tmp_path,
+        on_step=lambda progress: scales.append(progress.values["scale"]),
+    )
+    assert scales[0] == pytest.approx(10)
+    assert scales[1:] == pytest.approx([5] * 5, rel=0.1)
+    assert max(scales[1:]) <= 5.00001
+    assert Clip.load(tmp_path / "clip").logit_scale <= 5.00001
+
+
 def short_recipe(**run):
     return ClipRecipe(
         image_size=16,
@@ -196,7 +229,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_not(tmp_path):
     [
         ("image_size=50", "image_size must be a multiple of 8"),
         ("text_width=66", "text_width must be a multiple of 4"),
-        ("temperature=0", "temperature must be more than 0"),
+        ("temperature=0.009", "temperature must be at least 0.01"),
         ("crops=0", "crops must be at least 1"),
     ],
 )

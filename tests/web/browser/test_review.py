@@ -113,10 +113,19 @@ def test_gallery_filters_and_statistics(person, server):
     rev.page.wait_for_selector("table td.number")
     numbers = rev.page.locator("tbody tr").first.locator("td").all_inner_texts()
     with Store.open(server.where) as store:
-        present = [one for i in range(1, 13) for one in list_annotations(store, i)]
+        present = [one for i in range(1, 13) for one in list_annotations(store, i, deleted=True)]
     own = [one for one in present if one.stage == "assisted-manual"]
-    assert numbers[1:4] == ["ann", "assisted-manual", str(len(own))]
-    assert numbers[4] == str(sum(one.num_clicks for one in own))
+    num_masks = sum(not one.deleted for one in own)
+    assert numbers[1:5] == ["ann", "assisted-manual", str(num_masks), "0"]
+    assert numbers[5] == str(sum(one.num_clicks for one in own))
+    tiles = dict(
+        zip(
+            *(rev.page.locator(f".tile {part}").all_inner_texts() for part in ("dt", "dd")),
+            strict=True,
+        )
+    )
+    assert tiles["Clicks per mask"] == numbers[7]
+    assert tiles["Seconds per correction"] == "\u2013"
     assert rev.page.locator("svg.plot .mark").count() >= 2
 
 

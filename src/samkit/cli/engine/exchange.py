@@ -21,14 +21,25 @@ from samkit.cli.stores import (
 )
 from samkit.cli.wording import counted
 
-IMPORT_FORMATS = ("coco", "labelme", "png", "sa1b")
+# Those of samkit.annotations, which takes a second to import.
+IMPORT_FORMATS = (
+    "coco",
+    "yolo",
+    "voc",
+    "cvat",
+    "label-studio",
+    "datumaro",
+    "labelme",
+    "sa1b",
+    "png",
+)
 EXPORT_FORMATS = (
     "coco",
     "cvat",
     "datumaro",
     "geojson",
     "labelme",
-    "labelstudio",
+    "label-studio",
     "png",
     "roboflow",
     "sa1b",
@@ -44,10 +55,13 @@ HISTORY_NAME = "history.jsonl"
     "--format",
     "file_format",
     type=click.Choice(IMPORT_FORMATS),
-    default="coco",
-    show_default=True,
-    help="coco: PATH is a JSON file; the others: a folder.",
+    default=None,
+    help="Format of PATH, a file or folder; by default, it is detected.",
 )
+@click.option(
+    "--no-crowds", is_flag=True, help="Leave out what a COCO file marks as a crowd (iscrowd)."
+)
+@click.option("--boxes", is_flag=True, help="Take boxes without a mask for masks.")
 @store_option
 @project_option
 @click.option(
@@ -57,13 +71,16 @@ HISTORY_NAME = "history.jsonl"
 def import_masks(
     *,
     path: Path,
-    file_format: str,
+    file_format: str | None,
+    no_crowds: bool,
+    boxes: bool,
     where: str,
     project: str | None,
     user: str | None,
     as_json: bool,
 ) -> int:
     """Add masks made elsewhere to a project's images; importing again adds nothing."""
+    from samkit.annotations import ReadOptions
     from samkit.dataengine import import_masks as import_files
 
     with open_store(where) as store:
@@ -75,21 +92,30 @@ def import_masks(
                 found.id,
                 path,
                 file_format=file_format,
+                options=ReadOptions(crowds=not no_crowds, boxes=boxes),
                 user_id=maker.id,
                 on_image=meter.update,
             )
-    for fault in report.faults:
-        click.echo(fault, err=True)
+    for line in (*report.notes, *report.faults):
+        click.echo(line, err=True)
     result = {
         "project": found.name,
+        "format": report.file_format,
+        "annotations": report.num_annotations,
         "images": report.num_images,
         "added": report.num_added,
         "known": report.num_known,
+        "joined": report.num_joined,
+        "left_out": report.num_left_out,
         "faults": list(report.faults),
+        "notes": list(report.notes),
     }
+    joined = f", {report.num_joined} joined to others" if report.num_joined else ""
     text = (
-        f"{found.name}: {counted(report.num_added, 'mask')} added, {report.num_known} known,"
-        f" on {counted(report.num_images, 'image')}; {counted(len(report.faults), 'fault')}"
+        f"{found.name}: {counted(report.num_annotations, 'annotation')} ({report.file_format}):"
+        f" {counted(report.num_added, 'mask')} added, {report.num_known} known{joined},"
+        f" {report.num_left_out} left out; on {counted(report.num_images, 'image')};"
+        f" {counted(len(report.faults), 'fault')}"
     )
     click.echo(json.dumps(result, indent=2) if as_json else text)
     return EXIT_SOME_FAILED if report.faults else 0
@@ -118,7 +144,7 @@ def import_masks(
     metavar="A,B,...",
     default="submitted,accepted",
     show_default=True,
-    help="Only images in these states of review; others: none, returned.",
+    help="Only images in these states of review; others: none, returned, skipped, unusable.",
 )
 @click.option("--accepted-only", is_flag=True, help="The same as --states accepted.")
 @click.option("--copy-images", is_flag=True, help="Also copy the images.")

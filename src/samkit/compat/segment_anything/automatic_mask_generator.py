@@ -11,8 +11,8 @@ import torch
 
 from samkit.backends import create_backend
 from samkit.compat.segment_anything.build_sam import to_network
-from samkit.compat.segment_anything.errors import ImageFormatError, SettingError
-from samkit.compat.segment_anything.predictor import SamPredictor
+from samkit.compat.segment_anything.errors import SettingError
+from samkit.compat.segment_anything.predictor import SamPredictor, check_image
 from samkit.errors import ConfigError
 from samkit.geometry import CoordMap, Rle, decode_rle, rle_counts, xyxy_to_xywh
 from samkit.models import ImageFeatures
@@ -111,10 +111,7 @@ class SamAutomaticMaskGenerator:
             ImageFormatError: the image has another type or shape.
             ConfigError: `point_grids` are not points for each crop layer.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ImageFormatError(
-                f"image must be uint8 (H, W, 3); got {image.dtype} {image.shape}"
-            )
+        check_image(image)
         masks = self._masker().generate(image)
         # An AutoMasker's masks always have these.
         assert masks.stability is not None

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from samkit.backends import enter_process
 from samkit.compat.segment_anything.errors import (
     ImageFormatError,
     MissingLabelsError,
@@ -15,6 +16,21 @@ from samkit.compat.segment_anything.errors import (
 )
 from samkit.compat.segment_anything.modeling import Sam
 from samkit.compat.segment_anything.utils.transforms import ResizeLongestSide
+
+
+def check_image(image: npt.NDArray[np.uint8]) -> None:
+    """Check that an image is an array uint8 (H, W, 3).
+
+    Raises:
+        ImageFormatError: it is not.
+    """
+    if not isinstance(image, np.ndarray):
+        raise ImageFormatError(
+            f"image must be an array uint8 (H, W, 3); got {type(image).__name__}:"
+            ' np.asarray(image.convert("RGB")) makes one of a PIL image'
+        )
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ImageFormatError(f"image must be uint8 (H, W, 3); got {image.dtype} {image.shape}")
 
 
 class SamPredictor:
@@ -45,10 +61,7 @@ class SamPredictor:
         """
         if image_format not in {"RGB", "BGR"}:
             raise ImageFormatError(f"image_format must be RGB or BGR; got {image_format!r}")
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ImageFormatError(
-                f"image must be uint8 (H, W, 3); got {image.dtype} {image.shape}"
-            )
+        check_image(image)
         if image_format != self.model.image_format:
             image = np.ascontiguousarray(image[..., ::-1])
         resized = torch.as_tensor(self.transform.apply_image(image), device=self.device)
@@ -63,6 +76,7 @@ class SamPredictor:
         Raises:
             ImageFormatError: its longest side is not the model's.
         """
+        enter_process()
         side = self.model.image_encoder.img_size
         shape = tuple(transformed_image.shape)
         if len(shape) != 4 or shape[:2] != (1, 3) or max(shape[2:]) != side:
@@ -91,7 +105,7 @@ class SamPredictor:
             point_coords: (N, 2), xy in pixels of the image.
             point_labels: (N,): 1 foreground, 0 background.
             box: (4,) or (1, 4), x0 y0 x1 y1 in pixels of the image.
-            mask_input: (1, S, S) logits of an earlier answer.
+            mask_input: (S, S) or (1, S, S) logits of an earlier answer.
             multimask_output: three masks instead of one.
             return_logits: masks as logits instead of booleans.
 
@@ -119,7 +133,8 @@ class SamPredictor:
                 )
             boxes = self._tensor(corners)
         if mask_input is not None:
-            mask = self._tensor(mask_input)[None]
+            mask = self._tensor(mask_input)
+            mask = mask[None, None] if mask.ndim == 2 else mask[None]
         masks, iou, logits = self.predict_torch(
             points, labels, boxes, mask, multimask_output, return_logits=return_logits
         )
@@ -153,6 +168,7 @@ class SamPredictor:
             MissingLabelsError: points without labels.
             PromptShapeError: parts have other shapes, or differ in number.
         """
+        enter_process()
         size_hw = self._original_size()
         assert self.features is not None
         assert self.input_size is not None

@@ -59,7 +59,7 @@ def export_project(
 
     Args:
         folder: created if missing; empty, or of an earlier export.
-        file_format: coco, cvat, datumaro, geojson, labelme, labelstudio, png, roboflow, sa1b, voc
+        file_format: coco, cvat, datumaro, geojson, labelme, label-studio, png, roboflow, sa1b, voc
             or yolo.
         val_fraction: fraction of images for a validation split, chosen by their content.
         states: export only images in these states of review. Images without masks are exported

@@ -1,31 +1,35 @@
 """Import of masks from other programs, for images that the project already has.
 
-Images are matched by their path below the root, or by their name where it is unique. Importing a
-file again adds nothing.
+Importing a file again adds nothing. Whatever a file holds is added, known from before, or left out
+for a reason, and the report's numbers add up.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 from sqlalchemy import select
 
-from samkit.dataengine.database import Store
-from samkit.dataengine.exchange.readers import (
-    ForeignImage,
-    ForeignMask,
-    read_coco_images,
-    read_label_images,
-    read_labelme_images,
-    read_sa1b_images,
+from samkit.annotations import (
+    AnnotatedImage,
+    AnnotatedMask,
+    AnnotationSet,
+    DrawnImage,
+    Fault,
+    ImageNames,
+    ReadOptions,
+    draw_image,
+    find_suspicions,
+    open_annotations,
 )
+from samkit.dataengine.database import Store
 from samkit.dataengine.people import REVIEWERS, acting_user
 from samkit.dataengine.rows import find_locked
 from samkit.dataengine.schema import ImageRow
-from samkit.dataengine.values import REVIEWS, STAGES, NewEvent, check_choice
+from samkit.dataengine.values import REVIEWS, STAGES, NewEvent
 from samkit.dataengine.work import (
+    ImageSource,
     MadeMask,
     add_made_masks,
     add_missing_classes,
@@ -33,14 +37,10 @@ from samkit.dataengine.work import (
     is_held,
     list_classes,
 )
-from samkit.errors import StoreError
+from samkit.errors import DataError, ImageError, StoreError
+from samkit.formats import UPRIGHT, read_image_frame
+from samkit.geometry import Rle
 
-READERS = {
-    "coco": read_coco_images,
-    "labelme": read_labelme_images,
-    "png": read_label_images,
-    "sa1b": read_sa1b_images,
-}
 ORIGIN = "import"  # also the kind of the event that each mask begins with
 
 
@@ -49,16 +49,28 @@ class ImportReport:
     """Result of an import.
 
     Attributes:
+        file_format: the format that was read.
+        num_annotations: annotations in the files: `num_added`, `num_known`, `num_joined` and
+            `num_left_out` together.
         num_images: images of the project that the files had masks for.
         num_added: new masks.
         num_known: masks that an earlier import added.
-        faults: one line for each file, image or mask that was skipped.
+        num_joined: annotations that are parts of these masks, besides the first of each.
+        num_left_out: annotations that are none of these.
+        faults: one line for each thing that was left out: an annotation, or a file or image with
+            all its annotations.
+        notes: one line for each image whose annotations were understood in an unusual way.
     """
 
+    file_format: str
+    num_annotations: int
     num_images: int
     num_added: int
     num_known: int
+    num_joined: int
+    num_left_out: int
     faults: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def import_masks(
@@ -66,35 +78,43 @@ def import_masks(
     project_id: int,
     path: str | os.PathLike[str],
     *,
-    file_format: str,
     user_id: int,
+    file_format: str | None = None,
+    options: ReadOptions | None = None,
     on_image: Callable[[int], None] | None = None,
 ) -> ImportReport:
     """Add masks from files to the images of a project.
 
+    Images are found by the paths or names that the files state, and by where the files are.
+
     Args:
-        path: coco: the JSON file; labelme and sa1b: a folder of JSON files; png: a folder of
-            label images, named like the images.
-        file_format: coco, labelme, png or sa1b.
+        path: a file or folder; see `samkit.annotations.FORMATS`.
         user_id: a reviewer or admin, to be recorded as the masks' author.
+        file_format: a key of `samkit.annotations.FORMATS`; None: it is detected.
+        options: what annotations are read as.
         on_image: called with the number of images done.
 
     Raises:
-        StoreError: no such project or format, or the user is not a reviewer.
+        StoreError: no such project, or the user is not a reviewer.
         DataError: the file or folder as a whole cannot be read.
+        ConfigError: no such format.
     """
-    check_choice("a format", file_format, tuple(READERS))
-    get_project(store, project_id)
+    source = ImageSource(get_project(store, project_id).root)
     with store.read() as session:
         acting_user(session, user_id, REVIEWERS)
-    task = _Import(store=store, project_id=project_id, user_id=user_id)
-    task.run(READERS[file_format](Path(path)), on_image)
-    return ImportReport(
-        num_images=task.num_images,
-        num_added=task.num_added,
-        num_known=task.num_known,
-        faults=tuple(task.faults),
-    )
+    annotations = open_annotations(Path(path), file_format, options)
+    task = _Import(store=store, project_id=project_id, user_id=user_id, source=source)
+    task.run(annotations, on_image)
+    return task.report(annotations.format_name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Target:
+    """An image of the project."""
+
+    image_id: int
+    path: str
+    size_hw: tuple[int, int]
 
 
 @dataclass(kw_only=True)
@@ -104,94 +124,151 @@ class _Import:
     store: Store
     project_id: int
     user_id: int
+    source: ImageSource
+    num_annotations: int = 0
     num_images: int = 0
     num_added: int = 0
     num_known: int = 0
+    num_joined: int = 0
+    num_left_out: int = 0
     faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
-    def run(self, images: Iterable[ForeignImage], on_image: Callable[[int], None] | None) -> None:
-        index = _ImageIndex(self.store, self.project_id)
+    def run(self, annotations: AnnotationSet, on_image: Callable[[int], None] | None) -> None:
+        targets = _targets(self.store, self.project_id)
+        names = ImageNames(targets)
         classes = {one.name: one.id for one in list_classes(self.store, self.project_id)}
-        for number, image in enumerate(images):
+        self._leave_out("", annotations.faults, counted=True)
+        for index in range(len(annotations)):
             if on_image is not None:
-                on_image(number)
-            self.faults += [f"{image.name}: {fault}" for fault in image.faults]
-            image_id = index.find(image.name)
-            if image_id is None:
-                if image.masks or not image.faults:
-                    self.faults.append(f"{image.name}: the project has no image of this name")
+                on_image(index)
+            image = annotations.read(index)
+            self.num_annotations += image.num_annotations
+            if not image.name:
+                self._leave_out("", image.faults)
                 continue
-            names = (one.class_name for one in image.masks)
-            faults = add_missing_classes(self.store, self.project_id, names, classes)
-            self.faults += [f"{image.name}: {fault}" for fault in faults]
             try:
-                self._add(image_id, image, classes)
-                self.num_images += 1
-            except StoreError as error:
-                self.faults.append(f"{image.name}: {error}")
+                target = targets[self._find(names, image)]
+                drawn = self._draw(image, target)
+                self._add(image, target, drawn, classes)
+            except (DataError, ImageError, StoreError) as error:
+                text = f"{error}" if not image.masks else f"{error}{_all_of(image.masks)}"
+                lost = sum(one.num_annotations for one in image.masks)
+                self._leave_out(image.name, [Fault(text=text, num_annotations=lost)])
+                self._leave_out(image.name, image.faults)
 
-    def _add(self, image_id: int, image: ForeignImage, classes: dict[str, int]) -> None:
+    def report(self, file_format: str) -> ImportReport:
+        accounted = self.num_added + self.num_known + self.num_joined + self.num_left_out
+        if accounted != self.num_annotations:
+            self.faults.append(
+                f"of {self.num_annotations} annotations, {accounted} are accounted for: this is an"
+                " error of samkit, please report it"
+            )
+        return ImportReport(
+            file_format=file_format,
+            num_annotations=self.num_annotations,
+            num_images=self.num_images,
+            num_added=self.num_added,
+            num_known=self.num_known,
+            num_joined=self.num_joined,
+            num_left_out=self.num_left_out,
+            faults=tuple(self.faults),
+            notes=tuple(self.notes),
+        )
+
+    def _find(self, names: ImageNames, image: AnnotatedImage) -> str:
+        """The path of the image that a file means; beside it, if it lies among the images."""
+        folder = image.folder
+        root = self.source.folder
+        if root is not None:
+            place = image.file.resolve().parent
+            if place.is_relative_to(root):
+                folder = place.relative_to(root).as_posix()
+                folder = "" if folder == "." else folder
+        from_top = image.folder is None
+        return names.find(image.name, folder=folder, from_top=from_top, has_suffix=image.has_suffix)
+
+    def _draw(self, image: AnnotatedImage, target: _Target) -> DrawnImage:
+        orientation = UPRIGHT
+        if image.size_hw not in (None, target.size_hw):
+            with self.source.open(target.path) as file:
+                _, orientation = read_image_frame(file, target.path)
+        return draw_image(image, target.size_hw, orientation)
+
+    def _add(
+        self, image: AnnotatedImage, target: _Target, drawn: DrawnImage, classes: dict[str, int]
+    ) -> None:
         """Add one image's masks, in one transaction."""
+        names = [one.class_name for one in drawn.masks]
+        # Names that are not valid are told with the masks that have them.
+        add_missing_classes(self.store, self.project_id, names, classes)
         with self.store.write() as session:
-            row = find_locked(session, ImageRow, image_id, "image")
+            row = find_locked(session, ImageRow, target.image_id, "image")
             if is_held(row, self.store, but_by=self.user_id):
                 raise StoreError("somebody is working on it: import it again later")
             untouched = row.num_masks == 0 and row.review == "none"
+            made = [
+                _to_made_mask(mask, rle, image.name)
+                for mask, rle in zip(drawn.masks, drawn.rles, strict=True)
+            ]
             added = add_made_masks(
                 session,
                 self.store,
                 row,
-                [_to_made_mask(mask, image.name) for mask in image.masks],
+                made,
                 user_id=self.user_id,
                 class_ids=classes,
                 origin=ORIGIN,
             )
             if untouched and image.review in REVIEWS:
                 row.review, row.comment = image.review, image.comment
-                row.open = image.review not in ("submitted", "accepted")
+                row.open = image.review not in ("submitted", "accepted", "unusable")
                 row.version += 1
+        self.num_images += 1
         self.num_added += added.num_added
         self.num_known += added.num_known
-        self.faults += [f"{image.name}: {fault}" for fault in added.faults]
+        suspicions = find_suspicions(drawn.rles, names, target.size_hw)
+        self.notes += [f"{image.name}: {note}" for note in (*drawn.notes, *suspicions)]
+        self._leave_out(image.name, drawn.faults)
+        for index, mask in enumerate(drawn.masks):
+            if index in added.skipped:
+                fault = Fault(text=added.skipped[index], num_annotations=mask.num_annotations)
+                self._leave_out(image.name, [fault])
+            else:
+                self.num_joined += mask.num_annotations - 1
+
+    def _leave_out(self, name: str, faults: Iterable[Fault], *, counted: bool = False) -> None:
+        """Record what was left out; `counted`: it is not among the images' annotations yet."""
+        for fault in faults:
+            self.faults.append(f"{name}: {fault.text}" if name else fault.text)
+            self.num_left_out += fault.num_annotations
+            if counted:
+                self.num_annotations += fault.num_annotations
 
 
-def _to_made_mask(mask: ForeignMask, file: str) -> MadeMask:
+def _all_of(masks: Sequence[AnnotatedMask]) -> str:
+    count = sum(one.num_annotations for one in masks)
+    return f" ({count} annotation{'s' if count > 1 else ''} left out)"
+
+
+def _targets(store: Store, project_id: int) -> dict[str, _Target]:
+    """The project's images by their paths."""
+    columns = (ImageRow.id, ImageRow.path, ImageRow.height, ImageRow.width)
+    query = select(*columns).where(ImageRow.project_id == project_id)
+    with store.read() as session:
+        return {
+            path: _Target(image_id=image_id, path=path, size_hw=(height, width))
+            for image_id, path, height, width in session.execute(query)
+        }
+
+
+def _to_made_mask(mask: AnnotatedMask, rle: Rle, file: str) -> MadeMask:
     return MadeMask(
-        segmentation=mask.segmentation,
+        segmentation=rle,
         class_name=mask.class_name,
         score=mask.score,
         stability=mask.stability,
         stage=mask.stage if mask.stage in STAGES else "imported",
         event=NewEvent(kind=ORIGIN, data={"file": file}),
+        where=mask.where,
     )
-
-
-class _ImageIndex:
-    """Looks up a project's images by path or name, with or without suffix."""
-
-    def __init__(self, store: Store, project_id: int) -> None:
-        query = select(ImageRow.id, ImageRow.path).where(ImageRow.project_id == project_id)
-        self._by_key: dict[str, int | None] = {}
-        with store.read() as session:
-            found: list[Any] = list(session.execute(query))
-        # Whole paths first, which are unique; a key that several images share finds none.
-        for image_id, path in found:
-            self._by_key[path] = image_id
-        for make in (
-            lambda pure: str(pure.with_suffix("")),
-            lambda pure: pure.name,
-            lambda pure: pure.stem,
-        ):
-            shared: dict[str, int | None] = {}
-            for image_id, path in found:
-                key = make(PurePosixPath(path))
-                shared[key] = None if key in shared else image_id
-            for key, image in shared.items():
-                self._by_key.setdefault(key, image)
-
-    def find(self, name: str) -> int | None:
-        pure = PurePosixPath(name)
-        for key in (name, pure.name):
-            if self._by_key.get(key) is not None:
-                return self._by_key[key]
-        return None

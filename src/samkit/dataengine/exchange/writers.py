@@ -13,6 +13,7 @@ from samkit.dataengine.exchange.writer import Writer
 from samkit.dataengine.values import Annotation
 from samkit.files import write_bytes
 from samkit.formats import (
+    LABELS_FORMAT,
     category_entries,
     coco_writer,
     cvat_writer,
@@ -25,6 +26,7 @@ from samkit.formats import (
     label_studio_task,
     label_studio_writer,
     labelme_document,
+    layer_folder,
     local_file_url,
     sa1b_document,
     voc_classes,
@@ -38,7 +40,6 @@ from samkit.formats import (
     yolo_path,
 )
 
-LABELS_FORMAT = "samkit-labels-1"
 # CVAT's words for where a mask comes from.
 CVAT_SOURCES = {
     "assisted-manual": "manual",
@@ -332,18 +333,13 @@ WRITERS: dict[str, type[Writer]] = {
     "datumaro": DatumaroExport,
     "geojson": GeoJsonExport,
     "labelme": LabelMeExport,
-    "labelstudio": LabelStudioExport,
+    "label-studio": LabelStudioExport,
     "png": LabelImagesExport,
     "roboflow": RoboflowExport,
     "sa1b": Sa1bExport,
     "voc": VocExport,
     "yolo": YoloExport,
 }
-
-
-def layer_folder(number: int) -> str:
-    """Folder of a layer's label images; layers are numbered from 1."""
-    return "masks" if number == 1 else f"masks_{number}"
 
 
 def _image_fields(record: ImageRecord) -> dict[str, Any]:

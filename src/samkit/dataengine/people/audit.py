@@ -39,8 +39,12 @@ class AuditEntry:
 def note_action(
     store: Store, *, user_id: int | None, action: str, target: str, status: int, address: str
 ) -> None:
-    """Log an action. Neither `action` nor `target` may contain a secret."""
-    with store.write() as session:
+    """Log an action. Neither `action` nor `target` may contain a secret.
+
+    Raises:
+        DatabaseError: the store stays locked for a second: the action itself is not held up longer.
+    """
+    with store.write(patient=False) as session:
         session.add(
             AuditRow(
                 at=store.clock(),

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,6 +13,7 @@ from samkit.dataengine.people.users import acting_user
 from samkit.dataengine.rows import find, to_user
 from samkit.dataengine.schema import SignInRow, UserRow
 from samkit.dataengine.values import User
+from samkit.errors import DatabaseError
 
 IDLE_S = 12 * 60 * 60.0
 # A use extends the sign-in only once this fraction of its time has passed: most uses write nothing.
@@ -67,7 +69,8 @@ def resume_sign_in(store: Store, token: str, *, idle_s: float = IDLE_S) -> SignI
         found = SignIn(user=to_user(user), csrf_token=row.csrf_token)
         is_fresh = row.expires_at > end - timedelta(seconds=RENEW_SHARE * idle_s)
     if not is_fresh:
-        with store.write() as session:
+        # A store that another process locks must not stop those who only read.
+        with suppress(DatabaseError), store.write(patient=False) as session:
             current = session.get(SignInRow, key)
             if current is not None:  # not signed out in the meantime
                 current.expires_at = end

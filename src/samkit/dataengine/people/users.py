@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
 from samkit.dataengine.rows import check_limit, find, find_locked, to_page, to_user
-from samkit.dataengine.schema import ImageRow, SignInRow, UserRow
-from samkit.dataengine.values import ROLES, Page, Role, User, check_choice
+from samkit.dataengine.schema import SignInRow, SubmissionRow, UserRow
+from samkit.dataengine.values import ROLES, Page, Role, User, check_choice, check_label
 from samkit.errors import RoleError, StoreError
 
 MIN_PASSWORD = 8  # characters
@@ -28,8 +28,7 @@ def create_user(
         StoreError: the name is taken or empty, the password too short, or the role unknown.
     """
     check_choice("a role", role, ROLES)
-    if not name.strip() or len(name) > 100:
-        raise StoreError(f"a user's name must have 1 to 100 characters; got {name!r:.40}")
+    check_label("a user's name", name, 100)
     row = UserRow(
         name=name,
         role=role,
@@ -107,8 +106,8 @@ def change_user(
         if password_hash is not None or not row.active:
             session.execute(delete(SignInRow).where(SignInRow.user_id == user_id))
         if not row.active:
-            theirs = update(ImageRow).where(ImageRow.returned_to == user_id)
-            session.execute(theirs.values(returned_to=None))
+            theirs = update(SubmissionRow).where(SubmissionRow.user_id == user_id)
+            session.execute(theirs.values(returned=False))
         return to_user(row)
 
 

@@ -59,12 +59,19 @@ from samkit.dataengine.work.queue import (
 from samkit.dataengine.work.reviews import (
     Verdict,
     accept_image,
+    reopen_image,
+    restore_submissions,
     return_image,
     review_history,
-    submit_image,
 )
 from samkit.dataengine.work.sources import ImageSource
 from samkit.dataengine.work.statistics import StateCount, WorkDay, count_images, work_days
+from samkit.dataengine.work.submissions import (
+    list_submissions,
+    report_unusable,
+    skip_image,
+    submit_image,
+)
 
 __all__ = [
     "SCAN",
@@ -108,6 +115,7 @@ __all__ = [
     "list_images",
     "list_model_versions",
     "list_projects",
+    "list_submissions",
     "measure_agreement",
     "move_project",
     "read_stored_image",
@@ -115,12 +123,16 @@ __all__ = [
     "redo_annotation",
     "rename_project",
     "renew_lease",
+    "reopen_image",
     "replace_annotation",
     "report_progress",
+    "report_unusable",
+    "restore_submissions",
     "return_image",
     "review_history",
     "save_annotation",
     "set_num_annotators",
+    "skip_image",
     "submit_image",
     "take_image",
     "take_job",

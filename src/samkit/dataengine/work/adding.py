@@ -5,7 +5,7 @@ Masks are identified by their content, so that adding one twice has no effect.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ class MadeMask:
         score: predicted IoU; None if unknown.
         stability: stability score; None if not measured.
         stage: data-engine stage that the mask comes from.
+        where: names it in faults; by default, its place among the masks.
         event: the mask's origin. It is required: the page would take a mask without events for the
             answer to the prompts that correct it later.
     """
@@ -41,6 +42,7 @@ class MadeMask:
     stability: float | None
     stage: Stage
     event: NewEvent
+    where: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +53,18 @@ class AddedMasks:
         num_added: new masks.
         num_labelled: new masks with a class.
         num_known: masks that were added before.
-        faults: one line for each mask that was skipped.
+        skipped: why masks were skipped, by their index.
     """
 
     num_added: int
     num_labelled: int
     num_known: int
-    faults: tuple[str, ...]
+    skipped: Mapping[int, str]
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """One line for each mask that was skipped."""
+        return tuple(self.skipped.values())
 
 
 def add_missing_classes(
@@ -105,13 +112,14 @@ def add_made_masks(
     query = select(AnnotationRow.request_id).where(AnnotationRow.image_id == image.id)
     existing = set(session.scalars(query))
     seen: Counter[str] = Counter()
-    faults: list[str] = []
+    skipped: dict[int, str] = {}
     added = labelled = known = 0
-    for number, mask in enumerate(masks, start=1):
+    for index, mask in enumerate(masks):
         try:
             checked = _check(mask, (image.height, image.width), class_ids)
+            scores = [check_score("score", mask.score), check_score("stability", mask.stability)]
         except StoreError as error:
-            faults.append(f"mask {number}: {error}")
+            skipped[index] = f"{mask.where or f'mask {index + 1}'}: {error}"
             continue
         # Equal masks within one call count as separate masks.
         key = _key(checked.counts, mask.class_name)
@@ -129,18 +137,16 @@ def add_made_masks(
             request_id=request_id,
             class_id=None if mask.class_name is None else class_ids[mask.class_name],
             stage=mask.stage,
-            score=mask.score,
-            stability=mask.stability,
+            score=scores[0],
+            stability=scores[1],
             events=[mask.event],
         )
         added += 1
         labelled += mask.class_name is not None
-    return AddedMasks(num_added=added, num_labelled=labelled, num_known=known, faults=tuple(faults))
+    return AddedMasks(num_added=added, num_labelled=labelled, num_known=known, skipped=skipped)
 
 
 def _check(mask: MadeMask, size_hw: tuple[int, int], class_ids: dict[str, int]) -> CheckedMask:
-    check_score("score", mask.score)
-    check_score("stability", mask.stability)
     if mask.class_name is not None and mask.class_name not in class_ids:
         raise StoreError(f"no class {mask.class_name!r:.40}")
     return check_mask(mask.segmentation, size_hw)

@@ -14,7 +14,7 @@ from samkit.dataengine.database import Store
 from samkit.dataengine.people import REVIEWERS, acting_user
 from samkit.dataengine.rows import find, to_annotation, to_event, to_revision
 from samkit.dataengine.schema import AnnotationRow, EventRow, ImageRow, RevisionRow, UserRow
-from samkit.dataengine.values import Annotation, Event, Revision
+from samkit.dataengine.values import MADE_BY_PEOPLE, Annotation, Event, Revision
 from samkit.errors import RoleError
 
 
@@ -88,7 +88,7 @@ def annotation_events(
 
 def is_hidden_from(row: AnnotationRow, image: ImageRow, user: UserRow) -> bool:
     """Whether a mask belongs to another annotator, who works independently of this user."""
-    independent = image.num_annotators > 1 and row.stage == "assisted-manual"
+    independent = image.num_annotators > 1 and row.stage in MADE_BY_PEOPLE
     return independent and row.user_id != user.id and user.role not in REVIEWERS
 
 

@@ -6,7 +6,6 @@ deletion is a state too, so that nothing is ever lost.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from sqlalchemy import select
@@ -25,7 +24,7 @@ from samkit.dataengine.values import (
     check_choice,
 )
 from samkit.dataengine.work.annotation_queries import is_hidden_from, revisions
-from samkit.dataengine.work.masks import CheckedMask, check_mask, check_score
+from samkit.dataengine.work.masks import CheckedMask, check_event_data, check_mask, check_score
 from samkit.dataengine.work.queue import check_holder, held_image
 from samkit.errors import ConflictError, RoleError, StoreError
 from samkit.geometry import Rle
@@ -41,7 +40,7 @@ def save_annotation(
     rle: Rle,
     class_id: int | None = None,
     events: Sequence[NewEvent] = (),
-    stage: Stage = "assisted-manual",
+    stage: Stage | None = None,
     score: float | None = None,
     stability: float | None = None,
     request_id: str | None = None,
@@ -51,6 +50,8 @@ def save_annotation(
     Args:
         class_id: a class of the image's project.
         events: the prompts and corrections that led to the mask.
+        stage: None for that of a person's mask: "semi-automatic" if the image was prelabelled, else
+            "assisted-manual".
         score: the model's predicted IoU.
         stability: stability score of the mask.
         request_id: idempotency key of any text: a repeated request for the image returns the mask
@@ -60,9 +61,9 @@ def save_annotation(
         ConflictError: the user does not hold the image, or somebody else used the request_id.
         StoreError: the mask or its class does not fit the image.
     """
-    check_choice("stage", stage, STAGES)
-    check_score("score", score)
-    check_score("stability", stability)
+    if stage is not None:
+        check_choice("stage", stage, STAGES)
+    score, stability = check_score("score", score), check_score("stability", stability)
     with store.write() as session:
         acting_user(session, user_id)
         image = find_locked(session, ImageRow, image_id, "image")
@@ -83,7 +84,7 @@ def save_annotation(
             user_id=user_id,
             request_id=request_id,
             class_id=class_id,
-            stage=stage,
+            stage=_stage_of_work(session, image) if stage is None else stage,
             score=score,
             stability=stability,
             events=events,
@@ -100,6 +101,8 @@ def replace_annotation(
     rle: Rle,
     class_id: int | None,
     events: Sequence[NewEvent] = (),
+    score: float | None = None,
+    stability: float | None = None,
 ) -> Annotation:
     """Replace an annotation's mask and class; this restores a deleted annotation.
 
@@ -107,15 +110,21 @@ def replace_annotation(
         user_id: who changes it; they must hold its image.
         version: the version that the change is based on.
         events: the corrections that led to the new mask.
+        score: the model's predicted IoU of the new mask; None if it was changed by hand. If the
+            mask is the same as before, its score and stability remain.
+        stability: stability score of the new mask.
 
     Raises:
         ConflictError: the annotation has a newer version, or the user does not hold the image.
         StoreError: the mask or its class does not fit the image.
     """
+    score, stability = check_score("score", score), check_score("stability", stability)
     with store.write() as session:
         image, row = _rows_to_change(session, annotation_id, user_id=user_id, version=version)
         mask = check_mask(rle, (image.height, image.width))
         _check_class(session, class_id, image.project_id)
+        if mask.counts != row.counts:
+            row.score, row.stability = score, stability
         _write_row(image, row, mask, class_id=class_id, deleted=False)
         record_revision(session, store, image, row, user_id=user_id, change="edit", events=events)
         return to_annotation(row, (image.height, image.width))
@@ -130,13 +139,11 @@ def delete_annotation(
         ConflictError: the annotation has a newer version, or the user does not hold the image.
         StoreError: the annotation is deleted already.
     """
-    events = [NewEvent(kind="delete", data={}, duration_ms=duration_ms)]
     with store.write() as session:
         image, row = _rows_to_change(session, annotation_id, user_id=user_id, version=version)
         if row.deleted:
             raise StoreError(f"annotation {annotation_id} is deleted already")
-        _write_row(image, row, None, class_id=row.class_id, deleted=True)
-        record_revision(session, store, image, row, user_id=user_id, change="edit", events=events)
+        delete_row(session, store, image, row, user_id=user_id, duration_ms=duration_ms)
         return to_annotation(row, (image.height, image.width))
 
 
@@ -160,11 +167,69 @@ def redo_annotation(store: Store, annotation_id: int, *, user_id: int, version: 
     return _step_history(store, annotation_id, user_id=user_id, version=version, change="redo")
 
 
+def delete_row(
+    session: Session,
+    store: Store,
+    image: ImageRow,
+    row: AnnotationRow,
+    *,
+    user_id: int,
+    duration_ms: int = 0,
+) -> None:
+    """Delete an annotation; its row and its image's row are locked."""
+    events = [NewEvent(kind="delete", data={}, duration_ms=duration_ms)]
+    _write_row(image, row, None, class_id=row.class_id, deleted=True)
+    record_revision(session, store, image, row, user_id=user_id, change="edit", events=events)
+
+
+def restore_state(
+    session: Session,
+    store: Store,
+    image: ImageRow,
+    row: AnnotationRow,
+    version: int,
+    *,
+    user_id: int,
+) -> None:
+    """Give an annotation the content that it had at a version, unless it has it now."""
+    state = find(session, RevisionRow, (row.id, version), "state")
+    if (row.deleted, row.class_id, row.counts) == (False, state.class_id, state.counts):
+        return
+    # Without an event of its own, the prompts of later states would seem to lead to this one.
+    events = [NewEvent(kind="import", data={"version": version})]
+    if row.counts == state.counts:
+        events = []
+    _write_state(image, row, state)
+    record_revision(session, store, image, row, user_id=user_id, change="edit", events=events)
+
+
+def _write_state(image: ImageRow, row: AnnotationRow, state: RevisionRow) -> None:
+    size_hw = (image.height, image.width)
+    mask = check_mask({"size": list(size_hw), "counts": state.counts}, size_hw)
+    row.score, row.stability = state.score, state.stability
+    _write_row(image, row, mask, class_id=state.class_id, deleted=state.deleted)
+
+
 def _find_request(session: Session, image_id: int, request_id: str) -> AnnotationRow | None:
     query = select(AnnotationRow).where(
         AnnotationRow.image_id == image_id, AnnotationRow.request_id == request_id
     )
     return session.scalar(query)
+
+
+def _stage_of_work(session: Session, image: ImageRow) -> Stage:
+    """Return the stage of masks that people add to an image now, as in the paper.
+
+    Source: arXiv:2304.02643, section 4.
+    """
+    automatic = select(AnnotationRow.id).where(
+        AnnotationRow.image_id == image.id, AnnotationRow.stage == "fully-automatic"
+    )
+    # Deleted ones count; an image on which none was found has the stage.
+    is_prelabelled = image.stage in ("fully-automatic", "semi-automatic")
+    if is_prelabelled or session.scalar(automatic.limit(1)) is not None:
+        return "semi-automatic"
+    return "assisted-manual"
 
 
 def _check_class(session: Session, class_id: int | None, project_id: int) -> None:
@@ -270,7 +335,7 @@ def record_revision(
     """Store the current state of an annotation, and the events that led to it."""
     now = store.clock()
     for event in events:
-        _check_json(event)
+        check_event_data(event.data)
         row.num_clicks += event.kind in CLICK_KINDS
         row.duration_ms += event.duration_ms
         session.add(
@@ -295,18 +360,13 @@ def record_revision(
             deleted=row.deleted,
             user_id=user_id,
             at=now,
+            score=row.score,
+            stability=row.stability,
         )
     )
     image.version += 1
     if image.review == "accepted":  # the accepted masks are no longer the current ones
         image.review = "submitted"
-
-
-def _check_json(event: NewEvent) -> None:
-    try:
-        json.dumps(dict(event.data), allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise StoreError(f"an event's data must be JSON: {error}") from error
 
 
 def _step_history(
@@ -325,9 +385,7 @@ def _step_history(
         if target == BEFORE_FIRST:
             _write_row(image, row, None, class_id=row.class_id, deleted=True)
         else:
-            state = states[target]
-            mask = check_mask({"size": list(size_hw), "counts": state.counts}, size_hw)
-            _write_row(image, row, mask, class_id=state.class_id, deleted=state.deleted)
+            _write_state(image, row, states[target])
         events = [NewEvent(kind=change, data={"version": target})]
         record_revision(session, store, image, row, user_id=user_id, change=change, events=events)
         return to_annotation(row, size_hw)

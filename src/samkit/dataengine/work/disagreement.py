@@ -1,4 +1,4 @@
-"""Agreement between people who annotated the same image independently."""
+"""Agreement between people who annotated the same image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,19 +6,21 @@ from itertools import combinations
 
 import numpy as np
 from pycocotools import mask as coco_mask
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
+from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.rows import check_limit
-from samkit.dataengine.schema import SubmissionRow
-from samkit.dataengine.values import Annotation, Page
-from samkit.dataengine.work.annotation_queries import list_annotations
+from samkit.dataengine.rows import check_limit, find
+from samkit.dataengine.schema import ImageRow, RevisionRow, SubmissionMaskRow, SubmissionRow
+from samkit.dataengine.values import Page
+from samkit.dataengine.work.submissions import submissions
 from samkit.errors import StoreError
+from samkit.geometry import Rle
 
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """Two people's masks of one image, matched one to one.
+    """Two people's submissions of one image, their masks matched one to one.
 
     Attributes:
         user_ids: the two people, the lower id first.
@@ -47,6 +49,7 @@ def list_doubly_annotated(
     query = (
         select(SubmissionRow.image_id)
         .where(SubmissionRow.project_id == project_id, SubmissionRow.image_id > after)
+        .where(SubmissionRow.outcome == "annotated")
         .group_by(SubmissionRow.image_id)
         .having(func.count() > 1)
         .order_by(SubmissionRow.image_id)
@@ -59,34 +62,44 @@ def list_doubly_annotated(
 
 
 def measure_agreement(store: Store, image_id: int) -> tuple[Agreement, ...]:
-    """Compare each pair of people who have submitted an image.
+    """Compare what each pair of people submitted, whatever has become of the masks since.
+
+    A submission holds its person's own masks and those that all annotators of the image share,
+    such as prelabelled ones.
 
     Raises:
         StoreError: no such image.
     """
-    query = select(SubmissionRow.user_id).where(SubmissionRow.image_id == image_id)
     with store.read() as session:
-        people = sorted(session.scalars(query))
-    masks = list_annotations(store, image_id)
-    by_user = {user: [one for one in masks if one.user_id == user] for user in people}
+        image = find(session, ImageRow, image_id, "image")
+        size = [image.height, image.width]
+        found = [one for one in submissions(session, image_id) if one.outcome == "annotated"]
+        masks = {one.user_id: _masks_of(session, one.id, size) for one in found}
     return tuple(
-        _compare(image_id, (one, other), by_user[one], by_user[other])
-        for one, other in combinations(people, 2)
+        _compare(image_id, (one, other), masks[one], masks[other])
+        for one, other in combinations(sorted(masks), 2)
     )
 
 
+def _masks_of(session: Session, submission_id: int, size: list[int]) -> list[Rle]:
+    """Return the masks that a submission holds, as they were when it was made."""
+    at_version = and_(
+        RevisionRow.annotation_id == SubmissionMaskRow.annotation_id,
+        RevisionRow.version == SubmissionMaskRow.version,
+    )
+    query = select(RevisionRow.counts).join(SubmissionMaskRow, at_version)
+    query = query.where(SubmissionMaskRow.submission_id == submission_id)
+    rows = session.scalars(query.order_by(RevisionRow.annotation_id))
+    return [{"size": size, "counts": counts} for counts in rows]
+
+
 def _compare(
-    image_id: int,
-    user_ids: tuple[int, int],
-    ours: Sequence[Annotation],
-    theirs: Sequence[Annotation],
+    image_id: int, user_ids: tuple[int, int], ours: Sequence[Rle], theirs: Sequence[Rle]
 ) -> Agreement:
     """Match masks greedily, highest IoU first."""
     ious: list[float] = []
     if ours and theirs:
-        table = coco_mask.iou(
-            [one.rle for one in ours], [one.rle for one in theirs], [0] * len(theirs)
-        )
+        table = coco_mask.iou(ours, theirs, [0] * len(theirs))
         while table.max() > 0:
             row, column = np.unravel_index(table.argmax(), table.shape)
             ious.append(float(table[row, column]))

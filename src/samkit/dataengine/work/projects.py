@@ -26,6 +26,7 @@ from samkit.dataengine.schema import (
     ProjectRow,
     ReviewRow,
     RevisionRow,
+    SubmissionMaskRow,
     SubmissionRow,
 )
 from samkit.dataengine.values import (
@@ -37,6 +38,7 @@ from samkit.dataengine.values import (
     Stage,
     StoredImage,
     check_choice,
+    check_label,
     check_states,
 )
 from samkit.dataengine.work.sources import ImageSource
@@ -53,9 +55,9 @@ def create_project(store: Store, *, name: str, root: str | Path) -> Project:
         root: folder or fsspec URL that contains its images.
 
     Raises:
-        StoreError: the name is taken or empty, or the root does not exist.
+        StoreError: the name is taken or not valid, or the root does not exist.
     """
-    _check_name(name)
+    check_label("a project's name", name, 200)
     row = ProjectRow(name=name, root=ImageSource(root).root, created_at=store.clock())
     with store.write() as session:
         session.add(row)
@@ -88,9 +90,9 @@ def rename_project(store: Store, project_id: int, name: str) -> Project:
     """Rename a project.
 
     Raises:
-        StoreError: no such project, or the name is taken or empty.
+        StoreError: no such project, or the name is taken or not valid.
     """
-    _check_name(name)
+    check_label("a project's name", name, 200)
     with store.write() as session:
         row = find_locked(session, ProjectRow, project_id, "project")
         row.name = name
@@ -111,17 +113,12 @@ def delete_project(store: Store, project_id: int) -> None:
     masks = select(AnnotationRow.id).where(AnnotationRow.project_id == project_id)
     with store.write() as session:
         row = find_locked(session, ProjectRow, project_id, "project")
-        for kind in (EventRow, RevisionRow):
+        for kind in (EventRow, RevisionRow, SubmissionMaskRow):
             session.execute(delete(kind).where(kind.annotation_id.in_(masks)))
         session.execute(delete(ReviewRow).where(ReviewRow.image_id.in_(images)))
         for own in (AnnotationRow, SubmissionRow, ImageRow, ClassRow, JobRow):
             session.execute(delete(own).where(own.project_id == project_id))
         session.delete(row)
-
-
-def _check_name(name: str) -> None:
-    if not name.strip() or len(name) > 200:
-        raise StoreError(f"a project's name must have 1 to 200 characters; got {name!r:.40}")
 
 
 def add_class(store: Store, project_id: int, name: str, *, color: str | None = None) -> LabelClass:
@@ -133,8 +130,7 @@ def add_class(store: Store, project_id: int, name: str, *, color: str | None = N
     Raises:
         StoreError: no such project, or an invalid name or colour.
     """
-    if not name.strip() or len(name) > 200:
-        raise StoreError(f"a class's name must have 1 to 200 characters; got {name!r:.40}")
+    check_label("a class's name", name, 200)
     if color is not None and not COLOR.fullmatch(color):
         raise StoreError(f"a colour must be #rrggbb; got {color!r:.40}")
     with store.write() as session:

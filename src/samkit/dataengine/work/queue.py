@@ -26,7 +26,7 @@ def take_next(
     """Take the next image to annotate; None if there is nothing to do.
 
     The order is: the image that the user already holds, images returned to them, then open images
-    that they have not submitted before.
+    that they have neither submitted nor skipped before.
 
     Raises:
         StoreError: no such project or user.
@@ -40,7 +40,7 @@ def take_next(
         own = or_(free, ImageRow.lease_user_id == user_id)
         for where in (
             mine,
-            and_(ImageRow.returned_to == user_id, ImageRow.open, own),
+            and_(_is_returned_to(user_id), ImageRow.open, own),
             and_(_is_new_to(user_id), own),
         ):
             # Simultaneous callers get different rows: on SQLite one waits, on PostgreSQL rows
@@ -58,7 +58,7 @@ def upcoming_images(
     """List the images that `take_next` will likely return, to compute embeddings ahead."""
     now = store.clock()
     free = or_(ImageRow.lease_user_id.is_(None), ImageRow.lease_expires_at <= now)
-    returned = and_(ImageRow.returned_to == user_id, ImageRow.open, free)
+    returned = and_(_is_returned_to(user_id), ImageRow.open, free)
     found: list[StoredImage] = []
     with store.read() as session:
         for where in (returned, and_(_is_new_to(user_id), free)):
@@ -84,7 +84,7 @@ def take_image(store: Store, image_id: int, user_id: int, *, lease_s: float = LE
         if user.role not in REVIEWERS:
             if not row.open:
                 raise RoleError(f"{row.path} is {row.review}: only a reviewer may change it")
-            if row.returned_to != user_id and _has_submitted(session, image_id, user_id):
+            if _has_submitted(session, image_id, user_id):
                 raise RoleError(f"{row.path} is waiting for another annotator")
         return _lease(store, row, user_id, lease_s)
 
@@ -120,12 +120,11 @@ def set_num_annotators(
         acting_user(session, user_id, REVIEWERS)
         row = find_locked(session, ImageRow, image_id, "image")
         row.num_annotators = num_annotators
-        if row.returned_to is None:
-            row.open = num_submissions(session, image_id) < num_annotators
-            if row.open:
-                row.review = "none"
-            elif row.review == "none":
-                row.review = "submitted"
+        before = row.review
+        if before not in ("returned", "unusable"):
+            settle(session, row)
+            if before == "accepted" and not row.open:
+                row.review = before
         row.version += 1
         return to_image(row)
 
@@ -152,10 +151,21 @@ def check_holder(row: ImageRow, user_id: int) -> None:
         raise ConflictError(f"{row.path} is held by {holder}: take it first")
 
 
-def num_submissions(session: Session, image_id: int) -> int:
-    """Count the people who have submitted an image."""
-    query = select(SubmissionRow.id).where(SubmissionRow.image_id == image_id)
-    return len(session.scalars(query).all())
+def settle(session: Session, row: ImageRow) -> None:
+    """Set an image's state from what people have made of it."""
+    query = select(SubmissionRow.outcome, SubmissionRow.returned)
+    found = session.execute(query.where(SubmissionRow.image_id == row.id)).all()
+    outcomes = [outcome for outcome, _ in found]
+    num_done = sum(outcome == "annotated" and not returned for outcome, returned in found)
+    if "unusable" in outcomes:
+        row.review = "unusable"
+    elif num_done >= row.num_annotators:
+        row.review = "submitted"
+    elif any(returned for _, returned in found):
+        row.review = "returned"
+    else:
+        row.review = "skipped" if "skipped" in outcomes else "none"
+    row.open = row.review not in ("unusable", "submitted")
 
 
 def release(row: ImageRow) -> None:
@@ -173,8 +183,9 @@ def _lease(store: Store, row: ImageRow, user_id: int, lease_s: float) -> Lease:
     if not 0 < lease_s <= timedelta(days=1).total_seconds():
         raise StoreError(f"lease_s must be above 0 and at most a day; got {lease_s:g}")
     expires_at = store.clock() + timedelta(seconds=lease_s)
+    is_new = row.lease_user_id != user_id
     row.lease_user_id, row.lease_expires_at = user_id, expires_at
-    return Lease(image=to_image(row), user_id=user_id, expires_at=expires_at)
+    return Lease(image=to_image(row), user_id=user_id, expires_at=expires_at, is_new=is_new)
 
 
 def _in_order(project_id: int, where: ColumnElement[bool]) -> Select[ImageRow]:
@@ -182,14 +193,23 @@ def _in_order(project_id: int, where: ColumnElement[bool]) -> Select[ImageRow]:
 
 
 def _is_new_to(user_id: int) -> ColumnElement[bool]:
-    """Select open images that the user has not submitted."""
+    """Select open images that the user has not finished, and that were not returned to others."""
     other = aliased(SubmissionRow)
-    done = exists().where(other.image_id == ImageRow.id, other.user_id == user_id)
-    return and_(ImageRow.open, ImageRow.returned_to.is_(None), ~done)
+    theirs = or_(other.user_id == user_id, other.returned)
+    return and_(ImageRow.open, ~exists().where(other.image_id == ImageRow.id, theirs))
+
+
+def _is_returned_to(user_id: int) -> ColumnElement[bool]:
+    """Select images that were returned to the user."""
+    own = and_(SubmissionRow.user_id == user_id, SubmissionRow.returned)
+    return and_(SubmissionRow.image_id == ImageRow.id, own)
 
 
 def _has_submitted(session: Session, image_id: int, user_id: int) -> bool:
     query = select(SubmissionRow.id).where(
-        SubmissionRow.image_id == image_id, SubmissionRow.user_id == user_id
+        SubmissionRow.image_id == image_id,
+        SubmissionRow.user_id == user_id,
+        SubmissionRow.outcome == "annotated",
+        ~SubmissionRow.returned,
     )
     return session.scalar(query) is not None

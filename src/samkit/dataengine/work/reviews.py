@@ -1,25 +1,31 @@
-"""Reviews: submitting images, and accepting or returning them."""
+"""Reviews: accepting submitted images, returning them, and choosing among people's masks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Select, distinct, func, select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
 from samkit.dataengine.people import REVIEWERS, acting_user
-from samkit.dataengine.rows import find_locked, to_image
-from samkit.dataengine.schema import ImageRow, ReviewRow, SubmissionRow, UserRow
+from samkit.dataengine.rows import find, find_locked, to_image
+from samkit.dataengine.schema import AnnotationRow, ImageRow, ReviewRow, SubmissionRow, UserRow
 from samkit.dataengine.values import StoredImage
-from samkit.dataengine.work.queue import held_image, is_held, num_submissions, release
+from samkit.dataengine.work.annotations import delete_row, restore_state
+from samkit.dataengine.work.queue import is_held, release, settle
+from samkit.dataengine.work.submissions import (
+    MAX_COMMENT,
+    forget_set_aside,
+    submissions,
+    submitted_versions,
+)
 from samkit.errors import ConflictError, RoleError, StoreError
-
-MAX_COMMENT = 2000  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A reviewer's verdict: accepted, or returned with a comment."""
+    """What somebody decided on an image: accepted, returned, skipped, unusable or reopened."""
 
     user_id: int
     verdict: str
@@ -27,50 +33,33 @@ class Verdict:
     at: datetime
 
 
-def submit_image(store: Store, image_id: int, user_id: int) -> StoredImage:
-    """Submit an image that the user holds, and release it.
-
-    It is up for review once the required number of annotators have submitted it.
-
-    Raises:
-        ConflictError: the user does not hold the image.
-    """
-    with store.write() as session:
-        acting_user(session, user_id)
-        row = held_image(session, image_id, user_id)
-        own = select(SubmissionRow.id).where(
-            SubmissionRow.image_id == image_id, SubmissionRow.user_id == user_id
-        )
-        if session.scalar(own) is None:
-            session.add(
-                SubmissionRow(
-                    project_id=row.project_id,
-                    image_id=image_id,
-                    user_id=user_id,
-                    at=store.clock(),
-                )
-            )
-            session.flush()
-        row.open = num_submissions(session, image_id) < row.num_annotators
-        row.returned_to = None
-        row.review = "none" if row.open else "submitted"
-        row.version += 1
-        release(row)
-        return to_image(row)
-
-
-def accept_image(store: Store, image_id: int, user_id: int, *, version: int) -> StoredImage:
+def accept_image(
+    store: Store, image_id: int, user_id: int, *, version: int, masks: Sequence[int] | None = None
+) -> StoredImage:
     """Accept an image's masks at the given version of the image.
 
     To correct masks, a reviewer takes the image, changes them, and then accepts it.
 
+    Args:
+        masks: ids of the annotations to accept; the others are deleted. None accepts all. Needed
+            where several people have annotated the image independently, and the masks of more
+            than one of them are there.
+
     Raises:
         ConflictError: the image has a newer version, or somebody else holds it.
         RoleError: the user is not a reviewer, or has annotated the image.
-        StoreError: the image is not up for review.
+        StoreError: the image is not up for review, an id is not among its masks, or the masks of
+            several people are there and none were named.
     """
     with store.write() as session:
         row = _to_review(session, store, image_id, user_id, version)
+        if masks is not None:
+            _leave_out_others(session, store, row, user_id, set(masks))
+        elif num_independent(session, row) > 1:
+            raise StoreError(
+                f"{row.path} has the masks of several people: take those of one of them, or name"
+                " the masks to accept"
+            )
         row.review, row.comment = "accepted", ""
         row.version += 1
         release(row)
@@ -79,26 +68,88 @@ def accept_image(store: Store, image_id: int, user_id: int, *, version: int) -> 
 
 
 def return_image(
-    store: Store, image_id: int, user_id: int, *, version: int, comment: str
+    store: Store,
+    image_id: int,
+    user_id: int,
+    *,
+    version: int,
+    comment: str,
+    to: Sequence[int] | None = None,
 ) -> StoredImage:
-    """Return an image to the person who submitted it last, with a comment.
+    """Return an image to its annotators, with a comment; each of them may work on it again.
+
+    Args:
+        to: ids of people who have submitted it; None for all whose masks are there, or all who
+            have submitted it if no mask is theirs.
 
     Raises:
         ConflictError: the image has a newer version, or somebody else holds it.
         RoleError: the user is not a reviewer, or has annotated the image.
-        StoreError: the image is not up for review, or the comment is empty or too long.
+        StoreError: the image is not up for review, the comment is empty or too long, or somebody
+            in `to` has not submitted the image or is not active.
     """
     if not comment.strip() or len(comment) > MAX_COMMENT:
         raise StoreError(f"a comment must have 1 to {MAX_COMMENT} characters; got {len(comment)}")
     with store.write() as session:
         row = _to_review(session, store, image_id, user_id, version)
-        last = select(SubmissionRow.user_id).where(SubmissionRow.image_id == image_id)
-        last = last.join(UserRow, UserRow.id == SubmissionRow.user_id).where(UserRow.active)
-        row.returned_to = session.scalar(last.order_by(SubmissionRow.id.desc()).limit(1))
+        for submission in _to_return(session, row, to):
+            submission.returned = True
         row.review, row.comment, row.open = "returned", comment, True
         row.version += 1
         release(row)
         _note(session, store, row, user_id)
+        return to_image(row)
+
+
+def restore_submissions(
+    store: Store, image_id: int, user_id: int, *, version: int, of: Sequence[int]
+) -> StoredImage:
+    """Make an image's masks those that these people submitted; all others are deleted.
+
+    Each change is a new state of its mask, so that nothing is lost, and others' submissions can be
+    restored as well. Where two submissions hold the same mask, the later one counts.
+
+    Args:
+        of: ids of people who have annotated the image.
+
+    Raises:
+        ConflictError: the image has a newer version, or somebody else holds it.
+        RoleError: the user is not a reviewer, or has annotated the image.
+        StoreError: the image is not up for review, or somebody in `of` has not submitted it.
+    """
+    with store.write() as session:
+        row = _to_review(session, store, image_id, user_id, version)
+        wanted: dict[int, int] = {}
+        for submission in sorted(_of_people(session, row, of), key=lambda one: one.at):
+            wanted |= submitted_versions(session, submission.id)
+        query = select(AnnotationRow).where(AnnotationRow.image_id == image_id)
+        for mask in session.scalars(query.order_by(AnnotationRow.id).with_for_update()).all():
+            if mask.id in wanted:
+                restore_state(session, store, row, mask, wanted[mask.id], user_id=user_id)
+            elif not mask.deleted:
+                delete_row(session, store, row, mask, user_id=user_id)
+        return to_image(row)
+
+
+def reopen_image(store: Store, image_id: int, user_id: int, *, version: int) -> StoredImage:
+    """Offer an image again that people have skipped or reported as unusable.
+
+    Raises:
+        ConflictError: the image has a newer version, or somebody else holds it.
+        RoleError: the user is not a reviewer.
+        StoreError: the image is neither skipped nor unusable.
+    """
+    with store.write() as session:
+        acting_user(session, user_id, REVIEWERS)
+        row = _unheld(session, store, image_id, user_id, version)
+        if row.review not in ("skipped", "unusable"):
+            raise StoreError(f"{row.path} is neither skipped nor unusable")
+        forget_set_aside(session, row)
+        row.comment = ""
+        settle(session, row)
+        row.version += 1
+        release(row)
+        _note(session, store, row, user_id, verdict="reopened")
         return to_image(row)
 
 
@@ -112,11 +163,89 @@ def review_history(store: Store, image_id: int) -> tuple[Verdict, ...]:
         )
 
 
+def num_independent(session: Session, row: ImageRow) -> int:
+    """Count the people who annotated an image independently, and whose masks are there."""
+    if row.num_annotators == 1:
+        return 1
+    query = select(func.count(distinct(AnnotationRow.user_id))).where(
+        AnnotationRow.image_id == row.id,
+        AnnotationRow.stage == "assisted-manual",
+        ~AnnotationRow.deleted,
+        AnnotationRow.user_id.in_(_annotators(row.id)),
+    )
+    return int(session.scalar(query) or 0)
+
+
+def _annotators(image_id: int) -> Select[int]:
+    """Select the ids of the people who have submitted an image as annotated."""
+    return select(SubmissionRow.user_id).where(
+        SubmissionRow.image_id == image_id, SubmissionRow.outcome == "annotated"
+    )
+
+
+def _leave_out_others(
+    session: Session, store: Store, row: ImageRow, user_id: int, chosen: set[int]
+) -> None:
+    query = select(AnnotationRow).where(AnnotationRow.image_id == row.id, ~AnnotationRow.deleted)
+    present = session.scalars(query.order_by(AnnotationRow.id).with_for_update()).all()
+    unknown = chosen - {mask.id for mask in present}
+    if unknown:
+        raise StoreError(f"{row.path} has no mask {min(unknown)}")
+    for mask in present:
+        if mask.id not in chosen:
+            delete_row(session, store, row, mask, user_id=user_id)
+
+
+def _to_return(
+    session: Session, row: ImageRow, to: Sequence[int] | None
+) -> Sequence[SubmissionRow]:
+    """Return the submissions of the active people to return an image to."""
+    if to is not None:
+        found = _of_people(session, row, to)
+        for one in found:
+            acting_user(session, one.user_id)
+        return found
+    everyone = _of_people(session, row, None)
+    masks = select(AnnotationRow.user_id).where(
+        AnnotationRow.image_id == row.id, ~AnnotationRow.deleted
+    )
+    makers = set(session.scalars(masks))
+    active = [one for one in everyone if find(session, UserRow, one.user_id, "user").active]
+    return [one for one in active if one.user_id in makers] or active
+
+
+def _of_people(
+    session: Session, row: ImageRow, people: Sequence[int] | None
+) -> Sequence[SubmissionRow]:
+    """Return the submissions of these people, or of all, who have annotated an image."""
+    found = [one for one in submissions(session, row.id) if one.outcome == "annotated"]
+    if people is None:
+        return found
+    missing = set(people) - {one.user_id for one in found}
+    if missing or not people:
+        raise StoreError(
+            f"{row.path} was not submitted by user {min(missing)}"
+            if missing
+            else "name at least one person"
+        )
+    return [one for one in found if one.user_id in people]
+
+
 def _to_review(
     session: Session, store: Store, image_id: int, user_id: int, version: int
 ) -> ImageRow:
     """Return the locked row of an image that the user may review."""
     user = acting_user(session, user_id, REVIEWERS)
+    row = _unheld(session, store, image_id, user_id, version)
+    if row.open or row.review not in ("submitted", "accepted"):
+        raise StoreError(f"{row.path} is not up for review")
+    if user.role != "admin" and user.id in session.scalars(_annotators(image_id)).all():
+        raise RoleError(f"{user.name!r:.40} annotated {row.path}: another person must review it")
+    return row
+
+
+def _unheld(session: Session, store: Store, image_id: int, user_id: int, version: int) -> ImageRow:
+    """Return the locked row of an image at a version, which nobody else holds."""
     row = find_locked(session, ImageRow, image_id, "image")
     if is_held(row, store, but_by=user_id):
         raise ConflictError(f"{row.path} is held by somebody else")
@@ -124,27 +253,17 @@ def _to_review(
         raise ConflictError(
             f"{row.path} is at version {row.version} now; the review is of {version}: reload it"
         )
-    if row.open or row.review not in ("submitted", "accepted"):
-        raise StoreError(f"{row.path} is not up for review")
-    if not _may_judge(session, user, image_id):
-        raise RoleError(f"{user.name!r:.40} annotated {row.path}: another person must review it")
     return row
 
 
-def _may_judge(session: Session, user: UserRow, image_id: int) -> bool:
-    """Whether a user may review an image: annotators of it may not, unless they are admins."""
-    if user.role == "admin":
-        return True
-    query = select(SubmissionRow.user_id).where(SubmissionRow.image_id == image_id)
-    return user.id not in session.scalars(query).all()
-
-
-def _note(session: Session, store: Store, row: ImageRow, user_id: int) -> None:
+def _note(
+    session: Session, store: Store, row: ImageRow, user_id: int, verdict: str | None = None
+) -> None:
     session.add(
         ReviewRow(
             image_id=row.id,
             user_id=user_id,
-            verdict=row.review,
+            verdict=verdict or row.review,
             comment=row.comment,
             at=store.clock(),
         )

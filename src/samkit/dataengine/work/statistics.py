@@ -1,14 +1,27 @@
 """Statistics: images by review state, masks per image, seconds and clicks per mask."""
 
 from dataclasses import dataclass
-from datetime import date
-from typing import cast
+from datetime import date, datetime
+from typing import Any, cast
 
-from sqlalchemy import BigInteger, func, select, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    and_,
+    case,
+    distinct,
+    func,
+    literal_column,
+    or_,
+    select,
+    type_coerce,
+)
+from sqlalchemy.orm import InstrumentedAttribute
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.schema import EPOCH, AnnotationRow, ImageRow
-from samkit.dataengine.values import REVIEWS, Review, Stage
+from samkit.dataengine.schema import EPOCH, AnnotationRow, EventRow, ImageRow
+from samkit.dataengine.values import CLICK_KINDS, MADE_BY_PEOPLE, REVIEWS, Review, Stage
 
 DAY_US = 24 * 60 * 60 * 1_000_000  # microseconds
 
@@ -28,29 +41,44 @@ class StateCount:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkDay:
-    """Masks made by one person on one day (UTC) in one stage, without deleted ones.
+    """What one person did on one day (UTC) on masks of one stage.
+
+    Time and clicks are those of the person's own prompts and corrections on that day, also on masks
+    that were deleted later. So the time that people spend on correcting automatic masks is theirs,
+    under the stage "fully-automatic".
 
     Attributes:
-        num_clicks: points, boxes, strokes and polygons, including other people's corrections.
-        duration_ms: time spent, including other people's corrections.
+        num_masks: masks that the person made on this day, without deleted ones; for automatic and
+            imported ones, the person who had them made.
+        num_corrected: masks that a program, another person or the same one on an earlier day made,
+            and that the person changed or deleted on this day.
+        num_clicks: points, boxes, strokes and polygons.
+        duration_ms: time spent.
     """
 
     day: date
     user_id: int
     stage: Stage
     num_masks: int
+    num_corrected: int
     num_clicks: int
     duration_ms: int
 
     @property
-    def seconds_per_mask(self) -> float:
-        """Mean seconds per mask."""
-        return self.duration_ms / 1000 / self.num_masks
+    def num_touched(self) -> int:
+        """Number of masks that the person worked on: automatic ones only if they were corrected."""
+        made = self.num_masks if self.stage in MADE_BY_PEOPLE else 0
+        return made + self.num_corrected
 
     @property
-    def clicks_per_mask(self) -> float:
-        """Mean number of clicks per mask."""
-        return self.num_clicks / self.num_masks
+    def seconds_per_mask(self) -> float | None:
+        """Mean seconds per mask that the person worked on; None without any."""
+        return self.duration_ms / 1000 / self.num_touched if self.num_touched else None
+
+    @property
+    def clicks_per_mask(self) -> float | None:
+        """Mean number of clicks per mask that the person worked on; None without any."""
+        return self.num_clicks / self.num_touched if self.num_touched else None
 
 
 def count_images(store: Store, project_id: int) -> dict[Review, StateCount]:
@@ -71,28 +99,66 @@ def count_images(store: Store, project_id: int) -> dict[Review, StateCount]:
 
 def work_days(store: Store, project_id: int) -> tuple[WorkDay, ...]:
     """Summarise the work of each day, person and stage, in this order."""
-    day = (type_coerce(AnnotationRow.created_at, BigInteger) // DAY_US).label("day")
-    groups = (day, AnnotationRow.user_id, AnnotationRow.stage)
-    query = (
-        select(
-            *groups,
-            func.count(),
-            func.sum(AnnotationRow.num_clicks),
-            func.sum(AnnotationRow.duration_ms),
-        )
-        .where(AnnotationRow.project_id == project_id, ~AnnotationRow.deleted)
-        .group_by(*groups)
-        .order_by(*groups)
-    )
     with store.read() as session:
-        return tuple(
+        made = {tuple(row[:3]): row[3] for row in session.execute(_made(project_id))}
+        done = {tuple(row[:3]): row[3:] for row in session.execute(_done(project_id))}
+    days = []
+    for key in sorted({*made, *done}):
+        number, user_id, stage = key
+        corrected, clicks, duration_ms = done.get(key, (0, 0, 0))
+        days.append(
             WorkDay(
                 day=date.fromordinal(EPOCH.toordinal() + int(number)),
                 user_id=user_id,
                 stage=cast("Stage", stage),
-                num_masks=masks,
+                num_masks=made.get(key, 0),
+                num_corrected=int(corrected),
                 num_clicks=int(clicks),
                 duration_ms=int(duration_ms),
             )
-            for number, user_id, stage, masks, clicks, duration_ms in session.execute(query)
         )
+    # The origin of automatic masks that were all deleted is no work.
+    return tuple(
+        one
+        for one in days
+        if one.num_masks or one.num_corrected or one.num_clicks or one.duration_ms
+    )
+
+
+def _day(column: InstrumentedAttribute[datetime]) -> ColumnElement[int]:
+    """Number of the day (UTC) of a time, from 1970."""
+    # A literal: PostgreSQL does not see that two parameters are the same, in SELECT and GROUP BY.
+    return type_coerce(column, BigInteger) // literal_column(str(DAY_US), BigInteger)
+
+
+def _made(project_id: int) -> Select[int, int, str, int]:
+    """Select day, maker, stage and number of masks, without deleted ones."""
+    groups = (_day(AnnotationRow.created_at), AnnotationRow.user_id, AnnotationRow.stage)
+    return (
+        select(*groups, func.count())
+        .where(AnnotationRow.project_id == project_id, ~AnnotationRow.deleted)
+        .group_by(*groups)
+    )
+
+
+def _done(project_id: int) -> Select[int, int, str, int, Any, int]:
+    """Select day, person, stage, and what was done: masks corrected, clicks, milliseconds."""
+    day = _day(EventRow.at)
+    groups = (day, EventRow.user_id, AnnotationRow.stage)
+    # The first state of an automatic mask is its program's, whoever ran it.
+    is_own = and_(
+        EventRow.user_id == AnnotationRow.user_id,
+        day == _day(AnnotationRow.created_at),
+        or_(AnnotationRow.stage.in_(MADE_BY_PEOPLE), EventRow.version == 1),
+    )
+    return (
+        select(
+            *groups,
+            func.count(distinct(case((~is_own, EventRow.annotation_id)))),
+            func.sum(case((EventRow.kind.in_(CLICK_KINDS), 1), else_=0)),
+            func.sum(EventRow.duration_ms),
+        )
+        .join_from(AnnotationRow, EventRow, EventRow.annotation_id == AnnotationRow.id)
+        .where(AnnotationRow.project_id == project_id)
+        .group_by(*groups)
+    )

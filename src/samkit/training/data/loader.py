@@ -221,6 +221,7 @@ class BatchLoader:
             pixels=torch.stack(pixels) if pixels else None,
             features=torch.stack(features) if features else None,
             masks=torch.cat([image.masks for image in images]),
+            ignored=torch.stack([image.ignored for image in images]),
             image_index=torch.repeat_interleave(torch.arange(len(images)), counts),
             keys=tuple(image.key for image in images),
             phrases=tuple(phrase for image in images for phrase in image.phrases),

@@ -3,6 +3,7 @@
 Masks are placed in the target space: the model space at another resolution, reduced by area.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -181,6 +182,27 @@ def place_mask(
     mask = np.zeros((truth_size, truth_size), bool)
     mask[y : y + height, x : x + width] = coverage >= least * (1 - ROUNDING)
     return mask
+
+
+def ignored_cells(void: Rle | None, placement: Placement, truth_size: int) -> BoolArray:
+    """Cells (T, T) of the target space without ground truth: padding, and void pixels.
+
+    Cells that show a part of the image, however small, are no padding: a mask may keep them.
+
+    Args:
+        void: mask of the original image; at least half of a cell must be void.
+    """
+    ignored = np.ones((truth_size, truth_size), bool)
+    height, width = (
+        math.ceil(side * truth_size / placement.model_size - ROUNDING)
+        for side in placement.visible_hw
+    )
+    ignored[:height, :width] = False
+    if void is not None:
+        coverage, (x, y) = cell_coverage(void, placement, truth_size)
+        height, width = coverage.shape
+        ignored[y : y + height, x : x + width] |= coverage >= COVERED * (1 - ROUNDING)
+    return ignored
 
 
 def cell_coverage(

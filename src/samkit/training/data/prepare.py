@@ -15,6 +15,7 @@ from samkit.training.data.embeddings import EmbeddedSample
 from samkit.training.data.placement import (
     Placement,
     draw_placement,
+    ignored_cells,
     place_image,
     place_mask,
     plain_placement,
@@ -47,6 +48,7 @@ class Prepared:
         pixels: (3, S, S); None in a training on embeddings.
         features: (C, G, G), or an image to be encoded; None in a training on pixels.
         masks: (M, T, T) bool.
+        ignored: (T, T) bool, cells without ground truth: padding and void pixels.
         phrases: name of each mask; empty if the data set has none.
         text_embeds: (M, D) CLIP embeddings of one crop of each mask; None without crops.
         faults: one line for each annotation that was left out.
@@ -56,6 +58,7 @@ class Prepared:
     pixels: Tensor | None
     features: Tensor | NotEncoded | None
     masks: Tensor
+    ignored: Tensor
     phrases: tuple[str, ...] = ()
     text_embeds: Tensor | None = None
     faults: tuple[str, ...] = ()
@@ -113,11 +116,13 @@ class Preparer:
             scale_jitter=self.recipe.scale_jitter,
             flip=self.recipe.flip,
         )
-        chosen, masks = self._masks(sample, placement, rng)
+        ignored = ignored_cells(sample.void, placement, self.truth_size)
+        chosen, masks = self._masks(sample, placement, ignored, rng)
         if self.with_masks and placement.is_cropped and not len(masks):
             # The crop shows no usable mask: use the full image instead.
             placement = plain_placement((height, width), self.model_size)
-            chosen, masks = self._masks(sample, placement, rng)
+            ignored = ignored_cells(sample.void, placement, self.truth_size)
+            chosen, masks = self._masks(sample, placement, ignored, rng)
         if self.with_masks and not len(masks):
             message = f"none of its {len(sample.rles)} masks can be used"
             return Skip(key=sample.key, reason=NO_MASK, message=message, faults=sample.faults)
@@ -127,19 +132,25 @@ class Preparer:
             pixels=None if is_embedded else place_image(sample.image, placement),
             features=features_of(sample) if isinstance(sample, EmbeddedSample) else None,
             masks=masks,
+            ignored=torch.from_numpy(ignored),
             phrases=tuple(sample.phrases[index] for index in chosen if sample.phrases),
             text_embeds=draw_embeds(sample, chosen, rng),
             faults=sample.faults,
         )
 
     def _masks(
-        self, sample: Sample, placement: Placement, rng: np.random.Generator
+        self,
+        sample: Sample,
+        placement: Placement,
+        ignored: npt.NDArray[np.bool_],
+        rng: np.random.Generator,
     ) -> tuple[list[int], Tensor]:
         """Return the indices of the chosen masks, ascending, and the masks (M, T, T)."""
         recipe = self.recipe
+        rles = sample.without_void(sample.rles) if self.with_masks else ()
         chosen: dict[int, npt.NDArray[np.bool_]] = {}
         usable = usable_masks(
-            sample.rles if self.with_masks else (),
+            rles,
             placement.original_hw,
             min_area_px=recipe.min_area_px,
             max_area_fraction=recipe.max_area_fraction,
@@ -149,13 +160,14 @@ class Preparer:
             if len(chosen) == recipe.max_masks_per_image:
                 break
             mask = place_mask(
-                sample.rles[index],
+                rles[index],
                 placement,
                 self.truth_size,
                 min_area_px=recipe.min_area_px,
                 max_area_fraction=recipe.max_area_fraction,
             )
-            if mask is not None:
+            # A thin mask may lie in cells that are void for the most part.
+            if mask is not None and (mask := mask & ~ignored).any():
                 chosen[index] = mask
         if not chosen:
             return [], torch.zeros(0, self.truth_size, self.truth_size, dtype=torch.bool)

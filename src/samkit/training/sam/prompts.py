@@ -1,7 +1,7 @@
 """Simulated prompts, drawn from ground-truth masks and from the errors of the last prediction.
 
 Everything is batched and stays on its device. Source: arXiv:2304.02643, appendix A, "Training
-algorithm". Shape legend: M masks, T side of the target space.
+algorithm". Deviations: see `corrective_points`. Shape legend: M masks, T side of the target space.
 """
 
 from dataclasses import dataclass
@@ -83,9 +83,12 @@ def corrective_points(
 ) -> tuple[Tensor, Tensor]:
     """Draw a point where each mask is wrong; in the mask if nothing is wrong.
 
+    The paper does not say what follows a perfect mask, whose error region is empty: here another
+    foreground point, in SAM 2's code a background point outside of the mask.
+
     Args:
-        truth: (M, T, T) bool, none of them empty.
-        predicted: (M, T, T) bool.
+        truth: (M, T, T) bool, none of them empty, without ignored cells.
+        predicted: (M, T, T) bool, likewise.
         generator: random generator on the masks' device.
 
     Returns:

@@ -1,8 +1,9 @@
 """Interactive training task of SAM: a simulated session for each mask, a prompt and corrections.
 
-Source: arXiv:2304.02643, section 3, appendices A and D.5. Shape legend: B images, M masks,
-K candidates, N points, T side of the target space, C channels, G side of the embedding grid,
-L side of logits, D dimensions of CLIP's space.
+Source: arXiv:2304.02643, section 3, appendices A and D.5. Deviations: the loss is the mean over the
+iterations, where the paper computes one for each; cells of the padding, and void ones, are no
+errors. Shape legend: B images, M masks, K candidates, N points, T side of the target space,
+C channels, G side of the embedding grid, L side of logits, D dimensions of CLIP's space.
 """
 
 from dataclasses import dataclass
@@ -89,6 +90,7 @@ class InteractiveTask(Task):
     def forward(self, batch: Batch, generator: torch.Generator) -> StepResult:
         features = self.trainable.encode(batch).rows(batch.image_index)  # one for each mask
         truth, recipe = batch.masks, self.recipe.prompts
+        ignored = None if batch.ignored is None else batch.ignored[batch.image_index]  # (M, T, T)
         clicks = first_clicks(truth, self.sam.config.image_size, recipe, generator)
         if batch.text_embeds is not None and self.sam.config.text_dim is not None:
             clicks = begin_with_text(clicks, batch.text_embeds, recipe, generator)
@@ -101,9 +103,13 @@ class InteractiveTask(Task):
             if adds_point:
                 assert previous is not None
                 predicted = to_target_size(previous, truth.shape[-1]).squeeze(1) > 0
+                if ignored is not None:
+                    predicted &= ~ignored
                 points, labels = corrective_points(truth, predicted, generator)
                 clicks = add_points(clicks, self._to_model(points, truth), labels)
-            losses, logits = self._iterate(features, pos_enc, clicks, previous, truth)
+            losses, logits = self._iterate(
+                features, pos_enc, clicks, previous, truth, ignored=ignored
+            )
             rows = torch.arange(len(truth), device=truth.device)
             previous = logits[rows, losses.chosen][:, None].detach()
             results.append(losses)
@@ -128,6 +134,8 @@ class InteractiveTask(Task):
         clicks: Clicks,
         previous: Tensor | None,
         truth: Tensor,
+        *,
+        ignored: Tensor | None,
     ) -> tuple[MaskLosses, Tensor]:
         """Compute losses and logits (M, K, L, L) of one iteration; K is 1 after the first."""
 
@@ -141,7 +149,7 @@ class InteractiveTask(Task):
             attended = sam.select(sam.attend(tokens, context), multimask=previous is None)
             logits, iou_pred = sam.upscale(attended, context)
             resized = to_target_size(logits, truth.shape[-1])
-            losses = mask_losses(resized, iou_pred, truth, self.recipe.loss)
+            losses = mask_losses(resized, iou_pred, truth, self.recipe.loss, ignored=ignored)
             return losses, logits.detach().float()
 
         if self.recipe.checkpoint_iterations and torch.is_grad_enabled():

@@ -65,8 +65,8 @@ class ModelRecipe:
 class Trainable(nn.Module):
     """A SAM with its trainable parts.
 
-    If the model has initial weights, its batch norms keep their statistics, which small batches
-    would spoil.
+    If the image encoder has initial weights, its batch norms keep their statistics, which small
+    batches would spoil; in the embedded MobileSAM they are folded into the layers before.
 
     Attributes:
         sam: the network; with LoRA, its image encoder contains the corrections.
@@ -96,7 +96,7 @@ class Trainable(nn.Module):
         super().train(mode)
         if not self.encoder_learns:
             self.sam.image_encoder.eval()
-        if self.recipe.weights is not None:
+        if self.recipe.weights is not None or self.recipe.encoder_weights is not None:
             for module in self.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()

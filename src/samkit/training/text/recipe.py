@@ -7,6 +7,8 @@ from types import MappingProxyType
 from samkit.errors import ConfigError
 from samkit.training.settings import OptimRecipe, RunRecipe, check_range
 
+MIN_TEMPERATURE = 0.01  # as in OpenAI's CLIP
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClipRecipe:
@@ -19,7 +21,7 @@ class ClipRecipe:
         text_width, text_layers: width and layers of the text transformer.
         dim: dimension of the common embedding space.
         heads: attention heads of both transformers.
-        temperature: initial temperature of the softmax over cosines.
+        temperature: initial temperature of the softmax over cosines; at least 0.01, as afterwards.
         crops: number of crops in each batch of each process.
         train: data set whose masks have names; see `open_data`.
         val: data set to evaluate on.
@@ -47,7 +49,7 @@ class ClipRecipe:
     def __post_init__(self) -> None:
         for name in ("vision_layers", "text_layers", "dim", "crops", "held_out_crops"):
             check_range(name, getattr(self, name), 1)
-        check_range("temperature", self.temperature, 0, exclusive=True)
+        check_range("temperature", self.temperature, MIN_TEMPERATURE)
         if self.image_size % self.patch_size or self.image_size < self.patch_size:
             raise ConfigError(
                 f"image_size must be a multiple of {self.patch_size}; got {self.image_size}"

@@ -1,8 +1,9 @@
 """Contrastive training task of CLIP: mask crops and their names get similar embeddings.
 
 Source: arXiv:2103.00020, section 2. Deviations: crops with the same name are not negatives of each
-other, since small vocabularies repeat in each batch. Shape legend: N crops, D dimensions of CLIP's
-space.
+other, since small vocabularies repeat in each batch; with several processes, each compares the
+crops of its own batch only, while CLIP gathers those of all. Shape legend: N crops, D dimensions
+of CLIP's space.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from samkit.files import write_bytes, write_tensors
 from samkit.geometry import decode_rle
 from samkit.text import PROCESSOR_FILE, Clip, ClipPixels, draw_crop
 from samkit.training.task import Batch, StepResult, Task
+from samkit.training.text.recipe import MIN_TEMPERATURE
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 PLAIN_PIXELS = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 # A name is trained alone and in sentences, so that both work as prompts.
 SENTENCES = ("{}", "{}", "a photo of {}", "a picture of {}", "there is {}")
-MAX_SCALE = 100.0  # limit of the factor of cosines before the softmax, as in OpenAI's CLIP
+MAX_SCALE = 1 / MIN_TEMPERATURE  # limit of the factor of cosines before the softmax
 CROPS = 401  # purpose of random numbers, part of their seed, so that no two purposes share theirs
 WEIGHTS_FILE = "model.safetensors"
 
@@ -62,12 +64,17 @@ class ContrastiveTask(Task):
         images = self.clip.image_embeds(batch.pixels)
         numbers = {phrase: number for number, phrase in enumerate(dict.fromkeys(batch.phrases))}
         classes = torch.tensor([numbers[phrase] for phrase in batch.phrases], device=images.device)
-        scale = self.clip.model.logit_scale.exp().clamp(max=MAX_SCALE)
+        scale = self.clip.model.logit_scale.exp()
         loss = contrastive_loss(images, texts, classes, scale)
         best = (images @ texts.T).argmax(1)
         right = (classes[best] == classes).float().mean()
         gap = (images.mean(0) - texts.mean(0)).norm()
         return StepResult(loss, {"right": right, "gap": gap.detach(), "scale": scale.detach()})
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Limit the scale, as CLIP does: training and use have the same, and it can come back."""
+        self.clip.model.logit_scale.clamp_(max=math.log(MAX_SCALE))
 
     def export(self, path: Path) -> None:
         """Write the weights, as `transformers` names them."""

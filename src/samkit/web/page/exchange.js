@@ -4,8 +4,19 @@ import { download, get, post, query, request } from "./api.js";
 import { el, field, openDialog, plural, select } from "./dom.js";
 import { notify, notifyError } from "./notices.js";
 
-const EXPORTS = [["coco", "COCO JSON"], ["sa1b", "SA-1B"], ["yolo", "YOLO segmentation"], ["voc", "Pascal VOC"], ["cvat", "CVAT XML"], ["labelstudio", "Label Studio"], ["labelme", "LabelMe, X-AnyLabeling"], ["roboflow", "COCO in Roboflow's folders"], ["datumaro", "Datumaro"], ["png", "Label PNG"], ["geojson", "GeoJSON"]];
-const IMPORTS = [["coco", "COCO JSON"], ["sa1b", "SA-1B (zip)"], ["png", "Label PNG (zip)"], ["labelme", "LabelMe (zip)"]];
+const EXPORTS = [["coco", "COCO JSON"], ["sa1b", "SA-1B"], ["yolo", "YOLO segmentation"], ["voc", "Pascal VOC"], ["cvat", "CVAT XML"], ["label-studio", "Label Studio"], ["labelme", "LabelMe, X-AnyLabeling"], ["roboflow", "COCO in Roboflow's folders"], ["datumaro", "Datumaro"], ["png", "Label PNG"], ["geojson", "GeoJSON"]];
+const IMPORTS = [
+  ["", "Detect"],
+  ["coco", "COCO"],
+  ["cvat", "CVAT XML"],
+  ["datumaro", "Datumaro"],
+  ["label-studio", "Label Studio"],
+  ["labelme", "LabelMe, X-AnyLabeling"],
+  ["png", "Label PNG"],
+  ["sa1b", "SA-1B"],
+  ["voc", "Pascal VOC"],
+  ["yolo", "YOLO segmentation"],
+];
 const FINISHED = ["submitted", "accepted"]; // what is exported by default
 const STATE_WORDS = { none: "To annotate", submitted: "Submitted", returned: "Returned", accepted: "Accepted" };
 const POLL_MS = 700;
@@ -63,19 +74,19 @@ function saveFile(blob, name) {
 }
 
 export function openImport({ id, name }, done) {
-  const format = select(IMPORTS, "coco");
-  const file = el("input", { type: "file", required: true, accept: ".json,.zip" });
+  const format = select(IMPORTS, "");
+  const file = el("input", { type: "file", required: true, accept: ".json,.xml,.zip" });
   const failure = el("p.failure", { role: "alert" });
   const button = el("button.primary", { type: "submit" }, "Import");
-  const form = el("form", {}, el("p.quiet", {}, "Masks are matched to images by file name; existing masks are skipped."), field("Format", format), field("File", file), failure, el("footer", {}, button));
+  const form = el("form", {}, el("p.quiet", {}, "A JSON or XML file, or a zip of files. Masks are matched to images by path or name; existing masks are skipped."), field("Format", format), field("File", file), failure, el("footer", {}, button));
   const dialog = openDialog(`Import into ${name}`, form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     button.disabled = true;
     try {
-      const report = await request("POST", `projects/${id}/import?format=${format.value}`, file.files[0], { timeoutS: TIMEOUT_S });
+      const report = await request("POST", `projects/${id}/import${format.value && `?format=${format.value}`}`, file.files[0], { timeoutS: TIMEOUT_S });
       dialog.close();
-      notify(`${plural(report.num_added, "mask")} added on ${plural(report.num_images, "image")}, ${report.num_known} known already.`, "good");
+      notify(`${plural(report.num_added, "mask")} added on ${plural(report.num_images, "image")}, ${report.num_known} known already, ${report.num_left_out} left out.`, report.num_left_out ? "info" : "good");
       if (report.faults.length) openDialog("Skipped", el("ul", {}, ...report.faults.map((line) => el("li", {}, line))));
       done();
     } catch (error) {

@@ -14,7 +14,7 @@ const STAGES = [["", "All stages"], ["assisted-manual", "Assisted manual"], ["se
 
 export async function openProject(root, { id, tab }, app) {
   const project = await get(`projects/${id}`);
-  const statistics = await get(`projects/${id}/statistics`);
+  const statistics = await get(`projects/${id}/statistics?days=${tab === "statistics"}`);
   const tabs = el(
     "nav.tabs",
     { "aria-label": "Project views" },

@@ -18,7 +18,7 @@ function projectCard({ id, name, root }) {
   const counts = el("p.quiet", {}, " ");
   const bar = el("div.progress", { "aria-hidden": "true" });
   const cover = el("div.cover");
-  get(`projects/${id}/statistics`).then(({ images }) => showCounts(images, counts, bar), () => {});
+  get(`projects/${id}/statistics?days=false`).then(({ images }) => showCounts(images, counts, bar), () => {});
   get(`projects/${id}/images?limit=3`).then(({ items }) => {
     cover.append(...items.map((image) => el("img", { src: `/api/images/${image.id}/content?max_side=256`, alt: "", loading: "lazy" })));
   }, () => {});

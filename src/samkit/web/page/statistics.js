@@ -6,6 +6,7 @@ import { barPlot, linePlot, round } from "./plots.js";
 
 const MAX_DAYS = 30;
 const MAX_PEOPLE = 8; // in the plots; the table has all
+const BY_PEOPLE = ["assisted-manual", "semi-automatic"]; // the stages of masks that people make
 const STATES = [["none", "To annotate"], ["submitted", "Submitted"], ["returned", "Returned"], ["accepted", "Accepted"]];
 
 export async function showStatistics(place, project, { images, days }) {
@@ -16,8 +17,9 @@ export async function showStatistics(place, project, { images, days }) {
     tile("Images", all.images.toLocaleString("en")),
     tile("Masks", all.masks.toLocaleString("en")),
     tile("Masks per image", round(all.masksPerImage), "on submitted images"),
-    tile("Seconds per mask", all.made ? round(all.seconds / all.made) : "–"),
-    tile("Clicks per mask", all.made ? round(all.clicks / all.made) : "–"),
+    tile("Seconds per mask", all.made ? round(all.seconds / all.made) : "–", "of masks made by people"),
+    tile("Clicks per mask", all.made ? round(all.clicks / all.made) : "–", "of masks made by people"),
+    tile("Seconds per correction", all.corrected ? round(all.correctingSeconds / all.corrected) : "–", "of automatic and imported masks"),
   );
   const plots = days.length ? plotsOf(images, days) : [el("p.message", {}, "No masks yet.")];
   place.replaceChildren(tiles, el("div.plots", {}, ...plots), tableOf(days));
@@ -31,7 +33,27 @@ function totals(states, days) {
   const [none, ...done] = [states[0], ...states.slice(1)];
   const finished = sum(done, "num_images");
   const masksPerImage = finished ? sum(done, "num_masks") / finished : none.masks_per_image;
-  return { images, masks, masksPerImage, made: sum(days, "num_masks"), clicks: sum(days, "num_clicks"), seconds: sum(days, "duration_ms") / 1000 };
+  const own = days.filter(isByPeople);
+  const others = days.filter((one) => !isByPeople(one));
+  return {
+    images,
+    masks,
+    masksPerImage,
+    made: sum(own, "num_masks"),
+    clicks: sum(own, "num_clicks"),
+    seconds: sum(own, "duration_ms") / 1000,
+    corrected: sum(others, "num_corrected"),
+    correctingSeconds: sum(others, "duration_ms") / 1000,
+  };
+}
+
+function isByPeople({ stage }) {
+  return BY_PEOPLE.includes(stage);
+}
+
+/** Number of masks that a person worked on: automatic ones only if they corrected them. */
+function numTouched(one) {
+  return (isByPeople(one) ? one.num_masks : 0) + one.num_corrected;
 }
 
 function tile(name, value, hint = "") {
@@ -45,7 +67,7 @@ function plotsOf(images, days) {
   // A person may have several stages on a day: their masks and times are summed first.
   const of = (id, day, value) => {
     const rows = days.filter((one) => one.user_id === id && one.day === day);
-    const masks = rows.reduce((sum, one) => sum + one.num_masks, 0);
+    const masks = rows.reduce((sum, one) => sum + numTouched(one), 0);
     return masks ? rows.reduce((sum, one) => sum + value(one), 0) / masks : null;
   };
   const series = (value) => people.map(([id, name]) => ({ name, values: dates.map((day) => of(id, day, value)) }));
@@ -67,9 +89,9 @@ function plotsOf(images, days) {
 }
 
 function tableOf(days) {
-  const head = ["Day", "Person", "Stage", "Masks", "Clicks", "Seconds per mask", "Clicks per mask"];
+  const head = ["Day", "Person", "Stage", "Masks", "Corrected", "Clicks", "Seconds per mask", "Clicks per mask"];
   const rows = [...days].reverse().map((one) =>
-    el("tr", {}, ...[one.day, one.user_name, one.stage].map((text) => el("td", {}, text)), ...[one.num_masks, one.num_clicks, one.seconds_per_mask, one.clicks_per_mask].map((value) => el("td.number", {}, round(value)))),
+    el("tr", {}, ...[one.day, one.user_name, one.stage].map((text) => el("td", {}, text)), ...[one.num_masks, one.num_corrected, one.num_clicks, one.seconds_per_mask, one.clicks_per_mask].map((value) => el("td.number", {}, value === null ? "–" : round(value)))),
   );
   return el("details.table-card", { open: rows.length <= 12 }, el("summary", {}, `Table (${plural(rows.length, "row")})`), table("Work by day, person and stage", head, rows));
 }

@@ -17,11 +17,16 @@ from samkit.dataengine import (
     annotation_history,
     delete_annotation,
     get_image,
+    list_submissions,
     redo_annotation,
+    reopen_image,
     replace_annotation,
+    report_unusable,
+    restore_submissions,
     return_image,
     review_history,
     save_annotation,
+    skip_image,
     submit_image,
     undo_annotation,
     user_names,
@@ -31,15 +36,19 @@ from samkit.geometry import Rle
 from samkit.web.routing import Key, new_router
 from samkit.web.schemas import (
     MAX_INT32,
+    AcceptImage,
     AnnotationChange,
     AnnotationOut,
     AtVersion,
     EventModel,
     ImageOut,
     NewAnnotation,
+    Reason,
+    RestoreMasks,
     ReturnImage,
     RevisionOut,
     RleModel,
+    SubmissionOut,
     VerdictOut,
     page_of,
 )
@@ -95,6 +104,8 @@ def put_annotation(
         rle=_rle(body.rle),
         class_id=body.class_id,
         events=_events(body.events),
+        score=body.score,
+        stability=body.stability,
     )
     return _named(studio, made)
 
@@ -148,25 +159,81 @@ def submit(studio: TheState, user: AnyUser, image_id: Key) -> ImageOut:
     return ImageOut.model_validate(submit_image(studio.store, image_id, user.id))
 
 
-@router.post("/images/{image_id}/accept")
-def accept(studio: TheState, user: Reviewer, image_id: Key, body: AtVersion) -> ImageOut:
-    """Accept an image's masks."""
-    return ImageOut.model_validate(
-        accept_image(studio.store, image_id, user.id, version=body.version)
+@router.post("/images/{image_id}/skip")
+def skip(studio: TheState, user: AnyUser, image_id: Key, body: Reason) -> ImageOut:
+    """Skip an image that one holds: others are still offered it."""
+    skipped = skip_image(studio.store, image_id, user.id, reason=body.reason)
+    return ImageOut.model_validate(skipped)
+
+
+@router.post("/images/{image_id}/unusable")
+def report(studio: TheState, user: AnyUser, image_id: Key, body: Reason) -> ImageOut:
+    """Report that an image which one holds cannot be annotated: nobody is offered it."""
+    reported = report_unusable(studio.store, image_id, user.id, reason=body.reason)
+    return ImageOut.model_validate(reported)
+
+
+@router.post("/images/{image_id}/reopen")
+def reopen(studio: TheState, user: Reviewer, image_id: Key, body: AtVersion) -> ImageOut:
+    """Offer an image again that was skipped or reported as unusable."""
+    reopened = reopen_image(studio.store, image_id, user.id, version=body.version)
+    return ImageOut.model_validate(reopened)
+
+
+@router.get("/images/{image_id}/submissions")
+def get_submissions(studio: TheState, _user: Reviewer, image_id: Key) -> Page[SubmissionOut]:
+    """List what each person has made of an image."""
+    names = user_names(studio.store)
+    found = tuple(
+        SubmissionOut(
+            user_id=one.user_id,
+            user_name=names[one.user_id],
+            outcome=one.outcome,
+            reason=one.reason,
+            returned=one.returned,
+            annotation_ids=list(one.annotation_ids),
+            at=one.at,
+        )
+        for one in list_submissions(studio.store, image_id)
     )
+    return Page(items=found, next_after=None)
+
+
+@router.post("/images/{image_id}/restore")
+def restore(studio: TheState, user: Reviewer, image_id: Key, body: RestoreMasks) -> ImageOut:
+    """Make an image's masks those that these people submitted."""
+    restored = restore_submissions(
+        studio.store, image_id, user.id, version=body.version, of=body.user_ids
+    )
+    return ImageOut.model_validate(restored)
+
+
+@router.post("/images/{image_id}/accept")
+def accept(studio: TheState, user: Reviewer, image_id: Key, body: AcceptImage) -> ImageOut:
+    """Accept an image's masks, all or those chosen; the others are deleted."""
+    accepted = accept_image(
+        studio.store, image_id, user.id, version=body.version, masks=body.annotation_ids
+    )
+    return ImageOut.model_validate(accepted)
 
 
 @router.post("/images/{image_id}/return")
 def send_back(studio: TheState, user: Reviewer, image_id: Key, body: ReturnImage) -> ImageOut:
-    """Return an image to its annotator, with a comment."""
-    return ImageOut.model_validate(
-        return_image(studio.store, image_id, user.id, version=body.version, comment=body.comment)
+    """Return an image to its annotators, with a comment."""
+    returned = return_image(
+        studio.store,
+        image_id,
+        user.id,
+        version=body.version,
+        comment=body.comment,
+        to=body.user_ids,
     )
+    return ImageOut.model_validate(returned)
 
 
 @router.get("/images/{image_id}/reviews")
 def get_reviews(studio: TheState, _user: AnyUser, image_id: Key) -> Page[VerdictOut]:
-    """List reviewers' verdicts on an image."""
+    """List what people decided on an image: verdicts, and why it was skipped or reported."""
     get_image(studio.store, image_id)
     names = user_names(studio.store)
     found = tuple(

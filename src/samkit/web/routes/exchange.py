@@ -15,6 +15,7 @@ from fastapi import HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from samkit.annotations import FORMATS
 from samkit.dataengine import (
     FINISHED,
     ImportReport,
@@ -23,6 +24,7 @@ from samkit.dataengine import (
     get_project,
     import_masks,
 )
+from samkit.errors import DataError
 from samkit.web.routing import Key, new_file_router
 from samkit.web.sign_in import Admin, Reviewer
 from samkit.web.state import ServerState, TheState
@@ -36,7 +38,7 @@ ExportFormat: TypeAlias = Literal[
     "datumaro",
     "geojson",
     "labelme",
-    "labelstudio",
+    "label-studio",
     "png",
     "roboflow",
     "sa1b",
@@ -46,6 +48,8 @@ ExportFormat: TypeAlias = Literal[
 TEXTS = (".json", ".geojson", ".txt", ".xml", ".yaml")
 BLOCK_BYTES = 2**18
 JSON, ZIP = "application/json", "application/zip"
+# Files of masks by the type of the request's body.
+RECEIVED = {JSON: "masks.json", "application/xml": "masks.xml", "text/xml": "masks.xml", ZIP: ""}
 BODY = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -89,19 +93,24 @@ def export(
 
 @router.post(
     "/projects/{project_id}/import",
-    openapi_extra={"requestBody": {"required": True, "content": {JSON: BODY, ZIP: BODY}}},
+    openapi_extra={"requestBody": {"required": True, "content": dict.fromkeys(RECEIVED, BODY)}},
 )
 async def import_files(
     request: Request,
     studio: TheState,
     admin: Admin,
     project_id: Key,
-    format: Literal["coco", "labelme", "png", "sa1b"],  # noqa: A002 - its name in URLs
+    format: Annotated[str | None, Query()] = None,  # noqa: A002 - its name in URLs
 ) -> ImportReport:
-    """Import masks for a project's images; the body is a JSON file, or a zip of JSON or PNG."""
+    """Import masks for a project's images; the body is a JSON or XML file, or a zip of files.
+
+    The format is detected, or one of `samkit.annotations.FORMATS`.
+    """
+    if format is not None and format not in FORMATS:
+        raise HTTPException(422, f"no format {format!r:.40}: expected one of {', '.join(FORMATS)}")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in (JSON, ZIP):
-        raise HTTPException(415, f"masks must be sent as {JSON} or {ZIP}")
+    if kind not in RECEIVED:
+        raise HTTPException(415, f"masks must be sent as {', '.join(RECEIVED)}")
     await run_in_threadpool(get_project, studio.store, project_id)
     with tempfile.TemporaryDirectory(prefix="samkit-import-") as name:
         received = Path(name) / "received"
@@ -111,7 +120,7 @@ async def import_files(
             studio,
             project_id,
             received,
-            is_zip=kind == ZIP,
+            name=RECEIVED[kind],
             file_format=format,
             user_id=admin.id,
         )
@@ -122,28 +131,30 @@ def _import(
     project_id: int,
     received: Path,
     *,
-    is_zip: bool,
-    file_format: str,
+    name: str,
+    file_format: str | None,
     user_id: int,
 ) -> ImportReport:
     folder = received.parent / "files"
     folder.mkdir()
     with studio.exchanging:
-        if is_zip:
-            unpack(received, folder, max_bytes=studio.config.max_unpacked_mb * 2**20)
+        if name:
+            received.rename(folder / name)
         else:
-            received.rename(folder / "masks.json")
-        path = folder
-        if file_format == "coco":
-            found = sorted(folder.rglob("*.json"))
-            if len(found) != 1:
-                raise HTTPException(422, f"COCO needs one JSON file; the zip has {len(found)}")
-            path = found[0]
-        report = import_masks(
-            studio.store, project_id, path, file_format=file_format, user_id=user_id
-        )
-    place = f"{folder}/"
-    return replace(report, faults=tuple(fault.replace(place, "") for fault in report.faults))
+            unpack(received, folder, max_bytes=studio.config.max_unpacked_mb * 2**20)
+        path = folder / name if name else folder
+        try:
+            report = import_masks(
+                studio.store, project_id, path, file_format=file_format, user_id=user_id
+            )
+        except DataError as error:
+            raise DataError(_without(folder, str(error))) from error
+    return replace(report, faults=tuple(_without(folder, one) for one in report.faults))
+
+
+def _without(folder: Path, text: str) -> str:
+    """A message without the temporary folder, which says nothing to who sent the files."""
+    return text.replace(f"{folder}/", "").replace(str(folder), "the zip")
 
 
 def pack(folder: Path) -> IO[bytes]:

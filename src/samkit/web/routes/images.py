@@ -11,6 +11,7 @@ from fastapi import HTTPException, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from samkit.dataengine import (
+    Lease,
     Page,
     Review,
     Stage,
@@ -41,7 +42,8 @@ IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp
 ANY_TYPE = "application/octet-stream"
 BODY = {"schema": {"type": "string", "format": "binary"}}
 LARGE, SMALL = 0, 1  # priorities of pictures
-KEEP_IMAGE = "private, max-age=3600"
+# Browsers ask each time whether they may still show it: after signing out they may not.
+KEEP_IMAGE = "private, no-cache"
 
 
 @router.get("/projects/{project_id}/images")
@@ -148,7 +150,7 @@ def take_next_image(studio: TheState, user: AnyUser, project_id: Key) -> NextOut
     lease = take_next(studio.store, project_id, user.id)
     if lease is not None:
         _encode_ahead(studio, project_id, user.id)
-    return NextOut(lease=None if lease is None else LeaseOut.model_validate(lease))
+    return NextOut(lease=None if lease is None else _lease_out(lease))
 
 
 @router.get("/projects/{project_id}/upcoming")
@@ -160,11 +162,12 @@ def get_upcoming(studio: TheState, user: AnyUser, project_id: Key) -> Page[Image
 
 
 @router.post("/images/{image_id}/lease")
-def hold_image(studio: TheState, user: AnyUser, image_id: Key) -> LeaseOut:
-    """Take an image, or renew its lease."""
+def hold_image(request: Request, studio: TheState, user: AnyUser, image_id: Key) -> LeaseOut:
+    """Take an image, or renew its lease, which the audit log does not mention."""
     lease = take_image(studio.store, image_id, user.id)
+    request.state.routine = not lease.is_new
     _encode_ahead(studio, lease.image.project_id, user.id)
-    return LeaseOut.model_validate(lease)
+    return _lease_out(lease)
 
 
 @router.delete("/images/{image_id}/lease", status_code=204)
@@ -181,6 +184,14 @@ def put_num_annotators(
     """Set how many people should annotate an image independently."""
     image = set_num_annotators(studio.store, image_id, body.num_annotators, user_id=user.id)
     return ImageOut.model_validate(image)
+
+
+def _lease_out(lease: Lease) -> LeaseOut:
+    return LeaseOut(
+        image=ImageOut.model_validate(lease.image),
+        user_id=lease.user_id,
+        expires_at=lease.expires_at,
+    )
 
 
 def _encode_ahead(studio: ServerState, project_id: int, user_id: int) -> None:

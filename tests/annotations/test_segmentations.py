@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco_mask
 
+from samkit.annotations import read_rles, segmentation_rle
+from samkit.annotations.segmentations import compressed_counts
 from samkit.errors import DataError
-from samkit.formats import check_image_size, read_rles, segmentation_rle
-from samkit.formats.segmentations import compressed_counts
 from samkit.geometry import decode_rle, encode_rle
 from samkit.geometry.rle import rle_counts
 
@@ -67,7 +67,6 @@ GOOD = encode_rle(np.tri(*SIZE_HW, dtype=bool))["counts"]
         ([[1, 1, 5, 5, 3, 1e9]], "far outside"),
         ([[1, 1, 5, 5, 3, "x"]], "at least three points"),
         ([[[1, 1], [5, 5], [3, 3]]], "at least three points"),
-        ([1, 1, 5, 1, 5, 4], "at least three points"),
         ({"size": [9, 11], "counts": GOOD}, "image's size"),
         ({"counts": GOOD}, "image's size"),
         ({"size": [9, 12]}, "counts must be"),
@@ -79,7 +78,7 @@ GOOD = encode_rle(np.tri(*SIZE_HW, dtype=bool))["counts"]
         ({"size": [9, 12], "counts": [50, 50]}, "must cover the image's 108 pixels"),
         ({"size": [9, 12], "counts": [200, -92]}, "must cover"),
         ({"size": [9, 12], "counts": [2**70, 1]}, "counts must be"),
-        ({"size": [9, 12], "counts": [54.0, 54.0]}, "counts must be"),
+        ({"size": [9, 12], "counts": [54.5, 53.5]}, "counts must be"),
         ({"size": [9, 12], "counts": [[54], [54]]}, "counts must be"),
         ({"size": [9, 12], "counts": []}, "counts must be"),
     ],
@@ -103,10 +102,3 @@ def test_broken_ones_are_left_out_and_told():
     rles, faults = read_rles([good, [[1, 2, 3, 4]], good, 5], SIZE_HW)
     assert rles == (good, good)
     assert [fault[:13] for fault in faults] == ["annotation 2:", "annotation 4:"]
-
-
-def test_image_must_have_the_size_that_its_entry_states(refusal):
-    check_image_size("a.png", {}, (40, 60))
-    check_image_size("a.png", {"height": 40, "width": 60}, (40, 60))
-    with refusal(DataError, "a.png is 60 x 40 pixels, but 61 x 40 in its annotations"):
-        check_image_size("a.png", {"height": 40, "width": 61}, (40, 60))

@@ -3,14 +3,16 @@
 Everything is validated before it reaches pycocotools, whose C code trusts its input.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-from samkit.arrays import IntArray
+from samkit.annotations.frames import resize_rle
+from samkit.arrays import FloatArray, IntArray
 from samkit.errors import DataError
 from samkit.geometry import Rle
 
@@ -22,29 +24,25 @@ MAX_CHARACTERS = 7  # of one number: 35 bits, more than any image has pixels
 MAX_OUTSIDE = 1.0  # of the image's sides
 
 
-def read_rles(
-    segmentations: Iterable[Any], size_hw: tuple[int, int]
-) -> tuple[tuple[Rle, ...], tuple[str, ...]]:
-    """Read the RLEs of one image's segmentations; also one line about each broken one."""
-    rles, faults = read_numbered_rles(segmentations, size_hw)
-    return tuple(rles.values()), faults
+@dataclass(frozen=True)
+class CocoSegmentation:
+    """A mask in one of COCO's forms, not checked yet.
 
+    Attributes:
+        value: polygons [[x, y, x, y, ...], ...] in pixels of the file's frame, one polygon alone,
+            or an RLE {size, counts} of the frame's size.
+    """
 
-def read_numbered_rles(
-    segmentations: Iterable[Any], size_hw: tuple[int, int]
-) -> tuple[dict[int, Rle], tuple[str, ...]]:
-    """Like `read_rles`, with each RLE's index among the segmentations, from 0."""
-    rles, faults = {}, []
-    for index, segmentation in enumerate(segmentations):
-        try:
-            rles[index] = segmentation_rle(segmentation, size_hw)
-        except DataError as error:  # noqa: PERF203 - one broken mask leaves the others
-            faults.append(f"annotation {index + 1}: {error}")
-    return rles, tuple(faults)
+    value: Any
+
+    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> tuple[Rle, str]:
+        if isinstance(self.value, dict):
+            return resize_rle(_from_rle(self.value, frame_hw), size_hw), ""
+        return _from_polygons(self.value, frame_hw, size_hw)
 
 
 def segmentation_rle(segmentation: Any, size_hw: tuple[int, int]) -> Rle:
-    """RLE of a COCO `segmentation`.
+    """RLE of a COCO `segmentation`, of which no part is broken.
 
     Args:
         segmentation: polygons [[x, y, x, y, ...], ...], or an RLE {size, counts} with compressed or
@@ -54,28 +52,23 @@ def segmentation_rle(segmentation: Any, size_hw: tuple[int, int]) -> Rle:
     Raises:
         DataError: it is malformed, or of another size.
     """
-    if isinstance(segmentation, dict):
-        return _from_rle(segmentation, size_hw)
-    if isinstance(segmentation, list) and segmentation:
-        polygons = [_polygon(one, size_hw) for one in segmentation]
-        return _merged(coco_mask.frPyObjects(polygons, *size_hw), size_hw)
-    raise DataError(
-        f"a segmentation must be polygons or a run-length code; got {segmentation!r:.40}"
-    )
+    rle, part = CocoSegmentation(segmentation).draw(size_hw, size_hw)
+    if part:
+        raise DataError(part)
+    return rle
 
 
-def check_image_size(name: object, entry: Mapping[str, Any], size_hw: tuple[int, int]) -> None:
-    """Check that an image has the size its entry states, if it states one.
-
-    Raises:
-        DataError: the size differs, and masks would be in the wrong place.
-    """
-    stated = (entry.get("height", size_hw[0]), entry.get("width", size_hw[1]))
-    if stated != size_hw:
-        raise DataError(
-            f"{name} is {size_hw[1]} x {size_hw[0]} pixels, but"
-            f" {stated[1]!r:.20} x {stated[0]!r:.20} in its annotations"
-        )
+def read_rles(
+    segmentations: Iterable[Any], size_hw: tuple[int, int]
+) -> tuple[tuple[Rle, ...], tuple[str, ...]]:
+    """Read the RLEs of one image's segmentations; also one line about each broken one."""
+    rles, faults = [], []
+    for index, segmentation in enumerate(segmentations):
+        try:
+            rles.append(segmentation_rle(segmentation, size_hw))
+        except DataError as error:  # noqa: PERF203 - one broken mask leaves the others
+            faults.append(f"annotation {index + 1}: {error}")
+    return tuple(rles), tuple(faults)
 
 
 def compressed_counts(counts: str) -> IntArray:
@@ -104,17 +97,12 @@ def compressed_counts(counts: str) -> IntArray:
 
 def _from_rle(segmentation: dict[str, Any], size_hw: tuple[int, int]) -> Rle:
     size, counts = segmentation.get("size"), segmentation.get("counts")
-    if size != list(size_hw):
+    if not isinstance(size, list | tuple) or list(size) != list(size_hw):
         raise DataError(f"a mask must have the image's size {list(size_hw)}; got {size!r:.40}")
     if isinstance(counts, str):
         _check_counts(compressed_counts(counts), size_hw)
         return {"size": list(size_hw), "counts": counts}
-    try:
-        plain = np.array(counts)
-    except (ValueError, OverflowError):
-        plain = np.array(None)
-    if plain.ndim != 1 or not np.issubdtype(plain.dtype, np.integer):
-        raise DataError(f"counts must be a string or whole numbers; got {counts!r:.40}")
+    plain = _integers(counts)
     _check_counts(plain, size_hw)
     rle = coco_mask.frPyObjects({"size": list(size_hw), "counts": plain.tolist()}, *size_hw)
     return {"size": list(size_hw), "counts": rle["counts"].decode("ascii")}
@@ -130,8 +118,46 @@ def _check_counts(counts: npt.NDArray[Any], size_hw: tuple[int, int]) -> None:
         )
 
 
-def _polygon(points: Any, size_hw: tuple[int, int]) -> list[float]:
-    """Check a polygon x, y, x, y, ... and make its values floats."""
+def _integers(counts: Any) -> IntArray:
+    """Run lengths from a list of whole numbers, which pandas may have made floats."""
+    try:
+        values = np.array(counts)
+        with np.errstate(invalid="ignore"):  # NaN and infinity, which are refused below
+            integers = values.astype(np.int64) if values.dtype.kind in "iuf" else None
+    except (ValueError, TypeError, OverflowError):
+        integers = None
+    if integers is None or integers.ndim != 1 or not len(integers) or (integers != values).any():
+        raise DataError(f"counts must be a string or whole numbers; got {counts!r:.40}")
+    return integers
+
+
+def _from_polygons(
+    value: Any, frame_hw: tuple[int, int], size_hw: tuple[int, int]
+) -> tuple[Rle, str]:
+    """Draw polygons; those that are broken are left out and told, if any other is good."""
+    if not isinstance(value, list) or not value:
+        raise DataError(f"a segmentation must be polygons or a run-length code; got {value!r:.40}")
+    flat = [value] if all(_is_number(one) for one in value) else value
+    polygons, faults = [], []
+    for points in flat:
+        try:
+            polygons.append(_polygon(points, frame_hw))
+        except DataError as error:  # noqa: PERF203 - one broken polygon leaves the others
+            faults.append(str(error))
+    if not polygons:
+        raise DataError(faults[0])
+    scale = np.array(size_hw[::-1]) / frame_hw[::-1]
+    drawn = [(one * scale).ravel().tolist() for one in polygons]
+    part = f"{len(faults)} of {len(flat)} polygons left out: {faults[0]}" if faults else ""
+    return _merged(coco_mask.frPyObjects(drawn, *size_hw), size_hw), part
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _polygon(points: Any, frame_hw: tuple[int, int]) -> FloatArray:
+    """Check a polygon x, y, x, y, ... and return its points (N, 2)."""
     try:
         flat = np.array(points, np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -140,12 +166,12 @@ def _polygon(points: Any, size_hw: tuple[int, int]) -> list[float]:
         raise DataError(
             f"a polygon must be at least three points [x, y, x, y, x, y]; got {points!r:.60}"
         )
-    height, width = size_hw
+    height, width = frame_hw
     points_xy, size_wh = flat.reshape(-1, 2), np.array([width, height])
     low_xy, high_xy = -MAX_OUTSIDE * size_wh, (1 + MAX_OUTSIDE) * size_wh
     if not ((points_xy >= low_xy) & (points_xy <= high_xy)).all():  # also false for NaN
         raise DataError(f"a polygon lies far outside of its image of {width} x {height} pixels")
-    return [float(value) for value in flat]
+    return points_xy
 
 
 def _merged(rles: list[Any], size_hw: tuple[int, int]) -> Rle:

@@ -1,0 +1,49 @@
+"""Annotations of other programs: read from files, drawn as masks, and placed on their images."""
+
+from samkit.annotations.coco import CocoFile, CocoImage, read_coco
+from samkit.annotations.frames import DrawnImage, draw_image
+from samkit.annotations.model import (
+    AnnotatedImage,
+    AnnotatedMask,
+    AnnotationFiles,
+    AnnotationList,
+    AnnotationSet,
+    Fault,
+    ReadOptions,
+)
+from samkit.annotations.names import ImageNames
+from samkit.annotations.registry import (
+    FORMATS,
+    AnnotationFormat,
+    detect_format,
+    open_annotations,
+)
+from samkit.annotations.sa1b import sa1b_image
+from samkit.annotations.segmentations import CocoSegmentation, read_rles, segmentation_rle
+from samkit.annotations.suspicions import find_duplicates, find_suspicions
+
+__all__ = [
+    "FORMATS",
+    "AnnotatedImage",
+    "AnnotatedMask",
+    "AnnotationFiles",
+    "AnnotationFormat",
+    "AnnotationList",
+    "AnnotationSet",
+    "CocoFile",
+    "CocoImage",
+    "CocoSegmentation",
+    "DrawnImage",
+    "Fault",
+    "ImageNames",
+    "ReadOptions",
+    "detect_format",
+    "draw_image",
+    "find_duplicates",
+    "find_suspicions",
+    "open_annotations",
+    "read_coco",
+    "read_rles",
+    "sa1b_image",
+    "segmentation_rle",
+]

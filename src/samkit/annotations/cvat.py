@@ -1,0 +1,142 @@
+"""Reading CVAT's XML files "for images", version 1.1; datumaro writes them as well.
+
+Shapes of one group and label are one mask, as in the COCO files that CVAT exports.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+
+from samkit.annotations.model import (
+    BROKEN,
+    AnnotatedImage,
+    AnnotatedMask,
+    AnnotationList,
+    Fault,
+    ReadOptions,
+    Shape,
+    fault_of,
+    find_files,
+)
+from samkit.annotations.numbers import coordinate, stated_size, to_integer
+from samkit.annotations.shapes import (
+    BOX_FAULT,
+    BoxRle,
+    box_shape,
+    ellipse_shape,
+    join_groups,
+    polygon_shape,
+)
+from samkit.annotations.text import read_xml, xml_root
+from samkit.errors import DataError
+
+FORMAT = "cvat"
+ROOT = "annotations"
+NO_GROUP = (None, "", "0")
+# What else CVAT has besides masks, polygons, boxes and ellipses.
+OTHERS = ("tag", "points", "polyline", "skeleton", "cuboid")
+
+
+def open_cvat(path: Path, options: ReadOptions) -> AnnotationList:
+    """Read an XML file, or all of CVAT's in a folder.
+
+    Raises:
+        DataError: there are none, or the file is not CVAT's.
+    """
+    files = [path]
+    if path.is_dir():
+        files = [one for one in find_files(path, ".xml") if xml_root(one) == ROOT]
+        if not files:
+            raise DataError(f"{path} has no XML file of CVAT")
+    images: list[AnnotatedImage] = []
+    faults: list[Fault] = []
+    for file in files:
+        try:
+            _read_file(file, options, images, faults)
+        except DataError as error:  # noqa: PERF203 - one broken file leaves the others
+            if not path.is_dir():
+                raise
+            faults.append(Fault(text=str(error), num_annotations=0))
+    return AnnotationList(FORMAT, images, faults)
+
+
+def _read_file(
+    file: Path, options: ReadOptions, images: list[AnnotatedImage], faults: list[Fault]
+) -> None:
+    """Add a file's images, and what belongs to none of them."""
+    root = read_xml(file)
+    if root.tag != ROOT:
+        raise DataError(f"{file} is not CVAT's: expected <{ROOT}>, got <{root.tag!s:.40}>")
+    for element in root:
+        if element.tag == "image" and element.get("name"):
+            images.append(_read_image(element, file, options))
+        elif element.tag == "image":
+            faults.append(Fault(text="an image has no name", num_annotations=len(element)))
+        elif element.tag == "track":
+            faults.append(_track_fault(element))
+
+
+def _track_fault(track: ET.Element) -> Fault:
+    text = (
+        f"track {track.get('id', '')!s:.20} ({track.get('label', '')!s:.40}): tracks of videos are"
+        " not read: export the task as CVAT for images"
+    )
+    return Fault(text=text, num_annotations=len(track))
+
+
+def _read_image(element: ET.Element, file: Path, options: ReadOptions) -> AnnotatedImage:
+    masks: list[tuple[str | None, AnnotatedMask]] = []
+    faults: list[Fault] = []
+    for number, shape in enumerate(element, start=1):
+        where = f"shape {number} ({shape.tag!s:.20})"
+        try:
+            masks.append(_read_shape(shape, where, options))
+        except (DataError, *BROKEN) as error:
+            faults.append(fault_of(error, where))
+    joined, size_hw = join_groups(masks), None
+    try:
+        size_hw = stated_size(element.get("height"), element.get("width"))
+    except DataError as error:
+        faults.append(Fault(text=str(error), num_annotations=len(masks)))
+        joined = ()
+    return AnnotatedImage(
+        name=element.attrib["name"],
+        file=file,
+        size_hw=size_hw,
+        masks=joined,
+        faults=tuple(faults),
+    )
+
+
+def _read_shape(
+    element: ET.Element, where: str, options: ReadOptions
+) -> tuple[str | None, AnnotatedMask]:
+    """A shape's group and mask."""
+    group, label = element.get("group_id"), element.get("label")
+    mask = AnnotatedMask(where=where, shape=_shape(element, options), class_name=label or None)
+    return None if group in NO_GROUP else group, mask
+
+
+def _shape(element: ET.Element, options: ReadOptions) -> Shape:
+    given, kind = element.attrib, element.tag
+    rotation = coordinate(given.get("rotation", 0))
+    if kind == "mask":
+        left, top, width, height = (
+            to_integer(given[one]) for one in ("left", "top", "width", "height")
+        )
+        return BoxRle(given["rle"], (left, top, width, height))
+    if kind == "polygon":
+        pairs = [point.split(",") for point in given["points"].split(";")]
+        return polygon_shape(np.array([(coordinate(x), coordinate(y)) for x, y in pairs]))
+    if kind == "ellipse":
+        x, y, radius_x, radius_y = (coordinate(given[one]) for one in ("cx", "cy", "rx", "ry"))
+        return ellipse_shape(x, y, radius_x, radius_y, rotation=rotation)
+    if kind == "box":
+        if not options.boxes:
+            raise DataError(BOX_FAULT)
+        x0, y0, x1, y1 = (coordinate(given[one]) for one in ("xtl", "ytl", "xbr", "ybr"))
+        return box_shape(x0, y0, x1, y1, rotation=rotation)
+    raise DataError("it is not a mask" if kind in OTHERS else "it is not a shape of CVAT")

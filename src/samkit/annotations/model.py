@@ -1,0 +1,286 @@
+"""Annotations as the files of other programs have them: read, but not drawn yet."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from samkit.errors import DataError, SamkitError
+from samkit.geometry import Rle
+
+# What reading a document of unknown content may raise: values of other types than expected.
+BROKEN = (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+)
+
+
+class Shape(Protocol):
+    """A mask as its file describes it, in the file's own frame."""
+
+    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> tuple[Rle, str]:
+        """Draw the mask.
+
+        Args:
+            frame_hw: size of the image that the file's coordinates belong to.
+            size_hw: size to draw it at; usually the same.
+
+        Returns:
+            the mask of `size_hw`, and one line about parts of it that are broken and left out.
+
+        Raises:
+            DataError: malformed, or of another size than `frame_hw`.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Something that was left out, and why.
+
+    Attributes:
+        text: one line.
+        num_annotations: annotations that were left out; 0 if only a part of one was, or if nobody
+            can tell, such as for a file that is not JSON.
+    """
+
+    text: str
+    num_annotations: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotatedMask:
+    """A mask as its file has it.
+
+    Attributes:
+        where: names it in faults, such as "annotation 17".
+        num_annotations: annotations of the file that together are this mask.
+        score: predicted IoU; None if unknown.
+        stability: stability score; None if unknown.
+        stage: data-engine stage, if samkit wrote the file.
+        is_crowd: the file calls it a crowd region (`iscrowd`).
+    """
+
+    where: str
+    shape: Shape
+    class_name: str | None = None
+    num_annotations: int = 1
+    score: float | None = None
+    stability: float | None = None
+    stage: str = ""
+    is_crowd: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotatedImage:
+    """An image's annotations.
+
+    Attributes:
+        name: the image's name or path as the file states it; empty if it is not known.
+        has_suffix: whether `name` ends in the image's suffix.
+        file: the annotation file.
+        folder: folder in which names are looked for first, below the folder that was read: that of
+            the annotation file where names are relative to it; None where names are paths from the
+            top.
+        size_hw: the image's size as the file states it; None if it does not.
+        split: part of the data set that the image is in, such as "train"; empty if there is one.
+        void: pixels that belong to nothing and are not to be judged, in the file's frame.
+        review: the data engine's verdict, if samkit wrote the file; else empty.
+        notes: one line about each thing that was understood in an unusual way.
+    """
+
+    name: str
+    has_suffix: bool = True
+    file: Path
+    folder: str | None = None
+    size_hw: tuple[int, int] | None = None
+    masks: tuple[AnnotatedMask, ...] = ()
+    split: str = ""
+    void: Rle | None = None
+    review: str = ""
+    comment: str = ""
+    faults: tuple[Fault, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_annotations(self) -> int:
+        """Annotations that the file holds for this image, whether or not they are masks."""
+        masks = sum(one.num_annotations for one in self.masks)
+        return masks + sum(one.num_annotations for one in self.faults)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """What annotations are read as.
+
+    Attributes:
+        crowds: whether crowd regions are masks. Programs such as CVAT mark every run-length code
+            as one; in COCO's own files they are groups of things too many to tell apart.
+        boxes: whether a box without a mask is one, of all its pixels.
+        void: the number in label images that stands for pixels which belong to nothing; None: what
+            the file itself says.
+    """
+
+    crowds: bool = True
+    boxes: bool = False
+    void: int | None = None
+
+
+class AnnotationSet(Protocol):
+    """The annotations of a file, or of a folder of files.
+
+    Attributes:
+        format_name: name of the format, such as "coco".
+        is_listed: whether keys are the images' names; else they are those of annotation files.
+        faults: what belongs to no image.
+    """
+
+    format_name: str
+    is_listed: bool
+    faults: tuple[Fault, ...]
+
+    def __len__(self) -> int:
+        """Number of images, as far as files list them."""
+        ...
+
+    def key(self, index: int) -> str:
+        """Name of an image or its annotation file, known without reading the file."""
+        ...
+
+    def read(self, index: int) -> AnnotatedImage:
+        """Read an image's annotations; what is broken is among its faults."""
+        ...
+
+
+class AnnotationList:
+    """Annotations of one file that lists many images.
+
+    They are kept pickled, which takes a fifth of the memory of lists of numbers and stays shared
+    with forked workers.
+    """
+
+    def __init__(
+        self, format_name: str, images: Iterable[AnnotatedImage], faults: Sequence[Fault] = ()
+    ) -> None:
+        self.format_name = format_name
+        self.is_listed = True
+        self._keys: list[str] = []
+        self._packed: list[bytes] = []
+        for image in images:
+            self._keys.append(image.name)
+            self._packed.append(pickle.dumps(image))
+        self.faults = tuple(faults)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def key(self, index: int) -> str:
+        return self._keys[index]
+
+    def read(self, index: int) -> AnnotatedImage:
+        image: AnnotatedImage = pickle.loads(self._packed[index])  # noqa: S301 - made above
+        return image
+
+
+FileReader = Callable[[Path, Path, ReadOptions], AnnotatedImage]
+
+
+class AnnotationFiles:
+    """Annotation files of one image each, which are read when they are asked for."""
+
+    def __init__(
+        self,
+        format_name: str,
+        files: Sequence[Path],
+        *,
+        root: Path,
+        reader: FileReader,
+        options: ReadOptions,
+        faults: Sequence[Fault] = (),
+    ) -> None:
+        """Keep the list of files.
+
+        Args:
+            files: in the order of their indices.
+            root: the folder that they are in, or below.
+            reader: called with a file, the root and the options.
+        """
+        self.format_name = format_name
+        self.is_listed = False
+        self.root = root
+        self.files = list(files)
+        self.faults = tuple(faults)
+        self._reader = reader
+        self._options = options
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def key(self, index: int) -> str:
+        return self.files[index].relative_to(self.root).as_posix()
+
+    def read(self, index: int) -> AnnotatedImage:
+        file = self.files[index]
+        try:
+            return self._reader(file, self.root, self._options)
+        except SamkitError as error:
+            text = str(error) if str(file) in str(error) else f"{file}: {error}"
+        except BROKEN as error:
+            text = f"{file} is not as in {self.format_name}: {describe(error)}"
+        return AnnotatedImage(name="", file=file, faults=(Fault(text=text, num_annotations=0),))
+
+
+def fault_of(error: BaseException, where: str, num_annotations: int = 1) -> Fault:
+    """A fault from what reading an annotation has raised: an error of ours, or one of `BROKEN`."""
+    text = f": {error}" if isinstance(error, SamkitError) else f" is broken: {describe(error)}"
+    return Fault(text=f"{where}{text}", num_annotations=num_annotations)
+
+
+def describe(error: BaseException) -> str:
+    """An error's type and message on one line of limited length."""
+    return f"{type(error).__name__} {' '.join(str(error).split())}"[:120]
+
+
+def folder_of(file: Path, root: Path) -> str:
+    """Folder of a file below a root, with forward slashes; empty for the root itself."""
+    found = file.parent.relative_to(root).as_posix()
+    return "" if found == "." else found
+
+
+def take_options(image: AnnotatedImage, options: ReadOptions) -> AnnotatedImage:
+    """Leave out what the options do not want, and count it."""
+    crowds = [one for one in image.masks if one.is_crowd]
+    if options.crowds or not crowds:
+        return image
+    left_out = Fault(
+        text=f"{len(crowds)} crowd region{'s' * (len(crowds) > 1)} left out, as asked for",
+        num_annotations=sum(one.num_annotations for one in crowds),
+    )
+    masks = tuple(one for one in image.masks if not one.is_crowd)
+    return replace(image, masks=masks, faults=(*image.faults, left_out))
+
+
+def find_files(folder: Path, suffix: str) -> list[Path]:
+    """All files with a suffix in a folder and its subfolders, sorted by path.
+
+    Raises:
+        DataError: there are none.
+    """
+    every = folder.rglob(f"*{suffix}") if folder.is_dir() else iter(())
+    found = sorted(path for path in every if is_visible(path, folder))
+    if not found:
+        raise DataError(f"{folder} has no {suffix} files")
+    return found
+
+
+def is_visible(path: Path, folder: Path) -> bool:
+    """Whether neither a file nor a folder above it, below `folder`, is hidden."""
+    return not any(part.startswith(".") for part in path.relative_to(folder).parts)

@@ -1,0 +1,109 @@
+"""Text, JSON and XML files of unknown encoding."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from samkit.errors import DataError
+
+# After UTF-8: what Windows programs write in China, whose bytes hardly ever make sense by chance,
+# and in western Europe.
+OTHER_ENCODINGS = ("gb18030", "cp1252")
+HEAD_BYTES = 2**16  # in which an XML file's first element begins
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+# What the parser raises: for encodings, it is none of its own errors.
+BAD_XML = (ET.ParseError, ValueError, LookupError)
+
+
+class _DoctypeError(Exception):
+    """An XML file has a document type."""
+
+
+class _TreeBuilder(ET.TreeBuilder):
+    def doctype(self, *_names: str | None) -> None:
+        raise _DoctypeError
+
+
+class _RootFoundError(Exception):
+    """An XML file's first element, found: nothing of its content is read."""
+
+
+class _RootFinder:
+    def doctype(self, *_names: str | None) -> None:
+        raise _DoctypeError
+
+    def start(self, tag: str, _attributes: dict[str, str]) -> None:
+        raise _RootFoundError(tag)
+
+
+def _parse_xml(content: bytes | str) -> ET.Element:
+    # Without document types, the only danger is size.
+    parser: ET.XMLParser[ET.Element] = ET.XMLParser(target=_TreeBuilder())  # noqa: S314
+    parser.feed(content)
+    return parser.close()
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Read a text file in UTF-8 or UTF-16, or in what Windows programs write.
+
+    Raises:
+        DataError: the file is missing, or in none of these encodings.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot read {os.fspath(path)}: {reason}") from error
+    first = "utf-16" if data.startswith(UTF16_MARKS) else "utf-8-sig"
+    for encoding in (first, *OTHER_ENCODINGS):
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:  # noqa: PERF203 - three at most
+            continue
+    raise DataError(f"{os.fspath(path)} is no text: save it as UTF-8")
+
+
+def read_json_text(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file in any of the encodings of `read_text`.
+
+    Raises:
+        DataError: missing, or not JSON.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{os.fspath(path)} is not JSON: {error}") from error
+
+
+def read_xml(path: str | os.PathLike[str]) -> ET.Element:
+    """Read an XML file, in the encoding that it declares or in one of those of `read_text`.
+
+    Raises:
+        DataError: missing, not XML, or with a document type, whose entities could fill the memory.
+    """
+    try:
+        return _parse_xml(Path(path).read_bytes())
+    except (OSError, *BAD_XML):
+        try:
+            return _parse_xml(read_text(path))
+        except BAD_XML as error:
+            raise DataError(f"{os.fspath(path)} is not XML: {error}") from error
+    except _DoctypeError as error:
+        raise DataError(f"{os.fspath(path)} has a document type: remove <!DOCTYPE ...>") from error
+
+
+def xml_root(path: str | os.PathLike[str]) -> str:
+    """Name of an XML file's first element; empty if it is not XML."""
+    try:
+        with open(path, "rb") as file:
+            ET.XMLParser(target=_RootFinder()).feed(file.read(HEAD_BYTES))  # noqa: S314 - no content
+    except _RootFoundError as found:
+        return str(found)
+    except (OSError, _DoctypeError, *BAD_XML):
+        return ""
+    return ""

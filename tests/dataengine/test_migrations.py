@@ -1,0 +1,137 @@
+"""Upgrades of stores that earlier versions of samkit have written."""
+
+import numpy as np
+import pytest
+from sqlalchemy import MetaData, insert, text
+
+from samkit.dataengine import (
+    Store,
+    annotation_history,
+    database,
+    get_image,
+    list_annotations,
+    list_submissions,
+    measure_agreement,
+    take_next,
+)
+from samkit.geometry import encode_rle
+
+ANN, BOB = 1, 2
+ALL, HALF, DOT = (
+    encode_rle(np.array(rows, bool))["counts"]
+    for rows in (
+        [[1, 1, 1, 1], [1, 1, 1, 1]],
+        [[1, 1, 0, 0], [1, 1, 0, 0]],
+        [[0, 0, 0, 1], [0, 0, 0, 0]],
+    )
+)
+USER = {"role": "annotator", "active": True, "created_at": 0}
+IMAGE = {
+    "project_id": 1,
+    "sha256": "x",
+    "num_bytes": 1,
+    "modified_ns": 0,
+    "height": 2,
+    "width": 4,
+    "stage": "assisted-manual",
+    "comment": "",
+    "version": 5,
+    "returned_to": None,
+}
+MASK = {
+    "project_id": 1,
+    "image_id": 1,
+    "area_px": 1,
+    "x0": 0,
+    "y0": 0,
+    "x1": 1,
+    "y1": 1,
+    "num_clicks": 0,
+    "duration_ms": 0,
+    "created_at": 0,
+    "stability": 0.5,
+    "deleted": False,
+}
+STATE = {"change": "edit", "deleted": False, "user_id": ANN}
+# An image by ann and bob, and one that was returned to ann. Of the first, ann's mask was changed by
+# hand before she submitted it, bob's was deleted after both had submitted; both share an imported
+# one.
+ROWS = {
+    "users": [USER | {"id": ANN, "name": "ann"}, USER | {"id": BOB, "name": "bob"}],
+    "projects": [{"id": 1, "name": "p", "root": "/", "created_at": 0}],
+    "images": [
+        IMAGE
+        | {"id": 1, "path": "a", "review": "accepted", "num_masks": 2}
+        | {"num_annotators": 2, "open": False},
+        IMAGE
+        | {"id": 2, "path": "b", "sha256": "y", "review": "returned", "num_masks": 0}
+        | {"num_annotators": 1, "open": True, "returned_to": ANN},
+    ],
+    "submissions": [
+        {"id": 1, "project_id": 1, "image_id": 1, "user_id": ANN, "at": 10},
+        {"id": 2, "project_id": 1, "image_id": 1, "user_id": BOB, "at": 20},
+        {"id": 3, "project_id": 1, "image_id": 2, "user_id": ANN, "at": 10},
+    ],
+    "annotations": [
+        MASK
+        | {"id": 1, "user_id": ANN, "stage": "assisted-manual", "counts": HALF, "score": 0.9}
+        | {"version": 2},
+        MASK
+        | {"id": 2, "user_id": BOB, "stage": "assisted-manual", "counts": ALL, "score": 0.8}
+        | {"version": 2, "deleted": True},
+        MASK
+        | {"id": 3, "user_id": ANN, "stage": "imported", "counts": DOT, "score": 0.7}
+        | {"version": 1},
+    ],
+    "revisions": [
+        STATE | {"annotation_id": 1, "version": 1, "counts": ALL, "at": 5},
+        STATE | {"annotation_id": 1, "version": 2, "counts": HALF, "at": 9},
+        STATE | {"annotation_id": 2, "version": 1, "counts": ALL, "at": 15},
+        STATE | {"annotation_id": 2, "version": 2, "counts": ALL, "at": 30, "deleted": True},
+        STATE | {"annotation_id": 3, "version": 1, "counts": DOT, "at": 2},
+    ],
+}
+
+
+@pytest.fixture
+def earlier(where, monkeypatch):
+    """Path or URL of a store at step 0002."""
+    upgrade = database.command.upgrade
+    monkeypatch.setattr(database.command, "upgrade", lambda config, _: upgrade(config, "0002"))
+    with Store.open(where) as store, store.write() as session:
+        tables = MetaData()
+        tables.reflect(session.connection())
+        for name, rows in ROWS.items():
+            session.execute(insert(tables.tables[name]), rows)
+    monkeypatch.undo()
+    return where
+
+
+def test_submissions_get_what_they_held(earlier):
+    with Store.open(earlier) as store:
+        first, second = list_submissions(store, 1)
+        assert (first.user_id, first.outcome, first.annotation_ids) == (ANN, "annotated", (1, 3))
+        assert (second.user_id, second.annotation_ids) == (BOB, (2, 3))
+        (one,) = measure_agreement(store, 1)
+        assert (one.ious, one.num_unmatched) == ((1.0, 0.5), (0, 0))
+
+
+def test_returned_images_are_still_their_annotators(earlier, clock):
+    with Store.open(earlier, clock=clock) as store:
+        assert take_next(store, 1, BOB) is None
+        lease = take_next(store, 1, ANN)
+        assert (lease.image.id, lease.image.review) == (2, "returned")
+        assert get_image(store, 1).review == "accepted"
+        with store.read() as session:
+            assert session.scalars(text("SELECT returned_to FROM images")).all() == [None, None]
+
+
+def test_scores_are_of_the_masks_that_they_were_predicted_for(earlier):
+    with Store.open(earlier) as store:
+        found = list_annotations(store, 1, deleted=True)
+        assert [(one.score, one.stability) for one in found] == [
+            (None, None),
+            (0.8, 0.5),
+            (0.7, 0.5),
+        ]
+        assert [one.score for one in annotation_history(store, 1)] == [0.9, None]

@@ -1,0 +1,69 @@
+"""Names of projects and classes: what files of other programs can hold."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from samkit.dataengine import (
+    add_class,
+    create_project,
+    create_user,
+    export_project,
+    rename_project,
+    save_annotation,
+    submit_image,
+)
+from samkit.errors import StoreError
+
+BAD = ["a\nb", "a\0", "tab\t", "\u2028", "\x85", "\ud800", "\ufffe", "\x1b[1m"]
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_names_on_several_lines_or_with_control_characters_are_refused(name, scene, refusal):
+    store, project = scene.store, scene.project.id
+    with refusal(StoreError, "a class's name must be one line of printable text"):
+        add_class(store, project, name)
+    with refusal(StoreError, "a project's name must be one line of printable text"):
+        create_project(store, name=name, root=scene.project.root)
+    with refusal(StoreError, "a project's name must be one line"):
+        rename_project(store, project, name)
+    with refusal(StoreError, "a user's name must be one line of printable text"):
+        create_user(store, name=name)
+
+
+# With a joiner of Persian and one of emoji, and a space of Japanese.
+GOOD = [
+    "Zelle \u00df",
+    "\u0645\u06cc\u200c\u062e\u0648",
+    "\u7d30\u3000\u6838",
+    "\u2764\u200d\U0001f525",
+    "<&>",
+]
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_names_of_all_scripts_are_taken(name, scene):
+    assert add_class(scene.store, scene.project.id, name).name == name
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.text(st.characters(exclude_categories=()), min_size=1, max_size=6))
+def test_each_class_has_its_line_and_its_element(name, sqlite_scene, rle_of, tmp_path_factory):
+    scene = sqlite_scene
+    try:
+        added = add_class(scene.store, scene.project.id, name)
+    except StoreError:
+        return
+    folder = tmp_path_factory.mktemp("out")
+    image_id = scene.hold(scene.adm)
+    mine = {"image_id": image_id, "user_id": scene.adm, "class_id": added.id}
+    save_annotation(scene.store, rle=rle_of(0, 0, 2, 2), **mine)
+    submit_image(scene.store, image_id, scene.adm)
+    export_project(scene.store, scene.project.id, folder, file_format="voc")
+    lines = (folder / "labels.txt").read_text().splitlines()
+    names = [one.text for one in ET.parse(folder / "Annotations/a.xml").iter("name")]
+    assert name in lines
+    assert names[-1] == name
+    assert all(one in lines for one in names)
