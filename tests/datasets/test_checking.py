@@ -161,3 +161,17 @@ def test_check_reads_what_training_reads(write):
     )
     report = check_data(data)
     assert [f"a.png: {fault}" for fault in data[0].faults] == report.faults
+
+
+def test_an_image_in_two_splits_of_yolo_is_found(tmp_path):
+    square = "0 0.1 0.1 0.5 0.1 0.5 0.5\n"
+    for name in ("images/train/a.png", "images/val/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60, 40), "red").save(tmp_path / name)
+    for split, name in (("train", "a"), ("val", "b")):
+        (tmp_path / "labels" / split).mkdir(parents=True)
+        (tmp_path / "labels" / split / f"{name}.txt").write_text(square)
+    (tmp_path / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [cat]\n")
+    (fault,) = check_data(open_data(f"yolo:{tmp_path}")).faults
+    assert "a.png in train" in fault
+    assert "b.png in val" in fault

@@ -172,6 +172,86 @@ def test_statistics_and_agreement(server, save, held, rle_of):
         assert (pair["user_names"], pair["mean_iou"]) == (["ann", "bob"], 1.0)
 
 
+def test_image_is_skipped_reported_and_reopened(server, held, save):
+    image, ann = f"/api/images/{held}", server.ann
+    assert code(ann.post(f"{image}/skip", json={"reason": " "}))[0] == 422
+    assert code(server.bob.post(f"{image}/skip", json={"reason": "?"}))[0] == 409
+    skipped = ann.post(f"{image}/skip", json={"reason": "too dark"}).json()
+    assert (skipped["review"], skipped["comment"], skipped["open"]) == ("skipped", "too dark", True)
+    project = f"/api/projects/{server.scene.project.id}"
+    following = ann.post(f"{project}/next").json()["lease"]["image"]
+    assert following["id"] != held
+    assert server.bob.post(f"{project}/next").json()["lease"]["image"]["id"] == held
+    reported = server.bob.post(f"{image}/unusable", json={"reason": "damaged"}).json()
+    assert (reported["review"], reported["open"]) == ("unusable", False)
+    found = server.rev.get(f"{image}/submissions").json()["items"]
+    assert [(one["user_name"], one["outcome"], one["reason"]) for one in found] == [
+        ("ann", "skipped", "too dark"),
+        ("bob", "unusable", "damaged"),
+    ]
+    counts = ann.get(f"{project}/statistics").json()["images"]
+    assert (counts["unusable"]["num_images"], counts["skipped"]["num_images"]) == (1, 0)
+    listed = ann.get(f"{project}/images", params={"review": "unusable"}).json()["items"]
+    assert [one["id"] for one in listed] == [held]
+    at = {"version": reported["version"]}
+    assert server.rev.post(f"{image}/reopen", json=at).json()["review"] == "none"
+    history = ann.get(f"{image}/reviews").json()["items"]
+    assert [one["verdict"] for one in history] == ["skipped", "unusable", "reopened"]
+
+
+def test_one_persons_masks_are_taken_accepted_and_returned(server, save, held, rle_of):
+    image = f"/api/images/{held}"
+    server.rev.put(f"{image}/num_annotators", json={"num_annotators": 2})
+    own = save((0, 0, 4, 4)).json()["id"]
+    server.ann.post(f"{image}/submit")
+    server.bob.post(f"{image}/lease")
+    other = save((0, 0, 4, 2), browser=server.bob).json()["id"]
+    version = server.bob.post(f"{image}/submit").json()["version"]
+    refused = server.rev.post(f"{image}/accept", json={"version": version})
+    assert code(refused)[0] == 422
+    assert "has the masks of several people" in code(refused)[1]
+    ann, bob = (one["user_id"] for one in server.rev.get(f"{image}/submissions").json()["items"])
+    taken = server.rev.post(f"{image}/restore", json={"version": version, "user_ids": [bob]})
+    listed = server.rev.get(f"{image}/annotations").json()["items"]
+    assert [one["id"] for one in listed] == [other]
+    at = {"version": taken.json()["version"], "user_ids": [ann, bob]}
+    both = server.rev.post(f"{image}/restore", json=at).json()
+    at = {"version": both["version"], "annotation_ids": [own]}
+    accepted = server.rev.post(f"{image}/accept", json=at).json()
+    assert (accepted["review"], accepted["num_masks"]) == ("accepted", 1)
+    (pair,) = server.rev.get(f"{image}/agreement").json()["items"]
+    assert pair["mean_iou"] == 0.5
+    at = {"version": accepted["version"], "comment": "edge", "user_ids": [bob]}
+    assert server.rev.post(f"{image}/return", json=at).json()["review"] == "returned"
+    assert server.ann.post(f"{image}/lease").status_code == 403
+    assert server.bob.post(f"{image}/lease").status_code == 200
+
+
+def test_score_of_a_changed_mask_is_that_which_is_sent(server, save, rle_of):
+    one = save(score=0.9).json()
+    path, body = f"/api/annotations/{one['id']}", {"rle": rle_of(0, 0, 5, 5), "class_id": None}
+    assert server.ann.put(path, json=body | {"version": 1}).json()["score"] is None
+    changed = {"version": 2, "score": 0.7, "rle": rle_of(0, 0, 6, 6)}
+    assert server.ann.put(path, json=body | changed).json()["score"] == 0.7
+    history = server.ann.get(f"{path}/history").json()["items"]
+    assert [state["score"] for state in history] == [0.9, None, 0.7]
+    for score in (-5, 1e308):
+        assert code(save(score=score))[0] == 422
+
+
+def test_events_that_could_not_be_read_again_are_refused(server, save, held):
+    nested = "x"
+    for _ in range(900):
+        nested = [nested]
+    path = f"/api/images/{held}/annotations"
+    for data in ('{"a": "\\ud800"}', json.dumps({"a": nested})):
+        mask = json.dumps({"size": [12, 16], "counts": "P6"})
+        body = f'{{"rle": {mask}, "events": [{{"kind": "point", "data": {data}}}]}}'
+        answer = server.ann.post(path, content=body, headers={"Content-Type": "application/json"})
+        assert code(answer)[0] == 422
+    assert server.ann.get(path).json()["items"] == []
+
+
 def test_classes(server):
     path = f"/api/projects/{server.scene.project.id}/classes"
     cell = server.ann.post(path, json={"name": "cell", "color": "#ff0000"}).json()

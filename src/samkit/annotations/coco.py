@@ -23,8 +23,9 @@ from samkit.annotations.model import (
     find_files,
     folder_of,
     take_options,
+    with_size,
 )
-from samkit.annotations.numbers import id_text, number_or_none, stated_size
+from samkit.annotations.numbers import id_text, number_or_none
 from samkit.annotations.segmentations import CocoSegmentation
 from samkit.annotations.text import read_json_text
 from samkit.errors import DataError
@@ -261,23 +262,17 @@ def _annotated(
     entry = image.entry
     found = entry.get("samkit")
     extras = found if isinstance(found, dict) else {}
-    try:
-        size_hw = stated_size(entry.get("height"), entry.get("width"))
-    except DataError as error:
-        dropped = sum(one.num_annotations for one in masks)
-        masks, size_hw = [], None
-        faults.append(Fault(text=str(error), num_annotations=dropped))
-    return AnnotatedImage(
+    annotated = AnnotatedImage(
         name=image.file_name,
         file=file.path,
         folder=_folder(file.path, root),
         split=_split(file.path, root),
-        size_hw=size_hw,
         masks=tuple(masks),
         review=str(extras.get("review", "")),
         comment=str(extras.get("comment", "")),
         faults=tuple(faults),
     )
+    return with_size(annotated, entry.get("height"), entry.get("width"))
 
 
 def _split(path: Path, root: Path) -> str:

@@ -20,8 +20,9 @@ from samkit.annotations.model import (
     Shape,
     fault_of,
     find_files,
+    with_size,
 )
-from samkit.annotations.numbers import coordinate, stated_size, to_integer
+from samkit.annotations.numbers import coordinate, to_integer
 from samkit.annotations.shapes import (
     BOX_FAULT,
     BoxRle,
@@ -96,19 +97,10 @@ def _read_image(element: ET.Element, file: Path, options: ReadOptions) -> Annota
             masks.append(_read_shape(shape, where, options))
         except (DataError, *BROKEN) as error:
             faults.append(fault_of(error, where))
-    joined, size_hw = join_groups(masks), None
-    try:
-        size_hw = stated_size(element.get("height"), element.get("width"))
-    except DataError as error:
-        faults.append(Fault(text=str(error), num_annotations=len(masks)))
-        joined = ()
-    return AnnotatedImage(
-        name=element.attrib["name"],
-        file=file,
-        size_hw=size_hw,
-        masks=joined,
-        faults=tuple(faults),
+    image = AnnotatedImage(
+        name=element.attrib["name"], file=file, masks=join_groups(masks), faults=tuple(faults)
     )
+    return with_size(image, element.get("height"), element.get("width"))
 
 
 def _read_shape(

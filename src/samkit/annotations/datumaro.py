@@ -21,8 +21,9 @@ from samkit.annotations.model import (
     Shape,
     fault_of,
     find_files,
+    with_size,
 )
-from samkit.annotations.numbers import coordinate, stated_size, to_integer
+from samkit.annotations.numbers import coordinate, to_integer
 from samkit.annotations.segmentations import CocoSegmentation
 from samkit.annotations.shapes import (
     BOX_FAULT,
@@ -110,24 +111,19 @@ def _read_item(
             masks.append(_read_annotation(one, where, names, options))
         except (DataError, *BROKEN) as error:
             faults.append(fault_of(error, where))
-    joined, size_hw = join_groups(masks), None
-    image = item.get("image")
-    size = image.get("size") if isinstance(image, dict) else None
-    try:
-        if isinstance(size, list) and len(size) == 2:
-            size_hw = stated_size(size[0], size[1])
-    except DataError as error:
-        faults.append(Fault(text=str(error), num_annotations=len(masks)))
-        joined = ()
-    return AnnotatedImage(
+    annotated = AnnotatedImage(
         name=name,
         has_suffix=False,
         file=file,
         folder=_image_folder(file, root),
-        size_hw=size_hw,
-        masks=joined,
+        split=file.stem,
+        masks=join_groups(masks),
         faults=tuple(faults),
     )
+    image = item.get("image")
+    size = image.get("size") if isinstance(image, dict) else None
+    height, width = size if isinstance(size, list) and len(size) == 2 else (None, None)
+    return with_size(annotated, height, width)
 
 
 def _image_folder(file: Path, root: Path) -> str:

@@ -9,8 +9,9 @@ from samkit.annotations.model import (
     AnnotationFiles,
     ReadOptions,
     find_files,
+    with_size,
 )
-from samkit.annotations.numbers import number_or_none, stated_size
+from samkit.annotations.numbers import number_or_none
 from samkit.annotations.segmentations import CocoSegmentation
 from samkit.annotations.text import read_json_text
 from samkit.errors import DataError
@@ -82,11 +83,11 @@ def _read_layers(path: Path, root: Path, facts: dict[str, Any]) -> AnnotatedImag
     extras = found if isinstance(found, dict) else {}
     if not isinstance(facts["file_name"], str):
         raise DataError(f"{path.with_suffix('.json')}: file_name must be text")
-    return AnnotatedImage(
+    image = AnnotatedImage(
         name=facts["file_name"],
         file=path,
-        size_hw=stated_size(facts.get("height"), facts.get("width")),
         masks=tuple(masks),
         review=str(extras.get("review", "")),
         comment=str(extras.get("comment", "")),
     )
+    return with_size(image, facts.get("height"), facts.get("width"))

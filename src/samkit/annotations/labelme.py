@@ -23,8 +23,9 @@ from samkit.annotations.model import (
     describe,
     find_files,
     folder_of,
+    with_size,
 )
-from samkit.annotations.numbers import number_or_none, stated_size
+from samkit.annotations.numbers import number_or_none
 from samkit.annotations.text import read_json_text
 from samkit.arrays import BoolArray
 from samkit.errors import DataError
@@ -83,15 +84,15 @@ def read_labelme(path: Path, root: Path, _options: ReadOptions) -> AnnotatedImag
         raise DataError(f"{path} is not a LabelMe file: it has no list of shapes")
     stated = document.get("imagePath")
     masks, faults = _group(shapes)
-    return AnnotatedImage(
+    image = AnnotatedImage(
         name=stated if isinstance(stated, str) and stated else path.with_suffix("").name,
         has_suffix=isinstance(stated, str) and bool(stated),
         file=path,
         folder=folder_of(path, root),
-        size_hw=stated_size(document.get("imageHeight"), document.get("imageWidth")),
         masks=masks,
         faults=faults,
     )
+    return with_size(image, document.get("imageHeight"), document.get("imageWidth"))
 
 
 def _group(shapes: Sequence[Any]) -> tuple[tuple[AnnotatedMask, ...], tuple[Fault, ...]]:

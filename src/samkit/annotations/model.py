@@ -6,8 +6,9 @@ import pickle
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from samkit.annotations.numbers import stated_size
 from samkit.errors import DataError, SamkitError
 from samkit.geometry import Rle
 
@@ -247,6 +248,16 @@ def fault_of(error: BaseException, where: str, num_annotations: int = 1) -> Faul
 def describe(error: BaseException) -> str:
     """An error's type and message on one line of limited length."""
     return f"{type(error).__name__} {' '.join(str(error).split())}"[:120]
+
+
+def with_size(image: AnnotatedImage, height: Any, width: Any) -> AnnotatedImage:
+    """Set the size that a file states; if it is none, nobody knows where the masks belong."""
+    try:
+        return replace(image, size_hw=stated_size(height, width))
+    except DataError as error:
+        lost = sum(one.num_annotations for one in image.masks)
+        fault = Fault(text=str(error), num_annotations=lost)
+        return replace(image, masks=(), faults=(*image.faults, fault))
 
 
 def folder_of(file: Path, root: Path) -> str:

@@ -17,8 +17,9 @@ from samkit.annotations.model import (
     describe,
     find_files,
     folder_of,
+    with_size,
 )
-from samkit.annotations.numbers import number_or_none, stated_size
+from samkit.annotations.numbers import number_or_none
 from samkit.annotations.segmentations import CocoSegmentation
 from samkit.annotations.text import read_json_text
 from samkit.errors import DataError
@@ -56,7 +57,7 @@ def sa1b_image(document: Any, path: Path, folder: str) -> AnnotatedImage:
         folder: see `AnnotatedImage`.
 
     Raises:
-        DataError: it has no list of annotations, or no size that an image can have.
+        DataError: it has no list of annotations.
     """
     parts = document if isinstance(document, dict) else {}
     found, entry = parts.get("image"), parts.get("annotations")
@@ -71,17 +72,17 @@ def sa1b_image(document: Any, path: Path, folder: str) -> AnnotatedImage:
             masks.append(_mask(one, f"annotation {index}"))
         except BROKEN as error:  # noqa: PERF203 - one broken annotation leaves the others
             faults.append(Fault(text=f"annotation {index} is broken: {describe(error)}"))
-    return AnnotatedImage(
+    annotated = AnnotatedImage(
         name=stated if isinstance(stated, str) and stated else path.with_suffix("").name,
         has_suffix=isinstance(stated, str) and bool(stated),
         file=path,
         folder=folder,
-        size_hw=stated_size(image.get("height"), image.get("width")),
         masks=tuple(masks),
         review=str(extras.get("review", "")),
         comment=str(extras.get("comment", "")),
         faults=tuple(faults),
     )
+    return with_size(annotated, image.get("height"), image.get("width"))
 
 
 def _mask(annotation: Any, where: str) -> AnnotatedMask:

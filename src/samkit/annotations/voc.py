@@ -23,6 +23,7 @@ from samkit.annotations.model import (
 )
 from samkit.annotations.segmentations import CocoSegmentation
 from samkit.annotations.shapes import BOX_FAULT, box_shape
+from samkit.annotations.text import read_text
 from samkit.annotations.voc_objects import VocObject, VocObjects, read_objects
 from samkit.annotations.voc_pictures import (
     VOID,
@@ -36,6 +37,7 @@ from samkit.errors import DataError
 from samkit.formats import label_rles
 from samkit.geometry import Rle, encode_rle, rle_box_xyxy
 
+SPLITS = ("train", "val", "test")
 FORMAT = "voc"
 XMLS, OBJECTS, CLASSES = "annotations", "segmentationobject", "segmentationclass"
 PARTS = (XMLS, OBJECTS, CLASSES)  # folders of a data set, in lower case
@@ -47,11 +49,12 @@ MIN_BOX_IOU = 0.5  # of an instance and an object that are not in the same place
 
 @dataclass(frozen=True, kw_only=True)
 class _Layout:
-    """A data set's folders, by their names in lower case, and its classes."""
+    """A data set's folders, by their names in lower case, its classes, and each image's split."""
 
     top: Path
     folders: dict[str, Path]
     classes: ClassTable
+    splits: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +114,20 @@ def _data_sets(folder: Path) -> dict[Path, dict[str, Path]]:
 
 def _layouts(folder: Path) -> tuple[_Layout, ...]:
     return tuple(
-        _Layout(top=top, folders=folders, classes=read_class_table(top))
+        _Layout(top=top, folders=folders, classes=read_class_table(top), splits=_read_splits(top))
         for top, folders in _data_sets(folder).items()
     )
+
+
+def _read_splits(top: Path) -> dict[str, str]:
+    """Splits by the images' names without suffix, as the lists for segmentation have them."""
+    splits: dict[str, str] = {}
+    for name in SPLITS:
+        path = top / "ImageSets" / "Segmentation" / f"{name}.txt"
+        if path.is_file():
+            for line in read_text(path).splitlines():
+                splits.setdefault(line.strip().strip('"'), name)
+    return splits
 
 
 def _files(layout: _Layout) -> list[Path]:
@@ -158,6 +172,7 @@ def _read(
         has_suffix=False,
         file=file,
         folder="" if relative == Path() else relative.as_posix(),
+        split="" if layout is None else layout.splits.get(base, ""),
         size_hw=next(iter(sizes), None),
         masks=masks,
         void=pictures.void,

@@ -274,6 +274,7 @@ def _read_labels(
         has_suffix=False,
         file=path,
         folder=folder,
+        split=next((part for part in path.relative_to(root).parts if part in SPLITS), ""),
         masks=tuple(masks),
         faults=tuple(faults),
     )

@@ -135,6 +135,15 @@ def test_submissions_survive_a_report_that_was_wrong(scene, rle_of):
     )
 
 
+def test_reviewer_annotates_what_was_reported_as_unusable(scene):
+    image_id = scene.hold(scene.ann)
+    report_unusable(scene.store, image_id, scene.ann, reason="dark")
+    take_image(scene.store, image_id, scene.rev)
+    done = submit_image(scene.store, image_id, scene.rev)
+    assert (done.review, done.comment) == ("submitted", "")
+    assert [one.user_id for one in list_submissions(scene.store, image_id)] == [scene.rev]
+
+
 @pytest.mark.parametrize("act", [skip_image, report_unusable])
 def test_setting_aside_needs_a_reason_and_the_image(act, scene, refusal):
     image_id = scene.hold(scene.ann)

@@ -187,6 +187,40 @@ def test_events_name_the_model_version_of_their_own_answer(module):
     )
 
 
+def test_box_to_take_away_is_no_prompt_to_answer_again(module):
+    """A saved mask that a box was cut out of rests on itself: the next click is joined to it."""
+    mask = np.ones((8, 8), bool)
+    mask[:4, :4] = False
+    found = module(
+        "draft.js",
+        """const { decodeRle, encodeRle } = await import('/rle.js');
+        const draft = new m.Draft([8, 8]);
+        draft.setBox([0, 0, 8, 8], 5);
+        const whole = decodeRle(given.whole);
+        draft.take(draft.state.question.id, {masks: [{mask: whole, iou: 1.02}], best: 0});
+        const score = draft.score;
+        draft.setBox([0, 0, 4, 4], 5, 0);
+        const { question, joins } = draft.state;
+        draft.take(question.id, {masks: [{mask: decodeRle(given.part), iou: 0.9}], best: 0});
+        const saved = {mask: draft.mask, item: {}, events: draft.events};
+        const again = new m.Draft([8, 8], saved);
+        const before = [again.state.box, again.restsOnPrompts, encodeRle(again.mask)];
+        again.addPoint([1, 1], 1, 5);
+        const { ground, ...after } = again.state;
+        return {data: draft.events.map(({ data }) => data), joins, before, score, own: draft.score,
+            after: [after.joins, after.question.box, encodeRle(ground)]};""",
+        {"whole": rle_of(np.ones((8, 8), bool)), "part": rle_of(~mask)},
+    )
+    assert found["data"] == [
+        {"xyxy": [0, 0, 8, 8], "label": 1},
+        {"xyxy": [0, 0, 4, 4], "label": 0},
+    ]
+    assert found["joins"] == 0
+    assert found["before"] == [None, False, rle_of(mask)]
+    assert found["after"] == [1, None, rle_of(mask)]
+    assert (found["score"], found["own"]) == (1, None)
+
+
 def test_only_one_connection_is_open_however_often_one_tries(module):
     sockets = module(
         "socket.js",

@@ -11,7 +11,7 @@ from samkit.dataengine.database import Store
 from samkit.dataengine.people import REVIEWERS, acting_user
 from samkit.dataengine.rows import find, find_locked, to_image
 from samkit.dataengine.schema import AnnotationRow, ImageRow, ReviewRow, SubmissionRow, UserRow
-from samkit.dataengine.values import StoredImage
+from samkit.dataengine.values import MADE_BY_PEOPLE, StoredImage
 from samkit.dataengine.work.annotations import delete_row, restore_state
 from samkit.dataengine.work.queue import is_held, release, settle
 from samkit.dataengine.work.submissions import (
@@ -169,7 +169,7 @@ def num_independent(session: Session, row: ImageRow) -> int:
         return 1
     query = select(func.count(distinct(AnnotationRow.user_id))).where(
         AnnotationRow.image_id == row.id,
-        AnnotationRow.stage == "assisted-manual",
+        AnnotationRow.stage.in_(MADE_BY_PEOPLE),
         ~AnnotationRow.deleted,
         AnnotationRow.user_id.in_(_annotators(row.id)),
     )

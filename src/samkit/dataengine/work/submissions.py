@@ -20,7 +20,7 @@ from samkit.dataengine.schema import (
     SubmissionMaskRow,
     SubmissionRow,
 )
-from samkit.dataengine.values import Outcome, StoredImage, Submission
+from samkit.dataengine.values import MADE_BY_PEOPLE, Outcome, StoredImage, Submission
 from samkit.dataengine.work.queue import held_image, release, settle
 from samkit.errors import StoreError
 
@@ -39,9 +39,11 @@ def submit_image(store: Store, image_id: int, user_id: int) -> StoredImage:
     with store.write() as session:
         acting_user(session, user_id)
         row = held_image(session, image_id, user_id)
-        _record(session, store, row, user_id)
+        if row.review == "unusable":  # only a reviewer can hold it, and has annotated it after all
+            forget_set_aside(session, row)
         if row.review in ("skipped", "unusable"):
             row.comment = ""
+        _record(session, store, row, user_id)
         return _finish(session, row)
 
 
@@ -153,7 +155,7 @@ def _are_of(row: ImageRow, user_id: int) -> ColumnElement[bool]:
     """Select the masks that a person's submission holds: their own, and those that all share."""
     if row.num_annotators == 1:
         return AnnotationRow.image_id == row.id
-    return or_(AnnotationRow.user_id == user_id, AnnotationRow.stage != "assisted-manual")
+    return or_(AnnotationRow.user_id == user_id, AnnotationRow.stage.not_in(MADE_BY_PEOPLE))
 
 
 def _set_aside(

@@ -85,11 +85,11 @@ export class Draft {
     return this.answer ? (this.state.chosen ?? this.answer.best) : null;
   }
 
-  /** The model's predicted IoU; null if the mask was changed by hand. */
+  /** The model's predicted IoU, which may overshoot a little; null if the mask was changed by hand. */
   get score() {
     const { added, removed, joins } = this.state;
     const plain = this.answer && !added && !removed && joins === null;
-    return plain ? this.candidates[this.chosen].iou : null;
+    return plain ? Math.min(1, Math.max(0, this.candidates[this.chosen].iou)) : null;
   }
 
   /** The current mask; while the model works, the previous one. Null if there is none yet. */
@@ -154,7 +154,7 @@ export class Draft {
   }
 
   setBox(xyxy, duration, label = 1) {
-    const event = { kind: "box", data: { xyxy }, duration_ms: duration };
+    const event = { kind: "box", data: { xyxy, label }, duration_ms: duration };
     const { state } = this;
     if (this.restsOnPrompts && label === 1) {
       this.ask({ points: state.points, labels: state.labels, box: xyxy }, event);
@@ -263,6 +263,8 @@ function replay({ height, width }, { events }) {
     const prompted = state.points.length > 0 || state.box !== null;
     if (kind === "point") {
       state = { ...state, points: [...state.points, data.xy], labels: [...state.labels, data.label] };
+    } else if (kind === "box" && data.label === 0) {
+      return {}; // what the model cut out is known no more: from here on it rests on a mask
     } else if (kind === "box") {
       state = { ...state, box: data.xyxy };
     } else if (kind === "import" || (!prompted && kind !== "class" && kind !== "choose")) {

@@ -38,8 +38,13 @@ export class DraftActions {
     this.hintTimer = 0;
   }
 
-  /** Connect to the model. @param {() => void} onBack after a lost connection has come back */
-  connect(onBack) {
+  /**
+   * Connect to the model.
+   * @param {() => void} onBack after a lost connection has come back
+   * @param {(detail: string) => void} onUnreadable the image cannot be read, now or later
+   */
+  connect(onBack, onUnreadable) {
+    this.onUnreadable = onUnreadable;
     const { state } = this;
     const socket = new PromptSocket(state.imageId);
     this.socket = socket;
@@ -59,6 +64,7 @@ export class DraftActions {
       if (state.draft?.state.question?.id === detail.id) state.draft.undo();
       state.update();
     });
+    socket.addEventListener("unreadable", ({ detail: { detail } }) => this.onUnreadable(detail));
     socket.addEventListener("lost", ({ detail: { code } }) => {
       state.encoded = false;
       state.lost = true;
@@ -194,7 +200,7 @@ export class DraftActions {
       return;
     }
     if (draft.changed && (draft.differs || item.classId !== classId)) {
-      this.masks.replace(item, { mask: draft.mask, classId, events: draft.events });
+      this.masks.replace(item, { mask: draft.mask, classId, events: draft.events, score: draft.score });
     }
     this.state.draft = null;
     announce(`Mask ${item.number} saved.`);

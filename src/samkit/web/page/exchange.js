@@ -3,6 +3,7 @@
 import { download, get, post, query, request } from "./api.js";
 import { el, field, openDialog, plural, select } from "./dom.js";
 import { notify, notifyError } from "./notices.js";
+import { FINISHED, stateLabel, statesOf } from "./states.js";
 
 const EXPORTS = [["coco", "COCO JSON"], ["sa1b", "SA-1B"], ["yolo", "YOLO segmentation"], ["voc", "Pascal VOC"], ["cvat", "CVAT XML"], ["label-studio", "Label Studio"], ["labelme", "LabelMe, X-AnyLabeling"], ["roboflow", "COCO in Roboflow's folders"], ["datumaro", "Datumaro"], ["png", "Label PNG"], ["geojson", "GeoJSON"]];
 const IMPORTS = [
@@ -17,15 +18,13 @@ const IMPORTS = [
   ["voc", "Pascal VOC"],
   ["yolo", "YOLO segmentation"],
 ];
-const FINISHED = ["submitted", "accepted"]; // what is exported by default
-const STATE_WORDS = { none: "To annotate", submitted: "Submitted", returned: "Returned", accepted: "Accepted" };
 const POLL_MS = 700;
 const TIMEOUT_S = 600; // for large files
 
 export function openExport({ id, name }, images) {
   const format = select(EXPORTS, "coco");
   const share = el("input", { type: "number", min: "0", max: "90", step: "5", value: "0" });
-  const states = Object.keys(images).map((state) => [state, el("input", { type: "checkbox", checked: FINISHED.includes(state) })]);
+  const states = statesOf(images).map((state) => [state, el("input", { type: "checkbox", checked: FINISHED.includes(state) })]);
   const copies = el("input", { type: "checkbox" });
   const failure = el("p.failure", { role: "alert" });
   const button = el("button.primary", { type: "submit" }, "Download");
@@ -38,7 +37,7 @@ export function openExport({ id, name }, images) {
       "fieldset",
       {},
       el("legend", {}, "Images"),
-      el("div.choices", {}, ...states.map(([state, box]) => el("label.check", {}, box, STATE_WORDS[state], el("span.count", {}, images[state].num_images.toLocaleString("en"))))),
+      el("div.choices", {}, ...states.map(([state, box]) => el("label.check", {}, box, stateLabel(state), el("span.count", {}, images[state].num_images.toLocaleString("en"))))),
       el("p.hint", {}, "Images without masks are exported only if they are submitted or accepted."),
     ),
     el("label.check", {}, copies, "Include the images"),

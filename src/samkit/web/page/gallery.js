@@ -9,6 +9,7 @@ import { el, plural } from "./dom.js";
 import { MaskLayer, THUMBNAIL_CELLS, maskColor } from "./layers.js";
 import { announce, notifyError } from "./notices.js";
 import { decodeRle } from "./rle.js";
+import { STATE_WORDS } from "./states.js";
 
 const PAGE = 200;
 const CARD_WIDTH = 224; // at least
@@ -17,7 +18,6 @@ const CAPTION = 46; // height of the text under a picture
 const ROWS_AROUND = 2; // out of sight, rendered ahead
 const SETTLE_MS = 150;
 const MAX_OVERLAYS = 400;
-const WORDS = { none: "to annotate", submitted: "submitted", accepted: "accepted", returned: "returned" };
 
 export class Gallery {
   constructor(project, filter) {
@@ -120,15 +120,15 @@ export class Gallery {
     const { id, path, review, num_masks: masks, size_hw: [height, width] } = image;
     const toReview = isReviewer() && review === "submitted";
     const href = toReview ? `#/project/${this.project.id}/review/${id}` : `#/image/${id}`;
-    const picture = el("img", { src: `/api/images/${id}/content?max_side=256`, alt: "", width, height, decoding: "async" });
+    const picture = el("img", { src: `/api/images/${id}/content?max_side=256`, alt: "", width, height, decoding: "async", onerror: () => picture.replaceWith(el("span.broken", {}, "cannot be read")) });
     return el(
       "div.image-card",
       { role: "listitem" },
       el(
         "a",
-        { href, "aria-label": `${path}, ${plural(masks, "mask")}, ${WORDS[review]}` },
+        { href, "aria-label": `${path}, ${plural(masks, "mask")}, ${STATE_WORDS[review]}` },
         el("span.picture", {}, picture, this.withMasks && this.overlays.get(keyOf(image))),
-        el("span.caption", {}, el("span.name", { title: path }, path), el("span.line", {}, el(`span.badge.${review}`, {}, WORDS[review]), el("span.quiet", {}, plural(masks, "mask")))),
+        el("span.caption", {}, el("span.name", { title: path }, path), el("span.line", {}, el(`span.badge.${review}`, {}, STATE_WORDS[review]), el("span.quiet", {}, plural(masks, "mask")))),
       ),
     );
   }

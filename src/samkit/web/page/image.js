@@ -69,7 +69,10 @@ export class ImageLevels {
       const detail = await response.json().then(({ detail }) => detail, () => response.statusText);
       throw new ApiError(response.status, detail);
     }
-    const picture = await createImageBitmap(await response.blob());
+    const content = await response.blob();
+    const picture = await createImageBitmap(content).catch(() => {
+      throw new ApiError(422, "The image cannot be decoded: its file is damaged.");
+    });
     if (signal.aborted) return picture.close();
     this.pictures.set(side, picture);
     return this.onChange();

@@ -1,11 +1,12 @@
 /** Loading an image and its lease: take it, renew it, submit the image, go to the next one. */
 
-import { OFFLINE, get, getItems, post, remove } from "./api.js";
+import { OFFLINE, get, getItems, isReviewer, post, remove } from "./api.js";
 import { plural } from "./dom.js";
 import { ImageLevels } from "./image.js";
 import { banner, notify, notifyError } from "./notices.js";
 
 const RENEW_MS = 60_000;
+const UNREADABLE = [404, 409, 422]; // missing, changed, damaged or too large
 
 export class ImageHold {
   /**
@@ -30,10 +31,23 @@ export class ImageHold {
     state.image = await get(`images/${state.imageId}`);
     stage.show(new ImageLevels(state.image, () => stage.repaint()));
     state.update();
-    this.picture = stage.levels.start().catch(notifyError);
+    this.picture = this.loadPicture();
     state.project = await get(`projects/${state.image.project_id}`);
     const classes = await getItems(`projects/${state.project.id}/classes`);
     state.classes = new Map(classes.map((one) => [one.id, one]));
+  }
+
+  /** Load the first picture; an image that cannot be read is a state of its own. */
+  loadPicture() {
+    return this.stage.levels.start().catch((error) => {
+      if (UNREADABLE.includes(error.status)) this.showUnreadable(this.state.unreadable ?? error.message);
+      else notifyError(error);
+    });
+  }
+
+  showUnreadable(detail) {
+    this.state.unreadable = detail;
+    this.state.update();
   }
 
   /** Take the lease, or renew it. */
@@ -60,10 +74,28 @@ export class ImageHold {
     this.renewal = setInterval(() => this.state.held && this.take({ renewing: true }), RENEW_MS);
   }
 
+  /** Say why the image was returned, skipped or reported; reviewers may reopen it. */
   showReviewComment() {
     const { review, comment } = this.state.image;
-    if (review !== "returned" || !comment) return;
-    banner("comment", `Returned by the reviewer: “${comment}”`, [{ label: "Got it", act: () => banner("comment", null) }]);
+    const words = { returned: "Returned by the reviewer", skipped: "Skipped", unusable: "Reported as unusable" }[review];
+    if (!words || !comment) return;
+    const actions = [
+      review !== "returned" && isReviewer() && { label: "Reopen", act: () => this.reopen() },
+      { label: "Got it", act: () => banner("comment", null) },
+    ];
+    banner("comment", `${words}: “${comment}”`, actions.filter(Boolean));
+  }
+
+  async reopen() {
+    const { state } = this;
+    try {
+      state.image = await post(`images/${state.imageId}/reopen`, { version: state.image.version });
+      banner("comment", null);
+      notify("Reopened: it is offered to everybody again.", "good");
+      await this.take();
+    } catch (error) {
+      notifyError(error);
+    }
   }
 
   /** Stop renewing, and give the image back unless changes to it still wait to be sent. */
@@ -73,14 +105,41 @@ export class ImageHold {
     if (held && !this.outbox.holds(imageId)) remove(`images/${imageId}/lease`).catch(() => {});
   }
 
+  /** Whether the image may be finished now; says why if it may not. */
+  async canFinish() {
+    const { state, outbox } = this;
+    if (state.held && !state.busy) await outbox.send();
+    let hindrance = null;
+    if (!state.held) hindrance = "You do not hold this image.";
+    else if (state.busy) hindrance = "Accept or cancel the current mask first.";
+    else if (outbox.holds(state.imageId)) hindrance = "Some masks are not saved yet. They will be sent as soon as the server answers.";
+    if (hindrance) notify(hindrance, "bad");
+    return hindrance === null;
+  }
+
+  /** Skip the image, or report that it cannot be used, and go on. @param {"skip" | "unusable"} act */
+  async setAside(act, reason) {
+    const { state } = this;
+    if (!(await this.canFinish())) return;
+    try {
+      await post(`images/${state.imageId}/${act}`, { reason });
+      state.held = false;
+      notify(act === "skip" ? "Skipped." : "Reported as unusable.", "good");
+      await this.next();
+    } catch (error) {
+      notifyError(error);
+    }
+  }
+
   /** Submit the image, or accept it in review, and go on. */
   async submit() {
     const { state } = this;
-    if (!state.held) return notify("You do not hold this image.", "bad");
-    if (state.busy) return notify("Accept or cancel the current mask first.", "bad");
-    await this.outbox.send();
-    if (this.outbox.holds(state.imageId)) return notify("Some masks are not saved yet. They will be sent as soon as the server answers.", "bad");
+    if (!(await this.canFinish())) return undefined;
     try {
+      if (state.reviewing && state.image.num_annotators > 1) {
+        location.hash = `#/project/${state.project.id}/review/${state.imageId}`; // to choose among people's masks
+        return undefined;
+      }
       if (state.reviewing) {
         const image = await get(`images/${state.imageId}`);
         await post(`images/${state.imageId}/accept`, { version: image.version });
@@ -103,7 +162,7 @@ export class ImageHold {
       const { lease } = await post(`projects/${project.id}/next`);
       if (lease) location.hash = `#/image/${lease.image.id}`;
       else {
-        notify("All images are done. Thank you!", "good");
+        notify("Nothing more to annotate now. Thank you!", "good");
         location.hash = `#/project/${project.id}`;
       }
     } catch (error) {

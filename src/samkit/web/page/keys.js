@@ -36,6 +36,7 @@ export const STUDIO_KEYS = [
   binding("opacity-", ["o"], "Masks", "More transparent masks"),
   binding("opacity+", ["Shift+o"], "Masks", "Less transparent masks"),
   binding("submit", ["Ctrl+Enter"], "Image", "Submit the image and open the next"),
+  binding("skip", ["k"], "Image", "Skip the image, or report that it cannot be used"),
   binding("zoom+", ["+", "="], "View", "Zoom in"),
   binding("zoom-", ["-"], "View", "Zoom out"),
   binding("fit", ["0"], "View", "Whole image"),
@@ -62,6 +63,7 @@ export const REVIEW_KEYS = [
   binding("zoom-", ["-"], "View", "Zoom out"),
   binding("fit", ["0"], "View", "Whole image"),
   binding("full", ["z"], "View", "Actual size (100%)"),
+  binding("panel", ["m"], "View", "Show or hide the side panel"),
   binding("theme", ["t"], "Page", "Dark or light theme"),
   binding("help", ["?"], "Page", "Show these keys"),
 ];

@@ -7,9 +7,9 @@ import { Gallery } from "./gallery.js";
 import { icon } from "./icons.js";
 import { notify, notifyError } from "./notices.js";
 import { showPage } from "./shell.js";
+import { stateLabel, statesOf } from "./states.js";
 import { showStatistics } from "./statistics.js";
 
-const REVIEWS = [["", "All"], ["none", "To annotate"], ["submitted", "Submitted"], ["returned", "Returned"], ["accepted", "Accepted"]];
 const STAGES = [["", "All stages"], ["assisted-manual", "Assisted manual"], ["semi-automatic", "Semi-automatic"], ["fully-automatic", "Fully automatic"], ["imported", "Imported"]];
 
 export async function openProject(root, { id, tab }, app) {
@@ -41,7 +41,7 @@ function actions(project, { images }, reload) {
     try {
       const { lease } = await post(`projects/${project.id}/next`);
       if (lease) location.hash = `#/image/${lease.image.id}`;
-      else notify("Nothing to annotate now: every image is submitted or held by somebody.");
+      else notify("Nothing to annotate now: every image is submitted, set aside or held by somebody.");
     } catch (error) {
       notifyError(error);
     }
@@ -62,10 +62,10 @@ function filters(gallery, { images }) {
   const draw = () =>
     fill(
       chips,
-      ...REVIEWS.map(([value, text]) => {
+      ...["", ...statesOf(images)].map((value) => {
         const count = value ? images[value].num_images : total;
         const isOn = gallery.filter.review === value;
-        return el("button.chip", { type: "button", "data-key": `review-${value}`, "aria-pressed": String(isOn), onclick: () => set({ review: value }) }, text, el("span.count", {}, count.toLocaleString("en")));
+        return el("button.chip", { type: "button", "data-key": `review-${value}`, "aria-pressed": String(isOn), onclick: () => set({ review: value }) }, value ? stateLabel(value) : "All", el("span.count", {}, count.toLocaleString("en")));
       }),
     );
   const set = (change) => {

@@ -29,7 +29,7 @@ function showCounts(images, counts, bar) {
   const total = Object.values(images).reduce((sum, { num_images: count }) => sum + count, 0);
   const masks = Object.values(images).reduce((sum, { num_masks: count }) => sum + count, 0);
   counts.textContent = `${plural(total, "image")}, ${plural(masks, "mask")}, ${images.accepted.num_images.toLocaleString("en")} accepted`;
-  for (const state of ["accepted", "submitted", "returned"]) {
+  for (const state of ["accepted", "submitted", "returned", "skipped", "unusable"]) {
     const part = el(`span.${state}`);
     part.style.width = `${(100 * images[state].num_images) / Math.max(1, total)}%`;
     bar.append(part);

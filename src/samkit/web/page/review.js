@@ -12,9 +12,11 @@ import { SavedMasks } from "./saved_masks.js";
 import { REVIEW_KEYS, actionOf, keyFor } from "./keys.js";
 import { announce, clearBanners, notify, notifyError, startNotices } from "./notices.js";
 import { ImageLevels } from "./image.js";
+import { ReviewPeople } from "./review_people.js";
 import { areaOf, hasPixel } from "./rle.js";
 import { Stage } from "./stage.js";
-import { swatch } from "./studio_panels.js";
+import { STATE_WORDS } from "./states.js";
+import { swatch, togglePanel } from "./studio_panels.js";
 import { switchTheme, themeButton } from "./theme.js";
 import { zoomView } from "./view.js";
 
@@ -43,6 +45,7 @@ class Review {
     this.masksHead = el("h2");
     this.maskList = el("ul.mask-list", { "aria-label": "Masks" });
     this.verdicts = el("ul.verdicts");
+    this.people = new ReviewPeople({ take: (userIds) => this.take(userIds), changed: () => this.update() });
     this.element = this.build();
     listenTo(this.stage, {
       tool: () => ({ down() {}, move() {}, up: (press) => this.mark(this.maskAt(press.xy)), cancel() {} }),
@@ -61,10 +64,10 @@ class Review {
     const back = el("a.icon", { href: `#/project/${this.projectId}`, title: "Back to the project", "aria-label": "Back to the project" }, icon("back"));
     this.verdictBar = el("div.work-row", {}, glyph("previous", "back", "Previous image"), button("return", "Return"), button("fix", "Fix"), button("accept", "Accept", "button.primary"), glyph("next", "next", "Next image"));
     const zoom = el("div.zoombar", { role: "toolbar", "aria-label": "View" }, glyph("zoom-", "minus", "Zoom out"), glyph("zoom+", "plus", "Zoom in"), glyph("fit", "fit", "Whole image"), glyph("masks:visible", "eye", "Show or hide all masks"));
-    const header = el("header.bar", {}, back, this.title, el("span.grow"), this.position, zoom, themeButton(), glyph("help", "help", "Keys"));
+    const header = el("header.bar", {}, back, this.title, el("span.grow"), this.position, zoom, glyph("panel", "list", "Masks and history"), themeButton(), glyph("help", "help", "Keys"));
     const canvas = el("main.canvas", { "aria-label": "Image" }, this.stage.element, el("div.workbar", { role: "group", "aria-label": "Verdict" }, this.verdictBar));
     const history = el("section", {}, el("h2", {}, "History"), this.verdicts);
-    const panel = el("aside.panel", { "aria-label": "Masks and history" }, el("section.masks", {}, this.masksHead, this.maskList), history);
+    const panel = el("aside.panel", { "aria-label": "Masks and history" }, this.people.element, el("section.masks", {}, this.masksHead, this.maskList), history);
     this.panel = panel;
     return el("div.studio.review", {}, header, startNotices(), el("div.workspace", {}, canvas, panel));
   }
@@ -93,15 +96,19 @@ class Review {
     this.masks?.close();
     if (!waiting) return this.showEnd();
     this.image = null; // no verdict until everything is loaded
+    this.submissions = [];
     this.marked = null;
     this.stage.items = [];
     this.stage.show(new ImageLevels(waiting, () => this.stage.repaint()));
     this.stage.levels.start().catch(notifyError);
     this.masks = new SavedMasks(waiting.id, this.outbox, () => this.classes);
     const { masks } = this;
-    const [image, verdicts] = await Promise.all([get(`images/${waiting.id}`), getItems(`images/${waiting.id}/reviews`), masks.load()]);
+    const parts = ["reviews", "submissions", "agreement"].map((part) => getItems(`images/${waiting.id}/${part}`));
+    const [image, verdicts, submissions, agreements] = await Promise.all([get(`images/${waiting.id}`), ...parts, masks.load()]);
     if (masks !== this.masks) return undefined; // already at another image
     this.image = image;
+    this.submissions = submissions.filter(({ outcome }) => outcome === "annotated");
+    this.people.show(image, submissions, agreements, masks);
     this.showVerdicts(verdicts);
     this.update();
     announce(`${image.path}, ${plural(masks.present.length, "mask")}.`);
@@ -121,22 +128,35 @@ class Review {
     fill(this.title, el("h1", { title: path }, path), el("span.quiet.wide-only", {}, `${width} × ${height}`), el(`span.badge.${review}`, {}, review));
     this.position.textContent = `${this.at + 1} of ${this.queue.length}${this.queue.length >= PAGE ? "+" : ""}`;
     const { present } = this.masks;
-    this.stage.items = [...present].sort((a, b) => areaOf(b.mask) - areaOf(a.mask)).map((one) => ({ layer: this.masks.layerOf(one), tint: !this.marked ? 1 : this.marked === one ? 1.2 : 0.35 }));
+    this.stage.items = [...present].sort((a, b) => areaOf(b.mask) - areaOf(a.mask)).map((one) => ({ layer: this.masks.layerOf(one), tint: this.tintOf(one) }));
+    this.people.update(swatch);
     fill(this.masksHead, "Masks ", el("span.count", {}, String(present.length)));
     const row = (one) =>
       el(
         "li",
-        { "aria-current": this.marked === one ? "true" : null },
+        { class: this.people.isLeftOut(one) ? "faded" : null, "aria-current": this.marked === one ? "true" : null },
+        this.people.boxOf(one),
         el("button.mask-row", { type: "button", "data-key": `mask-${one.key}`, onmouseenter: () => this.mark(one), onfocus: () => this.mark(one), onmouseleave: () => this.mark(null) }, swatch(this.masks.colorOf(one)), el("span.number", {}, String(one.number)), el("span.name", {}, this.classes.get(one.classId)?.name ?? "no class"), el("span.quiet", {}, one.userName)),
       );
-    if (this.maskList.children.length !== present.length || !present.length) fill(this.maskList, ...(present.length ? present.map(row) : [el("li.empty", {}, "No masks.")]));
+    const shown = present.map((one) => `${one.key}${this.people.isLeftOut(one)}`).join();
+    if (this.maskList.dataset.shown !== shown) {
+      this.maskList.dataset.shown = shown;
+      fill(this.maskList, ...(present.length ? present.map(row) : [el("li.empty", {}, "No masks.")]));
+    }
     this.stage.redraw();
   }
 
   showVerdicts(verdicts) {
-    const rows = verdicts.map(({ user_name: name, verdict, comment, at }) => el("li", {}, el("p", {}, el(`span.badge.${verdict}`, {}, verdict), ` by ${name}, ${at.slice(0, 10)}`), comment && el("blockquote", {}, comment)));
+    const rows = verdicts.map(({ user_name: name, verdict, comment, at }) => el("li", {}, el("p", {}, el(`span.badge.${verdict}`, {}, STATE_WORDS[verdict] ?? verdict), ` by ${name}, ${at.slice(0, 10)}`), comment && el("blockquote", {}, comment)));
     fill(this.verdicts, ...(rows.length ? rows : [el("li.empty", {}, "Not reviewed before.")]));
-    this.maskList.replaceChildren();
+    delete this.maskList.dataset.shown;
+  }
+
+  /** How strongly a mask is tinted: masks that are left out are faint, others fade around a marked one. */
+  tintOf(one) {
+    if (this.marked === one) return 1.2;
+    if (this.people.isLeftOut(one)) return 0.1;
+    return this.marked ? 0.35 : 1;
   }
 
   maskAt([x, y]) {
@@ -186,6 +206,7 @@ class Review {
       "zoom-": () => stage.look(zoomView(stage.view, 1 / ZOOM_STEP, ...middle)),
       fit: () => stage.fit(),
       full: () => stage.look(zoomView(stage.view, 1 / stage.view.scale, ...middle)),
+      panel: () => togglePanel(this.panel, stage),
       theme: () => switchTheme(),
       help: () => openHelp(REVIEW_KEYS, { pointer: false }),
     };
@@ -205,22 +226,45 @@ class Review {
   }
 
   async accept() {
-    await this.judge("accept", {}, "Accepted");
+    const { hindrance, chosen } = this.people;
+    if (hindrance) notify(hindrance);
+    else await this.judge("accept", { annotation_ids: chosen }, "Accepted");
+  }
+
+  /** Make the image's masks those that these people submitted. */
+  async take(userIds) {
+    const { id, version } = this.image;
+    try {
+      await post(`images/${id}/restore`, { version, user_ids: userIds });
+    } catch (error) {
+      notifyError(error);
+    }
+    await this.show().catch(notifyError);
   }
 
   askComment() {
     if (!this.image) return;
-    const comment = el("textarea", { rows: "4", maxlength: "2000", required: true, "aria-label": "Comment" });
-    const form = el("form", {}, el("p.quiet", {}, "The annotator sees the comment when they open the image again."), comment, el("footer", {}, el("button.primary", { type: "submit" }, "Return", el("kbd", {}, "Ctrl ⏎"))));
+    const comment = el("textarea", { rows: "4", maxlength: "2000", required: true, autofocus: true, "aria-label": "Comment" });
+    const people = this.submissions.map((one) => [one, el("input", { type: "checkbox", checked: this.isReturnedTo(one) })]);
+    const whom = people.length > 1 && el("fieldset", {}, el("legend", {}, "To"), el("div.choices", {}, ...people.map(([{ user_name: name }, box]) => el("label.check", {}, box, name))));
+    const form = el("form", {}, el("p.quiet", {}, "Annotators see the comment when they open the image again."), whom, comment, el("footer", {}, el("button.primary", { type: "submit" }, "Return", el("kbd", {}, "Ctrl ⏎"))));
     const dialog = openDialog(`Return ${this.image.path}`, form);
-    form.addEventListener("submit", async (event) => {
+    form.addEventListener("submit", (event) => {
       event.preventDefault();
+      const chosen = people.filter(([, box]) => box.checked).map(([{ user_id: id }]) => id);
+      if (people.length > 1 && !chosen.length) return notify("Choose at least one person.", "bad");
       dialog.close();
-      await this.judge("return", { comment: comment.value }, "Returned");
+      return this.judge("return", { comment: comment.value, user_ids: people.length > 1 ? chosen : null }, "Returned");
     });
     comment.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
     });
+  }
+
+  /** Whether an image is returned to a person by default: their masks are there, or nobody's are. */
+  isReturnedTo({ user_id: id }) {
+    const makers = this.masks.present.map(({ userId }) => userId);
+    return makers.includes(id) || !this.submissions.some(({ user_id: other }) => makers.includes(other));
   }
 
   async judge(verdict, body, done) {

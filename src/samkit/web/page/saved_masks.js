@@ -3,7 +3,7 @@
  * are the store's own, which alone knows all states, and so they still work after a reload.
  *
  * @typedef {{key: string, id: number | null, version: number | null, mask: import("./rle.js").Mask,
- *   classId: number | null, deleted: boolean, visible: boolean, number: number, userName: string,
+ *   classId: number | null, deleted: boolean, visible: boolean, number: number, userId: number, userName: string,
  *   layer: MaskLayer | null, saving: boolean}} SavedMask
  */
 
@@ -21,6 +21,8 @@ export class SavedMasks extends EventTarget {
     this.outbox = outbox;
     this.classes = classes;
     this.byClass = true;
+    /** @type {((userId: number) => string | undefined) | null} where masks have people's colours */
+    this.colorOfPerson = null;
     /** @type {SavedMask[]} */
     this.all = [];
     this.stacks = null; // keys of masks for undo and redo; null until they are needed
@@ -56,7 +58,9 @@ export class SavedMasks extends EventTarget {
     return this.all.find((one) => one.key === key) ?? null;
   }
 
-  colorOf({ classId, number }) {
+  colorOf({ classId, number, userId }) {
+    const chosen = this.colorOfPerson?.(userId);
+    if (chosen) return chosen;
     const own = this.byClass ? this.classes().get(classId)?.color : null;
     return own ?? maskColor(number - 1);
   }
@@ -79,6 +83,7 @@ export class SavedMasks extends EventTarget {
       deleted: false,
       visible: true,
       number: this.all.length + 1,
+      userId: signedIn.user.id,
       userName: signedIn.user.name,
       layer: null,
       saving: true,
@@ -89,10 +94,11 @@ export class SavedMasks extends EventTarget {
     return item;
   }
 
-  replace(item, { mask, classId, events }) {
+  /** Where the mask stays the same, so does its score. */
+  replace(item, { mask, classId, events, score = null }) {
     item.mask = mask;
     item.classId = classId;
-    this.send("replace", item, { rle: encodeRle(mask), class_id: classId, events });
+    this.send("replace", item, { rle: encodeRle(mask), class_id: classId, events, score });
   }
 
   remove(item) {
@@ -161,6 +167,6 @@ export class SavedMasks extends EventTarget {
   }
 }
 
-function contentOf({ id, version, rle, class_id: classId, deleted, user_name: userName }) {
-  return { id, version, mask: decodeRle(rle), classId, deleted, userName };
+function contentOf({ id, version, rle, class_id: classId, deleted, user_id: userId, user_name: userName }) {
+  return { id, version, mask: decodeRle(rle), classId, deleted, userId, userName };
 }

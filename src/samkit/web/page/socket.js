@@ -11,9 +11,13 @@ const PREVIEW_EVERY_MS = 60;
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 8000;
 export const NOT_SIGNED_IN = 4401;
-const NO_WAY_BACK = [4403, 4404];
+const UNREADABLE = 4422;
+const NO_WAY_BACK = [4403, 4404, UNREADABLE];
 
-/** Events: state {encoded}, ready {}, masks {id, answer}, preview {mask}, lost {code}, back {}, fault {id, detail}. */
+/**
+ * Events: state {encoded}, ready {}, masks {id, answer}, preview {mask}, lost {code}, back {},
+ * fault {id, detail}, unreadable {detail}.
+ */
 export class PromptSocket extends EventTarget {
   constructor(imageId) {
     super();
@@ -70,6 +74,11 @@ export class PromptSocket extends EventTarget {
     this.preview.asked = null;
   }
 
+  /** Connect afresh, as the image may be readable by now. */
+  tryAgain() {
+    if (!this.closed) this.open();
+  }
+
   retryNow() {
     if (!this.lost || this.closed) return;
     clearTimeout(this.retryTimer);
@@ -115,10 +124,10 @@ export class PromptSocket extends EventTarget {
     if (type === "state") {
       if (this.lost) this.tell("back");
       this.lost = false;
-      this.retryMs = FIRST_RETRY_MS;
       this.tell("state", message);
     } else if (type === "ready") {
       this.ready = true;
+      this.retryMs = FIRST_RETRY_MS; // not before: an image may fail to be encoded again and again
       this.tell("ready", message);
       if (this.question) this.sendQuestion();
       else this.sendPreview();
@@ -139,14 +148,14 @@ export class PromptSocket extends EventTarget {
       if (this.preview.asked?.id === id) this.preview.asked = null;
       if (this.question?.id === id) this.question = null;
       this.tell("fault", message);
-    }
+    } else if (type === "unreadable") this.tell("unreadable", message);
   }
 
   onClose(code) {
     this.ready = false;
     this.answered = [];
     this.preview.asked = null;
-    if (this.closed) return;
+    if (this.closed || code === UNREADABLE) return;
     this.lost = true;
     this.tell("lost", { code });
     if (NO_WAY_BACK.includes(code) || code === NOT_SIGNED_IN) return;

@@ -3,14 +3,14 @@
 import { get, isReviewer } from "./api.js";
 import { el, plural } from "./dom.js";
 import { barPlot, linePlot, round } from "./plots.js";
+import { stateLabel, statesOf } from "./states.js";
 
 const MAX_DAYS = 30;
 const MAX_PEOPLE = 8; // in the plots; the table has all
 const BY_PEOPLE = ["assisted-manual", "semi-automatic"]; // the stages of masks that people make
-const STATES = [["none", "To annotate"], ["submitted", "Submitted"], ["returned", "Returned"], ["accepted", "Accepted"]];
 
 export async function showStatistics(place, project, { images, days }) {
-  const all = totals(Object.values(images), days);
+  const all = totals(images, days);
   const tiles = el(
     "dl.tiles",
     {},
@@ -27,12 +27,13 @@ export async function showStatistics(place, project, { images, days }) {
 }
 
 function totals(states, days) {
+  const every = Object.values(states);
   const sum = (items, key) => items.reduce((total, item) => total + item[key], 0);
-  const images = sum(states, "num_images");
-  const masks = sum(states, "num_masks");
-  const [none, ...done] = [states[0], ...states.slice(1)];
+  const images = sum(every, "num_images");
+  const masks = sum(every, "num_masks");
+  const done = [states.submitted, states.returned, states.accepted];
   const finished = sum(done, "num_images");
-  const masksPerImage = finished ? sum(done, "num_masks") / finished : none.masks_per_image;
+  const masksPerImage = finished ? sum(done, "num_masks") / finished : states.none.masks_per_image;
   const own = days.filter(isByPeople);
   const others = days.filter((one) => !isByPeople(one));
   return {
@@ -82,8 +83,8 @@ function plotsOf(images, days) {
     barPlot({
       title: "Masks per image, by state",
       unit: "masks per image",
-      labels: STATES.map(([, name]) => name),
-      series: [{ name: "masks per image", values: STATES.map(([state]) => images[state].masks_per_image) }],
+      labels: statesOf(images).map(stateLabel),
+      series: [{ name: "masks per image", values: statesOf(images).map((state) => images[state].masks_per_image) }],
     }),
   ];
 }

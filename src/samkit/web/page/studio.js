@@ -48,7 +48,8 @@ export class Studio {
     this.saved = new SavedActions({ state, stage, painter, masks, clock });
     const { hold, draft, saved } = this;
     const act = (action) => this.keys.act({ action });
-    this.panels = new StudioPanels({ state, stage, masks, outbox, tools, hold, draft, saved, act });
+    const readAgain = () => this.readAgain();
+    this.panels = new StudioPanels({ state, stage, masks, outbox, tools, hold, draft, saved, act, readAgain });
     this.keys = new StudioKeys({ state, stage, tools, hold, draft, saved, panels: this.panels });
     this.element = this.panels.element;
     this.listen();
@@ -61,10 +62,13 @@ export class Studio {
     if (!this.outbox.isEmpty) await this.outbox.send();
     await this.hold.take();
     await this.masks.load();
-    this.draft.connect(() => {
-      this.outbox.send();
-      this.hold.take({ renewing: true });
-    });
+    this.draft.connect(
+      () => {
+        this.outbox.send();
+        this.hold.take({ renewing: true });
+      },
+      (detail) => this.hold.showUnreadable(detail),
+    );
     this.hold.keepRenewing();
     this.hold.showReviewComment();
     await this.hold.picture;
@@ -82,6 +86,14 @@ export class Studio {
     for (const [target, type, listener] of this.listeners) target.removeEventListener(type, listener);
     clearBanners();
     this.hold.close();
+  }
+
+  /** Try again to read an image that could not be read. */
+  readAgain() {
+    this.state.unreadable = null;
+    this.hold.picture = this.hold.loadPicture();
+    this.draft.socket?.tryAgain();
+    this.state.update();
   }
 
   /** Somebody has signed in again. */

@@ -7,6 +7,7 @@ import { isTyping } from "./dom.js";
 import { openHelp } from "./help.js";
 import { STUDIO_KEYS, actionOf } from "./keys.js";
 import { announce } from "./notices.js";
+import { openSetAside } from "./set_aside.js";
 import { switchTheme } from "./theme.js";
 import { showPlace, toScreen, zoomView } from "./view.js";
 
@@ -51,6 +52,7 @@ export class StudioKeys {
       "opacity-": () => saved.setOpacity(stage.opacity - OPACITY_STEP),
       "opacity+": () => saved.setOpacity(stage.opacity + OPACITY_STEP),
       submit: () => hold.submit(),
+      skip: () => state.held && openSetAside(state.image, (act, reason) => hold.setAside(act, reason)),
       press: () => this.pressAtCrosshair(false),
       "press:background": () => this.pressAtCrosshair(true),
       "zoom+": () => this.zoom(ZOOM_STEP),

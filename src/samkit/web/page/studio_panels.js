@@ -7,6 +7,8 @@ import { STUDIO_KEYS, keyFor } from "./keys.js";
 import { MaskLayer, THUMBNAIL_CELLS } from "./layers.js";
 import { startNotices } from "./notices.js";
 import { areaOf, boxOf } from "./rle.js";
+import { STATE_WORDS } from "./states.js";
+import { unreadableCard } from "./studio_problems.js";
 import { themeButton } from "./theme.js";
 
 const TOOLS = [
@@ -18,7 +20,7 @@ const TOOLS = [
   ["select", "Select"],
 ];
 const THUMB = { width: 76, height: 52 };
-const REVIEW_WORDS = { none: "to annotate", submitted: "submitted", accepted: "accepted", returned: "returned" };
+const narrow = matchMedia("(max-width: 720px)"); // as in the style sheet
 
 export class StudioPanels {
   /**
@@ -32,12 +34,15 @@ export class StudioPanels {
    * @param {import("./draft_actions.js").DraftActions} parts.draft
    * @param {import("./saved_actions.js").SavedActions} parts.saved
    * @param {(action: string) => void} parts.act does an action of the key table
+   * @param {() => void} parts.readAgain tries again to read an image that could not be read
    */
-  constructor({ state, stage, masks, outbox, tools, hold, draft, saved, act }) {
-    Object.assign(this, { state, stage, masks, outbox, tools, draft, saved, act });
+  constructor({ state, stage, masks, outbox, tools, hold, draft, saved, act, readAgain }) {
+    Object.assign(this, { state, stage, masks, outbox, tools, hold, draft, saved, act, readAgain });
     this.thumbs = new WeakMap(); // thumbnails of candidates by their mask
     this.title = el("div.title");
     this.saveState = el("span.save-state", { "aria-live": "polite" });
+    this.unreadable = el("div.stage-cover", { hidden: true });
+    this.skip = el("button.skip", { type: "button", title: `Skip, or report as unusable (${keyFor(STUDIO_KEYS, "skip").toUpperCase()})`, "aria-label": "Skip", onclick: () => act("skip") }, icon("skip"), el("span.wide-only", {}, "Skip"));
     this.submit = el("button.primary", { type: "button", onclick: () => hold.submit() });
     this.rail = el("div.rail", { role: "toolbar", "aria-label": "Tools", "aria-orientation": "vertical" });
     this.workbar = el("div.workbar", { role: "group", "aria-label": "Current mask" });
@@ -62,9 +67,9 @@ export class StudioPanels {
     const zoomBar = el("div.zoombar", { role: "toolbar", "aria-label": "View" }, button("zoom-", "minus", "Zoom out"), this.zoom, button("zoom+", "plus", "Zoom in"), button("fit", "fit", "Whole image"));
     const undo = el("div.row.tight", {}, button("undo", "undo", "Undo"), button("redo", "redo", "Redo"));
     const looks = el("div.row.tight", {}, button("panel", "list", "Masks and classes"), themeButton(), button("help", "help", "Keys"));
-    const header = el("header.bar", {}, back, this.title, el("span.grow"), this.saveState, undo, zoomBar, looks, this.submit);
+    const header = el("header.bar", {}, back, this.title, el("span.grow"), this.saveState, undo, zoomBar, looks, this.skip, this.submit);
     const status = el("div.status", {}, this.model, this.place);
-    const canvas = el("main.canvas", { "aria-label": "Image" }, this.stage.element, this.workbar, status);
+    const canvas = el("main.canvas", { "aria-label": "Image" }, this.stage.element, this.unreadable, this.workbar, status);
     const classes = el("section", {}, el("h2", {}, "Class"), this.classInput, this.classes);
     const look = el("div.looks", {}, this.allVisible, this.opacity, el("label.check", { title: "If off, each mask has its own colour" }, this.byClass, "By class"));
     const masks = el("section.masks", {}, this.masksHead, look, this.maskList);
@@ -89,20 +94,32 @@ export class StudioPanels {
     say(this.saveState, unsent ? (outbox.isStuck ? `${plural(unsent, "change")} not saved yet` : "Saving…") : "Saved");
     const label = this.state.reviewing ? "Accept image" : "Submit";
     fill(this.submit, el("span", {}, label), el("kbd", {}, "Ctrl ⏎"));
-    this.submit.disabled = !state.held;
+    this.submit.disabled = this.skip.disabled = !state.held;
+    this.updateUnreadable();
     this.updateRail();
     this.updateWorkbar();
     this.updateClasses();
     this.updateMasks();
-    say(this.model, state.encoded ? "" : state.lost ? "No connection" : "Preparing the image…");
+    say(this.model, state.encoded || state.unreadable ? "" : state.lost ? "No connection" : "Preparing the image…");
     this.model.classList.toggle("working", !state.encoded);
     this.showZoom();
+  }
+
+  updateUnreadable() {
+    const { unreadable: detail, held } = this.state;
+    const shown = `${held} ${detail}`;
+    this.unreadable.hidden = detail === null;
+    if (detail === null || this.unreadable.dataset.shown === shown) return;
+    this.unreadable.dataset.shown = shown;
+    const { hold, readAgain } = this;
+    const setAside = (act, reason) => hold.setAside(act, reason);
+    fill(this.unreadable, unreadableCard({ detail, held, setAside, next: () => hold.next(), again: readAgain }));
   }
 
   updateTitle(image, project) {
     const [height, width] = image.size_hw;
     this.back.href = project ? (this.state.reviewing && isReviewer() ? `#/project/${project.id}/review` : `#/project/${project.id}`) : "#/";
-    fill(this.title, el("h1", { title: image.path }, image.path), el("span.quiet.wide-only", {}, `${width} × ${height}`), el(`span.badge.${image.review}`, {}, REVIEW_WORDS[image.review]));
+    fill(this.title, el("h1", { title: image.path }, image.path), el("span.quiet.wide-only", {}, `${width} × ${height}`), el(`span.badge.${image.review}`, {}, STATE_WORDS[image.review]));
     document.title = `${image.path} · samkit`;
   }
 
@@ -132,11 +149,13 @@ export class StudioPanels {
     const what = corners ? `Polygon, ${plural(corners, "corner")}` : draft.waits ? "Asking the model…" : draft.saved ? `Mask ${draft.saved.item.number}` : "New mask";
     const clicks = draft?.state.events.filter(({ kind }) => kind !== "choose").length ?? 0;
     const keep = el("button.primary", { type: "button", "data-key": "accept", onclick: () => this.draft.accept() }, icon("check"), draft?.saved && !draft.changed ? "Done" : corners ? "Close" : "Accept", el("kbd", {}, "⏎"));
+    const { color, name } = state.classes.get(state.classId) ?? { color: null, name: "no class" };
+    const chip = el("button.class-chip", { type: "button", "data-key": "class-chip", title: "Class (C)", "aria-label": `Class: ${name}`, onclick: () => this.openPanel() }, swatch(color), el("span.name", {}, name));
     const stop = el("button", { type: "button", "data-key": "cancel", onclick: () => this.draft.cancel() }, "Cancel", el("kbd", {}, "Esc"));
     fill(
       this.workbar,
       candidates.length > 0 && el("div.candidates", { role: "group", "aria-label": "Candidates" }, ...candidates),
-      el("div.work-row", {}, el("span.work-title", {}, what, clicks > 0 && el("span.quiet", {}, ` · ${plural(clicks, "step")}`)), stop, keep),
+      el("div.work-row", {}, el("span.work-title", {}, what, clicks > 0 && el("span.quiet", {}, ` · ${plural(clicks, "step")}`)), chip, stop, keep),
     );
   }
 
@@ -186,7 +205,7 @@ export class StudioPanels {
     const row = (id, name, color, number) =>
       el(
         "button.class-row",
-        { type: "button", "data-key": `class-${id}`, "aria-pressed": String(state.classId === id), onclick: () => this.saved.setClass(id) },
+        { type: "button", "data-key": `class-${id}`, "aria-pressed": String(state.classId === id), onclick: () => this.chooseClass(id) },
         swatch(color),
         el("span.name", {}, name),
         number <= 9 && el("kbd", {}, `⇧${number}`),
@@ -195,6 +214,11 @@ export class StudioPanels {
     const exact = all.some(({ name }) => name.toLowerCase() === wanted);
     const add = wanted && !exact && el("button.class-row", { type: "button", onclick: () => this.takeClass(true) }, icon("plus"), el("span.name", {}, `Add “${this.classInput.value.trim()}”`));
     fill(this.classes, !wanted && row(null, "no class", null, 10), ...rows, add);
+  }
+
+  chooseClass(id) {
+    this.saved.setClass(id);
+    this.panel.classList.remove("open"); // it covers the image on narrow screens
   }
 
   onClassKey(event) {
@@ -221,16 +245,21 @@ export class StudioPanels {
     this.stage.element.focus();
   }
 
-  focusClass() {
+  /** Open the panel, which narrow screens show above the image and only when asked. */
+  openPanel() {
     this.panel.classList.add("open");
+    this.panel.classList.remove("closed");
+    this.stage.resize();
+  }
+
+  focusClass() {
+    this.openPanel();
     this.classInput.focus();
     this.classInput.select();
   }
 
   togglePanel() {
-    this.panel.classList.toggle("open");
-    this.panel.classList.toggle("closed");
-    this.stage.resize();
+    togglePanel(this.panel, this.stage);
   }
 
   updateMasks() {
@@ -286,6 +315,12 @@ export class StudioPanels {
 /** Change a live region only if its text is new: screen readers read each change aloud. */
 function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
+}
+
+/** Show or hide a side panel, which narrow screens hide until it is asked for. */
+export function togglePanel(panel, stage) {
+  panel.classList.toggle(narrow.matches ? "open" : "closed");
+  stage.resize();
 }
 
 /** A colour, as an SVG so that no style attribute is needed. */

@@ -1,10 +1,10 @@
 /**
- * What stands in an annotator's way, and the ways out: a lost connection, an image that somebody else
- * holds, a change that the server refused. Nothing they have done is dropped without their consent.
+ * What stands in an annotator's way, and the ways out: a lost connection, an image that cannot be
+ * read or that somebody else holds, a change that the server refused. Nothing they have done is dropped without their consent.
  */
 
 import { get, post } from "./api.js";
-import { confirmDialog, plural } from "./dom.js";
+import { confirmDialog, el, plural } from "./dom.js";
 import { banner, notifyError } from "./notices.js";
 import { NOT_SIGNED_IN } from "./socket.js";
 
@@ -18,6 +18,32 @@ export function showLostConnection({ code, unsent, retry }) {
   if (code === NOT_SIGNED_IN) get("status").catch(() => {}); // shows the sign-in form
   const saved = unsent ? `${plural(unsent, "change")} of yours ${unsent === 1 ? "is" : "are"} stored here and will be sent.` : "Your work is stored here.";
   banner("connection", `Connection lost. Trying again. ${saved}`, [{ label: "Try now", act: retry, primary: true }]);
+}
+
+/**
+ * What is shown in place of an image that cannot be read.
+ * @param {object} problem
+ * @param {string} problem.detail why, in one line
+ * @param {boolean} problem.held whether this user has the lease, without which nothing can be reported
+ * @param {(act: "skip" | "unusable", reason: string) => void} problem.setAside
+ * @param {() => void} problem.next
+ * @param {() => void} problem.again
+ */
+export function unreadableCard({ detail, held, setAside, next, again }) {
+  const button = (kind, text, act) => el(kind, { type: "button", onclick: act }, text);
+  return el(
+    "section.unreadable",
+    { role: "alert" },
+    el("h2", {}, "This image cannot be read"),
+    el("p", {}, detail),
+    el(
+      "p.row",
+      {},
+      button("button.primary", "Next image", () => (held ? setAside("skip", `cannot be read: ${detail}`) : next())),
+      held && button("button", "Report as unusable", () => setAside("unusable", `cannot be read: ${detail}`)),
+      button("button.plain", "Try again", again),
+    ),
+  );
 }
 
 /**

@@ -15,6 +15,7 @@ export class StudioState {
     this.held = false; // whether this user has the lease
     this.encoded = false; // whether the server can answer prompts
     this.lost = false; // whether the connection to the server is down
+    this.unreadable = null; // why the image cannot be read
     /** @type {Map<number, {id: number, name: string, color: string}>} */
     this.classes = new Map();
     this.classId = null;
