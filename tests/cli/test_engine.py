@@ -147,6 +147,22 @@ def test_export_tells_which_images_it_leaves_out(begun, masks_file, tmp_path, ca
     assert (shown["images"], shown["left_out"]) == ({"all": 0}, {"none": 2})
 
 
+def test_export_names_images_that_cannot_be_copied(begun, masks_file, tmp_path, capsys):
+    answer(capsys, "import", masks_file, "--store", begun)
+    (begun / "a.png").rename(begun / "b.png")
+    export = ["engine", "export", str(tmp_path / "out"), "--store", str(begun), "--states", "none"]
+    assert main([*export, "--copy-images"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == f"a.png: no such file: {begun}/a.png\n"
+    assert (
+        captured.out == f"{tmp_path / 'out'}: all: 0 images, 0 masks; 1 image left out by faults\n"
+    )
+    assert main(export) == 0  # into the same folder, without copies
+    assert capsys.readouterr().out == f"{tmp_path / 'out'}: all: 1 image, 1 mask\n"
+    assert main([*export, "--format", "voc"]) == 2
+    assert "holds an export of the project images as coco" in capsys.readouterr().err
+
+
 def test_import_tells_what_it_left_out(begun, masks_file, capsys):
     document = json.loads(masks_file.read_text())
     document["images"][0]["file_name"] = "elsewhere.png"

@@ -6,6 +6,8 @@ from unittest import mock
 import numpy as np
 import pytest
 
+from other_programs import load
+
 # LabelMe's window and models, which reading files does not need, and which want a screen.
 WINDOW = (
     "osam",
@@ -16,7 +18,6 @@ WINDOW = (
     "PyQt5.QtGui",
     "PyQt5.QtWidgets",
 )
-pytest.importorskip("imgviz")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -26,8 +27,8 @@ def labelme():
         for name in WINDOW:
             if name not in sys.modules:
                 patch.setitem(sys.modules, name, mock.MagicMock())
-        label_file = pytest.importorskip("labelme._label_file")
-        shape = pytest.importorskip("labelme.utils.shape")
+        label_file = load("labelme._label_file")
+        shape = load("labelme.utils.shape")
         yield label_file, shape
 
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-sv = pytest.importorskip("supervision")
+from other_programs import load
+
+sv = load("supervision")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 

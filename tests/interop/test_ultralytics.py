@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("polars")
+from other_programs import load
+
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -29,7 +30,7 @@ def data(tmp_path_factory):
                 "Metadata-Version: 2.1\nName: torchvision\nVersion: 0.28.0\n"
             )
             patch.syspath_prepend(folder)
-        yield pytest.importorskip("ultralytics.data.utils")
+        yield load("ultralytics.data.utils")
 
 
 def read(data, facts, split):
