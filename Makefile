@@ -12,7 +12,7 @@ TORCH_INDEX ?=
 # Tests run in one process for each core, and each process in one thread (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 
-.PHONY: demo test test-slow check format clean
+.PHONY: demo test test-slow test-interop check format clean
 
 # Install, then segment an image from one click.
 demo: $(VENV)/installed
@@ -26,6 +26,10 @@ test: $(VENV)/installed-dev
 # Minutes instead of seconds each: compilers, processes that are killed, long trainings.
 test-slow: $(VENV)/installed-dev
 	$(PYTEST) --dist loadfile -m slow
+
+# Exports, read by the packages of the programs that they are for.
+test-interop: $(VENV)/installed-dev $(VENV)/interop/installed
+	PYTHONPATH=$(VENV)/interop $(BIN)/python -m pytest tests/interop
 
 # Style, types, the direction of imports, documents.
 check: $(VENV)/installed-dev
@@ -43,6 +47,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX),$(INSTALL) --index-url $(TORCH_INDEX) torch)
 	$(INSTALL) --editable .
+	touch $@
+
+$(VENV)/interop/installed: tests/interop/requirements.txt $(VENV)/installed
+	$(PIP) install --no-deps --target $(VENV)/interop --upgrade --requirement $<
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed

@@ -188,7 +188,7 @@ def hold(file: BinaryIO, place: str | os.PathLike[str]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise OutputError(
-            f"another run is writing to {place}: wait for it, or give another --output"
+            f"another run is writing to {place}: wait for it, or give another folder"
         ) from error
     except OSError:  # a file system without locks
         return

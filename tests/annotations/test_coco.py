@@ -62,7 +62,7 @@ def test_written_data_set_comes_back(named, masks, no_masks, tmp_path):
         assert image.faults == ()
         assert draw_image(image, own.size_hw, 1).rles == own.rles
     names = [one.class_name for one in found.read(0).masks]
-    assert names == [phrase or "object" for phrase in named.phrases]
+    assert names == [phrase or None for phrase in named.phrases]
 
 
 def test_run_length_codes_marked_as_crowds_are_masks(read):

@@ -97,7 +97,8 @@ def test_init_makes_store_project_classes_and_admin(begun, capsys):
     (project,) = shown["projects"]
     assert (project["name"], project["root"]) == ("images", str(begun))
     assert project["classes"] == ["cat", "dog"]
-    assert project["images"] == {"none": 2, "submitted": 0, "accepted": 0, "returned": 0}
+    states = ("none", "submitted", "accepted", "returned", "skipped", "unusable")
+    assert project["images"] == dict.fromkeys(states, 0) | {"none": 2}
     assert (project["num_masks"], project["seconds_per_mask"], shown["users"]) == (0, None, 1)
     with store_of(begun) as store:
         assert check_password(store, name="ada", password=PASSWORD).role == "admin"
@@ -162,6 +163,22 @@ def test_export_tells_which_images_it_leaves_out(begun, masks_file, tmp_path, ca
     assert "a state must be one of none, submitted, " in capsys.readouterr().err
     shown = answer(capsys, *export[1:], "--accepted-only")
     assert (shown["images"], shown["left_out"]) == ({"all": 0}, {"none": 2})
+
+
+def test_export_names_images_that_cannot_be_copied(begun, masks_file, tmp_path, capsys):
+    answer(capsys, "import", masks_file, "--store", begun)
+    (begun / "a.png").rename(begun / "b.png")
+    export = ["engine", "export", str(tmp_path / "out"), "--store", str(begun), "--states", "none"]
+    assert main([*export, "--copy-images"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == f"a.png: no such file: {begun}/a.png\n"
+    assert (
+        captured.out == f"{tmp_path / 'out'}: all: 0 images, 0 masks; 1 image left out by faults\n"
+    )
+    assert main(export) == 0  # into the same folder, without copies
+    assert capsys.readouterr().out == f"{tmp_path / 'out'}: all: 1 image, 1 mask\n"
+    assert main([*export, "--format", "voc"]) == 2
+    assert "holds an export of the project images as coco" in capsys.readouterr().err
 
 
 def test_import_tells_what_it_left_out(begun, masks_file, capsys):

@@ -9,6 +9,7 @@ from samkit.formats import (
     read_labels,
     voc_classes,
     voc_instances,
+    voc_labelmap,
     voc_xml,
     write_voc_png,
 )
@@ -54,3 +55,12 @@ def test_names_are_escaped():
     text = voc_xml(rows(1), file_name="a<&>.png", class_names=["<b>"])
     assert b"a&lt;&amp;&gt;.png" in text
     assert b"<name>&lt;b&gt;</name>" in text
+
+
+def test_labelmap_has_the_colours_of_the_label_images():
+    assert voc_labelmap(["cell", "b"]).splitlines() == [
+        "# label:color_rgb:parts:actions",
+        "background:0,0,0::",
+        "cell:128,0,0::",
+        "b:0,128,0::",
+    ]

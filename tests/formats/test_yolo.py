@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from samkit.formats import yolo_labels
+from samkit.formats import yolo_dataset_yaml, yolo_labels, yolo_path
 from samkit.types import Masks
 
 
@@ -43,13 +43,34 @@ def test_every_mask_is_one_line_of_three_points_or_more(mask):
         assert len(points) >= 3
 
 
-@pytest.mark.parametrize("size_hw", [(1, 1), (3, 5000), (20_000, 7)])
+@pytest.mark.parametrize("size_hw", [(1, 1), (3, 5000), (20_000, 7), (100_000, 1)])
 def test_digits_are_enough_for_long_images(size_hw):
     mask = np.zeros(size_hw, bool)
     mask[-1, -1] = True
     ((_, points),) = read_lines(yolo_labels(Masks.from_arrays(mask[None], [1.0])), size_hw)
-    assert points.astype(int).tolist() == [[size_hw[1] - 1, size_hw[0] - 1]] * 3
+    expected = [[size_hw[1] - 1, size_hw[0] - 1]] * 3
+    # Ultralytics truncates, others round, both in single precision.
+    single = (points / size_hw[::-1]).astype(np.float32) * np.array(size_hw[::-1], np.float32)
+    assert single.astype(int).tolist() == np.round(single).tolist() == expected
 
 
 def test_no_masks(no_masks):
     assert yolo_labels(no_masks) == ""
+
+
+def test_names_are_written_as_they_are_and_no_folder_is_named():
+    text = yolo_dataset_yaml(['кот 😀 "x"', "b: c"], train="train", val="val")
+    assert text == (
+        'train: images/train\nval: images/val\nnames:\n  0: "кот 😀 \\"x\\""\n  1: "b: c"\n'
+    )
+
+
+def test_a_data_set_without_classes_names_one():
+    """Readers refuse one that has none."""
+    text = yolo_dataset_yaml([], train="all", val="all")
+    assert text == 'train: images/all\nval: images/all\nnames:\n  0: "object"\n'
+
+
+def test_no_subfolder_is_called_images():
+    assert yolo_path("images/deep/images") == "images_/deep/images"
+    assert yolo_path("a.png") == "a.png"

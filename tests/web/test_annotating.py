@@ -5,6 +5,7 @@ import json
 import zipfile
 
 import pytest
+from sqlalchemy import text
 
 
 @pytest.fixture
@@ -170,6 +171,21 @@ def test_statistics_and_agreement(server, save, held, rle_of):
     for path in (f"{project}/agreement", f"/api/images/{held}/agreement"):
         (pair,) = server.rev.get(path).json()["items"]
         assert (pair["user_names"], pair["mean_iou"]) == (["ann", "bob"], 1.0)
+
+
+def test_export_without_an_image_is_no_zip(server, held, save, tmp_path):
+    """A zip would look complete."""
+    save((0, 0, 4, 4))
+    server.ann.post(f"/api/images/{held}/submit")
+    with server.scene.store.write() as session:
+        session.execute(text("UPDATE images SET path = 'gone.png' WHERE id = :id"), {"id": held})
+    path = f"/api/projects/{server.scene.project.id}/export"
+    status, message = code(server.rev.get(path, params={"format": "coco", "copy_images": True}))
+    assert (status, message.startswith("images cannot be exported: gone.png: no such")) == (
+        422,
+        True,
+    )
+    assert server.rev.get(path, params={"format": "coco"}).status_code == 200
 
 
 def test_image_is_skipped_reported_and_reopened(server, held, save):

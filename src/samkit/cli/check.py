@@ -74,10 +74,10 @@ def check(*, data: tuple[str, ...], repaired: Path | None, as_json: bool) -> int
 @contextmanager
 def _repairs(path: Path) -> Iterator[Callable[[CheckedImage], None]]:
     """Write images as they are checked to a COCO file; on any error, nothing is written."""
-    from samkit.formats import Categories, coco_writer
+    from samkit.formats import Categories, category_entries, coco_writer
 
     categories = Categories()
-    with coco_writer(path, categories.entries) as writer:
+    with coco_writer(path, lambda: category_entries(categories)) as writer:
 
         def keep(checked: CheckedImage) -> None:
             writer.add_image(checked.path, checked.size_hw, checked.annotations(categories.number))

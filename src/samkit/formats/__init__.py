@@ -1,15 +1,17 @@
 """File formats, each read and written in one place: images, and masks for other programs."""
 
+from samkit.formats.categories import Categories, free_name
 from samkit.formats.coco import (
-    OBJECT,
     UNLABELLED_MARK,
-    Categories,
     CocoWriter,
+    category_entries,
     coco_dataset,
     coco_writer,
     write_coco,
     write_coco_records,
 )
+from samkit.formats.cvat_writing import CvatWriter, cvat_writer
+from samkit.formats.datumaro_writing import datumaro_item, datumaro_writer
 from samkit.formats.folders import (
     FoundImages,
     find_image_files,
@@ -28,7 +30,15 @@ from samkit.formats.image import (
     read_image_size,
     read_page_sizes,
 )
+from samkit.formats.json_list import JsonList
 from samkit.formats.label_images import LabelImage, read_labels
+from samkit.formats.label_studio_writing import (
+    label_studio_config,
+    label_studio_task,
+    label_studio_writer,
+    local_file_url,
+)
+from samkit.formats.labelme_writing import labelme_document
 from samkit.formats.names import (
     IMAGE_SUFFIXES,
     base_name,
@@ -56,41 +66,61 @@ from samkit.formats.sa1b import (
     write_sa1b,
 )
 from samkit.formats.tiff import TiffBands, is_tiff, open_tiff, picture_pages, tiff_bands
+from samkit.formats.upright import copy_upright
 from samkit.formats.value_range import RangeLike, ValueRange, to_uint8
-from samkit.formats.voc import voc_classes, voc_instances, voc_palette, voc_xml, write_voc_png
-from samkit.formats.yolo import yolo_dataset_yaml, yolo_labels
+from samkit.formats.voc import (
+    voc_classes,
+    voc_instances,
+    voc_labelmap,
+    voc_palette,
+    voc_xml,
+    write_voc_png,
+)
+from samkit.formats.yolo import yolo_dataset_yaml, yolo_labels, yolo_path
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "LABELS_FORMAT",
     "MAX_PIXELS",
-    "OBJECT",
     "SIDEWAYS",
     "TO_UPRIGHT",
     "UNLABELLED_MARK",
     "UPRIGHT",
     "Categories",
     "CocoWriter",
+    "CvatWriter",
     "FoundImages",
     "ImageLike",
+    "JsonList",
     "LabelImage",
     "RangeLike",
     "TiffBands",
     "ValueRange",
     "base_name",
+    "category_entries",
     "coco_dataset",
     "coco_writer",
+    "copy_upright",
+    "cvat_writer",
+    "datumaro_item",
+    "datumaro_writer",
     "find_image_files",
     "find_images_below",
     "flat_file_name",
+    "free_name",
     "geojson_collection",
     "has_image_suffix",
     "is_tiff",
     "label_layers",
     "label_map",
     "label_rles",
+    "label_studio_config",
+    "label_studio_task",
+    "label_studio_writer",
+    "labelme_document",
     "layer_folder",
     "left_out_summary",
+    "local_file_url",
     "masks_from_sa1b",
     "num_pages",
     "open_tiff",
@@ -113,6 +143,7 @@ __all__ = [
     "to_uint8",
     "voc_classes",
     "voc_instances",
+    "voc_labelmap",
     "voc_palette",
     "voc_xml",
     "write_coco",
@@ -123,4 +154,5 @@ __all__ = [
     "write_voc_png",
     "yolo_dataset_yaml",
     "yolo_labels",
+    "yolo_path",
 ]

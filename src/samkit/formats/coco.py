@@ -10,43 +10,23 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from samkit.files import replacing, write_bytes
+from samkit.formats.categories import Categories
+from samkit.formats.json_list import JsonList, json_list
 from samkit.types import Masks
 
-OBJECT = "object"  # the category of masks without a phrase or class
-# Marks the category of masks without a class, to tell it from a class named "object".
+# Marks the category of masks without a class, to tell it from a class of that name.
 UNLABELLED_MARK = "unlabelled"
-
-
-class Categories:
-    """Category numbers from 1: known names first, others in order of appearance."""
-
-    def __init__(self, known: Iterable[str] = ()) -> None:
-        self._numbers: dict[str, int] = {}
-        for name in known:
-            self.number(name)
-
-    def number(self, name: str | None) -> int:
-        """Number of a name's category; without a name, that of "object"."""
-        return self._numbers.setdefault(name or OBJECT, len(self._numbers) + 1)
-
-    def entries(self) -> list[dict[str, Any]]:
-        """All categories in COCO's form; "object" alone if there is no other."""
-        if not self._numbers:
-            self.number(OBJECT)
-        return [{"id": number, "name": name} for name, number in self._numbers.items()]
 
 
 class CocoWriter:
     """Writes a data set image by image; only short entries of earlier images stay in memory."""
 
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
-        self._images: list[dict[str, Any]] = []
-        self._num_annotations = 0
-        file.write('{"annotations": [')
+    def __init__(self, annotations: JsonList) -> None:
+        self._annotations = annotations
+        self.images: list[dict[str, Any]] = []
 
     def add_image(
         self,
@@ -63,18 +43,11 @@ class CocoWriter:
             annotations: fields of each mask: segmentation, area, bbox, iscrowd, category_id, ...
             extras: more fields of the image's entry.
         """
-        image_id = len(self._images) + 1
-        self._images.append(_image(image_id, file_name, size_hw) | extras)
+        image_id = len(self.images) + 1
+        self.images.append(_image(image_id, file_name, size_hw) | extras)
         for fields in annotations:
-            comma = ", " if self._num_annotations else ""
-            self._num_annotations += 1
-            entry = {"id": self._num_annotations, "image_id": image_id, **fields}
-            self._file.write(comma + json.dumps(entry))
-
-    def finish(self, categories: Sequence[Mapping[str, Any]]) -> None:
-        """Write the images and categories after the annotations."""
-        rest = {"images": self._images, "categories": categories}
-        self._file.write(f"], {json.dumps(rest)[1:]}")
+            number = self._annotations.num_items + 1
+            self._annotations.add({"id": number, "image_id": image_id, **fields})
 
 
 @contextmanager
@@ -91,9 +64,12 @@ def coco_writer(
         OutputError: the file cannot be written.
     """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        writer = CocoWriter(file)
-        yield writer
-        writer.finish(categories())
+        file.write('{"annotations": ')
+        with json_list(file) as annotations:
+            writer = CocoWriter(annotations)
+            yield writer
+        rest = {"images": writer.images, "categories": categories()}
+        file.write(f", {json.dumps(rest)[1:]}")
 
 
 def write_coco(
@@ -118,7 +94,7 @@ def write_coco(
         OutputError: the file cannot be written.
     """
     categories = Categories(classes)
-    with coco_writer(path, categories.entries) as writer:
+    with coco_writer(path, lambda: category_entries(categories)) as writer:
         for file_name, masks in images:
             writer.add_image(file_name, masks.size_hw, _annotations(masks, categories))
     return Path(path)
@@ -135,6 +111,15 @@ def _annotations(masks: Masks, categories: Categories) -> Iterator[dict[str, Any
         if masks.stability is not None:
             fields["stability_score"] = float(masks.stability[index])
         yield {"iscrowd": 0, **fields}
+
+
+def category_entries(categories: Categories) -> list[dict[str, Any]]:
+    """All categories in COCO's form; that of masks without a class has a mark for our reader."""
+    entries: list[dict[str, Any]] = []
+    for number, name in categories.items():
+        mark = {"samkit": {UNLABELLED_MARK: True}} if number == categories.unlabelled else {}
+        entries.append({"id": number, "name": name, **mark})
+    return entries
 
 
 def coco_dataset(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -161,7 +146,11 @@ def coco_dataset(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             fields["score"] = mask.get("phrase_score", score) if mask.get("phrase") else score
             fields["category_id"] = categories.number(mask.get("phrase"))
             annotations.append(ids | fields)
-    return {"images": images, "annotations": annotations, "categories": categories.entries()}
+    return {
+        "images": images,
+        "annotations": annotations,
+        "categories": category_entries(categories),
+    }
 
 
 def write_coco_records(path: str | os.PathLike[str], records: Sequence[Mapping[str, Any]]) -> Path:

@@ -22,7 +22,9 @@ def voc_instances(masks: Masks) -> npt.NDArray[np.uint8]:
         FormatError: more masks than VOC can number.
     """
     if len(masks) > MAX_NUMBER:
-        raise FormatError(f"VOC holds at most {MAX_NUMBER} masks an image; got {len(masks)}")
+        raise FormatError(
+            f"VOC holds at most {MAX_NUMBER} masks an image; got {len(masks)}; png holds more"
+        )
     return label_map(masks).astype(np.uint8)
 
 
@@ -62,6 +64,19 @@ def voc_palette() -> list[int]:
                 rgb[channel] |= ((number >> (3 * place + channel)) & 1) << (7 - place)
         colors += rgb
     return colors
+
+
+def voc_labelmap(class_names: Sequence[str]) -> str:
+    """Build the list of classes with their colours in label images, which CVAT and Datumaro read.
+
+    Source: CVAT's documentation, Pascal VOC.
+    """
+    colors = np.array(voc_palette()).reshape(-1, 3).tolist()
+    lines = [
+        f"{name}:{red},{green},{blue}::\n"
+        for name, (red, green, blue) in zip(("background", *class_names), colors, strict=False)
+    ]
+    return "".join(["# label:color_rgb:parts:actions\n", *lines])
 
 
 def voc_xml(masks: Masks, *, file_name: str, class_names: Sequence[str]) -> bytes:

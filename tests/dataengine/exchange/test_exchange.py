@@ -129,13 +129,15 @@ def test_export_and_import_lose_nothing(
     accept_image(scene.store, image.id, scene.rev, version=image.version)
     image = annotate(scene, 2, second)
     return_image(scene.store, image.id, scene.rev, version=image.version, comment="too \n large")
-    export_project(scene.store, scene.project.id, folder, file_format=file_format, states=REVIEWS)
+    export_project(
+        scene.store, scene.project.id, folder / "out", file_format=file_format, states=REVIEWS
+    )
 
     with Store.open(folder / "other.db") as other:
         project = create_project(other, name="copy", root=image_folder).id
         add_images(other, project)
         user = create_user(other, name="imp", role="admin").id
-        place = folder / PLACES[file_format]
+        place = folder / "out" / PLACES[file_format]
         report = import_masks(other, project, place, file_format=file_format, user_id=user)
         assert report.faults == ()
         # An image without masks is exported only if it is submitted or accepted.
@@ -148,6 +150,12 @@ def test_export_and_import_lose_nothing(
         again = import_masks(other, project, place, file_format=file_format, user_id=user)
         assert (again.num_added, again.num_known) == (0, report.num_added)
         assert contents(other, project) == after
+
+
+@pytest.fixture
+def out(tmp_path):
+    """A folder for an export."""
+    return tmp_path / "out"
 
 
 @pytest.fixture
@@ -164,27 +172,27 @@ def full(scene):
     return scene, ring, box
 
 
-def test_coco_is_read_by_its_own_program(full, tmp_path, capsys):
+def test_coco_is_read_by_its_own_program(full, out, capsys):
     scene, ring, box = full
-    export_project(scene.store, scene.project.id, tmp_path, file_format="coco")
-    coco = COCO(tmp_path / "all.json")
+    export_project(scene.store, scene.project.id, out, file_format="coco")
+    coco = COCO(out / "all.json")
     capsys.readouterr()
     masks = [coco.annToMask(one).astype(bool) for one in coco.loadAnns(coco.getAnnIds(1))]
     np.testing.assert_array_equal(masks, [ring, box])
     assert [one["name"] for one in coco.loadCats(coco.getCatIds())] == ["cell", "object"]
 
 
-def test_only_accepted_images(full, tmp_path):
+def test_only_accepted_images(full, out):
     scene, _, _ = full
     report = export_project(
-        scene.store, scene.project.id, tmp_path, file_format="sa1b", states=["accepted"]
+        scene.store, scene.project.id, out, file_format="sa1b", states=["accepted"]
     )
     assert (report.num_images, report.num_masks) == ({"all": 1}, {"all": 2})
-    assert [path.name for path in (tmp_path / "all").iterdir()] == ["a.json"]
+    assert [path.name for path in (out / "all").iterdir()] == ["a.json"]
 
 
 @pytest.mark.parametrize("file_format", ["coco", "geojson", "png", "sa1b", "voc", "yolo"])
-def test_images_that_nobody_finished_are_no_empty_ones(file_format, scene, rle_of, tmp_path):
+def test_images_that_nobody_finished_are_no_empty_ones(file_format, scene, rle_of, out):
     """Of the four images, one is submitted without masks, one has a mask, two nobody opened."""
     annotate(scene, 0, [])
     image_id = scene.hold(scene.ann, 1)
@@ -192,39 +200,38 @@ def test_images_that_nobody_finished_are_no_empty_ones(file_format, scene, rle_o
     num_images = {}
     for states in (FINISHED, REVIEWS):
         report = export_project(
-            scene.store, scene.project.id, tmp_path, file_format=file_format, states=states
+            scene.store, scene.project.id, out, file_format=file_format, states=states
         )
         num_images[states] = (report.num_images["all"], report.num_masks["all"])
     assert num_images == {FINISHED: (1, 0), REVIEWS: (2, 1)}
 
 
-def test_voc_says_segmented_only_of_images_with_masks(full, tmp_path):
+def test_voc_says_segmented_only_of_images_with_masks(full, out):
     scene, _, _ = full
     annotate(scene, 2, [])
-    export_project(scene.store, scene.project.id, tmp_path, file_format="voc")
-    trees = {name: ET.parse(tmp_path / f"Annotations/{name}.xml") for name in ("a", "deep/c")}
+    export_project(scene.store, scene.project.id, out, file_format="voc")
+    trees = {name: ET.parse(out / f"Annotations/{name}.xml") for name in ("a", "deep/c")}
     assert [tree.findtext("segmented") for tree in trees.values()] == ["1", "0"]
 
 
-def test_states_that_do_not_exist_are_refused(sqlite_scene, tmp_path, refusal):
+def test_states_that_do_not_exist_are_refused(sqlite_scene, out, refusal):
     store, project = sqlite_scene.store, sqlite_scene.project.id
     with refusal(StoreError, "a state must be one of none, submitted", "got 'done'"):
-        export_project(store, project, tmp_path, file_format="coco", states=["done"])
+        export_project(store, project, out, file_format="coco", states=["done"])
     with refusal(StoreError, "give at least one state"):
-        export_project(store, project, tmp_path, file_format="coco", states=[])
+        export_project(store, project, out, file_format="coco", states=[])
 
 
-def test_splits_depend_on_the_image_alone(full, tmp_path):
+def test_splits_depend_on_the_image_alone(full, out):
     scene, _, _ = full
     for index in (2, 3):
         annotate(scene, index, [])
     report = export_project(
-        scene.store, scene.project.id, tmp_path, file_format="coco", val_fraction=0.5
+        scene.store, scene.project.id, out, file_format="coco", val_fraction=0.5
     )
     names = {
         split: {
-            one["file_name"]
-            for one in json.loads((tmp_path / f"{split}.json").read_text())["images"]
+            one["file_name"] for one in json.loads((out / f"{split}.json").read_text())["images"]
         }
         for split in ("train", "val")
     }
@@ -250,45 +257,45 @@ def test_parts_have_about_the_size_that_is_asked_for():
     assert abs(counts["val"] / 2000 - 0.2) < 0.03
 
 
-def test_yolo_polygons_draw_the_masks_of_their_classes(full, tmp_path):
+def test_yolo_polygons_draw_the_masks_of_their_classes(full, out):
     scene, _, box = full
     for index in (2, 3):
         annotate(scene, index, [])
-    export_project(scene.store, scene.project.id, tmp_path, file_format="yolo", copy_images=True)
-    lines = (tmp_path / "labels/all/a.txt").read_text().splitlines()
+    export_project(scene.store, scene.project.id, out, file_format="yolo", copy_images=True)
+    lines = (out / "labels/all/a.txt").read_text().splitlines()
     assert [line.split()[0] for line in lines] == ["0", "1"]
     points = np.array(lines[1].split()[1:], float).reshape(-1, 2) * (16, 12)
     drawn = np.zeros(SIZE, np.uint8)
     cv2.fillPoly(drawn, [points.astype(np.int32)], 1)
     np.testing.assert_array_equal(drawn > 0, box)
-    assert '0: "cell"\n  1: "object"' in (tmp_path / "data.yaml").read_text()
+    assert '0: "cell"\n  1: "object"' in (out / "data.yaml").read_text()
     for image in scene.images:
-        assert (tmp_path / "images/all" / image.path).is_file()
+        assert (out / "images/all" / image.path).is_file()
 
 
-def test_voc_pictures_and_boxes(full, tmp_path):
+def test_voc_pictures_and_boxes(full, out):
     scene, ring, box = full
-    export_project(scene.store, scene.project.id, tmp_path, file_format="voc")
-    with Image.open(tmp_path / "SegmentationObject/a.png") as opened:
+    export_project(scene.store, scene.project.id, out, file_format="voc")
+    with Image.open(out / "SegmentationObject/a.png") as opened:
         assert opened.mode == "P"
         assert opened.getpalette()[:9] == [0, 0, 0, 128, 0, 0, 0, 128, 0]
         numbers = np.asarray(opened)
     np.testing.assert_array_equal(numbers == 2, box)  # the smaller one lies over the ring
     np.testing.assert_array_equal(numbers == 1, ring & ~box)
-    with Image.open(tmp_path / "SegmentationClass/b.png") as opened:
+    with Image.open(out / "SegmentationClass/b.png") as opened:
         np.testing.assert_array_equal(np.asarray(opened), box)
-    root = ET.parse(tmp_path / "Annotations/a.xml").getroot()
+    root = ET.parse(out / "Annotations/a.xml").getroot()
     boxes = [[int(edge.text) for edge in one.find("bndbox")] for one in root.iter("object")]
     assert boxes == [[2, 2, 9, 9], [8, 8, 15, 11]]
     assert [one.text for one in root.iter("name")] == ["cell", "object"]
-    listed = (tmp_path / "ImageSets/Segmentation/all.txt").read_text()
+    listed = (out / "ImageSets/Segmentation/all.txt").read_text()
     assert listed == "a\nb\n"
 
 
-def test_geojson_has_exact_areas_and_classes(full, tmp_path):
+def test_geojson_has_exact_areas_and_classes(full, out):
     scene, ring, box = full
-    export_project(scene.store, scene.project.id, tmp_path, file_format="geojson")
-    document = json.loads((tmp_path / "all/a.geojson").read_text())
+    export_project(scene.store, scene.project.id, out, file_format="geojson")
+    document = json.loads((out / "all/a.geojson").read_text())
     facts = [
         (one["properties"]["area"], one["properties"]["class"], one["properties"]["score"])
         for one in document["features"]

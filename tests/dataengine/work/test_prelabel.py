@@ -176,8 +176,10 @@ def test_annotators_see_correct_and_delete_them(scene, rle_of):
 def test_exports_carry_classes_scores_and_words(sqlite_scene, tmp_path, capsys):
     scene = sqlite_scene
     prelabel(scene, Generator())
-    export_project(scene.store, scene.project.id, tmp_path, file_format="coco", states=["none"])
-    coco = COCO(tmp_path / "all.json")
+    export_project(
+        scene.store, scene.project.id, tmp_path / "out", file_format="coco", states=["none"]
+    )
+    coco = COCO(tmp_path / "out/all.json")
     capsys.readouterr()
     names = {one["id"]: one["name"] for one in coco.loadCats(coco.getCatIds())}
     found = coco.loadAnns(coco.getAnnIds())
@@ -192,7 +194,7 @@ def test_exports_carry_classes_scores_and_words(sqlite_scene, tmp_path, capsys):
         copy = create_project(other, name="copy", root=scene.project.root).id
         add_images(other, copy)
         user = create_user(other, name="imp", role="admin").id
-        where = tmp_path / "all.json"
+        where = tmp_path / "out/all.json"
         import_masks(other, copy, where, file_format="coco", user_id=user)
         image = list_images(other, copy).items[0]
         assert [one.stage for one in list_annotations(other, image.id)] == ["fully-automatic"] * 2

@@ -33,7 +33,19 @@ IMPORT_FORMATS = (
     "sa1b",
     "png",
 )
-EXPORT_FORMATS = ("coco", "geojson", "png", "sa1b", "voc", "yolo")
+EXPORT_FORMATS = (
+    "coco",
+    "cvat",
+    "datumaro",
+    "geojson",
+    "labelme",
+    "label-studio",
+    "png",
+    "roboflow",
+    "sa1b",
+    "voc",
+    "yolo",
+)
 HISTORY_NAME = "history.jsonl"
 
 
@@ -164,13 +176,13 @@ def export_masks(
     copy_images: bool,
     history: bool,
     as_json: bool,
-) -> None:
-    """Write a project's masks to a folder.
+) -> int:
+    """Write a project's masks to a folder of their own; an earlier export in it is replaced.
 
     \b
     samkit engine export out --format yolo --val-fraction 0.1 --accepted-only --copy-images
     """
-    from samkit.dataengine import check_states, count_images, export_history, export_project
+    from samkit.dataengine import check_states, count_images, export_project
 
     chosen = ("accepted",) if accepted_only else tuple(split_names(states))
     with open_store(where) as store:
@@ -187,37 +199,36 @@ def export_masks(
                 val_fraction=val_fraction,
                 states=chosen,  # type: ignore[arg-type]
                 copy_images=copy_images,
+                with_history=history,
                 on_image=meter.update,
             )
-        lines = None
-        if history:
-            with progress("image", total, bar=not as_json) as meter:
-                lines = export_history(
-                    store,
-                    found.id,
-                    folder / HISTORY_NAME,
-                    states=chosen,  # type: ignore[arg-type]
-                    on_image=meter.update,
-                )
     left_out = {
         state: one.num_images
         for state, one in counts.items()
         if one.num_images and state not in chosen
     }
+    for line in (*report.faults, *report.notes):
+        click.echo(line, err=True)
     result = {
         "project": found.name,
         "folder": str(folder),
         "images": report.num_images,
         "masks": report.num_masks,
-        "history": lines,
+        "history": report.num_lines,
         "left_out": left_out,
+        "faults": list(report.faults),
+        "notes": list(report.notes),
     }
     parts = ", ".join(
         f"{split}: {counted(count, 'image')}, {counted(report.num_masks[split], 'mask')}"
         for split, count in report.num_images.items()
     )
+    lines = report.num_lines
     note = "" if lines is None else f"; {HISTORY_NAME}: {counted(lines, 'mask')}"
+    if report.faults:
+        note += f"; {counted(len(report.faults), 'image')} left out by faults"
     if left_out:
         listed = ", ".join(f"{count:,} {state}" for state, count in left_out.items())
         note += f"; images left out by their state: {listed} (--states)"
     click.echo(json.dumps(result, indent=2) if as_json else f"{folder}: {parts}{note}")
+    return EXIT_SOME_FAILED if report.faults else 0

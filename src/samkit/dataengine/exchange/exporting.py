@@ -1,27 +1,43 @@
 """Export of a project's masks to the file formats of other programs."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from samkit.dataengine.database import Store
+from samkit.dataengine.exchange.export_folder import export_folder
+from samkit.dataengine.exchange.history import export_history
 from samkit.dataengine.exchange.records import ALL, TRAIN, VAL, ImageRecord, read_records, split_of
+from samkit.dataengine.exchange.writer import Writer
 from samkit.dataengine.exchange.writers import WRITERS
 from samkit.dataengine.values import FINISHED, Review, check_choice, check_states
 from samkit.dataengine.work import ImageSource, get_project, list_classes
-from samkit.errors import OutputError
-from samkit.files import replacing
-from samkit.formats import read_image_file, split_page, write_png
+from samkit.errors import FormatError, ImageError, StoreError
+from samkit.files import make_folder
+from samkit.formats import copy_upright, read_image_file, split_page, write_png
+
+HISTORY_NAME = "history.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportReport:
-    """Numbers of exported images and masks by split."""
+    """Result of an export.
+
+    Attributes:
+        num_images: exported images by split.
+        num_masks: exported masks by split.
+        num_lines: of the history; None if it was not exported.
+        faults: one line for each image that was left out.
+        notes: one line for each thing that readers of the export may stumble over.
+    """
 
     num_images: dict[str, int]
     num_masks: dict[str, int]
+    num_lines: int | None
+    faults: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def export_project(
@@ -33,78 +49,158 @@ def export_project(
     val_fraction: float = 0.0,
     states: Sequence[Review] = FINISHED,
     copy_images: bool = False,
+    with_history: bool = False,
     on_image: Callable[[int], None] | None = None,
 ) -> ExportReport:
-    """Export a project's masks.
+    """Export a project's masks to a folder of their own.
+
+    An earlier export of the project in this format is replaced as a whole, or on any error not at
+    all; samkit-export.manifest in the folder says what was exported, and lists the files.
 
     Args:
-        folder: output folder, created if missing. Files of the same names are replaced.
-        file_format: coco, geojson, png, sa1b, voc or yolo.
+        folder: created if missing; empty, or of an earlier export.
+        file_format: coco, cvat, datumaro, geojson, labelme, label-studio, png, roboflow, sa1b, voc
+            or yolo.
         val_fraction: fraction of images for a validation split, chosen by their content.
         states: export only images in these states of review. Images without masks are exported
             only if they are submitted or accepted: nobody has said of the others that they are
             empty.
-        copy_images: also copy the images to where the format expects them.
+        copy_images: also copy the images to where the format expects them; those that EXIF turns
+            are written upright, since not all programs know EXIF.
+        with_history: also write history.jsonl, see `export_history`.
         on_image: called with the number of images done.
 
     Raises:
-        StoreError: no such project, format or state, or an image to copy is missing.
+        StoreError: no such project, format or state.
         ConfigError: val_fraction is out of range.
-        OutputError: files cannot be written, or two would have the same name.
-        FormatError: more masks or classes than the format can hold.
+        OutputError: the folder has something else in it, files cannot be written, or two would
+            have the same name.
     """
     check_choice("a format", file_format, tuple(WRITERS))
     check_states(states)
-    root = get_project(store, project_id).root
-    target = Path(folder)
-    classes = [one.name for one in list_classes(store, project_id)]
-    num_images, num_masks = {}, {}
+    project = get_project(store, project_id)
     splits = (ALL,) if split_of("0" * 64, val_fraction) == ALL else (TRAIN, VAL)
-    for split in splits:
-        records = _of_split(store, project_id, split, val_fraction, states)
-        num_images[split] = num_masks[split] = 0
+    options = {"val_fraction": val_fraction, "states": list(states)}
+    facts = {"project": project.name, "file_format": file_format, "options": options}
+    with export_folder(Path(folder), facts) as opened:
+        task = _Export(
+            splits=splits,
+            val_fraction=val_fraction,
+            source=ImageSource(project.root) if copy_images else None,
+        )
+        classes = [one.name for one in list_classes(store, project_id)]
+        with ExitStack() as stack:
+            writer = WRITERS[file_format](
+                opened.staging, splits, classes, stack, has_images=copy_images
+            )
+            task.run(writer, read_records(store, project_id, states=states), on_image)
+        num_lines = None
+        if with_history:
+            path = opened.staging / HISTORY_NAME
+            num_lines = export_history(store, project_id, path, states=states)
+        report = task.report(num_lines)
+        opened.facts |= {
+            "num_images": report.num_images,
+            "num_masks": report.num_masks,
+            "faults": report.faults,
+            "notes": report.notes,
+        }
+    return report
+
+
+@dataclass(kw_only=True)
+class _Export:
+    """A running export; `source` has the images to copy, if any."""
+
+    splits: tuple[str, ...]
+    val_fraction: float
+    source: ImageSource | None
+    num_images: dict[str, int] = field(init=False)
+    num_masks: dict[str, int] = field(init=False)
+    num_turned: int = 0
+    faults: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.num_images = dict.fromkeys(self.splits, 0)
+        self.num_masks = dict.fromkeys(self.splits, 0)
+
+    def run(
+        self,
+        writer: Writer,
+        records: Iterator[ImageRecord],
+        on_image: Callable[[int], None] | None,
+    ) -> None:
+        self.num_images, self.num_masks = (
+            dict.fromkeys(self.splits, 0),
+            dict.fromkeys(self.splits, 0),
+        )
+        for number, record in enumerate(records, start=1):
+            split = split_of(record.image.sha256, self.val_fraction)
+            try:
+                self._add(writer, record, split)
+            except (StoreError, ImageError, FormatError) as error:
+                self.faults.append(f"{record.image.path}: {error}")
+            else:
+                self.num_images[split] += 1
+                self.num_masks[split] += len(record.annotations)
+            if on_image is not None:
+                on_image(number)
+        writer.finish()
+
+    def _add(self, writer: Writer, record: ImageRecord, split: str) -> None:
+        """Write one image's masks, and the image; neither if one of them is impossible."""
+        copy = None
+        if self.source is not None:
+            copy = writer.image_path(record, split)
+            make_folder(copy.parent)
+            self._copy(self.source, record, copy)
         try:
-            target.mkdir(parents=True, exist_ok=True)
-            for record, place in WRITERS[file_format](records, target, split, classes):
-                num_images[split] += 1
-                num_masks[split] += len(record.annotations)
-                if copy_images:
-                    _copy(ImageSource(root), record, place)
-                if on_image is not None:
-                    on_image(sum(num_images.values()))
-        except OSError as error:
-            raise OutputError(f"cannot write to {target}: {error.strerror or error}") from error
-    return ExportReport(num_images=num_images, num_masks=num_masks)
+            writer.add(record, split)
+        except FormatError:
+            if copy is not None:
+                copy.unlink()
+            raise
+        if copy is not None and not writer.is_readable(record.image.path):
+            self.unreadable.append(record.image.path)
 
-
-def _of_split(
-    store: Store, project_id: int, split: str, val_fraction: float, states: Sequence[Review]
-) -> Iterator[ImageRecord]:
-    """Iterate over a split's images; refuse two whose mask files would have the same name."""
-    seen: dict[str, str] = {}
-    for record in read_records(store, project_id, states=states):
-        path = record.image.path
-        if split_of(record.image.sha256, val_fraction) != split:
-            continue
-        if record.base in seen:
-            raise OutputError(
-                f"{seen[record.base]} and {path} differ only in their suffix, so that their"
-                " mask files would have the same name: rename one"
-            )
-        seen[record.base] = path
-        yield record
-
-
-def _copy(source: ImageSource, record: ImageRecord, place: Path) -> None:
-    """Copy an image's file; of a page write what is seen of it, as PNG."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with source.open(record.source) as image:
-        page = split_page(record.source)[1]
-        if page is not None:
-            pixels = read_image_file(
-                image, record.source, page=page, value_range=record.image.value_range
-            )
+    def _copy(self, source: ImageSource, record: ImageRecord, place: Path) -> None:
+        """Copy an image upright; of a page of a file write what is seen of it."""
+        with source.open(record.source) as image:
+            page = split_page(record.source)[1]
+            if page is None:
+                self.num_turned += copy_upright(image, place, record.source)
+                return
+            value_range = record.image.value_range
+            pixels = read_image_file(image, record.source, page=page, value_range=value_range)
             write_png(place, pixels)
-            return
-        with replacing(place) as temporary, temporary.open("wb") as file:
-            shutil.copyfileobj(image, file)
+
+    def report(self, num_lines: int | None) -> ExportReport:
+        return ExportReport(
+            num_images=self.num_images,
+            num_masks=self.num_masks,
+            num_lines=num_lines,
+            faults=tuple(self.faults),
+            notes=tuple(self._notes()),
+        )
+
+    def _notes(self) -> Iterator[str]:
+        total = sum(self.num_images.values())
+        for split in self.splits:
+            if total and not self.num_images[split]:
+                yield (
+                    f"{split}: no image fell into it, of {total} with a validation fraction of"
+                    f" {self.val_fraction:g}; splits go by the images' content"
+                )
+        if self.num_turned:
+            one = self.num_turned == 1
+            yield (
+                f"{self.num_turned:,} copied image{'' if one else 's'} {'was' if one else 'were'}"
+                f" turned upright, as {'its' if one else 'their'} EXIF data says"
+            )
+        if self.unreadable:
+            first, more = self.unreadable[0], len(self.unreadable) - 1
+            yield (
+                f"{first}{f' and {more} more' if more else ''}: the format's readers do not take"
+                " images of this kind: convert them"
+            )

@@ -5,7 +5,7 @@ import { el, field, openDialog, plural, select } from "./dom.js";
 import { notify, notifyError } from "./notices.js";
 import { FINISHED, stateLabel, statesOf } from "./states.js";
 
-const EXPORTS = [["coco", "COCO JSON"], ["sa1b", "SA-1B"], ["yolo", "YOLO segmentation"], ["voc", "Pascal VOC"], ["png", "Label PNG"], ["geojson", "GeoJSON"]];
+const EXPORTS = [["coco", "COCO JSON"], ["sa1b", "SA-1B"], ["yolo", "YOLO segmentation"], ["voc", "Pascal VOC"], ["cvat", "CVAT XML"], ["label-studio", "Label Studio"], ["labelme", "LabelMe, X-AnyLabeling"], ["roboflow", "COCO in Roboflow's folders"], ["datumaro", "Datumaro"], ["png", "Label PNG"], ["geojson", "GeoJSON"]];
 const IMPORTS = [
   ["", "Detect"],
   ["coco", "COCO"],

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Annotated, Literal
+from typing import IO, Annotated, Literal, TypeAlias
 from urllib.parse import quote
 
 from fastapi import HTTPException, Query, Request
@@ -32,6 +32,19 @@ from samkit.web.uploads import receive_file, unpack
 
 router = new_file_router()
 
+ExportFormat: TypeAlias = Literal[
+    "coco",
+    "cvat",
+    "datumaro",
+    "geojson",
+    "labelme",
+    "label-studio",
+    "png",
+    "roboflow",
+    "sa1b",
+    "voc",
+    "yolo",
+]
 TEXTS = (".json", ".geojson", ".txt", ".xml", ".yaml")
 BLOCK_BYTES = 2**18
 JSON, ZIP = "application/json", "application/zip"
@@ -49,7 +62,7 @@ def export(
     studio: TheState,
     _user: Reviewer,
     project_id: Key,
-    format: Literal["coco", "geojson", "png", "sa1b", "voc", "yolo"],  # noqa: A002 - in URLs
+    format: ExportFormat,  # noqa: A002 - in URLs
     val_fraction: Annotated[float, Query(ge=0, lt=1)] = 0.0,
     *,
     states: Annotated[tuple[Review, ...], Query(min_length=1)] = FINISHED,
@@ -58,7 +71,7 @@ def export(
     """Export a project's masks as a zip; images without masks only if somebody submitted them."""
     project = get_project(studio.store, project_id)
     with studio.exchanging, tempfile.TemporaryDirectory(prefix="samkit-export-") as folder:
-        export_project(
+        report = export_project(
             studio.store,
             project_id,
             folder,
@@ -67,6 +80,8 @@ def export(
             states=states,
             copy_images=copy_images,
         )
+        if report.faults:  # a zip without them would look complete
+            raise HTTPException(422, f"images cannot be exported: {'; '.join(report.faults)}")
         packed = pack(Path(folder))
     name = quote(f"{project.name}-{format}.zip", safe="")
     headers = {

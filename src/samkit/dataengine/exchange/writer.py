@@ -1,0 +1,100 @@
+"""What a writer of exports is: it takes a project's images one by one, and writes one format."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+from samkit.dataengine.exchange.records import ImageRecord
+from samkit.errors import OutputError
+from samkit.formats import Categories
+
+Opened = TypeVar("Opened")
+
+
+class Writer:
+    """Writes one format: `add` for each image, then `finish`.
+
+    Attributes:
+        first_number: of the classes.
+    """
+
+    first_number: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        folder: Path,
+        splits: Sequence[str],
+        classes: Iterable[str],
+        stack: ExitStack,
+        *,
+        has_images: bool,
+    ) -> None:
+        """Begin an export.
+
+        Args:
+            folder: an empty folder.
+            splits: the data set's parts.
+            classes: the project's classes, which have the first numbers.
+            stack: closes the files that are written image by image.
+            has_images: whether images are copied to where `image_path` says.
+        """
+        self.folder = folder
+        self.splits = splits
+        self.has_images = has_images
+        self.categories = Categories(classes, first=self.first_number)
+        self._stack = stack
+        self._owners: dict[Path, str] = {}
+        self.open()
+
+    def open(self) -> None:
+        """Open files that are written image by image."""
+
+    def image_path(self, record: ImageRecord, split: str) -> Path:
+        """Where an image belongs."""
+        return self.folder / split / record.image.path
+
+    def add(self, record: ImageRecord, split: str) -> None:
+        """Write an image's masks.
+
+        Raises:
+            FormatError: the format cannot hold them; nothing is written.
+            OutputError: another image's masks have the same place.
+        """
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Write what is known at the end."""
+
+    def is_readable(self, path: str) -> bool:  # noqa: ARG002 - for formats with few kinds of images
+        """Whether the format's readers take an image of this name."""
+        return True
+
+    def place(self, name: str) -> Path:
+        """Path of a file below the folder, in a folder that exists."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def enter(self, opened: AbstractContextManager[Opened]) -> Opened:
+        return self._stack.enter_context(opened)
+
+    def claim(self, name: str, record: ImageRecord) -> Path:
+        """Take a place below the folder that only one image may have."""
+        path = self.place(name)
+        owner = self._owners.setdefault(path, record.image.path)
+        if owner != record.image.path:
+            raise OutputError(
+                f"{owner} and {record.image.path} differ only in their suffix, so that their"
+                " masks would have the same name in this format: rename one, or export as coco"
+            )
+        return path
+
+    def numbers(self, record: ImageRecord) -> list[int]:
+        return [self.categories.number(name) for name in record.class_names]
+
+    def names(self, record: ImageRecord) -> list[str]:
+        """Classes of the masks, as the format names them."""
+        numbers = self.numbers(record)
+        names = dict(self.categories.items())
+        return [names[number] for number in numbers]

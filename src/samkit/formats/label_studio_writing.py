@@ -1,0 +1,121 @@
+"""Label Studio's JSON tasks with brush masks, and the labelling interface that shows them."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+
+from samkit.arrays import BoolArray
+from samkit.files import replacing
+from samkit.formats.json_list import JsonList, json_list
+from samkit.geometry import decode_rle
+from samkit.types import Masks
+
+FROM_NAME, TO_NAME = "label", "image"
+CHANNELS = 4  # red, green, blue and alpha, all of the mask's value
+VALUE_BITS = 8
+SIZE_BITS = (3, 4, 8, 16)  # of a run's length; the first that suffices is taken
+NUM_BITS, VALUE_FIELD, SIZE_FIELD = 32, 5, 4  # widths of the header's fields
+
+
+@contextmanager
+def label_studio_writer(path: str | os.PathLike[str]) -> Iterator[JsonList]:
+    """Open a file for the tasks of `label_studio_task`; on any error, nothing is written.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8") as file,
+        json_list(file) as tasks,
+    ):
+        yield tasks
+
+
+def label_studio_config(labels: Iterable[str]) -> str:
+    """Build the labelling interface for `label_studio_task`: an image, and a brush per class.
+
+    Source: labelstud.io, tags Image and BrushLabels.
+    """
+    brushes = "".join(f"    <Label value={quoteattr(label)}/>\n" for label in labels)
+    return (
+        f'<View>\n  <Image name="{TO_NAME}" value="${TO_NAME}"/>\n'
+        f'  <BrushLabels name="{FROM_NAME}" toName="{TO_NAME}">\n{brushes}  </BrushLabels>\n'
+        "</View>\n"
+    )
+
+
+def local_file_url(path: str) -> str:
+    """URL of an image in Label Studio's local storage.
+
+    Args:
+        path: below LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT.
+    """
+    return f"/data/local-files/?d={quote(path, errors='surrogateescape')}"
+
+
+def label_studio_task(
+    number: int, url: str, masks: Masks, labels: Sequence[str], *, extras: dict[str, Any]
+) -> dict[str, Any]:
+    """Build a task with one annotation, ready for JSON.
+
+    Args:
+        number: the task's id, from 1.
+        url: where Label Studio finds the image.
+        masks: M masks.
+        labels: the M masks' classes.
+        extras: more of the image, for the task's `meta`.
+
+    Source: labelstud.io, "Label Studio JSON format of annotated tasks".
+    """
+    height, width = masks.size_hw
+    result = [
+        {
+            "id": f"{number}-{index}",
+            "type": "brushlabels",
+            "from_name": FROM_NAME,
+            "to_name": TO_NAME,
+            "original_width": width,
+            "original_height": height,
+            "image_rotation": 0,
+            "origin": "manual",
+            "value": {"format": "rle", "rle": brush_rle(decode_rle(rle)), "brushlabels": [label]},
+        }
+        for index, (rle, label) in enumerate(zip(masks.rles, labels, strict=True), start=1)
+    ]
+    annotation = {"result": result, "was_cancelled": False, "ground_truth": False}
+    return {"id": number, "data": {TO_NAME: url}, "annotations": [annotation], "meta": extras}
+
+
+def brush_rle(mask: BoolArray) -> list[int]:
+    """Encode a mask (H, W) as Label Studio's brushes do, into bytes.
+
+    Source: @thi.ng/rle-pack. A bit stream, high bits first: the number of values, their bits, four
+    widths of lengths; then for each run a 1, which width, its length, and its value.
+    """
+    flat = mask.ravel()
+    starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
+    lengths = np.diff(starts, append=len(flat)) * CHANNELS
+    bits = [f"{len(flat) * CHANNELS:0{NUM_BITS}b}", f"{VALUE_BITS - 1:0{VALUE_FIELD}b}"]
+    bits += [f"{width - 1:0{SIZE_FIELD}b}" for width in SIZE_BITS]
+    longest = 2 ** SIZE_BITS[-1]
+    for length, is_inside in zip(lengths.tolist(), flat[starts].tolist(), strict=True):
+        value = "1" * VALUE_BITS if is_inside else "0" * VALUE_BITS
+        full, rest = divmod(length, longest)
+        bits += [_run(longest) + value] * full
+        if rest:
+            bits.append(_run(rest) + value)
+    text = "".join(bits)
+    text += "0" * (-len(text) % 8)
+    return list(int(text, 2).to_bytes(len(text) // 8, "big"))
+
+
+def _run(length: int) -> str:
+    """Head of a run: repeated, which width, its length - 1."""
+    size = next(i for i, width in enumerate(SIZE_BITS) if length <= 2**width)
+    return f"1{size:02b}{length - 1:0{SIZE_BITS[size]}b}"
