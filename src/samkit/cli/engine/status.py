@@ -14,7 +14,8 @@ from samkit.cli.wording import counted
 if TYPE_CHECKING:
     from samkit.dataengine import Project, Store
 
-STATES = ("none", "submitted", "returned", "accepted", "skipped", "unusable")
+STATES = ("none", "submitted", "returned", "accepted")
+SET_ASIDE = ("skipped", "unusable")  # on a line of their own, where there are any
 NOT_BY_HAND = ("imported", "fully-automatic")  # stages of masks that no annotator has drawn
 
 
@@ -54,7 +55,13 @@ def status(*, where: str, as_json: bool) -> None:
         )
     console = Console(soft_wrap=True)
     console.print(table)
-    lines = [f"{one['name']} is in {one['root']}" for one in content["projects"]]
+    lines = []
+    for one in content["projects"]:
+        counts = [(one["images"][state], state) for state in SET_ASIDE if one["images"][state]]
+        if counts:
+            listed = ", ".join(f"{counted(count, 'image')} {state}" for count, state in counts)
+            lines.append(f"{one['name']}: {listed}")
+        lines.append(f"{one['name']} is in {one['root']}")
     lines.append(f"{shown_place(content['store'])}, {counted(content['users'], 'user')}")
     console.print(*lines, sep="\n", markup=False, highlight=False)
 
