@@ -96,7 +96,8 @@ def test_init_makes_store_project_classes_and_admin(begun, capsys):
     (project,) = shown["projects"]
     assert (project["name"], project["root"]) == ("images", str(begun))
     assert project["classes"] == ["cat", "dog"]
-    assert project["images"] == {"none": 2, "submitted": 0, "accepted": 0, "returned": 0}
+    others = ("submitted", "returned", "accepted", "skipped", "unusable")
+    assert project["images"] == {"none": 2} | dict.fromkeys(others, 0)
     assert (project["num_masks"], project["seconds_per_mask"], shown["users"]) == (0, None, 1)
     with store_of(begun) as store:
         assert check_password(store, name="ada", password=PASSWORD).role == "admin"
