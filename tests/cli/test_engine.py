@@ -20,12 +20,15 @@ from samkit.dataengine import (
     Store,
     annotation_events,
     check_password,
+    create_user,
     get_project,
     list_annotations,
     list_classes,
     list_images,
     replace_annotation,
+    report_unusable,
     save_annotation,
+    skip_image,
     take_image,
 )
 from samkit.errors import DownloadError
@@ -149,6 +152,20 @@ def test_import_and_export_with_history(begun, masks_file, tmp_path, capsys):
     assert [path.name for path in (out / "all").iterdir()] == ["a.png"]  # nobody opened deep/b.png
     (line,) = map(json.loads, (out / "history.jsonl").read_text().splitlines())
     assert (line["file_name"], line["user"], line["class"]) == ("a.png", "ada", "cat")
+
+
+def test_status_counts_images_that_were_set_aside(begun, capsys):
+    with store_of(begun) as store:
+        user = create_user(store, name="ann").id
+        images = list_images(store, 1).items
+        for image, act in zip(images, (skip_image, report_unusable), strict=True):
+            take_image(store, image.id, user)
+            act(store, image.id, user, reason="too dark")
+    (project,) = answer(capsys, "status", "--store", begun)["projects"]
+    states = {"none": 0, "submitted": 0, "returned": 0, "accepted": 0, "skipped": 1, "unusable": 1}
+    assert project["images"] == states
+    assert main(["engine", "status", "--store", str(begun)]) == 0
+    assert "images: 1 image skipped, 1 image unusable\n" in capsys.readouterr().out
 
 
 def test_export_tells_which_images_it_leaves_out(begun, masks_file, tmp_path, capsys):

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 BACKLOG = 128  # connections waiting to be accepted; asyncio tries as many at once
-HEADERS_S = 20.0  # for the headers of a request, from the first byte or the connection on
+HEADERS_S = 10.0  # for the headers of a request, from the first byte or the connection on
 # Of the descriptors of this process, for connections: the store and the cache need some, too.
 CONNECTIONS_SHARE = 0.5
 DEFAULT_DESCRIPTORS = 1024  # where the system does not tell

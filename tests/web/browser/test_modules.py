@@ -244,6 +244,34 @@ def test_only_one_connection_is_open_however_often_one_tries(module):
 
 
 @pytest.mark.parametrize(
+    ("code", "waits"), [(1011, [500, 1000, 2000, 4000, 8000, 8000]), (4422, []), (4403, [])]
+)
+def test_connection_that_fails_at_once_is_tried_less_and_less(module, code, waits):
+    """The server answers each time, but cannot encode the image; or says that it never will."""
+    found = module(
+        "socket.js",
+        """const [made, waits] = [[], []];
+        const { WebSocket: real, setTimeout: later } = globalThis;
+        globalThis.WebSocket = class { constructor() { made.push(this); } close() {} };
+        globalThis.setTimeout = (act, ms) => { waits.push(ms); return later(act, 1e6); };
+        try {
+            const socket = new m.PromptSocket(1);
+            for (let i = 0; i < 6; i++) {
+                const last = made.at(-1);
+                last.onmessage({data: JSON.stringify({type: "state", encoded: false})});
+                last.onclose({code: given});
+                if (waits.length > i) socket.open();
+                else break;
+            }
+            socket.close();
+            return waits;
+        } finally { Object.assign(globalThis, {WebSocket: real, setTimeout: later}); }""",
+        code,
+    )
+    assert found == waits
+
+
+@pytest.mark.parametrize(
     ("event", "name"),
     [
         ({"key": "z", "code": "KeyY", "ctrlKey": True}, "Ctrl+z"),  # German: by the character

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from samkit.dataengine import Project, Store, WorkDay
 
-STATES = ("none", "submitted", "returned", "accepted", "skipped", "unusable")
+STATES = ("none", "submitted", "returned", "accepted")
+SET_ASIDE = ("skipped", "unusable")  # on a line of their own, where there are any
 
 
 @click.command()
@@ -59,7 +60,13 @@ def status(*, where: str, as_json: bool) -> None:
     people = _people_table(content["projects"])
     if people.row_count:
         console.print(people)
-    lines = [f"{one['name']} is in {one['root']}" for one in content["projects"]]
+    lines = []
+    for one in content["projects"]:
+        counts = [(one["images"][state], state) for state in SET_ASIDE if one["images"][state]]
+        if counts:
+            listed = ", ".join(f"{counted(count, 'image')} {state}" for count, state in counts)
+            lines.append(f"{one['name']}: {listed}")
+        lines.append(f"{one['name']} is in {one['root']}")
     lines.append(f"{shown_place(content['store'])}, {counted(content['users'], 'user')}")
     console.print(*lines, sep="\n", markup=False, highlight=False)
 
