@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -139,3 +140,28 @@ def test_other_files_and_folders_are_refused(tmp_path, refusal):
         open_data(str(tmp_path / "a.txt"))
     with refusal(DataError, "no tar file in the folder"):
         open_data(f"shards:{tmp_path}")
+
+
+def test_range_of_values_of_a_data_set(tmp_path, caplog):
+    """12 bits in 16: stretched by default, and as the range says where it is given."""
+    pixels = np.zeros((20, 30), np.uint16)
+    pixels[:, 15:] = 2048
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    entry = {"id": 1, "file_name": "a.png", "width": 30, "height": 20}
+    (tmp_path / "a.json").write_text(json.dumps({"images": [entry], "annotations": []}))
+    for kind in (f"coco:{tmp_path / 'a.json'}", f"images:{tmp_path}"):
+        assert open_data(kind)[0].image.max() == 255
+        assert open_data(f"{kind},range=0,4095")[0].image.max() == 128
+    with pytest.raises(ConfigError, match="range"):
+        open_data(f"images:{tmp_path},range=wide")
+
+
+def test_unusual_masks_are_told_once(coco_folder, caplog):
+    path, document = coco_folder(1)
+    document["annotations"].append(document["annotations"][0])
+    path.write_text(json.dumps(document))
+    data = open_data(str(path))
+    for _ in range(2):
+        data[0]
+    told = [line for line in caplog.messages if "drawn twice" in line]
+    assert told == ["0.png: 1 mask drawn twice: the same pixels and class as another"]

@@ -7,13 +7,23 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from samkit.annotations import AnnotatedImage, AnnotationSet, ImageNames, draw_image
+from samkit.annotations import (
+    AnnotatedImage,
+    AnnotationSet,
+    DrawnImage,
+    ImageNames,
+    draw_image,
+    find_suspicions,
+)
 from samkit.datasets.sample import Sample
 from samkit.errors import DataError
 from samkit.formats import (
     UPRIGHT,
+    RangeLike,
+    ValueRange,
     find_image_files,
     has_image_suffix,
+    notify,
     read_image,
     read_image_frame,
 )
@@ -44,6 +54,7 @@ class AnnotatedImages:
         path: str | os.PathLike[str],
         *,
         images: str | os.PathLike[str] | None = None,
+        value_range: RangeLike = "auto",
     ) -> None:
         """Find the images.
 
@@ -52,6 +63,7 @@ class AnnotatedImages:
             path: file or folder that they were read from.
             images: folder of the images; default: one beside or above the annotations, see
                 `docs/training.md`.
+            value_range: which values of the images become black and white.
 
         Raises:
             DataError: there are no annotations, or none of their images are found.
@@ -62,6 +74,8 @@ class AnnotatedImages:
             logger.warning("%s: %s", path, fault.text)
         self.annotations = annotations
         self.path = Path(path)
+        self._warned: set[int] = set()
+        self.value_range = ValueRange.of(value_range)
         given = None if images is None else Path(images)
         self.folder, self._names = _find_images(annotations, self.path, given)
         if not annotations.is_listed:
@@ -83,6 +97,16 @@ class AnnotatedImages:
             return self._names.find(os.path.splitext(key)[0], has_suffix=False)  # noqa: PTH122
         except DataError:
             return key
+
+    def _warn(self, index: int, drawn: DrawnImage, size_hw: tuple[int, int]) -> None:
+        """Say once of an image what was understood in an unusual way, or may not be meant."""
+        if index in self._warned:
+            return
+        self._warned.add(index)
+        names = [one.class_name for one in drawn.masks]
+        found = (*drawn.notes, *find_suspicions(drawn.rles, names, size_hw))
+        if found:
+            notify("unusual in their masks", self.key(index), "; ".join(found))
 
     def locate(self, image: AnnotatedImage) -> str:
         """Path of an image below the folder.
@@ -111,7 +135,7 @@ class AnnotatedImages:
             path = self.folder / self.locate(image)
         except DataError as error:
             raise DataError(f"{image.name}: {error}") from error
-        pixels = read_image(path)
+        pixels = read_image(path, value_range=self.value_range)
         size_hw = (pixels.shape[0], pixels.shape[1])
         orientation = UPRIGHT
         if image.size_hw not in (None, size_hw):
@@ -122,6 +146,7 @@ class AnnotatedImages:
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
         names = tuple(one.class_name or "" for one in drawn.masks)
+        self._warn(index, drawn, size_hw)
         return Sample(
             key=self.key(index),
             image=pixels,

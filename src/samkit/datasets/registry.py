@@ -2,10 +2,10 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from samkit.annotations import FORMATS, ReadOptions, detect_format, open_annotations
 from samkit.datasets.annotated import AnnotatedImages
@@ -16,10 +16,10 @@ from samkit.datasets.synthetic import NamedScenes, Scenes
 from samkit.errors import ConfigError, DataError
 
 IMAGES, MASKS = "images", "masks"  # folders of a data set of label images
-SETTING = re.compile(
-    r",(images|crowds|boxes|binary|void|threshold)="
-)  # of annotations, after their path
+# Settings of data sets of files, after their path.
+SETTING = re.compile(r",(images|range|crowds|boxes|binary|void|threshold)=")
 FLAGS = {"yes": True, "no": False}
+NUMBERS = ("void", "threshold")
 
 DataSet: TypeAlias = SampleSource | SampleStream
 
@@ -45,12 +45,13 @@ def open_data(spec: str, *, seed: int = 0) -> DataSet:
 
             - `coco:FILE.json`, and every other format of annotations: see
               `samkit.annotations.FORMATS`. After the path may follow `,images=FOLDER`,
-              `,crowds=no` (leave out crowd regions), `,boxes=yes` (boxes are masks) and, for label
-              images, `,void=255` (a number that stands for nothing), `,binary=yes` (a picture is
-              one mask) and `,threshold=128` (of 255, from which on pixels are inside);
+              `,range=0,4095` (see `samkit.formats.ValueRange`), `,crowds=no` (leave out crowd
+              regions), `,boxes=yes` (boxes are masks) and, for label images, `,void=255` (a number
+              that stands for nothing), `,binary=yes` (a picture is one mask) and `,threshold=128`
+              (of 255, from which on pixels are inside);
             - `png:FOLDER` with images/ and masks/;
             - `shards:FOLDER` of tar files as in SA-1B, or one tar file;
-            - `images:FOLDER` of images without masks, which is never detected;
+            - `images:FOLDER` of images without masks, which is never detected, also with `,range=`;
             - `scenes`, or `scenes:count=1000,size=256,seed=0,things=8`: generated images;
             - `named`, or `named:count=1000,size=128,seed=0,things=5`: generated, of named objects.
         seed: seed of the order of tar shards; the loader orders all others.
@@ -94,33 +95,48 @@ def _annotated(format_name: str) -> Callable[[str, int], SampleSource]:
     """Opener of annotations of a format: a path and settings."""
 
     def open_it(rest: str, _seed: int) -> SampleSource:
-        path, images, options = _settings(rest)
+        path, settings = _settings(rest)
+        images = Path(settings.pop("images")) if "images" in settings else None
+        value_range = settings.pop("range", "auto")
+        options = _read_options(settings)
         if format_name == "png" and (path / MASKS).is_dir() and images is None:
-            annotations = open_annotations(path / MASKS, format_name, options)
-            return AnnotatedImages(annotations, path / MASKS, images=path / IMAGES)
+            path, images = path / MASKS, path / IMAGES
         annotations = open_annotations(path, format_name, options)
-        return AnnotatedImages(annotations, path, images=images)
+        return AnnotatedImages(annotations, path, images=images, value_range=value_range)
 
     return open_it
 
 
-def _settings(rest: str) -> tuple[Path, Path | None, ReadOptions]:
-    """Path, folder of images and options of what follows `KIND:`."""
+def _open_images(rest: str, _seed: int) -> ImageFolder:
+    path, settings = _settings(rest)
+    value_range = settings.pop("range", "auto")
+    if settings:
+        raise ConfigError(f"images: takes a range alone; got {', '.join(settings)}")
+    return ImageFolder(path, value_range=value_range)
+
+
+def _settings(rest: str) -> tuple[Path, dict[str, str]]:
+    """Path and settings of what follows `KIND:`."""
     path, *found = SETTING.split(rest)
-    values = dict(zip(found[::2], found[1::2], strict=True))
-    images = values.pop("images", None)
-    numbers = {name: values.pop(name) for name in ("void", "threshold") if name in values}
-    for name, value in values.items():
-        if value not in FLAGS:
-            raise ConfigError(f"{name} is yes or no; got {value!r:.40}")
-    for name, value in numbers.items():
-        if not value.isdecimal():
-            raise ConfigError(f"{name} is a number of the label images; got {value!r:.40}")
-    options = ReadOptions(
-        **{name: FLAGS[value] for name, value in values.items()},
-        **{name: int(value) for name, value in numbers.items()},  # type: ignore[arg-type]
-    )
-    return Path(path), None if images is None else Path(images), options
+    return Path(path), dict(zip(found[::2], found[1::2], strict=True))
+
+
+def _read_options(settings: Mapping[str, str]) -> ReadOptions:
+    """Options of reading annotations.
+
+    Raises:
+        ConfigError: a value is not of its setting's kind.
+    """
+    values: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name in NUMBERS and value.isdecimal():
+            values[name] = int(value)
+        elif name not in NUMBERS and value in FLAGS:
+            values[name] = FLAGS[value]
+        else:
+            kind = "a number of the label images" if name in NUMBERS else "yes or no"
+            raise ConfigError(f"{name} is {kind}; got {value!r:.40}")
+    return ReadOptions(**values)
 
 
 def _open_shards(rest: str, seed: int) -> Sa1bShards:
@@ -155,7 +171,7 @@ def _generator(
 KINDS: dict[str, DataKind] = {
     **{name: DataKind(open=_annotated(name)) for name in FORMATS},
     "shards": DataKind(open=_open_shards),
-    "images": DataKind(open=lambda rest, _: ImageFolder(rest)),
+    "images": DataKind(open=_open_images),
     "scenes": DataKind(
         open=_generator("scenes", Scenes, "count=1000,size=256,seed=0,things=8"),
         is_generated=True,

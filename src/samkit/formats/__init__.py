@@ -49,6 +49,7 @@ from samkit.formats.names import (
     page_name,
     split_page,
 )
+from samkit.formats.notices import notify
 from samkit.formats.pixels import MAX_PIXELS, SIDEWAYS, TO_UPRIGHT, UPRIGHT
 from samkit.formats.png import (
     LABELS_FORMAT,
@@ -122,6 +123,7 @@ __all__ = [
     "left_out_summary",
     "local_file_url",
     "masks_from_sa1b",
+    "notify",
     "num_pages",
     "open_tiff",
     "page_export_name",
