@@ -204,6 +204,7 @@ def test_images_that_nobody_finished_are_no_empty_ones(file_format, scene, rle_o
         )
         num_images[states] = (report.num_images["all"], report.num_masks["all"])
     assert num_images == {FINISHED: (1, 0), REVIEWS: (2, 1)}
+    assert "2 images without masks left out: nobody has submitted them" in report.notes[0]
 
 
 def test_voc_says_segmented_only_of_images_with_masks(full, out):

@@ -118,6 +118,7 @@ class _Export:
     num_images: dict[str, int] = field(init=False)
     num_masks: dict[str, int] = field(init=False)
     num_turned: int = 0
+    num_open: int = 0  # without masks, and not submitted
     faults: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
@@ -136,6 +137,9 @@ class _Export:
             dict.fromkeys(self.splits, 0),
         )
         for number, record in enumerate(records, start=1):
+            if not record.annotations and record.image.review not in FINISHED:
+                self.num_open += 1
+                continue
             split = split_of(record.image.sha256, self.val_fraction)
             try:
                 self._add(writer, record, split)
@@ -192,6 +196,11 @@ class _Export:
                     f"{split}: no image fell into it, of {total} with a validation fraction of"
                     f" {self.val_fraction:g}; splits go by the images' content"
                 )
+        if self.num_open:
+            yield (
+                f"{self.num_open:,} image{'' if self.num_open == 1 else 's'} without masks left"
+                " out: nobody has submitted them, so that they may not be empty"
+            )
         if self.num_turned:
             one = self.num_turned == 1
             yield (

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from samkit.dataengine.database import Store
 from samkit.dataengine.rows import to_annotation
 from samkit.dataengine.schema import AnnotationRow
-from samkit.dataengine.values import FINISHED, Annotation, Review, StoredImage
+from samkit.dataengine.values import Annotation, Review, StoredImage
 from samkit.dataengine.work import list_classes, list_images
 from samkit.errors import ConfigError
 from samkit.formats import base_name, page_export_name
@@ -75,18 +75,13 @@ def split_of(sha256: str, val_fraction: float) -> str:
 def read_records(
     store: Store, project_id: int, *, states: Sequence[Review]
 ) -> Iterator[ImageRecord]:
-    """Iterate over a project's images in these states.
-
-    Images without masks are among them only if somebody has submitted them: others are not known
-    to be empty.
-    """
+    """Iterate over a project's images in these states, with and without masks."""
     names = {one.id: one.name for one in list_classes(store, project_id)}
     after: int | None = 0
     while after is not None:
         page = list_images(store, project_id, after=after, limit=IMAGES_AT_ONCE, review=states)
-        images = tuple(one for one in page.items if one.num_masks or one.review in FINISHED)
-        masks = _masks_of(store, images)
-        for image in images:
+        masks = _masks_of(store, page.items)
+        for image in page.items:
             found = tuple(masks[image.id])
             yield ImageRecord(
                 image=replace(image, path=page_export_name(image.path)),
