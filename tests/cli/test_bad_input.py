@@ -65,8 +65,11 @@ CASES = {
     "infinite box": (["image.jpg", "--box", "1,1,inf,3"], "must be finite"),
     "half a point": (["image.jpg", "--point", "5"], "expected x,y in pixels; got '5'"),
     "words for a point": (["image.jpg", "--point", "a,b"], "expected x,y in pixels"),
-    "label 2": (["--prompts", "labels.json"], "labels must be 1 (foreground) or 0"),
-    "unknown key": (["--prompts", "prompts.json"], "only box, labels, mask, points"),
+    "label 2": (["--prompts", "labels.json"], "labels must be 1 (foreground), 0"),
+    "unknown key": (
+        ["--prompts", "prompts.json"],
+        "an object of box, labels, mask, points, text; got poinds",
+    ),
     "prompts not json": (["--prompts", "broken.json"], "is not JSON"),
     "prompts nested too deeply": (["--prompts", "nested.json"], "is not JSON"),
     "prompts missing": (["--prompts", "none.json"], "cannot read none.json"),

@@ -66,3 +66,14 @@ def test_what_cannot_be_checked_is_told(good, tmp_path, capsys):
     assert main(["check", str(path), str(path), "--fix", str(tmp_path / "x.json")]) == 2
     assert "one data set at a time" in capsys.readouterr().err
     assert not (tmp_path / "x.json").exists()
+
+
+def test_images_that_are_all_missing_are_faults(good, capsys):
+    path, document = good
+    for image in (path.parent / "val").iterdir():
+        image.unlink()
+    assert main(["check", str(path), "--json"]) == 1
+    (facts,) = json.loads(capsys.readouterr().out)["data"]
+    assert (facts["images"], facts["found"]) == (2, 0)
+    assert facts["left_out"] == len(document["annotations"])
+    assert "has no image of this name" in facts["faults"][0]

@@ -112,7 +112,7 @@ def test_splits_of_one_folder_that_share_images_are_found(tmp_path):
 
 
 def test_what_is_repaired_is_without_faults(write, tmp_path):
-    from samkit.formats import Categories, coco_writer
+    from samkit.formats import Categories, category_entries, coco_writer
 
     data = write(
         {"a.png": "red", "b.png": "blue"},
@@ -126,7 +126,7 @@ def test_what_is_repaired_is_without_faults(write, tmp_path):
     )
     categories = Categories()
     repaired = tmp_path / "repaired.json"
-    with coco_writer(repaired, categories.entries) as writer:
+    with coco_writer(repaired, lambda: category_entries(categories)) as writer:
         check_data(
             data,
             on_checked=lambda one: writer.add_image(

@@ -81,5 +81,17 @@ def test_image_without_masks_has_none(folder):
 
 
 def test_folder_without_masks_is_refused(tmp_path, refusal):
-    with refusal(DataError, "has no .png files"):
+    with refusal(DataError, "has no .png or .tif"):
         open_data(f"png:{tmp_path}")
+
+
+def test_masks_of_other_suffixes_are_found(folder):
+    (folder / "masks" / "a.png").rename(folder / "masks" / "a.PNG")
+    with Image.open(folder / "masks" / "b.png") as opened:
+        opened.save(folder / "masks" / "b.tif")
+    (folder / "masks" / "b.png").unlink()
+    (folder / "masks" / "c.png").rename(folder / "masks" / "c_mask.png")
+    data = open_data(str(folder))
+    assert [data.key(index) for index in range(4)] == ["a.jpg", "b.jpg", "c.jpg", "deep/d.jpg"]
+    for index in range(3):
+        np.testing.assert_array_equal([decode_rle(rle) for rle in data[index].rles], boxes())

@@ -116,7 +116,7 @@ def test_unknown_settings_of_scenes_are_refused(settings, refusal):
         ("coco:missing.json", DataError, "cannot read missing.json"),
         ("sa1b:missing", DataError, "missing has no .json files"),
         ("shards:missing", DataError, "no such file or folder: missing"),
-        ("png:missing", DataError, "missing has no .png files"),
+        ("png:missing", DataError, "missing has no .png or .tif"),
         ("images:missing", DataError, "no such folder: missing"),
         ("images:.", DataError, "no image in .: expected .avif"),
         ("scenes:count=0", ConfigError, "count of scenes must be"),

@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from starlette.exceptions import HTTPException
 
+from event_loops import run_async
 from samkit.dataengine import change_user, list_actions
 from samkit.errors import ConfigError
 from samkit.web import WebConfig, create_app, serve
@@ -176,7 +177,7 @@ def test_bodies_that_do_not_arrive_are_given_up():
         assert await wrapped() == {"body": b"x"}
         assert await wrapped() == {"type": "http.disconnect"}
 
-    asyncio.run(receive())
+    run_async(receive())
 
 
 def test_throttle_forgets_with_time():

@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from event_loops import run_async
 from samkit.dataengine import Store, create_user, database, list_actions, note_action
 from samkit.dataengine.schema import SignInRow
 from samkit.errors import DatabaseError
@@ -18,7 +19,10 @@ NUM_SAVING = 60  # more than there are threads
 @pytest.fixture
 def lock(sqlite_server):
     """Locks the store as another process that writes to it; returns how to release it."""
-    with closing(sqlite3.connect(sqlite_server.scene.store.path, isolation_level=None)) as other:
+    path = sqlite_server.scene.store.path
+    # Released from the thread of `run_async`.
+    opened = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    with closing(opened) as other:
         other.execute("BEGIN IMMEDIATE")
         yield lambda: other.execute("ROLLBACK")
 
@@ -59,7 +63,7 @@ def test_saving_that_waits_for_a_locked_store_stops_no_reading(sqlite_server, lo
         lock()
         return await asyncio.gather(*saving)
 
-    assert asyncio.run(use()) == [200] * NUM_SAVING
+    assert run_async(use()) == [200] * NUM_SAVING
 
 
 def test_what_the_audit_log_cannot_hold_is_in_the_servers(sqlite_server, lock, caplog):

@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 from websockets.asyncio.client import connect
 
+from event_loops import run_async
 from samkit.web import serving
 from samkit.web.serving import _Connection, _listen, _LoopErrors, max_connections
 
@@ -90,7 +91,7 @@ def test_connection_without_a_request_is_closed(sent, num_before):
             assert await is_closed(reader)
             writer.close()
 
-    asyncio.run(use())
+    run_async(use())
 
 
 def test_websocket_is_not_closed_for_being_silent():
@@ -100,7 +101,7 @@ def test_websocket_is_not_closed_for_being_silent():
             await page.send("still here")
             assert await asyncio.wait_for(page.recv(), 20) == "still here"
 
-    asyncio.run(use())
+    run_async(use())
 
 
 def test_more_connections_than_descriptors_allow_are_closed(monkeypatch):
@@ -123,7 +124,7 @@ def test_more_connections_than_descriptors_allow_are_closed(monkeypatch):
             for _, writer in pages:
                 writer.close()
 
-    asyncio.run(use())
+    run_async(use())
 
 
 def test_connections_take_half_of_the_descriptors():

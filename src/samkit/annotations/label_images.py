@@ -1,4 +1,4 @@
-"""Reading label images: PNG files in which every number but 0 is one instance."""
+"""Reading label images: PNG files, and others, in which every number but 0 is one instance."""
 
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,18 @@ from samkit.formats import LABELS_FORMAT, label_rles, layer_folder, read_labels
 from samkit.geometry import encode_rle
 
 FORMAT = "png"
+SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg")
 
 
 def open_label_images(path: Path, options: ReadOptions) -> AnnotationFiles:
-    """Read the PNG files in a folder and its subfolders.
+    """Read the pictures in a folder and its subfolders.
 
     Raises:
         DataError: there are none.
     """
     files, root = [path], path.parent
     if not path.is_file():
-        files, root = find_files(path, ".png"), path
+        files, root = find_files(path, *SUFFIXES), path
     return AnnotationFiles(FORMAT, files, root=root, reader=read_label_image, options=options)
 
 

@@ -284,16 +284,21 @@ def take_options(image: AnnotatedImage, options: ReadOptions) -> AnnotatedImage:
     return replace(image, masks=masks, faults=(*image.faults, left_out))
 
 
-def find_files(folder: Path, suffix: str) -> list[Path]:
-    """All files with a suffix in a folder and its subfolders, sorted by path.
+def find_files(folder: Path, *suffixes: str) -> list[Path]:
+    """All files with any of these suffixes in a folder and its subfolders, sorted by path.
+
+    Args:
+        folder: the folder.
+        suffixes: in lower case; files may have them in upper case.
 
     Raises:
         DataError: there are none.
     """
-    every = folder.rglob(f"*{suffix}") if folder.is_dir() else iter(())
-    found = sorted(path for path in every if is_visible(path, folder))
+    every = folder.rglob("*") if folder.is_dir() else iter(())
+    named = (path for path in every if path.suffix.lower() in suffixes)
+    found = sorted(path for path in named if is_visible(path, folder))
     if not found:
-        raise DataError(f"{folder} has no {suffix} files")
+        raise DataError(f"{folder} has no {' or '.join(suffixes)} files")
     return found
 
 

@@ -14,8 +14,6 @@ from collections.abc import Callable
 from typing import Protocol
 from weakref import WeakSet
 
-import torch
-
 from samkit.errors import BackendError
 
 SPAWN_HINT = 'start processes by the method "spawn"'
@@ -71,6 +69,8 @@ def enter_process() -> None:
     The threads of torch's pool are only in the parent, so that the child has one thread.
     """
     if STATE.is_new_child:
+        import torch  # seconds, and needed in children alone
+
         torch.set_num_threads(1)
         STATE.is_new_child = False
 

@@ -42,16 +42,14 @@ def check(*, data: tuple[str, ...], repaired: Path | None, as_json: bool) -> int
     samkit check instances_train.json instances_val.json
     samkit check labels/ --fix repaired.json
     """
-    from samkit.datasets import AnnotatedImages, check_data, find_shared, open_data
+    from samkit.datasets import check_data, find_shared, open_annotated
     from samkit.errors import ConfigError
 
     if repaired is not None and len(data) > 1:
         raise ConfigError("--fix repairs one data set at a time")
     reports = []
     for spec in data:
-        source = open_data(spec)
-        if not isinstance(source, AnnotatedImages):
-            raise ConfigError(f"{spec} has no annotation files that could be checked")
+        source = open_annotated(spec)
         with ExitStack() as stack:
             keep = None
             if repaired is not None:

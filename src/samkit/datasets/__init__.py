@@ -9,7 +9,7 @@ from samkit.datasets.checking import (
     find_shared,
 )
 from samkit.datasets.folders import ImageFolder
-from samkit.datasets.registry import KINDS, DataKind, DataSet, open_data
+from samkit.datasets.registry import KINDS, DataKind, DataSet, open_annotated, open_data
 from samkit.datasets.sa1b import Sa1bShards
 from samkit.datasets.sample import Sample, SampleSource, SampleStream, require_indexed
 
@@ -28,6 +28,7 @@ __all__ = [
     "SampleStream",
     "check_data",
     "find_shared",
+    "open_annotated",
     "open_data",
     "require_indexed",
 ]

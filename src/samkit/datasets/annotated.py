@@ -55,6 +55,7 @@ class AnnotatedImages:
         *,
         images: str | os.PathLike[str] | None = None,
         value_range: RangeLike = "auto",
+        allow_missing: bool = False,
     ) -> None:
         """Find the images.
 
@@ -64,6 +65,7 @@ class AnnotatedImages:
             images: folder of the images; default: one beside or above the annotations, see
                 `docs/training.md`.
             value_range: which values of the images become black and white.
+            allow_missing: whether it may be that none of the images is found.
 
         Raises:
             DataError: there are no annotations, or none of their images are found.
@@ -77,7 +79,16 @@ class AnnotatedImages:
         self._warned: set[int] = set()
         self.value_range = ValueRange.of(value_range)
         given = None if images is None else Path(images)
-        self.folder, self._names = _find_images(annotations, self.path, given)
+        folders = _usual_folders(self.path) if given is None else [given]
+        found = _find_images(annotations, self.path, folders)
+        if found is None and not allow_missing:
+            listed = ", ".join(str(folder) for folder in folders)
+            raise DataError(
+                f"none of the images of {path} are in {listed}: name their folder"
+                f" ({annotations.format_name}:{path},images=...)"
+            )
+        self._names = found or _Folder(folders[0], with_subfolders=False)
+        self.folder = self._names.folder
         if not annotations.is_listed:
             self._count_images_without_annotations()
         self._keys = _unique_keys([self._key(index) for index in range(len(annotations))])
@@ -161,25 +172,27 @@ class _Folder:
     """Images of a folder, listed when the first is not where its name says."""
 
     def __init__(self, folder: Path, *, with_subfolders: bool = True) -> None:
-        self._folder = folder
+        self.folder = folder
         self._with_subfolders = with_subfolders
 
     def paths(self) -> list[str]:
         """Paths of all images below the folder."""
+        if not self.folder.is_dir():
+            return []
         if not self._with_subfolders:
-            names = (path.name for path in self._folder.iterdir() if has_image_suffix(path))
+            names = (path.name for path in self.folder.iterdir() if has_image_suffix(path))
             return sorted(names)
-        paths = find_image_files(self._folder)
-        return [path.relative_to(self._folder).as_posix() for path in paths]
+        paths = find_image_files(self.folder)
+        return [path.relative_to(self.folder).as_posix() for path in paths]
 
     def find(self, name: str, *, folder: str | None = None, has_suffix: bool = True) -> str:
-        if has_suffix and not folder and _is_inside(self._folder, name):
+        if has_suffix and not folder and _is_inside(self.folder, name):
             return name
         return self._names.find(name, folder=folder, has_suffix=has_suffix)
 
     @cached_property
     def _names(self) -> ImageNames:
-        return ImageNames(self.paths(), owner=str(self._folder))
+        return ImageNames(self.paths(), owner=str(self.folder))
 
 
 def _is_inside(folder: Path, name: str) -> bool:
@@ -192,11 +205,8 @@ def _is_inside(folder: Path, name: str) -> bool:
         return False
 
 
-def _find_images(
-    annotations: AnnotationSet, path: Path, given: Path | None
-) -> tuple[Path, _Folder]:
+def _find_images(annotations: AnnotationSet, path: Path, folders: Sequence[Path]) -> _Folder | None:
     """The first folder that contains any of the first images, by their whole names if possible."""
-    folders = [given] if given is not None else _usual_folders(path)
     first = [annotations.read(index) for index in range(min(IMAGES_TRIED, len(annotations)))]
     named = [image for image in first if image.name]
     if not named:
@@ -204,17 +214,13 @@ def _find_images(
         raise DataError(f"{path} has no annotations that can be read: {fault}")
     for folder in folders:
         if any(_is_inside(folder, image.name) for image in named):
-            return folder, _Folder(folder)
-    for folder in folders:
+            return _Folder(folder)
+    for folder in filter(Path.is_dir, folders):
         # A file may lie anywhere, such as in the home folder, which is not to be searched.
-        names = _Folder(folder, with_subfolders=given is not None or folder != path.parent)
-        if folder.is_dir() and any(_is_found(names, image) for image in named):
-            return folder, names
-    listed = ", ".join(str(folder) for folder in folders)
-    raise DataError(
-        f"none of the images of {path} are in {listed}: name their folder"
-        f" ({annotations.format_name}:{path},images=...)"
-    )
+        names = _Folder(folder, with_subfolders=len(folders) == 1 or folder != path.parent)
+        if any(_is_found(names, image) for image in named):
+            return names
+    return None
 
 
 def _is_found(names: _Folder, image: AnnotatedImage) -> bool:

@@ -60,17 +60,36 @@ def open_data(spec: str, *, seed: int = 0) -> DataSet:
         DataError: it is missing, or not a data set of its kind.
         ConfigError: an unknown kind or setting.
     """
+    kind, rest = _find_kind(spec)
+    return KINDS[kind].open(rest, seed)
+
+
+def open_annotated(spec: str) -> AnnotatedImages:
+    """Open a data set of annotation files, also if none of its images is found; see `open_data`.
+
+    Raises:
+        DataError: it is missing, or not a data set of its kind.
+        ConfigError: a kind that has no annotation files, or an unknown setting.
+    """
+    kind, rest = _find_kind(spec)
+    if kind not in FORMATS:
+        raise ConfigError(f"{spec} has no annotation files: expected {', '.join(FORMATS)}")
+    return _open_annotated(kind, rest, allow_missing=True)
+
+
+def _find_kind(spec: str) -> tuple[str, str]:
+    """Kind of a data set, and its path with settings."""
     kind, colon, rest = spec.partition(":")
     if kind in KINDS and (colon or KINDS[kind].is_generated):
         if not rest and not KINDS[kind].is_generated:
             raise ConfigError(f"{kind}: needs a path: {kind}:PATH")
-        return KINDS[kind].open(rest, seed)
+        return kind, rest
     path = SETTING.split(spec)[0]
     # A single letter is a Windows drive.
     if colon and kind.isalnum() and len(kind) > 1 and not os.path.exists(path):  # noqa: PTH110
         known = ", ".join(KINDS)
         raise ConfigError(f"unknown kind of data {kind!r}: expected one of {known}, or a path")
-    return KINDS[_detect_kind(Path(path))].open(spec, seed)
+    return _detect_kind(Path(path)), spec
 
 
 def _detect_kind(path: Path) -> str:
@@ -91,20 +110,25 @@ def _detect_kind(path: Path) -> str:
     return found
 
 
+def _open_annotated(format_name: str, rest: str, *, allow_missing: bool = False) -> AnnotatedImages:
+    """Open annotations of a format: a path and settings."""
+    path, settings = _settings(rest)
+    images = Path(settings.pop("images")) if "images" in settings else None
+    value_range = settings.pop("range", "auto")
+    options = _read_options(settings)
+    if format_name == "png" and (path / MASKS).is_dir() and images is None:
+        path, images = path / MASKS, path / IMAGES
+    return AnnotatedImages(
+        open_annotations(path, format_name, options),
+        path,
+        images=images,
+        value_range=value_range,
+        allow_missing=allow_missing,
+    )
+
+
 def _annotated(format_name: str) -> Callable[[str, int], SampleSource]:
-    """Opener of annotations of a format: a path and settings."""
-
-    def open_it(rest: str, _seed: int) -> SampleSource:
-        path, settings = _settings(rest)
-        images = Path(settings.pop("images")) if "images" in settings else None
-        value_range = settings.pop("range", "auto")
-        options = _read_options(settings)
-        if format_name == "png" and (path / MASKS).is_dir() and images is None:
-            path, images = path / MASKS, path / IMAGES
-        annotations = open_annotations(path, format_name, options)
-        return AnnotatedImages(annotations, path, images=images, value_range=value_range)
-
-    return open_it
+    return lambda rest, _: _open_annotated(format_name, rest)
 
 
 def _open_images(rest: str, _seed: int) -> ImageFolder:

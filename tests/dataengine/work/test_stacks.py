@@ -24,6 +24,7 @@ from samkit.dataengine import (
     read_stored_image,
     save_annotation,
     set_value_range,
+    submit_image,
     take_image,
 )
 from samkit.dataengine.work.sources import page_sha256
@@ -132,6 +133,7 @@ def test_masks_of_pages_leave_and_come_back(file_format, store, project, stack, 
         rle = rle_of(number, number, number + 4, number + 3)
         save_annotation(store, image_id=image.id, user_id=ann, rle=rle)
         drawn[path] = rle
+        submit_image(store, image.id, ann)
     export_project(store, project.id, tmp_path / "out", file_format=file_format, copy_images=True)
     folder = {"png": "all/images"}.get(file_format, "all")
     copies = [tmp_path / "out" / folder / "s" / f"stack_page{page}.png" for page in (2, 3)]

@@ -178,10 +178,14 @@ def test_skipped_and_unusable_images_are_not_exported(scene, rle_of, tmp_path):
         image_id = scene.hold(scene.ann, index)
         save_annotation(scene.store, image_id=image_id, user_id=scene.ann, rle=rle_of(0, 0, 2, 2))
         act(scene.store, image_id, scene.ann, reason="?")
-    report = export_project(scene.store, scene.project.id, tmp_path, file_format="coco")
+    report = export_project(scene.store, scene.project.id, tmp_path / "out", file_format="coco")
     assert report.num_images == {"all": 0}
     told = export_project(
-        scene.store, scene.project.id, tmp_path, file_format="coco", states=["skipped", "unusable"]
+        scene.store,
+        scene.project.id,
+        tmp_path / "out",
+        file_format="coco",
+        states=["skipped", "unusable"],
     )
     assert (told.num_images, told.num_masks) == ({"all": 2}, {"all": 2})
 
@@ -310,7 +314,7 @@ def test_masks_of_two_people_are_not_accepted_unseen(scene, double, refusal, tmp
     done = accept_image(scene.store, image_id, scene.rev, masks=chosen, **at)
     assert (done.review, done.num_masks) == ("accepted", 2)
     assert present(scene, image_id) == chosen
-    report = export_project(scene.store, scene.project.id, tmp_path, file_format="coco")
+    report = export_project(scene.store, scene.project.id, tmp_path / "out", file_format="coco")
     assert report.num_masks == {"all": 2}
 
 
