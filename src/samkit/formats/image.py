@@ -31,6 +31,11 @@ from samkit.formats.pixels import (
 )
 from samkit.formats.value_range import RangeLike, ValueRange
 
+# Pillow warns of odd metadata, which is not used here, and of large images, for which there is a
+# limit of our own. Not `catch_warnings` around each image: in threads, it takes away other filters.
+for kind in (UserWarning, RuntimeWarning):
+    warnings.filterwarnings("ignore", category=kind, module=r"PIL\.")
+
 ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | npt.NDArray[Any]"
 
 
@@ -199,14 +204,9 @@ def _read_page(file: IO[bytes], name: str, page: int | None, options: ReadOption
 
 @contextmanager
 def image_errors(name: str, max_pixels: int) -> Iterator[None]:
-    """Turn whatever Pillow raises into an ImageError about `name`, and silence its warnings."""
+    """Turn whatever Pillow raises into an ImageError about `name`."""
     try:
-        with warnings.catch_warnings():
-            # Pillow warns about odd metadata, which is not used here, and about large images (a
-            # RuntimeWarning), for which we have our own limit.
-            warnings.simplefilter("ignore", UserWarning)
-            warnings.simplefilter("ignore", RuntimeWarning)
-            yield
+        yield
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
