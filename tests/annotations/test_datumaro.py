@@ -52,7 +52,7 @@ def test_broken_part_of_a_group_leaves_the_others(write, read, rectangle):
     found = read(write({**RECTANGLE, "group": 2}, broken), SIZE)
     ((_, mask),) = found.masks["sub/b"]
     np.testing.assert_array_equal(mask, rectangle(4, 5, 10, 9))
-    assert [one.num_annotations for one in found.faults] == [0]
+    assert [one.num_annotations for one in found.faults] == [1]
     assert "1 of 2 parts are broken: a polygon must be" in found.faults[0].text
 
 

@@ -62,3 +62,12 @@ def test_files_of_other_tasks_are_left_to_those_of_instances(tmp_path, read):
     found = read(tmp_path, (20, 30))
     assert len(found.masks["a.png"]) == 2  # stuff_val has no file of instances beside it
     assert [one.num_annotations for one in found.faults] == [0, 0]
+
+
+def test_copies_of_other_systems_and_folders_named_like_files_are_no_annotations(tmp_path):
+    for name in ("masks/a.png", "masks/@eaDir/a.png/THUMB.png", "masks/b.png/c.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith(".png"):
+            Image.new("L", (4, 4)).save(tmp_path / name)
+    found = open_annotations(tmp_path / "masks")
+    assert [found.key(index) for index in range(len(found))] == ["a.png"]

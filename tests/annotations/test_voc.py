@@ -194,3 +194,21 @@ def test_images_are_found_in_each_layout(data_set):
         found = open_annotations(path, "voc").read(0)
         names = ImageNames([image, "JPEGImages/b.jpg", "b.jpg"])
         assert names.find(found.name, folder=found.folder, has_suffix=False) == image
+
+
+def test_numbers_beyond_the_objects_are_matched_by_their_boxes(tmp_path):
+    labels = np.zeros((20, 30), np.uint8)
+    labels[2:8, 3:9], labels[10:15, 12:20] = 3, 4
+    for folder in ("SegmentationObject", "Annotations"):
+        (tmp_path / folder).mkdir()
+    Image.fromarray(labels).save(tmp_path / "SegmentationObject" / "a.png")
+    boxes = {"dog": (13, 11, 20, 15), "cat": (4, 3, 9, 8)}
+    objects = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin>"
+        f"<xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"
+        for name, (x0, y0, x1, y1) in boxes.items()
+    )
+    (tmp_path / "Annotations" / "a.xml").write_text(f"<annotation>{objects}</annotation>")
+    image = open_annotations(tmp_path).read(0)
+    assert [mask.class_name for mask in image.masks] == ["cat", "dog"]
+    assert image.faults == ()

@@ -77,3 +77,30 @@ def test_images_that_are_all_missing_are_faults(good, capsys):
     assert (facts["images"], facts["found"]) == (2, 0)
     assert facts["left_out"] == len(document["annotations"])
     assert "has no image of this name" in facts["faults"][0]
+
+
+def test_no_file_is_overwritten(good, capsys):
+    path, _ = good
+    before = path.read_bytes()
+    assert main(["check", str(path), "--fix", str(path)]) == 2
+    assert "exists: name a new file" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_fix_keeps_crowds_and_scores(good, tmp_path, capsys):
+    path, document = good
+    document["annotations"][0] |= {"iscrowd": 1, "score": 0.5}
+    path.write_text(json.dumps(document))
+    assert main(["check", str(path), "--fix", str(tmp_path / "fixed.json")]) == 0
+    entries = json.loads((tmp_path / "fixed.json").read_text())["annotations"]
+    assert sorted(one["iscrowd"] for one in entries)[-1] == 1
+    assert [one["score"] for one in entries if "score" in one] == [0.5]
+
+
+def test_a_link_to_nothing_is_a_fault(good, capsys):
+    path, _ = good
+    image = path.parent / "val" / "0.png"
+    image.unlink()
+    image.symlink_to(path.parent / "nowhere.png")
+    assert main(["check", str(path)]) == 1
+    assert "0.png" in capsys.readouterr().out

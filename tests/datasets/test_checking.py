@@ -139,10 +139,10 @@ def test_what_is_repaired_is_without_faults(write, tmp_path):
 
 def test_soft_masks_read_as_instances_are_suspicious():
     specks = [mask(x, y, x + 2, y + 2) for x in range(0, 60, 6) for y in range(0, 12, 4)]
-    (found,) = find_suspicions([*specks, mask(0, 20, 40, 40)], [None] * 31, (40, 60))
+    (found,) = find_suspicions([*specks, mask(0, 20, 40, 40)], [None] * 31)
     assert found.startswith("30 of 31 masks have at most 9 pixels")
-    assert find_suspicions(specks[:10], [None] * 10, (40, 60)) == ()
-    assert find_suspicions([], [], (40, 60)) == ()
+    assert find_suspicions(specks[:10], [None] * 10) == ()
+    assert find_suspicions([], []) == ()
 
 
 def test_masks_drawn_twice_are_those_of_one_class():

@@ -87,7 +87,7 @@ def test_settings_of_annotations(coco_folder):
     assert without.faults == ("1 crowd region left out, as asked for",)
 
 
-@pytest.mark.parametrize("setting", ["crowds=maybe", "boxes=", "void=x"])
+@pytest.mark.parametrize("setting", ["crowds=maybe", "boxes=", "range=wide"])
 def test_unknown_settings_of_annotations_are_refused(setting, coco_folder, refusal):
     with refusal(ConfigError, setting.partition("=")[0]):
         open_data(f"{coco_folder(1)[0]},{setting}")
@@ -165,3 +165,8 @@ def test_unusual_masks_are_told_once(coco_folder, caplog):
         data[0]
     told = [line for line in caplog.messages if "drawn twice" in line]
     assert told == ["0.png: 1 mask drawn twice: the same pixels and class as another"]
+
+
+def test_settings_that_mean_nothing_are_refused(coco_folder, refusal):
+    with refusal(ConfigError, "coco data have no setting void"):
+        open_data(f"coco:{coco_folder(1)[0]},void=255")

@@ -10,8 +10,9 @@ from samkit.annotations.model import (
     AnnotationSet,
     Fault,
     ReadOptions,
+    faults_of_nothing,
 )
-from samkit.annotations.names import ImageNames
+from samkit.annotations.names import ImageNames, place_notes
 from samkit.annotations.registry import (
     FORMATS,
     AnnotationFormat,
@@ -39,9 +40,11 @@ __all__ = [
     "ReadOptions",
     "detect_format",
     "draw_image",
+    "faults_of_nothing",
     "find_duplicates",
     "find_suspicions",
     "open_annotations",
+    "place_notes",
     "read_coco",
     "read_rles",
     "sa1b_image",

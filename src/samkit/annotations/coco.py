@@ -23,6 +23,7 @@ from samkit.annotations.model import (
     find_files,
     folder_of,
     take_options,
+    text_or_empty,
     with_size,
 )
 from samkit.annotations.numbers import id_text, number_or_none
@@ -194,6 +195,7 @@ def _is_image(entry: Any) -> bool:
     return (
         isinstance(entry, dict)
         and isinstance(entry.get("file_name"), str)
+        and entry["file_name"].strip() != ""
         and isinstance(entry.get("id"), int | float | str)
         and not isinstance(entry.get("id"), bool)
     )
@@ -268,8 +270,8 @@ def _annotated(
         folder=_folder(file.path, root),
         split=_split(file.path, root),
         masks=tuple(masks),
-        review=str(extras.get("review", "")),
-        comment=str(extras.get("comment", "")),
+        review=text_or_empty(extras.get("review")),
+        comment=text_or_empty(extras.get("comment")),
         faults=tuple(faults),
     )
     return with_size(annotated, entry.get("height"), entry.get("width"))
@@ -301,7 +303,7 @@ def _mask(
         class_name=file.class_name(annotation),
         score=number_or_none(extras.get("score", annotation.get("score"))),
         stability=number_or_none(extras.get("stability", annotation.get("stability_score"))),
-        stage=str(extras.get("stage", "")),
+        stage=text_or_empty(extras.get("stage")),
         is_crowd=_is_true(annotation.get("iscrowd")),
     )
 

@@ -21,6 +21,7 @@ from samkit.annotations.model import (
     Shape,
     fault_of,
     find_files,
+    take_options,
     with_size,
 )
 from samkit.annotations.numbers import coordinate, to_integer
@@ -123,7 +124,7 @@ def _read_item(
     image = item.get("image")
     size = image.get("size") if isinstance(image, dict) else None
     height, width = size if isinstance(size, list) and len(size) == 2 else (None, None)
-    return with_size(annotated, height, width)
+    return take_options(with_size(annotated, height, width), options)
 
 
 def _image_folder(file: Path, root: Path) -> str:
@@ -146,7 +147,13 @@ def _read_annotation(
         if not 0 <= number < len(names) or not isinstance(names[number], str):
             raise DataError(f"its label {number} is not listed")
         class_name = names[number]
-    mask = AnnotatedMask(where=where, shape=_shape(one, options), class_name=class_name)
+    attributes = one.get("attributes")
+    mask = AnnotatedMask(
+        where=where,
+        shape=_shape(one, options),
+        class_name=class_name,
+        is_crowd=isinstance(attributes, dict) and attributes.get("is_crowd") is True,
+    )
     return str(group) if group else None, mask
 
 

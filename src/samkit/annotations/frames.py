@@ -1,7 +1,7 @@
 """Frames: which image an annotation file's coordinates belong to, upright, turned or resized."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -63,18 +63,19 @@ def draw_image(image: AnnotatedImage, size_hw: tuple[int, int], orientation: int
     masks, rles, faults = [], [], list(image.faults)
     for mask in image.masks:
         try:
-            rle, part = mask.shape.draw(frame.size_hw, target_hw)
-            reason = "" if rle_area(rle) else "it covers no pixel"
+            drawn = mask.shape.draw(frame.size_hw, target_hw)
+            reason = "" if rle_area(drawn.rle) else "it covers no pixel"
         except DataError as error:
             reason = str(error)
         if reason:
             text = f"{mask.where}: {reason}"
             faults.append(Fault(text=text, num_annotations=mask.num_annotations))
             continue
-        if part:
-            faults.append(Fault(text=f"{mask.where}: {part}", num_annotations=0))
-        masks.append(mask)
-        rles.append(_turn(rle, frame.orientation))
+        lost = drawn.num_left_out
+        if drawn.fault:
+            faults.append(Fault(text=f"{mask.where}: {drawn.fault}", num_annotations=lost))
+        masks.append(replace(mask, num_annotations=mask.num_annotations - lost))
+        rles.append(_turn(drawn.rle, frame.orientation))
     void = None
     if image.void is not None:
         void = _turn(resize_rle(image.void, target_hw), frame.orientation)

@@ -9,6 +9,7 @@ from samkit.annotations.model import (
     AnnotationFiles,
     ReadOptions,
     find_files,
+    text_or_empty,
     with_size,
 )
 from samkit.annotations.numbers import number_or_none
@@ -30,8 +31,22 @@ def open_label_images(path: Path, options: ReadOptions) -> AnnotationFiles:
     """
     files, root = [path], path.parent
     if not path.is_file():
-        files, root = find_files(path, *SUFFIXES), path
+        files, root = _choose(find_files(path, *SUFFIXES)), path
     return AnnotationFiles(FORMAT, files, root=root, reader=read_label_image, options=options)
+
+
+def _choose(files: list[Path]) -> list[Path]:
+    """The label images among pictures: of an export, those with a JSON file of their facts."""
+    beside = [path for path in files if path.with_suffix(".json").is_file()]
+    return beside if beside and _is_export(beside[0]) else files
+
+
+def _is_export(path: Path) -> bool:
+    try:
+        document = read_json_text(path.with_suffix(".json"))
+    except DataError:
+        return False
+    return isinstance(document, dict) and document.get("format") == LABELS_FORMAT
 
 
 def read_label_image(path: Path, root: Path, options: ReadOptions) -> AnnotatedImage:
@@ -63,10 +78,11 @@ def read_label_image(path: Path, root: Path, options: ReadOptions) -> AnnotatedI
 def _read_layers(path: Path, root: Path, facts: dict[str, Any]) -> AnnotatedImage:
     """Read an export's masks with their classes; masks that overlap are in folders beside."""
     layers = {}
-    relative = path.relative_to(root)
+    first = next((one for one in path.parents if one.name == layer_folder(1)), root)
     for number in sorted({int(one["layer"]) for one in facts["masks"]}):
-        layer = root if number == 1 else root.parent / layer_folder(number)
-        layers[number] = read_labels(layer / relative, void=0, binary=False).labels
+        layer = first if number == 1 else first.parent / layer_folder(number)
+        numbers = read_labels(layer / path.relative_to(first), void=0, binary=False)
+        layers[number] = numbers.labels
     masks = []
     for index, one in enumerate(facts["masks"], start=1):
         name = one["class"]
@@ -78,18 +94,18 @@ def _read_layers(path: Path, root: Path, facts: dict[str, Any]) -> AnnotatedImag
                 class_name=name if isinstance(name, str) else None,
                 score=number_or_none(one["score"]),
                 stability=number_or_none(one["stability"]),
-                stage=str(one["stage"]),
+                stage=text_or_empty(one["stage"]),
             )
         )
     found = facts.get("samkit")
     extras = found if isinstance(found, dict) else {}
-    if not isinstance(facts["file_name"], str):
-        raise DataError(f"{path.with_suffix('.json')}: file_name must be text")
+    if not text_or_empty(facts["file_name"]).strip():
+        raise DataError(f"{path.with_suffix('.json')}: file_name must be an image's name")
     image = AnnotatedImage(
         name=facts["file_name"],
         file=path,
         masks=tuple(masks),
-        review=str(extras.get("review", "")),
-        comment=str(extras.get("comment", "")),
+        review=text_or_empty(extras.get("review")),
+        comment=text_or_empty(extras.get("comment")),
     )
     return with_size(image, facts.get("height"), facts.get("width"))

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from samkit.annotations.frames import resize_rle
-from samkit.annotations.model import Shape
+from samkit.annotations.model import Drawn, Shape
 from samkit.annotations.numbers import coordinate
 from samkit.annotations.shapes import BOX_FAULT, ellipse_shape, polygon_shape, turn
 from samkit.arrays import BoolArray
 from samkit.errors import DataError
 from samkit.formats import MAX_PIXELS
-from samkit.geometry import Rle, encode_rle
+from samkit.geometry import encode_rle
 
 # Fields of a region that say where it is.
 GEOMETRY = ("rle", "points", "vertices", "x", "y", "width", "height", "radiusX", "radiusY")
@@ -40,10 +40,10 @@ class Brush:
 
     code: bytes
 
-    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> tuple[Rle, str]:
+    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
         if math.prod(frame_hw) > MAX_PIXELS:
             raise DataError(f"an image of {frame_hw[1]} x {frame_hw[0]} pixels is not possible")
-        return resize_rle(encode_rle(decode_brush(self.code, frame_hw)), size_hw), ""
+        return Drawn(resize_rle(encode_rle(decode_brush(self.code, frame_hw)), size_hw))
 
 
 def decode_brush(code: bytes, size_hw: tuple[int, int]) -> BoolArray:

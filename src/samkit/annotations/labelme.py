@@ -18,19 +18,22 @@ from samkit.annotations.model import (
     AnnotatedImage,
     AnnotatedMask,
     AnnotationFiles,
+    Drawn,
     Fault,
     ReadOptions,
     describe,
+    fault_of,
     find_files,
     folder_of,
     with_size,
 )
 from samkit.annotations.numbers import number_or_none
+from samkit.annotations.shapes import join_groups
 from samkit.annotations.text import read_json_text
 from samkit.arrays import BoolArray
 from samkit.errors import DataError
 from samkit.formats import MAX_PIXELS
-from samkit.geometry import Rle, encode_rle
+from samkit.geometry import encode_rle
 
 FORMAT = "labelme"
 # Shapes that are drawn as polygons of their points; those with four corners come from
@@ -40,24 +43,21 @@ CORNERS = 2  # points of a rectangle that states two opposite corners
 
 
 @dataclass(frozen=True)
-class LabelMeShapes:
-    """Shapes that are one mask together, as in the file: dicts of shape_type and points.
+class LabelMeShape:
+    """A shape as in the file: shape_type, points, ...
 
-    Pixels on a shape's outline belong to it, as in LabelMe itself.
+    Pixels on its outline belong to it, as in LabelMe itself.
     """
 
-    shapes: tuple[dict[str, Any], ...]
+    entry: dict[str, Any]
 
-    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> tuple[Rle, str]:
+    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
         if math.prod(frame_hw) > MAX_PIXELS:
             raise DataError(f"an image of {frame_hw[1]} x {frame_hw[0]} pixels is not possible")
-        mask = np.zeros(size_hw, bool)
-        for shape in self.shapes:
-            try:
-                mask |= _draw(shape, frame_hw, size_hw)
-            except BROKEN as error:  # noqa: PERF203 - few shapes
-                raise DataError(f"broken: {describe(error)}") from error
-        return encode_rle(mask), ""
+        try:
+            return Drawn(encode_rle(_draw(self.entry, frame_hw, size_hw)))
+        except BROKEN as error:
+            raise DataError(f"broken: {describe(error)}") from error
 
 
 def open_labelme(path: Path, options: ReadOptions) -> AnnotationFiles:
@@ -97,32 +97,23 @@ def read_labelme(path: Path, root: Path, _options: ReadOptions) -> AnnotatedImag
 
 def _group(shapes: Sequence[Any]) -> tuple[tuple[AnnotatedMask, ...], tuple[Fault, ...]]:
     """Masks of shapes: those of one label and group are one."""
-    groups: dict[tuple[str | None, object], list[tuple[int, dict[str, Any]]]] = {}
-    faults = []
+    masks, faults = [], []
     for number, shape in enumerate(shapes, start=1):
+        where = f"shape {number}"
         try:
             _check(shape)
-        except DataError as error:
-            faults.append(Fault(text=f"shape {number}: {error}"))
-            continue
-        except BROKEN as error:
-            faults.append(Fault(text=f"shape {number} is broken: {describe(error)}"))
+        except (DataError, *BROKEN) as error:
+            faults.append(fault_of(error, where))
             continue
         group, label = shape.get("group_id"), shape.get("label")
-        key = ("alone", number) if group is None else str(group)
-        name = str(label) if label is not None and label != "" else None
-        groups.setdefault((name, key), []).append((number, shape))
-    masks = tuple(
-        AnnotatedMask(
-            where=f"shape {', '.join(str(number) for number, _ in parts)}",
-            shape=LabelMeShapes(tuple(shape for _, shape in parts)),
-            class_name=name,
-            num_annotations=len(parts),
-            score=number_or_none(parts[0][1].get("score")),
+        mask = AnnotatedMask(
+            where=where,
+            shape=LabelMeShape(shape),
+            class_name=str(label) if label is not None and label != "" else None,
+            score=number_or_none(shape.get("score")),
         )
-        for (name, _), parts in groups.items()
-    )
-    return masks, tuple(faults)
+        masks.append((None if group is None else str(group), mask))
+    return join_groups(masks), tuple(faults)
 
 
 def _check(shape: Any) -> None:

@@ -6,10 +6,11 @@ import pickle
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from samkit.annotations.numbers import stated_size
 from samkit.errors import DataError, SamkitError
+from samkit.formats import is_hidden
 from samkit.geometry import Rle
 
 # What reading a document of unknown content may raise: values of other types than expected.
@@ -24,18 +25,29 @@ BROKEN = (
 )
 
 
+class Drawn(NamedTuple):
+    """A mask that was drawn.
+
+    Attributes:
+        rle: its pixels.
+        fault: one line about parts of it that are broken and left out; empty if none is.
+        num_left_out: annotations that are such parts; 0 if they are parts of one.
+    """
+
+    rle: Rle
+    fault: str = ""
+    num_left_out: int = 0
+
+
 class Shape(Protocol):
     """A mask as its file describes it, in the file's own frame."""
 
-    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> tuple[Rle, str]:
+    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
         """Draw the mask.
 
         Args:
             frame_hw: size of the image that the file's coordinates belong to.
             size_hw: size to draw it at; usually the same.
-
-        Returns:
-            the mask of `size_hw`, and one line about parts of it that are broken and left out.
 
         Raises:
             DataError: malformed, or of another size than `frame_hw`.
@@ -255,6 +267,18 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__} {' '.join(str(error).split())}"[:120]
 
 
+def faults_of_nothing(image: AnnotatedImage) -> tuple[Fault, ...]:
+    """Faults of annotations whose file names no image: all of them are left out."""
+    lost = sum(one.num_annotations for one in image.masks)
+    nameless = Fault(text=f"{image.file} names no image", num_annotations=lost)
+    return (*image.faults, nameless) if image.masks else image.faults
+
+
+def text_or_empty(value: Any) -> str:
+    """A text; empty for anything else."""
+    return value if isinstance(value, str) else ""
+
+
 def with_size(image: AnnotatedImage, height: Any, width: Any) -> AnnotatedImage:
     """Set the size that a file states; if it is none, nobody knows where the masks belong."""
     try:
@@ -296,12 +320,12 @@ def find_files(folder: Path, *suffixes: str) -> list[Path]:
     """
     every = folder.rglob("*") if folder.is_dir() else iter(())
     named = (path for path in every if path.suffix.lower() in suffixes)
-    found = sorted(path for path in named if is_visible(path, folder))
+    found = sorted(path for path in named if is_visible(path, folder) and path.is_file())
     if not found:
         raise DataError(f"{folder} has no {' or '.join(suffixes)} files")
     return found
 
 
 def is_visible(path: Path, folder: Path) -> bool:
-    """Whether neither a file nor a folder above it, below `folder`, is hidden."""
-    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    """Whether neither a file nor a folder above it, below `folder`, is hidden or a copy."""
+    return not any(is_hidden(part) for part in path.relative_to(folder).parts)

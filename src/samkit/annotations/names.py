@@ -157,6 +157,21 @@ class _Level:
         return shorter > 1 and parts[-shorter:] == wanted[-shorter:]
 
 
+def place_notes(name: str, found: str) -> tuple[str, ...]:
+    """One line if an image was found in another folder than a file states; else nothing.
+
+    Args:
+        name: name or path as the file states it.
+        found: the image's path.
+    """
+    if URL.match(name) or name.startswith("/data/"):  # of servers, whose folders say nothing
+        return ()
+    stated, own = (_parts(_folded(one.replace("\\", "/"))) for one in (unquote(name), found))
+    if min(len(stated), len(own)) < 2 or stated[-2] == own[-2]:
+        return ()
+    return (f"taken for {found}, the only image of this name",)
+
+
 def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 

@@ -34,14 +34,14 @@ class AnnotationFormat:
 
     Attributes:
         open: called with a path and options.
-        path: what the path is, for help and errors.
+        settings: options that mean something in this format, besides `boxes`.
         matches_folder: whether a folder's layout is this format's; None if only its files tell.
         matches_document: whether the content of a JSON file is this format's; None if it has none.
         xml_root: the first element of its XML files; empty if it has none.
     """
 
     open: Callable[[Path, ReadOptions], AnnotationSet]
-    path: str
+    settings: tuple[str, ...] = ()
     matches_folder: Callable[[Path], bool] | None = None
     matches_document: Callable[[Any], bool] | None = None
     xml_root: str = ""
@@ -53,7 +53,7 @@ def open_annotations(
     """Open the annotations of a file or folder.
 
     Args:
-        path: see `FORMATS` for what it is in each format.
+        path: the file or folder.
         format_name: a key of `FORMATS`; None: it is detected.
         options: what annotations are read as.
 
@@ -129,45 +129,41 @@ def _is_roboflow(folder: Path) -> bool:
 FORMATS: dict[str, AnnotationFormat] = {
     "coco": AnnotationFormat(
         open=open_coco,
-        path="a JSON file",
+        settings=("crowds",),
         matches_folder=_is_roboflow,
         matches_document=_has_keys("images", "annotations"),
     ),
     "yolo": AnnotationFormat(
         open=open_yolo,
-        path="a folder with data.yaml, or of label files with classes.txt",
         matches_folder=is_yolo_folder,
     ),
     "voc": AnnotationFormat(
         open=open_voc,
-        path="a folder of Annotations/ and SegmentationObject/, or of XML files",
+        settings=("void",),
         matches_folder=is_voc_folder,
         xml_root=VOC_ROOT,
     ),
-    "cvat": AnnotationFormat(open=open_cvat, path="an XML file", xml_root=CVAT_ROOT),
+    "cvat": AnnotationFormat(open=open_cvat, xml_root=CVAT_ROOT),
     "label-studio": AnnotationFormat(
         open=open_label_studio,
-        path="a JSON file",
         matches_document=is_label_studio,
     ),
     "datumaro": AnnotationFormat(
         open=open_datumaro,
-        path="a JSON file, or a folder of them",
+        settings=("crowds",),
         matches_document=is_datumaro,
     ),
     "labelme": AnnotationFormat(
         open=open_labelme,
-        path="a folder of JSON files",
         matches_document=_has_keys("shapes"),
     ),
     "sa1b": AnnotationFormat(
         open=open_sa1b,
-        path="a folder of JSON files",
         matches_document=_has_keys("annotations"),
     ),
     "png": AnnotationFormat(
         open=open_label_images,
-        path="a folder of label images",
+        settings=("void", "binary", "threshold"),
         matches_document=lambda document: (
             isinstance(document, dict) and document.get("format") == LABELS_FORMAT
         ),

@@ -17,6 +17,7 @@ from samkit.annotations.model import (
     describe,
     find_files,
     folder_of,
+    text_or_empty,
     with_size,
 )
 from samkit.annotations.numbers import number_or_none
@@ -78,8 +79,8 @@ def sa1b_image(document: Any, path: Path, folder: str) -> AnnotatedImage:
         file=path,
         folder=folder,
         masks=tuple(masks),
-        review=str(extras.get("review", "")),
-        comment=str(extras.get("comment", "")),
+        review=text_or_empty(extras.get("review")),
+        comment=text_or_empty(extras.get("comment")),
         faults=tuple(faults),
     )
     return with_size(annotated, image.get("height"), image.get("width"))
@@ -97,5 +98,5 @@ def _mask(annotation: Any, where: str) -> AnnotatedMask:
         class_name=category if isinstance(category, str) and category else None,
         score=number_or_none(extras.get("score", annotation.get("predicted_iou"))),
         stability=number_or_none(extras.get("stability", annotation.get("stability_score"))),
-        stage=str(extras.get("stage", "")),
+        stage=text_or_empty(extras.get("stage")),
     )

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 from samkit.annotations.frames import resize_rle
+from samkit.annotations.model import Drawn
 from samkit.arrays import FloatArray, IntArray
 from samkit.errors import DataError
 from samkit.geometry import Rle
@@ -35,9 +36,9 @@ class CocoSegmentation:
 
     value: Any
 
-    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> tuple[Rle, str]:
+    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
         if isinstance(self.value, dict):
-            return resize_rle(_from_rle(self.value, frame_hw), size_hw), ""
+            return Drawn(resize_rle(_from_rle(self.value, frame_hw), size_hw))
         return _from_polygons(self.value, frame_hw, size_hw)
 
 
@@ -52,10 +53,10 @@ def segmentation_rle(segmentation: Any, size_hw: tuple[int, int]) -> Rle:
     Raises:
         DataError: it is malformed, or of another size.
     """
-    rle, part = CocoSegmentation(segmentation).draw(size_hw, size_hw)
-    if part:
-        raise DataError(part)
-    return rle
+    drawn = CocoSegmentation(segmentation).draw(size_hw, size_hw)
+    if drawn.fault:
+        raise DataError(drawn.fault)
+    return drawn.rle
 
 
 def read_rles(
@@ -131,9 +132,7 @@ def _integers(counts: Any) -> IntArray:
     return integers
 
 
-def _from_polygons(
-    value: Any, frame_hw: tuple[int, int], size_hw: tuple[int, int]
-) -> tuple[Rle, str]:
+def _from_polygons(value: Any, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
     """Draw polygons; those that are broken are left out and told, if any other is good."""
     if not isinstance(value, list) or not value:
         raise DataError(f"a segmentation must be polygons or a run-length code; got {value!r:.40}")
@@ -149,7 +148,7 @@ def _from_polygons(
     scale = np.array(size_hw[::-1]) / frame_hw[::-1]
     drawn = [(one * scale).ravel().tolist() for one in polygons]
     part = f"{len(faults)} of {len(flat)} polygons left out: {faults[0]}" if faults else ""
-    return _merged(coco_mask.frPyObjects(drawn, *size_hw), size_hw), part
+    return Drawn(_merged(coco_mask.frPyObjects(drawn, *size_hw), size_hw), part)
 
 
 def _is_number(value: Any) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from samkit.annotations.frames import resize_rle
-from samkit.annotations.model import AnnotatedMask, Shape
+from samkit.annotations.model import AnnotatedMask, Drawn, Shape
 from samkit.annotations.segmentations import CocoSegmentation
 from samkit.arrays import FloatArray
 from samkit.errors import DataError
@@ -31,22 +31,20 @@ class JoinedShapes:
 
     parts: tuple[Shape, ...]
 
-    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> tuple[Rle, str]:
-        rles, faults = [], []
+    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
+        drawn, faults = [], []
         for one in self.parts:
             try:
-                rle, fault = one.draw(frame_hw, size_hw)
-            except DataError as error:
+                drawn.append(one.draw(frame_hw, size_hw))
+            except DataError as error:  # noqa: PERF203 - few parts
                 faults.append(str(error))
-                continue
-            rles.append(rle)
-            faults += [fault] if fault else []
-        if not rles:
+        if not drawn:
             raise DataError(faults[0])
-        merged = coco_mask.merge(rles)
-        joined: Rle = {"size": list(size_hw), "counts": merged["counts"].decode("ascii")}
-        part = f"{len(faults)} of {len(self.parts)} parts are broken: {faults[0]}" if faults else ""
-        return joined, part
+        every = [*faults, *(one.fault for one in drawn if one.fault)]
+        merged = coco_mask.merge([one.rle for one in drawn])
+        rle: Rle = {"size": list(size_hw), "counts": merged["counts"].decode("ascii")}
+        fault = f"{len(every)} of {len(self.parts)} parts are broken: {every[0]}" if every else ""
+        return Drawn(rle, fault, len(faults))
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class PixelPolygon:
     points: tuple[float, ...]
     is_relative: bool = False
 
-    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> tuple[Rle, str]:
+    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
         if math.prod(size_hw) > MAX_PIXELS:
             raise DataError(f"an image of {size_hw[1]} x {size_hw[0]} pixels is not possible")
         frame_wh = np.array([1, 1] if self.is_relative else frame_hw[::-1])
@@ -74,7 +72,7 @@ class PixelPolygon:
         x1, y1 = np.clip(outline.max(axis=0), 0, (size_hw[1] - 1, size_hw[0] - 1)).tolist()
         patch = np.zeros((y1 - y0 + 1, x1 - x0 + 1), np.uint8)
         cv2.fillPoly(patch, [outline - (x0, y0)], 1)
-        return encode_patch_rle(patch.view(np.bool_), (x0, y0), size_hw), ""
+        return Drawn(encode_patch_rle(patch.view(np.bool_), (x0, y0), size_hw))
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ class BoxRle:
     counts: str
     box_xywh: tuple[int, int, int, int]
 
-    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> tuple[Rle, str]:
+    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
         x, y, width, height = self.box_xywh
         if min(self.box_xywh) < 0 or x + width > frame_hw[1] or y + height > frame_hw[0]:
             raise DataError(f"its box {list(self.box_xywh)} is not in the image")
@@ -106,7 +104,7 @@ class BoxRle:
             )
         flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
         rle = encode_patch_rle(flat.reshape(height, width), (x, y), frame_hw)
-        return resize_rle(rle, size_hw), ""
+        return Drawn(resize_rle(rle, size_hw))
 
 
 def box_shape(

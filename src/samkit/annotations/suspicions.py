@@ -16,15 +16,12 @@ MIN_SPECKS, MOST = 20, 0.5
 FULL = 0.995  # of the image's pixels
 
 
-def find_suspicions(
-    rles: Sequence[Rle], names: Sequence[str | None], size_hw: tuple[int, int]
-) -> tuple[str, ...]:
+def find_suspicions(rles: Sequence[Rle], names: Sequence[str | None]) -> tuple[str, ...]:
     """One line about each thing in an image's masks that is seldom wanted.
 
     Args:
         rles: the masks.
         names: class of each mask; None without one.
-        size_hw: the image's size.
     """
     if not rles:
         return ()
@@ -38,7 +35,8 @@ def find_suspicions(
             f"{specks} of {len(rles)} masks have at most {SPECK_PX} pixels: soft edges or noise"
             " of a picture look like this"
         )
-    if count := int((areas >= FULL * size_hw[0] * size_hw[1]).sum()):
+    height, width = rles[0]["size"]
+    if count := int((areas >= FULL * height * width).sum()):
         found.append(f"{_masks(count)} over the full image")
     return tuple(found)
 

@@ -80,6 +80,8 @@ def open_voc(path: Path, options: ReadOptions) -> AnnotationFiles:
     Raises:
         DataError: there are none, or a list of classes that cannot be read.
     """
+    if not path.exists():
+        raise DataError(f"no such file or folder: {path}")
     if path.is_file():
         inside = (one for one in path.parents if one.name.lower() in PARTS)
         top = next((one.parent for one in inside), path.parent)
@@ -102,7 +104,7 @@ def _data_sets(folder: Path) -> dict[Path, dict[str, Path]]:
     for _ in range(DEPTH + 1):
         below: list[Path] = []
         for place in level:
-            inside = sorted(one for one in place.iterdir() if one.is_dir())
+            inside = _folders(place)
             own = {one.name.lower(): one for one in inside if one.name.lower() in PARTS}
             if own:
                 found[place] = own
@@ -110,6 +112,14 @@ def _data_sets(folder: Path) -> dict[Path, dict[str, Path]]:
                 below += [one for one in inside if is_visible(one, folder)]
         level = below
     return found
+
+
+def _folders(place: Path) -> list[Path]:
+    """Folders in a folder; none in one that cannot be read."""
+    try:
+        return sorted(one for one in place.iterdir() if one.is_dir())
+    except OSError:
+        return []
 
 
 def _layouts(folder: Path) -> tuple[_Layout, ...]:
@@ -266,7 +276,8 @@ def _match(pictures: _Pictures, objects: Sequence[VocObject]) -> dict[int, int]:
         for number, rle in zip(pictures.numbers, pictures.rles, strict=True)
     }
     in_order = {number: number - 1 for number in boxes if number <= len(objects)}
-    if all(_fits(boxes[number], objects[index].box_xyxy) for number, index in in_order.items()):
+    fits = (_fits(boxes[number], objects[at].box_xyxy) for number, at in in_order.items())
+    if len(in_order) == len(boxes) and all(fits):
         return in_order
     pairs = [
         (_iou(box, one.box_xyxy), number, index)

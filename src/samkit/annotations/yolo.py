@@ -19,6 +19,7 @@ from samkit.annotations.model import (
     AnnotatedImage,
     AnnotatedMask,
     AnnotationFiles,
+    Drawn,
     Fault,
     ReadOptions,
     Shape,
@@ -31,7 +32,6 @@ from samkit.annotations.segmentations import CocoSegmentation
 from samkit.annotations.shapes import BOX_FAULT, PixelPolygon
 from samkit.annotations.text import read_text
 from samkit.errors import DataError
-from samkit.geometry import Rle
 
 FORMAT = "yolo"
 SETTINGS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -69,7 +69,7 @@ class _RelativeBox:
 
     center_xywh: tuple[float, float, float, float]
 
-    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> tuple[Rle, str]:
+    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
         x, y, width, height = self.center_xywh
         x0, x1 = ((x + sign * width / 2) * frame_hw[1] for sign in (-1, 1))
         y0, y1 = ((y + sign * height / 2) * frame_hw[0] for sign in (-1, 1))

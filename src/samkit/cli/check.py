@@ -47,6 +47,8 @@ def check(*, data: tuple[str, ...], repaired: Path | None, as_json: bool) -> int
 
     if repaired is not None and len(data) > 1:
         raise ConfigError("--fix repairs one data set at a time")
+    if repaired is not None and repaired.exists():
+        raise ConfigError(f"{repaired} exists: name a new file")
     reports = []
     for spec in data:
         source = open_annotated(spec)

@@ -13,7 +13,9 @@ from samkit.annotations import (
     DrawnImage,
     ImageNames,
     draw_image,
+    faults_of_nothing,
     find_suspicions,
+    place_notes,
 )
 from samkit.datasets.sample import Sample
 from samkit.errors import DataError
@@ -109,13 +111,13 @@ class AnnotatedImages:
         except DataError:
             return key
 
-    def _warn(self, index: int, drawn: DrawnImage, size_hw: tuple[int, int]) -> None:
+    def _warn(self, index: int, notes: Sequence[str], drawn: DrawnImage) -> None:
         """Say once of an image what was understood in an unusual way, or may not be meant."""
         if index in self._warned:
             return
         self._warned.add(index)
         names = [one.class_name for one in drawn.masks]
-        found = (*drawn.notes, *find_suspicions(drawn.rles, names, size_hw))
+        found = (*notes, *drawn.notes, *find_suspicions(drawn.rles, names))
         if found:
             notify("unusual in their masks", self.key(index), "; ".join(found))
 
@@ -141,11 +143,12 @@ class AnnotatedImages:
     def __getitem__(self, index: int) -> Sample:
         image = self.annotations.read(index)
         if not image.name:
-            raise DataError("; ".join(fault.text for fault in image.faults))
+            raise DataError("; ".join(fault.text for fault in faults_of_nothing(image)))
         try:
-            path = self.folder / self.locate(image)
+            found = self.locate(image)
         except DataError as error:
             raise DataError(f"{image.name}: {error}") from error
+        path = self.folder / found
         pixels = read_image(path, value_range=self.value_range)
         size_hw = (pixels.shape[0], pixels.shape[1])
         orientation = UPRIGHT
@@ -157,7 +160,7 @@ class AnnotatedImages:
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
         names = tuple(one.class_name or "" for one in drawn.masks)
-        self._warn(index, drawn, size_hw)
+        self._warn(index, place_notes(image.name, found), drawn)
         return Sample(
             key=self.key(index),
             image=pixels,

@@ -15,8 +15,10 @@ from samkit.annotations import (
     DrawnImage,
     Fault,
     draw_image,
+    faults_of_nothing,
     find_duplicates,
     find_suspicions,
+    place_notes,
 )
 from samkit.datasets.annotated import AnnotatedImages
 from samkit.errors import DataError, ImageError
@@ -44,16 +46,18 @@ class CheckedImage:
         """
         names = [one.class_name for one in self.drawn.masks]
         twice = find_duplicates(self.drawn.rles, names)
-        for index, (name, rle) in enumerate(zip(names, self.drawn.rles, strict=True)):
+        pairs = zip(self.drawn.masks, self.drawn.rles, strict=True)
+        for index, (mask, rle) in enumerate(pairs):
             area = rle_area(rle)
-            if area and index not in twice:
+            if index not in twice:
                 x0, y0, x1, y1 = rle_box_xyxy(rle)
                 yield {
-                    "category_id": category(name),
+                    "category_id": category(mask.class_name),
                     "segmentation": rle,
                     "area": area,
                     "bbox": [x0, y0, x1 - x0, y1 - y0],
-                    "iscrowd": 0,
+                    "iscrowd": int(mask.is_crowd),
+                    **({} if mask.score is None else {"score": mask.score}),
                 }
 
 
@@ -64,7 +68,7 @@ class DataReport:
     Attributes:
         path: file or folder of the annotations.
         format_name: their format.
-        folder: folder of the images; None if none of them was found.
+        folder: folder of the images, or where they were looked for first.
         num_images: images that the annotations list.
         num_found: those that are there and can be read.
         num_annotations: annotations in the files: masks, parts of masks, and `num_left_out`.
@@ -85,7 +89,7 @@ class DataReport:
 
     path: Path
     format_name: str
-    folder: Path | None
+    folder: Path
     num_images: int = 0
     num_found: int = 0
     num_annotations: int = 0
@@ -182,7 +186,7 @@ class _Check:
         report = self.report
         report.num_annotations += image.num_annotations
         if not image.name:
-            self.leave_out("", image.faults)
+            self.leave_out("", faults_of_nothing(image))
             return None
         report.num_images += 1
         try:
@@ -190,7 +194,7 @@ class _Check:
             with (self.data.folder / path).open("rb") as file:
                 size_hw, orientation = read_image_frame(file, path)
             drawn = draw_image(image, size_hw, orientation)
-        except (DataError, ImageError) as error:
+        except (DataError, ImageError, OSError) as error:
             lost = sum(one.num_annotations for one in image.masks)
             self.leave_out(image.name, [Fault(text=str(error), num_annotations=lost)])
             self.leave_out(image.name, image.faults)
@@ -198,22 +202,21 @@ class _Check:
         report.num_found += 1
         report.files.append((image.split, self.data.folder / path))
         report.sizes_hw[size_hw] += 1
-        report.notes += [f"{path}: {note}" for note in drawn.notes]
+        notes = (*place_notes(image.name, path), *drawn.notes)
+        report.notes += [f"{path}: {note}" for note in notes]
         self.leave_out(path, drawn.faults)
-        self._masks(path, size_hw, drawn)
+        self._masks(path, drawn)
         return CheckedImage(path=path, size_hw=size_hw, drawn=drawn)
 
-    def _masks(self, path: str, size_hw: tuple[int, int], drawn: DrawnImage) -> None:
+    def _masks(self, path: str, drawn: DrawnImage) -> None:
         report = self.report
         names = [one.class_name for one in drawn.masks]
         areas = [rle_area(rle) for rle in drawn.rles]
         report.num_masks += len(names)
         report.classes.update(names)
         report.masks_by_size.update(_size_name(area) for area in areas)
-        suspicions = find_suspicions(drawn.rles, names, size_hw)
+        suspicions = find_suspicions(drawn.rles, names)
         report.warnings += [f"{path}: {one}" for one in suspicions]
-        if empty := areas.count(0):
-            report.warnings.append(f"{path}: {empty} masks without a pixel")
         if len(areas) > 1:
             # A pixel of two masks counts twice in the sum, and once in the union.
             shared = sum(areas) - int(coco_mask.area(coco_mask.merge(list(drawn.rles))))

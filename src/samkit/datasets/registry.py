@@ -115,6 +115,9 @@ def _open_annotated(format_name: str, rest: str, *, allow_missing: bool = False)
     path, settings = _settings(rest)
     images = Path(settings.pop("images")) if "images" in settings else None
     value_range = settings.pop("range", "auto")
+    unknown = settings.keys() - {"boxes", *FORMATS[format_name].settings}
+    if unknown:
+        raise ConfigError(f"{format_name} data have no setting {', '.join(sorted(unknown))}")
     options = _read_options(settings)
     if format_name == "png" and (path / MASKS).is_dir() and images is None:
         path, images = path / MASKS, path / IMAGES

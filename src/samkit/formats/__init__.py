@@ -16,6 +16,7 @@ from samkit.formats.folders import (
     FoundImages,
     find_image_files,
     find_images_below,
+    is_hidden,
     left_out_summary,
     sort_out_images,
 )
@@ -111,6 +112,7 @@ __all__ = [
     "free_name",
     "geojson_collection",
     "has_image_suffix",
+    "is_hidden",
     "is_tiff",
     "label_layers",
     "label_map",

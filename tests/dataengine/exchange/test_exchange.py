@@ -559,3 +559,50 @@ def test_import_is_for_reviewers_and_of_files_that_are_there(sqlite_scene, tmp_p
                 file_format=file_format,
                 user_id=scene.rev,
             )
+
+
+def test_an_image_found_in_another_folder_is_noted(same_names, tmp_path):
+    _, read = same_names
+    document = {
+        "images": [{"id": 1, "file_name": "train/b.png"}, {"id": 2, "file_name": ""}],
+        "annotations": [{"image_id": n, "segmentation": [[1, 1, 9, 1, 9, 9]]} for n in (1, 2)],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    report, found = read(tmp_path / "a.json")
+    assert found == {"s2/b.png"}
+    assert report.notes == ("train/b.png: taken for s2/b.png, the only image of this name",)
+    assert (report.num_annotations, report.num_added, report.num_left_out) == (2, 1, 1)
+    assert not any("error of samkit" in fault for fault in report.faults)
+
+
+def test_parts_of_a_group_that_are_broken_are_left_out_and_counted(same_names, tmp_path):
+    _, read = same_names
+    good = {"label": "cell", "points": [[1, 1], [9, 1], [9, 9]], "group_id": 1}
+    broken = good | {"points": [[1, 1], [1e9, 1], [9, 9]]}
+    document = {"imagePath": "b.png", "shapes": [good, broken, good]}
+    (tmp_path / "x.json").write_text(json.dumps(document))
+    report, _ = read(tmp_path / "x.json")
+    counts = (report.num_added, report.num_joined, report.num_left_out, report.num_annotations)
+    assert counts == (1, 1, 1, 3)
+    assert "shape 1, shape 2, shape 3: 1 of 3 parts are broken" in report.faults[0]
+
+
+@pytest.mark.parametrize("place", [".", "all", "all/masks"])
+def test_exports_of_label_images_come_back_from_each_of_their_folders(
+    sqlite_scene, place, tmp_path, image_folder
+):
+    scene = sqlite_scene
+    box = np.zeros(SIZE, bool)
+    box[2:8, 2:9] = True
+    annotate(scene, 0, [(box, "cell", 0.5), (np.ones(SIZE, bool), "cell", None)])
+    out = tmp_path / "out"
+    export_project(scene.store, scene.project.id, out, file_format="png", copy_images=True)
+    with Store.open(tmp_path / "other.db") as other:
+        project = create_project(other, name="copy", root=image_folder).id
+        add_images(other, project)
+        user = create_user(other, name="imp", role="admin").id
+        report = import_masks(other, project, out / place, user_id=user)
+        assert (report.file_format, report.num_added, report.faults) == ("png", 2, ())
+        image = next(one for one in list_images(other, project).items if one.num_masks)
+        found = [decode_rle(one.rle) for one in list_annotations(other, image.id)]
+        np.testing.assert_array_equal(found, [box, np.ones(SIZE, bool)])

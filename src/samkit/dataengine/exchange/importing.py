@@ -20,8 +20,10 @@ from samkit.annotations import (
     ImageNames,
     ReadOptions,
     draw_image,
+    faults_of_nothing,
     find_suspicions,
     open_annotations,
+    place_notes,
 )
 from samkit.dataengine.database import Store
 from samkit.dataengine.people import REVIEWERS, acting_user
@@ -138,7 +140,8 @@ class _Import:
         # Pages of a file go by the names that exports give them.
         found = _targets(self.store, self.project_id)
         targets = {page_export_name(path): target for path, target in found.items()}
-        names = ImageNames(targets)
+        # Of two that would have one name, neither is found by it.
+        names = ImageNames([page_export_name(path) for path in found])
         classes = {one.name: one.id for one in list_classes(self.store, self.project_id)}
         self._leave_out("", annotations.faults, counted=True)
         for index in range(len(annotations)):
@@ -147,11 +150,14 @@ class _Import:
             image = annotations.read(index)
             self.num_annotations += image.num_annotations
             if not image.name:
-                self._leave_out("", image.faults)
+                self._leave_out("", faults_of_nothing(image))
                 continue
             try:
                 target = targets[self._find(names, image)]
                 drawn = self._draw(image, target)
+                self.notes += [
+                    f"{image.name}: {note}" for note in place_notes(image.name, target.path)
+                ]
                 self._add(image, target, drawn, classes)
             except (DataError, ImageError, StoreError) as error:
                 text = f"{error}" if not image.masks else f"{error}{_all_of(image.masks)}"
@@ -230,7 +236,7 @@ class _Import:
         self.num_images += 1
         self.num_added += added.num_added
         self.num_known += added.num_known
-        suspicions = find_suspicions(drawn.rles, names, target.size_hw)
+        suspicions = find_suspicions(drawn.rles, names)
         self.notes += [f"{image.name}: {note}" for note in (*drawn.notes, *suspicions)]
         self._leave_out(image.name, drawn.faults)
         for index, mask in enumerate(drawn.masks):
