@@ -28,8 +28,9 @@ from samkit.annotations.model import (
 )
 from samkit.annotations.numbers import id_text, number_or_none
 from samkit.annotations.segmentations import CocoSegmentation
-from samkit.annotations.text import read_json_text
+from samkit.annotations.shapes import BOX_FAULT
 from samkit.errors import DataError
+from samkit.files import read_json
 from samkit.formats import UNLABELLED_MARK
 
 FORMAT = "coco"
@@ -104,7 +105,7 @@ def read_coco(path: str | os.PathLike[str]) -> CocoFile:
     Raises:
         DataError: the file is missing, not JSON, or not a COCO file.
     """
-    document = read_json_text(path)
+    document = read_json(path)
     parts = document if isinstance(document, dict) else {}
     entries, annotations = parts.get("images"), parts.get("annotations")
     if not isinstance(entries, list) or not isinstance(annotations, list):
@@ -315,7 +316,7 @@ def _segmentation(annotation: Mapping[str, Any], options: ReadOptions) -> Any:
     if segmentation or not isinstance(box, list) or len(box) != 4:
         return segmentation
     if not options.boxes:
-        raise DataError("it has a box but no mask (boxes can be read as masks: --boxes)")
+        raise DataError(BOX_FAULT)
     x, y, width, height = (float(value) for value in box)
     return [[x, y, x + width, y, x + width, y + height, x, y + height]]
 

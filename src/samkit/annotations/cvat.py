@@ -31,7 +31,7 @@ from samkit.annotations.shapes import (
     join_groups,
     polygon_shape,
 )
-from samkit.annotations.text import read_xml, xml_root
+from samkit.annotations.xml_files import read_xml, xml_root
 from samkit.errors import DataError
 
 FORMAT = "cvat"

@@ -33,8 +33,8 @@ from samkit.annotations.shapes import (
     join_groups,
     polygon_shape,
 )
-from samkit.annotations.text import read_json_text
 from samkit.errors import DataError
+from samkit.files import read_json
 
 FORMAT = "datumaro"
 IMAGES = "images"
@@ -61,7 +61,7 @@ def open_datumaro(path: Path, options: ReadOptions) -> AnnotationList:
     found = False
     for file in files:
         try:
-            document = read_json_text(file)
+            document = read_json(file)
         except DataError as error:
             if not path.is_dir():
                 raise

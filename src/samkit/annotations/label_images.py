@@ -14,8 +14,8 @@ from samkit.annotations.model import (
 )
 from samkit.annotations.numbers import number_or_none
 from samkit.annotations.segmentations import CocoSegmentation
-from samkit.annotations.text import read_json_text
 from samkit.errors import DataError
+from samkit.files import read_json
 from samkit.formats import LABELS_FORMAT, label_rles, layer_folder, read_labels
 from samkit.geometry import encode_rle
 
@@ -43,7 +43,7 @@ def _choose(files: list[Path]) -> list[Path]:
 
 def _is_export(path: Path) -> bool:
     try:
-        document = read_json_text(path.with_suffix(".json"))
+        document = read_json(path.with_suffix(".json"))
     except DataError:
         return False
     return isinstance(document, dict) and document.get("format") == LABELS_FORMAT
@@ -57,7 +57,7 @@ def read_label_image(path: Path, root: Path, options: ReadOptions) -> AnnotatedI
     """
     facts = path.with_suffix(".json")
     if facts.is_file():
-        document = read_json_text(facts)
+        document = read_json(facts)
         if isinstance(document, dict) and document.get("format") == LABELS_FORMAT:
             return _read_layers(path, root, document)
     image = read_labels(path, void=options.void, binary=options.binary, threshold=options.threshold)

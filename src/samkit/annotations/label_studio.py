@@ -14,8 +14,8 @@ from samkit.annotations.model import (
     ReadOptions,
     find_files,
 )
-from samkit.annotations.text import read_json_text
 from samkit.errors import DataError
+from samkit.files import read_json
 
 FORMAT = "label-studio"
 # Keys of lists of a person's work on a task, the second one of old versions.
@@ -49,7 +49,7 @@ def open_label_studio(path: Path, options: ReadOptions) -> AnnotationList:
     found = False
     for file in files:
         try:
-            document = read_json_text(file)
+            document = read_json(file)
         except DataError as error:
             if not path.is_dir():
                 raise

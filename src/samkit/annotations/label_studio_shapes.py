@@ -5,7 +5,6 @@ All coordinates are in percent of the image's sides.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,6 @@ from samkit.annotations.numbers import coordinate
 from samkit.annotations.shapes import BOX_FAULT, ellipse_shape, polygon_shape, turn
 from samkit.arrays import BoolArray
 from samkit.errors import DataError
-from samkit.formats import MAX_PIXELS
 from samkit.geometry import encode_rle
 
 # Fields of a region that say where it is.
@@ -41,8 +39,6 @@ class Brush:
     code: bytes
 
     def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
-        if math.prod(frame_hw) > MAX_PIXELS:
-            raise DataError(f"an image of {frame_hw[1]} x {frame_hw[0]} pixels is not possible")
         return Drawn(resize_rle(encode_rle(decode_brush(self.code, frame_hw)), size_hw))
 
 

@@ -29,10 +29,9 @@ from samkit.annotations.model import (
 )
 from samkit.annotations.numbers import number_or_none
 from samkit.annotations.shapes import join_groups
-from samkit.annotations.text import read_json_text
 from samkit.arrays import BoolArray
 from samkit.errors import DataError
-from samkit.formats import MAX_PIXELS
+from samkit.files import read_json
 from samkit.geometry import encode_rle
 
 FORMAT = "labelme"
@@ -52,8 +51,6 @@ class LabelMeShape:
     entry: dict[str, Any]
 
     def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
-        if math.prod(frame_hw) > MAX_PIXELS:
-            raise DataError(f"an image of {frame_hw[1]} x {frame_hw[0]} pixels is not possible")
         try:
             return Drawn(encode_rle(_draw(self.entry, frame_hw, size_hw)))
         except BROKEN as error:
@@ -78,7 +75,7 @@ def read_labelme(path: Path, root: Path, _options: ReadOptions) -> AnnotatedImag
     Raises:
         DataError: the file is missing, damaged, or of another kind.
     """
-    document = read_json_text(path)
+    document = read_json(path)
     shapes = document.get("shapes") if isinstance(document, dict) else None
     if not isinstance(shapes, list):
         raise DataError(f"{path} is not a LabelMe file: it has no list of shapes")

@@ -18,11 +18,12 @@ from samkit.annotations.label_studio import is_label_studio, open_label_studio
 from samkit.annotations.labelme import open_labelme
 from samkit.annotations.model import AnnotationSet, ReadOptions, is_visible
 from samkit.annotations.sa1b import open_sa1b
-from samkit.annotations.text import read_json_text, read_text, xml_root
 from samkit.annotations.voc import is_voc_folder, open_voc
 from samkit.annotations.voc_objects import ROOT as VOC_ROOT
+from samkit.annotations.xml_files import xml_root
 from samkit.annotations.yolo import is_yolo_folder, is_yolo_text, open_yolo
 from samkit.errors import ConfigError, DataError
+from samkit.files import read_json, read_text
 from samkit.formats import LABELS_FORMAT
 
 FILES_TRIED = 20  # of a folder, to find its format
@@ -102,7 +103,7 @@ def _of_folder(folder: Path) -> str | None:
 def _of_file(path: Path) -> str | None:
     suffix = path.suffix.lower()
     if suffix == ".json":
-        return _of_document(read_json_text(path))
+        return _of_document(read_json(path))
     if suffix == ".xml":
         return BY_XML_ROOT.get(xml_root(path))
     if suffix == ".txt":

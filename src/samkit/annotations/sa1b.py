@@ -22,8 +22,8 @@ from samkit.annotations.model import (
 )
 from samkit.annotations.numbers import number_or_none
 from samkit.annotations.segmentations import CocoSegmentation
-from samkit.annotations.text import read_json_text
 from samkit.errors import DataError
+from samkit.files import read_json
 
 FORMAT = "sa1b"
 
@@ -46,7 +46,7 @@ def read_sa1b_file(path: Path, root: Path, _options: ReadOptions) -> AnnotatedIm
     Raises:
         DataError: the file is missing, damaged, or of another kind.
     """
-    return sa1b_image(read_json_text(path), path, folder_of(path, root))
+    return sa1b_image(read_json(path), path, folder_of(path, root))
 
 
 def sa1b_image(document: Any, path: Path, folder: str) -> AnnotatedImage:

@@ -15,14 +15,13 @@ from samkit.annotations.model import AnnotatedMask, Drawn, Shape
 from samkit.annotations.segmentations import CocoSegmentation
 from samkit.arrays import FloatArray
 from samkit.errors import DataError
-from samkit.formats import MAX_PIXELS
 from samkit.geometry import Rle, encode_patch_rle
 
 MAX_OUTSIDE = 1.0  # of the image's sides, that an outline may lie outside of it
 ELLIPSE_POINTS = 720  # as in datumaro, by which CVAT exports ellipses to COCO
 # Of a pixel. Ultralytics truncates; but 0.33333 of 48 pixels was meant to be 16.
 ROUNDING = 0.02
-BOX_FAULT = "it has a box but no mask (boxes can be read as masks: --boxes)"
+BOX_FAULT = "it has a box but no mask; boxes are masks where asked for: --boxes, in data ,boxes=yes"
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,6 @@ class PixelPolygon:
     is_relative: bool = False
 
     def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
-        if math.prod(size_hw) > MAX_PIXELS:
-            raise DataError(f"an image of {size_hw[1]} x {size_hw[0]} pixels is not possible")
         frame_wh = np.array([1, 1] if self.is_relative else frame_hw[::-1])
         points_xy: FloatArray = np.array(self.points, np.float64).reshape(-1, 2) / frame_wh
         if not ((points_xy >= -MAX_OUTSIDE) & (points_xy <= 1 + MAX_OUTSIDE)).all():
@@ -91,8 +88,6 @@ class BoxRle:
         x, y, width, height = self.box_xywh
         if min(self.box_xywh) < 0 or x + width > frame_hw[1] or y + height > frame_hw[0]:
             raise DataError(f"its box {list(self.box_xywh)} is not in the image")
-        if math.prod(frame_hw) > MAX_PIXELS:
-            raise DataError(f"an image of {frame_hw[1]} x {frame_hw[0]} pixels is not possible")
         try:
             counts = [int(one) for one in self.counts.split(",")]
         except ValueError as error:

@@ -23,7 +23,6 @@ from samkit.annotations.model import (
 )
 from samkit.annotations.segmentations import CocoSegmentation
 from samkit.annotations.shapes import BOX_FAULT, box_shape
-from samkit.annotations.text import read_text
 from samkit.annotations.voc_objects import VocObject, VocObjects, read_objects
 from samkit.annotations.voc_pictures import (
     VOID,
@@ -34,6 +33,7 @@ from samkit.annotations.voc_pictures import (
     read_numbers,
 )
 from samkit.errors import DataError
+from samkit.files import read_text
 from samkit.formats import label_rles
 from samkit.geometry import Rle, encode_rle, rle_box_xyxy
 

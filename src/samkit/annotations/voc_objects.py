@@ -11,7 +11,7 @@ import numpy as np
 from samkit.annotations.model import BROKEN, Fault, Shape, describe
 from samkit.annotations.numbers import coordinate, stated_size
 from samkit.annotations.shapes import JoinedShapes, PixelPolygon, polygon_shape
-from samkit.annotations.text import read_xml
+from samkit.annotations.xml_files import read_xml
 from samkit.errors import DataError
 
 ROOT = "annotation"

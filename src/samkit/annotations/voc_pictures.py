@@ -10,8 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from samkit.annotations.numbers import to_integer
-from samkit.annotations.text import read_text
 from samkit.errors import DataError
+from samkit.files import read_text
 from samkit.formats import read_labels, voc_palette
 
 VOID = 255  # pixels on outlines, which belong to nothing; painted as (224, 224, 192)

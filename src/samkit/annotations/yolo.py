@@ -30,8 +30,8 @@ from samkit.annotations.model import (
 from samkit.annotations.numbers import to_integer
 from samkit.annotations.segmentations import CocoSegmentation
 from samkit.annotations.shapes import BOX_FAULT, PixelPolygon
-from samkit.annotations.text import read_text
 from samkit.errors import DataError
+from samkit.files import read_text
 
 FORMAT = "yolo"
 SETTINGS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
