@@ -75,18 +75,22 @@ function saveFile(blob, name) {
 export function openImport({ id, name }, done) {
   const format = select(IMPORTS, "");
   const file = el("input", { type: "file", required: true, accept: ".json,.xml,.zip" });
+  const boxes = el("input", { type: "checkbox" });
+  const binary = el("input", { type: "checkbox" });
   const failure = el("p.failure", { role: "alert" });
   const button = el("button.primary", { type: "submit" }, "Import");
-  const form = el("form", {}, el("p.quiet", {}, "A JSON or XML file, or a zip of files. Masks are matched to images by path or name; existing masks are skipped."), field("Format", format), field("File", file), failure, el("footer", {}, button));
+  const form = el("form", {}, el("p.quiet", {}, "A JSON or XML file, or a zip of files. Masks are matched to images by path or name; existing masks are skipped."), field("Format", format), field("File", file), el("label.check", {}, boxes, "Boxes without a mask are masks"), el("label.check", {}, binary, "Each label image is one mask"), failure, el("footer", {}, button));
   const dialog = openDialog(`Import into ${name}`, form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     button.disabled = true;
     try {
-      const report = await request("POST", `projects/${id}/import${format.value && `?format=${format.value}`}`, file.files[0], { timeoutS: TIMEOUT_S });
+      const values = { boxes: boxes.checked, binary: binary.checked, ...(format.value && { format: format.value }) };
+      const report = await request("POST", `projects/${id}/import?${query(values)}`, file.files[0], { timeoutS: TIMEOUT_S });
       dialog.close();
       notify(`${plural(report.num_added, "mask")} added on ${plural(report.num_images, "image")}, ${report.num_known} known already, ${report.num_left_out} left out.`, report.num_left_out ? "info" : "good");
-      if (report.faults.length) openDialog("Skipped", el("ul", {}, ...report.faults.map((line) => el("li", {}, line))));
+      const lines = [...report.faults, ...report.notes];
+      if (lines.length) openDialog(report.faults.length ? "Left out" : "Notes", el("ul", {}, ...lines.map((line) => el("li", {}, line))));
       done();
     } catch (error) {
       failure.textContent = error.message;

@@ -15,7 +15,7 @@ from fastapi import HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from samkit.annotations import FORMATS
+from samkit.annotations import FORMATS, ReadOptions
 from samkit.dataengine import (
     FINISHED,
     ImportReport,
@@ -49,7 +49,13 @@ TEXTS = (".json", ".geojson", ".txt", ".xml", ".yaml")
 BLOCK_BYTES = 2**18
 JSON, ZIP = "application/json", "application/zip"
 # Files of masks by the type of the request's body.
-RECEIVED = {JSON: "masks.json", "application/xml": "masks.xml", "text/xml": "masks.xml", ZIP: ""}
+RECEIVED = {
+    JSON: "masks.json",
+    "application/xml": "masks.xml",
+    "text/xml": "masks.xml",
+    ZIP: "",
+    "application/x-zip-compressed": "",  # as Windows calls it
+}
 BODY = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -101,10 +107,16 @@ async def import_files(
     admin: Admin,
     project_id: Key,
     format: Annotated[str | None, Query()] = None,  # noqa: A002 - its name in URLs
+    *,
+    void: Annotated[int | None, Query(ge=0, le=65535)] = None,
+    crowds: bool = True,
+    boxes: bool = False,
+    binary: bool = False,
 ) -> ImportReport:
     """Import masks for a project's images; the body is a JSON or XML file, or a zip of files.
 
-    The format is detected, or one of `samkit.annotations.FORMATS`.
+    The format is detected, or one of `samkit.annotations.FORMATS`; the other parameters are those
+    of `samkit.annotations.ReadOptions`.
     """
     if format is not None and format not in FORMATS:
         raise HTTPException(422, f"no format {format!r:.40}: expected one of {', '.join(FORMATS)}")
@@ -122,6 +134,7 @@ async def import_files(
             received,
             name=RECEIVED[kind],
             file_format=format,
+            options=ReadOptions(crowds=crowds, boxes=boxes, void=void, binary=binary or None),
             user_id=admin.id,
         )
 
@@ -133,6 +146,7 @@ def _import(
     *,
     name: str,
     file_format: str | None,
+    options: ReadOptions,
     user_id: int,
 ) -> ImportReport:
     folder = received.parent / "files"
@@ -145,7 +159,12 @@ def _import(
         path = folder / name if name else folder
         try:
             report = import_masks(
-                studio.store, project_id, path, file_format=file_format, user_id=user_id
+                studio.store,
+                project_id,
+                path,
+                file_format=file_format,
+                options=options,
+                user_id=user_id,
             )
         except DataError as error:
             raise DataError(_without(folder, str(error))) from error
