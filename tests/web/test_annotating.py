@@ -181,11 +181,16 @@ def test_export_without_an_image_is_no_zip(server, held, save, tmp_path):
         session.execute(text("UPDATE images SET path = 'gone.png' WHERE id = :id"), {"id": held})
     path = f"/api/projects/{server.scene.project.id}/export"
     status, message = code(server.rev.get(path, params={"format": "coco", "copy_images": True}))
-    assert (status, message.startswith("images cannot be exported: gone.png: no such")) == (
-        422,
-        True,
-    )
+    assert status == 422
+    assert message.startswith("1 image cannot be exported: gone.png: no such file")
+    assert message.endswith("`samkit engine export` exports the others")
     assert server.rev.get(path, params={"format": "coco"}).status_code == 200
+    with server.scene.store.write() as session:
+        session.execute(text("UPDATE images SET path = 'gone' || id, review = 'submitted'"))
+    number = len(server.scene.images)
+    _, message = code(server.rev.get(path, params={"format": "coco", "copy_images": True}))
+    assert message.startswith(f"{number} images cannot be exported: gone")
+    assert (message.count("no such file"), f"; and {number - 3} more. " in message) == (3, True)
 
 
 def test_image_is_skipped_reported_and_reopened(server, held, save):

@@ -17,23 +17,19 @@ from samkit.annotations.numbers import coordinate
 from samkit.annotations.shapes import BOX_FAULT, ellipse_shape, polygon_shape, turn
 from samkit.arrays import BoolArray
 from samkit.errors import DataError
+from samkit.formats import BrushCode
 from samkit.geometry import encode_rle
 
 # Fields of a region that say where it is.
 GEOMETRY = ("rle", "points", "vertices", "x", "y", "width", "height", "radiusX", "radiusY")
 MIN_POINTS = 3
-CHANNELS = 4  # red, green, blue, alpha: painted where alpha is above 0
-# The head of the code: 32 bits of the number of values, 5 of a value's bits less one, and four
-# times 4 of the bits of a run's length, less one.
-COUNT_BITS, WORD_BITS, LENGTH_BITS, NUM_LENGTHS = 32, 5, 4, 4
-BYTE = 8
 
 
 @dataclass(frozen=True)
 class Brush:
     """Painted pixels, as a run-length code of the four channels of all pixels, row by row.
 
-    Source: rle-pack of thi.ng/umbrella.
+    See `samkit.formats.BrushCode`.
     """
 
     code: bytes
@@ -49,24 +45,24 @@ def decode_brush(code: bytes, size_hw: tuple[int, int]) -> BoolArray:
         DataError: malformed, or of another size.
     """
     bits = _Bits(code)
-    num_values, word = bits.read(COUNT_BITS), bits.read(WORD_BITS) + 1
-    lengths = [bits.read(LENGTH_BITS) + 1 for _ in range(NUM_LENGTHS)]
+    num_values, word = bits.read(BrushCode.COUNT_FIELD), bits.read(BrushCode.VALUE_FIELD) + 1
+    lengths = [bits.read(BrushCode.LENGTH_FIELD) + 1 for _ in range(BrushCode.NUM_LENGTHS)]
     height, width = size_hw
-    if num_values != CHANNELS * height * width or word != BYTE:
+    if num_values != BrushCode.CHANNELS * height * width or word != BrushCode.VALUE_BITS:
         raise DataError(
-            f"brush strokes must have {CHANNELS} x {width} x {height} values of {BYTE} bits; got"
-            f" {num_values} of {word}"
+            f"brush strokes must have {BrushCode.CHANNELS} x {width} x {height} values of"
+            f" {BrushCode.VALUE_BITS} bits; got {num_values} of {word}"
         )
     runs, painted, place = [], [], 0
     while place < num_values:
         is_run = bits.read(1)
         count = bits.read(lengths[bits.read(2)]) + 1
         if is_run:
-            painted.append(np.array([bits.read(BYTE) > 0]))
+            painted.append(np.array([bits.read(BrushCode.VALUE_BITS) > 0]))
             runs.append(np.array([_alphas(place, place + count)]))
         else:
             painted.append(bits.read_bytes(count) > 0)
-            stops = np.arange(place, place + count + 1) // CHANNELS
+            stops = np.arange(place, place + count + 1) // BrushCode.CHANNELS
             runs.append(np.diff(stops))
         place += count
     if place != num_values:
@@ -78,7 +74,7 @@ def decode_brush(code: bytes, size_hw: tuple[int, int]) -> BoolArray:
 
 def _alphas(start: int, stop: int) -> int:
     """Number of alpha values, every fourth, from one place to another."""
-    return stop // CHANNELS - start // CHANNELS
+    return stop // BrushCode.CHANNELS - start // BrushCode.CHANNELS
 
 
 class _Bits:
@@ -98,11 +94,11 @@ class _Bits:
 
     def read_bytes(self, count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Read numbers of 8 bits."""
-        start, self._place = self._place, self._place + BYTE * count
+        start, self._place = self._place, self._place + BrushCode.VALUE_BITS * count
         self._check()
         part = self._code[start // 8 : (self._place + 7) // 8]
         bits = np.unpackbits(np.frombuffer(part, np.uint8))[start % 8 :]
-        return np.packbits(bits[: BYTE * count])
+        return np.packbits(bits[: BrushCode.VALUE_BITS * count])
 
     def _check(self) -> None:
         if self._place > 8 * len(self._code):

@@ -1,4 +1,7 @@
-"""File formats, each read and written in one place: images, and masks for other programs."""
+"""File formats: reading and writing images, and writing masks for other programs.
+
+Annotations of other programs are read by `samkit.annotations`.
+"""
 
 from samkit.formats.categories import Categories, free_name
 from samkit.formats.coco import (
@@ -34,6 +37,7 @@ from samkit.formats.image import (
 from samkit.formats.json_list import JsonList
 from samkit.formats.label_images import LabelImage, read_labels
 from samkit.formats.label_studio_writing import (
+    BrushCode,
     label_studio_config,
     label_studio_task,
     label_studio_writer,
@@ -88,6 +92,7 @@ __all__ = [
     "TO_UPRIGHT",
     "UNLABELLED_MARK",
     "UPRIGHT",
+    "BrushCode",
     "Categories",
     "CocoWriter",
     "CvatWriter",

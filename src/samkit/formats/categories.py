@@ -8,7 +8,7 @@ OBJECT, UNLABELLED = "object", "unlabelled"  # names of masks without a class
 class Categories:
     """Numbers classes in order of appearance, known ones first.
 
-    Masks without a class get a category of their own, but only once one is variants: a file names
+    Masks without a class get a category of their own, but only once there is one: a file names
     no class that nobody has made.
 
     Attributes:

@@ -1,6 +1,6 @@
 """Writing COCO data sets: images, masks as RLEs, and categories, which name the masks.
 
-`coco_reading` reads them.
+`samkit.annotations` reads them.
 """
 
 from __future__ import annotations

@@ -16,10 +16,24 @@ from samkit.geometry import decode_rle
 from samkit.types import Masks
 
 FROM_NAME, TO_NAME = "label", "image"
-CHANNELS = 4  # red, green, blue and alpha, all of the mask's value
-VALUE_BITS = 8
 SIZE_BITS = (3, 4, 8, 16)  # of a run's length; the first that suffices is taken
-NUM_BITS, VALUE_FIELD, SIZE_FIELD = 32, 5, 4  # widths of the header's fields
+
+
+class BrushCode:
+    """Numbers of the code of brush strokes, for its writer and its reader.
+
+    A stream of bits, high ones first: how many values there are, the bits of a value less one, and
+    four times the bits of a run's length less one. Then, for each run, a 1, which of the four
+    lengths, the run's length less one, and its value; a 0 instead of the 1 for as many values of
+    their own.
+
+    Source: @thi.ng/rle-pack.
+    """
+
+    CHANNELS = 4  # red, green, blue and alpha: samkit writes all alike, and reads alpha
+    VALUE_BITS = 8
+    # Widths of the head's fields.
+    COUNT_FIELD, VALUE_FIELD, LENGTH_FIELD, NUM_LENGTHS = 32, 5, 4, 4
 
 
 @contextmanager
@@ -95,17 +109,19 @@ def label_studio_task(
 def brush_rle(mask: BoolArray) -> list[int]:
     """Encode a mask (H, W) as Label Studio's brushes do, into bytes.
 
-    Source: @thi.ng/rle-pack. A bit stream, high bits first: the number of values, their bits, four
-    widths of lengths; then for each run a 1, which width, its length, and its value.
+    See `BrushCode`.
     """
     flat = mask.ravel()
     starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
-    lengths = np.diff(starts, append=len(flat)) * CHANNELS
-    bits = [f"{len(flat) * CHANNELS:0{NUM_BITS}b}", f"{VALUE_BITS - 1:0{VALUE_FIELD}b}"]
-    bits += [f"{width - 1:0{SIZE_FIELD}b}" for width in SIZE_BITS]
+    lengths = np.diff(starts, append=len(flat)) * BrushCode.CHANNELS
+    bits = [
+        f"{len(flat) * BrushCode.CHANNELS:0{BrushCode.COUNT_FIELD}b}",
+        f"{BrushCode.VALUE_BITS - 1:0{BrushCode.VALUE_FIELD}b}",
+    ]
+    bits += [f"{width - 1:0{BrushCode.LENGTH_FIELD}b}" for width in SIZE_BITS]
     longest = 2 ** SIZE_BITS[-1]
     for length, is_inside in zip(lengths.tolist(), flat[starts].tolist(), strict=True):
-        value = "1" * VALUE_BITS if is_inside else "0" * VALUE_BITS
+        value = "1" * BrushCode.VALUE_BITS if is_inside else "0" * BrushCode.VALUE_BITS
         full, rest = divmod(length, longest)
         bits += [_run(longest) + value] * full
         if rest:

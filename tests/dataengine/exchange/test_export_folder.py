@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -45,21 +48,37 @@ def test_manifest_lists_the_files(tmp_path):
     }
 
 
-names = st.sampled_from(["a", "b", "sub/a", "sub/deep/c", "other/d"])
-exports = st.lists(st.dictionaries(names, st.text("xyz", max_size=3)), max_size=4)
+NAMES = ["a", "b", "a/b", "a/b/c", "a/d", "sub/a", "sub/deep/c", "other/d"]
 
 
-@given(exports=exports, own=st.sampled_from([None, "README", "sub/notes", "other/x/y"]))
+def are_possible(names):
+    """Whether no name is a file and also a folder."""
+    return not any(one.startswith(f"{other}/") for one in names for other in names)
+
+
+exports = st.lists(
+    st.dictionaries(st.sampled_from(NAMES), st.text("xyz", max_size=3)).filter(are_possible),
+    max_size=4,
+)
+
+
+@given(exports=exports, own=st.sampled_from([None, "README", "sub/notes", "other/x/y", "a", "a/b"]))
 def test_folder_holds_the_last_export_and_what_is_not_of_any(exports, own, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exports") / "out"
     export(folder, {})
     if own is not None:
         (folder / own).parent.mkdir(parents=True, exist_ok=True)
         (folder / own).write_bytes(b"mine")
+    last = {}
     for files in exports:
-        export(folder, files)
+        if own is None or (own not in files and are_possible([own, *files])):
+            export(folder, files)
+            last = files
+        else:
+            with pytest.raises(OutputError, match=f"^{own} in .* would be replaced"):
+                export(folder, files)
         found = {name: text for name, text in contents(folder).items() if text is not None}
-        assert found == files | ({} if own is None else {own: "mine"})
+        assert found == last | ({} if own is None else {own: "mine"})
         for path in folder.rglob("*"):
             assert path.is_file() or any(path.iterdir())  # no folder is left empty
 
@@ -107,6 +126,71 @@ def test_an_export_that_was_killed_while_moving_is_finished_first(num_moved, tmp
     assert contents(folder) == {"a": "2", "b": "2", "sub": None, "sub/c": "2"}
     export(folder, {})
     assert contents(folder) == {}
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from samkit.dataengine.exchange.export_folder import export_folder
+folder, names = pathlib.Path(sys.argv[1]), sys.argv[2:]
+real, moved = pathlib.Path.replace, []
+def replace(path, target):
+    if path.parent.name != ".samkit-export" and moved:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if path.parent.name != ".samkit-export":
+        moved.append(path)
+    return real(path, target)
+pathlib.Path.replace = replace
+with export_folder(folder, {"project": "cells", "file_format": "yolo"}) as opened:
+    for name in names:
+        (opened.staging / name).parent.mkdir(parents=True, exist_ok=True)
+        (opened.staging / name).write_text("2")
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(["a", "b"], ["a/b", "c"]), (["a/b/c"], ["a", "c"]), (["a"], ["a", "c"])],
+    ids=["file-to-folder", "folder-to-file", "same"],
+)
+def test_an_export_after_one_that_was_killed_between_two_moves(old, new, tmp_path):
+    folder = tmp_path / "out"
+    export(folder, dict.fromkeys(old, "1"))
+    done = subprocess.run([sys.executable, "-c", KILLED, folder, *new], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (folder / new[0]).read_text() == "2"
+    assert not (folder / new[1]).exists()
+    export(folder, {"a": "3"})
+    assert contents(folder) == {"a": "3"}
+
+
+@pytest.mark.parametrize("own", ["all", "labels/all", "labels"])
+def test_a_file_where_a_folder_is_needed_stops_nothing_later(own, tmp_path, refusal):
+    folder = tmp_path / "out"
+    export(folder, {"labels.txt": "1"})
+    (folder / own).parent.mkdir(exist_ok=True)
+    (folder / own).write_text("mine")
+    with refusal(OutputError, f"{own} in {folder} would be replaced, but no export wrote it"):
+        export(folder, {"labels/all/a": "2", "all/a": "2"})
+    export(folder, {"labels.txt": "3"})
+    assert (folder / "labels.txt").read_text() == "3"
+    assert (folder / own).read_text() == "mine"
+
+
+def test_folders_that_became_files_and_the_reverse(tmp_path, refusal):
+    """What the person did since to the earlier export's files, all of which are gone."""
+    folder = tmp_path / "out"
+    export(folder, {"a/deep/b": "1"})
+    shutil.rmtree(folder / "a/deep")
+    export(folder, {"a": "2"})  # in place of a folder with nothing in it
+    assert contents(folder) == {"a": "2"}
+    export(folder, {"a/b": "3"})
+    shutil.rmtree(folder / "a")
+    (folder / "a").write_text("mine")
+    export(folder, {"c": "4"})
+    assert contents(folder) == {"a": "mine", "c": "4"}
+    (folder / "link").symlink_to(tmp_path)
+    with refusal(OutputError, "link in "):
+        export(folder, {"link": "5"})
 
 
 def test_changed_files_are_named_and_left_alone(tmp_path, refusal):

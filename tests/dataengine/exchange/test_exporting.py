@@ -35,14 +35,20 @@ BOX[2:6, 3:9] = True
 
 
 class Project:
-    """A project of submitted images; `masks` has the masks with their classes by path."""
+    """A project of submitted images; `masks` has the masks with their classes by path.
+
+    TIFF files have two pages.
+    """
 
     def __init__(self, folder, masks, classes=()):
         self.folder = folder
         self.images = folder / "images"
         for number, path in enumerate(masks):
             (self.images / path).parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (16, 12), (number, 0, 0)).save(self.images / path)
+            pages = [Image.new("RGB", (16, 12), (number, page, 0)) for page in range(2)]
+            is_stack = path.endswith((".tif", ".tiff"))
+            more = {"save_all": True, "append_images": pages[1:]} if is_stack else {}
+            pages[0].save(self.images / path, **more)
         with self.store() as store:
             project = create_project(store, name="p", root=self.images).id
             add_images(store, project)
@@ -50,7 +56,7 @@ class Project:
             numbers = {name: add_class(store, project, name).id for name in classes}
             for image in list_images(store, project).items:
                 take_image(store, image.id, user)
-                for name, mask in masks[image.path]:
+                for name, mask in masks.get(image.path, []):
                     save_annotation(
                         store,
                         image_id=image.id,
@@ -181,9 +187,47 @@ def test_names_that_differ_by_suffix(file_format, make_project):
     if file_format in ("coco", "cvat", "label-studio", "roboflow"):
         assert project.export(file_format).num_images == {"all": 2}
         return
-    with pytest.raises(OutputError, match=r"a\.bmp and a\.png differ only in their suffix"):
+    with pytest.raises(OutputError, match=r"masks of a\.bmp and a\.png would both be called a"):
         project.export(file_format)
     assert not (project.folder / "out").exists()
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize("copy_images", [False, True])
+@pytest.mark.parametrize("other", ["s.tiff", "s_page2.png"])
+def test_pages_are_not_exported_under_another_images_name(
+    other, copy_images, file_format, make_project, refusal
+):
+    project = make_project({"s.tif": [], other: []})
+    second = "s.tiff#page=2" if other == "s.tiff" else other
+    text = f"s.tif#page=2 and {second} would both be exported as s_page2.png: rename one"
+    if other == "s.tiff" and file_format not in ("coco", "cvat", "label-studio", "roboflow"):
+        text = "the masks of s.tif and s.tiff would both be called s in this format: rename one"
+    with refusal(OutputError, text):
+        project.export(file_format, copy_images=copy_images)
+    assert not (project.folder / "out").exists()
+
+
+def test_images_that_have_changed_are_not_copied(make_project):
+    project = make_project({"a.png": [], "b.png": [], "s.tif": []})
+    Image.new("RGB", (16, 12), "white").save(project.images / "b.png")
+    page = Image.new("RGB", (16, 12), "white")
+    page.save(project.images / "s.tif", save_all=True, append_images=[page])
+    report = project.export("coco", copy_images=True)
+    assert report.num_images == {"all": 1}
+    assert report.faults == tuple(
+        f"{name} has changed since it was added" for name in ("b.png", "s.tif", "s.tif#page=2")
+    )
+    assert [name for name in project.files() if name.startswith("all/")] == ["all/a.png"]
+
+
+def test_progress_counts_images_that_are_left_out(make_project):
+    project, seen = make_project({"a.png": []}), []
+    with project.store() as store:
+        Image.new("RGB", (16, 12), "white").save(project.images / "z.png")
+        add_images(store, 1)
+    project.export("coco", states=["none", "submitted"], on_image=seen.append)
+    assert seen == [1, 2]
 
 
 def test_voc_has_one_folder_for_all_splits(make_project):
@@ -192,7 +236,7 @@ def test_voc_has_one_folder_for_all_splits(make_project):
         hashes = [image.sha256 for image in list_images(store, 1).items]
     between = sum(int(one[:8], 16) / 2**32 for one in hashes) / 2  # one image in each split
     assert project.export("yolo", val_fraction=between).num_images == {"train": 1, "val": 1}
-    with pytest.raises(OutputError, match="differ only in their suffix"):
+    with pytest.raises(OutputError, match="would both be called a"):
         project.export("voc", "voc", val_fraction=between)
 
 

@@ -5,8 +5,9 @@ alone.
 """
 
 import json
+import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def _commit(folder: Path, opened: ExportFolder, earlier: Iterable[str]) -> None:
     paths = sorted(path for path in opened.staging.rglob("*") if path.is_file())
     names = [path.relative_to(opened.staging).as_posix() for path in paths]
     own = {*earlier, MANIFEST_NAME}
-    if taken := [name for name in names if name not in own and (folder / name).exists()]:
+    if taken := sorted({one for name in names for one in _in_the_way(folder, name, own)}):
         raise OutputError(
             f"{_named(taken)} in {folder} would be replaced, but no export wrote"
             f" {'it' if len(taken) == 1 else 'them'}: give another folder"
@@ -94,6 +95,23 @@ def _commit(folder: Path, opened: ExportFolder, earlier: Iterable[str]) -> None:
     # Once this file is there, the export is complete, even if moving its files is interrupted.
     _replace_text(folder / STAGING_NAME / MANIFEST_NAME, json.dumps(document, indent=1))
     _finish(folder)
+
+
+def _in_the_way(folder: Path, name: str, own: Collection[str]) -> list[str]:
+    """Names of what no export wrote, and a new file or one of its folders would replace."""
+    place = folder / name
+    parents = [path for path in place.parents if folder in path.parents]
+    found = [path for path in parents if os.path.lexists(path) and not path.is_dir()]
+    if _is_folder(place):  # of the earlier export, or else something is in it
+        found += [path for path in place.rglob("*") if not _is_folder(path)]
+    elif os.path.lexists(place):
+        found.append(place)
+    return [one for path in found if (one := path.relative_to(folder).as_posix()) not in own]
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder, and no link to one."""
+    return path.is_dir() and not path.is_symlink()
 
 
 def _replace_text(path: Path, text: str) -> None:
@@ -110,13 +128,16 @@ def _finish(folder: Path) -> None:
         return
     current = set(_files_of(read_json(journal)))
     for name in _files_of(_read_manifest(folder)):
-        if name not in current:
-            (folder / name).unlink(missing_ok=True)
-            _remove_empty(folder, (folder / name).parent)
+        place = folder / name
+        # Otherwise it is gone; there may even be a new file where its folder was, or the reverse.
+        if name not in current and (place.is_file() or place.is_symlink()):
+            place.unlink()
+            _remove_empty(folder, place.parent)
     for path in sorted((work / "files").rglob("*")):
         if path.is_file():
             place = folder / path.relative_to(work / "files")
             place.parent.mkdir(parents=True, exist_ok=True)
+            _remove_folders(place)
             path.replace(place)
     journal.replace(folder / MANIFEST_NAME)
 
@@ -129,6 +150,14 @@ def _remove_empty(folder: Path, inner: Path) -> None:
         except OSError:
             return
         inner = inner.parent
+
+
+def _remove_folders(place: Path) -> None:
+    """Remove a folder with nothing but folders in it, where a file is to be."""
+    if _is_folder(place):
+        for path in sorted(place.rglob("*"), reverse=True):
+            path.rmdir()
+        place.rmdir()
 
 
 def _remove_work(work: Path) -> None:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from samkit.dataengine.database import Store
@@ -13,10 +13,10 @@ from samkit.dataengine.exchange.records import ALL, TRAIN, VAL, ImageRecord, rea
 from samkit.dataengine.exchange.writer import Writer
 from samkit.dataengine.exchange.writers import WRITERS
 from samkit.dataengine.values import FINISHED, Review, check_choice, check_states
-from samkit.dataengine.work import ImageSource, get_project, list_classes
+from samkit.dataengine.work import get_project, list_classes, open_image_file
 from samkit.errors import FormatError, ImageError, StoreError
 from samkit.files import make_folder
-from samkit.formats import copy_upright, read_image_file, split_page, write_png
+from samkit.formats import copy_upright, read_image_file, write_png
 
 HISTORY_NAME = "history.jsonl"
 
@@ -86,7 +86,7 @@ def export_project(
         task = _Export(
             splits=splits,
             val_fraction=val_fraction,
-            source=ImageSource(project.root) if copy_images else None,
+            images=store if copy_images else None,
         )
         classes = [one.name for one in list_classes(store, project_id)]
         with ExitStack() as stack:
@@ -110,11 +110,11 @@ def export_project(
 
 @dataclass(kw_only=True)
 class _Export:
-    """A running export; `source` has the images to copy, if any."""
+    """A running export; `images` is the store whose images are copied, None if they are not."""
 
     splits: tuple[str, ...]
     val_fraction: float
-    source: ImageSource | None
+    images: Store | None
     num_images: dict[str, int] = field(init=False)
     num_masks: dict[str, int] = field(init=False)
     num_turned: int = 0
@@ -132,33 +132,35 @@ class _Export:
         records: Iterator[ImageRecord],
         on_image: Callable[[int], None] | None,
     ) -> None:
-        self.num_images, self.num_masks = (
-            dict.fromkeys(self.splits, 0),
-            dict.fromkeys(self.splits, 0),
-        )
         for number, record in enumerate(records, start=1):
-            if not record.annotations and record.image.review not in FINISHED:
-                self.num_open += 1
-                continue
-            split = split_of(record.image.sha256, self.val_fraction)
-            try:
-                self._add(writer, record, split)
-            except (StoreError, ImageError, FormatError) as error:
-                self.faults.append(f"{record.image.path}: {error}")
+            if record.annotations or record.image.review in FINISHED:
+                self._add(writer, record)
             else:
-                self.num_images[split] += 1
-                self.num_masks[split] += len(record.annotations)
+                self.num_open += 1
             if on_image is not None:
                 on_image(number)
         writer.finish()
 
-    def _add(self, writer: Writer, record: ImageRecord, split: str) -> None:
+    def _add(self, writer: Writer, record: ImageRecord) -> None:
+        """Write one image, or note what is wrong with it."""
+        split = split_of(record.image.sha256, self.val_fraction)
+        try:
+            self._write(writer, record, split)
+        except (StoreError, ImageError, FormatError) as error:
+            text = str(error)
+            named = text.startswith((f"{record.source} ", f"{record.source}:"))
+            self.faults.append(text if named else f"{record.source}: {text}")
+        else:
+            self.num_images[split] += 1
+            self.num_masks[split] += len(record.annotations)
+
+    def _write(self, writer: Writer, record: ImageRecord, split: str) -> None:
         """Write one image's masks, and the image; neither if one of them is impossible."""
-        copy = None
-        if self.source is not None:
-            copy = writer.image_path(record, split)
+        place, copy = writer.claim_image(record, split), None
+        if self.images is not None:
+            copy = place
             make_folder(copy.parent)
-            self._copy(self.source, record, copy)
+            self._copy(self.images, record, copy)
         try:
             writer.add(record, split)
         except FormatError:
@@ -168,15 +170,16 @@ class _Export:
         if copy is not None and not writer.is_readable(record.image.path):
             self.unreadable.append(record.image.path)
 
-    def _copy(self, source: ImageSource, record: ImageRecord, place: Path) -> None:
+    def _copy(self, store: Store, record: ImageRecord, place: Path) -> None:
         """Copy an image upright; of a page of a file write what is seen of it."""
-        with source.open(record.source) as image:
-            page = split_page(record.source)[1]
-            if page is None:
-                self.num_turned += copy_upright(image, place, record.source)
+        image = replace(record.image, path=record.source)
+        with open_image_file(store, image) as file:
+            if image.page == 1:
+                self.num_turned += copy_upright(file, place, image.path)
                 return
-            value_range = record.image.value_range
-            pixels = read_image_file(image, record.source, page=page, value_range=value_range)
+            pixels = read_image_file(
+                file, image.path, page=image.page, value_range=image.value_range
+            )
             write_png(place, pixels)
 
     def report(self, num_lines: int | None) -> ExportReport:

@@ -40,6 +40,8 @@ def export_history(
     `user`, `class`, `stage`, `score`, `deleted`), and `revisions`: each state with its `version`,
     `change`, `user`, `at`, `class`, `deleted`, `rle`, and the `events` that led to it: `kind`,
     `data`, `duration_ms`, `model`, `user`, `at`. Coordinates are pixels of the upright image.
+    Pages have their names in the project, `stack.tif#page=2`; exports of masks call the same page
+    `stack_page2.png`.
 
     Args:
         path: output file; an existing one is replaced.

@@ -45,6 +45,7 @@ class Writer:
         self.categories = Categories(classes, first=self.first_number)
         self._stack = stack
         self._owners: dict[Path, str] = {}
+        self._image_owners: dict[Path, str] = {}
         self.open()
 
     def open(self) -> None:
@@ -80,13 +81,28 @@ class Writer:
         return self._stack.enter_context(opened)
 
     def claim(self, name: str, record: ImageRecord) -> Path:
-        """Take a place below the folder that only one image may have."""
+        """Take a place below the folder that only one image's masks may have."""
         path = self.place(name)
-        owner = self._owners.setdefault(path, record.image.path)
-        if owner != record.image.path:
+        owner = self._owners.setdefault(path, record.source)
+        if owner != record.source:
             raise OutputError(
-                f"{owner} and {record.image.path} differ only in their suffix, so that their"
-                " masks would have the same name in this format: rename one, or export as coco"
+                f"the masks of {owner} and {record.source} would both be called {record.base} in"
+                " this format: rename one, or export as coco"
+            )
+        return path
+
+    def claim_image(self, record: ImageRecord, split: str) -> Path:
+        """Take an image's place, also if images are not copied: the masks' files name it.
+
+        Raises:
+            OutputError: another image has it: a page of a file may be called as a file is.
+        """
+        path = self.image_path(record, split)
+        owner = self._image_owners.setdefault(path, record.source)
+        if owner != record.source:
+            raise OutputError(
+                f"{owner} and {record.source} would both be exported as {record.image.path}:"
+                " rename one"
             )
         return path
 

@@ -21,7 +21,7 @@ export function openSetAside({ path, open }, setAside) {
     {},
     field("Reason", reason),
     el("div.chips", { role: "group", "aria-label": "Frequent reasons" }, ...REASONS.map(chip)),
-    el("p.quiet", {}, "A skipped image is offered to other people. One that cannot be used is offered to nobody, until a reviewer reopens it. Neither is exported."),
+    el("p.quiet", {}, "A skipped image is offered to other people. One that cannot be used is offered to nobody, until a reviewer reopens it. Neither is exported unless it is asked for."),
     el("footer", {}, el("button", { type: "submit", value: "unusable", class: open ? null : "primary" }, "Cannot be used"), open && el("button.primary", { type: "submit", value: "skip" }, "Skip")),
   );
   const dialog = openDialog(`Set aside ${path}`, form);

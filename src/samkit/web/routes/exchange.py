@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Annotated, Literal, TypeAlias
@@ -47,6 +47,7 @@ ExportFormat: TypeAlias = Literal[
 ]
 TEXTS = (".json", ".geojson", ".txt", ".xml", ".yaml")
 BLOCK_BYTES = 2**18
+NAMED = 3  # faults in a message
 JSON, ZIP = "application/json", "application/zip"
 # Files of masks by the type of the request's body.
 RECEIVED = {
@@ -87,7 +88,7 @@ def export(
             copy_images=copy_images,
         )
         if report.faults:  # a zip without them would look complete
-            raise HTTPException(422, f"images cannot be exported: {'; '.join(report.faults)}")
+            raise HTTPException(422, _refusal(report.faults))
         packed = pack(Path(folder))
     name = quote(f"{project.name}-{format}.zip", safe="")
     headers = {
@@ -95,6 +96,16 @@ def export(
         "Content-Length": str(packed.seek(0, os.SEEK_END)),
     }
     return StreamingResponse(blocks(packed), media_type=ZIP, headers=headers)
+
+
+def _refusal(faults: Sequence[str]) -> str:
+    """One line that names the first few faults of an export."""
+    number, more = len(faults), len(faults) - NAMED
+    return (
+        f"{number:,} image{'' if number == 1 else 's'} cannot be exported:"
+        f" {'; '.join(faults[:NAMED])}{f'; and {more:,} more' if more > 0 else ''}."
+        " `samkit engine export` exports the others"
+    )
 
 
 @router.post(
