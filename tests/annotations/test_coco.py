@@ -264,3 +264,16 @@ garbage = st.recursive(
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_annotations_are_their_sum_is_right(entries, read):
     read(annotations=[*entries, annotation()])
+
+
+def test_a_broken_file_of_a_folder_is_a_fault(write, tmp_path):
+    write(annotations=[annotation()]).rename(tmp_path / "val.json")
+    (tmp_path / "train.json").write_text('{"images": [')
+    found = open_annotations(tmp_path, "coco")
+    assert len(found) == 1
+    (fault,) = found.faults
+    assert "train.json is not JSON" in fault.text
+
+
+def test_a_category_without_a_name_is_no_class(read):
+    assert read(categories=[CATEGORY | {"name": " "}], annotations=[annotation()])[1] == [None]

@@ -159,3 +159,12 @@ def test_other_files_are_faults_of_theirs(read, tmp_path):
         f"{tmp_path}/list.json is not a LabelMe file: it has no list of shapes"
     )
     assert all(image.name == "" for key, image in images.items() if key != "a.json")
+
+
+@pytest.mark.parametrize("group", ["", None, False])
+def test_groups_that_are_none_join_nothing(group, read):
+    assert len(read(shape(BOX, group_id=group), shape(BOX, group_id=group))[1]) == 2
+
+
+def test_groups_are_compared_by_value(read):
+    assert len(read(shape(BOX, group_id=1), shape(BOX, group_id=1.0))[1]) == 1

@@ -28,6 +28,8 @@ def composed(path):
         (["a.png", "s1/a.png"], "../a.png", "s1", "a.png"),
         (["s1/a.png", "s2/a.png"], "/home/ada/set/s1/a.png", None, "s1/a.png"),
         (["s1/a.png", "s2/a.png"], "C:\\set\\s2\\a.png", None, "s2/a.png"),
+        (["s1/a.png", "s2/a.png"], "/home/ada/photos/a.png", "s2", "s2/a.png"),
+        (["s1/a.png", "s2/a.png"], "D:\\set\\a.png", "s1", "s1/a.png"),
         (["deep/a.png"], "a.png", None, "deep/a.png"),
         (["deep/a.png"], "elsewhere/a.png", "s1", "deep/a.png"),
         (["my image.png"], "my%20image.png", None, "my image.png"),

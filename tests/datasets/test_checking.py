@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from samkit.annotations import find_duplicates, find_suspicions
-from samkit.datasets import check_data, find_shared, open_data
+from samkit.datasets import check_data, find_shared, find_shared_with, open_data
 from samkit.geometry import decode_rle, encode_rle
 
 
@@ -175,3 +175,21 @@ def test_an_image_in_two_splits_of_yolo_is_found(tmp_path):
     (fault,) = check_data(open_data(f"yolo:{tmp_path}")).faults
     assert "a.png in train" in fault
     assert "b.png in val" in fault
+
+
+def test_images_of_both_splits_are_told_before_a_training(write, tmp_path):
+    train = write({"t/a.png": "red", "t/b.png": "blue"}, [], "train.json")
+    val = write({"v/x.png": "red", "v/y.png": "green"}, [], "val.json")
+    assert find_shared_with(train, val) == [f"{tmp_path}/t/a.png and {tmp_path}/v/x.png"]
+    assert find_shared_with(train, open_data("scenes:count=2")) == []
+    assert len(find_shared_with(train, train)) == 2
+
+
+def test_names_that_imports_refuse_are_told(write):
+    categories = [{"id": 1, "name": "a\nb"}]
+    data = write(
+        {"a.png": "red"},
+        [{"image_id": 0, "segmentation": mask(4, 4, 10, 8)}],
+        categories=categories,
+    )
+    assert check_data(data).warnings == ["the name of a class that imports refuse: 'a\\nb'"]

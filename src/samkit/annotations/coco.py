@@ -138,9 +138,14 @@ def open_coco(path: Path, options: ReadOptions) -> AnnotationList:
         files = [read_coco(path)]
     else:
         paths, others = _choose_files(find_files(path, ".json"))
-        files = [file for one in paths if (file := _coco_or_none(one))]
+        files = []
+        for one in paths:
+            try:
+                files.append(read_coco(one))
+            except DataError as error:  # noqa: PERF203 - one broken file leaves the others
+                others.append(Fault(text=str(error), num_annotations=0))
         if not files:
-            raise DataError(f"{path} has no COCO file")
+            raise DataError(f"{path} has no COCO file: {others[0].text}")
     images = (
         take_options(_annotated(file, image, path, options), options)
         for file in files
@@ -162,14 +167,6 @@ def _choose_files(paths: list[Path]) -> tuple[list[Path], list[Fault]]:
         else:
             chosen.append(one)
     return chosen, faults
-
-
-def _coco_or_none(path: Path) -> CocoFile | None:
-    """A COCO file; None if it is a JSON file of another kind."""
-    try:
-        return read_coco(path)
-    except DataError:
-        return None
 
 
 def _images(entries: list[Any]) -> tuple[dict[str, CocoImage | None], list[Fault]]:
@@ -242,7 +239,7 @@ def _categories(entries: list[Any]) -> tuple[dict[str, str | None], set[str], li
             continue
         key, extras = id_text(one["id"]), one.get("samkit")
         marked = isinstance(extras, dict) and bool(extras.get(UNLABELLED_MARK))
-        name = None if marked else one["name"]
+        name = None if marked or not one["name"].strip() else one["name"]
         if names.setdefault(key, name) != name:
             shared.add(key)
             text = f"category {index}: {name!r:.40} has the id of {names[key]!r:.40}"

@@ -27,7 +27,7 @@ from samkit.annotations.model import (
     folder_of,
     with_size,
 )
-from samkit.annotations.numbers import number_or_none
+from samkit.annotations.numbers import id_text, number_or_none
 from samkit.annotations.shapes import join_groups
 from samkit.arrays import BoolArray
 from samkit.errors import DataError
@@ -109,7 +109,7 @@ def _group(shapes: Sequence[Any]) -> tuple[tuple[AnnotatedMask, ...], tuple[Faul
             class_name=str(label) if label is not None and label != "" else None,
             score=number_or_none(shape.get("score")),
         )
-        masks.append((None if group is None else str(group), mask))
+        masks.append((None if group in (None, "", False) else id_text(group), mask))
     return join_groups(masks), tuple(faults)
 
 

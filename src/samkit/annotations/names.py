@@ -131,6 +131,11 @@ class _Level:
         if folder is not None:
             beside = _joined(_parts(self._key(folder)), parts)
             found = self._by_path.get((has_suffix, "/".join(beside)), [])
+            if not found and parts != _joined([], parts[-1:]):
+                # An absolute path of another computer, in a file beside the image.
+                last = _joined(_parts(self._key(folder)), parts[-1:])
+                found = self._by_path.get((has_suffix, "/".join(last)), [])
+                found = found if _is_absolute(name) else []
             if found:
                 return found
         if from_top or not folder or len(parts) > 1 or folder.split("/")[0] in IMAGE_FOLDERS:
@@ -210,6 +215,10 @@ def _path_of_url(name: str) -> str:
     if "?d=" in name:
         return parse_qs(urlsplit(name).query).get("d", [name])[0]
     return urlsplit(name).path if URL.match(name) else name
+
+
+def _is_absolute(name: str) -> bool:
+    return name.startswith("/") or DRIVE.match(name) is not None
 
 
 def _parts(path: str) -> list[str]:

@@ -100,6 +100,7 @@ def _facts(report: DataReport) -> dict[str, Any]:
         "sizes": {f"{w}x{h}": count for (h, w), count in report.sizes_hw.most_common()},
         "annotations": report.num_annotations,
         "masks": report.num_masks,
+        "joined": report.num_joined,
         "left_out": report.num_left_out,
         "classes": {name or "": count for name, count in report.classes.most_common()},
         "masks_by_size": dict(report.masks_by_size),
@@ -141,7 +142,8 @@ def _rows(report: DataReport) -> Iterator[tuple[str, str]]:
     yield "sizes", f"{shown}{f', {more:,} more' if more else ''}" or "none"
     from samkit.datasets import SIZES_PX
 
-    masks = f"{counted(report.num_masks, 'mask')}, {report.num_left_out:,} left out"
+    joined = f"{report.num_joined:,} joined to others, " if report.num_joined else ""
+    masks = f"{counted(report.num_masks, 'mask')}, {joined}{report.num_left_out:,} left out"
     yield "annotations", f"{report.num_annotations:,}: {masks}"
     by_size = report.masks_by_size
     named = ", ".join(f"{name} {by_size[name]:,}" for name in SIZES_PX if by_size[name])

@@ -7,6 +7,7 @@ from samkit.datasets.checking import (
     DataReport,
     check_data,
     find_shared,
+    find_shared_with,
 )
 from samkit.datasets.folders import ImageFolder
 from samkit.datasets.registry import KINDS, DataKind, DataSet, open_annotated, open_data
@@ -28,6 +29,7 @@ __all__ = [
     "SampleStream",
     "check_data",
     "find_shared",
+    "find_shared_with",
     "open_annotated",
     "open_data",
     "require_indexed",

@@ -133,6 +133,11 @@ class AnnotatedImages:
         """Paths of all images in the folder, whether or not they have annotations."""
         return self._names.paths()
 
+    def files(self) -> list[Path]:
+        """The images' files, as far as they are known without reading annotation files."""
+        every = (self.folder / key for key in dict.fromkeys(self._keys))
+        return [path for path in every if path.is_file()]
+
     def _count_images_without_annotations(self) -> None:
         found = {self._key(index) for index in range(len(self.annotations))}
         paths = self.image_paths()

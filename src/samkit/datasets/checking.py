@@ -27,6 +27,7 @@ from samkit.formats import read_image_frame
 from samkit.geometry import rle_area, rle_box_xyxy
 
 # COCO's limits between small, medium and large objects, and of what nobody draws on purpose.
+MAX_NAME = 200  # characters of a class's name in the data engine
 SIZES_PX = {"at most 9 px": 0, "small": 10, "medium": 32**2, "large": 96**2}
 
 
@@ -73,6 +74,7 @@ class DataReport:
         num_found: those that are there and can be read.
         num_annotations: annotations in the files: masks, parts of masks, and `num_left_out`.
         num_masks: masks that can be used.
+        num_joined: annotations that are parts of these masks, besides the first of each.
         num_left_out: annotations that cannot.
         num_overlapping: images on which masks share pixels.
         shared_pixels: fraction of all masks' pixels that lie in more than one.
@@ -94,6 +96,7 @@ class DataReport:
     num_found: int = 0
     num_annotations: int = 0
     num_masks: int = 0
+    num_joined: int = 0
     num_left_out: int = 0
     num_overlapping: int = 0
     shared_pixels: float = 0.0
@@ -158,6 +161,18 @@ def find_shared(reports: Sequence[DataReport]) -> list[str]:
     return found
 
 
+def find_shared_with(train: object, val: object) -> list[str]:
+    """One line for each image of one data set whose content is also in the other.
+
+    Only data sets of annotation files can be compared; of others, none is found.
+    """
+    if not isinstance(train, AnnotatedImages) or not isinstance(val, AnnotatedImages):
+        return []
+    files = [("train", path) for path in train.files()] + [("val", path) for path in val.files()]
+    groups = (dict(group) for group in _same_content(files))
+    return [f"{one['train']} and {one['val']}" for one in groups if len(one) > 1]
+
+
 def _same_content(files: Sequence[tuple[str, Path]]) -> Iterator[list[tuple[str, Path]]]:
     """Groups of files with the same content; only those of the same length are read."""
     by_length: dict[int, list[tuple[str, Path]]] = {}
@@ -213,6 +228,7 @@ class _Check:
         names = [one.class_name for one in drawn.masks]
         areas = [rle_area(rle) for rle in drawn.rles]
         report.num_masks += len(names)
+        report.num_joined += sum(one.num_annotations - 1 for one in drawn.masks)
         report.classes.update(names)
         report.masks_by_size.update(_size_name(area) for area in areas)
         suspicions = find_suspicions(drawn.rles, names)
@@ -244,6 +260,11 @@ class _Check:
             f"classes that differ in case or spaces alone: {', '.join(map(repr, sorted(names)))}"
             for names in folded.values()
             if len(names) > 1
+        ]
+        report.warnings += [
+            f"the name of a class that imports refuse: {name!a:.60}"
+            for name in filter(None, report.classes)
+            if not name.isprintable() or len(name) > MAX_NAME
         ]
 
     def leave_out(self, name: str, faults: Iterable[Fault], *, counted: bool = False) -> None:

@@ -128,7 +128,7 @@ class _Import:
     user_id: int
     source: ImageSource
     num_annotations: int = 0
-    num_images: int = 0
+    image_ids: set[int] = field(default_factory=set)
     num_added: int = 0
     num_known: int = 0
     num_joined: int = 0
@@ -175,7 +175,7 @@ class _Import:
         return ImportReport(
             file_format=file_format,
             num_annotations=self.num_annotations,
-            num_images=self.num_images,
+            num_images=len(self.image_ids),
             num_added=self.num_added,
             num_known=self.num_known,
             num_joined=self.num_joined,
@@ -233,7 +233,7 @@ class _Import:
                 row.review, row.comment = image.review, image.comment
                 row.open = image.review not in ("submitted", "accepted", "unusable")
                 row.version += 1
-        self.num_images += 1
+        self.image_ids.add(target.image_id)
         self.num_added += added.num_added
         self.num_known += added.num_known
         suspicions = find_suspicions(drawn.rles, names)

@@ -148,7 +148,10 @@ def add_made_masks(
 
 def _check(mask: MadeMask, size_hw: tuple[int, int], class_ids: dict[str, int]) -> CheckedMask:
     if mask.class_name is not None and mask.class_name not in class_ids:
-        raise StoreError(f"no class {mask.class_name!r:.40}")
+        raise StoreError(
+            f"the name of its class, {mask.class_name!a:.60}, is empty, too long, or has characters"
+            " that are not printable"
+        )
     return check_mask(mask.segmentation, size_hw)
 
 

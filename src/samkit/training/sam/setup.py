@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from samkit.backends import create_backend
-from samkit.datasets import SampleSource, SampleStream, require_indexed
+from samkit.datasets import (
+    DataSet,
+    SampleSource,
+    SampleStream,
+    find_shared_with,
+    open_data,
+    require_indexed,
+)
 from samkit.errors import DataError
 from samkit.models import CONFIGS
 from samkit.predict import EmbeddingCache, Predictor
@@ -30,6 +37,7 @@ from samkit.weights import TextEncoder
 
 logger = logging.getLogger(__name__)
 
+MOST_NAMED = 3  # images in a warning
 IMAGES_TRIED = 200  # to estimate how many masks are large enough for crops
 FEW_MASKS = 0.1  # fraction of large enough masks below which a warning is logged
 
@@ -49,6 +57,8 @@ def set_up_sam(recipe: SamRecipe, context: Context) -> Setup[InteractiveTask]:
     """
     fabric = context.fabric
     source = context.open_data(recipe.data.train, seed=recipe.run.seed)
+    if fabric.is_global_zero and recipe.data.val is not None:
+        _warn_of_shared_images(source, open_data(recipe.data.val))
     clip = load_clip(recipe, fabric)
     text_encoder = text_encoder_of(clip)
     torch.manual_seed(recipe.run.seed)  # for random initial weights
@@ -70,6 +80,17 @@ def set_up_sam(recipe: SamRecipe, context: Context) -> Setup[InteractiveTask]:
         encoder=encoder,
     )
     return Setup(task=task, loader=loader)
+
+
+def _warn_of_shared_images(train: DataSet, val: DataSet) -> None:
+    if shared := find_shared_with(train, val):
+        logger.warning(
+            "%d images of data.val are in data.train too, so that scores are not those of new"
+            " images: %s%s",
+            len(shared),
+            "; ".join(shared[:MOST_NAMED]),
+            "; ..." if len(shared) > MOST_NAMED else "",
+        )
 
 
 def load_clip(recipe: SamRecipe, fabric: Fabric) -> Clip | None:
