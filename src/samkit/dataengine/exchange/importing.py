@@ -35,6 +35,7 @@ from samkit.dataengine.work import (
     add_missing_classes,
     get_project,
     is_held,
+    is_open,
     list_classes,
 )
 from samkit.errors import DataError, ImageError, StoreError
@@ -225,7 +226,7 @@ class _Import:
             )
             if untouched and image.review in REVIEWS:
                 row.review, row.comment = image.review, image.comment
-                row.open = image.review not in ("submitted", "accepted", "unusable")
+                row.open = is_open(image.review)
                 row.version += 1
         self.num_images += 1
         self.num_added += added.num_added
