@@ -10,6 +10,8 @@ from samkit.dataengine import (
     database,
     get_image,
     list_annotations,
+    list_images,
+    list_projects,
     list_submissions,
     measure_agreement,
     take_next,
@@ -124,6 +126,20 @@ def test_returned_images_are_still_their_annotators(earlier, clock):
         assert get_image(store, 1).review == "accepted"
         with store.read() as session:
             assert session.scalars(text("SELECT returned_to FROM images")).all() == [None, None]
+
+
+def test_old_images_keep_the_range_they_were_seen_in(earlier):
+    with Store.open(earlier) as store:
+        assert [one.value_range for one in list_projects(store).items] == ["full"]
+        images = list_images(store, 1).items
+        assert [one.value_range for one in images] == ["full", "full"]
+        # Cached embeddings are under these keys.
+        assert [one.pixels_key for one in images] == [one.sha256 for one in images] == ["x", "y"]
+        with store.write() as session:
+            session.execute(
+                text("INSERT INTO projects (id, name, root, created_at) VALUES (2,'q','',0)")
+            )
+        assert list_projects(store).items[-1].value_range == "auto"
 
 
 def test_scores_are_of_the_masks_that_they_were_predicted_for(earlier):

@@ -65,6 +65,44 @@ def page(shared_server, image):
         yield Page(socket).wait_until_ready()
 
 
+class BusyThreads:
+    """All threads for prompts, held until `let_go`."""
+
+    def __init__(self, pool, num_threads, monkeypatch):
+        self._gate, self._taken = threading.Event(), threading.Event()
+        started = threading.Barrier(num_threads + 1)
+        self._work = [pool.submit(0, lambda: self._hold(started)) for _ in range(num_threads)]
+        started.wait(10)
+        submit = pool.submit
+
+        def note_and_submit(*args, **kwargs):
+            future = submit(*args, **kwargs)
+            self._taken.set()
+            return future
+
+        monkeypatch.setattr(pool, "submit", note_and_submit)
+
+    def _hold(self, started):
+        started.wait(10)
+        return self._gate.wait(60)
+
+    def wait_until_taken(self):
+        """Wait until a prompt is with the threads; that it was read does not say so."""
+        assert self._taken.wait(10)
+
+    def let_go(self):
+        self._gate.set()
+        assert all(one.result(10) for one in self._work)
+
+
+@pytest.fixture
+def busy(shared_server, page, monkeypatch):
+    studio = shared_server.studio
+    threads = BusyThreads(studio.prompts, studio.config.prompt_threads, monkeypatch)
+    yield threads
+    threads.let_go()
+
+
 @pytest.fixture
 def expected(shared_server, image, tiny_predictor):
     """What the library answers to the same prompt on the same image."""
@@ -180,29 +218,23 @@ def test_bytes_are_told_too(page):
     assert page.ask(points=[[3, 4]], labels=[1])["type"] == "masks"
 
 
-def test_clicks_go_first_and_old_previews_are_dropped(shared_server, page):
-    """While both threads are busy, previews and then a click come in."""
-    gate, pool = threading.Event(), shared_server.studio.prompts
-    busy = [pool.submit(0, gate.wait) for _ in range(shared_server.studio.config.prompt_threads)]
+def test_clicks_go_first_and_old_previews_are_dropped(busy, page):
+    """While all threads are busy, previews and then a click come in."""
     page.send(type="preview", id=1, points=[[1, 4]], labels=[1])
-    page.wait_until_read()
+    busy.wait_until_taken()
     for number in range(2, 6):
         page.send(type="preview", id=number, points=[[number, 4]], labels=[1])
     page.send(type="prompt", id=6, points=[[3, 4]], labels=[1])
     page.wait_until_read()
-    gate.set()
-    assert [one.result(10) for one in busy] == [True, True]
+    busy.let_go()
     answers = [page.socket.receive_json()["id"] for _ in range(3)]
     # The first preview was taken at once; of the others the newest is left, after the click.
     assert answers == [1, 6, 5]
 
 
-def test_too_many_prompts_are_refused(shared_server, page):
-    gate, pool = threading.Event(), shared_server.studio.prompts
-    for _ in range(shared_server.studio.config.prompt_threads):
-        pool.submit(0, gate.wait)
+def test_too_many_prompts_are_refused(busy, page):
     page.send(type="prompt", id=99, points=[[3, 4]], labels=[1])
-    page.wait_until_read()  # it is with the threads now
+    busy.wait_until_taken()
     for number in range(prompting.MAX_WAITING + 1):
         page.send(type="prompt", id=number, points=[[3, 4]], labels=[1])
     refused = page.socket.receive_json()
@@ -210,7 +242,6 @@ def test_too_many_prompts_are_refused(shared_server, page):
         prompting.MAX_WAITING,
         "too many prompts are waiting for an answer",
     )
-    gate.set()
 
 
 def closing_code(socket):

@@ -49,10 +49,14 @@ def find(session: Session, kind: type[Row], key: int | tuple[int, int], what: st
 def find_locked(session: Session, kind: type[Row], key: int, what: str) -> Row:
     """Find a row by its key and lock it until the transaction ends.
 
+    On PostgreSQL it is locked FOR NO KEY UPDATE: others can still add rows that refer to it, and
+    need not wait for it while they hold rows that this transaction locks next.
+
     Raises:
         MissingError: there is no such row.
     """
-    row = session.get(kind, key, with_for_update=True, populate_existing=True)
+    lock = {"key_share": True}
+    row = session.get(kind, key, with_for_update=lock, populate_existing=True)
     if row is None:
         raise MissingError(f"there is no {what} {key}")
     return row

@@ -32,7 +32,18 @@ FINISHED: tuple[Review, ...] = ("submitted", "accepted")
 # Events of a single press of the pointer, which "clicks per mask" counts.
 CLICK_KINDS = ("point", "box", "brush", "erase", "polygon")
 DAY_MS = 24 * 60 * 60 * 1000  # maximum duration of an event, so that sums stay within 64 bits
-EVENT_KINDS = (*CLICK_KINDS, "text", "choose", "class", "delete", "undo", "redo", "import")
+# "review": a reviewer chose among whole masks, which corrects none of them.
+EVENT_KINDS = (
+    *CLICK_KINDS,
+    "text",
+    "choose",
+    "class",
+    "delete",
+    "undo",
+    "redo",
+    "import",
+    "review",
+)
 # Unicode's categories of control characters, halves of characters and ends of lines, and what else
 # XML forbids. Joiners, which some scripts need, are not among them.
 UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")

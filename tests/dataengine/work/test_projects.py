@@ -1,23 +1,68 @@
 """Names of projects and classes: what files of other programs can hold."""
 
+import time
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from samkit.dataengine import (
     add_class,
     create_project,
     create_user,
+    delete_project,
     export_project,
+    move_project,
     rename_project,
     save_annotation,
+    set_value_range,
     submit_image,
 )
+from samkit.dataengine.rows import find_locked
+from samkit.dataengine.schema import ImageRow, SubmissionRow
 from samkit.errors import StoreError
 
 BAD = ["a\nb", "a\0", "tab\t", "\u2028", "\x85", "\ud800", "\ufffe", "\x1b[1m"]
+
+
+def is_waited_for(session):
+    """Whether another connection waits for what this one has locked; SQLite has one writer."""
+    if session.get_bind().dialect.name == "sqlite":
+        return True
+    waiting = "SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    return session.execute(text(waiting)).first() is not None
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda scene, _: set_value_range(scene.store, scene.project.id, "full"),
+        lambda scene, root: move_project(scene.store, scene.project.id, root),
+        lambda scene, _: delete_project(scene.store, scene.project.id),
+    ],
+    ids=["set_value_range", "move_project", "delete_project"],
+)
+def test_changing_a_project_waits_for_who_works_on_its_images(act, scene, image_folder):
+    """Whoever holds an image's row adds rows to its project, while the change wants the image."""
+    with ThreadPoolExecutor(1) as pool:
+        with scene.store.write() as session:
+            find_locked(session, ImageRow, scene.images[1].id, "image")
+            change = pool.submit(act, scene, image_folder)
+            while not change.done() and not is_waited_for(session):
+                time.sleep(0.01)
+            own = {"project_id": scene.project.id, "image_id": scene.images[1].id}
+            made = {
+                "outcome": "annotated",
+                "reason": "",
+                "returned": False,
+                "at": scene.store.clock(),
+            }
+            session.add(SubmissionRow(**own, **made, user_id=scene.ann))
+            session.flush()
+        change.result(60)
 
 
 @pytest.mark.parametrize("name", BAD)

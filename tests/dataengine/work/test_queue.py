@@ -13,6 +13,7 @@ from samkit.dataengine import (
     count_images,
     create_project,
     create_user,
+    get_image,
     give_back,
     renew_lease,
     return_image,
@@ -23,6 +24,9 @@ from samkit.dataengine import (
     take_next,
     upcoming_images,
 )
+from samkit.dataengine.schema import ImageRow
+from samkit.dataengine.values import REVIEWS
+from samkit.dataengine.work.queue import is_open
 from samkit.errors import ConflictError, RoleError, StoreError
 
 
@@ -93,6 +97,23 @@ def test_image_for_two_is_offered_to_each_of_two_once(scene, refusal):
                 take_image(scene.store, image_id, user)
     assert not image.open
     assert take_next(scene.store, scene.project.id, scene.adm).image.path == "b.png"
+
+
+@pytest.mark.parametrize("review", ["submitted", "accepted", "skipped"])
+def test_imported_state_holds_until_more_people_are_wanted(review, scene):
+    image_id = scene.images[0].id
+    with scene.store.write() as session:  # as an import leaves it: nobody has submitted it
+        row = session.get(ImageRow, image_id)
+        row.review, row.open, row.num_annotators = review, is_open(review), 2
+    before = get_image(scene.store, image_id)
+    assert set_num_annotators(scene.store, image_id, 2, user_id=scene.rev) == before
+    for number, state in ((1, review), (3, "skipped" if review == "skipped" else "none")):
+        image = set_num_annotators(scene.store, image_id, number, user_id=scene.rev)
+        assert (image.review, image.open) == (state, is_open(state))
+
+
+def test_states_that_wait_for_annotators():
+    assert [one for one in REVIEWS if is_open(one)] == ["none", "returned", "skipped"]
 
 
 def test_upcoming_images_are_those_that_are_taken_next(scene):

@@ -1,6 +1,7 @@
 """Pages of stacks are images of their own; the project's range is that of all its images."""
 
 import hashlib
+import io
 import shutil
 
 import numpy as np
@@ -27,6 +28,7 @@ from samkit.dataengine import (
     submit_image,
     take_image,
 )
+from samkit.dataengine.work import image_files
 from samkit.dataengine.work.sources import page_sha256
 from samkit.errors import ConfigError, ConflictError
 from samkit.formats import read_image
@@ -107,6 +109,18 @@ def test_changed_stack_is_not_read(store, project, stack, root, refusal):
         with refusal(ConflictError, f"{path} has changed since it was added"):
             read_stored_image(store, stack[path], max_pixels=MAX_PIXELS)
     assert "s/stack.tif has changed since it was added" in add_images(store, project.id).faults[0]
+
+
+@pytest.mark.parametrize("max_bytes", [0, 10**6])
+def test_large_files_are_not_read_into_memory_and_small_ones_are(
+    max_bytes, store, project, stack, monkeypatch
+):
+    monkeypatch.setattr(image_files, "MAX_IN_MEMORY", max_bytes)
+    for path in ("a.png", *PAGES):
+        with open_image_file(store, stack[path]) as file:
+            assert isinstance(file, io.BytesIO) == (max_bytes > 0)
+            head = file.read(4)
+        assert head == (b"\x89PNG" if path == "a.png" else b"II*\0")
 
 
 def test_moved_stack_is_found_with_all_its_pages(store, project, stack, root, tmp_path):

@@ -8,17 +8,21 @@ from hypothesis import strategies as st
 
 from samkit.dataengine import (
     NewEvent,
+    accept_image,
     add_images,
     annotation_events,
     create_project,
     create_user,
     delete_annotation,
+    get_image,
     give_back,
     list_annotations,
     list_images,
     replace_annotation,
+    restore_submissions,
     save_annotation,
     set_num_annotators,
+    submit_image,
     take_image,
     visible_annotations,
     work_days,
@@ -104,6 +108,44 @@ def test_an_automatic_mask_that_is_deleted_was_corrected(scene, prelabelled):
     assert rows(scene) == {
         (1, scene.adm, "fully-automatic"): (1, 0, 0, None),
         (1, scene.ann, "fully-automatic"): (0, 1, 0, 4.0),
+    }
+
+
+def test_choice_among_peoples_masks_corrects_none(scene, rle_of):
+    image_id = scene.images[0].id
+    set_num_annotators(scene.store, image_id, 2, user_id=scene.rev)
+    made = []
+    for user in (scene.ann, scene.bob):
+        take_image(scene.store, image_id, user)
+        box = rle_of(0, 0, 4, 4)
+        one = save_annotation(
+            scene.store, image_id=image_id, user_id=user, rle=box, events=prompts(3000)
+        )
+        made.append(one.id)
+        submit_image(scene.store, image_id, user)
+    for user in (scene.ann, scene.bob):
+        image = get_image(scene.store, image_id)
+        at = {"version": image.version}
+        image = restore_submissions(scene.store, image_id, scene.rev, of=[user], **at)
+    accept_image(scene.store, image_id, scene.rev, version=image.version, masks=[])
+    assert {user for _, user, _ in rows(scene)} == {scene.ann, scene.bob}
+
+
+def test_changed_mask_is_restored_without_a_correction(scene, rle_of):
+    image_id = scene.hold(scene.ann)
+    one = save_annotation(scene.store, image_id=image_id, user_id=scene.ann, rle=rle_of(0, 0, 4, 4))
+    submit_image(scene.store, image_id, scene.ann)
+    take_image(scene.store, image_id, scene.adm)
+    correct(scene, one, scene.adm, rle_of(0, 0, 5, 5), 1000)
+    give_back(scene.store, image_id, scene.adm)
+    image = get_image(scene.store, image_id)
+    restore_submissions(scene.store, image_id, scene.rev, version=image.version, of=[scene.ann])
+    (restored,) = list_annotations(scene.store, image_id)
+    assert (restored.area_px, restored.version) == (16, 3)
+    assert [one.kind for one in annotation_events(scene.store, one.id)][-1] == "review"
+    assert rows(scene) == {
+        (1, scene.ann, "assisted-manual"): (1, 0, 0, 0.0),
+        (1, scene.adm, "assisted-manual"): (0, 1, 1, 1.0),
     }
 
 

@@ -173,6 +173,51 @@ def test_skipping_one_of_two_annotators_leaves_the_image_to_others(scene):
         assert submit_image(scene.store, image_id, user).review == review
 
 
+def test_reason_stays_while_the_image_is_skipped(scene):
+    image_id = scene.images[0].id
+    set_num_annotators(scene.store, image_id, 2, user_id=scene.rev)
+    take_image(scene.store, image_id, scene.ann)
+    skip_image(scene.store, image_id, scene.ann, reason="too dark")
+    for user, told in (
+        (scene.bob, ("skipped", "too dark")),
+        (scene.adm, ("submitted", "")),
+    ):
+        take_image(scene.store, image_id, user)
+        image = submit_image(scene.store, image_id, user)
+        assert (image.review, image.comment) == told
+
+
+@pytest.mark.parametrize("leaves", ["before", "after"])
+def test_skipping_does_not_submit_rejected_work_of_somebody_who_has_left(leaves, scene, rle_of):
+    image_id = scene.images[0].id
+    draw(scene, scene.ann, image_id, (0, 0, 4, 4), rle_of=rle_of)
+    if leaves == "before":
+        change_user(scene.store, scene.ann, active=False)
+    at = {"version": version_of(scene, image_id), "comment": "edge"}
+    return_image(scene.store, image_id, scene.rev, **at)
+    change_user(scene.store, scene.ann, active=False)
+    assert take_next(scene.store, scene.project.id, scene.bob).image.id == image_id
+    image = skip_image(scene.store, image_id, scene.bob, reason="?")
+    assert (image.review, image.open) == ("returned", True)
+    assert take_next(scene.store, scene.project.id, scene.adm).image.id == image_id
+    assert submit_image(scene.store, image_id, scene.adm).review == "submitted"
+
+
+def test_skipping_what_was_returned_does_not_submit_it_where_others_have(scene, double):
+    """Two have submitted what now needs one; only one of them is asked to correct it, and skips."""
+    image_id, _, _ = double
+    set_num_annotators(scene.store, image_id, 1, user_id=scene.rev)
+    at = {"version": version_of(scene, image_id), "comment": "edge"}
+    return_image(scene.store, image_id, scene.rev, to=[scene.ann], **at)
+    take_image(scene.store, image_id, scene.ann)
+    image = skip_image(scene.store, image_id, scene.ann, reason="?")
+    assert (image.review, image.open) == ("skipped", True)
+    image = reopen_image(scene.store, image_id, scene.rev, version=image.version)
+    assert (image.review, image.open) == ("none", True)
+    assert take_next(scene.store, scene.project.id, scene.ann).image.id == image_id
+    assert submit_image(scene.store, image_id, scene.ann).review == "submitted"
+
+
 def test_skipped_and_unusable_images_are_not_exported(scene, rle_of, tmp_path):
     for index, act in enumerate((skip_image, report_unusable)):
         image_id = scene.hold(scene.ann, index)
@@ -239,10 +284,12 @@ def test_states_are_what_people_have_made_of_the_image(steps, sqlite_scene):
             text("UPDATE images SET review='none', open=1, num_annotators=1, lease_user_id=NULL")
         )
     for act, name in steps:
+        before = get_image(store, image_id)
         with suppress(RoleError, StoreError):
-            ACTS[act](store, get_image(store, image_id), getattr(scene, name), scene.adm)
+            ACTS[act](store, before, getattr(scene, name), scene.adm)
         now, made = get_image(store, image_id), list_submissions(store, image_id)
         assert now.open == (now.review in ("none", "returned", "skipped"))
+        assert not (act == "skip" and now.review == "submitted" and before.review != "submitted")
         num_done = sum(one.outcome == "annotated" and not one.returned for one in made)
         holds = {
             "submitted": num_done >= now.num_annotators,
@@ -400,8 +447,10 @@ def test_image_is_not_returned_to_who_has_left(scene, double, refusal):
     with refusal(RoleError, "'ann' is not active"):
         return_image(scene.store, image_id, scene.rev, to=[scene.ann], **at)
     return_image(scene.store, image_id, scene.rev, **at)
-    returned = {one.user_id: one.returned for one in list_submissions(scene.store, image_id)}
-    assert returned == {scene.ann: False, scene.bob: True}
+    # Her work was rejected all the same, so that somebody else is needed beside bob.
+    for user, review in ((scene.bob, "returned"), (scene.adm, "submitted")):
+        assert take_next(scene.store, scene.project.id, user).image.id == image_id
+        assert submit_image(scene.store, image_id, user).review == review
 
 
 def test_list_of_images_in_several_states(scene):

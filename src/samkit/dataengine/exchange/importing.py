@@ -37,6 +37,7 @@ from samkit.dataengine.work import (
     add_missing_classes,
     get_project,
     is_held,
+    is_open,
     list_classes,
 )
 from samkit.errors import DataError, ImageError, StoreError
@@ -231,7 +232,7 @@ class _Import:
             )
             if untouched and image.review in REVIEWS:
                 row.review, row.comment = image.review, image.comment
-                row.open = image.review not in ("submitted", "accepted", "unusable")
+                row.open = is_open(image.review)
                 row.version += 1
         self.image_ids.add(target.image_id)
         self.num_added += added.num_added

@@ -2,13 +2,13 @@
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
 from samkit.dataengine.rows import check_limit, find, find_locked, to_page, to_user
-from samkit.dataengine.schema import SignInRow, SubmissionRow, UserRow
+from samkit.dataengine.schema import SignInRow, UserRow
 from samkit.dataengine.values import ROLES, Page, Role, User, check_choice, check_label
 from samkit.errors import RoleError, StoreError
 
@@ -105,9 +105,6 @@ def change_user(
             _check_admin_left(session, user_id)
         if password_hash is not None or not row.active:
             session.execute(delete(SignInRow).where(SignInRow.user_id == user_id))
-        if not row.active:
-            theirs = update(SubmissionRow).where(SubmissionRow.user_id == user_id)
-            session.execute(theirs.values(returned=False))
         return to_user(row)
 
 

@@ -51,6 +51,7 @@ from samkit.dataengine.work.projects import (
 from samkit.dataengine.work.queue import (
     give_back,
     is_held,
+    is_open,
     renew_lease,
     set_num_annotators,
     take_image,
@@ -109,6 +110,7 @@ __all__ = [
     "get_project",
     "give_back",
     "is_held",
+    "is_open",
     "list_annotations",
     "list_classes",
     "list_doubly_annotated",

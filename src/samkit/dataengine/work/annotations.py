@@ -143,7 +143,8 @@ def delete_annotation(
         image, row = _rows_to_change(session, annotation_id, user_id=user_id, version=version)
         if row.deleted:
             raise StoreError(f"annotation {annotation_id} is deleted already")
-        delete_row(session, store, image, row, user_id=user_id, duration_ms=duration_ms)
+        event = NewEvent(kind="delete", data={}, duration_ms=duration_ms)
+        delete_row(session, store, image, row, user_id=user_id, event=event)
         return to_annotation(row, (image.height, image.width))
 
 
@@ -174,12 +175,11 @@ def delete_row(
     row: AnnotationRow,
     *,
     user_id: int,
-    duration_ms: int = 0,
+    event: NewEvent,
 ) -> None:
     """Delete an annotation; its row and its image's row are locked."""
-    events = [NewEvent(kind="delete", data={}, duration_ms=duration_ms)]
     _write_row(image, row, None, class_id=row.class_id, deleted=True)
-    record_revision(session, store, image, row, user_id=user_id, change="edit", events=events)
+    record_revision(session, store, image, row, user_id=user_id, change="edit", events=[event])
 
 
 def restore_state(
@@ -191,12 +191,12 @@ def restore_state(
     *,
     user_id: int,
 ) -> None:
-    """Give an annotation the content that it had at a version, unless it has it now."""
+    """Give an annotation the content that a reviewer chose, unless it has it now."""
     state = find(session, RevisionRow, (row.id, version), "state")
     if (row.deleted, row.class_id, row.counts) == (False, state.class_id, state.counts):
         return
     # Without an event of its own, the prompts of later states would seem to lead to this one.
-    events = [NewEvent(kind="import", data={"version": version})]
+    events = [NewEvent(kind="review", data={"version": version})]
     if row.counts == state.counts:
         events = []
     _write_state(image, row, state)

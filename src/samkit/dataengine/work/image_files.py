@@ -20,6 +20,7 @@ from samkit.files import HASH_BLOCK_BYTES
 from samkit.formats import has_image_suffix, read_image_file, read_image_size
 
 MAX_NAME = 200  # characters
+MAX_IN_MEMORY = 2**25  # bytes; larger files are not read as a whole
 # Characters that other systems or shells interpret.
 FORBIDDEN = '<>:"|?*\\/'
 
@@ -34,16 +35,16 @@ def open_image_file(store: Store, image: StoredImage) -> Iterator[IO[bytes]]:
     """
     source = ImageSource(get_project(store, image.project_id).root)
     with source.open(image.path) as file:
-        if image.page == 1:
+        if image.num_bytes <= MAX_IN_MEMORY:
             content = file.read(image.num_bytes + 1)
             checked: IO[bytes] = io.BytesIO(content)
             sha256 = hashlib.sha256(content).hexdigest()
-        else:  # stacks may be large, and each page is asked for by itself
+        else:  # a large stack, say, of which each page is asked for by itself
             checked = file
             mark = source.mark(image.path)
             compute = _known_sha256 if mark.modified_ns else _known_sha256.__wrapped__
-            sha256 = page_sha256(compute(source.root, image.path, mark), image.page)
-        if sha256 != image.sha256:
+            sha256 = compute(source.root, image.path, mark)
+        if page_sha256(sha256, image.page) != image.sha256:
             raise ConflictError(f"{image.path} has changed since it was added")
         checked.seek(0)
         yield checked

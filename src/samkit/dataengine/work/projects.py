@@ -43,7 +43,7 @@ from samkit.dataengine.values import (
 )
 from samkit.dataengine.work.sources import ImageSource
 from samkit.drawing import mask_color
-from samkit.errors import MissingError, StoreError
+from samkit.errors import StoreError
 from samkit.formats import RangeLike, ValueRange
 
 COLOR = re.compile(r"#[0-9a-f]{6}", re.ASCII)
@@ -141,6 +141,10 @@ def delete_project(store: Store, project_id: int) -> None:
     masks = select(AnnotationRow.id).where(AnnotationRow.project_id == project_id)
     with store.write() as session:
         row = find_locked(session, ProjectRow, project_id, "project")
+        # Whoever works on an image holds its row and adds rows to the project; only when all of
+        # them are done, the project itself may go.
+        session.execute(images.order_by(ImageRow.id).with_for_update())
+        session.refresh(row, with_for_update=True)
         for kind in (EventRow, RevisionRow, SubmissionMaskRow):
             session.execute(delete(kind).where(kind.annotation_id.in_(masks)))
         session.execute(delete(ReviewRow).where(ReviewRow.image_id.in_(images)))
@@ -162,9 +166,7 @@ def add_class(store: Store, project_id: int, name: str, *, color: str | None = N
     if color is not None and not COLOR.fullmatch(color):
         raise StoreError(f"a colour must be #rrggbb; got {color!r:.40}")
     with store.write() as session:
-        find_project = select(ProjectRow).where(ProjectRow.id == project_id).with_for_update()
-        if session.scalar(find_project) is None:
-            raise MissingError(f"there is no project {project_id}")
+        find_locked(session, ProjectRow, project_id, "project")
         known = list(session.scalars(select(ClassRow).where(ClassRow.project_id == project_id)))
         row = next((one for one in known if one.name == name), None)
         if row is None:

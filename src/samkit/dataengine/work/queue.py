@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, aliased
 from samkit.dataengine.database import Store
 from samkit.dataengine.people import REVIEWERS, acting_user
 from samkit.dataengine.rows import check_limit, find, find_locked, to_image
-from samkit.dataengine.schema import ImageRow, ProjectRow, SubmissionRow
+from samkit.dataengine.schema import ImageRow, ProjectRow, SubmissionRow, UserRow
 from samkit.dataengine.values import Lease, StoredImage
 from samkit.errors import ConflictError, RoleError, StoreError
 
@@ -119,9 +119,15 @@ def set_num_annotators(
     with store.write() as session:
         acting_user(session, user_id, REVIEWERS)
         row = find_locked(session, ImageRow, image_id, "image")
+        if num_annotators == row.num_annotators:
+            return to_image(row)
+        grows = num_annotators > row.num_annotators
         row.num_annotators = num_annotators
         before = row.review
-        if before not in ("returned", "unusable"):
+        made_here = exists().where(SubmissionRow.image_id == image_id)
+        # An imported state rests on no submissions: it holds until more people are wanted.
+        counts = session.scalar(select(made_here)) or (grows and not row.open)
+        if counts and before not in ("returned", "unusable"):
             settle(session, row)
             if before == "accepted" and not row.open:
                 row.review = before
@@ -151,21 +157,31 @@ def check_holder(row: ImageRow, user_id: int) -> None:
         raise ConflictError(f"{row.path} is held by {holder}: take it first")
 
 
-def settle(session: Session, row: ImageRow) -> None:
-    """Set an image's state from what people have made of it."""
+def is_open(review: str) -> bool:
+    """Whether an image in this review state waits for annotators."""
+    return review not in ("submitted", "accepted", "unusable")
+
+
+def settle(session: Session, row: ImageRow, *, stays_open: bool = False) -> None:
+    """Set an image's state from what people have made of it.
+
+    Args:
+        stays_open: nothing was submitted now, so that an open image cannot be finished by it, even
+            if as many submissions are there as are needed: it was returned.
+    """
     query = select(SubmissionRow.outcome, SubmissionRow.returned)
     found = session.execute(query.where(SubmissionRow.image_id == row.id)).all()
     outcomes = [outcome for outcome, _ in found]
     num_done = sum(outcome == "annotated" and not returned for outcome, returned in found)
     if "unusable" in outcomes:
         row.review = "unusable"
-    elif num_done >= row.num_annotators:
+    elif num_done >= row.num_annotators and not stays_open:
         row.review = "submitted"
     elif any(returned for _, returned in found):
         row.review = "returned"
     else:
         row.review = "skipped" if "skipped" in outcomes else "none"
-    row.open = row.review not in ("unusable", "submitted")
+    row.open = is_open(row.review)
 
 
 def release(row: ImageRow) -> None:
@@ -193,9 +209,13 @@ def _in_order(project_id: int, where: ColumnElement[bool]) -> Select[ImageRow]:
 
 
 def _is_new_to(user_id: int) -> ColumnElement[bool]:
-    """Select open images that the user has not finished, and that were not returned to others."""
+    """Select open images that the user has not finished, and that were not returned to others.
+
+    Those who have left do not count as others.
+    """
     other = aliased(SubmissionRow)
-    theirs = or_(other.user_id == user_id, other.returned)
+    is_active = other.user_id.in_(select(UserRow.id).where(UserRow.active))
+    theirs = or_(other.user_id == user_id, and_(other.returned, is_active))
     return and_(ImageRow.open, ~exists().where(other.image_id == ImageRow.id, theirs))
 
 

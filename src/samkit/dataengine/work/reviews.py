@@ -11,7 +11,7 @@ from samkit.dataengine.database import Store
 from samkit.dataengine.people import REVIEWERS, acting_user
 from samkit.dataengine.rows import find, find_locked, to_image
 from samkit.dataengine.schema import AnnotationRow, ImageRow, ReviewRow, SubmissionRow, UserRow
-from samkit.dataengine.values import MADE_BY_PEOPLE, StoredImage
+from samkit.dataengine.values import MADE_BY_PEOPLE, NewEvent, StoredImage
 from samkit.dataengine.work.annotations import delete_row, restore_state
 from samkit.dataengine.work.queue import is_held, release, settle
 from samkit.dataengine.work.submissions import (
@@ -78,9 +78,12 @@ def return_image(
 ) -> StoredImage:
     """Return an image to its annotators, with a comment; each of them may work on it again.
 
+    What somebody submitted who is no longer active is rejected as well, and anybody may do it
+    anew.
+
     Args:
         to: ids of people who have submitted it; None for all whose masks are there, or all who
-            have submitted it if no mask is theirs.
+            have submitted it if no mask is of an active person.
 
     Raises:
         ConflictError: the image has a newer version, or somebody else holds it.
@@ -127,7 +130,7 @@ def restore_submissions(
             if mask.id in wanted:
                 restore_state(session, store, row, mask, wanted[mask.id], user_id=user_id)
             elif not mask.deleted:
-                delete_row(session, store, row, mask, user_id=user_id)
+                _leave_out(session, store, row, mask, user_id)
         return to_image(row)
 
 
@@ -146,7 +149,7 @@ def reopen_image(store: Store, image_id: int, user_id: int, *, version: int) -> 
             raise StoreError(f"{row.path} is neither skipped nor unusable")
         forget_set_aside(session, row)
         row.comment = ""
-        settle(session, row)
+        settle(session, row, stays_open=row.open)
         row.version += 1
         release(row)
         _note(session, store, row, user_id, verdict="reopened")
@@ -193,13 +196,20 @@ def _leave_out_others(
         raise StoreError(f"{row.path} has no mask {min(unknown)}")
     for mask in present:
         if mask.id not in chosen:
-            delete_row(session, store, row, mask, user_id=user_id)
+            _leave_out(session, store, row, mask, user_id)
+
+
+def _leave_out(
+    session: Session, store: Store, row: ImageRow, mask: AnnotationRow, user_id: int
+) -> None:
+    event = NewEvent(kind="review", data={})
+    delete_row(session, store, row, mask, user_id=user_id, event=event)
 
 
 def _to_return(
     session: Session, row: ImageRow, to: Sequence[int] | None
 ) -> Sequence[SubmissionRow]:
-    """Return the submissions of the active people to return an image to."""
+    """Return the submissions that are rejected when an image is returned to these people."""
     if to is not None:
         found = _of_people(session, row, to)
         for one in found:
@@ -210,8 +220,9 @@ def _to_return(
         AnnotationRow.image_id == row.id, ~AnnotationRow.deleted
     )
     makers = set(session.scalars(masks))
-    active = [one for one in everyone if find(session, UserRow, one.user_id, "user").active]
-    return [one for one in active if one.user_id in makers] or active
+    chosen = [one for one in everyone if one.user_id in makers]
+    asks_any = any(find(session, UserRow, one.user_id, "user").active for one in chosen)
+    return chosen if asks_any else everyone
 
 
 def _of_people(

@@ -51,7 +51,8 @@ class WorkDay:
         num_masks: masks that the person made on this day, without deleted ones; for automatic and
             imported ones, the person who had them made.
         num_corrected: masks that a program, another person or the same one on an earlier day made,
-            and that the person changed or deleted on this day.
+            and that the person changed or deleted on this day. A reviewer's choice among people's
+            masks corrects none.
         num_clicks: points, boxes, strokes and polygons.
         duration_ms: time spent.
     """
@@ -151,10 +152,11 @@ def _done(project_id: int) -> Select[int, int, str, int, Any, int]:
         day == _day(AnnotationRow.created_at),
         or_(AnnotationRow.stage.in_(MADE_BY_PEOPLE), EventRow.version == 1),
     )
+    corrects = and_(~is_own, EventRow.kind != "review")
     return (
         select(
             *groups,
-            func.count(distinct(case((~is_own, EventRow.annotation_id)))),
+            func.count(distinct(case((corrects, EventRow.annotation_id)))),
             func.sum(case((EventRow.kind.in_(CLICK_KINDS), 1), else_=0)),
             func.sum(EventRow.duration_ms),
         )

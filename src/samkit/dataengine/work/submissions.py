@@ -25,6 +25,7 @@ from samkit.dataengine.work.queue import held_image, release, settle
 from samkit.errors import StoreError
 
 MAX_COMMENT = 2000  # characters
+SET_ASIDE = ("skipped", "unusable")  # states whose comment is the reason
 
 
 def submit_image(store: Store, image_id: int, user_id: int) -> StoredImage:
@@ -41,10 +42,12 @@ def submit_image(store: Store, image_id: int, user_id: int) -> StoredImage:
         row = held_image(session, image_id, user_id)
         if row.review == "unusable":  # only a reviewer can hold it, and has annotated it after all
             forget_set_aside(session, row)
-        if row.review in ("skipped", "unusable"):
-            row.comment = ""
+        gives_reason = row.review in SET_ASIDE
         _record(session, store, row, user_id)
-        return _finish(session, row)
+        settle(session, row)
+        if gives_reason and row.review not in SET_ASIDE:
+            row.comment = ""
+        return _finish(row)
 
 
 def skip_image(store: Store, image_id: int, user_id: int, *, reason: str) -> StoredImage:
@@ -174,11 +177,11 @@ def _set_aside(
             image_id=row.id, user_id=user_id, verdict=outcome, comment=reason, at=store.clock()
         )
     )
-    return _finish(session, row)
+    settle(session, row, stays_open=row.open)
+    return _finish(row)
 
 
-def _finish(session: Session, row: ImageRow) -> StoredImage:
-    settle(session, row)
+def _finish(row: ImageRow) -> StoredImage:
     row.version += 1
     release(row)
     return to_image(row)

@@ -267,7 +267,7 @@ function replay({ height, width }, { events }) {
       return {}; // what the model cut out is known no more: from here on it rests on a mask
     } else if (kind === "box") {
       state = { ...state, box: data.xyxy };
-    } else if (kind === "import" || (!prompted && kind !== "class" && kind !== "choose")) {
+    } else if (kind === "import" || kind === "review" || (!prompted && kind !== "class" && kind !== "choose")) {
       return {}; // it began as a mask
     } else if (kind === "brush" || kind === "erase") {
       const shape = strokeMask(height, width, data.points, data.radius_px);
