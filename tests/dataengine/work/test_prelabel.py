@@ -434,7 +434,7 @@ def test_masks_that_do_not_fit_are_told_and_the_others_kept(sqlite_scene):
     assert (report.num_images, report.num_added) == (4, 1)
     assert report.faults[0] == "a.png: mask 1: score must be from 0 to 1; got nan"
     assert report.faults[1].startswith("b.png: a class's name must have 1 to 200 characters")
-    assert report.faults[2].startswith("b.png: mask 1: no class 'xxx")
+    assert report.faults[2].startswith("b.png: mask 1: the name of its class, 'xxx")
     assert report.faults[3].startswith("b.png: mask 2: ")
     assert len(report.faults) == 1 + 3 * 3
 

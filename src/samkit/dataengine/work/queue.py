@@ -214,7 +214,8 @@ def _is_new_to(user_id: int) -> ColumnElement[bool]:
     Those who have left do not count as others.
     """
     other = aliased(SubmissionRow)
-    is_active = other.user_id.in_(select(UserRow.id).where(UserRow.active))
+    # By the person of each submission, of whom there are few an image, not by all active people.
+    is_active = exists().where(UserRow.id == other.user_id, UserRow.active).correlate(other)
     theirs = or_(other.user_id == user_id, and_(other.returned, is_active))
     return and_(ImageRow.open, ~exists().where(other.image_id == ImageRow.id, theirs))
 
