@@ -41,6 +41,14 @@ def test_polygons_and_boxes_are_edges_of_pixels(read_xml, rectangle):
     assert [one.text[:14] for one in read_xml(box).faults] == ["shape 1 (box):"]
 
 
+def test_points_may_have_blanks_and_a_last_semicolon(read_xml, rectangle):
+    polygon = '<polygon label="dog" points=" 4, 5; 10, 5; 10, 9; 4, 9; "/>'
+    found = read_xml(polygon)
+    ((_, mask),) = found.masks["sub/a.png"]
+    np.testing.assert_array_equal(mask, rectangle(4, 5, 10, 9))
+    assert found.faults == []
+
+
 def test_rotation_is_clockwise_about_the_centre(read_xml, rectangle):
     box = '<box label="dog" xtl="4" ytl="6" xbr="14" ybr="10" rotation="90"/>'
     ((_, mask),) = read_xml(box, options=ReadOptions(boxes=True)).masks["sub/a.png"]
@@ -87,12 +95,15 @@ def test_shapes_of_a_group_and_label_are_one_mask(read_xml, rectangle):
         (MASK.replace("1, 2, 1, 2", ""), "whole numbers"),
         (MASK.replace('left="5"', 'left="28"'), "is not in the image"),
         (MASK.replace('left="5"', 'left="-1"'), "is not in the image"),
-        (MASK.replace('left="5"', ""), "is broken"),
-        (POLYGON.replace("10.00", "nan"), "is broken"),
-        (POLYGON.replace("10.00", "1e300"), "is broken"),
+        (MASK.replace('left="5"', ""), "it has no left"),
+        (MASK.replace('left="5"', 'left="x"'), "its left must be a number of pixels; got 'x'"),
+        (POLYGON.replace("10.00", "nan"), "its x must be a number of pixels; got 'nan'"),
+        (POLYGON.replace("10.00", "1e300"), "its x must be a number of pixels; got '1e300'"),
+        (POLYGON.replace("10.00,9", "9"), "its points must be like 1,2;3,4;5,6; got '9.00'"),
+        ('<polygon label="x"/>', "it has no points"),
         (POLYGON.replace("10.00", "1e8"), "far outside"),
         ('<polygon label="x" points="1,1;2,2"/>', "at least three points"),
-        ('<polygon label="x" points=""/>', "is broken"),
+        ('<polygon label="x" points=""/>', "at least three points"),
     ],
 )
 def test_what_is_not_a_mask_leaves_the_others(read_xml, shape, reason):

@@ -104,6 +104,23 @@ def test_images_are_found_by_id_and_in_the_export(write):
         assert names.find(found.name, folder=found.folder, has_suffix=False) == image
 
 
+@pytest.mark.parametrize(
+    ("path", "name", "has_suffix"),
+    [
+        ("a.png", "a.png", True),
+        ("/there/cats/a.png", "/there/cats/a.png", True),
+        ("frame_1.png", "sub/frame_1", False),
+        ("sub/frame_1.png", "sub/frame_1", False),  # its copy may have another suffix
+        ("", "sub/frame_1", False),
+        (7, "sub/frame_1", False),
+    ],
+)
+def test_images_are_found_by_their_paths(write, path, name, has_suffix):
+    root = write(RECTANGLE, name="sub/frame_1", image={"path": path, "size": [20, 30]})
+    found = open_annotations(root).read(0)
+    assert (found.name, found.has_suffix) == (name, has_suffix)
+
+
 def test_other_files_are_refused(tmp_path, write, read, refusal):
     path = tmp_path / "a.json"
     path.write_text("{}")

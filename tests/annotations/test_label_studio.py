@@ -199,6 +199,25 @@ def test_regions_belong_to_the_image_that_they_name(read_tasks):
     assert "one of the task's 4 images" in found.faults[0].text
 
 
+@pytest.mark.parametrize("text", ["look at http://h/b.png", "see:\nx/b.png"])
+@pytest.mark.parametrize("url", ["http://h/a.png?x=1", "http://h/image?id=1", "my cats/a b.png"])
+def test_texts_that_mention_an_image_are_none(read_tasks, text, url):
+    found = read_tasks(task(polygon(4, 5, 10, 9), data={"pic": url, "caption": text}))
+    assert {name: len(masks) for name, masks in found.masks.items()} == {url: 1}
+    assert found.faults == []
+
+
+def test_results_may_be_text(read_tasks, rectangle):
+    work = {"id": 5, "result": json.dumps([polygon(4, 5, 10, 9)])}
+    found = read_tasks({**task(), "annotations": [work]})
+    ((name, mask),) = found.masks[URL]
+    assert (name, found.faults) == ("cat", [])
+    np.testing.assert_array_equal(mask, rectangle(4, 5, 10, 9))
+    found = read_tasks({**task(), "annotations": [{"id": 5, "result": "[{"}]})
+    assert [one.num_annotations for one in found.faults] == [1]
+    assert "are not regions, such as '[{'" in found.faults[0].text
+
+
 def test_tasks_without_an_image_are_counted(read_tasks):
     found = read_tasks(task(polygon(4, 5, 10, 9), data={"text": "hello"}), 7)
     assert found.masks == {}
@@ -227,6 +246,9 @@ def test_short_exports_are_read(read_tasks, rectangle):
     [
         (URL, "a.png"),
         ("/data/local-files/?d=images/sub/a%20b.png", "sub/a b.png"),
+        ("/data/local-files/?d=sub/a+b.png", "sub/a+b.png"),
+        ("/data/local-files/?d=sub/a%2Bb.png&x=1", "sub/a+b.png"),
+        ("/data/local-files/?d=sub/a+b.png", "sub/a b.png"),
         ("s3://bucket/images/a.png", "a.png"),
         ("https://host/x/a.png?signature=1#2", "a.png"),
         ("/data/upload/1/1a2b3c4d-my_photo_1.png", "my photo (1).png"),

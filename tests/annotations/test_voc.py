@@ -6,7 +6,7 @@ from PIL import Image
 
 from samkit.annotations import ImageNames, ReadOptions, open_annotations
 from samkit.errors import DataError
-from samkit.formats import voc_palette
+from samkit.formats import voc_labelmap, voc_palette
 
 SIZE = (20, 30)
 BOX = "<bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox>"
@@ -114,6 +114,38 @@ def test_without_xml_classes_are_those_of_the_pixels(data_set, read, lists, pict
     found = read(root, SIZE)
     assert [name for name, _ in found.masks["sub/b"]] == names
     assert found.faults == []
+
+
+@pytest.mark.parametrize("name", ["big: one", "a:b:c", ":", "1,2,3"])
+def test_names_with_colons_are_read_as_samkit_writes_them(data_set, read, name):
+    lists = {"labelmap.txt": voc_labelmap([name, "dog"])}
+    classes = palette(numbers(first=1, second=2))
+    found = read(data_set(None, palette(numbers()), classes, lists), SIZE)
+    assert [one for one, _ in found.masks["sub/b"]] == [name, "dog"]
+
+
+@pytest.mark.parametrize("suffix", [".PNG", ".tif", ".Tiff", ".bmp"])
+def test_pictures_may_have_other_suffixes(data_set, read, rectangle, suffix):
+    root = data_set([thing("cat", FIRST), thing("dog", SECOND)], palette(numbers()))
+    png = root / "SegmentationObject" / "sub" / "b.png"
+    with Image.open(png) as picture:
+        picture.save(png.with_name(f"b{suffix}"))
+    png.unlink()
+    found = read(root, SIZE)
+    (first, cat), (second, _) = found.masks["sub/b"]
+    assert (first, second, found.faults) == ("cat", "dog", [])
+    np.testing.assert_array_equal(cat, rectangle(*FIRST))
+
+
+def test_pictures_that_are_not_read_are_told(data_set, read):
+    root = data_set([thing("cat", FIRST), thing("dog", SECOND)], palette(numbers()))
+    for name in ("b.tif", "c.jpg", "notes.txt"):
+        (root / "SegmentationObject" / "sub" / name).write_text("")
+    found = read(root, SIZE)
+    assert len(found.masks["sub/b"]) == 2
+    (fault,) = found.faults
+    first = "not read as pictures of instances or classes: SegmentationObject/sub/b.tif and 1 more"
+    assert fault.text == f"{first}; expected one of .png, .tif, .tiff, .bmp for each image"
 
 
 def test_classes_alone_are_no_instances(data_set, read):

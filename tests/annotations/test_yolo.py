@@ -85,12 +85,14 @@ def test_class_names_are_the_text_of_the_settings(folder, read, settings, names)
     ("line", "reason"),
     [
         ("0 0.1 0.2 0.3 0.4 0.5", "got 5 coordinates"),
-        ("0 0.1 0.2 0.3 0.4 0.5 0.6 0.7", "got 7 coordinates"),
+        ("0 0.1 0.2 0.3 0.4 0.5 0.6 0.7", "got 7 coordinates (a confidence at the end?)"),
         ("0", "got 0 coordinates"),
         ("0 10 20 30 20 30 40", "got 10"),
         ("0 0.1 0.2 nan 0.4 0.5 0.6", "got nan"),
         ("0 0.1 0.2 1e999 0.4 0.5 0.6", "got inf"),
         ("cat 0.1 0.2 0.3 0.2 0.3 0.4", "is broken"),
+        ("0 0,1 0,2 0,3 0,2 0,3 0,4", "numbers must have a point, not a comma"),
+        ("0,0.1,0.2,0.3,0.2,0.3,0.4", "and blanks between them"),
         (f"0  {SQUARE}".replace("  ", " "), "it repeats line 1"),
     ],
 )
@@ -108,6 +110,64 @@ def test_keypoints_are_not_taken_for_polygons(folder, read):
     root = folder({"data.yaml": settings, "labels/a.txt": f"0 {BOX} 0.1 0.2 0.3 0.4\n"})
     found = read(root, SIZE)
     assert (found.masks["a"], found.num_left_out) == ([], 1)
+
+
+TRACK = f"0 {BOX} 0.9 1"
+
+
+def test_boxes_of_tracks_are_not_taken_for_polygons(folder, read, rectangle):
+    root = folder({"classes.txt": "cat\n", "labels/a.txt": f"{TRACK}\n0 {BOX} 0.8 0\n"})
+    found = read(root, SIZE)
+    expected = "it is a box with its confidence and track, not an outline"
+    assert [one.text for one in found.faults] == [f"line {at}: {expected}" for at in (1, 2)]
+    assert found.masks["a"] == []
+    (_, box), _ = read(root, SIZE, ReadOptions(boxes=True)).masks["a"]
+    np.testing.assert_array_equal(box, rectangle(12, 6, 18, 14))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        f"0 {SQUARE}",  # another line shows that they are outlines
+        "0 0.5 0.2 0.3 0.9 0.7 1",  # a box that would leave the image
+        "0 0.5 0.5 0.2 0.4 0.9 0.7",
+    ],
+)
+def test_triangles_that_end_at_the_edge_are_outlines(folder, read, other):
+    root = folder({"classes.txt": "cat\n", "labels/a.txt": TRACK, "labels/b.txt": other})
+    found = read(root, SIZE)
+    assert ([len(found.masks[one]) for one in "ab"], found.faults) == ([1, 1], [])
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"pets-seg.yaml": "names: {0: cat}\n"},
+        {"pets.YML": "names: [cat]\n", "other.yaml": "a: 1\n", "broken.yaml": "{"},
+        {"_darknet.labels": "cat\n"},
+        {"labels.txt": "cat\n"},
+    ],
+)
+def test_class_names_are_found_in_files_of_other_names(folder, read, files):
+    root = folder({**files, "labels/a.txt": f"0 {SQUARE}\n"})
+    found = read(root, SIZE)
+    assert [name for name, _ in found.masks["a"]] == ["cat"]
+    assert (found.faults, open_annotations(root).read(0).notes) == ([], ())
+
+
+@pytest.mark.parametrize("files", [{}, {"a.yaml": "names: [cat]", "b.yaml": "names: [dog]"}])
+def test_missing_class_names_are_told_once(folder, files):
+    line = f"0 {SQUARE}\n"
+    found = open_annotations(folder({**files, "labels/a.txt": line, "labels/b.txt": line}))
+    first, second = (found.read(index) for index in (0, 1))
+    text = "no list of class names was found: classes are called class_0, class_1, ..."
+    assert (first.notes, second.notes) == ((text,), ())
+    assert [one.class_name for one in (*first.masks, *second.masks)] == ["class_0"] * 2
+
+
+def test_suffixes_of_labels_may_be_in_upper_case(folder, read):
+    root = folder({"classes.txt": "cat\n", "labels/b.TXT": f"0 {SQUARE}\n"})
+    assert [name for name, _ in read(root, SIZE).masks["b"]] == ["cat"]
 
 
 @pytest.mark.parametrize(

@@ -114,21 +114,47 @@ def _read_shape(
 
 def _shape(element: ET.Element, options: ReadOptions) -> Shape:
     given, kind = element.attrib, element.tag
-    rotation = coordinate(given.get("rotation", 0))
+    rotation = _number(given.get("rotation", "0"), "rotation")
     if kind == "mask":
-        left, top, width, height = (
-            to_integer(given[one]) for one in ("left", "top", "width", "height")
-        )
-        return BoxRle(given["rle"], (left, top, width, height))
+        left, top, width, height = _numbers(given, "left", "top", "width", "height")
+        box = (to_integer(left), to_integer(top), to_integer(width), to_integer(height))
+        return BoxRle(_attribute(given, "rle"), box)
     if kind == "polygon":
-        pairs = [point.split(",") for point in given["points"].split(";")]
-        return polygon_shape(np.array([(coordinate(x), coordinate(y)) for x, y in pairs]))
+        return polygon_shape(np.array(_points(_attribute(given, "points"))))
     if kind == "ellipse":
-        x, y, radius_x, radius_y = (coordinate(given[one]) for one in ("cx", "cy", "rx", "ry"))
+        x, y, radius_x, radius_y = _numbers(given, "cx", "cy", "rx", "ry")
         return ellipse_shape(x, y, radius_x, radius_y, rotation=rotation)
     if kind == "box":
         if not options.boxes:
             raise DataError(BOX_FAULT)
-        x0, y0, x1, y1 = (coordinate(given[one]) for one in ("xtl", "ytl", "xbr", "ybr"))
+        x0, y0, x1, y1 = _numbers(given, "xtl", "ytl", "xbr", "ybr")
         return box_shape(x0, y0, x1, y1, rotation=rotation)
     raise DataError("it is not a mask" if kind in OTHERS else "it is not a shape of CVAT")
+
+
+def _attribute(given: dict[str, str], name: str) -> str:
+    if name not in given:
+        raise DataError(f"it has no {name}")
+    return given[name]
+
+
+def _numbers(given: dict[str, str], *names: str) -> list[float]:
+    return [_number(_attribute(given, name), name) for name in names]
+
+
+def _number(text: str, name: str) -> float:
+    try:
+        return coordinate(text)
+    except ValueError as error:
+        raise DataError(f"its {name} must be a number of pixels; got {text!r:.40}") from error
+
+
+def _points(text: str) -> list[tuple[float, float]]:
+    """Points x,y;x,y;... of which the last may have a semicolon as well."""
+    found = []
+    for point in (one for one in text.split(";") if one.strip()):
+        values = point.split(",")
+        if len(values) != 2:
+            raise DataError(f"its points must be like 1,2;3,4;5,6; got {point.strip()!r:.40}")
+        found.append((_number(values[0], "x"), _number(values[1], "y")))
+    return found

@@ -35,6 +35,7 @@ from samkit.annotations.shapes import (
 )
 from samkit.errors import DataError
 from samkit.files import read_json
+from samkit.formats import has_image_suffix
 
 FORMAT = "datumaro"
 IMAGES = "images"
@@ -112,9 +113,11 @@ def _read_item(
             masks.append(_read_annotation(one, where, names, options))
         except (DataError, *BROKEN) as error:
             faults.append(fault_of(error, where))
+    path = _image_path(item)
+    is_by_id = not path or _without_suffix(path) in (name, name.rpartition("/")[2])
     annotated = AnnotatedImage(
-        name=name,
-        has_suffix=False,
+        name=name if is_by_id else path,
+        has_suffix=not is_by_id,
         file=file,
         folder=_image_folder(file, root),
         split=file.stem,
@@ -125,6 +128,17 @@ def _read_item(
     size = image.get("size") if isinstance(image, dict) else None
     height, width = size if isinstance(size, list) and len(size) == 2 else (None, None)
     return take_options(with_size(annotated, height, width), options)
+
+
+def _image_path(item: dict[str, Any]) -> str:
+    """The path of an item's image, which need not be like the item's id; empty if unknown."""
+    parts = (item.get("image"), item.get("media"))
+    paths = (one.get("path") for one in parts if isinstance(one, dict))
+    return next((one for one in paths if isinstance(one, str) and has_image_suffix(one)), "")
+
+
+def _without_suffix(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2].rpartition(".")[0]
 
 
 def _image_folder(file: Path, root: Path) -> str:

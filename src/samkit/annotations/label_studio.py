@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,14 @@ def _chosen_regions(entry: dict[str, Any], where: str) -> tuple[list[Any], list[
 
 
 def _results(annotation: Any) -> list[Any]:
+    """An annotation's results, also if they are the text of a list: as databases hold them."""
     found = annotation.get("result") if isinstance(annotation, dict) else None
+    if isinstance(found, str) and found.strip():
+        try:
+            parsed = json.loads(found)
+        except (ValueError, RecursionError):
+            return [found]  # told with what else is not a region
+        return parsed if isinstance(parsed, list) else [parsed]
     return found if isinstance(found, list) else []
 
 

@@ -5,6 +5,7 @@ A region may be several results of one id: its shape, its labels, and answers of
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from samkit.formats import has_image_suffix
 
 LOCAL_FILE = "?d="  # in URLs of files on Label Studio's own disk
 INLINE = "data:"  # URLs that are the image, and do not name it
+IN_TEXT = re.compile(r"\s\S*://|\n")  # of a text that only mentions a URL
 UNSURE = "it is on one of the task's {} images, which one is not known"
 
 Size = tuple[int, int]
@@ -108,7 +110,9 @@ def _urls(data: dict[str, Any]) -> Iterator[_Image]:
 
 
 def _may_be_url(value: str) -> bool:
-    return not value.startswith(INLINE) and ("/" in value or has_image_suffix(value))
+    if value.startswith(INLINE) or IN_TEXT.search(value):
+        return False
+    return "/" in value or has_image_suffix(value)
 
 
 def _seems_image(url: str) -> bool:

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from samkit.errors import DataError
 
@@ -26,6 +26,7 @@ MASK_ENDINGS = re.compile(
     re.IGNORECASE,
 )
 URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+LOCAL_FILE = "?d="  # in Label Studio's URLs; signs in what follows are encoded, or not
 DRIVE = re.compile(r"^[A-Za-z]:")
 # Folders of nothing but images: names in them are also looked for from the top, where that is the
 # folder itself.
@@ -199,6 +200,8 @@ def _variants(name: str, *, has_suffix: bool) -> Iterator[str]:
     yield path
     decoded = unquote(path)
     yield decoded
+    if LOCAL_FILE in plain:
+        yield unquote_plus(path)
     head, _, last = decoded.rpartition("/")
     slash = "/" if head else ""
     if UPLOAD_PREFIX.match(last):
@@ -212,8 +215,9 @@ def _variants(name: str, *, has_suffix: bool) -> Iterator[str]:
 
 def _path_of_url(name: str) -> str:
     """The path in a URL, also in those by which Label Studio names local files."""
-    if "?d=" in name:
-        return parse_qs(urlsplit(name).query).get("d", [name])[0]
+    if LOCAL_FILE in name:
+        fields = urlsplit(name).query.split("&")
+        return next((one[2:] for one in fields if one.startswith("d=") and one != "d="), name)
     return urlsplit(name).path if URL.match(name) else name
 
 

@@ -6,7 +6,7 @@ polygons of another form in its XML files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -34,13 +34,14 @@ from samkit.annotations.voc_pictures import (
 )
 from samkit.errors import DataError
 from samkit.files import read_text
-from samkit.formats import label_rles
+from samkit.formats import has_image_suffix, label_rles
 from samkit.geometry import Rle, encode_rle, rle_box_xyxy
 
 SPLITS = ("train", "val", "test")
 FORMAT = "voc"
 XMLS, OBJECTS, CLASSES = "annotations", "segmentationobject", "segmentationclass"
 PARTS = (XMLS, OBJECTS, CLASSES)  # folders of a data set, in lower case
+PICTURES = (".png", ".tif", ".tiff", ".bmp")  # without loss
 IMAGE_FOLDERS = ("JPEGImages", "images", "Images")
 DEPTH = 2  # folders below the one that is read, in which data sets are looked for
 MARGIN_PX, MARGIN = 3, 0.05  # by which an instance may lie outside of its box
@@ -49,10 +50,19 @@ MIN_BOX_IOU = 0.5  # of an instance and an object that are not in the same place
 
 @dataclass(frozen=True, kw_only=True)
 class _Layout:
-    """A data set's folders, by their names in lower case, its classes, and each image's split."""
+    """A data set: its folders and pictures, its classes, and each image's split.
+
+    Attributes:
+        folders: by their names in lower case.
+        pictures: of instances and classes, by the folder's name and their path in it, without
+            suffix.
+        unread: files in these folders that look like pictures as well.
+    """
 
     top: Path
     folders: dict[str, Path]
+    pictures: dict[tuple[str, str], Path]
+    unread: tuple[Path, ...]
     classes: ClassTable
     splits: dict[str, str]
 
@@ -94,7 +104,22 @@ def open_voc(path: Path, options: ReadOptions) -> AnnotationFiles:
     if not files:
         raise DataError(f"{path} has no XML files, and no pictures in SegmentationObject")
     reader = partial(_read, layouts=layouts)
-    return AnnotationFiles(FORMAT, files, root=root, reader=reader, options=options)
+    return AnnotationFiles(
+        FORMAT,
+        files,
+        root=root,
+        reader=reader,
+        options=options,
+        faults=[_unread_fault(one) for one in layouts if one.unread],
+    )
+
+
+def _unread_fault(layout: _Layout) -> Fault:
+    count, first = len(layout.unread), layout.unread[0].relative_to(layout.top).as_posix()
+    text = f"not read as pictures of instances or classes: {first}"
+    text += f" and {count - 1} more" if count > 1 else ""
+    expected = f"expected one of {', '.join(PICTURES)} for each image"
+    return Fault(text=f"{text}; {expected}", num_annotations=0)
 
 
 def _data_sets(folder: Path) -> dict[Path, dict[str, Path]]:
@@ -123,10 +148,32 @@ def _folders(place: Path) -> list[Path]:
 
 
 def _layouts(folder: Path) -> tuple[_Layout, ...]:
-    return tuple(
-        _Layout(top=top, folders=folders, classes=read_class_table(top), splits=_read_splits(top))
-        for top, folders in _data_sets(folder).items()
+    return tuple(_layout(top, folders) for top, folders in _data_sets(folder).items())
+
+
+def _layout(top: Path, folders: dict[str, Path]) -> _Layout:
+    pictures: dict[tuple[str, str], Path] = {}
+    unread: list[Path] = []
+    for part in (one for one in (OBJECTS, CLASSES) if one in folders):
+        for file in _visible(folders[part], top):
+            key = (part, _base(file, folders[part]))
+            if file.suffix.lower() in PICTURES and key not in pictures:
+                pictures[key] = file
+            elif has_image_suffix(file):
+                unread.append(file)
+    return _Layout(
+        top=top,
+        folders=folders,
+        pictures=pictures,
+        unread=tuple(unread),
+        classes=read_class_table(top),
+        splits=_read_splits(top),
     )
+
+
+def _visible(folder: Path, top: Path) -> Iterator[Path]:
+    """Files in a folder and below."""
+    return (one for one in sorted(folder.rglob("*")) if one.is_file() and is_visible(one, top))
 
 
 def _read_splits(top: Path) -> dict[str, str]:
@@ -143,17 +190,17 @@ def _read_splits(top: Path) -> dict[str, str]:
 def _files(layout: _Layout) -> list[Path]:
     """The XML file of each image; where there is none, its picture."""
     files: dict[str, Path] = {}
-    for part, suffix in ((XMLS, ".xml"), (OBJECTS, ".png"), (CLASSES, ".png")):
-        folder = layout.folders.get(part)
-        for file in sorted(folder.rglob(f"*{suffix}")) if folder is not None else ():
-            if is_visible(file, layout.top):
-                files.setdefault(_base(file, layout), file)
+    if (folder := layout.folders.get(XMLS)) is not None:
+        for file in _visible(folder, layout.top):
+            if file.suffix.lower() == ".xml":
+                files.setdefault(_base(file, folder), file)
+    for (_, base), picture in layout.pictures.items():
+        files.setdefault(base, picture)
     return [files[base] for base in sorted(files)]
 
 
-def _base(file: Path, layout: _Layout) -> str:
+def _base(file: Path, folder: Path) -> str:
     """A file's path in its folder, without its suffix."""
-    folder = next(one for one in layout.folders.values() if file.is_relative_to(one))
     return file.relative_to(folder).with_suffix("").as_posix()
 
 
@@ -170,7 +217,8 @@ def _read(
     if layout is None:
         base, folder, pictures = file.with_suffix("").name, file.parent, _Pictures()
     else:
-        base, folder = _base(file, layout), _image_folder(layout)
+        own = next(one for one in layout.folders.values() if file.is_relative_to(one))
+        base, folder = _base(file, own), _image_folder(layout)
         pictures = _read_pictures(layout, base, options)
     sizes = {one for one in (found.size_hw, pictures.size_hw) if one is not None}
     if len(sizes) > 1:
@@ -199,15 +247,9 @@ def _image_folder(layout: _Layout) -> Path:
     return next((one for one in places if one.is_dir()), places[0])
 
 
-def _picture(layout: _Layout, part: str, base: str) -> Path | None:
-    folder = layout.folders.get(part)
-    path = None if folder is None else folder / f"{base}.png"
-    return path if path is not None and path.is_file() else None
-
-
 def _read_pictures(layout: _Layout, base: str, options: ReadOptions) -> _Pictures:
     """Read an image's pictures of instances and classes, as far as there are any."""
-    path, classes_path = (_picture(layout, part, base) for part in (OBJECTS, CLASSES))
+    path, classes_path = (layout.pictures.get((part, base)) for part in (OBJECTS, CLASSES))
     if path is None and classes_path is None:
         return _Pictures()
     classes = None

@@ -21,6 +21,7 @@ BACKGROUNDS = ("background", "_background_", "__background__")
 IGNORED = "__ignore__"
 NAME_LISTS = ("labels.txt", "class_names.txt")
 COLOR_LIST = "labelmap.txt"
+FIELDS_AFTER_NAME = 3  # in it: colour, parts, actions
 
 Numbers = npt.NDArray[np.int32]
 
@@ -72,7 +73,8 @@ def _read_color_list(path: Path) -> ClassTable:
     usual = {number: color for color, number in palette_colors().items()}
     lines = [line.strip() for line in read_text(path).splitlines()]
     for number, line in enumerate(one for one in lines if one and not one.startswith("#")):
-        names[number], *rest = (part.strip() for part in line.split(":"))
+        # Names may have colons, where a line has all of the fields after them.
+        names[number], *rest = (part.strip() for part in line.rsplit(":", FIELDS_AFTER_NAME))
         color = rest[0] if rest else ""
         try:
             # Classes after the 256th need a colour of their own.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,17 +35,23 @@ from samkit.files import read_text
 
 FORMAT = "yolo"
 SETTINGS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-NAME_LISTS = ("classes.txt", "obj.names")  # Label Studio's, and those of darknet and CVAT
+# Label Studio's, and those of darknet and CVAT, and Roboflow.
+NAME_LISTS = ("classes.txt", "obj.names", "_darknet.labels")
+OTHER_LIST = "labels.txt"  # also of other formats: it names classes, but does not tell the format
 SPLITS = ("train", "val", "valid", "validation", "test")
 LABELS, IMAGES = "labels", "images"
 DARKNET = "obj_*_data"  # folders of images with their labels beside them
 # Text files beside labels that are lists, unless they turn out to be labels of such images.
-LISTS = ("classes", "class_names", "requirements", "notes", *SPLITS)
+LISTS = ("classes", "class_names", "labels", "requirements", "notes", *SPLITS)
 FOLDERS_UP = 3  # above label files, in which class names are looked for
 MAX_FRACTION, MIN_FRACTION = 1.01, -0.01  # as in Ultralytics
 BOX_VALUES = 4
 MAX_CLASSES = 100_000
 MIN_VALUES = 6  # three points
+TRACK_VALUES = 6  # a box, its confidence, and the number of a track
+FILES_TRIED = 20  # to tell outlines of three points from boxes of tracks
+UNNAMED = "no list of class names was found: classes are called class_0, class_1, ..."
+TRACK_FAULT = "it is a box with its confidence and track, not an outline"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +61,13 @@ class _Settings:
     Attributes:
         names: of classes by their numbers; None if it does not say.
         has_keypoints: lines are boxes with keypoints.
+        has_tracks: lines are boxes with their confidence and track.
         folders: the folders of images that it lists.
     """
 
     names: tuple[str, ...] | dict[int, str] | None = None
     has_keypoints: bool = False
+    has_tracks: bool = False
     folders: tuple[Path, ...] = ()
 
 
@@ -98,7 +106,8 @@ def open_yolo(path: Path, options: ReadOptions) -> AnnotationFiles:
 
     Args:
         path: its data.yaml; its folder; or a folder of label files, with class names in a
-            data.yaml, classes.txt or obj.names in it or up to three folders above.
+            data.yaml, classes.txt, obj.names, _darknet.labels or labels.txt in it or up to three
+            folders above, or in the only other YAML file there that has `names`.
         options: what annotations are read as.
 
     Raises:
@@ -116,7 +125,8 @@ def open_yolo(path: Path, options: ReadOptions) -> AnnotationFiles:
     if not files:
         raise DataError(f"{path} has no label files: expected .txt files in a folder {LABELS}")
     files, root = _below_root(files, top)
-    reader = partial(_read_labels, settings=settings)
+    settings = replace(settings, has_tracks=_have_tracks(files[:FILES_TRIED]))
+    reader = partial(_read_labels, settings=settings, first=files[0])
     return AnnotationFiles(FORMAT, files, root=root, reader=reader, options=options)
 
 
@@ -131,7 +141,8 @@ def _below_root(files: list[Path], top: Path) -> tuple[list[Path], Path]:
 
 def _texts(folder: Path) -> list[Path]:
     """Text files that may be labels, in a folder and below."""
-    found = sorted(folder.rglob("*.txt")) if folder.is_dir() else []
+    every = folder.rglob("*") if folder.is_dir() else iter(())
+    found = sorted(one for one in every if one.suffix.lower() == ".txt")
     return [one for one in found if is_visible(one, folder) and not _is_list(one)]
 
 
@@ -172,11 +183,56 @@ def _find_settings(folder: Path) -> _Settings:
         for name in SETTINGS:
             if (place / name).is_file():
                 return _read_settings(place / name)
-        for name in NAME_LISTS:
-            if (place / name).is_file():
-                lines = read_text(place / name).rstrip().splitlines()
-                return _Settings(names=tuple(line.strip() for line in lines))
+        if (other := _other_settings(place)) is not None:
+            return _read_settings(other)
+        for name in (*NAME_LISTS, OTHER_LIST):
+            if (place / name).is_file() and not is_yolo_text(text := read_text(place / name)):
+                return _Settings(names=tuple(line.strip() for line in text.rstrip().splitlines()))
     return _Settings()
+
+
+def _other_settings(place: Path) -> Path | None:
+    """The only YAML file in a folder that lists names; None if none or several do."""
+    every = place.glob("*")  # none in a folder that cannot be read
+    files = [one for one in every if one.suffix.lower() in (".yaml", ".yml")]
+    found = [one for one in files if one.is_file() and _lists_names(one)]
+    return found[0] if len(found) == 1 else None
+
+
+def _lists_names(path: Path) -> bool:
+    try:
+        document = yaml.load(read_text(path), yaml.BaseLoader)  # noqa: S506 - makes text only
+    except (DataError, yaml.YAMLError, *BROKEN):
+        return False
+    names = document.get("names") if isinstance(document, dict) else None
+    return isinstance(names, list | dict) and bool(names)
+
+
+def _have_tracks(files: list[Path]) -> bool:
+    """Whether all lines of files are what tracking writes: class, box, confidence and track.
+
+    They look like outlines of three points, if the track's number is 0 or 1.
+    """
+    lines = []
+    for file in files:
+        try:
+            lines += [line.split() for line in read_text(file).splitlines() if line.strip()]
+        except DataError:  # noqa: PERF203 - told when it is read
+            continue
+    return bool(lines) and all(_is_track(line) for line in lines)
+
+
+def _is_track(line: list[str]) -> bool:
+    try:
+        x, y, width, height, confidence, track = (float(one) for one in line[1:])
+    except ValueError:  # also another number of values
+        return False
+    sides = ((x, width), (y, height))
+    is_inside = all(
+        0 < side <= 1 and center - side / 2 >= MIN_FRACTION and center + side / 2 <= MAX_FRACTION
+        for center, side in sides
+    )
+    return is_inside and 0 <= confidence <= 1 and track >= 0 and track.is_integer()
 
 
 def _read_settings(path: Path) -> _Settings:
@@ -248,20 +304,20 @@ def _exists(path: Path) -> bool:
 
 
 def _read_labels(
-    path: Path, root: Path, options: ReadOptions, *, settings: _Settings
+    path: Path, root: Path, options: ReadOptions, *, settings: _Settings, first: Path
 ) -> AnnotatedImage:
-    """Read the label file of one image.
+    """Read the label file of one image; the first one tells that classes have no names.
 
     Raises:
         DataError: it is missing, or no text.
     """
     masks, faults = [], []
-    first: dict[str, int] = {}
+    known: dict[str, int] = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
         where = f"line {number}"
-        if (earlier := first.setdefault(line, number)) != number:
+        if (earlier := known.setdefault(line, number)) != number:
             faults.append(Fault(text=f"{where}: it repeats line {earlier}"))
             continue
         try:
@@ -277,6 +333,7 @@ def _read_labels(
         split=next((part for part in path.relative_to(root).parts if part in SPLITS), ""),
         masks=tuple(masks),
         faults=tuple(faults),
+        notes=(UNNAMED,) if settings.names is None and path == first else (),
     )
 
 
@@ -295,6 +352,8 @@ def _posix(folder: Path) -> str:
 
 
 def _read_line(line: str, where: str, settings: _Settings, options: ReadOptions) -> AnnotatedMask:
+    if "," in line:
+        raise DataError("numbers must have a point, not a comma, and blanks between them")
     first, *rest = line.split()
     number = to_integer(first)
     return AnnotatedMask(
@@ -305,9 +364,13 @@ def _read_line(line: str, where: str, settings: _Settings, options: ReadOptions)
 
 
 def _shape(values: tuple[float, ...], settings: _Settings, options: ReadOptions) -> Shape:
-    is_box = len(values) == BOX_VALUES or settings.has_keypoints
+    if settings.has_tracks and not options.boxes:
+        raise DataError(TRACK_FAULT)
+    is_box = len(values) == BOX_VALUES or settings.has_keypoints or settings.has_tracks
     if not is_box and (len(values) < MIN_VALUES or len(values) % 2):
-        raise DataError(f"expected a class and pairs of x and y; got {len(values)} coordinates")
+        hint = " (a confidence at the end?)" if len(values) % 2 and len(values) > BOX_VALUES else ""
+        text = f"expected a class and pairs of x and y; got {len(values)} coordinates{hint}"
+        raise DataError(text)
     checked = values[:BOX_VALUES] if is_box else values
     if not all(MIN_FRACTION <= one <= MAX_FRACTION for one in checked):
         worst = next(one for one in checked if not MIN_FRACTION <= one <= MAX_FRACTION)
