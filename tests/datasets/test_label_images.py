@@ -17,7 +17,8 @@ def folder(tmp_path):
     labels = np.zeros((20, 30), np.uint8)
     labels[2:9, 3:12], labels[11:19, 14:29] = 3, 200
     palette = Image.fromarray(labels)
-    palette.putpalette([value for index in range(256) for value in (index, 255 - index, 7)])
+    colours = [value for index in range(1, 256) for value in (index, 255 - index, 7)]
+    palette.putpalette([0, 0, 0, *colours])
     kinds = {
         "a": Image.fromarray(labels),
         "b": Image.fromarray(labels.astype(np.uint16) * 300),

@@ -1,10 +1,12 @@
 """Label images: numbers are instances, and what only looks like it is refused."""
 
-import io
+import tempfile
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -82,10 +84,9 @@ def test_instances_are_never_taken_for_a_soft_mask(radius, count, step, seed):
     for number in range(1, count + 1):
         x, y = rng.integers(radius, (SIZE_HW[1] - radius, SIZE_HW[0] - radius)).tolist()
         cv2.circle(labels, (x, y), radius, number * step, -1)
-    file = io.BytesIO()
-    Image.fromarray(labels).save(file, "PNG")
-    file.seek(0)
-    np.testing.assert_array_equal(read_labels(file, void=0).labels, labels)
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_png(Path(folder) / "a.png", labels)
+        np.testing.assert_array_equal(read_labels(path, void=0).labels, labels)
 
 
 def test_one_object_of_any_value(tmp_path):
@@ -155,11 +156,12 @@ def test_void_of_vocs_palette_is_known(tmp_path):
 
 def test_another_palette_does_not_matter(tmp_path, refusal):
     labels, _ = labels_with_void()
-    write_png(tmp_path / "a.png", labels, palette=list(range(256)) * 3)
+    palette = [0, 0, 0, *range(1, 256), *range(256), *range(254)]
+    write_png(tmp_path / "a.png", labels, palette=palette)
     with refusal(DataError, "255 beside numbers up to 2"):
         read_labels(tmp_path / "a.png")
     labels[labels == 255] = 3
-    write_png(tmp_path / "b.png", labels, palette=list(range(256)) * 3)
+    write_png(tmp_path / "b.png", labels, palette=palette)
     np.testing.assert_array_equal(read_labels(tmp_path / "b.png").labels, labels)
 
 
@@ -227,3 +229,143 @@ def test_files_without_numbers_are_refused(tmp_path, refusal):
     Image.fromarray(np.array([[0, -1]], np.int32)).save(tmp_path / "e.tif")
     with refusal(DataError, "e.tif has negative numbers"):
         read_labels(tmp_path / "e.tif")
+
+
+# --- Palettes made from colours ---
+
+
+def painted():
+    """Two objects, the larger of which is more frequent than the background."""
+    labels = np.zeros(SIZE_HW, np.uint8)
+    labels[:, 40:], labels[10:50, 5:30] = 1, 2
+    colours = np.array([[0, 0, 0], [255, 240, 0], [0, 0, 255]], np.uint8)
+    return labels, Image.fromarray(colours[labels])
+
+
+@pytest.mark.parametrize("way", ["quantize", "adaptive"])
+def test_black_is_the_background_of_a_palette_in_any_order(way, tmp_path):
+    labels, picture = painted()
+    if way == "quantize":
+        picture = picture.quantize(8)
+    else:
+        picture = picture.convert("P", palette=Image.Palette.ADAPTIVE)
+    assert picture.getpalette()[:3] != [0, 0, 0]
+    picture.save(tmp_path / "a.png")
+    read = read_labels(tmp_path / "a.png", void=0).labels
+    np.testing.assert_array_equal(read == 0, labels == 0)
+    assert len(np.unique(read)) == 3
+    for number in (1, 2):
+        assert len(np.unique(read[labels == number])) == 1
+
+
+@pytest.mark.parametrize(
+    ("palette", "found"),
+    [([9, 9, 9, 0, 0, 0, 0, 0, 0], "2"), ([9, 9, 9, 1, 0, 0, 2, 0, 0], "none")],
+)
+def test_palette_without_a_clear_background_is_refused(palette, found, tmp_path, refusal):
+    labels, _ = painted()
+    write_png(tmp_path / "a.png", labels, palette=palette)
+    with refusal(DataError, "number 0 is not black but (9, 9, 9)", f"{found} of its other", "Save"):
+        read_labels(tmp_path / "a.png")
+
+
+# --- Numbers blended by interpolation ---
+
+
+def numbered_discs(numbers):
+    labels = np.zeros((240, 320), np.uint8)
+    for place, number in enumerate(numbers):
+        cv2.circle(labels, (40 + 60 * (place % 5), 50 + 70 * (place // 5)), 25, number, -1)
+    return labels
+
+
+@pytest.mark.parametrize("numbers", [(10, 20), (1, 20), (5, 50), (3,), tuple(range(1, 11))])
+@pytest.mark.parametrize("factor", [0.5, 0.73, 1.3, 2])
+@pytest.mark.parametrize("way", [cv2.INTER_LINEAR, cv2.INTER_CUBIC])
+def test_numbers_resized_by_interpolation_are_refused(numbers, factor, way, tmp_path, refusal):
+    labels = numbered_discs(numbers)
+    blended = cv2.resize(labels, None, fx=factor, fy=factor, interpolation=way)
+    with refusal(DataError, "a.png has", "between those on either side", "nearest", "--binary"):
+        read_labels(write_png(tmp_path / "a.png", blended))
+    nearest = cv2.resize(labels, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
+    read = read_labels(write_png(tmp_path / "a.png", nearest)).labels
+    np.testing.assert_array_equal(read, nearest)
+
+
+@given(st.integers(2, 150), st.integers(0, 2**32 - 1))
+def test_cells_that_touch_are_never_taken_for_blended(count, seed):
+    """Cells of random numbers that share all their borders, with a hole of background."""
+    rng = np.random.default_rng(seed)
+    y, x = np.indices(SIZE_HW)
+    centers = rng.uniform(0, SIZE_HW, (count, 2))
+    distances = np.hypot(y[..., None] - centers[:, 0], x[..., None] - centers[:, 1])
+    labels = rng.choice(np.arange(1, 60000, dtype=np.uint16), count, replace=False)[
+        distances.argmin(axis=-1)
+    ]
+    labels[np.hypot(y - 60, x - 80) < 30] = 0
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_png(Path(folder) / "a.png", labels)
+        np.testing.assert_array_equal(read_labels(path, void=0).labels, labels)
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 2), (0, 128, 255)])
+def test_ring_of_one_level_is_refused(numbers, tmp_path, refusal):
+    labels = numbered_discs([2, 2])
+    inner = cv2.erode(labels, np.ones((3, 3), np.uint8))
+    ringed = np.array(numbers, np.uint8)[np.where(inner == labels, labels, 1)]
+    with refusal(DataError, "between those on either side"):
+        read_labels(write_png(tmp_path / "a.png", ringed))
+
+
+# --- TIFF files that Pillow reads wrongly or not at all, and JPEG ---
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.float64, np.uint32, np.int8, np.int16])
+def test_tiff_of_any_type(dtype, tmp_path):
+    labels = np.zeros(SIZE_HW, dtype)
+    labels[10:50, 10:60], labels[60:100, 30:90] = 1, 100
+    tifffile.imwrite(tmp_path / "a.tif", labels)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.tif").labels, labels)
+
+
+@pytest.mark.parametrize("dtype", [np.uint32, np.int64])
+def test_tiff_of_large_numbers(dtype, tmp_path):
+    labels = np.zeros(SIZE_HW, dtype)
+    labels[10:50, 10:60], labels[60:100, 30:90] = 7, 2**31 + 5
+    tifffile.imwrite(tmp_path / "a.tif", labels)
+    np.testing.assert_array_equal(
+        read_labels(tmp_path / "a.tif").labels, (labels > 0) + (labels > 7).astype(int)
+    )
+
+
+def test_tiff_of_impossible_numbers(tmp_path, refusal):
+    tifffile.imwrite(tmp_path / "a.tif", np.array([[0, 2**63]], np.uint64))
+    with refusal(DataError, "a.tif has numbers from 2^63 on"):
+        read_labels(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "b.tif", np.array([[np.nan, 1, np.inf]], np.float32))
+    with refusal(DataError, "b.tif has 2 of 3 pixels that are NaN or infinite", "0 for the back"):
+        read_labels(tmp_path / "b.tif")
+
+
+def test_tiff_of_several_pages_is_refused(tmp_path, refusal):
+    labels = np.zeros((5, *SIZE_HW), np.uint16)
+    labels[:, 10:50, 10:60] = 1
+    tifffile.imwrite(tmp_path / "a.tif", labels)
+    with refusal(DataError, "5 pages; only label images of one page", "one file per page"):
+        read_labels(tmp_path / "a.tif")
+
+
+def test_jpeg_of_the_best_quality_is_one_mask_and_no_void(tmp_path, refusal):
+    mask = np.zeros(SIZE_HW, np.uint8)
+    mask[8:40, 8:40], mask[50:77, 64:99] = 255, 255
+    Image.fromarray(mask).save(tmp_path / "a.jpg", quality=100)
+    assert np.unique(np.asarray(Image.open(tmp_path / "a.jpg"))).tolist() == [0, 1, 255]
+    with refusal(DataError, "a.jpg has 3 values", "JPEG", "--binary"):
+        read_labels(tmp_path / "a.jpg")
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.jpg", binary=True).labels, mask > 0)
+
+
+def test_colours_are_told_what_to_save_instead(tmp_path, refusal):
+    painted()[1].save(tmp_path / "a.png")
+    with refusal(DataError, "its mode is RGB. Save the numbers", "one file per mask", "--binary"):
+        read_labels(tmp_path / "a.png")
