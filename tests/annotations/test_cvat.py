@@ -97,6 +97,7 @@ def test_shapes_of_a_group_and_label_are_one_mask(read_xml, rectangle):
         (MASK.replace('left="5"', 'left="-1"'), "is not in the image"),
         (MASK.replace('left="5"', ""), "it has no left"),
         (MASK.replace('left="5"', 'left="x"'), "its left must be a number of pixels; got 'x'"),
+        (MASK.replace('left="5"', 'left="5.5"'), "width and height must be whole numbers"),
         (POLYGON.replace("10.00", "nan"), "its x must be a number of pixels; got 'nan'"),
         (POLYGON.replace("10.00", "1e300"), "its x must be a number of pixels; got '1e300'"),
         (POLYGON.replace("10.00,9", "9"), "its points must be like 1,2;3,4;5,6; got '9.00'"),

@@ -111,6 +111,7 @@ def test_images_are_found_by_id_and_in_the_export(write):
         ("/there/cats/a.png", "/there/cats/a.png", True),
         ("frame_1.png", "sub/frame_1", False),
         ("sub/frame_1.png", "sub/frame_1", False),  # its copy may have another suffix
+        ("sub_frame_1.png", "sub/frame_1", False),
         ("", "sub/frame_1", False),
         (7, "sub/frame_1", False),
     ],

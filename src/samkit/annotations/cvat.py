@@ -22,7 +22,7 @@ from samkit.annotations.model import (
     find_files,
     with_size,
 )
-from samkit.annotations.numbers import coordinate, to_integer
+from samkit.annotations.numbers import coordinate
 from samkit.annotations.shapes import (
     BOX_FAULT,
     BoxRle,
@@ -116,9 +116,11 @@ def _shape(element: ET.Element, options: ReadOptions) -> Shape:
     given, kind = element.attrib, element.tag
     rotation = _number(given.get("rotation", "0"), "rotation")
     if kind == "mask":
-        left, top, width, height = _numbers(given, "left", "top", "width", "height")
-        box = (to_integer(left), to_integer(top), to_integer(width), to_integer(height))
-        return BoxRle(_attribute(given, "rle"), box)
+        edges = _numbers(given, "left", "top", "width", "height")
+        if not all(one.is_integer() for one in edges):
+            raise DataError("its left, top, width and height must be whole numbers")
+        left, top, width, height = (int(one) for one in edges)
+        return BoxRle(_attribute(given, "rle"), (left, top, width, height))
     if kind == "polygon":
         return polygon_shape(np.array(_points(_attribute(given, "points"))))
     if kind == "ellipse":

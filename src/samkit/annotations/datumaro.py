@@ -114,9 +114,9 @@ def _read_item(
         except (DataError, *BROKEN) as error:
             faults.append(fault_of(error, where))
     path = _image_path(item)
-    # Datumaro itself writes sub/b to sub_b.png.
-    same = (name, name.rpartition("/")[2], name.replace("/", "_"))
-    is_by_id = not path or _without_suffix(path) in same
+    # datumaro names its copy of sub/b.png, whose id is sub/b, sub_b.png.
+    of_id = (name.rpartition("/")[2], name.replace("/", "_"))
+    is_by_id = not path or _without_suffix(path) in of_id
     annotated = AnnotatedImage(
         name=name if is_by_id else path,
         has_suffix=not is_by_id,
