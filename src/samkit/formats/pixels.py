@@ -132,12 +132,9 @@ def from_array(array: npt.NDArray[Any], name: str, options: ReadOptions) -> RgbI
         ImageError: no array of an image, or too large.
     """
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in CHANNELS):
-        hint = ""
-        if array.ndim == 3:
-            hint = " (choose one or three channels: array[..., [0, 1, 2]])"
         raise ImageError(
             "an image array must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4);"
-            f" got {array.shape}{hint}"
+            f" got {array.shape}{_shape_hint(array.shape)}"
         )
     height, width = array.shape[:2]
     if height == 0 or width == 0:
@@ -156,3 +153,12 @@ def from_array(array: npt.NDArray[Any], name: str, options: ReadOptions) -> RgbI
         page = Image.new("RGBA", rgba.size, PAGE_COLOR)
         return np.asarray(Image.alpha_composite(page, rgba).convert("RGB"))
     return np.ascontiguousarray(np.broadcast_to(pixels, (height, width, 3)))
+
+
+def _shape_hint(shape: tuple[int, ...]) -> str:
+    """What makes an image of an array of another shape, where it can be told."""
+    if len(shape) == 4 and shape[0] == 1:
+        return " (drop the first axis: array[0])"
+    if len(shape) == 3 and shape[0] in CHANNELS and shape[0] < min(shape[1:]):
+        return " (channels come last: array.transpose(1, 2, 0))"
+    return " (choose one or three channels: array[..., [0, 1, 2]])" if len(shape) == 3 else ""
