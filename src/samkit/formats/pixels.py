@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 
 from samkit.arrays import RgbImage
 from samkit.errors import ImageError
-from samkit.formats.value_range import ValueRange, to_uint8
+from samkit.formats.value_range import ValueRange, is_missing, to_uint8
 
 # 11,585 pixels square: 402 MB at 3 bytes a pixel. Larger images belong in tiles.
 MAX_PIXELS = 2**27
@@ -39,6 +39,7 @@ class ReadOptions:
 
     value_range: ValueRange
     max_pixels: int
+    nodata: float | None = None  # the value of missing pixels, of files that state it
 
 
 def check_size(name: str, width: int, height: int, max_pixels: int) -> None:
@@ -144,7 +145,10 @@ def from_array(array: npt.NDArray[Any], name: str, options: ReadOptions) -> RgbI
     alpha = None
     if colours.shape[2] == 4:
         colours, alpha = colours[..., :3], colours[..., 3:]
-    pixels = to_uint8(colours, options.value_range.limits(colours, name))
+    limits = options.value_range.limits(colours, name, options.nodata)
+    pixels = to_uint8(colours, limits)
+    if limits is not None and options.nodata is not None:
+        pixels[is_missing(colours, options.nodata)] = 0
     if alpha is not None:
         opaque = to_uint8(
             alpha, ValueRange("full").limits(alpha, f"transparency of {name or 'the array'}")
