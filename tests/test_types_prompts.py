@@ -202,10 +202,6 @@ REFUSED = {
     ),
     "dictionary": ({"points": {"x": 1}, "labels": [1]}, "points must be numbers"),
     "integer beyond float64": ({"boxes": [0, 0, 1, 10**400]}, "boxes must be numbers"),
-    "tensor with gradients": (
-        {"boxes": torch.ones(4, requires_grad=True)},
-        "boxes must be numbers in a regular array",
-    ),
     "box of a batch with points of one": (
         {"points": [[1, 2]], "labels": [1], "boxes": [[0, 0, 1, 1]]},
         "either all parts of prompts have a prompt axis, or none",
@@ -423,6 +419,64 @@ def test_mask_of_numbers_is_refused(values, refusal):
     mask = np.resize(values, (SIDE, SIDE)).astype(np.asarray(values).dtype)
     with refusal(PromptError, "looks like a mask: give it as booleans, mask > 0"):
         Prompts.of(mask_logits=mask)
+
+
+@pytest.mark.parametrize(
+    "values", [[-1.0, 1.0], np.array([-1, 1], np.int8), [-0.5, 0.5], np.array([-1, 1], np.float16)]
+)
+def test_mask_of_minus_one_and_one_is_refused(values, refusal):
+    mask = np.resize(values, (SIDE, SIDE)).astype(np.asarray(values).dtype)
+    with refusal(PromptError, "looks like a mask: give it as booleans, mask > 0"):
+        Prompts.of(mask_logits=mask)
+
+
+@pytest.mark.parametrize("values", [[0, 0.2, 1], [0.1, 0.9], [0, 0.5]])
+def test_probabilities_are_no_logits(values, refusal):
+    with refusal(PromptError, "looks like probabilities: give it as booleans, mask > 0.5"):
+        Prompts.of(mask_logits=np.resize(values, (SIDE, SIDE)))
+
+
+@pytest.mark.parametrize(
+    "values", [[0], [0.5], [-1], [-1, 0.5], [-2, 2], [-0.3, 0.1, 0.3], [-128, 127]]
+)
+def test_weak_and_even_logits_are_logits(values):
+    logits = np.resize(np.asarray(values, np.float32), (SIDE, SIDE))
+    np.testing.assert_array_equal(Prompts.of(mask_logits=logits).mask_logits[0, 0], logits)
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (1, 40, 60), (2, 1, 40, 60)])
+def test_a_mask_without_a_pixel_is_refused(shape, refusal):
+    mask = np.zeros(shape, bool)
+    mask[1:, ...] = len(shape) == 4  # of a batch, the first alone has none
+    with refusal(PromptError, "the mask has no pixel"):
+        Prompts.of(mask_logits=mask)
+
+
+def test_tensors_with_gradients_are_taken_without_them():
+    def with_gradients(values):
+        return torch.tensor(values, requires_grad=True)
+
+    logits = torch.linspace(-9, 9, SIDE * SIDE).reshape(SIDE, SIDE)
+    prompts = Prompts.of(
+        points=with_gradients([[3.0, 4.0]]),
+        boxes=with_gradients([1.0, 2.0, 30.0, 40.0]),
+        mask_logits=logits.clone().requires_grad_(),
+    )
+    assert prompts.points_xy.tolist() == [[[3, 4]]]
+    assert prompts.boxes_xyxy.tolist() == [[1, 2, 30, 40]]
+    np.testing.assert_array_equal(prompts.mask_logits[0, 0], logits)
+    lists = Prompts.of(points=[with_gradients([[3.0, 4.0]]), with_gradients([[1.0, 2.0]] * 2)])
+    assert lists.num_points.tolist() == [1, 2]
+    together = Prompts.of(boxes=[with_gradients([1.0, 2.0, 3.0, 4.0])])
+    assert together.boxes_xyxy.tolist() == [[1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize("box", [(0.1, 0.2, 0.7, 0.9), (0, 0, 1, 1)])
+def test_boxes_of_fractions_are_refused(box, refusal):
+    prompts = Prompts.of(boxes=[(1, 1, 20, 20), box])
+    with refusal(PromptError, "coordinates are pixels, not fractions of the image"):
+        prompts.check_fits(COORDS)
+    Prompts.of(boxes=box).check_fits(CoordMap(original_hw=(1, 1), model_size=128))
 
 
 def test_undecided_logits_are_logits():

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from samkit.batch import PromptedImage, Skipped, read_prompted_images
 from samkit.batch.prompt_results import prompt_record
@@ -56,3 +57,20 @@ def test_an_empty_list_of_boxes_is_no_fault(write):
     (found,), skipped = read_prompted_images(write({"a.png": {"box": []}}), [])
     assert len(found.prompt.prompts) == 0
     assert skipped == []
+
+
+def test_names_may_have_the_backslashes_of_windows(write):
+    path = write({".\\b.png": {"points": [1, 2]}, "x\\c.png": {"points": [3, 4]}})
+    found, _ = read_prompted_images(path, [])
+    assert [one.image for one in found] == [path.parent / "b.png", path.parent / "x/c.png"]
+    found, skipped = read_prompted_images(path, [Path("b.png"), Path("x/c.png"), Path("d.png")])
+    assert [one.prompt.prompts.points_xy.tolist() for one in found] == [[[[1, 2]]], [[[3, 4]]]]
+    assert [one.image for one in skipped] == ["d.png"]
+
+
+def test_a_picture_of_an_empty_mask_is_refused(write):
+    path = write({"a.png": {"mask": "empty.png"}})
+    Image.new("L", (9, 7)).save(path.parent / "empty.png")
+    found, (skipped,) = read_prompted_images(path, [])
+    assert found == []
+    assert "the mask has no pixel" in skipped.error

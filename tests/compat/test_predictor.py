@@ -247,6 +247,8 @@ def test_wrong_use_is_refused_in_one_line(predictor, cat, refusal):
         predictor.set_image(cat, image_format="HSV")
     with refusal(ImageFormatError, "uint8"):
         predictor.set_image(cat.astype(np.float32))
+    with refusal(ImageFormatError, "got None: the file was not read"):
+        predictor.set_image(None)
     with refusal(ImageFormatError, "got Image", "np.asarray"):
         predictor.set_image(Image.fromarray(cat))
     with refusal(ImageFormatError, "longest side 1024"):
@@ -289,3 +291,22 @@ def test_mask_of_booleans_is_no_input(predictor, refusal):
     """The original takes it for logits of 0 and 1; logits stay logits."""
     with refusal(PromptError, "mask_input are logits", "np.where(mask, 12, -12)"):
         predictor.predict(mask_input=np.ones((1, 256, 256), bool))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("most", [1, 255])
+def test_mask_of_numbers_is_no_input(predictor, most, dtype, refusal):
+    mask = np.zeros((1, 256, 256), dtype)
+    mask[:, 90:120, 90:120] = most
+    with refusal(PromptError, f"got a mask of 0 and {most}", "np.where(mask, 12, -12)"):
+        predictor.predict(mask_input=mask)
+
+
+def test_arrays_are_no_tensors(predictor, refusal):
+    for parts in (
+        {"boxes": np.array([[1, 2, 30, 40]])},
+        {"point_coords": np.ones((1, 1, 2)), "point_labels": np.ones((1, 1))},
+    ):
+        given = {"point_coords": None, "point_labels": None} | parts
+        with refusal(PromptError, "takes tensors; got ndarray", "torch.as_tensor"):
+            predictor.predict_torch(**given)

@@ -182,3 +182,16 @@ def test_refusals_of_bytes_name_the_file(tmp_path, refusal):
 def test_arrays_of_other_numbers_of_channels_name_the_way_out(channels, refusal):
     with refusal(ImageError, f"got (4, 4, {channels})", "array[..., [0, 1, 2]]"):
         read_image(np.zeros((4, 4, channels), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("shape", "way_out"),
+    [
+        ((3, 5, 7), "channels come last: array.transpose(1, 2, 0)"),
+        ((1, 5, 7), "channels come last: array.transpose(1, 2, 0)"),
+        ((1, 5, 7, 3), "drop the first axis: array[0]"),
+    ],
+)
+def test_arrays_of_models_name_the_way_out(shape, way_out, refusal):
+    with refusal(ImageError, str(shape), way_out):
+        read_image(np.zeros(shape, np.uint8))

@@ -254,3 +254,91 @@ def test_floats_outside_of_the_full_range_name_the_file(tmp_path, refusal):
     tifffile.imwrite(tmp_path / "a.tif", STORED["kelvin"])
     with refusal(ImageError, f"{tmp_path / 'a.tif'}: floats of the full range lie in [0, 1]"):
         read_image(tmp_path / "a.tif", value_range="full")
+
+
+# --- Values of no data ---
+
+
+def with_hole(values, missing):
+    """The values with a hole of a tenth of the pixels."""
+    holed = values.copy()
+    holed[:4] = missing
+    return holed
+
+
+HOLES = {
+    "elevation": ("kelvin", -9999),
+    "CT": ("CT", -32768),
+    "12 bits": ("12 bits in 16", 65535),
+    "float32": ("kelvin", -3.4028234663852886e38),
+    "within the values": ("12 bits in 16", 500),
+    "zero": ("12 bits in 16", 0),
+}
+
+
+@pytest.mark.parametrize("case", HOLES)
+def test_values_that_a_file_calls_missing_are_black_and_do_not_stretch(case, tmp_path, notices):
+    kind, missing = HOLES[case]
+    values = with_hole(STORED[kind], missing)
+    tag = (42113, "s", 0, f"{missing!r}", True)
+    tifffile.imwrite(tmp_path / "a.tif", values, extratags=[tag])
+    rgb = read_image(tmp_path / "a.tif")
+    assert (rgb[:4] == 0).all()
+    np.testing.assert_array_equal(rgb[4:], read_image(STORED[kind][4:]))
+    (line, _) = notices()
+    assert f"{missing:g}, by its tag GDAL_NODATA, is left out and black" in line
+    assert "0.1% and 99.9%" in line
+
+
+@pytest.mark.parametrize("case", ["elevation", "CT", "12 bits", "float32"])
+def test_a_lone_value_far_from_all_others_does_not_stretch_and_is_told(case, notices):
+    kind, missing = HOLES[case]
+    rgb = read_image(with_hole(STORED[kind], missing))
+    np.testing.assert_array_equal(rgb[4:], read_image(STORED[kind][4:]))
+    assert (rgb[:4] == (0 if missing < 0 else 255)).all()
+    assert f"{missing:g}, far from all others, is left out" in notices()[0]
+
+
+def test_reflectance_with_missing_values_keeps_its_full_range(notices):
+    reflectance = scene() / 255
+    rgb = read_image(with_hole(reflectance, -9999))
+    np.testing.assert_array_equal(rgb[4:], read_image(reflectance[4:]))
+    assert "-9999, far from all others, is left out" in notices()[0]
+
+
+@pytest.mark.parametrize("most", [3000, 40000])
+def test_light_that_is_far_from_the_rest_is_seen(most):
+    """An object of one value before a dark noisy ground is no missing value."""
+    values = (scene() / 10).astype(np.uint16)
+    values[:4] = most
+    rgb = read_image(values)
+    assert rgb[:4].min() > 5 * rgb[4:].max()
+
+
+def test_colours_are_missing_where_all_of_them_are(tmp_path):
+    values = np.dstack([STORED["CT"]] * 3)
+    values[:4], values[5, 5, 0] = -9999, -9999
+    tag = (42113, "s", 0, "-9999", True)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extratags=[tag])
+    rgb = read_image(tmp_path / "a.tif")
+    assert (rgb[:4] == 0).all()
+    assert rgb[5, 5, 1] > 0
+
+
+def test_an_image_without_data_is_black_and_told(tmp_path, notices):
+    tag = (42113, "s", 0, "-9999", True)
+    tifffile.imwrite(tmp_path / "a.tif", np.full((9, 8), -9999, np.float32), extratags=[tag])
+    assert (read_image(tmp_path / "a.tif") == 0).all()
+    assert "no pixel has data" in notices()[0]
+
+
+@pytest.mark.parametrize("text", ["nan", "none", "70000", "0.5"])
+def test_tags_that_name_no_value_of_the_type_do_not_matter(text, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", STORED["CT"], extratags=[(42113, "s", 0, text, True)])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), read_image(STORED["CT"]))
+
+
+def test_eight_bits_stay_as_they_are_whatever_the_tag(tmp_path):
+    gray = scene().astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", gray, extratags=[(42113, "s", 0, "60", True)])
+    assert (read_image(tmp_path / "a.tif")[..., 0] == gray).all()

@@ -104,8 +104,23 @@ def _named_images(
 ) -> list[tuple[str, Path]]:
     """Images with their names in a file of prompts, which are paths or file names."""
     if not images:
-        return [(name, path.parent / name) for name in by_image]
-    return [(str(one) if str(one) in by_image else one.name, one) for one in images]
+        return [(name, _beside(path, name)) for name in by_image]
+    written = {name.replace("\\", "/").removeprefix("./"): name for name in by_image}
+    found = []
+    for one in images:
+        name = str(one) if str(one) in by_image else one.name
+        if name not in by_image:  # backslashes, as Windows writes them
+            name = written.get(one.as_posix(), written.get(one.name, name))
+        found.append((name, one))
+    return found
+
+
+def _beside(path: Path, name: str) -> Path:
+    """The image of a name beside a file of prompts; backslashes are Windows's, if no file's."""
+    beside = path.parent / name
+    if "\\" in name and not beside.exists():
+        return path.parent / name.replace("\\", "/")
+    return beside
 
 
 def check_result_names(images: Sequence[PromptedImage], formats: Collection[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import IO, Any, Protocol
 
 import numpy as np
@@ -23,11 +24,13 @@ from samkit.formats.pixels import (
 from samkit.formats.tiff import (
     MINISBLACK,
     MINISWHITE,
+    NODATA,
     ORIENTATION,
     RGB,
     UNASSOCIATED,
     decode_page,
     is_tiff,
+    nodata_value,
     open_tiff,
     picture_pages,
     suits_pillow,
@@ -91,10 +94,10 @@ def open_pages(file: IO[bytes], name: str) -> Iterator[Pages]:
 def _is_plain_tiff(opened: Any) -> bool:
     """Whether a TIFF file has one page, of a kind that Pillow reads as it is."""
     tags = opened.tag_v2
-    if tags.next:  # there is another page
-        return False
     photometric, samples = tags.get(PHOTOMETRIC), tags.get(SAMPLES, 1)
     bits, formats = tags.get(BITS, (1,)), tags.get(SAMPLE_FORMAT, (UNSIGNED,))
+    if tags.next or (NODATA in tags and max(bits) > 8):  # another page, or missing values
+        return False
     if photometric not in (MINISWHITE, MINISBLACK, RGB):
         return True
     if samples == 1 and photometric == MINISBLACK:
@@ -165,6 +168,8 @@ class TiffPages:
         bands = tiff_bands(found)
         if bands is not None:
             bands.notify(self._name)
+            if not bands.is_inverted:
+                options = replace(options, nodata=nodata_value(found))
         if bands is None or suits_pillow(found, bands):
             return self._read_by_pillow(found.index, options)
         values = decode_page(found, found.index, self._file, bands, self._name)

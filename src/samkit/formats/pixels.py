@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 
 from samkit.arrays import RgbImage
 from samkit.errors import ImageError
-from samkit.formats.value_range import ValueRange, to_uint8
+from samkit.formats.value_range import ValueRange, is_missing, to_uint8
 
 # 11,585 pixels square: 402 MB at 3 bytes a pixel. Larger images belong in tiles.
 MAX_PIXELS = 2**27
@@ -39,6 +39,7 @@ class ReadOptions:
 
     value_range: ValueRange
     max_pixels: int
+    nodata: float | None = None  # the value of missing pixels, of files that state it
 
 
 def check_size(name: str, width: int, height: int, max_pixels: int) -> None:
@@ -132,12 +133,9 @@ def from_array(array: npt.NDArray[Any], name: str, options: ReadOptions) -> RgbI
         ImageError: no array of an image, or too large.
     """
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in CHANNELS):
-        hint = ""
-        if array.ndim == 3:
-            hint = " (choose one or three channels: array[..., [0, 1, 2]])"
         raise ImageError(
             "an image array must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4);"
-            f" got {array.shape}{hint}"
+            f" got {array.shape}{_shape_hint(array.shape)}"
         )
     height, width = array.shape[:2]
     if height == 0 or width == 0:
@@ -147,7 +145,10 @@ def from_array(array: npt.NDArray[Any], name: str, options: ReadOptions) -> RgbI
     alpha = None
     if colours.shape[2] == 4:
         colours, alpha = colours[..., :3], colours[..., 3:]
-    pixels = to_uint8(colours, options.value_range.limits(colours, name))
+    limits = options.value_range.limits(colours, name, options.nodata)
+    pixels = to_uint8(colours, limits)
+    if limits is not None and options.nodata is not None:
+        pixels[is_missing(colours, options.nodata)] = 0
     if alpha is not None:
         opaque = to_uint8(
             alpha, ValueRange("full").limits(alpha, f"transparency of {name or 'the array'}")
@@ -156,3 +157,12 @@ def from_array(array: npt.NDArray[Any], name: str, options: ReadOptions) -> RgbI
         page = Image.new("RGBA", rgba.size, PAGE_COLOR)
         return np.asarray(Image.alpha_composite(page, rgba).convert("RGB"))
     return np.ascontiguousarray(np.broadcast_to(pixels, (height, width, 3)))
+
+
+def _shape_hint(shape: tuple[int, ...]) -> str:
+    """What makes an image of an array of another shape, where it can be told."""
+    if len(shape) == 4 and shape[0] == 1:
+        return " (drop the first axis: array[0])"
+    if len(shape) == 3 and shape[0] in CHANNELS and shape[0] < min(shape[1:]):
+        return " (channels come last: array.transpose(1, 2, 0))"
+    return " (choose one or three channels: array[..., [0, 1, 2]])" if len(shape) == 3 else ""

@@ -8,6 +8,7 @@ needs it.
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -37,6 +38,7 @@ TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 REDUCED, MASK, OLD_REDUCED = 1, 4, 2
 SUBFILE_TYPE = 255
 ORIENTATION = 274
+NODATA = 42113  # GDAL_NODATA, a number as text
 # Of the tag PhotometricInterpretation; other kinds are left to Pillow.
 MINISWHITE, MINISBLACK, RGB = 0, 1, 2
 # Of the tag ExtraSamples.
@@ -149,6 +151,16 @@ def tiff_bands(page: Any) -> TiffBands | None:
     if int(page.photometric) not in (MINISWHITE, MINISBLACK, RGB):
         return None
     return TiffBands.of(int(page.photometric), page.samplesperpixel, page.extrasamples)
+
+
+def nodata_value(page: Any) -> float | None:
+    """The value of missing pixels that a tifffile page states; None without, and for NaN."""
+    text = str(page.tags.valueof(NODATA, "")).strip("\0 ")
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def suits_pillow(page: Any, bands: TiffBands | None) -> bool:

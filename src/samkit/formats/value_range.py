@@ -25,6 +25,8 @@ AUTO_PERCENTS = (0.1, 99.9)
 # 16-bit images whose values span less do not use their range: 14 bits, the most that cameras and
 # microscopes write into 16.
 NARROW_SPAN = 2**14
+# Larger floats stand for missing values: 9.97e36 of netCDF, 3.4e38 of float32.
+HUGE = 1e30
 BLOCK = 2**22  # values that are converted or counted at once
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 PAIR = re.compile(rf"\s*({NUMBER})\s*(%?)\s*,\s*({NUMBER})\s*(%?)\s*")
@@ -42,7 +44,9 @@ class ValueRange:
     - `LOW,HIGH`, such as `0,4095`: these values, the same for all images.
     - `LOW%,HIGH%`, such as `1%,99%`: these percentiles of each image.
 
-    Percentiles are of all colours together, and are values that occur.
+    Percentiles are of all colours together, and are values that occur. Values that a file states to
+    be missing are left out of them, and are black. `auto` also leaves out a lone negative smallest
+    value, such as -9999, and the type's largest (65535), farther from all others than those span.
 
     Attributes:
         kind: "auto", "full", "values" or "percentiles".
@@ -98,13 +102,14 @@ class ValueRange:
         sign = "%" if self.kind == "percentiles" else ""
         return f"{self.low!r}{sign},{self.high!r}{sign}"
 
-    def limits(self, values: Values, name: str) -> Limits | None:
+    def limits(self, values: Values, name: str, nodata: float | None = None) -> Limits | None:
         """Choose the values that become black and white in one image.
 
         Args:
             values: the image's values of any shape, without transparency; of an image too large
                 for memory a part of them.
             name: names the file in errors and notices; "" for an array.
+            nodata: the value of missing pixels, if the file states it.
 
         Returns:
             black and white; None if nothing is to be changed, in images of 8 bits.
@@ -120,15 +125,24 @@ class ValueRange:
             raise ImageError(
                 f"{who} must have whole numbers, floats or booleans; got {values.dtype}"
             )
+        missing = is_missing(values, nodata)
+        left_out = ""
+        if missing.any():
+            values = values[~missing]
+            left_out = f"{nodata:g}, by its tag GDAL_NODATA, is left out and black"
+        if not values.size:
+            _tell_left_out(name, f"no pixel has data: {left_out}")
+            return 0.0, 1.0
         if kind == "f":
             values = _finite(values, name)
+        if self.kind == "auto":
+            return _auto_limits(values, name, left_out)
+        _tell_left_out(name, left_out)
         if self.kind == "values":
             return self.low, self.high
         if self.kind == "percentiles":
             return _widened(percentiles(values, (self.low, self.high)))
-        if self.kind == "full":
-            return _full_range(values, name)
-        return _auto_limits(values, name)
+        return _full_range(values, name)
 
 
 RangeLike: TypeAlias = ValueRange | str | tuple[float, float]
@@ -147,21 +161,26 @@ def _full_range(values: Values, name: str) -> Limits:
     return 0.0, 1.0
 
 
-def _auto_limits(values: Values, name: str) -> Limits:
+def _auto_limits(values: Values, name: str, left_out: str) -> Limits:
     is_uint16 = values.dtype.kind == "u" and values.itemsize == 2
-    if values.dtype.kind == "f":
-        lowest, highest = float(values.min()), float(values.max())
-        if lowest >= 0 and highest <= 1:
-            return 0.0, 1.0
-        low, high = percentiles(values, AUTO_PERCENTS)
-    else:
-        lowest, low, high, highest = percentiles(values, (0, *AUTO_PERCENTS, 100))
-        if is_uint16 and high - low >= NARROW_SPAN:
-            return _full_range(values, name)
+    stated = left_out
+    lone = None if _is_of_0_to_1(values) else _lone_value(values)
+    if lone is not None:
+        values = values[values != lone]
+        far = f"{float(lone):g}, far from all others, is left out"
+        left_out = f"{left_out}; {far}" if left_out else far
+    if _is_of_0_to_1(values):
+        _tell_left_out(name, left_out)
+        return 0.0, 1.0
+    lowest, low, high, highest = percentiles(values, (0, *AUTO_PERCENTS, 100))
+    if is_uint16 and high - low >= NARROW_SPAN:
+        _tell_left_out(name, stated)
+        return _full_range(values, name)
     which = f"its {AUTO_PERCENTS[0]:g}% and {AUTO_PERCENTS[1]:g}% percentiles"
     if low == high:  # nearly all values are equal: what differs is what there is to see
         low, high, which = lowest, highest, "the smallest and the largest"
-    if low == high:  # nothing to see, and nothing to tell
+    if low == high:  # nothing to see
+        _tell_left_out(name, stated)
         return _full_range(values, name) if is_uint16 else _widened((low, high))
     bits = f"{values.itemsize * 8}-bit "
     type_name = bits + {"u": "numbers", "i": "signed numbers", "f": "floats"}[values.dtype.kind]
@@ -169,9 +188,51 @@ def _auto_limits(values: Values, name: str) -> Limits:
         "stretched",
         name,
         f"{type_name} from {lowest:g} to {highest:g}: {low:g} is taken for black and {high:g}"
-        f" for white ({which}); choose by --range, in Python value_range: {CHOICES}",
+        f" for white ({which}){left_out and '; '}{left_out}; choose by --range,"
+        f" in Python value_range: {CHOICES}",
     )
     return low, high
+
+
+def _is_of_0_to_1(values: Values) -> bool:
+    return values.dtype.kind == "f" and bool(values.min() >= 0 and values.max() <= 1)
+
+
+def _lone_value(values: Values) -> Any:
+    """A value that stands for missing ones, as its gap to all others exceeds their span; or None.
+
+    It is the smallest, if negative, or the largest of the type: 0 is black anyway, and other large
+    values are light that is seen.
+    """
+    lowest, highest = values.min(), values.max()
+    second = float(values.min(where=values != lowest, initial=highest))
+    if lowest < 0 and second - float(lowest) > float(highest) - second > 0:
+        return lowest
+    largest = HUGE if values.dtype.kind == "f" else np.iinfo(values.dtype).max
+    second = float(values.max(where=values != highest, initial=lowest))
+    if float(highest) >= largest and float(highest) - second > second - float(lowest) > 0:
+        return highest
+    return None
+
+
+def _tell_left_out(name: str, left_out: str) -> None:
+    if left_out:
+        notify("without values everywhere", name, left_out)
+
+
+def is_missing(values: Values, nodata: float | None) -> npt.NDArray[np.bool_]:
+    """Which pixels (...) of values (..., C) are missing: all colours have the value of no data."""
+    dtype = values.dtype
+    value: Any = nodata
+    if nodata is not None and dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            value = dtype.type(nodata)  # as it is stored
+    elif nodata is not None:
+        info = np.iinfo(dtype)
+        value = int(nodata) if nodata.is_integer() and info.min <= nodata <= info.max else None
+    if value is None:
+        return np.zeros(values.shape[:-1], bool)
+    return np.asarray((values == value).all(axis=-1))
 
 
 def _widened(limits: Sequence[float]) -> Limits:
@@ -247,6 +308,7 @@ def _scaled(values: Values, limits: Limits) -> npt.NDArray[np.uint8]:
     low, high = limits
     is_float32 = values.dtype.kind == "f" and values.itemsize <= 4
     precision: Any = np.float32 if is_float32 else np.float64
-    scaled = (values.astype(precision) - precision(low)) * precision(255 / (high - low))
+    with np.errstate(over="ignore"):  # -3.4e38 of missing values
+        scaled = (values.astype(precision) - precision(low)) * precision(255 / (high - low))
     bounded = np.nan_to_num(scaled, nan=0, posinf=255, neginf=0).clip(0, 255)
     return np.asarray(np.rint(bounded), np.uint8)

@@ -5,7 +5,7 @@ Shape legend: P prompts, N points of the longest prompt.
 
 from __future__ import annotations
 
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,13 @@ LABELS = (1, 0, *PADDING_LABELS)
 Rows = list[FloatArray]
 
 
+def detached(value: Any) -> Any:
+    """A tensor, or a list of tensors, without its gradients, which NumPy refuses."""
+    if isinstance(value, list | tuple):
+        return [detached(item) if hasattr(item, "detach") else item for item in value]
+    return value.detach() if hasattr(value, "detach") else value
+
+
 def read_array(value: npt.ArrayLike | None, name: str) -> FloatArray | None:
     """Convert anything that NumPy accepts to a float array; None stays None.
 
@@ -29,8 +36,7 @@ def read_array(value: npt.ArrayLike | None, name: str) -> FloatArray | None:
     if value is None:
         return None
     try:
-        return np.asarray(value, np.float64)
-    # RuntimeError: a tensor that requires gradients.
+        return np.asarray(detached(value), np.float64)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         shown = " ".join(repr(value).split())
         message = f"{name} must be numbers in a regular array; got {shown:.60}"
@@ -85,7 +91,7 @@ def _rows(value: object) -> Rows | None:
     if not isinstance(value, list | tuple):
         return None
     try:
-        return [np.asarray(row, np.float64) for row in value]
+        return [np.asarray(detached(row), np.float64) for row in value]
     except (TypeError, ValueError, OverflowError, RuntimeError):
         return None  # reported where the value is read as one array
 

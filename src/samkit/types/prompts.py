@@ -15,7 +15,7 @@ import numpy.typing as npt
 from samkit.arrays import BoolArray, FloatArray, IntArray, Logits
 from samkit.errors import PromptError
 from samkit.geometry import CoordMap, mask_to_logits
-from samkit.types.points import read_array, read_points
+from samkit.types.points import detached, read_array, read_points
 
 # Number of axes of each part of a batch of prompts.
 BATCHED_NDIM = {"text_embeds": 2, "points": 3, "boxes": 2, "mask_logits": 4}
@@ -161,6 +161,8 @@ class Prompts:
     def check_fits(self, coords: CoordMap) -> None:
         """Check that points lie in the image, boxes overlap it and masks have the right size.
 
+        Boxes within the first pixel are refused: they are fractions of the image.
+
         Raises:
             PromptError: one does not; the message names the first.
         """
@@ -178,6 +180,13 @@ class Prompts:
             if outside.any():
                 box = ", ".join(f"{v:g}" for v in self.boxes_xyxy[outside.any(-1)][0])
                 raise PromptError(f"box ({box}) lies outside of {size}")
+            fractions = ((low >= 0) & (high <= 1)).all(axis=1)
+            if fractions.any() and max(height, width) > 1:
+                box = ", ".join(f"{v:g}" for v in self.boxes_xyxy[fractions][0])
+                raise PromptError(
+                    f"box ({box}) lies within the first pixel of {size}: coordinates are pixels,"
+                    " not fractions of the image"
+                )
         if self.mask_logits is not None:
             expected = (coords.logits_size, coords.logits_size)
             is_mask = self.mask_logits.dtype == np.bool_
@@ -216,14 +225,17 @@ def _part(
 
 def _mask_part(mask_logits: npt.ArrayLike | None) -> FloatArray | BoolArray | None:
     """Validate mask logits or masks of booleans, (1, L, L), or (P, 1, L, L) for a batch."""
-    mask: FloatArray | BoolArray | None = read_array(mask_logits, "mask_logits")
-    if mask is None:
+    logits = read_array(mask_logits, "mask_logits")
+    if logits is None:
         return None
-    given = np.asarray(mask_logits)
+    mask: FloatArray | BoolArray = logits
+    given = np.asarray(detached(mask_logits))
     if given.dtype == np.bool_:
         mask = given
+        if mask.ndim >= 2 and not mask.any(axis=(-2, -1)).all():
+            raise PromptError("the mask has no pixel: leave it out, or mark the object in it")
     else:
-        _check_logits(given)
+        _check_logits(logits, given.dtype)
     if mask.ndim not in (2, 3, 4) or mask.shape[-3:-2] not in ((), (1,)):
         raise PromptError(
             f"mask_logits must be (L, L), (1, L, L) or (P, 1, L, L); got {mask.shape}"
@@ -231,19 +243,25 @@ def _mask_part(mask_logits: npt.ArrayLike | None) -> FloatArray | BoolArray | No
     return mask[None] if mask.ndim == 2 else mask
 
 
-def _check_logits(values: npt.NDArray[Any]) -> None:
-    """Refuse a mask of numbers, 0 and 1 or 0 and 255, which are no logits: 0 is undecided.
+def _check_logits(values: FloatArray, dtype: np.dtype[Any]) -> None:
+    """Refuse a mask of numbers, which are no logits: of a logit, 0 is undecided and 1 is weak.
 
     Raises:
-        PromptError: the values are those of a mask.
+        PromptError: the values are those of a mask (0 and 1, 0 and 255, -1 and 1), or
+            probabilities.
     """
-    most = values.max(initial=0)
+    if not values.size:
+        return
+    least, most = values.min(), values.max()
     is_mask = most in (1, 255) and bool(np.isin(values, (0, most)).all())
-    if is_mask or values.dtype.kind == "u":
+    is_mask |= least == -most and most <= 1 and most != 0 and bool((abs(values) == most).all())
+    is_soft = not is_mask and 0 <= least < most <= 1
+    if is_mask or is_soft or dtype.kind == "u":
+        what, how = ("probabilities", "mask > 0.5") if is_soft else ("a mask", "mask > 0")
         raise PromptError(
-            f"mask_logits are positive inside and negative outside; got {values.dtype} from"
-            f" {values.min(initial=0):g} to {most:g}, which looks like a mask: give it as booleans,"
-            " mask > 0, of the image's size or that of the logits"
+            f"mask_logits are positive inside and negative outside; got {dtype} from"
+            f" {least:g} to {most:g}, which looks like {what}: give it as booleans,"
+            f" {how}, of the image's size or that of the logits"
         )
 
 

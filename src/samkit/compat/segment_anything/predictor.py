@@ -25,6 +25,8 @@ def check_image(image: npt.NDArray[np.uint8]) -> None:
     Raises:
         ImageFormatError: it is not.
     """
+    if image is None:  # what cv2.imread gives
+        raise ImageFormatError("image must be an array; got None: the file was not read")
     if not isinstance(image, np.ndarray):
         raise ImageFormatError(
             f"image must be an array uint8 (H, W, 3); got {type(image).__name__}:"
@@ -32,6 +34,22 @@ def check_image(image: npt.NDArray[np.uint8]) -> None:
         )
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ImageFormatError(f"image must be uint8 (H, W, 3); got {image.dtype} {image.shape}")
+
+
+def _check_logits(mask_input: npt.NDArray[Any]) -> None:
+    """Refuse a mask instead of logits; nothing but zeros is undecided logits.
+
+    Raises:
+        PromptError: booleans, or numbers of {0, 1} or {0, 255}.
+    """
+    most = mask_input.max(initial=0)
+    is_binary = most in (1, 255) and bool(np.isin(mask_input, (0, most)).all())
+    if mask_input.dtype == np.bool_ or is_binary:
+        what = "booleans" if mask_input.dtype == np.bool_ else f"a mask of 0 and {most:g}"
+        raise PromptError(
+            f"mask_input are logits of an earlier answer; got {what}:"
+            " np.where(mask, 12, -12), in the resized image's frame"
+        )
 
 
 class SamPredictor:
@@ -117,7 +135,7 @@ class SamPredictor:
             NoImageError: no image is set.
             MissingLabelsError: points without labels.
             PromptShapeError: there are several boxes, or points and labels differ in number.
-            PromptError: mask_input is a mask of booleans.
+            PromptError: mask_input is a mask: booleans, or numbers of {0, 1} or {0, 255}.
         """
         size_hw = self._original_size()
         points, labels, boxes, mask = None, None, None, None
@@ -135,11 +153,7 @@ class SamPredictor:
                 )
             boxes = self._tensor(corners)
         if mask_input is not None:
-            if np.asarray(mask_input).dtype == np.bool_:
-                raise PromptError(
-                    "mask_input are logits of an earlier answer; got booleans:"
-                    " np.where(mask, 12, -12), in the resized image's frame"
-                )
+            _check_logits(np.asarray(mask_input))
             mask = self._tensor(mask_input)
             mask = mask[None, None] if mask.ndim == 2 else mask[None]
         masks, iou, logits = self.predict_torch(
@@ -174,11 +188,18 @@ class SamPredictor:
             NoImageError: no image is set.
             MissingLabelsError: points without labels.
             PromptShapeError: parts have other shapes, or differ in number.
+            PromptError: a part is no tensor.
         """
         enter_process()
         size_hw = self._original_size()
         assert self.features is not None
         assert self.input_size is not None
+        for part in (point_coords, point_labels, boxes, mask_input):
+            if part is not None and not isinstance(part, Tensor):
+                raise PromptError(
+                    f"predict_torch takes tensors; got {type(part).__name__}: torch.as_tensor(...)"
+                    " makes one, in pixels of the resized image, or use predict for one prompt"
+                )
         points = None
         if point_coords is not None:
             if point_labels is None:
