@@ -205,13 +205,15 @@ def _lone_value(values: Values) -> Any:
     values are light that is seen.
     """
     lowest, highest = values.min(), values.max()
-    second = float(values.min(where=values != lowest, initial=highest))
-    if lowest < 0 and second - float(lowest) > float(highest) - second > 0:
-        return lowest
+    if lowest < 0:
+        second = float(values.min(where=values != lowest, initial=highest))
+        if second - float(lowest) > float(highest) - second > 0:
+            return lowest
     largest = HUGE if values.dtype.kind == "f" else np.iinfo(values.dtype).max
-    second = float(values.max(where=values != highest, initial=lowest))
-    if float(highest) >= largest and float(highest) - second > second - float(lowest) > 0:
-        return highest
+    if float(highest) >= largest:
+        second = float(values.max(where=values != highest, initial=lowest))
+        if float(highest) - second > second - float(lowest) > 0:
+            return highest
     return None
 
 
