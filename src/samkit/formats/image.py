@@ -21,7 +21,7 @@ from samkit.formats.pixels import (
     SIDEWAYS,
     TO_UPRIGHT,
     UPRIGHT,
-    ReadOptions,
+    PixelOptions,
     check_size,
     from_array,
     from_pil,
@@ -67,7 +67,7 @@ def read_image(
         ImageError: the image is missing, damaged, too large, or not an image.
         ConfigError: value_range is not valid.
     """
-    options = ReadOptions(ValueRange.of(value_range), max_pixels)
+    options = PixelOptions(ValueRange.of(value_range), max_pixels)
     if is_tensor(image):
         image = tensor_values(image)
     if isinstance(image, (np.ndarray, Image.Image)) and page not in (None, 1):
@@ -111,7 +111,7 @@ def read_image_file(
         ImageError: damaged, too large, or not an image.
     """
     with image_errors(name, max_pixels):
-        options = ReadOptions(ValueRange.of(value_range), max_pixels)
+        options = PixelOptions(ValueRange.of(value_range), max_pixels)
         return _read_page(file, name, page, options)
 
 
@@ -190,7 +190,7 @@ def num_pages(path: str | os.PathLike[str]) -> int:
         raise
 
 
-def _read_page(file: IO[bytes], name: str, page: int | None, options: ReadOptions) -> RgbImage:
+def _read_page(file: IO[bytes], name: str, page: int | None, options: PixelOptions) -> RgbImage:
     with open_pages(file, name) as pages:
         if page is None and pages.count > 1:
             notify(

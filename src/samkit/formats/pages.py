@@ -14,7 +14,7 @@ from samkit.arrays import RgbImage
 from samkit.errors import ImageError
 from samkit.formats.full_depth import full_depth
 from samkit.formats.pixels import (
-    ReadOptions,
+    PixelOptions,
     check_size,
     exif_orientation,
     from_array,
@@ -56,7 +56,7 @@ class Pages(Protocol):
         """Width, height and EXIF orientation of a page, from 1."""
         ...
 
-    def read(self, page: int, options: ReadOptions) -> RgbImage:
+    def read(self, page: int, options: PixelOptions) -> RgbImage:
         """Read a page, from 1, as uint8 RGB (H, W, 3), upright."""
         ...
 
@@ -131,7 +131,7 @@ class PillowPages:
         self._show(page)
         return (*self._opened.size, exif_orientation(self._opened))
 
-    def read(self, page: int, options: ReadOptions) -> RgbImage:
+    def read(self, page: int, options: PixelOptions) -> RgbImage:
         self._show(page)
         check_size(self._name, *self._opened.size, options.max_pixels)
         values = full_depth(self._opened, self._file) if page == 1 else None
@@ -161,7 +161,7 @@ class TiffPages:
         found = self._page(page)
         return found.imagewidth, found.imagelength, found.tags.valueof(ORIENTATION, 1)
 
-    def read(self, page: int, options: ReadOptions) -> RgbImage:
+    def read(self, page: int, options: PixelOptions) -> RgbImage:
         found: Any = self._page(page)
         width, height, turn = self.size(page)
         check_size(self._name, width, height, options.max_pixels)
@@ -175,7 +175,7 @@ class TiffPages:
         values = decode_page(found, found.index, self._file, bands, self._name)
         return _turned(from_array(bands.pick(values), self._name, options), turn)
 
-    def _read_by_pillow(self, number: int, options: ReadOptions) -> RgbImage:
+    def _read_by_pillow(self, number: int, options: PixelOptions) -> RgbImage:
         self._file.seek(0)
         with Image.open(self._file) as opened:
             opened.seek(number)

@@ -34,7 +34,7 @@ SIXTEEN_BIT_FORMATS = ("PNG", "PPM")
 
 
 @dataclass(frozen=True)
-class ReadOptions:
+class PixelOptions:
     """How to read an image: see `read_image`."""
 
     value_range: ValueRange
@@ -62,7 +62,7 @@ def too_large(name: str, size: str, max_pixels: int) -> str:
     )
 
 
-def from_pil(image: Image.Image, name: str, options: ReadOptions) -> RgbImage:
+def from_pil(image: Image.Image, name: str, options: PixelOptions) -> RgbImage:
     """Convert a PIL image of any mode to uint8 RGB (H, W, 3), upright.
 
     Args:
@@ -121,7 +121,7 @@ def tensor_values(tensor: Any) -> npt.NDArray[Any]:
     return array
 
 
-def from_array(array: npt.NDArray[Any], name: str, options: ReadOptions) -> RgbImage:
+def from_array(array: npt.NDArray[Any], name: str, options: PixelOptions) -> RgbImage:
     """Convert an array of values to uint8 RGB (H, W, 3).
 
     Args:
