@@ -59,6 +59,10 @@ def write_files(root: Path) -> Path:
         Image.fromarray(coffee).save(folder / name)
     Image.fromarray(coffee[:, ::-1]).save(folder / "images" / "deep" / "b.png")
     Image.fromarray(np.tile(coffee, (1, 2, 1))[:300]).save(folder / "map.tif")
+    pages = [Image.fromarray(coffee), Image.fromarray(coffee[::-1]), Image.fromarray(coffee)]
+    (folder / "stacks").mkdir()
+    for name, first, *others in (("stack.tif", *pages), ("stacks/a.tif", *pages)):
+        first.save(folder / name, save_all=True, append_images=others)
     Image.fromarray(NamedScenes(count=1, size=64, seed=3)[0].image).save(folder / "scene.png")
     for where in (folder, data):
         write_coco(where / "train.json", [coffee[:256, :384], cat[:256, :384]])

@@ -55,6 +55,7 @@ def test_another_person_returns_accepts_and_exports(person, server, masks):
 
     rev.page.goto(f"{server.url}/#/project/1")
     rev.page.click("button:has-text('Export')")
+    rev.page.uncheck("dialog label:has-text('Submitted') input")
     with rev.page.expect_download() as download:
         rev.page.click("dialog button:has-text('Download')")
     archive = zipfile.ZipFile(io.BytesIO(download.value.path().read_bytes()))
