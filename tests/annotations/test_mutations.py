@@ -1,11 +1,11 @@
 """Whatever a file holds, reading it raises no other errors than ours, and all is accounted for."""
 
-import copy
 import json
 import random
 
 import pytest
 
+from damage import damaged_bytes, damaged_document
 from samkit.errors import SamkitError
 
 SIZE = (20, 30)
@@ -84,25 +84,6 @@ DOCUMENTS = {
     "labelme": LABELME,
     "short": SHORT,
 }
-VALUES = [
-    None,
-    True,
-    -1,
-    0,
-    1,
-    31,
-    0.5,
-    1e300,
-    10**400,
-    "",
-    "x",
-    "7",
-    [],
-    {},
-    [[]],
-    [None],
-    "\ud800",
-]
 
 CVAT = """<annotations><image id="0" name="a.png" width="30" height="20">
 <mask label="cat" rle="1, 2, 1, 2" left="5" top="6" width="3" height="2" group_id="1"/>
@@ -118,51 +99,6 @@ VOC = """<annotation><size><width>30</width><height>20</height></size>
 YOLO = "0 0.1 0.1 0.5 0.1 0.5 0.5\n1 0.2 0.2 0.1 0.1\n\n0 0.2 0.2 0.3 0.3 0.4 0.1 0.1 0.1\n"
 SETTINGS = "path: .\ntrain: images/train\nval: [a, b]\nnames:\n  0: cat\n  1: dog\nnc: 2\n"
 COLORS = "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:128,0,0::\ndog:::\n"
-PIECES = [
-    b"nan",
-    b"-1",
-    b"1e999",
-    b"<",
-    b"&amp;",
-    b"\xff",
-    b"\x00",
-    b"9" * 30,
-    b" ",
-    b"[",
-    b":",
-    b",",
-]
-
-
-def mutated_bytes(data, rng):
-    data = bytearray(data)
-    for _ in range(rng.randint(1, 3)):
-        at = rng.randrange(len(data) + 1)
-        length = rng.choice((0, 1, 1, 2, 8, 40))
-        data[at : at + length] = rng.choice((b"", rng.choice(PIECES), bytes(data[:length])))
-    return bytes(data)
-
-
-def nodes(document):
-    """All places in a document: container and key."""
-    found = []
-    pairs = document.items() if isinstance(document, dict) else enumerate(document)
-    for key, value in pairs:
-        found.append((document, key))
-        if isinstance(value, dict | list):
-            found += nodes(value)
-    return found
-
-
-def mutated_document(document, rng):
-    document = copy.deepcopy(document)
-    for _ in range(rng.randint(1, 2)):
-        container, key = rng.choice(nodes(document) or [([0], 0)])
-        if rng.random() < 0.2 and isinstance(container, dict):
-            del container[key]
-        else:
-            container[key] = copy.deepcopy(rng.choice(VALUES))
-    return document
 
 
 def check(read, path, format_name):
@@ -183,7 +119,7 @@ def test_changed_documents(tmp_path, read, kind):
     format_name = "label-studio" if kind == "short" else kind
     path = tmp_path / "a.json"
     for _ in range(400):
-        path.write_text(json.dumps(mutated_document(DOCUMENTS[kind], rng)))
+        path.write_text(json.dumps(damaged_document(DOCUMENTS[kind], rng)))
         check(read, path, format_name)
 
 
@@ -193,7 +129,7 @@ def test_changed_texts(tmp_path, read, format_name, text):
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
     path = tmp_path / f"a.{'txt' if format_name == 'yolo' else 'xml'}"
     for _ in range(400):
-        path.write_bytes(mutated_bytes(text.encode(), rng))
+        path.write_bytes(damaged_bytes(text.encode(), rng))
         check(read, path, format_name)
 
 
@@ -207,7 +143,7 @@ def test_changed_settings(tmp_path, read, format_name, name, text):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / file).write_text(content)
     for _ in range(300):
-        (tmp_path / name).write_bytes(mutated_bytes(text.encode(), rng))
+        (tmp_path / name).write_bytes(damaged_bytes(text.encode(), rng))
         check(read, tmp_path, format_name)
 
 

@@ -22,6 +22,7 @@ from samkit.annotations.model import (
     describe,
     find_files,
     folder_of,
+    read_each,
     take_options,
     text_or_empty,
     with_size,
@@ -138,12 +139,7 @@ def open_coco(path: Path, options: ReadOptions) -> AnnotationList:
         files = [read_coco(path)]
     else:
         paths, others = _choose_files(find_files(path, ".json"))
-        files = []
-        for one in paths:
-            try:
-                files.append(read_coco(one))
-            except DataError as error:  # noqa: PERF203 - one broken file leaves the others
-                others.append(Fault(text=str(error), num_annotations=0))
+        files = [file for _, file in read_each(paths, read_coco, others, raises=False)]
         if not files:
             raise DataError(f"{path} has no COCO file: {others[0].text}")
     images = (

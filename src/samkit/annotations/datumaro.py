@@ -21,6 +21,7 @@ from samkit.annotations.model import (
     Shape,
     fault_of,
     find_files,
+    read_each,
     take_options,
     with_size,
 )
@@ -60,14 +61,7 @@ def open_datumaro(path: Path, options: ReadOptions) -> AnnotationList:
     images: list[AnnotatedImage] = []
     faults: list[Fault] = []
     found = False
-    for file in files:
-        try:
-            document = read_json(file)
-        except DataError as error:
-            if not path.is_dir():
-                raise
-            faults.append(Fault(text=str(error), num_annotations=0))
-            continue
+    for file, document in read_each(files, read_json, faults, raises=not path.is_dir()):
         if not is_datumaro(document):
             continue
         found = True

@@ -8,7 +8,7 @@ from samkit.annotations.model import (
     AnnotatedMask,
     AnnotationFiles,
     ReadOptions,
-    find_files,
+    files_and_root,
     text_or_empty,
     with_size,
 )
@@ -29,9 +29,8 @@ def open_label_images(path: Path, options: ReadOptions) -> AnnotationFiles:
     Raises:
         DataError: there are none.
     """
-    files, root = [path], path.parent
-    if not path.is_file():
-        files, root = _choose(find_files(path, *SUFFIXES)), path
+    files, root = files_and_root(path, *SUFFIXES)
+    files = _choose(files) if path.is_dir() else files
     return AnnotationFiles(FORMAT, files, root=root, reader=read_label_image, options=options)
 
 

@@ -14,6 +14,7 @@ from samkit.annotations.model import (
     Fault,
     ReadOptions,
     find_files,
+    read_each,
 )
 from samkit.errors import DataError
 from samkit.files import read_json
@@ -48,14 +49,7 @@ def open_label_studio(path: Path, options: ReadOptions) -> AnnotationList:
     images: list[AnnotatedImage] = []
     faults: list[Fault] = []
     found = False
-    for file in files:
-        try:
-            document = read_json(file)
-        except DataError as error:
-            if not path.is_dir():
-                raise
-            faults.append(Fault(text=str(error), num_annotations=0))
-            continue
+    for file, document in read_each(files, read_json, faults, raises=not path.is_dir()):
         if is_label_studio(document):
             found = True
             entries = document if isinstance(document, list) else [document]

@@ -23,7 +23,7 @@ from samkit.annotations.model import (
     ReadOptions,
     describe,
     fault_of,
-    find_files,
+    files_and_root,
     folder_of,
     with_size,
 )
@@ -63,9 +63,7 @@ def open_labelme(path: Path, options: ReadOptions) -> AnnotationFiles:
     Raises:
         DataError: there are none.
     """
-    files, root = [path], path.parent
-    if not path.is_file():
-        files, root = find_files(path, ".json"), path
+    files, root = files_and_root(path, ".json")
     return AnnotationFiles(FORMAT, files, root=root, reader=read_labelme, options=options)
 
 

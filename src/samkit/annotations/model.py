@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from samkit.annotations.numbers import stated_size
 from samkit.errors import DataError, SamkitError
 from samkit.formats import is_hidden
 from samkit.geometry import Rle
 
+T = TypeVar("T")
 # What reading a document of unknown content may raise: values of other types than expected.
 BROKEN = (
     KeyError,
@@ -324,6 +325,40 @@ def find_files(folder: Path, *suffixes: str) -> list[Path]:
     if not found:
         raise DataError(f"{folder} has no {' or '.join(suffixes)} files")
     return found
+
+
+def files_and_root(path: Path, *suffixes: str) -> tuple[list[Path], Path]:
+    """A file and its folder; or the files with these suffixes in a folder, and the folder.
+
+    Raises:
+        DataError: the folder has none.
+    """
+    return ([path], path.parent) if path.is_file() else (find_files(path, *suffixes), path)
+
+
+def read_each(
+    files: Iterable[Path], read: Callable[[Path], T], faults: list[Fault], *, raises: bool
+) -> Iterator[tuple[Path, T]]:
+    """Read files one after another; those that cannot be read are added to the faults.
+
+    Args:
+        files: the files.
+        read: reads one of them.
+        faults: a fault for each that cannot be read is appended.
+        raises: raise the error instead, as for the only file.
+
+    Raises:
+        DataError: a file cannot be read, and `raises`.
+    """
+    for file in files:
+        try:
+            found = read(file)
+        except DataError as error:  # noqa: PERF203 - few files
+            if raises:
+                raise
+            faults.append(Fault(text=str(error), num_annotations=0))
+        else:
+            yield file, found
 
 
 def is_visible(path: Path, folder: Path) -> bool:

@@ -15,7 +15,7 @@ from samkit.annotations.model import (
     Fault,
     ReadOptions,
     describe,
-    find_files,
+    files_and_root,
     folder_of,
     text_or_empty,
     with_size,
@@ -34,9 +34,7 @@ def open_sa1b(path: Path, options: ReadOptions) -> AnnotationFiles:
     Raises:
         DataError: there are none.
     """
-    files, root = [path], path.parent
-    if not path.is_file():
-        files, root = find_files(path, ".json"), path
+    files, root = files_and_root(path, ".json")
     return AnnotationFiles(FORMAT, files, root=root, reader=read_sa1b_file, options=options)
 
 

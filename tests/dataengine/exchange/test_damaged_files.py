@@ -3,7 +3,6 @@
 What a file holds is counted here without the readers.
 """
 
-import copy
 import faulthandler
 import io
 import json
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from damage import damaged_bytes, damaged_document
 from samkit.annotations import FORMATS
 from samkit.dataengine import Store, add_images, create_project, create_user, import_masks
 from samkit.errors import SamkitError
@@ -128,39 +128,7 @@ CASES = {
     "yolo": ("a.txt", YOLO, lambda at: sum(bool(line.strip()) for line in at.splitlines())),
     "png": ("a.png", png(), None),
 }
-VALUES = [None, True, -1, 0, 1, 31, 0.5, 1e300, 10**400, "", "x", "7", [], {}, [[]], "\ud800", "\0"]
 WORDS = ["nan", "-1", "1e999", "9" * 30, "", "x", "0", "1", "31", "0.5", "\u00e9"]
-PIECES = [b"nan", b"-1", b"1e999", b"<", b"&amp;", b"\xff", b"\x00", b"9" * 30, b" ", b"[", b":"]
-
-
-def nodes(document):
-    """All places in a document: container and key."""
-    found = []
-    for key, value in document.items() if isinstance(document, dict) else enumerate(document):
-        found.append((document, key))
-        if isinstance(value, dict | list):
-            found += nodes(value)
-    return found
-
-
-def damaged_document(document, rng):
-    document = copy.deepcopy(document)
-    for _ in range(rng.randint(1, 2)):
-        container, key = rng.choice(nodes(document) or [([0], 0)])
-        if rng.random() < 0.2 and isinstance(container, dict):
-            del container[key]
-        else:
-            container[key] = copy.deepcopy(rng.choice(VALUES))
-    return document
-
-
-def damaged_bytes(data, rng):
-    data = bytearray(data)
-    for _ in range(rng.randint(1, 3)):
-        at = rng.randrange(len(data) + 1)
-        length = rng.choice((0, 1, 1, 2, 8, 40))
-        data[at : at + length] = rng.choice((b"", rng.choice(PIECES), bytes(data[:length])))
-    return bytes(data)
 
 
 def damaged_words(text, rng):

@@ -1,5 +1,6 @@
 """What a writer of exports is: it takes a project's images one by one, and writes one format."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -12,7 +13,7 @@ from samkit.formats import Categories
 Opened = TypeVar("Opened")
 
 
-class Writer:
+class Writer(ABC):
     """Writes one format: `add` for each image, then `finish`.
 
     Attributes:
@@ -48,13 +49,14 @@ class Writer:
         self._image_owners: dict[Path, str] = {}
         self.open()
 
-    def open(self) -> None:
+    def open(self) -> None:  # noqa: B027 - most formats need nothing here
         """Open files that are written image by image."""
 
     def image_path(self, record: ImageRecord, split: str) -> Path:
         """Where an image belongs."""
         return self.folder / split / record.image.path
 
+    @abstractmethod
     def add(self, record: ImageRecord, split: str) -> None:
         """Write an image's masks.
 
@@ -62,9 +64,8 @@ class Writer:
             FormatError: the format cannot hold them; nothing is written.
             OutputError: another image's masks have the same place.
         """
-        raise NotImplementedError
 
-    def finish(self) -> None:
+    def finish(self) -> None:  # noqa: B027 - as above
         """Write what is known at the end."""
 
     def is_readable(self, path: str) -> bool:  # noqa: ARG002 - for formats with few kinds of images
