@@ -11,9 +11,11 @@ from samkit.datasets import (
     AnnotatedImages,
     DataKind,
     ImageFolder,
+    JoinedData,
     Sa1bShards,
     SampleSource,
     SampleStream,
+    find_shared_with,
     open_data,
 )
 from samkit.datasets.synthetic import Scenes
@@ -28,6 +30,45 @@ def test_coco(coco_folder, tmp_path):
         assert isinstance(data, SampleSource)
         assert not isinstance(data, SampleStream)
         assert len(data) == 2
+
+
+def test_several_data_sets_are_one(coco_folder, tmp_path):
+    path, _ = coco_folder(2)
+    joined = open_data(f"coco:{path}; scenes:count=3,size=32 ;coco:{path}")
+    assert isinstance(joined, JoinedData)
+    assert len(joined) == 7
+    own = open_data(str(path))
+    keys = [own.key(0), own.key(1)]
+    assert [joined.key(i) for i in range(7)][:2] == keys
+    assert [joined.key(i) for i in range(7)][5:] == [f"{key}#3" for key in keys]
+    assert [joined[i].key for i in range(7)] == [joined.key(i) for i in range(7)]
+    assert (joined[6].image == own[1].image).all()
+    assert joined[6].rles == own[1].rles
+    assert (joined[3].image == open_data("scenes:count=3,size=32")[1].image).all()
+    for index in (-1, 7):
+        with pytest.raises(IndexError):
+            joined[index]
+
+
+def test_images_of_joined_data_sets_are_compared_with_others(coco_folder):
+    path, _ = coco_folder(2)
+    joined = open_data(f"scenes:count=1;coco:{path}")
+    assert len(find_shared_with(joined, open_data(f"coco:{path}"))) == 2
+    assert find_shared_with(joined, open_data("scenes:count=1")) == []
+
+
+def test_a_semicolon_joins_only_data_sets_of_numbered_samples(tmp_path, sa1b_files, write_tar):
+    shard = write_tar(tmp_path / "a.tar", sa1b_files(range(2)))
+    with pytest.raises(ConfigError, match="several data sets at once need numbered data sets"):
+        open_data(f"shards:{shard};scenes")
+    with pytest.raises(ConfigError, match="no data set beside a semicolon"):
+        open_data("scenes;")
+
+
+def test_a_file_may_have_a_semicolon_in_its_name(coco_folder):
+    path, _ = coco_folder(1)
+    odd = path.rename(path.with_name("a;b.json"))
+    assert len(open_data(f"coco:{odd},images={path.parent / 'val'}")) == 1
 
 
 def test_sa1b_folder_and_shards(tmp_path, sa1b_files, write_tar):

@@ -1,46 +1,13 @@
-"""The robot user's clicks, against brute force over all pairs of pixels."""
+"""The robot user's clicks."""
 
 import cv2
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation.stub import rectangle
 from samkit.errors import DataError
 from samkit.evaluation import Click, first_click, next_click
-from samkit.evaluation.robot import farthest_point
-
-
-def blobs(seed, height=23, width=31):
-    noise = np.random.default_rng(seed).random((height, width))
-    return cv2.GaussianBlur(noise, (0, 0), 1 + seed % 3) > 0.5
-
-
-def by_brute_force(region):
-    """For each pixel of a region the distance to the nearest one outside, the first farthest."""
-    ringed = np.pad(region, 1)
-    outside = np.argwhere(~ringed) - 1
-    best = (0.0, None)
-    for y, x in np.argwhere(region):
-        distance = np.sqrt(((outside - (y, x)) ** 2).sum(axis=1).min())
-        if distance > best[0] + 1e-6:
-            best = (distance, (x, y))
-    return best
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_farthest_point_is_that_of_brute_force(seed):
-    region = blobs(seed)
-    point = farthest_point(region)
-    distance, place = by_brute_force(region)
-    assert (point.x, point.y) == place
-    assert point.distance_px == pytest.approx(distance, abs=1e-5)
-
-
-def test_image_border_counts_as_boundary():
-    point = farthest_point(np.ones((9, 21), bool))
-    assert (point.x, point.y, point.distance_px) == (4, 4, 5)
 
 
 def test_first_of_equally_far_pixels_row_by_row():

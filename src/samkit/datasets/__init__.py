@@ -10,6 +10,7 @@ from samkit.datasets.checking import (
     find_shared_with,
 )
 from samkit.datasets.folders import ImageFolder
+from samkit.datasets.joined import JoinedData
 from samkit.datasets.registry import KINDS, DataKind, DataSet, open_annotated, open_data
 from samkit.datasets.sa1b import Sa1bShards
 from samkit.datasets.sample import Sample, SampleSource, SampleStream, require_indexed
@@ -23,6 +24,7 @@ __all__ = [
     "DataReport",
     "DataSet",
     "ImageFolder",
+    "JoinedData",
     "Sa1bShards",
     "Sample",
     "SampleSource",

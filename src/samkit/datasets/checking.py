@@ -21,6 +21,7 @@ from samkit.annotations import (
     place_notes,
 )
 from samkit.datasets.annotated import AnnotatedImages
+from samkit.datasets.joined import JoinedData
 from samkit.errors import DataError, ImageError
 from samkit.files import file_sha256
 from samkit.formats import read_image_frame
@@ -166,11 +167,16 @@ def find_shared_with(train: object, val: object) -> list[str]:
 
     Only data sets of annotation files can be compared; of others, none is found.
     """
-    if not isinstance(train, AnnotatedImages) or not isinstance(val, AnnotatedImages):
-        return []
-    files = [("train", path) for path in train.files()] + [("val", path) for path in val.files()]
+    files = [("train", path) for path in _files(train)] + [("val", path) for path in _files(val)]
     groups = (dict(group) for group in _same_content(files))
     return [f"{one['train']} and {one['val']}" for one in groups if len(one) > 1]
+
+
+def _files(data: object) -> list[Path]:
+    """Image files of data sets of annotation files; none of others."""
+    if isinstance(data, JoinedData):
+        return [path for part in data.parts for path in _files(part)]
+    return data.files() if isinstance(data, AnnotatedImages) else []
 
 
 def _same_content(files: Sequence[tuple[str, Path]]) -> Iterator[list[tuple[str, Path]]]:

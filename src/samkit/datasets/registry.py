@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 from samkit.annotations import FORMATS, ReadOptions, detect_format, open_annotations
 from samkit.datasets.annotated import AnnotatedImages
 from samkit.datasets.folders import ImageFolder
+from samkit.datasets.joined import JoinedData
 from samkit.datasets.sa1b import Sa1bShards
-from samkit.datasets.sample import SampleSource, SampleStream
+from samkit.datasets.sample import SampleSource, SampleStream, require_indexed
 from samkit.datasets.synthetic import NamedScenes, Scenes
 from samkit.errors import ConfigError, DataError
 
@@ -20,6 +21,7 @@ IMAGES, MASKS = "images", "masks"  # folders of a data set of label images
 SETTING = re.compile(r",(images|range|crowds|boxes|binary|void|threshold)=")
 FLAGS = {"yes": True, "no": False}
 NUMBERS = ("void", "threshold")
+SEPARATOR = ";"  # of several data sets
 
 DataSet: TypeAlias = SampleSource | SampleStream
 
@@ -54,14 +56,30 @@ def open_data(spec: str, *, seed: int = 0) -> DataSet:
             - `images:FOLDER` of images without masks, which is never detected, also with `,range=`;
             - `scenes`, or `scenes:count=1000,size=256,seed=0,things=8`: generated images;
             - `named`, or `named:count=1000,size=128,seed=0,things=5`: generated, of named objects.
+
+            Several with semicolons between them are one data set: `coco:a.json;coco:b.json`.
         seed: seed of the order of tar shards; the loader orders all others.
 
     Raises:
         DataError: it is missing, or not a data set of its kind.
         ConfigError: an unknown kind or setting.
     """
+    if SEPARATOR in spec and not _is_one_file(spec):
+        return JoinedData([_open_indexed(part.strip()) for part in spec.split(SEPARATOR)])
     kind, rest = _find_kind(spec)
     return KINDS[kind].open(rest, seed)
+
+
+def _is_one_file(spec: str) -> bool:
+    """Whether a semicolon is part of a file's name."""
+    path = SETTING.split(spec.partition(":")[2] or spec)[0]
+    return Path(path).exists()
+
+
+def _open_indexed(spec: str) -> SampleSource:
+    if not spec:
+        raise ConfigError("no data set beside a semicolon, which separates several")
+    return require_indexed(open_data(spec), "several data sets at once")
 
 
 def open_annotated(spec: str) -> AnnotatedImages:

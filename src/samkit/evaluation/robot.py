@@ -19,11 +19,9 @@ arXiv:2102.06583 (RITM). Deviations: none; void pixels are left out by the calle
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
-
 from samkit.arrays import BoolArray
 from samkit.errors import DataError
+from samkit.geometry import farthest_point
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +31,6 @@ class Click:
     x: int
     y: int
     is_foreground: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class FarthestPoint:
-    """A pixel of a region, and its distance to the nearest pixel outside the region."""
-
-    x: int
-    y: int
-    distance_px: float
 
 
 def first_click(mask: BoolArray) -> Click:
@@ -66,37 +55,9 @@ def next_click(
         predicted: mask to be corrected (H, W), without void pixels.
         earlier: clicks so far.
     """
-    missed = farthest_point(truth & ~predicted, earlier)
-    wrong = farthest_point(predicted & ~truth, earlier)
+    clicked = [(click.x, click.y) for click in earlier]
+    missed = farthest_point(truth & ~predicted, clicked)
+    wrong = farthest_point(predicted & ~truth, clicked)
     if missed is not None and (wrong is None or missed.distance_px > wrong.distance_px):
         return Click(x=missed.x, y=missed.y, is_foreground=True)
     return None if wrong is None else Click(x=wrong.x, y=wrong.y, is_foreground=False)
-
-
-def farthest_point(region: BoolArray, excluded: Sequence[Click] = ()) -> FarthestPoint | None:
-    """The pixel of a region (H, W) farthest from its boundary.
-
-    Args:
-        region: may have any number of parts.
-        excluded: pixels that must not be chosen.
-
-    Returns:
-        the point, or None if no pixel can be chosen.
-    """
-    pixels = np.ascontiguousarray(region).view(np.uint8)
-    x0, y0, width, height = cv2.boundingRect(pixels)
-    if width == 0:
-        return None
-    # One ring of outside pixels around the region's box is enough: others are farther away.
-    box = pixels[y0 : y0 + height, x0 : x0 + width]
-    ringed = cv2.copyMakeBorder(box, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    distances = cv2.distanceTransform(ringed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    for click in excluded:
-        x, y = click.x - x0, click.y - y0
-        if 0 <= x < width and 0 <= y < height:
-            distances[y, x] = 0
-    y, x = divmod(int(distances.argmax()), width)
-    farthest = float(distances[y, x])
-    if farthest == 0:
-        return None
-    return FarthestPoint(x=x0 + x, y=y0 + y, distance_px=farthest)

@@ -2,6 +2,7 @@
 
 from samkit.geometry.boxes import boxes_from_masks, xywh_to_xyxy, xyxy_to_xywh
 from samkit.geometry.coords import CoordMap
+from samkit.geometry.farthest import FarthestPoint, farthest_point
 from samkit.geometry.outline import joined_outline
 from samkit.geometry.overlap import box_iou, least_iou, nms
 from samkit.geometry.polygons import Ring, mask_polygons
@@ -36,6 +37,7 @@ __all__ = [
     "MASK_THRESHOLD",
     "STABILITY_OFFSET",
     "CoordMap",
+    "FarthestPoint",
     "Ring",
     "Rle",
     "box_bounds",
@@ -48,6 +50,7 @@ __all__ = [
     "encode_patch_rle",
     "encode_rle",
     "estimate_stability",
+    "farthest_point",
     "fill_small_holes",
     "joined_outline",
     "least_iou",

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from samkit.errors import ConfigError
+from samkit.evaluation import first_click, next_click
 from samkit.training.sam.prompts import (
     PromptRecipe,
     corrective_points,
+    drawn_points,
     new_point_plan,
     noisy_boxes,
     tight_boxes,
@@ -68,6 +71,26 @@ def test_both_kinds_of_error_are_corrected_in_proportion():
     predicted[:, 7] = True  # 8 cells wrong
     _, labels = corrective_points(truth, predicted, generator())
     assert abs(labels.float().mean() - 24 / 32) < 0.03
+
+
+def test_points_in_the_middle_are_those_of_the_robot_user(regions):
+    shared = generator()
+    expected = [first_click(region.numpy()) for region in regions]
+    points = drawn_points(regions, shared, center_probability=1)
+    assert points.tolist() == [[click.x, click.y] for click in expected]
+    shifted = regions.roll(3, dims=-1)
+    points, labels = corrective_points(regions, shifted, shared, center_probability=1)
+    pairs = zip(regions.numpy(), shifted.numpy(), strict=True)
+    clicks = [next_click(truth, predicted) for truth, predicted in pairs]
+    assert points.tolist() == [[click.x, click.y] for click in clicks]
+    assert labels.tolist() == [int(click.is_foreground) for click in clicks]
+
+
+def test_some_points_are_in_the_middle():
+    masks = torch.ones(2000, 9, 9, dtype=torch.bool)
+    points = drawn_points(masks, generator(), center_probability=0.5)
+    in_the_middle = (points == 4).all(1).float().mean()
+    assert abs(in_the_middle - (0.5 + 0.5 / 81)) < 0.04
 
 
 def test_a_perfect_mask_is_confirmed_from_within(regions):
@@ -133,3 +156,15 @@ def test_a_shorter_session(recipe, plan):
 def test_cell_centres_are_pixel_indices_of_the_model_frame():
     assert cells_to_model(torch.tensor([[0, 255]]), 256, 1024).tolist() == [[1.5, 1021.5]]
     assert cells_to_model(torch.tensor([[7, 9]]), 1024, 1024).tolist() == [[7.0, 9.0]]
+
+
+def test_the_number_of_corrections_may_be_drawn():
+    recipe = PromptRecipe(
+        corrections=4, min_corrections=2, mask_only_between=False, mask_only_last=False
+    )
+    shared = generator()
+    lengths = [len(new_point_plan(recipe, shared)) for _ in range(300)]
+    assert set(lengths) == {2, 3, 4}
+    assert all(70 < lengths.count(length) < 130 for length in set(lengths))
+    with pytest.raises(ConfigError, match="min_corrections must be at least 0 and at most 4"):
+        PromptRecipe(corrections=4, min_corrections=5)

@@ -319,8 +319,8 @@ def test_no_correction_is_in_the_padding(make_task, batch, monkeypatch):
 
     drawn = []
 
-    def spy(truth, predicted, generator):
-        points, labels = corrective_points(truth, predicted, generator)
+    def spy(truth, predicted, generator, **settings):
+        points, labels = corrective_points(truth, predicted, generator, **settings)
         drawn.append(points)
         return points, labels
 
@@ -351,3 +351,24 @@ def test_the_loss_of_an_image_does_not_depend_on_answers_in_its_padding(
         monkeypatch.setattr(MaskDecoder, "upscale", filled)
         losses.append(make_task(recipe)(batch, generator()).loss)
     torch.testing.assert_close(*losses, rtol=0, atol=0)
+
+
+@pytest.mark.slow  # compiling takes a minute
+def test_compiled_iterations_have_the_same_loss_and_gradients(make_task, batch):
+    plain, fast = (
+        make_task(short(corrections=2)),
+        make_task(replace(short(corrections=2), compile=True, checkpoint_iterations=False)),
+    )
+    losses = []
+    for task in (plain, fast):
+        loss = task(batch, generator()).loss
+        loss.backward()
+        losses.append(float(loss.detach()))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    named = dict(fast.named_parameters())
+    for name, parameter in plain.named_parameters():
+        if parameter.grad is not None:
+            scale = float(parameter.grad.abs().max())
+            torch.testing.assert_close(
+                named[name].grad, parameter.grad, rtol=0.02, atol=1e-3 * scale + 1e-7, msg=name
+            )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from samkit.geometry import farthest_point
 from samkit.training.settings import check_range
 
 PAPER_SIDE = 1024  # side of the images in whose pixels the paper states distances
@@ -27,7 +28,12 @@ class PromptRecipe:
             point.
         box_noise: std of each coordinate of the box, relative to the box's side.
         box_noise_max_px: largest shift of a coordinate, in pixels of an image of side 1024.
+        center_probability: fraction of points in the middle, farthest from the boundary, where the
+            robot user clicks that models are evaluated with; the others are uniform, as in the
+            paper.
         corrections: number of iterations that each add a point in the error of the last mask.
+        min_corrections: if given, the number is drawn anew for each batch, from this up to
+            `corrections`.
         mask_only_between: add an iteration without a new point at a random position among these.
         mask_only_last: add an iteration without a new point at the end.
     """
@@ -37,7 +43,9 @@ class PromptRecipe:
     box_probability: float = 0.5
     box_noise: float = 0.1
     box_noise_max_px: float = 20.0
+    center_probability: float = 0.0
     corrections: int = 8
+    min_corrections: int | None = None
     mask_only_between: bool = True
     mask_only_last: bool = True
 
@@ -47,12 +55,25 @@ class PromptRecipe:
         check_range("box_probability", self.box_probability, 0, 1)
         check_range("box_noise", self.box_noise, 0)
         check_range("box_noise_max_px", self.box_noise_max_px, 0)
+        check_range("center_probability", self.center_probability, 0, 1)
         check_range("corrections", self.corrections, 0)
+        if self.min_corrections is not None:
+            check_range("min_corrections", self.min_corrections, 0, self.corrections)
 
 
 def new_point_plan(recipe: PromptRecipe, generator: torch.Generator) -> list[bool]:
     """Draw a plan: whether each iteration after the first adds a point."""
-    plan = [True] * recipe.corrections
+    corrections = recipe.corrections
+    if recipe.min_corrections is not None:
+        draw = torch.randint(
+            recipe.min_corrections,
+            corrections + 1,
+            (1,),
+            generator=generator,
+            device=generator.device,
+        )
+        corrections = int(draw)
+    plan = [True] * corrections
     if recipe.mask_only_between and plan:
         draw = torch.randint(len(plan), (1,), generator=generator, device=generator.device)
         plan.insert(int(draw), False)
@@ -78,8 +99,33 @@ def uniform_points(regions: Tensor, generator: torch.Generator) -> Tensor:
     return torch.stack([index % side, index // side], dim=-1)
 
 
+def drawn_points(
+    regions: Tensor, generator: torch.Generator, *, center_probability: float
+) -> Tensor:
+    """Draw a point in each region: some in its middle, the others uniformly over its cells.
+
+    Args:
+        regions: (M, T, T) bool, none of them empty.
+        generator: random generator on the regions' device.
+        center_probability: fraction of points in the middle; see `PromptRecipe`.
+
+    Returns:
+        (M, 2) xy, integers: cells of the target space.
+    """
+    points = uniform_points(regions, generator)
+    for row in _rows_in_the_middle(len(regions), center_probability, generator):
+        middle = farthest_point(regions[row].cpu().numpy())
+        assert middle is not None
+        points[row, 0], points[row, 1] = middle.x, middle.y
+    return points
+
+
 def corrective_points(
-    truth: Tensor, predicted: Tensor, generator: torch.Generator
+    truth: Tensor,
+    predicted: Tensor,
+    generator: torch.Generator,
+    *,
+    center_probability: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Draw a point where each mask is wrong; in the mask if nothing is wrong.
 
@@ -90,6 +136,8 @@ def corrective_points(
         truth: (M, T, T) bool, none of them empty, without ignored cells.
         predicted: (M, T, T) bool, likewise.
         generator: random generator on the masks' device.
+        center_probability: fraction of points in the middle of what is missing or of what is too
+            much, whichever is farther from its own boundary; see `PromptRecipe`.
 
     Returns:
         points (M, 2) xy in cells, labels (M,): 1 for missing mask, 0 for excess mask.
@@ -97,8 +145,23 @@ def corrective_points(
     error = truth ^ predicted
     perfect = ~error.flatten(1).any(1)
     points = uniform_points(torch.where(perfect[:, None, None], truth, error), generator)
+    for row in _rows_in_the_middle(len(truth), center_probability, generator):
+        missing = farthest_point((truth[row] & ~predicted[row]).cpu().numpy())
+        excess = farthest_point((predicted[row] & ~truth[row]).cpu().numpy())
+        found = [point for point in (excess, missing) if point is not None]
+        if found:
+            middle = max(found, key=lambda point: point.distance_px)
+            points[row, 0], points[row, 1] = middle.x, middle.y
     rows = torch.arange(len(truth), device=truth.device)
     return points, truth[rows, points[:, 1], points[:, 0]].long()
+
+
+def _rows_in_the_middle(count: int, probability: float, generator: torch.Generator) -> list[int]:
+    """Draw which of `count` points lie in the middle; draws nothing if none can."""
+    if probability == 0:
+        return []
+    draw = torch.rand(count, generator=generator, device=generator.device)
+    return [row for row, value in enumerate(draw.tolist()) if value < probability]
 
 
 def tight_boxes(masks: Tensor) -> Tensor:

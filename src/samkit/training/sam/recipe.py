@@ -11,6 +11,7 @@ from samkit.training.data.crop_embeds import CropRecipe
 from samkit.training.data.data_recipe import DataRecipe
 from samkit.training.sam.prompts import PromptRecipe
 from samkit.training.sam.task import InteractiveRecipe
+from samkit.training.sam.teacher import TeacherRecipe
 from samkit.training.sam.trainable import ModelRecipe
 from samkit.training.settings import OptimRecipe, RunRecipe, check_range
 
@@ -48,6 +49,7 @@ class SamRecipe:
             encoder in each step.
         crops: mask crops for text prompts; used if `session.prompts.text_probability` is over 0.
         session: simulated prompts and losses.
+        teacher: automatic masks of a frozen model beside the ground truth.
         optim: optimiser and schedule.
         run: length, precision and hardware.
         evaluation: evaluation during training.
@@ -59,6 +61,7 @@ class SamRecipe:
     embeddings: str | None = None
     crops: CropRecipe = field(default_factory=CropRecipe)
     session: InteractiveRecipe = field(default_factory=InteractiveRecipe)
+    teacher: TeacherRecipe = field(default_factory=TeacherRecipe)
     optim: OptimRecipe = field(default_factory=OptimRecipe)
     run: RunRecipe
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
@@ -70,6 +73,14 @@ class SamRecipe:
                 "cached embeddings cannot train the image encoder:"
                 f" embeddings=none or model.learns=decoder; got {self.model.learns!r}"
             )
+        if self.teacher.weights is not None:
+            if self.model.learns != "decoder":
+                raise ConfigError(
+                    "a teacher shares the image embeddings, which must not change:"
+                    f" teacher.weights=none or model.learns=decoder; got {self.model.learns!r}"
+                )
+            if self.session.prompts.text_probability > 0:
+                raise ConfigError("a teacher's masks have no text: teacher.weights=none")
         asks_text = self.session.prompts.text_probability > 0 or self.evaluation.prompt == "text"
         if asks_text and self.model.text_encoder is None:
             raise ConfigError("text prompts need a CLIP: model.text_encoder=FOLDER or NAME")
@@ -231,6 +242,42 @@ def finetune() -> SamRecipe:
     )
 
 
+def tuned() -> SamRecipe:
+    """The decoder of `mobile_sam_tuned`: MobileSAM's, for fewer clicks; hours on two cores.
+
+    `data.train=...` must name the images. See docs/quality.md.
+    """
+    return SamRecipe(
+        model=ModelRecipe(learns="decoder"),
+        data=DataRecipe(images_per_batch=8, max_masks_per_image=1, min_area_px=100),
+        truth_size=512,
+        embeddings="embeddings",
+        session=InteractiveRecipe(
+            prompts=PromptRecipe(
+                box_probability=0.25,
+                center_probability=0.6,
+                corrections=6,
+                min_corrections=1,
+                mask_only_between=False,
+                mask_only_last=False,
+            ),
+            checkpoint_iterations=False,
+            compile=True,
+        ),
+        teacher=TeacherRecipe(weights="mobile_sam"),
+        optim=OptimRecipe(
+            lr=1e-4, weight_decay=0.01, warmup_steps=50, schedule="cosine", average_decay=0.995
+        ),
+        run=RunRecipe(
+            steps=1500,
+            precision="bf16-mixed",
+            evaluate_every=500,
+            evaluate_first=True,
+            save_every=50,
+        ),
+    )
+
+
 def lora() -> SamRecipe:
     """MobileSAM's decoder, and its image encoder by LoRA; `data.train=...` must name the images."""
     return SamRecipe(
@@ -305,6 +352,7 @@ SAM_RECIPES: Mapping[str, Callable[[], SamRecipe]] = MappingProxyType(
         "named_text": named_text,
         "text": text,
         "finetune": finetune,
+        "tuned": tuned,
         "lora": lora,
         "vit_b": vit_b,
         "vit_l": vit_l,

@@ -17,7 +17,7 @@ from samkit.datasets import (
     open_data,
     require_indexed,
 )
-from samkit.errors import DataError
+from samkit.errors import DataError, WeightsError
 from samkit.models import CONFIGS
 from samkit.predict import EmbeddingCache, Predictor
 from samkit.training.data.crop_embeds import (
@@ -31,9 +31,10 @@ from samkit.training.distributed import all_ranks_or_fail
 from samkit.training.oom_hints import oom_hints
 from samkit.training.sam.recipe import SamRecipe
 from samkit.training.sam.task import InteractiveTask
+from samkit.training.sam.teacher import Teacher
 from samkit.training.sam.trainable import build_trainable
 from samkit.training.setup import Context, Setup
-from samkit.weights import TextEncoder
+from samkit.weights import TextEncoder, load_model, weights_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,8 @@ def set_up_sam(recipe: SamRecipe, context: Context) -> Setup[InteractiveTask]:
     clip = load_clip(recipe, fabric)
     text_encoder = text_encoder_of(clip)
     torch.manual_seed(recipe.run.seed)  # for random initial weights
-    task = InteractiveTask(build_trainable(recipe.model, text_encoder), recipe.session)
+    trainable = build_trainable(recipe.model, text_encoder)
+    task = InteractiveTask(trainable, recipe.session, open_teacher(recipe, trainable.sam))
     if clip is not None and recipe.session.prompts.text_probability > 0:
         source = with_crop_embeds(source, recipe, clip, context)
     del clip  # as large as the network, and no longer needed
@@ -80,6 +82,23 @@ def set_up_sam(recipe: SamRecipe, context: Context) -> Setup[InteractiveTask]:
         encoder=encoder,
     )
     return Setup(task=task, loader=loader)
+
+
+def open_teacher(recipe: SamRecipe, sam: Sam) -> Teacher | None:
+    """Load the teacher of a recipe; None if it has none.
+
+    Raises:
+        WeightsError: its weights are missing or damaged, or of another image encoder.
+    """
+    if recipe.teacher.weights is None:
+        return None
+    model = load_model(recipe.teacher.weights).model
+    if weights_sha256(model.image_encoder) != weights_sha256(sam.image_encoder):
+        raise WeightsError(
+            f"teacher.weights={recipe.teacher.weights} has another image encoder than the model in"
+            " training, whose embeddings it must understand"
+        )
+    return Teacher(model, recipe.teacher)
 
 
 def _warn_of_shared_images(train: DataSet, val: DataSet) -> None:

@@ -6,9 +6,11 @@ errors. Shape legend: B images, M masks, K candidates, N points, T side of the t
 C channels, G side of the embedding grid, L side of logits, D dimensions of CLIP's space.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +21,16 @@ from samkit.training.losses import LossRecipe, MaskLosses, mask_losses
 from samkit.training.sam.prompts import (
     PromptRecipe,
     corrective_points,
+    drawn_points,
     new_point_plan,
     noisy_boxes,
     tight_boxes,
-    uniform_points,
 )
+from samkit.training.sam.teacher import Teacher
 from samkit.training.sam.trainable import Trainable
 from samkit.training.task import Batch, StepResult, Task
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 class Clicks(NamedTuple):
@@ -63,11 +68,14 @@ class InteractiveRecipe:
         loss: weights of the losses.
         checkpoint_iterations: recompute each iteration in the backward pass instead of storing its
             activations: a tenth of the memory, a third more time.
+        compile: compile the iterations (`torch.compile`): some minutes at the start, then on a CPU
+            half of the time. All batches should have the same number of masks.
     """
 
     prompts: PromptRecipe = PromptRecipe()
     loss: LossRecipe = LossRecipe()
     checkpoint_iterations: bool = True
+    compile: bool = False
 
 
 class InteractiveTask(Task):
@@ -75,12 +83,17 @@ class InteractiveTask(Task):
 
     Attributes:
         trainable: the network with its trainable parts.
+        recipe: settings of the sessions and their loss.
+        teacher: replaces some ground truths by automatic masks; None without.
     """
 
-    def __init__(self, trainable: Trainable, recipe: InteractiveRecipe) -> None:
+    def __init__(
+        self, trainable: Trainable, recipe: InteractiveRecipe, teacher: Teacher | None = None
+    ) -> None:
         super().__init__()
         self.trainable = trainable
         self.recipe = recipe
+        self.teacher = teacher
 
     @property
     def sam(self) -> Sam:
@@ -91,6 +104,8 @@ class InteractiveTask(Task):
         features = self.trainable.encode(batch).rows(batch.image_index)  # one for each mask
         truth, recipe = batch.masks, self.recipe.prompts
         ignored = None if batch.ignored is None else batch.ignored[batch.image_index]  # (M, T, T)
+        if self.teacher is not None:
+            truth = self.teacher.replace_some(truth, features, ignored, generator)
         clicks = first_clicks(truth, self.sam.config.image_size, recipe, generator)
         if batch.text_embeds is not None and self.sam.config.text_dim is not None:
             clicks = begin_with_text(clicks, batch.text_embeds, recipe, generator)
@@ -105,7 +120,9 @@ class InteractiveTask(Task):
                 predicted = to_target_size(previous, truth.shape[-1]).squeeze(1) > 0
                 if ignored is not None:
                     predicted &= ~ignored
-                points, labels = corrective_points(truth, predicted, generator)
+                points, labels = corrective_points(
+                    truth, predicted, generator, center_probability=recipe.center_probability
+                )
                 clicks = add_points(clicks, self._to_model(points, truth), labels)
             losses, logits = self._iterate(
                 features, pos_enc, clicks, previous, truth, ignored=ignored
@@ -138,29 +155,48 @@ class InteractiveTask(Task):
         ignored: Tensor | None,
     ) -> tuple[MaskLosses, Tensor]:
         """Compute losses and logits (M, K, L, L) of one iteration; K is 1 after the first."""
-
-        def answer(*levels: Tensor) -> tuple[MaskLosses, Tensor]:
-            sam, own = self.sam, ImageFeatures(levels)
-            encoder = sam.prompt_encoder
-            dense = encoder.no_mask() if previous is None else encoder.embed_masks(previous)
-            context = sam.prepare(own, dense.expand(len(own.grid), -1, -1, -1), pos_enc)
-            with in_float32(own.grid):
-                tokens = clicks_to_tokens(clicks, encoder)
-            attended = sam.select(sam.attend(tokens, context), multimask=previous is None)
-            logits, iou_pred = sam.upscale(attended, context)
-            resized = to_target_size(logits, truth.shape[-1])
-            losses = mask_losses(resized, iou_pred, truth, self.recipe.loss, ignored=ignored)
-            return losses, logits.detach().float()
-
+        with in_float32(features.grid):
+            tokens = clicks_to_tokens(clicks, self.sam.prompt_encoder)
+        answer = compiled(answer_tokens) if self.recipe.compile else answer_tokens
+        if self.recipe.compile:
+            torch._dynamo.mark_dynamic(tokens, 1)  # noqa: SLF001 - its only name
+        arguments = (self, features, pos_enc, tokens, previous, truth, ignored)
         if self.recipe.checkpoint_iterations and torch.is_grad_enabled():
             result: tuple[MaskLosses, Tensor] = checkpoint(
-                answer, *features.levels, use_reentrant=False, preserve_rng_state=False
+                answer, *arguments, use_reentrant=False, preserve_rng_state=False
             )
             return result
-        return answer(*features.levels)
+        return answer(*arguments)
 
     def _to_model(self, cells_xy: Tensor, truth: Tensor) -> Tensor:
         return cells_to_model(cells_xy, truth.shape[-1], self.sam.config.image_size)
+
+
+def answer_tokens(  # noqa: PLR0917 - by position, as `checkpoint` passes tensors
+    task: InteractiveTask,
+    features: ImageFeatures,
+    pos_enc: PosEncProjections,
+    tokens: Tensor,
+    previous: Tensor | None,
+    truth: Tensor,
+    ignored: Tensor | None,
+) -> tuple[MaskLosses, Tensor]:
+    """Answer prompts (M, N + 2, C) and compare the answers with the ground truth (M, T, T)."""
+    sam = task.sam
+    encoder = sam.prompt_encoder
+    dense = encoder.no_mask() if previous is None else encoder.embed_masks(previous)
+    context = sam.prepare(features, dense.expand(len(features.grid), -1, -1, -1), pos_enc)
+    attended = sam.select(sam.attend(tokens, context), multimask=previous is None)
+    logits, iou_pred = sam.upscale(attended, context)
+    resized = to_target_size(logits, truth.shape[-1])
+    losses = mask_losses(resized, iou_pred, truth, task.recipe.loss, ignored=ignored)
+    return losses, logits.detach().float()
+
+
+@cache
+def compiled(function: FunctionT) -> FunctionT:
+    """Compile a function, once for all tasks."""
+    return cast("FunctionT", torch.compile(function))
 
 
 def in_float32(tensor: Tensor) -> torch.autocast:
@@ -187,10 +223,11 @@ def first_clicks(
     count, side = len(truth), truth.shape[-1]
     draw = torch.rand(count, generator=generator, device=truth.device)
     boxes = tight_boxes(truth) * (model_size / side)
+    first = drawn_points(truth, generator, center_probability=recipe.center_probability)
     return Clicks(
         from_box=draw < recipe.box_probability,
         boxes_xyxy=noisy_boxes(boxes, model_size, recipe, generator),
-        first_xy=cells_to_model(uniform_points(truth, generator), side, model_size),
+        first_xy=cells_to_model(first, side, model_size),
         points_xy=truth.new_zeros((count, 0, 2), dtype=torch.float32),
         labels=truth.new_zeros((count, 0), dtype=torch.int64),
     )

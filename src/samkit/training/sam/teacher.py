@@ -1,0 +1,114 @@
+"""Automatic masks of a frozen teacher, trained beside the ground truth so that nothing is lost.
+
+Annotated masks are mostly of whole objects; a model trained on them alone forgets parts and
+everything that nobody annotated. So some ground truths of each batch are replaced by one of the
+teacher's own answers to a click at a random place, if it passes the filters of automatic masks.
+
+Shape legend: M masks, T side of the target space, L side of logits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from samkit.geometry import STABILITY_OFFSET
+from samkit.models import ImageFeatures, PromptTensors, Sam
+from samkit.training.sam.prompts import uniform_points
+from samkit.training.settings import check_range
+
+# As for the data sets' own masks: smaller ones are specks, larger ones backgrounds.
+MIN_FRACTION, MAX_FRACTION = 2e-4, 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherRecipe:
+    """Settings of the teacher.
+
+    Attributes:
+        weights: a model's name or a checkpoint, with the image encoder of the model in training,
+            whose embeddings it shares; None for no teacher.
+        probability: fraction of masks that are replaced, as far as the answers pass.
+        iou_thresh: answers with a lower predicted IoU are not used.
+        stability_thresh: nor those with a lower stability.
+    """
+
+    weights: str | None = None
+    probability: float = 0.3
+    iou_thresh: float = 0.85
+    stability_thresh: float = 0.92
+
+    def __post_init__(self) -> None:
+        check_range("probability", self.probability, 0, 1)
+        check_range("iou_thresh", self.iou_thresh, 0, 1)
+        check_range("stability_thresh", self.stability_thresh, 0, 1)
+
+
+class Teacher:
+    """A frozen prompt encoder and mask decoder; no module, as its weights are not the task's.
+
+    Attributes:
+        recipe: its settings.
+    """
+
+    def __init__(self, sam: Sam, recipe: TeacherRecipe) -> None:
+        self.recipe = recipe
+        self._sam = sam.eval().requires_grad_(requires_grad=False)
+        self._sam.image_encoder = nn.Identity()  # its embeddings are the batch's
+
+    @torch.no_grad()
+    def replace_some(
+        self,
+        truth: Tensor,
+        features: ImageFeatures,
+        ignored: Tensor | None,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Replace some ground truths (M, T, T) bool by automatic masks; returns a copy.
+
+        Args:
+            features: of one image for each mask.
+            ignored: (M, T, T) bool, cells without ground truth, in which no mask lies.
+            generator: random generator on the masks' device.
+        """
+        draw = torch.rand(len(truth), generator=generator, device=truth.device)
+        rows = torch.nonzero(draw < self.recipe.probability).squeeze(1)
+        if len(rows) == 0:
+            return truth
+        known = torch.ones_like(truth[rows]) if ignored is None else ~ignored[rows]
+        known |= ~known.flatten(1).any(1)[:, None, None]  # nothing to draw from: draw anywhere
+        logits, usable = self._answers(features.rows(rows), known, generator)
+        pick = torch.rand(usable.shape, generator=generator, device=truth.device) * usable
+        best = pick.argmax(1)
+        own = torch.arange(len(rows), device=truth.device)
+        size = truth.shape[-2:]
+        chosen = nn.functional.interpolate(logits[own, best][:, None], size, mode="bilinear")
+        masks = (chosen.squeeze(1) > 0) & known
+        fraction = masks.flatten(1).float().mean(1)
+        good = usable[own, best] & (fraction > MIN_FRACTION) & (fraction < MAX_FRACTION)
+        replaced = truth.clone()
+        replaced[rows[good]] = masks[good]
+        return replaced
+
+    def _answers(
+        self, features: ImageFeatures, known: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Click each image once: logits (M, 3, L, L), and whether each mask is usable (M, 3)."""
+        sam = self._sam.to(known.device)
+        side, size = known.shape[-1], sam.config.image_size
+        with torch.autocast(known.device.type, enabled=False):  # positions need float32
+            points = (uniform_points(known, generator) + 0.5) * (size / side) - 0.5
+            labels = torch.ones(len(points), 1, dtype=torch.int64, device=known.device)
+            prompts = PromptTensors(points_xy=points[:, None], labels=labels)
+            tokens = sam.prompt_encoder.embed_sparse(prompts)
+            pos_enc = sam.project_pos_enc()
+        dense = sam.prompt_encoder.no_mask().expand(len(points), -1, -1, -1)
+        context = sam.prepare(features, dense, pos_enc)
+        answer = sam.upscale(sam.select(sam.attend(tokens, context), multimask=True), context)
+        logits = answer.logits.float()
+        inner = (logits > STABILITY_OFFSET).sum((-2, -1))
+        outer = (logits > -STABILITY_OFFSET).sum((-2, -1)).clamp(min=1)
+        stable = inner / outer >= self.recipe.stability_thresh
+        return logits, stable & (answer.iou_pred >= self.recipe.iou_thresh)
