@@ -175,8 +175,8 @@ SETS: Mapping[str, Callable[[Path], DataSet]] = {
 class AutomaticMasks:
     """AR of automatic masks as users get them: default thresholds, ranked by predicted IoU."""
 
+    config: AutoMaskConfig
     annotators: Annotators = ONE_ANNOTATOR
-    config: AutoMaskConfig = AUTOMATIC
 
     @property
     def name(self) -> str:
@@ -200,7 +200,7 @@ class AutomaticMasks:
 def measure(predictor: Predictor, data_set: DataSet, work: Path | None) -> Results:
     """Measure a model on a data set, or read what is stored in the folder `work`."""
     protocols = data_set.protocols()
-    automatic = AutomaticMasks(annotators=data_set.annotators)
+    automatic = AutomaticMasks(config=AUTOMATIC, annotators=data_set.annotators)
 
     def run(own: Sequence[EvaluationProtocol], images: int) -> Results:
         start_s = time.monotonic()

@@ -300,7 +300,7 @@ def draw_reliability(report: QualityReport) -> Figure:
                 counts, predicted, true = bins.T
                 x, y = predicted / counts, true / counts
                 axis.plot(x, y, color=color, lw=1, label=model)
-                axis.scatter(x, y, s=60 * counts / counts.sum() + 3, color=color)
+                axis.scatter(x, y, s=60 * counts / counts.sum() + 3, color=color, alpha=0.7)
             axis.set(xlim=(0, 1), ylim=(0, 1))
         axes[row][0].set_ylabel(f"{METRICS[kind].label.split(', ', 1)[1]}\ntrue IoU")
     for axis in axes[-1]:
