@@ -6,7 +6,7 @@ measures "mobile_sam" and each given model (names or files, as `Predictor.load` 
 data sets, and compares them on the same masks. Results are stored in --work image by image: an
 interrupted run resumes, and "mobile_sam" is measured once for all models. Prints the main table;
 --output FOLDER also gets report.md with all numbers, quality.json and pictures. On 2 cores a model
-takes under 20 minutes; `--images 4 --sets coco,davis` is a quick look.
+takes under 20 minutes; `--images 8 --sets coco,davis` is a quick look.
 
 Metrics, the protocols are those of docs/evaluation.md:
 
@@ -197,7 +197,7 @@ class AutomaticMasks:
         return Recall(annotators=self.annotators).summarise(results)
 
 
-def measure(predictor: Predictor, data_set: DataSet, work: Path | None) -> Results:
+def measure(predictor: Predictor, data_set: DataSet, work: Path) -> Results:
     """Measure a model on a data set, or read what is stored in the folder `work`."""
     protocols = data_set.protocols()
     automatic = AutomaticMasks(config=AUTOMATIC, annotators=data_set.annotators)
@@ -208,7 +208,7 @@ def measure(predictor: Predictor, data_set: DataSet, work: Path | None) -> Resul
         def show(key: str, masks: int) -> None:
             if masks:
                 seconds = time.monotonic() - start_s
-                print(f"{predictor.model_name}: {key}, {seconds:.0f} s", file=sys.stderr)
+                print(f"{data_set.name}: {key}, after {seconds:.0f} s", file=sys.stderr)
 
         result = evaluate_model(
             predictor, data_set.source, own, images=images, folder=work, on_image=show
@@ -239,12 +239,15 @@ def run(args: argparse.Namespace) -> None:
     unknown = sorted({*args.sets} - {*SETS})
     if unknown:
         raise ConfigError(f"unknown set {unknown[0]!r}: expected some of {', '.join(SETS)}")
+    if args.images is not None and args.images < 1:
+        raise ConfigError(f"--images must be at least 1; got {args.images}")
     data_sets = [SETS[name](args.data) for name in args.sets]
     if args.images is not None:
         data_sets = [replace(own, images=min(own.images, args.images)) for own in data_sets]
     results: dict[str, dict[str, Results]] = {}
     identities = {}
     for spec in dict.fromkeys([BASELINE, *args.models]):
+        print(f"model {spec}", file=sys.stderr)
         predictor = load(spec, args)
         identities[spec] = model_identity(predictor)
         folder = results_folder(args.work, identities[spec])
