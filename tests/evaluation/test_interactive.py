@@ -24,7 +24,7 @@ def rows_by_clicks(rows):
         mask[top + rows[len(points) - 1] :] = False
         if multimask:
             return [mask & ~mask, mask, mask], [0.2, 0.9, 0.5]
-        return [mask], [0.9]
+        return [mask], [1 - 0.1 * len(points)]
 
     return answer
 
@@ -35,8 +35,10 @@ def embedding_of(predictor):
 
 def test_ious_after_each_click():
     predictor = StubPredictor(rows_by_clicks([10, 20, 34, 36, 40]))
-    ious = click_masks(predictor, embedding_of(predictor), [FIRST, SECOND], max_clicks=20)
-    np.testing.assert_allclose(ious, [[0.25, 0.5, 0.85, 0.9, 1]] * 2)  # then no error is left
+    clicked = click_masks(predictor, embedding_of(predictor), [FIRST, SECOND], max_clicks=20)
+    for mask in clicked:  # after the last click, no error is left
+        np.testing.assert_allclose(mask.ious, [0.25, 0.5, 0.85, 0.9, 1])
+        np.testing.assert_allclose(mask.iou_pred, [0.9, 0.8, 0.7, 0.6, 0.5])
     assert [len(call["points"]) for call in predictor.calls] == [2] * 5  # both masks at once
     assert [call["multimask"] for call in predictor.calls] == [True] + [False] * 4
 
@@ -47,6 +49,8 @@ def test_noc_and_curves():
     sample = make_sample(FIRST, SECOND)
     result = protocol.measure(predictor, embedding_of(predictor), sample)
     assert result["masks"] == 2
+    assert result["area_fractions"] == [800 / 4096] * 2
+    assert result["iou_pred"] == [pytest.approx([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])] * 2
     summary = protocol.summarise([result])
     assert summary.metrics == pytest.approx(
         {
@@ -119,8 +123,9 @@ def test_masks_without_errors_are_asked_no_more():
         return [truth if done else truth & rectangle(0, 0, 64, 20)], [0.9]
 
     predictor = StubPredictor(answer)
-    ious = click_masks(predictor, embedding_of(predictor), [FIRST, SECOND])
-    assert ious == [[0.5, 0.5, 1], [1]]
+    clicked = click_masks(predictor, embedding_of(predictor), [FIRST, SECOND])
+    assert [mask.ious for mask in clicked] == [[0.5, 0.5, 1], [1]]
+    assert [len(mask.iou_pred) for mask in clicked] == [3, 1]
     assert [len(call["points"]) for call in predictor.calls] == [2, 1, 1]
     np.testing.assert_array_equal(predictor.calls[-1]["labels"], [[1, 1, 1]])
 
@@ -130,12 +135,14 @@ def test_each_click_corrects_an_error(tiny_sam):
     sample = Scenes(count=1, size=64)[0]
     embedding = predictor.embed(sample.image)
     masks = MaskChoice().masks(sample)
-    ious = click_masks(predictor, embedding, masks, max_clicks=4)
-    assert [len(own) for own in ious] == [4] * len(masks)
-    assert ious == click_masks(predictor, embedding, masks, max_clicks=4)
+    clicked = click_masks(predictor, embedding, masks, max_clicks=4)
+    assert [len(own.ious) for own in clicked] == [4] * len(masks)
+    assert clicked == click_masks(predictor, embedding, masks, max_clicks=4)
     # Each mask alone is answered as it is among others.
     alone = [click_masks(predictor, embedding, [mask], max_clicks=4)[0] for mask in masks]
-    np.testing.assert_allclose(alone, ious, atol=0.02)
+    np.testing.assert_allclose(
+        [own.ious for own in alone], [own.ious for own in clicked], atol=0.02
+    )
 
 
 def test_settings(refusal):

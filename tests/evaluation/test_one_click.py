@@ -37,11 +37,27 @@ def test_top_ranked_and_oracle():
     assert call["multimask"]
 
 
+def test_a_record_has_every_candidate_and_the_masks_areas():
+    predictor = StubPredictor(half_and_whole)
+    sample = make_sample(LARGE, SMALL)
+    result = OneClick().measure(predictor, predictor.embed(sample.image), sample)
+    assert result == {
+        "masks": 2,
+        "area_fractions": [1600 / 4096, 100 / 4096],
+        "ious": [[0.5, 1, 0], [0.5, 1, 0]],
+        "iou_pred": [pytest.approx([0.9, 0.8, 0.1])] * 2,
+    }
+
+
 def test_means_over_masks_and_over_images():
     results = [
-        {"masks": 1, "top_ranked": [1.0], "oracle": [1.0]},
-        {"masks": 3, "top_ranked": [0.0, 0.2, 0.4], "oracle": [0.5, 0.5, 0.8]},
-        {"masks": 0, "top_ranked": [], "oracle": []},
+        {"masks": 1, "ious": [[0.3, 1.0]], "iou_pred": [[0.2, 0.9]]},
+        {
+            "masks": 3,
+            "ious": [[0.0, 0.5], [0.2, 0.5], [0.8, 0.4]],
+            "iou_pred": [[0.9, 0.8], [0.5, 0.4], [0.1, 0.3]],
+        },
+        {"masks": 0, "ious": [], "iou_pred": []},
     ]
     metrics = OneClick().summarise(results).metrics
     assert metrics == pytest.approx(
@@ -72,7 +88,9 @@ def test_top_ranked_is_the_first_click_of_the_interactive_user(tiny_sam):
     embedding = predictor.embed(sample.image)
     dialogues = click_masks(predictor, embedding, masks, max_clicks=1)
     np.testing.assert_allclose(
-        one_click(predictor, embedding, masks).top_ranked, np.array(dialogues)[:, 0], atol=1e-6
+        one_click(predictor, embedding, masks).top_ranked,
+        [dialogue.ious[0] for dialogue in dialogues],
+        atol=1e-6,
     )
 
 

@@ -36,8 +36,12 @@ def record(key, result, seconds, embed_seconds=0.5):
 
 def model(shift):
     one_click = [
-        {"masks": 1, "top_ranked": [0.5 + shift], "oracle": [0.75]},
-        {"masks": 2, "top_ranked": [0.25, 0.75], "oracle": [0.75, 1.0]},
+        {"masks": 1, "ious": [[0.5 + shift, 0.75]], "iou_pred": [[0.9, 0.8]]},
+        {
+            "masks": 2,
+            "ious": [[0.25, 0.75], [0.75, 1.0]],
+            "iou_pred": [[0.9, 0.8], [0.9, 0.8]],
+        },
     ]
     noc = [
         {"masks": 1, "ious": [[0.5, 0.9, 0.9]]},

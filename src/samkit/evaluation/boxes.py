@@ -133,7 +133,13 @@ class BoxPrompts:
         groups = [
             [rle for rle in group if rle_area(rle) > 0] for group in self.annotators.of(sample)
         ]
-        result: Result = {"masks": count_masks(groups), "ious": [], "matches": []}
+        size_px = sample.image.shape[0] * sample.image.shape[1]
+        result: Result = {
+            "masks": count_masks(groups),
+            "area_fractions": [rle_area(rle) / size_px for group in groups for rle in group],
+            "ious": [],
+            "matches": [],
+        }
         if self.detections is not None:
             rles, scores = self._cut_out_detections(predictor, embedding, sample)
             for group in groups:

@@ -27,7 +27,13 @@ from samkit.checks import check_number
 from samkit.datasets import Sample
 from samkit.evaluation.protocol import Curve, Result, Summary, both_means
 from samkit.evaluation.robot import Click, first_click, next_click
-from samkit.evaluation.truth import MaskChoice, image_mask, mask_iou, void_mask
+from samkit.evaluation.truth import (
+    MaskChoice,
+    area_fractions,
+    image_mask,
+    mask_iou,
+    void_mask,
+)
 from samkit.geometry import CoordMap
 from samkit.predict import Refinement, ask_all
 from samkit.types import ImageEmbedding
@@ -41,26 +47,40 @@ MAX_CLICKS = 100
 PUBLISHED_CLICKS = 20
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClickedMask:
+    """How good the answers to the clicks on one mask were.
+
+    Attributes:
+        ious: IoU with the true mask after each click.
+        iou_pred: IoU that the model predicted, likewise.
+    """
+
+    ious: list[float] = field(default_factory=list)
+    iou_pred: list[float] = field(default_factory=list)
+
+
 @dataclass(kw_only=True, eq=False)
 class _Dialogue:
     """A mask that is being clicked, and its last answer; both without void pixels."""
 
     truth: BoolArray
     void: BoolArray | None
-    refinement: Refinement
-    clicks: list[Click]
-    ious: list[float]
     predicted: BoolArray
+    refinement: Refinement = field(default_factory=Refinement)
+    clicks: list[Click] = field(default_factory=list)
+    result: ClickedMask = field(default_factory=ClickedMask)
 
     def click(self, click: Click) -> None:
         self.clicks.append(click)
         self.refinement = self.refinement.clicked(click.x, click.y, int(click.is_foreground))
 
-    def take(self, logits: Logits, coords: CoordMap) -> None:
+    def take(self, logits: Logits, iou_pred: float, coords: CoordMap) -> None:
         """Store an answer (L, L) and compare it with the true mask at the image's size."""
         self.refinement = replace(self.refinement, mask_logits=logits)
         self.predicted = image_mask(logits, coords, self.void)
-        self.ious.append(mask_iou(self.predicted, self.truth))
+        self.result.ious.append(mask_iou(self.predicted, self.truth))
+        self.result.iou_pred.append(iou_pred)
 
 
 def click_masks(
@@ -71,7 +91,7 @@ def click_masks(
     void: BoolArray | None = None,
     max_clicks: int = PUBLISHED_CLICKS,
     feed_back: bool = True,
-) -> list[list[float]]:
+) -> list[ClickedMask]:
     """Let the robot click each of P >= 1 masks (H, W) of an image.
 
     Args:
@@ -82,17 +102,12 @@ def click_masks(
         feed_back: feed the logits of each answer back with the next click.
 
     Returns:
-        for each mask, its IoU after each click; fewer than `max_clicks` only if no error is left.
+        for each mask, the IoUs after each click; fewer than `max_clicks` only if no error is left.
 
     Raises:
         DataError: a mask is empty.
     """
-    dialogues = [
-        _Dialogue(
-            truth=mask, void=void, refinement=Refinement(), clicks=[], ious=[], predicted=mask
-        )
-        for mask in masks
-    ]
+    dialogues = [_Dialogue(truth=mask, void=void, predicted=mask) for mask in masks]
     for dialogue in dialogues:
         dialogue.click(first_click(dialogue.truth))
     running = dialogues
@@ -108,9 +123,9 @@ def click_masks(
             multimask=number == 0,
             feed_back=feed_back,
         ).best()
-        for dialogue, logits in zip(running, answer.logits, strict=True):
-            dialogue.take(logits[0], embedding.coords)
-    return [dialogue.ious for dialogue in dialogues]
+        for dialogue, logits, iou_pred in zip(running, answer.logits, answer.iou_pred, strict=True):
+            dialogue.take(logits[0], float(iou_pred[0]), embedding.coords)
+    return [dialogue.result for dialogue in dialogues]
 
 
 def _correct(dialogue: _Dialogue) -> bool:
@@ -162,8 +177,8 @@ class Interactive:
     def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
         masks = self.choice.masks(sample)
         if not masks:
-            return {"masks": 0, "ious": []}
-        ious = click_masks(
+            return {"masks": 0, "area_fractions": [], "ious": [], "iou_pred": []}
+        clicked = click_masks(
             predictor,
             embedding,
             masks,
@@ -171,7 +186,12 @@ class Interactive:
             max_clicks=self.max_clicks,
             feed_back=self.feed_back,
         )
-        return {"masks": len(masks), "ious": ious}
+        return {
+            "masks": len(masks),
+            "area_fractions": area_fractions(masks),
+            "ious": [own.ious for own in clicked],
+            "iou_pred": [own.iou_pred for own in clicked],
+        }
 
     def summarise(self, results: Sequence[Result]) -> Summary:
         metrics: dict[str, float] = {}

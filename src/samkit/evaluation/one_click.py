@@ -20,7 +20,14 @@ from samkit.arrays import BoolArray, FloatArray
 from samkit.datasets import Sample, SampleSource
 from samkit.evaluation.protocol import Result, Summary, both_means
 from samkit.evaluation.robot import first_click
-from samkit.evaluation.truth import MIN_AREA_PX, MaskChoice, image_mask, mask_iou, void_mask
+from samkit.evaluation.truth import (
+    MIN_AREA_PX,
+    MaskChoice,
+    area_fractions,
+    image_mask,
+    mask_iou,
+    void_mask,
+)
 from samkit.types import ImageEmbedding
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -38,6 +45,11 @@ class OneClickAnswers:
 
     ious: FloatArray
     iou_pred: FloatArray
+
+    @classmethod
+    def of(cls, result: Result) -> OneClickAnswers:
+        """Read the answers of an image that has masks from what `OneClick.measure` recorded."""
+        return cls(ious=np.array(result["ious"]), iou_pred=np.array(result["iou_pred"]))
 
     @property
     def top_ranked(self) -> FloatArray:
@@ -100,18 +112,20 @@ class OneClick:
     def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
         masks = self.choice.masks(sample)
         if not masks:
-            return {"masks": 0, "top_ranked": [], "oracle": []}
+            return {"masks": 0, "area_fractions": [], "ious": [], "iou_pred": []}
         answers = one_click(predictor, embedding, masks, void_mask(sample))
         return {
             "masks": len(masks),
-            "top_ranked": answers.top_ranked.tolist(),
-            "oracle": answers.oracle.tolist(),
+            "area_fractions": area_fractions(masks),
+            "ious": answers.ious.tolist(),
+            "iou_pred": answers.iou_pred.tolist(),
         }
 
     def summarise(self, results: Sequence[Result]) -> Summary:
+        answers = [OneClickAnswers.of(result) for result in results if result["masks"]]
         return Summary(
-            metrics=both_means("miou", [result["top_ranked"] for result in results])
-            | both_means("oracle_miou", [result["oracle"] for result in results])
+            metrics=both_means("miou", [own.top_ranked.tolist() for own in answers])
+            | both_means("oracle_miou", [own.oracle.tolist() for own in answers])
         )
 
 

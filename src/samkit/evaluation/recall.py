@@ -85,8 +85,7 @@ class Recall:
         return tuple(parts)
 
     def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
-        cached = cast("Predictor", _Embedded(predictor, embedding))
-        found = rank(AutoMasker(cached, self.config()).generate(sample.image))
+        found = rank(generate_masks(predictor, embedding, sample, self.config()))
         numbers, rles = find_known(found.rles, sample)
         return recall_result(rles, found.scores[numbers], self.annotators.of(sample))
 
@@ -108,6 +107,16 @@ class Recall:
                     x=tuple(IOU_THRESHOLDS.tolist()), y=tuple(recall[-1].tolist())
                 )
         return Summary(metrics=metrics, curves=curves)
+
+
+def generate_masks(
+    predictor: Predictor, embedding: ImageEmbedding, sample: Sample, config: AutoMaskConfig
+) -> Masks:
+    """Generate automatic masks of an image that is already embedded, without crops of it."""
+    if config.crop_layers:
+        raise ValueError(f"crops are not embedded; got crop_layers {config.crop_layers}")
+    cached = cast("Predictor", _Embedded(predictor, embedding))
+    return AutoMasker(cached, config).generate(sample.image)
 
 
 def rank(masks: Masks) -> Masks:

@@ -20,7 +20,7 @@ from samkit.errors import ConfigError, OutputError
 from samkit.evaluation.protocol import Result
 from samkit.files import hold
 
-FORMAT = "samkit-evaluation-3"  # 2 had ties of the robot's error regions the other way round
+FORMAT = "samkit-evaluation-4"  # 3 had no predicted IoUs and no areas
 CHECKSUM_LENGTH = 16  # hexadecimal digits
 
 

@@ -79,6 +79,11 @@ class MaskChoice:
         return hashlib.sha256(f"{self.seed}/{number}/{key}".encode()).digest()
 
 
+def area_fractions(masks: Sequence[BoolArray]) -> list[float]:
+    """The fraction of the image that each mask (H, W) covers."""
+    return [int(np.count_nonzero(mask)) / mask.size for mask in masks]
+
+
 def mask_iou(one: BoolArray, other: BoolArray) -> float:
     """Intersection over union of two masks (H, W); 1 if both are empty."""
     shared = int(np.count_nonzero(one & other))
