@@ -14,7 +14,7 @@ NOTICE = Path(__file__).parents[2] / "NOTICE"
 def test_entries_are_of_known_models_and_have_one_home(name: str) -> None:
     entry = CATALOG[name]
     assert entry.name == name
-    assert name in CONFIGS
+    assert entry.config in CONFIGS
     assert (entry.embedded is None) != (entry.hub_repo is None)
     assert all(len(checksum) == 64 for checksum in entry.sha256)
 

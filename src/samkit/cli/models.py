@@ -115,6 +115,33 @@ def prepare(*, model: str, backend: BackendChoice) -> None:
     click.echo(f"{predictor.model_name} is ready for {info.backend} in {info.precision}")
 
 
+@models.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("decoder.safetensors"),
+    show_default=True,
+    help="File to write.",
+)
+@click.option("--base", default="mobile_sam", show_default=True, help="Model with its encoder.")
+def decoder(*, file: Path, output: Path, base: str) -> None:
+    """Write the decoder of a fine-tuned model alone, in float16: a fifth of the size.
+
+    The file is used like any other; its image encoder is that of --base, which must be the one it
+    was trained on, unchanged.
+    """
+    from samkit.errors import WeightsError
+    from samkit.weights import load_model, save_decoder
+
+    if base not in _catalog():
+        raise WeightsError(f"unknown model {base!r}; known are {', '.join(_catalog())}")
+    loaded = load_model(file)
+    save_decoder(loaded.model, output, name=loaded.name, base=base)
+    click.echo(f"{output}: decoder of {file}, {output.stat().st_size / 1e6:.1f} MB")
+
+
 def model_row(name: str) -> dict[str, Any]:
     """Make one model's row of the list."""
     from samkit.weights import find_local

@@ -24,7 +24,7 @@ from samkit.predict.preprocess import normalise, resize_image
 from samkit.predict.session import ImageSession
 from samkit.predict.text_prompts import Text, TextPrompts, TextReader, check_text_embeds
 from samkit.types import ImageEmbedding, MaskPrediction, Prompts
-from samkit.weights import TextEncoder, load_model, weights_sha256, weights_sha256_of_bytes
+from samkit.weights import CATALOG, TextEncoder, load_model, weights_sha256, weights_sha256_of_bytes
 
 if TYPE_CHECKING:  # transformers takes seconds to import
     from samkit.text import TextModel
@@ -48,7 +48,7 @@ class Predictor:
 
     Attributes:
         model: the network in float32, in evaluation mode.
-        model_name: its name in `samkit.models.CONFIGS`.
+        model_name: its name in the catalog, or, if it is of a file, in `samkit.models.CONFIGS`.
         backend: runs the image encoder and the mask decoder.
         decoder: decodes prompts, and caches what is prepared for the images used last.
     """
@@ -116,7 +116,7 @@ class Predictor:
         )
         predictor = cls(
             loaded.model,
-            model_name=loaded.name,
+            model_name=str(source) if source in CATALOG else loaded.name,
             backend=chosen,
             text_encoder=loaded.text_encoder,
             text_model=text_model,

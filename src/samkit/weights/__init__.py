@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
         model_config,
         read_checkpoint,
         save_checkpoint,
+        save_decoder,
         weights_sha256,
         weights_sha256_of_bytes,
     )
@@ -54,6 +55,7 @@ __all__ = [
     "model_config",
     "read_checkpoint",
     "save_checkpoint",
+    "save_decoder",
     "weights_sha256",
     "weights_sha256_of_bytes",
 ]
@@ -71,6 +73,7 @@ __getattr__, __dir__ = lazy_names(
         "model_config": "checkpoint",
         "read_checkpoint": "checkpoint",
         "save_checkpoint": "checkpoint",
+        "save_decoder": "checkpoint",
         "weights_sha256": "checkpoint",
         "weights_sha256_of_bytes": "checkpoint",
     },

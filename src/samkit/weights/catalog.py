@@ -16,11 +16,12 @@ class CatalogEntry:
     """A model that can be loaded by name.
 
     Attributes:
-        name: key of `samkit.models.CONFIGS`.
+        name: its name for `load_model`; a key of `samkit.models.CONFIGS` unless there is a `base`.
         parameters: number of learned parameters.
         size_bytes: size of the authors' file or of the embedded one; a download differs slightly.
         hub_repo, hub_file: repository and file on the Hugging Face hub; None if embedded.
         embedded: file inside this package; None for a model on the hub.
+        base: the model whose image encoder this one shares; its file is a decoder alone.
         sha256: checksums of the embedded file and of the authors' `.pth` or `.pt`, by which they
             are recognised. Files from the hub are checked against the hub's own record.
     """
@@ -33,7 +34,13 @@ class CatalogEntry:
     hub_repo: str | None = None
     hub_file: str = "model.safetensors"
     embedded: Path | None = None
+    base: str | None = None
     sha256: tuple[str, ...] = ()
+
+    @property
+    def config(self) -> str:
+        """Key of `samkit.models.CONFIGS`."""
+        return self.base or self.name
 
 
 CATALOG: dict[str, CatalogEntry] = {

@@ -1,5 +1,7 @@
 """Reading and writing checkpoint files, and building models from them."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import re
@@ -16,12 +18,18 @@ from torch import Tensor, nn
 from samkit.errors import WeightsError
 from samkit.files import write_tensors
 from samkit.models import CONFIGS, Sam, SamConfig
+from samkit.weights.catalog import CATALOG
+from samkit.weights.hub import fetch
 from samkit.weights.layouts import State, to_own_names
 
 SHOWN_MISFITS = 5
 # Metadata keys of our own files: the model's kind, and the CLIP behind its text prompts.
 MODEL_KEY, TEXT_KEY, TEXT_FINGERPRINT_KEY = "model", "text_encoder", "text_fingerprint"
 TEXT_WEIGHT = "prompt_encoder.text_projection.weight"  # only where a model takes text
+# Of a file with a decoder alone: the model in the catalog whose image encoder it needs, and the
+# encoder's checksum.
+BASE_KEY, ENCODER_KEY = "base", "encoder_sha256"
+ENCODER_PREFIX = "image_encoder."
 # torch's message about a file that would run code; garbage has an "unsupported operand" instead.
 REFUSED = re.compile(r"unsupported (global|class)", re.IGNORECASE)
 
@@ -66,9 +74,12 @@ class Checkpoint:
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a `.safetensors`, `.pth` or `.pt` file in any known layout. Never runs code from it.
 
+    A file with a decoder alone, of `save_decoder`, gets the image encoder of the model it names.
+
     Raises:
-        WeightsError: the file is missing or damaged, its layout is unknown, or it holds more than
-            tensors.
+        WeightsError: the file is missing or damaged, its layout is unknown, it holds more than
+            tensors, or its decoder belongs to another image encoder.
+        DownloadError: the image encoder of a decoder's file could not be fetched.
     """
     path = Path(path)
     if not path.is_file():
@@ -78,6 +89,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         state, metadata = _read_safetensors(path)
     else:
         state = _read_pickle(path)
+    if BASE_KEY in metadata:
+        state = {**_base_encoder(path, metadata), **state}
     try:
         tensors, layout = to_own_names(state)
     except WeightsError as error:
@@ -97,6 +110,19 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         model_name=metadata.get(MODEL_KEY),
         text_encoder=text_encoder,
     )
+
+
+def _base_encoder(path: Path, metadata: Mapping[str, str]) -> State:
+    """Read the image encoder that a decoder's file names."""
+    base = metadata[BASE_KEY]
+    entry = CATALOG.get(base)
+    if entry is None or entry.base is not None:
+        raise WeightsError(f"{path} is a decoder for {base!r}, which this version does not know")
+    state = read_checkpoint(fetch(entry)).state
+    encoder = {name: value for name, value in state.items() if name.startswith(ENCODER_PREFIX)}
+    if encoder_state_sha256(encoder) != metadata.get(ENCODER_KEY):
+        raise WeightsError(f"{path} is a decoder for another image encoder than that of {base}")
+    return encoder
 
 
 def _read_safetensors(path: Path) -> tuple[Mapping[str, object], Mapping[str, str]]:
@@ -212,6 +238,45 @@ def save_checkpoint(
     write_tensors(path, model.state_dict(), metadata)
 
 
+def save_decoder(model: Sam, path: str | os.PathLike[str], *, name: str, base: str) -> None:
+    """Write a model's prompt encoder and mask decoder, in float16, without its image encoder.
+
+    The file is loaded like any other; the image encoder comes from the model that it names.
+
+    Args:
+        model: a network with the image encoder of `base`, unchanged.
+        name: the kind of model.
+        base: a model of the catalog.
+
+    Raises:
+        WeightsError: the model has another image encoder.
+        OutputError: the file cannot be written.
+    """
+    state = model.state_dict()
+    own = {key: value for key, value in state.items() if key.startswith(ENCODER_PREFIX)}
+    published = read_checkpoint(fetch(CATALOG[base])).state
+    encoder = {key: value for key, value in published.items() if key.startswith(ENCODER_PREFIX)}
+    checksum = encoder_state_sha256(encoder)
+    if encoder_state_sha256(own) != checksum:
+        raise WeightsError(f"the model has another image encoder than {base}: save all of it")
+    decoder = {
+        key: value.half() if value.is_floating_point() else value
+        for key, value in state.items()
+        if not key.startswith(ENCODER_PREFIX)
+    }
+    metadata = {MODEL_KEY: name, BASE_KEY: base, ENCODER_KEY: checksum}
+    write_tensors(path, decoder, metadata)
+
+
+def encoder_state_sha256(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of an image encoder's tensors as float32; counters of batch norms do not count."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        if not name.endswith("num_batches_tracked"):
+            _update(digest, name, tensor.float() + 0.0)
+    return digest.hexdigest()
+
+
 def weights_sha256(module: nn.Module) -> str:
     """SHA-256 of the names and values of a module's state, on any device.
 
@@ -228,7 +293,11 @@ def weights_sha256_of_bytes(module: nn.Module) -> str:
 def _sha256(module: nn.Module, canonical: Callable[[Tensor], Tensor]) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        values = canonical(tensor.detach().cpu()).contiguous().reshape(-1).view(torch.uint8)
-        digest.update(values.numpy().data)
+        _update(digest, name, canonical(tensor.detach()))
     return digest.hexdigest()
+
+
+def _update(digest: hashlib._Hash, name: str, tensor: Tensor) -> None:
+    digest.update(name.encode())
+    values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    digest.update(values.numpy().data)

@@ -35,7 +35,7 @@ def load_model(source: str | os.PathLike[str], *, name: str | None = None) -> Lo
     if name is not None and name not in CONFIGS:
         raise WeightsError(f"unknown model {name!r}; known are {', '.join(CONFIGS)}")
     if isinstance(source, str) and source in CATALOG:
-        path, name = fetch(CATALOG[source]), source
+        path, name = fetch(CATALOG[source]), CATALOG[source].config
     else:
         check_source(source)
         path = Path(source)

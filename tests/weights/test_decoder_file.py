@@ -1,0 +1,87 @@
+"""Files with a decoder alone, whose image encoder is that of a model in the catalog."""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+import samkit
+from samkit.cli.main import main
+from samkit.errors import WeightsError
+from samkit.weights import load_model, save_checkpoint, save_decoder
+from samkit.weights.checkpoint import ENCODER_PREFIX
+
+
+@pytest.fixture(scope="module")
+def tuned():
+    """MobileSAM with a decoder that differs."""
+    model = load_model("mobile_sam").model
+    with torch.no_grad():
+        model.mask_decoder.iou_token.weight += 0.25
+    return model
+
+
+@pytest.fixture(scope="module")
+def decoder_file(tuned, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "decoder.safetensors"
+    save_decoder(tuned, path, name="mobile_sam", base="mobile_sam")
+    return path
+
+
+def read(path):
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata())  # noqa: SIM118
+
+
+def test_it_is_small_and_loads_like_any_other(tuned, decoder_file):
+    assert decoder_file.stat().st_size < 9e6
+    loaded = load_model(decoder_file)
+    assert loaded.name == "mobile_sam"
+    state = loaded.model.state_dict()
+    for name, value in tuned.state_dict().items():
+        expected = value if name.startswith(ENCODER_PREFIX) else value.half().float()
+        assert (state[name] == expected).all(), name
+
+
+def test_embeddings_serve_both(decoder_file):
+    published = samkit.Predictor.load("mobile_sam", backend="torch", threads=1)
+    own = samkit.Predictor.load(decoder_file, backend="torch", threads=1)
+    assert own.encoder_checksum == published.encoder_checksum
+
+
+def test_the_encoder_must_be_the_one_it_was_trained_with(decoder_file, tmp_path):
+    tensors, metadata = read(decoder_file)
+    wrong = tmp_path / "wrong.safetensors"
+    save_file(tensors, wrong, {**metadata, "encoder_sha256": "0" * 64})
+    with pytest.raises(WeightsError, match="is a decoder for another image encoder than that of"):
+        load_model(wrong)
+    save_file(tensors, wrong, {**metadata, "base": "mobile_sam_9"})
+    with pytest.raises(WeightsError, match="'mobile_sam_9', which this version does not know"):
+        load_model(wrong)
+
+
+def test_a_model_with_a_changed_encoder_is_not_saved_without_it(tmp_path):
+    model = load_model("mobile_sam").model
+    with torch.no_grad():
+        next(model.image_encoder.parameters()).mul_(1.5)
+    path = tmp_path / "decoder.safetensors"
+    with pytest.raises(WeightsError, match="another image encoder than mobile_sam: save all of it"):
+        save_decoder(model, path, name="mobile_sam", base="mobile_sam")
+    assert not path.exists()
+
+
+def test_command(tuned, tmp_path, decoder_file, capsys):
+    full, out = tmp_path / "best.safetensors", tmp_path / "small.safetensors"
+    save_checkpoint(tuned, full, name="mobile_sam")
+    assert main(["models", "decoder", str(full), "-o", str(out)]) == 0
+    assert f"{out}: decoder of {full}, 8." in capsys.readouterr().out
+    (own, own_facts), (expected, facts) = read(out), read(decoder_file)
+    assert own_facts == facts
+    assert own.keys() == expected.keys()
+    assert all((own[name] == expected[name]).all() for name in own)
+    assert main(["models", "verify", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == "mobile_sam"
+    assert main(["models", "decoder", str(full), "--base", "none"]) != 0
+    assert "unknown model 'none'; known are mobile_sam" in capsys.readouterr().err
