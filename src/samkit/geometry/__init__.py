@@ -2,6 +2,7 @@
 
 from samkit.geometry.boxes import boxes_from_masks, xywh_to_xyxy, xyxy_to_xywh
 from samkit.geometry.coords import CoordMap
+from samkit.geometry.crop_logits import CropBox, crop_of_logits, put_crop_logits
 from samkit.geometry.outline import joined_outline
 from samkit.geometry.overlap import box_iou, least_iou, nms
 from samkit.geometry.polygons import Ring, mask_polygons
@@ -36,11 +37,13 @@ __all__ = [
     "MASK_THRESHOLD",
     "STABILITY_OFFSET",
     "CoordMap",
+    "CropBox",
     "Ring",
     "Rle",
     "box_bounds",
     "box_iou",
     "boxes_from_masks",
+    "crop_of_logits",
     "cut_patch",
     "decode_rle",
     "decode_rle_patch",
@@ -57,6 +60,7 @@ __all__ = [
     "mask_to_logits",
     "nms",
     "patch_to_original",
+    "put_crop_logits",
     "rle_area",
     "rle_box_xyxy",
     "rle_counts",
