@@ -85,6 +85,11 @@ class CropCache:
                 total -= image.nbytes
                 del self._pixels[oldest]
 
+    def has_pixels(self, embedding: ImageEmbedding) -> bool:
+        """Whether the pixels of an image are cached."""
+        with self._lock:
+            return embedding in self._pixels
+
     def pixels(self, embedding: ImageEmbedding, image: RgbImage | None) -> RgbImage:
         """The pixels of an image: those given, or those that it was embedded with.
 

@@ -172,7 +172,8 @@ class Predictor:
         self._enter()
         rgb = read_image(image, value_range=value_range)
         embedding = self._encode(rgb)
-        self.crops.add(embedding, rgb)
+        # The caller may change an array later.
+        self.crops.add(embedding, rgb if isinstance(image, str | os.PathLike) else rgb.copy())
         return embedding
 
     @torch.no_grad()

@@ -184,25 +184,21 @@ def correct_at_clicks(
     """
     # Clicks are at the centres of pixels.
     xy = coords.points_to_model(points_xy + 0.5) / coords.logits_stride - 0.5
-    x, y = xy.T.astype(np.float32)
-    at = cv2.remap(
-        logits,
-        x[None],
-        y[None],
-        interpolation=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )[0]
+    cells = np.arange(len(logits))
+    # What bilinear interpolation reads at the clicks, (N, S) along each axis.
+    read_x, read_y = (
+        np.maximum(0, 1 - np.abs(cells - places.clip(0, cells[-1])[:, None])) for places in xy.T
+    )
+    at = ((read_y @ logits) * read_x).sum(axis=1)
     sign = np.where(labels == 1, 1.0, -1.0)
     lacking = np.where(sign * at > 0, 0.0, sign * MARGIN - at)
     if not lacking.any():
         return logits
     radius = max(1.0, LOCAL_RADIUS * float(np.sqrt(np.count_nonzero(logits > 0))))
-    cells = np.arange(len(logits))
     near_x, near_y = (
         np.exp(-((cells - places[:, None]) ** 2) / (2 * radius**2)) for places in xy.T
     )
-    squared = ((xy[:, None] - xy) ** 2).sum(axis=-1)
-    covariance = SHARED_VARIANCE + LOCAL_VARIANCE * np.exp(-squared / (2 * radius**2))
+    covariance = SHARED_VARIANCE + LOCAL_VARIANCE * (read_x @ near_x.T) * (read_y @ near_y.T)
     weights = np.linalg.solve(covariance + NOISE * np.eye(len(xy)), lacking)
     shift = SHARED_VARIANCE * weights.sum() + LOCAL_VARIANCE * (near_y.T * weights) @ near_x
     return np.asarray(logits + shift, np.float32)
