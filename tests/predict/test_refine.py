@@ -94,7 +94,7 @@ def test_clicks_far_apart_are_all_honoured(radius, drawn):
     assert (after[~wrong] >= before[~wrong] - 0.2 * np.abs(found - logits).max()).all()
 
 
-def test_a_contradicted_click_moves_all_of_the_mask_a_little_and_its_surroundings_most():
+def test_a_contradicted_click_moves_its_surroundings_and_nothing_far_away():
     logits = disc(6)
     points, labels = np.array([[195.0, 145], [290, 145]]), np.array([1, 1])  # the second is outside
     change = correct_at_clicks(logits, points, labels, SPACE) - logits
@@ -102,7 +102,7 @@ def test_a_contradicted_click_moves_all_of_the_mask_a_little_and_its_surrounding
     y, x = np.unravel_index(change.argmax(), change.shape)
     assert abs(x - 22.7) <= 1
     assert abs(y - 11.1) <= 1
-    assert 0 < change[31, 0] < 0.5 * change.max()
+    np.testing.assert_allclose(change[:, :15], 0, atol=0.01)
 
 
 def test_boxes_of_masks():
@@ -222,9 +222,11 @@ def test_a_crop_without_a_click_inside_is_asked_by_box_and_mask(predictor, embed
 
 def test_a_click_on_another_part_makes_the_crop_larger(predictor, embedding, disc_answers):
     near = predictor.predict(embedding, **CLICKS, multimask=False, refine="best").details[0]
-    clicks = {"points": [[150, 140], [160, 150], [80, 140]], "labels": [1, 1, 1]}
+    clicks = {"points": [[150, 140], [160, 150], [110, 140]], "labels": [1, 1, 1]}
     far = predictor.predict(embedding, **clicks, multimask=False, refine="best").details[0]
-    assert near.box_xyxy[0] > 80 >= far.box_xyxy[0]
+    near_side, far_side = (one.box_xyxy[2] - one.box_xyxy[0] for one in (near, far))
+    assert (near_side, far_side) == (128, 181)
+    assert far.box_xyxy[0] <= 110 < far.box_xyxy[2]
 
 
 def test_large_objects_and_unclear_prompts_have_no_crop(predictor, embedding, disc_answers):

@@ -43,11 +43,10 @@ REFINE_LEVELS: tuple[Refine, ...] = get_args(Refine)
 CLEAR_FOR_SECOND_PASS = 2
 CLEAR_FOR_CROP = 3
 
-# Correction at clicks, a Gaussian process: prior variances of an error of the whole mask and of one
-# around a click, relative to each other; noise, so that clicks side by side may differ.
-SHARED_VARIANCE, LOCAL_VARIANCE, NOISE = 0.5, 1.0, 0.01
-LOCAL_RADIUS = 0.15  # of the square root of the mask's area
-MARGIN = 4.0  # logit of a click after its correction
+# Correction at clicks, a Gaussian process.
+CORRECTION_RADIUS = 0.15  # standard deviation of its covariance, of the square root of the area
+MARGIN = 4.0  # logit of a contradicted click after its correction
+NOISE = 0.01  # of the variance: two clicks side by side may disagree
 
 
 def check_refine(refine: str) -> None:
@@ -169,9 +168,8 @@ def correct_at_clicks(
     """Move logits at the clicks that they contradict, and leave them at those that they honour.
 
     The correction is the mean of a Gaussian process that is known at the clicks: 0 where the click
-    is honoured, and what the logit lacks of `MARGIN` where it is not. Its covariance has a part
-    that all of the mask shares, for an outline that is too wide or too narrow everywhere, and one
-    that reaches a share of the object's size around each click.
+    is honoured, and what the logit lacks of `MARGIN` where it is not. It reaches a share of the
+    object's size around each click.
 
     Args:
         logits: (S, S) of a mask.
@@ -194,14 +192,13 @@ def correct_at_clicks(
     lacking = np.where(sign * at > 0, 0.0, sign * MARGIN - at)
     if not lacking.any():
         return logits
-    radius = max(1.0, LOCAL_RADIUS * float(np.sqrt(np.count_nonzero(logits > 0))))
+    radius = max(1.0, CORRECTION_RADIUS * float(np.sqrt(np.count_nonzero(logits > 0))))
     near_x, near_y = (
         np.exp(-((cells - places[:, None]) ** 2) / (2 * radius**2)) for places in xy.T
     )
-    covariance = SHARED_VARIANCE + LOCAL_VARIANCE * (read_x @ near_x.T) * (read_y @ near_y.T)
+    covariance = (read_x @ near_x.T) * (read_y @ near_y.T)
     weights = np.linalg.solve(covariance + NOISE * np.eye(len(xy)), lacking)
-    shift = SHARED_VARIANCE * weights.sum() + LOCAL_VARIANCE * (near_y.T * weights) @ near_x
-    return np.asarray(logits + shift, np.float32)
+    return np.asarray(logits + (near_y.T * weights) @ near_x, np.float32)
 
 
 def mask_boxes(logits: Logits, coords: CoordMap) -> FloatArray:
