@@ -44,9 +44,11 @@ CLEAR_FOR_SECOND_PASS = 2
 CLEAR_FOR_CROP = 3
 
 # Correction at clicks, a Gaussian process.
-CORRECTION_RADIUS = 0.15  # standard deviation of its covariance, of the square root of the area
+CORRECTION_RADIUS = 0.15  # std of its covariance, in square roots of the area
 MARGIN = 4.0  # logit of a contradicted click after its correction
 NOISE = 0.01  # of the variance: two clicks side by side may disagree
+
+FINE_SHARE = 0.5  # of the crop's logits in their mean with the image's
 
 
 def check_refine(refine: str) -> None:
@@ -156,7 +158,7 @@ class Refiner:
         coarse = crop_of_logits(logits, embedding.coords, crop_box, crop.coords)
         own = _in_crop(prompt, box, coarse, crop_box)
         fine = self.decoder.decode(crop, own, multimask=False).logits[0, 0]
-        mean = (fine + coarse) / 2
+        mean = FINE_SHARE * fine + (1 - FINE_SHARE) * coarse
         return MaskDetail(
             logits=_corrected(mean, own, 0, crop.coords), box_xyxy=crop_box, coords=crop.coords
         )
