@@ -132,7 +132,25 @@ def test_three_candidates_stay_as_they_are(predictor, embedding, refine):
     )
 
 
-def test_fast_is_a_second_pass_and_a_correction(predictor, embedding, small_object):
+def test_fast_is_a_correction_at_clicks(predictor, embedding, small_object):
+    prompt = {**CLICKS, "multimask": False, "mask_logits": small_object}
+    plain = predictor.predict(embedding, **prompt)
+    points, labels = np.array(CLICKS["points"], float), np.array(CLICKS["labels"])
+    expected = correct_at_clicks(plain.logits[0], points, labels, embedding.coords)
+    assert not np.array_equal(expected, plain.logits[0])
+    found = predictor.predict(embedding, **prompt, refine="fast")
+    np.testing.assert_array_equal(found.logits[0], expected)
+    np.testing.assert_array_equal(found.iou_pred, plain.iou_pred)
+    assert found.details is None
+
+
+@pytest.fixture
+def large_answers(predictor, monkeypatch):
+    """No object is small in the image."""
+    monkeypatch.setattr("samkit.predict.crops.choose_crop", lambda *_: None)
+
+
+def test_best_is_a_second_pass_and_a_correction(predictor, embedding, small_object, large_answers):
     prompt = {**CLICKS, "multimask": False}
     first = predictor.predict(embedding, **prompt, mask_logits=small_object)
     second = predictor.predict(
@@ -143,17 +161,21 @@ def test_fast_is_a_second_pass_and_a_correction(predictor, embedding, small_obje
     )
     points, labels = np.array(CLICKS["points"], float), np.array(CLICKS["labels"])
     expected = correct_at_clicks(second.logits[0], points, labels, embedding.coords)
-    found = predictor.predict(embedding, **prompt, mask_logits=small_object, refine="fast")
+    found = predictor.predict(embedding, **prompt, mask_logits=small_object, refine="best")
     np.testing.assert_array_equal(found.logits[0], expected)
     np.testing.assert_array_equal(found.iou_pred, second.iou_pred)
     assert found.details is None
 
 
-def test_a_box_is_kept_in_the_second_pass(predictor, embedding):
-    box = [100, 80, 220, 200]
-    first = predictor.predict(embedding, boxes=box, multimask=False)
-    second = predictor.predict(embedding, boxes=box, mask_logits=first.logits[0], multimask=False)
-    assert_same(predictor.predict(embedding, boxes=box, multimask=False, refine="fast"), second)
+def test_a_box_is_kept_in_the_second_pass(predictor, embedding, large_answers):
+    prompt = {"boxes": [100, 80, 220, 200], "points": [[160, 150]], "multimask": False}
+    first = predictor.predict(embedding, **prompt)
+    second = predictor.predict(embedding, **prompt, mask_logits=first.logits[0])
+    expected = correct_at_clicks(
+        second.logits[0], np.array([[160.0, 150]]), np.array([1]), embedding.coords
+    )
+    found = predictor.predict(embedding, **prompt, refine="best")
+    np.testing.assert_array_equal(found.logits[0], expected)
 
 
 @pytest.fixture

@@ -138,8 +138,8 @@ def refine_option(protocol: str = "") -> Callable[[Command], Command]:
         type=click.Choice(REFINE_NAMES),
         default="none",
         show_default=True,
-        help=f"{protocol}refine single answers: fast by a second pass and at contradicted clicks,"
-        " best also by crops around small objects; see docs/quality.md.",
+        help=f"{protocol}refine single answers: fast at contradicted clicks, best also by a second"
+        " pass and by crops around small objects; see docs/quality.md.",
     )
 
 

@@ -246,10 +246,11 @@ class Predictor:
                 mask of booleans, also of the image's size.
             multimask: three candidates, for prompts that may mean several things, such as a single
                 click; otherwise one.
-            refine: single answers, those without `multimask`, at more cost: "fast" takes a second
-                pass and corrects the mask where it contradicts clicks; "best" also looks closer at
-                objects that are small in the image, by embedding crops around them, which takes as
-                long as embedding an image but is cached. See docs/quality.md for gain and cost.
+            refine: how single answers, those without `multimask`, are refined: "fast" corrects the
+                mask where it contradicts clicks, in about a millisecond; "best", from the third
+                click on, also takes a second pass and looks closer at objects that are small in the
+                image. It embeds crops around them, which takes as long as embedding an image but is
+                cached. See docs/quality.md for gain and cost.
             image: the image for "best"; default: the one that was embedded, if it is among the
                 last ones (128 MB), as it is now.
 

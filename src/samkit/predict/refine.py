@@ -4,15 +4,17 @@ Only single answers are refined; three candidates for an ambiguous prompt stay a
 each step gains and costs, and what was tried and left out, is in docs/quality.md.
 
 fast:
+- Correction at clicks: the logits are moved at the clicks that they contradict, smoothly, and left
+  at the others; see `correct_at_clicks`.
+
+best, for prompts that are clear:
 1. Second pass: the answer's tight box and logits are prompts beside the same clicks. Feeding the
    answer back without new clicks is that of arXiv:2303.05620 (CFR), the box that of
    arXiv:2305.03048 (PerSAM).
-2. Correction at clicks: the logits are moved at the clicks that they contradict, smoothly, and left
-   at the others; see `correct_at_clicks`.
-
-best, after these, for an object that is small in the image:
-3. A crop around it is embedded on its own and prompted like the image; the mean of both answers is
-   the mask within the crop, as `MaskPrediction.details`.
+2. The correction of fast.
+3. A crop around an object that is small in the image is embedded on its own and prompted like the
+   image; the mean of both answers, corrected again, is the mask within the crop, as
+   `MaskPrediction.details`.
 
 Shape legend: P prompts, N points, S side of the logits.
 """
@@ -26,7 +28,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from samkit.arrays import FloatArray, IntArray, Logits
+from samkit.arrays import BoolArray, FloatArray, IntArray, Logits
 from samkit.errors import ConfigError
 from samkit.geometry import CoordMap, crop_of_logits, put_crop_logits
 from samkit.types import ImageEmbedding, MaskDetail, MaskPrediction, Prompts
@@ -39,9 +41,9 @@ if TYPE_CHECKING:  # torch takes seconds to import
 Refine = Literal["none", "fast", "best"]
 REFINE_LEVELS: tuple[Refine, ...] = get_args(Refine)
 
-# Tokens of a prompt, a box counting for two, from which on its object is clear enough.
-CLEAR_FOR_SECOND_PASS = 2
-CLEAR_FOR_CROP = 3
+# Tokens of a prompt, a box counting for two, from which on its object is clear: earlier, an answer
+# is too often of another object, and to look closer at it makes it worse.
+CLEAR_TOKENS = 3
 
 # Correction at clicks, a Gaussian process.
 CORRECTION_RADIUS = 0.15  # std of its covariance, in square roots of the area
@@ -82,7 +84,9 @@ class Refiner:
             pixels: the image, for `best`; None for `fast`.
         """
         batch = replace(prompts, batched=True)
-        answer = self._answer_twice(embedding, batch)
+        answer = self.decoder.decode(embedding, batch, multimask=False)
+        if pixels is not None:
+            answer = self._again(embedding, batch, answer)
         rows = range(len(batch))
         answer = _with_logits(
             answer,
@@ -93,12 +97,13 @@ class Refiner:
             answer = self._zoom(embedding, batch, answer, pixels)
         return answer if prompts.batched else answer.prompt(0)
 
-    def _answer_twice(self, embedding: ImageEmbedding, prompts: Prompts) -> MaskPrediction:
-        """Answer prompts; those that are clear once more, with what was found."""
-        answer = self.decoder.decode(embedding, prompts, multimask=False)
+    def _again(
+        self, embedding: ImageEmbedding, prompts: Prompts, answer: MaskPrediction
+    ) -> MaskPrediction:
+        """Answer clear prompts once more, with what was found."""
         boxes = mask_boxes(answer.logits[:, 0], embedding.coords)
         is_found = np.isfinite(boxes).all(axis=1)
-        rows = np.flatnonzero(is_found & (_clearness(prompts) >= CLEAR_FOR_SECOND_PASS))
+        rows = np.flatnonzero(is_found & _are_clear(prompts))
         if not len(rows):
             return answer
         again = replace(
@@ -117,7 +122,7 @@ class Refiner:
         """Add details to masks of objects that are small in the image."""
         boxes = mask_boxes(answer.logits[:, 0], embedding.coords)
         details: list[MaskDetail | None] = [None] * len(prompts)
-        for row in np.flatnonzero(_clearness(prompts) >= CLEAR_FOR_CROP).tolist():
+        for row in np.flatnonzero(_are_clear(prompts)).tolist():
             if np.isfinite(boxes[row]).all():
                 details[row] = self._detail(
                     embedding, _rows(prompts, [row]), answer.logits[row, 0], boxes[row], pixels
@@ -216,9 +221,10 @@ def mask_boxes(logits: Logits, coords: CoordMap) -> FloatArray:
     return boxes.clip(0, [width, height, width, height])
 
 
-def _clearness(prompts: Prompts) -> IntArray:
-    """Number of tokens (P,) of each prompt, in which a box counts for two."""
-    return prompts.num_points + (0 if prompts.boxes_xyxy is None else 2)
+def _are_clear(prompts: Prompts) -> BoolArray:
+    """Whether each prompt (P,) has enough tokens to be of one object."""
+    num_tokens = prompts.num_points + (0 if prompts.boxes_xyxy is None else 2)
+    return np.asarray(num_tokens >= CLEAR_TOKENS)
 
 
 def _corrected(logits: Logits, prompts: Prompts, row: int, coords: CoordMap) -> Logits:
