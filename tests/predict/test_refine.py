@@ -15,7 +15,7 @@ from samkit.errors import ConfigError, PromptError
 from samkit.geometry import CoordMap, crop_of_logits, put_crop_logits
 from samkit.models import CONFIGS, Sam
 from samkit.predict.crops import choose_crop
-from samkit.predict.refine import MARGIN, correct_at_clicks, mask_boxes
+from samkit.predict.refine import FINE_SHARE, MARGIN, correct_at_clicks, mask_boxes
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
 SPACE = CoordMap(original_hw=(300, 400), model_size=128)
@@ -219,7 +219,10 @@ def test_best_looks_into_a_crop(predictor, embedding, disc_answers, small_object
         multimask=False,
     ).logits[0]
     expected = correct_at_clicks(
-        (fine + coarse) / 2, prompts.points_xy[0], prompts.labels[0], crop.coords
+        FINE_SHARE * fine + (1 - FINE_SHARE) * coarse,
+        prompts.points_xy[0],
+        prompts.labels[0],
+        crop.coords,
     )
     np.testing.assert_array_equal(detail.logits, expected)
     np.testing.assert_array_equal(

@@ -13,7 +13,7 @@ best, for prompts that are clear:
    arXiv:2305.03048 (PerSAM).
 2. The correction of fast.
 3. A crop around an object that is small in the image is embedded on its own and prompted like the
-   image; the mean of both answers, corrected again, is the mask within the crop, as
+   image; a mean of both answers, corrected again, is the mask within the crop, as
    `MaskPrediction.details`.
 
 Shape legend: P prompts, N points, S side of the logits.
@@ -50,7 +50,7 @@ CORRECTION_RADIUS = 0.15  # std of its covariance, in square roots of the area
 MARGIN = 4.0  # logit of a contradicted click after its correction
 NOISE = 0.01  # of the variance: two clicks side by side may disagree
 
-FINE_SHARE = 0.5  # of the crop's logits in their mean with the image's
+FINE_SHARE = 0.8  # of the crop's logits in their mean with the image's
 
 
 def check_refine(refine: str) -> None:
