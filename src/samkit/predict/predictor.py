@@ -251,8 +251,8 @@ class Predictor:
                 click on, also takes a second pass and looks closer at objects that are small in the
                 image. It embeds crops around them, which takes as long as embedding an image but is
                 cached. See docs/quality.md for gain and cost.
-            image: the image for "best"; default: the one that was embedded, if it is among the
-                last ones (128 MB), as it is now.
+            image: the image for "best", as pixels if it was embedded with a `value_range`; default:
+                what was embedded, if it is among the last ones (128 MB of pixels).
 
         Returns:
             logits (M, L, L), iou_pred (M,) and masks (M, H, W), all with a leading P for a batch.
