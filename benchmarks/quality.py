@@ -3,7 +3,8 @@
     python benchmarks/quality.py runs/tuned/best.safetensors --work records --output report
 
 measures "mobile_sam" and each given model (names or files, as `Predictor.load` takes them) on five
-data sets, and compares them on the same masks. Results are stored in --work image by image: an
+data sets, and compares them on the same masks. `MODEL:refine=best` measures its clicks with that
+refinement. Results are stored in --work image by image: an
 interrupted run resumes, and "mobile_sam" is measured once for all models. Prints the main table;
 --output FOLDER also gets report.md with all numbers, quality.json and pictures. On 2 cores a model
 takes under 20 minutes; `--images 8 --sets coco,davis` is a quick look.
@@ -54,6 +55,7 @@ from samkit.evaluation import (
 from samkit.evaluation.protocol import Result, Summary
 from samkit.evaluation.recall import Recall, generate_masks, recall_result
 from samkit.evaluation.truth import find_known
+from samkit.predict import Refine, check_refine
 from samkit.proposals import AutoMaskConfig
 from samkit.types import ImageEmbedding
 
@@ -103,14 +105,10 @@ class DataSet:
     annotators: Annotators = ONE_ANNOTATOR
     group: Callable[[str], str] = str
 
-    def protocols(self) -> list[EvaluationProtocol]:
-        """The protocols that measure all images."""
-        choice = MaskChoice(masks_per_image=self.masks_per_image)
-        return [
-            OneClick(choice=choice),
-            Interactive(choice=choice),
-            BoxPrompts(annotators=self.annotators),
-        ]
+    @property
+    def choice(self) -> MaskChoice:
+        """The masks to click."""
+        return MaskChoice(masks_per_image=self.masks_per_image)
 
 
 def open_coco(name: str, path: Path, *, images: int, masks: int, automatic: int) -> DataSet:
@@ -197,12 +195,16 @@ class AutomaticMasks:
         return Recall(annotators=self.annotators).summarise(results)
 
 
-def measure(predictor: Predictor, data_set: DataSet, work: Path) -> Results:
-    """Measure a model on a data set, or read what is stored in the folder `work`."""
-    protocols = data_set.protocols()
+def measure(predictor: Predictor, data_set: DataSet, work: Path, refine: Refine) -> Results:
+    """Measure a model on a data set, or read what is stored in the folder `work`.
+
+    Only clicks are refined; their results are in a folder of their own, beside all others.
+    """
+    others = [OneClick(choice=data_set.choice), BoxPrompts(annotators=data_set.annotators)]
+    clicks = Interactive(choice=data_set.choice, refine=refine)
     automatic = AutomaticMasks(config=AUTOMATIC, annotators=data_set.annotators)
 
-    def run(own: Sequence[EvaluationProtocol], images: int) -> Results:
+    def run(own: Sequence[EvaluationProtocol], images: int, folder: Path) -> Results:
         start_s = time.monotonic()
 
         def show(key: str, masks: int) -> None:
@@ -211,20 +213,32 @@ def measure(predictor: Predictor, data_set: DataSet, work: Path) -> Results:
                 print(f"{data_set.name}: {key}, after {seconds:.0f} s", file=sys.stderr)
 
         result = evaluate_model(
-            predictor, data_set.source, own, images=images, folder=work, on_image=show
+            predictor, data_set.source, own, images=images, folder=folder, on_image=show
         )
         for skipped in result.skipped:
             print(f"{data_set.name}: skipped {skipped.image}: {skipped.error}", file=sys.stderr)
         return result.records
 
-    first = run([*protocols, automatic], min(data_set.automatic, data_set.images))
-    return {**run(protocols, data_set.images), automatic.name: first[automatic.name]}
+    images, few = data_set.images, min(data_set.automatic, data_set.images)
+    if refine != "none":
+        refined = run([clicks], images, work.with_name(f"{work.name}-{refine}"))
+        first = run([*others, automatic], few, work)
+        return {**run(others, images, work), **refined, automatic.name: first[automatic.name]}
+    first = run([*others, clicks, automatic], few, work)  # an image is embedded once for all
+    return {**run([*others, clicks], images, work), automatic.name: first[automatic.name]}
 
 
-def load(spec: str, args: argparse.Namespace) -> Predictor:
+def read_spec(spec: str) -> tuple[str, Refine]:
+    """A model, and how its clicks are refined, of `MODEL` or `MODEL:refine=best`."""
+    model, _, refine = spec.partition(":refine=")
+    check_refine(refine or "none")
+    return model, cast("Refine", refine or "none")
+
+
+def load(model: str, args: argparse.Namespace) -> Predictor:
     """Load a model by name or file."""
     return Predictor.load(
-        spec, backend=args.backend, precision=args.precision, threads=args.threads
+        model, backend=args.backend, precision=args.precision, threads=args.threads
     )
 
 
@@ -248,10 +262,13 @@ def run(args: argparse.Namespace) -> None:
     identities = {}
     for spec in dict.fromkeys([BASELINE, *args.models]):
         print(f"model {spec}", file=sys.stderr)
-        predictor = load(spec, args)
+        model, refine = read_spec(spec)
+        predictor = load(model, args)
         identities[spec] = model_identity(predictor)
         folder = results_folder(args.work, identities[spec])
-        results[spec] = {own.name: measure(predictor, own, folder / own.name) for own in data_sets}
+        results[spec] = {
+            own.name: measure(predictor, own, folder / own.name, refine) for own in data_sets
+        }
     groups = {own.name: own.group for own in data_sets}
     report = QualityReport(identities=identities, results=results, groups=groups)
     print(report.main_tables())

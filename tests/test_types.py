@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,10 +16,10 @@ from pycocotools import mask as coco_mask
 import samkit.types
 from samkit.drawing import draw_masks
 from samkit.errors import EmbeddingError, OutputError
-from samkit.geometry import CoordMap, boxes_from_masks
+from samkit.geometry import CoordMap, boxes_from_masks, decode_rle
 from samkit.geometry.resize import logits_to_original
 from samkit.models import ImageFeatures
-from samkit.types import ImageEmbedding, MaskPrediction, Masks
+from samkit.types import ImageEmbedding, MaskDetail, MaskPrediction, Masks
 
 COORDS = CoordMap(original_hw=(40, 60), model_size=128)
 SIDE = COORDS.logits_size  # 32
@@ -241,6 +242,77 @@ def test_best_has_the_highest_predicted_iou(shape):
         chosen = result.iou_pred[index].argmax()
         np.testing.assert_array_equal(best.logits[index][0], result.logits[index][chosen])
         np.testing.assert_array_equal(best.masks[index][0], result.masks[index][chosen])
+
+
+def detailed(shape, has_detail, seed=1):
+    """A prediction, some of whose masks are known more finely in crops of 20 x 24 pixels."""
+    rng = np.random.default_rng(seed)
+    own = CoordMap(original_hw=(20, 24), model_size=COORDS.model_size)
+    details = [
+        MaskDetail(
+            logits=rng.normal(size=(SIDE, SIDE)).astype(np.float32),
+            box_xyxy=(number, 3, number + 24, 23),
+            coords=own,
+        )
+        if has_detail(number)
+        else None
+        for number in range(int(np.prod(shape)))
+    ]
+    return replace(prediction(shape), details=tuple(details))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_masks_are_those_of_the_crop_within_it(shape):
+    result = detailed(shape, lambda number: number % 2 == 0)
+    plain = prediction(shape)
+    masks = result.masks.reshape(-1, 40, 60)
+    for number, detail in enumerate(result.details):
+        expected = plain.masks.reshape(-1, 40, 60)[number].copy()
+        if detail is not None:
+            expected[3:23, number : number + 24] = (
+                logits_to_original(detail.logits, detail.coords) > 0
+            )
+        np.testing.assert_array_equal(masks[number], expected)
+    np.testing.assert_array_equal(result.to_masks().to_arrays(), masks)
+    np.testing.assert_array_equal([decode_rle(rle) for rle in result.rles()], masks)
+
+
+def test_stability_is_that_of_the_mask_with_its_detail():
+    result = detailed((2,), lambda number: number == 0)
+    image = result.image_logits(0)
+    expected = np.count_nonzero(image > 1) / np.count_nonzero(image > -1)
+    assert result.stability()[0] == pytest.approx(expected)
+    assert result.stability()[1] == prediction((2,)).stability()[1]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_details_go_with_their_masks(shape):
+    result = detailed(shape, lambda number: number != 1)
+    best = result.best()
+    chosen = result.iou_pred.argmax(axis=-1).reshape(-1)
+    first = np.arange(len(chosen)) * shape[-1]
+    assert best.details == tuple(result.details[number] for number in first + chosen)
+    last = result.candidate(shape[-1] - 1)
+    assert last.details == result.details[shape[-1] - 1 :: shape[-1]]
+    for one, index in ((best, chosen), (last, np.full(len(chosen), shape[-1] - 1))):
+        expected = result.masks.reshape(-1, shape[-1], 40, 60)[np.arange(len(chosen)), index]
+        np.testing.assert_array_equal(one.masks.reshape(-1, 40, 60), expected)
+    if len(shape) == 2:
+        for number in range(shape[0]):
+            own = result.prompt(number)
+            np.testing.assert_array_equal(own.masks, result.masks[number])
+            np.testing.assert_array_equal(own.iou_pred, result.iou_pred[number])
+            assert own.phrases is None
+
+
+def test_details_must_fit(refusal):
+    own = CoordMap(original_hw=(20, 24), model_size=COORDS.model_size)
+    logits = np.zeros((SIDE, SIDE), np.float32)
+    with refusal(ValueError, "coords must be those of the crop (0, 0, 20, 24)"):
+        MaskDetail(logits=logits, box_xyxy=(0, 0, 20, 24), coords=own)
+    detail = MaskDetail(logits=logits, box_xyxy=(0, 0, 24, 20), coords=own)
+    with refusal(ValueError, "details must be one for each of 3 masks; got 1"):
+        replace(prediction((3,)), details=(detail,))
 
 
 def test_best_of_the_best_is_itself():

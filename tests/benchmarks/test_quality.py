@@ -186,12 +186,12 @@ def test_a_stopped_measurement_resumes(quality, tiny_sam, tmp_path, monkeypatch)
     data_set = quality.DataSet(
         name="scenes", source=scenes, images=3, masks_per_image=2, automatic=1
     )
-    few = quality.measure(predictor, quality.replace(data_set, images=2), tmp_path)
+    few = quality.measure(predictor, quality.replace(data_set, images=2), tmp_path, "none")
     assert [record.key for record in few["noc"]] == [scenes.key(0), scenes.key(1)]
     embedded = []
     embed = predictor.embed
     monkeypatch.setattr(predictor, "embed", lambda image: embedded.append(1) or embed(image))
-    found = quality.measure(predictor, data_set, tmp_path)
+    found = quality.measure(predictor, data_set, tmp_path, "none")
     assert len(embedded) == 1  # the third
     assert {name: len(own) for name, own in found.items()} == {
         "one-click": 3,
@@ -201,6 +201,17 @@ def test_a_stopped_measurement_resumes(quality, tiny_sam, tmp_path, monkeypatch)
     }
     assert found["noc"][:2] == few["noc"]
     assert found["automatic"] == few["automatic"]
+    refined = quality.measure(predictor, data_set, tmp_path, "fast")
+    assert refined["one-click"] == found["one-click"]
+    assert len(refined["noc"]) == 3
+    assert quality.measure(predictor, data_set, tmp_path, "none") == found
+
+
+def test_models_may_be_refined(quality):
+    assert quality.read_spec("mobile_sam") == ("mobile_sam", "none")
+    assert quality.read_spec("a/best.safetensors:refine=best") == ("a/best.safetensors", "best")
+    with pytest.raises(ConfigError, match="refine must be none, fast or best; got 'good'"):
+        quality.read_spec("mobile_sam:refine=good")
 
 
 def test_davis_goes_round_its_sequences(quality, tmp_path):

@@ -246,6 +246,17 @@ def test_all_images_broken_and_other_settings(folder, capsys):
     assert "one-click.jsonl holds results with settings.seed 0, not 3: give another --output" in err
 
 
+def test_results_of_other_levels_of_refinement_do_not_mix(folder, capsys):
+    args = ["evaluate", SCENES, "--model", "before.pth", "--protocol", "noc", *FEW]
+    for first, second in (("none", "fast"), ("best", "none")):
+        assert main([*args, "-o", f"out{first}", "--refine", first]) == 0
+        header = (folder / f"out{first}/records/before/noc.jsonl").read_text().splitlines()[0]
+        assert json.loads(header)["settings"].get("refine", "none") == first
+        capsys.readouterr()
+        assert main([*args, "-o", f"out{first}", "--refine", second]) == 2
+        assert "give another --output" in capsys.readouterr().err
+
+
 def test_defaults_need_no_setting(folder, monkeypatch, capsys):
     """The embedded model is the default, and so are clicks; here the model is the smallest one."""
     assert DEFAULT_PROTOCOLS == ("one-click", "noc")

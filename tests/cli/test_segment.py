@@ -270,3 +270,24 @@ def test_values_of_twelve_bits_are_seen(folder, image, answer, notices):
     found, mask = read_png("out/dark_mask.png") > 0, answer.best().masks[0]
     assert (found & mask).sum() / (found | mask).sum() > 0.9
     assert "16-bit numbers from" in notices()[0]
+
+
+def test_refined_answer_is_the_librarys(folder, image):
+    clicks = ["--point", "470,310", "--point", "440,290", "--background", "400,330"]
+    command = ["segment", "coffee.png", *clicks, "--refine", "best", "-o", "out"]
+    options = ["--backend", "torch", "--precision", "float32"]
+    assert main([*command, *options]) == 0
+    predictor = samkit.Predictor.load(backend="torch", precision="float32")
+    answer = predictor.predict(
+        predictor.embed(image),
+        points=[[470, 310], [440, 290], [400, 330]],
+        labels=[1, 1, 0],
+        multimask=False,
+        refine="best",
+    )
+    np.testing.assert_array_equal(read_png("out/coffee_mask.png") > 0, answer.masks[0])
+
+
+def test_text_is_not_refined(folder, capsys):
+    assert main(["segment", "coffee.png", "--text", "a cup", "--refine", "fast"]) == 2
+    assert "--refine is for clicks and boxes, not for --text" in capsys.readouterr().err

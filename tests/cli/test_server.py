@@ -4,6 +4,7 @@ import pytest
 
 from samkit.backends import BackendChoice, BackendInfo, choose, create_backend, ready_backend
 from samkit.cli import server
+from samkit.dataengine import Store
 from samkit.weights.checkpoint import save_checkpoint
 
 
@@ -44,3 +45,14 @@ def test_only_an_automatic_choice_is_replaced(tiny_sam, openvino_is_chosen):
     assert ready_backend(backend, tiny_sam, automatic).info.backend == "torch"
     plain = create_backend(tiny_sam, backend="torch", precision="float32")
     assert ready_backend(plain, tiny_sam, automatic) is plain
+
+
+def test_the_level_of_refinement_reaches_the_server(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAMKIT_CACHE", str(tmp_path))
+    with Store.open(tmp_path / "store.db") as store:
+        choice = BackendChoice(backend="torch", precision="float32")
+        for level in ("none", "best"):
+            app = server.make_app(
+                store, model="mobile_sam", backend=choice, cache_gb=1, refine=level
+            )
+            assert app.state.studio.config.refine == level

@@ -1,14 +1,18 @@
 """Numbers of clicks, with predictors that need a known number of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from evaluation.stub import SURE, StubPredictor, make_sample, rectangle
+from evaluation.stub import SIDE, SURE, StubPredictor, make_sample, rectangle
 from samkit.datasets.synthetic import Scenes
 from samkit.errors import ConfigError
 from samkit.evaluation import Interactive, MaskChoice
 from samkit.evaluation.interactive import click_masks, clicks_to_reach
+from samkit.geometry import CoordMap
 from samkit.predict import Predictor
+from samkit.types import MaskDetail
 
 FIRST, SECOND = rectangle(0, 0, 20, 40), rectangle(30, 20, 50, 60)  # 40 rows each
 
@@ -153,5 +157,38 @@ def test_settings(refusal):
         "max_clicks": 20,
         "feed_back": True,
     }
+    # Results of different levels do not mix; those from before there were levels are of none.
+    assert Interactive(refine="best").settings() == Interactive().settings() | {"refine": "best"}
+    assert Interactive(refine="fast").differences()[-1] == "answers are refined (fast)"
+    with refusal(ConfigError, "refine must be none, fast or best; got 'more'"):
+        Interactive(refine="more")
     with refusal(ConfigError, "max_clicks must be a whole number from 1 to 100"):
         Interactive(max_clicks=0)
+
+
+def test_refined_answers_are_asked_for_with_the_image():
+    predictor = StubPredictor(rows_by_clicks([10, 20, 34]))
+    sample = make_sample(FIRST)
+    Interactive(max_clicks=2, refine="best").measure(predictor, embedding_of(predictor), sample)
+    assert [call["refine"] for call in predictor.calls] == ["best"] * 2
+    assert all(call["image"] is sample.image for call in predictor.calls)
+
+
+def test_details_of_answers_are_measured():
+    """What the crop shows is compared with the truth, not the coarser logits around it."""
+    own = CoordMap(original_hw=(24, 24), model_size=4 * SIDE)
+    inner = np.full((SIDE, SIDE), SURE, np.float32)
+
+    def answer(**_):
+        return [FIRST & ~FIRST], [0.9]
+
+    class Detailed(StubPredictor):
+        def predict(self, embedding, **prompts):
+            found = super().predict(embedding, **prompts)
+            detail = MaskDetail(logits=inner, box_xyxy=(0, 8, 24, 32), coords=own)
+            return replace(found, details=(detail,))
+
+    predictor = Detailed(answer)
+    truth = rectangle(0, 8, 24, 32)
+    (clicked,) = click_masks(predictor, embedding_of(predictor), [truth], max_clicks=3)
+    assert clicked.ious == [1.0]

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from starlette.websockets import WebSocketDisconnect
 
+from conftest import randomise_weights
 from samkit import Predictor
 from samkit.dataengine import (
     Store,
@@ -18,6 +20,7 @@ from samkit.dataengine import (
     list_images,
 )
 from samkit.geometry import decode_rle, encode_rle
+from samkit.models import CONFIGS, Sam
 from samkit.web import WebConfig, create_app, prompting
 
 from .conftest import HOST, Browser, TestClient
@@ -349,3 +352,55 @@ def test_embedded_model_answers_as_the_library_does(tmp_path):
     for mine, mask in zip(answer["masks"], library.masks, strict=True):
         assert (decode_rle(mine["rle"]) == mask).all()
     assert 0.01 < library.best().masks.mean() < 0.9
+
+
+@pytest.mark.parametrize("refine", ["fast", "best"])
+def test_a_server_refines_answers_as_the_library_does(tmp_path, refine):
+    """Also of an image whose embedding is read from disk, so that its pixels are not known yet."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    Image.fromarray(pixels).save(folder / "a.png")
+    model = Sam(CONFIGS["tiny"])
+    randomise_weights(model)
+    config = WebConfig(cache_folder=tmp_path / "embeddings", refine=refine)
+    clicks = {"points": [[150, 140], [160, 150], [30, 20]], "labels": [1, 1, 0]}
+    with Store.open(tmp_path / "store.db") as store:
+        project = create_project(store, name="p", root=folder)
+        add_images(store, project.id)
+        user = create_user(store, name="u")
+        (image,) = list_images(store, project.id).items
+        for _ in range(2):  # the second one finds the embedding on disk
+            predictor = small_disc(Predictor(model, model_name="tiny"))
+            app = create_app(store, load_predictor=lambda: predictor, config=config)  # noqa: B023
+            with TestClient(app), connect(Browser(app, user.id), image.id) as socket:
+                page = Page(socket).wait_until_ready()
+                answers = [page.ask(1, **clicks, multimask=False)]
+                more = {"continue_from": {"id": 1, "candidate": 0}, "multimask": False}
+                answers.append(page.ask(2, **clicks, **more))
+            embedding = predictor.embed(pixels)
+            first = predictor.predict(embedding, **clicks, multimask=False, refine=refine)
+            second = predictor.predict(
+                embedding, **clicks, multimask=False, refine=refine, mask_logits=first.logits[0]
+            )
+            for answer, library in zip(answers, (first, second), strict=True):
+                assert (library.details is not None) == (refine == "best")
+                assert [one["rle"] for one in answer["masks"]] == list(library.rles())
+                stability = answer["masks"][0]["stability"]
+                assert stability == pytest.approx(library.stability()[0])
+
+
+def small_disc(predictor):
+    """A predictor that sees a small disc in an image of 400 x 300 pixels, and crops as it does."""
+    y, x = np.mgrid[:32, :32]
+    disc = (4 * (3 - np.hypot(x - 12, y - 11))).astype(np.float32)
+    decode = predictor.decoder.decode
+
+    def answer(embedding, prompts, *, multimask):
+        found = decode(embedding, prompts, multimask=multimask)
+        if embedding.coords.original_hw != (300, 400):
+            return found
+        return replace(found, logits=np.broadcast_to(disc, found.logits.shape).copy())
+
+    predictor.decoder.decode = answer
+    return predictor

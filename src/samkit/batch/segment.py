@@ -18,7 +18,7 @@ from samkit.files import make_folder, write_bytes
 
 if TYPE_CHECKING:
     from samkit.arrays import RgbImage
-    from samkit.predict import Predictor
+    from samkit.predict import Predictor, Refine
     from samkit.types import MaskPrediction
 
 SEGMENT_FORMATS = ("overlay", "png", "json", "coco", "logits")
@@ -51,12 +51,14 @@ class SegmentOptions:
         every_candidate: write all candidates, not only the best.
         text_thresh: minimum score of a text match; None for the model's default.
         value_range: which values become black and white; see `samkit.formats.ValueRange`.
+        refine: see `samkit.Predictor.predict`; not for text.
     """
 
     multimask: bool | None = None
     every_candidate: bool = False
     text_thresh: float | None = None
     value_range: str = "auto"
+    refine: Refine = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +237,15 @@ class SegmentWork:
             assert prompt.prompts is not None
             if multimask is None:
                 multimask = prompt.prompts.are_clicks
-            return predictor.decode(predictor.embed(image), prompt.prompts, multimask=multimask)
+            return predictor.decode(
+                predictor.embed(image),
+                prompt.prompts,
+                multimask=multimask,
+                refine=self.options.refine,
+                image=image,
+            )
+        if self.options.refine != "none":
+            raise PromptError(f"refine={self.options.refine} is for clicks and boxes, not for text")
         if multimask is None:  # text alone is ambiguous; a detector's boxes are not
             multimask = prompt.prompts is None and predictor.reads_as_tokens
         return predictor.predict_text(

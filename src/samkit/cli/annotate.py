@@ -32,6 +32,7 @@ from samkit.weights import check_source
 
 if TYPE_CHECKING:
     from samkit.dataengine import Project, Store
+    from samkit.predict import Refine
 
 HOST = "127.0.0.1"
 TOKEN_BYTES = 32
@@ -73,6 +74,7 @@ def annotate(
     model: str,
     backend: BackendChoice,
     cache_gb: float,
+    refine: Refine,
 ) -> None:
     """Annotate the images of a folder on a page in the browser; Ctrl+C ends it.
 
@@ -99,6 +101,7 @@ def annotate(
             model=model,
             backend=backend,
             cache_gb=cache_gb,
+            refine=refine,
             local_token=token,
             local_user_id=local_admin(store).id,
             allowed_roots=(folder.resolve(),),

@@ -13,7 +13,7 @@ import click
 
 from samkit.backends import BackendChoice
 from samkit.cli.exit_codes import EXIT_SOME_FAILED
-from samkit.cli.options import backend_options, json_option, output_option
+from samkit.cli.options import backend_options, json_option, output_option, refine_option
 from samkit.cli.progress import Meter, progress
 from samkit.cli.wording import counted
 from samkit.errors import ConfigError, DataError
@@ -94,6 +94,7 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     show_default=True,
     help="noc: feed the logits of each answer back with the next click.",
 )
+@refine_option("noc: ")
 @click.option(
     "--recall-points",
     type=int,
@@ -341,7 +342,10 @@ def make_protocols(
     makers: dict[str, Callable[[], EvaluationProtocol]] = {
         "one-click": lambda: OneClick(choice=choice),
         "noc": lambda: Interactive(
-            choice=choice, max_clicks=settings["max_clicks"], feed_back=settings["feedback"]
+            choice=choice,
+            max_clicks=settings["max_clicks"],
+            feed_back=settings["feedback"],
+            refine=settings["refine"],
         ),
         "text": lambda: TextToMask(choice=choice, text_model=settings["text_model"]),
         "recall": lambda: Recall(points_per_side=settings["recall_points"], annotators=annotators),

@@ -48,6 +48,7 @@ model_option = click.option(
 )
 DEFAULT_DETECTOR = "IDEA-Research/grounding-dino-tiny"  # not read from samkit.text, which is slow
 BACKEND_NAMES = ("auto", "torch", "compile", "openvino", "onnx")
+REFINE_NAMES = ("none", "fast", "best")
 PRECISION_NAMES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -128,6 +129,18 @@ def text_options(default: str) -> Callable[[Command], Command]:
         return cast("Command", decorated)
 
     return decorate
+
+
+def refine_option(protocol: str = "") -> Callable[[Command], Command]:
+    """Make the option --refine; `protocol` begins its help where it is for one only."""
+    return click.option(
+        "--refine",
+        type=click.Choice(REFINE_NAMES),
+        default="none",
+        show_default=True,
+        help=f"{protocol}refine single answers: fast at contradicted clicks, best also by a second"
+        " pass and by crops around small objects; see docs/quality.md.",
+    )
 
 
 class ValueRangeType(click.ParamType[str]):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -38,10 +38,14 @@ from samkit.cli.options import (
     output_option,
     pages_option,
     range_option,
+    refine_option,
     text_options,
 )
 from samkit.cli.progress import progress
 from samkit.errors import ImageError, PromptError, SamkitError
+
+if TYPE_CHECKING:
+    from samkit.predict import Refine
 
 
 @click.command()
@@ -109,6 +113,7 @@ from samkit.errors import ImageError, PromptError, SamkitError
     help="Take the best of three candidates, or the single answer. By default the best of three"
     " for a single point, which may mean a part or the whole, and the single answer otherwise.",
 )
+@refine_option()
 @range_option
 @pages_option
 @click.option("--all", "every_candidate", is_flag=True, help="Write all three candidates.")
@@ -129,6 +134,7 @@ def segment(
     output: Path,
     formats: tuple[str, ...],
     multimask: bool | None,
+    refine: Refine,
     value_range: str,
     pages: PageChoice | None,
     every_candidate: bool,
@@ -143,6 +149,8 @@ def segment(
     samkit segment --prompts prompts.json --format coco
     samkit segment stack.tif --pages 2-5 --box 100,100,400,300 --range 0,4095
     """
+    if texts and refine != "none":
+        raise click.UsageError("--refine is for clicks and boxes, not for --text")
     skipped: list[Skipped] = []
     has_prompt = bool(points or backgrounds or boxes or mask)
     from_options = has_prompt or bool(texts)
@@ -171,6 +179,7 @@ def segment(
             every_candidate=every_candidate,
             text_thresh=text_thresh,
             value_range=value_range,
+            refine=refine,
         ),
         output=output,
         formats=frozenset(formats),

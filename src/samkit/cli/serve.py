@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from samkit.cli.server import leave, make_app, server_options
 from samkit.cli.stores import all_users, open_store, store_option
 from samkit.errors import StoreError
 from samkit.weights import check_source
+
+if TYPE_CHECKING:
+    from samkit.predict import Refine
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -48,6 +52,7 @@ def serve(
     model: str,
     backend: BackendChoice,
     cache_gb: float,
+    refine: Refine,
 ) -> None:
     """Serve a store's projects to annotators, who sign in with a name and a password.
 
@@ -65,6 +70,7 @@ def serve(
             model=model,
             backend=backend,
             cache_gb=cache_gb,
+            refine=refine,
             allowed_roots=tuple(root.resolve() for root in roots),
         )
         from samkit.web import serve as run_server

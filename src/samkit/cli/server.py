@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from samkit.backends import BackendChoice
-from samkit.cli.options import backend_options, model_option
+from samkit.cli.options import backend_options, model_option, refine_option
 
 if TYPE_CHECKING:
     from samkit.dataengine import Store
@@ -24,7 +24,7 @@ QUIETLY: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DE
 
 
 def server_options(command: Command) -> Command:
-    """Add --model, the backend's options and --cache-gb."""
+    """Add --model, the backend's options, --refine and --cache-gb."""
     cache_option = click.option(
         "--cache-gb",
         type=click.FloatRange(min=0),
@@ -33,7 +33,7 @@ def server_options(command: Command) -> Command:
         metavar="GB",
         help="Maximum size of the embedding cache on disk; one image takes 4 MB.",
     )
-    return model_option(backend_options(cache_option(command)))
+    return model_option(backend_options(refine_option()(cache_option(command))))
 
 
 def make_app(

@@ -22,21 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from samkit.arrays import BoolArray, Logits
+from samkit.arrays import BoolArray, RgbImage
 from samkit.checks import check_number
 from samkit.datasets import Sample
 from samkit.evaluation.protocol import Curve, Result, Summary, both_means
 from samkit.evaluation.robot import Click, first_click, next_click
-from samkit.evaluation.truth import (
-    MaskChoice,
-    area_fractions,
-    image_mask,
-    mask_iou,
-    void_mask,
-)
-from samkit.geometry import CoordMap
-from samkit.predict import Refinement, ask_all
-from samkit.types import ImageEmbedding
+from samkit.evaluation.truth import MaskChoice, area_fractions, mask_iou, void_mask
+from samkit.predict import Refine, Refinement, ask_all, check_refine
+from samkit.types import ImageEmbedding, MaskPrediction
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict import Predictor
@@ -75,12 +68,13 @@ class _Dialogue:
         self.clicks.append(click)
         self.refinement = self.refinement.clicked(click.x, click.y, int(click.is_foreground))
 
-    def take(self, logits: Logits, iou_pred: float, coords: CoordMap) -> None:
-        """Store an answer (L, L) and compare it with the true mask at the image's size."""
-        self.refinement = replace(self.refinement, mask_logits=logits)
-        self.predicted = image_mask(logits, coords, self.void)
+    def take(self, answer: MaskPrediction) -> None:
+        """Store an answer of one mask and compare it with the true one at the image's size."""
+        self.refinement = replace(self.refinement, mask_logits=answer.logits[0])
+        mask: BoolArray = answer.masks[0]
+        self.predicted = mask if self.void is None else mask & ~self.void
         self.result.ious.append(mask_iou(self.predicted, self.truth))
-        self.result.iou_pred.append(iou_pred)
+        self.result.iou_pred.append(float(answer.iou_pred[0]))
 
 
 def click_masks(
@@ -91,6 +85,8 @@ def click_masks(
     void: BoolArray | None = None,
     max_clicks: int = PUBLISHED_CLICKS,
     feed_back: bool = True,
+    refine: Refine = "none",
+    image: RgbImage | None = None,
 ) -> list[ClickedMask]:
     """Let the robot click each of P >= 1 masks (H, W) of an image.
 
@@ -100,6 +96,7 @@ def click_masks(
         void: pixels (H, W) without ground truth.
         max_clicks: limit for each mask.
         feed_back: feed the logits of each answer back with the next click.
+        refine, image: see `samkit.Predictor.predict`.
 
     Returns:
         for each mask, the IoUs after each click; fewer than `max_clicks` only if no error is left.
@@ -122,9 +119,11 @@ def click_masks(
             [dialogue.refinement for dialogue in running],
             multimask=number == 0,
             feed_back=feed_back,
+            refine=refine,
+            image=image,
         ).best()
-        for dialogue, logits, iou_pred in zip(running, answer.logits, answer.iou_pred, strict=True):
-            dialogue.take(logits[0], float(iou_pred[0]), embedding.coords)
+        for row, dialogue in enumerate(running):
+            dialogue.take(answer.prompt(row))
     return [dialogue.result for dialogue in dialogues]
 
 
@@ -149,13 +148,16 @@ class Interactive:
         choice: which masks are clicked.
         max_clicks: limit for each mask.
         feed_back: feed the logits of each answer back with the next click.
+        refine: see `samkit.Predictor.predict`.
     """
 
     choice: MaskChoice = field(default_factory=MaskChoice)
     max_clicks: int = PUBLISHED_CLICKS
     feed_back: bool = True
+    refine: Refine = "none"
 
     def __post_init__(self) -> None:
+        check_refine(self.refine)
         check_number("max_clicks", self.max_clicks, int, 1, MAX_CLICKS)
 
     @property
@@ -163,7 +165,10 @@ class Interactive:
         return "noc"
 
     def settings(self) -> dict[str, Any]:
-        own = {"max_clicks": self.max_clicks, "feed_back": self.feed_back}
+        own: dict[str, Any] = {"max_clicks": self.max_clicks, "feed_back": self.feed_back}
+        # What is not chosen is left out, so that results older than the setting stay valid.
+        if self.refine != "none":
+            own["refine"] = self.refine
         return asdict(self.choice) | own
 
     def differences(self) -> tuple[str, ...]:
@@ -172,6 +177,8 @@ class Interactive:
             parts.append(f"at most {self.max_clicks} clicks instead of {PUBLISHED_CLICKS}")
         if not self.feed_back:
             parts.append("logits are not fed back")
+        if self.refine != "none":
+            parts.append(f"answers are refined ({self.refine})")
         return tuple(parts)
 
     def measure(self, predictor: Predictor, embedding: ImageEmbedding, sample: Sample) -> Result:
@@ -185,6 +192,8 @@ class Interactive:
             void=void_mask(sample),
             max_clicks=self.max_clicks,
             feed_back=self.feed_back,
+            refine=self.refine,
+            image=sample.image,
         )
         return {
             "masks": len(masks),

@@ -2,6 +2,7 @@
 
 from samkit.geometry.boxes import boxes_from_masks, xywh_to_xyxy, xyxy_to_xywh
 from samkit.geometry.coords import CoordMap
+from samkit.geometry.crop_logits import CropBox, crop_of_logits, put_crop_logits
 from samkit.geometry.farthest import FarthestPoint, farthest_point
 from samkit.geometry.outline import joined_outline
 from samkit.geometry.overlap import box_iou, least_iou, nms
@@ -37,12 +38,14 @@ __all__ = [
     "MASK_THRESHOLD",
     "STABILITY_OFFSET",
     "CoordMap",
+    "CropBox",
     "FarthestPoint",
     "Ring",
     "Rle",
     "box_bounds",
     "box_iou",
     "boxes_from_masks",
+    "crop_of_logits",
     "cut_patch",
     "decode_rle",
     "decode_rle_patch",
@@ -60,6 +63,7 @@ __all__ = [
     "mask_to_logits",
     "nms",
     "patch_to_original",
+    "put_crop_logits",
     "rle_area",
     "rle_box_xyxy",
     "rle_counts",

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from samkit.lazy import lazy_names
 from samkit.predict.embedding_cache import EmbeddingCache, pixels_sha256
+from samkit.predict.refine import REFINE_LEVELS, Refine, check_refine
 from samkit.predict.session import ImageSession, Refinement, ask_all
 from samkit.predict.text_prompts import Text, TextPrompts, detected
 
@@ -14,14 +15,17 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 __all__ = [
     "DEFAULT_MODEL",
+    "REFINE_LEVELS",
     "EmbeddingCache",
     "ImageSession",
     "PointMasks",
     "Predictor",
+    "Refine",
     "Refinement",
     "Text",
     "TextPrompts",
     "ask_all",
+    "check_refine",
     "detected",
     "normalise",
     "pixels_sha256",

@@ -12,15 +12,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from samkit.arrays import RgbImage
 from samkit.backends import Backend, create_backend, enter_process
 from samkit.errors import EmbeddingError, WeightsError
 from samkit.formats import ImageLike, RangeLike, read_image
 from samkit.geometry import CoordMap
 from samkit.models import Sam
+from samkit.predict.crops import CropCache
 from samkit.predict.decoder import PointMasks, PromptDecoder
 from samkit.predict.encoder import SharedEncoder
 from samkit.predict.origin import Origin, backend_choice, described, load_again
 from samkit.predict.preprocess import normalise, resize_image
+from samkit.predict.refine import Refine, Refiner, check_refine
 from samkit.predict.session import ImageSession
 from samkit.predict.text_prompts import Text, TextPrompts, TextReader, check_text_embeds
 from samkit.types import ImageEmbedding, MaskPrediction, Prompts
@@ -51,6 +54,7 @@ class Predictor:
         model_name: its name in the catalog, or, if it is of a file, in `samkit.models.CONFIGS`.
         backend: runs the image encoder and the mask decoder.
         decoder: decodes prompts, and caches what is prepared for the images used last.
+        crops: embeds crops of images, for `refine="best"`.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Predictor:
         )
         self.decoder = PromptDecoder(model, self.backend)
         self._encoder = SharedEncoder(self.backend)
+        self.crops = CropCache(self._encode)
         self._origin: Origin | None = None
 
     @classmethod
@@ -162,11 +167,18 @@ class Predictor:
         """The coordinate spaces of an image (H, W, 3) for this model."""
         return CoordMap.of((image.shape[0], image.shape[1]), self.model.image_spec)
 
-    @torch.no_grad()
     def encode(self, image: ImageLike, *, value_range: RangeLike = "auto") -> ImageEmbedding:
         """Run the image encoder alone; see `embed`, which also prepares the decoder for prompts."""
         self._enter()
         rgb = read_image(image, value_range=value_range)
+        embedding = self._encode(rgb)
+        # The caller may change an array later.
+        self.crops.add(embedding, rgb if isinstance(image, str | os.PathLike) else rgb.copy())
+        return embedding
+
+    @torch.no_grad()
+    def _encode(self, rgb: RgbImage) -> ImageEmbedding:
+        """Run the image encoder on pixels."""
         coords = self.coord_map(rgb)
         pixels = normalise(resize_image(rgb, coords), self.model.image_spec)
         return ImageEmbedding(
@@ -190,13 +202,21 @@ class Predictor:
         self.decoder.prepare(embedding)  # so that the first prompt does not wait for it
         return embedding
 
-    def session(self, image: ImageLike, *, value_range: RangeLike = "auto") -> ImageSession:
+    def session(
+        self, image: ImageLike, *, value_range: RangeLike = "auto", refine: Refine = "none"
+    ) -> ImageSession:
         """Embed an image for interactive segmentation by clicks and boxes, with undo.
 
+        Args:
+            refine: see `predict`.
+
         Raises:
+            ConfigError: `refine` is unknown.
             ImageError: the image cannot be read.
         """
-        return ImageSession(self, self.embed(image, value_range=value_range))
+        check_refine(refine)
+        pixels = read_image(image, value_range=value_range)
+        return ImageSession(self, self.embed(pixels), refine=refine, image=pixels)
 
     def predict(
         self,
@@ -207,6 +227,8 @@ class Predictor:
         boxes: npt.ArrayLike | None = None,
         mask_logits: npt.ArrayLike | None = None,
         multimask: bool = True,
+        refine: Refine = "none",
+        image: ImageLike | None = None,
     ) -> MaskPrediction:
         """Answer one prompt, or a batch of P prompts with a leading axis.
 
@@ -224,17 +246,25 @@ class Predictor:
                 mask of booleans, also of the image's size.
             multimask: three candidates, for prompts that may mean several things, such as a single
                 click; otherwise one.
+            refine: how single answers, those without `multimask`, are refined: "fast" corrects the
+                mask where it contradicts clicks, in about a millisecond; "best", from the third
+                click on, also takes a second pass and looks closer at objects that are small in the
+                image. It embeds crops around them, which takes as long as embedding an image but is
+                cached. See docs/quality.md for gain and cost.
+            image: the image for "best", as pixels if it was embedded with a `value_range`; default:
+                what was embedded, if it is among the last ones (128 MB of pixels).
 
         Returns:
             logits (M, L, L), iou_pred (M,) and masks (M, H, W), all with a leading P for a batch.
 
         Raises:
-            PromptError: shapes are wrong, or a prompt lies outside the image.
+            PromptError: shapes are wrong, a prompt lies outside the image, or "best" has no image.
             EmbeddingError: the embedding is of another model.
+            ConfigError: `refine` is unknown.
         """
         self.check_embedding(embedding)
         prompts = Prompts.of(points=points, labels=labels, boxes=boxes, mask_logits=mask_logits)
-        return self.decode(embedding, prompts, multimask=multimask)
+        return self.decode(embedding, prompts, multimask=multimask, refine=refine, image=image)
 
     def predict_text(
         self,
@@ -299,13 +329,28 @@ class Predictor:
             scores = answer.iou_pred.max(axis=1).clip(0, 1)
         return replace(answer, phrases=text.phrases, phrase_scores=scores)
 
+    @torch.no_grad()
     def decode(
-        self, embedding: ImageEmbedding, prompts: Prompts, *, multimask: bool = True
+        self,
+        embedding: ImageEmbedding,
+        prompts: Prompts,
+        *,
+        multimask: bool = True,
+        refine: Refine = "none",
+        image: ImageLike | None = None,
     ) -> MaskPrediction:
         """Answer validated prompts; see `predict`."""
         self._enter()
         self._check(embedding, prompts)
+        check_refine(refine)
         prompts = prompts.with_logits(embedding.coords)
+        pixels = None
+        if refine == "best":
+            given = None if image is None else read_image(image)
+            pixels = self.crops.pixels(embedding, given)
+        if refine != "none" and not multimask:
+            refiner = Refiner(decoder=self.decoder, crops=self.crops)
+            return refiner.answer(embedding, prompts, pixels=pixels)
         return self.decoder.decode(embedding, prompts, multimask=multimask)
 
     def decode_points(
@@ -343,7 +388,9 @@ class Predictor:
                 f"the decoder belongs to another image encoder ({checksum[:12]}) than this"
                 f" predictor's ({self.encoder_checksum[:12]})"
             )
-        return self._with_model(model, model_name=model_name, encoder=self._encoder)
+        other = self._with_model(model, model_name=model_name, encoder=self._encoder)
+        other.crops = self.crops
+        return other
 
     def _with_model(
         self,

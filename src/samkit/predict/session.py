@@ -9,8 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from samkit.arrays import Logits
+from samkit.arrays import Logits, RgbImage
 from samkit.errors import PromptError
+from samkit.formats import ImageLike
+from samkit.predict.refine import Refine, check_refine
 from samkit.types import ImageEmbedding, MaskPrediction
 
 
@@ -26,6 +28,8 @@ class PromptPredictor(Protocol):
         boxes: npt.ArrayLike | None = None,
         mask_logits: npt.ArrayLike | None = None,
         multimask: bool = True,
+        refine: Refine = "none",
+        image: ImageLike | None = None,
     ) -> MaskPrediction:
         """Answer one prompt or a batch; see `samkit.Predictor.predict`."""
         ...
@@ -64,6 +68,8 @@ def ask_all(
     *,
     multimask: bool,
     feed_back: bool = True,
+    refine: Refine = "none",
+    image: RgbImage | None = None,
 ) -> MaskPrediction:
     """Answer prompts for several masks at once, all with equally many points, and all or no boxes.
 
@@ -71,12 +77,14 @@ def ask_all(
         refinements: P, one per mask; without any, the answer is empty.
         multimask: three candidates each.
         feed_back: give the logits of the last answers with the prompts.
+        refine, image: see `samkit.Predictor.predict`.
 
     Returns:
         an answer with a prompt axis.
     """
     if not refinements:
         return predictor.predict(embedding, boxes=np.zeros((0, 4)), multimask=multimask)
+    how: dict[str, Any] = {} if refine == "none" else {"refine": refine, "image": image}
     parts: dict[str, Any] = {}
     if refinements[0].points_xy:
         parts["points"] = np.array([one.points_xy for one in refinements], np.float64)
@@ -86,7 +94,7 @@ def ask_all(
     if feed_back and refinements[0].mask_logits is not None:
         logits = [one.mask_logits for one in refinements if one.mask_logits is not None]
         parts["mask_logits"] = np.stack(logits)[:, None]
-    return predictor.predict(embedding, multimask=multimask, **parts)
+    return predictor.predict(embedding, multimask=multimask, **parts, **how)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,8 +118,22 @@ class ImageSession:
     further prompt refines it.
     """
 
-    def __init__(self, predictor: PromptPredictor, embedding: ImageEmbedding) -> None:
+    def __init__(
+        self,
+        predictor: PromptPredictor,
+        embedding: ImageEmbedding,
+        *,
+        refine: Refine = "none",
+        image: RgbImage | None = None,
+    ) -> None:
+        """Begin without a prompt; for `refine` and `image` see `samkit.Predictor.predict`.
+
+        Raises:
+            ConfigError: `refine` is unknown.
+        """
+        check_refine(refine)
         self.predictor, self.embedding = predictor, embedding
+        self.refine, self.image = refine, image
         self._steps = [_Step(refinement=Refinement(), answer=None)]
         self._current = 0
 
@@ -159,11 +181,7 @@ class ImageSession:
         if answer is None or not 0 <= candidate < len(answer.iou_pred):
             count = 0 if answer is None else len(answer.iou_pred)
             raise PromptError(f"the last answer has {count} candidates; got number {candidate}")
-        chosen = replace(
-            answer,
-            logits=answer.logits[candidate : candidate + 1],
-            iou_pred=answer.iou_pred[candidate : candidate + 1],
-        )
+        chosen = answer.candidate(candidate)
         refinement = replace(self.refinement, mask_logits=chosen.logits[0])
         self._add(_Step(refinement=refinement, answer=chosen))
 
@@ -181,9 +199,14 @@ class ImageSession:
 
     def _ask(self, refinement: Refinement) -> MaskPrediction:
         batch = ask_all(
-            self.predictor, self.embedding, [refinement], multimask=refinement.is_ambiguous
+            self.predictor,
+            self.embedding,
+            [refinement],
+            multimask=refinement.is_ambiguous,
+            refine=self.refine,
+            image=self.image,
         )
-        answer = replace(batch, logits=batch.logits[0], iou_pred=batch.iou_pred[0])
+        answer = batch.prompt(0)
         refinement = replace(refinement, mask_logits=answer.best().logits[0])
         self._add(_Step(refinement=refinement, answer=answer))
         return answer

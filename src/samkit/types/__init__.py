@@ -5,12 +5,13 @@ All are frozen and validate themselves.
 
 from samkit.types.embedding import EMBEDDING_FORMAT, ImageEmbedding
 from samkit.types.masks import Masks
-from samkit.types.prediction import MaskPrediction
+from samkit.types.prediction import MaskDetail, MaskPrediction
 from samkit.types.prompts import Prompts
 
 __all__ = [
     "EMBEDDING_FORMAT",
     "ImageEmbedding",
+    "MaskDetail",
     "MaskPrediction",
     "Masks",
     "Prompts",

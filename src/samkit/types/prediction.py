@@ -16,14 +16,46 @@ from samkit.geometry import (
     MASK_THRESHOLD,
     STABILITY_OFFSET,
     CoordMap,
+    Rle,
     cut_patch,
+    encode_rle,
     estimate_stability,
     logits_to_original,
     logits_to_rle,
     rle_area,
     rle_box_xyxy,
+    stability_score,
 )
 from samkit.types.masks import Masks
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MaskDetail:
+    """A mask within a crop of the image, where its logits are finer than those of the image.
+
+    Attributes:
+        logits: (S, S) in the logits space of the crop.
+        box_xyxy: the crop, in pixels of the image.
+        coords: the crop's coordinate spaces.
+    """
+
+    logits: Logits
+    box_xyxy: tuple[int, int, int, int]
+    coords: CoordMap
+
+    def __post_init__(self) -> None:
+        x0, y0, x1, y1 = self.box_xyxy
+        side = self.coords.logits_size
+        if self.coords.original_hw != (y1 - y0, x1 - x0) or self.logits.shape != (side, side):
+            raise ValueError(
+                f"coords must be those of the crop {self.box_xyxy}, logits ({side}, {side});"
+                f" got {self.coords.original_hw} and {self.logits.shape}"
+            )
+
+    def put_into(self, image_logits: Logits) -> None:
+        """Replace the crop's part of logits (H, W) at the image's size, in place."""
+        x0, y0, x1, y1 = self.box_xyxy
+        image_logits[y0:y1, x0:x1] = logits_to_original(self.logits, self.coords)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,6 +68,9 @@ class MaskPrediction:
         coords: the image's coordinate spaces.
         phrases: the P phrases of the prompts; None without text.
         phrase_scores: (P,) from 0 to 1; None without text.
+        details: for each mask, prompt by prompt, the crop in which it is known more finely than
+            by `logits`, or None; None without any. `masks` and all that is made of them contain
+            it; `logits` are the whole mask, coarser, to be given back as a mask prompt.
     """
 
     logits: Logits
@@ -43,6 +78,7 @@ class MaskPrediction:
     coords: CoordMap
     phrases: tuple[str, ...] | None = None
     phrase_scores: npt.NDArray[np.float32] | None = None
+    details: tuple[MaskDetail | None, ...] | None = None
 
     def __post_init__(self) -> None:
         shape, side = self.iou_pred.shape, self.coords.logits_size
@@ -55,24 +91,39 @@ class MaskPrediction:
                 f"iou_pred must be (M,) or (P, M), logits the same and ({side}, {side});"
                 f" got {shape} and {self.logits.shape}"
             )
+        if self.details is not None and len(self.details) != self.iou_pred.size:
+            raise ValueError(
+                f"details must be one for each of {self.iou_pred.size} masks;"
+                f" got {len(self.details)}"
+            )
 
     @cached_property
     def masks(self) -> BoolArray:
         """Masks (M, H, W) or (P, M, H, W) at the image's size, computed on first access."""
-        flat = self.logits.reshape(-1, *self.logits.shape[-2:])
-        masks = np.zeros((len(flat), *self.coords.original_hw), bool)
-        for mask, one in zip(masks, flat, strict=True):
-            mask[:] = logits_to_original(one, self.coords) > MASK_THRESHOLD
+        masks = np.zeros((self.iou_pred.size, *self.coords.original_hw), bool)
+        for number, mask in enumerate(masks):
+            mask[:] = self.image_logits(number) > MASK_THRESHOLD
         return masks.reshape(*self.iou_pred.shape, *self.coords.original_hw)
+
+    def image_logits(self, number: int) -> Logits:
+        """The logits (H, W) of a mask at the image's size, with its detail.
+
+        Args:
+            number: of the mask, counted prompt by prompt.
+        """
+        side = self.coords.logits_size
+        image = logits_to_original(self.logits.reshape(-1, side, side)[number], self.coords)
+        detail = self._detail(number)
+        if detail is not None:
+            detail.put_into(image)
+        return image
 
     def stability(self, offset: float = STABILITY_OFFSET) -> npt.NDArray[np.float64]:
         """Estimate the stability (M,) or (P, M) of each mask, from 0 to 1.
 
         Stability is the IoU of the masks cut at `offset` above and below the logits' threshold.
         """
-        flat = self.logits.reshape(-1, *self.logits.shape[-2:])
-        patches = (cut_patch(logits, self.coords, offset)[0] for logits in flat)
-        estimates = [estimate_stability(patch, offset) for patch in patches]
+        estimates = [self._stability(number, offset) for number in range(self.iou_pred.size)]
         return np.array(estimates, np.float64).reshape(self.iou_pred.shape)
 
     def __repr__(self) -> str:
@@ -83,18 +134,60 @@ class MaskPrediction:
 
     def best(self) -> MaskPrediction:
         """Select the candidate with the highest predicted IoU of each prompt: M is 1."""
-        index = self.iou_pred.argmax(axis=-1, keepdims=True)
+        return self._chosen(self.iou_pred.argmax(axis=-1, keepdims=True))
+
+    def candidate(self, number: int) -> MaskPrediction:
+        """Select the candidate of this number of each prompt: M is 1."""
+        return self._chosen(np.full((*self.iou_pred.shape[:-1], 1), number))
+
+    def prompt(self, number: int) -> MaskPrediction:
+        """The answer to one prompt of a batch, without a prompt axis and phrases."""
+        count = self.iou_pred.shape[1]
+        own = slice(number * count, (number + 1) * count)
+        return MaskPrediction(
+            logits=self.logits[number],
+            iou_pred=self.iou_pred[number],
+            coords=self.coords,
+            details=None if self.details is None else self.details[own],
+        )
+
+    def _chosen(self, index: npt.NDArray[np.int64]) -> MaskPrediction:
+        """Select a candidate of each prompt by an index (1,) or (P, 1)."""
+        details = self.details
+        if details is not None:
+            first = np.arange(index.size) * self.iou_pred.shape[-1]
+            details = tuple(details[at] for at in (first + index.reshape(-1)).tolist())
         return replace(
             self,
             logits=np.take_along_axis(self.logits, index[..., None, None], axis=-3),
             iou_pred=np.take_along_axis(self.iou_pred, index, axis=-1),
+            details=details,
+        )
+
+    def _detail(self, number: int) -> MaskDetail | None:
+        return None if self.details is None else self.details[number]
+
+    def _stability(self, number: int, offset: float) -> float:
+        if self._detail(number) is not None:
+            return stability_score(self.image_logits(number), offset)
+        side = self.coords.logits_size
+        logits = self.logits.reshape(-1, side, side)[number]
+        return estimate_stability(cut_patch(logits, self.coords, offset)[0], offset)
+
+    def rles(self) -> tuple[Rle, ...]:
+        """All masks as RLEs, prompt by prompt."""
+        # Without building the masks, which take gigabytes for an image of 24 megapixels.
+        side = self.coords.logits_size
+        return tuple(
+            logits_to_rle(logits, self.coords)
+            if self._detail(number) is None
+            else encode_rle(self.image_logits(number) > MASK_THRESHOLD)
+            for number, logits in enumerate(self.logits.reshape(-1, side, side))
         )
 
     def to_masks(self) -> Masks:
         """All masks in one list, prompt by prompt, scored by predicted IoU."""
-        # Without building the masks, which take gigabytes for an image of 24 megapixels.
-        flat = self.logits.reshape(-1, *self.logits.shape[-2:])
-        rles = tuple(logits_to_rle(logits, self.coords) for logits in flat)
+        rles = self.rles()
         found = Masks(
             rles=rles,
             boxes_xyxy=np.array([rle_box_xyxy(rle) for rle in rles], np.int64).reshape(-1, 4),

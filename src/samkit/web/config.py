@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from samkit.errors import ConfigError
+from samkit.predict import Refine, check_refine
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 MEGABYTE = 2**20
@@ -32,6 +33,8 @@ class WebConfig:
         embeddings_cached: number of images whose embedding and decoder context stay in memory, 14
             MB each; with more people at once, each mask takes longer.
         prompt_threads: number of threads that answer prompts.
+        refine: how clicks are answered; see `samkit.Predictor.predict`. "best" takes up to 256 MB
+            more, for pixels and embeddings of crops.
     """
 
     cache_folder: Path
@@ -47,6 +50,7 @@ class WebConfig:
     num_ahead: int = 4
     embeddings_cached: int = 32
     prompt_threads: int = 2
+    refine: Refine = "none"
 
     def __post_init__(self) -> None:
         if (self.local_token is None) != (self.local_user_id is None):
@@ -62,6 +66,7 @@ class WebConfig:
         ):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be above 0; got {getattr(self, name)}")
+        check_refine(self.refine)
         if min(self.cache_bytes, self.num_ahead) < 0:
             raise ConfigError("cache_bytes and num_ahead must not be negative")
 

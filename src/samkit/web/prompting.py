@@ -16,7 +16,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from samkit.dataengine import StoredImage, get_image
+from samkit.dataengine import StoredImage, get_image, read_stored_image
 from samkit.errors import DatabaseError, ImageError, PromptError, SamkitError, StoreError
 from samkit.web.embedder import Encoded
 from samkit.web.problems import describe_validation, one_line
@@ -25,8 +25,9 @@ from samkit.web.sign_in import find_sign_in
 from samkit.web.state import ServerState, state_of
 
 if TYPE_CHECKING:
+    from samkit.arrays import RgbImage
     from samkit.predict import Predictor
-    from samkit.types import MaskPrediction
+    from samkit.types import ImageEmbedding, MaskPrediction
 
 logger = logging.getLogger(__name__)
 router = APIRouter()
@@ -211,8 +212,6 @@ class Conversation:
 
     def _masks(self, encoded: Encoded, prompt: Prompt, received_at: float) -> dict[str, Any]:
         """Answer a prompt; runs on a thread of the pool."""
-        from samkit.geometry import logits_to_rle
-
         served = self._studio.embedder.served()
         prediction = self._predict(served.predictor, encoded, prompt)
         self._answers[prompt.id] = prediction.logits
@@ -220,15 +219,15 @@ class Conversation:
         while len(self._answers) > ANSWERS_CACHED:
             self._answers.popitem(last=False)
         candidates = zip(
-            prediction.logits, prediction.iou_pred, prediction.stability().tolist(), strict=True
+            prediction.rles(), prediction.iou_pred, prediction.stability().tolist(), strict=True
         )
         masks = [
             {
-                "rle": logits_to_rle(logits, prediction.coords),
+                "rle": rle,
                 "iou_pred": float(iou_pred),
                 "stability": stability,
             }
-            for logits, iou_pred, stability in candidates
+            for rle, iou_pred, stability in candidates
         ]
         return {
             "type": "masks",
@@ -253,7 +252,18 @@ class Conversation:
             boxes=prompt.box,
             mask_logits=mask_logits,
             multimask=prompt.multimask,
+            refine=self._studio.config.refine,
+            image=self._pixels(predictor, encoded.embedding),
         )
+
+    def _pixels(self, predictor: Predictor, embedding: ImageEmbedding) -> RgbImage | None:
+        """The image, if it is needed and the predictor does not have it."""
+        config, crops = self._studio.config, predictor.crops
+        if config.refine != "best" or crops.has_pixels(embedding):
+            return None
+        pixels = read_stored_image(self._studio.store, self._image, max_pixels=config.max_pixels)
+        crops.add(embedding, pixels)
+        return pixels
 
     def _preview_mask(self, encoded: Encoded, preview: Preview) -> dict[str, Any]:
         """Answer a preview with the best mask only, at reduced size."""
