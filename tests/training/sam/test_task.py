@@ -354,6 +354,9 @@ def test_the_loss_of_an_image_does_not_depend_on_answers_in_its_padding(
 
 
 @pytest.mark.slow  # compiling takes a minute
+# torch's own, while it compiles.
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 def test_compiled_iterations_have_the_same_loss_and_gradients(make_task, batch):
     plain, fast = (
         make_task(short(corrections=2)),
