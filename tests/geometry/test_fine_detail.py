@@ -150,6 +150,17 @@ def test_pixels_away_from_the_outline_stay(size_hw, seed, fit):
     assert not (changed & ~near).any()
 
 
+def test_like_colours_away_from_the_outline_are_not_taken_in(monkeypatch):
+    coords = CoordMap(original_hw=(240, 320), model_size=256)  # cells of 5 pixels
+    x = np.broadcast_to(np.arange(320), (240, 320))
+    logits = np.where(x < 100, np.float32(6), np.float32(-0.1))
+    is_bright = (x < 100) | ((x >= 112) & (x < 114))  # a stripe farther than two cells away
+    pixels = np.where(is_bright, 200, 60).astype(np.uint8)[..., None].repeat(3, axis=-1)
+    np.testing.assert_array_equal(fine_mask(logits, coords, pixels), x < 100)
+    monkeypatch.setattr(fine_detail, "BAND", 3.0)
+    np.testing.assert_array_equal(fine_mask(logits, coords, pixels), is_bright)
+
+
 @pytest.mark.parametrize("level", [-5.0, 5.0])
 def test_a_mask_without_an_outline_stays(level):
     coords = CoordMap(original_hw=(60, 80), model_size=64)
