@@ -1,6 +1,7 @@
 """`samkit segment` end to end: the embedded model on a small image."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -291,3 +292,13 @@ def test_refined_answer_is_the_librarys(folder, image):
 def test_text_is_not_refined(folder, capsys):
     assert main(["segment", "coffee.png", "--text", "a cup", "--refine", "fast"]) == 2
     assert "--refine is for clicks and boxes, not for --text" in capsys.readouterr().err
+
+
+def test_fine_masks_are_the_librarys(folder, image, answer):
+    options = ["--backend", "torch", "--precision", "float32", "-o", "out"]
+    assert main(["segment", "coffee.png", "--point", "220,170", "--fine", *options]) == 0
+    expected = replace(answer, guide=image).best().masks[0]
+    np.testing.assert_array_equal(read_png("out/coffee_mask.png") > 0, expected)
+    (mask,) = json.loads((folder / "out/coffee.json").read_text())["masks"]
+    np.testing.assert_array_equal(decode_rle(mask["segmentation"]), expected)
+    assert not np.array_equal(expected, answer.best().masks[0])

@@ -73,18 +73,18 @@ def test_a_crop_is_embedded_once_as_an_image_of_its_own(predictor):
 
 def test_pixels_are_those_embedded_or_those_given(predictor, refusal):
     embedding = predictor.embed(IMAGE)
-    np.testing.assert_array_equal(predictor.crops.pixels(embedding, None), IMAGE)
+    np.testing.assert_array_equal(predictor.crops.pixels(embedding, None, needed_by="it"), IMAGE)
     other = 255 - IMAGE
-    assert predictor.crops.pixels(embedding, other) is other
+    assert predictor.crops.pixels(embedding, other, needed_by="it") is other
     with refusal(PromptError, "image must be the embedded one, of 120 x 90 pixels; got 90 x 120"):
-        predictor.crops.pixels(embedding, np.zeros((120, 90, 3), np.uint8))
+        predictor.crops.pixels(embedding, np.zeros((120, 90, 3), np.uint8), needed_by="it")
 
 
 def test_pixels_are_those_at_the_time_of_embedding(predictor):
     image = IMAGE.copy()
     embedding = predictor.embed(image)
     image[:] = 0
-    np.testing.assert_array_equal(predictor.crops.pixels(embedding, None), IMAGE)
+    np.testing.assert_array_equal(predictor.crops.pixels(embedding, None, needed_by="it"), IMAGE)
 
 
 def test_pixels_are_cached_up_to_a_limit_while_the_embedding_is_in_use(
@@ -94,10 +94,8 @@ def test_pixels_are_cached_up_to_a_limit_while_the_embedding_is_in_use(
     embeddings = [predictor.embed(IMAGE) for _ in range(3)]
     crops = predictor.crops
     assert [crops.has_pixels(one) for one in embeddings] == [False, True, True]
-    with refusal(
-        PromptError, 'refine="best" looks at the image again, whose pixels are not cached'
-    ):
-        crops.pixels(embeddings[0], None)
+    with refusal(PromptError, "fine=True looks at the image again, whose pixels are not cached"):
+        crops.pixels(embeddings[0], None, needed_by="fine=True")
     del embeddings[2]
     gc.collect()
     assert len(crops._pixels) == 1

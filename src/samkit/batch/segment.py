@@ -52,6 +52,7 @@ class SegmentOptions:
         text_thresh: minimum score of a text match; None for the model's default.
         value_range: which values become black and white; see `samkit.formats.ValueRange`.
         refine: see `samkit.Predictor.predict`; not for text.
+        fine: likewise, also for text.
     """
 
     multimask: bool | None = None
@@ -59,6 +60,7 @@ class SegmentOptions:
     text_thresh: float | None = None
     value_range: str = "auto"
     refine: Refine = "none"
+    fine: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +244,7 @@ class SegmentWork:
                 prompt.prompts,
                 multimask=multimask,
                 refine=self.options.refine,
+                fine=self.options.fine,
                 image=image,
             )
         if self.options.refine != "none":
@@ -254,6 +257,7 @@ class SegmentWork:
             image=image,
             text_thresh=self.options.text_thresh,
             multimask=multimask,
+            fine=self.options.fine,
             **prompt.parts(),
         )
 

@@ -114,6 +114,7 @@ if TYPE_CHECKING:
     " for a single point, which may mean a part or the whole, and the single answer otherwise.",
 )
 @refine_option()
+@click.option("--fine", is_flag=True, help="Masks follow the image's edges at full resolution.")
 @range_option
 @pages_option
 @click.option("--all", "every_candidate", is_flag=True, help="Write all three candidates.")
@@ -135,6 +136,7 @@ def segment(
     formats: tuple[str, ...],
     multimask: bool | None,
     refine: Refine,
+    fine: bool,
     value_range: str,
     pages: PageChoice | None,
     every_candidate: bool,
@@ -180,6 +182,7 @@ def segment(
             text_thresh=text_thresh,
             value_range=value_range,
             refine=refine,
+            fine=fine,
         ),
         output=output,
         formats=frozenset(formats),

@@ -4,6 +4,7 @@ from samkit.geometry.boxes import boxes_from_masks, xywh_to_xyxy, xyxy_to_xywh
 from samkit.geometry.coords import CoordMap
 from samkit.geometry.crop_logits import CropBox, crop_of_logits, put_crop_logits
 from samkit.geometry.farthest import FarthestPoint, farthest_point
+from samkit.geometry.fine_detail import fine_mask
 from samkit.geometry.outline import joined_outline
 from samkit.geometry.overlap import box_iou, least_iou, nms
 from samkit.geometry.polygons import Ring, mask_polygons
@@ -55,6 +56,7 @@ __all__ = [
     "estimate_stability",
     "farthest_point",
     "fill_small_holes",
+    "fine_mask",
     "joined_outline",
     "least_iou",
     "logits_to_original",

@@ -90,8 +90,13 @@ class CropCache:
         with self._lock:
             return embedding in self._pixels
 
-    def pixels(self, embedding: ImageEmbedding, image: RgbImage | None) -> RgbImage:
+    def pixels(
+        self, embedding: ImageEmbedding, image: RgbImage | None, *, needed_by: str
+    ) -> RgbImage:
         """The pixels of an image: those given, or those that it was embedded with.
+
+        Args:
+            needed_by: the option that looks at them, for the error.
 
         Raises:
             PromptError: they are of another size, or neither given nor cached.
@@ -101,7 +106,7 @@ class CropCache:
                 image = self._pixels.get(embedding)
         if image is None:
             raise PromptError(
-                'refine="best" looks at the image again, whose pixels are not cached with this'
+                f"{needed_by} looks at the image again, whose pixels are not cached with this"
                 " embedding: give them as image="
             )
         if image.shape[:2] != embedding.coords.original_hw:

@@ -203,12 +203,17 @@ class Predictor:
         return embedding
 
     def session(
-        self, image: ImageLike, *, value_range: RangeLike = "auto", refine: Refine = "none"
+        self,
+        image: ImageLike,
+        *,
+        value_range: RangeLike = "auto",
+        refine: Refine = "none",
+        fine: bool = False,
     ) -> ImageSession:
         """Embed an image for interactive segmentation by clicks and boxes, with undo.
 
         Args:
-            refine: see `predict`.
+            refine, fine: see `predict`.
 
         Raises:
             ConfigError: `refine` is unknown.
@@ -216,7 +221,7 @@ class Predictor:
         """
         check_refine(refine)
         pixels = read_image(image, value_range=value_range)
-        return ImageSession(self, self.embed(pixels), refine=refine, image=pixels)
+        return ImageSession(self, self.embed(pixels), refine=refine, fine=fine, image=pixels)
 
     def predict(
         self,
@@ -228,6 +233,7 @@ class Predictor:
         mask_logits: npt.ArrayLike | None = None,
         multimask: bool = True,
         refine: Refine = "none",
+        fine: bool = False,
         image: ImageLike | None = None,
     ) -> MaskPrediction:
         """Answer one prompt, or a batch of P prompts with a leading axis.
@@ -251,20 +257,26 @@ class Predictor:
                 click on, also takes a second pass and looks closer at objects that are small in the
                 image. It embeds crops around them, which takes as long as embedding an image but is
                 cached. See docs/quality.md for gain and cost.
-            image: the image for "best", as pixels if it was embedded with a `value_range`; default:
-                what was embedded, if it is among the last ones (128 MB of pixels).
+            fine: whether masks follow the image's edges more finely than their logits can, which
+                takes some ten milliseconds for each mask that is looked at; `logits` stay the same.
+            image: the image for "best" and `fine`, as pixels if it was embedded with a
+                `value_range`; default: what was embedded, if it is among the last ones (128 MB of
+                pixels). With `fine` the answer refers to it: an array must not be changed.
 
         Returns:
             logits (M, L, L), iou_pred (M,) and masks (M, H, W), all with a leading P for a batch.
 
         Raises:
-            PromptError: shapes are wrong, a prompt lies outside the image, or "best" has no image.
+            PromptError: shapes are wrong, a prompt lies outside the image, or the image is needed
+                and not cached.
             EmbeddingError: the embedding is of another model.
             ConfigError: `refine` is unknown.
         """
         self.check_embedding(embedding)
         prompts = Prompts.of(points=points, labels=labels, boxes=boxes, mask_logits=mask_logits)
-        return self.decode(embedding, prompts, multimask=multimask, refine=refine, image=image)
+        return self.decode(
+            embedding, prompts, multimask=multimask, refine=refine, fine=fine, image=image
+        )
 
     def predict_text(
         self,
@@ -279,6 +291,7 @@ class Predictor:
         value_range: RangeLike = "auto",
         text_thresh: float | None = None,
         multimask: bool = True,
+        fine: bool = False,
     ) -> MaskPrediction:
         """Answer text prompts; the answer always has a prompt axis.
 
@@ -293,10 +306,11 @@ class Predictor:
             text: a phrase or phrases, such as "a red car"; or CLIP embeddings (D,) or (P, D) of
                 text or images, for a model that takes text.
             points, labels, boxes, mask_logits: see `predict`.
-            image: the image, which a detector needs.
+            image: the image, which a detector needs; for `fine` see `predict`.
             value_range: which of its values become black and white; see `embed`.
             text_thresh: minimum score of a detector's boxes; default: the detector's.
             multimask: three candidates instead of one.
+            fine: see `predict`.
 
         Returns:
             logits (P, M, L, L), iou_pred (P, M) and masks (P, M, H, W), with `phrases` and
@@ -315,7 +329,12 @@ class Predictor:
         resolved = self._reader.resolve(
             embedding, text, others, image=image, value_range=value_range, thresh=text_thresh
         )
-        return self.decode_text(embedding, resolved, multimask=multimask)
+        answer = self.decode_text(embedding, resolved, multimask=multimask)
+        if not fine:
+            return answer
+        given = None if image is None else read_image(image, value_range=value_range)
+        pixels = self.crops.pixels(embedding, given, needed_by="fine=True")
+        return replace(answer, guide=pixels)
 
     def decode_text(
         self, embedding: ImageEmbedding, text: TextPrompts, *, multimask: bool = True
@@ -337,6 +356,7 @@ class Predictor:
         *,
         multimask: bool = True,
         refine: Refine = "none",
+        fine: bool = False,
         image: ImageLike | None = None,
     ) -> MaskPrediction:
         """Answer validated prompts; see `predict`."""
@@ -345,13 +365,17 @@ class Predictor:
         check_refine(refine)
         prompts = prompts.with_logits(embedding.coords)
         pixels = None
-        if refine == "best":
+        if refine == "best" or fine:
             given = None if image is None else read_image(image)
-            pixels = self.crops.pixels(embedding, given)
+            needed_by = 'refine="best"' if refine == "best" else "fine=True"
+            pixels = self.crops.pixels(embedding, given, needed_by=needed_by)
         if refine != "none" and not multimask:
             refiner = Refiner(decoder=self.decoder, crops=self.crops)
-            return refiner.answer(embedding, prompts, pixels=pixels)
-        return self.decoder.decode(embedding, prompts, multimask=multimask)
+            looked_at = pixels if refine == "best" else None
+            answer = refiner.answer(embedding, prompts, pixels=looked_at)
+        else:
+            answer = self.decoder.decode(embedding, prompts, multimask=multimask)
+        return replace(answer, guide=pixels) if fine else answer
 
     def decode_points(
         self,

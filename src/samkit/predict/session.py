@@ -29,6 +29,7 @@ class PromptPredictor(Protocol):
         mask_logits: npt.ArrayLike | None = None,
         multimask: bool = True,
         refine: Refine = "none",
+        fine: bool = False,
         image: ImageLike | None = None,
     ) -> MaskPrediction:
         """Answer one prompt or a batch; see `samkit.Predictor.predict`."""
@@ -69,6 +70,7 @@ def ask_all(
     multimask: bool,
     feed_back: bool = True,
     refine: Refine = "none",
+    fine: bool = False,
     image: RgbImage | None = None,
 ) -> MaskPrediction:
     """Answer prompts for several masks at once, all with equally many points, and all or no boxes.
@@ -77,14 +79,16 @@ def ask_all(
         refinements: P, one per mask; without any, the answer is empty.
         multimask: three candidates each.
         feed_back: give the logits of the last answers with the prompts.
-        refine, image: see `samkit.Predictor.predict`.
+        refine, fine, image: see `samkit.Predictor.predict`.
 
     Returns:
         an answer with a prompt axis.
     """
     if not refinements:
         return predictor.predict(embedding, boxes=np.zeros((0, 4)), multimask=multimask)
-    how: dict[str, Any] = {} if refine == "none" else {"refine": refine, "image": image}
+    how: dict[str, Any] = {}
+    if refine != "none" or fine:
+        how = {"refine": refine, "fine": fine, "image": image}
     parts: dict[str, Any] = {}
     if refinements[0].points_xy:
         parts["points"] = np.array([one.points_xy for one in refinements], np.float64)
@@ -124,16 +128,17 @@ class ImageSession:
         embedding: ImageEmbedding,
         *,
         refine: Refine = "none",
+        fine: bool = False,
         image: RgbImage | None = None,
     ) -> None:
-        """Begin without a prompt; for `refine` and `image` see `samkit.Predictor.predict`.
+        """Begin without a prompt; for `refine`, `fine` and `image` see `samkit.Predictor.predict`.
 
         Raises:
             ConfigError: `refine` is unknown.
         """
         check_refine(refine)
         self.predictor, self.embedding = predictor, embedding
-        self.refine, self.image = refine, image
+        self.refine, self.fine, self.image = refine, fine, image
         self._steps = [_Step(refinement=Refinement(), answer=None)]
         self._current = 0
 
@@ -204,6 +209,7 @@ class ImageSession:
             [refinement],
             multimask=refinement.is_ambiguous,
             refine=self.refine,
+            fine=self.fine,
             image=self.image,
         )
         answer = batch.prompt(0)

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from samkit.arrays import BoolArray, Logits
+from samkit.arrays import BoolArray, Logits, RgbImage
 from samkit.geometry import (
     MASK_THRESHOLD,
     STABILITY_OFFSET,
@@ -20,6 +20,7 @@ from samkit.geometry import (
     cut_patch,
     encode_rle,
     estimate_stability,
+    fine_mask,
     logits_to_original,
     logits_to_rle,
     rle_area,
@@ -57,6 +58,12 @@ class MaskDetail:
         x0, y0, x1, y1 = self.box_xyxy
         image_logits[y0:y1, x0:x1] = logits_to_original(self.logits, self.coords)
 
+    def put_fine_mask_into(self, mask: BoolArray, guide: RgbImage) -> None:
+        """Replace the crop's part of a mask (H, W), in place, by one that follows the image."""
+        x0, y0, x1, y1 = self.box_xyxy
+        logits = logits_to_original(self.logits, self.coords)
+        mask[y0:y1, x0:x1] = fine_mask(logits, self.coords, guide[y0:y1, x0:x1])
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MaskPrediction:
@@ -71,6 +78,8 @@ class MaskPrediction:
         details: for each mask, prompt by prompt, the crop in which it is known more finely than
             by `logits`, or None; None without any. `masks` and all that is made of them contain
             it; `logits` are the whole mask, coarser, to be given back as a mask prompt.
+        guide: the image (H, W, 3) whose edges the masks follow; None: masks are upsampled logits.
+            `masks` and all that is made of them follow it, `logits` do not.
     """
 
     logits: Logits
@@ -79,6 +88,7 @@ class MaskPrediction:
     phrases: tuple[str, ...] | None = None
     phrase_scores: npt.NDArray[np.float32] | None = None
     details: tuple[MaskDetail | None, ...] | None = None
+    guide: RgbImage | None = None
 
     def __post_init__(self) -> None:
         shape, side = self.iou_pred.shape, self.coords.logits_size
@@ -96,13 +106,16 @@ class MaskPrediction:
                 f"details must be one for each of {self.iou_pred.size} masks;"
                 f" got {len(self.details)}"
             )
+        expected = (*self.coords.original_hw, 3)
+        if self.guide is not None and self.guide.shape != expected:
+            raise ValueError(f"guide must be {expected}; got {self.guide.shape}")
 
     @cached_property
     def masks(self) -> BoolArray:
         """Masks (M, H, W) or (P, M, H, W) at the image's size, computed on first access."""
         masks = np.zeros((self.iou_pred.size, *self.coords.original_hw), bool)
         for number, mask in enumerate(masks):
-            mask[:] = self.image_logits(number) > MASK_THRESHOLD
+            mask[:] = self._mask(number)
         return masks.reshape(*self.iou_pred.shape, *self.coords.original_hw)
 
     def image_logits(self, number: int) -> Logits:
@@ -111,8 +124,7 @@ class MaskPrediction:
         Args:
             number: of the mask, counted prompt by prompt.
         """
-        side = self.coords.logits_size
-        image = logits_to_original(self.logits.reshape(-1, side, side)[number], self.coords)
+        image = self._upsampled(number)
         detail = self._detail(number)
         if detail is not None:
             detail.put_into(image)
@@ -149,6 +161,7 @@ class MaskPrediction:
             iou_pred=self.iou_pred[number],
             coords=self.coords,
             details=None if self.details is None else self.details[own],
+            guide=self.guide,
         )
 
     def _chosen(self, index: npt.NDArray[np.int64]) -> MaskPrediction:
@@ -163,6 +176,21 @@ class MaskPrediction:
             iou_pred=np.take_along_axis(self.iou_pred, index, axis=-1),
             details=details,
         )
+
+    def _upsampled(self, number: int) -> Logits:
+        """The logits (H, W) of a mask at the image's size, without its detail."""
+        side = self.coords.logits_size
+        return logits_to_original(self.logits.reshape(-1, side, side)[number], self.coords)
+
+    def _mask(self, number: int) -> BoolArray:
+        """A mask (H, W) at the image's size."""
+        if self.guide is None:
+            return np.asarray(self.image_logits(number) > MASK_THRESHOLD)
+        mask = fine_mask(self._upsampled(number), self.coords, self.guide)
+        detail = self._detail(number)
+        if detail is not None:
+            detail.put_fine_mask_into(mask, self.guide)
+        return mask
 
     def _detail(self, number: int) -> MaskDetail | None:
         return None if self.details is None else self.details[number]
@@ -180,8 +208,8 @@ class MaskPrediction:
         side = self.coords.logits_size
         return tuple(
             logits_to_rle(logits, self.coords)
-            if self._detail(number) is None
-            else encode_rle(self.image_logits(number) > MASK_THRESHOLD)
+            if self.guide is None and self._detail(number) is None
+            else encode_rle(self._mask(number))
             for number, logits in enumerate(self.logits.reshape(-1, side, side))
         )
 
