@@ -18,6 +18,7 @@ RECIPE_NAMES = (
     "named_text",
     "text",
     "finetune",
+    "tuned",
     "lora",
     "vit_b",
     "vit_l",
