@@ -26,6 +26,7 @@ from samkit.arrays import BoolArray, RgbImage
 from samkit.datasets import open_data
 from samkit.evaluation.paired import GroupSums, compare, draw_groups
 from samkit.evaluation.robot import first_click, next_click
+from samkit.evaluation.truth import mask_iou
 from samkit.geometry import decode_rle
 from samkit.predict import EmbeddingCache, pixels_sha256
 from samkit.types import ImageEmbedding
@@ -60,18 +61,12 @@ def boundary(mask: BoolArray, distance_px: int) -> BoolArray:
     return mask & (core == 0)
 
 
-def iou(one: BoolArray, other: BoolArray) -> float:
-    """IoU of two masks, 1 if both are empty."""
-    union = np.count_nonzero(one | other)
-    return np.count_nonzero(one & other) / union if union else 1.0
-
-
 def metrics(found: BoolArray, truth: BoolArray) -> list[float]:
     """IoU, and boundary IoU at each distance."""
     diagonal = float(np.hypot(*truth.shape))
     distances = (max(1, round(DIAGONAL_SHARE * diagonal)), 5, 2)
-    return [iou(found, truth)] + [
-        iou(boundary(found, distance), boundary(truth, distance)) for distance in distances
+    return [mask_iou(found, truth)] + [
+        mask_iou(boundary(found, distance), boundary(truth, distance)) for distance in distances
     ]
 
 

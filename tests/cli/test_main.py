@@ -7,7 +7,9 @@ import sys
 import pytest
 
 import samkit
+from samkit.cli import options
 from samkit.cli.main import main
+from samkit.predict import REFINE_LEVELS
 from samkit.weights.catalog import CATALOG, TEXT_CATALOG
 
 
@@ -88,3 +90,7 @@ def test_help_shows_examples_line_by_line(verb, capsys):
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert "\\b" not in lines
     assert sum(line.startswith(f"samkit {verb} ") for line in lines) >= 1
+
+
+def test_levels_of_refinement_are_those_of_the_library():
+    assert options.REFINE_NAMES == REFINE_LEVELS

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from samkit import Predictor
 from samkit.errors import PromptError
-from samkit.models import CONFIGS, Sam
 from samkit.predict import crops as crops_module
 from samkit.predict.crops import CropCache, choose_crop
 
@@ -17,10 +16,9 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
 
 
 @pytest.fixture
-def predictor(randomise):
-    model = Sam(CONFIGS["tiny"])
-    randomise(model)
-    return Predictor(model, model_name="tiny")
+def predictor(tiny_sam):
+    """A fresh one for each test, with empty caches."""
+    return Predictor(tiny_sam, model_name="tiny")
 
 
 @st.composite
@@ -126,3 +124,19 @@ def test_the_crops_used_last_are_cached_up_to_a_limit(predictor, monkeypatch):
     assert len(encoded) == 5
     crops.embed(two, IMAGE, boxes[0])
     assert len(encoded) == 6
+
+
+def test_a_changed_array_changes_no_cached_pixels_and_a_huge_one_is_not_copied(
+    predictor, monkeypatch
+):
+    image = IMAGE.copy()
+    embedding = predictor.encode(image)
+    image[:] = 0
+    np.testing.assert_array_equal(predictor.crops.pixels(embedding, None, needed_by="x"), IMAGE)
+
+    class Uncopied(np.ndarray):
+        def copy(self, *_):
+            raise AssertionError("copied")
+
+    monkeypatch.setattr(crops_module, "PIXELS_BYTES", IMAGE.nbytes - 1)
+    predictor.crops.add(embedding, IMAGE.view(Uncopied), copy=True)

@@ -17,13 +17,6 @@ CLICK = {"points": [[150, 140]], "labels": [1]}
 
 
 @pytest.fixture(scope="module")
-def predictor(randomise):
-    model = Sam(CONFIGS["tiny"])
-    randomise(model)
-    return Predictor(model, model_name="tiny")
-
-
-@pytest.fixture(scope="module")
 def embedding(predictor):
     return predictor.embed(IMAGE)
 

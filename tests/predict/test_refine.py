@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import samkit
-from samkit import Predictor
 from samkit.errors import ConfigError, PromptError
 from samkit.geometry import CoordMap, crop_of_logits, put_crop_logits
 from samkit.models import CONFIGS, Sam
@@ -20,13 +19,6 @@ from samkit.predict.refine import FINE_SHARE, MARGIN, correct_at_clicks, mask_bo
 IMAGE = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
 SPACE = CoordMap(original_hw=(300, 400), model_size=128)
 CLICKS = {"points": [[150, 140], [160, 150], [30, 20]], "labels": [1, 1, 0]}
-
-
-@pytest.fixture(scope="module")
-def predictor(randomise):
-    model = Sam(CONFIGS["tiny"])
-    randomise(model)
-    return Predictor(model, model_name="tiny")
 
 
 @pytest.fixture(scope="module")

@@ -3,19 +3,10 @@
 import numpy as np
 import pytest
 
-from samkit import Predictor
 from samkit.errors import PromptError
-from samkit.models import CONFIGS, Sam
 from samkit.predict import Refinement, ask_all
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
-
-
-@pytest.fixture(scope="module")
-def predictor(randomise):
-    model = Sam(CONFIGS["tiny"])
-    randomise(model)
-    return Predictor(model, model_name="tiny")
 
 
 @pytest.fixture
@@ -96,3 +87,10 @@ def test_many_masks_are_refined_at_once_as_one_by_one(predictor):
 def test_no_refinements_have_an_empty_answer(predictor):
     answer = ask_all(predictor, predictor.embed(IMAGE), [], multimask=False)
     assert answer.masks.shape == (0, 1, 90, 120)
+
+
+def test_pixels_are_held_only_where_they_are_looked_at(predictor):
+    assert predictor.session(IMAGE).image is None
+    assert predictor.session(IMAGE, refine="fast").image is None
+    for choice in ({"refine": "best"}, {"fine": True}):
+        np.testing.assert_array_equal(predictor.session(IMAGE, **choice).image, IMAGE)

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 import samkit
 from samkit.cli.main import main
 from samkit.errors import WeightsError
-from samkit.weights import load_model, save_checkpoint, save_decoder
+from samkit.models import Sam
+from samkit.weights import TextEncoder, load_model, model_config, save_checkpoint, save_decoder
 from samkit.weights.checkpoint import ENCODER_PREFIX
 
 
@@ -85,3 +86,13 @@ def test_command(tuned, tmp_path, decoder_file, capsys):
     assert json.loads(capsys.readouterr().out)["model"] == "mobile_sam"
     assert main(["models", "decoder", str(full), "--base", "none"]) != 0
     assert "unknown model 'none'; known are mobile_sam" in capsys.readouterr().err
+
+
+def test_the_clip_of_text_prompts_is_recorded(tmp_path):
+    clip = TextEncoder(source="some/clip", fingerprint="abc", dim=16)
+    model = Sam(model_config("mobile_sam", clip.dim))
+    published = load_model("mobile_sam").model
+    model.load_state_dict(model.state_dict() | published.state_dict())
+    path = tmp_path / "decoder.safetensors"
+    save_decoder(model, path, name="mobile_sam", base="mobile_sam", text_encoder=clip)
+    assert load_model(path).text_encoder == clip

@@ -132,13 +132,12 @@ def decoder(*, file: Path, output: Path, base: str) -> None:
     The file is used like any other; its image encoder is that of --base, which must be the one it
     was trained on, unchanged.
     """
-    from samkit.errors import WeightsError
     from samkit.weights import load_model, save_decoder
 
-    if base not in _catalog():
-        raise WeightsError(f"unknown model {base!r}; known are {', '.join(_catalog())}")
     loaded = load_model(file)
-    save_decoder(loaded.model, output, name=loaded.name, base=base)
+    save_decoder(
+        loaded.model, output, name=loaded.name, base=base, text_encoder=loaded.text_encoder
+    )
     click.echo(f"{output}: decoder of {file}, {output.stat().st_size / 1e6:.1f} MB")
 
 

@@ -74,10 +74,13 @@ class CropCache:
         """Renew the lock in a forked process."""
         self._lock = Lock()
 
-    def add(self, embedding: ImageEmbedding, pixels: RgbImage) -> None:
-        """Cache the pixels of an image just embedded, unless it is too large."""
+    def add(self, embedding: ImageEmbedding, pixels: RgbImage, *, copy: bool = False) -> None:
+        """Cache the pixels of an image just embedded, or a copy of them, unless it is too large."""
+        if pixels.nbytes > PIXELS_BYTES:
+            return
+        own = pixels.copy() if copy else pixels
         with self._lock:
-            self._pixels[embedding] = pixels
+            self._pixels[embedding] = own
             total = sum(image.nbytes for image in self._pixels.values())
             for oldest, image in list(self._pixels.items()):
                 if total <= PIXELS_BYTES:

@@ -173,7 +173,7 @@ class Predictor:
         rgb = read_image(image, value_range=value_range)
         embedding = self._encode(rgb)
         # The caller may change an array later.
-        self.crops.add(embedding, rgb if isinstance(image, str | os.PathLike) else rgb.copy())
+        self.crops.add(embedding, rgb, copy=not isinstance(image, str | os.PathLike))
         return embedding
 
     @torch.no_grad()
@@ -220,6 +220,8 @@ class Predictor:
             ImageError: the image cannot be read.
         """
         check_refine(refine)
+        if refine != "best" and not fine:
+            return ImageSession(self, self.embed(image, value_range=value_range), refine=refine)
         pixels = read_image(image, value_range=value_range)
         return ImageSession(self, self.embed(pixels), refine=refine, fine=fine, image=pixels)
 
@@ -332,8 +334,7 @@ class Predictor:
         answer = self.decode_text(embedding, resolved, multimask=multimask)
         if not fine:
             return answer
-        given = None if image is None else read_image(image, value_range=value_range)
-        pixels = self.crops.pixels(embedding, given, needed_by="fine=True")
+        pixels = self._pixels(embedding, image, value_range=value_range, needed_by="fine=True")
         return replace(answer, guide=pixels)
 
     def decode_text(
@@ -366,9 +367,8 @@ class Predictor:
         prompts = prompts.with_logits(embedding.coords)
         pixels = None
         if refine == "best" or fine:
-            given = None if image is None else read_image(image)
             needed_by = 'refine="best"' if refine == "best" else "fine=True"
-            pixels = self.crops.pixels(embedding, given, needed_by=needed_by)
+            pixels = self._pixels(embedding, image, needed_by=needed_by)
         if refine != "none" and not multimask:
             refiner = Refiner(decoder=self.decoder, crops=self.crops)
             looked_at = pixels if refine == "best" else None
@@ -376,6 +376,18 @@ class Predictor:
         else:
             answer = self.decoder.decode(embedding, prompts, multimask=multimask)
         return replace(answer, guide=pixels) if fine else answer
+
+    def _pixels(
+        self,
+        embedding: ImageEmbedding,
+        image: ImageLike | None,
+        *,
+        value_range: RangeLike = "auto",
+        needed_by: str,
+    ) -> RgbImage:
+        """The pixels of an embedded image; see `CropCache.pixels`."""
+        given = None if image is None else read_image(image, value_range=value_range)
+        return self.crops.pixels(embedding, given, needed_by=needed_by)
 
     def decode_points(
         self,

@@ -22,7 +22,7 @@ Shape legend: P prompts, N points, S side of the logits.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import cv2
 import numpy as np
@@ -107,7 +107,7 @@ class Refiner:
         if not len(rows):
             return answer
         again = replace(
-            _rows(prompts, rows),
+            prompts.rows(rows),
             boxes_xyxy=boxes[rows] if prompts.boxes_xyxy is None else prompts.boxes_xyxy[rows],
             mask_logits=answer.logits[rows],
         )
@@ -125,7 +125,7 @@ class Refiner:
         for row in np.flatnonzero(_are_clear(prompts)).tolist():
             if np.isfinite(boxes[row]).all():
                 details[row] = self._detail(
-                    embedding, _rows(prompts, [row]), answer.logits[row, 0], boxes[row], pixels
+                    embedding, prompts.rows([row]), answer.logits[row, 0], boxes[row], pixels
                 )
         found = [row for row, detail in enumerate(details) if detail is not None]
         if not found:
@@ -243,17 +243,6 @@ def _with_logits(
     changed = answer.logits.copy()
     changed[np.asarray(rows, np.int64), 0] = np.asarray(logits).reshape(-1, *changed.shape[2:])
     return replace(answer, logits=changed)
-
-
-def _rows(prompts: Prompts, rows: npt.ArrayLike) -> Prompts:
-    """Some prompts of a batch."""
-    index = np.asarray(rows, np.int64)
-    parts: dict[str, Any] = {
-        name: None if part is None else part[index]
-        for name in ("points_xy", "labels", "boxes_xyxy", "mask_logits", "text_embeds")
-        for part in [getattr(prompts, name)]
-    }
-    return replace(prompts, **parts)
 
 
 def _joined(box: FloatArray, prompt: Prompts) -> FloatArray:

@@ -138,6 +138,13 @@ class Prompts:
         is_alone = self.boxes_xyxy is None and self.mask_logits is None
         return is_alone and self.text_embeds is None and bool((self.num_points == 1).all())
 
+    def rows(self, index: IntArray | list[int]) -> Prompts:
+        """Select prompts of a batch by their numbers."""
+        fields: dict[str, Any] = {
+            name: part[index] for name, part in vars(self).items() if isinstance(part, np.ndarray)
+        }
+        return replace(self, **fields)
+
     def __len__(self) -> int:
         """Number of prompts."""
         first = next(

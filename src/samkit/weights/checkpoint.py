@@ -115,14 +115,18 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 def _base_encoder(path: Path, metadata: Mapping[str, str]) -> State:
     """Read the image encoder that a decoder's file names."""
     base = metadata[BASE_KEY]
-    entry = CATALOG.get(base)
-    if entry is None or entry.base is not None:
+    if base not in CATALOG:
         raise WeightsError(f"{path} is a decoder for {base!r}, which this version does not know")
-    state = read_checkpoint(fetch(entry)).state
-    encoder = {name: value for name, value in state.items() if name.startswith(ENCODER_PREFIX)}
+    encoder = _encoder_of(base)
     if encoder_state_sha256(encoder) != metadata.get(ENCODER_KEY):
         raise WeightsError(f"{path} is a decoder for another image encoder than that of {base}")
     return encoder
+
+
+def _encoder_of(model: str) -> State:
+    """Read the image encoder of a model of the catalog."""
+    state = read_checkpoint(fetch(CATALOG[model])).state
+    return {name: value for name, value in state.items() if name.startswith(ENCODER_PREFIX)}
 
 
 def _read_safetensors(path: Path) -> tuple[Mapping[str, object], Mapping[str, str]]:
@@ -231,14 +235,26 @@ def save_checkpoint(
     Raises:
         OutputError: the file cannot be written.
     """
-    metadata = {MODEL_KEY: name}
+    write_tensors(path, model.state_dict(), _metadata(name, text_encoder))
+
+
+def _metadata(name: str, text_encoder: TextEncoder | None) -> dict[str, str]:
+    """Metadata of our own files."""
+    found = {MODEL_KEY: name}
     if text_encoder is not None:
-        metadata[TEXT_KEY] = text_encoder.source
-        metadata[TEXT_FINGERPRINT_KEY] = text_encoder.fingerprint
-    write_tensors(path, model.state_dict(), metadata)
+        found[TEXT_KEY] = text_encoder.source
+        found[TEXT_FINGERPRINT_KEY] = text_encoder.fingerprint
+    return found
 
 
-def save_decoder(model: Sam, path: str | os.PathLike[str], *, name: str, base: str) -> None:
+def save_decoder(
+    model: Sam,
+    path: str | os.PathLike[str],
+    *,
+    name: str,
+    base: str,
+    text_encoder: TextEncoder | None = None,
+) -> None:
     """Write a model's prompt encoder and mask decoder, in float16, without its image encoder.
 
     The file is loaded like any other; the image encoder comes from the model that it names.
@@ -247,25 +263,26 @@ def save_decoder(model: Sam, path: str | os.PathLike[str], *, name: str, base: s
         model: a network with the image encoder of `base`, unchanged.
         name: the kind of model.
         base: a model of the catalog.
+        text_encoder: the CLIP of its text prompts.
 
     Raises:
-        WeightsError: the model has another image encoder.
+        WeightsError: there is no such `base`, or the model has another image encoder.
         OutputError: the file cannot be written.
     """
-    state = model.state_dict()
-    own = {key: value for key, value in state.items() if key.startswith(ENCODER_PREFIX)}
-    published = read_checkpoint(fetch(CATALOG[base])).state
-    encoder = {key: value for key, value in published.items() if key.startswith(ENCODER_PREFIX)}
+    if base not in CATALOG:
+        raise WeightsError(f"unknown model {base!r}; known are {', '.join(CATALOG)}")
+    encoder: State = {}
+    decoder: State = {}
+    for key, value in model.state_dict().items():
+        (encoder if key.startswith(ENCODER_PREFIX) else decoder)[key] = value
     checksum = encoder_state_sha256(encoder)
-    if encoder_state_sha256(own) != checksum:
+    if checksum != encoder_state_sha256(_encoder_of(base)):
         raise WeightsError(f"the model has another image encoder than {base}: save all of it")
-    decoder = {
-        key: value.half() if value.is_floating_point() else value
-        for key, value in state.items()
-        if not key.startswith(ENCODER_PREFIX)
+    halved = {
+        key: value.half() if value.is_floating_point() else value for key, value in decoder.items()
     }
-    metadata = {MODEL_KEY: name, BASE_KEY: base, ENCODER_KEY: checksum}
-    write_tensors(path, decoder, metadata)
+    facts = {BASE_KEY: base, ENCODER_KEY: checksum}
+    write_tensors(path, halved, _metadata(name, text_encoder) | facts)
 
 
 def encoder_state_sha256(state: Mapping[str, Tensor]) -> str:

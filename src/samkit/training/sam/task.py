@@ -157,8 +157,9 @@ class InteractiveTask(Task):
         """Compute losses and logits (M, K, L, L) of one iteration; K is 1 after the first."""
         with in_float32(features.grid):
             tokens = clicks_to_tokens(clicks, self.sam.prompt_encoder)
-        answer = compiled(answer_tokens) if self.recipe.compile else answer_tokens
+        answer = answer_tokens
         if self.recipe.compile:
+            answer = compiled(answer_tokens)
             torch._dynamo.mark_dynamic(tokens, 1)  # noqa: SLF001 - its only name
         arguments = (self, features, pos_enc, tokens, previous, truth, ignored)
         if self.recipe.checkpoint_iterations and torch.is_grad_enabled():

@@ -98,17 +98,12 @@ class Teacher:
         """Click each image once: logits (M, 3, L, L), and whether each mask is usable (M, 3)."""
         sam = self._sam.to(known.device)
         side, size = known.shape[-1], sam.config.image_size
+        points = (uniform_points(known, generator) + 0.5) * (size / side) - 0.5
+        labels = torch.ones(len(points), 1, dtype=torch.int64, device=known.device)
+        prompts = PromptTensors(points_xy=points[:, None], labels=labels)
         with torch.autocast(known.device.type, enabled=False):  # positions need float32
-            points = (uniform_points(known, generator) + 0.5) * (size / side) - 0.5
-            labels = torch.ones(len(points), 1, dtype=torch.int64, device=known.device)
-            prompts = PromptTensors(points_xy=points[:, None], labels=labels)
-            tokens = sam.prompt_encoder.embed_sparse(prompts)
-            pos_enc = sam.project_pos_enc()
-        dense = sam.prompt_encoder.no_mask().expand(len(points), -1, -1, -1)
-        context = sam.prepare(features, dense, pos_enc)
-        answer = sam.upscale(sam.select(sam.attend(tokens, context), multimask=True), context)
-        logits = answer.logits.float()
+            logits, iou_pred = sam.decode(features.float(), prompts, multimask=True)
         inner = (logits > STABILITY_OFFSET).sum((-2, -1))
         outer = (logits > -STABILITY_OFFSET).sum((-2, -1)).clamp(min=1)
         stable = inner / outer >= self.recipe.stability_thresh
-        return logits, stable & (answer.iou_pred >= self.recipe.iou_thresh)
+        return logits, stable & (iou_pred >= self.recipe.iou_thresh)
