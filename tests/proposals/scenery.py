@@ -11,6 +11,7 @@ import numpy as np
 
 from samkit.geometry import CoordMap
 from samkit.predict import PointMasks
+from samkit.weights import PUBLISHED_IOU_THRESH
 
 MODEL_SIZE = 256  # logits of 64 x 64
 SURE = 100.0  # logit far from 0: edges are sharp, the mask is stable
@@ -70,6 +71,7 @@ class SceneryPredictor:
 
     def __init__(self, *things):
         self.things = things
+        self.iou_thresh = PUBLISHED_IOU_THRESH
         self.asked, self.crops, self.batches = [], [], []
 
     def embed(self, crop):

@@ -8,6 +8,7 @@ import pytest
 from samkit.errors import ConfigError
 from samkit.proposals import PRESETS, AutoMaskConfig, TileConfig
 from samkit.proposals.config import RANGES
+from samkit.weights import PUBLISHED_IOU_THRESH
 
 
 def test_defaults_are_those_of_the_published_implementation():
@@ -15,7 +16,8 @@ def test_defaults_are_those_of_the_published_implementation():
     assert config.points_per_side == 32
     assert config.crop_layers == 0
     assert config.crop_overlap == pytest.approx(512 / 1500)
-    assert (config.iou_thresh, config.stability_thresh, config.stability_offset) == (0.88, 0.95, 1)
+    assert (config.iou_thresh, config.stability_thresh, config.stability_offset) == (None, 0.95, 1)
+    assert config.for_model(PUBLISHED_IOU_THRESH).iou_thresh == 0.88
     assert (config.box_nms_thresh, config.crop_nms_thresh) == (0.7, 0.7)
     assert (config.min_area_px, config.max_area_fraction) == (0, 1)
     assert not config.adaptive
@@ -25,7 +27,7 @@ def test_paper_preset_is_the_papers():
     # 32 x 32 points, 2 x 2 crops with 16 x 16 and 4 x 4 with 8 x 8.
     paper = PRESETS["paper"]
     assert [paper.points_in_layer(layer) for layer in range(paper.crop_layers + 1)] == [32, 16, 8]
-    assert (paper.iou_thresh, paper.stability_thresh, paper.stability_offset) == (0.88, 0.95, 1)
+    assert (paper.iou_thresh, paper.stability_thresh, paper.stability_offset) == (None, 0.95, 1)
     assert (paper.box_nms_thresh, paper.crop_nms_thresh) == (0.7, 0.7)
     assert (paper.min_area_px, paper.max_area_fraction) == (100, 0.95)
 
@@ -41,6 +43,14 @@ def test_presets_ask_ever_more():
     assert points(AutoMaskConfig()) < points(PRESETS["paper"]) < points(PRESETS["thorough"])
 
 
+def test_thresholds_follow_the_models_own():
+    thorough = PRESETS["thorough"]
+    assert thorough.for_model(PUBLISHED_IOU_THRESH).iou_thresh == pytest.approx(0.8)
+    assert thorough.for_model(0.5).iou_thresh == pytest.approx(0.42)
+    assert thorough.for_model(0.05).iou_thresh == 0
+    assert AutoMaskConfig(iou_thresh=0.7).for_model(0.5).iou_thresh == 0.7
+
+
 def test_each_layer_has_at_least_one_point():
     config = AutoMaskConfig(points_per_side=5, crop_points_downscale=3)
     assert [config.points_in_layer(layer) for layer in range(4)] == [5, 1, 1, 1]
@@ -54,6 +64,8 @@ def test_every_number_has_a_range():
 @pytest.mark.parametrize("name", RANGES)
 @pytest.mark.parametrize("value", [-1, float("nan"), "1", None, True])
 def test_nonsense_is_refused(name, value, refusal):
+    if name == "iou_thresh" and value is None:
+        return  # the model's own
     with refusal(ConfigError, f"{name} must be", f"got {value!r}"):
         AutoMaskConfig(**{name: value})
 

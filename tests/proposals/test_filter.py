@@ -51,6 +51,17 @@ def test_predicted_iou_must_reach_the_threshold():
     assert len(mask_all(*things, iou_thresh=0.9)) == 0
 
 
+def test_without_a_threshold_it_is_the_models_own():
+    things = [Thing((16, 16, 112, 112), 0.8), Thing((128, 128, 240, 240), 0.9)]
+    predictor = SceneryPredictor(*things)
+    config = AutoMaskConfig(points_per_side=16)
+    assert found_things(AutoMasker(predictor, config).generate(IMAGE), things) == [1]
+    predictor.iou_thresh = 0.75
+    masker = AutoMasker(predictor, config)
+    assert found_things(masker.generate(IMAGE), things) == [0, 1]
+    assert masker.propose(IMAGE).config.iou_thresh == 0.75
+
+
 def test_no_threshold_takes_what_is_predicted_to_be_below_0():
     things = [Thing((16, 16, 112, 112), -0.1), Thing((128, 128, 240, 240), 0.85)]
     assert found_things(mask_all(*things, iou_thresh=0), things) == [0, 1]

@@ -15,6 +15,7 @@ from samkit.errors import ConfigError, ImageError
 from samkit.geometry import boxes_from_masks
 from samkit.proposals.grid import crop_boxes, grid_points
 from samkit.proposals.masker import POINTS_AT_ONCE
+from samkit.weights import PUBLISHED_IOU_THRESH
 
 
 def ask(*things, image=None, **settings):
@@ -109,12 +110,13 @@ def test_image_that_cannot_be_read_is_refused(tmp_path, refusal):
 
 
 def test_default_settings_are_those_of_the_config():
-    assert AutoMasker(SceneryPredictor()).config == AutoMaskConfig()
+    own = AutoMaskConfig().for_model(PUBLISHED_IOU_THRESH)
+    assert AutoMasker(SceneryPredictor()).config == own
 
 
 # --- The embedded model on a real image ---
 
-EIGHT = AutoMaskConfig(points_per_side=8)
+EIGHT = AutoMaskConfig(points_per_side=8).for_model(PUBLISHED_IOU_THRESH)
 
 
 @pytest.fixture(scope="module")

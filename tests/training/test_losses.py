@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from samkit.training.losses import LossRecipe, dice_loss, focal_loss, mask_iou, mask_losses
+from samkit.training.losses import (
+    LossRecipe,
+    click_loss,
+    dice_loss,
+    focal_loss,
+    mask_iou,
+    mask_losses,
+)
 
 TOLERANCE = 1e-6
 
@@ -181,3 +188,23 @@ def test_the_focal_mean_is_over_pixels_that_count(logits, truth):
             logits[row][:, known][:, None], target[row][:, known][:, None], gamma=2, alpha=0.25
         )
         torch.testing.assert_close(found[row], expected)
+
+
+def test_click_loss_is_the_cross_entropy_at_the_clicks(logits):
+    cells = torch.tensor([[[1, 2], [7, 0], [3, 3]]] * 4)  # x, y
+    labels = torch.tensor([[1, 0, -1], [1, 1, 1], [0, -1, -1], [-1, -1, -1]])
+    loss = click_loss(logits, cells, labels)
+    softplus = functional.softplus
+    first = (softplus(-logits[0, :, 2, 1]) + softplus(logits[0, :, 0, 7])) / 2
+    assert torch.allclose(loss[0], first, atol=TOLERANCE)
+    assert torch.allclose(loss[2], softplus(logits[2, :, 2, 1]), atol=TOLERANCE)
+    assert (loss[3] == 0).all()
+
+
+def test_the_total_has_the_click_loss_of_the_best_candidate(logits, truth):
+    clicks = torch.tensor([[[1, 2]]] * 4), torch.ones(4, 1, dtype=torch.int64)
+    iou_pred = torch.zeros(4, 3)
+    alone = mask_losses(logits[:, :1], iou_pred[:, :1], truth, LossRecipe())
+    added = mask_losses(logits[:, :1], iou_pred[:, :1], truth, LossRecipe(click=0.5), clicks=clicks)
+    expected = 0.5 * click_loss(logits[:, :1], *clicks).mean()
+    assert torch.allclose(added.total - alone.total, expected, atol=TOLERANCE)

@@ -1,5 +1,6 @@
 """Files with a decoder alone, whose image encoder is that of a model in the catalog."""
 
+import copy
 import json
 
 import pytest
@@ -8,10 +9,20 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import samkit
+from samkit.backends import BackendChoice
+from samkit.batch import MaskGenerator
 from samkit.cli.main import main
 from samkit.errors import WeightsError
 from samkit.models import Sam
-from samkit.weights import TextEncoder, load_model, model_config, save_checkpoint, save_decoder
+from samkit.proposals import PRESETS
+from samkit.weights import (
+    TextEncoder,
+    load_model,
+    model_config,
+    own_iou_thresh,
+    save_checkpoint,
+    save_decoder,
+)
 from samkit.weights.checkpoint import ENCODER_PREFIX
 
 
@@ -96,3 +107,23 @@ def test_the_clip_of_text_prompts_is_recorded(tmp_path):
     path = tmp_path / "decoder.safetensors"
     save_decoder(model, path, name="mobile_sam", base="mobile_sam", text_encoder=clip)
     assert load_model(path).text_encoder == clip
+
+
+def test_it_states_from_which_predicted_iou_its_automatic_masks_are_taken(
+    tuned, decoder_file, tmp_path
+):
+    path = tmp_path / "lower.safetensors"
+    save_decoder(tuned, path, name="mobile_sam", base="mobile_sam", iou_thresh=0.625)
+    assert own_iou_thresh(path) == load_model(path).iou_thresh == 0.625
+    predictor = samkit.Predictor.load(path, backend="torch", threads=1)
+    assert predictor.iou_thresh == 0.625
+    assert copy.deepcopy(predictor).iou_thresh == 0.625
+    assert samkit.AutoMasker(predictor).config.iou_thresh == 0.625
+    assert own_iou_thresh(decoder_file) == own_iou_thresh("mobile_sam") == 0.88
+
+
+def test_runs_on_many_images_record_that_threshold(decoder_file):
+    generator = MaskGenerator(
+        model=str(decoder_file), backend=BackendChoice(), config=PRESETS["thorough"]
+    )
+    assert generator.settings()["config"]["iou_thresh"] == pytest.approx(0.8)

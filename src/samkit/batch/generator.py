@@ -61,10 +61,14 @@ class MaskGenerator:
         Backend and device are not among them: they differ by rounding only, and a run may be
         resumed on another machine.
         """
+        from samkit.weights import own_iou_thresh
+
         tiling = None if self.tiling is None else asdict(self.tiling)
+        config = asdict(self.config.for_model(own_iou_thresh(self.model)))
+        config.pop("iou_slack")  # is in `iou_thresh` now
         found = {
             "model": _model_identity(self.model),
-            "config": asdict(self.config),
+            "config": config,
             "tiling": tiling,
         }
         # What is not chosen is left out, so that runs older than a setting can be resumed.

@@ -10,6 +10,7 @@ import click
 
 from samkit.backends import BackendChoice
 from samkit.cli.options import backend_options, json_option, model_option
+from samkit.weights import PUBLISHED_IOU_THRESH
 
 TEXT_EXAMPLE = "text models by their names on the hub, such as openai/clip-vit-base-patch32"
 
@@ -126,7 +127,14 @@ def prepare(*, model: str, backend: BackendChoice) -> None:
     help="File to write.",
 )
 @click.option("--base", default="mobile_sam", show_default=True, help="Model with its encoder.")
-def decoder(*, file: Path, output: Path, base: str) -> None:
+@click.option(
+    "--iou-thresh",
+    type=click.FloatRange(0, 1),
+    default=PUBLISHED_IOU_THRESH,
+    show_default=True,
+    help="Predicted IoU from which automatic masks are taken.",
+)
+def decoder(*, file: Path, output: Path, base: str, iou_thresh: float) -> None:
     """Write the decoder of a fine-tuned model alone, in float16: a fifth of the size.
 
     The file is used like any other; its image encoder is that of --base, which must be the one it
@@ -136,7 +144,12 @@ def decoder(*, file: Path, output: Path, base: str) -> None:
 
     loaded = load_model(file)
     save_decoder(
-        loaded.model, output, name=loaded.name, base=base, text_encoder=loaded.text_encoder
+        loaded.model,
+        output,
+        name=loaded.name,
+        base=base,
+        text_encoder=loaded.text_encoder,
+        iou_thresh=iou_thresh,
     )
     click.echo(f"{output}: decoder of {file}, {output.stat().st_size / 1e6:.1f} MB")
 

@@ -76,6 +76,7 @@ def load_predictor(model: str, backend: BackendChoice) -> Predictor:
         model_name=predictor.model_name,
         backend=ready,
         text_encoder=predictor.text_encoder,
+        iou_thresh=predictor.iou_thresh,
     )
 
 

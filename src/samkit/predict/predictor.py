@@ -27,7 +27,14 @@ from samkit.predict.refine import Refine, Refiner, check_refine
 from samkit.predict.session import ImageSession
 from samkit.predict.text_prompts import Text, TextPrompts, TextReader, check_text_embeds
 from samkit.types import ImageEmbedding, MaskPrediction, Prompts
-from samkit.weights import CATALOG, TextEncoder, load_model, weights_sha256, weights_sha256_of_bytes
+from samkit.weights import (
+    CATALOG,
+    PUBLISHED_IOU_THRESH,
+    TextEncoder,
+    load_model,
+    weights_sha256,
+    weights_sha256_of_bytes,
+)
 
 if TYPE_CHECKING:  # transformers takes seconds to import
     from samkit.text import TextModel
@@ -55,6 +62,8 @@ class Predictor:
         backend: runs the image encoder and the mask decoder.
         decoder: decodes prompts, and caches what is prepared for the images used last.
         crops: embeds crops of images, for `refine="best"`.
+        iou_thresh: predicted IoU from which automatic masks are taken; a model that predicts how
+            likely a mask is meant needs a lower one than one that predicts how clean it is.
     """
 
     def __init__(
@@ -65,6 +74,7 @@ class Predictor:
         backend: Backend | None = None,
         text_encoder: TextEncoder | None = None,
         text_model: TextModel | str | os.PathLike[str] | None = None,
+        iou_thresh: float = PUBLISHED_IOU_THRESH,
     ) -> None:
         """Create a predictor; the network, in float32, is put into evaluation mode.
 
@@ -72,7 +82,9 @@ class Predictor:
             backend: default torch in float32.
             text_encoder: the CLIP of the network's text prompts; None without.
             text_model: a text model, or its folder or name; see `load`.
+            iou_thresh: predicted IoU from which automatic masks are taken.
         """
+        self.iou_thresh = iou_thresh
         self.model = model.eval()
         self.model_name = model_name
         self.backend = backend or create_backend(model, backend="torch", precision="float32")
@@ -125,6 +137,7 @@ class Predictor:
             backend=chosen,
             text_encoder=loaded.text_encoder,
             text_model=text_model,
+            iou_thresh=loaded.iou_thresh,
         )
         predictor._origin = Origin.of(source, text_model)
         return predictor
@@ -442,6 +455,7 @@ class Predictor:
             model_name=model_name or self.model_name,
             backend=create_backend(model, **backend_choice(self.backend).options()),
             text_encoder=self.text_encoder,
+            iou_thresh=self.iou_thresh,
         )
         other._reader = self._reader
         other._encoder = encoder or other._encoder

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -21,6 +21,7 @@ RANGES: Mapping[str, tuple[type, float, float]] = MappingProxyType(
         "crop_points_downscale": (int, 1, 512),
         "crop_overlap": (float, 0, 1),
         "iou_thresh": (float, 0, 1),
+        "iou_slack": (float, 0, 1),
         "stability_thresh": (float, 0, 1),
         "stability_offset": (float, 0, math.inf),
         "box_nms_thresh": (float, 0, 1),
@@ -45,7 +46,9 @@ class AutoMaskConfig:
         crop_overlap: overlap of first-layer crops as a fraction of the image's shorter side; halved
             in each further layer.
         iou_thresh: minimum predicted IoU; 0 accepts all masks, even the few with a predicted IoU
-            below 0.
+            below 0. None is the model's own: 0.88 for published models, see
+            `samkit.Predictor.iou_thresh`.
+        iou_slack: how much lower than the model's own `iou_thresh` becomes, where it is None.
         stability_thresh: minimum stability, which is the IoU between the masks cut at the logits
             +offset and -offset.
         stability_offset: offset of these two logits.
@@ -64,7 +67,8 @@ class AutoMaskConfig:
     crop_layers: int = 0
     crop_points_downscale: int = 2
     crop_overlap: float = CROP_OVERLAP
-    iou_thresh: float = 0.88
+    iou_thresh: float | None = None
+    iou_slack: float = 0.0
     stability_thresh: float = 0.95
     stability_offset: float = 1.0
     box_nms_thresh: float = 0.7
@@ -75,13 +79,21 @@ class AutoMaskConfig:
 
     def __post_init__(self) -> None:
         for name, (kind, low, high) in RANGES.items():
-            check_number(name, getattr(self, name), kind, low, high)
+            if getattr(self, name) is not None or name != "iou_thresh":
+                check_number(name, getattr(self, name), kind, low, high)
         if not isinstance(self.adaptive, (bool, np.bool_)):
             raise ConfigError(f"adaptive must be True or False; got {self.adaptive!r}")
 
+    def for_model(self, iou_thresh: float) -> "AutoMaskConfig":
+        """These settings for a model with its own `iou_thresh`, which then is a number."""
+        if self.iou_thresh is not None:
+            return self
+        return replace(self, iou_thresh=max(0.0, iou_thresh - self.iou_slack))
+
     @property
     def min_iou_pred(self) -> float:
-        """Minimum predicted IoU of a mask."""
+        """Minimum predicted IoU of a mask, of settings for a model."""
+        assert self.iou_thresh is not None
         return self.iou_thresh if self.iou_thresh > 0 else -math.inf
 
     def points_in_layer(self, layer: int) -> int:
@@ -101,7 +113,7 @@ PRESETS: Mapping[str, AutoMaskConfig] = MappingProxyType(
         "thorough": AutoMaskConfig(
             points_per_side=64,
             crop_layers=2,
-            iou_thresh=0.8,
+            iou_slack=0.08,
             stability_thresh=0.9,
             box_nms_thresh=0.8,
             min_area_px=25,

@@ -32,6 +32,11 @@ Progress: TypeAlias = Callable[[int, int], None]
 class PointPredictor(Protocol):
     """Embeds images and answers grids of points: the part of a `Predictor` that is used here."""
 
+    @property
+    def iou_thresh(self) -> float:
+        """Predicted IoU from which a mask is taken for one; see `samkit.Predictor.iou_thresh`."""
+        ...
+
     def embed(self, image: npt.NDArray[np.uint8], /) -> ImageEmbedding:
         """Embed an image, uint8 RGB (H, W, 3); see `samkit.Predictor.embed`."""
         ...
@@ -57,7 +62,7 @@ class AutoMasker:
 
     Attributes:
         predictor: answers the points; a `Predictor`, or what is like one.
-        config: grid, crops and thresholds.
+        config: grid, crops and thresholds, with the model's own `iou_thresh` where none was given.
         point_grids: custom points instead of the regular grid: for each crop layer (P, 2) in xy as
             fractions of a crop's sides; None for the regular grid.
     """
@@ -76,7 +81,7 @@ class AutoMasker:
                 with adaptive grids.
         """
         self.predictor = predictor
-        self.config = AutoMaskConfig() if config is None else config
+        self.config = (config or AutoMaskConfig()).for_model(predictor.iou_thresh)
         self.point_grids = None if point_grids is None else check_grids(point_grids, self.config)
 
     def propose(

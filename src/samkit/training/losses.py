@@ -23,6 +23,8 @@ class LossRecipe:
         focal: weight of the focal loss.
         dice: weight of the dice loss.
         iou: weight of the squared error of the predicted IoU.
+        click: weight of the cross-entropy at the clicks so far, so that answers obey them; the
+            paper has none.
         focal_gamma: how strongly pixels that are already right are discounted.
         focal_alpha: weight of foreground pixels; background has 1 - alpha. Both are those of
             arXiv:1708.02002.
@@ -31,11 +33,12 @@ class LossRecipe:
     focal: float = 20.0
     dice: float = 1.0
     iou: float = 1.0
+    click: float = 0.0
     focal_gamma: float = 2.0
     focal_alpha: float = 0.25
 
     def __post_init__(self) -> None:
-        for name in ("focal", "dice", "iou", "focal_gamma"):
+        for name in ("focal", "dice", "iou", "click", "focal_gamma"):
             check_range(name, getattr(self, name), 0)
         check_range("focal_alpha", self.focal_alpha, 0, 1)
 
@@ -103,6 +106,24 @@ def dice_loss(logits: Tensor, truth: Tensor, *, ignored: Tensor | None = None) -
     return 1 - (2 * shared + 1) / (sizes + 1)
 
 
+def click_loss(logits: Tensor, cells_xy: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy at clicked cells, mean over the clicks of each mask; 0 without clicks.
+
+    Args:
+        logits: (M, K, H, W).
+        cells_xy: (M, N, 2) integers.
+        labels: (M, N): 1 foreground, 0 background, -1 no click.
+
+    Returns:
+        loss (M, K).
+    """
+    index = cells_xy[..., 1] * logits.shape[-1] + cells_xy[..., 0]
+    at = logits.flatten(2).gather(2, index[:, None].expand(-1, logits.shape[1], -1))
+    error = nn.functional.softplus(torch.where(labels[:, None] == 1, -at, at))
+    is_click = (labels >= 0)[:, None].to(error.dtype)
+    return (error * is_click).sum(-1) / is_click.sum(-1).clamp(min=1)
+
+
 @torch.no_grad()
 def mask_iou(predicted: Tensor, truth: Tensor) -> Tensor:
     """IoU (...) of bool masks (..., H, W); 1 where both are empty."""
@@ -118,6 +139,7 @@ def mask_losses(
     recipe: LossRecipe,
     *,
     ignored: Tensor | None = None,
+    clicks: tuple[Tensor, Tensor] | None = None,
 ) -> MaskLosses:
     """Losses of predicted masks with several candidates each.
 
@@ -129,6 +151,7 @@ def mask_losses(
         iou_pred: (M, K).
         truth: ground truth (M, H, W), bool, without ignored pixels.
         ignored: (M, H, W) bool, pixels that do not count.
+        clicks: cells and labels, as `click_loss` takes them; needed if `recipe.click` is over 0.
 
     Source: arXiv:2304.02643, section 3 and appendix A, which do not say for which candidates the
     predicted IoU is trained.
@@ -142,6 +165,9 @@ def mask_losses(
     )
     dice = dice_loss(logits, target, ignored=ignored)
     combined = recipe.focal * focal + recipe.dice * dice  # (M, K)
+    if recipe.click > 0:
+        assert clicks is not None
+        combined = combined + recipe.click * click_loss(logits, *clicks)
     best = combined.argmin(1, keepdim=True)
     predicted = logits > 0 if ignored is None else (logits > 0) & ~ignored
     iou = mask_iou(predicted, truth[:, None])

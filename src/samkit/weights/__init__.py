@@ -6,7 +6,12 @@
 from typing import TYPE_CHECKING
 
 from samkit.lazy import lazy_names
-from samkit.weights.catalog import CATALOG, TEXT_CATALOG, check_source
+from samkit.weights.catalog import (
+    CATALOG,
+    PUBLISHED_IOU_THRESH,
+    TEXT_CATALOG,
+    check_source,
+)
 from samkit.weights.hub import (
     CONFIG_FILE,
     asking_hub,
@@ -32,12 +37,13 @@ if TYPE_CHECKING:  # torch takes seconds to import
         weights_sha256,
         weights_sha256_of_bytes,
     )
-    from samkit.weights.load import load_model
+    from samkit.weights.load import load_model, own_iou_thresh
 
 __all__ = [
     "CATALOG",
     "CONFIG_FILE",
     "MODEL_KEY",
+    "PUBLISHED_IOU_THRESH",
     "SHOWN_MISFITS",
     "TEXT_CATALOG",
     "TextEncoder",
@@ -53,6 +59,7 @@ __all__ = [
     "load_model",
     "misfits",
     "model_config",
+    "own_iou_thresh",
     "read_checkpoint",
     "save_checkpoint",
     "save_decoder",
@@ -71,6 +78,7 @@ __getattr__, __dir__ = lazy_names(
         "load_model": "load",
         "misfits": "checkpoint",
         "model_config": "checkpoint",
+        "own_iou_thresh": "load",
         "read_checkpoint": "checkpoint",
         "save_checkpoint": "checkpoint",
         "save_decoder": "checkpoint",

@@ -8,6 +8,7 @@ from typing import Literal
 from samkit.errors import WeightsError
 
 CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt")
+PUBLISHED_IOU_THRESH = 0.88  # of automatic masks, in arXiv:2304.02643, appendix B
 EMBEDDED_DIR = Path(__file__).parent / "embedded"
 
 
@@ -21,6 +22,7 @@ class CatalogEntry:
         size_bytes: size of the authors' file or of the embedded one; a download differs slightly.
         hub_repo, hub_file: repository and file on the Hugging Face hub; None if embedded.
         embedded: file inside this package; None for a model on the hub.
+        iou_thresh: predicted IoU from which automatic masks are taken.
         base: the model whose image encoder this one shares; its file is a decoder alone.
         sha256: checksums of the embedded file and of the authors' `.pth` or `.pt`, by which they
             are recognised. Files from the hub are checked against the hub's own record.
@@ -34,6 +36,7 @@ class CatalogEntry:
     hub_repo: str | None = None
     hub_file: str = "model.safetensors"
     embedded: Path | None = None
+    iou_thresh: float = PUBLISHED_IOU_THRESH
     base: str | None = None
     sha256: tuple[str, ...] = ()
 

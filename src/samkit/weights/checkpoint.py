@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from samkit.errors import WeightsError
 from samkit.files import write_tensors
 from samkit.models import CONFIGS, Sam, SamConfig
-from samkit.weights.catalog import CATALOG
+from samkit.weights.catalog import CATALOG, PUBLISHED_IOU_THRESH
 from samkit.weights.hub import fetch
 from samkit.weights.layouts import State, to_own_names
 
@@ -28,7 +28,7 @@ MODEL_KEY, TEXT_KEY, TEXT_FINGERPRINT_KEY = "model", "text_encoder", "text_finge
 TEXT_WEIGHT = "prompt_encoder.text_projection.weight"  # only where a model takes text
 # Of a file with a decoder alone: the model in the catalog whose image encoder it needs, and the
 # encoder's checksum.
-BASE_KEY, ENCODER_KEY = "base", "encoder_sha256"
+BASE_KEY, ENCODER_KEY, IOU_THRESH_KEY = "base", "encoder_sha256", "iou_thresh"
 ENCODER_PREFIX = "image_encoder."
 # torch's message about a file that would run code; garbage has an "unsupported operand" instead.
 REFUSED = re.compile(r"unsupported (global|class)", re.IGNORECASE)
@@ -57,6 +57,7 @@ class Checkpoint:
         layout: "original", "transformers", or "mae" for an image encoder alone.
         model_name: the kind of model, if the file states it.
         text_encoder: for a model with text prompts; fields that the file does not state are empty.
+        iou_thresh: predicted IoU from which automatic masks are taken.
     """
 
     path: Path
@@ -64,6 +65,7 @@ class Checkpoint:
     layout: str
     model_name: str | None
     text_encoder: TextEncoder | None = None
+    iou_thresh: float = PUBLISHED_IOU_THRESH
 
     @property
     def text_dim(self) -> int | None:
@@ -109,7 +111,22 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         layout=layout,
         model_name=metadata.get(MODEL_KEY),
         text_encoder=text_encoder,
+        iou_thresh=_iou_thresh(metadata),
     )
+
+
+def read_iou_thresh(path: str | os.PathLike[str]) -> float:
+    """The predicted IoU from which automatic masks of a file's model are taken.
+
+    Raises:
+        WeightsError: the file is missing or damaged.
+    """
+    path = Path(path)
+    return _iou_thresh(_read_safetensors(path)[1] if path.suffix == ".safetensors" else {})
+
+
+def _iou_thresh(metadata: Mapping[str, str]) -> float:
+    return float(metadata.get(IOU_THRESH_KEY, PUBLISHED_IOU_THRESH))
 
 
 def _base_encoder(path: Path, metadata: Mapping[str, str]) -> State:
@@ -254,6 +271,7 @@ def save_decoder(
     name: str,
     base: str,
     text_encoder: TextEncoder | None = None,
+    iou_thresh: float = PUBLISHED_IOU_THRESH,
 ) -> None:
     """Write a model's prompt encoder and mask decoder, in float16, without its image encoder.
 
@@ -264,6 +282,7 @@ def save_decoder(
         name: the kind of model.
         base: a model of the catalog.
         text_encoder: the CLIP of its text prompts.
+        iou_thresh: predicted IoU from which automatic masks are taken.
 
     Raises:
         WeightsError: there is no such `base`, or the model has another image encoder.
@@ -281,7 +300,7 @@ def save_decoder(
     halved = {
         key: value.half() if value.is_floating_point() else value for key, value in decoder.items()
     }
-    facts = {BASE_KEY: base, ENCODER_KEY: checksum}
+    facts = {BASE_KEY: base, ENCODER_KEY: checksum, IOU_THRESH_KEY: f"{iou_thresh:g}"}
     write_tensors(path, halved, _metadata(name, text_encoder) | facts)
 
 

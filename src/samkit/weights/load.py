@@ -6,18 +6,31 @@ from pathlib import Path
 
 from samkit.errors import WeightsError
 from samkit.models import CONFIGS, Sam
-from samkit.weights.catalog import CATALOG, check_source
-from samkit.weights.checkpoint import TextEncoder, build_model, identify, read_checkpoint
+from samkit.weights.catalog import CATALOG, PUBLISHED_IOU_THRESH, check_source
+from samkit.weights.checkpoint import (
+    TextEncoder,
+    build_model,
+    identify,
+    read_checkpoint,
+    read_iou_thresh,
+)
 from samkit.weights.hub import fetch
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A model, its name in `samkit.models.CONFIGS`, and the CLIP of its text prompts."""
+    """A model.
+
+    Attributes:
+        name: its name in `samkit.models.CONFIGS`.
+        text_encoder: the CLIP of its text prompts; None without.
+        iou_thresh: predicted IoU from which automatic masks are taken.
+    """
 
     model: Sam
     name: str
     text_encoder: TextEncoder | None = None
+    iou_thresh: float = PUBLISHED_IOU_THRESH
 
 
 def load_model(source: str | os.PathLike[str], *, name: str | None = None) -> LoadedModel:
@@ -46,5 +59,19 @@ def load_model(source: str | os.PathLike[str], *, name: str | None = None) -> Lo
         )
     name = name or identify(checkpoint)
     return LoadedModel(
-        model=build_model(checkpoint, name), name=name, text_encoder=checkpoint.text_encoder
+        model=build_model(checkpoint, name),
+        name=name,
+        text_encoder=checkpoint.text_encoder,
+        iou_thresh=checkpoint.iou_thresh,
     )
+
+
+def own_iou_thresh(source: str | os.PathLike[str]) -> float:
+    """The predicted IoU from which automatic masks of a model are taken, without loading it.
+
+    Arguments and errors are those of `load_model`; nothing is downloaded.
+    """
+    if isinstance(source, str) and source in CATALOG:
+        return CATALOG[source].iou_thresh
+    check_source(source)
+    return read_iou_thresh(source)

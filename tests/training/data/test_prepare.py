@@ -14,7 +14,7 @@ from samkit.errors import ConfigError
 from samkit.geometry import encode_rle
 from samkit.training.data.data_recipe import DataRecipe
 from samkit.training.data.loader import BatchLoader
-from samkit.training.data.prepare import Preparer, Skip, usable_masks
+from samkit.training.data.prepare import Preparer, Skip, merged, usable_masks
 
 
 def mask_of(area, side=10):
@@ -125,3 +125,31 @@ def test_batches_say_which_cells_are_ignored(make_source, recipe):
     assert not (batch.masks & batch.ignored[batch.image_index]).any()
     moved = batch.to(torch.device("cpu"))
     assert torch.equal(moved.ignored, batch.ignored)
+
+
+def test_masks_that_touch_are_joined():
+    mask, beside, far = (np.zeros((32, 32), bool) for _ in range(3))
+    mask[4:12, 4:12], beside[4:12, 13:20], far[24:30, 24:30] = True, True, True
+    assert (merged(mask, [None, far, mask, beside], 0.9) == mask | beside).all()
+    assert (merged(mask, [far], 0.9) == mask).all()
+    assert (merged(mask, [beside], 0.1) == mask).all()  # together they would be too large
+
+
+def test_so_many_masks_are_joined():
+    left, right = np.zeros((64, 64), bool), np.zeros((64, 64), bool)
+    left[10:30, 10:30], right[10:30, 30:50] = True, True
+    sample = Sample(
+        key="a",
+        image=np.zeros((64, 64, 3), np.uint8),
+        rles=(encode_rle(left), encode_rle(right)),
+    )
+    areas = []
+    for merge_probability in (0.0, 0.4):
+        recipe = DataRecipe(
+            train="scenes", max_masks_per_image=1, merge_probability=merge_probability
+        )
+        preparer = Preparer(recipe=recipe, model_size=64, truth_size=64, seed=0, with_masks=True)
+        areas.append([int(preparer.prepare(sample, 0, n).masks.sum()) for n in range(100)])
+    assert set(areas[0]) == {400}
+    assert set(areas[1]) == {400, 800}
+    assert 25 <= areas[1].count(800) <= 55

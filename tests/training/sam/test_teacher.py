@@ -77,6 +77,60 @@ def test_ground_truths_stay_without_a_usable_answer(teacher, features, settings)
     assert (masks == truths()).all()
 
 
+def drawn_left_halves(edge):
+    """Masks whose right edge was drawn at column `edge`."""
+    masks = torch.zeros(40, SIDE, SIDE, dtype=torch.bool)
+    masks[:, :, :edge] = True
+    return masks
+
+
+@pytest.fixture
+def outliner(teacher, monkeypatch):
+    """A teacher whose answer to a box and a mask is always the left half."""
+
+    def make(**settings):
+        own = teacher(**settings)
+        seen = []
+
+        def decode(features, prompts, *, multimask):
+            seen.append(prompts)
+            logits = torch.full((len(features.grid), 1, SIDE, SIDE), -9.0)
+            logits[..., : SIDE // 2] = 9.0
+            return logits, torch.ones(len(logits), 1)
+
+        monkeypatch.setattr(own._sam, "decode", decode)
+        return own, seen
+
+    return make
+
+
+def test_some_drawn_masks_are_outlined_by_the_teacher(outliner, features):
+    own, seen = outliner(outline_probability=0.5)
+    drawn = drawn_left_halves(SIDE // 2 + 1)
+    masks = own.outline_some(drawn, features, None, generator())
+    changed = (masks == drawn_left_halves(SIDE // 2)).flatten(1).all(1)
+    assert ((masks == drawn).flatten(1).all(1) ^ changed).all()
+    assert 10 <= int(changed.sum()) <= 30
+    # It was shown the drawn masks and their boxes, at the model's side of 128.
+    assert seen[0].boxes_xyxy[0].tolist() == [0, 0, 4 * (SIDE // 2 + 1), 128]
+    assert ((seen[0].mask_logits[0, 0] > 0) == drawn[0]).all()
+
+
+def test_an_outline_of_something_else_is_not_taken(outliner, features):
+    own, _ = outliner(outline_probability=1.0)
+    drawn = drawn_left_halves(SIDE // 4)
+    assert (own.outline_some(drawn, features, None, generator()) == drawn).all()
+
+
+def test_no_outline_goes_into_ignored_cells(outliner, features):
+    own, _ = outliner(outline_probability=1.0)
+    ignored = torch.zeros(40, SIDE, SIDE, dtype=torch.bool)
+    ignored[:, SIDE - 1] = True
+    drawn = drawn_left_halves(SIDE // 2 + 1) & ~ignored
+    masks = own.outline_some(drawn, features, ignored, generator())
+    assert (masks == drawn_left_halves(SIDE // 2) & ~ignored).all()
+
+
 def test_the_teacher_is_no_part_of_the_task(teacher):
     torch.manual_seed(0)
     trainable = build_trainable(ModelRecipe(config="tiny", weights=None, learns="decoder"))

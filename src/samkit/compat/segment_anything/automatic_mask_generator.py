@@ -56,7 +56,7 @@ class SamAutomaticMaskGenerator:
             model: from `sam_model_registry`, or assembled by hand.
             points_per_side: points per side of the grid.
             points_per_batch: no effect.
-            pred_iou_thresh: `iou_thresh`.
+            pred_iou_thresh: `iou_thresh`; the default is for the published weights.
             stability_score_thresh: `stability_thresh`.
             stability_score_offset: `stability_offset`.
             box_nms_thresh: the same.
@@ -167,6 +167,8 @@ class NetworkPredictor(Predictor):
 
 class ModulePredictor:
     """The part of a predictor that an AutoMasker uses, for a model of arbitrary modules."""
+
+    iou_thresh = 0.0  # not used: the generator always gives one
 
     def __init__(self, predictor: SamPredictor) -> None:
         self.predictor = predictor

@@ -19,6 +19,8 @@ class DataRecipe:
         max_masks_per_image: limit; of an image with more masks, each epoch draws others.
         min_area_px: masks of fewer image pixels are left out, also if they are smaller only
             because the image was cropped.
+        merge_probability: fraction of masks that are joined with one that touches them, if any,
+            such as a rider with the horse: people often mean more than one annotated object.
         max_area_fraction: masks over a larger fraction of the image are left out; 90% in the
             paper.
         scale_jitter: range of a random factor: the image's longest side is resized to the side of
@@ -35,6 +37,7 @@ class DataRecipe:
     images_per_batch: int = 4
     max_masks_per_image: int = 16
     min_area_px: int = 0
+    merge_probability: float = 0.0
     max_area_fraction: float = 0.9
     scale_jitter: tuple[float, float] | None = None
     flip: bool = False
@@ -53,6 +56,10 @@ class DataRecipe:
             raise ConfigError(
                 "max_area_fraction must be a number over 0 and at most 1;"
                 f" got {self.max_area_fraction!r}"
+            )
+        if not _is_number(self.merge_probability) or not 0 <= self.merge_probability <= 1:
+            raise ConfigError(
+                f"merge_probability must be a number from 0 to 1; got {self.merge_probability!r}"
             )
         if not isinstance(self.flip, bool):
             raise ConfigError(f"flip must be True or False; got {self.flip!r}")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -24,6 +25,9 @@ from samkit.training.data.placement import (
 # Purpose of random numbers, part of their seed, so that no two purposes share theirs.
 AUGMENTATION = 201
 NO_MASK = "no usable mask"
+
+MERGES_TRIED = 8  # masks of the same image that one is tried to be joined with
+TOUCHING = np.ones((5, 5), np.uint8)  # cells around a mask that touch it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -155,17 +159,24 @@ class Preparer:
             min_area_px=recipe.min_area_px,
             max_area_fraction=recipe.max_area_fraction,
         )
-        # Placed one by one until there are enough: some may be cropped away.
-        for index in rng.permutation(usable).tolist():
-            if len(chosen) == recipe.max_masks_per_image:
-                break
-            mask = place_mask(
+
+        def place(index: int) -> npt.NDArray[np.bool_] | None:
+            return place_mask(
                 rles[index],
                 placement,
                 self.truth_size,
                 min_area_px=recipe.min_area_px,
                 max_area_fraction=recipe.max_area_fraction,
             )
+
+        # Placed one by one until there are enough: some may be cropped away.
+        for index in rng.permutation(usable).tolist():
+            if len(chosen) == recipe.max_masks_per_image:
+                break
+            mask = place(index)
+            if mask is not None and 0 < recipe.merge_probability > rng.random():
+                others = [place(other) for other in rng.permutation(usable)[:MERGES_TRIED].tolist()]
+                mask = merged(mask, others, recipe.max_area_fraction)
             # A thin mask may lie in cells that are void for the most part.
             if mask is not None and (mask := mask & ~ignored).any():
                 chosen[index] = mask
@@ -173,6 +184,21 @@ class Preparer:
             return [], torch.zeros(0, self.truth_size, self.truth_size, dtype=torch.bool)
         indices = sorted(chosen)
         return indices, torch.from_numpy(np.stack([chosen[index] for index in indices]))
+
+
+def merged(
+    mask: npt.NDArray[np.bool_],
+    others: Sequence[npt.NDArray[np.bool_] | None],
+    max_area_fraction: float,
+) -> npt.NDArray[np.bool_]:
+    """Join a mask (T, T) with the first of some others that touches it and adds to it, if any."""
+    near = cv2.dilate(mask.view(np.uint8), TOUCHING).view(np.bool_)
+    for other in others:
+        if other is not None and (near & other).any() and (other & ~mask).any():
+            joined = mask | other
+            if joined.mean() <= max_area_fraction:
+                return joined
+    return mask
 
 
 def usable_masks(

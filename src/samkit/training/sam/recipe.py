@@ -82,6 +82,8 @@ class SamRecipe:
                 )
             if self.session.prompts.text_probability > 0:
                 raise ConfigError("a teacher's masks have no text: teacher.weights=none")
+        if self.data.merge_probability > 0 and self.session.prompts.text_probability > 0:
+            raise ConfigError("masks that are joined have no name: data.merge_probability=0")
         asks_text = self.session.prompts.text_probability > 0 or self.evaluation.prompt == "text"
         if asks_text and self.model.text_encoder is None:
             raise ConfigError("text prompts need a CLIP: model.text_encoder=FOLDER or NAME")

@@ -6,17 +6,22 @@ errors. Shape legend: B images, M masks, K candidates, N points, T side of the t
 C channels, G side of the embedding grid, L side of logits, D dimensions of CLIP's space.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from samkit.models import ImageFeatures, PosEncProjections, PromptEncoder, PromptTensors, Sam
+from samkit.models import (
+    ImageFeatures,
+    MaskDecoder,
+    PosEncProjections,
+    PromptEncoder,
+    PromptTensors,
+    Sam,
+)
 from samkit.training.losses import LossRecipe, MaskLosses, mask_losses
 from samkit.training.sam.prompts import (
     PromptRecipe,
@@ -29,8 +34,6 @@ from samkit.training.sam.prompts import (
 from samkit.training.sam.teacher import Teacher
 from samkit.training.sam.trainable import Trainable
 from samkit.training.task import Batch, StepResult, Task
-
-FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 class Clicks(NamedTuple):
@@ -68,8 +71,8 @@ class InteractiveRecipe:
         loss: weights of the losses.
         checkpoint_iterations: recompute each iteration in the backward pass instead of storing its
             activations: a tenth of the memory, a third more time.
-        compile: compile the iterations (`torch.compile`): some minutes at the start, then on a CPU
-            half of the time. All batches should have the same number of masks.
+        compile: compile the costly parts of an iteration (`torch.compile`): a minute at the start,
+            then on a CPU two thirds of the time. All batches should have as many masks.
     """
 
     prompts: PromptRecipe = PromptRecipe()
@@ -94,6 +97,10 @@ class InteractiveTask(Task):
         self.trainable = trainable
         self.recipe = recipe
         self.teacher = teacher
+        self._mask_losses = mask_losses
+        if recipe.compile:
+            compile_decoder(trainable.sam.mask_decoder)
+            self._mask_losses = torch.compile(mask_losses)
 
     @property
     def sam(self) -> Sam:
@@ -105,6 +112,7 @@ class InteractiveTask(Task):
         truth, recipe = batch.masks, self.recipe.prompts
         ignored = None if batch.ignored is None else batch.ignored[batch.image_index]  # (M, T, T)
         if self.teacher is not None:
+            truth = self.teacher.outline_some(truth, features, ignored, generator)
             truth = self.teacher.replace_some(truth, features, ignored, generator)
         clicks = first_clicks(truth, self.sam.config.image_size, recipe, generator)
         if batch.text_embeds is not None and self.sam.config.text_dim is not None:
@@ -157,47 +165,57 @@ class InteractiveTask(Task):
         """Compute losses and logits (M, K, L, L) of one iteration; K is 1 after the first."""
         with in_float32(features.grid):
             tokens = clicks_to_tokens(clicks, self.sam.prompt_encoder)
-        answer = answer_tokens
-        if self.recipe.compile:
-            answer = compiled(answer_tokens)
-            torch._dynamo.mark_dynamic(tokens, 1)  # noqa: SLF001 - its only name
-        arguments = (self, features, pos_enc, tokens, previous, truth, ignored)
+        cells, labels = clicked_cells(clicks, self.sam.config.image_size, truth.shape[-1])
+        arguments = (features, pos_enc, tokens, previous, truth, ignored, cells, labels)
         if self.recipe.checkpoint_iterations and torch.is_grad_enabled():
             result: tuple[MaskLosses, Tensor] = checkpoint(
-                answer, *arguments, use_reentrant=False, preserve_rng_state=False
+                self._answer, *arguments, use_reentrant=False, preserve_rng_state=False
             )
             return result
-        return answer(*arguments)
+        return self._answer(*arguments)
+
+    def _answer(  # noqa: PLR0917 - by position, as `checkpoint` passes tensors
+        self,
+        features: ImageFeatures,
+        pos_enc: PosEncProjections,
+        tokens: Tensor,
+        previous: Tensor | None,
+        truth: Tensor,
+        ignored: Tensor | None,
+        cells_xy: Tensor,
+        labels: Tensor,
+    ) -> tuple[MaskLosses, Tensor]:
+        """Answer prompts (M, N + 2, C) and compare the answers with the ground truth (M, T, T).
+
+        `cells_xy` (M, N + 1, 2) and `labels` (M, N + 1) are those of `clicked_cells`.
+        """
+        sam, encoder = self.sam, self.sam.prompt_encoder
+        dense = encoder.no_mask() if previous is None else encoder.embed_masks(previous)
+        context = sam.prepare(features, dense.expand(len(features.grid), -1, -1, -1), pos_enc)
+        attended = sam.select(sam.attend(tokens, context), multimask=previous is None)
+        logits, iou_pred = sam.upscale(attended, context)
+        resized = to_target_size(logits, truth.shape[-1])
+        losses = self._mask_losses(
+            resized, iou_pred, truth, self.recipe.loss, ignored=ignored, clicks=(cells_xy, labels)
+        )
+        return losses, logits.detach().float()
 
     def _to_model(self, cells_xy: Tensor, truth: Tensor) -> Tensor:
         return cells_to_model(cells_xy, truth.shape[-1], self.sam.config.image_size)
 
 
-def answer_tokens(  # noqa: PLR0917 - by position, as `checkpoint` passes tensors
-    task: InteractiveTask,
-    features: ImageFeatures,
-    pos_enc: PosEncProjections,
-    tokens: Tensor,
-    previous: Tensor | None,
-    truth: Tensor,
-    ignored: Tensor | None,
-) -> tuple[MaskLosses, Tensor]:
-    """Answer prompts (M, N + 2, C) and compare the answers with the ground truth (M, T, T)."""
-    sam = task.sam
-    encoder = sam.prompt_encoder
-    dense = encoder.no_mask() if previous is None else encoder.embed_masks(previous)
-    context = sam.prepare(features, dense.expand(len(features.grid), -1, -1, -1), pos_enc)
-    attended = sam.select(sam.attend(tokens, context), multimask=previous is None)
-    logits, iou_pred = sam.upscale(attended, context)
-    resized = to_target_size(logits, truth.shape[-1])
-    losses = mask_losses(resized, iou_pred, truth, task.recipe.loss, ignored=ignored)
-    return losses, logits.detach().float()
+def compile_decoder(decoder: MaskDecoder) -> None:
+    """Compile the parts that see all positions of an image.
 
-
-@cache
-def compiled(function: FunctionT) -> FunctionT:
-    """Compile a function, once for all tasks."""
-    return cast("FunctionT", torch.compile(function))
+    Not the blocks as a whole: with PyTorch 2.13, in bfloat16 and on processors with AMX, what it
+    makes of them has NaN in its results.
+    """
+    transformer = decoder.transformer
+    for block in transformer.blocks:
+        block.cross_attn_token_to_image.compile()
+        block.cross_attn_image_to_token.compile()
+    transformer.final_attn_token_to_image.compile()
+    decoder.output_upscaling.compile()
 
 
 def in_float32(tensor: Tensor) -> torch.autocast:
@@ -208,6 +226,20 @@ def in_float32(tensor: Tensor) -> torch.autocast:
 def cells_to_model(cells_xy: Tensor, truth_size: int, model_size: int) -> Tensor:
     """Convert cells (M, 2) of the target space to pixel indices of the model space."""
     return (cells_xy + 0.5) * (model_size / truth_size) - 0.5
+
+
+def clicked_cells(clicks: Clicks, model_size: int, truth_size: int) -> tuple[Tensor, Tensor]:
+    """Cells (M, N + 1, 2) of the target space that were clicked, and labels (M, N + 1).
+
+    The first is the first prompt; its label is -1 where that was no point.
+    """
+    points = torch.cat([clicks.first_xy[:, None], clicks.points_xy], dim=1)
+    cells = ((points + 0.5) * (truth_size / model_size)).long().clamp(0, truth_size - 1)
+    is_point = (
+        ~clicks.from_box if clicks.from_text is None else ~(clicks.from_box | clicks.from_text)
+    )
+    first = torch.where(is_point, 1, -1)[:, None].to(clicks.labels.dtype)
+    return cells, torch.cat([first, clicks.labels], dim=1)
 
 
 def to_target_size(logits: Tensor, side: int) -> Tensor:

@@ -16,11 +16,16 @@ from torch import Tensor, nn
 
 from samkit.geometry import STABILITY_OFFSET
 from samkit.models import ImageFeatures, PromptTensors, Sam
-from samkit.training.sam.prompts import uniform_points
+from samkit.training.losses import mask_iou
+from samkit.training.sam.prompts import tight_boxes, uniform_points
 from samkit.training.settings import check_range
 
 # As for the data sets' own masks: smaller ones are specks, larger ones backgrounds.
 MIN_FRACTION, MAX_FRACTION = 2e-4, 0.9
+
+# A drawn mask as a mask prompt: the logit inside of it; outside its negative.
+GIVEN_LOGIT = 8.0
+OUTLINE_PASSES = 2  # the second one sees the first one's answer instead of the drawn mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,17 +38,24 @@ class TeacherRecipe:
         probability: fraction of masks that are replaced, as far as the answers pass.
         iou_thresh: answers with a lower predicted IoU are not used.
         stability_thresh: nor those with a lower stability.
+        outline_probability: fraction of masks that are outlined anew by the teacher, which sees
+            them and their box: drawn outlines are often coarse, the teacher's follow the image.
+        outline_iou_thresh: masks whose new outline has a lower IoU with the drawn one stay.
     """
 
     weights: str | None = None
     probability: float = 0.3
     iou_thresh: float = 0.85
     stability_thresh: float = 0.92
+    outline_probability: float = 0.0
+    outline_iou_thresh: float = 0.88
 
     def __post_init__(self) -> None:
         check_range("probability", self.probability, 0, 1)
         check_range("iou_thresh", self.iou_thresh, 0, 1)
         check_range("stability_thresh", self.stability_thresh, 0, 1)
+        check_range("outline_probability", self.outline_probability, 0, 1)
+        check_range("outline_iou_thresh", self.outline_iou_thresh, 0, 1)
 
 
 class Teacher:
@@ -90,6 +102,44 @@ class Teacher:
         good = usable[own, best] & (fraction > MIN_FRACTION) & (fraction < MAX_FRACTION)
         replaced = truth.clone()
         replaced[rows[good]] = masks[good]
+        return replaced
+
+    @torch.no_grad()
+    def outline_some(
+        self,
+        truth: Tensor,
+        features: ImageFeatures,
+        ignored: Tensor | None,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Outline some ground truths (M, T, T) bool anew; returns a copy.
+
+        Arguments are those of `replace_some`.
+        """
+        if self.recipe.outline_probability == 0:
+            return truth
+        draw = torch.rand(len(truth), generator=generator, device=truth.device)
+        rows = torch.nonzero(draw < self.recipe.outline_probability).squeeze(1)
+        if len(rows) == 0:
+            return truth
+        drawn = truth[rows]
+        sam = self._sam.to(truth.device)
+        features = features.rows(rows).float()
+        boxes = tight_boxes(drawn) * (sam.config.image_size / truth.shape[-1])
+        side = 4 * features.grid.shape[-1]
+        given = nn.functional.interpolate(drawn[:, None].float(), (side, side), mode="area")
+        logits = (2 * given - 1) * GIVEN_LOGIT
+        with torch.autocast(truth.device.type, enabled=False):  # positions need float32
+            for _ in range(OUTLINE_PASSES):
+                prompts = PromptTensors(boxes_xyxy=boxes.float(), mask_logits=logits)
+                logits, _ = sam.decode(features, prompts, multimask=False)
+        size = truth.shape[-2:]
+        outlined = nn.functional.interpolate(logits, size, mode="bilinear").squeeze(1) > 0
+        if ignored is not None:
+            outlined &= ~ignored[rows]
+        good = mask_iou(outlined, drawn) >= self.recipe.outline_iou_thresh
+        replaced = truth.clone()
+        replaced[rows[good]] = outlined[good]
         return replaced
 
     def _answers(
