@@ -16,6 +16,7 @@ import click
 from samkit.cli.main import cli
 from samkit.cli.mask_options import SETTINGS
 from samkit.proposals import PRESETS, AutoMaskConfig
+from samkit.weights import PUBLISHED_IOU_THRESH
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -133,7 +134,10 @@ def wrong_presets(reference: str) -> Iterator[str]:
         row[0].strip("`"): row[1:]
         for row in ([cell.strip() for cell in line.strip("| ").split("|")] for line in lines)
     }
-    configs = [asdict(config) for config in (AutoMaskConfig(), *PRESETS.values())]
+    configs = [
+        asdict(config.for_model(PUBLISHED_IOU_THRESH))
+        for config in (AutoMaskConfig(), *PRESETS.values())
+    ]
     settings = {option: name for name, option, *_ in SETTINGS} | {"--adaptive": "adaptive"}
     for option, setting in settings.items():
         expected = [preset_cell(config, setting) for config in configs]
