@@ -38,6 +38,7 @@ class CountingPredictor:
     def __init__(self, predictor: samkit.Predictor) -> None:
         self.embed = predictor.embed
         self.predictor = predictor
+        self.iou_thresh = predictor.iou_thresh
         self.count = 0
 
     def decode_points(self, embedding: Any, points_xy: Any, **settings: Any) -> Any:

@@ -21,6 +21,7 @@ class ReplayingPredictor:
 
     def __init__(self, predictor: samkit.Predictor) -> None:
         self.predictor: samkit.Predictor | None = predictor
+        self.iou_thresh = predictor.iou_thresh
         self.embeddings: list[Any] = []
         self.answers: list[Any] = []
         self.restart()

@@ -63,9 +63,10 @@ DATA = Path(__file__).parent.parent / "../shared/data"
 BASELINE = "mobile_sam"
 FRAMES_PER_SEQUENCE = 5
 CHECKSUM_DIGITS = 12
-# The defaults, stated lest another default change what is measured.
+# The defaults, stated lest another default change what is measured; from the predicted IoU on from
+# which the model itself takes automatic masks.
 AUTOMATIC = AutoMaskConfig(
-    points_per_side=32, crop_layers=0, iou_thresh=0.88, stability_thresh=0.95, box_nms_thresh=0.7
+    points_per_side=32, crop_layers=0, iou_thresh=None, stability_thresh=0.95, box_nms_thresh=0.7
 )
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,9 +14,10 @@ from samkit.backends import BackendChoice
 from samkit.batch import MaskGenerator
 from samkit.cli.main import main
 from samkit.errors import WeightsError
-from samkit.models import Sam
+from samkit.models import ImageFeatures, PromptTensors, Sam
 from samkit.proposals import PRESETS
 from samkit.weights import (
+    CATALOG,
     TextEncoder,
     load_model,
     model_config,
@@ -24,6 +26,8 @@ from samkit.weights import (
     save_decoder,
 )
 from samkit.weights.checkpoint import ENCODER_PREFIX
+
+COFFEE = Path(samkit.__file__).parent / "assets/coffee.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +131,38 @@ def test_runs_on_many_images_record_that_threshold(decoder_file):
         model=str(decoder_file), backend=BackendChoice(), config=PRESETS["thorough"]
     )
     assert generator.settings()["config"]["iou_thresh"] == pytest.approx(0.8)
+
+
+def test_logits_may_be_scaled_without_another_change(tuned, tmp_path, capsys):
+    full, path = tmp_path / "full.safetensors", tmp_path / "decoder.safetensors"
+    save_checkpoint(tuned, full, name="mobile_sam")
+    main(["models", "decoder", str(full), "-o", str(path), "--logit-scale", "4"])
+    main(["models", "decoder", str(full), "-o", str(tmp_path / "plain.safetensors")])
+    capsys.readouterr()
+    plain, scaled = (
+        load_model(tmp_path / name).model.eval() for name in ("plain.safetensors", path.name)
+    )
+    features = ImageFeatures((torch.randn(1, 256, 64, 64),))
+    point = {"points_xy": torch.tensor([[[400.0, 300.0]]]), "labels": torch.tensor([[1]])}
+    with torch.no_grad():
+        first = plain.decode(features, PromptTensors(**point))
+        first_scaled = scaled.decode(features, PromptTensors(**point))
+        assert (first_scaled.logits == 4 * first.logits).all()
+        assert (first_scaled.iou_pred == first.iou_pred).all()
+        again = plain.decode(features, PromptTensors(**point, mask_logits=first.logits[:, :1]))
+        again_scaled = scaled.decode(
+            features, PromptTensors(**point, mask_logits=first_scaled.logits[:, :1])
+        )
+    assert torch.allclose(again_scaled.logits, 4 * again.logits, rtol=1e-5, atol=1e-4)
+
+
+def test_the_tuned_model_in_the_package_shares_embeddings_with_the_published_one():
+    published = samkit.Predictor.load("mobile_sam", backend="torch", threads=1)
+    tuned = samkit.Predictor.load("mobile_sam_tuned", backend="torch", threads=1)
+    assert tuned.model_name == "mobile_sam_tuned"
+    assert samkit.AutoMasker(tuned).config.iou_thresh == CATALOG["mobile_sam_tuned"].iou_thresh
+    embedding = published.embed(COFFEE)
+    click = {"points": [[300, 200]], "labels": [1]}
+    one, other = (own.predict(embedding, **click).best() for own in (published, tuned))
+    assert (one.logits != other.logits).any()
+    assert 0 < other.masks.mean() < 1

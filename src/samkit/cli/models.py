@@ -134,7 +134,14 @@ def prepare(*, model: str, backend: BackendChoice) -> None:
     show_default=True,
     help="Predicted IoU from which automatic masks are taken.",
 )
-def decoder(*, file: Path, output: Path, base: str, iou_thresh: float) -> None:
+@click.option(
+    "--logit-scale",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Factor of the logits. Masks stay; their stability, which automatic masks need, changes.",
+)
+def decoder(*, file: Path, output: Path, base: str, iou_thresh: float, logit_scale: float) -> None:
     """Write the decoder of a fine-tuned model alone, in float16: a fifth of the size.
 
     The file is used like any other; its image encoder is that of --base, which must be the one it
@@ -143,6 +150,7 @@ def decoder(*, file: Path, output: Path, base: str, iou_thresh: float) -> None:
     from samkit.weights import load_model, save_decoder
 
     loaded = load_model(file)
+    loaded.model.scale_logits(logit_scale)
     save_decoder(
         loaded.model,
         output,

@@ -159,6 +159,7 @@ class _Embedded:
 
     def __init__(self, predictor: Predictor, embedding: ImageEmbedding) -> None:
         self._predictor, self._embedding = predictor, embedding
+        self.iou_thresh = predictor.iou_thresh
 
     def embed(self, image: object) -> ImageEmbedding:  # noqa: ARG002 - always the same image
         return self._embedding

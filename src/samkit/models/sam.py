@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from samkit.image_spec import ImageSpec
@@ -74,6 +75,18 @@ class Sam(nn.Module):
     def image_spec(self) -> ImageSpec:
         """Specification of the image encoder's input."""
         return self.config.image_spec
+
+    @torch.no_grad()
+    def scale_logits(self, factor: float) -> None:
+        """Multiply the logits by a factor, in the weights; masks and predicted IoUs stay the same.
+
+        Mask prompts are read as logits of the new scale. A power of two changes no other bit.
+        """
+        for number in range(self.config.decoder.num_multimask + 1):
+            last = f"mask_decoder.output_hypernetworks_mlps.{number}.layers.2"
+            self.get_parameter(f"{last}.weight").mul_(factor)
+            self.get_parameter(f"{last}.bias").mul_(factor)
+        self.get_parameter("prompt_encoder.mask_downscaling.0.weight").div_(factor)
 
     def encode(self, pixels: Tensor) -> ImageFeatures:
         """Encode normalised pixels (B, 3, S, S): one level (B, C, G, G)."""

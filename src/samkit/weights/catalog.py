@@ -62,6 +62,17 @@ CATALOG: dict[str, CatalogEntry] = {
             ),
         ),
         CatalogEntry(
+            name="mobile_sam_tuned",
+            summary="MobileSAM, decoder trained for fewer clicks on whole objects; in the package",
+            parameters=9_808_452,
+            size_bytes=8_146_504,
+            licence="Apache-2.0",
+            embedded=EMBEDDED_DIR / "mobile_sam_tuned.safetensors",
+            iou_thresh=0.4,
+            base="mobile_sam",
+            sha256=("663644ec8e6e7cd5e26a28d18ea5449a7d2ddd560dd2a7d2027622d916a7ce11",),
+        ),
+        CatalogEntry(
             name="sam_vit_b",
             summary="SAM ViT-B",
             parameters=93_735_472,
