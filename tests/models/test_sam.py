@@ -121,7 +121,7 @@ def test_gradients_reach_every_parameter(config: SamConfig, randomise: Callable[
 @pytest.mark.parametrize("name", CATALOG)
 def test_parameter_counts_are_those_of_the_catalog(name: str) -> None:
     with torch.device("meta"):
-        model = Sam(CONFIGS[name])
+        model = Sam(CONFIGS[CATALOG[name].config])
     assert sum(parameter.numel() for parameter in model.parameters()) == CATALOG[name].parameters
 
 
@@ -129,7 +129,7 @@ def test_parameter_counts_are_those_of_the_catalog(name: str) -> None:
 def test_a_forward_pass_stays_on_the_models_device(name: str) -> None:
     # On "meta" nothing is computed, but arithmetic with a tensor of another device raises.
     with torch.device("meta"):
-        model = Sam(CONFIGS[name])
+        model = Sam(CONFIGS[CATALOG[name].config if name in CATALOG else name])
     model.to("meta")  # MobileSAM's index tables are made on the CPU
     size, dim = model.config.image_size, model.config.decoder.dim
     grid = size // 16
@@ -149,7 +149,7 @@ def test_a_forward_pass_stays_on_the_models_device(name: str) -> None:
 
 
 def test_published_models_share_one_decoder() -> None:
-    decoders = {CONFIGS[name].decoder for name in CATALOG}
+    decoders = {CONFIGS[CATALOG[name].config].decoder for name in CATALOG}
     assert decoders == {MaskDecoderConfig()}
 
 

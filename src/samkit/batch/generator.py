@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from samkit.errors import ConfigError, ImageError
+from samkit.errors import ConfigError, ImageError, WeightsError
 
 if TYPE_CHECKING:
     from samkit.backends import BackendChoice
@@ -61,10 +61,14 @@ class MaskGenerator:
         Backend and device are not among them: they differ by rounding only, and a run may be
         resumed on another machine.
         """
-        from samkit.weights import own_iou_thresh
+        from samkit.weights import PUBLISHED_IOU_THRESH, own_iou_thresh
 
         tiling = None if self.tiling is None else asdict(self.tiling)
-        config = asdict(self.config.for_model(own_iou_thresh(self.model)))
+        try:
+            iou_thresh = own_iou_thresh(self.model)
+        except WeightsError:  # will be reported when the model is loaded
+            iou_thresh = PUBLISHED_IOU_THRESH
+        config = asdict(self.config.for_model(iou_thresh))
         config.pop("iou_slack")  # is in `iou_thresh` now
         found = {
             "model": _model_identity(self.model),

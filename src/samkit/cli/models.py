@@ -12,6 +12,7 @@ from samkit.backends import BackendChoice
 from samkit.cli.options import backend_options, json_option, model_option
 from samkit.weights import PUBLISHED_IOU_THRESH
 
+IN_PACKAGE = "in the package"
 TEXT_EXAMPLE = "text models by their names on the hub, such as openai/clip-vit-base-patch32"
 
 
@@ -27,13 +28,15 @@ def models(context: click.Context, *, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("name", "model", "parameters", "file", "licence", "on disk", box=None)
+    name = Column("name", no_wrap=True)  # to be typed
+    place = Column("on disk", min_width=len(IN_PACKAGE))
+    table = Table(name, "model", "parameters", "file", "licence", place, box=None)
     texts = Table("text model", "kind", "file", "licence", "on disk", box=None)
     for row in rows:
         size = f"{row['size_bytes'] / 1e6:,.0f} MB"
-        where = "in the package" if row["embedded"] else row["path"] or "no"
+        where = IN_PACKAGE if row["embedded"] else row["path"] or "no"
         if row["kind"] == "sam":
             parameters = f"{row['parameters'] / 1e6:.1f} M"
             table.add_row(row["name"], row["summary"], parameters, size, row["licence"], where)

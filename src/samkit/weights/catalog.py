@@ -63,7 +63,7 @@ CATALOG: dict[str, CatalogEntry] = {
         ),
         CatalogEntry(
             name="mobile_sam_tuned",
-            summary="MobileSAM, decoder trained for fewer clicks on whole objects; in the package",
+            summary="MobileSAM, trained for fewer clicks; in the package",
             parameters=9_808_452,
             size_bytes=8_146_504,
             licence="Apache-2.0",
