@@ -6,10 +6,12 @@ import hashlib
 import os
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -122,7 +124,7 @@ def read_iou_thresh(path: str | os.PathLike[str]) -> float:
         WeightsError: the file is missing or damaged.
     """
     path = Path(path)
-    return _iou_thresh(_read_safetensors(path)[1] if path.suffix == ".safetensors" else {})
+    return _iou_thresh(_read_metadata(path) if path.suffix == ".safetensors" else {})
 
 
 def _iou_thresh(metadata: Mapping[str, str]) -> float:
@@ -147,10 +149,22 @@ def _encoder_of(model: str) -> State:
 
 
 def _read_safetensors(path: Path) -> tuple[Mapping[str, object], Mapping[str, str]]:
+    with _open_safetensors(path) as file:
+        metadata = file.metadata() or {}
+        return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+
+
+def _read_metadata(path: Path) -> Mapping[str, str]:
+    """Read the metadata alone: files have gigabytes of tensors."""
+    with _open_safetensors(path) as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _open_safetensors(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+            yield file
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is damaged or truncated: {error}") from error
 

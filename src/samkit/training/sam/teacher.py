@@ -85,8 +85,7 @@ class Teacher:
             ignored: (M, T, T) bool, cells without ground truth, in which no mask lies.
             generator: random generator on the masks' device.
         """
-        draw = torch.rand(len(truth), generator=generator, device=truth.device)
-        rows = torch.nonzero(draw < self.recipe.probability).squeeze(1)
+        rows = drawn_rows(truth, self.recipe.probability, generator)
         if len(rows) == 0:
             return truth
         known = torch.ones_like(truth[rows]) if ignored is None else ~ignored[rows]
@@ -118,8 +117,7 @@ class Teacher:
         """
         if self.recipe.outline_probability == 0:
             return truth
-        draw = torch.rand(len(truth), generator=generator, device=truth.device)
-        rows = torch.nonzero(draw < self.recipe.outline_probability).squeeze(1)
+        rows = drawn_rows(truth, self.recipe.outline_probability, generator)
         if len(rows) == 0:
             return truth
         drawn = truth[rows]
@@ -157,3 +155,9 @@ class Teacher:
         outer = (logits > -STABILITY_OFFSET).sum((-2, -1)).clamp(min=1)
         stable = inner / outer >= self.recipe.stability_thresh
         return logits, stable & (iou_pred >= self.recipe.iou_thresh)
+
+
+def drawn_rows(truth: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Draw indices of masks (M, T, T), each with a probability."""
+    draw = torch.rand(len(truth), generator=generator, device=truth.device)
+    return torch.nonzero(draw < probability).squeeze(1)
