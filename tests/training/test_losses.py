@@ -108,6 +108,22 @@ def test_the_chosen_candidate_is_the_one_the_model_believes_in(logits, truth):
     assert losses.iou.item() == pytest.approx(mask_iou(picked, truth).mean().item())
 
 
+def test_candidates_that_are_not_offered_take_no_part(logits, truth):
+    offered = torch.tensor([[True, False, False]] + [[False, True, True]] * 3)
+    iou_pred = torch.tensor([[0.1, 0.9, 0.2], [0.8, 0.1, 0.2], [1, 0, 0.5], [1, 1, 0]])
+    losses = mask_losses(logits, iou_pred, truth, LossRecipe(), offered=offered)
+    first = mask_losses(logits[:1, :1], iou_pred[:1, :1], truth[:1], LossRecipe())
+    others = mask_losses(logits[1:, 1:], iou_pred[1:, 1:], truth[1:], LossRecipe())
+    assert losses.chosen.tolist() == [0, *(others.chosen + 1).tolist()]
+    for name in ("focal", "dice", "iou"):
+        mean = (getattr(first, name) + 3 * getattr(others, name)) / 4
+        torch.testing.assert_close(getattr(losses, name), mean)
+    iou_error = (first.iou_error + 6 * others.iou_error) / 7
+    torch.testing.assert_close(losses.iou_error, iou_error)
+    total = 20 * losses.focal + losses.dice + losses.iou_error
+    torch.testing.assert_close(losses.total, total)
+
+
 def test_gradients_of_both_losses(truth):
     logits = torch.randn(2, 5, 5, dtype=torch.float64, requires_grad=True)
     target = truth[:2, :5, :5].double()

@@ -10,6 +10,7 @@ from samkit.dataengine.schema import (
     ClassRow,
     EventRow,
     ImageRow,
+    ModelVersionRow,
     ProjectRow,
     RevisionRow,
     UserRow,
@@ -18,6 +19,8 @@ from samkit.dataengine.values import (
     Annotation,
     Event,
     LabelClass,
+    Learning,
+    ModelVersion,
     Page,
     Project,
     Review,
@@ -98,6 +101,7 @@ def to_project(row: ProjectRow) -> Project:
         root=row.root,
         created_at=row.created_at,
         value_range=row.value_range,
+        learning=Learning(**row.learning),
     )
 
 
@@ -174,4 +178,15 @@ def to_event(row: EventRow) -> Event:
         model_version_id=row.model_version_id,
         user_id=row.user_id,
         at=row.at,
+    )
+
+
+def to_model(row: ModelVersionRow) -> ModelVersion:
+    """Convert a model version's row."""
+    return ModelVersion(
+        id=row.id,
+        name=row.name,
+        checksum=row.checksum,
+        path=row.path,
+        created_at=row.created_at,
     )

@@ -10,6 +10,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -67,6 +68,7 @@ class ProjectRow(Base):
     root: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     value_range: Mapped[str] = mapped_column(String(80), server_default="auto")
+    learning: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")
 
 
 class ClassRow(Base):
@@ -168,6 +170,48 @@ class ModelVersionRow(Base):
     checksum: Mapped[str] = mapped_column(String(64))
     path: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class DecoderRow(Base):
+    """A learned decoder's file: in the database, so that it is stored whole or not at all."""
+
+    __tablename__ = "decoders"
+
+    model_version_id: Mapped[int] = mapped_column(
+        ForeignKey("model_versions.id"), primary_key=True, autoincrement=False
+    )
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class LearnedRow(Base):
+    """A model that learned from a project's masks, with what its judge measured."""
+
+    __tablename__ = "learned_models"
+    __table_args__ = (Index(None, "project_id", "id"),)
+
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
+    model_version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"))
+    parent_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"))
+    num_images: Mapped[int]
+    num_masks: Mapped[int]
+    verdict: Mapped[str] = mapped_column(String(20))
+    reason: Mapped[str] = mapped_column(Text)
+    figures: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class PromotionRow(Base):
+    """From here on a model answers a project's prompts; the latest one holds."""
+
+    __tablename__ = "promotions"
+    __table_args__ = (Index(None, "project_id", "id"),)
+
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
+    model_version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"))
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    at: Mapped[datetime] = mapped_column(UtcTime)
 
 
 class AnnotationRow(Base):

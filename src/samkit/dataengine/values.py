@@ -20,6 +20,7 @@ Review = Literal["none", "submitted", "returned", "accepted", "skipped", "unusab
 Outcome = Literal["annotated", "skipped", "unusable"]
 # The paper's three stages, and masks made by other programs.
 Stage = Literal["assisted-manual", "semi-automatic", "fully-automatic", "imported"]
+Judged = Literal["promoted", "rejected"]  # what becomes of a learned model
 JobState = Literal["waiting", "running", "done", "failed"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -77,6 +78,37 @@ class User:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Learning:
+    """How a project's model learns from its masks.
+
+    Attributes:
+        every_masks: learn each time that this many masks were finished since; 0 for on demand.
+        prefill: put confident masks on images before people open them.
+        target_precision: fraction of prefilled masks that people shall accept as they are.
+        max_clicks: clicks until an annotator gives up and paints, for the cost of a mask.
+        paint_clicks: clicks that painting counts as.
+        max_forgotten: how much worse a learned model may be on general images, in mIoU of first
+            clicks.
+    """
+
+    every_masks: int = 0
+    prefill: bool = False
+    target_precision: float = 0.9
+    max_clicks: int = 8
+    paint_clicks: int = 5
+    max_forgotten: float = 0.02
+
+    def __post_init__(self) -> None:
+        for name in ("every_masks", "max_clicks", "paint_clicks"):
+            least = 1 if name == "max_clicks" else 0
+            if getattr(self, name) < least:
+                raise StoreError(f"{name} must be at least {least}; got {getattr(self, name)}")
+        for name in ("target_precision", "max_forgotten"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise StoreError(f"{name} must be from 0 to 1; got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Project:
     """A set of images and their masks; `root` is a folder or an fsspec URL.
 
@@ -88,6 +120,7 @@ class Project:
     root: str
     created_at: datetime
     value_range: str
+    learning: Learning = Learning()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,6 +301,42 @@ class ModelVersion:
     checksum: str
     path: str
     created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedModel:
+    """A model that learned from a project's masks.
+
+    Attributes:
+        version: its record; `version.id` is what answers name.
+        parent_id: model version that it began from.
+        num_images, num_masks: what it learned from.
+        verdict: "promoted" or "rejected".
+        reason: why, in one line.
+        figures: what the judge measured; see `samkit.learning.Judgement`.
+    """
+
+    version: ModelVersion
+    parent_id: int
+    num_images: int
+    num_masks: int
+    verdict: Judged
+    reason: str
+    figures: Mapping[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promotion:
+    """From then on, a model version answered a project's prompts.
+
+    Attributes:
+        user_id: who chose it; None if the learner did.
+    """
+
+    model_version_id: int
+    user_id: int | None
+    at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)

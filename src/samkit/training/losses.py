@@ -140,6 +140,7 @@ def mask_losses(
     *,
     ignored: Tensor | None = None,
     clicks: tuple[Tensor, Tensor] | None = None,
+    offered: Tensor | None = None,
 ) -> MaskLosses:
     """Losses of predicted masks with several candidates each.
 
@@ -152,6 +153,7 @@ def mask_losses(
         truth: ground truth (M, H, W), bool, without ignored pixels.
         ignored: (M, H, W) bool, pixels that do not count.
         clicks: cells and labels, as `click_loss` takes them; needed if `recipe.click` is over 0.
+        offered: (M, K) bool, candidates that count, at least one of each mask; None for all.
 
     Source: arXiv:2304.02643, section 3 and appendix A, which do not say for which candidates the
     predicted IoU is trained.
@@ -168,11 +170,17 @@ def mask_losses(
     if recipe.click > 0:
         assert clicks is not None
         combined = combined + recipe.click * click_loss(logits, *clicks)
+    if offered is not None:
+        combined = combined.masked_fill(~offered, torch.inf)
     best = combined.argmin(1, keepdim=True)
     predicted = logits > 0 if ignored is None else (logits > 0) & ~ignored
     iou = mask_iou(predicted, truth[:, None])
-    iou_error = (iou_pred - iou).square().mean()
-    chosen = iou_pred.argmax(1, keepdim=True)
+    if offered is None:
+        iou_error = (iou_pred - iou).square().mean()
+        chosen = iou_pred.argmax(1, keepdim=True)
+    else:
+        iou_error = ((iou_pred - iou).square() * offered).sum() / offered.sum()
+        chosen = iou_pred.masked_fill(~offered, -torch.inf).argmax(1, keepdim=True)
     return MaskLosses(
         total=combined.gather(1, best).mean() + recipe.iou * iou_error,
         focal=focal.gather(1, best).mean().detach(),

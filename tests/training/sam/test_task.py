@@ -18,6 +18,7 @@ from samkit.training.sam.task import (
     clicked_cells,
     clicks_to_tokens,
     first_clicks,
+    offered_candidates,
     to_target_size,
 )
 from samkit.training.sam.trainable import ModelRecipe, Trainable, build_trainable
@@ -68,6 +69,7 @@ def test_tokens_are_those_of_the_same_prompts_given_to_the_network(make_task):
         first_xy=torch.tensor([[0.0, 0], [33, 44]]),
         points_xy=torch.zeros(2, 0, 2),
         labels=torch.zeros(2, 0, dtype=torch.long),
+        wants_single=torch.zeros(2, dtype=torch.bool),
     )
     first = clicks_to_tokens(clicks, encoder)
     box_alone, _ = encoder(PromptTensors(boxes_xyxy=clicks.boxes_xyxy[:1]))
@@ -122,14 +124,14 @@ def test_a_session_asks_eleven_times_and_gives_the_last_answer_back(make_task, b
     monkeypatch.setattr(type(task.sam.prompt_encoder), "embed_masks", spy_embed)
     task(batch, generator())
     assert len(answers) == 11
-    assert [logits.shape[1] for _, logits in answers] == [3] + [1] * 10
+    assert [logits.shape[1] for _, logits in answers] == [4] + [1] * 10
     # A point each time, but twice: once among them and in the end.
     steps = [after - before for before, after in pairwise(tokens)]
     assert tokens[0] == 2
     assert sorted(steps) == [0, 0] + [1] * 8
     assert steps[-1] == 0
     iou_pred, logits = answers[0]
-    best = iou_pred[:, 1:].argmax(1)
+    best = 1 + iou_pred[:, 1:].argmax(1)  # the single mask is not offered for one prompt
     assert torch.equal(given_back[0][:, 0], logits[torch.arange(5), best])
     for (_, logits), mask in zip(answers[1:], given_back[1:], strict=False):
         assert torch.equal(mask, logits)
@@ -147,6 +149,35 @@ def test_one_prompt_teaches_the_ambiguous_masks_more_prompts_the_single_one(make
     assert taught(short())[0] is False
     assert any(taught(short())[1:])
     assert taught(short(corrections=1))[0] is True
+
+
+def test_boxes_teach_the_single_mask_as_often_as_the_recipe_says(make_task, batch):
+    def taught(**changes):
+        task = make_task(short(box_probability=1, **changes))
+        task(batch, generator()).loss.backward()
+        mlps = task.sam.mask_decoder.output_hypernetworks_mlps
+        return [float(mlp.layers[0].weight.grad.abs().sum()) > 0 for mlp in mlps]
+
+    assert taught(single_box_probability=0)[0] is False
+    assert taught(single_box_probability=1) == [True, False, False, False]
+
+
+def test_only_boxes_ask_for_the_single_mask(batch):
+    recipe = PromptRecipe(box_probability=0.5, single_box_probability=0.5)
+    truth = batch.masks.repeat(200, 1, 1)
+    clicks = first_clicks(truth, 64, recipe, generator())
+    assert not (clicks.wants_single & ~clicks.from_box).any()
+    assert clicks.from_box.float().mean() == pytest.approx(0.5, abs=0.06)
+    assert clicks.wants_single.float().mean() == pytest.approx(0.25, abs=0.06)
+    offered = offered_candidates(clicks, 4)
+    assert offered[clicks.wants_single].tolist()[0] == [True, False, False, False]
+    assert offered[~clicks.wants_single].tolist()[0] == [False, True, True, True]
+
+    embeds = torch.ones(len(truth), 12)
+    recipe = PromptRecipe(box_probability=1, single_box_probability=1, text_probability=0.5)
+    clicks = first_clicks(truth, 64, recipe, generator())
+    clicks = begin_with_text(clicks, embeds, recipe, generator(1))
+    assert torch.equal(clicks.wants_single, ~clicks.from_text)
 
 
 def test_computing_iterations_again_changes_nothing(make_task, batch):
@@ -243,6 +274,7 @@ def text_clicks(encoder, from_text, corrections=0):
         first_xy=torch.tensor([[3.0, 4], [33, 44]])[:count],
         points_xy=torch.rand(count, corrections, 2) * 100,
         labels=torch.ones(count, corrections, dtype=torch.long),
+        wants_single=torch.zeros(count, dtype=torch.bool),
         from_text=torch.tensor(from_text),
         text_embeds=torch.nn.functional.normalize(torch.randn(count, 12), dim=-1),
     )

@@ -34,6 +34,15 @@ from samkit.dataengine.work.jobs import (
     take_job,
     work_once,
 )
+from samkit.dataengine.work.learned import (
+    add_learned_model,
+    list_learned_models,
+    list_promotions,
+    read_decoder,
+    serve_version,
+    serving_version,
+    set_learning,
+)
 from samkit.dataengine.work.moving import MoveReport, move_project
 from samkit.dataengine.work.prelabel import Generate, Prelabelling, PrelabelReport
 from samkit.dataengine.work.projects import (
@@ -94,6 +103,7 @@ __all__ = [
     "add_image",
     "add_images",
     "add_job",
+    "add_learned_model",
     "add_made_masks",
     "add_missing_classes",
     "add_model_version",
@@ -115,12 +125,15 @@ __all__ = [
     "list_classes",
     "list_doubly_annotated",
     "list_images",
+    "list_learned_models",
     "list_model_versions",
     "list_projects",
+    "list_promotions",
     "list_submissions",
     "measure_agreement",
     "move_project",
     "open_image_file",
+    "read_decoder",
     "read_stored_image",
     "receive_image",
     "redo_annotation",
@@ -134,6 +147,9 @@ __all__ = [
     "return_image",
     "review_history",
     "save_annotation",
+    "serve_version",
+    "serving_version",
+    "set_learning",
     "set_num_annotators",
     "set_value_range",
     "skip_image",

@@ -12,7 +12,7 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.rows import find, find_locked
+from samkit.dataengine.rows import find, find_locked, to_model
 from samkit.dataengine.schema import JobRow, ModelVersionRow, ProjectRow
 from samkit.dataengine.values import Job, JobState, ModelVersion
 from samkit.dataengine.work.ingest import add_images
@@ -178,14 +178,14 @@ def add_model_version(
             row = ModelVersionRow(name=name, checksum=checksum, path=path, created_at=store.clock())
             session.add(row)
             session.flush()
-        return _to_model(row)
+        return to_model(row)
 
 
 def list_model_versions(store: Store) -> tuple[ModelVersion, ...]:
     """List all model versions, oldest first."""
     with store.read() as session:
         rows = session.scalars(select(ModelVersionRow).order_by(ModelVersionRow.id))
-        return tuple(_to_model(row) for row in rows)
+        return tuple(to_model(row) for row in rows)
 
 
 def _running(session: Session, job: Job) -> JobRow:
@@ -205,14 +205,4 @@ def _to_job(row: JobRow) -> Job:
         progress=row.progress,
         error=row.error,
         attempts=row.attempts,
-    )
-
-
-def _to_model(row: ModelVersionRow) -> ModelVersion:
-    return ModelVersion(
-        id=row.id,
-        name=row.name,
-        checksum=row.checksum,
-        path=row.path,
-        created_at=row.created_at,
     )

@@ -41,6 +41,7 @@ from samkit.dataengine.values import (
     check_label,
     check_states,
 )
+from samkit.dataengine.work.learned import delete_learned
 from samkit.dataengine.work.sources import ImageSource
 from samkit.drawing import mask_color
 from samkit.errors import StoreError
@@ -148,6 +149,7 @@ def delete_project(store: Store, project_id: int) -> None:
         for kind in (EventRow, RevisionRow, SubmissionMaskRow):
             session.execute(delete(kind).where(kind.annotation_id.in_(masks)))
         session.execute(delete(ReviewRow).where(ReviewRow.image_id.in_(images)))
+        delete_learned(session, project_id)
         for own in (AnnotationRow, SubmissionRow, ImageRow, ClassRow, JobRow):
             session.execute(delete(own).where(own.project_id == project_id))
         session.delete(row)

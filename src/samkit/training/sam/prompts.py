@@ -26,6 +26,9 @@ class PromptRecipe:
             image embeddings lie apart (arXiv:2211.00575); the paper has none.
         box_probability: fraction of the other masks whose first prompt is a box; the rest get a
             point.
+        single_box_probability: fraction of boxes that only the single mask answers, as it does when
+            a model is asked for one mask of a box; the others get the candidates for ambiguous
+            prompts, as points do. The paper does not say.
         box_noise: std of each coordinate of the box, relative to the box's side.
         box_noise_max_px: largest shift of a coordinate, in pixels of an image of side 1024.
         center_probability: fraction of points in the middle, farthest from the boundary, where the
@@ -41,6 +44,7 @@ class PromptRecipe:
     text_probability: float = 0.0
     text_noise: float = 0.0
     box_probability: float = 0.5
+    single_box_probability: float = 0.0
     box_noise: float = 0.1
     box_noise_max_px: float = 20.0
     center_probability: float = 0.0
@@ -53,6 +57,7 @@ class PromptRecipe:
         check_range("text_probability", self.text_probability, 0, 1)
         check_range("text_noise", self.text_noise, 0)
         check_range("box_probability", self.box_probability, 0, 1)
+        check_range("single_box_probability", self.single_box_probability, 0, 1)
         check_range("box_noise", self.box_noise, 0)
         check_range("box_noise_max_px", self.box_noise_max_px, 0)
         check_range("center_probability", self.center_probability, 0, 1)

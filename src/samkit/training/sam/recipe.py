@@ -260,7 +260,9 @@ def tuned() -> SamRecipe:
         embeddings="embeddings",
         session=InteractiveRecipe(
             prompts=PromptRecipe(
-                box_probability=0.25,
+                box_probability=0.4,
+                single_box_probability=0.7,
+                box_noise=0.04,
                 center_probability=0.6,
                 corrections=6,
                 min_corrections=1,

@@ -49,6 +49,7 @@ class Clicks(NamedTuple):
         first_xy: (M, 2); used where neither a box nor text was first.
         points_xy: (M, N, 2) corrections.
         labels: (M, N) labels of the corrections.
+        wants_single: (M,) bool, first prompts that only the single mask answers.
         from_text: (M,) bool, false where `from_box`; None without text prompts.
         text_embeds: (M, D) unit vectors; used where `from_text`.
     """
@@ -58,6 +59,7 @@ class Clicks(NamedTuple):
     first_xy: Tensor
     points_xy: Tensor
     labels: Tensor
+    wants_single: Tensor
     from_text: Tensor | None = None
     text_embeds: Tensor | None = None
 
@@ -162,11 +164,18 @@ class InteractiveTask(Task):
         *,
         ignored: Tensor | None,
     ) -> tuple[MaskLosses, Tensor]:
-        """Compute losses and logits (M, K, L, L) of one iteration; K is 1 after the first."""
+        """Compute losses and logits (M, K, L, L) of one iteration.
+
+        K is 1 after the first, in which it is that of all candidates, whether offered or not.
+        """
         with in_float32(features.grid):
             tokens = clicks_to_tokens(clicks, self.sam.prompt_encoder)
         cells, labels = clicked_cells(clicks, self.sam.config.image_size, truth.shape[-1])
-        arguments = (features, pos_enc, tokens, previous, truth, ignored, cells, labels)
+        offered = None
+        if previous is None:
+            candidates = self.sam.config.decoder.num_multimask + 1
+            offered = offered_candidates(clicks, candidates)
+        arguments = (features, pos_enc, tokens, previous, truth, ignored, cells, labels, offered)
         if self.recipe.checkpoint_iterations and torch.is_grad_enabled():
             result: tuple[MaskLosses, Tensor] = checkpoint(
                 self._answer, *arguments, use_reentrant=False, preserve_rng_state=False
@@ -184,19 +193,29 @@ class InteractiveTask(Task):
         ignored: Tensor | None,
         cells_xy: Tensor,
         labels: Tensor,
+        offered: Tensor | None,
     ) -> tuple[MaskLosses, Tensor]:
         """Answer prompts (M, N + 2, C) and compare the answers with the ground truth (M, T, T).
 
-        `cells_xy` (M, N + 1, 2) and `labels` (M, N + 1) are those of `clicked_cells`.
+        `cells_xy` (M, N + 1, 2) and `labels` (M, N + 1) are those of `clicked_cells`, `offered`
+        (M, K) of `offered_candidates`; None where only the single mask answers.
         """
         sam, encoder = self.sam, self.sam.prompt_encoder
         dense = encoder.no_mask() if previous is None else encoder.embed_masks(previous)
         context = sam.prepare(features, dense.expand(len(features.grid), -1, -1, -1), pos_enc)
-        attended = sam.select(sam.attend(tokens, context), multimask=previous is None)
+        attended = sam.attend(tokens, context)
+        if offered is None:
+            attended = sam.select(attended, multimask=False)
         logits, iou_pred = sam.upscale(attended, context)
         resized = to_target_size(logits, truth.shape[-1])
         losses = self._mask_losses(
-            resized, iou_pred, truth, self.recipe.loss, ignored=ignored, clicks=(cells_xy, labels)
+            resized,
+            iou_pred,
+            truth,
+            self.recipe.loss,
+            ignored=ignored,
+            clicks=(cells_xy, labels),
+            offered=offered,
         )
         return losses, logits.detach().float()
 
@@ -242,6 +261,12 @@ def clicked_cells(clicks: Clicks, model_size: int, truth_size: int) -> tuple[Ten
     return cells, torch.cat([first, clicks.labels], dim=1)
 
 
+def offered_candidates(clicks: Clicks, candidates: int) -> Tensor:
+    """Which of a model's candidates (M, K) answer first prompts; the first is the single mask."""
+    is_single_mask = torch.arange(candidates, device=clicks.wants_single.device) == 0
+    return clicks.wants_single[:, None] == is_single_mask
+
+
 def to_target_size(logits: Tensor, side: int) -> Tensor:
     """Resize logits (M, K, L, L) to the target space (M, K, T, T)."""
     if logits.shape[-1] == side:
@@ -255,10 +280,13 @@ def first_clicks(
     """Draw a point or a box for each mask (M, T, T)."""
     count, side = len(truth), truth.shape[-1]
     draw = torch.rand(count, generator=generator, device=truth.device)
+    is_box = draw < recipe.box_probability
     boxes = tight_boxes(truth) * (model_size / side)
     first = drawn_points(truth, generator, center_probability=recipe.center_probability)
     return Clicks(
-        from_box=draw < recipe.box_probability,
+        from_box=is_box,
+        # The draw is uniform below the probability of a box, too.
+        wants_single=draw < recipe.box_probability * recipe.single_box_probability,
         boxes_xyxy=noisy_boxes(boxes, model_size, recipe, generator),
         first_xy=cells_to_model(first, side, model_size),
         points_xy=truth.new_zeros((count, 0, 2), dtype=torch.float32),
@@ -285,6 +313,7 @@ def begin_with_text(
     embeds = embeds + recipe.text_noise * nn.functional.normalize(shift, dim=-1)
     return clicks._replace(
         from_box=clicks.from_box & ~from_text,
+        wants_single=clicks.wants_single & ~from_text,
         from_text=from_text,
         text_embeds=nn.functional.normalize(embeds, dim=-1),
     )

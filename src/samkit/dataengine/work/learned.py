@@ -1,0 +1,206 @@
+"""Models that learned from a project's masks, and which model answers its prompts.
+
+A learned model is a decoder; its file is in the database, so that a version is there whole or not
+at all, on every machine that opens the store, and in every backup. Rejected ones leave their
+figures only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, cast
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from samkit.dataengine.database import Store
+from samkit.dataengine.people import REVIEWERS, acting_user
+from samkit.dataengine.rows import find, find_locked, to_model
+from samkit.dataengine.schema import (
+    DecoderRow,
+    EventRow,
+    LearnedRow,
+    ModelVersionRow,
+    ProjectRow,
+    PromotionRow,
+)
+from samkit.dataengine.values import Judged, LearnedModel, Learning, Promotion
+from samkit.errors import ConflictError, StoreError
+
+
+def set_learning(store: Store, project_id: int, learning: Learning) -> None:
+    """Set how a project's model learns.
+
+    Raises:
+        StoreError: no such project.
+    """
+    with store.write() as session:
+        find_locked(session, ProjectRow, project_id, "project").learning = asdict(learning)
+
+
+def add_learned_model(
+    store: Store,
+    project_id: int,
+    *,
+    name: str,
+    checksum: str,
+    parent_id: int,
+    decoder: bytes | None,
+    num_images: int,
+    num_masks: int,
+    reason: str,
+    figures: Mapping[str, Any],
+) -> LearnedModel:
+    """Record a learned model, and let it answer the project's prompts if it was promoted.
+
+    Args:
+        name: what people see, such as "cells 3".
+        checksum: of all its weights; see `samkit.weights.weights_sha256`.
+        parent_id: model version that it began from.
+        decoder: its decoder's file, as `samkit models decoder` writes it; None rejects it.
+        reason: why it was promoted or rejected, in one line.
+        figures: what was measured, as JSON.
+
+    Raises:
+        ConflictError: it was promoted, but another model than its parent answers now.
+        StoreError: no such project or parent.
+    """
+    with store.write() as session:
+        project = find_locked(session, ProjectRow, project_id, "project")
+        find(session, ModelVersionRow, parent_id, "model version")
+        serving = _serving(session, project_id)
+        if decoder is not None and serving not in (None, parent_id):
+            raise ConflictError(
+                f"model version {serving} answers in {project.name!r:.40} now, not {parent_id} that"
+                " this one began from: learn again"
+            )
+        known = select(ModelVersionRow).where(
+            ModelVersionRow.name == name, ModelVersionRow.checksum == checksum
+        )
+        version = session.scalar(known)
+        if version is None:
+            version = ModelVersionRow(
+                name=name, checksum=checksum, path="", created_at=store.clock()
+            )
+            session.add(version)
+            session.flush()
+        row = LearnedRow(
+            project_id=project_id,
+            model_version_id=version.id,
+            parent_id=parent_id,
+            num_images=num_images,
+            num_masks=num_masks,
+            verdict="rejected" if decoder is None else "promoted",
+            reason=reason,
+            figures=dict(figures),
+            created_at=store.clock(),
+        )
+        session.add(row)
+        if decoder is not None:
+            session.merge(DecoderRow(model_version_id=version.id, content=decoder))
+            if serving is None:  # a way back to the first one
+                _promote(session, store, project_id, parent_id, user_id=None)
+            _promote(session, store, project_id, version.id, user_id=None)
+        session.flush()
+        return _to_learned(row, version)
+
+
+def serve_version(store: Store, project_id: int, model_version_id: int, *, user_id: int) -> None:
+    """Let another version answer a project's prompts: one that did before.
+
+    Raises:
+        StoreError: no such project, or the version never answered there.
+        RoleError: the user is not a reviewer.
+    """
+    with store.write() as session:
+        acting_user(session, user_id, REVIEWERS)
+        project = find_locked(session, ProjectRow, project_id, "project")
+        earlier = select(PromotionRow.id).where(
+            PromotionRow.project_id == project_id,
+            PromotionRow.model_version_id == model_version_id,
+        )
+        if session.scalar(earlier.limit(1)) is None:
+            raise StoreError(
+                f"model version {model_version_id} never answered in {project.name!r:.40}:"
+                f" samkit engine versions lists those that did"
+            )
+        if _serving(session, project_id) != model_version_id:
+            _promote(session, store, project_id, model_version_id, user_id=user_id)
+
+
+def serving_version(store: Store, project_id: int) -> int | None:
+    """Id of the model version that answers a project's prompts; None for the server's own model."""
+    with store.read() as session:
+        return _serving(session, project_id)
+
+
+def list_promotions(store: Store, project_id: int) -> tuple[Promotion, ...]:
+    """List which models answered a project's prompts, oldest first."""
+    query = select(PromotionRow).where(PromotionRow.project_id == project_id)
+    with store.read() as session:
+        return tuple(
+            Promotion(model_version_id=row.model_version_id, user_id=row.user_id, at=row.at)
+            for row in session.scalars(query.order_by(PromotionRow.id))
+        )
+
+
+def list_learned_models(store: Store, project_id: int) -> tuple[LearnedModel, ...]:
+    """List a project's learned models, promoted or not, oldest first."""
+    query = (
+        select(LearnedRow, ModelVersionRow)
+        .join(ModelVersionRow, ModelVersionRow.id == LearnedRow.model_version_id)
+        .where(LearnedRow.project_id == project_id)
+        .order_by(LearnedRow.id)
+    )
+    with store.read() as session:
+        return tuple(_to_learned(row, version) for row, version in session.execute(query))
+
+
+def read_decoder(store: Store, model_version_id: int) -> bytes | None:
+    """Read a learned decoder's file; None for a version that is no learned one, or was rejected."""
+    with store.read() as session:
+        row = session.get(DecoderRow, model_version_id)
+        return None if row is None else row.content
+
+
+def delete_learned(session: Session, project_id: int) -> None:
+    """Delete a project's learned models; versions that events name keep their records."""
+    own = select(LearnedRow.model_version_id).where(LearnedRow.project_id == project_id)
+    versions = session.scalars(own).all()
+    for kind in (LearnedRow, PromotionRow):
+        session.execute(delete(kind).where(kind.project_id == project_id))
+    session.execute(delete(DecoderRow).where(DecoderRow.model_version_id.in_(versions)))
+    for version in versions:
+        used = select(EventRow.id).where(EventRow.model_version_id == version).limit(1)
+        if session.scalar(used) is None:
+            session.execute(delete(ModelVersionRow).where(ModelVersionRow.id == version))
+
+
+def _serving(session: Session, project_id: int) -> int | None:
+    query = select(PromotionRow.model_version_id).where(PromotionRow.project_id == project_id)
+    return session.scalar(query.order_by(PromotionRow.id.desc()).limit(1))
+
+
+def _promote(
+    session: Session, store: Store, project_id: int, model_version_id: int, *, user_id: int | None
+) -> None:
+    row = PromotionRow(
+        project_id=project_id,
+        model_version_id=model_version_id,
+        user_id=user_id,
+        at=store.clock(),
+    )
+    session.add(row)
+    session.flush()
+
+
+def _to_learned(row: LearnedRow, version: ModelVersionRow) -> LearnedModel:
+    return LearnedModel(
+        version=to_model(version),
+        parent_id=row.parent_id,
+        num_images=row.num_images,
+        num_masks=row.num_masks,
+        verdict=cast("Judged", row.verdict),
+        reason=row.reason,
+        figures=row.figures,
+        created_at=row.created_at,
+    )
