@@ -37,3 +37,8 @@ class BackendChoice:
             precision=self.precision,
             threads=self.threads,
         )
+
+    def arguments(self) -> tuple[str, ...]:
+        """Return the choice as arguments of a command."""
+        given = {name: value for name, value in vars(self).items() if value not in (None, "auto")}
+        return tuple(part for name, value in given.items() for part in (f"--{name}", str(value)))

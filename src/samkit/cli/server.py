@@ -51,6 +51,7 @@ def make_app(
     config = WebConfig(
         cache_folder=cache_folder() / "embeddings",
         cache_bytes=int(cache_gb * BYTES_IN_GB),
+        learner_options=("--model", model, *backend.arguments()),
         **settings,
     )
     return create_app(store, load_predictor=lambda: load_predictor(model, backend), config=config)

@@ -93,6 +93,11 @@ class Store:
         return store
 
     @property
+    def address(self) -> str:
+        """URL with its password, for a process that opens the store as well; never shown."""
+        return self._engine.url.render_as_string(hide_password=False)
+
+    @property
     def path(self) -> Path | None:
         """The database's file; None for a server."""
         is_file = self._engine.dialect.name == "sqlite"

@@ -195,6 +195,7 @@ class LearnedRow(Base):
     parent_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"))
     num_images: Mapped[int]
     num_masks: Mapped[int]
+    num_finished: Mapped[int]
     verdict: Mapped[str] = mapped_column(String(20))
     reason: Mapped[str] = mapped_column(Text)
     figures: Mapped[dict[str, Any]] = mapped_column(JSON)

@@ -311,6 +311,7 @@ class LearnedModel:
         version: its record; `version.id` is what answers name.
         parent_id: model version that it began from.
         num_images, num_masks: what it learned from.
+        num_finished: finished masks of the project then, with those held back.
         verdict: "promoted" or "rejected".
         reason: why, in one line.
         figures: what the judge measured; see `samkit.learning.Judgement`.
@@ -320,6 +321,7 @@ class LearnedModel:
     parent_id: int
     num_images: int
     num_masks: int
+    num_finished: int
     verdict: Judged
     reason: str
     figures: Mapping[str, Any]

@@ -28,6 +28,8 @@ class Sample:
             that are too small.
         void: mask of the pixels without ground truth, such as the unlabelled band around an object:
             neither evaluated nor trained. Masks may reach into it. None without such pixels.
+        embedding_key: key of its embedding in a cache that others share; None for that of its
+            pixels, `pixels_sha256`.
     """
 
     key: str
@@ -37,6 +39,7 @@ class Sample:
     phrases: tuple[str, ...] = ()
     crop_embeds: npt.NDArray[np.float16] | None = None
     void: Rle | None = None
+    embedding_key: str | None = None
 
     def __post_init__(self) -> None:
         if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:

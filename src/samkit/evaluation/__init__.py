@@ -8,7 +8,12 @@ from samkit.evaluation.annotators import (
 )
 from samkit.evaluation.boxes import BoxPrompts, DetectedBoxes, read_detections
 from samkit.evaluation.edges import Edges, find_edges
-from samkit.evaluation.interactive import Interactive
+from samkit.evaluation.interactive import (
+    ClickedMask,
+    Interactive,
+    click_masks,
+    clicks_to_reach,
+)
 from samkit.evaluation.one_click import OneClick, OneClickResult, one_click_miou
 from samkit.evaluation.plots import write_plots
 from samkit.evaluation.protocol import EvaluationProtocol
@@ -17,7 +22,7 @@ from samkit.evaluation.report import ModelReport, Report, report_model
 from samkit.evaluation.robot import Click, first_click, next_click
 from samkit.evaluation.runner import SkippedImage, evaluate_model, model_identity
 from samkit.evaluation.text import TextToMask
-from samkit.evaluation.truth import MaskChoice
+from samkit.evaluation.truth import MaskChoice, mask_iou
 from samkit.evaluation.while_training import validation_scores
 
 __all__ = [
@@ -25,6 +30,7 @@ __all__ = [
     "Annotators",
     "BoxPrompts",
     "Click",
+    "ClickedMask",
     "DetectedBoxes",
     "Edges",
     "EvaluationProtocol",
@@ -37,9 +43,12 @@ __all__ = [
     "Report",
     "SkippedImage",
     "TextToMask",
+    "click_masks",
+    "clicks_to_reach",
     "evaluate_model",
     "find_edges",
     "first_click",
+    "mask_iou",
     "model_identity",
     "next_click",
     "one_click_miou",

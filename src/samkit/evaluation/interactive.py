@@ -40,17 +40,21 @@ MAX_CLICKS = 100
 PUBLISHED_CLICKS = 20
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ClickedMask:
-    """How good the answers to the clicks on one mask were.
+    """The clicks on one mask, and how good the answers were.
 
     Attributes:
+        clicks: in order.
         ious: IoU with the true mask after each click.
         iou_pred: IoU that the model predicted, likewise.
+        answer: the last answer (H, W), without void pixels.
     """
 
-    ious: list[float] = field(default_factory=list)
-    iou_pred: list[float] = field(default_factory=list)
+    clicks: list[Click]
+    ious: list[float]
+    iou_pred: list[float]
+    answer: BoolArray
 
 
 @dataclass(kw_only=True, eq=False)
@@ -62,7 +66,8 @@ class _Dialogue:
     predicted: BoolArray
     refinement: Refinement = field(default_factory=Refinement)
     clicks: list[Click] = field(default_factory=list)
-    result: ClickedMask = field(default_factory=ClickedMask)
+    ious: list[float] = field(default_factory=list)
+    iou_pred: list[float] = field(default_factory=list)
 
     def click(self, click: Click) -> None:
         self.clicks.append(click)
@@ -73,8 +78,13 @@ class _Dialogue:
         self.refinement = replace(self.refinement, mask_logits=answer.logits[0])
         mask: BoolArray = answer.masks[0]
         self.predicted = mask if self.void is None else mask & ~self.void
-        self.result.ious.append(mask_iou(self.predicted, self.truth))
-        self.result.iou_pred.append(float(answer.iou_pred[0]))
+        self.ious.append(mask_iou(self.predicted, self.truth))
+        self.iou_pred.append(float(answer.iou_pred[0]))
+
+    def result(self) -> ClickedMask:
+        return ClickedMask(
+            clicks=self.clicks, ious=self.ious, iou_pred=self.iou_pred, answer=self.predicted
+        )
 
 
 def click_masks(
@@ -84,6 +94,7 @@ def click_masks(
     *,
     void: BoolArray | None = None,
     max_clicks: int = PUBLISHED_CLICKS,
+    stop_at: float | None = None,
     feed_back: bool = True,
     refine: Refine = "none",
     image: RgbImage | None = None,
@@ -95,11 +106,13 @@ def click_masks(
         masks: without void pixels.
         void: pixels (H, W) without ground truth.
         max_clicks: limit for each mask.
+        stop_at: IoU at which the robot is content with a mask; None goes on to the last click.
         feed_back: feed the logits of each answer back with the next click.
         refine, image: see `samkit.Predictor.predict`.
 
     Returns:
-        for each mask, the IoUs after each click; fewer than `max_clicks` only if no error is left.
+        for each mask, its clicks and answers; fewer than `max_clicks` only if the robot is content
+        or no error is left.
 
     Raises:
         DataError: a mask is empty.
@@ -110,7 +123,7 @@ def click_masks(
     running = dialogues
     for number in range(max_clicks):
         if number > 0:
-            running = [dialogue for dialogue in running if _correct(dialogue)]
+            running = [one for one in running if not _is_content(one, stop_at) and _correct(one)]
         if not running:
             break
         answer = ask_all(
@@ -124,7 +137,11 @@ def click_masks(
         ).best()
         for row, dialogue in enumerate(running):
             dialogue.take(answer.prompt(row))
-    return [dialogue.result for dialogue in dialogues]
+    return [dialogue.result() for dialogue in dialogues]
+
+
+def _is_content(dialogue: _Dialogue, stop_at: float | None) -> bool:
+    return stop_at is not None and dialogue.ious[-1] >= stop_at
 
 
 def _correct(dialogue: _Dialogue) -> bool:

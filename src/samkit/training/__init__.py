@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.training.distributed import launch, world_layout
     from samkit.training.log import SCORES, STEPS
     from samkit.training.loop import Progress, Trained, fit
+    from samkit.training.losses import LossRecipe
     from samkit.training.mae.recipe import MAE_RECIPES, MaeRecipe
     from samkit.training.mae.setup import PICTURES
     from samkit.training.run import train
@@ -52,6 +53,7 @@ __all__ = [
     "InteractiveRecipe",
     "InteractiveTask",
     "Loader",
+    "LossRecipe",
     "MaeRecipe",
     "ModelRecipe",
     "OptimRecipe",
@@ -99,6 +101,7 @@ __getattr__, __dir__ = lazy_names(
         "Distilled": "distill.setup",
         "InteractiveRecipe": "sam.task",
         "InteractiveTask": "sam.task",
+        "LossRecipe": "losses",
         "Loader": "task",
         "MaeRecipe": "mae.recipe",
         "ModelRecipe": "sam.trainable",

@@ -14,8 +14,9 @@ from samkit.dataengine import Store, work_once
 from samkit.web import prompting
 from samkit.web.config import LOCAL_HOSTS, WebConfig
 from samkit.web.embedder import Embedder
+from samkit.web.learning import LearnerProcesses, ServedModels
 from samkit.web.problems import add_error_handlers
-from samkit.web.routes import annotations, exchange, images, people, projects
+from samkit.web.routes import annotations, exchange, images, learning, people, projects
 from samkit.web.security import SecurityHeaders
 from samkit.web.state import ServerState
 from samkit.web.workers import PriorityPool
@@ -36,10 +37,13 @@ def create_app(
         store: the store to serve; the caller closes it.
         load_predictor: called once, on the encoder's thread, when the app starts.
     """
+    embedder = Embedder(store, config, load_predictor)
     studio = ServerState(
         store=store,
         config=config,
-        embedder=Embedder(store, config, load_predictor),
+        embedder=embedder,
+        models=ServedModels(store, embedder),
+        learners=LearnerProcesses(store, config.learner_options),
         prompts=PriorityPool(config.prompt_threads, "prompts"),
         pictures=PriorityPool(PICTURES_AT_ONCE, "pictures"),
         background=PriorityPool(1, "background"),
@@ -65,6 +69,7 @@ def create_app(
     for router in (
         people.router,
         projects.router,
+        learning.router,
         images.router,
         images.files,
         annotations.router,

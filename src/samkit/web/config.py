@@ -35,6 +35,7 @@ class WebConfig:
         prompt_threads: number of threads that answer prompts.
         refine: how clicks are answered; see `samkit.Predictor.predict`. "best" takes up to 256 MB
             more, for pixels and embeddings of crops.
+        learner_options: options of `samkit engine learn` that name the model and its backend.
     """
 
     cache_folder: Path
@@ -51,6 +52,7 @@ class WebConfig:
     embeddings_cached: int = 32
     prompt_threads: int = 2
     refine: Refine = "none"
+    learner_options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.local_token is None) != (self.local_user_id is None):

@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 
 from samkit.dataengine import StoredImage, get_image, read_stored_image
 from samkit.errors import DatabaseError, ImageError, PromptError, SamkitError, StoreError
-from samkit.web.embedder import Encoded
+from samkit.web.embedder import Encoded, ServedModel
 from samkit.web.problems import describe_validation, one_line
 from samkit.web.security import is_own_origin
 from samkit.web.sign_in import find_sign_in
@@ -104,6 +104,14 @@ async def prompt_image(socket: WebSocket, image_id: int) -> None:
         await Conversation(socket, studio, image, user_id=current.user.id).run()
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answered:
+    """Logits (M, S, S) of an answer, and the model that gave it."""
+
+    logits: Any
+    served: ServedModel
+
+
 class Conversation:
     """One page's connection to one image."""
 
@@ -117,8 +125,7 @@ class Conversation:
         self._prompts: deque[tuple[Prompt, float]] = deque()  # and their arrival times
         self._preview: Preview | None = None
         self._news = asyncio.Event()
-        # Logits (M, S, S) of answers by prompt id.
-        self._answers: OrderedDict[int, Any] = OrderedDict()
+        self._answers: OrderedDict[int, Answered] = OrderedDict()  # by the prompt's id
         self._checked_at = time.monotonic()
 
     async def run(self) -> None:
@@ -212,9 +219,9 @@ class Conversation:
 
     def _masks(self, encoded: Encoded, prompt: Prompt, received_at: float) -> dict[str, Any]:
         """Answer a prompt; runs on a thread of the pool."""
-        served = self._studio.embedder.served()
-        prediction = self._predict(served.predictor, encoded, prompt)
-        self._answers[prompt.id] = prediction.logits
+        earlier, served = self._earlier(prompt)
+        prediction = self._predict(served.predictor, encoded, prompt, earlier)
+        self._answers[prompt.id] = Answered(logits=prediction.logits, served=served)
         self._answers.move_to_end(prompt.id)
         while len(self._answers) > ANSWERS_CACHED:
             self._answers.popitem(last=False)
@@ -238,13 +245,21 @@ class Conversation:
             "best": int(prediction.iou_pred.argmax()),
         }
 
-    def _predict(self, predictor: Predictor, encoded: Encoded, prompt: Prompt) -> MaskPrediction:
-        mask_logits = None
-        if prompt.continue_from is not None:
-            logits = self._answers.get(prompt.continue_from.id)
-            if logits is None or prompt.continue_from.candidate >= len(logits):
-                raise PromptError("continue_from must be a mask of a recent answer")
-            mask_logits = logits[prompt.continue_from.candidate]
+    def _earlier(self, prompt: Prompt) -> tuple[Any, ServedModel]:
+        """Logits that a prompt continues from, if any, and the model that answers it.
+
+        A draft goes on with the model that it began with, whatever has been learned meanwhile.
+        """
+        if prompt.continue_from is None:
+            return None, self._studio.models.served(self._image.project_id)
+        earlier = self._answers.get(prompt.continue_from.id)
+        if earlier is None or prompt.continue_from.candidate >= len(earlier.logits):
+            raise PromptError("continue_from must be a mask of a recent answer")
+        return earlier.logits[prompt.continue_from.candidate], earlier.served
+
+    def _predict(
+        self, predictor: Predictor, encoded: Encoded, prompt: Prompt, mask_logits: Any
+    ) -> MaskPrediction:
         return predictor.predict(
             encoded.embedding,
             points=prompt.points or None,
@@ -269,7 +284,7 @@ class Conversation:
         """Answer a preview with the best mask only, at reduced size."""
         from samkit.geometry import logits_to_rle
 
-        served = self._studio.embedder.served()
+        served = self._studio.models.served(self._image.project_id)
         best = served.predictor.predict(
             encoded.embedding, points=preview.points or None, labels=_labels(preview)
         ).best()

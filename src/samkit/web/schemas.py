@@ -333,3 +333,53 @@ class AgreementOut(Model):
     ious: list[float]
     num_unmatched: Annotated[list[int], Pair]
     mean_iou: float
+
+
+class LearningIn(Model):
+    """How a project's model learns; see `samkit.dataengine.Learning`."""
+
+    every_masks: Annotated[int, Field(ge=0, le=MAX_INT32)]
+    prefill: bool
+    target_precision: Annotated[float, Field(ge=0, le=1)]
+
+
+class ServeIn(Model):
+    """The model version that shall answer."""
+
+    model_version_id: Key
+
+
+class LearnedOut(Model):
+    """A learned model, with what its judge measured."""
+
+    version: ModelOut
+    parent_id: int
+    num_images: int
+    num_masks: int
+    verdict: Literal["promoted", "rejected"]
+    reason: str
+    figures: dict[str, Any]
+    created_at: datetime
+
+
+class LearningOut(Model):
+    """A project's models.
+
+    Attributes:
+        serving: the version that answers; None while the server's own model is loading.
+        doing: "learn", "prefill" or "waiting"; None for nothing.
+        finished_masks: masks that people have finished.
+        learned: oldest first.
+        precision: fraction of late prefilled masks that people left as they were; None without any.
+        prefilled: number of these masks.
+    """
+
+    every_masks: int
+    prefill: bool
+    target_precision: float
+    serving: int | None
+    doing: str | None
+    finished_masks: int
+    learned: tuple[LearnedOut, ...]
+    precision: float | None
+    prefilled: int

@@ -14,6 +14,7 @@ from starlette.requests import HTTPConnection
 from samkit.dataengine import Store
 from samkit.web.config import WebConfig
 from samkit.web.embedder import Embedder
+from samkit.web.learning import CHECK_EVERY_S, LearnerProcesses, ServedModels, Ticker
 from samkit.web.security import Gate, Throttle
 from samkit.web.workers import PriorityPool
 
@@ -31,6 +32,8 @@ class ServerState:
     store: Store
     config: WebConfig
     embedder: Embedder
+    models: ServedModels
+    learners: LearnerProcesses
     prompts: PriorityPool
     pictures: PriorityPool
     background: PriorityPool
@@ -55,9 +58,18 @@ class ServerState:
         for pool in pools:
             pool.start()
         self.embedder.start()
+        tickers = [
+            Ticker(call, every_s=CHECK_EVERY_S)
+            for call in (self.models.refresh, self.learners.check)
+        ]
+        for ticker in tickers:
+            ticker.start()
         try:
             yield
         finally:
+            for ticker in tickers:
+                ticker.stop()
+            self.learners.stop()
             self.embedder.stop()
             for pool in pools:
                 pool.stop()

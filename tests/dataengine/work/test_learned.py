@@ -32,6 +32,7 @@ def learn(scene, number, parent_id, decoder=b"weights"):
         decoder=decoder,
         num_images=3,
         num_masks=40,
+        num_finished=50,
         reason="fewer clicks",
         figures={"clicks": [2.5, 1.5]},
     )

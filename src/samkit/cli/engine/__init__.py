@@ -1,9 +1,10 @@
-"""The commands `samkit engine`: stores, projects, users, imports and exports."""
+"""The commands `samkit engine`: stores, projects, users, models that learn, imports, exports."""
 
 import click
 
 from samkit.cli.engine.backups import backup, restore
 from samkit.cli.engine.exchange import export_masks, import_masks
+from samkit.cli.engine.learning import learn, prefill, simulate, versions
 from samkit.cli.engine.prelabel import prelabel
 from samkit.cli.engine.projects import delete, init, move, rename
 from samkit.cli.engine.status import status
@@ -20,6 +21,10 @@ for command in (
     status,
     import_masks,
     prelabel,
+    learn,
+    prefill,
+    versions,
+    simulate,
     export_masks,
     users,
     move,

@@ -9,22 +9,33 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
 from samkit.dataengine.people import REVIEWERS, acting_user
 from samkit.dataengine.rows import find, find_locked, to_model
 from samkit.dataengine.schema import (
+    AnnotationRow,
     DecoderRow,
     EventRow,
+    ImageRow,
     LearnedRow,
     ModelVersionRow,
     ProjectRow,
     PromotionRow,
 )
-from samkit.dataengine.values import Judged, LearnedModel, Learning, Promotion
+from samkit.dataengine.values import (
+    FINISHED,
+    Judged,
+    LearnedModel,
+    Learning,
+    ModelVersion,
+    Promotion,
+)
 from samkit.errors import ConflictError, StoreError
+
+LATE_MASKS = 200
 
 
 def set_learning(store: Store, project_id: int, learning: Learning) -> None:
@@ -47,6 +58,7 @@ def add_learned_model(
     decoder: bytes | None,
     num_images: int,
     num_masks: int,
+    num_finished: int,
     reason: str,
     figures: Mapping[str, Any],
 ) -> LearnedModel:
@@ -56,7 +68,9 @@ def add_learned_model(
         name: what people see, such as "cells 3".
         checksum: of all its weights; see `samkit.weights.weights_sha256`.
         parent_id: model version that it began from.
-        decoder: its decoder's file, as `samkit models decoder` writes it; None rejects it.
+        decoder: its decoder as bytes; None rejects it.
+        num_images, num_masks: what it learned from.
+        num_finished: finished masks of the project, with those held back.
         reason: why it was promoted or rejected, in one line.
         figures: what was measured, as JSON.
 
@@ -89,6 +103,7 @@ def add_learned_model(
             parent_id=parent_id,
             num_images=num_images,
             num_masks=num_masks,
+            num_finished=num_finished,
             verdict="rejected" if decoder is None else "promoted",
             reason=reason,
             figures=dict(figures),
@@ -131,6 +146,65 @@ def serving_version(store: Store, project_id: int) -> int | None:
     """Id of the model version that answers a project's prompts; None for the server's own model."""
     with store.read() as session:
         return _serving(session, project_id)
+
+
+def serving_versions(store: Store) -> dict[int, int]:
+    """Ids of the model versions that answer, by project; others have the server's own model."""
+    latest = select(func.max(PromotionRow.id)).group_by(PromotionRow.project_id)
+    query = select(PromotionRow).where(PromotionRow.id.in_(latest))
+    with store.read() as session:
+        return {row.project_id: row.model_version_id for row in session.scalars(query)}
+
+
+def model_version(store: Store, model_version_id: int) -> ModelVersion:
+    """Return a model version.
+
+    Raises:
+        MissingError: there is no such version.
+    """
+    with store.read() as session:
+        return to_model(find(session, ModelVersionRow, model_version_id, "model version"))
+
+
+def count_finished_masks(store: Store, project_id: int) -> int:
+    """Number of masks on the images that people have finished."""
+    query = select(func.sum(ImageRow.num_masks)).where(
+        ImageRow.project_id == project_id, ImageRow.review.in_(FINISHED)
+    )
+    with store.read() as session:
+        return session.scalar(query) or 0
+
+
+def prefill_outcomes(store: Store, project_id: int, *, last: int = LATE_MASKS) -> tuple[int, int]:
+    """Count late automatic masks that people left as they were, and all of them.
+
+    Only of finished images: a mask that was shown and not touched is accepted when its image is
+    submitted.
+
+    Args:
+        last: number of masks, the latest ones.
+    """
+    query = (
+        select(AnnotationRow.deleted, AnnotationRow.version)
+        .join(ImageRow, ImageRow.id == AnnotationRow.image_id)
+        .where(
+            AnnotationRow.project_id == project_id,
+            AnnotationRow.stage == "fully-automatic",
+            ImageRow.review.in_(FINISHED),
+        )
+        .order_by(AnnotationRow.id.desc())
+        .limit(last)
+    )
+    with store.read() as session:
+        rows = session.execute(query).all()
+    return sum(not deleted and version == 1 for deleted, version in rows), len(rows)
+
+
+def learned_from(store: Store, project_id: int) -> int:
+    """Number of finished masks when the project's latest model learned; 0 before the first."""
+    query = select(LearnedRow.num_finished).where(LearnedRow.project_id == project_id)
+    with store.read() as session:
+        return session.scalar(query.order_by(LearnedRow.id.desc()).limit(1)) or 0
 
 
 def list_promotions(store: Store, project_id: int) -> tuple[Promotion, ...]:
@@ -199,6 +273,7 @@ def _to_learned(row: LearnedRow, version: ModelVersionRow) -> LearnedModel:
         parent_id=row.parent_id,
         num_images=row.num_images,
         num_masks=row.num_masks,
+        num_finished=row.num_finished,
         verdict=cast("Judged", row.verdict),
         reason=row.reason,
         figures=row.figures,

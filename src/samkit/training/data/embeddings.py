@@ -30,7 +30,7 @@ class EmbeddedSample(Sample):
     """A sample with the embedding of its image.
 
     Attributes:
-        image_sha256: `pixels_sha256` of the image.
+        image_sha256: key of its embedding.
         features: (C, G, G) float32; None if the image is not in the cache yet.
     """
 
@@ -64,7 +64,7 @@ class EmbeddedData:
             ImageError: the image cannot be read.
         """
         sample = self.source[index]
-        sha256 = pixels_sha256(sample.image)
+        sha256 = sample.embedding_key or pixels_sha256(sample.image)
         embedding = self.cache.get(sha256, self.encoder_checksum)
         features = None if embedding is None else embedding.features.grid[0]
         return EmbeddedSample(**vars(sample), image_sha256=sha256, features=features)

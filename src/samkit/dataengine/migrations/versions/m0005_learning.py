@@ -28,6 +28,7 @@ def upgrade() -> None:  # noqa: D103
         sa.Column("parent_id", KEY, nullable=False),
         sa.Column("num_images", sa.Integer(), nullable=False),
         sa.Column("num_masks", sa.Integer(), nullable=False),
+        sa.Column("num_finished", sa.Integer(), nullable=False),
         sa.Column("verdict", sa.String(length=20), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("figures", sa.JSON(), nullable=False),

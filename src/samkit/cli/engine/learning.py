@@ -1,0 +1,431 @@
+"""The commands `samkit engine learn | prefill | versions | simulate`: models that learn."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from samkit.backends import BackendChoice
+from samkit.cli.exit_codes import EXIT_SOME_FAILED
+from samkit.cli.options import backend_options, json_option, model_option
+from samkit.cli.progress import progress
+from samkit.cli.stores import (
+    check_installed,
+    find_project,
+    find_user,
+    local_admin,
+    open_store,
+    project_option,
+    store_option,
+)
+from samkit.cli.wording import counted
+from samkit.errors import StoreError
+
+if TYPE_CHECKING:
+    from samkit.cli.progress import Meter
+    from samkit.dataengine import LearnedModel, Store
+    from samkit.learning import Confidence, Learner, Round
+
+background_option = click.option(
+    "--background", is_flag=True, hidden=True, help="Run at low priority, as a server's child."
+)
+LOWEST = 19  # of Unix; higher gives way to lower
+general_option = click.option(
+    "--general",
+    metavar="DATA",
+    help="Images that must not be forgotten, such as coco:FILE; by default drawn scenes.",
+)
+
+
+@click.command()
+@store_option
+@project_option
+@general_option
+@background_option
+@model_option
+@backend_options
+@json_option
+def learn(
+    *,
+    where: str,
+    project: str | None,
+    general: str | None,
+    background: bool,
+    model: str,
+    backend: BackendChoice,
+    as_json: bool,
+) -> None:
+    """Train the project's model further on its finished images, and let it answer if it is better.
+
+    Every fourth image or so is held back. There robots click with both models, and the new one is
+    promoted only if masks cost fewer clicks beyond chance, and general images are not forgotten.
+    Stopped with Ctrl+C, the training is resumed next time.
+
+    \b
+    samkit engine learn --store images
+    """
+    if background:
+        lower_priority()
+    with open_store(where) as store:
+        found = find_project(store, project)
+        learner = open_learner(store, model, backend, general)
+        with progress("step", bar=not as_json) as meter:
+            learned = learner.learn(
+                found.id, on_step=lambda step: meter.update(step.step, step.steps)
+            )
+    if as_json:
+        click.echo(json.dumps(learned_row(learned), indent=2))
+    else:
+        click.echo(f"{learned.version.name} is {learned.verdict}: {learned.reason}")
+
+
+@click.command()
+@store_option
+@project_option
+@click.option(
+    "--user", metavar="NAME", help="User recorded as the masks' author; by default the admin."
+)
+@click.option(
+    "--limit", type=click.IntRange(1), metavar="N", help="Number of images; by default all."
+)
+@click.option(
+    "--target-precision",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Fraction of masks that people shall accept as they are; by default the project's.",
+)
+@background_option
+@model_option
+@backend_options
+@json_option
+def prefill(
+    *,
+    where: str,
+    project: str | None,
+    user: str | None,
+    limit: int | None,
+    target_precision: float | None,
+    background: bool,
+    model: str,
+    backend: BackendChoice,
+    as_json: bool,
+) -> int:
+    """Put confident masks on images that nobody has started: people confirm and complete them.
+
+    How sure the model must be is learned from held-back images that people have finished. Run it
+    again to go on with the remaining images.
+
+    \b
+    samkit engine prefill --store images --limit 50
+    """
+    from samkit.learning import learn_confidence, prefill_images
+
+    if background:
+        lower_priority()
+    with open_store(where) as store:
+        found = find_project(store, project)
+        maker = local_admin(store) if user is None else find_user(store, user)
+        learner = open_learner(store, model, backend, None)
+        predictor, version = learner.serving(found.id)
+        held_out = learner.examples(found.id).held_out
+        with progress("image", bar=not as_json) as meter:
+            confidence = learn_confidence(
+                predictor,
+                held_out,
+                learner.embed,
+                target=target_precision or found.learning.target_precision,
+            )
+            check_confidence(confidence, found.name)
+            assert confidence is not None
+            report = prefill_images(
+                learner,
+                found.id,
+                confidence,
+                user_id=maker.id,
+                limit=limit,
+                on_image=meter.update,
+            )
+    for fault in report.faults:
+        click.echo(fault, err=True)
+    result = {
+        "project": found.name,
+        "model_version": version,
+        "images": report.num_images,
+        "added": report.num_added,
+        "confidence": confidence.figures(),
+        "faults": list(report.faults),
+    }
+    text = (
+        f"{found.name}: {counted(report.num_added, 'mask')} on"
+        f" {counted(report.num_images, 'image')}; expected precision {confidence.precision:.2f}"
+    )
+    click.echo(json.dumps(result, indent=2) if as_json else text)
+    return EXIT_SOME_FAILED if report.faults else 0
+
+
+@click.command()
+@store_option
+@project_option
+@click.option(
+    "--serve", "chosen", type=int, metavar="N", help="Let this version answer, one that did before."
+)
+@click.option("--user", metavar="NAME", help="Who chooses it; by default the admin.")
+@json_option
+def versions(
+    *, where: str, project: str | None, chosen: int | None, user: str | None, as_json: bool
+) -> None:
+    """List a project's models with their figures, or go back to one.
+
+    A running server changes over within seconds; drafts go on with the version they began with.
+
+    \b
+    samkit engine versions
+    samkit engine versions --serve 3
+    """
+    from samkit.dataengine import (
+        list_learned_models,
+        list_promotions,
+        serve_version,
+        serving_version,
+    )
+
+    with open_store(where) as store:
+        found = find_project(store, project)
+        if chosen is not None:
+            maker = local_admin(store) if user is None else find_user(store, user)
+            serve_version(store, found.id, chosen, user_id=maker.id)
+        serving = serving_version(store, found.id)
+        learned = list_learned_models(store, found.id)
+        promotions = list_promotions(store, found.id)
+    if as_json:
+        rows = [learned_row(one) for one in learned]
+        history = [
+            {"version": one.model_version_id, "at": one.at.isoformat(), "user": one.user_id}
+            for one in promotions
+        ]
+        result = {"project": found.name, "serving": serving, "learned": rows, "history": history}
+        click.echo(json.dumps(result, indent=2))
+        return
+    for one in learned:
+        mark = "*" if one.version.id == serving else " "
+        click.echo(
+            f"{mark} {one.version.id}  {one.version.name}  from {one.parent_id},"
+            f" {counted(one.num_masks, 'mask')}  {one.verdict}: {one.reason}"
+        )
+    if serving is None:
+        click.echo(f"{found.name}: the server's own model answers")
+    elif not any(one.version.id == serving for one in learned):
+        click.echo(f"* {serving}  the server's own model")
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--rounds", type=click.IntRange(1), default=4, show_default=True, metavar="N")
+@click.option(
+    "--held-out",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="COCO file of images to measure on; by default a fifth of FILE's, as their contents"
+    " decide.",
+)
+@click.option(
+    "--masks-per-image",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Limit of masks that robots make on an image; by default all.",
+)
+@click.option(
+    "--prefill/--no-prefill",
+    "prefills",
+    default=True,
+    help="Prefill confident masks from the second round on.",
+)
+@click.option(
+    "--target-precision",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.9,
+    show_default=True,
+    help="Fraction of prefilled masks that shall be accepted.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="New folder for the store, rounds.json and a picture; by default nothing stays.",
+)
+@general_option
+@model_option
+@backend_options
+@json_option
+def simulate(
+    *,
+    file: Path,
+    rounds: int,
+    held_out: Path | None,
+    masks_per_image: int | None,
+    prefills: bool,
+    target_precision: float,
+    output: Path | None,
+    general: str | None,
+    model: str,
+    backend: BackendChoice,
+    as_json: bool,
+) -> None:
+    """Let robots annotate a COCO file's images in rounds, with a model that learns in between.
+
+    A robot clicks each mask until its IoU is 0.85, at most 8 clicks, and then paints it, which
+    counts as 5 more. After each round, images that nobody annotates are clicked with the model as
+    it is now, and with the one that never learned.
+
+    \b
+    samkit engine simulate train.json --rounds 4 --json
+    """
+    check_installed()
+    from samkit.dataengine import Learning, Store
+    from samkit.datasets import open_data, require_indexed
+    from samkit.learning import Simulation, plot_rounds
+
+    learning = Learning(prefill=prefills, target_precision=target_precision)
+    with ExitStack() as stack:
+        folder = output
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        elif folder.exists() and any(folder.iterdir()):
+            raise StoreError(f"{folder} is not empty: give a new folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        store = stack.enter_context(Store.open(folder / "store.db"))
+        learner = open_learner(store, model, backend, general, folder=folder / "learning")
+        phases = Phases(stack.enter_context(progress("image", bar=not as_json)))
+        simulation = Simulation(
+            require_indexed(open_data(f"coco:{file}"), "a simulation"),
+            learner,
+            folder,
+            learning=learning,
+            held_out=None
+            if held_out is None
+            else require_indexed(open_data(f"coco:{held_out}"), "a simulation"),
+            masks_per_image=masks_per_image,
+            on_image=phases.show,
+        )
+        results: list[Round] = []
+        for one in simulation.rounds(rounds):
+            results.append(one)
+            if output is not None:
+                write_rounds(output / "rounds.json", results)
+                plot_rounds(results, output / "rounds.png", title=file.parent.name)
+            if not as_json:
+                click.echo(round_line(one))
+    if as_json:
+        click.echo(json.dumps({"rounds": [one.figures() for one in results]}, indent=2))
+
+
+def open_learner(
+    store: Store,
+    model: str,
+    backend: BackendChoice,
+    general: str | None,
+    *,
+    folder: Path | None = None,
+) -> Learner:
+    """Make a learner with the server's model and its embedding cache.
+
+    Args:
+        general: data set that must not be forgotten; None for drawn scenes.
+        folder: for trainings in progress; None for one in the cache folder.
+    """
+    from samkit.files import cache_folder
+    from samkit.formats import MAX_PIXELS
+    from samkit.learning import GENERAL, Learner, LearnRecipe
+    from samkit.predict import EmbeddingCache, Predictor
+
+    return Learner(
+        store,
+        Predictor.load(model, **backend.options()),
+        EmbeddingCache(cache_folder() / "embeddings"),
+        folder or cache_folder() / "learning",
+        recipe=LearnRecipe(general=general or GENERAL),
+        max_pixels=MAX_PIXELS,
+    )
+
+
+def lower_priority() -> None:
+    """Let every other process go first, where the system can."""
+    nice = getattr(os, "nice", None)
+    if nice is not None:
+        nice(LOWEST)
+
+
+def check_confidence(confidence: Confidence | None, project: str) -> None:
+    """Check that masks can be prefilled.
+
+    Raises:
+        StoreError: there is too little to learn from, or the precision is out of reach.
+    """
+    if confidence is None:
+        raise StoreError(
+            f"{project} has too few finished images that are held back to know how sure to be:"
+            " finish more images first"
+        )
+    if confidence.threshold is None:
+        raise StoreError(
+            f"no automatic mask of {project} is sure enough yet: finish more images and learn, or"
+            " lower --target-precision"
+        )
+
+
+def learned_row(learned: LearnedModel) -> dict[str, Any]:
+    """A learned model as JSON."""
+    return {
+        "version": learned.version.id,
+        "name": learned.version.name,
+        "parent": learned.parent_id,
+        "images": learned.num_images,
+        "masks": learned.num_masks,
+        "verdict": learned.verdict,
+        "reason": learned.reason,
+        "figures": dict(learned.figures),
+        "at": learned.created_at.isoformat(),
+    }
+
+
+def round_line(one: Round) -> str:
+    """A round in one line."""
+    held_out = one.held_out
+    prefilled = ""
+    if one.prefilled:
+        prefilled = f"; {one.prefilled_accepted} of {one.prefilled} prefilled masks accepted"
+    return (
+        f"round {one.round}: {counted(one.masks, 'mask')} on {counted(one.images, 'image')},"
+        f" {one.clicks_per_mask:.2f} clicks a mask{prefilled}; held out"
+        f" {held_out.clicks_per_mask:.2f} clicks, frozen {held_out.frozen_clicks_per_mask:.2f};"
+        f" version {one.model_version}, {one.learned}"
+    )
+
+
+def write_rounds(path: Path, results: list[Round]) -> None:
+    """Write the rounds so far."""
+    from samkit.files import write_bytes
+
+    content = json.dumps({"rounds": [one.figures() for one in results]}, indent=2)
+    write_bytes(path, content.encode())
+
+
+class Phases:
+    """Shows what a simulation is doing: a meter for each phase."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._first = self._meter = meter
+        self._phase = ""
+
+    def show(self, phase: str, done: int, total: int) -> None:
+        """Show a phase's numbers."""
+        if phase != self._phase:
+            self._phase = phase
+            self._meter = self._first.beside("step" if phase == "learning" else "image", total)
+        self._meter.update(done, total, note=phase)

@@ -1,0 +1,189 @@
+"""How sure one can be that people accept an automatic mask, learned from what they accepted.
+
+A logistic regression of the predicted IoU, the stability and the size of a mask. Masks are put on
+images only above a threshold, which is chosen so that the target fraction of them is accepted, on
+images that the regression has not seen, each in its turn. Shape legend: M masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+LEAST_MASKS = 30  # to learn from
+LEAST_CONFIDENT = 10  # above a threshold, to trust its precision
+FOLDS = 5
+RIDGE = 1.0
+NEWTON_STEPS = 25
+EDGE = 1e-3  # of probabilities before their logit is taken
+BINS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confidence:
+    """A calibrated confidence, and the threshold for a target precision.
+
+    Attributes:
+        mean, scale: of the features.
+        weights: constant first.
+        threshold: least confidence of masks that are shown; None if no threshold has the precision.
+        precision: fraction of masks above it that were accepted, on images not seen.
+        share: fraction of the accepted masks that are above it.
+        num_masks, num_images: what it was learned from.
+        bins: reliability: for each tenth of confidence the number of masks, their mean confidence,
+            and the fraction of them that were accepted, on images not seen.
+    """
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    weights: tuple[float, ...]
+    threshold: float | None
+    precision: float | None
+    share: float
+    num_masks: int
+    num_images: int
+    bins: tuple[tuple[int, float, float], ...]
+
+    def of(self, features: Array) -> Array:
+        """Confidence (M,) of masks with these features (M, F)."""
+        columns = (features - np.array(self.mean)) / np.array(self.scale)
+        return _sigmoid(self.weights[0] + columns @ np.array(self.weights[1:]))
+
+    def figures(self) -> dict[str, Any]:
+        """What is worth showing, as JSON."""
+        return {
+            "threshold": self.threshold,
+            "precision": self.precision,
+            "share": self.share,
+            "masks": self.num_masks,
+            "images": self.num_images,
+            "reliability": [list(one) for one in self.bins],
+        }
+
+
+def mask_features(
+    scores: npt.ArrayLike, stability: npt.ArrayLike, area_fractions: npt.ArrayLike
+) -> Array:
+    """Features (M, 4): logits of the predicted IoU and of the stability, size, and its square."""
+    size = np.log(np.asarray(area_fractions, np.float64).clip(1e-6, 1))
+    return np.column_stack([_logit(scores), _logit(stability), size, size**2])
+
+
+def fit_confidence(
+    features: Array,
+    accepted: npt.NDArray[np.bool_],
+    images: Sequence[int],
+    *,
+    target: float,
+    shown: Callable[[Array], npt.NDArray[np.bool_]] | None = None,
+) -> Confidence | None:
+    """Learn a confidence.
+
+    Args:
+        features: (M, F) of automatic masks.
+        accepted: (M,) whether people accepted each.
+        images: image of each mask: those of one image are seen together or not at all.
+        target: precision that masks above the threshold shall have.
+        shown: which masks (M,) are shown if their confidence (M,) is above the threshold, as those
+            that overlap a better one are not; None for all.
+
+    Returns:
+        the confidence; None with too few masks, or if all or none were accepted.
+    """
+    groups = np.unique(np.asarray(images), return_inverse=True)[1]
+    num_images = int(groups.max(initial=-1)) + 1
+    if len(accepted) < LEAST_MASKS or accepted.all() or not accepted.any() or num_images < 2:
+        return None
+    unseen = np.empty(len(accepted))
+    folds = min(FOLDS, num_images)
+    for fold in range(folds):
+        test = groups % folds == fold
+        unseen[test] = _fit(features[~test], accepted[~test]).of(features[test])
+    seen = np.ones(len(accepted), bool) if shown is None else shown(unseen)
+    threshold, precision, share = choose_threshold(unseen[seen], accepted[seen], target)
+    fitted = _fit(features, accepted)
+    return Confidence(
+        mean=fitted.mean,
+        scale=fitted.scale,
+        weights=fitted.weights,
+        threshold=threshold,
+        precision=precision,
+        share=share,
+        num_masks=len(accepted),
+        num_images=num_images,
+        bins=reliability(unseen[seen], accepted[seen]),
+    )
+
+
+def choose_threshold(
+    confidence: Array, accepted: npt.NDArray[np.bool_], target: float
+) -> tuple[float | None, float | None, float]:
+    """The lowest threshold with the target precision, its precision, and its share of accepted.
+
+    Below ten masks no precision is believed.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    right = np.cumsum(accepted[order])
+    precision = right / np.arange(1, len(order) + 1)
+    fits = np.flatnonzero(precision >= target)
+    fits = fits[fits >= LEAST_CONFIDENT - 1]
+    if not len(fits):
+        return None, None, 0.0
+    last = int(fits[-1])
+    share = float(right[last] / right[-1])
+    return float(confidence[order[last]]), float(precision[last]), share
+
+
+def reliability(
+    confidence: Array, accepted: npt.NDArray[np.bool_]
+) -> tuple[tuple[int, float, float], ...]:
+    """Number of masks, mean confidence and fraction accepted in each tenth that has masks."""
+    tenth = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return tuple(
+        (int(own.sum()), float(confidence[own].mean()), float(accepted[own].mean()))
+        for own in (tenth == number for number in range(BINS))
+        if own.any()
+    )
+
+
+def _fit(features: Array, accepted: npt.NDArray[np.bool_]) -> Confidence:
+    """Fit the regression by Newton's method, with a small penalty that keeps it finite."""
+    mean = features.mean(0)
+    scale = features.std(0) + 1e-9
+    columns = np.column_stack([np.ones(len(features)), (features - mean) / scale])
+    weights = np.zeros(columns.shape[1])
+    penalty = RIDGE * np.eye(len(weights))
+    penalty[0, 0] = 1e-6  # the constant is free
+    for _ in range(NEWTON_STEPS):
+        probability = _sigmoid(columns @ weights)
+        slope = columns.T @ (probability - accepted) + penalty @ weights
+        curvature = (columns * (probability * (1 - probability))[:, None]).T @ columns + penalty
+        weights = weights - np.linalg.solve(curvature, slope)
+    return Confidence(
+        mean=tuple(mean.tolist()),
+        scale=tuple(scale.tolist()),
+        weights=tuple(weights.tolist()),
+        threshold=None,
+        precision=None,
+        share=0.0,
+        num_masks=len(features),
+        num_images=0,
+        bins=(),
+    )
+
+
+def _sigmoid(values: Array) -> Array:
+    result: Array = 1 / (1 + np.exp(-values))
+    return result
+
+
+def _logit(values: npt.ArrayLike) -> Array:
+    clipped = np.asarray(values, np.float64).clip(EDGE, 1 - EDGE)
+    result: Array = np.log(clipped / (1 - clipped))
+    return result

@@ -1,0 +1,48 @@
+"""The picture of a simulation: what a mask costs, round by round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from samkit.learning.simulate import Round
+
+
+def plot_rounds(rounds: Sequence[Round], path: Path, *, title: str) -> None:
+    """Draw clicks per mask by finished images, held out and annotated, as PNG.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    from samkit.files import replacing
+
+    finished, total = [0], 0
+    for one in rounds:
+        total += one.images
+        finished.append(total)
+    frozen = rounds[0].held_out.frozen_clicks_per_mask
+    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(frozen, color="0.55", linestyle="--", label="held out, model that never learns")
+    axes.plot(
+        finished,
+        [frozen, *(one.held_out.clicks_per_mask for one in rounds)],
+        marker="o",
+        label="held out, model that learns",
+    )
+    axes.step(
+        finished,
+        [*(one.clicks_per_mask for one in rounds), rounds[-1].clicks_per_mask],
+        where="post",
+        linestyle=":",
+        label="masks that robots made",
+    )
+    axes.set(xlabel="finished images", ylabel="clicks per mask", title=title, ylim=(0, None))
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)

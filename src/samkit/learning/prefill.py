@@ -1,0 +1,216 @@
+"""Prefilled masks: confident automatic masks that are on an image when people open it.
+
+The confidence is learned anew for each model version, on held-back images: there automatic masks
+are compared with the masks that people made. What people later do with prefilled masks on their
+images tells the precision of late.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from samkit.batch import InProcess
+from samkit.dataengine import Prelabelling, read_stored_image
+from samkit.datasets import Sample
+from samkit.learning.confidence import Confidence, fit_confidence, mask_features
+from samkit.proposals import AutoMaskConfig, AutoMasker
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from samkit.dataengine import PrelabelReport, StoredImage
+    from samkit.geometry import Rle
+    from samkit.learning.examples import FinishedImages
+    from samkit.learning.judge import Embed
+    from samkit.learning.learner import Learner
+    from samkit.predict import PointMasks, Predictor
+    from samkit.types import ImageEmbedding, Masks
+
+# A mask that people would leave as it is.
+ACCEPTED_IOU = 0.85
+MOST_SHARED = 0.5  # of two masks that are both shown, the part of the smaller one
+MAX_IMAGES = 24  # to learn a confidence from
+# The confidence decides, so that the filter lets through what may be good.
+PROPOSED = AutoMaskConfig(
+    points_per_side=16, iou_thresh=0.3, stability_thresh=0.6, max_area_fraction=0.9
+)
+
+
+class Prefilling(Prelabelling):
+    """Puts the masks on images that people will likely accept; steps that `samkit.batch` runs."""
+
+    def __init__(
+        self, learner: Learner, project_id: int, confidence: Confidence, *, user_id: int
+    ) -> None:
+        """Prepare the model that answers in the project now; see `Prelabelling`.
+
+        Raises:
+            StoreError: no such project, its root does not exist, or the user is not a reviewer.
+        """
+        predictor, _ = learner.serving(project_id)
+        super().__init__(
+            learner.store,
+            project_id,
+            lambda pixels: AutoMasker(predictor, PROPOSED).generate(pixels),
+            user_id=user_id,
+            max_pixels=learner.max_pixels,
+        )
+        self._learner, self._predictor, self._confidence = learner, predictor, confidence
+
+    def generate(self, image: StoredImage) -> Masks:
+        pixels = read_stored_image(self.store, image, max_pixels=self.max_pixels)
+        sample = Sample(key=image.path, image=pixels, rles=(), embedding_key=image.pixels_key)
+        known = KnownEmbeddings(self._predictor, self._learner.embed(sample))
+        return confident(AutoMasker(known, PROPOSED).generate(pixels), self._confidence)
+
+
+def confident(masks: Masks, confidence: Confidence) -> Masks:
+    """Choose the masks of an image that people will likely accept; scores become confidences."""
+    values = confidence.of(features_of(masks))
+    least = 1.0 if confidence.threshold is None else confidence.threshold
+    chosen = without_overlap(masks, np.flatnonzero(values >= least), values)
+    return masks.select(chosen).with_columns(scores=values[chosen].astype(np.float32))
+
+
+def prefill_images(
+    learner: Learner,
+    project_id: int,
+    confidence: Confidence,
+    *,
+    user_id: int,
+    image_ids: Sequence[int] | None = None,
+    limit: int | None = None,
+    on_image: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005
+) -> PrelabelReport:
+    """Prefill images that nobody has started.
+
+    Args:
+        user_id: a reviewer or admin, to be recorded as the masks' author.
+        image_ids: these only; None for all of the project.
+        limit: how many of them, the first ones.
+        on_image: called with the number of images done, and their total.
+
+    Raises:
+        StoreError: no such project, its root does not exist, or the user is not a reviewer.
+    """
+    work = Prefilling(learner, project_id, confidence, user_id=user_id)
+    ids = [one for one in work.image_ids() if image_ids is None or one in set(image_ids)][:limit]
+    for done, outcome in enumerate(InProcess().run(work, ids), start=1):
+        if outcome.error is not None:
+            work.add_fault(outcome.claim, outcome.item, outcome.error)
+        on_image(done, len(ids))
+    return work.report()
+
+
+@dataclass(frozen=True)
+class KnownEmbeddings:
+    """A predictor for one image whose embedding is there."""
+
+    predictor: Predictor
+    embedding: ImageEmbedding
+
+    @property
+    def iou_thresh(self) -> float:
+        return self.predictor.iou_thresh
+
+    def embed(self, image: npt.NDArray[np.uint8], /) -> ImageEmbedding:  # noqa: ARG002
+        return self.embedding
+
+    def decode_points(
+        self,
+        embedding: ImageEmbedding,
+        points_xy: npt.NDArray[np.float64],
+        *,
+        iou_thresh: float,
+    ) -> PointMasks:
+        return self.predictor.decode_points(embedding, points_xy, iou_thresh=iou_thresh)
+
+
+def learn_confidence(
+    predictor: Predictor,
+    images: FinishedImages,
+    embed: Embed,
+    *,
+    target: float,
+    on_image: Callable[[], None] = lambda: None,
+) -> Confidence | None:
+    """Learn a confidence from what people made of images that the model has not learned from.
+
+    Args:
+        predictor: the model version.
+        images: held-back images.
+        embed: returns the embedding of a sample's image.
+        target: precision that prefilled masks shall have.
+
+    Returns:
+        the confidence; None if there are too few masks.
+    """
+    found: list[Masks] = []
+    accepted: list[npt.NDArray[np.bool_]] = []
+    for index in range(min(len(images), MAX_IMAGES)):
+        sample = images[index]
+        masker = AutoMasker(KnownEmbeddings(predictor, embed(sample)), PROPOSED)
+        masks = masker.generate(sample.image)
+        found.append(masks)
+        accepted.append(are_accepted(masks.rles, sample.rles))
+        on_image()
+    if not found:
+        return None
+    ends = np.cumsum([len(masks) for masks in found])[:-1]
+
+    def shown(confidence: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        parts = []
+        for masks, own in zip(found, np.split(confidence, ends), strict=True):
+            alone = np.zeros(len(masks), bool)
+            alone[without_overlap(masks, np.arange(len(masks)), own)] = True
+            parts.append(alone)
+        return np.concatenate(parts)
+
+    return fit_confidence(
+        np.concatenate([features_of(masks) for masks in found]),
+        np.concatenate(accepted),
+        [index for index, masks in enumerate(found) for _ in range(len(masks))],
+        target=target,
+        shown=shown,
+    )
+
+
+def features_of(masks: Masks) -> npt.NDArray[np.float64]:
+    """Features of automatic masks; see `mask_features`."""
+    assert masks.stability is not None
+    height, width = masks.size_hw
+    return mask_features(masks.scores, masks.stability, masks.areas / (height * width))
+
+
+def are_accepted(found: Sequence[Rle], made: Sequence[Rle]) -> npt.NDArray[np.bool_]:
+    """Whether people have made each of the found masks (M,), or nearly."""
+    if not found or not made:
+        return np.zeros(len(found), bool)
+    ious = coco_mask.iou(list(found), list(made), [0] * len(made))
+    result: npt.NDArray[np.bool_] = ious.max(1) >= ACCEPTED_IOU
+    return result
+
+
+def without_overlap(
+    masks: Masks, chosen: npt.NDArray[np.int64], confidence: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int64]:
+    """Leave out masks that mostly cover a more confident one, or are covered by it; ascending."""
+    order = chosen[np.argsort(-confidence[chosen], kind="stable")]
+    taken: list[int] = []
+    for number in order:
+        others = [masks.rles[one] for one in taken]
+        if others:
+            own = masks.rles[number]
+            # The share of the smaller one that both cover.
+            shared = coco_mask.iou([own], others, [1] * len(others))[0]
+            back = coco_mask.iou(others, [own], [1])[:, 0]
+            if np.maximum(shared, back).max() > MOST_SHARED:
+                continue
+        taken.append(int(number))
+    return np.array(sorted(taken), np.int64)

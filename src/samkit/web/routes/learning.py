@@ -1,0 +1,72 @@
+"""Routes for models that learn from a project's masks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from samkit.dataengine import (
+    count_finished_masks,
+    get_project,
+    list_learned_models,
+    prefill_outcomes,
+    serve_version,
+    serving_version,
+    set_learning,
+)
+from samkit.web.routing import Key, new_router
+from samkit.web.schemas import LearnedOut, LearningIn, LearningOut, ServeIn
+from samkit.web.sign_in import AnyUser, Reviewer
+from samkit.web.state import ServerState, TheState
+
+router = new_router()
+
+
+@router.get("/projects/{project_id}/learning")
+def get_learning(studio: TheState, _user: AnyUser, project_id: Key) -> LearningOut:
+    """Return a project's models, and what is being learned."""
+    return _learning(studio, project_id)
+
+
+@router.put("/projects/{project_id}/learning")
+def put_learning(
+    studio: TheState, _user: Reviewer, project_id: Key, body: LearningIn
+) -> LearningOut:
+    """Set how a project's model learns."""
+    known = get_project(studio.store, project_id).learning
+    set_learning(studio.store, project_id, replace(known, **body.model_dump()))
+    return _learning(studio, project_id)
+
+
+@router.post("/projects/{project_id}/learning/learn", status_code=202)
+def post_learn(studio: TheState, _user: Reviewer, project_id: Key) -> LearningOut:
+    """Learn as soon as possible."""
+    get_project(studio.store, project_id)
+    studio.learners.ask(project_id)
+    return _learning(studio, project_id)
+
+
+@router.post("/projects/{project_id}/learning/serve")
+def post_serve(studio: TheState, user: Reviewer, project_id: Key, body: ServeIn) -> LearningOut:
+    """Let another version answer, one that did before."""
+    serve_version(studio.store, project_id, body.model_version_id, user_id=user.id)
+    return _learning(studio, project_id)
+
+
+def _learning(studio: ServerState, project_id: int) -> LearningOut:
+    store = studio.store
+    learning = get_project(store, project_id).learning
+    own = studio.embedder.model
+    accepted, prefilled = prefill_outcomes(store, project_id)
+    return LearningOut(
+        every_masks=learning.every_masks,
+        prefill=learning.prefill,
+        target_precision=learning.target_precision,
+        serving=serving_version(store, project_id) or (None if own is None else own.id),
+        doing=studio.learners.working_on(project_id),
+        finished_masks=count_finished_masks(store, project_id),
+        learned=tuple(
+            LearnedOut.model_validate(one) for one in list_learned_models(store, project_id)
+        ),
+        precision=accepted / prefilled if prefilled else None,
+        prefilled=prefilled,
+    )

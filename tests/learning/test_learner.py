@@ -1,0 +1,247 @@
+"""The learner: what it learns from, what it holds back, and what becomes of its models."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from samkit.dataengine import (
+    add_learned_model,
+    list_learned_models,
+    list_model_versions,
+    read_decoder,
+    serve_version,
+    serving_version,
+)
+from samkit.errors import ConflictError, StoreError, WeightsError
+from samkit.learning import learner as learner_module
+from samkit.learning import pack_decoder, unpack_decoder
+from samkit.learning.examples import is_held_out
+from samkit.learning.judge import Judgement
+from samkit.weights import weights_sha256
+
+
+def verdict(*, is_better):
+    return Judgement(
+        is_better=is_better,
+        reason="as the test says",
+        num_images=3,
+        num_masks=9,
+        clicks=(3.0, 2.0),
+        clicks90=(4.0, 3.0),
+        iou_1=(0.5, 0.6),
+        difference=(-1.5, -0.5),
+        general_iou_1=None,
+    )
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """Replaces the judge: its next verdicts, and the data that it saw."""
+    verdicts, seen = [], []
+
+    def judge(_learner, _project, held_out, before, after):
+        seen.append((held_out, before, after))
+        return verdict(is_better=verdicts.pop(0) if verdicts else True)
+
+    monkeypatch.setattr(learner_module.Learner, "judge", judge)
+    return verdicts, seen
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch):
+    monkeypatch.setattr(learner_module, "MIN_STEPS", 3)
+    monkeypatch.setattr(learner_module, "MAX_STEPS", 3)
+
+
+def test_images_are_held_back_by_their_content(team, make_learner):
+    learner = make_learner()
+    team.finish(team.images)
+    split = learner.examples(team.project.id)
+    held_out = {one.path for one in split.held_out.images}
+    assert held_out == {one.path for one in team.images if is_held_out(one)}
+    assert 3 <= len(held_out) <= 12
+    assert len(split.learned) + len(split.held_out) == len(team.images)
+    sample = split.learned[0]
+    assert sample.rles == team.scenes[int(sample.key[:2])].rles
+    assert sample.embedding_key == split.learned.images[0].pixels_key
+
+
+def test_only_finished_images_are_examples(team, make_learner):
+    team.finish(team.images[:5])
+    split = make_learner().examples(team.project.id)
+    assert {one.path for side in split for one in side.images} == {
+        one.path for one in team.images[:5]
+    }
+
+
+def test_a_better_model_is_promoted_and_the_next_begins_from_it(team, make_learner, judged):
+    learner, (_, seen) = make_learner(), judged
+    team.finish(team.images[:16])
+    first = learner.learn(team.project.id)
+    assert first.verdict == "promoted"
+    assert serving_version(team.store, team.project.id) == first.version.id
+    assert first.parent_id == learner.base_version.id
+    model, version = learner.serving(team.project.id)
+    assert version == first.version.id
+    assert weights_sha256(model.model) == first.version.checksum
+    # It has learned something, and its image encoder is the base model's.
+    held_out, before, after = seen[0]
+    assert before is learner.base
+    assert after.encoder_checksum == learner.base.encoder_checksum
+    assert weights_sha256(after.model) != weights_sha256(learner.base.model)
+    assert all(is_held_out(image) for image in held_out.images)
+
+    team.finish(team.images[16:])
+    second = learner.learn(team.project.id)
+    assert second.parent_id == first.version.id
+    assert second.num_masks > first.num_masks
+    assert weights_sha256(seen[1][1].model) == first.version.checksum
+    assert [one.version.name for one in list_learned_models(team.store, team.project.id)] == [
+        "scenes 1",
+        "scenes 2",
+    ]
+    assert not list((learner.folder / f"project-{team.project.id}").glob("*/*"))
+
+
+def test_a_rejected_model_answers_nobody(team, make_learner, judged):
+    learner, (verdicts, _) = make_learner(), judged
+    team.finish(team.images)
+    verdicts += [False]
+    learned = learner.learn(team.project.id)
+    assert (learned.verdict, learned.reason) == ("rejected", "as the test says")
+    assert learned.figures["clicks"] == [3.0, 2.0]
+    assert serving_version(team.store, team.project.id) is None
+    assert read_decoder(team.store, learned.version.id) is None
+    assert learner.serving(team.project.id) == (learner.base, learner.base_version.id)
+
+
+def test_too_few_images_say_so(team, make_learner):
+    learner = make_learner()
+    with pytest.raises(StoreError, match="learning needs 1 and 3"):
+        learner.learn(team.project.id)
+    team.finish([one for one in team.images if not is_held_out(one)])
+    with pytest.raises(StoreError, match="0 to judge by"):
+        learner.learn(team.project.id)
+
+
+def test_a_version_chosen_meanwhile_wins(team, make_learner, judged, monkeypatch):
+    learner = make_learner()
+    team.finish(team.images)
+    first = learner.learn(team.project.id)
+    judge = learner_module.Learner.judge
+
+    def go_back(*arguments):
+        serve_version(team.store, team.project.id, learner.base_version.id, user_id=team.robot)
+        return judge(*arguments)
+
+    monkeypatch.setattr(learner_module.Learner, "judge", go_back)
+    with pytest.raises(ConflictError, match="learn again"):
+        learner.learn(team.project.id)
+    assert list_learned_models(team.store, team.project.id) == (first,)
+    assert serving_version(team.store, team.project.id) == learner.base_version.id
+
+
+def test_a_stopped_training_is_resumed(team, make_learner, judged, monkeypatch):
+    monkeypatch.setattr(learner_module, "MIN_STEPS", 60)
+    monkeypatch.setattr(learner_module, "MAX_STEPS", 60)
+    team.finish(team.images)
+
+    def stop(progress):
+        if progress.step == 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_learner().learn(team.project.id, on_step=stop)
+    assert list_learned_models(team.store, team.project.id) == ()
+    steps = []
+    resumed = make_learner().learn(team.project.id, on_step=lambda one: steps.append(one.step))
+    assert steps[0] > 25
+    assert steps[-1] == 60
+    # The same as in one go.
+    other = make_learner()
+    folder = other.folder.with_name("elsewhere")
+    other.folder = folder
+    serve_version(team.store, team.project.id, other.base_version.id, user_id=team.robot)
+    again = other.learn(team.project.id)
+    assert again.version.checksum == resumed.version.checksum
+
+
+def test_other_masks_start_another_training(team, make_learner, judged):
+    team.finish(team.images[:16])
+
+    def stop(_progress):
+        raise KeyboardInterrupt
+
+    learner = make_learner()
+    with pytest.raises(KeyboardInterrupt):
+        learner.learn(team.project.id, on_step=stop)
+    team.finish(team.images[16:])
+    steps = []
+    learner.learn(team.project.id, on_step=lambda one: steps.append(one.step))
+    assert steps[0] == 1
+
+
+def test_a_version_that_is_not_in_the_store_cannot_answer(team, make_learner):
+    learner = make_learner()
+    with pytest.raises(StoreError, match="no decoder of model version 99"):
+        learner.open_version(99)
+
+
+def test_packed_decoders(tiny):
+    packed = pack_decoder(tiny.model)
+    again = unpack_decoder(packed, tiny.model)
+    for name, value in tiny.model.state_dict().items():
+        rounded = value if name.startswith("image_encoder.") else value.half().float()
+        assert torch.equal(again.state_dict()[name], rounded)
+    assert len(packed) < 20_000 + 2 * sum(
+        value.numel()
+        for name, value in tiny.model.state_dict().items()
+        if not name.startswith("image_encoder.")
+    )
+    with pytest.raises(WeightsError, match="damaged"):
+        unpack_decoder(packed[:-10], tiny.model)
+    with pytest.raises(WeightsError, match="damaged"):
+        unpack_decoder(b"nothing", tiny.model)
+
+
+def test_the_base_model_is_registered_once(team, make_learner):
+    first, second = make_learner(), make_learner()
+    assert first.base_version == second.base_version
+    assert list_model_versions(team.store) == (first.base_version,)
+
+
+def test_the_judge_sees_wrong_masks_as_no_gain(team, make_learner):
+    """The whole way, judged for real: masks that are wrong teach nothing."""
+    team.finish(team.images, shift=30)
+    learner = make_learner(general="scenes:count=3,size=64,seed=9")
+    learned = learner.learn(team.project.id)
+    assert learned.verdict == "rejected"
+    assert learned.figures["general_iou_1"] is not None
+    assert learned.figures["num_images"] >= 3
+
+
+def test_steps_grow_with_the_masks(monkeypatch):
+    monkeypatch.setattr(learner_module, "MIN_STEPS", 40)
+    monkeypatch.setattr(learner_module, "MAX_STEPS", 300)
+    recipe = learner_module.LearnRecipe()
+    assert [recipe.steps(masks) for masks in (1, 400, 10_000)] == [40, 100, 300]
+    assert replace(recipe, images_per_batch=8).steps(400) == 50
+
+
+def test_a_promotion_needs_its_parent(team, make_learner, tiny):
+    learner = make_learner()
+    with pytest.raises(StoreError, match="no model version 77"):
+        add_learned_model(
+            team.store,
+            team.project.id,
+            name="x",
+            checksum="0" * 64,
+            parent_id=77,
+            decoder=pack_decoder(learner.base.model),
+            num_images=1,
+            num_masks=1,
+            num_finished=1,
+            reason="",
+            figures={},
+        )
