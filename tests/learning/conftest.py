@@ -54,7 +54,7 @@ class Team:
         self.store, self.scenes = store, scenes
         self.project = create_project(store, name="scenes", root=root)
         add_images(store, self.project.id)
-        self.robot = create_user(store, name="robot", role="admin").id
+        self.robot = create_user(store, name="ann", role="admin").id
         self.images = list_images(store, self.project.id).items
 
     def finish(self, images, *, shift=0):

@@ -180,7 +180,7 @@ class Simulation:
 
     def _round(self, number: int, images: Sequence[StoredImage]) -> Round:
         model, version = self.learner.serving(self.project.id)
-        if self._confidence is not None and self._confidence.threshold is not None:
+        if self._confidence is not None and can_prefill(self._confidence):
             prefill_images(
                 self.learner,
                 self.project.id,
@@ -343,6 +343,11 @@ class Picked:
 
     def __getitem__(self, index: int) -> Sample:
         return self.source[self.indices[index]]
+
+
+def can_prefill(confidence: Confidence) -> bool:
+    """Whether any mask is sure enough."""
+    return confidence.threshold is not None
 
 
 def is_set_aside(sample: Sample) -> bool:

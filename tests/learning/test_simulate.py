@@ -1,0 +1,180 @@
+"""Robots that annotate while a model learns: the command, its figures, and what is in the store."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from samkit.cli.main import main
+from samkit.dataengine import (
+    Learning,
+    Store,
+    annotation_events,
+    count_finished_masks,
+    list_annotations,
+    list_images,
+)
+from samkit.datasets import open_data
+from samkit.formats import write_coco
+from samkit.geometry import decode_rle
+from samkit.learning import Simulation
+from samkit.learning import learner as learner_module
+from samkit.learning.simulate import TARGET_IOU, Picked, is_set_aside
+from samkit.types import Masks
+from samkit.weights import save_checkpoint
+
+FIELDS = {
+    "round",
+    "model_version",
+    "images",
+    "clicks_per_mask",
+    "seconds_per_image",
+    "prefilled_accepted",
+    "precision_prefilled",
+    "held_out",
+}
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch):
+    monkeypatch.setattr(learner_module, "MIN_STEPS", 2)
+    monkeypatch.setattr(learner_module, "MAX_STEPS", 2)
+
+
+@pytest.fixture
+def coco_file(tmp_path, scenes):
+    """A COCO file of the scenes, with its images."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    images = []
+    for index in range(len(scenes)):
+        sample = scenes[index]
+        Image.fromarray(sample.image).save(folder / f"{index:02}.png")
+        masks = np.stack([decode_rle(rle) for rle in sample.rles])
+        images.append((f"{index:02}.png", Masks.from_arrays(masks, np.ones(len(masks)))))
+    write_coco(folder / "train.json", images)
+    return folder / "train.json"
+
+
+@pytest.fixture
+def model_file(tmp_path, tiny):
+    path = tmp_path / "tiny.safetensors"
+    save_checkpoint(tiny.model, path, name="tiny")
+    return path
+
+
+def test_the_command_prints_its_rounds(coco_file, model_file, tmp_path, capsys):
+    output = tmp_path / "out"
+    command = ["engine", "simulate", str(coco_file), "--rounds", "2", "--json"]
+    command += ["--model", str(model_file), "-o", str(output), "--threads", "1"]
+    assert main([*command, "--no-prefill"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert json.loads((output / "rounds.json").read_text()) == printed
+    with Image.open(output / "rounds.png") as picture:
+        assert picture.width > 500
+    first, second = printed["rounds"]
+    assert first.keys() >= FIELDS
+    assert first["held_out"].keys() >= {"clicks_per_mask", "frozen_clicks_per_mask", "iou_1"}
+    assert (first["round"], second["round"]) == (1, 2)
+    source = open_data(f"coco:{coco_file}")
+    outside = [index for index in range(len(source)) if is_set_aside(source[index])]
+    assert 1 <= len(outside) <= 12
+    assert first["images"] + second["images"] == len(source) - len(outside)
+    assert first["held_out"]["images"] == len(outside)
+    # The model that never learns costs the same in each round.
+    frozen = {one["held_out"]["frozen_clicks_per_mask"] for one in (first, second)}
+    assert len(frozen) == 1
+    with Store.open(output / "store.db") as store:
+        images = list_images(store, 1).items
+        masks = [one for image in images for one in list_annotations(store, image.id)]
+        assert count_finished_masks(store, 1) == len(masks) == first["masks"] + second["masks"]
+        clicks = sum(one.num_clicks for one in masks)
+        spent = sum(one["clicks_per_mask"] * one["masks"] for one in (first, second))
+        assert clicks == pytest.approx(spent)
+    assert main(command) != 0
+    assert "is not empty: give a new folder" in capsys.readouterr().err
+
+
+def test_robots_keep_answers_that_are_good_and_paint_the_others(
+    team, make_learner, scenes, tmp_path
+):
+    learner = make_learner()
+    simulation = Simulation(
+        Picked(scenes, range(8)),
+        learner,
+        tmp_path / "robots",
+        learning=Learning(max_clicks=2, paint_clicks=3),
+        held_out=Picked(scenes, range(8, 12)),
+    )
+    (only,) = simulation.rounds(1)
+    store, seen = team.store, 0
+    for image in list_images(store, simulation.project.id).items:
+        assert image.review == "submitted"
+        truths = [decode_rle(rle) for rle in scenes[int(Path(image.path).stem)].rles]
+        for one in list_annotations(store, image.id):
+            kinds = [event.kind for event in annotation_events(store, one.id)]
+            mask = decode_rle(one.rle)
+            best = max((mask & true).sum() / (mask | true).sum() for true in truths)
+            painted = kinds[-1] == "brush"
+            seen += 1
+            assert best == 1 if painted else best >= TARGET_IOU
+            assert kinds.count("brush") == (3 if painted else 0)
+            assert 1 <= kinds.count("point") <= 2
+            version = {event.model_version_id for event in annotation_events(store, one.id)}
+            assert version - {None} == {learner.base_version.id}
+    assert seen == only.masks == sum(len(scenes[index].rles) for index in range(8))
+
+
+def test_prefilled_masks_are_left_or_deleted(
+    team, make_learner, scenes, tmp_path, monkeypatch, rle_of_scene
+):
+    """With true masks and a wrong one on each image, robots accept the true ones."""
+    from samkit.learning import prefill, simulate
+
+    learner = make_learner()
+
+    def generate(_self, image):
+        sample = scenes[int(Path(image.path).stem)]
+        masks = np.stack([*(decode_rle(rle) for rle in sample.rles[:1]), rle_of_scene(sample)])
+        return Masks.from_arrays(masks, [0.9, 0.8])
+
+    sure = object()
+    monkeypatch.setattr(prefill.Prefilling, "generate", generate)
+    monkeypatch.setattr(simulate, "learn_confidence", lambda *_, **__: sure)
+    monkeypatch.setattr(simulate, "can_prefill", lambda confidence: confidence is sure)
+    simulation = Simulation(
+        Picked(scenes, range(10)),
+        learner,
+        tmp_path / "robots",
+        learning=Learning(max_clicks=1, prefill=True),
+        held_out=Picked(scenes, range(10, 12)),
+    )
+    first, second = simulation.rounds(2)
+    assert (first.prefilled, first.precision_prefilled) == (0, None)
+    assert (second.images, second.prefilled, second.prefilled_accepted) == (5, 10, 5)
+    assert second.precision_prefilled == 0.5
+    masks = sum(len(scenes[index].rles) for index in range(5, 10))
+    assert second.masks == masks - 5  # those that robots still had to make
+
+
+@pytest.fixture
+def rle_of_scene():
+    def corner(sample):
+        mask = np.zeros(sample.image.shape[:2], bool)
+        mask[:3, :3] = True
+        return mask
+
+    return corner
+
+
+def test_a_simulation_needs_images_on_both_sides(team, make_learner, scenes, tmp_path, refusal):
+    from samkit.errors import DataError
+
+    torch.manual_seed(0)
+    with refusal(DataError, "0 to measure on", "a simulation needs both"):
+        Simulation(
+            Picked(scenes, range(2)), make_learner(), tmp_path / "r", held_out=Picked(scenes, [])
+        )
