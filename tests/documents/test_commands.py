@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import click
 import numpy as np
@@ -13,15 +15,19 @@ from safetensors.torch import load_file
 
 import samkit.web
 from documents.blocks import PAGES, ROOT, Command, read_blocks, read_commands
+from documents.conftest import write_coco
 from documents.shortened import NOT_RUN, SHORTENED
 from read_log import read_log
 from samkit.cli.main import cli, main
-from samkit.dataengine import work_once
+from samkit.dataengine import Learning, Store, list_learned_models, serving_version, work_once
+from samkit.datasets.synthetic import NamedScenes
+from samkit.learning import Learner
 
 if sys.version_info >= (3, 11):
     import tomllib
 
 TRAINING = "docs/training.md"
+FLYWHEEL = "docs/flywheel.md"
 QUICK = ("docs/data-engine.md",)
 RECIPES = ("train", "pretrain", "distill")
 WITH_COMMANDS = [page for page in PAGES if read_commands(page)]
@@ -61,7 +67,7 @@ def run_page(page, folder, capsys):
     [
         pytest.param(page, marks=[] if page in QUICK else pytest.mark.slow)
         for page in WITH_COMMANDS
-        if page != TRAINING
+        if page not in (TRAINING, FLYWHEEL)
     ],
 )
 def test_commands_run_one_after_another(page, folder, capsys):
@@ -84,6 +90,29 @@ def test_fine_tuning_in_ten_lines_changes_the_decoder_alone(folder, capsys):
     point = {"points": [[300, 200]], "labels": [1]}
     answers = [predictor.predict(embedding, **point) for predictor in (before, after)]
     assert not np.array_equal(answers[0].logits, answers[1].logits)
+
+
+@pytest.mark.slow
+def test_the_flywheel_turns(folder, capsys, monkeypatch):
+    """With few steps, and a judge that is content with each model, on drawn scenes."""
+    images = [NamedScenes(count=16, size=96, seed=5)[index].image for index in range(16)]
+    write_coco(folder / "train.json", images)
+    monkeypatch.setattr("samkit.learning.learner.MAX_STEPS", 2)
+    monkeypatch.setattr("samkit.learning.learner.MIN_STEPS", 2)
+    monkeypatch.setattr("samkit.learning.judge.MASKS_PER_IMAGE", 1)
+    content = replace(Learning(), max_clicks=1)
+    monkeypatch.setattr("samkit.dataengine.Learning", lambda **_: content)
+    found = Learner.judge
+
+    def promote(*arguments):
+        return replace(found(*arguments), is_better=True)
+
+    monkeypatch.setattr(Learner, "judge", promote)
+    run_page(FLYWHEEL, folder, capsys)
+    assert len(json.loads((folder / "turn/rounds.json").read_text())["rounds"]) == 4
+    with Store.open(folder / "turn/store.db") as store:
+        assert len(list_learned_models(store, 1)) >= 2
+        assert serving_version(store, 1) == 2
 
 
 def parse(words):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from samkit.dataengine import Learning
-from samkit.learning.judge import Costs, cost, judge, paired_interval
+from samkit.learning.judge import Costs, cost, judge_costs, paired_interval
 
 LEARNING = Learning(max_clicks=8, paint_clicks=5)
 
@@ -39,7 +39,7 @@ def test_a_mask_costs_clicks_and_painting(ious, expected):
 
 def test_better_on_every_image_is_promoted():
     before, after = costs([3.0, 4.0, 2.0, 5.0]), costs([2.0, 3.0, 1.5, 4.5])
-    result = judge(before, after, general=None, max_forgotten=0.02)
+    result = judge_costs(before, after, general=None, max_forgotten=0.02)
     assert result.is_better
     assert result.clicks == (3.5, 2.75)
     assert (result.num_images, result.num_masks) == (4, 40)
@@ -50,7 +50,7 @@ def test_better_on_every_image_is_promoted():
 
 def test_better_by_chance_is_rejected():
     before, after = costs([3.0, 4.0, 2.0, 5.0]), costs([1.0, 4.5, 2.5, 5.2])
-    result = judge(before, after, general=None, max_forgotten=0.02)
+    result = judge_costs(before, after, general=None, max_forgotten=0.02)
     assert result.clicks[1] < result.clicks[0]
     assert not result.is_better
     assert result.reason.startswith("not better beyond chance: 3.50 to 3.30")
@@ -60,7 +60,7 @@ def test_better_by_chance_is_rejected():
 def test_a_model_that_forgets_is_rejected(forgotten, is_better):
     before, after = costs([3.0] * 4), costs([2.0] * 4)
     general = (costs([1.0] * 3, [0.8] * 3), costs([1.0] * 3, [0.8 - forgotten] * 3))
-    result = judge(before, after, general=general, max_forgotten=0.02)
+    result = judge_costs(before, after, general=general, max_forgotten=0.02)
     assert result.is_better is is_better
     assert result.general_iou_1 == pytest.approx((0.8, 0.8 - forgotten))
     assert ("general images are 0.030" in result.reason) is not is_better
@@ -68,7 +68,7 @@ def test_a_model_that_forgets_is_rejected(forgotten, is_better):
 
 def test_the_same_model_is_never_better():
     same = costs([3.0, 1.0, 2.0])
-    result = judge(same, same, general=None, max_forgotten=1)
+    result = judge_costs(same, same, general=None, max_forgotten=1)
     assert result.difference == (0, 0)
     assert not result.is_better
 

@@ -6,10 +6,10 @@ learned = learner.learn(project.id)
 
 from samkit.learning.confidence import Confidence, fit_confidence
 from samkit.learning.decoders import pack_decoder, unpack_decoder
-from samkit.learning.judge import Costs, Judgement, judge, measure_costs, paired_interval
+from samkit.learning.judge import Costs, Judgement, judge_costs, measure_costs, paired_interval
 from samkit.learning.learner import GENERAL, Learner, LearnRecipe
 from samkit.learning.plots import plot_rounds
-from samkit.learning.prefill import learn_confidence, prefill_images
+from samkit.learning.prefill import learn_confidence, prefill_images, unstarted_images
 from samkit.learning.simulate import HeldOut, Round, Simulation
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "Round",
     "Simulation",
     "fit_confidence",
-    "judge",
+    "judge_costs",
     "learn_confidence",
     "measure_costs",
     "pack_decoder",
@@ -31,4 +31,5 @@ __all__ = [
     "plot_rounds",
     "prefill_images",
     "unpack_decoder",
+    "unstarted_images",
 ]

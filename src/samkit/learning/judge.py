@@ -132,7 +132,7 @@ def cost(ious: Sequence[float], target: float, learning: Learning) -> float:
     return clicks_to_reach(ious, target, learning.max_clicks)
 
 
-def judge(
+def judge_costs(
     before: Costs,
     after: Costs,
     *,

@@ -34,7 +34,7 @@ from samkit.datasets import Sample, SampleSource, open_data, require_indexed
 from samkit.errors import StoreError
 from samkit.learning.decoders import pack_decoder, unpack_decoder
 from samkit.learning.examples import FinishedImages, Split, finished_images
-from samkit.learning.judge import LEAST_IMAGES, Costs, Judgement, judge, measure_costs
+from samkit.learning.judge import LEAST_IMAGES, Costs, Judgement, judge_costs, measure_costs
 from samkit.models import CONFIGS
 from samkit.training import (
     DataRecipe,
@@ -262,7 +262,7 @@ class Learner:
         if self.recipe.general is not None:
             source, of_base = self._general_costs()
             general = (of_base, measure_costs(after, source, self.embed, ONE_CLICK))
-        return judge(
+        return judge_costs(
             costs[0], costs[1], general=general, max_forgotten=project.learning.max_forgotten
         )
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
     import numpy.typing as npt
 
+    from samkit.arrays import RgbImage
     from samkit.dataengine import PrelabelReport, StoredImage
     from samkit.geometry import Rle
     from samkit.learning.examples import FinishedImages
@@ -57,7 +58,7 @@ class Prefilling(Prelabelling):
         super().__init__(
             learner.store,
             project_id,
-            lambda pixels: AutoMasker(predictor, PROPOSED).generate(pixels),
+            _no_masks,  # `generate` makes them
             user_id=user_id,
             max_pixels=learner.max_pixels,
         )
@@ -76,6 +77,11 @@ def confident(masks: Masks, confidence: Confidence) -> Masks:
     least = 1.0 if confidence.threshold is None else confidence.threshold
     chosen = without_overlap(masks, np.flatnonzero(values >= least), values)
     return masks.select(chosen).with_columns(scores=values[chosen].astype(np.float32))
+
+
+def unstarted_images(learner: Learner, project_id: int, *, user_id: int) -> Sequence[int]:
+    """Ids of the images that nobody has started; arguments as for `prefill_images`."""
+    return Prelabelling(learner.store, project_id, _no_masks, user_id=user_id).image_ids()
 
 
 def prefill_images(
@@ -214,3 +220,7 @@ def without_overlap(
                 continue
         taken.append(int(number))
     return np.array(sorted(taken), np.int64)
+
+
+def _no_masks(_pixels: RgbImage) -> Masks:
+    raise NotImplementedError

@@ -123,7 +123,7 @@ def prefill(
     \b
     samkit engine prefill --store images --limit 50
     """
-    from samkit.learning import learn_confidence, prefill_images
+    from samkit.learning import learn_confidence, prefill_images, unstarted_images
 
     if background:
         lower_priority()
@@ -131,6 +131,9 @@ def prefill(
         found = find_project(store, project)
         maker = local_admin(store) if user is None else find_user(store, user)
         learner = open_learner(store, model, backend, None)
+        if not unstarted_images(learner, found.id, user_id=maker.id):
+            click.echo(f"samkit: all images of {found.name} have been started", err=True)
+            return 0
         predictor, version = learner.serving(found.id)
         held_out = learner.examples(found.id).held_out
         with progress("image", bar=not as_json) as meter:
@@ -224,11 +227,11 @@ def versions(
 
 
 @click.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option("--rounds", type=click.IntRange(1), default=4, show_default=True, metavar="N")
 @click.option(
     "--held-out",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     metavar="FILE",
     help="COCO file of images to measure on; by default a fifth of FILE's, as their contents"
     " decide.",

@@ -18,7 +18,7 @@ import { openUsers } from "./users.js";
 /** @type {[RegExp, (root: Element, params: object, app: object) => Promise<{close?: () => void}>][]} */
 const ROUTES = [
   [/^\/$/, openProjects],
-  [/^\/project\/(?<id>\d+)(?:\/(?<tab>statistics))?$/, openProject],
+  [/^\/project\/(?<id>\d+)(?:\/(?<tab>statistics|model))?$/, openProject],
   [/^\/project\/(?<id>\d+)\/review(?:\/(?<image>\d+))?$/, openReview],
   [/^\/image\/(?<id>\d+)$/, openStudio],
   [/^\/users$/, openUsers],

@@ -1,10 +1,11 @@
-/** The page of one project: gallery with filters, statistics, and actions. */
+/** The page of one project: gallery with filters, statistics, its model, and actions. */
 
 import { get, isAdmin, isReviewer, post } from "./api.js";
 import { el, fill, plural, select } from "./dom.js";
 import { openExport, openImport, openUpload, scanFolder } from "./exchange.js";
 import { Gallery } from "./gallery.js";
 import { icon } from "./icons.js";
+import { showModel } from "./model.js";
 import { notify, notifyError } from "./notices.js";
 import { showPage } from "./shell.js";
 import { stateLabel, statesOf } from "./states.js";
@@ -19,7 +20,8 @@ export async function openProject(root, { id, tab }, app) {
     "nav.tabs",
     { "aria-label": "Project views" },
     el("a", { href: `#/project/${id}`, "aria-current": tab ? null : "page" }, "Images"),
-    el("a", { href: `#/project/${id}/statistics`, "aria-current": tab ? "page" : null }, "Statistics"),
+    el("a", { href: `#/project/${id}/statistics`, "aria-current": tab === "statistics" ? "page" : null }, "Statistics"),
+    el("a", { href: `#/project/${id}/model`, "aria-current": tab === "model" ? "page" : null }, "Model"),
   );
   const head = el("div.head", {}, el("h1", {}, project.name), tabs, el("span.grow"), ...actions(project, statistics, app.reload));
   if (tab === "statistics") {
@@ -27,6 +29,11 @@ export async function openProject(root, { id, tab }, app) {
     showPage(root, [["Projects", "#/"]], project.name, head, place);
     await showStatistics(place, project, statistics);
     return {};
+  }
+  if (tab === "model") {
+    const place = el("div.statistics");
+    showPage(root, [["Projects", "#/"]], project.name, head, place);
+    return showModel(place, project);
   }
   const gallery = new Gallery(project, { review: "", stage: "" });
   showPage(root, [["Projects", "#/"]], project.name, head, filters(gallery, statistics), gallery.element);

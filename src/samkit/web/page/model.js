@@ -1,0 +1,129 @@
+/** The model of a project: which version answers, what each one was worth, and how it learns. */
+
+import { get, isReviewer, post, put } from "./api.js";
+import { confirmDialog, el, field, plural } from "./dom.js";
+import { notify, notifyError } from "./notices.js";
+import { linePlot } from "./plots.js";
+
+const REFRESH_MS = 5000;
+const DOING = { learn: "The model is learning from the finished masks.", prefill: "Confident masks are being put on the next images.", waiting: "Learning begins in a moment." };
+
+/** Show the page and keep it up to date. @returns {{close: () => void}} */
+export async function showModel(place, project) {
+  const path = `projects/${project.id}/learning`;
+  let shown = "";
+  const draw = (learning) => {
+    const text = JSON.stringify(learning);
+    if (text === shown) return; // somebody may be typing
+    shown = text;
+    place.replaceChildren(...contents(learning, { path, draw }));
+  };
+  draw(await get(path));
+  const timer = setInterval(() => get(path).then(draw, () => {}), REFRESH_MS);
+  return { close: () => clearInterval(timer) };
+}
+
+function contents(learning, page) {
+  const { learned, serving } = learning;
+  const current = learned.find(({ version }) => version.id === serving);
+  const promoted = learned.filter(({ verdict }) => verdict === "promoted");
+  const tiles = el(
+    "dl.tiles",
+    {},
+    tile("Answers now", current ? current.version.name : "The server's own model"),
+    tile("Finished masks", learning.finished_masks.toLocaleString("en")),
+    tile("Clicks per mask", current ? current.figures.clicks[1].toFixed(2) : "–", "of robots, on images that no model learns from"),
+    tile("Prefilled and left as they were", learning.precision === null ? "–" : `${Math.round(learning.precision * 100)}%`, `of the latest ${plural(learning.prefilled, "prefilled mask")} on finished images`),
+  );
+  const parts = [tiles];
+  if (learning.doing) parts.push(el("p.message", { role: "status" }, DOING[learning.doing]));
+  if (promoted.length) parts.push(el("div.plots", {}, curve(promoted)));
+  parts.push(versions(learning, page));
+  if (isReviewer()) parts.push(settings(learning, page));
+  return parts;
+}
+
+function tile(name, value, hint = "") {
+  return el("div.tile", { title: hint || null }, el("dt", {}, name), el("dd", {}, value));
+}
+
+function curve(promoted) {
+  const [first] = promoted;
+  return linePlot({
+    title: "Clicks per mask, by version",
+    unit: "clicks",
+    labels: ["before", ...promoted.map((_, at) => String(at + 1))],
+    series: [
+      { name: "to IoU 0.85", values: [first.figures.clicks[0], ...promoted.map(({ figures }) => figures.clicks[1])] },
+      { name: "to IoU 0.90", values: [first.figures.clicks90[0], ...promoted.map(({ figures }) => figures.clicks90[1])] },
+    ],
+  });
+}
+
+function versions({ learned, serving }, page) {
+  const heading = el("h2", {}, "Versions");
+  if (!learned.length) {
+    return el("section.table-card", {}, heading, el("p.quiet", {}, "No model has learned from this project yet. Finish some images, then let it learn."));
+  }
+  const base = learned[0].parent_id;
+  const head = ["Version", "Masks", "Clicks before", "Clicks after", "First click's IoU", "Verdict", ""];
+  const answered = learned.some(({ verdict }) => verdict === "promoted");
+  const rows = [...learned].reverse().map(({ version, num_masks: masks, verdict, reason, figures }) =>
+    el(
+      "tr",
+      { title: reason },
+      el("td", {}, version.name),
+      ...[masks.toLocaleString("en"), figures.clicks[0].toFixed(2), figures.clicks[1].toFixed(2), figures.iou_1[1].toFixed(3)].map((value) => el("td.number", {}, value)),
+      el("td", {}, verdict),
+      el("td", {}, verdict === "promoted" && serveButton(version.id, version.name, serving, page)),
+    ),
+  );
+  if (answered) rows.push(el("tr", {}, el("td", {}, "The server's own model"), ...Array.from({ length: 5 }, () => el("td", {})), el("td", {}, serveButton(base, "The server's own model", serving, page))));
+  const table = el("table", {}, el("caption.visually-hidden", {}, "Versions of the model"), el("thead", {}, el("tr", {}, ...head.map((name) => el("th", { scope: "col" }, name)))), el("tbody", {}, ...rows));
+  return el("section.table-card", {}, heading, el("div.table-scroll", { tabindex: "0", role: "region", "aria-label": "Versions of the model" }, table));
+}
+
+function serveButton(id, name, serving, { path, draw }) {
+  if (id === serving) return el("span.quiet", {}, "answers now");
+  if (!isReviewer()) return null;
+  const go = async () => {
+    if (!(await confirmDialog("Change the model", `From now on, "${name}" answers everybody in this project. Masks that are being drawn go on with the version they began with.`, "Change"))) return;
+    try {
+      draw(await post(`${path}/serve`, { model_version_id: id }));
+      notify("Changed; the server follows within seconds.", "good");
+    } catch (error) {
+      notifyError(error);
+    }
+  };
+  return el("button", { type: "button", onclick: go }, "Let it answer");
+}
+
+function settings(learning, { path, draw }) {
+  const every = el("input", { type: "number", min: "0", step: "1", required: true, value: String(learning.every_masks) });
+  const prefill = el("input", { type: "checkbox", checked: learning.prefill });
+  const precision = el("input", { type: "number", min: "0.5", max: "1", step: "0.01", required: true, value: round2(learning.target_precision) });
+  const act = async (request, done) => {
+    try {
+      draw(await request());
+      notify(done, "good");
+    } catch (error) {
+      notifyError(error);
+    }
+  };
+  const body = () => ({ every_masks: Number(every.value), prefill: prefill.checked, target_precision: Number(precision.value) });
+  const form = el(
+    "form",
+    {},
+    field("Learn after this many new masks", every, "0 learns only when asked"),
+    el("label.check", {}, prefill, "Put confident masks on images before people open them"),
+    field("Fraction of them that shall be right", precision),
+    el("footer.row", {}, el("button", { type: "button", disabled: Boolean(learning.doing), onclick: () => act(() => post(`${path}/learn`), "Learning begins in a moment.") }, "Learn now"), el("button.primary", { type: "submit" }, "Save")),
+  );
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    act(() => put(path, body()), "Saved.");
+  });
+  return el("section.table-card", {}, el("h2", {}, "How it learns"), form);
+}
+
+const round2 = (value) => String(Math.round(value * 100) / 100);
