@@ -2,16 +2,21 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from samkit.dataengine import (
+    NewEvent,
     add_learned_model,
     list_learned_models,
     list_model_versions,
     read_decoder,
+    save_annotation,
     serve_version,
     serving_version,
+    submit_image,
+    take_image,
 )
 from samkit.errors import ConflictError, StoreError, WeightsError
 from samkit.learning import learner as learner_module
@@ -65,6 +70,25 @@ def test_images_are_held_back_by_their_content(team, make_learner):
     sample = split.learned[0]
     assert sample.rles == team.scenes[int(sample.key[:2])].rles
     assert sample.embedding_key == split.learned.images[0].pixels_key
+
+
+def test_examples_have_the_clicks_that_people_began_with(team, make_learner):
+    image = team.images[0]
+    take_image(team.store, image.id, team.robot)
+    rles = team.scenes[0].rles
+    beginnings = (
+        [("point", {"xy": [5, 6], "label": 1}), ("point", {"xy": [9, 9], "label": 1})],
+        [("point", {"xy": [1, 1], "label": 0}), ("point", {"xy": [30.5, 8], "label": 1})],
+        [("box", {"xyxy": [1, 2, 3, 4]})],
+    )
+    for rle, events in zip(rles, beginnings, strict=False):
+        made = [NewEvent(kind=kind, data=data) for kind, data in events]
+        save_annotation(team.store, image_id=image.id, user_id=team.robot, rle=rle, events=made)
+    submit_image(team.store, image.id, team.robot)
+    sides = make_learner().examples(team.project.id)
+    (sample,) = [side[0] for side in sides if len(side)]
+    assert sample.clicks_xy[:2].tolist() == [[5, 6], [30.5, 8]]
+    assert np.isnan(sample.clicks_xy[2:]).all()
 
 
 def test_only_finished_images_are_examples(team, make_learner):

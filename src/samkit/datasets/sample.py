@@ -28,6 +28,8 @@ class Sample:
             that are too small.
         void: mask of the pixels without ground truth, such as the unlabelled band around an object:
             neither evaluated nor trained. Masks may reach into it. None without such pixels.
+        clicks_xy: (M, 2) where people clicked first to get each mask, as pixel indices; NaN where
+            nobody knows. None if nobody knows of any.
         embedding_key: key of its embedding in a cache that others share; None for that of its
             pixels, `pixels_sha256`.
     """
@@ -39,6 +41,7 @@ class Sample:
     phrases: tuple[str, ...] = ()
     crop_embeds: npt.NDArray[np.float16] | None = None
     void: Rle | None = None
+    clicks_xy: npt.NDArray[np.float32] | None = None
     embedding_key: str | None = None
 
     def __post_init__(self) -> None:
@@ -53,7 +56,11 @@ class Sample:
                     f"{self.key}: masks must have the image's size {self.image.shape[:2]};"
                     f" got {tuple(rle['size'])}"
                 )
-        columns = (("phrases", self.phrases or None), ("crop_embeds", self.crop_embeds))
+        columns = (
+            ("phrases", self.phrases or None),
+            ("crop_embeds", self.crop_embeds),
+            ("clicks_xy", self.clicks_xy),
+        )
         for name, value in columns:
             if value is not None and len(value) != len(self.rles):
                 raise DataError(

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from samkit.dataengine import (
     FINISHED,
     Store,
     StoredImage,
+    first_clicks,
     list_annotations,
     list_images,
     read_stored_image,
@@ -16,9 +19,12 @@ from samkit.dataengine import (
 from samkit.datasets import Sample
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from samkit.geometry import Rle
 
 IMAGES_AT_ONCE = 500
+UNKNOWN = (float("nan"), float("nan"))
 # Of all images, as their contents decide: an image never moves from one side to the other.
 HELD_OUT_SHARE = 0.25
 
@@ -26,8 +32,9 @@ HELD_OUT_SHARE = 0.25
 class FinishedImages:
     """A data set of images that people have finished, with the masks that they hold now.
 
-    Masks are listed once, in the beginning: a data set does not change while a model learns from
-    it. Embeddings are under the keys of the server's cache, so that no image is encoded twice.
+    Masks are listed once, in the beginning, with the clicks that people began them with: a data set
+    does not change while a model learns from it. Embeddings are under the keys of the server's
+    cache, so that no image is encoded twice.
     """
 
     def __init__(self, store: Store, images: Sequence[StoredImage], *, max_pixels: int) -> None:
@@ -35,12 +42,16 @@ class FinishedImages:
         self.max_pixels = max_pixels
         self._store = store
         self._rles: list[tuple[Rle, ...]] = []
+        self._clicks: list[npt.NDArray[np.float32]] = []
         self.images: list[StoredImage] = []
         for image in images:
-            rles = tuple(one.rle for one in list_annotations(store, image.id))
-            if rles:
+            masks = list_annotations(store, image.id)
+            if masks:
                 self.images.append(image)
-                self._rles.append(rles)
+                self._rles.append(tuple(one.rle for one in masks))
+                clicks = first_clicks(store, image.id)
+                rows = [clicks.get(one.id, UNKNOWN) for one in masks]
+                self._clicks.append(np.array(rows, np.float32))
 
     @property
     def num_masks(self) -> int:
@@ -64,6 +75,7 @@ class FinishedImages:
             key=image.path,
             image=read_stored_image(self._store, image, max_pixels=self.max_pixels),
             rles=self._rles[index],
+            clicks_xy=self._clicks[index],
             embedding_key=image.pixels_key,
         )
 

@@ -112,6 +112,7 @@ class LearnRecipe:
                     single_box_probability=0.7,
                     box_noise=0.05,
                     center_probability=0.7,
+                    given_probability=0.5,
                     corrections=self.corrections,
                     min_corrections=1,
                     mask_only_between=False,

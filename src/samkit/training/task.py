@@ -31,6 +31,8 @@ class Batch:
         keys: names of the images in their data set.
         phrases: name of each mask; empty if the data set has none.
         text_embeds: (M, D) float32 CLIP embeddings of a crop of each mask; NaN for masks without.
+        clicks_xy: (M, 2) float32, first clicks of people in the model space, as pixel indices; NaN
+            where unknown. None if all are.
     """
 
     pixels: Tensor | None
@@ -41,6 +43,7 @@ class Batch:
     phrases: tuple[str, ...] = ()
     text_embeds: Tensor | None = None
     ignored: Tensor | None = None
+    clicks_xy: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Copy to a device."""
@@ -53,6 +56,7 @@ class Batch:
             pixels=None if self.pixels is None else moved(self.pixels),
             features=None if self.features is None else moved(self.features),
             text_embeds=None if self.text_embeds is None else moved(self.text_embeds),
+            clicks_xy=None if self.clicks_xy is None else moved(self.clicks_xy),
             masks=moved(self.masks),
             ignored=None if self.ignored is None else moved(self.ignored),
             image_index=moved(self.image_index),

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from samkit.geometry import CoordMap
 from samkit.image_spec import ImageSpec
 from samkit.predict import normalise, resize_image
-from samkit.training.data.placement import Placement, draw_placement, place_image, plain_placement
+from samkit.training.data.placement import (
+    Placement,
+    draw_placement,
+    place_image,
+    place_points,
+    plain_placement,
+)
 
 SIDE = 64
 sizes = st.integers(1, 150)
@@ -113,3 +119,35 @@ def test_flipping_exchanges_left_and_right():
     fields = {name: getattr(plain, name) for name in plain.__dataclass_fields__}
     flipped = Placement(**(fields | {"flipped": True}))
     assert torch.equal(place_image(image, flipped), place_image(image, plain).flip(2))
+
+
+def test_points_are_placed_like_their_pixels():
+    """A dot in the image is where its placed index says, mirrored and cropped or not."""
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        placement = draw_placement((40, 60), 64, rng, scale_jitter=(0.8, 1.6), flip=True)
+        xy = np.array([[12 + number, 10 + number]], np.float32)
+        image = np.zeros((40, 60, 3), np.uint8)
+        x, y = xy[0].astype(int)
+        image[y - 1 : y + 2, x - 1 : x + 2] = 255
+        placed = place_points(xy, placement)
+        pixels = place_image(image, placement)[0].numpy()
+        if np.isnan(placed).any():
+            continue
+        row, column = np.unravel_index(pixels.argmax(), pixels.shape)
+        assert abs(placed[0, 0] - column) <= 2
+        assert abs(placed[0, 1] - row) <= 2
+
+
+def test_points_that_are_cut_off_are_unknown():
+    placement = Placement(
+        original_hw=(40, 60),
+        resized_hw=(80, 120),
+        corner_xy=(30, 10),
+        flipped=False,
+        model_size=64,
+    )
+    xy = np.array([[20, 20], [5, 20], [59, 20], [np.nan, np.nan]], np.float32)
+    placed = place_points(xy, placement)
+    assert placed[0].tolist() == [41 - 30 - 0.5, 41 - 10 - 0.5]
+    assert np.isnan(placed[1:]).all()

@@ -14,6 +14,7 @@ from samkit.training.sam.task import (
     InteractiveRecipe,
     InteractiveTask,
     add_points,
+    begin_as_given,
     begin_with_text,
     clicked_cells,
     clicks_to_tokens,
@@ -435,3 +436,21 @@ def test_clicked_cells_are_those_of_the_points(batch):
     assert batch.masks[torch.arange(5), cells[:, 0, 1], cells[:, 0, 0]].all()
     assert (cells[:, 1] == 10).all()  # pixels 40 to 43 of the model space
     assert labels[:, 1].tolist() == [1, 0, 1, 0, 1]
+
+
+def test_people_s_first_clicks_take_the_place_of_drawn_ones():
+    truth = torch.zeros(4, 32, 32, dtype=torch.bool)
+    truth[:, 8:16, 8:16] = True
+    given = torch.tensor([[40.0, 40.0], [120.0, 8.0], [torch.nan, torch.nan], [33.5, 62.0]])
+    recipe = PromptRecipe(box_probability=0, given_probability=1)
+    drawn = first_clicks(truth, 128, recipe, generator())
+    clicks = begin_as_given(drawn, truth, given, 128, recipe, generator(1))
+    # In the mask, beside it, unknown, in the mask.
+    assert torch.equal(clicks.first_xy[[0, 3]], given[[0, 3]])
+    assert torch.equal(clicks.first_xy[[1, 2]], drawn.first_xy[[1, 2]])
+    half = PromptRecipe(box_probability=0, given_probability=0.5)
+    many, where = truth[:1].repeat(400, 1, 1), given[:1].repeat(400, 1)
+    drawn = first_clicks(many, 128, half, generator())
+    clicks = begin_as_given(drawn, many, where, 128, half, generator(1))
+    used = (clicks.first_xy == where).all(1).float().mean()
+    assert used == pytest.approx(0.5, abs=0.08)

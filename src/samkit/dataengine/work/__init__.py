@@ -4,6 +4,7 @@ from samkit.dataengine.work.adding import AddedMasks, MadeMask, add_made_masks, 
 from samkit.dataengine.work.annotation_queries import (
     annotation_events,
     annotation_history,
+    first_clicks,
     list_annotations,
     visible_annotations,
 )
@@ -121,6 +122,7 @@ __all__ = [
     "delete_annotation",
     "delete_project",
     "finish_job",
+    "first_clicks",
     "get_image",
     "get_job",
     "get_project",

@@ -17,6 +17,8 @@ from samkit.dataengine.schema import AnnotationRow, EventRow, ImageRow, Revision
 from samkit.dataengine.values import MADE_BY_PEOPLE, Annotation, Event, Revision
 from samkit.errors import RoleError
 
+XY = 2
+
 
 def list_annotations(
     store: Store, image_id: int, *, user_id: int | None = None, deleted: bool = False
@@ -84,6 +86,23 @@ def annotation_events(
     with store.read() as session:
         _visible_rows(session, annotation_id, user_id)
         return tuple(to_event(row) for row in session.scalars(query))
+
+
+def first_clicks(store: Store, image_id: int) -> dict[int, tuple[float, float]]:
+    """Where people clicked first, inside, for each mask of an image that began with a click; xy."""
+    query = (
+        select(EventRow)
+        .join(AnnotationRow, AnnotationRow.id == EventRow.annotation_id)
+        .where(AnnotationRow.image_id == image_id, EventRow.kind == "point")
+        .order_by(EventRow.id.desc())
+    )
+    with store.read() as session:
+        found = {}
+        for row in session.scalars(query):  # the earliest last
+            xy = row.data.get("xy")
+            if row.data.get("label") == 1 and isinstance(xy, list) and len(xy) == XY:
+                found[row.annotation_id] = (float(xy[0]), float(xy[1]))
+        return found
 
 
 def is_hidden_from(row: AnnotationRow, image: ImageRow, user: UserRow) -> bool:

@@ -217,6 +217,7 @@ class BatchLoader:
         features = [self._encoded(image.features) for image in images if image.features is not None]
         counts = torch.tensor([len(image.masks) for image in images])
         embeds = [image.text_embeds for image in images if image.text_embeds is not None]
+        known = any(image.clicks_xy is not None for image in images)
         return Batch(
             pixels=torch.stack(pixels) if pixels else None,
             features=torch.stack(features) if features else None,
@@ -226,6 +227,7 @@ class BatchLoader:
             keys=tuple(image.key for image in images),
             phrases=tuple(phrase for image in images for phrase in image.phrases),
             text_embeds=torch.cat(embeds) if len(embeds) == len(images) else None,
+            clicks_xy=torch.cat([clicks_of(image) for image in images]) if known else None,
         )
 
     def _encoded(self, features: Tensor | NotEncoded) -> Tensor:
@@ -233,6 +235,13 @@ class BatchLoader:
             return features
         assert self._encoder is not None
         return self._encoder.features(features.image_sha256, features.image)
+
+
+def clicks_of(image: Prepared) -> Tensor:
+    """First clicks (M, 2) of an image's masks, NaN where unknown."""
+    if image.clicks_xy is not None:
+        return image.clicks_xy
+    return torch.full((len(image.masks), 2), torch.nan)
 
 
 def _make_reader(

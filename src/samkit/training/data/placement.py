@@ -66,6 +66,19 @@ class Placement:
         return (height / scale_y) * (width / scale_x)
 
 
+def place_points(xy: npt.NDArray[np.float32], placement: Placement) -> npt.NDArray[np.float32]:
+    """Place pixel indices (M, 2) of the image in the model space; NaN where they are cut off."""
+    scale_y, scale_x = placement.scale_hw
+    x, y = (xy[:, 0] + 0.5) * scale_x, (xy[:, 1] + 0.5) * scale_y
+    if placement.flipped:
+        x = placement.resized_hw[1] - x
+    x, y = x - placement.corner_xy[0], y - placement.corner_xy[1]
+    height, width = placement.visible_hw
+    is_visible = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    placed = np.stack([x, y], axis=1) - 0.5
+    return np.where(is_visible[:, None], placed, np.nan).astype(np.float32)
+
+
 def plain_placement(original_hw: tuple[int, int], model_size: int) -> Placement:
     """Placement as in prediction: the longest side fills the model space."""
     coords = CoordMap(original_hw=original_hw, model_size=model_size)

@@ -19,6 +19,7 @@ from samkit.training.data.placement import (
     ignored_cells,
     place_image,
     place_mask,
+    place_points,
     plain_placement,
 )
 
@@ -55,6 +56,8 @@ class Prepared:
         ignored: (T, T) bool, cells without ground truth: padding and void pixels.
         phrases: name of each mask; empty if the data set has none.
         text_embeds: (M, D) CLIP embeddings of one crop of each mask; None without crops.
+        clicks_xy: (M, 2) first clicks of people in the model space, NaN where unknown; None if all
+            are.
         faults: one line for each annotation that was left out.
     """
 
@@ -65,6 +68,7 @@ class Prepared:
     ignored: Tensor
     phrases: tuple[str, ...] = ()
     text_embeds: Tensor | None = None
+    clicks_xy: Tensor | None = None
     faults: tuple[str, ...] = ()
 
 
@@ -139,6 +143,9 @@ class Preparer:
             ignored=torch.from_numpy(ignored),
             phrases=tuple(sample.phrases[index] for index in chosen if sample.phrases),
             text_embeds=draw_embeds(sample, chosen, rng),
+            clicks_xy=None
+            if sample.clicks_xy is None
+            else torch.from_numpy(place_points(sample.clicks_xy[chosen], placement)),
             faults=sample.faults,
         )
 

@@ -34,6 +34,8 @@ class PromptRecipe:
         center_probability: fraction of points in the middle, farthest from the boundary, where the
             robot user clicks that models are evaluated with; the others are uniform, as in the
             paper.
+        given_probability: fraction of the points that people are known to have clicked which are
+            used, as far as they lie in the mask; the others are drawn.
         corrections: number of iterations that each add a point in the error of the last mask.
         min_corrections: if given, the number is drawn anew for each batch, from this up to
             `corrections`.
@@ -48,6 +50,7 @@ class PromptRecipe:
     box_noise: float = 0.1
     box_noise_max_px: float = 20.0
     center_probability: float = 0.0
+    given_probability: float = 0.0
     corrections: int = 8
     min_corrections: int | None = None
     mask_only_between: bool = True
@@ -61,6 +64,7 @@ class PromptRecipe:
         check_range("box_noise", self.box_noise, 0)
         check_range("box_noise_max_px", self.box_noise_max_px, 0)
         check_range("center_probability", self.center_probability, 0, 1)
+        check_range("given_probability", self.given_probability, 0, 1)
         check_range("corrections", self.corrections, 0)
         if self.min_corrections is not None:
             check_range("min_corrections", self.min_corrections, 0, self.corrections)

@@ -117,6 +117,10 @@ class InteractiveTask(Task):
             truth = self.teacher.outline_some(truth, features, ignored, generator)
             truth = self.teacher.replace_some(truth, features, ignored, generator)
         clicks = first_clicks(truth, self.sam.config.image_size, recipe, generator)
+        if batch.clicks_xy is not None and recipe.given_probability > 0:
+            clicks = begin_as_given(
+                clicks, truth, batch.clicks_xy, self.sam.config.image_size, recipe, generator
+            )
         if batch.text_embeds is not None and self.sam.config.text_dim is not None:
             clicks = begin_with_text(clicks, batch.text_embeds, recipe, generator)
         with in_float32(features.grid):
@@ -292,6 +296,33 @@ def first_clicks(
         points_xy=truth.new_zeros((count, 0, 2), dtype=torch.float32),
         labels=truth.new_zeros((count, 0), dtype=torch.int64),
     )
+
+
+def begin_as_given(  # noqa: PLR0917 - as `first_clicks`, with two more
+    clicks: Clicks,
+    truth: Tensor,
+    given_xy: Tensor,
+    model_size: int,
+    recipe: PromptRecipe,
+    generator: torch.Generator,
+) -> Clicks:
+    """Replace some first points by those that people clicked.
+
+    Args:
+        clicks: first prompts.
+        truth: (M, T, T).
+        given_xy: (M, 2) in the model space; NaN where unknown.
+        model_size: side of the model space.
+        recipe: fraction that is replaced.
+        generator: random generator on the masks' device.
+    """
+    side = truth.shape[-1]
+    draw = torch.rand(len(truth), generator=generator, device=truth.device)
+    cells = ((given_xy + 0.5) * (side / model_size)).nan_to_num().long().clamp(0, side - 1)
+    rows = torch.arange(len(truth), device=truth.device)
+    is_inside = given_xy.isfinite().all(1) & truth[rows, cells[:, 1], cells[:, 0]]
+    is_used = (draw < recipe.given_probability) & is_inside
+    return clicks._replace(first_xy=torch.where(is_used[:, None], given_xy, clicks.first_xy))
 
 
 def begin_with_text(
