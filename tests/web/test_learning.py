@@ -6,22 +6,33 @@ import time
 
 import pytest
 import torch
+from PIL import Image
 
 from conftest import randomise_weights
+from samkit import Predictor
 from samkit.dataengine import (
     Learning,
+    add_images,
     add_learned_model,
+    create_project,
+    create_user,
+    list_images,
     prefill_outcomes,
     save_annotation,
     serve_version,
     set_learning,
     submit_image,
+    take_image,
 )
+from samkit.datasets import open_data
 from samkit.learning import pack_decoder
+from samkit.models import CONFIGS, Sam
+from samkit.web import WebConfig, create_app
 from samkit.web import learning as web_learning
 from samkit.web.learning import LearnerProcesses
-from samkit.weights import weights_sha256
+from samkit.weights import save_checkpoint, weights_sha256
 
+from .conftest import HOST, Browser, TestClient
 from .test_prompting import Page, connect
 
 CLICK = {"points": [[5, 5]], "labels": [1]}
@@ -250,3 +261,47 @@ def test_a_learner_can_be_asked_for(sqlite_server, started):
     while not commands and time.monotonic() < deadline:
         time.sleep(0.05)
     assert commands[0][:2] == ["engine", "learn"]
+
+
+@pytest.mark.slow
+def test_a_real_learner_runs_beside_the_server(sqlite_store, tmp_path, monkeypatch):
+    """The command that the server starts finds the store, the project and the model."""
+    scenes = open_data("scenes:count=24,size=64,seed=3,things=3")
+    root = tmp_path / "images"
+    root.mkdir()
+    for index in range(len(scenes)):
+        Image.fromarray(scenes[index].image).save(root / f"{index:02}.png")
+    project = create_project(sqlite_store, name="scenes", root=root)
+    add_images(sqlite_store, project.id)
+    admin = create_user(sqlite_store, name="ada", role="admin").id
+    for image in list_images(sqlite_store, project.id).items:
+        take_image(sqlite_store, image.id, admin)
+        for rle in scenes[int(image.path[:2])].rles:
+            save_annotation(sqlite_store, image_id=image.id, user_id=admin, rle=rle)
+        submit_image(sqlite_store, image.id, admin)
+    torch.manual_seed(0)
+    network = Sam(copy.deepcopy(CONFIGS["tiny"]))
+    randomise_weights(network)
+    model = tmp_path / "tiny.safetensors"
+    save_checkpoint(network, model, name="tiny")
+    monkeypatch.setenv("SAMKIT_CACHE", str(tmp_path / "cache"))
+    config = WebConfig(
+        cache_folder=tmp_path / "cache" / "embeddings", learner_options=("--model", str(model))
+    )
+    app = create_app(sqlite_store, load_predictor=lambda: Predictor.load(model), config=config)
+    with TestClient(app, base_url=HOST):
+        browser = Browser(app, admin)
+        url = f"/api/projects/{project.id}/learning"
+        settings = {"every_masks": 20, "prefill": False, "target_precision": 0.9}
+        assert browser.put(url, json=settings).json()["finished_masks"] > 20
+        seen = set()
+        deadline = time.monotonic() + 400
+        while not (shown := browser.get(url).json())["learned"] and time.monotonic() < deadline:
+            seen.add(shown["doing"])
+            time.sleep(0.2)
+        assert "learn" in seen
+        (learned,) = shown["learned"]
+        assert learned["figures"]["num_images"] >= 3
+        assert learned["num_masks"] > 20
+        if learned["verdict"] == "promoted":
+            assert shown["serving"] == learned["version"]["id"]
