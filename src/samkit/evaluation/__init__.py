@@ -10,6 +10,7 @@ from samkit.evaluation.boxes import BoxPrompts, DetectedBoxes, read_detections
 from samkit.evaluation.edges import Edges, find_edges
 from samkit.evaluation.interactive import Interactive
 from samkit.evaluation.one_click import OneClick, OneClickResult, one_click_miou
+from samkit.evaluation.paired import CONFIDENCE, GroupSums, draw_groups, expanded_interval
 from samkit.evaluation.plots import write_plots
 from samkit.evaluation.protocol import EvaluationProtocol
 from samkit.evaluation.recall import Recall
@@ -21,6 +22,7 @@ from samkit.evaluation.truth import MaskChoice
 from samkit.evaluation.while_training import validation_scores
 
 __all__ = [
+    "CONFIDENCE",
     "ONE_ANNOTATOR",
     "Annotators",
     "BoxPrompts",
@@ -28,6 +30,7 @@ __all__ = [
     "DetectedBoxes",
     "Edges",
     "EvaluationProtocol",
+    "GroupSums",
     "Interactive",
     "MaskChoice",
     "ModelReport",
@@ -37,7 +40,9 @@ __all__ = [
     "Report",
     "SkippedImage",
     "TextToMask",
+    "draw_groups",
     "evaluate_model",
+    "expanded_interval",
     "find_edges",
     "first_click",
     "model_identity",

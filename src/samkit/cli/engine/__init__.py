@@ -2,6 +2,7 @@
 
 import click
 
+from samkit.cli.engine.audit import audit
 from samkit.cli.engine.backups import backup, restore
 from samkit.cli.engine.exchange import export_masks, import_masks
 from samkit.cli.engine.prelabel import prelabel
@@ -20,6 +21,7 @@ for command in (
     status,
     import_masks,
     prelabel,
+    audit,
     export_masks,
     users,
     move,

@@ -14,6 +14,11 @@ from samkit.dataengine.work.annotations import (
     save_annotation,
     undo_annotation,
 )
+from samkit.dataengine.work.audits import (
+    audited_images,
+    list_quality_audits,
+    start_quality_audit,
+)
 from samkit.dataengine.work.disagreement import Agreement, list_doubly_annotated, measure_agreement
 from samkit.dataengine.work.image_files import (
     check_name,
@@ -109,6 +114,7 @@ __all__ = [
     "add_model_version",
     "annotation_events",
     "annotation_history",
+    "audited_images",
     "check_name",
     "count_images",
     "create_project",
@@ -129,6 +135,7 @@ __all__ = [
     "list_model_versions",
     "list_projects",
     "list_promotions",
+    "list_quality_audits",
     "list_submissions",
     "measure_agreement",
     "move_project",
@@ -153,6 +160,7 @@ __all__ = [
     "set_num_annotators",
     "set_value_range",
     "skip_image",
+    "start_quality_audit",
     "submit_image",
     "take_image",
     "take_job",
