@@ -96,10 +96,10 @@ def test_images_that_nobody_has_submitted_are_open():
             audited({1: TEN}, None, review="returned"),
             audited({1: TEN}, None, review="unusable"),
         ],
-        on_image=lambda: calls.append(1),
+        on_image=calls.append,
     )
     assert (figures.num_open, figures.num_unusable, figures.images) == (2, 1, ())
-    assert len(calls) == 3
+    assert calls == [1, 2, 3]
     assert {one.value for one in figures.estimates.values()} == {None}
     content = json.loads(json.dumps(figures.to_json(), allow_nan=False))
     assert content["images"] == {"sampled": 3, "corrected": 0, "open": 2, "unusable": 1}

@@ -166,22 +166,23 @@ class AuditFigures:
 
 
 def measure_audit(
-    images: Iterable[AuditedImage], *, on_image: Callable[[], None] = lambda: None
+    images: Iterable[AuditedImage], *, on_image: Callable[[int], None] | None = None
 ) -> AuditFigures:
     """Compare the automatic masks of audited images with what people have made of them.
 
     Args:
         images: see `samkit.dataengine.audited_images`.
-        on_image: called after each image.
+        on_image: called with the number of images done.
     """
     corrected: list[CorrectedImage] = []
     left: Counter[bool] = Counter()
-    for one in images:
+    for number, one in enumerate(images, 1):
         if one.corrected is None:
             left[one.image.review == "unusable"] += 1
         else:
             corrected.append(compare_masks(one.automatic, one.corrected))
-        on_image()
+        if on_image is not None:
+            on_image(number)
     return AuditFigures(images=tuple(corrected), num_open=left[False], num_unusable=left[True])
 
 

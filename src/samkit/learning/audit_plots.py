@@ -79,22 +79,13 @@ def _ious(figure: Figure, figures: AuditFigures) -> None:
                 label=f"{fate} ({len(ious):,})",
             )
         below += heights
-    for thresh, name, height in (
-        (HIGH_IOU, "iou_over_0.90", 0.97),
-        (GOOD_IOU, "iou_over_0.75", 0.84),
-    ):
+    for thresh in (GOOD_IOU, HIGH_IOU):
         axis.axvline(thresh, color=QUIET, linewidth=1, linestyle="--")
-        axis.annotate(
-            f"{_percent(figures.estimates[name])}\nover {thresh:.2f}",
-            (thresh, height),
-            xycoords=("data", "axes fraction"),
-            xytext=(-4, 0),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize=8,
-            color=QUIET,
-        )
+    shares = "\n".join(
+        f"over {thresh:.2f}: {_percent(figures.estimates[name])}"
+        for thresh, name in ((HIGH_IOU, "iou_over_0.90"), (GOOD_IOU, "iou_over_0.75"))
+    )
+    axis.text(0.03, 0.97, shares, transform=axis.transAxes, va="top", fontsize=9)
     axis.set(xlabel="IoU of automatic and corrected mask", ylabel="pairs (%)", xlim=(0, 1))
     axis.legend(fontsize=8, frameon=False, loc="center left")
 
@@ -145,6 +136,8 @@ def _centres(figure: Figure, figures: AuditFigures) -> None:
 def _plain(axis: Axes) -> Axes:
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(labelsize=8)
+    axis.xaxis.label.set_size(9)
+    axis.yaxis.label.set_size(9)
     return axis
 
 
