@@ -7,11 +7,13 @@ from sqlalchemy import MetaData, insert, text
 from samkit.dataengine import (
     Store,
     annotation_history,
+    audited_images,
     database,
     get_image,
     list_annotations,
     list_images,
     list_projects,
+    list_quality_audits,
     list_submissions,
     measure_agreement,
     take_next,
@@ -140,6 +142,28 @@ def test_old_images_keep_the_range_they_were_seen_in(earlier):
                 text("INSERT INTO projects (id, name, root, created_at) VALUES (2,'q','',0)")
             )
         assert list_projects(store).items[-1].value_range == "auto"
+
+
+def test_stores_without_audits_get_their_tables(earlier):
+    with Store.open(earlier) as store:
+        assert list_quality_audits(store, 1) == ()
+        with store.write() as session:
+            session.execute(
+                text(
+                    "INSERT INTO quality_audits (project_id, user_id, seed, num_untouched,"
+                    " created_at) VALUES (1, 1, 7, 2, 0)"
+                )
+            )
+            session.execute(
+                text(
+                    "INSERT INTO quality_audit_images (image_id, project_id, audit_id)"
+                    " SELECT 1, 1, id FROM quality_audits"
+                )
+            )
+        (audit,) = list_quality_audits(store, 1)
+        assert (audit.seed, audit.num_images, audit.num_untouched) == (7, 1, 2)
+        (image,) = audited_images(store, audit.id)
+        assert (image.image.path, image.automatic, sorted(image.corrected)) == ("a", {}, [1, 3])
 
 
 def test_scores_are_of_the_masks_that_they_were_predicted_for(earlier):

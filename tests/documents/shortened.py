@@ -14,6 +14,7 @@ SHORTENED = {
     "samkit annotate": ["--no-browser"],
     "samkit auto": FEW_POINTS,
     "samkit bench": ["--work", "click", "--turns", "1", "--no-memory", "--backend", "torch"],
+    "samkit engine audit start": ["--images", "1"],
     "samkit engine prelabel": FEW_POINTS,
     "samkit evaluate": [
         *("--images", "1", "--masks-per-image", "2", "--max-clicks", "2"),

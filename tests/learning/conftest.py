@@ -20,6 +20,7 @@ from samkit.dataengine import (
 )
 from samkit.datasets import open_data
 from samkit.learning import Learner, LearnRecipe
+from samkit.learning.examples import is_held_out
 from samkit.models import CONFIGS, Sam
 from samkit.predict import EmbeddingCache, Predictor
 
@@ -56,6 +57,12 @@ class Team:
         add_images(store, self.project.id)
         self.robot = create_user(store, name="ann", role="admin").id
         self.images = list_images(store, self.project.id).items
+
+    def halves(self):
+        """Images to begin with, all that judge among them, and others."""
+        judging = [image for image in self.images if is_held_out(image)]
+        learned = [image for image in self.images if not is_held_out(image)]
+        return judging + learned[:8], learned[8:]
 
     def finish(self, images, *, shift=0):
         """Submit images with their masks, moved to the right to make them wrong."""

@@ -38,18 +38,18 @@ def test_a_mask_costs_clicks_and_painting(ious, expected):
 
 
 def test_better_on_every_image_is_promoted():
-    before, after = costs([3.0, 4.0, 2.0, 5.0]), costs([2.0, 3.0, 1.5, 4.5])
+    before, after = costs([3.0, 4.0, 2.0, 5.0] * 2), costs([2.0, 3.0, 1.5, 4.5] * 2)
     result = judge_costs(before, after, general=None, max_forgotten=0.02)
     assert result.is_better
     assert result.clicks == (3.5, 2.75)
-    assert (result.num_images, result.num_masks) == (4, 40)
+    assert (result.num_images, result.num_masks) == (8, 80)
     low, high = result.difference
-    assert -1 <= low < -0.75 < high < 0
+    assert -1.1 <= low < -0.75 < high < 0
     assert result.reason.startswith("better: 3.50 to 2.75 clicks a mask")
 
 
 def test_better_by_chance_is_rejected():
-    before, after = costs([3.0, 4.0, 2.0, 5.0]), costs([1.0, 4.5, 2.5, 5.2])
+    before, after = costs([3.0, 4.0, 2.0, 5.0] * 2), costs([1.0, 4.5, 2.5, 5.2] * 2)
     result = judge_costs(before, after, general=None, max_forgotten=0.02)
     assert result.clicks[1] < result.clicks[0]
     assert not result.is_better
@@ -58,7 +58,7 @@ def test_better_by_chance_is_rejected():
 
 @pytest.mark.parametrize(("forgotten", "is_better"), [(0.015, True), (0.03, False)])
 def test_a_model_that_forgets_is_rejected(forgotten, is_better):
-    before, after = costs([3.0] * 4), costs([2.0] * 4)
+    before, after = costs([3.0] * 6), costs([2.0] * 6)
     general = (costs([1.0] * 3, [0.8] * 3), costs([1.0] * 3, [0.8 - forgotten] * 3))
     result = judge_costs(before, after, general=general, max_forgotten=0.02)
     assert result.is_better is is_better
@@ -67,7 +67,7 @@ def test_a_model_that_forgets_is_rejected(forgotten, is_better):
 
 
 def test_the_same_model_is_never_better():
-    same = costs([3.0, 1.0, 2.0])
+    same = costs([3.0, 1.0, 2.0] * 2)
     result = judge_costs(same, same, general=None, max_forgotten=1)
     assert result.difference == (0, 0)
     assert not result.is_better
@@ -76,16 +76,23 @@ def test_the_same_model_is_never_better():
 def test_means_count_masks_not_images():
     uneven = costs([2.0, 8.0], num_masks=[30, 10])
     assert uneven.mean("clicks") == pytest.approx(3.5)
-    low, high = paired_interval([60, 80], [30, 80], [30, 10])
-    assert (low, high) == (-1, 0)  # images drawn: only the first, ..., only the second
+    low, high = paired_interval([60, 80] * 3, [30, 80] * 3, [30, 10] * 3)
+    assert -1 <= low < -30 / 40 < high <= 0
 
 
 def test_images_without_masks_change_nothing():
-    some = paired_interval([30, 40, 20], [25, 30, 20], [10, 10, 10])
-    more = paired_interval([30, 40, 20, 0], [25, 30, 20, 0], [10, 10, 10, 0])
+    some = paired_interval([30, 40, 20] * 2, [25, 30, 20] * 2, [10] * 6)
+    more = paired_interval([30, 40, 20] * 2 + [0], [25, 30, 20] * 2 + [0], [10] * 6 + [0])
     assert more == some
-    assert paired_interval([0], [0], [0]) == (0, 0)
-    assert paired_interval([], [], []) == (0, 0)
+    assert paired_interval([30] * 5, [10] * 5, [10] * 5) is None
+    assert paired_interval([], [], []) is None
+
+
+def test_too_few_images_tell_nothing():
+    result = judge_costs(costs([3.0] * 5), costs([1.0] * 5), general=None, max_forgotten=1)
+    assert (result.is_better, result.difference) == (False, None)
+    assert result.reason == "too few images to tell: 3.00 to 1.00 clicks a mask"
+    assert result.figures()["difference"] is None
 
 
 def test_the_interval_holds_the_true_difference_as_often_as_it_says():

@@ -65,7 +65,7 @@ def test_images_are_held_back_by_their_content(team, make_learner):
     split = learner.examples(team.project.id)
     held_out = {one.path for one in split.held_out.images}
     assert held_out == {one.path for one in team.images if is_held_out(one)}
-    assert 3 <= len(held_out) <= 12
+    assert 6 <= len(held_out) <= 12
     assert len(split.learned) + len(split.held_out) == len(team.images)
     sample = split.learned[0]
     assert sample.rles == team.scenes[int(sample.key[:2])].rles
@@ -101,7 +101,8 @@ def test_only_finished_images_are_examples(team, make_learner):
 
 def test_a_better_model_is_promoted_and_the_next_begins_from_it(team, make_learner, judged):
     learner, (_, seen) = make_learner(), judged
-    team.finish(team.images[:16])
+    early, late = team.halves()
+    team.finish(early)
     first = learner.learn(team.project.id)
     assert first.verdict == "promoted"
     assert serving_version(team.store, team.project.id) == first.version.id
@@ -116,7 +117,7 @@ def test_a_better_model_is_promoted_and_the_next_begins_from_it(team, make_learn
     assert weights_sha256(after.model) != weights_sha256(learner.base.model)
     assert all(is_held_out(image) for image in held_out.images)
 
-    team.finish(team.images[16:])
+    team.finish(late)
     second = learner.learn(team.project.id)
     assert second.parent_id == first.version.id
     assert second.num_masks > first.num_masks
@@ -142,7 +143,7 @@ def test_a_rejected_model_answers_nobody(team, make_learner, judged):
 
 def test_too_few_images_say_so(team, make_learner):
     learner = make_learner()
-    with pytest.raises(StoreError, match="learning needs 1 and 3"):
+    with pytest.raises(StoreError, match="learning needs 1 and 6"):
         learner.learn(team.project.id)
     team.finish([one for one in team.images if not is_held_out(one)])
     with pytest.raises(StoreError, match="0 to judge by"):
@@ -192,7 +193,8 @@ def test_a_stopped_training_is_resumed(team, make_learner, judged, monkeypatch):
 
 
 def test_other_masks_start_another_training(team, make_learner, judged):
-    team.finish(team.images[:16])
+    early, late = team.halves()
+    team.finish(early)
 
     def stop(_progress):
         raise KeyboardInterrupt
@@ -200,7 +202,7 @@ def test_other_masks_start_another_training(team, make_learner, judged):
     learner = make_learner()
     with pytest.raises(KeyboardInterrupt):
         learner.learn(team.project.id, on_step=stop)
-    team.finish(team.images[16:])
+    team.finish(late)
     steps = []
     learner.learn(team.project.id, on_step=lambda one: steps.append(one.step))
     assert steps[0] == 1
@@ -242,7 +244,7 @@ def test_the_judge_sees_wrong_masks_as_no_gain(team, make_learner):
     learned = learner.learn(team.project.id)
     assert learned.verdict == "rejected"
     assert learned.figures["general_iou_1"] is not None
-    assert learned.figures["num_images"] >= 3
+    assert learned.figures["num_images"] >= 6
 
 
 def test_steps_grow_with_the_masks(monkeypatch):

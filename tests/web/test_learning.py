@@ -301,7 +301,7 @@ def test_a_real_learner_runs_beside_the_server(sqlite_store, tmp_path, monkeypat
             time.sleep(0.2)
         assert "learn" in seen
         (learned,) = shown["learned"]
-        assert learned["figures"]["num_images"] >= 3
+        assert learned["figures"]["num_images"] >= 6
         assert learned["num_masks"] > 20
         if learned["verdict"] == "promoted":
             assert shown["serving"] == learned["version"]["id"]

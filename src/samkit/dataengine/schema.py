@@ -273,6 +273,47 @@ class RevisionRow(Base):
     stability: Mapped[float | None]
 
 
+class QualityAuditRow(Base):
+    """A random sample of automatically annotated images that people correct, to measure masks."""
+
+    __tablename__ = "quality_audits"
+    __table_args__ = (Index(None, "project_id", "id"),)
+
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    seed: Mapped[int] = mapped_column(BigInteger)
+    num_untouched: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class QualityAuditImageRow(Base):
+    """An image of an audit's sample; it is in one audit at most."""
+
+    __tablename__ = "quality_audit_images"
+    __table_args__ = (
+        Index(None, "project_id", "image_id"),  # the queue of audited images
+        Index(None, "audit_id", "image_id"),
+    )
+
+    image_id: Mapped[int] = mapped_column(
+        ForeignKey("images.id"), primary_key=True, autoincrement=False
+    )
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
+    audit_id: Mapped[int] = mapped_column(ForeignKey("quality_audits.id"))
+
+
+class QualityAuditMaskRow(Base):
+    """An automatic mask of an audited image, at the version that it had when the audit began."""
+
+    __tablename__ = "quality_audit_masks"
+
+    annotation_id: Mapped[int] = mapped_column(
+        ForeignKey("annotations.id"), primary_key=True, autoincrement=False
+    )
+    version: Mapped[int]
+
+
 class SignInRow(Base):
     """A sign-in of a user's browser."""
 

@@ -147,7 +147,8 @@ class StoredImage:
         stage: stage of the data engine that its latest masks come from.
         review: its state: "none" until submitted; "skipped" if somebody has skipped it, and it
             waits for others; "unusable" if somebody has reported that it cannot be annotated.
-        comment: comment of the reviewer who returned it, or why it is skipped or unusable.
+        comment: comment of the reviewer who returned it, why it is skipped or unusable, or what to
+            do in a quality audit.
         num_masks: number of masks that are not deleted.
         num_annotators: number of people who shall annotate it independently.
         open: whether the queue still offers it.
@@ -339,6 +340,39 @@ class Promotion:
     model_version_id: int
     user_id: int | None
     at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityAudit:
+    """A random sample of images whose automatic masks people correct.
+
+    Attributes:
+        user_id: who started it.
+        num_images: size of the sample.
+        num_untouched: number of images that it was drawn from.
+    """
+
+    id: int
+    project_id: int
+    user_id: int
+    seed: int
+    num_images: int
+    num_untouched: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditedImage:
+    """An image of a quality audit.
+
+    Attributes:
+        automatic: masks when the audit began, by annotation.
+        corrected: masks as they are now, by annotation; None while people have not submitted it.
+    """
+
+    image: StoredImage
+    automatic: Mapping[int, Rle]
+    corrected: Mapping[int, Rle] | None
 
 
 @dataclass(frozen=True, kw_only=True)

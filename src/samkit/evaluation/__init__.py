@@ -15,6 +15,14 @@ from samkit.evaluation.interactive import (
     clicks_to_reach,
 )
 from samkit.evaluation.one_click import OneClick, OneClickResult, one_click_miou
+from samkit.evaluation.paired import (
+    CONFIDENCE,
+    MIN_GROUPS,
+    GroupSums,
+    compare,
+    draw_groups,
+    expanded_interval,
+)
 from samkit.evaluation.plots import write_plots
 from samkit.evaluation.protocol import EvaluationProtocol
 from samkit.evaluation.recall import Recall
@@ -26,6 +34,8 @@ from samkit.evaluation.truth import MaskChoice, mask_iou
 from samkit.evaluation.while_training import validation_scores
 
 __all__ = [
+    "CONFIDENCE",
+    "MIN_GROUPS",
     "ONE_ANNOTATOR",
     "Annotators",
     "BoxPrompts",
@@ -34,6 +44,7 @@ __all__ = [
     "DetectedBoxes",
     "Edges",
     "EvaluationProtocol",
+    "GroupSums",
     "Interactive",
     "MaskChoice",
     "ModelReport",
@@ -45,7 +56,10 @@ __all__ = [
     "TextToMask",
     "click_masks",
     "clicks_to_reach",
+    "compare",
+    "draw_groups",
     "evaluate_model",
+    "expanded_interval",
     "find_edges",
     "first_click",
     "mask_iou",

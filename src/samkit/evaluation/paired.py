@@ -81,6 +81,30 @@ def draw_groups(
     return rng.multinomial(groups, np.full(groups, 1 / groups), size=resamples)
 
 
+def expanded_interval(
+    resampled: FloatArray, groups: int, *, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """The confidence interval of a value by its resamples (R,); NaN with few groups.
+
+    It is the expanded percentile interval, since plain percentiles are too narrow where there are
+    few groups. Source: Hesterberg, The American Statistician 69 (2015), section 3.3.
+
+    Args:
+        resampled: NaN where undefined.
+        groups: how many groups contribute; from `MIN_GROUPS` on, an interval has a meaning.
+        confidence: how often the interval contains the true value.
+    """
+    from scipy.stats import t  # type: ignore[import-untyped]
+
+    known = resampled[np.isfinite(resampled)]
+    if groups < MIN_GROUPS:
+        return math.nan, math.nan
+    quantile = float(t.ppf((1 + confidence) / 2, groups - 1))
+    tail = NormalDist().cdf(-quantile * math.sqrt(groups / (groups - 1)))
+    low, high = np.quantile(known, [tail, 1 - tail])
+    return float(low), float(high)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison:
     """A metric of two models on the same images.
@@ -104,20 +128,8 @@ class Comparison:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95% confidence interval of the difference; NaN with less than `MIN_GROUPS`.
-
-        It is the expanded percentile interval, since plain percentiles are too narrow where there
-        are few groups. Source: Hesterberg, The American Statistician 69 (2015), section 3.3.
-        """
-        from scipy.stats import t  # type: ignore[import-untyped]
-
-        known = self.differences[np.isfinite(self.differences)]
-        if self.groups < MIN_GROUPS:
-            return math.nan, math.nan
-        quantile = float(t.ppf((1 + CONFIDENCE) / 2, self.groups - 1))
-        tail = NormalDist().cdf(-quantile * math.sqrt(self.groups / (self.groups - 1)))
-        low, high = np.quantile(known, [tail, 1 - tail])
-        return float(low), float(high)
+        """The 95% confidence interval of the difference; NaN with less than `MIN_GROUPS`."""
+        return expanded_interval(self.differences, self.groups)
 
     @property
     def sign(self) -> int:

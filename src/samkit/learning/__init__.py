@@ -1,35 +1,53 @@
-"""Models that learn while people annotate: examples, judge, learner, prefilled masks, simulation.
+"""Models that learn while people annotate: examples, learner, judge, prefilled masks, audit.
 
 learner = Learner(store, Predictor.load(), cache, Path("learning"), max_pixels=MAX_PIXELS)
 learned = learner.learn(project.id)
 """
 
+from samkit.learning.audit import (
+    AuditFigures,
+    CorrectedImage,
+    Estimate,
+    MaskPair,
+    measure_audit,
+)
+from samkit.learning.audit_plots import write_audit_plots
 from samkit.learning.confidence import Confidence, fit_confidence
 from samkit.learning.decoders import pack_decoder, unpack_decoder
 from samkit.learning.judge import Costs, Judgement, judge_costs, measure_costs, paired_interval
 from samkit.learning.learner import GENERAL, Learner, LearnRecipe
+from samkit.learning.mask_shape import MaskShape, concavity, shape_of
 from samkit.learning.plots import plot_rounds
 from samkit.learning.prefill import learn_confidence, prefill_images, unstarted_images
 from samkit.learning.simulate import HeldOut, Round, Simulation
 
 __all__ = [
     "GENERAL",
+    "AuditFigures",
     "Confidence",
+    "CorrectedImage",
     "Costs",
+    "Estimate",
     "HeldOut",
     "Judgement",
     "LearnRecipe",
     "Learner",
+    "MaskPair",
+    "MaskShape",
     "Round",
     "Simulation",
+    "concavity",
     "fit_confidence",
     "judge_costs",
     "learn_confidence",
+    "measure_audit",
     "measure_costs",
     "pack_decoder",
     "paired_interval",
     "plot_rounds",
     "prefill_images",
+    "shape_of",
     "unpack_decoder",
     "unstarted_images",
+    "write_audit_plots",
 ]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 IMAGES_AT_ONCE = 500
 UNKNOWN = (float("nan"), float("nan"))
 # Of all images, as their contents decide: an image never moves from one side to the other.
-HELD_OUT_SHARE = 0.25
+HELD_OUT_SHARE = 1 / 3
 
 
 class FinishedImages:

@@ -14,19 +14,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samkit.datasets import Sample, SampleSource
-from samkit.evaluation import MaskChoice, click_masks, clicks_to_reach
+from samkit.evaluation import (
+    CONFIDENCE,
+    MIN_GROUPS,
+    GroupSums,
+    MaskChoice,
+    click_masks,
+    clicks_to_reach,
+    compare,
+    draw_groups,
+    expanded_interval,
+)
 from samkit.types import ImageEmbedding
 
 if TYPE_CHECKING:  # torch takes seconds to import
-    import numpy.typing as npt
-
     from samkit.dataengine import Learning
     from samkit.predict import Predictor
 
 MASKS_PER_IMAGE = 8
-LEAST_IMAGES = 3  # held back, to judge at all
-RESAMPLES = 10_000
-CONFIDENCE = 0.95
+LEAST_IMAGES = MIN_GROUPS  # held back, to judge at all
 TARGETS = (0.85, 0.90)
 
 Embed = Callable[[Sample], ImageEmbedding]
@@ -63,7 +69,7 @@ class Judgement:
         num_images, num_masks: held-back images and their masks that were clicked.
         clicks, clicks90, iou_1: of the earlier model and of the candidate.
         difference: interval of the mean difference in clicks, 95% on each side, from a bootstrap
-            over images.
+            over images; None with fewer than 6 images that have masks.
         general_iou_1: IoU after the first click on general images, of the first model and of the
             candidate; None if there are none.
     """
@@ -75,7 +81,7 @@ class Judgement:
     clicks: tuple[float, float]
     clicks90: tuple[float, float]
     iou_1: tuple[float, float]
-    difference: tuple[float, float]
+    difference: tuple[float, float] | None
     general_iou_1: tuple[float, float] | None
 
     def figures(self) -> dict[str, Any]:
@@ -146,49 +152,54 @@ def judge_costs(
         general: on general images, of the first model and of the candidate.
         max_forgotten: how much lower the candidate's IoU there may be.
     """
-    low, high = paired_interval(before.clicks, after.clicks, before.num_masks)
+    difference = paired_interval(before.clicks, after.clicks, before.num_masks)
     general_iou = None
     if general is not None:
         general_iou = (general[0].mean("iou_1"), general[1].mean("iou_1"))
     forgotten = 0.0 if general_iou is None else general_iou[0] - general_iou[1]
     clicks = (before.mean("clicks"), after.mean("clicks"))
     change = f"{clicks[0]:.2f} to {clicks[1]:.2f} clicks a mask"
-    if high >= 0:
-        reason = f"not better beyond chance: {change}, difference {low:+.2f} to {high:+.2f}"
+    span = (
+        "" if difference is None else f", difference {difference[0]:+.2f} to {difference[1]:+.2f}"
+    )
+    is_better = difference is not None and difference[1] < 0
+    if difference is None:
+        reason = f"too few images to tell: {change}"
+    elif not is_better:
+        reason = f"not better beyond chance: {change}{span}"
     elif forgotten > max_forgotten:
         reason = f"{change}, but general images are {forgotten:.3f} IoU worse at the first click"
     else:
-        reason = f"better: {change}, difference {low:+.2f} to {high:+.2f}"
+        reason = f"better: {change}{span}"
     return Judgement(
-        is_better=high < 0 and forgotten <= max_forgotten,
+        is_better=is_better and forgotten <= max_forgotten,
         reason=reason,
         num_images=len(before.num_masks),
         num_masks=sum(before.num_masks),
         clicks=clicks,
         clicks90=(before.mean("clicks90"), after.mean("clicks90")),
         iou_1=(before.mean("iou_1"), after.mean("iou_1")),
-        difference=(low, high),
+        difference=difference,
         general_iou_1=general_iou,
     )
 
 
 def paired_interval(
     before: Sequence[float], after: Sequence[float], num_masks: Sequence[int]
-) -> tuple[float, float]:
+) -> tuple[float, float] | None:
     """Interval of the mean difference per mask, from sums (N,) over the masks of each image.
 
-    Images are drawn, not masks: those of one image are alike. Each end is at 95%; (0, 0) without
-    masks.
+    Images are drawn, not masks: those of one image are alike. Each end is right with 95%; None with
+    fewer than 6 images that have masks.
     """
-    counts = np.asarray(num_masks, np.int64)
-    difference = (np.asarray(after, np.float64) - np.asarray(before, np.float64))[counts > 0]
-    counts = counts[counts > 0]
-    if not len(counts):
-        return 0.0, 0.0
-    drawn = np.random.default_rng(0).integers(len(counts), size=(RESAMPLES, len(counts)))
-    means: npt.NDArray[np.float64] = difference[drawn].sum(1) / counts[drawn].sum(1)
-    low, high = np.quantile(means, [1 - CONFIDENCE, CONFIDENCE])
-    return float(low), float(high)
+    pairs = (np.column_stack([one, num_masks]).astype(np.float64) for one in (before, after))
+    earlier, later = (GroupSums(sums=sums[sums[:, 1] > 0]) for sums in pairs)
+    images = len(earlier.sums)
+    if images < MIN_GROUPS:
+        return None
+    weights = draw_groups(images, np.random.default_rng(0))
+    differences = compare(earlier, later, weights).differences
+    return expanded_interval(differences, images, confidence=2 * CONFIDENCE - 1)
 
 
 def all_samples(source: SampleSource) -> Iterator[Sample]:

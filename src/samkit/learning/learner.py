@@ -327,7 +327,7 @@ def check_enough(project: Project, split: Split) -> None:
     if len(split.held_out) < LEAST_IMAGES or not len(split.learned):
         raise StoreError(
             f"{project.name} has {len(split.learned)} finished images to learn from and"
-            f" {len(split.held_out)} to judge by: learning needs 1 and {LEAST_IMAGES}; every fourth"
+            f" {len(split.held_out)} to judge by: learning needs 1 and {LEAST_IMAGES}; every third"
             " image or so is held back"
         )
 

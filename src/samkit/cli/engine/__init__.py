@@ -2,6 +2,7 @@
 
 import click
 
+from samkit.cli.engine.audit import audit
 from samkit.cli.engine.backups import backup, restore
 from samkit.cli.engine.exchange import export_masks, import_masks
 from samkit.cli.engine.learning import learn, prefill, simulate, versions
@@ -25,6 +26,7 @@ for command in (
     prefill,
     versions,
     simulate,
+    audit,
     export_masks,
     users,
     move,

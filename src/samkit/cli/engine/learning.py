@@ -63,7 +63,7 @@ def learn(
 ) -> None:
     """Train the project's model further on its finished images, and let it answer if it is better.
 
-    Every fourth image or so is held back. There robots click with both models, and the new one is
+    Every third image or so is held back. There robots click with both models, and the new one is
     promoted only if masks cost fewer clicks beyond chance, and general images are not forgotten.
     Stopped with Ctrl+C, the training is resumed next time.
 

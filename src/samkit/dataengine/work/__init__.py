@@ -15,6 +15,11 @@ from samkit.dataengine.work.annotations import (
     save_annotation,
     undo_annotation,
 )
+from samkit.dataengine.work.audits import (
+    audited_images,
+    list_quality_audits,
+    start_quality_audit,
+)
 from samkit.dataengine.work.disagreement import Agreement, list_doubly_annotated, measure_agreement
 from samkit.dataengine.work.image_files import (
     check_name,
@@ -115,6 +120,7 @@ __all__ = [
     "add_model_version",
     "annotation_events",
     "annotation_history",
+    "audited_images",
     "check_name",
     "count_finished_masks",
     "count_images",
@@ -138,6 +144,7 @@ __all__ = [
     "list_model_versions",
     "list_projects",
     "list_promotions",
+    "list_quality_audits",
     "list_submissions",
     "measure_agreement",
     "model_version",
@@ -165,6 +172,7 @@ __all__ = [
     "set_num_annotators",
     "set_value_range",
     "skip_image",
+    "start_quality_audit",
     "submit_image",
     "take_image",
     "take_job",

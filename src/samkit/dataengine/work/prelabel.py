@@ -16,7 +16,7 @@ from samkit.arrays import RgbImage
 from samkit.dataengine.database import Store
 from samkit.dataengine.people import REVIEWERS, acting_user
 from samkit.dataengine.rows import find, find_locked, to_image
-from samkit.dataengine.schema import AnnotationRow, ImageRow, SubmissionRow
+from samkit.dataengine.schema import AnnotationRow, ImageRow, QualityAuditImageRow, SubmissionRow
 from samkit.dataengine.values import NewEvent, Stage, StoredImage
 from samkit.dataengine.work.adding import MadeMask, add_made_masks, add_missing_classes
 from samkit.dataengine.work.image_files import read_stored_image
@@ -188,6 +188,8 @@ class Prelabelling:
             ImageRow.review == "none",
             # All of several annotators must start with the same masks.
             ~exists().where(SubmissionRow.image_id == ImageRow.id),
+            # An audit has recorded which masks are automatic.
+            ~exists().where(QualityAuditImageRow.image_id == ImageRow.id),
             ~has_masks,
         )
         if self.again:

@@ -41,6 +41,7 @@ from samkit.dataengine.values import (
     check_label,
     check_states,
 )
+from samkit.dataengine.work.audits import delete_quality_audits
 from samkit.dataengine.work.learned import delete_learned
 from samkit.dataengine.work.sources import ImageSource
 from samkit.drawing import mask_color
@@ -146,6 +147,7 @@ def delete_project(store: Store, project_id: int) -> None:
         # them are done, the project itself may go.
         session.execute(images.order_by(ImageRow.id).with_for_update())
         session.refresh(row, with_for_update=True)
+        delete_quality_audits(session, project_id)
         for kind in (EventRow, RevisionRow, SubmissionMaskRow):
             session.execute(delete(kind).where(kind.annotation_id.in_(masks)))
         session.execute(delete(ReviewRow).where(ReviewRow.image_id.in_(images)))

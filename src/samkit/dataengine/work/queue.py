@@ -12,7 +12,13 @@ from sqlalchemy.orm import Session, aliased
 from samkit.dataengine.database import Store
 from samkit.dataengine.people import REVIEWERS, acting_user
 from samkit.dataengine.rows import check_limit, find, find_locked, to_image
-from samkit.dataengine.schema import ImageRow, ProjectRow, SubmissionRow, UserRow
+from samkit.dataengine.schema import (
+    ImageRow,
+    ProjectRow,
+    QualityAuditImageRow,
+    SubmissionRow,
+    UserRow,
+)
 from samkit.dataengine.values import Lease, StoredImage
 from samkit.errors import ConflictError, RoleError, StoreError
 
@@ -26,7 +32,7 @@ def take_next(
     """Take the next image to annotate; None if there is nothing to do.
 
     The order is: the image that the user already holds, images returned to them, then open images
-    that they have neither submitted nor skipped before.
+    that they have neither submitted nor skipped before, those of quality audits first.
 
     Raises:
         StoreError: no such project or user.
@@ -41,6 +47,7 @@ def take_next(
         for where in (
             mine,
             and_(_is_returned_to(user_id), ImageRow.open, own),
+            and_(_is_audited(project_id), _is_new_to(user_id), own),
             and_(_is_new_to(user_id), own),
         ):
             # Simultaneous callers get different rows: on SQLite one waits, on PostgreSQL rows
@@ -59,11 +66,14 @@ def upcoming_images(
     now = store.clock()
     free = or_(ImageRow.lease_user_id.is_(None), ImageRow.lease_expires_at <= now)
     returned = and_(_is_returned_to(user_id), ImageRow.open, free)
+    new = and_(_is_new_to(user_id), free)
     found: list[StoredImage] = []
     with store.read() as session:
-        for where in (returned, and_(_is_new_to(user_id), free)):
+        for where in (returned, and_(_is_audited(project_id), new), new):
             left = limit - len(found)
-            rows = session.scalars(_in_order(project_id, where).limit(check_limit(limit) - 1))
+            others = ImageRow.id.not_in([one.id for one in found])
+            query = _in_order(project_id, and_(where, others))
+            rows = session.scalars(query.limit(check_limit(limit) - 1))
             found += [to_image(row) for row in rows][:left]
     return tuple(found)
 
@@ -224,6 +234,12 @@ def _is_returned_to(user_id: int) -> ColumnElement[bool]:
     """Select images that were returned to the user."""
     own = and_(SubmissionRow.user_id == user_id, SubmissionRow.returned)
     return and_(SubmissionRow.image_id == ImageRow.id, own)
+
+
+def _is_audited(project_id: int) -> ColumnElement[bool]:
+    """Select images of the project's quality audits."""
+    own = QualityAuditImageRow.project_id == project_id
+    return and_(own, QualityAuditImageRow.image_id == ImageRow.id)
 
 
 def _has_submitted(session: Session, image_id: int, user_id: int) -> bool:

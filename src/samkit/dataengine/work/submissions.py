@@ -42,10 +42,11 @@ def submit_image(store: Store, image_id: int, user_id: int) -> StoredImage:
         row = held_image(session, image_id, user_id)
         if row.review == "unusable":  # only a reviewer can hold it, and has annotated it after all
             forget_set_aside(session, row)
-        gives_reason = row.review in SET_ASIDE
+        # Why it was set aside, or what a quality audit asks for; a reviewer's comment stays.
+        is_done_with = row.review in (*SET_ASIDE, "none")
         _record(session, store, row, user_id)
         settle(session, row)
-        if gives_reason and row.review not in SET_ASIDE:
+        if is_done_with and row.review not in SET_ASIDE:
             row.comment = ""
         return _finish(row)
 

@@ -74,16 +74,16 @@ export class ImageHold {
     this.renewal = setInterval(() => this.state.held && this.take({ renewing: true }), RENEW_MS);
   }
 
-  /** Say why the image was returned, skipped or reported; reviewers may reopen it. */
+  /** Say why the image was returned, skipped or reported, or what a quality audit asks for; reviewers may reopen it. */
   showReviewComment() {
     const { review, comment } = this.state.image;
     const words = { returned: "Returned by the reviewer", skipped: "Skipped", unusable: "Reported as unusable" }[review];
-    if (!words || !comment) return;
+    if (!comment || (!words && review !== "none")) return;
     const actions = [
-      review !== "returned" && isReviewer() && { label: "Reopen", act: () => this.reopen() },
+      ["skipped", "unusable"].includes(review) && isReviewer() && { label: "Reopen", act: () => this.reopen() },
       { label: "Got it", act: () => banner("comment", null) },
     ];
-    banner("comment", `${words}: “${comment}”`, actions.filter(Boolean));
+    banner("comment", words ? `${words}: “${comment}”` : comment, actions.filter(Boolean));
   }
 
   async reopen() {
