@@ -6,9 +6,15 @@ prints JSON: the items with their results, how often each was committed, and on 
 """
 
 import json
+import os
 import sys
 from collections import Counter
 from pathlib import Path
+
+# Nodes start slowly on a busy machine, and must not be taken for dead then.
+os.environ["RAY_raylet_start_wait_time_s"] = "600"
+os.environ["RAY_gcs_server_request_timeout_seconds"] = "300"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import ray
 from ray.cluster_utils import Cluster
@@ -56,7 +62,8 @@ class Work:
 
 
 def main():
-    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 0})
+    head = {**NODE, "num_cpus": 0, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     first, _ = cluster.add_node(**NODE), cluster.add_node(**NODE)
     cluster.wait_for_nodes()
     work = Work()

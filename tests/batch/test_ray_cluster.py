@@ -45,7 +45,7 @@ def test_without_ray_it_is_told_how_to_install_it(monkeypatch, refusal):
     monkeypatch.setattr(
         "samkit.extras.find_spec", lambda name: None if name == "ray" else find_spec(name)
     )
-    with refusal(ConfigError, r"work on a Ray cluster needs ray: pip install '.\[ray\]'"):
+    with refusal(ConfigError, "work on a Ray cluster needs ray: pip install '.[ray]'"):
         RayCluster("auto")
 
 

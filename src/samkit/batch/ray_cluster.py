@@ -8,6 +8,7 @@ attempts. The models are loaded once by each of Ray's processes.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import pickle
 from collections.abc import Callable, Iterable, Iterator
@@ -61,7 +62,7 @@ class RayCluster:
 
         if not ray.is_initialized():
             try:
-                ray.init(address=self.address, log_to_driver=False, logging_level="error")
+                ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, RuntimeError, ValueError, AssertionError) as error:
                 lines = str(error).strip().splitlines() or [type(error).__name__]
                 raise WorkerError(
