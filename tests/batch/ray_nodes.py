@@ -11,9 +11,6 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-# Nodes start slowly on a busy machine, and must not be taken for dead then.
-os.environ["RAY_raylet_start_wait_time_s"] = "600"
-os.environ["RAY_gcs_server_request_timeout_seconds"] = "300"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import ray
