@@ -221,6 +221,7 @@ def run_auto(
                 report.interrupted()
                 raise
             report.check_any()
+            report.sort(images)
             if "coco" in formats:
                 report.coco = work.write_coco(report.done)
     return report.finish(meter)
@@ -298,6 +299,11 @@ class RunReport:
         self._errors.append((image, error))
         if self._inputs_count > 1:
             click.echo(f"samkit: skipped {image}: {error}", err=True)
+
+    def sort(self, images: Sequence[InputImage]) -> None:
+        """Sort the results as the images are given: workers end in any order."""
+        order = {image: index for index, image in enumerate(images)}
+        self.done.sort(key=lambda one: order[one[0]])
 
     def interrupted(self) -> None:
         """RunReport that the user interrupted the run."""
