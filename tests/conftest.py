@@ -36,6 +36,7 @@ settings.load_profile("samkit")
 SKIPPED = {
     "SAMKIT_TEST_POSTGRES": ("PostgreSQL", "tools/with_postgres.sh make test"),
     "chromium": ("browser", "apt-get install chromium, then make test"),
+    "ray": ("Ray", "pip install '.[ray]', then make test-slow"),
     "playwright": ("browser", "pip install '.[test]', then make test"),
 }
 left_out: Counter[str] = Counter()

@@ -16,7 +16,8 @@
     │   ├── MissingError  no such project, image, annotation, user or job
     │   ├── RoleError     the user is not allowed to do this
     │   └── DatabaseError the database cannot be reached, or is broken
-    └── OutputError       results cannot be written
+    ├── OutputError       results cannot be written
+    └── WorkerError       a process or a machine that works for this one was lost
 
 Each message is one line: what is wrong, what was expected, what was given, and the way out.
 """
@@ -88,3 +89,7 @@ class DatabaseError(StoreError):
 
 class OutputError(SamkitError):
     """Results cannot be written."""
+
+
+class WorkerError(SamkitError):
+    """A process or a machine that works for this one was lost, or cannot be started."""

@@ -40,4 +40,5 @@ NOT_RUN = {
     "samkit engine init images --store postgresql": "needs a server at this address",
     "samkit engine users add bob --role annotator --store postgresql": "likewise",
     "samkit serve --store postgresql": "likewise",
+    "samkit auto images --ray": "needs a Ray cluster",
 }

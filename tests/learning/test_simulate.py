@@ -142,7 +142,7 @@ def test_prefilled_masks_are_left_or_deleted(
         return Masks.from_arrays(masks, [0.9, 0.8])
 
     sure = object()
-    monkeypatch.setattr(prefill.Prefilling, "generate", generate)
+    monkeypatch.setattr(prefill.ConfidentMasks, "__call__", generate)
     monkeypatch.setattr(simulate, "learn_confidence", lambda *_, **__: sure)
     monkeypatch.setattr(simulate, "can_prefill", lambda confidence: confidence is sure)
     simulation = Simulation(

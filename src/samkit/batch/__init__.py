@@ -4,7 +4,7 @@ Each kind of work has three steps, `claim`, `generate` and `commit`, which an `E
 """
 
 from samkit.batch.auto import AutoResult, AutoWork
-from samkit.batch.executor import Executor, Finished, InProcess, Outcome, Work
+from samkit.batch.executor import Executor, Finished, InProcess, Outcome, Postponed, Work
 from samkit.batch.generator import ClassChoice, MaskGenerator, is_out_of_memory
 from samkit.batch.inputs import (
     InputImage,
@@ -15,9 +15,12 @@ from samkit.batch.inputs import (
     split_into_pages,
 )
 from samkit.batch.mask_files import COCO_NAME, DEFAULT_FORMATS, FORMATS, SUFFIXES
-from samkit.batch.prelabel import prelabel_images
+from samkit.batch.prelabel import prelabel_images, run_prelabelling
+from samkit.batch.process_pool import ProcessPool
 from samkit.batch.prompt_results import summary
 from samkit.batch.prompts import ImagePrompt, prompts_from_options
+from samkit.batch.ray_cluster import RayCluster
+from samkit.batch.retries import run_with_retries
 from samkit.batch.run_folder import STATE_NAME, Record, RunFolder
 from samkit.batch.segment import (
     DEFAULT_SEGMENT_FORMATS,
@@ -51,7 +54,10 @@ __all__ = [
     "MaskGenerator",
     "Outcome",
     "PageChoice",
+    "Postponed",
+    "ProcessPool",
     "PromptedImage",
+    "RayCluster",
     "Record",
     "RunFolder",
     "SegmentOptions",
@@ -66,6 +72,8 @@ __all__ = [
     "prelabel_images",
     "prompts_from_options",
     "read_prompted_images",
+    "run_prelabelling",
+    "run_with_retries",
     "split_into_pages",
     "summary",
 ]

@@ -72,7 +72,8 @@ class AutoWork:
 
     Attributes:
         formats: formats to write, keys of `FORMATS`.
-        on_progress: called with the number of points or tiles of an image done, and their total.
+        on_progress: called with the number of points or tiles of an image done, and their total;
+            None where masks are generated in other processes.
     """
 
     generator: MaskGenerator
@@ -113,6 +114,8 @@ class AutoWork:
                 pixels = self._read_pixels(path) if "overlay" in claim.formats else None
                 return AutoOutput(masks=masks, pixels=pixels, seconds=None)
             masks, pixels = self._new_masks(path)
+            if "overlay" not in self.formats:  # not sent from other processes
+                pixels = None
         seconds = round(time.monotonic() - started_s, 3)
         return AutoOutput(masks=masks, pixels=pixels, seconds=seconds)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -54,6 +54,10 @@ class MaskGenerator:
     def __post_init__(self) -> None:
         if self.tiling is not None and self.classes is not None:
             raise ConfigError("classes cannot be combined with tiles")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the settings alone: each process loads the models itself."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that masks depend on, for the records of a run.
@@ -152,6 +156,15 @@ class MaskGenerator:
             return self.everything.generate_tiled(image, self.tiling, on_progress=on_progress)
         pixels = read_image(cast("ImageLike", image), value_range=self.value_range)
         return self.masker.generate(pixels, on_progress=on_progress)
+
+    def generate_within_memory(self, image: SourceLike) -> Masks:
+        """Generate the masks of an image; a lack of memory is an error of this image.
+
+        Raises:
+            ImageError: the image cannot be read, or memory is too small for it.
+        """
+        with self.limited_memory("it"):
+            return self.generate(image)
 
     @contextmanager
     def limited_memory(self, what: object) -> Iterator[None]:

@@ -18,7 +18,7 @@ from samkit.batch import (
     SUFFIXES,
     AutoWork,
     ClassChoice,
-    InProcess,
+    Executor,
     InputImage,
     MaskGenerator,
     PageChoice,
@@ -26,8 +26,10 @@ from samkit.batch import (
     Skipped,
     find_images,
     name_results,
+    run_with_retries,
     split_into_pages,
 )
+from samkit.cli.executors import ExecutorChoice, executor_options
 from samkit.cli.exit_codes import EXIT_SOME_FAILED
 from samkit.cli.mask_options import (
     config_from_options,
@@ -84,6 +86,7 @@ REPORTED = ("width", "height", "masks", "seconds", "files")
 @model_option
 @text_options(DEFAULT_DETECTOR)
 @backend_options
+@executor_options
 @range_option
 @pages_option
 @output_option("samkit-output")
@@ -102,6 +105,7 @@ def auto(
     text_model: str | None,
     text_thresh: float | None,
     backend: BackendChoice,
+    where_to_run: ExecutorChoice,
     value_range: str,
     pages: PageChoice | None,
     output: Path,
@@ -128,7 +132,7 @@ def auto(
         raise click.UsageError("--classes cannot be combined with --tile")
     generator = MaskGenerator(
         model=model,
-        backend=backend,
+        backend=where_to_run.backend_of_workers(backend),
         config=config_from_options(preset, {**settings, "adaptive": adaptive}),
         tiling=tiling_from_option(tile_px),
         classes=class_choice(classes, text_model, text_thresh, others, calibration),
@@ -139,7 +143,15 @@ def auto(
         images, without = split_into_pages(images, pages)
         skipped += without
     images = name_results(images, list(SUFFIXES.values()), reserved=[COCO_NAME])
-    return run_auto(generator, output, frozenset(formats), images, skipped, as_json=as_json)
+    return run_auto(
+        generator,
+        output,
+        frozenset(formats),
+        images,
+        skipped,
+        where_to_run=where_to_run,
+        as_json=as_json,
+    )
 
 
 def class_choice(
@@ -177,6 +189,7 @@ def run_auto(
     images: Sequence[InputImage],
     skipped: Sequence[Skipped],
     *,
+    where_to_run: ExecutorChoice,
     as_json: bool,
 ) -> int:
     """Generate masks of images, write and print the results; return the exit code."""
@@ -185,23 +198,30 @@ def run_auto(
     check_writable(output)
     report = RunReport(output, len(images) + len(skipped), as_json=as_json)
     with progress("image", len(images), bar=not as_json) as meter:
-        work = AutoWork(generator=generator, output=output, formats=formats, on_progress=meter.part)
+        work = AutoWork(
+            generator=generator,
+            output=output,
+            formats=formats,
+            on_progress=meter.part if where_to_run.is_here else None,
+        )
         for one in skipped:
             report.skip(one.image, SamkitError(one.error))
         to_do = [image for image in images if work.run.finished(image) is None]
         # os.path, since pathlib raises errors for names that no file can have.
         if any(os.path.exists(image.file) for image in to_do):  # noqa: PTH110
             generator.check()
-            _ = generator.masker  # loads the model: errors must come before anything is written
+            if where_to_run.is_here:
+                _ = generator.masker  # loads the model: errors come before anything is written
             if len(images) > 1 and not as_json:
                 click.echo(f"samkit: {plan(generator, len(to_do), len(images), output)}", err=True)
-        with work.run.writing():
+        with work.run.writing(), where_to_run.start(generator.backend) as executor:
             try:
-                do_images(work, images, report, meter)
+                do_images(work, images, executor, report, meter)
             except KeyboardInterrupt:
                 report.interrupted()
                 raise
             report.check_any()
+            report.sort(images)
             if "coco" in formats:
                 report.coco = work.write_coco(report.done)
     return report.finish(meter)
@@ -221,14 +241,18 @@ def plan(generator: MaskGenerator, to_do: int, total: int, output: Path) -> str:
 
 
 def do_images(
-    work: AutoWork, images: Sequence[InputImage], report: RunReport, meter: Meter
+    work: AutoWork,
+    images: Sequence[InputImage],
+    executor: Executor,
+    report: RunReport,
+    meter: Meter,
 ) -> None:
     """Process all images, and report each."""
 
     def start(image: InputImage) -> None:
         meter.start(image.name)
 
-    for outcome in InProcess().run(work, images, on_start=start):
+    for outcome in run_with_retries(executor, work, images, on_start=start):
         is_new = False
         if outcome.error is not None:
             report.skip(str(outcome.item.path), outcome.error)
@@ -275,6 +299,11 @@ class RunReport:
         self._errors.append((image, error))
         if self._inputs_count > 1:
             click.echo(f"samkit: skipped {image}: {error}", err=True)
+
+    def sort(self, images: Sequence[InputImage]) -> None:
+        """Sort the results as the images are given: workers end in any order."""
+        order = {image: index for index, image in enumerate(images)}
+        self.done.sort(key=lambda one: order[one[0]])
 
     def interrupted(self) -> None:
         """RunReport that the user interrupted the run."""

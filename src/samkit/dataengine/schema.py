@@ -356,6 +356,21 @@ class EventRow(Base):
     at: Mapped[datetime] = mapped_column(UtcTime)
 
 
+class ImageJobRow(Base):
+    """Work of a job on one image, which one run at a time holds; removed when the image is done."""
+
+    __tablename__ = "image_jobs"
+    __table_args__ = (Index(None, "kind", "run"),)
+
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(50), primary_key=True)
+    run: Mapped[str] = mapped_column(String(300))
+    lease_expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    num_lost: Mapped[int]
+    error: Mapped[str] = mapped_column(Text)
+    failed_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
 class JobRow(Base):
     __tablename__ = "jobs"
     __table_args__ = (Index(None, "state", "id"),)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from samkit.batch import InProcess
+from samkit.batch import run_prelabelling
 from samkit.dataengine import Prelabelling, read_stored_image
 from samkit.datasets import Sample
 from samkit.learning.confidence import Confidence, fit_confidence, mask_features
@@ -44,7 +44,7 @@ PROPOSED = AutoMaskConfig(
 
 
 class Prefilling(Prelabelling):
-    """Puts the masks on images that people will likely accept; steps that `samkit.batch` runs."""
+    """Pre-labelling with the masks that people will likely accept."""
 
     def __init__(
         self, learner: Learner, project_id: int, confidence: Confidence, *, user_id: int
@@ -54,7 +54,6 @@ class Prefilling(Prelabelling):
         Raises:
             StoreError: no such project, its root does not exist, or the user is not a reviewer.
         """
-        predictor, _ = learner.serving(project_id)
         super().__init__(
             learner.store,
             project_id,
@@ -62,13 +61,29 @@ class Prefilling(Prelabelling):
             user_id=user_id,
             max_pixels=learner.max_pixels,
         )
-        self._learner, self._predictor, self._confidence = learner, predictor, confidence
+        predictor, _ = learner.serving(project_id)
+        self.generate = ConfidentMasks(learner, predictor, confidence)
 
-    def generate(self, image: StoredImage) -> Masks:
-        pixels = read_stored_image(self.store, image, max_pixels=self.max_pixels)
+
+@dataclass(frozen=True)
+class ConfidentMasks:
+    """Generates the masks of an image that people will likely accept."""
+
+    learner: Learner
+    predictor: Predictor
+    confidence: Confidence
+
+    def __call__(self, image: StoredImage) -> Masks:
+        """Read an image, embed it unless that is cached, and generate its masks.
+
+        Raises:
+            ImageError, StoreError: it cannot be read, or has changed since it was added.
+        """
+        learner = self.learner
+        pixels = read_stored_image(learner.store, image, max_pixels=learner.max_pixels)
         sample = Sample(key=image.path, image=pixels, rles=(), embedding_key=image.pixels_key)
-        known = KnownEmbeddings(self._predictor, self._learner.embed(sample))
-        return confident(AutoMasker(known, PROPOSED).generate(pixels), self._confidence)
+        known = KnownEmbeddings(self.predictor, learner.embed(sample))
+        return confident(AutoMasker(known, PROPOSED).generate(pixels), self.confidence)
 
 
 def confident(masks: Masks, confidence: Confidence) -> Masks:
@@ -92,7 +107,7 @@ def prefill_images(
     user_id: int,
     image_ids: Sequence[int] | None = None,
     limit: int | None = None,
-    on_image: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005
+    on_image: Callable[[int, int], None] | None = None,
 ) -> PrelabelReport:
     """Prefill images that nobody has started.
 
@@ -105,13 +120,10 @@ def prefill_images(
     Raises:
         StoreError: no such project, its root does not exist, or the user is not a reviewer.
     """
-    work = Prefilling(learner, project_id, confidence, user_id=user_id)
-    ids = [one for one in work.image_ids() if image_ids is None or one in set(image_ids)][:limit]
-    for done, outcome in enumerate(InProcess().run(work, ids), start=1):
-        if outcome.error is not None:
-            work.add_fault(outcome.claim, outcome.item, outcome.error)
-        on_image(done, len(ids))
-    return work.report()
+    steps = Prefilling(learner, project_id, confidence, user_id=user_id)
+    chosen = None if image_ids is None else set(image_ids)
+    ids = [one for one in steps.image_ids() if chosen is None or one in chosen][:limit]
+    return run_prelabelling(steps, ids, on_image=on_image)
 
 
 @dataclass(frozen=True)

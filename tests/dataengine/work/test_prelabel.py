@@ -1,11 +1,14 @@
 """Pre-labelling: which masks are added, to which images, and only once."""
 
-import importlib.util
 import json
 import shutil
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
+from sqlalchemy import select, update
 
-from samkit.batch import prelabel_images
+from samkit.batch import ProcessPool, prelabel_images, retries
 from samkit.dataengine import (
+    Prelabelling,
     Store,
     accept_image,
     add_class,
@@ -44,6 +49,8 @@ from samkit.dataengine import (
     take_next,
     visible_annotations,
 )
+from samkit.dataengine.schema import ImageJobRow
+from samkit.dataengine.work.image_jobs import ImageJobRun
 from samkit.errors import (
     ImageError,
     MissingError,
@@ -52,12 +59,9 @@ from samkit.errors import (
     StoreError,
 )
 from samkit.geometry import decode_rle
+from stub_boxes import PooledBoxes, boxes_of
 
 PROCESS = Path(__file__).with_name("prelabel_process.py")
-SPEC = importlib.util.spec_from_file_location("prelabel_process", PROCESS)
-MODULE = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(MODULE)
-boxes_of = MODULE.boxes_of
 
 
 def named_boxes(image):
@@ -252,19 +256,212 @@ def test_a_killed_run_leaves_whole_images_and_goes_on(moment, scene, where):
     assert [count for count, _, _ in after.values()] == [2] * 4
 
 
-def test_two_runs_at_once_double_nothing(scene):
-    inner = []
+def test_two_runs_at_once_share_the_images(scene):
+    """The second one comes while the first is at its first image, and does all others."""
+    held, others_done = threading.Event(), threading.Event()
 
-    def run_another(image):
-        if not inner:
-            inner.append(None)
-            inner[0] = prelabel(scene, Generator())
+    def hold_the_first(image):
+        if not others_done.is_set():
+            held.set()
+            others_done.wait()
         return named_boxes(image)
 
-    report = prelabel(scene, run_another)
-    assert inner[0].num_added == 8
-    assert (report.num_images, report.num_added, report.num_left) == (0, 0, 4)
+    def note_the_third(image):
+        if second.calls == 3:
+            others_done.set()
+        return named_boxes(image)
+
+    first, second = Generator(hold_the_first), Generator(note_the_third)
+    with ThreadPoolExecutor(1) as thread:
+        begun = thread.submit(prelabel, scene, first)
+        held.wait()
+        report = prelabel(scene, second)
+        begun = begun.result()
+    assert (first.calls, second.calls) == (1, 3)
+    assert (begun.num_images, begun.num_added, begun.num_left) == (1, 2, 3)
+    assert (report.num_images, report.num_added, report.num_left) == (3, 6, 1)
     assert [len(masks) for _, _, masks in contents(scene).values()] == [2] * 4
+    assert ledger(scene) == []
+
+
+def ledger(scene):
+    """Images that a run holds or has failed with: id, run, runs lost, error."""
+    with scene.store.read() as session:
+        rows = session.scalars(select(ImageJobRow).order_by(ImageJobRow.image_id)).all()
+    return [(row.image_id, row.run, row.num_lost, row.error) for row in rows]
+
+
+def leave_held(scene, run, *, lost=0, index=0):
+    """Leave an image as a run that was killed does; its lease is for two minutes."""
+    steps = Prelabelling(scene.store, scene.project.id, boxes_of, user_id=scene.rev)
+    steps.claim(scene.images[index].id)
+    with scene.store.write() as session:
+        session.execute(update(ImageJobRow).values(run=run, num_lost=lost))
+
+
+def dead_process():
+    """Name of a run of this machine whose process has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return f"{socket.gethostname()}:{process.pid}:0"
+
+
+def test_what_another_machine_holds_is_done_when_its_lease_has_expired(scene, clock, monkeypatch):
+    leave_held(scene, "elsewhere:1:0")
+    pauses = []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        clock.advance(seconds=seconds)
+
+    monkeypatch.setattr(retries.time, "sleep", pause)
+    generate = Generator()
+    report = prelabel(scene, generate)
+    assert (report.num_images, report.num_added, report.num_left) == (4, 8, 0)
+    assert generate.calls == 4
+    assert sum(pauses) == 120
+    assert ledger(scene) == []
+
+
+def test_what_a_dead_process_of_this_machine_held_is_done_at_once(scene, monkeypatch):
+    monkeypatch.setattr(retries.time, "sleep", lambda seconds: pytest.fail("it waits"))
+    leave_held(scene, dead_process())
+    assert prelabel(scene, Generator()).num_images == 4
+
+
+def test_leases_are_renewed_and_given_back(scene, clock):
+    run = ImageJobRun(scene.store, "prelabel")
+    image_id = scene.images[0].id
+    with run.renewing():
+        with scene.store.write() as session:
+            assert run.claim(session, image_id) == "ours"
+        clock.advance(seconds=100)
+        run.renew()
+        clock.advance(seconds=100)
+        other = ImageJobRun(scene.store, "prelabel")
+        with scene.store.write() as session:
+            assert other.claim(session, image_id) == "theirs"
+    assert ledger(scene) == []
+    with scene.store.write() as session:
+        assert other.claim(session, image_id) == "ours"
+        assert (other.holds(session, image_id), run.holds(session, image_id)) == (True, False)
+
+
+def test_who_has_lost_an_image_stores_nothing(scene, clock):
+    """A run that stood still for minutes, and wakes up after another has done the image."""
+    late = Prelabelling(scene.store, scene.project.id, boxes_of, user_id=scene.rev)
+    image = late.claim(scene.images[0].id)
+    clock.advance(seconds=121)
+    other = Prelabelling(scene.store, scene.project.id, boxes_of, user_id=scene.rev)
+    assert other.claim(image.id) == image
+    masks = late.generate(image)
+    assert late.commit(image, masks) is None
+    assert contents(scene)["a.png"] == (0, "assisted-manual", [])
+    assert other.commit(image, masks) == 2
+    assert late.commit(image, masks) is None
+    assert (late.report().num_left, other.report().num_added) == (2, 2)
+    assert contents(scene)["a.png"][0] == 2
+
+
+def test_failures_are_tried_three_times_and_recorded(scene):
+    def fail_at_first(image):
+        if image[0, 0, 0] == 0 and generate.seen[0] < 3:
+            raise ImageError("not enough memory")
+        return named_boxes(image)
+
+    generate = Generator(fail_at_first)
+    report = prelabel(scene, generate)
+    assert (report.num_images, report.faults) == (4, ())
+    assert generate.seen[0] == 3
+
+
+def test_what_fails_three_times_is_listed_and_tried_by_the_next_run(scene, clock):
+    def fail(image):
+        if image[0, 0, 0] == 0:
+            raise ImageError("not enough memory")
+        return named_boxes(image)
+
+    generate = Generator(fail)
+    meanwhile = Prelabelling(scene.store, scene.project.id, boxes_of, user_id=scene.rev)
+    clock.advance(seconds=1)
+    report = prelabel(scene, generate)
+    assert (report.num_images, report.faults) == (3, ("a.png: not enough memory",))
+    assert generate.seen[0] == 3
+    ((image_id, _, lost, error),) = ledger(scene)
+    assert (image_id, lost, error) == (scene.images[0].id, 0, "not enough memory")
+    # A run that is older than the failure leaves it; a later one tries again.
+    assert meanwhile.claim(image_id) is None
+    clock.advance(seconds=1)
+    assert prelabel(scene, Generator()).num_images == 1
+    assert ledger(scene) == []
+
+
+def test_an_image_that_ends_three_runs_is_left_until_it_is_asked_for(scene):
+    leave_held(scene, dead_process(), lost=2)
+    generate = Generator()
+    report = prelabel(scene, generate)
+    assert (report.num_images, generate.calls, len(report.faults)) == (3, 3, 1)
+    assert "3 runs have ended while they worked on it" in report.faults[0]
+    assert "give --again" in report.faults[0]
+    assert prelabel(scene, generate).num_images == 0
+    assert prelabel(scene, generate, again=True).num_images == 1
+    assert ledger(scene) == []
+
+
+@pytest.mark.slow
+def test_a_pool_gives_the_same_masks_although_processes_are_killed(scene, tmp_path):
+    """Its processes read the images themselves; the store is used in this one alone."""
+    generate = PooledBoxes(tmp_path)
+    with ProcessPool(2, threads_per_worker=1) as pool:
+        report = prelabel(scene, generate, executor=pool)
+    assert (report.num_images, report.num_added, report.faults) == (4, 8, ())
+    assert (tmp_path / "killed").exists()
+    for number, image in enumerate(scene.images):
+        truth = boxes_of(np.full((12, 16, 3), 20 * number, np.uint8)).to_arrays()
+        if image.path.endswith("png"):
+            found = [decode_rle(one.rle) for one in list_annotations(scene.store, image.id)]
+            np.testing.assert_array_equal(found, truth)
+    assert ledger(scene) == []
+
+
+@pytest.mark.slow
+def test_runs_that_are_killed_at_any_moment_lose_and_double_nothing(scene, where, image_folder):
+    """Two at a time, three of them killed one after the other, the last ones go on."""
+    many = image_folder.parent / "many"
+    many.mkdir(exist_ok=True)
+    for number in range(40):
+        pixels = np.full((12, 16, 3), number, np.uint8)
+        Image.fromarray(pixels).save(many / f"{number}.png")
+    project = create_project(scene.store, name="many", root=many)
+    add_images(scene.store, project.id)
+    args = [str(where), str(project.id), str(scene.rev)]
+    moments = iter([7, 25, 30])
+    running = []
+
+    def start():
+        moment = str(next(moments, 0))  # 0: is not killed
+        command = [sys.executable, "-W", "error", str(PROCESS), *args, moment]
+        running.append(subprocess.Popen(command, stderr=subprocess.PIPE))
+
+    start()
+    start()
+    codes = []
+    while running:
+        process = next((one for one in running if one.poll() is not None), None)
+        if process is None:  # whichever ends first, since one that nobody waits for is not gone
+            time.sleep(0.05)
+            continue
+        running.remove(process)
+        told = process.communicate()[1].decode()
+        codes.append(process.returncode)
+        assert process.returncode in (0, -9), told
+        if process.returncode == -9:
+            start()
+    assert codes.count(-9) >= 1
+    for image in list_images(scene.store, project.id).items:
+        assert (image.num_masks, image.stage) == (2, "fully-automatic")
+        assert len(list_annotations(scene.store, image.id, deleted=True)) == 2
+    assert ledger(scene) == []
 
 
 def test_where_nothing_was_found_it_is_not_looked_again(scene):

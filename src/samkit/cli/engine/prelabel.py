@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from samkit.backends import BackendChoice
-from samkit.batch import ClassChoice, MaskGenerator, prelabel_images
+from samkit.batch import ClassChoice, Executor, MaskGenerator, prelabel_images
+from samkit.cli.executors import ExecutorChoice, executor_options
 from samkit.cli.exit_codes import EXIT_SOME_FAILED
 from samkit.cli.mask_options import (
     config_from_options,
@@ -37,9 +38,7 @@ from samkit.cli.wording import counted
 from samkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from samkit.arrays import RgbImage
     from samkit.dataengine import PrelabelReport, Project, Store
-    from samkit.types import Masks
 
 
 @click.command()
@@ -54,11 +53,16 @@ if TYPE_CHECKING:
     help="What to segment; by default the project's own classes.",
 )
 @click.option("--only-classes", is_flag=True, help="Leave out masks that no class fits.")
-@click.option("--again", is_flag=True, help="Retry images on which nothing was found before.")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Retry images on which nothing was found, or three runs have ended, before.",
+)
 @mask_options
 @model_option
 @text_options(DEFAULT_DETECTOR)
 @backend_options
+@executor_options
 @json_option
 def prelabel(
     *,
@@ -75,13 +79,15 @@ def prelabel(
     text_model: str | None,
     text_thresh: float | None,
     backend: BackendChoice,
+    where_to_run: ExecutorChoice,
     as_json: bool,
     **settings: Any,
 ) -> int:
     """Add automatic masks to images that nobody has started, with the project's classes.
 
     A detector finds objects of these classes, or a CLIP names masks of everything; without a text
-    model on this disk, masks get no classes. Run it again to resume with the remaining images.
+    model on this disk, masks get no classes. Run it again to resume with the remaining images;
+    runs at the same time, on any machines, share them.
 
     \b
     samkit engine prelabel
@@ -104,10 +110,17 @@ def prelabel(
             reason=None if requested else why_no_text(tiled=tile_px is not None),
         )
         generator = MaskGenerator(
-            model=model, backend=backend, config=config, tiling=tiling, classes=choice
+            model=model,
+            backend=where_to_run.backend_of_workers(backend),
+            config=config,
+            tiling=tiling,
+            classes=choice,
         )
         generator.check()
-        report = run(store, found.id, generator, maker.id, again=again, as_json=as_json)
+        with where_to_run.start(generator.backend) as executor:
+            report = run(
+                store, found.id, generator, executor, maker.id, again=again, as_json=as_json
+            )
     words = () if choice is None else choice.classes
     print_report(found.name, words, report, as_json=as_json)
     return EXIT_SOME_FAILED if report.faults else 0
@@ -180,21 +193,23 @@ def run(
     store: Store,
     project_id: int,
     generator: MaskGenerator,
+    executor: Executor,
     user_id: int,
     *,
     again: bool,
     as_json: bool,
 ) -> PrelabelReport:
     """Generate the masks of all images, with progress; if interrupted, print how many are done."""
-
-    def generate(image: RgbImage) -> Masks:
-        with generator.limited_memory("it"):
-            return generator.generate(image)
-
     with progress("image", bar=not as_json) as meter:
         try:
             return prelabel_images(
-                store, project_id, generate, user_id=user_id, on_image=meter.update, again=again
+                store,
+                project_id,
+                generator.generate_within_memory,
+                user_id=user_id,
+                on_image=meter.update,
+                again=again,
+                executor=executor,
             )
         except KeyboardInterrupt:
             counts = f"{meter.done} of {counted(meter.total or 0, 'image')}"

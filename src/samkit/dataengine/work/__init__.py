@@ -55,7 +55,12 @@ from samkit.dataengine.work.learned import (
     set_learning,
 )
 from samkit.dataengine.work.moving import MoveReport, move_project
-from samkit.dataengine.work.prelabel import Generate, Prelabelling, PrelabelReport
+from samkit.dataengine.work.prelabel import (
+    Generate,
+    ImageGenerator,
+    Prelabelling,
+    PrelabelReport,
+)
 from samkit.dataengine.work.projects import (
     add_class,
     create_project,
@@ -101,6 +106,7 @@ __all__ = [
     "AddedMasks",
     "Agreement",
     "Generate",
+    "ImageGenerator",
     "ImageSource",
     "MadeMask",
     "MoveReport",

@@ -33,7 +33,22 @@ def open_image_file(store: Store, image: StoredImage) -> Iterator[IO[bytes]]:
         ConflictError: the file has changed; its masks belong to the old pixels.
         StoreError: the file cannot be read.
     """
-    source = ImageSource(get_project(store, image.project_id).root)
+    with open_image_below(get_project(store, image.project_id).root, image) as file:
+        yield file
+
+
+@contextmanager
+def open_image_below(root: str, image: StoredImage) -> Iterator[IO[bytes]]:
+    """Open an image's file as `open_image_file` does, without the store.
+
+    Args:
+        root: root of the image's project.
+
+    Raises:
+        ConflictError: the file has changed; its masks belong to the old pixels.
+        StoreError: the file cannot be read.
+    """
+    source = ImageSource(root)
     with source.open(image.path) as file:
         if image.num_bytes <= MAX_IN_MEMORY:
             content = file.read(image.num_bytes + 1)
@@ -68,7 +83,17 @@ def read_stored_image(store: Store, image: StoredImage, *, max_pixels: int) -> R
         ConflictError: the file has changed since it was added.
         StoreError: the file cannot be read.
     """
-    with open_image_file(store, image) as file:
+    root = get_project(store, image.project_id).root
+    return read_image_below(root, image, max_pixels=max_pixels)
+
+
+def read_image_below(root: str, image: StoredImage, *, max_pixels: int) -> RgbImage:
+    """Read an image's pixels as `read_stored_image` does, without the store.
+
+    Args:
+        root: root of the image's project.
+    """
+    with open_image_below(root, image) as file:
         return read_image_file(
             file,
             image.path,

@@ -1,12 +1,13 @@
 """Pre-labelling: automatic masks, optionally with classes, for people to correct.
 
 The mask generator is a parameter, so that this room needs no model. An image gets all of its masks
-or none, so that an interrupted run can be resumed.
+or none, so that an interrupted run can be resumed, and several runs share a project's images.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from pycocotools import mask as coco_mask
 from sqlalchemy import ColumnElement, and_, exists, or_, select
@@ -15,11 +16,12 @@ from sqlalchemy.orm import Session
 from samkit.arrays import RgbImage
 from samkit.dataengine.database import Store
 from samkit.dataengine.people import REVIEWERS, acting_user
-from samkit.dataengine.rows import find, find_locked, to_image
+from samkit.dataengine.rows import find_locked, to_image
 from samkit.dataengine.schema import AnnotationRow, ImageRow, QualityAuditImageRow, SubmissionRow
 from samkit.dataengine.values import NewEvent, Stage, StoredImage
 from samkit.dataengine.work.adding import MadeMask, add_made_masks, add_missing_classes
-from samkit.dataengine.work.image_files import read_stored_image
+from samkit.dataengine.work.image_files import read_image_below
+from samkit.dataengine.work.image_jobs import ImageJobRun
 from samkit.dataengine.work.projects import get_project, list_classes
 from samkit.dataengine.work.queue import is_held
 from samkit.dataengine.work.sources import ImageSource
@@ -54,6 +56,28 @@ class PrelabelReport:
     faults: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class ImageGenerator:
+    """Reads an image of a project and generates its masks, in any process that can read the files.
+
+    Attributes:
+        root: root of the project.
+        max_pixels: larger images are not decoded.
+    """
+
+    root: str
+    generate: Generate
+    max_pixels: int
+
+    def __call__(self, image: StoredImage) -> Masks:
+        """Read an image and generate its masks.
+
+        Raises:
+            ImageError, StoreError: it cannot be read, or has changed since it was added.
+        """
+        return self.generate(read_image_below(self.root, image, max_pixels=self.max_pixels))
+
+
 class Prelabelling:
     """Pre-labelling of a project, in the steps that `samkit.batch` runs.
 
@@ -77,7 +101,8 @@ class Prelabelling:
         Raises:
             StoreError: no such project, its root does not exist, or the user is not a reviewer.
         """
-        ImageSource(get_project(store, project_id).root)  # one error here, not one for each image
+        # A root that is not there is one error here, not one for each image.
+        root = ImageSource(get_project(store, project_id).root).root
         with store.read() as session:
             acting_user(session, user_id, REVIEWERS)
         self.store = store
@@ -85,8 +110,8 @@ class Prelabelling:
         self.user_id = user_id
         self.only_empty = only_empty
         self.again = again
-        self.max_pixels = max_pixels
-        self._generate = generate
+        self.generate: Callable[[StoredImage], Masks] = ImageGenerator(root, generate, max_pixels)
+        self._run = ImageJobRun(store, ORIGIN)
         self._class_ids = {one.name: one.id for one in list_classes(store, project_id)}
         self._num_images = self._num_added = self._num_labelled = self._num_left = 0
         self._faults: list[str] = []
@@ -107,28 +132,39 @@ class Prelabelling:
         with self.store.read() as session:
             return session.scalars(query.order_by(ImageRow.id)).all()
 
-    def claim(self, image_id: int) -> StoredImage | None:
-        """Return the image, unless somebody holds it or has started it in the meantime."""
-        with self.store.read() as session:
-            row = find(session, ImageRow, image_id, "image")
-            if self._is_free(session, row):
-                return to_image(row)
-        self._num_left += 1
-        return None
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Hold what is claimed in the block until the block ends, however long it takes."""
+        with self._run.renewing():
+            yield
 
-    def generate(self, image: StoredImage) -> Masks:
-        """Read an image and generate its masks.
+    def claim(self, image_id: int) -> StoredImage | Literal["theirs"] | None:
+        """Take an image for this run.
+
+        Returns:
+            None if somebody holds or has started it in the meantime, or another run has failed with
+            it; "theirs" while another run works on it.
 
         Raises:
-            ImageError, StoreError: it cannot be read, or has changed since it was added.
+            StoreError: no such image, or three runs ended while they worked on it.
         """
-        return self._generate(read_stored_image(self.store, image, max_pixels=self.max_pixels))
+        with self.store.write() as session:
+            row = find_locked(session, ImageRow, image_id, "image")
+            if self._is_free(session, row):
+                turn = self._run.claim(session, image_id, again=self.again)
+                if turn == "ours":
+                    return to_image(row)
+                if turn == "theirs":
+                    return turn
+        self._num_left += 1
+        return None
 
     def commit(self, image: StoredImage, masks: Masks) -> int | None:
         """Add an image's masks in one transaction.
 
         Returns:
-            number of masks added; None if somebody has started the image in the meantime.
+            number of masks added; None if somebody has started the image in the meantime, or
+            another run has it now, since this one seemed dead.
         """
         made = made_masks(masks)
         names = [one.class_name for one in made]
@@ -136,7 +172,9 @@ class Prelabelling:
             self._note(image, fault)
         with self.store.write() as session:
             row = find_locked(session, ImageRow, image.id, "image")
-            if not self._is_free(session, row):
+            is_ours = self._run.holds(session, image.id)
+            self._run.finish(session, image.id)
+            if not is_ours or not self._is_free(session, row):
                 self._num_left += 1
                 return None
             added = add_made_masks(
@@ -163,6 +201,8 @@ class Prelabelling:
 
     def add_fault(self, image: StoredImage | None, image_id: int, error: SamkitError) -> None:
         """Record an image that failed; `image` is None if it could not be claimed."""
+        if image is not None:
+            self._run.fail(image_id, " ".join(str(error).split()))
         if image is None:
             self._faults.append(" ".join(f"image {image_id}: {error}".split()))
         else:

@@ -21,6 +21,7 @@ from samkit.dataengine.schema import (
     AnnotationRow,
     ClassRow,
     EventRow,
+    ImageJobRow,
     ImageRow,
     JobRow,
     ProjectRow,
@@ -151,6 +152,7 @@ def delete_project(store: Store, project_id: int) -> None:
         for kind in (EventRow, RevisionRow, SubmissionMaskRow):
             session.execute(delete(kind).where(kind.annotation_id.in_(masks)))
         session.execute(delete(ReviewRow).where(ReviewRow.image_id.in_(images)))
+        session.execute(delete(ImageJobRow).where(ImageJobRow.image_id.in_(images)))
         delete_learned(session, project_id)
         for own in (AnnotationRow, SubmissionRow, ImageRow, ClassRow, JobRow):
             session.execute(delete(own).where(own.project_id == project_id))
