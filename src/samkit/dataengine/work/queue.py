@@ -71,8 +71,9 @@ def upcoming_images(
     with store.read() as session:
         for where in (returned, and_(_is_audited(project_id), new), new):
             left = limit - len(found)
-            others = ImageRow.id.not_in([one.id for one in found])
-            query = _in_order(project_id, and_(where, others))
+            if found:
+                where = and_(where, ImageRow.id.not_in([one.id for one in found]))  # noqa: PLW2901
+            query = _in_order(project_id, where)
             rows = session.scalars(query.limit(check_limit(limit) - 1))
             found += [to_image(row) for row in rows][:left]
     return tuple(found)
