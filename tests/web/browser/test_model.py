@@ -1,4 +1,10 @@
-"""The tab Model: versions and their figures, the way back, settings."""
+"""The tab Model: versions and their figures, the way back, settings.
+
+With SAMKIT_SCREENSHOTS=FOLDER the same run writes a picture.
+"""
+
+import os
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +20,7 @@ from samkit.learning import pack_decoder
 
 pytestmark = pytest.mark.slow
 
+FOLDER = os.environ.get("SAMKIT_SCREENSHOTS")
 CLICKS = [(4.62, 3.71), (3.71, 3.05), (3.05, 3.1), (3.05, 2.48)]
 
 
@@ -53,12 +60,14 @@ def test_a_reviewer_sees_versions_and_goes_back(person, server, predictor):
     rev.page.wait_for_selector("text=No model has learned from this project yet")
     base = add_versions(server, predictor)
     rev.page.wait_for_selector("dd:text-is('scenes 4')", timeout=20_000)  # by itself
+    if FOLDER is not None:
+        rev.page.screenshot(path=Path(FOLDER) / "model.png", full_page=True)
     rows = rev.page.locator(".table-card tbody tr")
     assert rows.count() == 5
     first = rows.nth(0).inner_text().split("\t")
     assert first[:6] == ["scenes 4", "160", "3.05", "2.48", "0.800", "promoted"]
     assert rows.nth(1).locator("button").count() == 0  # rejected
-    assert rev.page.locator("figure path.line").count() == 2
+    assert rev.page.locator("figure path.line").count() == 3
     rows.nth(4).locator("button:text-is('Let it answer')").click()
     rev.page.click("dialog button:text-is('Change')")
     rev.page.wait_for_selector('dd:text-is("The server\'s own model")')

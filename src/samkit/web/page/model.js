@@ -37,7 +37,7 @@ function contents(learning, page) {
   );
   const parts = [tiles];
   if (learning.doing) parts.push(el("p.message", { role: "status" }, DOING[learning.doing]));
-  if (promoted.length) parts.push(el("div.plots", {}, curve(promoted)));
+  if (promoted.length) parts.push(el("div.plots", {}, ...curves(promoted)));
   parts.push(versions(learning, page));
   if (isReviewer()) parts.push(settings(learning, page));
   return parts;
@@ -47,17 +47,19 @@ function tile(name, value, hint = "") {
   return el("div.tile", { title: hint || null }, el("dt", {}, name), el("dd", {}, value));
 }
 
-function curve(promoted) {
+function curves(promoted) {
   const [first] = promoted;
-  return linePlot({
-    title: "Clicks per mask, by version",
-    unit: "clicks",
-    labels: ["before", ...promoted.map((_, at) => String(at + 1))],
-    series: [
-      { name: "to IoU 0.85", values: [first.figures.clicks[0], ...promoted.map(({ figures }) => figures.clicks[1])] },
-      { name: "to IoU 0.90", values: [first.figures.clicks90[0], ...promoted.map(({ figures }) => figures.clicks90[1])] },
-    ],
-  });
+  const labels = ["before", ...promoted.map((_, at) => String(at + 1))];
+  const values = (name) => [first.figures[name][0], ...promoted.map(({ figures }) => figures[name][1])];
+  return [
+    linePlot({
+      title: "Clicks per mask, by version",
+      unit: "clicks",
+      labels,
+      series: [{ name: "to IoU 0.85", values: values("clicks") }, { name: "to IoU 0.90", values: values("clicks90") }],
+    }),
+    linePlot({ title: "IoU after the first click, by version", unit: "IoU", labels, series: [{ name: "IoU after the first click", values: values("iou_1") }] }),
+  ];
 }
 
 function versions({ learned, serving }, page) {
