@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from samkit.learning import plot_reliability
 from samkit.learning.confidence import (
     choose_threshold,
     fit_confidence,
@@ -87,3 +89,12 @@ def test_reliability_by_tenths():
     bins = reliability(np.array([0.05, 0.15, 0.16, 1.0]), np.array([0, 1, 0, 1], bool))
     assert [(count, fraction) for count, _, fraction in bins] == [(1, 0), (2, 0.5), (1, 1)]
     assert bins[1][1] == pytest.approx(0.155)
+
+
+def test_the_reliability_is_drawn(tmp_path):
+    features, accepted, images, _ = made(400, 7)
+    learned = fit_confidence(features, accepted, images, target=0.8)
+    plot_reliability(learned, tmp_path / "sure.png", title="cells")
+    with Image.open(tmp_path / "sure.png") as picture:
+        assert picture.width > 400
+        assert len(picture.convert("RGB").getcolors(2**24)) > 50

@@ -133,6 +133,22 @@ def test_runs_on_many_images_record_that_threshold(decoder_file):
     assert generator.settings()["config"]["iou_thresh"] == pytest.approx(0.8)
 
 
+def test_weights_may_be_mixed_with_those_of_the_base(tuned, tmp_path, capsys):
+    full, path = tmp_path / "full.safetensors", tmp_path / "decoder.safetensors"
+    save_checkpoint(tuned, full, name="mobile_sam")
+    assert main(["models", "decoder", str(full), "-o", str(path), "--share", "0.75"]) == 0
+    assert main(["models", "decoder", str(full), "--share", "0.5", "--base", "none"]) != 0
+    assert "unknown model 'none'; known are mobile_sam" in capsys.readouterr().err
+    mixed = load_model(path).model.state_dict()
+    published = load_model("mobile_sam").model.state_dict()
+    for name, value in tuned.state_dict().items():
+        if name.startswith(ENCODER_PREFIX):
+            assert torch.equal(mixed[name], published[name])
+        else:
+            mean = 0.75 * value + 0.25 * published[name]
+            torch.testing.assert_close(mixed[name], mean, rtol=1e-3, atol=1e-6)
+
+
 def test_logits_may_be_scaled_without_another_change(tuned, tmp_path, capsys):
     full, path = tmp_path / "full.safetensors", tmp_path / "decoder.safetensors"
     save_checkpoint(tuned, full, name="mobile_sam")

@@ -138,13 +138,29 @@ def prepare(*, model: str, backend: BackendChoice) -> None:
     help="Predicted IoU from which automatic masks are taken.",
 )
 @click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Share of FILE's weights; the rest is those of --base. A mean often does better on images"
+    " of other kinds than FILE was trained on.",
+)
+@click.option(
     "--logit-scale",
     type=click.FloatRange(0, min_open=True),
     default=1.0,
     show_default=True,
     help="Factor of the logits. Masks stay; their stability, which automatic masks need, changes.",
 )
-def decoder(*, file: Path, output: Path, base: str, iou_thresh: float, logit_scale: float) -> None:
+def decoder(
+    *,
+    file: Path,
+    output: Path,
+    base: str,
+    iou_thresh: float,
+    share: float,
+    logit_scale: float,
+) -> None:
     """Write the decoder of a fine-tuned model alone, in float16: a fifth of the size.
 
     The file is used like any other; its image encoder is that of --base, which must be the one it
@@ -153,6 +169,8 @@ def decoder(*, file: Path, output: Path, base: str, iou_thresh: float, logit_sca
     from samkit.weights import load_model, save_decoder
 
     loaded = load_model(file)
+    if share < 1:
+        loaded.model.mix_decoder(load_model(base).model, 1 - share)
     loaded.model.scale_logits(logit_scale)
     save_decoder(
         loaded.model,

@@ -17,7 +17,7 @@ from samkit.learning.decoders import pack_decoder, unpack_decoder
 from samkit.learning.judge import Costs, Judgement, judge_costs, measure_costs, paired_interval
 from samkit.learning.learner import GENERAL, Learner, LearnRecipe
 from samkit.learning.mask_shape import MaskShape, concavity, shape_of
-from samkit.learning.plots import plot_rounds
+from samkit.learning.plots import plot_reliability, plot_rounds
 from samkit.learning.prefill import learn_confidence, prefill_images, unstarted_images
 from samkit.learning.simulate import HeldOut, Round, Simulation
 
@@ -44,6 +44,7 @@ __all__ = [
     "measure_costs",
     "pack_decoder",
     "paired_interval",
+    "plot_reliability",
     "plot_rounds",
     "prefill_images",
     "shape_of",

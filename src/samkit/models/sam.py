@@ -88,6 +88,22 @@ class Sam(nn.Module):
             self.get_parameter(f"{last}.bias").mul_(factor)
         self.get_parameter("prompt_encoder.mask_downscaling.0.weight").div_(factor)
 
+    @torch.no_grad()
+    def mix_decoder(self, other: "Sam", share: float) -> None:
+        """Average the decoder's weights with another one's, of which this share is taken.
+
+        Between weights and those that they were fine-tuned from, a mean is often better than both
+        on data of other kinds. Source: arXiv:2109.01903 (WiSE-FT).
+
+        Args:
+            other: a network of the same kind.
+            share: from 0 to 1.
+        """
+        theirs = other.state_dict()
+        for name, own in self.state_dict().items():
+            if own.is_floating_point() and not name.startswith("image_encoder."):
+                own.lerp_(theirs[name].to(own), share)
+
     def encode(self, pixels: Tensor) -> ImageFeatures:
         """Encode normalised pixels (B, 3, S, S): one level (B, C, G, G)."""
         return ImageFeatures((self.image_encoder(pixels),))

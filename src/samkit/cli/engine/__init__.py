@@ -36,3 +36,4 @@ for command in (
     restore,
 ):
     engine.add_command(command)
+engine.add_command(prelabel, "auto")  # the paper's name of the stage

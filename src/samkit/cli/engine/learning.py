@@ -99,6 +99,12 @@ def learn(
     type=click.FloatRange(0, 1, min_open=True),
     help="Fraction of masks that people shall accept as they are; by default the project's.",
 )
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw how many masks people accepted by how sure the model was, as PNG.",
+)
 @background_option
 @model_option
 @backend_options
@@ -110,6 +116,7 @@ def prefill(
     user: str | None,
     limit: int | None,
     target_precision: float | None,
+    plot: Path | None,
     background: bool,
     model: str,
     backend: BackendChoice,
@@ -123,7 +130,12 @@ def prefill(
     \b
     samkit engine prefill --store images --limit 50
     """
-    from samkit.learning import learn_confidence, prefill_images, unstarted_images
+    from samkit.learning import (
+        learn_confidence,
+        plot_reliability,
+        prefill_images,
+        unstarted_images,
+    )
 
     if background:
         lower_priority()
@@ -143,6 +155,8 @@ def prefill(
                 learner.embed,
                 target=target_precision or found.learning.target_precision,
             )
+            if plot is not None and confidence is not None:
+                plot_reliability(confidence, plot, title=found.name)
             check_confidence(confidence, found.name)
             assert confidence is not None
             report = prefill_images(
