@@ -70,7 +70,7 @@ CATALOG: dict[str, CatalogEntry] = {
             embedded=EMBEDDED_DIR / "mobile_sam_tuned.safetensors",
             iou_thresh=0.4,
             base="mobile_sam",
-            sha256=("663644ec8e6e7cd5e26a28d18ea5449a7d2ddd560dd2a7d2027622d916a7ce11",),
+            sha256=("1d41352d1eff5788617a11db38c72bb73a7a4997529a491898609cd52ae997ab",),
         ),
         CatalogEntry(
             name="sam_vit_b",
