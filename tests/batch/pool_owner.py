@@ -3,6 +3,7 @@
 python pool_owner.py FOLDER COUNT
 """
 
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from samkit.batch import ProcessPool
 from stub_work import Generate, Work
 
 if __name__ == "__main__":
+    # Shells start processes in the background without it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder, count = Path(sys.argv[1]), int(sys.argv[2])
     with ProcessPool(2, threads_per_worker=1) as pool:
         work = Work(Generate(folder, seconds=0.2))

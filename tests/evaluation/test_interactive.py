@@ -8,7 +8,7 @@ import pytest
 from evaluation.stub import SIDE, SURE, StubPredictor, make_sample, rectangle
 from samkit.datasets.synthetic import Scenes
 from samkit.errors import ConfigError
-from samkit.evaluation import Interactive, MaskChoice
+from samkit.evaluation import Interactive, MaskChoice, mask_iou
 from samkit.evaluation.interactive import click_masks, clicks_to_reach
 from samkit.geometry import CoordMap
 from samkit.predict import Predictor
@@ -141,7 +141,15 @@ def test_each_click_corrects_an_error(tiny_sam):
     masks = MaskChoice().masks(sample)
     clicked = click_masks(predictor, embedding, masks, max_clicks=4)
     assert [len(own.ious) for own in clicked] == [4] * len(masks)
-    assert clicked == click_masks(predictor, embedding, masks, max_clicks=4)
+    again = click_masks(predictor, embedding, masks, max_clicks=4)
+    for own, other, mask in zip(clicked, again, masks, strict=True):
+        assert (own.clicks, own.ious, own.iou_pred) == (other.clicks, other.ious, other.iou_pred)
+        assert np.array_equal(own.answer, other.answer)
+        assert mask_iou(own.answer, mask) == own.ious[-1]
+    # A robot that is content with little stops earlier, with the same answers.
+    least = min(own.ious[0] for own in clicked)
+    content = click_masks(predictor, embedding, masks, max_clicks=4, stop_at=least)
+    assert all(len(own.ious) == 1 and own.ious[0] >= least for own in content)
     # Each mask alone is answered as it is among others.
     alone = [click_masks(predictor, embedding, [mask], max_clicks=4)[0] for mask in masks]
     np.testing.assert_allclose(
