@@ -79,17 +79,21 @@ def prelabel_images(
     Raises:
         StoreError: no such project, its root does not exist, or the user is not a reviewer.
     """
-    from samkit.dataengine import Prelabelling
+    from samkit.dataengine import ImageGenerator, Prelabelling
     from samkit.formats import MAX_PIXELS
 
     steps = Prelabelling(
         store,
         project_id,
-        generate,
+        ImageGenerator.of(
+            store,
+            project_id,
+            generate,
+            max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
+        ),
         user_id=user_id,
         only_empty=only_empty,
         again=again,
-        max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
     )
     return run_prelabelling(steps, steps.image_ids(), on_image=on_image, executor=executor)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,9 +15,7 @@ from samkit.errors import ConfigError, StoreError
 from samkit.extras import install_hint
 
 if TYPE_CHECKING:
-    from samkit.dataengine import Page, Project, Store, User
-
-Item = TypeVar("Item")
+    from samkit.dataengine import Project, Store, User
 
 # Path of the store of one folder of images, below that folder.
 STORE_IN_FOLDER = Path(".samkit") / "project.db"
@@ -104,27 +102,18 @@ def shown_place(url: str) -> str:
     return url.removeprefix("sqlite:///")
 
 
-def pages(read: Callable[[int], Page[Item]]) -> Iterator[Item]:
-    """Yield all items of a paged list; `read` returns the page after a number."""
-    after: int | None = 0
-    while after is not None:
-        page = read(after)
-        yield from page.items
-        after = page.next_after
-
-
 def all_projects(store: Store) -> list[Project]:
     """List all projects of a store."""
-    from samkit.dataengine import list_projects
+    from samkit.dataengine import all_items, list_projects
 
-    return list(pages(lambda after: list_projects(store, after=after)))
+    return list(all_items(lambda after: list_projects(store, after=after)))
 
 
 def all_users(store: Store) -> list[User]:
     """List all users of a store."""
-    from samkit.dataengine import list_users
+    from samkit.dataengine import all_items, list_users
 
-    return list(pages(lambda after: list_users(store, after=after)))
+    return list(all_items(lambda after: list_users(store, after=after)))
 
 
 def find_project(store: Store, given: str | None) -> Project:

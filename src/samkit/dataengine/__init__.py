@@ -63,6 +63,7 @@ from samkit.dataengine.values import (
     StoredImage,
     Submission,
     User,
+    all_items,
     check_states,
 )
 from samkit.dataengine.work import (
@@ -143,6 +144,7 @@ from samkit.dataengine.work import (
     take_job,
     take_next,
     undo_annotation,
+    unstarted_images,
     upcoming_images,
     upload_folder,
     visible_annotations,
@@ -206,6 +208,7 @@ __all__ = [
     "add_job",
     "add_learned_model",
     "add_model_version",
+    "all_items",
     "annotation_events",
     "annotation_history",
     "audited_images",
@@ -279,6 +282,7 @@ __all__ = [
     "take_job",
     "take_next",
     "undo_annotation",
+    "unstarted_images",
     "upcoming_images",
     "upload_folder",
     "user_names",

@@ -5,7 +5,7 @@ All times are in UTC, all durations in milliseconds, all coordinates in pixels o
 
 import hashlib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar, get_args
@@ -64,6 +64,15 @@ class Page(Generic[Item]):
 
     items: tuple[Item, ...]
     next_after: int | None
+
+
+def all_items(read: Callable[[int], Page[Item]]) -> Iterator[Item]:
+    """Yield all items of a paged list; `read` returns the page after a number."""
+    after: int | None = 0
+    while after is not None:
+        page = read(after)
+        yield from page.items
+        after = page.next_after
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from samkit.learning.judge import Costs, Judgement, judge_costs, measure_costs, 
 from samkit.learning.learner import GENERAL, Learner, LearnRecipe
 from samkit.learning.mask_shape import MaskShape, concavity, shape_of
 from samkit.learning.plots import plot_reliability, plot_rounds
-from samkit.learning.prefill import learn_confidence, prefill_images, unstarted_images
+from samkit.learning.prefill import learn_confidence, prefill_images
 from samkit.learning.simulate import HeldOut, Round, Simulation
 
 __all__ = [
@@ -49,6 +49,5 @@ __all__ = [
     "prefill_images",
     "shape_of",
     "unpack_decoder",
-    "unstarted_images",
     "write_audit_plots",
 ]

@@ -11,6 +11,7 @@ from samkit.dataengine import (
     FINISHED,
     Store,
     StoredImage,
+    all_items,
     first_clicks,
     list_annotations,
     list_images,
@@ -97,12 +98,11 @@ def finished_images(store: Store, project_id: int, *, max_pixels: int) -> Split:
     Raises:
         StoreError: no such project.
     """
-    images: list[StoredImage] = []
-    after: int | None = 0
-    while after is not None:
-        page = list_images(store, project_id, after=after, limit=IMAGES_AT_ONCE, review=FINISHED)
-        images += page.items
-        after = page.next_after
+    images = all_items(
+        lambda after: list_images(
+            store, project_id, after=after, limit=IMAGES_AT_ONCE, review=FINISHED
+        )
+    )
     sides: tuple[list[StoredImage], list[StoredImage]] = ([], [])
     for image in images:
         sides[is_held_out(image)].append(image)

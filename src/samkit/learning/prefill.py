@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
     import numpy.typing as npt
 
-    from samkit.arrays import RgbImage
     from samkit.dataengine import PrelabelReport, StoredImage
     from samkit.geometry import Rle
     from samkit.learning.examples import FinishedImages
@@ -41,28 +40,6 @@ MAX_IMAGES = 24  # to learn a confidence from
 PROPOSED = AutoMaskConfig(
     points_per_side=16, iou_thresh=0.3, stability_thresh=0.6, max_area_fraction=0.9
 )
-
-
-class Prefilling(Prelabelling):
-    """Pre-labelling with the masks that people will likely accept."""
-
-    def __init__(
-        self, learner: Learner, project_id: int, confidence: Confidence, *, user_id: int
-    ) -> None:
-        """Prepare the model that answers in the project now; see `Prelabelling`.
-
-        Raises:
-            StoreError: no such project, its root does not exist, or the user is not a reviewer.
-        """
-        super().__init__(
-            learner.store,
-            project_id,
-            _no_masks,  # `generate` makes them
-            user_id=user_id,
-            max_pixels=learner.max_pixels,
-        )
-        predictor, _ = learner.serving(project_id)
-        self.generate = ConfidentMasks(learner, predictor, confidence)
 
 
 @dataclass(frozen=True)
@@ -94,11 +71,6 @@ def confident(masks: Masks, confidence: Confidence) -> Masks:
     return masks.select(chosen).with_columns(scores=values[chosen].astype(np.float32))
 
 
-def unstarted_images(learner: Learner, project_id: int, *, user_id: int) -> Sequence[int]:
-    """Ids of the images that nobody has started; arguments as for `prefill_images`."""
-    return Prelabelling(learner.store, project_id, _no_masks, user_id=user_id).image_ids()
-
-
 def prefill_images(
     learner: Learner,
     project_id: int,
@@ -120,7 +92,9 @@ def prefill_images(
     Raises:
         StoreError: no such project, its root does not exist, or the user is not a reviewer.
     """
-    steps = Prefilling(learner, project_id, confidence, user_id=user_id)
+    predictor, _ = learner.serving(project_id)
+    generate = ConfidentMasks(learner, predictor, confidence)
+    steps = Prelabelling(learner.store, project_id, generate, user_id=user_id)
     chosen = None if image_ids is None else set(image_ids)
     ids = [one for one in steps.image_ids() if chosen is None or one in chosen][:limit]
     return run_prelabelling(steps, ids, on_image=on_image)
@@ -232,7 +206,3 @@ def without_overlap(
                 continue
         taken.append(int(number))
     return np.array(sorted(taken), np.int64)
-
-
-def _no_masks(_pixels: RgbImage) -> Masks:
-    raise NotImplementedError

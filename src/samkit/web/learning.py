@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from samkit.dataengine import (
     Project,
     Store,
+    all_items,
     count_finished_masks,
     learned_from,
     list_projects,
@@ -163,7 +164,7 @@ class LearnerProcesses:
         self._child = None
 
     def _due(self) -> tuple[str, Project] | None:
-        projects = {one.id: one for one in _all_projects(self._store)}
+        projects = {one.id: one for one in self._projects()}
         with self._lock:
             while self._asked:
                 project = projects.get(self._asked.pop(0))
@@ -178,6 +179,9 @@ class LearnerProcesses:
             if project is not None and project.learning.prefill:
                 return "prefill", project
         return None
+
+    def _projects(self) -> Iterator[Project]:
+        return all_items(lambda after: list_projects(self._store, after=after))
 
     def _num_new(self, project: Project) -> int:
         """Number of masks that were finished since the last model learned, or tried to."""
@@ -244,13 +248,3 @@ class Ticker:
             logger.warning("%s", error)
         except Exception:  # the server goes on
             logger.exception("in the background")
-
-
-def _all_projects(store: Store) -> list[Project]:
-    projects: list[Project] = []
-    after: int | None = 0
-    while after is not None:
-        page = list_projects(store, after=after)
-        projects += page.items
-        after = page.next_after
-    return projects

@@ -20,6 +20,7 @@ from sqlalchemy import select, update
 
 from samkit.batch import ProcessPool, prelabel_images, retries
 from samkit.dataengine import (
+    ImageGenerator,
     Prelabelling,
     Store,
     accept_image,
@@ -93,6 +94,11 @@ class Generator:
 def prelabel(scene, generate, **options):
     who = options.pop("user_id", scene.rev)
     return prelabel_images(scene.store, scene.project.id, generate, user_id=who, **options)
+
+
+def new_steps(scene, generate):
+    generator = ImageGenerator.of(scene.store, scene.project.id, generate)
+    return Prelabelling(scene.store, scene.project.id, generator, user_id=scene.rev)
 
 
 def contents(scene):
@@ -293,7 +299,7 @@ def ledger(scene):
 
 def leave_held(scene, run, *, lost=0, index=0):
     """Leave an image as a run that was killed does; its lease is for two minutes."""
-    steps = Prelabelling(scene.store, scene.project.id, boxes_of, user_id=scene.rev)
+    steps = new_steps(scene, boxes_of)
     steps.claim(scene.images[index].id)
     with scene.store.write() as session:
         session.execute(update(ImageJobRow).values(run=run, num_lost=lost))
@@ -349,10 +355,10 @@ def test_leases_are_renewed_and_given_back(scene, clock):
 
 def test_who_has_lost_an_image_stores_nothing(scene, clock):
     """A run that stood still for minutes, and wakes up after another has done the image."""
-    late = Prelabelling(scene.store, scene.project.id, boxes_of, user_id=scene.rev)
+    late = new_steps(scene, boxes_of)
     image = late.claim(scene.images[0].id)
     clock.advance(seconds=121)
-    other = Prelabelling(scene.store, scene.project.id, boxes_of, user_id=scene.rev)
+    other = new_steps(scene, boxes_of)
     assert other.claim(image.id) == image
     masks = late.generate(image)
     assert late.commit(image, masks) is None
@@ -382,7 +388,7 @@ def test_what_fails_three_times_is_listed_and_tried_by_the_next_run(scene, clock
         return named_boxes(image)
 
     generate = Generator(fail)
-    meanwhile = Prelabelling(scene.store, scene.project.id, boxes_of, user_id=scene.rev)
+    meanwhile = new_steps(scene, boxes_of)
     clock.advance(seconds=1)
     report = prelabel(scene, generate)
     assert (report.num_images, report.faults) == (3, ("a.png: not enough memory",))

@@ -130,12 +130,8 @@ def prefill(
     \b
     samkit engine prefill --store images --limit 50
     """
-    from samkit.learning import (
-        learn_confidence,
-        plot_reliability,
-        prefill_images,
-        unstarted_images,
-    )
+    from samkit.dataengine import unstarted_images
+    from samkit.learning import learn_confidence, plot_reliability, prefill_images
 
     if background:
         lower_priority()
@@ -143,7 +139,7 @@ def prefill(
         found = find_project(store, project)
         maker = local_admin(store) if user is None else find_user(store, user)
         learner = open_learner(store, model, backend, None)
-        if not unstarted_images(learner, found.id, user_id=maker.id):
+        if not unstarted_images(store, found.id):
             click.echo(f"samkit: all images of {found.name} have been started", err=True)
             return 0
         predictor, version = learner.serving(found.id)

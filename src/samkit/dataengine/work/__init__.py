@@ -60,6 +60,7 @@ from samkit.dataengine.work.prelabel import (
     ImageGenerator,
     Prelabelling,
     PrelabelReport,
+    unstarted_images,
 )
 from samkit.dataengine.work.projects import (
     add_class,
@@ -184,6 +185,7 @@ __all__ = [
     "take_job",
     "take_next",
     "undo_annotation",
+    "unstarted_images",
     "upcoming_images",
     "upload_folder",
     "visible_annotations",

@@ -69,6 +69,18 @@ class ImageGenerator:
     generate: Generate
     max_pixels: int
 
+    @classmethod
+    def of(
+        cls, store: Store, project_id: int, generate: Generate, *, max_pixels: int = MAX_PIXELS
+    ) -> "ImageGenerator":
+        """Make one for a project.
+
+        Raises:
+            StoreError: no such project, or its root does not exist.
+        """
+        root = ImageSource(get_project(store, project_id).root).root
+        return cls(root, generate, max_pixels)
+
     def __call__(self, image: StoredImage) -> Masks:
         """Read an image and generate its masks.
 
@@ -89,20 +101,22 @@ class Prelabelling:
         self,
         store: Store,
         project_id: int,
-        generate: Generate,
+        generate: Callable[[StoredImage], Masks],
         *,
         user_id: int,
         only_empty: bool = True,
         again: bool = False,
-        max_pixels: int = MAX_PIXELS,
     ) -> None:
         """Check the project and the user; see `samkit.batch.prelabel_images` for the arguments.
+
+        Args:
+            generate: reads an image and generates its masks, such as an `ImageGenerator`.
 
         Raises:
             StoreError: no such project, its root does not exist, or the user is not a reviewer.
         """
         # A root that is not there is one error here, not one for each image.
-        root = ImageSource(get_project(store, project_id).root).root
+        ImageSource(get_project(store, project_id).root)
         with store.read() as session:
             acting_user(session, user_id, REVIEWERS)
         self.store = store
@@ -110,7 +124,7 @@ class Prelabelling:
         self.user_id = user_id
         self.only_empty = only_empty
         self.again = again
-        self.generate: Callable[[StoredImage], Masks] = ImageGenerator(root, generate, max_pixels)
+        self.generate = generate
         self._run = ImageJobRun(store, ORIGIN)
         self._class_ids = {one.name: one.id for one in list_classes(store, project_id)}
         self._num_images = self._num_added = self._num_labelled = self._num_left = 0
@@ -128,9 +142,9 @@ class Prelabelling:
 
     def image_ids(self) -> Sequence[int]:
         """List the images that nobody has started, in order; some may be held."""
-        query = select(ImageRow.id).where(ImageRow.project_id == self.project_id, self._unstarted())
-        with self.store.read() as session:
-            return session.scalars(query.order_by(ImageRow.id)).all()
+        return unstarted_images(
+            self.store, self.project_id, only_empty=self.only_empty, again=self.again
+        )
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -216,25 +230,37 @@ class Prelabelling:
         """Whether nobody holds an image and nobody has started it."""
         if is_held(row, self.store, but_by=NOBODY):
             return False
-        query = select(ImageRow.id).where(ImageRow.id == row.id, self._unstarted())
+        unstarted = _unstarted(only_empty=self.only_empty, again=self.again)
+        query = select(ImageRow.id).where(ImageRow.id == row.id, unstarted)
         return session.scalar(query) is not None
 
-    def _unstarted(self) -> ColumnElement[bool]:
-        """Select the images that this run is for, whoever holds them."""
-        masks = AnnotationRow.image_id == ImageRow.id  # also deleted ones: somebody worked on them
-        earlier = AnnotationRow.request_id.startswith(f"{ORIGIN}:")
-        has_masks = exists().where(masks if self.only_empty else and_(masks, earlier))
-        unstarted = and_(
-            ImageRow.review == "none",
-            # All of several annotators must start with the same masks.
-            ~exists().where(SubmissionRow.image_id == ImageRow.id),
-            # An audit has recorded which masks are automatic.
-            ~exists().where(QualityAuditImageRow.image_id == ImageRow.id),
-            ~has_masks,
-        )
-        if self.again:
-            return unstarted
-        return and_(unstarted, or_(ImageRow.stage != STAGE, exists().where(masks)))
+
+def unstarted_images(
+    store: Store, project_id: int, *, only_empty: bool = True, again: bool = False
+) -> Sequence[int]:
+    """List the images of a project that nobody has started, in order; some may be held."""
+    unstarted = _unstarted(only_empty=only_empty, again=again)
+    query = select(ImageRow.id).where(ImageRow.project_id == project_id, unstarted)
+    with store.read() as session:
+        return session.scalars(query.order_by(ImageRow.id)).all()
+
+
+def _unstarted(*, only_empty: bool, again: bool) -> ColumnElement[bool]:
+    """Select the images that a run is for, whoever holds them."""
+    masks = AnnotationRow.image_id == ImageRow.id  # also deleted ones: somebody worked on them
+    earlier = AnnotationRow.request_id.startswith(f"{ORIGIN}:")
+    has_masks = exists().where(masks if only_empty else and_(masks, earlier))
+    unstarted = and_(
+        ImageRow.review == "none",
+        # All of several annotators must start with the same masks.
+        ~exists().where(SubmissionRow.image_id == ImageRow.id),
+        # An audit has recorded which masks are automatic.
+        ~exists().where(QualityAuditImageRow.image_id == ImageRow.id),
+        ~has_masks,
+    )
+    if again:
+        return unstarted
+    return and_(unstarted, or_(ImageRow.stage != STAGE, exists().where(masks)))
 
 
 def made_masks(masks: Masks) -> list[MadeMask]:
