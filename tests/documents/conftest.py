@@ -64,7 +64,10 @@ def write_files(root: Path) -> Path:
     for name, first, *others in (("stack.tif", *pages), ("stacks/a.tif", *pages)):
         first.save(folder / name, save_all=True, append_images=others)
     Image.fromarray(NamedScenes(count=1, size=64, seed=3)[0].image).save(folder / "scene.png")
-    for where in (folder, data):
+    tuned = [folder / name for name in ("coco705", "voc632", "nuclei80")]
+    for where in tuned:
+        where.mkdir()
+    for where in (folder, data, *tuned):
         write_coco(where / "train.json", [coffee[:256, :384], cat[:256, :384]])
         write_coco(where / "val.json", [coffee[144:, 216:]])
     prompts = {name: {"points": [[300, 200]]} for name in ("a.jpg", "b.jpg")}

@@ -144,8 +144,10 @@ def test_a_checkpoint_is_whole_and_the_same_as_without_spreading(
         for name in ("exp_avg", "exp_avg_sq")
     ]
     of_task = [(tensor, spread["task"][name]) for name, tensor in copied["task"].items()]
+    # Sums over processes are rounded in another order. A gradient that one process lacked would be
+    # half as large.
     for expected, got in moments + of_task:
-        torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-5)
     assert len(moments) > 20
 
 
