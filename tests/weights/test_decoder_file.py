@@ -4,6 +4,7 @@ import copy
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -14,6 +15,7 @@ from samkit.backends import BackendChoice
 from samkit.batch import MaskGenerator
 from samkit.cli.main import main
 from samkit.errors import WeightsError
+from samkit.evaluation import IouLines
 from samkit.models import ImageFeatures, PromptTensors, Sam
 from samkit.proposals import PRESETS
 from samkit.weights import (
@@ -182,3 +184,30 @@ def test_the_tuned_model_in_the_package_shares_embeddings_with_the_published_one
     one, other = (own.predict(embedding, **click).best() for own in (published, tuned))
     assert (one.logits != other.logits).any()
     assert 0 < other.masks.mean() < 1
+
+
+def test_predicted_ious_may_be_fitted_on_a_data_set(tuned, tmp_path, monkeypatch):
+    """They are bent by a line before; the masks stay as they were."""
+    fitted = []
+
+    def fit(predictor, source, *, embed, on_image):
+        assert len(source) == 2
+        first, again = (embed(source[0]).features.grid for _ in range(2))
+        assert torch.equal(first, again)
+        on_image(2, 2)
+        fitted.append(predictor.model)
+        return IouLines(scale=np.array([1, 2, 4, 0.5]), offset=np.array([0, 0.25, -0.5, 1]))
+
+    monkeypatch.setattr("samkit.evaluation.fit_predicted_iou", fit)
+    monkeypatch.setenv("SAMKIT_CACHE", str(tmp_path / "cache"))
+    full, path = tmp_path / "full.safetensors", tmp_path / "decoder.safetensors"
+    save_checkpoint(tuned, full, name="mobile_sam")
+    data = "scenes:count=2,size=96,seed=1"
+    assert main(["models", "decoder", str(full), "-o", str(path), "--calibrate", data]) == 0
+    assert len(fitted) == 1
+    bias = "mask_decoder.iou_prediction_head.layers.2.bias"
+    own, expected = load_model(path).model.state_dict(), tuned.state_dict()
+    factors, offsets = torch.tensor([1, 2, 4, 0.5]), torch.tensor([0, 0.25, -0.5, 1])
+    torch.testing.assert_close(own[bias], expected[bias] * factors + offsets, atol=1e-3, rtol=0)
+    iou_token = "mask_decoder.iou_token.weight"
+    assert torch.equal(own[iou_token], expected[iou_token].half().float())

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from samkit.backends import BackendChoice
 from samkit.cli.options import backend_options, json_option, model_option
+from samkit.cli.progress import progress
 from samkit.weights import PUBLISHED_IOU_THRESH
+
+if TYPE_CHECKING:
+    from samkit.datasets import Sample
+    from samkit.models import Sam
+    from samkit.types import ImageEmbedding
 
 IN_PACKAGE = "in the package"
 TEXT_EXAMPLE = "text models by their names on the hub, such as openai/clip-vit-base-patch32"
@@ -152,6 +158,12 @@ def prepare(*, model: str, backend: BackendChoice) -> None:
     show_default=True,
     help="Factor of the logits. Masks stay; their stability, which automatic masks need, changes.",
 )
+@click.option(
+    "--calibrate",
+    metavar="DATA",
+    help="Data set with masks, such as coco:train.json, on which predicted IoUs are fitted to true"
+    " ones.",
+)
 def decoder(
     *,
     file: Path,
@@ -160,6 +172,7 @@ def decoder(
     iou_thresh: float,
     share: float,
     logit_scale: float,
+    calibrate: str | None,
 ) -> None:
     """Write the decoder of a fine-tuned model alone, in float16: a fifth of the size.
 
@@ -171,6 +184,8 @@ def decoder(
     loaded = load_model(file)
     if share < 1:
         loaded.model.mix_decoder(load_model(base).model, 1 - share)
+    if calibrate is not None:
+        calibrate_iou(loaded.model, base, calibrate)
     loaded.model.scale_logits(logit_scale)
     save_decoder(
         loaded.model,
@@ -181,6 +196,31 @@ def decoder(
         iou_thresh=iou_thresh,
     )
     click.echo(f"{output}: decoder of {file}, {output.stat().st_size / 1e6:.1f} MB")
+
+
+def calibrate_iou(model: Sam, base: str, data: str) -> None:
+    """Fit a model's predicted IoUs to the true ones on a data set, in its weights."""
+    import torch
+
+    from samkit.datasets import open_data, require_indexed
+    from samkit.evaluation import fit_predicted_iou
+    from samkit.files import cache_folder
+    from samkit.predict import EmbeddingCache, Predictor, pixels_sha256
+
+    source = require_indexed(open_data(data), "--calibrate")
+    predictor = Predictor.load(base, precision="float32").with_decoder(model)
+    cache = EmbeddingCache(cache_folder() / "embeddings", dtype="float16")
+
+    def embed(sample: Sample) -> ImageEmbedding:
+        key = sample.embedding_key or pixels_sha256(sample.image)
+        found = cache.get(key, predictor.encoder_checksum)
+        return found or cache.put(key, predictor.encode(sample.image))
+
+    with progress("images") as meter:
+        lines = fit_predicted_iou(predictor, source, embed=embed, on_image=meter.update)
+    model.scale_predicted_iou(
+        *(torch.from_numpy(values).float() for values in (lines.scale, lines.offset))
+    )
 
 
 def model_row(name: str) -> dict[str, Any]:

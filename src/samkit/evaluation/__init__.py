@@ -8,6 +8,7 @@ from samkit.evaluation.annotators import (
 )
 from samkit.evaluation.boxes import BoxPrompts, DetectedBoxes, read_detections
 from samkit.evaluation.edges import Edges, find_edges
+from samkit.evaluation.fit_iou import IouLines, fit_predicted_iou
 from samkit.evaluation.interactive import (
     ClickedMask,
     Interactive,
@@ -46,6 +47,7 @@ __all__ = [
     "EvaluationProtocol",
     "GroupSums",
     "Interactive",
+    "IouLines",
     "MaskChoice",
     "ModelReport",
     "OneClick",
@@ -62,6 +64,7 @@ __all__ = [
     "expanded_interval",
     "find_edges",
     "first_click",
+    "fit_predicted_iou",
     "mask_iou",
     "model_identity",
     "next_click",

@@ -89,6 +89,18 @@ class Sam(nn.Module):
         self.get_parameter("prompt_encoder.mask_downscaling.0.weight").div_(factor)
 
     @torch.no_grad()
+    def scale_predicted_iou(self, scale: Tensor, offset: Tensor) -> None:
+        """Map each output's predicted IoU by a line, in the weights; masks stay the same.
+
+        Args:
+            scale: (M,), the single mask's first.
+            offset: (M,).
+        """
+        last = "mask_decoder.iou_prediction_head.layers.2"
+        self.get_parameter(f"{last}.weight").mul_(scale[:, None])
+        self.get_parameter(f"{last}.bias").mul_(scale).add_(offset)
+
+    @torch.no_grad()
     def mix_decoder(self, other: "Sam", share: float) -> None:
         """Average the decoder's weights with another one's, of which this share is taken.
 

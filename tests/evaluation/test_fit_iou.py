@@ -1,0 +1,72 @@
+"""Predicted IoUs that are fitted to true ones."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from evaluation.stub import ListSource
+from samkit.datasets.synthetic import Scenes
+from samkit.errors import DataError
+from samkit.evaluation import MaskChoice, fit_predicted_iou
+from samkit.evaluation.fit_iou import fit_lines
+from samkit.evaluation.one_click import one_click
+from samkit.predict import Predictor
+
+
+def test_a_line_is_found_for_each_output():
+    rng = np.random.default_rng(0)
+    predicted = rng.uniform(0.2, 1, (4, 80))
+    scale, offset = np.array([0.5, 1, 2, 0.25]), np.array([0.1, -0.2, 0, 0.4])
+    true = scale[:, None] * predicted + offset[:, None]
+    lines = fit_lines(predicted.tolist(), true.tolist())
+    np.testing.assert_allclose(lines.scale, scale)
+    np.testing.assert_allclose(lines.offset, offset, atol=1e-12)
+
+
+def test_the_mean_is_right_where_predictions_say_nothing():
+    true = np.linspace(0, 1, 60).tolist()
+    for predicted in ([0.7] * 60, np.linspace(1, 0, 60).tolist()):
+        lines = fit_lines([predicted], [true])
+        assert np.mean(lines.scale[0] * np.array(predicted) + lines.offset[0]) == pytest.approx(0.5)
+        assert lines.scale[0] > 0  # the ranking stays
+
+
+def test_the_lines_are_exact_in_the_weights(tiny_sam):
+    """A network whose predictions were bent before predicts the truth's mean again."""
+    model = copy.deepcopy(tiny_sam)
+    predictor = Predictor(model, model_name="tiny")
+    scenes = Scenes(count=20, size=64, seed=1)
+    source = ListSource(*(scenes[index] for index in range(20)))
+    seen = []
+    lines = fit_predicted_iou(
+        predictor, source, images=20, masks_per_image=6, on_image=lambda *n: seen.append(n)
+    )
+    assert lines.scale.shape == lines.offset.shape == (4,)
+    assert seen[-1] == (20, 20)
+    sample = scenes[0]
+    choice = MaskChoice(masks_per_image=6)
+    masks = choice.masks(sample)
+    embedding = predictor.embed(sample.image)
+    before = one_click(predictor, embedding, masks)
+    model.scale_predicted_iou(
+        torch.from_numpy(lines.scale).float(), torch.from_numpy(lines.offset).float()
+    )
+    after = one_click(predictor, embedding, masks)
+    np.testing.assert_array_equal(after.ious, before.ious)
+    expected = before.iou_pred * lines.scale[1:] + lines.offset[1:]
+    np.testing.assert_allclose(after.iou_pred, expected, atol=1e-5)
+    errors = [
+        answers.iou_pred - answers.ious
+        for image in (scenes[index] for index in range(20))
+        for answers in [one_click(predictor, predictor.embed(image.image), choice.masks(image))]
+    ]
+    np.testing.assert_allclose(np.concatenate(errors).mean(axis=0), 0, atol=1e-3)
+
+
+def test_too_few_answers_are_refused(tiny_sam):
+    predictor = Predictor(tiny_sam, model_name="tiny")
+    source = ListSource(Scenes(count=1, size=64, seed=1)[0])
+    with pytest.raises(DataError, match="needs 50 answers of each output; got"):
+        fit_predicted_iou(predictor, source)
