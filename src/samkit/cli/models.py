@@ -216,7 +216,7 @@ def calibrate_iou(model: Sam, base: str, data: str) -> None:
         found = cache.get(key, predictor.encoder_checksum)
         return found or cache.put(key, predictor.encode(sample.image))
 
-    with progress("images") as meter:
+    with progress("image") as meter:
         lines = fit_predicted_iou(predictor, source, embed=embed, on_image=meter.update)
     model.scale_predicted_iou(
         *(torch.from_numpy(values).float() for values in (lines.scale, lines.offset))
