@@ -1,7 +1,6 @@
 """Annotations of other programs: read from files, drawn as masks, and placed on their images."""
 
 from samkit.annotations.coco import CocoFile, CocoImage, read_coco
-from samkit.annotations.frames import DrawnImage, draw_image
 from samkit.annotations.model import (
     AnnotatedImage,
     AnnotatedMask,
@@ -21,6 +20,7 @@ from samkit.annotations.registry import (
 )
 from samkit.annotations.sa1b import sa1b_image
 from samkit.annotations.segmentations import CocoSegmentation, read_rles, segmentation_rle
+from samkit.annotations.spaces import DrawnImage, draw_image
 from samkit.annotations.suspicions import find_duplicates, find_suspicions
 
 __all__ = [

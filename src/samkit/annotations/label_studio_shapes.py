@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from samkit.annotations.frames import resize_rle
 from samkit.annotations.model import Drawn, Shape
 from samkit.annotations.numbers import coordinate
 from samkit.annotations.shapes import BOX_FAULT, ellipse_shape, polygon_shape, turn
+from samkit.annotations.spaces import resize_rle
 from samkit.arrays import BoolArray
 from samkit.errors import DataError
 from samkit.formats import BrushCode
@@ -34,8 +34,8 @@ class Brush:
 
     code: bytes
 
-    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
-        return Drawn(resize_rle(encode_rle(decode_brush(self.code, frame_hw)), size_hw))
+    def draw(self, space_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
+        return Drawn(resize_rle(encode_rle(decode_brush(self.code, space_hw)), size_hw))
 
 
 def decode_brush(code: bytes, size_hw: tuple[int, int]) -> BoolArray:

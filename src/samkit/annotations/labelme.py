@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from samkit.annotations.frames import resize
 from samkit.annotations.model import (
     BROKEN,
     AnnotatedImage,
@@ -29,6 +28,7 @@ from samkit.annotations.model import (
 )
 from samkit.annotations.numbers import id_text, number_or_none
 from samkit.annotations.shapes import join_groups
+from samkit.annotations.spaces import resize
 from samkit.arrays import BoolArray
 from samkit.errors import DataError
 from samkit.files import read_json
@@ -50,9 +50,9 @@ class LabelMeShape:
 
     entry: dict[str, Any]
 
-    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
+    def draw(self, space_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
         try:
-            return Drawn(encode_rle(_draw(self.entry, frame_hw, size_hw)))
+            return Drawn(encode_rle(_draw(self.entry, space_hw, size_hw)))
         except BROKEN as error:
             raise DataError(f"broken: {describe(error)}") from error
 
@@ -130,16 +130,16 @@ def _points(shape: dict[str, Any]) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in shape["points"]]
 
 
-def _draw(shape: dict[str, Any], frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> BoolArray:
+def _draw(shape: dict[str, Any], space_hw: tuple[int, int], size_hw: tuple[int, int]) -> BoolArray:
     kind = shape.get("shape_type") or "polygon"
     points = _points(shape)
     # Pillow is slow on points far outside, and fails on NaN.
-    far = 2 * max(frame_hw)
+    far = 2 * max(space_hw)
     if not all(-far <= value <= 2 * far for point in points for value in point):
         raise DataError("a point lies far outside of the image")
     if kind == "mask":
-        return resize(_paste(shape["mask"], points, frame_hw), size_hw)
-    scale_y, scale_x = (new / old for new, old in zip(size_hw, frame_hw, strict=True))
+        return resize(_paste(shape["mask"], points, space_hw), size_hw)
+    scale_y, scale_x = (new / old for new, old in zip(size_hw, space_hw, strict=True))
     points = [(x * scale_x, y * scale_y) for x, y in points]
     canvas = Image.new("1", size_hw[::-1])
     pen = ImageDraw.Draw(canvas)

@@ -41,17 +41,17 @@ class Drawn(NamedTuple):
 
 
 class Shape(Protocol):
-    """A mask as its file describes it, in the file's own frame."""
+    """A mask as its file describes it, in the file's own space."""
 
-    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
+    def draw(self, space_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
         """Draw the mask.
 
         Args:
-            frame_hw: size of the image that the file's coordinates belong to.
+            space_hw: size of the image that the file's coordinates belong to.
             size_hw: size to draw it at; usually the same.
 
         Raises:
-            DataError: malformed, or of another size than `frame_hw`.
+            DataError: malformed, or of another size than `space_hw`.
         """
         ...
 
@@ -106,7 +106,7 @@ class AnnotatedImage:
             top.
         size_hw: the image's size as the file states it; None if it does not.
         split: part of the data set that the image is in, such as "train"; empty if there is one.
-        void: pixels that belong to nothing and are not to be judged, in the file's frame.
+        void: pixels that belong to nothing and are not to be judged, in the file's space.
         review: the data engine's verdict, if samkit wrote the file; else empty.
         notes: one line about each thing that was understood in an unusual way.
     """

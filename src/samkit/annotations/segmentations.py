@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-from samkit.annotations.frames import resize_rle
 from samkit.annotations.model import Drawn
+from samkit.annotations.spaces import resize_rle
 from samkit.arrays import FloatArray, IntArray
 from samkit.errors import DataError
 from samkit.geometry import Rle
@@ -30,16 +30,16 @@ class CocoSegmentation:
     """A mask in one of COCO's forms, not checked yet.
 
     Attributes:
-        value: polygons [[x, y, x, y, ...], ...] in pixels of the file's frame, one polygon alone,
-            or an RLE {size, counts} of the frame's size.
+        value: polygons [[x, y, x, y, ...], ...] in pixels of the file's space, one polygon alone,
+            or an RLE {size, counts} of the space's size.
     """
 
     value: Any
 
-    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
+    def draw(self, space_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
         if isinstance(self.value, dict):
-            return Drawn(resize_rle(_from_rle(self.value, frame_hw), size_hw))
-        return _from_polygons(self.value, frame_hw, size_hw)
+            return Drawn(resize_rle(_from_rle(self.value, space_hw), size_hw))
+        return _from_polygons(self.value, space_hw, size_hw)
 
 
 def segmentation_rle(segmentation: Any, size_hw: tuple[int, int]) -> Rle:
@@ -132,7 +132,7 @@ def _integers(counts: Any) -> IntArray:
     return integers
 
 
-def _from_polygons(value: Any, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
+def _from_polygons(value: Any, space_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
     """Draw polygons; those that are broken are left out and told, if any other is good."""
     if not isinstance(value, list) or not value:
         raise DataError(f"a segmentation must be polygons or a run-length code; got {value!r:.40}")
@@ -140,12 +140,12 @@ def _from_polygons(value: Any, frame_hw: tuple[int, int], size_hw: tuple[int, in
     polygons, faults = [], []
     for points in flat:
         try:
-            polygons.append(_polygon(points, frame_hw))
+            polygons.append(_polygon(points, space_hw))
         except DataError as error:  # noqa: PERF203 - one broken polygon leaves the others
             faults.append(str(error))
     if not polygons:
         raise DataError(faults[0])
-    scale = np.array(size_hw[::-1]) / frame_hw[::-1]
+    scale = np.array(size_hw[::-1]) / space_hw[::-1]
     drawn = [(one * scale).ravel().tolist() for one in polygons]
     part = f"{len(faults)} of {len(flat)} polygons left out: {faults[0]}" if faults else ""
     return Drawn(_merged(coco_mask.frPyObjects(drawn, *size_hw), size_hw), part)
@@ -155,7 +155,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _polygon(points: Any, frame_hw: tuple[int, int]) -> FloatArray:
+def _polygon(points: Any, space_hw: tuple[int, int]) -> FloatArray:
     """Check a polygon x, y, x, y, ... and return its points (N, 2)."""
     try:
         flat = np.array(points, np.float64)
@@ -165,7 +165,7 @@ def _polygon(points: Any, frame_hw: tuple[int, int]) -> FloatArray:
         raise DataError(
             f"a polygon must be at least three points [x, y, x, y, x, y]; got {points!r:.60}"
         )
-    height, width = frame_hw
+    height, width = space_hw
     points_xy, size_wh = flat.reshape(-1, 2), np.array([width, height])
     low_xy, high_xy = -MAX_OUTSIDE * size_wh, (1 + MAX_OUTSIDE) * size_wh
     if not ((points_xy >= low_xy) & (points_xy <= high_xy)).all():  # also false for NaN

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from samkit.annotations.frames import resize_rle
 from samkit.annotations.model import AnnotatedMask, Drawn, Shape
 from samkit.annotations.segmentations import CocoSegmentation
+from samkit.annotations.spaces import resize_rle
 from samkit.arrays import FloatArray
 from samkit.errors import DataError
 from samkit.geometry import Rle, encode_patch_rle
@@ -30,11 +30,11 @@ class JoinedShapes:
 
     parts: tuple[Shape, ...]
 
-    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
+    def draw(self, space_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
         drawn, faults = [], []
         for one in self.parts:
             try:
-                drawn.append(one.draw(frame_hw, size_hw))
+                drawn.append(one.draw(space_hw, size_hw))
             except DataError as error:  # noqa: PERF203 - few parts
                 faults.append(str(error))
         if not drawn:
@@ -53,15 +53,15 @@ class PixelPolygon:
     Attributes:
         points: x, y, x, y, ... Any point in a pixel means the whole pixel.
         is_relative: points are fractions of the image's sides; else they are in pixels of the
-            file's frame, the first of which is from 0 to 1.
+            file's space, the first of which is from 0 to 1.
     """
 
     points: tuple[float, ...]
     is_relative: bool = False
 
-    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
-        frame_wh = np.array([1, 1] if self.is_relative else frame_hw[::-1])
-        points_xy: FloatArray = np.array(self.points, np.float64).reshape(-1, 2) / frame_wh
+    def draw(self, space_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
+        space_wh = np.array([1, 1] if self.is_relative else space_hw[::-1])
+        points_xy: FloatArray = np.array(self.points, np.float64).reshape(-1, 2) / space_wh
         if not ((points_xy >= -MAX_OUTSIDE) & (points_xy <= 1 + MAX_OUTSIDE)).all():
             raise DataError("a polygon lies far outside of its image")
         outline = np.floor(points_xy * size_hw[::-1] + ROUNDING).astype(np.int32)
@@ -78,15 +78,15 @@ class BoxRle:
 
     Attributes:
         counts: text of whole numbers with commas between them.
-        box_xywh: in pixels of the file's frame.
+        box_xywh: in pixels of the file's space.
     """
 
     counts: str
     box_xywh: tuple[int, int, int, int]
 
-    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
+    def draw(self, space_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
         x, y, width, height = self.box_xywh
-        if min(self.box_xywh) < 0 or x + width > frame_hw[1] or y + height > frame_hw[0]:
+        if min(self.box_xywh) < 0 or x + width > space_hw[1] or y + height > space_hw[0]:
             raise DataError(f"its box {list(self.box_xywh)} is not in the image")
         try:
             counts = [int(one) for one in self.counts.split(",")]
@@ -98,7 +98,7 @@ class BoxRle:
                 f" in {len(counts)} runs, the shortest of {min(counts)}"
             )
         flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-        rle = encode_patch_rle(flat.reshape(height, width), (x, y), frame_hw)
+        rle = encode_patch_rle(flat.reshape(height, width), (x, y), space_hw)
         return Drawn(resize_rle(rle, size_hw))
 
 

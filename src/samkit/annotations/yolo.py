@@ -77,11 +77,11 @@ class _RelativeBox:
 
     center_xywh: tuple[float, float, float, float]
 
-    def draw(self, frame_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
+    def draw(self, space_hw: tuple[int, int], size_hw: tuple[int, int]) -> Drawn:
         x, y, width, height = self.center_xywh
-        x0, x1 = ((x + sign * width / 2) * frame_hw[1] for sign in (-1, 1))
-        y0, y1 = ((y + sign * height / 2) * frame_hw[0] for sign in (-1, 1))
-        return CocoSegmentation([x0, y0, x1, y0, x1, y1, x0, y1]).draw(frame_hw, size_hw)
+        x0, x1 = ((x + sign * width / 2) * space_hw[1] for sign in (-1, 1))
+        y0, y1 = ((y + sign * height / 2) * space_hw[0] for sign in (-1, 1))
+        return CocoSegmentation([x0, y0, x1, y0, x1, y1, x0, y1]).draw(space_hw, size_hw)
 
 
 def is_yolo_folder(folder: Path) -> bool:

@@ -27,7 +27,7 @@ from samkit.formats import (
     has_image_suffix,
     notify,
     read_image,
-    read_image_frame,
+    read_size_and_orientation,
 )
 
 logger = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ class AnnotatedImages:
         orientation = UPRIGHT
         if image.size_hw not in (None, size_hw):
             with path.open("rb") as file:
-                _, orientation = read_image_frame(file, str(path))
+                _, orientation = read_size_and_orientation(file, str(path))
         try:
             drawn = draw_image(image, size_hw, orientation)
         except DataError as error:

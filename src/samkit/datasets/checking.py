@@ -24,7 +24,7 @@ from samkit.datasets.annotated import AnnotatedImages
 from samkit.datasets.joined import JoinedData
 from samkit.errors import DataError, ImageError
 from samkit.files import file_sha256
-from samkit.formats import read_image_frame
+from samkit.formats import read_size_and_orientation
 from samkit.geometry import rle_area, rle_box_xyxy
 
 # COCO's limits between small, medium and large objects, and of what nobody draws on purpose.
@@ -213,7 +213,7 @@ class _Check:
         try:
             path = self.data.locate(image)
             with (self.data.folder / path).open("rb") as file:
-                size_hw, orientation = read_image_frame(file, path)
+                size_hw, orientation = read_size_and_orientation(file, path)
             drawn = draw_image(image, size_hw, orientation)
         except (DataError, ImageError, OSError) as error:
             lost = sum(one.num_annotations for one in image.masks)

@@ -16,7 +16,7 @@ from samkit.arrays import RgbImage
 from samkit.datasets.sample import Sample
 from samkit.errors import ConfigError, DataError, ImageError
 from samkit.extras import install_hint
-from samkit.formats import has_image_suffix, read_image_bytes, read_image_frame
+from samkit.formats import has_image_suffix, read_image_bytes, read_size_and_orientation
 
 # Images of a shard that are shuffled together in each epoch, in memory and still encoded: 64 images
 # of SA-1B take about 30 MB.
@@ -130,7 +130,7 @@ def _decode(members: Members) -> Sample | DataError:
     try:
         content = members[suffixes[0]]
         image = read_image_bytes(content, "the image")
-        _, orientation = read_image_frame(io.BytesIO(content), "the image")
+        _, orientation = read_size_and_orientation(io.BytesIO(content), "the image")
         return _sample(key, image, orientation, json.loads(members["json"]))
     except ImageError as error:
         return DataError(f"{key}: {error}")

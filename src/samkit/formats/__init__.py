@@ -30,9 +30,9 @@ from samkit.formats.image import (
     read_image,
     read_image_bytes,
     read_image_file,
-    read_image_frame,
     read_image_size,
     read_page_sizes,
+    read_size_and_orientation,
 )
 from samkit.formats.json_list import JsonList
 from samkit.formats.label_images import LabelImage, read_labels
@@ -140,11 +140,11 @@ __all__ = [
     "read_image",
     "read_image_bytes",
     "read_image_file",
-    "read_image_frame",
     "read_image_size",
     "read_labels",
     "read_page_sizes",
     "read_sa1b",
+    "read_size_and_orientation",
     "sa1b_document",
     "sort_out_images",
     "split_page",

@@ -138,11 +138,11 @@ def read_image_size(
     Raises:
         ImageError: not an image, or too large.
     """
-    size_hw, _ = read_image_frame(file, name, page=page, max_pixels=max_pixels)
+    size_hw, _ = read_size_and_orientation(file, name, page=page, max_pixels=max_pixels)
     return size_hw
 
 
-def read_image_frame(
+def read_size_and_orientation(
     file: IO[bytes], name: str, *, page: int = 1, max_pixels: int = MAX_PIXELS
 ) -> tuple[tuple[int, int], int]:
     """Like `read_image_size`, with the EXIF orientation by which the image is turned upright."""

@@ -41,7 +41,7 @@ from samkit.dataengine.work import (
     list_classes,
 )
 from samkit.errors import DataError, ImageError, StoreError
-from samkit.formats import UPRIGHT, page_export_name, read_image_frame, split_page
+from samkit.formats import UPRIGHT, page_export_name, read_size_and_orientation, split_page
 from samkit.geometry import Rle
 
 ORIGIN = "import"  # also the kind of the event that each mask begins with
@@ -202,7 +202,7 @@ class _Import:
         if image.size_hw not in (None, target.size_hw):
             path, page = split_page(target.path)
             with self.source.open(path) as file:
-                _, orientation = read_image_frame(file, target.path, page=page or 1)
+                _, orientation = read_size_and_orientation(file, target.path, page=page or 1)
         return draw_image(image, target.size_hw, orientation)
 
     def _add(

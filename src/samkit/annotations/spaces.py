@@ -1,4 +1,4 @@
-"""Frames: which image an annotation file's coordinates belong to, upright, turned or resized."""
+"""Spaces: which image an annotation file's coordinates belong to, upright, turned or resized."""
 
 import math
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ class DrawnImage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Frame:
+class _Space:
     """The size that coordinates belong to, and how the image was turned after that."""
 
     size_hw: tuple[int, int]
@@ -57,13 +57,13 @@ def draw_image(image: AnnotatedImage, size_hw: tuple[int, int], orientation: int
     Raises:
         DataError: the file states another size, so that nobody knows where the masks belong.
     """
-    frame = _find_frame(image, size_hw, orientation)
-    sideways = frame.orientation in SIDEWAYS
+    space = _find_space(image, size_hw, orientation)
+    sideways = space.orientation in SIDEWAYS
     target_hw = (size_hw[1], size_hw[0]) if sideways else size_hw
     masks, rles, faults = [], [], list(image.faults)
     for mask in image.masks:
         try:
-            drawn = mask.shape.draw(frame.size_hw, target_hw)
+            drawn = mask.shape.draw(space.size_hw, target_hw)
             reason = "" if rle_area(drawn.rle) else "it covers no pixel"
         except DataError as error:
             reason = str(error)
@@ -75,11 +75,11 @@ def draw_image(image: AnnotatedImage, size_hw: tuple[int, int], orientation: int
         if drawn.fault:
             faults.append(Fault(text=f"{mask.where}: {drawn.fault}", num_annotations=lost))
         masks.append(replace(mask, num_annotations=mask.num_annotations - lost))
-        rles.append(_turn(drawn.rle, frame.orientation))
+        rles.append(_turn(drawn.rle, space.orientation))
     void = None
     if image.void is not None:
-        void = _turn(resize_rle(image.void, target_hw), frame.orientation)
-    notes = (*image.notes, frame.note) if frame.note else image.notes
+        void = _turn(resize_rle(image.void, target_hw), space.orientation)
+    notes = (*image.notes, space.note) if space.note else image.notes
     return DrawnImage(
         masks=tuple(masks), rles=tuple(rles), void=void, faults=tuple(faults), notes=notes
     )
@@ -100,10 +100,10 @@ def resize(mask: BoolArray, size_hw: tuple[int, int]) -> BoolArray:
     return resized
 
 
-def _find_frame(image: AnnotatedImage, size_hw: tuple[int, int], orientation: int) -> _Frame:
+def _find_space(image: AnnotatedImage, size_hw: tuple[int, int], orientation: int) -> _Space:
     stated = image.size_hw
     if stated is None or stated == size_hw:
-        return _Frame(size_hw=size_hw)
+        return _Space(size_hw=size_hw)
     if math.prod(stated) > MAX_PIXELS:
         raise DataError(f"an image of {stated[1]} x {stated[0]} pixels is not possible")
     was = f"stated as {stated[1]} x {stated[0]}"
@@ -111,13 +111,13 @@ def _find_frame(image: AnnotatedImage, size_hw: tuple[int, int], orientation: in
     sideways = orientation in SIDEWAYS
     if sideways and stated == stored_hw:
         note = f"{was}, as it is stored: masks are turned by its EXIF orientation"
-        return _Frame(size_hw=stated, orientation=orientation, note=note)
+        return _Space(size_hw=stated, orientation=orientation, note=note)
     to = f"to {size_hw[1]} x {size_hw[0]}"
     if _same_proportions(stated, size_hw):
-        return _Frame(size_hw=stated, note=f"{was}: masks are scaled {to}")
+        return _Space(size_hw=stated, note=f"{was}: masks are scaled {to}")
     if sideways and _same_proportions(stated, stored_hw):
         note = f"{was}: masks are scaled {to} and turned by its EXIF orientation"
-        return _Frame(size_hw=stated, orientation=orientation, note=note)
+        return _Space(size_hw=stated, orientation=orientation, note=note)
     raise DataError(
         f"the image is {size_hw[1]} x {size_hw[0]} pixels, but"
         f" {stated[1]} x {stated[0]} in its annotations: they may belong to another one"

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageOps
 
 from samkit.annotations import AnnotatedImage, AnnotatedMask, CocoSegmentation, draw_image
-from samkit.annotations.frames import turn_upright
+from samkit.annotations.spaces import turn_upright
 from samkit.errors import DataError
 from samkit.geometry import decode_rle, encode_rle
 
