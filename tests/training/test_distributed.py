@@ -6,7 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 
+from samkit.training.distributed import precision_of
+from samkit.training.settings import RunRecipe
 from training.starting import start
 
 LAUNCHERS = {
@@ -44,3 +47,14 @@ def test_what_fails_in_one_process_ends_all(launcher: str, tmp_path: Path) -> No
     ]
     # Nothing is half-written, and no temporary file is left.
     assert [path.name for path in (tmp_path / "saving").iterdir() if path.is_file()] == ["log.csv"]
+
+
+@pytest.mark.parametrize(("is_fast", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_bfloat16_is_chosen_where_it_is_computed(monkeypatch, is_fast, expected):
+    monkeypatch.setattr("samkit.training.distributed.computes_bfloat16", lambda: is_fast)
+    assert precision_of(RunRecipe(steps=1, precision="auto", accelerator="cpu")) == expected
+    assert precision_of(RunRecipe(steps=1, precision="16-mixed")) == "16-mixed"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: not is_fast)
+    on_gpu = precision_of(RunRecipe(steps=1, precision="auto"))
+    assert on_gpu == ("32-true" if is_fast else "bf16-mixed")

@@ -128,7 +128,7 @@ class LearnRecipe:
                 schedule="cosine",
                 average_decay=0.95,
             ),
-            run=RunRecipe(steps=steps, save_every=25),
+            run=RunRecipe(steps=steps, precision="auto", save_every=25),
         )
 
 

@@ -75,7 +75,8 @@ class RunRecipe:
     Attributes:
         steps: number of optimiser steps.
         accumulate: number of batches per step in each process.
-        precision: "32-true", "bf16-mixed" or "16-mixed", as Lightning Fabric names them.
+        precision: "32-true", "bf16-mixed" or "16-mixed", as Lightning Fabric names them; "auto" is
+            "bf16-mixed" where the processor or GPU computes in bfloat16, else "32-true".
         seed: seed of weights, data order, augmentation and prompts.
         log_every: steps between rows of the log.
         evaluate_every: steps between evaluations; 0 evaluates at the end only.
@@ -89,7 +90,7 @@ class RunRecipe:
 
     steps: int
     accumulate: int = 1
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "32-true"
     seed: int = 0
     log_every: int = 10
     evaluate_every: int = 0

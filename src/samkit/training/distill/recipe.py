@@ -78,7 +78,7 @@ def mobile_sam() -> DistillRecipe:
         ),
         run=RunRecipe(
             steps=MOBILE_EPOCHS * MOBILE_IMAGES // MOBILE_BATCH,
-            precision="bf16-mixed",
+            precision="auto",
             log_every=50,
             evaluate_every=5000,
             save_every=1000,

@@ -111,7 +111,7 @@ def paper(model: str) -> MaeRecipe:
         ),
         run=RunRecipe(
             steps=PAPER_EPOCHS * steps_per_epoch,
-            precision="bf16-mixed",
+            precision="auto",
             log_every=50,
             evaluate_every=10 * steps_per_epoch,
             save_every=1000,

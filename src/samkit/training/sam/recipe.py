@@ -210,7 +210,7 @@ def text() -> SamRecipe:
         ),
         run=RunRecipe(
             steps=2000,
-            precision="bf16-mixed",
+            precision="auto",
             evaluate_every=250,
             evaluate_first=True,
             save_every=100,
@@ -237,7 +237,7 @@ def finetune() -> SamRecipe:
         ),
         run=RunRecipe(
             steps=500,
-            precision="bf16-mixed",
+            precision="auto",
             evaluate_every=125,
             evaluate_first=True,
             save_every=100,
@@ -281,7 +281,7 @@ def tuned() -> SamRecipe:
         ),
         run=RunRecipe(
             steps=600,
-            precision="bf16-mixed",
+            precision="auto",
             evaluate_every=200,
             evaluate_first=True,
             save_every=50,
@@ -300,7 +300,7 @@ def lora() -> SamRecipe:
         optim=OptimRecipe(lr=1e-4, weight_decay=0.01, warmup_steps=50, schedule="cosine"),
         run=RunRecipe(
             steps=1000,
-            precision="bf16-mixed",
+            precision="auto",
             evaluate_every=200,
             evaluate_first=True,
             save_every=100,
@@ -352,7 +352,7 @@ def _paper(
             milestones=tuple(step * steps // PAPER_STEPS for step in PAPER_MILESTONES),
             clip_norm=None,
         ),
-        run=RunRecipe(steps=steps, precision="bf16-mixed", save_every=1000, log_every=50),
+        run=RunRecipe(steps=steps, precision="auto", save_every=1000, log_every=50),
     )
 
 
