@@ -135,6 +135,20 @@ def test_runs_on_many_images_record_that_threshold(decoder_file):
     assert generator.settings()["config"]["iou_thresh"] == pytest.approx(0.8)
 
 
+def test_of_several_files_it_has_the_mean(tuned, tmp_path):
+    published = load_model("mobile_sam").model
+    paths = [tmp_path / f"{number}.safetensors" for number in range(3)]
+    for path, model in zip(paths, (tuned, tuned, published), strict=True):
+        save_checkpoint(model, path, name="mobile_sam")
+    out = tmp_path / "mean.safetensors"
+    assert main(["models", "decoder", *map(str, paths), "-o", str(out)]) == 0
+    name = "mask_decoder.iou_token.weight"
+    expected = published.get_parameter(name) + 0.25 * 2 / 3
+    torch.testing.assert_close(
+        load_model(out).model.get_parameter(name), expected, atol=1e-3, rtol=0
+    )
+
+
 def test_weights_may_be_mixed_with_those_of_the_base(tuned, tmp_path, capsys):
     full, path = tmp_path / "full.safetensors", tmp_path / "decoder.safetensors"
     save_checkpoint(tuned, full, name="mobile_sam")

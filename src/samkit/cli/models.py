@@ -126,7 +126,9 @@ def prepare(*, model: str, backend: BackendChoice) -> None:
 
 
 @models.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
 @click.option(
     "-o",
     "--output",
@@ -166,7 +168,7 @@ def prepare(*, model: str, backend: BackendChoice) -> None:
 )
 def decoder(
     *,
-    file: Path,
+    files: tuple[Path, ...],
     output: Path,
     base: str,
     iou_thresh: float,
@@ -177,11 +179,14 @@ def decoder(
     """Write the decoder of a fine-tuned model alone, in float16: a fifth of the size.
 
     The file is used like any other; its image encoder is that of --base, which must be the one it
-    was trained on, unchanged.
+    was trained on, unchanged. Of several FILEs, such as trainings with other seeds, it has the
+    mean of their weights.
     """
     from samkit.weights import load_model, save_decoder
 
-    loaded = load_model(file)
+    loaded = load_model(files[0])
+    for number, other in enumerate(files[1:], start=2):
+        loaded.model.mix_decoder(load_model(other).model, 1 / number)
     if share < 1:
         loaded.model.mix_decoder(load_model(base).model, 1 - share)
     if calibrate is not None:
@@ -195,7 +200,8 @@ def decoder(
         text_encoder=loaded.text_encoder,
         iou_thresh=iou_thresh,
     )
-    click.echo(f"{output}: decoder of {file}, {output.stat().st_size / 1e6:.1f} MB")
+    names = ", ".join(map(str, files))
+    click.echo(f"{output}: decoder of {names}, {output.stat().st_size / 1e6:.1f} MB")
 
 
 def calibrate_iou(model: Sam, base: str, data: str) -> None:
