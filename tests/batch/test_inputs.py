@@ -42,7 +42,7 @@ def folder(tmp_path, monkeypatch):
 
 def found(*inputs, output="out"):
     images, skipped = find_images(inputs, Path(output))
-    return [(str(image.path), image.name) for image in images], [one.image for one in skipped]
+    return [(image.source, image.name) for image in images], [one.image for one in skipped]
 
 
 def test_folders_are_searched_with_all_below_them(folder):
@@ -112,7 +112,7 @@ def test_links_to_folders_are_not_followed(folder):
 
 
 def named(*names, reserved=()):
-    images = [InputImage(path=Path(name), name=name) for name in names]
+    images = [InputImage(source=name, name=name) for name in names]
     return [one.base for one in name_results(images, list(SUFFIXES.values()), reserved)]
 
 
@@ -135,7 +135,7 @@ def test_results_of_different_images_never_have_the_same_name(names, bases):
 
 
 def test_same_names_are_refused(refusal):
-    images = [InputImage(path=Path(folder, "a.jpg"), name="a.jpg") for folder in ("x", "y")]
+    images = [InputImage(source=f"{folder}/a.jpg", name="a.jpg") for folder in ("x", "y")]
     with refusal(SamkitError, "x/a.jpg and y/a.jpg would write the same files", "--output"):
         name_results(images, list(SUFFIXES.values()), ["coco.json"])
 
@@ -171,12 +171,10 @@ def test_pages_are_chosen_by_number(folder, tmp_path):
         "stack.tif#page=3",
         "plain.png",
     ]
-    assert {image.file.name for image in images} == {"stack.tif", "plain.png"}
+    assert {image.file for image in images} == {"stack.tif", "plain.png"}
     named = name_results(images, [".json"], [])
     assert [image.base for image in named] == ["stack_page2", "stack_page3", "plain"]
     _, without = split_into_pages(images[-1:], PageChoice(first=4))
     assert without == []  # it is no stack
-    _, without = split_into_pages(
-        [InputImage(path=Path("stack.tif"), name="s")], PageChoice(first=4)
-    )
+    _, without = split_into_pages([InputImage(source="stack.tif", name="s")], PageChoice(first=4))
     assert [one.error for one in without] == ["stack.tif has 3 pages: there is no page 4"]

@@ -41,4 +41,6 @@ NOT_RUN = {
     "samkit engine users add bob --role annotator --store postgresql": "likewise",
     "samkit serve --store postgresql": "likewise",
     "samkit auto images --ray": "needs a Ray cluster",
+    "samkit auto s3://": "needs a network",
+    "samkit auto https://": "likewise",
 }

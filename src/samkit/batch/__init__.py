@@ -33,11 +33,14 @@ from samkit.batch.segment import (
     check_result_names,
     read_prompted_images,
 )
+from samkit.batch.shards import COPY_SUFFIX, DEFAULT_SHARD_IMAGES
 
 __all__ = [
     "COCO_NAME",
+    "COPY_SUFFIX",
     "DEFAULT_FORMATS",
     "DEFAULT_SEGMENT_FORMATS",
+    "DEFAULT_SHARD_IMAGES",
     "FORMATS",
     "SEGMENT_FORMATS",
     "SEGMENT_STATE_NAME",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,14 @@ from samkit.batch.executor import Finished
 from samkit.batch.generator import MaskGenerator
 from samkit.batch.inputs import InputImage
 from samkit.batch.mask_files import COCO_NAME, SUFFIXES, remove_stale_masks, write_mask_files
+from samkit.batch.remote import local_copy
 from samkit.batch.run_folder import STATE_NAME, Record, RunFolder, file_identity
+from samkit.batch.shards import (
+    DEFAULT_SHARD_IMAGES,
+    Shards,
+    copy_name,
+    shard_image,
+)
 from samkit.errors import FormatError, ImageError, OutputError, SamkitError
 
 if TYPE_CHECKING:
@@ -46,11 +54,13 @@ class AutoOutput:
 
     Attributes:
         pixels: image for the overlay; None if there is none to write, or the image is too large.
+        image_file: content of the image's file for a shard; None if it goes into none.
         seconds: time to generate the masks; None for masks of an earlier run.
     """
 
     masks: Masks
     pixels: RgbImage | None
+    image_file: bytes | None
     seconds: float | None
 
 
@@ -72,6 +82,7 @@ class AutoWork:
 
     Attributes:
         formats: formats to write, keys of `FORMATS`.
+        shard_images: number of images in a shard.
         on_progress: called with the number of points or tiles of an image done, and their total;
             None where masks are generated in other processes.
     """
@@ -79,12 +90,22 @@ class AutoWork:
     generator: MaskGenerator
     output: Path
     formats: frozenset[str]
+    shard_images: int = DEFAULT_SHARD_IMAGES
     on_progress: Callable[[int, int], None] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the settings alone: workers write nothing."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def run(self) -> RunFolder:
         """The output folder; computing it reads the model's file to identify it."""
         return RunFolder(self.output, self.generator.settings())
+
+    @cached_property
+    def shards(self) -> Shards:
+        """The folder's shards; computing it reads which images are in them."""
+        return Shards(self.run, self._masks_path, num_images=self.shard_images)
 
     def claim(self, image: InputImage) -> AutoClaim | Finished[AutoResult]:
         """Determine which of an image's results are missing.
@@ -96,9 +117,10 @@ class AutoWork:
         missing = self.formats if earlier is None else self._missing(image, earlier)
         if earlier is not None and not missing:
             return Finished(AutoResult(record=earlier, is_new=False))
-        return AutoClaim(
-            image=image, identity=file_identity(image.file), earlier=earlier, formats=missing
-        )
+        identity = file_identity(image.file)
+        if earlier is None and "shards" in self.formats:
+            self.shards.check_new(image)
+        return AutoClaim(image=image, identity=identity, earlier=earlier, formats=missing)
 
     def generate(self, claim: AutoClaim) -> AutoOutput:
         """Generate an image's masks, or read those that an earlier run has written.
@@ -107,17 +129,26 @@ class AutoWork:
             ImageError: the image cannot be read, or memory is too small for it.
         """
         started_s = time.monotonic()
-        path = claim.image.path
-        with self.generator.limited_memory(path):
+        source = claim.image.source
+        pixels = image_file = None
+        with self.generator.limited_memory(source):
             masks = self._earlier_masks(claim)
-            if masks is not None:
-                pixels = self._read_pixels(path) if "overlay" in claim.formats else None
-                return AutoOutput(masks=masks, pixels=pixels, seconds=None)
-            masks, pixels = self._new_masks(path)
-            if "overlay" not in self.formats:  # not sent from other processes
-                pixels = None
-        seconds = round(time.monotonic() - started_s, 3)
-        return AutoOutput(masks=masks, pixels=pixels, seconds=seconds)
+            is_new = masks is None
+            wanted = (self.formats if is_new else claim.formats) & {"overlay", "shards"}
+            if masks is None or wanted:
+                with local_copy(source, claim.identity) as path:
+                    if masks is None:
+                        masks, pixels = self._new_masks(path)
+                    else:
+                        pixels = self._read_pixels(path)
+                    if "shards" in wanted:
+                        image_file = shard_image(path, pixels)
+        return AutoOutput(
+            masks=masks,
+            pixels=pixels if "overlay" in wanted else None,  # not sent from other processes
+            image_file=image_file,
+            seconds=round(time.monotonic() - started_s, 3) if is_new else None,
+        )
 
     def commit(self, claim: AutoClaim, output: AutoOutput) -> AutoResult:
         """Write an image's files, then record that the image is done.
@@ -126,6 +157,7 @@ class AutoWork:
             FormatError: masks do not fit a format.
             OutputError: results cannot be written.
         """
+        from samkit.files import write_bytes
         from samkit.formats import write_sa1b
 
         image, masks = claim.image, output.masks
@@ -136,18 +168,31 @@ class AutoWork:
         if claim.earlier is not None and not is_new:
             files |= claim.earlier["files"]
             seconds = claim.earlier["seconds"]
-        with self.generator.limited_memory(image.path), self.run.publishing(image) as staging:
+        copy = output.image_file if self._goes_into_shard(image) else None
+        with self.generator.limited_memory(image.source), self.run.publishing(image) as staging:
             files |= write_mask_files(
                 staging, image, output.pixels, masks, formats, classes=self._classes
             )
-            if "sa1b" not in files:  # for formats requested later, and the COCO file of all images
-                (staging / _hidden_masks(image)).parent.mkdir(parents=True)
-                write_sa1b(staging / _hidden_masks(image), masks, file_name=image.name)
+            if "sa1b" not in files:  # for formats requested later, COCO files and shards
+                (staging / _hidden_masks(image.base)).parent.mkdir(parents=True)
+                write_sa1b(staging / _hidden_masks(image.base), masks, file_name=image.name)
+            if copy is not None:
+                (staging / copy_name(image.base)).parent.mkdir(parents=True)
+                write_bytes(staging / copy_name(image.base), copy)
         if "png" in formats:
             remove_stale_masks(self.output, image, files["png"])
         height, width = masks.size_hw
-        facts = {"width": width, "height": height, "masks": len(masks), "seconds": seconds}
+        facts: dict[str, Any] = {
+            "width": width,
+            "height": height,
+            "masks": len(masks),
+            "seconds": seconds,
+        }
+        if copy is not None:
+            facts["copy_sha256"] = hashlib.sha256(copy).hexdigest()
         record = self.run.record(image, claim.identity, facts | {"files": files})
+        if copy is not None:
+            self.shards.add(image.base)
         return AutoResult(record=record, is_new=is_new)
 
     def is_fault(self, error: SamkitError) -> bool:
@@ -162,11 +207,15 @@ class AutoWork:
 
         def images() -> Iterator[tuple[str, Masks]]:
             for image, record in done:
-                yield image.name, read_sa1b(self._masks_path(image, record))
+                yield image.name, read_sa1b(self._masks_path(image.base, record))
 
         with self.run.publishing() as staging:
             write_coco(staging / COCO_NAME, images(), classes=self._classes)
         return self.output / COCO_NAME
+
+    def write_shards(self) -> list[Path]:
+        """Write the images that wait for a shard; return the paths of all shards."""
+        return self.shards.finish()
 
     @property
     def _classes(self) -> tuple[str, ...]:
@@ -175,16 +224,21 @@ class AutoWork:
 
     def _missing(self, image: InputImage, record: Record) -> frozenset[str]:
         """Return the chosen formats whose files are missing; coco needs the masks on disk."""
-        missing = self.run.lacks(record, self.formats - {"coco"})
-        if "coco" in self.formats and not self._masks_path(image, record).is_file():
+        missing = self.run.lacks(record, self.formats - {"coco", "shards"})
+        if "coco" in self.formats and not self._masks_path(image.base, record).is_file():
             missing |= {"coco"}
+        if "shards" in self.formats and image.base not in self.shards:
+            missing |= {"shards"}
         return missing
 
-    def _masks_path(self, image: InputImage, record: Record) -> Path:
+    def _goes_into_shard(self, image: InputImage) -> bool:
+        return "shards" in self.formats and self.shards.needs_copy(image.base)
+
+    def _masks_path(self, base: str, record: Record) -> Path:
         """Return the path of an image's masks: among its results, or beside its record."""
         if "sa1b" in record["files"]:
-            return self.output / f"{image.base}{SUFFIXES['sa1b']}"
-        return self.output / _hidden_masks(image)
+            return self.output / f"{base}{SUFFIXES['sa1b']}"
+        return self.output / _hidden_masks(base)
 
     def _earlier_masks(self, claim: AutoClaim) -> Masks | None:
         """Read masks that an earlier run generated with the same settings; None if that fails."""
@@ -193,7 +247,7 @@ class AutoWork:
         if claim.earlier is None:
             return None
         try:
-            return read_sa1b(self._masks_path(claim.image, claim.earlier))
+            return read_sa1b(self._masks_path(claim.image.base, claim.earlier))
         except FormatError:  # removed or changed by somebody: generate them again
             return None
 
@@ -219,8 +273,8 @@ class AutoWork:
         return _all_pixels(open_source(path, value_range=self.generator.value_range))
 
 
-def _hidden_masks(image: InputImage) -> Path:
-    return Path(STATE_NAME, "masks", f"{image.base}.json")
+def _hidden_masks(base: str) -> Path:
+    return Path(STATE_NAME, "masks", f"{base}.json")
 
 
 def _all_pixels(source: TileSource) -> RgbImage | None:

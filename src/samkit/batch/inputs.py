@@ -1,4 +1,4 @@
-"""Work list of images from files, folders and patterns, and names for their results."""
+"""Work list of images from files, folders, patterns and URLs, and names for their results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from samkit.batch.remote import list_url, local_copy, url_identity, url_name
 from samkit.errors import ImageError, SamkitError
+from samkit.urls import is_url, local_name
 
 if TYPE_CHECKING:  # its face imports Pillow
     from samkit.formats import FoundImages
@@ -23,22 +25,22 @@ class InputImage:
     """An image of the work list.
 
     Attributes:
-        path: the file, or one of its pages: `stack.tif#page=2`.
+        source: path or fsspec URL of the file, or of one of its pages: `stack.tif#page=2`.
         name: path below the folder or below the fixed part of the pattern that matched it; else the
             file name. With forward slashes.
         base: prefix of the names of its results, with folders but without a suffix.
     """
 
-    path: Path
+    source: str
     name: str
     base: str = ""
 
     @property
-    def file(self) -> Path:
-        """The file, without the page's number."""
-        from samkit.formats import page_file
+    def file(self) -> str:
+        """Path or URL of the file, without the page's number."""
+        from samkit.formats import split_page
 
-        return page_file(self.path)
+        return split_page(self.source)[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,12 @@ def find_images(inputs: Sequence[str], output: Path) -> tuple[list[InputImage], 
 
     Folders are searched recursively, without hidden names and without the output folder, whose
     pictures are not inputs. What else is left out is logged.
+
+    Args:
+        inputs: images, folders and patterns, as paths or fsspec URLs.
+
+    Raises:
+        ConfigError: a URL cannot be opened, such as for lack of a package.
     """
     images: dict[str, InputImage] = {}
     skipped: list[Skipped] = []
@@ -62,7 +70,8 @@ def find_images(inputs: Sequence[str], output: Path) -> tuple[list[InputImage], 
         if not found:
             skipped.append(Skipped(image=given, error=reason))
         for image in found:
-            images.setdefault(os.path.abspath(image.path), image)  # noqa: PTH100 - not resolved
+            same = image.source if is_url(image.source) else os.path.abspath(image.source)  # noqa: PTH100 - not resolved
+            images.setdefault(same, image)
     return list(images.values()), skipped
 
 
@@ -70,16 +79,19 @@ def _images_of(given: str, output: str) -> tuple[list[InputImage], str]:
     """List the images of one input; return the reason if there are none."""
     from samkit.formats import find_images_below, sort_out_images
 
-    path = Path(given)
+    given = local_name(given)
     if not given:
         return [], "an empty name is no image"
+    if is_url(given):
+        return _images_of_url(given)
+    path = Path(given)
     if os.path.isdir(given):  # noqa: PTH112 - accepts names that no file can have
         if os.path.realpath(path) == output:
             return [], f"{given} is the folder for the results: give another --output"
         found = find_images_below(path, skip=output)
-        return _listed(path, found, given), f"no image in the folder {given}"
+        return _listed(given, found, given), f"no image in the folder {given}"
     if os.path.lexists(path) or not glob.has_magic(given):
-        return [InputImage(path=path, name=path.name)], ""
+        return [InputImage(source=str(path), name=path.name)], ""
     root = _fixed_part(path)
     matches = (Path(match) for match in glob.iglob(given, recursive=True))  # noqa: PTH207
     if _is_below(output, os.path.realpath(root)):
@@ -87,14 +99,27 @@ def _images_of(given: str, output: str) -> tuple[list[InputImage], str]:
     found = sort_out_images(
         match.relative_to(root).as_posix() for match in matches if match.is_file()
     )
-    return _listed(root, found, given), f"no image matches {given}"
+    return _listed(str(root), found, given), f"no image matches {given}"
 
 
-def _listed(root: Path, found: FoundImages, given: str) -> list[InputImage]:
-    """Images that were found below a folder; what was left out is logged."""
+def _images_of_url(url: str) -> tuple[list[InputImage], str]:
+    """List the images of a URL; return the reason if there are none."""
+    try:
+        listed = list_url(url)
+    except ImageError as error:
+        return [], str(error)
+    if listed is None:
+        return [InputImage(source=url, name=url_name(url))], ""
+    return _listed(*listed, url), f"no image behind {url}"
+
+
+def _listed(root: str, found: FoundImages, given: str) -> list[InputImage]:
+    """Images that were found below a folder or URL; what was left out is logged."""
     if found.left_out:
         logger.warning("%s: %s", given, found.summary())
-    return [InputImage(path=root / name, name=name) for name in found.names]
+    if is_url(root):
+        return [InputImage(source=f"{root}/{name}", name=name) for name in found.names]
+    return [InputImage(source=str(Path(root, name)), name=name) for name in found.names]
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -121,17 +146,26 @@ class PageChoice:
         Raises:
             ImageError: it cannot be read, or has none of these pages.
         """
+        return [Path(name) for name in self.names_of(str(path), path)]
+
+    def names_of(self, source: str, path: Path) -> list[str]:
+        """Names of the chosen pages of a source; see `pages_of`.
+
+        Args:
+            source: path or URL that the names begin with.
+            path: its file, or a copy of it.
+        """
         from samkit.formats import num_pages, split_page
 
-        if split_page(str(path))[1] is not None:  # a page is given already
-            return [path]
+        if split_page(source)[1] is not None:  # a page is given already
+            return [source]
         count = num_pages(path)
         if count == 1:
-            return [path]
+            return [source]
         if self.first > count:
-            raise ImageError(f"{path} has {count} pages: there is no page {self.first}")
+            raise ImageError(f"{source} has {count} pages: there is no page {self.first}")
         last = count if self.last is None else min(self.last, count)
-        return [Path(f"{path}#page={page}") for page in range(self.first, last + 1)]
+        return [f"{source}#page={page}" for page in range(self.first, last + 1)]
 
 
 def split_into_pages(
@@ -144,13 +178,15 @@ def split_into_pages(
     skipped: list[Skipped] = []
     for image in images:
         try:
-            paths = pages.pages_of(image.path)
+            identity = url_identity(image.file) if is_url(image.source) else {}
+            with local_copy(image.source, identity) as path:
+                sources = pages.names_of(image.source, path)
         except ImageError as error:
-            skipped.append(Skipped(image=str(image.path), error=str(error)))
+            skipped.append(Skipped(image=image.source, error=str(error)))
             continue
-        for path in paths:
-            page = 1 if path == image.path else split_page(str(path))[1] or 1
-            found.append(InputImage(path=path, name=page_name(image.name, page)))
+        for source in sources:
+            page = 1 if source == image.source else split_page(source)[1] or 1
+            found.append(InputImage(source=source, name=page_name(image.name, page)))
     return found, skipped
 
 
@@ -178,8 +214,8 @@ def name_results(
     ]
     for one, other in sorted(_clashes(named, suffixes, reserved).items()):
         raise SamkitError(
-            f"{named[one].path} and {named[other].path} would write the same files: give a folder"
-            " that has both, or run them with different --output"
+            f"{named[one].source} and {named[other].source} would write the same files: give a"
+            " folder that has both, or run them with different --output"
         )
     return named
 

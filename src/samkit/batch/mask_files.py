@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from samkit.batch.inputs import InputImage
     from samkit.types import Masks
 
-# Suffix of each format's file, appended to the image's base. One COCO file holds all images.
+# Suffix of each format's file, appended to the image's base. A COCO file holds all images, and a
+# shard many.
 SUFFIXES = {
     "sa1b": ".json",
     "yolo": ".txt",
@@ -24,7 +25,7 @@ SUFFIXES = {
     "overlay": "_overlay.png",
 }
 COCO_NAME = "coco.json"
-FORMATS = ("sa1b", "coco", "yolo", "label", "png", "geojson", "overlay")
+FORMATS = ("sa1b", "shards", "coco", "yolo", "label", "png", "geojson", "overlay")
 DEFAULT_FORMATS = ("sa1b", "overlay")
 MASK_NAME = "{number:04d}.png"
 

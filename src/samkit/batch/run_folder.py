@@ -4,6 +4,7 @@ Beside the results, the folder has `.samkit-auto/`:
 
     records/BASE.json   a finished image: its file, the settings, the files written
     masks/BASE.json     its masks as in SA-1B, where they are not among the results
+    shards/, images/    what is in shards, and what waits for one; see `samkit.batch.shards`
     staging/            results that are being written
     lock                held while a run writes here
 
@@ -21,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from samkit.batch.inputs import InputImage
+from samkit.batch.remote import url_identity
 from samkit.errors import ImageError, OutputError
 from samkit.files import file_sha256, hold, reason, write_bytes
+from samkit.urls import is_url
 
 STATE_NAME = ".samkit-auto"
 RECORD_FORMAT = "samkit-auto-1"
@@ -38,7 +41,7 @@ class RunFolder:
             if run.finished(image) is None:
                 with run.publishing(image) as staging:
                     ...  # write files below staging
-                run.record(image, file_identity(image.path), {"files": ...})
+                run.record(image, file_identity(image.file), {"files": ...})
 
     Attributes:
         settings: settings that masks depend on; images with records of other settings are repeated.
@@ -86,15 +89,24 @@ class RunFolder:
 
     def finished(self, image: InputImage) -> Record | None:
         """Return an image's record, if the same file was finished with the same settings."""
+        record = self.recorded(image.base)
         try:
-            record: Record = json.loads((self.output / self._record_name(image)).read_bytes())
-            if record["format"] != RECORD_FORMAT or record["settings"] != self.settings:
+            if record is None:
                 return None
             # The second name is that of records written before the first release.
             identity = record["image"] if "image" in record else record["photo"]
             return record if is_same_file(image.file, identity) else None
+        except (OSError, ValueError, KeyError, TypeError, ImageError):
+            return None  # the file cannot be read, or was recorded otherwise: it is repeated
+
+    def recorded(self, base: str) -> Record | None:
+        """Return the record of a base, if it is of the same settings."""
+        try:
+            record: Record = json.loads((self.output / _record_name(base)).read_bytes())
+            is_ours = record["format"] == RECORD_FORMAT and record["settings"] == self.settings
         except (OSError, ValueError, KeyError, TypeError):
             return None  # missing, or not a record: the image is repeated
+        return record if is_ours else None
 
     def lacks(self, record: Record, formats: Collection[str]) -> frozenset[str]:
         """Return the formats that a record does not list, or whose files are missing."""
@@ -121,7 +133,7 @@ class RunFolder:
             self.staging.mkdir()
             yield self.staging
             if image is not None:
-                (self.output / self._record_name(image)).unlink(missing_ok=True)
+                (self.output / _record_name(image.base)).unlink(missing_ok=True)
             for source in sorted(self.staging.rglob("*")):
                 if source.is_file():
                     target = self.output / source.relative_to(self.staging)
@@ -145,22 +157,26 @@ class RunFolder:
         head = {"format": RECORD_FORMAT, "image": identity, "settings": self.settings}
         record = {**head, **facts}
         with self.publishing() as staging:
-            path = staging / self._record_name(image)
+            path = staging / _record_name(image.base)
             path.parent.mkdir(parents=True)
             write_bytes(path, json.dumps(record).encode())
         return record
 
-    def _record_name(self, image: InputImage) -> Path:
-        """Return the path of an image's record below the output folder."""
-        return Path(STATE_NAME, "records", f"{image.base}.json")
+
+def _record_name(base: str) -> Path:
+    """Return the path of an image's record below the output folder."""
+    return Path(STATE_NAME, "records", f"{base}.json")
 
 
-def file_identity(path: Path) -> dict[str, Any]:
-    """Return path, size, time and checksum of an image's file, which identify it.
+def file_identity(name: str) -> dict[str, Any]:
+    """Return what identifies an image's file: path, size, time and checksum; or see `url_identity`.
 
     Raises:
         ImageError: it cannot be read.
     """
+    if is_url(name):
+        return url_identity(name)
+    path = Path(name)
     try:
         status = path.stat()
         return {
@@ -176,8 +192,11 @@ def file_identity(path: Path) -> dict[str, Any]:
         raise ImageError(f"{path} cannot be read: {reason}") from error
 
 
-def is_same_file(path: Path, identity: Mapping[str, Any]) -> bool:
+def is_same_file(name: str, identity: Mapping[str, Any]) -> bool:
     """Whether a file is unchanged; its checksum is computed only if it was moved or touched."""
+    if is_url(name):
+        return url_identity(name) == identity
+    path = Path(name)
     status = path.stat()
     if status.st_size != identity["size"]:
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import click
 from samkit.backends import BackendChoice
 from samkit.batch import (
     COCO_NAME,
+    COPY_SUFFIX,
     DEFAULT_FORMATS,
+    DEFAULT_SHARD_IMAGES,
     FORMATS,
     SUFFIXES,
     AutoWork,
@@ -49,6 +52,7 @@ from samkit.cli.options import (
 from samkit.cli.progress import Meter, progress
 from samkit.cli.wording import counted
 from samkit.errors import SamkitError
+from samkit.urls import is_url
 
 # Fields of an image's record that are printed.
 REPORTED = ("width", "height", "masks", "seconds", "files")
@@ -64,6 +68,14 @@ REPORTED = ("width", "height", "masks", "seconds", "files")
     default=DEFAULT_FORMATS,
     show_default=True,
     help="File format of the results; repeatable.",
+)
+@click.option(
+    "--shard-images",
+    type=click.IntRange(min=1),
+    default=DEFAULT_SHARD_IMAGES,
+    show_default=True,
+    metavar="N",
+    help="With --format shards: number of images in each tar file.",
 )
 @click.option(
     "--classes",
@@ -95,6 +107,7 @@ def auto(
     *,
     inputs: tuple[str, ...],
     formats: tuple[str, ...],
+    shard_images: int,
     classes: str | None,
     others: bool,
     calibration: Path | None,
@@ -114,15 +127,16 @@ def auto(
 ) -> int:
     """Segment everything in images, or all objects of some classes, without prompts.
 
-    INPUTS are images, folders (searched recursively) and quoted patterns. Images whose results are
-    in
-    the output folder are not repeated: an interrupted run resumes where it stopped.
+    INPUTS are images, folders (searched recursively) and quoted patterns, as paths or fsspec URLs.
+    Images whose results are in the output folder are not repeated: an interrupted run resumes where
+    it stopped.
 
     \b
     samkit auto image.jpg
     samkit auto images --classes car,tree --format coco
     samkit auto images --preset paper --format sa1b --format coco
     samkit auto 'images/**/*.png' --points-per-side 16 --iou-thresh 0.8
+    samkit auto s3://bucket/images --format shards --ray auto
     """
     if not inputs:
         raise click.UsageError("give at least one image, folder or pattern")
@@ -142,16 +156,14 @@ def auto(
     if pages is not None:
         images, without = split_into_pages(images, pages)
         skipped += without
-    images = name_results(images, list(SUFFIXES.values()), reserved=[COCO_NAME])
-    return run_auto(
-        generator,
-        output,
-        frozenset(formats),
-        images,
-        skipped,
-        where_to_run=where_to_run,
-        as_json=as_json,
+    images = name_results(images, [*SUFFIXES.values(), COPY_SUFFIX], reserved=[COCO_NAME])
+    work = AutoWork(
+        generator=generator,
+        output=output,
+        formats=frozenset(formats),
+        shard_images=shard_images,
     )
+    return run_auto(work, images, skipped, where_to_run=where_to_run, as_json=as_json)
 
 
 def class_choice(
@@ -183,9 +195,7 @@ def class_choice(
 
 
 def run_auto(
-    generator: MaskGenerator,
-    output: Path,
-    formats: frozenset[str],
+    work: AutoWork,
     images: Sequence[InputImage],
     skipped: Sequence[Skipped],
     *,
@@ -195,20 +205,17 @@ def run_auto(
     """Generate masks of images, write and print the results; return the exit code."""
     from samkit.files import check_writable
 
+    generator, output = work.generator, work.output
     check_writable(output)
     report = RunReport(output, len(images) + len(skipped), as_json=as_json)
     with progress("image", len(images), bar=not as_json) as meter:
-        work = AutoWork(
-            generator=generator,
-            output=output,
-            formats=formats,
-            on_progress=meter.part if where_to_run.is_here else None,
-        )
+        if where_to_run.is_here:
+            work = replace(work, on_progress=meter.part)
         for one in skipped:
             report.skip(one.image, SamkitError(one.error))
         to_do = [image for image in images if work.run.finished(image) is None]
         # os.path, since pathlib raises errors for names that no file can have.
-        if any(os.path.exists(image.file) for image in to_do):  # noqa: PTH110
+        if any(is_url(image.file) or os.path.exists(image.file) for image in to_do):  # noqa: PTH110
             generator.check()
             if where_to_run.is_here:
                 _ = generator.masker  # loads the model: errors come before anything is written
@@ -222,8 +229,10 @@ def run_auto(
                 raise
             report.check_any()
             report.sort(images)
-            if "coco" in formats:
+            if "coco" in work.formats:
                 report.coco = work.write_coco(report.done)
+            if "shards" in work.formats:
+                report.shards = work.write_shards()
     return report.finish(meter)
 
 
@@ -255,7 +264,7 @@ def do_images(
     for outcome in run_with_retries(executor, work, images, on_start=start):
         is_new = False
         if outcome.error is not None:
-            report.skip(str(outcome.item.path), outcome.error)
+            report.skip(outcome.item.source, outcome.error)
         elif outcome.result is not None:
             is_new = outcome.result.is_new
             report.add(outcome.item, outcome.result.record, is_new=is_new)
@@ -270,12 +279,14 @@ class RunReport:
         done: images with results, including those of earlier runs.
         masks: number of masks generated by this run.
         coco: path of the COCO file of all images; None if it was not written.
+        shards: paths of all tar shards; None if none were to be written.
     """
 
     def __init__(self, output: Path, inputs_count: int, *, as_json: bool) -> None:
         self.done: list[tuple[InputImage, Record]] = []
         self.masks = 0
         self.coco: Path | None = None
+        self.shards: list[Path] | None = None
         self._output = output
         self._inputs_count = inputs_count
         self._as_json = as_json
@@ -289,10 +300,10 @@ class RunReport:
             self._new.add(image)
             self.masks += record["masks"]
             if record["files"].get("overlay") == []:
-                click.echo(f"samkit: no overlay of {image.path}: it is too large", err=True)
+                click.echo(f"samkit: no overlay of {image.source}: it is too large", err=True)
             if not self._as_json:
                 masks = counted(record["masks"], "mask")
-                click.echo(f"{image.path}: {masks}, {record['seconds']:.1f} s")
+                click.echo(f"{image.source}: {masks}, {record['seconds']:.1f} s")
 
     def skip(self, image: str, error: SamkitError) -> None:
         """Add an input that failed."""
@@ -347,7 +358,7 @@ class RunReport:
     def _as_record(self) -> dict[str, Any]:
         results = [
             {
-                "image": str(image.path),
+                "image": image.source,
                 **record,
                 "done_before": image not in self._new,
                 "files": {
@@ -359,4 +370,5 @@ class RunReport:
         ]
         errors = [{"image": image, "error": str(error)} for image, error in self._errors]
         coco = None if self.coco is None else str(self.coco)
-        return {"results": results, "errors": errors, "coco": coco}
+        shards = None if self.shards is None else list(map(str, self.shards))
+        return {"results": results, "errors": errors, "coco": coco, "shards": shards}

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
-from samkit.errors import StoreError
+from samkit.errors import ConfigError, StoreError
 from samkit.formats import FoundImages, find_images_below, sort_out_images, split_page
+from samkit.urls import file_system, is_url, local_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +43,9 @@ class ImageSource:
         Raises:
             StoreError: the root is neither a folder nor a URL that fsspec knows.
         """
-        name = os.fspath(root).removeprefix("file://")
+        name = local_name(os.fspath(root))
         self._files: Any = None
-        if "://" in name:
+        if is_url(name):
             self.root = name.rstrip("/")
             self._files, self._base = _file_system(self.root)
             return
@@ -131,10 +132,8 @@ def _check_relative(path: str) -> None:
 
 def _file_system(url: str) -> tuple[Any, str]:
     """Return a URL's fsspec file system, and its path there."""
-    import fsspec
-
     try:
-        files, base = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError, OSError) as error:
-        raise StoreError(f"cannot open {url}: {error}") from error
-    return files, str(base).rstrip("/")
+        files, base = file_system(url)
+    except ConfigError as error:
+        raise StoreError(str(error)) from error
+    return files, base.rstrip("/")
