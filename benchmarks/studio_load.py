@@ -1,11 +1,13 @@
 """Many annotators at once: latency of the page, and durability of their work.
 
-    python benchmarks/studio_load.py [--annotators 20] [--seconds 300] [--megapixels 24]
+    python benchmarks/studio_load.py [--annotators 20] [--seconds 300] [--megapixels 24] [--learner]
 
 Each simulated annotator takes an image, looks at it, moves the pointer, clicks, saves, corrects,
 undoes and submits, with a pause before each action. Prints the time from click to mask, the
 server's memory, and any acknowledged actions that are missing from the store afterwards; exits with
-1 on any error. PostgreSQL: `tools/with_postgres.sh python benchmarks/studio_load.py ...`.
+1 on any error. With --learner, the server trains a model of another project in the meantime, round
+after round; the fraction of the time in which it was at work is printed. PostgreSQL:
+`tools/with_postgres.sh python benchmarks/studio_load.py ...`.
 """
 
 import argparse
@@ -21,6 +23,7 @@ import numpy as np
 
 from samkit.dataengine import Store
 from studio_annotator import Acknowledged, Annotator, faults
+from studio_learner import LearnerAtWork, add_finished_project
 from studio_server import (
     Server,
     empty_database,
@@ -44,6 +47,7 @@ def main() -> None:
     parser.add_argument("--previews", type=int, default=3, help="previews before each click")
     parser.add_argument("--images", type=int, default=800, help="number of images in the project")
     parser.add_argument("--megapixels", type=float, default=1.0, help="size of each image")
+    parser.add_argument("--learner", action="store_true", help="train a model in the meantime")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     args = parser.parse_args()
     with (
@@ -61,12 +65,21 @@ def measure(where: str, images: Path, args: argparse.Namespace) -> dict[str, obj
     """Start a server and measure with it."""
     project_id, names = make_store(where, images, args.annotators)
     log = images / "server.log"
-    with Server(serve_command(where), log) as server:
-        return with_server(server, where, project_id, names, args)
+    with tempfile.TemporaryDirectory(prefix="samkit-scenes-") as scenes:
+        learning_id = add_finished_project(where, Path(scenes)) if args.learner else None
+        with Server(serve_command(where), log) as server:
+            learner = None if learning_id is None else LearnerAtWork(server.url, learning_id)
+            return with_server(server, where, project_id, names, args, learner=learner)
 
 
 def with_server(
-    server: Server, where: str, project_id: int, names: list[str], args: argparse.Namespace
+    server: Server,
+    where: str,
+    project_id: int,
+    names: list[str],
+    args: argparse.Namespace,
+    *,
+    learner: LearnerAtWork | None,
 ) -> dict[str, object]:
     """Let the annotators work on a running server, then stop it and check the store."""
     deadline = time.monotonic() + args.seconds
@@ -94,6 +107,8 @@ def with_server(
     memory_mb = []
     while time.monotonic() < deadline:
         memory_mb.append(round(server.resident_mb()))
+        if learner is not None:
+            learner.look()
         time.sleep(MEMORY_EVERY_S)
     for thread in threads:
         thread.join()
@@ -102,7 +117,8 @@ def with_server(
     for one in people:
         acknowledged.merge(one.acknowledged)
     with Store.open(where) as store:
-        found = faults(store, acknowledged, exactly=not errors)
+        # The learner's project has masks that nobody of these has made.
+        found = faults(store, acknowledged, exactly=not errors and learner is None)
     clicks = [ms for one in people for ms in one.click_ms]
     p50, p95, p99 = np.percentile(clicks, [50, 95, 99]) if clicks else (np.nan,) * 3
     return {
@@ -110,6 +126,7 @@ def with_server(
         "seconds": args.seconds,
         "clicks": len(clicks),
         "click_ms": {"p50": round(p50, 1), "p95": round(p95, 1), "p99": round(p99, 1)},
+        "learner": None if learner is None else learner.report(),
         "images": sum(one.num_images for one in people),
         "acknowledged": len(acknowledged),
         "errors": errors,

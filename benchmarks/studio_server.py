@@ -118,7 +118,7 @@ class Server:
     def kill(self) -> None:
         """Kill the process as by kill -9."""
         self._process.kill()
-        self._process.wait()
+        self._wait()
 
     def __enter__(self) -> "Server":  # noqa: PYI034 - there are no subclasses
         return self
@@ -127,12 +127,18 @@ class Server:
         # Also kills the process that converts the model for the next start.
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait()
+        self._wait()
 
     def stop(self) -> int:
         """Stop the process as by Ctrl+C; return its exit code."""
         self._process.send_signal(signal.SIGINT)
-        return self._process.wait(START_TIMEOUT_S)
+        return self._wait(START_TIMEOUT_S)
+
+    def _wait(self, timeout_s: float | None = None) -> int:
+        assert self._process.stdout is not None
+        code = self._process.wait(timeout_s)
+        self._process.stdout.close()
+        return code
 
 
 def serve_command(where: str, port: int = 0) -> list[str]:
