@@ -38,7 +38,7 @@ FIRST_PER_WORKER = 2  # images that load the models
 
 
 def main() -> None:
-    """Run the measurement and print it."""
+    """Run the measurement, and print a line of JSON for each kind of executor."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -47,8 +47,8 @@ def main() -> None:
     parser.add_argument("--points-per-side", type=int, default=8)
     parser.add_argument("--backend", default="auto")
     args = parser.parse_args()
-    found = {name: measure(name, args) for name in args.executors}
-    print(json.dumps(found, indent=1))
+    for name in args.executors:
+        print(json.dumps({name: measure(name, args)}), flush=True)
 
 
 def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:

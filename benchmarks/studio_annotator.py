@@ -231,11 +231,12 @@ def faults(store: Store, acknowledged: Acknowledged, *, exactly: bool) -> list[s
         exactly: whether nothing else may be stored, because no answer was lost.
     """
     with store.read() as session:
+        # First the masks: what comes in meanwhile has its states, too.
+        masks = session.scalars(select(AnnotationRow)).all()
         states = {
             (row.annotation_id, row.version): row.counts
             for row in session.scalars(select(RevisionRow))
         }
-        masks = session.scalars(select(AnnotationRow)).all()
         requests = Counter((row.request_id, row.id) for row in masks)
         submissions = Counter(
             (row.image_id, row.user_id) for row in session.scalars(select(SubmissionRow))
