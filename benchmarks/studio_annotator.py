@@ -112,7 +112,7 @@ class Annotator:
         if not self._prompts:
             self._masks(image, None, stopped)
         else:
-            self._http.get(f"{place}/image", params={"max_side": 2048}).raise_for_status()
+            self._http.get(f"{place}/content", params={"max_side": 2048}).raise_for_status()
             with self._socket(place) as socket:
                 while json.loads(socket.recv(TIMEOUT_S))["type"] != "ready":
                     pass

@@ -72,7 +72,7 @@ def begin(http: httpx2.Client, base: str, token: str, note: Callable[[str], None
         time.sleep(0 if lease else PAUSE_S)
     note("image taken")
     place = f"/api/images/{lease['image']['id']}"
-    http.get(f"{place}/image", params={"max_side": 2048}).raise_for_status()
+    http.get(f"{place}/content", params={"max_side": 2048}).raise_for_status()
     note("picture")
     cookies = "; ".join(f"{name}={value}" for name, value in http.cookies.items())
     with connect(

@@ -143,7 +143,23 @@ def test_an_image_that_changed_is_told_and_not_doubled(images, stub, new_image, 
     assert contents("out")["a.png"] != before["a.png"]
 
 
-def test_masks_without_their_image_do_not_meet_an_older_copy(images, stub, new_image, monkeypatch):
+def test_what_other_formats_do_in_between(images, stub, new_image, capsys):
+    args = ["auto", "images", "-o", "out"]
+    assert main([*args, *SHARDS]) == 0
+    stub.calls.clear()
+    assert main([*args, "--format", "geojson"]) == 0
+    assert main([*args, *SHARDS]) == 0
+    assert stub.calls == []
+    before = contents("out")
+    new_image(images / "a.png", 77)
+    assert main([*args, "--format", "geojson"]) == 0  # records the new image
+    assert main([*args, *SHARDS]) == 1
+    assert "images/a.png has changed since it came into" in capsys.readouterr().err
+    assert contents("out") == before
+
+
+@pytest.mark.parametrize("more", [("--format", "label"), SHARDS])
+def test_masks_never_meet_an_older_copy_of_their_image(more, images, stub, new_image, monkeypatch):
     """A copy that waits when a run is stopped is of the image as it was then."""
     args = ["auto", "images/a.png", "-o", "out"]
     with monkeypatch.context() as patch:
@@ -151,7 +167,7 @@ def test_masks_without_their_image_do_not_meet_an_older_copy(images, stub, new_i
         with pytest.raises(ZeroDivisionError):
             main([*args, *SHARDS])
     new_image(images / "a.png", 77)
-    assert main([*args, "--format", "label"]) == 0
+    assert main([*args, *more]) == 0
     assert main([*args, *SHARDS]) == 0
     (sample,) = samples("out").values()
     np.testing.assert_array_equal(sample.image, read_image("images/a.png"))

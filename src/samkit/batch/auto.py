@@ -115,11 +115,12 @@ class AutoWork:
         """
         earlier = self.run.finished(image)
         missing = self.formats if earlier is None else self._missing(image, earlier)
+        # First, so that a missing file is told as such, and not as a changed one.
+        identity = file_identity(image.file) if missing else {}
+        if "shards" in self.formats:
+            self.shards.check(image, earlier)
         if earlier is not None and not missing:
             return Finished(AutoResult(record=earlier, is_new=False))
-        identity = file_identity(image.file)
-        if earlier is None and "shards" in self.formats:
-            self.shards.check_new(image)
         return AutoClaim(image=image, identity=identity, earlier=earlier, formats=missing)
 
     def generate(self, claim: AutoClaim) -> AutoOutput:
@@ -168,7 +169,8 @@ class AutoWork:
         if claim.earlier is not None and not is_new:
             files |= claim.earlier["files"]
             seconds = claim.earlier["seconds"]
-        copy = output.image_file if self._goes_into_shard(image) else None
+        image_file = output.image_file
+        is_copied = image_file is not None and self.shards.needs_copy(image.base)
         with self.generator.limited_memory(image.source), self.run.publishing(image) as staging:
             files |= write_mask_files(
                 staging, image, output.pixels, masks, formats, classes=self._classes
@@ -176,9 +178,9 @@ class AutoWork:
             if "sa1b" not in files:  # for formats requested later, COCO files and shards
                 (staging / _hidden_masks(image.base)).parent.mkdir(parents=True)
                 write_sa1b(staging / _hidden_masks(image.base), masks, file_name=image.name)
-            if copy is not None:
+            if image_file is not None and is_copied:
                 (staging / copy_name(image.base)).parent.mkdir(parents=True)
-                write_bytes(staging / copy_name(image.base), copy)
+                write_bytes(staging / copy_name(image.base), image_file)
         if "png" in formats:
             remove_stale_masks(self.output, image, files["png"])
         height, width = masks.size_hw
@@ -188,10 +190,12 @@ class AutoWork:
             "masks": len(masks),
             "seconds": seconds,
         }
-        if copy is not None:
-            facts["copy_sha256"] = hashlib.sha256(copy).hexdigest()
+        if image_file is not None:
+            facts["copy_sha256"] = hashlib.sha256(image_file).hexdigest()
+        elif claim.earlier is not None and "copy_sha256" in claim.earlier and not is_new:
+            facts["copy_sha256"] = claim.earlier["copy_sha256"]
         record = self.run.record(image, claim.identity, facts | {"files": files})
-        if copy is not None:
+        if is_copied:
             self.shards.add(image.base)
         return AutoResult(record=record, is_new=is_new)
 
@@ -230,9 +234,6 @@ class AutoWork:
         if "shards" in self.formats and image.base not in self.shards:
             missing |= {"shards"}
         return missing
-
-    def _goes_into_shard(self, image: InputImage) -> bool:
-        return "shards" in self.formats and self.shards.needs_copy(image.base)
 
     def _masks_path(self, base: str, record: Record) -> Path:
         """Return the path of an image's masks: among its results, or beside its record."""

@@ -13,6 +13,7 @@ not changed once they are there, so that an image is in one of them at most once
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
@@ -39,12 +40,15 @@ COPY_SUFFIX = ".image"
 class Shards:
     """The shards of a run's folder, and the images that wait for the next one.
 
-    shards = Shards(run, masks_path, num_images=1000)
-    if image.base not in shards:
-        ...  # publish the image as `copy_name(image.base)`, its masks, and a record with the
-        ...  # checksum of the copy as "copy_sha256"
-        shards.add(image.base)
-    shards.finish()
+        shards = Shards(run, masks_path, num_images=1000)
+        if image.base not in shards:
+            ...  # publish the image as `copy_name(image.base)`, its masks, and a record with the
+            ...  # checksum of the copy as "copy_sha256"
+            shards.add(image.base)
+        shards.finish()
+
+    Attributes:
+        folder: folder of the shards.
     """
 
     def __init__(
@@ -66,7 +70,8 @@ class Shards:
         self.folder = run.output / FOLDER
         self._lists = run.state / FOLDER
         self._images = run.state / "images"
-        self._shard_of: dict[str, str] = {}
+        self._shard_of: dict[str, str] = {}  # by base
+        self._sha256_of: dict[str, str] = {}  # of the images in shards
         try:
             self._read_lists()
             self._waiting = {base for base in self._copied() if self._can_wait(base)}
@@ -77,21 +82,23 @@ class Shards:
         """Whether an image is in a shard, or waits for one."""
         return base in self._shard_of or base in self._waiting
 
-    def check_new(self, image: InputImage) -> None:
-        """Check that an image may get new masks.
+    def check(self, image: InputImage, record: Record | None) -> None:
+        """Check that an image which is in a shard is the one of its record.
 
         Raises:
-            ImageError: it is in a shard, with others, which does not change any more.
+            ImageError: it is not, and shards do not change any more.
         """
-        if image.base in self._shard_of:
-            shard = self.folder / self._shard_of[image.base]
+        shard = self._shard_of.get(image.base)
+        if shard is None:
+            return
+        if record is None or record.get("copy_sha256") != self._sha256_of[image.base]:
             raise ImageError(
-                f"{image.source} has changed since it came into {shard}, or its record is gone:"
-                " remove that file, and all images in it are done again"
+                f"{image.source} has changed since it came into {self.folder / shard}, or its"
+                " record is gone: remove that file, and all images in it are done again"
             )
 
     def needs_copy(self, base: str) -> bool:
-        """Whether an image with new masks must be copied: it is in no shard."""
+        """Whether an image with new masks must be copied, since it is in no shard."""
         return base not in self._shard_of
 
     def paths(self) -> list[Path]:
@@ -132,6 +139,7 @@ class Shards:
                     " remove it, and the images in it are done again"
                 )
             self._shard_of |= dict.fromkeys(content["images"], shard.name)
+            self._sha256_of |= content["images"]
         unknown = {path.name for path in self.paths()} - set(self._shard_of.values())
         if unknown:
             raise OutputError(
@@ -169,22 +177,23 @@ class Shards:
             shard = staging / FOLDER / f"{name}.tar"
             shard.parent.mkdir()
             with tarfile.open(shard, "w") as tar:
-                for base in bases:
-                    self._add_to(tar, base)
+                sha256_of = {base: self._add_to(tar, base) for base in bases}
             content = {
                 "format": LIST_FORMAT,
                 "settings": self._run.settings,
                 "bytes": shard.stat().st_size,
-                "images": list(bases),
+                "images": sha256_of,
             }
             self._lists.mkdir(exist_ok=True)
             write_bytes(self._lists / f"{name}.json", json.dumps(content).encode())
         self._shard_of |= dict.fromkeys(bases, f"{name}.tar")
+        self._sha256_of |= sha256_of
         for base in bases:
             self._waiting.discard(base)
             self._copy(base).unlink(missing_ok=True)
 
-    def _add_to(self, tar: tarfile.TarFile, base: str) -> None:
+    def _add_to(self, tar: tarfile.TarFile, base: str) -> str:
+        """Add an image and its masks to a shard; return the checksum of the image."""
         record = self._run.recorded(base)
         if record is None:
             raise OutputError(f"the record of {base} is gone: run the same command again")
@@ -195,6 +204,7 @@ class Shards:
             member = tarfile.TarInfo(f"{shard_key(base)}.{name}")
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
+        return hashlib.sha256(image).hexdigest()
 
 
 def copy_name(base: str) -> Path:
