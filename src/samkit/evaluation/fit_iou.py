@@ -1,10 +1,10 @@
-"""Predicted IoUs made to agree with true ones: a line for each of the decoder's outputs.
+"""Predicted IoUs made to agree with true ones, by lines that the decoder's weights take up.
 
 Training further, or a mean of weights, leaves the predicted IoU too high or too low. On images with
-masks the robot (`robot`) clicks each mask, and a line from predicted to true IoU is fitted by least
-squares for each output on its own: the three candidates on first clicks, the single mask on later
-ones. In the weights such a line is exact (`Sam.scale_predicted_iou`), so that nothing changes at
-run time. Since each candidate has its own line, their ranking may change.
+masks the robot (`robot`) clicks each mask, and lines from predicted to true IoU are fitted by least
+squares: one for the three candidates, on first clicks, and one for the single mask, on later ones.
+In the weights a line is exact (`Sam.scale_predicted_iou`), so that nothing changes at run time. The
+candidates share theirs, so that their ranking stays.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from samkit.types import ImageEmbedding
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict import Predictor
 
+Pairs = FloatArray  # (2, N): predicted and true IoUs
+
 MIN_ANSWERS = 50
 MAX_CLICKS = 6
 # Predicted IoUs that hardly differ, or go against the truth, say nothing: then the mean is all that
@@ -35,7 +37,7 @@ MIN_SCALE = 0.01
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class IouLines:
-    """A line from predicted to true IoU, `scale * predicted + offset`, for each of M outputs.
+    """Lines from predicted to true IoU, `scale * predicted + offset`, of M outputs.
 
     Attributes:
         scale: (M,), the single mask's first.
@@ -64,48 +66,41 @@ def fit_predicted_iou(
         on_image: called after each image with the number of images done and of all.
 
     Raises:
-        DataError: a sample is broken; or an output has fewer than 50 answers.
+        DataError: a sample is broken; or there are fewer than 50 answers of a kind.
         ImageError: an image cannot be read.
     """
     chosen = np.linspace(0, len(source) - 1, min(images, len(source))).round().astype(int)
     choice = MaskChoice(masks_per_image=masks_per_image)
-    predicted: list[list[float]] = []
-    true: list[list[float]] = []
+    single: list[Pairs] = []
+    candidates: list[Pairs] = []
+    num_candidates = 0
     for done, index in enumerate(chosen, 1):
         sample = source[int(index)]
         if masks := choice.masks(sample):
             embedding = predictor.embed(sample.image) if embed is None else embed(sample)
             void = void_mask(sample)
             first = one_click(predictor, embedding, masks, void)
+            num_candidates = first.ious.shape[1]
+            candidates.append(np.stack([first.iou_pred.ravel(), first.ious.ravel()]))
             clicked = click_masks(predictor, embedding, masks, void=void, max_clicks=MAX_CLICKS)
-            later = [value for mask in clicked for value in mask.iou_pred[1:]]
-            _extend(predicted, [later, *first.iou_pred.T.tolist()])
-            later = [value for mask in clicked for value in mask.ious[1:]]
-            _extend(true, [later, *first.ious.T.tolist()])
+            single += [np.array([mask.iou_pred[1:], mask.ious[1:]]) for mask in clicked]
         if on_image is not None:
             on_image(done, len(chosen))
-    return fit_lines(predicted, true)
+    (scale, offset), (other_scale, other_offset) = fit_line(single), fit_line(candidates)
+    return IouLines(
+        scale=np.array([scale, *[other_scale] * num_candidates]),
+        offset=np.array([offset, *[other_offset] * num_candidates]),
+    )
 
 
-def fit_lines(predicted: Sequence[Sequence[float]], true: Sequence[Sequence[float]]) -> IouLines:
-    """Fit a line for each output by least squares; see `fit_predicted_iou`."""
-    fewest = min((len(values) for values in predicted), default=0)
-    if fewest < MIN_ANSWERS:
+def fit_line(parts: Sequence[Pairs]) -> tuple[float, float]:
+    """Fit a line to pairs of predicted and true IoU by least squares: its scale and offset."""
+    predicted, true = np.concatenate([np.zeros((2, 0)), *parts], axis=1)
+    if len(predicted) < MIN_ANSWERS:
         raise DataError(
-            f"fitting predicted IoUs needs {MIN_ANSWERS} answers of each output; got {fewest}."
-            " Give more images with masks"
+            f"fitting predicted IoUs needs {MIN_ANSWERS} answers of each kind; got"
+            f" {len(predicted)}. Give more images with masks"
         )
-    scales, offsets = [], []
-    for own, ious in zip(predicted, true, strict=True):
-        variance, covariance = np.var(own), np.cov(own, ious, bias=True)[0, 1]
-        scale = max(covariance / variance, MIN_SCALE) if variance > 0 else 1.0
-        scales.append(scale)
-        offsets.append(np.mean(ious) - scale * np.mean(own))
-    return IouLines(scale=np.array(scales), offset=np.array(offsets))
-
-
-def _extend(outputs: list[list[float]], more: Sequence[Sequence[float]]) -> None:
-    if not outputs:
-        outputs.extend([] for _ in more)
-    for own, values in zip(outputs, more, strict=True):
-        own.extend(values)
+    variance, covariance = np.var(predicted), np.cov(predicted, true, bias=True)[0, 1]
+    scale = float(max(covariance / variance, MIN_SCALE)) if variance > 0 else 1.0
+    return scale, float(true.mean() - scale * predicted.mean())
