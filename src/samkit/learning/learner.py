@@ -34,7 +34,14 @@ from samkit.datasets import Sample, SampleSource, open_data, require_indexed
 from samkit.errors import StoreError
 from samkit.learning.decoders import pack_decoder, unpack_decoder
 from samkit.learning.examples import FinishedImages, Split, finished_images
-from samkit.learning.judge import LEAST_IMAGES, Costs, Judgement, judge_costs, measure_costs
+from samkit.learning.judge import (
+    LEAST_IMAGES,
+    Costs,
+    Judgement,
+    judge_costs,
+    measure_costs,
+    unjudged,
+)
 from samkit.models import CONFIGS
 from samkit.training import (
     DataRecipe,
@@ -79,6 +86,8 @@ class LearnRecipe:
         corrections: most corrections in a simulated session.
         lr: highest learning rate.
         general: data set of general images that must not be forgotten; None for none.
+        judged: False promotes every candidate, to compare what images teach with simulations that
+            are too small for the judge.
         threads: threads of the training; None for all.
     """
 
@@ -87,6 +96,7 @@ class LearnRecipe:
     corrections: int = 3
     lr: float = 2e-4
     general: str | None = GENERAL
+    judged: bool = True
     threads: int | None = None
 
     def steps(self, num_masks: int) -> int:
@@ -224,7 +234,7 @@ class Learner:
         project = get_project(self.store, project_id)
         num_finished = count_finished_masks(self.store, project_id)
         split = self.examples(project_id)
-        check_enough(project, split)
+        check_enough(project, split, least_held_out=LEAST_IMAGES if self.recipe.judged else 0)
         before, parent_id = self.serving(project_id)
         for index in range(len(split.learned)):
             self.embed(split.learned[index])
@@ -233,7 +243,9 @@ class Learner:
         # Judged as it is stored, with rounded numbers.
         decoder = pack_decoder(load_model(trained).model)
         after = self.base.with_decoder(unpack_decoder(decoder, self.base.model))
-        judgement = self.judge(project, split.held_out, before, after)
+        judgement = (
+            self.judge(project, split.held_out, before, after) if self.recipe.judged else unjudged()
+        )
         logger.info("%s: %s", project.name, judgement.reason)
         learned = add_learned_model(
             self.store,
@@ -318,17 +330,17 @@ def register(store: Store, base: Predictor) -> ModelVersion:
     )
 
 
-def check_enough(project: Project, split: Split) -> None:
+def check_enough(project: Project, split: Split, *, least_held_out: int) -> None:
     """Check that there is something to learn from and to judge by.
 
     Raises:
         StoreError: there is not.
     """
-    if len(split.held_out) < LEAST_IMAGES or not len(split.learned):
+    if len(split.held_out) < least_held_out or not len(split.learned):
         raise StoreError(
             f"{project.name} has {len(split.learned)} finished images to learn from and"
-            f" {len(split.held_out)} to judge by: learning needs 1 and {LEAST_IMAGES}; every third"
-            " image or so is held back"
+            f" {len(split.held_out)} to judge by: learning needs 1 and {least_held_out}; every"
+            " third image or so is held back"
         )
 
 

@@ -341,6 +341,7 @@ class LearningIn(Model):
     every_masks: Annotated[int, Field(ge=0, le=MAX_INT32)]
     prefill: bool
     target_precision: Annotated[float, Field(ge=0, le=1)]
+    choose_next: bool = False
 
 
 class ServeIn(Model):
@@ -367,7 +368,8 @@ class LearningOut(Model):
 
     Attributes:
         serving: the version that answers; None while the server's own model is loading.
-        doing: "learn", "prefill" or "waiting"; None for nothing.
+        doing: "learn", "prefill", "choose" or "waiting"; None for nothing.
+        left: number of images that are still to be prefilled; None if nobody prefills now.
         finished_masks: masks that people have finished.
         learned: oldest first.
         precision: fraction of late prefilled masks that people left as they were; None without any.
@@ -377,8 +379,10 @@ class LearningOut(Model):
     every_masks: int
     prefill: bool
     target_precision: float
+    choose_next: bool
     serving: int | None
     doing: str | None
+    left: int | None
     finished_masks: int
     learned: tuple[LearnedOut, ...]
     precision: float | None
