@@ -85,6 +85,7 @@ class LearnRecipe:
         images_per_batch, masks_per_image: size of a batch.
         corrections: most corrections in a simulated session.
         lr: highest learning rate.
+        rejected: weight of the predicted IoU where people rejected masks.
         general: data set of general images that must not be forgotten; None for none.
         judged: False promotes every candidate, to compare what images teach with simulations that
             are too small for the judge.
@@ -95,6 +96,7 @@ class LearnRecipe:
     masks_per_image: int = 2
     corrections: int = 3
     lr: float = 2e-4
+    rejected: float = 1.0
     general: str | None = GENERAL
     judged: bool = True
     threads: int | None = None
@@ -128,7 +130,7 @@ class LearnRecipe:
                     mask_only_between=False,
                     mask_only_last=False,
                 ),
-                loss=LossRecipe(focal_alpha=0.5, iou=2.0, click=0.1),
+                loss=LossRecipe(focal_alpha=0.5, iou=2.0, click=0.1, rejected=self.rejected),
                 checkpoint_iterations=False,
             ),
             optim=OptimRecipe(
@@ -349,7 +351,7 @@ def fingerprint(examples: FinishedImages, parent_id: int, recipe: LearnRecipe) -
     digest = hashlib.sha256(f"{parent_id} {recipe}".encode())
     for index in range(len(examples)):
         digest.update(examples.images[index].pixels_key.encode())
-        for rle in examples.masks(index):
+        for rle in (*examples.masks(index), *examples.rejected(index)):
             digest.update(str(rle["counts"]).encode())
     return digest.hexdigest()[:16]
 

@@ -27,6 +27,7 @@ from samkit.dataengine import (
 from samkit.datasets import Sample
 from samkit.errors import DatabaseError, ImageError, StoreError
 from samkit.learning.confidence import Confidence, mask_features
+from samkit.types import MaskPrediction
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from collections.abc import Callable, Sequence
@@ -172,7 +173,10 @@ def read_signs(
         accepted = scores.astype(np.float64).clip(0, 1)
     else:
         fractions = masks[each, best].mean((1, 2))
-        accepted = confidence.of(mask_features(scores, answers.stability()[each, best], fractions))
+        chosen = MaskPrediction(
+            logits=answers.logits[each, best], iou_pred=scores, coords=embedding.coords
+        )
+        accepted = confidence.of(mask_features(scores, chosen.stability(), fractions))
     return ImageSigns(
         disagreement=float(disagreements(masks).mean()),
         doubt=float((4 * accepted * (1 - accepted)).mean()),

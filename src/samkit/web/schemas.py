@@ -387,3 +387,31 @@ class LearningOut(Model):
     learned: tuple[LearnedOut, ...]
     precision: float | None
     prefilled: int
+
+
+class NewAudit(Model):
+    """Size of the sample, and its seed."""
+
+    num_images: Annotated[int, Field(ge=1, le=MAX_INT32)]
+    seed: Annotated[int, Field(ge=0, le=MAX_INT64)] = 0
+
+
+class AuditOut(Model):
+    """A quality audit, and how many of its images people have corrected so far."""
+
+    id: int
+    user_id: int
+    seed: int
+    created_at: datetime
+    num_images: int
+    num_untouched: int
+    num_corrected: int
+    num_unusable: int
+    num_open: int
+
+
+class AuditReportOut(Model):
+    """An audit with its figures; see `samkit.learning.AuditFigures`."""
+
+    audit: AuditOut
+    figures: dict[str, Any]

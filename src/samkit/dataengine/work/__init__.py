@@ -6,6 +6,7 @@ from samkit.dataengine.work.annotation_queries import (
     annotation_history,
     first_clicks,
     list_annotations,
+    rejected_masks,
     visible_annotations,
 )
 from samkit.dataengine.work.annotations import (
@@ -16,6 +17,7 @@ from samkit.dataengine.work.annotations import (
     undo_annotation,
 )
 from samkit.dataengine.work.audits import (
+    audit_states,
     audited_images,
     list_quality_audits,
     start_quality_audit,
@@ -132,6 +134,7 @@ __all__ = [
     "add_model_version",
     "annotation_events",
     "annotation_history",
+    "audit_states",
     "audited_images",
     "check_name",
     "count_finished_masks",
@@ -170,6 +173,7 @@ __all__ = [
     "read_stored_image",
     "receive_image",
     "redo_annotation",
+    "rejected_masks",
     "rename_project",
     "renew_lease",
     "reopen_image",
