@@ -186,7 +186,12 @@ def test_a_store_of_the_version_before_learns_and_chooses(where, monkeypatch):
         session.execute(insert(tables.tables["users"]), ROWS["users"])
         session.execute(insert(tables.tables["projects"]), ROWS["projects"])
         session.execute(insert(tables.tables["images"]), [ROWS["images"][0], open_image])
-        session.execute(insert(tables.tables["submissions"]), ROWS["submissions"][:2])
+        # With numbers of the database's own, so that it knows which ones are taken.
+        submissions = [
+            {name: value for name, value in row.items() if name != "id"}
+            for row in ROWS["submissions"][:2]
+        ]
+        session.execute(insert(tables.tables["submissions"]), submissions)
     monkeypatch.undo()
     with Store.open(where) as store:
         assert [one.outcome for one in list_submissions(store, 1)] == ["annotated"] * 2

@@ -325,7 +325,7 @@ class LearnerProcesses:
             # There may be a confidence now, even if no other version answers.
             self._attempts.pop(("prefill", child.project.id), None)
             self._attempts.pop(("choose", child.project.id), None)
-        elif code:
+        elif code and key in self._attempts:  # it may have been asked for again
             self._attempts[key] = replace(self._attempts[key], failed=True)
 
 

@@ -148,14 +148,14 @@ def _record(
     own = select(SubmissionRow).where(
         SubmissionRow.image_id == row.id, SubmissionRow.user_id == user_id
     )
-    found = session.scalar(own)
+    found, stage = session.scalar(own), stage_of_work(session, row)
     if found is None:
         found = SubmissionRow(
             project_id=row.project_id, image_id=row.id, user_id=user_id, duration_ms=0
         )
         session.add(found)
     found.outcome, found.reason, found.returned, found.at = outcome, reason, False, store.clock()
-    found.stage, found.duration_ms = stage_of_work(session, row), found.duration_ms + duration_ms
+    found.stage, found.duration_ms = stage, found.duration_ms + duration_ms
     session.flush()
     held = SubmissionMaskRow.submission_id == found.id
     session.execute(delete(SubmissionMaskRow).where(held))

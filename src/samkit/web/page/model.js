@@ -12,11 +12,14 @@ const DOING = { learn: "The model is learning from the finished masks.", prefill
 export async function showModel(place, project) {
   const path = `projects/${project.id}/learning`;
   let shown = "";
+  const status = el("div");
   const draw = (learning) => {
-    const text = JSON.stringify(learning);
+    const page = { path, draw, status };
+    status.replaceChildren(...(learning.doing ? [progress(learning, page)] : []));
+    const text = JSON.stringify({ ...learning, left: null });
     if (text === shown) return; // somebody may be typing
     shown = text;
-    place.replaceChildren(...contents(learning, { path, draw }));
+    place.replaceChildren(...contents(learning, page));
   };
   draw(await get(path));
   const timer = setInterval(() => get(path).then(draw, () => {}), REFRESH_MS);
@@ -35,8 +38,7 @@ function contents(learning, page) {
     tile("Clicks per mask", current ? current.figures.clicks[1].toFixed(2) : "–", "of robots, on images that no model learns from"),
     tile("Prefilled and left as they were", learning.precision === null ? "–" : `${Math.round(learning.precision * 100)}%`, `of the latest ${plural(learning.prefilled, "prefilled mask")} on finished images`),
   );
-  const parts = [tiles];
-  if (learning.doing) parts.push(progress(learning, page));
+  const parts = [tiles, page.status];
   if (promoted.length) parts.push(el("div.plots", {}, ...curves(promoted)));
   parts.push(versions(learning, page));
   if (isReviewer()) parts.push(settings(learning, page));
