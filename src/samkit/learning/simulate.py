@@ -286,7 +286,7 @@ class Simulation:
         sample = source[index]
         take_image(self.store, image.id, self._robot.id)
         truths = self._choice.masks(sample)
-        work, missing = self._check_prefilled(image, truths)
+        work, missing = self._check_prefilled(image, truths, self._others(sample, truths))
         if missing:
             embedding = self.learner.embed(replace(sample, embedding_key=image.pixels_key))
             clicked = click_masks(
@@ -303,21 +303,29 @@ class Simulation:
         submit_image(self.store, image.id, self._robot.id)
         return work
 
+    def _others(self, sample: Sample, truths: Sequence[BoolArray]) -> list[BoolArray]:
+        """Masks of an image that the robot leaves out, since there is a limit."""
+        if self._choice.masks_per_image is None:
+            return []
+        masks = replace(self._choice, masks_per_image=None).masks(sample)
+        return [one for one in masks if not any(np.array_equal(one, own) for own in truths)]
+
     def _check_prefilled(
-        self, image: StoredImage, truths: Sequence[BoolArray]
+        self, image: StoredImage, truths: Sequence[BoolArray], others: Sequence[BoolArray]
     ) -> tuple[Work, list[BoolArray]]:
-        """Leave prefilled masks that are good, delete the others; return what is missing."""
-        work, missing = Work(), list(range(len(truths)))
+        """Leave prefilled masks that are good, delete the others; return what is missing.
+
+        Good ones of objects that the robot would leave out stay, too.
+        """
+        work, missing, left_out = Work(), list(truths), list(others)
         for one in list_annotations(self.store, image.id):
             work.num_prefilled += 1
             mask = decode_rle(one.rle)
-            ious = [mask_iou(mask, truths[number]) for number in missing]
-            if ious and max(ious) >= TARGET_IOU:
-                missing.pop(int(np.argmax(ious)))
+            if _take_match(mask, missing) or _take_match(mask, left_out):
                 work.num_accepted += 1
             else:
                 delete_annotation(self.store, one.id, user_id=self._robot.id, version=one.version)
-        return work, [truths[number] for number in missing]
+        return work, missing
 
     def _save(self, image: StoredImage, truth: BoolArray, answer: ClickedMask, version: int) -> int:
         """Save a mask with its clicks, or paint it; returns what it cost."""
@@ -379,6 +387,15 @@ class Picked:
 
     def __getitem__(self, index: int) -> Sample:
         return self.source[self.indices[index]]
+
+
+def _take_match(mask: BoolArray, truths: list[BoolArray]) -> bool:
+    """Remove the true mask that a mask is good enough for from a list, if there is one."""
+    ious = [mask_iou(mask, truth) for truth in truths]
+    if not ious or max(ious) < TARGET_IOU:
+        return False
+    truths.pop(int(np.argmax(ious)))
+    return True
 
 
 def can_prefill(confidence: Confidence) -> bool:
