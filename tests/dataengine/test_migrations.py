@@ -5,7 +5,9 @@ import pytest
 from sqlalchemy import MetaData, insert, text
 
 from samkit.dataengine import (
+    Learning,
     Store,
+    add_model_version,
     annotation_history,
     audited_images,
     database,
@@ -16,7 +18,13 @@ from samkit.dataengine import (
     list_quality_audits,
     list_submissions,
     measure_agreement,
+    read_confidence,
+    save_confidence,
+    set_learning,
+    set_next_images,
+    submit_image,
     take_next,
+    work_days,
 )
 from samkit.geometry import encode_rle
 
@@ -164,6 +172,41 @@ def test_stores_without_audits_get_their_tables(earlier):
         assert (audit.seed, audit.num_images, audit.num_untouched) == (7, 1, 2)
         (image,) = audited_images(store, audit.id)
         assert (image.image.path, image.automatic, sorted(image.corrected)) == ("a", {}, [1, 3])
+
+
+def test_a_store_of_the_version_before_learns_and_chooses(where, monkeypatch):
+    """Step 0007 had neither confidences nor chosen images, nor times of submissions."""
+    upgrade = database.command.upgrade
+    monkeypatch.setattr(database.command, "upgrade", lambda config, _: upgrade(config, "0007"))
+    with Store.open(where) as store, store.write() as session:
+        tables = MetaData()
+        tables.reflect(session.connection())
+        assert "confidences" not in tables.tables
+        open_image = ROWS["images"][1] | {"review": "none", "returned_to": None}
+        session.execute(insert(tables.tables["users"]), ROWS["users"])
+        session.execute(insert(tables.tables["projects"]), ROWS["projects"])
+        session.execute(insert(tables.tables["images"]), [ROWS["images"][0], open_image])
+        # With numbers of the database's own, so that it knows which ones are taken.
+        submissions = [
+            {name: value for name, value in row.items() if name != "id"}
+            for row in ROWS["submissions"][:2]
+        ]
+        session.execute(insert(tables.tables["submissions"]), submissions)
+    monkeypatch.undo()
+    with Store.open(where) as store:
+        assert [one.outcome for one in list_submissions(store, 1)] == ["annotated"] * 2
+        assert work_days(store, 1) == ()  # nobody knows how long they looked
+        version = add_model_version(store, name="m", checksum="0" * 64, path="").id
+        assert read_confidence(store, 1, version) is None
+        save_confidence(
+            store, 1, version, target_precision=0.5, num_finished=3, content={"bins": []}
+        )
+        assert read_confidence(store, 1, version).content == {"bins": []}
+        set_learning(store, 1, Learning(choose_next=True))
+        set_next_images(store, 1, [2])
+        assert take_next(store, 1, BOB).image.id == 2
+        submit_image(store, 2, BOB, duration_ms=9)
+        assert [one.duration_ms for one in work_days(store, 1)] == [9]
 
 
 def test_scores_are_of_the_masks_that_they_were_predicted_for(earlier):

@@ -9,6 +9,7 @@ import torch
 from samkit.dataengine import (
     NewEvent,
     add_learned_model,
+    delete_annotation,
     list_learned_models,
     list_model_versions,
     read_decoder,
@@ -23,7 +24,10 @@ from samkit.learning import learner as learner_module
 from samkit.learning import pack_decoder, unpack_decoder
 from samkit.learning.examples import is_held_out
 from samkit.learning.judge import Judgement
+from samkit.learning.learner import fingerprint
 from samkit.weights import weights_sha256
+
+from .conftest import shifted
 
 
 def verdict(*, is_better):
@@ -89,6 +93,34 @@ def test_examples_have_the_clicks_that_people_began_with(team, make_learner):
     (sample,) = [side[0] for side in sides if len(side)]
     assert sample.clicks_xy[:2].tolist() == [[5, 6], [30.5, 8]]
     assert np.isnan(sample.clicks_xy[2:]).all()
+
+
+def test_examples_have_the_masks_that_people_rejected(team, make_learner):
+    """A mask that was there and was deleted is a lesson; it makes another training."""
+    learner = make_learner()
+    image = next(one for one in team.images if not is_held_out(one))
+    team.finish([image])
+    before = learner.examples(team.project.id).learned
+    assert before[0].rejected == ()
+    take_image(team.store, image.id, team.robot)
+    wrong = shifted(team.scenes[int(image.path[:2])].rles[0], 20)
+    made = save_annotation(
+        team.store,
+        image_id=image.id,
+        user_id=team.robot,
+        rle=wrong,
+        score=0.9,
+        stage="fully-automatic",
+    )
+    delete_annotation(team.store, made.id, user_id=team.robot, version=1)
+    submit_image(team.store, image.id, team.robot)
+    after = learner.examples(team.project.id).learned
+    assert after[0].rejected == (wrong,)
+    assert after[0].rles == before[0].rles
+    prints = {fingerprint(one, 1, learner.recipe) for one in (before, after)}
+    assert len(prints) == 2
+    training = learner.recipe.training(team.project.root, learner.cache, config="tiny", num_masks=9)
+    assert training.session.loss.rejected == 1.0
 
 
 def test_only_finished_images_are_examples(team, make_learner):

@@ -160,6 +160,37 @@ def test_prefilled_masks_are_left_or_deleted(
     assert second.masks == masks - 5  # those that robots still had to make
 
 
+def test_masks_that_a_limit_leaves_out_are_not_rejected(
+    team, make_learner, scenes, tmp_path, monkeypatch
+):
+    """Robots make one mask an image; all true ones that are there are left."""
+    from samkit.dataengine import rejected_masks
+    from samkit.learning import prefill, simulate
+
+    def generate(_self, image):
+        sample = scenes[int(Path(image.path).stem)]
+        masks = np.stack([decode_rle(rle) for rle in sample.rles])
+        return Masks.from_arrays(masks, np.full(len(masks), 0.9))
+
+    monkeypatch.setattr(prefill.ConfidentMasks, "__call__", generate)
+    monkeypatch.setattr(simulate, "learn_confidence", lambda *_, **__: object())
+    monkeypatch.setattr(simulate, "can_prefill", lambda _: True)
+    simulation = Simulation(
+        Picked(scenes, range(10)),
+        make_learner(),
+        tmp_path / "robots",
+        learning=Learning(max_clicks=1, prefill=True),
+        held_out=Picked(scenes, range(10, 12)),
+        masks_per_image=1,
+    )
+    first, second = simulation.rounds(2)
+    assert first.masks == 5
+    there = sum(len(scenes[index].rles) for index in range(5, 10))
+    assert (second.prefilled, second.prefilled_accepted, second.masks) == (there, there, 0)
+    images = list_images(team.store, simulation.project.id).items
+    assert all(rejected_masks(team.store, image.id) == () for image in images)
+
+
 @pytest.fixture
 def rle_of_scene():
     def corner(sample):

@@ -30,7 +30,10 @@ REVIEWERS_ONLY = {
     ("GET", "/api/projects/{project_id}/export"),
     ("PUT", "/api/projects/{project_id}/learning"),
     ("POST", "/api/projects/{project_id}/learning/learn"),
+    ("POST", "/api/projects/{project_id}/learning/prefill"),
+    ("POST", "/api/projects/{project_id}/learning/stop"),
     ("POST", "/api/projects/{project_id}/learning/serve"),
+    ("POST", "/api/projects/{project_id}/audits"),
 }
 ADMINS_ONLY = {
     ("GET", "/api/users"),
@@ -52,7 +55,7 @@ def operations(server):
 
 def ask(browser, method, path, **more):
     """Ask about things that are not there."""
-    for name in ("project_id", "image_id", "annotation_id", "user_id", "job_id"):
+    for name in ("project_id", "image_id", "annotation_id", "user_id", "job_id", "audit_id"):
         path = path.replace(f"{{{name}}}", "99")
     return browser.request(method, path, **more)
 
@@ -219,7 +222,7 @@ def test_gate_lets_some_in_and_some_wait():
 
 def test_nothing_is_open_to_strangers(shared_server):
     found = operations(shared_server)
-    assert len(found) == len(set(found)) == 52
+    assert len(found) == len(set(found)) == 57
     for method, path in found:
         status = ask(shared_server.stranger, method, path).status_code
         assert (status != 401) == ((method, path) in OPEN), (method, path, status)
@@ -249,7 +252,7 @@ def test_roles(sqlite_server):
 )
 def test_requests_from_other_sites_change_nothing(headers, shared_server):
     changing = [one for one in operations(shared_server) if one[0] in UNSAFE]
-    assert len(changing) == 29
+    assert len(changing) == 32
     for method, path in changing:
         if (method, path) not in OPEN:
             answer = ask(shared_server.adm, method, path, headers=headers)

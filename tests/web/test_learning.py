@@ -14,13 +14,16 @@ from samkit.dataengine import (
     Learning,
     add_images,
     add_learned_model,
+    add_model_version,
     create_project,
     create_user,
+    get_image,
     list_images,
     prefill_outcomes,
     save_annotation,
     serve_version,
     set_learning,
+    set_next_images,
     submit_image,
     take_image,
 )
@@ -49,22 +52,27 @@ def learned(tiny_predictor):
     return model
 
 
-def promote(server, model, number=1):
-    base = server.studio.embedder.model
+def promote(server, model):
+    base = server.studio.embedder.model.id
+    version = record_promotion(server.scene, base, pack_decoder(model), weights_sha256(model))
+    server.studio.models.refresh()
+    return version
+
+
+def record_promotion(scene, parent_id, decoder, checksum):
     one = add_learned_model(
-        server.scene.store,
-        server.scene.project.id,
-        name=f"cells {number}",
-        checksum=weights_sha256(model),
-        parent_id=base.id,
-        decoder=pack_decoder(model),
+        scene.store,
+        scene.project.id,
+        name="cells 1",
+        checksum=checksum,
+        parent_id=parent_id,
+        decoder=decoder,
         num_images=2,
         num_masks=30,
-        num_finished=40,
+        num_finished=0,
         reason="better",
         figures={"clicks": [2.0, 1.0]},
     )
-    server.studio.models.refresh()
     return one.version.id
 
 
@@ -176,12 +184,18 @@ def finish(scene, rle_of, index, stage=None, masks=2):
     submit_image(scene.store, image, scene.ann)
 
 
-def test_late_precision_counts_masks_that_were_left_as_they_were(sqlite_scene, rle_of):
-    from samkit.dataengine import delete_annotation, list_annotations
+def test_late_precision_counts_masks_that_were_left_as_they_were(scene, rle_of):
+    from samkit.dataengine import (
+        add_class,
+        delete_annotation,
+        list_annotations,
+        reopen_image,
+        replace_annotation,
+        skip_image,
+    )
 
-    scene = sqlite_scene
     image = scene.hold(scene.ann, 0)
-    for number in range(3):
+    for number in range(4):
         save_annotation(
             scene.store,
             image_id=image,
@@ -189,11 +203,26 @@ def test_late_precision_counts_masks_that_were_left_as_they_were(sqlite_scene, r
             rle=rle_of(number, 1, number + 3, 5),
             stage="fully-automatic",
         )
-    one = list_annotations(scene.store, image)[0]
-    delete_annotation(scene.store, one.id, user_id=scene.ann, version=1)
-    assert prefill_outcomes(scene.store, scene.project.id) == (0, 0)  # shown, not submitted
+    deleted, corrected, named, _ = list_annotations(scene.store, image)
+    delete_annotation(scene.store, deleted.id, user_id=scene.ann, version=1)
+    change = {"user_id": scene.ann, "version": 1}
+    cells = add_class(scene.store, scene.project.id, "cell").id
+    replace_annotation(scene.store, corrected.id, rle=rle_of(1, 1, 9, 9), class_id=None, **change)
+    replace_annotation(scene.store, named.id, rle=named.rle, class_id=cells, **change)
+    # Shown, and neither submitted nor anything that people said the masks were right by.
+    outcomes = [prefill_outcomes(scene.store, scene.project.id)]
+    skip_image(scene.store, image, scene.ann, reason="too dark")
+    outcomes.append(prefill_outcomes(scene.store, scene.project.id))
+    assert outcomes == [(0, 0)] * 2
+    reopen_image(
+        scene.store, image, user_id=scene.rev, version=get_image(scene.store, image).version
+    )
+    scene.hold(scene.ann, 0)
     submit_image(scene.store, image, scene.ann)
-    assert prefill_outcomes(scene.store, scene.project.id) == (2, 3)
+    assert prefill_outcomes(scene.store, scene.project.id) == (2, 4)
+
+
+WAITS = 1000  # of a process that runs until it is interrupted
 
 
 @pytest.fixture
@@ -206,7 +235,11 @@ def started(monkeypatch):
         commands.append(command[3:])
         assert options["env"]["SAMKIT_STORE"].startswith("sqlite")
         code = started_codes.pop(0) if started_codes else 0
-        how = f"import os, sys; os.kill(os.getpid(), {-code})" if code < 0 else f"exit({code})"
+        how = f"exit({code})"
+        if code == WAITS:
+            how = "import time; time.sleep(60)"
+        elif code < 0:
+            how = f"import os; os.kill(os.getpid(), {-code})"
         return popen([sys.executable, "-c", how])
 
     started_codes = []
@@ -226,19 +259,119 @@ def check_until_idle(learners, most=400):
 def test_a_learner_starts_when_enough_masks_are_new(sqlite_scene, rle_of, started):
     scene, (commands, _) = sqlite_scene, started
     learners = LearnerProcesses(scene.store, ("--model", "tiny"))
-    set_learning(scene.store, scene.project.id, Learning(every_masks=3, prefill=True))
+    set_learning(scene.store, scene.project.id, Learning(every_masks=3))
     finish(scene, rle_of, 0)
     learners.check()
     assert commands == []
     finish(scene, rle_of, 1)
     check_until_idle(learners)
     project = ["engine", "learn", "--project", str(scene.project.id)]
-    assert commands[0] == [*project, "--background", "--model", "tiny"]
-    assert commands[1][:2] == ["engine", "prefill"]
-    assert len(commands) == 2  # it has tried with these masks
+    options = ["--background", "--model", "tiny"]
+    assert commands == [[*project, *options]]  # and not again: it has tried with these masks
     finish(scene, rle_of, 2, masks=3)
     check_until_idle(learners)
-    assert [one[1] for one in commands] == ["learn", "prefill", "learn", "prefill"]
+    assert [one[1] for one in commands] == ["learn", "learn"]
+
+
+def test_all_waiting_images_are_prefilled_once_for_each_state(
+    sqlite_scene, rle_of, started, monkeypatch
+):
+    scene, (commands, codes) = sqlite_scene, started
+    learners = LearnerProcesses(scene.store, ("--model", "tiny"))
+    base = add_model_version(scene.store, name="tiny", checksum="0" * 64, path="").id
+
+    def kinds():
+        check_until_idle(learners)
+        return [one[1] for one in commands]
+
+    set_learning(scene.store, scene.project.id, Learning(prefill=True))
+    assert kinds() == ["prefill"]
+    options = ["--project", str(scene.project.id), "--background", "--model", "tiny"]
+    assert commands[0] == ["engine", "prefill", *options]  # of all images
+    assert kinds() == ["prefill"]
+    # A learner may have made it possible; another version or precision makes other masks.
+    learners.ask(scene.project.id)
+    assert kinds() == ["prefill", "learn", "prefill"]
+    record_promotion(scene, base, b"decoder", "1" * 64)
+    assert kinds()[3:] == ["prefill"]
+    serve_version(scene.store, scene.project.id, base, user_id=scene.rev)
+    codes += [2]
+    set_learning(scene.store, scene.project.id, Learning(prefill=True, target_precision=0.8))
+    assert kinds()[4:] == ["prefill"]
+    # It has failed: again when there are more masks to be sure by.
+    monkeypatch.setattr(web_learning, "RETRY_MASKS", 4)
+    assert kinds()[5:] == []
+    finish(scene, rle_of, 0, masks=3)
+    assert kinds()[5:] == []
+    finish(scene, rle_of, 1, masks=1)
+    assert kinds()[5:] == ["prefill"]
+
+
+def test_prefilling_gives_way_to_a_learner_and_goes_on(sqlite_scene, rle_of, started):
+    scene, (commands, codes) = sqlite_scene, started
+    learners = LearnerProcesses(scene.store, ())
+    set_learning(scene.store, scene.project.id, Learning(prefill=True))
+    codes += [WAITS]
+    learners.check()
+    learners.check()
+    assert learners.working_on(scene.project.id) == "prefill"
+    learners.ask(scene.project.id)
+    check_until_idle(learners)
+    assert [one[1] for one in commands] == ["prefill", "learn", "prefill"]
+
+
+def test_prefilling_ends_when_the_project_wants_it_no_more(sqlite_scene, started):
+    scene, (commands, codes) = sqlite_scene, started
+    learners = LearnerProcesses(scene.store, ())
+    set_learning(scene.store, scene.project.id, Learning(prefill=True))
+    codes += [WAITS]
+    learners.check()
+    set_learning(scene.store, scene.project.id, Learning())
+    check_until_idle(learners)
+    assert [one[1] for one in commands] == ["prefill"]
+
+
+def test_images_are_chosen_again_when_all_chosen_ones_are_done(sqlite_scene, rle_of, started):
+    scene, (commands, _) = sqlite_scene, started
+    learners = LearnerProcesses(scene.store, ())
+    check_until_idle(learners)
+    assert commands == []
+    set_learning(scene.store, scene.project.id, Learning(choose_next=True))
+    check_until_idle(learners)
+    set_next_images(scene.store, scene.project.id, [scene.images[0].id])
+    check_until_idle(learners)
+    assert [one[1] for one in commands] == ["choose"]
+    finish(scene, rle_of, 0)
+    check_until_idle(learners)
+    check_until_idle(learners)
+    assert [one[1] for one in commands] == ["choose"] * 2
+
+
+def test_people_stop_what_is_done_and_go_on(sqlite_server, started):
+    server, (commands, codes) = sqlite_server, started
+    url = f"/api/projects/{server.scene.project.id}/learning"
+    assert server.rev.post(f"{url}/prefill").status_code == 409  # not set so
+    codes += [WAITS]
+    settings = {"every_masks": 0, "prefill": True, "target_precision": 0.9}
+    server.rev.put(url, json=settings)
+
+    def wait_until(doing):
+        deadline = time.monotonic() + 20
+        while server.ann.get(url).json()["doing"] != doing and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return server.ann.get(url).json()
+
+    assert wait_until("prefill")["left"] == len(server.scene.images)
+    assert server.ann.post(f"{url}/stop").status_code == 403
+    assert server.rev.post(f"{url}/stop").status_code == 202
+    assert wait_until(None)["left"] is None
+    time.sleep(2.5)  # longer than between two checks
+    assert len(commands) == 1
+    assert server.rev.post(f"{url}/prefill").status_code == 202
+    deadline = time.monotonic() + 20
+    while len(commands) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert commands[1][:2] == ["engine", "prefill"]
 
 
 def test_a_killed_learner_is_started_again(sqlite_scene, rle_of, started):

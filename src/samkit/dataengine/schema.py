@@ -134,6 +134,9 @@ class SubmissionRow(Base):
     outcome: Mapped[str] = mapped_column(String(20), server_default="annotated")
     reason: Mapped[str] = mapped_column(Text, server_default="")
     returned: Mapped[bool] = mapped_column(server_default=false())
+    # Time that no event of a mask has, such as for looking at prefilled masks; and its stage.
+    stage: Mapped[str] = mapped_column(String(20), server_default="assisted-manual")
+    duration_ms: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class SubmissionMaskRow(Base):
@@ -213,6 +216,36 @@ class PromotionRow(Base):
     model_version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"))
     user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class ConfidenceRow(Base):
+    """How sure a model version is that people accept its masks, learned in a project."""
+
+    __tablename__ = "confidences"
+
+    project_id: Mapped[int] = mapped_column(
+        ForeignKey("projects.id"), primary_key=True, autoincrement=False
+    )
+    model_version_id: Mapped[int] = mapped_column(
+        ForeignKey("model_versions.id"), primary_key=True, autoincrement=False
+    )
+    target_precision: Mapped[float]
+    num_finished: Mapped[int]
+    content: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class NextImageRow(Base):
+    """An image that was chosen to be annotated next; the lowest rank comes first."""
+
+    __tablename__ = "next_images"
+    __table_args__ = (Index(None, "project_id", "rank"),)
+
+    image_id: Mapped[int] = mapped_column(
+        ForeignKey("images.id"), primary_key=True, autoincrement=False
+    )
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
+    rank: Mapped[int]
 
 
 class AnnotationRow(Base):

@@ -94,6 +94,7 @@ class Learning:
         every_masks: learn each time that this many masks were finished since; 0 for on demand.
         prefill: put confident masks on images before people open them.
         target_precision: fraction of prefilled masks that people shall accept as they are.
+        choose_next: the queue offers first those images from which the model would learn most.
         max_clicks: clicks until an annotator gives up and paints, for the cost of a mask.
         paint_clicks: clicks that painting counts as.
         max_forgotten: how much worse a learned model may be on general images, in mIoU of first
@@ -103,6 +104,7 @@ class Learning:
     every_masks: int = 0
     prefill: bool = False
     target_precision: float = 0.9
+    choose_next: bool = False
     max_clicks: int = 8
     paint_clicks: int = 5
     max_forgotten: float = 0.02
@@ -349,6 +351,23 @@ class Promotion:
     model_version_id: int
     user_id: int | None
     at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredConfidence:
+    """How sure a model version is that people accept its masks, learned in a project.
+
+    Attributes:
+        target_precision: precision that its threshold was chosen for.
+        num_finished: finished masks of the project when it was learned.
+        content: fields of a `samkit.learning.Confidence`.
+    """
+
+    model_version_id: int
+    target_precision: float
+    num_finished: int
+    content: Mapping[str, Any]
+    created_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,8 @@ class Sample:
             neither evaluated nor trained. Masks may reach into it. None without such pixels.
         clicks_xy: (M, 2) where people clicked first to get each mask, as pixel indices; NaN where
             nobody knows. None if nobody knows of any.
+        rejected: masks of the image's size that people deleted, or changed into others: what nobody
+            wants is known where they were and no mask is. Empty if nobody knows of any.
         embedding_key: key of its embedding in a cache that others share; None for that of its
             pixels, `pixels_sha256`.
     """
@@ -43,6 +45,7 @@ class Sample:
     void: Rle | None = None
     clicks_xy: npt.NDArray[np.float32] | None = None
     embedding_key: str | None = None
+    rejected: tuple[Rle, ...] = ()
 
     def __post_init__(self) -> None:
         if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
@@ -50,7 +53,8 @@ class Sample:
                 f"{self.key}: an image must be uint8 (H, W, 3);"
                 f" got {self.image.dtype} {self.image.shape}"
             )
-        for rle in (*self.rles, *([] if self.void is None else [self.void])):
+        void = () if self.void is None else (self.void,)
+        for rle in (*self.rles, *self.rejected, *void):
             if tuple(rle["size"]) != self.image.shape[:2]:
                 raise DataError(
                     f"{self.key}: masks must have the image's size {self.image.shape[:2]};"

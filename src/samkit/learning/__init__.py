@@ -17,28 +17,34 @@ from samkit.learning.decoders import pack_decoder, unpack_decoder
 from samkit.learning.judge import Costs, Judgement, judge_costs, measure_costs, paired_interval
 from samkit.learning.learner import GENERAL, Learner, LearnRecipe
 from samkit.learning.mask_shape import MaskShape, concavity, shape_of
+from samkit.learning.next_images import Choice, ImageSigns, choose_images
 from samkit.learning.plots import plot_reliability, plot_rounds
-from samkit.learning.prefill import learn_confidence, prefill_images
-from samkit.learning.simulate import HeldOut, Round, Simulation
+from samkit.learning.prefill import known_confidence, learn_confidence, prefill_images
+from samkit.learning.simulate import HeldOut, Order, Round, Simulation
 
 __all__ = [
     "GENERAL",
     "AuditFigures",
+    "Choice",
     "Confidence",
     "CorrectedImage",
     "Costs",
     "Estimate",
     "HeldOut",
+    "ImageSigns",
     "Judgement",
     "LearnRecipe",
     "Learner",
     "MaskPair",
     "MaskShape",
+    "Order",
     "Round",
     "Simulation",
+    "choose_images",
     "concavity",
     "fit_confidence",
     "judge_costs",
+    "known_confidence",
     "learn_confidence",
     "measure_audit",
     "measure_costs",

@@ -7,8 +7,8 @@ images that the regression has not seen, each in its turn. Shape legend: M masks
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,22 @@ class Confidence:
         """Confidence (M,) of masks with these features (M, F)."""
         columns = (features - np.array(self.mean)) / np.array(self.scale)
         return _sigmoid(self.weights[0] + columns @ np.array(self.weights[1:]))
+
+    @classmethod
+    def from_content(cls, content: Mapping[str, Any]) -> Confidence:
+        """Make it of what `content` returned."""
+        pairs = {name: tuple(content[name]) for name in ("mean", "scale", "weights")}
+        bins = tuple((int(count), mean, fraction) for count, mean, fraction in content["bins"])
+        return cls(**{**content, **pairs, "bins": bins})
+
+    def content(self) -> dict[str, Any]:
+        """All fields, as JSON."""
+        fields = asdict(self)
+        return {
+            **fields,
+            **{name: list(fields[name]) for name in ("mean", "scale", "weights")},
+            "bins": [list(one) for one in self.bins],
+        }
 
     def figures(self) -> dict[str, Any]:
         """What is worth showing, as JSON."""

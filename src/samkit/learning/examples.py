@@ -16,6 +16,7 @@ from samkit.dataengine import (
     list_annotations,
     list_images,
     read_stored_image,
+    rejected_masks,
 )
 from samkit.datasets import Sample
 
@@ -33,9 +34,9 @@ HELD_OUT_SHARE = 1 / 3
 class FinishedImages:
     """A data set of images that people have finished, with the masks that they hold now.
 
-    Masks are listed once, in the beginning, with the clicks that people began them with: a data set
-    does not change while a model learns from it. Embeddings are under the keys of the server's
-    cache, so that no image is encoded twice.
+    Masks are listed once, in the beginning, with the clicks that people began them with and the
+    masks that they rejected: a data set does not change while a model learns from it. Embeddings
+    are under the keys of the server's cache, so that no image is encoded twice.
     """
 
     def __init__(self, store: Store, images: Sequence[StoredImage], *, max_pixels: int) -> None:
@@ -44,6 +45,7 @@ class FinishedImages:
         self._store = store
         self._rles: list[tuple[Rle, ...]] = []
         self._clicks: list[npt.NDArray[np.float32]] = []
+        self._rejected: list[tuple[Rle, ...]] = []
         self.images: list[StoredImage] = []
         for image in images:
             masks = list_annotations(store, image.id)
@@ -53,6 +55,7 @@ class FinishedImages:
                 clicks = first_clicks(store, image.id)
                 rows = [clicks.get(one.id, UNKNOWN) for one in masks]
                 self._clicks.append(np.array(rows, np.float32))
+                self._rejected.append(rejected_masks(store, image.id))
 
     @property
     def num_masks(self) -> int:
@@ -78,11 +81,16 @@ class FinishedImages:
             rles=self._rles[index],
             clicks_xy=self._clicks[index],
             embedding_key=image.pixels_key,
+            rejected=self._rejected[index],
         )
 
     def masks(self, index: int) -> tuple[Rle, ...]:
         """Masks of an image, without reading it."""
         return self._rles[index]
+
+    def rejected(self, index: int) -> tuple[Rle, ...]:
+        """Masks of an image that people rejected."""
+        return self._rejected[index]
 
 
 class Split(NamedTuple):

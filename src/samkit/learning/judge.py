@@ -90,6 +90,21 @@ class Judgement:
         return figures
 
 
+def unjudged() -> Judgement:
+    """Promote a candidate unseen, to measure elsewhere what it is worth."""
+    return Judgement(
+        is_better=True,
+        reason="not judged",
+        num_images=0,
+        num_masks=0,
+        clicks=(0.0, 0.0),
+        clicks90=(0.0, 0.0),
+        iou_1=(0.0, 0.0),
+        difference=None,
+        general_iou_1=None,
+    )
+
+
 def measure_costs(
     predictor: Predictor,
     source: SampleSource,

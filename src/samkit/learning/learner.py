@@ -34,7 +34,14 @@ from samkit.datasets import Sample, SampleSource, open_data, require_indexed
 from samkit.errors import StoreError
 from samkit.learning.decoders import pack_decoder, unpack_decoder
 from samkit.learning.examples import FinishedImages, Split, finished_images
-from samkit.learning.judge import LEAST_IMAGES, Costs, Judgement, judge_costs, measure_costs
+from samkit.learning.judge import (
+    LEAST_IMAGES,
+    Costs,
+    Judgement,
+    judge_costs,
+    measure_costs,
+    unjudged,
+)
 from samkit.models import CONFIGS
 from samkit.training import (
     DataRecipe,
@@ -78,7 +85,10 @@ class LearnRecipe:
         images_per_batch, masks_per_image: size of a batch.
         corrections: most corrections in a simulated session.
         lr: highest learning rate.
+        rejected: weight of the predicted IoU where people rejected masks.
         general: data set of general images that must not be forgotten; None for none.
+        judged: False promotes every candidate, to compare what images teach with simulations that
+            are too small for the judge.
         threads: threads of the training; None for all.
     """
 
@@ -86,7 +96,9 @@ class LearnRecipe:
     masks_per_image: int = 2
     corrections: int = 3
     lr: float = 2e-4
+    rejected: float = 1.0
     general: str | None = GENERAL
+    judged: bool = True
     threads: int | None = None
 
     def steps(self, num_masks: int) -> int:
@@ -118,7 +130,7 @@ class LearnRecipe:
                     mask_only_between=False,
                     mask_only_last=False,
                 ),
-                loss=LossRecipe(focal_alpha=0.5, iou=2.0, click=0.1),
+                loss=LossRecipe(focal_alpha=0.5, iou=2.0, click=0.1, rejected=self.rejected),
                 checkpoint_iterations=False,
             ),
             optim=OptimRecipe(
@@ -224,7 +236,7 @@ class Learner:
         project = get_project(self.store, project_id)
         num_finished = count_finished_masks(self.store, project_id)
         split = self.examples(project_id)
-        check_enough(project, split)
+        check_enough(project, split, least_held_out=LEAST_IMAGES if self.recipe.judged else 0)
         before, parent_id = self.serving(project_id)
         for index in range(len(split.learned)):
             self.embed(split.learned[index])
@@ -233,7 +245,9 @@ class Learner:
         # Judged as it is stored, with rounded numbers.
         decoder = pack_decoder(load_model(trained).model)
         after = self.base.with_decoder(unpack_decoder(decoder, self.base.model))
-        judgement = self.judge(project, split.held_out, before, after)
+        judgement = (
+            self.judge(project, split.held_out, before, after) if self.recipe.judged else unjudged()
+        )
         logger.info("%s: %s", project.name, judgement.reason)
         learned = add_learned_model(
             self.store,
@@ -318,17 +332,17 @@ def register(store: Store, base: Predictor) -> ModelVersion:
     )
 
 
-def check_enough(project: Project, split: Split) -> None:
+def check_enough(project: Project, split: Split, *, least_held_out: int) -> None:
     """Check that there is something to learn from and to judge by.
 
     Raises:
         StoreError: there is not.
     """
-    if len(split.held_out) < LEAST_IMAGES or not len(split.learned):
+    if len(split.held_out) < least_held_out or not len(split.learned):
         raise StoreError(
             f"{project.name} has {len(split.learned)} finished images to learn from and"
-            f" {len(split.held_out)} to judge by: learning needs 1 and {LEAST_IMAGES}; every third"
-            " image or so is held back"
+            f" {len(split.held_out)} to judge by: learning needs 1 and {least_held_out}; every"
+            " third image or so is held back"
         )
 
 
@@ -337,7 +351,7 @@ def fingerprint(examples: FinishedImages, parent_id: int, recipe: LearnRecipe) -
     digest = hashlib.sha256(f"{parent_id} {recipe}".encode())
     for index in range(len(examples)):
         digest.update(examples.images[index].pixels_key.encode())
-        for rle in examples.masks(index):
+        for rle in (*examples.masks(index), *examples.rejected(index)):
             digest.update(str(rle["counts"]).encode())
     return digest.hexdigest()[:16]
 

@@ -1,8 +1,9 @@
 """Prefilled masks: confident automatic masks that are on an image when people open it.
 
-The confidence is learned anew for each model version, on held-back images: there automatic masks
-are compared with the masks that people made. What people later do with prefilled masks on their
-images tells the precision of late.
+The confidence is learned for each model version, on held-back images: there automatic masks are
+compared with the masks that people made. The store has it until another version answers, or many
+more masks are finished. What people later do with prefilled masks on their images tells the
+precision of late.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from samkit.batch import run_prelabelling
-from samkit.dataengine import Prelabelling, read_stored_image
+from samkit.dataengine import (
+    Prelabelling,
+    count_finished_masks,
+    get_project,
+    read_confidence,
+    read_stored_image,
+    save_confidence,
+)
 from samkit.datasets import Sample
 from samkit.learning.confidence import Confidence, fit_confidence, mask_features
 from samkit.proposals import AutoMaskConfig, AutoMasker
@@ -35,7 +43,9 @@ if TYPE_CHECKING:  # torch takes seconds to import
 # A mask that people would leave as it is.
 ACCEPTED_IOU = 0.85
 MOST_SHARED = 0.5  # of two masks that are both shown, the part of the smaller one
-MAX_IMAGES = 24  # to learn a confidence from
+MAX_IMAGES = 24  # to learn a confidence from: the latest ones
+# A confidence is learned anew when this many times as many masks are finished.
+ENOUGH_NEW = 1.25
 # The confidence decides, so that the filter lets through what may be good.
 PROPOSED = AutoMaskConfig(
     points_per_side=16, iou_thresh=0.3, stability_thresh=0.6, max_area_fraction=0.9
@@ -92,9 +102,11 @@ def prefill_images(
     Raises:
         StoreError: no such project, its root does not exist, or the user is not a reviewer.
     """
-    predictor, _ = learner.serving(project_id)
+    predictor, version = learner.serving(project_id)
     generate = ConfidentMasks(learner, predictor, confidence)
-    steps = Prelabelling(learner.store, project_id, generate, user_id=user_id)
+    steps = Prelabelling(
+        learner.store, project_id, generate, user_id=user_id, model_version_id=version
+    )
     chosen = None if image_ids is None else set(image_ids)
     ids = [one for one in steps.image_ids() if chosen is None or one in chosen][:limit]
     return run_prelabelling(steps, ids, on_image=on_image)
@@ -124,6 +136,57 @@ class KnownEmbeddings:
         return self.predictor.decode_points(embedding, points_xy, iou_thresh=iou_thresh)
 
 
+def known_confidence(
+    learner: Learner,
+    project_id: int,
+    *,
+    target: float | None = None,
+    on_image: Callable[[], None] = lambda: None,
+) -> Confidence | None:
+    """The confidence of the model that answers: as stored, or learned and stored.
+
+    Args:
+        target: precision that prefilled masks shall have; None for the project's. A confidence for
+            another one is learned, and not stored.
+        on_image: called after each image that it is learned from.
+
+    Returns:
+        the confidence; None if there are too few masks.
+
+    Raises:
+        StoreError: no such project.
+    """
+    store = learner.store
+    predictor, version = learner.serving(project_id)
+    own_target = get_project(store, project_id).learning.target_precision
+    wanted = own_target if target is None else target
+    num_finished = count_finished_masks(store, project_id)
+    stored = read_confidence(store, project_id, version)
+    if (
+        stored is not None
+        and stored.target_precision == wanted
+        and num_finished < ENOUGH_NEW * stored.num_finished
+    ):
+        return Confidence.from_content(stored.content)
+    confidence = learn_confidence(
+        predictor,
+        learner.examples(project_id).held_out,
+        learner.embed,
+        target=wanted,
+        on_image=on_image,
+    )
+    if confidence is not None and wanted == own_target:
+        save_confidence(
+            store,
+            project_id,
+            version,
+            target_precision=wanted,
+            num_finished=num_finished,
+            content=confidence.content(),
+        )
+    return confidence
+
+
 def learn_confidence(
     predictor: Predictor,
     images: FinishedImages,
@@ -145,7 +208,7 @@ def learn_confidence(
     """
     found: list[Masks] = []
     accepted: list[npt.NDArray[np.bool_]] = []
-    for index in range(min(len(images), MAX_IMAGES)):
+    for index in range(max(len(images) - MAX_IMAGES, 0), len(images)):
         sample = images[index]
         masker = AutoMasker(KnownEmbeddings(predictor, embed(sample)), PROPOSED)
         masks = masker.generate(sample.image)

@@ -10,11 +10,12 @@ learned.
 from __future__ import annotations
 
 import hashlib
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from PIL import Image
@@ -28,6 +29,7 @@ from samkit.dataengine import (
     create_project,
     create_user,
     delete_annotation,
+    get_image,
     list_annotations,
     save_annotation,
     set_learning,
@@ -41,12 +43,17 @@ from samkit.geometry import decode_rle, encode_rle
 from samkit.learning.confidence import Confidence
 from samkit.learning.judge import measure_costs
 from samkit.learning.learner import Learner
+from samkit.learning.next_images import choose_images
 from samkit.learning.prefill import learn_confidence, prefill_images
 
 if TYPE_CHECKING:
     from samkit.arrays import BoolArray
     from samkit.predict import Predictor
 
+# In which order robots get the images: that of the file, at random, or from the second round on
+# those from which the model would learn most.
+Order: TypeAlias = Literal["file", "random", "chosen"]
+ORDERS: tuple[Order, ...] = get_args(Order)
 TARGET_IOU = 0.85
 PROJECT = "simulation"
 IMAGES = "images"  # folder of the copies
@@ -117,6 +124,8 @@ class Simulation:
         learning: Learning | None = None,
         held_out: SampleSource | None = None,
         masks_per_image: int | None = None,
+        order: Order = "file",
+        seed: int = 0,
         on_image: Callable[[str, int, int], None] | None = None,
     ) -> None:
         """Make a project of the images, below a folder.
@@ -128,6 +137,8 @@ class Simulation:
             held_out: images that nobody annotates; by default a fifth of the source's, as their
                 contents decide.
             masks_per_image: limit of masks that robots make on an image.
+            order: in which robots get the images.
+            seed: of the random order; "chosen" has the same first round.
             on_image: called with what is done, and the numbers of images done and in total.
 
         Raises:
@@ -145,6 +156,7 @@ class Simulation:
         self._samples: dict[int, tuple[SampleSource, int]] = {}  # by the id of the image
         self._queue: list[StoredImage] = []
         self._confidence: Confidence | None = None
+        self._order = order
         set_aside: list[int] = []
         for index in range(len(source)):
             sample = source[index]
@@ -155,6 +167,8 @@ class Simulation:
             else:
                 self._add(source, index, sample)
             self._on_image("reading", index + 1, len(source))
+        if order != "file":
+            random.Random(seed).shuffle(self._queue)  # noqa: S311
         self.held_out = Picked(source, set_aside) if held_out is None else held_out
         if not self._queue or not len(self.held_out):
             raise DataError(
@@ -169,18 +183,40 @@ class Simulation:
             on_image=self._counter("measuring", len(self.held_out)),
         )
 
-    def rounds(self, count: int) -> Iterator[Round]:
-        """Annotate all images in this many rounds; yield each when its model has been judged."""
-        parts = np.array_split(np.arange(len(self._queue)), count)
-        for number, part in enumerate(parts, start=1):
-            if not len(part):
-                continue
-            images = [self._queue[index] for index in part]
-            yield self._round(number, images)
+    def rounds(self, count: int, *, images_per_round: int | None = None) -> Iterator[Round]:
+        """Annotate images in this many rounds; yield each when its model has been judged.
+
+        Args:
+            images_per_round: None for all images, in rounds of the same size.
+        """
+        if images_per_round is None:
+            sizes = [len(part) for part in np.array_split(np.arange(len(self._queue)), count)]
+        else:
+            sizes = [images_per_round] * count
+        for number, size in enumerate(sizes, start=1):
+            images = self._next_images(size, is_first=number == 1)
+            if images:
+                yield self._round(number, images)
+
+    def _next_images(self, size: int, *, is_first: bool) -> list[StoredImage]:
+        """Take the next images from the queue."""
+        taken = self._queue[:size]
+        if self._order == "chosen" and not is_first:
+            choice = choose_images(
+                self.learner,
+                self.project.id,
+                self._confidence,
+                limit=size,
+                on_image=lambda done, total: self._on_image("choosing", done, total),
+            )
+            taken = [get_image(self.store, one) for one in choice.image_ids]
+        ids = {image.id for image in taken}
+        self._queue = [image for image in self._queue if image.id not in ids]
+        return taken
 
     def _round(self, number: int, images: Sequence[StoredImage]) -> Round:
         model, version = self.learner.serving(self.project.id)
-        if self._confidence is not None and can_prefill(self._confidence):
+        if self.learning.prefill and self._confidence is not None and can_prefill(self._confidence):
             prefill_images(
                 self.learner,
                 self.project.id,
@@ -204,7 +240,7 @@ class Simulation:
         except StoreError as error:
             what = f"not learned: {error}"
         model, version = self.learner.serving(self.project.id)
-        if self.learning.prefill:
+        if self.learning.prefill or self._order == "chosen":
             held_out = self.learner.examples(self.project.id).held_out
             self._confidence = learn_confidence(
                 model,
@@ -250,7 +286,7 @@ class Simulation:
         sample = source[index]
         take_image(self.store, image.id, self._robot.id)
         truths = self._choice.masks(sample)
-        work, missing = self._check_prefilled(image, truths)
+        work, missing = self._check_prefilled(image, truths, self._others(sample, truths))
         if missing:
             embedding = self.learner.embed(replace(sample, embedding_key=image.pixels_key))
             clicked = click_masks(
@@ -267,21 +303,29 @@ class Simulation:
         submit_image(self.store, image.id, self._robot.id)
         return work
 
+    def _others(self, sample: Sample, truths: Sequence[BoolArray]) -> list[BoolArray]:
+        """Masks of an image that the robot leaves out, since there is a limit."""
+        if self._choice.masks_per_image is None:
+            return []
+        masks = replace(self._choice, masks_per_image=None).masks(sample)
+        return [one for one in masks if not any(np.array_equal(one, own) for own in truths)]
+
     def _check_prefilled(
-        self, image: StoredImage, truths: Sequence[BoolArray]
+        self, image: StoredImage, truths: Sequence[BoolArray], others: Sequence[BoolArray]
     ) -> tuple[Work, list[BoolArray]]:
-        """Leave prefilled masks that are good, delete the others; return what is missing."""
-        work, missing = Work(), list(range(len(truths)))
+        """Leave prefilled masks that are good, delete the others; return what is missing.
+
+        Good ones of objects that the robot would leave out stay, too.
+        """
+        work, missing, left_out = Work(), list(truths), list(others)
         for one in list_annotations(self.store, image.id):
             work.num_prefilled += 1
             mask = decode_rle(one.rle)
-            ious = [mask_iou(mask, truths[number]) for number in missing]
-            if ious and max(ious) >= TARGET_IOU:
-                missing.pop(int(np.argmax(ious)))
+            if _take_match(mask, missing) or _take_match(mask, left_out):
                 work.num_accepted += 1
             else:
                 delete_annotation(self.store, one.id, user_id=self._robot.id, version=one.version)
-        return work, [truths[number] for number in missing]
+        return work, missing
 
     def _save(self, image: StoredImage, truth: BoolArray, answer: ClickedMask, version: int) -> int:
         """Save a mask with its clicks, or paint it; returns what it cost."""
@@ -343,6 +387,15 @@ class Picked:
 
     def __getitem__(self, index: int) -> Sample:
         return self.source[self.indices[index]]
+
+
+def _take_match(mask: BoolArray, truths: list[BoolArray]) -> bool:
+    """Remove the true mask that a mask is good enough for from a list, if there is one."""
+    ious = [mask_iou(mask, truth) for truth in truths]
+    if not ious or max(ious) < TARGET_IOU:
+        return False
+    truths.pop(int(np.argmax(ious)))
+    return True
 
 
 def can_prefill(confidence: Confidence) -> bool:

@@ -25,6 +25,8 @@ class LossRecipe:
         iou: weight of the squared error of the predicted IoU.
         click: weight of the cross-entropy at the clicks so far, so that answers obey them; the
             paper has none.
+        rejected: weight of the squared error of the predicted IoU of answers to clicks where people
+            rejected masks; the paper has none.
         focal_gamma: how strongly pixels that are already right are discounted.
         focal_alpha: weight of foreground pixels; background has 1 - alpha. Both are those of
             arXiv:1708.02002.
@@ -34,11 +36,12 @@ class LossRecipe:
     dice: float = 1.0
     iou: float = 1.0
     click: float = 0.0
+    rejected: float = 0.0
     focal_gamma: float = 2.0
     focal_alpha: float = 0.25
 
     def __post_init__(self) -> None:
-        for name in ("focal", "dice", "iou", "click", "focal_gamma"):
+        for name in ("focal", "dice", "iou", "click", "rejected", "focal_gamma"):
             check_range(name, getattr(self, name), 0)
         check_range("focal_alpha", self.focal_alpha, 0, 1)
 

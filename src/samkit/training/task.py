@@ -33,6 +33,10 @@ class Batch:
         text_embeds: (M, D) float32 CLIP embeddings of a crop of each mask; NaN for masks without.
         clicks_xy: (M, 2) float32, first clicks of people in the model space, as pixel indices; NaN
             where unknown. None if all are.
+        rejected: (J, T, T) bool, where people rejected masks and made no other: a click there asks
+            for nothing. None without any; never empty.
+        rejected_truths: (J, T, T) bool, masks that people made in place of these; may be empty.
+        rejected_index: (J,) int64, the image of each.
     """
 
     pixels: Tensor | None
@@ -44,6 +48,9 @@ class Batch:
     text_embeds: Tensor | None = None
     ignored: Tensor | None = None
     clicks_xy: Tensor | None = None
+    rejected: Tensor | None = None
+    rejected_truths: Tensor | None = None
+    rejected_index: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Copy to a device."""
@@ -51,14 +58,20 @@ class Batch:
         def moved(tensor: Tensor) -> Tensor:
             return tensor.to(device, non_blocking=True)
 
+        def moved_or_none(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else moved(tensor)
+
         return replace(
             self,
-            pixels=None if self.pixels is None else moved(self.pixels),
-            features=None if self.features is None else moved(self.features),
-            text_embeds=None if self.text_embeds is None else moved(self.text_embeds),
-            clicks_xy=None if self.clicks_xy is None else moved(self.clicks_xy),
+            pixels=moved_or_none(self.pixels),
+            features=moved_or_none(self.features),
+            text_embeds=moved_or_none(self.text_embeds),
+            clicks_xy=moved_or_none(self.clicks_xy),
             masks=moved(self.masks),
-            ignored=None if self.ignored is None else moved(self.ignored),
+            ignored=moved_or_none(self.ignored),
+            rejected=moved_or_none(self.rejected),
+            rejected_truths=moved_or_none(self.rejected_truths),
+            rejected_index=moved_or_none(self.rejected_index),
             image_index=moved(self.image_index),
         )
 

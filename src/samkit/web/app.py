@@ -16,7 +16,7 @@ from samkit.web.config import LOCAL_HOSTS, WebConfig
 from samkit.web.embedder import Embedder
 from samkit.web.learning import LearnerProcesses, ServedModels
 from samkit.web.problems import add_error_handlers
-from samkit.web.routes import annotations, exchange, images, learning, people, projects
+from samkit.web.routes import annotations, audits, exchange, images, learning, people, projects
 from samkit.web.security import SecurityHeaders
 from samkit.web.state import ServerState
 from samkit.web.workers import PriorityPool
@@ -70,6 +70,7 @@ def create_app(
         people.router,
         projects.router,
         learning.router,
+        audits.router,
         images.router,
         images.files,
         annotations.router,

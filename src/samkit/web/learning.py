@@ -10,16 +10,21 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, TypeAlias
 
 from samkit.dataengine import (
     Project,
     Store,
     all_items,
     count_finished_masks,
+    count_images,
+    count_next_images,
+    latest_image_id,
     learned_from,
     list_projects,
     model_version,
     read_decoder,
+    serving_version,
     serving_versions,
 )
 from samkit.errors import SamkitError
@@ -29,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 2.0
 STOP_S = 10.0  # for a learner to save its training
-IMAGES_AT_ONCE = 20  # that are prefilled before the next round is considered
+RETRY_MASKS = 50  # that are finished before what failed is tried again
 
 
 class ServedModels:
@@ -95,35 +100,63 @@ class ServedModels:
         return replace(own, predictor=predictor, version=version)
 
 
+Kind: TypeAlias = Literal["learn", "prefill", "choose"]
+
+
 @dataclass
 class _Child:
-    """A process that works for a project."""
+    """A process that works for a project.
 
-    what: str
+    Attributes:
+        version_id: model version that answered when it was started; None for the server's own.
+        stopped: why it was told to end; None while it was not.
+    """
+
+    what: Kind
+    project: Project
+    version_id: int | None
     process: subprocess.Popen[bytes]
+    stopped: Literal["by a person", "for now"] | None = None
+
+
+class _State(NamedTuple):
+    """What prefilled masks and chosen images depend on: they are made once for each state."""
+
+    version_id: int | None
+    latest_image: int
+    target_precision: float
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """The last time that a project's images were prefilled or chosen."""
+
+    state: _State
+    num_finished: int
+    failed: bool = False
 
 
 class LearnerProcesses:
-    """Starts a learner when a project has enough new masks; one process at a time.
+    """Starts processes that learn, prefill masks and choose images; one at a time.
 
-    The learner is a process of its own, at low priority. If it is killed, it is started again and
-    goes on with its training.
+    They are at low priority. Prefilling and choosing end when a learner is due, and go on after it;
+    they begin anew when another version answers. A process that is killed is started again, and
+    goes on with what it had done.
     """
 
     def __init__(self, store: Store, options: Sequence[str]) -> None:
         """Prepare; nothing is started yet.
 
         Args:
-            options: options of `samkit engine learn` and `prefill` that name the model.
+            options: options of `samkit engine learn`, `prefill` and `choose` that name the model.
         """
         self._store, self._options = store, options
         self._child: _Child | None = None
-        self._project_id: int | None = None
         self._asked: list[int] = []
-        self._prefill: list[int] = []
         # Finished masks when a project's learner ended without a model, so that it is not started
         # again and again.
         self._tried: dict[int, int] = {}
+        self._attempts: dict[tuple[Kind, int], _Attempt] = {}
         self._lock = threading.Lock()
 
     def ask(self, project_id: int) -> None:
@@ -132,20 +165,38 @@ class LearnerProcesses:
             if project_id not in self._asked:
                 self._asked.append(project_id)
 
+    def ask_prefill(self, project_id: int) -> None:
+        """Prefill the waiting images of a project, also if that was stopped or has failed."""
+        with self._lock:
+            self._attempts.pop(("prefill", project_id), None)
+
+    def stop_work(self, project_id: int) -> None:
+        """Stop what is being done for a project, until it is asked for or there is more to do."""
+        with self._lock:
+            if project_id in self._asked:
+                self._asked.remove(project_id)
+            child = self._child
+            if child is not None and child.project.id == project_id:
+                _tell_to_end(child, "by a person")
+
     def working_on(self, project_id: int) -> str | None:
-        """What is being done for a project: "learn" or "prefill"; None for nothing."""
+        """What is being done for a project: "learn", "prefill" or "choose"; None for nothing."""
         child = self._child
-        if child is None or self._project_id != project_id:
+        if child is None or child.project.id != project_id:
             return "waiting" if project_id in self._asked else None
         return child.what
 
     def check(self) -> None:
         """End what is done, and start what is due."""
-        if self._child is not None:
-            code = self._child.process.poll()
+        child = self._child
+        if child is not None:
+            code = child.process.poll()
             if code is None:
+                if self._gives_way(child):
+                    with self._lock:
+                        _tell_to_end(child, "for now")
                 return
-            self._ended(self._child, code)
+            self._ended(child, code)
         due = self._due()
         if due is not None:
             self._start(*due)
@@ -163,22 +214,72 @@ class LearnerProcesses:
             process.wait()
         self._child = None
 
-    def _due(self) -> tuple[str, Project] | None:
+    def _due(self) -> tuple[Kind, Project] | None:
         projects = {one.id: one for one in self._projects()}
+        learning = self._due_to_learn(projects)
+        if learning is not None:
+            with self._lock:
+                if learning.id in self._asked:
+                    self._asked.remove(learning.id)
+            return "learn", learning
+        for project in projects.values():
+            if project.learning.choose_next and self._choice_is_due(project):
+                return "choose", project
+            if project.learning.prefill and self._is_due("prefill", project):
+                return "prefill", project
+        return None
+
+    def _due_to_learn(self, projects: Mapping[int, Project]) -> Project | None:
         with self._lock:
-            while self._asked:
-                project = projects.get(self._asked.pop(0))
-                if project is not None:
-                    return "learn", project
+            self._asked = [one for one in self._asked if one in projects]
+            if self._asked:
+                return projects[self._asked[0]]
         for project in projects.values():
             every = project.learning.every_masks
             if every and self._num_new(project) >= every:
-                return "learn", project
-        while self._prefill:
-            project = projects.get(self._prefill.pop(0))
-            if project is not None and project.learning.prefill:
-                return "prefill", project
+                return project
         return None
+
+    def _is_due(self, what: Kind, project: Project) -> bool:
+        """Whether what it depends on has changed; or it has failed, and there are more masks."""
+        before = self._attempts.get((what, project.id))
+        if before is None or before.state != self._state(project):
+            return True
+        if not before.failed:
+            return False
+        return count_finished_masks(self._store, project.id) >= before.num_finished + RETRY_MASKS
+
+    def _choice_is_due(self, project: Project) -> bool:
+        """Whether the model is another one, images were added, or all that were chosen are done."""
+        if self._is_due("choose", project):
+            return True
+        if count_next_images(self._store, project.id):
+            return False
+        num_finished = self._attempts["choose", project.id].num_finished
+        return (
+            count_finished_masks(self._store, project.id) != num_finished
+            and count_images(self._store, project.id)["none"].num_images > 0
+        )
+
+    def _gives_way(self, child: _Child) -> bool:
+        """Whether a process that prefills or chooses must end."""
+        if child.what == "learn" or child.stopped is not None:
+            return False
+        projects = {one.id: one for one in self._projects()}
+        project = projects.get(child.project.id)
+        if project is None or self._due_to_learn(projects) is not None:
+            return True
+        wanted = {"prefill": project.learning.prefill, "choose": project.learning.choose_next}
+        return not wanted[child.what] or child.version_id != serving_version(
+            self._store, project.id
+        )
+
+    def _state(self, project: Project) -> _State:
+        return _State(
+            version_id=serving_version(self._store, project.id),
+            latest_image=latest_image_id(self._store, project.id),
+            target_precision=project.learning.target_precision,
+        )
 
     def _projects(self) -> Iterator[Project]:
         return all_items(lambda after: list_projects(self._store, after=after))
@@ -189,12 +290,14 @@ class LearnerProcesses:
         before = max(learned_from(self._store, project.id), self._tried.get(project.id, 0))
         return finished - before
 
-    def _start(self, what: str, project: Project) -> None:
+    def _start(self, what: Kind, project: Project) -> None:
         command = [sys.executable, "-m", "samkit", "engine", what, "--project", str(project.id)]
-        if what == "prefill":
-            command += ["--limit", str(IMAGES_AT_ONCE)]
+        num_finished = count_finished_masks(self._store, project.id)
+        state = self._state(project)
         if what == "learn":
-            self._tried[project.id] = count_finished_masks(self._store, project.id)
+            self._tried[project.id] = num_finished
+        else:
+            self._attempts[what, project.id] = _Attempt(state, num_finished)
         logger.info("%s: %s", project.name, what)
         threads = max(1, (os.cpu_count() or 1) // 2)
         # The address may have a password, which arguments would show to everybody.
@@ -206,17 +309,31 @@ class LearnerProcesses:
             stdout=subprocess.DEVNULL,
             env=os.environ | environment,
         )
-        self._child, self._project_id = _Child(what, process), project.id
+        self._child = _Child(what, project, state.version_id, process)
 
     def _ended(self, child: _Child, code: int) -> None:
-        assert self._project_id is not None
-        if code:
+        self._child = None
+        key = (child.what, child.project.id)
+        if code and child.stopped is None:
             logger.warning("samkit engine %s ended with status %d", child.what, code)
-        if code < 0:  # killed: again
-            self._tried.pop(self._project_id, None)
+        if child.stopped == "by a person":
+            return
+        if child.stopped == "for now" or code < 0:  # or killed: again
+            self._tried.pop(child.project.id, None)
+            self._attempts.pop(key, None)
         elif child.what == "learn":
-            self._prefill.append(self._project_id)
-        self._child = self._project_id = None
+            # There may be a confidence now, even if no other version answers.
+            self._attempts.pop(("prefill", child.project.id), None)
+            self._attempts.pop(("choose", child.project.id), None)
+        elif code and key in self._attempts:  # it may have been asked for again
+            self._attempts[key] = replace(self._attempts[key], failed=True)
+
+
+def _tell_to_end(child: _Child, why: Literal["by a person", "for now"]) -> None:
+    """Interrupt a process, once: it gives back its image, or saves its training."""
+    if child.stopped is None:
+        child.stopped = why
+        child.process.send_signal(signal.SIGINT)
 
 
 class Ticker:

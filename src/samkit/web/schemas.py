@@ -341,6 +341,7 @@ class LearningIn(Model):
     every_masks: Annotated[int, Field(ge=0, le=MAX_INT32)]
     prefill: bool
     target_precision: Annotated[float, Field(ge=0, le=1)]
+    choose_next: bool = False
 
 
 class ServeIn(Model):
@@ -367,7 +368,8 @@ class LearningOut(Model):
 
     Attributes:
         serving: the version that answers; None while the server's own model is loading.
-        doing: "learn", "prefill" or "waiting"; None for nothing.
+        doing: "learn", "prefill", "choose" or "waiting"; None for nothing.
+        left: number of images that are still to be prefilled; None if nobody prefills now.
         finished_masks: masks that people have finished.
         learned: oldest first.
         precision: fraction of late prefilled masks that people left as they were; None without any.
@@ -377,9 +379,39 @@ class LearningOut(Model):
     every_masks: int
     prefill: bool
     target_precision: float
+    choose_next: bool
     serving: int | None
     doing: str | None
+    left: int | None
     finished_masks: int
     learned: tuple[LearnedOut, ...]
     precision: float | None
     prefilled: int
+
+
+class NewAudit(Model):
+    """Size of the sample, and its seed."""
+
+    num_images: Annotated[int, Field(ge=1, le=MAX_INT32)]
+    seed: Annotated[int, Field(ge=0, le=MAX_INT64)] = 0
+
+
+class AuditOut(Model):
+    """A quality audit, and how many of its images people have corrected so far."""
+
+    id: int
+    user_id: int
+    seed: int
+    created_at: datetime
+    num_images: int
+    num_untouched: int
+    num_corrected: int
+    num_unusable: int
+    num_open: int
+
+
+class AuditReportOut(Model):
+    """An audit with its figures; see `samkit.learning.AuditFigures`."""
+
+    audit: AuditOut
+    figures: dict[str, Any]

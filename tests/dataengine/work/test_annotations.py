@@ -19,6 +19,7 @@ from samkit.dataengine import (
     give_back,
     list_annotations,
     redo_annotation,
+    rejected_masks,
     replace_annotation,
     save_annotation,
     set_num_annotators,
@@ -318,3 +319,29 @@ def test_events_are_checked(refusal):
     for duration_ms in (-1, 2**62):
         with refusal(StoreError, "duration_ms must be from 0 to a day"):
             NewEvent(kind="point", data={}, duration_ms=duration_ms)
+
+
+def test_rejected_masks_are_answers_that_people_deleted_or_changed(scene, rle_of):
+    store, image = scene.store, scene.hold(scene.ann)
+    shapes = [rle_of(number, 1, number + 3, 5) for number in range(6)]
+    kinds = [
+        {"stage": "fully-automatic", "score": 0.9},  # deleted
+        {"stage": "fully-automatic", "score": 0.8},  # changed
+        {"stage": "fully-automatic", "score": 0.7},  # left
+        {"stage": "imported", "score": 0.7},  # another program's, deleted
+        {"score": 0.6},  # a person's own, deleted
+        {},  # painted by hand, deleted
+    ]
+    made = [
+        save_annotation(store, image_id=image, user_id=scene.ann, rle=rle, **kind)
+        for rle, kind in zip(shapes, kinds, strict=True)
+    ]
+    for number in (0, 3, 4, 5):
+        delete_annotation(store, made[number].id, user_id=scene.ann, version=1)
+    change = {"user_id": scene.ann, "version": 1, "class_id": None}
+    replace_annotation(store, made[1].id, rle=rle_of(1, 1, 9, 9), score=0.95, **change)
+    assert rejected_masks(store, image) == (shapes[0], shapes[1], shapes[4])
+    # A mask that is there again, whoever made it, is not rejected.
+    save_annotation(store, image_id=image, user_id=scene.ann, rle=shapes[0])
+    undo_annotation(store, made[1].id, user_id=scene.ann, version=2)
+    assert rejected_masks(store, image) == (rle_of(1, 1, 9, 9), shapes[4])

@@ -8,9 +8,11 @@ import pytest
 from PIL import Image
 
 from samkit.dataengine import (
+    Learning,
     Store,
     add_images,
     count_images,
+    count_next_images,
     create_project,
     create_user,
     get_image,
@@ -18,7 +20,10 @@ from samkit.dataengine import (
     renew_lease,
     return_image,
     save_annotation,
+    set_learning,
+    set_next_images,
     set_num_annotators,
+    start_quality_audit,
     submit_image,
     take_image,
     take_next,
@@ -124,6 +129,50 @@ def test_upcoming_images_are_those_that_are_taken_next(scene):
         taken.append(lease.image)
         submit_image(scene.store, lease.image.id, scene.ann)
     assert tuple(taken) == expected
+
+
+def test_chosen_images_come_first_if_the_project_wants_it(scene):
+    ids = [image.id for image in scene.images]
+    set_next_images(scene.store, scene.project.id, [ids[2], ids[0], ids[3]])
+
+    def upcoming():
+        found = upcoming_images(scene.store, scene.project.id, scene.ann, limit=4)
+        return [ids.index(one.id) for one in found]
+
+    assert upcoming() == [0, 1, 2, 3]
+    set_learning(scene.store, scene.project.id, Learning(choose_next=True))
+    assert upcoming() == [2, 0, 3, 1]
+    taken = []
+    for user in (scene.ann, scene.bob, scene.rev, scene.adm):
+        image = take_next(scene.store, scene.project.id, user).image
+        taken.append(ids.index(image.id))
+    assert taken == [2, 0, 3, 1]
+    submit_image(scene.store, ids[2], scene.ann)
+    assert count_next_images(scene.store, scene.project.id) == 2
+    # Replaced, not added to.
+    set_next_images(scene.store, scene.project.id, [ids[1]])
+    assert count_next_images(scene.store, scene.project.id) == 1
+
+
+def test_images_of_audits_come_before_chosen_ones(scene):
+    ids = [image.id for image in scene.images]
+    with scene.store.write() as session:
+        session.get(ImageRow, ids[3]).stage = "fully-automatic"
+    start_quality_audit(scene.store, scene.project.id, num_images=1, user_id=scene.rev)
+    set_learning(scene.store, scene.project.id, Learning(choose_next=True))
+    set_next_images(scene.store, scene.project.id, [ids[1]])
+    found = upcoming_images(scene.store, scene.project.id, scene.ann)
+    assert [ids.index(one.id) for one in found] == [3, 1, 0, 2]
+    assert take_next(scene.store, scene.project.id, scene.ann).image.id == ids[3]
+
+
+def test_only_images_of_the_project_can_be_chosen(scene, refusal):
+    first = scene.images[0].id
+    with refusal(StoreError, "image 999 is not of project"):
+        set_next_images(scene.store, scene.project.id, [first, 999])
+    with refusal(StoreError, "the database refuses it"):
+        set_next_images(scene.store, scene.project.id, [first, first])
+    assert count_next_images(scene.store, scene.project.id) == 0
 
 
 def test_lease_of_no_length_is_refused(scene, refusal):

@@ -20,6 +20,7 @@ from samkit.dataengine import (
     list_images,
     replace_annotation,
     restore_submissions,
+    return_image,
     save_annotation,
     set_num_annotators,
     submit_image,
@@ -29,6 +30,7 @@ from samkit.dataengine import (
 )
 from samkit.dataengine.database import Store
 from samkit.dataengine.schema import ImageRow
+from samkit.errors import StoreError
 
 
 def hand_over(store, image_id, holder, user):
@@ -40,6 +42,36 @@ def hand_over(store, image_id, holder, user):
 
 def prompts(ms, count=1):
     return [NewEvent(kind="point", data={}, duration_ms=ms)] * count
+
+
+def test_looking_at_masks_that_are_right_is_work_of_their_stage(prelabelled, scene, clock):
+    submit_image(scene.store, prelabelled, scene.ann, duration_ms=4000)
+    days = {(one.user_id, one.stage): one for one in work_days(scene.store, scene.project.id)}
+    looked = days[scene.ann, "semi-automatic"]
+    assert (looked.duration_ms, looked.num_masks, looked.num_clicks) == (4000, 0, 0)
+    assert looked.seconds_per_mask is None
+    # Returned and submitted again: both times count.
+    image = get_image(scene.store, prelabelled)
+    return_image(
+        scene.store, prelabelled, user_id=scene.rev, version=image.version, comment="look again"
+    )
+    take_image(scene.store, prelabelled, scene.ann)
+    submit_image(scene.store, prelabelled, scene.ann, duration_ms=1500)
+    again = [one for one in work_days(scene.store, scene.project.id) if one.user_id == scene.ann]
+    assert [(one.stage, one.duration_ms) for one in again] == [("semi-automatic", 5500)]
+
+
+def test_looking_at_an_image_without_automatic_masks_is_manual_work(scene, rle_of, refusal):
+    image = scene.hold(scene.ann, 1)
+    save_annotation(
+        scene.store, image_id=image, user_id=scene.ann, rle=rle_of(1, 1, 5, 5), events=prompts(700)
+    )
+    for duration_ms in (-1, 24 * 60 * 60 * 1000 + 1):
+        with refusal(StoreError, "duration_ms must be from 0 to a day"):
+            submit_image(scene.store, image, scene.ann, duration_ms=duration_ms)
+    submit_image(scene.store, image, scene.ann, duration_ms=300)
+    (day,) = work_days(scene.store, scene.project.id)
+    assert (day.stage, day.num_masks, day.duration_ms) == ("assisted-manual", 1, 1000)
 
 
 @pytest.fixture

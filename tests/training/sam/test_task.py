@@ -8,6 +8,7 @@ import torch
 
 from samkit.models import PromptTensors
 from samkit.models.mask_decoder import MaskDecoder
+from samkit.training.losses import LossRecipe
 from samkit.training.sam.prompts import PromptRecipe, corrective_points
 from samkit.training.sam.task import (
     Clicks,
@@ -454,3 +455,89 @@ def test_people_s_first_clicks_take_the_place_of_drawn_ones():
     clicks = begin_as_given(drawn, many, where, 128, half, generator(1))
     used = (clicks.first_xy == where).all(1).float().mean()
     assert used == pytest.approx(0.5, abs=0.08)
+
+
+# --- Masks that people rejected ---
+
+
+def with_rejected(batch):
+    """The batch with a rejected mask on each image, the second one in place of a mask."""
+    regions = torch.zeros(2, 32, 32, dtype=torch.bool)
+    regions[:, 20:28, 20:28] = True
+    truths = torch.zeros_like(regions)
+    truths[1] = batch.masks[2]
+    return replace(
+        batch, rejected=regions, rejected_truths=truths, rejected_index=torch.tensor([0, 1])
+    )
+
+
+def rejecting(weight=1.0):
+    return replace(short(), loss=LossRecipe(rejected=weight))
+
+
+def test_rejected_masks_cost_nothing_unless_a_recipe_says_so(make_task, batch):
+    task = make_task(short())
+    plain = task(batch, generator())
+    assert task(with_rejected(batch), generator()).loss == plain.loss
+    assert "rejected_error" not in plain.parts
+    # All batches of such a recipe have the part, also those without any.
+    without = make_task(rejecting())(batch, generator())
+    assert without.loss == plain.loss
+    assert without.parts["rejected_error"] == 0
+
+
+def test_the_error_is_that_of_the_predicted_iou_at_rejected_masks(make_task, batch):
+    torch.manual_seed(3)
+    task = make_task(rejecting(2.0)).eval()
+    batch = with_rejected(batch)
+    with torch.no_grad():
+        result = task(batch, generator())
+        plain = make_task(short()).eval()(batch, generator())
+    assert float(result.loss) == pytest.approx(
+        float(plain.loss + 2 * result.parts["rejected_error"])
+    )
+    # The same by hand: a click in the region, three answers, their IoU with what people made.
+    only = replace(batch, rejected=batch.rejected[:1], rejected_truths=batch.rejected_truths[:1])
+    only = replace(only, rejected_index=only.rejected_index[:1])
+    error = task(only, generator()).parts["rejected_error"]
+    draws = generator()
+    first_clicks(batch.masks, 128, short().prompts, draws)
+    clicks = first_clicks(only.rejected, 128, replace(short().prompts, box_probability=0.0), draws)
+    sam = task.sam
+    features = task.trainable.encode(batch).rows(torch.tensor([0]))
+    context = sam.prepare(features, None)
+    attended = sam.attend(clicks_to_tokens(clicks, sam.prompt_encoder), context)
+    answer = sam.upscale(sam.select(attended, multimask=True), context)
+    expected = answer.iou_pred.detach().square().mean()
+    assert float(error) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_only_what_masks_are_said_to_be_worth_learns_from_rejected_ones(make_task, batch):
+    """A decoder that trains on them says less there, and not elsewhere."""
+    means = []
+    for weight in (0.0, 4.0):
+        task = make_task(rejecting(weight), learns="decoder")
+        optimizer = torch.optim.Adam([p for p in task.parameters() if p.requires_grad], 2e-3)
+        own = with_rejected(batch)
+        own.rejected_truths.zero_()
+        for step in range(60):
+            optimizer.zero_grad()
+            task(own, generator(step)).loss.backward()
+            optimizer.step()
+        task.eval()
+        sam = task.sam
+        with torch.no_grad():
+            features = task.trainable.encode(own)
+            for regions, index in (
+                (own.rejected, own.rejected_index),
+                (own.masks, own.image_index),
+            ):
+                recipe = replace(short().prompts, box_probability=0.0)
+                clicks = first_clicks(regions, 128, recipe, generator(99))
+                context = sam.prepare(features.rows(index), None)
+                attended = sam.attend(clicks_to_tokens(clicks, sam.prompt_encoder), context)
+                answer = sam.upscale(sam.select(attended, multimask=True), context)
+                means.append(float(answer.iou_pred.max(1).values.mean()))
+    rejected_fell, masks_fell = means[0] - means[2], means[1] - means[3]
+    assert rejected_fell > 0.1
+    assert masks_fell < rejected_fell / 2

@@ -75,17 +75,21 @@ def test_a_reviewer_sees_versions_and_goes_back(person, server, predictor):
         assert serving_version(store, 1) == base
     rev.page.fill("label:has-text('new masks') input", "25")
     rev.page.check("label:has-text('Put confident masks') input")
+    rev.page.check("label:has-text('Offer first the images') input")
     rev.page.click("button:text-is('Save')")
     rev.page.wait_for_selector(".notice:has-text('Saved.')")
     with Store.open(server.where) as store:
         learning = get_project(store, 1).learning
-    assert (learning.every_masks, learning.prefill) == (25, True)
+    assert (learning.every_masks, learning.prefill, learning.choose_next) == (25, True, True)
     assert learning.target_precision == Learning().target_precision
     # Annotators see what answers, and cannot change it.
     ann.page.goto(f"{server.url}/#/project/1/model")
     ann.page.wait_for_selector('dd:text-is("The server\'s own model")')
     assert ann.page.locator("button:text-is('Let it answer')").count() == 0
     assert ann.page.locator("form").count() == 0
-    rev.page.fill("label:has-text('new masks') input", "0")  # others use this server as well
+    # What was started is shown and can be stopped; others use this server as well.
+    for box in ("Put confident masks", "Offer first the images"):
+        rev.page.uncheck(f"label:has-text('{box}') input")
+    rev.page.fill("label:has-text('new masks') input", "0")
     rev.page.click("button:text-is('Save')")
     rev.page.wait_for_selector(".notice:has-text('Saved.')")

@@ -5,7 +5,7 @@ import click
 from samkit.cli.engine.audit import audit
 from samkit.cli.engine.backups import backup, restore
 from samkit.cli.engine.exchange import export_masks, import_masks
-from samkit.cli.engine.learning import learn, prefill, simulate, versions
+from samkit.cli.engine.learning import choose, learn, prefill, simulate, versions
 from samkit.cli.engine.prelabel import prelabel
 from samkit.cli.engine.projects import delete, init, move, rename
 from samkit.cli.engine.status import status
@@ -24,6 +24,7 @@ for command in (
     prelabel,
     learn,
     prefill,
+    choose,
     versions,
     simulate,
     audit,

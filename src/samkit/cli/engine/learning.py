@@ -1,4 +1,4 @@
-"""The commands `samkit engine learn | prefill | versions | simulate`: models that learn."""
+"""The commands `samkit engine learn | prefill | choose | versions | simulate`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from samkit.errors import StoreError
 if TYPE_CHECKING:
     from samkit.cli.progress import Meter
     from samkit.dataengine import LearnedModel, Store
-    from samkit.learning import Confidence, Learner, Round
+    from samkit.learning import Confidence, Learner, Order, Round
 
 background_option = click.option(
     "--background", is_flag=True, hidden=True, help="Run at low priority, as a server's child."
@@ -124,14 +124,15 @@ def prefill(
 ) -> int:
     """Put confident masks on images that nobody has started: people confirm and complete them.
 
-    How sure the model must be is learned from held-back images that people have finished. Run it
-    again to go on with the remaining images.
+    How sure the model must be is learned from held-back images that people have finished, once for
+    each version, and again when many more are finished. Run it again to go on with the remaining
+    images.
 
     \b
     samkit engine prefill --store images --limit 50
     """
     from samkit.dataengine import unstarted_images
-    from samkit.learning import learn_confidence, plot_reliability, prefill_images
+    from samkit.learning import known_confidence, plot_reliability, prefill_images
 
     if background:
         lower_priority()
@@ -142,15 +143,9 @@ def prefill(
         if not unstarted_images(store, found.id):
             click.echo(f"samkit: all images of {found.name} have been started", err=True)
             return 0
-        predictor, version = learner.serving(found.id)
-        held_out = learner.examples(found.id).held_out
+        _, version = learner.serving(found.id)
         with progress("image", bar=not as_json) as meter:
-            confidence = learn_confidence(
-                predictor,
-                held_out,
-                learner.embed,
-                target=target_precision or found.learning.target_precision,
-            )
+            confidence = known_confidence(learner, found.id, target=target_precision)
             if plot is not None and confidence is not None:
                 plot_reliability(confidence, plot, title=found.name)
             check_confidence(confidence, found.name)
@@ -179,6 +174,69 @@ def prefill(
     )
     click.echo(json.dumps(result, indent=2) if as_json else text)
     return EXIT_SOME_FAILED if report.faults else 0
+
+
+@click.command()
+@store_option
+@project_option
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Number of images to choose.",
+)
+@background_option
+@model_option
+@backend_options
+@json_option
+def choose(
+    *,
+    where: str,
+    project: str | None,
+    limit: int,
+    background: bool,
+    model: str,
+    backend: BackendChoice,
+    as_json: bool,
+) -> int:
+    """Choose the images that people annotate next: those that teach the model most.
+
+    They are those on which its answers disagree and are unsure, and that are unlike each other and
+    those that are finished. The queue offers them first if the project is set so.
+
+    \b
+    samkit engine choose --store images
+    """
+    if background:
+        lower_priority()
+    with open_store(where) as store:
+        from samkit.learning import choose_images, known_confidence
+
+        found = find_project(store, project)
+        learner = open_learner(store, model, backend, None)
+        with progress("image", bar=not as_json) as meter:
+            confidence = known_confidence(learner, found.id)
+            choice = choose_images(
+                learner, found.id, confidence, limit=limit, on_image=meter.update
+            )
+    for fault in choice.faults:
+        click.echo(fault, err=True)
+    result = {
+        "project": found.name,
+        "chosen": list(choice.image_ids),
+        "waiting": choice.num_waiting,
+        "offered": found.learning.choose_next,
+        "faults": list(choice.faults),
+    }
+    note = "" if found.learning.choose_next else "; the project does not offer them first"
+    text = (
+        f"{found.name}: {len(choice.image_ids):,} of {counted(choice.num_waiting, 'waiting image')}"
+        f" chosen{note}"
+    )
+    click.echo(json.dumps(result, indent=2) if as_json else text)
+    return EXIT_SOME_FAILED if choice.faults else 0
 
 
 @click.command()
@@ -253,6 +311,29 @@ def versions(
     help="Limit of masks that robots make on an image; by default all.",
 )
 @click.option(
+    "--images-per-round",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Number of images in a round; by default all images are annotated.",
+)
+@click.option(
+    "--order",
+    type=click.Choice(("file", "random", "chosen")),
+    default="file",
+    show_default=True,
+    help="Order of the images; chosen: after a random first round those from which the model would"
+    " learn most.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of random orders."
+)
+@click.option(
+    "--judge/--no-judge",
+    "judged",
+    default=True,
+    help="Without the judge every candidate answers, however few images there are.",
+)
+@click.option(
     "--prefill/--no-prefill",
     "prefills",
     default=True,
@@ -282,6 +363,10 @@ def simulate(
     rounds: int,
     held_out: Path | None,
     masks_per_image: int | None,
+    images_per_round: int | None,
+    order: Order,
+    seed: int,
+    judged: bool,
     prefills: bool,
     target_precision: float,
     output: Path | None,
@@ -313,7 +398,9 @@ def simulate(
             raise StoreError(f"{folder} is not empty: give a new folder")
         folder.mkdir(parents=True, exist_ok=True)
         store = stack.enter_context(Store.open(folder / "store.db"))
-        learner = open_learner(store, model, backend, general, folder=folder / "learning")
+        learner = open_learner(
+            store, model, backend, general, folder=folder / "learning", judged=judged
+        )
         phases = Phases(stack.enter_context(progress("image", bar=not as_json)))
         simulation = Simulation(
             require_indexed(open_data(f"coco:{file}"), "a simulation"),
@@ -324,10 +411,12 @@ def simulate(
             if held_out is None
             else require_indexed(open_data(f"coco:{held_out}"), "a simulation"),
             masks_per_image=masks_per_image,
+            order=order,
+            seed=seed,
             on_image=phases.show,
         )
         results: list[Round] = []
-        for one in simulation.rounds(rounds):
+        for one in simulation.rounds(rounds, images_per_round=images_per_round):
             results.append(one)
             if output is not None:
                 write_rounds(output / "rounds.json", results)
@@ -345,12 +434,14 @@ def open_learner(
     general: str | None,
     *,
     folder: Path | None = None,
+    judged: bool = True,
 ) -> Learner:
     """Make a learner with the server's model and its embedding cache.
 
     Args:
         general: data set that must not be forgotten; None for drawn scenes.
         folder: for trainings in progress; None for one in the cache folder.
+        judged: False promotes every candidate.
     """
     from samkit.files import cache_folder
     from samkit.formats import MAX_PIXELS
@@ -362,7 +453,7 @@ def open_learner(
         Predictor.load(model, **backend.options()),
         EmbeddingCache(cache_folder() / "embeddings"),
         folder or cache_folder() / "learning",
-        recipe=LearnRecipe(general=general or GENERAL),
+        recipe=LearnRecipe(general=general or GENERAL, judged=judged),
         max_pixels=MAX_PIXELS,
     )
 

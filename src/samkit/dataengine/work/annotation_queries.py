@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
@@ -16,6 +16,7 @@ from samkit.dataengine.rows import find, to_annotation, to_event, to_revision
 from samkit.dataengine.schema import AnnotationRow, EventRow, ImageRow, RevisionRow, UserRow
 from samkit.dataengine.values import MADE_BY_PEOPLE, Annotation, Event, Revision
 from samkit.errors import RoleError
+from samkit.geometry import Rle
 
 XY = 2
 
@@ -103,6 +104,30 @@ def first_clicks(store: Store, image_id: int) -> dict[int, tuple[float, float]]:
             if row.data.get("label") == 1 and isinstance(xy, list) and len(xy) == XY:
                 found[row.annotation_id] = (float(xy[0]), float(xy[1]))
         return found
+
+
+def rejected_masks(store: Store, image_id: int) -> tuple[Rle, ...]:
+    """Masks of an image that a model answered and that people deleted or changed, each once.
+
+    Automatic masks are among them; imported ones, which no model of ours made, are not.
+    """
+    query = (
+        select(RevisionRow.counts)
+        .join(AnnotationRow, AnnotationRow.id == RevisionRow.annotation_id)
+        .where(
+            AnnotationRow.image_id == image_id,
+            AnnotationRow.stage != "imported",
+            RevisionRow.score.is_not(None),
+            or_(AnnotationRow.deleted, AnnotationRow.counts != RevisionRow.counts),
+        )
+        .order_by(RevisionRow.annotation_id, RevisionRow.version)
+    )
+    with store.read() as session:
+        image = find(session, ImageRow, image_id, "image")
+        present = {row.counts for row in _rows(session, image_id, deleted=False)}
+        found = dict.fromkeys(session.scalars(query))
+        size = [image.height, image.width]
+        return tuple({"size": size, "counts": one} for one in found if one not in present)
 
 
 def is_hidden_from(row: AnnotationRow, image: ImageRow, user: UserRow) -> bool:

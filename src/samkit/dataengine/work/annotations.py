@@ -84,7 +84,7 @@ def save_annotation(
             user_id=user_id,
             request_id=request_id,
             class_id=class_id,
-            stage=_stage_of_work(session, image) if stage is None else stage,
+            stage=stage_of_work(session, image) if stage is None else stage,
             score=score,
             stability=stability,
             events=events,
@@ -217,7 +217,7 @@ def _find_request(session: Session, image_id: int, request_id: str) -> Annotatio
     return session.scalar(query)
 
 
-def _stage_of_work(session: Session, image: ImageRow) -> Stage:
+def stage_of_work(session: Session, image: ImageRow) -> Stage:
     """Return the stage of masks that people add to an image now, as in the paper.
 
     Source: arXiv:2304.02643, section 4.

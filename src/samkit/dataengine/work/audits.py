@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     and_,
+    case,
     delete,
     exists,
     func,
@@ -112,6 +113,25 @@ def list_quality_audits(store: Store, project_id: int) -> tuple[QualityAudit, ..
     with store.read() as session:
         find(session, ProjectRow, project_id, "project")
         return tuple(_to_audit(row, count) for row, count in session.execute(query))
+
+
+def audit_states(store: Store, project_id: int) -> dict[int, tuple[int, int]]:
+    """Count the images of each audit that people have corrected, and reported as unusable."""
+    query = (
+        select(
+            QualityAuditImageRow.audit_id,
+            func.sum(case((ImageRow.review.in_(FINISHED), 1), else_=0)),
+            func.sum(case((ImageRow.review == "unusable", 1), else_=0)),
+        )
+        .join(ImageRow, ImageRow.id == QualityAuditImageRow.image_id)
+        .where(QualityAuditImageRow.project_id == project_id)
+        .group_by(QualityAuditImageRow.audit_id)
+    )
+    with store.read() as session:
+        return {
+            audit_id: (int(corrected), int(unusable))
+            for audit_id, corrected, unusable in session.execute(query)
+        }
 
 
 def audited_images(store: Store, audit_id: int) -> Iterator[AuditedImage]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import and_, delete, func, select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
@@ -17,6 +17,7 @@ from samkit.dataengine.people import REVIEWERS, acting_user
 from samkit.dataengine.rows import find, find_locked, to_model
 from samkit.dataengine.schema import (
     AnnotationRow,
+    ConfidenceRow,
     DecoderRow,
     EventRow,
     ImageRow,
@@ -24,6 +25,7 @@ from samkit.dataengine.schema import (
     ModelVersionRow,
     ProjectRow,
     PromotionRow,
+    RevisionRow,
 )
 from samkit.dataengine.values import (
     FINISHED,
@@ -32,6 +34,7 @@ from samkit.dataengine.values import (
     Learning,
     ModelVersion,
     Promotion,
+    StoredConfidence,
 )
 from samkit.errors import ConflictError, StoreError
 
@@ -179,14 +182,18 @@ def prefill_outcomes(store: Store, project_id: int, *, last: int = LATE_MASKS) -
     """Count late automatic masks that people left as they were, and all of them.
 
     Only of finished images: a mask that was shown and not touched is accepted when its image is
-    submitted.
+    submitted. A mask that only got a class is as it was.
 
     Args:
         last: number of masks, the latest ones.
     """
     query = (
-        select(AnnotationRow.deleted, AnnotationRow.version)
+        select(AnnotationRow.deleted, AnnotationRow.counts == RevisionRow.counts)
         .join(ImageRow, ImageRow.id == AnnotationRow.image_id)
+        .join(
+            RevisionRow,
+            and_(RevisionRow.annotation_id == AnnotationRow.id, RevisionRow.version == 1),
+        )
         .where(
             AnnotationRow.project_id == project_id,
             AnnotationRow.stage == "fully-automatic",
@@ -197,7 +204,57 @@ def prefill_outcomes(store: Store, project_id: int, *, last: int = LATE_MASKS) -
     )
     with store.read() as session:
         rows = session.execute(query).all()
-    return sum(not deleted and version == 1 for deleted, version in rows), len(rows)
+    return sum(not deleted and bool(same) for deleted, same in rows), len(rows)
+
+
+def save_confidence(
+    store: Store,
+    project_id: int,
+    model_version_id: int,
+    *,
+    target_precision: float,
+    num_finished: int,
+    content: Mapping[str, Any],
+) -> None:
+    """Store what was learned about how sure a model version is; replaces what was there.
+
+    Args:
+        target_precision: precision that its threshold was chosen for.
+        num_finished: finished masks of the project when it was learned.
+        content: fields of a `samkit.learning.Confidence`, as JSON.
+
+    Raises:
+        StoreError: no such project or version.
+    """
+    with store.write() as session:
+        find_locked(session, ProjectRow, project_id, "project")
+        find(session, ModelVersionRow, model_version_id, "model version")
+        row = ConfidenceRow(
+            project_id=project_id,
+            model_version_id=model_version_id,
+            target_precision=target_precision,
+            num_finished=num_finished,
+            content=dict(content),
+            created_at=store.clock(),
+        )
+        session.merge(row)
+
+
+def read_confidence(
+    store: Store, project_id: int, model_version_id: int
+) -> StoredConfidence | None:
+    """What was learned about how sure a model version is; None if nothing was."""
+    with store.read() as session:
+        row = session.get(ConfidenceRow, (project_id, model_version_id))
+        if row is None:
+            return None
+        return StoredConfidence(
+            model_version_id=row.model_version_id,
+            target_precision=row.target_precision,
+            num_finished=row.num_finished,
+            content=row.content,
+            created_at=row.created_at,
+        )
 
 
 def learned_from(store: Store, project_id: int) -> int:
@@ -240,7 +297,7 @@ def delete_learned(session: Session, project_id: int) -> None:
     """Delete a project's learned models; versions that events name keep their records."""
     own = select(LearnedRow.model_version_id).where(LearnedRow.project_id == project_id)
     versions = session.scalars(own).all()
-    for kind in (LearnedRow, PromotionRow):
+    for kind in (ConfidenceRow, LearnedRow, PromotionRow):
         session.execute(delete(kind).where(kind.project_id == project_id))
     session.execute(delete(DecoderRow).where(DecoderRow.model_version_id.in_(versions)))
     for version in versions:

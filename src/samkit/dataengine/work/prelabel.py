@@ -106,11 +106,13 @@ class Prelabelling:
         user_id: int,
         only_empty: bool = True,
         again: bool = False,
+        model_version_id: int | None = None,
     ) -> None:
         """Check the project and the user; see `samkit.batch.prelabel_images` for the arguments.
 
         Args:
             generate: reads an image and generates its masks, such as an `ImageGenerator`.
+            model_version_id: the stored version that generates the masks, which their events name.
 
         Raises:
             StoreError: no such project, its root does not exist, or the user is not a reviewer.
@@ -125,6 +127,7 @@ class Prelabelling:
         self.only_empty = only_empty
         self.again = again
         self.generate = generate
+        self.model_version_id = model_version_id
         self._run = ImageJobRun(store, ORIGIN)
         self._class_ids = {one.name: one.id for one in list_classes(store, project_id)}
         self._num_images = self._num_added = self._num_labelled = self._num_left = 0
@@ -180,7 +183,7 @@ class Prelabelling:
             number of masks added; None if somebody has started the image in the meantime, or
             another run has it now, since this one seemed dead.
         """
-        made = made_masks(masks)
+        made = made_masks(masks, model_version_id=self.model_version_id)
         names = [one.class_name for one in made]
         for fault in add_missing_classes(self.store, self.project_id, names, self._class_ids):
             self._note(image, fault)
@@ -263,7 +266,7 @@ def _unstarted(*, only_empty: bool, again: bool) -> ColumnElement[bool]:
     return and_(unstarted, or_(ImageRow.stage != STAGE, exists().where(masks)))
 
 
-def made_masks(masks: Masks) -> list[MadeMask]:
+def made_masks(masks: Masks, *, model_version_id: int | None = None) -> list[MadeMask]:
     """Convert masks to what the store adds; phrases become classes, "" no class."""
     count = len(masks)
     phrases = masks.phrases or ("",) * count
@@ -276,17 +279,19 @@ def made_masks(masks: Masks) -> list[MadeMask]:
             score=float(masks.scores[index]),
             stability=stability[index],
             stage=STAGE,
-            event=_event(phrases[index], sure[index]),
+            event=_event(phrases[index], sure[index], model_version_id),
         )
         for index in range(count)
     ]
 
 
-def _event(phrase: str, score: float | None) -> NewEvent:
+def _event(phrase: str, score: float | None, model_version_id: int | None) -> NewEvent:
     """Make the event that a mask comes from: text, or an import."""
     if not phrase:
-        return NewEvent(kind="import", data={"origin": ORIGIN})
-    return NewEvent(kind="text", data={"phrase": phrase, "phrase_score": score})
+        data = {"origin": ORIGIN}
+        return NewEvent(kind="import", data=data, model_version_id=model_version_id)
+    named = {"phrase": phrase, "phrase_score": score}
+    return NewEvent(kind="text", data=named, model_version_id=model_version_id)
 
 
 def _unlike_present(session: Session, image: ImageRow, made: list[MadeMask]) -> list[MadeMask]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from samkit.dataengine.database import Store
@@ -24,6 +24,7 @@ from samkit.dataengine.schema import (
     ImageJobRow,
     ImageRow,
     JobRow,
+    NextImageRow,
     ProjectRow,
     ReviewRow,
     RevisionRow,
@@ -154,7 +155,7 @@ def delete_project(store: Store, project_id: int) -> None:
         session.execute(delete(ReviewRow).where(ReviewRow.image_id.in_(images)))
         session.execute(delete(ImageJobRow).where(ImageJobRow.image_id.in_(images)))
         delete_learned(session, project_id)
-        for own in (AnnotationRow, SubmissionRow, ImageRow, ClassRow, JobRow):
+        for own in (NextImageRow, AnnotationRow, SubmissionRow, ImageRow, ClassRow, JobRow):
             session.execute(delete(own).where(own.project_id == project_id))
         session.delete(row)
 
@@ -199,6 +200,13 @@ def get_image(store: Store, image_id: int) -> StoredImage:
     """
     with store.read() as session:
         return to_image(find(session, ImageRow, image_id, "image"))
+
+
+def latest_image_id(store: Store, project_id: int) -> int:
+    """Id of the image that was added last to a project; 0 if it has none."""
+    query = select(func.max(ImageRow.id)).where(ImageRow.project_id == project_id)
+    with store.read() as session:
+        return session.scalar(query) or 0
 
 
 def list_images(

@@ -4,9 +4,21 @@ An expired lease still belongs to its holder until somebody else takes the image
 annotator who comes back late has usually lost nothing.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
 
 from samkit.dataengine.database import Store
@@ -14,6 +26,7 @@ from samkit.dataengine.people import REVIEWERS, acting_user
 from samkit.dataengine.rows import check_limit, find, find_locked, to_image
 from samkit.dataengine.schema import (
     ImageRow,
+    NextImageRow,
     ProjectRow,
     QualityAuditImageRow,
     SubmissionRow,
@@ -24,6 +37,7 @@ from samkit.errors import ConflictError, RoleError, StoreError
 
 # Pages renew their lease every minute; a quarter of an hour survives a break.
 LEASE_S = 900.0
+IDS_PER_QUERY = 500  # databases limit the number of parameters
 
 
 def take_next(
@@ -32,28 +46,29 @@ def take_next(
     """Take the next image to annotate; None if there is nothing to do.
 
     The order is: the image that the user already holds, images returned to them, then open images
-    that they have neither submitted nor skipped before, those of quality audits first.
+    that they have neither submitted nor skipped before: those of quality audits first, then, if the
+    project has images chosen, those of `set_next_images`, then the others.
 
     Raises:
         StoreError: no such project or user.
     """
     with store.write() as session:
-        find(session, ProjectRow, project_id, "project")
+        project = find(session, ProjectRow, project_id, "project")
         acting_user(session, user_id)
         now = store.clock()
         mine = and_(ImageRow.lease_user_id == user_id, ImageRow.lease_expires_at > now)
         free = or_(ImageRow.lease_user_id.is_(None), ImageRow.lease_expires_at <= now)
         own = or_(free, ImageRow.lease_user_id == user_id)
-        for where in (
-            mine,
-            and_(_is_returned_to(user_id), ImageRow.open, own),
-            and_(_is_audited(project_id), _is_new_to(user_id), own),
-            and_(_is_new_to(user_id), own),
+        new = and_(_is_new_to(user_id), own)
+        for query in (
+            _in_order(project_id, mine),
+            _in_order(project_id, and_(_is_returned_to(user_id), ImageRow.open, own)),
+            *_new_in_order(project, new),
         ):
             # Simultaneous callers get different rows: on SQLite one waits, on PostgreSQL rows
             # locked by others are skipped.
-            query = _in_order(project_id, where).limit(1)
-            row = session.scalar(query.with_for_update(skip_locked=True, of=ImageRow))
+            free_row = query.limit(1).with_for_update(skip_locked=True, of=ImageRow)
+            row = session.scalar(free_row)
             if row is not None:
                 return _lease(store, row, user_id, lease_s)
         return None
@@ -69,14 +84,52 @@ def upcoming_images(
     new = and_(_is_new_to(user_id), free)
     found: list[StoredImage] = []
     with store.read() as session:
-        for where in (returned, and_(_is_audited(project_id), new), new):
+        project = find(session, ProjectRow, project_id, "project")
+        for query in (_in_order(project_id, returned), *_new_in_order(project, new)):
             left = limit - len(found)
-            if found:
-                where = and_(where, ImageRow.id.not_in([one.id for one in found]))  # noqa: PLW2901
-            query = _in_order(project_id, where)
-            rows = session.scalars(query.limit(check_limit(limit) - 1))
+            others = query.where(ImageRow.id.not_in([one.id for one in found]))
+            rows = session.scalars(others.limit(check_limit(limit) - 1))
             found += [to_image(row) for row in rows][:left]
     return tuple(found)
+
+
+def set_next_images(store: Store, project_id: int, image_ids: Sequence[int]) -> None:
+    """Set which images the queue offers next in a project that has images chosen.
+
+    Args:
+        image_ids: images of the project, the first one comes first; others follow these. Those of
+            before are replaced.
+
+    Raises:
+        StoreError: no such project, or an image is none of its, or is twice among them.
+    """
+    with store.write() as session:
+        find_locked(session, ProjectRow, project_id, "project")
+        session.execute(delete(NextImageRow).where(NextImageRow.project_id == project_id))
+        for start in range(0, len(image_ids), IDS_PER_QUERY):
+            part = image_ids[start : start + IDS_PER_QUERY]
+            own = select(ImageRow.id).where(
+                ImageRow.project_id == project_id, ImageRow.id.in_(part)
+            )
+            if foreign := set(part) - set(session.scalars(own)):
+                raise StoreError(f"image {min(foreign)} is not of project {project_id}")
+            rows = [
+                {"image_id": one, "project_id": project_id, "rank": rank}
+                for rank, one in enumerate(part, start=start)
+            ]
+            session.execute(insert(NextImageRow), rows)
+
+
+def count_next_images(store: Store, project_id: int) -> int:
+    """Number of images that were chosen to come next and that nobody has finished."""
+    query = (
+        select(func.count())
+        .select_from(NextImageRow)
+        .join(ImageRow, ImageRow.id == NextImageRow.image_id)
+        .where(NextImageRow.project_id == project_id, ImageRow.open, ImageRow.review == "none")
+    )
+    with store.read() as session:
+        return session.scalar(query) or 0
 
 
 def take_image(store: Store, image_id: int, user_id: int, *, lease_s: float = LEASE_S) -> Lease:
@@ -217,6 +270,17 @@ def _lease(store: Store, row: ImageRow, user_id: int, lease_s: float) -> Lease:
 
 def _in_order(project_id: int, where: ColumnElement[bool]) -> Select[ImageRow]:
     return select(ImageRow).where(ImageRow.project_id == project_id, where).order_by(ImageRow.id)
+
+
+def _new_in_order(project: ProjectRow, new: ColumnElement[bool]) -> list[Select[ImageRow]]:
+    """Select new images in the queue's order, one query after another."""
+    queries = [_in_order(project.id, and_(_is_audited(project.id), new))]
+    if project.learning.get("choose_next", False):
+        chosen = select(ImageRow).join(NextImageRow, NextImageRow.image_id == ImageRow.id)
+        queries.append(
+            chosen.where(NextImageRow.project_id == project.id, new).order_by(NextImageRow.rank)
+        )
+    return [*queries, _in_order(project.id, new)]
 
 
 def _is_new_to(user_id: int) -> ColumnElement[bool]:

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.schema import EPOCH, AnnotationRow, EventRow, ImageRow
+from samkit.dataengine.schema import EPOCH, AnnotationRow, EventRow, ImageRow, SubmissionRow
 from samkit.dataengine.values import CLICK_KINDS, MADE_BY_PEOPLE, REVIEWS, Review, Stage
 
 DAY_US = 24 * 60 * 60 * 1_000_000  # microseconds
@@ -45,7 +45,8 @@ class WorkDay:
 
     Time and clicks are those of the person's own prompts and corrections on that day, also on masks
     that were deleted later. So the time that people spend on correcting automatic masks is theirs,
-    under the stage "fully-automatic".
+    under the stage "fully-automatic". Time without a prompt, such as for looking at prefilled masks
+    that are right, belongs to the stage of the image, on the day when it was submitted last.
 
     Attributes:
         num_masks: masks that the person made on this day, without deleted ones; for automatic and
@@ -103,8 +104,9 @@ def work_days(store: Store, project_id: int) -> tuple[WorkDay, ...]:
     with store.read() as session:
         made = {tuple(row[:3]): row[3] for row in session.execute(_made(project_id))}
         done = {tuple(row[:3]): row[3:] for row in session.execute(_done(project_id))}
+        looked = {tuple(row[:3]): int(row[3]) for row in session.execute(_looked(project_id))}
     days = []
-    for key in sorted({*made, *done}):
+    for key in sorted({*made, *done, *looked}):
         number, user_id, stage = key
         corrected, clicks, duration_ms = done.get(key, (0, 0, 0))
         days.append(
@@ -115,7 +117,7 @@ def work_days(store: Store, project_id: int) -> tuple[WorkDay, ...]:
                 num_masks=made.get(key, 0),
                 num_corrected=int(corrected),
                 num_clicks=int(clicks),
-                duration_ms=int(duration_ms),
+                duration_ms=int(duration_ms) + looked.get(key, 0),
             )
         )
     # The origin of automatic masks that were all deleted is no work.
@@ -162,5 +164,15 @@ def _done(project_id: int) -> Select[int, int, str, int, Any, int]:
         )
         .join_from(AnnotationRow, EventRow, EventRow.annotation_id == AnnotationRow.id)
         .where(AnnotationRow.project_id == project_id)
+        .group_by(*groups)
+    )
+
+
+def _looked(project_id: int) -> Select[int, int, str, int]:
+    """Select day, person, stage, and the milliseconds that no event has."""
+    groups = (_day(SubmissionRow.at), SubmissionRow.user_id, SubmissionRow.stage)
+    return (
+        select(*groups, func.sum(SubmissionRow.duration_ms))
+        .where(SubmissionRow.project_id == project_id, SubmissionRow.duration_ms > 0)
         .group_by(*groups)
     )

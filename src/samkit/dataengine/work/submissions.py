@@ -20,7 +20,8 @@ from samkit.dataengine.schema import (
     SubmissionMaskRow,
     SubmissionRow,
 )
-from samkit.dataengine.values import MADE_BY_PEOPLE, Outcome, StoredImage, Submission
+from samkit.dataengine.values import DAY_MS, MADE_BY_PEOPLE, Outcome, StoredImage, Submission
+from samkit.dataengine.work.annotations import stage_of_work
 from samkit.dataengine.work.queue import held_image, release, settle
 from samkit.errors import StoreError
 
@@ -28,15 +29,22 @@ MAX_COMMENT = 2000  # characters
 SET_ASIDE = ("skipped", "unusable")  # states whose comment is the reason
 
 
-def submit_image(store: Store, image_id: int, user_id: int) -> StoredImage:
+def submit_image(store: Store, image_id: int, user_id: int, *, duration_ms: int = 0) -> StoredImage:
     """Submit an image that the user holds, and release it.
 
     It is up for review once the required number of annotators have submitted it, and those whom it
     was returned to have submitted it again.
 
+    Args:
+        duration_ms: time since the last event, such as for looking at prefilled masks that are
+            right; it counts as work of the image's stage.
+
     Raises:
         ConflictError: the user does not hold the image.
+        StoreError: the duration is negative or longer than a day.
     """
+    if not 0 <= duration_ms <= DAY_MS:
+        raise StoreError(f"duration_ms must be from 0 to a day; got {duration_ms}")
     with store.write() as session:
         acting_user(session, user_id)
         row = held_image(session, image_id, user_id)
@@ -44,7 +52,7 @@ def submit_image(store: Store, image_id: int, user_id: int) -> StoredImage:
             forget_set_aside(session, row)
         # Why it was set aside, or what a quality audit asks for; a reviewer's comment stays.
         is_done_with = row.review in (*SET_ASIDE, "none")
-        _record(session, store, row, user_id)
+        _record(session, store, row, user_id, duration_ms=duration_ms)
         settle(session, row)
         if is_done_with and row.review not in SET_ASIDE:
             row.comment = ""
@@ -134,16 +142,20 @@ def _record(
     *,
     outcome: Outcome = "annotated",
     reason: str = "",
+    duration_ms: int = 0,
 ) -> None:
     """Write what a person has made of an image, in place of what they made of it before."""
     own = select(SubmissionRow).where(
         SubmissionRow.image_id == row.id, SubmissionRow.user_id == user_id
     )
-    found = session.scalar(own)
+    found, stage = session.scalar(own), stage_of_work(session, row)
     if found is None:
-        found = SubmissionRow(project_id=row.project_id, image_id=row.id, user_id=user_id)
+        found = SubmissionRow(
+            project_id=row.project_id, image_id=row.id, user_id=user_id, duration_ms=0
+        )
         session.add(found)
     found.outcome, found.reason, found.returned, found.at = outcome, reason, False, store.clock()
+    found.stage, found.duration_ms = stage, found.duration_ms + duration_ms
     session.flush()
     held = SubmissionMaskRow.submission_id == found.id
     session.execute(delete(SubmissionMaskRow).where(held))

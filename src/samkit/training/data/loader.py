@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -228,6 +228,7 @@ class BatchLoader:
             phrases=tuple(phrase for image in images for phrase in image.phrases),
             text_embeds=torch.cat(embeds) if len(embeds) == len(images) else None,
             clicks_xy=torch.cat([clicks_of(image) for image in images]) if known else None,
+            **rejected_of(images),
         )
 
     def _encoded(self, features: Tensor | NotEncoded) -> Tensor:
@@ -235,6 +236,18 @@ class BatchLoader:
             return features
         assert self._encoder is not None
         return self._encoder.features(features.image_sha256, features.image)
+
+
+def rejected_of(images: Sequence[Prepared]) -> dict[str, Tensor]:
+    """The fields of a batch about masks that people rejected; none if there are none."""
+    found = [(at, image.rejected) for at, image in enumerate(images) if image.rejected is not None]
+    if not found:
+        return {}
+    return {
+        "rejected": torch.cat([one.regions for _, one in found]),
+        "rejected_truths": torch.cat([one.truths for _, one in found]),
+        "rejected_index": torch.tensor([at for at, one in found for _ in one.regions]),
+    }
 
 
 def clicks_of(image: Prepared) -> Tensor:

@@ -22,7 +22,9 @@ from samkit.training.data.placement import (
     place_points,
     plain_placement,
 )
+from samkit.training.data.rejected import Rejected, place_rejected
 
+MOST_REJECTED = 2  # of an image, in each batch
 # Purpose of random numbers, part of their seed, so that no two purposes share theirs.
 AUGMENTATION = 201
 NO_MASK = "no usable mask"
@@ -58,6 +60,7 @@ class Prepared:
         text_embeds: (M, D) CLIP embeddings of one crop of each mask; None without crops.
         clicks_xy: (M, 2) first clicks of people in the model space, NaN where unknown; None if all
             are.
+        rejected: masks that people rejected; None without any.
         faults: one line for each annotation that was left out.
     """
 
@@ -69,6 +72,7 @@ class Prepared:
     phrases: tuple[str, ...] = ()
     text_embeds: Tensor | None = None
     clicks_xy: Tensor | None = None
+    rejected: Rejected | None = None
     faults: tuple[str, ...] = ()
 
 
@@ -146,6 +150,15 @@ class Preparer:
             clicks_xy=None
             if sample.clicks_xy is None
             else torch.from_numpy(place_points(sample.clicks_xy[chosen], placement)),
+            rejected=place_rejected(
+                sample.rejected,
+                sample.rles,
+                placement,
+                self.truth_size,
+                ignored,
+                rng=rng,
+                most=MOST_REJECTED,
+            ),
             faults=sample.faults,
         )
 

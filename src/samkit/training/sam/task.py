@@ -6,7 +6,7 @@ errors. Shape legend: B images, M masks, K candidates, N points, T side of the t
 C channels, G side of the embedding grid, L side of logits, D dimensions of CLIP's space.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from samkit.models import (
     PromptTensors,
     Sam,
 )
-from samkit.training.losses import LossRecipe, MaskLosses, mask_losses
+from samkit.training.losses import LossRecipe, MaskLosses, mask_iou, mask_losses
 from samkit.training.sam.prompts import (
     PromptRecipe,
     corrective_points,
@@ -110,7 +110,8 @@ class InteractiveTask(Task):
         return self.trainable.sam
 
     def forward(self, batch: Batch, generator: torch.Generator) -> StepResult:
-        features = self.trainable.encode(batch).rows(batch.image_index)  # one for each mask
+        encoded = self.trainable.encode(batch)
+        features = encoded.rows(batch.image_index)  # one for each mask
         truth, recipe = batch.masks, self.recipe.prompts
         ignored = None if batch.ignored is None else batch.ignored[batch.image_index]  # (M, T, T)
         if self.teacher is not None:
@@ -149,7 +150,12 @@ class InteractiveTask(Task):
             for name in ("focal", "dice", "iou_error")
         }
         parts |= {"iou_first": results[0].iou, "iou_last": results[-1].iou}
-        return StepResult(torch.stack([losses.total for losses in results]).mean(), parts)
+        loss = torch.stack([losses.total for losses in results]).mean()
+        if self.recipe.loss.rejected > 0:
+            rejected_error = self._rejected_error(encoded, pos_enc, batch, generator)
+            loss = loss + self.recipe.loss.rejected * rejected_error
+            parts["rejected_error"] = rejected_error.detach()
+        return StepResult(loss, parts)
 
     def export(self, path: Path) -> None:
         """Write a SAM checkpoint."""
@@ -157,6 +163,38 @@ class InteractiveTask(Task):
 
     def parameter_depths(self) -> dict[str, int]:
         return {f"trainable.{k}": v for k, v in self.trainable.parameter_depths().items()}
+
+    def _rejected_error(
+        self,
+        encoded: ImageFeatures,
+        pos_enc: PosEncProjections,
+        batch: Batch,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Squared error of the predicted IoU where people rejected masks; 0 without any.
+
+        One click is answered for each. Masks are not trained: only what they are said to be worth.
+        """
+        if batch.rejected is None:
+            return encoded.grid.new_zeros((), dtype=torch.float32)
+        assert batch.rejected_truths is not None
+        assert batch.rejected_index is not None
+        recipe = replace(self.recipe.prompts, box_probability=0.0)
+        clicks = first_clicks(batch.rejected, self.sam.config.image_size, recipe, generator)
+        with in_float32(encoded.grid):
+            tokens = clicks_to_tokens(clicks, self.sam.prompt_encoder)
+        features = encoded.rows(batch.rejected_index)
+        dense = self.sam.prompt_encoder.no_mask().expand(len(features.grid), -1, -1, -1)
+        context = self.sam.prepare(features, dense, pos_enc)
+        attended = self.sam.select(self.sam.attend(tokens, context), multimask=True)
+        logits, iou_pred = self.sam.upscale(attended, context)
+        predicted = to_target_size(logits.detach(), batch.rejected.shape[-1]) > 0
+        if batch.ignored is not None:
+            predicted &= ~batch.ignored[batch.rejected_index][:, None]
+        # An empty answer where nothing is wanted has no IoU with anything.
+        iou = mask_iou(predicted, batch.rejected_truths[:, None])
+        iou = torch.where(batch.rejected_truths.any((1, 2))[:, None], iou, 0.0)
+        return (iou_pred.float() - iou).square().mean()
 
     def _iterate(
         self,

@@ -6,17 +6,20 @@ import { notify, notifyError } from "./notices.js";
 import { linePlot } from "./plots.js";
 
 const REFRESH_MS = 5000;
-const DOING = { learn: "The model is learning from the finished masks.", prefill: "Confident masks are being put on the next images.", waiting: "Learning begins in a moment." };
+const DOING = { learn: "The model is learning from the finished masks.", prefill: "Confident masks are being put on the waiting images.", choose: "The images that come next are being chosen.", waiting: "Learning begins in a moment." };
 
 /** Show the page and keep it up to date. @returns {{close: () => void}} */
 export async function showModel(place, project) {
   const path = `projects/${project.id}/learning`;
   let shown = "";
+  const status = el("div");
   const draw = (learning) => {
-    const text = JSON.stringify(learning);
+    const page = { path, draw, status };
+    status.replaceChildren(...(learning.doing ? [progress(learning, page)] : []));
+    const text = JSON.stringify({ ...learning, left: null });
     if (text === shown) return; // somebody may be typing
     shown = text;
-    place.replaceChildren(...contents(learning, { path, draw }));
+    place.replaceChildren(...contents(learning, page));
   };
   draw(await get(path));
   const timer = setInterval(() => get(path).then(draw, () => {}), REFRESH_MS);
@@ -35,8 +38,7 @@ function contents(learning, page) {
     tile("Clicks per mask", current ? current.figures.clicks[1].toFixed(2) : "–", "of robots, on images that no model learns from"),
     tile("Prefilled and left as they were", learning.precision === null ? "–" : `${Math.round(learning.precision * 100)}%`, `of the latest ${plural(learning.prefilled, "prefilled mask")} on finished images`),
   );
-  const parts = [tiles];
-  if (learning.doing) parts.push(el("p.message", { role: "status" }, DOING[learning.doing]));
+  const parts = [tiles, page.status];
   if (promoted.length) parts.push(el("div.plots", {}, ...curves(promoted)));
   parts.push(versions(learning, page));
   if (isReviewer()) parts.push(settings(learning, page));
@@ -45,6 +47,12 @@ function contents(learning, page) {
 
 function tile(name, value, hint = "") {
   return el("div.tile", { title: hint || null }, el("dt", {}, name), el("dd", {}, value));
+}
+
+function progress({ doing, left }, { path, draw }) {
+  const text = left === null ? DOING[doing] : `${DOING[doing]} ${plural(left, "image")} left.`;
+  const stop = () => post(`${path}/stop`).then(draw, notifyError);
+  return el("p.message", { role: "status" }, text, isReviewer() && el("button", { type: "button", onclick: stop }, "Stop"));
 }
 
 function curves(promoted) {
@@ -103,6 +111,7 @@ function serveButton(id, name, serving, { path, draw }) {
 function settings(learning, { path, draw }) {
   const every = el("input", { type: "number", min: "0", step: "1", required: true, value: String(learning.every_masks) });
   const prefill = el("input", { type: "checkbox", checked: learning.prefill });
+  const choose = el("input", { type: "checkbox", checked: learning.choose_next });
   const precision = el("input", { type: "number", min: "0.5", max: "1", step: "0.01", required: true, value: round2(learning.target_precision) });
   const act = async (request, done) => {
     try {
@@ -112,14 +121,15 @@ function settings(learning, { path, draw }) {
       notifyError(error);
     }
   };
-  const body = () => ({ every_masks: Number(every.value), prefill: prefill.checked, target_precision: Number(precision.value) });
+  const body = () => ({ every_masks: Number(every.value), prefill: prefill.checked, target_precision: Number(precision.value), choose_next: choose.checked });
   const form = el(
     "form",
     {},
     field("Learn after this many new masks", every, "0 learns only when asked"),
     el("label.check", {}, prefill, "Put confident masks on images before people open them"),
     field("Fraction of them that shall be right", precision),
-    el("footer.row", {}, el("button", { type: "button", disabled: Boolean(learning.doing), onclick: () => act(() => post(`${path}/learn`), "Learning begins in a moment.") }, "Learn now"), el("button.primary", { type: "submit" }, "Save")),
+    el("label.check", {}, choose, "Offer first the images from which the model would learn most"),
+    el("footer.row", {}, el("button", { type: "button", disabled: Boolean(learning.doing), onclick: () => act(() => post(`${path}/learn`), "Learning begins in a moment.") }, "Learn now"), learning.prefill && el("button", { type: "button", disabled: Boolean(learning.doing), onclick: () => act(() => post(`${path}/prefill`), "Prefilling begins in a moment.") }, "Prefill now"), el("button.primary", { type: "submit" }, "Save")),
   );
   form.addEventListener("submit", (event) => {
     event.preventDefault();

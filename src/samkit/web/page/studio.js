@@ -43,7 +43,7 @@ export class Studio {
     });
     const { tools } = this;
     const hintAfterS = status.hint_after_s;
-    this.hold = new ImageHold({ state, stage, masks, outbox });
+    this.hold = new ImageHold({ state, stage, masks, outbox, clock });
     this.draft = new DraftActions({ state, stage, painter, tools, masks, outbox, clock, hintAfterS });
     this.saved = new SavedActions({ state, stage, painter, masks, clock });
     const { hold, draft, saved } = this;

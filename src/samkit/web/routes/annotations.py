@@ -154,9 +154,15 @@ def get_events(studio: TheState, user: AnyUser, annotation_id: Key) -> Page[Even
 
 
 @router.post("/images/{image_id}/submit")
-def submit(studio: TheState, user: AnyUser, image_id: Key) -> ImageOut:
-    """Submit an image that one holds."""
-    return ImageOut.model_validate(submit_image(studio.store, image_id, user.id))
+def submit(
+    studio: TheState,
+    user: AnyUser,
+    image_id: Key,
+    duration_ms: Annotated[int, Query(ge=0, le=DAY_MS)] = 0,
+) -> ImageOut:
+    """Submit an image that one holds; the duration is the time since the last event."""
+    image = submit_image(studio.store, image_id, user.id, duration_ms=duration_ms)
+    return ImageOut.model_validate(image)
 
 
 @router.post("/images/{image_id}/skip")

@@ -12,7 +12,9 @@ from samkit.dataengine import (
     serve_version,
     serving_version,
     set_learning,
+    unstarted_images,
 )
+from samkit.errors import ConflictError
 from samkit.web.routing import Key, new_router
 from samkit.web.schemas import LearnedOut, LearningIn, LearningOut, ServeIn
 from samkit.web.sign_in import AnyUser, Reviewer
@@ -45,6 +47,26 @@ def post_learn(studio: TheState, _user: Reviewer, project_id: Key) -> LearningOu
     return _learning(studio, project_id)
 
 
+@router.post("/projects/{project_id}/learning/prefill", status_code=202)
+def post_prefill(studio: TheState, _user: Reviewer, project_id: Key) -> LearningOut:
+    """Go on with prefilling masks that was stopped or has failed, in a project that is set so.
+
+    Refused with 409 in other projects.
+    """
+    if not get_project(studio.store, project_id).learning.prefill:
+        raise ConflictError("the project puts no masks on images: change how it learns first")
+    studio.learners.ask_prefill(project_id)
+    return _learning(studio, project_id)
+
+
+@router.post("/projects/{project_id}/learning/stop", status_code=202)
+def post_stop(studio: TheState, _user: Reviewer, project_id: Key) -> LearningOut:
+    """Stop learning or prefilling; what is done stays, and it can go on later."""
+    get_project(studio.store, project_id)
+    studio.learners.stop_work(project_id)
+    return _learning(studio, project_id)
+
+
 @router.post("/projects/{project_id}/learning/serve")
 def post_serve(studio: TheState, user: Reviewer, project_id: Key, body: ServeIn) -> LearningOut:
     """Let another version answer, one that did before."""
@@ -57,12 +79,15 @@ def _learning(studio: ServerState, project_id: int) -> LearningOut:
     learning = get_project(store, project_id).learning
     own = studio.embedder.model
     accepted, prefilled = prefill_outcomes(store, project_id)
+    doing = studio.learners.working_on(project_id)
     return LearningOut(
         every_masks=learning.every_masks,
         prefill=learning.prefill,
         target_precision=learning.target_precision,
+        choose_next=learning.choose_next,
         serving=serving_version(store, project_id) or (None if own is None else own.id),
-        doing=studio.learners.working_on(project_id),
+        doing=doing,
+        left=len(unstarted_images(store, project_id)) if doing == "prefill" else None,
         finished_masks=count_finished_masks(store, project_id),
         learned=tuple(
             LearnedOut.model_validate(one) for one in list_learned_models(store, project_id)
