@@ -19,7 +19,8 @@ from samkit.dataengine import (
     submit_image,
     take_image,
 )
-from samkit.errors import ConflictError, StoreError, WeightsError
+from samkit.errors import ConflictError, OutputError, StoreError, WeightsError
+from samkit.files import hold
 from samkit.learning import learner as learner_module
 from samkit.learning import pack_decoder, unpack_decoder
 from samkit.learning.examples import is_held_out
@@ -179,6 +180,19 @@ def test_too_few_images_say_so(team, make_learner):
         learner.learn(team.project.id)
     team.finish([one for one in team.images if not is_held_out(one)])
     with pytest.raises(StoreError, match="0 to judge by"):
+        learner.learn(team.project.id)
+
+
+def test_one_learner_at_a_time(team, make_learner):
+    """A server that is killed leaves its learner behind; the next server starts another one."""
+    learner = make_learner()
+    place = learner.folder / f"project-{team.project.id}.lock"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("wb") as lock:
+        hold(lock, place)
+        with pytest.raises(OutputError, match=r"another run is writing to .*project-1\.lock"):
+            learner.learn(team.project.id)
+    with pytest.raises(StoreError, match="learning needs 1 and 6"):
         learner.learn(team.project.id)
 
 

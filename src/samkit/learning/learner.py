@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ from samkit.dataengine import (
 )
 from samkit.datasets import Sample, SampleSource, open_data, require_indexed
 from samkit.errors import StoreError
+from samkit.files import hold
 from samkit.learning.decoders import pack_decoder, unpack_decoder
 from samkit.learning.examples import FinishedImages, Split, finished_images
 from samkit.learning.judge import (
@@ -231,9 +233,24 @@ class Learner:
         Raises:
             StoreError: no such project, or too few finished images.
             ConflictError: another version was chosen in the meantime.
-            TrainingError, OutputError: the training failed.
+            TrainingError, OutputError: the training failed; or another learner is at work on the
+                project, such as that of a server that was killed.
         """
         project = get_project(self.store, project_id)
+        with self._hold(project):
+            return self._learn(project, on_step)
+
+    @contextmanager
+    def _hold(self, project: Project) -> Iterator[None]:
+        """Keep other learners away from a project: they would write into the same folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        place = self.folder / f"project-{project.id}.lock"
+        with place.open("wb") as lock:
+            hold(lock, place)
+            yield
+
+    def _learn(self, project: Project, on_step: Callable[[Progress], None] | None) -> LearnedModel:
+        project_id = project.id
         num_finished = count_finished_masks(self.store, project_id)
         split = self.examples(project_id)
         check_enough(project, split, least_held_out=LEAST_IMAGES if self.recipe.judged else 0)
