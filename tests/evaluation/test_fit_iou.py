@@ -65,5 +65,5 @@ def test_the_lines_are_exact_in_the_weights(tiny_sam):
 def test_too_few_answers_are_refused(tiny_sam):
     predictor = Predictor(tiny_sam, model_name="tiny")
     source = ListSource(Scenes(count=1, size=64, seed=1)[0])
-    with pytest.raises(DataError, match="needs 50 answers of each kind; got"):
+    with pytest.raises(DataError, match="needs 30 answers of each kind; got"):
         fit_predicted_iou(predictor, source)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 Pairs = FloatArray  # (2, N): predicted and true IoUs
 
-MIN_ANSWERS = 50
+MIN_ANSWERS = 30
 MAX_CLICKS = 6
 # Predicted IoUs that hardly differ, or go against the truth, say nothing: then the mean is all that
 # can be right, and a slope this small keeps the ranking.
@@ -66,7 +66,7 @@ def fit_predicted_iou(
         on_image: called after each image with the number of images done and of all.
 
     Raises:
-        DataError: a sample is broken; or there are fewer than 50 answers of a kind.
+        DataError: a sample is broken; or there are fewer than 30 answers of a kind.
         ImageError: an image cannot be read.
     """
     chosen = np.linspace(0, len(source) - 1, min(images, len(source))).round().astype(int)
