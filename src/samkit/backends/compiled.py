@@ -54,6 +54,10 @@ class CompiledBackend(ABC):
     def encode(self, pixels: Tensor) -> ImageFeatures:
         return ImageFeatures((self.run("encoder", pixels)[0].clone(),))
 
+    def encode_levels(self, pixels: Tensor) -> ImageFeatures:
+        """Compiled when first needed, beside the graph of `encode`."""
+        return ImageFeatures(tuple(one.clone() for one in self.run("encoder_levels", pixels)))
+
     def embed_prompts(self, prompts: PromptTensors) -> PromptEmbeddings:
         return self.model.embed_prompts(prompts)
 

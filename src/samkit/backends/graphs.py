@@ -22,6 +22,24 @@ from samkit.models import (
 EXAMPLE_PROMPTS, EXAMPLE_TOKENS = 2, 3
 
 
+class EncoderLevels(nn.Module):
+    """Pixels (1, 3, S, S) to all levels of an encoder, finest first; see `encoder_levels`."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        return encoder_levels(self.encoder, pixels)
+
+
+def encoder_levels(encoder: nn.Module, pixels: Tensor) -> tuple[Tensor, ...]:
+    """The encoder's intermediate levels, finest first, if it has any, and its features."""
+    levels = getattr(encoder, "levels", None)
+    found: tuple[Tensor, ...] = (encoder(pixels),) if levels is None else levels(pixels)
+    return found
+
+
 class DecoderGraph(nn.Module):
     """Base of the decoder's graphs: the decoder and the projected positional encodings."""
 
@@ -98,15 +116,15 @@ GRAPHS = ("encoder", "prepare", "attend", "attend_each", "upscale")
 
 
 def graph_spec(model: Sam, name: str) -> GraphSpec:
-    """Create one of the five graphs of a model."""
+    """Create one of the graphs of a model: those of `GRAPHS`, or "encoder_levels"."""
     prompts, tokens = {0: "prompts"}, {0: "prompts", 1: "tokens"}
     config = model.config.prompts
     dim, grid, side = config.dim, config.grid_size, config.image_size
     image = torch.zeros(EXAMPLE_PROMPTS, grid**2, dim)
-    if name == "encoder":
-        return GraphSpec(
-            module=model.image_encoder, example=(torch.zeros(1, 3, side, side),), free=({},)
-        )
+    if name in ("encoder", "encoder_levels"):
+        encoder: nn.Module = model.image_encoder
+        module = encoder if name == "encoder" else EncoderLevels(encoder)
+        return GraphSpec(module=module, example=(torch.zeros(1, 3, side, side),), free=({},))
     if name == "upscale":
         kernels = torch.zeros(EXAMPLE_PROMPTS, model.config.decoder.num_multimask, dim // 8)
         return GraphSpec(

@@ -12,7 +12,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from samkit.backends.base import BackendInfo
 from samkit.backends.forking import SPAWN_HINT, renew_in_children
-from samkit.backends.graphs import Attend, AttendEach, Prepare, Upscale, images_of_prompts
+from samkit.backends.graphs import (
+    Attend,
+    AttendEach,
+    EncoderLevels,
+    Prepare,
+    Upscale,
+    images_of_prompts,
+)
 from samkit.errors import BackendError
 from samkit.models import (
     Attended,
@@ -52,6 +59,7 @@ class TorchBackend:
         if self.dtype != torch.float32:
             lower_precision(encoder, own.mask_decoder, graphs, self.dtype)
         self.encoder = self._ready(encoder)
+        self._levels = self._ready(EncoderLevels(encoder))
         self._prepare, self._attend, self._attend_each, self._upscale = map(self._ready, graphs)
         self._is_lost = False
         renew_in_children(self)
@@ -77,6 +85,10 @@ class TorchBackend:
     def encode(self, pixels: Tensor) -> ImageFeatures:
         features: Tensor = self.encoder(self._own(pixels))
         return ImageFeatures((features.float().contiguous(),))
+
+    def encode_levels(self, pixels: Tensor) -> ImageFeatures:
+        levels: tuple[Tensor, ...] = self._levels(self._own(pixels))
+        return ImageFeatures(tuple(level.float().contiguous() for level in levels))
 
     def embed_prompts(self, prompts: PromptTensors) -> PromptEmbeddings:
         return self.model.embed_prompts(prompts)

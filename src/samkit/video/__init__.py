@@ -1,0 +1,44 @@
+"""Video: frames read when needed, and objects followed through them."""
+
+from typing import TYPE_CHECKING
+
+from samkit.lazy import lazy_names
+from samkit.video.answer import ObjectResult, VideoAnswer
+from samkit.video.frames import FrameSource, VideoLike, open_frames
+from samkit.video.interface import ObjectAnswer, State, Tracker
+from samkit.video.stream import VideoStream
+from samkit.video.video import Video
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from samkit.video.feature_tracker import FeatureTracker, FeatureTrackerConfig
+    from samkit.video.features import FrameFeatures, grey_picture
+    from samkit.video.predictor import VideoPredictor
+
+__all__ = [
+    "FeatureTracker",
+    "FeatureTrackerConfig",
+    "FrameFeatures",
+    "FrameSource",
+    "ObjectAnswer",
+    "ObjectResult",
+    "State",
+    "Tracker",
+    "Video",
+    "VideoAnswer",
+    "VideoLike",
+    "VideoPredictor",
+    "VideoStream",
+    "grey_picture",
+    "open_frames",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "FeatureTracker": "feature_tracker",
+        "FeatureTrackerConfig": "feature_tracker",
+        "FrameFeatures": "features",
+        "VideoPredictor": "predictor",
+        "grey_picture": "features",
+    },
+)
