@@ -22,6 +22,9 @@ class StubTracker:
     def __init__(self):
         self.encoded = []
 
+    def describe(self):
+        return {"name": "stub"}
+
     def coords(self, size_hw):
         return CoordMap.of(size_hw, SPEC)
 

@@ -44,6 +44,7 @@ from samkit.evaluation.vos import (
     region_similarity,
     score_sequence,
 )
+from samkit.evaluation.vos_runner import VosResult, evaluate_vos, vos_json, vos_markdown
 from samkit.evaluation.while_training import validation_scores
 
 __all__ = [
@@ -71,12 +72,14 @@ __all__ = [
     "Report",
     "SkippedImage",
     "TextToMask",
+    "VosResult",
     "VosSequence",
     "click_masks",
     "clicks_to_reach",
     "compare",
     "draw_groups",
     "evaluate_model",
+    "evaluate_vos",
     "expanded_interval",
     "find_edges",
     "find_vos_sequences",
@@ -96,5 +99,7 @@ __all__ = [
     "report_model",
     "score_sequence",
     "validation_scores",
+    "vos_json",
+    "vos_markdown",
     "write_plots",
 ]

@@ -12,7 +12,7 @@ Shape legend: S side of the logits space, O objects.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import cv2
@@ -122,6 +122,9 @@ class FeatureTracker:
     def __init__(self, predictor: Predictor, config: FeatureTrackerConfig | None = None) -> None:
         self.predictor = predictor
         self.config = FeatureTrackerConfig() if config is None else config
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": "features", **asdict(self.config)}
 
     def coords(self, size_hw: tuple[int, int]) -> CoordMap:
         return CoordMap.of(size_hw, self.predictor.model.image_spec)

@@ -50,6 +50,10 @@ class ObjectAnswer:
 class Tracker(Protocol):
     """Follows objects; memories are of the family's own type."""
 
+    def describe(self) -> dict[str, Any]:
+        """Name and settings, as JSON: all besides the model that answers depend on."""
+        ...
+
     def coords(self, size_hw: tuple[int, int]) -> CoordMap:
         """The coordinate spaces of frames of a size."""
         ...

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from samkit.predict import DEFAULT_MODEL, Predictor
-from samkit.video.frames import VideoLike, open_frames
+from samkit.video.frames import FrameSource, VideoLike, open_frames
 from samkit.video.interface import Tracker
 from samkit.video.stream import VideoStream
 from samkit.video.trackers import create_tracker
@@ -55,6 +56,10 @@ class VideoPredictor:
             )
         )
 
+    def describe(self) -> dict[str, Any]:
+        """Model, backend, precision, device, threads and tracker in use."""
+        return {**self.predictor.describe(), "tracker": self.tracker.describe()}
+
     def open(self, video: VideoLike, *, non_overlapping: bool = False) -> Video:
         """Open a video.
 
@@ -66,7 +71,11 @@ class VideoPredictor:
         Raises:
             VideoError: it is missing, empty, damaged, without pictures, or nothing that has frames.
         """
-        return Video(self.tracker, open_frames(video), non_overlapping=non_overlapping)
+        return self.open_source(open_frames(video), non_overlapping=non_overlapping)
+
+    def open_source(self, source: FrameSource, *, non_overlapping: bool = False) -> Video:
+        """Open a source of frames of one's own; see `samkit.video.FrameSource`."""
+        return Video(self.tracker, source, non_overlapping=non_overlapping)
 
     def stream(self, *, non_overlapping: bool = False) -> VideoStream:
         """Begin a stream: one frame in, one answer out."""
