@@ -33,16 +33,26 @@ from samkit.batch.segment import (
     check_result_names,
     read_prompted_images,
 )
+from samkit.batch.track import (
+    DEFAULT_TRACK_FORMATS,
+    TRACK_FORMATS,
+    ObjectPrompt,
+    TrackFolder,
+    follow_objects,
+    write_tracks,
+)
 
 __all__ = [
     "COCO_NAME",
     "DEFAULT_FORMATS",
     "DEFAULT_SEGMENT_FORMATS",
+    "DEFAULT_TRACK_FORMATS",
     "FORMATS",
     "SEGMENT_FORMATS",
     "SEGMENT_STATE_NAME",
     "STATE_NAME",
     "SUFFIXES",
+    "TRACK_FORMATS",
     "AutoResult",
     "AutoWork",
     "ClassChoice",
@@ -52,6 +62,7 @@ __all__ = [
     "InProcess",
     "InputImage",
     "MaskGenerator",
+    "ObjectPrompt",
     "Outcome",
     "PageChoice",
     "Postponed",
@@ -63,10 +74,12 @@ __all__ = [
     "SegmentOptions",
     "SegmentWork",
     "Skipped",
+    "TrackFolder",
     "Work",
     "check_models",
     "check_result_names",
     "find_images",
+    "follow_objects",
     "is_out_of_memory",
     "name_results",
     "prelabel_images",
@@ -76,4 +89,5 @@ __all__ = [
     "run_with_retries",
     "split_into_pages",
     "summary",
+    "write_tracks",
 ]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from samkit.lazy import lazy_names
 from samkit.video.answer import ObjectResult, VideoAnswer
-from samkit.video.frames import FrameSource, VideoLike, open_frames
+from samkit.video.frames import EveryNth, FrameFolder, FrameSource, VideoLike, open_frames
 from samkit.video.interface import ObjectAnswer, State, Tracker
 from samkit.video.stream import VideoStream
 from samkit.video.video import Video
@@ -15,9 +15,11 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.video.predictor import VideoPredictor
 
 __all__ = [
+    "EveryNth",
     "FeatureTracker",
     "FeatureTrackerConfig",
     "FrameFeatures",
+    "FrameFolder",
     "FrameSource",
     "ObjectAnswer",
     "ObjectResult",

@@ -169,6 +169,33 @@ class FrameFolder(FrameList):
         super().__init__([folder / name for name in self.names], str(folder))
 
 
+class EveryNth:
+    """Each N-th frame of another source, from its first one."""
+
+    def __init__(self, source: FrameSource, every: int) -> None:
+        self.name = source.name
+        self._source, self._every = source, every
+
+    @property
+    def count(self) -> int | None:
+        count = self._source.count
+        return None if count is None else -(-count // self._every)
+
+    @property
+    def rate(self) -> float | None:
+        rate = self._source.rate
+        return None if rate is None else rate / self._every
+
+    def has(self, index: int) -> bool:
+        return self._source.has(index * self._every)
+
+    def read(self, index: int) -> RgbImage:
+        return self._source.read(index * self._every)
+
+    def close(self) -> None:
+        self._source.close()
+
+
 class Stream:
     """Frames of an iterator, each read once; only the latest can be read again."""
 

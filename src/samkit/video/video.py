@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samkit.arrays import BoolArray
+from samkit.arrays import BoolArray, RgbImage
 from samkit.errors import PromptError
 from samkit.geometry import decode_rle, encode_rle, mask_to_logits
 from samkit.types import Prompts
@@ -95,6 +95,14 @@ class Video:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def has(self, index: int) -> bool:
+        """Whether there is such a frame; waits for the next one of a stream."""
+        return self._source.has(index)
+
+    def read(self, index: int) -> RgbImage:
+        """Read a frame (H, W, 3); see `samkit.video.FrameSource`."""
+        return self._source.read(index)
 
     def close(self) -> None:
         """Close the file or the camera; results stay."""
