@@ -33,6 +33,7 @@ OUTSIDE = -9.0  # logits where an object cannot be, unless the decoder is sure
 PROMPT_LIMIT = 12.0  # as of masks that are given; see `mask_to_logits`
 # Regions smaller than this fraction of the largest one do not count for the box.
 SPECK = 0.02
+AREA_SHARE = 0.2  # weight of the latest area in the moving average
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +51,11 @@ class FeatureTrackerConfig:
         reach: how far around the carried mask the object may be: cells, and a fraction of its size.
         new_share: weight of the latest frame in the classifier.
         anchor_share: weight of the confirmed frames, which is put back with each frame.
+        search_anchor_share: likewise, for the search for an object that was absent.
         flow_gap: frames over which flow is followed.
         present, uncertain: classifier's mean inside the mask from which an object counts as there.
         found_iou: predicted IoU from which an object that was absent is back.
-        found_size: its area then, as a multiple of the last one that was certain.
+        found_size: its area then, as a multiple of what it was.
     """
 
     classifier_gain: float = 8.0
@@ -65,7 +67,8 @@ class FeatureTrackerConfig:
     prompt_gain: float = 3.0
     reach: tuple[int, float] = (16, 0.2)
     new_share: float = 0.1
-    anchor_share: float = 0.05
+    anchor_share: float = 0.1
+    search_anchor_share: float = 0.5
     flow_gap: int = 3
     present: float = 0.6
     uncertain: float = 0.3
@@ -90,6 +93,17 @@ class SeenMask:
     moments: Moments
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FeatureAnswer(ObjectAnswer):
+    """An answer with what the memory needs of it.
+
+    Attributes:
+        looks: (S, S), what the classifier said.
+    """
+
+    looks: Logits
+
+
 @dataclass(kw_only=True)
 class ObjectMemory:
     """What is known of one object.
@@ -99,14 +113,14 @@ class ObjectMemory:
         latest: the mask tracked last; None right after a confirmed frame.
         scales: of the features' levels, from the first frame.
         is_lost: whether the object was absent in the frame tracked last.
-        area: of the last mask that was certain, in cells.
+        area: of masks that were certain, in cells: a moving average.
     """
 
     confirmed: dict[int, SeenMask] = field(default_factory=dict)
     latest: SeenMask | None = None
     scales: Tensor | None = None
     is_lost: bool = False
-    area: int = 0
+    area: float = 0.0
 
     def anchors(self, index: int, *, reverse: bool) -> list[SeenMask]:
         """The confirmed masks that count for a frame, the nearest last."""
@@ -173,9 +187,14 @@ class FeatureTracker:
         flows: dict[int, Flow] = {}  # by the earlier frame: objects share them
         answers = []
         for memory in memories:
-            last = memory.latest or memory.anchors(index, reverse=reverse)[-1]
-            looks = self._classify(features, memory, last.moments)
-            if memory.is_lost or abs(index - last.index) > self.config.flow_gap:
+            anchors = memory.anchors(index, reverse=reverse)
+            last = memory.latest or anchors[-1]
+            is_far = memory.is_lost or abs(index - last.index) > self.config.flow_gap
+            known = last.moments
+            if is_far:  # what was learned last may be what covered the object
+                known = known.mixed(mean_moments(anchors), self.config.search_anchor_share)
+            looks = self._classify(features, memory, known)
+            if is_far:
                 expected = self._search(memory, looks)
             else:
                 if last.index not in flows:
@@ -198,7 +217,9 @@ class FeatureTracker:
             memory.scales = features.scales()
         memory.is_lost = answer.state == "absent"
         if answer.state == "present":
-            memory.area = int((answer.logits > 0).sum())
+            area = float((answer.logits > 0).sum())
+            is_first = prompted or not memory.area
+            memory.area = area if is_first else memory.area + AREA_SHARE * (area - memory.area)
         if prompted:
             moments = moments_of(features, answer.logits, memory.scales)
             memory.latest = None
@@ -214,9 +235,9 @@ class FeatureTracker:
         known = last.moments
         if answer.state == "present":
             known = known.mixed(mean_moments(anchors), self.config.anchor_share)
-            known = known.mixed(
-                moments_of(features, answer.logits, memory.scales), self.config.new_share
-            )
+            looks = answer.looks if isinstance(answer, FeatureAnswer) else None
+            new = moments_of(features, answer.logits, memory.scales, looks)
+            known = known.mixed(new, self.config.new_share)
         memory.latest = SeenMask(
             index=index, logits=answer.logits, grey=features.grey, moments=known
         )
@@ -294,7 +315,7 @@ class FeatureTracker:
         decoded = np.clip(answer.logits[0], -config.decoder_limit, config.decoder_limit)
         logits = (expected + config.decoder_weight * decoded).astype(np.float32)
         inside = logits > 0
-        likeness = float(looks[inside].mean()) if inside.any() else 0.0
+        likeness = float(looks[inside].mean()) if inside.any() else -1.0
         score = float(answer.iou_pred[0])
         state: State = "present" if likeness >= config.present else "uncertain"
         if likeness < config.uncertain:
@@ -303,7 +324,7 @@ class FeatureTracker:
             is_back = state == "present" and score >= config.found_iou
             if not is_back or not self._fits(memory, np.array(inside.sum())):
                 return absent
-        return ObjectAnswer(logits=logits, coords=coords, score=score, state=state)
+        return FeatureAnswer(logits=logits, coords=coords, score=score, state=state, looks=looks)
 
 
 def sigmoid(values: Logits) -> Logits:

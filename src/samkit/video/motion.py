@@ -25,7 +25,7 @@ def flow_back(
         used_hw: cells of the logits space that the frame fills.
     """
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flow = search.calc(grey, earlier, None)
+    flow = search.calc(grey, earlier, None)  # type: ignore[call-overload]
     height, width = used_hw
     scale = np.array([width / grey.shape[1], height / grey.shape[0]], np.float32)
     return np.asarray(cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA) * scale)

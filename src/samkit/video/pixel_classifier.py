@@ -23,6 +23,7 @@ PIXELS = 2048
 RING = 20
 FAR_SHARE = 0.25  # of the background's pixels, those from anywhere in the frame
 RIDGE = 1e-2
+CONTRARY = 0.05  # weight of pixels of which the classifier said the contrary
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,16 +52,28 @@ class Moments:
         return weights
 
 
-def moments_of(features: FrameFeatures, logits: Logits, scales: Tensor) -> Moments:
+def moments_of(
+    features: FrameFeatures, logits: Logits, scales: Tensor, looks: Logits | None = None
+) -> Moments:
     """Moments of a frame with a mask.
 
     Inside and outside count the same; pixels near the outline, of which the logits are not sure,
     count less.
+
+    Args:
+        features: of the frame.
+        logits: (S, S), of the mask.
+        scales: of the features' levels.
+        looks: (S, S), what the classifier has said so far: pixels of which it said the contrary
+            count little, so that what covers an object is not taken for it.
     """
     places = choose_pixels(features, logits)
     values = logits.reshape(-1)[places]
     inside = torch.from_numpy((values > 0).astype(np.float32))
     sure = torch.from_numpy(np.abs(np.tanh(values / 2)).astype(np.float32))
+    if looks is not None:
+        said = torch.from_numpy(looks.reshape(-1)[places])
+        sure = sure * torch.where(inside > 0, said, 1 - said).clamp(CONTRARY, 1)
     share = inside * sure / (inside * sure).sum().clamp(min=1e-6)
     share += (1 - inside) * sure / ((1 - inside) * sure).sum().clamp(min=1e-6)
     channels = features.at(places, scales)
