@@ -279,3 +279,21 @@ def test_tracked_objects_give_way_to_confirmed_ones():
     assert answers[3].masks[1].sum() == 50
     assert answers[3].masks[0].sum() == 50
     assert not answers[3].masks.all(axis=0).any()
+
+
+def test_memory_does_not_grow_with_the_length():
+    count = 600
+
+    def frames():
+        for number in range(count):
+            frame = level_frames(1)[0]
+            frame[..., 0] = number % 256
+            yield frame
+
+    video = open_video(frames())
+    video.prompt(0, points=FIRST)
+    for _ in video.propagate():
+        assert len(video._features) <= 2
+        assert len(video._objects[1].memory["recent"]) <= 6
+    assert video.num_frames == count
+    assert len(video._objects[1].results) == count  # run-length encodings

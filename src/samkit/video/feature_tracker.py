@@ -63,7 +63,7 @@ class FeatureTrackerConfig:
     flow_limit: float = 3.0
     flow_weight: float = 0.7
     decoder_limit: float = 8.0
-    decoder_weight: float = 1.5
+    decoder_weight: float = 0.5
     prompt_gain: float = 3.0
     reach: tuple[int, float] = (16, 0.2)
     new_share: float = 0.1
