@@ -40,7 +40,7 @@ class InFrame(click.ParamType[FramePrompt]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> FramePrompt:
         if isinstance(value, tuple):
-            return value  # type: ignore[return-value]
+            return value
         match = PROMPT.fullmatch(str(value))
         content: Any = None
         if match is not None:

@@ -66,7 +66,8 @@ def outline(mask: BoolArray) -> BoolArray:
     """Pixels (H, W) that differ from the one to the right, below, or both."""
     padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
     right, below, both = padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
-    return (mask != right) | (mask != below) | (mask != both)
+    edge: BoolArray = (mask != right) | (mask != below) | (mask != both)
+    return edge
 
 
 def outline_accuracy(mask: BoolArray, truth: BoolArray) -> float:

@@ -165,14 +165,14 @@ class FeatureTracker:
             return ObjectAnswer(
                 logits=logits, coords=coords, score=1.0, exact=np.asarray(mask, bool)
             )
-        parts = {
-            "points": None if prompts.points_xy is None else prompts.points_xy[0],
-            "labels": None if prompts.labels is None else prompts.labels[0],
-            "boxes": None if prompts.boxes_xyxy is None else prompts.boxes_xyxy[0],
-        }
         is_click = prompts.are_clicks and previous is None
         answer = self.predictor.predict(
-            features.embedding, **parts, mask_logits=previous, multimask=is_click
+            features.embedding,
+            points=None if prompts.points_xy is None else prompts.points_xy[0],
+            labels=None if prompts.labels is None else prompts.labels[0],
+            boxes=None if prompts.boxes_xyxy is None else prompts.boxes_xyxy[0],
+            mask_logits=previous,
+            multimask=is_click,
         ).best()
         return ObjectAnswer(logits=answer.logits[0], coords=coords, score=float(answer.iou_pred[0]))
 
@@ -251,7 +251,8 @@ class FeatureTracker:
         """What the classifier says of each pixel (S, S): about 1 inside, 0 outside."""
         assert memory.scales is not None
         weights = moments.solve()
-        looks = features.dot(weights[None, :-1], memory.scales)[0] + float(weights[-1])
+        looks: Logits = features.dot(weights[None, :-1], memory.scales)[0]
+        looks += float(weights[-1])
         height, width = features.used_hw()
         looks[height:] = looks[:, width:] = 0  # the padding
         return looks
@@ -260,7 +261,7 @@ class FeatureTracker:
         """Logits of where the object should be, before the decoder is asked."""
         config = self.config
         carried = carry(sigmoid(last.logits), flow)
-        blurred = cv2.GaussianBlur(carried, (0, 0), config.flow_blur)
+        blurred = np.asarray(cv2.GaussianBlur(carried, (0, 0), config.flow_blur), np.float32)
         moved = np.clip(logit(blurred), -config.flow_limit, config.flow_limit)
         expected = config.flow_weight * moved + config.classifier_gain * (looks - 0.5)
         rows, cols = np.nonzero(carried > 0.3)

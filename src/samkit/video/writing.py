@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from fractions import Fraction
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from samkit.arrays import RgbImage
 from samkit.errors import OutputError
 from samkit.files import replacing
+
+if TYPE_CHECKING:  # PyAV takes a tenth of a second to import
+    from av import VideoStream
 
 DEFAULT_RATE = 25.0
 CODECS = ("libx264", "mpeg4")  # the first that PyAV's build has
@@ -36,7 +40,7 @@ def write_video(
         try:
             with av.open(str(temporary), "w", format="mp4") as container:
                 speed = Fraction(rate or DEFAULT_RATE).limit_denominator(1000)
-                stream = container.add_stream(codec, rate=speed)
+                stream = cast("VideoStream", container.add_stream(codec, rate=speed))
                 stream.pix_fmt = "yuv420p"
                 for number, image in enumerate(frames):
                     even = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
