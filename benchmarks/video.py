@@ -213,7 +213,9 @@ def main() -> None:
         name: ast.literal_eval(value) for name, _, value in (s.partition("=") for s in args.set)
     }
     config = replace(FeatureTrackerConfig(), **changes)
-    header = {"method": args.method, "first": args.first, "model": args.model, **asdict(config)}
+    header = {"method": args.method, "first": args.first, "model": args.model}
+    if args.method == "tracker":
+        header |= asdict(config)
     header = json.loads(json.dumps(header))
     lines = args.output.read_text().splitlines() if args.output.exists() else []
     if lines and json.loads(lines[0]) != header:

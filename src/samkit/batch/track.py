@@ -29,7 +29,7 @@ from samkit.formats import (
     write_png,
 )
 from samkit.geometry import decode_rle, decode_rle_patch, rle_area, rle_box_xyxy
-from samkit.video import ObjectResult, Video, VideoAnswer
+from samkit.video import ObjectResult, Video, VideoAnswer, write_video
 
 TRACK_FORMATS = ("overlay", "png", "coco", "mot", "jsonl")
 DEFAULT_TRACK_FORMATS = ("overlay", "png", "jsonl")
@@ -300,8 +300,6 @@ def write_tracks(
         write_bytes(output / "coco_video.json", json.dumps(document).encode())
         written.append(output / "coco_video.json")
     if "overlay" in chosen:
-        from samkit.video.writing import write_video
-
         by_index = {answer.index: answer for answer in answers}
         drawn = (draw_answer(frame, by_index.get(i)) for i, frame in enumerate(frames))
         write_video(output / "overlay.mp4", drawn, rate=rate)

@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING
 
 from samkit.lazy import lazy_names
 from samkit.video.answer import ObjectResult, VideoAnswer
-from samkit.video.frames import EveryNth, FrameFolder, FrameSource, VideoLike, open_frames
+from samkit.video.frames import EveryNth, FrameFolder, FrameSource
 from samkit.video.interface import ObjectAnswer, State, Tracker
+from samkit.video.opening import VideoLike, open_frames
 from samkit.video.stream import VideoStream
 from samkit.video.video import Video
+from samkit.video.writing import write_video
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.video.feature_tracker import FeatureTracker, FeatureTrackerConfig
@@ -32,6 +34,7 @@ __all__ = [
     "VideoStream",
     "grey_picture",
     "open_frames",
+    "write_video",
 ]
 
 __getattr__, __dir__ = lazy_names(

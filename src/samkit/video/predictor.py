@@ -6,8 +6,9 @@ import os
 from typing import Any
 
 from samkit.predict import DEFAULT_MODEL, Predictor
-from samkit.video.frames import FrameSource, VideoLike, open_frames
+from samkit.video.frames import FrameSource
 from samkit.video.interface import Tracker
+from samkit.video.opening import VideoLike, open_frames
 from samkit.video.stream import VideoStream
 from samkit.video.trackers import create_tracker
 from samkit.video.video import Video
