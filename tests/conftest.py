@@ -19,7 +19,7 @@ from torch import nn
 from samkit.backends import choose
 from samkit.backends.choose import is_installed
 from samkit.formats.notices import forget_notices
-from samkit.models import CONFIGS, Sam
+from samkit.models import CONFIGS, Sam, Sam2
 from samkit.weights.checkpoint import TextEncoder
 
 if TYPE_CHECKING:
@@ -151,6 +151,14 @@ def randomise() -> Callable[..., None]:
 def tiny_sam() -> Sam:
     """The smallest real model, random but not degenerate; a fresh one for each test."""
     model = Sam(CONFIGS["tiny"])
+    randomise_weights(model)
+    return model.eval()
+
+
+@pytest.fixture
+def tiny_sam2() -> Sam2:
+    """The smallest SAM 2, likewise."""
+    model = Sam2(CONFIGS["tiny_sam2"])
     randomise_weights(model)
     return model.eval()
 

@@ -110,8 +110,9 @@ class Predictor:
         """Load a model by name or from a checkpoint file.
 
         Args:
-            source: "mobile_sam" (in the package), "sam_vit_b", "sam_vit_l", "sam_vit_h" (downloaded
-                unless they are on this disk), or a `.safetensors`, `.pth` or `.pt` file.
+            source: "mobile_sam" (in the package); "sam_vit_b", "sam_vit_l", "sam_vit_h",
+                "sam2.1_hiera_tiny", ... (downloaded unless they are on this disk; `samkit models`
+                lists them); or a `.safetensors`, `.pth` or `.pt` file.
             device: "cpu", "cuda", ...; default: a GPU if there is one.
             backend: "auto", "torch", "compile", "openvino" or "onnx"; see
                 `samkit.backends.create_backend`.
