@@ -82,6 +82,11 @@ class Sam(nn.Module):
         """Channels and side of each level of `ImageFeatures`, finest first."""
         return ((self.config.decoder.dim, self.config.encoder.grid_size),)
 
+    @property
+    def video_parts(self) -> tuple[nn.Module, ...]:
+        """Parts that answers about single images do not depend on; SAM has none."""
+        return ()
+
     @torch.no_grad()
     def scale_logits(self, factor: float) -> None:
         """Multiply the logits by a factor, in the weights; masks and predicted IoUs stay the same.

@@ -106,6 +106,12 @@ class Sam2(Sam):
         dim, grid = self.config.decoder.dim, self.config.encoder.grid_size
         return ((dim // 8, 4 * grid), (dim // 4, 2 * grid), (dim, grid))
 
+    @property
+    def video_parts(self) -> tuple[nn.Module, ...]:
+        """Parts that answers about single images do not depend on."""
+        head: nn.Module = self.mask_decoder.pred_obj_score_head
+        return (head,) if self.memory is None else (head, self.memory)
+
     def dense_map(self, dense: Tensor | None = None) -> Tensor:
         """What is added to an image that is seen without memory, as (1 or P, C, G, G)."""
         return super().dense_map(dense) + self.no_mem_embed.view(1, -1, 1, 1)

@@ -24,6 +24,7 @@ class Batch:
     Attributes:
         pixels: (B, 3, S, S) float32, normalised and padded; None if there are `features`.
         features: (B, C, G, G) float32 embeddings from a cache, instead of pixels; else None.
+        finer: their finer levels (B, C_i, G_i, G_i), finest first, if the model has any.
         masks: (M, T, T) bool, none of them empty; masks of one image are adjacent.
         ignored: (B, T, T) bool, cells without ground truth: padding and void pixels, of which no
             mask has any; None if all count.
@@ -44,6 +45,7 @@ class Batch:
     text_embeds: Tensor | None = None
     ignored: Tensor | None = None
     clicks_xy: Tensor | None = None
+    finer: tuple[Tensor, ...] = ()
 
     def to(self, device: torch.device) -> "Batch":
         """Copy to a device."""
@@ -55,6 +57,7 @@ class Batch:
             self,
             pixels=None if self.pixels is None else moved(self.pixels),
             features=None if self.features is None else moved(self.features),
+            finer=tuple(moved(level) for level in self.finer),
             text_embeds=None if self.text_embeds is None else moved(self.text_embeds),
             clicks_xy=None if self.clicks_xy is None else moved(self.clicks_xy),
             masks=moved(self.masks),
