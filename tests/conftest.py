@@ -122,8 +122,8 @@ def randomise_weights(model: nn.Module, seed: int = 0) -> None:
         multiplies = isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
         for name, tensor in own:
-            if not tensor.is_floating_point():
-                continue
+            if not tensor.is_floating_point() or name in module._non_persistent_buffers_set:
+                continue  # the latter are constants, not weights
             noise = torch.randn(tensor.shape, generator=generator)
             if multiplies and name == "weight":
                 noise /= tensor[0].numel() ** 0.5

@@ -22,7 +22,7 @@ from samkit.models.memory import Memory, MemoryConfig, RememberedFrame, Remember
 from samkit.models.prompt_encoder import FourierPositions, PromptEncoder, PromptEncoderConfig
 from samkit.models.registry import CONFIGS, build_sam
 from samkit.models.sam import Sam, SamConfig
-from samkit.models.sam2 import Sam2, Sam2Config, choose_stable
+from samkit.models.sam2 import ObjectMasks, Sam2, Sam2Config
 from samkit.models.tiny_vit import ConvNorm, TinyViT, TinyViTConfig
 from samkit.models.two_way import ImageContext, PosEncProjections, SharedProjections
 from samkit.models.vit import LAYER_NORM_EPS, Block, ImageEncoderViT, RelPosAttention, ViTConfig
@@ -46,6 +46,7 @@ __all__ = [
     "Memory",
     "MemoryConfig",
     "Neck",
+    "ObjectMasks",
     "PosEncProjections",
     "PromptEmbeddings",
     "PromptEncoder",
@@ -66,7 +67,6 @@ __all__ = [
     "ViTConfig",
     "build_sam",
     "checkpoint_blocks",
-    "choose_stable",
     "window_merge",
     "window_partition",
 ]

@@ -186,19 +186,19 @@ class Memory(nn.Module):
 
     def recall(
         self,
-        grid: Tensor,
+        begun: Tensor,
         frames: Sequence[RememberedFrame],
         pointers: Sequence[RememberedPointer],
         *,
         span: int,
     ) -> Tensor:
-        """Let a frame (1, C, G, G) see what is remembered of P objects: (P, C, G, G).
+        """Let a frame see what is remembered of P objects: (P, C, G, G).
 
         Args:
-            grid: the frame.
+            begun: the frame's tokens, of `attention.begin`.
             frames: at least one, in the order in which their tokens are lined up.
             pointers: likewise.
-            span: number of frames that distances of pointers are relative to.
+            span: number of frames, by which distances of pointers are scaled.
         """
         maps = [frame.map.flatten(2).transpose(1, 2) for frame in frames]
         # Embeddings of time: the first for the frame before, the last for prompted frames.
@@ -206,9 +206,9 @@ class Memory(nn.Module):
         places = [(self.positions + time).expand(len(maps[0]), -1, -1) for time in times]
         tokens, token_places = self._pointer_tokens(pointers, span)
         updated: Tensor = self.attention(
-            grid,
-            torch.cat([*maps, *tokens], dim=1).to(grid.dtype),
-            torch.cat([*places, *token_places], dim=1).to(grid.dtype),
+            begun,
+            torch.cat([*maps, *tokens], dim=1),
+            torch.cat([*places, *token_places], dim=1),
             sum(part.shape[1] for part in tokens),
         )
         return updated

@@ -4,12 +4,13 @@ Source: arXiv:2408.00714, section 4 and appendix D; rotary positions, arXiv:2104
 axes as in arXiv:2403.13298. They are written in real numbers, which every runtime computes.
 
 Shape legend: P objects, N image positions, K memory tokens, C channels, E channels of memories,
-H heads, D channels per head. The image has a batch of 1 until objects tell its copies apart.
+H heads, D channels per head. The image has a batch of 1 until it sees the objects' memories.
 """
 
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -97,9 +98,14 @@ class MemoryAttentionLayer(nn.Module):
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(dim) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, image: Tensor, keys: Tensor, values: Tensor, num_still: int) -> Tensor:
+    def attend_self(self, image: Tensor) -> Tensor:
+        """Self-attention of the image, which knows of no object in the first layer."""
         normed = self.norm1(image)
-        image = image + self.dropout(self.self_attn(normed, normed, normed))
+        attended: Tensor = image + self.dropout(self.self_attn(normed, normed, normed))
+        return attended
+
+    def attend_memory(self, image: Tensor, keys: Tensor, values: Tensor, num_still: int) -> Tensor:
+        """Attention to the memory, then the MLP."""
         seen = self.cross_attn_image(self.norm2(image), keys, values, num_still)
         image = image + self.dropout(seen)
         hidden = self.dropout(self.linear1(self.norm3(image)).relu())
@@ -134,13 +140,19 @@ class MemoryAttention(nn.Module):
 
     positions: Tensor
 
+    def begin(self, image: Tensor) -> Tensor:
+        """Tokens (1, N, C) of an image (1, C, G, G), as far as they depend on no object."""
+        tokens = image.flatten(2).transpose(1, 2)
+        first: MemoryAttentionLayer = self.layers[0]  # type: ignore[assignment]
+        return first.attend_self(tokens + POSITION_SHARE * self.positions.to(tokens.dtype))
+
     def forward(
-        self, image: Tensor, memory: Tensor, memory_positions: Tensor, num_still: int
+        self, tokens: Tensor, memory: Tensor, memory_positions: Tensor, num_still: int
     ) -> Tensor:
         """Update an image by the memory of each of P objects.
 
         Args:
-            image: (1 or P, C, G, G).
+            tokens: result of `begin`.
             memory: (P, K, E), maps one after another, then tokens without a place in the image.
             memory_positions: (P, K, E), what is added to the memory in keys.
             num_still: number of tokens without a place.
@@ -148,13 +160,14 @@ class MemoryAttention(nn.Module):
         Returns:
             (P, C, G, G).
         """
-        tokens = image.flatten(2).transpose(1, 2)
-        tokens = tokens + POSITION_SHARE * self.positions.to(tokens.dtype)
         keys = memory + memory_positions
-        for layer in self.layers:
-            tokens = layer(tokens, keys, memory, num_still)
+        for number, layer in enumerate(cast("list[MemoryAttentionLayer]", list(self.layers))):
+            if number > 0:
+                tokens = layer.attend_self(tokens)
+            tokens = layer.attend_memory(tokens, keys, memory, num_still)
         updated: Tensor = self.norm(tokens)
-        return updated.transpose(1, 2).reshape(len(updated), *image.shape[1:])
+        side = math.isqrt(updated.shape[1])
+        return updated.transpose(1, 2).reshape(len(updated), -1, side, side)
 
 
 def sine_positions(grid: int, dim: int) -> Tensor:

@@ -8,17 +8,19 @@ mask logits.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from samkit.image_spec import ImageSpec
 from samkit.models.hiera import HieraConfig
-from samkit.models.interface import ImageFeatures, MaskAnswer
+from samkit.models.interface import ImageFeatures, MaskAnswer, PromptTensors
 from samkit.models.mask_decoder import Attended, MaskDecoder, MaskDecoderConfig, Mlp, finer_tokens
 from samkit.models.memory import Memory, MemoryConfig
 from samkit.models.prompt_encoder import PromptEncoderConfig
 from samkit.models.sam import Sam, SamConfig
+from samkit.models.two_way import PosEncProjections
 
 # A mask is stable if its area changes little between two thresholds of the logits.
 STABILITY_DELTA, STABILITY_THRESH = 0.05, 0.98
@@ -79,6 +81,22 @@ class Sam2MaskDecoder(MaskDecoder):
         return attended._replace(by_stability=True)
 
 
+class ObjectMasks(NamedTuple):
+    """The chosen masks of P objects, each in its own frame or its own view of a frame.
+
+    Attributes:
+        logits: (P, L, L).
+        iou_pred: (P,).
+        object_logits: (P,), above 0 where the object is in the frame.
+        mask_tokens: (P, C), from which object pointers are made.
+    """
+
+    logits: Tensor
+    iou_pred: Tensor
+    object_logits: Tensor
+    mask_tokens: Tensor
+
+
 class Sam2(Sam):
     """SAM 2: answers prompts like any `Sam`.
 
@@ -120,6 +138,49 @@ class Sam2(Sam):
         """Tokens of the two finer levels."""
         quarter, half, _ = features.levels
         return finer_tokens(half, quarter)
+
+    def decode_objects(
+        self,
+        grid: Tensor,
+        finer: tuple[Tensor, ...],
+        prompts: PromptTensors,
+        *,
+        multimask: bool,
+        has_memory: bool,
+        pos_enc: PosEncProjections | None = None,
+    ) -> ObjectMasks:
+        """Answer one prompt for each of P objects, and choose one mask.
+
+        Args:
+            grid: (1 or P, C, G, G), a frame, or what each object's memory made of it.
+            finer: tokens of the frame's finer levels.
+            prompts: P prompts.
+            multimask: choose by predicted IoU among the masks for ambiguous prompts.
+            has_memory: whether the grid has seen a memory.
+            pos_enc: result of `project_pos_enc`, if already computed.
+        """
+        sparse, dense = self.embed_prompts(prompts)
+        added = super().dense_map(dense) if has_memory else self.dense_map(dense)
+        pos_enc = self.project_pos_enc() if pos_enc is None else pos_enc
+        image = grid.expand(len(sparse), -1, -1, -1)
+        context = self.mask_decoder.prepare(image, added, pos_enc, is_shared=False)
+        attended = self.mask_decoder.attend(sparse, context)
+        logits = self.mask_decoder.upscale(attended.image, attended.kernels, *finer)
+        if multimask:
+            chosen = 1 + attended.iou_pred[:, 1:].argmax(1)
+            pointing = chosen
+        else:
+            chosen = choose_stable(logits, attended.iou_pred)
+            pointing = torch.zeros_like(chosen)  # the single mask's token, even if it is replaced
+        assert attended.mask_tokens is not None
+        assert attended.object_logits is not None
+        rows = torch.arange(len(logits), device=logits.device)
+        return ObjectMasks(
+            logits=logits[rows, chosen],
+            iou_pred=attended.iou_pred[rows, chosen],
+            object_logits=attended.object_logits[:, 0],
+            mask_tokens=attended.mask_tokens[rows, pointing],
+        )
 
     def answer(self, attended: Attended, logits: Tensor) -> MaskAnswer:
         """The answer of selected masks whose logits (P, M, L, L) were upscaled.

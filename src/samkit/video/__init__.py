@@ -15,16 +15,22 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.video.feature_tracker import FeatureTracker, FeatureTrackerConfig
     from samkit.video.features import FrameFeatures, grey_picture
     from samkit.video.predictor import VideoPredictor
+    from samkit.video.sam2_memory import PLAIN, PUBLISHED, MemoryPolicy
+    from samkit.video.sam2_tracker import Sam2Tracker
 
 __all__ = [
     "EveryNth",
+    "PLAIN",
+    "PUBLISHED",
     "FeatureTracker",
     "FeatureTrackerConfig",
     "FrameFeatures",
     "FrameFolder",
     "FrameSource",
+    "MemoryPolicy",
     "ObjectAnswer",
     "ObjectResult",
+    "Sam2Tracker",
     "State",
     "Tracker",
     "Video",
@@ -40,9 +46,13 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "PLAIN": "sam2_memory",
+        "PUBLISHED": "sam2_memory",
         "FeatureTracker": "feature_tracker",
         "FeatureTrackerConfig": "feature_tracker",
         "FrameFeatures": "features",
+        "MemoryPolicy": "sam2_memory",
+        "Sam2Tracker": "sam2_tracker",
         "VideoPredictor": "predictor",
         "grey_picture": "features",
     },

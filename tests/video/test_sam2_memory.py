@@ -1,0 +1,87 @@
+import pytest
+import torch
+
+from samkit.models import MemoryConfig
+from samkit.video.sam2_memory import PLAIN, PUBLISHED, MemoryFrame, ObjectMemory
+
+CONFIG = MemoryConfig()  # 6 recent maps, 15 recent pointers
+
+
+def frame(number: int) -> MemoryFrame:
+    return MemoryFrame(map=torch.full((1,), number), pointer=torch.full((1,), number))
+
+
+def memory_of(prompted=(), tracked=(), policy=PLAIN, *, reverse=False) -> ObjectMemory:
+    memory = ObjectMemory()
+    for index in prompted:
+        memory.put(index, frame(index), CONFIG, policy, prompted=True)
+    for index in tracked:
+        memory.note_tracked(index, reverse=reverse)
+        memory.put(index, frame(index), CONFIG, policy, prompted=False)
+    return memory
+
+
+def shown(memory: ObjectMemory, index: int, policy=PLAIN) -> list[tuple[int, int]]:
+    """Frames that are shown, and how many steps ago."""
+    return [(int(one.map), one.steps) for one in memory.frames_for(index, CONFIG, policy)]
+
+
+def pointed(memory: ObjectMemory, index: int, span: int = 16) -> list[tuple[int, int]]:
+    return [(int(one.pointer), one.distance) for one in memory.pointers_for(index, span)]
+
+
+def test_prompted_frames_come_first_then_the_oldest_of_the_last_six() -> None:
+    memory = memory_of([0], range(1, 12))
+    assert shown(memory, 12) == [(0, 0), (6, 6), (7, 5), (8, 4), (9, 3), (10, 2), (11, 1)]
+    assert shown(memory, 3) == [(0, 0)]  # what came later is of no use before
+
+
+def test_pointers_go_from_the_newest_to_the_oldest() -> None:
+    memory = memory_of([0], range(1, 30))
+    assert pointed(memory, 30) == [(0, 30), *((30 - steps, steps) for steps in range(1, 16))]
+    assert pointed(memory, 30, span=4) == [(0, 30), (29, 1), (28, 2), (27, 3)]
+
+
+def test_frames_that_were_not_tracked_are_skipped() -> None:
+    memory = memory_of([0], [1, 2, 4])
+    assert shown(memory, 5) == [(0, 0), (1, 4), (2, 3), (4, 1)]
+    assert pointed(memory, 5) == [(0, 5), (4, 1), (2, 3), (1, 4)]
+
+
+def test_backwards_the_frames_behind_are_the_memory() -> None:
+    memory = memory_of([20], range(19, 8, -1), reverse=True)
+    assert shown(memory, 8) == [(20, 0), (14, 6), (13, 5), (12, 4), (11, 3), (10, 2), (9, 1)]
+    assert pointed(memory, 8)[:3] == [(20, 12), (9, 1), (10, 2)]
+    assert shown(memory, 21) == []
+
+
+def test_prompted_frames_ahead_count_only_as_published() -> None:
+    memory = memory_of([0, 9], [1, 2], PUBLISHED)
+    assert shown(memory, 3) == [(0, 0), (1, 2), (2, 1)]
+    assert shown(memory, 3, PUBLISHED) == [(0, 0), (9, 0), (1, 2), (2, 1)]
+    assert pointed(memory, 3) == [(0, 3), (2, 1), (1, 2)]
+
+
+def test_a_prompt_begins_anew() -> None:
+    assert shown(memory_of([], [1, 2]), 3) == [(1, 2), (2, 1)]
+    memory = memory_of([0], [1, 2, 3])
+    memory.put(3, frame(3), CONFIG, PLAIN, prompted=True)
+    assert shown(memory, 4) == [(0, 0), (3, 0)]
+    assert pointed(memory, 4) == [(0, 4), (3, 1)]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_memory_is_bounded(reverse: bool) -> None:
+    indices = range(4999, -1, -1) if reverse else range(5000)
+    memory = memory_of([], indices, reverse=reverse)
+    assert len(memory.tracked) == 15
+    assert sum(one.map is not None for one in memory.tracked.values()) == 6
+    assert memory.span == (0, 4999)
+    unbounded = memory_of([], range(100), PUBLISHED)
+    assert len(unbounded.tracked) == 100
+
+
+def test_frames_between_tracked_ones_are_corrected() -> None:
+    memory = memory_of([5], [6, 7, 8])
+    assert [index for index in range(12) if memory.was_tracked(index)] == [6, 7, 8]
+    assert not memory_of([5]).was_tracked(5)
