@@ -62,7 +62,7 @@ class Sam2Answer(ObjectAnswer):
 
 
 @dataclass(frozen=True, eq=False)
-class FrameFeatures:
+class Sam2Features:
     """A frame's features, shared by all objects.
 
     Attributes:
@@ -133,16 +133,16 @@ class Sam2Tracker:
 
     def describe(self) -> dict[str, Any]:
         """Name and settings, as JSON."""
-        return {"tracker": "sam2", "span": self.span, **asdict(self.policy)}
+        return {"name": "sam2", "span": self.span, **asdict(self.policy)}
 
     def coords(self, size_hw: tuple[int, int]) -> CoordMap:
         """The coordinate spaces of frames of a size."""
         return CoordMap.of(size_hw, self.model.image_spec)
 
-    def encode(self, frame: RgbImage) -> FrameFeatures:
+    def encode(self, frame: RgbImage) -> Sam2Features:
         """Encode a frame."""
         embedding = self.predictor.encode(frame)
-        return FrameFeatures(
+        return Sam2Features(
             embedding.features.to(self.device).float(), embedding.coords, self.model
         )
 
@@ -153,7 +153,7 @@ class Sam2Tracker:
     @torch.no_grad()
     def prompt(
         self,
-        features: FrameFeatures,
+        features: Sam2Features,
         memory: ObjectMemory,
         index: int,
         prompts: Prompts,
@@ -180,7 +180,7 @@ class Sam2Tracker:
     @torch.no_grad()
     def track(
         self,
-        features: FrameFeatures,
+        features: Sam2Features,
         memories: Sequence[ObjectMemory],
         index: int,
         *,
@@ -205,7 +205,7 @@ class Sam2Tracker:
     @torch.no_grad()
     def memorise(
         self,
-        features: FrameFeatures,
+        features: Sam2Features,
         memory: ObjectMemory,
         index: int,
         answer: ObjectAnswer,
@@ -253,7 +253,7 @@ class Sam2Tracker:
             for start in range(0, len(numbers), most)
         ]
 
-    def _recall(self, features: FrameFeatures, shown: Sequence[_Shown]) -> Tensor:
+    def _recall(self, features: Sam2Features, shown: Sequence[_Shown]) -> Tensor:
         """What the memories of P objects make of a frame: (P, C, G, G)."""
         frames = [
             RememberedFrame(torch.cat([frame.map for frame in same]).float(), same[0].steps)
@@ -267,7 +267,7 @@ class Sam2Tracker:
 
     def _decode(
         self,
-        features: FrameFeatures,
+        features: Sam2Features,
         grid: Tensor,
         prompts: PromptTensors,
         *,
@@ -283,7 +283,7 @@ class Sam2Tracker:
             pos_enc=self._pos_enc,
         )
 
-    def _answers(self, features: FrameFeatures, masks: ObjectMasks) -> list[Sam2Answer]:
+    def _answers(self, features: Sam2Features, masks: ObjectMasks) -> list[Sam2Answer]:
         is_present = masks.object_logits > 0
         logits = torch.where(is_present[:, None, None], masks.logits, NO_OBJECT_LOGIT)
         pointers = self.memory.point(masks.mask_tokens, is_present)
@@ -301,7 +301,7 @@ class Sam2Tracker:
             )
         ]
 
-    def _given(self, features: FrameFeatures, mask: BoolArray) -> Sam2Answer:
+    def _given(self, features: Sam2Features, mask: BoolArray) -> Sam2Answer:
         """The answer to a mask (H, W) is the mask itself; the decoder only points at the object."""
         size = self.model.config.image_size
         given = torch.from_numpy(np.ascontiguousarray(mask, np.float32)).to(self.device)[None, None]
@@ -341,7 +341,7 @@ class Sam2Tracker:
         )
 
     def _tensors(
-        self, features: FrameFeatures, prompts: Prompts, previous: Logits | None
+        self, features: Sam2Features, prompts: Prompts, previous: Logits | None
     ) -> PromptTensors:
         """Prompts in the model space, with the mask that they correct."""
         coords = features.coords

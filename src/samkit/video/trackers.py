@@ -6,7 +6,7 @@ from samkit.video.interface import Tracker
 
 
 def create_tracker(predictor: Predictor) -> Tracker:
-    """Create the tracker for a model: SAM 2's own, for SAM and MobileSAM that on frozen features."""
+    """Create a model's tracker: SAM 2's own, or the one on frozen features."""
     if isinstance(predictor.model, Sam2):
         from samkit.video.sam2_tracker import Sam2Tracker
 
