@@ -1,8 +1,16 @@
 import pytest
 import torch
 
+from samkit.errors import ConfigError
 from samkit.models import MemoryConfig
-from samkit.video.sam2_memory import PLAIN, PUBLISHED, MemoryFrame, ObjectMemory
+from samkit.video.sam2_memory import (
+    PLAIN,
+    PUBLISHED,
+    SAMURAI,
+    MemoryFrame,
+    MemoryPolicy,
+    ObjectMemory,
+)
 
 CONFIG = MemoryConfig()  # 6 recent maps, 15 recent pointers
 
@@ -85,3 +93,38 @@ def test_frames_between_tracked_ones_are_corrected() -> None:
     memory = memory_of([5], [6, 7, 8])
     assert [index for index in range(12) if memory.was_tracked(index)] == [6, 7, 8]
     assert not memory_of([5]).was_tracked(5)
+
+
+def gated(good: dict[int, bool], index: int) -> list[tuple[int, int]]:
+    memory = ObjectMemory()
+    for at, is_good in good.items():
+        one = MemoryFrame(map=torch.full((1,), at), pointer=torch.zeros(1), is_good=is_good)
+        memory.put(at, one, CONFIG, SAMURAI, prompted=False)
+    return shown(memory, index, SAMURAI)
+
+
+def test_good_frames_are_remembered_however_long_ago_and_the_last_one_always() -> None:
+    good = {at: at in (3, 5, 40, 41) for at in range(1, 60)}
+    assert gated(good, 60) == [(3, 5), (5, 4), (40, 3), (41, 2), (59, 1)]
+
+
+def test_where_all_frames_are_good_the_last_six_are_shown() -> None:
+    everything = dict.fromkeys(range(1, 30), True)
+    memory = memory_of([], range(1, 30))
+    assert gated(everything, 30) == shown(memory, 30)
+
+
+def test_gated_memory_is_bounded_too() -> None:
+    memory = ObjectMemory()
+    for at in range(3000):
+        one = MemoryFrame(map=torch.zeros(1), pointer=torch.zeros(1), is_good=at % 100 == 0)
+        memory.put(at, one, CONFIG, SAMURAI, prompted=False)
+    assert sum(one.map is not None for one in memory.tracked.values()) == 7
+    assert len(memory.tracked) <= 15 + 6
+
+
+def test_settings_are_checked(refusal) -> None:
+    with refusal(ConfigError, "motion_weight must be a number from 0 to 1"):
+        MemoryPolicy(motion_weight=2)
+    with refusal(ConfigError, "min_iou must be a number from 0 to 1"):
+        MemoryPolicy(min_iou=-0.1)

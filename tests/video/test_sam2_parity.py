@@ -188,11 +188,11 @@ def test_a_given_mask_is_remembered_as_theirs(pair, frames) -> None:
 @torch.no_grad()
 def test_a_published_configuration_tracks_as_theirs(name, randomise, frames) -> None:
     ours, model = video_pair(name, randomise)
-    large = np.stack([cv2.resize(frame, (1024, 1024)) for frame in frames[:4]])
+    large = np.stack([cv2.resize(frame, (1024, 1024)) for frame in frames[:3]])
     theirs = Theirs(model, large, ours.image_spec)
-    own = Ours(ours, large, span=4)
+    own = Ours(ours, large, span=3)
     memory = own.tracker.start()
     clicks: Click = [(320, 480, 1)]
     assert_same(own.click(memory, 0, clicks), theirs.click(0, clicks))
-    for index in range(1, 4):
+    for index in (1, 2):
         assert_same(own.track([memory], index)[0], theirs.track(index))

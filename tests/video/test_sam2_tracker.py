@@ -10,6 +10,7 @@ from samkit.predict import Predictor
 from samkit.types import Prompts
 from samkit.video import sam2_tracker
 from samkit.video.interface import ObjectAnswer
+from samkit.video.sam2_memory import SAMURAI, MemoryPolicy
 from samkit.video.sam2_tracker import NO_OBJECT_LOGIT, Sam2Tracker, state_of
 
 SIZE_HW = (60, 100)
@@ -197,3 +198,58 @@ def test_the_original_model_tracks_too(tiny_sam2, randomise, frames):
         Sam2Tracker(Predictor(model, model_name="old")), frames[:3], {0: {1: click(20, 30)}}
     )
     assert np.isfinite(answers[2][1].logits).all()
+
+
+def with_policy(tracker, **fields):
+    return Sam2Tracker(tracker.predictor, MemoryPolicy(**fields))
+
+
+def test_a_policy_with_its_extras_off_is_plain(tracker, frames):
+    prompts = {0: {1: click(20, 30)}, 2: {2: click(70, 40)}}
+    plain = follow(tracker, frames, prompts)
+    gates_open = follow(with_policy(tracker, min_iou=0.0), frames, prompts)
+    for index, answers in plain.items():
+        assert all(same(answer, gates_open[index][name]) for name, answer in answers.items())
+
+
+def test_gates_change_what_is_shown(tracker, frames):
+    prompts = {0: {1: click(20, 30)}}
+    plain = follow(tracker, frames, prompts)
+    closed = follow(with_policy(tracker, min_iou=1.0), frames, prompts)
+    assert next(index for index in plain if not same(plain[index][1], closed[index][1])) == 3
+
+
+def test_motion_is_the_objects_own_and_ends_with_the_video(tracker, frames):
+    samurai = Sam2Tracker(tracker.predictor, SAMURAI)
+    prompts = {0: {1: click(20, 30), 2: click(70, 40)}}
+    first = follow(samurai, frames, prompts)
+    second = follow(samurai, frames, prompts)
+    alone = follow(samurai, frames, {0: {2: click(70, 40)}})
+    for index in first:
+        assert same(first[index][1], second[index][1])
+        assert same(first[index][2], alone[index][2])
+    assert first[1][1].motion is not first[1][2].motion
+
+
+def test_motion_chooses_among_candidates_once_it_is_reliable(tracker, frames, monkeypatch):
+    monkeypatch.setattr(sam2_tracker, "STABLE_FRAMES", 2)
+    prompts = {0: {1: click(20, 30)}}
+    guided = follow(with_policy(tracker, motion_weight=1.0), frames, prompts)
+    assert [answers[1].motion_iou is None for answers in guided.values()][:3] == [True] * 3
+    assert guided[3][1].motion_iou is not None
+
+
+def test_a_lower_threshold_of_presence_keeps_doubtful_objects(tracker, frames):
+    doubtful = with_policy(tracker, present_thresh=-1.0)
+    head = tracker.model.mask_decoder.pred_obj_score_head.layers[2]
+    memories = {}
+    follow(tracker, frames[:1], {0: {1: click(20, 30)}}, memories=memories)
+    features = tracker.encode(frames[1])
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.fill_(-0.5)
+    states = [
+        one.track(features, list(memories.values()), 1, reverse=False)[0].state
+        for one in (tracker, doubtful)
+    ]
+    assert states[0] == "absent" != states[1]

@@ -16,7 +16,15 @@ from torch import Tensor, nn
 from samkit.image_spec import ImageSpec
 from samkit.models.hiera import HieraConfig
 from samkit.models.interface import ImageFeatures, MaskAnswer, PromptTensors
-from samkit.models.mask_decoder import Attended, MaskDecoder, MaskDecoderConfig, Mlp, finer_tokens
+from samkit.models.mask_decoder import (
+    AMBIGUOUS_MASKS,
+    SINGLE_MASK,
+    Attended,
+    MaskDecoder,
+    MaskDecoderConfig,
+    Mlp,
+    finer_tokens,
+)
 from samkit.models.memory import Memory, MemoryConfig
 from samkit.models.prompt_encoder import PromptEncoderConfig
 from samkit.models.sam import Sam, SamConfig
@@ -82,13 +90,13 @@ class Sam2MaskDecoder(MaskDecoder):
 
 
 class ObjectMasks(NamedTuple):
-    """The chosen masks of P objects, each in its own frame or its own view of a frame.
+    """Masks of P objects: three candidates each, or a single one.
 
     Attributes:
-        logits: (P, L, L).
-        iou_pred: (P,).
+        logits: (P, M, L, L).
+        iou_pred: (P, M).
         object_logits: (P,), above 0 where the object is in the frame.
-        mask_tokens: (P, C), from which object pointers are made.
+        mask_tokens: (P, M, C), from which object pointers are made.
     """
 
     logits: Tensor
@@ -149,13 +157,13 @@ class Sam2(Sam):
         has_memory: bool,
         pos_enc: PosEncProjections | None = None,
     ) -> ObjectMasks:
-        """Answer one prompt for each of P objects, and choose one mask.
+        """Answer one prompt for each of P objects.
 
         Args:
             grid: (1 or P, C, G, G), a frame, or what each object's memory made of it.
             finer: tokens of the frame's finer levels.
             prompts: P prompts.
-            multimask: choose by predicted IoU among the masks for ambiguous prompts.
+            multimask: the candidates for ambiguous prompts, or the single mask.
             has_memory: whether the grid has seen a memory.
             pos_enc: result of `project_pos_enc`, if already computed.
         """
@@ -166,21 +174,15 @@ class Sam2(Sam):
         context = self.mask_decoder.prepare(image, added, pos_enc, is_shared=False)
         attended = self.mask_decoder.attend(sparse, context)
         logits = self.mask_decoder.upscale(attended.image, attended.kernels, *finer)
-        if multimask:
-            chosen = 1 + attended.iou_pred[:, 1:].argmax(1)
-            pointing = chosen
-        else:
-            chosen = choose_stable(logits, attended.iou_pred)
-            pointing = torch.zeros_like(chosen)  # the single mask's token, even if it is replaced
         assert attended.mask_tokens is not None
         assert attended.object_logits is not None
-        rows = torch.arange(len(logits), device=logits.device)
-        return ObjectMasks(
-            logits=logits[rows, chosen],
-            iou_pred=attended.iou_pred[rows, chosen],
-            object_logits=attended.object_logits[:, 0],
-            mask_tokens=attended.mask_tokens[rows, pointing],
-        )
+        if multimask:
+            logits, iou_pred = logits[:, AMBIGUOUS_MASKS], attended.iou_pred[:, AMBIGUOUS_MASKS]
+            tokens = attended.mask_tokens[:, AMBIGUOUS_MASKS]
+        else:
+            logits, iou_pred = self.answer(attended._replace(by_stability=True), logits)
+            tokens = attended.mask_tokens[:, SINGLE_MASK]  # even where the mask is replaced
+        return ObjectMasks(logits, iou_pred, attended.object_logits[:, 0], tokens)
 
     def answer(self, attended: Attended, logits: Tensor) -> MaskAnswer:
         """The answer of selected masks whose logits (P, M, L, L) were upscaled.

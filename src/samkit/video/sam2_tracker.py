@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from samkit.arrays import BoolArray, Logits, RgbImage
 from samkit.errors import WeightsError
-from samkit.geometry import CoordMap
+from samkit.geometry import CoordMap, box_iou, boxes_from_masks
 from samkit.models import (
     ImageFeatures,
     Memory,
@@ -35,12 +35,15 @@ from samkit.models import (
 )
 from samkit.predict import Predictor
 from samkit.types import Prompts
+from samkit.video.box_motion import BoxMotion
 from samkit.video.interface import ObjectAnswer, State
 from samkit.video.sam2_memory import PLAIN, MemoryFrame, MemoryPolicy, ObjectMemory
 
 NO_OBJECT_LOGIT = -1024.0  # of masks of absent objects
 GIVEN_LOGIT = 10.0  # of masks that were given
 CORRECTED_LOGIT = 32.0  # limit of the logits of a mask that is corrected
+# Of motion: frames after which it counts, and predicted IoU below which a box is not believed.
+STABLE_FRAMES, TRUSTED_IOU = 15, 0.3
 UNCERTAIN_IOU = 0.5  # a mask with a lower predicted IoU is not to be relied on
 # Objects decoded together. On a CPU nothing is gained by more, and alone each object's answer has
 # the same bits whatever the others are.
@@ -53,12 +56,16 @@ class Sam2Answer(ObjectAnswer):
     """An answer with what the memory needs of it.
 
     Attributes:
-        object_logit: above 0 if the object is in the frame.
+        object_logit: the object score.
         pointer: (1, C), the object pointer.
+        motion: of the box, with this frame; None where it is not followed.
+        motion_iou: IoU of the box with the predicted one; None where that is not reliable yet.
     """
 
     object_logit: float
     pointer: Tensor
+    motion: BoxMotion | None = None
+    motion_iou: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +182,8 @@ class Sam2Tracker:
             if shown.frames:
                 grid, has_memory = self._recall(features, [shown]), True
         masks = self._decode(features, grid, tensors, multimask=multimask, has_memory=has_memory)
-        return self._answers(features, masks)[0]
+        best = Choice(int(masks.iou_pred[0].argmax()))
+        return self._answers(features, masks, [best])[0]
 
     @torch.no_grad()
     def track(
@@ -189,7 +197,8 @@ class Sam2Tracker:
         """Find objects in a frame; see `Tracker.track`."""
         shown: list[_Shown] = []
         for memory in memories:
-            memory.reverse = reverse
+            if memory.reverse != reverse:
+                memory.reverse, memory.motion = reverse, None
             shown.append(self._shown(memory, index))
         answers: dict[int, Sam2Answer] = {}
         for numbers in self._together(shown):
@@ -199,7 +208,8 @@ class Sam2Tracker:
             if has_memory:
                 grid = self._recall(features, [shown[number] for number in numbers])
             masks = self._decode(features, grid, prompts, multimask=True, has_memory=has_memory)
-            answers |= dict(zip(numbers, self._answers(features, masks), strict=True))
+            choices = [self._choose(masks, row, memories[n]) for row, n in enumerate(numbers)]
+            answers |= dict(zip(numbers, self._answers(features, masks, choices), strict=True))
         return [answers[number] for number in range(len(memories))]
 
     @torch.no_grad()
@@ -216,14 +226,20 @@ class Sam2Tracker:
         """Put an answer into an object's memory; see `Tracker.memorise`."""
         if not prompted:
             memory.note_tracked(index, reverse=reverse)
+            memory.motion = answer.motion if isinstance(answer, Sam2Answer) else None
         if not isinstance(answer, Sam2Answer):
             answer = self._given(features, answer.mask())
         size = self.model.config.image_size
         logits = torch.from_numpy(answer.logits).to(self.device)
         large = nn.functional.interpolate(logits[None, None], (size, size), mode="bilinear")
-        is_present = torch.tensor([answer.object_logit > 0], device=self.device)
-        maps = self.memory.encode(features.features.grid, large, is_present, binarise=prompted)
-        frame = MemoryFrame(map=maps.to(torch.bfloat16), pointer=answer.pointer)
+        is_present = answer.object_logit > self.policy.present_thresh
+        present = torch.tensor([is_present], device=self.device)
+        maps = self.memory.encode(features.features.grid, large, present, binarise=prompted)
+        frame = MemoryFrame(
+            map=maps.to(torch.bfloat16),
+            pointer=answer.pointer,
+            is_good=is_good(answer, self.policy),
+        )
         if prompted and not self.policy.corrections_stick and memory.was_tracked(index):
             prompted = False
         memory.put(index, frame, self.memory.config, self.policy, prompted=prompted)
@@ -231,7 +247,7 @@ class Sam2Tracker:
     def release(self, memory: ObjectMemory, index: int | None = None) -> None:
         """Forget a confirmed frame, or, without an index, all that was tracked."""
         if index is None:
-            memory.tracked.clear()
+            memory.forget_tracked()
         else:
             memory.prompted.pop(index, None)
 
@@ -283,21 +299,38 @@ class Sam2Tracker:
             pos_enc=self._pos_enc,
         )
 
-    def _answers(self, features: Sam2Features, masks: ObjectMasks) -> list[Sam2Answer]:
-        is_present = masks.object_logits > 0
-        logits = torch.where(is_present[:, None, None], masks.logits, NO_OBJECT_LOGIT)
-        pointers = self.memory.point(masks.mask_tokens, is_present)
+    def _choose(self, masks: ObjectMasks, row: int, memory: ObjectMemory) -> Choice:
+        """Choose among an object's candidates."""
+        iou_pred = masks.iou_pred[row].cpu().numpy()
+        if self.policy.motion_weight == 0:
+            return Choice(int(iou_pred.argmax()))
+        seen = (masks.logits[row] > 0).cpu().numpy()
+        seen &= bool(masks.object_logits[row] > self.policy.present_thresh)
+        return choose_by_motion(seen, iou_pred, memory.motion, self.policy.motion_weight)
+
+    def _answers(
+        self, features: Sam2Features, masks: ObjectMasks, choices: Sequence[Choice]
+    ) -> list[Sam2Answer]:
+        rows = torch.arange(len(choices), device=self.device)
+        chosen = torch.tensor([choice.candidate for choice in choices], device=self.device)
+        is_present = masks.object_logits > self.policy.present_thresh
+        logits = masks.logits[rows, chosen]
+        logits = torch.where(is_present[:, None, None], logits, NO_OBJECT_LOGIT)
+        pointers = self.memory.point(masks.mask_tokens[rows, chosen], is_present)
+        scores = masks.iou_pred[rows, chosen].tolist()
         return [
             Sam2Answer(
                 logits=logits[row].cpu().numpy(),
                 coords=features.coords,
                 score=score,
-                state=state_of(logit, score),
+                state=state_of(logit - self.policy.present_thresh, score),
                 object_logit=logit,
                 pointer=pointers[row : row + 1],
+                motion=choices[row].motion,
+                motion_iou=choices[row].motion_iou,
             )
             for row, (score, logit) in enumerate(
-                zip(masks.iou_pred.tolist(), masks.object_logits.tolist(), strict=True)
+                zip(scores, masks.object_logits.tolist(), strict=True)
             )
         ]
 
@@ -321,7 +354,8 @@ class Sam2Tracker:
             features, features.features.grid, prompts, multimask=False, has_memory=True
         )
         is_present = given.flatten(1).any(1)
-        pointer = self.memory.point(masks.mask_tokens, is_present & (masks.object_logits > 0))
+        appears = is_present & (masks.object_logits > self.policy.present_thresh)
+        pointer = self.memory.point(masks.mask_tokens[:, 0], appears)
         is_there = bool(is_present)
         return Sam2Answer(
             logits=logits[0, 0].cpu().numpy(),
@@ -377,6 +411,56 @@ class _Shown:
             tuple(frame.steps for frame in self.frames),
             tuple(pointer.distance for pointer in self.pointers),
         )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen candidate of an object, and what becomes of its motion; see `Sam2Answer`."""
+
+    candidate: int
+    motion: BoxMotion | None = None
+    motion_iou: float | None = None
+
+
+def choose_by_motion(
+    seen: BoolArray,
+    iou_pred: npt.NDArray[np.float32],
+    motion: BoxMotion | None,
+    weight: float,
+) -> Choice:
+    """Choose among candidates by predicted IoU and, once it is reliable, by motion.
+
+    Args:
+        seen: (M, L, L), the candidates' masks.
+        iou_pred: (M,).
+        motion: in the frame before; None at the start.
+        weight: of the motion.
+
+    Source: arXiv:2411.11922, section 4.1.
+    """
+    boxes = boxes_from_masks(seen).astype(np.float64)
+    predicted = None if motion is None else motion.predicted()
+    motion_iou = None
+    scores = np.asarray(iou_pred, np.float64)
+    if predicted is not None and predicted.stable >= STABLE_FRAMES:
+        ious = box_iou(predicted.box_xyxy, boxes)
+        scores = weight * ious + (1 - weight) * scores
+        motion_iou = float(ious[scores.argmax()])
+    chosen = int(scores.argmax())
+    box, is_empty = boxes[chosen], not boxes[chosen].any()
+    if predicted is None:
+        return Choice(chosen, None if is_empty else BoxMotion.start(box))
+    if iou_pred[chosen] < TRUSTED_IOU:  # the box is not to be relied on: begin anew
+        return Choice(chosen, None, motion_iou)
+    return Choice(chosen, predicted if is_empty else predicted.updated(box), motion_iou)
+
+
+def is_good(answer: Sam2Answer, policy: MemoryPolicy) -> bool:
+    """Whether a tracked frame is one to learn from."""
+    if policy.min_iou is None:
+        return True
+    is_expected = answer.motion_iou is None or answer.motion_iou > 0
+    return answer.score > policy.min_iou and answer.object_logit > 0 and is_expected
 
 
 def state_of(object_logit: float, score: float) -> State:
