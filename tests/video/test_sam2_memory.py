@@ -4,6 +4,7 @@ import torch
 from samkit.errors import ConfigError
 from samkit.models import MemoryConfig
 from samkit.video.sam2_memory import (
+    DISTRACTOR_AWARE,
     PLAIN,
     PUBLISHED,
     SAMURAI,
@@ -128,3 +129,64 @@ def test_settings_are_checked(refusal) -> None:
         MemoryPolicy(motion_weight=2)
     with refusal(ConfigError, "min_iou must be a number from 0 to 1"):
         MemoryPolicy(min_iou=-0.1)
+
+
+def aware(indices, policy=DISTRACTOR_AWARE) -> ObjectMemory:
+    memory = memory_of([0], policy=policy)
+    for at in indices:
+        memory.put(at, frame(at), CONFIG, policy, prompted=False)
+    return memory
+
+
+def test_distractor_aware_memory_has_half_for_anchors_and_half_for_every_fifth_frame() -> None:
+    memory = aware(range(1, 23))
+    memory.note_area(100)
+    memory.anchor(22, 0.9, 110, DISTRACTOR_AWARE)
+    memory.put(23, frame(23), CONFIG, DISTRACTOR_AWARE, prompted=False)
+    expected = [(0, None), (22, None), (15, 3), (20, 2), (23, 1)]
+    assert shown(memory, 24, DISTRACTOR_AWARE) == expected
+    assert shown(aware(range(1, 21)), 21, DISTRACTOR_AWARE) == [
+        (0, None),
+        (10, 3),
+        (15, 2),
+        (20, 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("score", "area", "is_anchor"),
+    [(0.9, 100, True), (0.9, 119, True), (0.9, 121, False), (0.9, 79, False), (0.8, 100, False)],
+)
+def test_anchors_are_good_masks_of_the_usual_size(score, area, is_anchor) -> None:
+    memory = aware(range(1, 8))
+    memory.anchor(7, 0.9, 100, DISTRACTOR_AWARE)
+    assert not memory.anchors  # nothing is known of its size yet
+    for known in (20, 100, 100, 100, 500):
+        memory.note_area(known)
+    memory.anchor(7, score, area, DISTRACTOR_AWARE)
+    assert list(memory.anchors) == [7] * is_anchor
+
+
+def test_anchors_are_some_frames_apart_and_the_oldest_is_forgotten() -> None:
+    memory = aware(range(1, 41))
+    memory.note_area(100)
+    for at in range(20, 41):
+        memory.tracked.setdefault(at, frame(at))
+        memory.anchor(at, 0.9, 100, DISTRACTOR_AWARE)
+    assert list(memory.anchors) == [26, 32, 38]
+    memory.forget_tracked()
+    assert not memory.anchors
+
+
+def test_distractor_aware_memory_is_bounded() -> None:
+    memory = aware(range(1, 3000))
+    assert sum(one.map is not None for one in memory.tracked.values()) <= 4
+    assert len(memory.tracked) <= 18
+    for area in range(100):
+        memory.note_area(area)
+    assert memory.areas == [*range(90, 100)]
+
+
+def test_policies_that_contradict_themselves_are_refused(refusal) -> None:
+    with refusal(ConfigError, "num_anchors or min_iou"):
+        MemoryPolicy(num_anchors=3, min_iou=0.5)

@@ -10,8 +10,8 @@ from samkit.predict import Predictor
 from samkit.types import Prompts
 from samkit.video import sam2_tracker
 from samkit.video.interface import ObjectAnswer
-from samkit.video.sam2_memory import SAMURAI, MemoryPolicy
-from samkit.video.sam2_tracker import NO_OBJECT_LOGIT, Sam2Tracker, state_of
+from samkit.video.sam2_memory import DISTRACTOR_AWARE, SAMURAI, MemoryPolicy
+from samkit.video.sam2_tracker import NO_OBJECT_LOGIT, Sam2Tracker, has_rival, state_of
 
 SIZE_HW = (60, 100)
 
@@ -253,3 +253,35 @@ def test_a_lower_threshold_of_presence_keeps_doubtful_objects(tracker, frames):
         for one in (tracker, doubtful)
     ]
     assert states[0] == "absent" != states[1]
+
+
+def drawn(*boxes):
+    masks = np.zeros((3, 32, 32), bool)
+    for mask, parts in zip(masks, boxes, strict=True):
+        for x0, y0, x1, y1 in parts:
+            mask[y0:y1, x0:x1] = True
+    return masks
+
+
+def test_a_rival_is_something_far_from_the_object_in_another_candidate():
+    here, grown, there = (5, 5, 15, 15), (5, 5, 16, 16), (22, 5, 30, 15)
+    assert has_rival(drawn([here], [here, there], [here]), 0)
+    assert has_rival(drawn([here], [here], [there]), 0)
+    assert not has_rival(drawn([here], [grown], [here]), 0)
+    assert not has_rival(drawn([here, there], [here], [there]), 0)
+    assert not has_rival(drawn([], [], []), 0)
+
+
+def test_frames_without_the_object_are_not_remembered_beside_anchors(tracker, frames):
+    aware = Sam2Tracker(tracker.predictor, DISTRACTOR_AWARE)
+    memories = {}
+    answers = follow(aware, frames[:3], {0: {1: click(20, 30)}}, memories=memories)
+    assert sorted(memories[1].tracked) == [1, 2]
+    assert not same(answers[2][1], follow(tracker, frames[:3], {0: {1: click(20, 30)}})[2][1])
+    features = aware.encode(frames[3])
+    gone = replace(answers[2][1], object_logit=-1.0)
+    aware.memorise(features, memories[1], 3, gone, prompted=False, reverse=False)
+    assert sorted(memories[1].tracked) == [1, 2]
+    rival = replace(answers[2][1], has_rival=True, score=0.95)
+    aware.memorise(features, memories[1], 3, rival, prompted=False, reverse=False)
+    assert sorted(memories[1].anchors) == [3]

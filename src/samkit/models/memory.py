@@ -52,11 +52,11 @@ class RememberedFrame(NamedTuple):
     Attributes:
         map: (P, E, G, G).
         steps: 1 for the frame before, and so on; 0 for a frame that a user prompted, however long
-            ago.
+            ago; None for a frame of no time.
     """
 
     map: Tensor
-    steps: int
+    steps: int | None
 
 
 class RememberedPointer(NamedTuple):
@@ -201,9 +201,7 @@ class Memory(nn.Module):
             span: number of frames, by which distances of pointers are scaled.
         """
         maps = [frame.map.flatten(2).transpose(1, 2) for frame in frames]
-        # Embeddings of time: the first for the frame before, the last for prompted frames.
-        times = [self.maskmem_tpos_enc[frame.steps - 1].view(1, 1, -1) for frame in frames]
-        places = [(self.positions + time).expand(len(maps[0]), -1, -1) for time in times]
+        places = [self._places(frame.steps).expand(len(maps[0]), -1, -1) for frame in frames]
         tokens, token_places = self._pointer_tokens(pointers, span)
         updated: Tensor = self.attention(
             begun,
@@ -212,6 +210,13 @@ class Memory(nn.Module):
             sum(part.shape[1] for part in tokens),
         )
         return updated
+
+    def _places(self, steps: int | None) -> Tensor:
+        """What is added to a map's tokens in keys: (1, N, E)."""
+        if steps is None:
+            return self.positions
+        # Embeddings of time: the first for the frame before, the last for prompted frames.
+        return self.positions + self.maskmem_tpos_enc[steps - 1].view(1, 1, -1)
 
     def _pointer_tokens(
         self, pointers: Sequence[RememberedPointer], span: int

@@ -15,13 +15,23 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.video.feature_tracker import FeatureTracker, FeatureTrackerConfig
     from samkit.video.features import FrameFeatures, grey_picture
     from samkit.video.predictor import VideoPredictor
-    from samkit.video.sam2_memory import PLAIN, PUBLISHED, MemoryPolicy
+    from samkit.video.sam2_memory import (
+        DISTRACTOR_AWARE,
+        PLAIN,
+        POLICIES,
+        PUBLISHED,
+        SAMURAI,
+        MemoryPolicy,
+    )
     from samkit.video.sam2_tracker import Sam2Tracker
 
 __all__ = [
     "EveryNth",
+    "DISTRACTOR_AWARE",
     "PLAIN",
+    "POLICIES",
     "PUBLISHED",
+    "SAMURAI",
     "FeatureTracker",
     "FeatureTrackerConfig",
     "FrameFeatures",
@@ -46,8 +56,11 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "DISTRACTOR_AWARE": "sam2_memory",
         "PLAIN": "sam2_memory",
+        "POLICIES": "sam2_memory",
         "PUBLISHED": "sam2_memory",
+        "SAMURAI": "sam2_memory",
         "FeatureTracker": "feature_tracker",
         "FeatureTrackerConfig": "feature_tracker",
         "FrameFeatures": "features",

@@ -6,11 +6,14 @@ memories, G side of the grid.
 
 from __future__ import annotations
 
+import math
+import statistics
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from samkit.checks import check_number
+from samkit.errors import ConfigError
 from samkit.models import MemoryConfig, RememberedFrame, RememberedPointer
 from samkit.video.box_motion import BoxMotion
 
@@ -35,6 +38,11 @@ class MemoryPolicy:
             without the object, nor those whose box is where motion does not expect it; the frame
             before is always shown. None shows all.
         present_thresh: object score above which an object counts as present.
+        num_anchors: number of tracked frames that are shown for longer than the last few: those in
+            which something like the object was beside it, and the object was told from it. If any,
+            half of the memory is for them and for prompted frames, without time; the rest has the
+            last frame and every fifth one before it, and frames without the object are not
+            remembered.
     """
 
     looks_ahead: bool = False
@@ -43,11 +51,15 @@ class MemoryPolicy:
     motion_weight: float = 0.0
     min_iou: float | None = None
     present_thresh: float = 0.0
+    num_anchors: int = 0
 
     def __post_init__(self) -> None:
         check_number("motion_weight", self.motion_weight, float, 0, 1)
         if self.min_iou is not None:
             check_number("min_iou", self.min_iou, float, 0, 1)
+        check_number("num_anchors", self.num_anchors, int, 0, math.inf)
+        if self.num_anchors and self.min_iou is not None:
+            raise ConfigError("a memory policy has num_anchors or min_iou, not both")
 
 
 PLAIN = MemoryPolicy()
@@ -57,6 +69,13 @@ SAMURAI = MemoryPolicy(motion_weight=0.25, min_iou=0.5, present_thresh=-1.0)
 # As published: prompts given before tracking help all frames, nothing is ever forgotten, and
 # corrections count no more than what was tracked.
 PUBLISHED = MemoryPolicy(looks_ahead=True, forgets=False, corrections_stick=False)
+# For videos with look-alikes. Source: DAM4SAM, arXiv:2411.17576.
+DISTRACTOR_AWARE = MemoryPolicy(num_anchors=3)
+POLICIES = {"plain": PLAIN, "samurai": SAMURAI, "distractor_aware": DISTRACTOR_AWARE}
+RECENT_STRIDE = 5  # of recent frames that are remembered beside anchors
+ANCHOR_PAUSE = 5  # frames from an anchor to the next one
+ANCHOR_MIN_IOU, ANCHOR_AREA_CHANGE = 0.8, 0.2  # of masks that make an anchor
+AREAS_REMEMBERED = 10
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,6 +104,8 @@ class ObjectMemory:
         reverse: direction in which it was tracked last.
         span: first and last frame between which it was tracked so far; None before.
         motion: of the box in the frames tracked last; None before.
+        anchors: the policy's anchors among tracked frames.
+        areas: of the object's masks in the frames tracked last, in cells.
     """
 
     prompted: dict[int, MemoryFrame] = field(default_factory=dict)
@@ -92,6 +113,8 @@ class ObjectMemory:
     reverse: bool = False
     span: tuple[int, int] | None = None
     motion: BoxMotion | None = None
+    anchors: dict[int, MemoryFrame] = field(default_factory=dict)
+    areas: list[int] = field(default_factory=list)
 
     def was_tracked(self, index: int) -> bool:
         """Whether a frame was tracked before, so that a prompt there is a correction."""
@@ -127,12 +150,41 @@ class ObjectMemory:
     def forget_tracked(self) -> None:
         """Forget all that was tracked."""
         self.tracked.clear()
+        self.anchors.clear()
+        self.areas.clear()
         self.motion = None
+
+    def anchor(self, index: int, score: float, area: int, policy: MemoryPolicy) -> None:
+        """Make a tracked frame an anchor if its mask is good, and as large as those before.
+
+        Args:
+            index: of the frame, in which something is like the object.
+            score: predicted IoU.
+            area: of the mask, in cells.
+            policy: number of anchors; the oldest is forgotten.
+        """
+        last = next(reversed(self.anchors), None)
+        is_too_soon = last is not None and abs(index - last) <= ANCHOR_PAUSE
+        if score <= ANCHOR_MIN_IOU or not self.areas or is_too_soon:
+            return
+        usual = statistics.median(self.areas)
+        if abs(area - usual) <= ANCHOR_AREA_CHANGE * usual:
+            self.anchors[index] = self.tracked[index]
+            if len(self.anchors) > policy.num_anchors:
+                del self.anchors[next(iter(self.anchors))]
+
+    def note_area(self, area: int) -> None:
+        """Note the area of the object's mask, in cells."""
+        self.areas = [*self.areas, area][-AREAS_REMEMBERED:]
 
     def _forget_far(self, index: int, config: MemoryConfig, policy: MemoryPolicy) -> None:
         """Forget what no frame from this one on is shown."""
         nearest = sorted(self.tracked, key=lambda at: abs(index - at))
-        if policy.min_iou is None:
+        if policy.num_anchors:
+            # The others are only shown to the frame right after them.
+            spaced = [at for at in nearest if at % RECENT_STRIDE == 0]
+            useful = {index, *spaced[: config.num_frames // 2]}
+        elif policy.min_iou is None:
             useful = {at for at in nearest if abs(index - at) < config.num_frames - 1}
         else:
             good = [at for at in nearest if self.tracked[at].is_good]
@@ -150,16 +202,26 @@ class ObjectMemory:
     ) -> list[RememberedFrame]:
         """Maps that a frame is shown: prompted ones, then tracked ones, the oldest first."""
         shown = [
-            RememberedFrame(frame.map, 0)
-            for at, frame in self.prompted.items()
+            RememberedFrame(frame.map, None if policy.num_anchors else 0)
+            for at, frame in (*self.prompted.items(), *self.anchors.items())
             if frame.map is not None and (policy.looks_ahead or self._lies_before(at, index))
         ]
+        if policy.num_anchors:
+            return shown + self._spaced(index, config.num_frames // 2)
         for steps in range(config.num_frames - 1, 0, -1):
             at = self._back(index, steps) if policy.min_iou is None else self._good(index, steps)
             frame = None if at is None else self.tracked.get(at)
             if frame is not None and frame.map is not None:
                 shown.append(RememberedFrame(frame.map, steps))
         return shown
+
+    def _spaced(self, index: int, count: int) -> list[RememberedFrame]:
+        """The last tracked frame and those at every fifth place before it, the oldest first."""
+        before = [at for at in self.tracked if at != index and self._lies_before(at, index)]
+        before.sort(key=lambda at: abs(index - at))
+        near = [at for rank, at in enumerate(before) if rank == 0 or at % RECENT_STRIDE == 0]
+        ranked = [(self.tracked[at].map, steps) for steps, at in enumerate(near[:count], 1)]
+        return [RememberedFrame(a_map, s) for a_map, s in reversed(ranked) if a_map is not None]
 
     def _good(self, index: int, rank: int) -> int | None:
         """The good frame of a rank, from 1 for the last one; the frame before counts as good."""

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -44,6 +45,8 @@ GIVEN_LOGIT = 10.0  # of masks that were given
 CORRECTED_LOGIT = 32.0  # limit of the logits of a mask that is corrected
 # Of motion: frames after which it counts, and predicted IoU below which a box is not believed.
 STABLE_FRAMES, TRUSTED_IOU = 15, 0.3
+# Of boxes of an object with and without what is beyond it in another candidate.
+RIVAL_BOX_IOU = 0.7
 UNCERTAIN_IOU = 0.5  # a mask with a lower predicted IoU is not to be relied on
 # Objects decoded together. On a CPU nothing is gained by more, and alone each object's answer has
 # the same bits whatever the others are.
@@ -60,12 +63,14 @@ class Sam2Answer(ObjectAnswer):
         pointer: (1, C), the object pointer.
         motion: of the box, with this frame; None where it is not followed.
         motion_iou: IoU of the box with the predicted one; None where that is not reliable yet.
+        has_rival: whether another candidate reaches something else that is like the object.
     """
 
     object_logit: float
     pointer: Tensor
     motion: BoxMotion | None = None
     motion_iou: float | None = None
+    has_rival: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +198,7 @@ class Sam2Tracker:
         index: int,
         *,
         reverse: bool,
-    ) -> list[Sam2Answer]:
+    ) -> list[ObjectAnswer]:
         """Find objects in a frame; see `Tracker.track`."""
         shown: list[_Shown] = []
         for memory in memories:
@@ -229,10 +234,12 @@ class Sam2Tracker:
             memory.motion = answer.motion if isinstance(answer, Sam2Answer) else None
         if not isinstance(answer, Sam2Answer):
             answer = self._given(features, answer.mask())
+        is_present = answer.object_logit > self.policy.present_thresh
+        if self.policy.num_anchors and not prompted and not is_present:
+            return  # nothing is to be learned from a frame without the object
         size = self.model.config.image_size
         logits = torch.from_numpy(answer.logits).to(self.device)
         large = nn.functional.interpolate(logits[None, None], (size, size), mode="bilinear")
-        is_present = answer.object_logit > self.policy.present_thresh
         present = torch.tensor([is_present], device=self.device)
         maps = self.memory.encode(features.features.grid, large, present, binarise=prompted)
         frame = MemoryFrame(
@@ -243,6 +250,12 @@ class Sam2Tracker:
         if prompted and not self.policy.corrections_stick and memory.was_tracked(index):
             prompted = False
         memory.put(index, frame, self.memory.config, self.policy, prompted=prompted)
+        if self.policy.num_anchors and not prompted:
+            area = int((answer.logits > 0).sum())
+            if answer.has_rival:
+                memory.anchor(index, answer.score, area, self.policy)
+            if area:
+                memory.note_area(area)
 
     def release(self, memory: ObjectMemory, index: int | None = None) -> None:
         """Forget a confirmed frame, or, without an index, all that was tracked."""
@@ -302,11 +315,16 @@ class Sam2Tracker:
     def _choose(self, masks: ObjectMasks, row: int, memory: ObjectMemory) -> Choice:
         """Choose among an object's candidates."""
         iou_pred = masks.iou_pred[row].cpu().numpy()
-        if self.policy.motion_weight == 0:
-            return Choice(int(iou_pred.argmax()))
+        choice = Choice(int(iou_pred.argmax()))
+        if self.policy.motion_weight == 0 and self.policy.num_anchors == 0:
+            return choice
         seen = (masks.logits[row] > 0).cpu().numpy()
         seen &= bool(masks.object_logits[row] > self.policy.present_thresh)
-        return choose_by_motion(seen, iou_pred, memory.motion, self.policy.motion_weight)
+        if self.policy.motion_weight > 0:
+            choice = choose_by_motion(seen, iou_pred, memory.motion, self.policy.motion_weight)
+        if self.policy.num_anchors > 0:
+            choice = replace(choice, has_rival=has_rival(seen, choice.candidate))
+        return choice
 
     def _answers(
         self, features: Sam2Features, masks: ObjectMasks, choices: Sequence[Choice]
@@ -328,6 +346,7 @@ class Sam2Tracker:
                 pointer=pointers[row : row + 1],
                 motion=choices[row].motion,
                 motion_iou=choices[row].motion_iou,
+                has_rival=choices[row].has_rival,
             )
             for row, (score, logit) in enumerate(
                 zip(scores, masks.object_logits.tolist(), strict=True)
@@ -420,6 +439,25 @@ class Choice:
     candidate: int
     motion: BoxMotion | None = None
     motion_iou: float | None = None
+    has_rival: bool = False
+
+
+def has_rival(seen: BoolArray, chosen: int) -> bool:
+    """Whether a candidate (M, L, L) reaches far beyond the chosen one.
+
+    Source: arXiv:2411.17576, section 3.2.
+    """
+    mask = seen[chosen]
+    for other in np.delete(seen, chosen, axis=0):
+        beyond = (other & ~mask).astype(np.uint8)
+        count, parts, stats, _ = cv2.connectedComponentsWithStats(beyond)
+        if count == 1:
+            continue
+        largest = parts == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
+        boxes = boxes_from_masks(np.stack([mask, mask | largest]))
+        if box_iou(boxes[0], boxes[1]) <= RIVAL_BOX_IOU:
+            return True
+    return False
 
 
 def choose_by_motion(
