@@ -26,12 +26,12 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.video.sam2_tracker import Sam2Tracker
 
 __all__ = [
-    "EveryNth",
     "DISTRACTOR_AWARE",
     "PLAIN",
     "POLICIES",
     "PUBLISHED",
     "SAMURAI",
+    "EveryNth",
     "FeatureTracker",
     "FeatureTrackerConfig",
     "FrameFeatures",
