@@ -11,7 +11,7 @@ import numpy as np
 
 from samkit.arrays import FloatArray
 
-# Standard deviations relative to the box's height, and those of its aspect ratio.
+# Std relative to the box's height, and those of its aspect ratio.
 POSITION, SPEED = 1 / 20, 1 / 160
 ASPECT, ASPECT_SPEED, MEASURED_ASPECT = 1e-2, 1e-5, 1e-1
 # Of the first box, in multiples of these.
@@ -76,7 +76,7 @@ def _place_of(box_xyxy: FloatArray) -> FloatArray:
 
 
 def _std(height: float, position: float, speed: float) -> FloatArray:
-    """Standard deviations (8,) of the state."""
+    """Std (8,) of the state."""
     places = np.array([POSITION * height, POSITION * height, ASPECT, POSITION * height])
     speeds = np.array([SPEED * height, SPEED * height, ASPECT_SPEED, SPEED * height])
     return np.concatenate([position * places, speed * speeds])
