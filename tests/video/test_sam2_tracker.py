@@ -285,3 +285,12 @@ def test_frames_without_the_object_are_not_remembered_beside_anchors(tracker, fr
     rival = replace(answers[2][1], has_rival=True, score=0.95)
     aware.memorise(features, memories[1], 3, rival, prompted=False, reverse=False)
     assert sorted(memories[1].anchors) == [3]
+
+
+def test_on_another_device_all_but_the_image_encoder_is_copied(tiny_sam2):
+    moved = sam2_tracker._moved(tiny_sam2, torch.device("meta"))
+    assert {parameter.device.type for parameter in moved.parameters()} == {"meta"}
+    assert {buffer.device.type for buffer in moved.buffers()} == {"meta"}
+    assert not list(moved.image_encoder.parameters())
+    assert next(tiny_sam2.parameters()).device.type == "cpu"
+    assert list(tiny_sam2.image_encoder.parameters())
