@@ -19,7 +19,7 @@ from torch import nn
 from samkit.backends import choose
 from samkit.backends.choose import is_installed
 from samkit.formats.notices import forget_notices
-from samkit.models import CONFIGS, Sam
+from samkit.models import CONFIGS, Sam, Sam2
 from samkit.weights.checkpoint import TextEncoder
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ def randomise_weights(model: nn.Module, seed: int = 0) -> None:
         multiplies = isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
         for name, tensor in own:
-            if not tensor.is_floating_point():
-                continue
+            if not tensor.is_floating_point() or name in module._non_persistent_buffers_set:
+                continue  # the latter are constants, not weights
             noise = torch.randn(tensor.shape, generator=generator)
             if multiplies and name == "weight":
                 noise /= tensor[0].numel() ** 0.5
@@ -151,6 +151,14 @@ def randomise() -> Callable[..., None]:
 def tiny_sam() -> Sam:
     """The smallest real model, random but not degenerate; a fresh one for each test."""
     model = Sam(CONFIGS["tiny"])
+    randomise_weights(model)
+    return model.eval()
+
+
+@pytest.fixture
+def tiny_sam2() -> Sam2:
+    """The smallest SAM 2, likewise."""
+    model = Sam2(CONFIGS["tiny_sam2"])
     randomise_weights(model)
     return model.eval()
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         SamkitError,
         StoreError,
         TrainingError,
+        VideoError,
         WeightsError,
     )
     from samkit.formats import read_image
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from samkit.proposals import AutoMaskConfig, AutoMasker, ClassMasker
     from samkit.training import train
     from samkit.types import ImageEmbedding, MaskPrediction, Masks, Prompts
+    from samkit.video import VideoAnswer, VideoPredictor
     from samkit.weights import load_model
 
 __version__ = "0.1.0"
@@ -64,6 +66,9 @@ _HOMES = {
     "Store": "dataengine",
     "StoreError": "errors",
     "TrainingError": "errors",
+    "VideoAnswer": "video",
+    "VideoError": "errors",
+    "VideoPredictor": "video",
     "WeightsError": "errors",
     "load_model": "weights",
     "read_image": "formats",
@@ -97,6 +102,9 @@ __all__ = [
     "Store",
     "StoreError",
     "TrainingError",
+    "VideoAnswer",
+    "VideoError",
+    "VideoPredictor",
     "WeightsError",
     "load_model",
     "read_image",

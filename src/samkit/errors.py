@@ -2,6 +2,7 @@
 
     SamkitError
     ├── ImageError        an image cannot be read, or is not an image
+    ├── VideoError        a video cannot be read, has no such frame, or is not a video
     ├── PromptError       points, labels, boxes or mask logits do not make a prompt
     ├── EmbeddingError    a saved embedding is damaged, or belongs to another model
     ├── WeightsError      a checkpoint is damaged, unknown or does not fit the model
@@ -29,6 +30,10 @@ class SamkitError(Exception):
 
 class ImageError(SamkitError):
     """An image cannot be read, or is not an image."""
+
+
+class VideoError(SamkitError):
+    """A video cannot be read, has no such frame, or is not a video."""
 
 
 class PromptError(SamkitError):

@@ -118,6 +118,44 @@ def test_the_compiled_network_answers_as_the_eager_one(model, image):
 
 
 @pytest.mark.parametrize("backend", FLOAT32_ENGINES)
+def test_finer_levels_are_those_of_the_encoder(backend, randomise):
+    encoder = TinyViTConfig(
+        embed_dims=(8, 12, 16, 20),
+        depths=(1, 1, 1, 1),
+        num_heads=(1, 2, 2, 2),
+        window_sizes=(2, 2, 4, 2),
+        image_size=64,
+        out_channels=32,
+    )
+    model = Sam(replace(CONFIGS["tiny"], encoder=encoder))
+    randomise(model)
+    model = model.eval()
+    pixels = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    own = create_backend(model, backend=backend, precision="float32", device="cpu")
+    with torch.no_grad():
+        expected = model.image_encoder.levels(pixels)
+        levels = own.encode_levels(pixels).levels
+        grid = own.encode(pixels).grid
+    assert [tuple(level.shape[1:]) for level in levels] == [
+        (8, 16, 16),
+        (12, 8, 8),
+        (16, 4, 4),
+        (32, 4, 4),
+    ]
+    for level, wanted in zip(levels, expected, strict=True):
+        torch.testing.assert_close(level, wanted, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(levels[-1], grid, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_without_finer_levels_gives_its_grid_alone(model, image):
+    embedding, finer = predictor_of(model, "torch").encode_levels(image)
+    assert finer.levels == ()
+    assert torch.equal(
+        embedding.features.grid, predictor_of(model, "torch").encode(image).features.grid
+    )
+
+
+@pytest.mark.parametrize("backend", FLOAT32_ENGINES)
 def test_confident_masks_are_those_of_predict(backend, model, image):
     predictor = predictor_of(model, backend)
     embedding = predictor.embed(image)

@@ -15,6 +15,7 @@ from samkit.datasets.synthetic import NamedScenes
 from samkit.geometry import encode_rle
 from samkit.predict import Predictor
 from stub_detector import StubDetector
+from video.clips import write_clip
 
 CAR = (100, 60, 500, 330)
 # The discs in each image of a COCO file: the name, and the radius as a share of the image's height.
@@ -49,6 +50,21 @@ def write_coco(path: Path, images: list[np.ndarray]) -> None:
     path.write_text(json.dumps(document))
 
 
+def write_videos(folder: Path, image: np.ndarray) -> None:
+    """Write a clip of three frames, the same as a folder, a mask, and a sequence as of DAVIS."""
+    frames = [np.roll(image, 4 * number, axis=1) for number in range(3)]
+    write_clip(folder / "clip.mp4", frames)
+    mask = np.zeros(image.shape[:2], np.uint8)
+    mask[100:300, 150:450] = 1
+    Image.fromarray(mask).save(folder / "first.png")
+    for where in ("frames", "davis/JPEGImages/cup", "davis/Annotations/cup"):
+        (folder / where).mkdir(parents=True)
+    for number, frame in enumerate(frames):
+        for where in ("frames", "davis/JPEGImages/cup"):
+            Image.fromarray(frame).save(folder / where / f"{number:05d}.jpg")
+        Image.fromarray(mask).save(folder / "davis/Annotations/cup" / f"{number:05d}.png")
+
+
 def write_files(root: Path) -> Path:
     """Write all files that a document may name; return the working folder."""
     coffee, cat = skimage.data.coffee(), skimage.data.chelsea()
@@ -70,6 +86,7 @@ def write_files(root: Path) -> Path:
     for where in (folder, data, *tuned):
         write_coco(where / "train.json", [coffee[:256, :384], cat[:256, :384]])
         write_coco(where / "val.json", [coffee[144:, 216:]])
+    write_videos(folder, coffee)
     prompts = {name: {"points": [[300, 200]]} for name in ("a.jpg", "b.jpg")}
     (folder / "prompts.json").write_text(json.dumps(prompts))
     np.save(folder / "b_logits.npy", np.full((256, 256), -8, np.float32))

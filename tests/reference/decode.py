@@ -6,10 +6,15 @@ from samkit.models import ImageFeatures, MaskAnswer, PromptTensors, Sam
 
 
 def decode(
-    model: Sam, features: Tensor, prompts: dict[str, Tensor], *, multimask: bool = True
+    model: Sam,
+    features: Tensor | ImageFeatures,
+    prompts: dict[str, Tensor],
+    *,
+    multimask: bool = True,
 ) -> MaskAnswer:
-    """Answer prompts on features (1 or P, C, G, G) by the calls of the interface."""
-    return model.decode(ImageFeatures((features,)), PromptTensors(**prompts), multimask=multimask)
+    """Answer prompts on features, of one level (1 or P, C, G, G) or more, by the interface."""
+    levels = features if isinstance(features, ImageFeatures) else ImageFeatures((features,))
+    return model.decode(levels, PromptTensors(**prompts), multimask=multimask)
 
 
 def decode_plainly(

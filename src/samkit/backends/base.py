@@ -44,6 +44,10 @@ class Backend(Protocol):
         """Encode normalised pixels (1, 3, S, S); the features are not overwritten later."""
         ...
 
+    def encode_levels(self, pixels: Tensor) -> ImageFeatures:
+        """Like `encode`, with the encoder's intermediate levels, if it has any, before the grid."""
+        ...
+
     def embed_prompts(self, prompts: PromptTensors) -> PromptEmbeddings:
         """Encode P prompts."""
         ...

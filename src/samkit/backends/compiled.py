@@ -8,7 +8,7 @@ from torch import Tensor
 
 from samkit.backends.base import BackendInfo
 from samkit.backends.forking import abandon, renew_in_children
-from samkit.backends.graphs import GRAPHS, GraphSpec, graph_spec, images_of_prompts
+from samkit.backends.graphs import GRAPHS, GraphSpec, Prepared, graph_spec, images_of_prompts
 from samkit.models import Attended, ImageFeatures, MaskAnswer, PromptEmbeddings, PromptTensors, Sam
 
 # Maps tensors to tensors, which its next call may overwrite.
@@ -52,27 +52,31 @@ class CompiledBackend(ABC):
         return self._graphs[name]
 
     def encode(self, pixels: Tensor) -> ImageFeatures:
-        return ImageFeatures((self.run("encoder", pixels)[0].clone(),))
+        return ImageFeatures(tuple(level.clone() for level in self.run("encoder", pixels)))
+
+    def encode_levels(self, pixels: Tensor) -> ImageFeatures:
+        """Compiled when first needed, beside the graph of `encode`."""
+        return ImageFeatures(tuple(one.clone() for one in self.run("encoder_levels", pixels)))
 
     def embed_prompts(self, prompts: PromptTensors) -> PromptEmbeddings:
         return self.model.embed_prompts(prompts)
 
-    def prepare(self, features: ImageFeatures, dense: Tensor | None = None) -> tuple[Tensor, ...]:
+    def prepare(self, features: ImageFeatures, dense: Tensor | None = None) -> Prepared:
         """Prepare the inputs of the graph `attend`, or with mask prompts of `attend_each`."""
-        grid = features.grid.cpu().float()  # embeddings may be saved in half precision
+        features = features.to("cpu").float()  # embeddings may be saved in half precision
+        finer, added = self.model.finer_tokens(features), self.model.dense_map(dense)
         if dense is not None:
-            return (images_of_prompts(grid, dense),)
-        shared = self.run("prepare", grid, self.model.prompt_encoder.no_mask())
-        return tuple(tensor.clone() for tensor in shared)
+            return Prepared((images_of_prompts(features.grid, added),), finer)
+        shared = self.run("prepare", features.grid, added)
+        return Prepared(tuple(tensor.clone() for tensor in shared), finer)
 
-    def attend(self, sparse: Tensor, context: tuple[Tensor, ...]) -> Attended:
-        return Attended(
-            *self.run("attend_each" if len(context) == 1 else "attend", sparse, *context)
-        )
+    def attend(self, sparse: Tensor, context: Prepared) -> Attended:
+        graph = "attend" if context.is_shared else "attend_each"
+        return Attended.of(self.run(graph, sparse, *context.image))
 
     def select(self, attended: Attended, *, multimask: bool) -> Attended:
         return self.model.select(attended, multimask=multimask)
 
-    def upscale(self, attended: Attended, context: tuple[Tensor, ...]) -> MaskAnswer:  # noqa: ARG002
-        logits = self.run("upscale", attended.image, attended.kernels)[0]
-        return MaskAnswer(logits=logits, iou_pred=attended.iou_pred)
+    def upscale(self, attended: Attended, context: Prepared) -> MaskAnswer:
+        logits = self.run("upscale", attended.image, attended.kernels, *context.finer)[0]
+        return self.model.answer(attended, logits)

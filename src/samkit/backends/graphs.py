@@ -7,19 +7,56 @@ G side of the embedding grid, S side of the model space, M masks.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from samkit.models import (
-    Attended,
     ImageContext,
+    ImageFeatures,
     PosEncProjections,
     Sam,
     SharedProjections,
 )
 
 EXAMPLE_PROMPTS, EXAMPLE_TOKENS = 2, 3
+
+
+class EncoderLevels(nn.Module):
+    """Pixels (1, 3, S, S) to all levels of an encoder, finest first; see `encoder_levels`."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        return encoder_levels(self.encoder, pixels)
+
+
+def encoder_levels(encoder: nn.Module, pixels: Tensor) -> tuple[Tensor, ...]:
+    """The encoder's intermediate levels, finest first, if it has any, and its features."""
+    levels = getattr(encoder, "levels", None)
+    output = encoder(pixels) if levels is None else levels(pixels)
+    return ImageFeatures.of(output).levels
+
+
+class Prepared(NamedTuple):
+    """A prepared image: inputs of the decoder's graphs.
+
+    Attributes:
+        image: the four tensors of a shared image, for `Attend`; or each prompt's own image, for
+            `AttendEach`.
+        finer: tokens of finer levels, for `Upscale`; none in models with one level.
+    """
+
+    image: tuple[Tensor, ...]
+    finer: tuple[Tensor, ...] = ()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether one image serves all prompts."""
+        return len(self.image) > 1
 
 
 class DecoderGraph(nn.Module):
@@ -50,32 +87,33 @@ class Prepare(DecoderGraph):
 
 
 class Attend(DecoderGraph):
-    """Prompt tokens (P, T, C) and a shared image's four tensors to IoU, kernels and images."""
+    """Prompt tokens (P, T, C) and a shared image's four tensors to the tensors of `Attended`."""
 
     def forward(
         self, sparse: Tensor, image: Tensor, keys: Tensor, values: Tensor, queries: Tensor
-    ) -> Attended:
+    ) -> tuple[Tensor, ...]:
         shared = SharedProjections(keys=keys, values=values, queries=queries)
         context = ImageContext(image=image, pos_enc=self.pos_enc, shared=shared)
-        return self.decoder.attend(sparse, context)
+        return self.decoder.attend(sparse, context).tensors
 
 
 class AttendEach(DecoderGraph):
-    """Prompt tokens (P, T, C) and each prompt's own image (P, N, C) to IoU, kernels and images."""
+    """Prompt tokens (P, T, C) and each prompt's own image (P, N, C) to the same."""
 
-    def forward(self, sparse: Tensor, image: Tensor) -> Attended:
-        return self.decoder.attend(sparse, ImageContext(image=image, pos_enc=self.pos_enc))
+    def forward(self, sparse: Tensor, image: Tensor) -> tuple[Tensor, ...]:
+        context = ImageContext(image=image, pos_enc=self.pos_enc)
+        return self.decoder.attend(sparse, context).tensors
 
 
 class Upscale(DecoderGraph):
-    """Images (P, N, C) and kernels (P, M, C / 8) to mask logits (P, M, 4 G, 4 G)."""
+    """Images (P, N, C), kernels (P, M, C / 8) and finer tokens to mask logits (P, M, 4 G, 4 G)."""
 
-    def forward(self, image: Tensor, kernels: Tensor) -> Tensor:
-        return self.decoder.upscale(image, kernels)
+    def forward(self, image: Tensor, kernels: Tensor, *finer: Tensor) -> Tensor:
+        return self.decoder.upscale(image, kernels, *finer)
 
 
 def images_of_prompts(features: Tensor, dense: Tensor) -> Tensor:
-    """Each prompt's own image (P, N, C): features (1, C, G, G) plus mask prompts (P, C, G, G)."""
+    """Each prompt's own image (P, N, C): features (1, C, G, G) plus dense maps (P, C, G, G)."""
     return (features + dense).flatten(2).transpose(1, 2)
 
 
@@ -94,25 +132,33 @@ class GraphSpec:
     free: tuple[Mapping[int, str], ...]
 
 
+def example_features(model: Sam) -> ImageFeatures:
+    """Features of an image, all zero."""
+    return ImageFeatures(
+        tuple(torch.zeros(1, channels, side, side) for channels, side in model.level_shapes)
+    )
+
+
 GRAPHS = ("encoder", "prepare", "attend", "attend_each", "upscale")
 
 
 def graph_spec(model: Sam, name: str) -> GraphSpec:
-    """Create one of the five graphs of a model."""
+    """Create one of the graphs of a model: those of `GRAPHS`, or "encoder_levels"."""
     prompts, tokens = {0: "prompts"}, {0: "prompts", 1: "tokens"}
     config = model.config.prompts
     dim, grid, side = config.dim, config.grid_size, config.image_size
     image = torch.zeros(EXAMPLE_PROMPTS, grid**2, dim)
-    if name == "encoder":
-        return GraphSpec(
-            module=model.image_encoder, example=(torch.zeros(1, 3, side, side),), free=({},)
-        )
+    if name in ("encoder", "encoder_levels"):
+        encoder: nn.Module = model.image_encoder
+        module = encoder if name == "encoder" else EncoderLevels(encoder)
+        return GraphSpec(module=module, example=(torch.zeros(1, 3, side, side),), free=({},))
     if name == "upscale":
         kernels = torch.zeros(EXAMPLE_PROMPTS, model.config.decoder.num_multimask, dim // 8)
+        finer = model.finer_tokens(example_features(model))
         return GraphSpec(
             module=Upscale(model),
-            example=(image, kernels),
-            free=(prompts, {0: "prompts", 1: "masks"}),
+            example=(image, kernels, *finer),
+            free=(prompts, {0: "prompts", 1: "masks"}, *({} for _ in finer)),
         )
     sparse = torch.zeros(EXAMPLE_PROMPTS, EXAMPLE_TOKENS, dim)
     if name == "attend_each":

@@ -82,7 +82,7 @@ class OpenVinoBackend(CompiledBackend):
     def _path(self, name: str) -> Path:
         """Path of a cached graph, keyed by all that it is made of and the converter's versions."""
         model, config = self.model, self.model.config
-        if name == "encoder":
+        if name in ("encoder", "encoder_levels"):
             parts: list[object] = [config.encoder, weights_sha256(model.image_encoder)]
         else:  # positional encodings of the image are constants of the decoder's graphs
             frequencies = weights_sha256(model.prompt_encoder.pe_layer)

@@ -12,7 +12,15 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from samkit.backends.base import BackendInfo
 from samkit.backends.forking import SPAWN_HINT, renew_in_children
-from samkit.backends.graphs import Attend, AttendEach, Prepare, Upscale, images_of_prompts
+from samkit.backends.graphs import (
+    Attend,
+    AttendEach,
+    EncoderLevels,
+    Prepare,
+    Prepared,
+    Upscale,
+    images_of_prompts,
+)
 from samkit.errors import BackendError
 from samkit.models import (
     Attended,
@@ -52,6 +60,7 @@ class TorchBackend:
         if self.dtype != torch.float32:
             lower_precision(encoder, own.mask_decoder, graphs, self.dtype)
         self.encoder = self._ready(encoder)
+        self._levels = self._ready(EncoderLevels(encoder))
         self._prepare, self._attend, self._attend_each, self._upscale = map(self._ready, graphs)
         self._is_lost = False
         renew_in_children(self)
@@ -75,32 +84,37 @@ class TorchBackend:
         return torch.compile(module) if self.info.backend == "compile" else module
 
     def encode(self, pixels: Tensor) -> ImageFeatures:
-        features: Tensor = self.encoder(self._own(pixels))
-        return ImageFeatures((features.float().contiguous(),))
+        features = ImageFeatures.of(self.encoder(self._own(pixels)))
+        return ImageFeatures(tuple(level.contiguous() for level in features.float().levels))
+
+    def encode_levels(self, pixels: Tensor) -> ImageFeatures:
+        levels: tuple[Tensor, ...] = self._levels(self._own(pixels))
+        return ImageFeatures(tuple(level.float().contiguous() for level in levels))
 
     def embed_prompts(self, prompts: PromptTensors) -> PromptEmbeddings:
         return self.model.embed_prompts(prompts)
 
-    def prepare(self, features: ImageFeatures, dense: Tensor | None = None) -> tuple[Tensor, ...]:
+    def prepare(self, features: ImageFeatures, dense: Tensor | None = None) -> Prepared:
         """Prepare the inputs of the graph `Attend`, or with mask prompts of `AttendEach`."""
-        grid = features.grid.to(self.device)
+        features = features.to(self.device)
+        finer = tuple(self._own(tokens) for tokens in self.model.finer_tokens(features))
         if dense is not None:
-            return (self._own(images_of_prompts(grid, dense.to(self.device))),)
-        no_mask = self.model.prompt_encoder.no_mask()
-        shared: tuple[Tensor, ...] = self._prepare(self._own(grid), self._own(no_mask))
-        return shared
+            added = self.model.dense_map(dense.to(self.device))
+            return Prepared((self._own(images_of_prompts(features.grid, added)),), finer)
+        added = self.model.dense_map()
+        return Prepared(self._prepare(self._own(features.grid), self._own(added)), finer)
 
-    def attend(self, sparse: Tensor, context: tuple[Tensor, ...]) -> Attended:
-        graph = self._attend_each if len(context) == 1 else self._attend
-        attended: Attended = graph(sparse.to(self.device), *context)
-        return attended
+    def attend(self, sparse: Tensor, context: Prepared) -> Attended:
+        graph = self._attend if context.is_shared else self._attend_each
+        return Attended.of(graph(sparse.to(self.device), *context.image))
 
     def select(self, attended: Attended, *, multimask: bool) -> Attended:
         return self.model.select(attended, multimask=multimask)
 
-    def upscale(self, attended: Attended, context: tuple[Tensor, ...]) -> MaskAnswer:  # noqa: ARG002
-        logits: Tensor = self._upscale(self._own(attended.image), self._own(attended.kernels))
-        return MaskAnswer(logits=logits.float(), iou_pred=attended.iou_pred)
+    def upscale(self, attended: Attended, context: Prepared) -> MaskAnswer:
+        image, kernels = self._own(attended.image), self._own(attended.kernels)
+        logits: Tensor = self._upscale(image, kernels, *context.finer)
+        return self.model.answer(attended, logits.float())
 
     def _own(self, tensor: Tensor) -> Tensor:
         return tensor.to(device=self.device, dtype=self.dtype)

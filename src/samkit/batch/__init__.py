@@ -34,6 +34,14 @@ from samkit.batch.segment import (
     read_prompted_images,
 )
 from samkit.batch.shards import COPY_SUFFIX, DEFAULT_SHARD_IMAGES
+from samkit.batch.track import (
+    DEFAULT_TRACK_FORMATS,
+    TRACK_FORMATS,
+    ObjectPrompt,
+    TrackFolder,
+    follow_objects,
+    write_tracks,
+)
 
 __all__ = [
     "COCO_NAME",
@@ -41,11 +49,13 @@ __all__ = [
     "DEFAULT_FORMATS",
     "DEFAULT_SEGMENT_FORMATS",
     "DEFAULT_SHARD_IMAGES",
+    "DEFAULT_TRACK_FORMATS",
     "FORMATS",
     "SEGMENT_FORMATS",
     "SEGMENT_STATE_NAME",
     "STATE_NAME",
     "SUFFIXES",
+    "TRACK_FORMATS",
     "AutoResult",
     "AutoWork",
     "ClassChoice",
@@ -55,6 +65,7 @@ __all__ = [
     "InProcess",
     "InputImage",
     "MaskGenerator",
+    "ObjectPrompt",
     "Outcome",
     "PageChoice",
     "Postponed",
@@ -66,10 +77,12 @@ __all__ = [
     "SegmentOptions",
     "SegmentWork",
     "Skipped",
+    "TrackFolder",
     "Work",
     "check_models",
     "check_result_names",
     "find_images",
+    "follow_objects",
     "is_out_of_memory",
     "name_results",
     "prelabel_images",
@@ -79,4 +92,5 @@ __all__ = [
     "run_with_retries",
     "split_into_pages",
     "summary",
+    "write_tracks",
 ]

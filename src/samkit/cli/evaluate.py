@@ -22,9 +22,16 @@ from samkit.weights import check_source
 
 if TYPE_CHECKING:
     from samkit.datasets import SampleSource
-    from samkit.evaluation import EvaluationProtocol, ModelReport, Report, SkippedImage
+    from samkit.evaluation import (
+        EvaluationProtocol,
+        FirstPrompt,
+        ModelReport,
+        Report,
+        SkippedImage,
+    )
 
 PROTOCOLS = ("one-click", "noc", "text", "recall", "boxes", "edges")
+VIDEO_PROTOCOL = "vos"
 DEFAULT_PROTOCOLS = ("one-click", "noc")
 CHOSEN = {"one-click", "noc", "text"}  # protocols that measure a selection of an image's masks
 NOT_IN_NAMES = re.compile(r"[^\w.-]+")
@@ -44,17 +51,17 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 @click.option(
     "--protocol",
     "protocols",
-    type=click.Choice(PROTOCOLS),
+    type=click.Choice((*PROTOCOLS, VIDEO_PROTOCOL)),
     multiple=True,
     default=DEFAULT_PROTOCOLS,
     show_default=True,
-    help="What to measure; repeatable.",
+    help="What to measure; repeatable. vos, on videos in DAVIS layout, stands alone.",
 )
 @click.option(
     "--images",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Number of images, the first ones of the data set; by default all.",
+    help="Number of images, or of sequences, the first ones of the data set; by default all.",
 )
 @click.option(
     "--masks-per-image",
@@ -122,6 +129,13 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     metavar="NAME|FOLDER",
     help="text: text model, a detector or a CLIP; by default the model's own.",
 )
+@click.option(
+    "--first",
+    type=click.Choice(("mask", "box", "click")),
+    default="mask",
+    show_default=True,
+    help="vos: how objects are shown in the first frame.",
+)
 @backend_options
 @output_option("samkit-evaluation")
 @json_option
@@ -134,19 +148,21 @@ def evaluate(
     backend: BackendChoice,
     output: Path,
     as_json: bool,
+    first: FirstPrompt,
     **settings: Any,
 ) -> int:
     """Measure the quality of models, side by side.
 
-    DATA is a COCO file, an SA-1B folder, a folder with images/ and masks/, or scenes:count=20.
-    Images
-    with results in the output folder are not repeated: an interrupted run resumes where it stopped.
+    DATA is a COCO file, an SA-1B folder, a folder with images/ and masks/, or scenes:count=20; for
+    vos a folder of sequences, JPEGImages/ and Annotations/ with a folder for each. Images with
+    results in the output folder are not repeated: an interrupted run resumes where it stopped.
 
     \b
     samkit evaluate val.json --images 40
     samkit evaluate val.json --model mobile_sam --model tuned.safetensors --protocol noc
     samkit evaluate named:count=100 --protocol text --model mine.safetensors
     samkit evaluate val.json --protocol recall --recall-points 32 --protocol boxes
+    samkit evaluate davis --protocol vos --first click
     """
     from samkit.evaluation import Report
     from samkit.files import check_writable
@@ -156,6 +172,20 @@ def evaluate(
     check_extras(protocols, settings["text_model"])
     for model in models:
         check_source(model)
+    if VIDEO_PROTOCOL in protocols:
+        if set(protocols) != {VIDEO_PROTOCOL}:
+            raise click.UsageError("vos measures videos: give it alone")
+        from samkit.cli.evaluate_video import evaluate_videos
+
+        return evaluate_videos(
+            Path(data),
+            labels,
+            first=first,
+            sequences=images,
+            backend=backend,
+            output=output,
+            as_json=as_json,
+        )
     source = open_source(data)
     run = Run(
         source=source,

@@ -23,6 +23,7 @@ from samkit.cli.models import models
 from samkit.cli.pretrain import pretrain
 from samkit.cli.segment import segment
 from samkit.cli.serve import serve
+from samkit.cli.track import track
 from samkit.cli.train import train
 from samkit.errors import SamkitError
 
@@ -30,7 +31,7 @@ from samkit.errors import SamkitError
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(samkit.__version__, prog_name="samkit")
 def cli() -> None:
-    """Segment anything in images from a click, a box, a mask or text; train, evaluate, annotate.
+    """Segment anything in images and videos: clicks, boxes, text; train, evaluate, annotate.
 
     Works offline: the default model is in the package. Text models and larger SAMs are downloaded
     once, by samkit models fetch or when first used.
@@ -41,6 +42,7 @@ for command in (
     demo,
     segment,
     auto,
+    track,
     annotate,
     engine,
     serve,

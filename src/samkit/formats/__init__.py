@@ -74,6 +74,7 @@ from samkit.formats.sa1b import (
 from samkit.formats.tiff import TiffBands, is_tiff, open_tiff, picture_pages, tiff_bands
 from samkit.formats.upright import copy_upright
 from samkit.formats.value_range import RangeLike, ValueRange, to_uint8
+from samkit.formats.video_tracks import TrackedMask, coco_video, frame_line, mot_lines
 from samkit.formats.voc import (
     voc_classes,
     voc_instances,
@@ -102,10 +103,12 @@ __all__ = [
     "LabelImage",
     "RangeLike",
     "TiffBands",
+    "TrackedMask",
     "ValueRange",
     "base_name",
     "category_entries",
     "coco_dataset",
+    "coco_video",
     "coco_writer",
     "copy_upright",
     "cvat_writer",
@@ -114,6 +117,7 @@ __all__ = [
     "find_image_files",
     "find_images_below",
     "flat_file_name",
+    "frame_line",
     "free_name",
     "geojson_collection",
     "has_image_suffix",
@@ -130,6 +134,7 @@ __all__ = [
     "left_out_summary",
     "local_file_url",
     "masks_from_sa1b",
+    "mot_lines",
     "notify",
     "num_pages",
     "open_tiff",

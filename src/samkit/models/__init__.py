@@ -1,5 +1,6 @@
 """Networks of the SAM family behind one interface; no files, devices or image handling."""
 
+from samkit.models.hiera import HieraConfig, HieraEncoder
 from samkit.models.interface import (
     ImageFeatures,
     MaskAnswer,
@@ -17,9 +18,11 @@ from samkit.models.layers import (
     window_partition,
 )
 from samkit.models.mask_decoder import Attended, MaskDecoder
+from samkit.models.memory import Memory, MemoryConfig, RememberedFrame, RememberedPointer
 from samkit.models.prompt_encoder import FourierPositions, PromptEncoder, PromptEncoderConfig
-from samkit.models.registry import CONFIGS
+from samkit.models.registry import CONFIGS, build_sam
 from samkit.models.sam import Sam, SamConfig
+from samkit.models.sam2 import ObjectMasks, Sam2, Sam2Config
 from samkit.models.tiny_vit import ConvNorm, TinyViT, TinyViTConfig
 from samkit.models.two_way import ImageContext, PosEncProjections, SharedProjections
 from samkit.models.vit import LAYER_NORM_EPS, Block, ImageEncoderViT, RelPosAttention, ViTConfig
@@ -32,20 +35,29 @@ __all__ = [
     "Blocks",
     "ConvNorm",
     "FourierPositions",
+    "HieraConfig",
+    "HieraEncoder",
     "ImageContext",
     "ImageEncoderViT",
     "ImageFeatures",
     "LayerNorm2d",
     "MaskAnswer",
     "MaskDecoder",
+    "Memory",
+    "MemoryConfig",
     "Neck",
+    "ObjectMasks",
     "PosEncProjections",
     "PromptEmbeddings",
     "PromptEncoder",
     "PromptEncoderConfig",
     "PromptTensors",
     "RelPosAttention",
+    "RememberedFrame",
+    "RememberedPointer",
     "Sam",
+    "Sam2",
+    "Sam2Config",
     "SamConfig",
     "SamModel",
     "SharedProjections",
@@ -53,6 +65,7 @@ __all__ = [
     "TinyViTConfig",
     "TransformerMlp",
     "ViTConfig",
+    "build_sam",
     "checkpoint_blocks",
     "window_merge",
     "window_partition",

@@ -26,6 +26,11 @@ class ImageFeatures(NamedTuple):
 
     levels: tuple[Tensor, ...]
 
+    @classmethod
+    def of(cls, output: Tensor | tuple[Tensor, ...]) -> ImageFeatures:
+        """The output of an image encoder with one level, or with several."""
+        return cls((output,) if isinstance(output, Tensor) else tuple(output))
+
     @property
     def grid(self) -> Tensor:
         """The level (B, C, G, G) that prompts attend to."""

@@ -97,12 +97,22 @@ class Blocks(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self:
-            if self.checkpointed and torch.is_grad_enabled():
-                contexts = partial(_recompute_contexts, block)
-                x = checkpoint(block, x, use_reentrant=False, context_fn=contexts)
-            else:
-                x = block(x)
+            x = self._run(block, x)
         return x
+
+    def outputs(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield the output of each block."""
+        for block in self:
+            x = self._run(block, x)
+            yield x
+
+    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
+        if self.checkpointed and torch.is_grad_enabled():
+            contexts = partial(_recompute_contexts, block)
+            out: Tensor = checkpoint(block, x, use_reentrant=False, context_fn=contexts)
+        else:
+            out = block(x)
+        return out
 
 
 def checkpoint_blocks(module: nn.Module, *, on: bool = True) -> None:

@@ -10,6 +10,7 @@ grid. The image side may have a batch of 1 that serves all prompts.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -49,15 +50,45 @@ class Attended(NamedTuple):
         iou_pred: (P, M), predicted IoU.
         kernels: (P, M, C / 8), weights that turn pixel embeddings into each mask's logits.
         image: (P, N, C), the updated image tokens.
+        mask_tokens: (P, M, C), from which SAM 2 makes object pointers; None in other models, as
+            `object_logits`.
+        object_logits: (P, 1), above 0 where SAM 2 sees the object.
+        by_stability: whether the first mask is the single one, and the others are there to replace
+            it where it is unstable; see `Sam2.answer`.
     """
 
     iou_pred: Tensor
     kernels: Tensor
     image: Tensor
+    mask_tokens: Tensor | None = None
+    object_logits: Tensor | None = None
+    by_stability: bool = False
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All tensors; `Attended.of` makes the same of them again."""
+        return tuple(part for part in self if isinstance(part, Tensor))
+
+    @classmethod
+    def of(cls, tensors: Sequence[Tensor], *, by_stability: bool = False) -> Attended:
+        """Attended prompts of their `tensors`."""
+        iou_pred, kernels, image, *extra = tensors
+        mask_tokens, object_logits = extra or (None, None)
+        return cls(iou_pred, kernels, image, mask_tokens, object_logits, by_stability)
 
     def rows(self, index: Any) -> Attended:
         """Select prompts by a slice or an index."""
-        return Attended(*(part[index] for part in self))
+        chosen = [part[index] for part in self.tensors]
+        return Attended.of(chosen, by_stability=self.by_stability)
+
+    def masks(self, chosen: slice) -> Attended:
+        """Select masks by a slice."""
+        tokens = self.mask_tokens
+        return self._replace(
+            iou_pred=self.iou_pred[:, chosen],
+            kernels=self.kernels[:, chosen],
+            mask_tokens=None if tokens is None else tokens[:, chosen],
+        )
 
 
 class Mlp(nn.Module):
@@ -97,13 +128,22 @@ class Upscaling(nn.Sequential):
             nn.GELU(),
         )
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Images (P, N, C) to pixels (P, 16 N, C / 8), ordered (position, half, quarter)."""
+    def forward(self, image: Tensor, *finer: Tensor) -> Tensor:
+        """Images (P, N, C) to pixels (P, 16 N, C / 8), ordered (position, half, quarter).
+
+        Finer levels of the image, if there are any, are added: (1 or P, 4 N, C / 4) and
+        (1 or P, 16 N, C / 8), in the same order; see `finer_tokens`.
+        """
         modules = list(self)
         conv1, conv2 = (cast("nn.ConvTranspose2d", modules[i]) for i in (0, 3))
         norm, gelu = cast("LayerNorm2d", modules[1]), modules[2]
-        x = gelu(norm.over_last(self.apply_transposed(image, conv1)))
-        pixels: Tensor = gelu(self.apply_transposed(x, conv2))
+        halves = self.apply_transposed(image, conv1)
+        if finer:
+            halves = halves + finer[0]
+        quarters = self.apply_transposed(gelu(norm.over_last(halves)), conv2)
+        if finer:
+            quarters = quarters + finer[1]
+        pixels: Tensor = gelu(quarters)
         return pixels
 
     @staticmethod
@@ -112,6 +152,22 @@ class Upscaling(nn.Sequential):
         assert conv.bias is not None
         weight = conv.weight.permute(0, 2, 3, 1).flatten(1)  # (C, 2 2 C')
         return (x @ weight + conv.bias.repeat(4)).view(x.shape[0], x.shape[1] * 4, -1)
+
+
+def finer_tokens(half: Tensor, quarter: Tensor) -> tuple[Tensor, Tensor]:
+    """Order finer levels of an image as `Upscaling` orders positions.
+
+    Args:
+        half: (B, C / 4, 2 G, 2 G).
+        quarter: (B, C / 8, 4 G, 4 G).
+
+    Returns:
+        tokens (B, 4 N, C / 4) and (B, 16 N, C / 8).
+    """
+    batch, side = len(half), half.shape[-1] // 2
+    halves = half.view(batch, -1, side, 2, side, 2).permute(0, 2, 4, 3, 5, 1)
+    quarters = quarter.view(batch, -1, side, 2, 2, side, 2, 2).permute(0, 2, 5, 3, 6, 4, 7, 1)
+    return halves.flatten(1, 4), quarters.flatten(1, 6)
 
 
 class MaskDecoder(nn.Module):
@@ -212,9 +268,16 @@ class MaskDecoder(nn.Module):
 
     def attend(self, sparse: Tensor, context: ImageContext) -> Attended:
         """Run the transformer on prompt tokens (P, T, C): answers of all mask tokens."""
-        output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat([output_tokens.expand(sparse.shape[0], -1, -1), sparse], dim=1)
-        tokens, image = self.transformer(tokens, context)
+        output_tokens = self.output_tokens().expand(sparse.shape[0], -1, -1)
+        tokens, image = self.transformer(torch.cat([output_tokens, sparse], dim=1), context)
+        return self.read_out(tokens, image)
+
+    def output_tokens(self) -> Tensor:
+        """Learned tokens (T, C) that the answers are read from; they come before the prompts."""
+        return torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+
+    def read_out(self, tokens: Tensor, image: Tensor) -> Attended:
+        """Read the answers from tokens (P, T, C)."""
         mask_tokens = tokens[:, 1 : 1 + self.mask_tokens.num_embeddings].unbind(1)
         kernels = [
             mlp(token)
@@ -226,17 +289,16 @@ class MaskDecoder(nn.Module):
             image=image,
         )
 
-    @staticmethod
-    def select(attended: Attended, *, multimask: bool) -> Attended:
+    def select(self, attended: Attended, *, multimask: bool) -> Attended:
         """Select the three masks for ambiguous prompts, or the single one."""
-        chosen = AMBIGUOUS_MASKS if multimask else SINGLE_MASK
-        return attended._replace(
-            iou_pred=attended.iou_pred[:, chosen], kernels=attended.kernels[:, chosen]
-        )
+        return attended.masks(AMBIGUOUS_MASKS if multimask else SINGLE_MASK)
 
-    def upscale(self, image: Tensor, kernels: Tensor) -> Tensor:
-        """Images (P, N, C) and kernels (P, M, C / 8) to mask logits (P, M, 4 G, 4 G)."""
-        pixels = self.output_upscaling(image)  # (P, 16 N, C / 8)
+    def upscale(self, image: Tensor, kernels: Tensor, *finer: Tensor) -> Tensor:
+        """Images (P, N, C) and kernels (P, M, C / 8) to mask logits (P, M, 4 G, 4 G).
+
+        `finer` are tokens of an image's finer levels, if it has any; see `finer_tokens`.
+        """
+        pixels = self.output_upscaling(image, *finer)  # (P, 16 N, C / 8)
         prompts, masks, _ = kernels.shape
         grid = math.isqrt(image.shape[1])
         # (P, M, y, x, y half, x half, y quarter, x quarter): group the axes of y and of x

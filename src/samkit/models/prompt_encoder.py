@@ -23,8 +23,10 @@ NOT_A_POINT = -1
 class PromptEncoderConfig:
     """Configuration of the prompt encoder, for an input of `image_size` pixels per side.
 
-    `text_dim` is the dimension of CLIP's embeddings; None for a model without text prompts, like
-    the published ones.
+    Attributes:
+        text_dim: dimension of CLIP's embeddings; None for a model without text prompts, like the
+            published ones.
+        pads_boxes: whether a padding point follows boxes, too: SAM 2 takes their corners as points.
     """
 
     image_size: int = 1024
@@ -32,6 +34,7 @@ class PromptEncoderConfig:
     dim: int = 256
     mask_hidden: int = 16
     text_dim: int | None = None
+    pads_boxes: bool = False
 
 
 class FourierPositions(nn.Module):
@@ -76,8 +79,8 @@ class PromptEncoder(nn.Module):
         """Encode P prompts.
 
         Returns:
-            tokens (P, T, C): text, points, then padding if there is no box, then the box's two
-            corners; dense maps (P, C, G, G), or None if no prompt has a mask.
+            tokens (P, T, C): text, points, then padding if there is no box or boxes are padded,
+            then the box's two corners; dense maps (P, C, G, G), or None if no prompt has a mask.
         """
         mask_logits = prompts.mask_logits
         dense = None if mask_logits is None else self.embed_masks(mask_logits)
@@ -88,12 +91,13 @@ class PromptEncoder(nn.Module):
         text_embeds, points_xy, labels, boxes_xyxy, _ = prompts
         num_prompts = prompts.num_prompts
         tokens = [self.no_mask_embed.weight.new_empty(num_prompts, 0, self.config.dim)]
+        pads = boxes_xyxy is None or self.config.pads_boxes
         if text_embeds is not None:
             tokens.append(self.embed_text(text_embeds))
-            if points_xy is None and boxes_xyxy is None:
-                tokens.append(self.not_a_point_embed.weight.expand(num_prompts, 1, -1))
         if points_xy is not None and labels is not None:
-            tokens.append(self.embed_points(points_xy, labels, pad=boxes_xyxy is None))
+            tokens.append(self.embed_points(points_xy, labels, pad=pads))
+        elif pads and (text_embeds is not None or boxes_xyxy is not None):
+            tokens.append(self.not_a_point_embed.weight.expand(num_prompts, 1, -1))
         if boxes_xyxy is not None:
             tokens.append(self.embed_boxes(boxes_xyxy))
         return torch.cat(tokens, dim=1)

@@ -1,9 +1,33 @@
-"""Configurations of the known models by name. A new variant is a new entry here."""
+"""Configurations of the known models by name, and the networks of their kinds."""
 
+from samkit.models.hiera import HieraConfig
 from samkit.models.mask_decoder import MaskDecoderConfig
-from samkit.models.sam import SamConfig
+from samkit.models.memory import MemoryConfig
+from samkit.models.sam import Sam, SamConfig
+from samkit.models.sam2 import Sam2, Sam2Config
 from samkit.models.tiny_vit import TinyViTConfig
 from samkit.models.vit import ViTConfig
+
+HIERA = {
+    "tiny": HieraConfig(embed_dim=96, num_heads=1, depths=(1, 2, 7, 2), global_blocks=(5, 7, 9)),
+    "small": HieraConfig(
+        embed_dim=96, num_heads=1, depths=(1, 2, 11, 2), global_blocks=(7, 10, 13)
+    ),
+    "base_plus": HieraConfig(
+        embed_dim=112,
+        num_heads=2,
+        depths=(2, 3, 16, 3),
+        global_blocks=(12, 16, 20),
+        pos_grid=14,
+    ),
+    "large": HieraConfig(
+        embed_dim=144,
+        num_heads=2,
+        depths=(2, 6, 36, 4),
+        global_blocks=(23, 33, 43),
+        window_sizes=(8, 4, 16, 8),
+    ),
+}
 
 CONFIGS: dict[str, SamConfig] = {
     "mobile_sam": SamConfig(
@@ -23,6 +47,11 @@ CONFIGS: dict[str, SamConfig] = {
     "sam_vit_h": SamConfig(
         encoder=ViTConfig(embed_dim=1280, depth=32, num_heads=16, global_blocks=(7, 15, 23, 31))
     ),
+    **{f"sam2.1_hiera_{size}": Sam2Config(encoder=encoder) for size, encoder in HIERA.items()},
+    **{
+        f"sam2_hiera_{size}": Sam2Config(encoder=encoder, memory=MemoryConfig(is_revised=False))
+        for size, encoder in HIERA.items()
+    },
     # Small enough to be trained from nothing on a CPU; not a published model.
     "small": SamConfig(
         encoder=ViTConfig(
@@ -61,4 +90,27 @@ CONFIGS: dict[str, SamConfig] = {
         ),
         decoder=MaskDecoderConfig(dim=32, num_heads=4, mlp_dim=64, iou_hidden_dim=32),
     ),
+    # Likewise, of SAM 2's kind.
+    "tiny_sam2": Sam2Config(
+        encoder=HieraConfig(
+            embed_dim=16,
+            num_heads=1,
+            depths=(1, 1, 2, 1),
+            global_blocks=(3,),
+            pos_grid=3,
+            window_sizes=(4, 4, 6, 3),
+            image_size=128,
+            out_channels=128,
+        ),
+        decoder=MaskDecoderConfig(dim=128, num_heads=4, mlp_dim=128, iou_hidden_dim=128),
+        memory=MemoryConfig(num_layers=2, mlp_dim=128, num_frames=4, num_pointers=5),
+    ),
 }
+
+# The network of each kind of configuration. A new kind is a new entry here.
+NETWORKS: dict[type[SamConfig], type[Sam]] = {SamConfig: Sam, Sam2Config: Sam2}
+
+
+def build_sam(config: SamConfig) -> Sam:
+    """Build the network of a configuration, with random weights."""
+    return NETWORKS[type(config)](config)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from samkit.image_spec import ImageSpec
+from samkit.models.hiera import HieraConfig, HieraEncoder
 from samkit.models.interface import ImageFeatures, MaskAnswer, PromptEmbeddings, PromptTensors
 from samkit.models.mask_decoder import (
     Attended,
@@ -22,7 +23,7 @@ from samkit.models.tiny_vit import TinyViT, TinyViTConfig
 from samkit.models.two_way import ImageContext, PosEncProjections
 from samkit.models.vit import ImageEncoderViT, ViTConfig
 
-EncoderConfig = ViTConfig | TinyViTConfig
+EncoderConfig = ViTConfig | TinyViTConfig | HieraConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,16 @@ class Sam(nn.Module):
         """Specification of the image encoder's input."""
         return self.config.image_spec
 
+    @property
+    def level_shapes(self) -> tuple[tuple[int, int], ...]:
+        """Channels and side of each level of `ImageFeatures`, finest first."""
+        return ((self.config.decoder.dim, self.config.encoder.grid_size),)
+
+    @property
+    def video_parts(self) -> tuple[nn.Module, ...]:
+        """Parts that answers about single images do not depend on; SAM has none."""
+        return ()
+
     @torch.no_grad()
     def scale_logits(self, factor: float) -> None:
         """Multiply the logits by a factor, in the weights; masks and predicted IoUs stay the same.
@@ -117,8 +128,8 @@ class Sam(nn.Module):
                 own.lerp_(theirs[name].to(own), share)
 
     def encode(self, pixels: Tensor) -> ImageFeatures:
-        """Encode normalised pixels (B, 3, S, S): one level (B, C, G, G)."""
-        return ImageFeatures((self.image_encoder(pixels),))
+        """Encode normalised pixels (B, 3, S, S): one level (B, C, G, G), or several."""
+        return ImageFeatures.of(self.image_encoder(pixels))
 
     def embed_prompts(self, prompts: PromptTensors) -> PromptEmbeddings:
         """Encode P prompts; see `PromptEncoder.forward`."""
@@ -143,12 +154,21 @@ class Sam(nn.Module):
             pos_enc: result of `project_pos_enc`, if already computed.
         """
         is_shared = dense is None and len(features.grid) == 1
-        return self.mask_decoder.prepare(
+        context = self.mask_decoder.prepare(
             features.grid,
-            self.prompt_encoder.no_mask() if dense is None else dense,
+            self.dense_map(dense),
             self.project_pos_enc() if pos_enc is None else pos_enc,
             is_shared=is_shared,
         )
+        return context._replace(finer=self.finer_tokens(features))
+
+    def dense_map(self, dense: Tensor | None = None) -> Tensor:
+        """What is added to an image: maps of mask prompts (P, C, G, G), or that of no mask."""
+        return self.prompt_encoder.no_mask() if dense is None else dense
+
+    def finer_tokens(self, features: ImageFeatures) -> tuple[Tensor, ...]:  # noqa: ARG002
+        """Tokens of an image's finer levels for `upscale`; SAM's encoders have none."""
+        return ()
 
     def attend(self, sparse: Tensor, context: ImageContext) -> Attended:
         """Run the decoder's transformer on prompt tokens (P, T, C)."""
@@ -158,9 +178,13 @@ class Sam(nn.Module):
         """Select the three masks for ambiguous prompts, or the single one."""
         return self.mask_decoder.select(attended, multimask=multimask)
 
-    def upscale(self, attended: Attended, context: ImageContext) -> MaskAnswer:  # noqa: ARG002
-        """Turn selected masks into logits; SAM's decoder needs nothing else of the image."""
-        logits = self.mask_decoder.upscale(attended.image, attended.kernels)
+    def upscale(self, attended: Attended, context: ImageContext) -> MaskAnswer:
+        """Turn selected masks into logits."""
+        logits = self.mask_decoder.upscale(attended.image, attended.kernels, *context.finer)
+        return self.answer(attended, logits)
+
+    def answer(self, attended: Attended, logits: Tensor) -> MaskAnswer:
+        """The answer of selected masks whose logits (P, M, L, L) were upscaled."""
         return MaskAnswer(logits=logits, iou_pred=attended.iou_pred)
 
     def decode(
@@ -184,6 +208,7 @@ class Sam(nn.Module):
 
 # The image encoder of each kind of configuration. A new kind is a new entry here.
 ENCODERS: dict[type, Callable[[Any], nn.Module]] = {
+    HieraConfig: HieraEncoder,
     TinyViTConfig: TinyViT,
     ViTConfig: ImageEncoderViT,
 }

@@ -214,8 +214,8 @@ class ConvStage(nn.Module):
         self.blocks = Blocks(*(MBConv(dim, rate) for rate in config.drop_path_rates(0)))
         self.downsample = downsample
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        out: Tensor = self.downsample(self.blocks(x_BCHW))
+    def run_blocks(self, x_BCHW: Tensor) -> Tensor:
+        out: Tensor = self.blocks(x_BCHW)
         return out
 
 
@@ -237,9 +237,9 @@ class AttentionStage(nn.Module):
         )
         self.downsample = downsample
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        x_BCHW = self.blocks(x_BCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return x_BCHW if self.downsample is None else self.downsample(x_BCHW)
+    def run_blocks(self, x_BCHW: Tensor) -> Tensor:
+        out: Tensor = self.blocks(x_BCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return out
 
 
 class TinyViT(nn.Module):
@@ -264,8 +264,15 @@ class TinyViT(nn.Module):
         self.neck = Neck(dims[3], config.out_channels)
 
     def forward(self, pixels_B3SS: Tensor) -> Tensor:
+        return self.levels(pixels_B3SS)[-1]
+
+    def levels(self, pixels_B3SS: Tensor) -> tuple[Tensor, ...]:
+        """Outputs of the first three stages, of strides 4, 8 and 16, and the features."""
         x_BCHW = self.patch_embed(pixels_B3SS)
+        levels = []
         for layer in self.layers:
-            x_BCHW = layer(x_BCHW)
-        features: Tensor = self.neck(x_BCHW)
-        return features
+            x_BCHW = layer.run_blocks(x_BCHW)  # type: ignore[operator]
+            levels.append(x_BCHW)
+            if layer.downsample is not None:
+                x_BCHW = layer.downsample(x_BCHW)  # type: ignore[operator]
+        return (*levels[:-1], self.neck(x_BCHW))

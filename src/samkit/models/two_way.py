@@ -45,11 +45,13 @@ class ImageContext(NamedTuple):
         image: tokens (1, N, C) that serve all prompts, or (P, N, C).
         pos_enc: projected positional encodings.
         shared: first-layer projections of a shared image; None for one image per prompt.
+        finer: tokens of finer levels, for upscaling, if the image encoder has any.
     """
 
     image: Tensor
     pos_enc: PosEncProjections
     shared: SharedProjections | None = None
+    finer: tuple[Tensor, ...] = ()
 
 
 class SharedProjections(NamedTuple):

@@ -27,3 +27,8 @@ class SharedEncoder:
         """Encode normalised pixels (1, 3, S, S)."""
         with self._lock:
             return self.backend.encode(pixels)
+
+    def encode_levels(self, pixels: Tensor) -> ImageFeatures:
+        """Encode normalised pixels, with the encoder's intermediate levels, finest first."""
+        with self._lock:
+            return self.backend.encode_levels(pixels)

@@ -17,7 +17,7 @@ from samkit.backends import Backend, create_backend, enter_process
 from samkit.errors import EmbeddingError, WeightsError
 from samkit.formats import ImageLike, RangeLike, read_image
 from samkit.geometry import CoordMap
-from samkit.models import Sam
+from samkit.models import ImageFeatures, Sam
 from samkit.predict.crops import CropCache
 from samkit.predict.decoder import PointMasks, PromptDecoder
 from samkit.predict.encoder import SharedEncoder
@@ -110,8 +110,9 @@ class Predictor:
         """Load a model by name or from a checkpoint file.
 
         Args:
-            source: "mobile_sam" (in the package), "sam_vit_b", "sam_vit_l", "sam_vit_h" (downloaded
-                unless they are on this disk), or a `.safetensors`, `.pth` or `.pt` file.
+            source: "mobile_sam" (in the package); "sam_vit_b", "sam_vit_l", "sam_vit_h",
+                "sam2.1_hiera_tiny", ... (downloaded unless they are on this disk; `samkit models`
+                lists them); or a `.safetensors`, `.pth` or `.pt` file.
             device: "cpu", "cuda", ...; default: a GPU if there is one.
             backend: "auto", "torch", "compile", "openvino" or "onnx"; see
                 `samkit.backends.create_backend`.
@@ -200,6 +201,24 @@ class Predictor:
             model_name=self.model_name,
             encoder_checksum=self.encoder_checksum,
         )
+
+    @torch.no_grad()
+    def encode_levels(self, rgb: RgbImage) -> tuple[ImageEmbedding, ImageFeatures]:
+        """Run the image encoder on pixels; also return its intermediate levels, finest first.
+
+        The embedding is that of `encode`; a model without such levels returns none.
+        """
+        self._enter()
+        coords = self.coord_map(rgb)
+        pixels = normalise(resize_image(rgb, coords), self.model.image_spec)
+        levels = self._encoder.encode_levels(pixels).levels
+        embedding = ImageEmbedding(
+            features=ImageFeatures(levels[-1:]),
+            coords=coords,
+            model_name=self.model_name,
+            encoder_checksum=self.encoder_checksum,
+        )
+        return embedding, ImageFeatures(levels[:-1])
 
     def embed(self, image: ImageLike, *, value_range: RangeLike = "auto") -> ImageEmbedding:
         """Run the image encoder: the expensive step, once per image.

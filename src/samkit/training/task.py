@@ -24,6 +24,7 @@ class Batch:
     Attributes:
         pixels: (B, 3, S, S) float32, normalised and padded; None if there are `features`.
         features: (B, C, G, G) float32 embeddings from a cache, instead of pixels; else None.
+        finer: their finer levels (B, C_i, G_i, G_i), finest first, if the model has any.
         masks: (M, T, T) bool, none of them empty; masks of one image are adjacent.
         ignored: (B, T, T) bool, cells without ground truth: padding and void pixels, of which no
             mask has any; None if all count.
@@ -51,6 +52,7 @@ class Batch:
     rejected: Tensor | None = None
     rejected_truths: Tensor | None = None
     rejected_index: Tensor | None = None
+    finer: tuple[Tensor, ...] = ()
 
     def to(self, device: torch.device) -> "Batch":
         """Copy to a device."""
@@ -65,6 +67,7 @@ class Batch:
             self,
             pixels=moved_or_none(self.pixels),
             features=moved_or_none(self.features),
+            finer=tuple(moved(level) for level in self.finer),
             text_embeds=moved_or_none(self.text_embeds),
             clicks_xy=moved_or_none(self.clicks_xy),
             masks=moved(self.masks),

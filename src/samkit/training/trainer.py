@@ -199,6 +199,11 @@ class Trainer(Generic[TaskT]):
             for name in ("pixels", "features", "masks", "image_index")
             if (tensor := getattr(batch, name)) is not None
         }
+        tensors |= {
+            f"{number}.finer_{index}": level
+            for number, batch in enumerate(batches)
+            for index, level in enumerate(batch.finer)
+        }
         keys = ", ".join(key for batch in batches for key in batch.keys)
         write_tensors(path, tensors, {"keys": keys, "step": str(step)})
         return TrainingError(

@@ -9,6 +9,7 @@ from samkit.errors import WeightsError
 
 CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt")
 PUBLISHED_IOU_THRESH = 0.88  # of automatic masks, in arXiv:2304.02643, appendix B
+SAM2_IOU_THRESH = 0.8  # of SAM 2's own automatic masks, whose predicted IoUs are probabilities
 EMBEDDED_DIR = Path(__file__).parent / "embedded"
 
 
@@ -44,6 +45,32 @@ class CatalogEntry:
     def config(self) -> str:
         """Key of `samkit.models.CONFIGS`."""
         return self.base or self.name
+
+
+# Name on the hub, summary, and parameters of SAM 2.1; SAM 2 has fewer.
+SAM2_SIZES = {
+    "tiny": ("tiny", "Hiera-T: the smallest", 38_962_498),
+    "small": ("small", "Hiera-S", 46_060_354),
+    "base_plus": ("base-plus", "Hiera-B+", 80_850_178),
+    "large": ("large", "Hiera-L", 224_446_642),
+}
+SAM2_LACKS = 16_512  # parameters of SAM 2.1 that SAM 2 does not have
+
+
+def sam2_entry(version: str, size: str) -> CatalogEntry:
+    """The entry of a SAM 2 or 2.1, whose file is about as large as its parameters in float32."""
+    hub_size, summary, parameters = SAM2_SIZES[size]
+    prefix = version.replace(" ", "").lower()
+    parameters -= SAM2_LACKS if version == "SAM 2" else 0
+    return CatalogEntry(
+        name=f"{prefix}_hiera_{size}",
+        summary=f"{version} {summary}",
+        parameters=parameters,
+        size_bytes=4 * parameters,
+        licence="Apache-2.0",
+        hub_repo=f"facebook/{prefix}-hiera-{hub_size}",
+        iou_thresh=SAM2_IOU_THRESH,
+    )
 
 
 CATALOG: dict[str, CatalogEntry] = {
@@ -99,6 +126,7 @@ CATALOG: dict[str, CatalogEntry] = {
             hub_repo="facebook/sam-vit-huge",
             sha256=("a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",),
         ),
+        *(sam2_entry(version, size) for version in ("SAM 2.1", "SAM 2") for size in SAM2_SIZES),
     )
 }
 

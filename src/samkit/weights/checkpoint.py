@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from samkit.errors import WeightsError
 from samkit.files import write_tensors
-from samkit.models import CONFIGS, Sam, SamConfig
-from samkit.weights.catalog import CATALOG, PUBLISHED_IOU_THRESH
+from samkit.models import CONFIGS, Sam, Sam2Config, SamConfig, build_sam
+from samkit.weights.catalog import CATALOG, PUBLISHED_IOU_THRESH, SAM2_IOU_THRESH
 from samkit.weights.hub import fetch
 from samkit.weights.layouts import State, to_own_names
+from samkit.weights.sam2_layouts import is_of_sam2
 
 SHOWN_MISFITS = 5
 # Metadata keys of our own files: the model's kind, and the CLIP behind its text prompts.
@@ -31,7 +32,7 @@ TEXT_WEIGHT = "prompt_encoder.text_projection.weight"  # only where a model take
 # Of a file with a decoder alone: the model in the catalog whose image encoder it needs, and the
 # encoder's checksum.
 BASE_KEY, ENCODER_KEY, IOU_THRESH_KEY = "base", "encoder_sha256", "iou_thresh"
-ENCODER_PREFIX = "image_encoder."
+ENCODER_PREFIX, MEMORY_PREFIX = "image_encoder.", "memory."
 # torch's message about a file that would run code; garbage has an "unsupported operand" instead.
 REFUSED = re.compile(r"unsupported (global|class)", re.IGNORECASE)
 
@@ -74,6 +75,11 @@ class Checkpoint:
         """Dimension of CLIP's embeddings; None for a model without text prompts."""
         return None if self.text_encoder is None else self.text_encoder.dim
 
+    @property
+    def has_memory(self) -> bool:
+        """Whether it has networks for videos; a SAM 2 for images alone has none."""
+        return any(name.startswith(MEMORY_PREFIX) for name in self.state)
+
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a `.safetensors`, `.pth` or `.pt` file in any known layout. Never runs code from it.
@@ -113,7 +119,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         layout=layout,
         model_name=metadata.get(MODEL_KEY),
         text_encoder=text_encoder,
-        iou_thresh=_iou_thresh(metadata),
+        iou_thresh=_iou_thresh(metadata, tensors),
     )
 
 
@@ -124,11 +130,15 @@ def read_iou_thresh(path: str | os.PathLike[str]) -> float:
         WeightsError: the file is missing or damaged.
     """
     path = Path(path)
-    return _iou_thresh(_read_metadata(path) if path.suffix == ".safetensors" else {})
+    if path.suffix != ".safetensors":
+        return read_checkpoint(path).iou_thresh
+    with _open_safetensors(path) as file:  # without its gigabytes of tensors
+        return _iou_thresh(file.metadata() or {}, file.keys())
 
 
-def _iou_thresh(metadata: Mapping[str, str]) -> float:
-    return float(metadata.get(IOU_THRESH_KEY, PUBLISHED_IOU_THRESH))
+def _iou_thresh(metadata: Mapping[str, str], names: Iterable[str]) -> float:
+    published = SAM2_IOU_THRESH if any(map(is_of_sam2, names)) else PUBLISHED_IOU_THRESH
+    return float(metadata.get(IOU_THRESH_KEY, published))
 
 
 def _base_encoder(path: Path, metadata: Mapping[str, str]) -> State:
@@ -152,12 +162,6 @@ def _read_safetensors(path: Path) -> tuple[Mapping[str, object], Mapping[str, st
     with _open_safetensors(path) as file:
         metadata = file.metadata() or {}
         return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
-
-
-def _read_metadata(path: Path) -> Mapping[str, str]:
-    """Read the metadata alone: files have gigabytes of tensors."""
-    with _open_safetensors(path) as file:
-        return file.metadata() or {}
 
 
 @contextmanager
@@ -203,29 +207,44 @@ def misfits(state: Mapping[str, Tensor], model: nn.Module) -> list[str]:
     return lines
 
 
-def model_config(name: str, text_dim: int | None = None) -> SamConfig:
-    """Configuration of the named model, with text prompts of `text_dim` dimensions or without."""
-    return replace(CONFIGS[name], text_dim=text_dim)
+def model_config(name: str, text_dim: int | None = None, *, has_memory: bool = True) -> SamConfig:
+    """Configuration of the named model.
+
+    Args:
+        name: key of `samkit.models.CONFIGS`.
+        text_dim: dimension of its text prompts; None without.
+        has_memory: whether a SAM 2 has its networks for videos.
+    """
+    config = replace(CONFIGS[name], text_dim=text_dim)
+    if isinstance(config, Sam2Config) and not has_memory:
+        return replace(config, memory=None)
+    return config
 
 
 @cache
-def outline(name: str, text_dim: int | None = None) -> Sam:
+def outline(name: str, text_dim: int | None = None, *, has_memory: bool = True) -> Sam:
     """The named model without weights: names and shapes only."""
     with torch.device("meta"):
-        return Sam(model_config(name, text_dim))
+        return build_sam(model_config(name, text_dim, has_memory=has_memory))
+
+
+def outline_for(checkpoint: Checkpoint, name: str) -> Sam:
+    """The named model with the optional parts that a checkpoint has."""
+    return outline(name, checkpoint.text_dim, has_memory=checkpoint.has_memory)
 
 
 def identify(checkpoint: Checkpoint) -> str:
     """The known model that a checkpoint fits best: the one it names, else by names and shapes."""
     if checkpoint.model_name in CONFIGS:
         return str(checkpoint.model_name)
-    text_dim = checkpoint.text_dim
-    return min(CONFIGS, key=lambda name: len(misfits(checkpoint.state, outline(name, text_dim))))
+    return min(
+        CONFIGS, key=lambda name: len(misfits(checkpoint.state, outline_for(checkpoint, name)))
+    )
 
 
 def check_fits(checkpoint: Checkpoint, name: str) -> None:
     """Raise a WeightsError that lists the first tensors that do not fit the named model."""
-    wrong = misfits(checkpoint.state, outline(name, checkpoint.text_dim))
+    wrong = misfits(checkpoint.state, outline_for(checkpoint, name))
     if wrong:
         shown = "; ".join(wrong[:SHOWN_MISFITS])
         more = f"; and {len(wrong) - SHOWN_MISFITS} more" if len(wrong) > SHOWN_MISFITS else ""
@@ -240,7 +259,7 @@ def build_model(checkpoint: Checkpoint, name: str) -> Sam:
     """
     check_fits(checkpoint, name)
     with torch.device("meta"):
-        model = Sam(model_config(name, checkpoint.text_dim))
+        model = build_sam(model_config(name, checkpoint.text_dim, has_memory=checkpoint.has_memory))
     state = {
         key: tensor.float() if tensor.is_floating_point() else tensor
         for key, tensor in checkpoint.state.items()

@@ -1,7 +1,7 @@
 """Key layouts of published checkpoints, mapped to the names of `samkit.models`.
 
 Our modules use the names of the original checkpoints (`sam_vit_*.pth`, `mobile_sam.pt`), so only
-the layouts of `transformers` and of MAE's encoders need a table.
+the layouts of `transformers` and of MAE's encoders need a table; `sam2_layouts` has SAM 2's.
 """
 
 import math
@@ -11,6 +11,12 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from samkit.errors import WeightsError
+from samkit.weights.sam2_layouts import (
+    ORIGINAL_MARK,
+    TRANSFORMERS_MARK,
+    from_sam2_original,
+    from_sam2_transformers,
+)
 
 State = dict[str, Tensor]
 
@@ -91,6 +97,10 @@ def to_own_names(state: Mapping[str, object]) -> tuple[State, str]:
         WeightsError: the layout is not known.
     """
     tensors = _strip_prefix(_unwrap(state))
+    if any(name.startswith(ORIGINAL_MARK) for name in tensors):
+        return from_sam2_original(tensors), "original"
+    if any(name.startswith(TRANSFORMERS_MARK) for name in tensors):
+        return from_sam2_transformers(tensors), "transformers"
     if any(name.startswith("image_encoder.") for name in tensors):
         used = {k: v for k, v in tensors.items() if not UNUSED.search(k)}
         return used, "original"

@@ -16,8 +16,9 @@ from samkit.compat.segment_anything.modeling import (
     TwoWayTransformer,
 )
 from samkit.compat.segment_anything.modeling.image_encoder import TinyViT
+from samkit.errors import WeightsError
 from samkit.image_spec import ImageSpec
-from samkit.models import CONFIGS, LAYER_NORM_EPS, SamConfig, TinyViTConfig
+from samkit.models import CONFIGS, LAYER_NORM_EPS, SamConfig, TinyViTConfig, ViTConfig
 from samkit.models import Sam as Network
 from samkit.weights import load_model
 
@@ -63,6 +64,8 @@ def from_config(config: SamConfig) -> Sam:
     encoder, decoder, prompts = config.encoder, config.decoder, config.prompts
     if isinstance(encoder, TinyViTConfig):
         image_encoder: nn.Module = TinyViT(encoder)
+    elif not isinstance(encoder, ViTConfig):
+        raise WeightsError("segment_anything has no SAM 2: use samkit.Predictor")
     else:
         image_encoder = ImageEncoderViT(
             img_size=encoder.image_size,

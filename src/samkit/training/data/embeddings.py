@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # heavy
     from torch import Tensor
 
     from samkit.predict import Predictor
+    from samkit.types import ImageEmbedding
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +32,12 @@ class EmbeddedSample(Sample):
 
     Attributes:
         image_sha256: key of its embedding.
-        features: (C, G, G) float32; None if the image is not in the cache yet.
+        features: levels (C_i, G_i, G_i) float32, finest first; None if the image is not in the
+            cache yet.
     """
 
     image_sha256: str
-    features: Tensor | None
+    features: tuple[Tensor, ...] | None
 
 
 class EmbeddedData:
@@ -66,7 +68,7 @@ class EmbeddedData:
         sample = self.source[index]
         sha256 = sample.embedding_key or pixels_sha256(sample.image)
         embedding = self.cache.get(sha256, self.encoder_checksum)
-        features = None if embedding is None else embedding.features.grid[0]
+        features = None if embedding is None else levels_of(embedding)
         return EmbeddedSample(**vars(sample), image_sha256=sha256, features=features)
 
 
@@ -97,8 +99,8 @@ class CachingEncoder:
         self.num_images, self.on_embedding = num_images, on_embedding
         self.num_encoded = 0
 
-    def features(self, image_sha256: str, image: npt.NDArray[np.uint8]) -> Tensor:
-        """Features (C, G, G) of an image (H, W, 3), float32 on the CPU, as the cache returns them.
+    def features(self, image_sha256: str, image: npt.NDArray[np.uint8]) -> tuple[Tensor, ...]:
+        """Features of an image (H, W, 3), float32 on the CPU, as the cache returns them.
 
         Raises:
             OutputError: the cache cannot be written.
@@ -110,7 +112,12 @@ class CachingEncoder:
             self.num_encoded += 1
             if self.on_embedding is not None:
                 self.on_embedding(self.num_encoded, self.num_images)
-        return embedding.features.grid[0].cpu()
+        return levels_of(embedding)
+
+
+def levels_of(embedding: ImageEmbedding) -> tuple[Tensor, ...]:
+    """tuple[Tensor, ...] (C_i, G_i, G_i) of an embedding, finest first, on the CPU."""
+    return tuple(level[0].cpu() for level in embedding.features.levels)
 
 
 def warn_of_former_files(cache: EmbeddingCache) -> None:

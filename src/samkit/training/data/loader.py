@@ -14,6 +14,7 @@ from torch import Tensor
 
 from samkit.datasets import ImageFolder, SampleSource, SampleStream, open_data
 from samkit.errors import ConfigError, DataError, SamkitError
+from samkit.image_spec import Fit
 from samkit.training.data.data_recipe import DataRecipe
 from samkit.training.data.embeddings import CachingEncoder, EmbeddedData
 from samkit.training.data.prepare import NotEncoded, Prepared, Preparer, Skip
@@ -59,6 +60,7 @@ class BatchLoader:
         world: int = 1,
         with_masks: bool = True,
         encoder: CachingEncoder | None = None,
+        fit: Fit = "pad",
     ) -> None:
         """Prepare to read; nothing is read yet.
 
@@ -71,6 +73,7 @@ class BatchLoader:
             world: number of processes, each with its own loader.
             with_masks: False makes batches of images only, including images without a mask.
             encoder: encodes images of an `EmbeddedData` that are not in its cache.
+            fit: how images fill the model space; see `ImageSpec`.
 
         Raises:
             ConfigError: invalid numbers, augmentation with cached embeddings, or a data set
@@ -98,6 +101,7 @@ class BatchLoader:
             truth_size=truth_size,
             seed=seed,
             with_masks=with_masks,
+            fit=fit,
         )
         self._encoder = encoder
         self._reader = _make_reader(source, preparer, rank, world)
@@ -215,12 +219,14 @@ class BatchLoader:
         """Make a batch of prepared images; encode those that are not cached yet."""
         pixels = [image.pixels for image in images if image.pixels is not None]
         features = [self._encoded(image.features) for image in images if image.features is not None]
+        levels = [torch.stack(level) for level in zip(*features, strict=True)]
         counts = torch.tensor([len(image.masks) for image in images])
         embeds = [image.text_embeds for image in images if image.text_embeds is not None]
         known = any(image.clicks_xy is not None for image in images)
         return Batch(
             pixels=torch.stack(pixels) if pixels else None,
-            features=torch.stack(features) if features else None,
+            features=levels[-1] if levels else None,
+            finer=tuple(levels[:-1]),
             masks=torch.cat([image.masks for image in images]),
             ignored=torch.stack([image.ignored for image in images]),
             image_index=torch.repeat_interleave(torch.arange(len(images)), counts),
@@ -231,7 +237,7 @@ class BatchLoader:
             **rejected_of(images),
         )
 
-    def _encoded(self, features: Tensor | NotEncoded) -> Tensor:
+    def _encoded(self, features: tuple[Tensor, ...] | NotEncoded) -> tuple[Tensor, ...]:
         if not isinstance(features, NotEncoded):
             return features
         assert self._encoder is not None

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from samkit.arrays import BoolArray, FloatArray
 from samkit.geometry import CoordMap, Rle, decode_rle_patch, rle_box_xyxy
-from samkit.image_spec import ImageSpec
+from samkit.image_spec import Fit, ImageSpec
 from samkit.predict import normalise, resize_image
 
 COVERED = 0.5  # fraction of a cell that a mask must cover to contain it
@@ -34,6 +34,7 @@ class Placement:
             unless the resized image is larger than the model space.
         flipped: whether the image is mirrored left to right.
         model_size: side of the model space.
+        fit: of an image that is not cropped; see `ImageSpec`.
     """
 
     original_hw: tuple[int, int]
@@ -41,6 +42,7 @@ class Placement:
     corner_xy: tuple[int, int]
     flipped: bool
     model_size: int
+    fit: Fit = "pad"
 
     @property
     def visible_hw(self) -> tuple[int, int]:
@@ -79,15 +81,16 @@ def place_points(xy: npt.NDArray[np.float32], placement: Placement) -> npt.NDArr
     return np.where(is_visible[:, None], placed, np.nan).astype(np.float32)
 
 
-def plain_placement(original_hw: tuple[int, int], model_size: int) -> Placement:
-    """Placement as in prediction: the longest side fills the model space."""
-    coords = CoordMap(original_hw=original_hw, model_size=model_size)
+def plain_placement(original_hw: tuple[int, int], model_size: int, fit: Fit = "pad") -> Placement:
+    """Placement as in prediction: the longest side, or both, fill the model space."""
+    coords = CoordMap(original_hw=original_hw, model_size=model_size, fit=fit)
     return Placement(
         original_hw=original_hw,
         resized_hw=coords.resized_hw,
         corner_xy=(0, 0),
         flipped=False,
         model_size=model_size,
+        fit=fit,
     )
 
 
@@ -98,6 +101,7 @@ def draw_placement(
     *,
     scale_jitter: tuple[float, float] | None,
     flip: bool,
+    fit: Fit = "pad",
 ) -> Placement:
     """Draw a random placement.
 
@@ -109,6 +113,7 @@ def draw_placement(
             `model_size`; larger images are cropped at a uniform position, smaller ones padded.
             None is factor 1.
         flip: mirror images with probability one half.
+        fit: see `ImageSpec`.
 
     Source: large-scale jitter of arXiv:2012.07177, section 3. Deviations: a small image stays in
     the top left corner, where SAM's padding leaves it, instead of at a random position.
@@ -116,7 +121,8 @@ def draw_placement(
     coin, scale_at, x_at, y_at = rng.uniform(size=4)
     low, high = scale_jitter or (1.0, 1.0)
     longest = max(1, round(model_size * (low + (high - low) * scale_at)))
-    resized_h, resized_w = CoordMap(original_hw=original_hw, model_size=longest).resized_hw
+    coords = CoordMap(original_hw=original_hw, model_size=longest, fit=fit)
+    resized_h, resized_w = coords.resized_hw
     corner_x = int(x_at * (max(0, resized_w - model_size) + 1))
     corner_y = int(y_at * (max(0, resized_h - model_size) + 1))
     return Placement(
@@ -125,6 +131,7 @@ def draw_placement(
         corner_xy=(corner_x, corner_y),
         flipped=flip and bool(coin < 0.5),
         model_size=model_size,
+        fit=fit,
     )
 
 
@@ -140,7 +147,7 @@ def place_image(image: npt.NDArray[np.uint8], placement: Placement) -> Tensor:
     else:
         # Here the model space is as large as the resized image: only `resized_hw` matters.
         longest = max(placement.resized_hw)
-        coords = CoordMap(original_hw=placement.original_hw, model_size=longest)
+        coords = CoordMap(original_hw=placement.original_hw, model_size=longest, fit=placement.fit)
         visible = resize_image(image, coords)
     return normalise(visible, ImageSpec(size=placement.model_size))[0]
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from samkit.datasets import Sample
 from samkit.geometry import Rle, rle_area
+from samkit.image_spec import Fit
 from samkit.training.data.data_recipe import DataRecipe
 from samkit.training.data.embeddings import EmbeddedSample
 from samkit.training.data.placement import (
@@ -53,7 +54,8 @@ class Prepared:
     Attributes:
         key: name of the sample in its data set.
         pixels: (3, S, S); None in a training on embeddings.
-        features: (C, G, G), or an image to be encoded; None in a training on pixels.
+        features: levels (C_i, G_i, G_i), finest first, or an image to be encoded; None in a
+            training on pixels.
         masks: (M, T, T) bool.
         ignored: (T, T) bool, cells without ground truth: padding and void pixels.
         phrases: name of each mask; empty if the data set has none.
@@ -66,7 +68,7 @@ class Prepared:
 
     key: str
     pixels: Tensor | None
-    features: Tensor | NotEncoded | None
+    features: tuple[Tensor, ...] | NotEncoded | None
     masks: Tensor
     ignored: Tensor
     phrases: tuple[str, ...] = ()
@@ -103,6 +105,7 @@ class Preparer:
         truth_size: side T of the target space.
         seed: seed of all random numbers, together with the epoch and the sample's number.
         with_masks: False prepares images only, including those without masks.
+        fit: how images fill the model space; see `ImageSpec`.
     """
 
     recipe: DataRecipe
@@ -110,6 +113,7 @@ class Preparer:
     truth_size: int
     seed: int
     with_masks: bool
+    fit: Fit = "pad"
 
     def prepare(self, sample: Sample, epoch: int, number: int) -> Prepared | Skip:
         """Prepare a sample.
@@ -127,12 +131,13 @@ class Preparer:
             rng,
             scale_jitter=self.recipe.scale_jitter,
             flip=self.recipe.flip,
+            fit=self.fit,
         )
         ignored = ignored_cells(sample.void, placement, self.truth_size)
         chosen, masks = self._masks(sample, placement, ignored, rng)
         if self.with_masks and placement.is_cropped and not len(masks):
             # The crop shows no usable mask: use the full image instead.
-            placement = plain_placement((height, width), self.model_size)
+            placement = plain_placement((height, width), self.model_size, self.fit)
             ignored = ignored_cells(sample.void, placement, self.truth_size)
             chosen, masks = self._masks(sample, placement, ignored, rng)
         if self.with_masks and not len(masks):
@@ -245,7 +250,7 @@ def usable_masks(
     return usable
 
 
-def features_of(sample: EmbeddedSample) -> Tensor | NotEncoded:
+def features_of(sample: EmbeddedSample) -> tuple[Tensor, ...] | NotEncoded:
     """Return a sample's cached features, or its image to be encoded."""
     if sample.features is not None:
         return sample.features

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from samkit.errors import ConfigError
-from samkit.models import CONFIGS, Sam
+from samkit.models import CONFIGS, Sam, build_sam
 from samkit.training.encoder_weights import load_encoder
 from samkit.training.task import Batch, StepResult, Task
 from samkit.weights import TextEncoder, model_config, save_checkpoint
@@ -115,7 +115,7 @@ def build_student(
     """
     if model_name not in CONFIGS:
         raise ConfigError(f"unknown model {model_name!r}; known are {', '.join(CONFIGS)}")
-    student = Sam(model_config(model_name, text_dim))
+    student = build_sam(model_config(model_name, text_dim))
     if weights is not None:
         load_encoder(student, weights)
     return student
@@ -125,9 +125,11 @@ def check_compatible(student: Sam, teacher: Sam) -> None:
     """Check that a teacher's decoder fits a student's features.
 
     Raises:
-        ConfigError: image size, grid or decoder differ.
+        ConfigError: image size, grid or decoder differ, or there are several levels of features.
     """
     ours, theirs = student.config, teacher.config
+    if max(len(student.level_shapes), len(teacher.level_shapes)) > 1:
+        raise ConfigError("distillation is of encoders with one level of features; SAM 2 has three")
     for what, own, expected in (
         ("image size", ours.image_size, theirs.image_size),
         ("embedding grid", ours.encoder.grid_size, theirs.encoder.grid_size),

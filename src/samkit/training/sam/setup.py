@@ -80,6 +80,7 @@ def set_up_sam(recipe: SamRecipe, context: Context) -> Setup[InteractiveTask]:
         rank=fabric.global_rank,
         world=fabric.world_size,
         encoder=encoder,
+        fit=trainable.sam.image_spec.fit,
     )
     return Setup(task=task, loader=loader)
 

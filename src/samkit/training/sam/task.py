@@ -117,13 +117,14 @@ class InteractiveTask(Task):
         if self.teacher is not None:
             truth = self.teacher.outline_some(truth, features, ignored, generator)
             truth = self.teacher.replace_some(truth, features, ignored, generator)
-        clicks = first_clicks(truth, self.sam.config.image_size, recipe, generator)
+        alike = self.sam.config.prompts.pads_boxes
+        clicks = first_clicks(truth, self.sam.config.image_size, recipe, generator, alike=alike)
         if batch.clicks_xy is not None and recipe.given_probability > 0:
             clicks = begin_as_given(
                 clicks, truth, batch.clicks_xy, self.sam.config.image_size, recipe, generator
             )
         if batch.text_embeds is not None and self.sam.config.text_dim is not None:
-            clicks = begin_with_text(clicks, batch.text_embeds, recipe, generator)
+            clicks = begin_with_text(clicks, batch.text_embeds, recipe, generator, alike=alike)
         with in_float32(features.grid):
             positions = self.sam.prompt_encoder.grid_positions()
         pos_enc = self.sam.mask_decoder.project_pos_enc(positions)  # the same for all iterations
@@ -317,11 +318,21 @@ def to_target_size(logits: Tensor, side: int) -> Tensor:
 
 
 def first_clicks(
-    truth: Tensor, model_size: int, recipe: PromptRecipe, generator: torch.Generator
+    truth: Tensor,
+    model_size: int,
+    recipe: PromptRecipe,
+    generator: torch.Generator,
+    *,
+    alike: bool = False,
 ) -> Clicks:
-    """Draw a point or a box for each mask (M, T, T)."""
+    """Draw a point or a box for each mask (M, T, T).
+
+    With `alike`, all masks of a batch begin with the same kind of prompt: where boxes are padded,
+    they have one token more than points.
+    """
     count, side = len(truth), truth.shape[-1]
-    draw = torch.rand(count, generator=generator, device=truth.device)
+    draw = torch.rand(1 if alike else count, generator=generator, device=truth.device)
+    draw = draw.expand(count)
     is_box = draw < recipe.box_probability
     boxes = tight_boxes(truth) * (model_size / side)
     first = drawn_points(truth, generator, center_probability=recipe.center_probability)
@@ -364,7 +375,12 @@ def begin_as_given(  # noqa: PLR0917 - as `first_clicks`, with two more
 
 
 def begin_with_text(
-    clicks: Clicks, embeds: Tensor, recipe: PromptRecipe, generator: torch.Generator
+    clicks: Clicks,
+    embeds: Tensor,
+    recipe: PromptRecipe,
+    generator: torch.Generator,
+    *,
+    alike: bool = False,
 ) -> Clicks:
     """Replace the first prompt of some masks by text.
 
@@ -373,10 +389,13 @@ def begin_with_text(
         embeds: (M, D) CLIP embeddings of mask crops; NaN for masks without.
         recipe: fraction of masks that begin with text, and noise.
         generator: random generator on the embeddings' device.
+        alike: as in `first_clicks`: a batch that begins with boxes stays as it is.
     """
     draw = torch.rand(len(embeds), generator=generator, device=embeds.device)
     has_embed = embeds.isfinite().all(1)
     from_text = (draw < recipe.text_probability) & has_embed
+    if alike and clicks.from_box.any():
+        from_text = torch.zeros_like(from_text)
     embeds = torch.where(has_embed[:, None], embeds, 0.0)
     shift = torch.randn(embeds.shape, generator=generator, device=embeds.device)
     embeds = embeds + recipe.text_noise * nn.functional.normalize(shift, dim=-1)
@@ -397,7 +416,7 @@ def add_points(clicks: Clicks, points_xy: Tensor, labels: Tensor) -> Clicks:
 
 
 def clicks_to_tokens(clicks: Clicks, encoder: PromptEncoder) -> Tensor:
-    """Embed prompts as tokens (M, N + 2, C), in a predictor's order."""
+    """Embed prompts as tokens (M, N + 2, C), in a predictor's order; padded boxes have one more."""
     ones = clicks.labels.new_ones((len(clicks.from_box), 1))
     from_point = encoder.embed_sparse(
         PromptTensors(
@@ -410,7 +429,10 @@ def clicks_to_tokens(clicks: Clicks, encoder: PromptEncoder) -> Tensor:
             points_xy=clicks.points_xy, labels=clicks.labels, boxes_xyxy=clicks.boxes_xyxy
         )
     )
-    tokens = torch.where(clicks.from_box[:, None, None], from_box, from_point)
+    if encoder.config.pads_boxes:  # all masks begin alike
+        tokens = from_box if clicks.from_box.any() else from_point
+    else:
+        tokens = torch.where(clicks.from_box[:, None, None], from_box, from_point)
     if clicks.from_text is None:
         return tokens
     has_points = clicks.points_xy.shape[1] > 0

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from samkit.errors import ConfigError, WeightsError
-from samkit.models import CONFIGS, ImageFeatures, Sam, checkpoint_blocks
+from samkit.models import CONFIGS, ImageFeatures, Sam, build_sam, checkpoint_blocks
 from samkit.training.encoder_weights import load_encoder
 from samkit.training.sam.lora import add_lora, merge_lora
 from samkit.training.task import Batch
@@ -18,7 +18,7 @@ from samkit.weights import TextEncoder, load_model, model_config, save_checkpoin
 
 Parts = Literal["all", "decoder", "lora"]
 PARTS: tuple[Parts, ...] = ("all", "decoder", "lora")
-BLOCK = re.compile(r"(layers\.\d+\.)?blocks\.\d+\.")
+BLOCK = re.compile(r"(layers\.\d+\.|trunk\.)?blocks\.\d+\.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +81,8 @@ class Trainable(nn.Module):
         self.sam = sam
         self.recipe = recipe
         self.text_encoder = text_encoder
+        for part in sam.video_parts:  # no image teaches them
+            part.requires_grad_(False)
         if recipe.learns != "all":
             sam.image_encoder.requires_grad_(False)
         if recipe.learns == "lora":
@@ -109,7 +111,7 @@ class Trainable(nn.Module):
                 raise ConfigError(
                     "cached embeddings cannot train the image encoder: learns must be 'decoder'"
                 )
-            return ImageFeatures((batch.features,))
+            return ImageFeatures((*batch.finer, batch.features))
         assert batch.pixels is not None
         with torch.set_grad_enabled(self.encoder_learns and torch.is_grad_enabled()):
             return self.sam.encode(batch.pixels)
@@ -154,8 +156,14 @@ def build_trainable(recipe: ModelRecipe, text_encoder: TextEncoder | None = None
                 f" ({known.fingerprint[:12]}), not of {text_encoder.source}"
                 f" ({text_encoder.fingerprint[:12]})"
             )
-    config = model_config(recipe.config, None if text_encoder is None else text_encoder.dim)
-    sam = Sam(replace(config, encoder=replace(config.encoder, drop_path=recipe.drop_path)))
+    config = model_config(recipe.config) if loaded is None else loaded.model.config
+    sam = build_sam(
+        replace(
+            config,
+            encoder=replace(config.encoder, drop_path=recipe.drop_path),
+            text_dim=None if text_encoder is None else text_encoder.dim,
+        )
+    )
     if loaded is not None:
         # Parameters that the weights lack (the text projection at most) stay random.
         sam.load_state_dict(sam.state_dict() | loaded.model.state_dict())
@@ -169,7 +177,8 @@ def build_trainable(recipe: ModelRecipe, text_encoder: TextEncoder | None = None
 def encoder_depths(encoder: nn.Module) -> dict[str, int]:
     """Count the blocks before each parameter of an encoder, except for those after all blocks.
 
-    Both kinds of encoder name their blocks "blocks.0", after the stage's name if there are stages.
+    All kinds of encoder name their blocks "blocks.0", after the name of the stage or the trunk if
+    there is one.
     """
     depths: dict[str, int] = {}
     blocks: list[str] = []

@@ -1,0 +1,199 @@
+"""SAM 2's memory attention: an image attends to itself and to what is remembered of other frames.
+
+Source: arXiv:2408.00714, section 4 and appendix D; rotary positions, arXiv:2104.09864, along both
+axes as in arXiv:2403.13298. They are written in real numbers, which every runtime computes.
+
+Shape legend: P objects, N image positions, K memory tokens, C channels, E channels of memories,
+H heads, D channels per head. The image has a batch of 1 until it sees the objects' memories.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+ROPE_THETA = 10_000.0
+POSITION_SHARE = 0.1  # of the image's sine positions in the input
+
+
+class AxialRope(nn.Module):
+    """Rotates pairs of channels by angles that grow with x, for half of the pairs, and with y.
+
+    So the product of a query and a key depends on the offset between their positions.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, head_dim: int, grid: int) -> None:
+        super().__init__()
+        speeds = ROPE_THETA ** -(torch.arange(0, head_dim, 4, device="cpu") / head_dim)
+        cell = torch.arange(grid * grid, device="cpu")
+        axes = [torch.outer(axis.float(), speeds) for axis in (cell % grid, cell // grid)]
+        angles = torch.cat(axes, dim=1)  # (N, D / 2)
+        self.register_buffer("cos", angles.cos(), persistent=False)
+        self.register_buffer("sin", angles.sin(), persistent=False)
+
+    def forward(self, x: Tensor, num_still: int = 0) -> Tensor:
+        """Rotate tokens (..., n N, D), of n maps one after another.
+
+        Args:
+            x: tokens.
+            num_still: number of last tokens that have no position, and are not rotated.
+        """
+        moving = x.shape[-2] - num_still
+        times = moving // len(self.cos)
+        cos, sin = (table.repeat(times, 1).to(x.dtype) for table in (self.cos, self.sin))
+        even, odd = x[..., :moving, 0::2], x[..., :moving, 1::2]
+        turned = torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
+        return torch.cat([turned, x[..., moving:, :]], dim=-2) if num_still else turned
+
+
+class RopeAttention(nn.Module):
+    """Attention with rotary positions; keys and values may have other channels than queries."""
+
+    def __init__(self, dim: int, kv_dim: int, *, num_heads: int, grid: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q_proj = nn.Linear(dim, dim)
+        self.k_proj = nn.Linear(kv_dim, dim)
+        self.v_proj = nn.Linear(kv_dim, dim)
+        self.out_proj = nn.Linear(dim, dim)
+        self.rope = AxialRope(dim // num_heads, grid)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, num_still: int = 0) -> Tensor:
+        """Attend from q (1 or P, N, C) to k and v (P, K, E): (P, N, C).
+
+        Args:
+            q, k, v: queries, keys, values.
+            num_still: number of last keys that have no position.
+        """
+        q_PHND = self.rope(self.split_heads(self.q_proj(q)))
+        k_PHKD = self.rope(self.split_heads(self.k_proj(k)), num_still)
+        v_PHKD = self.split_heads(self.v_proj(v))
+        q_PHND = q_PHND.expand(len(k_PHKD), -1, -1, -1)
+        attended = nn.functional.scaled_dot_product_attention(q_PHND, k_PHKD, v_PHKD)
+        out: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
+        return out
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """Reshape (P, N, C) to (P, H, N, D)."""
+        return x.view(*x.shape[:-1], self.num_heads, -1).transpose(1, 2)
+
+
+class MemoryAttentionLayer(nn.Module):
+    """Self-attention, attention to the memory, MLP; a norm before each."""
+
+    def __init__(
+        self, dim: int, kv_dim: int, *, num_heads: int, mlp_dim: int, grid: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.self_attn = RopeAttention(dim, dim, num_heads=num_heads, grid=grid)
+        self.cross_attn_image = RopeAttention(dim, kv_dim, num_heads=num_heads, grid=grid)
+        self.linear1 = nn.Linear(dim, mlp_dim)
+        self.linear2 = nn.Linear(mlp_dim, dim)
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(dim) for _ in range(3))
+        self.dropout = nn.Dropout(dropout)
+
+    def attend_self(self, image: Tensor) -> Tensor:
+        """Self-attention of the image, which knows of no object in the first layer."""
+        normed = self.norm1(image)
+        attended: Tensor = image + self.dropout(self.self_attn(normed, normed, normed))
+        return attended
+
+    def attend_memory(self, image: Tensor, keys: Tensor, values: Tensor, num_still: int) -> Tensor:
+        """Attention to the memory, then the MLP."""
+        seen = self.cross_attn_image(self.norm2(image), keys, values, num_still)
+        image = image + self.dropout(seen)
+        hidden = self.dropout(self.linear1(self.norm3(image)).relu())
+        out: Tensor = image + self.dropout(self.linear2(hidden))
+        return out
+
+
+class MemoryAttention(nn.Module):
+    """The layers and a last norm."""
+
+    def __init__(
+        self,
+        dim: int,
+        kv_dim: int,
+        *,
+        num_layers: int,
+        num_heads: int,
+        mlp_dim: int,
+        grid: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            MemoryAttentionLayer(
+                dim, kv_dim, num_heads=num_heads, mlp_dim=mlp_dim, grid=grid, dropout=dropout
+            )
+            for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(dim)
+        positions = sine_positions(grid, dim).flatten(2).transpose(1, 2)
+        self.register_buffer("positions", positions, persistent=False)
+
+    positions: Tensor
+
+    def begin(self, image: Tensor) -> Tensor:
+        """Tokens (1, N, C) of an image (1, C, G, G), as far as they depend on no object."""
+        tokens = image.flatten(2).transpose(1, 2)
+        first: MemoryAttentionLayer = self.layers[0]  # type: ignore[assignment]
+        return first.attend_self(tokens + POSITION_SHARE * self.positions.to(tokens.dtype))
+
+    def forward(
+        self, tokens: Tensor, memory: Tensor, memory_positions: Tensor, num_still: int
+    ) -> Tensor:
+        """Update an image by the memory of each of P objects.
+
+        Args:
+            tokens: result of `begin`.
+            memory: (P, K, E), maps one after another, then tokens without a place in the image.
+            memory_positions: (P, K, E), what is added to the memory in keys.
+            num_still: number of tokens without a place.
+
+        Returns:
+            (P, C, G, G).
+        """
+        keys = memory + memory_positions
+        for number, layer in enumerate(cast("list[MemoryAttentionLayer]", list(self.layers))):
+            if number > 0:
+                tokens = layer.attend_self(tokens)
+            tokens = layer.attend_memory(tokens, keys, memory, num_still)
+        updated: Tensor = self.norm(tokens)
+        side = math.isqrt(updated.shape[1])
+        return updated.transpose(1, 2).reshape(len(updated), -1, side, side)
+
+
+def sine_positions(grid: int, dim: int) -> Tensor:
+    """Sines and cosines (1, C, G, G) of a grid's rows in the first half of the channels, of its
+    columns in the second.
+
+    Source: DETR, arXiv:2005.12872, appendix A.4, with positions scaled to 2 pi.
+    """  # noqa: D205
+    place = (torch.arange(grid, device="cpu") + 1) / (grid + 1e-6) * 2 * math.pi
+    waves = _waves(place, dim // 2)  # (G, C / 4) each
+    along = torch.stack(waves, dim=-1).flatten(1).T  # (C / 2, G)
+    rows = along[:, :, None].expand(-1, -1, grid)
+    columns = along[:, None, :].expand(-1, grid, -1)
+    return torch.cat([rows, columns])[None]
+
+
+def sine_of_distance(distance: Tensor, dim: int) -> Tensor:
+    """Sines, then cosines, (..., C) of signed distances in time (...)."""
+    half = dim // 2
+    powers = torch.arange(half, device=distance.device) // 2 * 2 / half
+    angles = distance[..., None] / ROPE_THETA**powers
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def _waves(place: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Sines and cosines (..., dim / 2) of places, at falling speeds."""
+    powers = torch.arange(0, dim, 2, device=place.device) / dim
+    angles = place[..., None] / ROPE_THETA**powers
+    return angles.sin(), angles.cos()

@@ -1,0 +1,519 @@
+"""The tracker of SAM 2: objects found again by what the model remembers of them.
+
+Source: arXiv:2408.00714, section 4 and appendix D. Deviations: `MemoryPolicy`; pointers are
+remembered over as many frames in short videos as in long ones, so that a stream gives the same as
+a file; holes of a few pixels are not filled.
+
+Shape legend: P objects, C channels, G side of the grid, S side of the model space, L side of the
+mask logits.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from samkit.arrays import BoolArray, Logits, RgbImage
+from samkit.errors import WeightsError
+from samkit.geometry import CoordMap, box_iou, boxes_from_masks
+from samkit.models import (
+    ImageFeatures,
+    Memory,
+    ObjectMasks,
+    PromptTensors,
+    RememberedFrame,
+    RememberedPointer,
+    Sam2,
+)
+from samkit.predict import Predictor
+from samkit.types import Prompts
+from samkit.video.box_motion import BoxMotion
+from samkit.video.interface import ObjectAnswer, State
+from samkit.video.sam2_memory import PLAIN, MemoryFrame, MemoryPolicy, ObjectMemory
+
+NO_OBJECT_LOGIT = -1024.0  # of masks of absent objects
+GIVEN_LOGIT = 10.0  # of masks that were given
+CORRECTED_LOGIT = 32.0  # limit of the logits of a mask that is corrected
+# Of motion: frames after which it counts, and predicted IoU below which a box is not believed.
+STABLE_FRAMES, TRUSTED_IOU = 15, 0.3
+# Of boxes of an object with and without what is beyond it in another candidate.
+RIVAL_BOX_IOU = 0.7
+UNCERTAIN_IOU = 0.5  # a mask with a lower predicted IoU is not to be relied on
+# Objects decoded together. On a CPU nothing is gained by more, and alone each object's answer has
+# the same bits whatever the others are.
+OBJECTS_AT_ONCE = {"cpu": 1}
+MOST_AT_ONCE = 16
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sam2Answer(ObjectAnswer):
+    """An answer with what the memory needs of it.
+
+    Attributes:
+        object_logit: the object score.
+        pointer: (1, C), the object pointer.
+        motion: of the box, with this frame; None where it is not followed.
+        motion_iou: IoU of the box with the predicted one; None where that is not reliable yet.
+        has_rival: whether another candidate reaches something else that is like the object.
+    """
+
+    object_logit: float
+    pointer: Tensor
+    motion: BoxMotion | None = None
+    motion_iou: float | None = None
+    has_rival: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Sam2Features:
+    """A frame's features, shared by all objects.
+
+    Attributes:
+        features: of the image encoder.
+        coords: the frame's coordinate spaces.
+        model: the model, for what is computed when first needed.
+    """
+
+    features: ImageFeatures
+    coords: CoordMap
+    model: Sam2
+
+    @cached_property
+    def finer(self) -> tuple[Tensor, ...]:
+        """Tokens of the finer levels."""
+        return self.model.finer_tokens(self.features)
+
+    @cached_property
+    def begun(self) -> Tensor:
+        """Tokens that meet the memories: the part of memory attention that knows no object."""
+        assert self.model.memory is not None
+        tokens: Tensor = self.model.memory.attention.begin(self.features.grid)
+        return tokens
+
+
+class Sam2Tracker:
+    """Follows objects by a SAM 2; a `Tracker`.
+
+    Attributes:
+        predictor: its image encoder encodes frames; memory and decoder run in PyTorch in float32.
+        policy: rules of the memory.
+        span: length of time over which pointers are remembered, in frames.
+    """
+
+    def __init__(
+        self, predictor: Predictor, policy: MemoryPolicy = PLAIN, *, span: int | None = None
+    ) -> None:
+        """Create a tracker.
+
+        Args:
+            predictor: a SAM 2.
+            policy: rules of the memory.
+            span: default: the model's; the original takes the length of shorter videos.
+
+        Raises:
+            WeightsError: the model has no networks for videos.
+        """
+        model = predictor.model
+        if not isinstance(model, Sam2) or model.memory is None:
+            raise WeightsError(
+                f"{predictor.model_name} has no networks for videos: its file is of a model for"
+                " images alone"
+            )
+        self.predictor, self.policy = predictor, policy
+        self.device = torch.device(predictor.backend.info.device)
+        self.model = model if on_device(model, self.device) else _moved(model, self.device)
+        self.span = model.memory.config.num_pointers if span is None else span
+
+    @property
+    def memory(self) -> Memory:
+        """The networks for videos."""
+        assert self.model.memory is not None
+        return self.model.memory
+
+    @cached_property
+    def _pos_enc(self) -> Any:
+        return self.model.project_pos_enc()
+
+    def describe(self) -> dict[str, Any]:
+        """Name and settings, as JSON."""
+        return {"name": "sam2", "span": self.span, **asdict(self.policy)}
+
+    def coords(self, size_hw: tuple[int, int]) -> CoordMap:
+        """The coordinate spaces of frames of a size."""
+        return CoordMap.of(size_hw, self.model.image_spec)
+
+    def encode(self, frame: RgbImage) -> Sam2Features:
+        """Encode a frame."""
+        embedding = self.predictor.encode(frame)
+        return Sam2Features(
+            embedding.features.to(self.device).float(), embedding.coords, self.model
+        )
+
+    def start(self) -> ObjectMemory:
+        """The memory of a new object."""
+        return ObjectMemory()
+
+    @torch.no_grad()
+    def prompt(
+        self,
+        features: Sam2Features,
+        memory: ObjectMemory,
+        index: int,
+        prompts: Prompts,
+        previous: Logits | None,
+    ) -> Sam2Answer:
+        """Answer one prompt of an object.
+
+        In a frame that was not tracked yet the prompt speaks for itself; elsewhere it corrects what
+        the memory finds. See `Tracker.prompt`.
+        """
+        if prompts.mask_logits is not None:
+            return self._given(features, prompts.mask_logits[0, 0] > 0)
+        tensors = self._tensors(features, prompts, previous)
+        num_points = 0 if tensors.labels is None else tensors.labels.shape[1]
+        multimask = tensors.boxes_xyxy is None and num_points <= 1
+        grid, has_memory = features.features.grid, False
+        if memory.was_tracked(index):
+            shown = self._shown(memory, index)
+            if shown.frames:
+                grid, has_memory = self._recall(features, [shown]), True
+        masks = self._decode(features, grid, tensors, multimask=multimask, has_memory=has_memory)
+        best = Choice(int(masks.iou_pred[0].argmax()))
+        return self._answers(features, masks, [best])[0]
+
+    @torch.no_grad()
+    def track(
+        self,
+        features: Sam2Features,
+        memories: Sequence[ObjectMemory],
+        index: int,
+        *,
+        reverse: bool,
+    ) -> list[ObjectAnswer]:
+        """Find objects in a frame; see `Tracker.track`."""
+        shown: list[_Shown] = []
+        for memory in memories:
+            if memory.reverse != reverse:
+                memory.reverse, memory.motion = reverse, None
+            shown.append(self._shown(memory, index))
+        answers: dict[int, Sam2Answer] = {}
+        for numbers in self._together(shown):
+            prompts = self._no_prompts(len(numbers))
+            has_memory = bool(shown[numbers[0]].frames)
+            grid = features.features.grid
+            if has_memory:
+                grid = self._recall(features, [shown[number] for number in numbers])
+            masks = self._decode(features, grid, prompts, multimask=True, has_memory=has_memory)
+            choices = [self._choose(masks, row, memories[n]) for row, n in enumerate(numbers)]
+            answers |= dict(zip(numbers, self._answers(features, masks, choices), strict=True))
+        return [answers[number] for number in range(len(memories))]
+
+    @torch.no_grad()
+    def memorise(
+        self,
+        features: Sam2Features,
+        memory: ObjectMemory,
+        index: int,
+        answer: ObjectAnswer,
+        *,
+        prompted: bool,
+        reverse: bool,
+    ) -> None:
+        """Put an answer into an object's memory; see `Tracker.memorise`."""
+        if not prompted:
+            memory.note_tracked(index, reverse=reverse)
+            memory.motion = answer.motion if isinstance(answer, Sam2Answer) else None
+        if not isinstance(answer, Sam2Answer):
+            answer = self._given(features, answer.mask())
+        is_present = answer.object_logit > self.policy.present_thresh
+        if self.policy.num_anchors and not prompted and not is_present:
+            return  # nothing is to be learned from a frame without the object
+        size = self.model.config.image_size
+        logits = torch.from_numpy(answer.logits).to(self.device)
+        large = nn.functional.interpolate(logits[None, None], (size, size), mode="bilinear")
+        present = torch.tensor([is_present], device=self.device)
+        maps = self.memory.encode(features.features.grid, large, present, binarise=prompted)
+        frame = MemoryFrame(
+            map=maps.to(torch.bfloat16),
+            pointer=answer.pointer,
+            is_good=is_good(answer, self.policy),
+        )
+        if prompted and not self.policy.corrections_stick and memory.was_tracked(index):
+            prompted = False
+        memory.put(index, frame, self.memory.config, self.policy, prompted=prompted)
+        if self.policy.num_anchors and not prompted:
+            area = int((answer.logits > 0).sum())
+            if answer.has_rival:
+                memory.anchor(index, answer.score, area, self.policy)
+            if area:
+                memory.note_area(area)
+
+    def release(self, memory: ObjectMemory, index: int | None = None) -> None:
+        """Forget a confirmed frame, or, without an index, all that was tracked."""
+        if index is None:
+            memory.forget_tracked()
+        else:
+            memory.prompted.pop(index, None)
+
+    def _shown(self, memory: ObjectMemory, index: int) -> _Shown:
+        return _Shown(
+            frames=memory.frames_for(index, self.memory.config, self.policy),
+            pointers=memory.pointers_for(index, self.span),
+        )
+
+    def _together(self, shown: Sequence[_Shown]) -> list[list[int]]:
+        """Groups of objects, by number, that are shown as much and decoded together."""
+        alike: dict[object, list[int]] = {}
+        for number, one in enumerate(shown):
+            alike.setdefault(one.kind, []).append(number)
+        most = OBJECTS_AT_ONCE.get(self.device.type, MOST_AT_ONCE)
+        return [
+            numbers[start : start + most]
+            for numbers in alike.values()
+            for start in range(0, len(numbers), most)
+        ]
+
+    def _recall(self, features: Sam2Features, shown: Sequence[_Shown]) -> Tensor:
+        """What the memories of P objects make of a frame: (P, C, G, G)."""
+        frames = [
+            RememberedFrame(torch.cat([frame.map for frame in same]).float(), same[0].steps)
+            for same in zip(*(one.frames for one in shown), strict=True)
+        ]
+        pointers = [
+            RememberedPointer(torch.cat([one.pointer for one in same]), same[0].distance)
+            for same in zip(*(one.pointers for one in shown), strict=True)
+        ]
+        return self.memory.recall(features.begun, frames, pointers, span=self.span)
+
+    def _decode(
+        self,
+        features: Sam2Features,
+        grid: Tensor,
+        prompts: PromptTensors,
+        *,
+        multimask: bool,
+        has_memory: bool,
+    ) -> ObjectMasks:
+        return self.model.decode_objects(
+            grid,
+            features.finer,
+            prompts,
+            multimask=multimask,
+            has_memory=has_memory,
+            pos_enc=self._pos_enc,
+        )
+
+    def _choose(self, masks: ObjectMasks, row: int, memory: ObjectMemory) -> Choice:
+        """Choose among an object's candidates."""
+        iou_pred = masks.iou_pred[row].cpu().numpy()
+        choice = Choice(int(iou_pred.argmax()))
+        if self.policy.motion_weight == 0 and self.policy.num_anchors == 0:
+            return choice
+        seen = (masks.logits[row] > 0).cpu().numpy()
+        seen &= bool(masks.object_logits[row] > self.policy.present_thresh)
+        if self.policy.motion_weight > 0:
+            choice = choose_by_motion(seen, iou_pred, memory.motion, self.policy.motion_weight)
+        if self.policy.num_anchors > 0:
+            choice = replace(choice, has_rival=has_rival(seen, choice.candidate))
+        return choice
+
+    def _answers(
+        self, features: Sam2Features, masks: ObjectMasks, choices: Sequence[Choice]
+    ) -> list[Sam2Answer]:
+        rows = torch.arange(len(choices), device=self.device)
+        chosen = torch.tensor([choice.candidate for choice in choices], device=self.device)
+        is_present = masks.object_logits > self.policy.present_thresh
+        logits = masks.logits[rows, chosen]
+        logits = torch.where(is_present[:, None, None], logits, NO_OBJECT_LOGIT)
+        pointers = self.memory.point(masks.mask_tokens[rows, chosen], is_present)
+        scores = masks.iou_pred[rows, chosen].tolist()
+        return [
+            Sam2Answer(
+                logits=logits[row].cpu().numpy(),
+                coords=features.coords,
+                score=score,
+                state=state_of(logit - self.policy.present_thresh, score),
+                object_logit=logit,
+                pointer=pointers[row : row + 1],
+                motion=choices[row].motion,
+                motion_iou=choices[row].motion_iou,
+                has_rival=choices[row].has_rival,
+            )
+            for row, (score, logit) in enumerate(
+                zip(scores, masks.object_logits.tolist(), strict=True)
+            )
+        ]
+
+    def _given(self, features: Sam2Features, mask: BoolArray) -> Sam2Answer:
+        """The answer to a mask (H, W) is the mask itself; the decoder only points at the object."""
+        size = self.model.config.image_size
+        given = torch.from_numpy(np.ascontiguousarray(mask, np.float32)).to(self.device)[None, None]
+        if given.shape[-2:] != (size, size):
+            given = nn.functional.interpolate(given, (size, size), mode="bilinear", antialias=True)
+            given = (given >= 0.5).float()
+        stride = features.coords.logits_stride
+        logits = nn.functional.interpolate(
+            (2 * given - 1) * GIVEN_LOGIT,
+            (size // stride, size // stride),
+            mode="bilinear",
+            antialias=True,
+        )
+        prompts = self._no_prompts(1)._replace(mask_logits=self.memory.mask_downsample(given))
+        # The frame as it is, even without the mark that it was seen without memory.
+        masks = self._decode(
+            features, features.features.grid, prompts, multimask=False, has_memory=True
+        )
+        is_present = given.flatten(1).any(1)
+        appears = is_present & (masks.object_logits > self.policy.present_thresh)
+        pointer = self.memory.point(masks.mask_tokens[:, 0], appears)
+        is_there = bool(is_present)
+        return Sam2Answer(
+            logits=logits[0, 0].cpu().numpy(),
+            coords=features.coords,
+            score=1.0,
+            state="present" if is_there else "absent",
+            exact=np.asarray(mask, bool),
+            object_logit=GIVEN_LOGIT if is_there else -GIVEN_LOGIT,
+            pointer=pointer,
+        )
+
+    def _no_prompts(self, count: int) -> PromptTensors:
+        """Prompts of objects that are only tracked: one padding point each."""
+        return PromptTensors(
+            points_xy=torch.zeros(count, 1, 2, device=self.device),
+            labels=torch.full((count, 1), -1, device=self.device),
+        )
+
+    def _tensors(
+        self, features: Sam2Features, prompts: Prompts, previous: Logits | None
+    ) -> PromptTensors:
+        """Prompts in the model space, with the mask that they correct."""
+        coords = features.coords
+
+        def tensor(array: npt.NDArray[Any] | None) -> Tensor | None:
+            if array is None:
+                return None
+            return torch.as_tensor(array, dtype=torch.float32, device=self.device)
+
+        points, boxes = prompts.points_xy, prompts.boxes_xyxy
+        corrected = tensor(previous)
+        if corrected is not None:
+            corrected = corrected.clamp(-CORRECTED_LOGIT, CORRECTED_LOGIT)[None, None]
+        return PromptTensors(
+            points_xy=tensor(None if points is None else coords.points_to_model(points)),
+            labels=tensor(prompts.labels),
+            boxes_xyxy=tensor(None if boxes is None else coords.boxes_to_model(boxes)),
+            mask_logits=corrected,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Shown:
+    """What a frame is shown of one object's memory."""
+
+    frames: list[RememberedFrame]
+    pointers: list[RememberedPointer]
+
+    @property
+    def kind(self) -> object:
+        """Equal for objects whose memories may be put together."""
+        return (
+            tuple(frame.steps for frame in self.frames),
+            tuple(pointer.distance for pointer in self.pointers),
+        )
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen candidate of an object, and what becomes of its motion; see `Sam2Answer`."""
+
+    candidate: int
+    motion: BoxMotion | None = None
+    motion_iou: float | None = None
+    has_rival: bool = False
+
+
+def has_rival(seen: BoolArray, chosen: int) -> bool:
+    """Whether a candidate (M, L, L) reaches far beyond the chosen one.
+
+    Source: arXiv:2411.17576, section 3.2.
+    """
+    mask = seen[chosen]
+    for other in np.delete(seen, chosen, axis=0):
+        beyond = (other & ~mask).astype(np.uint8)
+        count, parts, stats, _ = cv2.connectedComponentsWithStats(beyond)
+        if count == 1:
+            continue
+        largest = parts == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
+        boxes = boxes_from_masks(np.stack([mask, mask | largest]))
+        if box_iou(boxes[0], boxes[1]) <= RIVAL_BOX_IOU:
+            return True
+    return False
+
+
+def choose_by_motion(
+    seen: BoolArray,
+    iou_pred: npt.NDArray[np.float32],
+    motion: BoxMotion | None,
+    weight: float,
+) -> Choice:
+    """Choose among candidates by predicted IoU and, once it is reliable, by motion.
+
+    Args:
+        seen: (M, L, L), the candidates' masks.
+        iou_pred: (M,).
+        motion: in the frame before; None at the start.
+        weight: of the motion.
+
+    Source: arXiv:2411.11922, section 4.1.
+    """
+    boxes = boxes_from_masks(seen).astype(np.float64)
+    predicted = None if motion is None else motion.predicted()
+    motion_iou = None
+    scores = np.asarray(iou_pred, np.float64)
+    if predicted is not None and predicted.stable >= STABLE_FRAMES:
+        ious = box_iou(predicted.box_xyxy, boxes)
+        scores = weight * ious + (1 - weight) * scores
+        motion_iou = float(ious[scores.argmax()])
+    chosen = int(scores.argmax())
+    box, is_empty = boxes[chosen], not boxes[chosen].any()
+    if predicted is None:
+        return Choice(chosen, None if is_empty else BoxMotion.start(box))
+    if iou_pred[chosen] < TRUSTED_IOU:  # the box is not to be relied on: begin anew
+        return Choice(chosen, None, motion_iou)
+    return Choice(chosen, predicted if is_empty else predicted.updated(box), motion_iou)
+
+
+def is_good(answer: Sam2Answer, policy: MemoryPolicy) -> bool:
+    """Whether a tracked frame is one to learn from."""
+    if policy.min_iou is None:
+        return True
+    is_expected = answer.motion_iou is None or answer.motion_iou > 0
+    return answer.score > policy.min_iou and answer.object_logit > 0 and is_expected
+
+
+def state_of(object_logit: float, score: float) -> State:
+    """State of an object, by its object score and the predicted IoU of its mask."""
+    if object_logit <= 0:
+        return "absent"
+    return "present" if score >= UNCERTAIN_IOU else "uncertain"
+
+
+def on_device(model: nn.Module, device: torch.device) -> bool:
+    """Whether a model's weights are on a device."""
+    return next(model.parameters()).device.type == device.type
+
+
+def _moved(model: Sam2, device: torch.device) -> Sam2:
+    """A copy of all but the image encoder on another device."""
+    memo = {id(model.image_encoder): nn.Identity()}
+    return copy.deepcopy(model, memo).to(device)

@@ -1,0 +1,171 @@
+"""`samkit track`, with a tracker that needs no network."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from samkit.cli.main import main
+from samkit.geometry import decode_rle
+from samkit.video import Video, VideoPredictor
+from video.clips import write_clip
+from video.stub_tracker import StubTracker, level_frames
+
+
+class StubPredictor:
+    def __init__(self):
+        self.tracker = StubTracker()
+
+    def describe(self):
+        return {"tracker": "stub"}
+
+    def open_source(self, source, *, non_overlapping=False):
+        return Video(self.tracker, source, non_overlapping=non_overlapping)
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """The predictors that were loaded."""
+    found = []
+
+    def load(*_args, **_options):
+        found.append(StubPredictor())
+        return found[-1]
+
+    monkeypatch.setattr(VideoPredictor, "load", load)
+    return found
+
+
+@pytest.fixture
+def clip(tmp_path):
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for number, frame in enumerate(level_frames(8)):
+        Image.fromarray(frame).save(folder / f"f{number}.png")
+    return folder
+
+
+def run(*args):
+    return main(["track", *map(str, args)])
+
+
+FIRST, SECOND = "0:6,6", "2:25,35"
+
+
+def test_all_formats_are_written(tmp_path, clip, loaded, capsys):
+    output = tmp_path / "out"
+    formats = [
+        word for name in ("overlay", "png", "coco", "mot", "jsonl") for word in ("--format", name)
+    ]
+    assert run(clip, "--point", FIRST, "--point", SECOND, "-o", output, *formats) == 0
+    frames = level_frames(8)
+    labels = np.asarray(Image.open(output / "masks" / "f3.png"))
+    assert (
+        labels
+        == np.where(frames[3, ..., 1] == 100, 1, 0) + np.where(frames[3, ..., 1] == 200, 2, 0)
+    ).all()
+    assert not (np.asarray(Image.open(output / "masks" / "f1.png")) == 2).any()
+    lines = [json.loads(line) for line in (output / "tracks.jsonl").read_text().splitlines()]
+    assert [len(line["objects"]) for line in lines] == [1, 1, 2, 2, 2, 2, 2, 2]
+    assert decode_rle(lines[5]["objects"][0]["segmentation"]).sum() == 64
+    assert len((output / "mot.txt").read_text().splitlines()) == 14
+    coco = json.loads((output / "coco_video.json").read_text())
+    assert [one["track_id"] for one in coco["annotations"]] == [1, 2]
+    with av.open(str(output / "overlay.mp4")) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 8
+    said = capsys.readouterr().out
+    assert "object 1: in 8 of 8 frames" in said
+    assert "object 2: in 6 of 6 frames" in said
+
+
+def test_reverse_covers_the_beginning_as_well(tmp_path, clip, loaded):
+    assert run(clip, "--point", "4:14,6", "--reverse", "-o", tmp_path, "--format", "jsonl") == 0
+    lines = (tmp_path / "tracks.jsonl").read_text().splitlines()
+    assert [json.loads(line)["frame"] for line in lines] == list(range(8))
+
+
+def test_each_nth_frame_of_a_file(tmp_path, loaded):
+    path = write_clip(tmp_path / "clip.mp4", list(np.repeat(level_frames(1), 9, axis=0)))
+    assert run(path, "--box", "4:4,4,12,12", "--every", "2", "-o", tmp_path / "o", "--json") == 0
+    assert sorted(one.name for one in (tmp_path / "o" / "masks").iterdir()) == [
+        f"{number:05d}.png" for number in (0, 2, 4, 6, 8)
+    ]
+    assert run(path, "--box", "3:4,4,12,12", "--every", "2", "-o", tmp_path / "p") == 2
+
+
+def test_objects_of_a_label_image(tmp_path, clip, loaded):
+    labels = np.zeros((48, 64), np.uint8)
+    labels[4:12, 4:12], labels[30:40, 20:30] = 3, 7
+    Image.fromarray(labels).save(tmp_path / "first.png")
+    out = tmp_path / "out"
+    assert run(clip, "--mask", f"0:{tmp_path}/first.png", "-o", out, "--format", "png") == 0
+    assert np.unique(np.asarray(Image.open(out / "masks" / "f6.png"))).tolist() == [0, 3, 7]
+
+
+@contextmanager
+def interrupted(monkeypatch, after):
+    follow = StubTracker.follow
+
+    def stop(self, features, memory, index, **options):
+        if index >= after:
+            raise KeyboardInterrupt
+        return follow(self, features, memory, index, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StubTracker, "follow", stop)
+        yield
+
+
+def test_a_stopped_run_leaves_no_results_and_resumes(tmp_path, clip, loaded, monkeypatch, capsys):
+    output = tmp_path / "out"
+    arguments = (clip, "--point", FIRST, "-o", output)
+    with interrupted(monkeypatch, after=5):
+        assert run(*arguments) == 130
+    assert [one.name for one in output.iterdir()] == [".samkit-track"]
+    state = output / ".samkit-track" / "frames.jsonl"
+    state.write_bytes(state.read_bytes() + b'{"reverse": false, "fra')  # killed while writing
+    assert run(*arguments) == 0
+    # The prompt's frame and the last finished one, then what was left.
+    assert loaded[1].tracker.encoded == [0, 4, 5, 6, 7]
+    assert run(clip, "--point", FIRST, "-o", tmp_path / "at_once") == 0
+    assert {one.name for one in output.iterdir()} == {
+        one.name for one in (tmp_path / "at_once").iterdir()
+    }
+    for name in ("f2.png", "f7.png"):
+        one, other = (folder / "masks" / name for folder in (output, tmp_path / "at_once"))
+        assert one.read_bytes() == other.read_bytes()
+    capsys.readouterr()
+    assert run(clip, "--point", "0:25,35", "-o", output) == 2
+    assert "holds a run with other prompts" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give a prompt: --point"),
+        (["--point", "500,375"], "expected [OBJECT@]FRAME:X,Y; got '500,375'"),
+        (["--box", "0:1,2,3"], "expected [OBJECT@]FRAME:X0,Y0,X1,Y1"),
+        (["--point", "99:5,5"], "has frames 0 to 7; got 99"),
+        (["--point", "0:500,5"], "lies outside of the image"),
+        (["--point", FIRST, "--point", SECOND, "--background", "0:1,1"], "needs its object"),
+        (["--box", "1@0:1,1,5,5", "--box", "1@0:1,1,6,6"], "has two boxes in frame 0"),
+        (["--mask", "0:nowhere.png"], "nowhere.png"),
+    ],
+)
+def test_wrong_input_is_one_line(tmp_path, clip, loaded, capsys, arguments, message):
+    assert run(clip, *arguments, "-o", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 1
+
+
+def test_what_is_no_video_is_one_line(tmp_path, loaded, capsys):
+    (tmp_path / "clip.mp4").write_bytes(b"no video")
+    assert run(tmp_path / "clip.mp4", "--point", FIRST, "-o", tmp_path / "out") == 2
+    assert "not a video" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,190 @@
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sam2_parity import image_model, their_config, video_pair
+from samkit.errors import WeightsError
+from samkit.models import CONFIGS, Sam2, Sam2Config, build_sam
+from samkit.weights.catalog import CATALOG, PUBLISHED_IOU_THRESH, SAM2_IOU_THRESH
+from samkit.weights.checkpoint import outline, read_iou_thresh, save_checkpoint
+from samkit.weights.layouts import to_own_names
+from samkit.weights.load import load_model
+
+SIZES = [name for name in CONFIGS if re.match(r"sam2(\.1)?_hiera_", name)]
+# The reverse of the table of original names, written independently of it.
+TO_ORIGINAL = (
+    (r"^image_encoder\.neck\.conv_s", "sam_mask_decoder.conv_s"),
+    (r"^(prompt_encoder|mask_decoder)\.", r"sam_\1."),
+    (r"^memory\.(attention|encoder)\.", r"memory_\1."),
+    (r"^memory\.", ""),
+    (r"mlp\.lin1", "mlp.layers.0"),
+    (r"mlp\.lin2", "mlp.layers.1"),
+)
+# Names of a published file, one of each kind.
+ORIGINAL_NAMES = [
+    "maskmem_tpos_enc",
+    "no_mem_embed",
+    "no_mem_pos_enc",
+    "no_obj_ptr",
+    "no_obj_embed_spatial",
+    "image_encoder.trunk.pos_embed",
+    "image_encoder.trunk.pos_embed_window",
+    "image_encoder.trunk.patch_embed.proj.weight",
+    "image_encoder.trunk.blocks.0.norm1.weight",
+    "image_encoder.trunk.blocks.0.attn.qkv.bias",
+    "image_encoder.trunk.blocks.11.attn.proj.weight",
+    "image_encoder.trunk.blocks.3.mlp.layers.1.weight",
+    "image_encoder.trunk.blocks.1.proj.bias",
+    "image_encoder.neck.convs.3.conv.weight",
+    "mask_downsample.weight",
+    "memory_attention.layers.3.self_attn.out_proj.bias",
+    "memory_attention.layers.0.norm3.weight",
+    "memory_attention.layers.2.cross_attn_image.k_proj.weight",
+    "memory_attention.layers.1.linear2.weight",
+    "memory_attention.norm.bias",
+    "memory_encoder.mask_downsampler.encoder.0.weight",
+    "memory_encoder.mask_downsampler.encoder.12.bias",
+    "memory_encoder.pix_feat_proj.weight",
+    "memory_encoder.fuser.layers.1.gamma",
+    "memory_encoder.fuser.layers.0.dwconv.weight",
+    "memory_encoder.fuser.layers.0.norm.weight",
+    "memory_encoder.fuser.layers.0.pwconv2.bias",
+    "memory_encoder.out_proj.weight",
+    "obj_ptr_proj.layers.2.weight",
+    "obj_ptr_tpos_proj.weight",
+    "sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
+    "sam_prompt_encoder.point_embeddings.3.weight",
+    "sam_prompt_encoder.not_a_point_embed.weight",
+    "sam_prompt_encoder.mask_downscaling.6.bias",
+    "sam_prompt_encoder.no_mask_embed.weight",
+    "sam_mask_decoder.transformer.layers.1.mlp.layers.0.weight",
+    "sam_mask_decoder.transformer.layers.0.cross_attn_image_to_token.q_proj.weight",
+    "sam_mask_decoder.transformer.final_attn_token_to_image.out_proj.bias",
+    "sam_mask_decoder.transformer.norm_final_attn.weight",
+    "sam_mask_decoder.conv_s0.weight",
+    "sam_mask_decoder.conv_s1.bias",
+    "sam_mask_decoder.obj_score_token.weight",
+    "sam_mask_decoder.iou_token.weight",
+    "sam_mask_decoder.mask_tokens.weight",
+    "sam_mask_decoder.output_upscaling.3.weight",
+    "sam_mask_decoder.iou_prediction_head.layers.2.bias",
+    "sam_mask_decoder.output_hypernetworks_mlps.3.layers.1.weight",
+    "sam_mask_decoder.pred_obj_score_head.layers.0.weight",
+]
+
+
+def original(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state under the original's names."""
+    out = {}
+    for own_name, tensor in state.items():
+        name = own_name
+        for pattern, replacement in TO_ORIGINAL:
+            name = re.sub(pattern, replacement, name)
+        out[name] = tensor
+    assert len(out) == len(state)
+    return out
+
+
+def their_state(name: str) -> dict[str, Tensor]:
+    """The state of transformers' model of a name of ours, without numbers."""
+    config = CONFIGS[name]
+    assert isinstance(config, Sam2Config)
+    import transformers
+
+    with torch.device("meta"):
+        return transformers.Sam2VideoModel(their_config(config)).state_dict()
+
+
+def shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_names_of_transformers_become_exactly_ours(name: str) -> None:
+    own, layout = to_own_names(their_state(name))
+    assert layout == "transformers"
+    assert shapes(own) == shapes(outline(name).state_dict())
+
+
+@pytest.mark.parametrize("name", [*SIZES, "tiny_sam2"])
+def test_names_of_original_files_become_exactly_ours(name: str) -> None:
+    state = outline(name).state_dict()
+    own, layout = to_own_names({"model": original(state)})
+    assert layout == "original"
+    assert list(own) == list(state)
+    assert all(own[key] is state[key] for key in state)
+
+
+def test_original_names_are_those_of_published_files() -> None:
+    names = original(outline("sam2.1_hiera_tiny").state_dict())
+    assert [name for name in ORIGINAL_NAMES if name not in names] == []
+
+
+def test_our_own_names_stay(tiny_sam2: Sam2) -> None:
+    state = tiny_sam2.state_dict()
+    own, _ = to_own_names(state)
+    assert list(own) == list(state)
+
+
+def test_values_survive_every_layout(randomise: Callable[..., None], tmp_path: Path) -> None:
+    ours, theirs = video_pair("tiny_sam2", randomise)
+    expected = ours.state_dict()
+    torch.save({"model": original(expected)}, tmp_path / "original.pt")
+    save_file(theirs.state_dict(), tmp_path / "theirs.safetensors")
+    save_checkpoint(ours, tmp_path / "own.safetensors", name="tiny_sam2")
+    for file in ("original.pt", "theirs.safetensors", "own.safetensors"):
+        loaded = load_model(tmp_path / file)
+        assert loaded.name == "tiny_sam2"
+        assert loaded.model.config == CONFIGS["tiny_sam2"]
+        assert loaded.iou_thresh == read_iou_thresh(tmp_path / file) == SAM2_IOU_THRESH
+        assert loaded.model.state_dict().keys() == expected.keys()
+        for name, tensor in loaded.model.state_dict().items():
+            assert torch.equal(tensor, expected[name]), (file, name)
+
+
+def test_a_model_for_images_alone_loads_without_memory(
+    randomise: Callable[..., None], tmp_path: Path
+) -> None:
+    ours, theirs = video_pair("tiny_sam2", randomise)
+    image_model(theirs).save_pretrained(tmp_path)
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert loaded.name == "tiny_sam2"
+    assert isinstance(loaded.model, Sam2)
+    assert loaded.model.memory is None
+    expected = ours.state_dict()
+    for name, tensor in loaded.model.state_dict().items():
+        assert torch.equal(tensor, expected[name])
+    save_checkpoint(loaded.model, tmp_path / "again.safetensors", name="tiny_sam2")
+    assert load_model(tmp_path / "again.safetensors").model.memory is None
+
+
+def test_a_file_that_runs_code_is_refused(
+    tiny_sam2: Sam2, tmp_path: Path, refusal: Callable[..., Any]
+) -> None:
+    torch.save({"model": tiny_sam2.state_dict(), "hook": print}, tmp_path / "bad.pt")
+    with refusal(WeightsError, "bad.pt", "more than tensors"):
+        load_model(tmp_path / "bad.pt")
+
+
+def test_a_file_of_another_size_names_the_tensors(
+    tiny_sam2: Sam2, tmp_path: Path, refusal: Callable[..., Any]
+) -> None:
+    save_checkpoint(tiny_sam2, tmp_path / "tiny.safetensors", name="tiny_sam2")
+    with refusal(WeightsError, "does not fit sam2.1_hiera_tiny", "must be"):
+        load_model(tmp_path / "tiny.safetensors", name="sam2.1_hiera_tiny")
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_catalog_knows_each_size(name: str) -> None:
+    entry = CATALOG[name]
+    assert entry.hub_repo == "facebook/" + name.replace("_", "-")
+    assert entry.iou_thresh == SAM2_IOU_THRESH != PUBLISHED_IOU_THRESH
+    with torch.device("meta"):
+        model = build_sam(CONFIGS[name])
+    assert sum(parameter.numel() for parameter in model.parameters()) == entry.parameters
