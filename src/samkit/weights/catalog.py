@@ -97,7 +97,7 @@ CATALOG: dict[str, CatalogEntry] = {
             embedded=EMBEDDED_DIR / "mobile_sam_tuned.safetensors",
             iou_thresh=0.4,
             base="mobile_sam",
-            sha256=("1d41352d1eff5788617a11db38c72bb73a7a4997529a491898609cd52ae997ab",),
+            sha256=("cea6b9941e10650d2b8707e5255c5fb885af8e33aa09da712ce0e421a6813861",),
         ),
         CatalogEntry(
             name="sam_vit_b",
