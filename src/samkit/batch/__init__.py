@@ -3,6 +3,8 @@
 Each kind of work has three steps, `claim`, `generate` and `commit`, which an `Executor` runs.
 """
 
+from typing import TYPE_CHECKING
+
 from samkit.batch.auto import AutoResult, AutoWork
 from samkit.batch.executor import Executor, Finished, InProcess, Outcome, Postponed, Work
 from samkit.batch.generator import ClassChoice, MaskGenerator, is_out_of_memory
@@ -34,14 +36,11 @@ from samkit.batch.segment import (
     read_prompted_images,
 )
 from samkit.batch.shards import COPY_SUFFIX, DEFAULT_SHARD_IMAGES
-from samkit.batch.track import (
-    DEFAULT_TRACK_FORMATS,
-    TRACK_FORMATS,
-    ObjectPrompt,
-    TrackFolder,
-    follow_objects,
-    write_tracks,
-)
+from samkit.batch.track_formats import DEFAULT_TRACK_FORMATS, TRACK_FORMATS
+from samkit.lazy import lazy_names
+
+if TYPE_CHECKING:  # OpenCV takes a tenth of a second to import
+    from samkit.batch.track import ObjectPrompt, TrackFolder, follow_objects, write_tracks
 
 __all__ = [
     "COCO_NAME",
@@ -94,3 +93,13 @@ __all__ = [
     "summary",
     "write_tracks",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "ObjectPrompt": "track",
+        "TrackFolder": "track",
+        "follow_objects": "track",
+        "write_tracks": "track",
+    },
+)

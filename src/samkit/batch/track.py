@@ -31,8 +31,6 @@ from samkit.formats import (
 from samkit.geometry import decode_rle, decode_rle_patch, rle_area, rle_box_xyxy
 from samkit.video import ObjectResult, Video, VideoAnswer, write_video
 
-TRACK_FORMATS = ("overlay", "png", "coco", "mot", "jsonl")
-DEFAULT_TRACK_FORMATS = ("overlay", "png", "jsonl")
 TRACK_STATE_NAME = ".samkit-track"
 STATE_FORMAT = "samkit-track-1"
 MAX_PNG_OBJECT = 255  # numbers that an 8-bit label image has

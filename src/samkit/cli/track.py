@@ -6,24 +6,20 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from samkit.backends import BackendChoice
-from samkit.batch import (
-    DEFAULT_TRACK_FORMATS,
-    TRACK_FORMATS,
-    ObjectPrompt,
-    TrackFolder,
-    follow_objects,
-    write_tracks,
-)
+from samkit.batch import DEFAULT_TRACK_FORMATS, TRACK_FORMATS
 from samkit.cli.options import backend_options, json_option, model_option, output_option
 from samkit.cli.progress import progress
 from samkit.errors import PromptError
-from samkit.video import EveryNth, FrameFolder, FrameSource, open_frames
 from samkit.weights import check_source
+
+if TYPE_CHECKING:  # OpenCV takes a tenth of a second to import
+    from samkit.batch import ObjectPrompt
+    from samkit.video import FrameSource
 
 PROMPT = re.compile(r"(?:(?P<object>\d+)@)?(?P<frame>\d+):(?P<rest>.+)", re.DOTALL)
 FramePrompt = tuple[int | None, int, Any]
@@ -142,6 +138,8 @@ def track(
     samkit track clip.mp4 --point 1@0:500,375 --background 1@0:10,10 --box 2@12:100,100,400,300
     samkit track frames --mask 0:first.png --format png --format coco
     """
+    from samkit.video import EveryNth, open_frames
+
     prompts = read_prompts(points, backgrounds, boxes, masks)
     if not prompts:
         raise click.UsageError(
@@ -184,6 +182,7 @@ def track_objects(
     as_json: bool,
 ) -> int:
     """Follow objects, write and print the results; return the exit code."""
+    from samkit.batch import TrackFolder, follow_objects, write_tracks
     from samkit.files import check_writable
     from samkit.video import VideoPredictor
 
@@ -264,6 +263,8 @@ def read_prompts(
         PromptError: a background point has no object, or a mask comes with other prompts.
         DataError: a mask cannot be read.
     """
+    from samkit.batch import ObjectPrompt
+
     next_free = max((name or 0 for name, *_ in (*points, *backgrounds, *boxes)), default=0) + 1
     found: dict[tuple[int, int], dict[str, Any]] = {}
 
@@ -306,6 +307,7 @@ def read_prompts(
 
 def read_masks(prompt: FramePrompt) -> list[ObjectPrompt]:
     """The objects of a label image; with OBJECT@, the whole of it is that object."""
+    from samkit.batch import ObjectPrompt
     from samkit.formats import read_labels
 
     name, index, path = prompt
@@ -338,6 +340,8 @@ def in_every(prompt: ObjectPrompt, every: int) -> ObjectPrompt:
 
 def frame_names(source: FrameSource) -> list[str]:
     """A name for each frame: that of its file, or its number."""
+    from samkit.video import FrameFolder
+
     if isinstance(source, FrameFolder):
         return source.names
     return [f"{index:05d}.png" for index in range(source.count or 0)]
