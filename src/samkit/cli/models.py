@@ -205,14 +205,22 @@ def decoder(
 
 
 def calibrate_iou(model: Sam, base: str, data: str) -> None:
-    """Fit a model's predicted IoUs to the true ones on a data set, in its weights."""
+    """Fit a model's predicted IoUs to the true ones on a data set, in its weights.
+
+    Raises:
+        WeightsError: its predicted IoUs end in a sigmoid, so that no line is exact in the weights.
+    """
     import torch
 
     from samkit.datasets import open_data, require_indexed
+    from samkit.errors import WeightsError
     from samkit.evaluation import fit_predicted_iou
     from samkit.files import cache_folder
+    from samkit.models import Sam2
     from samkit.predict import EmbeddingCache, Predictor, pixels_sha256
 
+    if isinstance(model, Sam2):
+        raise WeightsError("--calibrate is for SAM: predicted IoUs of SAM 2 end in a sigmoid")
     source = require_indexed(open_data(data), "--calibrate")
     predictor = Predictor.load(base, precision="float32").with_decoder(model)
     cache = EmbeddingCache(cache_folder() / "embeddings", dtype="float16")

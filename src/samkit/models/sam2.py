@@ -13,7 +13,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from samkit.errors import ConfigError
 from samkit.image_spec import ImageSpec
 from samkit.models.hiera import HieraConfig
 from samkit.models.interface import ImageFeatures, MaskAnswer, PromptTensors
@@ -142,14 +141,6 @@ class Sam2(Sam):
     def dense_map(self, dense: Tensor | None = None) -> Tensor:
         """What is added to an image that is seen without memory, as (1 or P, C, G, G)."""
         return super().dense_map(dense) + self.no_mem_embed.view(1, -1, 1, 1)
-
-    def scale_predicted_iou(self, scale: Tensor, offset: Tensor) -> None:  # noqa: ARG002
-        """Not for SAM 2: its predicted IoUs end in a sigmoid, so that no line is exact in weights.
-
-        Raises:
-            ConfigError: always.
-        """
-        raise ConfigError("predicted IoUs of SAM 2 cannot be calibrated: they end in a sigmoid")
 
     def finer_tokens(self, features: ImageFeatures) -> tuple[Tensor, ...]:
         """Tokens of the two finer levels."""
