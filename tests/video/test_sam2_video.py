@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from samkit.cli.options import POLICY_NAMES
+from samkit.errors import ConfigError
 from samkit.predict import Predictor
-from samkit.video import Sam2Tracker, VideoPredictor
+from samkit.video import POLICIES, SAMURAI, Sam2Tracker, VideoPredictor
+from samkit.video.trackers import create_tracker
 from samkit.weights.checkpoint import save_checkpoint
 
 
@@ -40,6 +43,22 @@ def test_a_file_gets_the_tracker_of_its_family(model, tmp_path):
     loaded = VideoPredictor.load(tmp_path / "own.safetensors")
     assert isinstance(loaded.tracker, Sam2Tracker)
     assert loaded.tracker.describe()["name"] == "sam2"
+
+
+@pytest.mark.parametrize("policy", ["samurai", SAMURAI])
+def test_a_policy_is_chosen_by_name_or_value(model, tmp_path, policy):
+    save_checkpoint(model, tmp_path / "own.safetensors", name="tiny_sam2")
+    loaded = VideoPredictor.load(tmp_path / "own.safetensors", policy=policy)
+    assert loaded.tracker.policy == SAMURAI
+    assert loaded.describe()["tracker"]["motion_weight"] == 0.25
+
+
+def test_policies_that_do_not_fit_are_refused(model, tiny_sam):
+    with pytest.raises(ConfigError, match="known are plain, samurai, distractor_aware"):
+        create_tracker(Predictor(model, model_name="tiny_sam2"), "none")
+    with pytest.raises(ConfigError, match="memory policies are for SAM 2; tiny is followed by"):
+        create_tracker(Predictor(tiny_sam, model_name="tiny"), "plain")
+    assert set(POLICY_NAMES) == set(POLICIES)
 
 
 def test_a_stream_gives_the_same_as_a_file(predictor, frames):

@@ -13,7 +13,13 @@ import click
 
 from samkit.backends import BackendChoice
 from samkit.cli.exit_codes import EXIT_SOME_FAILED
-from samkit.cli.options import backend_options, json_option, output_option, refine_option
+from samkit.cli.options import (
+    POLICY_NAMES,
+    backend_options,
+    json_option,
+    output_option,
+    refine_option,
+)
 from samkit.cli.progress import Meter, progress
 from samkit.cli.wording import counted
 from samkit.errors import ConfigError, DataError
@@ -136,6 +142,13 @@ NOT_IN_NAMES = re.compile(r"[^\w.-]+")
     show_default=True,
     help="vos: how objects are shown in the first frame.",
 )
+@click.option(
+    "--policy",
+    "policies",
+    type=click.Choice(POLICY_NAMES),
+    multiple=True,
+    help="vos: rules of a SAM 2's memory, repeatable; default plain.",
+)
 @backend_options
 @output_option("samkit-evaluation")
 @json_option
@@ -149,6 +162,7 @@ def evaluate(
     output: Path,
     as_json: bool,
     first: FirstPrompt,
+    policies: tuple[str, ...],
     **settings: Any,
 ) -> int:
     """Measure the quality of models, side by side.
@@ -182,6 +196,7 @@ def evaluate(
             labels,
             first=first,
             sequences=images,
+            policies=policies,
             backend=backend,
             output=output,
             as_json=as_json,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ def evaluate_videos(
     *,
     first: FirstPrompt,
     sequences: int | None,
+    policies: Sequence[str],
     backend: BackendChoice,
     output: Path,
     as_json: bool,
@@ -38,19 +40,28 @@ def evaluate_videos(
     from samkit.video import VideoPredictor
 
     chosen = find_vos_sequences(data)[:sequences]
+    loads = (
+        {label: (model, None) for label, model in labels.items()}
+        if not policies
+        else {
+            f"{label} {policy}": (model, policy)
+            for label, model in labels.items()
+            for policy in policies
+        }
+    )
     if not as_json:
-        names = ", ".join(labels)
+        names = ", ".join(loads)
         click.echo(
             f"samkit: {counted(len(chosen), 'sequence')} by vos for {names},"
             f" first frame by {first}",
             err=True,
         )
     results = {}
-    total = sum(len(one.images) for one in chosen) * len(labels)
+    total = sum(len(one.images) for one in chosen) * len(loads)
     lengths = {one.name: len(one.images) for one in chosen}
     with progress("frame", total, bar=not as_json) as meter:
-        for label, model in labels.items():
-            predictor = VideoPredictor.load(model, **backend.options())
+        for label, (model, policy) in loads.items():
+            predictor = VideoPredictor.load(model, policy=policy, **backend.options())
             meter.start(label)
 
             def count_found(name: str, is_new: bool) -> None:  # noqa: FBT001

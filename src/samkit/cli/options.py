@@ -49,6 +49,7 @@ model_option = click.option(
 DEFAULT_DETECTOR = "IDEA-Research/grounding-dino-tiny"  # not read from samkit.text, which is slow
 BACKEND_NAMES = ("auto", "torch", "compile", "openvino", "onnx")
 REFINE_NAMES = ("none", "fast", "best")
+POLICY_NAMES = ("plain", "samurai", "distractor_aware")  # not read from samkit.video, likewise
 PRECISION_NAMES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -129,6 +130,13 @@ def text_options(default: str) -> Callable[[Command], Command]:
         return cast("Command", decorated)
 
     return decorate
+
+
+policy_option = click.option(
+    "--policy",
+    type=click.Choice(POLICY_NAMES),
+    help="Rules of a SAM 2's memory; default plain.",
+)
 
 
 def refine_option(protocol: str = "") -> Callable[[Command], Command]:

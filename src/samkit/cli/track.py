@@ -12,7 +12,13 @@ import click
 
 from samkit.backends import BackendChoice
 from samkit.batch import DEFAULT_TRACK_FORMATS, TRACK_FORMATS
-from samkit.cli.options import backend_options, json_option, model_option, output_option
+from samkit.cli.options import (
+    backend_options,
+    json_option,
+    model_option,
+    output_option,
+    policy_option,
+)
 from samkit.cli.progress import progress
 from samkit.errors import PromptError
 from samkit.weights import check_source
@@ -99,6 +105,7 @@ class InFrame(click.ParamType[FramePrompt]):
 )
 @click.option("--non-overlapping", is_flag=True, help="Each pixel belongs to one object at most.")
 @model_option
+@policy_option
 @backend_options
 @output_option("samkit-track")
 @click.option(
@@ -122,6 +129,7 @@ def track(
     every: int,
     non_overlapping: bool,
     model: str,
+    policy: str | None,
     backend: BackendChoice,
     output: Path,
     formats: tuple[str, ...],
@@ -159,6 +167,7 @@ def track(
             video_name=video,
             settings={"every": every, "reverse": reverse, "non_overlapping": non_overlapping},
             model=model,
+            policy=policy,
             backend=backend,
             output=output,
             formats=formats,
@@ -176,6 +185,7 @@ def track_objects(
     video_name: str,
     settings: dict[str, Any],
     model: str,
+    policy: str | None,
     backend: BackendChoice,
     output: Path,
     formats: Sequence[str],
@@ -191,7 +201,7 @@ def track_objects(
     for prompt in prompts:
         if prompt.index >= count:
             source.read(prompt.index)  # says which frames there are, before the model is loaded
-    predictor = VideoPredictor.load(model, **backend.options())
+    predictor = VideoPredictor.load(model, policy=policy, **backend.options())
     video = predictor.open_source(source, non_overlapping=settings["non_overlapping"])
     first = min(prompt.index for prompt in prompts)
     back = max(prompt.index for prompt in prompts) + 1 if settings["reverse"] else 0

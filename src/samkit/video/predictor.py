@@ -9,6 +9,7 @@ from samkit.predict import DEFAULT_MODEL, Predictor
 from samkit.video.frames import FrameSource
 from samkit.video.interface import Tracker
 from samkit.video.opening import VideoLike, open_frames
+from samkit.video.sam2_memory import MemoryPolicy
 from samkit.video.stream import VideoStream
 from samkit.video.trackers import create_tracker
 from samkit.video.video import Video
@@ -44,18 +45,23 @@ class VideoPredictor:
         backend: str = "auto",
         precision: str = "auto",
         threads: int | None = None,
+        policy: MemoryPolicy | str | None = None,
     ) -> VideoPredictor:
         """Load a model by name or from a checkpoint file; see `Predictor.load`.
+
+        Args:
+            policy: rules of SAM 2's memory, or their name: "plain" (the default), "samurai" or
+                "distractor_aware"; see `samkit.video.MemoryPolicy`.
 
         Raises:
             WeightsError: the weights are unknown, missing, damaged or do not fit.
             BackendError: the backend, precision or device is not available here.
+            ConfigError: the policy is unknown, or the model is no SAM 2.
         """
-        return cls(
-            Predictor.load(
-                source, device=device, backend=backend, precision=precision, threads=threads
-            )
+        predictor = Predictor.load(
+            source, device=device, backend=backend, precision=precision, threads=threads
         )
+        return cls(predictor, create_tracker(predictor, policy))
 
     def describe(self) -> dict[str, Any]:
         """Model, backend, precision, device, threads and tracker in use."""

@@ -1,16 +1,33 @@
 """The tracker of each family of models."""
 
+from samkit.errors import ConfigError
 from samkit.models import Sam2
 from samkit.predict import Predictor
 from samkit.video.interface import Tracker
+from samkit.video.sam2_memory import PLAIN, POLICIES, MemoryPolicy
 
 
-def create_tracker(predictor: Predictor) -> Tracker:
-    """Create a model's tracker: SAM 2's own, or the one on frozen features."""
+def create_tracker(predictor: Predictor, policy: MemoryPolicy | str | None = None) -> Tracker:
+    """Create a model's tracker: SAM 2's own, or the one on frozen features.
+
+    Args:
+        policy: rules of SAM 2's memory, or their name in `POLICIES`; default "plain".
+
+    Raises:
+        ConfigError: the policy is unknown, or the model has no memory that it could rule.
+        WeightsError: a SAM 2 without networks for videos.
+    """
+    if isinstance(policy, str) and policy not in POLICIES:
+        raise ConfigError(f"unknown memory policy {policy!r}; known are {', '.join(POLICIES)}")
     if isinstance(predictor.model, Sam2):
         from samkit.video.sam2_tracker import Sam2Tracker
 
-        return Sam2Tracker(predictor)
+        chosen = POLICIES[policy] if isinstance(policy, str) else policy
+        return Sam2Tracker(predictor, chosen or PLAIN)
+    if policy is not None:
+        raise ConfigError(
+            f"memory policies are for SAM 2; {predictor.model_name} is followed by its features"
+        )
     from samkit.video.feature_tracker import FeatureTracker
 
     return FeatureTracker(predictor)
