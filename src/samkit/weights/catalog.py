@@ -97,7 +97,7 @@ CATALOG: dict[str, CatalogEntry] = {
             embedded=EMBEDDED_DIR / "mobile_sam_tuned.safetensors",
             iou_thresh=0.4,
             base="mobile_sam",
-            sha256=("cea6b9941e10650d2b8707e5255c5fb885af8e33aa09da712ce0e421a6813861",),
+            sha256=("193884238b540839526e4ca9482a1cdc9590c32af804244029d303ca578d4720",),
         ),
         CatalogEntry(
             name="sam_vit_b",
