@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
+import fsspec
 import pytest
 import torch
 from hypothesis import settings
@@ -122,9 +123,11 @@ def randomise_weights(model: nn.Module, seed: int = 0) -> None:
         multiplies = isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
         for name, tensor in own:
-            if not tensor.is_floating_point() or name in module._non_persistent_buffers_set:
-                continue  # the latter are constants, not weights
+            if not tensor.is_floating_point():
+                continue
             noise = torch.randn(tensor.shape, generator=generator)
+            if name in module._non_persistent_buffers_set:
+                continue  # constants, not weights
             if multiplies and name == "weight":
                 noise /= tensor[0].numel() ** 0.5
             elif name == "weight" and tensor.ndim == 1:  # of a norm
@@ -145,6 +148,15 @@ def seed() -> None:
 @pytest.fixture(scope="session")
 def randomise() -> Callable[..., None]:
     return randomise_weights
+
+
+@pytest.fixture
+def memory_files() -> Iterator[Any]:
+    """The files behind URLs of memory://, which all of a process share; none before and after."""
+    files: Any = fsspec.filesystem("memory")
+    files.store.clear()
+    yield files
+    files.store.clear()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-import fsspec
 import numpy as np
 import pytest
 import tifffile
@@ -22,13 +21,10 @@ NAMES = ["a.png", "deep/b.jpg", "deep/er/c.tif", ".hidden/d.png", "notes.txt", "
 
 
 @pytest.fixture
-def bucket():
-    files = fsspec.filesystem("memory")
-    files.store.clear()
+def bucket(memory_files):
     for name in NAMES:
-        files.pipe(f"/bucket/{name}", name.encode())
-    yield files
-    files.store.clear()
+        memory_files.pipe(f"/bucket/{name}", name.encode())
+    return memory_files
 
 
 def found(*inputs):

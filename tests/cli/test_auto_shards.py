@@ -8,7 +8,6 @@ import tarfile
 from collections import Counter
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
 import tifffile
@@ -240,9 +239,8 @@ def test_a_run_that_is_killed_for_good_goes_on(moment, images, stub):
     assert len(names("out")) == 2
 
 
-def test_images_behind_urls(images, stub, capsys):
-    files = fsspec.filesystem("memory")
-    files.store.clear()
+def test_images_behind_urls(images, stub, capsys, memory_files):
+    files = memory_files
     for path in images.rglob("*.*"):
         files.pipe(f"/bucket/{path.relative_to(images).as_posix()}", path.read_bytes())
     files.pipe("/bucket/bad.png", b"no image")

@@ -11,6 +11,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch.utils._pytree import tree_leaves
 
 import samkit
 from samkit import ImageEmbedding, Predictor, Prompts
@@ -426,7 +427,7 @@ def test_the_decoder_keeps_no_gradients(predictor, embedding):
     fresh = Predictor(predictor.model, model_name="tiny")
     fresh.decoder.prepare(embedding)
     (context,) = fresh.decoder._contexts.values()
-    assert not any(tensor.requires_grad for tensor in context)
+    assert not any(tensor.requires_grad for tensor in tree_leaves(context))
     prompts = Prompts.of(**CLICK)
     answer = fresh.decoder.decode(embedding, prompts, multimask=True)
     np.testing.assert_array_equal(answer.logits, predictor.decode(embedding, prompts).logits)

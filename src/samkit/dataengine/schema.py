@@ -124,6 +124,7 @@ class SubmissionRow(Base):
         UniqueConstraint("image_id", "user_id"),
         Index(None, "project_id", "image_id"),
         Index(None, "user_id", "returned", "image_id"),  # the queue of returned images
+        Index(None, "project_id", "at", "user_id", "stage", "duration_ms"),  # statistics
     )
 
     id: Mapped[int] = mapped_column(KEY, primary_key=True)

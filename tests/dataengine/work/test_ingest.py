@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 
-import fsspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -100,8 +99,8 @@ def test_link_within_the_root_is_followed(root):
         assert file.read() == (root / "a.png").read_bytes()
 
 
-def test_images_behind_a_url(store, image_folder, refusal):
-    files = fsspec.filesystem("memory")
+def test_images_behind_a_url(store, image_folder, refusal, memory_files):
+    files = memory_files
     for name in ("a.png", "deep/c.png"):
         files.pipe(f"/bucket/{name}", (image_folder / name).read_bytes())
     files.pipe("/secret.png", b"secret")

@@ -87,8 +87,9 @@ def upcoming_images(
         project = find(session, ProjectRow, project_id, "project")
         for query in (_in_order(project_id, returned), *_new_in_order(project, new)):
             left = limit - len(found)
-            others = query.where(ImageRow.id.not_in([one.id for one in found]))
-            rows = session.scalars(others.limit(check_limit(limit) - 1))
+            if found:
+                query = query.where(ImageRow.id.not_in([one.id for one in found]))  # noqa: PLW2901
+            rows = session.scalars(query.limit(check_limit(limit) - 1))
             found += [to_image(row) for row in rows][:left]
     return tuple(found)
 

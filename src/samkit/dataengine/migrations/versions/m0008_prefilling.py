@@ -17,11 +17,13 @@ def upgrade() -> None:  # noqa: D103
         sa.Column("duration_ms", sa.BigInteger(), nullable=False, server_default="0"),
     ):
         op.add_column("submissions", column)
+    columns = ["project_id", "at", "user_id", "stage", "duration_ms"]
+    op.create_index(op.f(f"ix_submissions_{'_'.join(columns)}"), "submissions", columns)
     op.create_table(
         "confidences",
         sa.Column("project_id", KEY, autoincrement=False, nullable=False),
         sa.Column("model_version_id", KEY, autoincrement=False, nullable=False),
-        sa.Column("target_precision", sa.Float(), nullable=False),
+        sa.Column("target_precision", sa.Double(), nullable=False),
         sa.Column("num_finished", sa.Integer(), nullable=False),
         sa.Column("content", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
