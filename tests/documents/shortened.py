@@ -30,6 +30,7 @@ SHORTENED = {
         *("data.train=named:count=2,size=64", "data.val=named:count=1,size=64,seed=1"),
         *("data.min_area_px=20", "crops.min_area_px=20", "crops.variants=1"),
     ],
+    "samkit train tuned": ["session.compile=false"],
     "samkit train text": ["crops.variants=1"],
 }
 # What begins so cannot run in a test; its options and settings are checked nevertheless.
