@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import skimage.data
 from PIL import Image
 from safetensors.torch import save_file
 
+import samkit.web
+from samkit.dataengine import work_once
 from samkit.datasets.synthetic import NamedScenes
 from samkit.geometry import encode_rle
 from samkit.predict import Predictor
@@ -114,3 +117,15 @@ def folder(
     working = write_files(tmp_path)
     monkeypatch.chdir(working)
     return working
+
+
+def serve_until_scanned(app: Any, **_options: object) -> None:
+    """In the place of a server that runs until Ctrl-C: do the job that looks for images."""
+    while work_once(app.state.studio.store) is not None:
+        pass
+
+
+@pytest.fixture
+def server_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samkit.web, "serve", serve_until_scanned)
+    monkeypatch.setattr("samkit.cli.annotate.leave", lambda: None)
