@@ -113,8 +113,10 @@ def all_backends(plain_backend: None) -> Iterator[None]:
         yield
 
 
-def randomise_weights(model: nn.Module, seed: int = 0) -> None:
+def randomise_weights(model: nn.Module, seed: int = 0, *, constants: bool = False) -> None:
     """Give every tensor random values of a natural scale, so that none can be left out unseen.
+
+    With `constants`, also buffers that are not saved.
 
     A fresh model has zeros where a mistake would not show: position tables, biases.
     """
@@ -125,9 +127,9 @@ def randomise_weights(model: nn.Module, seed: int = 0) -> None:
         for name, tensor in own:
             if not tensor.is_floating_point():
                 continue
+            if name in module._non_persistent_buffers_set and not constants:
+                continue
             noise = torch.randn(tensor.shape, generator=generator)
-            if name in module._non_persistent_buffers_set:
-                continue  # constants, not weights
             if multiplies and name == "weight":
                 noise /= tensor[0].numel() ** 0.5
             elif name == "weight" and tensor.ndim == 1:  # of a norm

@@ -148,5 +148,5 @@ def save_owl(folder: Path, tokenizer: Any, randomise: Callable[..., None]) -> No
 
 
 def save_random(model: Any, folder: Path, randomise: Callable[..., None]) -> None:
-    randomise(model)
+    randomise(model, constants=True)
     model.save_pretrained(folder)
