@@ -11,6 +11,7 @@ from samkit.errors import DataError, OutputError
 from samkit.files import (
     cache_folder,
     check_writable,
+    complete_lines,
     file_sha256,
     make_folder,
     read_json,
@@ -196,3 +197,12 @@ def test_a_prepared_cache_is_read_where_nothing_can_be_written(tmp_path, monkeyp
     monkeypatch.setenv("SAMKIT_CACHE", str(tmp_path / "cache"))
     assert cache_folder() == tmp_path / "cache"
     assert caplog.messages == []
+
+
+def test_half_a_line_of_a_killed_run_is_removed(tmp_path):
+    path = tmp_path / "lines"
+    path.write_bytes(b"first\nsecond\nthi")
+    with path.open("a+b") as file:
+        assert complete_lines(file) == [b"first", b"second"]
+        file.write(b"third\n")
+    assert path.read_bytes() == b"first\nsecond\nthird\n"

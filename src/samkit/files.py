@@ -217,6 +217,19 @@ def hold(file: BinaryIO, place: str | os.PathLike[str]) -> None:
         return
 
 
+def complete_lines(file: BinaryIO) -> list[bytes]:
+    """Read the lines of a file that is open for appending.
+
+    Half a line at its end, of a run that was killed, is removed.
+    """
+    file.seek(0)
+    content = file.read()
+    complete = content[: content.rfind(b"\n") + 1]
+    if len(complete) < len(content):
+        file.truncate(len(complete))
+    return complete.splitlines()
+
+
 def file_sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()

@@ -19,7 +19,7 @@ import numpy as np
 from samkit.arrays import BoolArray, RgbImage
 from samkit.drawing import Layer, draw_labels, draw_layers, mask_color
 from samkit.errors import ConfigError, OutputError, PromptError
-from samkit.files import hold, make_folder, reason, write_bytes
+from samkit.files import complete_lines, hold, make_folder, reason, write_bytes
 from samkit.formats import (
     TrackedMask,
     coco_video,
@@ -136,12 +136,7 @@ class TrackFolder:
 
     def _read(self, path: Path) -> None:
         assert self._file is not None
-        self._file.seek(0)
-        content = self._file.read()
-        complete = content[: content.rfind(b"\n") + 1]
-        if len(complete) < len(content):
-            self._file.truncate(len(complete))  # half a line, of a run that was killed
-        lines = complete.splitlines()
+        lines = complete_lines(self._file)
         if not lines:
             self._write(self.settings)
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from samkit.cli.options import (
     refine_option,
 )
 from samkit.cli.progress import Meter, progress
-from samkit.cli.wording import counted
+from samkit.cli.wording import counted, folder_name
 from samkit.errors import ConfigError, DataError
 from samkit.extras import install_hint, require_packages
 from samkit.weights import check_source
@@ -40,7 +39,6 @@ PROTOCOLS = ("one-click", "noc", "text", "recall", "boxes", "edges")
 VIDEO_PROTOCOL = "vos"
 DEFAULT_PROTOCOLS = ("one-click", "noc")
 CHOSEN = {"one-click", "noc", "text"}  # protocols that measure a selection of an image's masks
-NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
 
 @click.command()
@@ -308,7 +306,7 @@ class Run:
             self.source,
             self.protocols,
             images=self.images,
-            folder=self.output / "records" / NOT_IN_NAMES.sub("_", label),
+            folder=self.output / "records" / folder_name(label),
             on_image=count,
             on_skipped=report_skipped,
         )

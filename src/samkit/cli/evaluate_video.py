@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,15 +11,10 @@ import click
 
 from samkit.backends import BackendChoice
 from samkit.cli.progress import progress
-from samkit.cli.wording import counted
+from samkit.cli.wording import counted, folder_name
 
 if TYPE_CHECKING:
     from samkit.evaluation import FirstPrompt
-
-
-def folder_name(label: str) -> str:
-    """A model's label as the name of a folder."""
-    return re.sub(r"[^\w.-]+", "_", label)
 
 
 def evaluate_videos(
@@ -40,15 +34,11 @@ def evaluate_videos(
     from samkit.video import VideoPredictor
 
     chosen = find_vos_sequences(data)[:sequences]
-    loads = (
-        {label: (model, None) for label, model in labels.items()}
-        if not policies
-        else {
-            f"{label} {policy}": (model, policy)
-            for label, model in labels.items()
-            for policy in policies
-        }
-    )
+    loads = {
+        label if policy is None else f"{label} {policy}": (model, policy)
+        for label, model in labels.items()
+        for policy in policies or (None,)
+    }
     if not as_json:
         names = ", ".join(loads)
         click.echo(

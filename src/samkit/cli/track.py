@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -338,8 +339,6 @@ def in_every(prompt: ObjectPrompt, every: int) -> ObjectPrompt:
     Raises:
         PromptError: the frame is not one of them.
     """
-    from dataclasses import replace
-
     if prompt.index % every:
         raise PromptError(
             f"--every {every} has the frames 0, {every}, {2 * every}, ...; a prompt is in frame"

@@ -1,4 +1,6 @@
-"""Formatting of counts and times in messages."""
+"""Formatting of counts, times and names in messages and folders."""
+
+import re
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 
@@ -20,3 +22,8 @@ def rough_time(seconds: float) -> str:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     days, hours = divmod(round(seconds / HOUR_S), DAY_S // HOUR_S)
     return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def folder_name(label: str) -> str:
+    """A model's label as the name of a folder."""
+    return re.sub(r"[^\w.-]+", "_", label)

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from samkit.datasets import Sample
 from samkit.errors import ConfigError, OutputError
 from samkit.evaluation.protocol import Result
-from samkit.files import hold
+from samkit.files import complete_lines, hold
 
 FORMAT = "samkit-evaluation-4"  # 3 had no predicted IoUs and no areas
 CHECKSUM_LENGTH = 16  # hexadecimal digits
@@ -105,12 +105,7 @@ class Records:
 
     def _read(self, path: Path, header: dict[str, Any]) -> None:
         assert self._file is not None
-        self._file.seek(0)
-        content = self._file.read()
-        complete = content[: content.rfind(b"\n") + 1]
-        if len(complete) < len(content):
-            self._file.truncate(len(complete))  # half a line, from a run that was killed
-        lines = complete.splitlines()
+        lines = complete_lines(self._file)
         if not lines:
             self._write({"format": FORMAT, **header})
             return
