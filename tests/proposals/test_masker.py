@@ -14,7 +14,7 @@ from samkit import AutoMaskConfig, AutoMasker
 from samkit.errors import ConfigError, ImageError
 from samkit.geometry import boxes_from_masks
 from samkit.proposals.grid import crop_boxes, grid_points
-from samkit.proposals.masker import POINTS_AT_ONCE
+from samkit.proposals.proposers import PROMPTS_AT_ONCE
 from samkit.weights import PUBLISHED_IOU_THRESH
 
 
@@ -71,7 +71,7 @@ def test_what_are_no_points_is_refused(grids, settings, message):
 
 def test_points_come_in_portions():
     predictor, _ = ask(points_per_side=12)
-    assert predictor.batches == [POINTS_AT_ONCE, POINTS_AT_ONCE, 144 - 2 * POINTS_AT_ONCE]
+    assert predictor.batches == [PROMPTS_AT_ONCE, PROMPTS_AT_ONCE, 144 - 2 * PROMPTS_AT_ONCE]
 
 
 @pytest.mark.parametrize("adaptive", [False, True])

@@ -74,6 +74,10 @@ class MaskGenerator:
             iou_thresh = PUBLISHED_IOU_THRESH
         config = asdict(self.config.for_model(iou_thresh))
         config.pop("iou_slack")  # is in `iou_thresh` now
+        config |= self._proposer_identity()
+        if self.config.proposer == "grid":  # so that older runs can be resumed
+            for name in ("proposer", "max_proposals", "objectness_thresh"):
+                config.pop(name)
         found = {
             "model": _model_identity(self.model),
             "config": config,
@@ -86,6 +90,12 @@ class MaskGenerator:
             return found
         weights = {"text_weights": _folder_identity(Path(self.classes.text_model))}
         return found | {"classes": asdict(self.classes) | weights}
+
+    def _proposer_identity(self) -> dict[str, str]:
+        """A learned proposer by the checksum of its file; nothing for others."""
+        if self.config.proposer in ("grid", "learned"):
+            return {}
+        return {"proposer": _model_identity(self.config.proposer)}
 
     def check(self) -> None:
         """Check what can be checked without loading a model; download a missing text model.

@@ -38,6 +38,11 @@ if TYPE_CHECKING:  # torch takes seconds to import
         weights_sha256_of_bytes,
     )
     from samkit.weights.load import load_model, own_iou_thresh
+    from samkit.weights.proposal_heads import (
+        find_proposal_head,
+        load_proposal_head,
+        save_proposal_head,
+    )
 
 __all__ = [
     "CATALOG",
@@ -54,15 +59,18 @@ __all__ = [
     "fetch",
     "find_cached",
     "find_local",
+    "find_proposal_head",
     "has_tokenizer",
     "identify",
     "load_model",
+    "load_proposal_head",
     "misfits",
     "model_config",
     "own_iou_thresh",
     "read_checkpoint",
     "save_checkpoint",
     "save_decoder",
+    "save_proposal_head",
     "weights_sha256",
     "weights_sha256_of_bytes",
 ]
@@ -74,14 +82,17 @@ __getattr__, __dir__ = lazy_names(
         "SHOWN_MISFITS": "checkpoint",
         "TextEncoder": "checkpoint",
         "check_fits": "checkpoint",
+        "find_proposal_head": "proposal_heads",
         "identify": "checkpoint",
         "load_model": "load",
+        "load_proposal_head": "proposal_heads",
         "misfits": "checkpoint",
         "model_config": "checkpoint",
         "own_iou_thresh": "load",
         "read_checkpoint": "checkpoint",
         "save_checkpoint": "checkpoint",
         "save_decoder": "checkpoint",
+        "save_proposal_head": "proposal_heads",
         "weights_sha256": "checkpoint",
         "weights_sha256_of_bytes": "checkpoint",
     },
