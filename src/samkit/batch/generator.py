@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from samkit.types import Masks
 
 OnProgress = Callable[[int, int], None]
+NAMED_PROPOSERS = ("grid", "learned")  # others are files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,7 @@ class MaskGenerator:
 
     def _proposer_identity(self) -> dict[str, str]:
         """A learned proposer by the checksum of its file; nothing for others."""
-        if self.config.proposer in ("grid", "learned"):
+        if self.config.proposer in NAMED_PROPOSERS:
             return {}
         return {"proposer": _model_identity(self.config.proposer)}
 
@@ -101,13 +102,16 @@ class MaskGenerator:
         """Check what can be checked without loading a model; download a missing text model.
 
         Raises:
-            WeightsError: no such model or text model.
+            WeightsError: no such model, text model or proposal head.
             ConfigError: text needs packages that are not installed.
             DownloadError: a text model is not on this disk and cannot be downloaded.
         """
         from samkit.weights import check_source
 
         check_source(self.model)
+        proposer = self.config.proposer
+        if proposer not in NAMED_PROPOSERS and not Path(proposer).is_file():
+            raise WeightsError(f"--proposer is grid, learned or a file; no such file: {proposer}")
         if self.classes is not None:
             from samkit.text import find_text_model
 
