@@ -142,7 +142,7 @@ def test_a_head_of_another_encoder_is_refused(predictor, head, tmp_path):
     save_proposal_head(head, path, encoder_checksum="0" * 64)
     with pytest.raises(WeightsError, match="another image encoder"):
         AutoMasker(predictor, proposer=path)
-    with pytest.raises(WeightsError, match="mobile_sam"):
+    with pytest.raises(WeightsError, match="no proposal head"):
         AutoMasker(predictor, proposer="learned")
 
 

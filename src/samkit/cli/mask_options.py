@@ -96,7 +96,7 @@ def mask_options(command: Command) -> Command:
             "--proposer",
             metavar="grid|learned|FILE",
             help="What to prompt by: a grid of points; the boxes of the proposal head in this"
-            " package, in about a second; or those of a head by `samkit train proposals`.",
+            " package; or those of a head's file by `samkit train proposals`.",
         ),
         click.option(
             "--tile",

@@ -17,7 +17,8 @@ from samkit.models import ProposalHead, ProposalHeadConfig
 from samkit.weights.catalog import EMBEDDED_DIR
 
 FORMAT = "samkit-proposals-1"
-# The heads in this package; which encoder each belongs to is in the file.
+ENCODER_KEY = "encoder_sha256"
+# The heads in this package, of which each names its encoder.
 EMBEDDED_HEADS = (EMBEDDED_DIR / "mobile_sam_proposals.safetensors",)
 
 
@@ -33,7 +34,7 @@ def save_proposal_head(
     metadata = {
         "format": FORMAT,
         "config": json.dumps(asdict(head.config)),
-        "encoder_sha256": encoder_checksum,
+        ENCODER_KEY: encoder_checksum,
     }
     write_tensors(path, state, metadata)
 
@@ -45,7 +46,7 @@ def load_proposal_head(path: str | os.PathLike[str], *, encoder_checksum: str) -
         WeightsError: the file is missing, damaged, of another kind, or of another encoder.
     """
     metadata, state = _read(Path(path), with_tensors=True)
-    if metadata["encoder_sha256"] != encoder_checksum:
+    if metadata[ENCODER_KEY] != encoder_checksum:
         raise WeightsError(
             f"{path} belongs to another image encoder ({metadata['encoder_sha256'][:12]}) than this"
             f" model's ({encoder_checksum[:12]}): train one with `samkit train proposals model=...`"
@@ -65,11 +66,11 @@ def find_proposal_head(encoder_checksum: str) -> ProposalHead:
         WeightsError: there is none.
     """
     for path in EMBEDDED_HEADS:
-        if _read(path, with_tensors=False)[0]["encoder_sha256"] == encoder_checksum:
+        if path.is_file() and _read(path, with_tensors=False)[0][ENCODER_KEY] == encoder_checksum:
             return load_proposal_head(path, encoder_checksum=encoder_checksum)
     raise WeightsError(
-        "this package has a proposal head for mobile_sam and mobile_sam_tuned alone: train one with"
-        " `samkit train proposals model=...` and give its file as proposer"
+        "this package has no proposal head for this model's image encoder: train one with"
+        " `samkit train proposals model=...`, and give its file as proposer"
     )
 
 
@@ -80,7 +81,7 @@ def _read(
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT or not {"config", "encoder_sha256"} <= {*metadata}:
+            if metadata.get("format") != FORMAT or not {"config", ENCODER_KEY} <= {*metadata}:
                 raise WeightsError(f"{path} is not a proposal head of samkit")
             names = file.keys() if with_tensors else ()
             return metadata, {name: file.get_tensor(name) for name in names}
