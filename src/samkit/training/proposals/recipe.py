@@ -89,7 +89,7 @@ class ProposalRecipe:
 
 
 def proposals() -> ProposalRecipe:
-    """A proposal head for MobileSAM from random weights: half an hour on one core.
+    """A proposal head for MobileSAM from random weights.
 
     `data.train=...` must name the images and masks.
     """
