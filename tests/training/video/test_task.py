@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from samkit.datasets.synthetic import Scenes
 from samkit.errors import ConfigError, WeightsError
 from samkit.models import Sam2
 from samkit.training.run import train
@@ -222,7 +223,7 @@ def test_with_a_frozen_encoder_decoder_and_memory_learn(tiny_sam2, tmp_path):
     ("change", "message"),
     [
         ("model.config=tiny", "only SAM 2 has a memory to train"),
-        ("truth_size=200", "truth_size must be at least 1 and at most 128"),
+        ("truth_size=200", "truth_size must be at least 1 and at most 64"),
         ("data.frames=2", "session.prompts.first_frames must be at least 1 and at most 1"),
         ("evaluation.frames=1", "evaluation.frames must be at least 2"),
     ],
@@ -235,6 +236,11 @@ def test_recipes_are_checked(change, message, refusal):
 def test_without_data_nothing_is_trained(tmp_path, refusal):
     with refusal(ConfigError, "no videos to train on: give data.train=davis:FOLDER"):
         train(override(video_scenes(), [*SHORT, "data.train=none"]), tmp_path)
+
+
+def test_a_data_set_of_images_is_refused(tmp_path, refusal):
+    with refusal(ConfigError, "takes its data from data.train alone"):
+        train(override(video_scenes(), SHORT), tmp_path, source=Scenes(count=2, size=32))
 
 
 def test_a_training_resumes_as_if_it_had_not_stopped_and_its_weights_track(tmp_path):

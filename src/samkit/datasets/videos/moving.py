@@ -20,7 +20,7 @@ from samkit.errors import DataError
 from samkit.geometry import decode_rle
 
 MAX_SIDE = 512  # of the frames
-MIN_AREA, MAX_AREA = 0.02, 0.3  # of the image, of masks that are cut out
+MIN_AREA, MAX_AREA = 0.01, 0.3  # of the image, of masks that are cut out
 MIN_VISIBLE = 0.25  # of an object's area, in the first frame
 PAD = 0.2  # of a cut-out's side, room to bend
 SOFT_EDGE_PX = 0.6
@@ -65,9 +65,13 @@ class MovingImages:
     def draw(
         self, index: int, rng: np.random.Generator, *, num_frames: int, max_objects: int
     ) -> VideoClip:
-        image, masks = _reduced(self.source[index])
         other, other_masks = _reduced(self.source[int(rng.integers(len(self.source)))])
-        if not masks:
+        image, masks = _reduced(self.source[index])
+        for _ in range(DRAWS_TRIED):  # in place of an image without an object, some other
+            if masks:
+                break
+            image, masks = _reduced(self.source[int(rng.integers(len(self.source)))])
+        else:
             raise DataError(f"{self.source.key(index)}: no mask has a size to be cut out")
         for _ in range(DRAWS_TRIED):
             layers = _draw_layers(rng, image, masks, other, other_masks, max_objects)
