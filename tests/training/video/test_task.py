@@ -176,6 +176,22 @@ def test_frames_of_absent_objects_are_marked_for_the_memory(task, monkeypatch):
     assert float(result.parts["object_error"]) > 0
 
 
+@pytest.mark.parametrize("kind", ["mask", "click"])
+def test_in_bfloat16_the_loss_is_nearly_the_same(task, monkeypatch, kind):
+    with_plan(monkeypatch, kind, (0,), () if kind == "mask" else (0, 2))
+    with torch.no_grad():  # objects are there in both
+        task.sam.mask_decoder.pred_obj_score_head.layers[2].bias.fill_(30)
+    task.train()
+    for module in task.sam.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.eval()
+    exact = task(clips(objects=(1,)), generator()).loss.detach()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = task(clips(objects=(1,)), generator()).loss
+    rounded.backward()
+    torch.testing.assert_close(rounded.detach(), exact, rtol=0.1, atol=0.1)
+
+
 def test_it_learns_to_follow(task):
     task.train()
     batch = clips(objects=(1,))

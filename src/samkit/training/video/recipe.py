@@ -158,7 +158,7 @@ def video_scenes() -> VideoRecipe:
         truth_size=32,
         session=VideoSessionRecipe(
             prompts=VideoPromptRecipe(corrections=1),
-            # With the paper's 0.25 small objects are not seen at all for a long time.
+            # Small objects in few cells: with the paper's 0.25 the background outweighs them.
             loss=VideoLossRecipe(focal_alpha=0.75),
         ),
         optim=OptimRecipe(
