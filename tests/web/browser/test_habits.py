@@ -264,9 +264,7 @@ def test_going_from_image_to_image(person, day):
     rev = person("rev", on=day)
     page = rev.page
     page.goto(f"{day.url}/#/image/8")
-    number = page.locator(".number-box .number")
-    number.wait_for()
-    assert number.inner_text() == "8 / 12"
+    page.wait_for_selector(".number-box .number:text-is('8 / 12')")
     with Store.open(day.where) as store:
         finished = [get_image(store, i).review in FINISHED for i in range(1, 13)]
     assert float(page.get_attribute("progress", "value")) == pytest.approx(sum(finished) / 12)
@@ -288,6 +286,14 @@ def test_going_from_image_to_image(person, day):
     page.keyboard.type("zzz")
     page.wait_for_selector(".found li:has-text('No such image')")
     rev.press("Escape")
+    page.click("[data-key=details]")
+    held = page.locator(".details dd >> nth=3")
+    assert held.inner_text().startswith("rev, until ")
+    page.fill(".details input", "2")
+    page.press(".details input", "Tab")
+    page.wait_for_selector(".notice:has-text('is for 2 people')")
+    with Store.open(day.where) as store:
+        assert get_image(store, 1).num_annotators == 2
 
 
 def test_reviewers_edit_classes_on_their_page(person, day):

@@ -117,17 +117,17 @@ def count_people(store: Store, project_id: int) -> tuple[PersonCount, ...]:
         .group_by(SubmissionRow.user_id, kind)
     )
     held = (
-        select(ImageRow.lease_user_id, literal_column("'held'"), func.count())
+        select(ImageRow.lease_user_id, func.count())
         .where(ImageRow.project_id == project_id, ImageRow.lease_expires_at > store.clock())
         .group_by(ImageRow.lease_user_id)
     )
     with store.read() as session:
-        rows = [tuple(row) for query in (finished, held) for row in session.execute(query)]
-    counts = {(user_id, name): count for user_id, name, count in rows}
+        counts = {(user, name): number for user, name, number in session.execute(finished)}
+        counts |= {(user, "held"): number for user, number in session.execute(held) if user}
     names = ("waiting", "accepted", "returned", "skipped", "unusable", "held")
     return tuple(
         PersonCount(user_id=user, **{f"num_{name}": counts.get((user, name), 0) for name in names})
-        for user in sorted({user_id for user_id, _ in counts})
+        for user in sorted({user for user, _ in counts})
     )
 
 

@@ -49,6 +49,7 @@ export class Draft {
     this.saved = saved;
     /** @type {Map<number, Answer>} */
     this.answers = new Map();
+    this.masks = new WeakMap(); // by state, which never changes
     this.history = new History(saved ? { ...EMPTY, ground: saved.mask, ...replay(this, saved) } : EMPTY);
   }
 
@@ -102,8 +103,17 @@ export class Draft {
     return null;
   }
 
-  /** The mask of a state; undefined while its answer is missing. */
+  /** The mask of a state, computed once; undefined while its answer is missing. */
   maskOf(state) {
+    if (!this.masks.has(state)) {
+      const mask = this.computeMask(state);
+      if (mask === undefined) return undefined;
+      this.masks.set(state, mask);
+    }
+    return this.masks.get(state);
+  }
+
+  computeMask(state) {
     const { question, ground, added, removed, joins } = state;
     let mask = ground;
     if (question) {
