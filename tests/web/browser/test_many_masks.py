@@ -9,6 +9,7 @@ from samkit.dataengine.work import MadeMask, add_made_masks
 from samkit.geometry import encode_rle
 
 from .conftest import SIDE
+from .test_habits import open_image
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +55,7 @@ COUNT_LAYERS = """async () => {
 
 def test_a_key_redraws_few_masks_and_rows(person, crowded):
     ada = person("ada", on=crowded)
-    ada.open_image(IMAGE)
+    open_image(ada, IMAGE)
     ada.page.wait_for_selector(".mask-row")
     assert ada.page.locator(".masks h2 .count").inner_text() == str(COUNT)
     assert 5 < ada.page.locator(".mask-row").count() < 60
@@ -75,7 +76,7 @@ def test_a_key_redraws_few_masks_and_rows(person, crowded):
 
 def test_selected_mask_comes_into_sight_and_hovered_row_lights_its_mask(person, crowded):
     ada = person("ada", on=crowded)
-    ada.open_image(IMAGE)
+    open_image(ada, IMAGE)
     for _ in range(8):
         ada.press("+")
     ada.press("n")  # the first one, in the upper left corner
@@ -94,7 +95,7 @@ def test_selected_mask_comes_into_sight_and_hovered_row_lights_its_mask(person, 
 
 def test_first_undo_after_a_reload_asks_once(person, crowded):
     ada = person("ada", on=crowded)
-    ada.open_image(IMAGE)
+    open_image(ada, IMAGE)
     asked = []
     ada.page.on("request", lambda one: asked.append(one.url.split("/api/")[-1]))
     ada.press("Control+z")

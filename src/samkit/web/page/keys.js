@@ -26,7 +26,7 @@ export const STUDIO_KEYS = [
   binding("undo", ["Ctrl+z"], "Mask", "Undo: clicks and strokes first, then saved masks"),
   binding("redo", ["Ctrl+Shift+z", "Ctrl+y"], "Mask", "Redo"),
   binding("delete", ["Delete", "Backspace"], "Mask", "Delete the selected mask"),
-  binding("class:choose", ["c"], "Class", "Choose or add a class"),
+  binding("class:choose", ["c"], "Class", "Choose a class, or look for one"),
   binding("class:n", ["Shift+1", "Shift+2", "Shift+3", "Shift+4", "Shift+5", "Shift+6", "Shift+7", "Shift+8", "Shift+9"], "Class", "Class by its number"),
   binding("mask:next", ["n"], "Masks", "Select the next mask"),
   binding("mask:previous", ["Shift+n"], "Masks", "Select the previous mask"),

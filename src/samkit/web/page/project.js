@@ -51,7 +51,7 @@ export async function openProject(root, { id, tab }, app) {
 
 function actions(project, { images }, reload) {
   const waiting = images.submitted.num_images;
-  const button = (glyph, text, act, kind = "button") => el(kind, { type: "button", onclick: act }, icon(glyph), text);
+  const button = (glyph, text, act, kind = "button", title = null) => el(kind, { type: "button", title, onclick: act }, icon(glyph), text);
   const annotate = async () => {
     try {
       const { lease } = await post(`projects/${project.id}/next`);
@@ -62,8 +62,8 @@ function actions(project, { images }, reload) {
     }
   };
   return [
-    isAdmin() && button("image", "Add images", () => openUpload(project, reload), "button.wide-only"),
-    isAdmin() && button("folder", "Scan folder", () => scanFolder(project, reload), "button.wide-only"),
+    isAdmin() && button("image", "Add", () => openUpload(project, reload), "button.wide-only", "Add images"),
+    isAdmin() && button("folder", "Scan", () => scanFolder(project, reload), "button.wide-only", "Look for new images in the folder"),
     isAdmin() && button("plus", "Import", () => openImport(project, reload), "button.wide-only"),
     isReviewer() && button("export", "Export", () => openExport(project, images)),
     isReviewer() && el("a.button", { href: `#/project/${project.id}/review` }, icon("check"), "Review", waiting > 0 && el("span.count", {}, waiting.toLocaleString("en"))),

@@ -50,7 +50,7 @@ export class StudioPanels {
     this.title = el("div.title");
     this.saveState = el("span.save-state", { "aria-live": "polite" });
     this.unreadable = el("div.stage-cover", { hidden: true });
-    this.skip = el("button.skip", { type: "button", title: `Skip, or report as unusable (${keyFor(STUDIO_KEYS, "skip").toUpperCase()})`, "aria-label": "Skip", onclick: () => act("skip") }, icon("skip"), el("span.wide-only", {}, "Skip"));
+    this.skip = el("button.skip", { type: "button", title: `Skip, or report as unusable (${keyFor(STUDIO_KEYS, "skip").toUpperCase()})`, "aria-label": "Skip", onclick: () => act("skip") }, icon("skip"), el("span.skip-word.wide-only", {}, "Skip"));
     this.submit = el("button.primary", { type: "button", onclick: () => hold.submit() });
     this.rail = el("div.rail", { role: "toolbar", "aria-label": "Tools", "aria-orientation": "vertical" });
     this.workbar = el("div.workbar", { role: "group", "aria-label": "Current mask" });
@@ -137,7 +137,7 @@ export class StudioPanels {
   updateTitle(image, project) {
     const [height, width] = image.size_hw;
     this.back.href = project ? (this.state.reviewing && isReviewer() ? `#/project/${project.id}/review` : `#/project/${project.id}`) : "#/";
-    fill(this.title, el("h1", { title: image.path }, image.path), el("span.quiet.wide-only", {}, `${width} × ${height}`), el(`button.badge.${image.review}`, { type: "button", title: "Details of the image", "data-key": "details", onclick: () => openDetails(image, (now) => this.showImage(now)) }, STATE_WORDS[image.review]));
+    fill(this.title, el("h1", { title: image.path }, image.path), el("span.size.quiet.wide-only", {}, `${width} × ${height}`), el(`button.badge.${image.review}`, { type: "button", title: "Details of the image", "data-key": "details", onclick: () => openDetails(image, (now) => this.showImage(now)) }, STATE_WORDS[image.review]));
     document.title = `${image.path} · samkit`;
   }
 
@@ -191,9 +191,8 @@ export class StudioPanels {
     const stop = el("button", { type: "button", "data-key": "cancel", onclick: () => this.draft.cancel() }, "Cancel", el("kbd", {}, "Esc"));
     fill(
       this.workbar,
-      shapes,
       candidates.length > 0 && el("div.candidates", { role: "group", "aria-label": "Candidates" }, ...candidates),
-      el("div.work-row", {}, el("span.work-title", {}, what, clicks > 0 && el("span.quiet", {}, ` · ${plural(clicks, "step")}`)), chip, stop, keep),
+      el("div.work-row", {}, el("span.work-title", {}, what, clicks > 0 && el("span.quiet", {}, ` · ${plural(clicks, "step")}`)), shapes, chip, stop, keep),
     );
   }
 
