@@ -15,6 +15,7 @@ from samkit.batch import (
     SegmentOptions,
 )
 from samkit.cli.options import backend_options, json_option, output_option
+from samkit.weights import DEFAULT_MODEL
 
 # On the rim of the cup, which may mean the coffee, the cup, or the cup with its saucer.
 CLICK_XY = (220, 170)
@@ -36,7 +37,7 @@ def demo(*, output: Path, backend: BackendChoice, as_json: bool) -> int:
             SegmentOptions(multimask=True),
             output=output,
             formats=frozenset(DEFAULT_SEGMENT_FORMATS),
-            model="mobile_sam",
+            model=DEFAULT_MODEL,
             backend=backend,
             as_json=as_json,
         )

@@ -1,20 +1,30 @@
-"""The command `samkit train`: training of SAM, or of a proposal head, by a recipe."""
+"""The command `samkit train`: training of SAM, of SAM 2 on videos, or of a proposal head."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
 from samkit.cli.progress import on_step_of, progress
-from samkit.cli.training import check_training, print_once, print_plan, shown, training_options
+from samkit.cli.training import (
+    check_training,
+    check_videos,
+    print_once,
+    print_plan,
+    shown,
+    training_options,
+)
 from samkit.cli.wording import counted
 from samkit.weights import check_source
 
-if TYPE_CHECKING:  # torch takes seconds to import
-    from samkit.training import ProposalRecipe, SamRecipe, Trained
+if TYPE_CHECKING:
+    from samkit.training import Evaluate, ProposalRecipe, SamRecipe, VideoRecipe
+
+    Recipe: TypeAlias = SamRecipe | VideoRecipe | ProposalRecipe
 
 RECIPE_NAMES = (
     "scenes",
@@ -27,15 +37,19 @@ RECIPE_NAMES = (
     "vit_b",
     "vit_l",
     "vit_h",
-    "proposals",
 )
+VIDEO_RECIPE_NAMES = ("video", "video_scenes")
+PROPOSAL_RECIPE_NAMES = ("proposals",)
 # Name of the first metric for each `EvaluationRecipe.prompt`.
 SCORES = {"click": "1-click mIoU", "text": "text-to-mask mIoU"}
-BOX_SCORE = "recall of boxes, AR@100,"
 
 
 @click.command()
-@click.argument("recipe_name", metavar="RECIPE", type=click.Choice(RECIPE_NAMES))
+@click.argument(
+    "recipe_name",
+    metavar="RECIPE",
+    type=click.Choice(RECIPE_NAMES + VIDEO_RECIPE_NAMES + PROPOSAL_RECIPE_NAMES),
+)
 @training_options("samkit-training")
 def train(
     *,
@@ -46,59 +60,48 @@ def train(
     show: bool,
     as_json: bool,
 ) -> None:
-    """Train a SAM, or a proposal head. Settings are changed by key=value; --show lists them.
+    """Train a SAM, a SAM 2 on videos, or a proposal head.
+
+    Settings are changed by key=value; --show lists them.
 
     \b
     samkit train scenes
     samkit train finetune data.train=coco:train.json data.val=coco:val.json
+    samkit train video data.train=davis:DAVIS
     samkit train proposals data.train=coco:train.json data.val=coco:val.json
     torchrun --nproc-per-node 8 -m samkit train vit_b data.train=shards:sa1b
     """
-    from samkit.training import PROPOSAL_RECIPES, SAM_RECIPES, list_settings, override
+    from samkit.evaluation import validation_scores, video_scores
+    from samkit.training import (
+        PROPOSAL_RECIPES,
+        SAM_RECIPES,
+        VIDEO_RECIPES,
+        SamRecipe,
+        VideoRecipe,
+        list_settings,
+        override,
+    )
+    from samkit.training import train as run_training
 
-    if recipe_name in PROPOSAL_RECIPES:
-        recipe: SamRecipe | ProposalRecipe = PROPOSAL_RECIPES[recipe_name]()
-    else:
-        recipe = SAM_RECIPES[recipe_name]()
-    recipe = override(recipe, changes)
+    named: Mapping[str, Callable[[], Recipe]] = {
+        **SAM_RECIPES,
+        **VIDEO_RECIPES,
+        **PROPOSAL_RECIPES,
+    }
+    recipe = override(named[recipe_name](), changes)
     if show:
         click.echo(shown(list_settings(recipe), as_json=as_json))
         return
-    trained, score_name = run_recipe(recipe, output, resume=resume, quiet=as_json)
-    result = {
-        "best": str(trained.best),
-        "best_score": trained.best_score,
-        "last": str(trained.last),
-        "seconds": round(trained.seconds, 1),
-    }
-    score = ""
-    if trained.best_score is not None:
-        score = f", {score_name} {trained.best_score:.3f}"
-    text = f"{trained.best}{score}, after {trained.seconds:.0f} s; log in {output / 'log.csv'}"
-    print_once(json.dumps(result, indent=2) if as_json else text)
-
-
-def run_recipe(
-    recipe: SamRecipe | ProposalRecipe, output: Path, *, resume: bool, quiet: bool
-) -> tuple[Trained, str]:
-    """Check and run a training, with progress; return its result and the name of its score."""
-    from samkit.training import SamRecipe
-    from samkit.training import train as run_training
-
-    images = counted(recipe.data.images_per_batch, "image")
-    if isinstance(recipe, SamRecipe):
-        from samkit.evaluation import validation_scores
-
-        weights, score_name = recipe.model.weights, SCORES[recipe.evaluation.prompt]
-        batch = f"{images}, up to {counted(recipe.data.max_masks_per_image, 'mask')} each"
+    check_weights(recipe)
+    evaluate: Evaluate[Any] | None
+    if isinstance(recipe, VideoRecipe):
+        data = check_videos(output, recipe.data.train, resume=resume)
+        evaluate = video_scores(recipe)
     else:
-        weights, score_name, batch = recipe.model, BOX_SCORE, images
-    if weights is not None:
-        check_source(weights)
-    data = check_training(output, recipe.data.train, resume=resume, seed=recipe.run.seed)
-    evaluate = validation_scores(recipe) if isinstance(recipe, SamRecipe) else None
-    print_plan(recipe.run, batch, data, resume=resume, quiet=quiet)
-    with progress("step", recipe.run.steps, bar=not quiet) as meter:
+        data = check_training(output, recipe.data.train, resume=resume, seed=recipe.run.seed)
+        evaluate = validation_scores(recipe) if isinstance(recipe, SamRecipe) else None
+    print_plan(recipe.run, describe_batch(recipe), data, resume=resume, quiet=as_json)
+    with progress("step", recipe.run.steps, bar=not as_json) as meter:
         meter.start()
         trained = run_training(
             recipe,
@@ -109,4 +112,52 @@ def run_recipe(
             on_embedding=meter.beside("image embedding").update,
             on_crops=meter.beside("image with crops").update,
         )
-    return trained, score_name
+    result = {
+        "best": str(trained.best),
+        "best_score": trained.best_score,
+        "last": str(trained.last),
+        "seconds": round(trained.seconds, 1),
+    }
+    score = ""
+    if trained.best_score is not None:
+        score = f", {name_of_score(recipe)} {trained.best_score:.3f}"
+    text = f"{trained.best}{score}, after {trained.seconds:.0f} s; log in {output / 'log.csv'}"
+    print_once(json.dumps(result, indent=2) if as_json else text)
+
+
+def check_weights(recipe: Recipe) -> None:
+    """Check that the weights to begin with can be loaded.
+
+    Raises:
+        WeightsError: they are unknown or missing.
+    """
+    from samkit.training import ProposalRecipe
+
+    weights = recipe.model if isinstance(recipe, ProposalRecipe) else recipe.model.weights
+    if weights is not None:
+        check_source(weights)
+
+
+def describe_batch(recipe: Recipe) -> str:
+    """Size of a batch in each process, such as "4 images, up to 16 masks each"."""
+    from samkit.training import ProposalRecipe, VideoRecipe
+
+    if isinstance(recipe, VideoRecipe):
+        clips, objects = (
+            counted(recipe.data.clips_per_batch, "clip"),
+            counted(recipe.data.max_objects, "object"),
+        )
+        return f"{clips} of {recipe.data.frames} frames, up to {objects} each"
+    images = counted(recipe.data.images_per_batch, "image")
+    if isinstance(recipe, ProposalRecipe):
+        return images
+    return f"{images}, up to {counted(recipe.data.max_masks_per_image, 'mask')} each"
+
+
+def name_of_score(recipe: Recipe) -> str:
+    """Name of the metric that chooses the best weights."""
+    from samkit.training import ProposalRecipe, VideoRecipe
+
+    if isinstance(recipe, ProposalRecipe):
+        return "recall of boxes, AR@100,"
+    return "J&F" if isinstance(recipe, VideoRecipe) else SCORES[recipe.evaluation.prompt]

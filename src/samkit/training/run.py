@@ -23,10 +23,14 @@ from samkit.training.setup import Context, OnImage, Setup
 from samkit.training.task import Evaluate
 from samkit.training.text.recipe import ClipRecipe
 from samkit.training.text.setup import set_up_clip
+from samkit.training.video.recipe import VideoRecipe
+from samkit.training.video.setup import set_up_video
 
 logger = logging.getLogger(__name__)
 
-Recipe: TypeAlias = SamRecipe | MaeRecipe | DistillRecipe | ClipRecipe | ProposalRecipe
+Recipe: TypeAlias = (
+    SamRecipe | VideoRecipe | ProposalRecipe | MaeRecipe | DistillRecipe | ClipRecipe
+)
 
 SETUPS: Mapping[type, Callable[[Any, Context], Setup[Any]]] = {
     SamRecipe: set_up_sam,
@@ -34,6 +38,7 @@ SETUPS: Mapping[type, Callable[[Any, Context], Setup[Any]]] = {
     DistillRecipe: set_up_distillation,
     ClipRecipe: set_up_clip,
     ProposalRecipe: set_up_proposals,
+    VideoRecipe: set_up_video,
 }
 
 
@@ -48,7 +53,7 @@ def train(
     on_crops: OnImage | None = None,
     resume: bool = False,
 ) -> Trained:
-    """Train what a recipe describes: SAM, MAE, a distillation, CLIP or a proposal head.
+    """Train what a recipe describes: SAM, SAM 2 on videos, a proposal head, MAE, and others.
 
         recipe = override(finetune(), ["data.train=coco:train.json"])
         trained = train(recipe, Path("mine"))
@@ -59,7 +64,7 @@ def train(
         source: data set to train on, instead of the one that the recipe names.
         evaluate: returns scores of the task in training, higher is better; the first one chooses
             the best weights. By default the task's own evaluation; SAM has none here, see
-            `samkit.evaluation.validation_scores`.
+            `samkit.evaluation.validation_scores` and `video_scores`.
         on_step: called after each step.
         on_embedding: called after each image that is encoded for the embedding cache, with the
             number of images encoded so far and of all images.
@@ -88,10 +93,11 @@ def train(
     )
     setup = SETUPS[type(recipe)](recipe, context)
     scores = evaluate or setup.evaluate
-    if scores is None and isinstance(recipe, SamRecipe) and recipe.data.val is not None:
+    if scores is None and (unused := unused_validation(recipe)) is not None:
         logger.warning(
             "data.val is not evaluated, since train() was called without evaluate=: see"
-            " samkit.evaluation.validation_scores"
+            " samkit.evaluation.%s",
+            unused,
         )
     with setup.loader:
         trained = fit(
@@ -108,3 +114,15 @@ def train(
             fabric=fabric,
         )
     return trained if setup.finish is None else setup.finish(trained)
+
+
+def unused_validation(recipe: Recipe) -> str | None:
+    """What would evaluate a recipe's `data.val`, if it names any and has no evaluation of its own.
+
+    The evaluation uses this package, and so cannot be called from here.
+    """
+    if isinstance(recipe, SamRecipe) and recipe.data.val is not None:
+        return "validation_scores"
+    if isinstance(recipe, VideoRecipe) and recipe.data.val is not None:
+        return "video_scores"
+    return None

@@ -16,7 +16,16 @@ from samkit.web.config import LOCAL_HOSTS, WebConfig
 from samkit.web.embedder import Embedder
 from samkit.web.learning import LearnerProcesses, ServedModels
 from samkit.web.problems import add_error_handlers
-from samkit.web.routes import annotations, audits, exchange, images, learning, people, projects
+from samkit.web.routes import (
+    annotations,
+    audits,
+    classes,
+    exchange,
+    images,
+    learning,
+    people,
+    projects,
+)
 from samkit.web.security import SecurityHeaders
 from samkit.web.state import ServerState
 from samkit.web.workers import PriorityPool
@@ -69,6 +78,7 @@ def create_app(
     for router in (
         people.router,
         projects.router,
+        classes.router,
         learning.router,
         audits.router,
         images.router,
