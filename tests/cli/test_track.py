@@ -107,14 +107,20 @@ def test_objects_of_a_label_image(tmp_path, clip, loaded):
     assert np.unique(np.asarray(Image.open(out / "masks" / "f6.png"))).tolist() == [0, 3, 7]
 
 
+def tracked_rles(output):
+    """The masks of each frame; scores tell how a memory was filled."""
+    lines = (output / "tracks.jsonl").read_text().splitlines()
+    return [[one["segmentation"] for one in json.loads(line)["objects"]] for line in lines]
+
+
 @contextmanager
-def interrupted(monkeypatch, after):
+def interrupted(monkeypatch, after, *, on_the_way_back=False):
     follow = StubTracker.follow
 
-    def stop(self, features, memory, index, **options):
-        if index >= after:
+    def stop(self, features, memory, index, *, reverse):
+        if reverse == on_the_way_back and (index <= after if reverse else index >= after):
             raise KeyboardInterrupt
-        return follow(self, features, memory, index, **options)
+        return follow(self, features, memory, index, reverse=reverse)
 
     with monkeypatch.context() as patch:
         patch.setattr(StubTracker, "follow", stop)
@@ -142,6 +148,22 @@ def test_a_stopped_run_leaves_no_results_and_resumes(tmp_path, clip, loaded, mon
     capsys.readouterr()
     assert run(clip, "--point", "0:25,35", "-o", output) == 2
     assert "holds a run with other prompts" in capsys.readouterr().err
+
+
+def test_a_run_stopped_on_the_way_back_resumes(tmp_path, clip, loaded, monkeypatch):
+    """Between the two prompts of an object the nearer one decides, however often it was stopped."""
+    prompts = ("--point", "1@0:6,6", "--point", "1@7:25,35", "--point", "2@5:25,35")
+    arguments = (clip, *prompts, "--reverse", "--format", "jsonl", "-o")
+    assert run(*arguments, tmp_path / "at_once") == 0
+    for after in (5, 2):
+        with interrupted(monkeypatch, after, on_the_way_back=True):
+            assert run(*arguments, tmp_path / "out") == 130
+    assert run(*arguments, tmp_path / "out") == 0
+    assert loaded[-1].tracker.encoded[:4] == [0, 7, 5, 3]  # prompts, the last frame that was done
+    at_once, resumed = (tracked_rles(tmp_path / name) for name in ("at_once", "out"))
+    assert resumed == at_once
+    areas = [decode_rle(rles[0]).sum() for rles in resumed]
+    assert areas == [64] * 4 + [100] * 4
 
 
 @pytest.mark.parametrize(
