@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samkit.arrays import BoolArray, RgbImage
-from samkit.errors import PromptError
+from samkit.errors import NothingFoundError, PromptError
 from samkit.geometry import decode_rle, encode_rle, mask_to_logits
 from samkit.types import Prompts
 from samkit.video.answer import ObjectResult, VideoAnswer
@@ -98,6 +98,7 @@ class Video:
         labels: npt.ArrayLike | None = None,
         boxes: npt.ArrayLike | None = None,
         mask: npt.ArrayLike | None = None,
+        add: bool = True,
     ) -> VideoAnswer:
         """Show where an object is in a frame, or correct its mask there.
 
@@ -111,12 +112,14 @@ class Video:
             labels: (N,): 1 foreground, 0 background; default: all foreground.
             boxes: (4,) or (1, 4): one box, x0 y0 x1 y1.
             mask: (H, W) of booleans: the mask itself, which is taken as it is.
+            add: whether points add to the earlier points and the box, or take their place.
 
         Returns:
             the answer for this frame with all of its objects.
 
         Raises:
-            PromptError: the prompt is invalid, lies outside of the frame, or nothing is there.
+            PromptError: the prompt is invalid, or lies outside of the frame.
+            NothingFoundError: nothing is there.
             VideoError: there is no such frame.
         """
         index = as_integer("a frame's index", index)
@@ -130,12 +133,12 @@ class Video:
         if prompts.boxes_xyxy is None and prompts.mask_logits is None:
             if index in known.results and known.results[index].area:
                 previous = mask_to_logits(decode_rle(known.results[index].rle), coords)
-            if index in known.prompts:
+            if add and index in known.prompts:
                 prompts = with_earlier(known.prompts[index], prompts)
         answer = self._tracker.prompt(features, known.memory, index, prompts, previous)
         mask_there = answer.mask()
         if not mask_there.any():
-            raise PromptError(
+            raise NothingFoundError(
                 f"nothing is found at this prompt of object {object_id} in frame {index}: give"
                 " other points, a box or a mask"
             )
