@@ -186,6 +186,45 @@ def test_wrong_input_is_one_line(tmp_path, clip, loaded, capsys, arguments, mess
     assert len(said.splitlines()) == 1
 
 
+def test_the_demo_follows_two_objects_through_a_clip_of_its_own(tmp_path, loaded, capsys):
+    output = tmp_path / "out"
+    for _ in range(2):  # and again, into the same folder
+        assert main(["demo", "--video", "-o", str(output)]) == 0
+        said = capsys.readouterr().out.splitlines()
+        assert said[0] == f"{output}/clip.mp4: 12 frames made of an image of a coffee cup"
+        assert "object 2: in 12 of 12 frames" in " ".join(said)
+        command = said[-1].split()
+        assert command[:3] == ["samkit", "track", f"{output}/clip.mp4"]
+    assert {one.name for one in output.iterdir()} == {
+        *("clip.mp4", "masks", "overlay.mp4", "overlay.png", "tracks.jsonl", ".samkit-track"),
+    }
+    with av.open(str(output / "clip.mp4")) as clip, av.open(str(output / "overlay.mp4")) as video:
+        assert clip.streams.video[0].average_rate == video.streams.video[0].average_rate == 6
+        assert sum(1 for _ in video.decode(video=0)) == 12
+    assert np.asarray(Image.open(output / "overlay.png")).shape == (2 * 340, 3 * 480, 3)
+    assert main([*command[1:], "-o", str(tmp_path / "next")]) == 0
+    before, after = (folder / "masks/00004.png" for folder in (output, tmp_path / "next"))
+    assert before.read_bytes() == after.read_bytes()
+    capsys.readouterr()
+    assert main(["demo", "--video", "--json", "-o", str(tmp_path / "json")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert sorted(found["objects"]) == ["1", "2"]
+    assert f"{tmp_path}/json/overlay.png" in found["files"]
+
+
+@pytest.mark.slow
+def test_the_demo_finds_cup_and_spoon_again_behind_the_bar(tmp_path):
+    assert main(["demo", "--video", "-o", str(tmp_path), "--json", "--backend", "torch"]) == 0
+    first, last = (
+        np.asarray(Image.open(tmp_path / "masks" / f"{number:05d}.png")) for number in (0, 11)
+    )
+    moved = np.roll(first, -120, axis=1)  # the view has moved by 120 pixels
+    for number in (1, 2):
+        one, other = moved == number, last == number
+        assert one.sum() > 2000
+        assert (one & other).sum() > 0.8 * (one | other).sum()
+
+
 def test_what_is_no_video_is_one_line(tmp_path, loaded, capsys):
     (tmp_path / "clip.mp4").write_bytes(b"no video")
     assert run(tmp_path / "clip.mp4", "--point", FIRST, "-o", tmp_path / "out") == 2
