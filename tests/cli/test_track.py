@@ -13,7 +13,7 @@ from PIL import Image
 from samkit.cli.main import main
 from samkit.geometry import decode_rle
 from samkit.video import Video, VideoPredictor
-from video.clips import write_clip
+from video.clips import write_clip, write_sound
 from video.stub_tracker import StubTracker, level_frames
 
 
@@ -225,8 +225,59 @@ def test_the_demo_finds_cup_and_spoon_again_behind_the_bar(tmp_path):
         assert (one & other).sum() > 0.8 * (one | other).sum()
 
 
-def test_what_is_no_video_is_one_line(tmp_path, loaded, capsys):
-    (tmp_path / "clip.mp4").write_bytes(b"no video")
-    assert run(tmp_path / "clip.mp4", "--point", FIRST, "-o", tmp_path / "out") == 2
-    assert "not a video" in capsys.readouterr().err
+@pytest.fixture
+def bad(tmp_path):
+    """Videos that cannot be followed, by what is wrong with them."""
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    good = write_clip(videos / "good.mp4", list(level_frames(8))).read_bytes()
+    contents = {
+        "text.mp4": b"no video",
+        "empty.mp4": b"",
+        "truncated.mp4": good[: len(good) // 2],
+        "codec.mp4": good.replace(b"avc1", b"zzzz"),
+    }
+    for name, content in contents.items():
+        (videos / name).write_bytes(content)
+    write_sound(videos / "sound.m4a")
+    (videos / "no_images").mkdir()
+    (videos / "sizes").mkdir()
+    for number, size in enumerate(((64, 48), (64, 48), (48, 64))):
+        Image.new("RGB", size, (0, 100, 0)).save(videos / "sizes" / f"{number}.png")
+    return videos
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("text.mp4", "not a video"),
+        ("empty.mp4", "not a video, or damaged or cut off"),
+        ("truncated.mp4", "not a video, or damaged or cut off"),
+        ("codec.mp4", "is in a codec that cannot be read here: convert it, such as by ffmpeg"),
+        ("sound.m4a", "has no pictures, only sound or other data"),
+        ("no_images", "has no images: give a folder of frames, or a video file"),
+        ("nowhere.mp4", "no such file"),
+    ],
+)
+def test_what_is_no_video_is_one_line(tmp_path, bad, loaded, capsys, name, message):
+    assert run(bad / name, "--point", FIRST, "-o", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert name in said
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_frames_that_change_their_size_leave_no_results(tmp_path, bad, loaded, capsys):
+    output = tmp_path / "out"
+    assert run(bad / "sizes", "--point", FIRST, "-o", output) == 2
+    (said,) = (line for line in capsys.readouterr().err.splitlines() if "frame 2 is" in line)
+    assert "frame 2 is 48 x 64, frame 0 is 64 x 48: give frames of one size" in said
+    assert [one.name for one in output.iterdir()] == [".samkit-track"]
+
+
+def test_a_label_image_without_objects_is_one_line(tmp_path, clip, loaded, capsys):
+    Image.new("L", (64, 48)).save(tmp_path / "first.png")
+    assert run(clip, "--mask", f"0:{tmp_path}/first.png", "-o", tmp_path / "out") == 2
+    assert capsys.readouterr().err.strip().endswith("first.png has no object")
     assert not (tmp_path / "out").exists()

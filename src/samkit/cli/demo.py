@@ -24,7 +24,7 @@ MODEL = "mobile_sam"
 # On the rim of the cup, which may mean the coffee, the cup, or the cup with its saucer.
 CLICK_XY = (220, 170)
 # In the first frame of the clip: around the cup, and on the spoon.
-BOX_XYXY, SPOON_XY = (170, 16, 414, 312), (363, 283)
+BOX_XYXY, SPOON_XY = (170, 16, 405, 285), (363, 283)
 PICTURE_ROWS, PICTURE_COLUMNS = 2, 3  # frames of the picture
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from samkit.compat.sam2 import loading
 from samkit.compat.sam2.build_sam import build_sam2, build_sam2_video_predictor
 from samkit.weights import to_sam2_original
 
@@ -34,6 +35,19 @@ def model(checkpoint):
 @pytest.fixture
 def predictor(checkpoint):
     return build_sam2_video_predictor("tiny_sam2", checkpoint, device="cpu")
+
+
+@pytest.fixture
+def hub(monkeypatch, network):
+    """A hub whose models are all the tiny network; the names that were asked for."""
+    asked = []
+
+    def load(source, *, name):
+        asked.append((source, name))
+        return type("Loaded", (), {"model": network})
+
+    monkeypatch.setattr(loading, "load_model", load)
+    return asked
 
 
 @pytest.fixture(scope="session")

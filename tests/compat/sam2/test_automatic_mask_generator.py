@@ -7,7 +7,6 @@ import pytest
 
 import samkit
 from samkit.compat.auto_masks import OUTPUT_MODES
-from samkit.compat.sam2 import build_sam
 from samkit.compat.sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
 from samkit.compat.sam2.errors import ImageFormatError, SettingError
 from samkit.proposals import AutoMaskConfig, AutoMasker
@@ -131,13 +130,13 @@ def test_the_settings_of_the_well_known_script_are_taken(sure, frames):
         assert record["segmentation"].sum() == record["area"]
 
 
-def test_a_model_of_the_hub_is_loaded(monkeypatch, model):
-    monkeypatch.setattr(build_sam, "build_sam2_hf", lambda name, **_: model)
+def test_a_model_of_the_hub_is_loaded(hub, network):
     generator = SAM2AutomaticMaskGenerator.from_pretrained(
         "facebook/sam2.1-hiera-tiny", device="cpu", points_per_side=5
     )
-    assert generator.predictor.model is model
+    assert generator.predictor.model.network is network
     assert generator.config.points_per_side == 5
+    assert hub == [("sam2.1_hiera_tiny",) * 2]
 
 
 def test_wrong_settings_are_one_line(model, frames, refusal):

@@ -6,17 +6,15 @@ import inspect
 import pytest
 import torch
 
-from samkit.compat.sam2 import build_sam
 from samkit.compat.sam2.build_sam import (
     HF_MODEL_ID_TO_FILENAMES,
     build_sam2,
     build_sam2_hf,
     build_sam2_video_predictor,
     build_sam2_video_predictor_hf,
-    model_name,
-    read_overrides,
 )
 from samkit.compat.sam2.errors import SettingError, UnknownModelError
+from samkit.compat.sam2.loading import hub_model, model_name, read_overrides
 from samkit.compat.sam2.modeling.sam2_base import SAM2Base
 from samkit.compat.sam2.sam2_video_predictor import SAM2VideoPredictor
 from samkit.errors import SamkitError, WeightsError
@@ -80,24 +78,17 @@ def test_models_of_the_hub_have_their_names():
     assert config == "configs/sam2.1/sam2.1_hiera_b+.yaml"
     assert file == "sam2.1_hiera_base_plus.pt"
     for repository, (config, _) in HF_MODEL_ID_TO_FILENAMES.items():
-        name = build_sam.hub_model(repository)
+        name = hub_model(repository)
         assert name == model_name(config)
         assert CATALOG[name].hub_repo == repository
 
 
-def test_a_model_of_the_hub_is_fetched_by_its_name(monkeypatch, network):
-    asked = []
-
-    def load(source, *, name):
-        asked.append((source, name))
-        return type("Loaded", (), {"model": network})
-
-    monkeypatch.setattr(build_sam, "load_model", load)
+def test_a_model_of_the_hub_is_fetched_by_its_name(hub):
     model = build_sam2_hf("facebook/sam2.1-hiera-tiny", device="cpu", mode="train")
     assert model.training
     video = build_sam2_video_predictor_hf("facebook/sam2-hiera-large", device="cpu")
     assert isinstance(video, SAM2VideoPredictor)
-    assert asked == [("sam2.1_hiera_tiny", "sam2.1_hiera_tiny"), ("sam2_hiera_large",) * 2]
+    assert hub == [("sam2.1_hiera_tiny", "sam2.1_hiera_tiny"), ("sam2_hiera_large",) * 2]
     with pytest.raises(UnknownModelError, match="unknown model 'facebook/sam2-hiera-huge'"):
         build_sam2_hf("facebook/sam2-hiera-huge")
 

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 
 import samkit
-from samkit.compat.sam2 import build_sam
 from samkit.compat.sam2.build_sam import build_sam2
 from samkit.compat.sam2.errors import (
     ImageFormatError,
@@ -258,12 +257,12 @@ def test_names_and_defaults_are_the_originals():
     ]
 
 
-def test_a_model_of_the_hub_is_loaded(monkeypatch, model):
-    monkeypatch.setattr(build_sam, "build_sam2_hf", lambda name, **_: model)
+def test_a_model_of_the_hub_is_loaded(hub, network):
     predictor = SAM2ImagePredictor.from_pretrained("facebook/sam2.1-hiera-tiny", device="cpu")
-    assert predictor.model is model
+    assert predictor.model.network is network
     assert predictor.mask_threshold == 0.0
     assert predictor.device == torch.device("cpu")
+    assert hub == [("sam2.1_hiera_tiny",) * 2]
 
 
 def test_wrong_input_is_one_line_and_of_the_originals_kind(ready, model, image, refusal):

@@ -8,7 +8,6 @@ import torch
 
 import samkit
 from samkit.backends import create_backend
-from samkit.compat.sam2 import build_sam
 from samkit.compat.sam2.build_sam import build_sam2_video_predictor
 from samkit.compat.sam2.errors import (
     FramesError,
@@ -373,16 +372,13 @@ def test_it_runs_in_inference_mode_and_autocast(predictor, clip):
     assert same(found, expected)
 
 
-def test_a_model_of_the_hub_is_loaded(monkeypatch, predictor):
-    asked = []
-
-    def build(name, **options):
-        asked.append((name, options))
-        return predictor
-
-    monkeypatch.setattr(build_sam, "build_sam2_video_predictor_hf", build)
-    assert SAM2VideoPredictor.from_pretrained("facebook/sam2-hiera-tiny", device="cpu") is predictor
-    assert asked == [("facebook/sam2-hiera-tiny", {"device": "cpu"})]
+def test_a_model_of_the_hub_is_loaded(hub, network):
+    predictor = SAM2VideoPredictor.from_pretrained(
+        "facebook/sam2-hiera-tiny", device="cpu", vos_optimized=True
+    )
+    assert isinstance(predictor, SAM2VideoPredictor)
+    assert predictor.network is network
+    assert hub == [("sam2_hiera_tiny",) * 2]
 
 
 def test_prompts_of_wrong_forms_are_one_line_and_of_the_originals_kind(predictor, clip, refusal):

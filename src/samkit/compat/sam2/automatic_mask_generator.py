@@ -16,6 +16,7 @@ from samkit.compat.auto_masks import (
     read_settings,
 )
 from samkit.compat.sam2.errors import SettingError
+from samkit.compat.sam2.loading import build_from_hub
 from samkit.compat.sam2.modeling.sam2_base import SAM2Base
 from samkit.compat.sam2.sam2_image_predictor import SAM2ImagePredictor
 from samkit.compat.segment_anything.predictor import check_image
@@ -99,9 +100,7 @@ class SAM2AutomaticMaskGenerator:
     @classmethod
     def from_pretrained(cls, model_id: str, **kwargs: Any) -> SAM2AutomaticMaskGenerator:
         """Load a model of the hub, such as "facebook/sam2.1-hiera-tiny"; see `build_sam2_hf`."""
-        from samkit.compat.sam2.build_sam import build_sam2_hf
-
-        return cls(build_sam2_hf(model_id, **kwargs), **kwargs)
+        return cls(build_from_hub(SAM2Base, model_id, **kwargs), **kwargs)
 
     def generate(self, image: npt.NDArray[np.uint8]) -> list[dict[str, Any]]:
         """Generate masks of everything in an image, uint8 RGB (H, W, 3), with the current weights.

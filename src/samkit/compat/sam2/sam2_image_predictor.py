@@ -22,6 +22,7 @@ from samkit.compat.sam2.errors import (
     NotABatchError,
     PromptShapeError,
 )
+from samkit.compat.sam2.loading import build_from_hub
 from samkit.compat.sam2.modeling.sam2_base import SAM2Base
 from samkit.compat.sam2.utils.transforms import SAM2Transforms
 from samkit.compat.segment_anything.predictor import check_image
@@ -65,9 +66,7 @@ class SAM2ImagePredictor:
     @classmethod
     def from_pretrained(cls, model_id: str, **kwargs: Any) -> SAM2ImagePredictor:
         """Load a model of the hub, such as "facebook/sam2.1-hiera-tiny"; see `build_sam2_hf`."""
-        from samkit.compat.sam2.build_sam import build_sam2_hf
-
-        return cls(build_sam2_hf(model_id, **kwargs), **kwargs)
+        return cls(build_from_hub(SAM2Base, model_id, **kwargs), **kwargs)
 
     @property
     def device(self) -> torch.device:

@@ -24,6 +24,7 @@ from samkit.compat.sam2.errors import (
     PromptShapeError,
     VideoPromptError,
 )
+from samkit.compat.sam2.loading import build_from_hub
 from samkit.compat.sam2.modeling.sam2_base import SAM2Base
 from samkit.compat.sam2.utils.transforms import SAM2Transforms
 from samkit.compat.sam2.video_session import RecordingTracker, StateImages, VideoSession
@@ -41,25 +42,15 @@ FrameMasks: TypeAlias = tuple[int, list[Hashable], Tensor]
 class SAM2VideoPredictor(SAM2Base):
     """Follows objects through videos; `init_state` opens one, the other methods take its state."""
 
-    def __init__(
-        self,
-        network: Sam,
-        *,
-        model_name: str,
-        apply_postprocessing: bool = True,
-        non_overlap_masks: bool = False,
-    ) -> None:
-        """Take a network; see `SAM2Base`. `non_overlap_masks`: no two objects share a pixel."""
+    def __init__(self, network: Sam, *, model_name: str, apply_postprocessing: bool = True) -> None:
+        """Take a network; see `SAM2Base`."""
         super().__init__(network, model_name=model_name, apply_postprocessing=apply_postprocessing)
-        self.non_overlap_masks = non_overlap_masks
         self._ready: tuple[Any, VideoPredictor] | None = None
 
     @classmethod
     def from_pretrained(cls, model_id: str, **kwargs: Any) -> SAM2VideoPredictor:
         """Load a model of the hub; see `build_sam2_video_predictor_hf`."""
-        from samkit.compat.sam2.build_sam import build_sam2_video_predictor_hf
-
-        return build_sam2_video_predictor_hf(model_id, **kwargs)
+        return build_from_hub(cls, model_id, **kwargs)
 
     def init_state(
         self,

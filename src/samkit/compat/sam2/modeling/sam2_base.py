@@ -153,9 +153,11 @@ class SAM2Base(nn.Module):
         model_name: its name in `samkit.models.CONFIGS`.
         image_encoder, sam_prompt_encoder, sam_mask_decoder: the parts for images.
         memory: the parts for videos; None for a model without.
+        non_overlap_masks: whether in videos no two objects share a pixel.
     """
 
     mask_threshold = 0.0
+    non_overlap_masks = False
     directly_add_no_mem_embed = True
 
     def __init__(self, network: Sam, *, model_name: str, apply_postprocessing: bool = True) -> None:
