@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from samkit.errors import PromptError, VideoError
+from samkit.errors import NothingFoundError, PromptError, VideoError
 from samkit.geometry import decode_rle
 from samkit.video import ObjectAnswer, Video, VideoStream, open_frames
 from samkit.video.video import without_overlaps
@@ -207,6 +207,27 @@ def test_a_correction_in_reverse_changes_earlier_frames_alone():
     after = list(video.propagate(reverse=True))
     assert content(after[:6]) == content(before[:6])
     assert all(one.rles != other.rles for one, other in zip(before[6:], after[6:], strict=True))
+
+
+def test_points_add_to_earlier_ones_or_take_their_place():
+    video = open_video()
+    video.prompt(0, points=FIRST)
+    video.prompt(0, points=SECOND)
+    assert video._objects[1].prompts[0].points_xy.tolist() == [[*FIRST, *SECOND]]
+    replaced = video.prompt(0, points=FIRST, add=False)
+    assert video._objects[1].prompts[0].points_xy.tolist() == [FIRST]
+    assert replaced.scores[0] == pytest.approx(0.6)  # the mask that was there is corrected
+
+
+def test_nothing_at_a_prompt_is_an_error_of_its_own(monkeypatch):
+    video = open_video()
+    video.prompt(0, object_id=7, points=FIRST)
+    monkeypatch.setattr(
+        StubTracker, "prompt", lambda self, features, *_: self.answer(features, 77, 0.5)
+    )
+    with pytest.raises(NothingFoundError, match="nothing is found at this prompt of object 8"):
+        video.prompt(1, object_id=8, points=FIRST)
+    assert video.object_ids == (7,)
 
 
 def test_confirmed_masks_are_given_back_as_they_are():

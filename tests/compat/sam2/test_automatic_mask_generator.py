@@ -111,6 +111,17 @@ def test_masks_are_asked_for_once_more_before_they_are_judged(sure, frames):
     assert SAM2AutomaticMaskGenerator(sure, **strict).generate(frames[0]) == []
 
 
+def test_a_model_in_training_stays_in_training(sure, frames):
+    sure.sam_mask_decoder.train()
+    generator = SAM2AutomaticMaskGenerator(sure, **EASY)
+    records = generator.generate(frames[0])
+    assert sure.sam_mask_decoder.decoder.training
+    assert not sure.image_encoder.training
+    sure.eval()
+    again = generator.generate(frames[0])
+    assert [one["area"] for one in again] == [one["area"] for one in records]
+
+
 def test_the_settings_of_the_well_known_script_are_taken(sure, frames):
     generator = SAM2AutomaticMaskGenerator(
         model=sure,

@@ -17,7 +17,7 @@ from samkit.compat.auto_masks import (
 )
 from samkit.compat.sam2.errors import SettingError
 from samkit.compat.sam2.loading import build_from_hub
-from samkit.compat.sam2.modeling.sam2_base import SAM2Base
+from samkit.compat.sam2.modeling.sam2_base import SAM2Base, in_evaluation
 from samkit.compat.sam2.sam2_image_predictor import SAM2ImagePredictor
 from samkit.compat.segment_anything.predictor import check_image
 from samkit.predict import PointMasks
@@ -118,16 +118,17 @@ class SAM2AutomaticMaskGenerator:
             image = np.asarray(image.convert("RGB"))
         check_image(image)
         model = self.predictor.model
-        predictor = GridPredictor(
-            model.network,
-            model_name=model.model_name,
-            backend=create_backend(
-                model.network, backend="torch", precision="float32", device=str(model.device)
-            ),
-        )
-        predictor.multimask, predictor.asks_twice = self.multimask_output, self.use_m2m
-        masker = AutoMasker(predictor, self.config, point_grids=self.point_grids)
-        return mask_records(masker.generate(image), self.output_mode)
+        with in_evaluation(model):
+            predictor = GridPredictor(
+                model.network,
+                model_name=model.model_name,
+                backend=create_backend(
+                    model.network, backend="torch", precision="float32", device=str(model.device)
+                ),
+            )
+            predictor.multimask, predictor.asks_twice = self.multimask_output, self.use_m2m
+            masker = AutoMasker(predictor, self.config, point_grids=self.point_grids)
+            return mask_records(masker.generate(image), self.output_mode)
 
 
 class GridPredictor(NetworkPredictor):

@@ -7,7 +7,8 @@ mask logits, S side of the input.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -26,6 +27,18 @@ from samkit.weights import from_sam2_original, to_sam2_original
 NOT_A_POINT, TOP_LEFT = -1, 2  # labels of padding, and of a box's corners from here on
 SURELY_PRESENT = 10.0  # the object score of a model that has none
 SINGLE, AMBIGUOUS = slice(0, 1), slice(1, None)  # masks of a decoder
+
+
+@contextmanager
+def in_evaluation(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode, and afterwards all of its parts into their own modes."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 class SAM2PromptEncoder(nn.Module):
