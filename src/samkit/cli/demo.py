@@ -16,11 +16,11 @@ from samkit.batch import (
     SegmentOptions,
 )
 from samkit.cli.options import backend_options, json_option, output_option
+from samkit.weights import DEFAULT_MODEL
 
 if TYPE_CHECKING:  # OpenCV takes a tenth of a second to import
     from samkit.video import FrameSource
 
-MODEL = "mobile_sam"
 # On the rim of the cup, which may mean the coffee, the cup, or the cup with its saucer.
 CLICK_XY = (220, 170)
 # In the first frame of the clip: around the cup, and on the spoon.
@@ -56,7 +56,7 @@ def segment(image: Path, *, output: Path, backend: BackendChoice, as_json: bool)
         SegmentOptions(multimask=True),
         output=output,
         formats=frozenset(DEFAULT_SEGMENT_FORMATS),
-        model=MODEL,
+        model=DEFAULT_MODEL,
         backend=backend,
         as_json=as_json,
     )
@@ -88,7 +88,7 @@ def follow(image: Path, *, output: Path, backend: BackendChoice, as_json: bool) 
             names=frame_names(source),
             video_name=clip.name,
             settings={"every": 1, "reverse": False, "non_overlapping": False},
-            model=MODEL,
+            model=DEFAULT_MODEL,
             policy=None,
             backend=backend,
             output=output,

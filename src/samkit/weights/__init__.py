@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from samkit.lazy import lazy_names
 from samkit.weights.catalog import (
     CATALOG,
+    DEFAULT_MODEL,
     PUBLISHED_IOU_THRESH,
     TEXT_CATALOG,
     check_source,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
 __all__ = [
     "CATALOG",
     "CONFIG_FILE",
+    "DEFAULT_MODEL",
     "MODEL_KEY",
     "PUBLISHED_IOU_THRESH",
     "SHOWN_MISFITS",
