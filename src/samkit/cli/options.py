@@ -50,7 +50,8 @@ model_option = click.option(
 DEFAULT_DETECTOR = "IDEA-Research/grounding-dino-tiny"  # not read from samkit.text, which is slow
 BACKEND_NAMES = ("auto", "torch", "compile", "openvino", "onnx")
 REFINE_NAMES = ("none", "fast", "best")
-POLICY_NAMES = ("plain", "samurai", "distractor_aware")  # not read from samkit.video, likewise
+# Not read from samkit.video, likewise.
+POLICY_NAMES = ("plain", "samurai", "distractor_aware", "hypotheses")
 PRECISION_NAMES = ("auto", "float32", "bfloat16", "float16")
 
 

@@ -30,10 +30,13 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.training.settings import OptimRecipe, RunRecipe, list_settings, override
     from samkit.training.setup import open_training_data
     from samkit.training.state import CHECKPOINT
-    from samkit.training.task import Batch, Loader, StepResult, Task
+    from samkit.training.task import Batch, Evaluate, Loader, StepResult, Task
     from samkit.training.text.recipe import CLIP_RECIPES, ClipRecipe
     from samkit.training.text.setup import CLIP_FOLDER
     from samkit.training.trainer import Trainer
+    from samkit.training.video.recipe import VIDEO_RECIPES, VideoRecipe
+    from samkit.training.video.setup import open_training_videos
+    from samkit.training.video.task import VideoTask
 
 __all__ = [
     "CHECKPOINT",
@@ -45,11 +48,13 @@ __all__ = [
     "SAM_RECIPES",
     "SCORES",
     "STEPS",
+    "VIDEO_RECIPES",
     "Batch",
     "ClipRecipe",
     "DataRecipe",
     "DistillRecipe",
     "Distilled",
+    "Evaluate",
     "InteractiveRecipe",
     "InteractiveTask",
     "Loader",
@@ -67,6 +72,8 @@ __all__ = [
     "TeacherAgreement",
     "Trained",
     "Trainer",
+    "VideoRecipe",
+    "VideoTask",
     "build_trainable",
     "finetune",
     "fit",
@@ -74,6 +81,7 @@ __all__ = [
     "list_settings",
     "lora",
     "open_training_data",
+    "open_training_videos",
     "override",
     "scenes",
     "task_predictor",
@@ -93,12 +101,14 @@ __getattr__, __dir__ = lazy_names(
         "SAM_RECIPES": "sam.recipe",
         "SCORES": "log",
         "STEPS": "log",
+        "VIDEO_RECIPES": "video.recipe",
         "TeacherAgreement": "distill.agreement",
         "Batch": "task",
         "ClipRecipe": "text.recipe",
         "DataRecipe": "data.data_recipe",
         "DistillRecipe": "distill.recipe",
         "Distilled": "distill.setup",
+        "Evaluate": "task",
         "InteractiveRecipe": "sam.task",
         "InteractiveTask": "sam.task",
         "LossRecipe": "losses",
@@ -115,6 +125,8 @@ __getattr__, __dir__ = lazy_names(
         "Task": "task",
         "Trained": "loop",
         "Trainer": "trainer",
+        "VideoRecipe": "video.recipe",
+        "VideoTask": "video.task",
         "build_trainable": "sam.trainable",
         "finetune": "sam.recipe",
         "fit": "loop",
@@ -122,6 +134,7 @@ __getattr__, __dir__ = lazy_names(
         "list_settings": "settings",
         "lora": "sam.recipe",
         "open_training_data": "setup",
+        "open_training_videos": "video.setup",
         "override": "settings",
         "scenes": "sam.recipe",
         "task_predictor": "sam.setup",

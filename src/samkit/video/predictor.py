@@ -51,8 +51,8 @@ class VideoPredictor:
         """Load a model by name or from a checkpoint file; see `Predictor.load`.
 
         Args:
-            policy: rules of SAM 2's memory, or their name: "plain" (the default), "samurai" or
-                "distractor_aware"; see `samkit.video.MemoryPolicy`.
+            policy: rules of SAM 2's memory, or their name: "plain" (the default), "samurai",
+                "distractor_aware" or "hypotheses"; see `samkit.video.MemoryPolicy`.
 
         Raises:
             WeightsError: the weights are unknown, missing, damaged or do not fit.
