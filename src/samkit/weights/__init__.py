@@ -44,6 +44,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
         load_proposal_head,
         save_proposal_head,
     )
+    from samkit.weights.sam2_layouts import from_sam2_original, to_sam2_original
 
 __all__ = [
     "CATALOG",
@@ -62,6 +63,7 @@ __all__ = [
     "find_cached",
     "find_local",
     "find_proposal_head",
+    "from_sam2_original",
     "has_tokenizer",
     "identify",
     "load_model",
@@ -73,6 +75,7 @@ __all__ = [
     "save_checkpoint",
     "save_decoder",
     "save_proposal_head",
+    "to_sam2_original",
     "weights_sha256",
     "weights_sha256_of_bytes",
 ]
@@ -95,6 +98,8 @@ __getattr__, __dir__ = lazy_names(
         "save_checkpoint": "checkpoint",
         "save_decoder": "checkpoint",
         "save_proposal_head": "proposal_heads",
+        "from_sam2_original": "sam2_layouts",
+        "to_sam2_original": "sam2_layouts",
         "weights_sha256": "checkpoint",
         "weights_sha256_of_bytes": "checkpoint",
     },
