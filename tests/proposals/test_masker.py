@@ -145,6 +145,13 @@ def test_cup_is_found(predictor, image, coffee_masks):
     assert max(iou(mask, clicked) for mask in coffee_masks.to_arrays()) > 0.9
 
 
+def test_the_embedded_head_finds_the_cup_with_a_fifth_of_the_prompts(predictor, image):
+    answer = predictor.predict(predictor.embed(image), points=[[220, 170]], labels=[1])
+    masks = AutoMasker(predictor, proposer="learned").generate(image)
+    assert 5 <= len(masks) <= 200
+    assert max(iou(mask, answer.best().masks[0]) for mask in masks.to_arrays()[:20]) > 0.9
+
+
 def test_masks_of_a_image_are_sane(image, coffee_masks):
     masks = coffee_masks
     assert 5 <= len(masks) <= 100
