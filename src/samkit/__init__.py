@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     )
     from samkit.formats import read_image
     from samkit.predict import ImageSession, Predictor
-    from samkit.proposals import AutoMaskConfig, AutoMasker, ClassMasker
+    from samkit.proposals import AutoMaskConfig, AutoMasker, ClassMasker, select
     from samkit.training import train
     from samkit.types import ImageEmbedding, MaskPrediction, Masks, Prompts
     from samkit.video import VideoAnswer, VideoPredictor
@@ -72,6 +72,7 @@ _HOMES = {
     "WeightsError": "errors",
     "load_model": "weights",
     "read_image": "formats",
+    "select": "proposals",
     "train": "training",
 }
 
@@ -108,6 +109,7 @@ __all__ = [
     "WeightsError",
     "load_model",
     "read_image",
+    "select",
     "train",
 ]
 

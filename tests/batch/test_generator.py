@@ -77,3 +77,17 @@ def test_too_little_memory_is_an_error_of_one_image(error, is_memory):
     else:
         with pytest.raises(type(error)), generator().limited_memory("a.png"):
             raise error
+
+
+def test_a_proposer_is_known_by_its_checksum_and_checked(tmp_path, refusal):
+    grid = generator().settings()["config"]
+    assert not {"proposer", "max_proposals", "objectness_thresh"} & set(grid)
+    learned = generator(config=AutoMaskConfig(proposer="learned")).settings()["config"]
+    assert learned["proposer"] == "learned"
+    path = tmp_path / "head.safetensors"
+    own = generator(config=AutoMaskConfig(proposer=str(path)))
+    with refusal(WeightsError, "no such file"):
+        own.check()
+    path.write_bytes(b"one")
+    own.check()
+    assert own.settings()["config"]["proposer"].startswith("sha256:")

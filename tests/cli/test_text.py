@@ -10,6 +10,7 @@ from samkit.cli import pretrain, train
 from samkit.cli.main import main
 from samkit.geometry import decode_rle
 from samkit.predict import Predictor
+from samkit.training.proposals.recipe import PROPOSAL_RECIPES
 from samkit.training.sam.recipe import SAM_RECIPES
 from samkit.training.text.recipe import CLIP_RECIPES
 from samkit.training.video.recipe import VIDEO_RECIPES
@@ -289,3 +290,4 @@ def test_recipes_are_those_of_the_library():
     assert set(pretrain.CLIP_RECIPE_NAMES) == set(CLIP_RECIPES)
     assert set(train.RECIPE_NAMES) == set(SAM_RECIPES)
     assert set(train.VIDEO_RECIPE_NAMES) == set(VIDEO_RECIPES)
+    assert set(train.PROPOSAL_RECIPE_NAMES) == set(PROPOSAL_RECIPES)

@@ -37,6 +37,8 @@ SHORTENED = {
 NOT_RUN = {
     "make": "makes an environment, or runs these very tests",
     "pip install": "needs a package index",
+    "samkit auto images --proposer": "needs a proposal head, of the line below",
+    "samkit train proposals": "has other settings; tests/training/proposals trains",
     "torchrun": "needs eight GPUs and SA-1B",
     "samkit engine init images --store postgresql": "needs a server at this address",
     "samkit engine users add bob --role annotator --store postgresql": "likewise",

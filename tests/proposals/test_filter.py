@@ -157,7 +157,7 @@ def test_lazy_suppression_equals_measuring_all_masks(seed, iou_thresh):
     order = np.argsort(-candidates.iou_pred, kind="stable")
     expected = nms(boxes_from_masks(whole > 0), order[np.array(stable)[order]], iou_thresh)
     assert len(expected) >= 5
-    assert [mask.iou_pred for mask in kept] == candidates.iou_pred[expected].tolist()
+    assert [mask.score for mask in kept] == candidates.iou_pred[expected].tolist()
 
 
 # --- Crops ---

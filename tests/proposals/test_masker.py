@@ -14,7 +14,7 @@ from samkit import AutoMaskConfig, AutoMasker
 from samkit.errors import ConfigError, ImageError
 from samkit.geometry import boxes_from_masks
 from samkit.proposals.grid import crop_boxes, grid_points
-from samkit.proposals.masker import POINTS_AT_ONCE
+from samkit.proposals.proposers import PROMPTS_AT_ONCE
 from samkit.weights import CATALOG, DEFAULT_MODEL, PUBLISHED_IOU_THRESH
 
 
@@ -71,7 +71,7 @@ def test_what_are_no_points_is_refused(grids, settings, message):
 
 def test_points_come_in_portions():
     predictor, _ = ask(points_per_side=12)
-    assert predictor.batches == [POINTS_AT_ONCE, POINTS_AT_ONCE, 144 - 2 * POINTS_AT_ONCE]
+    assert predictor.batches == [PROMPTS_AT_ONCE, PROMPTS_AT_ONCE, 144 - 2 * PROMPTS_AT_ONCE]
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
@@ -143,6 +143,13 @@ def test_cup_is_found(predictor, image, coffee_masks):
     answer = predictor.predict(predictor.embed(image), points=[[220, 170]], labels=[1])
     clicked = answer.best().masks[0]
     assert max(iou(mask, clicked) for mask in coffee_masks.to_arrays()) > 0.9
+
+
+def test_the_embedded_head_finds_the_cup_with_a_fifth_of_the_prompts(predictor, image):
+    answer = predictor.predict(predictor.embed(image), points=[[220, 170]], labels=[1])
+    masks = AutoMasker(predictor, proposer="learned").generate(image)
+    assert 5 <= len(masks) <= 200
+    assert max(iou(mask, answer.best().masks[0]) for mask in masks.to_arrays()[:20]) > 0.9
 
 
 def test_masks_of_a_image_are_sane(image, coffee_masks):

@@ -35,6 +35,7 @@ from samkit.batch.segment import (
     check_result_names,
     read_prompted_images,
 )
+from samkit.batch.selecting import SELECT_FORMATS, SelectWork, selection_summary
 from samkit.batch.shards import COPY_SUFFIX, DEFAULT_SHARD_IMAGES
 from samkit.batch.track_formats import DEFAULT_TRACK_FORMATS, TRACK_FORMATS
 from samkit.lazy import lazy_names
@@ -52,6 +53,7 @@ __all__ = [
     "FORMATS",
     "SEGMENT_FORMATS",
     "SEGMENT_STATE_NAME",
+    "SELECT_FORMATS",
     "STATE_NAME",
     "SUFFIXES",
     "TRACK_FORMATS",
@@ -75,6 +77,7 @@ __all__ = [
     "RunFolder",
     "SegmentOptions",
     "SegmentWork",
+    "SelectWork",
     "Skipped",
     "TrackFolder",
     "Work",
@@ -89,6 +92,7 @@ __all__ = [
     "read_prompted_images",
     "run_prelabelling",
     "run_with_retries",
+    "selection_summary",
     "split_into_pages",
     "summary",
     "write_tracks",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from samkit.types import Masks
 
 OnProgress = Callable[[int, int], None]
+NAMED_PROPOSERS = ("grid", "learned")  # others are files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,10 @@ class MaskGenerator:
             iou_thresh = PUBLISHED_IOU_THRESH
         config = asdict(self.config.for_model(iou_thresh))
         config.pop("iou_slack")  # is in `iou_thresh` now
+        config |= self._proposer_identity()
+        if self.config.proposer == "grid":  # so that older runs can be resumed
+            for name in ("proposer", "max_proposals", "objectness_thresh"):
+                config.pop(name)
         found = {
             "model": _model_identity(self.model),
             "config": config,
@@ -87,17 +92,26 @@ class MaskGenerator:
         weights = {"text_weights": _folder_identity(Path(self.classes.text_model))}
         return found | {"classes": asdict(self.classes) | weights}
 
+    def _proposer_identity(self) -> dict[str, str]:
+        """A learned proposer by the checksum of its file; nothing for others."""
+        if self.config.proposer in NAMED_PROPOSERS:
+            return {}
+        return {"proposer": _model_identity(self.config.proposer)}
+
     def check(self) -> None:
         """Check what can be checked without loading a model; download a missing text model.
 
         Raises:
-            WeightsError: no such model or text model.
+            WeightsError: no such model, text model or proposal head.
             ConfigError: text needs packages that are not installed.
             DownloadError: a text model is not on this disk and cannot be downloaded.
         """
         from samkit.weights import check_source
 
         check_source(self.model)
+        proposer = self.config.proposer
+        if proposer not in NAMED_PROPOSERS and not Path(proposer).is_file():
+            raise WeightsError(f"--proposer is grid, learned or a file; no such file: {proposer}")
         if self.classes is not None:
             from samkit.text import find_text_model
 

@@ -239,11 +239,13 @@ def run_auto(
 def plan(generator: MaskGenerator, to_do: int, total: int, output: Path) -> str:
     """Describe the run in one line: images, settings, model, output."""
     before = f", {total - to_do} done before" if to_do < total else ""
-    choice, side = generator.classes, generator.config.points_per_side
-    if choice is None:
-        what = f"masks of everything, {side} x {side} points"
-    else:
+    choice, config = generator.classes, generator.config
+    if choice is not None:
         what = f"masks of {', '.join(choice.classes)} by {choice.text_model}"
+    elif config.proposer == "grid":
+        what = f"masks of everything, {config.points_per_side} x {config.points_per_side} points"
+    else:
+        what = f"masks of everything, up to {config.max_proposals} boxes"
     if generator.tiling is not None:
         what += f" in each tile of {generator.tiling.tile_px} pixels"
     return f"{counted(to_do, 'image')} to do{before}; {what}; {generator.model}; into {output}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 # Not read from samkit.proposals, which is slow to import.
-PRESET_NAMES = ("fast", "paper", "thorough")
+PRESET_NAMES = ("instant", "fast", "paper", "thorough")
 OVERLAPS_PER_TILE = 4  # neighbouring tiles overlap by a quarter of their side, such as 256 of 1024
 
 # Options for settings: name of the setting, option, type and help.
@@ -47,6 +47,18 @@ SETTINGS: tuple[tuple[str, str, Any, str], ...] = (
         "Maximum IoU of two masks' boxes; above it they are duplicates.",
     ),
     ("crop_nms_thresh", "--crop-nms-thresh", float, "The same for masks from different crops."),
+    (
+        "max_proposals",
+        "--max-proposals",
+        int,
+        "Maximum number of boxes of a learned proposer, in each crop.",
+    ),
+    (
+        "objectness_thresh",
+        "--objectness-thresh",
+        float,
+        "Minimum objectness of a learned proposer's boxes.",
+    ),
     (
         "min_area_px",
         "--min-area",
@@ -81,6 +93,12 @@ def mask_options(command: Command) -> Command:
             help="Skip points inside small masks already found (faster), or use all points.",
         ),
         click.option(
+            "--proposer",
+            metavar="grid|learned|FILE",
+            help="What to prompt by: a grid of points; the boxes of the proposal head in this"
+            " package; or those of a head's file by `samkit train proposals`.",
+        ),
+        click.option(
             "--tile",
             "tile_px",
             type=int,
@@ -97,13 +115,16 @@ def mask_options(command: Command) -> Command:
 def config_from_options(preset: str | None, settings: dict[str, Any]) -> AutoMaskConfig:
     """Make the configuration from a preset, or the defaults, and the options given.
 
+    A learned proposer's defaults are those of the preset "instant".
+
     Raises:
         ConfigError: a number is out of range.
     """
-    from samkit.proposals import PRESETS, AutoMaskConfig
+    from samkit.proposals import PRESETS, with_proposer
 
-    base = AutoMaskConfig() if preset is None else PRESETS[preset]
-    return replace(base, **{name: value for name, value in settings.items() if value is not None})
+    given = {name: value for name, value in settings.items() if value is not None}
+    base = None if preset is None else PRESETS[preset]
+    return replace(with_proposer(base, given.pop("proposer", None)), **given)
 
 
 def tiling_from_option(tile_px: int | None) -> TileConfig | None:

@@ -21,11 +21,13 @@ from samkit.batch import (
     PromptedImage,
     SegmentOptions,
     SegmentWork,
+    SelectWork,
     Skipped,
     check_models,
     check_result_names,
     prompts_from_options,
     read_prompted_images,
+    selection_summary,
     summary,
 )
 from samkit.cli.exit_codes import EXIT_SOME_FAILED
@@ -45,7 +47,10 @@ from samkit.cli.progress import progress
 from samkit.errors import ImageError, PromptError, SamkitError
 
 if TYPE_CHECKING:
+    from samkit.batch import Work
     from samkit.predict import Refine
+
+    Prompting = Work[PromptedImage, PromptedImage, Any, dict[str, Any]]
 
 
 @click.command()
@@ -94,6 +99,14 @@ if TYPE_CHECKING:
     ' "mask": "prev.npy", "text": "a red car"}}. Without IMAGES, all images that it names,'
     " relative to its folder.",
 )
+@click.option(
+    "--from",
+    "masks_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Select among masks of everything, such as those of `samkit auto`, by points, boxes or a"
+    " CLIP, instead of asking a model: any annotation file.",
+)
 @model_option
 @text_options(f"the model's own CLIP if it takes text, else {DEFAULT_DETECTOR}")
 @backend_options
@@ -128,6 +141,7 @@ def segment(
     boxes: tuple[tuple[float, ...], ...],
     mask: Path | None,
     prompts_file: Path | None,
+    masks_file: Path | None,
     model: str,
     text_model: str | None,
     text_thresh: float | None,
@@ -149,8 +163,13 @@ def segment(
     samkit segment image.jpg --text "a red car"
     samkit segment image.jpg --box 100,100,400,300 --background 10,10
     samkit segment --prompts prompts.json --format coco
+    samkit segment image.jpg --from samkit-output/image.json --point 500,375
     samkit segment stack.tif --pages 2-5 --box 100,100,400,300 --range 0,4095
     """
+    if masks_file is not None and (
+        refine != "none" or fine or every_candidate or multimask is not None or "logits" in formats
+    ):
+        raise click.UsageError("--from selects finished masks: no --refine, --fine or candidates")
     if texts and refine != "none":
         raise click.UsageError("--refine is for clicks and boxes, not for --text")
     skipped: list[Skipped] = []
@@ -174,6 +193,17 @@ def segment(
         prompts = prompts_from_options(points, backgrounds, boxes, mask) if has_prompt else None
         prompt = ImagePrompt(prompts=prompts, text=texts)
         prompted = [PromptedImage(image=image, prompt=prompt) for image in images]
+    if masks_file is not None:
+        return select_masks(
+            prompted,
+            masks_file,
+            output=output,
+            formats=frozenset(formats),
+            text_model=text_model,
+            value_range=value_range,
+            as_json=as_json,
+            skipped=skipped,
+        )
     return segment_images(
         prompted,
         SegmentOptions(
@@ -230,6 +260,49 @@ def segment_images(
     if any(one.prompt.text for one in images):
         _ = predictor.text_model  # loads it: errors must come before anything is written
     work = SegmentWork(predictor=predictor, output=output, formats=formats, options=options)
+    return run_and_report(
+        work, images, output=output, formats=formats, as_json=as_json, skipped=skipped
+    )
+
+
+def select_masks(
+    images: Sequence[PromptedImage],
+    masks_file: Path,
+    *,
+    output: Path,
+    formats: frozenset[str],
+    text_model: str | None,
+    value_range: str,
+    as_json: bool,
+    skipped: Sequence[Skipped],
+) -> int:
+    """Select among masks of a file, write and print the results; return the exit code."""
+    from samkit.files import check_writable
+
+    for one in skipped:
+        _print_skipped(one)
+    if not images:
+        raise SamkitError("no image has a valid prompt")
+    check_result_names(images, formats)
+    check_writable(output)
+    work = SelectWork.open(
+        masks_file, output=output, formats=formats, text_model=text_model, value_range=value_range
+    )
+    return run_and_report(
+        work, images, output=output, formats=formats, as_json=as_json, skipped=skipped
+    )
+
+
+def run_and_report(
+    work: Prompting,
+    images: Sequence[PromptedImage],
+    *,
+    output: Path,
+    formats: frozenset[str],
+    as_json: bool,
+    skipped: Sequence[Skipped],
+) -> int:
+    """Process all images, and print their results; return the exit code."""
     say = _print_nothing if as_json else click.echo
     records, failed = run_work(work, images, say, as_json=as_json, is_only=not skipped)
     errors = [asdict(one) for one in (*skipped, *failed)]
@@ -245,7 +318,7 @@ def segment_images(
 
 
 def run_work(
-    work: SegmentWork,
+    work: Prompting,
     images: Sequence[PromptedImage],
     say: Callable[[str], None],
     *,
@@ -272,9 +345,14 @@ def run_work(
                 _print_skipped(failed[-1])
             elif outcome.result is not None:
                 records.append(outcome.result)
-                say(summary(outcome.result))
+                say(summary_of(work, outcome.result))
             meter.advance(worked=outcome.error is None)
     return records, failed
+
+
+def summary_of(work: Prompting, record: dict[str, Any]) -> str:
+    """Describe one image's masks and files."""
+    return selection_summary(record) if isinstance(work, SelectWork) else summary(record)
 
 
 def _print_skipped(image: Skipped) -> None:

@@ -1,11 +1,11 @@
-"""The command `samkit train`: training of SAM, or of SAM 2 on videos, by a recipe."""
+"""The command `samkit train`: training of SAM, of SAM 2 on videos, or of a proposal head."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -22,7 +22,9 @@ from samkit.cli.wording import counted
 from samkit.weights import check_source
 
 if TYPE_CHECKING:
-    from samkit.training import Evaluate, SamRecipe, VideoRecipe
+    from samkit.training import Evaluate, ProposalRecipe, SamRecipe, VideoRecipe
+
+    Recipe: TypeAlias = SamRecipe | VideoRecipe | ProposalRecipe
 
 RECIPE_NAMES = (
     "scenes",
@@ -37,13 +39,16 @@ RECIPE_NAMES = (
     "vit_h",
 )
 VIDEO_RECIPE_NAMES = ("video", "video_scenes")
+PROPOSAL_RECIPE_NAMES = ("proposals",)
 # Name of the first metric for each `EvaluationRecipe.prompt`.
 SCORES = {"click": "1-click mIoU", "text": "text-to-mask mIoU"}
 
 
 @click.command()
 @click.argument(
-    "recipe_name", metavar="RECIPE", type=click.Choice(RECIPE_NAMES + VIDEO_RECIPE_NAMES)
+    "recipe_name",
+    metavar="RECIPE",
+    type=click.Choice(RECIPE_NAMES + VIDEO_RECIPE_NAMES + PROPOSAL_RECIPE_NAMES),
 )
 @training_options("samkit-training")
 def train(
@@ -55,32 +60,46 @@ def train(
     show: bool,
     as_json: bool,
 ) -> None:
-    """Train a SAM, or a SAM 2 on videos. Settings are changed by key=value; --show lists them.
+    """Train a SAM, a SAM 2 on videos, or a proposal head.
+
+    Settings are changed by key=value; --show lists them.
 
     \b
     samkit train scenes
     samkit train finetune data.train=coco:train.json data.val=coco:val.json
     samkit train video data.train=davis:DAVIS
+    samkit train proposals data.train=coco:train.json data.val=coco:val.json
     torchrun --nproc-per-node 8 -m samkit train vit_b data.train=shards:sa1b
     """
     from samkit.evaluation import validation_scores, video_scores
-    from samkit.training import SAM_RECIPES, VIDEO_RECIPES, VideoRecipe, list_settings, override
+    from samkit.training import (
+        PROPOSAL_RECIPES,
+        SAM_RECIPES,
+        VIDEO_RECIPES,
+        SamRecipe,
+        VideoRecipe,
+        list_settings,
+        override,
+    )
     from samkit.training import train as run_training
 
-    named: Mapping[str, Callable[[], SamRecipe | VideoRecipe]] = {**SAM_RECIPES, **VIDEO_RECIPES}
+    named: Mapping[str, Callable[[], Recipe]] = {
+        **SAM_RECIPES,
+        **VIDEO_RECIPES,
+        **PROPOSAL_RECIPES,
+    }
     recipe = override(named[recipe_name](), changes)
     if show:
         click.echo(shown(list_settings(recipe), as_json=as_json))
         return
-    if recipe.model.weights is not None:
-        check_source(recipe.model.weights)
+    check_weights(recipe)
     evaluate: Evaluate[Any] | None
     if isinstance(recipe, VideoRecipe):
         data = check_videos(output, recipe.data.train, resume=resume)
         evaluate = video_scores(recipe)
     else:
         data = check_training(output, recipe.data.train, resume=resume, seed=recipe.run.seed)
-        evaluate = validation_scores(recipe)
+        evaluate = validation_scores(recipe) if isinstance(recipe, SamRecipe) else None
     print_plan(recipe.run, describe_batch(recipe), data, resume=resume, quiet=as_json)
     with progress("step", recipe.run.steps, bar=not as_json) as meter:
         meter.start()
@@ -106,9 +125,22 @@ def train(
     print_once(json.dumps(result, indent=2) if as_json else text)
 
 
-def describe_batch(recipe: SamRecipe | VideoRecipe) -> str:
+def check_weights(recipe: Recipe) -> None:
+    """Check that the weights to begin with can be loaded.
+
+    Raises:
+        WeightsError: they are unknown or missing.
+    """
+    from samkit.training import ProposalRecipe
+
+    weights = recipe.model if isinstance(recipe, ProposalRecipe) else recipe.model.weights
+    if weights is not None:
+        check_source(weights)
+
+
+def describe_batch(recipe: Recipe) -> str:
     """Size of a batch in each process, such as "4 images, up to 16 masks each"."""
-    from samkit.training import VideoRecipe
+    from samkit.training import ProposalRecipe, VideoRecipe
 
     if isinstance(recipe, VideoRecipe):
         clips, objects = (
@@ -117,11 +149,15 @@ def describe_batch(recipe: SamRecipe | VideoRecipe) -> str:
         )
         return f"{clips} of {recipe.data.frames} frames, up to {objects} each"
     images = counted(recipe.data.images_per_batch, "image")
+    if isinstance(recipe, ProposalRecipe):
+        return images
     return f"{images}, up to {counted(recipe.data.max_masks_per_image, 'mask')} each"
 
 
-def name_of_score(recipe: SamRecipe | VideoRecipe) -> str:
+def name_of_score(recipe: Recipe) -> str:
     """Name of the metric that chooses the best weights."""
-    from samkit.training import VideoRecipe
+    from samkit.training import ProposalRecipe, VideoRecipe
 
+    if isinstance(recipe, ProposalRecipe):
+        return "recall of boxes, AR@100,"
     return "J&F" if isinstance(recipe, VideoRecipe) else SCORES[recipe.evaluation.prompt]

@@ -166,3 +166,14 @@ class _Embedded:
 
     def decode_points(self, *args: Any, **kwargs: Any) -> Any:
         return self._predictor.decode_points(*args, **kwargs)
+
+    def decode_boxes(self, *args: Any, **kwargs: Any) -> Any:
+        return self._predictor.decode_boxes(*args, **kwargs)
+
+    @property
+    def encoder_checksum(self) -> str:
+        return self._predictor.encoder_checksum
+
+    @property
+    def backend(self) -> Any:
+        return self._predictor.backend

@@ -127,7 +127,8 @@ def coco_dataset(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Args:
         records: for each image `image` (its path), `width`, `height` and `masks`, each of which has
-            segmentation, area, bbox and predicted_iou, and may have phrase and phrase_score.
+            segmentation, area, bbox and predicted_iou (or another score), and may have phrase and
+            phrase_score.
 
     Returns:
         images, annotations and categories, ready for JSON; numbers start at 1.
@@ -140,7 +141,7 @@ def coco_dataset(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for image_id, record in enumerate(records, start=1):
         images.append(_image(image_id, record["image"], (record["height"], record["width"])))
         for mask in record["masks"]:
-            score = mask["predicted_iou"]
+            score = mask["score"] if "score" in mask else mask["predicted_iou"]
             ids = {"id": len(annotations) + 1, "image_id": image_id, "iscrowd": 0}
             fields = {key: mask[key] for key in ("segmentation", "area", "bbox")}
             fields["score"] = mask.get("phrase_score", score) if mask.get("phrase") else score

@@ -20,6 +20,7 @@ from samkit.models.layers import (
 from samkit.models.mask_decoder import Attended, MaskDecoder
 from samkit.models.memory import Memory, MemoryConfig, RememberedFrame, RememberedPointer
 from samkit.models.prompt_encoder import FourierPositions, PromptEncoder, PromptEncoderConfig
+from samkit.models.proposal_head import ProposalHead, ProposalHeadConfig
 from samkit.models.registry import CONFIGS, build_sam
 from samkit.models.sam import Sam, SamConfig
 from samkit.models.sam2 import ObjectMasks, Sam2, Sam2Config
@@ -52,6 +53,8 @@ __all__ = [
     "PromptEncoder",
     "PromptEncoderConfig",
     "PromptTensors",
+    "ProposalHead",
+    "ProposalHeadConfig",
     "RelPosAttention",
     "RememberedFrame",
     "RememberedPointer",

@@ -27,12 +27,12 @@ CONTEXTS_CACHED = 8
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PointMasks:
-    """Confident masks of many single-point prompts.
+    """Confident masks of many prompts, each a point or a box.
 
     Attributes:
         logits: (K, L, L) float32.
         iou_pred: (K,).
-        point_index: (K,) index of the point that each mask answers.
+        point_index: (K,) index of the prompt that each mask answers.
     """
 
     logits: npt.NDArray[np.float32]
@@ -89,15 +89,20 @@ class PromptDecoder:
 
     @torch.no_grad()
     def decode_confident(
-        self, embedding: ImageEmbedding, prompts: Prompts, *, iou_thresh: float
+        self,
+        embedding: ImageEmbedding,
+        prompts: Prompts,
+        *,
+        iou_thresh: float,
+        multimask: bool = True,
     ) -> PointMasks:
-        """Answer prompts with three masks each; upscale and return only the confident masks."""
+        """Answer prompts with three masks each, or one; upscale and return the confident masks."""
         side = embedding.coords.logits_size
         logits, iou_pred = [np.zeros((0, side, side), np.float32)], [np.zeros(0, np.float32)]
         points = [np.zeros(0, np.int64)]
         with self._lock:
             for rows, attended, context in self._attend(embedding, prompts):
-                selected = self.backend.select(attended, multimask=True)
+                selected = self.backend.select(attended, multimask=multimask)
                 iou = selected.iou_pred.cpu().numpy()
                 confident = iou >= iou_thresh
                 for some in runs(np.asarray(confident.any(axis=1))):

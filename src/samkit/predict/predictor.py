@@ -442,6 +442,29 @@ class Predictor:
         self._check(embedding, prompts)
         return self.decoder.decode_confident(embedding, prompts, iou_thresh=iou_thresh)
 
+    def decode_boxes(
+        self,
+        embedding: ImageEmbedding,
+        boxes_xyxy: npt.NDArray[np.float64],
+        *,
+        iou_thresh: float,
+    ) -> PointMasks:
+        """Answer many boxes with one mask each; return the confident masks.
+
+        Args:
+            boxes_xyxy: (P, 4) in pixels of the image.
+            iou_thresh: masks with a lower predicted IoU are dropped, before the costly upscaling.
+
+        Returns:
+            the K confident masks, ordered by box.
+        """
+        self._enter()
+        prompts = Prompts.of(boxes=boxes_xyxy)
+        self._check(embedding, prompts)
+        return self.decoder.decode_confident(
+            embedding, prompts, iou_thresh=iou_thresh, multimask=False
+        )
+
     def with_decoder(self, model: Sam, *, model_name: str | None = None) -> Predictor:
         """Create a predictor with another prompt encoder and decoder and the same image encoder.
 

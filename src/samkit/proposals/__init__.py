@@ -4,7 +4,16 @@ from samkit.proposals.candidates import Proposals
 from samkit.proposals.classes import ClassMasker
 from samkit.proposals.config import PRESETS, AutoMaskConfig
 from samkit.proposals.grid import crop_boxes, grid_points
-from samkit.proposals.masker import AutoMasker, PointPredictor
+from samkit.proposals.learned import propose_boxes
+from samkit.proposals.masker import AutoMasker, with_proposer
+from samkit.proposals.proposers import (
+    Crop,
+    GridProposer,
+    LearnedProposer,
+    PointPredictor,
+    Proposer,
+)
+from samkit.proposals.selection import select
 from samkit.proposals.sources import SourceLike, TileSource, open_source
 from samkit.proposals.tiles import TileConfig, generate_tiled
 
@@ -13,8 +22,12 @@ __all__ = [
     "AutoMaskConfig",
     "AutoMasker",
     "ClassMasker",
+    "Crop",
+    "GridProposer",
+    "LearnedProposer",
     "PointPredictor",
     "Proposals",
+    "Proposer",
     "SourceLike",
     "TileConfig",
     "TileSource",
@@ -22,4 +35,7 @@ __all__ = [
     "generate_tiled",
     "grid_points",
     "open_source",
+    "propose_boxes",
+    "select",
+    "with_proposer",
 ]

@@ -37,13 +37,16 @@ class Candidates:
         patches: for each mask, the logits that its pixels in the image depend on.
         corners_xy: (K, 2) positions of the patches in the crop's logits.
         iou_pred: (K,).
+        scores: (K,) by which masks are ranked, and preferred to their duplicates.
         stability: (K,) estimated on the logits; see `STABILITY_SLACK`.
-        points_xy: (K, 2) the point that each mask answers, in pixels of the image.
+        points_xy: (K, 2) the point that each mask answers, or the middle of its box, in pixels of
+            the image.
     """
 
     patches: tuple[Logits, ...]
     corners_xy: npt.NDArray[np.int64]
     iou_pred: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
     stability: FloatArray
     points_xy: FloatArray
 
@@ -99,13 +102,19 @@ class Proposals:
 
 
 def select_candidates(
-    answer: PointMasks, points_xy: FloatArray, coords: CoordMap, config: AutoMaskConfig
+    answer: PointMasks,
+    points_xy: FloatArray,
+    coords: CoordMap,
+    config: AutoMaskConfig,
+    *,
+    scores: npt.NDArray[np.float32] | None = None,
 ) -> Candidates:
     """Select the masks of an answer whose estimated stability suffices.
 
     Args:
         answer: confident masks of a crop.
         points_xy: (P, 2) the prompted points, in pixels of the image.
+        scores: (K,) of the answer's masks; None for their predicted IoU.
         coords: the crop's coordinate spaces.
         config: thresholds.
     """
@@ -123,6 +132,7 @@ def select_candidates(
         patches=tuple(patches),
         corners_xy=np.array(corners, np.int64).reshape(-1, 2),
         iou_pred=answer.iou_pred[index],
+        scores=(answer.iou_pred if scores is None else scores)[index],
         stability=np.array(stability, np.float64),
         points_xy=points_xy[answer.point_index[index]],
     )

@@ -28,6 +28,8 @@ RANGES: Mapping[str, tuple[type, float, float]] = MappingProxyType(
         "crop_nms_thresh": (float, 0, 1),
         "min_area_px": (int, 0, 2**31 - 1),
         "max_area_fraction": (float, 0, 1),
+        "max_proposals": (int, 1, 2000),
+        "objectness_thresh": (float, 0, 1),
     }
 )
 
@@ -61,6 +63,10 @@ class AutoMaskConfig:
         max_area_fraction: masks that cover a larger fraction of the image are dropped.
         adaptive: go through points from coarse to fine and skip those that enough masks cover:
             fewer decodes, and fewer masks of small details.
+        proposer: "grid" prompts by the grid of points; "learned" by the boxes of the proposal head
+            in this package that belongs to the model's image encoder; else a head's file.
+        max_proposals: maximum number of boxes of a head, in each crop.
+        objectness_thresh: minimum objectness of a head's boxes.
     """
 
     points_per_side: int = 32
@@ -76,6 +82,9 @@ class AutoMaskConfig:
     min_area_px: int = 0
     max_area_fraction: float = 1.0
     adaptive: bool = False
+    proposer: str = "grid"
+    max_proposals: int = 200
+    objectness_thresh: float = 0.03
 
     def __post_init__(self) -> None:
         for name, (kind, low, high) in RANGES.items():
@@ -83,6 +92,8 @@ class AutoMaskConfig:
                 check_number(name, getattr(self, name), kind, low, high)
         if not isinstance(self.adaptive, (bool, np.bool_)):
             raise ConfigError(f"adaptive must be True or False; got {self.adaptive!r}")
+        if not isinstance(self.proposer, str) or not self.proposer:
+            raise ConfigError(f"proposer must be grid, learned or a file; got {self.proposer!r}")
 
     def for_model(self, iou_thresh: float) -> "AutoMaskConfig":
         """These settings for a model with its own `iou_thresh`, which then is a number."""
@@ -104,6 +115,9 @@ class AutoMaskConfig:
 
 PRESETS: Mapping[str, AutoMaskConfig] = MappingProxyType(
     {
+        # Boxes of the proposal head instead of a grid: their objectness says more of a mask than
+        # predicted IoU and stability, which are not thresholds here.
+        "instant": AutoMaskConfig(proposer="learned", iou_thresh=0.0, stability_thresh=0.0),
         # A third of the default's decodes for 91% of its average recall of human segmentations;
         # 16 x 16 points take a quarter for 81% (docs/performance.md).
         "fast": AutoMaskConfig(points_per_side=24, adaptive=True),

@@ -64,7 +64,7 @@ class FoundMask(NamedTuple):
     rle: Rle
     box_xyxy: Box
     area_px: int
-    iou_pred: float
+    score: float
     stability: float
     point_xy: npt.NDArray[np.float64]
     crop_xyxy: Box
@@ -81,7 +81,7 @@ def filter_crop(
         (found.iou_pred >= config.min_iou_pred)
         & (found.stability >= config.stability_thresh - STABILITY_SLACK)
     )
-    order = likely[np.argsort(-found.iou_pred[likely], kind="stable")]
+    order = likely[np.argsort(-found.scores[likely], kind="stable")]
     selected: list[FoundMask] = []
     selected_boxes = np.zeros((len(order), 4), np.int64)
     to_image = np.tile(np.array(crop.crop_xyxy[:2]), 2)
@@ -104,24 +104,24 @@ def filter_crop(
 def merge_crops(
     crops: Sequence[Sequence[FoundMask]], size_hw: tuple[int, int], config: AutoMaskConfig
 ) -> Masks:
-    """Drop duplicates between crops, preferring the smallest crops; sort by predicted IoU."""
+    """Drop duplicates between crops, preferring the smallest crops; sort by score."""
     found = [mask for crop in crops for mask in crop]
     if len(crops) > 1:
         boxes = np.array([mask.box_uncleaned for mask in found], np.int64).reshape(-1, 4)
-        order = _sorted_numbers([(_area(mask.crop_xyxy), -mask.iou_pred) for mask in found])
+        order = _sorted_numbers([(_area(mask.crop_xyxy), -mask.score) for mask in found])
         found = [found[number] for number in np.sort(nms(boxes, order, config.crop_nms_thresh))]
     if config.min_area_px:
         # Cleaned masks may now equal others; masks that were not changed are preferred.
         boxes = np.array([mask.box_xyxy for mask in found], np.int64).reshape(-1, 4)
-        order = _sorted_numbers([(mask.was_cleaned, -mask.iou_pred) for mask in found])
+        order = _sorted_numbers([(mask.was_cleaned, -mask.score) for mask in found])
         thresh = max(config.box_nms_thresh, config.crop_nms_thresh)
         found = [found[number] for number in np.sort(nms(boxes, order, thresh))]
-    found.sort(key=lambda mask: -mask.iou_pred)
+    found.sort(key=lambda mask: -mask.score)
     return Masks(
         rles=tuple(mask.rle for mask in found),
         boxes_xyxy=np.array([mask.box_xyxy for mask in found], np.int64).reshape(-1, 4),
         areas=np.array([mask.area_px for mask in found], np.int64),
-        scores=np.array([mask.iou_pred for mask in found], np.float32),
+        scores=np.array([mask.score for mask in found], np.float32),
         size_hw=size_hw,
         stability=np.array([mask.stability for mask in found], np.float32),
         points_xy=np.array([mask.point_xy for mask in found], np.float64).reshape(-1, 2),
@@ -152,7 +152,7 @@ def measure(
         rle=encode_patch_rle(clean, corner, size_hw),
         box_xyxy=_box_of(clean, corner),
         area_px=area_px,
-        iou_pred=float(found.iou_pred[number]),
+        score=float(found.scores[number]),
         stability=stability,
         point_xy=found.points_xy[number],
         crop_xyxy=crop.crop_xyxy,

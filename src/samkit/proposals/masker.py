@@ -1,55 +1,27 @@
-"""Automatic mask generation: prompt a grid of points, then filter the candidates."""
+"""Automatic mask generation: prompt where a proposer says, then filter the candidates."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from samkit.formats import ImageLike, RangeLike, read_image
-from samkit.proposals.adaptive import Coverage
-from samkit.proposals.candidates import Candidates, CropProposals, Proposals, select_candidates
-from samkit.proposals.config import AutoMaskConfig
+from samkit.proposals.candidates import CropProposals, Proposals
+from samkit.proposals.config import PRESETS, AutoMaskConfig
 from samkit.proposals.filter import check_floors, filter_crop, merge_crops
-from samkit.proposals.grid import Box, check_grids, coarse_to_fine, crop_boxes, grid_points
+from samkit.proposals.grid import crop_boxes
+from samkit.proposals.proposers import Crop, PointPredictor, create_proposer
 from samkit.proposals.sources import SourceLike
 from samkit.proposals.tiles import TileConfig, generate_tiled
-from samkit.types import ImageEmbedding, Masks
-
-if TYPE_CHECKING:  # torch takes seconds to import
-    from samkit.predict import PointMasks
-
-# Points decoded by one call; each yields up to three masks of 256 x 256 logits, 786 KB.
-POINTS_AT_ONCE = 64
+from samkit.types import Masks
 
 # Called with the numbers of finished and of all points.
 Progress: TypeAlias = Callable[[int, int], None]
-
-
-class PointPredictor(Protocol):
-    """Embeds images and answers grids of points: the part of a `Predictor` that is used here."""
-
-    @property
-    def iou_thresh(self) -> float:
-        """Predicted IoU from which a mask is taken for one; see `samkit.Predictor.iou_thresh`."""
-        ...
-
-    def embed(self, image: npt.NDArray[np.uint8], /) -> ImageEmbedding:
-        """Embed an image, uint8 RGB (H, W, 3); see `samkit.Predictor.embed`."""
-        ...
-
-    def decode_points(
-        self,
-        embedding: ImageEmbedding,
-        points_xy: npt.NDArray[np.float64],
-        *,
-        iou_thresh: float,
-    ) -> PointMasks:
-        """Answer points (P, 2), one prompt each; see `samkit.Predictor.decode_points`."""
-        ...
 
 
 class AutoMasker:
@@ -61,10 +33,10 @@ class AutoMasker:
     thresholds, propose once and filter often. Nothing is stored between calls.
 
     Attributes:
-        predictor: answers the points; a `Predictor`, or what is like one.
-        config: grid, crops and thresholds, with the model's own `iou_thresh` where none was given.
-        point_grids: custom points instead of the regular grid: for each crop layer (P, 2) in xy as
-            fractions of a crop's sides; None for the regular grid.
+        predictor: answers the prompts; a `Predictor`, or what is like one.
+        config: prompts, crops and thresholds, with the model's own `iou_thresh` where none was
+            given.
+        proposer: says where to prompt.
     """
 
     def __init__(
@@ -72,17 +44,29 @@ class AutoMasker:
         predictor: PointPredictor,
         config: AutoMaskConfig | None = None,
         *,
+        proposer: str | os.PathLike[str] | None = None,
         point_grids: Sequence[npt.ArrayLike] | None = None,
     ) -> None:
         """Create a masker.
 
+        Args:
+            config: default: a grid of 32 x 32 points; with a learned proposer, the preset
+                "instant".
+            proposer: "grid", "learned" or a head's file, instead of the configuration's; see
+                `AutoMaskConfig.proposer`.
+            point_grids: custom points instead of the regular grid: for each crop layer (P, 2) in xy
+                as fractions of a crop's sides.
+
         Raises:
             ConfigError: `point_grids` are not points in 0..1 for each crop layer, or are combined
-                with adaptive grids.
+                with adaptive grids or a learned proposer.
+            WeightsError: there is no head for the predictor's image encoder, or its file is missing
+                or damaged.
         """
         self.predictor = predictor
-        self.config = (config or AutoMaskConfig()).for_model(predictor.iou_thresh)
-        self.point_grids = None if point_grids is None else check_grids(point_grids, self.config)
+        chosen = with_proposer(config, None if proposer is None else os.fspath(proposer))
+        self.config = chosen.for_model(predictor.iou_thresh)
+        self.proposer = create_proposer(predictor, self.config, point_grids)
 
     def propose(
         self,
@@ -127,7 +111,7 @@ class AutoMasker:
             box_nms_thresh, crop_nms_thresh, min_area_px, max_area_fraction: see `AutoMaskConfig`.
 
         Returns:
-            masks sorted by predicted IoU, which is their score.
+            masks sorted by score; see `generate`.
 
         Raises:
             ConfigError: a threshold is not a number, or is below that of the proposals.
@@ -161,7 +145,8 @@ class AutoMasker:
             on_progress: called after each step with the points done and all points.
 
         Returns:
-            masks sorted by predicted IoU, which is their score.
+            masks sorted by score: by predicted IoU; with a learned proposer, by this and
+            objectness.
 
         Raises:
             ImageError: the image cannot be read.
@@ -199,56 +184,29 @@ class AutoMasker:
         size_hw = (image.shape[0], image.shape[1])
         config = self.config
         crops = [
-            (crop, self._grid(layer))
+            Crop(layer=layer, box_xyxy=box)
             for layer in range(config.crop_layers + 1)
-            for crop in crop_boxes(size_hw, layer, config.crop_overlap)
+            for box in crop_boxes(size_hw, layer, config.crop_overlap)
         ]
-        total = sum(len(points) for _, points in crops)
+        counts = [self.proposer.max_prompts(crop.layer, config) for crop in crops]
         done = 0
 
-        def report(points_left: int) -> None:
+        def report(prompts_left: int) -> None:
             if on_progress is not None:
-                on_progress(done - points_left, total)
+                on_progress(done - prompts_left, sum(counts))
 
-        for crop_xyxy, fractions in crops:
-            x0, y0, x1, y1 = crop_xyxy
+        for crop, count in zip(crops, counts, strict=True):
+            x0, y0, x1, y1 = crop.box_xyxy
             embedding = self.predictor.embed(np.ascontiguousarray(image[y0:y1, x0:x1]))
-            done += len(fractions)
-            candidates = self._prompt(embedding, fractions, crop_xyxy, report)
-            yield CropProposals(crop_xyxy=crop_xyxy, coords=embedding.coords, candidates=candidates)
-
-    def _grid(self, layer: int) -> npt.NDArray[np.float64]:
-        """Points (P, 2) of each crop of a layer, as fractions of its sides."""
-        if self.point_grids is not None:
-            return self.point_grids[layer]
-        points_per_side = self.config.points_in_layer(layer)
-        points = grid_points(points_per_side)
-        return points[coarse_to_fine(points_per_side)] if self.config.adaptive else points
-
-    def _prompt(
-        self,
-        embedding: ImageEmbedding,
-        fractions: npt.NDArray[np.float64],
-        crop_xyxy: Box,
-        report: Callable[[int], None],
-    ) -> Candidates:
-        """Candidates of one crop; `report` is called with the number of points left."""
-        coords, config = embedding.coords, self.config
-        points = fractions * coords.original_hw[::-1]
-        coverage = None
-        if config.adaptive:
-            coverage = Coverage(coords, points, stability_thresh=config.stability_thresh)
-        left = np.arange(len(points))
-        parts = []
-        while len(left):
-            batch, left = left[:POINTS_AT_ONCE], left[POINTS_AT_ONCE:]
-            answer = self.predictor.decode_points(
-                embedding, points[batch], iou_thresh=config.min_iou_pred
+            done += count
+            candidates = self.proposer.candidates(embedding, crop, config, report)
+            yield CropProposals(
+                crop_xyxy=crop.box_xyxy, coords=embedding.coords, candidates=candidates
             )
-            part = select_candidates(answer, points[batch] + crop_xyxy[:2], coords, config)
-            parts.append(part)
-            if coverage is not None:
-                coverage.add(part)
-                left = left[~coverage.covers(left)]
-            report(len(left))
-        return Candidates.concatenate(parts)
+
+
+def with_proposer(config: AutoMaskConfig | None, proposer: str | None) -> AutoMaskConfig:
+    """A configuration with a proposer, if one is given; None is the proposer's own settings."""
+    if config is None:
+        config = AutoMaskConfig() if proposer in (None, "grid") else PRESETS["instant"]
+    return config if proposer is None else replace(config, proposer=proposer)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.training.losses import LossRecipe
     from samkit.training.mae.recipe import MAE_RECIPES, MaeRecipe
     from samkit.training.mae.setup import PICTURES
+    from samkit.training.proposals.recipe import PROPOSAL_RECIPES, ProposalRecipe
     from samkit.training.run import train
     from samkit.training.sam.prompts import PromptRecipe
     from samkit.training.sam.recipe import SAM_RECIPES, SamRecipe, finetune, lora, scenes
@@ -45,6 +46,7 @@ __all__ = [
     "DISTILL_RECIPES",
     "MAE_RECIPES",
     "PICTURES",
+    "PROPOSAL_RECIPES",
     "SAM_RECIPES",
     "SCORES",
     "STEPS",
@@ -65,6 +67,7 @@ __all__ = [
     "Parts",
     "Progress",
     "PromptRecipe",
+    "ProposalRecipe",
     "RunRecipe",
     "SamRecipe",
     "StepResult",
@@ -98,6 +101,7 @@ __getattr__, __dir__ = lazy_names(
         "DISTILL_RECIPES": "distill.recipe",
         "MAE_RECIPES": "mae.recipe",
         "PICTURES": "mae.setup",
+        "PROPOSAL_RECIPES": "proposals.recipe",
         "SAM_RECIPES": "sam.recipe",
         "SCORES": "log",
         "STEPS": "log",
@@ -119,6 +123,7 @@ __getattr__, __dir__ = lazy_names(
         "Parts": "sam.trainable",
         "Progress": "loop",
         "PromptRecipe": "sam.prompts",
+        "ProposalRecipe": "proposals.recipe",
         "RunRecipe": "settings",
         "SamRecipe": "sam.recipe",
         "StepResult": "task",

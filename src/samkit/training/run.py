@@ -14,6 +14,8 @@ from samkit.training.distributed import launch
 from samkit.training.loop import Progress, Trained, fit
 from samkit.training.mae.recipe import MaeRecipe
 from samkit.training.mae.setup import set_up_mae
+from samkit.training.proposals.recipe import ProposalRecipe
+from samkit.training.proposals.setup import set_up_proposals
 from samkit.training.sam.recipe import SamRecipe
 from samkit.training.sam.setup import set_up_sam
 from samkit.training.settings import list_settings
@@ -26,13 +28,16 @@ from samkit.training.video.setup import set_up_video
 
 logger = logging.getLogger(__name__)
 
-Recipe: TypeAlias = SamRecipe | MaeRecipe | DistillRecipe | ClipRecipe | VideoRecipe
+Recipe: TypeAlias = (
+    SamRecipe | VideoRecipe | ProposalRecipe | MaeRecipe | DistillRecipe | ClipRecipe
+)
 
 SETUPS: Mapping[type, Callable[[Any, Context], Setup[Any]]] = {
     SamRecipe: set_up_sam,
     MaeRecipe: set_up_mae,
     DistillRecipe: set_up_distillation,
     ClipRecipe: set_up_clip,
+    ProposalRecipe: set_up_proposals,
     VideoRecipe: set_up_video,
 }
 
@@ -48,7 +53,7 @@ def train(
     on_crops: OnImage | None = None,
     resume: bool = False,
 ) -> Trained:
-    """Train what a recipe describes: SAM, SAM 2 on videos, MAE, a distillation or CLIP.
+    """Train what a recipe describes: SAM, SAM 2 on videos, a proposal head, MAE, and others.
 
         recipe = override(finetune(), ["data.train=coco:train.json"])
         trained = train(recipe, Path("mine"))

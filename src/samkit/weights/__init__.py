@@ -39,6 +39,11 @@ if TYPE_CHECKING:  # torch takes seconds to import
         weights_sha256_of_bytes,
     )
     from samkit.weights.load import load_model, own_iou_thresh
+    from samkit.weights.proposal_heads import (
+        find_proposal_head,
+        load_proposal_head,
+        save_proposal_head,
+    )
     from samkit.weights.sam2_layouts import from_sam2_original, to_sam2_original
 
 __all__ = [
@@ -57,16 +62,19 @@ __all__ = [
     "fetch",
     "find_cached",
     "find_local",
+    "find_proposal_head",
     "from_sam2_original",
     "has_tokenizer",
     "identify",
     "load_model",
+    "load_proposal_head",
     "misfits",
     "model_config",
     "own_iou_thresh",
     "read_checkpoint",
     "save_checkpoint",
     "save_decoder",
+    "save_proposal_head",
     "to_sam2_original",
     "weights_sha256",
     "weights_sha256_of_bytes",
@@ -79,14 +87,17 @@ __getattr__, __dir__ = lazy_names(
         "SHOWN_MISFITS": "checkpoint",
         "TextEncoder": "checkpoint",
         "check_fits": "checkpoint",
+        "find_proposal_head": "proposal_heads",
         "identify": "checkpoint",
         "load_model": "load",
+        "load_proposal_head": "proposal_heads",
         "misfits": "checkpoint",
         "model_config": "checkpoint",
         "own_iou_thresh": "load",
         "read_checkpoint": "checkpoint",
         "save_checkpoint": "checkpoint",
         "save_decoder": "checkpoint",
+        "save_proposal_head": "proposal_heads",
         "from_sam2_original": "sam2_layouts",
         "to_sam2_original": "sam2_layouts",
         "weights_sha256": "checkpoint",

@@ -1,0 +1,1 @@
+"""Training of proposal heads: boxes of everything, on the frozen features of an image encoder."""
