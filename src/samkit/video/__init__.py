@@ -14,6 +14,7 @@ from samkit.video.writing import write_video
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.video.feature_tracker import FeatureTracker, FeatureTrackerConfig
     from samkit.video.features import FrameFeatures, grey_picture
+    from samkit.video.motion_rules import MotionRules
     from samkit.video.predictor import VideoPredictor
     from samkit.video.sam2_memory import (
         DISTRACTOR_AWARE,
@@ -38,6 +39,7 @@ __all__ = [
     "FrameFolder",
     "FrameSource",
     "MemoryPolicy",
+    "MotionRules",
     "ObjectAnswer",
     "ObjectResult",
     "Sam2Tracker",
@@ -65,6 +67,7 @@ __getattr__, __dir__ = lazy_names(
         "FeatureTrackerConfig": "feature_tracker",
         "FrameFeatures": "features",
         "MemoryPolicy": "sam2_memory",
+        "MotionRules": "motion_rules",
         "Sam2Tracker": "sam2_tracker",
         "VideoPredictor": "predictor",
         "grey_picture": "features",
