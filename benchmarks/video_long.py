@@ -186,7 +186,7 @@ class Outcome:
             self.waiting = None
 
 
-def follow(tracker: VideoPredictor, clip: Clip, *, every: int = 500) -> Outcome:
+def follow(tracker: VideoPredictor, clip: Clip, *, every: int = 100) -> Outcome:
     """Follow the three discs in a stream of the clip's frames.
 
     Args:
@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--bound-mb", type=float, default=20.0, help="(default %(default)s)")
     args = parser.parse_args()
     start = time.perf_counter()
-    outcome = follow(colour_tracker(), Clip(args.frames))
+    outcome = follow(colour_tracker(), Clip(args.frames), every=max(1, args.frames // 10))
     print(f"{args.frames} frames in {time.perf_counter() - start:.0f} s")
     for index, memory in outcome.memory_mb.items():
         print(f"frame {index}: {memory:.0f} MB")
