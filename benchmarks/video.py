@@ -2,7 +2,7 @@
 
     python benchmarks/video.py DAVIS_FOLDER OUTPUT.jsonl [--sequences bear boat]
         [--features FOLDER] [--first mask|box|click] [--method tracker|sketch]
-        [--set decoder_weight=1.0]
+        [--set anchor_share=0.3]
 
 Each sequence is a line of OUTPUT, from which a stopped run resumes. Image features take most of the
 time and do not depend on the tracker: they are cached in the folder of --features, in half

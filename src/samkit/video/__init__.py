@@ -14,6 +14,7 @@ from samkit.video.writing import write_video
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.video.feature_tracker import FeatureTracker, FeatureTrackerConfig
     from samkit.video.features import FrameFeatures, grey_picture
+    from samkit.video.motion_rules import MotionRules
     from samkit.video.predictor import VideoPredictor
     from samkit.video.sam2_hypotheses import HypothesisTracker
     from samkit.video.sam2_memory import (
@@ -53,6 +54,7 @@ __all__ = [
     "HypothesisTracker",
     "MemoryFrame",
     "MemoryPolicy",
+    "MotionRules",
     "ObjectAnswer",
     "ObjectMemory",
     "ObjectResult",
@@ -88,6 +90,7 @@ __getattr__, __dir__ = lazy_names(
         "MemoryFrame": "sam2_memory",
         "MemoryPolicy": "sam2_memory",
         "ObjectMemory": "sam2_memory",
+        "MotionRules": "motion_rules",
         "Sam2Tracker": "sam2_tracker",
         "VideoPredictor": "predictor",
         "grey_picture": "features",

@@ -18,22 +18,24 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from samkit.arrays import BoolArray, FloatArray, Logits, RgbImage
 from samkit.geometry import CoordMap, mask_to_logits
 from samkit.predict import Predictor
-from samkit.types import Prompts
+from samkit.types import MaskPrediction, Prompts
+from samkit.video.box_motion import BoxMotion
+from samkit.video.decoder_votes import Votes
+from samkit.video.feature_memory import ObjectMemory, SeenMask, mean_moments
 from samkit.video.features import FrameFeatures, encode_frame
 from samkit.video.interface import ObjectAnswer, State
 from samkit.video.motion import Flow, carry, flow_back
-from samkit.video.pixel_classifier import Moments, moments_of
+from samkit.video.motion_rules import MotionRules, cells_of
+from samkit.video.pixel_classifier import RING, Moments, moments_of
 
 OUTSIDE = -9.0  # logits where an object cannot be, unless the decoder is sure
 PROMPT_LIMIT = 12.0  # as of masks that are given; see `mask_to_logits`
 # Regions smaller than this fraction of the largest one do not count for the box.
 SPECK = 0.02
-AREA_SHARE = 0.2  # weight of the latest area in the moving average
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +44,13 @@ class FeatureTrackerConfig:
 
     Attributes:
         classifier_gain: logits for a pixel that the classifier is sure of are half of it.
+        classifier_shift: how much more than half the classifier must say of a pixel that may as
+            well be outside: this times the share of wrong pixels that it says are inside, where the
+            mask is known. Around thin things it says so of a wide margin.
         flow_blur: standard width of the blur of a carried mask, in cells: its outline is not sure.
         flow_limit: logits of a carried mask, at most.
         flow_weight: weight of the carried mask beside the classifier's.
-        decoder_limit: logits of the decoder's answer, at most.
-        decoder_weight: weight of the decoder's answer beside these two.
+        decoder_limit: logits from which on the decoder is sure; see `Votes` for what it is worth.
         prompt_gain: the sum of those two times this is the mask prompt.
         reach: how far around the carried mask the object may be: cells, and a fraction of its size.
         new_share: weight of the latest frame in the classifier.
@@ -56,41 +60,26 @@ class FeatureTrackerConfig:
         present, uncertain: classifier's mean inside the mask from which an object counts as there.
         found_iou: predicted IoU from which an object that was absent is back.
         found_size: its area then, as a multiple of what it was.
+        motion: rules by which motion counts; None: it does not.
     """
 
     classifier_gain: float = 8.0
+    classifier_shift: float = 0.35
     flow_blur: float = 1.5
     flow_limit: float = 3.0
     flow_weight: float = 0.7
     decoder_limit: float = 8.0
-    decoder_weight: float = 0.5
     prompt_gain: float = 3.0
     reach: tuple[int, float] = (16, 0.2)
     new_share: float = 0.1
-    anchor_share: float = 0.1
+    anchor_share: float = 0.2
     search_anchor_share: float = 0.5
     flow_gap: int = 3
     present: float = 0.6
     uncertain: float = 0.3
     found_iou: float = 0.6
     found_size: tuple[float, float] = (0.12, 3.0)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SeenMask:
-    """A mask in a frame, as the memory has it.
-
-    Attributes:
-        index: of the frame.
-        logits: (S, S).
-        grey: the frame's picture for flow.
-        moments: of the classifier up to and with this frame.
-    """
-
-    index: int
-    logits: Logits
-    grey: npt.NDArray[np.uint8]
-    moments: Moments
+    motion: MotionRules | None = field(default_factory=MotionRules)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,32 +91,6 @@ class FeatureAnswer(ObjectAnswer):
     """
 
     looks: Logits
-
-
-@dataclass(kw_only=True)
-class ObjectMemory:
-    """What is known of one object.
-
-    Attributes:
-        confirmed: the masks of confirmed frames.
-        latest: the mask tracked last; None right after a confirmed frame.
-        scales: of the features' levels, from the first frame.
-        is_lost: whether the object was absent in the frame tracked last.
-        area: of masks that were certain, in cells: a moving average.
-    """
-
-    confirmed: dict[int, SeenMask] = field(default_factory=dict)
-    latest: SeenMask | None = None
-    scales: Tensor | None = None
-    is_lost: bool = False
-    area: float = 0.0
-
-    def anchors(self, index: int, *, reverse: bool) -> list[SeenMask]:
-        """The confirmed masks that count for a frame, the nearest last."""
-        known = [
-            one for at, one in self.confirmed.items() if (at >= index if reverse else at <= index)
-        ]
-        return sorted(known, key=lambda one: -abs(one.index - index))
 
 
 class FeatureTracker:
@@ -194,13 +157,17 @@ class FeatureTracker:
             if is_far:  # what was learned last may be what covered the object
                 known = known.mixed(mean_moments(anchors), self.config.search_anchor_share)
             looks = self._classify(features, memory, known)
+            motion = last.predicted(index)
+            centre = float(np.mean([one.centre for one in anchors]))
             if is_far:
-                expected = self._search(memory, looks)
+                expected = self._search(memory, looks, motion, centre)
             else:
                 if last.index not in flows:
                     flows[last.index] = flow_back(features.grey, last.grey, features.used_hw())
-                expected = self._expect(last, flows[last.index], looks)
-            answers.append(self._decide(features, memory, expected, looks))
+                expected = self._expect(last, flows[last.index], looks, centre)
+            expected = self._where_it_moves(memory, expected, motion)
+            votes = Votes.mean([one.votes for one in anchors])
+            answers.append(self._decide(features, memory, expected, looks, votes))
         return answers
 
     def memorise(
@@ -215,37 +182,77 @@ class FeatureTracker:
     ) -> None:
         if memory.scales is None:
             memory.scales = features.scales()
-        memory.is_lost = answer.state == "absent"
-        if answer.state == "present":
-            area = float((answer.logits > 0).sum())
-            is_first = prompted or not memory.area
-            memory.area = area if is_first else memory.area + AREA_SHARE * (area - memory.area)
+        inside = answer.logits > 0
         if prompted:
-            moments = moments_of(features, answer.logits, memory.scales)
             memory.latest = None
-            memory.confirmed[index] = SeenMask(
-                index=index, logits=answer.logits, grey=features.grey, moments=moments
-            )
+            memory.confirmed[index] = self._confirm(features, memory, index, answer.logits)
+            memory.see(area=float(inside.sum()), is_first=True)
             return
+        # Where masks may not overlap, others may have taken all of it.
+        is_there = answer.state != "absent" and bool(inside.any())
+        memory.is_lost = not is_there
         anchors = memory.anchors(index, reverse=reverse)
         last = memory.latest or anchors[-1]
         if memory.is_lost:  # nothing is learned, and the last mask stays as it was
             memory.latest = last
             return
-        known = last.moments
+        known, motion = last.moments, last.predicted(index)
         if answer.state == "present":
+            memory.see(area=float(inside.sum()), is_first=not memory.area)
+            if self.config.motion is not None:
+                motion = self.config.motion.measured(motion, cells_of(inside))
             known = known.mixed(mean_moments(anchors), self.config.anchor_share)
             looks = answer.looks if isinstance(answer, FeatureAnswer) else None
             new = moments_of(features, answer.logits, memory.scales, looks)
             known = known.mixed(new, self.config.new_share)
         memory.latest = SeenMask(
-            index=index, logits=answer.logits, grey=features.grey, moments=known
+            index=index,
+            logits=answer.logits,
+            grey=features.grey,
+            moments=known,
+            motion=motion,
+            votes=last.votes,
+            centre=last.centre,
         )
 
     def release(self, memory: ObjectMemory, index: int | None = None) -> None:
         memory.latest, memory.is_lost = None, False
         if index is not None:
             del memory.confirmed[index]
+
+    def _confirm(
+        self, features: FrameFeatures, memory: ObjectMemory, index: int, logits: Logits
+    ) -> SeenMask:
+        """A confirmed mask, by which the decoder is judged as well."""
+        assert memory.scales is not None
+        moments = moments_of(features, logits, memory.scales)
+        truth = logits > 0
+        if not truth.any():  # finer than a cell
+            truth = logits == logits.max()
+        looks = self._classify(features, memory, moments)
+        centre = 0.5 + self.config.classifier_shift * wrong_share(looks > 0.5, truth)
+        expected = self._add_up(sigmoid(logits), looks, centre)
+        box = box_of(expected > 0, features.coords)
+        votes = Votes()
+        if box is not None:
+            decoded = self._ask(features, box, expected).logits[0]
+            votes = Votes.where_known(decoded > 0, truth, features.used_hw())
+        return SeenMask(
+            index=index,
+            logits=logits,
+            grey=features.grey,
+            moments=moments,
+            motion=BoxMotion.start(cells_of(truth)),
+            votes=votes,
+            centre=centre,
+        )
+
+    def _ask(self, features: FrameFeatures, box: FloatArray, expected: Logits) -> MaskPrediction:
+        """Ask the decoder where the object is that is expected there."""
+        prompt = np.clip(expected * self.config.prompt_gain, -PROMPT_LIMIT, PROMPT_LIMIT)
+        return self.predictor.predict(
+            features.embedding, boxes=box, mask_logits=prompt.astype(np.float32), multimask=False
+        )
 
     def _classify(self, features: FrameFeatures, memory: ObjectMemory, moments: Moments) -> Logits:
         """What the classifier says of each pixel (S, S): about 1 inside, 0 outside."""
@@ -257,17 +264,14 @@ class FeatureTracker:
         looks[height:] = looks[:, width:] = 0  # the padding
         return looks
 
-    def _expect(self, last: SeenMask, flow: Flow, looks: Logits) -> Logits:
+    def _expect(self, last: SeenMask, flow: Flow, looks: Logits, centre: float) -> Logits:
         """Logits of where the object should be, before the decoder is asked."""
-        config = self.config
         carried = carry(sigmoid(last.logits), flow)
-        blurred = np.asarray(cv2.GaussianBlur(carried, (0, 0), config.flow_blur), np.float32)
-        moved = np.clip(logit(blurred), -config.flow_limit, config.flow_limit)
-        expected = config.flow_weight * moved + config.classifier_gain * (looks - 0.5)
+        expected = self._add_up(carried, looks, centre)
         rows, cols = np.nonzero(carried > 0.3)
         if not len(rows):
             return np.full_like(looks, OUTSIDE)
-        cells, fraction = config.reach
+        cells, fraction = self.config.reach
         near = np.full(looks.shape, OUTSIDE, np.float32)
         window = tuple(
             slice(
@@ -279,14 +283,42 @@ class FeatureTracker:
         near[window] = expected[window]
         return near
 
-    def _search(self, memory: ObjectMemory, looks: Logits) -> Logits:
+    def _add_up(self, carried: Logits, looks: Logits, centre: float) -> Logits:
+        """Logits of what a carried mask (S, S) of probabilities and the classifier say together.
+
+        Args:
+            centre: see `SeenMask`.
+        """
+        config = self.config
+        blurred = np.asarray(cv2.GaussianBlur(carried, (0, 0), config.flow_blur), np.float32)
+        moved = np.clip(logit(blurred), -config.flow_limit, config.flow_limit)
+        said = config.classifier_gain * (looks - centre)
+        return config.flow_weight * moved + said
+
+    def _where_it_moves(self, memory: ObjectMemory, expected: Logits, motion: BoxMotion) -> Logits:
+        """What is expected, or, of an object that has suddenly grown, only where it should be."""
+        rules = self.config.motion
+        area = float((expected > 0).sum())
+        window = None if rules is None else rules.possible(motion, area, memory.size)
+        if window is None:
+            return expected
+        near = np.full_like(expected, OUTSIDE)
+        near[window] = expected[window]
+        return near
+
+    def _search(
+        self, memory: ObjectMemory, looks: Logits, motion: BoxMotion, centre: float
+    ) -> Logits:
         """Logits of where a lost object may be, in the whole frame: the region most like it."""
         labels, number, inside = components(looks > 0.5)
-        totals = np.bincount(labels.reshape(-1), (looks - 0.5).reshape(-1), minlength=number)
+        likeness = looks - 0.5
+        if self.config.motion is not None:
+            likeness *= self.config.motion.likely(motion, len(looks))
+        totals = np.bincount(labels.reshape(-1), likeness.reshape(-1), minlength=number)
         totals[0] = 0
         totals[~self._fits(memory, inside)] = 0
         best = int(totals.argmax()) if totals.any() else 0
-        expected = self.config.classifier_gain * (looks - 0.5)
+        expected = self.config.classifier_gain * (looks - centre)
         return np.where(labels == best, expected, OUTSIDE) if best else np.full_like(looks, OUTSIDE)
 
     def _fits(self, memory: ObjectMemory, area: npt.NDArray[Any]) -> BoolArray:
@@ -300,6 +332,7 @@ class FeatureTracker:
         memory: ObjectMemory,
         expected: Logits,
         looks: Logits,
+        votes: Votes,
     ) -> ObjectAnswer:
         """Ask the decoder, and decide where the object is, if it is there at all."""
         config, coords = self.config, features.coords
@@ -309,12 +342,8 @@ class FeatureTracker:
         box = box_of(expected > 0, coords)
         if box is None:
             return absent
-        prompt = np.clip(expected * config.prompt_gain, -PROMPT_LIMIT, PROMPT_LIMIT)
-        answer = self.predictor.predict(
-            features.embedding, boxes=box, mask_logits=prompt.astype(np.float32), multimask=False
-        )
-        decoded = np.clip(answer.logits[0], -config.decoder_limit, config.decoder_limit)
-        logits = (expected + config.decoder_weight * decoded).astype(np.float32)
+        answer = self._ask(features, box, expected)
+        logits = expected + votes.of(answer.logits[0], config.decoder_limit)
         inside = logits > 0
         likeness = float(looks[inside].mean()) if inside.any() else -1.0
         score = float(answer.iou_pred[0])
@@ -339,13 +368,11 @@ def logit(values: Logits) -> Logits:
     return np.asarray(np.log(inner / (1 - inner)), np.float32)
 
 
-def mean_moments(masks: Sequence[SeenMask]) -> Moments:
-    """Mean of the moments of masks."""
-    return Moments(
-        features=sum((one.moments.features for one in masks[1:]), masks[0].moments.features)
-        / len(masks),
-        target=sum((one.moments.target for one in masks[1:]), masks[0].moments.target) / len(masks),
-    )
+def wrong_share(found: BoolArray, truth: BoolArray) -> float:
+    """Share of the cells found near the truth (S, S each) that are wrong."""
+    near = cv2.dilate(truth.astype(np.uint8), np.ones((2 * RING + 1, 2 * RING + 1), np.uint8)) > 0
+    found = found & near
+    return float(1 - truth[found].mean()) if found.any() else 0.0
 
 
 def components(inside: BoolArray) -> tuple[npt.NDArray[np.int32], int, npt.NDArray[np.int32]]:
@@ -360,7 +387,6 @@ def box_of(inside: BoolArray, coords: CoordMap) -> FloatArray | None:
     if number < 2:
         return None
     large = np.flatnonzero(areas[1:] >= SPECK * areas[1:].max()) + 1
-    rows, cols = np.nonzero(np.isin(labels, large))
-    cells = np.array([cols.min(), rows.min(), cols.max() + 1, rows.max() + 1], np.float64)
+    cells = cells_of(np.isin(labels, large))
     box: FloatArray = cells * coords.logits_stride / np.tile(coords.scale_xy, 2)
     return box

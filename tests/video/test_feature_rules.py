@@ -1,0 +1,31 @@
+"""What the tracker on frozen features concludes from a confirmed frame."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from samkit.video.feature_memory import ObjectMemory
+from samkit.video.feature_tracker import wrong_share
+
+
+def test_the_share_of_wrong_cells_is_that_near_the_object():
+    truth = np.zeros((96, 96), bool)
+    truth[40:50, 40:50] = True
+    found = np.zeros_like(truth)
+    found[40:50, 35:55] = True  # twice as wide
+    found[0, 0] = True  # far away
+    assert wrong_share(found, truth) == pytest.approx(0.5)
+    assert wrong_share(truth, truth) == 0
+    assert wrong_share(np.zeros_like(truth), truth) == 0
+
+
+def test_the_size_of_an_object_outlasts_its_being_hidden():
+    memory = ObjectMemory()
+    memory.see(area=100, is_first=True)
+    for _ in range(5):
+        memory.see(area=20, is_first=False)
+    assert memory.size == pytest.approx(100 * 0.98**5)
+    assert memory.area < 50
+    memory.see(area=120, is_first=False)
+    assert memory.size == 120
