@@ -22,11 +22,17 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.training.mae.recipe import MAE_RECIPES, MaeRecipe
     from samkit.training.mae.setup import PICTURES
     from samkit.training.run import train
+    from samkit.training.sam.lora import takes_lora
     from samkit.training.sam.prompts import PromptRecipe
     from samkit.training.sam.recipe import SAM_RECIPES, SamRecipe, finetune, lora, scenes
     from samkit.training.sam.setup import task_predictor
     from samkit.training.sam.task import InteractiveRecipe, InteractiveTask
-    from samkit.training.sam.trainable import ModelRecipe, Parts, build_trainable
+    from samkit.training.sam.trainable import (
+        ModelRecipe,
+        Parts,
+        build_trainable,
+        corrections_file,
+    )
     from samkit.training.settings import OptimRecipe, RunRecipe, list_settings, override
     from samkit.training.setup import open_training_data
     from samkit.training.state import CHECKPOINT
@@ -68,6 +74,7 @@ __all__ = [
     "Trained",
     "Trainer",
     "build_trainable",
+    "corrections_file",
     "finetune",
     "fit",
     "launch",
@@ -76,6 +83,7 @@ __all__ = [
     "open_training_data",
     "override",
     "scenes",
+    "takes_lora",
     "task_predictor",
     "train",
     "world_layout",
@@ -116,6 +124,7 @@ __getattr__, __dir__ = lazy_names(
         "Trained": "loop",
         "Trainer": "trainer",
         "build_trainable": "sam.trainable",
+        "corrections_file": "sam.trainable",
         "finetune": "sam.recipe",
         "fit": "loop",
         "launch": "distributed",
@@ -124,6 +133,7 @@ __getattr__, __dir__ = lazy_names(
         "open_training_data": "setup",
         "override": "settings",
         "scenes": "sam.recipe",
+        "takes_lora": "sam.lora",
         "task_predictor": "sam.setup",
         "train": "run",
         "world_layout": "distributed",
