@@ -51,7 +51,7 @@ def main():
         )
         page = browser.new_page(viewport={"width": 1280, "height": 720})
         page.goto(url)
-        page.wait_for_selector(".card.project")
+        page.wait_for_selector(".card.project, .image-card")
         page.goto(f"{url.split('?')[0]}#/image/{image}")
         page.wait_for_selector(".mask-row", timeout=120_000)
         page.wait_for_timeout(5000)  # all layers are drawn, the image is sharp

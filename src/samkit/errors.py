@@ -4,6 +4,7 @@
     ├── ImageError        an image cannot be read, or is not an image
     ├── VideoError        a video cannot be read, has no such frame, or is not a video
     ├── PromptError       points, labels, boxes or mask logits do not make a prompt
+    │   └── NothingFoundError nothing is where a prompt in a video says
     ├── EmbeddingError    a saved embedding is damaged, or belongs to another model
     ├── WeightsError      a checkpoint is damaged, unknown or does not fit the model
     │   └── DownloadError a checkpoint could not be fetched
@@ -38,6 +39,10 @@ class VideoError(SamkitError):
 
 class PromptError(SamkitError):
     """Points, labels, boxes or mask logits do not make a prompt."""
+
+
+class NothingFoundError(PromptError):
+    """Nothing is found where a prompt in a frame of a video says."""
 
 
 class EmbeddingError(SamkitError):

@@ -57,7 +57,7 @@ def test_all_formats_of_a_folder(images, stub, capsys):
     assert sorted(tree("out")) == sorted(expected)
     told = capsys.readouterr()
     assert told.err == (
-        "samkit: 3 images to do; masks of everything, 32 x 32 points; mobile_sam; into out\n"
+        "samkit: 3 images to do; masks of everything, 32 x 32 points; mobile_sam_tuned; into out\n"
     )
     assert "images/deep/c.png: 3 masks" in told.out
     assert "3 images done, 9 masks in" in told.out

@@ -126,7 +126,7 @@ def test_stopped_run_goes_on(folder, capsys, monkeypatch):
 def test_broken_image_is_skipped_with_exit_code_1(folder, capsys):
     data = coco(folder, broken=True)
     models = ["--model", "before.pth", "--model", "after.pth"]
-    assert main(["evaluate", data, *models, *FEW, "--protocol", "one-click", "-o", "out"]) == 1
+    assert main(["evaluate", data, *models, *FEW[:4], "--protocol", "one-click", "-o", "out"]) == 1
     told = capsys.readouterr()
     _, skipped = told.err.splitlines()  # after the plan; once, not for each model
     assert skipped.startswith("samkit: skipped 1.png: ")
@@ -214,6 +214,12 @@ CASES = {
     "grid": ([SCENES, "--protocol", "recall", "--recall-points", "0"], "points_per_side must be"),
     "thresholds": ([SCENES, "--protocol", "edges", "--edge-thresholds", "0"], "thresholds must be"),
     "detections": ([SCENES, "--protocol", "boxes", "--detections", "none.json"], "cannot read"),
+    "of videos": ([SCENES, "--first", "click"], "--first is for vos, which is not measured"),
+    "of one": ([SCENES, "--edge-thresholds", "9"], "measured: add --protocol edges"),
+    "of three": (
+        [SCENES, "--protocol", "recall", "--seed", "1"],
+        "--seed is for noc and one-click and text, which are not measured: add --protocol noc",
+    ),
     "device": ([SCENES, "--device", "quantum"], "cannot be used"),
     "output": ([SCENES, "-o", "other.json/out"], "is not a folder"),
     "no masks": ([SCENES, "--model", "before.pth", "--min-area", "5000"], "no mask of --min-area"),
@@ -269,6 +275,6 @@ def test_defaults_need_no_setting(folder, monkeypatch, capsys):
 
     monkeypatch.setattr(Predictor, "load", load)
     assert main(["evaluate", SCENES, "--images", "1"]) == 0
-    assert asked == [("mobile_sam", "torch")]
+    assert asked == [("mobile_sam_tuned", "torch")]
     assert (folder / "samkit-evaluation" / "report.md").exists()
     assert "NoC@90" in capsys.readouterr().out

@@ -134,7 +134,7 @@ def test_demo_needs_nothing(tmp_path, capsys):
     assert mask[int(y), int(x)]
     assert mask[350, 300]  # the saucer belongs to it
     assert not mask[30, 30]  # the table does not
-    assert result["masks"][0]["predicted_iou"] > 0.9
+    assert 0.5 < result["masks"][0]["predicted_iou"] < 0.9  # it may mean the cup, or the saucer
 
 
 def test_errors_of_single_images_are_told_with_their_image(folder, capsys):

@@ -12,6 +12,7 @@ from samkit.geometry import decode_rle
 from samkit.predict import Predictor
 from samkit.training.sam.recipe import SAM_RECIPES
 from samkit.training.text.recipe import CLIP_RECIPES
+from samkit.training.video.recipe import VIDEO_RECIPES
 from samkit.weights.checkpoint import save_checkpoint
 from stub_detector import StubDetector, side_by_side
 
@@ -287,3 +288,4 @@ def test_a_clip_and_a_text_model_from_nothing(folder, capsys):
 def test_recipes_are_those_of_the_library():
     assert set(pretrain.CLIP_RECIPE_NAMES) == set(CLIP_RECIPES)
     assert set(train.RECIPE_NAMES) == set(SAM_RECIPES)
+    assert set(train.VIDEO_RECIPE_NAMES) == set(VIDEO_RECIPES)

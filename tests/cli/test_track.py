@@ -13,7 +13,7 @@ from PIL import Image
 from samkit.cli.main import main
 from samkit.geometry import decode_rle
 from samkit.video import Video, VideoPredictor
-from video.clips import write_clip
+from video.clips import write_clip, write_sound
 from video.stub_tracker import StubTracker, level_frames
 
 
@@ -107,14 +107,20 @@ def test_objects_of_a_label_image(tmp_path, clip, loaded):
     assert np.unique(np.asarray(Image.open(out / "masks" / "f6.png"))).tolist() == [0, 3, 7]
 
 
+def tracked_rles(output):
+    """The masks of each frame; scores tell how a memory was filled."""
+    lines = (output / "tracks.jsonl").read_text().splitlines()
+    return [[one["segmentation"] for one in json.loads(line)["objects"]] for line in lines]
+
+
 @contextmanager
-def interrupted(monkeypatch, after):
+def interrupted(monkeypatch, after, *, on_the_way_back=False):
     follow = StubTracker.follow
 
-    def stop(self, features, memory, index, **options):
-        if index >= after:
+    def stop(self, features, memory, index, *, reverse):
+        if reverse == on_the_way_back and (index <= after if reverse else index >= after):
             raise KeyboardInterrupt
-        return follow(self, features, memory, index, **options)
+        return follow(self, features, memory, index, reverse=reverse)
 
     with monkeypatch.context() as patch:
         patch.setattr(StubTracker, "follow", stop)
@@ -144,6 +150,22 @@ def test_a_stopped_run_leaves_no_results_and_resumes(tmp_path, clip, loaded, mon
     assert "holds a run with other prompts" in capsys.readouterr().err
 
 
+def test_a_run_stopped_on_the_way_back_resumes(tmp_path, clip, loaded, monkeypatch):
+    """Between the two prompts of an object the nearer one decides, however often it was stopped."""
+    prompts = ("--point", "1@0:6,6", "--point", "1@7:25,35", "--point", "2@5:25,35")
+    arguments = (clip, *prompts, "--reverse", "--format", "jsonl", "-o")
+    assert run(*arguments, tmp_path / "at_once") == 0
+    for after in (5, 2):
+        with interrupted(monkeypatch, after, on_the_way_back=True):
+            assert run(*arguments, tmp_path / "out") == 130
+    assert run(*arguments, tmp_path / "out") == 0
+    assert loaded[-1].tracker.encoded[:4] == [0, 7, 5, 3]  # prompts, the last frame that was done
+    at_once, resumed = (tracked_rles(tmp_path / name) for name in ("at_once", "out"))
+    assert resumed == at_once
+    areas = [decode_rle(rles[0]).sum() for rles in resumed]
+    assert areas == [64] * 4 + [100] * 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -164,8 +186,98 @@ def test_wrong_input_is_one_line(tmp_path, clip, loaded, capsys, arguments, mess
     assert len(said.splitlines()) == 1
 
 
-def test_what_is_no_video_is_one_line(tmp_path, loaded, capsys):
-    (tmp_path / "clip.mp4").write_bytes(b"no video")
-    assert run(tmp_path / "clip.mp4", "--point", FIRST, "-o", tmp_path / "out") == 2
-    assert "not a video" in capsys.readouterr().err
+def test_the_demo_follows_two_objects_through_a_clip_of_its_own(tmp_path, loaded, capsys):
+    output = tmp_path / "out"
+    for _ in range(2):  # and again, into the same folder
+        assert main(["demo", "--video", "-o", str(output)]) == 0
+        said = capsys.readouterr().out.splitlines()
+        assert said[0] == f"{output}/clip.mp4: 12 frames made of an image of a coffee cup"
+        assert "object 2: in 12 of 12 frames" in " ".join(said)
+        command = said[-1].split()
+        assert command[:3] == ["samkit", "track", f"{output}/clip.mp4"]
+    assert {one.name for one in output.iterdir()} == {
+        *("clip.mp4", "masks", "overlay.mp4", "overlay.png", "tracks.jsonl", ".samkit-track"),
+    }
+    with av.open(str(output / "clip.mp4")) as clip, av.open(str(output / "overlay.mp4")) as video:
+        assert clip.streams.video[0].average_rate == video.streams.video[0].average_rate == 6
+        assert sum(1 for _ in video.decode(video=0)) == 12
+    assert np.asarray(Image.open(output / "overlay.png")).shape == (2 * 340, 3 * 480, 3)
+    assert main([*command[1:], "-o", str(tmp_path / "next")]) == 0
+    before, after = (folder / "masks/00004.png" for folder in (output, tmp_path / "next"))
+    assert before.read_bytes() == after.read_bytes()
+    capsys.readouterr()
+    assert main(["demo", "--video", "--json", "-o", str(tmp_path / "json")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert sorted(found["objects"]) == ["1", "2"]
+    assert f"{tmp_path}/json/overlay.png" in found["files"]
+
+
+@pytest.mark.slow
+def test_the_demo_finds_cup_and_spoon_again_behind_the_bar(tmp_path):
+    assert main(["demo", "--video", "-o", str(tmp_path), "--json", "--backend", "torch"]) == 0
+    first, last = (
+        np.asarray(Image.open(tmp_path / "masks" / f"{number:05d}.png")) for number in (0, 11)
+    )
+    moved = np.roll(first, -120, axis=1)  # the view has moved by 120 pixels
+    for number in (1, 2):
+        one, other = moved == number, last == number
+        assert one.sum() > 2000
+        assert (one & other).sum() > 0.8 * (one | other).sum()
+
+
+@pytest.fixture
+def bad(tmp_path):
+    """Videos that cannot be followed, by what is wrong with them."""
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    good = write_clip(videos / "good.mp4", list(level_frames(8))).read_bytes()
+    contents = {
+        "text.mp4": b"no video",
+        "empty.mp4": b"",
+        "truncated.mp4": good[: len(good) // 2],
+        "codec.mp4": good.replace(b"avc1", b"zzzz"),
+    }
+    for name, content in contents.items():
+        (videos / name).write_bytes(content)
+    write_sound(videos / "sound.m4a")
+    (videos / "no_images").mkdir()
+    (videos / "sizes").mkdir()
+    for number, size in enumerate(((64, 48), (64, 48), (48, 64))):
+        Image.new("RGB", size, (0, 100, 0)).save(videos / "sizes" / f"{number}.png")
+    return videos
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("text.mp4", "not a video"),
+        ("empty.mp4", "not a video, or damaged or cut off"),
+        ("truncated.mp4", "not a video, or damaged or cut off"),
+        ("codec.mp4", "is in a codec that cannot be read here: convert it, such as by ffmpeg"),
+        ("sound.m4a", "has no pictures, only sound or other data"),
+        ("no_images", "has no images: give a folder of frames, or a video file"),
+        ("nowhere.mp4", "no such file"),
+    ],
+)
+def test_what_is_no_video_is_one_line(tmp_path, bad, loaded, capsys, name, message):
+    assert run(bad / name, "--point", FIRST, "-o", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert name in said
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_frames_that_change_their_size_leave_no_results(tmp_path, bad, loaded, capsys):
+    output = tmp_path / "out"
+    assert run(bad / "sizes", "--point", FIRST, "-o", output) == 2
+    (said,) = (line for line in capsys.readouterr().err.splitlines() if "frame 2 is" in line)
+    assert "frame 2 is 48 x 64, frame 0 is 64 x 48: give frames of one size" in said
+    assert [one.name for one in output.iterdir()] == [".samkit-track"]
+
+
+def test_a_label_image_without_objects_is_one_line(tmp_path, clip, loaded, capsys):
+    Image.new("L", (64, 48)).save(tmp_path / "first.png")
+    assert run(clip, "--mask", f"0:{tmp_path}/first.png", "-o", tmp_path / "out") == 2
+    assert capsys.readouterr().err.strip().endswith("first.png has no object")
     assert not (tmp_path / "out").exists()

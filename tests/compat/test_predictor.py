@@ -41,7 +41,7 @@ def predictor(cat):
 
 @pytest.fixture(scope="module")
 def own(cat):
-    own = samkit.Predictor.load(backend="torch", precision="float32")
+    own = samkit.Predictor.load("mobile_sam", backend="torch", precision="float32")
     return own, own.embed(cat)
 
 

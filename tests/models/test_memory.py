@@ -3,8 +3,20 @@ import math
 import pytest
 import torch
 
-from samkit.models import CONFIGS, RememberedFrame, RememberedPointer, Sam2, build_sam
-from samkit.models.memory_attention import AxialRope, sine_of_distance, sine_positions
+from samkit.models import (
+    CONFIGS,
+    RememberedFrame,
+    RememberedPointer,
+    Sam2,
+    build_sam,
+    memory_attention,
+)
+from samkit.models.memory_attention import (
+    AxialRope,
+    RopeAttention,
+    sine_of_distance,
+    sine_positions,
+)
 
 GRID, DIM = 5, 16
 
@@ -150,3 +162,22 @@ def test_gradients_reach_the_memory(tiny_sam2: Sam2) -> None:
     (seen.square().mean() + memory.mask_downsample(masks).square().mean()).backward()
     without = {n for n, p in memory.named_parameters() if p.grad is None or not p.grad.any()}
     assert without == {"no_mem_pos_enc"}
+
+
+@pytest.mark.parametrize("num_heads", [1, 2])
+def test_values_projected_after_attention_are_the_same(
+    num_heads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attention = RopeAttention(32, 8, num_heads=num_heads, grid=GRID)
+    torch.nn.init.normal_(attention.v_proj.bias)
+    q, k, v = torch.randn(1, GRID**2, 32), torch.randn(3, 53, 8), torch.randn(3, 53, 8)
+    with torch.no_grad():
+        before = attention(q, k, v, num_still=3)
+        monkeypatch.setattr(memory_attention, "MANY_KEYS", 50)
+        monkeypatch.setattr(memory_attention, "QUERIES_AT_ONCE", 7)
+        monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", None)
+        after = attention(q, k, v, num_still=3)
+        alone = attention(q, k[:1], v[:1], num_still=3)
+    assert after.shape == (3, GRID**2, 32)
+    torch.testing.assert_close(before, after, atol=1e-5, rtol=1e-5)
+    assert torch.equal(after[:1], alone)

@@ -3,7 +3,7 @@ import pytest
 
 from samkit.geometry import box_iou
 from samkit.video.box_motion import BoxMotion
-from samkit.video.sam2_tracker import STABLE_FRAMES, choose_by_motion
+from samkit.video.sam2_choice import STABLE_FRAMES, choose_by_motion
 
 BOX = np.array([10.0, 20.0, 22.0, 50.0])
 VELOCITY = np.array([2.0, -0.5, 2.0, -0.5])

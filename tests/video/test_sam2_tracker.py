@@ -8,10 +8,11 @@ from samkit.errors import WeightsError
 from samkit.models import Sam2
 from samkit.predict import Predictor
 from samkit.types import Prompts
-from samkit.video import sam2_tracker
+from samkit.video import sam2_choice, sam2_tracker
 from samkit.video.interface import ObjectAnswer
+from samkit.video.sam2_choice import has_rival
 from samkit.video.sam2_memory import DISTRACTOR_AWARE, SAMURAI, MemoryPolicy
-from samkit.video.sam2_tracker import NO_OBJECT_LOGIT, Sam2Tracker, has_rival, state_of
+from samkit.video.sam2_tracker import NO_OBJECT_LOGIT, Sam2Tracker, state_of
 
 SIZE_HW = (60, 100)
 
@@ -232,7 +233,7 @@ def test_motion_is_the_objects_own_and_ends_with_the_video(tracker, frames):
 
 
 def test_motion_chooses_among_candidates_once_it_is_reliable(tracker, frames, monkeypatch):
-    monkeypatch.setattr(sam2_tracker, "STABLE_FRAMES", 2)
+    monkeypatch.setattr(sam2_choice, "STABLE_FRAMES", 2)
     prompts = {0: {1: click(20, 30)}}
     guided = follow(with_policy(tracker, motion_weight=1.0), frames, prompts)
     assert [answers[1].motion_iou is None for answers in guided.values()][:3] == [True] * 3

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from samkit.errors import PromptError, VideoError
+from samkit.errors import NothingFoundError, PromptError, VideoError
+from samkit.geometry import decode_rle
 from samkit.video import ObjectAnswer, Video, VideoStream, open_frames
 from samkit.video.video import without_overlaps
 from video.stub_tracker import StubTracker, level_frames
@@ -53,6 +54,108 @@ def test_forward_and_in_reverse_from_the_middle_cover_all_frames():
     assert forward == [5, 6, 7, 8, 9, 10, 11]
     assert backward == [5, 4, 3, 2, 1, 0]
     assert all(video.answer(index).object_ids == (1,) for index in range(12))
+
+
+def corrected_video(**options):
+    """Object 1 is the first square in frame 0 and the second one in frame 8; 2 begins in 5."""
+    video = open_video(**options)
+    video.prompt(0, object_id=1, points=FIRST)
+    video.prompt(8, object_id=1, points=SECOND)
+    video.prompt(5, object_id=2, points=SECOND)
+    return video
+
+
+def squares(video, object_id):
+    """Which square the object is in each frame."""
+    frames, found = level_frames(12), {}
+    for index, frame in enumerate(frames):
+        answer = video.answer(index)
+        if object_id in answer.object_ids:
+            mask = decode_rle(answer.of(object_id).rle)
+            (found[index],) = np.unique(frame[..., 1][mask])
+    return found
+
+
+def test_between_two_confirmed_frames_the_nearer_one_decides():
+    video = corrected_video()
+    list(video.propagate())
+    confirmed = [video.answer(0).of(1), video.answer(8).of(1), video.answer(5).of(2)]
+    assert squares(video, 1) == dict.fromkeys(range(8), 100) | dict.fromkeys(range(8, 12), 200)
+    answers = {answer.index: answer for answer in video.propagate(reverse=True)}
+    assert sorted(answers) == list(range(9))
+    # Frame 4 is as near to both: the direction of time decides.
+    assert squares(video, 1) == dict.fromkeys(range(5), 100) | dict.fromkeys(range(5, 12), 200)
+    assert squares(video, 2) == dict.fromkeys(range(12), 200)
+    assert all(answers[index].rles == video.answer(index).rles for index in answers)
+    assert [video.answer(0).of(1), video.answer(8).of(1), video.answer(5).of(2)] == confirmed
+
+
+@pytest.mark.parametrize("first_reverse", [False, True])
+def test_results_do_not_depend_on_the_order_of_the_propagations(first_reverse):
+    expected, video = corrected_video(), corrected_video()
+    for reverse in (False, True):
+        list(expected.propagate(reverse=reverse))
+    for reverse in (first_reverse, not first_reverse, first_reverse):
+        list(video.propagate(reverse=reverse))
+    assert content(map(video.answer, range(12))) == content(map(expected.answer, range(12)))
+
+
+def test_an_object_that_begins_later_leaves_the_results_of_others_in_reverse():
+    """The first prompt of one object is in frame 0, that of the other one in the middle."""
+    video = open_video()
+    video.prompt(0, object_id=1, points=FIRST)
+    video.prompt(6, object_id=2, points=SECOND)
+    before = [answer.of(1) for answer in video.propagate()]
+    assert [one.index for one in video.propagate(reverse=True)] == [6, 5, 4, 3, 2, 1, 0]
+    assert [video.answer(index).of(1) for index in range(12)] == before
+    assert all(video.answer(index).object_ids == (1, 2) for index in range(12))
+
+
+def test_a_new_correction_takes_the_frames_around_it():
+    video = corrected_video()
+    for reverse in (False, True):
+        list(video.propagate(reverse=reverse))
+    video.prompt(6, object_id=1, points=[[18, 6]])
+    list(video.propagate(reverse=True))
+    assert squares(video, 1) == dict.fromkeys(range(7), 100) | dict.fromkeys(range(7, 12), 200)
+    video.clear(6, object_id=1)
+    for reverse in (False, True):
+        list(video.propagate(reverse=reverse))
+    assert squares(video, 1) == dict.fromkeys(range(5), 100) | dict.fromkeys(range(5, 12), 200)
+
+
+def test_a_frame_that_both_directions_reach_is_tracked_once_more_only_where_it_changes():
+    video = open_video()
+    video.prompt(0, points=FIRST)
+    video.prompt(8, points=SECOND)
+    list(video.propagate())
+    video._tracker.encoded.clear()
+    list(video.propagate(reverse=True))
+    assert video._tracker.encoded == [7, 6, 5]
+
+
+def test_a_prompt_elsewhere_leaves_another_objects_propagation_as_it_was():
+    """An object's memory is not begun anew because another one was prompted in between."""
+    alone, joined = open_video(), open_video()
+    for video in (alone, joined):
+        video.prompt(0, object_id=1, points=FIRST)
+    expected = [answer.of(1) for answer in alone.propagate()]
+    list(joined.propagate(stop=8))
+    joined.prompt(3, object_id=2, points=SECOND)
+    assert [answer.of(1) for answer in joined.propagate(start=8)] == expected[8:]
+
+
+def test_objects_do_not_overlap_either_where_the_other_direction_found_one():
+    mask = np.zeros((48, 64), bool)
+    mask[30:40, 20:25] = True  # half of the second square, which then moves to all of it
+    video = open_video(non_overlapping=True)
+    video.prompt(0, object_id=1, mask=mask)
+    video.prompt(6, object_id=2, points=SECOND)
+    list(video.propagate())
+    list(video.propagate(reverse=True))
+    for index in range(12):
+        assert video.answer(index).masks.sum(axis=0).max() <= 1
+    assert video.answer(3).of(1).area == 100
 
 
 def test_start_and_stop_are_those_of_a_range():
@@ -104,6 +207,27 @@ def test_a_correction_in_reverse_changes_earlier_frames_alone():
     after = list(video.propagate(reverse=True))
     assert content(after[:6]) == content(before[:6])
     assert all(one.rles != other.rles for one, other in zip(before[6:], after[6:], strict=True))
+
+
+def test_points_add_to_earlier_ones_or_take_their_place():
+    video = open_video()
+    video.prompt(0, points=FIRST)
+    video.prompt(0, points=SECOND)
+    assert video._objects[1].prompts[0].points_xy.tolist() == [[*FIRST, *SECOND]]
+    replaced = video.prompt(0, points=FIRST, add=False)
+    assert video._objects[1].prompts[0].points_xy.tolist() == [FIRST]
+    assert replaced.scores[0] == pytest.approx(0.6)  # the mask that was there is corrected
+
+
+def test_nothing_at_a_prompt_is_an_error_of_its_own(monkeypatch):
+    video = open_video()
+    video.prompt(0, object_id=7, points=FIRST)
+    monkeypatch.setattr(
+        StubTracker, "prompt", lambda self, features, *_: self.answer(features, 77, 0.5)
+    )
+    with pytest.raises(NothingFoundError, match="nothing is found at this prompt of object 8"):
+        video.prompt(1, object_id=8, points=FIRST)
+    assert video.object_ids == (7,)
 
 
 def test_confirmed_masks_are_given_back_as_they_are():

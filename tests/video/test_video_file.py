@@ -89,6 +89,18 @@ def test_a_file_that_can_be_read_until_it_was_cut_off_says_so(tmp_path, caplog):
     assert f"was cut off: it has {source.count} frames" in caplog.text
 
 
+def test_a_file_whose_frames_change_their_size_is_refused(tmp_path):
+    """Two streams of raw H.264 one after the other, as some recorders write them."""
+    parts = [
+        write_clip(tmp_path / f"{name}.h264", brightness_frames(5, size_hw=size)).read_bytes()
+        for name, size in (("one", (48, 64)), ("two", (64, 96)))
+    ]
+    path = tmp_path / "sizes.h264"
+    path.write_bytes(b"".join(parts))
+    message = refusal(path)
+    assert "frame 5 is 96 x 64, frame 0 is 64 x 48: give frames of one size" in message
+
+
 def test_sound_alone_is_refused(tmp_path):
     assert "no pictures, only sound" in refusal(write_sound(tmp_path / "sound.m4a"))
 
@@ -106,6 +118,8 @@ def test_an_unknown_codec_names_the_way_out(tmp_path, clip):
     content = clip.read_bytes()
     path = tmp_path / "unknown.mp4"
     path.write_bytes(content.replace(b"avc1", b"zzzz"))
+    with pytest.raises(VideoError):
+        open_frames(path)  # before a model is loaded
     message = refusal(path)
     assert "codec that cannot be read here: convert it" in message
     assert "ffmpeg -i unknown.mp4" in message

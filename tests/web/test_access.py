@@ -34,6 +34,12 @@ REVIEWERS_ONLY = {
     ("POST", "/api/projects/{project_id}/learning/stop"),
     ("POST", "/api/projects/{project_id}/learning/serve"),
     ("POST", "/api/projects/{project_id}/audits"),
+    ("GET", "/api/projects/{project_id}/people"),
+    ("POST", "/api/projects/{project_id}/classes"),
+    ("PUT", "/api/projects/{project_id}/classes/order"),
+    ("PATCH", "/api/classes/{class_id}"),
+    ("DELETE", "/api/classes/{class_id}"),
+    ("POST", "/api/classes/{class_id}/merge"),
 }
 ADMINS_ONLY = {
     ("GET", "/api/users"),
@@ -55,7 +61,8 @@ def operations(server):
 
 def ask(browser, method, path, **more):
     """Ask about things that are not there."""
-    for name in ("project_id", "image_id", "annotation_id", "user_id", "job_id", "audit_id"):
+    names = ("project_id", "image_id", "annotation_id", "user_id", "job_id", "audit_id", "class_id")
+    for name in names:
         path = path.replace(f"{{{name}}}", "99")
     return browser.request(method, path, **more)
 
@@ -126,7 +133,8 @@ def test_own_password(with_password):
     for browser in (first, second):
         sign_in(browser, name="ann", password=PASSWORD)
     wrong = first.post("/api/session/password", json={"old": "wrong horse", "new": "battery st"})
-    assert wrong.status_code == 401
+    assert (wrong.status_code, wrong.json()["detail"]) == (403, "the old password is wrong")
+    assert first.get("/api/session").status_code == 200
     done = first.post("/api/session/password", json={"old": PASSWORD, "new": "battery staple"})
     assert done.status_code == 200
     assert first.get("/api/session").json() == done.json()
@@ -139,6 +147,27 @@ def test_guessing_is_slowed_down(with_password):
         assert sign_in(with_password.stranger, name="ann", password="guess").status_code == 401
     answer = sign_in(with_password.stranger, name="ann", password=PASSWORD)
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "300")
+
+
+def at(server, address):
+    """A browser at an address."""
+    return TestClient(server.app, client=(address, 50_000), headers={"Origin": "http://testserver"})
+
+
+def test_strangers_cannot_keep_somebody_out(with_password):
+    first = at(with_password, "10.0.0.1")
+    assert sign_in(first, name="ann", password=PASSWORD).status_code == 200
+    with_password.studio.tries_elsewhere = Throttle(max_failures=12, window_s=300)
+    for network in range(2):  # hosts of one IPv6 network are one
+        guesses = [
+            sign_in(at(with_password, f"2001:db8:0:{network}::{k}"), name="ann", password="guess")
+            for k in range(1, 12)
+        ]
+        statuses = [one.status_code for one in guesses]
+        assert statuses == [401] * (10, 2)[network] + [429] * (1, 9)[network]
+    second = at(with_password, "10.0.0.2")
+    assert sign_in(second, name="ann", password=PASSWORD).status_code == 429
+    assert sign_in(at(with_password, "10.0.0.1"), name="ann", password=PASSWORD).status_code == 200
 
 
 def test_strangers_cannot_fill_the_log(with_password):
@@ -222,7 +251,7 @@ def test_gate_lets_some_in_and_some_wait():
 
 def test_nothing_is_open_to_strangers(shared_server):
     found = operations(shared_server)
-    assert len(found) == len(set(found)) == 57
+    assert len(found) == len(set(found)) == 68
     for method, path in found:
         status = ask(shared_server.stranger, method, path).status_code
         assert (status != 401) == ((method, path) in OPEN), (method, path, status)
@@ -252,7 +281,7 @@ def test_roles(sqlite_server):
 )
 def test_requests_from_other_sites_change_nothing(headers, shared_server):
     changing = [one for one in operations(shared_server) if one[0] in UNSAFE]
-    assert len(changing) == 32
+    assert len(changing) == 37
     for method, path in changing:
         if (method, path) not in OPEN:
             answer = ask(shared_server.adm, method, path, headers=headers)

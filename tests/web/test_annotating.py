@@ -273,11 +273,74 @@ def test_events_that_could_not_be_read_again_are_refused(server, save, held):
     assert server.ann.get(path).json()["items"] == []
 
 
-def test_classes(server):
+def test_classes(server, rle_of):
     path = f"/api/projects/{server.scene.project.id}/classes"
-    cell = server.ann.post(path, json={"name": "cell", "color": "#ff0000"}).json()
+    rev, ann = server.rev, server.ann
+    cell = rev.post(path, json={"name": "cell", "color": "#ff0000"}).json()
     assert server.bob.get(path).json()["items"] == [cell]
-    assert code(server.ann.post(path, json={"name": "x", "color": "red"}))[0] == 422
+    assert code(rev.post(path, json={"name": "x", "color": "red"}))[0] == 422
+    assert code(ann.post(path, json={"name": "x"}))[0] == 403
+    cel, dot = (rev.post(path, json={"name": name}).json()["id"] for name in ("cel", "dot"))
+    changed = rev.patch(f"/api/classes/{dot}", json={"name": "spot", "color": "#00ff00"}).json()
+    assert (changed["id"], changed["name"], changed["color"]) == (dot, "spot", "#00ff00")
+    order = rev.put(f"{path}/order", json={"class_ids": [dot, cel, cell["id"]]}).json()["items"]
+    assert [one["name"] for one in order] == ["spot", "cel", "cell"]
+    image = server.scene.hold(server.scene.ann)
+    made = ann.post(
+        f"/api/images/{image}/annotations", json={"rle": rle_of(2, 3, 9, 8), "class_id": cel}
+    )
+    assert made.status_code == 201
+    assert code(rev.delete(f"/api/classes/{cel}"))[0] == 422
+    assert rev.post(f"/api/classes/{cel}/merge", json={"into": cell["id"]}).json() == cell
+    counts = ann.get(f"{path}/counts").json()["items"]
+    assert counts == [{"class_id": cell["id"], "num_images": 1, "num_masks": 1}]
+    assert rev.delete(f"/api/classes/{dot}").status_code == 204
+    assert [one["name"] for one in ann.get(path).json()["items"]] == ["cell"]
+
+
+def test_submission_is_taken_back(server):
+    image = server.scene.hold(server.scene.ann)
+    path = f"/api/images/{image}"
+    assert server.ann.get(f"{path}/submission").json() == {"submission": None}
+    server.ann.post(f"{path}/submit")
+    own = server.ann.get(f"{path}/submission").json()["submission"]
+    assert (own["user_name"], own["outcome"], own["returned"]) == ("ann", "annotated", False)
+    assert code(server.bob.post(f"{path}/take_back"))[0] == 422
+    lease = server.ann.post(f"{path}/take_back").json()
+    assert (lease["user_id"], lease["image"]["review"]) == (server.scene.ann, "none")
+    server.ann.post(f"{path}/submit")
+    server.rev.post(f"{path}/lease")
+    assert code(server.ann.post(f"{path}/take_back"))[0] == 409
+
+
+def test_place_of_an_image(server):
+    first, second, *_ = (one.id for one in server.scene.images)
+    place = server.ann.get(f"/api/images/{first}/place").json()
+    assert place == {
+        "number": 1,
+        "num_images": 4,
+        "num_finished": 0,
+        "previous_id": None,
+        "next_id": second,
+    }
+    path = f"/api/projects/{server.scene.project.id}/images"
+    found = server.ann.get(path, params={"name": "deep", "skip": 1}).json()["items"]
+    assert [one["path"] for one in found] == ["deep/d.jpg"]
+
+
+def test_changes_of_an_image_hide_what_others_do_alone(server, save):
+    mask = save((0, 0, 4, 4)).json()
+    path = f"/api/images/{mask['image_id']}"
+    server.ann.post(f"/api/annotations/{mask['id']}/undo", json={"version": 1})
+    found = server.ann.get(f"{path}/changes").json()["items"]
+    assert [(one["annotation_id"], one["version"], one["change"]) for one in found] == [
+        (mask["id"], 1, "edit"),
+        (mask["id"], 2, "undo"),
+    ]
+    assert server.bob.get(f"{path}/changes").json()["items"] == found
+    server.rev.put(f"{path}/num_annotators", json={"num_annotators": 2})
+    assert server.bob.get(f"{path}/changes").json()["items"] == []
+    assert server.rev.get(f"{path}/changes").json()["items"] == found
 
 
 def test_export_and_import_lose_nothing(server, save, rle_of):
@@ -328,3 +391,28 @@ def test_status(server):
     status = server.ann.get("/api/status").json()
     assert status["model"]["name"] == "tiny"
     assert (status["local"], status["max_megapixels"], status["hint_after_s"]) == (False, 1, 30.0)
+
+
+def test_leads_see_who_holds_an_image_and_how_far_people_are(server, held):
+    path = f"/api/images/{held}"
+    holder = server.rev.get(f"{path}/lease").json()["holder"]
+    assert holder["user_name"] == "ann"
+    server.ann.post(f"{path}/submit")
+    assert server.rev.get(f"{path}/lease").json() == {"holder": None}
+    second = server.scene.hold(server.scene.ann, 1)
+    server.ann.post(f"/api/images/{second}/skip", json={"reason": "too hard"})
+    server.scene.hold(server.scene.ann, 2)
+    people = f"/api/projects/{server.scene.project.id}/people"
+    [one] = server.rev.get(people).json()["items"]
+    counts = {name: one[name] for name in one if name.startswith("num_") and one[name]}
+    assert (one["user_name"], counts) == (
+        "ann",
+        {"num_waiting": 1, "num_skipped": 1, "num_held": 1},
+    )
+    version = server.rev.get(path).json()["version"]
+    server.rev.post(f"{path}/accept", json={"version": version})
+    [one] = server.rev.get(people).json()["items"]
+    assert (one["num_waiting"], one["num_accepted"], one["num_returned"]) == (0, 1, 0)
+    server.rev.post(f"{path}/return", json={"version": version + 1, "comment": "more"})
+    [one] = server.rev.get(people).json()["items"]
+    assert (one["num_accepted"], one["num_returned"]) == (0, 1)

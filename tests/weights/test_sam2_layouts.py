@@ -15,6 +15,7 @@ from samkit.weights.catalog import CATALOG, PUBLISHED_IOU_THRESH, SAM2_IOU_THRES
 from samkit.weights.checkpoint import outline, read_iou_thresh, save_checkpoint
 from samkit.weights.layouts import to_own_names
 from samkit.weights.load import load_model
+from samkit.weights.sam2_layouts import to_sam2_original
 
 SIZES = [name for name in CONFIGS if re.match(r"sam2(\.1)?_hiera_", name)]
 # The reverse of the table of original names, written independently of it.
@@ -124,6 +125,14 @@ def test_names_of_original_files_become_exactly_ours(name: str) -> None:
 def test_original_names_are_those_of_published_files() -> None:
     names = original(outline("sam2.1_hiera_tiny").state_dict())
     assert [name for name in ORIGINAL_NAMES if name not in names] == []
+
+
+@pytest.mark.parametrize("name", [*SIZES, "tiny_sam2"])
+def test_our_names_become_those_of_original_files(name: str) -> None:
+    state = outline(name).state_dict()
+    expected, found = original(state), to_sam2_original(state)
+    assert list(found) == list(expected)
+    assert all(found[key] is expected[key] for key in expected)
 
 
 def test_our_own_names_stay(tiny_sam2: Sam2) -> None:

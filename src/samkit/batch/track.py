@@ -199,7 +199,8 @@ def follow_objects(
         video: just opened.
         prompts: at least one.
         folder: being written.
-        reverse: also follow objects from their first prompts against time.
+        reverse: also follow objects against time, from the last prompt on; between two prompts of
+            an object the nearer one decides.
         on_frame: called after each frame with whether it was followed now.
 
     Returns:
@@ -213,13 +214,11 @@ def follow_objects(
         raise PromptError("give a prompt: a point, a box or a mask in a frame")
     for prompt in prompts:
         prompt.give(video)
-    firsts: dict[int, int] = {}
-    for prompt in prompts:
-        firsts[prompt.object_id] = min(prompt.index, firsts.get(prompt.object_id, prompt.index))
+    first, last = (choose(prompt.index for prompt in prompts) for choose in (min, max))
     tell = on_frame or (lambda _: None)
-    _follow(video, folder, min(firsts.values()), tell, reverse=False)
-    if reverse and max(firsts.values()) > 0:
-        _follow(video, folder, max(firsts.values()), tell, reverse=True)
+    _follow(video, folder, first, tell, reverse=False)
+    if reverse and last > 0:
+        _follow(video, folder, last, tell, reverse=True)
     count = video.num_frames or 0
     found = [video.answer(index) for index in range(count)]
     return [answer for answer in found if answer.object_ids]
@@ -235,7 +234,7 @@ def _follow(
 ) -> None:
     """Follow objects in one direction, from where an earlier run has ended."""
     done = folder.done(reverse=reverse)
-    video.restore(answer_of(line, video.size_hw) for line in done)
+    video.restore((answer_of(line, video.size_hw) for line in done), reverse=reverse)
     for _ in done:
         on_frame(False)
     at = start + (-len(done) if reverse else len(done))

@@ -7,6 +7,7 @@ import secrets
 import socket
 import sys
 import threading
+import time
 import webbrowser
 import zlib
 from pathlib import Path
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 TOKEN_BYTES = 32
+POLL_S = 0.3
 FIRST_PORT, NUM_PORTS = 49152, 16384  # dynamic ports: no service is registered for them (RFC 6335)
 
 
@@ -94,7 +96,7 @@ def annotate(
             set_value_range(store, project.id, value_range or "auto")
         for name in split_names(classes):
             add_class(store, project.id, name)
-        add_job(store, project.id, SCAN, {})
+        scan = add_job(store, project.id, SCAN, {})
         token = secrets.token_urlsafe(TOKEN_BYTES)
         app = make_app(
             store,
@@ -111,6 +113,7 @@ def annotate(
         def show(address: str) -> None:
             url = f"{address}/?token={token}"
             click.echo(url)
+            threading.Thread(target=tell_left_out, args=(store, scan.id), daemon=True).start()
             if browser and _has_screen():
                 # In a thread, since some browsers return only when they are closed.
                 threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
@@ -118,6 +121,28 @@ def annotate(
         serve(app, host=HOST, port=own_port(folder) if port is None else port, on_ready=show)
         click.echo(f"samkit: all masks are in {shown_place(store.url)}", err=True)
     leave()
+
+
+def tell_left_out(store: Store, job_id: int) -> None:
+    """Wait for a scan of the folder, and say which files are no images of the project, and why."""
+    from samkit.dataengine import get_job
+    from samkit.errors import SamkitError
+    from samkit.formats import left_out_summary
+
+    try:
+        while (job := get_job(store, job_id)).state in ("waiting", "running"):
+            time.sleep(POLL_S)
+    except SamkitError:
+        return  # the store is closed: the command has ended
+    report = job.data.get("report", {})
+    lines = list(report.get("faults", []))
+    lines += [f"{path}: has the content of {other}" for path, other in report.get("duplicates", [])]
+    if summary := left_out_summary(report.get("left_out", {})):
+        lines.append(summary)
+    if job.error:
+        lines.append(f"the folder cannot be scanned: {job.error}")
+    for line in lines:
+        click.echo(f"samkit: {line}", err=True)
 
 
 def own_port(folder: Path) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from samkit.backends import BackendChoice
 from samkit.cli.exit_codes import EXIT_SOME_FAILED
@@ -23,7 +24,7 @@ from samkit.cli.progress import Meter, progress
 from samkit.cli.wording import counted, folder_name
 from samkit.errors import ConfigError, DataError
 from samkit.extras import install_hint, require_packages
-from samkit.weights import check_source
+from samkit.weights import DEFAULT_MODEL, check_source
 
 if TYPE_CHECKING:
     from samkit.datasets import SampleSource
@@ -39,6 +40,21 @@ PROTOCOLS = ("one-click", "noc", "text", "recall", "boxes", "edges")
 VIDEO_PROTOCOL = "vos"
 DEFAULT_PROTOCOLS = ("one-click", "noc")
 CHOSEN = {"one-click", "noc", "text"}  # protocols that measure a selection of an image's masks
+# The protocols that each option is for; others would ignore it in silence.
+PROTOCOLS_OF_OPTIONS: Mapping[str, Collection[str]] = {
+    "masks_per_image": CHOSEN,
+    "min_area": CHOSEN,
+    "seed": CHOSEN,
+    "max_clicks": {"noc"},
+    "feedback": {"noc"},
+    "refine": {"noc"},
+    "recall_points": {"recall"},
+    "detections": {"boxes"},
+    "edge_thresholds": {"edges"},
+    "text_model": {"text"},
+    "first": {VIDEO_PROTOCOL},
+    "policies": {VIDEO_PROTOCOL},
+}
 
 
 @click.command()
@@ -47,7 +63,7 @@ CHOSEN = {"one-click", "noc", "text"}  # protocols that measure a selection of a
     "--model",
     "models",
     multiple=True,
-    default=("mobile_sam",),
+    default=(DEFAULT_MODEL,),
     show_default=True,
     metavar="NAME|FILE",
     help="Model: a name or a checkpoint file; repeatable, to compare several.",
@@ -179,6 +195,7 @@ def evaluate(
     from samkit.evaluation import Report
     from samkit.files import check_writable
 
+    check_options(click.get_current_context(), protocols)
     labels = model_labels(models)
     check_writable(output)
     check_extras(protocols, settings["text_model"])
@@ -230,6 +247,22 @@ def evaluate(
         click.echo(report.to_markdown())
         click.echo(f"results in {output}: report.md, report.json{pictures}")
     return EXIT_SOME_FAILED if reported else 0
+
+
+def check_options(context: click.Context, protocols: Collection[str]) -> None:
+    """Check that a protocol is measured for each option that was given.
+
+    Raises:
+        click.UsageError: an option would be ignored.
+    """
+    for parameter in context.command.params:
+        own = PROTOCOLS_OF_OPTIONS.get(parameter.name or "")
+        given = context.get_parameter_source(parameter.name or "") == ParameterSource.COMMANDLINE
+        if own is not None and given and not {*own} & {*protocols}:
+            raise click.UsageError(
+                f"{parameter.opts[0]} is for {' and '.join(sorted(own))}, which"
+                f" {'is' if len(own) == 1 else 'are'} not measured: add --protocol {min(own)}"
+            )
 
 
 def check_extras(protocols: Sequence[str], text_model: str | None) -> None:

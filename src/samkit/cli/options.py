@@ -11,6 +11,7 @@ import click
 from samkit.backends import BackendChoice
 from samkit.batch import PageChoice
 from samkit.errors import ConfigError
+from samkit.weights import DEFAULT_MODEL
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,7 +42,7 @@ class Numbers(click.ParamType[tuple[float, ...]]):
 
 model_option = click.option(
     "--model",
-    default="mobile_sam",
+    default=DEFAULT_MODEL,
     show_default=True,
     metavar="NAME|FILE",
     help="Model: a name that samkit models lists, or a checkpoint file.",
@@ -49,7 +50,8 @@ model_option = click.option(
 DEFAULT_DETECTOR = "IDEA-Research/grounding-dino-tiny"  # not read from samkit.text, which is slow
 BACKEND_NAMES = ("auto", "torch", "compile", "openvino", "onnx")
 REFINE_NAMES = ("none", "fast", "best")
-POLICY_NAMES = ("plain", "samurai", "distractor_aware")  # not read from samkit.video, likewise
+# Not read from samkit.video, likewise.
+POLICY_NAMES = ("plain", "samurai", "distractor_aware", "hypotheses")
 PRECISION_NAMES = ("auto", "float32", "bfloat16", "float16")
 
 

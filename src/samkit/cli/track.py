@@ -26,7 +26,7 @@ from samkit.weights import check_source
 
 if TYPE_CHECKING:  # OpenCV takes a tenth of a second to import
     from samkit.batch import ObjectPrompt
-    from samkit.video import FrameSource
+    from samkit.video import FrameSource, VideoAnswer
 
 PROMPT = re.compile(r"(?:(?P<object>\d+)@)?(?P<frame>\d+):(?P<rest>.+)", re.DOTALL)
 FramePrompt = tuple[int | None, int, Any]
@@ -161,7 +161,7 @@ def track(
         prompts = [in_every(prompt, every) for prompt in prompts]
         source, names = EveryNth(source, every), names[::every]
     try:
-        return track_objects(
+        answers, written = track_objects(
             source,
             prompts,
             names=names,
@@ -172,10 +172,12 @@ def track(
             backend=backend,
             output=output,
             formats=formats,
-            as_json=as_json,
+            shows_progress=not as_json,
         )
     finally:
         source.close()
+    report(answers, written, as_json=as_json)
+    return 0
 
 
 def track_objects(
@@ -190,9 +192,9 @@ def track_objects(
     backend: BackendChoice,
     output: Path,
     formats: Sequence[str],
-    as_json: bool,
-) -> int:
-    """Follow objects, write and print the results; return the exit code."""
+    shows_progress: bool,
+) -> tuple[list[VideoAnswer], list[Path]]:
+    """Follow objects and write the results; return the answers and what was written."""
     from samkit.batch import TrackFolder, follow_objects, write_tracks
     from samkit.files import check_writable
     from samkit.video import VideoPredictor
@@ -218,7 +220,7 @@ def track_objects(
     )
     with (
         folder.writing(),
-        progress("frame", count - first + back, bar=not as_json) as meter,
+        progress("frame", count - first + back, bar=shows_progress) as meter,
     ):
         meter.start()
         answers = follow_objects(
@@ -237,20 +239,25 @@ def track_objects(
             video_name=video_name,
             rate=source.rate,
         )
+    return answers, written
+
+
+def report(answers: Sequence[VideoAnswer], written: Sequence[Path], *, as_json: bool) -> None:
+    """Print how often each object was seen, and what was written."""
+    found = summary(answers, written)
     if as_json:
-        click.echo(json.dumps(summary(answers, written), indent=2))
-        return 0
-    for object_id, own in summary(answers, written)["objects"].items():
+        click.echo(json.dumps(found, indent=2))
+        return
+    for object_id, own in found["objects"].items():
         click.echo(
             f"object {object_id}: in {own['present']} of {own['frames']} frames"
             + (f", uncertain in {own['uncertain']}" if own["uncertain"] else "")
         )
     for path in written:
         click.echo(str(path))
-    return 0
 
 
-def summary(answers: Sequence[Any], written: Sequence[Path]) -> dict[str, Any]:
+def summary(answers: Sequence[VideoAnswer], written: Sequence[Path]) -> dict[str, Any]:
     """How often each object was seen, and what was written."""
     objects: dict[int, dict[str, int]] = {}
     for answer in answers:

@@ -67,17 +67,37 @@ def check_training(folder: Path, data: str | None, *, resume: bool, seed: int = 
         OutputError: the folder cannot be written to.
     """
     from samkit.datasets import SampleSource
+    from samkit.training import open_training_data
+
+    check_folder(folder, resume=resume)
+    source = open_training_data(data, seed=seed)
+    if isinstance(source, SampleSource):
+        return f"{data} ({counted(len(source), 'image')})"
+    return str(data)
+
+
+def check_videos(folder: Path, data: str | None, *, resume: bool) -> str:
+    """Do the same for a training on videos, as `open_videos` takes them."""
+    from samkit.training import open_training_videos
+
+    check_folder(folder, resume=resume)
+    return f"{data} ({counted(len(open_training_videos(data)), 'video')})"
+
+
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """Check a training's folder and packages.
+
+    Raises:
+        ConfigError: the folder contains a training that is not resumed, or a package is missing.
+        OutputError: the folder cannot be written to.
+    """
     from samkit.files import check_writable
-    from samkit.training import CHECKPOINT, open_training_data
+    from samkit.training import CHECKPOINT
 
     if (folder / CHECKPOINT).exists() and not resume:
         raise ConfigError(f"{folder} contains a training: --resume it, or choose another -o")
     check_writable(folder)
     require_packages("training", ("lightning_fabric",), "train")
-    source = open_training_data(data, seed=seed)
-    if isinstance(source, SampleSource):
-        return f"{data} ({counted(len(source), 'image')})"
-    return str(data)
 
 
 def print_plan(run: RunRecipe, batch: str, data: str | None, *, resume: bool, quiet: bool) -> None:

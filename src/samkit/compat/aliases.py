@@ -1,4 +1,4 @@
-"""Import hook by which `import segment_anything` finds `samkit.compat.segment_anything`."""
+"""Import hook by which `import segment_anything` and `import sam2` find those of this room."""
 
 import sys
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 
-from samkit.errors import SamkitError
+from samkit.errors import ConfigError, SamkitError
 
-NAME = "segment_anything"
+NAMES = ("segment_anything", "sam2")
 HOME = "samkit.compat"
 
 
@@ -18,30 +18,45 @@ class AlreadyImportedError(SamkitError, ImportError):
     """Another package of this name is already imported."""
 
 
-def install() -> None:
-    """Make `import segment_anything`, and imports of its modules, find samkit's.
+def install(*names: str) -> None:
+    """Make imports of `segment_anything`, of `sam2` and of their modules find samkit's.
 
         import samkit.compat
         samkit.compat.install()
         from segment_anything import SamPredictor   # samkit.compat.segment_anything's
+        from sam2.build_sam import build_sam2       # samkit.compat.sam2's
 
     Modules are imported on demand. Calling it again has no effect.
 
+    Args:
+        names: which of the two; default: both.
+
     Raises:
         AlreadyImportedError: the original is already imported.
+        ConfigError: there is no replacement of this name.
     """
-    present = sys.modules.get(NAME)
-    if present is not None and present.__name__ != f"{HOME}.{NAME}":
-        raise AlreadyImportedError(
-            f"{NAME} is imported already, from {getattr(present, '__file__', 'elsewhere')}:"
-            " call samkit.compat.install() before the first import"
-        )
-    if not any(isinstance(finder, AliasFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, AliasFinder())
+    for name in names or NAMES:
+        if name not in NAMES:
+            raise ConfigError(f"there is no replacement for {name!r}, only for {', '.join(NAMES)}")
+        present = sys.modules.get(name)
+        if present is not None and present.__name__ != f"{HOME}.{name}":
+            raise AlreadyImportedError(
+                f"{name} is imported already, from {getattr(present, '__file__', 'elsewhere')}:"
+                " call samkit.compat.install() before the first import, or name the packages to"
+                f" replace: install({', '.join(repr(other) for other in NAMES if other != name)})"
+            )
+    finder = next((one for one in sys.meta_path if isinstance(one, AliasFinder)), None)
+    if finder is None:
+        finder = AliasFinder()
+        sys.meta_path.insert(0, finder)
+    finder.names.update(names or NAMES)
 
 
 class AliasFinder(MetaPathFinder):
-    """Finds modules of that name only, in `samkit.compat`."""
+    """Finds modules of some names only, in `samkit.compat`."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
 
     def find_spec(
         self,
@@ -49,7 +64,7 @@ class AliasFinder(MetaPathFinder):
         path: Sequence[str] | None = None,  # noqa: ARG002
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
-        if fullname.partition(".")[0] != NAME:
+        if fullname.partition(".")[0] not in self.names:
             return None
         own = find_spec(f"{HOME}.{fullname}")
         if own is None:

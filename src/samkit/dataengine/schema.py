@@ -79,6 +79,9 @@ class ClassRow(Base):
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
     name: Mapped[str] = mapped_column(String(200))
     color: Mapped[str] = mapped_column(String(7))
+    rank: Mapped[int] = mapped_column(server_default="0")  # lists have the lowest first, then by id
+    removed: Mapped[bool] = mapped_column(server_default=false())
+    merged_into: Mapped[int | None] = mapped_column(BigInteger)  # of a removed one
 
 
 class ImageRow(Base):
@@ -135,6 +138,7 @@ class SubmissionRow(Base):
     outcome: Mapped[str] = mapped_column(String(20), server_default="annotated")
     reason: Mapped[str] = mapped_column(Text, server_default="")
     returned: Mapped[bool] = mapped_column(server_default=false())
+    resubmitted: Mapped[bool] = mapped_column(server_default=false())  # after it was returned
     # Time that no event of a mask has, such as for looking at prefilled masks; and its stage.
     stage: Mapped[str] = mapped_column(String(20), server_default="assisted-manual")
     duration_ms: Mapped[int] = mapped_column(BigInteger, server_default="0")

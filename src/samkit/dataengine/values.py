@@ -35,7 +35,8 @@ FINISHED: tuple[Review, ...] = ("submitted", "accepted")
 # Events of a single press of the pointer, which "clicks per mask" counts.
 CLICK_KINDS = ("point", "box", "brush", "erase", "polygon")
 DAY_MS = 24 * 60 * 60 * 1000  # maximum duration of an event, so that sums stay within 64 bits
-# "review": a reviewer chose among whole masks, which corrects none of them.
+# "review": a reviewer chose among whole masks, which corrects none of them. "shape": masks were
+# merged, split, cleaned up, or cut where they overlapped.
 EVENT_KINDS = (
     *CLICK_KINDS,
     "text",
@@ -46,6 +47,7 @@ EVENT_KINDS = (
     "redo",
     "import",
     "review",
+    "shape",
 )
 # Unicode's categories of control characters, halves of characters and ends of lines, and what else
 # XML forbids. Joiners, which some scripts need, are not among them.
@@ -201,6 +203,24 @@ class StoredImage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImagePlace:
+    """Where an image is in its project, in the order in which images were added.
+
+    Attributes:
+        number: from 1.
+        num_images: of the project.
+        num_finished: images of the project that are submitted or accepted.
+        previous_id, next_id: its neighbours; None at the ends.
+    """
+
+    number: int
+    num_images: int
+    num_finished: int
+    previous_id: int | None
+    next_id: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lease:
     """A user's exclusive hold on an image until `expires_at`; `is_new` if they had none before."""
 
@@ -276,6 +296,17 @@ class Revision:
     score: float | None
     stability: float | None
     deleted: bool
+    user_id: int
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """That a mask of an image was changed: a `Revision` without its content."""
+
+    annotation_id: int
+    version: int
+    change: str
     user_id: int
     at: datetime
 

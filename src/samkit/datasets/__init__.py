@@ -14,6 +14,16 @@ from samkit.datasets.joined import JoinedData
 from samkit.datasets.registry import KINDS, DataKind, DataSet, open_annotated, open_data
 from samkit.datasets.sa1b import Sa1bShards
 from samkit.datasets.sample import Sample, SampleSource, SampleStream, require_indexed
+from samkit.datasets.videos import (
+    MovingImages,
+    SequenceClips,
+    VideoClip,
+    VideoSource,
+    VosSequence,
+    find_vos_sequences,
+    open_videos,
+    read_object_masks,
+)
 
 __all__ = [
     "KINDS",
@@ -25,14 +35,22 @@ __all__ = [
     "DataSet",
     "ImageFolder",
     "JoinedData",
+    "MovingImages",
     "Sa1bShards",
     "Sample",
     "SampleSource",
     "SampleStream",
+    "SequenceClips",
+    "VideoClip",
+    "VideoSource",
+    "VosSequence",
     "check_data",
     "find_shared",
     "find_shared_with",
+    "find_vos_sequences",
     "open_annotated",
     "open_data",
+    "open_videos",
+    "read_object_masks",
     "require_indexed",
 ]

@@ -1,5 +1,6 @@
 """Evaluation protocols of the paper (1-click mIoU, NoC, AR, AP from boxes, edges) and reports."""
 
+from samkit.datasets import VosSequence, find_vos_sequences
 from samkit.evaluation.annotators import (
     ONE_ANNOTATOR,
     Annotators,
@@ -32,12 +33,16 @@ from samkit.evaluation.robot import Click, first_click, next_click
 from samkit.evaluation.runner import SkippedImage, evaluate_model, model_identity
 from samkit.evaluation.text import TextToMask
 from samkit.evaluation.truth import MaskChoice, mask_iou
+from samkit.evaluation.video_while_training import (
+    held_out_clips,
+    score_clips,
+    score_copies,
+    video_scores,
+)
 from samkit.evaluation.vos import (
     FIRST_PROMPTS,
     FirstPrompt,
     ObjectScore,
-    VosSequence,
-    find_vos_sequences,
     follow,
     outline_accuracy,
     prompt_objects,
@@ -86,6 +91,7 @@ __all__ = [
     "first_click",
     "fit_predicted_iou",
     "follow",
+    "held_out_clips",
     "mask_iou",
     "model_identity",
     "next_click",
@@ -97,8 +103,11 @@ __all__ = [
     "read_image_names",
     "region_similarity",
     "report_model",
+    "score_clips",
+    "score_copies",
     "score_sequence",
     "validation_scores",
+    "video_scores",
     "vos_json",
     "vos_markdown",
     "write_plots",

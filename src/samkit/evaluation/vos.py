@@ -12,49 +12,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
 
 from samkit.arrays import BoolArray
+from samkit.datasets import VosSequence
 from samkit.errors import DataError
 from samkit.evaluation.robot import first_click
 from samkit.evaluation.truth import mask_iou
-from samkit.formats import has_image_suffix, is_hidden, read_labels
 from samkit.geometry import boxes_from_masks
 from samkit.video import Video
 
 TOLERANCE = 0.008  # of the diagonal
-# Folders of images and masks below a data set's, in DAVIS's own layout and in ours.
-LAYOUTS = (
-    ("JPEGImages/480p", "Annotations/480p"),
-    ("JPEGImages", "Annotations"),
-    ("images", "masks"),
-)
 FirstPrompt = Literal["mask", "box", "click"]
 FIRST_PROMPTS: tuple[FirstPrompt, ...] = get_args(FirstPrompt)
-
-
-@dataclass(frozen=True, kw_only=True)
-class VosSequence:
-    """A sequence of frames with masks.
-
-    Attributes:
-        name: of the sequence.
-        images: its frames.
-        masks: label image of each frame; None where there is none, which is not measured.
-    """
-
-    name: str
-    images: tuple[Path, ...]
-    masks: tuple[Path | None, ...]
-
-    def truth(self, index: int) -> Mapping[int, BoolArray]:
-        """The masks (H, W) of a frame by object; an object that is not there has none."""
-        path = self.masks[index]
-        return {} if path is None else read_object_masks(path)
 
 
 def region_similarity(mask: BoolArray, truth: BoolArray) -> float:
@@ -83,45 +56,6 @@ def outline_accuracy(mask: BoolArray, truth: BoolArray) -> float:
     precision = (found & near_wanted).sum() / found.sum()
     recall = (wanted & near_found).sum() / wanted.sum()
     return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
-
-
-def read_object_masks(path: Path) -> dict[int, BoolArray]:
-    """The masks of a label image by their number; 0 is background."""
-    labels = read_labels(path).labels
-    return {int(number): labels == number for number in np.unique(labels) if number}
-
-
-def find_vos_sequences(folder: Path) -> list[VosSequence]:
-    """Find the sequences of a folder in DAVIS layout: frames and masks in folders by sequence.
-
-    Raises:
-        DataError: there are none, or the first frame of one has no mask.
-    """
-    for images, masks in LAYOUTS:
-        if (folder / images).is_dir() and (folder / masks).is_dir():
-            names = sorted(one.name for one in (folder / images).iterdir() if one.is_dir())
-            found = [
-                _sequence(folder / images / name, folder / masks / name)
-                for name in names
-                if (folder / masks / name).is_dir()
-            ]
-            if found:
-                return found
-    known = ", ".join(f"{images} and {masks}" for images, masks in LAYOUTS)
-    raise DataError(f"{folder} has no sequences in DAVIS layout: folders {known}")
-
-
-def _sequence(images: Path, masks: Path) -> VosSequence:
-    files = sorted(
-        path
-        for path in images.iterdir()
-        if has_image_suffix(path.name) and not is_hidden(path.name)
-    )
-    by_name = {path.stem: path for path in masks.iterdir() if has_image_suffix(path.name)}
-    own = tuple(by_name.get(path.stem) for path in files)
-    if not own or own[0] is None:
-        raise DataError(f"{masks} has no mask for the first frame of {images}")
-    return VosSequence(name=images.name, images=tuple(files), masks=own)
 
 
 def prompt_objects(video: Video, truth: Mapping[int, BoolArray], how: FirstPrompt) -> None:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samkit.arrays import BoolArray
+from samkit.datasets import VosSequence
 from samkit.evaluation.records import CHECKSUM_LENGTH, Record, Records
 from samkit.evaluation.runner import model_identity
 from samkit.evaluation.vos import (
     FirstPrompt,
-    VosSequence,
     follow,
     prompt_objects,
     score_sequence,

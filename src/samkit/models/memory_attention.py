@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 ROPE_THETA = 10_000.0
 POSITION_SHARE = 0.1  # of the image's sine positions in the input
+# On a CPU: keys from which on values are projected after attention, and queries at a time, whose
+# weights for all keys of a full memory fit into the cache of a server's processor.
+MANY_KEYS, QUERIES_AT_ONCE = 1024, 256
 
 
 class AxialRope(nn.Module):
@@ -53,7 +56,14 @@ class AxialRope(nn.Module):
 
 
 class RopeAttention(nn.Module):
-    """Attention with rotary positions; keys and values may have other channels than queries."""
+    """Attention with rotary positions; keys and values may have other channels than queries.
+
+    A memory has fewer channels (64) than attention (256). Since the weights of a query sum to 1,
+
+        softmax(q K^T) (X Wv + b) = (softmax(q K^T) X) Wv + b,
+
+    exactly, so that on a CPU values are mixed in the memory's channels and projected afterwards.
+    """
 
     def __init__(self, dim: int, kv_dim: int, *, num_heads: int, grid: int) -> None:
         super().__init__()
@@ -73,11 +83,36 @@ class RopeAttention(nn.Module):
         """
         q_PHND = self.rope(self.split_heads(self.q_proj(q)))
         k_PHKD = self.rope(self.split_heads(self.k_proj(k)), num_still)
-        v_PHKD = self.split_heads(self.v_proj(v))
         q_PHND = q_PHND.expand(len(k_PHKD), -1, -1, -1)
-        attended = nn.functional.scaled_dot_product_attention(q_PHND, k_PHKD, v_PHKD)
+        if self._projects_after(v):
+            attended = self._attend_and_project(q_PHND, k_PHKD, v)
+        else:
+            v_PHKD = self.split_heads(self.v_proj(v))
+            attended = nn.functional.scaled_dot_product_attention(q_PHND, k_PHKD, v_PHKD)
         out: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
         return out
+
+    def _projects_after(self, v: Tensor) -> bool:
+        """Whether to project values after attention; with gradients all weights would be stored."""
+        has_fewer = v.shape[2] * self.num_heads < self.v_proj.out_features
+        is_large = v.device.type == "cpu" and v.shape[1] >= MANY_KEYS
+        return has_fewer and is_large and not torch.is_grad_enabled()
+
+    def _attend_and_project(self, q_PHND: Tensor, k_PHKD: Tensor, v: Tensor) -> Tensor:
+        """Attend to unprojected values v (P, K, E): (P, H, N, D), one object at a time."""
+        scale = 1 / math.sqrt(q_PHND.shape[-1])
+        mixed = [
+            torch.cat([(part @ k_HDK).softmax(-1) @ values for part in parts], dim=1)
+            for parts, k_HDK, values in zip(
+                ((scale * q_HND).split(QUERIES_AT_ONCE, dim=1) for q_HND in q_PHND),
+                k_PHKD.transpose(-1, -2),
+                v,
+                strict=True,
+            )
+        ]
+        weights = self.v_proj.weight.view(self.num_heads, -1, v.shape[2]).transpose(-1, -2)
+        bias = self.v_proj.bias.view(self.num_heads, 1, -1)
+        return torch.stack(mixed) @ weights + bias
 
     def split_heads(self, x: Tensor) -> Tensor:
         """Reshape (P, N, C) to (P, H, N, D)."""

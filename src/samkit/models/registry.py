@@ -105,6 +105,21 @@ CONFIGS: dict[str, SamConfig] = {
         decoder=MaskDecoderConfig(dim=128, num_heads=4, mlp_dim=128, iou_hidden_dim=128),
         memory=MemoryConfig(num_layers=2, mlp_dim=128, num_frames=4, num_pointers=5),
     ),
+    # A SAM 2 small enough to be trained on videos from nothing on a CPU; not a published model.
+    "nano_sam2": Sam2Config(
+        encoder=HieraConfig(
+            embed_dim=16,
+            num_heads=1,
+            depths=(1, 1, 2, 1),
+            global_blocks=(3,),
+            pos_grid=2,
+            window_sizes=(4, 4, 4, 2),
+            image_size=64,
+            out_channels=64,
+        ),
+        decoder=MaskDecoderConfig(dim=64, num_heads=4, mlp_dim=128, iou_hidden_dim=64),
+        memory=MemoryConfig(dim=32, num_layers=2, mlp_dim=128, num_pointers=8, dropout=0.0),
+    ),
 }
 
 # The network of each kind of configuration. A new kind is a new entry here.

@@ -159,6 +159,8 @@ class Sam2(Sam):
     ) -> ObjectMasks:
         """Answer one prompt for each of P objects.
 
+        In training the single mask is answered as it is, even if it is unstable.
+
         Args:
             grid: (1 or P, C, G, G), a frame, or what each object's memory made of it.
             finer: tokens of the frame's finer levels.
@@ -167,7 +169,8 @@ class Sam2(Sam):
             has_memory: whether the grid has seen a memory.
             pos_enc: result of `project_pos_enc`, if already computed.
         """
-        sparse, dense = self.embed_prompts(prompts)
+        with torch.autocast(grid.device.type, enabled=False):  # positions need their precision
+            sparse, dense = self.embed_prompts(prompts)
         added = super().dense_map(dense) if has_memory else self.dense_map(dense)
         pos_enc = self.project_pos_enc() if pos_enc is None else pos_enc
         image = grid.expand(len(sparse), -1, -1, -1)
@@ -176,9 +179,10 @@ class Sam2(Sam):
         logits = self.mask_decoder.upscale(attended.image, attended.kernels, *finer)
         assert attended.mask_tokens is not None
         assert attended.object_logits is not None
-        if multimask:
-            logits, iou_pred = logits[:, AMBIGUOUS_MASKS], attended.iou_pred[:, AMBIGUOUS_MASKS]
-            tokens = attended.mask_tokens[:, AMBIGUOUS_MASKS]
+        if multimask or self.training:
+            masks = AMBIGUOUS_MASKS if multimask else SINGLE_MASK
+            logits, iou_pred = logits[:, masks], attended.iou_pred[:, masks]
+            tokens = attended.mask_tokens[:, masks]
         else:
             logits, iou_pred = self.answer(attended._replace(by_stability=True), logits)
             tokens = attended.mask_tokens[:, SINGLE_MASK]  # even where the mask is replaced

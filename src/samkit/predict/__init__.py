@@ -10,11 +10,10 @@ from samkit.predict.text_prompts import Text, TextPrompts, detected
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict.decoder import PointMasks
-    from samkit.predict.predictor import DEFAULT_MODEL, Predictor
+    from samkit.predict.predictor import Predictor
     from samkit.predict.preprocess import normalise, resize_image
 
 __all__ = [
-    "DEFAULT_MODEL",
     "REFINE_LEVELS",
     "EmbeddingCache",
     "ImageSession",
@@ -35,7 +34,6 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "DEFAULT_MODEL": "predictor",
         "PointMasks": "decoder",
         "Predictor": "predictor",
         "normalise": "preprocess",

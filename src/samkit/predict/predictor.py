@@ -29,6 +29,7 @@ from samkit.predict.text_prompts import Text, TextPrompts, TextReader, check_tex
 from samkit.types import ImageEmbedding, MaskPrediction, Prompts
 from samkit.weights import (
     CATALOG,
+    DEFAULT_MODEL,
     PUBLISHED_IOU_THRESH,
     TextEncoder,
     load_model,
@@ -38,8 +39,6 @@ from samkit.weights import (
 
 if TYPE_CHECKING:  # transformers takes seconds to import
     from samkit.text import TextModel
-
-DEFAULT_MODEL = "mobile_sam"
 
 
 class Predictor:
@@ -110,9 +109,10 @@ class Predictor:
         """Load a model by name or from a checkpoint file.
 
         Args:
-            source: "mobile_sam" (in the package); "sam_vit_b", "sam_vit_l", "sam_vit_h",
-                "sam2.1_hiera_tiny", ... (downloaded unless they are on this disk; `samkit models`
-                lists them); or a `.safetensors`, `.pth` or `.pt` file.
+            source: "mobile_sam_tuned" or, as published, "mobile_sam" (both in the package);
+                "sam_vit_b", "sam_vit_l", "sam_vit_h", "sam2.1_hiera_tiny", ... (downloaded unless
+                they are on this disk; `samkit models` lists them); or a `.safetensors`, `.pth` or
+                `.pt` file.
             device: "cpu", "cuda", ...; default: a GPU if there is one.
             backend: "auto", "torch", "compile", "openvino" or "onnx"; see
                 `samkit.backends.create_backend`.

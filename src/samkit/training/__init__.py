@@ -36,10 +36,13 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.training.settings import OptimRecipe, RunRecipe, list_settings, override
     from samkit.training.setup import open_training_data
     from samkit.training.state import CHECKPOINT
-    from samkit.training.task import Batch, Loader, StepResult, Task
+    from samkit.training.task import Batch, Evaluate, Loader, StepResult, Task
     from samkit.training.text.recipe import CLIP_RECIPES, ClipRecipe
     from samkit.training.text.setup import CLIP_FOLDER
     from samkit.training.trainer import Trainer
+    from samkit.training.video.recipe import VIDEO_RECIPES, VideoRecipe
+    from samkit.training.video.setup import open_training_videos
+    from samkit.training.video.task import VideoTask
 
 __all__ = [
     "CHECKPOINT",
@@ -51,11 +54,13 @@ __all__ = [
     "SAM_RECIPES",
     "SCORES",
     "STEPS",
+    "VIDEO_RECIPES",
     "Batch",
     "ClipRecipe",
     "DataRecipe",
     "DistillRecipe",
     "Distilled",
+    "Evaluate",
     "InteractiveRecipe",
     "InteractiveTask",
     "Loader",
@@ -73,6 +78,8 @@ __all__ = [
     "TeacherAgreement",
     "Trained",
     "Trainer",
+    "VideoRecipe",
+    "VideoTask",
     "build_trainable",
     "corrections_file",
     "finetune",
@@ -81,6 +88,7 @@ __all__ = [
     "list_settings",
     "lora",
     "open_training_data",
+    "open_training_videos",
     "override",
     "scenes",
     "takes_lora",
@@ -101,12 +109,14 @@ __getattr__, __dir__ = lazy_names(
         "SAM_RECIPES": "sam.recipe",
         "SCORES": "log",
         "STEPS": "log",
+        "VIDEO_RECIPES": "video.recipe",
         "TeacherAgreement": "distill.agreement",
         "Batch": "task",
         "ClipRecipe": "text.recipe",
         "DataRecipe": "data.data_recipe",
         "DistillRecipe": "distill.recipe",
         "Distilled": "distill.setup",
+        "Evaluate": "task",
         "InteractiveRecipe": "sam.task",
         "InteractiveTask": "sam.task",
         "LossRecipe": "losses",
@@ -123,6 +133,8 @@ __getattr__, __dir__ = lazy_names(
         "Task": "task",
         "Trained": "loop",
         "Trainer": "trainer",
+        "VideoRecipe": "video.recipe",
+        "VideoTask": "video.task",
         "build_trainable": "sam.trainable",
         "corrections_file": "sam.trainable",
         "finetune": "sam.recipe",
@@ -131,6 +143,7 @@ __getattr__, __dir__ = lazy_names(
         "list_settings": "settings",
         "lora": "sam.recipe",
         "open_training_data": "setup",
+        "open_training_videos": "video.setup",
         "override": "settings",
         "scenes": "sam.recipe",
         "takes_lora": "sam.lora",

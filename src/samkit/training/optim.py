@@ -47,7 +47,8 @@ def parameter_groups(
 # Tokens and position embeddings, which weight decay would pull to zero for no reason; they are
 # tables of vectors, no matrices. Patch embeddings are layers.
 UNDECAYED = re.compile(
-    r"pos_embed|rel_pos_[hw]|(iou|mask)_tokens?\.weight|(?<!patch)_embed(ding)?\.weight"
+    r"pos_embed|rel_pos_[hw]|(iou|mask|obj_score)_tokens?\.weight|maskmem_tpos_enc|no_(mem|obj)_"
+    r"|(?<!patch)_embed(ding)?\.weight"
     r"|point_embeddings|attention_bias"
 )
 

@@ -21,16 +21,19 @@ from samkit.training.setup import Context, OnImage, Setup
 from samkit.training.task import Evaluate
 from samkit.training.text.recipe import ClipRecipe
 from samkit.training.text.setup import set_up_clip
+from samkit.training.video.recipe import VideoRecipe
+from samkit.training.video.setup import set_up_video
 
 logger = logging.getLogger(__name__)
 
-Recipe: TypeAlias = SamRecipe | MaeRecipe | DistillRecipe | ClipRecipe
+Recipe: TypeAlias = SamRecipe | MaeRecipe | DistillRecipe | ClipRecipe | VideoRecipe
 
 SETUPS: Mapping[type, Callable[[Any, Context], Setup[Any]]] = {
     SamRecipe: set_up_sam,
     MaeRecipe: set_up_mae,
     DistillRecipe: set_up_distillation,
     ClipRecipe: set_up_clip,
+    VideoRecipe: set_up_video,
 }
 
 
@@ -45,7 +48,7 @@ def train(
     on_crops: OnImage | None = None,
     resume: bool = False,
 ) -> Trained:
-    """Train what a recipe describes: SAM, MAE, a distillation or CLIP.
+    """Train what a recipe describes: SAM, SAM 2 on videos, MAE, a distillation or CLIP.
 
         recipe = override(finetune(), ["data.train=coco:train.json"])
         trained = train(recipe, Path("mine"))
@@ -56,7 +59,7 @@ def train(
         source: data set to train on, instead of the one that the recipe names.
         evaluate: returns scores of the task in training, higher is better; the first one chooses
             the best weights. By default the task's own evaluation; SAM has none here, see
-            `samkit.evaluation.validation_scores`.
+            `samkit.evaluation.validation_scores` and `video_scores`.
         on_step: called after each step.
         on_embedding: called after each image that is encoded for the embedding cache, with the
             number of images encoded so far and of all images.
@@ -85,10 +88,11 @@ def train(
     )
     setup = SETUPS[type(recipe)](recipe, context)
     scores = evaluate or setup.evaluate
-    if scores is None and isinstance(recipe, SamRecipe) and recipe.data.val is not None:
+    if scores is None and (unused := unused_validation(recipe)) is not None:
         logger.warning(
             "data.val is not evaluated, since train() was called without evaluate=: see"
-            " samkit.evaluation.validation_scores"
+            " samkit.evaluation.%s",
+            unused,
         )
     with setup.loader:
         trained = fit(
@@ -105,3 +109,15 @@ def train(
             fabric=fabric,
         )
     return trained if setup.finish is None else setup.finish(trained)
+
+
+def unused_validation(recipe: Recipe) -> str | None:
+    """What would evaluate a recipe's `data.val`, if it names any and has no evaluation of its own.
+
+    The evaluation uses this package, and so cannot be called from here.
+    """
+    if isinstance(recipe, SamRecipe) and recipe.data.val is not None:
+        return "validation_scores"
+    if isinstance(recipe, VideoRecipe) and recipe.data.val is not None:
+        return "video_scores"
+    return None

@@ -38,6 +38,9 @@ class Batch:
             for nothing. None without any; never empty.
         rejected_truths: (J, T, T) bool, masks that people made in place of these; may be empty.
         rejected_index: (J,) int64, the image of each.
+        num_frames: F, length of the clips that the images are frames of, one clip after another.
+            Of clips, `masks` are those of one object in its F frames, then those of the next one;
+            where it is absent they are empty, but never in the first frame.
     """
 
     pixels: Tensor | None
@@ -53,6 +56,7 @@ class Batch:
     rejected_truths: Tensor | None = None
     rejected_index: Tensor | None = None
     finer: tuple[Tensor, ...] = ()
+    num_frames: int = 1
 
     def to(self, device: torch.device) -> "Batch":
         """Copy to a device."""

@@ -15,18 +15,31 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.video.feature_tracker import FeatureTracker, FeatureTrackerConfig
     from samkit.video.features import FrameFeatures, grey_picture
     from samkit.video.predictor import VideoPredictor
+    from samkit.video.sam2_hypotheses import HypothesisTracker
     from samkit.video.sam2_memory import (
         DISTRACTOR_AWARE,
+        HYPOTHESES,
         PLAIN,
         POLICIES,
         PUBLISHED,
         SAMURAI,
+        MemoryFrame,
         MemoryPolicy,
+        ObjectMemory,
     )
-    from samkit.video.sam2_tracker import Sam2Tracker
+    from samkit.video.sam2_tracker import (
+        CORRECTED_LOGIT,
+        GIVEN_LOGIT,
+        NO_OBJECT_LOGIT,
+        Sam2Tracker,
+    )
 
 __all__ = [
+    "CORRECTED_LOGIT",
     "DISTRACTOR_AWARE",
+    "GIVEN_LOGIT",
+    "HYPOTHESES",
+    "NO_OBJECT_LOGIT",
     "PLAIN",
     "POLICIES",
     "PUBLISHED",
@@ -37,8 +50,11 @@ __all__ = [
     "FrameFeatures",
     "FrameFolder",
     "FrameSource",
+    "HypothesisTracker",
+    "MemoryFrame",
     "MemoryPolicy",
     "ObjectAnswer",
+    "ObjectMemory",
     "ObjectResult",
     "Sam2Tracker",
     "State",
@@ -56,7 +72,11 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "CORRECTED_LOGIT": "sam2_tracker",
         "DISTRACTOR_AWARE": "sam2_memory",
+        "GIVEN_LOGIT": "sam2_tracker",
+        "HYPOTHESES": "sam2_memory",
+        "NO_OBJECT_LOGIT": "sam2_tracker",
         "PLAIN": "sam2_memory",
         "POLICIES": "sam2_memory",
         "PUBLISHED": "sam2_memory",
@@ -64,7 +84,10 @@ __getattr__, __dir__ = lazy_names(
         "FeatureTracker": "feature_tracker",
         "FeatureTrackerConfig": "feature_tracker",
         "FrameFeatures": "features",
+        "HypothesisTracker": "sam2_hypotheses",
+        "MemoryFrame": "sam2_memory",
         "MemoryPolicy": "sam2_memory",
+        "ObjectMemory": "sam2_memory",
         "Sam2Tracker": "sam2_tracker",
         "VideoPredictor": "predictor",
         "grey_picture": "features",

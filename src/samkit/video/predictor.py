@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from samkit.predict import DEFAULT_MODEL, Predictor
+from samkit.predict import Predictor
 from samkit.video.frames import FrameSource
 from samkit.video.interface import Tracker
 from samkit.video.opening import VideoLike, open_frames
@@ -13,6 +13,7 @@ from samkit.video.sam2_memory import MemoryPolicy
 from samkit.video.stream import VideoStream
 from samkit.video.trackers import create_tracker
 from samkit.video.video import Video
+from samkit.weights import DEFAULT_MODEL
 
 
 class VideoPredictor:
@@ -50,8 +51,8 @@ class VideoPredictor:
         """Load a model by name or from a checkpoint file; see `Predictor.load`.
 
         Args:
-            policy: rules of SAM 2's memory, or their name: "plain" (the default), "samurai" or
-                "distractor_aware"; see `samkit.video.MemoryPolicy`.
+            policy: rules of SAM 2's memory, or their name: "plain" (the default), "samurai",
+                "distractor_aware" or "hypotheses"; see `samkit.video.MemoryPolicy`.
 
         Raises:
             WeightsError: the weights are unknown, missing, damaged or do not fit.

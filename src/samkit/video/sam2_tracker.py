@@ -11,12 +11,11 @@ mask logits.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 from samkit.arrays import BoolArray, Logits, RgbImage
 from samkit.errors import WeightsError
-from samkit.geometry import CoordMap, box_iou, boxes_from_masks
+from samkit.geometry import CoordMap
 from samkit.models import (
     ImageFeatures,
     Memory,
@@ -38,15 +37,12 @@ from samkit.predict import Predictor
 from samkit.types import Prompts
 from samkit.video.box_motion import BoxMotion
 from samkit.video.interface import ObjectAnswer, State
+from samkit.video.sam2_choice import Choice, choose_by_motion, has_rival
 from samkit.video.sam2_memory import PLAIN, MemoryFrame, MemoryPolicy, ObjectMemory
 
 NO_OBJECT_LOGIT = -1024.0  # of masks of absent objects
 GIVEN_LOGIT = 10.0  # of masks that were given
 CORRECTED_LOGIT = 32.0  # limit of the logits of a mask that is corrected
-# Of motion: frames after which it counts, and predicted IoU below which a box is not believed.
-STABLE_FRAMES, TRUSTED_IOU = 15, 0.3
-# Of boxes of an object with and without what is beyond it in another candidate.
-RIVAL_BOX_IOU = 0.7
 UNCERTAIN_IOU = 0.5  # a mask with a lower predicted IoU is not to be relied on
 # Objects decoded together. On a CPU nothing is gained by more, and alone each object's answer has
 # the same bits whatever the others are.
@@ -188,7 +184,7 @@ class Sam2Tracker:
                 grid, has_memory = self._recall(features, [shown]), True
         masks = self._decode(features, grid, tensors, multimask=multimask, has_memory=has_memory)
         best = Choice(int(masks.iou_pred[0].argmax()))
-        return self._answers(features, masks, [best])[0]
+        return self.answers(features, masks, [best])[0]
 
     @torch.no_grad()
     def track(
@@ -200,12 +196,26 @@ class Sam2Tracker:
         reverse: bool,
     ) -> list[ObjectAnswer]:
         """Find objects in a frame; see `Tracker.track`."""
+        answers: dict[int, Sam2Answer] = {}
+        for numbers, masks in self.candidates(features, memories, index, reverse=reverse):
+            choices = [self._choose(masks, row, memories[n]) for row, n in enumerate(numbers)]
+            answers |= dict(zip(numbers, self.answers(features, masks, choices), strict=True))
+        return [answers[number] for number in range(len(memories))]
+
+    def candidates(
+        self,
+        features: Sam2Features,
+        memories: Sequence[ObjectMemory],
+        index: int,
+        *,
+        reverse: bool,
+    ) -> Iterator[tuple[list[int], ObjectMasks]]:
+        """Decode a frame by some memories: groups of their numbers, and each group's candidates."""
         shown: list[_Shown] = []
         for memory in memories:
             if memory.reverse != reverse:
                 memory.reverse, memory.motion = reverse, None
             shown.append(self._shown(memory, index))
-        answers: dict[int, Sam2Answer] = {}
         for numbers in self._together(shown):
             prompts = self._no_prompts(len(numbers))
             has_memory = bool(shown[numbers[0]].frames)
@@ -213,9 +223,7 @@ class Sam2Tracker:
             if has_memory:
                 grid = self._recall(features, [shown[number] for number in numbers])
             masks = self._decode(features, grid, prompts, multimask=True, has_memory=has_memory)
-            choices = [self._choose(masks, row, memories[n]) for row, n in enumerate(numbers)]
-            answers |= dict(zip(numbers, self._answers(features, masks, choices), strict=True))
-        return [answers[number] for number in range(len(memories))]
+            yield numbers, masks
 
     @torch.no_grad()
     def memorise(
@@ -326,9 +334,10 @@ class Sam2Tracker:
             choice = replace(choice, has_rival=has_rival(seen, choice.candidate))
         return choice
 
-    def _answers(
+    def answers(
         self, features: Sam2Features, masks: ObjectMasks, choices: Sequence[Choice]
     ) -> list[Sam2Answer]:
+        """The chosen candidate of each object, one choice for each."""
         rows = torch.arange(len(choices), device=self.device)
         chosen = torch.tensor([choice.candidate for choice in choices], device=self.device)
         is_present = masks.object_logits > self.policy.present_thresh
@@ -430,67 +439,6 @@ class _Shown:
             tuple(frame.steps for frame in self.frames),
             tuple(pointer.distance for pointer in self.pointers),
         )
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The chosen candidate of an object, and what becomes of its motion; see `Sam2Answer`."""
-
-    candidate: int
-    motion: BoxMotion | None = None
-    motion_iou: float | None = None
-    has_rival: bool = False
-
-
-def has_rival(seen: BoolArray, chosen: int) -> bool:
-    """Whether a candidate (M, L, L) reaches far beyond the chosen one.
-
-    Source: arXiv:2411.17576, section 3.2.
-    """
-    mask = seen[chosen]
-    for other in np.delete(seen, chosen, axis=0):
-        beyond = (other & ~mask).astype(np.uint8)
-        count, parts, stats, _ = cv2.connectedComponentsWithStats(beyond)
-        if count == 1:
-            continue
-        largest = parts == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
-        boxes = boxes_from_masks(np.stack([mask, mask | largest]))
-        if box_iou(boxes[0], boxes[1]) <= RIVAL_BOX_IOU:
-            return True
-    return False
-
-
-def choose_by_motion(
-    seen: BoolArray,
-    iou_pred: npt.NDArray[np.float32],
-    motion: BoxMotion | None,
-    weight: float,
-) -> Choice:
-    """Choose among candidates by predicted IoU and, once it is reliable, by motion.
-
-    Args:
-        seen: (M, L, L), the candidates' masks.
-        iou_pred: (M,).
-        motion: in the frame before; None at the start.
-        weight: of the motion.
-
-    Source: arXiv:2411.11922, section 4.1.
-    """
-    boxes = boxes_from_masks(seen).astype(np.float64)
-    predicted = None if motion is None else motion.predicted()
-    motion_iou = None
-    scores = np.asarray(iou_pred, np.float64)
-    if predicted is not None and predicted.stable >= STABLE_FRAMES:
-        ious = box_iou(predicted.box_xyxy, boxes)
-        scores = weight * ious + (1 - weight) * scores
-        motion_iou = float(ious[scores.argmax()])
-    chosen = int(scores.argmax())
-    box, is_empty = boxes[chosen], not boxes[chosen].any()
-    if predicted is None:
-        return Choice(chosen, None if is_empty else BoxMotion.start(box))
-    if iou_pred[chosen] < TRUSTED_IOU:  # the box is not to be relied on: begin anew
-        return Choice(chosen, None, motion_iou)
-    return Choice(chosen, predicted if is_empty else predicted.updated(box), motion_iou)
 
 
 def is_good(answer: Sam2Answer, policy: MemoryPolicy) -> bool:

@@ -20,10 +20,12 @@ def create_tracker(predictor: Predictor, policy: MemoryPolicy | str | None = Non
     if isinstance(policy, str) and policy not in POLICIES:
         raise ConfigError(f"unknown memory policy {policy!r}; known are {', '.join(POLICIES)}")
     if isinstance(predictor.model, Sam2):
+        from samkit.video.sam2_hypotheses import HypothesisTracker
         from samkit.video.sam2_tracker import Sam2Tracker
 
-        chosen = POLICIES[policy] if isinstance(policy, str) else policy
-        return Sam2Tracker(predictor, chosen or PLAIN)
+        chosen = (POLICIES[policy] if isinstance(policy, str) else policy) or PLAIN
+        kind = HypothesisTracker if chosen.num_hypotheses > 1 else Sam2Tracker
+        return kind(predictor, chosen)
     if policy is not None:
         raise ConfigError(
             f"memory policies are for SAM 2; {predictor.model_name} is followed by its features"

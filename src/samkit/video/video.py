@@ -5,41 +5,23 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from samkit.arrays import BoolArray, RgbImage
-from samkit.errors import PromptError
+from samkit.errors import NothingFoundError, PromptError
 from samkit.geometry import decode_rle, encode_rle, mask_to_logits
 from samkit.types import Prompts
 from samkit.video.answer import ObjectResult, VideoAnswer
 from samkit.video.frames import FrameSource
 from samkit.video.interface import ObjectAnswer, Tracker
+from samkit.video.tracked_object import TrackedObject
 
 # Frames whose features are cached: the one that is tracked and the one that is prompted.
 FEATURES_CACHED = 2
-
-
-@dataclass(kw_only=True)
-class TrackedObject:
-    """One object: its memory, prompts and results.
-
-    Attributes:
-        memory: the tracker's own.
-        prompts: the prompts of confirmed frames.
-        results: by frame.
-    """
-
-    memory: Any
-    prompts: dict[int, Prompts] = field(default_factory=dict)
-    results: dict[int, ObjectResult] = field(default_factory=dict)
-
-    def has_begun(self, index: int, *, reverse: bool) -> bool:
-        """Whether a confirmed frame lies at or before this one in the direction."""
-        return any(at >= index if reverse else at <= index for at in self.prompts)
 
 
 class Video:
@@ -53,7 +35,8 @@ class Video:
     A frame in which an object was prompted is confirmed for it: propagation gives its mask back as
     it is, and begins anew from it. What follows in the direction of propagation depends on it, what
     lies before does not: a correction changes nothing that came before, and to propagate from a
-    confirmed frame gives the same as to propagate from the beginning.
+    confirmed frame gives the same as to propagate from the beginning. Where both directions reach a
+    frame, its result is that from the nearer confirmed frame; see `TrackedObject`.
     """
 
     def __init__(
@@ -63,8 +46,6 @@ class Video:
         self.non_overlapping = non_overlapping
         self._objects: dict[int, TrackedObject] = {}
         self._features: OrderedDict[int, Any] = OrderedDict()
-        # The frame that was tracked last and the direction: all memories are of this moment.
-        self._tracked: tuple[int, bool] | None = None
         self._size_hw: tuple[int, int] | None = None
 
     @property
@@ -117,6 +98,7 @@ class Video:
         labels: npt.ArrayLike | None = None,
         boxes: npt.ArrayLike | None = None,
         mask: npt.ArrayLike | None = None,
+        add: bool = True,
     ) -> VideoAnswer:
         """Show where an object is in a frame, or correct its mask there.
 
@@ -130,12 +112,14 @@ class Video:
             labels: (N,): 1 foreground, 0 background; default: all foreground.
             boxes: (4,) or (1, 4): one box, x0 y0 x1 y1.
             mask: (H, W) of booleans: the mask itself, which is taken as it is.
+            add: whether points add to the earlier points and the box, or take their place.
 
         Returns:
             the answer for this frame with all of its objects.
 
         Raises:
-            PromptError: the prompt is invalid, lies outside of the frame, or nothing is there.
+            PromptError: the prompt is invalid, or lies outside of the frame.
+            NothingFoundError: nothing is there.
             VideoError: there is no such frame.
         """
         index = as_integer("a frame's index", index)
@@ -149,21 +133,20 @@ class Video:
         if prompts.boxes_xyxy is None and prompts.mask_logits is None:
             if index in known.results and known.results[index].area:
                 previous = mask_to_logits(decode_rle(known.results[index].rle), coords)
-            if index in known.prompts:
+            if add and index in known.prompts:
                 prompts = with_earlier(known.prompts[index], prompts)
         answer = self._tracker.prompt(features, known.memory, index, prompts, previous)
         mask_there = answer.mask()
         if not mask_there.any():
-            raise PromptError(
+            raise NothingFoundError(
                 f"nothing is found at this prompt of object {object_id} in frame {index}: give"
                 " other points, a box or a mask"
             )
         self._objects[object_id] = known
-        known.prompts[index] = prompts
-        known.results[index] = result_of(answer, mask_there, confirmed=True)
+        known.confirm(index, prompts, result_of(answer, mask_there, confirmed=True))
         self._tracker.memorise(features, known.memory, index, answer, prompted=True, reverse=False)
-        if self._tracked is not None and self._tracked[0] != index:
-            self._tracked = None
+        if known.moment is not None and known.moment[0] != index:
+            known.moment = None
         return self.answer(index)
 
     def clear(self, index: int, *, object_id: int) -> None:
@@ -177,9 +160,9 @@ class Video:
         known = self._objects.get(object_id)
         if known is None or index not in known.prompts:
             raise PromptError(f"object {object_id} has no prompts in frame {index}")
-        del known.prompts[index], known.results[index]
+        known.clear(index)
         self._tracker.release(known.memory, index)
-        self._tracked = None
+        known.moment = None
         if not known.prompts:
             del self._objects[object_id]
 
@@ -207,18 +190,25 @@ class Video:
             size_hw=self.size_hw,
         )
 
-    def restore(self, answers: Iterable[VideoAnswer]) -> None:
+    def restore(self, answers: Iterable[VideoAnswer], *, reverse: bool = False) -> None:
         """Put back results of an earlier run on the same video, so that propagation resumes.
 
         Confirmed frames are those that were prompted here; of other frames, and of objects that
         were prompted here, results are taken over.
+
+        Args:
+            answers: of `propagate` in one direction.
+            reverse: that direction.
         """
         for answer in answers:
             for object_id, result in zip(answer.object_ids, answer.results, strict=True):
-                known = self._objects.get(object_id)
-                if known is not None and answer.index not in known.prompts:
-                    known.results[answer.index] = result
-        self._tracked = None
+                known, index = self._objects.get(object_id), answer.index
+                if known is None or not known.has_begun(index, reverse=reverse):
+                    continue
+                if index not in known.prompts and not known.is_settled(index, reverse=reverse):
+                    known.put(index, result, reverse=reverse)
+        for known in self._objects.values():
+            known.moment = None
 
     def propagate(
         self, *, reverse: bool = False, start: int | None = None, stop: int | None = None
@@ -226,7 +216,9 @@ class Video:
         """Follow all objects through the frames, one answer for each frame.
 
         An object is in the answers from its first confirmed frame on, in the direction of time or,
-        with `reverse`, against it. To go both ways from the middle, propagate twice.
+        with `reverse`, against it. To go both ways from the middle, propagate twice: a frame that
+        both reach has the result from the nearer confirmed frame, which the other direction leaves
+        as it is.
 
         Args:
             reverse: from later frames to earlier ones.
@@ -254,7 +246,6 @@ class Video:
         return self._propagate(start, stop, reverse=reverse)
 
     def _propagate(self, start: int, stop: int | None, *, reverse: bool) -> Iterator[VideoAnswer]:
-        self._begin(start, reverse=reverse)
         for index in range(start, -1, -1) if reverse else itertools.count(start):
             if index == stop or not self._source.has(index):
                 return
@@ -263,9 +254,13 @@ class Video:
     def step(self, index: int, *, reverse: bool = False) -> VideoAnswer:
         """Follow the objects into one frame, the next one of a propagation."""
         begun = [one for one in self._objects.values() if one.has_begun(index, reverse=reverse)]
-        tracked = [one for one in begun if index not in one.prompts]
-        confirmed = [one for one in begun if index in one.prompts]
+        tracked = [
+            one
+            for one in begun
+            if index not in one.prompts and not one.is_settled(index, reverse=reverse)
+        ]
         if tracked:
+            self._bring_up(tracked, index + 1 if reverse else index - 1, reverse=reverse)
             features = self._encode(index)
             answers = self._tracker.track(
                 features, [one.memory for one in tracked], index, reverse=reverse
@@ -273,37 +268,37 @@ class Video:
             taken = None
             if self.non_overlapping:
                 answers = without_overlaps(answers)
-                taken = self._confirmed_pixels(confirmed, index)
+                taken = self._taken_pixels(index, tracked)
             for one, answer in zip(tracked, answers, strict=True):
                 mask = answer.mask()
                 if taken is not None:
                     mask = mask & ~taken
-                one.results[index] = result_of(answer, mask)
+                one.put(index, result_of(answer, mask), reverse=reverse)
                 self._tracker.memorise(
                     features, one.memory, index, answer, prompted=False, reverse=reverse
                 )
-        for one in confirmed:
-            self._tracker.release(one.memory)
-        self._tracked = (index, reverse)
+                one.moment = (index, reverse)
+        for one in begun:
+            if index in one.prompts:
+                self._tracker.release(one.memory)
+                one.moment = (index, reverse)
         return self.answer(index)
 
     def forget_results(self, *, before: int) -> None:
         """Forget the results of earlier frames, so that memory does not grow with a stream."""
         for one in self._objects.values():
-            for index in [at for at in one.results if at < before]:
-                del one.results[index]
+            one.forget_results(before=before)
 
-    def _begin(self, start: int, *, reverse: bool) -> None:
-        """Bring all memories to the moment before a frame.
+    def _bring_up(self, objects: Sequence[TrackedObject], before: int, *, reverse: bool) -> None:
+        """Bring memories to the moment after a frame.
 
-        If the frame before it was tracked last, they are there. Otherwise an object starts from its
-        confirmed frames, and from its result in the frame before, if it has one.
+        If an object was tracked there last, its memory is. Otherwise it starts from its confirmed
+        frames, and from its result in that frame, if it has one.
         """
-        before = start + 1 if reverse else start - 1
-        if self._tracked == (before, reverse):
-            return
         features = None
-        for one in self._objects.values():
+        for one in objects:
+            if one.moment == (before, reverse):
+                continue
             self._tracker.release(one.memory)
             result = one.results.get(before)
             if result is None or result.confirmed or not one.has_begun(before, reverse=reverse):
@@ -321,11 +316,14 @@ class Video:
             self._tracker.memorise(
                 features, one.memory, before, answer, prompted=False, reverse=reverse
             )
-        self._tracked = (before, reverse)
 
-    def _confirmed_pixels(self, objects: Sequence[TrackedObject], index: int) -> BoolArray | None:
-        """The pixels that confirmed masks of a frame take; None if there are none."""
-        masks = [decode_rle(one.results[index].rle) for one in objects]
+    def _taken_pixels(self, index: int, tracked: Sequence[TrackedObject]) -> BoolArray | None:
+        """The pixels of masks that stay as they are in a frame; None if there are none."""
+        masks = [
+            decode_rle(one.results[index].rle)
+            for one in self._objects.values()
+            if index in one.results and one not in tracked
+        ]
         return np.logical_or.reduce(masks) if masks else None
 
     def _encode(self, index: int) -> Any:

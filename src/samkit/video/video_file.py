@@ -88,6 +88,12 @@ class VideoFile:
             self._container.close()
             raise VideoError(f"{self.name} has no pictures, only sound or other data")
         self._stream = self._container.streams.video[0]
+        if self._stream.codec_context is None:
+            self._container.close()
+            raise VideoError(
+                f"{self.name} is in a codec that cannot be read here: convert it, such as by"
+                f" ffmpeg -i {self._path.name} -c:v libx264 out.mp4"
+            )
 
     def _scan(self) -> tuple[IntArray, bool]:
         """Time stamps of all frames as they are shown, and whether the packets have any."""
@@ -151,11 +157,6 @@ class VideoFile:
 
         try:
             yield
-        except av.DecoderNotFoundError as error:
-            raise VideoError(
-                f"{self.name} is in a codec that cannot be read here: convert it, such as by"
-                f" ffmpeg -i {self._path.name} -c:v libx264 out.mp4"
-            ) from error
         except (av.FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise VideoError(

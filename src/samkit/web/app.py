@@ -17,7 +17,16 @@ from samkit.web.config import LOCAL_HOSTS, WebConfig
 from samkit.web.embedder import Embedder
 from samkit.web.learning import LearnerProcesses
 from samkit.web.problems import add_error_handlers
-from samkit.web.routes import annotations, audits, exchange, images, learning, people, projects
+from samkit.web.routes import (
+    annotations,
+    audits,
+    classes,
+    exchange,
+    images,
+    learning,
+    people,
+    projects,
+)
 from samkit.web.security import SecurityHeaders
 from samkit.web.served_models import ServedModels
 from samkit.web.state import ServerState
@@ -78,6 +87,7 @@ def create_app(
     for router in (
         people.router,
         projects.router,
+        classes.router,
         learning.router,
         audits.router,
         images.router,

@@ -22,6 +22,7 @@ from samkit.dataengine import (
     Review,
     Role,
     Stage,
+    Submission,
     User,
 )
 
@@ -32,6 +33,7 @@ MAX_EVENTS = 10_000  # in one change of a mask
 MAX_SECRET = 1000  # characters
 MAX_MASKS = 100_000  # of one image
 MAX_PEOPLE = 1000
+MAX_CLASSES = 100_000  # of a project
 
 Key = Annotated[int, Field(ge=1, le=MAX_INT64)]
 Version = Annotated[int, Field(ge=0, le=MAX_INT32)]
@@ -136,6 +138,19 @@ class NewClass(Model):
     color: str | None = None
 
 
+class ClassChange(Model):
+    name: str | None = None
+    color: str | None = None
+
+
+class ClassOrder(Model):
+    class_ids: Annotated[list[Key], Field(max_length=MAX_CLASSES)]
+
+
+class MergeClass(Model):
+    into: Key
+
+
 class ImageOut(Model):
     id: int
     project_id: int
@@ -156,6 +171,17 @@ class LeaseOut(Model):
     image: ImageOut
     user_id: int
     expires_at: datetime
+
+
+class Holder(Model):
+    user_name: str
+    expires_at: datetime
+
+
+class HolderOut(Model):
+    """Who holds an image; null if nobody does."""
+
+    holder: Holder | None
 
 
 class NextOut(Model):
@@ -291,6 +317,23 @@ class SubmissionOut(Model):
     at: datetime
 
 
+class OwnSubmission(Model):
+    submission: SubmissionOut | None
+
+
+def submission_out(submission: Submission, user_name: str) -> SubmissionOut:
+    """Add a person's name to what they submitted."""
+    return SubmissionOut(
+        user_id=submission.user_id,
+        user_name=user_name,
+        outcome=submission.outcome,
+        reason=submission.reason,
+        returned=submission.returned,
+        annotation_ids=list(submission.annotation_ids),
+        at=submission.at,
+    )
+
+
 class VerdictOut(Model):
     user_id: int
     user_name: str
@@ -326,8 +369,22 @@ class StatisticsOut(Model):
     days: list[WorkDayOut]
 
 
+class PersonCountOut(Model):
+    """What has become of one person's images; see `samkit.dataengine.PersonCount`."""
+
+    user_id: int
+    user_name: str
+    num_waiting: int
+    num_accepted: int
+    num_returned: int
+    num_skipped: int
+    num_unusable: int
+    num_held: int
+
+
 class AgreementOut(Model):
     image_id: int
+    image_path: str
     user_ids: Annotated[list[int], Pair]
     user_names: Annotated[list[str], Pair]
     ious: list[float]

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -39,6 +40,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 API_PREFIX = "/api/"
+IPV6 = 6
 
 
 class SecurityHeaders:
@@ -79,6 +81,37 @@ def is_own_origin(headers: Headers, *, required: bool = False) -> bool:
 def client_address(connection: HTTPConnection) -> str:
     """IP address of the client; empty if unknown."""
     return connection.client.host if connection.client is not None else ""
+
+
+def attempt_key(address: str) -> str:
+    """The address that attempts are counted for: of IPv6 the network, of which a host has all."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    return str(ip_network((parsed, 64), strict=False)) if parsed.version == IPV6 else address
+
+
+class Recent:
+    """A set of the keys that were added last."""
+
+    MAX_KEYS = 10_000
+
+    def __init__(self) -> None:
+        self._keys: OrderedDict[str, None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, key: str) -> None:
+        """Add a key, or note that it was used again."""
+        with self._lock:
+            self._keys[key] = None
+            self._keys.move_to_end(key)
+            if len(self._keys) > self.MAX_KEYS:
+                self._keys.popitem(last=False)
+
+    def __contains__(self, key: str) -> bool:
+        with self._lock:
+            return key in self._keys
 
 
 class Gate:

@@ -16,12 +16,13 @@ from samkit.web.activity import Activity
 from samkit.web.config import WebConfig
 from samkit.web.embedder import Embedder
 from samkit.web.learning import CHECK_EVERY_S, LearnerProcesses, Ticker
-from samkit.web.security import Gate, Throttle
+from samkit.web.security import Gate, Recent, Throttle
 from samkit.web.served_models import ServedModels
 from samkit.web.workers import PriorityPool
 
 # Limits on failed sign-ins per address, and per name from anywhere, within this many seconds.
 TRIES_OF_ADDRESS, TRIES_FOR_NAME, TRIES_WINDOW_S = 50, 10, 300.0
+TRIES_ELSEWHERE = 100  # for one name, from all addresses that it has not signed in from
 HASHES_AT_ONCE, HASHES_WAITING = 2, 24  # password hashes take 64 MB each
 CHANGES_AT_ONCE = 16  # of the 40 threads on which Starlette runs routes
 EXCHANGES_AT_ONCE, EXCHANGES_WAITING = 1, 4  # imports and exports
@@ -46,6 +47,10 @@ class ServerState:
     tries_for_name: Throttle = field(
         default_factory=lambda: Throttle(max_failures=TRIES_FOR_NAME, window_s=TRIES_WINDOW_S)
     )
+    tries_elsewhere: Throttle = field(
+        default_factory=lambda: Throttle(max_failures=TRIES_ELSEWHERE, window_s=TRIES_WINDOW_S)
+    )
+    known_places: Recent = field(default_factory=Recent)  # addresses and names that signed in
     hashing: Gate = field(
         default_factory=lambda: Gate(at_once=HASHES_AT_ONCE, waiting=HASHES_WAITING)
     )

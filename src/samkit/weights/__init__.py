@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from samkit.lazy import lazy_names
 from samkit.weights.catalog import (
     CATALOG,
+    DEFAULT_MODEL,
     PUBLISHED_IOU_THRESH,
     TEXT_CATALOG,
     check_source,
@@ -38,10 +39,12 @@ if TYPE_CHECKING:  # torch takes seconds to import
         weights_sha256_of_bytes,
     )
     from samkit.weights.load import load_model, own_iou_thresh
+    from samkit.weights.sam2_layouts import from_sam2_original, to_sam2_original
 
 __all__ = [
     "CATALOG",
     "CONFIG_FILE",
+    "DEFAULT_MODEL",
     "MODEL_KEY",
     "PUBLISHED_IOU_THRESH",
     "SHOWN_MISFITS",
@@ -54,6 +57,7 @@ __all__ = [
     "fetch",
     "find_cached",
     "find_local",
+    "from_sam2_original",
     "has_tokenizer",
     "identify",
     "load_model",
@@ -63,6 +67,7 @@ __all__ = [
     "read_checkpoint",
     "save_checkpoint",
     "save_decoder",
+    "to_sam2_original",
     "weights_sha256",
     "weights_sha256_of_bytes",
 ]
@@ -82,6 +87,8 @@ __getattr__, __dir__ = lazy_names(
         "read_checkpoint": "checkpoint",
         "save_checkpoint": "checkpoint",
         "save_decoder": "checkpoint",
+        "from_sam2_original": "sam2_layouts",
+        "to_sam2_original": "sam2_layouts",
         "weights_sha256": "checkpoint",
         "weights_sha256_of_bytes": "checkpoint",
     },

@@ -73,12 +73,13 @@ def sam2_entry(version: str, size: str) -> CatalogEntry:
     )
 
 
+DEFAULT_MODEL = "mobile_sam_tuned"
 CATALOG: dict[str, CatalogEntry] = {
     entry.name: entry
     for entry in (
         CatalogEntry(
             name="mobile_sam",
-            summary="MobileSAM: TinyViT encoder; fast, in the package",
+            summary="MobileSAM as published: TinyViT encoder; in the package",
             parameters=9_808_452,
             size_bytes=22_007_504,
             licence="Apache-2.0",
@@ -90,7 +91,7 @@ CATALOG: dict[str, CatalogEntry] = {
         ),
         CatalogEntry(
             name="mobile_sam_tuned",
-            summary="MobileSAM, trained for fewer clicks; in the package",
+            summary="MobileSAM, trained for fewer clicks; the default, in the package",
             parameters=9_808_452,
             size_bytes=8_146_504,
             licence="Apache-2.0",

@@ -27,6 +27,19 @@ ORIGINAL_RENAMES = [
     )
 ]
 
+# The same backwards, from our names.
+TO_ORIGINAL_RENAMES = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"^image_encoder\.neck\.conv_s(\d)\.", r"sam_mask_decoder.conv_s\1."),
+        (r"^(prompt_encoder|mask_decoder)\.", r"sam_\1."),
+        (r"^memory\.(attention|encoder)\.", r"memory_\1."),
+        (r"^memory\.", ""),
+        (r"\.mlp\.lin1\.", ".mlp.layers.0."),
+        (r"\.mlp\.lin2\.", ".mlp.layers.1."),
+    )
+]
+
 # Rewrites of the names of `transformers.Sam2Model` and `Sam2VideoModel`, likewise.
 TRANSFORMERS_RENAMES = [
     (re.compile(pattern), replacement)
@@ -86,6 +99,11 @@ def is_of_sam2(name: str) -> bool:
 def from_sam2_original(tensors: Mapping[str, Tensor]) -> State:
     """Rename the tensors of an original file, or of one of our own, to ours."""
     return {_renamed(name, ORIGINAL_RENAMES): tensor for name, tensor in tensors.items()}
+
+
+def to_sam2_original(state: Mapping[str, Tensor]) -> State:
+    """Rename our tensors of a SAM 2 to those of an original file."""
+    return {_renamed(name, TO_ORIGINAL_RENAMES): tensor for name, tensor in state.items()}
 
 
 def from_sam2_transformers(tensors: Mapping[str, Tensor]) -> State:

@@ -30,6 +30,7 @@ from samkit.dataengine import (
     set_num_annotators,
     skip_image,
     submit_image,
+    take_back,
     take_image,
     take_next,
     undo_annotation,
@@ -458,3 +459,60 @@ def test_list_of_images_in_several_states(scene):
     submit_image(scene.store, scene.hold(scene.ann, 2), scene.ann)
     page = list_images(scene.store, scene.project.id, review=("skipped", "submitted"))
     assert [one.path for one in page.items] == ["b.png", "deep/c.png"]
+
+
+def test_submission_is_taken_back_until_it_is_reviewed(scene, clock, refusal):
+    store = scene.store
+    image_id = scene.hold(scene.ann)
+    submit_image(store, image_id, scene.ann)
+    with refusal(StoreError, "was not submitted by you"):
+        take_back(store, image_id, scene.bob)
+    lease = take_back(store, image_id, scene.ann)
+    assert (lease.user_id, lease.image.review, lease.image.open) == (scene.ann, "none", True)
+    assert list_submissions(store, image_id) == ()
+    submit_image(store, image_id, scene.ann)
+    # A reviewer who holds it has begun.
+    take_image(store, image_id, scene.rev)
+    with refusal(ConflictError, "is held by somebody else"):
+        take_back(store, image_id, scene.ann)
+    clock.advance(seconds=1)
+    accept_image(store, image_id, scene.rev, version=get_image(store, image_id).version)
+    with refusal(ConflictError, "has been reviewed since"):
+        take_back(store, image_id, scene.ann)
+
+
+def test_returned_image_is_returned_again_when_it_is_taken_back(scene, clock):
+    store = scene.store
+    image_id = scene.hold(scene.ann)
+    version = submit_image(store, image_id, scene.ann).version
+    clock.advance(seconds=1)
+    return_image(store, image_id, scene.rev, version=version, comment="too small")
+    clock.advance(seconds=1)
+    take_image(store, image_id, scene.ann)
+    submit_image(store, image_id, scene.ann)
+    image = take_back(store, image_id, scene.ann).image
+    assert (image.review, image.comment, image.open) == ("returned", "too small", True)
+    assert submit_image(store, image_id, scene.ann).review == "submitted"
+    verdicts = [one.verdict for one in review_history(store, image_id)]
+    assert verdicts == ["returned", "taken back"]
+
+
+@pytest.mark.parametrize("set_aside", [skip_image, report_unusable])
+def test_image_that_was_set_aside_is_taken_back(scene, set_aside):
+    store = scene.store
+    image_id = scene.hold(scene.ann)
+    set_aside(store, image_id, scene.ann, reason="by mistake")
+    image = take_back(store, image_id, scene.ann).image
+    assert (image.review, image.comment, image.open) == ("none", "", True)
+
+
+def test_nothing_is_taken_back_from_what_others_reported(scene, refusal):
+    store = scene.store
+    image_id = scene.images[0].id
+    set_num_annotators(store, image_id, 2, user_id=scene.rev)
+    submit_image(store, scene.hold(scene.ann), scene.ann)
+    report_unusable(store, scene.hold(scene.bob), scene.bob, reason="blurred")
+    with refusal(ConflictError, "is unusable, by somebody else"):
+        take_back(store, image_id, scene.ann)
+    [own, _] = list_submissions(store, image_id)
+    assert own.user_id == scene.ann

@@ -136,17 +136,20 @@ def test_outlines_enclose_the_mask(module):
 
 
 def test_undo_order_of_an_image_after_a_reload(module):
-    histories = [
-        {"id": 1, "revisions": [("edit", 7, 1), ("edit", 7, 4), ("undo", 7, 6)]},
-        {"id": 2, "revisions": [("edit", 7, 2), ("edit", 8, 3)]},
-        {"id": 3, "revisions": [("edit", 7, 5), ("undo", 7, 7), ("redo", 7, 8)]},
+    changes = [
+        {"annotation_id": mask, "change": change, "user_id": user}
+        for mask, change, user in (
+            (1, "edit", 7),
+            (2, "edit", 7),
+            (2, "edit", 8),
+            (1, "edit", 7),
+            (3, "edit", 7),
+            (1, "undo", 7),
+            (3, "undo", 7),
+            (3, "redo", 7),
+        )
     ]
-    for history in histories:
-        history["revisions"] = [
-            {"change": change, "user_id": user, "at": f"2026-01-01T00:00:{second:02}Z"}
-            for change, user, second in history["revisions"]
-        ]
-    got = module("history.js", "return m.imageStacks(given, 7);", histories)
+    got = module("history.js", "return m.imageStacks(given, 7);", changes)
     # In time: 1 made, 2 made, 2 changed by somebody else (out of reach), 1 changed, 3 made,
     # 1 undone, 3 undone, 3 redone.
     assert got == {"past": [1, 3], "future": [1]}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage.draw import polygon2mask
 
-from samkit.dataengine import Store, annotation_events, list_model_versions
+from samkit.dataengine import Store, annotation_events, list_classes, list_model_versions
 
 pytestmark = pytest.mark.slow
 
@@ -178,13 +178,20 @@ def test_classes_lists_and_deleting(ann, server, masks):
     ann.click(160, 160)
     ann.accept()
     ann.press("c")
-    ann.page.keyboard.type("a new thing")
-    ann.press("Enter")
-    ann.page.wait_for_selector(".class-row[aria-pressed=true]:has-text('a new thing')")
+    ann.page.keyboard.type("dsc")
+    ann.press("Enter")  # there is no such class, and annotators add none
+    ann.press("c", "d", "Enter")
+    ann.page.wait_for_selector(".class-row[aria-pressed=true]:has-text('disc')")
+    ann.press("c", "ArrowDown", "Enter")
+    ann.page.wait_for_selector(".class-row[aria-pressed=true]:has-text('star')")
+    ann.press("c", "ArrowUp", "ArrowUp", "Enter")
+    ann.page.wait_for_selector(".class-row[aria-pressed=true]:has-text('no class')")
     ann.click(30, 30)
     ann.accept()
     rows = ann.page.locator(".mask-row .name")
-    assert rows.all_inner_texts() == ["a new thing", "star"]  # the newest first
+    assert rows.all_inner_texts() == ["no class", "star"]  # the newest first
+    with Store.open(server.where) as store:
+        assert [one.name for one in list_classes(store, 1)] == ["disc", "star"]
     ann.press("Shift+n")  # the last one
     ann.press("Shift+1")
     ann.wait_until_saved()

@@ -4,6 +4,7 @@ import click
 
 from samkit.cli.engine.audit import audit
 from samkit.cli.engine.backups import backup, restore
+from samkit.cli.engine.classes import classes
 from samkit.cli.engine.exchange import export_masks, import_masks
 from samkit.cli.engine.learning import choose, embed, learn, prefill, versions
 from samkit.cli.engine.prelabel import prelabel
@@ -32,6 +33,7 @@ for command in (
     audit,
     export_masks,
     users,
+    classes,
     move,
     rename,
     delete,

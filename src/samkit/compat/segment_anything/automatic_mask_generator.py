@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,22 +9,24 @@ import numpy.typing as npt
 import torch
 
 from samkit.backends import create_backend
+from samkit.compat.auto_masks import (
+    CHECKSUM,
+    NetworkPredictor,
+    check_output,
+    mask_records,
+    read_settings,
+)
 from samkit.compat.segment_anything.build_sam import to_network
-from samkit.compat.segment_anything.errors import SettingError
 from samkit.compat.segment_anything.predictor import SamPredictor, check_image
-from samkit.errors import ConfigError
-from samkit.geometry import CoordMap, Rle, decode_rle, rle_counts, xyxy_to_xywh
+from samkit.geometry import CoordMap
 from samkit.models import ImageFeatures
-from samkit.predict import PointMasks, Predictor
-from samkit.proposals import AutoMaskConfig, AutoMasker, PointPredictor
+from samkit.predict import PointMasks
+from samkit.proposals import AutoMasker, PointPredictor
 from samkit.types import ImageEmbedding
 
 if TYPE_CHECKING:
     from samkit.compat.segment_anything.modeling import Sam
 
-OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
-# Embeddings never leave a call of `generate`, so nothing needs to tell them apart.
-CHECKSUM = "of the model that is running"
 # Prompts decoded together; see `samkit.predict.decoder.PROMPTS_AT_ONCE`.
 POINTS_AT_ONCE = 4
 
@@ -73,31 +74,23 @@ class SamAutomaticMaskGenerator:
         Raises:
             SettingError: a setting is out of range.
         """
-        if output_mode not in OUTPUT_MODES:
-            raise SettingError(
-                f"output_mode must be one of {', '.join(OUTPUT_MODES)}; got {output_mode!r}"
-            )
-        if (points_per_side is None) == (point_grids is None):
-            raise SettingError("give either points_per_side or point_grids, and None for the other")
+        check_output(output_mode, points_per_side, point_grids)
         self.predictor = SamPredictor(model)
         self.points_per_batch = points_per_batch
         self.output_mode = output_mode
         self.point_grids = point_grids
-        try:
-            self.config = AutoMaskConfig(
-                points_per_side=points_per_side or 1,
-                iou_thresh=pred_iou_thresh,
-                stability_thresh=stability_score_thresh,
-                stability_offset=stability_score_offset,
-                box_nms_thresh=box_nms_thresh,
-                crop_layers=crop_n_layers,
-                crop_nms_thresh=crop_nms_thresh,
-                crop_overlap=crop_overlap_ratio,
-                crop_points_downscale=crop_n_points_downscale_factor,
-                min_area_px=min_mask_region_area,
-            )
-        except ConfigError as error:
-            raise SettingError(str(error)) from error
+        self.config = read_settings(
+            points_per_side=points_per_side or 1,
+            iou_thresh=pred_iou_thresh,
+            stability_thresh=stability_score_thresh,
+            stability_offset=stability_score_offset,
+            box_nms_thresh=box_nms_thresh,
+            crop_layers=crop_n_layers,
+            crop_nms_thresh=crop_nms_thresh,
+            crop_overlap=crop_overlap_ratio,
+            crop_points_downscale=crop_n_points_downscale_factor,
+            min_area_px=min_mask_region_area,
+        )
 
     def generate(self, image: npt.NDArray[np.uint8]) -> list[dict[str, Any]]:
         """Generate masks of everything in an image, uint8 RGB (H, W, 3), with the current weights.
@@ -112,33 +105,7 @@ class SamAutomaticMaskGenerator:
             ConfigError: `point_grids` are not points for each crop layer.
         """
         check_image(image)
-        masks = self._masker().generate(image)
-        # An AutoMasker's masks always have these.
-        assert masks.stability is not None
-        assert masks.points_xy is not None
-        assert masks.crops_xyxy is not None
-        boxes_xywh = xyxy_to_xywh(masks.boxes_xyxy)
-        crops_xywh = xyxy_to_xywh(masks.crops_xyxy)
-        return [
-            {
-                "segmentation": self._segmentation(rle),
-                "area": int(masks.areas[index]),
-                "bbox": boxes_xywh[index].tolist(),
-                "predicted_iou": float(masks.scores[index]),
-                "point_coords": [masks.points_xy[index].tolist()],
-                "stability_score": float(masks.stability[index]),
-                "crop_box": crops_xywh[index].tolist(),
-            }
-            for index, rle in enumerate(masks.rles)
-        ]
-
-    def _segmentation(self, rle: Rle) -> npt.NDArray[np.bool_] | dict[str, Any]:
-        if self.output_mode == "coco_rle":
-            return dict(rle)
-        mask = decode_rle(rle)
-        if self.output_mode == "uncompressed_rle":
-            return {"size": list(rle["size"]), "counts": rle_counts(mask)}
-        return np.ascontiguousarray(mask)
+        return mask_records(self._masker().generate(image), self.output_mode)
 
     def _masker(self) -> AutoMasker:
         """Create a masker for each image: weights may have been trained or loaded since the last.
@@ -155,14 +122,6 @@ class SamAutomaticMaskGenerator:
             )
             predictor = NetworkPredictor(network, model_name="", backend=backend)
         return AutoMasker(predictor, self.config, point_grids=self.point_grids)
-
-
-class NetworkPredictor(Predictor):
-    """The predictor without the checksum of its weights, which takes seconds for large models."""
-
-    @cached_property
-    def encoder_checksum(self) -> str:
-        return CHECKSUM
 
 
 class ModulePredictor:

@@ -56,7 +56,7 @@ def export_history(
         OutputError: the file cannot be written.
     """
     get_project(store, project_id)
-    classes = {one.id: one.name for one in list_classes(store, project_id)}
+    classes = {one.id: one.name for one in list_classes(store, project_id, with_removed=True)}
     after: int | None = 0
     num_lines = num_images = 0
     with replacing(path) as temporary, Path(temporary).open("w", encoding="utf-8") as file:

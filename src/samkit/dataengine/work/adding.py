@@ -16,8 +16,8 @@ from samkit.dataengine.database import Store
 from samkit.dataengine.schema import AnnotationRow, ImageRow
 from samkit.dataengine.values import NewEvent, Stage
 from samkit.dataengine.work.annotations import insert_annotation
+from samkit.dataengine.work.classes import add_class
 from samkit.dataengine.work.masks import CheckedMask, check_mask, check_score
-from samkit.dataengine.work.projects import add_class
 from samkit.errors import StoreError
 
 

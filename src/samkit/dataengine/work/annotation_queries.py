@@ -14,7 +14,7 @@ from samkit.dataengine.database import Store
 from samkit.dataengine.people import REVIEWERS, acting_user
 from samkit.dataengine.rows import find, to_annotation, to_event, to_revision
 from samkit.dataengine.schema import AnnotationRow, EventRow, ImageRow, RevisionRow, UserRow
-from samkit.dataengine.values import MADE_BY_PEOPLE, Annotation, Event, Revision
+from samkit.dataengine.values import MADE_BY_PEOPLE, Annotation, Change, Event, Revision
 from samkit.errors import RoleError
 from samkit.geometry import Rle
 
@@ -74,6 +74,34 @@ def annotation_history(
         image, row = _visible_rows(session, annotation_id, user_id)
         size_hw = (image.height, image.width)
         return tuple(to_revision(one, size_hw) for one in revisions(session, row.id))
+
+
+def image_changes(store: Store, image_id: int, *, user_id: int) -> tuple[Change, ...]:
+    """List all changes of an image's masks that a user may see, oldest first.
+
+    Raises:
+        MissingError: no such image or user.
+    """
+    query = (
+        select(RevisionRow, AnnotationRow)
+        .join(AnnotationRow, AnnotationRow.id == RevisionRow.annotation_id)
+        .where(AnnotationRow.image_id == image_id)
+        .order_by(RevisionRow.at, RevisionRow.annotation_id, RevisionRow.version)
+    )
+    with store.read() as session:
+        image = find(session, ImageRow, image_id, "image")
+        user = acting_user(session, user_id)
+        return tuple(
+            Change(
+                annotation_id=row.annotation_id,
+                version=row.version,
+                change=row.change,
+                user_id=row.user_id,
+                at=row.at,
+            )
+            for row, mask in session.execute(query)
+            if not is_hidden_from(mask, image, user)
+        )
 
 
 def annotation_events(

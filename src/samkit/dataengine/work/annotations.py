@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from samkit.dataengine.database import Store
 from samkit.dataengine.people import acting_user
 from samkit.dataengine.rows import find, find_locked, to_annotation
-from samkit.dataengine.schema import AnnotationRow, ClassRow, EventRow, ImageRow, RevisionRow
+from samkit.dataengine.schema import AnnotationRow, EventRow, ImageRow, RevisionRow
 from samkit.dataengine.values import (
     CLICK_KINDS,
     STAGES,
@@ -24,6 +24,7 @@ from samkit.dataengine.values import (
     check_choice,
 )
 from samkit.dataengine.work.annotation_queries import is_hidden_from, revisions
+from samkit.dataengine.work.classes import resolve_class
 from samkit.dataengine.work.masks import CheckedMask, check_event_data, check_mask, check_score
 from samkit.dataengine.work.queue import check_holder, held_image
 from samkit.errors import ConflictError, RoleError, StoreError
@@ -75,7 +76,7 @@ def save_annotation(
             return to_annotation(row, size_hw)
         check_holder(image, user_id)
         mask = check_mask(rle, size_hw)
-        _check_class(session, class_id, image.project_id)
+        class_id = resolve_class(session, class_id, image.project_id)
         row = insert_annotation(
             session,
             store,
@@ -122,7 +123,7 @@ def replace_annotation(
     with store.write() as session:
         image, row = _rows_to_change(session, annotation_id, user_id=user_id, version=version)
         mask = check_mask(rle, (image.height, image.width))
-        _check_class(session, class_id, image.project_id)
+        class_id = resolve_class(session, class_id, image.project_id)
         if mask.counts != row.counts:
             row.score, row.stability = score, stability
         _write_row(image, row, mask, class_id=class_id, deleted=False)
@@ -199,15 +200,16 @@ def restore_state(
     events = [NewEvent(kind="review", data={"version": version})]
     if row.counts == state.counts:
         events = []
-    _write_state(image, row, state)
+    _write_state(session, image, row, state)
     record_revision(session, store, image, row, user_id=user_id, change="edit", events=events)
 
 
-def _write_state(image: ImageRow, row: AnnotationRow, state: RevisionRow) -> None:
+def _write_state(session: Session, image: ImageRow, row: AnnotationRow, state: RevisionRow) -> None:
     size_hw = (image.height, image.width)
     mask = check_mask({"size": list(size_hw), "counts": state.counts}, size_hw)
     row.score, row.stability = state.score, state.stability
-    _write_row(image, row, mask, class_id=state.class_id, deleted=state.deleted)
+    class_id = resolve_class(session, state.class_id, image.project_id)
+    _write_row(image, row, mask, class_id=class_id, deleted=state.deleted)
 
 
 def _find_request(session: Session, image_id: int, request_id: str) -> AnnotationRow | None:
@@ -230,15 +232,6 @@ def stage_of_work(session: Session, image: ImageRow) -> Stage:
     if is_prelabelled or session.scalar(automatic.limit(1)) is not None:
         return "semi-automatic"
     return "assisted-manual"
-
-
-def _check_class(session: Session, class_id: int | None, project_id: int) -> None:
-    if class_id is not None:
-        row = session.get(ClassRow, class_id)
-        if row is None:
-            raise StoreError(f"there is no class {class_id}")
-        if row.project_id != project_id:
-            raise StoreError(f"class {row.name!r:.40} belongs to another project")
 
 
 def _rows_to_change(
@@ -385,7 +378,7 @@ def _step_history(
         if target == BEFORE_FIRST:
             _write_row(image, row, None, class_id=row.class_id, deleted=True)
         else:
-            _write_state(image, row, states[target])
+            _write_state(session, image, row, states[target])
         events = [NewEvent(kind=change, data={"version": target})]
         record_revision(session, store, image, row, user_id=user_id, change=change, events=events)
         return to_annotation(row, size_hw)

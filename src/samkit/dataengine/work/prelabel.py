@@ -20,9 +20,10 @@ from samkit.dataengine.rows import find_locked, to_image
 from samkit.dataengine.schema import AnnotationRow, ImageRow, QualityAuditImageRow, SubmissionRow
 from samkit.dataengine.values import NewEvent, Stage, StoredImage
 from samkit.dataengine.work.adding import MadeMask, add_made_masks, add_missing_classes
+from samkit.dataengine.work.classes import list_classes
 from samkit.dataengine.work.image_files import read_image_below
 from samkit.dataengine.work.image_jobs import ImageJobRun
-from samkit.dataengine.work.projects import get_project, list_classes
+from samkit.dataengine.work.projects import get_project
 from samkit.dataengine.work.queue import is_held
 from samkit.dataengine.work.sources import ImageSource
 from samkit.errors import DatabaseError, ImageError, SamkitError, StoreError

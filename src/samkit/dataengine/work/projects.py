@@ -1,6 +1,5 @@
-"""Projects, their classes and their images."""
+"""Projects and their images."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from samkit.dataengine.rows import (
     check_limit,
     find,
     find_locked,
-    to_class,
     to_image,
     to_page,
     to_project,
@@ -32,8 +30,9 @@ from samkit.dataengine.schema import (
     SubmissionRow,
 )
 from samkit.dataengine.values import (
+    FINISHED,
     STAGES,
-    LabelClass,
+    ImagePlace,
     Page,
     Project,
     Review,
@@ -46,11 +45,8 @@ from samkit.dataengine.values import (
 from samkit.dataengine.work.audits import delete_quality_audits
 from samkit.dataengine.work.learned import delete_learned
 from samkit.dataengine.work.sources import ImageSource
-from samkit.drawing import mask_color
 from samkit.errors import StoreError
 from samkit.formats import RangeLike, ValueRange
-
-COLOR = re.compile(r"#[0-9a-f]{6}", re.ASCII)
 
 
 def create_project(
@@ -160,38 +156,6 @@ def delete_project(store: Store, project_id: int) -> None:
         session.delete(row)
 
 
-def add_class(store: Store, project_id: int, name: str, *, color: str | None = None) -> LabelClass:
-    """Return the class of this name; add it if the project has none.
-
-    Args:
-        color: colour of a new class as #rrggbb; None chooses one that differs from the others.
-
-    Raises:
-        StoreError: no such project, or an invalid name or colour.
-    """
-    check_label("a class's name", name, 200)
-    if color is not None and not COLOR.fullmatch(color):
-        raise StoreError(f"a colour must be #rrggbb; got {color!r:.40}")
-    with store.write() as session:
-        find_locked(session, ProjectRow, project_id, "project")
-        known = list(session.scalars(select(ClassRow).where(ClassRow.project_id == project_id)))
-        row = next((one for one in known if one.name == name), None)
-        if row is None:
-            red, green, blue = (int(value) for value in mask_color(len(known)))
-            default = f"#{red:02x}{green:02x}{blue:02x}"
-            row = ClassRow(project_id=project_id, name=name, color=color or default)
-            session.add(row)
-            session.flush()
-        return to_class(row)
-
-
-def list_classes(store: Store, project_id: int) -> tuple[LabelClass, ...]:
-    """List all classes of a project in the order they were added."""
-    query = select(ClassRow).where(ClassRow.project_id == project_id).order_by(ClassRow.id)
-    with store.read() as session:
-        return tuple(to_class(row) for row in session.scalars(query))
-
-
 def get_image(store: Store, image_id: int) -> StoredImage:
     """Return an image.
 
@@ -200,6 +164,27 @@ def get_image(store: Store, image_id: int) -> StoredImage:
     """
     with store.read() as session:
         return to_image(find(session, ImageRow, image_id, "image"))
+
+
+def image_place(store: Store, image_id: int) -> ImagePlace:
+    """Where an image is in its project.
+
+    Raises:
+        MissingError: no such image.
+    """
+    with store.read() as session:
+        project_id = find(session, ImageRow, image_id, "image").project_id
+        own = ImageRow.project_id == project_id
+        count = select(func.count()).select_from(ImageRow).where(own)
+        finished = count.where(ImageRow.review.in_(FINISHED))
+        before, after = ImageRow.id < image_id, ImageRow.id > image_id
+        return ImagePlace(
+            number=1 + (session.scalar(count.where(before)) or 0),
+            num_images=session.scalar(count) or 0,
+            num_finished=session.scalar(finished) or 0,
+            previous_id=session.scalar(select(func.max(ImageRow.id)).where(own, before)),
+            next_id=session.scalar(select(func.min(ImageRow.id)).where(own, after)),
+        )
 
 
 def latest_image_id(store: Store, project_id: int) -> int:
@@ -217,6 +202,8 @@ def list_images(
     limit: int = 100,
     review: Review | Sequence[Review] | None = None,
     stage: Stage | None = None,
+    name: str = "",
+    skip: int = 0,
 ) -> Page[StoredImage]:
     """List images of a project in the order they were added.
 
@@ -225,6 +212,8 @@ def list_images(
         limit: page size, 1 to 1000.
         review: only images in this review state, or in one of these.
         stage: only images of this stage.
+        name: only images whose path contains this, in upper or lower case.
+        skip: number of images to leave out at the beginning, to find the n-th one.
 
     Raises:
         StoreError: an invalid filter or limit.
@@ -237,6 +226,9 @@ def list_images(
     if stage is not None:
         check_choice("stage", stage, STAGES)
         query = query.where(ImageRow.stage == stage)
+    if name:
+        query = query.where(ImageRow.path.icontains(name, autoescape=True))
+    query = query.order_by(ImageRow.id).limit(check_limit(limit)).offset(skip)
     with store.read() as session:
-        rows = session.scalars(query.order_by(ImageRow.id).limit(check_limit(limit)))
+        rows = session.scalars(query)
         return to_page([to_image(row) for row in rows], limit)

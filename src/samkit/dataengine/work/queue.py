@@ -70,7 +70,7 @@ def take_next(
             free_row = query.limit(1).with_for_update(skip_locked=True, of=ImageRow)
             row = session.scalar(free_row)
             if row is not None:
-                return _lease(store, row, user_id, lease_s)
+                return grant_lease(store, row, user_id, lease_s)
         return None
 
 
@@ -162,7 +162,7 @@ def take_image(store: Store, image_id: int, user_id: int, *, lease_s: float = LE
                 raise RoleError(f"{row.path} is {row.review}: only a reviewer may change it")
             if _has_submitted(session, image_id, user_id):
                 raise RoleError(f"{row.path} is waiting for another annotator")
-        return _lease(store, row, user_id, lease_s)
+        return grant_lease(store, row, user_id, lease_s)
 
 
 def renew_lease(store: Store, image_id: int, user_id: int, *, lease_s: float = LEASE_S) -> Lease:
@@ -172,7 +172,21 @@ def renew_lease(store: Store, image_id: int, user_id: int, *, lease_s: float = L
         ConflictError: the user does not hold it, or somebody else has taken it.
     """
     with store.write() as session:
-        return _lease(store, held_image(session, image_id, user_id), user_id, lease_s)
+        return grant_lease(store, held_image(session, image_id, user_id), user_id, lease_s)
+
+
+def lease_of(store: Store, image_id: int) -> Lease | None:
+    """Who holds an image now; None if nobody does.
+
+    Raises:
+        MissingError: no such image.
+    """
+    with store.read() as session:
+        row = find(session, ImageRow, image_id, "image")
+        user_id, expires_at = row.lease_user_id, row.lease_expires_at
+        if user_id is None or expires_at is None or expires_at <= store.clock():
+            return None
+        return Lease(image=to_image(row), user_id=user_id, expires_at=expires_at, is_new=False)
 
 
 def give_back(store: Store, image_id: int, user_id: int) -> None:
@@ -271,7 +285,12 @@ def is_held(row: ImageRow, store: Store, *, but_by: int) -> bool:
     return runs and row.lease_user_id not in (None, but_by)
 
 
-def _lease(store: Store, row: ImageRow, user_id: int, lease_s: float) -> Lease:
+def grant_lease(store: Store, row: ImageRow, user_id: int, lease_s: float = LEASE_S) -> Lease:
+    """Let a user hold an image whose row is locked.
+
+    Raises:
+        StoreError: lease_s is not above 0 and at most a day.
+    """
     if not 0 < lease_s <= timedelta(days=1).total_seconds():
         raise StoreError(f"lease_s must be above 0 and at most a day; got {lease_s:g}")
     expires_at = store.clock() + timedelta(seconds=lease_s)

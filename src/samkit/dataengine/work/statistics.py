@@ -83,6 +83,54 @@ class WorkDay:
         return self.num_clicks / self.num_touched if self.num_touched else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class PersonCount:
+    """What has become of the images that one person has finished in a project.
+
+    Attributes:
+        num_waiting: submitted, and neither accepted nor returned.
+        num_returned: returned to the person, and not submitted again.
+        num_held: images that the person holds now.
+    """
+
+    user_id: int
+    num_waiting: int
+    num_accepted: int
+    num_returned: int
+    num_skipped: int
+    num_unusable: int
+    num_held: int
+
+
+def count_people(store: Store, project_id: int) -> tuple[PersonCount, ...]:
+    """Count what became of each person's images, for all who have finished or hold one."""
+    kind = case(
+        (SubmissionRow.outcome != "annotated", SubmissionRow.outcome),
+        (SubmissionRow.returned, "returned"),
+        (ImageRow.review == "accepted", "accepted"),
+        else_="waiting",
+    )
+    finished = (
+        select(SubmissionRow.user_id, kind, func.count())
+        .join(ImageRow, ImageRow.id == SubmissionRow.image_id)
+        .where(SubmissionRow.project_id == project_id)
+        .group_by(SubmissionRow.user_id, kind)
+    )
+    held = (
+        select(ImageRow.lease_user_id, func.count())
+        .where(ImageRow.project_id == project_id, ImageRow.lease_expires_at > store.clock())
+        .group_by(ImageRow.lease_user_id)
+    )
+    with store.read() as session:
+        counts = {(user, name): number for user, name, number in session.execute(finished)}
+        counts |= {(user, "held"): number for user, number in session.execute(held) if user}
+    names = ("waiting", "accepted", "returned", "skipped", "unusable", "held")
+    return tuple(
+        PersonCount(user_id=user, **{f"num_{name}": counts.get((user, name), 0) for name in names})
+        for user in sorted({user for user, _ in counts})
+    )
+
+
 def count_images(store: Store, project_id: int) -> dict[Review, StateCount]:
     """Count a project's images and masks in each review state."""
     query = (

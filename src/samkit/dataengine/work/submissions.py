@@ -5,6 +5,7 @@ agreement and a reviewer's choice rest on what was submitted, whatever happens l
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import cast
 
 from sqlalchemy import ColumnElement, delete, insert, literal, or_, select
@@ -12,18 +13,27 @@ from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
 from samkit.dataengine.people import acting_user
-from samkit.dataengine.rows import find, to_image
+from samkit.dataengine.rows import find, find_locked, to_image
 from samkit.dataengine.schema import (
     AnnotationRow,
     ImageRow,
+    QualityAuditImageRow,
     ReviewRow,
     SubmissionMaskRow,
     SubmissionRow,
 )
-from samkit.dataengine.values import DAY_MS, MADE_BY_PEOPLE, Outcome, StoredImage, Submission
+from samkit.dataengine.values import (
+    DAY_MS,
+    MADE_BY_PEOPLE,
+    Lease,
+    Outcome,
+    StoredImage,
+    Submission,
+)
 from samkit.dataengine.work.annotations import stage_of_work
-from samkit.dataengine.work.queue import held_image, release, settle
-from samkit.errors import StoreError
+from samkit.dataengine.work.audits import REQUEST
+from samkit.dataengine.work.queue import grant_lease, held_image, is_held, release, settle
+from samkit.errors import ConflictError, StoreError
 
 MAX_COMMENT = 2000  # characters
 SET_ASIDE = ("skipped", "unusable")  # states whose comment is the reason
@@ -89,6 +99,42 @@ def report_unusable(store: Store, image_id: int, user_id: int, *, reason: str) -
         return _set_aside(session, store, row, user_id, outcome="unusable", reason=reason)
 
 
+def take_back(store: Store, image_id: int, user_id: int) -> Lease:
+    """Take back what the user has made of an image, while no review has begun, and take the image.
+
+    All is as before: an image that had been returned to them is returned to them again.
+
+    Raises:
+        ConflictError: somebody else holds the image, or somebody has judged it since.
+        MissingError: no such image or user.
+        StoreError: the user has not submitted, skipped or reported it.
+    """
+    with store.write() as session:
+        acting_user(session, user_id)
+        row = find_locked(session, ImageRow, image_id, "image")
+        own = _submission_of(session, image_id, user_id)
+        if own is None or own.returned:
+            raise StoreError(f"there is nothing to take back: {row.path} was not submitted by you")
+        if is_held(row, store, but_by=user_id):
+            raise ConflictError(f"{row.path} is held by somebody else")
+        if _is_judged_since(session, image_id, own.at):
+            raise ConflictError(f"{row.path} has been reviewed since")
+        if own.resubmitted:
+            own.outcome, own.reason, own.returned = "annotated", "", True
+        else:
+            held = SubmissionMaskRow.submission_id == own.id
+            session.execute(delete(SubmissionMaskRow).where(held))
+            session.delete(own)
+        settle(session, row, stays_open=True)
+        if not row.open:
+            raise ConflictError(f"{row.path} is {row.review}, by somebody else")
+        row.comment = _comment_of(session, row)
+        note = {"image_id": image_id, "user_id": user_id, "at": store.clock()}
+        session.add(ReviewRow(verdict="taken back", comment="", **note))
+        row.version += 1
+        return grant_lease(store, row, user_id)
+
+
 def list_submissions(store: Store, image_id: int) -> tuple[Submission, ...]:
     """List what each person has made of an image, in the order in which they finished it first.
 
@@ -110,6 +156,32 @@ def list_submissions(store: Store, image_id: int) -> tuple[Submission, ...]:
             )
             for row in rows
         )
+
+
+def _submission_of(session: Session, image_id: int, user_id: int) -> SubmissionRow | None:
+    query = select(SubmissionRow).where(
+        SubmissionRow.image_id == image_id, SubmissionRow.user_id == user_id
+    )
+    return session.scalar(query)
+
+
+def _is_judged_since(session: Session, image_id: int, at: datetime) -> bool:
+    query = select(ReviewRow.id).where(
+        ReviewRow.image_id == image_id,
+        ReviewRow.verdict.in_(("accepted", "returned")),
+        ReviewRow.at > at,
+    )
+    return session.scalar(query.limit(1)) is not None
+
+
+def _comment_of(session: Session, row: ImageRow) -> str:
+    """The comment of the latest verdict that led to an image's state, or what an audit asks for."""
+    if row.review == "none":
+        return REQUEST if session.get(QualityAuditImageRow, row.id) else ""
+    query = select(ReviewRow.comment).where(
+        ReviewRow.image_id == row.id, ReviewRow.verdict == row.review
+    )
+    return session.scalar(query.order_by(ReviewRow.id.desc()).limit(1)) or ""
 
 
 def submissions(session: Session, image_id: int) -> Sequence[SubmissionRow]:
@@ -145,15 +217,18 @@ def _record(
     duration_ms: int = 0,
 ) -> None:
     """Write what a person has made of an image, in place of what they made of it before."""
-    own = select(SubmissionRow).where(
-        SubmissionRow.image_id == row.id, SubmissionRow.user_id == user_id
-    )
-    found, stage = session.scalar(own), stage_of_work(session, row)
+    found, stage = _submission_of(session, row.id, user_id), stage_of_work(session, row)
     if found is None:
         found = SubmissionRow(
-            project_id=row.project_id, image_id=row.id, user_id=user_id, duration_ms=0
+            project_id=row.project_id,
+            image_id=row.id,
+            user_id=user_id,
+            duration_ms=0,
+            returned=False,
+            resubmitted=False,
         )
         session.add(found)
+    found.resubmitted = found.resubmitted or found.returned
     found.outcome, found.reason, found.returned, found.at = outcome, reason, False, store.clock()
     found.stage, found.duration_ms = stage, found.duration_ms + duration_ms
     session.flush()

@@ -244,7 +244,7 @@ class BatchLoader:
         return self._encoder.features(features.image_sha256, features.image)
 
 
-def rejected_of(images: Sequence[Prepared]) -> dict[str, Tensor]:
+def rejected_of(images: Sequence[Prepared]) -> dict[str, Any]:
     """The fields of a batch about masks that people rejected; none if there are none."""
     found = [(at, image.rejected) for at, image in enumerate(images) if image.rejected is not None]
     if not found:

@@ -10,7 +10,7 @@ import signal
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ ORDER = 301
 BROKEN_IMAGE, BROKEN_SAMPLE = "broken image", "broken sample"
 
 Position = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -126,7 +127,7 @@ class IndexedReader:
         indices = self.sampler.indices(position["position"])
         if self.workers == 0:
             return (dataset[epoch_index] for epoch_index in indices)
-        return _read_in_workers(dataset, self.workers, self.prefetch, sampler=indices)
+        return read_in_workers(dataset, self.workers, self.prefetch, sampler=indices)
 
     def advance(self, position: Position, fetched: Fetched) -> Position:  # noqa: ARG002 - sequential
         return {"position": position["position"] + 1}
@@ -190,7 +191,7 @@ class StreamReader:
         dataset = _StreamDataset(self, position)
         if self.workers == 0:
             return iter(dataset)
-        return _read_in_workers(dataset, self.workers, self.prefetch)
+        return read_in_workers(dataset, self.workers, self.prefetch)
 
     def advance(self, position: Position, fetched: Fetched) -> Position:
         shards = list(position["readers"])
@@ -241,14 +242,14 @@ def _number_of(key: str) -> int:
     return int.from_bytes(digest[:8], "big")
 
 
-def _read_in_workers(
-    dataset: Dataset[Fetched],
+def read_in_workers(
+    dataset: Dataset[T],
     workers: int,
     prefetch: int,
-    sampler: Iterator[tuple[int, int]] | None = None,
-) -> Generator[Fetched]:
+    sampler: Iterator[Any] | None = None,
+) -> Generator[T]:
     """Read samples in worker processes, one sample from each in turns."""
-    loader: DataLoader[Fetched] = DataLoader(
+    loader: DataLoader[T] = DataLoader(
         dataset,
         batch_size=None,  # batches are made in this process, which knows which samples are usable
         sampler=sampler,

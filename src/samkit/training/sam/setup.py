@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from samkit.models import Sam
     from samkit.text import Clip
+    from samkit.training.video.task import VideoTask
 
 
 def set_up_sam(recipe: SamRecipe, context: Context) -> Setup[InteractiveTask]:
@@ -199,7 +200,7 @@ def with_embeddings(
 
 
 def task_predictor(
-    task: InteractiveTask, device: torch.device | str, *, clip: Clip | None = None
+    task: InteractiveTask | VideoTask, device: torch.device | str, *, clip: Clip | None = None
 ) -> Predictor:
     """Make a predictor of the network in training, in float32; switches it to evaluation mode.
 

@@ -74,18 +74,25 @@ export function openDialog(title, content, { onclose = () => {}, className = "" 
 
 let dialogs = 0;
 
-/** Ask for confirmation of something that cannot be undone. @returns {Promise<boolean>} */
-export function confirmDialog(title, text, yes = "Continue") {
+/**
+ * Ask for confirmation.
+ * @param {{byEnter?: boolean}} [options] whether Enter confirms, for what can be undone
+ * @returns {Promise<boolean>}
+ */
+export function confirmDialog(title, text, yes = "Continue", { byEnter = false } = {}) {
   return new Promise((resolve) => {
     const form = el(
       "form",
       { method: "dialog" },
       el("p", {}, text),
-      el("footer", {}, el("button", { value: "no" }, "Cancel"), el("button.primary", { value: "yes" }, yes)),
+      el("footer", {}, el("button", { value: "no" }, "Cancel"), el("button.primary", { value: "yes", autofocus: byEnter }, yes)),
     );
     openDialog(title, form, { onclose: (value) => resolve(value === "yes") });
   });
 }
+
+/** A time as its reader's clock shows it. @param {string} at as the server writes it */
+export const shownTime = (at) => new Date(at).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 
 export const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 

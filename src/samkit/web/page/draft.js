@@ -40,6 +40,7 @@ export class Draft {
    * @param {object} [saved] a saved mask to correct
    * @param {Mask} saved.mask
    * @param {import("./saved_masks.js").SavedMask} saved.item
+   * @param {number | null} saved.classId that it shall have, which may differ from the item's
    * @param {Event[]} saved.events that led to it
    */
   constructor([height, width], saved = null) {
@@ -48,8 +49,8 @@ export class Draft {
     this.saved = saved;
     /** @type {Map<number, Answer>} */
     this.answers = new Map();
+    this.masks = new WeakMap(); // by state, which never changes
     this.history = new History(saved ? { ...EMPTY, ground: saved.mask, ...replay(this, saved) } : EMPTY);
-    this.startedAt = performance.now();
   }
 
   /** @returns {State} */
@@ -102,8 +103,17 @@ export class Draft {
     return null;
   }
 
-  /** The mask of a state; undefined while its answer is missing. */
+  /** The mask of a state, computed once; undefined while its answer is missing. */
   maskOf(state) {
+    if (!this.masks.has(state)) {
+      const mask = this.computeMask(state);
+      if (mask === undefined) return undefined;
+      this.masks.set(state, mask);
+    }
+    return this.masks.get(state);
+  }
+
+  computeMask(state) {
     const { question, ground, added, removed, joins } = state;
     let mask = ground;
     if (question) {
@@ -267,7 +277,7 @@ function replay({ height, width }, { events }) {
       return {}; // what the model cut out is known no more: from here on it rests on a mask
     } else if (kind === "box") {
       state = { ...state, box: data.xyxy };
-    } else if (kind === "import" || kind === "review" || (!prompted && kind !== "class" && kind !== "choose")) {
+    } else if (["import", "review", "shape"].includes(kind) || (!prompted && kind !== "class" && kind !== "choose")) {
       return {}; // it began as a mask
     } else if (kind === "brush" || kind === "erase") {
       const shape = strokeMask(height, width, data.points, data.radius_px);

@@ -19,20 +19,25 @@ export class DraftActions {
    * @param {import("./studio_paint.js").DraftPainter} parts.painter
    * @param {import("./studio_tools.js").StudioTools} parts.tools
    * @param {import("./saved_masks.js").SavedMasks} parts.masks
-   * @param {import("./outbox.js").Outbox} parts.outbox
    * @param {import("./clock.js").WorkClock} parts.clock
+   * @param {(item: import("./saved_masks.js").SavedMask) => void} parts.select
+   * @param {import("./shape_actions.js").ShapeActions} parts.shapes
    * @param {number} [parts.hintAfterS] seconds on one mask before a hint is shown
    */
-  constructor({ state, stage, painter, tools, masks, outbox, clock, hintAfterS = DEFAULT_HINT_S }) {
+  constructor({ state, stage, painter, tools, masks, clock, select, shapes, hintAfterS = DEFAULT_HINT_S }) {
     this.state = state;
     this.stage = stage;
     this.painter = painter;
     this.tools = tools;
     this.masks = masks;
-    this.outbox = outbox;
     this.clock = clock;
+    this.select = select;
+    this.shapes = shapes;
     this.hintAfterS = hintAfterS;
     this.hinted = null; // the draft for which the hint was shown
+    this.worked = { draft: null, seconds: 0 };
+    /** @type {Draft | null} */
+    this.cancelled = null; // the draft that Undo brings back
     this.acceptWhenAnswered = false;
     this.socket = null;
     this.hintTimer = 0;
@@ -68,7 +73,7 @@ export class DraftActions {
     socket.addEventListener("lost", ({ detail: { code } }) => {
       state.encoded = false;
       state.lost = true;
-      showLostConnection({ code, unsent: this.outbox.waiting.length, retry: () => socket.retryNow() });
+      showLostConnection({ code, retry: () => socket.retryNow() });
       state.update();
     });
     socket.addEventListener("back", () => {
@@ -117,8 +122,26 @@ export class DraftActions {
     this.painter.showPreview(null);
     this.socket?.dropPreview();
     this.acceptWhenAnswered = false;
+    this.cancelled = null;
     state.draft ??= new Draft(state.image.size_hw);
     return state.draft;
+  }
+
+  /**
+   * The draft to take something away from: that at work, else that of a saved mask at one of these
+   * places, which is selected. Null, and a word about it, if there is none.
+   * @param {number[][]} places
+   */
+  forTakingAway(places) {
+    if (!this.state.draft) {
+      const item = places.map((xy) => this.masks.at(xy)).find(Boolean);
+      if (!item) {
+        notify("There is no mask here to take this away from.");
+        return null;
+      }
+      this.select(item); // its prompts, which come later, are not needed
+    }
+    return this.forChange();
   }
 
   askModel() {
@@ -128,30 +151,30 @@ export class DraftActions {
   }
 
   addPoint(pixel, label) {
-    const draft = this.forChange();
+    const draft = label ? this.forChange() : this.forTakingAway([pixel]);
     if (!draft) return;
     draft.addPoint(pixel, label, this.clock.lap());
     this.askModel();
   }
 
   setBox(box, inside) {
-    const draft = this.forChange();
+    const [x0, y0, x1, y1] = box;
+    const draft = inside ? this.forChange() : this.forTakingAway([[(x0 + x1) / 2, (y0 + y1) / 2]]);
     if (!draft) return;
     draft.setBox(box, this.clock.lap(), inside ? 1 : 0);
     this.askModel();
   }
 
   stroke(points, erase) {
-    if (erase && !this.state.draft) return;
-    const draft = this.forChange();
+    const draft = erase ? this.forTakingAway(points) : this.forChange();
     if (!draft) return;
     draft.stroke(points, this.state.radius, erase, this.clock.lap());
     this.state.update();
   }
 
   polygon(points, erase) {
-    if (erase && !this.state.draft) return;
-    const draft = this.forChange();
+    const middle = [0, 1].map((axis) => points.reduce((sum, point) => sum + point[axis], 0) / points.length);
+    const draft = erase ? this.forTakingAway([...points, middle]) : this.forChange();
     if (!draft) return;
     draft.polygon(points, erase, this.clock.lap());
     this.state.update();
@@ -172,6 +195,7 @@ export class DraftActions {
   accept() {
     const { draft } = this.state;
     if (this.tools.polygon.close()) return;
+    this.state.picking = null;
     if (!draft) return;
     if (draft.waits) {
       this.acceptWhenAnswered = true;
@@ -181,14 +205,24 @@ export class DraftActions {
     if (draft.saved) this.acceptCorrection(draft);
     else if (draft.isEmpty) notify("The mask is empty: click again, or press Esc.", "bad");
     else {
-      const { classId } = this.state;
-      const { number } = this.masks.add({ mask: draft.mask, classId, events: draft.events, score: draft.score });
-      this.state.draft = null;
-      announce(`Mask ${number} accepted.`);
+      const made = this.shapes.finish(draft);
+      if (areaOf(made.mask)) this.add(made);
+      else notify("The other masks cover it completely: nothing is left of it.", "bad");
     }
     this.clock.lap();
     banner("hint", null);
     this.state.update();
+  }
+
+  /** Save a new mask. */
+  add(made) {
+    const { classId } = this.state;
+    this.state.draft = null;
+    this.masks.together(() => {
+      const item = this.masks.add({ ...made, classId });
+      this.shapes.putOver(item);
+      announce(`Mask ${item.number} accepted.`);
+    });
   }
 
   /** Save a corrected mask, if anything has changed. */
@@ -200,7 +234,15 @@ export class DraftActions {
       return;
     }
     if (draft.changed && (draft.differs || item.classId !== classId)) {
-      this.masks.replace(item, { mask: draft.mask, classId, events: draft.events, score: draft.score });
+      const made = draft.differs ? this.shapes.finish(draft) : draft;
+      if (!areaOf(made.mask)) {
+        notify("The other masks cover it completely: nothing is left of it.", "bad");
+        return;
+      }
+      this.masks.together(() => {
+        this.masks.replace(item, { mask: made.mask, classId, events: made.events, score: made.score });
+        if (draft.differs) this.shapes.putOver(item);
+      });
     }
     this.state.draft = null;
     announce(`Mask ${item.number} saved.`);
@@ -208,11 +250,13 @@ export class DraftActions {
 
   cancel() {
     const { state, tools } = this;
-    if (state.pressed || tools.polygon.reset()) {
+    if (state.picking) state.picking = null;
+    else if (state.pressed || tools.polygon.reset()) {
       tools.current.cancel();
       state.pressed = false;
     } else if (state.draft) {
-      announce(state.draft.saved ? "Mask deselected." : "Mask cancelled.");
+      announce(state.draft.saved ? "Mask deselected." : "Mask cancelled. Ctrl+Z brings it back.");
+      this.cancelled = state.draft.changed ? state.draft : null;
       state.draft = null;
       banner("hint", null);
     } else state.crosshair = null;
@@ -223,7 +267,11 @@ export class DraftActions {
   /** Undo or redo: corners and prompts first, then saved masks. @param {"undo" | "redo"} kind */
   async stepHistory(kind) {
     const { state } = this;
-    if (kind === "undo" && this.tools.polygon.undo()) return state.update();
+    if (kind === "undo" && this.tools.polygon.undo()) {
+      state.toolName = "polygon"; // corners that another tool had cancelled are back
+      return state.update();
+    }
+    if (kind === "undo" && this.cancelled && !state.draft) return this.bringBack();
     if (state.draft && (kind === "undo" ? state.draft.undo() : state.draft.redo())) {
       this.acceptWhenAnswered = false;
       if (state.draft.waits) this.socket?.ask(state.draft.questionAfresh());
@@ -236,13 +284,24 @@ export class DraftActions {
     if (!state.held) return undefined;
     if (kind === "undo") state.draft = null; // at its beginning: on to the saved masks
     try {
-      const item = await this.masks.stepHistory(kind);
-      announce(item ? `${kind === "undo" ? "Undone" : "Redone"}: mask ${item.number}.` : `Nothing to ${kind}.`);
+      const items = await this.masks.stepHistory(kind);
+      const which = items.map(({ number }) => number).join(", ");
+      announce(items.length ? `${kind === "undo" ? "Undone" : "Redone"}: mask ${which}.` : `Nothing to ${kind}.`);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       notify(`Saved masks cannot be changed now. ${error.message}`, "bad");
     }
     return state.update();
+  }
+
+  /** Take up the draft that was cancelled last. */
+  bringBack() {
+    const { state } = this;
+    state.draft = this.cancelled;
+    this.cancelled = null;
+    if (state.draft.waits) this.socket?.ask(state.draft.questionAfresh());
+    announce("The cancelled mask is back.");
+    state.update();
   }
 
   /** Preview what a click at a place would give; null for no preview. */
@@ -257,11 +316,14 @@ export class DraftActions {
     }
   }
 
+  /** Called each second: time in which the page itself waits does not count. */
   checkHint() {
-    const { draft } = this.state;
+    const { draft, lost, encoded } = this.state;
     const seconds = this.hintAfterS;
-    if (!draft?.changed || this.hinted === draft) return;
-    if (performance.now() - draft.startedAt < seconds * 1000) return;
+    if (this.worked.draft !== draft) this.worked = { draft, seconds: 0 };
+    if (!draft?.changed || draft.waits || lost || !encoded || document.hidden) return;
+    this.worked.seconds += 1;
+    if (this.hinted === draft || this.worked.seconds < seconds) return;
     this.hinted = draft;
     banner("hint", `${seconds} seconds on this mask. Accept it as it is, or cancel it and move on: another mask is worth more.`, [
       { label: "Accept", act: () => this.accept(), primary: true },

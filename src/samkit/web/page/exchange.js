@@ -131,6 +131,28 @@ export function openUpload({ id, name }, done) {
 }
 
 /** Scan the project's folder for new images, as a job of the server. */
+/** Say what a scan has found, and what it has left out. */
+function showScan({ num_added: added, num_known: known, num_duplicates: twice, num_faults: faulty, duplicates, faults, left_out: others }) {
+  const found = `${plural(added, "new image")}, ${known.toLocaleString("en")} known.`;
+  const left = Object.entries(others);
+  if (!twice && !faulty && !left.length) {
+    notify(`Scan finished: ${found}`, "good");
+    return;
+  }
+  const list = (title, lines, count) => count > 0 && el("section", {}, el("h3", {}, `${title}: ${count.toLocaleString("en")}`), el("ul.lines", {}, ...lines.map((line) => el("li", {}, line)), count > lines.length && el("li.quiet", {}, "…")));
+  openDialog(
+    "Scan finished",
+    el(
+      "div.report",
+      {},
+      el("p", {}, found),
+      list("Not added", faults, faulty),
+      list("The same content as another image", duplicates.map(([path, other]) => `${path}: as ${other}`), twice),
+      list("Left out", left.map(([kind, count]) => `${kind}: ${count.toLocaleString("en")}`), left.reduce((sum, [, count]) => sum + count, 0)),
+    ),
+  );
+}
+
 export async function scanFolder({ id }, done) {
   try {
     let job = await post(`projects/${id}/scan`, {});
@@ -140,7 +162,7 @@ export async function scanFolder({ id }, done) {
       job = await get(`jobs/${job.id}`);
     }
     if (job.state === "failed") notify(`Scan failed: ${job.error}`, "bad");
-    else notify("Scan finished.", "good");
+    else showScan(job.data.report);
     done();
   } catch (error) {
     notifyError(error);

@@ -18,15 +18,16 @@ const PEN_ERASER = 32; // bit of `buttons`
  * @param {import("./stage.js").Stage} stage
  * @param {object} handlers
  * @param {() => object} handlers.tool down, move, up, cancel
+ * @param {(xy: [number, number]) => void} handlers.pick selects what is at a place, by Ctrl and click
  * @param {(press: Press | null) => void} handlers.hover null once the pointer has left
  * @param {() => boolean} handlers.spaceHeld
  * @param {() => void} handlers.spaceUsed the image was moved with Space
  */
-export function listenTo(stage, { tool, hover, spaceHeld, spaceUsed }) {
+export function listenTo(stage, { tool, pick, hover, spaceHeld, spaceUsed }) {
   const { element } = stage;
   /** @type {Map<number, {x: number, y: number}>} */
   const fingers = new Map();
-  let mode = null; // "tool", "pan" or "pinch"
+  let mode = null; // "tool", "pick", "pan" or "pinch"
   let owner = null; // the pointer that works the tool or pans
   let last = { x: 0, y: 0 };
 
@@ -53,6 +54,7 @@ export function listenTo(stage, { tool, hover, spaceHeld, spaceUsed }) {
 
   element.addEventListener("pointerdown", (event) => {
     if (!usable()) return;
+    document.getSelection()?.removeAllRanges(); // dragging selected text would end every stroke
     element.setPointerCapture(event.pointerId);
     if (event.pointerType === "touch") fingers.set(event.pointerId, local(event));
     if (fingers.size === 2) {
@@ -66,7 +68,8 @@ export function listenTo(stage, { tool, hover, spaceHeld, spaceUsed }) {
         last = local(event);
         element.classList.add("panning");
         if (event.button !== 1) spaceUsed();
-      } else {
+      } else if (pressOf(event).select) mode = "pick";
+      else {
         mode = "tool";
         tool().down(pressOf(event));
       }
@@ -103,6 +106,9 @@ export function listenTo(stage, { tool, hover, spaceHeld, spaceUsed }) {
       if (done) tool().up(pressOf(event));
       else tool().cancel();
       mode = null;
+    } else if (mode === "pick" && event.pointerId === owner) {
+      if (done) pick(pressOf(event).xy);
+      mode = null;
     } else if (mode === "pan" && event.pointerId === owner) {
       element.classList.remove("panning");
       mode = null;
@@ -117,6 +123,7 @@ export function listenTo(stage, { tool, hover, spaceHeld, spaceUsed }) {
   });
   // The middle button would start scrolling.
   element.addEventListener("mousedown", (event) => event.button === 1 && event.preventDefault());
+  element.addEventListener("dragstart", (event) => event.preventDefault());
   element.addEventListener("contextmenu", (event) => event.preventDefault());
   element.addEventListener("auxclick", (event) => event.preventDefault());
   element.addEventListener("dblclick", (event) => usable() && tool().double?.(pressOf(event)));

@@ -1,6 +1,6 @@
 /**
  * Undo and redo. `History` holds the states of the unfinished mask. `imageStacks` derives from the
- * store's revisions in which order saved masks are undone and redone, so that Ctrl+Z continues after
+ * store's changes in which order saved masks are undone and redone, so that Ctrl+Z continues after
  * a reload. `promptsOf` gives the prompts that a saved mask rests on.
  */
 
@@ -44,18 +44,14 @@ export class History {
 
 /**
  * Which annotations undoing and redoing touch next on an image, the next one last.
- * @param {{id: number, revisions: {change: string, user_id: number, at: string}[]}[]} histories
+ * @param {{annotation_id: number, change: string, user_id: number}[]} changes of the image, the first one first
  * @param {number} userId whose actions count
  * @returns {{past: number[], future: number[]}}
  */
-export function imageStacks(histories, userId) {
-  const actions = histories.flatMap(({ id, revisions }) =>
-    revisions.map((revision, order) => ({ id, order, ...revision })),
-  );
-  actions.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : a.id - b.id || a.order - b.order));
+export function imageStacks(changes, userId) {
   const past = [];
   let future = [];
-  for (const { id, change, user_id: actor } of actions) {
+  for (const { annotation_id: id, change, user_id: actor } of changes) {
     if (actor !== userId) {
       // The store undoes an annotation's last change, whoever made it: what lies below another
       // person's change cannot be reached without undoing theirs.

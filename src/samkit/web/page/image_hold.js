@@ -1,7 +1,7 @@
 /** Loading an image and its lease: take it, renew it, submit the image, go to the next one. */
 
 import { OFFLINE, get, getItems, isReviewer, post, remove } from "./api.js";
-import { plural } from "./dom.js";
+import { confirmDialog, plural } from "./dom.js";
 import { ImageLevels } from "./image.js";
 import { banner, notify, notifyError } from "./notices.js";
 
@@ -63,13 +63,47 @@ export class ImageHold {
     } catch (error) {
       if (error.status === OFFLINE || error.status === 401) return;
       state.held = false;
+      const mayTakeBack = error.status === 403 && (await this.hasFinished());
       const what = renewing ? "You no longer hold this image" : "You can view this image but not change it";
       banner("lease", `${what}: ${error.message}`, [
-        { label: "Try again", act: () => this.take({ renewing }).then(() => state.update()), primary: true },
+        mayTakeBack && { label: "Take back", act: () => this.takeBack(state.imageId), primary: true },
+        { label: "Try again", act: () => this.take({ renewing }).then(() => state.update()), primary: !mayTakeBack },
         { label: "Next image", act: () => this.next() },
-      ]);
+      ].filter(Boolean));
     }
     state.update();
+  }
+
+  /** Whether this user has submitted the image or set it aside, and might take that back. */
+  async hasFinished() {
+    const { submission } = await get(`images/${this.state.imageId}/submission`).catch(() => ({ submission: null }));
+    return submission !== null && !submission.returned;
+  }
+
+  /** Take back what was made of an image, until somebody reviews it, and open it. */
+  async takeBack(imageId) {
+    const { state } = this;
+    try {
+      const lease = await post(`images/${imageId}/take_back`);
+      notify("Taken back: submit it again when it is done.", "good");
+      if (location.hash !== `#/image/${imageId}`) {
+        location.hash = `#/image/${imageId}`; // already at another image
+        return;
+      }
+      state.image = lease.image;
+      state.held = true;
+      banner("lease", null);
+      banner("comment", null);
+      state.update();
+    } catch (error) {
+      notifyError(error);
+    }
+  }
+
+  /** Say what was done with the image, with a way back. */
+  sayDone(text) {
+    const { imageId } = this.state;
+    notify(text, "good", { label: "Take back", act: () => this.takeBack(imageId) });
   }
 
   keepRenewing() {
@@ -126,17 +160,28 @@ export class ImageHold {
     try {
       await post(`images/${state.imageId}/${act}`, { reason });
       state.held = false;
-      notify(act === "skip" ? "Skipped." : "Reported as unusable.", "good");
+      this.sayDone(act === "skip" ? "Skipped." : "Reported as unusable.");
       await this.next();
     } catch (error) {
       notifyError(error);
     }
   }
 
+  /** Ask about what is probably a mistake: no masks, or masks without a class. */
+  async isMeantSo() {
+    const { state, masks } = this;
+    const { present } = masks;
+    const yes = state.reviewing ? "Accept" : "Submit";
+    if (!present.length) return confirmDialog(`${yes} without masks?`, "Nothing is marked on this image: it would count as one without objects.", yes, { byEnter: true });
+    const unnamed = present.filter(({ classId }) => !state.classes.has(classId)).length;
+    if (!state.classes.size || !unnamed) return true;
+    return confirmDialog(`${yes} masks without a class?`, `${plural(unnamed, "mask")} of ${present.length} ${unnamed === 1 ? "has" : "have"} no class.`, yes, { byEnter: true });
+  }
+
   /** Submit the image, or accept it in review, and go on. */
   async submit() {
     const { state } = this;
-    if (!(await this.canFinish())) return undefined;
+    if (!(await this.canFinish()) || !(await this.isMeantSo())) return undefined;
     try {
       if (state.reviewing && state.image.num_annotators > 1) {
         location.hash = `#/project/${state.project.id}/review/${state.imageId}`; // to choose among people's masks
@@ -152,7 +197,7 @@ export class ImageHold {
       // Looking at masks that are right takes time, too, which none of their events has.
       await post(`images/${state.imageId}/submit?duration_ms=${this.clock.lap()}`);
       state.held = false;
-      notify(`Submitted with ${plural(this.masks.present.length, "mask")}.`, "good");
+      this.sayDone(`Submitted with ${plural(this.masks.present.length, "mask")}.`);
       return await this.next();
     } catch (error) {
       return notifyError(error);

@@ -4,6 +4,7 @@
  */
 
 import { bitmapOf, outlinesOf } from "./raster.js";
+import { boxOf } from "./rle.js";
 
 const MAX_CELLS = 1024; // along the longer side of a mask's box: a picture of at most 4 MB
 export const THUMBNAIL_CELLS = 192;
@@ -17,6 +18,7 @@ export class MaskLayer {
     this.mask = mask;
     this.color = color;
     this.maxSide = maxSide;
+    this.box = boxOf(mask);
     this.isBuilt = false;
   }
 
@@ -25,7 +27,6 @@ export class MaskLayer {
     if (this.isBuilt) return;
     this.isBuilt = true;
     const bitmap = bitmapOf(this.mask, this.maxSide);
-    this.box = bitmap?.box ?? null;
     if (!bitmap) return;
     const { width, height, on } = bitmap;
     this.cells = [width, height];

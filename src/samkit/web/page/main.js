@@ -3,7 +3,8 @@
  * and returns something with close(); the address after # says which one is open.
  */
 
-import { ApiError, get, loadSignIn, signIn, signedIn, whenSignedOut } from "./api.js";
+import { ApiError, get, getItems, loadSignIn, signIn, signedIn, whenSignedOut } from "./api.js";
+import { openAudit } from "./audit.js";
 import { confirmDialog, el } from "./dom.js";
 import { banner, notifyError, startNotices } from "./notices.js";
 import { Outbox } from "./outbox.js";
@@ -18,10 +19,11 @@ import { openUsers } from "./users.js";
 /** @type {[RegExp, (root: Element, params: object, app: object) => Promise<{close?: () => void}>][]} */
 const ROUTES = [
   [/^\/$/, openProjects],
-  [/^\/project\/(?<id>\d+)(?:\/(?<tab>statistics|model))?$/, openProject],
+  [/^\/project\/(?<id>\d+)(?:\/(?<tab>statistics|model|classes))?$/, openProject],
   [/^\/project\/(?<id>\d+)\/review(?:\/(?<image>\d+))?$/, openReview],
   [/^\/image\/(?<id>\d+)$/, openStudio],
   [/^\/users$/, openUsers],
+  [/^\/audit$/, openAudit],
 ];
 
 const root = document.getElementById("app");
@@ -54,6 +56,13 @@ async function enter() {
     await askToSignIn(root, token ? "This link is no longer valid. Use the latest one that the server printed." : "");
   }
   await prepare();
+  if (token && signedIn.local && !location.hash) await goToOnlyProject();
+}
+
+/** Who annotates one folder has no use for a list of projects. */
+async function goToOnlyProject() {
+  const projects = await getItems("projects");
+  if (projects.length === 1) history.replaceState(null, "", `#/project/${projects[0].id}`);
 }
 
 async function prepare() {
@@ -118,6 +127,7 @@ async function route({ force = false } = {}) {
 function showError(error) {
   notifyError(error);
   root.replaceChildren(
+    startNotices(),
     el(
       "main.message",
       {},

@@ -6,14 +6,18 @@
 import { el, fill } from "./dom.js";
 
 const NOTICE_MS = 5000;
+const ACTION_MS = 15_000; // of a notice that offers something to do
 
 const polite = el("div.visually-hidden", { "aria-live": "polite", role: "status" });
 const notices = el("div.notices", { "aria-live": "polite" });
 const banners = el("div.banners", { role: "region", "aria-label": "Messages" });
+const messages = el("div.messages", {}, banners, notices);
 
+/** The place of all messages, for a page to put where they cover nothing that is needed. */
 export function startNotices() {
-  document.body.append(polite, notices);
-  return banners;
+  document.body.append(polite);
+  if (!messages.isConnected) document.body.append(messages);
+  return messages;
 }
 
 export function announce(text) {
@@ -23,12 +27,20 @@ export function announce(text) {
   });
 }
 
-/** @param {"info" | "good" | "bad"} kind */
-export function notify(text, kind = "info") {
-  const notice = el(`div.notice.${kind}`, {}, text);
+/**
+ * @param {"info" | "good" | "bad"} kind
+ * @param {{label: string, act: () => void}} [action] what can be done about it, for some seconds
+ */
+export function notify(text, kind = "info", action = null) {
+  const press = () => {
+    notice.remove();
+    action.act();
+  };
+  const notice = el(`div.notice.${kind}`, {}, el("span", {}, text), action && el("button", { type: "button", onclick: press }, action.label));
+  if (!messages.isConnected) document.body.append(messages);
   notices.append(notice);
   while (notices.children.length > 3) notices.firstChild.remove();
-  setTimeout(() => notice.remove(), NOTICE_MS);
+  setTimeout(() => notice.remove(), action ? ACTION_MS : NOTICE_MS);
 }
 
 /** Show why a user's action failed. */

@@ -89,6 +89,19 @@ export class Outbox extends EventTarget {
     this.save();
   }
 
+  /** Discard the waiting changes of one mask, which rest on one another. @param {Change} change */
+  discardChange({ imageId, key }) {
+    this.waiting = this.waiting.filter((other) => other.key !== key);
+    this.refused.delete(imageId);
+    this.save();
+  }
+
+  /** Base the waiting changes of a mask on the store's newer version, with the user's consent. */
+  rebase(key, version) {
+    for (const change of this.waiting) if (change.key === key) change.version = version;
+    this.save();
+  }
+
   /** Stop sending; waiting changes stay in the browser's storage. */
   stop() {
     clearTimeout(this.timer);

@@ -1,6 +1,7 @@
 /** The page of one project: gallery with filters, statistics, its model, and actions. */
 
 import { get, isAdmin, isReviewer, post } from "./api.js";
+import { showClasses } from "./classes.js";
 import { el, fill, plural, select } from "./dom.js";
 import { openExport, openImport, openUpload, scanFolder } from "./exchange.js";
 import { Gallery } from "./gallery.js";
@@ -21,6 +22,7 @@ export async function openProject(root, { id, tab }, app) {
     { "aria-label": "Project views" },
     el("a", { href: `#/project/${id}`, "aria-current": tab ? null : "page" }, "Images"),
     el("a", { href: `#/project/${id}/statistics`, "aria-current": tab === "statistics" ? "page" : null }, "Statistics"),
+    el("a", { href: `#/project/${id}/classes`, "aria-current": tab === "classes" ? "page" : null }, "Classes"),
     el("a", { href: `#/project/${id}/model`, "aria-current": tab === "model" ? "page" : null }, "Model"),
   );
   const head = el("div.head", {}, el("h1", {}, project.name), tabs, el("span.grow"), ...actions(project, statistics, app.reload));
@@ -28,6 +30,12 @@ export async function openProject(root, { id, tab }, app) {
     const place = el("div.statistics");
     showPage(root, [["Projects", "#/"]], project.name, head, place);
     await showStatistics(place, project, statistics);
+    return {};
+  }
+  if (tab === "classes") {
+    const place = el("div.statistics");
+    showPage(root, [["Projects", "#/"]], project.name, head, place);
+    await showClasses(place, project);
     return {};
   }
   if (tab === "model") {
@@ -43,7 +51,7 @@ export async function openProject(root, { id, tab }, app) {
 
 function actions(project, { images }, reload) {
   const waiting = images.submitted.num_images;
-  const button = (glyph, text, act, kind = "button") => el(kind, { type: "button", onclick: act }, icon(glyph), text);
+  const button = (glyph, text, act, kind = "button", title = null) => el(kind, { type: "button", title, onclick: act }, icon(glyph), text);
   const annotate = async () => {
     try {
       const { lease } = await post(`projects/${project.id}/next`);
@@ -54,8 +62,8 @@ function actions(project, { images }, reload) {
     }
   };
   return [
-    isAdmin() && button("image", "Add images", () => openUpload(project, reload), "button.wide-only"),
-    isAdmin() && button("folder", "Scan folder", () => scanFolder(project, reload), "button.wide-only"),
+    isAdmin() && button("image", "Add", () => openUpload(project, reload), "button.wide-only", "Add images"),
+    isAdmin() && button("folder", "Scan", () => scanFolder(project, reload), "button.wide-only", "Look for new images in the folder"),
     isAdmin() && button("plus", "Import", () => openImport(project, reload), "button.wide-only"),
     isReviewer() && button("export", "Export", () => openExport(project, images)),
     isReviewer() && el("a.button", { href: `#/project/${project.id}/review` }, icon("check"), "Review", waiting > 0 && el("span.count", {}, waiting.toLocaleString("en"))),

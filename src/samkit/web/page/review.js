@@ -4,19 +4,22 @@
  */
 
 import { get, getItems, imageUrl, post } from "./api.js";
-import { el, fill, isTyping, openDialog, plural } from "./dom.js";
+import { el, fill, isTyping, openDialog, plural, shownTime } from "./dom.js";
 import { listenTo } from "./gestures.js";
 import { openHelp } from "./help.js";
 import { icon } from "./icons.js";
+import { MaskList } from "./mask_list.js";
 import { SavedMasks } from "./saved_masks.js";
 import { REVIEW_KEYS, actionOf, keyFor } from "./keys.js";
 import { announce, clearBanners, notify, notifyError, startNotices } from "./notices.js";
 import { ImageLevels } from "./image.js";
 import { ReviewPeople } from "./review_people.js";
-import { areaOf, hasPixel } from "./rle.js";
+import { readSettings, storeSettings } from "./settings.js";
 import { Stage } from "./stage.js";
 import { STATE_WORDS } from "./states.js";
-import { swatch, togglePanel } from "./studio_panels.js";
+import { paintLit } from "./studio_paint.js";
+import { togglePanel } from "./studio_panels.js";
+import { swatch } from "./swatch.js";
 import { switchTheme, themeButton } from "./theme.js";
 import { zoomView } from "./view.js";
 
@@ -40,15 +43,18 @@ class Review {
     this.marked = null; // the mask highlighted by the pointer or in the list
     this.classes = new Map();
     this.stage = new Stage({ label: "Image with its masks. Press ? for all keys." });
+    const { opacity, showMasks } = readSettings();
+    Object.assign(this.stage, { opacity, showMasks });
     this.title = el("div.title");
     this.position = el("span.quiet");
     this.masksHead = el("h2");
-    this.maskList = el("ul.mask-list", { "aria-label": "Masks" });
+    this.maskList = new MaskList({ row: (one) => this.rowOf(one), signature: (one) => this.masks.colorOf(one), isFaded: (one) => this.people.isLeftOut(one), over: (one) => this.mark(one), empty: "No masks." });
     this.verdicts = el("ul.verdicts");
     this.people = new ReviewPeople({ take: (userIds) => this.take(userIds), changed: () => this.update() });
     this.element = this.build();
     listenTo(this.stage, {
       tool: () => ({ down() {}, move() {}, up: (press) => this.mark(this.maskAt(press.xy)), cancel() {} }),
+      pick: (xy) => this.mark(this.maskAt(xy)),
       hover: (press) => this.mark(press && this.maskAt(press.xy)),
       spaceHeld: () => false,
       spaceUsed: () => {},
@@ -65,11 +71,11 @@ class Review {
     this.verdictBar = el("div.work-row", {}, glyph("previous", "back", "Previous image"), button("return", "Return"), button("fix", "Fix"), button("accept", "Accept", "button.primary"), glyph("next", "next", "Next image"));
     const zoom = el("div.zoombar", { role: "toolbar", "aria-label": "View" }, glyph("zoom-", "minus", "Zoom out"), glyph("zoom+", "plus", "Zoom in"), glyph("fit", "fit", "Whole image"), glyph("masks:visible", "eye", "Show or hide all masks"));
     const header = el("header.bar", {}, back, this.title, el("span.grow"), this.position, zoom, glyph("panel", "list", "Masks and history"), themeButton(), glyph("help", "help", "Keys"));
-    const canvas = el("main.canvas", { "aria-label": "Image" }, this.stage.element, el("div.workbar", { role: "group", "aria-label": "Verdict" }, this.verdictBar));
+    const canvas = el("main.canvas", { "aria-label": "Image" }, this.stage.element, el("div.workbar", { role: "group", "aria-label": "Verdict" }, this.verdictBar), startNotices());
     const history = el("section", {}, el("h2", {}, "History"), this.verdicts);
-    const panel = el("aside.panel", { "aria-label": "Masks and history" }, this.people.element, el("section.masks", {}, this.masksHead, this.maskList), history);
+    const panel = el("aside.panel", { "aria-label": "Masks and history" }, this.people.element, el("section.masks", {}, this.masksHead, this.maskList.element), history);
     this.panel = panel;
-    return el("div.studio.review", {}, header, startNotices(), el("div.workspace", {}, canvas, panel));
+    return el("div.studio.review", {}, header, el("div.workspace", {}, canvas, panel));
   }
 
   async open(imageId) {
@@ -98,7 +104,7 @@ class Review {
     this.image = null; // no verdict until everything is loaded
     this.submissions = [];
     this.marked = null;
-    this.stage.items = [];
+    this.stage.layers = [];
     this.stage.show(new ImageLevels(waiting, () => this.stage.repaint()));
     this.stage.levels.start().catch(notifyError);
     this.masks = new SavedMasks(waiting.id, this.outbox, () => this.classes);
@@ -119,7 +125,7 @@ class Review {
 
   showEnd() {
     document.title = "Review · samkit";
-    this.element.replaceWith(el("main.message", {}, el("h1", {}, "Nothing is waiting for review"), el("p", {}, "Images come here when their annotators submit them."), el("a.button.primary", { href: `#/project/${this.projectId}` }, "Back to the project")));
+    this.element.replaceWith(startNotices(), el("main.message", {}, el("h1", {}, "Nothing is waiting for review"), el("p", {}, "Images come here when their annotators submit them."), el("a.button.primary", { href: `#/project/${this.projectId}` }, "Back to the project")));
   }
 
   update() {
@@ -128,41 +134,32 @@ class Review {
     fill(this.title, el("h1", { title: path }, path), el("span.quiet.wide-only", {}, `${width} × ${height}`), el(`span.badge.${review}`, {}, review));
     this.position.textContent = `${this.at + 1} of ${this.queue.length}${this.queue.length >= PAGE ? "+" : ""}`;
     const { present } = this.masks;
-    this.stage.items = [...present].sort((a, b) => areaOf(b.mask) - areaOf(a.mask)).map((one) => ({ layer: this.masks.layerOf(one), tint: this.tintOf(one) }));
-    this.people.update(swatch);
+    const { marked } = this;
+    const others = this.masks.stacked.filter((one) => one !== marked);
+    const layerOf = (one) => this.masks.layerOf(one);
+    this.stage.layers = others.map(layerOf);
+    this.stage.faint = new Set(others.filter((one) => this.people.isLeftOut(one)).map(layerOf));
+    this.stage.tint = marked ? 0.35 : 1; // others fade around a marked one
+    this.people.update();
     fill(this.masksHead, "Masks ", el("span.count", {}, String(present.length)));
-    const row = (one) =>
-      el(
-        "li",
-        { class: this.people.isLeftOut(one) ? "faded" : null, "aria-current": this.marked === one ? "true" : null },
-        this.people.boxOf(one),
-        el("button.mask-row", { type: "button", "data-key": `mask-${one.key}`, onmouseenter: () => this.mark(one), onfocus: () => this.mark(one), onmouseleave: () => this.mark(null) }, swatch(this.masks.colorOf(one)), el("span.number", {}, String(one.number)), el("span.name", {}, this.classes.get(one.classId)?.name ?? "no class"), el("span.quiet", {}, one.userName)),
-      );
-    const shown = present.map((one) => `${one.key}${this.people.isLeftOut(one)}`).join();
-    if (this.maskList.dataset.shown !== shown) {
-      this.maskList.dataset.shown = shown;
-      fill(this.maskList, ...(present.length ? present.map(row) : [el("li.empty", {}, "No masks.")]));
-    }
+    this.maskList.show(present, marked?.key ?? null);
     this.stage.redraw();
   }
 
+  rowOf(one) {
+    return [
+      this.people.boxOf(one),
+      el("button.mask-row", { type: "button", "data-key": `mask-${one.key}` }, swatch(this.masks.colorOf(one)), el("span.number", {}, String(one.number)), el("span.name", {}, this.classes.get(one.classId)?.name ?? "no class"), el("span.quiet", {}, one.userName)),
+    ];
+  }
+
   showVerdicts(verdicts) {
-    const rows = verdicts.map(({ user_name: name, verdict, comment, at }) => el("li", {}, el("p", {}, el(`span.badge.${verdict}`, {}, STATE_WORDS[verdict] ?? verdict), ` by ${name}, ${at.slice(0, 10)}`), comment && el("blockquote", {}, comment)));
+    const rows = verdicts.map(({ user_name: name, verdict, comment, at }) => el("li", {}, el("p", {}, el(`span.badge.${verdict}`, {}, STATE_WORDS[verdict] ?? verdict), ` by ${name}, ${shownTime(at)}`), comment && el("blockquote", {}, comment)));
     fill(this.verdicts, ...(rows.length ? rows : [el("li.empty", {}, "Not reviewed before.")]));
-    delete this.maskList.dataset.shown;
   }
 
-  /** How strongly a mask is tinted: masks that are left out are faint, others fade around a marked one. */
-  tintOf(one) {
-    if (this.marked === one) return 1.2;
-    if (this.people.isLeftOut(one)) return 0.1;
-    return this.marked ? 0.35 : 1;
-  }
-
-  maskAt([x, y]) {
-    if (!this.image) return null;
-    const hits = this.masks.present.filter(({ mask }) => hasPixel(mask, Math.floor(x), Math.floor(y)));
-    return hits.sort((a, b) => areaOf(a.mask) - areaOf(b.mask))[0] ?? null;
+  maskAt(xy) {
+    return this.image && this.masks.at(xy);
   }
 
   mark(one) {
@@ -175,8 +172,8 @@ class Review {
     if (!this.marked || !this.stage.showMasks) return;
     const layer = this.masks.layerOf(this.marked);
     layer.build();
-    layer.drawOutline(context, view, { width: 3.5, color: "#000c" });
-    layer.drawOutline(context, view, { width: 1.75, color: "#fff" });
+    layer.drawTint(context, view, Math.min(1, 1.2 * this.stage.opacity));
+    paintLit(context, view, layer);
   }
 
   key(event) {
@@ -198,6 +195,7 @@ class Review {
       previous: () => this.go(-1),
       "masks:visible": () => {
         stage.showMasks = !stage.showMasks;
+        storeSettings({ showMasks: stage.showMasks });
         stage.redraw();
       },
       "opacity-": () => this.fade(-0.1),
@@ -215,6 +213,7 @@ class Review {
 
   fade(change) {
     this.stage.opacity = Math.min(1, Math.max(0.1, this.stage.opacity + change));
+    storeSettings({ opacity: this.stage.opacity });
     this.stage.redraw();
   }
 

@@ -7,6 +7,7 @@
  */
 
 import { el, fill, plural } from "./dom.js";
+import { swatch } from "./swatch.js";
 
 // Okabe and Ito's colours, as in the plots.
 const COLORS = ["#0284c7", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#7a68d8"];
@@ -76,7 +77,7 @@ export class ReviewPeople {
     return el("input", { type: "checkbox", "data-key": `accept-${one.key}`, checked: !this.isLeftOut(one), "aria-label": `Accept mask ${one.number} by ${one.userName}`, onchange: change });
   }
 
-  update(swatch) {
+  update() {
     if (!this.isShared) return;
     const present = this.masks.present.map(({ id }) => id);
     const row = (name, color, people) => {

@@ -84,12 +84,12 @@ export function eachSpan({ runs }, visit) {
   }
 }
 
-/** Number of pixels that are on. */
-export function areaOf({ runs }) {
+/** Number of pixels that are on. @type {(mask: Mask) => number} */
+export const areaOf = once(({ runs }) => {
   let sum = 0;
   for (let i = 1; i < runs.length; i += 2) sum += runs[i];
   return sum;
-}
+});
 
 /** Pixels of either mask. */
 export const unite = (one, other) => combine(one, other, (a, b) => a || b);
@@ -107,8 +107,10 @@ export function sameMask(one, other) {
 }
 
 /** Whether pixel (x, y) is on. */
-export function hasPixel({ height, width, runs }, x, y) {
-  if (x < 0 || y < 0 || x >= width || y >= height) return false;
+export function hasPixel(mask, x, y) {
+  const { height, runs } = mask;
+  const box = boxOf(mask);
+  if (!box || x < box[0] || y < box[1] || x >= box[2] || y >= box[3]) return false;
   const index = x * height + y;
   let end = 0;
   for (let i = 0; i < runs.length; i++) {
@@ -118,8 +120,11 @@ export function hasPixel({ height, width, runs }, x, y) {
   return false;
 }
 
-/** Smallest box [x0, y0, x1, y1] with all pixels, far edges exclusive; null without pixels. */
-export function boxOf(mask) {
+/**
+ * Smallest box [x0, y0, x1, y1] with all pixels, far edges exclusive; null without pixels.
+ * @type {(mask: Mask) => number[] | null}
+ */
+export const boxOf = once((mask) => {
   const { height } = mask;
   let x0 = Infinity;
   let y0 = Infinity;
@@ -139,6 +144,15 @@ export function boxOf(mask) {
     }
   });
   return x1 < 0 ? null : [x0, y0, x1, y1];
+});
+
+/** Computes a property of a mask, which never changes, once. */
+function once(compute) {
+  const known = new WeakMap();
+  return (mask) => {
+    if (!known.has(mask)) known.set(mask, compute(mask));
+    return known.get(mask);
+  };
 }
 
 function combine(one, other, keep) {

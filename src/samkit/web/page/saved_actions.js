@@ -1,10 +1,11 @@
 /** What an annotator does with saved masks: select, delete, show or hide them, set their class. */
 
-import { ApiError, getItems, post } from "./api.js";
+import { ApiError, getItems, post, signedIn } from "./api.js";
 import { Draft } from "./draft.js";
 import { promptsOf } from "./history.js";
 import { announce, notify, notifyError } from "./notices.js";
-import { areaOf, hasPixel } from "./rle.js";
+import { boxOf } from "./rle.js";
+import { showBox } from "./view.js";
 
 export class SavedActions {
   /**
@@ -21,13 +22,19 @@ export class SavedActions {
     this.painter = painter;
     this.masks = masks;
     this.clock = clock;
+    /** What is done with a mask that is pointed at while `state.picking`. @type {(item: object | null) => void} */
+    this.onPick = () => {};
   }
 
   /** Select the smallest visible mask at a place. */
-  selectAt([x, y]) {
-    const hits = this.masks.present.filter(({ mask, visible }) => visible && hasPixel(mask, Math.floor(x), Math.floor(y)));
-    const smallest = hits.sort((a, b) => areaOf(a.mask) - areaOf(b.mask))[0];
-    if (smallest) this.select(smallest);
+  selectAt(xy) {
+    this.choose(this.masks.at(xy));
+  }
+
+  /** Select a mask that was pointed at, or do with it what was asked for. */
+  choose(item) {
+    if (this.state.picking) this.onPick(item);
+    else if (item) this.selectListed(item);
   }
 
   /** Select a saved mask, to correct it. @param {import("./saved_masks.js").SavedMask} item */
@@ -35,9 +42,9 @@ export class SavedActions {
     const { state } = this;
     if (state.busy) return notify("Accept or cancel the current mask first.", "bad");
     if (item.key === state.selectedKey) return undefined;
-    const draft = new Draft(state.image.size_hw, { mask: item.mask, item, events: [] });
+    const saved = { mask: item.mask, item, classId: item.classId, events: [] };
+    const draft = new Draft(state.image.size_hw, saved);
     state.draft = draft;
-    state.classId = item.classId;
     this.painter.showPreview(null);
     announce(`Mask ${item.number} selected, ${state.className ?? "no class"}.`);
     state.update();
@@ -46,7 +53,7 @@ export class SavedActions {
     try {
       const [revisions, events] = await Promise.all([getItems(`annotations/${item.id}/history`), getItems(`annotations/${item.id}/events`)]);
       if (state.draft !== draft || draft.history.canUndo || draft.history.canRedo) return undefined;
-      state.draft = new Draft(state.image.size_hw, { mask: item.mask, item, events: promptsOf(revisions, events) });
+      state.draft = new Draft(state.image.size_hw, { ...draft.saved, events: promptsOf(revisions, events) });
       state.update();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error; // without its prompts it is a plain mask
@@ -60,7 +67,24 @@ export class SavedActions {
     if (!present.length) return;
     const at = present.findIndex(({ key }) => key === this.state.selectedKey);
     const from = at < 0 && step < 0 ? 0 : at;
-    this.select(present[(from + step + present.length) % present.length]);
+    this.selectListed(present[(from + step + present.length) % present.length]);
+  }
+
+  /** Select a mask that may be out of sight, and bring it into sight. */
+  selectListed(item) {
+    const { stage } = this;
+    const box = boxOf(item.mask);
+    if (box && stage.view) {
+      const view = showBox(stage.view, box);
+      if (view !== stage.view) stage.look(view);
+    }
+    return this.select(item);
+  }
+
+  /** Light up a mask, as the pointer is over it in the list; null for none. */
+  lightUp(item) {
+    this.state.lit = item;
+    this.stage.redraw();
   }
 
   deleteSelected() {
@@ -71,6 +95,7 @@ export class SavedActions {
   deleteMask(item) {
     const { state } = this;
     if (!state.held) return;
+    state.picking = null;
     if (item.key === state.selectedKey) state.draft = null;
     this.masks.remove(item);
     announce(`Mask ${item.number} deleted. Ctrl+Z brings it back.`);
@@ -98,22 +123,28 @@ export class SavedActions {
     this.state.update();
   }
 
-  /** Set the class of the selected mask, and of those that follow. */
+  /** Set the class of the selected mask, or of the masks that follow if none is selected. */
   setClass(classId) {
     const { state } = this;
-    state.classId = classId;
-    const item = state.selected;
-    if (item && state.held && item.classId !== classId && !state.draft.changed) {
+    const { draft, selected: item } = state;
+    if (item && !state.held) return;
+    if (item) draft.saved.classId = classId; // a mask that is being corrected is saved when it is accepted
+    else this.setNextClass(classId);
+    if (item && item.classId !== classId && !draft.changed) {
       const events = [{ kind: "class", data: { class_id: classId }, duration_ms: this.clock.lap() }];
       this.masks.replace(item, { mask: item.mask, classId, events });
     }
+    announce(`Class: ${state.className ?? "none"}.`);
+    state.update();
+  }
+
+  setNextClass(classId) {
+    this.state.nextClassId = classId;
     try {
-      localStorage.setItem(this.classMemory, classId ?? "");
+      localStorage.setItem(this.classKey, classId ?? "");
     } catch {
       // the browser's storage is full or forbidden
     }
-    announce(`Class: ${state.className ?? "none"}.`);
-    state.update();
   }
 
   async addClass(name) {
@@ -127,17 +158,21 @@ export class SavedActions {
     }
   }
 
-  /** Go on with the class that was last used in the project. */
+  /** Go on with the class that was last used in the project, at first with its first one. */
   restoreClass() {
+    const { state } = this;
+    const [first = null] = state.classes.keys();
+    let known = null;
     try {
-      const id = Number(localStorage.getItem(this.classMemory));
-      this.state.classId = this.state.classes.has(id) ? id : null;
+      known = localStorage.getItem(this.classKey);
     } catch {
-      this.state.classId = null;
+      // the browser's storage is forbidden
     }
+    if (known === "") state.nextClassId = null; // masks without a class were chosen
+    else state.nextClassId = state.classes.has(Number(known)) ? Number(known) : first;
   }
 
-  get classMemory() {
-    return `samkit.class.${this.state.project.id}`;
+  get classKey() {
+    return `samkit.class.${signedIn.user.id}.${this.state.project.id}`;
   }
 }

@@ -9,7 +9,7 @@
 
 import { getItems, signedIn } from "./api.js";
 import { MaskLayer, maskColor } from "./layers.js";
-import { decodeRle, encodeRle } from "./rle.js";
+import { areaOf, decodeRle, encodeRle, hasPixel } from "./rle.js";
 import { imageStacks } from "./history.js";
 
 /** Event: changed {}. */
@@ -25,7 +25,12 @@ export class SavedMasks extends EventTarget {
     this.colorOfPerson = null;
     /** @type {SavedMask[]} */
     this.all = [];
-    this.stacks = null; // keys of masks for undo and redo; null until they are needed
+    this.listed = null; // what `present` and `stacked` give; null after each change
+    this.sorted = null;
+    // Steps for undo and redo, each with the keys of its masks; null until they are needed.
+    this.stacks = null;
+    this.recent = []; // steps since the masks were loaded, while `stacks` is null
+    this.step = null; // the step that changes are part of
     this.onDone = ({ detail: { change, annotation } }) => this.acknowledge(change, annotation);
     outbox.addEventListener("done", this.onDone);
   }
@@ -36,7 +41,20 @@ export class SavedMasks extends EventTarget {
 
   /** The masks that are not deleted, oldest first. */
   get present() {
-    return this.all.filter(({ deleted }) => !deleted);
+    this.listed ??= this.all.filter(({ deleted }) => !deleted);
+    return this.listed;
+  }
+
+  /** The masks that are not deleted, as they lie: the largest lowest. */
+  get stacked() {
+    this.sorted ??= [...this.present].sort((a, b) => areaOf(b.mask) - areaOf(a.mask));
+    return this.sorted;
+  }
+
+  /** The smallest mask at a place that is shown; null if there is none. */
+  at([x, y]) {
+    const fits = ({ mask, visible }) => visible && hasPixel(mask, Math.floor(x), Math.floor(y));
+    return [...this.stacked].reverse().find(fits) ?? null;
   }
 
   async load() {
@@ -51,6 +69,7 @@ export class SavedMasks extends EventTarget {
       ...contentOf(annotation),
     }));
     this.stacks = annotations.length ? null : { past: [], future: [] };
+    this.recent = [];
     this.changed();
   }
 
@@ -106,39 +125,59 @@ export class SavedMasks extends EventTarget {
     this.send("delete", item, {});
   }
 
+  /** Make several changes that are undone together. @param {() => void} act */
+  together(act) {
+    const step = [];
+    this.step = step;
+    try {
+      act();
+    } finally {
+      this.step = null;
+    }
+    if (step.length) this.note(step);
+  }
+
+  /** Note a step, which follows all others. */
+  note(step) {
+    (this.stacks?.past ?? this.recent).push(step);
+    if (this.stacks) this.stacks.future = [];
+  }
+
   /**
-   * Undo or redo the last change of saved masks.
+   * Undo or redo the last step of saved masks.
    * @param {"undo" | "redo"} kind
-   * @returns {Promise<SavedMask | null>} the changed mask; null if there is nothing to do
+   * @returns {Promise<SavedMask[]>} the changed masks; none if there is nothing to do
    */
   async stepHistory(kind) {
     this.stacks ??= await this.loadStacks();
     const [from, to] = kind === "undo" ? [this.stacks.past, this.stacks.future] : [this.stacks.future, this.stacks.past];
-    const key = from.pop();
-    if (key === undefined) return null;
-    to.push(key);
-    const item = this.find(key);
-    item.saving = true;
-    this.outbox.add(this.change(kind, item, {}));
+    const step = from.pop();
+    if (step === undefined) return [];
+    to.push(step);
+    const items = (kind === "undo" ? [...step].reverse() : step).map((key) => this.find(key));
+    for (const item of items) {
+      item.saving = true;
+      this.outbox.add(this.change(kind, item, {}));
+    }
     this.changed();
-    return item;
+    return items;
   }
 
   async loadStacks() {
     await this.outbox.send();
-    const mine = this.all.filter(({ id }) => id !== null);
-    const histories = await Promise.all(
-      mine.map(async ({ id }) => ({ id, revisions: await getItems(`annotations/${id}/history`) })),
-    );
-    const { past, future } = imageStacks(histories, signedIn.user.id);
-    const keyOf = (id) => mine.find((one) => one.id === id).key;
-    return { past: past.map(keyOf), future: future.map(keyOf) };
+    const changes = await getItems(`images/${this.imageId}/changes`);
+    const { past, future } = imageStacks(changes, signedIn.user.id);
+    const keys = new Map(this.all.filter(({ id }) => id !== null).map(({ id, key }) => [id, key]));
+    const stepsOf = (ids) => ids.filter((id) => keys.has(id)).map((id) => [keys.get(id)]);
+    // The store knows changes, not which of them were made together.
+    const earlier = stepsOf(past).slice(0, -this.recent.flat().length || undefined);
+    return { past: [...earlier, ...this.recent], future: stepsOf(future) };
   }
 
   send(kind, item, body) {
     item.saving = true;
-    this.stacks?.past.push(item.key);
-    if (this.stacks) this.stacks.future = [];
+    if (this.step) this.step.push(item.key);
+    else this.note([item.key]);
     this.outbox.add(this.change(kind, item, body));
     this.changed();
   }
@@ -163,6 +202,7 @@ export class SavedMasks extends EventTarget {
   }
 
   changed() {
+    this.listed = this.sorted = null;
     this.dispatchEvent(new Event("changed"));
   }
 }

@@ -5,9 +5,10 @@
  */
 
 import { el } from "./dom.js";
+import { MaskSheet } from "./mask_sheet.js";
 import { fitView, resizeView } from "./view.js";
 
-const BUILD_MS = 6; // of an animation frame, for building new layers
+const DRAW_MS = 4; // of an animation frame, for drawing masks anew
 const PIXELATE_FROM = 4; // screen pixels per image pixel from which pixels are not smoothed
 
 export class Stage {
@@ -19,9 +20,13 @@ export class Stage {
     /** @type {import("./view.js").View | null} */
     this.view = null;
     this.levels = null;
-    /** @type {{layer: import("./layers.js").MaskLayer, outline?: object, tint?: number}[]} */
-    this.items = [];
+    /** Saved masks, the lowest first. @type {import("./layers.js").MaskLayer[]} */
+    this.layers = [];
+    /** @type {Set<import("./layers.js").MaskLayer>} */
+    this.faint = new Set();
+    this.sheet = new MaskSheet();
     this.opacity = 0.45;
+    this.tint = 1; // factor of the opacity
     this.showMasks = true;
     /** Draws above the masks. @type {(context: CanvasRenderingContext2D, view: object) => void} */
     this.paint = () => {};
@@ -130,17 +135,11 @@ export class Stage {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.over.width, this.over.height);
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
-    const until = performance.now() + BUILD_MS;
     if (this.showMasks) {
-      for (const { layer, outline, tint = 1 } of this.items) {
-        if (!layer.isBuilt && performance.now() > until) {
-          this.redraw(); // continue in the next animation frame
-          continue;
-        }
-        layer.build();
-        layer.drawTint(context, view, this.opacity * tint);
-        layer.drawOutline(context, view, outline);
-      }
+      const { layers, faint, ratio } = this;
+      const what = { layers, faint, ratio, opacity: Math.min(1, this.opacity * this.tint) };
+      const isDone = this.sheet.draw(context, view, what, performance.now() + DRAW_MS);
+      if (!isDone) this.redraw(); // continue in the next animation frame
     }
     this.paint(context, view);
   }

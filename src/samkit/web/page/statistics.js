@@ -1,6 +1,6 @@
 /** Statistics of a project: plots of the work by day and person, a table, and agreement. */
 
-import { get, isReviewer } from "./api.js";
+import { get, getItems, isReviewer } from "./api.js";
 import { el, plural } from "./dom.js";
 import { barPlot, linePlot, round } from "./plots.js";
 import { stateLabel, statesOf } from "./states.js";
@@ -23,7 +23,7 @@ export async function showStatistics(place, project, { images, days }) {
   );
   const plots = days.length ? plotsOf(images, days) : [el("p.message", {}, "No masks yet.")];
   place.replaceChildren(tiles, el("div.plots", {}, ...plots), tableOf(days));
-  if (isReviewer()) place.append(await agreementOf(project));
+  if (isReviewer()) place.append(await peopleOf(project), await agreementOf(project));
 }
 
 function totals(states, days) {
@@ -97,6 +97,15 @@ function tableOf(days) {
   return el("details.table-card", { open: rows.length <= 12 }, el("summary", {}, `Table (${plural(rows.length, "row")})`), table("Work by day, person and stage", head, rows));
 }
 
+async function peopleOf(project) {
+  const items = await getItems(`projects/${project.id}/people`);
+  const heading = el("h2", {}, "What has become of people's images");
+  if (!items.length) return el("section.table-card", {}, heading, el("p.quiet", {}, "Nobody has finished an image yet."));
+  const columns = ["waiting", "accepted", "returned", "skipped", "unusable", "held"];
+  const rows = items.map((one) => el("tr", {}, el("td", {}, one.user_name), ...columns.map((name) => el("td.number", {}, one[`num_${name}`].toLocaleString("en")))));
+  return el("section.table-card", {}, heading, table("People", ["Person", "Waiting for review", "Accepted", "Returned", "Skipped", "Cannot be used", "Held now"], rows));
+}
+
 async function agreementOf(project) {
   const { items } = await get(`projects/${project.id}/agreement?limit=200`);
   const heading = el("h2", {}, "Agreement between annotators");
@@ -104,8 +113,8 @@ async function agreementOf(project) {
     return el("section.table-card", {}, heading, el("p.quiet", {}, "No image has been submitted by two people yet. Request two annotators for some images to compare their masks here."));
   }
   const mean = items.reduce((sum, { mean_iou: iou }) => sum + iou, 0) / items.length;
-  const rows = items.map(({ image_id: id, user_names: names, mean_iou: iou, ious, num_unmatched: unmatched }) =>
-    el("tr", {}, el("td", {}, el("a", { href: `#/image/${id}` }, `Image ${id}`)), el("td", {}, names.join(", ")), ...[iou.toFixed(3), ious.length, unmatched.join(" + ")].map((value) => el("td.number", {}, String(value)))),
+  const rows = items.map(({ image_id: id, image_path: path, user_names: names, mean_iou: iou, ious, num_unmatched: unmatched }) =>
+    el("tr", {}, el("td", {}, el("a", { href: `#/image/${id}` }, path)), el("td", {}, names.join(", ")), ...[iou.toFixed(3), ious.length, unmatched.join(" + ")].map((value) => el("td.number", {}, String(value)))),
   );
   return el("section.table-card", {}, heading, el("p", {}, `Mean IoU ${mean.toFixed(3)} on ${plural(items.length, "pair")}; unmatched masks count as 0.`), table("Agreement", ["Image", "People", "Mean IoU", "Matched pairs", "Unmatched"], rows));
 }

@@ -10,13 +10,15 @@ import { el } from "./dom.js";
 import { DraftActions } from "./draft_actions.js";
 import { listenTo } from "./gestures.js";
 import { ImageHold } from "./image_hold.js";
-import { clearBanners } from "./notices.js";
-import { areaOf } from "./rle.js";
+import { ImageMoves } from "./image_moves.js";
+import { clearBanners, startNotices } from "./notices.js";
 import { SavedActions } from "./saved_actions.js";
 import { SavedMasks } from "./saved_masks.js";
+import { ShapeActions } from "./shape_actions.js";
 import { Stage } from "./stage.js";
+import { readSettings, storeSettings } from "./settings.js";
 import { StudioKeys } from "./studio_keys.js";
-import { DraftPainter } from "./studio_paint.js";
+import { DraftPainter, paintLit } from "./studio_paint.js";
 import { StudioPanels } from "./studio_panels.js";
 import { showRefusedChange } from "./studio_problems.js";
 import { StudioState } from "./studio_state.js";
@@ -28,9 +30,13 @@ export class Studio {
   /** @param {number} imageId @param {{outbox: import("./outbox.js").Outbox, status: object}} app */
   constructor(imageId, { outbox, status }) {
     this.outbox = outbox;
-    const state = new StudioState(imageId, () => this.update());
+    const settings = readSettings();
+    const state = new StudioState(imageId, settings, () => this.update());
     const masks = new SavedMasks(imageId, outbox, () => state.classes);
     const stage = new Stage({ label: STAGE_LABEL });
+    masks.byClass = settings.byClass;
+    stage.opacity = settings.opacity;
+    stage.showMasks = settings.showMasks;
     const painter = new DraftPainter();
     const clock = new WorkClock();
     Object.assign(this, { state, masks, stage, painter, clock });
@@ -44,13 +50,19 @@ export class Studio {
     const { tools } = this;
     const hintAfterS = status.hint_after_s;
     this.hold = new ImageHold({ state, stage, masks, outbox, clock });
-    this.draft = new DraftActions({ state, stage, painter, tools, masks, outbox, clock, hintAfterS });
+    const select = (item) => this.saved.select(item);
     this.saved = new SavedActions({ state, stage, painter, masks, clock });
+    this.shapes = new ShapeActions({ state, masks, clock, saved: this.saved });
+    this.saved.onPick = (item) => this.shapes.combine(item);
+    const { shapes } = this;
+    this.draft = new DraftActions({ state, stage, painter, tools, masks, clock, select, shapes, hintAfterS });
     const { hold, draft, saved } = this;
+    this.moves = new ImageMoves(state);
+    const { moves } = this;
     const act = (action) => this.keys.act({ action });
     const readAgain = () => this.readAgain();
-    this.panels = new StudioPanels({ state, stage, masks, outbox, tools, hold, draft, saved, act, readAgain });
-    this.keys = new StudioKeys({ state, stage, tools, hold, draft, saved, panels: this.panels });
+    this.panels = new StudioPanels({ state, stage, masks, outbox, tools, hold, draft, saved, moves, act, readAgain, isOpen: settings.panel });
+    this.keys = new StudioKeys({ state, stage, tools, hold, draft, saved, shapes, moves, panels: this.panels });
     this.element = this.panels.element;
     this.listen();
   }
@@ -59,6 +71,7 @@ export class Studio {
   async open() {
     await this.hold.load();
     this.saved.restoreClass();
+    this.moves.load();
     if (!this.outbox.isEmpty) await this.outbox.send();
     await this.hold.take();
     await this.masks.load();
@@ -107,15 +120,25 @@ export class Studio {
     return this.state.busy;
   }
 
-  /** Redraw panels and stage from the state. */
+  /** Redraw panels and stage from the state, once for all changes that are made together. */
   update() {
-    if (this.closed) return;
-    const { draft, selectedKey } = this.state;
-    this.painter.show(draft?.mask ?? null, this.draft.color);
-    this.stage.items = this.masks.present
-      .filter(({ key, visible }) => visible && key !== selectedKey)
-      .sort((a, b) => areaOf(b.mask) - areaOf(a.mask)) // small ones lie above
-      .map((item) => ({ layer: this.masks.layerOf(item), tint: draft?.changed ? 0.5 : 1 }));
+    if (this.isStale) return;
+    this.isStale = true;
+    queueMicrotask(() => {
+      this.isStale = false;
+      if (!this.closed) this.redraw();
+    });
+  }
+
+  redraw() {
+    const { draft, selectedKey, toolName: tool, radius, fit, cleaning } = this.state;
+    const { opacity, showMasks } = this.stage;
+    const { radius: smoothing, always: cleanNew, ...limits } = cleaning;
+    storeSettings({ tool, radius, opacity, showMasks, fit, ...limits, smoothing, cleanNew, byClass: this.masks.byClass, panel: this.panels.isOpen });
+    this.painter.show(draft && this.shapes.shown(draft), this.draft.color);
+    const shown = this.masks.stacked.filter(({ key, visible }) => visible && key !== selectedKey);
+    this.stage.layers = shown.map((item) => this.masks.layerOf(item));
+    this.stage.tint = draft?.changed ? 0.5 : 1;
     this.panels.update();
     this.stage.redraw();
   }
@@ -130,6 +153,7 @@ export class Studio {
 
   paint(context, view) {
     const { state, stage } = this;
+    if (state.lit && !state.lit.deleted) paintLit(context, view, this.masks.layerOf(state.lit));
     this.painter.paint(context, {
       view,
       opacity: stage.opacity,
@@ -147,6 +171,7 @@ export class Studio {
     const { state, stage, masks, outbox } = this;
     listenTo(stage, {
       tool: () => this.tools.current,
+      pick: (xy) => this.saved.selectAt(xy),
       hover: (press) => this.hover(press),
       spaceHeld: () => state.space.held,
       spaceUsed: () => {
@@ -175,7 +200,7 @@ export async function openStudio(root, { id }, app) {
     await studio.open();
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    root.replaceChildren(el("main.message", {}, el("h1", {}, "This image cannot be opened"), el("p", {}, error.message), el("a.button", { href: "#/" }, "All projects")));
+    root.replaceChildren(startNotices(), el("main.message", {}, el("h1", {}, "This image cannot be opened"), el("p", {}, error.message), el("a.button", { href: "#/" }, "All projects")));
   }
   return studio;
 }

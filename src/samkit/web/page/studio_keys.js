@@ -25,9 +25,11 @@ export class StudioKeys {
    * @param {import("./image_hold.js").ImageHold} parts.hold
    * @param {import("./draft_actions.js").DraftActions} parts.draft
    * @param {import("./saved_actions.js").SavedActions} parts.saved
+   * @param {import("./shape_actions.js").ShapeActions} parts.shapes
+   * @param {import("./image_moves.js").ImageMoves} parts.moves
    * @param {import("./studio_panels.js").StudioPanels} parts.panels
    */
-  constructor({ state, stage, tools, hold, draft, saved, panels }) {
+  constructor({ state, stage, tools, hold, draft, saved, shapes, moves, panels }) {
     this.state = state;
     this.stage = stage;
     this.tools = tools;
@@ -51,6 +53,14 @@ export class StudioKeys {
       "masks:visible": () => saved.toggleAll(),
       "opacity-": () => saved.setOpacity(stage.opacity - OPACITY_STEP),
       "opacity+": () => saved.setOpacity(stage.opacity + OPACITY_STEP),
+      fit: () => shapes.nextFit(),
+      "shape:merge": () => shapes.pick("merge"),
+      "shape:subtract": () => shapes.pick("subtract"),
+      "shape:split": () => shapes.split(),
+      "shape:clean": () => shapes.askToCleanUp(),
+      "image:next": () => moves.go("next"),
+      "image:previous": () => moves.go("previous"),
+      "image:find": () => moves.ask(),
       submit: () => hold.submit(),
       skip: () => state.held && openSetAside(state.image, (act, reason) => hold.setAside(act, reason)),
       press: () => this.pressAtCrosshair(false),
@@ -58,7 +68,7 @@ export class StudioKeys {
       "zoom+": () => this.zoom(ZOOM_STEP),
       "zoom-": () => this.zoom(1 / ZOOM_STEP),
       full: () => this.zoom(1 / stage.view.scale),
-      fit: () => stage.fit(),
+      "view:fit": () => stage.fit(),
       panel: () => panels.togglePanel(),
       theme: () => switchTheme(),
       help: () => openHelp(STUDIO_KEYS),

@@ -60,8 +60,7 @@ export class DraftPainter {
       context.globalAlpha = 1;
     } else {
       this.layer.drawTint(context, view, opacity);
-      this.layer.drawOutline(context, view, { width: 3.5, color: "#000c" });
-      this.layer.drawOutline(context, view, { width: 1.75, color: "#fff" });
+      paintLit(context, view, this.layer);
     }
   }
 
@@ -80,6 +79,13 @@ export class DraftPainter {
     }
     return this.scratch;
   }
+}
+
+/** Light up a mask by its outline. @param {MaskLayer} layer */
+export function paintLit(context, view, layer) {
+  layer.build();
+  layer.drawOutline(context, view, { width: 3.5, color: "#000c" });
+  layer.drawOutline(context, view, { width: 1.75, color: "#fff" });
 }
 
 function paintPrompts(context, view, { points, labels, box }) {

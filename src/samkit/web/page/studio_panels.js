@@ -1,14 +1,19 @@
 /** The studio's panels: tools, the bar of the current mask, classes, list of masks, status. */
 
 import { isReviewer } from "./api.js";
+import { ClassList } from "./class_list.js";
 import { el, fill, plural } from "./dom.js";
 import { icon } from "./icons.js";
+import { openDetails } from "./image_details.js";
 import { STUDIO_KEYS, keyFor } from "./keys.js";
 import { MaskLayer, THUMBNAIL_CELLS } from "./layers.js";
+import { MaskList } from "./mask_list.js";
 import { startNotices } from "./notices.js";
 import { areaOf, boxOf } from "./rle.js";
+import { FIT_WORDS } from "./shape_actions.js";
 import { STATE_WORDS } from "./states.js";
 import { unreadableCard } from "./studio_problems.js";
+import { swatch } from "./swatch.js";
 import { themeButton } from "./theme.js";
 
 const TOOLS = [
@@ -19,6 +24,7 @@ const TOOLS = [
   ["polygon", "Polygon"],
   ["select", "Select"],
 ];
+const NONE = "no class";
 const THUMB = { width: 76, height: 52 };
 const narrow = matchMedia("(max-width: 720px)"); // as in the style sheet
 
@@ -33,48 +39,58 @@ export class StudioPanels {
    * @param {import("./image_hold.js").ImageHold} parts.hold
    * @param {import("./draft_actions.js").DraftActions} parts.draft
    * @param {import("./saved_actions.js").SavedActions} parts.saved
+   * @param {import("./image_moves.js").ImageMoves} parts.moves
    * @param {(action: string) => void} parts.act does an action of the key table
+   * @param {boolean} parts.isOpen whether wide screens show the side panel at first
    * @param {() => void} parts.readAgain tries again to read an image that could not be read
    */
-  constructor({ state, stage, masks, outbox, tools, hold, draft, saved, act, readAgain }) {
-    Object.assign(this, { state, stage, masks, outbox, tools, hold, draft, saved, act, readAgain });
+  constructor({ state, stage, masks, outbox, tools, hold, draft, saved, moves, act, readAgain, isOpen }) {
+    Object.assign(this, { state, stage, masks, outbox, tools, hold, draft, saved, moves, act, readAgain });
     this.thumbs = new WeakMap(); // thumbnails of candidates by their mask
     this.title = el("div.title");
     this.saveState = el("span.save-state", { "aria-live": "polite" });
     this.unreadable = el("div.stage-cover", { hidden: true });
-    this.skip = el("button.skip", { type: "button", title: `Skip, or report as unusable (${keyFor(STUDIO_KEYS, "skip").toUpperCase()})`, "aria-label": "Skip", onclick: () => act("skip") }, icon("skip"), el("span.wide-only", {}, "Skip"));
+    this.skip = el("button.skip", { type: "button", title: `Skip, or report as unusable (${keyFor(STUDIO_KEYS, "skip").toUpperCase()})`, "aria-label": "Skip", onclick: () => act("skip") }, icon("skip"), el("span.skip-word.wide-only", {}, "Skip"));
     this.submit = el("button.primary", { type: "button", onclick: () => hold.submit() });
     this.rail = el("div.rail", { role: "toolbar", "aria-label": "Tools", "aria-orientation": "vertical" });
     this.workbar = el("div.workbar", { role: "group", "aria-label": "Current mask" });
     this.place = el("span.place");
     this.zoom = el("button.plain", { type: "button", title: "100% (Z)", onclick: () => this.act("full") });
     this.model = el("span.model-state", { "aria-live": "polite" });
-    this.classInput = el("input", { type: "text", placeholder: "Find or add a class (C)", "aria-label": "Find or add a class", autocomplete: "off", maxlength: "200", oninput: () => this.updateClasses(), onkeydown: (event) => this.onClassKey(event) });
-    this.classes = el("div.class-list", { role: "group", "aria-label": "Class" });
+    this.classes = new ClassList({ choose: (classId) => this.chooseClass(classId), add: (name) => saved.addClass(name), leave: () => this.stage.element.focus() });
     this.masksHead = el("h2");
-    this.maskList = el("ul.mask-list", { "aria-label": "Masks" });
+    this.maskList = new MaskList({ row: (one) => this.maskRow(one), signature: (one) => this.maskSignature(one), isFaded: ({ visible }) => !visible, over: (one) => saved.lightUp(one), empty: "No masks yet. Click an object in the image, or drag a box around it." });
     this.opacity = el("input", { type: "range", min: "10", max: "100", step: "5", "aria-label": "Opacity of masks", oninput: () => saved.setOpacity(this.opacity.value / 100) });
     this.allVisible = el("button.icon", { type: "button", onclick: () => this.act("masks:visible") });
-    this.byClass = el("input", { type: "checkbox", checked: true, onchange: () => saved.colorByClass(this.byClass.checked) });
+    this.byClass = el("input", { type: "checkbox", checked: masks.byClass, onchange: () => saved.colorByClass(this.byClass.checked) });
     this.radius = el("input", { type: "range", min: "0", max: "100", step: "1", "aria-label": "Radius of the brush", oninput: () => tools.setRadius(radiusOf(this.radius.value)) });
+    this.hidden = el("span", { "aria-live": "polite" });
     this.element = this.build();
+    this.panel.classList.toggle("closed", !isOpen);
+  }
+
+  /** Whether wide screens show the side panel. */
+  get isOpen() {
+    return !this.panel.classList.contains("closed");
   }
 
   build() {
     const button = (name, glyph, label) => el("button.icon", { type: "button", title: `${label} (${keyFor(STUDIO_KEYS, name)})`, "aria-label": label, onclick: () => this.act(name) }, icon(glyph));
     const back = el("a.icon", { title: "Back to the project", "aria-label": "Back to the project" }, icon("back"));
     this.back = back;
-    const zoomBar = el("div.zoombar", { role: "toolbar", "aria-label": "View" }, button("zoom-", "minus", "Zoom out"), this.zoom, button("zoom+", "plus", "Zoom in"), button("fit", "fit", "Whole image"));
+    const zoomBar = el("div.zoombar", { role: "toolbar", "aria-label": "View" }, button("zoom-", "minus", "Zoom out"), this.zoom, button("zoom+", "plus", "Zoom in"), button("view:fit", "fit", "Whole image"));
+    this.number = el("button.plain.number", { type: "button", title: "Go to an image by number or name (/)", onclick: () => this.act("image:find") });
+    this.progress = el("progress.finished", { max: "1", value: 0, "aria-label": "Finished images" });
+    const moving = el("div.moving", { role: "group", "aria-label": "Images" }, button("image:previous", "back", "Previous image"), el("span.number-box", {}, this.number, this.progress), button("image:next", "next", "Next image"));
     const undo = el("div.row.tight", {}, button("undo", "undo", "Undo"), button("redo", "redo", "Redo"));
     const looks = el("div.row.tight", {}, button("panel", "list", "Masks and classes"), themeButton(), button("help", "help", "Keys"));
-    const header = el("header.bar", {}, back, this.title, el("span.grow"), this.saveState, undo, zoomBar, looks, this.skip, this.submit);
-    const status = el("div.status", {}, this.model, this.place);
-    const canvas = el("main.canvas", { "aria-label": "Image" }, this.stage.element, this.unreadable, this.workbar, status);
-    const classes = el("section", {}, el("h2", {}, "Class"), this.classInput, this.classes);
+    const header = el("header.bar", {}, back, this.title, el("span.grow"), this.saveState, moving, undo, zoomBar, looks, this.skip, this.submit);
+    const status = el("div.status", {}, this.model, this.hidden, this.place);
+    const canvas = el("main.canvas", { "aria-label": "Image" }, this.stage.element, this.unreadable, this.workbar, status, startNotices());
     const look = el("div.looks", {}, this.allVisible, this.opacity, el("label.check", { title: "If off, each mask has its own colour" }, this.byClass, "By class"));
-    const masks = el("section.masks", {}, this.masksHead, look, this.maskList);
-    this.panel = el("aside.panel", { "aria-label": "Masks and classes" }, classes, masks);
-    const element = el("div.studio", {}, header, startNotices(), el("div.workspace", {}, this.rail, canvas, this.panel));
+    const masks = el("section.masks", {}, this.masksHead, look, this.maskList.element);
+    this.panel = el("aside.panel", { "aria-label": "Masks and classes" }, this.classes.element, masks);
+    const element = el("div.studio", {}, header, el("div.workspace", {}, this.rail, canvas, this.panel));
     // After a click on a button the keys work the image again.
     element.addEventListener("click", ({ target, detail }) => {
       if (detail > 0 && target.closest("button") && !target.closest("dialog")) this.stage.element.focus({ preventScroll: true });
@@ -96,12 +112,14 @@ export class StudioPanels {
     fill(this.submit, el("span", {}, label), el("kbd", {}, "Ctrl ⏎"));
     this.submit.disabled = this.skip.disabled = !state.held;
     this.updateUnreadable();
+    this.updatePlace();
     this.updateRail();
     this.updateWorkbar();
-    this.updateClasses();
+    this.classes.show(state.classes, state.classId);
     this.updateMasks();
     say(this.model, state.encoded || state.unreadable ? "" : state.lost ? "No connection" : "Preparing the image…");
     this.model.classList.toggle("working", !state.encoded);
+    say(this.hidden, !this.stage.showMasks && this.masks.present.length ? "Masks are hidden (H)" : "");
     this.showZoom();
   }
 
@@ -119,8 +137,22 @@ export class StudioPanels {
   updateTitle(image, project) {
     const [height, width] = image.size_hw;
     this.back.href = project ? (this.state.reviewing && isReviewer() ? `#/project/${project.id}/review` : `#/project/${project.id}`) : "#/";
-    fill(this.title, el("h1", { title: image.path }, image.path), el("span.quiet.wide-only", {}, `${width} × ${height}`), el(`span.badge.${image.review}`, {}, STATE_WORDS[image.review]));
+    fill(this.title, el("h1", { title: image.path }, image.path), el("span.size.quiet.wide-only", {}, `${width} × ${height}`), el(`button.badge.${image.review}`, { type: "button", title: "Details of the image", "data-key": "details", onclick: () => openDetails(image, (now) => this.showImage(now)) }, STATE_WORDS[image.review]));
     document.title = `${image.path} · samkit`;
+  }
+
+  showImage(image) {
+    this.state.image = image;
+    this.state.update();
+  }
+
+  updatePlace() {
+    const { place } = this.moves;
+    if (!place) return;
+    const { number, num_images: total, num_finished: finished } = place;
+    say(this.number, `${number.toLocaleString("en")} / ${total.toLocaleString("en")}`);
+    this.progress.value = finished / total;
+    this.progress.title = `${plural(finished, "image")} of ${total.toLocaleString("en")} submitted or accepted`;
   }
 
   updateRail() {
@@ -130,10 +162,11 @@ export class StudioPanels {
       return el("button.tool", { type: "button", "data-key": `tool-${name}`, "aria-pressed": String(state.toolName === name), title: `${label} (${key})`, "aria-label": label, onclick: () => this.tools.use(name) }, icon(name), el("kbd", {}, key));
     });
     const sign = el("button.tool.sign", { type: "button", "data-key": "background", "aria-pressed": String(state.background), title: "Background mode (X): clicks remove", "aria-label": "Background mode", onclick: () => this.act("background") }, icon(state.background ? "minus" : "plus"), el("kbd", {}, "X"));
+    const fit = el("button.tool.fit", { type: "button", "data-key": "fit", title: `${FIT_WORDS[state.fit]} (G)`, "aria-label": FIT_WORDS[state.fit], onclick: () => this.act("fit") }, icon(`fit-${state.fit}`), el("kbd", {}, "G"));
     const brushing = ["brush", "eraser"].includes(state.toolName);
     this.radius.value = String(sliderOf(state.radius));
     const size = brushing && el("div.radius", { title: "Radius of the brush: [ and ]" }, el("output", {}, `${Math.round(state.radius)} px`), this.radius);
-    fill(this.rail, ...tools, el("hr"), sign, size);
+    fill(this.rail, ...tools, el("hr"), sign, fit, size);
     this.stage.element.dataset.tool = state.toolName;
   }
 
@@ -146,16 +179,20 @@ export class StudioPanels {
     this.workbar.hidden = !state.atWork && !corners;
     if (this.workbar.hidden) return;
     const candidates = draft && draft.candidates.length > 1 ? draft.candidates.map((one, i) => this.candidate(one, i)) : [];
-    const what = corners ? `Polygon, ${plural(corners, "corner")}` : draft.waits ? "Asking the model…" : draft.saved ? `Mask ${draft.saved.item.number}` : "New mask";
+    const { picking } = state;
+    const canShape = draft?.saved && !draft.changed && !corners && !picking;
+    const shape = (action, label) => el("button.small", { type: "button", "data-key": action, onclick: () => this.act(action) }, label, el("kbd", {}, keyFor(STUDIO_KEYS, action).toUpperCase()));
+    const shapes = canShape && el("div.shape-row", { role: "group", "aria-label": "Shape" }, shape("shape:merge", "Merge"), shape("shape:subtract", "Take away"), shape("shape:split", "Split"), shape("shape:clean", "Clean up"));
+    const what = picking ? (picking === "merge" ? "Click the mask to merge with" : "Click the mask to take away") : corners ? `Polygon, ${plural(corners, "corner")}` : draft.waits ? "Asking the model…" : draft.saved ? `Mask ${draft.saved.item.number}` : "New mask";
     const clicks = draft?.state.events.filter(({ kind }) => kind !== "choose").length ?? 0;
     const keep = el("button.primary", { type: "button", "data-key": "accept", onclick: () => this.draft.accept() }, icon("check"), draft?.saved && !draft.changed ? "Done" : corners ? "Close" : "Accept", el("kbd", {}, "⏎"));
-    const { color, name } = state.classes.get(state.classId) ?? { color: null, name: "no class" };
+    const { color, name } = state.classes.get(state.classId) ?? { color: null, name: NONE };
     const chip = el("button.class-chip", { type: "button", "data-key": "class-chip", title: "Class (C)", "aria-label": `Class: ${name}`, onclick: () => this.openPanel() }, swatch(color), el("span.name", {}, name));
     const stop = el("button", { type: "button", "data-key": "cancel", onclick: () => this.draft.cancel() }, "Cancel", el("kbd", {}, "Esc"));
     fill(
       this.workbar,
       candidates.length > 0 && el("div.candidates", { role: "group", "aria-label": "Candidates" }, ...candidates),
-      el("div.work-row", {}, el("span.work-title", {}, what, clicks > 0 && el("span.quiet", {}, ` · ${plural(clicks, "step")}`)), chip, stop, keep),
+      el("div.work-row", {}, el("span.work-title", {}, what, clicks > 0 && el("span.quiet", {}, ` · ${plural(clicks, "step")}`)), shapes, chip, stop, keep),
     );
   }
 
@@ -164,10 +201,10 @@ export class StudioPanels {
     const isChosen = state.draft.chosen === i;
     return el(
       "button.candidate",
-      { type: "button", "data-key": `candidate-${i}`, "aria-pressed": String(isChosen), "aria-label": `Candidate ${i + 1}, predicted IoU ${iou.toFixed(2)}`, onclick: () => this.draft.choose(i) },
+      { type: "button", "data-key": `candidate-${i}`, "aria-pressed": String(isChosen), "aria-label": `Candidate ${i + 1}, predicted IoU ${shownIou(iou)}`, onclick: () => this.draft.choose(i) },
       this.thumb(mask),
       el("kbd", {}, String(i + 1)),
-      el("span.iou", {}, iou.toFixed(2)),
+      el("span.iou", {}, shownIou(iou)),
     );
   }
 
@@ -197,52 +234,9 @@ export class StudioPanels {
     return canvas;
   }
 
-  updateClasses() {
-    const { state } = this;
-    const wanted = this.classInput.value.trim().toLowerCase();
-    const all = [...state.classes.values()];
-    const shown = all.filter(({ name }) => name.toLowerCase().includes(wanted));
-    const row = (id, name, color, number) =>
-      el(
-        "button.class-row",
-        { type: "button", "data-key": `class-${id}`, "aria-pressed": String(state.classId === id), onclick: () => this.chooseClass(id) },
-        swatch(color),
-        el("span.name", {}, name),
-        number <= 9 && el("kbd", {}, `⇧${number}`),
-      );
-    const rows = shown.map(({ id, name, color }) => row(id, name, color, all.findIndex((one) => one.id === id) + 1));
-    const exact = all.some(({ name }) => name.toLowerCase() === wanted);
-    const add = wanted && !exact && el("button.class-row", { type: "button", onclick: () => this.takeClass(true) }, icon("plus"), el("span.name", {}, `Add “${this.classInput.value.trim()}”`));
-    fill(this.classes, !wanted && row(null, "no class", null, 10), ...rows, add);
-  }
-
   chooseClass(id) {
     this.saved.setClass(id);
     this.panel.classList.remove("open"); // it covers the image on narrow screens
-  }
-
-  onClassKey(event) {
-    if (event.key === "Enter") {
-      event.preventDefault();
-      this.takeClass(false);
-    } else if (event.key === "Escape") {
-      this.classInput.value = "";
-      this.updateClasses();
-      this.stage.element.focus();
-    }
-  }
-
-  /** Take the typed class: the first match, or a new one. */
-  takeClass(asNew) {
-    const name = this.classInput.value.trim();
-    const lower = name.toLowerCase();
-    const all = [...this.state.classes.values()];
-    const fits = all.find((one) => one.name.toLowerCase() === lower) ?? all.find((one) => one.name.toLowerCase().includes(lower));
-    this.classInput.value = "";
-    if (name && (asNew || !fits)) this.saved.addClass(name);
-    else if (name) this.saved.setClass(fits.id);
-    this.updateClasses();
-    this.stage.element.focus();
   }
 
   /** Open the panel, which narrow screens show above the image and only when asked. */
@@ -254,12 +248,12 @@ export class StudioPanels {
 
   focusClass() {
     this.openPanel();
-    this.classInput.focus();
-    this.classInput.select();
+    this.classes.focus();
   }
 
   togglePanel() {
     togglePanel(this.panel, this.stage);
+    this.state.update();
   }
 
   updateMasks() {
@@ -271,23 +265,27 @@ export class StudioPanels {
     this.allVisible.title = `${label} (H)`;
     this.allVisible.setAttribute("aria-label", label);
     this.opacity.value = String(Math.round(this.stage.opacity * 100));
-    const rows = present.map((one) => this.maskRow(one)).reverse();
-    if (rows.length) fill(this.maskList, ...rows);
-    else fill(this.maskList, el("li.empty", {}, "No masks yet. Click an object in the image, or drag a box around it."));
+    this.maskList.show(present, this.state.selectedKey);
   }
 
+  nameOf({ classId }) {
+    return this.state.classes.get(classId)?.name ?? NONE;
+  }
+
+  /** All that a row shows. */
+  maskSignature(one) {
+    return [one.number, this.nameOf(one), this.masks.colorOf(one), shareOf(one.mask), one.saving].join();
+  }
+
+  /** @param {import("./saved_masks.js").SavedMask} one */
   maskRow(one) {
-    const { state } = this;
-    const name = state.classes.get(one.classId)?.name ?? "no class";
-    const share = (100 * areaOf(one.mask)) / (one.mask.height * one.mask.width);
-    const size = share >= 1 ? `${share.toFixed(0)}%` : `${share.toFixed(1)}%`;
+    const name = this.nameOf(one);
+    const size = shareOf(one.mask);
     const small = (key, glyph, label, act) => el("button.icon.small", { type: "button", "data-key": `${key}-${one.key}`, title: label, "aria-label": `${label} mask ${one.number}`, onclick: act }, icon(glyph));
-    return el(
-      "li",
-      { class: one.visible ? null : "faded", "aria-current": one.key === state.selectedKey ? "true" : null },
+    return [
       el(
         "button.mask-row",
-        { type: "button", "data-key": `mask-${one.key}`, "aria-pressed": String(one.key === state.selectedKey), "aria-label": `Mask ${one.number}, ${name}, ${size} of the image${one.saving ? ", not saved yet" : ""}`, onclick: () => this.saved.select(one) },
+        { type: "button", "data-key": `mask-${one.key}`, "aria-pressed": String(one.key === this.state.selectedKey), "aria-label": `Mask ${one.number}, ${name}, ${size} of the image${one.saving ? ", not saved yet" : ""}`, onclick: () => this.saved.choose(one) },
         swatch(this.masks.colorOf(one)),
         el("span.number", {}, String(one.number)),
         el("span.name", {}, name),
@@ -295,7 +293,7 @@ export class StudioPanels {
       ),
       small("eye", one.visible ? "eye" : "hidden", one.visible ? "Hide" : "Show", () => this.saved.toggleVisible(one)),
       small("bin", "bin", "Delete", () => this.saved.deleteMask(one)),
-    );
+    ];
   }
 
   showZoom() {
@@ -323,12 +321,13 @@ export function togglePanel(panel, stage) {
   stage.resize();
 }
 
-/** A colour, as an SVG so that no style attribute is needed. */
-export function swatch(color) {
-  const node = el("span.swatch", { "aria-hidden": "true" });
-  if (color) node.style.setProperty("--color", color);
-  else node.classList.add("none");
-  return node;
+/** A predicted IoU, which may overshoot a little. */
+const shownIou = (iou) => Math.min(1, Math.max(0, iou)).toFixed(2);
+
+/** How much of the image a mask covers. */
+function shareOf(mask) {
+  const share = (100 * areaOf(mask)) / (mask.height * mask.width);
+  return share >= 1 ? `${share.toFixed(0)}%` : `${share.toFixed(1)}%`;
 }
 
 // The slider is logarithmic: 1 to 400 pixels.

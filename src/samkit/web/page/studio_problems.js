@@ -3,7 +3,7 @@
  * read or that somebody else holds, a change that the server refused. Nothing they have done is dropped without their consent.
  */
 
-import { get, post } from "./api.js";
+import { get, getItems, post } from "./api.js";
 import { confirmDialog, el, plural } from "./dom.js";
 import { banner, notifyError } from "./notices.js";
 import { NOT_SIGNED_IN } from "./socket.js";
@@ -11,13 +11,11 @@ import { NOT_SIGNED_IN } from "./socket.js";
 /**
  * @param {object} loss
  * @param {number} loss.code that the connection closed with
- * @param {number} loss.unsent changes that wait in the outbox
  * @param {() => void} loss.retry
  */
-export function showLostConnection({ code, unsent, retry }) {
+export function showLostConnection({ code, retry }) {
   if (code === NOT_SIGNED_IN) get("status").catch(() => {}); // shows the sign-in form
-  const saved = unsent ? `${plural(unsent, "change")} of yours ${unsent === 1 ? "is" : "are"} stored here and will be sent.` : "Your work is stored here.";
-  banner("connection", `Connection lost. Trying again. ${saved}`, [{ label: "Try now", act: retry, primary: true }]);
+  banner("connection", "Connection lost. Trying again. Your work is stored here and will be sent.", [{ label: "Try now", act: retry, primary: true }]);
 }
 
 /**
@@ -47,17 +45,27 @@ export function unreadableCard({ detail, held, setAside, next, again }) {
 }
 
 /**
+ * Say that the server refused a change, with what can be done about it: if the mask was changed
+ * elsewhere, one of the two states is chosen, or both are saved; else the image is taken again.
  * @param {object} parts
  * @param {import("./studio_state.js").StudioState} parts.state
  * @param {import("./saved_masks.js").SavedMasks} parts.masks
  * @param {import("./outbox.js").Outbox} parts.outbox
  * @param {{change: import("./outbox.js").Change, error: import("./api.js").ApiError}} refusal
  */
-export function showRefusedChange({ state, masks, outbox }, { change, error }) {
+export async function showRefusedChange({ state, masks, outbox }, { change, error }) {
+  const { imageId, kind } = change;
+  const newer = await newerVersion(change).catch(() => null);
+  const reload = async () => {
+    if (imageId !== state.imageId) return;
+    state.draft = null;
+    await masks.load().catch(notifyError);
+    state.update();
+  };
   const again = async () => {
     try {
-      await post(`images/${change.imageId}/lease`);
-      state.held = change.imageId === state.imageId || state.held;
+      await post(`images/${imageId}/lease`);
+      state.held = imageId === state.imageId || state.held;
       banner("outbox", null);
       banner("lease", null);
       await outbox.send();
@@ -66,29 +74,57 @@ export function showRefusedChange({ state, masks, outbox }, { change, error }) {
       notifyError(failure);
     }
   };
-  const asNew = () => {
-    Object.assign(change, {
-      kind: "create",
-      id: null,
-      body: { ...change.body, score: null, request_id: crypto.randomUUID?.() ?? `${Date.now()}` },
-    });
-    again().then(() => masks.load());
+  const over = async () => {
+    outbox.rebase(change.key, newer);
+    await again();
+    await reload();
+  };
+  const asNew = async () => {
+    const key = newKey();
+    const { key: before } = change;
+    Object.assign(change, { kind: "create", id: null, body: { ...change.body, score: null, request_id: key } });
+    for (const other of outbox.waiting) if (other.key === before) other.key = key; // later changes follow it
+    await again();
+    await reload();
+  };
+  const takeTheirs = async () => {
+    outbox.discardChange(change);
+    banner("outbox", null);
+    await outbox.send();
+    await reload();
   };
   const discard = async () => {
-    const lost = outbox.waiting.filter(({ imageId }) => imageId === change.imageId).length;
+    const lost = outbox.waiting.filter((other) => other.imageId === imageId).length;
     const sure = await confirmDialog("Discard the changes?", `${plural(lost, "change")} that the server refused will be lost.`, "Discard");
     if (!sure) return;
-    outbox.discard(change.imageId);
+    outbox.discard(imageId);
     banner("outbox", null);
     await outbox.send(); // shows what else is refused
-    if (change.imageId !== state.imageId) return;
-    state.draft = null;
-    await masks.load().catch(notifyError);
+    await reload();
   };
-  const actions = [
-    { label: "Take the image again and send", act: again, primary: true },
-    change.kind === "replace" && { label: "Save mine as a new mask", act: asNew },
-    { label: "Discard", act: discard },
-  ];
-  banner("outbox", `Not saved: ${error.message}. Your changes are stored here.`, actions.filter(Boolean), "bad");
+  const isStale = newer !== null;
+  const actions = isStale
+    ? [
+        kind === "replace" && { label: "Save mine over it", act: over, primary: true },
+        kind === "replace" && { label: "Save mine as a new mask", act: asNew },
+        kind === "delete" && { label: "Delete it all the same", act: over, primary: true },
+        { label: "Take what is there now", act: takeTheirs, primary: !["replace", "delete"].includes(kind) },
+      ]
+    : [
+        { label: "Take the image again and send", act: again, primary: true },
+        kind === "replace" && { label: "Save mine as a new mask", act: asNew },
+        { label: "Discard", act: discard },
+      ];
+  const what = isStale ? "this mask was changed elsewhere meanwhile. Nothing is lost: all its states are stored." : `${error.message}. Your changes are stored here.`;
+  banner("outbox", `Not saved: ${what}`, actions.filter(Boolean), "bad");
+}
+
+const newKey = () => crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
+
+/** The version of a mask that is newer than the one a change is based on; null if there is none. */
+async function newerVersion({ kind, imageId, id, version }) {
+  if (kind === "create") return null;
+  const all = await getItems(`images/${imageId}/annotations?deleted=true`);
+  const now = all.find((one) => one.id === id)?.version ?? version;
+  return now === version ? null : now;
 }

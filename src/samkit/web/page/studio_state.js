@@ -5,9 +5,10 @@ import { isReviewer } from "./api.js";
 export class StudioState {
   /**
    * @param {number} imageId
+   * @param {ReturnType<typeof import("./settings.js").readSettings>} settings
    * @param {() => void} update redraws everything from the state; call it after each change
    */
-  constructor(imageId, update) {
+  constructor(imageId, settings, update) {
     this.imageId = imageId;
     this.update = update;
     this.image = null;
@@ -18,12 +19,19 @@ export class StudioState {
     this.unreadable = null; // why the image cannot be read
     /** @type {Map<number, {id: number, name: string, color: string}>} */
     this.classes = new Map();
-    this.classId = null;
+    this.nextClassId = null; // of the masks that are made from now on
     /** @type {import("./draft.js").Draft | null} */
     this.draft = null;
-    this.toolName = "point";
+    this.toolName = settings.tool;
+    this.fit = settings.fit; // how accepted masks fit among the others
+    const { holes, islands, smoothing: radius, least, cleanNew: always } = settings;
+    this.cleaning = { holes, islands, radius, least, always }; // limits in pixels
+    /** @type {"merge" | "subtract" | null} */
+    this.picking = null; // what the next mask that is pointed at is for
     this.background = false; // whether clicks mean background
-    this.radius = 12; // of the brush, in image pixels
+    this.radius = settings.radius; // of the brush, in image pixels
+    /** @type {import("./saved_masks.js").SavedMask | null} */
+    this.lit = null; // the mask that the pointer is over in the list
     this.pointer = null; // [x, y] in the image
     this.crosshair = null; // [x, y] of the keyboard's pointer
     this.pressed = false; // whether the keyboard holds the tool down
@@ -52,6 +60,11 @@ export class StudioState {
   /** Whether a reviewer corrects a submitted image. */
   get reviewing() {
     return isReviewer() && ["submitted", "accepted"].includes(this.image?.review);
+  }
+
+  /** The class of the selected mask, else that of the next one. */
+  get classId() {
+    return this.draft?.saved ? this.draft.saved.classId : this.nextClassId;
   }
 
   get className() {

@@ -56,14 +56,16 @@ export class StudioTools {
     };
   }
 
+  /** The tool in use; while a mask is asked for, the one that points at masks. */
   get current() {
-    return this.byName[this.state.toolName];
+    return this.byName[this.state.picking ? "select" : this.state.toolName];
   }
 
   use(name) {
     this.current.cancel();
     this.polygon.reset();
     this.state.pressed = false;
+    this.state.picking = null;
     this.state.toolName = name;
     this.painter.showPreview(null);
     announce(`Tool: ${name}.`);

@@ -13,7 +13,7 @@ export async function openUsers(root, _params, app) {
   const head = ["Name", "Role", "State", "Since", ""].map((name) => el("th", { scope: "col" }, name));
   const table = el("table", {}, el("caption.visually-hidden", {}, "People"), el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...users.map((user) => row(user, app.reload))));
   const add = el("button.primary", { type: "button", onclick: () => addPerson(app.reload) }, icon("plus"), "Add person");
-  showPage(root, [["Projects", "#/"]], "People", el("div.head", {}, el("h1", {}, "People"), el("span.grow"), add), el("div.table-card", {}, el("div.table-scroll", { tabindex: "0", role: "region", "aria-label": "People" }, table)));
+  showPage(root, [["Projects", "#/"]], "People", el("div.head", {}, el("h1", {}, "People"), el("span.grow"), el("a.button", { href: "#/audit" }, icon("clock"), "Audit log"), add), el("div.table-card", {}, el("div.table-scroll", { tabindex: "0", role: "region", "aria-label": "People" }, table)));
   return {};
 }
 
@@ -38,7 +38,7 @@ function row(user, reload) {
     el("td", {}, role),
     el("td", {}, el(`span.badge.${user.active ? "accepted" : "none"}`, {}, user.active ? "active" : "inactive")),
     el("td.quiet", {}, user.created_at.slice(0, 10)),
-    el("td.row.end", {}, password, active),
+    el("td", {}, el("span.row.end", {}, password, active)),
   );
 }
 

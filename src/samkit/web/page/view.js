@@ -66,6 +66,14 @@ export function showPlace(view, [imageX, imageY], margin = 24) {
   return dx || dy ? panView(view, dx, dy) : view;
 }
 
+/** Pan as little as needed to make a box of the image [x0, y0, x1, y1] visible. */
+export function showBox(view, box) {
+  const [left, top] = toScreen(view, box[0], box[1]);
+  const [right, bottom] = toScreen(view, box[2], box[3]);
+  const isSeen = left >= 0 && top >= 0 && right <= view.width && bottom <= view.height;
+  return isSeen ? view : showPlace(showPlace(view, box.slice(2)), box.slice(0, 2));
+}
+
 export const toImage = (view, x, y) => [(x - view.x) / view.scale, (y - view.y) / view.scale];
 
 export const toScreen = (view, x, y) => [x * view.scale + view.x, y * view.scale + view.y];

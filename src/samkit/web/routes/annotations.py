@@ -9,6 +9,7 @@ from fastapi import Query
 from samkit.dataengine import (
     DAY_MS,
     Annotation,
+    Change,
     Event,
     NewEvent,
     Page,
@@ -17,6 +18,7 @@ from samkit.dataengine import (
     annotation_history,
     delete_annotation,
     get_image,
+    image_changes,
     list_submissions,
     redo_annotation,
     reopen_image,
@@ -51,6 +53,7 @@ from samkit.web.schemas import (
     SubmissionOut,
     VerdictOut,
     page_of,
+    submission_out,
 )
 from samkit.web.sign_in import AnyUser, Reviewer
 from samkit.web.state import TheState
@@ -153,6 +156,13 @@ def get_events(studio: TheState, user: AnyUser, annotation_id: Key) -> Page[Even
     return Page(items=found, next_after=None)
 
 
+@router.get("/images/{image_id}/changes")
+def get_changes(studio: TheState, user: AnyUser, image_id: Key) -> Page[Change]:
+    """List all changes of an image's masks that one may see, oldest first, without the masks."""
+    found = image_changes(studio.store, image_id, user_id=user.id)
+    return Page(items=found, next_after=None)
+
+
 @router.post("/images/{image_id}/submit")
 def submit(
     studio: TheState,
@@ -190,18 +200,8 @@ def reopen(studio: TheState, user: Reviewer, image_id: Key, body: AtVersion) -> 
 def get_submissions(studio: TheState, _user: Reviewer, image_id: Key) -> Page[SubmissionOut]:
     """List what each person has made of an image."""
     names = user_names(studio.store)
-    found = tuple(
-        SubmissionOut(
-            user_id=one.user_id,
-            user_name=names[one.user_id],
-            outcome=one.outcome,
-            reason=one.reason,
-            returned=one.returned,
-            annotation_ids=list(one.annotation_ids),
-            at=one.at,
-        )
-        for one in list_submissions(studio.store, image_id)
-    )
+    submitted = list_submissions(studio.store, image_id)
+    found = tuple(submission_out(one, names[one.user_id]) for one in submitted)
     return Page(items=found, next_after=None)
 
 

@@ -11,6 +11,7 @@ from fastapi import HTTPException, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from samkit.dataengine import (
+    ImagePlace,
     Lease,
     Page,
     Review,
@@ -19,18 +20,34 @@ from samkit.dataengine import (
     get_image,
     get_project,
     give_back,
+    image_place,
+    lease_of,
     list_images,
+    list_submissions,
     open_image_file,
     receive_image,
     set_num_annotators,
+    take_back,
     take_image,
     take_next,
     upcoming_images,
     upload_folder,
+    user_names,
 )
 from samkit.web.pictures import SMALL_SIDE, Picture, show
 from samkit.web.routing import After, Key, Limit, new_file_router, new_router
-from samkit.web.schemas import ImageOut, LeaseOut, NextOut, NumAnnotators, page_of
+from samkit.web.schemas import (
+    MAX_INT32,
+    Holder,
+    HolderOut,
+    ImageOut,
+    LeaseOut,
+    NextOut,
+    NumAnnotators,
+    OwnSubmission,
+    page_of,
+    submission_out,
+)
 from samkit.web.sign_in import Admin, AnyUser, Reviewer
 from samkit.web.state import ServerState, TheState
 from samkit.web.uploads import receive_file
@@ -41,6 +58,7 @@ files = new_file_router()
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp")
 ANY_TYPE = "application/octet-stream"
 BODY = {"schema": {"type": "string", "format": "binary"}}
+MAX_NAME = 200  # characters of a search
 LARGE, SMALL = 0, 1  # priorities of pictures
 # Browsers ask each time whether they may still show it: after signing out they may not.
 KEEP_IMAGE = "private, no-cache"
@@ -56,11 +74,20 @@ def get_images(
     limit: Limit = 100,
     review: Review | None = None,
     stage: Stage | None = None,
+    name: Annotated[str, Query(max_length=MAX_NAME)] = "",
+    skip: Annotated[int, Query(ge=0, le=MAX_INT32)] = 0,
 ) -> Page[ImageOut]:
-    """List images of a project."""
+    """List images of a project; those whose path contains `name`, without the first `skip` ones."""
     get_project(studio.store, project_id)
     page = list_images(
-        studio.store, project_id, after=after, limit=limit, review=review, stage=stage
+        studio.store,
+        project_id,
+        after=after,
+        limit=limit,
+        review=review,
+        stage=stage,
+        name=name,
+        skip=skip,
     )
     return page_of(ImageOut, page.items, page.next_after)
 
@@ -107,6 +134,12 @@ async def upload_image(
 def get_one_image(studio: TheState, _user: AnyUser, image_id: Key) -> ImageOut:
     """Return an image."""
     return ImageOut.model_validate(get_image(studio.store, image_id))
+
+
+@router.get("/images/{image_id}/place")
+def get_place(studio: TheState, _user: AnyUser, image_id: Key) -> ImagePlace:
+    """Where an image is in its project, and how many of the project's are finished."""
+    return image_place(studio.store, image_id)
 
 
 @router.get(
@@ -177,11 +210,35 @@ def hold_image(request: Request, studio: TheState, user: AnyUser, image_id: Key)
     return _lease_out(lease)
 
 
+@router.get("/images/{image_id}/lease")
+def get_holder(studio: TheState, _user: AnyUser, image_id: Key) -> HolderOut:
+    """Who holds an image, and until when."""
+    lease = lease_of(studio.store, image_id)
+    if lease is None:
+        return HolderOut(holder=None)
+    name = user_names(studio.store)[lease.user_id]
+    return HolderOut(holder=Holder(user_name=name, expires_at=lease.expires_at))
+
+
 @router.delete("/images/{image_id}/lease", status_code=204)
 def let_go(studio: TheState, user: AnyUser, image_id: Key) -> None:
     """Release an image without submitting it."""
     get_image(studio.store, image_id)
     give_back(studio.store, image_id, user.id)
+
+
+@router.get("/images/{image_id}/submission")
+def get_submission(studio: TheState, user: AnyUser, image_id: Key) -> OwnSubmission:
+    """What one has made of an image; null before one has finished it."""
+    found = list_submissions(studio.store, image_id)
+    own = next((one for one in found if one.user_id == user.id), None)
+    return OwnSubmission(submission=None if own is None else submission_out(own, user.name))
+
+
+@router.post("/images/{image_id}/take_back")
+def take_submission_back(studio: TheState, user: AnyUser, image_id: Key) -> LeaseOut:
+    """Take back what one has made of an image, while no review has begun, and take the image."""
+    return _lease_out(take_back(studio.store, image_id, user.id))
 
 
 @router.put("/images/{image_id}/num_annotators")

@@ -28,11 +28,13 @@ from samkit.web.schemas import (
     SignInOut,
     UserChange,
 )
-from samkit.web.security import client_address, is_own_origin
+from samkit.web.security import attempt_key, client_address, is_own_origin
 from samkit.web.sign_in import Admin, AnyUser, CurrentSignIn, give_cookie
 from samkit.web.state import ServerState, TheState
 
 router = new_router()
+
+UNAUTHORIZED = 401
 
 
 @router.post("/session")
@@ -66,7 +68,13 @@ def change_password(
     request: Request, response: Response, studio: TheState, user: AnyUser, body: PasswordChange
 ) -> SignInOut:
     """Change one's own password: other sign-ins end, and this one continues with a new token."""
-    _verify(studio, request, user.name, body.old)
+    try:
+        _verify(studio, request, user.name, body.old)
+    except HTTPException as error:
+        if error.status_code != UNAUTHORIZED:
+            raise
+        # Not 401, which would say that this sign-in has ended.
+        raise HTTPException(403, "the old password is wrong") from error
     with studio.hashing:
         change_user(studio.store, user.id, password=body.new)
     return _begin(request, response, studio, user.id)
@@ -137,15 +145,27 @@ def _verify(studio: ServerState, request: Request, name: str, password: str) -> 
         user = check_password(studio.store, name=name, password=password)
     if user is None:
         raise HTTPException(401, "wrong name or password")
-    studio.tries_of_address.succeed(client_address(request))
-    studio.tries_for_name.succeed(name)
+    address = attempt_key(client_address(request))
+    studio.tries_of_address.succeed(address)
+    studio.tries_for_name.succeed(f"{address} {name}")
+    studio.known_places.add(f"{address} {name}")
     return user
 
 
 def _begin_try(studio: ServerState, request: Request, name: str) -> None:
-    """Count an attempt. Those over the limit are not logged: a stranger could fill the log."""
-    fits = studio.tries_of_address.begin(client_address(request))
-    if not fits or (name and not studio.tries_for_name.begin(name)):
+    """Count an attempt. Those over the limit are not logged: a stranger could fill the log.
+
+    Guesses of strangers do not keep a person out who signs in from another address: a name has a
+    limit at each address, and one at all that the person has not signed in from before.
+    """
+    address = attempt_key(client_address(request))
+    fits = studio.tries_of_address.begin(address)
+    if fits and name:
+        place = f"{address} {name}"
+        fits = studio.tries_for_name.begin(place)
+        if fits and place not in studio.known_places:
+            fits = studio.tries_elsewhere.begin(name)
+    if not fits:
         raise HTTPException(429, "too many attempts: wait a few minutes", {"Retry-After": "300"})
     if not hasattr(request.state, "user_id"):
         request.state.user_id = None

@@ -1,8 +1,9 @@
-"""Routes for projects, classes, jobs and statistics, and for the server's status."""
+"""Routes for projects, jobs and statistics, and for the server's status."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 from fastapi import HTTPException
@@ -11,17 +12,16 @@ import samkit
 from samkit.dataengine import (
     SCAN,
     Agreement,
-    LabelClass,
     Page,
     Project,
     User,
-    add_class,
     add_job,
     count_images,
+    count_people,
     create_project,
+    get_image,
     get_job,
     get_project,
-    list_classes,
     list_doubly_annotated,
     list_projects,
     measure_agreement,
@@ -35,16 +35,16 @@ from samkit.web.schemas import (
     Health,
     JobOut,
     ModelOut,
-    NewClass,
     NewProject,
     NewScan,
+    PersonCountOut,
     ProjectOut,
     StateCountOut,
     StatisticsOut,
     StatusOut,
     WorkDayOut,
 )
-from samkit.web.sign_in import Admin, AnyUser
+from samkit.web.sign_in import Admin, AnyUser, Reviewer
 from samkit.web.state import ServerState, TheState
 
 router = new_router()
@@ -93,20 +93,6 @@ def get_one_project(studio: TheState, user: AnyUser, project_id: Key) -> Project
     return _project_out(get_project(studio.store, project_id), user)
 
 
-@router.get("/projects/{project_id}/classes")
-def get_classes(studio: TheState, _user: AnyUser, project_id: Key) -> Page[LabelClass]:
-    """List all classes of a project, on one page."""
-    get_project(studio.store, project_id)
-    found = list_classes(studio.store, project_id)
-    return Page(items=found, next_after=None)
-
-
-@router.post("/projects/{project_id}/classes", status_code=201)
-def put_class(studio: TheState, _user: AnyUser, project_id: Key, body: NewClass) -> LabelClass:
-    """Return the class of a name; add it if there is none."""
-    return add_class(studio.store, project_id, body.name, color=body.color)
-
-
 @router.post("/projects/{project_id}/scan", status_code=202)
 def scan_project(studio: TheState, _admin: Admin, project_id: Key, body: NewScan) -> JobOut:
     """Scan the project's root for new images, in the background."""
@@ -151,6 +137,18 @@ def get_statistics(
     return StatisticsOut(images=images, days=work)
 
 
+@router.get("/projects/{project_id}/people")
+def get_people(studio: TheState, _user: Reviewer, project_id: Key) -> Page[PersonCountOut]:
+    """Count what has become of each person's images, on one page."""
+    get_project(studio.store, project_id)
+    names = user_names(studio.store)
+    found = tuple(
+        PersonCountOut(user_name=names[one.user_id], **asdict(one))
+        for one in count_people(studio.store, project_id)
+    )
+    return Page(items=found, next_after=None)
+
+
 @router.get("/projects/{project_id}/agreement")
 def get_agreements(
     studio: TheState, _user: AnyUser, project_id: Key, after: After = 0, limit: Limit = 20
@@ -174,6 +172,7 @@ def _agreements(studio: ServerState, found: Iterable[Agreement]) -> tuple[Agreem
     return tuple(
         AgreementOut(
             image_id=one.image_id,
+            image_path=get_image(studio.store, one.image_id).path,
             user_ids=list(one.user_ids),
             user_names=[names[user_id] for user_id in one.user_ids],
             ious=list(one.ious),

@@ -1,4 +1,4 @@
-/** The tool for most work: a click asks for a mask, a drag is a box, Ctrl and click selects. */
+/** The tool for most work: a click asks for a mask, a drag is a box. */
 
 import { boxFrom, drawBox, farApart, pixelOf } from "./shared.js";
 
@@ -29,8 +29,6 @@ export class PointTool {
     if (end) {
       const box = boxFrom(start.xy, press.xy, actions.size());
       if (box) actions.setBox(box, !background);
-    } else if (start.select) {
-      actions.selectAt(start.xy);
     } else {
       const pixel = pixelOf(start.xy, actions.size());
       if (pixel) actions.addPoint(pixel, background ? 0 : 1);

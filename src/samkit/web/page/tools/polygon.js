@@ -13,6 +13,7 @@ export class PolygonTool {
     /** @type {number[][]} */
     this.points = [];
     this.erase = false;
+    this.lost = []; // corners that were cancelled, until others are set
   }
 
   down() {}
@@ -22,6 +23,7 @@ export class PolygonTool {
   up(press) {
     const [height, width] = this.actions.size();
     const xy = [Math.min(width, Math.max(0, press.xy[0])), Math.min(height, Math.max(0, press.xy[1]))];
+    this.lost = [];
     if (this.points.length === 0) this.erase = press.secondary || this.actions.backgroundMode();
     const near = (point) => point && this.actions.screenDistance(point, xy) < CLOSE_PX;
     if (this.points.length > 2 && near(this.points[0])) this.close();
@@ -42,14 +44,19 @@ export class PolygonTool {
     return true;
   }
 
-  /** Take the last corner back. @returns {boolean} whether there was one */
+  /** Take the last corner back, or bring cancelled ones back. @returns {boolean} whether there was one */
   undo() {
+    if (this.points.length === 0 && this.lost.length) {
+      [this.points, this.lost] = [this.lost, []];
+      return true;
+    }
     return this.points.pop() !== undefined;
   }
 
   /** @returns {boolean} whether there was something to cancel */
   reset() {
     const had = this.points.length > 0;
+    if (had) this.lost = this.points;
     this.points = [];
     return had;
   }

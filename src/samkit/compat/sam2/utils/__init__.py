@@ -1,0 +1,1 @@
+"""Helpers of predictors and mask generators."""
