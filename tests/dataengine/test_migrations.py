@@ -11,14 +11,18 @@ from samkit.dataengine import (
     annotation_history,
     audited_images,
     database,
+    encoder_of_version,
     get_image,
+    learned_from,
     list_annotations,
     list_images,
+    list_learned_models,
     list_projects,
     list_quality_audits,
     list_submissions,
     measure_agreement,
     read_confidence,
+    read_decoder,
     save_confidence,
     set_learning,
     set_next_images,
@@ -207,6 +211,45 @@ def test_a_store_of_the_version_before_learns_and_chooses(where, monkeypatch):
         assert take_next(store, 1, BOB).image.id == 2
         submit_image(store, 2, BOB, duration_ms=9)
         assert [one.duration_ms for one in work_days(store, 1)] == [9]
+
+
+def test_learned_models_of_the_version_before_have_the_servers_encoder(where, monkeypatch):
+    """Step 0008 knew decoders only."""
+    upgrade = database.command.upgrade
+    monkeypatch.setattr(database.command, "upgrade", lambda config, _: upgrade(config, "0008"))
+    with Store.open(where) as store, store.write() as session:
+        tables = MetaData()
+        tables.reflect(session.connection())
+        version = {"name": "m", "checksum": "0" * 64, "path": "", "created_at": 0}
+        project = {"name": "p", "root": "/", "created_at": 0}
+        learned = {
+            "project_id": 1,
+            "model_version_id": 1,
+            "parent_id": 1,
+            "num_images": 1,
+            "num_masks": 2,
+            "num_finished": 3,
+            "verdict": "promoted",
+            "reason": "better",
+            "figures": {},
+            "created_at": 0,
+        }
+        decoder = {"model_version_id": 1, "content": b"decoder"}
+        rows = {
+            "projects": project,
+            "model_versions": version,
+            "learned_models": learned,
+            "decoders": decoder,
+        }
+        for name, row in rows.items():
+            session.execute(insert(tables.tables[name]), [row])
+    monkeypatch.undo()
+    with Store.open(where) as store:
+        assert [one.learns for one in list_learned_models(store, 1)] == ["decoder"]
+        assert encoder_of_version(store, 1) is None
+        assert read_decoder(store, 1) == b"decoder"
+        assert learned_from(store, 1) == 3
+        assert learned_from(store, 1, learns="lora") == 0
 
 
 def test_scores_are_of_the_masks_that_they_were_predicted_for(earlier):

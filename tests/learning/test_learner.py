@@ -25,7 +25,7 @@ from samkit.learning import learner as learner_module
 from samkit.learning import pack_decoder, unpack_decoder
 from samkit.learning.examples import is_held_out
 from samkit.learning.judge import Judgement
-from samkit.learning.learner import fingerprint
+from samkit.learning.lessons import fingerprint
 from samkit.weights import weights_sha256
 
 from .conftest import shifted

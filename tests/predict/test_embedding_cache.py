@@ -48,6 +48,18 @@ def test_embeddings_are_found_by_image_and_encoder_and_missed_when_damaged(tmp_p
     assert value_of(cache.get(key(1), ENCODER)) == 3.5
 
 
+def test_images_of_an_encoder_are_listed_and_files_moved(tmp_path):
+    cache, other = EmbeddingCache(tmp_path / "one"), EmbeddingCache(tmp_path / "two")
+    for number in (1, 2):
+        cache.put(key(number), embedding(number))
+    other.put(key(2), embedding(7))
+    assert cache.images(ENCODER) == {key(1), key(2)}
+    assert cache.images("f" * 64) == set()
+    cache.move_to(other)
+    assert cache.images(ENCODER) == set()
+    assert [value_of(other.get(key(number), ENCODER)) for number in (1, 2)] == [1, 2]
+
+
 def test_files_are_saved_embeddings(tmp_path):
     """A saved embedding of any version is read where it lies under a cache's name."""
     cache = EmbeddingCache(tmp_path)

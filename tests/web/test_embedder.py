@@ -104,7 +104,7 @@ def test_next_images_are_encoded_ahead(sqlite_server):
     lease = server.ann.post(f"/api/projects/{server.scene.project.id}/next").json()["lease"]
     held = lease["image"]["id"]
     server.studio.embedder._pool.submit(9, lambda: None).result(60)  # after them
-    cached = set(server.studio.embedder._cached)
+    cached = {key for key, _ in server.studio.embedder._cached}
     assert cached == {one.pixels_key for one in server.scene.images if one.id != held}
 
 

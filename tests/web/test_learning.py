@@ -29,9 +29,11 @@ from samkit.dataengine import (
 )
 from samkit.datasets import open_data
 from samkit.learning import pack_decoder
+from samkit.learning.decoders import corrected, joined
 from samkit.models import CONFIGS, Sam
 from samkit.web import WebConfig, create_app
 from samkit.web import learning as web_learning
+from samkit.web.activity import Activity
 from samkit.web.learning import LearnerProcesses
 from samkit.weights import save_checkpoint, weights_sha256
 
@@ -59,7 +61,7 @@ def promote(server, model):
     return version
 
 
-def record_promotion(scene, parent_id, decoder, checksum):
+def record_promotion(scene, parent_id, decoder, checksum, **more):
     one = add_learned_model(
         scene.store,
         scene.project.id,
@@ -72,6 +74,7 @@ def record_promotion(scene, parent_id, decoder, checksum):
         num_finished=0,
         reason="better",
         figures={"clicks": [2.0, 1.0]},
+        **more,
     )
     return one.version.id
 
@@ -122,6 +125,97 @@ def test_answers_are_those_of_the_stored_decoder(sqlite_server, tiny_predictor, 
     for name, value in rounded.state_dict().items():
         torch.testing.assert_close(served.predictor.model.state_dict()[name], value)
     assert served.predictor.encoder_checksum == tiny_predictor.encoder_checksum
+
+
+@pytest.fixture
+def with_encoder(tiny_predictor):
+    """A version with another decoder and corrections of the image encoder: its bytes."""
+    torch.manual_seed(2)
+    encoder = tiny_predictor.model.image_encoder
+    qkv = encoder.get_submodule("blocks.0.attn.qkv").weight
+    factors = {"a": torch.randn(2, qkv.shape[1]), "b": torch.randn(qkv.shape[0], 2)}
+    corrections = joined({f"blocks.0.attn.qkv.lora_{k}": one for k, one in factors.items()})
+    model = copy.deepcopy(tiny_predictor.model)
+    randomise_weights(model)
+    model.image_encoder = corrected(encoder, corrections)
+    return pack_decoder(model, corrections), weights_sha256(model.image_encoder)
+
+
+def promote_with_encoder(server, with_encoder, parent=None):
+    content, checksum = with_encoder
+    version = record_promotion(
+        server.scene,
+        parent or server.studio.embedder.model.id,
+        content,
+        "e" * 64,
+        learns="lora",
+        encoder_checksum=checksum,
+    )
+    server.studio.models.refresh()
+    return version
+
+
+def test_a_version_with_its_own_encoder_has_its_own_embeddings(sqlite_server, with_encoder):
+    server = sqlite_server
+    base = wait_for_model(server)
+    image = server.scene.images[1]
+    with connect(server.ann, image.id) as socket:
+        page = Page(socket).wait_until_ready()
+        first = page.ask(1, **CLICK)
+        version = promote_with_encoder(server, with_encoder)
+        # The draft goes on with the version and the embedding that it began with.
+        draft = page.ask(2, continue_from={"id": 1, "candidate": 0}, **CLICK)
+        new = page.ask(3, **CLICK)
+        preview = page.ask(4, "preview", **CLICK)
+        assert [one["model_version_id"] for one in (first, draft, new, preview)] == [
+            base,
+            base,
+            version,
+            version,
+        ]
+        served = server.studio.models.served(server.scene.project.id)
+        assert served.predictor.encoder_checksum == with_encoder[1]
+        expected = served.predictor.predict(
+            server.studio.embedder.ask(image, served).result(60).embedding,
+            points=CLICK["points"],
+            labels=CLICK["labels"],
+        )
+        assert [one["rle"]["counts"] for one in new["masks"]] == [
+            one["counts"] for one in expected.rles()
+        ]
+        cache = served.cache
+        assert cache.images(with_encoder[1]) == {image.pixels_key}
+        url = f"/api/projects/{server.scene.project.id}/learning/embed"
+        assert server.ann.post(url).status_code == 403
+        assert server.rev.post(url).status_code == 202
+        # Back: the embedding is there, and the answer the same.
+        serve_version(server.scene.store, server.scene.project.id, base, user_id=server.scene.rev)
+        server.studio.models.refresh()
+        assert page.ask(5, **CLICK)["masks"] == first["masks"]
+        assert server.rev.post(url).status_code == 409
+    # A page that opens an image now, and those that come next, too.
+    serve_version(server.scene.store, server.scene.project.id, version, user_id=server.scene.rev)
+    server.studio.models.refresh()
+    with connect(server.ann, server.scene.images[2].id) as socket:
+        Page(socket).wait_until_ready()
+    server.ann.post(f"/api/projects/{server.scene.project.id}/next")
+    server.studio.embedder._pool.submit(9, lambda: None).result(60)
+    held_first = {one.pixels_key for one in server.scene.images[1:]}
+    assert held_first <= cache.images(with_encoder[1])
+
+
+def test_versions_share_an_image_encoder(sqlite_server, with_encoder):
+    server = sqlite_server
+    wait_for_model(server)
+    first = promote_with_encoder(server, with_encoder)
+    one = server.studio.models.served(server.scene.project.id)
+    second = record_promotion(
+        server.scene, first, with_encoder[0], "f" * 64, encoder_checksum=with_encoder[1]
+    )
+    server.studio.models.refresh()
+    other = server.studio.models.served(server.scene.project.id)
+    assert other.version.id == second
+    assert other.predictor.model.image_encoder is one.predictor.model.image_encoder
 
 
 def test_another_project_has_the_servers_own_model(sqlite_server, learned):
@@ -329,6 +423,140 @@ def test_prefilling_ends_when_the_project_wants_it_no_more(sqlite_scene, started
     set_learning(scene.store, scene.project.id, Learning())
     check_until_idle(learners)
     assert [one[1] for one in commands] == ["prefill"]
+
+
+class Away:
+    """A clock of how long nobody has worked."""
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def __call__(self):
+        return self.seconds
+
+
+def test_the_encoder_learns_when_everybody_is_away(sqlite_scene, rle_of, started, monkeypatch):
+    """It gives way to people who come back, and goes on when they have left again."""
+    scene, (commands, codes) = sqlite_scene, started
+    monkeypatch.setattr(web_learning, "LORA_MASKS", 2)
+    away = Away()
+    learners = LearnerProcesses(scene.store, ("--model", "tiny"), idle_s=away)
+    finish(scene, rle_of, 0)
+    away.seconds = 1e6
+    check_until_idle(learners)
+    assert commands == []  # off by default
+    set_learning(scene.store, scene.project.id, Learning(lora=True, away_minutes=10))
+    away.seconds = 599
+    check_until_idle(learners)
+    assert commands == []
+    away.seconds = 600
+    codes += [WAITS]
+    learners.check()
+    learners.check()
+    assert learners.working_on(scene.project.id) == "lora"
+    project = ["--project", str(scene.project.id), "--background", "--model", "tiny"]
+    assert commands == [["engine", "learn", "--lora", *project]]
+    away.seconds = 0
+    check_until_idle(learners)
+    assert len(commands) == 1
+    away.seconds = 700
+    check_until_idle(learners)
+    check_until_idle(learners)
+    assert len(commands) == 2  # it has ended, and there is nothing new
+    finish(scene, rle_of, 1)
+    check_until_idle(learners)
+    assert len(commands) == 3
+
+
+def test_a_learner_of_the_encoder_gives_way_to_one_that_is_asked_for(sqlite_scene, rle_of, started):
+    scene, (commands, codes) = sqlite_scene, started
+    away = Away()
+    away.seconds = 1e6
+    learners = LearnerProcesses(scene.store, (), idle_s=away)
+    set_learning(scene.store, scene.project.id, Learning(lora=True, prefill=True, every_masks=3))
+    finish(scene, rle_of, 0, masks=3)
+    codes += [0, WAITS]
+    while len(commands) < 2:
+        learners.check()
+        time.sleep(0.02)
+    learners.ask(scene.project.id)
+    check_until_idle(learners)
+    for _ in range(2):
+        check_until_idle(learners)
+    assert [one[1:3] for one in commands] == [
+        ["learn", "--project"],
+        ["learn", "--lora"],
+        ["learn", "--project"],
+        ["learn", "--lora"],
+        ["prefill", "--project"],
+    ]
+
+
+def test_waiting_images_are_encoded_for_a_new_encoder(sqlite_scene, rle_of, started):
+    scene, (commands, codes) = sqlite_scene, started
+    learners = LearnerProcesses(scene.store, (), most_embedded=3)
+    base = add_model_version(scene.store, name="tiny", checksum="0" * 64, path="").id
+    set_learning(scene.store, scene.project.id, Learning(prefill=True))
+    plain = record_promotion(scene, base, b"decoder", "1" * 64)
+    check_until_idle(learners)
+    assert [one[1] for one in commands] == ["prefill"]  # embeddings are as they were
+    own = record_promotion(scene, plain, b"decoder", "2" * 64, encoder_checksum="a" * 64)
+    codes += [0, WAITS]
+    while len(commands) < 3:
+        learners.check()
+        time.sleep(0.02)
+    project = ["--project", str(scene.project.id)]
+    assert commands[1][1] == "prefill"
+    assert commands[2] == ["engine", "embed", *project, "--limit", "3", "--background"]
+    known = {scene.images[0].pixels_key}
+    asked = []
+
+    def images_of(encoder):
+        asked.append(encoder)
+        return known
+
+    assert learners.images_left(scene.project.id, images_of) == 2
+    assert asked == ["a" * 64]
+    # People stop it; another version needs others, and the first one none.
+    learners.stop_work(scene.project.id)
+    check_until_idle(learners)
+    check_until_idle(learners)
+    assert len(commands) == 3
+    learners.ask_again("embed", scene.project.id)
+    check_until_idle(learners)
+    assert commands.pop() == commands[2]
+    assert learners.images_left(scene.project.id, images_of) is None
+    record_promotion(scene, own, b"decoder", "3" * 64, encoder_checksum="b" * 64)
+    check_until_idle(learners)
+    assert [one[1] for one in commands[3:]] == ["prefill", "embed"]
+    serve_version(scene.store, scene.project.id, base, user_id=scene.rev)
+    check_until_idle(learners)
+    assert [one[1] for one in commands[5:]] == ["prefill"]
+
+
+def test_prompts_and_changes_are_work_and_open_pages_are_not(sqlite_server):
+    server = sqlite_server
+    wait_for_model(server)
+    image = server.scene.images[0].id
+    assert server.ann.post(f"/api/images/{image}/lease").status_code == 200
+    now = [100.0]
+    activity = Activity(lambda: now[0])
+    server.studio.activity = activity
+    now[0] = 150.0
+    server.ann.post(f"/api/images/{image}/lease")  # renewed by a page that is open
+    server.ann.get(f"/api/projects/{server.scene.project.id}/learning")
+    assert activity.idle_s() == 50
+    with connect(server.ann, image) as socket:
+        page = Page(socket).wait_until_ready()
+        assert activity.idle_s() == 50
+        page.ask(1, "preview", **CLICK)
+        assert activity.idle_s() == 0
+    now[0] = 170.0
+    settings = {"every_masks": 0, "prefill": False, "target_precision": 0.9}
+    body = settings | {"lora": True, "away_minutes": 5}
+    url = f"/api/projects/{server.scene.project.id}/learning"
+    assert body.items() <= server.rev.put(url, json=body).json().items()
+    assert activity.idle_s() == 0
 
 
 def test_images_are_chosen_again_when_all_chosen_ones_are_done(sqlite_scene, rle_of, started):

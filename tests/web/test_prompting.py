@@ -300,7 +300,7 @@ def test_image_that_cannot_be_encoded_is_told(shared_server, image_folder):
 
 
 def test_error_that_nobody_has_foreseen_is_told(sqlite_server, monkeypatch, caplog):
-    def fail(_):
+    def fail(*_):
         raise RuntimeError("a secret of the server")
 
     monkeypatch.setattr(sqlite_server.studio.embedder, "_encode", fail)

@@ -181,7 +181,11 @@ class ModelVersionRow(Base):
 
 
 class DecoderRow(Base):
-    """A learned decoder's file: in the database, so that it is stored whole or not at all."""
+    """A learned decoder's file: in the database, so that it is stored whole or not at all.
+
+    With corrections of the image encoder, if it has one of its own; `encoder_checksum` is empty for
+    the server's.
+    """
 
     __tablename__ = "decoders"
 
@@ -189,6 +193,7 @@ class DecoderRow(Base):
         ForeignKey("model_versions.id"), primary_key=True, autoincrement=False
     )
     content: Mapped[bytes] = mapped_column(LargeBinary)
+    encoder_checksum: Mapped[str] = mapped_column(String(64), server_default="")
 
 
 class LearnedRow(Base):
@@ -201,6 +206,7 @@ class LearnedRow(Base):
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
     model_version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"))
     parent_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"))
+    learns: Mapped[str] = mapped_column(String(20), server_default="decoder")
     num_images: Mapped[int]
     num_masks: Mapped[int]
     num_finished: Mapped[int]

@@ -21,6 +21,8 @@ Outcome = Literal["annotated", "skipped", "unusable"]
 # The paper's three stages, and masks made by other programs.
 Stage = Literal["assisted-manual", "semi-automatic", "fully-automatic", "imported"]
 Judged = Literal["promoted", "rejected"]  # what becomes of a learned model
+# What a round trains: the decoder, or with it low-rank corrections of the image encoder.
+Learnt = Literal["decoder", "lora"]
 JobState = Literal["waiting", "running", "done", "failed"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -97,6 +99,8 @@ class Learning:
         prefill: put confident masks on images before people open them.
         target_precision: fraction of prefilled masks that people shall accept as they are.
         choose_next: the queue offers first those images from which the model would learn most.
+        lora: train the image encoder, too, by low-rank corrections, when everybody is away.
+        away_minutes: everybody is away when nobody has worked for this time.
         max_clicks: clicks until an annotator gives up and paints, for the cost of a mask.
         paint_clicks: clicks that painting counts as.
         max_forgotten: how much worse a learned model may be on general images, in mIoU of first
@@ -107,13 +111,15 @@ class Learning:
     prefill: bool = False
     target_precision: float = 0.9
     choose_next: bool = False
+    lora: bool = False
+    away_minutes: int = 30
     max_clicks: int = 8
     paint_clicks: int = 5
     max_forgotten: float = 0.02
 
     def __post_init__(self) -> None:
-        for name in ("every_masks", "max_clicks", "paint_clicks"):
-            least = 1 if name == "max_clicks" else 0
+        for name in ("every_masks", "away_minutes", "max_clicks", "paint_clicks"):
+            least = 1 if name in ("max_clicks", "away_minutes") else 0
             if getattr(self, name) < least:
                 raise StoreError(f"{name} must be at least {least}; got {getattr(self, name)}")
         for name in ("target_precision", "max_forgotten"):
@@ -353,6 +359,7 @@ class LearnedModel:
     Attributes:
         version: its record; `version.id` is what answers name.
         parent_id: model version that it began from.
+        learns: what was trained: "decoder", or "lora", corrections of the image encoder with it.
         num_images, num_masks: what it learned from.
         num_finished: finished masks of the project then, with those held back.
         verdict: "promoted" or "rejected".
@@ -362,6 +369,7 @@ class LearnedModel:
 
     version: ModelVersion
     parent_id: int
+    learns: Learnt
     num_images: int
     num_masks: int
     num_finished: int

@@ -13,7 +13,8 @@ from samkit.learning.audit import (
 )
 from samkit.learning.audit_plots import write_audit_plots
 from samkit.learning.confidence import Confidence, fit_confidence
-from samkit.learning.decoders import pack_decoder, unpack_decoder
+from samkit.learning.decoders import open_decoder, pack_decoder, unpack_decoder
+from samkit.learning.embedding import EmbedReport, embed_waiting
 from samkit.learning.judge import Costs, Judgement, judge_costs, measure_costs, paired_interval
 from samkit.learning.learner import GENERAL, Learner, LearnRecipe
 from samkit.learning.mask_shape import MaskShape, concavity, shape_of
@@ -29,6 +30,7 @@ __all__ = [
     "Confidence",
     "CorrectedImage",
     "Costs",
+    "EmbedReport",
     "Estimate",
     "HeldOut",
     "ImageSigns",
@@ -42,12 +44,14 @@ __all__ = [
     "Simulation",
     "choose_images",
     "concavity",
+    "embed_waiting",
     "fit_confidence",
     "judge_costs",
     "known_confidence",
     "learn_confidence",
     "measure_audit",
     "measure_costs",
+    "open_decoder",
     "pack_decoder",
     "paired_interval",
     "plot_reliability",

@@ -35,7 +35,7 @@ MASKS_PER_IMAGE = 8
 LEAST_IMAGES = MIN_GROUPS  # held back, to judge at all
 TARGETS = (0.85, 0.90)
 
-Embed = Callable[[Sample], ImageEmbedding]
+Embed = Callable[[Sample, "Predictor"], ImageEmbedding]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,7 @@ def measure_costs(
     """Let a robot click up to 8 masks of each image.
 
     Args:
-        embed: returns the embedding of a sample's image.
+        embed: returns the embedding of a sample's image by a predictor's encoder.
         learning: when the robot gives up, and what painting costs.
         on_image: called after each image.
     """
@@ -128,7 +128,7 @@ def measure_costs(
         clicked = (
             click_masks(
                 predictor,
-                embed(sample),
+                embed(sample, predictor),
                 masks,
                 max_clicks=learning.max_clicks,
                 stop_at=max(TARGETS),

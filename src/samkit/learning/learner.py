@@ -3,11 +3,13 @@
 A round starts from the model that answers in the project, or from the server's own. It can be
 killed at any moment: its training is resumed if the masks are still the same, and the store has a
 learned model whole or not at all.
+
+With LoRA a round trains low-rank corrections of the image encoder, too, on images. It takes so long
+that people finish other masks meanwhile: it goes on with those that it began with.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING
 from samkit.dataengine import (
     LearnedModel,
     Learning,
+    Learnt,
     ModelVersion,
     Project,
     Store,
@@ -32,10 +35,20 @@ from samkit.dataengine import (
     serving_version,
 )
 from samkit.datasets import Sample, SampleSource, open_data, require_indexed
-from samkit.errors import StoreError
+from samkit.errors import ConfigError, StoreError
 from samkit.files import hold
-from samkit.learning.decoders import pack_decoder, unpack_decoder
-from samkit.learning.examples import FinishedImages, Split, finished_images
+from samkit.learning.decoders import (
+    corrected,
+    corrections_in,
+    joined,
+    open_decoder,
+    pack_decoder,
+    read_state,
+)
+from samkit.learning.examples import (
+    Split,
+    finished_images,
+)
 from samkit.learning.judge import (
     LEAST_IMAGES,
     Costs,
@@ -44,6 +57,7 @@ from samkit.learning.judge import (
     measure_costs,
     unjudged,
 )
+from samkit.learning.lessons import Lessons, lessons_of_round
 from samkit.models import CONFIGS
 from samkit.training import (
     DataRecipe,
@@ -54,6 +68,8 @@ from samkit.training import (
     PromptRecipe,
     RunRecipe,
     SamRecipe,
+    corrections_file,
+    takes_lora,
     train,
 )
 from samkit.weights import (
@@ -84,7 +100,8 @@ class LearnRecipe:
     """Settings of a round.
 
     Attributes:
-        images_per_batch, masks_per_image: size of a batch.
+        learns: "decoder"; or "lora", low-rank corrections of the image encoder with it.
+        images_per_batch, masks_per_image: size of a batch, for the decoder alone.
         corrections: most corrections in a simulated session.
         lr: highest learning rate.
         rejected: weight of the predicted IoU where people rejected masks.
@@ -94,6 +111,7 @@ class LearnRecipe:
         threads: threads of the training; None for all.
     """
 
+    learns: Learnt = "decoder"
     images_per_batch: int = 4
     masks_per_image: int = 2
     corrections: int = 3
@@ -111,15 +129,21 @@ class LearnRecipe:
     def training(
         self, weights: Path, cache: EmbeddingCache, *, config: str, num_masks: int
     ) -> SamRecipe:
-        """The recipe of the decoder's training."""
-        steps = self.steps(num_masks)
+        """The recipe of the training: on cached embeddings, or with LoRA on images.
+
+        An image costs much more than a mask there, so that a batch has all its masks of one.
+        """
+        steps, batch = self.steps(num_masks), self.images_per_batch * self.masks_per_image
+        with_encoder = self.learns == "lora"
         return SamRecipe(
-            model=ModelRecipe(config=config, weights=str(weights), learns="decoder"),
+            model=ModelRecipe(config=config, weights=str(weights), learns=self.learns),
             data=DataRecipe(
-                images_per_batch=self.images_per_batch, max_masks_per_image=self.masks_per_image
+                images_per_batch=1 if with_encoder else self.images_per_batch,
+                max_masks_per_image=batch if with_encoder else self.masks_per_image,
+                flip=with_encoder,
             ),
             truth_size=min(TRUTH_SIZE, CONFIGS[config].image_size),
-            embeddings=str(cache.folder),
+            embeddings=None if with_encoder else str(cache.folder),
             session=InteractiveRecipe(
                 prompts=PromptRecipe(
                     box_probability=0.2,
@@ -178,18 +202,24 @@ class Learner:
         self.max_pixels = max_pixels
         self.base_version = register(store, base)
         self._general: tuple[SampleSource, Costs] | None = None
+        self._opened: tuple[int, Predictor] | None = None  # the version that was opened last
+        # What a candidate's own encoder makes, and its checksum: of no use if it is rejected.
+        self._on_trial: tuple[str, EmbeddingCache] | None = None
 
-    def embed(self, sample: Sample) -> ImageEmbedding:
-        """The embedding of a sample: from the cache, or encoded and put there."""
+    def embed(self, sample: Sample, predictor: Predictor) -> ImageEmbedding:
+        """The embedding of a sample by a predictor: from the cache, or encoded and put there."""
         from samkit.predict import pixels_sha256
 
+        encoder, cache = predictor.encoder_checksum, self.cache
+        if self._on_trial is not None and self._on_trial[0] == encoder:
+            cache = self._on_trial[1]
         key = sample.embedding_key or pixels_sha256(sample.image)
-        embedding = self.cache.get(key, self.base.encoder_checksum)
+        embedding = cache.get(key, encoder)
         if embedding is not None and embedding.coords.original_hw == sample.image.shape[:2]:
             return embedding
         own = pixels_sha256(sample.image)  # known from a training, under another key
-        embedding = None if own == key else self.cache.get(own, self.base.encoder_checksum)
-        return self.cache.put(key, embedding or self.base.embed(sample.image))
+        embedding = None if own == key else cache.get(own, encoder)
+        return cache.put(key, embedding or predictor.embed(sample.image))
 
     def examples(self, project_id: int) -> Split:
         """Finished images of a project: to learn from, and held back."""
@@ -222,8 +252,12 @@ class Learner:
             raise StoreError(
                 f"the store has no decoder of model version {model_version_id}: serve another one"
             )
-        name = model_version(self.store, model_version_id).name
-        return self.base.with_decoder(unpack_decoder(content, self.base.model), model_name=name)
+        if self._opened is None or self._opened[0] != model_version_id:
+            name = model_version(self.store, model_version_id).name
+            others = () if self._opened is None else (self._opened[1],)
+            opened = open_decoder(content, self.base, others, model_name=name)
+            self._opened = (model_version_id, opened)
+        return self._opened[1]
 
     def learn(
         self, project_id: int, *, on_step: Callable[[Progress], None] | None = None
@@ -232,11 +266,17 @@ class Learner:
 
         Raises:
             StoreError: no such project, or too few finished images.
+            ConfigError: the image encoder cannot be corrected.
             ConflictError: another version was chosen in the meantime.
             TrainingError, OutputError: the training failed; or another learner is at work on the
                 project, such as that of a server that was killed.
         """
         project = get_project(self.store, project_id)
+        if self.recipe.learns == "lora" and not takes_lora(self.base.model.image_encoder):
+            raise ConfigError(
+                f"the image encoder of {self.base.model_name} has no attention that LoRA could"
+                " correct: learn without it"
+            )
         with self._hold(project):
             return self._learn(project, on_step)
 
@@ -250,37 +290,83 @@ class Learner:
             yield
 
     def _learn(self, project: Project, on_step: Callable[[Progress], None] | None) -> LearnedModel:
-        project_id = project.id
-        num_finished = count_finished_masks(self.store, project_id)
-        split = self.examples(project_id)
+        num_finished = count_finished_masks(self.store, project.id)
+        split = self.examples(project.id)
         check_enough(project, split, least_held_out=LEAST_IMAGES if self.recipe.judged else 0)
-        before, parent_id = self.serving(project_id)
-        for index in range(len(split.learned)):
-            self.embed(split.learned[index])
-        folder = self._round_folder(project, split.learned, parent_id)
-        trained = self._train(split.learned, before, folder, on_step)
-        # Judged as it is stored, with rounded numbers.
-        decoder = pack_decoder(load_model(trained).model)
-        after = self.base.with_decoder(unpack_decoder(decoder, self.base.model))
-        judgement = (
-            self.judge(project, split.held_out, before, after) if self.recipe.judged else unjudged()
-        )
-        logger.info("%s: %s", project.name, judgement.reason)
-        learned = add_learned_model(
+        before, parent_id = self.serving(project.id)
+        lessons = lessons_of_round(
             self.store,
-            project_id,
-            name=self._next_name(project),
-            checksum=weights_sha256(after.model),
+            self.folder / f"project-{project.id}",
+            split.learned,
+            self.recipe,
+            learns=self.recipe.learns,
             parent_id=parent_id,
-            decoder=decoder if judgement.is_better else None,
-            num_images=len(split.learned),
-            num_masks=split.learned.num_masks,
             num_finished=num_finished,
-            reason=judgement.reason,
-            figures=judgement.figures(),
         )
-        shutil.rmtree(folder, ignore_errors=True)
+        if self.recipe.learns == "decoder":
+            for index in range(len(lessons.images)):
+                self.embed(lessons.images[index], before)
+        trained = self._train(lessons, before, on_step)
+        # Judged as it is stored, with rounded numbers.
+        content = self._packed(trained, before, parent_id)
+        after = open_decoder(content, self.base, (before,), model_name=self._next_name(project))
+        with self._trial(before, after, lessons.folder) as accept:
+            judgement = (
+                self.judge(project, split.held_out, before, after)
+                if self.recipe.judged
+                else unjudged()
+            )
+            logger.info("%s: %s", project.name, judgement.reason)
+            has_own = after.encoder_checksum != self.base.encoder_checksum
+            learned = add_learned_model(
+                self.store,
+                project.id,
+                name=after.model_name,
+                checksum=weights_sha256(after.model),
+                parent_id=parent_id,
+                decoder=content if judgement.is_better else None,
+                num_images=len(lessons.images),
+                num_masks=lessons.images.num_masks,
+                num_finished=lessons.num_finished,
+                reason=judgement.reason,
+                figures=judgement.figures(),
+                learns=self.recipe.learns,
+                encoder_checksum=after.encoder_checksum if has_own else None,
+            )
+            if judgement.is_better:
+                accept()
+        shutil.rmtree(lessons.folder, ignore_errors=True)
         return learned
+
+    @contextmanager
+    def _trial(
+        self, before: Predictor, after: Predictor, folder: Path
+    ) -> Iterator[Callable[[], None]]:
+        """Put what a new image encoder makes into a cache of its own until it is accepted."""
+        from samkit.predict import EmbeddingCache
+
+        if after.encoder_checksum in (before.encoder_checksum, self.base.encoder_checksum):
+            yield lambda: None
+            return
+        cache = EmbeddingCache(folder / "embeddings")
+        self._on_trial = (after.encoder_checksum, cache)
+        try:
+            yield lambda: cache.move_to(self.cache)
+        finally:
+            self._on_trial = None
+
+    def _packed(self, trained: Path, before: Predictor, parent_id: int) -> bytes:
+        """Pack a trained network, with the corrections of its image encoder if it has any."""
+        network = load_model(trained).model
+        content = read_decoder(self.store, parent_id)
+        corrections = {} if content is None else corrections_in(read_state(content))
+        network.image_encoder = before.model.image_encoder
+        if self.recipe.learns == "lora":
+            from safetensors.torch import load_file
+
+            corrections = joined(corrections, load_file(corrections_file(trained)))
+            network.image_encoder = corrected(self.base.model.image_encoder, corrections)
+        return pack_decoder(network, corrections)
 
     def judge(
         self, project: Project, held_out: SampleSource, before: Predictor, after: Predictor
@@ -306,32 +392,25 @@ class Learner:
             self._general = (source, costs)
         return self._general
 
-    def _round_folder(self, project: Project, examples: FinishedImages, parent_id: int) -> Path:
-        """Make the folder of a round; those of rounds that nobody will go on with are removed."""
-        rounds = self.folder / f"project-{project.id}"
-        folder = rounds / fingerprint(examples, parent_id, self.recipe)
-        for other in rounds.glob("*"):
-            if other != folder:
-                shutil.rmtree(other, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
     def _train(
-        self,
-        examples: FinishedImages,
-        before: Predictor,
-        folder: Path,
-        on_step: Callable[[Progress], None] | None,
+        self, lessons: Lessons, before: Predictor, on_step: Callable[[Progress], None] | None
     ) -> Path:
-        """Train a candidate; returns its weights. Resumed if it was killed with these masks."""
-        weights = folder / "before.safetensors"
+        """Train a candidate; returns its weights. Resumed if it was stopped with these masks."""
+        weights = lessons.folder / "before.safetensors"
         if not weights.exists():
             save_checkpoint(before.model, weights, name=config_of(self.base))
         recipe = self.recipe.training(
-            weights, self.cache, config=config_of(self.base), num_masks=examples.num_masks
+            weights,
+            self.cache,
+            config=config_of(self.base),
+            num_masks=lessons.images.num_masks,
         )
         return train(
-            recipe, folder / "training", source=examples, on_step=on_step, resume=True
+            recipe,
+            lessons.folder / "training",
+            source=lessons.images,
+            on_step=on_step,
+            resume=True,
         ).last
 
     def _next_name(self, project: Project) -> str:
@@ -361,16 +440,6 @@ def check_enough(project: Project, split: Split, *, least_held_out: int) -> None
             f" {len(split.held_out)} to judge by: learning needs 1 and {least_held_out}; every"
             " third image or so is held back"
         )
-
-
-def fingerprint(examples: FinishedImages, parent_id: int, recipe: LearnRecipe) -> str:
-    """Identify a training: its masks, what it begins from, and its settings."""
-    digest = hashlib.sha256(f"{parent_id} {recipe}".encode())
-    for index in range(len(examples)):
-        digest.update(examples.images[index].pixels_key.encode())
-        for rle in (*examples.masks(index), *examples.rejected(index)):
-            digest.update(str(rle["counts"]).encode())
-    return digest.hexdigest()[:16]
 
 
 def config_of(predictor: Predictor) -> str:

@@ -21,12 +21,11 @@ from samkit.dataengine import (
     StoredImage,
     all_items,
     list_images,
-    read_stored_image,
     set_next_images,
 )
-from samkit.datasets import Sample
 from samkit.errors import DatabaseError, ImageError, StoreError
 from samkit.learning.confidence import Confidence, mask_features
+from samkit.learning.embedding import embed_image
 from samkit.types import MaskPrediction
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -116,7 +115,7 @@ def choose_images(
     vectors: list[npt.NDArray[np.float64]] = []
     for done, image in enumerate([*looked_at, *known], start=1):
         try:
-            embedding = embed_image(learner, image)
+            embedding = embed_image(learner, image, predictor)
         except DatabaseError:
             raise
         except (ImageError, StoreError) as error:
@@ -140,18 +139,6 @@ def waiting_images(learner: Learner, project_id: int) -> list[StoredImage]:
         lambda after: list_images(learner.store, project_id, after=after, limit=1000, review="none")
     )
     return [image for image in images if image.open]
-
-
-def embed_image(learner: Learner, image: StoredImage) -> ImageEmbedding:
-    """The embedding of an image: from the cache, or computed and put there.
-
-    Raises:
-        ImageError, StoreError: it cannot be read, or has changed since it was added.
-    """
-    pixels = read_stored_image(learner.store, image, max_pixels=learner.max_pixels)
-    return learner.embed(
-        Sample(key=image.path, image=pixels, rles=(), embedding_key=image.pixels_key)
-    )
 
 
 def read_signs(

@@ -69,7 +69,7 @@ class ConfidentMasks:
         learner = self.learner
         pixels = read_stored_image(learner.store, image, max_pixels=learner.max_pixels)
         sample = Sample(key=image.path, image=pixels, rles=(), embedding_key=image.pixels_key)
-        known = KnownEmbeddings(self.predictor, learner.embed(sample))
+        known = KnownEmbeddings(self.predictor, learner.embed(sample, self.predictor))
         return confident(AutoMasker(known, PROPOSED).generate(pixels), self.confidence)
 
 
@@ -200,7 +200,7 @@ def learn_confidence(
     Args:
         predictor: the model version.
         images: held-back images.
-        embed: returns the embedding of a sample's image.
+        embed: returns the embedding of a sample's image by a predictor's encoder.
         target: precision that prefilled masks shall have.
 
     Returns:
@@ -210,7 +210,7 @@ def learn_confidence(
     accepted: list[npt.NDArray[np.bool_]] = []
     for index in range(max(len(images) - MAX_IMAGES, 0), len(images)):
         sample = images[index]
-        masker = AutoMasker(KnownEmbeddings(predictor, embed(sample)), PROPOSED)
+        masker = AutoMasker(KnownEmbeddings(predictor, embed(sample, predictor)), PROPOSED)
         masks = masker.generate(sample.image)
         found.append(masks)
         accepted.append(are_accepted(masks.rles, sample.rles))

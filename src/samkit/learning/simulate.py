@@ -288,7 +288,7 @@ class Simulation:
         truths = self._choice.masks(sample)
         work, missing = self._check_prefilled(image, truths, self._others(sample, truths))
         if missing:
-            embedding = self.learner.embed(replace(sample, embedding_key=image.pixels_key))
+            embedding = self.learner.embed(replace(sample, embedding_key=image.pixels_key), model)
             clicked = click_masks(
                 model,
                 embedding,

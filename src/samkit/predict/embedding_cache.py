@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -109,6 +110,19 @@ class EmbeddingCache:
     def num_bytes(self) -> int:
         """Return the total size of the files in bytes."""
         return sum(size for _, size, _ in self._files())
+
+    def images(self, encoder_checksum: str) -> set[str]:
+        """Return the keys of the images that have an embedding by an encoder."""
+        end = f"-{encoder_checksum}{SUFFIX}"
+        return {
+            path.name.removesuffix(end) for _, _, path in self._files() if path.name.endswith(end)
+        }
+
+    def move_to(self, other: EmbeddingCache) -> None:
+        """Move the files to another cache; those that cannot be moved stay."""
+        for _, _, path in self._files():
+            with suppress(OSError):  # such as a full disk: they can be computed again
+                shutil.move(path, other.folder / path.name)
 
     def other_files(self) -> list[Path]:
         """List embeddings in the folder that are named otherwise and so are not this cache's."""

@@ -473,15 +473,24 @@ class Predictor:
         Raises:
             WeightsError: the model has another image encoder.
         """
-        checksum = weights_sha256(model.image_encoder)
-        if checksum != self.encoder_checksum:
-            raise WeightsError(
-                f"the decoder belongs to another image encoder ({checksum[:12]}) than this"
-                f" predictor's ({self.encoder_checksum[:12]})"
-            )
+        if model.image_encoder is not self.model.image_encoder:
+            checksum = weights_sha256(model.image_encoder)
+            if checksum != self.encoder_checksum:
+                raise WeightsError(
+                    f"the decoder belongs to another image encoder ({checksum[:12]}) than this"
+                    f" predictor's ({self.encoder_checksum[:12]})"
+                )
         other = self._with_model(model, model_name=model_name, encoder=self._encoder)
         other.crops = self.crops
         return other
+
+    def with_network(self, model: Sam, *, model_name: str | None = None) -> Predictor:
+        """Create a predictor with another network of the same kind, on a backend like this one's.
+
+        Embeddings serve one of them only, unless their image encoders are the same: then
+        `with_decoder` shares it.
+        """
+        return self._with_model(model, model_name=model_name)
 
     def _with_model(
         self,

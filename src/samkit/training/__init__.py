@@ -23,11 +23,17 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.training.mae.setup import PICTURES
     from samkit.training.proposals.recipe import PROPOSAL_RECIPES, ProposalRecipe
     from samkit.training.run import train
+    from samkit.training.sam.lora import takes_lora
     from samkit.training.sam.prompts import PromptRecipe
     from samkit.training.sam.recipe import SAM_RECIPES, SamRecipe, finetune, lora, scenes
     from samkit.training.sam.setup import task_predictor
     from samkit.training.sam.task import InteractiveRecipe, InteractiveTask
-    from samkit.training.sam.trainable import ModelRecipe, Parts, build_trainable
+    from samkit.training.sam.trainable import (
+        ModelRecipe,
+        Parts,
+        build_trainable,
+        corrections_file,
+    )
     from samkit.training.settings import OptimRecipe, RunRecipe, list_settings, override
     from samkit.training.setup import open_training_data
     from samkit.training.state import CHECKPOINT
@@ -78,6 +84,7 @@ __all__ = [
     "VideoRecipe",
     "VideoTask",
     "build_trainable",
+    "corrections_file",
     "finetune",
     "fit",
     "launch",
@@ -87,6 +94,7 @@ __all__ = [
     "open_training_videos",
     "override",
     "scenes",
+    "takes_lora",
     "task_predictor",
     "train",
     "world_layout",
@@ -133,6 +141,7 @@ __getattr__, __dir__ = lazy_names(
         "VideoRecipe": "video.recipe",
         "VideoTask": "video.task",
         "build_trainable": "sam.trainable",
+        "corrections_file": "sam.trainable",
         "finetune": "sam.recipe",
         "fit": "loop",
         "launch": "distributed",
@@ -142,6 +151,7 @@ __getattr__, __dir__ = lazy_names(
         "open_training_videos": "video.setup",
         "override": "settings",
         "scenes": "sam.recipe",
+        "takes_lora": "sam.lora",
         "task_predictor": "sam.setup",
         "train": "run",
         "world_layout": "distributed",

@@ -12,9 +12,10 @@ from starlette.staticfiles import StaticFiles
 import samkit
 from samkit.dataengine import Store, work_once
 from samkit.web import prompting
+from samkit.web.activity import Activity
 from samkit.web.config import LOCAL_HOSTS, WebConfig
 from samkit.web.embedder import Embedder
-from samkit.web.learning import LearnerProcesses, ServedModels
+from samkit.web.learning import LearnerProcesses
 from samkit.web.problems import add_error_handlers
 from samkit.web.routes import (
     annotations,
@@ -27,6 +28,7 @@ from samkit.web.routes import (
     projects,
 )
 from samkit.web.security import SecurityHeaders
+from samkit.web.served_models import ServedModels
 from samkit.web.state import ServerState
 from samkit.web.workers import PriorityPool
 
@@ -47,12 +49,19 @@ def create_app(
         load_predictor: called once, on the encoder's thread, when the app starts.
     """
     embedder = Embedder(store, config, load_predictor)
+    activity = Activity()
     studio = ServerState(
         store=store,
         config=config,
         embedder=embedder,
         models=ServedModels(store, embedder),
-        learners=LearnerProcesses(store, config.learner_options),
+        learners=LearnerProcesses(
+            store,
+            config.learner_options,
+            idle_s=activity.idle_s,
+            most_embedded=config.most_embedded,
+        ),
+        activity=activity,
         prompts=PriorityPool(config.prompt_threads, "prompts"),
         pictures=PriorityPool(PICTURES_AT_ONCE, "pictures"),
         background=PriorityPool(1, "background"),

@@ -12,6 +12,7 @@ from samkit.predict import Refine, check_refine
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 MEGABYTE = 2**20
 MEGAPIXEL = 10**6
+EMBEDDING_BYTES = 4 * MEGABYTE  # of one image on disk, by SAM's encoders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +89,14 @@ class WebConfig:
     def max_pixels(self) -> int:
         """Maximum number of pixels of an image."""
         return self.max_megapixels * MEGAPIXEL
+
+    @property
+    def most_embedded(self) -> int:
+        """Number of waiting images that are encoded for a new image encoder.
+
+        They take a quarter of the cache, so that the embeddings of other encoders stay in it.
+        """
+        return self.cache_bytes // (4 * EMBEDDING_BYTES)
 
     @property
     def max_upload_bytes(self) -> int:

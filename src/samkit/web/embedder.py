@@ -11,7 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 from samkit.dataengine import (
     ModelVersion,
@@ -52,7 +53,7 @@ class ServedModel:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Encoded:
-    """An image that is ready for prompts, whichever decoder answers them.
+    """An image that is ready for prompts, whichever decoder of its encoder answers them.
 
     Attributes:
         encode_ms: time to encode; 0 if the embedding was cached.
@@ -70,8 +71,15 @@ class _Request:
     num_waiting: int = 0
 
 
+# An image's pixels_key, and the checksum of a learned image encoder; empty for the server's own.
+EncodedKey: TypeAlias = tuple[str, str]
+
+
 class Embedder:
-    """Encodes images on one thread; caches embeddings in memory and on disk, within limits."""
+    """Encodes images on one thread; caches embeddings in memory and on disk, within limits.
+
+    Versions with an image encoder of their own have their own embeddings.
+    """
 
     def __init__(
         self, store: Store, config: WebConfig, load_predictor: Callable[[], Predictor]
@@ -81,9 +89,9 @@ class Embedder:
         self._load_predictor = load_predictor
         self._pool = PriorityPool(1, "encoder")
         self._lock = threading.Lock()
-        self._cached: OrderedDict[str, Encoded] = OrderedDict()  # by the image's pixels_key
-        self._requests: dict[str, _Request] = {}
-        self._ahead: set[str] = set()
+        self._cached: OrderedDict[EncodedKey, Encoded] = OrderedDict()
+        self._requests: dict[EncodedKey, _Request] = {}
+        self._ahead: set[EncodedKey] = set()
         self._served: ServedModel | None = None
         self._load_error: SamkitError | None = None
 
@@ -111,43 +119,60 @@ class Embedder:
         """Stop the thread after its current work."""
         self._pool.stop()
 
-    def ask(self, image: StoredImage) -> Future[Encoded]:
-        """Request an image's embedding; a caller that stops waiting must call `give_up`."""
+    def ask(self, image: StoredImage, served: ServedModel | None = None) -> Future[Encoded]:
+        """Request an image's embedding; a caller that stops waiting must call `give_up`.
+
+        Args:
+            served: the model that shall answer its prompts; None for the server's own.
+        """
+        key = self._key(image, served)
         with self._lock:
-            cached = self._cached.get(image.pixels_key)
+            cached = self._cached.get(key)
             if cached is not None:
-                self._cached.move_to_end(image.pixels_key)
+                self._cached.move_to_end(key)
                 done: Future[Encoded] = Future()
                 done.set_result(cached)
                 return done
-            request = self._requests.get(image.pixels_key)
+            request = self._requests.get(key)
             if request is None:
-                request = _Request(self._pool.submit(REQUESTED, lambda: self._encode(image)))
-                self._requests[image.pixels_key] = request
-                request.future.add_done_callback(
-                    lambda _: self._requests.pop(image.pixels_key, None)
-                )
+                work = partial(self._encode, image, served)
+                request = _Request(self._pool.submit(REQUESTED, work))
+                self._requests[key] = request
+                request.future.add_done_callback(lambda _: self._requests.pop(key, None))
             request.num_waiting += 1
             return request.future
 
-    def give_up(self, image: StoredImage, future: Future[Encoded]) -> None:
+    def give_up(
+        self, image: StoredImage, future: Future[Encoded], served: ServedModel | None = None
+    ) -> None:
         """Stop waiting for a future from `ask`; work that nobody waits for is cancelled."""
+        key = self._key(image, served)
         with self._lock:
-            request = self._requests.get(image.pixels_key)
+            request = self._requests.get(key)
             if request is not None and request.future is future:
                 request.num_waiting -= 1
                 if not request.num_waiting:
                     future.cancel()
 
-    def encode_ahead(self, images: Iterable[StoredImage]) -> None:
+    def encode_ahead(
+        self, images: Iterable[StoredImage], served: ServedModel | None = None
+    ) -> None:
         """Encode images that will likely be requested, while nobody is waiting."""
         with self._lock:
             for image in images:
-                key = image.pixels_key
+                key = self._key(image, served)
                 known = key in self._cached or key in self._requests or key in self._ahead
                 if not known and len(self._ahead) < MAX_AHEAD:
                     self._ahead.add(key)
-                    self._pool.submit(AHEAD, lambda one=image: self._encode_ahead(one))  # type: ignore[misc]
+                    self._pool.submit(AHEAD, partial(self._encode_ahead, image, served))
+
+    def _key(self, image: StoredImage, served: ServedModel | None) -> EncodedKey:
+        """Where the embedding is that a model needs."""
+        if served is None or self._served is None:  # only the server's own is there before
+            return image.pixels_key, ""
+        encoder = served.predictor.encoder_checksum
+        own = self._served.predictor.encoder_checksum
+        return image.pixels_key, "" if encoder == own else encoder
 
     def _load(self) -> None:
         from samkit.predict import EmbeddingCache
@@ -174,23 +199,25 @@ class Embedder:
             logger.exception("the model cannot be loaded")
             self._load_error = SamkitError("the model cannot be loaded: see the server's log")
 
-    def _encode_ahead(self, image: StoredImage) -> None:
+    def _encode_ahead(self, image: StoredImage, served: ServedModel | None) -> None:
         with self._lock:
-            self._ahead.discard(image.pixels_key)
+            self._ahead.discard(self._key(image, served))
         try:
-            self._encode(image)
+            self._encode(image, served)
         except SamkitError as error:
             logger.info("not encoded ahead: %s", error)
         except Exception:  # whoever requests the image gets the error
             logger.exception("not encoded ahead: %s", image.path)
 
-    def _encode(self, image: StoredImage) -> Encoded:
+    def _encode(self, image: StoredImage, served: ServedModel | None) -> Encoded:
         """Look up or compute an embedding; runs on the encoder's thread."""
-        cached = self._cached.get(image.pixels_key)
+        key = self._key(image, served)
+        cached = self._cached.get(key)
         if cached is not None:
             return cached
-        served = self.served()
-        predictor, cache = served.predictor, served.cache
+        own = self.served()
+        predictor = own.predictor if served is None else served.predictor
+        cache = own.cache
         encode_ms = 0.0
         embedding = cache.get(image.pixels_key, predictor.encoder_checksum) or cache.get(
             image.pixels_key, predictor.former_checksum
@@ -206,7 +233,7 @@ class Embedder:
                 logger.warning("the embedding of %s is not cached: %s", image.path, error)
         encoded = Encoded(embedding=embedding, encode_ms=encode_ms)
         with self._lock:
-            self._cached[image.pixels_key] = encoded
+            self._cached[key] = encoded
             while len(self._cached) > self._config.embeddings_cached:
                 self._cached.popitem(last=False)
         release_freed_memory()  # takes milliseconds, encoding hundreds

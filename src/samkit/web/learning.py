@@ -1,4 +1,4 @@
-"""Models that learn while the server runs: which one answers where, and the learner's processes."""
+"""The processes of models that learn while the server runs."""
 
 from __future__ import annotations
 
@@ -13,94 +13,34 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
 
 from samkit.dataengine import (
+    Learnt,
     Project,
     Store,
     all_items,
     count_finished_masks,
     count_images,
     count_next_images,
+    encoder_of_version,
     latest_image_id,
     learned_from,
     list_projects,
-    model_version,
-    read_decoder,
+    offered_images,
     serving_version,
-    serving_versions,
+    unstarted_images,
 )
 from samkit.errors import SamkitError
-from samkit.web.embedder import Embedder, ServedModel, warm_up
 
 logger = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 2.0
 STOP_S = 10.0  # for a learner to save its training
 RETRY_MASKS = 50  # that are finished before what failed is tried again
+LORA_MASKS = 50  # that are new before the image encoder learns in a project without a number
 
 
-class ServedModels:
-    """Which model answers in each project, as the store says; followed on a thread.
-
-    A model that was replaced stays as long as a draft goes on with it.
-    """
-
-    def __init__(self, store: Store, embedder: Embedder) -> None:
-        self._store, self._embedder = store, embedder
-        self._learned: Mapping[int, ServedModel] = {}  # by project
-        self._failed: set[int] = set()  # versions that cannot be loaded
-
-    def served(self, project_id: int) -> ServedModel:
-        """The model that answers in a project now.
-
-        Raises:
-            SamkitError: the server's own model is not loaded, or could not be.
-        """
-        return self._learned.get(project_id) or self._embedder.served()
-
-    def refresh(self) -> None:
-        """Load models that answer since the last time, and change over to them at once."""
-        if self._embedder.model is None:
-            return
-        own = self._embedder.served()
-        loaded = {one.version.id: one for one in self._learned.values()}
-        learned: dict[int, ServedModel] = {}
-        for project_id, version_id in serving_versions(self._store).items():
-            if version_id == own.version.id or version_id in self._failed:
-                continue
-            if version_id not in loaded:
-                model = self._load(own, version_id)
-                if model is None:
-                    self._failed.add(version_id)
-                    continue
-                loaded[version_id] = model
-            learned[project_id] = loaded[version_id]
-        self._learned = learned  # at once: a prompt sees the old one or the new one
-
-    def _load(self, own: ServedModel, version_id: int) -> ServedModel | None:
-        """Load a learned version; None if that is not possible, and the log says why."""
-        from samkit.learning import unpack_decoder
-
-        try:
-            version = model_version(self._store, version_id)
-            content = read_decoder(self._store, version_id)
-            if content is None:
-                logger.warning(
-                    "%s answers with the server's own model: the store has no decoder of version"
-                    " %d, and it is not --model",
-                    version.name,
-                    version_id,
-                )
-                return None
-            network = unpack_decoder(content, own.predictor.model)
-            predictor = own.predictor.with_decoder(network, model_name=version.name)
-            warm_up(predictor)
-        except SamkitError:
-            logger.exception("model version %d cannot be loaded", version_id)
-            return None
-        logger.info("%s answers from now on", version.name)
-        return replace(own, predictor=predictor, version=version)
-
-
-Kind: TypeAlias = Literal["learn", "prefill", "choose"]
+# What processes do; "lora" learns the image encoder, too.
+Kind: TypeAlias = Literal["learn", "lora", "choose", "prefill", "embed"]
+COMMANDS: Mapping[Kind, tuple[str, ...]] = {"lora": ("learn", "--lora")}
 
 
 @dataclass
@@ -120,7 +60,7 @@ class _Child:
 
 
 class _State(NamedTuple):
-    """What prefilled masks and chosen images depend on: they are made once for each state."""
+    """What prefilled masks, chosen images and embeddings depend on: made once for each state."""
 
     version_id: int | None
     latest_image: int
@@ -129,7 +69,7 @@ class _State(NamedTuple):
 
 @dataclass(frozen=True)
 class _Attempt:
-    """The last time that a project's images were prefilled or chosen."""
+    """The last time that a project's images were prefilled, chosen or encoded."""
 
     state: _State
     num_finished: int
@@ -137,25 +77,36 @@ class _Attempt:
 
 
 class LearnerProcesses:
-    """Starts processes that learn, prefill masks and choose images; one at a time.
+    """Starts processes that learn, prefill masks, choose and encode images; one at a time.
 
-    They are at low priority. Prefilling and choosing end when a learner is due, and go on after it;
-    they begin anew when another version answers. A process that is killed is started again, and
-    goes on with what it had done.
+    They are at low priority. The others end when a learner is due, and go on after it; they begin
+    anew when another version answers. A learner of the image encoder starts when everybody is away,
+    and gives way when somebody is back. A process that is killed is started again, and goes on with
+    what it had done.
     """
 
-    def __init__(self, store: Store, options: Sequence[str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        options: Sequence[str],
+        *,
+        idle_s: Callable[[], float] = lambda: 0.0,
+        most_embedded: int = 0,
+    ) -> None:
         """Prepare; nothing is started yet.
 
         Args:
-            options: options of `samkit engine learn`, `prefill` and `choose` that name the model.
+            options: options of `samkit engine learn` and the other commands that name the model.
+            idle_s: seconds since somebody has worked.
+            most_embedded: number of waiting images that are encoded for a new image encoder.
         """
         self._store, self._options = store, options
+        self._idle_s, self._most_embedded = idle_s, most_embedded
         self._child: _Child | None = None
         self._asked: list[int] = []
         # Finished masks when a project's learner ended without a model, so that it is not started
         # again and again.
-        self._tried: dict[int, int] = {}
+        self._tried: dict[tuple[Kind, int], int] = {}
         self._attempts: dict[tuple[Kind, int], _Attempt] = {}
         self._lock = threading.Lock()
 
@@ -165,10 +116,10 @@ class LearnerProcesses:
             if project_id not in self._asked:
                 self._asked.append(project_id)
 
-    def ask_prefill(self, project_id: int) -> None:
-        """Prefill the waiting images of a project, also if that was stopped or has failed."""
+    def ask_again(self, what: Literal["prefill", "embed"], project_id: int) -> None:
+        """Prefill or encode a project's waiting images, also if that was stopped or has failed."""
         with self._lock:
-            self._attempts.pop(("prefill", project_id), None)
+            self._attempts.pop((what, project_id), None)
 
     def stop_work(self, project_id: int) -> None:
         """Stop what is being done for a project, until it is asked for or there is more to do."""
@@ -180,11 +131,28 @@ class LearnerProcesses:
                 _tell_to_end(child, "by a person")
 
     def working_on(self, project_id: int) -> str | None:
-        """What is being done for a project: "learn", "prefill" or "choose"; None for nothing."""
+        """What is being done for a project, such as "prefill"; None for nothing."""
         child = self._child
         if child is None or child.project.id != project_id:
             return "waiting" if project_id in self._asked else None
         return child.what
+
+    def images_left(self, project_id: int, images_of: Callable[[str], set[str]]) -> int | None:
+        """Number of images that are still to be prefilled or encoded; None if that is not done now.
+
+        Args:
+            images_of: returns the keys of the images that are cached for an encoder's checksum.
+        """
+        doing = self.working_on(project_id)
+        if doing == "prefill":
+            return len(unstarted_images(self._store, project_id))
+        version_id = serving_version(self._store, project_id)
+        encoder = None if version_id is None else encoder_of_version(self._store, version_id)
+        if doing != "embed" or encoder is None:
+            return None
+        known = images_of(encoder)
+        waiting = offered_images(self._store, project_id, limit=self._most_embedded)
+        return sum(image.pixels_key not in known for image in waiting)
 
     def check(self) -> None:
         """End what is done, and start what is due."""
@@ -222,11 +190,17 @@ class LearnerProcesses:
                 if learning.id in self._asked:
                     self._asked.remove(learning.id)
             return "learn", learning
+        with_encoder = self._due_to_learn_encoder(projects)
+        if with_encoder is not None:
+            return "lora", with_encoder
         for project in projects.values():
             if project.learning.choose_next and self._choice_is_due(project):
                 return "choose", project
             if project.learning.prefill and self._is_due("prefill", project):
                 return "prefill", project
+        for project in projects.values():
+            if self._has_own_encoder(project) and self._is_due("embed", project):
+                return "embed", project
         return None
 
     def _due_to_learn(self, projects: Mapping[int, Project]) -> Project | None:
@@ -239,6 +213,27 @@ class LearnerProcesses:
             if every and self._num_new(project) >= every:
                 return project
         return None
+
+    def _due_to_learn_encoder(self, projects: Mapping[int, Project]) -> Project | None:
+        for project in projects.values():
+            learning = project.learning
+            least = learning.every_masks or LORA_MASKS
+            if learning.lora and self._is_away(project) and self._num_new(project, "lora") >= least:
+                return project
+        return None
+
+    def _is_away(self, project: Project) -> bool:
+        """Whether nobody has worked for the time that the project sets."""
+        return self._idle_s() >= 60 * project.learning.away_minutes
+
+    def _has_own_encoder(self, project: Project) -> bool:
+        """Whether waiting images are to be encoded for the version that answers."""
+        version_id = serving_version(self._store, project.id)
+        return (
+            self._most_embedded > 0
+            and version_id is not None
+            and encoder_of_version(self._store, version_id) is not None
+        )
 
     def _is_due(self, what: Kind, project: Project) -> bool:
         """Whether what it depends on has changed; or it has failed, and there are more masks."""
@@ -262,17 +257,26 @@ class LearnerProcesses:
         )
 
     def _gives_way(self, child: _Child) -> bool:
-        """Whether a process that prefills or chooses must end."""
+        """Whether a process must end for now: all but those that learn the decoder alone."""
         if child.what == "learn" or child.stopped is not None:
             return False
         projects = {one.id: one for one in self._projects()}
         project = projects.get(child.project.id)
         if project is None or self._due_to_learn(projects) is not None:
             return True
-        wanted = {"prefill": project.learning.prefill, "choose": project.learning.choose_next}
-        return not wanted[child.what] or child.version_id != serving_version(
-            self._store, project.id
-        )
+        if child.version_id != serving_version(self._store, project.id):
+            # A learner of the encoder may just have been promoted, and ends by itself.
+            return child.what != "lora"
+        if child.what == "lora":
+            return not project.learning.lora or not self._is_away(project)
+        if self._due_to_learn_encoder(projects) is not None:
+            return True
+        wanted = {
+            "choose": project.learning.choose_next,
+            "prefill": project.learning.prefill,
+            "embed": True,
+        }
+        return not wanted[child.what]
 
     def _state(self, project: Project) -> _State:
         return _State(
@@ -284,27 +288,31 @@ class LearnerProcesses:
     def _projects(self) -> Iterator[Project]:
         return all_items(lambda after: list_projects(self._store, after=after))
 
-    def _num_new(self, project: Project) -> int:
+    def _num_new(self, project: Project, what: Literal["learn", "lora"] = "learn") -> int:
         """Number of masks that were finished since the last model learned, or tried to."""
         finished = count_finished_masks(self._store, project.id)
-        before = max(learned_from(self._store, project.id), self._tried.get(project.id, 0))
-        return finished - before
+        learns: Learnt | None = "lora" if what == "lora" else None
+        learned = learned_from(self._store, project.id, learns=learns)
+        return finished - max(learned, self._tried.get((what, project.id), 0))
 
     def _start(self, what: Kind, project: Project) -> None:
-        command = [sys.executable, "-m", "samkit", "engine", what, "--project", str(project.id)]
+        words = [*COMMANDS.get(what, (what,)), "--project", str(project.id)]
+        if what == "embed":
+            words += ["--limit", str(self._most_embedded)]
         num_finished = count_finished_masks(self._store, project.id)
         state = self._state(project)
-        if what == "learn":
-            self._tried[project.id] = num_finished
+        if what in ("learn", "lora"):
+            self._tried[what, project.id] = num_finished
         else:
             self._attempts[what, project.id] = _Attempt(state, num_finished)
         logger.info("%s: %s", project.name, what)
-        threads = max(1, (os.cpu_count() or 1) // 2)
+        cores = os.cpu_count() or 1
+        threads = cores if what == "lora" else max(1, cores // 2)  # nobody else needs them
         # The address may have a password, which arguments would show to everybody.
         environment = {"SAMKIT_STORE": self._store.address, "OMP_NUM_THREADS": str(threads)}
         # In the server's session: on Linux priorities of processes count only within one.
         process = subprocess.Popen(  # noqa: S603 - our own command
-            [*command, "--background", *self._options],
+            [sys.executable, "-m", "samkit", "engine", *words, "--background", *self._options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             env=os.environ | environment,
@@ -319,9 +327,9 @@ class LearnerProcesses:
         if child.stopped == "by a person":
             return
         if child.stopped == "for now" or code < 0:  # or killed: again
-            self._tried.pop(child.project.id, None)
+            self._tried.pop(key, None)
             self._attempts.pop(key, None)
-        elif child.what == "learn":
+        elif child.what in ("learn", "lora"):
             # There may be a confidence now, even if no other version answers.
             self._attempts.pop(("prefill", child.project.id), None)
             self._attempts.pop(("choose", child.project.id), None)

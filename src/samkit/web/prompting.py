@@ -6,11 +6,11 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -41,6 +41,8 @@ MAX_WAITING = 32  # unanswered prompts of one connection
 PREVIEW_SIDE = 512
 # A sign-in that ended elsewhere is noticed by the first message after this time.
 CHECK_EVERY_S = 10.0
+
+Work: TypeAlias = Callable[[], dict[str, Any]]  # gives an answer
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 PointList = Annotated[list[tuple[Number, Number]], Field(max_length=MAX_POINTS)]
@@ -106,10 +108,11 @@ async def prompt_image(socket: WebSocket, image_id: int) -> None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Answered:
-    """Logits (M, S, S) of an answer, and the model that gave it."""
+    """Logits (M, S, S) of an answer, the model that gave it, and what it saw of the image."""
 
     logits: Any
     served: ServedModel
+    encoded: Encoded
 
 
 class Conversation:
@@ -125,6 +128,7 @@ class Conversation:
         self._prompts: deque[tuple[Prompt, float]] = deque()  # and their arrival times
         self._preview: Preview | None = None
         self._news = asyncio.Event()
+        self._encoded: tuple[str, Encoded] | None = None  # by the encoder asked last
         self._answers: OrderedDict[int, Answered] = OrderedDict()  # by the prompt's id
         self._checked_at = time.monotonic()
 
@@ -152,6 +156,7 @@ class Conversation:
             except ValidationError as error:
                 await self._send_error(None, describe_validation(error.errors()))
                 continue
+            self._studio.activity.note()
             if isinstance(message, Preview):
                 self._preview = message  # replaces an older one
             elif len(self._prompts) < MAX_WAITING:
@@ -169,7 +174,8 @@ class Conversation:
 
     async def _answer_all(self) -> None:
         embedder = self._studio.embedder
-        waiting = embedder.ask(self._image)
+        served = self._served_if_loaded()
+        waiting = embedder.ask(self._image, served)
         try:
             await self._send({"type": "state", "encoded": waiting.done()})
             encoded = await asyncio.shield(asyncio.wrap_future(waiting))
@@ -184,7 +190,9 @@ class Conversation:
                 await self._socket.close(CANNOT)
             return
         finally:
-            embedder.give_up(self._image, waiting)
+            embedder.give_up(self._image, waiting, served)
+        predictor = (served or embedder.served()).predictor
+        self._encoded = (predictor.encoder_checksum, encoded)
         await self._send(
             {
                 "type": "ready",
@@ -194,20 +202,62 @@ class Conversation:
         while True:
             if self._prompts:
                 prompt, received_at = self._prompts.popleft()
-                work = partial(self._masks, encoded, prompt, received_at)
-                await self._answer(prompt.id, CLICK, work)
+                prepare = partial(self._prepare_prompt, prompt, received_at)
+                await self._answer(prompt.id, CLICK, prepare)
                 continue
             preview, self._preview = self._preview, None
             if preview is not None:
-                await self._answer(
-                    preview.id, PREVIEW, partial(self._preview_mask, encoded, preview)
-                )
+                await self._answer(preview.id, PREVIEW, partial(self._prepare_preview, preview))
                 continue
             self._news.clear()
             await self._news.wait()
 
-    async def _answer(self, number: int, priority: int, work: Callable[[], dict[str, Any]]) -> None:
+    def _served_if_loaded(self) -> ServedModel | None:
+        """The model that answers in the project; None until the server's own is loaded."""
+        if self._studio.embedder.model is None:
+            return None
+        return self._studio.models.served(self._image.project_id)
+
+    async def _encoded_for(self, served: ServedModel) -> Encoded:
+        """The image for a model: its encoder may be another one than a moment ago."""
+        encoder = served.predictor.encoder_checksum
+        if self._encoded is not None and self._encoded[0] == encoder:
+            return self._encoded[1]
+        embedder = self._studio.embedder
+        waiting = embedder.ask(self._image, served)
         try:
+            encoded = await asyncio.shield(asyncio.wrap_future(waiting))
+        finally:
+            embedder.give_up(self._image, waiting, served)
+        self._encoded = (encoder, encoded)
+        return encoded
+
+    async def _prepare_prompt(self, prompt: Prompt, received_at: float) -> Work:
+        """Find what answers a prompt.
+
+        A draft goes on with the model and the embedding that it began with, whatever has been
+        learned meanwhile.
+        """
+        if prompt.continue_from is None:
+            served = self._studio.models.served(self._image.project_id)
+            encoded = await self._encoded_for(served)
+            return partial(self._masks, encoded, served, None, prompt, received_at)
+        earlier = self._answers.get(prompt.continue_from.id)
+        if earlier is None or prompt.continue_from.candidate >= len(earlier.logits):
+            raise PromptError("continue_from must be a mask of a recent answer")
+        logits = earlier.logits[prompt.continue_from.candidate]
+        return partial(self._masks, earlier.encoded, earlier.served, logits, prompt, received_at)
+
+    async def _prepare_preview(self, preview: Preview) -> Work:
+        """Find what answers a preview."""
+        served = self._studio.models.served(self._image.project_id)
+        return partial(self._preview_mask, await self._encoded_for(served), served, preview)
+
+    async def _answer(
+        self, number: int, priority: int, prepare: Callable[[], Coroutine[Any, Any, Work]]
+    ) -> None:
+        try:
+            work = await prepare()
             waiting = self._studio.prompts.submit(priority, work, owner=self._user_id)
             answer = await asyncio.wrap_future(waiting)
         except Exception as error:
@@ -217,11 +267,19 @@ class Conversation:
         else:
             await self._send(answer)
 
-    def _masks(self, encoded: Encoded, prompt: Prompt, received_at: float) -> dict[str, Any]:
-        """Answer a prompt; runs on a thread of the pool."""
-        earlier, served = self._earlier(prompt)
+    def _masks(
+        self,
+        encoded: Encoded,
+        served: ServedModel,
+        earlier: Any,
+        prompt: Prompt,
+        received_at: float,
+    ) -> dict[str, Any]:
+        """Answer a prompt, from earlier logits if any; runs on a thread of the pool."""
         prediction = self._predict(served.predictor, encoded, prompt, earlier)
-        self._answers[prompt.id] = Answered(logits=prediction.logits, served=served)
+        self._answers[prompt.id] = Answered(
+            logits=prediction.logits, served=served, encoded=encoded
+        )
         self._answers.move_to_end(prompt.id)
         while len(self._answers) > ANSWERS_CACHED:
             self._answers.popitem(last=False)
@@ -244,18 +302,6 @@ class Conversation:
             "masks": masks,
             "best": int(prediction.iou_pred.argmax()),
         }
-
-    def _earlier(self, prompt: Prompt) -> tuple[Any, ServedModel]:
-        """Logits that a prompt continues from, if any, and the model that answers it.
-
-        A draft goes on with the model that it began with, whatever has been learned meanwhile.
-        """
-        if prompt.continue_from is None:
-            return None, self._studio.models.served(self._image.project_id)
-        earlier = self._answers.get(prompt.continue_from.id)
-        if earlier is None or prompt.continue_from.candidate >= len(earlier.logits):
-            raise PromptError("continue_from must be a mask of a recent answer")
-        return earlier.logits[prompt.continue_from.candidate], earlier.served
 
     def _predict(
         self, predictor: Predictor, encoded: Encoded, prompt: Prompt, mask_logits: Any
@@ -280,11 +326,12 @@ class Conversation:
         crops.add(embedding, pixels)
         return pixels
 
-    def _preview_mask(self, encoded: Encoded, preview: Preview) -> dict[str, Any]:
+    def _preview_mask(
+        self, encoded: Encoded, served: ServedModel, preview: Preview
+    ) -> dict[str, Any]:
         """Answer a preview with the best mask only, at reduced size."""
         from samkit.geometry import logits_to_rle
 
-        served = self._studio.models.served(self._image.project_id)
         best = served.predictor.predict(
             encoded.embedding, points=preview.points or None, labels=_labels(preview)
         ).best()

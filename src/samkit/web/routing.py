@@ -102,6 +102,7 @@ class AuditedRoute(APIRoute):
         state = request.state
         if not hasattr(state, "user_id") or getattr(state, "routine", False):
             return
+        state_of(request).activity.note()
         entry = {
             "user_id": state.user_id,
             "action": self.name,

@@ -399,6 +399,8 @@ class LearningIn(Model):
     prefill: bool
     target_precision: Annotated[float, Field(ge=0, le=1)]
     choose_next: bool = False
+    lora: bool = False
+    away_minutes: Annotated[int, Field(ge=1, le=MAX_INT32)] = 30
 
 
 class ServeIn(Model):
@@ -412,6 +414,7 @@ class LearnedOut(Model):
 
     version: ModelOut
     parent_id: int
+    learns: Literal["decoder", "lora"]
     num_images: int
     num_masks: int
     verdict: Literal["promoted", "rejected"]
@@ -425,8 +428,9 @@ class LearningOut(Model):
 
     Attributes:
         serving: the version that answers; None while the server's own model is loading.
-        doing: "learn", "prefill", "choose" or "waiting"; None for nothing.
-        left: number of images that are still to be prefilled; None if nobody prefills now.
+        doing: "learn", "lora", "prefill", "choose", "embed" or "waiting"; None for nothing.
+        left: number of images that are still to be prefilled or encoded; None if that is not done
+            now.
         finished_masks: masks that people have finished.
         learned: oldest first.
         precision: fraction of late prefilled masks that people left as they were; None without any.
@@ -437,6 +441,8 @@ class LearningOut(Model):
     prefill: bool
     target_precision: float
     choose_next: bool
+    lora: bool
+    away_minutes: int
     serving: int | None
     doing: str | None
     left: int | None

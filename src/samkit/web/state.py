@@ -12,10 +12,12 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from samkit.dataengine import Store
+from samkit.web.activity import Activity
 from samkit.web.config import WebConfig
 from samkit.web.embedder import Embedder
-from samkit.web.learning import CHECK_EVERY_S, LearnerProcesses, ServedModels, Ticker
+from samkit.web.learning import CHECK_EVERY_S, LearnerProcesses, Ticker
 from samkit.web.security import Gate, Recent, Throttle
+from samkit.web.served_models import ServedModels
 from samkit.web.workers import PriorityPool
 
 # Limits on failed sign-ins per address, and per name from anywhere, within this many seconds.
@@ -35,6 +37,7 @@ class ServerState:
     embedder: Embedder
     models: ServedModels
     learners: LearnerProcesses
+    activity: Activity
     prompts: PriorityPool
     pictures: PriorityPool
     background: PriorityPool

@@ -8,7 +8,9 @@ from samkit.dataengine import (
     add_learned_model,
     add_model_version,
     delete_project,
+    encoder_of_version,
     get_project,
+    learned_from,
     list_learned_models,
     list_model_versions,
     list_projects,
@@ -22,7 +24,7 @@ from samkit.dataengine import (
 from samkit.errors import ConflictError, RoleError, StoreError
 
 
-def learn(scene, number, parent_id, decoder=b"weights"):
+def learn(scene, number, parent_id, decoder=b"weights", **more):
     return add_learned_model(
         scene.store,
         scene.project.id,
@@ -35,6 +37,7 @@ def learn(scene, number, parent_id, decoder=b"weights"):
         num_finished=50,
         reason="fewer clicks",
         figures={"clicks": [2.5, 1.5]},
+        **more,
     )
 
 
@@ -60,6 +63,19 @@ def test_a_promoted_model_answers_from_then_on(scene, base):
     assert list_learned_models(store, project) == (first, second)
     chosen = [one.model_version_id for one in list_promotions(store, project)]
     assert chosen == [base, first.version.id, second.version.id]
+
+
+def test_a_version_has_the_servers_image_encoder_or_its_own(scene, base):
+    store, project = scene.store, scene.project.id
+    plain = learn(scene, 1, base)
+    own = learn(scene, 2, plain.version.id, learns="lora", encoder_checksum="a" * 64)
+    assert [one.learns for one in list_learned_models(store, project)] == ["decoder", "lora"]
+    assert encoder_of_version(store, plain.version.id) is None
+    assert encoder_of_version(store, own.version.id) == "a" * 64
+    assert encoder_of_version(store, base) is None
+    child = learn(scene, 3, own.version.id, encoder_checksum="a" * 64)
+    assert child.learns == "decoder"
+    assert learned_from(store, project, learns="lora") == own.num_finished
 
 
 def test_a_rejected_model_leaves_its_figures_only(scene, base):
@@ -96,12 +112,13 @@ def test_an_earlier_version_answers_again(scene, base):
 
 def test_settings_of_learning_stay(scene):
     assert get_project(scene.store, scene.project.id).learning == Learning()
-    chosen = Learning(every_masks=50, prefill=True, target_precision=0.8)
+    chosen = Learning(every_masks=50, prefill=True, target_precision=0.8, lora=True)
     set_learning(scene.store, scene.project.id, chosen)
     assert list_projects(scene.store).items[0].learning == chosen
-    for wrong in ({"every_masks": -1}, {"target_precision": 1.5}, {"max_clicks": 0}):
-        with pytest.raises(StoreError, match=next(iter(wrong))):
-            Learning(**wrong)
+    wrong = {"every_masks": -1, "target_precision": 1.5, "max_clicks": 0, "away_minutes": 0}
+    for name, value in wrong.items():
+        with pytest.raises(StoreError, match=name):
+            Learning(**{name: value})
 
 
 def test_a_deleted_project_takes_its_models_with_it(scene, base, rle_of):

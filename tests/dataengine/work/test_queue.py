@@ -17,6 +17,7 @@ from samkit.dataengine import (
     create_user,
     get_image,
     give_back,
+    offered_images,
     renew_lease,
     return_image,
     save_annotation,
@@ -142,6 +143,11 @@ def test_chosen_images_come_first_if_the_project_wants_it(scene):
     assert upcoming() == [0, 1, 2, 3]
     set_learning(scene.store, scene.project.id, Learning(choose_next=True))
     assert upcoming() == [2, 0, 3, 1]
+    # Whoever asks, and images that somebody holds as well.
+    scene.hold(scene.bob, 2)
+    offered = offered_images(scene.store, scene.project.id, limit=3)
+    assert [ids.index(one.id) for one in offered] == [2, 0, 3]
+    give_back(scene.store, ids[2], scene.bob)
     taken = []
     for user in (scene.ann, scene.bob, scene.rev, scene.adm):
         image = take_next(scene.store, scene.project.id, user).image

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from samkit.errors import ConfigError
 from samkit.models import CONFIGS, Sam
-from samkit.training.sam.trainable import ModelRecipe, build_trainable
+from samkit.training.sam.trainable import ModelRecipe, build_trainable, corrections_file
 from samkit.training.task import Batch
 from samkit.weights.checkpoint import save_checkpoint
 from samkit.weights.load import load_model
@@ -119,6 +120,24 @@ def test_what_is_exported_is_a_plain_checkpoint(learns, weights, tmp_path):
     assert torch.allclose(found, before) == (learns == "decoder")
     own = trainable.sam.mask_decoder.state_dict()
     assert all(torch.equal(own[k], v) for k, v in loaded.model.mask_decoder.state_dict().items())
+
+
+def test_corrections_are_exported_on_their_own_too(weights, tmp_path):
+    trainable = build(weights, "lora")
+    for name, parameter in trainable.named_parameters():
+        if name.endswith("lora_b"):
+            torch.nn.init.normal_(parameter, std=0.01)
+    trainable.export(tmp_path / "out.safetensors")
+    merged = load_model(tmp_path / "out.safetensors").model.image_encoder.state_dict()
+    before = load_model(weights).model.image_encoder.state_dict()
+    found = load_file(corrections_file(tmp_path / "out.safetensors"))
+    layers = {name.removesuffix(".lora_a") for name in found if name.endswith("a")}
+    changed = {name for name, value in merged.items() if not torch.equal(value, before[name])}
+    assert changed == {f"{layer}.weight" for layer in layers}
+    for layer in layers:
+        difference = merged[f"{layer}.weight"] - before[f"{layer}.weight"]
+        product = found[f"{layer}.lora_b"] @ found[f"{layer}.lora_a"]
+        torch.testing.assert_close(product, difference, rtol=1e-3, atol=1e-6)
 
 
 def test_exporting_leaves_the_training_alone(weights, tmp_path):

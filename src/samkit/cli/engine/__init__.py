@@ -6,9 +6,10 @@ from samkit.cli.engine.audit import audit
 from samkit.cli.engine.backups import backup, restore
 from samkit.cli.engine.classes import classes
 from samkit.cli.engine.exchange import export_masks, import_masks
-from samkit.cli.engine.learning import choose, learn, prefill, simulate, versions
+from samkit.cli.engine.learning import choose, embed, learn, prefill, versions
 from samkit.cli.engine.prelabel import prelabel
 from samkit.cli.engine.projects import delete, init, move, rename
+from samkit.cli.engine.simulating import simulate
 from samkit.cli.engine.status import status
 from samkit.cli.engine.users import users
 
@@ -26,6 +27,7 @@ for command in (
     learn,
     prefill,
     choose,
+    embed,
     versions,
     simulate,
     audit,

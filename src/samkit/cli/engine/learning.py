@@ -1,11 +1,9 @@
-"""The commands `samkit engine learn | prefill | choose | versions | simulate`."""
+"""The commands `samkit engine learn | prefill | choose | embed | versions`."""
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +14,6 @@ from samkit.cli.exit_codes import EXIT_SOME_FAILED
 from samkit.cli.options import backend_options, json_option, model_option
 from samkit.cli.progress import progress
 from samkit.cli.stores import (
-    check_installed,
     find_project,
     find_user,
     local_admin,
@@ -28,13 +25,13 @@ from samkit.cli.wording import counted
 from samkit.errors import StoreError
 
 if TYPE_CHECKING:
-    from samkit.cli.progress import Meter
-    from samkit.dataengine import LearnedModel, Store
-    from samkit.learning import Confidence, Learner, Order, Round
+    from samkit.dataengine import LearnedModel, Learnt, Store
+    from samkit.learning import Confidence, Learner
 
 background_option = click.option(
     "--background", is_flag=True, hidden=True, help="Run at low priority, as a server's child."
 )
+LEARNS = {"decoder": "", "lora": ", image encoder too"}
 LOWEST = 19  # of Unix; higher gives way to lower
 general_option = click.option(
     "--general",
@@ -47,6 +44,12 @@ general_option = click.option(
 @store_option
 @project_option
 @general_option
+@click.option(
+    "--lora",
+    is_flag=True,
+    help="Train the image encoder, too, by low-rank corrections: on images, so that it takes much"
+    " longer, and all images are encoded anew if it is promoted.",
+)
 @background_option
 @model_option
 @backend_options
@@ -56,6 +59,7 @@ def learn(
     where: str,
     project: str | None,
     general: str | None,
+    lora: bool,
     background: bool,
     model: str,
     backend: BackendChoice,
@@ -69,12 +73,13 @@ def learn(
 
     \b
     samkit engine learn --store images
+    samkit engine learn --store images --lora
     """
     if background:
         lower_priority()
     with open_store(where) as store:
         found = find_project(store, project)
-        learner = open_learner(store, model, backend, general)
+        learner = open_learner(store, model, backend, general, learns="lora" if lora else "decoder")
         with progress("step", bar=not as_json) as meter:
             learned = learner.learn(
                 found.id, on_step=lambda step: meter.update(step.step, step.steps)
@@ -243,6 +248,64 @@ def choose(
 @store_option
 @project_option
 @click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=500,
+    show_default=True,
+    metavar="N",
+    help="Number of images that shall have an embedding, 4 MB each.",
+)
+@background_option
+@model_option
+@backend_options
+@json_option
+def embed(
+    *,
+    where: str,
+    project: str | None,
+    limit: int,
+    background: bool,
+    model: str,
+    backend: BackendChoice,
+    as_json: bool,
+) -> int:
+    """Encode the images that people will be offered, by the model that answers.
+
+    So nobody waits for it when opening them. Those that have an embedding are left out: run it
+    again to go on. The server does it by itself for a version that has learned with --lora.
+
+    \b
+    samkit engine embed --store images --limit 200
+    """
+    if background:
+        lower_priority()
+    with open_store(where) as store:
+        from samkit.learning import embed_waiting
+
+        found = find_project(store, project)
+        learner = open_learner(store, model, backend, None)
+        with progress("image", bar=not as_json) as meter:
+            report = embed_waiting(learner, found.id, limit=limit, on_image=meter.update)
+    for fault in report.faults:
+        click.echo(fault, err=True)
+    result = {
+        "project": found.name,
+        "encoded": report.num_encoded,
+        "known": report.num_known,
+        "faults": list(report.faults),
+    }
+    text = (
+        f"{found.name}: {counted(report.num_encoded, 'image')} encoded,"
+        f" {report.num_known:,} had an embedding"
+    )
+    click.echo(json.dumps(result, indent=2) if as_json else text)
+    return EXIT_SOME_FAILED if report.faults else 0
+
+
+@click.command()
+@store_option
+@project_option
+@click.option(
     "--serve", "chosen", type=int, metavar="N", help="Let this version answer, one that did before."
 )
 @click.option("--user", metavar="NAME", help="Who chooses it; by default the admin.")
@@ -286,145 +349,12 @@ def versions(
         mark = "*" if one.version.id == serving else " "
         click.echo(
             f"{mark} {one.version.id}  {one.version.name}  from {one.parent_id},"
-            f" {counted(one.num_masks, 'mask')}  {one.verdict}: {one.reason}"
+            f" {counted(one.num_masks, 'mask')}{LEARNS[one.learns]}  {one.verdict}: {one.reason}"
         )
     if serving is None:
         click.echo(f"{found.name}: the server's own model answers")
     elif not any(one.version.id == serving for one in learned):
         click.echo(f"* {serving}  the server's own model")
-
-
-@click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--rounds", type=click.IntRange(1), default=4, show_default=True, metavar="N")
-@click.option(
-    "--held-out",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="COCO file of images to measure on; by default a fifth of FILE's, as their contents"
-    " decide.",
-)
-@click.option(
-    "--masks-per-image",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Limit of masks that robots make on an image; by default all.",
-)
-@click.option(
-    "--images-per-round",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Number of images in a round; by default all images are annotated.",
-)
-@click.option(
-    "--order",
-    type=click.Choice(("file", "random", "chosen")),
-    default="file",
-    show_default=True,
-    help="Order of the images; chosen: after a random first round those from which the model would"
-    " learn most.",
-)
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of random orders."
-)
-@click.option(
-    "--judge/--no-judge",
-    "judged",
-    default=True,
-    help="Without the judge every candidate answers, however few images there are.",
-)
-@click.option(
-    "--prefill/--no-prefill",
-    "prefills",
-    default=True,
-    help="Prefill confident masks from the second round on.",
-)
-@click.option(
-    "--target-precision",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=0.9,
-    show_default=True,
-    help="Fraction of prefilled masks that shall be accepted.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="New folder for the store, rounds.json and a picture; by default nothing stays.",
-)
-@general_option
-@model_option
-@backend_options
-@json_option
-def simulate(
-    *,
-    file: Path,
-    rounds: int,
-    held_out: Path | None,
-    masks_per_image: int | None,
-    images_per_round: int | None,
-    order: Order,
-    seed: int,
-    judged: bool,
-    prefills: bool,
-    target_precision: float,
-    output: Path | None,
-    general: str | None,
-    model: str,
-    backend: BackendChoice,
-    as_json: bool,
-) -> None:
-    """Let robots annotate a COCO file's images in rounds, with a model that learns in between.
-
-    A robot clicks each mask until its IoU is 0.85, at most 8 clicks, and then paints it, which
-    counts as 5 more. After each round, images that nobody annotates are clicked with the model as
-    it is now, and with the one that never learned.
-
-    \b
-    samkit engine simulate train.json --rounds 4 --json
-    """
-    check_installed()
-    from samkit.dataengine import Learning, Store
-    from samkit.datasets import open_data, require_indexed
-    from samkit.learning import Simulation, plot_rounds
-
-    learning = Learning(prefill=prefills, target_precision=target_precision)
-    with ExitStack() as stack:
-        folder = output
-        if folder is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        elif folder.exists() and any(folder.iterdir()):
-            raise StoreError(f"{folder} is not empty: give a new folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        store = stack.enter_context(Store.open(folder / "store.db"))
-        learner = open_learner(
-            store, model, backend, general, folder=folder / "learning", judged=judged
-        )
-        phases = Phases(stack.enter_context(progress("image", bar=not as_json)))
-        simulation = Simulation(
-            require_indexed(open_data(f"coco:{file}"), "a simulation"),
-            learner,
-            folder,
-            learning=learning,
-            held_out=None
-            if held_out is None
-            else require_indexed(open_data(f"coco:{held_out}"), "a simulation"),
-            masks_per_image=masks_per_image,
-            order=order,
-            seed=seed,
-            on_image=phases.show,
-        )
-        results: list[Round] = []
-        for one in simulation.rounds(rounds, images_per_round=images_per_round):
-            results.append(one)
-            if output is not None:
-                write_rounds(output / "rounds.json", results)
-                plot_rounds(results, output / "rounds.png", title=file.parent.name)
-            if not as_json:
-                click.echo(round_line(one))
-    if as_json:
-        click.echo(json.dumps({"rounds": [one.figures() for one in results]}, indent=2))
 
 
 def open_learner(
@@ -435,6 +365,7 @@ def open_learner(
     *,
     folder: Path | None = None,
     judged: bool = True,
+    learns: Learnt = "decoder",
 ) -> Learner:
     """Make a learner with the server's model and its embedding cache.
 
@@ -442,6 +373,7 @@ def open_learner(
         general: data set that must not be forgotten; None for drawn scenes.
         folder: for trainings in progress; None for one in the cache folder.
         judged: False promotes every candidate.
+        learns: what a round trains.
     """
     from samkit.files import cache_folder
     from samkit.formats import MAX_PIXELS
@@ -453,7 +385,7 @@ def open_learner(
         Predictor.load(model, **backend.options()),
         EmbeddingCache(cache_folder() / "embeddings"),
         folder or cache_folder() / "learning",
-        recipe=LearnRecipe(general=general or GENERAL, judged=judged),
+        recipe=LearnRecipe(general=general or GENERAL, judged=judged, learns=learns),
         max_pixels=MAX_PIXELS,
     )
 
@@ -489,6 +421,7 @@ def learned_row(learned: LearnedModel) -> dict[str, Any]:
         "version": learned.version.id,
         "name": learned.version.name,
         "parent": learned.parent_id,
+        "learns": learned.learns,
         "images": learned.num_images,
         "masks": learned.num_masks,
         "verdict": learned.verdict,
@@ -496,40 +429,3 @@ def learned_row(learned: LearnedModel) -> dict[str, Any]:
         "figures": dict(learned.figures),
         "at": learned.created_at.isoformat(),
     }
-
-
-def round_line(one: Round) -> str:
-    """A round in one line."""
-    held_out = one.held_out
-    prefilled = ""
-    if one.prefilled:
-        prefilled = f"; {one.prefilled_accepted} of {one.prefilled} prefilled masks accepted"
-    return (
-        f"round {one.round}: {counted(one.masks, 'mask')} on {counted(one.images, 'image')},"
-        f" {one.clicks_per_mask:.2f} clicks a mask{prefilled}; held out"
-        f" {held_out.clicks_per_mask:.2f} clicks, frozen {held_out.frozen_clicks_per_mask:.2f};"
-        f" version {one.model_version}, {one.learned}"
-    )
-
-
-def write_rounds(path: Path, results: list[Round]) -> None:
-    """Write the rounds so far."""
-    from samkit.files import write_bytes
-
-    content = json.dumps({"rounds": [one.figures() for one in results]}, indent=2)
-    write_bytes(path, content.encode())
-
-
-class Phases:
-    """Shows what a simulation is doing: a meter for each phase."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._first = self._meter = meter
-        self._phase = ""
-
-    def show(self, phase: str, done: int, total: int) -> None:
-        """Show a phase's numbers."""
-        if phase != self._phase:
-            self._phase = phase
-            self._meter = self._first.beside("step" if phase == "learning" else "image", total)
-        self._meter.update(done, total, note=phase)

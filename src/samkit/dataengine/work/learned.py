@@ -1,8 +1,8 @@
 """Models that learned from a project's masks, and which model answers its prompts.
 
-A learned model is a decoder; its file is in the database, so that a version is there whole or not
-at all, on every machine that opens the store, and in every backup. Rejected ones leave their
-figures only.
+A learned model is a decoder, and maybe corrections of the image encoder; its file is in the
+database, so that a version is there whole or not at all, on every machine that opens the store, and
+in every backup. Rejected ones leave their figures only.
 """
 
 from collections.abc import Mapping
@@ -32,6 +32,7 @@ from samkit.dataengine.values import (
     Judged,
     LearnedModel,
     Learning,
+    Learnt,
     ModelVersion,
     Promotion,
     StoredConfidence,
@@ -64,6 +65,8 @@ def add_learned_model(
     num_finished: int,
     reason: str,
     figures: Mapping[str, Any],
+    learns: Learnt = "decoder",
+    encoder_checksum: str | None = None,
 ) -> LearnedModel:
     """Record a learned model, and let it answer the project's prompts if it was promoted.
 
@@ -76,6 +79,8 @@ def add_learned_model(
         num_finished: finished masks of the project, with those held back.
         reason: why it was promoted or rejected, in one line.
         figures: what was measured, as JSON.
+        learns: what was trained.
+        encoder_checksum: of the image encoder, if it is not the server's.
 
     Raises:
         ConflictError: it was promoted, but another model than its parent answers now.
@@ -104,6 +109,7 @@ def add_learned_model(
             project_id=project_id,
             model_version_id=version.id,
             parent_id=parent_id,
+            learns=learns,
             num_images=num_images,
             num_masks=num_masks,
             num_finished=num_finished,
@@ -114,7 +120,12 @@ def add_learned_model(
         )
         session.add(row)
         if decoder is not None:
-            session.merge(DecoderRow(model_version_id=version.id, content=decoder))
+            row_of_file = DecoderRow(
+                model_version_id=version.id,
+                content=decoder,
+                encoder_checksum=encoder_checksum or "",
+            )
+            session.merge(row_of_file)
             if serving is None:  # a way back to the first one
                 _promote(session, store, project_id, parent_id, user_id=None)
             _promote(session, store, project_id, version.id, user_id=None)
@@ -257,9 +268,15 @@ def read_confidence(
         )
 
 
-def learned_from(store: Store, project_id: int) -> int:
-    """Number of finished masks when the project's latest model learned; 0 before the first."""
+def learned_from(store: Store, project_id: int, *, learns: Learnt | None = None) -> int:
+    """Number of finished masks when the project's latest model learned; 0 before the first.
+
+    Args:
+        learns: the latest model for which this was trained; None for any.
+    """
     query = select(LearnedRow.num_finished).where(LearnedRow.project_id == project_id)
+    if learns is not None:
+        query = query.where(LearnedRow.learns == learns)
     with store.read() as session:
         return session.scalar(query.order_by(LearnedRow.id.desc()).limit(1)) or 0
 
@@ -291,6 +308,15 @@ def read_decoder(store: Store, model_version_id: int) -> bytes | None:
     with store.read() as session:
         row = session.get(DecoderRow, model_version_id)
         return None if row is None else row.content
+
+
+def encoder_of_version(store: Store, model_version_id: int) -> str | None:
+    """Checksum of the image encoder that a version has of its own; None if it is the server's."""
+    query = select(DecoderRow.encoder_checksum).where(
+        DecoderRow.model_version_id == model_version_id
+    )
+    with store.read() as session:
+        return session.scalar(query) or None
 
 
 def delete_learned(session: Session, project_id: int) -> None:
@@ -328,6 +354,7 @@ def _to_learned(row: LearnedRow, version: ModelVersionRow) -> LearnedModel:
     return LearnedModel(
         version=to_model(version),
         parent_id=row.parent_id,
+        learns=cast("Learnt", row.learns),
         num_images=row.num_images,
         num_masks=row.num_masks,
         num_finished=row.num_finished,

@@ -82,16 +82,27 @@ def upcoming_images(
     free = or_(ImageRow.lease_user_id.is_(None), ImageRow.lease_expires_at <= now)
     returned = and_(_is_returned_to(user_id), ImageRow.open, free)
     new = and_(_is_new_to(user_id), free)
-    found: list[StoredImage] = []
     with store.read() as session:
         project = find(session, ProjectRow, project_id, "project")
-        for query in (_in_order(project_id, returned), *_new_in_order(project, new)):
-            left = limit - len(found)
-            if found:
-                query = query.where(ImageRow.id.not_in([one.id for one in found]))  # noqa: PLW2901
-            rows = session.scalars(query.limit(check_limit(limit) - 1))
-            found += [to_image(row) for row in rows][:left]
-    return tuple(found)
+        queries = [_in_order(project_id, returned), *_new_in_order(project, new)]
+        return _first_of(session, queries, limit=check_limit(limit) - 1)
+
+
+def offered_images(store: Store, project_id: int, *, limit: int) -> tuple[StoredImage, ...]:
+    """List the images that the queue offers to anybody, in its order, to compute embeddings ahead.
+
+    Raises:
+        StoreError: no such project.
+    """
+    opened = and_(ImageRow.open)
+    returned = and_(ImageRow.review == "returned", opened)
+    with store.read() as session:
+        project = find(session, ProjectRow, project_id, "project")
+        queries = [
+            _in_order(project_id, returned),
+            *_new_in_order(project, ImageRow.open.is_(True)),
+        ]
+        return _first_of(session, queries, limit=limit)
 
 
 def set_next_images(store: Store, project_id: int, image_ids: Sequence[int]) -> None:
@@ -290,6 +301,18 @@ def grant_lease(store: Store, row: ImageRow, user_id: int, lease_s: float = LEAS
 
 def _in_order(project_id: int, where: ColumnElement[bool]) -> Select[ImageRow]:
     return select(ImageRow).where(ImageRow.project_id == project_id, where).order_by(ImageRow.id)
+
+
+def _first_of(
+    session: Session, queries: Sequence[Select[ImageRow]], *, limit: int
+) -> tuple[StoredImage, ...]:
+    """The first images of several queries, one after another, each image once."""
+    found: dict[int, StoredImage] = {}
+    for query in queries:
+        for row in session.scalars(query.limit(limit)):
+            if len(found) < limit:
+                found.setdefault(row.id, to_image(row))
+    return tuple(found.values())
 
 
 def _new_in_order(project: ProjectRow, new: ColumnElement[bool]) -> list[Select[ImageRow]]:

@@ -97,6 +97,27 @@ def merge_lora(encoder: nn.Module) -> None:
             _replace(encoder, name, module.merged())
 
 
+def read_corrections(encoder: nn.Module) -> dict[str, Tensor]:
+    """Read an encoder's corrections by name, float32 on the CPU, without their scale.
+
+    `blocks.0.attn.qkv.lora_b` @ `blocks.0.attn.qkv.lora_a` is what the layer's weight lacks.
+    """
+    found: dict[str, Tensor] = {}
+    for name, module in encoder.named_modules():
+        if isinstance(module, LoraLinear):
+            found[f"{name}.lora_a"] = module.lora_a.detach().float().cpu()
+            found[f"{name}.lora_b"] = (module.scale * module.lora_b.detach()).float().cpu()
+    return found
+
+
+def takes_lora(encoder: nn.Module) -> bool:
+    """Whether an encoder has layers that `add_lora` can correct."""
+    return any(
+        isinstance(module, nn.Linear) and name.endswith(ATTENTION_PROJECTIONS)
+        for name, module in encoder.named_modules()
+    )
+
+
 def _replace(root: nn.Module, name: str, module: nn.Module) -> None:
     parent, _, own_name = name.rpartition(".")
     setattr(root.get_submodule(parent), own_name, module)

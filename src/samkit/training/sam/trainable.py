@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from samkit.errors import ConfigError, WeightsError
+from samkit.files import write_tensors
 from samkit.models import CONFIGS, ImageFeatures, Sam, build_sam, checkpoint_blocks
 from samkit.training.encoder_weights import load_encoder
-from samkit.training.sam.lora import add_lora, merge_lora
+from samkit.training.sam.lora import add_lora, merge_lora, read_corrections
 from samkit.training.task import Batch
 from samkit.weights import TextEncoder, load_model, model_config, save_checkpoint
 
@@ -119,11 +120,14 @@ class Trainable(nn.Module):
     def export(self, path: Path) -> None:
         """Write a plain SAM checkpoint: corrections are merged into the weights they correct.
 
+        They are also written on their own, beside it; see `corrections_file`.
+
         Raises:
-            OutputError: the file cannot be written.
+            OutputError: a file cannot be written.
         """
         sam = self.sam
         if self.recipe.learns == "lora":
+            write_tensors(corrections_file(path), read_corrections(sam.image_encoder), {})
             sam = copy.deepcopy(sam)
             merge_lora(sam.image_encoder)
         save_checkpoint(sam, path, name=self.recipe.config, text_encoder=self.text_encoder)
@@ -133,6 +137,11 @@ class Trainable(nn.Module):
         prefix = "sam.image_encoder."
         depths = encoder_depths(self.sam.image_encoder)
         return {prefix + name: depth for name, depth in depths.items()}
+
+
+def corrections_file(path: Path) -> Path:
+    """The file of the corrections that are merged into an exported checkpoint."""
+    return path.with_suffix(".lora.safetensors")
 
 
 def build_trainable(recipe: ModelRecipe, text_encoder: TextEncoder | None = None) -> Trainable:

@@ -6,7 +6,7 @@ import { notify, notifyError } from "./notices.js";
 import { linePlot } from "./plots.js";
 
 const REFRESH_MS = 5000;
-const DOING = { learn: "The model is learning from the finished masks.", prefill: "Confident masks are being put on the waiting images.", choose: "The images that come next are being chosen.", waiting: "Learning begins in a moment." };
+const DOING = { learn: "The model is learning from the finished masks.", lora: "The model and its image encoder are learning from the finished masks, until somebody is back.", embed: "The waiting images are being encoded for the new image encoder.", prefill: "Confident masks are being put on the waiting images.", choose: "The images that come next are being chosen.", waiting: "Learning begins in a moment." };
 
 /** Show the page and keep it up to date. @returns {{close: () => void}} */
 export async function showModel(place, project) {
@@ -78,11 +78,11 @@ function versions({ learned, serving }, page) {
   const base = learned[0].parent_id;
   const head = ["Version", "Masks", "Clicks before", "Clicks after", "First click's IoU", "Verdict", ""];
   const answered = learned.some(({ verdict }) => verdict === "promoted");
-  const rows = [...learned].reverse().map(({ version, num_masks: masks, verdict, reason, figures }) =>
+  const rows = [...learned].reverse().map(({ version, learns, num_masks: masks, verdict, reason, figures }) =>
     el(
       "tr",
       { title: reason },
-      el("td", {}, version.name),
+      el("td", {}, learns === "lora" ? `${version.name} (image encoder, too)` : version.name),
       ...[masks.toLocaleString("en"), figures.clicks[0].toFixed(2), figures.clicks[1].toFixed(2), figures.iou_1[1].toFixed(3)].map((value) => el("td.number", {}, value)),
       el("td", {}, verdict),
       el("td", {}, verdict === "promoted" && serveButton(version.id, version.name, serving, page)),
@@ -112,7 +112,10 @@ function settings(learning, { path, draw }) {
   const every = el("input", { type: "number", min: "0", step: "1", required: true, value: String(learning.every_masks) });
   const prefill = el("input", { type: "checkbox", checked: learning.prefill });
   const choose = el("input", { type: "checkbox", checked: learning.choose_next });
+  const lora = el("input", { type: "checkbox", checked: learning.lora });
+  const away = el("input", { type: "number", min: "1", step: "1", required: true, value: String(learning.away_minutes) });
   const precision = el("input", { type: "number", min: "0.5", max: "1", step: "0.01", required: true, value: round2(learning.target_precision) });
+  const hasEncoder = learning.learned.some(({ learns, verdict }) => learns === "lora" && verdict === "promoted");
   const act = async (request, done) => {
     try {
       draw(await request());
@@ -121,7 +124,7 @@ function settings(learning, { path, draw }) {
       notifyError(error);
     }
   };
-  const body = () => ({ every_masks: Number(every.value), prefill: prefill.checked, target_precision: Number(precision.value), choose_next: choose.checked });
+  const body = () => ({ every_masks: Number(every.value), prefill: prefill.checked, target_precision: Number(precision.value), choose_next: choose.checked, lora: lora.checked, away_minutes: Number(away.value) });
   const form = el(
     "form",
     {},
@@ -129,7 +132,9 @@ function settings(learning, { path, draw }) {
     el("label.check", {}, prefill, "Put confident masks on images before people open them"),
     field("Fraction of them that shall be right", precision),
     el("label.check", {}, choose, "Offer first the images from which the model would learn most"),
-    el("footer.row", {}, el("button", { type: "button", disabled: Boolean(learning.doing), onclick: () => act(() => post(`${path}/learn`), "Learning begins in a moment.") }, "Learn now"), learning.prefill && el("button", { type: "button", disabled: Boolean(learning.doing), onclick: () => act(() => post(`${path}/prefill`), "Prefilling begins in a moment.") }, "Prefill now"), el("button.primary", { type: "submit" }, "Save")),
+    el("label.check", {}, lora, "Train the image encoder, too, when everybody is away; then all images are encoded anew"),
+    field("Everybody is away after this many minutes without work", away),
+    el("footer.row", {}, el("button", { type: "button", disabled: Boolean(learning.doing), onclick: () => act(() => post(`${path}/learn`), "Learning begins in a moment.") }, "Learn now"), learning.prefill && el("button", { type: "button", disabled: Boolean(learning.doing), onclick: () => act(() => post(`${path}/prefill`), "Prefilling begins in a moment.") }, "Prefill now"), hasEncoder && el("button", { type: "button", disabled: Boolean(learning.doing), onclick: () => act(() => post(`${path}/embed`), "Encoding begins in a moment.") }, "Encode now"), el("button.primary", { type: "submit" }, "Save")),
   );
   form.addEventListener("submit", (event) => {
     event.preventDefault();

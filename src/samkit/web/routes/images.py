@@ -261,4 +261,5 @@ def _lease_out(lease: Lease) -> LeaseOut:
 def _encode_ahead(studio: ServerState, project_id: int, user_id: int) -> None:
     if studio.config.num_ahead:
         ahead = upcoming_images(studio.store, project_id, user_id, limit=studio.config.num_ahead)
-        studio.embedder.encode_ahead(ahead)
+        served = None if studio.embedder.model is None else studio.models.served(project_id)
+        studio.embedder.encode_ahead(ahead, served)

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from samkit.dataengine import (
     count_finished_masks,
+    encoder_of_version,
     get_project,
     list_learned_models,
     prefill_outcomes,
     serve_version,
     serving_version,
     set_learning,
-    unstarted_images,
 )
 from samkit.errors import ConflictError
 from samkit.web.routing import Key, new_router
@@ -55,13 +55,26 @@ def post_prefill(studio: TheState, _user: Reviewer, project_id: Key) -> Learning
     """
     if not get_project(studio.store, project_id).learning.prefill:
         raise ConflictError("the project puts no masks on images: change how it learns first")
-    studio.learners.ask_prefill(project_id)
+    studio.learners.ask_again("prefill", project_id)
+    return _learning(studio, project_id)
+
+
+@router.post("/projects/{project_id}/learning/embed", status_code=202)
+def post_embed(studio: TheState, _user: Reviewer, project_id: Key) -> LearningOut:
+    """Go on with encoding waiting images that was stopped, for a version with its own encoder.
+
+    Refused with 409 for others.
+    """
+    version_id = serving_version(studio.store, get_project(studio.store, project_id).id)
+    if version_id is None or encoder_of_version(studio.store, version_id) is None:
+        raise ConflictError("the version that answers has the server's own image encoder")
+    studio.learners.ask_again("embed", project_id)
     return _learning(studio, project_id)
 
 
 @router.post("/projects/{project_id}/learning/stop", status_code=202)
 def post_stop(studio: TheState, _user: Reviewer, project_id: Key) -> LearningOut:
-    """Stop learning or prefilling; what is done stays, and it can go on later."""
+    """Stop learning, prefilling or encoding; what is done stays, and it can go on later."""
     get_project(studio.store, project_id)
     studio.learners.stop_work(project_id)
     return _learning(studio, project_id)
@@ -79,15 +92,17 @@ def _learning(studio: ServerState, project_id: int) -> LearningOut:
     learning = get_project(store, project_id).learning
     own = studio.embedder.model
     accepted, prefilled = prefill_outcomes(store, project_id)
-    doing = studio.learners.working_on(project_id)
+    images_of = studio.embedder.served().cache.images if own is not None else no_images
     return LearningOut(
         every_masks=learning.every_masks,
         prefill=learning.prefill,
         target_precision=learning.target_precision,
         choose_next=learning.choose_next,
+        lora=learning.lora,
+        away_minutes=learning.away_minutes,
         serving=serving_version(store, project_id) or (None if own is None else own.id),
-        doing=doing,
-        left=len(unstarted_images(store, project_id)) if doing == "prefill" else None,
+        doing=studio.learners.working_on(project_id),
+        left=studio.learners.images_left(project_id, images_of),
         finished_masks=count_finished_masks(store, project_id),
         learned=tuple(
             LearnedOut.model_validate(one) for one in list_learned_models(store, project_id)
@@ -95,3 +110,8 @@ def _learning(studio: ServerState, project_id: int) -> LearningOut:
         precision=accepted / prefilled if prefilled else None,
         prefilled=prefilled,
     )
+
+
+def no_images(_encoder_checksum: str) -> set[str]:
+    """Stands for the cache until the model is loaded."""
+    return set()
