@@ -167,6 +167,8 @@ def test_each_option_changes_its_setting(images, stub):
         "stability_offset": 2.0,
         "box_nms_thresh": 0.4,
         "crop_nms_thresh": 0.3,
+        "max_proposals": 50,
+        "objectness_thresh": 0.2,
         "min_area_px": 7,
         "max_area_fraction": 0.8,
     }
