@@ -36,8 +36,12 @@ def test_the_reference_has_no_fault(check_docs, reference):
         ("clicks per mask; default 20", "clicks per mask; default 25", "--max-clicks of samkit"),
         ("clicks per mask; default 20", "clicks per mask", "the default 20 is not named"),
         ("Default: overlay, png and json", "Default: overlay and png", "the default json"),
-        ("| `--points-per-side` | 32 | 24 |", "| `--points-per-side` | 32 | 16 |", "presets"),
-        ("| `--min-area` | 0 | 0 | 100 | 25 |\n", "", "presets, --min-area: None"),
+        (
+            "| `--points-per-side` | 32 | 32 | 24 |",
+            "| `--points-per-side` | 32 | 32 | 16 |",
+            "presets",
+        ),
+        ("| `--min-area` | 0 | 0 | 0 | 100 | 25 |\n", "", "presets, --min-area: None"),
         ("| `fast` | `paper` |", "| `fast` | `slow` |", "the table of presets has"),
     ],
 )

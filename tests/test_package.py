@@ -40,6 +40,7 @@ PUBLIC = [
     "WeightsError",
     "load_model",
     "read_image",
+    "select",
     "train",
 ]
 

@@ -33,12 +33,14 @@ def test_paper_preset_is_the_papers():
 
 
 def test_presets_ask_ever_more():
-    assert list(PRESETS) == ["fast", "paper", "thorough"]
+    assert list(PRESETS) == ["instant", "fast", "paper", "thorough"]
 
     def points(config):
         layers = range(config.crop_layers + 1)
         return sum(4**layer * config.points_in_layer(layer) ** 2 for layer in layers)
 
+    assert PRESETS["instant"].proposer == "learned"  # 200 boxes at most
+    assert PRESETS["instant"].max_proposals < points(PRESETS["fast"])
     assert points(PRESETS["fast"]) <= points(AutoMaskConfig())
     assert points(AutoMaskConfig()) < points(PRESETS["paper"]) < points(PRESETS["thorough"])
 
@@ -58,7 +60,7 @@ def test_each_layer_has_at_least_one_point():
 
 def test_every_number_has_a_range():
     fields = {field.name for field in dataclasses.fields(AutoMaskConfig)}
-    assert fields - set(RANGES) == {"adaptive"}
+    assert fields - set(RANGES) == {"adaptive", "proposer"}
 
 
 @pytest.mark.parametrize("name", RANGES)

@@ -31,6 +31,7 @@ REVIEWERS_ONLY = {
     ("PUT", "/api/projects/{project_id}/learning"),
     ("POST", "/api/projects/{project_id}/learning/learn"),
     ("POST", "/api/projects/{project_id}/learning/prefill"),
+    ("POST", "/api/projects/{project_id}/learning/embed"),
     ("POST", "/api/projects/{project_id}/learning/stop"),
     ("POST", "/api/projects/{project_id}/learning/serve"),
     ("POST", "/api/projects/{project_id}/audits"),
