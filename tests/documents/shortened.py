@@ -16,10 +16,7 @@ SHORTENED = {
     "samkit bench": ["--work", "click", "--turns", "1", "--no-memory", "--backend", "torch"],
     "samkit engine audit start": ["--images", "1"],
     "samkit engine prelabel": FEW_POINTS,
-    "samkit evaluate": [
-        *("--images", "1", "--masks-per-image", "2", "--max-clicks", "2"),
-        *("--recall-points", "3", "--edge-thresholds", "3"),
-    ],
+    "samkit evaluate": ["--images", "1"],
     "samkit evaluate named:count=300,size=128,seed=7": ["--min-area", "20"],
     "samkit pretrain clip_named": [
         *("train=named:count=4,size=48", "val=named:count=2,size=48,seed=1"),
@@ -32,6 +29,14 @@ SHORTENED = {
     ],
     "samkit train tuned": ["session.compile=false"],
     "samkit train text": ["crops.variants=1"],
+}
+# Likewise, for the protocols that `samkit evaluate` measures.
+DEFAULT_PROTOCOLS = {"one-click", "noc"}
+SHORTENED_PROTOCOLS = {
+    ("one-click", "noc", "text"): ["--masks-per-image", "2"],
+    ("noc",): ["--max-clicks", "2"],
+    ("recall",): ["--recall-points", "3"],
+    ("edges",): ["--edge-thresholds", "3"],
 }
 # What begins so cannot run in a test; its options and settings are checked nevertheless.
 NOT_RUN = {

@@ -189,7 +189,7 @@ def test_mask_that_was_changed_by_hand_has_no_predicted_iou(person, team, masks)
     [(_, before)] = masks(9, on=team)
     assert 0 < before.score <= 1
     ann.page.click(".mask-row")
-    ann.page.click(".class-row:has-text('disc')")  # its mask stays the same
+    ann.page.click(".class-row:has-text('star')")  # its mask stays the same
     ann.press("Escape")
     ann.wait_until_saved()
     [(_, named)] = masks(9, on=team)

@@ -32,7 +32,8 @@ def test_click_gives_the_librarys_mask(ann, server, masks, library, predictor):
     best = int(np.argmax(answer.iou_pred))
     assert candidates.nth(best).get_attribute("aria-pressed") == "true"
     shown = [float(text) for text in ann.page.locator(".candidate .iou").all_inner_texts()]
-    assert shown == [round(float(value), 2) for value in answer.iou_pred]
+    # A calibrated IoU may be a little below 0, which is shown as 0.
+    assert shown == [round(min(max(float(value), 0), 1), 2) for value in answer.iou_pred]
     ann.accept()
     [(mask, annotation)] = masks(1)
     assert iou(mask, answer.masks[best]) == 1.0
