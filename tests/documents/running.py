@@ -22,9 +22,7 @@ def shortening(command: Command) -> list[str]:
     added = [SHORTENED[prefix] for prefix in SHORTENED if command.starts_with(prefix)]
     if command.starts_with("samkit evaluate"):
         words = command.words
-        chosen = {
-            after for word, after in zip(words, words[1:], strict=False) if word == "--protocol"
-        }
+        chosen = {after for word, after in pairwise(words) if word == "--protocol"}
         for protocols, options in SHORTENED_PROTOCOLS.items():
             if {*protocols} & (chosen or DEFAULT_PROTOCOLS):
                 added.append(options)
