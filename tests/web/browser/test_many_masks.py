@@ -53,6 +53,17 @@ COUNT_LAYERS = """async () => {
 }"""
 
 
+# Pictures of many masks are drawn in slices, between frames.
+WAIT_FOR_LAYERS = """async () => {
+  let before = -1;
+  while (window.drawn_ !== before) {
+    before = window.drawn_;
+    await new Promise((done) => setTimeout(done, 500));
+  }
+  window.drawn_ = 0;
+}"""
+
+
 def test_a_key_redraws_few_masks_and_rows(person, crowded):
     ada = person("ada", on=crowded)
     open_image(ada, IMAGE)
@@ -63,6 +74,7 @@ def test_a_key_redraws_few_masks_and_rows(person, crowded):
     assert last.inner_text() == str(COUNT)
     settle(ada)
     ada.page.evaluate(COUNT_LAYERS)
+    ada.page.evaluate(WAIT_FOR_LAYERS)
     ada.press("o", "b", "]", "q")  # opacity and tools
     settle(ada)
     assert ada.page.evaluate("window.drawn_") == 0
