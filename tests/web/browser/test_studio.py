@@ -41,8 +41,8 @@ def test_click_gives_the_librarys_mask(ann, server, masks, library, predictor):
     [event] = events_of(server, annotation)
     assert (event.kind, event.data) == ("point", {"xy": [150, 140], "label": 1})
     with Store.open(server.where) as store:
-        [version] = list_model_versions(store)
-    assert event.model_version_id == version.id
+        versions = list_model_versions(store)  # other tests may have made some of a project
+    assert event.model_version_id == min(one.id for one in versions)
     assert annotation.duration_ms == event.duration_ms > 0
 
 
