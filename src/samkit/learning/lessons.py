@@ -97,9 +97,9 @@ def lessons_of_round(
 def fingerprint(examples: FinishedImages | None, parent_id: int, recipe: object) -> str:
     """Identify a training: its masks, if they are not remembered, what it begins from, settings."""
     digest = hashlib.sha256(f"{parent_id} {recipe}".encode())
-    for index in range(0 if examples is None else len(examples)):
-        assert examples is not None
-        digest.update(examples.images[index].pixels_key.encode())
-        for rle in (*examples.masks(index), *examples.rejected(index)):
-            digest.update(str(rle["counts"]).encode())
+    if examples is not None:
+        for index, image in enumerate(examples.images):
+            digest.update(image.pixels_key.encode())
+            for rle in (*examples.masks(index), *examples.rejected(index)):
+                digest.update(str(rle["counts"]).encode())
     return digest.hexdigest()[:16]
