@@ -12,7 +12,7 @@ TORCH_INDEX ?=
 # Tests run in one process for each core, and each process in one thread (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 
-.PHONY: demo test test-slow test-interop check format clean
+.PHONY: demo test test-slow test-interop site check format clean
 
 # Install, then segment an image from one click.
 demo: $(VENV)/installed
@@ -31,17 +31,22 @@ test-slow: $(VENV)/installed-dev
 test-interop: $(VENV)/installed-dev $(VENV)/interop/installed
 	PYTHONPATH=$(VENV)/interop $(BIN)/python -m pytest tests/interop
 
+# The documentation as pages, in build/site: the tutorials are run, and any warning ends it.
+site: $(VENV)/installed-dev
+	$(INSTALL) --editable '.[site]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 # Style, types, the direction of imports, documents.
 check: $(VENV)/installed-dev
-	$(BIN)/ruff check src tests tools benchmarks
-	$(BIN)/ruff format --check src tests tools benchmarks
+	$(BIN)/ruff check src tests tools benchmarks docs/tutorials
+	$(BIN)/ruff format --check src tests tools benchmarks docs/tutorials
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_docs.py
 
 format: $(VENV)/installed-dev
-	$(BIN)/ruff check --fix src tests tools benchmarks
-	$(BIN)/ruff format src tests tools benchmarks
+	$(BIN)/ruff check --fix src tests tools benchmarks docs/tutorials
+	$(BIN)/ruff format src tests tools benchmarks docs/tutorials
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -8,7 +8,7 @@ recall at IoU 0.5 and 0.75 by the objects' size; CPU seconds of one thread and w
 the embedding, which all have in common and which is measured by itself. All procedures of an image
 run one after the other, so that ratios are of the same minute. Results are stored in the --work
 file image by image; an interrupted run resumes. --head FILE takes another proposal head, and
---embeddings FOLDER is a cache of embeddings.
+--embeddings FOLDER is a cache of embeddings. --plot FILE draws recall over time.
 """
 
 import argparse
@@ -172,6 +172,35 @@ def row(data: str, name: str, records: list[Record], first: list[Record]) -> lis
     return [data, name, str(len(records)), *cells, f"{masks:.0f}", f"{seconds:.2f}", f"{share:.3f}"]
 
 
+def draw(records: list[Record], procedures: list[str], path: Path) -> None:
+    """Draw average recall at 100 masks over the seconds of a thread, a panel for each data set."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    sets = list(dict.fromkeys(record["data"] for record in records))
+    figure, axes = plt.subplots(1, len(sets), figsize=(5 * len(sets), 4), squeeze=False)
+    for axis, data in zip(axes[0], sets, strict=True):
+        for name in procedures:
+            own = [one for one in records if (one["data"], one["procedure"]) == (data, name)]
+            if not own:
+                continue
+            found = np.sum([one["found"] for one in own], axis=0)[0]
+            truths = np.sum([one["truths"] for one in own], axis=0)[0]
+            seconds = np.median([one["cpu_s"] for one in own])
+            recall = found[LIMITS.index(100)].mean() / truths
+            axis.plot(seconds, recall, "o", label=name, markersize=9)
+        axis.set(title=data, xlabel="seconds of one thread, after the embedding")
+        axis.set_ylabel("average recall at 100 masks")
+        axis.set_xlim(left=0)
+        axis.margins(y=0.15)
+        axis.grid(alpha=0.3)
+    axes[0, -1].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     """Generate missing masks, and print the table."""
     parser = argparse.ArgumentParser(
@@ -185,9 +214,12 @@ def main() -> None:
     parser.add_argument("--head", type=Path, help="a proposal head instead of the package's")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     parser.add_argument("--embeddings", type=Path, help="folder of cached embeddings")
+    parser.add_argument("--plot", type=Path, help="PNG of recall over time")
     args = parser.parse_args()
     measure(args, args.work)
     print(table(read(args.work), args.procedures))
+    if args.plot is not None:
+        draw(read(args.work), args.procedures, args.plot)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,28 @@ class Acknowledged:
         return len(self.states) + len(self.submitted)
 
 
+def prompt_socket(http: httpx2.Client, url: str, place: str) -> ClientConnection:
+    """The connection for prompts on an image, of whoever has signed in by a client.
+
+    Args:
+        url: of the server.
+        place: path of the image.
+    """
+    cookies = "; ".join(f"{name}={value}" for name, value in http.cookies.items())
+    return connect(
+        url.replace("http", "ws", 1) + place + "/prompt",
+        origin=url,  # type: ignore[arg-type]
+        additional_headers={"Cookie": cookies},
+        max_size=None,
+    )
+
+
+def wait_until_ready(socket: ClientConnection) -> None:
+    """Wait until an image is embedded."""
+    while json.loads(socket.recv(TIMEOUT_S))["type"] != "ready":
+        pass
+
+
 class Annotator:
     """One person with a browser.
 
@@ -113,9 +135,8 @@ class Annotator:
             self._masks(image, None, stopped)
         else:
             self._http.get(f"{place}/content", params={"max_side": 2048}).raise_for_status()
-            with self._socket(place) as socket:
-                while json.loads(socket.recv(TIMEOUT_S))["type"] != "ready":
-                    pass
+            with prompt_socket(self._http, self._url, place) as socket:
+                wait_until_ready(socket)
                 self._masks(image, socket, stopped)
         if not stopped():
             self._call("POST", f"{place}/submit")
@@ -207,15 +228,6 @@ class Annotator:
         if not answer.is_success:
             raise RuntimeError(f"{method} {place}: {answer.status_code} {answer.text[:200]}")
         return answer.json() if answer.content else None
-
-    def _socket(self, place: str) -> ClientConnection:
-        cookies = "; ".join(f"{name}={value}" for name, value in self._http.cookies.items())
-        return connect(
-            self._url.replace("http", "ws", 1) + place + "/prompt",
-            origin=self._url,  # type: ignore[arg-type]
-            additional_headers={"Cookie": cookies},
-            max_size=None,
-        )
 
     def _think(self) -> None:
         if self._think_s:

@@ -1,4 +1,4 @@
-"""Latency of lists, filters and statistics through REST with 100,000 images in a project.
+"""Latency of lists, searches and statistics through REST with 100,000 images in a project.
 
     python benchmarks/studio_scale.py [--images 100000] [--database postgresql]
 
@@ -11,13 +11,15 @@ import json
 import random
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlencode
 
 import httpx2
 import numpy as np
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 
-from samkit.dataengine import Store
+from samkit.dataengine import Store, add_class
 from samkit.dataengine.schema import AnnotationRow, ImageRow, UserRow
 from studio_server import (
     PASSWORD,
@@ -29,7 +31,8 @@ from studio_server import (
     serve_command,
 )
 
-MASKS = 3  # of each image that is not waiting for annotation
+MASKS = 3  # on average, of each image that is not waiting for annotation
+RARE = 1e-4  # share of masks of a rare class
 ROWS_AT_ONCE = 5000
 PAUSE_S = 0.2
 REVIEWS = ("none", "submitted", "returned", "accepted")
@@ -73,6 +76,11 @@ def fill(store: Store, project_id: int, count: int) -> None:
     }
     with store.read() as session:
         people = session.scalars(select(UserRow.id)).all()
+    # The first one is rare, the second one on most images.
+    rare, *usual = (
+        add_class(store, project_id, name, color="#ff0000").id
+        for name in ("rare", "usual", "other")
+    )
     for start in range(0, count, ROWS_AT_ONCE):
         numbers = range(start, min(start + ROWS_AT_ONCE, count))
         rows = []
@@ -85,7 +93,7 @@ def fill(store: Store, project_id: int, count: int) -> None:
                     "sha256": f"{number:064x}",
                     "review": review,
                     "open": review in ("none", "returned"),
-                    "num_masks": 0 if review == "none" else MASKS,
+                    "num_masks": 0 if review == "none" else random_.randint(1, 2 * MASKS - 1),
                 }
             )
         with store.write() as session:
@@ -97,6 +105,7 @@ def fill(store: Store, project_id: int, count: int) -> None:
                     "project_id": project_id,
                     "image_id": image_id,
                     "user_id": random_.choice(people),
+                    "class_id": rare if random_.random() < RARE else random_.choice(usual),
                     "counts": "x",
                     "area_px": 1,
                     "x0": 0,
@@ -114,6 +123,10 @@ def fill(store: Store, project_id: int, count: int) -> None:
                 for _ in range(num_masks)
             ]
             session.execute(insert(AnnotationRow), masks)
+    if store.url.startswith("postgresql"):
+        # What its autovacuum does within a minute, without which plans are guesses.
+        with store.write() as session:
+            session.execute(text("ANALYZE"))
 
 
 def measure(url: str, project_id: int, args: argparse.Namespace) -> dict[str, object]:
@@ -130,6 +143,7 @@ def measure(url: str, project_id: int, args: argparse.Namespace) -> dict[str, ob
         ),
         "filter by stage": lambda: f"{place}/images?limit=100&stage=assisted-manual",
         "filter that finds nothing": lambda: f"{place}/images?limit=100&stage=imported",
+        **searches(place, args.images),
         "counts by state": lambda: f"{place}/statistics?days=false",
         "statistics": lambda: f"{place}/statistics",
         "upcoming": lambda: f"{place}/upcoming",
@@ -150,6 +164,49 @@ def measure(url: str, project_id: int, args: argparse.Namespace) -> dict[str, ob
             p50, p95 = np.percentile(times_ms, [50, 95])
             result[name] = {"p50_ms": round(p50, 1), "p95_ms": round(p95, 1)}
     return result
+
+
+def searches(place: str, num_images: int) -> dict[str, Callable[[], str]]:
+    """Searches of the gallery: the first page, or one in the middle, and how many are found."""
+    random_ = random.Random(2)
+
+    def page(**given: str | int | Callable[[], str]) -> Callable[[], str]:
+        def address() -> str:
+            values = {name: one() if callable(one) else one for name, one in given.items()}
+            return f"{place}/images?{urlencode({'limit': 200, **values})}"
+
+        return address
+
+    def number() -> str:
+        return f"{random_.randrange(num_images):06}"
+
+    def digit() -> str:
+        return number()[-1]
+
+    half = {"after": num_images // 2}
+    by_number = {"order": "masks", "descending": "true"}
+    return {
+        "search: one name": page(name=number),
+        "search: a name that many have": page(name=digit),
+        "search: a name that none has": page(name="nothing"),
+        "search: usual class": page(class_id=2),
+        "search: rare class": page(class_id=1),
+        "search: one person of 20": page(user_id=3),
+        "search: more than 4 masks": page(min_masks=5),
+        "search: class, person, number, state, name": page(
+            class_id=2, user_id=3, min_masks=2, review="accepted", name="7"
+        ),
+        "order: name, backwards, from the middle": page(order="name", descending="true", **half),
+        "order: number of masks": page(**by_number),
+        "order: number of masks, from the middle": page(**by_number, **half),
+        "order: number of masks, usual class": page(class_id=2, **by_number),
+        "order: name, rare class": page(class_id=1, order="name"),
+        "count: a name": lambda: f"{place}/images/count?name={number()[-2:]}",
+        "count: usual class": lambda: f"{place}/images/count?class_id=2",
+        "count: one person": lambda: f"{place}/images/count?user_id=3",
+        "count: more than 4 masks": lambda: f"{place}/images/count?min_masks=5",
+        "skip half": page(skip=num_images // 2),
+    }
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
     python benchmarks/video.py DAVIS_FOLDER OUTPUT.jsonl [--sequences bear boat]
         [--features FOLDER] [--first mask|box|click] [--method tracker|sketch]
-        [--set anchor_share=0.3]
+        [--every 4] [--set anchor_share=0.3]
 
 Each sequence is a line of OUTPUT, from which a stopped run resumes. Image features take most of the
 time and do not depend on the tracker: they are cached in the folder of --features, in half
-precision. `sketch` is what the tracker is compared with: label propagation on the features alone.
-Times of the tracker are processor time without the image encoder, whose own is beside them.
+precision. With --every N, every N-th frame is tracked, and those between are filled. `sketch` is
+what the tracker is compared with: label propagation on the features alone. Times of the tracker are
+processor time without the image encoder, whose own is beside them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ from samkit.evaluation import (
     FIRST_PROMPTS,
     VosSequence,
     find_vos_sequences,
-    follow,
     prompt_objects,
     score_sequence,
 )
@@ -39,10 +39,12 @@ from samkit.geometry import CoordMap, logits_to_original, mask_to_logits
 from samkit.models import ImageFeatures
 from samkit.types import ImageEmbedding
 from samkit.video import (
+    EveryNth,
     FeatureTracker,
     FeatureTrackerConfig,
     FrameFeatures,
     Video,
+    fill_between,
     grey_picture,
     open_frames,
 )
@@ -168,16 +170,19 @@ def measure(
 ) -> dict[str, Any]:
     """Scores and times of one sequence."""
     if args.features is not None:
-        names = [args.features / sequence.name / f"{image.stem}.npz" for image in sequence.images]
-        tracker.files = iter(names)
+        images = sequence.images[:: args.every]
+        tracker.files = iter(args.features / sequence.name / f"{one.stem}.npz" for one in images)
     tracker.encode_s, tracker.left_out_s = [], 0.0
     start = time.process_time()
     if args.method == "sketch":
         answers = sketch(tracker, sequence)
     else:
-        video = Video(tracker, open_frames(list(sequence.images)))
+        frames = open_frames(list(sequence.images))
+        keyframes = EveryNth(frames, args.every)
+        video = Video(tracker, keyframes)
         prompt_objects(video, sequence.truth(0), args.first)
-        answers = follow(video, len(sequence.images))
+        found = fill_between(video.propagate(), frames, args.every)
+        answers = ((one.index, dict(zip(one.object_ids, one.masks, strict=True))) for one in found)
     answers = list(answers)
     track_s = time.process_time() - start - tracker.left_out_s
     scores = score_sequence(sequence, iter(answers))
@@ -199,6 +204,7 @@ def main() -> None:
     parser.add_argument("--sequences", nargs="*", default=())
     parser.add_argument("--features", type=Path)
     parser.add_argument("--first", choices=FIRST_PROMPTS, default="mask")
+    parser.add_argument("--every", type=int, default=1, help="track each N-th frame")
     parser.add_argument("--method", choices=("tracker", "sketch"), default="tracker")
     parser.add_argument("--set", nargs="*", default=(), help="settings of FeatureTrackerConfig")
     parser.add_argument("--model", default="mobile_sam")
@@ -215,7 +221,7 @@ def main() -> None:
     config = replace(FeatureTrackerConfig(), **changes)
     header = {"method": args.method, "first": args.first, "model": args.model}
     if args.method == "tracker":
-        header |= asdict(config)
+        header |= {"every": args.every, **asdict(config)}
     header = json.loads(json.dumps(header))
     lines = args.output.read_text().splitlines() if args.output.exists() else []
     if lines and json.loads(lines[0]) != header:

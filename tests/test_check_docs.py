@@ -41,7 +41,7 @@ def test_the_reference_has_no_fault(check_docs, reference):
             "| `--points-per-side` | 32 | 32 | 16 |",
             "presets",
         ),
-        ("| `--min-area` | 0 | 0 | 0 | 100 | 25 |\n", "", "presets, --min-area: None"),
+        ("| `--min-area` | 0 | 100 | 0 | 100 | 25 |\n", "", "presets, --min-area: None"),
         ("| `fast` | `paper` |", "| `fast` | `slow` |", "the table of presets has"),
     ],
 )

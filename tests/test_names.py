@@ -82,7 +82,7 @@ ALLOWED = [
     (
         "engine",
         r"",
-        r"\w,engine|engine,\w|extra `engine`|hint\(\"engine",
+        r"\w,engine|engine,\w|extra `engine`|hint\(\"engine|\), \"engine\"\)",
         "the data engine's extra",
     ),
     ("codes", r"", r"([Ee]xit|[Ss]tatus|[Cc]losing)[ _]codes", "of processes and of HTTP"),

@@ -64,6 +64,7 @@ def run_python(code):
         "samkit.datasets, samkit.training",
         "samkit.dataengine",
         "samkit.batch, samkit.benchmark, samkit.compat",
+        "samkit.serving, samkit.serving.app, samkit.serving.pool, samkit.serving.client",
         "samkit.cli.main",
     ],
 )

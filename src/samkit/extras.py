@@ -19,3 +19,13 @@ def require_packages(purpose: str, packages: tuple[str, ...], extra: str) -> Non
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
         raise ConfigError(f"{purpose} needs {' and '.join(missing)}: {install_hint(extra)}")
+
+
+def require_package(name: str, purpose: str) -> None:
+    """Check that a package of no extra is installed, such as a program that samkit works with.
+
+    Raises:
+        ConfigError: it is missing; the message states its purpose and how to install it.
+    """
+    if find_spec(name) is None:
+        raise ConfigError(f"{purpose} needs {name}: pip install {name}")

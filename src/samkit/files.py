@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -237,3 +237,23 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
         while block := file.read(HASH_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def remove_least_used(
+    files: Iterable[tuple[float, int, Path]], max_bytes: int, *, spared: Path | None = None
+) -> None:
+    """Remove the least recently used files of a cache until the others are within a limit.
+
+    Args:
+        files: time of last use, size and path of each.
+        spared: one that stays in any case.
+    """
+    ordered = sorted(files)
+    total = sum(size for _, size, _ in ordered)
+    for _, size, path in ordered:
+        if total <= max_bytes:
+            return
+        if path != spared:
+            with suppress(OSError):  # on Windows, open in another process
+                path.unlink(missing_ok=True)
+                total -= size

@@ -84,7 +84,7 @@ def test_shapes_of_a_group_and_label_are_one_mask(read_xml, rectangle):
 @pytest.mark.parametrize(
     ("shape", "reason"),
     [
-        ('<tag label="x"/>', "it is not a mask"),
+        ('<tag label="x"><attribute name="a">1</attribute></tag>', "attributes of tags are not"),
         ('<points label="x" points="1,1"/>', "it is not a mask"),
         ('<polyline label="x" points="1,1;2,2"/>', "it is not a mask"),
         ('<cuboid label="x"/>', "it is not a mask"),
@@ -113,6 +113,26 @@ def test_what_is_not_a_mask_leaves_the_others(read_xml, shape, reason):
     (fault,) = found.faults
     assert fault.text.startswith("shape 1 (")
     assert reason in fault.text
+
+
+def test_attributes_and_tags_are_read(tmp_path):
+    values = {"age": "3", "size": "3", "old": "true", "new": "false", "none": ""}
+    inner = "".join(f'<attribute name="{name}">{text}</attribute>' for name, text in values.items())
+    shape = MASK.replace("/>", f' occluded="1">{inner}</mask>')
+    (tmp_path / "a.xml").write_text(
+        "<annotations><meta><label><attributes><attribute><name>age</name>"
+        "<input_type>number</input_type></attribute></attributes></label></meta>"
+        f'<image name="a.png" width="30" height="20">{shape}<tag label="x"/></image></annotations>'
+    )
+    image = open_annotations(tmp_path / "a.xml").read(0)
+    assert (image.tags, image.num_annotations, image.faults) == (("x",), 1, ())
+    assert image.masks[0].attributes == {
+        "age": 3.0,
+        "size": "3",
+        "old": True,
+        "new": False,
+        "occluded": True,
+    }
 
 
 def test_tracks_of_videos_are_counted(read_xml):

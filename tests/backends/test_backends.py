@@ -179,6 +179,7 @@ def test_converted_graphs_are_kept_and_used_again(model, image, tmp_path, monkey
     assert torch.equal(predictor_of(model, "openvino").embed(image).features.grid, first)
 
 
+@pytest.mark.slow
 def test_a_model_is_converted_when_all_its_graphs_are_kept(model, image, tmp_path, monkeypatch):
     monkeypatch.setenv("SAMKIT_CACHE", str(tmp_path))
     backend = predictor_of(model, "openvino").backend
@@ -196,6 +197,7 @@ def changed_frequencies(model):
     return other
 
 
+@pytest.mark.slow
 def test_graphs_of_one_decoder_with_other_positions_are_others(model, image, tmp_path, monkeypatch):
     monkeypatch.setenv("SAMKIT_CACHE", str(tmp_path))
     other, answers = changed_frequencies(model), {}

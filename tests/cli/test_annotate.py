@@ -154,7 +154,7 @@ def test_many_sign_in_to_a_served_store(folder, capsys):
     ("args", "message"),
     [
         (["annotate", "no-such-folder"], "no such folder: no-such-folder"),
-        (["annotate", "empty"], "no image in the folder empty"),
+        (["annotate", "empty"], "no image or video in the folder empty"),
         (["annotate", "images", "--model", "sam_vit_x"], "unknown model 'sam_vit_x'"),
         (["annotate", "images", "--store", "images/a.png/x.db"], "give another --store"),
         (["annotate", "images", "--port", "70000"], "--port"),

@@ -98,6 +98,25 @@ def test_each_nth_frame_of_a_file(tmp_path, loaded):
     assert run(path, "--box", "3:4,4,12,12", "--every", "2", "-o", tmp_path / "p") == 2
 
 
+def test_frames_between_are_filled(tmp_path, loaded, capsys):
+    path = write_clip(tmp_path / "clip.mp4", level_frames(8), crf="0", preset="ultrafast")
+    output, options = tmp_path / "o", ("--box", "3:4,4,12,12", "--every", "3")
+    formats = ("--format", "png", "--format", "jsonl", "--format", "overlay")
+    assert run(path, *options, "--fill", "-o", output, *formats) == 0
+    lines = [json.loads(line) for line in (output / "tracks.jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in lines] == [3, 4, 5, 6, 7]
+    assert all(decode_rle(line["objects"][0]["segmentation"]).any() for line in lines)
+    assert len(list((output / "masks").iterdir())) == 8
+    with av.open(str(output / "overlay.mp4")) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 8
+    # What was tracked serves with and without it.
+    assert run(path, *options, "-o", output, *formats) == 0
+    assert len(loaded[-1].tracker.encoded) == 1  # the prompt's
+    capsys.readouterr()
+    assert run(path, "--box", "3:4,4,12,12", "--fill", "-o", tmp_path / "p") == 2
+    assert "--fill needs --every" in capsys.readouterr().err
+
+
 def test_objects_of_a_label_image(tmp_path, clip, loaded):
     labels = np.zeros((48, 64), np.uint8)
     labels[4:12, 4:12], labels[30:40, 20:30] = 3, 7

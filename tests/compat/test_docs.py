@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import skimage.data
 from PIL import Image
 
@@ -29,6 +30,7 @@ assert answer[0].shape == (1, 1, 400, 600)
 """
 
 
+@pytest.mark.slow
 def test_all_blocks_run(tmp_path):
     """In a process of its own: `install` would change the imports of other tests."""
     image = skimage.data.coffee()

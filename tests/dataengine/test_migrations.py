@@ -5,6 +5,7 @@ import pytest
 from sqlalchemy import MetaData, insert, text
 
 from samkit.dataengine import (
+    Labelling,
     Learning,
     Store,
     add_model_version,
@@ -13,6 +14,8 @@ from samkit.dataengine import (
     database,
     encoder_of_version,
     get_image,
+    get_labelling,
+    get_members,
     learned_from,
     list_annotations,
     list_images,
@@ -24,9 +27,12 @@ from samkit.dataengine import (
     read_confidence,
     read_decoder,
     save_confidence,
+    set_labelling,
     set_learning,
     set_next_images,
+    set_tags,
     submit_image,
+    take_image,
     take_next,
     work_days,
 )
@@ -261,3 +267,23 @@ def test_scores_are_of_the_masks_that_they_were_predicted_for(earlier):
             (0.7, 0.5),
         ]
         assert [one.score for one in annotation_history(store, 1)] == [0.9, None]
+
+
+def test_projects_of_before_are_for_everybody(earlier):
+    with Store.open(earlier) as store:
+        members = get_members(store, 1)
+        assert (members.everybody, [one.name for one in members.people]) == (True, ["ann", "bob"])
+        image = get_image(store, 2)
+        assert (image.priority, image.batch, image.num_open_comments) == ("normal", "", 0)
+        assert {one.verdict for one in list_annotations(store, 1, deleted=True)} == {None}
+
+
+def test_masks_and_images_of_the_version_before_have_neither_attributes_nor_tags(earlier):
+    with Store.open(earlier) as store:
+        assert get_labelling(store, 1) == Labelling()
+        assert {str(one.attributes) for one in list_annotations(store, 1, deleted=True)} == {"{}"}
+        assert {str(one.attributes) for one in annotation_history(store, 1)} == {"{}"}
+        assert [one.tags for one in list_images(store, 1).items] == [(), ()]
+        set_labelling(store, 1, Labelling(tags=("night",)))
+        take_image(store, 2, ANN)
+        assert set_tags(store, 2, user_id=ANN, version=0, tags=["night"]).version == 1

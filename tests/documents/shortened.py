@@ -40,6 +40,7 @@ SHORTENED_PROTOCOLS = {
 }
 # What begins so cannot run in a test; its options and settings are checked nevertheless.
 NOT_RUN = {
+    "cvat-cli": "needs a CVAT server; tests/interop calls the functions",
     "make": "makes an environment, or runs these very tests",
     "pip install": "needs a package index",
     "samkit auto images --proposer": "needs a proposal head, of the line below",
@@ -48,6 +49,12 @@ NOT_RUN = {
     "samkit engine init images --store postgresql": "needs a server at this address",
     "samkit engine users add bob --role annotator --store postgresql": "likewise",
     "samkit serve --store postgresql": "likewise",
+    "samkit serve-model --workers": "runs until it is stopped; tests/serving has it",
+    "samkit serve-model --keys": "likewise",
+    "samkit serve-model --ray": "needs a Ray cluster; tests/interop has one",
+    "samkit serve --oidc-issuer": "needs a provider at this address",
+    "samkit export tuned/last.safetensors": "needs a ViT; tests/export writes a small one",
+    "samkit export mobile_sam_tuned": "needs OpenVINO, which tests do without; tests/export has it",
     "samkit auto images --ray": "needs a Ray cluster",
     "samkit auto s3://": "needs a network",
     "samkit auto https://": "likewise",

@@ -11,6 +11,10 @@ from documents.blocks import PAGES, read_blocks
 from documents.shortened import SHORT_TRAINING
 from samkit.proposals import AutoMaskConfig, AutoMasker
 
+# tests/compat/test_docs.py runs those of compat.md, in a process of its own;
+# tests/serving/test_docs.py those of serving.md, with a server.
+ELSEWHERE = ("README.md", "docs/compat.md", "docs/serving.md")
+LONG = ("docs/training.md", "docs/export.md", "docs/data-engine.md", "docs/video.md")
 WITH_PYTHON = [page for page in PAGES if read_blocks(page, "python")]
 
 
@@ -42,7 +46,14 @@ def run_page(page):
 # By torch's older exporter to ONNX, which programs for the original use.
 @pytest.mark.filterwarnings("ignore:::torch.onnx", "ignore::torch.jit.TracerWarning")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Exporting aten")
-@pytest.mark.parametrize("page", [page for page in WITH_PYTHON if page != "README.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] if page in LONG else [])
+        for page in WITH_PYTHON
+        if page not in ELSEWHERE
+    ],
+)
 def test_blocks_run(page, folder):
     run_page(page)
 

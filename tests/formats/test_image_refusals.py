@@ -76,7 +76,7 @@ def png_that_claims(width, height):
 @pytest.mark.parametrize(
     ("size", "told"),
     [
-        ((60_000, 60_000), "more than 178,956,970 pixels"),  # Pillow refuses it
+        ((60_000, 60_000), "60000 x 60000 pixels"),  # Pillow refuses it
         ((12_000, 12_000), "12000 x 12000 pixels"),  # Pillow warns of it
         ((11_586, 11_586), "11586 x 11586 pixels"),
     ],

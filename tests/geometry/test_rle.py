@@ -3,12 +3,13 @@
 import json
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
 
-from samkit.geometry import boxes_from_masks, decode_rle, encode_rle
+from samkit.geometry import boxes_from_masks, decode_rle, encode_rle, place_rle
 from samkit.geometry.boxes import xyxy_to_xywh
 from samkit.geometry.rle import encode_patch_rle
 
@@ -82,3 +83,28 @@ def test_huge_masks_need_only_their_patch():
     assert rle["size"] == [20_000, 40_000]
     assert coco_mask.area(rle) == 11
     assert coco_mask.toBbox(rle).tolist() == [39_990, 19_990, 4, 3]
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 8])
+def test_mask_of_a_part_is_placed_in_the_image(factor):
+    rng = np.random.default_rng(factor)
+    for (height, width), (x, y), (part_h, part_w) in (
+        ((40, 50), (3, 5), (4, 6)),
+        ((40, 50), (46, 37), (3, 4)),  # up to the edges, enlarged beyond
+        ((16, 50), (0, 0), (16, 6)),  # full columns
+    ):
+        part = rng.random((part_h, part_w)) < 0.6
+        part[:, 1] = True
+        expected = np.zeros((height, width), bool)
+        enlarged = part.repeat(factor, 0).repeat(factor, 1)[: height - y, : width - x]
+        expected[y : y + enlarged.shape[0], x : x + enlarged.shape[1]] = enlarged
+        found = place_rle(
+            encode_rle(part), corner_xy=(x, y), size_hw=(height, width), factor=factor
+        )
+        assert found == encode_rle(expected)
+
+
+def test_empty_mask_of_a_part_is_empty_in_the_image():
+    empty = encode_rle(np.zeros((4, 5), bool))
+    placed = place_rle(empty, corner_xy=(2, 2), size_hw=(20, 30), factor=4)
+    assert placed == encode_rle(np.zeros((20, 30), bool))

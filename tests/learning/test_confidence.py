@@ -10,6 +10,7 @@ from samkit.learning.confidence import (
     fit_confidence,
     mask_features,
     reliability,
+    standard_error,
 )
 
 
@@ -74,15 +75,46 @@ def test_masks_that_are_not_shown_do_not_count():
     assert sum(count for count, _, _ in learned.bins) == 500
 
 
-def test_the_lowest_threshold_with_the_precision():
-    confidence = np.linspace(0.99, 0.5, 20)
-    accepted = np.array([1] * 10 + [0] + [1] * 5 + [0] * 4, bool)
-    threshold, precision, share = choose_threshold(confidence, accepted, 0.9)
-    assert threshold == pytest.approx(confidence[15])
-    assert (precision, share) == (15 / 16, 1)
+def test_the_lowest_threshold_that_likely_has_the_precision():
+    confidence = np.linspace(0.99, 0.5, 60)
+    images = np.arange(60) % 6
+    accepted = np.array([1] * 30 + [0] + [1] * 9 + [0] * 20, bool)
+    # 39 of 40 are right: 39 / 41, less an error of 0.024, is 0.927.
+    threshold, precision, share = choose_threshold(confidence, accepted, images, 0.92)
+    assert threshold == pytest.approx(confidence[39])
+    assert (precision, share) == (39 / 40, 1)
+    # That is not enough for 0.95, which the first 30 have: 30 / 31.
+    threshold, precision, share = choose_threshold(confidence, accepted, images, 0.95)
+    assert threshold == pytest.approx(confidence[29])
+    assert (precision, share) == (1, 30 / 39)
     # Nine right ones at the top are too few to believe in.
-    few = np.array([1] * 9 + [0] * 11, bool)
-    assert choose_threshold(confidence, few, 0.95) == (None, None, 0)
+    few = np.array([1] * 9 + [0] * 51, bool)
+    assert choose_threshold(confidence, few, images, 0.85) == (None, None, 0)
+
+
+def test_one_image_says_nothing_about_others():
+    confidence, accepted = np.linspace(0.99, 0.5, 40), np.ones(40, bool)
+    assert choose_threshold(confidence, accepted, np.zeros(40, int), 0.9)[0] is None
+    assert choose_threshold(confidence, accepted, np.arange(40) % 2, 0.9)[0] == confidence[-1]
+    # All faults on one of four images: the error is larger than of faults that are spread.
+    faults = np.arange(40) % 13 == 0
+    together = standard_error(~faults, np.where(faults, 0, 1 + np.arange(40) % 3))
+    spread = standard_error(~faults, np.arange(40) % 4)
+    assert together > spread
+
+
+def test_few_masks_promise_no_more_than_they_show():
+    """The precision on new images is below the target in few of many small samples."""
+    missed = []
+    for seed in range(60):
+        features, accepted, images, _ = made(150, 100 + seed, images=6)
+        learned = fit_confidence(features, accepted, images, target=0.9)
+        if learned.threshold is None:
+            continue
+        new, _, _, chance = made(3000, 1000 + seed)
+        missed.append(0.9 - chance[learned.of(new) >= learned.threshold].mean())
+    assert len(missed) > 10
+    assert np.mean(missed) < 0.03
 
 
 def test_reliability_by_tenths():

@@ -31,9 +31,10 @@ from samkit.weights import weights_sha256
 from .conftest import shifted
 
 
-def verdict(*, is_better):
+def verdict(*, is_better, forgets=False):
     return Judgement(
         is_better=is_better,
+        forgets=forgets,
         reason="as the test says",
         num_images=3,
         num_masks=9,
@@ -52,7 +53,8 @@ def judged(monkeypatch):
 
     def judge(_learner, _project, held_out, before, after):
         seen.append((held_out, before, after))
-        return verdict(is_better=verdicts.pop(0) if verdicts else True)
+        said = verdicts.pop(0) if verdicts else True
+        return verdict(is_better=said is True, forgets=said == "forgets")
 
     monkeypatch.setattr(learner_module.Learner, "judge", judge)
     return verdicts, seen
@@ -172,6 +174,43 @@ def test_a_rejected_model_answers_nobody(team, make_learner, judged):
     assert serving_version(team.store, team.project.id) is None
     assert read_decoder(team.store, learned.version.id) is None
     assert learner.serving(team.project.id) == (learner.base, learner.base_version.id)
+
+
+def test_of_a_model_that_forgets_a_part_is_taken(team, make_learner, judged, tiny):
+    """Decoders between the one before and the new one often forget less and are still better."""
+    learner, (verdicts, seen) = make_learner(), judged
+    team.finish(team.images)
+    verdicts += ["forgets", True]
+    learned = learner.learn(team.project.id)
+    assert learned.verdict == "promoted"
+    assert learned.reason == "as the test says; 50% of what it learned, mixed"
+    whole, half = (after.model.state_dict() for _, _, after in seen)
+    old = tiny.model.state_dict()
+    name = "mask_decoder.iou_prediction_head.layers.2.bias"
+    assert not torch.equal(whole[name], old[name])
+    assert torch.allclose(half[name], (whole[name] + old[name]) / 2, atol=2e-3)
+    assert learner.open_version(learned.version.id).model.state_dict()[name].equal(half[name])
+
+
+def test_a_model_that_forgets_in_any_share_is_rejected(team, make_learner, judged):
+    learner, (verdicts, seen) = make_learner(), judged
+    team.finish(team.images)
+    verdicts += ["forgets"] * 3
+    learned = learner.learn(team.project.id)
+    assert learned.verdict == "rejected"
+    assert learned.reason.endswith("25% of what it learned, mixed")
+    assert len(seen) == 3
+    assert [one.version.id for one in list_learned_models(team.store, team.project.id)] == [
+        learned.version.id
+    ]
+
+
+def test_a_model_that_is_no_better_is_not_tried_in_parts(team, make_learner, judged):
+    learner, (verdicts, seen) = make_learner(), judged
+    team.finish(team.images)
+    verdicts += [False]
+    assert learner.learn(team.project.id).verdict == "rejected"
+    assert len(seen) == 1
 
 
 def test_too_few_images_say_so(team, make_learner):

@@ -32,7 +32,7 @@ def lessons(monkeypatch):
     """Replaces the learning of confidences; lists the targets that were learned for."""
     targets = []
 
-    def learn(_predictor, _images, _embed, *, target, on_image):
+    def learn(_predictor, _images, _embed, _config, *, target, on_image):
         on_image()
         targets.append(target)
         return learned(len(targets))

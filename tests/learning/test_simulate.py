@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -141,9 +142,9 @@ def test_prefilled_masks_are_left_or_deleted(
         masks = np.stack([*(decode_rle(rle) for rle in sample.rles[:1]), rle_of_scene(sample)])
         return Masks.from_arrays(masks, [0.9, 0.8])
 
-    sure = object()
+    sure = SimpleNamespace(proposer="grid")
     monkeypatch.setattr(prefill.ConfidentMasks, "__call__", generate)
-    monkeypatch.setattr(simulate, "learn_confidence", lambda *_, **__: sure)
+    monkeypatch.setattr(simulate, "learn_to_prefill", lambda *_, **__: sure)
     monkeypatch.setattr(simulate, "can_prefill", lambda confidence: confidence is sure)
     simulation = Simulation(
         Picked(scenes, range(10)),
@@ -173,7 +174,8 @@ def test_masks_that_a_limit_leaves_out_are_not_rejected(
         return Masks.from_arrays(masks, np.full(len(masks), 0.9))
 
     monkeypatch.setattr(prefill.ConfidentMasks, "__call__", generate)
-    monkeypatch.setattr(simulate, "learn_confidence", lambda *_, **__: object())
+    sure = SimpleNamespace(proposer="grid")
+    monkeypatch.setattr(simulate, "learn_to_prefill", lambda *_, **__: sure)
     monkeypatch.setattr(simulate, "can_prefill", lambda _: True)
     simulation = Simulation(
         Picked(scenes, range(10)),

@@ -12,46 +12,14 @@ import transformers
 from torch import Tensor
 
 from reference.decode import decode
+from samkit.export.transformers_folder import sam_config
 from samkit.models import CONFIGS, Sam, SamConfig
 from samkit.models.mask_decoder import MaskDecoderConfig
-from samkit.models.vit import ViTConfig
 from samkit.weights.layouts import to_own_names
 
 # The values compared are of a scale of 0.1 to 10. In double precision even a norm's epsilon shows.
 ATOL = {torch.float32: 1e-4, torch.float64: 1e-9}
 PROMPT_KINDS = ("point", "points", "box", "box and points", "mask", "mask and points", "all")
-
-
-def their_config(config: SamConfig) -> transformers.SamConfig:
-    """The configuration of transformers for the same network."""
-    encoder, decoder = config.encoder, config.decoder
-    assert isinstance(encoder, ViTConfig)
-    return transformers.SamConfig(
-        vision_config={
-            "hidden_size": encoder.embed_dim,
-            "num_hidden_layers": encoder.depth,
-            "num_attention_heads": encoder.num_heads,
-            "global_attn_indexes": list(encoder.global_blocks),
-            "image_size": encoder.image_size,
-            "patch_size": encoder.patch_size,
-            "window_size": encoder.window_size,
-            "output_channels": encoder.out_channels,
-            "num_pos_feats": decoder.dim // 2,
-        },
-        prompt_encoder_config={
-            "hidden_size": decoder.dim,
-            "image_size": encoder.image_size,
-            "patch_size": encoder.patch_size,
-        },
-        mask_decoder_config={
-            "hidden_size": decoder.dim,
-            "num_hidden_layers": decoder.depth,
-            "num_attention_heads": decoder.num_heads,
-            "mlp_dim": decoder.mlp_dim,
-            "iou_head_hidden_dim": decoder.iou_hidden_dim,
-            "layer_norm_eps": 1e-5,  # as SAM was trained; 1e-6 by default
-        },
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +39,7 @@ def make_pair(
     num_images: int,
     dtype: torch.dtype = torch.float32,
 ) -> Pair:
-    theirs = transformers.SamModel(their_config(config)).to(dtype).eval()
+    theirs = transformers.SamModel(sam_config(config)).to(dtype).eval()
     randomise(theirs)
     with torch.device("meta"):
         own = Sam(config)

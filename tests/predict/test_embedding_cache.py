@@ -41,7 +41,7 @@ def test_embeddings_are_found_by_image_and_encoder_and_missed_when_damaged(tmp_p
     assert value_of(found) == 1.5
     assert (found.coords, found.model_name) == (embedding().coords, "tiny")
     assert cache.get(key(1), "f" * 64) is None
-    path = cache._path(key(1), ENCODER)
+    path = cache.path(key(1), ENCODER)
     path.write_bytes(path.read_bytes()[:100])
     assert cache.get(key(1), ENCODER) is None
     cache.put(key(1), embedding(3.5))
@@ -95,7 +95,7 @@ def test_least_recently_used_embeddings_are_removed_first(tmp_path):
     for number in (1, 2):
         cache.put(key(number), embedding())
     for number in (0, 1, 2):  # used in this order, long ago
-        os.utime(cache._path(key(number), ENCODER), (number + 1, number + 1))
+        os.utime(cache.path(key(number), ENCODER), (number + 1, number + 1))
     assert cache.get(key(0), ENCODER) is not None
     cache.put(key(3), embedding())
     assert [cache.get(key(n), ENCODER) is not None for n in range(4)] == [True, False, True, True]

@@ -51,6 +51,7 @@ SPAWNS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "case"),
     [*(pytest.param(*one, marks=needs_forks) for one in FORKS), *SPAWNS],

@@ -33,8 +33,9 @@ class StubMasker:
     def __init__(self, masks, predictor=None):
         self.masks, self.predictor, self.images = masks, predictor, []
 
-    def generate(self, image, *, on_progress=None):
+    def generate(self, image, *, embedding=None, on_progress=None):
         self.images.append(image)
+        self.embedding = embedding
         if on_progress is not None:
             on_progress(1, 1)
         return self.masks
@@ -54,6 +55,25 @@ def test_a_detectors_boxes_are_answered(tiny_sam):
     np.testing.assert_array_equal(masks.to_arrays(), expected.masks[found, 0])
     assert masks.phrases == tuple(("car", "tree")[index] for index in found)
     np.testing.assert_allclose(masks.phrase_scores, np.array([0.8, 0.6])[found], rtol=1e-6)
+
+
+def test_an_image_that_is_embedded_is_not_embedded_again(tiny_sam, monkeypatch):
+    predictor = Predictor(tiny_sam, model_name="tiny")
+    everything = StubMasker(masks_at(BOXES[0]), predictor)
+    detector = StubDetector((BOXES[1], 0.8, "car"))
+    masker = ClassMasker(everything, ["car"], detector, keep_others=True)
+    expected = masker.generate(IMAGE)
+    embedding = predictor.embed(IMAGE)
+    monkeypatch.setattr(predictor, "embed", None)
+    assert masker.generate(IMAGE, embedding=embedding).rles == expected.rles
+    assert everything.embedding is embedding
+
+
+def test_the_embedding_of_an_image_of_another_size_is_refused(tiny_sam, refusal):
+    predictor = Predictor(tiny_sam, model_name="tiny")
+    masker = ClassMasker(StubMasker(None, predictor), ["car"], StubDetector())
+    with refusal(PromptError, "of (90, 120) pixels (height, width), and this one has (80, 120)"):
+        masker.generate(IMAGE, embedding=predictor.embed(make_image(90, 120)))
 
 
 def test_nothing_found_is_no_masks(tiny_sam):

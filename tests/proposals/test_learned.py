@@ -1,5 +1,7 @@
 """A learned proposer: boxes of a head, their masks, and how they are chosen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -35,6 +37,12 @@ def head_file(head, predictor, tmp_path):
     path = tmp_path / "head.safetensors"
     save_proposal_head(head, path, encoder_checksum=predictor.encoder_checksum)
     return path
+
+
+@pytest.fixture
+def everything(head_file):
+    """Settings that let all masks of a head with random weights through."""
+    return AutoMaskConfig(proposer=str(head_file), iou_thresh=0, stability_thresh=0)
 
 
 @pytest.fixture
@@ -75,8 +83,8 @@ def test_padding_has_no_part_in_the_boxes(head, features):
     assert (one == two).all()
 
 
-def test_each_mask_answers_a_box_of_the_head(predictor, head_file, image):
-    masker = AutoMasker(predictor, proposer=head_file)
+def test_each_mask_answers_a_box_of_the_head(predictor, everything, image):
+    masker = AutoMasker(predictor, everything)
     proposals = masker.propose(image)
     (crop,) = proposals.crops
     embedding = predictor.embed(image)
@@ -102,17 +110,15 @@ def test_each_mask_answers_a_box_of_the_head(predictor, head_file, image):
     assert set(masks.scores.tolist()) <= set(candidates.scores.tolist())
 
 
-def test_crops_and_tiles_have_boxes_of_their_own(predictor, head_file, image):
-    config = AutoMaskConfig(
-        proposer=str(head_file), crop_layers=1, iou_thresh=0, stability_thresh=0
-    )
+def test_crops_and_tiles_have_boxes_of_their_own(predictor, everything, image):
+    config = replace(everything, crop_layers=1)
     done = []
     proposals = AutoMasker(predictor, config).propose(image, on_progress=lambda *n: done.append(n))
     assert len(proposals.crops) == 5
     assert all(len(crop.candidates) for crop in proposals.crops)
     assert done[-1] == (5 * config.max_proposals, 5 * config.max_proposals)
     tiling = samkit.proposals.TileConfig(tile_px=48, overlap_px=16)
-    tiled = AutoMasker(predictor, proposer=head_file).generate_tiled(image, tiling)
+    tiled = AutoMasker(predictor, everything).generate_tiled(image, tiling)
     assert len(tiled) > 0
     assert tiled.size_hw == (60, 90)
 
@@ -120,8 +126,7 @@ def test_crops_and_tiles_have_boxes_of_their_own(predictor, head_file, image):
 def test_the_default_of_a_learned_proposer_is_the_preset_instant(predictor, head_file):
     config = AutoMasker(predictor, proposer=head_file).config
     instant = PRESETS["instant"]
-    assert (config.iou_thresh, config.stability_thresh) == (0, 0)
-    assert config.max_proposals == instant.max_proposals
+    assert config == replace(instant, proposer=str(head_file))
     assert instant.proposer == "learned"
     grid = AutoMasker(predictor, instant, proposer="grid").config
     assert grid.proposer == "grid"

@@ -11,7 +11,7 @@ import samkit
 from proposals.scenery import SceneryPredictor, Thing, make_image
 from proposals.test_filter import assert_equal_masks
 from samkit import AutoMaskConfig, AutoMasker
-from samkit.errors import ConfigError, ImageError
+from samkit.errors import ConfigError, ImageError, PromptError
 from samkit.geometry import boxes_from_masks
 from samkit.proposals.grid import crop_boxes, grid_points
 from samkit.proposals.proposers import PROMPTS_AT_ONCE
@@ -40,6 +40,24 @@ def test_points_of_all_crops_are_asked():
         for count, (x0, y0, x1, y1) in zip([8] + [2] * 4 + [1] * 16, expected, strict=True)
     ]
     np.testing.assert_allclose(predictor.asked, np.concatenate(points))
+
+
+def test_an_image_that_is_embedded_is_not_embedded_again():
+    image = make_image(200, 300)
+    things = (Thing((10, 10, 60, 60)), Thing((100, 40, 220, 160)))
+    predictor, expected = ask(*things, image=image, crop_layers=1)
+    embedding = SceneryPredictor(*things).embed(image)
+    again = SceneryPredictor(*things)
+    masker = AutoMasker(again, AutoMaskConfig(crop_layers=1))
+    assert_equal_masks(masker.generate(image, embedding=embedding), expected)
+    assert again.crops == predictor.crops[1:]
+
+
+def test_the_embedding_of_an_image_of_another_size_is_refused(refusal):
+    predictor = SceneryPredictor()
+    embedding = predictor.embed(make_image(90, 120))
+    with refusal(PromptError, "of (90, 120) pixels (height, width), and this one has (80, 120)"):
+        AutoMasker(predictor).generate(make_image(80, 120), embedding=embedding)
 
 
 def test_own_points_are_asked_in_each_layer():

@@ -12,6 +12,7 @@ import pytest
 from samkit.dataengine import list_model_versions
 from samkit.errors import SamkitError, StoreError, WeightsError
 from samkit.web.embedder import Embedder
+from samkit.web.tiles import TileCache
 from samkit.web.workers import PriorityPool
 
 
@@ -47,7 +48,9 @@ def start(sqlite_scene, config, counting):
     running = []
 
     def run(**changes):
-        embedder = Embedder(sqlite_scene.store, replace(config, **changes), lambda: counting)
+        settings = replace(config, **changes)
+        tiles = TileCache(sqlite_scene.store, settings)
+        embedder = Embedder(sqlite_scene.store, settings, lambda: counting, tiles)
         embedder.start()
         running.append(embedder)
         return embedder
@@ -104,7 +107,7 @@ def test_next_images_are_encoded_ahead(sqlite_server):
     lease = server.ann.post(f"/api/projects/{server.scene.project.id}/next").json()["lease"]
     held = lease["image"]["id"]
     server.studio.embedder._pool.submit(9, lambda: None).result(60)  # after them
-    cached = {key for key, _ in server.studio.embedder._cached}
+    cached = {key for key, _, _ in server.studio.embedder._cached}
     assert cached == {one.pixels_key for one in server.scene.images if one.id != held}
 
 
@@ -130,7 +133,7 @@ def test_model_that_cannot_be_loaded_is_told(sqlite_scene, config):
     def fail():
         raise WeightsError("no such model")
 
-    embedder = Embedder(sqlite_scene.store, config, fail)
+    embedder = Embedder(sqlite_scene.store, config, fail, TileCache(sqlite_scene.store, config))
     embedder.start()
     with pytest.raises(WeightsError, match="no such model"):
         embedder.ask(sqlite_scene.images[0]).result(60)
@@ -139,7 +142,9 @@ def test_model_that_cannot_be_loaded_is_told(sqlite_scene, config):
 
 
 def test_model_that_fails_to_load_in_another_way_is_told_too(sqlite_scene, config, caplog):
-    embedder = Embedder(sqlite_scene.store, config, lambda: 1 / 0)
+    embedder = Embedder(
+        sqlite_scene.store, config, lambda: 1 / 0, TileCache(sqlite_scene.store, config)
+    )
     embedder.start()
     with pytest.raises(SamkitError, match="cannot be loaded: see the server's log"):
         embedder.ask(sqlite_scene.images[0]).result(60)

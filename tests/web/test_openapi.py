@@ -23,6 +23,7 @@ EXAMPLES = {"stranger": 2, "ann": 6, "rev": 6, "adm": 8}  # of each operation
 LEFT_OUT = {("delete", "/api/session")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", EXAMPLES)
 def test_no_request_breaks_the_server(role, sqlite_server):
     browser = getattr(sqlite_server, role)

@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sam2_parity import image_model, their_config, video_pair
+from sam2_parity import image_model, video_pair
 from samkit.errors import WeightsError
+from samkit.export.transformers_folder import sam2_config
 from samkit.models import CONFIGS, Sam2, Sam2Config, build_sam
 from samkit.weights.catalog import CATALOG, PUBLISHED_IOU_THRESH, SAM2_IOU_THRESH
 from samkit.weights.checkpoint import outline, read_iou_thresh, save_checkpoint
@@ -99,7 +100,7 @@ def their_state(name: str) -> dict[str, Tensor]:
     import transformers
 
     with torch.device("meta"):
-        return transformers.Sam2VideoModel(their_config(config)).state_dict()
+        return transformers.Sam2VideoModel(sam2_config(config)).state_dict()
 
 
 def shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:

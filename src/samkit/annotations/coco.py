@@ -14,6 +14,7 @@ from typing import Any
 
 from samkit.annotations.model import (
     BROKEN,
+    SHAPE_ATTRIBUTES,
     AnnotatedImage,
     AnnotatedMask,
     AnnotationList,
@@ -22,17 +23,19 @@ from samkit.annotations.model import (
     describe,
     find_files,
     folder_of,
+    named_values,
     read_each,
     take_options,
     text_or_empty,
     with_size,
+    words_of,
 )
 from samkit.annotations.numbers import id_text, number_or_none
 from samkit.annotations.segmentations import CocoSegmentation
 from samkit.annotations.shapes import BOX_FAULT
 from samkit.errors import DataError
 from samkit.files import read_json
-from samkit.formats import UNLABELLED_MARK
+from samkit.formats import CROWD, OCCLUDED, UNLABELLED_MARK
 
 FORMAT = "coco"
 # Roboflow's file in the folder of the images that it names.
@@ -246,7 +249,7 @@ def _categories(entries: list[Any]) -> tuple[dict[str, str | None], set[str], li
 def _annotated(
     file: CocoFile, image: CocoImage, root: Path, options: ReadOptions
 ) -> AnnotatedImage:
-    masks, faults = [], []
+    masks, faults, notes = [], [], []
     for index, one in image.annotations:
         where = f"annotation {_name(one, index)}"
         try:
@@ -255,6 +258,12 @@ def _annotated(
             faults.append(Fault(text=f"{where}: {error}"))
         except BROKEN as error:
             faults.append(Fault(text=f"{where} is broken: {describe(error)}"))
+    unclear = sum(one.is_crowd and CROWD not in one.attributes for one in masks)
+    if unclear:
+        notes.append(
+            f"{unclear} mask{'s are' if unclear > 1 else ' is'} marked iscrowd, as CVAT marks all"
+            " that are no polygons: not taken for crowds"
+        )
     entry = image.entry
     found = entry.get("samkit")
     extras = found if isinstance(found, dict) else {}
@@ -267,6 +276,8 @@ def _annotated(
         review=text_or_empty(extras.get("review")),
         comment=text_or_empty(extras.get("comment")),
         faults=tuple(faults),
+        notes=tuple(notes),
+        tags=words_of(extras.get("tags")),
     )
     return with_size(annotated, entry.get("height"), entry.get("width"))
 
@@ -299,7 +310,17 @@ def _mask(
         stability=number_or_none(extras.get("stability", annotation.get("stability_score"))),
         stage=text_or_empty(extras.get("stage")),
         is_crowd=_is_true(annotation.get("iscrowd")),
+        attributes=_attributes(annotation, by_cvat=not extras),
     )
+
+
+def _attributes(annotation: Mapping[str, Any], *, by_cvat: bool) -> dict[str, Any]:
+    """Attributes as CVAT writes them, and `iscrowd` where it says that the mask is a crowd."""
+    found = named_values(annotation.get("attributes"))
+    values = {name: value for name, value in found.items() if name not in SHAPE_ATTRIBUTES}
+    if _is_true(annotation.get("iscrowd")) and not (by_cvat and OCCLUDED in found):
+        values[CROWD] = True
+    return values
 
 
 def _segmentation(annotation: Mapping[str, Any], options: ReadOptions) -> Any:

@@ -5,6 +5,7 @@ Shapes of one group and label are one mask, as in the COCO files that CVAT expor
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -33,12 +34,13 @@ from samkit.annotations.shapes import (
 )
 from samkit.annotations.xml_files import read_xml, xml_root
 from samkit.errors import DataError
+from samkit.formats import OCCLUDED, parse_attribute
 
 FORMAT = "cvat"
 ROOT = "annotations"
 NO_GROUP = (None, "", "0")
 # What else CVAT has besides masks, polygons, boxes and ellipses.
-OTHERS = ("tag", "points", "polyline", "skeleton", "cuboid")
+OTHERS = ("points", "polyline", "skeleton", "cuboid")
 
 
 def open_cvat(path: Path, options: ReadOptions) -> AnnotationList:
@@ -71,9 +73,10 @@ def _read_file(
     root = read_xml(file)
     if root.tag != ROOT:
         raise DataError(f"{file} is not CVAT's: expected <{ROOT}>, got <{root.tag!s:.40}>")
+    numeric = numeric_attributes(root)
     for element in root:
         if element.tag == "image" and element.get("name"):
-            images.append(_read_image(element, file, options))
+            images.append(_read_image(element, file, options, numeric))
         elif element.tag == "image":
             faults.append(Fault(text="an image has no name", num_annotations=len(element)))
         elif element.tag == "track":
@@ -88,31 +91,78 @@ def _track_fault(track: ET.Element) -> Fault:
     return Fault(text=text, num_annotations=len(track))
 
 
-def _read_image(element: ET.Element, file: Path, options: ReadOptions) -> AnnotatedImage:
+def numeric_attributes(root: ET.Element) -> frozenset[str]:
+    """Names of the attributes that are numbers for all labels that have them."""
+    kinds: dict[str, set[str]] = {}
+    for one in root.iterfind("meta//attribute"):
+        kinds.setdefault(one.findtext("name") or "", set()).add(one.findtext("input_type") or "")
+    return frozenset(name for name, inputs in kinds.items() if inputs == {"number"})
+
+
+def _read_image(
+    element: ET.Element, file: Path, options: ReadOptions, numeric: Collection[str]
+) -> AnnotatedImage:
+    tags = [one.get("label", "") for one in element.findall("tag")]
     masks: list[tuple[str | None, AnnotatedMask]] = []
     faults: list[Fault] = []
-    for number, shape in enumerate(element, start=1):
+    for number, shape in enumerate(element.iterfind("*"), start=1):
         where = f"shape {number} ({shape.tag!s:.20})"
+        if shape.tag == "tag":
+            if shape.find("attribute") is not None:
+                text = f"{where}: attributes of tags are not read"
+                faults.append(Fault(text=text, num_annotations=0))
+            continue
         try:
-            masks.append(_read_shape(shape, where, options))
+            masks.append(_read_shape(shape, where, options, numeric))
         except (DataError, *BROKEN) as error:
             faults.append(fault_of(error, where))
     image = AnnotatedImage(
-        name=element.attrib["name"], file=file, masks=join_groups(masks), faults=tuple(faults)
+        name=element.attrib["name"],
+        file=file,
+        masks=join_groups(masks),
+        faults=tuple(faults),
+        tags=tuple(tag for tag in tags if tag),
     )
     return with_size(image, element.get("height"), element.get("width"))
 
 
 def _read_shape(
-    element: ET.Element, where: str, options: ReadOptions
+    element: ET.Element, where: str, options: ReadOptions, numeric: Collection[str]
 ) -> tuple[str | None, AnnotatedMask]:
     """A shape's group and mask."""
     group, label = element.get("group_id"), element.get("label")
-    mask = AnnotatedMask(where=where, shape=_shape(element, options), class_name=label or None)
+    mask = AnnotatedMask(
+        where=where,
+        shape=cvat_shape(element, options),
+        class_name=label or None,
+        attributes=cvat_attributes(element, numeric),
+    )
     return None if group in NO_GROUP else group, mask
 
 
-def _shape(element: ET.Element, options: ReadOptions) -> Shape:
+def cvat_attributes(element: ET.Element, numeric: Collection[str]) -> dict[str, str | bool | float]:
+    """The attributes of a shape, by name."""
+    found: dict[str, str | bool | float] = {}
+    for one in element.findall("attribute"):
+        name, value = one.get("name"), (one.text or "").strip()
+        if name and value:
+            found[name] = _to_number(value) if name in numeric else parse_attribute(value)
+    return found | ({OCCLUDED: True} if element.get("occluded") == "1" else {})
+
+
+def _to_number(text: str) -> str | float:
+    try:
+        return coordinate(text)
+    except ValueError:
+        return text
+
+
+def cvat_shape(element: ET.Element, options: ReadOptions) -> Shape:
+    """What a shape's element describes.
+
+    Raises:
+        DataError: it is malformed, or no mask.
+    """
     given, kind = element.attrib, element.tag
     rotation = _number(given.get("rotation", "0"), "rotation")
     if kind == "mask":

@@ -13,6 +13,7 @@ import numpy as np
 
 from samkit.annotations.model import (
     BROKEN,
+    SHAPE_ATTRIBUTES,
     AnnotatedImage,
     AnnotatedMask,
     AnnotationList,
@@ -21,9 +22,11 @@ from samkit.annotations.model import (
     Shape,
     fault_of,
     find_files,
+    named_values,
     read_each,
     take_options,
     with_size,
+    words_of,
 )
 from samkit.annotations.numbers import coordinate, to_integer
 from samkit.annotations.segmentations import CocoSegmentation
@@ -36,10 +39,14 @@ from samkit.annotations.shapes import (
 )
 from samkit.errors import DataError
 from samkit.files import read_json
-from samkit.formats import has_image_suffix
+from samkit.formats import CROWD, has_image_suffix
 
 FORMAT = "datumaro"
 IMAGES = "images"
+# What we say of masks, as attributes.
+OUR_ATTRIBUTES = ("score", "stability")
+LEFT_OUT = (*SHAPE_ATTRIBUTES, *OUR_ATTRIBUTES)
+STAGES = ("assisted-manual", "semi-automatic", "fully-automatic", "imported")
 
 
 def is_datumaro(document: Any) -> bool:
@@ -119,6 +126,7 @@ def _read_item(
         split=file.stem,
         masks=join_groups(masks),
         faults=tuple(faults),
+        tags=words_of(named_values(item.get("attr")).get("tags")),
     )
     image = item.get("image")
     size = image.get("size") if isinstance(image, dict) else None
@@ -163,8 +171,19 @@ def _read_annotation(
         shape=_shape(one, options),
         class_name=class_name,
         is_crowd=isinstance(attributes, dict) and attributes.get("is_crowd") is True,
+        attributes=_attributes(named_values(attributes)),
     )
     return str(group) if group else None, mask
+
+
+def _attributes(found: dict[str, Any]) -> dict[str, Any]:
+    """What is said of the object: neither of its shape, nor ours of its mask."""
+    values = {name: value for name, value in found.items() if name not in LEFT_OUT}
+    if values.get("stage") in STAGES:
+        del values["stage"]
+    if values.pop("is_crowd", None) is True:
+        values[CROWD] = True
+    return values
 
 
 def _shape(one: dict[str, Any], options: ReadOptions) -> Shape:

@@ -9,8 +9,10 @@ from samkit.annotations.model import (
     AnnotationFiles,
     ReadOptions,
     files_and_root,
+    named_values,
     text_or_empty,
     with_size,
+    words_of,
 )
 from samkit.annotations.numbers import number_or_none
 from samkit.annotations.segmentations import CocoSegmentation
@@ -94,6 +96,7 @@ def _read_layers(path: Path, root: Path, facts: dict[str, Any]) -> AnnotatedImag
                 score=number_or_none(one["score"]),
                 stability=number_or_none(one["stability"]),
                 stage=text_or_empty(one["stage"]),
+                attributes=named_values(one.get("attributes")),
             )
         )
     found = facts.get("samkit")
@@ -106,5 +109,6 @@ def _read_layers(path: Path, root: Path, facts: dict[str, Any]) -> AnnotatedImag
         masks=tuple(masks),
         review=text_or_empty(extras.get("review")),
         comment=text_or_empty(extras.get("comment")),
+        tags=words_of(extras.get("tags")),
     )
     return with_size(image, facts.get("height"), facts.get("width"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ from samkit.annotations.model import (
     Fault,
     ReadOptions,
     fault_of,
+    words_of,
 )
 from samkit.annotations.numbers import stated_size, to_integer
 from samkit.errors import DataError
-from samkit.formats import has_image_suffix
+from samkit.formats import FLAGS_NAME, TAGS_NAME, has_image_suffix
 
 LOCAL_FILE = "?d="  # in URLs of files on Label Studio's own disk
 INLINE = "data:"  # URLs that are the image, and do not name it
@@ -69,7 +70,8 @@ def read_regions(
     images = list(_find_images(data))
     by_image: list[list[_Region]] = [[] for _ in images]
     faults: list[tuple[int | None, Fault]] = []
-    for group in _group(results):
+    tagged = [one for one in results if len(images) == 1 and _is_tagging(one)]
+    for group in _group([one for one in results if one not in tagged]):
         named = f"{where}, region {group[0].get('id', '')!s:.20}".rstrip()
         try:
             place = _image_of(group[0], images)
@@ -89,7 +91,19 @@ def read_regions(
         _read_image(image, regions, file, options, [one for at, one in faults if at == place])
         for place, (image, regions) in enumerate(zip(images, by_image, strict=True))
     ]
+    tags = tuple(dict.fromkeys(tag for one in tagged for tag in words_of(_value(one)["choices"])))
+    read = [replace(one, tags=tags) for one in read] if tags else read
     return read, [one for at, one in faults if at is None]
+
+
+def _is_tagging(result: Any) -> bool:
+    """Whether a result has tags of the image, as exports write them."""
+    return (
+        isinstance(result, dict)
+        and result.get("from_name") == TAGS_NAME
+        and not has_shape(_value(result))
+        and isinstance(_value(result).get("choices"), list)
+    )
 
 
 def _find_images(data: dict[str, Any]) -> Iterator[_Image]:
@@ -207,7 +221,30 @@ def _mask(region: _Region, options: ReadOptions, faults: list[Fault]) -> Annotat
         shape=shape,
         class_name=labels[0] if labels else None,
         num_annotations=len(region.results),
+        attributes=_attributes(region, faults),
     )
+
+
+def _attributes(region: _Region, faults: list[Fault]) -> dict[str, Any]:
+    """Answers of forms about a region, by the names of the forms' controls."""
+    found: dict[str, Any] = {}
+    for one in region.results:
+        name, value = one.get("from_name"), _value(one)
+        if not isinstance(name, str):
+            continue
+        chosen = words_of(value.get("choices"))
+        if name == FLAGS_NAME:
+            found |= dict.fromkeys(chosen, True)
+            continue
+        text = value.get("text")
+        texts = words_of([text] if isinstance(text, str) else text)
+        answers = [*chosen, *texts, *([value["number"]] if "number" in value else [])]
+        if answers:
+            found[name] = answers[0]
+        if len(answers) > 1:
+            reason = f"{region.where}: of the answers to {name!r:.40} only the first is read"
+            faults.append(Fault(text=reason, num_annotations=0))
+    return found
 
 
 def _labels(result: dict[str, Any]) -> list[str]:

@@ -24,6 +24,7 @@ from samkit.annotations.model import (
     fault_of,
     files_and_root,
     folder_of,
+    named_values,
     with_size,
 )
 from samkit.annotations.numbers import id_text, number_or_none
@@ -86,6 +87,7 @@ def read_labelme(path: Path, root: Path, _options: ReadOptions) -> AnnotatedImag
         folder=folder_of(path, root),
         masks=masks,
         faults=faults,
+        tags=tuple(name for name, on in named_values(document.get("flags")).items() if on is True),
     )
     return with_size(image, document.get("imageHeight"), document.get("imageWidth"))
 
@@ -106,9 +108,16 @@ def _group(shapes: Sequence[Any]) -> tuple[tuple[AnnotatedMask, ...], tuple[Faul
             shape=LabelMeShape(shape),
             class_name=str(label) if label is not None and label != "" else None,
             score=number_or_none(shape.get("score")),
+            attributes=_attributes(shape),
         )
         masks.append((None if group in (None, "", False) else id_text(group), mask))
     return join_groups(masks), tuple(faults)
+
+
+def _attributes(shape: dict[str, Any]) -> dict[str, Any]:
+    """Flags of a shape, and what X-AnyLabeling adds."""
+    difficult = {"difficult": True} if shape.get("difficult") is True else {}
+    return named_values(shape.get("flags")) | named_values(shape.get("attributes")) | difficult
 
 
 def _check(shape: Any) -> None:

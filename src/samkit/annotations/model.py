@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -14,6 +14,8 @@ from samkit.formats import is_hidden
 from samkit.geometry import Rle
 
 T = TypeVar("T")
+# Attributes by which CVAT and datumaro describe their shapes, not objects.
+SHAPE_ATTRIBUTES = ("rotation", "keyframe", "outside")
 # What reading a document of unknown content may raise: values of other types than expected.
 BROKEN = (
     KeyError,
@@ -81,6 +83,7 @@ class AnnotatedMask:
         stability: stability score; None if unknown.
         stage: data-engine stage, if samkit wrote the file.
         is_crowd: the file calls it a crowd region (`iscrowd`).
+        attributes: values by name, as the file has them; texts where it has only texts.
     """
 
     where: str
@@ -91,6 +94,7 @@ class AnnotatedMask:
     stability: float | None = None
     stage: str = ""
     is_crowd: bool = False
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +113,7 @@ class AnnotatedImage:
         void: pixels that belong to nothing and are not to be judged, in the file's space.
         review: the data engine's verdict, if samkit wrote the file; else empty.
         notes: one line about each thing that was understood in an unusual way.
+        tags: of the image.
     """
 
     name: str
@@ -123,6 +128,7 @@ class AnnotatedImage:
     comment: str = ""
     faults: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
     @property
     def num_annotations(self) -> int:
@@ -278,6 +284,16 @@ def faults_of_nothing(image: AnnotatedImage) -> tuple[Fault, ...]:
 def text_or_empty(value: Any) -> str:
     """A text; empty for anything else."""
     return value if isinstance(value, str) else ""
+
+
+def named_values(value: Any) -> dict[str, Any]:
+    """Values by name, of an object in JSON; empty for anything else."""
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def words_of(value: Any) -> tuple[str, ...]:
+    """Texts of a list; empty for anything else."""
+    return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()
 
 
 def with_size(image: AnnotatedImage, height: Any, width: Any) -> AnnotatedImage:

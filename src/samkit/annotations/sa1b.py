@@ -17,8 +17,10 @@ from samkit.annotations.model import (
     describe,
     files_and_root,
     folder_of,
+    named_values,
     text_or_empty,
     with_size,
+    words_of,
 )
 from samkit.annotations.numbers import number_or_none
 from samkit.annotations.segmentations import CocoSegmentation
@@ -79,6 +81,7 @@ def sa1b_image(document: Any, path: Path, folder: str) -> AnnotatedImage:
         masks=tuple(masks),
         review=text_or_empty(extras.get("review")),
         comment=text_or_empty(extras.get("comment")),
+        tags=words_of(extras.get("tags")),
         faults=tuple(faults),
     )
     return with_size(annotated, image.get("height"), image.get("width"))
@@ -97,4 +100,5 @@ def _mask(annotation: Any, where: str) -> AnnotatedMask:
         score=number_or_none(extras.get("score", annotation.get("predicted_iou"))),
         stability=number_or_none(extras.get("stability", annotation.get("stability_score"))),
         stage=text_or_empty(extras.get("stage")),
+        attributes=named_values(extras.get("attributes")),
     )

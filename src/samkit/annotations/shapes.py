@@ -157,4 +157,7 @@ def _joined(parts: list[AnnotatedMask]) -> AnnotatedMask:
         num_annotations=sum(one.num_annotations for one in parts),
         score=first.score,
         is_crowd=any(one.is_crowd for one in parts),
+        attributes={
+            name: value for one in reversed(parts) for name, value in one.attributes.items()
+        },
     )

@@ -290,11 +290,15 @@ def _join(
     masks, faults = [], []
     for number, rle in zip(pictures.numbers, pictures.rles, strict=True):
         index = matched.get(number)
-        name = pictures.class_names.get(number)
-        if index is not None:
-            name = objects[index].class_name or name
-        picture = CocoSegmentation(rle)
-        masks.append(AnnotatedMask(where=f"instance {number}", shape=picture, class_name=name))
+        found = VocObject(where="") if index is None else objects[index]
+        masks.append(
+            AnnotatedMask(
+                where=f"instance {number}",
+                shape=CocoSegmentation(rle),
+                class_name=found.class_name or pictures.class_names.get(number),
+                attributes=found.attributes,
+            )
+        )
     taken = set(matched.values())
     for one in (one for index, one in enumerate(objects) if index not in taken):
         shape = one.shape
@@ -304,7 +308,14 @@ def _join(
             usual = BOX_FAULT if one.box_xyxy is not None else "it has neither a mask nor a box"
             faults.append(Fault(text=f"{one.where}: {one.problem or usual}"))
         else:
-            masks.append(AnnotatedMask(where=one.where, shape=shape, class_name=one.class_name))
+            masks.append(
+                AnnotatedMask(
+                    where=one.where,
+                    shape=shape,
+                    class_name=one.class_name,
+                    attributes=one.attributes,
+                )
+            )
     return tuple(masks), tuple(faults)
 
 

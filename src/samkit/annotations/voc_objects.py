@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from samkit.annotations.model import BROKEN, Fault, Shape, describe
+from samkit.annotations.model import BROKEN, SHAPE_ATTRIBUTES, Fault, Shape, describe
 from samkit.annotations.numbers import coordinate, stated_size
 from samkit.annotations.shapes import JoinedShapes, PixelPolygon, polygon_shape
 from samkit.annotations.xml_files import read_xml
 from samkit.errors import DataError
+from samkit.formats import VOC_FLAGS, parse_attribute
 
 ROOT = "annotation"
 MIN_VALUES = 6  # three points
 FIRST_PIXEL = 1  # in VOC, whose far edges are inclusive
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 NO_NUMBER, YES = "", "1"
+YES_WORDS = ("1", "true", "True", "yes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,7 @@ class VocObject:
         shape: its polygons; None if it has none.
         box_xyxy: edges in pixels, of which the first is from 0 to 1; None if it has none.
         problem: why its mask is not read, if it has one that is not.
+        attributes: VOC's flags, and values by name as datumaro writes them.
     """
 
     where: str
@@ -37,6 +41,7 @@ class VocObject:
     shape: Shape | None = None
     box_xyxy: tuple[float, float, float, float] | None = None
     problem: str = ""
+    attributes: Mapping[str, str | bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +100,24 @@ def _read(element: ET.Element, number: int) -> VocObject:
         problem = str(error)
     except BROKEN as error:
         problem = f"it is broken: {describe(error)}"
-    return VocObject(where=where, class_name=name, shape=shape, box_xyxy=box, problem=problem)
+    return VocObject(
+        where=where,
+        class_name=name,
+        shape=shape,
+        box_xyxy=box,
+        problem=problem,
+        attributes=_attributes(element),
+    )
+
+
+def _attributes(element: ET.Element) -> dict[str, str | bool]:
+    found: dict[str, str | bool] = {}
+    for one in element.findall("attributes/attribute"):
+        name, value = _text(one, "name"), _text(one, "value")
+        if name and value is not None and name not in SHAPE_ATTRIBUTES:
+            found[name] = parse_attribute(value)
+    flags = {flag: _text(element, flag) for flag in VOC_FLAGS}
+    return found | {flag: True for flag, value in flags.items() if value in YES_WORDS}
 
 
 def _box(element: ET.Element) -> tuple[float, float, float, float] | None:

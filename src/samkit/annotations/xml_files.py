@@ -40,6 +40,23 @@ def _parse_xml(content: bytes | str) -> ET.Element:
     return parser.close()
 
 
+def parse_xml(text: str, *, name: str) -> ET.Element:
+    """Parse XML that came from elsewhere.
+
+    Args:
+        name: what it is, for messages.
+
+    Raises:
+        DataError: it is not XML, or has a document type, whose entities could fill the memory.
+    """
+    try:
+        return _parse_xml(text)
+    except BAD_XML as error:
+        raise DataError(f"{name} is not XML: {error}") from error
+    except _DoctypeError as error:
+        raise DataError(f"{name} has a document type: remove <!DOCTYPE ...>") from error
+
+
 def read_xml(path: str | os.PathLike[str]) -> ET.Element:
     """Read an XML file, in the encoding that it declares or in one of those of `read_text`.
 

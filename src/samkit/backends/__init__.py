@@ -1,4 +1,4 @@
-"""Inference backends behind one interface: PyTorch, compiled PyTorch, OpenVINO, ONNX Runtime.
+"""Inference backends: PyTorch, compiled PyTorch, OpenVINO, ONNX Runtime, exported folders.
 
 Names are loaded when first used: a `BackendChoice` needs no torch, which takes seconds to import.
 """
@@ -22,24 +22,45 @@ if TYPE_CHECKING:  # torch takes seconds to import
         ready_backend,
     )
     from samkit.backends.compiled import CompiledBackend
+    from samkit.backends.exported import (
+        DECODER,
+        ENCODER,
+        EXPORT_FORMAT,
+        METADATA,
+        SUFFIXES,
+        ExportedBackend,
+        ExportedFolder,
+        is_exported,
+    )
     from samkit.backends.forking import enter_process, renew_in_children
+    from samkit.backends.graphs import DecoderGraph, write_onnx
 
 __all__ = [
     "BACKENDS",
     "CPU_PRECISIONS",
+    "DECODER",
+    "ENCODER",
+    "EXPORT_FORMAT",
+    "METADATA",
     "PRECISIONS",
+    "SUFFIXES",
     "Backend",
     "BackendChoice",
     "BackendInfo",
     "CompiledBackend",
+    "DecoderGraph",
+    "ExportedBackend",
+    "ExportedFolder",
     "automatic_backend",
     "choose_precision",
     "computes_bfloat16",
     "create_backend",
     "enter_process",
+    "is_exported",
     "is_installed",
     "ready_backend",
     "renew_in_children",
+    "write_onnx",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -47,18 +68,28 @@ __getattr__, __dir__ = lazy_names(
     {
         "BACKENDS": "choose",
         "CPU_PRECISIONS": "choose",
+        "DECODER": "exported",
+        "ENCODER": "exported",
+        "EXPORT_FORMAT": "exported",
+        "METADATA": "exported",
         "PRECISIONS": "choose",
+        "SUFFIXES": "exported",
         "Backend": "base",
         "BackendChoice": "choice",
         "BackendInfo": "base",
         "CompiledBackend": "compiled",
+        "DecoderGraph": "graphs",
+        "ExportedBackend": "exported",
+        "ExportedFolder": "exported",
         "automatic_backend": "choose",
         "choose_precision": "choose",
         "computes_bfloat16": "choose",
         "create_backend": "choose",
         "enter_process": "forking",
+        "is_exported": "exported",
         "is_installed": "choose",
         "ready_backend": "choose",
         "renew_in_children": "forking",
+        "write_onnx": "graphs",
     },
 )

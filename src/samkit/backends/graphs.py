@@ -5,8 +5,10 @@ Shape legend: P prompts, T tokens, N image positions, C channels, H heads, D cha
 G side of the embedding grid, S side of the model space, M masks.
 """
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -21,6 +23,7 @@ from samkit.models import (
 )
 
 EXAMPLE_PROMPTS, EXAMPLE_TOKENS = 2, 3
+OPSET = 17  # of ONNX; the first with LayerNormalization
 
 
 class EncoderLevels(nn.Module):
@@ -171,3 +174,33 @@ def graph_spec(model: Sam, name: str) -> GraphSpec:
     return GraphSpec(
         module=Attend(model), example=(sparse, *shared), free=(tokens, *({} for _ in shared))
     )
+
+
+def write_onnx(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    path: Path,
+    *,
+    inputs: Sequence[str],
+    axes: Mapping[str, Mapping[int, str]],
+    outputs: Sequence[str] | None = None,
+) -> None:
+    """Write a module as ONNX.
+
+    Args:
+        example: inputs to trace it with.
+        inputs, outputs: names.
+        axes: of inputs and outputs, those of variable size, by name.
+    """
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the tracer warns of sizes that are indeed constant
+        torch.onnx.export(
+            module.eval(),
+            example,
+            path,
+            input_names=list(inputs),
+            output_names=None if outputs is None else list(outputs),
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )

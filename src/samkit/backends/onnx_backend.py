@@ -1,7 +1,6 @@
 """ONNX Runtime backend, in float32, for machines that OpenVINO does not support."""
 
 import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +9,7 @@ import torch
 from torch import Tensor
 
 from samkit.backends.compiled import CompiledBackend, Graph
-from samkit.backends.graphs import GraphSpec
-
-OPSET = 17  # the first with LayerNormalization
+from samkit.backends.graphs import GraphSpec, write_onnx
 
 
 class OnnxBackend(CompiledBackend):
@@ -36,16 +33,8 @@ class OnnxBackend(CompiledBackend):
 def export(spec: GraphSpec) -> bytes:
     """Export a graph to ONNX."""
     names = [f"input_{index}" for index in range(len(spec.example))]
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer warns of sizes that are indeed constant
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
-        torch.onnx.export(
-            spec.module.eval(),
-            spec.example,
-            path,
-            input_names=names,
-            dynamic_axes=dict(zip(names, spec.free, strict=True)),
-            opset_version=OPSET,
-            dynamo=False,
-        )
+        axes = dict(zip(names, spec.free, strict=True))
+        write_onnx(spec.module, spec.example, path, inputs=names, axes=axes)
         return path.read_bytes()

@@ -38,9 +38,11 @@ from samkit.batch.segment import (
 from samkit.batch.selecting import SELECT_FORMATS, SelectWork, selection_summary
 from samkit.batch.shards import COPY_SUFFIX, DEFAULT_SHARD_IMAGES
 from samkit.batch.track_formats import DEFAULT_TRACK_FORMATS, TRACK_FORMATS
+from samkit.batch.workers import available_cores, limit_threads
 from samkit.lazy import lazy_names
 
 if TYPE_CHECKING:  # OpenCV takes a tenth of a second to import
+    from samkit.batch.follow import follow_job, follow_next
     from samkit.batch.track import ObjectPrompt, TrackFolder, follow_objects, write_tracks
 
 __all__ = [
@@ -81,11 +83,15 @@ __all__ = [
     "Skipped",
     "TrackFolder",
     "Work",
+    "available_cores",
     "check_models",
     "check_result_names",
     "find_images",
+    "follow_job",
+    "follow_next",
     "follow_objects",
     "is_out_of_memory",
+    "limit_threads",
     "name_results",
     "prelabel_images",
     "prompts_from_options",
@@ -103,6 +109,8 @@ __getattr__, __dir__ = lazy_names(
     {
         "ObjectPrompt": "track",
         "TrackFolder": "track",
+        "follow_job": "follow",
+        "follow_next": "follow",
         "follow_objects": "track",
         "write_tracks": "track",
     },

@@ -18,7 +18,7 @@ import click
 from samkit.backends import BackendChoice
 from samkit.cli.options import ValueRangeType
 from samkit.cli.progress import progress
-from samkit.cli.server import leave, make_app, server_options
+from samkit.cli.server import check_text_model, leave, make_app, server_options
 from samkit.cli.stores import (
     STORE_IN_FOLDER,
     all_projects,
@@ -74,13 +74,14 @@ def annotate(
     value_range: str | None,
     browser: bool,
     model: str,
+    text_model: str | None,
     backend: BackendChoice,
     cache_gb: float,
     refine: Refine,
 ) -> None:
-    """Annotate the images of a folder on a page in the browser; Ctrl+C ends it.
+    """Annotate the images and videos of a folder on a page in the browser; Ctrl+C ends it.
 
-    Images stay where they are; masks are stored in a file in the folder. The page is private: it is
+    They stay where they are; masks are stored in a file in the folder. The page is private: it is
     served to this computer only, and its URL contains a key.
 
     \b
@@ -88,8 +89,9 @@ def annotate(
     """
     check_installed()
     check_source(model)
+    check_text_model(text_model)
     with open_store(_place(folder, where), create=True) as store:
-        from samkit.dataengine import SCAN, add_class, add_job, set_value_range
+        from samkit.dataengine import SCAN, add_class, add_job, add_videos, set_value_range
 
         project = _project(store, folder, is_own=where is None)
         if value_range not in (None, project.value_range):
@@ -97,10 +99,13 @@ def annotate(
         for name in split_names(classes):
             add_class(store, project.id, name)
         scan = add_job(store, project.id, SCAN, {})
+        for fault in add_videos(store, project.id).faults:
+            click.echo(f"samkit: {fault}", err=True)
         token = secrets.token_urlsafe(TOKEN_BYTES)
         app = make_app(
             store,
             model=model,
+            text_model=text_model,
             backend=backend,
             cache_gb=cache_gb,
             refine=refine,
@@ -162,12 +167,13 @@ def _place(folder: Path, where: str | None) -> str:
     """Return the store's path or URL, after checking the folder.
 
     Raises:
-        StoreError: the folder is missing, or has no images.
+        StoreError: the folder is missing, or has neither images nor videos.
     """
-    from samkit.dataengine import ImageSource
+    from samkit.dataengine import ImageSource, find_videos
 
-    if next(ImageSource(folder).paths(), None) is None:
-        raise StoreError(f"no image in the folder {folder}")
+    images = ImageSource(folder).paths()
+    if next(images, None) is None and next(find_videos(folder), None) is None:
+        raise StoreError(f"no image or video in the folder {folder}")
     return where or str(folder / STORE_IN_FOLDER)
 
 

@@ -16,13 +16,16 @@ from samkit.cli.bench import bench
 from samkit.cli.check import check
 from samkit.cli.demo import demo
 from samkit.cli.distill import distill
+from samkit.cli.doctor import doctor
 from samkit.cli.engine import engine
 from samkit.cli.evaluate import evaluate
 from samkit.cli.exit_codes import EXIT_BAD_INPUT, EXIT_INTERRUPTED
+from samkit.cli.export import export
 from samkit.cli.models import models
 from samkit.cli.pretrain import pretrain
 from samkit.cli.segment import segment
 from samkit.cli.serve import serve
+from samkit.cli.serve_model import serve_model
 from samkit.cli.track import track
 from samkit.cli.train import train
 from samkit.errors import SamkitError
@@ -46,7 +49,10 @@ for command in (
     annotate,
     engine,
     serve,
+    serve_model,
     models,
+    export,
+    doctor,
     check,
     train,
     pretrain,

@@ -8,23 +8,27 @@ from typing import TYPE_CHECKING
 import click
 
 from samkit.backends import BackendChoice
-from samkit.cli.server import leave, make_app, server_options
+from samkit.cli.server import (
+    LOOPBACK,
+    address_options,
+    check_text_model,
+    leave,
+    make_app,
+    server_options,
+)
+from samkit.cli.sign_on import sign_on, sign_on_options
 from samkit.cli.stores import all_users, open_store, store_option
 from samkit.errors import StoreError
 from samkit.weights import check_source
 
 if TYPE_CHECKING:
+    from samkit.dataengine import Role
     from samkit.predict import Refine
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @click.command()
 @store_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port."
-)
+@address_options
 @click.option(
     "--trusted-proxy",
     "proxies",
@@ -41,6 +45,12 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
     metavar="FOLDER",
     help="Folder below which admins may create projects on the page; repeatable.",
 )
+@click.option(
+    "--private-webhooks",
+    is_flag=True,
+    help="Also send events to webhooks in private networks, and without TLS.",
+)
+@sign_on_options
 @server_options
 def serve(
     *,
@@ -49,7 +59,16 @@ def serve(
     port: int,
     proxies: tuple[str, ...],
     roots: tuple[Path, ...],
+    private_webhooks: bool,
+    oidc_issuer: str | None,
+    oidc_client: str | None,
+    oidc_secret_file: Path | None,
+    oidc_label: str,
+    oidc_claim: str,
+    oidc_roles: tuple[str, ...],
+    oidc_default_role: Role | None,
     model: str,
+    text_model: str | None,
     backend: BackendChoice,
     cache_gb: float,
     refine: Refine,
@@ -62,16 +81,29 @@ def serve(
     samkit serve --store postgresql://samkit@db/samkit --trusted-proxy 127.0.0.1
     """
     check_source(model)
+    check_text_model(text_model)
+    oidc = sign_on(
+        issuer=oidc_issuer,
+        client=oidc_client,
+        secret_file=oidc_secret_file,
+        label=oidc_label,
+        claim=oidc_claim,
+        roles=oidc_roles,
+        default_role=oidc_default_role,
+    )
     with open_store(where) as store:
-        if not any(one.active for one in all_users(store)):
+        if oidc is None and not any(one.active for one in all_users(store)):
             raise StoreError("nobody can sign in: samkit engine users add NAME --role admin")
         app = make_app(
             store,
             model=model,
+            text_model=text_model,
             backend=backend,
             cache_gb=cache_gb,
             refine=refine,
             allowed_roots=tuple(root.resolve() for root in roots),
+            private_webhooks=private_webhooks,
+            oidc=oidc,
         )
         from samkit.web import serve as run_server
 

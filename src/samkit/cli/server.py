@@ -1,4 +1,4 @@
-"""App and options shared by `samkit annotate` and `samkit serve`."""
+"""What commands that run a server share: their options, and how they end."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from samkit.backends import BackendChoice
 from samkit.cli.options import backend_options, model_option, refine_option
+from samkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from samkit.dataengine import Store
@@ -20,20 +22,56 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 BYTES_IN_GB = 10**9
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 QUIETLY: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
-def server_options(command: Command) -> Command:
-    """Add --model, the backend's options, --refine and --cache-gb."""
-    cache_option = click.option(
-        "--cache-gb",
-        type=click.FloatRange(min=0),
-        default=10.0,
-        show_default=True,
-        metavar="GB",
-        help="Maximum size of the embedding cache on disk; one image takes 4 MB.",
+cache_option = click.option(
+    "--cache-gb",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    metavar="GB",
+    help="Maximum size of the embedding cache on disk; one image takes 4 MB.",
+)
+
+
+def address_options(command: Command) -> Command:
+    """Add --host and --port of a server that others may use."""
+    host_option = click.option(
+        "--host", default="127.0.0.1", show_default=True, help="Address to listen on."
     )
-    return model_option(backend_options(refine_option()(cache_option(command))))
+    port_option = click.option(
+        "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port."
+    )
+    return host_option(port_option(command))
+
+
+def server_options(command: Command) -> Command:
+    """Add --model, --text-model, the backend's options, --refine and --cache-gb."""
+    text_option = click.option(
+        "--text-model",
+        metavar="NAME|FOLDER",
+        help="Text model that finds what people name on the page: a detector or a CLIP, by its name"
+        " on the hub or as a folder.",
+    )
+    return model_option(text_option(backend_options(refine_option()(cache_option(command)))))
+
+
+def check_text_model(text_model: str | None) -> None:
+    """Check a text model before the server starts; download it if it is not on this disk.
+
+    Raises:
+        WeightsError: there is no such model.
+        ConfigError: text needs packages that are not installed.
+        DownloadError: it cannot be downloaded.
+    """
+    if text_model is None:
+        return
+    from samkit.text import check_text_installed, find_text_model
+
+    check_text_installed()
+    find_text_model(text_model)
 
 
 def make_app(
@@ -91,3 +129,18 @@ def leave() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+def read_secret(path: Path) -> str:
+    """Read a file that has a secret alone.
+
+    Raises:
+        ConfigError: it cannot be read, or is empty.
+    """
+    try:
+        secret = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    if not secret:
+        raise ConfigError(f"{path} is empty: it should have the secret")
+    return secret

@@ -104,6 +104,11 @@ class InFrame(click.ParamType[FramePrompt]):
     metavar="N",
     help="Follow and write only each N-th frame, from frame 0.",
 )
+@click.option(
+    "--fill",
+    is_flag=True,
+    help="With --every, write all frames: masks between are moved there by optical flow.",
+)
 @click.option("--non-overlapping", is_flag=True, help="Each pixel belongs to one object at most.")
 @model_option
 @policy_option
@@ -128,6 +133,7 @@ def track(
     masks: tuple[FramePrompt, ...],
     reverse: bool,
     every: int,
+    fill: bool,
     non_overlapping: bool,
     model: str,
     policy: str | None,
@@ -146,8 +152,9 @@ def track(
     samkit track clip.mp4 --point 0:500,375
     samkit track clip.mp4 --point 1@0:500,375 --background 1@0:10,10 --box 2@12:100,100,400,300
     samkit track frames --mask 0:first.png --format png --format coco
+    samkit track clip.mp4 --point 0:500,375 --every 4 --fill
     """
-    from samkit.video import EveryNth, open_frames
+    from samkit.video import open_frames
 
     prompts = read_prompts(points, backgrounds, boxes, masks)
     if not prompts:
@@ -155,16 +162,16 @@ def track(
             "give a prompt: --point FRAME:X,Y, --box FRAME:X0,Y0,X1,Y1 or --mask FRAME:FILE"
         )
     check_source(model)
+    if fill and every == 1:
+        raise click.UsageError("--fill needs --every N: all frames are tracked without it")
     source = open_frames(video)
-    names = frame_names(source)
-    if every > 1:
-        prompts = [in_every(prompt, every) for prompt in prompts]
-        source, names = EveryNth(source, every), names[::every]
+    prompts = [in_every(prompt, every) for prompt in prompts]
     try:
         answers, written = track_objects(
             source,
             prompts,
-            names=names,
+            names=frame_names(source),
+            fill=fill,
             video_name=video,
             settings={"every": every, "reverse": reverse, "non_overlapping": non_overlapping},
             model=model,
@@ -193,13 +200,20 @@ def track_objects(
     output: Path,
     formats: Sequence[str],
     shows_progress: bool,
+    fill: bool = False,
 ) -> tuple[list[VideoAnswer], list[Path]]:
-    """Follow objects and write the results; return the answers and what was written."""
+    """Follow objects in each N-th frame and write the results; return answers and files.
+
+    Prompts count each N-th frame; the source and the names are of all.
+    """
     from samkit.batch import TrackFolder, follow_objects, write_tracks
     from samkit.files import check_writable
-    from samkit.video import VideoPredictor
+    from samkit.video import EveryNth, VideoPredictor, fill_between
 
     check_writable(output)
+    every, all_frames, all_names = settings["every"], source, names
+    if every > 1:
+        source, names = EveryNth(source, every), names[::every]
     count = len(names)
     for prompt in prompts:
         if prompt.index >= count:
@@ -218,23 +232,31 @@ def track_objects(
             **settings,
         },
     )
-    with (
-        folder.writing(),
-        progress("frame", count - first + back, bar=shows_progress) as meter,
-    ):
-        meter.start()
-        answers = follow_objects(
-            video,
-            prompts,
-            folder,
-            reverse=settings["reverse"],
-            on_frame=lambda is_new: meter.advance(worked=is_new),
-        )
+    with folder.writing():
+        with progress("frame", count - first + back, bar=shows_progress) as meter:
+            meter.start()
+            answers = follow_objects(
+                video,
+                prompts,
+                folder,
+                reverse=settings["reverse"],
+                on_frame=lambda is_new: meter.advance(worked=is_new),
+            )
+        if fill:
+            source, names = all_frames, all_names
+            left = len(names) - answers[0].index * every
+            with progress("frame filled", left, bar=shows_progress) as meter:
+                meter.start()
+                filled = []
+                for answer in fill_between(answers, source, every):
+                    filled.append(answer)
+                    meter.advance()
+                answers = filled
         written = write_tracks(
             answers,
             output,
             formats,
-            frames=(source.read(index) for index in range(count)),
+            frames=(source.read(index) for index in range(len(names))),
             names=names,
             video_name=video_name,
             rate=source.rate,

@@ -16,10 +16,12 @@ from samkit.dataengine.schema import (
     UserRow,
 )
 from samkit.dataengine.values import (
+    PRIORITIES,
     Annotation,
     Event,
     LabelClass,
     Learning,
+    MaskVerdict,
     ModelVersion,
     Page,
     Project,
@@ -107,7 +109,9 @@ def to_project(row: ProjectRow) -> Project:
 
 def to_class(row: ClassRow) -> LabelClass:
     """Convert a class's row."""
-    return LabelClass(id=row.id, project_id=row.project_id, name=row.name, color=row.color)
+    return LabelClass(
+        id=row.id, project_id=row.project_id, name=row.name, color=row.color, key=row.key
+    )
 
 
 def to_image(row: ImageRow) -> StoredImage:
@@ -127,6 +131,10 @@ def to_image(row: ImageRow) -> StoredImage:
         num_annotators=row.num_annotators,
         open=row.open,
         version=row.version,
+        tags=tuple(row.tags),
+        priority=PRIORITIES[row.priority],
+        batch=row.batch,
+        num_open_comments=row.num_open_comments,
     )
 
 
@@ -148,6 +156,8 @@ def to_annotation(row: AnnotationRow, size_hw: tuple[int, int]) -> Annotation:
         num_clicks=row.num_clicks,
         duration_ms=row.duration_ms,
         created_at=row.created_at,
+        attributes=row.attributes,
+        verdict=cast("MaskVerdict | None", row.verdict),
     )
 
 
@@ -163,6 +173,7 @@ def to_revision(row: RevisionRow, size_hw: tuple[int, int]) -> Revision:
         deleted=row.deleted,
         user_id=row.user_id,
         at=row.at,
+        attributes=row.attributes,
     )
 
 

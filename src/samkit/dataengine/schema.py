@@ -58,6 +58,7 @@ class UserRow(Base):
     password_hash: Mapped[str | None] = mapped_column(String(200))
     active: Mapped[bool]
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")  # of the page
 
 
 class ProjectRow(Base):
@@ -69,6 +70,9 @@ class ProjectRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     value_range: Mapped[str] = mapped_column(String(80), server_default="auto")
     learning: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")
+    labelling: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")
+    members_only: Mapped[bool] = mapped_column(server_default=false())  # else for everybody
+    honey_pot_every: Mapped[int] = mapped_column(server_default="10")  # images
 
 
 class ClassRow(Base):
@@ -82,6 +86,7 @@ class ClassRow(Base):
     rank: Mapped[int] = mapped_column(server_default="0")  # lists have the lowest first, then by id
     removed: Mapped[bool] = mapped_column(server_default=false())
     merged_into: Mapped[int | None] = mapped_column(BigInteger)  # of a removed one
+    key: Mapped[str] = mapped_column(String(20), server_default="")  # that chooses it on the page
 
 
 class ImageRow(Base):
@@ -93,7 +98,10 @@ class ImageRow(Base):
         Index(None, "project_id", "id"),
         Index(None, "project_id", "review", "id", "num_masks"),
         Index(None, "project_id", "stage", "id"),
-        Index(None, "project_id", "open", "id"),  # the queue
+        Index(None, "project_id", "open", "priority", "id"),  # the queue
+        Index(None, "project_id", "batch", "id"),
+        Index(None, "project_id", "num_open_comments", "id"),
+        Index(None, "project_id", "num_masks", "id"),
         Index(None, "lease_user_id"),
     )
 
@@ -113,6 +121,11 @@ class ImageRow(Base):
     num_annotators: Mapped[int]
     open: Mapped[bool]
     version: Mapped[int]
+    tags: Mapped[list[str]] = mapped_column(JSON, server_default="[]")
+    priority: Mapped[int] = mapped_column(server_default="2")  # place in PRIORITIES
+    batch: Mapped[str] = mapped_column(String(100), server_default="")
+    num_open_comments: Mapped[int] = mapped_column(server_default="0")
+    honey_pot: Mapped[bool] = mapped_column(server_default=false())  # now; looks like no other
     # Empty since migration 0003; SQLite cannot drop a column with a foreign key.
     returned_to: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     lease_user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
@@ -246,6 +259,20 @@ class ConfidenceRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
+class ProposalHeadRow(Base):
+    """The proposal head that a project's finished masks have taught, for an image encoder."""
+
+    __tablename__ = "proposal_heads"
+
+    project_id: Mapped[int] = mapped_column(
+        ForeignKey("projects.id"), primary_key=True, autoincrement=False
+    )
+    encoder_checksum: Mapped[str] = mapped_column(String(64), primary_key=True)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    num_finished: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
 class NextImageRow(Base):
     """An image that was chosen to be annotated next; the lowest rank comes first."""
 
@@ -265,6 +292,9 @@ class AnnotationRow(Base):
         # A request that is repeated after a lost answer must not add a second mask.
         UniqueConstraint("image_id", "request_id"),
         Index(None, "image_id", "id"),
+        # Searches by class and by person.
+        Index(None, "class_id", "deleted", "project_id", "image_id"),
+        Index(None, "user_id", "deleted", "project_id", "image_id"),
         # A covering index for the statistics.
         Index(
             "ix_annotations_statistics",
@@ -298,6 +328,8 @@ class AnnotationRow(Base):
     num_clicks: Mapped[int]
     duration_ms: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+    attributes: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")
+    verdict: Mapped[str | None] = mapped_column(String(20))  # of a reviewer, on this version
 
 
 class RevisionRow(Base):
@@ -315,6 +347,22 @@ class RevisionRow(Base):
     at: Mapped[datetime] = mapped_column(UtcTime)
     score: Mapped[float | None]
     stability: Mapped[float | None]
+    attributes: Mapped[dict[str, Any]] = mapped_column(JSON, server_default="{}")
+
+
+class TagRevisionRow(Base):
+    """One state of an image's tags; all are kept."""
+
+    __tablename__ = "tag_revisions"
+
+    image_id: Mapped[int] = mapped_column(
+        ForeignKey("images.id"), primary_key=True, autoincrement=False
+    )
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    change: Mapped[str] = mapped_column(String(10))
+    tags: Mapped[list[str]] = mapped_column(JSON)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    at: Mapped[datetime] = mapped_column(UtcTime)
 
 
 class QualityAuditRow(Base):
@@ -383,6 +431,7 @@ class AuditRow(Base):
     target: Mapped[str] = mapped_column(String(200))
     status: Mapped[int]
     address: Mapped[str] = mapped_column(String(100))
+    token_id: Mapped[int | None] = mapped_column(BigInteger)  # if it was done by an API token
 
 
 class EventRow(Base):
@@ -429,3 +478,89 @@ class JobRow(Base):
     attempts: Mapped[int]
     lease_expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class VideoRow(Base):
+    """A video of a project: a file, a folder of frames, or a stack of pages."""
+
+    __tablename__ = "videos"
+    __table_args__ = (UniqueConstraint("project_id", "path"),)
+
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
+    path: Mapped[str] = mapped_column(Text)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    num_bytes: Mapped[int] = mapped_column(BigInteger)
+    modified_ns: Mapped[int] = mapped_column(BigInteger)
+    height: Mapped[int]
+    width: Mapped[int]
+    num_frames: Mapped[int]
+    rate: Mapped[float | None]
+    value_range: Mapped[str] = mapped_column(String(80))
+    times: Mapped[bytes | None] = mapped_column(LargeBinary)  # of a file's frames; see `FrameTimes`
+    version: Mapped[int]  # counts what people have changed
+    added_at: Mapped[datetime] = mapped_column(UtcTime)
+    lease_user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    lease_expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    review: Mapped[str] = mapped_column(String(20), server_default="none")
+    comment: Mapped[str] = mapped_column(Text, server_default="")
+    num_clicks: Mapped[int] = mapped_column(server_default="0")  # of people, on any of its tracks
+    duration_ms: Mapped[int] = mapped_column(BigInteger, server_default="0")  # likewise
+
+
+class VideoReviewRow(Base):
+    """A video was submitted, or one verdict of a reviewer on it; all are kept."""
+
+    __tablename__ = "video_reviews"
+    __table_args__ = (Index(None, "video_id", "id"),)
+
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
+    video_id: Mapped[int] = mapped_column(ForeignKey("videos.id"))
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    verdict: Mapped[str] = mapped_column(String(20))
+    comment: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class TrackRow(Base):
+    """An object of a video."""
+
+    __tablename__ = "tracks"
+    __table_args__ = (
+        UniqueConstraint("video_id", "number"),
+        UniqueConstraint("video_id", "request_id"),
+        Index(None, "class_id"),
+    )
+
+    id: Mapped[int] = mapped_column(KEY, primary_key=True)
+    video_id: Mapped[int] = mapped_column(ForeignKey("videos.id"))
+    number: Mapped[int]
+    class_id: Mapped[int | None] = mapped_column(ForeignKey("label_classes.id"))
+    attributes: Mapped[dict[str, Any]] = mapped_column(JSON)  # values from a frame on, by the frame
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    request_id: Mapped[str | None] = mapped_column(String(100))
+    version: Mapped[int]
+    deleted: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class TrackFrameRow(Base):
+    """An object in a frame."""
+
+    __tablename__ = "track_frames"
+    # A covering index for the statistics: rows with their masks are large.
+    __table_args__ = (Index(None, "track_id", "area_px", "frame"),)
+
+    track_id: Mapped[int] = mapped_column(
+        ForeignKey("tracks.id"), primary_key=True, autoincrement=False
+    )
+    frame: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(20))
+    state: Mapped[str] = mapped_column(String(20))
+    counts: Mapped[str] = mapped_column(Text)
+    area_px: Mapped[int]
+    score: Mapped[float | None]
+    # The keyframe that it was followed from; none if a later change has made it out of date.
+    source: Mapped[int | None]
+    prompts: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    at: Mapped[datetime] = mapped_column(UtcTime)

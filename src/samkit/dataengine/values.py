@@ -23,9 +23,14 @@ Stage = Literal["assisted-manual", "semi-automatic", "fully-automatic", "importe
 Judged = Literal["promoted", "rejected"]  # what becomes of a learned model
 # What a round trains: the decoder, or with it low-rank corrections of the image encoder.
 Learnt = Literal["decoder", "lora"]
-JobState = Literal["waiting", "running", "done", "failed"]
+# How soon the queue offers an image.
+Priority = Literal["urgent", "high", "normal", "low"]
+MaskVerdict = Literal["accepted", "rejected"]  # of a reviewer on one mask
+JobState = Literal["waiting", "running", "done", "failed", "stopped"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
+MASK_VERDICTS: tuple[MaskVerdict, ...] = get_args(MaskVerdict)
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 REVIEWS: tuple[Review, ...] = get_args(Review)
 STAGES: tuple[Stage, ...] = get_args(Stage)
 # Stages of masks that people make: all of an image's, or those that automatic masks have missed.
@@ -33,15 +38,17 @@ MADE_BY_PEOPLE: tuple[Stage, ...] = ("assisted-manual", "semi-automatic")
 # What exports have unless told otherwise: a person has said that the masks are complete.
 FINISHED: tuple[Review, ...] = ("submitted", "accepted")
 # Events of a single press of the pointer, which "clicks per mask" counts.
-CLICK_KINDS = ("point", "box", "brush", "erase", "polygon")
+CLICK_KINDS = ("point", "box", "brush", "erase", "polygon", "move", "remove")
 DAY_MS = 24 * 60 * 60 * 1000  # maximum duration of an event, so that sums stay within 64 bits
 # "review": a reviewer chose among whole masks, which corrects none of them. "shape": masks were
-# merged, split, cleaned up, or cut where they overlapped.
+# merged, split, cleaned up, given other corners, or cut where they overlapped. "move" and "remove"
+# are of an earlier point or box.
 EVENT_KINDS = (
     *CLICK_KINDS,
     "text",
     "choose",
     "class",
+    "attributes",
     "delete",
     "undo",
     "redo",
@@ -144,12 +151,16 @@ class Project:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelClass:
-    """A class of a project, with the colour of its masks on the page."""
+    """A class of a project, with the colour of its masks and its key on the page.
+
+    `key` is named as the page's table of keys names it, such as "a" or "Alt+x"; empty for none.
+    """
 
     id: int
     project_id: int
     name: str
     color: str
+    key: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +182,10 @@ class StoredImage:
         num_masks: number of masks that are not deleted.
         num_annotators: number of people who shall annotate it independently.
         open: whether the queue still offers it.
-        version: counts changes of its masks and its review.
+        version: counts changes of its masks, its tags and its review.
+        priority: how soon the queue offers it.
+        batch: name of the batch that it is in; empty for none.
+        num_open_comments: number of threads of comments that are not resolved.
     """
 
     id: int
@@ -188,6 +202,10 @@ class StoredImage:
     num_annotators: int
     open: bool
     version: int
+    tags: tuple[str, ...] = ()
+    priority: Priority = "normal"
+    batch: str = ""
+    num_open_comments: int = 0
 
     @property
     def page(self) -> int:
@@ -298,13 +316,28 @@ class Revision:
     deleted: bool
     user_id: int
     at: datetime
+    attributes: Mapping[str, bool | int | float | str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagRevision:
+    """One state of an image's tags; `change` is what led to it: edit, undo or redo."""
+
+    version: int
+    change: str
+    tags: tuple[str, ...]
+    user_id: int
+    at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """That a mask of an image was changed: a `Revision` without its content."""
+    """That a mask of an image, or its tags, were changed: a revision without its content.
 
-    annotation_id: int
+    `annotation_id` is None for the tags.
+    """
+
+    annotation_id: int | None
     version: int
     change: str
     user_id: int
@@ -322,6 +355,8 @@ class Annotation:
         stability: IoU of the masks at a higher and a lower threshold; None if not measured.
         num_clicks: points, boxes, strokes and polygons so far.
         duration_ms: time spent on it so far.
+        attributes: values by name; flags that are not set are left out. See `Labelling`.
+        verdict: what a reviewer says of this version; None if nobody has judged it.
     """
 
     id: int
@@ -339,6 +374,8 @@ class Annotation:
     num_clicks: int
     duration_ms: int
     created_at: datetime
+    attributes: Mapping[str, bool | int | float | str]
+    verdict: MaskVerdict | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -407,6 +444,19 @@ class StoredConfidence:
     num_finished: int
     content: Mapping[str, Any]
     created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredHead:
+    """A proposal head that a project's masks have taught.
+
+    Attributes:
+        content: its file.
+        num_finished: finished masks of the project when it learned.
+    """
+
+    content: bytes
+    num_finished: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,26 @@
 Annotations of other programs are read by `samkit.annotations`.
 """
 
+from samkit.formats.attributes import (
+    CROWD,
+    OCCLUDED,
+    Attributes,
+    AttributeSpec,
+    attribute_text,
+    parse_attribute,
+)
 from samkit.formats.categories import Categories, free_name
+from samkit.formats.clips import (
+    ClipFrame,
+    ClipTrack,
+    ClipTracks,
+    coco_clips,
+    cvat_clip,
+    davis_label_image,
+    davis_meta,
+    mot_clip,
+    overlapping_frames,
+)
 from samkit.formats.coco import (
     UNLABELLED_MARK,
     CocoWriter,
@@ -37,7 +56,10 @@ from samkit.formats.image import (
 from samkit.formats.json_list import JsonList
 from samkit.formats.label_images import LabelImage, read_labels
 from samkit.formats.label_studio_writing import (
+    FLAGS_NAME,
+    TAGS_NAME,
     BrushCode,
+    brush_rle,
     label_studio_config,
     label_studio_task,
     label_studio_writer,
@@ -65,6 +87,7 @@ from samkit.formats.png import (
     write_mask_png,
     write_png,
 )
+from samkit.formats.pyramid import MAX_TILED_PIXELS, TILE_SIDE, Pyramid, make_pyramid
 from samkit.formats.sa1b import (
     masks_from_sa1b,
     read_sa1b,
@@ -74,8 +97,10 @@ from samkit.formats.sa1b import (
 from samkit.formats.tiff import TiffBands, is_tiff, open_tiff, picture_pages, tiff_bands
 from samkit.formats.upright import copy_upright
 from samkit.formats.value_range import RangeLike, ValueRange, to_uint8
+from samkit.formats.values import read_values
 from samkit.formats.video_tracks import TrackedMask, coco_video, frame_line, mot_lines
 from samkit.formats.voc import (
+    VOC_FLAGS,
     voc_classes,
     voc_instances,
     voc_labelmap,
@@ -86,34 +111,53 @@ from samkit.formats.voc import (
 from samkit.formats.yolo import yolo_dataset_yaml, yolo_labels, yolo_path
 
 __all__ = [
+    "CROWD",
+    "FLAGS_NAME",
     "IMAGE_SUFFIXES",
     "LABELS_FORMAT",
     "MAX_PIXELS",
+    "MAX_TILED_PIXELS",
+    "OCCLUDED",
     "SIDEWAYS",
+    "TAGS_NAME",
+    "TILE_SIDE",
     "TO_UPRIGHT",
     "UNLABELLED_MARK",
     "UPRIGHT",
+    "VOC_FLAGS",
+    "AttributeSpec",
+    "Attributes",
     "BrushCode",
     "Categories",
+    "ClipFrame",
+    "ClipTrack",
+    "ClipTracks",
     "CocoWriter",
     "CvatWriter",
     "FoundImages",
     "ImageLike",
     "JsonList",
     "LabelImage",
+    "Pyramid",
     "RangeLike",
     "TiffBands",
     "TrackedMask",
     "ValueRange",
+    "attribute_text",
     "base_name",
+    "brush_rle",
     "category_entries",
+    "coco_clips",
     "coco_dataset",
     "coco_video",
     "coco_writer",
     "copy_upright",
+    "cvat_clip",
     "cvat_writer",
     "datumaro_item",
     "datumaro_writer",
+    "davis_label_image",
+    "davis_meta",
     "find_image_files",
     "find_images_below",
     "flat_file_name",
@@ -133,14 +177,18 @@ __all__ = [
     "layer_folder",
     "left_out_summary",
     "local_file_url",
+    "make_pyramid",
     "masks_from_sa1b",
+    "mot_clip",
     "mot_lines",
     "notify",
     "num_pages",
     "open_tiff",
+    "overlapping_frames",
     "page_export_name",
     "page_file",
     "page_name",
+    "parse_attribute",
     "picture_pages",
     "read_image",
     "read_image_bytes",
@@ -150,6 +198,7 @@ __all__ = [
     "read_page_sizes",
     "read_sa1b",
     "read_size_and_orientation",
+    "read_values",
     "sa1b_document",
     "sort_out_images",
     "split_page",

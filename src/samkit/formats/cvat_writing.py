@@ -9,10 +9,12 @@ from typing import IO
 from xml.sax.saxutils import escape, quoteattr
 
 from samkit.files import replacing
+from samkit.formats.attributes import OCCLUDED, Attributes, AttributeSpec, attribute_text
 from samkit.geometry import decode_rle_patch, rle_counts
 from samkit.types import Masks
 
 VERSION = "1.1"
+INPUTS = {"flag": "checkbox", "choice": "select", "number": "number", "text": "text"}
 
 
 class CvatWriter:
@@ -23,7 +25,14 @@ class CvatWriter:
         self._num_images = 0
 
     def add_image(
-        self, file_name: str, masks: Masks, labels: Sequence[str], sources: Sequence[str]
+        self,
+        file_name: str,
+        masks: Masks,
+        labels: Sequence[str],
+        sources: Sequence[str],
+        *,
+        attributes: Sequence[Attributes] | None = None,
+        tags: Sequence[str] = (),
     ) -> None:
         """Write an image with its masks, of which empty ones are left out.
 
@@ -32,6 +41,8 @@ class CvatWriter:
             masks: M masks.
             labels: the M masks' classes.
             sources: the M masks' origins: manual, semi-auto, auto or file.
+            attributes: the M masks' values by name.
+            tags: of the image.
         """
         height, width = masks.size_hw
         self._file.write(
@@ -40,28 +51,39 @@ class CvatWriter:
         )
         self._num_images += 1
         boxes: list[list[int]] = masks.boxes_xyxy.tolist()
-        for rle, (x0, y0, x1, y1), label, source in zip(
-            masks.rles, boxes, labels, sources, strict=True
+        every = [{}] * len(masks) if attributes is None else attributes
+        for rle, (x0, y0, x1, y1), label, source, values in zip(
+            masks.rles, boxes, labels, sources, every, strict=True
         ):
             if x1 > x0:
                 runs = rle_counts(decode_rle_patch(rle, (x0, y0, x1, y1)).T)  # row by row
+                occluded = int(bool(values.get(OCCLUDED)))
                 self._file.write(
                     f"    <mask label={quoteattr(label)} source={quoteattr(source)}"
-                    f' occluded="0" rle="{", ".join(map(str, runs))}" left="{x0}" top="{y0}"'
-                    f' width="{x1 - x0}" height="{y1 - y0}" z_order="0"></mask>\n'
+                    f' occluded="{occluded}" rle="{", ".join(map(str, runs))}" left="{x0}"'
+                    f' top="{y0}" width="{x1 - x0}" height="{y1 - y0}" z_order="0">'
+                    f"{attribute_values(values)}</mask>\n"
                 )
+        for tag in tags:
+            self._file.write(f'    <tag label={quoteattr(tag)} source="manual"></tag>\n')
         self._file.write("  </image>\n")
 
 
 @contextmanager
 def cvat_writer(
-    path: str | os.PathLike[str], labels: Callable[[], Sequence[str]]
+    path: str | os.PathLike[str],
+    labels: Callable[[], Sequence[str]],
+    *,
+    attributes: Callable[[], Sequence[AttributeSpec]] = tuple,
+    tags: Callable[[], Sequence[str]] = tuple,
 ) -> Iterator[CvatWriter]:
     """Open an XML file for writing; on any error, nothing is written.
 
     Args:
         path: the file.
         labels: called at the end: all classes.
+        attributes: called at the end: what masks of each class may have.
+        tags: called at the end: all tags of images, which are labels in CVAT.
 
     Raises:
         OutputError: the file cannot be written.
@@ -75,10 +97,9 @@ def cvat_writer(
         tempfile.TemporaryFile("w+", encoding="utf-8", dir=temporary.parent) as images,
     ):
         yield CvatWriter(images)
-        names = "".join(
-            f"<label><name>{escape(label)}</name><attributes></attributes></label>"
-            for label in labels()
-        )
+        classes, specs = labels(), attributes()
+        names = "".join(label_definition(one, specs) for one in classes)
+        names += "".join(label_definition(one) for one in tags() if one not in classes)
         file.write(
             '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n'
             f"  <version>{VERSION}</version>\n  <meta><task><name>samkit</name>"
@@ -87,3 +108,34 @@ def cvat_writer(
         images.seek(0)
         shutil.copyfileobj(images, file)
         file.write("</annotations>\n")
+
+
+def label_definition(
+    name: str, attributes: Sequence[AttributeSpec] = (), *, mutable: bool = False
+) -> str:
+    """A label and its attributes, as a task's `meta` has them.
+
+    Args:
+        mutable: whether the attributes change along a track.
+    """
+    inner = "".join(_definition(one, mutable) for one in attributes if one.name != OCCLUDED)
+    return f"<label><name>{escape(name)}</name><attributes>{inner}</attributes></label>"
+
+
+def _definition(spec: AttributeSpec, mutable: bool) -> str:  # noqa: FBT001
+    values = "false" if spec.kind == "flag" else "\n".join(spec.choices)
+    return (
+        f"<attribute><name>{escape(spec.name)}</name><mutable>{mutable}</mutable>"
+        f"<input_type>{INPUTS[spec.kind]}</input_type>"
+        f"<default_value>{escape(values.partition(chr(10))[0])}</default_value>"
+        f"<values>{escape(values)}</values></attribute>"
+    )
+
+
+def attribute_values(values: Attributes) -> str:
+    """The attributes of a shape as elements; that it is occluded is said elsewhere."""
+    return "".join(
+        f"<attribute name={quoteattr(name)}>{escape(attribute_text(value))}</attribute>"
+        for name, value in values.items()
+        if name != OCCLUDED
+    )

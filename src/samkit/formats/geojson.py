@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from samkit.formats.attributes import Attributes
 from samkit.geometry import Ring, decode_rle_patch, mask_polygons
 from samkit.types import Masks
 
@@ -12,7 +13,10 @@ DECIMALS = 6
 
 
 def geojson_collection(
-    masks: Masks, *, class_names: Sequence[str | None] | None = None
+    masks: Masks,
+    *,
+    class_names: Sequence[str | None] | None = None,
+    attributes: Sequence[Attributes] | None = None,
 ) -> dict[str, Any]:
     """Build a FeatureCollection with one feature for each mask, ready for JSON.
 
@@ -23,8 +27,8 @@ def geojson_collection(
 
     A mask of one part is a Polygon, one of several parts a MultiPolygon; an empty mask has no
     geometry. Pixels are connected by edges, not corners. Properties are score and stability (null
-    if not measured), area in pixels, and, where `class_names` are given, class. `id` is the mask's
-    number, from 1.
+    if not measured), area in pixels, and, where they are given, class and attributes. `id` is the
+    mask's number, from 1.
 
     Source: RFC 7946. Deviation: coordinates in pixels.
     """
@@ -40,7 +44,8 @@ def geojson_collection(
                 ),
                 "area": int(masks.areas[index]),
             }
-            | ({} if class_names is None else {"class": class_names[index]}),
+            | ({} if class_names is None else {"class": class_names[index]})
+            | ({} if attributes is None else {"attributes": dict(attributes[index])}),
         }
         for index in range(len(masks))
     ]

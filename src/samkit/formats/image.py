@@ -163,6 +163,8 @@ def read_page_sizes(
     """
     with image_errors(name, max_pixels), open_pages(file, name) as pages:
         found = [pages.size(page) for page in range(1, pages.count + 1)]
+    if not found:
+        raise ImageError(f"{name} has no page that can be read")
     for width, height, _ in found:
         check_size(name, width, height, max_pixels)
     return [(w, h) if turn in SIDEWAYS else (h, w) for w, h, turn in found]

@@ -1,7 +1,7 @@
 """Label Studio's JSON tasks with brush masks, and the labelling interface that shows them."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
@@ -11,11 +11,13 @@ import numpy as np
 
 from samkit.arrays import BoolArray
 from samkit.files import replacing
+from samkit.formats.attributes import Attributes, AttributeSpec
 from samkit.formats.json_list import JsonList, json_list
 from samkit.geometry import decode_rle
 from samkit.types import Masks
 
 FROM_NAME, TO_NAME = "label", "image"
+FLAGS_NAME, TAGS_NAME = "flags", "tags"  # controls of masks' flags, and of the image's tags
 SIZE_BITS = (3, 4, 8, 16)  # of a run's length; the first that suffices is taken
 
 
@@ -51,17 +53,38 @@ def label_studio_writer(path: str | os.PathLike[str]) -> Iterator[JsonList]:
         yield tasks
 
 
-def label_studio_config(labels: Iterable[str]) -> str:
+def label_studio_config(
+    labels: Iterable[str], *, attributes: Iterable[AttributeSpec] = (), tags: Iterable[str] = ()
+) -> str:
     """Build the labelling interface for `label_studio_task`: an image, and a brush per class.
 
-    Source: labelstud.io, tags Image and BrushLabels.
+    Source: labelstud.io, tags Image, BrushLabels, Choices, Number and TextArea.
     """
     brushes = "".join(f"    <Label value={quoteattr(label)}/>\n" for label in labels)
     return (
         f'<View>\n  <Image name="{TO_NAME}" value="${TO_NAME}"/>\n'
         f'  <BrushLabels name="{FROM_NAME}" toName="{TO_NAME}">\n{brushes}  </BrushLabels>\n'
-        "</View>\n"
+        f"{''.join(_controls(list(attributes), list(tags)))}</View>\n"
     )
+
+
+def _controls(attributes: Sequence[AttributeSpec], tags: Sequence[str]) -> Iterator[str]:
+    flags = [one.name for one in attributes if one.kind == "flag"]
+    if flags:
+        yield _choices(FLAGS_NAME, flags, 'choice="multiple" perRegion="true"')
+    for one in attributes:
+        control = f'name={quoteattr(one.name)} toName="{TO_NAME}" perRegion="true"'
+        if one.kind == "choice":
+            yield _choices(one.name, one.choices, 'choice="single" perRegion="true"')
+        elif one.kind != "flag":
+            yield f"  <{'Number' if one.kind == 'number' else 'TextArea'} {control}/>\n"
+    if tags:
+        yield _choices(TAGS_NAME, tags, 'choice="multiple"')
+
+
+def _choices(name: str, values: Iterable[str], how: str) -> str:
+    choices = "".join(f"    <Choice value={quoteattr(one)}/>\n" for one in values)
+    return f'  <Choices name={quoteattr(name)} toName="{TO_NAME}" {how}>\n{choices}  </Choices>\n'
 
 
 def local_file_url(path: str) -> str:
@@ -74,7 +97,15 @@ def local_file_url(path: str) -> str:
 
 
 def label_studio_task(
-    number: int, url: str, masks: Masks, labels: Sequence[str], *, extras: dict[str, Any]
+    number: int,
+    url: str,
+    masks: Masks,
+    labels: Sequence[str],
+    *,
+    extras: dict[str, Any],
+    attributes: Sequence[Attributes] | None = None,
+    choices: Collection[str] = (),
+    tags: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Build a task with one annotation, ready for JSON.
 
@@ -84,6 +115,9 @@ def label_studio_task(
         masks: M masks.
         labels: the M masks' classes.
         extras: more of the image, for the task's `meta`.
+        attributes: the M masks' values by name: results of their own, with the mask's id.
+        choices: names of attributes that are choices; other words are texts.
+        tags: of the image.
 
     Source: labelstud.io, "Label Studio JSON format of annotated tasks".
     """
@@ -102,8 +136,30 @@ def label_studio_task(
         }
         for index, (rle, label) in enumerate(zip(masks.rles, labels, strict=True), start=1)
     ]
+    for index, values in enumerate(attributes or (), start=1):
+        result += [_answer(f"{number}-{index}", *one) for one in _answers(values, choices)]
+    if tags:
+        result.append(_answer(f"{number}-{TAGS_NAME}", TAGS_NAME, "choices", list(tags)))
     annotation = {"result": result, "was_cancelled": False, "ground_truth": False}
     return {"id": number, "data": {TO_NAME: url}, "annotations": [annotation], "meta": extras}
+
+
+def _answers(values: Attributes, choices: Collection[str]) -> Iterator[tuple[str, str, Any]]:
+    """Control, type and value of each result of a mask's attributes."""
+    flags = [name for name, value in values.items() if value is True]
+    if flags:
+        yield FLAGS_NAME, "choices", flags
+    for name, value in values.items():
+        if isinstance(value, str):
+            yield name, "choices" if name in choices else "textarea", [value]
+        elif not isinstance(value, bool):
+            yield name, "number", value
+
+
+def _answer(region: str, name: str, kind: str, value: Any) -> dict[str, Any]:
+    key = "text" if kind == "textarea" else kind
+    ids = {"id": region, "type": kind, "from_name": name, "to_name": TO_NAME}
+    return ids | {"value": {key: value}}
 
 
 def brush_rle(mask: BoolArray) -> list[int]:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from samkit.arrays import BoolArray
+from samkit.formats.attributes import Attributes
 from samkit.geometry import Ring, decode_rle_patch, joined_outline
 from samkit.types import Masks
 
@@ -16,7 +17,13 @@ MIN_POINTS = 3
 
 
 def labelme_document(
-    masks: Masks, *, image_path: str, labels: Sequence[str], extras: dict[str, Any]
+    masks: Masks,
+    *,
+    image_path: str,
+    labels: Sequence[str],
+    extras: dict[str, Any],
+    attributes: Sequence[Attributes] | None = None,
+    tags: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Build the file of one image, ready for JSON.
 
@@ -29,13 +36,19 @@ def labelme_document(
         image_path: from the JSON file to the image, which X-AnyLabeling wants beside it.
         labels: the M masks' classes.
         extras: more fields of the file.
+        attributes: the M masks' values by name: flags are LabelMe's, the others are in
+            `attributes`, as from X-AnyLabeling.
+        tags: of the image: flags of the file.
 
     Source: labelme.utils.shape.
     """
     shapes = []
-    for number, (rle, box_xyxy, label) in enumerate(
-        zip(masks.rles, masks.boxes_xyxy, labels, strict=True), start=1
+    every = [{}] * len(masks) if attributes is None else attributes
+    for number, (rle, box_xyxy, label, values) in enumerate(
+        zip(masks.rles, masks.boxes_xyxy, labels, every, strict=True), start=1
     ):
+        flags = {name: True for name, value in values.items() if value is True}
+        others = {name: value for name, value in values.items() if value is not True}
         rings = list(mask_rings(decode_rle_patch(rle, box_xyxy)))
         shapes += [
             {
@@ -43,16 +56,17 @@ def labelme_document(
                 "points": (ring + box_xyxy[:2]).astype(float).tolist(),
                 "group_id": number if len(rings) > 1 else None,
                 "shape_type": "polygon",
-                "flags": {},
+                "flags": flags,
                 "description": "",
                 "mask": None,
+                **({"attributes": others} if others else {}),
             }
             for ring in rings
         ]
     height, width = masks.size_hw
     return {
         "version": VERSION,
-        "flags": {},
+        "flags": dict.fromkeys(tags, True),
         "shapes": shapes,
         "imagePath": image_path,
         "imageData": None,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import IO, Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from samkit.arrays import RgbImage
 from samkit.errors import ImageError
@@ -20,6 +24,8 @@ from samkit.formats.pixels import (
     from_array,
     from_pil,
     turn_upright,
+    turn_values,
+    values_from_pil,
 )
 from samkit.formats.tiff import (
     MINISBLACK,
@@ -27,6 +33,7 @@ from samkit.formats.tiff import (
     NODATA,
     ORIENTATION,
     RGB,
+    TIFF_MAGIC,
     UNASSOCIATED,
     decode_page,
     is_tiff,
@@ -39,6 +46,12 @@ from samkit.formats.tiff import (
 
 # Formats whose further pictures are an animation; those of others, such as MPO, are previews.
 ANIMATED = ("AVIF", "GIF", "PNG", "WEBP")
+# Kinds of which Pillow opens images of any size, asked for by name.
+LARGE_KINDS: dict[bytes, Callable[[IO[bytes]], Image.Image]] = {
+    b"\xff\xd8\xff": JpegImageFile,
+    b"\x89PNG\r\n\x1a\n": PngImageFile,
+    **dict.fromkeys(TIFF_MAGIC, TiffImageFile),
+}
 # Tags of TIFF.
 BITS, PHOTOMETRIC, SAMPLES, EXTRAS, SAMPLE_FORMAT = 258, 262, 277, 338, 339
 UNSIGNED, FLOAT = 1, 3  # of SAMPLE_FORMAT
@@ -60,6 +73,10 @@ class Pages(Protocol):
         """Read a page, from 1, as uint8 RGB (H, W, 3), upright."""
         ...
 
+    def values(self, page: int, max_pixels: int) -> npt.NDArray[Any]:
+        """Read the values of a page, from 1, upright; see `read_values`."""
+        ...
+
 
 @contextmanager
 def open_pages(file: IO[bytes], name: str) -> Iterator[Pages]:
@@ -74,7 +91,7 @@ def open_pages(file: IO[bytes], name: str) -> Iterator[Pages]:
     """
     file.seek(0)
     try:
-        opened = Image.open(file)
+        opened = open_unchecked(file)
     except UnidentifiedImageError as error:
         if is_tiff(file):
             with open_tiff(file, name) as tiff:
@@ -89,6 +106,21 @@ def open_pages(file: IO[bytes], name: str) -> Iterator[Pages]:
                 yield TiffPages(tiff, file, name)
         else:
             yield PillowPages(opened, file, name)
+
+
+def open_unchecked(file: IO[bytes]) -> Image.Image:
+    """Open an image by Pillow, however large: whoever decodes it checks its size before."""
+    file.seek(0)
+    try:
+        return Image.open(file)
+    except Image.DecompressionBombError:
+        file.seek(0)
+        begins = file.read(8)
+        file.seek(0)
+        for magic, kind in LARGE_KINDS.items():
+            if begins.startswith(magic):
+                return kind(file)
+        raise
 
 
 def _is_plain_tiff(opened: Any) -> bool:
@@ -140,6 +172,14 @@ class PillowPages:
         rgb = from_array(values, self._name, options)
         return _turned(rgb, exif_orientation(self._opened))
 
+    def values(self, page: int, max_pixels: int) -> npt.NDArray[Any]:
+        self._show(page)
+        check_size(self._name, *self._opened.size, max_pixels)
+        values = full_depth(self._opened, self._file) if page == 1 else None
+        if values is None:
+            return values_from_pil(self._opened)
+        return turn_values(values, exif_orientation(self._opened))
+
     def _show(self, page: int) -> None:
         _check_page(self._name, page, self.count if page > 1 else 1)
         if page > 1:
@@ -174,6 +214,19 @@ class TiffPages:
             return self._read_by_pillow(found.index, options)
         values = decode_page(found, found.index, self._file, bands, self._name)
         return _turned(from_array(bands.pick(values), self._name, options), turn)
+
+    def values(self, page: int, max_pixels: int) -> npt.NDArray[Any]:
+        found: Any = self._page(page)
+        width, height, turn = self.size(page)
+        check_size(self._name, width, height, max_pixels)
+        bands = tiff_bands(found)
+        if bands is None or suits_pillow(found, bands):
+            self._file.seek(0)
+            with Image.open(self._file) as opened:
+                opened.seek(found.index)
+                return values_from_pil(opened)
+        samples = decode_page(found, found.index, self._file, bands, self._name)
+        return turn_values(bands.pick(samples), turn)
 
     def _read_by_pillow(self, number: int, options: PixelOptions) -> RgbImage:
         self._file.seek(0)

@@ -74,17 +74,46 @@ def from_pil(image: Image.Image, name: str, options: PixelOptions) -> RgbImage:
     image.load()
     kind = image.format
     image = turn_upright(image, exif_orientation(image))
-    if image.mode in SIXTEEN_BIT_MODES:
-        return from_array(np.asarray(image), name, options)
-    if image.mode == "I" and kind in SIXTEEN_BIT_FORMATS:
-        return from_array(np.asarray(image).astype(np.uint16), name, options)
-    if image.mode in ("I", "F"):
-        return from_array(np.asarray(image), name, options)
+    values = _deep_values(image, kind)
+    if values is not None:
+        return from_array(values, name, options)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         page = Image.new("RGBA", rgba.size, PAGE_COLOR)
         image = Image.alpha_composite(page, rgba)
     return np.asarray(image.convert("RGB"))
+
+
+def values_from_pil(image: Image.Image) -> npt.NDArray[Any]:
+    """Values of a PIL image of any mode, upright: (H, W), or RGB (H, W, 3)."""
+    image.load()
+    kind = image.format
+    image = turn_upright(image, exif_orientation(image))
+    values = _deep_values(image, kind)
+    if values is not None:
+        return values
+    return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+
+
+def _deep_values(image: Image.Image, kind: str | None) -> npt.NDArray[Any] | None:
+    """Values of more than 8 bits (H, W); None of other modes."""
+    if image.mode == "I" and kind in SIXTEEN_BIT_FORMATS:
+        return np.asarray(image).astype(np.uint16)
+    return np.asarray(image) if image.mode in (*SIXTEEN_BIT_MODES, "I", "F") else None
+
+
+def turn_values(values: npt.NDArray[Any], orientation: object) -> npt.NDArray[Any]:
+    """Turn values (H, W, ...) by an EXIF orientation, as `turn_upright` turns images."""
+    turns: dict[object, npt.NDArray[Any]] = {
+        2: values[:, ::-1],
+        3: values[::-1, ::-1],
+        4: values[::-1],
+        5: values.swapaxes(0, 1),
+        6: np.rot90(values, -1),
+        7: values[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(values),
+    }
+    return turns.get(orientation, values)
 
 
 def turn_upright(image: Image.Image, orientation: object) -> Image.Image:

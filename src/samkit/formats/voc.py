@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from samkit.errors import FormatError
+from samkit.formats.attributes import Attributes, attribute_text
 from samkit.formats.png import label_map, write_png
 from samkit.types import Masks
 
+VOC_FLAGS = ("truncated", "difficult", "occluded")
 MAX_NUMBER = 254  # in VOC's 8-bit label images 255 is "void", 0 the background
 
 
@@ -79,10 +81,23 @@ def voc_labelmap(class_names: Sequence[str]) -> str:
     return "".join(["# label:color_rgb:parts:actions\n", *lines])
 
 
-def voc_xml(masks: Masks, *, file_name: str, class_names: Sequence[str]) -> bytes:
-    """Build the XML file of one image: name and box of each mask, in order.
+def voc_xml(
+    masks: Masks,
+    *,
+    file_name: str,
+    class_names: Sequence[str],
+    attributes: Sequence[Attributes] | None = None,
+) -> bytes:
+    """Build the XML file of one image: name, box and attributes of each mask, in order.
 
     Boxes are in VOC's pixels: the first one is 1, far edges are inclusive.
+
+    Args:
+        masks: M masks.
+        file_name: the image's.
+        class_names: the M masks' classes.
+        attributes: the M masks' values by name. Those that VOC has no element for are in
+            <attributes>, as from datumaro.
 
     Source: the VOC2012 development kit.
     """
@@ -93,14 +108,23 @@ def voc_xml(masks: Masks, *, file_name: str, class_names: Sequence[str]) -> byte
     for name, value in (("width", width), ("height", height), ("depth", 3)):
         _text(size, name, value)
     _text(root, "segmented", int(len(masks) > 0))
-    for name, (x0, y0, x1, y1) in zip(class_names, masks.boxes_xyxy.tolist(), strict=True):
+    every = [{}] * len(masks) if attributes is None else attributes
+    boxes = masks.boxes_xyxy.tolist()
+    for name, (x0, y0, x1, y1), values in zip(class_names, boxes, every, strict=True):
         thing = ET.SubElement(root, "object")
         _text(thing, "name", name)
-        for field, fixed in (("pose", "Unspecified"), ("truncated", "0"), ("difficult", "0")):
-            _text(thing, field, fixed)
+        _text(thing, "pose", "Unspecified")
+        for flag in VOC_FLAGS:
+            _text(thing, flag, int(bool(values.get(flag))))
         box = ET.SubElement(thing, "bndbox")
         for field, edge in (("xmin", x0 + 1), ("ymin", y0 + 1), ("xmax", x1), ("ymax", y1)):
             _text(box, field, edge)
+        others = {key: value for key, value in values.items() if key not in VOC_FLAGS}
+        inner = ET.SubElement(thing, "attributes") if others else thing
+        for key, value in others.items():
+            one = ET.SubElement(inner, "attribute")
+            _text(one, "name", key)
+            _text(one, "value", attribute_text(value))
     ET.indent(root)
     return bytes(ET.tostring(root, encoding="utf-8"))
 

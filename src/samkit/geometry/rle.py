@@ -21,7 +21,11 @@ def encode_rle(mask: npt.NDArray[np.bool_]) -> Rle:
 
 
 def encode_patch_rle(
-    patch: npt.NDArray[np.bool_], corner_xy: tuple[int, int], size_hw: tuple[int, int]
+    patch: npt.NDArray[np.bool_],
+    corner_xy: tuple[int, int],
+    size_hw: tuple[int, int],
+    *,
+    factor: int = 1,
 ) -> Rle:
     """Encode a mask (H, W) that is empty except for a patch (h, w), without building the mask.
 
@@ -29,6 +33,8 @@ def encode_patch_rle(
         patch: fastest when stored column by column.
         corner_xy: position in the mask of the patch's first pixel.
         size_hw: size of the full mask.
+        factor: pixels of the mask along a side of each pixel of the patch; what would lie beyond
+            the mask is cut off.
     """
     (patch_h, patch_w), (height, width), (x, y) = patch.shape, size_hw, corner_xy
     # Runs go down the columns. With one empty row below, each run ends in its own column.
@@ -36,8 +42,14 @@ def encode_patch_rle(
     flat[1:].reshape(patch_w, patch_h + 1)[:, :-1] = patch.T
     changes = np.flatnonzero(flat[1:] != flat[:-1])
     column, row = np.divmod(changes, patch_h + 1)
-    places = (x + column) * height + y + row  # pixel indices in the full mask: on, off, on, ...
-    if patch_h == height:  # runs may continue in the next column
+    if factor > 1:
+        rows = np.minimum(row * factor, height - y).reshape(-1, 2).repeat(factor, axis=0)
+        columns = (column[::2, None] * factor + np.arange(factor)).reshape(-1, 1)
+        keep = (rows[:, 0] < rows[:, 1]) & (x + columns[:, 0] < width)
+        places = np.sort(((x + columns) * height + y + rows)[keep].reshape(-1))
+    else:
+        places = (x + column) * height + y + row  # pixel indices in the full mask: on, off, ...
+    if y == 0 and patch_h * factor >= height:  # runs may continue in the next column
         ends, starts = places[1:-1:2], places[2::2]
         apart = ends != starts
         keep = np.ones(len(places), bool)
@@ -48,6 +60,22 @@ def encode_patch_rle(
         counts = counts[:-1]
     rle = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
+
+
+def place_rle(
+    rle: Rle, *, corner_xy: tuple[int, int], size_hw: tuple[int, int], factor: int = 1
+) -> Rle:
+    """The mask of a part of an image, as a mask of the full image.
+
+    Args:
+        corner_xy: position of the part in the image.
+        size_hw: size of the image.
+        factor: pixels of the image along a side of each pixel of the part.
+    """
+    x0, y0, x1, y1 = rle_box_xyxy(rle)
+    corner = (corner_xy[0] + x0 * factor, corner_xy[1] + y0 * factor)
+    patch = decode_rle_patch(rle, (x0, y0, x1, y1))
+    return encode_patch_rle(patch, corner, size_hw, factor=factor)
 
 
 def decode_rle(rle: Rle) -> npt.NDArray[np.bool_]:

@@ -20,7 +20,7 @@ from samkit.learning.learner import GENERAL, Learner, LearnRecipe
 from samkit.learning.mask_shape import MaskShape, concavity, shape_of
 from samkit.learning.next_images import Choice, ImageSigns, choose_images
 from samkit.learning.plots import plot_reliability, plot_rounds
-from samkit.learning.prefill import known_confidence, learn_confidence, prefill_images
+from samkit.learning.prefill import known_confidence, learn_to_prefill, prefill_images
 from samkit.learning.simulate import HeldOut, Order, Round, Simulation
 
 __all__ = [
@@ -48,7 +48,7 @@ __all__ = [
     "fit_confidence",
     "judge_costs",
     "known_confidence",
-    "learn_confidence",
+    "learn_to_prefill",
     "measure_audit",
     "measure_costs",
     "open_decoder",

@@ -7,6 +7,7 @@ images that the regression has not seen, each in its turn. Shape legend: M masks
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -36,6 +37,8 @@ class Confidence:
         precision: fraction of masks above it that were accepted, on images not seen.
         share: fraction of the accepted masks that are above it.
         num_masks, num_images: what it was learned from.
+        num_right: accepted masks above the threshold, on images not seen.
+        proposer: what found the masks; see `samkit.learning.proposers`.
         bins: reliability: for each tenth of confidence the number of masks, their mean confidence,
             and the fraction of them that were accepted, on images not seen.
     """
@@ -49,6 +52,8 @@ class Confidence:
     num_masks: int
     num_images: int
     bins: tuple[tuple[int, float, float], ...]
+    num_right: int = 0
+    proposer: str = "grid"
 
     def of(self, features: Array) -> Array:
         """Confidence (M,) of masks with these features (M, F)."""
@@ -122,7 +127,10 @@ def fit_confidence(
         test = groups % folds == fold
         unseen[test] = _fit(features[~test], accepted[~test]).of(features[test])
     seen = np.ones(len(accepted), bool) if shown is None else shown(unseen)
-    threshold, precision, share = choose_threshold(unseen[seen], accepted[seen], target)
+    threshold, precision, share = choose_threshold(
+        unseen[seen], accepted[seen], groups[seen], target
+    )
+    num_right = round(share * np.count_nonzero(accepted[seen]))
     fitted = _fit(features, accepted)
     return Confidence(
         mean=fitted.mean,
@@ -134,26 +142,53 @@ def fit_confidence(
         num_masks=len(accepted),
         num_images=num_images,
         bins=reliability(unseen[seen], accepted[seen]),
+        num_right=num_right,
     )
 
 
 def choose_threshold(
-    confidence: Array, accepted: npt.NDArray[np.bool_], target: float
+    confidence: Array,
+    accepted: npt.NDArray[np.bool_],
+    images: npt.NDArray[np.int64],
+    target: float,
 ) -> tuple[float | None, float | None, float]:
-    """The lowest threshold with the target precision, its precision, and its share of accepted.
+    """The lowest threshold that likely has the target precision, its precision, share of accepted.
 
-    Below ten masks no precision is believed.
+    The lowest of many thresholds with some precision owes part of it to chance. So the precision
+    less its standard error must reach the target, with one more mask that is wrong. Masks of an
+    image are alike, so that the error is that of a mean over images. Below ten masks no precision
+    is believed.
+
+    Args:
+        images: (M,) number of each mask's image, from 0.
     """
     order = np.argsort(-confidence, kind="stable")
     right = np.cumsum(accepted[order])
-    precision = right / np.arange(1, len(order) + 1)
-    fits = np.flatnonzero(precision >= target)
-    fits = fits[fits >= LEAST_CONFIDENT - 1]
-    if not len(fits):
-        return None, None, 0.0
-    last = int(fits[-1])
-    share = float(right[last] / right[-1])
-    return float(confidence[order[last]]), float(precision[last]), share
+    counts = np.arange(1, len(order) + 1)
+    likely = np.flatnonzero((right / (counts + 1) >= target) & (counts >= LEAST_CONFIDENT))
+    for last in likely[::-1].tolist():
+        chosen = order[: last + 1]
+        error = standard_error(accepted[chosen], images[chosen])
+        if right[last] / (counts[last] + 1) - error >= target:
+            share = float(right[last] / right[-1])
+            return float(confidence[chosen[-1]]), float(right[last] / counts[last]), share
+    return None, None, 0.0
+
+
+def standard_error(accepted: npt.NDArray[np.bool_], images: npt.NDArray[np.int64]) -> float:
+    """Standard error of the fraction that was accepted, of images with different numbers of masks.
+
+    Infinite for a single image.
+    """
+    counts = np.bincount(images)
+    right = np.bincount(images, accepted)
+    there = counts > 0
+    num_images = int(there.sum())
+    if num_images < 2:
+        return math.inf
+    residuals = (right - accepted.mean() * counts)[there]
+    variance = num_images / (num_images - 1) * float(residuals @ residuals)
+    return math.sqrt(variance) / len(accepted)
 
 
 def reliability(

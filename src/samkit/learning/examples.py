@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -107,7 +108,7 @@ class Split(NamedTuple):
 
 
 def finished_images(store: Store, project_id: int, *, max_pixels: int) -> Split:
-    """Split a project's finished images, as their contents decide.
+    """Split a project's finished images, as their contents decide; too large ones are left out.
 
     Raises:
         StoreError: no such project.
@@ -119,7 +120,8 @@ def finished_images(store: Store, project_id: int, *, max_pixels: int) -> Split:
     )
     sides: tuple[list[StoredImage], list[StoredImage]] = ([], [])
     for image in images:
-        sides[is_held_out(image)].append(image)
+        if math.prod(image.size_hw) <= max_pixels:
+            sides[is_held_out(image)].append(image)
     learned, held_out = (
         FinishedImages(store, list(_lessons(store, side)), max_pixels=max_pixels) for side in sides
     )

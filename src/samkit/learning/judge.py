@@ -72,6 +72,7 @@ class Judgement:
             over images; None with fewer than 6 images that have masks.
         general_iou_1: IoU after the first click on general images, of the first model and of the
             candidate; None if there are none.
+        forgets: whether nothing but the general images speaks against it.
     """
 
     is_better: bool
@@ -83,6 +84,7 @@ class Judgement:
     iou_1: tuple[float, float]
     difference: tuple[float, float] | None
     general_iou_1: tuple[float, float] | None
+    forgets: bool = False
 
     def figures(self) -> dict[str, Any]:
         """As JSON, in which pairs are lists."""
@@ -196,6 +198,7 @@ def judge_costs(
         iou_1=(before.mean("iou_1"), after.mean("iou_1")),
         difference=difference,
         general_iou_1=general_iou,
+        forgets=is_better and forgotten > max_forgotten,
     )
 
 

@@ -14,7 +14,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +93,8 @@ ONE_CLICK = Learning(max_clicks=1)  # on general images
 TRUTH_SIZE = 256
 MIN_STEPS, MAX_STEPS = 40, 300
 PASSES = 2.0  # over all masks, if the steps allow
+# Of what a decoder has learned, as much as forgets no general images; the rest is the one before.
+SHARES = (1.0, 0.5, 0.25)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,36 +309,66 @@ class Learner:
             for index in range(len(lessons.images)):
                 self.embed(lessons.images[index], before)
         trained = self._train(lessons, before, on_step)
-        # Judged as it is stored, with rounded numbers.
-        content = self._packed(trained, before, parent_id)
-        after = open_decoder(content, self.base, (before,), model_name=self._next_name(project))
-        with self._trial(before, after, lessons.folder) as accept:
-            judgement = (
-                self.judge(project, split.held_out, before, after)
-                if self.recipe.judged
-                else unjudged()
-            )
-            logger.info("%s: %s", project.name, judgement.reason)
-            has_own = after.encoder_checksum != self.base.encoder_checksum
-            learned = add_learned_model(
-                self.store,
-                project.id,
-                name=after.model_name,
-                checksum=weights_sha256(after.model),
-                parent_id=parent_id,
-                decoder=content if judgement.is_better else None,
-                num_images=len(lessons.images),
-                num_masks=lessons.images.num_masks,
-                num_finished=lessons.num_finished,
-                reason=judgement.reason,
-                figures=judgement.figures(),
-                learns=self.recipe.learns,
-                encoder_checksum=after.encoder_checksum if has_own else None,
-            )
-            if judgement.is_better:
-                accept()
+        shares = SHARES if self.recipe.learns == "decoder" else SHARES[:1]
+        for share in shares:
+            # Judged as it is stored, with rounded numbers.
+            content = self._packed(trained, before, parent_id, share)
+            after = open_decoder(content, self.base, (before,), model_name=self._next_name(project))
+            with self._trial(before, after, lessons.folder) as accept:
+                judgement = self._judged(project, split.held_out, before, after, share)
+                logger.info("%s: %s", project.name, judgement.reason)
+                if judgement.forgets and share != shares[-1]:
+                    continue
+                learned = self._record(project, lessons, judgement, after, content, parent_id)
+                if judgement.is_better:
+                    accept()
+                break
         shutil.rmtree(lessons.folder, ignore_errors=True)
         return learned
+
+    def _judged(
+        self,
+        project: Project,
+        held_out: SampleSource,
+        before: Predictor,
+        after: Predictor,
+        share: float,
+    ) -> Judgement:
+        """What the judge says of a candidate, of which only a share may be new."""
+        if not self.recipe.judged:
+            return unjudged()
+        judgement = self.judge(project, held_out, before, after)
+        if share == 1:
+            return judgement
+        return replace(
+            judgement, reason=f"{judgement.reason}; {share:.0%} of what it learned, mixed"
+        )
+
+    def _record(  # noqa: PLR0917 - of one round
+        self,
+        project: Project,
+        lessons: Lessons,
+        judgement: Judgement,
+        after: Predictor,
+        content: bytes,
+        parent_id: int,
+    ) -> LearnedModel:
+        has_own = after.encoder_checksum != self.base.encoder_checksum
+        return add_learned_model(
+            self.store,
+            project.id,
+            name=after.model_name,
+            checksum=weights_sha256(after.model),
+            parent_id=parent_id,
+            decoder=content if judgement.is_better else None,
+            num_images=len(lessons.images),
+            num_masks=lessons.images.num_masks,
+            num_finished=lessons.num_finished,
+            reason=judgement.reason,
+            figures=judgement.figures(),
+            learns=self.recipe.learns,
+            encoder_checksum=after.encoder_checksum if has_own else None,
+        )
 
     @contextmanager
     def _trial(
@@ -355,9 +387,15 @@ class Learner:
         finally:
             self._on_trial = None
 
-    def _packed(self, trained: Path, before: Predictor, parent_id: int) -> bytes:
-        """Pack a trained network, with the corrections of its image encoder if it has any."""
+    def _packed(self, trained: Path, before: Predictor, parent_id: int, share: float) -> bytes:
+        """Pack a trained network, with the corrections of its image encoder if it has any.
+
+        Args:
+            share: of the trained decoder; the rest is the one before.
+        """
         network = load_model(trained).model
+        if share < 1:
+            network.mix_decoder(before.model, 1 - share)
         content = read_decoder(self.store, parent_id)
         corrections = {} if content is None else corrections_in(read_state(content))
         network.image_encoder = before.model.image_encoder

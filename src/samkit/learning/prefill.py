@@ -1,14 +1,17 @@
 """Prefilled masks: confident automatic masks that are on an image when people open it.
 
-The confidence is learned for each model version, on held-back images: there automatic masks are
-compared with the masks that people made. The store has it until another version answers, or many
+The confidence is learned for each model version, on held-back images: there automatic masks, by a
+grid and by a proposal head, are compared with the masks that people made, and what finds more masks
+that are right is used. The store has it until another version answers, or many
 more masks are finished. What people later do with prefilled masks on their images tells the
 precision of late.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +27,9 @@ from samkit.dataengine import (
     save_confidence,
 )
 from samkit.datasets import Sample
+from samkit.errors import StoreError
 from samkit.learning.confidence import Confidence, fit_confidence, mask_features
+from samkit.learning.proposers import Proposer, known_proposer, proposers, use_proposer
 from samkit.proposals import AutoMaskConfig, AutoMasker
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -37,8 +42,10 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.learning.examples import FinishedImages
     from samkit.learning.judge import Embed
     from samkit.learning.learner import Learner
-    from samkit.predict import PointMasks, Predictor
-    from samkit.types import ImageEmbedding, Masks
+    from samkit.predict import Predictor
+    from samkit.types import Masks
+
+logger = logging.getLogger(__name__)
 
 # A mask that people would leave as it is.
 ACCEPTED_IOU = 0.85
@@ -46,10 +53,6 @@ MOST_SHARED = 0.5  # of two masks that are both shown, the part of the smaller o
 MAX_IMAGES = 24  # to learn a confidence from: the latest ones
 # A confidence is learned anew when this many times as many masks are finished.
 ENOUGH_NEW = 1.25
-# The confidence decides, so that the filter lets through what may be good.
-PROPOSED = AutoMaskConfig(
-    points_per_side=16, iou_thresh=0.3, stability_thresh=0.6, max_area_fraction=0.9
-)
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class ConfidentMasks:
     learner: Learner
     predictor: Predictor
     confidence: Confidence
+    config: AutoMaskConfig
 
     def __call__(self, image: StoredImage) -> Masks:
         """Read an image, embed it unless that is cached, and generate its masks.
@@ -69,8 +73,9 @@ class ConfidentMasks:
         learner = self.learner
         pixels = read_stored_image(learner.store, image, max_pixels=learner.max_pixels)
         sample = Sample(key=image.path, image=pixels, rles=(), embedding_key=image.pixels_key)
-        known = KnownEmbeddings(self.predictor, learner.embed(sample, self.predictor))
-        return confident(AutoMasker(known, PROPOSED).generate(pixels), self.confidence)
+        embedding = learner.embed(sample, self.predictor)
+        masks = AutoMasker(self.predictor, self.config).generate(pixels, embedding=embedding)
+        return confident(masks, self.confidence)
 
 
 def confident(masks: Masks, confidence: Confidence) -> Masks:
@@ -100,40 +105,22 @@ def prefill_images(
         on_image: called with the number of images done, and their total.
 
     Raises:
-        StoreError: no such project, its root does not exist, or the user is not a reviewer.
+        StoreError: no such project, its root does not exist, the user is not a reviewer, or the
+            confidence is of a proposal head that is gone.
     """
     predictor, version = learner.serving(project_id)
-    generate = ConfidentMasks(learner, predictor, confidence)
+    config = known_proposer(learner, project_id, predictor, confidence.proposer)
+    if config is None:
+        raise StoreError(
+            "the proposal head that the confidence was learned with was replaced: prefill again"
+        )
+    generate = ConfidentMasks(learner, predictor, confidence, config)
     steps = Prelabelling(
         learner.store, project_id, generate, user_id=user_id, model_version_id=version
     )
     chosen = None if image_ids is None else set(image_ids)
     ids = [one for one in steps.image_ids() if chosen is None or one in chosen][:limit]
     return run_prelabelling(steps, ids, on_image=on_image)
-
-
-@dataclass(frozen=True)
-class KnownEmbeddings:
-    """A predictor for one image whose embedding is there."""
-
-    predictor: Predictor
-    embedding: ImageEmbedding
-
-    @property
-    def iou_thresh(self) -> float:
-        return self.predictor.iou_thresh
-
-    def embed(self, image: npt.NDArray[np.uint8], /) -> ImageEmbedding:  # noqa: ARG002
-        return self.embedding
-
-    def decode_points(
-        self,
-        embedding: ImageEmbedding,
-        points_xy: npt.NDArray[np.float64],
-        *,
-        iou_thresh: float,
-    ) -> PointMasks:
-        return self.predictor.decode_points(embedding, points_xy, iou_thresh=iou_thresh)
 
 
 def known_confidence(
@@ -167,14 +154,10 @@ def known_confidence(
         and stored.target_precision == wanted
         and num_finished < ENOUGH_NEW * stored.num_finished
     ):
-        return Confidence.from_content(stored.content)
-    confidence = learn_confidence(
-        predictor,
-        learner.examples(project_id).held_out,
-        learner.embed,
-        target=wanted,
-        on_image=on_image,
-    )
+        known = Confidence.from_content(stored.content)
+        if known_proposer(learner, project_id, predictor, known.proposer) is not None:
+            return known
+    confidence = learn_to_prefill(learner, project_id, target=wanted, on_image=on_image)
     if confidence is not None and wanted == own_target:
         save_confidence(
             store,
@@ -187,10 +170,52 @@ def known_confidence(
     return confidence
 
 
+def learn_to_prefill(
+    learner: Learner,
+    project_id: int,
+    *,
+    target: float,
+    on_image: Callable[[], None] = lambda: None,
+) -> Confidence | None:
+    """Learn how to prefill with the model that answers: what finds masks, and how sure to be.
+
+    Args:
+        target: precision that prefilled masks shall have.
+        on_image: called after each image that a confidence is learned from.
+
+    Returns:
+        the confidence with which most masks are right; None if there are too few masks.
+    """
+    predictor, _ = learner.serving(project_id)
+    num_finished = count_finished_masks(learner.store, project_id)
+    split = learner.examples(project_id)
+    best: tuple[Proposer, Confidence] | None = None
+    enough = math.floor(num_finished / ENOUGH_NEW) + 1
+    for proposer in proposers(learner, project_id, predictor, split.learned, enough=enough):
+        confidence = learn_confidence(
+            predictor,
+            split.held_out,
+            learner.embed,
+            proposer.config,
+            target=target,
+            on_image=on_image,
+        )
+        if confidence is None:
+            continue
+        logger.info("%s: %d masks right", proposer.name[:8], confidence.num_right)
+        if best is None or confidence.num_right > best[1].num_right:
+            best = proposer, replace(confidence, proposer=proposer.name)
+    if best is None:
+        return None
+    use_proposer(learner, project_id, predictor, best[0], num_finished=num_finished)
+    return best[1]
+
+
 def learn_confidence(
     predictor: Predictor,
     images: FinishedImages,
     embed: Embed,
+    config: AutoMaskConfig,
     *,
     target: float,
     on_image: Callable[[], None] = lambda: None,
@@ -201,17 +226,18 @@ def learn_confidence(
         predictor: the model version.
         images: held-back images.
         embed: returns the embedding of a sample's image by a predictor's encoder.
+        config: how masks are found.
         target: precision that prefilled masks shall have.
 
     Returns:
         the confidence; None if there are too few masks.
     """
+    masker = AutoMasker(predictor, config)
     found: list[Masks] = []
     accepted: list[npt.NDArray[np.bool_]] = []
     for index in range(max(len(images) - MAX_IMAGES, 0), len(images)):
         sample = images[index]
-        masker = AutoMasker(KnownEmbeddings(predictor, embed(sample, predictor)), PROPOSED)
-        masks = masker.generate(sample.image)
+        masks = masker.generate(sample.image, embedding=embed(sample, predictor))
         found.append(masks)
         accepted.append(are_accepted(masks.rles, sample.rles))
         on_image()

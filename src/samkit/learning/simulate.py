@@ -44,7 +44,7 @@ from samkit.learning.confidence import Confidence
 from samkit.learning.judge import measure_costs
 from samkit.learning.learner import Learner
 from samkit.learning.next_images import choose_images
-from samkit.learning.prefill import learn_confidence, prefill_images
+from samkit.learning.prefill import learn_to_prefill, prefill_images
 
 if TYPE_CHECKING:
     from samkit.arrays import BoolArray
@@ -240,14 +240,15 @@ class Simulation:
         except StoreError as error:
             what = f"not learned: {error}"
         model, version = self.learner.serving(self.project.id)
-        if self.learning.prefill or self._order == "chosen":
+        # After the last round nothing is prefilled or chosen any more.
+        if self._queue and (self.learning.prefill or self._order == "chosen"):
             held_out = self.learner.examples(self.project.id).held_out
-            self._confidence = learn_confidence(
-                model,
-                held_out,
-                self.learner.embed,
+            self._confidence = learn_to_prefill(
+                self.learner,
+                self.project.id,
                 target=self.learning.target_precision,
-                on_image=self._counter("learning confidence", len(held_out)),
+                # By a grid, and by a head.
+                on_image=self._counter("learning confidence", 2 * len(held_out)),
             )
         costs = measure_costs(
             model,

@@ -114,11 +114,11 @@ CONFIGS: dict[str, SamConfig] = {
             global_blocks=(3,),
             pos_grid=2,
             window_sizes=(4, 4, 4, 2),
-            image_size=64,
+            image_size=128,
             out_channels=64,
         ),
         decoder=MaskDecoderConfig(dim=64, num_heads=4, mlp_dim=128, iou_hidden_dim=64),
-        memory=MemoryConfig(dim=32, num_layers=2, mlp_dim=128, num_pointers=8, dropout=0.0),
+        memory=MemoryConfig(num_layers=2, mlp_dim=128, num_pointers=8, dropout=0.0),
     ),
 }
 

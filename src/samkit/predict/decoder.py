@@ -152,7 +152,7 @@ class PromptDecoder:
     def _tensors(self, embedding: ImageEmbedding, prompts: Prompts) -> PromptTensors:
         """Convert prompts to the model space, on the prompt encoder's device."""
         coords, points, boxes = embedding.coords, prompts.points_xy, prompts.boxes_xyxy
-        device = self.model.prompt_encoder.no_mask_embed.weight.device
+        device = torch.device(self.backend.info.device)
 
         def tensor(array: npt.NDArray[Any] | None) -> torch.Tensor | None:
             if array is None:

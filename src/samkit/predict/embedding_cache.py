@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from samkit.errors import ConfigError, EmbeddingError, OutputError
+from samkit.files import remove_least_used
 from samkit.types import ImageEmbedding
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class EmbeddingCache:
         Raises:
             EmbeddingError: a key is not a SHA-256.
         """
-        path = self._path(image_sha256, encoder_checksum)
+        path = self.path(image_sha256, encoder_checksum)
         try:
             embedding = ImageEmbedding.load(path)
         except EmbeddingError:
@@ -99,7 +100,7 @@ class EmbeddingCache:
             EmbeddingError: a key is not a SHA-256.
             OutputError: the file cannot be written.
         """
-        path = self._path(image_sha256, embedding.encoder_checksum)
+        path = self.path(image_sha256, embedding.encoder_checksum)
         if self.dtype == "float16":
             _half(embedding).save(path)
         else:
@@ -138,7 +139,12 @@ class EmbeddingCache:
             return replace(embedding, features=_half(embedding).features.float())
         return embedding
 
-    def _path(self, image_sha256: str, encoder_checksum: str) -> Path:
+    def path(self, image_sha256: str, encoder_checksum: str) -> Path:
+        """Where an embedding is, or would be.
+
+        Raises:
+            EmbeddingError: a key is not a SHA-256.
+        """
         for name, value in (("image", image_sha256), ("encoder", encoder_checksum)):
             if not SHA256.fullmatch(value):
                 raise EmbeddingError(f"{name} must be a SHA-256 in hexadecimal; got {value!r:.80}")
@@ -157,15 +163,8 @@ class EmbeddingCache:
         return found
 
     def _trim(self) -> None:
-        if self.max_bytes is None:
-            return
-        files = sorted(self._files())
-        total = sum(size for _, size, _ in files)
-        for _, size, path in files:
-            if total <= self.max_bytes:
-                return
-            path.unlink(missing_ok=True)
-            total -= size
+        if self.max_bytes is not None:
+            remove_least_used(self._files(), self.max_bytes)
 
 
 def _half(embedding: ImageEmbedding) -> ImageEmbedding:

@@ -61,7 +61,7 @@ def described(origin: Origin | None, backend: Backend, model: Sam) -> Descriptio
             "a predictor that was made of objects in memory cannot be pickled: save the network,"
             " and load it in each process, as samkit.Predictor.load(FILE)"
         )
-    return origin, backend_choice(backend), weights_sha256(model)
+    return origin, backend_choice(backend), checksum_of(model)
 
 
 def load_again(load: Callable[..., Made], description: Description) -> Made:
@@ -73,12 +73,18 @@ def load_again(load: Callable[..., Made], description: Description) -> Made:
     """
     origin, choice, checksum = description
     predictor = load(origin.source, text_model=origin.text_model, **choice.options())
-    if weights_sha256(predictor.model) != checksum:
+    if checksum_of(predictor.model) != checksum:
         raise WeightsError(
             f"{origin.source} has other weights than the predictor that was pickled: the file or"
             " the network was changed after loading; save the network, and load that file"
         )
     return predictor
+
+
+def checksum_of(model: Sam) -> str:
+    """Checksum of a network's weights; "" for that of an exported folder, which has none."""
+    is_meta = next(model.parameters()).is_meta
+    return "" if is_meta else weights_sha256(model)
 
 
 def backend_choice(backend: Backend) -> BackendChoice:

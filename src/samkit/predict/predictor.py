@@ -6,6 +6,7 @@ import copy
 import os
 from dataclasses import asdict, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +14,15 @@ import numpy.typing as npt
 import torch
 
 from samkit.arrays import RgbImage
-from samkit.backends import Backend, create_backend, enter_process
-from samkit.errors import EmbeddingError, WeightsError
+from samkit.backends import (
+    Backend,
+    ExportedBackend,
+    ExportedFolder,
+    create_backend,
+    enter_process,
+    is_exported,
+)
+from samkit.errors import BackendError, EmbeddingError, WeightsError
 from samkit.formats import ImageLike, RangeLike, read_image
 from samkit.geometry import CoordMap
 from samkit.models import ImageFeatures, Sam
@@ -111,8 +119,8 @@ class Predictor:
         Args:
             source: "mobile_sam_tuned" or, as published, "mobile_sam" (both in the package);
                 "sam_vit_b", "sam_vit_l", "sam_vit_h", "sam2.1_hiera_tiny", ... (downloaded unless
-                they are on this disk; `samkit models` lists them); or a `.safetensors`, `.pth` or
-                `.pt` file.
+                they are on this disk; `samkit models` lists them); a `.safetensors`, `.pth` or
+                `.pt` file; or a folder that `samkit export` wrote, whose graphs are run.
             device: "cpu", "cuda", ...; default: a GPU if there is one.
             backend: "auto", "torch", "compile", "openvino" or "onnx"; see
                 `samkit.backends.create_backend`.
@@ -128,6 +136,8 @@ class Predictor:
             BackendError: the backend, precision or device is not available here.
         """
         enter_process()
+        if source not in CATALOG and is_exported(source):
+            return cls._load_exported(Path(source), backend, precision, threads, device, text_model)
         loaded = load_model(source)
         chosen = create_backend(
             loaded.model, backend=backend, precision=precision, threads=threads, device=device
@@ -141,6 +151,42 @@ class Predictor:
             iou_thresh=loaded.iou_thresh,
         )
         predictor._origin = Origin.of(source, text_model)
+        return predictor
+
+    @classmethod
+    def _load_exported(  # noqa: PLR0917 - all of `load`
+        cls,
+        folder: Path,
+        backend: str,
+        precision: str,
+        threads: int | None,
+        device: str | None,
+        text_model: str | os.PathLike[str] | None,
+    ) -> Predictor:
+        """Load an exported folder.
+
+        Raises:
+            WeightsError: it is no exported folder, not complete, or damaged.
+            BackendError: its runtime is not installed, or the device or precision is another.
+        """
+        exported = ExportedFolder.read(folder)
+        if device not in (None, "cpu"):
+            raise BackendError(f"{folder} was exported for the CPU; device is {device}")
+        if precision not in ("auto", exported.precision):
+            raise BackendError(
+                f"{folder} was exported in {exported.precision}; got {precision}: leave it out"
+            )
+        chosen = ExportedBackend(exported, runtime=backend, threads=threads)
+        predictor = cls(
+            chosen.model,
+            model_name=exported.config,
+            backend=chosen,
+            text_model=text_model,
+            iou_thresh=exported.iou_thresh,
+        )
+        predictor.encoder_checksum = exported.encoder_checksum
+        predictor.former_checksum = exported.former_checksum
+        predictor._origin = Origin.of(folder, text_model)
         return predictor
 
     def describe(self) -> dict[str, str | int]:

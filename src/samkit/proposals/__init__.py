@@ -5,6 +5,7 @@ from samkit.proposals.classes import ClassMasker
 from samkit.proposals.config import PRESETS, AutoMaskConfig
 from samkit.proposals.grid import crop_boxes, grid_points
 from samkit.proposals.learned import propose_boxes
+from samkit.proposals.likeness import similarity
 from samkit.proposals.masker import AutoMasker, with_proposer
 from samkit.proposals.proposers import (
     Crop,
@@ -15,6 +16,7 @@ from samkit.proposals.proposers import (
 )
 from samkit.proposals.selection import select
 from samkit.proposals.sources import SourceLike, TileSource, open_source
+from samkit.proposals.streaming import quick_config, stream_masks
 from samkit.proposals.tiles import TileConfig, generate_tiled
 
 __all__ = [
@@ -36,6 +38,9 @@ __all__ = [
     "grid_points",
     "open_source",
     "propose_boxes",
+    "quick_config",
     "select",
+    "similarity",
+    "stream_masks",
     "with_proposer",
 ]

@@ -11,11 +11,11 @@ import numpy.typing as npt
 from samkit.errors import ConfigError, PromptError
 from samkit.formats import ImageLike, RangeLike, read_image
 from samkit.geometry import box_iou, nms
-from samkit.types import Masks
+from samkit.proposals.masker import AutoMasker, check_embedding
+from samkit.types import ImageEmbedding, Masks
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.predict import Predictor
-    from samkit.proposals.masker import AutoMasker
     from samkit.text import Calibration, Detector, TextModel
 
 DUPLICATE_IOU = 0.7  # box IoU above which masks show one object
@@ -78,6 +78,7 @@ class ClassMasker:
         image: ImageLike,
         *,
         value_range: RangeLike = "auto",
+        embedding: ImageEmbedding | None = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> Masks:
         """Generate masks sorted by score, named ones first.
@@ -85,26 +86,33 @@ class ClassMasker:
         Args:
             image: path, PIL image or array.
             value_range: which values become black and white; see `samkit.formats.read_image`.
-            on_progress: see `AutoMasker.generate`.
+            embedding, on_progress: see `AutoMasker.generate`.
 
         Raises:
             ImageError: the image cannot be read.
-            PromptError: a class is too long for the text model.
+            PromptError: a class is too long for the text model, or the embedding is of an image of
+                another size.
         """
         from samkit.text import Detector, MaskRanker
 
         pixels = read_image(image, value_range=value_range)
         if isinstance(self.text_model, Detector):
-            named = self._detected(pixels, self.text_model)
+            if embedding is None:
+                embedding = box_predictor(self.masker).embed(pixels)
+            check_embedding(embedding, (pixels.shape[0], pixels.shape[1]))
+            named = self._detected(pixels, embedding, self.text_model)
             if not self.keep_others:
                 return named
-            return join(named, self.masker.generate(pixels, on_progress=on_progress))
-        everything = self.masker.generate(pixels, on_progress=on_progress)
+            others = self.masker.generate(pixels, embedding=embedding, on_progress=on_progress)
+            return join(named, others)
+        everything = self.masker.generate(pixels, embedding=embedding, on_progress=on_progress)
         ranker = MaskRanker(self.text_model, calibration=self.calibration)
         named = ranker.name(pixels, everything, self.classes, thresh=self.thresh)
         return one_of_each(named, keep_others=self.keep_others)
 
-    def _detected(self, image: npt.NDArray[np.uint8], detector: Detector) -> Masks:
+    def _detected(
+        self, image: npt.NDArray[np.uint8], embedding: ImageEmbedding, detector: Detector
+    ) -> Masks:
         """Generate masks of the boxes that a detector finds."""
         from samkit.predict import detected  # torch takes seconds to import
         from samkit.text import ground
@@ -112,7 +120,7 @@ class ClassMasker:
         predictor = box_predictor(self.masker)
         found = ground(detector, image, self.classes, box_thresh=self.thresh)
         # A box is not ambiguous: one candidate.
-        answer = predictor.decode_text(predictor.embed(image), detected(found), multimask=False)
+        answer = predictor.decode_text(embedding, detected(found), multimask=False)
         masks = answer.to_masks()
         return masks.select(masks.areas > 0)
 

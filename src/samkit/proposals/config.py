@@ -116,8 +116,14 @@ class AutoMaskConfig:
 PRESETS: Mapping[str, AutoMaskConfig] = MappingProxyType(
     {
         # Boxes of the proposal head instead of a grid: their objectness says more of a mask than
-        # predicted IoU and stability, which are not thresholds here.
-        "instant": AutoMaskConfig(proposer="learned", iou_thresh=0.0, stability_thresh=0.0),
+        # its predicted IoU, which is no threshold here (docs/proposals.md).
+        "instant": AutoMaskConfig(
+            proposer="learned",
+            objectness_thresh=0.1,
+            iou_thresh=0.0,
+            stability_thresh=0.8,
+            min_area_px=100,
+        ),
         # A third of the default's decodes for 91% of its average recall of human segmentations;
         # 16 x 16 points take a quarter for 81% (docs/performance.md).
         "fast": AutoMaskConfig(points_per_side=24, adaptive=True),

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from samkit.errors import PromptError
 from samkit.formats import ImageLike, RangeLike, read_image
 from samkit.proposals.candidates import CropProposals, Proposals
 from samkit.proposals.config import PRESETS, AutoMaskConfig
@@ -18,7 +19,7 @@ from samkit.proposals.grid import crop_boxes
 from samkit.proposals.proposers import Crop, PointPredictor, create_proposer
 from samkit.proposals.sources import SourceLike
 from samkit.proposals.tiles import TileConfig, generate_tiled
-from samkit.types import Masks
+from samkit.types import ImageEmbedding, Masks
 
 # Called with the numbers of finished and of all points.
 Progress: TypeAlias = Callable[[int, int], None]
@@ -73,6 +74,7 @@ class AutoMasker:
         image: ImageLike,
         *,
         value_range: RangeLike = "auto",
+        embedding: ImageEmbedding | None = None,
         on_progress: Progress | None = None,
     ) -> Proposals:
         """Find candidates: all stable and confident masks, including duplicates.
@@ -80,16 +82,18 @@ class AutoMasker:
         Args:
             image: path, PIL image or array; see `samkit.formats.read_image`.
             value_range: which values become black and white, likewise.
+            embedding: the image's, by the masker's predictor, if it is there; crops have their own.
             on_progress: called after each step with the points done and all points.
 
         Raises:
             ImageError: the image cannot be read.
+            PromptError: the embedding is of an image of another size.
         """
         pixels = read_image(image, value_range=value_range)
         return Proposals(
             size_hw=(pixels.shape[0], pixels.shape[1]),
             config=self.config,
-            crops=tuple(self._propose_crops(pixels, on_progress)),
+            crops=tuple(self._propose_crops(pixels, embedding, on_progress)),
         )
 
     def filter(
@@ -135,6 +139,7 @@ class AutoMasker:
         image: ImageLike,
         *,
         value_range: RangeLike = "auto",
+        embedding: ImageEmbedding | None = None,
         on_progress: Progress | None = None,
     ) -> Masks:
         """Generate masks of everything; equals `filter(propose(image))` but takes less memory.
@@ -142,6 +147,7 @@ class AutoMasker:
         Args:
             image: path, PIL image or array; see `samkit.formats.read_image`.
             value_range: which values become black and white, likewise.
+            embedding: the image's, by the masker's predictor, if it is there; crops have their own.
             on_progress: called after each step with the points done and all points.
 
         Returns:
@@ -150,6 +156,7 @@ class AutoMasker:
 
         Raises:
             ImageError: the image cannot be read.
+            PromptError: the embedding is of an image of another size.
 
         Source: arXiv:2304.02643, section 4 and appendix B. Deviations from the published code:
         masks at `iou_thresh` pass; boxes contain their last pixels, which may decide duplicates and
@@ -160,7 +167,7 @@ class AutoMasker:
         size_hw = (pixels.shape[0], pixels.shape[1])
         crops = [
             filter_crop(crop, size_hw, self.config)
-            for crop in self._propose_crops(pixels, on_progress)
+            for crop in self._propose_crops(pixels, embedding, on_progress)
         ]
         return merge_crops(crops, size_hw, self.config)
 
@@ -178,10 +185,14 @@ class AutoMasker:
         )
 
     def _propose_crops(
-        self, image: npt.NDArray[np.uint8], on_progress: Progress | None
+        self,
+        image: npt.NDArray[np.uint8],
+        embedding: ImageEmbedding | None,
+        on_progress: Progress | None,
     ) -> Iterator[CropProposals]:
         """Yield the candidates of the image, then of its crops, layer by layer."""
         size_hw = (image.shape[0], image.shape[1])
+        check_embedding(embedding, size_hw)
         config = self.config
         crops = [
             Crop(layer=layer, box_xyxy=box)
@@ -197,12 +208,23 @@ class AutoMasker:
 
         for crop, count in zip(crops, counts, strict=True):
             x0, y0, x1, y1 = crop.box_xyxy
-            embedding = self.predictor.embed(np.ascontiguousarray(image[y0:y1, x0:x1]))
+            of_crop = embedding if crop.layer == 0 else None
+            if of_crop is None:
+                of_crop = self.predictor.embed(np.ascontiguousarray(image[y0:y1, x0:x1]))
             done += count
-            candidates = self.proposer.candidates(embedding, crop, config, report)
+            candidates = self.proposer.candidates(of_crop, crop, config, report)
             yield CropProposals(
-                crop_xyxy=crop.box_xyxy, coords=embedding.coords, candidates=candidates
+                crop_xyxy=crop.box_xyxy, coords=of_crop.coords, candidates=candidates
             )
+
+
+def check_embedding(embedding: ImageEmbedding | None, size_hw: tuple[int, int]) -> None:
+    """Raise PromptError if an embedding is of an image of another size."""
+    if embedding is not None and embedding.coords.original_hw != size_hw:
+        raise PromptError(
+            f"the embedding is of an image of {embedding.coords.original_hw} pixels (height,"
+            f" width), and this one has {size_hw}"
+        )
 
 
 def with_proposer(config: AutoMaskConfig | None, proposer: str | None) -> AutoMaskConfig:

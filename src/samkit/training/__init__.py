@@ -21,7 +21,11 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from samkit.training.losses import LossRecipe
     from samkit.training.mae.recipe import MAE_RECIPES, MaeRecipe
     from samkit.training.mae.setup import PICTURES
-    from samkit.training.proposals.recipe import PROPOSAL_RECIPES, ProposalRecipe
+    from samkit.training.proposals.recipe import (
+        PROPOSAL_RECIPES,
+        ProposalDataRecipe,
+        ProposalRecipe,
+    )
     from samkit.training.run import train
     from samkit.training.sam.lora import takes_lora
     from samkit.training.sam.prompts import PromptRecipe
@@ -73,6 +77,7 @@ __all__ = [
     "Parts",
     "Progress",
     "PromptRecipe",
+    "ProposalDataRecipe",
     "ProposalRecipe",
     "RunRecipe",
     "SamRecipe",
@@ -131,6 +136,7 @@ __getattr__, __dir__ = lazy_names(
         "Parts": "sam.trainable",
         "Progress": "loop",
         "PromptRecipe": "sam.prompts",
+        "ProposalDataRecipe": "proposals.recipe",
         "ProposalRecipe": "proposals.recipe",
         "RunRecipe": "settings",
         "SamRecipe": "sam.recipe",

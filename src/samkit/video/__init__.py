@@ -4,11 +4,14 @@ from typing import TYPE_CHECKING
 
 from samkit.lazy import lazy_names
 from samkit.video.answer import ObjectResult, VideoAnswer
+from samkit.video.between import fill_between, fill_gap, move_box
 from samkit.video.frames import EveryNth, FrameFolder, FrameSource
 from samkit.video.interface import ObjectAnswer, State, Tracker
-from samkit.video.opening import VideoLike, open_frames
+from samkit.video.opening import VIDEO_SUFFIXES, VideoLike, open_frames, open_path
+from samkit.video.stack import STACK_SUFFIXES, StackFrames
 from samkit.video.stream import VideoStream
 from samkit.video.video import Video
+from samkit.video.video_file import FrameTimes, VideoFile
 from samkit.video.writing import write_video
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -45,12 +48,15 @@ __all__ = [
     "POLICIES",
     "PUBLISHED",
     "SAMURAI",
+    "STACK_SUFFIXES",
+    "VIDEO_SUFFIXES",
     "EveryNth",
     "FeatureTracker",
     "FeatureTrackerConfig",
     "FrameFeatures",
     "FrameFolder",
     "FrameSource",
+    "FrameTimes",
     "HypothesisTracker",
     "MemoryFrame",
     "MemoryPolicy",
@@ -59,15 +65,21 @@ __all__ = [
     "ObjectMemory",
     "ObjectResult",
     "Sam2Tracker",
+    "StackFrames",
     "State",
     "Tracker",
     "Video",
     "VideoAnswer",
+    "VideoFile",
     "VideoLike",
     "VideoPredictor",
     "VideoStream",
+    "fill_between",
+    "fill_gap",
     "grey_picture",
+    "move_box",
     "open_frames",
+    "open_path",
     "write_video",
 ]
 

@@ -68,9 +68,10 @@ class TrackedObject:
         self._outdate(index)
         del self.prompts[index], self.results[index]
 
-    def forget_results(self, *, before: int) -> None:
-        """Forget the results of earlier frames."""
-        for index in [at for at in self.results if at < before]:
+    def forget_results(self, *, before: int, after: int | None = None) -> None:
+        """Forget the results of earlier frames, and of later ones."""
+        outside = [at for at in self.results if at < before or (after is not None and at > after)]
+        for index in outside:
             del self.results[index]
             self.sources.pop(index, None)
 

@@ -284,10 +284,10 @@ class Video:
                 one.moment = (index, reverse)
         return self.answer(index)
 
-    def forget_results(self, *, before: int) -> None:
-        """Forget the results of earlier frames, so that memory does not grow with a stream."""
+    def forget_results(self, *, before: int, after: int | None = None) -> None:
+        """Forget the results of frames before and after these, so that memory does not grow."""
         for one in self._objects.values():
-            one.forget_results(before=before)
+            one.forget_results(before=before, after=after)
 
     def _bring_up(self, objects: Sequence[TrackedObject], before: int, *, reverse: bool) -> None:
         """Bring memories to the moment after a frame.

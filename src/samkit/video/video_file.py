@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,30 @@ SHORT = 0.05
 CONTAINER_TICKS_PER_S = 1_000_000  # av.time_base
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FrameTimes:
+    """When the frames of a file are shown; who has it need not read the whole file to open it.
+
+    Attributes:
+        stamps: (N,) in the file's own unit of time, ascending.
+        is_timed: whether the file has time stamps; otherwise frames are counted.
+    """
+
+    stamps: IntArray
+    is_timed: bool
+
+    def to_bytes(self) -> bytes:
+        """Pack it: some kilobytes for an hour."""
+        steps = np.diff(self.stamps, prepend=0).astype("<i8").tobytes()
+        return bytes([self.is_timed]) + zlib.compress(steps)
+
+    @classmethod
+    def from_bytes(cls, packed: bytes) -> FrameTimes:
+        """The inverse of `to_bytes`."""
+        steps = np.frombuffer(zlib.decompress(packed[1:]), "<i8")
+        return cls(stamps=np.cumsum(steps, dtype=np.int64), is_timed=bool(packed[0]))
+
+
 class VideoFile:
     """A video file, of which only the frame read last is in memory.
 
@@ -35,17 +61,27 @@ class VideoFile:
     packets have no time stamps is decoded from its start to go back.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, times: FrameTimes | None = None) -> None:
+        """Open a file.
+
+        Args:
+            times: `times` of this file when it was opened before; None reads it once.
+
+        Raises:
+            VideoError: it is no video, has no frames, or its codec cannot be read.
+        """
         self.name = str(path)
         self._path = path
         self._same = SameSize(self.name)
         self._latest: tuple[int, RgbImage] | None = None
         with self._errors():
             self._open()
-            self._stamps, self._is_timed = self._scan()
+            self.times = self._scan() if times is None else times
+            self._stamps, self._is_timed = self.times.stamps, self.times.is_timed
             if not len(self._stamps):
                 raise VideoError(f"{self.name} has no frames: it is empty, or was cut off")
-            self._warn_if_short()
+            if times is None:
+                self._warn_if_short()
             self._go_to(0)
 
     @property
@@ -95,16 +131,16 @@ class VideoFile:
                 f" ffmpeg -i {self._path.name} -c:v libx264 out.mp4"
             )
 
-    def _scan(self) -> tuple[IntArray, bool]:
-        """Time stamps of all frames as they are shown, and whether the packets have any."""
+    def _scan(self) -> FrameTimes:
+        """Read the time stamps of all frames."""
         packets = [
             packet.pts
             for packet in self._container.demux(self._stream)
             if packet.size and not packet.is_discard
         ]
         if any(stamp is None for stamp in packets):
-            return np.arange(len(packets), dtype=np.int64), False
-        return np.unique(np.array(packets, np.int64)), True
+            return FrameTimes(stamps=np.arange(len(packets), dtype=np.int64), is_timed=False)
+        return FrameTimes(stamps=np.unique(np.array(packets, np.int64)), is_timed=True)
 
     def _warn_if_short(self) -> None:
         """Warn of a file that was cut off, of which the frames until then are read."""

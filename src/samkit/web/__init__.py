@@ -6,6 +6,7 @@ serve(app, host="127.0.0.1", port=8000)
 
 from samkit.web.app import create_app
 from samkit.web.config import WebConfig
+from samkit.web.oidc import OidcConfig
 from samkit.web.serving import serve
 
-__all__ = ["WebConfig", "create_app", "serve"]
+__all__ = ["OidcConfig", "WebConfig", "create_app", "serve"]

@@ -6,30 +6,50 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.staticfiles import StaticFiles
 
 import samkit
 from samkit.dataengine import Store, work_once
+from samkit.http import answer_local_names_only
 from samkit.web import prompting
 from samkit.web.activity import Activity
-from samkit.web.config import LOCAL_HOSTS, WebConfig
+from samkit.web.config import WebConfig
 from samkit.web.embedder import Embedder
+from samkit.web.followers import FollowerProcess
 from samkit.web.learning import LearnerProcesses
+from samkit.web.oidc import OidcClient
 from samkit.web.problems import add_error_handlers
 from samkit.web.routes import (
     annotations,
     audits,
     classes,
+    clips,
+    comments,
     exchange,
+    honey_pots,
     images,
+    labelling,
     learning,
+    oidc,
     people,
     projects,
+    proposals,
+    selection,
+    team,
+    tokens,
+    tracks,
+    video_reviews,
+    videos,
+    webhooks,
 )
 from samkit.web.security import SecurityHeaders
 from samkit.web.served_models import ServedModels
 from samkit.web.state import ServerState
+from samkit.web.text import TextSource
+from samkit.web.tiles import TileCache
+from samkit.web.video_frames import VideoFrames
+from samkit.web.video_prompts import VideoPrompter
+from samkit.web.webhooks import WebhookSender
 from samkit.web.workers import PriorityPool
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -48,8 +68,10 @@ def create_app(
         store: the store to serve; the caller closes it.
         load_predictor: called once, on the encoder's thread, when the app starts.
     """
-    embedder = Embedder(store, config, load_predictor)
+    tiles = TileCache(store, config)
+    embedder = Embedder(store, config, load_predictor, tiles)
     activity = Activity()
+    frames = VideoFrames(store)
     studio = ServerState(
         store=store,
         config=config,
@@ -61,10 +83,19 @@ def create_app(
             idle_s=activity.idle_s,
             most_embedded=config.most_embedded,
         ),
+        webhooks=WebhookSender(store, private=config.private_webhooks),
+        oidc=None if config.oidc is None else OidcClient(config.oidc),
         activity=activity,
         prompts=PriorityPool(config.prompt_threads, "prompts"),
         pictures=PriorityPool(PICTURES_AT_ONCE, "pictures"),
         background=PriorityPool(1, "background"),
+        text=TextSource(config.text_model),
+        reading=PriorityPool(PICTURES_AT_ONCE, "frames"),
+        tracking=PriorityPool(1, "tracking"),
+        followers=FollowerProcess(store, config.learner_options),
+        frames=frames,
+        prompter=VideoPrompter(frames),
+        tiles=tiles,
     )
 
     @asynccontextmanager
@@ -86,23 +117,33 @@ def create_app(
     add_error_handlers(app)
     for router in (
         people.router,
+        oidc.router,
         projects.router,
         classes.router,
+        labelling.router,
         learning.router,
         audits.router,
         images.router,
         images.files,
+        selection.router,
         annotations.router,
+        comments.router,
+        proposals.router,
+        videos.router,
+        video_reviews.router,
+        tracks.router,
+        clips.router,
         exchange.router,
+        team.router,
+        tokens.router,
+        webhooks.router,
+        honey_pots.router,
         prompting.router,
     ):
         app.include_router(router)
     app.mount("/", StaticFiles(directory=PAGE_FOLDER, html=True), name="page")
     if config.is_local:
-        # Against DNS rebinding: other sites whose names resolve to this server.
-        app.add_middleware(
-            TrustedHostMiddleware, allowed_hosts=list(LOCAL_HOSTS), www_redirect=False
-        )
+        answer_local_names_only(app)
     app.add_middleware(SecurityHeaders)
     return app
 

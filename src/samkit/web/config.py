@@ -8,8 +8,8 @@ from pathlib import Path
 
 from samkit.errors import ConfigError
 from samkit.predict import Refine, check_refine
+from samkit.web.oidc import OidcConfig
 
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 MEGABYTE = 2**20
 MEGAPIXEL = 10**6
 EMBEDDING_BYTES = 4 * MEGABYTE  # of one image on disk, by SAM's encoders
@@ -28,7 +28,8 @@ class WebConfig:
         hint_after_s: time on one mask after which the page shows a hint to move on.
         max_upload_mb: maximum size of an uploaded image or file of masks.
         max_unpacked_mb: maximum unpacked size of an uploaded zip.
-        max_megapixels: maximum size of an image that is shown, encoded or received.
+        max_megapixels: maximum size of an image that is decoded as a whole; larger ones are shown
+            and encoded by tiles.
         idle_s: a session ends after this time without use.
         num_ahead: number of upcoming images that are encoded before somebody takes them.
         embeddings_cached: number of images whose embedding and decoder context stay in memory, 14
@@ -36,6 +37,10 @@ class WebConfig:
         prompt_threads: number of threads that answer prompts.
         refine: how clicks are answered; see `samkit.Predictor.predict`. "best" takes up to 256 MB
             more, for pixels and embeddings of crops.
+        text_model: text model that finds what people name, by its name on the hub or as a folder.
+        private_webhooks: also send events to webhooks in private networks, on this computer, and
+            without TLS.
+        oidc: provider of single sign-on; none on a server for one person.
         learner_options: options of `samkit engine learn` that name the model and its backend.
     """
 
@@ -53,6 +58,9 @@ class WebConfig:
     embeddings_cached: int = 32
     prompt_threads: int = 2
     refine: Refine = "none"
+    text_model: str | None = None
+    private_webhooks: bool = False
+    oidc: OidcConfig | None = None
     learner_options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -69,6 +77,8 @@ class WebConfig:
         ):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be above 0; got {getattr(self, name)}")
+        if self.is_local and self.oidc is not None:
+            raise ConfigError("a server for one person has no single sign-on")
         check_refine(self.refine)
         if min(self.cache_bytes, self.num_ahead) < 0:
             raise ConfigError("cache_bytes and num_ahead must not be negative")
@@ -87,8 +97,13 @@ class WebConfig:
 
     @property
     def max_pixels(self) -> int:
-        """Maximum number of pixels of an image."""
+        """Maximum number of pixels of an image that is decoded as a whole."""
         return self.max_megapixels * MEGAPIXEL
+
+    @property
+    def tile_folder(self) -> Path:
+        """Folder of cached tiles, of the same maximum size as that of embeddings."""
+        return self.cache_folder / "tiles"
 
     @property
     def most_embedded(self) -> int:

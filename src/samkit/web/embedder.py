@@ -23,6 +23,7 @@ from samkit.dataengine import (
 )
 from samkit.errors import OutputError, SamkitError
 from samkit.web.config import WebConfig
+from samkit.web.tiles import Region, TileCache
 from samkit.web.workers import PriorityPool
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -71,8 +72,9 @@ class _Request:
     num_waiting: int = 0
 
 
-# An image's pixels_key, and the checksum of a learned image encoder; empty for the server's own.
-EncodedKey: TypeAlias = tuple[str, str]
+# An image's pixels_key, the checksum of a learned image encoder (empty for the server's own), and
+# the key of a region (empty for the image).
+EncodedKey: TypeAlias = tuple[str, str, str]
 
 
 class Embedder:
@@ -82,9 +84,14 @@ class Embedder:
     """
 
     def __init__(
-        self, store: Store, config: WebConfig, load_predictor: Callable[[], Predictor]
+        self,
+        store: Store,
+        config: WebConfig,
+        load_predictor: Callable[[], Predictor],
+        tiles: TileCache,
     ) -> None:
         self._store = store
+        self._tiles = tiles
         self._config = config
         self._load_predictor = load_predictor
         self._pool = PriorityPool(1, "encoder")
@@ -94,11 +101,17 @@ class Embedder:
         self._ahead: set[EncodedKey] = set()
         self._served: ServedModel | None = None
         self._load_error: SamkitError | None = None
+        self._loading: Future[None] = Future()
 
     @property
     def model(self) -> ModelVersion | None:
         """The model version; None until the model is loaded."""
         return None if self._served is None else self._served.version
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether the model will be there in a while."""
+        return self._served is None and self._load_error is None
 
     def served(self) -> ServedModel:
         """The model that answers now.
@@ -110,22 +123,32 @@ class Embedder:
             raise self._load_error or SamkitError("the model is not loaded")
         return self._served
 
+    def loading(self) -> Future[None]:
+        """Done once the model is loaded, or cannot be."""
+        return self._loading
+
     def start(self) -> None:
         """Start the thread, which loads the model first."""
         self._pool.start()
-        self._pool.submit(LOADING, self._load)
+        self._loading = self._pool.submit(LOADING, self._load)
 
     def stop(self) -> None:
         """Stop the thread after its current work."""
         self._pool.stop()
 
-    def ask(self, image: StoredImage, served: ServedModel | None = None) -> Future[Encoded]:
+    def ask(
+        self,
+        image: StoredImage,
+        served: ServedModel | None = None,
+        region: Region | None = None,
+    ) -> Future[Encoded]:
         """Request an image's embedding; a caller that stops waiting must call `give_up`.
 
         Args:
             served: the model that shall answer its prompts; None for the server's own.
+            region: of an image by tiles, the part to encode.
         """
-        key = self._key(image, served)
+        key = self._key(image, served, region)
         with self._lock:
             cached = self._cached.get(key)
             if cached is not None:
@@ -135,7 +158,7 @@ class Embedder:
                 return done
             request = self._requests.get(key)
             if request is None:
-                work = partial(self._encode, image, served)
+                work = partial(self._encode, image, served, region)
                 request = _Request(self._pool.submit(REQUESTED, work))
                 self._requests[key] = request
                 request.future.add_done_callback(lambda _: self._requests.pop(key, None))
@@ -143,10 +166,14 @@ class Embedder:
             return request.future
 
     def give_up(
-        self, image: StoredImage, future: Future[Encoded], served: ServedModel | None = None
+        self,
+        image: StoredImage,
+        future: Future[Encoded],
+        served: ServedModel | None = None,
+        region: Region | None = None,
     ) -> None:
         """Stop waiting for a future from `ask`; work that nobody waits for is cancelled."""
-        key = self._key(image, served)
+        key = self._key(image, served, region)
         with self._lock:
             request = self._requests.get(key)
             if request is not None and request.future is future:
@@ -157,22 +184,30 @@ class Embedder:
     def encode_ahead(
         self, images: Iterable[StoredImage], served: ServedModel | None = None
     ) -> None:
-        """Encode images that will likely be requested, while nobody is waiting."""
+        """Encode images that will likely be requested, while nobody is waiting.
+
+        Of images by tiles nobody knows which part will be asked about.
+        """
         with self._lock:
             for image in images:
+                if self._tiles.is_tiled(image):
+                    continue
                 key = self._key(image, served)
                 known = key in self._cached or key in self._requests or key in self._ahead
                 if not known and len(self._ahead) < MAX_AHEAD:
                     self._ahead.add(key)
                     self._pool.submit(AHEAD, partial(self._encode_ahead, image, served))
 
-    def _key(self, image: StoredImage, served: ServedModel | None) -> EncodedKey:
+    def _key(
+        self, image: StoredImage, served: ServedModel | None, region: Region | None = None
+    ) -> EncodedKey:
         """Where the embedding is that a model needs."""
+        part = "" if region is None else region.key
         if served is None or self._served is None:  # only the server's own is there before
-            return image.pixels_key, ""
+            return image.pixels_key, "", part
         encoder = served.predictor.encoder_checksum
         own = self._served.predictor.encoder_checksum
-        return image.pixels_key, "" if encoder == own else encoder
+        return image.pixels_key, "" if encoder == own else encoder, part
 
     def _load(self) -> None:
         from samkit.predict import EmbeddingCache
@@ -209,15 +244,31 @@ class Embedder:
         except Exception:  # whoever requests the image gets the error
             logger.exception("not encoded ahead: %s", image.path)
 
-    def _encode(self, image: StoredImage, served: ServedModel | None) -> Encoded:
+    def _encode(
+        self, image: StoredImage, served: ServedModel | None, region: Region | None = None
+    ) -> Encoded:
         """Look up or compute an embedding; runs on the encoder's thread."""
-        key = self._key(image, served)
+        key = self._key(image, served, region)
         cached = self._cached.get(key)
         if cached is not None:
             return cached
-        own = self.served()
-        predictor = own.predictor if served is None else served.predictor
-        cache = own.cache
+        predictor = self.served().predictor if served is None else served.predictor
+        if region is None:
+            encoded = self._encode_image(image, predictor)
+        else:  # of which there are so many that they would drive all others from the disk
+            pixels = self._tiles.read(image, region)
+            started = time.perf_counter()
+            embedding = predictor.embed(pixels)
+            encoded = Encoded(embedding=embedding, encode_ms=(time.perf_counter() - started) * 1000)
+        with self._lock:
+            self._cached[key] = encoded
+            while len(self._cached) > self._config.embeddings_cached:
+                self._cached.popitem(last=False)
+        release_freed_memory()  # takes milliseconds, encoding hundreds
+        return encoded
+
+    def _encode_image(self, image: StoredImage, predictor: Predictor) -> Encoded:
+        cache = self.served().cache
         encode_ms = 0.0
         embedding = cache.get(image.pixels_key, predictor.encoder_checksum) or cache.get(
             image.pixels_key, predictor.former_checksum
@@ -231,13 +282,7 @@ class Embedder:
                 cache.put(image.pixels_key, embedding)
             except OutputError as error:  # such as a full disk
                 logger.warning("the embedding of %s is not cached: %s", image.path, error)
-        encoded = Encoded(embedding=embedding, encode_ms=encode_ms)
-        with self._lock:
-            self._cached[key] = encoded
-            while len(self._cached) > self._config.embeddings_cached:
-                self._cached.popitem(last=False)
-        release_freed_memory()  # takes milliseconds, encoding hundreds
-        return encoded
+        return Encoded(embedding=embedding, encode_ms=encode_ms)
 
 
 def warm_up(predictor: Predictor) -> None:

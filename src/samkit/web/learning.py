@@ -29,6 +29,7 @@ from samkit.dataengine import (
     unstarted_images,
 )
 from samkit.errors import SamkitError
+from samkit.web.workers import start_command
 
 logger = logging.getLogger(__name__)
 
@@ -308,15 +309,8 @@ class LearnerProcesses:
         logger.info("%s: %s", project.name, what)
         cores = os.cpu_count() or 1
         threads = cores if what == "lora" else max(1, cores // 2)  # nobody else needs them
-        # The address may have a password, which arguments would show to everybody.
-        environment = {"SAMKIT_STORE": self._store.address, "OMP_NUM_THREADS": str(threads)}
-        # In the server's session: on Linux priorities of processes count only within one.
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-m", "samkit", "engine", *words, "--background", *self._options],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            env=os.environ | environment,
-        )
+        command = [sys.executable, "-m", "samkit", "engine", *words, "--background", *self._options]
+        process = start_command(self._store, command, threads=threads)
         self._child = _Child(what, project, state.version_id, process)
 
     def _ended(self, child: _Child, code: int) -> None:

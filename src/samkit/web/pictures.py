@@ -11,7 +11,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from samkit.arrays import RgbImage
 from samkit.errors import ImageError
-from samkit.formats import read_image, read_image_file, read_image_size
+from samkit.formats import Pyramid, read_image, read_image_file, read_image_size
 
 JPEG, PNG = "image/jpeg", "image/png"
 # Files that browsers show as they are, if their mode needs no conversion.
@@ -77,11 +77,31 @@ def show(
     picture = Image.fromarray(pixels)
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    out = io.BytesIO()
     if max_side is None and kind not in LOSSY:
+        out = io.BytesIO()
         picture.save(out, "PNG", compress_level=1)
         return Picture(content=out.getvalue(), media_type=PNG)
-    quality = SMALL_QUALITY if max(width, height) <= SMALL_SIDE else QUALITY
+    return _as_jpeg(picture)
+
+
+def show_tiles(pyramid: Pyramid, max_side: int) -> Picture:
+    """Make a picture of an image by tiles, whose longest side is at most `max_side` pixels."""
+    level = pyramid.level_of(max_side)
+    if max_side > SMALL_SIDE:
+        return _as_jpeg(_level(pyramid, level))
+    picture = _level(pyramid, max(0, level - 1))
+    picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    return _as_jpeg(picture)
+
+
+def _level(pyramid: Pyramid, level: int) -> Image.Image:
+    width, height = pyramid.sizes_wh[level]
+    return Image.fromarray(pyramid.read(level, (0, 0, width, height)))
+
+
+def _as_jpeg(picture: Image.Image) -> Picture:
+    out = io.BytesIO()
+    quality = SMALL_QUALITY if max(picture.size) <= SMALL_SIDE else QUALITY
     picture.save(out, "JPEG", quality=quality)
     return Picture(content=out.getvalue(), media_type=JPEG)
 

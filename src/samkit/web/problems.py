@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,6 +17,7 @@ from samkit.errors import (
     RoleError,
     SamkitError,
 )
+from samkit.http import describe_validation, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +36,6 @@ HIDDEN = {
     503: "the database cannot be used now: try again later",
     507: "the server cannot write its files: contact its administrator",
 }
-MAX_DETAIL_CHARACTERS = 500
 
 
 def status_of(error: Exception) -> int:
@@ -67,18 +65,3 @@ async def _answer(request: Request, error: Exception) -> JSONResponse:
         if status not in HIDDEN and status != 500:
             detail = str(error)
     return JSONResponse({"detail": one_line(detail)}, status, headers)
-
-
-def describe_validation(errors: Sequence[Any]) -> str:
-    """Describe pydantic's errors on one line, without the input."""
-    described = []
-    for one in errors:
-        place = ".".join(str(part) for part in one["loc"] if part not in ("body", "query", "path"))
-        described.append(f"{place}: {one['msg']}" if place else str(one["msg"]))
-    return "; ".join(described)
-
-
-def one_line(text: str) -> str:
-    """Put a text on one line, without lone surrogates, which JSON cannot hold."""
-    line = " ".join(text.split())[:MAX_DETAIL_CHARACTERS]
-    return line.encode(errors="replace").decode()

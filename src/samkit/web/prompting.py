@@ -16,18 +16,20 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from samkit.dataengine import StoredImage, get_image, read_stored_image
+from samkit.dataengine import StoredImage, get_image, may_see, read_stored_image
 from samkit.errors import DatabaseError, ImageError, PromptError, SamkitError, StoreError
+from samkit.http import describe_validation, is_own_origin, one_line
 from samkit.web.embedder import Encoded, ServedModel
-from samkit.web.problems import describe_validation, one_line
-from samkit.web.security import is_own_origin
 from samkit.web.sign_in import find_sign_in
 from samkit.web.state import ServerState, state_of
+from samkit.web.tiles import Region
 
 if TYPE_CHECKING:
     from samkit.arrays import RgbImage
+    from samkit.formats import Pyramid
+    from samkit.geometry import Rle
     from samkit.predict import Predictor
-    from samkit.types import ImageEmbedding, MaskPrediction
+    from samkit.types import MaskPrediction
 
 logger = logging.getLogger(__name__)
 router = APIRouter()
@@ -56,6 +58,8 @@ class Message(BaseModel):
     id: MessageId
     points: PointList = []
     labels: LabelList = []
+    # Of an image by tiles: what the model shall see of it, in pixels. It must have all prompts.
+    view: tuple[Number, Number, Number, Number] | None = None
 
 
 class Candidate(BaseModel):
@@ -87,7 +91,8 @@ async def prompt_image(socket: WebSocket, image_id: int) -> None:
     studio = state_of(socket)
     # Accepted first, since a browser does not tell its page why a connection was refused.
     await socket.accept()
-    if not is_own_origin(socket.headers, required=True):
+    by_token = "authorization" in socket.headers  # which no other site can make a browser send
+    if not by_token and not is_own_origin(socket.headers, required=True):
         await socket.close(FORBIDDEN)
         return
     current = await run_in_threadpool(find_sign_in, socket, studio)
@@ -102,6 +107,9 @@ async def prompt_image(socket: WebSocket, image_id: int) -> None:
     except StoreError:
         await socket.close(NO_IMAGE)
         return
+    if not await run_in_threadpool(may_see, studio.store, current.user, "image", image_id):
+        await socket.close(NO_IMAGE)
+        return
     with suppress(WebSocketDisconnect):
         await Conversation(socket, studio, image, user_id=current.user.id).run()
 
@@ -112,7 +120,38 @@ class Answered:
 
     logits: Any
     served: ServedModel
+    seen: Seen
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Seen:
+    """What a model sees of an image: all of it, or a region of one by tiles."""
+
     encoded: Encoded
+    region: Region | None
+
+    def points(self, points: PointList) -> PointList:
+        """Points of the image in what the model sees."""
+        if self.region is None:
+            return points
+        (left, top), factor = self.region.corner_xy, self.region.factor
+        return [((x - left) / factor, (y - top) / factor) for x, y in points]
+
+    def box(self, box: tuple[float, float, float, float] | None) -> tuple[float, ...] | None:
+        """A box of the image in what the model sees."""
+        if box is None:
+            return None
+        first, last = self.points([box[:2], box[2:]])
+        return *first, *last
+
+    def mask(self, rle: Rle, size_hw: tuple[int, int]) -> Rle:
+        """A mask of what the model sees as one of the image."""
+        if self.region is None:
+            return rle
+        from samkit.geometry import place_rle
+
+        region = self.region
+        return place_rle(rle, corner_xy=region.corner_xy, size_hw=size_hw, factor=region.factor)
 
 
 class Conversation:
@@ -128,7 +167,8 @@ class Conversation:
         self._prompts: deque[tuple[Prompt, float]] = deque()  # and their arrival times
         self._preview: Preview | None = None
         self._news = asyncio.Event()
-        self._encoded: tuple[str, Encoded] | None = None  # by the encoder asked last
+        self._pyramid: Pyramid | None = None  # of an image by tiles
+        self._seen: tuple[str, Seen] | None = None  # by the encoder asked last
         self._answers: OrderedDict[int, Answered] = OrderedDict()  # by the prompt's id
         self._checked_at = time.monotonic()
 
@@ -173,12 +213,8 @@ class Conversation:
         return await run_in_threadpool(find_sign_in, self._socket, self._studio) is not None
 
     async def _answer_all(self) -> None:
-        embedder = self._studio.embedder
-        served = self._served_if_loaded()
-        waiting = embedder.ask(self._image, served)
         try:
-            await self._send({"type": "state", "encoded": waiting.done()})
-            encoded = await asyncio.shield(asyncio.wrap_future(waiting))
+            encode_ms = await self._get_ready()
         except Exception as error:
             if not isinstance(error, SamkitError):
                 logger.exception("encoding %s", self._image.path)
@@ -189,16 +225,7 @@ class Conversation:
                 await self._send_error(None, describe(error))
                 await self._socket.close(CANNOT)
             return
-        finally:
-            embedder.give_up(self._image, waiting, served)
-        predictor = (served or embedder.served()).predictor
-        self._encoded = (predictor.encoder_checksum, encoded)
-        await self._send(
-            {
-                "type": "ready",
-                "encode_ms": round(encoded.encode_ms, 1),
-            }
-        )
+        await self._send({"type": "ready", "encode_ms": round(encode_ms, 1)})
         while True:
             if self._prompts:
                 prompt, received_at = self._prompts.popleft()
@@ -212,25 +239,52 @@ class Conversation:
             self._news.clear()
             await self._news.wait()
 
+    async def _get_ready(self) -> float:
+        """Have the image encoded, or its tiles made; return the milliseconds to encode."""
+        tiles, embedder = self._studio.tiles, self._studio.embedder
+        if tiles.is_tiled(self._image):
+            making = tiles.ask(self._image)
+            await self._send({"type": "state", "encoded": making.done()})
+            self._pyramid = await asyncio.shield(asyncio.wrap_future(making))
+            await asyncio.shield(asyncio.wrap_future(embedder.loading()))
+            embedder.served()  # or why it is not there
+            return 0.0
+        served = self._served_if_loaded()
+        waiting = embedder.ask(self._image, served)
+        try:
+            await self._send({"type": "state", "encoded": waiting.done()})
+            encoded = await asyncio.shield(asyncio.wrap_future(waiting))
+        finally:
+            embedder.give_up(self._image, waiting, served)
+        predictor = (served or embedder.served()).predictor
+        self._seen = (predictor.encoder_checksum, Seen(encoded=encoded, region=None))
+        return encoded.encode_ms
+
     def _served_if_loaded(self) -> ServedModel | None:
         """The model that answers in the project; None until the server's own is loaded."""
         if self._studio.embedder.model is None:
             return None
         return self._studio.models.served(self._image.project_id)
 
-    async def _encoded_for(self, served: ServedModel) -> Encoded:
-        """The image for a model: its encoder may be another one than a moment ago."""
+    async def _seen_by(self, served: ServedModel, message: Message) -> Seen:
+        """What a model sees of the image: its encoder may be another one than a moment ago."""
         encoder = served.predictor.encoder_checksum
-        if self._encoded is not None and self._encoded[0] == encoder:
-            return self._encoded[1]
+        region = None
+        if self._pyramid is not None:
+            if message.view is None:
+                raise PromptError("a prompt on an image by tiles needs the part that is in view")
+            region = Region.of(message.view, self._pyramid)
+        if self._seen is not None and (encoder, region) == (self._seen[0], self._seen[1].region):
+            return self._seen[1]
         embedder = self._studio.embedder
-        waiting = embedder.ask(self._image, served)
+        waiting = embedder.ask(self._image, served, region)
         try:
             encoded = await asyncio.shield(asyncio.wrap_future(waiting))
         finally:
-            embedder.give_up(self._image, waiting, served)
-        self._encoded = (encoder, encoded)
-        return encoded
+            embedder.give_up(self._image, waiting, served, region)
+        seen = Seen(encoded=encoded, region=region)
+        self._seen = (encoder, seen)
+        return seen
 
     async def _prepare_prompt(self, prompt: Prompt, received_at: float) -> Work:
         """Find what answers a prompt.
@@ -240,18 +294,18 @@ class Conversation:
         """
         if prompt.continue_from is None:
             served = self._studio.models.served(self._image.project_id)
-            encoded = await self._encoded_for(served)
-            return partial(self._masks, encoded, served, None, prompt, received_at)
+            seen = await self._seen_by(served, prompt)
+            return partial(self._masks, seen, served, None, prompt, received_at)
         earlier = self._answers.get(prompt.continue_from.id)
         if earlier is None or prompt.continue_from.candidate >= len(earlier.logits):
             raise PromptError("continue_from must be a mask of a recent answer")
         logits = earlier.logits[prompt.continue_from.candidate]
-        return partial(self._masks, earlier.encoded, earlier.served, logits, prompt, received_at)
+        return partial(self._masks, earlier.seen, earlier.served, logits, prompt, received_at)
 
     async def _prepare_preview(self, preview: Preview) -> Work:
         """Find what answers a preview."""
         served = self._studio.models.served(self._image.project_id)
-        return partial(self._preview_mask, await self._encoded_for(served), served, preview)
+        return partial(self._preview_mask, await self._seen_by(served, preview), served, preview)
 
     async def _answer(
         self, number: int, priority: int, prepare: Callable[[], Coroutine[Any, Any, Work]]
@@ -269,17 +323,15 @@ class Conversation:
 
     def _masks(
         self,
-        encoded: Encoded,
+        seen: Seen,
         served: ServedModel,
         earlier: Any,
         prompt: Prompt,
         received_at: float,
     ) -> dict[str, Any]:
         """Answer a prompt, from earlier logits if any; runs on a thread of the pool."""
-        prediction = self._predict(served.predictor, encoded, prompt, earlier)
-        self._answers[prompt.id] = Answered(
-            logits=prediction.logits, served=served, encoded=encoded
-        )
+        prediction = self._predict(served.predictor, seen, prompt, earlier)
+        self._answers[prompt.id] = Answered(logits=prediction.logits, served=served, seen=seen)
         self._answers.move_to_end(prompt.id)
         while len(self._answers) > ANSWERS_CACHED:
             self._answers.popitem(last=False)
@@ -288,7 +340,7 @@ class Conversation:
         )
         masks = [
             {
-                "rle": rle,
+                "rle": seen.mask(rle, self._image.size_hw),
                 "iou_pred": float(iou_pred),
                 "stability": stability,
             }
@@ -304,47 +356,63 @@ class Conversation:
         }
 
     def _predict(
-        self, predictor: Predictor, encoded: Encoded, prompt: Prompt, mask_logits: Any
+        self, predictor: Predictor, seen: Seen, prompt: Prompt, mask_logits: Any
     ) -> MaskPrediction:
         return predictor.predict(
-            encoded.embedding,
-            points=prompt.points or None,
+            seen.encoded.embedding,
+            points=seen.points(prompt.points) or None,
             labels=_labels(prompt),
-            boxes=prompt.box,
+            boxes=seen.box(prompt.box),
             mask_logits=mask_logits,
             multimask=prompt.multimask,
             refine=self._studio.config.refine,
-            image=self._pixels(predictor, encoded.embedding),
+            image=self._pixels(predictor, seen),
         )
 
-    def _pixels(self, predictor: Predictor, embedding: ImageEmbedding) -> RgbImage | None:
-        """The image, if it is needed and the predictor does not have it."""
-        config, crops = self._studio.config, predictor.crops
+    def _pixels(self, predictor: Predictor, seen: Seen) -> RgbImage | None:
+        """What the model sees, if it is needed and the predictor does not have it."""
+        config, crops, embedding = self._studio.config, predictor.crops, seen.encoded.embedding
         if config.refine != "best" or crops.has_pixels(embedding):
             return None
-        pixels = read_stored_image(self._studio.store, self._image, max_pixels=config.max_pixels)
+        if seen.region is not None:
+            pixels = self._studio.tiles.read(self._image, seen.region)
+        else:
+            store, most = self._studio.store, config.max_pixels
+            pixels = read_stored_image(store, self._image, max_pixels=most)
         crops.add(embedding, pixels)
         return pixels
 
-    def _preview_mask(
-        self, encoded: Encoded, served: ServedModel, preview: Preview
-    ) -> dict[str, Any]:
-        """Answer a preview with the best mask only, at reduced size."""
+    def _preview_mask(self, seen: Seen, served: ServedModel, preview: Preview) -> dict[str, Any]:
+        """Answer a preview with the best mask only, at reduced size.
+
+        `box` is the part of the image that the mask covers, in pixels.
+        """
         from samkit.geometry import logits_to_rle
 
         best = served.predictor.predict(
-            encoded.embedding, points=preview.points or None, labels=_labels(preview)
+            seen.encoded.embedding,
+            points=seen.points(preview.points) or None,
+            labels=_labels(preview),
         ).best()
         height, width = best.coords.original_hw
         scale = min(1.0, PREVIEW_SIDE / max(height, width))
         small_hw = (max(1, round(height * scale)), max(1, round(width * scale)))
         coords = replace(best.coords, original_hw=small_hw)
         rle = logits_to_rle(best.logits[0], coords)
+        (left, top), factor = (
+            ((0, 0), 1)
+            if seen.region is None
+            else (
+                seen.region.corner_xy,
+                seen.region.factor,
+            )
+        )
         return {
             "type": "preview",
             "id": preview.id,
             "model_version_id": served.version.id,
             "mask": {"rle": rle},
+            "box": [left, top, left + width * factor, top + height * factor],
         }
 
     async def _send_error(self, number: int | None, detail: str) -> None:

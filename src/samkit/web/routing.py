@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, ClassVar, TypeAlias
 
-from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
-from starlette.types import Message, Receive
 
-from samkit.dataengine import note_action
+from samkit.dataengine import limit_role, note_action
 from samkit.errors import DatabaseError
+from samkit.http import client_address, limited
 from samkit.web.problems import status_of
-from samkit.web.schemas import MAX_INT64, Problem
-from samkit.web.security import client_address
+from samkit.web.schemas import MAX_INT32, MAX_INT64, Problem
 from samkit.web.sign_in import SAFE_METHODS, find_sign_in
 from samkit.web.state import state_of
 
@@ -25,11 +22,11 @@ logger = logging.getLogger(__name__)
 
 MAX_JSON_BYTES = 4 * 2**20  # a mask and its events
 MAX_STRANGERS_BYTES = 8 * 2**10  # a name and a password of a thousand characters
-BODY_S = 60.0  # for all of a body of JSON
 
 Answer: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
 
 Key = Annotated[int, Path(ge=1, le=MAX_INT64)]
+TilePlace = Annotated[int, Path(ge=0, le=MAX_INT32)]
 After = Annotated[int, Query(ge=0, le=MAX_INT64)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
@@ -62,6 +59,16 @@ class AuditedRoute(APIRoute):
         answer = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
+            if "authorization" not in request.headers:
+                return await answer_and_note(request)
+            current = await run_in_threadpool(find_sign_in, request, state_of(request))
+            request.state.sign_in = current
+            if current is None:
+                return await answer_and_note(request)
+            with limit_role(current.user.role):
+                return await answer_and_note(request)
+
+        async def answer_and_note(request: Request) -> Response:
             if request.method in self.unlogged:
                 return await answer(request)
             status = 500
@@ -87,8 +94,9 @@ class AuditedRoute(APIRoute):
         if self.max_bytes is None:
             return await answer(request)
         studio = state_of(request)
-        current = await run_in_threadpool(find_sign_in, request, studio)
-        request.state.sign_in = current
+        if not hasattr(request.state, "sign_in"):
+            request.state.sign_in = await run_in_threadpool(find_sign_in, request, studio)
+        current = request.state.sign_in
         max_bytes = self.max_bytes if current else MAX_STRANGERS_BYTES
         request = Request(request.scope, limited(request.receive, max_bytes))
         await request.body()
@@ -109,6 +117,7 @@ class AuditedRoute(APIRoute):
             "target": getattr(state, "target", request.url.path),
             "status": status,
             "address": client_address(request),
+            "token_id": getattr(getattr(state, "sign_in", None), "token_id", None),
         }
         try:
             note_action(state_of(request).store, **entry)
@@ -121,28 +130,6 @@ class FileRoute(AuditedRoute):
 
     max_bytes = None
     unlogged = ()
-
-
-def limited(receive: Receive, max_bytes: int, within_s: float = BODY_S) -> Receive:
-    """Wrap `receive` to refuse a body as soon as it is too large, or takes too long."""
-    left, is_complete = max_bytes, False
-    deadline = time.monotonic() + within_s
-
-    async def receive_some() -> Message:
-        nonlocal left, is_complete
-        if is_complete:  # whoever asks again waits for the end of the connection
-            return await receive()
-        try:
-            message = await asyncio.wait_for(receive(), deadline - time.monotonic())
-        except asyncio.TimeoutError as error:
-            raise HTTPException(408, f"the body did not arrive within {within_s:g} s") from error
-        is_complete = not message.get("more_body", False)
-        left -= len(message.get("body", b""))
-        if left < 0:
-            raise HTTPException(413, f"the request is too large: at most {max_bytes:,} bytes")
-        return message
-
-    return receive_some
 
 
 def new_router(route_class: type[AuditedRoute] = AuditedRoute) -> APIRouter:

@@ -16,9 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from samkit.dataengine import (
     DAY_MS,
     EVENT_KINDS,
+    AttributeKind,
     JobState,
+    MaskVerdict,
     Outcome,
     Page,
+    Priority,
     Review,
     Role,
     Stage,
@@ -29,17 +32,22 @@ from samkit.dataengine import (
 MAX_INT64 = 2**63 - 1
 MAX_INT32 = 2**31 - 1
 MAX_RLE = 2 * 2**20  # characters of a mask; noise on 24 megapixels has 0.7 million
+MAX_AT_ONCE = 100  # images of one verdict
 MAX_EVENTS = 10_000  # in one change of a mask
 MAX_SECRET = 1000  # characters
 MAX_MASKS = 100_000  # of one image
 MAX_PEOPLE = 1000
 MAX_CLASSES = 100_000  # of a project
+MAX_NAMES = 100  # of attributes, choices or tags
 
 Key = Annotated[int, Field(ge=1, le=MAX_INT64)]
 Version = Annotated[int, Field(ge=0, le=MAX_INT32)]
 Side = Annotated[int, Field(ge=1, le=MAX_INT32)]
 Pair = Field(min_length=2, max_length=2)
 People = Annotated[list[Key], Field(min_length=1, max_length=MAX_PEOPLE)]
+Names = Annotated[list[str], Field(max_length=MAX_NAMES)]
+# Checked by the store, which knows the project's.
+Attributes = Annotated[dict[str, bool | int | float | str | None], Field(max_length=2 * MAX_NAMES)]
 Secret = Annotated[str, Field(min_length=1, max_length=MAX_SECRET)]
 
 
@@ -92,6 +100,12 @@ class UserChange(Model):
     active: bool | None = None
 
 
+class Settings(Model):
+    """What a person has set on the page, which alone knows what it means."""
+
+    settings: dict[str, Any]
+
+
 class PasswordChange(Model):
     old: Secret
     new: Secret
@@ -113,6 +127,7 @@ class StatusOut(Model):
     local: bool
     max_upload_mb: int
     max_megapixels: int
+    words: bool
 
 
 class Health(Model):
@@ -141,6 +156,7 @@ class NewClass(Model):
 class ClassChange(Model):
     name: str | None = None
     color: str | None = None
+    key: str | None = None
 
 
 class ClassOrder(Model):
@@ -149,6 +165,39 @@ class ClassOrder(Model):
 
 class MergeClass(Model):
     into: Key
+
+
+class AttributeModel(Model):
+    name: str
+    kind: AttributeKind
+    choices: Names = []
+
+
+class LabellingModel(Model):
+    """What a project's people are asked for; see `samkit.dataengine.Labelling`."""
+
+    attributes: Annotated[list[AttributeModel], Field(max_length=MAX_NAMES)] = []
+    tags: Names = []
+    class_required: bool = False
+
+
+class TagsChange(Model):
+    version: Version
+    tags: Names
+
+
+class TagsOut(Model):
+    image_id: int
+    tags: list[str]
+    version: int
+
+
+class TagRevisionOut(Model):
+    version: int
+    change: str
+    tags: list[str]
+    user_id: int
+    at: datetime
 
 
 class ImageOut(Model):
@@ -165,6 +214,23 @@ class ImageOut(Model):
     num_annotators: int
     open: bool
     version: int
+    tags: list[str]
+    priority: Priority
+    batch: str
+    num_open_comments: int
+
+
+class TilesOut(Model):
+    tile_side: int
+    sizes_wh: list[tuple[int, int]]
+
+
+class ValuesOut(Model):
+    """Values of the pixels from x, y on: rows of pixels of channels."""
+
+    x: int
+    y: int
+    values: list[list[list[int | float | None]]]
 
 
 class LeaseOut(Model):
@@ -229,6 +295,7 @@ Events = Annotated[list[EventModel], Field(max_length=MAX_EVENTS)]
 class NewAnnotation(Model):
     rle: RleModel
     class_id: Key | None = None
+    attributes: Attributes = {}
     events: Events = []
     score: float | None = None
     stability: float | None = None
@@ -236,11 +303,12 @@ class NewAnnotation(Model):
 
 
 class AnnotationChange(Model):
-    """A new state; the scores are those of the new mask."""
+    """A new state; the scores are those of the new mask. Attributes of null stay as they are."""
 
     version: Version
     rle: RleModel
     class_id: Key | None = None
+    attributes: Attributes | None = None
     events: Events = []
     score: float | None = None
     stability: float | None = None
@@ -263,6 +331,35 @@ class ReturnImage(Model):
     version: Version
     comment: str
     user_ids: People | None = None
+
+
+class FoundOut(Model):
+    num_images: int
+
+
+class ImageVersion(Model):
+    """An image as it was shown; a newer one is refused."""
+
+    id: Key
+    version: Version
+
+
+class ReviewMany(Model):
+    """The comment is needed to return images."""
+
+    verdict: Literal["accept", "return", "reopen"]
+    images: Annotated[list[ImageVersion], Field(min_length=1, max_length=MAX_AT_ONCE)]
+    comment: str = ""
+
+
+class RefusedImage(Model):
+    id: int
+    detail: str
+
+
+class ReviewedOut(Model):
+    done: list[ImageOut]
+    refused: list[RefusedImage]
 
 
 class RestoreMasks(Model):
@@ -293,6 +390,15 @@ class AnnotationOut(Model):
     num_clicks: int
     duration_ms: int
     created_at: datetime
+    attributes: dict[str, bool | int | float | str]
+    verdict: MaskVerdict | None
+
+
+class JudgeMask(Model):
+    """A verdict on a mask as it was at a version; null takes an earlier one back."""
+
+    version: Version
+    verdict: MaskVerdict | None
 
 
 class RevisionOut(Model):
@@ -305,6 +411,7 @@ class RevisionOut(Model):
     deleted: bool
     user_id: int
     at: datetime
+    attributes: dict[str, bool | int | float | str]
 
 
 class SubmissionOut(Model):
@@ -366,6 +473,7 @@ class WorkDayOut(Model):
 
 class StatisticsOut(Model):
     images: dict[Review, StateCountOut]
+    videos: dict[Review, int]
     days: list[WorkDayOut]
 
 
@@ -380,6 +488,7 @@ class PersonCountOut(Model):
     num_skipped: int
     num_unusable: int
     num_held: int
+    num_assigned: int
 
 
 class AgreementOut(Model):

@@ -7,11 +7,9 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from ipaddress import ip_address, ip_network
-from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # The page has no inline scripts or styles; masks and images are drawn from blobs.
@@ -64,23 +62,6 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
-
-
-def is_own_origin(headers: Headers, *, required: bool = False) -> bool:
-    """Whether a request comes from this server's own page, according to its Origin header."""
-    origin = headers.get("origin")
-    if origin is None:
-        return not required
-    try:
-        parts = urlsplit(origin)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and parts.netloc == headers.get("host")
-
-
-def client_address(connection: HTTPConnection) -> str:
-    """IP address of the client; empty if unknown."""
-    return connection.client.host if connection.client is not None else ""
 
 
 def attempt_key(address: str) -> str:

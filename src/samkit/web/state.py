@@ -15,9 +15,18 @@ from samkit.dataengine import Store
 from samkit.web.activity import Activity
 from samkit.web.config import WebConfig
 from samkit.web.embedder import Embedder
+from samkit.web.followers import FollowerProcess
+from samkit.web.image_values import ValueCache
 from samkit.web.learning import CHECK_EVERY_S, LearnerProcesses, Ticker
+from samkit.web.oidc import OidcClient
 from samkit.web.security import Gate, Recent, Throttle
 from samkit.web.served_models import ServedModels
+from samkit.web.text import TextSource
+from samkit.web.thumbnails import ThumbnailCache
+from samkit.web.tiles import TileCache
+from samkit.web.video_frames import VideoFrames
+from samkit.web.video_prompts import VideoPrompter
+from samkit.web.webhooks import WebhookSender
 from samkit.web.workers import PriorityPool
 
 # Limits on failed sign-ins per address, and per name from anywhere, within this many seconds.
@@ -26,6 +35,7 @@ TRIES_ELSEWHERE = 100  # for one name, from all addresses that it has not signed
 HASHES_AT_ONCE, HASHES_WAITING = 2, 24  # password hashes take 64 MB each
 CHANGES_AT_ONCE = 16  # of the 40 threads on which Starlette runs routes
 EXCHANGES_AT_ONCE, EXCHANGES_WAITING = 1, 4  # imports and exports
+FRAME_BYTES = 128 * 2**20  # of cached pictures of frames: some seconds of a video
 
 
 @dataclass(kw_only=True)
@@ -37,10 +47,21 @@ class ServerState:
     embedder: Embedder
     models: ServedModels
     learners: LearnerProcesses
+    webhooks: WebhookSender
+    oidc: OidcClient | None = None
     activity: Activity
     prompts: PriorityPool
     pictures: PriorityPool
+    thumbnails: ThumbnailCache = field(default_factory=ThumbnailCache)
     background: PriorityPool
+    text: TextSource
+    reading: PriorityPool  # frames of videos
+    tracking: PriorityPool  # prompts in frames, and what lies between them
+    followers: FollowerProcess
+    frames: VideoFrames
+    prompter: VideoPrompter
+    tiles: TileCache
+    frame_pictures: ThumbnailCache = field(default_factory=lambda: ThumbnailCache(FRAME_BYTES))
     tries_of_address: Throttle = field(
         default_factory=lambda: Throttle(max_failures=TRIES_OF_ADDRESS, window_s=TRIES_WINDOW_S)
     )
@@ -55,6 +76,7 @@ class ServerState:
         default_factory=lambda: Gate(at_once=HASHES_AT_ONCE, waiting=HASHES_WAITING)
     )
     changes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CHANGES_AT_ONCE))
+    values: ValueCache = field(default_factory=ValueCache)
     exchanging: Gate = field(
         default_factory=lambda: Gate(at_once=EXCHANGES_AT_ONCE, waiting=EXCHANGES_WAITING)
     )
@@ -62,25 +84,35 @@ class ServerState:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Run the worker threads for the duration of the context."""
-        pools = (self.prompts, self.pictures, self.background)
+        pools = (self.prompts, self.pictures, self.background, self.reading, self.tracking)
         for pool in pools:
             pool.start()
+        self.tiles.start()
         self.embedder.start()
         tickers = [
             Ticker(call, every_s=CHECK_EVERY_S)
-            for call in (self.models.refresh, self.learners.check)
+            for call in (
+                self.models.refresh,
+                self.learners.check,
+                self.followers.check,
+                self.webhooks.check,
+            )
         ]
         for ticker in tickers:
             ticker.start()
         try:
             yield
         finally:
+            self.webhooks.stop()
             for ticker in tickers:
                 ticker.stop()
             self.learners.stop()
+            self.followers.stop()
             self.embedder.stop()
+            self.tiles.stop()
             for pool in pools:
                 pool.stop()
+            self.frames.close()
 
 
 def state_of(connection: HTTPConnection) -> ServerState:

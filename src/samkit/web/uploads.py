@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import stat
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from fastapi import HTTPException, Request
+
+from samkit.http import within
 
 MAX_FILES = 100_000  # in a zip
 # Unpacked bytes per packed byte. Real masks reach 200; deflate's maximum is 1,032.
@@ -33,10 +34,10 @@ async def receive_file(request: Request, target: Path, *, max_bytes: int) -> Non
         chunks = request.stream()
         while True:
             try:
-                chunk = await asyncio.wait_for(anext(chunks), PAUSE_S)
+                chunk = await within(PAUSE_S, anext(chunks))
             except StopAsyncIteration:
                 return
-            except asyncio.TimeoutError as error:
+            except TimeoutError as error:
                 raise HTTPException(408, f"nothing was sent for {PAUSE_S:g} s") from error
             received += len(chunk)
             if received > max_bytes:

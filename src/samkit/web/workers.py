@@ -1,14 +1,18 @@
-"""Worker threads that run the most urgent work first."""
+"""Worker threads that run the most urgent work first, and commands in processes of their own."""
 
 from __future__ import annotations
 
+import os
 import queue
+import subprocess
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
+
+from samkit.dataengine import Store
 
 Result = TypeVar("Result")
 
@@ -105,3 +109,18 @@ def _run(future: Future[Any], work: Callable[[], Any]) -> None:
 
 def _stop() -> None:
     """Placeholder work, whose priority ends a thread."""
+
+
+def start_command(store: Store, command: Sequence[str], *, threads: int) -> subprocess.Popen[bytes]:
+    """Start a command of this package on a store, in the server's session.
+
+    On Linux, priorities of processes count only within one session.
+    """
+    # The address may have a password, which arguments would show to everybody.
+    environment = {"SAMKIT_STORE": store.address, "OMP_NUM_THREADS": str(threads)}
+    return subprocess.Popen(  # noqa: S603 - our own command
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=os.environ | environment,
+    )

@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
         weights_sha256,
         weights_sha256_of_bytes,
     )
+    from samkit.weights.layouts import to_own_names
     from samkit.weights.load import load_model, own_iou_thresh
     from samkit.weights.proposal_heads import (
         find_proposal_head,
@@ -75,6 +76,7 @@ __all__ = [
     "save_checkpoint",
     "save_decoder",
     "save_proposal_head",
+    "to_own_names",
     "to_sam2_original",
     "weights_sha256",
     "weights_sha256_of_bytes",
@@ -99,6 +101,7 @@ __getattr__, __dir__ = lazy_names(
         "save_decoder": "checkpoint",
         "save_proposal_head": "proposal_heads",
         "from_sam2_original": "sam2_layouts",
+        "to_own_names": "layouts",
         "to_sam2_original": "sam2_layouts",
         "weights_sha256": "checkpoint",
         "weights_sha256_of_bytes": "checkpoint",

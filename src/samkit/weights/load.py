@@ -52,6 +52,8 @@ def load_model(source: str | os.PathLike[str], *, name: str | None = None) -> Lo
     else:
         check_source(source)
         path = Path(source)
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder: weights are needed here, in a checkpoint file")
     checkpoint = read_checkpoint(path)
     if checkpoint.layout == "mae":
         raise WeightsError(

@@ -16,7 +16,6 @@ from samkit.dataengine import (
     delete_project,
     export_project,
     image_place,
-    list_images,
     move_project,
     rename_project,
     save_annotation,
@@ -116,15 +115,11 @@ def test_each_class_has_its_line_and_its_element(name, sqlite_scene, rle_of, tmp
     assert all(one in lines for one in names)
 
 
-def test_images_are_found_by_place_and_name(scene):
-    store, project = scene.store, scene.project.id
+def test_place_of_an_image(scene):
+    store = scene.store
     first, second, third, last = (one.id for one in scene.images)
     submit_image(store, scene.hold(scene.ann, 1), scene.ann)
     place = image_place(store, second)
     assert (place.number, place.num_images, place.num_finished) == (2, 4, 1)
     assert (place.previous_id, place.next_id) == (first, third)
     assert (image_place(store, first).previous_id, image_place(store, last).next_id) == (None, None)
-    assert [one.id for one in list_images(store, project, name="DEEP/").items] == [third, last]
-    assert [one.id for one in list_images(store, project, skip=2, limit=1).items] == [third]
-    for nothing in ("%", "_", "\\"):  # no patterns
-        assert list_images(store, project, name=nothing).items == ()

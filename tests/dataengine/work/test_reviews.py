@@ -3,6 +3,7 @@
 from datetime import date
 
 import pytest
+from sqlalchemy import select
 
 from samkit.dataengine import (
     NewEvent,
@@ -11,6 +12,8 @@ from samkit.dataengine import (
     count_images,
     delete_annotation,
     get_image,
+    judge_mask,
+    list_annotations,
     list_doubly_annotated,
     measure_agreement,
     replace_annotation,
@@ -23,6 +26,7 @@ from samkit.dataengine import (
     take_next,
     work_days,
 )
+from samkit.dataengine.team_schema import MaskVerdictRow
 from samkit.errors import ConflictError, RoleError, StoreError
 
 
@@ -167,3 +171,52 @@ def test_agreement_of_two_people(scene, rle_of):
     (one,) = measure_agreement(scene.store, image_id)
     assert (one.user_ids, one.ious, one.num_unmatched) == ((scene.ann, scene.bob), (1, 0.5), (0, 1))
     assert one.mean_iou == 0.5
+
+
+def test_single_masks_are_judged(scene, rle_of, refusal):
+    store, image_id = scene.store, scene.hold(scene.ann)
+    good, bad = (
+        save_annotation(store, image_id=image_id, user_id=scene.ann, rle=rle_of(x, 0, x + 4, 4))
+        for x in (0, 6)
+    )
+
+    def judge(mask, verdict, user_id=scene.rev, version=1):
+        return judge_mask(store, mask.id, user_id, version=version, verdict=verdict)
+
+    with refusal(ConflictError, "a.png is held by somebody else"):
+        judge(good, "accepted")
+    image = submit_image(store, image_id, scene.ann)
+    assert judge(good, "accepted").verdict == "accepted"
+    assert judge(bad, "rejected").verdict == "rejected"
+    with refusal(StoreError, "1 of its masks is rejected: return the image, correct them"):
+        accept_image(store, image_id, scene.rev, version=image.version)
+    with refusal(RoleError, "needs the role"):
+        judge(good, "accepted", scene.bob)
+    with refusal(ConflictError, "is at version 1 now; the verdict is on 2"):
+        judge(good, "accepted", version=2)
+    with refusal(StoreError, "a verdict must be one of accepted, rejected"):
+        judge(good, "fine")
+    returned = return_image(store, image_id, scene.rev, version=image.version, comment="one is bad")
+    # The annotator sees which one; whoever changes a mask makes it one that nobody has judged.
+    assert [one.verdict for one in list_annotations(store, image_id)] == ["accepted", "rejected"]
+    take_image(store, image_id, scene.ann)
+    changed = replace_annotation(
+        store, bad.id, user_id=scene.ann, version=1, rle=rle_of(6, 0, 9, 3), class_id=None
+    )
+    assert changed.verdict is None
+    again = submit_image(store, image_id, scene.ann)
+    assert again.version > returned.version
+    assert judge(bad, "rejected", version=2).verdict == "rejected"
+    assert judge(bad, None, version=2).verdict is None
+    judge(bad, "rejected", version=2)
+    accepted = accept_image(store, image_id, scene.rev, version=again.version, masks=[good.id])
+    assert (accepted.review, accepted.num_masks) == ("accepted", 1)
+    with store.read() as session:
+        kept = session.execute(select(MaskVerdictRow.annotation_id, MaskVerdictRow.verdict)).all()
+    assert [tuple(one) for one in kept] == [
+        (good.id, "accepted"),
+        (bad.id, "rejected"),
+        (bad.id, "rejected"),
+        (bad.id, None),
+        (bad.id, "rejected"),
+    ]

@@ -36,6 +36,21 @@ def test_the_predicted_iou_of_all_candidates_has_an_absolute_error(answer):
     torch.testing.assert_close(losses.iou_error, (answer["iou_pred"] - iou).abs().mean())
 
 
+def test_all_candidates_can_be_trained_alike(answer):
+    alone = [
+        object_losses(
+            **answer | {"logits": answer["logits"][:, [n]], "iou_pred": answer["iou_pred"][:, [n]]},
+            recipe=VideoLossRecipe(iou=0),
+        ).total
+        for n in range(3)
+    ]
+    losses = object_losses(**answer, recipe=VideoLossRecipe(iou=0), others=1.0)
+    torch.testing.assert_close(losses.total, torch.stack(alone).mean())
+    best = object_losses(**answer, recipe=VideoLossRecipe(iou=0)).total
+    half = object_losses(**answer, recipe=VideoLossRecipe(iou=0), others=0.5)
+    torch.testing.assert_close(half.total, (3 * losses.total + best) / 4)  # (1 + .5 + .5) / 2
+
+
 def test_absent_objects_have_an_object_score_alone(answer):
     answer["truth"][1] = False
     full = object_losses(**answer, recipe=VideoLossRecipe())

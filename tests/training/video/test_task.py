@@ -128,7 +128,7 @@ def test_frames_answer_as_the_tracker_does(task, monkeypatch):
     monkeypatch.setattr(
         task_module,
         "object_losses",
-        lambda logits, *rest: found.append(logits) or losses(logits, *rest),
+        lambda logits, *rest, **more: found.append(logits) or losses(logits, *rest, **more),
     )
     with torch.no_grad():  # objects are there, whatever the random weights say
         task.sam.mask_decoder.pred_obj_score_head.layers[2].bias.fill_(30)
@@ -239,8 +239,11 @@ def test_with_a_frozen_encoder_decoder_and_memory_learn(tiny_sam2, tmp_path):
     ("change", "message"),
     [
         ("model.config=tiny", "only SAM 2 has a memory to train"),
-        ("truth_size=200", "truth_size must be at least 1 and at most 64"),
-        ("data.frames=2", "session.prompts.first_frames must be at least 1 and at most 1"),
+        ("truth_size=200", "truth_size must be at least 1 and at most 128"),
+        (
+            "session.prompts.first_frames=5",
+            "session.prompts.first_frames must be at least 1 and at most 4",
+        ),
         ("evaluation.frames=1", "evaluation.frames must be at least 2"),
     ],
 )

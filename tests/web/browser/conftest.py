@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -47,7 +48,9 @@ class Server:
 
     def __init__(self, folder, images, hint_s=30):
         self.hint_s = hint_s
-        self.where, self.images, self.cache = folder / "store.db", images, folder / "cache"
+        # All servers of a test run show the same scenes, which are encoded once.
+        self.cache = folder.parent / "embeddings"
+        self.where, self.images = folder / "store.db", images
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -91,15 +94,22 @@ def make_project(where, images, name="scenes"):
             add_class(store, project.id, one)
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory, plain_backend):
-    folder = tmp_path_factory.mktemp("studio")
+@contextmanager
+def serving(folder, prepare=lambda _: None):
+    """Serve a project of images and people of its own; `prepare` changes it before it is served."""
     make_images(folder / "images")
     server = Server(folder, folder / "images")
     make_project(server.where, server.images)
+    prepare(server)
     server.start()
     yield server
     server.stop(signal.SIGTERM)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, plain_backend):
+    with serving(tmp_path_factory.mktemp("studio")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -114,8 +124,9 @@ def own_server(tmp_path_factory, server):
 
 @pytest.fixture(scope="session")
 def chromium():
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=60_000)  # on a busy machine
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
         yield browser
@@ -191,7 +202,7 @@ def person(chromium, server):
     """Opens browsers of people, signed in; nothing may go wrong in a page unnoticed."""
     contexts, faults = [], []
 
-    def sign_in(name, on=server, **options):
+    def sign_in(name, on=server, *, fresh=True, **options):
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 720}, **options})
         contexts.append(context)
         answer = context.request.post(
@@ -200,6 +211,10 @@ def person(chromium, server):
             headers={"Origin": on.url},
         )
         assert answer.ok, answer.text()
+        if fresh:  # without what an earlier test has set
+            headers = {"Origin": on.url, "X-CSRF-Token": answer.json()["csrf_token"]}
+            path = f"{on.url}/api/session/settings"
+            assert context.request.put(path, data={"settings": {}}, headers=headers).ok
         page = context.new_page()
         page.set_default_timeout(60_000)  # on a busy machine
         page.on("pageerror", lambda error: faults.append(str(error)))

@@ -1,8 +1,7 @@
 """What annotators do all day: settings that stay, undo, classes, messages, conflicts, mistakes."""
 
-import signal
-
 import pytest
+from playwright.sync_api import expect
 
 from samkit.dataengine import (
     FINISHED,
@@ -15,7 +14,7 @@ from samkit.dataengine import (
     list_classes,
 )
 
-from .conftest import PASSWORD, Server, make_images, make_project
+from .conftest import PASSWORD, serving
 
 pytestmark = pytest.mark.slow
 
@@ -23,13 +22,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def day(tmp_path_factory, plain_backend):
     """A server for this module, whose images no other test changes."""
-    folder = tmp_path_factory.mktemp("day")
-    make_images(folder / "images")
-    server = Server(folder, folder / "images")
-    make_project(server.where, server.images)
-    server.start()
-    yield server
-    server.stop(signal.SIGTERM)
+    with serving(tmp_path_factory.mktemp("day")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -75,11 +69,12 @@ def test_settings_stay_from_image_to_image(ann, person, day):
     ann.press("Enter")
     ann.page.wait_for_selector(".studio:not([data-image='1']) .bar .primary:enabled")
     for _ in range(2):
-        assert pressed(ann, ".tool:not(.sign)") == "Eraser"
-        assert ann.page.locator(".radius output").inner_text() == "19 px"
-        assert ann.page.locator(".looks input[type=range]").input_value() == "35"
+        tool = ann.page.locator(".tool:not(.sign)[aria-pressed=true]")
+        expect(tool).to_have_attribute("aria-label", "Eraser")
+        expect(ann.page.locator(".radius output")).to_have_text("19 px")
+        expect(ann.page.locator(".looks input[type=range]")).to_have_value("35")
         assert not ann.page.is_checked(".looks label input")
-        assert ann.page.locator("[aria-label='Show all masks']").count() == 1
+        expect(ann.page.locator("[aria-label='Show all masks']")).to_have_count(1)
         ann.page.reload()
         ann.page.wait_for_selector(".studio .bar .primary:enabled")
     rev = person("rev", on=day)
@@ -98,7 +93,7 @@ def test_cancelled_mask_comes_back(ann, day):
     ann.page.wait_for_selector(".workbar", state="hidden")
     ann.press("Control+z")
     assert steps(ann) == "2 steps"
-    assert ann.page.locator(".mask-row").count() == 1
+    expect(ann.page.locator(".mask-row")).to_have_count(1)
     ann.accept()
     assert len(masks_of(day, 2)) == 2
     ann.press("Control+z")  # what was accepted last, not what was cancelled before
@@ -173,6 +168,7 @@ def test_submission_is_taken_back(ann, day):
         with Store.open(day.where) as store:
             assert get_image(store, 5).review == "submitted"
         if "banner" in back:
+            ann.page.wait_for_load_state("networkidle")  # the next image is opened to its end
             ann.page.goto(f"{day.url}/#/image/5")
         ann.page.click(f"{back}:has-text('Take back')")
         wait_for_image(ann, 5)
@@ -254,7 +250,7 @@ def test_mask_that_was_changed_in_two_tabs(ann, day, number, choice, whose):
     ann.wait_until_saved()
     found = ["theirs" if one.area_px == theirs else "mine" for one in masks_of(day, number)]
     assert found == whose
-    assert ann.page.locator(".mask-row").count() == len(whose)
+    expect(ann.page.locator(".mask-row")).to_have_count(len(whose))
     with Store.open(day.where) as store:
         states = annotation_history(store, masks_of(day, number)[0].id)
     assert len(states) == (3 if choice == "Save mine over it" else 2)
@@ -327,7 +323,7 @@ def test_reviewers_edit_classes_on_their_page(person, day):
     ann = person("ann", on=day).page
     ann.goto(f"{day.url}/#/project/1/classes")
     ann.wait_for_selector("td:has-text('bee')")
-    assert ann.locator(".content input").count() == 0
+    expect(ann.locator(".content input")).to_have_count(0)
 
 
 def test_wrong_old_password_does_not_sign_out(person, day):
@@ -338,7 +334,7 @@ def test_wrong_old_password_does_not_sign_out(person, day):
     page.fill("dialog input >> nth=1", PASSWORD)
     page.press("dialog input >> nth=1", "Enter")
     page.wait_for_selector("dialog .failure:has-text('the old password is wrong')")
-    assert page.locator("form.sign-in").count() == 0
+    expect(page.locator("form.sign-in")).to_have_count(0)
 
 
 def test_admins_read_the_audit_log(person, day):

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from samkit.dataengine import (
     Learning,
@@ -63,11 +64,11 @@ def test_a_reviewer_sees_versions_and_goes_back(person, server, predictor):
     if FOLDER is not None:
         rev.page.screenshot(path=Path(FOLDER) / "model.png", full_page=True)
     rows = rev.page.locator(".table-card tbody tr")
-    assert rows.count() == 5
+    expect(rows).to_have_count(5)
     first = rows.nth(0).inner_text().split("\t")
     assert first[:6] == ["scenes 4", "160", "3.05", "2.48", "0.800", "promoted"]
-    assert rows.nth(1).locator("button").count() == 0  # rejected
-    assert rev.page.locator("figure path.line").count() == 3
+    expect(rows.nth(1).locator("button")).to_have_count(0)  # rejected
+    expect(rev.page.locator("figure path.line")).to_have_count(3)
     rows.nth(4).locator("button:text-is('Let it answer')").click()
     rev.page.click("dialog button:text-is('Change')")
     rev.page.wait_for_selector('dd:text-is("The server\'s own model")')
@@ -85,8 +86,8 @@ def test_a_reviewer_sees_versions_and_goes_back(person, server, predictor):
     # Annotators see what answers, and cannot change it.
     ann.page.goto(f"{server.url}/#/project/1/model")
     ann.page.wait_for_selector('dd:text-is("The server\'s own model")')
-    assert ann.page.locator("button:text-is('Let it answer')").count() == 0
-    assert ann.page.locator("form").count() == 0
+    expect(ann.page.locator("button:text-is('Let it answer')")).to_have_count(0)
+    expect(ann.page.locator("form")).to_have_count(0)
     # What was started is shown and can be stopped; others use this server as well.
     for box in ("Put confident masks", "Offer first the images"):
         rev.page.uncheck(f"label:has-text('{box}') input")

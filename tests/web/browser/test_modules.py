@@ -234,7 +234,7 @@ def test_only_one_connection_is_open_however_often_one_tries(module):
             close() { this.open = false; this.onclose?.({code: 1000}); }
         };
         try {
-            const socket = new m.PromptSocket(1);
+            const socket = new m.PromptSocket(1, {});
             made[0].onclose({code: 1006});
             socket.retryNow();
             socket.retryNow();
@@ -258,7 +258,7 @@ def test_connection_that_fails_at_once_is_tried_less_and_less(module, code, wait
         globalThis.WebSocket = class { constructor() { made.push(this); } close() {} };
         globalThis.setTimeout = (act, ms) => { waits.push(ms); return later(act, 1e6); };
         try {
-            const socket = new m.PromptSocket(1);
+            const socket = new m.PromptSocket(1, {});
             for (let i = 0; i < 6; i++) {
                 const last = made.at(-1);
                 last.onmessage({data: JSON.stringify({type: "state", encoded: false})});
@@ -310,3 +310,28 @@ def test_view_fits_and_zooms_around_a_place(module):
 def test_axes_end_at_round_numbers(module):
     got = module("plots.js", "return given.map(m.niceTop);", [0, 0.7, 1, 3, 12, 81, 399, 1000])
     assert got == [1, 0.8, 1, 4, 20, 100, 400, 1000]
+
+
+def test_part_that_the_model_sees_stays_while_the_view_changes_little(module):
+    view = {"width": 1000, "height": 600, "imageWidth": 20_000, "imageHeight": 10_000}
+    at = lambda x, y, scale: {**view, "scale": scale, "x": -x * scale, "y": -y * scale}  # noqa: E731
+    steps = [
+        (at(3010, 2010, 1), {"points": [[3500, 2300]]}),  # what is in view
+        (at(3110, 2050, 1), {"points": [[3600, 2300]]}),  # moved a little: stays
+        (at(3110, 2050, 1), {"points": [[4005, 2300]]}),  # at the part's edge: anew
+        (at(3110, 2050, 1), {"points": [[5000, 2300]], "box": [3200, 2100, 3300, 2200]}),  # beyond
+        (at(3110, 2050, 8), {"points": [[3150, 2060]]}),  # zoomed in: anew
+        (at(0, 0, 0.05), {"points": [[0, 0], [19_999, 9_999]]}),  # all of the image
+        (at(0, 0, 0.05), {"points": [[19_990, 9_990]]}),  # at the image's own edge: stays
+    ]
+    found = module(
+        "seen_part.js",
+        """let last = null;
+            return given.map(([view, prompts]) => (last = m.seenPart(view, prompts, last)));""",
+        steps,
+    )
+    assert found[0] == found[1] == [3008, 2000, 4016, 2624]
+    assert found[2] == [3104, 2048, 4112, 2656]
+    assert found[3] == [3104, 2048, 5056, 2656]
+    assert found[4] == [3104, 2048, 3248, 2128]
+    assert found[5] == found[6] == [0, 0, 20_000, 10_000]

@@ -1,6 +1,7 @@
 """The outbox: several tabs, expired sign-ins, refusals, and broken answers."""
 
 import pytest
+from playwright.sync_api import expect
 
 from samkit.dataengine import Store, give_back, list_users, take_image
 from web.browser.conftest import PASSWORD
@@ -79,7 +80,7 @@ def test_tabs_do_not_lose_each_others_changes(ann, own_server, masks):
     assert masks(6, on=own_server) == []
     third = other_tab(ann)
     third.open_image(6)
-    assert third.page.locator(".mask-row").count() == 1
+    expect(third.page.locator(".mask-row")).to_have_count(1)
     assert len(masks(6, on=own_server)) == len(masks(7, on=own_server)) == 1
 
 

@@ -161,14 +161,19 @@ CHECK = """() => {
   return {
     nameless: controls.filter((node) => shown(node) && !name(node)).map((node) => node.outerHTML),
     faint,
-    overflow: Math.max(...[...document.querySelectorAll('html, .content, .bar')].map(
-      (node) => node.scrollWidth - node.clientWidth)),
+    overflow: [...document.querySelectorAll('html, .content, .bar')].flatMap((node) => {
+      const end = node.getBoundingClientRect().left + node.clientLeft + node.clientWidth + 1;
+      const out = [...node.querySelectorAll('*')].filter(
+        (one) => shown(one) && one.getBoundingClientRect().right > end);
+      const most = node.scrollWidth - node.clientWidth;
+      return most ? [`${most}`, ...out.map((one) => one.outerHTML.slice(0, 120))] : [];
+    }),
   };
 }"""
 
 
 def check(person):
-    assert person.page.evaluate(CHECK) == {"nameless": [], "faint": [], "overflow": 0}
+    assert person.page.evaluate(CHECK) == {"nameless": [], "faint": [], "overflow": []}
 
 
 @pytest.mark.parametrize(

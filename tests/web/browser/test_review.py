@@ -5,6 +5,7 @@ import json
 import zipfile
 
 import pytest
+from playwright.sync_api import expect
 
 from samkit.dataengine import Store, get_image, list_annotations, list_images, list_users
 from web.browser.conftest import PASSWORD
@@ -47,7 +48,7 @@ def test_another_person_returns_accepts_and_exports(person, server, masks):
 
     # Its annotator gets the returned image first, with the comment as it was written.
     ann.page.goto(f"{server.url}/#/project/1")
-    ann.page.click("button:has-text('Annotate')")
+    ann.page.click("button.primary:has-text('Annotate')")
     ann.page.wait_for_selector(".studio[data-image]")
     ann.page.goto(f"{server.url}/#/image/10")
     comment = ann.page.wait_for_selector(".banner[data-name=comment] span").inner_text()
@@ -67,7 +68,7 @@ def test_another_person_returns_accepts_and_exports(person, server, masks):
     # A reviewer may export, an annotator not.
     ann.page.goto(f"{server.url}/#/project/1")
     ann.page.wait_for_selector(".image-card")
-    assert ann.page.locator("button:has-text('Export')").count() == 0
+    expect(ann.page.locator("button:has-text('Export')")).to_have_count(0)
 
 
 def test_signing_in_and_people(chromium, server, person):
@@ -94,8 +95,6 @@ def test_signing_in_and_people(chromium, server, person):
 
 
 def test_gallery_filters_and_statistics(person, server):
-    from playwright.sync_api import expect
-
     ann, rev = person("ann"), person("rev")
     ann.open_image(12)
     ann.click(60, 60)
@@ -117,7 +116,7 @@ def test_gallery_filters_and_statistics(person, server):
         present = [one for i in range(1, 13) for one in list_annotations(store, i, deleted=True)]
     own = [one for one in present if one.stage == "assisted-manual"]
     num_masks = sum(not one.deleted for one in own)
-    assert numbers[1:5] == ["ann", "assisted-manual", str(num_masks), "0"]
+    assert numbers[1:5] == ["ann", "assisted manual", str(num_masks), "0"]
     assert numbers[5] == str(sum(one.num_clicks for one in own))
     tiles = dict(
         zip(
@@ -146,7 +145,7 @@ def test_what_the_server_did_not_get_is_sent_when_it_is_back(person, own_server,
     ann.drag((30, 30), (60, 60))
     ann.press("Enter")
     ann.page.wait_for_selector(".save-state.bad:has-text('2 changes not saved yet')")
-    assert ann.page.locator(".mask-row").count() == 3
+    expect(ann.page.locator(".mask-row")).to_have_count(3)
     own_server.start()
     ann.page.wait_for_selector(".save-state:text-is('Saved')")
     ann.page.wait_for_selector(".banner[data-name=connection]", state="detached")
@@ -156,7 +155,7 @@ def test_what_the_server_did_not_get_is_sent_when_it_is_back(person, own_server,
     ann.page.wait_for_selector(".studio[data-ready]")
     ann.press("q")
     ann.click(250, 60)
-    assert ann.page.locator(".candidate").count() == 3  # it answers again
+    expect(ann.page.locator(".candidate")).to_have_count(3)  # it answers again
     ann.press("Escape")
 
     # Somebody else takes the image: what was done since is neither lost nor saved over theirs.
@@ -194,7 +193,7 @@ def test_unsent_masks_survive_closing_the_page(person, own_server, masks):
     ann.page.goto(own_server.url)
     ann.page.wait_for_selector(".card.project")
     ann.open_image(2)
-    assert ann.page.locator(".mask-row").count() == 1
+    expect(ann.page.locator(".mask-row")).to_have_count(1)
     assert len(masks(2, on=own_server)) == 1
 
 
@@ -202,10 +201,10 @@ def test_hint_after_a_while_on_one_mask(person, own_server):
     ann = person("ann", on=own_server)
     ann.open_image(3)
     ann.click(100, 100)  # this server's hint comes after a second
-    ann.page.wait_for_selector(".banner[data-name=hint]:has-text('1 seconds')")
+    ann.page.wait_for_selector(".banner[data-name=hint]:has-text('1 second on this mask')")
     ann.page.click(".banner[data-name=hint] button:has-text('Cancel')")
     ann.page.wait_for_selector(".workbar", state="hidden")
-    assert ann.page.locator(".banner[data-name=hint]").count() == 0
+    expect(ann.page.locator(".banner[data-name=hint]")).to_have_count(0)
 
 
 def test_gallery_of_many_images_keeps_few_in_the_document(person, own_server):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 from pycocotools import mask as coco_mask
 from scipy import ndimage
 
@@ -165,7 +166,7 @@ def test_masks_are_merged_split_and_taken_away(ann, day):  # noqa: F811
     assert (pixels(day, 2)[3] == bar & ~two).all()
     assert kinds_of(day, masks_of(day, 2)[3]) == ["brush", "subtract"]
     ann.press("j", "Escape")
-    assert ann.page.locator(".work-title:has-text('Click')").count() == 0
+    expect(ann.page.locator(".work-title:has-text('Click')")).to_have_count(0)
 
 
 def test_masks_are_cleaned_up(ann, day):  # noqa: F811

@@ -8,6 +8,7 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from samkit.dataengine import (
     Store,
@@ -78,16 +79,14 @@ def stored(server, number):
 
 
 def test_damaged_image_is_said_to_be_and_holds_nobody_up(person, team):
-    from playwright.sync_api import expect
-
     page, sockets = person("ann", on=team).page, []
     page.clock.install()
     page.on("websocket", lambda one: sockets.append(one.url))
     page.goto(f"{team.url}/#/project/1")
-    page.click("button:has-text('Annotate')")
+    page.click("button.primary:has-text('Annotate')")
     page.wait_for_selector(f".studio[data-image='{DAMAGED}'] .unreadable h2")
     page.wait_for_selector(".unreadable p:has-text('truncated')")
-    assert page.locator(".banner[data-name=connection]").count() == 0
+    expect(page.locator(".banner[data-name=connection]")).to_have_count(0)
     for _ in range(5):  # as a tab that is forgotten for hours
         page.clock.fast_forward(3_600_000)
     assert len(sockets) == 1
@@ -100,7 +99,7 @@ def test_damaged_image_is_said_to_be_and_holds_nobody_up(person, team):
     assert "truncated" in submission.reason
     # Annotating goes on elsewhere, until somebody else reports it.
     page.goto(f"{team.url}/#/project/1")
-    page.click("button:has-text('Annotate')")
+    page.click("button.primary:has-text('Annotate')")
     page.wait_for_selector(".studio[data-image='2']")
     rev = person("rev", on=team).page
     rev.goto(f"{team.url}/#/image/{DAMAGED}")
@@ -225,7 +224,7 @@ def test_reviewer_takes_one_persons_masks(person, team):
         rev.page.click(f"[data-key='take-{name}']")
         rev.page.wait_for_selector(f"[data-key='take-{name}'][aria-pressed=true]")
         assert areas(team, number) == expected
-        assert rev.page.locator(".review .mask-row").count() == len(expected)
+        expect(rev.page.locator(".review .mask-row")).to_have_count(len(expected))
     rev.press("a")
     rev.page.wait_for_selector(".notice:has-text('Accepted')")
     assert stored(team, number)[0].review == "accepted"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 from skimage.draw import polygon2mask
 
 from samkit.dataengine import Store, annotation_events, list_classes, list_model_versions
@@ -27,7 +28,7 @@ def test_click_gives_the_librarys_mask(ann, server, masks, library, predictor):
     ann.open_image(1)
     ann.click(150, 140)
     candidates = ann.page.locator(".candidate")
-    assert candidates.count() == 3
+    expect(candidates).to_have_count(3)
     answer = predictor.predict(library(1), points=[[150, 140]], labels=[1])
     best = int(np.argmax(answer.iou_pred))
     assert candidates.nth(best).get_attribute("aria-pressed") == "true"
@@ -107,7 +108,7 @@ def test_correct_brush_undo_redo_and_find_it_after_a_reload(
     # Undo continues with saved masks, also after a reload.
     ann.page.reload()
     ann.open_image(3)
-    assert ann.page.locator(".mask-row").count() == 1
+    expect(ann.page.locator(".mask-row")).to_have_count(1)
     ann.press("Control+z")
     ann.page.wait_for_selector(".mask-list .empty")
     ann.wait_until_saved()
@@ -257,7 +258,7 @@ def test_zoom_keeps_the_place_under_the_pointer(ann):
     ann.page.mouse.up(button="middle")
     after = ann.at(80, 200)
     assert np.subtract(after, before) == pytest.approx([60, -20], abs=0.01)
-    assert ann.page.locator(".workbar").is_hidden()  # moving the image is no click
+    assert ann.page.locator(".workbar:not(.proposals)").is_hidden()  # moving the image is no click
 
 
 def test_touch_taps_and_pinches(person, server, masks):
@@ -277,5 +278,24 @@ def test_touch_taps_and_pinches(person, server, masks):
         fingers = [{"x": x + side, "y": y, "id": i} for i, side in enumerate(sides)]
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
     assert ann.view()[2] == pytest.approx(2 * scale, rel=0.05)
-    assert ann.page.locator(".workbar").is_hidden()  # two fingers are no click
+    assert ann.page.locator(".workbar:not(.proposals)").is_hidden()  # two fingers are no click
     assert len(masks(9)) == 1
+    # Once a pen has painted, one finger moves the image.
+    ann.page.tap("[data-key=tool-brush]")
+    pen = {"button": "left", "pointerType": "pen", "clickCount": 1}
+    for kind, along in (("mousePressed", 0), ("mouseMoved", 30), ("mouseReleased", 30)):
+        place = {"x": x + along, "y": y, "buttons": int(kind != "mouseReleased")}
+        touch.send("Input.dispatchMouseEvent", {"type": kind, **place, **pen})
+    ann.page.wait_for_selector(
+        ".workbar:has-text('New mask') .work-title:has-text('1 step')", state="attached"
+    )
+    left = ann.view()[0]
+    for kind, along in (("touchStart", 0), ("touchMove", 25), ("touchEnd", None)):
+        fingers = [] if along is None else [{"x": x + along, "y": y + 60, "id": 1}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+    assert ann.view()[0] - left == pytest.approx(25, abs=0.01)
+    assert "1 step" in ann.page.locator(".work-title").first.text_content()
+    # What there is no room for, and no key on a touch screen.
+    ann.page.click(".bar .more")  # a tap would only stop the fling
+    ann.page.click("[data-key=more-looks]")
+    ann.page.wait_for_selector(".looks-panel input")

@@ -2,15 +2,19 @@
 
 import click
 
+from samkit.cli.engine.assign import assign
 from samkit.cli.engine.audit import audit
 from samkit.cli.engine.backups import backup, restore
 from samkit.cli.engine.classes import classes
 from samkit.cli.engine.exchange import export_masks, import_masks
+from samkit.cli.engine.following import follow
 from samkit.cli.engine.learning import choose, embed, learn, prefill, versions
+from samkit.cli.engine.members import members
 from samkit.cli.engine.prelabel import prelabel
 from samkit.cli.engine.projects import delete, init, move, rename
 from samkit.cli.engine.simulating import simulate
 from samkit.cli.engine.status import status
+from samkit.cli.engine.tokens import tokens
 from samkit.cli.engine.users import users
 
 
@@ -29,10 +33,14 @@ for command in (
     choose,
     embed,
     versions,
+    follow,
     simulate,
     audit,
     export_masks,
     users,
+    tokens,
+    members,
+    assign,
     classes,
     move,
     rename,

@@ -1,4 +1,4 @@
-"""The commands `samkit engine users list|add|change`: people and their roles."""
+"""The commands `samkit engine users list|add|change|link`: people and their roles."""
 
 from __future__ import annotations
 
@@ -86,6 +86,20 @@ def change(
             active=active,
         )
     click.echo(f"{name} is {changed.role}{'' if changed.active else ', not active'}")
+
+
+@users.command()
+@click.argument("name")
+@click.option("--issuer", required=True, metavar="URL", help="The provider's address.")
+@click.option("--subject", required=True, help="Its name for the person, the claim sub.")
+@store_option
+def link(*, name: str, issuer: str, subject: str, where: str) -> None:
+    """Let somebody sign in as a user by single sign-on."""
+    from samkit.dataengine import link_identity
+
+    with open_store(where) as store:
+        link_identity(store, find_user(store, name).id, issuer=issuer, subject=subject)
+    click.echo(f"{name} signs in as {subject} of {issuer}")
 
 
 def _password(*, from_stdin: bool) -> str:

@@ -13,7 +13,7 @@ from samkit.dataengine.exchange.records import ALL, TRAIN, VAL, ImageRecord, rea
 from samkit.dataengine.exchange.writer import Writer
 from samkit.dataengine.exchange.writers import WRITERS
 from samkit.dataengine.values import FINISHED, Review, check_choice, check_states
-from samkit.dataengine.work import get_project, list_classes, open_image_file
+from samkit.dataengine.work import get_labelling, get_project, list_classes, open_image_file
 from samkit.errors import FormatError, ImageError, StoreError
 from samkit.files import make_folder
 from samkit.formats import copy_upright, read_image_file, write_png
@@ -91,7 +91,12 @@ def export_project(
         classes = [one.name for one in list_classes(store, project_id)]
         with ExitStack() as stack:
             writer = WRITERS[file_format](
-                opened.staging, splits, classes, stack, has_images=copy_images
+                opened.staging,
+                splits,
+                classes,
+                stack,
+                has_images=copy_images,
+                labelling=get_labelling(store, project_id),
             )
             task.run(writer, read_records(store, project_id, states=states), on_image)
         num_lines = None
@@ -119,6 +124,8 @@ class _Export:
     num_masks: dict[str, int] = field(init=False)
     num_turned: int = 0
     num_open: int = 0  # without masks, and not submitted
+    num_plain: int = 0  # masks whose attributes the format cannot hold
+    num_untagged: int = 0  # images whose tags it cannot hold
     faults: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
 
@@ -153,6 +160,10 @@ class _Export:
         else:
             self.num_images[split] += 1
             self.num_masks[split] += len(record.annotations)
+            if not writer.holds_attributes:
+                self.num_plain += sum(bool(one.attributes) for one in record.annotations)
+            if not writer.holds_tags:
+                self.num_untagged += bool(record.image.tags)
 
     def _write(self, writer: Writer, record: ImageRecord, split: str) -> None:
         """Write one image's masks, and the image; neither if one of them is impossible."""
@@ -203,6 +214,16 @@ class _Export:
             yield (
                 f"{self.num_open:,} image{'' if self.num_open == 1 else 's'} without masks left"
                 " out: nobody has submitted them, so that they may not be empty"
+            )
+        if self.num_plain:
+            yield (
+                f"the attributes of {self.num_plain:,} mask{'' if self.num_plain == 1 else 's'} are"
+                " not in the export: the format has no place for them"
+            )
+        if self.num_untagged:
+            yield (
+                f"the tags of {self.num_untagged:,} image{'' if self.num_untagged == 1 else 's'}"
+                " are not in the export: the format has no place for them"
             )
         if self.num_turned:
             one = self.num_turned == 1

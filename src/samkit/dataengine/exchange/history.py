@@ -20,7 +20,7 @@ from samkit.dataengine.schema import (
     UserRow,
 )
 from samkit.dataengine.values import REVIEWS, Review, StoredImage
-from samkit.dataengine.work import get_project, list_classes, list_images
+from samkit.dataengine.work import get_project, is_honey_attempt, list_classes, list_images
 from samkit.files import replacing
 
 Row = TypeVar("Row", EventRow, RevisionRow)
@@ -34,12 +34,13 @@ def export_history(
     states: Sequence[Review] = REVIEWS,
     on_image: Callable[[int], None] | None = None,
 ) -> int:
-    """Write one line of JSON for each mask, including deleted ones.
+    """Write one line of JSON for each mask, including deleted ones, but not those on honey pots.
 
-    A line has the image (`file_name`, `sha256`, `height`, `width`), the mask (`annotation_id`,
-    `user`, `class`, `stage`, `score`, `deleted`), and `revisions`: each state with its `version`,
-    `change`, `user`, `at`, `class`, `deleted`, `rle`, and the `events` that led to it: `kind`,
-    `data`, `duration_ms`, `model`, `user`, `at`. Coordinates are pixels of the upright image.
+    A line has the image (`file_name`, `sha256`, `height`, `width`, `tags`), the mask
+    (`annotation_id`, `user`, `class`, `attributes`, `stage`, `score`, `deleted`), and `revisions`:
+    each state with its `version`, `change`, `user`, `at`, `class`, `attributes`, `deleted`, `rle`,
+    and the `events` that led to it: `kind`, `data`, `duration_ms`, `model`, `user`, `at`.
+    Coordinates are pixels of the upright image.
     Pages have their names in the project, `stack.tif#page=2`; exports of masks call the same page
     `stack_page2.png`.
 
@@ -79,7 +80,7 @@ def _lines(
     """Build the lines of several images by three queries."""
     by_id = {image.id: image for image in images}
     of_images = AnnotationRow.image_id.in_(list(by_id))
-    query = select(AnnotationRow).where(of_images)
+    query = select(AnnotationRow).where(of_images, ~is_honey_attempt())
     masks = session.scalars(query.order_by(AnnotationRow.image_id, AnnotationRow.id)).all()
     keys = select(AnnotationRow.id).where(of_images)
     states = select(RevisionRow).where(RevisionRow.annotation_id.in_(keys))
@@ -106,6 +107,7 @@ def _lines(
             "user": people[row.user_id],
             "at": row.at.isoformat(),
             "class": classes.get(row.class_id or 0),
+            "attributes": row.attributes,
             "deleted": row.deleted,
             "rle": {"size": list(image.size_hw), "counts": row.counts},
             "events": [
@@ -119,9 +121,11 @@ def _lines(
             "sha256": image.sha256,
             "height": image.size_hw[0],
             "width": image.size_hw[1],
+            "tags": list(image.tags),
             "annotation_id": mask.id,
             "user": people[mask.user_id],
             "class": classes.get(mask.class_id or 0),
+            "attributes": mask.attributes,
             "stage": mask.stage,
             "score": mask.score,
             "deleted": mask.deleted,

@@ -5,7 +5,8 @@ for a reason, and the report's numbers add up.
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,14 +32,20 @@ from samkit.dataengine.rows import find_locked
 from samkit.dataengine.schema import ImageRow
 from samkit.dataengine.values import REVIEWS, STAGES, NewEvent
 from samkit.dataengine.work import (
+    AttributeValue,
     ImageSource,
+    Labelling,
     MadeMask,
     add_made_masks,
     add_missing_classes,
+    add_to_labelling,
+    get_labelling,
     get_project,
     is_held,
     is_open,
+    kind_of,
     list_classes,
+    record_tags,
 )
 from samkit.errors import DataError, ImageError, StoreError
 from samkit.formats import UPRIGHT, page_export_name, read_size_and_orientation, split_page
@@ -136,6 +143,8 @@ class _Import:
     num_left_out: int = 0
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    labelling: Labelling = field(init=False)
+    unfit: Counter[str] = field(default_factory=Counter)  # attributes that were left out
 
     def run(self, annotations: AnnotationSet, on_image: Callable[[int], None] | None) -> None:
         # Pages of a file go by the names that exports give them.
@@ -144,6 +153,7 @@ class _Import:
         # Of two that would have one name, neither is found by it.
         names = ImageNames([page_export_name(path) for path in found])
         classes = {one.name: one.id for one in list_classes(self.store, self.project_id)}
+        self.labelling = get_labelling(self.store, self.project_id)
         self._leave_out("", annotations.faults, counted=True)
         for index in range(len(annotations)):
             if on_image is not None:
@@ -167,6 +177,10 @@ class _Import:
                 self._leave_out(image.name, image.faults)
 
     def report(self, file_format: str) -> ImportReport:
+        self.faults += [
+            f"{text}: left out of {count} mask{'' if count == 1 else 's'}"
+            for text, count in self.unfit.items()
+        ]
         accounted = self.num_added + self.num_known + self.num_joined + self.num_left_out
         if accounted != self.num_annotations:
             self.faults.append(
@@ -212,13 +226,15 @@ class _Import:
         names = [one.class_name for one in drawn.masks]
         # Names that are not valid are told with the masks that have them.
         add_missing_classes(self.store, self.project_id, names, classes)
+        self._offer(drawn.masks, image.tags)
+        tags = [tag for tag in image.tags if tag in self.labelling.tags]
         with self.store.write() as session:
             row = find_locked(session, ImageRow, target.image_id, "image")
             if is_held(row, self.store, but_by=self.user_id):
                 raise StoreError("somebody is working on it: import it again later")
             untouched = row.num_masks == 0 and row.review == "none"
             made = [
-                _to_made_mask(mask, rle, image.name)
+                _to_made_mask(mask, rle, image.name, self._attributes(mask))
                 for mask, rle in zip(drawn.masks, drawn.rles, strict=True)
             ]
             added = add_made_masks(
@@ -230,6 +246,8 @@ class _Import:
                 class_ids=classes,
                 origin=ORIGIN,
             )
+            if new := {*tags}.difference(row.tags):
+                record_tags(session, self.store, row, [*row.tags, *new], user_id=self.user_id)
             if untouched and image.review in REVIEWS:
                 row.review, row.comment = image.review, image.comment
                 row.open = is_open(image.review)
@@ -246,6 +264,29 @@ class _Import:
                 self._leave_out(image.name, [fault])
             else:
                 self.num_joined += mask.num_annotations - 1
+
+    def _offer(self, masks: Sequence[AnnotatedMask], tags: Sequence[str]) -> None:
+        """Add the attributes and tags to the project that it does not have yet."""
+        values = [pair for mask in masks for pair in mask.attributes.items()]
+        kinds = {
+            name: kind_of(value)
+            for name, value in reversed(values)
+            if self.labelling.find(name) is None and value not in (None, "")
+        }
+        unknown = {*tags}.difference(self.labelling.tags)
+        if kinds or unknown:
+            self.labelling, faults = add_to_labelling(self.store, self.project_id, kinds, unknown)
+            self.faults += [one for one in faults if one not in self.faults]
+
+    def _attributes(self, mask: AnnotatedMask) -> dict[str, AttributeValue]:
+        """A mask's values that fit the project's attributes; the others are counted."""
+        fitting: dict[str, AttributeValue] = {}
+        for name, value in mask.attributes.items():
+            try:
+                fitting |= self.labelling.check({name: value})
+            except StoreError as error:  # noqa: PERF203 - each may fail
+                self.unfit[str(error)] += 1
+        return fitting
 
     def _leave_out(self, name: str, faults: Iterable[Fault], *, counted: bool = False) -> None:
         """Record what was left out; `counted`: it is not among the images' annotations yet."""
@@ -272,7 +313,9 @@ def _targets(store: Store, project_id: int) -> dict[str, _Target]:
         }
 
 
-def _to_made_mask(mask: AnnotatedMask, rle: Rle, file: str) -> MadeMask:
+def _to_made_mask(
+    mask: AnnotatedMask, rle: Rle, file: str, attributes: Mapping[str, AttributeValue]
+) -> MadeMask:
     return MadeMask(
         segmentation=rle,
         class_name=mask.class_name,
@@ -281,4 +324,5 @@ def _to_made_mask(mask: AnnotatedMask, rle: Rle, file: str) -> MadeMask:
         stage=mask.stage if mask.stage in STAGES else "imported",
         event=NewEvent(kind=ORIGIN, data={"file": file}),
         where=mask.where,
+        attributes=attributes,
     )

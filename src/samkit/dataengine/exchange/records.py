@@ -5,15 +5,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
+from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.rows import to_annotation
-from samkit.dataengine.schema import AnnotationRow
+from samkit.dataengine.rows import to_annotation, to_image
+from samkit.dataengine.schema import AnnotationRow, ImageRow, RevisionRow
+from samkit.dataengine.team_schema import HoneyPotMaskRow
 from samkit.dataengine.values import Annotation, Review, StoredImage
-from samkit.dataengine.work import list_classes, list_images
+from samkit.dataengine.work import answer_versions, list_classes
 from samkit.errors import ConfigError
 from samkit.formats import base_name, page_export_name
+from samkit.geometry import Rle, rle_area, rle_box_xyxy
 from samkit.types import Masks
 
 IMAGES_AT_ONCE = 200
@@ -75,13 +78,16 @@ def split_of(sha256: str, val_fraction: float) -> str:
 def read_records(
     store: Store, project_id: int, *, states: Sequence[Review]
 ) -> Iterator[ImageRecord]:
-    """Iterate over a project's images in these states, with and without masks."""
+    """Iterate over a project's images in these states, with and without masks.
+
+    Honey pots count as accepted images with the masks of their answers, whatever is on them now.
+    """
     names = {one.id: one.name for one in list_classes(store, project_id)}
     after: int | None = 0
     while after is not None:
-        page = list_images(store, project_id, after=after, limit=IMAGES_AT_ONCE, review=states)
-        masks = _masks_of(store, page.items)
-        for image in page.items:
+        images, after = _images_after(store, project_id, after, states)
+        masks = _masks_of(store, images)
+        for image in images:
             found = tuple(masks[image.id])
             yield ImageRecord(
                 image=replace(image, path=page_export_name(image.path)),
@@ -89,17 +95,75 @@ def read_records(
                 annotations=found,
                 class_names=tuple(names.get(one.class_id or 0) for one in found),
             )
-        after = page.next_after
+
+
+def _images_after(
+    store: Store, project_id: int, after: int, states: Sequence[Review]
+) -> tuple[tuple[StoredImage, ...], int | None]:
+    """Read the next images in these states, and where to go on; None after the last one."""
+    has_state = and_(ImageRow.review.in_(states), ~ImageRow.honey_pot)
+    if "accepted" in states:
+        has_state = or_(has_state, ImageRow.honey_pot)
+    query = select(ImageRow).where(ImageRow.project_id == project_id, ImageRow.id > after)
+    with store.read() as session:
+        ordered = query.where(has_state).order_by(ImageRow.id).limit(IMAGES_AT_ONCE)
+        rows = session.scalars(ordered).all()
+        images = tuple(_as_exported(session, row) for row in rows)
+    return images, images[-1].id if len(images) == IMAGES_AT_ONCE else None
+
+
+def _as_exported(session: Session, row: ImageRow) -> StoredImage:
+    image = to_image(row)
+    if not row.honey_pot:
+        return image
+    number = len(answer_versions(session, row.id))
+    return replace(image, review="accepted", open=False, num_masks=number)
 
 
 def _masks_of(store: Store, images: tuple[StoredImage, ...]) -> dict[int, list[Annotation]]:
     """Read the masks of several images by one query."""
     sizes = {image.id: image.size_hw for image in images}
     query = select(AnnotationRow).where(
-        AnnotationRow.image_id.in_(list(sizes)), ~AnnotationRow.deleted
+        AnnotationRow.image_id.in_(list(sizes)),
+        ~AnnotationRow.deleted,
+        ImageRow.id == AnnotationRow.image_id,
+        ~ImageRow.honey_pot,
+    )
+    answers = (
+        select(AnnotationRow, RevisionRow)
+        .join(HoneyPotMaskRow, HoneyPotMaskRow.annotation_id == AnnotationRow.id)
+        .join(
+            RevisionRow,
+            and_(
+                RevisionRow.annotation_id == HoneyPotMaskRow.annotation_id,
+                RevisionRow.version == HoneyPotMaskRow.version,
+            ),
+        )
+        .join(ImageRow, ImageRow.id == AnnotationRow.image_id)
+        .where(AnnotationRow.image_id.in_(list(sizes)), ImageRow.honey_pot)
+        .order_by(AnnotationRow.id)
     )
     found: dict[int, list[Annotation]] = defaultdict(list)
     with store.read() as session:
         for row in session.scalars(query.order_by(AnnotationRow.id)):
             found[row.image_id].append(to_annotation(row, sizes[row.image_id]))
+        for row, state in session.execute(answers):
+            found[row.image_id].append(_as_it_was(row, state, sizes[row.image_id]))
     return found
+
+
+def _as_it_was(row: AnnotationRow, state: RevisionRow, size_hw: tuple[int, int]) -> Annotation:
+    """Return an annotation in an earlier state."""
+    rle: Rle = {"size": list(size_hw), "counts": state.counts}
+    return replace(
+        to_annotation(row, size_hw),
+        rle=rle,
+        box_xyxy=rle_box_xyxy(rle),
+        area_px=rle_area(rle),
+        class_id=state.class_id,
+        score=state.score,
+        stability=state.stability,
+        attributes=state.attributes,
+        version=state.version,
+        deleted=state.deleted,
+    )

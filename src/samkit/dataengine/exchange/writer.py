@@ -3,10 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from samkit.dataengine.exchange.records import ImageRecord
+from samkit.dataengine.work import Attribute, AttributeKind, AttributeValue, Labelling, kind_of
 from samkit.errors import OutputError
 from samkit.formats import Categories
 
@@ -18,9 +20,12 @@ class Writer(ABC):
 
     Attributes:
         first_number: of the classes.
+        holds_attributes, holds_tags: whether the format has a place for them.
     """
 
     first_number: ClassVar[int] = 1
+    holds_attributes: ClassVar[bool] = True
+    holds_tags: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -30,6 +35,7 @@ class Writer(ABC):
         stack: ExitStack,
         *,
         has_images: bool,
+        labelling: Labelling,
     ) -> None:
         """Begin an export.
 
@@ -39,11 +45,15 @@ class Writer(ABC):
             classes: the project's classes, which have the first numbers.
             stack: closes the files that are written image by image.
             has_images: whether images are copied to where `image_path` says.
+            labelling: the project's attributes and tags.
         """
         self.folder = folder
         self.splits = splits
         self.has_images = has_images
         self.categories = Categories(classes, first=self.first_number)
+        self.labelling = labelling
+        self._values: dict[str, dict[str, None]] = {}  # of attributes in words, in their order
+        self._kinds: dict[str, AttributeKind] = {}
         self._stack = stack
         self._owners: dict[Path, str] = {}
         self._image_owners: dict[Path, str] = {}
@@ -106,6 +116,28 @@ class Writer(ABC):
                 " rename one"
             )
         return path
+
+    def attributes(self, record: ImageRecord) -> list[dict[str, AttributeValue]]:
+        """Values of the masks' attributes, which `specs` names at the end."""
+        for one in record.annotations:
+            for name, value in one.attributes.items():
+                self._kinds.setdefault(name, kind_of(value))
+                if isinstance(value, str):
+                    self._values.setdefault(name, {})[value] = None
+        return [dict(one.attributes) for one in record.annotations]
+
+    def specs(self) -> list[Attribute]:
+        """The project's attributes, and others that masks have; choices with all their values."""
+        known = {one.name: one for one in self.labelling.attributes}
+        for name, kind in self._kinds.items():
+            known.setdefault(name, Attribute(name=name, kind=kind))
+        return [self._with_choices(one) for one in known.values()]
+
+    def _with_choices(self, one: Attribute) -> Attribute:
+        if one.kind != "choice":
+            return one
+        values = dict.fromkeys((*one.choices, *self._values.get(one.name, {})))
+        return replace(one, choices=tuple(values))
 
     def numbers(self, record: ImageRecord) -> list[int]:
         return [self.categories.number(name) for name in record.class_names]

@@ -13,7 +13,9 @@ from samkit.dataengine.exchange.writer import Writer
 from samkit.dataengine.values import Annotation
 from samkit.files import write_bytes
 from samkit.formats import (
+    CROWD,
     LABELS_FORMAT,
+    OCCLUDED,
     category_entries,
     coco_writer,
     cvat_writer,
@@ -47,6 +49,7 @@ CVAT_SOURCES = {
     "fully-automatic": "auto",
     "imported": "file",
 }
+IS_CROWD = "is_crowd"  # in datumaro
 ROBOFLOW_FOLDERS = {ALL: "train", TRAIN: "train", VAL: "valid"}
 
 
@@ -75,8 +78,9 @@ class CocoExport(Writer):
             (
                 {
                     "category_id": number,
-                    "iscrowd": 0,
+                    "iscrowd": int(CROWD in one.attributes),
                     **_mask_fields(one),
+                    "attributes": _coco_attributes(one),
                     "samkit": _mask_extras(one),
                 }
                 | ({} if one.score is None else {"score": one.score})
@@ -116,7 +120,7 @@ class Sa1bExport(Writer):
             entry["category"] = name
             # In float64: the standard fields are rounded to float32.
             measures = {"score": one.score, "stability": one.stability}
-            entry["samkit"] = _mask_extras(one) | measures
+            entry["samkit"] = _mask_extras(one) | measures | _own_attributes(one)
         _write_json(path, document)
 
 
@@ -124,6 +128,8 @@ class YoloExport(Writer):
     """labels/SPLIT/NAME.txt and data.yaml; images go to images/SPLIT/. See `yolo_labels`."""
 
     first_number: ClassVar[int] = 0
+    holds_attributes: ClassVar[bool] = False
+    holds_tags: ClassVar[bool] = False
     # As Ultralytics reads them.
     suffixes: ClassVar[tuple[str, ...]] = (
         ".avif",
@@ -166,6 +172,8 @@ class VocExport(Writer):
     label images have the smaller one.
     """
 
+    holds_tags: ClassVar[bool] = False
+
     def open(self) -> None:
         self._bases: dict[str, list[str]] = {split: [] for split in self.splits}
 
@@ -179,7 +187,12 @@ class VocExport(Writer):
         path = self.claim(f"SegmentationObject/{record.base}.png", record)
         write_voc_png(path, instances)
         write_voc_png(self.place(f"SegmentationClass/{record.base}.png"), classes)
-        text = voc_xml(masks, file_name=record.image.path, class_names=self.names(record))
+        text = voc_xml(
+            masks,
+            file_name=record.image.path,
+            class_names=self.names(record),
+            attributes=self.attributes(record),
+        )
         write_bytes(self.place(f"Annotations/{record.base}.xml"), text)
         self._bases[split].append(record.base)
 
@@ -215,6 +228,7 @@ class LabelImagesExport(Writer):
                 "score": one.score,
                 "stability": one.stability,
                 **_mask_extras(one),
+                **_own_attributes(one),
             }
             for one, name, (layer, number) in zip(
                 record.annotations, record.class_names, numbers, strict=True
@@ -229,7 +243,11 @@ class GeoJsonExport(Writer):
 
     def add(self, record: ImageRecord, split: str) -> None:
         path = self.claim(f"{split}/{record.base}.geojson", record)
-        document = geojson_collection(record.masks(), class_names=record.class_names)
+        document = geojson_collection(
+            record.masks(),
+            class_names=record.class_names,
+            attributes=self.attributes(record),
+        )
         _write_json(path, document | {"image": _image_fields(record)})
 
 
@@ -243,6 +261,8 @@ class LabelMeExport(Writer):
             image_path=Path(record.image.path).name,
             labels=self.names(record),
             extras={"samkit": _image_extras(record)},
+            attributes=self.attributes(record),
+            tags=record.image.tags,
         )
         _write_json(path, document)
 
@@ -251,8 +271,16 @@ class CvatExport(Writer):
     """SPLIT.xml, CVAT's XML for images; images go to images/SPLIT/."""
 
     def open(self) -> None:
+        self._tags = dict.fromkeys(self.labelling.tags)
         self._files = {
-            split: self.enter(cvat_writer(self.place(f"{split}.xml"), self.categories.names))
+            split: self.enter(
+                cvat_writer(
+                    self.place(f"{split}.xml"),
+                    self.categories.names,
+                    attributes=self.specs,
+                    tags=lambda: list(self._tags),
+                )
+            )
             for split in self.splits
         }
 
@@ -262,7 +290,15 @@ class CvatExport(Writer):
     def add(self, record: ImageRecord, split: str) -> None:
         sources = [CVAT_SOURCES[one.stage] for one in record.annotations]
         path = record.image.path
-        self._files[split].add_image(path, record.masks(), self.names(record), sources)
+        self._tags.update(dict.fromkeys(record.image.tags))
+        self._files[split].add_image(
+            path,
+            record.masks(),
+            self.names(record),
+            sources,
+            attributes=self.attributes(record),
+            tags=record.image.tags,
+        )
 
 
 class LabelStudioExport(Writer):
@@ -278,12 +314,14 @@ class LabelStudioExport(Writer):
             for split in self.splits
         }
         self._num_tasks = 0
+        self._tags = dict.fromkeys(self.labelling.tags)
 
     def image_path(self, record: ImageRecord, split: str) -> Path:
         return self.folder / "images" / split / record.image.path
 
     def add(self, record: ImageRecord, split: str) -> None:
         self._num_tasks += 1
+        self._tags.update(dict.fromkeys(record.image.tags))
         copy = self.image_path(record, split).relative_to(self.folder).as_posix()
         task = label_studio_task(
             self._num_tasks,
@@ -291,11 +329,16 @@ class LabelStudioExport(Writer):
             record.masks(),
             self.names(record),
             extras={"samkit": _image_extras(record) | {"file_name": record.image.path}},
+            attributes=self.attributes(record),
+            choices=[one.name for one in self.labelling.attributes if one.kind == "choice"],
+            tags=record.image.tags,
         )
         self._files[split].add(task)
 
     def finish(self) -> None:
-        text = label_studio_config(self.categories.names())
+        text = label_studio_config(
+            self.categories.names(), attributes=self.specs(), tags=self._tags
+        )
         write_bytes(self.place("config.xml"), text.encode())
 
 
@@ -322,7 +365,7 @@ class DatumaroExport(Writer):
             item_id=record.base,
             image_path=record.image.path,
             label_ids=self.numbers(record),
-            attributes=[{"score": one.score, **_mask_extras(one)} for one in record.annotations],
+            attributes=[_datumaro_attributes(one) for one in record.annotations],
         )
         self._files[split].add(item | {"attr": _image_extras(record)})
 
@@ -350,7 +393,8 @@ def _image_fields(record: ImageRecord) -> dict[str, Any]:
 
 def _image_extras(record: ImageRecord) -> dict[str, Any]:
     image = record.image
-    return {"sha256": image.sha256, "review": image.review, "comment": image.comment}
+    tags = {"tags": list(image.tags)} if image.tags else {}
+    return {"sha256": image.sha256, "review": image.review, "comment": image.comment, **tags}
 
 
 def _mask_fields(one: Annotation) -> dict[str, Any]:
@@ -360,6 +404,22 @@ def _mask_fields(one: Annotation) -> dict[str, Any]:
 
 def _mask_extras(one: Annotation) -> dict[str, Any]:
     return {"stage": one.stage, "stability": one.stability}
+
+
+def _own_attributes(one: Annotation) -> dict[str, Any]:
+    return {"attributes": dict(one.attributes)} if one.attributes else {}
+
+
+def _coco_attributes(one: Annotation) -> dict[str, Any]:
+    """Attributes as CVAT writes them; a crowd is `iscrowd`."""
+    values = {name: value for name, value in one.attributes.items() if name != CROWD}
+    return {OCCLUDED: False, **values}
+
+
+def _datumaro_attributes(one: Annotation) -> dict[str, Any]:
+    """Attributes with datumaro's name for a crowd, and ours where the names are free."""
+    values = {IS_CROWD if name == CROWD else name: one.attributes[name] for name in one.attributes}
+    return {"score": one.score, **_mask_extras(one), **values}
 
 
 def _lines(texts: list[str]) -> bytes:

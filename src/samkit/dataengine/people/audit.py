@@ -8,6 +8,7 @@ from sqlalchemy import select
 from samkit.dataengine.database import Store
 from samkit.dataengine.rows import check_limit
 from samkit.dataengine.schema import AuditRow, UserRow
+from samkit.dataengine.team_schema import ApiTokenRow
 from samkit.dataengine.values import Page
 
 MAX_ACTION, MAX_TARGET, MAX_ADDRESS = 100, 200, 100  # characters
@@ -24,6 +25,7 @@ class AuditEntry:
         target: object of the action.
         status: HTTP status: 200 to 299 for done, 400 to 499 for refused.
         address: network address of the client.
+        token_id, token_name: the API token that it was done by; None on the page.
     """
 
     id: int
@@ -34,10 +36,19 @@ class AuditEntry:
     target: str
     status: int
     address: str
+    token_id: int | None = None
+    token_name: str | None = None
 
 
 def note_action(
-    store: Store, *, user_id: int | None, action: str, target: str, status: int, address: str
+    store: Store,
+    *,
+    user_id: int | None,
+    action: str,
+    target: str,
+    status: int,
+    address: str,
+    token_id: int | None = None,
 ) -> None:
     """Log an action. Neither `action` nor `target` may contain a secret.
 
@@ -53,6 +64,7 @@ def note_action(
                 target=target[:MAX_TARGET],
                 status=status,
                 address=address[:MAX_ADDRESS],
+                token_id=token_id,
             )
         )
 
@@ -64,7 +76,11 @@ def list_actions(store: Store, *, after: int = 0, limit: int = 100) -> Page[Audi
         after: `next_after` of the previous page; 0 for the newest entries.
         limit: page size, 1 to 1000.
     """
-    query = select(AuditRow, UserRow.name).outerjoin(UserRow, UserRow.id == AuditRow.user_id)
+    query = (
+        select(AuditRow, UserRow.name, ApiTokenRow.name)
+        .outerjoin(UserRow, UserRow.id == AuditRow.user_id)
+        .outerjoin(ApiTokenRow, ApiTokenRow.id == AuditRow.token_id)
+    )
     if after:
         query = query.where(AuditRow.id < after)
     with store.read() as session:
@@ -79,7 +95,9 @@ def list_actions(store: Store, *, after: int = 0, limit: int = 100) -> Page[Audi
             target=row.target,
             status=row.status,
             address=row.address,
+            token_id=row.token_id,
+            token_name=token,
         )
-        for row, name in rows[:limit]
+        for row, name, token in rows[:limit]
     )
     return Page(items=items, next_after=items[-1].id if len(rows) > limit else None)

@@ -23,10 +23,14 @@ TOKEN_BYTES = 32
 
 @dataclass(frozen=True, kw_only=True)
 class SignIn:
-    """A sign-in: its user, and the token that the user's page must send with each change."""
+    """A sign-in: its user, and the token that the user's page must send with each change.
+
+    `token_id` is that of an API token, with which no page is signed in; else None.
+    """
 
     user: User
     csrf_token: str
+    token_id: int | None = None
 
 
 def open_sign_in(store: Store, user_id: int, *, idle_s: float = IDLE_S) -> tuple[str, SignIn]:

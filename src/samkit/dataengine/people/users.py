@@ -1,5 +1,10 @@
 """Users: names, roles and passwords (Argon2)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import cast
+
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete, select
@@ -15,6 +20,7 @@ from samkit.errors import RoleError, StoreError
 MIN_PASSWORD = 8  # characters
 MAX_PASSWORD = 1000  # hashing a longer one would take too long
 HASHER = PasswordHasher()  # argon2id with RFC 9106's low-memory profile
+_LIMIT: ContextVar[Role] = ContextVar("role_limit", default="admin")
 REVIEWERS: tuple[Role, ...] = ("reviewer", "admin")
 ADMINS: tuple[Role, ...] = ("admin",)
 
@@ -102,13 +108,18 @@ def change_user(
         row.password_hash = password_hash or row.password_hash
         row.active = row.active if active is None else active
         if was_admin and not (row.active and row.role == "admin"):
-            _check_admin_left(session, user_id)
+            check_admin_left(session, user_id)
         if password_hash is not None or not row.active:
             session.execute(delete(SignInRow).where(SignInRow.user_id == user_id))
         return to_user(row)
 
 
-def _check_admin_left(session: Session, without_id: int) -> None:
+def check_admin_left(session: Session, without_id: int) -> None:
+    """Check that there is an active admin besides a user.
+
+    Raises:
+        StoreError: there is none.
+    """
     admins = select(UserRow.id).where(
         UserRow.role == "admin", UserRow.active, UserRow.id != without_id
     )
@@ -142,6 +153,28 @@ def acting_user(session: Session, user_id: int, roles: tuple[Role, ...] = ROLES)
     row = find(session, UserRow, user_id, "user")
     if not row.active:
         raise RoleError(f"user {row.name!r:.40} is not active")
-    if row.role not in roles:
-        raise RoleError(f"this needs the role {' or '.join(roles)}; {row.name!r:.40} is {row.role}")
+    if role_of(row) not in roles:
+        raise RoleError(
+            f"this needs the role {' or '.join(roles)}; {row.name!r:.40} is {role_of(row)}"
+        )
     return row
+
+
+@contextmanager
+def limit_role(role: Role) -> Iterator[None]:
+    """Let everybody act in this role at most, as with an API token, within the context."""
+    before = _LIMIT.set(role)
+    try:
+        yield
+    finally:
+        _LIMIT.reset(before)
+
+
+def role_of(row: UserRow) -> Role:
+    """The role in which a user acts now."""
+    return lower_role(cast("Role", row.role), _LIMIT.get())
+
+
+def lower_role(one: Role, other: Role) -> Role:
+    """The lower of two roles."""
+    return min(one, other, key=ROLES.index)

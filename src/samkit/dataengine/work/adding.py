@@ -6,7 +6,7 @@ Masks are identified by their content, so that adding one twice has no effect.
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select
@@ -17,6 +17,7 @@ from samkit.dataengine.schema import AnnotationRow, ImageRow
 from samkit.dataengine.values import NewEvent, Stage
 from samkit.dataengine.work.annotations import insert_annotation
 from samkit.dataengine.work.classes import add_class
+from samkit.dataengine.work.labelling import AttributeValue
 from samkit.dataengine.work.masks import CheckedMask, check_mask, check_score
 from samkit.errors import StoreError
 
@@ -32,6 +33,7 @@ class MadeMask:
         stability: stability score; None if not measured.
         stage: data-engine stage that the mask comes from.
         where: names it in faults; by default, its place among the masks.
+        attributes: values by name, checked already.
         event: the mask's origin. It is required: the page would take a mask without events for the
             answer to the prompts that correct it later.
     """
@@ -43,6 +45,7 @@ class MadeMask:
     stage: Stage
     event: NewEvent
     where: str = ""
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +139,7 @@ def add_made_masks(
             user_id=user_id,
             request_id=request_id,
             class_id=None if mask.class_name is None else class_ids[mask.class_name],
+            attributes=mask.attributes,
             stage=mask.stage,
             score=scores[0],
             stability=scores[1],

@@ -11,9 +11,16 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.people import REVIEWERS, acting_user
+from samkit.dataengine.people import REVIEWERS, acting_user, role_of
 from samkit.dataengine.rows import find, to_annotation, to_event, to_revision
-from samkit.dataengine.schema import AnnotationRow, EventRow, ImageRow, RevisionRow, UserRow
+from samkit.dataengine.schema import (
+    AnnotationRow,
+    EventRow,
+    ImageRow,
+    RevisionRow,
+    TagRevisionRow,
+    UserRow,
+)
 from samkit.dataengine.values import MADE_BY_PEOPLE, Annotation, Change, Event, Revision
 from samkit.errors import RoleError
 from samkit.geometry import Rle
@@ -77,7 +84,7 @@ def annotation_history(
 
 
 def image_changes(store: Store, image_id: int, *, user_id: int) -> tuple[Change, ...]:
-    """List all changes of an image's masks that a user may see, oldest first.
+    """List all changes of an image's tags and of its masks that a user may see, oldest first.
 
     Raises:
         MissingError: no such image or user.
@@ -88,20 +95,28 @@ def image_changes(store: Store, image_id: int, *, user_id: int) -> tuple[Change,
         .where(AnnotationRow.image_id == image_id)
         .order_by(RevisionRow.at, RevisionRow.annotation_id, RevisionRow.version)
     )
+    tags = select(TagRevisionRow).where(TagRevisionRow.image_id == image_id)
     with store.read() as session:
         image = find(session, ImageRow, image_id, "image")
         user = acting_user(session, user_id)
-        return tuple(
-            Change(
-                annotation_id=row.annotation_id,
-                version=row.version,
-                change=row.change,
-                user_id=row.user_id,
-                at=row.at,
-            )
+        changes = [
+            _to_change(row, row.annotation_id)
             for row, mask in session.execute(query)
             if not is_hidden_from(mask, image, user)
-        )
+        ]
+        tagged = session.scalars(tags.order_by(TagRevisionRow.version))
+        changes += [_to_change(row, None) for row in tagged]
+        return tuple(sorted(changes, key=lambda one: one.at))  # stable
+
+
+def _to_change(row: RevisionRow | TagRevisionRow, annotation_id: int | None) -> Change:
+    return Change(
+        annotation_id=annotation_id,
+        version=row.version,
+        change=row.change,
+        user_id=row.user_id,
+        at=row.at,
+    )
 
 
 def annotation_events(
@@ -160,8 +175,9 @@ def rejected_masks(store: Store, image_id: int) -> tuple[Rle, ...]:
 
 def is_hidden_from(row: AnnotationRow, image: ImageRow, user: UserRow) -> bool:
     """Whether a mask belongs to another annotator, who works independently of this user."""
-    independent = image.num_annotators > 1 and row.stage in MADE_BY_PEOPLE
-    return independent and row.user_id != user.id and user.role not in REVIEWERS
+    shared = image.num_annotators == 1 or row.stage not in MADE_BY_PEOPLE
+    independent = image.honey_pot or not shared
+    return independent and row.user_id != user.id and role_of(user) not in REVIEWERS
 
 
 def revisions(session: Session, annotation_id: int) -> Sequence[RevisionRow]:

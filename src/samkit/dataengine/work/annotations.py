@@ -6,7 +6,7 @@ deletion is a state too, so that nothing is ever lost.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -14,7 +14,13 @@ from sqlalchemy.orm import Session
 from samkit.dataengine.database import Store
 from samkit.dataengine.people import acting_user
 from samkit.dataengine.rows import find, find_locked, to_annotation
-from samkit.dataengine.schema import AnnotationRow, EventRow, ImageRow, RevisionRow
+from samkit.dataengine.schema import (
+    AnnotationRow,
+    EventRow,
+    ImageRow,
+    RevisionRow,
+    TagRevisionRow,
+)
 from samkit.dataengine.values import (
     CLICK_KINDS,
     STAGES,
@@ -25,6 +31,7 @@ from samkit.dataengine.values import (
 )
 from samkit.dataengine.work.annotation_queries import is_hidden_from, revisions
 from samkit.dataengine.work.classes import resolve_class
+from samkit.dataengine.work.labelling import AttributeValue, labelling_of
 from samkit.dataengine.work.masks import CheckedMask, check_event_data, check_mask, check_score
 from samkit.dataengine.work.queue import check_holder, held_image
 from samkit.errors import ConflictError, RoleError, StoreError
@@ -40,6 +47,7 @@ def save_annotation(
     user_id: int,
     rle: Rle,
     class_id: int | None = None,
+    attributes: Mapping[str, object] | None = None,
     events: Sequence[NewEvent] = (),
     stage: Stage | None = None,
     score: float | None = None,
@@ -50,6 +58,7 @@ def save_annotation(
 
     Args:
         class_id: a class of the image's project.
+        attributes: values by name; see `Labelling`.
         events: the prompts and corrections that led to the mask.
         stage: None for that of a person's mask: "semi-automatic" if the image was prelabelled, else
             "assisted-manual".
@@ -60,7 +69,7 @@ def save_annotation(
 
     Raises:
         ConflictError: the user does not hold the image, or somebody else used the request_id.
-        StoreError: the mask or its class does not fit the image.
+        StoreError: the mask, its class or an attribute does not fit the image.
     """
     if stage is not None:
         check_choice("stage", stage, STAGES)
@@ -77,6 +86,7 @@ def save_annotation(
         check_holder(image, user_id)
         mask = check_mask(rle, size_hw)
         class_id = resolve_class(session, class_id, image.project_id)
+        values = labelling_of(session, image.project_id).check(attributes or {})
         row = insert_annotation(
             session,
             store,
@@ -85,6 +95,7 @@ def save_annotation(
             user_id=user_id,
             request_id=request_id,
             class_id=class_id,
+            attributes=values,
             stage=stage_of_work(session, image) if stage is None else stage,
             score=score,
             stability=stability,
@@ -101,15 +112,17 @@ def replace_annotation(
     version: int,
     rle: Rle,
     class_id: int | None,
+    attributes: Mapping[str, object] | None = None,
     events: Sequence[NewEvent] = (),
     score: float | None = None,
     stability: float | None = None,
 ) -> Annotation:
-    """Replace an annotation's mask and class; this restores a deleted annotation.
+    """Replace an annotation's mask, class and attributes; this restores a deleted annotation.
 
     Args:
         user_id: who changes it; they must hold its image.
         version: the version that the change is based on.
+        attributes: values by name; None leaves them as they are.
         events: the corrections that led to the new mask.
         score: the model's predicted IoU of the new mask; None if it was changed by hand. If the
             mask is the same as before, its score and stability remain.
@@ -117,13 +130,16 @@ def replace_annotation(
 
     Raises:
         ConflictError: the annotation has a newer version, or the user does not hold the image.
-        StoreError: the mask or its class does not fit the image.
+        StoreError: the mask, its class or an attribute does not fit the image.
     """
     score, stability = check_score("score", score), check_score("stability", stability)
     with store.write() as session:
         image, row = _rows_to_change(session, annotation_id, user_id=user_id, version=version)
         mask = check_mask(rle, (image.height, image.width))
         class_id = resolve_class(session, class_id, image.project_id)
+        if attributes is not None:
+            labelling = labelling_of(session, image.project_id)
+            row.attributes = labelling.check(attributes, present=row.attributes)
         if mask.counts != row.counts:
             row.score, row.stability = score, stability
         _write_row(image, row, mask, class_id=class_id, deleted=False)
@@ -194,7 +210,8 @@ def restore_state(
 ) -> None:
     """Give an annotation the content that a reviewer chose, unless it has it now."""
     state = find(session, RevisionRow, (row.id, version), "state")
-    if (row.deleted, row.class_id, row.counts) == (False, state.class_id, state.counts):
+    present = (row.deleted, row.class_id, row.counts, row.attributes)
+    if present == (False, state.class_id, state.counts, state.attributes):
         return
     # Without an event of its own, the prompts of later states would seem to lead to this one.
     events = [NewEvent(kind="review", data={"version": version})]
@@ -208,6 +225,7 @@ def _write_state(session: Session, image: ImageRow, row: AnnotationRow, state: R
     size_hw = (image.height, image.width)
     mask = check_mask({"size": list(size_hw), "counts": state.counts}, size_hw)
     row.score, row.stability = state.score, state.stability
+    row.attributes = state.attributes
     class_id = resolve_class(session, state.class_id, image.project_id)
     _write_row(image, row, mask, class_id=class_id, deleted=state.deleted)
 
@@ -267,6 +285,7 @@ def _write_row(
         row.counts, row.area_px = mask.counts, mask.area_px
         row.x0, row.y0, row.x1, row.y1 = mask.box_xyxy
     row.class_id, row.deleted = class_id, deleted
+    row.verdict = None  # it was on the state before
     row.version += 1
 
 
@@ -279,6 +298,7 @@ def insert_annotation(
     user_id: int,
     request_id: str | None,
     class_id: int | None,
+    attributes: Mapping[str, AttributeValue],
     stage: Stage,
     score: float | None,
     stability: float | None,
@@ -292,6 +312,7 @@ def insert_annotation(
         user_id=user_id,
         request_id=request_id,
         class_id=class_id,
+        attributes=dict(attributes),
         counts=mask.counts,
         area_px=mask.area_px,
         x0=x0,
@@ -355,10 +376,16 @@ def record_revision(
             at=now,
             score=row.score,
             stability=row.stability,
+            attributes=row.attributes,
         )
     )
+    note_change(image)
+
+
+def note_change(image: ImageRow) -> None:
+    """An image has changed, so that what was accepted of it is no longer what is there."""
     image.version += 1
-    if image.review == "accepted":  # the accepted masks are no longer the current ones
+    if image.review == "accepted":
         image.review = "submitted"
 
 
@@ -370,7 +397,7 @@ def _step_history(
         image, row = _rows_to_change(session, annotation_id, user_id=user_id, version=version)
         size_hw = (image.height, image.width)
         states = {state.version: state for state in revisions(session, annotation_id)}
-        past, future = _stacks(list(states.values()))
+        past, future = history_stacks(list(states.values()))
         stack = past if change == "undo" else future
         if not stack:
             raise StoreError(f"annotation {annotation_id} has nothing to {change}")
@@ -384,7 +411,9 @@ def _step_history(
         return to_annotation(row, size_hw)
 
 
-def _stacks(states: Sequence[RevisionRow]) -> tuple[list[int], list[int]]:
+def history_stacks(
+    states: Sequence[RevisionRow] | Sequence[TagRevisionRow],
+) -> tuple[list[int], list[int]]:
     """Return the versions that undo and redo lead to, the next one last."""
     past: list[int] = []
     future: list[int] = []

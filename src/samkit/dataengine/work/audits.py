@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.people import REVIEWERS, acting_user
+from samkit.dataengine.people import REVIEWERS, acting_user, check_member
 from samkit.dataengine.rows import find, find_locked, to_image
 from samkit.dataengine.schema import (
     AnnotationRow,
@@ -69,8 +69,9 @@ def start_quality_audit(
     if not 0 <= seed < 2**63:
         raise StoreError(f"seed must be from 0 to 2^63 - 1; got {seed}")
     with store.write() as session:
-        acting_user(session, user_id, REVIEWERS)
+        user = acting_user(session, user_id, REVIEWERS)
         find_locked(session, ProjectRow, project_id, "project")
+        check_member(session, user, project_id)
         untouched = select(ImageRow.id).where(
             ImageRow.project_id == project_id, _is_untouched(store)
         )

@@ -14,13 +14,22 @@ from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
 from samkit.dataengine.rows import find, find_locked, to_class
-from samkit.dataengine.schema import AnnotationRow, ClassRow, ImageRow, ProjectRow, RevisionRow
+from samkit.dataengine.schema import (
+    AnnotationRow,
+    ClassRow,
+    ImageRow,
+    ProjectRow,
+    RevisionRow,
+    TrackRow,
+    VideoRow,
+)
 from samkit.dataengine.values import LabelClass, check_label
 from samkit.drawing import mask_color
 from samkit.errors import MissingError, StoreError
 
 COLOR = re.compile(r"#[0-9a-f]{6}", re.ASCII)
 MAX_NAME = 200  # characters
+MAX_KEY = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +61,12 @@ def add_class(store: Store, project_id: int, name: str, *, color: str | None = N
             default = f"#{red:02x}{green:02x}{blue:02x}"
             rank = max((one.rank for one in ever), default=0)  # equal ranks are in order of ids
             row = ClassRow(
-                project_id=project_id, name=name, color=color or default, rank=rank, removed=False
+                project_id=project_id,
+                name=name,
+                color=color or default,
+                rank=rank,
+                removed=False,
+                key="",
             )
             session.add(row)
             _flush(session, name)
@@ -76,13 +90,21 @@ def list_classes(
 
 
 def change_class(
-    store: Store, class_id: int, *, name: str | None = None, color: str | None = None
+    store: Store,
+    class_id: int,
+    *,
+    name: str | None = None,
+    color: str | None = None,
+    key: str | None = None,
 ) -> LabelClass:
-    """Change a class's name or colour; None leaves it as it is.
+    """Change a class's name, colour or key; None leaves it as it is.
+
+    Args:
+        key: the page's name of the key, such as "a" or "Alt+x"; empty for none.
 
     Raises:
         MissingError: no such class.
-        StoreError: the name or the colour is not valid, or another class has the name.
+        StoreError: one of them is not valid, or another class has the name or the key.
     """
     if name is not None:
         check_label("a class's name", name, MAX_NAME)
@@ -90,6 +112,9 @@ def change_class(
     with store.write() as session:
         row = _present(session, class_id)
         row.name, row.color = name or row.name, color or row.color
+        if key is not None:
+            _check_key(session, row, key)
+            row.key = key
         _flush(session, row.name)
         return to_class(row)
 
@@ -128,7 +153,7 @@ def merge_classes(store: Store, class_id: int, *, into: int) -> LabelClass:
         if row.id == other.id or row.project_id != other.project_id:
             raise StoreError(f"{row.name!r:.40} cannot be merged into {other.name!r:.40}")
         _hold_images(session, row.project_id)
-        for kind in (AnnotationRow, RevisionRow):
+        for kind in (AnnotationRow, RevisionRow, TrackRow):
             masks = update(kind).where(kind.class_id == row.id)
             session.execute(masks.values(class_id=other.id))
         earlier = update(ClassRow).where(ClassRow.merged_into == row.id)
@@ -139,11 +164,11 @@ def merge_classes(store: Store, class_id: int, *, into: int) -> LabelClass:
 
 
 def delete_class(store: Store, class_id: int) -> None:
-    """Delete a class that no mask has.
+    """Delete a class that no mask and no track has.
 
     Raises:
         MissingError: no such class.
-        StoreError: masks have it.
+        StoreError: masks or tracks have it.
     """
     with store.write() as session:
         row = _present(session, class_id)
@@ -157,6 +182,12 @@ def delete_class(store: Store, class_id: int) -> None:
         if num_masks:
             raise StoreError(
                 f"{num_masks} {'mask has' if num_masks == 1 else 'masks have'} the class"
+                f" {row.name!r:.40}: merge it into another one"
+            )
+        tracks = select(func.count()).where(TrackRow.class_id == row.id, ~TrackRow.deleted)
+        if num_tracks := session.scalar(tracks):
+            raise StoreError(
+                f"{num_tracks} {'track has' if num_tracks == 1 else 'tracks have'} the class"
                 f" {row.name!r:.40}: merge it into another one"
             )
         _remove(session, row)
@@ -205,13 +236,14 @@ def _present(session: Session, class_id: int) -> ClassRow:
 
 
 def _hold_images(session: Session, project_id: int) -> None:
-    """Lock all images: whoever gives a mask a class holds its image, and reads the class then."""
-    images = select(ImageRow.id).where(ImageRow.project_id == project_id).order_by(ImageRow.id)
-    session.execute(images.with_for_update())
+    """Lock all images and videos: who gives something a class holds one, and reads it then."""
+    for kind in (ImageRow, VideoRow):
+        own = select(kind.id).where(kind.project_id == project_id).order_by(kind.id)
+        session.execute(own.with_for_update())
 
 
 def _remove(session: Session, row: ClassRow) -> None:
-    row.removed = True
+    row.removed, row.key = True, ""
     # The name is free again.
     mark = f" (removed {row.id})"
     row.name = row.name[: MAX_NAME - len(mark)] + mark
@@ -221,6 +253,20 @@ def _remove(session: Session, row: ClassRow) -> None:
 def _check_color(color: str | None) -> None:
     if color is not None and not COLOR.fullmatch(color):
         raise StoreError(f"a colour must be #rrggbb; got {color!r:.40}")
+
+
+def _check_key(session: Session, row: ClassRow, key: str) -> None:
+    if not key:
+        return
+    check_label("a key", key, MAX_KEY)
+    query = select(ClassRow.name).where(
+        ClassRow.project_id == row.project_id,
+        ClassRow.key == key,
+        ClassRow.id != row.id,
+        ~ClassRow.removed,
+    )
+    if (other := session.scalar(query.limit(1))) is not None:
+        raise StoreError(f"the key {key} is that of {other!r:.40}: choose another")
 
 
 def _flush(session: Session, name: str) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from samkit.dataengine.database import Store
 from samkit.dataengine.rows import check_limit, find
 from samkit.dataengine.schema import ImageRow, RevisionRow, SubmissionMaskRow, SubmissionRow
+from samkit.dataengine.team_schema import HoneyPotRow
 from samkit.dataengine.values import Page
 from samkit.dataengine.work.submissions import submissions
 from samkit.errors import StoreError
@@ -43,13 +44,14 @@ class Agreement:
 def list_doubly_annotated(
     store: Store, project_id: int, *, after: int = 0, limit: int = 100
 ) -> Page[int]:
-    """List ids of images that at least two people have submitted."""
+    """List ids of images that at least two people have submitted, without honey pots."""
     if after < 0:
         raise StoreError(f"after must not be negative; got {after}")
     query = (
         select(SubmissionRow.image_id)
         .where(SubmissionRow.project_id == project_id, SubmissionRow.image_id > after)
         .where(SubmissionRow.outcome == "annotated")
+        .where(SubmissionRow.image_id.not_in(select(HoneyPotRow.image_id)))
         .group_by(SubmissionRow.image_id)
         .having(func.count() > 1)
         .order_by(SubmissionRow.image_id)
@@ -74,14 +76,14 @@ def measure_agreement(store: Store, image_id: int) -> tuple[Agreement, ...]:
         image = find(session, ImageRow, image_id, "image")
         size = [image.height, image.width]
         found = [one for one in submissions(session, image_id) if one.outcome == "annotated"]
-        masks = {one.user_id: _masks_of(session, one.id, size) for one in found}
+        masks = {one.user_id: submitted_masks(session, one.id, size) for one in found}
     return tuple(
         _compare(image_id, (one, other), masks[one], masks[other])
         for one, other in combinations(sorted(masks), 2)
     )
 
 
-def _masks_of(session: Session, submission_id: int, size: list[int]) -> list[Rle]:
+def submitted_masks(session: Session, submission_id: int, size: list[int]) -> list[Rle]:
     """Return the masks that a submission holds, as they were when it was made."""
     at_version = and_(
         RevisionRow.annotation_id == SubmissionMaskRow.annotation_id,
@@ -96,7 +98,17 @@ def _masks_of(session: Session, submission_id: int, size: list[int]) -> list[Rle
 def _compare(
     image_id: int, user_ids: tuple[int, int], ours: Sequence[Rle], theirs: Sequence[Rle]
 ) -> Agreement:
-    """Match masks greedily, highest IoU first."""
+    ious = match_masks(ours, theirs)
+    return Agreement(
+        image_id=image_id,
+        user_ids=user_ids,
+        ious=tuple(ious),
+        num_unmatched=(len(ours) - len(ious), len(theirs) - len(ious)),
+    )
+
+
+def match_masks(ours: Sequence[Rle], theirs: Sequence[Rle]) -> list[float]:
+    """Match masks one to one, greedily; return the IoU of each pair, highest first."""
     ious: list[float] = []
     if ours and theirs:
         table = coco_mask.iou(ours, theirs, [0] * len(theirs))
@@ -104,9 +116,4 @@ def _compare(
             row, column = np.unravel_index(table.argmax(), table.shape)
             ious.append(float(table[row, column]))
             table[row, :] = table[:, column] = 0
-    return Agreement(
-        image_id=image_id,
-        user_ids=user_ids,
-        ious=tuple(ious),
-        num_unmatched=(len(ours) - len(ious), len(theirs) - len(ious)),
-    )
+    return ious

@@ -1,6 +1,7 @@
 """Ingest of images: each file is read once, and duplicate content is not added."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,7 +16,13 @@ from samkit.dataengine.work.projects import get_project
 from samkit.dataengine.work.sources import FileMark, ImageSource, page_sha256
 from samkit.errors import ConflictError, ImageError, StoreError
 from samkit.files import HASH_BLOCK_BYTES
-from samkit.formats import page_name, read_image_file, read_page_sizes
+from samkit.formats import (
+    MAX_PIXELS,
+    MAX_TILED_PIXELS,
+    page_name,
+    read_image_file,
+    read_page_sizes,
+)
 
 # Images in one transaction: few enough to let others write, many enough to make commits cheap.
 IMAGES_AT_ONCE = 200
@@ -189,6 +196,7 @@ def _new_row(project: Project, image: _Found, num_annotators: int) -> ImageRow:
         num_masks=0,
         num_annotators=num_annotators,
         open=True,
+        tags=[],
         version=1,
     )
 
@@ -228,9 +236,10 @@ def _read(source: ImageSource, path: str, mark: FileMark, *, decode: bool) -> li
         with source.open(path) as file:
             while block := file.read(HASH_BLOCK_BYTES):
                 digest.update(block)
-            sizes_hw = read_page_sizes(file, path)
-            for page in range(1, len(sizes_hw) + 1) if decode else ():
-                read_image_file(file, path, page=page)
+            sizes_hw = read_page_sizes(file, path, max_pixels=MAX_TILED_PIXELS)
+            for page, size_hw in enumerate(sizes_hw if decode else (), start=1):
+                if math.prod(size_hw) <= MAX_PIXELS:  # larger ones are read when they are opened
+                    read_image_file(file, path, page=page)
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
     return [

@@ -45,7 +45,7 @@ def add_job(store: Store, project_id: int, kind: str, data: Mapping[str, Any]) -
         )
         session.add(row)
         session.flush()
-        return _to_job(row)
+        return to_job(row)
 
 
 def take_job(
@@ -68,7 +68,7 @@ def take_job(
             return None
         row.state, row.lease_expires_at = "running", now + timedelta(seconds=lease_s)
         row.attempts += 1
-        return _to_job(row)
+        return to_job(row)
 
 
 def report_progress(
@@ -80,7 +80,7 @@ def report_progress(
         ConflictError: another worker has the job now, or it has ended.
     """
     with store.write() as session:
-        row = _running(session, job)
+        row = running_job(session, job)
         row.progress = min(max(progress, 0.0), 1.0)
         row.lease_expires_at = store.clock() + timedelta(seconds=lease_s)
 
@@ -99,7 +99,7 @@ def finish_job(
         ConflictError: another worker has the job now, or it has ended.
     """
     with store.write() as session:
-        row = _running(session, job)
+        row = running_job(session, job)
         row.state, row.error = ("failed", error) if error else ("done", "")
         row.progress = row.progress if error else 1.0
         row.lease_expires_at = None
@@ -149,7 +149,7 @@ def get_job(store: Store, job_id: int) -> Job:
         StoreError: no such job.
     """
     with store.read() as session:
-        return _to_job(find(session, JobRow, job_id, "job"))
+        return to_job(find(session, JobRow, job_id, "job"))
 
 
 def add_model_version(
@@ -188,14 +188,20 @@ def list_model_versions(store: Store) -> tuple[ModelVersion, ...]:
         return tuple(to_model(row) for row in rows)
 
 
-def _running(session: Session, job: Job) -> JobRow:
+def running_job(session: Session, job: Job) -> JobRow:
+    """Return the locked row of a job that a worker has.
+
+    Raises:
+        ConflictError: another worker has it now, or it has ended.
+    """
     row = find_locked(session, JobRow, job.id, "job")
     if row.state != "running" or row.attempts != job.attempts:
         raise ConflictError(f"job {job.id} is {row.state} and no longer this worker's")
     return row
 
 
-def _to_job(row: JobRow) -> Job:
+def to_job(row: JobRow) -> Job:
+    """Convert a job's row."""
     return Job(
         id=row.id,
         project_id=row.project_id,

@@ -25,6 +25,7 @@ from samkit.dataengine.schema import (
     ModelVersionRow,
     ProjectRow,
     PromotionRow,
+    ProposalHeadRow,
     RevisionRow,
 )
 from samkit.dataengine.values import (
@@ -36,7 +37,9 @@ from samkit.dataengine.values import (
     ModelVersion,
     Promotion,
     StoredConfidence,
+    StoredHead,
 )
+from samkit.dataengine.work.webhooks import tell
 from samkit.errors import ConflictError, StoreError
 
 LATE_MASKS = 200
@@ -119,6 +122,8 @@ def add_learned_model(
             created_at=store.clock(),
         )
         session.add(row)
+        facts = {"model": name, "verdict": row.verdict, "reason": reason, "num_masks": num_masks}
+        tell(session, store, project_id, "model.learned", facts)
         if decoder is not None:
             row_of_file = DecoderRow(
                 model_version_id=version.id,
@@ -266,6 +271,40 @@ def read_confidence(
             content=row.content,
             created_at=row.created_at,
         )
+
+
+def save_proposal_head(
+    store: Store, project_id: int, encoder_checksum: str, content: bytes, *, num_finished: int
+) -> None:
+    """Store the proposal head that a project's masks have taught; replaces what was there.
+
+    Args:
+        encoder_checksum: of the image encoder that it belongs to.
+        content: its file.
+        num_finished: finished masks of the project when it learned.
+
+    Raises:
+        StoreError: no such project.
+    """
+    with store.write() as session:
+        find_locked(session, ProjectRow, project_id, "project")
+        row = ProposalHeadRow(
+            project_id=project_id,
+            encoder_checksum=encoder_checksum,
+            content=content,
+            num_finished=num_finished,
+            created_at=store.clock(),
+        )
+        session.merge(row)
+
+
+def read_proposal_head(store: Store, project_id: int, encoder_checksum: str) -> StoredHead | None:
+    """The proposal head that a project's masks have taught for an image encoder, if any."""
+    with store.read() as session:
+        row = session.get(ProposalHeadRow, (project_id, encoder_checksum))
+        if row is None:
+            return None
+        return StoredHead(content=row.content, num_finished=row.num_finished)
 
 
 def learned_from(store: Store, project_id: int, *, learns: Learnt | None = None) -> int:

@@ -23,8 +23,8 @@ from samkit.dataengine.work.adding import MadeMask, add_made_masks, add_missing_
 from samkit.dataengine.work.classes import list_classes
 from samkit.dataengine.work.image_files import read_image_below
 from samkit.dataengine.work.image_jobs import ImageJobRun
+from samkit.dataengine.work.leases import is_held
 from samkit.dataengine.work.projects import get_project
-from samkit.dataengine.work.queue import is_held
 from samkit.dataengine.work.sources import ImageSource
 from samkit.errors import DatabaseError, ImageError, SamkitError, StoreError
 from samkit.formats import MAX_PIXELS

@@ -1,12 +1,12 @@
 """Projects and their images."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from samkit.dataengine.database import Store
+from samkit.dataengine.people import ADMINS
 from samkit.dataengine.rows import (
     check_limit,
     find,
@@ -28,23 +28,27 @@ from samkit.dataengine.schema import (
     RevisionRow,
     SubmissionMaskRow,
     SubmissionRow,
+    TagRevisionRow,
+    TrackFrameRow,
+    TrackRow,
+    VideoReviewRow,
+    VideoRow,
 )
+from samkit.dataengine.team_schema import AssignmentRow, CommentRow, MaskVerdictRow, MemberRow
 from samkit.dataengine.values import (
     FINISHED,
-    STAGES,
     ImagePlace,
     Page,
     Project,
-    Review,
-    Stage,
     StoredImage,
-    check_choice,
+    User,
     check_label,
-    check_states,
 )
 from samkit.dataengine.work.audits import delete_quality_audits
+from samkit.dataengine.work.honey_pots import delete_honey_pots
 from samkit.dataengine.work.learned import delete_learned
 from samkit.dataengine.work.sources import ImageSource
+from samkit.dataengine.work.webhooks import delete_webhooks
 from samkit.errors import StoreError
 from samkit.formats import RangeLike, ValueRange
 
@@ -88,9 +92,22 @@ def get_project(store: Store, project_id: int) -> Project:
         return to_project(find(session, ProjectRow, project_id, "project"))
 
 
-def list_projects(store: Store, *, after: int = 0, limit: int = 100) -> Page[Project]:
-    """List projects in the order they were created."""
+def list_projects(
+    store: Store, *, user: User | None = None, after: int = 0, limit: int = 100
+) -> Page[Project]:
+    """List projects in the order they were created.
+
+    Args:
+        user: only projects that this user may see; None for all.
+        after: `next_after` of the previous page; 0 for the first page.
+        limit: page size, 1 to 1000.
+    """
     query = select(ProjectRow).where(ProjectRow.id > after).order_by(ProjectRow.id)
+    if user is not None and user.role not in ADMINS:
+        is_member = exists().where(
+            MemberRow.project_id == ProjectRow.id, MemberRow.user_id == user.id
+        )
+        query = query.where(or_(~ProjectRow.members_only, is_member))
     with store.read() as session:
         rows = session.scalars(query.limit(check_limit(limit)))
         return to_page([to_project(row) for row in rows], limit)
@@ -146,12 +163,31 @@ def delete_project(store: Store, project_id: int) -> None:
         session.execute(images.order_by(ImageRow.id).with_for_update())
         session.refresh(row, with_for_update=True)
         delete_quality_audits(session, project_id)
-        for kind in (EventRow, RevisionRow, SubmissionMaskRow):
+        delete_honey_pots(session, project_id)
+        delete_webhooks(session, project_id)
+        session.execute(delete(CommentRow).where(CommentRow.project_id == project_id))
+        for kind in (EventRow, RevisionRow, SubmissionMaskRow, MaskVerdictRow):
             session.execute(delete(kind).where(kind.annotation_id.in_(masks)))
-        session.execute(delete(ReviewRow).where(ReviewRow.image_id.in_(images)))
-        session.execute(delete(ImageJobRow).where(ImageJobRow.image_id.in_(images)))
+        for of_image in (ReviewRow, ImageJobRow, TagRevisionRow):
+            session.execute(delete(of_image).where(of_image.image_id.in_(images)))
         delete_learned(session, project_id)
-        for own in (NextImageRow, AnnotationRow, SubmissionRow, ImageRow, ClassRow, JobRow):
+        videos = select(VideoRow.id).where(VideoRow.project_id == project_id)
+        tracks = select(TrackRow.id).where(TrackRow.video_id.in_(videos))
+        session.execute(videos.order_by(VideoRow.id).with_for_update())
+        session.execute(delete(TrackFrameRow).where(TrackFrameRow.track_id.in_(tracks)))
+        session.execute(delete(TrackRow).where(TrackRow.video_id.in_(videos)))
+        session.execute(delete(VideoReviewRow).where(VideoReviewRow.video_id.in_(videos)))
+        session.execute(delete(VideoRow).where(VideoRow.project_id == project_id))
+        for own in (
+            AssignmentRow,
+            NextImageRow,
+            AnnotationRow,
+            SubmissionRow,
+            ImageRow,
+            ClassRow,
+            JobRow,
+            MemberRow,
+        ):
             session.execute(delete(own).where(own.project_id == project_id))
         session.delete(row)
 
@@ -192,43 +228,3 @@ def latest_image_id(store: Store, project_id: int) -> int:
     query = select(func.max(ImageRow.id)).where(ImageRow.project_id == project_id)
     with store.read() as session:
         return session.scalar(query) or 0
-
-
-def list_images(
-    store: Store,
-    project_id: int,
-    *,
-    after: int = 0,
-    limit: int = 100,
-    review: Review | Sequence[Review] | None = None,
-    stage: Stage | None = None,
-    name: str = "",
-    skip: int = 0,
-) -> Page[StoredImage]:
-    """List images of a project in the order they were added.
-
-    Args:
-        after: `next_after` of the previous page; 0 for the first page.
-        limit: page size, 1 to 1000.
-        review: only images in this review state, or in one of these.
-        stage: only images of this stage.
-        name: only images whose path contains this, in upper or lower case.
-        skip: number of images to leave out at the beginning, to find the n-th one.
-
-    Raises:
-        StoreError: an invalid filter or limit.
-    """
-    query = select(ImageRow).where(ImageRow.project_id == project_id, ImageRow.id > after)
-    if review is not None:
-        states = (review,) if isinstance(review, str) else tuple(review)
-        check_states(states)
-        query = query.where(ImageRow.review.in_(states))
-    if stage is not None:
-        check_choice("stage", stage, STAGES)
-        query = query.where(ImageRow.stage == stage)
-    if name:
-        query = query.where(ImageRow.path.icontains(name, autoescape=True))
-    query = query.order_by(ImageRow.id).limit(check_limit(limit)).offset(skip)
-    with store.read() as session:
-        rows = session.scalars(query)
-        return to_page([to_image(row) for row in rows], limit)

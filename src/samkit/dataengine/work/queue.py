@@ -4,8 +4,8 @@ An expired lease still belongs to its holder until somebody else takes the image
 annotator who comes back late has usually lost nothing.
 """
 
+import hashlib
 from collections.abc import Sequence
-from datetime import timedelta
 
 from sqlalchemy import (
     ColumnElement,
@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.people import REVIEWERS, acting_user
+from samkit.dataengine.people import REVIEWERS, acting_user, can_work, check_member, role_of
 from samkit.dataengine.rows import check_limit, find, find_locked, to_image
 from samkit.dataengine.schema import (
     ImageRow,
@@ -32,11 +32,13 @@ from samkit.dataengine.schema import (
     SubmissionRow,
     UserRow,
 )
-from samkit.dataengine.values import Lease, StoredImage
+from samkit.dataengine.team_schema import AssignmentRow, HoneyPotRow
+from samkit.dataengine.values import PRIORITIES, Lease, StoredImage
+from samkit.dataengine.work.assignments import is_for
+from samkit.dataengine.work.leases import LEASE_S, check_unheld, hold
 from samkit.errors import ConflictError, RoleError, StoreError
 
-# Pages renew their lease every minute; a quarter of an hour survives a break.
-LEASE_S = 900.0
+NORMAL = PRIORITIES.index("normal")
 IDS_PER_QUERY = 500  # databases limit the number of parameters
 
 
@@ -46,24 +48,28 @@ def take_next(
     """Take the next image to annotate; None if there is nothing to do.
 
     The order is: the image that the user already holds, images returned to them, then open images
-    that they have neither submitted nor skipped before: those of quality audits first, then, if the
-    project has images chosen, those of `set_next_images`, then the others.
+    that they have neither submitted nor skipped before, and that are not assigned to others: those
+    of quality audits first, then those assigned to them, then, if the project has images chosen,
+    urgent ones, of high priority, and those of `set_next_images`, then the others. Each kind is
+    ordered by priority. Now and then an annotator gets a honey pot instead of a new image.
 
     Raises:
         StoreError: no such project or user.
     """
     with store.write() as session:
         project = find(session, ProjectRow, project_id, "project")
-        acting_user(session, user_id)
+        user = acting_user(session, user_id)
+        check_member(session, user, project_id)
         now = store.clock()
         mine = and_(ImageRow.lease_user_id == user_id, ImageRow.lease_expires_at > now)
         free = or_(ImageRow.lease_user_id.is_(None), ImageRow.lease_expires_at <= now)
         own = or_(free, ImageRow.lease_user_id == user_id)
-        new = and_(_is_new_to(user_id), own)
+        new = and_(_is_new_to(user_id, project_id), own)
         for query in (
             _in_order(project_id, mine),
             _in_order(project_id, and_(_is_returned_to(user_id), ImageRow.open, own)),
-            *_new_in_order(project, new),
+            *_honey_pots(session, project, user, new),
+            *_new_in_order(project, new, user_id),
         ):
             # Simultaneous callers get different rows: on SQLite one waits, on PostgreSQL rows
             # locked by others are skipped.
@@ -81,10 +87,15 @@ def upcoming_images(
     now = store.clock()
     free = or_(ImageRow.lease_user_id.is_(None), ImageRow.lease_expires_at <= now)
     returned = and_(_is_returned_to(user_id), ImageRow.open, free)
-    new = and_(_is_new_to(user_id), free)
+    new = and_(_is_new_to(user_id, project_id), free)
     with store.read() as session:
         project = find(session, ProjectRow, project_id, "project")
-        queries = [_in_order(project_id, returned), *_new_in_order(project, new)]
+        user = acting_user(session, user_id)
+        queries = [
+            _in_order(project_id, returned),
+            *_honey_pots(session, project, user, new, limit=1),
+            *_new_in_order(project, new, user_id),
+        ]
         return _first_of(session, queries, limit=check_limit(limit) - 1)
 
 
@@ -150,18 +161,20 @@ def take_image(store: Store, image_id: int, user_id: int, *, lease_s: float = LE
     Raises:
         ConflictError: somebody else holds it.
         MissingError: no such image or user.
-        RoleError: it is not open for this user, who is not a reviewer.
+        RoleError: it is not open for this user, who is not a reviewer, or no member.
     """
     with store.write() as session:
         user = acting_user(session, user_id)
         row = find_locked(session, ImageRow, image_id, "image")
-        if is_held(row, store, but_by=user_id):
-            raise ConflictError(f"{row.path} is held by somebody else")
-        if user.role not in REVIEWERS:
+        check_member(session, user, row.project_id)
+        check_unheld(row, store, but_by=user_id)
+        if role_of(user) not in REVIEWERS:
             if not row.open:
                 raise RoleError(f"{row.path} is {row.review}: only a reviewer may change it")
             if _has_submitted(session, image_id, user_id):
                 raise RoleError(f"{row.path} is waiting for another annotator")
+            if not _is_for(session, row, user_id):
+                raise RoleError(f"{row.path} is assigned to somebody else")
         return grant_lease(store, row, user_id, lease_s)
 
 
@@ -189,6 +202,27 @@ def lease_of(store: Store, image_id: int) -> Lease | None:
         return Lease(image=to_image(row), user_id=user_id, expires_at=expires_at, is_new=False)
 
 
+def list_holders(store: Store, project_id: int) -> tuple[Lease, ...]:
+    """List the images of a project that people hold now, the lease that ends first at first."""
+    query = select(ImageRow).where(
+        ImageRow.project_id == project_id,
+        ImageRow.lease_user_id.is_not(None),
+        ImageRow.lease_expires_at > store.clock(),
+    )
+    with store.read() as session:
+        rows = session.scalars(query.order_by(ImageRow.lease_expires_at, ImageRow.id))
+        return tuple(
+            Lease(
+                image=to_image(row),
+                user_id=row.lease_user_id,
+                expires_at=row.lease_expires_at,
+                is_new=False,
+            )
+            for row in rows
+            if row.lease_user_id is not None and row.lease_expires_at is not None
+        )
+
+
 def give_back(store: Store, image_id: int, user_id: int) -> None:
     """Release an image without submitting it; does nothing if the user does not hold it."""
     query = update(ImageRow).where(ImageRow.id == image_id, ImageRow.lease_user_id == user_id)
@@ -207,8 +241,9 @@ def set_num_annotators(
     if num_annotators < 1:
         raise StoreError(f"num_annotators must be at least 1; got {num_annotators}")
     with store.write() as session:
-        acting_user(session, user_id, REVIEWERS)
+        user = acting_user(session, user_id, REVIEWERS)
         row = find_locked(session, ImageRow, image_id, "image")
+        check_member(session, user, row.project_id)
         if num_annotators == row.num_annotators:
             return to_image(row)
         grows = num_annotators > row.num_annotators
@@ -265,7 +300,7 @@ def settle(session: Session, row: ImageRow, *, stays_open: bool = False) -> None
     num_done = sum(outcome == "annotated" and not returned for outcome, returned in found)
     if "unusable" in outcomes:
         row.review = "unusable"
-    elif num_done >= row.num_annotators and not stays_open:
+    elif num_done >= row.num_annotators and not stays_open and not row.honey_pot:
         row.review = "submitted"
     elif any(returned for _, returned in found):
         row.review = "returned"
@@ -274,33 +309,23 @@ def settle(session: Session, row: ImageRow, *, stays_open: bool = False) -> None
     row.open = is_open(row.review)
 
 
-def release(row: ImageRow) -> None:
-    """End the lease of an image."""
-    row.lease_user_id = row.lease_expires_at = None
-
-
-def is_held(row: ImageRow, store: Store, *, but_by: int) -> bool:
-    """Whether somebody other than `but_by` holds an image."""
-    runs = row.lease_expires_at is not None and row.lease_expires_at > store.clock()
-    return runs and row.lease_user_id not in (None, but_by)
-
-
 def grant_lease(store: Store, row: ImageRow, user_id: int, lease_s: float = LEASE_S) -> Lease:
     """Let a user hold an image whose row is locked.
 
     Raises:
         StoreError: lease_s is not above 0 and at most a day.
     """
-    if not 0 < lease_s <= timedelta(days=1).total_seconds():
-        raise StoreError(f"lease_s must be above 0 and at most a day; got {lease_s:g}")
-    expires_at = store.clock() + timedelta(seconds=lease_s)
     is_new = row.lease_user_id != user_id
-    row.lease_user_id, row.lease_expires_at = user_id, expires_at
-    return Lease(image=to_image(row), user_id=user_id, expires_at=expires_at, is_new=is_new)
+    hold(store, row, user_id, lease_s)
+    assert row.lease_expires_at is not None
+    return Lease(
+        image=to_image(row), user_id=user_id, expires_at=row.lease_expires_at, is_new=is_new
+    )
 
 
 def _in_order(project_id: int, where: ColumnElement[bool]) -> Select[ImageRow]:
-    return select(ImageRow).where(ImageRow.project_id == project_id, where).order_by(ImageRow.id)
+    query = select(ImageRow).where(ImageRow.project_id == project_id, where)
+    return query.order_by(ImageRow.priority, ImageRow.id)
 
 
 def _first_of(
@@ -315,10 +340,20 @@ def _first_of(
     return tuple(found.values())
 
 
-def _new_in_order(project: ProjectRow, new: ColumnElement[bool]) -> list[Select[ImageRow]]:
-    """Select new images in the queue's order, one query after another."""
+def _new_in_order(
+    project: ProjectRow, new: ColumnElement[bool], user_id: int | None = None
+) -> list[Select[ImageRow]]:
+    """Select new images in the queue's order for a user, or anybody, one query after another."""
+    new = and_(new, ~ImageRow.honey_pot)
     queries = [_in_order(project.id, and_(_is_audited(project.id), new))]
+    if user_id is not None:
+        assigned = _in_order(project.id, new).join(
+            AssignmentRow, AssignmentRow.image_id == ImageRow.id
+        )
+        own = and_(AssignmentRow.user_id == user_id, AssignmentRow.project_id == project.id)
+        queries.append(assigned.where(own))
     if project.learning.get("choose_next", False):
+        queries.append(_in_order(project.id, and_(ImageRow.priority < NORMAL, new)))
         chosen = select(ImageRow).join(NextImageRow, NextImageRow.image_id == ImageRow.id)
         queries.append(
             chosen.where(NextImageRow.project_id == project.id, new).order_by(NextImageRow.rank)
@@ -326,16 +361,44 @@ def _new_in_order(project: ProjectRow, new: ColumnElement[bool]) -> list[Select[
     return [*queries, _in_order(project.id, new)]
 
 
-def _is_new_to(user_id: int) -> ColumnElement[bool]:
-    """Select open images that the user has not finished, and that were not returned to others.
+def _honey_pots(
+    session: Session,
+    project: ProjectRow,
+    user: UserRow,
+    new: ColumnElement[bool],
+    *,
+    limit: int | None = None,
+) -> list[Select[ImageRow]]:
+    """Select honey pots, in an order that tells nothing, if it is time for one."""
+    if role_of(user) in REVIEWERS:  # who know the answers
+        return []
+    own = and_(SubmissionRow.project_id == project.id, SubmissionRow.user_id == user.id)
+    number = session.scalar(select(func.count()).select_from(SubmissionRow).where(own)) or 0
+    block, place = divmod(number, project.honey_pot_every)
+    digest = hashlib.sha256(f"{project.id} {user.id} {block}".encode()).digest()
+    if int.from_bytes(digest[:8], "big") % project.honey_pot_every != place:
+        return []
+    pots = (
+        select(ImageRow)
+        .join(HoneyPotRow, HoneyPotRow.image_id == ImageRow.id)
+        .where(HoneyPotRow.project_id == project.id, ImageRow.honey_pot, new)
+    )
+    return [pots.order_by(ImageRow.sha256).limit(limit)]
 
-    Those who have left do not count as others.
+
+def _is_new_to(user_id: int, project_id: int) -> ColumnElement[bool]:
+    """Select open images that the user has not finished, and that are not others' to do.
+
+    They are others' if they were returned or assigned to them.
+
+    Those who have left the project do not count as others.
     """
     other = aliased(SubmissionRow)
     # By the person of each submission, of whom there are few an image, not by all active people.
-    is_active = exists().where(UserRow.id == other.user_id, UserRow.active).correlate(other)
-    theirs = or_(other.user_id == user_id, and_(other.returned, is_active))
-    return and_(ImageRow.open, ~exists().where(other.image_id == ImageRow.id, theirs))
+    may_work = exists().where(UserRow.id == other.user_id, can_work(project_id)).correlate(other)
+    theirs = or_(other.user_id == user_id, and_(other.returned, may_work))
+    is_free = ~exists().where(other.image_id == ImageRow.id, theirs)
+    return and_(ImageRow.open, is_free, is_for(user_id, project_id))
 
 
 def _is_returned_to(user_id: int) -> ColumnElement[bool]:
@@ -348,6 +411,11 @@ def _is_audited(project_id: int) -> ColumnElement[bool]:
     """Select images of the project's quality audits."""
     own = QualityAuditImageRow.project_id == project_id
     return and_(own, QualityAuditImageRow.image_id == ImageRow.id)
+
+
+def _is_for(session: Session, row: ImageRow, user_id: int) -> bool:
+    query = select(ImageRow.id).where(ImageRow.id == row.id, is_for(user_id, row.project_id))
+    return session.scalar(query) is not None
 
 
 def _has_submitted(session: Session, image_id: int, user_id: int) -> bool:

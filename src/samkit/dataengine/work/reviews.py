@@ -1,6 +1,6 @@
 """Reviews: accepting submitted images, returning them, and choosing among people's masks."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,18 +8,36 @@ from sqlalchemy import Select, distinct, func, select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.people import REVIEWERS, acting_user
-from samkit.dataengine.rows import find, find_locked, to_image
-from samkit.dataengine.schema import AnnotationRow, ImageRow, ReviewRow, SubmissionRow, UserRow
-from samkit.dataengine.values import MADE_BY_PEOPLE, NewEvent, StoredImage
+from samkit.dataengine.people import REVIEWERS, acting_user, can_work, check_member, role_of
+from samkit.dataengine.rows import find, find_locked, to_annotation, to_image
+from samkit.dataengine.schema import (
+    AnnotationRow,
+    ImageRow,
+    ReviewRow,
+    SubmissionRow,
+    UserRow,
+    VideoRow,
+)
+from samkit.dataengine.team_schema import MaskVerdictRow
+from samkit.dataengine.values import (
+    MADE_BY_PEOPLE,
+    MASK_VERDICTS,
+    Annotation,
+    MaskVerdict,
+    NewEvent,
+    StoredImage,
+    check_choice,
+)
 from samkit.dataengine.work.annotations import delete_row, restore_state
-from samkit.dataengine.work.queue import is_held, release, settle
+from samkit.dataengine.work.leases import check_unheld, release
+from samkit.dataengine.work.queue import settle
 from samkit.dataengine.work.submissions import (
     MAX_COMMENT,
     forget_set_aside,
     submissions,
     submitted_versions,
 )
+from samkit.dataengine.work.webhooks import tell_of_image
 from samkit.errors import ConflictError, RoleError, StoreError
 
 
@@ -48,11 +66,12 @@ def accept_image(
     Raises:
         ConflictError: the image has a newer version, or somebody else holds it.
         RoleError: the user is not a reviewer, or has annotated the image.
-        StoreError: the image is not up for review, an id is not among its masks, or the masks of
-            several people are there and none were named.
+        StoreError: the image is not up for review, an id is not among its masks, a mask was
+            rejected, or the masks of several people are there and none were named.
     """
     with store.write() as session:
         row = _to_review(session, store, image_id, user_id, version)
+        _check_verdicts(session, row, masks)
         if masks is not None:
             _leave_out_others(session, store, row, user_id, set(masks))
         elif num_independent(session, row) > 1:
@@ -64,7 +83,45 @@ def accept_image(
         row.version += 1
         release(row)
         _note(session, store, row, user_id)
+        tell_of_image(session, store, row, "image.accepted", user_id)
         return to_image(row)
+
+
+def judge_mask(
+    store: Store, annotation_id: int, user_id: int, *, version: int, verdict: MaskVerdict | None
+) -> Annotation:
+    """Accept or reject one mask of an image that is up for review.
+
+    It holds for this version of the mask. An image with rejected masks is not accepted.
+
+    Args:
+        version: the version of the mask that was looked at.
+        verdict: None takes an earlier one back.
+
+    Raises:
+        ConflictError: the mask has a newer version, or somebody else holds the image.
+        MissingError: no such mask or user.
+        RoleError: the user is not a reviewer, or has annotated the image.
+        StoreError: the image is not up for review, or the mask is deleted.
+    """
+    if verdict is not None:
+        check_choice("a verdict", verdict, MASK_VERDICTS)
+    with store.write() as session:
+        image_id = find(session, AnnotationRow, annotation_id, "annotation").image_id
+        image = _reviewable(session, store, image_id, user_id)
+        row = find_locked(session, AnnotationRow, annotation_id, "annotation")
+        if row.version != version:
+            raise ConflictError(
+                f"annotation {annotation_id} is at version {row.version} now; the verdict is on"
+                f" {version}: reload it"
+            )
+        if row.deleted:
+            raise StoreError(f"annotation {annotation_id} is deleted")
+        if row.verdict != verdict:
+            row.verdict = verdict
+            note = {"annotation_id": annotation_id, "version": version, "user_id": user_id}
+            session.add(MaskVerdictRow(**note, verdict=verdict, at=store.clock()))
+        return to_annotation(row, (image.height, image.width))
 
 
 def return_image(
@@ -78,29 +135,33 @@ def return_image(
 ) -> StoredImage:
     """Return an image to its annotators, with a comment; each of them may work on it again.
 
-    What somebody submitted who is no longer active is rejected as well, and anybody may do it
+    What somebody submitted who has left the project is rejected as well, and anybody may do it
     anew.
 
     Args:
         to: ids of people who have submitted it; None for all whose masks are there, or all who
-            have submitted it if no mask is of an active person.
+            have submitted it if no mask is of a person who still works on the project.
 
     Raises:
         ConflictError: the image has a newer version, or somebody else holds it.
-        RoleError: the user is not a reviewer, or has annotated the image.
+        RoleError: the user is not a reviewer, or has annotated the image; or somebody in `to` has
+            left the project.
         StoreError: the image is not up for review, the comment is empty or too long, or somebody
-            in `to` has not submitted the image or is not active.
+            in `to` has not submitted the image.
     """
     if not comment.strip() or len(comment) > MAX_COMMENT:
         raise StoreError(f"a comment must have 1 to {MAX_COMMENT} characters; got {len(comment)}")
     with store.write() as session:
         row = _to_review(session, store, image_id, user_id, version)
-        for submission in _to_return(session, row, to):
+        asked = _to_return(session, row, to)
+        for submission in asked:
             submission.returned = True
         row.review, row.comment, row.open = "returned", comment, True
         row.version += 1
         release(row)
         _note(session, store, row, user_id)
+        names = [find(session, UserRow, one.user_id, "user").name for one in asked]
+        tell_of_image(session, store, row, "image.returned", user_id, to=names)
         return to_image(row)
 
 
@@ -143,8 +204,10 @@ def reopen_image(store: Store, image_id: int, user_id: int, *, version: int) -> 
         StoreError: the image is neither skipped nor unusable.
     """
     with store.write() as session:
-        acting_user(session, user_id, REVIEWERS)
-        row = _unheld(session, store, image_id, user_id, version)
+        user = acting_user(session, user_id, REVIEWERS)
+        row = _unheld(session, store, image_id, user_id)
+        check_version(row, version)
+        check_member(session, user, row.project_id)
         if row.review not in ("skipped", "unusable"):
             raise StoreError(f"{row.path} is neither skipped nor unusable")
         forget_set_aside(session, row)
@@ -153,13 +216,28 @@ def reopen_image(store: Store, image_id: int, user_id: int, *, version: int) -> 
         row.version += 1
         release(row)
         _note(session, store, row, user_id, verdict="reopened")
+        tell_of_image(session, store, row, "image.reopened", user_id)
         return to_image(row)
 
 
-def review_history(store: Store, image_id: int) -> tuple[Verdict, ...]:
-    """List all verdicts on an image, oldest first."""
+def review_history(
+    store: Store, image_id: int, *, user_id: int | None = None
+) -> tuple[Verdict, ...]:
+    """List the verdicts on an image, oldest first.
+
+    Args:
+        user_id: the user who asks; an annotator sees only their own of a honey pot, as if nobody
+            else had worked on it. None for all.
+
+    Raises:
+        MissingError: no such user.
+    """
     query = select(ReviewRow).where(ReviewRow.image_id == image_id).order_by(ReviewRow.id)
     with store.read() as session:
+        if user_id is not None:
+            image = find(session, ImageRow, image_id, "image")
+            if image.honey_pot and role_of(acting_user(session, user_id)) not in REVIEWERS:
+                query = query.where(ReviewRow.user_id == user_id)
         return tuple(
             Verdict(user_id=row.user_id, verdict=row.verdict, comment=row.comment, at=row.at)
             for row in session.scalars(query)
@@ -213,7 +291,7 @@ def _to_return(
     if to is not None:
         found = _of_people(session, row, to)
         for one in found:
-            acting_user(session, one.user_id)
+            check_member(session, acting_user(session, one.user_id), row.project_id)
         return found
     everyone = _of_people(session, row, None)
     masks = select(AnnotationRow.user_id).where(
@@ -221,8 +299,10 @@ def _to_return(
     )
     makers = set(session.scalars(masks))
     chosen = [one for one in everyone if one.user_id in makers]
-    asks_any = any(find(session, UserRow, one.user_id, "user").active for one in chosen)
-    return chosen if asks_any else everyone
+    can = select(UserRow.id).where(
+        UserRow.id.in_([one.user_id for one in chosen]), can_work(row.project_id)
+    )
+    return chosen if session.scalar(can.limit(1)) is not None else everyone
 
 
 def _of_people(
@@ -246,25 +326,77 @@ def _to_review(
     session: Session, store: Store, image_id: int, user_id: int, version: int
 ) -> ImageRow:
     """Return the locked row of an image that the user may review."""
-    user = acting_user(session, user_id, REVIEWERS)
-    row = _unheld(session, store, image_id, user_id, version)
-    if row.open or row.review not in ("submitted", "accepted"):
-        raise StoreError(f"{row.path} is not up for review")
-    if user.role != "admin" and user.id in session.scalars(_annotators(image_id)).all():
-        raise RoleError(f"{user.name!r:.40} annotated {row.path}: another person must review it")
+    row = _reviewable(session, store, image_id, user_id)
+    check_version(row, version)
     return row
 
 
-def _unheld(session: Session, store: Store, image_id: int, user_id: int, version: int) -> ImageRow:
-    """Return the locked row of an image at a version, which nobody else holds."""
+def _reviewable(session: Session, store: Store, image_id: int, user_id: int) -> ImageRow:
+    """Return the locked row of an image that the user may review, whatever its version."""
+    user = acting_user(session, user_id, REVIEWERS)
+    row = _unheld(session, store, image_id, user_id)
+    annotators = session.scalars(_annotators(image_id)).all()
+    check_reviewer(session, user, row, annotators, is_open=row.open)
+    return row
+
+
+def _unheld(session: Session, store: Store, image_id: int, user_id: int) -> ImageRow:
+    """Return the locked row of an image that nobody else holds."""
     row = find_locked(session, ImageRow, image_id, "image")
-    if is_held(row, store, but_by=user_id):
-        raise ConflictError(f"{row.path} is held by somebody else")
+    check_unheld(row, store, but_by=user_id)
+    return row
+
+
+def check_reviewer(
+    session: Session,
+    user: UserRow,
+    row: ImageRow | VideoRow,
+    annotators: Collection[int],
+    *,
+    is_open: bool = False,
+) -> None:
+    """Check that somebody may review an image or a video, and that it is up for review.
+
+    Args:
+        annotators: ids of those who have submitted it.
+        is_open: whether more people are going to annotate it.
+
+    Raises:
+        RoleError: they are not a member, or one of its annotators and no admin.
+        StoreError: it is not up for review.
+    """
+    check_member(session, user, row.project_id)
+    if is_open or row.review not in ("submitted", "accepted"):
+        raise StoreError(f"{row.path} is not up for review")
+    if role_of(user) != "admin" and user.id in annotators:
+        raise RoleError(f"{user.name!r:.40} annotated {row.path}: another person must review it")
+
+
+def check_version(row: ImageRow | VideoRow, version: int) -> None:
+    """Check that what a review is of is still as the reviewer saw it.
+
+    Raises:
+        ConflictError: it has changed since.
+    """
     if row.version != version:
         raise ConflictError(
             f"{row.path} is at version {row.version} now; the review is of {version}: reload it"
         )
-    return row
+
+
+def _check_verdicts(session: Session, row: ImageRow, masks: Sequence[int] | None) -> None:
+    """Refuse to accept masks that were rejected."""
+    query = select(AnnotationRow.id).where(
+        AnnotationRow.image_id == row.id,
+        ~AnnotationRow.deleted,
+        AnnotationRow.verdict == "rejected",
+    )
+    found = set(session.scalars(query))
+    if count := len(found if masks is None else found & set(masks)):
+        raise StoreError(
+            f"{row.path}: {count} of its masks {'is' if count == 1 else 'are'} rejected: return"
+            " the image, correct them, or leave them out"
+        )
 
 
 def _note(

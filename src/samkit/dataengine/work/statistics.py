@@ -22,6 +22,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from samkit.dataengine.database import Store
 from samkit.dataengine.schema import EPOCH, AnnotationRow, EventRow, ImageRow, SubmissionRow
 from samkit.dataengine.values import CLICK_KINDS, MADE_BY_PEOPLE, REVIEWS, Review, Stage
+from samkit.dataengine.work.assignments import count_assigned
 
 DAY_US = 24 * 60 * 60 * 1_000_000  # microseconds
 
@@ -91,6 +92,7 @@ class PersonCount:
         num_waiting: submitted, and neither accepted nor returned.
         num_returned: returned to the person, and not submitted again.
         num_held: images that the person holds now.
+        num_assigned: images that are assigned to the person, and that they have not finished.
     """
 
     user_id: int
@@ -100,10 +102,11 @@ class PersonCount:
     num_skipped: int
     num_unusable: int
     num_held: int
+    num_assigned: int
 
 
 def count_people(store: Store, project_id: int) -> tuple[PersonCount, ...]:
-    """Count what became of each person's images, for all who have finished or hold one."""
+    """Count what became of each person's images, for all who finished, hold or are to do one."""
     kind = case(
         (SubmissionRow.outcome != "annotated", SubmissionRow.outcome),
         (SubmissionRow.returned, "returned"),
@@ -113,7 +116,7 @@ def count_people(store: Store, project_id: int) -> tuple[PersonCount, ...]:
     finished = (
         select(SubmissionRow.user_id, kind, func.count())
         .join(ImageRow, ImageRow.id == SubmissionRow.image_id)
-        .where(SubmissionRow.project_id == project_id)
+        .where(SubmissionRow.project_id == project_id, ~ImageRow.honey_pot)
         .group_by(SubmissionRow.user_id, kind)
     )
     held = (
@@ -124,7 +127,9 @@ def count_people(store: Store, project_id: int) -> tuple[PersonCount, ...]:
     with store.read() as session:
         counts = {(user, name): number for user, name, number in session.execute(finished)}
         counts |= {(user, "held"): number for user, number in session.execute(held) if user}
-    names = ("waiting", "accepted", "returned", "skipped", "unusable", "held")
+        assigned = count_assigned(session, project_id)
+        counts |= {(user, "assigned"): number for user, number in assigned.items()}
+    names = ("waiting", "accepted", "returned", "skipped", "unusable", "held", "assigned")
     return tuple(
         PersonCount(user_id=user, **{f"num_{name}": counts.get((user, name), 0) for name in names})
         for user in sorted({user for user, _ in counts})

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import ColumnElement, delete, insert, literal, or_, select
+from sqlalchemy import ColumnElement, delete, func, insert, literal, or_, select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
@@ -32,7 +32,10 @@ from samkit.dataengine.values import (
 )
 from samkit.dataengine.work.annotations import stage_of_work
 from samkit.dataengine.work.audits import REQUEST
-from samkit.dataengine.work.queue import grant_lease, held_image, is_held, release, settle
+from samkit.dataengine.work.labelling import labelling_of
+from samkit.dataengine.work.leases import check_unheld, release
+from samkit.dataengine.work.queue import grant_lease, held_image, settle
+from samkit.dataengine.work.webhooks import WebhookEvent, tell_of_image
 from samkit.errors import ConflictError, StoreError
 
 MAX_COMMENT = 2000  # characters
@@ -51,13 +54,16 @@ def submit_image(store: Store, image_id: int, user_id: int, *, duration_ms: int 
 
     Raises:
         ConflictError: the user does not hold the image.
-        StoreError: the duration is negative or longer than a day.
+        StoreError: the duration is negative or longer than a day, or a mask has no class in a
+            project that requires one.
     """
     if not 0 <= duration_ms <= DAY_MS:
         raise StoreError(f"duration_ms must be from 0 to a day; got {duration_ms}")
     with store.write() as session:
         acting_user(session, user_id)
         row = held_image(session, image_id, user_id)
+        if labelling_of(session, row.project_id).class_required:
+            _check_classes(session, row, user_id)
         if row.review == "unusable":  # only a reviewer can hold it, and has annotated it after all
             forget_set_aside(session, row)
         # Why it was set aside, or what a quality audit asks for; a reviewer's comment stays.
@@ -66,7 +72,10 @@ def submit_image(store: Store, image_id: int, user_id: int, *, duration_ms: int 
         settle(session, row)
         if is_done_with and row.review not in SET_ASIDE:
             row.comment = ""
-        return _finish(row)
+        image = _finish(row)
+        if row.review == "submitted":
+            tell_of_image(session, store, row, "image.submitted", user_id)
+        return image
 
 
 def skip_image(store: Store, image_id: int, user_id: int, *, reason: str) -> StoredImage:
@@ -115,8 +124,7 @@ def take_back(store: Store, image_id: int, user_id: int) -> Lease:
         own = _submission_of(session, image_id, user_id)
         if own is None or own.returned:
             raise StoreError(f"there is nothing to take back: {row.path} was not submitted by you")
-        if is_held(row, store, but_by=user_id):
-            raise ConflictError(f"{row.path} is held by somebody else")
+        check_unheld(row, store, but_by=user_id)
         if _is_judged_since(session, image_id, own.at):
             raise ConflictError(f"{row.path} has been reviewed since")
         if own.resubmitted:
@@ -242,8 +250,24 @@ def _record(
         session.execute(insert(SubmissionMaskRow).from_select(names, masks))
 
 
+def _check_classes(session: Session, row: ImageRow, user_id: int) -> None:
+    query = select(func.count()).where(
+        AnnotationRow.image_id == row.id,
+        ~AnnotationRow.deleted,
+        AnnotationRow.class_id.is_(None),
+        _are_of(row, user_id),
+    )
+    if count := session.scalar(query):
+        masks = "1 mask has" if count == 1 else f"{count} masks have"
+        raise StoreError(
+            f"{row.path}: {masks} no class, which the project requires: choose one for each"
+        )
+
+
 def _are_of(row: ImageRow, user_id: int) -> ColumnElement[bool]:
     """Select the masks that a person's submission holds: their own, and those that all share."""
+    if row.honey_pot:
+        return AnnotationRow.user_id == user_id
     if row.num_annotators == 1:
         return AnnotationRow.image_id == row.id
     return or_(AnnotationRow.user_id == user_id, AnnotationRow.stage.not_in(MADE_BY_PEOPLE))
@@ -266,7 +290,10 @@ def _set_aside(
         )
     )
     settle(session, row, stays_open=row.open)
-    return _finish(row)
+    image = _finish(row)
+    event: WebhookEvent = "image.skipped" if outcome == "skipped" else "image.unusable"
+    tell_of_image(session, store, row, event, user_id)
+    return image
 
 
 def _finish(row: ImageRow) -> StoredImage:

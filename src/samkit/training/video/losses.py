@@ -23,6 +23,9 @@ class VideoLossRecipe:
         dice: weight of the dice loss.
         iou: weight of the error of the predicted IoU.
         object: weight of the cross-entropy of the object score.
+        others: weight of the mask losses of each candidate that is not the best, in frames that are
+            found by memory alone. Nothing is ambiguous there, but candidates may become different
+            objects of a frame, and the loss falls without memory; the paper has none.
         focal_gamma, focal_alpha: see `LossRecipe`.
     """
 
@@ -30,11 +33,12 @@ class VideoLossRecipe:
     dice: float = 1.0
     iou: float = 1.0
     object: float = 1.0
+    others: float = 0.0
     focal_gamma: float = 2.0
     focal_alpha: float = 0.25
 
     def __post_init__(self) -> None:
-        for name in ("focal", "dice", "iou", "object", "focal_gamma"):
+        for name in ("focal", "dice", "iou", "object", "others", "focal_gamma"):
             check_range(name, getattr(self, name), 0)
         check_range("focal_alpha", self.focal_alpha, 0, 1)
 
@@ -67,18 +71,22 @@ def object_losses(
     object_logits: Tensor,
     truth: Tensor,
     recipe: VideoLossRecipe,
+    *,
+    others: float = 0.0,
 ) -> ObjectLosses:
     """Losses of predicted masks, of their predicted IoU and of whether the objects are there.
 
-    Only the candidate with the lowest mask loss is trained, but the predicted IoUs of all. Masks of
-    absent objects have no loss.
+    Only the candidate with the lowest mask loss is trained, unless `others` says otherwise, but the
+    predicted IoUs of all. Masks of absent objects have no loss.
 
     Args:
         logits: (P, M, H, W).
         iou_pred: (P, M).
         object_logits: (P,).
         truth: (P, H, W) bool, empty where an object is absent.
-        recipe: weights.
+        recipe: weights, in which `others` is not used.
+        others: weight of the mask losses of each candidate that is not the best: the total is the
+            weighted mean over candidates, so that with 1 all are trained alike.
     """
     logits, iou_pred = logits.float(), iou_pred.float()
     is_there = truth.flatten(1).any(1).float()
@@ -86,11 +94,14 @@ def object_losses(
     target = truth[:, None].float()
     focal = focal_loss(logits, target, gamma=recipe.focal_gamma, alpha=recipe.focal_alpha)
     dice = dice_loss(logits, target)
-    best = (recipe.focal * focal + recipe.dice * dice).argmin(1, keepdim=True)
+    combined = recipe.focal * focal + recipe.dice * dice
+    best = combined.argmin(1, keepdim=True)
+    weights = torch.full_like(combined, others).scatter(1, best, 1.0)
 
     def mean(per_object: Tensor) -> Tensor:
         return (per_object * is_there).sum() / count
 
+    of_masks = mean((combined * weights).sum(1) / weights.sum(1))
     iou = mask_iou(logits > 0, truth[:, None])
     chosen = iou_pred.argmax(1, keepdim=True)
     best_focal, best_dice = mean(focal.gather(1, best)[:, 0]), mean(dice.gather(1, best)[:, 0])
@@ -98,9 +109,8 @@ def object_losses(
     object_error = nn.functional.binary_cross_entropy_with_logits(object_logits.float(), is_there)
     fraction = is_there.mean()
     # A mean over all objects, so that frames in which few are there weigh less.
-    of_masks = recipe.focal * best_focal + recipe.dice * best_dice + recipe.iou * iou_error
     return ObjectLosses(
-        total=of_masks * fraction + recipe.object * object_error,
+        total=(of_masks + recipe.iou * iou_error) * fraction + recipe.object * object_error,
         focal=best_focal.detach(),
         dice=best_dice.detach(),
         iou_error=iou_error.detach(),

@@ -150,26 +150,27 @@ def video_scenes() -> VideoRecipe:
     return VideoRecipe(
         model=ModelRecipe(config="nano_sam2", weights=None, learns="all"),
         data=VideoDataRecipe(
-            train="moving:scenes:count=20000,size=64,seed=0,things=3",
-            val="moving:scenes:count=100,size=64,seed=1,things=3",
-            clips_per_batch=6,
+            train="moving:named:count=20000,size=128,seed=0,things=4",
+            val="moving:named:count=100,size=128,seed=1,things=4",
+            clips_per_batch=5,
+            frames=5,
             max_objects=2,
         ),
         truth_size=32,
         session=VideoSessionRecipe(
-            prompts=VideoPromptRecipe(corrections=1),
+            prompts=VideoPromptRecipe(mask_probability=1.0, first_frames=1),
             # Small objects in few cells: with the paper's 0.25 the background outweighs them.
-            loss=VideoLossRecipe(focal_alpha=0.75),
+            loss=VideoLossRecipe(focal_alpha=0.75, others=1.0),
         ),
         optim=OptimRecipe(
-            method="muon",
-            lr=4e-3,
+            lr=1e-3,  # with 2e-3 attention forgets likeness before it is of use
             weight_decay=0.05,
-            warmup_steps=50,
+            warmup_steps=20,
             schedule="cosine",
+            clip_norm=1.0,
             average_decay=0.99,
         ),
-        run=RunRecipe(steps=600, evaluate_every=200, save_every=200),
+        run=RunRecipe(steps=1000, evaluate_every=500, save_every=200),
         evaluation=VideoEvaluationRecipe(clips=20, frames=8),
     )
 

@@ -6,6 +6,7 @@ from samkit.datasets import VideoSource, open_videos
 from samkit.errors import ConfigError
 from samkit.training.sam.trainable import build_trainable
 from samkit.training.setup import Context, Setup
+from samkit.training.video.likeness import begin_from_likeness
 from samkit.training.video.loader import VideoLoader
 from samkit.training.video.recipe import VideoRecipe
 from samkit.training.video.task import VideoTask
@@ -24,6 +25,8 @@ def set_up_video(recipe: VideoRecipe, context: Context) -> Setup[VideoTask]:
     source = open_training_videos(recipe.data.train)
     torch.manual_seed(recipe.run.seed)  # for random initial weights
     task = VideoTask(build_trainable(recipe.model), recipe.session)
+    if recipe.model.weights is None:
+        begin_from_likeness(task.sam)
     loader = VideoLoader(
         source,
         recipe.data,

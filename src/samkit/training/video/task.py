@@ -233,6 +233,7 @@ class _Clips:
         multimask = prompts.boxes_xyxy is None and num_points <= 1
         masks = self._decode(frame, grid, prompts, multimask=multimask, has_memory=has_memory)
         truth = self.truth[:, frame.index]
+        is_recalled = has_memory and prompts.mask_logits is None
         self.losses.append(
             object_losses(
                 to_target_size(masks.logits, truth.shape[-1]),
@@ -240,6 +241,7 @@ class _Clips:
                 masks.object_logits,
                 truth,
                 self.recipe.loss,
+                others=self.recipe.loss.others if is_recalled else 0.0,
             )
         )
         return masks

@@ -3,6 +3,9 @@
  * ApiError with one clear line, and one for lists that come in pages. No state but the sign-in.
  */
 
+import { inOwnWords } from "./refusals.js";
+import { t } from "./texts.js";
+
 /** @typedef {{id: number, name: string, role: "annotator" | "reviewer" | "admin"}} User */
 
 export const OFFLINE = 0; // status of an error without an answer
@@ -42,7 +45,7 @@ export async function request(method, path, body, { timeoutS = AFTER_S } = {}) {
   if (response.ok) return response.status === 204 ? null : await answerOf(response);
   const detail = await response.json().then(({ detail }) => detail, () => response.statusText);
   if (response.status === 401 && path !== "session") onSignedOut();
-  throw new ApiError(response.status, String(detail ?? response.statusText));
+  throw new ApiError(response.status, inOwnWords(String(detail ?? response.statusText)));
 }
 
 async function send(method, path, body, timeoutS) {
@@ -59,7 +62,7 @@ async function send(method, path, body, timeoutS) {
       signal: AbortSignal.timeout(timeoutS * 1000),
     });
   } catch {
-    throw new ApiError(OFFLINE, "The server cannot be reached.");
+    throw new ApiError(OFFLINE, t("The server cannot be reached."));
   }
 }
 
@@ -74,7 +77,7 @@ async function hasNewSignIn() {
   if (now.csrf_token === signedIn.csrfToken) return false;
   if (now.user.id === signedIn.user?.id) return Boolean(storeSignIn(now));
   onSignedOut();
-  throw new ApiError(401, `${now.user.name} signed in from another tab of this browser.`);
+  throw new ApiError(401, t("{name} signed in from another tab of this browser.", { name: now.user.name }));
 }
 
 export const get = (path) => request("GET", path);
@@ -91,11 +94,11 @@ export async function download(path) {
   try {
     response = await fetch(`/api/${path}`, { credentials: "same-origin" });
   } catch {
-    throw new ApiError(OFFLINE, "The server cannot be reached.");
+    throw new ApiError(OFFLINE, t("The server cannot be reached."));
   }
   if (response.ok) return response.blob();
   const detail = await response.json().then(({ detail }) => detail, () => response.statusText);
-  throw new ApiError(response.status, detail);
+  throw new ApiError(response.status, inOwnWords(String(detail)));
 }
 
 /** All items of a list, fetched page by page. */
@@ -110,14 +113,38 @@ export async function listAll(path, limit = 200) {
   return items;
 }
 
+/**
+ * Read lines of JSON as they come.
+ * @param {(line: object) => void} take @param {AbortSignal} signal ends it without an error
+ */
+export async function lines(path, take, signal) {
+  try {
+    const response = await fetch(`/api/${path}`, { credentials: "same-origin", signal });
+    if (!response.ok) throw new ApiError(response.status, await response.json().then(({ detail }) => detail, () => response.statusText));
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      const found = (rest + part.value).split("\n");
+      rest = found.pop();
+      for (const line of found) take(JSON.parse(line));
+    }
+  } catch (error) {
+    if (signal.aborted) return;
+    throw error instanceof ApiError ? error : new ApiError(OFFLINE, t("The server cannot be reached."));
+  }
+}
+
 /** A query string; of a list, each item is a value of its own. */
 export function query(values) {
   const all = Object.entries(values).flatMap(([name, value]) => [value].flat().map((one) => [name, one]));
   return new URLSearchParams(all.filter(([, value]) => value !== null && value !== "")).toString();
 }
 
-export const imageUrl = (imageId, maxSide) =>
-  `/api/images/${imageId}/content${maxSide ? `?max_side=${maxSide}` : ""}`;
+/** @param {string | null} [range] values that become black and white */
+export function imageUrl(imageId, maxSide, range = null) {
+  const wanted = query({ max_side: maxSide ?? "", value_range: range ?? "" });
+  return `/api/images/${imageId}/content${wanted && `?${wanted}`}`;
+}
 
 function storeSignIn({ user, csrf_token: token, local }) {
   Object.assign(signedIn, { user, csrfToken: token, local });
@@ -139,6 +166,6 @@ async function answerOf(response) {
   try {
     return await response.json();
   } catch {
-    throw new ApiError(OFFLINE, "The answer was incomplete or did not come from the server.");
+    throw new ApiError(OFFLINE, t("The answer was incomplete or did not come from the server."));
   }
 }

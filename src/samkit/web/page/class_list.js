@@ -6,9 +6,11 @@
 import { isReviewer } from "./api.js";
 import { confirmDialog, el, fill } from "./dom.js";
 import { icon } from "./icons.js";
+import { shownKey } from "./keys.js";
 import { swatch } from "./swatch.js";
+import { t } from "./texts.js";
 
-const NONE = { id: null, name: "no class", color: null };
+const NONE = { id: null, name: t("no class"), color: null };
 
 export class ClassList {
   /**
@@ -23,9 +25,9 @@ export class ClassList {
     this.chosen = null;
     this.marked = null; // index of the class that Enter would choose, among those found
     this.drawn = "";
-    this.input = el("input", { type: "text", placeholder: "Find a class (C)", "aria-label": "Find a class", autocomplete: "off", maxlength: "200", role: "combobox", "aria-expanded": "true", "aria-controls": "class-list", oninput: () => this.search(), onkeydown: (event) => this.onKey(event) });
-    this.list = el("div.class-list", { id: "class-list", role: "group", "aria-label": "Class" });
-    this.element = el("section.classes", {}, el("h2", {}, "Class"), this.input, this.list);
+    this.input = el("input", { type: "text", placeholder: t("Find a class (C)"), "aria-label": t("Find a class"), autocomplete: "off", maxlength: "200", role: "combobox", "aria-expanded": "true", "aria-controls": "class-list", oninput: () => this.search(), onkeydown: (event) => this.onKey(event) });
+    this.list = el("div.class-list", { id: "class-list", role: "group", "aria-label": t("Class") });
+    this.element = el("section.classes", {}, el("h2", {}, t("Class")), this.input, this.list);
   }
 
   /** @param {Map<number, {id: number, name: string, color: string}>} classes @param {number | null} chosen */
@@ -97,7 +99,7 @@ export class ClassList {
   async askToAdd() {
     const name = this.wanted;
     this.empty();
-    if (await confirmDialog("Add a class?", `“${name}” would be a new class of the project, for everybody who annotates it.`, "Add", { byEnter: true })) this.add(name);
+    if (await confirmDialog(t("Add a class?"), t("“{name}” would be a new class of the project, for everybody who annotates it.", { name }), t("Add"), { byEnter: true })) this.add(name);
   }
 
   draw() {
@@ -106,16 +108,16 @@ export class ClassList {
     if (drawn === this.drawn) return;
     this.drawn = drawn;
     const numbers = new Map([...this.classes.keys()].map((id, i) => [id, i + 1]));
-    const row = ({ id, name, color }, i) =>
+    const row = ({ id, name, color, key }, i) =>
       el(
         "button.class-row",
         { type: "button", class: i === marked ? "class-row marked" : "class-row", "data-key": `class-${id}`, "aria-pressed": String(chosen === id), onclick: () => this.take(id) },
         swatch(color),
         el("span.name", {}, name),
-        numbers.get(id) <= 9 && el("kbd", {}, `⇧${numbers.get(id)}`),
+        (key || numbers.get(id) <= 9) && el("kbd", {}, key ? shownKey(key) : `⇧${numbers.get(id)}`),
       );
-    const add = isNew && isReviewer() && el("button.class-row", { type: "button", "data-key": "class-add", onclick: () => this.askToAdd() }, icon("plus"), el("span.name", {}, `Add “${this.wanted}”…`));
-    const none = isNew && !isReviewer() && found.length === 0 && el("p.quiet", {}, "No such class. A reviewer can add it.");
+    const add = isNew && isReviewer() && el("button.class-row", { type: "button", "data-key": "class-add", onclick: () => this.askToAdd() }, icon("plus"), el("span.name", {}, t("Add “{name}”…", { name: this.wanted })));
+    const none = isNew && !isReviewer() && found.length === 0 && el("p.quiet", {}, t("No such class. A reviewer can add it."));
     fill(this.list, ...found.map(row), add, none);
   }
 }

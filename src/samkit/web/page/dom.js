@@ -3,6 +3,8 @@
  * nothing is ever parsed as HTML, so that names and comments cannot inject markup.
  */
 
+import { shownNumber, t } from "./texts.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
@@ -61,7 +63,7 @@ export function select(options, chosen, props = {}) {
  */
 export function openDialog(title, content, { onclose = () => {}, className = "" } = {}) {
   const heading = el("h2", { id: `dialog-${++dialogs}` }, title);
-  const close = el("button.icon", { type: "button", "aria-label": "Close", onclick: () => dialog.close() }, "✕");
+  const close = el("button.icon", { type: "button", "aria-label": t("Close"), onclick: () => dialog.close() }, "✕");
   const dialog = el(`dialog${className}`, { "aria-labelledby": heading.id }, el("header", {}, heading, close), content);
   dialog.addEventListener("close", () => {
     dialog.remove();
@@ -75,25 +77,50 @@ export function openDialog(title, content, { onclose = () => {}, className = "" 
 let dialogs = 0;
 
 /**
+ * Open a dialog with a form; it closes once `act` has succeeded, and shows why it has not.
+ * @param {() => Promise<void>} act
+ */
+export function formDialog(title, fields, yes, act) {
+  const failure = el("p.failure", { role: "alert" });
+  const form = el("form", {}, ...fields, failure, el("footer", {}, el("button.primary", { type: "submit" }, yes)));
+  const dialog = openDialog(title, form);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    try {
+      await act();
+      dialog.close();
+    } catch (error) {
+      failure.textContent = error.message;
+    }
+  });
+}
+
+/**
  * Ask for confirmation.
  * @param {{byEnter?: boolean}} [options] whether Enter confirms, for what can be undone
  * @returns {Promise<boolean>}
  */
-export function confirmDialog(title, text, yes = "Continue", { byEnter = false } = {}) {
+export function confirmDialog(title, text, yes = t("Continue"), { byEnter = false } = {}) {
   return new Promise((resolve) => {
     const form = el(
       "form",
       { method: "dialog" },
       el("p", {}, text),
-      el("footer", {}, el("button", { value: "no" }, "Cancel"), el("button.primary", { value: "yes", autofocus: byEnter }, yes)),
+      el("footer", {}, el("button", { value: "no" }, t("Cancel")), el("button.primary", { value: "yes", autofocus: byEnter }, yes)),
     );
     openDialog(title, form, { onclose: (value) => resolve(value === "yes") });
   });
 }
 
-/** A time as its reader's clock shows it. @param {string} at as the server writes it */
-export const shownTime = (at) => new Date(at).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
-
-export const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
-
 export const isTyping = (target) => target instanceof Element && target.closest("input:not([type=range], [type=checkbox]), textarea, select, [contenteditable]") !== null;
+
+/** A table with a caption for screen readers. @param {string[]} head @param {Node[]} rows */
+export function dataTable(caption, head, rows) {
+  return el("div.table-scroll", { tabindex: "0", role: "region", "aria-label": caption }, el("table", {}, el("caption.visually-hidden", {}, caption), el("thead", {}, el("tr", {}, ...head.map((name) => el("th", { scope: "col" }, name)))), el("tbody", {}, ...rows)));
+}
+
+/** A table of texts and numbers. @param {string[]} head @param {(string | number)[][]} rows */
+export function tableOf(caption, head, rows) {
+  const cell = (value) => (typeof value === "number" ? el("td.number", {}, shownNumber(value)) : el("td", {}, value));
+  return dataTable(caption, head, rows.map((row) => el("tr", {}, ...row.map(cell))));
+}

@@ -12,7 +12,7 @@
  *   multimask: boolean, continueFrom: {id: number, candidate: number} | null}} Question
  * @typedef {{points: number[][], labels: number[], box: number[] | null, question: Question | null,
  *   chosen: number | null, added: Mask | null, removed: Mask | null, ground: Mask | null,
- *   joins: 0 | 1 | null, events: (Event & {questionId?: number})[]}} State
+ *   joins: 0 | 1 | null, outline: number[][][] | null, events: (Event & {questionId?: number})[]}} State
  */
 
 import { History } from "./history.js";
@@ -29,8 +29,11 @@ const EMPTY = Object.freeze({
   removed: null,
   ground: null, // the mask that the draft rests on, where it does not rest on prompts
   joins: null, // what the answer does to the ground: 1 is joined, 0 is cut
+  outline: null, // corners of its rings, where somebody drew or moved them
   events: [],
 });
+
+const MAX_RECORDED = 30; // steps that a record has
 
 let lastQuestion = 0;
 
@@ -41,16 +44,42 @@ export class Draft {
    * @param {Mask} saved.mask
    * @param {import("./saved_masks.js").SavedMask} saved.item
    * @param {number | null} saved.classId that it shall have, which may differ from the item's
+   * @param {import("./labelling.js").Values} saved.attributes likewise
    * @param {Event[]} saved.events that led to it
    */
   constructor([height, width], saved = null) {
     this.height = height;
     this.width = width;
     this.saved = saved;
+    /** @type {import("./labelling.js").Values} */
+    this.attributes = saved?.attributes ?? {};
     /** @type {Map<number, Answer>} */
     this.answers = new Map();
     this.masks = new WeakMap(); // by state, which never changes
-    this.history = new History(saved ? { ...EMPTY, ground: saved.mask, ...replay(this, saved) } : EMPTY);
+    this.history = new History(saved ? { ...EMPTY, ground: saved.mask, outline: outlineOf(saved.events), ...replay(this, saved) } : EMPTY);
+  }
+
+  /**
+   * A draft that goes on from a record.
+   * @param {ReturnType<Draft["record"]>} record
+   * @param {[number, number]} size
+   * @param {ConstructorParameters<typeof Draft>[1]} saved
+   */
+  static from({ past, current, answers }, size, saved = null) {
+    const draft = new Draft(size, saved && { ...saved, events: [] });
+    Object.assign(draft.history, { past, current });
+    draft.answers = answers;
+    const ids = [...past, current].map(({ question }) => question?.id ?? 0);
+    lastQuestion = Math.max(lastQuestion, ...ids);
+    return draft;
+  }
+
+  /** The states up to now as plain data, which IndexedDB takes. */
+  record() {
+    const { past, current } = this.history;
+    const states = past.slice(-MAX_RECORDED);
+    const ids = new Set([...states, current].map(({ question }) => question?.id));
+    return { past: states, current, answers: new Map([...this.answers].filter(([id]) => ids.has(id))) };
   }
 
   /** @returns {State} */
@@ -138,6 +167,11 @@ export class Draft {
     let modelVersionId = null;
     const events = [];
     for (const { questionId, ...event } of [...this.state.events].reverse()) {
+      const next = events.at(-1); // each change of the outline has all corners: the last one says enough
+      if (isOutline(event) && isOutline(next)) {
+        next.duration_ms += event.duration_ms;
+        continue;
+      }
       if (questionId === undefined) {
         events.push(event);
         continue;
@@ -167,17 +201,42 @@ export class Draft {
     const event = { kind: "box", data: { xyxy, label }, duration_ms: duration };
     const { state } = this;
     if (this.restsOnPrompts && label === 1) {
-      this.ask({ points: state.points, labels: state.labels, box: xyxy }, event);
+      this.ask({ points: state.points, labels: state.labels, box: xyxy }, event, { afresh: state.box !== null });
     } else {
       this.askPart({ points: [], labels: [], box: xyxy }, label, event);
     }
   }
 
-  /** Ask one question with all prompts; the previous answer is the model's prior. */
-  ask({ points, labels, box }, event) {
+  /** Move a click. */
+  movePoint(index, xy, duration) {
+    const { points, labels, box } = this.state;
+    const event = { kind: "move", data: { index, xy }, duration_ms: duration };
+    this.ask({ points: points.map((point, i) => (i === index ? xy : point)), labels, box }, event, { afresh: true });
+  }
+
+  /** Remove a click. */
+  removePoint(index, duration) {
+    const { points, labels, box } = this.state;
+    const others = (list) => list.filter((_, i) => i !== index);
+    const event = { kind: "remove", data: { index }, duration_ms: duration };
+    this.askWhatIsLeft({ points: others(points), labels: others(labels), box }, event);
+  }
+
+  removeBox(duration) {
+    const { points, labels } = this.state;
+    this.askWhatIsLeft({ points, labels, box: null }, { kind: "remove", data: { box: true }, duration_ms: duration });
+  }
+
+  askWhatIsLeft(prompts, event) {
+    if (prompts.box || prompts.labels.includes(1)) this.ask(prompts, event, { afresh: true });
+    else this.push({ ...prompts, question: null, chosen: null, ground: null, event });
+  }
+
+  /** Ask one question with all prompts; the previous answer is the model's prior, unless it is for a prompt that is gone. */
+  ask({ points, labels, box }, event, { afresh = false } = {}) {
     const before = this.state;
     const single = points.length === 1 && !box;
-    const prior = this.answer && before.joins === null && !single;
+    const prior = this.answer && before.joins === null && !single && !afresh;
     const continueFrom = prior ? { id: before.question.id, candidate: this.chosen } : null;
     const question = { id: ++lastQuestion, points, labels, box, multimask: single, continueFrom };
     this.push({ points, labels, box, question, chosen: null, event: { ...event, questionId: question.id } });
@@ -198,28 +257,44 @@ export class Draft {
     return true;
   }
 
-  stroke(points, radius, erase, duration) {
+  /** @param {(shape: Mask) => Mask} [snap] fits what is added to its neighbours */
+  stroke(points, radius, erase, duration, snap) {
     const round = points.map(([x, y]) => [Math.round(x * 10) / 10, Math.round(y * 10) / 10]);
     const data = { points: round, radius_px: Math.round(radius * 10) / 10 };
     const event = { kind: erase ? "erase" : "brush", data, duration_ms: duration };
-    this.edit(strokeMask(this.height, this.width, round, data.radius_px), erase, event);
+    this.edit(strokeMask(this.height, this.width, round, data.radius_px), erase, event, { snap });
   }
 
-  polygon(points, erase, duration) {
+  /** @param {(shape: Mask) => Mask} [snap] */
+  polygon(points, erase, duration, snap) {
     const round = points.map(([x, y]) => [Math.round(x * 10) / 10, Math.round(y * 10) / 10]);
     const data = erase ? { points: round, erase } : { points: round };
     const event = { kind: "polygon", data, duration_ms: duration };
-    this.edit(polygonMask(this.height, this.width, round), erase, event);
+    const isFirst = this.mask === null;
+    this.edit(polygonMask(this.height, this.width, round), erase, event, { snap, outline: isFirst ? [round] : null });
   }
 
-  edit(shape, erase, event) {
+  /** Make the mask what its outline was changed to. @param {number[][][]} rings */
+  reshape(mask, rings, duration) {
+    const event = { kind: "shape", data: { action: "outline", rings }, duration_ms: duration };
     const { state } = this;
     if (this.restsOnPrompts && (state.question || state.ground)) {
-      this.push({ ...overlaid(state, shape, erase), event });
+      const [added, removed] = [cut(mask, this.mask), cut(this.mask, mask)];
+      const both = overlaid(overlaid(state, added, false), removed, true);
+      this.push({ ...both, outline: rings, event });
+    } else this.push({ ...EMPTY, ground: mask, outline: rings, event });
+  }
+
+  edit(drawn, erase, event, { snap = null, outline = null }) {
+    const { state } = this;
+    const shape = snap && !erase ? snap(drawn) : drawn;
+    const also = shape === drawn ? null : { kind: "shape", data: { action: "snap" }, duration_ms: 0 };
+    if (this.restsOnPrompts && (state.question || state.ground)) {
+      this.push({ ...overlaid(state, shape, erase), event, also });
     } else {
       const { ground } = this.grounded();
       const mask = erase ? cut(ground ?? this.nothing(), shape) : unite(ground ?? this.nothing(), shape);
-      this.push({ ...EMPTY, ground: mask, event });
+      this.push({ ...EMPTY, ground: mask, outline, event, also });
     }
   }
 
@@ -254,9 +329,9 @@ export class Draft {
     return emptyMask(this.height, this.width);
   }
 
-  push({ event, ...changes }) {
-    const events = [...this.state.events, event];
-    this.history.push({ ...this.state, ...changes, events });
+  push({ event, also = null, ...changes }) {
+    const events = [...this.state.events, event, also].filter(Boolean);
+    this.history.push({ ...this.state, outline: null, ...changes, events });
   }
 }
 
@@ -264,6 +339,15 @@ export class Draft {
 function overlaid({ added, removed }, shape, erase) {
   if (erase) return { added: added && cut(added, shape), removed: removed ? unite(removed, shape) : shape };
   return { added: added ? unite(added, shape) : shape, removed: removed && cut(removed, shape) };
+}
+
+const isOutline = (event) => event?.kind === "shape" && event.data.action === "outline";
+
+/** Corners that a saved mask was last given; null if something else has changed it since. */
+function outlineOf(events) {
+  const last = events.filter(({ kind }) => kind !== "class").at(-1);
+  if (isOutline(last)) return last.data.rings;
+  return last?.kind === "polygon" && last === events[0] && !last.data.erase ? [last.data.points] : null;
 }
 
 /** Prompts and strokes that a saved mask rests on; nothing if it rests on a mask. */
@@ -277,6 +361,11 @@ function replay({ height, width }, { events }) {
       return {}; // what the model cut out is known no more: from here on it rests on a mask
     } else if (kind === "box") {
       state = { ...state, box: data.xyxy };
+    } else if (kind === "move") {
+      state = { ...state, points: state.points.map((point, i) => (i === data.index ? data.xy : point)) };
+    } else if (kind === "remove") {
+      const others = (list) => list.filter((_, i) => i !== data.index);
+      state = { ...state, points: others(state.points), labels: others(state.labels), box: data.box ? null : state.box };
     } else if (["import", "review", "shape"].includes(kind) || (!prompted && kind !== "class" && kind !== "choose")) {
       return {}; // it began as a mask
     } else if (kind === "brush" || kind === "erase") {

@@ -1,15 +1,20 @@
 /** What an annotator does with the unfinished mask: prompts, strokes, undo, accept, cancel. */
 
 import { ApiError } from "./api.js";
-import { plural } from "./dom.js";
+
 import { Draft } from "./draft.js";
+import { sameValues } from "./labelling.js";
 import { announce, banner, notify } from "./notices.js";
 import { areaOf } from "./rle.js";
+import { snapped } from "./snapping.js";
 import { PromptSocket } from "./socket.js";
 import { showLostConnection } from "./studio_problems.js";
+import { listed, t, tn } from "./texts.js";
 import { pixelOf } from "./tools/shared.js";
 
 const DEFAULT_HINT_S = 30;
+const SNAP_PX = 8; // on the screen
+const MOST_SNAP_PX = 40; // in the image
 
 export class DraftActions {
   /**
@@ -51,7 +56,7 @@ export class DraftActions {
   connect(onBack, onUnreadable) {
     this.onUnreadable = onUnreadable;
     const { state } = this;
-    const socket = new PromptSocket(state.imageId);
+    const socket = new PromptSocket(state.imageId, this.stage);
     this.socket = socket;
     this.hintTimer = setInterval(() => this.checkHint(), 1000);
     socket.addEventListener("ready", () => {
@@ -59,9 +64,9 @@ export class DraftActions {
       state.update();
     });
     socket.addEventListener("masks", ({ detail: { id, answer } }) => this.takeAnswer(id, answer));
-    socket.addEventListener("preview", ({ detail: { mask } }) => {
+    socket.addEventListener("preview", ({ detail: { mask, box } }) => {
       if (state.atWork || !(state.crosshair ?? state.pointer)) return;
-      this.painter.showPreview(mask, this.color);
+      this.painter.showPreview(mask, this.color, box);
       this.stage.redraw();
     });
     socket.addEventListener("fault", ({ detail }) => {
@@ -79,11 +84,25 @@ export class DraftActions {
     socket.addEventListener("back", () => {
       state.lost = false;
       banner("connection", null);
-      notify("Connected again.", "good");
+      notify(t("Connected again."), "good");
       onBack();
       const question = state.draft?.questionAfresh();
       if (question) socket.ask(question);
     });
+  }
+
+  /** Ask what a draft that was brought back still waits for. */
+  askAgain() {
+    const { draft } = this.state;
+    if (draft?.waits) this.socket?.ask(draft.questionAfresh());
+  }
+
+  /** Drop the draft and unfinished corners, as if they had not been brought back. */
+  throwAway() {
+    this.tools.polygon.reset();
+    this.cancelled = this.state.draft?.changed ? this.state.draft : null;
+    this.state.draft = null;
+    this.state.update();
   }
 
   close() {
@@ -106,8 +125,8 @@ export class DraftActions {
     draft?.take(id, answer);
     if (draft?.state.question?.id !== id) return;
     const { candidates, chosen } = draft;
-    const which = candidates.length > 1 ? `${plural(candidates.length, "candidate")}, number ${chosen + 1} is shown. ` : "";
-    announce(`${which}Mask of ${plural(areaOf(draft.mask), "pixel")}.`);
+    const which = candidates.length > 1 ? tn("{n} candidate, number {shown} is shown.", "{n} candidates, number {shown} is shown.", candidates.length, { shown: chosen + 1 }) : "";
+    announce(`${which} ${tn("Mask of {n} pixel.", "Mask of {n} pixels.", areaOf(draft.mask))}`.trim());
     this.state.update();
     if (this.acceptWhenAnswered) this.accept();
   }
@@ -116,13 +135,14 @@ export class DraftActions {
   forChange() {
     const { state } = this;
     if (!state.held) {
-      notify("You do not hold this image, so you cannot change it.", "bad");
+      notify(t("You do not hold this image, so you cannot change it."), "bad");
       return null;
     }
     this.painter.showPreview(null);
     this.socket?.dropPreview();
     this.acceptWhenAnswered = false;
     this.cancelled = null;
+    this.tools.polygon.lost = [];
     state.draft ??= new Draft(state.image.size_hw);
     return state.draft;
   }
@@ -136,7 +156,7 @@ export class DraftActions {
     if (!this.state.draft) {
       const item = places.map((xy) => this.masks.at(xy)).find(Boolean);
       if (!item) {
-        notify("There is no mask here to take this away from.");
+        notify(t("There is no mask here to take this away from."));
         return null;
       }
       this.select(item); // its prompts, which come later, are not needed
@@ -165,10 +185,28 @@ export class DraftActions {
     this.askModel();
   }
 
+  movePoint(index, pixel) {
+    const draft = this.forChange();
+    draft?.movePoint(index, pixel, this.clock.lap());
+    if (draft) this.askModel();
+  }
+
+  removePoint(index) {
+    const draft = this.forChange();
+    draft?.removePoint(index, this.clock.lap());
+    if (draft) this.askModel();
+  }
+
+  removeBox() {
+    const draft = this.forChange();
+    draft?.removeBox(this.clock.lap());
+    if (draft) this.askModel();
+  }
+
   stroke(points, erase) {
     const draft = erase ? this.forTakingAway(points) : this.forChange();
     if (!draft) return;
-    draft.stroke(points, this.state.radius, erase, this.clock.lap());
+    draft.stroke(points, this.state.radius, erase, this.clock.lap(), (shape) => this.snap(shape));
     this.state.update();
   }
 
@@ -176,14 +214,30 @@ export class DraftActions {
     const middle = [0, 1].map((axis) => points.reduce((sum, point) => sum + point[axis], 0) / points.length);
     const draft = erase ? this.forTakingAway([...points, middle]) : this.forChange();
     if (!draft) return;
-    draft.polygon(points, erase, this.clock.lap());
+    draft.polygon(points, erase, this.clock.lap(), (shape) => this.snap(shape));
     this.state.update();
+  }
+
+  toggleSnap() {
+    const { state } = this;
+    state.snap = !state.snap;
+    notify(state.snap ? t("What is drawn snaps to the borders of other masks.") : t("What is drawn does not snap."));
+    state.update();
+  }
+
+  /** What is drawn, joined to the borders of other masks near it if it shall be. */
+  snap(shape) {
+    const { state, stage, shapes } = this;
+    if (!state.snap) return shape;
+    const distance = Math.min(MOST_SNAP_PX, Math.max(2, Math.round(SNAP_PX / stage.view.scale)));
+    const others = shapes.others(state.selected).map(({ mask }) => mask);
+    return snapped(shape, others, distance, { cuts: state.fit !== "over" });
   }
 
   choose(candidate) {
     const { draft } = this.state;
     if (!draft?.choose(candidate, this.clock.lap())) return;
-    announce(`Candidate ${candidate + 1} of ${draft.candidates.length}.`);
+    announce(t("Candidate {n} of {total}.", { n: candidate + 1, total: draft.candidates.length }));
     this.state.update();
   }
 
@@ -194,7 +248,8 @@ export class DraftActions {
 
   accept() {
     const { draft } = this.state;
-    if (this.tools.polygon.close()) return;
+    if (this.tools.drawn.close()) return;
+    this.tools.line.reset();
     this.state.picking = null;
     if (!draft) return;
     if (draft.waits) {
@@ -203,11 +258,11 @@ export class DraftActions {
     }
     this.acceptWhenAnswered = false;
     if (draft.saved) this.acceptCorrection(draft);
-    else if (draft.isEmpty) notify("The mask is empty: click again, or press Esc.", "bad");
+    else if (draft.isEmpty) notify(t("The mask is empty: click again, or press Esc."), "bad");
     else {
       const made = this.shapes.finish(draft);
       if (areaOf(made.mask)) this.add(made);
-      else notify("The other masks cover it completely: nothing is left of it.", "bad");
+      else notify(t("The other masks cover it completely: nothing is left of it."), "bad");
     }
     this.clock.lap();
     banner("hint", null);
@@ -216,46 +271,48 @@ export class DraftActions {
 
   /** Save a new mask. */
   add(made) {
-    const { classId } = this.state;
+    const { classId, attributes } = this.state;
     this.state.draft = null;
     this.masks.together(() => {
-      const item = this.masks.add({ ...made, classId });
+      const item = this.masks.add({ ...made, classId, attributes });
       this.shapes.putOver(item);
-      announce(`Mask ${item.number} accepted.`);
+      announce(t("Mask {n} accepted.", { n: item.number }));
     });
   }
 
   /** Save a corrected mask, if anything has changed. */
   acceptCorrection(draft) {
     const { item } = draft.saved;
-    const { classId } = this.state;
+    const { classId, attributes } = this.state;
     if (draft.isEmpty) {
-      notify("Nothing is left of the mask: delete it, or undo.", "bad");
+      notify(t("Nothing is left of the mask: delete it, or undo."), "bad");
       return;
     }
-    if (draft.changed && (draft.differs || item.classId !== classId)) {
+    if (draft.changed && (draft.differs || item.classId !== classId || !sameValues(item.attributes, attributes))) {
       const made = draft.differs ? this.shapes.finish(draft) : draft;
       if (!areaOf(made.mask)) {
-        notify("The other masks cover it completely: nothing is left of it.", "bad");
+        notify(t("The other masks cover it completely: nothing is left of it."), "bad");
         return;
       }
       this.masks.together(() => {
-        this.masks.replace(item, { mask: made.mask, classId, events: made.events, score: made.score });
+        this.masks.replace(item, { mask: made.mask, classId, attributes, events: made.events, score: made.score });
         if (draft.differs) this.shapes.putOver(item);
       });
     }
     this.state.draft = null;
-    announce(`Mask ${item.number} saved.`);
+    announce(t("Mask {n} saved.", { n: item.number }));
   }
 
   cancel() {
     const { state, tools } = this;
-    if (state.picking) state.picking = null;
-    else if (state.pressed || tools.polygon.reset()) {
+    if (state.picking) {
+      tools.drawn.reset();
+      state.picking = null;
+    } else if (state.pressed || tools.polygon.reset()) {
       tools.current.cancel();
       state.pressed = false;
     } else if (state.draft) {
-      announce(state.draft.saved ? "Mask deselected." : "Mask cancelled. Ctrl+Z brings it back.");
+      announce(state.draft.saved ? t("Mask deselected.") : t("Mask cancelled. Ctrl+Z brings it back."));
       this.cancelled = state.draft.changed ? state.draft : null;
       state.draft = null;
       banner("hint", null);
@@ -267,8 +324,8 @@ export class DraftActions {
   /** Undo or redo: corners and prompts first, then saved masks. @param {"undo" | "redo"} kind */
   async stepHistory(kind) {
     const { state } = this;
-    if (kind === "undo" && this.tools.polygon.undo()) {
-      state.toolName = "polygon"; // corners that another tool had cancelled are back
+    if (kind === "undo" && this.tools.drawn.undo()) {
+      if (!state.picking) state.toolName = "polygon"; // corners that another tool had cancelled are back
       return state.update();
     }
     if (kind === "undo" && this.cancelled && !state.draft) return this.bringBack();
@@ -276,7 +333,7 @@ export class DraftActions {
       this.acceptWhenAnswered = false;
       if (state.draft.waits) this.socket?.ask(state.draft.questionAfresh());
       if (!state.draft.changed && !state.draft.saved && !state.draft.history.canRedo) state.draft = null;
-      announce(kind === "undo" ? "Undone." : "Redone.");
+      announce(kind === "undo" ? t("Undone.") : t("Redone."));
       return state.update();
     }
     if (state.draft?.saved) state.draft = null;
@@ -285,11 +342,13 @@ export class DraftActions {
     if (kind === "undo") state.draft = null; // at its beginning: on to the saved masks
     try {
       const items = await this.masks.stepHistory(kind);
-      const which = items.map(({ number }) => number).join(", ");
-      announce(items.length ? `${kind === "undo" ? "Undone" : "Redone"}: mask ${which}.` : `Nothing to ${kind}.`);
+      const masks = items.filter(({ number }) => number);
+      const what = masks.length ? t("mask {n}", { n: listed(masks.map(({ number }) => String(number))) }) : t("tags");
+      if (items.length) announce(kind === "undo" ? t("Undone: {what}.", { what }) : t("Redone: {what}.", { what }));
+      else announce(kind === "undo" ? t("Nothing to undo.") : t("Nothing to redo."));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      notify(`Saved masks cannot be changed now. ${error.message}`, "bad");
+      notify(t("Saved masks cannot be changed now: {why}", { why: error.message }), "bad");
     }
     return state.update();
   }
@@ -300,7 +359,7 @@ export class DraftActions {
     state.draft = this.cancelled;
     this.cancelled = null;
     if (state.draft.waits) this.socket?.ask(state.draft.questionAfresh());
-    announce("The cancelled mask is back.");
+    announce(t("The cancelled mask is back."));
     state.update();
   }
 
@@ -325,9 +384,9 @@ export class DraftActions {
     this.worked.seconds += 1;
     if (this.hinted === draft || this.worked.seconds < seconds) return;
     this.hinted = draft;
-    banner("hint", `${seconds} seconds on this mask. Accept it as it is, or cancel it and move on: another mask is worth more.`, [
-      { label: "Accept", act: () => this.accept(), primary: true },
-      { label: "Cancel", act: () => this.cancel() },
+    banner("hint", tn("{n} second on this mask. Accept it as it is, or cancel it and move on: another mask is worth more.", "{n} seconds on this mask. Accept it as it is, or cancel it and move on: another mask is worth more.", seconds), [
+      { label: t("Accept"), act: () => this.accept(), primary: true },
+      { label: t("Cancel"), act: () => this.cancel() },
     ], "info");
   }
 }

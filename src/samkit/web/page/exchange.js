@@ -1,22 +1,23 @@
 /** Dialogs for export, import, upload and scanning of a project. */
 
 import { download, get, post, query, request } from "./api.js";
-import { el, field, openDialog, plural, select } from "./dom.js";
+import { el, field, openDialog, select } from "./dom.js";
 import { notify, notifyError } from "./notices.js";
 import { FINISHED, stateLabel, statesOf } from "./states.js";
+import { shownNumber, t, tn } from "./texts.js";
 
-const EXPORTS = [["coco", "COCO JSON"], ["sa1b", "SA-1B"], ["yolo", "YOLO segmentation"], ["voc", "Pascal VOC"], ["cvat", "CVAT XML"], ["label-studio", "Label Studio"], ["labelme", "LabelMe, X-AnyLabeling"], ["roboflow", "COCO in Roboflow's folders"], ["datumaro", "Datumaro"], ["png", "Label PNG"], ["geojson", "GeoJSON"]];
+const EXPORTS = [["coco", "COCO JSON"], ["sa1b", "SA-1B"], ["yolo", t("YOLO segmentation")], ["voc", "Pascal VOC"], ["cvat", "CVAT XML"], ["label-studio", "Label Studio"], ["labelme", "LabelMe, X-AnyLabeling"], ["roboflow", t("COCO in Roboflow's folders")], ["datumaro", "Datumaro"], ["png", t("Label PNG")], ["geojson", "GeoJSON"]];
 const IMPORTS = [
-  ["", "Detect"],
+  ["", t("Detect")],
   ["coco", "COCO"],
   ["cvat", "CVAT XML"],
   ["datumaro", "Datumaro"],
   ["label-studio", "Label Studio"],
   ["labelme", "LabelMe, X-AnyLabeling"],
-  ["png", "Label PNG"],
+  ["png", t("Label PNG")],
   ["sa1b", "SA-1B"],
   ["voc", "Pascal VOC"],
-  ["yolo", "YOLO segmentation"],
+  ["yolo", t("YOLO segmentation")],
 ];
 const POLL_MS = 700;
 const TIMEOUT_S = 600; // for large files
@@ -27,31 +28,31 @@ export function openExport({ id, name }, images) {
   const states = statesOf(images).map((state) => [state, el("input", { type: "checkbox", checked: FINISHED.includes(state) })]);
   const copies = el("input", { type: "checkbox" });
   const failure = el("p.failure", { role: "alert" });
-  const button = el("button.primary", { type: "submit" }, "Download");
+  const button = el("button.primary", { type: "submit" }, t("Download"));
   const form = el(
     "form",
     {},
-    field("Format", format),
-    field("Validation split, %", share, "Chosen by image content: always the same images"),
+    field(t("Format"), format),
+    field(t("Validation split, %"), share, t("Chosen by image content: always the same images")),
     el(
       "fieldset",
       {},
-      el("legend", {}, "Images"),
-      el("div.choices", {}, ...states.map(([state, box]) => el("label.check", {}, box, stateLabel(state), el("span.count", {}, images[state].num_images.toLocaleString("en"))))),
-      el("p.hint", {}, "Images without masks are exported only if they are submitted or accepted."),
+      el("legend", {}, t("Images")),
+      el("div.choices", {}, ...states.map(([state, box]) => el("label.check", {}, box, stateLabel(state), el("span.count", {}, shownNumber(images[state].num_images))))),
+      el("p.hint", {}, t("Images without masks are exported only if they are submitted or accepted.")),
     ),
-    el("label.check", {}, copies, "Include the images"),
+    el("label.check", {}, copies, t("Include the images")),
     failure,
     el("footer", {}, button),
   );
-  const dialog = openDialog(`Export ${name}`, form);
+  const dialog = openDialog(t("Export {name}", { name }), form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const chosen = states.filter(([, box]) => box.checked).map(([state]) => state);
-    failure.textContent = chosen.length ? "" : "Choose at least one kind of images.";
+    failure.textContent = chosen.length ? "" : t("Choose at least one kind of images.");
     if (!chosen.length) return;
     button.disabled = true;
-    button.textContent = "Exporting…";
+    button.textContent = t("Exporting…");
     const values = { format: format.value, val_fraction: share.value / 100, states: chosen, copy_images: copies.checked };
     try {
       const blob = await download(`projects/${id}/export?${query(values)}`);
@@ -61,12 +62,13 @@ export function openExport({ id, name }, images) {
       failure.textContent = error.message;
     } finally {
       button.disabled = false;
-      button.textContent = "Download";
+      button.textContent = t("Download");
     }
   });
 }
 
-function saveFile(blob, name) {
+/** Let the browser save a file. */
+export function saveFile(blob, name) {
   const href = URL.createObjectURL(blob);
   el("a", { href, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(href), 60_000);
@@ -78,9 +80,9 @@ export function openImport({ id, name }, done) {
   const boxes = el("input", { type: "checkbox" });
   const binary = el("input", { type: "checkbox" });
   const failure = el("p.failure", { role: "alert" });
-  const button = el("button.primary", { type: "submit" }, "Import");
-  const form = el("form", {}, el("p.quiet", {}, "A JSON or XML file, or a zip of files. Masks are matched to images by path or name; existing masks are skipped."), field("Format", format), field("File", file), el("label.check", {}, boxes, "Boxes without a mask are masks"), el("label.check", {}, binary, "Each label image is one mask"), failure, el("footer", {}, button));
-  const dialog = openDialog(`Import into ${name}`, form);
+  const button = el("button.primary", { type: "submit" }, t("Import"));
+  const form = el("form", {}, el("p.quiet", {}, t("A JSON or XML file, or a zip of files. Masks are matched to images by path or name; existing masks are skipped.")), field(t("Format"), format), field(t("File"), file), el("label.check", {}, boxes, t("Boxes without a mask are masks")), el("label.check", {}, binary, t("Each label image is one mask")), failure, el("footer", {}, button));
+  const dialog = openDialog(t("Import into {name}", { name }), form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     button.disabled = true;
@@ -88,9 +90,9 @@ export function openImport({ id, name }, done) {
       const values = { boxes: boxes.checked, binary: binary.checked, ...(format.value && { format: format.value }) };
       const report = await request("POST", `projects/${id}/import?${query(values)}`, file.files[0], { timeoutS: TIMEOUT_S });
       dialog.close();
-      notify(`${plural(report.num_added, "mask")} added on ${plural(report.num_images, "image")}, ${report.num_known} known already, ${report.num_left_out} left out.`, report.num_left_out ? "info" : "good");
+      notify(t("{masks} added on {images}, {known} known already, {out} left out.", { masks: tn("{n} mask", "{n} masks", report.num_added), images: tn("{n} image", "{n} images", report.num_images), known: report.num_known, out: report.num_left_out }), report.num_left_out ? "info" : "good");
       const lines = [...report.faults, ...report.notes];
-      if (lines.length) openDialog(report.faults.length ? "Left out" : "Notes", el("ul", {}, ...lines.map((line) => el("li", {}, line))));
+      if (lines.length) openDialog(report.faults.length ? t("Left out") : t("Notes"), el("ul", {}, ...lines.map((line) => el("li", {}, line))));
       done();
     } catch (error) {
       failure.textContent = error.message;
@@ -103,9 +105,9 @@ export function openUpload({ id, name }, done) {
   const files = el("input", { type: "file", required: true, multiple: true, accept: "image/*" });
   const progress = el("progress", { max: "1", value: "0", hidden: true });
   const failure = el("p.failure", { role: "alert" });
-  const button = el("button.primary", { type: "submit" }, "Upload");
-  const form = el("form", {}, field("Images", files), progress, failure, el("footer", {}, button));
-  const dialog = openDialog(`Add images to ${name}`, form);
+  const button = el("button.primary", { type: "submit" }, t("Upload"));
+  const form = el("form", {}, field(t("Images"), files), progress, failure, el("footer", {}, button));
+  const dialog = openDialog(t("Add images to {name}", { name }), form);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     button.disabled = true;
@@ -121,7 +123,7 @@ export function openUpload({ id, name }, done) {
       progress.value = (i + 1) / all.length;
     }
     if (faults.length < all.length) {
-      notify(`${plural(all.length - faults.length, "image")} added.`, "good");
+      notify(tn("{n} image added.", "{n} images added.", all.length - faults.length), "good");
       done();
     }
     if (faults.length) failure.textContent = faults.join(" · ");
@@ -133,22 +135,22 @@ export function openUpload({ id, name }, done) {
 /** Scan the project's folder for new images, as a job of the server. */
 /** Say what a scan has found, and what it has left out. */
 function showScan({ num_added: added, num_known: known, num_duplicates: twice, num_faults: faulty, duplicates, faults, left_out: others }) {
-  const found = `${plural(added, "new image")}, ${known.toLocaleString("en")} known.`;
+  const found = t("{images}, {known} known.", { images: tn("{n} new image", "{n} new images", added), known });
   const left = Object.entries(others);
   if (!twice && !faulty && !left.length) {
-    notify(`Scan finished: ${found}`, "good");
+    notify(t("Scan finished: {found}", { found }), "good");
     return;
   }
-  const list = (title, lines, count) => count > 0 && el("section", {}, el("h3", {}, `${title}: ${count.toLocaleString("en")}`), el("ul.lines", {}, ...lines.map((line) => el("li", {}, line)), count > lines.length && el("li.quiet", {}, "…")));
+  const list = (title, lines, count) => count > 0 && el("section", {}, el("h3", {}, `${title}: ${shownNumber(count)}`), el("ul.lines", {}, ...lines.map((line) => el("li", {}, line)), count > lines.length && el("li.quiet", {}, "…")));
   openDialog(
-    "Scan finished",
+    t("Scan finished"),
     el(
       "div.report",
       {},
       el("p", {}, found),
-      list("Not added", faults, faulty),
-      list("The same content as another image", duplicates.map(([path, other]) => `${path}: as ${other}`), twice),
-      list("Left out", left.map(([kind, count]) => `${kind}: ${count.toLocaleString("en")}`), left.reduce((sum, [, count]) => sum + count, 0)),
+      list(t("Not added"), faults, faulty),
+      list(t("The same content as another image"), duplicates.map(([path, other]) => t("{path}: as {other}", { path, other })), twice),
+      list(t("Left out"), left.map(([kind, count]) => `${kind}: ${shownNumber(count)}`), left.reduce((sum, [, count]) => sum + count, 0)),
     ),
   );
 }
@@ -156,12 +158,12 @@ function showScan({ num_added: added, num_known: known, num_duplicates: twice, n
 export async function scanFolder({ id }, done) {
   try {
     let job = await post(`projects/${id}/scan`, {});
-    notify("Scanning the folder…");
+    notify(t("Scanning the folder…"));
     while (["waiting", "running"].includes(job.state)) {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
       job = await get(`jobs/${job.id}`);
     }
-    if (job.state === "failed") notify(`Scan failed: ${job.error}`, "bad");
+    if (job.state === "failed") notify(t("Scan failed: {error}", { error: job.error }), "bad");
     else showScan(job.data.report);
     done();
   } catch (error) {

@@ -5,11 +5,15 @@
  */
 
 import { get, getItems, isReviewer, query } from "./api.js";
-import { el, plural } from "./dom.js";
+import { el } from "./dom.js";
+import { icon } from "./icons.js";
 import { MaskLayer, THUMBNAIL_CELLS, maskColor } from "./layers.js";
 import { announce, notifyError } from "./notices.js";
 import { decodeRle } from "./rle.js";
+import { Selection } from "./selection.js";
 import { STATE_WORDS } from "./states.js";
+import { listed, t, tn } from "./texts.js";
+import { PRIORITY_WORDS } from "./words.js";
 
 const PAGE = 200;
 const CARD_WIDTH = 224; // at least
@@ -29,10 +33,12 @@ export class Gallery {
     this.cards = new Map(); // by index
     this.overlays = new Map(); // by image and version, the last used last
     this.withMasks = true;
+    this.numFound = 0; // images that the search finds, also those that are not loaded
+    this.selection = isReviewer() ? new Selection(this) : null;
     this.classes = new Map();
-    this.space = el("div.gallery-space", { role: "list", "aria-label": "Images" });
-    this.empty = el("p.message", { hidden: true }, "No images.");
-    this.element = el("div.gallery", { tabindex: "0", "aria-label": "Images" }, this.space, this.empty);
+    this.space = el("div.gallery-space", { role: "list", "aria-label": t("Images") });
+    this.empty = el("p.message", { hidden: true }, t("No images."));
+    this.element = el("div.gallery", { tabindex: "0", "aria-label": t("Images") }, this.space, this.empty);
     this.element.addEventListener("scroll", () => this.layout(), { passive: true });
     this.observer = new ResizeObserver(() => this.layout());
   }
@@ -51,6 +57,7 @@ export class Gallery {
   }
 
   async show(filter) {
+    if (filter !== this.filter) this.selection?.clear();
     this.filter = filter;
     this.images = [];
     this.after = 0;
@@ -59,7 +66,8 @@ export class Gallery {
     this.cards.clear();
     this.element.scrollTop = 0;
     await this.more();
-    announce(this.images.length ? `${this.images.length} images${this.after === null ? "" : " and more"}.` : "No images.");
+    const count = tn("{n} image", "{n} images", this.images.length);
+    announce(!this.images.length ? t("No images.") : this.after === null ? `${count}${t(".")}` : t("{images} and more.", { images: count }));
   }
 
   /** Load the next page of the list. */
@@ -101,7 +109,7 @@ export class Gallery {
     }
     for (let index = first; index < last; index++) {
       if (!this.cards.has(index)) {
-        const card = this.card(this.images[index]);
+        const card = this.card(this.images[index], index);
         this.cards.set(index, card);
         const following = [...this.cards.keys()].filter((other) => other > index).sort((a, b) => a - b)[0];
         this.space.insertBefore(card, following === undefined ? null : this.cards.get(following)); // in reading order
@@ -116,21 +124,49 @@ export class Gallery {
     this.settling = setTimeout(() => this.drawOverlays(), SETTLE_MS);
   }
 
-  card(image) {
-    const { id, path, review, num_masks: masks, size_hw: [height, width] } = image;
+  card(image, index) {
+    const { id, path, review, priority, batch, num_open_comments: comments, num_masks: masks, size_hw: [height, width] } = image;
+    const urgency = priority !== "normal" && el(`span.badge.${priority}`, {}, PRIORITY_WORDS[priority]);
+    const numMasks = tn("{n} mask", "{n} masks", masks);
+    const numComments = tn("{n} open comment", "{n} open comments", comments);
     const toReview = isReviewer() && review === "submitted";
     const href = toReview ? `#/project/${this.project.id}/review/${id}` : `#/image/${id}`;
-    const picture = el("img", { src: `/api/images/${id}/content?max_side=256`, alt: "", width, height, decoding: "async", onerror: () => picture.replaceWith(el("span.broken", {}, "cannot be read")) });
+    const picture = el("img", { src: `/api/images/${id}/content?max_side=256`, alt: "", width, height, decoding: "async", onerror: () => picture.replaceWith(el("span.broken", {}, t("cannot be read"))) });
+    const { selection } = this;
+    const pick = selection && el("input.pick", { type: "checkbox", checked: selection.has(image), "aria-label": t("Select {name}", { name: path }), onclick: ({ target, shiftKey }) => selection.toggle(index, target.checked, shiftKey) });
     return el(
       "div.image-card",
-      { role: "listitem" },
+      { role: "listitem", "data-image": id },
+      pick,
       el(
         "a",
-        { href, "aria-label": `${path}, ${plural(masks, "mask")}, ${STATE_WORDS[review]}` },
+        { href, "aria-label": listed([path, numMasks, STATE_WORDS[review], urgency && t("{priority} priority", { priority: PRIORITY_WORDS[priority] }), comments && numComments].filter(Boolean)) },
         el("span.picture", {}, picture, this.withMasks && this.overlays.get(keyOf(image))),
-        el("span.caption", {}, el("span.name", { title: path }, path), el("span.line", {}, el(`span.badge.${review}`, {}, STATE_WORDS[review]), el("span.quiet", {}, plural(masks, "mask")))),
+        el("span.caption", {}, el("span.name", { title: batch ? t("{path}, batch {batch}", { path, batch }) : path }, path), el("span.line", {}, el(`span.badge.${review}`, {}, STATE_WORDS[review]), urgency, comments > 0 && el("span.badge", { title: numComments }, icon("comment"), String(comments)), el("span.quiet", {}, numMasks))),
       ),
     );
+  }
+
+  /** Show which images are selected. */
+  showChosen() {
+    for (const [index, card] of this.cards) {
+      const box = card.querySelector(".pick");
+      box.checked = this.selection.has(this.images[index]);
+      card.classList.toggle("chosen", box.checked);
+    }
+    this.element.classList.toggle("choosing", this.selection.chosen.size > 0);
+  }
+
+  /** Show the new state of images. */
+  replace(changed) {
+    const byId = new Map(changed.map((image) => [image.id, image]));
+    this.images.forEach((image, index) => {
+      if (!byId.has(image.id)) return;
+      this.images[index] = byId.get(image.id);
+      this.cards.get(index)?.remove();
+      this.cards.delete(index);
+    });
+    this.layout();
   }
 
   showMasks(on) {

@@ -1,7 +1,8 @@
 /**
  * Pointer gestures on the stage: one finger, pen or mouse button works the tool; two fingers, the
  * middle button or Space move the image; wheel and pinch zoom. A second finger cancels what the first
- * one began.
+ * one began. Where a pen is used it works the tool alone: one finger moves the image, and the palm of the
+ * hand that draws does nothing.
  *
  * @typedef {{xy: [number, number], screen: [number, number], secondary: boolean, erase: boolean,
  *   select: boolean, touch: boolean}} Press  xy in the image
@@ -10,6 +11,7 @@
 import { panView, toImage, zoomView } from "./view.js";
 
 const WHEEL_ZOOM = 0.0016; // for each unit of wheel
+const WHEEL_RADIUS = 0.002; // of the brush
 const PINCH_ZOOM = 0.012; // on touchpads, which send pinches as wheel with Ctrl
 const LINE_PX = 16;
 const PEN_ERASER = 32; // bit of `buttons`
@@ -22,13 +24,16 @@ const PEN_ERASER = 32; // bit of `buttons`
  * @param {(press: Press | null) => void} handlers.hover null once the pointer has left
  * @param {() => boolean} handlers.spaceHeld
  * @param {() => void} handlers.spaceUsed the image was moved with Space
+ * @param {(factor: number) => boolean} [handlers.resize] makes the brush larger, by Alt and the wheel; false if there is none
  */
-export function listenTo(stage, { tool, pick, hover, spaceHeld, spaceUsed }) {
+export function listenTo(stage, { tool, pick, hover, spaceHeld, spaceUsed, resize = () => false }) {
   const { element } = stage;
   /** @type {Map<number, {x: number, y: number}>} */
   const fingers = new Map();
   let mode = null; // "tool", "pick", "pan" or "pinch"
   let owner = null; // the pointer that works the tool or pans
+  let ownerType = "mouse";
+  let hasPen = false;
   let last = { x: 0, y: 0 };
 
   const local = (event) => {
@@ -51,23 +56,37 @@ export function listenTo(stage, { tool, pick, hover, spaceHeld, spaceUsed }) {
     return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2, apart: Math.hypot(a.x - b.x, a.y - b.y) };
   };
   const usable = () => stage.view !== null;
+  /** The pen comes before fingers, of which the palm may have been one. */
+  const takeFromFingers = () => {
+    hasPen = true;
+    if (mode === null || ownerType !== "touch") return;
+    if (mode === "tool") tool().cancel();
+    element.classList.remove("panning");
+    fingers.clear();
+    mode = null;
+  };
 
   element.addEventListener("pointerdown", (event) => {
     if (!usable()) return;
+    const isTouch = event.pointerType === "touch";
+    if (event.pointerType === "pen") takeFromFingers();
+    if (isTouch && mode !== null && ownerType === "pen") return;
     document.getSelection()?.removeAllRanges(); // dragging selected text would end every stroke
     element.setPointerCapture(event.pointerId);
-    if (event.pointerType === "touch") fingers.set(event.pointerId, local(event));
+    if (isTouch) fingers.set(event.pointerId, local(event));
     if (fingers.size === 2) {
       if (mode === "tool") tool().cancel();
+      element.classList.remove("panning");
       mode = "pinch";
       last = middle();
     } else if (mode === null) {
       owner = event.pointerId;
-      if (event.button === 1 || spaceHeld()) {
+      ownerType = event.pointerType;
+      if (event.button === 1 || spaceHeld() || (isTouch && hasPen)) {
         mode = "pan";
         last = local(event);
         element.classList.add("panning");
-        if (event.button !== 1) spaceUsed();
+        if (event.button !== 1 && !isTouch) spaceUsed();
       } else if (pressOf(event).select) mode = "pick";
       else {
         mode = "tool";
@@ -130,12 +149,13 @@ export function listenTo(stage, { tool, pick, hover, spaceHeld, spaceUsed }) {
   element.addEventListener(
     "wheel",
     (event) => {
-      if (!usable()) return;
+      if (!usable()) return undefined;
       event.preventDefault();
       const { x, y } = local(event);
       const amount = event.deltaY * (event.deltaMode === 1 ? LINE_PX : 1);
+      if (event.altKey && resize(Math.exp(-amount * WHEEL_RADIUS))) return stage.redraw();
       const factor = Math.exp(-amount * (event.ctrlKey ? PINCH_ZOOM : WHEEL_ZOOM));
-      stage.look(zoomView(stage.view, factor, x, y));
+      return stage.look(zoomView(stage.view, factor, x, y));
     },
     { passive: false },
   );

@@ -1,24 +1,34 @@
 /** The help sheet: all keys by group, from the key table. */
 
 import { el, openDialog } from "./dom.js";
+import { t } from "./texts.js";
 
 const POINTER = [
-  ["Click", "add a point on the object"],
-  ["Right-click, Alt or Shift + click", "add a point outside the object"],
-  ["Drag", "draw a box around the object"],
-  ["Wheel, pinch", "zoom"],
-  ["Space + drag, middle button, two fingers", "move the image"],
-  ["Ctrl + click", "select the mask there"],
+  [t("Click"), t("add a point on the object")],
+  [t("Right-click, Alt or Shift + click"), t("add a point outside the object")],
+  [t("Drag"), t("draw a box around the object")],
+  [t("Drag a point or a box's corner"), t("move it")],
+  [t("Right-click it"), t("remove it")],
+  [t("Wheel, pinch"), t("zoom")],
+  [t("Space + drag, middle button, two fingers"), t("move the image")],
+  [t("Ctrl + click"), t("select the mask there")],
+  [t("Alt + wheel"), t("size of the brush")],
 ];
 
-/** @param {import("./keys.js").Binding[]} bindings */
-export function openHelp(bindings, { pointer = true } = {}) {
+/** @param {import("./keys.js").Binding[]} bindings @param {{pointer?: boolean, change?: (() => void) | null}} [options] change: opens what changes keys */
+export function openHelp(bindings, { pointer = true, change = null } = {}) {
   const groups = Map.groupBy ? Map.groupBy(bindings, ({ group }) => group) : grouped(bindings);
   const sections = [...groups].map(([group, rows]) =>
     section(group, rows.map(({ keys, text }) => [keysOf(keys), text])),
   );
-  if (pointer) sections.unshift(section("Mouse, pen, touch", POINTER));
-  openDialog("Keys", el("div.help-sheet", {}, ...sections), { className: ".wide" });
+  if (pointer) sections.unshift(section(t("Mouse, pen, touch"), POINTER));
+  const sheet = el("div.help-sheet", {}, ...sections);
+  const openChange = () => {
+    dialog.close();
+    change();
+  };
+  const footer = change && el("footer", {}, el("button", { type: "button", "data-key": "change-keys", onclick: openChange }, t("Change keys")));
+  const dialog = openDialog(t("Keys"), el("div", {}, sheet, footer ?? ""), { className: ".wide" });
 }
 
 function grouped(bindings) {
@@ -33,8 +43,8 @@ function section(title, rows) {
 }
 
 function keysOf(keys) {
-  if (keys.length > 3) return el("span", {}, key(keys[0]), " to ", key(keys.at(-1)));
-  return el("span", {}, ...keys.flatMap((name, i) => (i ? [" or ", key(name)] : [key(name)])));
+  if (keys.length > 3) return el("span", {}, key(keys[0]), ` ${t("to")} `, key(keys.at(-1)));
+  return el("span", {}, ...keys.flatMap((name, i) => (i ? [` ${t("or")} `, key(name)] : [key(name)])));
 }
 
 const NAMES = { Escape: "Esc", Arrows: "← ↑ ↓ →", ArrowLeft: "←", ArrowRight: "→" };

@@ -1,11 +1,13 @@
 /** Loading an image and its lease: take it, renew it, submit the image, go to the next one. */
 
 import { OFFLINE, get, getItems, isReviewer, post, remove } from "./api.js";
-import { confirmDialog, plural } from "./dom.js";
-import { ImageLevels } from "./image.js";
+import { confirmDialog } from "./dom.js";
+import { openImage } from "./image.js";
 import { banner, notify, notifyError } from "./notices.js";
+import { t, tn } from "./texts.js";
 
 const RENEW_MS = 60_000;
+const TILING_MS = 700; // after which a word says what takes so long
 const UNREADABLE = [404, 409, 422]; // missing, changed, damaged or too large
 
 export class ImageHold {
@@ -31,19 +33,26 @@ export class ImageHold {
   async load() {
     const { state, stage } = this;
     state.image = await get(`images/${state.imageId}`);
-    stage.show(new ImageLevels(state.image, () => stage.repaint()));
+    stage.show(openImage(state.image, () => stage.repaint()));
     state.update();
     this.picture = this.loadPicture();
     state.project = await get(`projects/${state.image.project_id}`);
     const classes = await getItems(`projects/${state.project.id}/classes`);
     state.classes = new Map(classes.map((one) => [one.id, one]));
+    state.labelling = await get(`projects/${state.project.id}/labelling`);
   }
 
   /** Load the first picture; an image that cannot be read is a state of its own. */
   loadPicture() {
-    return this.stage.levels.start().catch((error) => {
+    const { levels } = this.stage;
+    const say = () => levels.isTiled && banner("tiles", t("This image is large: it is being cut into tiles, once."), [], "info");
+    const timer = setTimeout(say, TILING_MS);
+    return levels.start().catch((error) => {
       if (UNREADABLE.includes(error.status)) this.showUnreadable(this.state.unreadable ?? error.message);
       else notifyError(error);
+    }).finally(() => {
+      clearTimeout(timer);
+      banner("tiles", null);
     });
   }
 
@@ -52,23 +61,25 @@ export class ImageHold {
     this.state.update();
   }
 
-  /** Take the lease, or renew it. */
+  /** Take the lease and load the masks, which nobody else changes from then on; or renew the lease. */
   async take({ renewing = false } = {}) {
     const { state } = this;
     try {
       const lease = await post(`images/${state.imageId}/lease`);
       state.image = lease.image;
+      if (!state.held && !renewing) await this.masks.load(); // a mask that is made before would not be in the list
       state.held = true;
       banner("lease", null);
     } catch (error) {
       if (error.status === OFFLINE || error.status === 401) return;
       state.held = false;
       const mayTakeBack = error.status === 403 && (await this.hasFinished());
-      const what = renewing ? "You no longer hold this image" : "You can view this image but not change it";
-      banner("lease", `${what}: ${error.message}`, [
-        mayTakeBack && { label: "Take back", act: () => this.takeBack(state.imageId), primary: true },
-        { label: "Try again", act: () => this.take({ renewing }).then(() => state.update()), primary: !mayTakeBack },
-        { label: "Next image", act: () => this.next() },
+      const why = { why: error.message };
+      const what = renewing ? t("You no longer hold this image: {why}", why) : t("You can view this image but not change it: {why}", why);
+      banner("lease", what, [
+        mayTakeBack && { label: t("Take back"), act: () => this.takeBack(state.imageId), primary: true },
+        { label: t("Try again"), act: () => this.take({ renewing }).then(() => state.update()), primary: !mayTakeBack },
+        { label: t("Next image"), act: () => this.next() },
       ].filter(Boolean));
     }
     state.update();
@@ -85,7 +96,7 @@ export class ImageHold {
     const { state } = this;
     try {
       const lease = await post(`images/${imageId}/take_back`);
-      notify("Taken back: submit it again when it is done.", "good");
+      notify(t("Taken back: submit it again when it is done."), "good");
       if (location.hash !== `#/image/${imageId}`) {
         location.hash = `#/image/${imageId}`; // already at another image
         return;
@@ -103,7 +114,7 @@ export class ImageHold {
   /** Say what was done with the image, with a way back. */
   sayDone(text) {
     const { imageId } = this.state;
-    notify(text, "good", { label: "Take back", act: () => this.takeBack(imageId) });
+    notify(text, "good", { label: t("Take back"), act: () => this.takeBack(imageId) });
   }
 
   keepRenewing() {
@@ -113,13 +124,13 @@ export class ImageHold {
   /** Say why the image was returned, skipped or reported, or what a quality audit asks for; reviewers may reopen it. */
   showReviewComment() {
     const { review, comment } = this.state.image;
-    const words = { returned: "Returned by the reviewer", skipped: "Skipped", unusable: "Reported as unusable" }[review];
+    const words = { returned: t("Returned by the reviewer: “{comment}”", { comment }), skipped: t("Skipped: “{comment}”", { comment }), unusable: t("Reported as unusable: “{comment}”", { comment }) }[review];
     if (!comment || (!words && review !== "none")) return;
     const actions = [
-      ["skipped", "unusable"].includes(review) && isReviewer() && { label: "Reopen", act: () => this.reopen() },
-      { label: "Got it", act: () => banner("comment", null) },
+      ["skipped", "unusable"].includes(review) && isReviewer() && { label: t("Reopen"), act: () => this.reopen() },
+      { label: t("Got it"), act: () => banner("comment", null) },
     ];
-    banner("comment", words ? `${words}: “${comment}”` : comment, actions.filter(Boolean));
+    banner("comment", words ?? comment, actions.filter(Boolean));
   }
 
   async reopen() {
@@ -127,7 +138,7 @@ export class ImageHold {
     try {
       state.image = await post(`images/${state.imageId}/reopen`, { version: state.image.version });
       banner("comment", null);
-      notify("Reopened: it is offered to everybody again.", "good");
+      notify(t("Reopened: it is offered to everybody again."), "good");
       await this.take();
     } catch (error) {
       notifyError(error);
@@ -146,9 +157,9 @@ export class ImageHold {
     const { state, outbox } = this;
     if (state.held && !state.busy) await outbox.send();
     let hindrance = null;
-    if (!state.held) hindrance = "You do not hold this image.";
-    else if (state.busy) hindrance = "Accept or cancel the current mask first.";
-    else if (outbox.holds(state.imageId)) hindrance = "Some masks are not saved yet. They will be sent as soon as the server answers.";
+    if (!state.held) hindrance = t("You do not hold this image.");
+    else if (state.busy) hindrance = t("Accept or cancel the current mask first.");
+    else if (outbox.holds(state.imageId)) hindrance = t("Some masks are not saved yet. They will be sent as soon as the server answers.");
     if (hindrance) notify(hindrance, "bad");
     return hindrance === null;
   }
@@ -160,7 +171,7 @@ export class ImageHold {
     try {
       await post(`images/${state.imageId}/${act}`, { reason });
       state.held = false;
-      this.sayDone(act === "skip" ? "Skipped." : "Reported as unusable.");
+      this.sayDone(act === "skip" ? t("Skipped.") : t("Reported as unusable."));
       await this.next();
     } catch (error) {
       notifyError(error);
@@ -171,11 +182,15 @@ export class ImageHold {
   async isMeantSo() {
     const { state, masks } = this;
     const { present } = masks;
-    const yes = state.reviewing ? "Accept" : "Submit";
-    if (!present.length) return confirmDialog(`${yes} without masks?`, "Nothing is marked on this image: it would count as one without objects.", yes, { byEnter: true });
+    const yes = state.reviewing ? t("Accept") : t("Submit");
+    if (!present.length) return confirmDialog(state.reviewing ? t("Accept without masks?") : t("Submit without masks?"), t("Nothing is marked on this image: it would count as one without objects."), yes, { byEnter: true });
     const unnamed = present.filter(({ classId }) => !state.classes.has(classId)).length;
-    if (!state.classes.size || !unnamed) return true;
-    return confirmDialog(`${yes} masks without a class?`, `${plural(unnamed, "mask")} of ${present.length} ${unnamed === 1 ? "has" : "have"} no class.`, yes, { byEnter: true });
+    if (!unnamed || (!state.classes.size && !state.labelling.class_required)) return true;
+    if (state.labelling.class_required) {
+      notify(tn("{n} mask of {total} has no class, which the project requires: choose one for each.", "{n} masks of {total} have no class, which the project requires: choose one for each.", unnamed, { total: present.length }), "bad");
+      return false;
+    }
+    return confirmDialog(state.reviewing ? t("Accept masks without a class?") : t("Submit masks without a class?"), tn("{n} mask of {total} has no class.", "{n} masks of {total} have no class.", unnamed, { total: present.length }), yes, { byEnter: true });
   }
 
   /** Submit the image, or accept it in review, and go on. */
@@ -197,7 +212,7 @@ export class ImageHold {
       // Looking at masks that are right takes time, too, which none of their events has.
       await post(`images/${state.imageId}/submit?duration_ms=${this.clock.lap()}`);
       state.held = false;
-      this.sayDone(`Submitted with ${plural(this.masks.present.length, "mask")}.`);
+      this.sayDone(tn("Submitted with {n} mask.", "Submitted with {n} masks.", this.masks.present.length));
       return await this.next();
     } catch (error) {
       return notifyError(error);
@@ -210,7 +225,7 @@ export class ImageHold {
       const { lease } = await post(`projects/${project.id}/next`);
       if (lease) location.hash = `#/image/${lease.image.id}`;
       else {
-        notify("Nothing more to annotate now. Thank you!", "good");
+        notify(t("Nothing more to annotate now. Thank you!"), "good");
         location.hash = `#/project/${project.id}`;
       }
     } catch (error) {

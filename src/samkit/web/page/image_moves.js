@@ -4,6 +4,7 @@ import { get, getItems, query } from "./api.js";
 import { el, fill, openDialog } from "./dom.js";
 import { notify, notifyError } from "./notices.js";
 import { STATE_WORDS } from "./states.js";
+import { t } from "./texts.js";
 
 const MAX_FOUND = 20;
 const SETTLE_MS = 150; // after typing
@@ -29,7 +30,7 @@ export class ImageMoves {
     const { place } = this;
     if (!place) return;
     const id = place[`${way}_id`];
-    if (id === null) notify(way === "next" ? "This is the last image." : "This is the first image.");
+    if (id === null) notify(way === "next" ? t("This is the last image.") : t("This is the first image."));
     else location.hash = `#/image/${id}`;
   }
 
@@ -37,10 +38,10 @@ export class ImageMoves {
   ask() {
     const { project } = this.state;
     if (!project) return;
-    const input = el("input", { autocomplete: "off", autofocus: true, "aria-label": "Number or part of the name", placeholder: "12, or cell_0" });
-    const found = el("ul.found", { "aria-label": "Images" });
+    const input = el("input", { autocomplete: "off", autofocus: true, "aria-label": t("Number or part of the name"), placeholder: t("12, or cell_0") });
+    const found = el("ul.found", { "aria-label": t("Images") });
     const form = el("form", {}, input, found);
-    const dialog = openDialog("Go to image", form);
+    const dialog = openDialog(t("Go to image"), form);
     let timer = 0;
     let images = [];
     const open = (id) => {
@@ -51,7 +52,7 @@ export class ImageMoves {
     const look = async () => {
       const wanted = input.value.trim();
       images = wanted ? await this.find(project.id, wanted) : [];
-      fill(found, ...images.map(row), wanted && !images.length && el("li.quiet", {}, "No such image."));
+      fill(found, ...images.map(row), wanted && !images.length && el("li.quiet", {}, t("No such image.")));
     };
     input.addEventListener("input", () => {
       clearTimeout(timer);

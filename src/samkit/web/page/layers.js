@@ -30,13 +30,14 @@ export class MaskLayer {
     if (!bitmap) return;
     const { width, height, on } = bitmap;
     this.cells = [width, height];
-    this.picture = new OffscreenCanvas(width, height);
-    const context = this.picture.getContext("2d");
+    const canvas = new OffscreenCanvas(width, height);
+    const context = canvas.getContext("2d");
     const pixels = context.createImageData(width, height);
     const words = new Uint32Array(pixels.data.buffer);
     const word = wordOf(this.color);
     for (let i = 0; i < on.length; i++) if (on[i]) words[i] = word;
     context.putImageData(pixels, 0, 0);
+    this.picture = canvas.transferToImageBitmap(); // which is drawn in a third of a canvas's time
     this.outline = new Path2D();
     for (const loop of outlinesOf(bitmap)) {
       this.outline.moveTo(loop[0], loop[1]);
@@ -98,8 +99,15 @@ function wordOf(color) {
 const FIRST_HUE = 0.58;
 const HUE_STEP = 0.618034; // golden ratio: neighbours differ, however many there are
 
+const colors = new Map(); // by index: asked for each mask at each change
+
 /** Colour of a mask without a class, as samkit draws masks elsewhere. */
 export function maskColor(index) {
+  if (!colors.has(index)) colors.set(index, newColor(index));
+  return colors.get(index);
+}
+
+function newColor(index) {
   const hue = (FIRST_HUE + index * HUE_STEP) % 1;
   const channel = (shift) => {
     const k = (shift + hue * 6) % 6;

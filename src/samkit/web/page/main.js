@@ -8,20 +8,28 @@ import { openAudit } from "./audit.js";
 import { confirmDialog, el } from "./dom.js";
 import { banner, notifyError, startNotices } from "./notices.js";
 import { Outbox } from "./outbox.js";
+import { limits } from "./image.js";
 import { openProject } from "./project.js";
 import { openProjects } from "./projects.js";
+import { useKeys } from "./keys.js";
+import { followLanguage } from "./language.js";
+import { watchWork } from "./own_work.js";
+import { loadSettings, readSettings } from "./settings.js";
 import { openReview } from "./review.js";
-import { askToSignIn } from "./signin.js";
+import { SIGN_ON_WORDS, askToSignIn } from "./signin.js";
 import { openStudio } from "./studio.js";
+import { t } from "./texts.js";
 import { startTheme } from "./theme.js";
 import { openUsers } from "./users.js";
+import { openVideo } from "./video.js";
 
 /** @type {[RegExp, (root: Element, params: object, app: object) => Promise<{close?: () => void}>][]} */
 const ROUTES = [
   [/^\/$/, openProjects],
-  [/^\/project\/(?<id>\d+)(?:\/(?<tab>statistics|model|classes))?$/, openProject],
+  [/^\/project\/(?<id>\d+)(?:\/(?<tab>statistics|model|classes|team|videos))?$/, openProject],
   [/^\/project\/(?<id>\d+)\/review(?:\/(?<image>\d+))?$/, openReview],
   [/^\/image\/(?<id>\d+)$/, openStudio],
+  [/^\/video\/(?<id>\d+)$/, openVideo],
   [/^\/users$/, openUsers],
   [/^\/audit$/, openAudit],
 ];
@@ -45,6 +53,11 @@ async function start() {
 async function enter() {
   const address = new URL(location.href);
   const token = address.searchParams.get("token");
+  const back = address.searchParams.get("sign-in");
+  if (back) {
+    address.searchParams.delete("sign-in");
+    history.replaceState(null, "", address);
+  }
   if (token) {
     address.searchParams.delete("token"); // it must not stay in the address bar or the history
     history.replaceState(null, "", address);
@@ -53,7 +66,7 @@ async function enter() {
     await (token ? signIn({ token }) : loadSignIn());
   } catch (error) {
     if (!(error instanceof ApiError) || ![401, 403].includes(error.status)) throw error;
-    await askToSignIn(root, token ? "This link is no longer valid. Use the latest one that the server printed." : "");
+    await askToSignIn(root, token ? t("This link is no longer valid. Use the latest one that the server printed.") : (SIGN_ON_WORDS[back] ?? ""));
   }
   await prepare();
   if (token && signedIn.local && !location.hash) await goToOnlyProject();
@@ -67,6 +80,11 @@ async function goToOnlyProject() {
 
 async function prepare() {
   app.status = await get("status");
+  limits.fullPixels = app.status.max_megapixels * 1e6;
+  await loadSettings();
+  await followLanguage();
+  useKeys(readSettings().keys);
+  await watchWork();
   app.outbox?.stop();
   app.outbox = await Outbox.open(signedIn.user.id);
   if (!app.outbox.isEmpty) app.outbox.send();
@@ -77,10 +95,10 @@ let asking = null;
 /** The sign-in has expired: ask to sign in again above the page, whose state stays. */
 function enterAgain() {
   const before = signedIn.user?.id;
-  asking ??= askToSignIn(null, "You have been signed out. Sign in again to continue; your work is still here.").then(async (done) => {
+  asking ??= askToSignIn(null, t("You have been signed out. Sign in again to continue; your work is still here.")).then(async (done) => {
     asking = null;
     if (!done) {
-      banner("sign-in", "You are signed out: nothing is saved until you sign in.", [{ label: "Sign in", act: enterAgain, primary: true }]);
+      banner("sign-in", t("You are signed out: nothing is saved until you sign in."), [{ label: t("Sign in"), act: enterAgain, primary: true }]);
       return;
     }
     banner("sign-in", null);
@@ -98,7 +116,7 @@ async function route({ force = false } = {}) {
   const address = location.hash.replace(/^#/, "") || "/";
   if (address === shown && !force) return;
   if (!force && page?.busy) {
-    const leave = await confirmDialog("Leave this mask?", "The current mask is not accepted yet and would be lost.", "Leave");
+    const leave = await confirmDialog(t("Leave this mask?"), t("The current mask is not accepted yet. It is kept here, and is back when you open the image again."), t("Leave"));
     if (!leave) {
       history.replaceState(null, "", `#${shown}`);
       return;
@@ -121,7 +139,7 @@ async function route({ force = false } = {}) {
     }
     return;
   }
-  showError(new ApiError(404, "Page not found."));
+  showError(new ApiError(404, t("Page not found.")));
 }
 
 function showError(error) {
@@ -131,14 +149,14 @@ function showError(error) {
     el(
       "main.message",
       {},
-      el("h1", {}, error.status === 0 ? "No connection" : "This page cannot be shown"),
+      el("h1", {}, error.status === 0 ? t("No connection") : t("This page cannot be shown")),
       el("p", {}, error.message),
-      el("p.row", {}, el("button.primary", { type: "button", onclick: () => route({ force: true }) }, "Try again"), el("a.button", { href: "#/" }, "All projects")),
+      el("p.row", {}, el("button.primary", { type: "button", onclick: () => route({ force: true }) }, t("Try again")), el("a.button", { href: "#/" }, t("All projects"))),
     ),
   );
 }
 
 start().catch((error) => {
-  root.replaceChildren(el("main.message", {}, el("h1", {}, "The studio could not start"), el("p", {}, error.message), el("button.primary", { type: "button", onclick: () => location.reload() }, "Try again")));
+  root.replaceChildren(el("main.message", {}, el("h1", {}, t("The studio could not start")), el("p", {}, error.message), el("button.primary", { type: "button", onclick: () => location.reload() }, t("Try again"))));
   if (!(error instanceof ApiError)) throw error;
 });

@@ -6,6 +6,7 @@
  */
 
 import { el, fill } from "./dom.js";
+import { t } from "./texts.js";
 
 const ROW_PX = 32; // as in the style sheet
 const ROWS_AROUND = 6; // out of sight, there already when the list is scrolled
@@ -25,7 +26,7 @@ export class MaskList {
     this.items = [];
     this.current = null;
     this.rows = new Map(); // { node, signature } by key, of the rows in the document
-    this.list = el("ul", { "aria-label": "Masks" });
+    this.list = el("ul", { "aria-label": t("Masks") });
     this.element = el("div.mask-list", { tabindex: "-1" }, this.list);
     this.element.addEventListener("scroll", () => this.layout(), { passive: true });
     new ResizeObserver(() => this.layout()).observe(this.element);

@@ -7,12 +7,14 @@
  */
 
 const MAX_PATCHES = 64; // masks that change at once; with more, everything is drawn again
+const AT_ONCE = 100; // masks that are drawn before a look at the clock
 const BORDER_PX = 2; // of an outline, around its mask
 
 export class MaskSheet {
   constructor() {
     this.front = null; // the finished picture: { view, layers, faint, tint, outline }
     this.pass = null; // the picture in the making, with `at`, the next layer
+    this.probe = new OffscreenCanvas(1, 1).getContext("2d");
   }
 
   /**
@@ -44,11 +46,8 @@ export class MaskSheet {
   changesTo({ view, layers, faint, ratio }) {
     const { front } = this;
     if (front?.view !== view || front.ratio !== ratio) return null;
-    if (front.layers === layers && front.faint === faint) return [];
-    const before = new Set(front.layers);
-    const after = new Set(layers);
-    const isFaintNow = (layer) => faint.has(layer) !== front.faint.has(layer);
-    const changes = [...front.layers.filter((layer) => !after.has(layer)), ...layers.filter((layer) => !before.has(layer) || isFaintNow(layer))];
+    const changes = differing(front.layers, layers);
+    if (front.faint !== faint) changes.push(...layers.filter((layer) => faint.has(layer) !== front.faint.has(layer)));
     return changes.length > MAX_PATCHES ? null : changes;
   }
 
@@ -59,15 +58,20 @@ export class MaskSheet {
     const goesOn = pass && pass.view === wanted.view && pass.ratio === wanted.ratio;
     if (!goesOn) this.pass = { ...wanted, ...blank(wanted.view, wanted.ratio, pass), at: 0 };
     const current = this.pass;
-    for (; current.at < current.layers.length; current.at += 1) {
-      drawLayer(current, current.layers[current.at]);
-      if (performance.now() > until && current.at + 1 < current.layers.length) {
-        current.at += 1;
-        return;
-      }
+    if (this.front && performance.now() >= until) return;
+    while (current.at < current.layers.length) {
+      const stop = Math.min(current.at + AT_ONCE, current.layers.length);
+      for (; current.at < stop; current.at += 1) drawLayer(current, current.layers[current.at]);
+      this.settle(current);
+      if (performance.now() > until && current.at < current.layers.length) return;
     }
     this.front = current;
     this.pass = null;
+  }
+
+  /** Have the browser paint what it has only noted: all of it at the end would hold up a frame. */
+  settle({ tint, outline }) {
+    for (const { canvas } of [tint, outline]) this.probe.drawImage(canvas, 0, 0, 1, 1, 0, 0, 1, 1);
   }
 
   /** Draw again where masks have changed. */
@@ -80,6 +84,16 @@ export class MaskSheet {
       if (place) redraw(front, place);
     }
   }
+}
+
+/** What only one of two lists has: nearly always they begin and end alike. */
+function differing(one, other) {
+  let start = 0;
+  while (start < one.length && one[start] === other[start]) start += 1;
+  let [last, otherLast] = [one.length, other.length];
+  while (last > start && otherLast > start && one[last - 1] === other[otherLast - 1]) [last, otherLast] = [last - 1, otherLast - 1];
+  const [before, after] = [new Set(one.slice(start, last)), new Set(other.slice(start, otherLast))];
+  return [...[...before].filter((layer) => !after.has(layer)), ...[...after].filter((layer) => !before.has(layer))];
 }
 
 /** Two empty sheets, those of a picture that was given up if they fit. */
@@ -133,8 +147,10 @@ function redraw(picture, [x, y, width, height]) {
 function put(context, { view: own, tint, outline }, view, opacity) {
   const scale = view.scale / own.scale;
   const place = [view.x - own.x * scale, view.y - own.y * scale, own.width * scale, own.height * scale];
+  context.imageSmoothingEnabled = false; // drawn pixel by pixel, or on the way to a sharp picture
   context.globalAlpha = opacity;
   context.drawImage(tint.canvas, ...place);
   context.globalAlpha = 1;
   context.drawImage(outline.canvas, ...place);
+  context.imageSmoothingEnabled = true;
 }

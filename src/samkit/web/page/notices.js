@@ -4,13 +4,14 @@
  */
 
 import { el, fill } from "./dom.js";
+import { t } from "./texts.js";
 
 const NOTICE_MS = 5000;
 const ACTION_MS = 15_000; // of a notice that offers something to do
 
 const polite = el("div.visually-hidden", { "aria-live": "polite", role: "status" });
 const notices = el("div.notices", { "aria-live": "polite" });
-const banners = el("div.banners", { role: "region", "aria-label": "Messages" });
+const banners = el("div.banners", { role: "region", "aria-label": t("Messages") });
 const messages = el("div.messages", {}, banners, notices);
 
 /** The place of all messages, for a page to put where they cover nothing that is needed. */

@@ -8,12 +8,14 @@
  * Each tab has its own entry in the storage, and holds a lock of the same name while it is open. The
  * next tab takes over what a closed tab has left.
  *
- * @typedef {{kind: "create" | "replace" | "delete" | "undo" | "redo", imageId: number, key: string,
+ * @typedef {{kind: "create" | "replace" | "delete" | "undo" | "redo", what?: "tags", imageId: number, key: string,
  *   id: number | null, version: number | null, body: object}} Change
- *   `key` identifies the mask on the page, also before the store has given it an id.
+ *   `key` identifies the mask on the page, also before the store has given it an id. Where `what` is
+ *   "tags", it is not a mask that changes, but the tags of the image.
  */
 
-import { ApiError, OFFLINE, getItems, post, put, remove } from "./api.js";
+import { ApiError, OFFLINE, get, getItems, post, put, remove } from "./api.js";
+import { sameValues } from "./labelling.js";
 
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 const PASSING = [OFFLINE, 429, 502, 503, 504]; // temporary failures
@@ -209,7 +211,8 @@ function read(storage, name) {
   }
 }
 
-async function deliver({ kind, imageId, id, version, body }) {
+async function deliver({ kind, what, imageId, id, version, body }) {
+  if (what === "tags") return deliverTags(kind, imageId, version, body);
   if (kind === "create") return post(`images/${imageId}/annotations`, body);
   try {
     if (kind === "replace") return await put(`annotations/${id}`, { ...body, version });
@@ -225,6 +228,21 @@ async function deliver({ kind, imageId, id, version, body }) {
   }
 }
 
+async function deliverTags(kind, imageId, version, body) {
+  const path = `images/${imageId}/tags`;
+  try {
+    return withId(await (kind === "replace" ? put(path, { ...body, version }) : post(`${path}/${kind}`, { version })));
+  } catch (error) {
+    if (error.status !== 409) throw error;
+    const last = (await getItems(`${path}/history`)).at(-1);
+    const same = kind === "replace" ? last?.change === "edit" && String([...last.tags].sort()) === String([...body.tags].sort()) : last?.change === kind;
+    if (!same || last.version !== version + 1) throw error;
+    return withId(await get(path));
+  }
+}
+
+const withId = (tags) => ({ ...tags, id: tags.image_id });
+
 /** The annotation, if it is the result of this change; null otherwise. */
 async function arrivedBefore(kind, imageId, id, version, body) {
   const all = await getItems(`images/${imageId}/annotations?deleted=true`);
@@ -233,6 +251,6 @@ async function arrivedBefore(kind, imageId, id, version, body) {
   const { change, deleted } = (await getItems(`annotations/${id}/history`)).at(-1);
   if (kind === "undo" || kind === "redo") return change === kind ? now : null;
   if (kind === "delete") return deleted && change === "edit" ? now : null;
-  const same = now.rle.counts === body.rle.counts && now.class_id === body.class_id;
+  const same = now.rle.counts === body.rle.counts && now.class_id === body.class_id && sameValues(now.attributes, body.attributes ?? now.attributes);
   return same && change === "edit" && !deleted ? now : null;
 }

@@ -6,6 +6,7 @@
  */
 
 import { el, svg } from "./dom.js";
+import { shownNumber, t } from "./texts.js";
 
 const WIDTH = 460;
 const HEIGHT = 220;
@@ -70,7 +71,7 @@ function axes({ unit, labels, most, banded = false }) {
 }
 
 function svgOf(title, frame, marks) {
-  return svg("svg", { class: "plot", viewBox: `0 -8 ${WIDTH} ${HEIGHT + 8}`, role: "img", "aria-label": `${title}. The numbers are in the table below.` }, ...frame, ...marks);
+  return svg("svg", { class: "plot", viewBox: `0 -8 ${WIDTH} ${HEIGHT + 8}`, role: "img", "aria-label": t("{title}. The numbers are in the table below.", { title }) }, ...frame, ...marks);
 }
 
 function figure(title, plot, series) {
@@ -91,4 +92,4 @@ export function niceTop(most) {
   return [1, 2, 4, 8, 10].map((factor) => factor * power).find((top) => top >= most * 0.999999);
 }
 
-export const round = (value) => value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 1 : 0 });
+export const round = (value) => shownNumber(value, { maximumFractionDigits: value < 10 ? 1 : 0 });

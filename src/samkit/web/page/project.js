@@ -2,51 +2,75 @@
 
 import { get, isAdmin, isReviewer, post } from "./api.js";
 import { showClasses } from "./classes.js";
-import { el, fill, plural, select } from "./dom.js";
+import { el } from "./dom.js";
 import { openExport, openImport, openUpload, scanFolder } from "./exchange.js";
 import { Gallery } from "./gallery.js";
+import { galleryFilters, searchOf } from "./gallery_filters.js";
 import { icon } from "./icons.js";
 import { showModel } from "./model.js";
 import { notify, notifyError } from "./notices.js";
+import { workIn } from "./own_work.js";
 import { showPage } from "./shell.js";
-import { stateLabel, statesOf } from "./states.js";
 import { showStatistics } from "./statistics.js";
-
-const STAGES = [["", "All stages"], ["assisted-manual", "Assisted manual"], ["semi-automatic", "Semi-automatic"], ["fully-automatic", "Fully automatic"], ["imported", "Imported"]];
+import { showTeam } from "./team.js";
+import { listed, shownNumber, t } from "./texts.js";
+import { showVideos } from "./videos.js";
 
 export async function openProject(root, { id, tab }, app) {
   const project = await get(`projects/${id}`);
   const statistics = await get(`projects/${id}/statistics?days=${tab === "statistics"}`);
   const tabs = el(
     "nav.tabs",
-    { "aria-label": "Project views" },
-    el("a", { href: `#/project/${id}`, "aria-current": tab ? null : "page" }, "Images"),
-    el("a", { href: `#/project/${id}/statistics`, "aria-current": tab === "statistics" ? "page" : null }, "Statistics"),
-    el("a", { href: `#/project/${id}/classes`, "aria-current": tab === "classes" ? "page" : null }, "Classes"),
-    el("a", { href: `#/project/${id}/model`, "aria-current": tab === "model" ? "page" : null }, "Model"),
+    { "aria-label": t("Project views") },
+    el("a", { href: `#/project/${id}`, "aria-current": tab ? null : "page" }, t("Images")),
+    el("a", { href: `#/project/${id}/videos`, "aria-current": tab === "videos" ? "page" : null }, t("Videos")),
+    el("a", { href: `#/project/${id}/statistics`, "aria-current": tab === "statistics" ? "page" : null }, t("Statistics")),
+    el("a", { href: `#/project/${id}/classes`, "aria-current": tab === "classes" ? "page" : null }, t("Classes")),
+    isReviewer() && el("a", { href: `#/project/${id}/team`, "aria-current": tab === "team" ? "page" : null }, t("Team")),
+    el("a", { href: `#/project/${id}/model`, "aria-current": tab === "model" ? "page" : null }, t("Model")),
   );
-  const head = el("div.head", {}, el("h1", {}, project.name), tabs, el("span.grow"), ...actions(project, statistics, app.reload));
+  const head = el("div.head", {}, el("h1", {}, project.name), tabs, el("span.grow"), ...(tab === "videos" ? [] : actions(project, statistics, app.reload)));
   if (tab === "statistics") {
     const place = el("div.statistics");
-    showPage(root, [["Projects", "#/"]], project.name, head, place);
+    showPage(root, [[t("Projects"), "#/"]], project.name, head, place);
     await showStatistics(place, project, statistics);
     return {};
   }
   if (tab === "classes") {
     const place = el("div.statistics");
-    showPage(root, [["Projects", "#/"]], project.name, head, place);
+    showPage(root, [[t("Projects"), "#/"]], project.name, head, place);
     await showClasses(place, project);
+    return {};
+  }
+  if (tab === "team") {
+    const place = el("div.statistics");
+    showPage(root, [[t("Projects"), "#/"]], project.name, head, place);
+    await showTeam(place, project);
+    return {};
+  }
+  if (tab === "videos") {
+    const place = el("div.statistics");
+    showPage(root, [[t("Projects"), "#/"]], project.name, head, place);
+    await showVideos(place, project, app.reload);
     return {};
   }
   if (tab === "model") {
     const place = el("div.statistics");
-    showPage(root, [["Projects", "#/"]], project.name, head, place);
+    showPage(root, [[t("Projects"), "#/"]], project.name, head, place);
     return showModel(place, project);
   }
-  const gallery = new Gallery(project, { review: "", stage: "" });
-  showPage(root, [["Projects", "#/"]], project.name, head, filters(gallery, statistics), gallery.element);
+  const gallery = new Gallery(project, searchOf(project));
+  const filters = await galleryFilters(gallery, project, statistics.images);
+  showPage(root, [[t("Projects"), "#/"]], project.name, head, filters, gallery.selection?.element, gallery.element);
   await gallery.open();
   return gallery;
+}
+
+/** How many returned and assigned images come first. */
+function waitingOf({ id }) {
+  const { num_returned: returned, num_assigned: assigned } = workIn(id);
+  const words = [returned > 0 && t("{n} returned", { n: returned }), assigned > 0 && t("{n} for you", { n: assigned })].filter(Boolean);
+  return words.length ? [el("span.count", {}, listed(words))] : [];
 }
 
 function actions(project, { images }, reload) {
@@ -56,39 +80,17 @@ function actions(project, { images }, reload) {
     try {
       const { lease } = await post(`projects/${project.id}/next`);
       if (lease) location.hash = `#/image/${lease.image.id}`;
-      else notify("Nothing to annotate now: every image is submitted, set aside or held by somebody.");
+      else notify(t("Nothing to annotate now: every image is submitted, set aside or held by somebody."));
     } catch (error) {
       notifyError(error);
     }
   };
   return [
-    isAdmin() && button("image", "Add", () => openUpload(project, reload), "button.wide-only", "Add images"),
-    isAdmin() && button("folder", "Scan", () => scanFolder(project, reload), "button.wide-only", "Look for new images in the folder"),
-    isAdmin() && button("plus", "Import", () => openImport(project, reload), "button.wide-only"),
-    isReviewer() && button("export", "Export", () => openExport(project, images)),
-    isReviewer() && el("a.button", { href: `#/project/${project.id}/review` }, icon("check"), "Review", waiting > 0 && el("span.count", {}, waiting.toLocaleString("en"))),
-    el("button.primary", { type: "button", onclick: annotate }, icon("point"), "Annotate"),
+    isAdmin() && button("image", t("Add"), () => openUpload(project, reload), "button.wide-only", t("Add images")),
+    isAdmin() && button("folder", t("Scan"), () => scanFolder(project, reload), "button.wide-only", t("Look for new images in the folder")),
+    isAdmin() && button("plus", t("Import"), () => openImport(project, reload), "button.wide-only"),
+    isReviewer() && button("export", t("Export"), () => openExport(project, images)),
+    isReviewer() && el("a.button", { href: `#/project/${project.id}/review` }, icon("check"), t("Review"), waiting > 0 && el("span.count", {}, shownNumber(waiting))),
+    el("button.primary", { type: "button", onclick: annotate }, icon("point"), t("Annotate"), ...waitingOf(project)),
   ].filter(Boolean);
-}
-
-function filters(gallery, { images }) {
-  const total = Object.values(images).reduce((sum, { num_images: count }) => sum + count, 0);
-  const chips = el("div.chips", { role: "group", "aria-label": "Review state" });
-  const draw = () =>
-    fill(
-      chips,
-      ...["", ...statesOf(images)].map((value) => {
-        const count = value ? images[value].num_images : total;
-        const isOn = gallery.filter.review === value;
-        return el("button.chip", { type: "button", "data-key": `review-${value}`, "aria-pressed": String(isOn), onclick: () => set({ review: value }) }, value ? stateLabel(value) : "All", el("span.count", {}, count.toLocaleString("en")));
-      }),
-    );
-  const set = (change) => {
-    gallery.show({ ...gallery.filter, ...change }).catch(notifyError);
-    draw();
-  };
-  const stages = select(STAGES, "", { "aria-label": "Stage", onchange: () => set({ stage: stages.value }) });
-  const masks = el("label.check", {}, el("input", { type: "checkbox", checked: true, onchange: ({ target }) => gallery.showMasks(target.checked) }), "Masks");
-  draw();
-  return el("div.filters", {}, chips, stages, masks, el("span.grow"), el("span.quiet", {}, plural(total, "image")));
 }

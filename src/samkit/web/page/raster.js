@@ -70,19 +70,28 @@ function capsuleReach(ax, ay, bx, by, radius, x) {
  * The inside of a closed polygon [[x, y], ...]; where it crosses itself, even-odd.
  * @returns {Mask}
  */
-export function polygonMask(height, width, points) {
+export const polygonMask = (height, width, points) => ringsMask(height, width, [points]);
+
+/**
+ * What lies within an odd number of closed polygons.
+ * @param {number[][][]} rings
+ * @returns {Mask}
+ */
+export function ringsMask(height, width, rings) {
   const columns = new Map();
-  const xs = points.map(([x]) => x);
-  const first = Math.max(0, Math.ceil(Math.min(...xs) - 0.5));
-  const last = Math.min(width - 1, Math.floor(Math.max(...xs) - 0.5));
-  for (let column = first; column <= last; column++) {
-    const x = column + 0.5;
-    const hits = [];
-    for (let i = 0; i < points.length; i++) {
-      const [ax, ay] = points[i];
-      const [bx, by] = points[(i + 1) % points.length];
-      if (ax <= x !== bx <= x) hits.push(ay + ((x - ax) / (bx - ax)) * (by - ay));
-    }
+  const crossings = new Map(); // rows at which the edges cross the middle of each column
+  for (const ring of rings) {
+    ring.forEach(([ax, ay], i) => {
+      const [bx, by] = ring[(i + 1) % ring.length];
+      const first = Math.max(0, Math.ceil(Math.min(ax, bx) - 0.5));
+      const last = Math.min(width - 1, Math.ceil(Math.max(ax, bx) - 0.5) - 1);
+      for (let column = first; column <= last; column++) {
+        if (!crossings.has(column)) crossings.set(column, []);
+        crossings.get(column).push(ay + ((column + 0.5 - ax) / (bx - ax)) * (by - ay));
+      }
+    });
+  }
+  for (const [column, hits] of crossings) {
     hits.sort((a, b) => a - b);
     const spans = [];
     for (let i = 0; i + 1 < hits.length; i += 2) {

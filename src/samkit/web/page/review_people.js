@@ -6,8 +6,9 @@
  * @typedef {{user_id: number, user_name: string, outcome: string, annotation_ids: number[]}} Submission
  */
 
-import { el, fill, plural } from "./dom.js";
+import { el, fill } from "./dom.js";
 import { swatch } from "./swatch.js";
+import { listed, t, tn } from "./texts.js";
 
 // Okabe and Ito's colours, as in the plots.
 const COLORS = ["#0284c7", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#7a68d8"];
@@ -16,9 +17,9 @@ export class ReviewPeople {
   /** @param {{take: (userIds: number[]) => void, changed: () => void}} actions */
   constructor(actions) {
     this.actions = actions;
-    this.rows = el("ul.people", { "aria-label": "People" });
+    this.rows = el("ul.people", { "aria-label": t("People") });
     this.agreement = el("span.quiet");
-    this.element = el("section", { hidden: true }, el("h2.row", {}, "Annotators", el("span.grow"), this.agreement), this.rows);
+    this.element = el("section", { hidden: true }, el("h2.row", {}, t("Annotators"), el("span.grow"), this.agreement), this.rows);
     this.show({ num_annotators: 1 }, [], [], null);
   }
 
@@ -36,7 +37,7 @@ export class ReviewPeople {
     if (!this.isShared) return;
     masks.colorOfPerson = (userId) => this.colorOf(userId);
     const mean = agreements.reduce((sum, { mean_iou: iou }) => sum + iou, 0) / (agreements.length || 1);
-    this.agreement.textContent = agreements.length ? `mean IoU ${mean.toFixed(2)}` : "";
+    this.agreement.textContent = agreements.length ? t("mean IoU {mean}", { mean: mean.toFixed(2) }) : "";
   }
 
   /** Whether there is a choice to make. */
@@ -60,7 +61,7 @@ export class ReviewPeople {
     const makers = new Set(this.masks.present.map(({ userId }) => userId));
     const both = this.people.filter(({ user_id: id }) => makers.has(id)).map(({ user_name: name }) => name);
     if (both.length < 2) return null;
-    return `${both.slice(0, -1).join(", ")} and ${both.at(-1)} annotated this image: take one person's masks, or untick those to leave out.`;
+    return t("{names} and {last} annotated this image: take one person's masks, or untick those to leave out.", { names: listed(both.slice(0, -1)), last: both.at(-1) });
   }
 
   isLeftOut({ id }) {
@@ -74,7 +75,7 @@ export class ReviewPeople {
       if (!this.leftOut.delete(one.id)) this.leftOut.add(one.id);
       this.actions.changed();
     };
-    return el("input", { type: "checkbox", "data-key": `accept-${one.key}`, checked: !this.isLeftOut(one), "aria-label": `Accept mask ${one.number} by ${one.userName}`, onchange: change });
+    return el("input", { type: "checkbox", "data-key": `accept-${one.key}`, checked: !this.isLeftOut(one), "aria-label": t("Accept mask {n} by {name}", { n: one.number, name: one.userName }), onchange: change });
   }
 
   update() {
@@ -83,9 +84,9 @@ export class ReviewPeople {
     const row = (name, color, people) => {
       const ids = [...new Set(people.flatMap(({ annotation_ids: own }) => own))];
       const isTaken = ids.length === present.length && ids.every((id) => present.includes(id));
-      const take = el("button", { type: "button", "data-key": `take-${name}`, "aria-pressed": String(isTaken), disabled: isTaken, onclick: () => this.actions.take(people.map(({ user_id: id }) => id)) }, isTaken ? "Taken" : "Take");
-      return el("li", {}, swatch(color), el("span.name", {}, name), el("span.quiet", {}, plural(ids.length, "mask")), take);
+      const take = el("button", { type: "button", "data-key": `take-${name}`, "aria-pressed": String(isTaken), disabled: isTaken, onclick: () => this.actions.take(people.map(({ user_id: id }) => id)) }, isTaken ? t("Taken") : t("Take"));
+      return el("li", {}, swatch(color), el("span.name", {}, name), el("span.quiet", {}, tn("{n} mask", "{n} masks", ids.length)), take);
     };
-    fill(this.rows, ...this.people.map((one) => row(one.user_name, this.colorOf(one.user_id), [one])), row("Everyone", null, this.people));
+    fill(this.rows, ...this.people.map((one) => row(one.user_name, this.colorOf(one.user_id), [one])), row(t("Everyone"), null, this.people));
   }
 }

@@ -5,6 +5,7 @@ import { Draft } from "./draft.js";
 import { promptsOf } from "./history.js";
 import { announce, notify, notifyError } from "./notices.js";
 import { boxOf } from "./rle.js";
+import { t } from "./texts.js";
 import { showBox } from "./view.js";
 
 export class SavedActions {
@@ -33,27 +34,28 @@ export class SavedActions {
 
   /** Select a mask that was pointed at, or do with it what was asked for. */
   choose(item) {
-    if (this.state.picking) this.onPick(item);
+    const { picking } = this.state;
+    if (picking && picking !== "line") this.onPick(item);
     else if (item) this.selectListed(item);
   }
 
   /** Select a saved mask, to correct it. @param {import("./saved_masks.js").SavedMask} item */
   async select(item) {
     const { state } = this;
-    if (state.busy) return notify("Accept or cancel the current mask first.", "bad");
+    if (state.busy) return notify(t("Accept or cancel the current mask first."), "bad");
     if (item.key === state.selectedKey) return undefined;
-    const saved = { mask: item.mask, item, classId: item.classId, events: [] };
+    const saved = { mask: item.mask, item, classId: item.classId, attributes: item.attributes, events: [] };
     const draft = new Draft(state.image.size_hw, saved);
     state.draft = draft;
     this.painter.showPreview(null);
-    announce(`Mask ${item.number} selected, ${state.className ?? "no class"}.`);
+    announce(t("Mask {n} selected, {name}.", { n: item.number, name: state.className ?? t("no class") }));
     state.update();
     if (item.id === null || item.saving) return undefined;
     // Its prompts come a moment later; until then it can be corrected as a plain mask.
     try {
       const [revisions, events] = await Promise.all([getItems(`annotations/${item.id}/history`), getItems(`annotations/${item.id}/events`)]);
       if (state.draft !== draft || draft.history.canUndo || draft.history.canRedo) return undefined;
-      state.draft = new Draft(state.image.size_hw, { ...draft.saved, events: promptsOf(revisions, events) });
+      state.draft = new Draft(state.image.size_hw, { ...draft.saved, attributes: draft.attributes, events: promptsOf(revisions, events) });
       state.update();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error; // without its prompts it is a plain mask
@@ -98,7 +100,7 @@ export class SavedActions {
     state.picking = null;
     if (item.key === state.selectedKey) state.draft = null;
     this.masks.remove(item);
-    announce(`Mask ${item.number} deleted. Ctrl+Z brings it back.`);
+    announce(t("Mask {n} deleted. Ctrl+Z brings it back.", { n: item.number }));
     state.update();
   }
 
@@ -134,7 +136,7 @@ export class SavedActions {
       const events = [{ kind: "class", data: { class_id: classId }, duration_ms: this.clock.lap() }];
       this.masks.replace(item, { mask: item.mask, classId, events });
     }
-    announce(`Class: ${state.className ?? "none"}.`);
+    announce(t("Class: {name}.", { name: state.className ?? t("none") }));
     state.update();
   }
 

@@ -3,7 +3,7 @@
  * are the store's own, which alone knows all states, and so they still work after a reload.
  *
  * @typedef {{key: string, id: number | null, version: number | null, mask: import("./rle.js").Mask,
- *   classId: number | null, deleted: boolean, visible: boolean, number: number, userId: number, userName: string,
+ *   classId: number | null, attributes: import("./labelling.js").Values, deleted: boolean, visible: boolean, number: number, userId: number, userName: string, verdict: "accepted" | "rejected" | null,
  *   layer: MaskLayer | null, saving: boolean}} SavedMask
  */
 
@@ -29,8 +29,11 @@ export class SavedMasks extends EventTarget {
     this.sorted = null;
     // Steps for undo and redo, each with the keys of its masks; null until they are needed.
     this.stacks = null;
+    this.loadingStacks = null; // a promise, while they are being loaded
     this.recent = []; // steps since the masks were loaded, while `stacks` is null
     this.step = null; // the step that changes are part of
+    /** @type {import("./image_tags.js").ImageTags | null} whose changes are steps, too */
+    this.tags = null;
     this.onDone = ({ detail: { change, annotation } }) => this.acknowledge(change, annotation);
     outbox.addEventListener("done", this.onDone);
   }
@@ -74,7 +77,7 @@ export class SavedMasks extends EventTarget {
   }
 
   find(key) {
-    return this.all.find((one) => one.key === key) ?? null;
+    return this.all.find((one) => one.key === key) ?? (this.tags?.key === key ? this.tags : null);
   }
 
   colorOf({ classId, number, userId }) {
@@ -91,7 +94,7 @@ export class SavedMasks extends EventTarget {
   }
 
   /** @returns {SavedMask} */
-  add({ mask, classId, events, score }) {
+  add({ mask, classId, attributes = {}, events, score }) {
     const key = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
     const item = {
       key,
@@ -99,6 +102,7 @@ export class SavedMasks extends EventTarget {
       version: null,
       mask,
       classId,
+      attributes,
       deleted: false,
       visible: true,
       number: this.all.length + 1,
@@ -108,16 +112,15 @@ export class SavedMasks extends EventTarget {
       saving: true,
     };
     this.all.push(item);
-    const body = { rle: encodeRle(mask), class_id: classId, events, score, request_id: key };
+    const body = { rle: encodeRle(mask), class_id: classId, attributes, events, score, request_id: key };
     this.send("create", item, body);
     return item;
   }
 
   /** Where the mask stays the same, so does its score. */
-  replace(item, { mask, classId, events, score = null }) {
-    item.mask = mask;
-    item.classId = classId;
-    this.send("replace", item, { rle: encodeRle(mask), class_id: classId, events, score });
+  replace(item, { mask, classId, attributes = item.attributes, events, score = null }) {
+    Object.assign(item, { mask, classId, attributes, verdict: null });
+    this.send("replace", item, { rle: encodeRle(mask), class_id: classId, attributes, events, score });
   }
 
   remove(item) {
@@ -149,7 +152,12 @@ export class SavedMasks extends EventTarget {
    * @returns {Promise<SavedMask[]>} the changed masks; none if there is nothing to do
    */
   async stepHistory(kind) {
-    this.stacks ??= await this.loadStacks();
+    this.loadingStacks ??= this.stacks ? null : this.loadStacks();
+    try {
+      this.stacks ??= await this.loadingStacks; // one for all steps that are asked for meanwhile
+    } finally {
+      this.loadingStacks = null;
+    }
     const [from, to] = kind === "undo" ? [this.stacks.past, this.stacks.future] : [this.stacks.future, this.stacks.past];
     const step = from.pop();
     if (step === undefined) return [];
@@ -168,6 +176,7 @@ export class SavedMasks extends EventTarget {
     const changes = await getItems(`images/${this.imageId}/changes`);
     const { past, future } = imageStacks(changes, signedIn.user.id);
     const keys = new Map(this.all.filter(({ id }) => id !== null).map(({ id, key }) => [id, key]));
+    if (this.tags) keys.set(null, this.tags.key);
     const stepsOf = (ids) => ids.filter((id) => keys.has(id)).map((id) => [keys.get(id)]);
     // The store knows changes, not which of them were made together.
     const earlier = stepsOf(past).slice(0, -this.recent.flat().length || undefined);
@@ -182,14 +191,14 @@ export class SavedMasks extends EventTarget {
     this.changed();
   }
 
-  change(kind, { key, id, version }, body) {
-    return { kind, imageId: this.imageId, key, id, version, body };
+  change(kind, { what, key, id, version }, body) {
+    return { kind, what, imageId: this.imageId, key, id, version, body };
   }
 
   acknowledge(change, annotation) {
     if (change.imageId !== this.imageId) return;
     const item = this.find(change.key);
-    if (!item) return;
+    if (!item || item === this.tags) return;
     const later = this.outbox.waiting.some(({ key }) => key === change.key);
     item.id = annotation.id;
     item.version = annotation.version;
@@ -207,6 +216,6 @@ export class SavedMasks extends EventTarget {
   }
 }
 
-function contentOf({ id, version, rle, class_id: classId, deleted, user_id: userId, user_name: userName }) {
-  return { id, version, mask: decodeRle(rle), classId, deleted, userId, userName };
+function contentOf({ id, version, rle, class_id: classId, attributes, stage, deleted, verdict, user_id: userId, user_name: userName }) {
+  return { id, version, mask: decodeRle(rle), classId, attributes, stage, deleted, verdict, userId, userName };
 }

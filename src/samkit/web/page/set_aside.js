@@ -1,8 +1,9 @@
 /** Skipping an image, or reporting that it cannot be used; each with a reason. */
 
 import { el, field, openDialog } from "./dom.js";
+import { t } from "./texts.js";
 
-const REASONS = ["Not sure what to mark", "Takes too long", "Blurred or too dark", "Wrong image"];
+const REASONS = [t("Not sure what to mark"), t("Takes too long"), t("Blurred or too dark"), t("Wrong image")];
 
 /**
  * Ask for the reason, and what to do.
@@ -19,12 +20,12 @@ export function openSetAside({ path, open }, setAside) {
   const form = el(
     "form",
     {},
-    field("Reason", reason),
-    el("div.chips", { role: "group", "aria-label": "Frequent reasons" }, ...REASONS.map(chip)),
-    el("p.quiet", {}, "A skipped image is offered to other people. One that cannot be used is offered to nobody, until a reviewer reopens it. Neither is exported unless it is asked for."),
-    el("footer", {}, el("button", { type: "submit", value: "unusable", class: open ? null : "primary" }, "Cannot be used"), open && el("button.primary", { type: "submit", value: "skip" }, "Skip")),
+    field(t("Reason"), reason),
+    el("div.chips", { role: "group", "aria-label": t("Frequent reasons") }, ...REASONS.map(chip)),
+    el("p.quiet", {}, t("A skipped image is offered to other people. One that cannot be used is offered to nobody, until a reviewer reopens it. Neither is exported unless it is asked for.")),
+    el("footer", {}, el("button", { type: "submit", value: "unusable", class: open ? null : "primary" }, t("Cannot be used")), open && el("button.primary", { type: "submit", value: "skip" }, t("Skip"))),
   );
-  const dialog = openDialog(`Set aside ${path}`, form);
+  const dialog = openDialog(t("Set aside {path}", { path }), form);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     dialog.close();

@@ -5,14 +5,18 @@
  */
 
 import { signedIn } from "./api.js";
-import { el, field, openDialog, plural } from "./dom.js";
+import { el, field, openDialog } from "./dom.js";
+import { divide } from "./dividing.js";
 import { announce, notify } from "./notices.js";
 import { areaOf, cut, sameMask, unite } from "./rle.js";
 import { cleanUp, outside, overlap, partsOf } from "./shapes.js";
+import { t, tn } from "./texts.js";
 
 /** How accepted masks fit among the others: as they are, or without overlap. */
 export const FITS = ["free", "under", "over"];
-export const FIT_WORDS = { free: "Masks may overlap", under: "New masks go under the others", over: "New masks go over the others" };
+export const FIT_WORDS = { free: t("Masks may overlap"), under: t("New masks go under the others"), over: t("New masks go over the others") };
+/** What is asked for, for each action that needs something more. */
+export const PICK_WORDS = { merge: t("Click the mask to merge with"), subtract: t("Click the mask to take away"), line: t("Draw a line across the mask") };
 const MAX_PARTS = 50; // of a mask that is split
 
 export class ShapeActions {
@@ -31,7 +35,7 @@ export class ShapeActions {
   nextFit() {
     const { state } = this;
     state.fit = FITS[(FITS.indexOf(state.fit) + 1) % FITS.length];
-    notify(`${FIT_WORDS[state.fit]}.`);
+    notify(`${FIT_WORDS[state.fit]}${t(".")}`);
     state.update();
   }
 
@@ -70,7 +74,11 @@ export class ShapeActions {
     };
     if (cleaning.always) become(cleanUp(mask, cleaning), cleanData(cleaning));
     const others = this.others(draft.saved?.item ?? null).map((one) => one.mask);
-    if (fit === "under") become(outside(mask, others), { action: "under" });
+    if (fit === "under") {
+      become(outside(mask, others), { action: "under" });
+      const slivers = { ...cleaning, holes: 0, radius: 0 }; // that the others have left of it
+      if (cleaning.always) become(cleanUp(mask, slivers), cleanData(slivers));
+    }
     return { mask, events: [...draft.events, ...done], score: done.length ? null : draft.score };
   }
 
@@ -88,7 +96,7 @@ export class ShapeActions {
         covered += 1;
       }
     }
-    if (covered) notify(`${plural(covered, "mask")} lay under it completely and ${covered === 1 ? "is" : "are"} deleted. Ctrl+Z brings ${covered === 1 ? "it" : "them"} back.`);
+    if (covered) notify(tn("{n} mask lay under it completely and is deleted. Ctrl+Z brings it back.", "{n} masks lay under it completely and are deleted. Ctrl+Z brings them back.", covered));
   }
 
   replace(item, mask, data, duration = 0) {
@@ -100,19 +108,19 @@ export class ShapeActions {
     const { state } = this;
     const item = state.selected;
     let hindrance = null;
-    if (!state.held) hindrance = "You do not hold this image, so you cannot change it.";
-    else if (!item) hindrance = "Select a mask first: Ctrl and click it.";
-    else if (state.busy) hindrance = "Accept or cancel the current mask first.";
+    if (!state.held) hindrance = t("You do not hold this image, so you cannot change it.");
+    else if (!item) hindrance = t("Select a mask first: Ctrl and click it.");
+    else if (state.busy) hindrance = t("Accept or cancel the current mask first.");
     if (hindrance) notify(hindrance, "bad");
     return hindrance ? null : item;
   }
 
-  /** Ask for the mask to merge with, or to take away. @param {"merge" | "subtract"} action */
+  /** Ask for the mask to merge with or to take away, or the line to split by. @param {keyof typeof PICK_WORDS} action */
   pick(action) {
     const { state } = this;
     if (!this.selected) return;
     state.picking = action;
-    announce(action === "merge" ? "Click the mask to merge with." : "Click the mask to take away.");
+    announce(`${PICK_WORDS[action]}${t(".")}`);
     state.update();
   }
 
@@ -125,14 +133,14 @@ export class ShapeActions {
     if (!item || !other || other === item) return state.update();
     const mask = action === "merge" ? unite(item.mask, other.mask) : cut(item.mask, other.mask);
     if (!areaOf(mask)) {
-      notify("Nothing would be left of the mask.", "bad");
+      notify(t("Nothing would be left of the mask."), "bad");
       return state.update();
     }
     masks.together(() => {
       this.replace(item, mask, { action, annotation_id: other.id }, this.clock.lap());
       if (action === "merge") masks.remove(other);
     });
-    announce(action === "merge" ? `Merged with mask ${other.number}.` : `Mask ${other.number} taken away.`);
+    announce(action === "merge" ? t("Merged with mask {n}.", { n: other.number }) : t("Mask {n} taken away.", { n: other.number }));
     return this.selectAgain(item);
   }
 
@@ -141,17 +149,31 @@ export class ShapeActions {
     const item = this.selected;
     if (!item) return;
     const parts = partsOf(item.mask);
-    if (parts.length < 2) notify("The mask is in one part.");
-    else if (parts.length > MAX_PARTS) notify(`The mask has ${plural(parts.length, "part")}: clean it up first.`, "bad");
-    else {
-      const data = { action: "split", annotation_id: item.id };
-      this.masks.together(() => {
-        this.replace(item, parts[0], data, this.clock.lap());
-        for (const mask of parts.slice(1)) this.masks.add({ mask, classId: item.classId, events: [shapeEvent(data)], score: null });
-      });
-      notify(`Split into ${plural(parts.length, "mask")}.`, "good");
-      this.selectAgain(item);
-    }
+    if (parts.length < 2) notify(t("The mask is in one part."));
+    else if (parts.length > MAX_PARTS) notify(tn("The mask has {n} part: clean it up first.", "The mask has {n} parts: clean it up first.", parts.length), "bad");
+    else this.splitInto(item, parts, { action: "split" });
+  }
+
+  /** Split the selected mask by a line that was drawn over it. @param {number[][]} points */
+  divide(points) {
+    const { state } = this;
+    const item = state.selected;
+    state.picking = null;
+    const parts = item && divide(item.mask, points);
+    const round = points.map(([x, y]) => [Math.round(x * 10) / 10, Math.round(y * 10) / 10]);
+    if (parts) this.splitInto(item, parts, { action: "split", line: round });
+    else if (item) notify(t("The line does not divide the mask: draw it from one edge to another."), "bad");
+    state.update();
+  }
+
+  splitInto(item, parts, what) {
+    const data = { ...what, annotation_id: item.id };
+    this.masks.together(() => {
+      this.replace(item, parts[0], data, this.clock.lap());
+      for (const mask of parts.slice(1)) this.masks.add({ mask, classId: item.classId, attributes: item.attributes, events: [shapeEvent(data)], score: null });
+    });
+    notify(tn("Split into {n} mask.", "Split into {n} masks.", parts.length), "good");
+    this.selectAgain(item);
   }
 
   selectAgain(item) {
@@ -163,7 +185,7 @@ export class ShapeActions {
   askToCleanUp() {
     const { state } = this;
     if (!state.held || state.busy) {
-      notify(state.held ? "Accept or cancel the current mask first." : "You do not hold this image, so you cannot change it.", "bad");
+      notify(state.held ? t("Accept or cancel the current mask first.") : t("You do not hold this image, so you cannot change it."), "bad");
       return;
     }
     const { cleaning, selected } = state;
@@ -172,14 +194,14 @@ export class ShapeActions {
     const form = el(
       "form.clean-up",
       {},
-      field("Fill holes up to", input("holes", 1e8), "pixels; 0 for none"),
-      field("Drop islands up to", input("islands", 1e8), "pixels; the largest part always stays"),
-      field("Smooth", input("radius", 50), "pixels around each pixel of which most decide; 0 for not at all"),
-      field("Least size", input("least", 1e8), "pixels; smaller masks are deleted, where all are cleaned up"),
-      el("label.check", {}, always, "Clean up each mask that is accepted"),
-      el("footer", {}, el("button", { type: "submit", value: "all" }, "Clean up all"), selected && el("button.primary", { type: "submit", value: "one" }, `Clean up mask ${selected.number}`), !selected && el("button.primary", { type: "submit", value: "none" }, "Done")),
+      field(t("Fill holes up to"), input("holes", 1e8), t("pixels; 0 for none")),
+      field(t("Drop islands up to"), input("islands", 1e8), t("pixels; the largest part always stays")),
+      field(t("Smooth"), input("radius", 50), t("pixels around each pixel of which most decide; 0 for not at all")),
+      field(t("Least size"), input("least", 1e8), t("pixels; smaller masks are deleted, where all are cleaned up")),
+      el("label.check", {}, always, t("Clean up each mask that is accepted")),
+      el("footer", {}, el("button", { type: "submit", value: "all" }, t("Clean up all")), selected && el("button.primary", { type: "submit", value: "one" }, t("Clean up mask {n}", { n: selected.number })), !selected && el("button.primary", { type: "submit", value: "none" }, t("Done"))),
     );
-    const dialog = openDialog("Clean up", form);
+    const dialog = openDialog(t("Clean up"), form);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const limits = ["holes", "islands", "radius", "least"].map((name) => [name, Number(form.elements[name].value)]);
@@ -194,7 +216,7 @@ export class ShapeActions {
   cleanUpOne(item) {
     const { cleaning } = this.state;
     const mask = cleanUp(item.mask, cleaning);
-    if (sameMask(mask, item.mask)) notify("There is nothing to clean up.");
+    if (sameMask(mask, item.mask)) notify(t("There is nothing to clean up."));
     else {
       this.replace(item, mask, cleanData(cleaning), this.clock.lap());
       this.selectAgain(item);
@@ -218,7 +240,8 @@ export class ShapeActions {
         }
       }
     });
-    notify(`${plural(changed, "mask")} cleaned up, ${deleted} deleted${changed + deleted ? ". Ctrl+Z takes it back." : "."}`, "good");
+    const done = tn("{n} mask cleaned up, {deleted} deleted.", "{n} masks cleaned up, {deleted} deleted.", changed, { deleted });
+    notify(changed + deleted ? `${done} ${t("Ctrl+Z takes it back.")}` : done, "good");
   }
 }
 

@@ -103,7 +103,7 @@ export function overlap(one, other) {
 }
 
 /** @returns {Span[]} in order */
-function spansOf(mask) {
+export function spansOf(mask) {
   const { height } = mask;
   const spans = [];
   eachSpan(mask, (start, stop) => {

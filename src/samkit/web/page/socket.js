@@ -4,6 +4,7 @@
  */
 
 import { decodeRle } from "./rle.js";
+import { seenPart } from "./seen_part.js";
 
 const FIRST_PREVIEW = 2 ** 40; // ids of previews lie above those of questions
 const MAX_ANSWERS = 8; // whose logits the server caches for each connection
@@ -15,12 +16,16 @@ const UNREADABLE = 4422;
 const NO_WAY_BACK = [4403, 4404, UNREADABLE];
 
 /**
- * Events: state {encoded}, ready {}, masks {id, answer}, preview {mask}, lost {code}, back {},
+ * Events: state {encoded}, ready {}, masks {id, answer}, preview {mask, box}, lost {code}, back {},
  * fault {id, detail}, unreadable {detail}.
  */
 export class PromptSocket extends EventTarget {
-  constructor(imageId) {
+  /** @param {number} imageId @param {import("./stage.js").Stage} stage where it is seen */
+  constructor(imageId, stage) {
     super();
+    this.stage = stage;
+    this.part = null; // what the model saw last of an image by tiles
+    this.parts = new Map(); // by question
     const url = new URL(`/api/images/${imageId}/prompt`, location.href);
     url.protocol = url.protocol.replace("http", "ws");
     this.url = url.href;
@@ -87,7 +92,9 @@ export class PromptSocket extends EventTarget {
 
   sendQuestion() {
     const { id, points, labels, box, multimask, continueFrom } = this.question;
-    const known = continueFrom && this.answered.includes(continueFrom.id);
+    const view = this.seen({ points, box });
+    this.parts.set(id, view);
+    const known = continueFrom && this.answered.includes(continueFrom.id) && this.parts.get(continueFrom.id) === view;
     this.send({
       type: "prompt",
       id,
@@ -95,8 +102,16 @@ export class PromptSocket extends EventTarget {
       labels,
       box,
       multimask,
+      view,
       continue_from: known ? continueFrom : null,
     });
+  }
+
+  /** What the model shall see of an image by tiles; null: all of it. */
+  seen(prompts) {
+    const { view, levels } = this.stage;
+    if (levels?.isTiled) this.part = seenPart(view, prompts, this.part);
+    return this.part;
   }
 
   sendPreview() {
@@ -112,7 +127,8 @@ export class PromptSocket extends EventTarget {
     preview.asked = { id: preview.id, xy: preview.waiting };
     preview.waiting = null;
     preview.at = performance.now();
-    this.send({ type: "preview", id: preview.id, points: [preview.asked.xy], labels: [1] });
+    const points = [preview.asked.xy];
+    this.send({ type: "preview", id: preview.id, points, labels: [1], view: this.seen({ points }) });
   }
 
   send(message) {
@@ -141,7 +157,7 @@ export class PromptSocket extends EventTarget {
       if (this.preview.asked?.id === id) {
         const { xy } = this.preview.asked;
         this.preview.asked = null;
-        this.tell("preview", { mask: decodeRle(message.mask.rle), xy });
+        this.tell("preview", { mask: decodeRle(message.mask.rle), box: message.box, xy });
       }
       this.sendPreview();
     } else if (type === "error") {

@@ -9,7 +9,6 @@ import { MaskSheet } from "./mask_sheet.js";
 import { fitView, resizeView } from "./view.js";
 
 const DRAW_MS = 4; // of an animation frame, for drawing masks anew
-const PIXELATE_FROM = 4; // screen pixels per image pixel from which pixels are not smoothed
 
 export class Stage {
   /** @param {{label: string}} options label for screen readers */
@@ -31,8 +30,11 @@ export class Stage {
     /** Draws above the masks. @type {(context: CanvasRenderingContext2D, view: object) => void} */
     this.paint = () => {};
     this.onView = () => {};
+    this.onPicture = () => {}; // the image has another picture
     this.frame = 0;
     this.baseDirty = true;
+    this.isAsked = false; // since the last frame
+    this.yields = false;
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(this.element);
   }
@@ -44,7 +46,7 @@ export class Stage {
     this.closed = true;
   }
 
-  /** @param {import("./image.js").ImageLevels} levels */
+  /** @param {ReturnType<typeof import("./image.js").openImage>} levels */
   show(levels) {
     this.levels?.close();
     this.levels = levels;
@@ -83,10 +85,16 @@ export class Stage {
   /** Redraw the image, which has a sharper picture. */
   repaint() {
     this.baseDirty = true;
+    this.onPicture();
     this.redraw();
   }
 
   redraw() {
+    this.isAsked = true;
+    this.nextFrame();
+  }
+
+  nextFrame() {
     if (!this.frame && !this.closed) this.frame = requestAnimationFrame(() => this.draw());
   }
 
@@ -103,31 +111,8 @@ export class Stage {
     const context = this.base.getContext("2d", { alpha: true });
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.base.width, this.base.height);
-    const needed = levels.side * view.scale * this.ratio;
-    levels.want(needed);
-    const picture = levels.picture(needed);
-    if (!picture) return;
-    // Only the visible part of the picture is drawn.
-    const left = Math.max(0, -view.x / view.scale);
-    const top = Math.max(0, -view.y / view.scale);
-    const right = Math.min(levels.width, (view.width - view.x) / view.scale);
-    const bottom = Math.min(levels.height, (view.height - view.y) / view.scale);
-    if (right <= left || bottom <= top) return;
-    const factorX = picture.width / levels.width;
-    const factorY = picture.height / levels.height;
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
-    context.imageSmoothingEnabled = view.scale < PIXELATE_FROM;
-    context.drawImage(
-      picture,
-      left * factorX,
-      top * factorY,
-      (right - left) * factorX,
-      (bottom - top) * factorY,
-      left * view.scale + view.x,
-      top * view.scale + view.y,
-      (right - left) * view.scale,
-      (bottom - top) * view.scale,
-    );
+    levels.draw(context, view, this.ratio);
   }
 
   drawMasks(view) {
@@ -138,9 +123,12 @@ export class Stage {
     if (this.showMasks) {
       const { layers, faint, ratio } = this;
       const what = { layers, faint, ratio, opacity: Math.min(1, this.opacity * this.tint) };
-      const isDone = this.sheet.draw(context, view, what, performance.now() + DRAW_MS);
-      if (!isDone) this.redraw(); // continue in the next animation frame
+      // Masks that are being drawn anew let what somebody has just done go first, every other time.
+      this.yields = this.isAsked && !this.yields;
+      const isDone = this.sheet.draw(context, view, what, performance.now() + (this.yields ? 0 : DRAW_MS));
+      if (!isDone) this.nextFrame();
     }
+    this.isAsked = false;
     this.paint(context, view);
   }
 }

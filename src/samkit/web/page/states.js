@@ -1,12 +1,15 @@
 /** The states of an image, in the order in which the page lists them, and their words. */
 
+import { t } from "./texts.js";
+import { asLabel } from "./words.js";
+
 export const STATE_WORDS = {
-  none: "to annotate",
-  submitted: "submitted",
-  returned: "returned",
-  accepted: "accepted",
-  skipped: "skipped",
-  unusable: "cannot be used",
+  none: t("to annotate"),
+  submitted: t("submitted"),
+  returned: t("returned"),
+  accepted: t("accepted"),
+  skipped: t("skipped"),
+  unusable: t("cannot be used"),
 };
 
 export const STATES = Object.keys(STATE_WORDS);
@@ -14,7 +17,7 @@ export const FINISHED = ["submitted", "accepted"]; // what is exported by defaul
 const RARE = ["skipped", "unusable"];
 
 /** The words at the beginning of a label. */
-export const stateLabel = (state) => STATE_WORDS[state][0].toUpperCase() + STATE_WORDS[state].slice(1);
+export const stateLabel = (state) => asLabel(STATE_WORDS[state]);
 
 /** The states to list: those that most projects have, and those that this one has. */
 export const statesOf = (counts) => STATES.filter((state) => !RARE.includes(state) || counts[state].num_images > 0);

@@ -1,11 +1,14 @@
 /** Statistics of a project: plots of the work by day and person, a table, and agreement. */
 
 import { get, getItems, isReviewer } from "./api.js";
-import { el, plural } from "./dom.js";
+import { dataTable, el, tableOf } from "./dom.js";
 import { barPlot, linePlot, round } from "./plots.js";
-import { stateLabel, statesOf } from "./states.js";
+import { STATES, stateLabel, statesOf } from "./states.js";
+import { listed, shownDay, shownNumber, t, tn } from "./texts.js";
+import { STAGE_WORDS, attributeName } from "./words.js";
 
 const MAX_DAYS = 30;
+const MAX_BARS = 24; // of the plot of classes
 const MAX_PEOPLE = 8; // in the plots; the table has all
 const BY_PEOPLE = ["assisted-manual", "semi-automatic"]; // the stages of masks that people make
 
@@ -14,16 +17,19 @@ export async function showStatistics(place, project, { images, days }) {
   const tiles = el(
     "dl.tiles",
     {},
-    tile("Images", all.images.toLocaleString("en")),
-    tile("Masks", all.masks.toLocaleString("en")),
-    tile("Masks per image", round(all.masksPerImage), "on submitted images"),
-    tile("Seconds per mask", all.made ? round(all.seconds / all.made) : "–", "of masks made by people"),
-    tile("Clicks per mask", all.made ? round(all.clicks / all.made) : "–", "of masks made by people"),
-    tile("Seconds per correction", all.corrected ? round(all.correctingSeconds / all.corrected) : "–", "of automatic and imported masks"),
+    tile(t("Images"), shownNumber(all.images)),
+    tile(t("Masks"), shownNumber(all.masks)),
+    tile(t("Masks per image"), round(all.masksPerImage), t("on submitted images")),
+    tile(t("Seconds per mask"), all.made ? round(all.seconds / all.made) : "–", t("of masks made by people")),
+    tile(t("Clicks per mask"), all.made ? round(all.clicks / all.made) : "–", t("of masks made by people")),
+    tile(t("Seconds per correction"), all.corrected ? round(all.correctingSeconds / all.corrected) : "–", t("of automatic and imported masks")),
   );
-  const plots = days.length ? plotsOf(images, days) : [el("p.message", {}, "No masks yet.")];
-  place.replaceChildren(tiles, el("div.plots", {}, ...plots), tableOf(days));
-  if (isReviewer()) place.append(await peopleOf(project), await agreementOf(project));
+  const plots = days.length ? plotsOf(images, days) : [el("p.message", {}, t("No masks yet."))];
+  place.replaceChildren(tiles, el("div.plots", {}, ...plots), workTable(days));
+  place.append(...(await videosOf(project)), ...(await classesOf(project)));
+  const values = await valuesOf(project);
+  if (values) place.append(values);
+  if (isReviewer()) place.append(await agreementOf(project));
 }
 
 function totals(states, days) {
@@ -64,7 +70,7 @@ function tile(name, value, hint = "") {
 function plotsOf(images, days) {
   const dates = [...new Set(days.map(({ day }) => day))].sort().slice(-MAX_DAYS);
   const people = [...new Map(days.map(({ user_id: id, user_name: name }) => [id, name]))].slice(0, MAX_PEOPLE);
-  const labels = dates.map(shortDay);
+  const labels = dates.map(shownDay);
   // A person may have several stages on a day: their masks and times are summed first.
   const of = (id, day, value) => {
     const rows = days.filter((one) => one.user_id === id && one.day === day);
@@ -77,52 +83,76 @@ function plotsOf(images, days) {
     values: dates.map((day) => days.filter((one) => one.user_id === id && one.day === day).reduce((sum, one) => sum + one.num_masks, 0)),
   }));
   return [
-    linePlot({ title: "Seconds per mask", unit: "s", labels, series: series((one) => one.duration_ms / 1000) }),
-    linePlot({ title: "Clicks per mask", unit: "clicks", labels, series: series((one) => one.num_clicks) }),
-    barPlot({ title: "Masks per day", unit: "masks", labels, series: counts }),
+    linePlot({ title: t("Seconds per mask"), unit: "s", labels, series: series((one) => one.duration_ms / 1000) }),
+    linePlot({ title: t("Clicks per mask"), unit: t("clicks"), labels, series: series((one) => one.num_clicks) }),
+    barPlot({ title: t("Masks per day"), unit: t("masks"), labels, series: counts }),
     barPlot({
-      title: "Masks per image, by state",
-      unit: "masks per image",
+      title: t("Masks per image, by state"),
+      unit: t("masks per image"),
       labels: statesOf(images).map(stateLabel),
-      series: [{ name: "masks per image", values: statesOf(images).map((state) => images[state].masks_per_image) }],
+      series: [{ name: t("masks per image"), values: statesOf(images).map((state) => images[state].masks_per_image) }],
     }),
   ];
 }
 
-function tableOf(days) {
-  const head = ["Day", "Person", "Stage", "Masks", "Corrected", "Clicks", "Seconds per mask", "Clicks per mask"];
+function workTable(days) {
+  const head = [t("Day"), t("Person"), t("Stage"), t("Masks"), t("Corrected"), t("Clicks"), t("Seconds per mask"), t("Clicks per mask")];
   const rows = [...days].reverse().map((one) =>
-    el("tr", {}, ...[one.day, one.user_name, one.stage].map((text) => el("td", {}, text)), ...[one.num_masks, one.num_corrected, one.num_clicks, one.seconds_per_mask, one.clicks_per_mask].map((value) => el("td.number", {}, value === null ? "–" : round(value)))),
+    el("tr", {}, ...[one.day, one.user_name, STAGE_WORDS[one.stage]].map((text) => el("td", {}, text)), ...[one.num_masks, one.num_corrected, one.num_clicks, one.seconds_per_mask, one.clicks_per_mask].map((value) => el("td.number", {}, value === null ? "–" : round(value)))),
   );
-  return el("details.table-card", { open: rows.length <= 12 }, el("summary", {}, `Table (${plural(rows.length, "row")})`), table("Work by day, person and stage", head, rows));
+  return el("details.table-card", { open: rows.length <= 12 }, el("summary", {}, tn("Table ({n} row)", "Table ({n} rows)", rows.length)), dataTable(t("Work by day, person and stage"), head, rows));
 }
 
-async function peopleOf(project) {
-  const items = await getItems(`projects/${project.id}/people`);
-  const heading = el("h2", {}, "What has become of people's images");
-  if (!items.length) return el("section.table-card", {}, heading, el("p.quiet", {}, "Nobody has finished an image yet."));
-  const columns = ["waiting", "accepted", "returned", "skipped", "unusable", "held"];
-  const rows = items.map((one) => el("tr", {}, el("td", {}, one.user_name), ...columns.map((name) => el("td.number", {}, one[`num_${name}`].toLocaleString("en")))));
-  return el("section.table-card", {}, heading, table("People", ["Person", "Waiting for review", "Accepted", "Returned", "Skipped", "Cannot be used", "Held now"], rows));
+/** Videos by state, with their sum; nothing if there are none. */
+async function videosOf(project) {
+  const { states: videos } = await get(`projects/${project.id}/videos/statistics`);
+  const found = STATES.map((state) => [stateLabel(state), videos[state]]).filter(([, { num_videos: count }]) => count);
+  if (!found.length) return [];
+  const keys = ["num_videos", "num_frames", "num_masked_frames", "num_tracks", "num_masks", "num_clicks", "duration_ms"];
+  const sum = Object.fromEntries(keys.map((key) => [key, found.reduce((total, [, one]) => total + one[key], 0)]));
+  const rows = [...found, ...(found.length > 1 ? [[t("All"), sum]] : [])].map(([name, one]) => [
+    name,
+    ...keys.slice(0, 5).map((key) => one[key]),
+    one.num_tracks ? round(one.num_clicks / one.num_tracks) : "–",
+    one.num_tracks ? round(one.duration_ms / 1000 / one.num_tracks) : "–",
+  ]);
+  const table = tableOf(t("Videos by state"), [t("State"), t("Videos"), t("Frames"), t("With masks"), t("Tracks"), t("Masks"), t("Clicks per track"), t("Seconds per track")], rows);
+  return [el("section.table-card", {}, el("h2", {}, t("Videos")), table)];
+}
+
+/** How balanced the classes are: masks and images of each; nothing if there are no masks. */
+async function classesOf(project) {
+  const [classes, counts] = await Promise.all([getItems(`projects/${project.id}/classes`), getItems(`projects/${project.id}/classes/counts`)]);
+  const all = counts.reduce((sum, { num_masks: count }) => sum + count, 0);
+  if (!all) return [];
+  const found = new Map(counts.map((one) => [one.class_id, one]));
+  const named = [...classes.map(({ id, name }) => [id, name]), ...(found.has(null) ? [[null, t("no class")]] : [])];
+  const rows = named.map(([id, name]) => {
+    const { num_masks: masks = 0, num_images: images = 0 } = found.get(id) ?? {};
+    return [name, masks, `${round((100 * masks) / all)}%`, images, images ? round(masks / images) : "–"];
+  });
+  const plot = barPlot({ title: t("Masks per class"), unit: t("masks"), labels: named.map(([, name]) => name), series: [{ name: t("masks"), values: rows.map(([, masks]) => masks) }] });
+  const table = tableOf(t("Balance of classes"), [t("Class"), t("Masks"), t("Share"), t("Images"), t("Masks per image")], rows);
+  return [el("section.table-card", {}, el("h2", {}, t("Balance of classes")), named.length <= MAX_BARS && plot, table)];
+}
+
+/** How many masks have each value of an attribute, and images each tag; null if none has any. */
+async function valuesOf(project) {
+  const items = await getItems(`projects/${project.id}/labelling/counts`);
+  if (!items.length) return null;
+  const rows = items.map(({ name, value, count }) => el("tr", {}, el("td", {}, name ? attributeName(name) : t("tag of images")), el("td", {}, value === true ? t("yes") : (value ?? t("any value"))), el("td.number", {}, shownNumber(count))));
+  return el("section.table-card", {}, el("h2", {}, t("Attributes and tags")), dataTable(t("Attributes and tags"), [t("Attribute"), t("Value"), t("Masks or images")], rows));
 }
 
 async function agreementOf(project) {
   const { items } = await get(`projects/${project.id}/agreement?limit=200`);
-  const heading = el("h2", {}, "Agreement between annotators");
+  const heading = el("h2", {}, t("Agreement between annotators"));
   if (!items.length) {
-    return el("section.table-card", {}, heading, el("p.quiet", {}, "No image has been submitted by two people yet. Request two annotators for some images to compare their masks here."));
+    return el("section.table-card", {}, heading, el("p.quiet", {}, t("No image has been submitted by two people yet. Request two annotators for some images to compare their masks here.")));
   }
   const mean = items.reduce((sum, { mean_iou: iou }) => sum + iou, 0) / items.length;
   const rows = items.map(({ image_id: id, image_path: path, user_names: names, mean_iou: iou, ious, num_unmatched: unmatched }) =>
-    el("tr", {}, el("td", {}, el("a", { href: `#/image/${id}` }, path)), el("td", {}, names.join(", ")), ...[iou.toFixed(3), ious.length, unmatched.join(" + ")].map((value) => el("td.number", {}, String(value)))),
+    el("tr", {}, el("td", {}, el("a", { href: `#/image/${id}` }, path)), el("td", {}, listed(names)), ...[iou.toFixed(3), ious.length, unmatched.join(" + ")].map((value) => el("td.number", {}, String(value)))),
   );
-  return el("section.table-card", {}, heading, el("p", {}, `Mean IoU ${mean.toFixed(3)} on ${plural(items.length, "pair")}; unmatched masks count as 0.`), table("Agreement", ["Image", "People", "Mean IoU", "Matched pairs", "Unmatched"], rows));
-}
-
-function table(caption, head, rows) {
-  return el("div.table-scroll", { tabindex: "0", role: "region", "aria-label": caption }, el("table", {}, el("caption.visually-hidden", {}, caption), el("thead", {}, el("tr", {}, ...head.map((name) => el("th", { scope: "col" }, name)))), el("tbody", {}, ...rows)));
-}
-
-function shortDay(day) {
-  return new Date(`${day}T00:00:00Z`).toLocaleDateString("en", { month: "short", day: "numeric", timeZone: "UTC" });
+  return el("section.table-card", {}, heading, el("p", {}, tn("Mean IoU {mean} on {n} pair; unmatched masks count as 0.", "Mean IoU {mean} on {n} pairs; unmatched masks count as 0.", items.length, { mean: mean.toFixed(3) })), dataTable(t("Agreement"), [t("Image"), t("People"), t("Mean IoU"), t("Matched pairs"), t("Unmatched")], rows));
 }

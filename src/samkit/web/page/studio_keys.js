@@ -5,9 +5,11 @@
 
 import { isTyping } from "./dom.js";
 import { openHelp } from "./help.js";
-import { STUDIO_KEYS, actionOf } from "./keys.js";
+import { openKeySettings } from "./key_settings.js";
+import { STUDIO_KEYS, actionOf, nameOf } from "./keys.js";
 import { announce } from "./notices.js";
 import { openSetAside } from "./set_aside.js";
+import { t } from "./texts.js";
 import { switchTheme } from "./theme.js";
 import { showPlace, toScreen, zoomView } from "./view.js";
 
@@ -27,13 +29,19 @@ export class StudioKeys {
    * @param {import("./saved_actions.js").SavedActions} parts.saved
    * @param {import("./shape_actions.js").ShapeActions} parts.shapes
    * @param {import("./image_moves.js").ImageMoves} parts.moves
+   * @param {import("./attribute_panel.js").AttributePanel} parts.attributes
+   * @param {import("./looks.js").Looks} parts.looks
+   * @param {import("./proposal_actions.js").ProposalActions} parts.proposals
    * @param {import("./studio_panels.js").StudioPanels} parts.panels
+   * @param {() => void} parts.comment asks for a comment
    */
-  constructor({ state, stage, tools, hold, draft, saved, shapes, moves, panels }) {
+  constructor({ state, stage, tools, hold, draft, saved, shapes, moves, attributes, looks, proposals, panels, comment }) {
+    this.proposals = proposals;
     this.state = state;
     this.stage = stage;
     this.tools = tools;
     this.draft = draft;
+    this.saved = saved;
     this.panels = panels;
     this.plain = {
       background: () => this.toggleBackground(),
@@ -46,6 +54,7 @@ export class StudioKeys {
       redo: () => draft.stepHistory("redo"),
       delete: () => saved.deleteSelected(),
       "class:choose": () => panels.focusClass(),
+      attributes: () => panels.focusAttributes(),
       "mask:next": () => saved.selectNext(1),
       "mask:previous": () => saved.selectNext(-1),
       "mask:pick": () => this.place && saved.selectAt(this.place),
@@ -54,9 +63,11 @@ export class StudioKeys {
       "opacity-": () => saved.setOpacity(stage.opacity - OPACITY_STEP),
       "opacity+": () => saved.setOpacity(stage.opacity + OPACITY_STEP),
       fit: () => shapes.nextFit(),
+      snap: () => draft.toggleSnap(),
       "shape:merge": () => shapes.pick("merge"),
       "shape:subtract": () => shapes.pick("subtract"),
       "shape:split": () => shapes.split(),
+      "shape:line": () => shapes.pick("line"),
       "shape:clean": () => shapes.askToCleanUp(),
       "image:next": () => moves.go("next"),
       "image:previous": () => moves.go("previous"),
@@ -70,13 +81,32 @@ export class StudioKeys {
       full: () => this.zoom(1 / stage.view.scale),
       "view:fit": () => stage.fit(),
       panel: () => panels.togglePanel(),
+      strip: () => this.toggleStrip(),
       theme: () => switchTheme(),
-      help: () => openHelp(STUDIO_KEYS),
+      help: () => openHelp(STUDIO_KEYS, { change: () => openKeySettings(() => [...state.classes.values()]) }),
+      comment,
+      looks: () => looks.toggle(),
+      proposals: () => proposals.toggle(),
+      "proposals:alike": () => proposals.startAlike(),
+      "proposals:words": () => proposals.askForWords(),
+    };
+    // What these actions do while there is a proposal to decide about.
+    this.ofProposal = {
+      accept: () => proposals.accept(),
+      delete: () => proposals.reject(),
+      cancel: () => proposals.stop(),
+      undo: () => proposals.undo(),
+      "mask:next": () => proposals.skip(1),
+      "mask:previous": () => proposals.skip(-1),
+      "proposal:correct": () => proposals.correct(),
+      "proposal:all": () => proposals.acceptAll(),
     };
     this.withArgument = {
       tool: ({ what }) => tools.use(what),
       candidate: ({ what }) => draft.choose(Number(what)),
       class: ({ index }) => saved.setClass([...state.classes.keys()][index] ?? state.classId),
+      attribute: ({ index }) => attributes.press(index),
+      tag: ({ index }) => attributes.pressTag(index),
       move: ({ key }) => this.moveCrosshair(key),
     };
   }
@@ -85,7 +115,7 @@ export class StudioKeys {
     const { draft } = this.state;
     if (isTyping(event.target) || document.querySelector("dialog[open]")) return;
     const found = actionOf(STUDIO_KEYS, event);
-    if (!found) return;
+    if (!found) return this.chooseClass(event);
     const onButton = event.target instanceof HTMLElement && event.target.matches("button, a, input, summary, [role=option]");
     if (onButton && BUTTON_KEYS.includes(found.key)) return;
     if (onButton && found.action === "move" && event.target.matches("input")) return;
@@ -98,19 +128,30 @@ export class StudioKeys {
     } else this.act(found);
   }
 
+  /** Choose the class whose own key was pressed. */
+  chooseClass(event) {
+    const name = nameOf(event);
+    const chosen = [...this.state.classes.values()].find(({ key }) => key !== "" && key === name);
+    if (!chosen) return;
+    event.preventDefault();
+    this.saved.setClass(chosen.id);
+  }
+
   onKeyUp(event) {
     const { state } = this;
     if (event.key !== " " || !state.space.held) return;
     const { used } = state.space;
     state.space = { held: false, used: false };
     this.stage.element.classList.remove("pannable");
-    if (!used) this.draft.accept();
+    if (!used) this.act({ action: "accept" });
   }
 
   /** Do what a key or button stands for. */
   act({ action, index = 0, key = "" }) {
     const [verb, what] = action.split(":");
-    if (this.plain[action]) this.plain[action]();
+    const decide = this.proposals.isOn && this.ofProposal[action];
+    if (decide) decide();
+    else if (this.plain[action]) this.plain[action]();
     else this.withArgument[verb]?.({ what, index, key });
   }
 
@@ -122,8 +163,14 @@ export class StudioKeys {
   toggleBackground() {
     const { state } = this;
     state.background = !state.background;
-    announce(state.background ? "Background clicks." : "Foreground clicks.");
+    announce(state.background ? t("Background clicks.") : t("Foreground clicks."));
     this.draft.preview(null);
+    state.update();
+  }
+
+  toggleStrip() {
+    const { state } = this;
+    state.strip = !state.strip;
     state.update();
   }
 

@@ -23,14 +23,15 @@ export class DraftPainter {
     }
   }
 
-  /** The preview under the pointer: a mask at a fraction of the image's size. */
-  showPreview(mask, color) {
+  /** The preview under the pointer: a mask at a fraction of the size of a part of the image. */
+  showPreview(mask, color, box) {
     this.preview = mask && new MaskLayer(mask, color);
+    this.previewBox = box;
   }
 
   /**
    * @param {CanvasRenderingContext2D} context
-   * @param {object} scene view, opacity, ratio, color, draft, tool, pointer, crosshair, imageWidth
+   * @param {object} scene view, opacity, ratio, color, draft, tool, pointer, crosshair
    */
   paint(context, scene) {
     const { view, draft, tool, pointer, crosshair } = scene;
@@ -64,11 +65,12 @@ export class DraftPainter {
     }
   }
 
-  paintPreview(context, { view, imageWidth, color }) {
+  paintPreview(context, { view, color }) {
     const { mask } = this.preview;
     this.preview.build();
-    const factor = imageWidth / mask.width;
-    const scaled = { ...view, scale: view.scale * factor };
+    const [x0, y0, x1] = this.previewBox;
+    const [x, y] = toScreen(view, x0, y0);
+    const scaled = { ...view, x, y, scale: (view.scale * (x1 - x0)) / mask.width };
     this.preview.drawTint(context, scaled, PREVIEW_OPACITY);
     this.preview.drawOutline(context, scaled, { width: 1.5, color, dash: [5, 4] });
   }
@@ -88,7 +90,7 @@ export function paintLit(context, view, layer) {
   layer.drawOutline(context, view, { width: 1.75, color: "#fff" });
 }
 
-function paintPrompts(context, view, { points, labels, box }) {
+export function paintPrompts(context, view, { points, labels, box }) {
   if (box) drawBox(context, view, box.slice(0, 2), box.slice(2), { dash: [] });
   points.forEach(([px, py], i) => {
     const [x, y] = toScreen(view, px + 0.5, py + 0.5);

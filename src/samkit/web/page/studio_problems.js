@@ -4,9 +4,10 @@
  */
 
 import { get, getItems, post } from "./api.js";
-import { confirmDialog, el, plural } from "./dom.js";
+import { confirmDialog, el } from "./dom.js";
 import { banner, notifyError } from "./notices.js";
 import { NOT_SIGNED_IN } from "./socket.js";
+import { t, tn } from "./texts.js";
 
 /**
  * @param {object} loss
@@ -15,7 +16,7 @@ import { NOT_SIGNED_IN } from "./socket.js";
  */
 export function showLostConnection({ code, retry }) {
   if (code === NOT_SIGNED_IN) get("status").catch(() => {}); // shows the sign-in form
-  banner("connection", "Connection lost. Trying again. Your work is stored here and will be sent.", [{ label: "Try now", act: retry, primary: true }]);
+  banner("connection", t("Connection lost. Trying again. Your work is stored here and will be sent."), [{ label: t("Try now"), act: retry, primary: true }]);
 }
 
 /**
@@ -32,14 +33,14 @@ export function unreadableCard({ detail, held, setAside, next, again }) {
   return el(
     "section.unreadable",
     { role: "alert" },
-    el("h2", {}, "This image cannot be read"),
+    el("h2", {}, t("This image cannot be read")),
     el("p", {}, detail),
     el(
       "p.row",
       {},
-      button("button.primary", "Next image", () => (held ? setAside("skip", `cannot be read: ${detail}`) : next())),
-      held && button("button", "Report as unusable", () => setAside("unusable", `cannot be read: ${detail}`)),
-      button("button.plain", "Try again", again),
+      button("button.primary", t("Next image"), () => (held ? setAside("skip", t("cannot be read: {why}", { why: detail })) : next())),
+      held && button("button", t("Report as unusable"), () => setAside("unusable", t("cannot be read: {why}", { why: detail }))),
+      button("button.plain", t("Try again"), again),
     ),
   );
 }
@@ -54,12 +55,12 @@ export function unreadableCard({ detail, held, setAside, next, again }) {
  * @param {{change: import("./outbox.js").Change, error: import("./api.js").ApiError}} refusal
  */
 export async function showRefusedChange({ state, masks, outbox }, { change, error }) {
-  const { imageId, kind } = change;
+  const { imageId, kind, what } = change;
   const newer = await newerVersion(change).catch(() => null);
   const reload = async () => {
     if (imageId !== state.imageId) return;
     state.draft = null;
-    await masks.load().catch(notifyError);
+    await Promise.all([masks.load(), masks.tags?.load()]).catch(notifyError);
     state.update();
   };
   const again = async () => {
@@ -95,7 +96,7 @@ export async function showRefusedChange({ state, masks, outbox }, { change, erro
   };
   const discard = async () => {
     const lost = outbox.waiting.filter((other) => other.imageId === imageId).length;
-    const sure = await confirmDialog("Discard the changes?", `${plural(lost, "change")} that the server refused will be lost.`, "Discard");
+    const sure = await confirmDialog(t("Discard the changes?"), tn("{n} change that the server refused will be lost.", "{n} changes that the server refused will be lost.", lost), t("Discard"));
     if (!sure) return;
     outbox.discard(imageId);
     banner("outbox", null);
@@ -105,25 +106,29 @@ export async function showRefusedChange({ state, masks, outbox }, { change, erro
   const isStale = newer !== null;
   const actions = isStale
     ? [
-        kind === "replace" && { label: "Save mine over it", act: over, primary: true },
-        kind === "replace" && { label: "Save mine as a new mask", act: asNew },
-        kind === "delete" && { label: "Delete it all the same", act: over, primary: true },
-        { label: "Take what is there now", act: takeTheirs, primary: !["replace", "delete"].includes(kind) },
+        kind === "replace" && { label: t("Save mine over it"), act: over, primary: true },
+        kind === "replace" && !what && { label: t("Save mine as a new mask"), act: asNew },
+        kind === "delete" && { label: t("Delete it all the same"), act: over, primary: true },
+        { label: t("Take what is there now"), act: takeTheirs, primary: !["replace", "delete"].includes(kind) },
       ]
     : [
-        { label: "Take the image again and send", act: again, primary: true },
-        kind === "replace" && { label: "Save mine as a new mask", act: asNew },
-        { label: "Discard", act: discard },
+        { label: t("Take the image again and send"), act: again, primary: true },
+        kind === "replace" && !what && { label: t("Save mine as a new mask"), act: asNew },
+        { label: t("Discard"), act: discard },
       ];
-  const what = isStale ? "this mask was changed elsewhere meanwhile. Nothing is lost: all its states are stored." : `${error.message}. Your changes are stored here.`;
-  banner("outbox", `Not saved: ${what}`, actions.filter(Boolean), "bad");
+  const elsewhere = what ? t("Not saved: the tags were changed elsewhere meanwhile. Nothing is lost: all states are stored.") : t("Not saved: this mask was changed elsewhere meanwhile. Nothing is lost: all states are stored.");
+  banner("outbox", isStale ? elsewhere : t("Not saved: {why}. Your changes are stored here.", { why: error.message }), actions.filter(Boolean), "bad");
 }
 
 const newKey = () => crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
 
 /** The version of a mask that is newer than the one a change is based on; null if there is none. */
-async function newerVersion({ kind, imageId, id, version }) {
+async function newerVersion({ kind, what, imageId, id, version }) {
   if (kind === "create") return null;
+  if (what === "tags") {
+    const { version: now } = await get(`images/${imageId}/tags`);
+    return now === version ? null : now;
+  }
   const all = await getItems(`images/${imageId}/annotations?deleted=true`);
   const now = all.find((one) => one.id === id)?.version ?? version;
   return now === version ? null : now;

@@ -1,6 +1,7 @@
 /** What the studio's actions, panels and keys share: the state of one open image. */
 
 import { isReviewer } from "./api.js";
+import { NOTHING } from "./labelling.js";
 
 export class StudioState {
   /**
@@ -20,14 +21,18 @@ export class StudioState {
     /** @type {Map<number, {id: number, name: string, color: string}>} */
     this.classes = new Map();
     this.nextClassId = null; // of the masks that are made from now on
+    /** @type {import("./labelling.js").Labelling} */
+    this.labelling = NOTHING;
     /** @type {import("./draft.js").Draft | null} */
     this.draft = null;
     this.toolName = settings.tool;
     this.fit = settings.fit; // how accepted masks fit among the others
+    this.snap = settings.snap; // whether what is drawn is joined to the borders of other masks
+    this.strip = settings.strip; // whether the strip of thumbnails is shown
     const { holes, islands, smoothing: radius, least, cleanNew: always } = settings;
     this.cleaning = { holes, islands, radius, least, always }; // limits in pixels
-    /** @type {"merge" | "subtract" | null} */
-    this.picking = null; // what the next mask that is pointed at is for
+    /** @type {"merge" | "subtract" | "line" | null} */
+    this.picking = null; // what the next mask that is pointed at, or the next line, is for
     this.background = false; // whether clicks mean background
     this.radius = settings.radius; // of the brush, in image pixels
     /** @type {import("./saved_masks.js").SavedMask | null} */
@@ -65,6 +70,11 @@ export class StudioState {
   /** The class of the selected mask, else that of the next one. */
   get classId() {
     return this.draft?.saved ? this.draft.saved.classId : this.nextClassId;
+  }
+
+  /** The attributes of the selected mask, else of the one in the making. */
+  get attributes() {
+    return this.draft?.attributes ?? {};
   }
 
   get className() {

@@ -2,6 +2,7 @@
 
 import { el } from "./dom.js";
 import { icon } from "./icons.js";
+import { t } from "./texts.js";
 
 const KEY = "samkit.theme";
 const system = matchMedia("(prefers-color-scheme: dark)");
@@ -40,5 +41,5 @@ export function switchTheme() {
 
 /** The theme button; the style sheet decides which of its icons is shown. */
 export function themeButton() {
-  return el("button.icon.theme-switch", { type: "button", title: "Dark or light (T)", "aria-label": "Dark or light", onclick: switchTheme }, icon("moon"), icon("sun"));
+  return el("button.icon.theme-switch", { type: "button", title: t("Dark or light (T)"), "aria-label": t("Dark or light"), onclick: switchTheme }, icon("moon"), icon("sun"));
 }

@@ -10,6 +10,7 @@ const MARGIN = 12; // around a fitted image
 const BELOW = 84; // for the bars at the bottom, which must not cover the image
 const MIN_VISIBLE = 48; // pixels of the image that stay visible
 export const MAX_SCALE = 32;
+export const PIXELATE_FROM = 4; // screen pixels per image pixel from which pixels are not smoothed
 
 /** Fit the whole image into the window, at no more than three times its size. */
 export function fitView({ width, height, imageWidth, imageHeight }) {

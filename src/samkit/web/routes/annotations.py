@@ -19,6 +19,7 @@ from samkit.dataengine import (
     delete_annotation,
     get_image,
     image_changes,
+    judge_mask,
     list_submissions,
     redo_annotation,
     reopen_image,
@@ -44,6 +45,7 @@ from samkit.web.schemas import (
     AtVersion,
     EventModel,
     ImageOut,
+    JudgeMask,
     NewAnnotation,
     Reason,
     RestoreMasks,
@@ -57,6 +59,7 @@ from samkit.web.schemas import (
 )
 from samkit.web.sign_in import AnyUser, Reviewer
 from samkit.web.state import TheState
+from samkit.web.verdicts import verdicts_page
 
 router = new_router()
 
@@ -86,6 +89,7 @@ def add_annotation(
         user_id=user.id,
         rle=_rle(body.rle),
         class_id=body.class_id,
+        attributes=body.attributes,
         events=_events(body.events),
         score=body.score,
         stability=body.stability,
@@ -106,6 +110,7 @@ def put_annotation(
         version=body.version,
         rle=_rle(body.rle),
         class_id=body.class_id,
+        attributes=body.attributes,
         events=_events(body.events),
         score=body.score,
         stability=body.stability,
@@ -142,6 +147,17 @@ def redo(studio: TheState, user: AnyUser, annotation_id: Key, body: AtVersion) -
     return _named(studio, made)
 
 
+@router.put("/annotations/{annotation_id}/verdict")
+def put_verdict(
+    studio: TheState, user: Reviewer, annotation_id: Key, body: JudgeMask
+) -> AnnotationOut:
+    """Accept or reject one mask of an image that is up for review."""
+    made = judge_mask(
+        studio.store, annotation_id, user.id, version=body.version, verdict=body.verdict
+    )
+    return _named(studio, made)
+
+
 @router.get("/annotations/{annotation_id}/history")
 def get_history(studio: TheState, user: AnyUser, annotation_id: Key) -> Page[RevisionOut]:
     """List all states of a mask."""
@@ -158,7 +174,7 @@ def get_events(studio: TheState, user: AnyUser, annotation_id: Key) -> Page[Even
 
 @router.get("/images/{image_id}/changes")
 def get_changes(studio: TheState, user: AnyUser, image_id: Key) -> Page[Change]:
-    """List all changes of an image's masks that one may see, oldest first, without the masks."""
+    """List all changes of an image's tags and of its masks that one may see, oldest first."""
     found = image_changes(studio.store, image_id, user_id=user.id)
     return Page(items=found, next_after=None)
 
@@ -238,21 +254,11 @@ def send_back(studio: TheState, user: Reviewer, image_id: Key, body: ReturnImage
 
 
 @router.get("/images/{image_id}/reviews")
-def get_reviews(studio: TheState, _user: AnyUser, image_id: Key) -> Page[VerdictOut]:
+def get_reviews(studio: TheState, user: AnyUser, image_id: Key) -> Page[VerdictOut]:
     """List what people decided on an image: verdicts, and why it was skipped or reported."""
     get_image(studio.store, image_id)
-    names = user_names(studio.store)
-    found = tuple(
-        VerdictOut(
-            user_id=one.user_id,
-            user_name=names[one.user_id],
-            verdict=one.verdict,
-            comment=one.comment,
-            at=one.at,
-        )
-        for one in review_history(studio.store, image_id)
-    )
-    return Page(items=found, next_after=None)
+    found = review_history(studio.store, image_id, user_id=user.id)
+    return verdicts_page(studio.store, found)
 
 
 def _rle(rle: RleModel) -> Rle:

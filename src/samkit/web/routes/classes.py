@@ -56,8 +56,8 @@ def put_order(
 
 @router.patch("/classes/{class_id}")
 def patch_class(studio: TheState, _user: Reviewer, class_id: Key, body: ClassChange) -> LabelClass:
-    """Change a class's name or colour."""
-    return change_class(studio.store, class_id, name=body.name, color=body.color)
+    """Change a class's name, colour or key."""
+    return change_class(studio.store, class_id, name=body.name, color=body.color, key=body.key)
 
 
 @router.post("/classes/{class_id}/merge")

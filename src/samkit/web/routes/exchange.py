@@ -178,11 +178,11 @@ def _import(
                 user_id=user_id,
             )
         except DataError as error:
-            raise DataError(_without(folder, str(error))) from error
-    return replace(report, faults=tuple(_without(folder, one) for one in report.faults))
+            raise DataError(without_folder(folder, str(error))) from error
+    return replace(report, faults=tuple(without_folder(folder, one) for one in report.faults))
 
 
-def _without(folder: Path, text: str) -> str:
+def without_folder(folder: Path, text: str) -> str:
     """A message without the temporary folder, which says nothing to who sent the files."""
     return text.replace(f"{folder}/", "").replace(str(folder), "the zip")
 

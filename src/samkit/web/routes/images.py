@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,21 +12,21 @@ from fastapi import HTTPException, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from samkit.dataengine import (
+    ImageOrder,
     ImagePlace,
     Lease,
     Page,
-    Review,
-    Stage,
+    StoredImage,
     check_name,
     get_image,
     get_project,
     give_back,
     image_place,
     lease_of,
-    list_images,
     list_submissions,
     open_image_file,
     receive_image,
+    search_images,
     set_num_annotators,
     take_back,
     take_image,
@@ -34,8 +35,12 @@ from samkit.dataengine import (
     upload_folder,
     user_names,
 )
-from samkit.web.pictures import SMALL_SIDE, Picture, show
-from samkit.web.routing import After, Key, Limit, new_file_router, new_router
+from samkit.errors import MissingError
+from samkit.formats import MAX_TILED_PIXELS, TILE_SIDE, Pyramid, ValueRange, read_values
+from samkit.web import thumbnails
+from samkit.web.image_values import ValueFacts, Values, block_of, value_facts
+from samkit.web.pictures import JPEG, SMALL_SIDE, Picture, show, show_tiles
+from samkit.web.routing import After, Key, Limit, TilePlace, new_file_router, new_router
 from samkit.web.schemas import (
     MAX_INT32,
     Holder,
@@ -45,11 +50,15 @@ from samkit.web.schemas import (
     NextOut,
     NumAnnotators,
     OwnSubmission,
+    TilesOut,
+    ValuesOut,
     page_of,
     submission_out,
 )
+from samkit.web.searching import TheSearch
 from samkit.web.sign_in import Admin, AnyUser, Reviewer
 from samkit.web.state import ServerState, TheState
+from samkit.web.tiles import OPENED, SHOWN
 from samkit.web.uploads import receive_file
 
 router = new_router()
@@ -58,7 +67,8 @@ files = new_file_router()
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp")
 ANY_TYPE = "application/octet-stream"
 BODY = {"schema": {"type": "string", "format": "binary"}}
-MAX_NAME = 200  # characters of a search
+MAX_RANGE = 80
+MAX_BLOCK = 256  # pixels
 LARGE, SMALL = 0, 1  # priorities of pictures
 # Browsers ask each time whether they may still show it: after signing out they may not.
 KEEP_IMAGE = "private, no-cache"
@@ -72,21 +82,25 @@ def get_images(
     *,
     after: After = 0,
     limit: Limit = 100,
-    review: Review | None = None,
-    stage: Stage | None = None,
-    name: Annotated[str, Query(max_length=MAX_NAME)] = "",
+    search: TheSearch,
+    order: ImageOrder = "added",
+    descending: bool = False,
     skip: Annotated[int, Query(ge=0, le=MAX_INT32)] = 0,
 ) -> Page[ImageOut]:
-    """List images of a project; those whose path contains `name`, without the first `skip` ones."""
+    """Search images of a project, in an order, without the first `skip` ones that are found.
+
+    `name` is a part of their path, `class_id` the class of one of their masks, and `user_id` a
+    person who made one of these, or submitted the image.
+    """
     get_project(studio.store, project_id)
-    page = list_images(
+    page = search_images(
         studio.store,
         project_id,
+        search,
+        order=order,
+        descending=descending,
         after=after,
         limit=limit,
-        review=review,
-        stage=stage,
-        name=name,
         skip=skip,
     )
     return page_of(ImageOut, page.items, page.next_after)
@@ -125,7 +139,7 @@ async def upload_image(
             project_id,
             received,
             name,
-            max_pixels=config.max_pixels,
+            max_pixels=MAX_TILED_PIXELS,
         )
     return ImageOut.model_validate(image)
 
@@ -156,9 +170,16 @@ async def get_content(
     _user: AnyUser,
     image_id: Key,
     max_side: Literal["128", "256", "512", "1024", "2048", "4096"] | None = None,
+    value_range: Annotated[str, Query(max_length=MAX_RANGE)] | None = None,
 ) -> Response:
-    """Return an upright picture of an image: JPEG if scaled down or from a lossy file, else PNG."""
+    """Return an upright picture of an image: JPEG if scaled down or from a lossy file, else PNG.
+
+    `value_range` says which values become black and white, such as 0,4095: without it the
+    project's; images of 8 bits are the same with each.
+    """
     image = await run_in_threadpool(get_image, studio.store, image_id)
+    if value_range is not None:
+        image = replace(image, value_range=str(ValueRange.of(value_range)))
     headers = {
         "ETag": f'"{image.pixels_key}-{max_side or "full"}"',
         "Cache-Control": KEEP_IMAGE,
@@ -166,6 +187,18 @@ async def get_content(
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     side = None if max_side is None else int(max_side)
+
+    small = side is not None and side <= thumbnails.MAX_SIDE
+    known = studio.thumbnails.get(headers["ETag"]) if small else None
+    if known is not None:
+        return Response(known.content, media_type=known.media_type, headers=headers)
+
+    if side is not None and studio.tiles.is_tiled(image):
+        pyramid = await _pyramid_of(studio, image, SHOWN if small else OPENED)
+        picture = await run_in_threadpool(show_tiles, pyramid, side)
+        if small:
+            studio.thumbnails.put(headers["ETag"], picture)
+        return Response(picture.content, media_type=picture.media_type, headers=headers)
 
     def make() -> Picture:
         with open_image_file(studio.store, image) as file:
@@ -181,7 +214,98 @@ async def get_content(
     # An image that somebody opens goes before the thumbnails of galleries.
     priority = SMALL if side is not None and side <= SMALL_SIDE else LARGE
     picture = await asyncio.wrap_future(studio.pictures.submit(priority, make))
+    if small:
+        studio.thumbnails.put(headers["ETag"], picture)
     return Response(picture.content, media_type=picture.media_type, headers=headers)
+
+
+@router.get("/images/{image_id}/tiles")
+async def get_tiles(studio: TheState, _user: AnyUser, image_id: Key) -> TilesOut:
+    """Return the levels of an image that is shown by tiles; the first call waits for them.
+
+    Level 0 has the image's own size, each further one half of the one before.
+    """
+    image = await run_in_threadpool(get_image, studio.store, image_id)
+    pyramid = await _pyramid_of(studio, image)
+    return TilesOut(tile_side=TILE_SIDE, sizes_wh=pyramid.sizes_wh)
+
+
+@router.get(
+    "/images/{image_id}/tiles/{level}/{x}/{y}",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/jpeg": {}}, "description": "the tile"},
+        304: {"description": "the browser has it already"},
+    },
+)
+async def get_tile(
+    request: Request,
+    studio: TheState,
+    _user: AnyUser,
+    image_id: Key,
+    *,
+    level: TilePlace,
+    x: TilePlace,
+    y: TilePlace,
+) -> Response:
+    """Return a tile of an upright image: of column x and row y at a level."""
+    image = await run_in_threadpool(get_image, studio.store, image_id)
+    headers = {
+        "ETag": f'"{image.pixels_key}-{level}-{x}-{y}"',
+        "Cache-Control": KEEP_IMAGE,
+    }
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    pyramid = await _pyramid_of(studio, image)
+    tile = await run_in_threadpool(pyramid.tile, level, x, y)
+    if tile is None:
+        raise MissingError(f"{image.path} has no tile {x}, {y} at level {level}")
+    return Response(tile, media_type=JPEG, headers=headers)
+
+
+async def _pyramid_of(studio: ServerState, image: StoredImage, priority: int = OPENED) -> Pyramid:
+    # Others may wait for it, too, when somebody stops waiting.
+    return await asyncio.shield(asyncio.wrap_future(studio.tiles.ask(image, priority)))
+
+
+@router.get("/images/{image_id}/values")
+async def get_values(
+    studio: TheState,
+    _user: AnyUser,
+    image_id: Key,
+    x: Annotated[int, Query(ge=0, le=MAX_INT32)],
+    y: Annotated[int, Query(ge=0, le=MAX_INT32)],
+    side: Annotated[int, Query(ge=1, le=MAX_BLOCK)] = 1,
+) -> ValuesOut:
+    """Return values of a block of pixels as the image's file has them, row by row.
+
+    Null stands for what is not a number.
+    """
+    _, values = await _values_of(studio, image_id)
+    return ValuesOut(x=x, y=y, values=block_of(values, x, y, side))
+
+
+@router.get("/images/{image_id}/values/facts")
+async def get_value_facts(studio: TheState, _user: AnyUser, image_id: Key) -> ValueFacts:
+    """Return what values an image has, and which of them are seen as black and white."""
+    image, values = await _values_of(studio, image_id)
+    return await run_in_threadpool(value_facts, values, image.path, image.value_range)
+
+
+async def _values_of(studio: ServerState, image_id: int) -> tuple[StoredImage, Values]:
+    """An image with its values, which are decoded once for many questions."""
+    image = await run_in_threadpool(get_image, studio.store, image_id)
+
+    def read() -> Values:
+        with open_image_file(studio.store, image) as file:
+            return read_values(
+                file, image.path, page=image.page, max_pixels=studio.config.max_pixels
+            )
+
+    def make() -> Values:
+        return studio.values.get(image.sha256, read)
+
+    return image, await asyncio.wrap_future(studio.pictures.submit(SMALL, make))
 
 
 @router.post("/projects/{project_id}/next")

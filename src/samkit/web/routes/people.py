@@ -18,18 +18,22 @@ from samkit.dataengine import (
     list_actions,
     list_users,
     open_sign_in,
+    read_settings,
+    save_settings,
     user_names,
 )
+from samkit.http import client_address, is_own_origin
 from samkit.web.routing import After, Key, Limit, new_router
 from samkit.web.schemas import (
     Credentials,
     NewUser,
     PasswordChange,
+    Settings,
     SignInOut,
     UserChange,
 )
-from samkit.web.security import attempt_key, client_address, is_own_origin
-from samkit.web.sign_in import Admin, AnyUser, CurrentSignIn, give_cookie
+from samkit.web.security import attempt_key
+from samkit.web.sign_in import Admin, AnyUser, CurrentSignIn, PageSignIn, give_cookie
 from samkit.web.state import ServerState, TheState
 
 router = new_router()
@@ -54,20 +58,37 @@ def get_sign_in(studio: TheState, current: CurrentSignIn) -> SignInOut:
 
 
 @router.delete("/session", status_code=204)
-def sign_out(
-    request: Request, response: Response, studio: TheState, _current: CurrentSignIn
-) -> None:
+def sign_out(request: Request, response: Response, studio: TheState, _current: PageSignIn) -> None:
     """Sign out; the browser forgets the pictures that it has cached."""
     response.headers["Clear-Site-Data"] = '"cache"'  # not "storage", which has unsent masks
     close_sign_in(studio.store, request.cookies[studio.config.cookie_name])
     response.delete_cookie(studio.config.cookie_name)
 
 
+@router.get("/session/settings")
+def get_settings(studio: TheState, user: AnyUser) -> Settings:
+    """Return what one has set on the page."""
+    return Settings(settings=read_settings(studio.store, user.id))
+
+
+@router.put("/session/settings")
+def put_settings(request: Request, studio: TheState, user: AnyUser, body: Settings) -> Settings:
+    """Save what one has set on the page, of which the audit log says nothing."""
+    request.state.routine = True
+    save_settings(studio.store, user.id, body.settings)
+    return body
+
+
 @router.post("/session/password")
 def change_password(
-    request: Request, response: Response, studio: TheState, user: AnyUser, body: PasswordChange
+    request: Request,
+    response: Response,
+    studio: TheState,
+    current: PageSignIn,
+    body: PasswordChange,
 ) -> SignInOut:
     """Change one's own password: other sign-ins end, and this one continues with a new token."""
+    user = current.user
     try:
         _verify(studio, request, user.name, body.old)
     except HTTPException as error:

@@ -10,6 +10,7 @@ from fastapi import HTTPException
 
 import samkit
 from samkit.dataengine import (
+    REVIEWERS,
     SCAN,
     Agreement,
     Page,
@@ -18,6 +19,7 @@ from samkit.dataengine import (
     add_job,
     count_images,
     count_people,
+    count_videos,
     create_project,
     get_image,
     get_job,
@@ -67,6 +69,7 @@ def get_status(studio: TheState, _user: AnyUser) -> StatusOut:
         local=config.is_local,
         max_upload_mb=config.max_upload_mb,
         max_megapixels=config.max_megapixels,
+        words=bool(studio.text),
     )
 
 
@@ -74,8 +77,8 @@ def get_status(studio: TheState, _user: AnyUser) -> StatusOut:
 def get_projects(
     studio: TheState, user: AnyUser, after: After = 0, limit: Limit = 100
 ) -> Page[ProjectOut]:
-    """List projects."""
-    page = list_projects(studio.store, after=after, limit=limit)
+    """List the projects that one may see."""
+    page = list_projects(studio.store, user=user, after=after, limit=limit)
     items = tuple(_project_out(one, user) for one in page.items)
     return Page(items=items, next_after=page.next_after)
 
@@ -111,7 +114,7 @@ def get_one_job(studio: TheState, _user: AnyUser, job_id: Key) -> JobOut:
 def get_statistics(
     studio: TheState, _user: AnyUser, project_id: Key, *, days: bool = True
 ) -> StatisticsOut:
-    """Count images and masks by state, and, with `days`, the work of each day, person and stage.
+    """Count images, videos and masks by state; with `days`, also work by day, person and stage.
 
     The latter reads all prompts: half a second for 100,000 masks.
     """
@@ -134,7 +137,8 @@ def get_statistics(
         for one in (work_days(studio.store, project_id) if days else ())
     ]
     images = {state: StateCountOut.model_validate(one) for state, one in states.items()}
-    return StatisticsOut(images=images, days=work)
+    videos = count_videos(studio.store, project_id)
+    return StatisticsOut(images=images, videos=videos, days=work)
 
 
 @router.get("/projects/{project_id}/people")
@@ -161,9 +165,12 @@ def get_agreements(
 
 
 @router.get("/images/{image_id}/agreement")
-def get_agreement(studio: TheState, _user: AnyUser, image_id: Key) -> Page[AgreementOut]:
-    """Compare people on one image; all pairs on one page."""
-    found = _agreements(studio, measure_agreement(studio.store, image_id))
+def get_agreement(studio: TheState, user: AnyUser, image_id: Key) -> Page[AgreementOut]:
+    """Compare people on one image; all pairs on one page, of those of whom one may know."""
+    compared = measure_agreement(studio.store, image_id)
+    if user.role not in REVIEWERS and get_image(studio.store, image_id).open:
+        compared = ()  # whoever works on it shall not learn who else does
+    found = _agreements(studio, compared)
     return Page(items=found, next_after=None)
 
 

@@ -1,12 +1,11 @@
 """Prompt encoder and mask decoder as one module for export to ONNX."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from samkit.compat.segment_anything.modeling import Sam
 from samkit.compat.segment_anything.utils.amg import calculate_stability_score
+from samkit.export import at_image_size, inner_size
 
 STABILITY_OFFSET = 1.0
 # A prompt of one or two points, padding included, is ambiguous: the single mask is excluded. With
@@ -89,20 +88,11 @@ class SamOnnxModel(nn.Module):
     @staticmethod
     def resize_longest_image_size(input_image_size: Tensor, longest_side: int) -> Tensor:
         """Size (h, w) of an image of size (2,) whose longest side becomes `longest_side`."""
-        size = input_image_size.to(torch.float32)
-        return torch.floor(longest_side / size.max() * size + 0.5).to(torch.int64)
+        return inner_size(input_image_size, longest_side)
 
     def mask_postprocessing(self, masks: Tensor, orig_im_size: Tensor) -> Tensor:
         """Upsample logits (1, M, h, w) to the original image's size (2,)."""
-        side = self.img_size
-        masks = nn.functional.interpolate(
-            masks, size=(side, side), mode="bilinear", align_corners=False
-        )
-        height, width = self.resize_longest_image_size(orig_im_size, side)
-        masks = masks[..., :height, :width]
-        # Tensors, so that a graph accepts images of any size.
-        original: Any = tuple(orig_im_size.to(torch.int64))
-        return nn.functional.interpolate(masks, original, mode="bilinear", align_corners=False)
+        return at_image_size(masks, orig_im_size, self.img_size)
 
     def select_masks(
         self, masks: Tensor, iou_preds: Tensor, num_points: int

@@ -58,6 +58,10 @@ export class BrushTool {
   }
 }
 
+// Sliders of the radius are logarithmic: 1 to 400 pixels.
+export const radiusOf = (value) => 400 ** (value / 100);
+export const sliderOf = (radius) => Math.round((100 * Math.log(radius)) / Math.log(400));
+
 const same = ([ax, ay], [bx, by]) => ax === bx && ay === by;
 
 /** Paint a stroke onto a context, in the image's place on the screen. */

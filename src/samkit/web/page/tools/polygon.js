@@ -25,10 +25,14 @@ export class PolygonTool {
     const xy = [Math.min(width, Math.max(0, press.xy[0])), Math.min(height, Math.max(0, press.xy[1]))];
     this.lost = [];
     if (this.points.length === 0) this.erase = press.secondary || this.actions.backgroundMode();
-    const near = (point) => point && this.actions.screenDistance(point, xy) < CLOSE_PX;
-    if (this.points.length > 2 && near(this.points[0])) this.close();
-    else if (!near(this.points.at(-1)) || press.keyboard) this.points.push(xy);
+    if (this.points.length > 2 && this.isNear(this.points[0], { xy })) this.close();
+    else if (!this.isNear(this.points.at(-1), { xy }) || press.keyboard) this.points.push(xy);
     this.actions.toolChanged();
+  }
+
+  /** Whether a press is at a corner. */
+  isNear(corner, { xy }) {
+    return corner !== undefined && this.actions.screenDistance(corner, xy) < CLOSE_PX;
   }
 
   double() {
@@ -64,8 +68,12 @@ export class PolygonTool {
   cancel() {}
 
   draw(context, view, pointer) {
-    if (!this.points.length) return;
-    const corners = this.points.map((point) => toScreen(view, ...point));
+    this.drawCorners(context, view, this.points, pointer);
+  }
+
+  drawCorners(context, view, points, pointer) {
+    if (!points.length) return;
+    const corners = points.map((point) => toScreen(view, ...point));
     for (const [color, width] of [["#000a", 4], [this.erase ? "#ff8a80" : "#fff", 2]]) {
       context.beginPath();
       corners.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));

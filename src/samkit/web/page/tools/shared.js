@@ -4,6 +4,7 @@ import { toScreen } from "../view.js";
 
 const DRAG_PX = 5; // less is a click of an unsteady hand
 const DRAG_TOUCH_PX = 12;
+const PROMPT_PX = 8; // from a prompt, on the screen
 
 /** The pixel at a place, null outside of the image. */
 export function pixelOf([x, y], [height, width]) {
@@ -22,6 +23,22 @@ export function boxFrom([ax, ay], [bx, by], [height, width]) {
     clamp(Math.max(ay, by), height),
   ];
   return box[2] - box[0] >= 2 && box[3] - box[1] >= 2 ? box : null;
+}
+
+/**
+ * The prompt at a place on the screen: a click, or a corner of the box; null if there is none.
+ * @returns {{index: number} | {opposite: number[]} | null} opposite: the corner that stays where it is
+ */
+export function promptAt({ xy, touch }, { points, box }, screenDistance) {
+  const reach = touch ? 2 * PROMPT_PX : PROMPT_PX;
+  const middles = points.map(([x, y]) => [x + 0.5, y + 0.5]);
+  const index = middles.findLastIndex((middle) => screenDistance(middle, xy) <= reach);
+  if (index >= 0) return { index };
+  if (!box) return null;
+  for (const [i, j] of [[0, 1], [0, 3], [2, 1], [2, 3]]) {
+    if (screenDistance([box[i], box[j]], xy) <= reach) return { opposite: [box[2 - i], box[4 - j]] };
+  }
+  return null;
 }
 
 export function farApart(one, other) {

@@ -12,8 +12,8 @@ import uvicorn
 from websockets.asyncio.client import connect
 
 from event_loops import run_async
-from samkit.web import serving
-from samkit.web.serving import _Connection, _listen, _LoopErrors, max_connections
+from samkit.http import server
+from samkit.http.server import _Connection, _listen, _LoopErrors, max_connections
 
 HEADERS_S = 0.15
 REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
@@ -75,7 +75,7 @@ async def is_closed(reader):
 
 @pytest.fixture(autouse=True)
 def short_time(monkeypatch):
-    monkeypatch.setattr(serving, "HEADERS_S", HEADERS_S)
+    monkeypatch.setattr(server, "HEADERS_S", HEADERS_S)
 
 
 @pytest.mark.parametrize("sent", [b"", REQUEST[:20]])
@@ -105,8 +105,8 @@ def test_websocket_is_not_closed_for_being_silent():
 
 
 def test_more_connections_than_descriptors_allow_are_closed(monkeypatch):
-    monkeypatch.setattr(serving, "HEADERS_S", 20)
-    monkeypatch.setattr(serving, "max_connections", lambda: 3)
+    monkeypatch.setattr(server, "HEADERS_S", 20)
+    monkeypatch.setattr(server, "max_connections", lambda: 3)
 
     async def use():
         async with running() as address:
