@@ -180,7 +180,7 @@ def test_half_precision_takes_half_the_space(folders, checkpoint, tmp_path, plai
 def test_one_part_alone(checkpoint, tmp_path):
     export_model(checkpoint, tmp_path / "part", parts=["decoder"])
     assert {one.name for one in (tmp_path / "part").iterdir()} == {"decoder.onnx", "samkit.json"}
-    with pytest.raises(WeightsError, match=r"encoder\.onnx is missing: export with both parts"):
+    with pytest.raises(WeightsError, match=r"encoder\.onnx is missing: export with --parts"):
         Predictor.load(tmp_path / "part")
 
 
@@ -196,7 +196,7 @@ def test_what_differs_is_not_written(checkpoint, tmp_path, monkeypatch):
     ("options", "message"),
     [
         ({"format": "tflite"}, "unknown format 'tflite': expected onnx or openvino"),
-        ({"parts": ["head"]}, "unknown part 'head': expected encoder or decoder"),
+        ({"parts": ["head"]}, "unknown part 'head': expected encoder or decoder or video"),
         ({"parts": []}, "no parts to export"),
         ({"precision": "int4"}, "unknown precision 'int4'"),
         ({"precision": "float16"}, "float16 is for the format openvino"),
@@ -208,11 +208,9 @@ def test_wrong_settings_are_told(checkpoint, tmp_path, options, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_sam2_is_refused(tmp_path, tiny_sam2):
-    path = tmp_path / "sam2.safetensors"
-    save_checkpoint(tiny_sam2, path, name="tiny_sam2")
-    with pytest.raises(ConfigError, match="is a SAM 2, which cannot be exported to onnx yet"):
-        export_model(path, tmp_path / "new")
+def test_a_sam_has_no_video_parts(checkpoint, tmp_path):
+    with pytest.raises(ConfigError, match="is for models with a memory: give a SAM 2 for videos"):
+        export_model(checkpoint, tmp_path / "new", parts=["encoder", "decoder", "video"])
 
 
 def test_a_folder_that_holds_something_is_left_alone(checkpoint, tmp_path):
