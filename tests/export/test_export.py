@@ -19,6 +19,8 @@ from samkit.weights import load_model, save_checkpoint
 
 pytestmark = pytest.mark.usefixtures("all_backends")
 
+GRAPH_FORMATS = ("onnx", "openvino")  # whose graphs are run; programs have tests of their own
+
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory, randomise):
@@ -38,12 +40,12 @@ def plain(checkpoint):
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, checkpoint):
     root = tmp_path_factory.mktemp("exported")
-    for name in FORMATS:
+    for name in GRAPH_FORMATS:
         export_model(checkpoint, root / name, format=name)
     return root
 
 
-@pytest.fixture(scope="module", params=FORMATS)
+@pytest.fixture(scope="module", params=GRAPH_FORMATS)
 def exported(request, folders):
     return Predictor.load(folders / request.param, threads=1)
 
@@ -195,7 +197,7 @@ def test_what_differs_is_not_written(checkpoint, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "tflite"}, "unknown format 'tflite': expected onnx or openvino"),
+        ({"format": "tflite"}, "unknown format 'tflite': expected onnx or openvino or torch"),
         ({"parts": ["head"]}, "unknown part 'head': expected encoder or decoder or video"),
         ({"parts": []}, "no parts to export"),
         ({"precision": "int4"}, "unknown precision 'int4'"),

@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
     )
     from samkit.backends.forking import enter_process, renew_in_children
     from samkit.backends.graphs import DecoderGraph, write_onnx
+    from samkit.backends.runtimes import Part
 
 __all__ = [
     "BACKENDS",
@@ -57,6 +58,7 @@ __all__ = [
     "DecoderGraph",
     "ExportedBackend",
     "ExportedFolder",
+    "Part",
     "as_points",
     "automatic_backend",
     "choose_precision",
@@ -91,6 +93,7 @@ __getattr__, __dir__ = lazy_names(
         "DecoderGraph": "graphs",
         "ExportedBackend": "exported",
         "ExportedFolder": "exported",
+        "Part": "runtimes",
         "as_points": "exported",
         "automatic_backend": "choose",
         "choose_precision": "choose",

@@ -40,7 +40,9 @@ VIDEO_PARTS = (
     "object_pointers",
     "mask_prompt",
 )
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+# Runtimes that read each format.
+RUNTIMES = {"onnx": ("onnx", "openvino"), "openvino": ("openvino",), "torch": ("torch",)}
 # Names of an image's features, the finest first; SAM has the last one.
 FEATURES = ("high_res_feats_0", "high_res_feats_1", "image_embeddings")
 # Labels of the decoder's points: background, foreground, the corners of a box, none.
@@ -54,7 +56,7 @@ class ExportedFolder:
     Attributes:
         config: name in `samkit.models.CONFIGS`.
         model: name of the model that was exported.
-        format: "onnx" or "openvino".
+        format: "onnx", "openvino" or "torch".
         precision: of its weights.
         encoder_checksum, former_checksum: of the image encoder's weights; see `samkit.Predictor`.
         iou_thresh: see `samkit.Predictor`.
@@ -254,7 +256,7 @@ def choose_runtime(exported: ExportedFolder, runtime: str) -> str:
         runtime = exported.format
         if runtime == "onnx" and not is_installed("onnx") and is_installed("openvino"):
             runtime = "openvino"
-    if runtime not in SUFFIXES or (runtime, exported.format) == ("onnx", "openvino"):
+    if runtime not in RUNTIMES[exported.format]:
         raise BackendError(
             f"{exported.folder} holds {exported.format} files, which backend {runtime!r} does not"
             f" run: leave it out"

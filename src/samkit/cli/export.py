@@ -13,7 +13,7 @@ from samkit.cli.options import json_option
 from samkit.errors import ConfigError
 from samkit.weights import check_source
 
-FORMAT_NAMES = ("onnx", "openvino", "transformers")
+FORMAT_NAMES = ("onnx", "openvino", "torch", "transformers")
 PART_NAMES = ("encoder", "decoder", "video")
 DEFAULT_PARTS = "encoder,decoder"
 PRECISION_NAMES = ("float32", "float16")
@@ -36,7 +36,8 @@ PRECISION_NAMES = ("float32", "float16")
     type=click.Choice(FORMAT_NAMES),
     default="onnx",
     show_default=True,
-    help="Format of the files; transformers: of SAM and SAM 2, for its from_pretrained.",
+    help="Format of the files; torch: programs of torch.export; transformers: of SAM and SAM 2, for"
+    " its from_pretrained.",
 )
 @click.option(
     "--parts",
@@ -73,7 +74,7 @@ def export(
 
     if file_format == "transformers":
         if (parts, precision) != (DEFAULT_PARTS, "float32"):
-            raise ConfigError("--parts and --precision are for onnx and openvino")
+            raise ConfigError("--parts and --precision are not for transformers")
         files = save_for_transformers(model, output)
         show_files(files, as_json=as_json)
         return

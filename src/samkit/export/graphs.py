@@ -143,7 +143,7 @@ def decoder_example(sam: Sam) -> tuple[Tensor, ...]:
         torch.zeros(1, config.dim, config.grid_size, config.grid_size),
         torch.full((prompts, points, 2), config.image_size / 2),
         torch.tensor([[1.0, 0.0, -1.0]] * prompts),
-        torch.zeros(1, 1, side, side),
+        torch.zeros(prompts, 1, side, side),
         torch.zeros(1),
         torch.tensor([config.image_size * 0.75, config.image_size * 1.5]),
     )

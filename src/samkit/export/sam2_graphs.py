@@ -7,6 +7,7 @@ K object pointers, E channels of memories.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -143,7 +144,7 @@ class MemoryEncoderGraph(nn.Module):
 
     def __init__(self, memory: Memory, image_size: int) -> None:
         super().__init__()
-        self.memory, self.size = memory, image_size
+        self.memory, self.size = only(memory, "encoder", "no_obj_embed_spatial"), image_size
 
     def forward(
         self,
@@ -177,7 +178,9 @@ class MemoryAttentionGraph(nn.Module):
 
     def __init__(self, memory: Memory) -> None:
         super().__init__()
-        self.memory = memory
+        self.memory = only(
+            memory, "attention", "maskmem_tpos_enc", "no_mem_pos_enc", "obj_ptr_tpos_proj"
+        )
         embeds = memory.maskmem_tpos_enc.detach().flatten(1)  # the last is of prompted frames
         times = torch.cat([embeds[-1:], embeds[:-1], torch.zeros_like(embeds[:1])])
         self.register_buffer("times", times)
@@ -230,7 +233,7 @@ class ObjectPointersGraph(nn.Module):
 
     def __init__(self, memory: Memory) -> None:
         super().__init__()
-        self.memory = memory
+        self.memory = only(memory, "obj_ptr_proj", "no_obj_ptr")
 
     def forward(self, mask_tokens: Tensor, is_present: Tensor) -> Tensor:
         return self.memory.point(mask_tokens, is_present > 0)
@@ -241,11 +244,21 @@ class MaskPromptGraph(nn.Module):
 
     def __init__(self, memory: Memory) -> None:
         super().__init__()
-        self.downsample = memory.mask_downsample
+        self.memory = only(memory, "mask_downsample")
 
     def forward(self, masks: Tensor) -> Tensor:
-        prompts: Tensor = self.downsample(masks)
+        prompts: Tensor = self.memory.mask_downsample(masks)
         return prompts
+
+
+def only(memory: Memory, *names: str) -> Memory:
+    """A copy of a memory with these parts alone, so that no file has more than it needs."""
+    part = copy.deepcopy(memory)
+    own = [name for name, _ in (*part.named_children(), *part.named_parameters(recurse=False))]
+    for name in own:
+        if name not in names:
+            delattr(part, name)
+    return part
 
 
 def sam2_decoder_spec(sam: Sam2) -> PartSpec:

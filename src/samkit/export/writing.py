@@ -12,17 +12,18 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 
-from samkit.backends import EXPORT_FORMAT, METADATA, SUFFIXES
+from samkit.backends import EXPORT_FORMAT, METADATA, SUFFIXES, ExportedFolder
 from samkit.errors import BackendError, ConfigError
 from samkit.export.compared import Compared, compare_masks
 from samkit.export.compared_video import compare_tracking
 from samkit.export.new_folder import check_new, new_folder
 from samkit.export.parts import image_parts, video_parts, write_part
+from samkit.export.programs import ProgramBackend
 from samkit.extras import require_packages
 from samkit.predict import Predictor
 from samkit.weights import load_model
 
-Format: TypeAlias = Literal["onnx", "openvino"]
+Format: TypeAlias = Literal["onnx", "openvino", "torch"]
 Part: TypeAlias = Literal["encoder", "decoder", "video"]
 Precision: TypeAlias = Literal["float32", "float16"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -68,7 +69,7 @@ def export_model(
     Args:
         source: a model's name or checkpoint, as `samkit.Predictor.load` takes it.
         folder: a new one; it is there complete or not at all.
-        format: "onnx", or "openvino" (XML and BIN files).
+        format: "onnx", "openvino" (XML and BIN files), or "torch" (programs of torch.export).
         parts: "encoder", "decoder", and of a SAM 2 "video": the parts that follow objects.
         precision: of the weights in the files; "float16", half as large, with OpenVINO.
 
@@ -114,6 +115,10 @@ def export_model(
         place = temporary / METADATA
         place.write_text(json.dumps(content, indent=2))
         exported = Predictor.load(temporary)
+        if format == "torch":  # which Predictor.load does not run, and this is for programs
+            backend = ProgramBackend(ExportedFolder.read(temporary), specs)
+            exported = Predictor(backend.model, model_name=loaded.name, backend=backend)
+            exported.encoder_checksum = predictor.encoder_checksum
         compared, compared_video = compare_masks(predictor, exported), None
         check_close(compared, precision, "masks")
         content["compared"] = compared.figures()
@@ -157,7 +162,7 @@ def check_settings(format: str, parts: Sequence[str], precision: str) -> None:  
             raise ConfigError(f"unknown {name} {value!r}: expected {' or '.join(known)}")
     if not parts:
         raise ConfigError(f"no parts to export: give some of {', '.join(PARTS)}")
-    if (format, precision) == ("onnx", "float16"):
-        raise ConfigError("float16 is for the format openvino; ONNX files have float32")
-    packages = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
+    if precision == "float16" and format != "openvino":
+        raise ConfigError(f"float16 is for the format openvino; those of {format} have float32")
+    packages = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino"), "torch": ()}
     require_packages("an export", packages[format], "openvino,onnx")
