@@ -15,7 +15,9 @@ from samkit.export import export_model
 from samkit.models import CONFIGS, build_sam
 from samkit.predict import Predictor
 from samkit.video import VideoPredictor
-from samkit.weights import read_program_tensors, save_checkpoint
+from samkit.weights import save_checkpoint
+
+pytestmark = pytest.mark.slow  # an export takes ten seconds
 
 TORCH = {"backend": "torch", "precision": "float32", "threads": 1}
 
@@ -43,16 +45,6 @@ def folder(checkpoints, tmp_path_factory):
     path = tmp_path_factory.mktemp("exported") / "mobile"
     export_model(checkpoints / "tiny_mobile.safetensors", path, format="torch")
     return path
-
-
-def changed(folder, to, part, change):
-    """A copy of a folder in which one file of a part's archive is changed."""
-    for path in folder.iterdir():
-        (to / path.name).write_bytes(path.read_bytes())
-    with zipfile.ZipFile(folder / part) as before, zipfile.ZipFile(to / part, "w") as after:
-        for name in before.namelist():
-            after.writestr(name, change(name, before.read(name)))
-    return to
 
 
 @torch.no_grad()
@@ -89,56 +81,18 @@ def test_a_predictor_takes_their_weights(checkpoints, folder):
     assert pickle.loads(pickle.dumps(loaded)).encoder_checksum == plain.encoder_checksum
 
 
-def test_nothing_of_a_program_is_run(folder, tmp_path):
-    """Neither its graph nor its samples are opened, of which loading by PyTorch would run some."""
-
-    def damage(name, content):
-        return content if "/data/weights/" in name else b"raise SystemExit"
-
-    copy = changed(folder, tmp_path, "decoder.pt2", damage)
-    assert Predictor.load(copy, **TORCH).model_name == "tiny_mobile"
-
-
-def with_pickles(name, content):
-    return content.replace(b'"use_pickle": false', b'"use_pickle": true', 1)
+def test_weights_that_were_changed_are_refused(folder, tmp_path):
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    part = "encoder.pt2"
+    with zipfile.ZipFile(folder / part) as old, zipfile.ZipFile(tmp_path / part, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(name, content[::-1] if name.endswith("/weight_0") else content)
+    with pytest.raises(WeightsError, match="is damaged: it has other weights"):
+        Predictor.load(tmp_path, **TORCH)
 
 
-def with_larger_tensors(name, content):
-    return content.replace(b'"sizes": [{"as_int": ', b'"sizes": [{"as_int": 9')
-
-
-def with_other_weights(name, content):
-    return content[::-1] if name.endswith("/weight_0") else content
-
-
-def without_table(name, content):
-    return b"{}" if name.endswith(".json") else content
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (with_pickles, "has pickles, which samkit does not open"),
-        (with_larger_tensors, "is damaged, or no program"),
-        (with_other_weights, "is damaged: it has other weights"),
-        (without_table, "is damaged, or no program"),
-    ],
-)
-def test_damaged_files_are_refused(folder, tmp_path, change, message):
-    copy = changed(folder, tmp_path, "encoder.pt2", change)
-    with pytest.raises(WeightsError, match=message):
-        Predictor.load(copy, **TORCH)
-
-
-def test_files_of_anything_else_are_refused(tmp_path):
-    (tmp_path / "x.pt2").write_bytes(b"no archive")
-    with pytest.raises(WeightsError, match="is damaged, or no program"):
-        read_program_tensors(tmp_path / "x.pt2")
-    with pytest.raises(WeightsError, match="cannot read"):
-        read_program_tensors(tmp_path / "missing.pt2")
-
-
-@pytest.mark.slow
 def test_a_sam2_with_and_without_its_memory(checkpoints, tmp_path):
     source = checkpoints / "tiny_sam2.safetensors"
     export_model(source, tmp_path / "new", format="torch", parts=("encoder", "decoder", "video"))
