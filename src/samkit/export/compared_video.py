@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from samkit.arrays import BoolArray, RgbImage
+from samkit.errors import NothingFoundError
 from samkit.export.compared import Compared, images, mask_iou
 from samkit.predict import Predictor
-from samkit.video import VideoPredictor
+from samkit.video import Video, VideoPredictor
 
 FRAMES = 6
 SIDE_SHARE, STEP_SHARE = 0.8, 0.02  # of the sample's shorter side: a frame's side, its way
@@ -44,16 +46,24 @@ def follow(predictor: VideoPredictor, clip: Sequence[RgbImage]) -> Followed:
     square = np.zeros((height, width), bool)
     square[height // 2 : -height // 5, width // 5 : width // 2] = True
     video = predictor.open(list(clip))
-    video.prompt(0, object_id=1, points=[0.5 * at], labels=[1])
-    video.prompt(0, object_id=2, boxes=[*(0.1 * at), *(0.6 * at)])
+    show(video, 0, 1, square, points=[0.5 * at], labels=[1])
+    show(video, 0, 2, square, boxes=[*(0.1 * at), *(0.6 * at)])
     video.prompt(1, object_id=3, mask=square)
     answers = list(video.propagate())
-    video.prompt(len(clip) // 2, object_id=1, points=[0.4 * at, 0.9 * at], labels=[1, 0])
+    show(video, len(clip) // 2, 1, square, points=[0.4 * at, 0.9 * at], labels=[1, 0])
     answers += list(video.propagate(start=len(clip) // 2))
     return Followed(
         masks=[mask for answer in answers for mask in answer.masks],
         scores=[float(score) for answer in answers for score in answer.scores],
     )
+
+
+def show(video: Video, index: int, object_id: int, mask: BoolArray, **prompt: Any) -> None:
+    """Prompt an object; by the mask where a model, such as a new one, finds nothing."""
+    try:
+        video.prompt(index, object_id=object_id, **prompt)
+    except NothingFoundError:
+        video.prompt(index, object_id=object_id, mask=mask)
 
 
 def frames(count: int) -> list[RgbImage]:
