@@ -37,5 +37,5 @@ export function openDecoderSettings(prompter) {
     el("label.check", {}, el("input", { type: "radio", name: "decoder", value: name, checked: name === chosen, onchange: () => choose(name) }), el("span", {}, words, el("span.quiet", {}, ` · ${hint}`)));
   show();
   prompter?.addEventListener("decoder", show);
-  openDialog(t("Where clicks are decoded"), el("div", {}, el("fieldset.choices", {}, el("legend.visually-hidden", {}, t("Where clicks are decoded")), ...PLACES.map(row)), now), { onclose: () => prompter?.removeEventListener("decoder", show) });
+  openDialog(t("Where clicks are decoded"), el("div", {}, el("fieldset", {}, el("legend.visually-hidden", {}, t("Where clicks are decoded")), ...PLACES.map(row)), now), { onclose: () => prompter?.removeEventListener("decoder", show) });
 }

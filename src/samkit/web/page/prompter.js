@@ -137,17 +137,20 @@ export class Prompter extends EventTarget {
     const own = ++this.openings;
     this.decoder = null;
     this.hindrance = null;
+    let decoder = null;
+    let hindrance = null;
     try {
-      const decoder = await BrowserDecoder.open(this.image);
-      if (this.closed || own !== this.openings) {
-        decoder.close();
-        return;
-      }
+      decoder = await BrowserDecoder.open(this.image);
       if (choice.typicalMs("browser") === null) choice.note("browser", await decoder.measure());
+    } catch (error) {
+      hindrance = error.why ?? "failed";
+    }
+    if (hindrance || this.closed || own !== this.openings) decoder?.close();
+    if (this.closed || own !== this.openings) return;
+    this.hindrance = hindrance;
+    if (!hindrance) {
       this.decoder = decoder;
       this.decoders = [...this.decoders, decoder];
-    } catch (error) {
-      if (own === this.openings) this.hindrance = error.why ?? "failed";
     }
     this.tell("decoder");
   }
