@@ -97,7 +97,7 @@ def test_clicks_are_answered_while_the_server_is_away(person, own_server, masks)
 def test_the_server_decodes_if_the_browser_cannot(person, masks, library, predictor):
     ann = person("ann", decoder="browser")
     sent = prompts_sent(ann)
-    ann.page.route("**/*.wasm", lambda route: route.abort())
+    ann.page.route("**/api/projects/*/decoder/*", lambda route: route.abort())
     before = len(masks(6))
     ann.open_image(6)
     ann.click(150, 140)

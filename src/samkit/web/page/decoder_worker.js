@@ -49,6 +49,7 @@ class OpenImage {
   constructor(decoder, versionId, spaces, embedding) {
     Object.assign(this, { decoder, versionId, spaces, embedding });
     this.logits = new Map(); // of recent answers, by question
+    this.previewed = null; // the click that was previewed last, with its answer
   }
 
   /** What all prompts share; with an earlier mask, those on this mask. @param {Float32Array | null} mask */
@@ -84,7 +85,8 @@ class OpenImage {
     const { continueFrom } = question;
     const mask = continueFrom && this.logits.get(continueFrom.id)?.[continueFrom.candidate];
     if (continueFrom && !mask) throw new RangeError("the earlier answer is not kept any more");
-    const { logits, ious } = await this.decode(question, mask);
+    // A click where the pointer was is decoded already.
+    const { logits, ious } = this.previewed?.is(question) ? this.previewed.answer : await this.decode(question, mask);
     this.logits.set(question.id, logits);
     if (this.logits.size > MAX_ANSWERS) this.logits.delete(this.logits.keys().next().value);
     const masks = logits.map((one, at) => ({ mask: maskOfLogits(one, this.spaces), iou: ious[at] }));
@@ -93,7 +95,11 @@ class OpenImage {
 
   /** The best mask of a click, at reduced size. */
   async preview(xy) {
-    const { logits, ious } = await this.decode({ points: [xy], labels: [1], box: null, multimask: true }, null);
+    const answer = await this.decode({ points: [xy], labels: [1], box: null, multimask: true }, null);
+    const is = ({ points, labels, box, continueFrom, multimask }) =>
+      multimask && !box && !continueFrom && labels.length === 1 && labels[0] === 1 && points[0][0] === xy[0] && points[0][1] === xy[1];
+    this.previewed = { is, answer };
+    const { logits, ious } = answer;
     const { height, width } = this.spaces;
     const scale = Math.min(1, PREVIEW_SIDE / Math.max(height, width));
     const small = { ...this.spaces, height: Math.max(1, Math.round(height * scale)), width: Math.max(1, Math.round(width * scale)) };
