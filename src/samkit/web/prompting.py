@@ -172,7 +172,7 @@ class Conversation:
         self._seen: tuple[str, Seen] | None = None  # by the encoder asked last
         self._answers: OrderedDict[int, Answered] = OrderedDict()  # by the prompt's id
         self._checked_at = time.monotonic()
-        self._told: int | None = None  # the model version that the page knows to answer
+        self._announced: int | None = None  # the model version that the page knows to answer
 
     async def run(self) -> None:
         """Read and answer messages until the connection ends."""
@@ -227,12 +227,12 @@ class Conversation:
                 await self._send_error(None, describe(error))
                 await self._socket.close(CANNOT)
             return
-        self._told = self._studio.models.served(self._image.project_id).version.id
+        self._announced = self._studio.models.served(self._image.project_id).version.id
         await self._send(
             {
                 "type": "ready",
                 "encode_ms": round(encode_ms, 1),
-                "model_version_id": self._told,
+                "model_version_id": self._announced,
             }
         )
         while True:
@@ -249,13 +249,13 @@ class Conversation:
             try:
                 await asyncio.wait_for(self._news.wait(), VERSION_EVERY_S)
             except asyncio.TimeoutError:
-                await self._tell_version()
+                await self._announce_version()
 
-    async def _tell_version(self) -> None:
+    async def _announce_version(self) -> None:
         """Tell the page, which may decode prompts itself, that another model version answers."""
         version = self._studio.models.served(self._image.project_id).version.id
-        if version != self._told:
-            self._told = version
+        if version != self._announced:
+            self._announced = version
             await self._send({"type": "version", "model_version_id": version})
 
     async def _get_ready(self) -> float:

@@ -3,7 +3,7 @@
 import { signedIn } from "./api.js";
 import { readSettings } from "./settings.js";
 
-const MOST_KEPT = 5; // times of each place
+const MAX_TIMES = 5; // times of each place
 const AT_ONCE_MS = 100; // what is faster is felt as at once: then the server is spared
 
 /** @typedef {"browser" | "server"} Place */
@@ -16,7 +16,7 @@ export class DecoderChoice {
 
   /** @param {Place} place @param {number} ms from a click to its masks */
   note(place, ms) {
-    this.times[place] = [...this.times[place], ms].slice(-MOST_KEPT);
+    this.times[place] = [...this.times[place], ms].slice(-MAX_TIMES);
   }
 
   /** The median of the last answers; null before the first. @param {Place} place */

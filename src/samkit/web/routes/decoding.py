@@ -24,7 +24,7 @@ router = new_router()
 
 BINARY = "application/octet-stream"
 # Browsers ask each time whether they may still use it: after signing out they may not.
-KEPT = "private, no-cache"
+REVALIDATED = "private, no-cache"
 BYTES: dict[int | str, dict[str, Any]] = {
     200: {"content": {BINARY: {}}, "description": "the file"},
     304: {"description": "the browser has it already"},
@@ -69,7 +69,7 @@ async def get_decoder_part(
     """
     await run_in_threadpool(get_project, studio.store, project_id)
     served = _served(studio, project_id, model_version_id)
-    headers = {"ETag": f'"{served.version.checksum}-{part}"', "Cache-Control": KEPT}
+    headers = {"ETag": f'"{served.version.checksum}-{part}"', "Cache-Control": REVALIDATED}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     content = await run_in_threadpool(studio.decoders.read, served, part)
@@ -90,7 +90,7 @@ async def get_embedding(
     if studio.decoders.hindrance(image, served) is not None:
         raise ConflictError("prompts on this image are not for browsers to decode")
     encoder = served.predictor.encoder_checksum
-    headers = {"ETag": f'"{image.pixels_key}-{encoder}"', "Cache-Control": KEPT}
+    headers = {"ETag": f'"{image.pixels_key}-{encoder}"', "Cache-Control": REVALIDATED}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     waiting = studio.embedder.ask(image, served)
