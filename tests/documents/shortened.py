@@ -55,6 +55,7 @@ NOT_RUN = {
     "samkit serve --oidc-issuer": "needs a provider at this address",
     "samkit export tuned/last.safetensors": "needs a ViT; tests/export writes a small one",
     "samkit export mobile_sam_tuned": "needs OpenVINO, which tests do without; tests/export has it",
+    "samkit export sam2.1_hiera_tiny": "needs a download; tests/export exports a small SAM 2",
     "samkit auto images --ray": "needs a Ray cluster",
     "samkit auto s3://": "needs a network",
     "samkit auto https://": "likewise",

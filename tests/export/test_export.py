@@ -19,6 +19,8 @@ from samkit.weights import load_model, save_checkpoint
 
 pytestmark = pytest.mark.usefixtures("all_backends")
 
+GRAPH_FORMATS = ("onnx", "openvino")  # whose graphs are run; programs have tests of their own
+
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory, randomise):
@@ -38,12 +40,12 @@ def plain(checkpoint):
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, checkpoint):
     root = tmp_path_factory.mktemp("exported")
-    for name in FORMATS:
+    for name in GRAPH_FORMATS:
         export_model(checkpoint, root / name, format=name)
     return root
 
 
-@pytest.fixture(scope="module", params=FORMATS)
+@pytest.fixture(scope="module", params=GRAPH_FORMATS)
 def exported(request, folders):
     return Predictor.load(folders / request.param, threads=1)
 
@@ -180,7 +182,7 @@ def test_half_precision_takes_half_the_space(folders, checkpoint, tmp_path, plai
 def test_one_part_alone(checkpoint, tmp_path):
     export_model(checkpoint, tmp_path / "part", parts=["decoder"])
     assert {one.name for one in (tmp_path / "part").iterdir()} == {"decoder.onnx", "samkit.json"}
-    with pytest.raises(WeightsError, match=r"encoder\.onnx is missing: export with both parts"):
+    with pytest.raises(WeightsError, match=r"encoder\.onnx is missing: export with --parts"):
         Predictor.load(tmp_path / "part")
 
 
@@ -195,8 +197,8 @@ def test_what_differs_is_not_written(checkpoint, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "tflite"}, "unknown format 'tflite': expected onnx or openvino"),
-        ({"parts": ["head"]}, "unknown part 'head': expected encoder or decoder"),
+        ({"format": "tflite"}, "unknown format 'tflite': expected onnx or openvino or torch"),
+        ({"parts": ["head"]}, "unknown part 'head': expected encoder or decoder or video"),
         ({"parts": []}, "no parts to export"),
         ({"precision": "int4"}, "unknown precision 'int4'"),
         ({"precision": "float16"}, "float16 is for the format openvino"),
@@ -208,11 +210,9 @@ def test_wrong_settings_are_told(checkpoint, tmp_path, options, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_sam2_is_refused(tmp_path, tiny_sam2):
-    path = tmp_path / "sam2.safetensors"
-    save_checkpoint(tiny_sam2, path, name="tiny_sam2")
-    with pytest.raises(ConfigError, match="is a SAM 2, which cannot be exported to onnx yet"):
-        export_model(path, tmp_path / "new")
+def test_a_sam_has_no_video_parts(checkpoint, tmp_path):
+    with pytest.raises(ConfigError, match="is for models with a memory: give a SAM 2 for videos"):
+        export_model(checkpoint, tmp_path / "new", parts=["encoder", "decoder", "video"])
 
 
 def test_a_folder_that_holds_something_is_left_alone(checkpoint, tmp_path):

@@ -8,7 +8,7 @@ from samkit.errors import WeightsError
 from samkit.models import Sam2
 from samkit.predict import Predictor
 from samkit.types import Prompts
-from samkit.video import sam2_choice, sam2_tracker
+from samkit.video import sam2_choice, sam2_networks, sam2_tracker
 from samkit.video.interface import ObjectAnswer
 from samkit.video.sam2_choice import has_rival
 from samkit.video.sam2_memory import DISTRACTOR_AWARE, SAMURAI, MemoryPolicy
@@ -289,7 +289,7 @@ def test_frames_without_the_object_are_not_remembered_beside_anchors(tracker, fr
 
 
 def test_on_another_device_all_but_the_image_encoder_is_copied(tiny_sam2):
-    moved = sam2_tracker._moved(tiny_sam2, torch.device("meta"))
+    moved = sam2_networks._moved(tiny_sam2, torch.device("meta"))
     assert {parameter.device.type for parameter in moved.parameters()} == {"meta"}
     assert {buffer.device.type for buffer in moved.buffers()} == {"meta"}
     assert not list(moved.image_encoder.parameters())

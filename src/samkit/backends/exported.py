@@ -8,7 +8,6 @@ G side of the embedding, S side of the model space, L side of mask logits.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,18 +18,35 @@ from torch import Tensor
 
 from samkit.backends.base import BackendInfo
 from samkit.backends.choose import check_installed, is_installed
+from samkit.backends.runtimes import Part, open_part
 from samkit.errors import BackendError, WeightsError
-from samkit.models import CONFIGS, ImageFeatures, MaskAnswer, PromptEmbeddings, PromptTensors, Sam
+from samkit.models import (
+    CONFIGS,
+    ImageFeatures,
+    MaskAnswer,
+    PromptEmbeddings,
+    PromptTensors,
+    Sam2,
+    build_sam,
+)
 
 METADATA = "samkit.json"
 EXPORT_FORMAT = "samkit-export-1"
 ENCODER, DECODER = "encoder", "decoder"
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
+VIDEO_PARTS = (
+    "memory_encoder",
+    "memory_attention",
+    "object_decoder",
+    "object_pointers",
+    "mask_prompt",
+)
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+# Runtimes that read each format.
+RUNTIMES = {"onnx": ("onnx", "openvino"), "openvino": ("openvino",), "torch": ("torch",)}
+# Names of an image's features, the finest first; SAM has the last one.
+FEATURES = ("high_res_feats_0", "high_res_feats_1", "image_embeddings")
 # Labels of the decoder's points: background, foreground, the corners of a box, none.
 TOP_LEFT, BOTTOM_RIGHT, NO_POINT = 2, 3, -1
-
-# Arrays by the names of inputs to arrays by the names of outputs.
-Part = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +56,7 @@ class ExportedFolder:
     Attributes:
         config: name in `samkit.models.CONFIGS`.
         model: name of the model that was exported.
-        format: "onnx" or "openvino".
+        format: "onnx", "openvino" or "torch".
         precision: of its weights.
         encoder_checksum, former_checksum: of the image encoder's weights; see `samkit.Predictor`.
         iou_thresh: see `samkit.Predictor`.
@@ -77,9 +93,13 @@ class ExportedFolder:
         if not is_known or found.config not in CONFIGS or found.format not in SUFFIXES:
             raise WeightsError(f"{path} is of another version of samkit: export the model again")
         for part in (ENCODER, DECODER):
-            if not found.path(part).is_file():
-                raise WeightsError(f"{found.path(part)} is missing: export with both parts")
+            found.check(part, "encoder,decoder")
         return found
+
+    def check(self, part: str, parts: str) -> None:
+        """Raise a WeightsError that names the parts to export unless a part is there."""
+        if not self.path(part).is_file():
+            raise WeightsError(f"{self.path(part)} is missing: export with --parts {parts}")
 
     def path(self, part: str) -> Path:
         """File of a part."""
@@ -91,64 +111,10 @@ def is_exported(source: object) -> bool:
     return isinstance(source, str | Path) and Path(source).is_dir()
 
 
-def open_part(path: Path, *, runtime: str, threads: int = 0) -> Part:
-    """Open a part of an exported folder.
-
-    Args:
-        path: an ONNX file, or OpenVINO's XML file.
-        runtime: "onnx" or "openvino", which reads both.
-
-    Raises:
-        WeightsError: the file is damaged.
-    """
-    if runtime == "onnx":
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        try:
-            session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime has an exception class for each status
-            raise WeightsError(f"{path} is damaged: {first_line(error)}") from error
-        names = [port.name for port in session.get_outputs()]
-
-        def run_onnx(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-            return dict(zip(names, session.run(None, dict(inputs)), strict=True))
-
-        return run_onnx
-    from samkit.backends.openvino_backend import shared_core
-
-    config: dict[str, Any] = {
-        "INFERENCE_PRECISION_HINT": "f32",
-        "PERFORMANCE_HINT": "LATENCY",
-        "SNIPPETS_MODE": "DISABLE",
-    }
-    if threads:
-        config["INFERENCE_NUM_THREADS"] = threads
-    try:
-        compiled = shared_core().compile_model(shared_core().read_model(path), "CPU", config)
-    except RuntimeError as error:
-        raise WeightsError(f"{path} is damaged: {first_line(error)}") from error
-    request = compiled.create_infer_request()
-
-    def run_openvino(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        request.infer(dict(inputs))
-        return {port.any_name: request.get_tensor(port).data.copy() for port in compiled.outputs}
-
-    return run_openvino
-
-
-def first_line(error: Exception) -> str:
-    """The first line of a library's message."""
-    return str(error).strip().split("\n")[0]
-
-
 class ExportedContext(NamedTuple):
     """An image, and the masks (P, 1, L, L) of prompts that have some."""
 
-    features: Tensor
+    features: ImageFeatures
     mask_logits: Tensor | None
 
 
@@ -187,39 +153,46 @@ class ExportedBackend:
             backend=chosen, precision=exported.precision, device="cpu", threads=threads or 0
         )
         with torch.device("meta"):
-            self.model = Sam(CONFIGS[exported.config])
-        self._encoder, self._decoder = (
-            open_part(exported.path(part), runtime=chosen, threads=threads or 0)
-            for part in (ENCODER, DECODER)
+            self.model = build_sam(CONFIGS[exported.config])
+        self._encoder, self._decoder = self.open(ENCODER), self.open(DECODER)
+
+    def open(self, part: str) -> Part:
+        """Open a part of the folder."""
+        return open_part(
+            self.exported.path(part), runtime=self.info.backend, threads=self.info.threads
         )
+
+    def open_video(self) -> tuple[Part, ...]:
+        """Open the parts for videos, in the order of `VIDEO_PARTS`.
+
+        Raises:
+            WeightsError: they were not exported, or are damaged.
+        """
+        for part in VIDEO_PARTS:
+            self.exported.check(part, "encoder,decoder,video")
+        return tuple(self.open(part) for part in VIDEO_PARTS)
 
     def check_process(self) -> None:
         """Nothing to check: parts are opened by each process."""
 
     def encode(self, pixels: Tensor) -> ImageFeatures:
         found = self._encoder({"images": pixels.numpy()})
-        return ImageFeatures((torch.from_numpy(found["image_embeddings"]),))
+        return ImageFeatures(
+            tuple(torch.from_numpy(found[name]) for name in FEATURES if name in found)
+        )
 
     def encode_levels(self, pixels: Tensor) -> ImageFeatures:
         """The features alone: exported encoders have no intermediate levels."""
         return self.encode(pixels)
 
     def embed_prompts(self, prompts: PromptTensors) -> PromptEmbeddings:
-        """Points of all kinds (P, N, 3), x, y and label, which the decoder embeds; and masks."""
-        points = [torch.zeros(prompts.num_prompts, 0, 3)]
-        if prompts.points_xy is not None and prompts.labels is not None:
-            labels = prompts.labels[..., None].float()
-            points.append(torch.cat([prompts.points_xy.float(), labels], dim=-1))
-        if prompts.boxes_xyxy is not None:
-            corners = prompts.boxes_xyxy.float().view(-1, 2, 2)
-            labels = torch.tensor([[TOP_LEFT], [BOTTOM_RIGHT]]).expand(len(corners), 2, 1)
-            points.append(torch.cat([corners, labels.float()], dim=-1))
-        elif len(points) > 1:
-            points.append(torch.tensor([0.0, 0.0, NO_POINT]).expand(prompts.num_prompts, 1, 3))
-        return PromptEmbeddings(torch.cat(points, dim=1), prompts.mask_logits)
+        """Points of all kinds (P, N, 3), see `as_points`; and masks."""
+        return PromptEmbeddings(
+            as_points(prompts, pads=not isinstance(self.model, Sam2)), prompts.mask_logits
+        )
 
     def prepare(self, features: ImageFeatures, dense: Tensor | None = None) -> ExportedContext:
-        return ExportedContext(features.grid.cpu().float(), dense)
+        return ExportedContext(features.to("cpu").float(), dense)
 
     def attend(self, sparse: Tensor, context: ExportedContext) -> ExportedAnswer:
         found = self._decoder(decoder_inputs(context.features, sparse, context.mask_logits))
@@ -234,14 +207,36 @@ class ExportedBackend:
         return MaskAnswer(logits=attended.logits, iou_pred=attended.iou_pred)
 
 
+def as_points(prompts: PromptTensors, *, pads: bool) -> Tensor:
+    """Points of all kinds (P, N, 3), x, y and label, which an exported decoder embeds.
+
+    Args:
+        prompts: prompts in the model space.
+        pads: whether prompts with points alone end with a padding point; decoders of a SAM 2 add
+            it to all.
+    """
+    points = [torch.zeros(prompts.num_prompts, 0, 3)]
+    if prompts.points_xy is not None and prompts.labels is not None:
+        labels = prompts.labels[..., None].float()
+        points.append(torch.cat([prompts.points_xy.float(), labels], dim=-1))
+    if prompts.boxes_xyxy is not None:
+        corners = prompts.boxes_xyxy.float().view(-1, 2, 2)
+        labels = torch.tensor([[TOP_LEFT], [BOTTOM_RIGHT]]).expand(len(corners), 2, 1)
+        points.append(torch.cat([corners, labels.float()], dim=-1))
+    elif pads and len(points) > 1:
+        points.append(torch.tensor([0.0, 0.0, NO_POINT]).expand(prompts.num_prompts, 1, 3))
+    return torch.cat(points, dim=1)
+
+
 def decoder_inputs(
-    features: Tensor, points: Tensor, mask_logits: Tensor | None
+    features: ImageFeatures, points: Tensor, mask_logits: Tensor | None
 ) -> dict[str, np.ndarray]:
     """Inputs of an exported decoder for prompts (P, N, 3) of points with labels."""
-    side = 4 * features.shape[-1]
+    side = 4 * features.grid.shape[-1]
     masks = torch.zeros(1, 1, side, side) if mask_logits is None else mask_logits
+    names = FEATURES[-len(features.levels) :]
     return {
-        "image_embeddings": features.numpy(),
+        **{name: level.numpy() for name, level in zip(names, features.levels, strict=True)},
         "point_coords": points[..., :2].contiguous().numpy(),
         "point_labels": points[..., 2].contiguous().numpy(),
         "mask_input": masks.float().contiguous().numpy(),
@@ -261,7 +256,7 @@ def choose_runtime(exported: ExportedFolder, runtime: str) -> str:
         runtime = exported.format
         if runtime == "onnx" and not is_installed("onnx") and is_installed("openvino"):
             runtime = "openvino"
-    if runtime not in SUFFIXES or (runtime, exported.format) == ("onnx", "openvino"):
+    if runtime not in RUNTIMES[exported.format]:
         raise BackendError(
             f"{exported.folder} holds {exported.format} files, which backend {runtime!r} does not"
             f" run: leave it out"

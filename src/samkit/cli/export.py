@@ -13,8 +13,9 @@ from samkit.cli.options import json_option
 from samkit.errors import ConfigError
 from samkit.weights import check_source
 
-FORMAT_NAMES = ("onnx", "openvino", "transformers")
-PART_NAMES = ("encoder", "decoder")
+FORMAT_NAMES = ("onnx", "openvino", "torch", "transformers")
+PART_NAMES = ("encoder", "decoder", "video")
+DEFAULT_PARTS = "encoder,decoder"
 PRECISION_NAMES = ("float32", "float16")
 
 
@@ -35,14 +36,15 @@ PRECISION_NAMES = ("float32", "float16")
     type=click.Choice(FORMAT_NAMES),
     default="onnx",
     show_default=True,
-    help="Format of the files; transformers: of SAM and SAM 2, for its from_pretrained.",
+    help="Format of the files; torch: programs of torch.export; transformers: of SAM and SAM 2, for"
+    " its from_pretrained.",
 )
 @click.option(
     "--parts",
-    default=",".join(PART_NAMES),
+    default=DEFAULT_PARTS,
     show_default=True,
     metavar="PART,PART",
-    help="Parts to write.",
+    help="Parts to write; video: those of a SAM 2 that follow objects.",
 )
 @click.option(
     "--precision",
@@ -57,12 +59,13 @@ def export(
 ) -> None:
     """Write a model's image encoder and decoder for other programs and runtimes.
 
-    The decoder takes the inputs that programs for SAM's ONNX decoder give. Both parts are run and
+    The decoder takes the inputs that programs for SAM's ONNX decoder give. All parts are run and
     compared with PyTorch before they are there. samkit takes the folder as a model, too.
 
     \b
     samkit export mobile_sam -o mobile_sam_onnx
     samkit export mobile_sam_tuned -o tuned_openvino --format openvino --precision float16
+    samkit export sam2.1_hiera_tiny -o sam2_onnx --parts encoder,decoder,video
     samkit export tuned_vit_b.safetensors -o vit_b --format transformers
     samkit segment image.jpg --point 500,375 --model mobile_sam_onnx
     """
@@ -70,8 +73,8 @@ def export(
     from samkit.export import export_model, save_for_transformers
 
     if file_format == "transformers":
-        if (parts, precision) != (",".join(PART_NAMES), "float32"):
-            raise ConfigError("--parts and --precision are for onnx and openvino")
+        if (parts, precision) != (DEFAULT_PARTS, "float32"):
+            raise ConfigError("--parts and --precision are not for transformers")
         files = save_for_transformers(model, output)
         show_files(files, as_json=as_json)
         return
@@ -83,13 +86,16 @@ def export(
         parts=tuple(part.strip() for part in parts.split(",") if part.strip()),  # type: ignore[misc]
         precision=precision,  # type: ignore[arg-type]
     )
-    compared = exported.compared
-    show_files(exported.files, as_json=as_json, compared=compared.figures())
+    found = {"compared": exported.compared, "compared_video": exported.compared_video}
+    figures = {name: one.figures() for name, one in found.items() if one is not None}
+    show_files(exported.files, as_json=as_json, **figures)
     if not as_json:
-        click.echo(
-            f"IoU of {compared.masks} masks with PyTorch's: {compared.mean_iou:.4f} on average,"
-            f" {compared.least_iou:.4f} at least"
-        )
+        for name, one in figures.items():
+            kind = "masks" if name == "compared" else "masks of a video"
+            click.echo(
+                f"IoU of {one['masks']} {kind} with PyTorch's: {one['mean_iou']:.4f} on average,"
+                f" {one['least_iou']:.4f} at least"
+            )
 
 
 def show_files(files: Sequence[Path], *, as_json: bool, **figures: Any) -> None:

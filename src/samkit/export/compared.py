@@ -8,9 +8,8 @@ from importlib.resources import as_file, files
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from samkit.arrays import RgbImage
+from samkit.arrays import BoolArray, RgbImage
 from samkit.formats import read_image
 from samkit.predict import Predictor
 from samkit.types import MaskPrediction
@@ -79,11 +78,13 @@ def prompts(image: RgbImage) -> Iterator[dict[str, Any]]:
 
 def mask_ious(one: MaskPrediction, other: MaskPrediction) -> list[float]:
     """IoU of each mask with its counterpart."""
-    pairs: tuple[npt.NDArray[np.bool_], ...] = tuple(
+    pairs: tuple[BoolArray, ...] = tuple(
         answer.masks.reshape(-1, *answer.masks.shape[-2:]) for answer in (one, other)
     )
-    found = []
-    for mine, theirs in zip(*pairs, strict=True):
-        union = np.count_nonzero(mine | theirs)
-        found.append(1.0 if union == 0 else np.count_nonzero(mine & theirs) / union)
-    return found
+    return [mask_iou(mine, theirs) for mine, theirs in zip(*pairs, strict=True)]
+
+
+def mask_iou(one: BoolArray, other: BoolArray) -> float:
+    """IoU of two masks of a shape; 1 if both are empty."""
+    union = np.count_nonzero(one | other)
+    return 1.0 if union == 0 else np.count_nonzero(one & other) / union

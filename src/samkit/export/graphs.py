@@ -9,6 +9,8 @@ space, L side of mask logits, H x W the image's size.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -37,6 +39,24 @@ DECODER_AXES = {
     "low_res_masks": {0: "prompts"},
 }
 NOT_A_POINT = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartSpec:
+    """A part of a model and what it takes to write it.
+
+    Attributes:
+        module: the graph.
+        example: its inputs, to trace it with.
+        inputs, outputs: their names.
+        axes: of inputs and outputs, those of variable size, by name.
+    """
+
+    module: nn.Module
+    example: tuple[Tensor, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    axes: Mapping[str, Mapping[int, str]]
 
 
 class PromptedDecoder(DecoderGraph):
@@ -126,7 +146,30 @@ def decoder_example(sam: Sam) -> tuple[Tensor, ...]:
         torch.zeros(1, config.dim, config.grid_size, config.grid_size),
         torch.full((prompts, points, 2), config.image_size / 2),
         torch.tensor([[1.0, 0.0, -1.0]] * prompts),
-        torch.zeros(1, 1, side, side),
+        torch.zeros(prompts, 1, side, side),
         torch.zeros(1),
         torch.tensor([config.image_size * 0.75, config.image_size * 1.5]),
+    )
+
+
+def decoder_spec(sam: Sam) -> PartSpec:
+    """The decoder of a SAM."""
+    return PartSpec(
+        module=PromptedDecoder(sam),
+        example=decoder_example(sam),
+        inputs=DECODER_INPUTS,
+        outputs=DECODER_OUTPUTS,
+        axes=DECODER_AXES,
+    )
+
+
+def encoder_spec(sam: Sam, outputs: tuple[str, ...] = ENCODER_OUTPUTS) -> PartSpec:
+    """The image encoder."""
+    size = sam.image_spec.size
+    return PartSpec(
+        module=sam.image_encoder,
+        example=(torch.zeros(1, 3, size, size),),
+        inputs=ENCODER_INPUTS,
+        outputs=outputs,
+        axes={},
     )

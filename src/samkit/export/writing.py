@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,32 +11,31 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
-from torch import nn
 
-from samkit.backends import DECODER, ENCODER, EXPORT_FORMAT, METADATA, SUFFIXES, write_onnx
+from samkit.backends import EXPORT_FORMAT, METADATA, SUFFIXES, ExportedFolder
 from samkit.errors import BackendError, ConfigError
 from samkit.export.compared import Compared, compare_masks
-from samkit.export.graphs import (
-    DECODER_AXES,
-    DECODER_INPUTS,
-    DECODER_OUTPUTS,
-    ENCODER_INPUTS,
-    ENCODER_OUTPUTS,
-    PromptedDecoder,
-    decoder_example,
-)
+from samkit.export.compared_video import compare_tracking
 from samkit.export.new_folder import check_new, new_folder
+from samkit.export.parts import image_parts, video_parts, write_part
+from samkit.export.programs import ProgramBackend
 from samkit.extras import require_packages
-from samkit.models import Sam
 from samkit.predict import Predictor
 from samkit.weights import load_model
 
-Format: TypeAlias = Literal["onnx", "openvino"]
-Part: TypeAlias = Literal["encoder", "decoder"]
+Format: TypeAlias = Literal["onnx", "openvino", "torch"]
+Part: TypeAlias = Literal["encoder", "decoder", "video"]
 Precision: TypeAlias = Literal["float32", "float16"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 PARTS: tuple[Part, ...] = get_args(Part)
+IMAGE_PARTS: tuple[Part, ...] = ("encoder", "decoder")
+VIDEO: Part = "video"
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+LAYOUTS = {
+    "pad": "RGB, longest side resized to size, normalised, padded with zeros at the bottom and"
+    " right",
+    "stretch": "RGB, resized to size x size, normalised",
+}
 # Least mean IoU of the exported model's masks with those of PyTorch.
 LEAST_IOU = {"float32": 0.995, "float16": 0.98}
 
@@ -49,11 +47,13 @@ class Exported:
     Attributes:
         files: the parts and the metadata.
         compared: with PyTorch in float32.
+        compared_video: likewise the video parts; None without.
     """
 
     folder: Path
     files: tuple[Path, ...]
     compared: Compared
+    compared_video: Compared | None = None
 
 
 def export_model(
@@ -61,7 +61,7 @@ def export_model(
     folder: str | os.PathLike[str],
     *,
     format: Format = "onnx",  # noqa: A002 - the field's word
-    parts: Sequence[Part] = PARTS,
+    parts: Sequence[Part] = IMAGE_PARTS,
     precision: Precision = "float32",
 ) -> Exported:
     """Write a model for other programs and runtimes; `samkit.Predictor.load(folder)` runs it, too.
@@ -69,8 +69,8 @@ def export_model(
     Args:
         source: a model's name or checkpoint, as `samkit.Predictor.load` takes it.
         folder: a new one; it is there complete or not at all.
-        format: "onnx", or "openvino" (XML and BIN files).
-        parts: "encoder" and "decoder", or one of them.
+        format: "onnx", "openvino" (XML and BIN files), or "torch" (programs of torch.export).
+        parts: "encoder", "decoder", and of a SAM 2 "video": the parts that follow objects.
         precision: of the weights in the files; "float16", half as large, with OpenVINO.
 
     Raises:
@@ -82,16 +82,15 @@ def export_model(
     check_settings(format, parts, precision)
     folder = check_new(folder)
     loaded = load_model(source)
-    if type(loaded.model) is not Sam:
-        raise ConfigError(
-            f"{source} is a SAM 2, which cannot be exported to {format} yet: give a SAM or"
-            " MobileSAM"
-        )
     model = loaded.model.eval()
+    specs = image_parts(model)
+    if VIDEO in parts:
+        specs |= video_parts(model)
     predictor = Predictor(model, model_name=loaded.name, iou_thresh=loaded.iou_thresh)
     with new_folder(folder) as temporary:
-        for part in PARTS:
-            write_part(model, part, temporary / f"{part}{SUFFIXES[format]}", precision)
+        for name, spec in specs.items():
+            path = temporary / f"{name}{SUFFIXES[format]}"
+            write_part(spec, path, halves=precision == "float16")
         content: dict[str, Any] = {
             "format": EXPORT_FORMAT,
             "samkit": {
@@ -107,28 +106,45 @@ def export_model(
                 "size": model.image_spec.size,
                 "mean": model.image_spec.mean,
                 "std": model.image_spec.std,
-                "layout": "RGB, longest side resized to size, normalised, padded with zeros at the"
-                " bottom and right",
+                "layout": LAYOUTS[model.image_spec.fit],
             },
-            "inputs": {ENCODER: ENCODER_INPUTS, DECODER: DECODER_INPUTS},
-            "outputs": {ENCODER: ENCODER_OUTPUTS, DECODER: DECODER_OUTPUTS},
+            "inputs": {name: spec.inputs for name, spec in specs.items()},
+            "outputs": {name: spec.outputs for name, spec in specs.items()},
             "versions": {"samkit": version("samkit"), "torch": torch.__version__},
         }
         place = temporary / METADATA
         place.write_text(json.dumps(content, indent=2))
-        compared = compare_masks(predictor, Predictor.load(temporary))
-        if compared.mean_iou < LEAST_IOU[precision]:
-            raise BackendError(
-                f"the exported model's masks differ from PyTorch's: IoU {compared.mean_iou:.4f} on"
-                f" average, {LEAST_IOU[precision]} at least is expected; nothing was written"
-            )
+        exported = Predictor.load(temporary)
+        if format == "torch":  # which Predictor.load does not run, and this is for programs
+            backend = ProgramBackend(ExportedFolder.read(temporary), specs)
+            exported = Predictor(backend.model, model_name=loaded.name, backend=backend)
+            exported.encoder_checksum = predictor.encoder_checksum
+        compared, compared_video = compare_masks(predictor, exported), None
+        check_close(compared, precision, "masks")
         content["compared"] = compared.figures()
+        if VIDEO in parts:
+            compared_video = compare_tracking(predictor, exported)
+            check_close(compared_video, precision, "masks of videos")
+            content["compared_video"] = compared_video.figures()
         place.write_text(json.dumps(content, indent=2))
-        for part in {*PARTS} - {*parts}:
+        for part in {*IMAGE_PARTS} - {*parts}:
             for path in temporary.glob(f"{part}.*"):
                 path.unlink()
-    files = tuple(sorted(folder.iterdir()))
-    return Exported(folder=folder, files=files, compared=compared)
+    return Exported(
+        folder=folder,
+        files=tuple(sorted(folder.iterdir())),
+        compared=compared,
+        compared_video=compared_video,
+    )
+
+
+def check_close(compared: Compared, precision: Precision, masks: str) -> None:
+    """Raise a BackendError if the masks are not close enough to PyTorch's."""
+    if compared.mean_iou < LEAST_IOU[precision]:
+        raise BackendError(
+            f"the exported model's {masks} differ from PyTorch's: IoU {compared.mean_iou:.4f} on"
+            f" average, {LEAST_IOU[precision]} at least is expected; nothing was written"
+        )
 
 
 def check_settings(format: str, parts: Sequence[str], precision: str) -> None:  # noqa: A002
@@ -146,30 +162,7 @@ def check_settings(format: str, parts: Sequence[str], precision: str) -> None:  
             raise ConfigError(f"unknown {name} {value!r}: expected {' or '.join(known)}")
     if not parts:
         raise ConfigError(f"no parts to export: give some of {', '.join(PARTS)}")
-    if (format, precision) == ("onnx", "float16"):
-        raise ConfigError("float16 is for the format openvino; ONNX files have float32")
-    packages = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
+    if precision == "float16" and format != "openvino":
+        raise ConfigError(f"float16 is for the format openvino; those of {format} have float32")
+    packages = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino"), "torch": ()}
     require_packages("an export", packages[format], "openvino,onnx")
-
-
-def write_part(model: Sam, part: Part, path: Path, precision: Precision) -> None:
-    """Write a part of a model; OpenVINO's files are converted from ONNX."""
-    is_encoder = part == ENCODER
-    size = model.image_spec.size
-    graph: nn.Module = model.image_encoder if is_encoder else PromptedDecoder(model)
-    example = (torch.zeros(1, 3, size, size),) if is_encoder else decoder_example(model)
-    names: dict[str, Any] = {
-        "inputs": ENCODER_INPUTS if is_encoder else DECODER_INPUTS,
-        "outputs": ENCODER_OUTPUTS if is_encoder else DECODER_OUTPUTS,
-        "axes": {} if is_encoder else DECODER_AXES,
-    }
-    if path.suffix == SUFFIXES["onnx"]:
-        write_onnx(graph, example, path, **names)
-        return
-    import openvino
-
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        between = Path(folder) / f"{part}.onnx"
-        write_onnx(graph, example, between, **names)
-        converted = openvino.convert_model(between)
-        openvino.save_model(converted, path, compress_to_fp16=precision == "float16")

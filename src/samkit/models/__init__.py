@@ -17,13 +17,13 @@ from samkit.models.layers import (
     window_merge,
     window_partition,
 )
-from samkit.models.mask_decoder import Attended, MaskDecoder
+from samkit.models.mask_decoder import Attended, MaskDecoder, finer_tokens
 from samkit.models.memory import Memory, MemoryConfig, RememberedFrame, RememberedPointer
 from samkit.models.prompt_encoder import FourierPositions, PromptEncoder, PromptEncoderConfig
 from samkit.models.proposal_head import ProposalHead, ProposalHeadConfig
 from samkit.models.registry import CONFIGS, build_sam
 from samkit.models.sam import Sam, SamConfig
-from samkit.models.sam2 import ObjectMasks, Sam2, Sam2Config
+from samkit.models.sam2 import ObjectMasks, Sam2, Sam2Config, choose_stable
 from samkit.models.tiny_vit import ConvNorm, TinyViT, TinyViTConfig
 from samkit.models.two_way import ImageContext, PosEncProjections, SharedProjections
 from samkit.models.vit import LAYER_NORM_EPS, Block, ImageEncoderViT, RelPosAttention, ViTConfig
@@ -70,6 +70,8 @@ __all__ = [
     "ViTConfig",
     "build_sam",
     "checkpoint_blocks",
+    "choose_stable",
+    "finer_tokens",
     "window_merge",
     "window_partition",
 ]

@@ -173,6 +173,10 @@ class Memory(nn.Module):
             binarise: take masks as they are, without their uncertainty: those that a user made.
         """
         masks = (mask_logits > 0).to(mask_logits.dtype) if binarise else mask_logits.sigmoid()
+        return self.encode_masks(grid, masks, is_present)
+
+    def encode_masks(self, grid: Tensor, masks: Tensor, is_present: Tensor) -> Tensor:
+        """Remember a frame with masks (P, 1, S, S) from 0 to 1: maps (P, E, G, G)."""
         maps: Tensor = self.encoder(grid, masks * MASK_SCALE + MASK_BIAS)
         if not self.config.is_revised:
             return maps
@@ -228,6 +232,11 @@ class Memory(nn.Module):
         places = []
         for one, part in zip(pointers, tokens, strict=True):
             distance = one.pointer.new_tensor(one.distance / max(1, span - 1))
-            wave = sine_of_distance(distance, one.pointer.shape[1])
-            places.append(self.obj_ptr_tpos_proj(wave).expand_as(part))
+            places.append(self.pointer_places(distance).expand_as(part))
         return tokens, places
+
+    def pointer_places(self, distance: Tensor) -> Tensor:
+        """What is added in keys to pointers of signed distances (...) in parts of the span."""
+        dim = self.obj_ptr_tpos_proj.in_features
+        places: Tensor = self.obj_ptr_tpos_proj(sine_of_distance(distance, dim))
+        return places

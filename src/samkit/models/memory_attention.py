@@ -83,7 +83,7 @@ class RopeAttention(nn.Module):
         """
         q_PHND = self.rope(self.split_heads(self.q_proj(q)))
         k_PHKD = self.rope(self.split_heads(self.k_proj(k)), num_still)
-        q_PHND = q_PHND.expand(len(k_PHKD), -1, -1, -1)
+        q_PHND = q_PHND.expand(k_PHKD.shape[0], -1, -1, -1)
         if self._projects_after(v):
             attended = self._attend_and_project(q_PHND, k_PHKD, v)
         else:
@@ -99,20 +99,31 @@ class RopeAttention(nn.Module):
         return has_fewer and is_large and not torch.is_grad_enabled()
 
     def _attend_and_project(self, q_PHND: Tensor, k_PHKD: Tensor, v: Tensor) -> Tensor:
-        """Attend to unprojected values v (P, K, E): (P, H, N, D), one object at a time."""
+        """Attend to unprojected values v (P, K, E): (P, H, N, D)."""
         scale = 1 / math.sqrt(q_PHND.shape[-1])
+        if _is_traced():  # for any number of objects
+            k_PHDK, v_P1KE = k_PHKD.transpose(-1, -2), v[:, None]
+            parts = torch.split(scale * q_PHND, QUERIES_AT_ONCE, dim=2)
+            mixed = torch.cat([(part @ k_PHDK).softmax(-1) @ v_P1KE for part in parts], dim=2)
+        else:
+            mixed = self._mix(scale * q_PHND, k_PHKD, v)
+        weights = self.v_proj.weight.view(self.num_heads, -1, v.shape[2]).transpose(-1, -2)
+        bias = self.v_proj.bias.view(self.num_heads, 1, -1)
+        return mixed @ weights + bias
+
+    @staticmethod
+    def _mix(q_PHND: Tensor, k_PHKD: Tensor, v: Tensor) -> Tensor:
+        """Values v (P, K, E) as each query mixes them, one object at a time: (P, H, N, E)."""
         mixed = [
             torch.cat([(part @ k_HDK).softmax(-1) @ values for part in parts], dim=1)
             for parts, k_HDK, values in zip(
-                ((scale * q_HND).split(QUERIES_AT_ONCE, dim=1) for q_HND in q_PHND),
+                (q_HND.split(QUERIES_AT_ONCE, dim=1) for q_HND in q_PHND),
                 k_PHKD.transpose(-1, -2),
                 v,
                 strict=True,
             )
         ]
-        weights = self.v_proj.weight.view(self.num_heads, -1, v.shape[2]).transpose(-1, -2)
-        bias = self.v_proj.bias.view(self.num_heads, 1, -1)
-        return torch.stack(mixed) @ weights + bias
+        return torch.stack(mixed)
 
     def split_heads(self, x: Tensor) -> Tensor:
         """Reshape (P, N, C) to (P, H, N, D)."""
@@ -202,7 +213,7 @@ class MemoryAttention(nn.Module):
             tokens = layer.attend_memory(tokens, keys, memory, num_still)
         updated: Tensor = self.norm(tokens)
         side = math.isqrt(updated.shape[1])
-        return updated.transpose(1, 2).reshape(len(updated), -1, side, side)
+        return updated.transpose(1, 2).reshape(updated.shape[0], -1, side, side)
 
 
 def sine_positions(grid: int, dim: int) -> Tensor:
@@ -225,6 +236,12 @@ def sine_of_distance(distance: Tensor, dim: int) -> Tensor:
     powers = torch.arange(half, device=distance.device) // 2 * 2 / half
     angles = distance[..., None] / ROPE_THETA**powers
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def _is_traced() -> bool:
+    """Whether a graph is being made of this call."""
+    is_tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return is_tracing or torch.compiler.is_exporting()
 
 
 def _waves(place: Tensor, dim: int) -> tuple[Tensor, Tensor]:

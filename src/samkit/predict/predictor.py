@@ -31,6 +31,7 @@ from samkit.predict.decoder import PointMasks, PromptDecoder
 from samkit.predict.encoder import SharedEncoder
 from samkit.predict.origin import Origin, backend_choice, described, load_again
 from samkit.predict.preprocess import normalise, resize_image
+from samkit.predict.programs import network_of_programs
 from samkit.predict.refine import Refine, Refiner, check_refine
 from samkit.predict.session import ImageSession
 from samkit.predict.text_prompts import Text, TextPrompts, TextReader, check_text_embeds
@@ -120,7 +121,8 @@ class Predictor:
             source: "mobile_sam_tuned" or, as published, "mobile_sam" (both in the package);
                 "sam_vit_b", "sam_vit_l", "sam_vit_h", "sam2.1_hiera_tiny", ... (downloaded unless
                 they are on this disk; `samkit models` lists them); a `.safetensors`, `.pth` or
-                `.pt` file; or a folder that `samkit export` wrote, whose graphs are run.
+                `.pt` file; or a folder that `samkit export` wrote, whose graphs are run (of
+                programs of PyTorch, the weights alone are read).
             device: "cpu", "cuda", ...; default: a GPU if there is one.
             backend: "auto", "torch", "compile", "openvino" or "onnx"; see
                 `samkit.backends.create_backend`.
@@ -170,6 +172,8 @@ class Predictor:
             BackendError: its runtime is not installed, or the device or precision is another.
         """
         exported = ExportedFolder.read(folder)
+        if exported.format == "torch":
+            return cls._load_programs(exported, backend, precision, threads, device, text_model)
         if device not in (None, "cpu"):
             raise BackendError(f"{folder} was exported for the CPU; device is {device}")
         if precision not in ("auto", exported.precision):
@@ -187,6 +191,36 @@ class Predictor:
         predictor.encoder_checksum = exported.encoder_checksum
         predictor.former_checksum = exported.former_checksum
         predictor._origin = Origin.of(folder, text_model)
+        return predictor
+
+    @classmethod
+    def _load_programs(  # noqa: PLR0917 - all of `load`
+        cls,
+        exported: ExportedFolder,
+        backend: str,
+        precision: str,
+        threads: int | None,
+        device: str | None,
+        text_model: str | os.PathLike[str] | None,
+    ) -> Predictor:
+        """Load the weights of a folder of programs, which are not run: that could run other code.
+
+        Raises:
+            WeightsError: a file is damaged.
+            BackendError: the backend, precision or device is not available here.
+        """
+        model = network_of_programs(exported)
+        chosen = create_backend(
+            model, backend=backend, precision=precision, threads=threads, device=device
+        )
+        predictor = cls(
+            model,
+            model_name=exported.config,
+            backend=chosen,
+            text_model=text_model,
+            iou_thresh=exported.iou_thresh,
+        )
+        predictor._origin = Origin.of(exported.folder, text_model)
         return predictor
 
     def describe(self) -> dict[str, str | int]:

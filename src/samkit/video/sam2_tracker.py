@@ -10,10 +10,8 @@ mask logits.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,10 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from samkit.arrays import BoolArray, Logits, RgbImage
+from samkit.backends import ExportedBackend
 from samkit.errors import WeightsError
 from samkit.geometry import CoordMap
 from samkit.models import (
-    ImageFeatures,
     Memory,
     ObjectMasks,
     PromptTensors,
@@ -39,6 +37,12 @@ from samkit.video.box_motion import BoxMotion
 from samkit.video.interface import ObjectAnswer, State
 from samkit.video.sam2_choice import Choice, choose_by_motion, has_rival
 from samkit.video.sam2_memory import PLAIN, MemoryFrame, MemoryPolicy, ObjectMemory
+from samkit.video.sam2_networks import (
+    ExportedNetworks,
+    Sam2Features,
+    Sam2Networks,
+    TorchNetworks,
+)
 
 NO_OBJECT_LOGIT = -1024.0  # of masks of absent objects
 GIVEN_LOGIT = 10.0  # of masks that were given
@@ -69,38 +73,12 @@ class Sam2Answer(ObjectAnswer):
     has_rival: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class Sam2Features:
-    """A frame's features, shared by all objects.
-
-    Attributes:
-        features: of the image encoder.
-        coords: the frame's coordinate spaces.
-        model: the model, for what is computed when first needed.
-    """
-
-    features: ImageFeatures
-    coords: CoordMap
-    model: Sam2
-
-    @cached_property
-    def finer(self) -> tuple[Tensor, ...]:
-        """Tokens of the finer levels."""
-        return self.model.finer_tokens(self.features)
-
-    @cached_property
-    def begun(self) -> Tensor:
-        """Tokens that meet the memories: the part of memory attention that knows no object."""
-        assert self.model.memory is not None
-        tokens: Tensor = self.model.memory.attention.begin(self.features.grid)
-        return tokens
-
-
 class Sam2Tracker:
     """Follows objects by a SAM 2; a `Tracker`.
 
     Attributes:
-        predictor: its image encoder encodes frames; memory and decoder run in PyTorch in float32.
+        predictor: its image encoder encodes frames.
+        networks: memory and decoder, in PyTorch in float32, or those of an exported folder.
         policy: rules of the memory.
         span: length of time over which pointers are remembered, in frames.
     """
@@ -116,7 +94,7 @@ class Sam2Tracker:
             span: default: the model's; the original takes the length of shorter videos.
 
         Raises:
-            WeightsError: the model has no networks for videos.
+            WeightsError: the model has no networks for videos, or was exported without them.
         """
         model = predictor.model
         if not isinstance(model, Sam2) or model.memory is None:
@@ -126,7 +104,12 @@ class Sam2Tracker:
             )
         self.predictor, self.policy = predictor, policy
         self.device = torch.device(predictor.backend.info.device)
-        self.model = model if on_device(model, self.device) else _moved(model, self.device)
+        self.networks: Sam2Networks
+        if isinstance(predictor.backend, ExportedBackend):
+            self.model, self.networks = model, ExportedNetworks(predictor.backend, model)
+        else:
+            networks = TorchNetworks(model, self.device)
+            self.model, self.networks = networks.model, networks
         self.span = model.memory.config.num_pointers if span is None else span
 
     @property
@@ -134,10 +117,6 @@ class Sam2Tracker:
         """The networks for videos."""
         assert self.model.memory is not None
         return self.model.memory
-
-    @cached_property
-    def _pos_enc(self) -> Any:
-        return self.model.project_pos_enc()
 
     def describe(self) -> dict[str, Any]:
         """Name and settings, as JSON."""
@@ -182,7 +161,9 @@ class Sam2Tracker:
             shown = self._shown(memory, index)
             if shown.frames:
                 grid, has_memory = self._recall(features, [shown]), True
-        masks = self._decode(features, grid, tensors, multimask=multimask, has_memory=has_memory)
+        masks = self.networks.decode(
+            features, grid, tensors, multimask=multimask, has_memory=has_memory
+        )
         best = Choice(int(masks.iou_pred[0].argmax()))
         return self.answers(features, masks, [best])[0]
 
@@ -222,7 +203,9 @@ class Sam2Tracker:
             grid = features.features.grid
             if has_memory:
                 grid = self._recall(features, [shown[number] for number in numbers])
-            masks = self._decode(features, grid, prompts, multimask=True, has_memory=has_memory)
+            masks = self.networks.decode(
+                features, grid, prompts, multimask=True, has_memory=has_memory
+            )
             yield numbers, masks
 
     @torch.no_grad()
@@ -249,7 +232,7 @@ class Sam2Tracker:
         logits = torch.from_numpy(answer.logits).to(self.device)
         large = nn.functional.interpolate(logits[None, None], (size, size), mode="bilinear")
         present = torch.tensor([is_present], device=self.device)
-        maps = self.memory.encode(features.features.grid, large, present, binarise=prompted)
+        maps = self.networks.encode(features.features.grid, large, present, binarise=prompted)
         frame = MemoryFrame(
             map=maps.to(torch.bfloat16),
             pointer=answer.pointer,
@@ -300,25 +283,7 @@ class Sam2Tracker:
             RememberedPointer(torch.cat([one.pointer for one in same]), same[0].distance)
             for same in zip(*(one.pointers for one in shown), strict=True)
         ]
-        return self.memory.recall(features.begun, frames, pointers, span=self.span)
-
-    def _decode(
-        self,
-        features: Sam2Features,
-        grid: Tensor,
-        prompts: PromptTensors,
-        *,
-        multimask: bool,
-        has_memory: bool,
-    ) -> ObjectMasks:
-        return self.model.decode_objects(
-            grid,
-            features.finer,
-            prompts,
-            multimask=multimask,
-            has_memory=has_memory,
-            pos_enc=self._pos_enc,
-        )
+        return self.networks.recall(features, frames, pointers, span=self.span)
 
     def _choose(self, masks: ObjectMasks, row: int, memory: ObjectMemory) -> Choice:
         """Choose among an object's candidates."""
@@ -343,7 +308,7 @@ class Sam2Tracker:
         is_present = masks.object_logits > self.policy.present_thresh
         logits = masks.logits[rows, chosen]
         logits = torch.where(is_present[:, None, None], logits, NO_OBJECT_LOGIT)
-        pointers = self.memory.point(masks.mask_tokens[rows, chosen], is_present)
+        pointers = self.networks.point(masks.mask_tokens[rows, chosen], is_present)
         scores = masks.iou_pred[rows, chosen].tolist()
         return [
             Sam2Answer(
@@ -376,14 +341,14 @@ class Sam2Tracker:
             mode="bilinear",
             antialias=True,
         )
-        prompts = self._no_prompts(1)._replace(mask_logits=self.memory.mask_downsample(given))
+        prompts = self._no_prompts(1)._replace(mask_logits=self.networks.mask_prompt(given))
         # The frame as it is, even without the mark that it was seen without memory.
-        masks = self._decode(
+        masks = self.networks.decode(
             features, features.features.grid, prompts, multimask=False, has_memory=True
         )
         is_present = given.flatten(1).any(1)
         appears = is_present & (masks.object_logits > self.policy.present_thresh)
-        pointer = self.memory.point(masks.mask_tokens[:, 0], appears)
+        pointer = self.networks.point(masks.mask_tokens[:, 0], appears)
         is_there = bool(is_present)
         return Sam2Answer(
             logits=logits[0, 0].cpu().numpy(),
@@ -454,14 +419,3 @@ def state_of(object_logit: float, score: float) -> State:
     if object_logit <= 0:
         return "absent"
     return "present" if score >= UNCERTAIN_IOU else "uncertain"
-
-
-def on_device(model: nn.Module, device: torch.device) -> bool:
-    """Whether a model's weights are on a device."""
-    return next(model.parameters()).device.type == device.type
-
-
-def _moved(model: Sam2, device: torch.device) -> Sam2:
-    """A copy of all but the image encoder on another device."""
-    memo = {id(model.image_encoder): nn.Identity()}
-    return copy.deepcopy(model, memo).to(device)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
     )
     from samkit.weights.layouts import to_own_names
     from samkit.weights.load import load_model, own_iou_thresh
+    from samkit.weights.programs import read_program_tensors
     from samkit.weights.proposal_heads import (
         find_proposal_head,
         load_proposal_head,
@@ -73,6 +74,7 @@ __all__ = [
     "model_config",
     "own_iou_thresh",
     "read_checkpoint",
+    "read_program_tensors",
     "save_checkpoint",
     "save_decoder",
     "save_proposal_head",
@@ -97,6 +99,7 @@ __getattr__, __dir__ = lazy_names(
         "model_config": "checkpoint",
         "own_iou_thresh": "load",
         "read_checkpoint": "checkpoint",
+        "read_program_tensors": "programs",
         "save_checkpoint": "checkpoint",
         "save_decoder": "checkpoint",
         "save_proposal_head": "proposal_heads",
