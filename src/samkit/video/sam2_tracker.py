@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from samkit.arrays import BoolArray, Logits, RgbImage
-from samkit.errors import WeightsError
+from samkit.errors import ConfigError, WeightsError
 from samkit.geometry import CoordMap
 from samkit.models import (
     ImageFeatures,
@@ -39,6 +39,7 @@ from samkit.video.box_motion import BoxMotion
 from samkit.video.interface import ObjectAnswer, State
 from samkit.video.sam2_choice import Choice, choose_by_motion, has_rival
 from samkit.video.sam2_memory import PLAIN, MemoryFrame, MemoryPolicy, ObjectMemory
+from samkit.video.sam2_pooling import blocks_with, pooling_for
 
 NO_OBJECT_LOGIT = -1024.0  # of masks of absent objects
 GIVEN_LOGIT = 10.0  # of masks that were given
@@ -100,9 +101,11 @@ class Sam2Tracker:
     """Follows objects by a SAM 2; a `Tracker`.
 
     Attributes:
-        predictor: its image encoder encodes frames; memory and decoder run in PyTorch in float32.
+        predictor: its image encoder encodes frames; memory and decoder run in PyTorch, the memory
+            in bfloat16 where the encoder does, all else in float32.
         policy: rules of the memory.
         span: length of time over which pointers are remembered, in frames.
+        num_blocks: number of blocks of pooled cells along a side of the grid.
     """
 
     def __init__(
@@ -117,6 +120,7 @@ class Sam2Tracker:
 
         Raises:
             WeightsError: the model has no networks for videos.
+            ConfigError: the policy pools blocks that do not fill the model's grid.
         """
         model = predictor.model
         if not isinstance(model, Sam2) or model.memory is None:
@@ -124,7 +128,14 @@ class Sam2Tracker:
                 f"{predictor.model_name} has no networks for videos: its file is of a model for"
                 " images alone"
             )
+        grid = model.config.encoder.grid_size
+        if grid % policy.pooled_cells:
+            raise ConfigError(
+                f"pooled_cells must divide the {grid} cells along a side of the model's"
+                f" grid; got {policy.pooled_cells}"
+            )
         self.predictor, self.policy = predictor, policy
+        self.num_blocks = grid // policy.pooled_cells
         self.device = torch.device(predictor.backend.info.device)
         self.model = model if on_device(model, self.device) else _moved(model, self.device)
         self.span = model.memory.config.num_pointers if span is None else span
@@ -221,7 +232,8 @@ class Sam2Tracker:
             has_memory = bool(shown[numbers[0]].frames)
             grid = features.features.grid
             if has_memory:
-                grid = self._recall(features, [shown[number] for number in numbers])
+                near = memories[numbers[0]].near_before(index)
+                grid = self._recall(features, [shown[number] for number in numbers], near)
             masks = self._decode(features, grid, prompts, multimask=True, has_memory=has_memory)
             yield numbers, masks
 
@@ -249,11 +261,14 @@ class Sam2Tracker:
         logits = torch.from_numpy(answer.logits).to(self.device)
         large = nn.functional.interpolate(logits[None, None], (size, size), mode="bilinear")
         present = torch.tensor([is_present], device=self.device)
-        maps = self.memory.encode(features.features.grid, large, present, binarise=prompted)
+        with self._precision():
+            maps = self.memory.encode(features.features.grid, large, present, binarise=prompted)
+        is_pooled = self.policy.pooled_cells > 1
         frame = MemoryFrame(
             map=maps.to(torch.bfloat16),
             pointer=answer.pointer,
             is_good=is_good(answer, self.policy),
+            near=blocks_with(logits, self.num_blocks) if is_pooled else None,
         )
         if prompted and not self.policy.corrections_stick and memory.was_tracked(index):
             prompted = False
@@ -284,14 +299,29 @@ class Sam2Tracker:
         for number, one in enumerate(shown):
             alike.setdefault(one.kind, []).append(number)
         most = OBJECTS_AT_ONCE.get(self.device.type, MOST_AT_ONCE)
+        if self.policy.pooled_cells > 1:
+            most = 1  # each object has tokens of its own
         return [
             numbers[start : start + most]
             for numbers in alike.values()
             for start in range(0, len(numbers), most)
         ]
 
-    def _recall(self, features: Sam2Features, shown: Sequence[_Shown]) -> Tensor:
-        """What the memories of P objects make of a frame: (P, C, G, G)."""
+    def _precision(self) -> torch.autocast:
+        """In which the memory is computed: bfloat16 if the image encoder is."""
+        is_lower = self.predictor.backend.info.precision == "bfloat16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_lower)
+
+    def _recall(
+        self, features: Sam2Features, shown: Sequence[_Shown], near: Tensor | None = None
+    ) -> Tensor:
+        """What the memories of P objects make of a frame: (P, C, G, G).
+
+        Args:
+            features: of the frame.
+            shown: of each memory.
+            near: where the object was in the frame before, if the policy pools what is elsewhere.
+        """
         frames = [
             RememberedFrame(torch.cat([frame.map for frame in same]).float(), same[0].steps)
             for same in zip(*(one.frames for one in shown), strict=True)
@@ -300,7 +330,14 @@ class Sam2Tracker:
             RememberedPointer(torch.cat([one.pointer for one in same]), same[0].distance)
             for same in zip(*(one.pointers for one in shown), strict=True)
         ]
-        return self.memory.recall(features.begun, frames, pointers, span=self.span)
+        pooling = None
+        if self.policy.pooled_cells > 1:
+            pooling = pooling_for(shown[0].frames, near, self.policy.pooled_cells)
+        with self._precision():
+            seen = self.memory.recall(
+                features.begun, frames, pointers, span=self.span, pooling=pooling
+            )
+        return seen.float()
 
     def _decode(
         self,
