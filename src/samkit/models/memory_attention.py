@@ -77,8 +77,9 @@ class AxialRope(nn.Module):
         moving = x.shape[-2] - num_still
         cos, sin = (self.cos, self.sin) if places is None else (places.cos, places.sin)
         still = x[..., moving:, :]
-        pairs = x[..., :moving, :].unflatten(-1, (-1, 2)).unflatten(-3, (-1, len(cos)))
-        turned = turn(pairs.float(), cos, sin).to(x.dtype).flatten(-4, -3).flatten(-2)
+        pairs = x[..., :moving, :].reshape(*x.shape[:-2], -1, *cos.shape, 2)
+        turned = turn(pairs.float(), cos, sin).to(x.dtype)
+        turned = turned.reshape(*x.shape[:-2], moving, x.shape[-1])
         return torch.cat([turned, still], dim=-2) if num_still else turned
 
 

@@ -119,6 +119,22 @@ class MemoryFrame:
     near: Tensor | None = None
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ShownMemory:
+    """What a frame is shown of one object's memory."""
+
+    frames: list[RememberedFrame]
+    pointers: list[RememberedPointer]
+
+    @property
+    def kind(self) -> object:
+        """Equal for objects whose memories may be put together."""
+        return (
+            tuple(frame.steps for frame in self.frames),
+            tuple(pointer.distance for pointer in self.pointers),
+        )
+
+
 @dataclass(kw_only=True, eq=False)
 class ObjectMemory:
     """The memory of one object.

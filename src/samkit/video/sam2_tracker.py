@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +25,6 @@ from samkit.arrays import BoolArray, Logits, RgbImage
 from samkit.errors import ConfigError, WeightsError
 from samkit.geometry import CoordMap
 from samkit.models import (
-    ImageFeatures,
     Memory,
     ObjectMasks,
     PromptTensors,
@@ -35,66 +34,25 @@ from samkit.models import (
 )
 from samkit.predict import Predictor
 from samkit.types import Prompts
-from samkit.video.box_motion import BoxMotion
-from samkit.video.interface import ObjectAnswer, State
+from samkit.video.interface import ObjectAnswer
+from samkit.video.sam2_answer import Sam2Answer, Sam2Features, is_good, state_of
 from samkit.video.sam2_choice import Choice, choose_by_motion, has_rival
-from samkit.video.sam2_memory import PLAIN, MemoryFrame, MemoryPolicy, ObjectMemory
+from samkit.video.sam2_memory import (
+    PLAIN,
+    MemoryFrame,
+    MemoryPolicy,
+    ObjectMemory,
+    ShownMemory,
+)
 from samkit.video.sam2_pooling import blocks_with, pooling_for
 
 NO_OBJECT_LOGIT = -1024.0  # of masks of absent objects
 GIVEN_LOGIT = 10.0  # of masks that were given
 CORRECTED_LOGIT = 32.0  # limit of the logits of a mask that is corrected
-UNCERTAIN_IOU = 0.5  # a mask with a lower predicted IoU is not to be relied on
 # Objects decoded together. On a CPU nothing is gained by more, and alone each object's answer has
 # the same bits whatever the others are.
 OBJECTS_AT_ONCE = {"cpu": 1}
 MOST_AT_ONCE = 16
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Sam2Answer(ObjectAnswer):
-    """An answer with what the memory needs of it.
-
-    Attributes:
-        object_logit: the object score.
-        pointer: (1, C), the object pointer.
-        motion: of the box, with this frame; None where it is not followed.
-        motion_iou: IoU of the box with the predicted one; None where that is not reliable yet.
-        has_rival: whether another candidate reaches something else that is like the object.
-    """
-
-    object_logit: float
-    pointer: Tensor
-    motion: BoxMotion | None = None
-    motion_iou: float | None = None
-    has_rival: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Sam2Features:
-    """A frame's features, shared by all objects.
-
-    Attributes:
-        features: of the image encoder.
-        coords: the frame's coordinate spaces.
-        model: the model, for what is computed when first needed.
-    """
-
-    features: ImageFeatures
-    coords: CoordMap
-    model: Sam2
-
-    @cached_property
-    def finer(self) -> tuple[Tensor, ...]:
-        """Tokens of the finer levels."""
-        return self.model.finer_tokens(self.features)
-
-    @cached_property
-    def begun(self) -> Tensor:
-        """Tokens that meet the memories: the part of memory attention that knows no object."""
-        assert self.model.memory is not None
-        tokens: Tensor = self.model.memory.attention.begin(self.features.grid)
-        return tokens
 
 
 class Sam2Tracker:
@@ -222,7 +180,7 @@ class Sam2Tracker:
         reverse: bool,
     ) -> Iterator[tuple[list[int], ObjectMasks]]:
         """Decode a frame by some memories: groups of their numbers, and each group's candidates."""
-        shown: list[_Shown] = []
+        shown: list[ShownMemory] = []
         for memory in memories:
             if memory.reverse != reverse:
                 memory.reverse, memory.motion = reverse, None
@@ -261,7 +219,7 @@ class Sam2Tracker:
         logits = torch.from_numpy(answer.logits).to(self.device)
         large = nn.functional.interpolate(logits[None, None], (size, size), mode="bilinear")
         present = torch.tensor([is_present], device=self.device)
-        with self._precision():
+        with self.autocast():
             maps = self.memory.encode(features.features.grid, large, present, binarise=prompted)
         is_pooled = self.policy.pooled_cells > 1
         frame = MemoryFrame(
@@ -287,13 +245,13 @@ class Sam2Tracker:
         else:
             memory.prompted.pop(index, None)
 
-    def _shown(self, memory: ObjectMemory, index: int) -> _Shown:
-        return _Shown(
+    def _shown(self, memory: ObjectMemory, index: int) -> ShownMemory:
+        return ShownMemory(
             frames=memory.frames_for(index, self.memory.config, self.policy),
             pointers=memory.pointers_for(index, self.span),
         )
 
-    def _together(self, shown: Sequence[_Shown]) -> list[list[int]]:
+    def _together(self, shown: Sequence[ShownMemory]) -> list[list[int]]:
         """Groups of objects, by number, that are shown as much and decoded together."""
         alike: dict[object, list[int]] = {}
         for number, one in enumerate(shown):
@@ -307,13 +265,13 @@ class Sam2Tracker:
             for start in range(0, len(numbers), most)
         ]
 
-    def _precision(self) -> torch.autocast:
-        """In which the memory is computed: bfloat16 if the image encoder is."""
+    def autocast(self) -> torch.autocast:
+        """The precision of the memory: bfloat16 if the image encoder's is."""
         is_lower = self.predictor.backend.info.precision == "bfloat16"
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_lower)
 
     def _recall(
-        self, features: Sam2Features, shown: Sequence[_Shown], near: Tensor | None = None
+        self, features: Sam2Features, shown: Sequence[ShownMemory], near: Tensor | None = None
     ) -> Tensor:
         """What the memories of P objects make of a frame: (P, C, G, G).
 
@@ -333,7 +291,7 @@ class Sam2Tracker:
         pooling = None
         if self.policy.pooled_cells > 1:
             pooling = pooling_for(shown[0].frames, near, self.policy.pooled_cells)
-        with self._precision():
+        with self.autocast():
             seen = self.memory.recall(
                 features.begun, frames, pointers, span=self.span, pooling=pooling
             )
@@ -460,37 +418,6 @@ class Sam2Tracker:
             boxes_xyxy=tensor(None if boxes is None else coords.boxes_to_model(boxes)),
             mask_logits=corrected,
         )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Shown:
-    """What a frame is shown of one object's memory."""
-
-    frames: list[RememberedFrame]
-    pointers: list[RememberedPointer]
-
-    @property
-    def kind(self) -> object:
-        """Equal for objects whose memories may be put together."""
-        return (
-            tuple(frame.steps for frame in self.frames),
-            tuple(pointer.distance for pointer in self.pointers),
-        )
-
-
-def is_good(answer: Sam2Answer, policy: MemoryPolicy) -> bool:
-    """Whether a tracked frame is one to learn from."""
-    if policy.min_iou is None:
-        return True
-    is_expected = answer.motion_iou is None or answer.motion_iou > 0
-    return answer.score > policy.min_iou and answer.object_logit > 0 and is_expected
-
-
-def state_of(object_logit: float, score: float) -> State:
-    """State of an object, by its object score and the predicted IoU of its mask."""
-    if object_logit <= 0:
-        return "absent"
-    return "present" if score >= UNCERTAIN_IOU else "uncertain"
 
 
 def on_device(model: nn.Module, device: torch.device) -> bool:
