@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 
 from samkit.dataengine import StoredImage, get_image, may_see, read_stored_image
 from samkit.errors import DatabaseError, ImageError, PromptError, SamkitError, StoreError
-from samkit.http import describe_validation, is_own_origin, one_line
+from samkit.http import describe_validation, is_own_origin, one_line, within
 from samkit.web.embedder import Encoded, ServedModel
 from samkit.web.schemas import MAX_POINTS
 from samkit.web.sign_in import find_sign_in
@@ -247,8 +247,8 @@ class Conversation:
                 continue
             self._news.clear()
             try:
-                await asyncio.wait_for(self._news.wait(), VERSION_EVERY_S)
-            except asyncio.TimeoutError:
+                await within(VERSION_EVERY_S, self._news.wait())
+            except TimeoutError:
                 await self._announce_version()
 
     async def _announce_version(self) -> None:
