@@ -306,6 +306,71 @@ def test_masks_of_logits_are_the_servers(module, size_hw):
         assert np.count_nonzero(found != expected) <= 2
 
 
+def test_a_draft_goes_on_with_the_decoder_that_it_began_with(module):
+    asked, versions, sent = module(
+        "prompter.js",
+        """const { BrowserDecoder } = await import('/browser_decoder.js');
+        const { choice } = await import('/decoder_choice.js');
+        const [sockets, opened, versions] = [[], [], []];
+        const { WebSocket: real } = globalThis;
+        globalThis.WebSocket = class {
+            static OPEN = 1;
+            readyState = 1;
+            sent = [];
+            constructor() { sockets.push(this); }
+            send(text) { this.sent.push(JSON.parse(text)); }
+            close() {}
+        };
+        const { open } = BrowserDecoder;
+        BrowserDecoder.open = async () => {
+            const one = new BrowserDecoder(3 + opened.length);
+            const asked = [];
+            opened.push(asked);
+            one.call = async (name, { question }) => {
+                if (name !== 'ask') return 50;
+                if (question.id === 5) throw new Error('broken');
+                asked.push([question.id, question.continueFrom?.id ?? null]);
+                return { masks: [], best: 0 };
+            };
+            return one;
+        };
+        const hear = (message) => sockets.at(-1).onmessage({ data: JSON.stringify(message) });
+        const settled = () => new Promise((resolve) => setTimeout(resolve, 10));
+        try {
+            const prompter = new m.Prompter({ id: 1 }, {});
+            const note = ({ detail }) => versions.push(detail.answer.modelVersionId);
+            prompter.addEventListener('masks', note);
+            const ask = async (id, prior) => {
+                const continueFrom = prior && { id: prior, candidate: 0 };
+                prompter.ask({ id, points: [], labels: [], box: null, continueFrom });
+                await settled();
+            };
+            hear({ type: 'ready', model_version_id: 3 });
+            await settled();
+            await ask(1, null);
+            hear({ type: 'version', model_version_id: 4 });
+            await settled();
+            await ask(2, 1); // with the version that it began with
+            await ask(3, null);
+            sockets.at(-1).onclose({ code: 1006 });
+            await ask(4, 99); // of a draft that nobody knows: afresh
+            await ask(5, 4); // by the server, which has no earlier answer
+            prompter.retryNow();
+            hear({ type: 'ready', model_version_id: 4 });
+            prompter.close();
+            const { sent } = sockets.at(-1);
+            return [opened, versions, sent.map((one) => [one.id, one.continue_from])];
+        } finally {
+            choice.times = { browser: [], server: [] };
+            BrowserDecoder.open = open;
+            globalThis.WebSocket = real;
+        }""",
+    )
+    assert asked[:2] == [[[1, None], [2, 1]], [[3, None], [4, None]]]
+    assert versions == [3, 3, 4, 4]
+    assert sent == [[5, None]]
+
+
 def test_decoding_goes_where_answers_come_faster(module):
     places = module(
         "decoder_choice.js",
