@@ -48,7 +48,7 @@ class GridPooling:
         means = by_block[:, self.pooled].mean(2)
         return torch.cat([by_block[:, self.fine].flatten(1, 2), means], dim=1)
 
-    def spread(self, tokens: Tensor) -> Tensor:
+    def unpool(self, tokens: Tensor) -> Tensor:
         """Tokens (P, T, C) to cells (P, N, C), all cells of a pooled block alike."""
         count, channels = len(tokens), tokens.shape[2]
         by_block = tokens.new_empty(count, self.blocks**2, self.size**2, channels)
