@@ -27,9 +27,10 @@ test: $(VENV)/installed-dev
 test-slow: $(VENV)/installed-dev
 	$(PYTEST) --dist loadfile -m slow
 
-# Exports, read by the packages of the programs that they are for.
+# Exports, read by the packages of the programs that they are for. napari's plugins of pytest are
+# for its own tests.
 test-interop: $(VENV)/installed-dev $(VENV)/interop/installed
-	PYTHONPATH=$(VENV)/interop $(BIN)/python -m pytest tests/interop
+	PYTHONPATH=$(VENV)/interop $(BIN)/python -m pytest -p no:napari -p no:npe2 tests/interop
 
 # The documentation as pages, in build/site: the tutorials are run, and any warning ends it.
 site: $(VENV)/installed-dev
