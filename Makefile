@@ -12,7 +12,7 @@ TORCH_INDEX ?=
 # Tests run in one process for each core, and each process in one thread (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 
-.PHONY: demo test test-slow test-interop site check format clean
+.PHONY: demo test test-slow test-interop site check check-install format clean
 
 # Install, then segment an image from one click.
 demo: $(VENV)/installed
@@ -44,6 +44,10 @@ check: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_docs.py
+
+# Sdist and wheel, and the wheel in an environment that has nothing but what it needs.
+check-install: $(VENV)/installed-dev
+	$(BIN)/python tools/check_install.py
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix src tests tools benchmarks docs/tutorials
