@@ -30,6 +30,7 @@ from web.conftest import HOST, settings
 
 BACK = f"{HOST}/api/session/oidc/callback"
 KEY = RSAKey.generate_key(2048, {"kid": "k", "use": "sig"}, private=True)
+NEW_KEY = RSAKey.generate_key(2048, {"kid": "new", "use": "sig"}, private=True)
 OTHER_KEY = RSAKey.generate_key(2048, {"kid": "k", "use": "sig"}, private=True)
 
 
@@ -40,7 +41,7 @@ class Provider(HTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.issuer = f"http://127.0.0.1:{self.server_port}"
         self.claims, self.key, self.codes = {"sub": "s-1", "preferred_username": "eve"}, KEY, {}
-        self.refusals = []
+        self.refusals, self.published = [], [KEY]
 
     def authorize(self, url):
         """What the person's browser does there: returns the address that it is sent back to."""
@@ -71,7 +72,7 @@ class Provider(HTTPServer):
             "exp": now + 60,
             "nonce": asked["nonce"],
         } | self.claims
-        token = jwt.encode({"alg": "RS256", "kid": "k"}, claims, self.key)
+        token = jwt.encode({"alg": "RS256", "kid": self.key.kid}, claims, self.key)
         return {"access_token": "a", "token_type": "Bearer", "id_token": token}
 
 
@@ -84,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
             "token_endpoint": f"{issuer}/token",
             "jwks_uri": f"{issuer}/keys",
         }
-        keys = {"keys": [KEY.as_dict(private=False)]}
+        keys = {"keys": [one.as_dict(private=False) for one in self.server.published]}
         self.answer({"/.well-known/openid-configuration": facts, "/keys": keys}[self.path])
 
     def do_POST(self):
@@ -201,6 +202,14 @@ def test_tokens_of_another_key_are_refused(browser, provider):
     provider.key = OTHER_KEY
     assert sign_in(browser, provider) == "/?sign-in=failed"
     assert browser.get("/api/session").status_code == 401
+
+
+def test_a_provider_may_change_its_keys(browser, provider):
+    assert sign_in(browser, provider) == "/"
+    provider.key = NEW_KEY
+    assert sign_in(browser, provider) == "/?sign-in=failed"
+    provider.published = [NEW_KEY]
+    assert sign_in(browser, provider) == "/"
 
 
 def test_a_flow_is_of_one_browser_and_ends_once(browser, provider):

@@ -19,7 +19,7 @@ from samkit.formats.clips import (
     coco_clips,
     cvat_clip,
     davis_label_image,
-    davis_meta,
+    davis_objects,
     mot_clip,
     overlapping_frames,
 )
@@ -157,7 +157,7 @@ __all__ = [
     "datumaro_item",
     "datumaro_writer",
     "davis_label_image",
-    "davis_meta",
+    "davis_objects",
     "find_image_files",
     "find_images_below",
     "flat_file_name",

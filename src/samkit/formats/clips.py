@@ -6,7 +6,8 @@ A `ClipTracks` is what all formats of a video have in common: written here, read
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -81,37 +82,33 @@ class ClipTracks:
     rate: float | None = None
 
 
-def coco_clips(clips: Iterable[ClipTracks], classes: Sequence[str]) -> dict[str, Any]:
-    """A COCO data set of videos, as YouTube-VIS has it: a list over frames for each object.
+def coco_clips(clips: Iterable[ClipTracks], classes: Sequence[str]) -> Iterator[str]:
+    """A COCO data set of videos, as YouTube-VIS has it, as pieces of JSON: one for each object.
 
-    Other programs do not read `track_id`, `states`, `kinds`, `scores` and `attributes`, from which
-    tracks are read back as they are.
+    An object has a list over frames. Other programs do not read `track_id`, `states`, `kinds`,
+    `scores` and `attributes`, from which tracks are read back as they are.
     """
     categories = Categories(classes)
     videos: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    number = 0
+    yield '{"info": {"description": "made by samkit"}, "annotations": ['
     for video_id, clip in enumerate(clips, start=1):
         height, width = _size_of(clip)
         size = {"width": width, "height": height, "length": len(clip.file_names)}
         names = [f"{clip.name}/{name}" for name in clip.file_names]
         videos.append({"id": video_id, "name": clip.name, **size, "file_names": names})
         for track in clip.tracks:
-            number = len(annotations) + 1
+            number += 1
             own = _coco_track(track, len(clip.file_names))
             category = categories.number(track.class_name)
             ids = {"id": number, "video_id": video_id, "category_id": category}
-            annotations.append({**ids, **size, **own})
+            yield (", " if number > 1 else "") + json.dumps({**ids, **size, **own})
     entries = [
-        {"id": number, "name": name, "supercategory": name}
-        | ({"samkit": {"unlabelled": True}} if number == categories.unlabelled else {})
-        for number, name in categories.items()
+        {"id": one, "name": name, "supercategory": name}
+        | ({"samkit": {"unlabelled": True}} if one == categories.unlabelled else {})
+        for one, name in categories.items()
     ]
-    return {
-        "info": {"description": "made by samkit"},
-        "videos": videos,
-        "categories": entries,
-        "annotations": annotations,
-    }
+    yield f'], "videos": {json.dumps(videos)}, "categories": {json.dumps(entries)}}}'
 
 
 def _coco_track(track: ClipTrack, length: int) -> dict[str, Any]:
@@ -190,25 +187,18 @@ def overlapping_frames(clip: ClipTracks) -> int:
     return count
 
 
-def davis_meta(clips: Iterable[ClipTracks]) -> dict[str, Any]:
-    """What the objects are, as YouTube-VOS's meta.json says it."""
+def davis_objects(clip: ClipTracks) -> dict[str, Any]:
+    """What the objects of a video are, as YouTube-VOS's meta.json says it."""
     return {
-        "videos": {
-            clip.name: {
-                "objects": {
-                    str(track.number): {
-                        "category": track.class_name or "",
-                        "frames": [
-                            clip.file_names[index].rpartition(".")[0]
-                            for index, one in sorted(track.frames.items())
-                            if rle_area(one.rle)
-                        ],
-                    }
-                    for track in clip.tracks
-                }
-            }
-            for clip in clips
+        str(track.number): {
+            "category": track.class_name or "",
+            "frames": [
+                clip.file_names[index].rpartition(".")[0]
+                for index, one in sorted(track.frames.items())
+                if rle_area(one.rle)
+            ],
         }
+        for track in clip.tracks
     }
 
 

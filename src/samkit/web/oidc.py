@@ -154,7 +154,7 @@ class OidcClient:
             flow = self._flows.pop(state, None)
         if flow is None or self._is_over(flow):
             raise OidcError("this sign-in has ended: begin again")
-        facts, keys = self._read_facts()
+        facts, _ = self._read_facts()
         answer = self._ask(
             lambda: self._session(flow).fetch_token(
                 facts["token_endpoint"],
@@ -167,9 +167,9 @@ class OidcClient:
         token = answer.get("id_token")
         if not isinstance(token, str):
             raise OidcError("the provider has sent no ID token: is the scope openid allowed?")
-        return self._identity(self._check(token, keys, flow))
+        return self._identity(self._check(token, flow))
 
-    def _check(self, token: str, keys: Any, flow: Flow) -> dict[str, Any]:
+    def _check(self, token: str, flow: Flow) -> dict[str, Any]:
         """Check an ID token's signature and claims; return these."""
         from joserfc import jwt
         from joserfc.errors import JoseError
@@ -186,13 +186,26 @@ class OidcClient:
             nonce={"essential": True, "value": flow.nonce},
         )
         try:
-            claims: dict[str, Any] = jwt.decode(token, keys, algorithms=ALGORITHMS).claims
+            claims = self._decode(token)
             registry.validate(claims)
         except (JoseError, ValueError) as error:
             raise OidcError(f"the ID token is not valid: {error}") from error
         if claims.get("azp", config.client_id) != config.client_id:
             raise OidcError("the ID token is for another client")
         return claims
+
+    def _decode(self, token: str) -> dict[str, Any]:
+        """The claims of a token that the provider has signed."""
+        from joserfc import jwt
+        from joserfc.errors import InvalidKeyIdError
+
+        _, keys = self._read_facts()
+        try:
+            return jwt.decode(token, keys, algorithms=ALGORITHMS).claims
+        except InvalidKeyIdError:  # it has other keys since they were read
+            self._facts = None
+            _, keys = self._read_facts()
+            return jwt.decode(token, keys, algorithms=ALGORITHMS).claims
 
     def _identity(self, claims: Mapping[str, Any]) -> Identity:
         config = self.config

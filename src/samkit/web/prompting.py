@@ -20,6 +20,7 @@ from samkit.dataengine import StoredImage, get_image, may_see, read_stored_image
 from samkit.errors import DatabaseError, ImageError, PromptError, SamkitError, StoreError
 from samkit.http import describe_validation, is_own_origin, one_line
 from samkit.web.embedder import Encoded, ServedModel
+from samkit.web.schemas import MAX_POINTS
 from samkit.web.sign_in import find_sign_in
 from samkit.web.state import ServerState, state_of
 from samkit.web.tiles import Region
@@ -38,7 +39,6 @@ router = APIRouter()
 NOT_SIGNED_IN, FORBIDDEN, NO_IMAGE, UNREADABLE, CANNOT = 4401, 4403, 4404, 4422, 1011
 CLICK, PREVIEW = 0, 1  # priorities
 ANSWERS_CACHED = 8  # whose logits a later prompt may continue from; 0.8 MB each
-MAX_POINTS = 256
 MAX_WAITING = 32  # unanswered prompts of one connection
 PREVIEW_SIDE = 512
 # A sign-in that ended elsewhere is noticed by the first message after this time.

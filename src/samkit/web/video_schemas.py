@@ -23,6 +23,7 @@ from samkit.dataengine import (
 from samkit.video import State
 from samkit.web.schemas import (
     MAX_INT32,
+    MAX_POINTS,
     Attributes,
     Holder,
     JobOut,
@@ -33,7 +34,6 @@ from samkit.web.schemas import (
     Version,
 )
 
-MAX_POINTS = 256
 MAX_TRACKS = 1000
 
 Frame = Annotated[int, Field(ge=0, le=MAX_INT32)]

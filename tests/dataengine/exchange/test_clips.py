@@ -1,6 +1,9 @@
 """Tracks of videos written for other programs and read back."""
 
+import gc
 import json
+import shutil
+import weakref
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -34,6 +37,7 @@ from samkit.dataengine import (
     take_video,
     track_frames,
 )
+from samkit.dataengine.exchange import clips as clips_module
 from samkit.datasets import find_vos_sequences
 from samkit.errors import DataError, FormatError, StoreError
 from samkit.formats import ClipFrame, ClipTrack, ClipTracks, davis_label_image
@@ -235,3 +239,27 @@ def test_only_videos_in_some_states_are_exported(annotated, tmp_path):
     submit_video(store, annotated.video.id, annotated.ann)
     done = export_clips(store, project, tmp_path / "one", **options)
     assert (done.num_videos, done.num_tracks) == (1, 3)
+
+
+@pytest.mark.parametrize("file_format", ["coco-video", "cvat-video", "davis", "mot"])
+def test_videos_are_in_memory_one_at_a_time(annotated, tmp_path, monkeypatch, file_format):
+    store, project = annotated.store, annotated.project.id
+    for name in ("second", "third"):
+        shutil.copytree(annotated.root / "clip", annotated.root / name)
+        add_video(store, project, name)
+    read, earlier = clips_module.read_clip, []
+
+    def watched(*args):
+        gc.collect()
+        assert sum(one() is not None for one in earlier) <= 1  # the loop has the last one still
+        tracks = read(*args)
+        earlier.append(weakref.ref(tracks))
+        return tracks
+
+    monkeypatch.setattr(clips_module, "read_clip", watched)
+    done = export_clips(store, project, tmp_path / "out", file_format=file_format)
+    assert (done.num_videos, done.num_tracks, len(earlier)) == (3, 3, 3)
+    if file_format == "coco-video":
+        document = json.loads((tmp_path / "out/annotations.json").read_text())
+        assert [one["name"] for one in document["videos"]] == ["clip", "second", "third"]
+        assert [one["video_id"] for one in document["annotations"]] == [1, 1, 1]

@@ -36,11 +36,12 @@ def pytest_collection_modifyitems(items):
         lacking = "playwright is not installed: pip install 'samkit[test]'"
     if not CHROMIUM.exists():
         lacking = f"there is no {CHROMIUM}: install Debian's package chromium"
-    if lacking is None or REQUIRED:
-        return
     for item in items:
         if here in item.path.parents:
-            item.add_marker(pytest.mark.skip(reason=lacking))
+            # Beside other tests on two cores, Chromium is sometimes later than any reasonable wait.
+            item.add_marker(pytest.mark.flaky(reruns=1))
+            if lacking is not None and not REQUIRED:
+                item.add_marker(pytest.mark.skip(reason=lacking))
 
 
 class Server:

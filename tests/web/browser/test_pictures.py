@@ -168,12 +168,19 @@ CHECK = """() => {
       const most = node.scrollWidth - node.clientWidth;
       return most ? [`${most}`, ...out.map((one) => one.outerHTML.slice(0, 120))] : [];
     }),
+    cut: [...document.querySelectorAll('.bar')].flatMap((bar) => {
+      const { top, bottom } = bar.getBoundingClientRect();
+      return controls.filter((one) => bar.contains(one) && shown(one)).filter((one) => {
+        const own = one.getBoundingClientRect();
+        return own.top < top - 1 || own.bottom > bottom + 1;
+      }).map((one) => one.outerHTML.slice(0, 120));
+    }),
   };
 }"""
 
 
 def check(person):
-    assert person.page.evaluate(CHECK) == {"nameless": [], "faint": [], "overflow": []}
+    assert person.page.evaluate(CHECK) == {"nameless": [], "faint": [], "overflow": [], "cut": []}
 
 
 @pytest.mark.parametrize(

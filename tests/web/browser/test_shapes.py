@@ -200,3 +200,25 @@ def test_masks_are_cleaned_up(ann, day):  # noqa: F811
     ann.page.wait_for_selector(".notice:has-text('deleted. Ctrl+Z takes it back')")
     ann.wait_until_saved()
     assert len(masks_of(day, 3)) <= 1
+
+
+def test_what_lies_under_a_new_mask_loses_its_slivers(ann, day):  # noqa: F811
+    open_image(ann, 5)
+    paint(ann, (60, 100), (140, 100))
+    ann.accept()
+    [first] = pixels(day, 5)
+    ann.press("r")
+    ann.page.fill("dialog [name=islands]", "2000")
+    ann.page.check("dialog [name=always]")
+    ann.page.click("dialog button:has-text('Done')")
+    ann.press("g", "g")
+    ann.drag((134, 60), (134, 140))  # leaves the first mask's right end
+    ann.accept()
+    one, over = pixels(day, 5)
+    parts, count = ndimage.label(first & ~over, CORNERS)
+    assert count == 2
+    assert (one == (parts == 1 + np.argmax(np.bincount(parts.ravel())[1:]))).all()
+    assert kinds_of(day, masks_of(day, 5)[0]) == ["brush", "over", "clean"]
+    ann.press("g", "r")
+    ann.page.uncheck("dialog [name=always]")
+    ann.page.click("dialog button:has-text('Done')")

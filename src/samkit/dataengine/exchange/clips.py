@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, cast, get_args
@@ -50,7 +50,7 @@ from samkit.formats import (
     coco_clips,
     cvat_clip,
     davis_label_image,
-    davis_meta,
+    davis_objects,
     mot_clip,
     overlapping_frames,
     voc_palette,
@@ -103,7 +103,7 @@ def export_clips(
     states: Sequence[Review] = REVIEWS,
     copy_frames: bool = False,
 ) -> ClipExport:
-    """Export the tracks of a project's videos.
+    """Export the tracks of a project's videos, with those of one video at a time in memory.
 
     Args:
         folder: new, empty, or with an earlier export.
@@ -121,26 +121,32 @@ def export_clips(
     videos = tuple(one for one in listed if one.review in states)
     names = clip_names(videos)
     classes = {one.id: one.name for one in list_classes(store, project_id)}
-    clips = [read_clip(store, video, names[video.id], classes) for video in videos]
     ordered = list(classes.values())
     notes: list[str] = []
     facts = {"project": project.name, "file_format": file_format}
+    num_tracks = 0
+
     with export_folder(Path(folder), facts) as opened:
-        write = {
-            "coco-video": lambda: _write_coco(opened.staging, clips, ordered),
-            "cvat-video": lambda: _write_cvat(opened.staging, clips, ordered, store, project_id),
-            "davis": lambda: _write_davis(opened.staging, clips, notes),
-            "mot": lambda: _write_mot(opened.staging, clips, ordered),
-        }
-        write[file_format]()
-        if copy_frames:
-            for video, clip in zip(videos, clips, strict=True):
-                _copy_frames(store, video, opened.staging / "JPEGImages/480p" / clip.name, clip)
-    return ClipExport(
-        num_videos=len(clips),
-        num_tracks=sum(len(clip.tracks) for clip in clips),
-        notes=tuple(notes),
-    )
+
+        def read_clips() -> Iterator[ClipTracks]:  # one at a time in memory
+            nonlocal num_tracks
+            for video in videos:
+                clip = read_clip(store, video, names[video.id], classes)
+                if copy_frames:
+                    _copy_frames(store, video, opened.staging / "JPEGImages/480p" / clip.name, clip)
+                num_tracks += len(clip.tracks)
+                yield clip
+
+        clips, staging = read_clips(), opened.staging
+        if file_format == "coco-video":
+            _write_coco(staging, clips, ordered)
+        elif file_format == "cvat-video":
+            _write_cvat(staging, clips, ordered, get_labelling(store, project_id))
+        elif file_format == "davis":
+            notes += _write_davis(staging, clips)
+        else:
+            _write_mot(staging, clips, ordered)
+    return ClipExport(num_videos=len(videos), num_tracks=num_tracks, notes=tuple(notes))
 
 
 def clip_names(videos: Sequence[StoredVideo]) -> dict[int, str]:
@@ -194,27 +200,27 @@ def _read_track(
     )
 
 
-def _write_coco(folder: Path, clips: Sequence[ClipTracks], classes: Sequence[str]) -> None:
-    document = coco_clips(clips, classes)
-    write_bytes(folder / "annotations.json", json.dumps(document).encode())
+def _write_coco(folder: Path, clips: Iterable[ClipTracks], classes: Sequence[str]) -> None:
+    with (folder / "annotations.json").open("w", encoding="utf-8") as file:
+        file.writelines(coco_clips(clips, classes))
 
 
 def _write_cvat(
-    folder: Path, clips: Sequence[ClipTracks], classes: Sequence[str], store: Store, project_id: int
+    folder: Path, clips: Iterable[ClipTracks], classes: Sequence[str], labelling: Labelling
 ) -> None:
-    labelling = get_labelling(store, project_id)
-    specs = [one for name in _attribute_names(clips) if (one := labelling.find(name))]
     for clip in clips:
+        specs = [one for name in _attribute_names(clip) if (one := labelling.find(name))]
         write_bytes(folder / f"{clip.name}.xml", cvat_clip(clip, classes, specs).encode())
 
 
-def _attribute_names(clips: Sequence[ClipTracks]) -> list[str]:
-    values = (one for clip in clips for track in clip.tracks for one in track.attributes.values())
-    return sorted({name for one in values for name in one})
+def _attribute_names(clip: ClipTracks) -> list[str]:
+    return sorted({name for one in clip.tracks for at in one.attributes.values() for name in at})
 
 
-def _write_davis(folder: Path, clips: Sequence[ClipTracks], notes: list[str]) -> None:
+def _write_davis(folder: Path, clips: Iterable[ClipTracks]) -> list[str]:
+    notes, objects = [], {}
     for clip in clips:
+        objects[clip.name] = {"objects": davis_objects(clip)}
         own = folder / "Annotations/480p" / clip.name
         own.mkdir(parents=True)
         for index, name in enumerate(clip.file_names):
@@ -225,10 +231,11 @@ def _write_davis(folder: Path, clips: Sequence[ClipTracks], notes: list[str]) ->
                 f"{clip.name}: masks overlap in {count} frame{'' if count == 1 else 's'}, where"
                 " label images have the smaller one only"
             )
-    write_bytes(folder / "meta.json", json.dumps(davis_meta(clips), indent=1).encode())
+    write_bytes(folder / "meta.json", json.dumps({"videos": objects}, indent=1).encode())
+    return notes
 
 
-def _write_mot(folder: Path, clips: Sequence[ClipTracks], classes: Sequence[str]) -> None:
+def _write_mot(folder: Path, clips: Iterable[ClipTracks], classes: Sequence[str]) -> None:
     for clip in clips:
         for name, text in mot_clip(clip, classes).items():
             path = folder / clip.name / name

@@ -76,22 +76,26 @@ export class ShapeActions {
     const others = this.others(draft.saved?.item ?? null).map((one) => one.mask);
     if (fit === "under") {
       become(outside(mask, others), { action: "under" });
-      const slivers = { ...cleaning, holes: 0, radius: 0 }; // that the others have left of it
-      if (cleaning.always) become(cleanUp(mask, slivers), cleanData(slivers));
+      if (cleaning.always) become(cleanUp(mask, slivers(cleaning)), cleanData(slivers(cleaning)));
     }
     return { mask, events: [...draft.events, ...done], score: done.length ? null : draft.score };
   }
 
   /** Take a mask that was accepted away from those that it lies over. */
   putOver(item) {
-    if (this.state.fit !== "over") return;
+    const { fit, cleaning } = this.state;
+    if (fit !== "over") return;
     let covered = 0;
     for (const other of this.others(item)) {
       if (!overlap(other.mask, item.mask)) continue;
       const left = cut(other.mask, item.mask);
       if (areaOf(left) === areaOf(other.mask)) continue;
-      if (areaOf(left) > 0) this.replace(other, left, { action: "over" });
-      else {
+      if (areaOf(left) > 0) {
+        const clean = cleaning.always ? cleanUp(left, slivers(cleaning)) : left;
+        const events = [shapeEvent({ action: "over" })];
+        if (!sameMask(clean, left)) events.push(shapeEvent(cleanData(slivers(cleaning))));
+        this.masks.replace(other, { mask: clean, classId: other.classId, events });
+      } else {
         this.masks.remove(other);
         covered += 1;
       }
@@ -247,4 +251,6 @@ export class ShapeActions {
 
 const shapeEvent = (data, duration = 0) => ({ kind: "shape", data, duration_ms: duration });
 
+/** What is dropped of a mask after others were cut out of it. */
+const slivers = ({ islands }) => ({ holes: 0, islands, radius: 0 });
 const cleanData = ({ holes, islands, radius }) => ({ action: "clean", holes, islands, radius });
