@@ -293,7 +293,7 @@ class MemoryAttention(nn.Module):
                 tokens, keys, memory, num_still, q_places=places, k_places=k_places
             )
         if own is not None:
-            tokens = begun + own.spread(tokens - pooled)
+            tokens = begun + own.unpool(tokens - pooled)
         updated: Tensor = self.norm(tokens)
         side = math.isqrt(updated.shape[1])
         return updated.transpose(1, 2).reshape(len(updated), -1, side, side)

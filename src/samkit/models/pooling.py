@@ -2,7 +2,7 @@
 
 Attention costs the product of its queries and keys, and most of a frame has nothing to do with an
 object: there, one token stands for a block. A key that stands for n cells counts n times, by log n
-added to its logits, as in arXiv:2312.00863 and arXiv:2210.09461; its angle is the block's centre's.
+added to its logits, as in arXiv:2210.09461; its angle is the block's centre's.
 
 Shape legend: P objects, N cells of a grid, T tokens, C channels.
 """
@@ -48,7 +48,7 @@ class GridPooling:
         means = by_block[:, self.pooled].mean(2)
         return torch.cat([by_block[:, self.fine].flatten(1, 2), means], dim=1)
 
-    def spread(self, tokens: Tensor) -> Tensor:
+    def unpool(self, tokens: Tensor) -> Tensor:
         """Tokens (P, T, C) to cells (P, N, C), all cells of a pooled block alike."""
         count, channels = len(tokens), tokens.shape[2]
         by_block = tokens.new_empty(count, self.blocks**2, self.size**2, channels)
