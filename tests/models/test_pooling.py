@@ -36,9 +36,9 @@ def test_tokens_stand_for_all_cells() -> None:
     some = pooling((0, 0), (3, 1))
     assert float(some.log_sizes().exp().sum()) == pytest.approx(GRID * GRID)
     cells = torch.randn(2, GRID * GRID, 3)
-    unpool = some.unpool(some.pool(cells))
-    torch.testing.assert_close(unpool.mean(1), cells.mean(1))
-    grid, given = (x.view(2, GRID, GRID, 3) for x in (unpool, cells))
+    unpooled = some.unpool(some.pool(cells))
+    torch.testing.assert_close(unpooled.mean(1), cells.mean(1))
+    grid, given = (x.view(2, GRID, GRID, 3) for x in (unpooled, cells))
     assert torch.equal(grid[:, 6:, 2:4], given[:, 6:, 2:4])
     assert torch.equal(grid[:, 0, 2], grid[:, 1, 3])
 

@@ -2,7 +2,7 @@
 
 Attention costs the product of its queries and keys, and most of a frame has nothing to do with an
 object: there, one token stands for a block. A key that stands for n cells counts n times, by log n
-added to its logits, as in arXiv:2312.00863 and arXiv:2210.09461; its angle is the block's centre's.
+added to its logits, as in arXiv:2210.09461; its angle is the block's centre's.
 
 Shape legend: P objects, N cells of a grid, T tokens, C channels.
 """
