@@ -12,7 +12,7 @@ TORCH_INDEX ?=
 # Tests run in one process for each core, and each process in one thread (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 
-.PHONY: demo test test-slow test-interop site check format clean
+.PHONY: demo test test-slow test-interop site check check-install format clean
 
 # Install, then segment an image from one click.
 demo: $(VENV)/installed
@@ -27,9 +27,10 @@ test: $(VENV)/installed-dev
 test-slow: $(VENV)/installed-dev
 	$(PYTEST) --dist loadfile -m slow
 
-# Exports, read by the packages of the programs that they are for.
+# Exports, read by the packages of the programs that they are for. napari's plugins of pytest are
+# for its own tests.
 test-interop: $(VENV)/installed-dev $(VENV)/interop/installed
-	PYTHONPATH=$(VENV)/interop $(BIN)/python -m pytest tests/interop
+	PYTHONPATH=$(VENV)/interop $(BIN)/python -m pytest -p no:napari -p no:npe2 tests/interop
 
 # The documentation as pages, in build/site: the tutorials are run, and any warning ends it.
 site: $(VENV)/installed-dev
@@ -43,6 +44,10 @@ check: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_docs.py
+
+# Sdist and wheel, and the wheel in an environment that has nothing but what it needs.
+check-install: $(VENV)/installed-dev
+	$(BIN)/python tools/check_install.py
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix src tests tools benchmarks docs/tutorials

@@ -1,5 +1,6 @@
 """Packages of other programs, which `make test-interop` installs."""
 
+import warnings
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -15,4 +16,6 @@ def load(name: str) -> ModuleType:
     package = name.partition(".")[0]
     if find_spec(package) is None:
         pytest.skip(f"{package} is not installed: make test-interop", allow_module_level=True)
-    return import_module(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what they import of one another is no fault of ours
+        return import_module(name)

@@ -102,4 +102,4 @@ def test_the_command_lists_the_files(checkpoints, tmp_path, capsys):
     assert main([*words, "-o", str(tmp_path / "out")]) == 0
     assert "model.safetensors" in capsys.readouterr().out
     assert main([*words, "-o", str(tmp_path / "other"), "--precision", "float16"]) == 2
-    assert "are for onnx and openvino" in capsys.readouterr().err
+    assert "are not for transformers" in capsys.readouterr().err

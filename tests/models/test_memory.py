@@ -85,7 +85,9 @@ def test_memory_is_as_long_as_stated(name: str, tokens: int, monkeypatch) -> Non
     monkeypatch.setattr(
         memory.attention,
         "forward",
-        lambda begun, tokens, places, still: seen.update(shape=tokens.shape, still=still) or begun,
+        lambda begun, tokens, places, still, _: (
+            seen.update(shape=tokens.shape, still=still) or begun
+        ),
     )
     config = memory.config
     shape = (2, config.dim, grid, grid)

@@ -18,8 +18,9 @@ from sam2_parity import video_pair
 from samkit.models import Sam2
 from samkit.predict import Predictor, normalise
 from samkit.types import Prompts
+from samkit.video.sam2_answer import Sam2Answer
 from samkit.video.sam2_memory import PUBLISHED, ObjectMemory
-from samkit.video.sam2_tracker import Sam2Answer, Sam2Tracker
+from samkit.video.sam2_tracker import Sam2Tracker
 
 NUM_FRAMES = 12
 ATOL = 1e-3

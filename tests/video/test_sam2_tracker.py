@@ -10,9 +10,10 @@ from samkit.predict import Predictor
 from samkit.types import Prompts
 from samkit.video import sam2_choice, sam2_networks, sam2_tracker
 from samkit.video.interface import ObjectAnswer
+from samkit.video.sam2_answer import state_of
 from samkit.video.sam2_choice import has_rival
 from samkit.video.sam2_memory import DISTRACTOR_AWARE, SAMURAI, MemoryPolicy
-from samkit.video.sam2_tracker import NO_OBJECT_LOGIT, Sam2Tracker, state_of
+from samkit.video.sam2_tracker import NO_OBJECT_LOGIT, Sam2Tracker
 
 SIZE_HW = (60, 100)
 

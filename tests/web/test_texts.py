@@ -75,6 +75,11 @@ KEYS = re.compile(
 SELECTOR = r"(?:\.?[a-z]+)?(?:\[[^\]]*\]|:not\([^)]*\))*"
 CODE = re.compile(rf"{SELECTOR}(?:, {SELECTOR})+|\([a-z-]+: [\w-]+\)")
 CODE_FILES = {"icons.js", "rle.js"}  # paths of icons; faults that only developers see
+CODE_FILES |= {
+    "browser_decoder.js",
+    "decoder_worker.js",
+    "rle.js",
+}  # faults that only developers see
 
 
 class Token(NamedTuple):

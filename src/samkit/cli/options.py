@@ -51,7 +51,7 @@ DEFAULT_DETECTOR = "IDEA-Research/grounding-dino-tiny"  # not read from samkit.t
 BACKEND_NAMES = ("auto", "torch", "compile", "openvino", "onnx")
 REFINE_NAMES = ("none", "fast", "best")
 # Not read from samkit.video, likewise.
-POLICY_NAMES = ("plain", "samurai", "distractor_aware", "hypotheses")
+POLICY_NAMES = ("plain", "samurai", "distractor_aware", "hypotheses", "pooled")
 PRECISION_NAMES = ("auto", "float32", "bfloat16", "float16")
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from samkit.backends import DecoderGraph
-from samkit.models import ImageContext, Sam
+from samkit.models import ImageContext, PromptEncoder, Sam
 
 ENCODER_INPUTS, ENCODER_OUTPUTS = ("images",), ("image_embeddings",)
 DECODER_INPUTS = (
@@ -100,20 +100,23 @@ class PromptedDecoder(DecoderGraph):
         each = point_coords.new_zeros(point_coords.shape[0], 1, 1, 1)
         image = (image_embeddings + dense + each).flatten(2).transpose(1, 2)
         context = ImageContext(image=image, pos_enc=self.pos_enc)
-        attended = self.decoder.attend(self.embed(point_coords, point_labels), context)
+        attended = self.decoder.attend(
+            point_tokens(self.prompts, point_coords, point_labels), context
+        )
         low_res = self.decoder.upscale(attended.image, attended.kernels)
         masks = at_image_size(low_res, orig_im_size, self.model_size)
         return masks, attended.iou_pred, low_res
 
-    def embed(self, point_coords: Tensor, point_labels: Tensor) -> Tensor:
-        """Tokens (P, N, C) of points."""
-        kinds, label = self.prompts.kind_embeddings(), point_labels[..., None]
-        tokens = self.prompts.positions(point_coords)
-        added = torch.zeros_like(tokens)
-        for number in range(len(kinds)):
-            added = torch.where(label == number, kinds[number], added)
-        nothing = self.prompts.not_a_point_embed.weight[0]
-        return torch.where(label == NOT_A_POINT, nothing, tokens + added)
+
+def point_tokens(prompts: PromptEncoder, point_coords: Tensor, point_labels: Tensor) -> Tensor:
+    """Tokens (P, N, C) of points (P, N, 2) with labels (P, N) of all kinds."""
+    kinds, label = prompts.kind_embeddings(), point_labels[..., None]
+    tokens = prompts.positions(point_coords)
+    added = torch.zeros_like(tokens)
+    for number in range(len(kinds)):
+        added = torch.where(label == number, kinds[number], added)
+    nothing = prompts.not_a_point_embed.weight[0]
+    return torch.where(label == NOT_A_POINT, nothing, tokens + added)
 
 
 def at_image_size(low_res: Tensor, orig_im_size: Tensor, model_size: int) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from samkit.backends import FEATURES
-from samkit.export.graphs import PartSpec, PromptedDecoder, decoder_example
+from samkit.export.graphs import PartSpec, PromptedDecoder, decoder_example, point_tokens
 from samkit.models import ImageContext, Memory, Sam2, choose_stable, finer_tokens
 
 PROMPTS = ("point_coords", "point_labels", "mask_input", "has_mask_input")
@@ -69,7 +69,7 @@ class ObjectDecoder(PromptedDecoder):
         dense = dense + torch.where(has_memory > 0, torch.zeros_like(unseen), unseen)
         each = point_coords.new_zeros(point_coords.shape[0], 1, 1, 1)
         image = (image_embeddings + dense + each).flatten(2).transpose(1, 2)
-        sparse = self.pad(self.embed(point_coords, point_labels))
+        sparse = self.pad(point_tokens(self.prompts, point_coords, point_labels))
         attended = self.decoder.attend(sparse, ImageContext(image=image, pos_enc=self.pos_enc))
         finer = finer_tokens(high_res_feats_1, high_res_feats_0)
         logits = self.decoder.upscale(attended.image, attended.kernels, *finer)

@@ -20,15 +20,15 @@ from samkit.arrays import BoolArray
 from samkit.errors import ConfigError, DataError
 from samkit.extras import require_package
 from samkit.geometry import mask_polygons
+from samkit.integrations.maskers import OBJECT, make_masker, scores_of
 
 if TYPE_CHECKING:
     from samkit.predict import Predictor
     from samkit.proposals import AutoMasker, ClassMasker
-    from samkit.types import ImageEmbedding, Masks
+    from samkit.types import ImageEmbedding
     from samkit.video import VideoPredictor, VideoStream
 
 DETECT, CLICK, TRACK = "detect", "click", "track"
-OBJECT = "object"  # label of masks that have no class
 FOLLOWED = ("mask", "rectangle")
 
 
@@ -73,26 +73,6 @@ def create(
     return Detection(make_masker(predictor, preset, names, has_text=text_model is not None), names)
 
 
-def make_masker(
-    predictor: Predictor, preset: str, classes: Sequence[str], *, has_text: bool
-) -> AutoMasker | ClassMasker:
-    """What generates the masks of an image.
-
-    Raises:
-        ConfigError: there is no such preset, or several classes and nothing that tells them apart.
-    """
-    from samkit.proposals import PRESETS, AutoMasker, ClassMasker
-
-    if preset not in PRESETS:
-        raise ConfigError(f"unknown preset {preset!r}: expected one of {', '.join(PRESETS)}")
-    masker = AutoMasker(predictor, PRESETS[preset])
-    if has_text:
-        return ClassMasker(masker, classes, predictor.text_model)
-    if len(classes) != 1:
-        raise ConfigError("give one class, or a text_model that tells classes apart")
-    return masker
-
-
 class Detection:
     """Masks of everything in an image, or of what is named."""
 
@@ -125,11 +105,6 @@ class Detection:
             else:
                 shapes.append(auto_annotation.mask(label, encode(mask)))
         return shapes
-
-
-def scores_of(masks: Masks) -> npt.NDArray[np.float32]:
-    """Scores of the classes if masks are named, else of the masks."""
-    return masks.scores if masks.phrase_scores is None else masks.phrase_scores
 
 
 class Click:

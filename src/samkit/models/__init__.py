@@ -19,6 +19,7 @@ from samkit.models.layers import (
 )
 from samkit.models.mask_decoder import Attended, MaskDecoder, finer_tokens
 from samkit.models.memory import Memory, MemoryConfig, RememberedFrame, RememberedPointer
+from samkit.models.pooling import GridPooling, MemoryPooling
 from samkit.models.prompt_encoder import FourierPositions, PromptEncoder, PromptEncoderConfig
 from samkit.models.proposal_head import ProposalHead, ProposalHeadConfig
 from samkit.models.registry import CONFIGS, build_sam
@@ -36,6 +37,7 @@ __all__ = [
     "Blocks",
     "ConvNorm",
     "FourierPositions",
+    "GridPooling",
     "HieraConfig",
     "HieraEncoder",
     "ImageContext",
@@ -46,6 +48,7 @@ __all__ = [
     "MaskDecoder",
     "Memory",
     "MemoryConfig",
+    "MemoryPooling",
     "Neck",
     "ObjectMasks",
     "PosEncProjections",

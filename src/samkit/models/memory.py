@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from samkit.models.layers import LayerNorm2d
 from samkit.models.mask_decoder import Mlp
 from samkit.models.memory_attention import MemoryAttention, sine_of_distance, sine_positions
+from samkit.models.pooling import MemoryPooling
 
 # Masks come as probabilities, and are scaled for the memory encoder.
 MASK_SCALE, MASK_BIAS = 20.0, -10.0
@@ -53,10 +54,12 @@ class RememberedFrame(NamedTuple):
         map: (P, E, G, G).
         steps: 1 for the frame before, and so on; 0 for a frame that a user prompted, however long
             ago; None for a frame of no time.
+        near: (B, B) bool, blocks of cells in which the object is; None where nothing is pooled.
     """
 
     map: Tensor
     steps: int | None
+    near: Tensor | None = None
 
 
 class RememberedPointer(NamedTuple):
@@ -195,6 +198,7 @@ class Memory(nn.Module):
         pointers: Sequence[RememberedPointer],
         *,
         span: int,
+        pooling: MemoryPooling | None = None,
     ) -> Tensor:
         """Let a frame see what is remembered of P objects: (P, C, G, G).
 
@@ -203,15 +207,20 @@ class Memory(nn.Module):
             frames: at least one, in the order in which their tokens are lined up.
             pointers: likewise.
             span: number of frames, by which distances of pointers are scaled.
+            pooling: how the frame and each of `frames` are to be pooled; None: not at all.
         """
         maps = [frame.map.flatten(2).transpose(1, 2) for frame in frames]
         places = [self._places(frame.steps).expand(len(maps[0]), -1, -1) for frame in frames]
+        if pooling is not None:
+            maps = [how.pool(one) for how, one in zip(pooling.maps, maps, strict=True)]
+            places = [how.pool(one) for how, one in zip(pooling.maps, places, strict=True)]
         tokens, token_places = self._pointer_tokens(pointers, span)
         updated: Tensor = self.attention(
             begun,
             torch.cat([*maps, *tokens], dim=1),
             torch.cat([*places, *token_places], dim=1),
             sum(part.shape[1] for part in tokens),
+            pooling,
         )
         return updated
 

@@ -1,7 +1,7 @@
 """SAM 2's memory attention: an image attends to itself and to what is remembered of other frames.
 
 Source: arXiv:2408.00714, section 4 and appendix D; rotary positions, arXiv:2104.09864, along both
-axes as in arXiv:2403.13298. They are written in real numbers, which every runtime computes.
+axes as in arXiv:2403.13298.
 
 Shape legend: P objects, N image positions, K memory tokens, C channels, E channels of memories,
 H heads, D channels per head. The image has a batch of 1 until it sees the objects' memories.
@@ -10,10 +10,13 @@ H heads, D channels per head. The image has a batch of 1 until it sees the objec
 from __future__ import annotations
 
 import math
-from typing import cast
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+
+from samkit.models.pooling import GridPooling, MemoryPooling
 
 ROPE_THETA = 10_000.0
 POSITION_SHARE = 0.1  # of the image's sine positions in the input
@@ -22,12 +25,26 @@ POSITION_SHARE = 0.1  # of the image's sine positions in the input
 MANY_KEYS, QUERIES_AT_ONCE = 1024, 256
 
 
+class TokenPlaces(NamedTuple):
+    """Where tokens that are not a grid's cells are, and what they stand for.
+
+    Attributes:
+        cos, sin: (N, D / 2), of their angles.
+        log_sizes: (K,), of the number of cells that each key stands for.
+    """
+
+    cos: Tensor
+    sin: Tensor
+    log_sizes: Tensor
+
+
 class AxialRope(nn.Module):
     """Rotates pairs of channels by angles that grow with x, for half of the pairs, and with y.
 
     So the product of a query and a key depends on the offset between their positions.
     """
 
+    angles: Tensor
     cos: Tensor
     sin: Tensor
 
@@ -37,22 +54,43 @@ class AxialRope(nn.Module):
         cell = torch.arange(grid * grid, device="cpu")
         axes = [torch.outer(axis.float(), speeds) for axis in (cell % grid, cell // grid)]
         angles = torch.cat(axes, dim=1)  # (N, D / 2)
+        self.register_buffer("angles", angles, persistent=False)
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
 
-    def forward(self, x: Tensor, num_still: int = 0) -> Tensor:
+    def places(self, poolings: Sequence[GridPooling], num_still: int = 0) -> TokenPlaces:
+        """Places of the tokens of pooled maps, one after another, before `num_still` others."""
+        angles = torch.cat([one.pool(self.angles[None])[0] for one in poolings])
+        sizes = [one.log_sizes() for one in poolings]
+        return TokenPlaces(
+            angles.cos(), angles.sin(), torch.cat([*sizes, angles.new_zeros(num_still)])
+        )
+
+    def forward(self, x: Tensor, num_still: int = 0, places: TokenPlaces | None = None) -> Tensor:
         """Rotate tokens (..., n N, D), of n maps one after another.
 
         Args:
             x: tokens.
             num_still: number of last tokens that have no position, and are not rotated.
+            places: of tokens of pooled maps.
         """
         moving = x.shape[-2] - num_still
-        times = moving // len(self.cos)
-        cos, sin = (table.repeat(times, 1).to(x.dtype) for table in (self.cos, self.sin))
-        even, odd = x[..., :moving, 0::2], x[..., :moving, 1::2]
-        turned = torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
-        return torch.cat([turned, x[..., moving:, :]], dim=-2) if num_still else turned
+        cos, sin = (self.cos, self.sin) if places is None else (places.cos, places.sin)
+        still = x[..., moving:, :]
+        pairs = x[..., :moving, :].reshape(*x.shape[:-2], -1, *cos.shape, 2)
+        turned = turn(pairs.float(), cos, sin).to(x.dtype)
+        turned = turned.reshape(*x.shape[:-2], moving, x.shape[-1])
+        return torch.cat([turned, still], dim=-2) if num_still else turned
+
+
+def turn(pairs: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate pairs (..., N, D / 2, 2) by angles (N, D / 2), given by their cosines and sines."""
+    if pairs.device.type == "cpu" and not torch.is_grad_enabled() and not _is_traced():
+        # The same product in complex numbers takes an eighth of the time.
+        pairs = pairs.contiguous()
+        return torch.view_as_real(torch.view_as_complex(pairs) * torch.complex(cos, sin))
+    even, odd = pairs.unbind(-1)
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1)
 
 
 class RopeAttention(nn.Module):
@@ -74,31 +112,50 @@ class RopeAttention(nn.Module):
         self.out_proj = nn.Linear(dim, dim)
         self.rope = AxialRope(dim // num_heads, grid)
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, num_still: int = 0) -> Tensor:
+    def forward(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        num_still: int = 0,
+        *,
+        q_places: TokenPlaces | None = None,
+        k_places: TokenPlaces | None = None,
+    ) -> Tensor:
         """Attend from q (1 or P, N, C) to k and v (P, K, E): (P, N, C).
 
         Args:
             q, k, v: queries, keys, values.
             num_still: number of last keys that have no position.
+            q_places, k_places: of tokens of pooled maps.
         """
-        q_PHND = self.rope(self.split_heads(self.q_proj(q)))
-        k_PHKD = self.rope(self.split_heads(self.k_proj(k)), num_still)
+        q_PHND = self.rope(self.split_heads(self.q_proj(q)), places=q_places)
+        k_PHKD = self.rope(self.split_heads(self.k_proj(k)), num_still, k_places)
         q_PHND = q_PHND.expand(k_PHKD.shape[0], -1, -1, -1)
+        bias = None if k_places is None else k_places.log_sizes.to(q_PHND.dtype)
         if self._projects_after(v):
-            attended = self._attend_and_project(q_PHND, k_PHKD, v)
+            attended = self._attend_and_project(q_PHND, k_PHKD, v, bias)
         else:
             v_PHKD = self.split_heads(self.v_proj(v))
-            attended = nn.functional.scaled_dot_product_attention(q_PHND, k_PHKD, v_PHKD)
+            mask = None if bias is None else bias.expand(1, 1, q_PHND.shape[2], -1)
+            attended = nn.functional.scaled_dot_product_attention(q_PHND, k_PHKD, v_PHKD, mask)
         out: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
         return out
 
     def _projects_after(self, v: Tensor) -> bool:
-        """Whether to project values after attention; with gradients all weights would be stored."""
+        """Whether to project values after attention.
+
+        With gradients all weights would be stored; in bfloat16 a fused attention is faster, and
+        takes values only as wide as keys.
+        """
         has_fewer = v.shape[2] * self.num_heads < self.v_proj.out_features
         is_large = v.device.type == "cpu" and v.shape[1] >= MANY_KEYS
-        return has_fewer and is_large and not torch.is_grad_enabled()
+        is_lower = torch.is_autocast_enabled("cpu")
+        return has_fewer and is_large and not is_lower and not torch.is_grad_enabled()
 
-    def _attend_and_project(self, q_PHND: Tensor, k_PHKD: Tensor, v: Tensor) -> Tensor:
+    def _attend_and_project(
+        self, q_PHND: Tensor, k_PHKD: Tensor, v: Tensor, key_bias: Tensor | None
+    ) -> Tensor:
         """Attend to unprojected values v (P, K, E): (P, H, N, D)."""
         scale = 1 / math.sqrt(q_PHND.shape[-1])
         if _is_traced():  # for any number of objects
@@ -106,16 +163,21 @@ class RopeAttention(nn.Module):
             parts = torch.split(scale * q_PHND, QUERIES_AT_ONCE, dim=2)
             mixed = torch.cat([(part @ k_PHDK).softmax(-1) @ v_P1KE for part in parts], dim=2)
         else:
-            mixed = self._mix(scale * q_PHND, k_PHKD, v)
+            mixed = self._mix(scale * q_PHND, k_PHKD, v, key_bias)
         weights = self.v_proj.weight.view(self.num_heads, -1, v.shape[2]).transpose(-1, -2)
         bias = self.v_proj.bias.view(self.num_heads, 1, -1)
         return mixed @ weights + bias
 
     @staticmethod
-    def _mix(q_PHND: Tensor, k_PHKD: Tensor, v: Tensor) -> Tensor:
+    def _mix(q_PHND: Tensor, k_PHKD: Tensor, v: Tensor, key_bias: Tensor | None) -> Tensor:
         """Values v (P, K, E) as each query mixes them, one object at a time: (P, H, N, E)."""
+
+        def weigh(part: Tensor, k_HDK: Tensor) -> Tensor:
+            logits = part @ k_HDK
+            return (logits if key_bias is None else logits.add_(key_bias)).softmax(-1)
+
         mixed = [
-            torch.cat([(part @ k_HDK).softmax(-1) @ values for part in parts], dim=1)
+            torch.cat([weigh(part, k_HDK) @ values for part in parts], dim=1)
             for parts, k_HDK, values in zip(
                 (q_HND.split(QUERIES_AT_ONCE, dim=1) for q_HND in q_PHND),
                 k_PHKD.transpose(-1, -2),
@@ -144,15 +206,27 @@ class MemoryAttentionLayer(nn.Module):
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(dim) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
 
-    def attend_self(self, image: Tensor) -> Tensor:
+    def attend_self(self, image: Tensor, places: TokenPlaces | None = None) -> Tensor:
         """Self-attention of the image, which knows of no object in the first layer."""
         normed = self.norm1(image)
-        attended: Tensor = image + self.dropout(self.self_attn(normed, normed, normed))
+        seen = self.self_attn(normed, normed, normed, q_places=places, k_places=places)
+        attended: Tensor = image + self.dropout(seen)
         return attended
 
-    def attend_memory(self, image: Tensor, keys: Tensor, values: Tensor, num_still: int) -> Tensor:
+    def attend_memory(
+        self,
+        image: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        num_still: int,
+        *,
+        q_places: TokenPlaces | None = None,
+        k_places: TokenPlaces | None = None,
+    ) -> Tensor:
         """Attention to the memory, then the MLP."""
-        seen = self.cross_attn_image(self.norm2(image), keys, values, num_still)
+        seen = self.cross_attn_image(
+            self.norm2(image), keys, values, num_still, q_places=q_places, k_places=k_places
+        )
         image = image + self.dropout(seen)
         hidden = self.dropout(self.linear1(self.norm3(image)).relu())
         out: Tensor = image + self.dropout(self.linear2(hidden))
@@ -193,7 +267,12 @@ class MemoryAttention(nn.Module):
         return first.attend_self(tokens + POSITION_SHARE * self.positions.to(tokens.dtype))
 
     def forward(
-        self, tokens: Tensor, memory: Tensor, memory_positions: Tensor, num_still: int
+        self,
+        tokens: Tensor,
+        memory: Tensor,
+        memory_positions: Tensor,
+        num_still: int,
+        pooling: MemoryPooling | None = None,
     ) -> Tensor:
         """Update an image by the memory of each of P objects.
 
@@ -202,15 +281,30 @@ class MemoryAttention(nn.Module):
             memory: (P, K, E), maps one after another, then tokens without a place in the image.
             memory_positions: (P, K, E), what is added to the memory in keys.
             num_still: number of tokens without a place.
+            pooling: how the memory's maps are pooled, and how the image is to be: cells of pooled
+                blocks are updated alike.
 
         Returns:
             (P, C, G, G).
         """
         keys = memory + memory_positions
-        for number, layer in enumerate(cast("list[MemoryAttentionLayer]", list(self.layers))):
+        layers = cast("list[MemoryAttentionLayer]", list(self.layers))
+        own = places = k_places = None
+        begun = tokens
+        if pooling is not None:
+            rope = layers[0].cross_attn_image.rope
+            own, places = pooling.image, rope.places([pooling.image])
+            k_places = rope.places(pooling.maps, num_still)
+            tokens = own.pool(begun)
+        pooled = tokens
+        for number, layer in enumerate(layers):
             if number > 0:
-                tokens = layer.attend_self(tokens)
-            tokens = layer.attend_memory(tokens, keys, memory, num_still)
+                tokens = layer.attend_self(tokens, places)
+            tokens = layer.attend_memory(
+                tokens, keys, memory, num_still, q_places=places, k_places=k_places
+            )
+        if own is not None:
+            tokens = begun + own.unpool(tokens - pooled)
         updated: Tensor = self.norm(tokens)
         side = math.isqrt(updated.shape[1])
         return updated.transpose(1, 2).reshape(updated.shape[0], -1, side, side)

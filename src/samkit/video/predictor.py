@@ -52,7 +52,7 @@ class VideoPredictor:
 
         Args:
             policy: rules of SAM 2's memory, or their name: "plain" (the default), "samurai",
-                "distractor_aware" or "hypotheses"; see `samkit.video.MemoryPolicy`.
+                "distractor_aware", "hypotheses" or "pooled"; see `samkit.video.MemoryPolicy`.
 
         Raises:
             WeightsError: the weights are unknown, missing, damaged or do not fit.

@@ -25,10 +25,10 @@ from samkit.arrays import Logits
 from samkit.models import ObjectMasks
 from samkit.types import Prompts
 from samkit.video.interface import ObjectAnswer
+from samkit.video.sam2_answer import Sam2Answer, Sam2Features
 from samkit.video.sam2_choice import Choice
 from samkit.video.sam2_memory import ObjectMemory
-from samkit.video.sam2_networks import Sam2Features
-from samkit.video.sam2_tracker import Sam2Answer, Sam2Tracker
+from samkit.video.sam2_tracker import Sam2Tracker
 
 LOWEST_IOU = 1e-3  # a predicted IoU of 0 would end a hypothesis for good
 # Object scores within which it is uncertain whether the object is there; then hypotheses must

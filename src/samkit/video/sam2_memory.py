@@ -45,6 +45,8 @@ class MemoryPolicy:
             remembered.
         num_hypotheses: number of memories of one object that are followed side by side, each with
             other masks in it; see `HypothesisTracker`.
+        pooled_cells: side of the blocks of cells that are pooled away from the object, in its maps
+            and in the frame, while it is present; 1 pools nothing.
     """
 
     looks_ahead: bool = False
@@ -55,6 +57,7 @@ class MemoryPolicy:
     present_thresh: float = 0.0
     num_anchors: int = 0
     num_hypotheses: int = 1
+    pooled_cells: int = 1
 
     def __post_init__(self) -> None:
         check_number("motion_weight", self.motion_weight, float, 0, 1)
@@ -64,6 +67,7 @@ class MemoryPolicy:
         if self.num_anchors and self.min_iou is not None:
             raise ConfigError("a memory policy has num_anchors or min_iou, not both")
         check_number("num_hypotheses", self.num_hypotheses, int, 1, math.inf)
+        check_number("pooled_cells", self.pooled_cells, int, 1, math.inf)
         if self.num_hypotheses > 1 and (self.motion_weight > 0 or self.num_anchors):
             raise ConfigError(
                 "a memory policy with several hypotheses chooses among them by predicted IoU alone:"
@@ -82,11 +86,14 @@ PUBLISHED = MemoryPolicy(looks_ahead=True, forgets=False, corrections_stick=Fals
 DISTRACTOR_AWARE = MemoryPolicy(num_anchors=3)
 # For accuracy at three times the cost, in long videos with occlusion. Source: arXiv:2410.16268.
 HYPOTHESES = MemoryPolicy(num_hypotheses=3, min_iou=0.1)
+# For many objects: away from an object one token stands for 4 x 4 cells, 64 x 64 pixels of 1024.
+POOLED = MemoryPolicy(pooled_cells=4)
 POLICIES = {
     "plain": PLAIN,
     "samurai": SAMURAI,
     "distractor_aware": DISTRACTOR_AWARE,
     "hypotheses": HYPOTHESES,
+    "pooled": POOLED,
 }
 RECENT_STRIDE = 5  # of recent frames that are remembered beside anchors
 ANCHOR_PAUSE = 5  # frames from an anchor to the next one
@@ -103,11 +110,29 @@ class MemoryFrame:
             reach.
         pointer: (1, C).
         is_good: whether the frame is one to learn from, by the policy.
+        near: (B, B) bool, blocks in which the object is; None where nothing is pooled.
     """
 
     map: Tensor | None
     pointer: Tensor
     is_good: bool = True
+    near: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ShownMemory:
+    """What a frame is shown of one object's memory."""
+
+    frames: list[RememberedFrame]
+    pointers: list[RememberedPointer]
+
+    @property
+    def kind(self) -> object:
+        """Equal for objects whose memories may be put together."""
+        return (
+            tuple(frame.steps for frame in self.frames),
+            tuple(pointer.distance for pointer in self.pointers),
+        )
 
 
 @dataclass(kw_only=True, eq=False)
@@ -228,7 +253,7 @@ class ObjectMemory:
     ) -> list[RememberedFrame]:
         """Maps that a frame is shown: prompted ones, then tracked ones, the oldest first."""
         shown = [
-            RememberedFrame(frame.map, None if policy.num_anchors else 0)
+            RememberedFrame(frame.map, None if policy.num_anchors else 0, frame.near)
             for at, frame in (*self.prompted.items(), *self.anchors.items())
             if frame.map is not None and (policy.looks_ahead or self._lies_before(at, index))
         ]
@@ -238,7 +263,7 @@ class ObjectMemory:
             at = self._back(index, steps) if policy.min_iou is None else self._good(index, steps)
             frame = None if at is None else self.tracked.get(at)
             if frame is not None and frame.map is not None:
-                shown.append(RememberedFrame(frame.map, steps))
+                shown.append(RememberedFrame(frame.map, steps, frame.near))
         return shown
 
     def _spaced(self, index: int, count: int) -> list[RememberedFrame]:
@@ -246,8 +271,12 @@ class ObjectMemory:
         before = [at for at in self.tracked if at != index and self._lies_before(at, index)]
         before.sort(key=lambda at: abs(index - at))
         near = [at for rank, at in enumerate(before) if rank == 0 or at % RECENT_STRIDE == 0]
-        ranked = [(self.tracked[at].map, steps) for steps, at in enumerate(near[:count], 1)]
-        return [RememberedFrame(a_map, s) for a_map, s in reversed(ranked) if a_map is not None]
+        ranked = [(self.tracked[at], steps) for steps, at in enumerate(near[:count], 1)]
+        return [
+            RememberedFrame(frame.map, steps, frame.near)
+            for frame, steps in reversed(ranked)
+            if frame.map is not None
+        ]
 
     def _good(self, index: int, rank: int) -> int | None:
         """The good frame of a rank, from 1 for the last one; the frame before counts as good."""
@@ -277,6 +306,13 @@ class ObjectMemory:
             if frame is not None:
                 shown.append(RememberedPointer(frame.pointer, steps))
         return shown
+
+    def near_before(self, index: int) -> Tensor | None:
+        """Blocks in which the object was in the frame before; None if it was not there."""
+        at = self._back(index, 1)
+        frame = self.tracked.get(at) or self.prompted.get(at)
+        is_there = frame is not None and frame.near is not None and bool(frame.near.any())
+        return frame.near if frame is not None and is_there else None
 
     def _lies_before(self, at: int, index: int) -> bool:
         """Whether a frame lies before another one, or is the same, in the direction of tracking."""

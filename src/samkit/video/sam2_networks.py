@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -17,45 +16,19 @@ import torch
 from torch import Tensor, nn
 
 from samkit.backends import ExportedBackend, as_points, decoder_inputs
-from samkit.geometry import CoordMap
 from samkit.models import (
     ImageFeatures,
     Memory,
+    MemoryPooling,
     ObjectMasks,
     PromptTensors,
     RememberedFrame,
     RememberedPointer,
     Sam2,
 )
+from samkit.video.sam2_answer import Sam2Features
 
 NO_TIME = -1  # steps of frames of no time, as exported memory attention takes them
-
-
-@dataclass(frozen=True, eq=False)
-class Sam2Features:
-    """A frame's features, shared by all objects.
-
-    Attributes:
-        features: of the image encoder.
-        coords: the frame's coordinate spaces.
-        model: the model, for what is computed when first needed.
-    """
-
-    features: ImageFeatures
-    coords: CoordMap
-    model: Sam2
-
-    @cached_property
-    def finer(self) -> tuple[Tensor, ...]:
-        """Tokens of the finer levels."""
-        return self.model.finer_tokens(self.features)
-
-    @cached_property
-    def begun(self) -> Tensor:
-        """Tokens that meet the memories: the part of memory attention that knows no object."""
-        assert self.model.memory is not None
-        tokens: Tensor = self.model.memory.attention.begin(self.features.grid)
-        return tokens
 
 
 class Sam2Networks(Protocol):
@@ -68,6 +41,7 @@ class Sam2Networks(Protocol):
         pointers: Sequence[RememberedPointer],
         *,
         span: int,
+        pooling: MemoryPooling | None = None,
     ) -> Tensor:
         """What the memories of P objects make of a frame (P, C, G, G); see `Memory.recall`."""
         ...
@@ -100,14 +74,20 @@ class Sam2Networks(Protocol):
 
 
 class TorchNetworks:
-    """The networks by PyTorch in float32.
+    """The networks by PyTorch.
 
     Attributes:
         model: on the tracker's device.
     """
 
-    def __init__(self, model: Sam2, device: torch.device) -> None:
+    def __init__(self, model: Sam2, device: torch.device, *, lower_memory: bool = False) -> None:
+        """Prepare.
+
+        Args:
+            lower_memory: compute the memory in bfloat16, all else in float32.
+        """
         self.model = model if on_device(model, device) else _moved(model, device)
+        self.device, self.lower_memory = device, lower_memory
 
     @property
     def memory(self) -> Memory:
@@ -126,8 +106,11 @@ class TorchNetworks:
         pointers: Sequence[RememberedPointer],
         *,
         span: int,
+        pooling: MemoryPooling | None = None,
     ) -> Tensor:
-        return self.memory.recall(features.begun, frames, pointers, span=span)
+        with self.autocast():
+            seen = self.memory.recall(features.begun, frames, pointers, span=span, pooling=pooling)
+        return seen.float()
 
     def decode(
         self,
@@ -150,7 +133,8 @@ class TorchNetworks:
     def encode(
         self, grid: Tensor, mask_logits: Tensor, is_present: Tensor, *, binarise: bool
     ) -> Tensor:
-        return self.memory.encode(grid, mask_logits, is_present, binarise=binarise)
+        with self.autocast():
+            return self.memory.encode(grid, mask_logits, is_present, binarise=binarise)
 
     def point(self, mask_token: Tensor, is_present: Tensor) -> Tensor:
         return self.memory.point(mask_token, is_present)
@@ -158,6 +142,10 @@ class TorchNetworks:
     def mask_prompt(self, masks: Tensor) -> Tensor:
         prompts: Tensor = self.memory.mask_downsample(masks)
         return prompts
+
+    def autocast(self) -> torch.autocast:
+        """The precision of the memory."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.lower_memory)
 
 
 class ExportedNetworks:
@@ -183,7 +171,9 @@ class ExportedNetworks:
         pointers: Sequence[RememberedPointer],
         *,
         span: int,
+        pooling: MemoryPooling | None = None,
     ) -> Tensor:
+        assert pooling is None, "a tracker refuses it"
         maps = torch.stack([frame.map for frame in frames], dim=1)
         steps = [NO_TIME if frame.steps is None else frame.steps for frame in frames]
         tokens = torch.zeros(len(maps), 0, self.dim)

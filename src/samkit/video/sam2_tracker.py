@@ -11,7 +11,7 @@ mask logits.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from samkit.arrays import BoolArray, Logits, RgbImage
 from samkit.backends import ExportedBackend
-from samkit.errors import WeightsError
+from samkit.errors import ConfigError, WeightsError
 from samkit.geometry import CoordMap
 from samkit.models import (
     Memory,
@@ -33,44 +33,26 @@ from samkit.models import (
 )
 from samkit.predict import Predictor
 from samkit.types import Prompts
-from samkit.video.box_motion import BoxMotion
-from samkit.video.interface import ObjectAnswer, State
+from samkit.video.interface import ObjectAnswer
+from samkit.video.sam2_answer import Sam2Answer, Sam2Features, is_good, state_of
 from samkit.video.sam2_choice import Choice, choose_by_motion, has_rival
-from samkit.video.sam2_memory import PLAIN, MemoryFrame, MemoryPolicy, ObjectMemory
-from samkit.video.sam2_networks import (
-    ExportedNetworks,
-    Sam2Features,
-    Sam2Networks,
-    TorchNetworks,
+from samkit.video.sam2_memory import (
+    PLAIN,
+    MemoryFrame,
+    MemoryPolicy,
+    ObjectMemory,
+    ShownMemory,
 )
+from samkit.video.sam2_networks import ExportedNetworks, Sam2Networks, TorchNetworks
+from samkit.video.sam2_pooling import blocks_with, pooling_for
 
 NO_OBJECT_LOGIT = -1024.0  # of masks of absent objects
 GIVEN_LOGIT = 10.0  # of masks that were given
 CORRECTED_LOGIT = 32.0  # limit of the logits of a mask that is corrected
-UNCERTAIN_IOU = 0.5  # a mask with a lower predicted IoU is not to be relied on
 # Objects decoded together. On a CPU nothing is gained by more, and alone each object's answer has
 # the same bits whatever the others are.
 OBJECTS_AT_ONCE = {"cpu": 1}
 MOST_AT_ONCE = 16
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Sam2Answer(ObjectAnswer):
-    """An answer with what the memory needs of it.
-
-    Attributes:
-        object_logit: the object score.
-        pointer: (1, C), the object pointer.
-        motion: of the box, with this frame; None where it is not followed.
-        motion_iou: IoU of the box with the predicted one; None where that is not reliable yet.
-        has_rival: whether another candidate reaches something else that is like the object.
-    """
-
-    object_logit: float
-    pointer: Tensor
-    motion: BoxMotion | None = None
-    motion_iou: float | None = None
-    has_rival: bool = False
 
 
 class Sam2Tracker:
@@ -78,9 +60,10 @@ class Sam2Tracker:
 
     Attributes:
         predictor: its image encoder encodes frames.
-        networks: memory and decoder, in PyTorch in float32, or those of an exported folder.
+        networks: memory and decoder, in PyTorch, or those of an exported folder.
         policy: rules of the memory.
         span: length of time over which pointers are remembered, in frames.
+        num_blocks: number of blocks of pooled cells along a side of the grid.
     """
 
     def __init__(
@@ -95,6 +78,8 @@ class Sam2Tracker:
 
         Raises:
             WeightsError: the model has no networks for videos, or was exported without them.
+            ConfigError: the policy pools blocks that do not fill the model's grid, or pools and
+                the model was exported.
         """
         model = predictor.model
         if not isinstance(model, Sam2) or model.memory is None:
@@ -102,13 +87,23 @@ class Sam2Tracker:
                 f"{predictor.model_name} has no networks for videos: its file is of a model for"
                 " images alone"
             )
+        grid = model.config.encoder.grid_size
+        if grid % policy.pooled_cells:
+            raise ConfigError(
+                f"pooled_cells must divide the {grid} cells along a side of the model's"
+                f" grid; got {policy.pooled_cells}"
+            )
         self.predictor, self.policy = predictor, policy
+        self.num_blocks = grid // policy.pooled_cells
         self.device = torch.device(predictor.backend.info.device)
         self.networks: Sam2Networks
         if isinstance(predictor.backend, ExportedBackend):
+            if policy.pooled_cells > 1:
+                raise ConfigError("exported networks do not pool: choose another policy")
             self.model, self.networks = model, ExportedNetworks(predictor.backend, model)
         else:
-            networks = TorchNetworks(model, self.device)
+            is_lower = predictor.backend.info.precision == "bfloat16"
+            networks = TorchNetworks(model, self.device, lower_memory=is_lower)
             self.model, self.networks = networks.model, networks
         self.span = model.memory.config.num_pointers if span is None else span
 
@@ -192,7 +187,7 @@ class Sam2Tracker:
         reverse: bool,
     ) -> Iterator[tuple[list[int], ObjectMasks]]:
         """Decode a frame by some memories: groups of their numbers, and each group's candidates."""
-        shown: list[_Shown] = []
+        shown: list[ShownMemory] = []
         for memory in memories:
             if memory.reverse != reverse:
                 memory.reverse, memory.motion = reverse, None
@@ -202,7 +197,8 @@ class Sam2Tracker:
             has_memory = bool(shown[numbers[0]].frames)
             grid = features.features.grid
             if has_memory:
-                grid = self._recall(features, [shown[number] for number in numbers])
+                near = memories[numbers[0]].near_before(index)
+                grid = self._recall(features, [shown[number] for number in numbers], near)
             masks = self.networks.decode(
                 features, grid, prompts, multimask=True, has_memory=has_memory
             )
@@ -233,10 +229,12 @@ class Sam2Tracker:
         large = nn.functional.interpolate(logits[None, None], (size, size), mode="bilinear")
         present = torch.tensor([is_present], device=self.device)
         maps = self.networks.encode(features.features.grid, large, present, binarise=prompted)
+        is_pooled = self.policy.pooled_cells > 1
         frame = MemoryFrame(
             map=maps.to(torch.bfloat16),
             pointer=answer.pointer,
             is_good=is_good(answer, self.policy),
+            near=blocks_with(logits, self.num_blocks) if is_pooled else None,
         )
         if prompted and not self.policy.corrections_stick and memory.was_tracked(index):
             prompted = False
@@ -255,26 +253,36 @@ class Sam2Tracker:
         else:
             memory.prompted.pop(index, None)
 
-    def _shown(self, memory: ObjectMemory, index: int) -> _Shown:
-        return _Shown(
+    def _shown(self, memory: ObjectMemory, index: int) -> ShownMemory:
+        return ShownMemory(
             frames=memory.frames_for(index, self.memory.config, self.policy),
             pointers=memory.pointers_for(index, self.span),
         )
 
-    def _together(self, shown: Sequence[_Shown]) -> list[list[int]]:
+    def _together(self, shown: Sequence[ShownMemory]) -> list[list[int]]:
         """Groups of objects, by number, that are shown as much and decoded together."""
         alike: dict[object, list[int]] = {}
         for number, one in enumerate(shown):
             alike.setdefault(one.kind, []).append(number)
         most = OBJECTS_AT_ONCE.get(self.device.type, MOST_AT_ONCE)
+        if self.policy.pooled_cells > 1:
+            most = 1  # each object has tokens of its own
         return [
             numbers[start : start + most]
             for numbers in alike.values()
             for start in range(0, len(numbers), most)
         ]
 
-    def _recall(self, features: Sam2Features, shown: Sequence[_Shown]) -> Tensor:
-        """What the memories of P objects make of a frame: (P, C, G, G)."""
+    def _recall(
+        self, features: Sam2Features, shown: Sequence[ShownMemory], near: Tensor | None = None
+    ) -> Tensor:
+        """What the memories of P objects make of a frame: (P, C, G, G).
+
+        Args:
+            features: of the frame.
+            shown: of each memory.
+            near: where the object was in the frame before, if the policy pools what is elsewhere.
+        """
         frames = [
             RememberedFrame(torch.cat([frame.map for frame in same]).float(), same[0].steps)
             for same in zip(*(one.frames for one in shown), strict=True)
@@ -283,7 +291,10 @@ class Sam2Tracker:
             RememberedPointer(torch.cat([one.pointer for one in same]), same[0].distance)
             for same in zip(*(one.pointers for one in shown), strict=True)
         ]
-        return self.networks.recall(features, frames, pointers, span=self.span)
+        pooling = None
+        if self.policy.pooled_cells > 1:
+            pooling = pooling_for(shown[0].frames, near, self.policy.pooled_cells)
+        return self.networks.recall(features, frames, pointers, span=self.span, pooling=pooling)
 
     def _choose(self, masks: ObjectMasks, row: int, memory: ObjectMemory) -> Choice:
         """Choose among an object's candidates."""
@@ -388,34 +399,3 @@ class Sam2Tracker:
             boxes_xyxy=tensor(None if boxes is None else coords.boxes_to_model(boxes)),
             mask_logits=corrected,
         )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Shown:
-    """What a frame is shown of one object's memory."""
-
-    frames: list[RememberedFrame]
-    pointers: list[RememberedPointer]
-
-    @property
-    def kind(self) -> object:
-        """Equal for objects whose memories may be put together."""
-        return (
-            tuple(frame.steps for frame in self.frames),
-            tuple(pointer.distance for pointer in self.pointers),
-        )
-
-
-def is_good(answer: Sam2Answer, policy: MemoryPolicy) -> bool:
-    """Whether a tracked frame is one to learn from."""
-    if policy.min_iou is None:
-        return True
-    is_expected = answer.motion_iou is None or answer.motion_iou > 0
-    return answer.score > policy.min_iou and answer.object_logit > 0 and is_expected
-
-
-def state_of(object_logit: float, score: float) -> State:
-    """State of an object, by its object score and the predicted IoU of its mask."""
-    if object_logit <= 0:
-        return "absent"
-    return "present" if score >= UNCERTAIN_IOU else "uncertain"

@@ -14,6 +14,7 @@ from samkit.http import answer_local_names_only
 from samkit.web import prompting
 from samkit.web.activity import Activity
 from samkit.web.config import WebConfig
+from samkit.web.decoders import DecoderFiles
 from samkit.web.embedder import Embedder
 from samkit.web.followers import FollowerProcess
 from samkit.web.learning import LearnerProcesses
@@ -25,6 +26,7 @@ from samkit.web.routes import (
     classes,
     clips,
     comments,
+    decoding,
     exchange,
     honey_pots,
     images,
@@ -77,6 +79,7 @@ def create_app(
         config=config,
         embedder=embedder,
         models=ServedModels(store, embedder),
+        decoders=DecoderFiles(config, tiles),
         learners=LearnerProcesses(
             store,
             config.learner_options,
@@ -125,6 +128,7 @@ def create_app(
         audits.router,
         images.router,
         images.files,
+        decoding.router,
         selection.router,
         annotations.router,
         comments.router,

@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 
 from samkit.dataengine import StoredImage, get_image, may_see, read_stored_image
 from samkit.errors import DatabaseError, ImageError, PromptError, SamkitError, StoreError
-from samkit.http import describe_validation, is_own_origin, one_line
+from samkit.http import describe_validation, is_own_origin, one_line, within
 from samkit.web.embedder import Encoded, ServedModel
 from samkit.web.schemas import MAX_POINTS
 from samkit.web.sign_in import find_sign_in
@@ -43,6 +43,7 @@ MAX_WAITING = 32  # unanswered prompts of one connection
 PREVIEW_SIDE = 512
 # A sign-in that ended elsewhere is noticed by the first message after this time.
 CHECK_EVERY_S = 10.0
+VERSION_EVERY_S = 2.0  # so often an idle connection looks for another model version
 
 Work: TypeAlias = Callable[[], dict[str, Any]]  # gives an answer
 
@@ -171,6 +172,7 @@ class Conversation:
         self._seen: tuple[str, Seen] | None = None  # by the encoder asked last
         self._answers: OrderedDict[int, Answered] = OrderedDict()  # by the prompt's id
         self._checked_at = time.monotonic()
+        self._announced: int | None = None  # the model version that the page knows to answer
 
     async def run(self) -> None:
         """Read and answer messages until the connection ends."""
@@ -225,7 +227,14 @@ class Conversation:
                 await self._send_error(None, describe(error))
                 await self._socket.close(CANNOT)
             return
-        await self._send({"type": "ready", "encode_ms": round(encode_ms, 1)})
+        self._announced = self._studio.models.served(self._image.project_id).version.id
+        await self._send(
+            {
+                "type": "ready",
+                "encode_ms": round(encode_ms, 1),
+                "model_version_id": self._announced,
+            }
+        )
         while True:
             if self._prompts:
                 prompt, received_at = self._prompts.popleft()
@@ -237,7 +246,17 @@ class Conversation:
                 await self._answer(preview.id, PREVIEW, partial(self._prepare_preview, preview))
                 continue
             self._news.clear()
-            await self._news.wait()
+            try:
+                await within(VERSION_EVERY_S, self._news.wait())
+            except TimeoutError:
+                await self._announce_version()
+
+    async def _announce_version(self) -> None:
+        """Tell the page, which may decode prompts itself, that another model version answers."""
+        version = self._studio.models.served(self._image.project_id).version.id
+        if version != self._announced:
+            self._announced = version
+            await self._send({"type": "version", "model_version_id": version})
 
     async def _get_ready(self) -> float:
         """Have the image encoded, or its tiles made; return the milliseconds to encode."""

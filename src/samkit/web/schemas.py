@@ -28,6 +28,7 @@ from samkit.dataengine import (
     Submission,
     User,
 )
+from samkit.web.decoders import Hindrance
 
 MAX_INT64 = 2**63 - 1
 MAX_INT32 = 2**31 - 1
@@ -225,6 +226,16 @@ class ImageOut(Model):
 class TilesOut(Model):
     tile_side: int
     sizes_wh: list[tuple[int, int]]
+
+
+class DecoderOut(Model):
+    """The decoder of the model that answers, and the sides of its input and its embeddings."""
+
+    model_version_id: int
+    hindrance: Hindrance | None
+    model_side: int
+    grid_side: int
+    num_channels: int
 
 
 class ValuesOut(Model):

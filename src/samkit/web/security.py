@@ -12,11 +12,12 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# The page has no inline scripts or styles; masks and images are drawn from blobs.
+# The page has no inline scripts or styles; masks and images are drawn from blobs. Its decoder is
+# WebAssembly, which may be compiled, while strings may not be evaluated.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
-        "script-src 'self'",
+        "script-src 'self' 'wasm-unsafe-eval'",
         "worker-src 'self'",
         "style-src 'self'",
         "img-src 'self' blob: data:",
@@ -34,6 +35,8 @@ HEADERS = {
     # Not "no-referrer", with which browsers hide the origin of forms that is checked here.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
+    # With the opener policy it isolates the page, which WebAssembly needs for several threads.
+    "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }

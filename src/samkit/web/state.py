@@ -14,6 +14,7 @@ from starlette.requests import HTTPConnection
 from samkit.dataengine import Store
 from samkit.web.activity import Activity
 from samkit.web.config import WebConfig
+from samkit.web.decoders import DecoderFiles
 from samkit.web.embedder import Embedder
 from samkit.web.followers import FollowerProcess
 from samkit.web.image_values import ValueCache
@@ -46,6 +47,7 @@ class ServerState:
     config: WebConfig
     embedder: Embedder
     models: ServedModels
+    decoders: DecoderFiles
     learners: LearnerProcesses
     webhooks: WebhookSender
     oidc: OidcClient | None = None
@@ -89,6 +91,7 @@ class ServerState:
             pool.start()
         self.tiles.start()
         self.embedder.start()
+        self.decoders.start()
         tickers = [
             Ticker(call, every_s=CHECK_EVERY_S)
             for call in (
@@ -109,6 +112,7 @@ class ServerState:
             self.learners.stop()
             self.followers.stop()
             self.embedder.stop()
+            self.decoders.stop()
             self.tiles.stop()
             for pool in pools:
                 pool.stop()

@@ -159,7 +159,7 @@ def predictor_of(task):
 
 
 def features_of(tracker, task, pixels):
-    from samkit.video.sam2_networks import Sam2Features
+    from samkit.video.sam2_answer import Sam2Features
 
     with torch.no_grad():
         return Sam2Features(

@@ -203,7 +203,7 @@ def person(chromium, server):
     """Opens browsers of people, signed in; nothing may go wrong in a page unnoticed."""
     contexts, faults = [], []
 
-    def sign_in(name, on=server, *, fresh=True, **options):
+    def sign_in(name, on=server, *, fresh=True, decoder="server", **options):
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 720}, **options})
         contexts.append(context)
         answer = context.request.post(
@@ -215,7 +215,9 @@ def person(chromium, server):
         if fresh:  # without what an earlier test has set
             headers = {"Origin": on.url, "X-CSRF-Token": answer.json()["csrf_token"]}
             path = f"{on.url}/api/session/settings"
-            assert context.request.put(path, data={"settings": {}}, headers=headers).ok
+            # Masks are compared with the library's: the server gives exactly these.
+            settings = {"decoder": decoder}
+            assert context.request.put(path, data={"settings": settings}, headers=headers).ok
         page = context.new_page()
         page.set_default_timeout(60_000)  # on a busy machine
         page.on("pageerror", lambda error: faults.append(str(error)))

@@ -1,8 +1,11 @@
 """Modules of the page in the browser: codec, rasteriser, history, draft, keys, view."""
 
+import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
+
+from samkit.geometry import CoordMap, logits_to_rle
 
 SHAPES = [(1, 1), (7, 5), (40, 33), (3, 400)]
 
@@ -272,6 +275,115 @@ def test_connection_that_fails_at_once_is_tried_less_and_less(module, code, wait
         code,
     )
     assert found == waits
+
+
+@pytest.mark.parametrize(
+    "size_hw", [(320, 320), (700, 1100), (90, 64), (40, 2500), (1400, 500), (2, 900)]
+)
+def test_masks_of_logits_are_the_servers(module, size_hw):
+    rng = np.random.default_rng(3)
+    side, (height, width) = 64, size_hw
+    coords = CoordMap(original_hw=size_hw, model_size=4 * side)
+    smooth = cv2.resize(rng.normal(size=(9, 9)).astype(np.float32), (side, side))
+    for logits in (smooth, smooth - 1.2, rng.normal(size=(side, side)).astype(np.float32) - 5):
+        rle = module(
+            "logits.js",
+            """const { encodeRle } = await import('/rle.js');
+            return encodeRle(m.maskOfLogits(Float32Array.from(given.logits), given.spaces));""",
+            {
+                "logits": logits.reshape(-1).tolist(),
+                "spaces": {
+                    "modelSide": 4 * side,
+                    "side": side,
+                    "height": height,
+                    "width": width,
+                },
+            },
+        )
+        expected = coco_mask.decode(logits_to_rle(logits, coords))
+        found = coco_mask.decode(rle)
+        # But for rounding of logits that are 0 within single precision.
+        assert np.count_nonzero(found != expected) <= 2
+
+
+def test_a_draft_goes_on_with_the_decoder_that_it_began_with(module):
+    asked, versions, sent = module(
+        "prompter.js",
+        """const { BrowserDecoder } = await import('/browser_decoder.js');
+        const { choice } = await import('/decoder_choice.js');
+        const [sockets, opened, versions] = [[], [], []];
+        const { WebSocket: real } = globalThis;
+        globalThis.WebSocket = class {
+            static OPEN = 1;
+            readyState = 1;
+            sent = [];
+            constructor() { sockets.push(this); }
+            send(text) { this.sent.push(JSON.parse(text)); }
+            close() {}
+        };
+        const { open } = BrowserDecoder;
+        BrowserDecoder.open = async () => {
+            const one = new BrowserDecoder(3 + opened.length);
+            const asked = [];
+            opened.push(asked);
+            one.call = async (name, { question }) => {
+                if (name !== 'ask') return 50;
+                if (question.id === 5) throw new Error('broken');
+                asked.push([question.id, question.continueFrom?.id ?? null]);
+                return { masks: [], best: 0 };
+            };
+            return one;
+        };
+        const hear = (message) => sockets.at(-1).onmessage({ data: JSON.stringify(message) });
+        const settled = () => new Promise((resolve) => setTimeout(resolve, 10));
+        try {
+            const prompter = new m.Prompter({ id: 1 }, {});
+            const note = ({ detail }) => versions.push(detail.answer.modelVersionId);
+            prompter.addEventListener('masks', note);
+            const ask = async (id, prior) => {
+                const continueFrom = prior && { id: prior, candidate: 0 };
+                prompter.ask({ id, points: [], labels: [], box: null, continueFrom });
+                await settled();
+            };
+            hear({ type: 'ready', model_version_id: 3 });
+            await settled();
+            await ask(1, null);
+            hear({ type: 'version', model_version_id: 4 });
+            await settled();
+            await ask(2, 1); // with the version that it began with
+            await ask(3, null);
+            sockets.at(-1).onclose({ code: 1006 });
+            await ask(4, 99); // of a draft that nobody knows: afresh
+            await ask(5, 4); // by the server, which has no earlier answer
+            prompter.retryNow();
+            hear({ type: 'ready', model_version_id: 4 });
+            prompter.close();
+            const { sent } = sockets.at(-1);
+            return [opened, versions, sent.map((one) => [one.id, one.continue_from])];
+        } finally {
+            choice.times = { browser: [], server: [] };
+            BrowserDecoder.open = open;
+            globalThis.WebSocket = real;
+        }""",
+    )
+    assert asked[:2] == [[[1, None], [2, 1]], [[3, None], [4, None]]]
+    assert versions == [3, 3, 4, 4]
+    assert sent == [[5, None]]
+
+
+def test_decoding_goes_where_answers_come_faster(module):
+    places = module(
+        "decoder_choice.js",
+        """const one = new m.DecoderChoice();
+        const places = [one.prefersBrowser];
+        for (const [place, ms] of given) { one.note(place, ms); places.push(one.prefersBrowser); }
+        return places;""",
+        [["browser", 300], *[["server", ms] for ms in (200, 900, 400, 400, 90, 90, 90)]]
+        + [["browser", 80]] * 3,
+    )
+    # Of the server the median counts; as long as nothing is known of it, only what is felt as at
+    # once is a reason.
+    assert places == [False, False, False, True, True, True, True, True, False, False, True, True]
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import { ApiError } from "./api.js";
 import { Draft } from "./draft.js";
 import { sameValues } from "./labelling.js";
 import { announce, banner, notify } from "./notices.js";
+import { Prompter } from "./prompter.js";
 import { areaOf } from "./rle.js";
 import { snapped } from "./snapping.js";
-import { PromptSocket } from "./socket.js";
 import { showLostConnection } from "./studio_problems.js";
 import { listed, t, tn } from "./texts.js";
 import { pixelOf } from "./tools/shared.js";
@@ -44,7 +44,8 @@ export class DraftActions {
     /** @type {Draft | null} */
     this.cancelled = null; // the draft that Undo brings back
     this.acceptWhenAnswered = false;
-    this.socket = null;
+    /** @type {Prompter | null} */
+    this.prompter = null;
     this.hintTimer = 0;
   }
 
@@ -56,45 +57,49 @@ export class DraftActions {
   connect(onBack, onUnreadable) {
     this.onUnreadable = onUnreadable;
     const { state } = this;
-    const socket = new PromptSocket(state.imageId, this.stage);
-    this.socket = socket;
+    const prompter = new Prompter(state.image, this.stage);
+    this.prompter = prompter;
     this.hintTimer = setInterval(() => this.checkHint(), 1000);
-    socket.addEventListener("ready", () => {
+    prompter.addEventListener("ready", () => {
       state.encoded = true;
       state.update();
     });
-    socket.addEventListener("masks", ({ detail: { id, answer } }) => this.takeAnswer(id, answer));
-    socket.addEventListener("preview", ({ detail: { mask, box } }) => {
+    prompter.addEventListener("masks", ({ detail: { id, answer } }) => this.takeAnswer(id, answer));
+    prompter.addEventListener("preview", ({ detail: { mask, box } }) => {
       if (state.atWork || !(state.crosshair ?? state.pointer)) return;
       this.painter.showPreview(mask, this.color, box);
       this.stage.redraw();
     });
-    socket.addEventListener("fault", ({ detail }) => {
+    prompter.addEventListener("fault", ({ detail }) => {
       notify(detail.detail, "bad");
       if (state.draft?.state.question?.id === detail.id) state.draft.undo();
       state.update();
     });
-    socket.addEventListener("unreadable", ({ detail: { detail } }) => this.onUnreadable(detail));
-    socket.addEventListener("lost", ({ detail: { code } }) => {
-      state.encoded = false;
-      state.lost = true;
-      showLostConnection({ code, retry: () => socket.retryNow() });
+    prompter.addEventListener("unreadable", ({ detail: { detail } }) => this.onUnreadable(detail));
+    prompter.addEventListener("decoder", () => {
+      state.encoded = prompter.isReady;
       state.update();
     });
-    socket.addEventListener("back", () => {
+    prompter.addEventListener("lost", ({ detail: { code } }) => {
+      state.encoded = prompter.isReady;
+      state.lost = true;
+      showLostConnection({ code, retry: () => prompter.retryNow() });
+      state.update();
+    });
+    prompter.addEventListener("back", () => {
       state.lost = false;
       banner("connection", null);
       notify(t("Connected again."), "good");
       onBack();
       const question = state.draft?.questionAfresh();
-      if (question) socket.ask(question);
+      if (question) prompter.ask(question);
     });
   }
 
   /** Ask what a draft that was brought back still waits for. */
   askAgain() {
     const { draft } = this.state;
-    if (draft?.waits) this.socket?.ask(draft.questionAfresh());
+    if (draft?.waits) this.prompter?.ask(draft.questionAfresh());
   }
 
   /** Drop the draft and unfinished corners, as if they had not been brought back. */
@@ -107,11 +112,11 @@ export class DraftActions {
 
   close() {
     clearInterval(this.hintTimer);
-    this.socket?.close();
+    this.prompter?.close();
   }
 
   retryConnection() {
-    this.socket?.retryNow();
+    this.prompter?.retryNow();
   }
 
   get color() {
@@ -139,7 +144,7 @@ export class DraftActions {
       return null;
     }
     this.painter.showPreview(null);
-    this.socket?.dropPreview();
+    this.prompter?.dropPreview();
     this.acceptWhenAnswered = false;
     this.cancelled = null;
     this.tools.polygon.lost = [];
@@ -166,7 +171,7 @@ export class DraftActions {
 
   askModel() {
     const { draft } = this.state;
-    if (draft.waits) this.socket?.ask(draft.state.question);
+    if (draft.waits) this.prompter?.ask(draft.state.question);
     this.state.update();
   }
 
@@ -331,7 +336,7 @@ export class DraftActions {
     if (kind === "undo" && this.cancelled && !state.draft) return this.bringBack();
     if (state.draft && (kind === "undo" ? state.draft.undo() : state.draft.redo())) {
       this.acceptWhenAnswered = false;
-      if (state.draft.waits) this.socket?.ask(state.draft.questionAfresh());
+      if (state.draft.waits) this.prompter?.ask(state.draft.questionAfresh());
       if (!state.draft.changed && !state.draft.saved && !state.draft.history.canRedo) state.draft = null;
       announce(kind === "undo" ? t("Undone.") : t("Redone."));
       return state.update();
@@ -358,7 +363,7 @@ export class DraftActions {
     const { state } = this;
     state.draft = this.cancelled;
     this.cancelled = null;
-    if (state.draft.waits) this.socket?.ask(state.draft.questionAfresh());
+    if (state.draft.waits) this.prompter?.ask(state.draft.questionAfresh());
     announce(t("The cancelled mask is back."));
     state.update();
   }
@@ -368,9 +373,9 @@ export class DraftActions {
     const { state } = this;
     const pixel = xy && pixelOf(xy, state.image.size_hw);
     const wanted = pixel && state.toolName === "point" && !state.atWork && state.held && !state.background;
-    if (wanted) this.socket?.askPreview(pixel);
+    if (wanted) this.prompter?.askPreview(pixel);
     else {
-      this.socket?.dropPreview();
+      this.prompter?.dropPreview();
       this.painter.showPreview(null);
     }
   }

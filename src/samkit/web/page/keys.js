@@ -69,6 +69,7 @@ export const STUDIO_KEYS = [
   binding("move", ["Arrows", "Shift+Arrows"], t("Without a mouse"), t("Move the crosshair, with Shift pixel by pixel")),
   binding("press", ["f"], t("Without a mouse"), t("Click at the crosshair; with box, brush and eraser, start and end a stroke")),
   binding("press:background", ["d"], t("Without a mouse"), t("Background click at the crosshair")),
+  binding("decoder", ["Shift+d"], t("Page"), t("Where clicks are decoded")),
   binding("theme", ["t"], t("Page"), t("Dark or light theme")),
   binding("help", ["?"], t("Page"), t("Show these keys")),
 ];

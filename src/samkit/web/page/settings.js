@@ -28,6 +28,7 @@ const DEFAULTS = {
   rulers: false,
   windows: {}, // values that become black and white, [low, high], by project
   keys: {}, // by action
+  decoder: "auto", // where prompts are decoded: "browser", "server", or where it is faster
   language: "", // the browser's, unless one was chosen
 };
 const STORE_MS = 1000;

@@ -1,6 +1,6 @@
 /**
  * The WebSocket over which an image is prompted. A lost connection is opened again, and the newest
- * question asked again. Previews are throttled: one at a time, and only for the newest place.
+ * question asked again.
  */
 
 import { decodeRle } from "./rle.js";
@@ -8,16 +8,15 @@ import { seenPart } from "./seen_part.js";
 
 const FIRST_PREVIEW = 2 ** 40; // ids of previews lie above those of questions
 const MAX_ANSWERS = 8; // whose logits the server caches for each connection
-const PREVIEW_EVERY_MS = 60;
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 8000;
 export const NOT_SIGNED_IN = 4401;
 const UNREADABLE = 4422;
-const NO_WAY_BACK = [4403, 4404, UNREADABLE];
+export const NO_WAY_BACK = [4403, 4404, UNREADABLE];
 
 /**
- * Events: state {encoded}, ready {}, masks {id, answer}, preview {mask, box}, lost {code}, back {},
- * fault {id, detail}, unreadable {detail}.
+ * Events: state {encoded}, ready {model_version_id}, version {model_version_id}, masks {id, answer},
+ * lost {code}, back {}, fault {id, detail}, unreadable {detail}.
  */
 export class PromptSocket extends EventTarget {
   /** @param {number} imageId @param {import("./stage.js").Stage} stage where it is seen */
@@ -35,7 +34,8 @@ export class PromptSocket extends EventTarget {
     this.retryMs = FIRST_RETRY_MS;
     this.question = null; // not answered yet
     this.answered = []; // on this connection, the last one last
-    this.preview = { waiting: null, asked: null, at: 0, timer: 0, id: FIRST_PREVIEW };
+    this.lastPreview = FIRST_PREVIEW;
+    this.asked = null; // the preview that is not answered yet
     this.open();
   }
 
@@ -49,7 +49,7 @@ export class PromptSocket extends EventTarget {
   close() {
     this.closed = true;
     clearTimeout(this.retryTimer);
-    clearTimeout(this.preview.timer);
+    this.dropPreview();
     this.drop();
   }
 
@@ -63,20 +63,32 @@ export class PromptSocket extends EventTarget {
   /** @param {import("./draft.js").Question} question replaces an older one */
   ask(question) {
     this.question = question;
-    this.dropPreview();
     if (this.ready) this.sendQuestion();
   }
 
-  /** Preview what a click at a place would give; only the newest place counts. */
-  askPreview(xy) {
-    this.preview.waiting = xy;
-    this.sendPreview();
+  /** Whether a prompt may continue from the answer to a question. */
+  has(questionId) {
+    return this.answered.includes(questionId);
   }
 
-  /** Drop the pending preview, as the pointer has left. */
+  /**
+   * What a click at a place would give, at reduced size, and the part of the image that it covers;
+   * rejects if there is no answer. A newer one replaces it.
+   * @returns {Promise<{mask: import("./rle.js").Mask, box: number[]}>}
+   */
+  preview(xy) {
+    this.dropPreview();
+    const id = ++this.lastPreview;
+    const points = [xy];
+    this.send({ type: "preview", id, points, labels: [1], view: this.seen({ points }) });
+    return new Promise((resolve, reject) => {
+      this.asked = { id, resolve, reject };
+    });
+  }
+
   dropPreview() {
-    this.preview.waiting = null;
-    this.preview.asked = null;
+    this.asked?.reject(new Error("dropped"));
+    this.asked = null;
   }
 
   /** Connect afresh, as the image may be readable by now. */
@@ -94,7 +106,7 @@ export class PromptSocket extends EventTarget {
     const { id, points, labels, box, multimask, continueFrom } = this.question;
     const view = this.seen({ points, box });
     this.parts.set(id, view);
-    const known = continueFrom && this.answered.includes(continueFrom.id) && this.parts.get(continueFrom.id) === view;
+    const known = continueFrom && this.has(continueFrom.id) && this.parts.get(continueFrom.id) === view;
     this.send({
       type: "prompt",
       id,
@@ -114,23 +126,6 @@ export class PromptSocket extends EventTarget {
     return this.part;
   }
 
-  sendPreview() {
-    const { preview } = this;
-    if (!this.ready || !preview.waiting || preview.asked || this.question) return;
-    const wait = preview.at + PREVIEW_EVERY_MS - performance.now();
-    clearTimeout(preview.timer);
-    if (wait > 0) {
-      preview.timer = setTimeout(() => this.sendPreview(), wait);
-      return;
-    }
-    preview.id += 1;
-    preview.asked = { id: preview.id, xy: preview.waiting };
-    preview.waiting = null;
-    preview.at = performance.now();
-    const points = [preview.asked.xy];
-    this.send({ type: "preview", id: preview.id, points, labels: [1], view: this.seen({ points }) });
-  }
-
   send(message) {
     if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
   }
@@ -146,7 +141,8 @@ export class PromptSocket extends EventTarget {
       this.retryMs = FIRST_RETRY_MS; // not before: an image may fail to be encoded again and again
       this.tell("ready", message);
       if (this.question) this.sendQuestion();
-      else this.sendPreview();
+    } else if (type === "version") {
+      this.tell("version", message);
     } else if (type === "masks") {
       this.answered = [...this.answered, id].slice(-MAX_ANSWERS);
       const masks = message.masks.map(({ rle, iou_pred: iou }) => ({ mask: decodeRle(rle), iou }));
@@ -154,14 +150,12 @@ export class PromptSocket extends EventTarget {
       const answer = { masks, best: message.best, modelVersionId: message.model_version_id };
       this.tell("masks", { id, ms: message.ms, answer });
     } else if (type === "preview") {
-      if (this.preview.asked?.id === id) {
-        const { xy } = this.preview.asked;
-        this.preview.asked = null;
-        this.tell("preview", { mask: decodeRle(message.mask.rle), box: message.box, xy });
+      if (this.asked?.id === id) {
+        this.asked.resolve({ mask: decodeRle(message.mask.rle), box: message.box });
+        this.asked = null;
       }
-      this.sendPreview();
     } else if (type === "error") {
-      if (this.preview.asked?.id === id) this.preview.asked = null;
+      if (this.asked?.id === id) this.dropPreview();
       if (this.question?.id === id) this.question = null;
       this.tell("fault", message);
     } else if (type === "unreadable") this.tell("unreadable", message);
@@ -170,7 +164,7 @@ export class PromptSocket extends EventTarget {
   onClose(code) {
     this.ready = false;
     this.answered = [];
-    this.preview.asked = null;
+    this.dropPreview();
     if (this.closed || code === UNREADABLE) return;
     this.lost = true;
     this.tell("lost", { code });

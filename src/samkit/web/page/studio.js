@@ -152,7 +152,7 @@ export class Studio {
   readAgain() {
     this.state.unreadable = null;
     this.hold.picture = this.hold.loadPicture();
-    this.draft.socket?.tryAgain();
+    this.draft.prompter?.tryAgain();
     this.state.update();
   }
 

@@ -4,6 +4,7 @@
  */
 
 import { isTyping } from "./dom.js";
+import { openDecoderSettings } from "./decoder_settings.js";
 import { openHelp } from "./help.js";
 import { openKeySettings } from "./key_settings.js";
 import { STUDIO_KEYS, actionOf, nameOf } from "./keys.js";
@@ -82,6 +83,7 @@ export class StudioKeys {
       "view:fit": () => stage.fit(),
       panel: () => panels.togglePanel(),
       strip: () => this.toggleStrip(),
+      decoder: () => openDecoderSettings(draft.prompter),
       theme: () => switchTheme(),
       help: () => openHelp(STUDIO_KEYS, { change: () => openKeySettings(() => [...state.classes.values()]) }),
       comment,

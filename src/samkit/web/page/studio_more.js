@@ -16,6 +16,7 @@ const ACTIONS = [
   ["image:next", "next", t("Next image")],
   ["details", "image", t("Details of the image")],
   ["skip", "skip", t("Skip, or report as unusable")],
+  ["decoder", "sliders", t("Where clicks are decoded")],
   ["theme", "moon", t("Dark or light")],
   ["help", "help", t("Keys")],
 ];

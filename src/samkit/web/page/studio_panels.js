@@ -118,6 +118,7 @@ export class StudioPanels {
     this.updateTitle(image, project);
     this.element.dataset.image = image.id;
     this.element.toggleAttribute("data-ready", state.encoded);
+    this.element.dataset.decoder = this.draft.prompter?.place ?? "server";
     this.element.toggleAttribute("data-rulers", this.looks.rulers);
     const unsent = outbox.waiting.length;
     this.saveState.className = `save-state${outbox.isStuck ? " bad" : ""}`;
