@@ -23,9 +23,10 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(PYTEST) --dist worksteal -m "not slow"
 
-# Minutes instead of seconds each: compilers, processes that are killed, long trainings.
+# Minutes instead of seconds each: compilers, processes that are killed, long trainings. In the order
+# of the files: pytest-xdist would leave files of few tests, the longest ones, to the end.
 test-slow: $(VENV)/installed-dev
-	$(PYTEST) --dist loadfile -m slow
+	$(PYTEST) --dist loadfile --no-loadscope-reorder -m slow
 
 # Exports, read by the packages of the programs that they are for. napari's plugins of pytest are
 # for its own tests.
