@@ -4,7 +4,7 @@
 
 Prints milliseconds from a click to its masks, and of reading an image: alone, and under each of
 
-- flood: 1,280 prompts of 100 points (the most allowed) each, on 40 sockets of another annotator;
+- flood: 1,280 prompts of 64 points (the most allowed) each, on 40 sockets of another annotator;
 - idle: 400 connections of strangers that send nothing, at a limit of 256 descriptors;
 - bodies: eight strangers who send 4 MB of JSON each, again and again, to routes that need a sign-in
   and to the sign-in itself;
@@ -37,7 +37,7 @@ from studio_server import PASSWORD, Server, empty_database, make_images, make_st
 
 CLICKS = 20
 MOST_DELAY_MS = 250
-SOCKETS, PROMPTS, POINTS = 40, 32, 100
+SOCKETS, PROMPTS, POINTS = 40, 32, 64
 IDLE, DESCRIPTORS = 400, 256
 STRANGERS, BODY_BYTES = 8, 4 * 10**6
 SAVES = 40

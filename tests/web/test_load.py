@@ -158,5 +158,5 @@ def test_who_comes_later_does_not_wait_for_a_flood(pool):
     other.result(30)
     for one in later_flood:
         one.result(30)
-    assert done.index("ann") <= 21
+    assert done.index("ann") == 20  # straight after what was running
     assert not pool._last_turns or max(pool._last_turns.values()) <= pool._turn

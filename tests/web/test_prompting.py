@@ -205,7 +205,7 @@ def test_each_answer_names_the_model_version_that_made_it(sqlite_server):
         ),
         ('{"type": "preview", "id": 1, "box": [1, 1, 2, 2]}', "box"),
         ("[" * 50_000, "JSON"),
-        (json.dumps({"type": "prompt", "id": 1, "points": [[1, 1]] * 300}), "at most 100 items"),
+        (json.dumps({"type": "prompt", "id": 1, "points": [[1, 1]] * 300}), "at most 64 items"),
     ],
 )
 def test_bad_messages_are_told_and_the_connection_stays(text, part, page):

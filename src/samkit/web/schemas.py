@@ -35,8 +35,8 @@ MAX_INT32 = 2**31 - 1
 MAX_RLE = 2 * 2**20  # characters of a mask; noise on 24 megapixels has 0.7 million
 MAX_AT_ONCE = 100  # images of one verdict
 MAX_EVENTS = 10_000  # in one change of a mask
-# Of one prompt: decoding so many takes 100 ms, in which nobody else is answered.
-MAX_POINTS = 100
+# Of one prompt: decoding so many takes 80 ms, in which nobody else is answered.
+MAX_POINTS = 64
 MAX_SECRET = 1000  # characters
 MAX_MASKS = 100_000  # of one image
 MAX_PEOPLE = 1000

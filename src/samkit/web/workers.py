@@ -40,7 +40,7 @@ class PriorityPool:
         self._numbers = count()
         self._lock = threading.Lock()
         self._turn = 0  # of the work that was taken last
-        self._last_turns: dict[Hashable, int] = {}  # of owners with work that is still to come
+        self._last_turns: dict[Hashable, int] = {}  # of owners, not before this one
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{index}", daemon=True)
             for index in range(num_threads)
@@ -61,7 +61,9 @@ class PriorityPool:
         """
         future: Future[Result] = Future()
         with self._lock:
-            turn = max(self._turn, self._last_turns.get((priority, owner), 0)) + 1
+            # Whoever had no turn yet comes before the next turn of those who had this one.
+            last = self._last_turns.get((priority, owner), self._turn - 1)
+            turn = max(self._turn, last + 1)
             self._last_turns[priority, owner] = turn
         self._put(priority, lambda: _run(future, work), turn)
         return future
@@ -78,12 +80,12 @@ class PriorityPool:
         self._items.put(_Item(priority, turn, next(self._numbers), run))
 
     def _begin_turn(self, turn: int) -> None:
-        """Go on to a turn; owners whose work has all been taken are forgotten."""
+        """Go on to a turn; owners are forgotten whose last turn is over."""
         with self._lock:
             if turn > self._turn:
                 self._turn = turn
                 self._last_turns = {
-                    one: last for one, last in self._last_turns.items() if last > turn
+                    one: last for one, last in self._last_turns.items() if last >= turn
                 }
 
     def _work(self) -> None:
