@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from samkit.backends import DecoderGraph, write_onnx
 from samkit.errors import BackendError, ConfigError
-from samkit.export.compared import images
-from samkit.export.graphs import point_tokens
+from samkit.export.compared import images, mask_iou
+from samkit.export.graphs import dense_prompt, point_tokens
 from samkit.extras import require_packages
 from samkit.models import ImageContext, Sam, SharedProjections
 
@@ -55,8 +55,7 @@ class PreparedImage(DecoderGraph):
         Returns:
             tokens (1, T, C), and first-layer keys, values and queries (1, H, D, T).
         """
-        given = self.prompts.embed_masks(mask_input)
-        dense = torch.where(has_mask_input > 0, given, self.prompts.no_mask())
+        dense = dense_prompt(self.prompts, mask_input, has_mask_input)
         features = image_embeddings.to(torch.float32)
         context = self.decoder.prepare(features, dense, self.pos_enc, is_shared=True)
         assert context.shared is not None
@@ -200,7 +199,8 @@ def compare_graphs(prepare: nn.Module, decode: nn.Module, folder: Path, features
     side = 4 * features.shape[-1]
     # In the model space, which is four times as fine as the logits.
     click = (torch.tensor([[[2.0 * side, 1.6 * side], [0, 0]]]), torch.tensor([[1.0, -1.0]]))
-    earlier, has_mask, ious = torch.zeros(1, 1, side, side), torch.zeros(1), []
+    earlier, has_mask = torch.zeros(1, 1, side, side), torch.zeros(1)
+    ious: list[float] = []
     for _ in range(2):
         image = (features.to(torch.float16), earlier, has_mask)
         with torch.no_grad():
@@ -210,8 +210,7 @@ def compare_graphs(prepare: nn.Module, decode: nn.Module, folder: Path, features
             arrays = [*found, *(tensor.numpy() for tensor in given)]
             names = [port.name for port in session.get_inputs()]
             found = session.run(None, dict(zip(names, arrays, strict=True)))
-        for one, other in zip(plain[0].numpy() > 0, found[0][0] > 0, strict=True):
-            union = np.count_nonzero(one | other)
-            ious.append(1.0 if union == 0 else np.count_nonzero(one & other) / union)
+        masks = plain[0].numpy() > 0, found[0][0] > 0
+        ious += [mask_iou(*pair) for pair in zip(*masks, strict=True)]
         earlier, has_mask = plain[:, :1], torch.ones(1)
     return min(ious)

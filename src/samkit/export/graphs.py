@@ -94,8 +94,7 @@ class PromptedDecoder(DecoderGraph):
         Returns:
             mask logits (P, M, H, W), predicted IoU (P, M), mask logits (P, M, L, L).
         """
-        given = self.prompts.embed_masks(mask_input)
-        dense = torch.where(has_mask_input > 0, given, self.prompts.no_mask())
+        dense = dense_prompt(self.prompts, mask_input, has_mask_input)
         # As many images as prompts.
         each = point_coords.new_zeros(point_coords.shape[0], 1, 1, 1)
         image = (image_embeddings + dense + each).flatten(2).transpose(1, 2)
@@ -117,6 +116,11 @@ def point_tokens(prompts: PromptEncoder, point_coords: Tensor, point_labels: Ten
         added = torch.where(label == number, kinds[number], added)
     nothing = prompts.not_a_point_embed.weight[0]
     return torch.where(label == NOT_A_POINT, nothing, tokens + added)
+
+
+def dense_prompt(prompts: PromptEncoder, mask_input: Tensor, has_mask_input: Tensor) -> Tensor:
+    """What a mask (P or 1, 1, L, L), if it counts, adds to an embedding: (P or 1, C, G, G)."""
+    return torch.where(has_mask_input > 0, prompts.embed_masks(mask_input), prompts.no_mask())
 
 
 def at_image_size(low_res: Tensor, orig_im_size: Tensor, model_size: int) -> Tensor:

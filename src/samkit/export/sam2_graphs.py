@@ -14,7 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from samkit.backends import FEATURES
-from samkit.export.graphs import PartSpec, PromptedDecoder, decoder_example, point_tokens
+from samkit.export.graphs import (
+    PartSpec,
+    PromptedDecoder,
+    decoder_example,
+    dense_prompt,
+    point_tokens,
+)
 from samkit.models import ImageContext, Memory, Sam2, choose_stable, finer_tokens
 
 PROMPTS = ("point_coords", "point_labels", "mask_input", "has_mask_input")
@@ -63,8 +69,7 @@ class ObjectDecoder(PromptedDecoder):
             mask logits (P, M, L, L), predicted IoU (P, M), object scores (P, 1) as logits, mask
             tokens (P, M, C).
         """
-        given = self.prompts.embed_masks(mask_input)
-        dense = torch.where(has_mask_input > 0, given, self.prompts.no_mask())
+        dense = dense_prompt(self.prompts, mask_input, has_mask_input)
         unseen = self.no_mem_embed.view(1, -1, 1, 1)
         dense = dense + torch.where(has_memory > 0, torch.zeros_like(unseen), unseen)
         each = point_coords.new_zeros(point_coords.shape[0], 1, 1, 1)
