@@ -1,4 +1,4 @@
-"""Models of transformers for our SAM 2 and EdgeTAM configurations, with random weights, for tests of parity."""
+"""Models of transformers for our SAM 2 and EdgeTAM configurations, for tests of parity."""
 
 from __future__ import annotations
 

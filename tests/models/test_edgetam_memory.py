@@ -79,3 +79,19 @@ def theirs_positions(theirs: Any) -> Tensor:
     maps = torch.zeros(1, 64, 8, 8)
     positions: Tensor = theirs.spatial_perceiver(maps, maps)[1]
     return positions
+
+
+@torch.no_grad()
+def test_several_objects_are_remembered_and_seen_as_each_alone(pair: tuple[Sam2, Any]) -> None:
+    memory = pair[0].memory
+    assert memory is not None
+    grid, masks = noise(1, 128, 8, 8, seed=6), 4 * noise(3, 1, 128, 128, seed=7)
+    present = torch.tensor([True, False, True])
+
+    def seen(rows: slice) -> Tensor:
+        maps = memory.encode(grid, masks[rows], present[rows], binarise=False)
+        return memory.recall(memory.attention.begin(grid), [RememberedFrame(maps, 1)], [], span=5)
+
+    each = torch.cat([seen(slice(row, row + 1)) for row in range(3)])
+    assert (each[0] - each[1]).abs().max() > 0.01
+    torch.testing.assert_close(seen(slice(None)), each, atol=ATOL, rtol=ATOL)

@@ -3,7 +3,6 @@
 Source: SAM 2, arXiv:2408.00714, appendix D. Shape legend: B batch, C channels, H x W a stage's map.
 """
 
-import torch
 from torch import Tensor, nn
 
 

@@ -46,7 +46,7 @@ class LatentAttention(nn.Module):
         self.to_out = nn.Linear(dim, dim, bias=False)
 
     def attend(self, latents: Tensor, seen: Tensor, positions: Tensor | None = None) -> Tensor:
-        """What latents (P, L, E) find in tokens (P, N, E), with what is added to keys and values."""
+        """Let latents (P, L, E) see tokens (P, N, E); positions are added to keys and values."""
         k, v = self.to_kv(seen).chunk(2, dim=-1)
         if positions is not None:
             k, v = k + positions, v + positions

@@ -5,11 +5,13 @@ C channels, H x W a stage's map, S side of the input, G side of the grid that pr
 """
 
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
 from samkit.models.fpn_neck import FpnNeck
+from samkit.models.layers import Blocks, DropPath, drop_path_rates
 from samkit.models.tiny_vit import ConvNorm
 
 GRID_STRIDE = 16  # input pixels per position that prompts attend to
@@ -26,12 +28,14 @@ class RepViTConfig:
         stage_dims: channels.
         depths: blocks, besides those that make a map smaller.
         out_channels: channels of the level that prompts attend to.
+        drop_path: the last block's rate in training; it does not affect the weights.
     """
 
     stage_dims: tuple[int, int, int, int] = (48, 96, 192, 384)
     depths: tuple[int, int, int, int] = (2, 2, 14, 2)
     image_size: int = 1024
     out_channels: int = 256
+    drop_path: float = 0.0
 
     @property
     def grid_size(self) -> int:
@@ -85,25 +89,26 @@ class SqueezeExcite(nn.Module):
 class ChannelMixer(nn.Module):
     """Two 1 x 1 convolutions with a wider map between them, added to the input."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, drop_path: float = 0.0) -> None:
         super().__init__()
         self.conv1 = ConvNorm(dim, MLP_RATIO * dim)
         self.conv2 = ConvNorm(MLP_RATIO * dim, dim)
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         hidden = nn.functional.gelu(self.conv1(x_BCHW))
-        mixed: Tensor = x_BCHW + self.conv2(hidden)
+        mixed: Tensor = x_BCHW + self.drop_path(self.conv2(hidden))
         return mixed
 
 
 class RepViTBlock(nn.Module):
     """Mixes positions, then channels."""
 
-    def __init__(self, dim: int, *, squeezes: bool) -> None:
+    def __init__(self, dim: int, *, squeezes: bool, drop_path: float = 0.0) -> None:
         super().__init__()
         self.token_mixer = TokenMixer(dim)
         self.se = SqueezeExcite(dim) if squeezes else nn.Identity()
-        self.channel_mixer = ChannelMixer(dim)
+        self.channel_mixer = ChannelMixer(dim, drop_path)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         mixed: Tensor = self.channel_mixer(self.se(self.token_mixer(x_BCHW)))
@@ -142,14 +147,18 @@ class RepViTStem(nn.Module):
 class RepViTStage(nn.Module):
     """Blocks of one size of the map, of which every other one squeezes, beginning with the first.
 
-    `in_dim` is None for the first stage, which makes nothing smaller.
+    `in_dim` is None for the first stage, which makes nothing smaller; there is one block for each
+    of `drop_paths`, their rates.
     """
 
-    def __init__(self, in_dim: int | None, dim: int, depth: int) -> None:
+    def __init__(self, in_dim: int | None, dim: int, drop_paths: list[float]) -> None:
         super().__init__()
         self.downsample = nn.Identity() if in_dim is None else RepViTDownsample(in_dim, dim)
-        self.blocks = nn.Sequential(
-            *(RepViTBlock(dim, squeezes=number % 2 == 0) for number in range(depth))
+        self.blocks = Blocks(
+            *(
+                RepViTBlock(dim, squeezes=number % 2 == 0, drop_path=rate)
+                for number, rate in enumerate(drop_paths)
+            )
         )
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -164,9 +173,10 @@ class RepViT(nn.Module):
         super().__init__()
         dims = config.stage_dims
         self.stem = RepViTStem(dims[0])
+        rates = iter(drop_path_rates(config.drop_path, sum(config.depths)))
         self.stages = nn.ModuleList(
-            RepViTStage(before, dim, depth)
-            for before, dim, depth in zip((None, *dims), dims, config.depths, strict=False)
+            RepViTStage(before, dim, list(islice(rates, depth)))
+            for before, dim, depth in zip((None, *dims[:-1]), dims, config.depths, strict=True)
         )
 
     def forward(self, pixels_B3SS: Tensor) -> list[Tensor]:
