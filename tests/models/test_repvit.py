@@ -62,6 +62,13 @@ def test_levels_have_the_stated_shapes(edgetam: Sam2) -> None:
     ]
 
 
+def test_stochastic_depth_grows_over_the_stages() -> None:
+    trunk = RepViT(RepViTConfig(depths=(1, 1, 2, 1), drop_path=0.4))
+    blocks = [block for stage in trunk.stages for block in stage.blocks]  # type: ignore[union-attr]
+    rates = [block.channel_mixer.drop_path.rate for block in blocks]
+    assert rates == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+
+
 class Reference:
     """RepViT-M1 by the names of its published tensors, without modules."""
 
