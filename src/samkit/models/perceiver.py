@@ -123,8 +123,8 @@ class SpatialPerceiver(nn.Module):
         windows, _ = window_partition(cells, side // self.config.grid)
         each = self.latents_2d.expand(objects, -1, -1).reshape(-1, 1, dim)
         local = self._sum_up(each, windows.flatten(1, 2)).view(objects, -1, dim)
-        whole = self.latents.expand(objects, -1, -1)
-        tokens = torch.cat([self._sum_up(whole, cells.flatten(1, 2), positions), local], dim=1)
+        shared = self.latents.expand(objects, -1, -1)
+        tokens = torch.cat([self._sum_up(shared, cells.flatten(1, 2), positions), local], dim=1)
         return tokens.transpose(1, 2)
 
     def _sum_up(self, latents: Tensor, seen: Tensor, positions: Tensor | None = None) -> Tensor:
