@@ -346,6 +346,14 @@ def test_signals_come_through_when_backends_are_gone():
     assert (done.returncode, done.stdout.strip()) == (0, "[1]"), done.stderr
 
 
+def test_openvino_sends_no_reports(model):
+    create_backend(model, backend="openvino", precision="float32", device="cpu")
+    from openvino.tools.ovc import telemetry
+
+    assert [name for name in sys.modules if name.startswith("openvino_telemetry.")] == []
+    assert type(telemetry).__module__ == "openvino.tools.ovc.telemetry_stub"
+
+
 def test_float32_on_the_cpu_shares_the_weights(model):
     info = BackendInfo(backend="torch", precision="float32", device="cpu", threads=0)
     backend = TorchBackend(model, info)
