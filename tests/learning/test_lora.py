@@ -385,7 +385,7 @@ def test_the_embedded_model_takes_lora(team, tmp_path, monkeypatch):
     """MobileSAM's TinyViT, whose batch norms are folded: trained, stored, loaded; no judge."""
     monkeypatch.setattr(learner_module, "MIN_STEPS", 2)
     monkeypatch.setattr(learner_module, "MAX_STEPS", 2)
-    team.finish([image for image in team.images if not is_held_out(image)][:2])
+    team.finish([image for image in team.images if not is_held_out(image.sha256)][:2])
     base = Predictor.load(backend="torch", precision="float32")
 
     def make(**changes):

@@ -97,6 +97,7 @@ from samkit.dataengine.work.labelling import (
 from samkit.dataengine.work.learned import (
     add_learned_model,
     count_finished_masks,
+    count_verified_masks,
     encoder_of_version,
     learned_from,
     list_learned_models,
@@ -277,6 +278,7 @@ __all__ = [
     "count_next_images",
     "count_people",
     "count_values",
+    "count_verified_masks",
     "create_project",
     "delete_annotation",
     "delete_class",
