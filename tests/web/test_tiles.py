@@ -17,11 +17,11 @@ from samkit.dataengine import (
     list_images,
 )
 from samkit.errors import ConflictError, ImageError, PromptError
-from samkit.formats import TILE_SIDE, Pyramid, make_pyramid
+from samkit.formats import TILE_SIDE, Pyramid, Region, level_sizes, make_pyramid, region
 from samkit.geometry import decode_rle, encode_rle
 from samkit.web import WebConfig, create_app, tiles
 from samkit.web.embedder import MAX_AHEAD
-from samkit.web.tiles import Region, TileCache
+from samkit.web.tiles import TileCache
 
 from .conftest import HOST, Browser, TestClient
 from .test_prompting import Page, connect
@@ -229,18 +229,24 @@ def pyramid(picture, tmp_path_factory):
     return Pyramid(path)
 
 
+def test_levels_are_known_without_the_tiles(pyramid):
+    assert level_sizes((WIDTH, HEIGHT)) == pyramid.sizes_wh
+    assert level_sizes((TILE_SIDE, 3)) == [(TILE_SIDE, 3)]
+    assert level_sizes((TILE_SIDE + 1, 3)) == [(TILE_SIDE + 1, 3), (257, 2)]
+
+
 def test_regions_are_no_longer_than_the_model_can_use(pyramid, monkeypatch, refusal):
-    assert Region.of((-50, 10.5, 200.2, 99.5), pyramid) == Region(
+    assert Region.of((-50, 10.5, 200.2, 99.5), pyramid.sizes_wh) == Region(
         level=0, box_xyxy=(0, 10, 201, 100)
     )
-    monkeypatch.setattr(tiles, "REGION_SIDE", 400)
-    whole = Region.of((0, 0, WIDTH, HEIGHT), pyramid)
+    monkeypatch.setattr(region, "REGION_SIDE", 400)
+    whole = Region.of((0, 0, WIDTH, HEIGHT), pyramid.sizes_wh)
     assert whole == Region(level=2, box_xyxy=(0, 0, 325, 225))
-    part = Region.of((501, 103, 1101, 500), pyramid)
+    part = Region.of((501, 103, 1101, 500), pyramid.sizes_wh)
     assert (part, part.factor) == (Region(level=1, box_xyxy=(250, 51, 551, 250)), 2)
     assert part.corner_xy == (500, 102)
     with refusal(PromptError, "the view must show some of the image"):
-        Region.of((5, 5, 5, 90), pyramid)
+        Region.of((5, 5, 5, 90), pyramid.sizes_wh)
 
 
 # --- The folder ---

@@ -10,6 +10,7 @@ import numpy as np
 
 from samkit.dataengine import (
     FINISHED,
+    Store,
     StoredImage,
     TrackFrame,
     all_items,
@@ -20,7 +21,10 @@ from samkit.dataengine import (
     verified_frames,
 )
 from samkit.datasets import Sample
+from samkit.learning.large_images import region_lessons
 from samkit.learning.lesson_images import (
+    UNKNOWN,
+    Lesson,
     LessonFiles,
     LessonImage,
     VideoFrame,
@@ -32,17 +36,8 @@ if TYPE_CHECKING:
     from samkit.geometry import Rle
 
 IMAGES_AT_ONCE = 500
-UNKNOWN = (float("nan"), float("nan"))
 # Of all files, as their contents decide: an image never moves from one side to the other.
 HELD_OUT_SHARE = 1 / 3
-
-
-class Lesson(NamedTuple):
-    """What is to be learned from an image: masks, their first clicks, and rejected masks."""
-
-    rles: tuple[Rle, ...]
-    clicks: Sequence[Sequence[float]]  # xy of each mask; NaN where unknown
-    rejected: tuple[Rle, ...]
 
 
 class FinishedImages:
@@ -117,22 +112,36 @@ class Split(NamedTuple):
 
 
 def finished_lessons(files: LessonFiles, project_id: int) -> Split:
-    """Split all that a project's decoder may learn from: finished images, frames of videos.
+    """Split what a project's decoder may learn from: finished images, frames of finished videos.
+
+    Of images too large to be seen whole, it learns from the regions that people saw.
 
     Raises:
         StoreError: no such project.
     """
-    lessons = [*_of_images(files, project_id), *_of_videos(files, project_id)]
-    return split_by_file(files, lessons)
+    lessons: list[tuple[LessonImage, Lesson]] = []
+    for image in _finished(files, project_id):
+        if math.prod(image.size_hw) > files.max_pixels:
+            lessons += region_lessons(files.store, image)
+        else:
+            lessons += _of_image(files.store, image)
+    return split_by_file(files, [*lessons, *_of_videos(files, project_id)])
 
 
 def finished_images(files: LessonFiles, project_id: int) -> Split:
     """Split a project's finished images, on which people have masked all that they want.
 
+    Images too large to be seen whole are left out.
+
     Raises:
         StoreError: no such project.
     """
-    return split_by_file(files, _of_images(files, project_id))
+    images = (
+        one for one in _finished(files, project_id) if math.prod(one.size_hw) <= files.max_pixels
+    )
+    return split_by_file(
+        files, (lesson for image in images for lesson in _of_image(files.store, image))
+    )
 
 
 def split_by_file(files: LessonFiles, lessons: Iterable[tuple[LessonImage, Lesson]]) -> Split:
@@ -170,26 +179,25 @@ def is_held_out(checksum: str) -> bool:
     return int(checksum[:8], 16) < HELD_OUT_SHARE * 2**32
 
 
-def _of_images(files: LessonFiles, project_id: int) -> Iterator[tuple[LessonImage, Lesson]]:
-    """Yield the lessons of finished images; too large ones and those without masks are left out."""
-    store = files.store
-    images: Iterator[StoredImage] = all_items(
+def _finished(files: LessonFiles, project_id: int) -> Iterator[StoredImage]:
+    return all_items(
         lambda after: list_images(
-            store, project_id, after=after, limit=IMAGES_AT_ONCE, review=FINISHED
+            files.store, project_id, after=after, limit=IMAGES_AT_ONCE, review=FINISHED
         )
     )
-    for image in images:
-        if math.prod(image.size_hw) > files.max_pixels:
-            continue
-        masks = list_annotations(store, image.id)
-        if masks:
-            clicks = first_clicks(store, image.id)
-            lesson = Lesson(
-                tuple(one.rle for one in masks),
-                [list(clicks.get(one.id, UNKNOWN)) for one in masks],
-                rejected_masks(store, image.id),
-            )
-            yield WholeImage(image), lesson
+
+
+def _of_image(store: Store, image: StoredImage) -> Iterator[tuple[LessonImage, Lesson]]:
+    """Yield the lesson of an image, unless it has no masks."""
+    masks = list_annotations(store, image.id)
+    if masks:
+        clicks = first_clicks(store, image.id)
+        lesson = Lesson(
+            tuple(one.rle for one in masks),
+            [list(clicks.get(one.id, UNKNOWN)) for one in masks],
+            rejected_masks(store, image.id),
+        )
+        yield WholeImage(image), lesson
 
 
 def _of_videos(files: LessonFiles, project_id: int) -> Iterator[tuple[LessonImage, Lesson]]:

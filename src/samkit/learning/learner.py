@@ -205,7 +205,8 @@ class Learner:
         self.store, self.base, self.cache, self.folder = store, base, cache, folder
         self.recipe = recipe or LearnRecipe()
         self.max_pixels = max_pixels
-        self.files = LessonFiles(store, max_pixels=max_pixels)
+        # The server's tiles are there, too: see `WebConfig.tile_folder`.
+        self.files = LessonFiles(store, max_pixels=max_pixels, pyramids=cache.folder / "tiles")
         self.base_version = register(store, base)
         self._general: tuple[SampleSource, Costs] | None = None
         self._opened: tuple[int, Predictor] | None = None  # the version that was opened last

@@ -18,12 +18,12 @@ from starlette.concurrency import run_in_threadpool
 
 from samkit.dataengine import StoredImage, get_image, may_see, read_stored_image
 from samkit.errors import DatabaseError, ImageError, PromptError, SamkitError, StoreError
+from samkit.formats import Region
 from samkit.http import describe_validation, is_own_origin, one_line, within
 from samkit.web.embedder import Encoded, ServedModel
 from samkit.web.schemas import MAX_POINTS
 from samkit.web.sign_in import find_sign_in
 from samkit.web.state import ServerState, state_of
-from samkit.web.tiles import Region
 
 if TYPE_CHECKING:
     from samkit.arrays import RgbImage
@@ -135,8 +135,7 @@ class Seen:
         """Points of the image in what the model sees."""
         if self.region is None:
             return points
-        (left, top), factor = self.region.corner_xy, self.region.factor
-        return [((x - left) / factor, (y - top) / factor) for x, y in points]
+        return [self.region.point(x, y) for x, y in points]
 
     def box(self, box: tuple[float, float, float, float] | None) -> tuple[float, ...] | None:
         """A box of the image in what the model sees."""
@@ -292,7 +291,7 @@ class Conversation:
         if self._pyramid is not None:
             if message.view is None:
                 raise PromptError("a prompt on an image by tiles needs the part that is in view")
-            region = Region.of(message.view, self._pyramid)
+            region = Region.of(message.view, self._pyramid.sizes_wh)
         if self._seen is not None and (encoder, region) == (self._seen[0], self._seen[1].region):
             return self._seen[1]
         embedder = self._studio.embedder
