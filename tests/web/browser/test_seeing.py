@@ -9,7 +9,13 @@ import tifffile
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 
-from samkit.dataengine import Store, list_annotations, list_users, read_settings
+from samkit.dataengine import (
+    Store,
+    list_annotations,
+    list_users,
+    prompted_views,
+    read_settings,
+)
 from samkit.geometry import decode_rle_patch
 
 from .conftest import Server, make_images, make_project
@@ -255,6 +261,7 @@ def test_image_of_144_megapixels_is_seen_and_masked_by_tiles(ann, lab):
     ann.accept()
     with Store.open(lab.where) as store:
         clicked, painted = list_annotations(store, LARGE)
+        views = prompted_views(store, LARGE)
     ys, xs = np.mgrid[-RADIUS - 20 : RADIUS + 20, -RADIUS - 20 : RADIUS + 20]
     disc = np.hypot(xs, ys) <= RADIUS
     box = [DISC[0] - RADIUS - 20, DISC[1] - RADIUS - 20, DISC[0] + RADIUS + 20]
@@ -262,5 +269,10 @@ def test_image_of_144_megapixels_is_seen_and_masked_by_tiles(ann, lab):
     seen = decode_rle_patch(clicked.rle, [*box, DISC[1] + RADIUS + 20])
     assert (seen & disc).sum() / (seen | disc).sum() > 0.97
     assert abs(clicked.area_px - disc.sum()) < 0.03 * disc.sum()
+    assert set(views) == {clicked.id}
+    x0, y0, x1, y1 = views[clicked.id]
+    assert x0 < DISC[0] - RADIUS < DISC[0] + RADIUS < x1
+    assert y0 < DISC[1] - RADIUS < DISC[1] + RADIUS < y1
+    assert x1 - x0 < 3000  # what was in view, for learning from it
     assert painted.box_xyxy[0] > DISC[0]
     assert painted.area_px > 12 * 50
