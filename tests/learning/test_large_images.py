@@ -90,6 +90,7 @@ def test_masks_are_in_the_part_that_was_in_view(slide, learner):
     earlier = ("point", {"xy": [410, 310], "label": 1, "view": [0, 0, 1300, 900]})
     slide.mask(mask, earlier, ("point", {"xy": [500, 310], "label": 0, "view": VIEW}))
     slide.mask(box_mask(600, 400, 620, 410), ("box", {"xyxy": [600, 400, 620, 410], "view": VIEW}))
+    slide.mask(box_mask(500, 400, 510, 410), ("choose", {"of": "everything", "view": VIEW}))
     slide.finish()
     side = lessons(learner, slide)
     assert [image.region for image in side.images] == [

@@ -1,6 +1,7 @@
 """How images are seen: filters, windows, overview, rulers, values; own keys; settings."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -275,3 +276,10 @@ def test_image_of_144_megapixels_is_seen_and_masked_by_tiles(ann, lab):
     assert x1 - x0 < 3000  # what was in view, for learning from it
     assert painted.box_xyxy[0] > DISC[0]
     assert painted.area_px > 12 * 50
+    ann.press("0")
+    with ann.page.expect_response(lambda one: "/proposals?" in one.url) as proposals:
+        ann.press("Shift+a")
+    assert proposals.value.url.endswith(f"?view=0&view=0&view={LARGE_SIDE}&view={LARGE_SIDE}")
+    *lines, last = [json.loads(line) for line in proposals.value.text().splitlines()]
+    assert last == {"done": True}
+    assert all(line["rle"]["size"] == [LARGE_SIDE, LARGE_SIDE] for line in lines)

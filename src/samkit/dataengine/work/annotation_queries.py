@@ -26,6 +26,7 @@ from samkit.errors import RoleError
 from samkit.geometry import Rle
 
 XY, XYXY = 2, 4
+SEEN_KINDS = ("point", "box", "choose")  # events that name what was in view
 
 
 def list_annotations(
@@ -150,14 +151,14 @@ def first_clicks(store: Store, image_id: int) -> dict[int, tuple[float, float]]:
 
 
 def prompted_views(store: Store, image_id: int) -> dict[int, tuple[float, float, float, float]]:
-    """What the model saw of an image by tiles when it answered last, for each mask; xyxy.
+    """What the model saw of an image by tiles when it was last asked, for each mask; xyxy.
 
     Only of masks whose history says it.
     """
     query = (
         select(EventRow)
         .join(AnnotationRow, AnnotationRow.id == EventRow.annotation_id)
-        .where(AnnotationRow.image_id == image_id, EventRow.kind.in_(("point", "box")))
+        .where(AnnotationRow.image_id == image_id, EventRow.kind.in_(SEEN_KINDS))
         .order_by(EventRow.id)
     )
     with store.read() as session:
