@@ -24,11 +24,11 @@ from samkit.datasets import Sample
 from samkit.learning.large_images import region_lessons
 from samkit.learning.lesson_images import (
     UNKNOWN,
+    FullImage,
     Lesson,
     LessonFiles,
     LessonImage,
     VideoFrame,
-    WholeImage,
     remembered_image,
 )
 
@@ -197,7 +197,7 @@ def _of_image(store: Store, image: StoredImage) -> Iterator[tuple[LessonImage, L
             [list(clicks.get(one.id, UNKNOWN)) for one in masks],
             rejected_masks(store, image.id),
         )
-        yield WholeImage(image), lesson
+        yield FullImage(image), lesson
 
 
 def _of_videos(files: LessonFiles, project_id: int) -> Iterator[tuple[LessonImage, Lesson]]:

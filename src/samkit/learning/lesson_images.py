@@ -98,7 +98,7 @@ class LessonImage(Protocol):
 
 
 @dataclass(frozen=True)
-class WholeImage:
+class FullImage:
     """An image as it is."""
 
     image: StoredImage
@@ -186,7 +186,7 @@ def remembered_image(store: Store, content: Mapping[str, Any]) -> LessonImage | 
             region = Region(level=level, box_xyxy=(x0, y0, x1, y1))
             found = ImageRegion(get_image(store, content["image"]), region)
         else:
-            found = WholeImage(get_image(store, content["image"]))
+            found = FullImage(get_image(store, content["image"]))
     except MissingError:
         return None
     return found if found.pixels_key == content["pixels_key"] else None

@@ -26,7 +26,7 @@ from samkit.dataengine import (
     track_frame,
     verified_frames,
 )
-from samkit.dataengine.video.verified import FRAMES_PER_VIDEO, spread
+from samkit.dataengine.video.verified import FRAMES_PER_VIDEO, evenly_spaced
 
 CLICK = {"points": [[9, 7]], "labels": [1], "box": None}
 
@@ -98,7 +98,7 @@ def test_deleted_tracks_do_not_teach(clip):
 
 
 def test_a_long_video_counts_no_more_than_a_few_frames(clip):
-    """Evenly spread, and the masks of all its tracks in these."""
+    """Evenly spaced, with the masks of all its tracks in these."""
     first, second = clip.track(), clip.track()
     for frame in range(20):
         clip.show(first, frame, LEVELS[0])
@@ -111,9 +111,9 @@ def test_a_long_video_counts_no_more_than_a_few_frames(clip):
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 15, 16, 200])
-def test_frames_are_spread_evenly(length):
+def test_frames_are_evenly_spaced(length):
     frames = list(range(3, 3 + 2 * length, 2))
-    chosen = spread(frames)
+    chosen = evenly_spaced(frames)
     assert len(chosen) == len(set(chosen)) == min(length, FRAMES_PER_VIDEO)
     assert chosen == sorted(chosen)
     if length:

@@ -48,7 +48,7 @@ class VerifiedFrame:
 def verified_frames(store: Store, project_id: int) -> Iterator[VerifiedFrame]:
     """Yield frames that people verified in the finished videos of a project, video by video.
 
-    Of each video at most 8: spread evenly over those that have masks, the first and the last among
+    Of each video at most 8: evenly spaced among those that have masks, the first and the last among
     them.
 
     Raises:
@@ -56,7 +56,7 @@ def verified_frames(store: Store, project_id: int) -> Iterator[VerifiedFrame]:
     """
     for video in _finished_videos(store, project_id):
         with store.read() as session:
-            frames = spread(sorted(_masks_by_frame(session, video.id)))
+            frames = evenly_spaced(sorted(_masks_by_frame(session, video.id)))
             query = (
                 select(TrackFrameRow)
                 .join(TrackRow, TrackRow.id == TrackFrameRow.track_id)
@@ -72,11 +72,11 @@ def verified_frames(store: Store, project_id: int) -> Iterator[VerifiedFrame]:
 def count_verified(session: Session, video_id: int) -> int:
     """Number of masks in those frames of a video that `verified_frames` yields."""
     counts = _masks_by_frame(session, video_id)
-    return sum(counts[frame] for frame in spread(sorted(counts)))
+    return sum(counts[frame] for frame in evenly_spaced(sorted(counts)))
 
 
-def spread(frames: Sequence[int], most: int = FRAMES_PER_VIDEO) -> list[int]:
-    """Choose frames that are spread evenly over a list, the first and the last among them."""
+def evenly_spaced(frames: Sequence[int], most: int = FRAMES_PER_VIDEO) -> list[int]:
+    """Choose frames that are evenly spaced in a list, the first and the last among them."""
     if len(frames) <= most:
         return list(frames)
     last = len(frames) - 1
