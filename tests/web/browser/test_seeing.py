@@ -284,4 +284,5 @@ def test_image_of_144_megapixels_is_seen_and_masked_by_tiles(ann, lab):
     *lines, last = [json.loads(line) for line in again.text().splitlines()]
     assert last == {"done": True}
     areas = [rle_area(line["rle"]) for line in lines]
-    assert min(abs(area / disc.sum() - 1) for area in areas) < 0.1, areas
+    # Seen at an eighth of its size, the disc is 38 pixels wide.
+    assert min(abs(area / disc.sum() - 1) for area in areas) < 0.3, areas
