@@ -1,6 +1,7 @@
 """Run-length encoding."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco_mask
 
-from samkit.geometry import boxes_from_masks, decode_rle, encode_rle, place_rle
+from samkit.geometry import boxes_from_masks, crop_rle, decode_rle, encode_rle, place_rle
 from samkit.geometry.boxes import xyxy_to_xywh
-from samkit.geometry.rle import encode_patch_rle
+from samkit.geometry.rle import encode_patch_rle, rle_counts, uncompressed_counts
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=40))
 
@@ -108,3 +109,53 @@ def test_empty_mask_of_a_part_is_empty_in_the_image():
     empty = encode_rle(np.zeros((4, 5), bool))
     placed = place_rle(empty, corner_xy=(2, 2), size_hw=(20, 30), factor=4)
     assert placed == encode_rle(np.zeros((20, 30), bool))
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_a_part_of_a_mask(factor):
+    """Of each block of pixels the middle one counts; beyond the image there is nothing."""
+    rng = np.random.default_rng(factor)
+    for _ in range(40):
+        height, width, part_h, part_w = rng.integers(1, 40, 4).tolist()
+        mask = rng.random((height, width)) < rng.choice([0, 0.03, 0.5, 0.97, 1])
+        x, y = rng.integers(0, 40, 2).tolist()
+        found = crop_rle(
+            encode_rle(mask), corner_xy=(x, y), size_hw=(part_h, part_w), factor=factor
+        )
+        padded = np.zeros((300, 300), bool)
+        padded[:height, :width] = mask
+        middle = factor // 2
+        expected = padded[y + middle :: factor, x + middle :: factor][:part_h, :part_w]
+        assert np.array_equal(decode_rle(found), expected)
+        assert found == encode_rle(expected)
+
+
+def test_a_part_of_a_mask_that_was_placed_is_the_mask():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        part = encode_rle(rng.random((9, 7)) < 0.5)
+        place = {"corner_xy": (8, 12), "factor": 4}
+        whole = place_rle(part, size_hw=(70, 60), **place)
+        assert crop_rle(whole, size_hw=(9, 7), **place) == part
+
+
+def test_run_lengths_of_a_compressed_mask():
+    """Also long ones, whose differences are negative and take several characters."""
+    rng = np.random.default_rng(0)
+    for density in (0, 0.001, 0.3, 1):
+        mask = rng.random((400, 300)) < density
+        mask[100:300, 50:60] = True
+        assert uncompressed_counts(encode_rle(mask)).tolist() == rle_counts(mask)
+
+
+def test_a_part_of_a_huge_mask_needs_no_memory_for_the_rest():
+    side = 46_000  # as a whole 2 GB
+    small = encode_rle(np.ones((3, 3), bool))
+    whole = place_rle(small, corner_xy=(45_000, 30_000), size_hw=(side, side))
+    tracemalloc.start()
+    part = crop_rle(whole, corner_xy=(44_990, 29_990), size_hw=(20, 20))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert decode_rle(part)[10:13, 10:13].all()
+    assert decode_rle(part).sum() == 9
+    assert peak < 10**6

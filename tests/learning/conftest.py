@@ -61,8 +61,8 @@ class Team:
 
     def halves(self):
         """Images to begin with, all that judge among them, and others."""
-        judging = [image for image in self.images if is_held_out(image)]
-        learned = [image for image in self.images if not is_held_out(image)]
+        judging = [image for image in self.images if is_held_out(image.sha256)]
+        learned = [image for image in self.images if not is_held_out(image.sha256)]
         return judging + learned[:8], learned[8:]
 
     def finish(self, images, *, shift=0, change=None):

@@ -70,8 +70,8 @@ def test_images_are_held_back_by_their_content(team, make_learner):
     learner = make_learner()
     team.finish(team.images)
     split = learner.examples(team.project.id)
-    held_out = {one.path for one in split.held_out.images}
-    assert held_out == {one.path for one in team.images if is_held_out(one)}
+    held_out = {one.key for one in split.held_out.images}
+    assert held_out == {one.path for one in team.images if is_held_out(one.sha256)}
     assert 6 <= len(held_out) <= 12
     assert len(split.learned) + len(split.held_out) == len(team.images)
     sample = split.learned[0]
@@ -101,7 +101,7 @@ def test_examples_have_the_clicks_that_people_began_with(team, make_learner):
 def test_examples_have_the_masks_that_people_rejected(team, make_learner):
     """A mask that was there and was deleted is a lesson; it makes another training."""
     learner = make_learner()
-    image = next(one for one in team.images if not is_held_out(one))
+    image = next(one for one in team.images if not is_held_out(one.sha256))
     team.finish([image])
     before = learner.examples(team.project.id).learned
     assert before[0].rejected == ()
@@ -129,7 +129,7 @@ def test_examples_have_the_masks_that_people_rejected(team, make_learner):
 def test_only_finished_images_are_examples(team, make_learner):
     team.finish(team.images[:5])
     split = make_learner().examples(team.project.id)
-    assert {one.path for side in split for one in side.images} == {
+    assert {one.key for side in split for one in side.images} == {
         one.path for one in team.images[:5]
     }
 
@@ -150,7 +150,7 @@ def test_a_better_model_is_promoted_and_the_next_begins_from_it(team, make_learn
     assert before is learner.base
     assert after.encoder_checksum == learner.base.encoder_checksum
     assert weights_sha256(after.model) != weights_sha256(learner.base.model)
-    assert all(is_held_out(image) for image in held_out.images)
+    assert all(is_held_out(image.group) for image in held_out.images)
 
     team.finish(late)
     second = learner.learn(team.project.id)
@@ -217,7 +217,7 @@ def test_too_few_images_say_so(team, make_learner):
     learner = make_learner()
     with pytest.raises(StoreError, match="learning needs 1 and 6"):
         learner.learn(team.project.id)
-    team.finish([one for one in team.images if not is_held_out(one)])
+    team.finish([one for one in team.images if not is_held_out(one.sha256)])
     with pytest.raises(StoreError, match="0 to judge by"):
         learner.learn(team.project.id)
 

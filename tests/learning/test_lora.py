@@ -295,16 +295,14 @@ def with_saves(recipe):
 
 
 def test_a_stopped_round_begins_anew_when_an_image_is_gone(team, lora):
-    from samkit.learning.lessons import read_lessons
+    from samkit.learning.lessons import Lessons, read_lessons
 
     learner = lora()
     team.finish(team.images[:12])
     examples = learner.examples(team.project.id).learned
-    assert read_lessons(team.store, learner.folder, max_pixels=10**6) is None
-    from samkit.learning.lessons import Lessons
-
+    assert read_lessons(learner.files, learner.folder) is None
     Lessons(learner.folder, examples, 7).save()
-    again = read_lessons(team.store, learner.folder, max_pixels=10**6)
+    again = read_lessons(learner.files, learner.folder)
     assert again.num_finished == 7
     assert len(again.images) == len(examples)
     for index in range(len(examples)):
@@ -316,7 +314,7 @@ def test_a_stopped_round_begins_anew_when_an_image_is_gone(team, lora):
     text = (learner.folder / "lessons.json").read_text()
     key = examples.images[0].pixels_key
     (learner.folder / "lessons.json").write_text(text.replace(key, "0" * 64))
-    assert read_lessons(team.store, learner.folder, max_pixels=10**6) is None
+    assert read_lessons(learner.files, learner.folder) is None
 
 
 def test_encoders_without_attention_say_so(team, lora, monkeypatch):
@@ -385,7 +383,7 @@ def test_the_embedded_model_takes_lora(team, tmp_path, monkeypatch):
     """MobileSAM's TinyViT, whose batch norms are folded: trained, stored, loaded; no judge."""
     monkeypatch.setattr(learner_module, "MIN_STEPS", 2)
     monkeypatch.setattr(learner_module, "MAX_STEPS", 2)
-    team.finish([image for image in team.images if not is_held_out(image)][:2])
+    team.finish([image for image in team.images if not is_held_out(image.sha256)][:2])
     base = Predictor.load(backend="torch", precision="float32")
 
     def make(**changes):

@@ -1,6 +1,7 @@
 """Images too large to decode whole: tiles, small pictures, prompts about the part in view."""
 
 import io
+import json
 import os
 import threading
 
@@ -17,11 +18,12 @@ from samkit.dataengine import (
     list_images,
 )
 from samkit.errors import ConflictError, ImageError, PromptError
-from samkit.formats import TILE_SIDE, Pyramid, make_pyramid
+from samkit.formats import TILE_SIDE, Pyramid, Region, level_sizes, make_pyramid, region
 from samkit.geometry import decode_rle, encode_rle
-from samkit.web import WebConfig, create_app, tiles
+from samkit.types import Masks
+from samkit.web import WebConfig, create_app
 from samkit.web.embedder import MAX_AHEAD
-from samkit.web.tiles import Region, TileCache
+from samkit.web.tiles import TileCache
 
 from .conftest import HOST, Browser, TestClient
 from .test_prompting import Page, connect
@@ -123,9 +125,41 @@ def test_small_pictures_come_from_the_tiles(large, picture):
     assert (whole.status_code, "too large" in whole.json()["detail"]) == (422, True)
 
 
-def test_proposals_are_refused_in_one_line(large):
-    answer = large.ann.get(f"{large.path}/proposals")
-    assert (answer.status_code, "is shown by tiles" in answer.json()["detail"]) == (422, True)
+def proposals(large, **wanted):
+    answer = large.ann.get(f"{large.path}/proposals", params=wanted)
+    assert answer.status_code == 200, answer.text
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def few_masks(predictor, embedding):
+    """Stands for masks of everything, of which a model of random weights finds none."""
+    found = predictor.predict(embedding, points=[[100, 100]], labels=[1])
+    yield Masks.from_arrays(found.masks, np.linspace(1, 0.5, len(found.masks)))
+
+
+def test_proposals_are_of_the_part_in_view(large, page, tiny_predictor, monkeypatch):
+    monkeypatch.setattr("samkit.proposals.stream_masks", few_masks)
+    view = (300, 200, 700, 500)
+    *lines, last = proposals(large, view=view)
+    assert last == {"done": True}
+    seen = large.studio.tiles.ask(large.image).result().read(0, view)
+    (expected,) = few_masks(tiny_predictor, tiny_predictor.embed(seen))
+    for line, part in zip(lines, expected, strict=True):
+        whole = decode_rle(line["rle"])
+        assert whole.shape == (HEIGHT, WIDTH)
+        assert np.array_equal(whole[200:500, 300:700], part)
+        assert whole.sum() == part.sum() > 0
+
+
+def test_proposals_without_a_view_are_refused_in_one_line(large):
+    for query, told in (
+        ("", "need the part that is in view"),
+        ("?view=2000&view=0&view=3000&view=500", "must show some of the image"),
+        ("?view=1&view=2", "view"),
+        ("?view=1&view=2&view=3&view=nan", "view"),
+    ):
+        answer = large.ann.get(f"{large.path}/proposals{query}")
+        assert (answer.status_code, told in answer.text) == (422, True), answer.text
 
 
 @pytest.fixture
@@ -180,7 +214,8 @@ def test_prompts_need_a_view_of_the_image(page):
         assert (answer["type"], told in answer["detail"]) == ("error", True), answer
 
 
-def test_mask_is_saved_in_the_image_s_pixels(large):
+def test_mask_is_saved_in_the_image_s_pixels(large, monkeypatch):
+    monkeypatch.setattr("samkit.proposals.stream_masks", few_masks)
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[600:650, 1200:1290] = True
     large.ann.post(f"{large.path}/lease")
@@ -189,6 +224,13 @@ def test_mask_is_saved_in_the_image_s_pixels(large):
     assert saved.status_code == 201, saved.text
     (found,) = list_annotations(large.studio.store, large.image.id)
     assert np.array_equal(decode_rle(found.rle), mask)
+    # What is alike is measured by the part of it that is in view.
+    *lines, last = proposals(large, view=(1100, 500, 1300, 700), example=found.id)
+    assert last == {"done": True}
+    assert lines
+    assert all(0 <= line["similarity"] <= 1 for line in lines)
+    (last,) = proposals(large, view=(0, 0, 200, 200), example=found.id)
+    assert last == {"error": "the mask that the others shall be like is not in view"}
 
 
 def test_large_images_are_not_encoded_ahead(large):
@@ -229,18 +271,24 @@ def pyramid(picture, tmp_path_factory):
     return Pyramid(path)
 
 
+def test_levels_are_known_without_the_tiles(pyramid):
+    assert level_sizes((WIDTH, HEIGHT)) == pyramid.sizes_wh
+    assert level_sizes((TILE_SIDE, 3)) == [(TILE_SIDE, 3)]
+    assert level_sizes((TILE_SIDE + 1, 3)) == [(TILE_SIDE + 1, 3), (257, 2)]
+
+
 def test_regions_are_no_longer_than_the_model_can_use(pyramid, monkeypatch, refusal):
-    assert Region.of((-50, 10.5, 200.2, 99.5), pyramid) == Region(
+    assert Region.of((-50, 10.5, 200.2, 99.5), pyramid.sizes_wh) == Region(
         level=0, box_xyxy=(0, 10, 201, 100)
     )
-    monkeypatch.setattr(tiles, "REGION_SIDE", 400)
-    whole = Region.of((0, 0, WIDTH, HEIGHT), pyramid)
+    monkeypatch.setattr(region, "REGION_SIDE", 400)
+    whole = Region.of((0, 0, WIDTH, HEIGHT), pyramid.sizes_wh)
     assert whole == Region(level=2, box_xyxy=(0, 0, 325, 225))
-    part = Region.of((501, 103, 1101, 500), pyramid)
+    part = Region.of((501, 103, 1101, 500), pyramid.sizes_wh)
     assert (part, part.factor) == (Region(level=1, box_xyxy=(250, 51, 551, 250)), 2)
     assert part.corner_xy == (500, 102)
     with refusal(PromptError, "the view must show some of the image"):
-        Region.of((5, 5, 5, 90), pyramid)
+        Region.of((5, 5, 5, 90), pyramid.sizes_wh)
 
 
 # --- The folder ---
@@ -265,7 +313,7 @@ def test_pyramid_is_made_once(cache, large, tmp_path, monkeypatch):
     first = cache(2**30)
     assert first.ask(large.image) is first.ask(large.image) or first.ask(large.image).done()
     content = first.ask(large.image).result(60).tile(0, 1, 1)
-    monkeypatch.setattr(tiles, "make_pyramid", None)
+    monkeypatch.setattr("samkit.dataengine.work.image_files.make_pyramid", None)
     assert cache(2**30).ask(large.image).result(60).tile(0, 1, 1) == content
     assert [path.suffix for path in (tmp_path / "tiles").iterdir()] == [".tiles"]
 

@@ -506,6 +506,8 @@ class VideoRow(Base):
     comment: Mapped[str] = mapped_column(Text, server_default="")
     num_clicks: Mapped[int] = mapped_column(server_default="0")  # of people, on any of its tracks
     duration_ms: Mapped[int] = mapped_column(BigInteger, server_default="0")  # likewise
+    # Masks that models may learn from, as of when it was submitted or judged.
+    num_verified: Mapped[int] = mapped_column(server_default="0")
 
 
 class VideoReviewRow(Base):

@@ -88,6 +88,7 @@ from samkit.formats.png import (
     write_png,
 )
 from samkit.formats.pyramid import MAX_TILED_PIXELS, TILE_SIDE, Pyramid, make_pyramid
+from samkit.formats.region import Region, level_sizes
 from samkit.formats.sa1b import (
     masks_from_sa1b,
     read_sa1b,
@@ -140,6 +141,7 @@ __all__ = [
     "LabelImage",
     "Pyramid",
     "RangeLike",
+    "Region",
     "TiffBands",
     "TrackedMask",
     "ValueRange",
@@ -176,6 +178,7 @@ __all__ = [
     "labelme_document",
     "layer_folder",
     "left_out_summary",
+    "level_sizes",
     "local_file_url",
     "make_pyramid",
     "masks_from_sa1b",

@@ -95,9 +95,7 @@ class Pyramid:
         Args:
             size_wh: of the part, in pixels of the image; None for the image.
         """
-        longest = max(size_wh or self.sizes_wh[0])
-        level = max(0, math.ceil(math.log2(longest / max_side)))
-        return min(level, len(self.sizes_wh) - 1)
+        return finest_level(max_side, size_wh or self.sizes_wh[0], len(self.sizes_wh))
 
     def read(self, level: int, box_xyxy: tuple[int, int, int, int]) -> RgbImage:
         """Read a part of a level, uint8 RGB (h, w, 3)."""
@@ -115,6 +113,11 @@ class Pyramid:
                 x, y = max(0, left - x0), max(0, top - y0)
                 found[y : y + part.shape[0], x : x + part.shape[1]] = part
         return found
+
+
+def finest_level(max_side: int, size_wh: tuple[int, int], num_levels: int) -> int:
+    """The finest of a pyramid's levels at which a part of a size is at most `max_side` long."""
+    return min(max(0, math.ceil(math.log2(max(size_wh) / max_side))), num_levels - 1)
 
 
 def make_pyramid(

@@ -17,6 +17,7 @@ from samkit.geometry.resize import (
 )
 from samkit.geometry.rle import (
     Rle,
+    crop_rle,
     decode_rle,
     decode_rle_patch,
     encode_patch_rle,
@@ -48,6 +49,7 @@ __all__ = [
     "box_iou",
     "boxes_from_masks",
     "crop_of_logits",
+    "crop_rle",
     "cut_patch",
     "decode_rle",
     "decode_rle_patch",

@@ -78,6 +78,53 @@ def place_rle(
     return encode_patch_rle(patch, corner, size_hw, factor=factor)
 
 
+def crop_rle(
+    rle: Rle, *, corner_xy: tuple[int, int], size_hw: tuple[int, int], factor: int = 1
+) -> Rle:
+    """The part of a mask that is in a part of the image, as a mask of that part.
+
+    The contrary of `place_rle`: of `factor` x `factor` pixels the middle one says what they are.
+    The full mask is not built, however large it is.
+
+    Args:
+        corner_xy: position of the part in the image; it may reach beyond the image.
+        size_hw: size of the part, in its own pixels.
+        factor: pixels of the image along a side of each pixel of the part.
+    """
+    full_h, full_w = rle["size"]
+    box = rle_box_xyxy(rle)
+    places = []
+    for axis, full in ((0, full_w), (1, full_h)):
+        centres = corner_xy[axis] + factor * np.arange(size_hw[1 - axis]) + factor // 2
+        seen = (centres >= box[axis]) & (centres < min(box[axis + 2], full))
+        places.append((np.flatnonzero(seen), centres[seen]))
+    (columns, x), (rows, y) = places
+    if not len(columns) or not len(rows):
+        return encode_patch_rle(np.zeros((0, 0), bool), (0, 0), size_hw)
+    # Runs alternate, background first: a pixel is of the mask if an odd number of them end before.
+    ends = np.cumsum(uncompressed_counts(rle))
+    patch = np.searchsorted(ends, x[:, None] * full_h + y, side="right") % 2 == 1
+    return encode_patch_rle(patch.T, (int(columns[0]), int(rows[0])), size_hw)
+
+
+def uncompressed_counts(rle: Rle) -> npt.NDArray[np.int64]:
+    """Run lengths of a compressed mask, column by column, background first.
+
+    Each is stored in groups of five bits, the lowest first, with a bit that says whether more
+    follow; from the fourth one on, as the difference to that of two runs before.
+    """
+    digits = np.frombuffer(rle["counts"].encode("ascii"), np.uint8).astype(np.int64) - ord("0")
+    lasts = np.flatnonzero(digits < 0x20)
+    firsts = np.r_[0, lasts[:-1] + 1]
+    lengths = lasts - firsts + 1
+    shifts = 5 * (np.arange(len(digits)) - np.repeat(firsts, lengths))
+    values = np.add.reduceat((digits & 0x1F) << shifts, firsts)
+    values -= ((digits[lasts] & 0x10) != 0).astype(np.int64) << (5 * lengths)  # negative ones
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    return values
+
+
 def decode_rle(rle: Rle) -> npt.NDArray[np.bool_]:
     """Decode a mask (H, W)."""
     mask: npt.NDArray[np.bool_] = coco_mask.decode(rle).astype(bool)

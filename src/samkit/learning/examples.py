@@ -1,9 +1,9 @@
-"""Finished images of a project as samples, and which of them are held back to judge models."""
+"""What people have finished in a project as samples, and what is held back to judge models."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,32 +12,32 @@ from samkit.dataengine import (
     FINISHED,
     Store,
     StoredImage,
+    TrackFrame,
     all_items,
     first_clicks,
-    get_image,
     list_annotations,
     list_images,
-    read_stored_image,
     rejected_masks,
+    verified_frames,
 )
 from samkit.datasets import Sample
-from samkit.errors import MissingError
+from samkit.learning.large_images import region_lessons
+from samkit.learning.lesson_images import (
+    UNKNOWN,
+    FullImage,
+    Lesson,
+    LessonFiles,
+    LessonImage,
+    VideoFrame,
+    remembered_image,
+)
 
 if TYPE_CHECKING:
     from samkit.geometry import Rle
 
 IMAGES_AT_ONCE = 500
-UNKNOWN = (float("nan"), float("nan"))
-# Of all images, as their contents decide: an image never moves from one side to the other.
+# Of all files, as their contents decide: an image never moves from one side to the other.
 HELD_OUT_SHARE = 1 / 3
-
-
-class Lesson(NamedTuple):
-    """What is to be learned from an image: masks, their first clicks, and rejected masks."""
-
-    rles: tuple[Rle, ...]
-    clicks: Sequence[Sequence[float]]  # xy of each mask; NaN where unknown
-    rejected: tuple[Rle, ...]
 
 
 class FinishedImages:
@@ -48,36 +48,40 @@ class FinishedImages:
     are under the keys of the server's cache, so that no image is encoded twice.
     """
 
-    def __init__(
-        self, store: Store, lessons: Sequence[tuple[StoredImage, Lesson]], *, max_pixels: int
-    ) -> None:
-        """Take images and what is to be learned from each; see `finished_images`."""
-        self.max_pixels = max_pixels
-        self._store = store
-        self.images = [image for image, _ in lessons]
-        self._lessons = [lesson for _, lesson in lessons]
+    def __init__(self, files: LessonFiles, lessons: Iterable[tuple[LessonImage, Lesson]]) -> None:
+        """Take images and what is to be learned from each; see `finished_lessons`."""
+        pairs = list(lessons)
+        self.files = files
+        self.images = [image for image, _ in pairs]
+        self._lessons = [lesson for _, lesson in pairs]
 
     @property
     def num_masks(self) -> int:
         """Number of masks of all images."""
         return sum(len(lesson.rles) for lesson in self._lessons)
 
+    @property
+    def groups(self) -> list[str]:
+        """File of each image by its checksum: images of one are alike."""
+        return [image.group for image in self.images]
+
     def __len__(self) -> int:
         return len(self.images)
 
     def key(self, index: int) -> str:
-        return self.images[index].path
+        return self.images[index].key
 
     def __getitem__(self, index: int) -> Sample:
         """Read an image.
 
         Raises:
-            ImageError, StoreError: it cannot be read, or has changed since it was added.
+            ImageError, StoreError, VideoError: it cannot be read, or has changed since it was
+                added.
         """
         image, lesson = self.images[index], self._lessons[index]
         return Sample(
-            key=image.path,
-            image=read_stored_image(self._store, image, max_pixels=self.max_pixels),
+            key=image.key,
+            image=image.read(self.files),
             rles=lesson.rles,
             clicks_xy=np.array(lesson.clicks, np.float32),
             embedding_key=image.pixels_key,
@@ -95,7 +99,7 @@ class FinishedImages:
     def content(self) -> list[dict[str, Any]]:
         """All that is to be learned, as JSON, for `remembered_images`."""
         return [
-            {"image": image.id, "pixels_key": image.pixels_key, **lesson._asdict()}
+            {**image.content(), **lesson._asdict()}
             for image, lesson in zip(self.images, self._lessons, strict=True)
         ]
 
@@ -107,29 +111,50 @@ class Split(NamedTuple):
     held_out: FinishedImages
 
 
-def finished_images(store: Store, project_id: int, *, max_pixels: int) -> Split:
-    """Split a project's finished images, as their contents decide; too large ones are left out.
+def finished_lessons(files: LessonFiles, project_id: int) -> Split:
+    """Split what a project's decoder may learn from: finished images, frames of finished videos.
+
+    Of images too large to be seen whole, it learns from the regions that people saw.
 
     Raises:
         StoreError: no such project.
     """
-    images = all_items(
-        lambda after: list_images(
-            store, project_id, after=after, limit=IMAGES_AT_ONCE, review=FINISHED
-        )
+    lessons: list[tuple[LessonImage, Lesson]] = []
+    for image in _finished(files, project_id):
+        if math.prod(image.size_hw) > files.max_pixels:
+            lessons += region_lessons(files.store, image)
+        else:
+            lessons += _of_image(files.store, image)
+    return split_by_file(files, [*lessons, *_of_videos(files, project_id)])
+
+
+def finished_images(files: LessonFiles, project_id: int) -> Split:
+    """Split a project's finished images, on which people have masked all that they want.
+
+    Images too large to be seen whole are left out.
+
+    Raises:
+        StoreError: no such project.
+    """
+    images = (
+        one for one in _finished(files, project_id) if math.prod(one.size_hw) <= files.max_pixels
     )
-    sides: tuple[list[StoredImage], list[StoredImage]] = ([], [])
-    for image in images:
-        if math.prod(image.size_hw) <= max_pixels:
-            sides[is_held_out(image)].append(image)
-    learned, held_out = (
-        FinishedImages(store, list(_lessons(store, side)), max_pixels=max_pixels) for side in sides
+    return split_by_file(
+        files, (lesson for image in images for lesson in _of_image(files.store, image))
     )
+
+
+def split_by_file(files: LessonFiles, lessons: Iterable[tuple[LessonImage, Lesson]]) -> Split:
+    """Split images as the contents of their files decide: those of one file stay together."""
+    sides: tuple[list[tuple[LessonImage, Lesson]], list[tuple[LessonImage, Lesson]]] = ([], [])
+    for image, lesson in lessons:
+        sides[is_held_out(image.group)].append((image, lesson))
+    learned, held_out = (FinishedImages(files, side) for side in sides)
     return Split(learned, held_out)
 
 
 def remembered_images(
-    store: Store, content: Sequence[Mapping[str, Any]], *, max_pixels: int
+    files: LessonFiles, content: Sequence[Mapping[str, Any]]
 ) -> FinishedImages | None:
     """The images that a training began with, and their masks then, however they are now.
 
@@ -139,35 +164,62 @@ def remembered_images(
     Returns:
         None if an image is not there any more, or has other pixels.
     """
-    lessons: list[tuple[StoredImage, Lesson]] = []
+    lessons: list[tuple[LessonImage, Lesson]] = []
     for one in content:
-        try:
-            image = get_image(store, one["image"])
-        except MissingError:
-            return None
-        if image.pixels_key != one["pixels_key"]:
+        image = remembered_image(files.store, one)
+        if image is None:
             return None
         lesson = Lesson(tuple(one["rles"]), one["clicks"], tuple(one["rejected"]))
         lessons.append((image, lesson))
-    return FinishedImages(store, lessons, max_pixels=max_pixels)
+    return FinishedImages(files, lessons)
 
 
-def _lessons(store: Store, images: Sequence[StoredImage]) -> Iterator[tuple[StoredImage, Lesson]]:
-    """List the masks of images; those without any are left out."""
-    for image in images:
-        masks = list_annotations(store, image.id)
-        if masks:
-            clicks = first_clicks(store, image.id)
-            yield (
-                image,
-                Lesson(
-                    tuple(one.rle for one in masks),
-                    [list(clicks.get(one.id, UNKNOWN)) for one in masks],
-                    rejected_masks(store, image.id),
-                ),
+def is_held_out(checksum: str) -> bool:
+    """Whether a file judges models and no model learns from it: its content decides."""
+    return int(checksum[:8], 16) < HELD_OUT_SHARE * 2**32
+
+
+def _finished(files: LessonFiles, project_id: int) -> Iterator[StoredImage]:
+    return all_items(
+        lambda after: list_images(
+            files.store, project_id, after=after, limit=IMAGES_AT_ONCE, review=FINISHED
+        )
+    )
+
+
+def _of_image(store: Store, image: StoredImage) -> Iterator[tuple[LessonImage, Lesson]]:
+    """Yield the lesson of an image, unless it has no masks."""
+    masks = list_annotations(store, image.id)
+    if masks:
+        clicks = first_clicks(store, image.id)
+        lesson = Lesson(
+            tuple(one.rle for one in masks),
+            [list(clicks.get(one.id, UNKNOWN)) for one in masks],
+            rejected_masks(store, image.id),
+        )
+        yield FullImage(image), lesson
+
+
+def _of_videos(files: LessonFiles, project_id: int) -> Iterator[tuple[LessonImage, Lesson]]:
+    """Yield the lessons of frames that people verified in finished videos.
+
+    They have no rejected masks: people mask some objects of a video and not all, so that a mask
+    which drifted may have found another object, which is worth a click.
+    """
+    for one in verified_frames(files.store, project_id):
+        if math.prod(one.video.size_hw) <= files.max_pixels:
+            lesson = Lesson(
+                tuple(mask.rle for mask in one.masks),
+                [list(_first_click(mask)) for mask in one.masks],
+                (),
             )
+            yield VideoFrame(one.video, one.frame), lesson
 
 
-def is_held_out(image: StoredImage) -> bool:
-    """Whether an image judges models and no model learns from it: its content decides."""
-    return int(image.sha256[:8], 16) < HELD_OUT_SHARE * 2**32
+def _first_click(mask: TrackFrame) -> tuple[float, float]:
+    """Where a person clicked first in an object; NaN if they began otherwise."""
+    prompts = mask.prompts or {}
+    for (x, y), label in zip(prompts.get("points", ()), prompts.get("labels", ()), strict=False):
+        if label == 1:
+            return float(x), float(y)
+    return UNKNOWN

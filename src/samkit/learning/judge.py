@@ -1,7 +1,8 @@
 """The judge of learned models: what a mask costs people with one model and with another.
 
 Robot annotators click the same masks of held-back images with both. A candidate is promoted only if
-masks cost less beyond chance, and general images have not been forgotten. Shape legend: N images.
+masks cost less beyond chance, and general images have not been forgotten. Shape legend: N images,
+of which the frames of a video are one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -35,6 +36,7 @@ MASKS_PER_IMAGE = 8
 LEAST_IMAGES = MIN_GROUPS  # held back, to judge at all
 TARGETS = (0.85, 0.90)
 
+Number = TypeVar("Number", int, float)
 Embed = Callable[[Sample, "Predictor"], ImageEmbedding]
 
 
@@ -58,6 +60,28 @@ class Costs:
         """Mean over all masks."""
         return float(sum(getattr(self, name)) / max(sum(self.num_masks), 1))
 
+    def by_group(self, groups: Sequence[str]) -> Costs:
+        """Sums over images that are alike, such as the frames of a video, as of one image.
+
+        Args:
+            groups: name of each image's group.
+        """
+        names = list(dict.fromkeys(groups))
+        place = {name: number for number, name in enumerate(names)}
+
+        def summed(values: Sequence[Number]) -> tuple[Number, ...]:
+            totals = [type(values[0])()] * len(names) if values else []
+            for group, value in zip(groups, values, strict=True):
+                totals[place[group]] += value
+            return tuple(totals)
+
+        return Costs(
+            num_masks=summed(self.num_masks),
+            clicks=summed(self.clicks),
+            clicks90=summed(self.clicks90),
+            iou_1=summed(self.iou_1),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
@@ -66,7 +90,7 @@ class Judgement:
     Attributes:
         is_better: whether it shall be promoted.
         reason: why, in one line.
-        num_images, num_masks: held-back images and their masks that were clicked.
+        num_images, num_masks: held-back images and videos, and their masks that were clicked.
         clicks, clicks90, iou_1: of the earlier model and of the candidate.
         difference: interval of the mean difference in clicks, 95% on each side, from a bootstrap
             over images; None with fewer than 6 images that have masks.

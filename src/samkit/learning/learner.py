@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ from samkit.dataengine import (
     Store,
     add_learned_model,
     add_model_version,
-    count_finished_masks,
+    count_verified_masks,
     get_project,
     list_learned_models,
     model_version,
@@ -46,8 +46,10 @@ from samkit.learning.decoders import (
     read_state,
 )
 from samkit.learning.examples import (
+    FinishedImages,
     Split,
     finished_images,
+    finished_lessons,
 )
 from samkit.learning.judge import (
     LEAST_IMAGES,
@@ -57,6 +59,7 @@ from samkit.learning.judge import (
     measure_costs,
     unjudged,
 )
+from samkit.learning.lesson_images import LessonFiles
 from samkit.learning.lessons import Lessons, lessons_of_round
 from samkit.models import CONFIGS
 from samkit.training import (
@@ -202,6 +205,8 @@ class Learner:
         self.store, self.base, self.cache, self.folder = store, base, cache, folder
         self.recipe = recipe or LearnRecipe()
         self.max_pixels = max_pixels
+        # The server's tiles are there, too: see `WebConfig.tile_folder`.
+        self.files = LessonFiles(store, max_pixels=max_pixels, pyramids=cache.folder / "tiles")
         self.base_version = register(store, base)
         self._general: tuple[SampleSource, Costs] | None = None
         self._opened: tuple[int, Predictor] | None = None  # the version that was opened last
@@ -224,8 +229,12 @@ class Learner:
         return cache.put(key, embedding or predictor.embed(sample.image))
 
     def examples(self, project_id: int) -> Split:
-        """Finished images of a project: to learn from, and held back."""
-        return finished_images(self.store, project_id, max_pixels=self.max_pixels)
+        """What a project's decoder learns from, of images and videos, and what is held back."""
+        return finished_lessons(self.files, project_id)
+
+    def image_examples(self, project_id: int) -> Split:
+        """Finished images, to learn from and held back: people masked all that they want there."""
+        return finished_images(self.files, project_id)
 
     def serving(self, project_id: int) -> tuple[Predictor, int]:
         """The model that answers in a project, and its version's id.
@@ -264,7 +273,7 @@ class Learner:
     def learn(
         self, project_id: int, *, on_step: Callable[[Progress], None] | None = None
     ) -> LearnedModel:
-        """Run a round: train a candidate on the finished images, judge it, record it.
+        """Run a round: train a candidate on finished images and videos, judge it, record it.
 
         Raises:
             StoreError: no such project, or too few finished images.
@@ -279,7 +288,7 @@ class Learner:
                 f"the image encoder of {self.base.model_name} has no attention that LoRA could"
                 " correct: learn without it"
             )
-        with self._hold(project):
+        with self._hold(project), closing(self.files):
             return self._learn(project, on_step)
 
     @contextmanager
@@ -292,12 +301,11 @@ class Learner:
             yield
 
     def _learn(self, project: Project, on_step: Callable[[Progress], None] | None) -> LearnedModel:
-        num_finished = count_finished_masks(self.store, project.id)
+        num_finished = count_verified_masks(self.store, project.id)
         split = self.examples(project.id)
         check_enough(project, split, least_held_out=LEAST_IMAGES if self.recipe.judged else 0)
         before, parent_id = self.serving(project.id)
         lessons = lessons_of_round(
-            self.store,
             self.folder / f"project-{project.id}",
             split.learned,
             self.recipe,
@@ -329,7 +337,7 @@ class Learner:
     def _judged(
         self,
         project: Project,
-        held_out: SampleSource,
+        held_out: FinishedImages,
         before: Predictor,
         after: Predictor,
         share: float,
@@ -407,11 +415,11 @@ class Learner:
         return pack_decoder(network, corrections)
 
     def judge(
-        self, project: Project, held_out: SampleSource, before: Predictor, after: Predictor
+        self, project: Project, held_out: FinishedImages, before: Predictor, after: Predictor
     ) -> Judgement:
         """Compare two models on held-back images, and the second with the base on general ones."""
         costs = [
-            measure_costs(model, held_out, self.embed, project.learning)
+            measure_costs(model, held_out, self.embed, project.learning).by_group(held_out.groups)
             for model in (before, after)
         ]
         general = None
@@ -472,11 +480,12 @@ def check_enough(project: Project, split: Split, *, least_held_out: int) -> None
     Raises:
         StoreError: there is not.
     """
-    if len(split.held_out) < least_held_out or not len(split.learned):
+    learned, held_out = (len(set(side.groups)) for side in split)
+    if held_out < least_held_out or not learned:
         raise StoreError(
-            f"{project.name} has {len(split.learned)} finished images to learn from and"
-            f" {len(split.held_out)} to judge by: learning needs 1 and {least_held_out}; every"
-            " third image or so is held back"
+            f"{project.name} has {learned} finished images and videos to learn from and"
+            f" {held_out} to judge by: learning needs 1 and {least_held_out}; every third or so is"
+            " held back"
         )
 
 

@@ -17,7 +17,8 @@ from samkit.files import write_bytes
 from samkit.learning.examples import FinishedImages, remembered_images
 
 if TYPE_CHECKING:
-    from samkit.dataengine import Learnt, Store
+    from samkit.dataengine import Learnt
+    from samkit.learning.lesson_images import LessonFiles
 
 LORA = "lora-"  # folders of rounds that also train the image encoder
 LESSONS = "lessons.json"
@@ -29,7 +30,7 @@ class Lessons:
 
     Attributes:
         folder: of the round.
-        num_finished: finished masks of the project when it began.
+        num_finished: verified masks of the project when it began.
     """
 
     folder: Path
@@ -43,18 +44,17 @@ class Lessons:
         write_bytes(self.folder / LESSONS, json.dumps(content).encode())
 
 
-def read_lessons(store: Store, folder: Path, *, max_pixels: int) -> Lessons | None:
+def read_lessons(files: LessonFiles, folder: Path) -> Lessons | None:
     """Read what a stopped round learns from; None if there is none, or its images are gone."""
     try:
         content = json.loads((folder / LESSONS).read_bytes())
     except OSError:
         return None
-    images = remembered_images(store, content["images"], max_pixels=max_pixels)
+    images = remembered_images(files, content["images"])
     return None if images is None else Lessons(folder, images, content["num_finished"])
 
 
 def lessons_of_round(
-    store: Store,
     rounds: Path,
     examples: FinishedImages,
     recipe: object,
@@ -71,7 +71,7 @@ def lessons_of_round(
         rounds: the project's folder for rounds.
         recipe: all settings of the round, by their representation.
         parent_id: model version that the round begins from.
-        num_finished: finished masks of the project.
+        num_finished: verified masks of the project.
     """
     ours = f"{LORA}{parent_id}-"  # of the version that answers now
     if learns == "decoder":
@@ -85,7 +85,7 @@ def lessons_of_round(
             shutil.rmtree(other, ignore_errors=True)
     lessons = Lessons(folder, examples, num_finished)
     if learns == "lora":
-        begun = read_lessons(store, folder, max_pixels=examples.max_pixels)
+        begun = read_lessons(examples.files, folder)
         if begun is not None:
             return begun
         shutil.rmtree(folder, ignore_errors=True)

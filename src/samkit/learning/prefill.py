@@ -188,7 +188,7 @@ def learn_to_prefill(
     """
     predictor, _ = learner.serving(project_id)
     num_finished = count_finished_masks(learner.store, project_id)
-    split = learner.examples(project_id)
+    split = learner.image_examples(project_id)
     best: tuple[Proposer, Confidence] | None = None
     enough = math.floor(num_finished / ENOUGH_NEW) + 1
     for proposer in proposers(learner, project_id, predictor, split.learned, enough=enough):

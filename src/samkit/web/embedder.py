@@ -22,8 +22,9 @@ from samkit.dataengine import (
     read_stored_image,
 )
 from samkit.errors import OutputError, SamkitError
+from samkit.formats import Region
 from samkit.web.config import WebConfig
-from samkit.web.tiles import Region, TileCache
+from samkit.web.tiles import TileCache
 from samkit.web.workers import PriorityPool
 
 if TYPE_CHECKING:  # torch takes seconds to import

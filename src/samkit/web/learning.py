@@ -20,6 +20,7 @@ from samkit.dataengine import (
     count_finished_masks,
     count_images,
     count_next_images,
+    count_verified_masks,
     encoder_of_version,
     latest_image_id,
     learned_from,
@@ -105,7 +106,7 @@ class LearnerProcesses:
         self._idle_s, self._most_embedded = idle_s, most_embedded
         self._child: _Child | None = None
         self._asked: list[int] = []
-        # Finished masks when a project's learner ended without a model, so that it is not started
+        # Verified masks when a project's learner ended without a model, so that it is not started
         # again and again.
         self._tried: dict[tuple[Kind, int], int] = {}
         self._attempts: dict[tuple[Kind, int], _Attempt] = {}
@@ -291,7 +292,7 @@ class LearnerProcesses:
 
     def _num_new(self, project: Project, what: Literal["learn", "lora"] = "learn") -> int:
         """Number of masks that were finished since the last model learned, or tried to."""
-        finished = count_finished_masks(self._store, project.id)
+        finished = count_verified_masks(self._store, project.id)
         learns: Learnt | None = "lora" if what == "lora" else None
         learned = learned_from(self._store, project.id, learns=learns)
         return finished - max(learned, self._tried.get((what, project.id), 0))
@@ -303,7 +304,7 @@ class LearnerProcesses:
         num_finished = count_finished_masks(self._store, project.id)
         state = self._state(project)
         if what in ("learn", "lora"):
-            self._tried[what, project.id] = num_finished
+            self._tried[what, project.id] = count_verified_masks(self._store, project.id)
         else:
             self._attempts[what, project.id] = _Attempt(state, num_finished)
         logger.info("%s: %s", project.name, what)

@@ -16,19 +16,19 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from samkit.dataengine import StoredImage, get_image, may_see, read_stored_image
+from samkit.dataengine import StoredImage, get_image, may_see
 from samkit.errors import DatabaseError, ImageError, PromptError, SamkitError, StoreError
+from samkit.formats import Region
 from samkit.http import describe_validation, is_own_origin, one_line, within
-from samkit.web.embedder import Encoded, ServedModel
+from samkit.web.embedder import ServedModel
 from samkit.web.schemas import MAX_POINTS
+from samkit.web.seen import Seen
 from samkit.web.sign_in import find_sign_in
 from samkit.web.state import ServerState, state_of
-from samkit.web.tiles import Region
 
 if TYPE_CHECKING:
     from samkit.arrays import RgbImage
     from samkit.formats import Pyramid
-    from samkit.geometry import Rle
     from samkit.predict import Predictor
     from samkit.types import MaskPrediction
 
@@ -122,37 +122,6 @@ class Answered:
     logits: Any
     served: ServedModel
     seen: Seen
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Seen:
-    """What a model sees of an image: all of it, or a region of one by tiles."""
-
-    encoded: Encoded
-    region: Region | None
-
-    def points(self, points: PointList) -> PointList:
-        """Points of the image in what the model sees."""
-        if self.region is None:
-            return points
-        (left, top), factor = self.region.corner_xy, self.region.factor
-        return [((x - left) / factor, (y - top) / factor) for x, y in points]
-
-    def box(self, box: tuple[float, float, float, float] | None) -> tuple[float, ...] | None:
-        """A box of the image in what the model sees."""
-        if box is None:
-            return None
-        first, last = self.points([box[:2], box[2:]])
-        return *first, *last
-
-    def mask(self, rle: Rle, size_hw: tuple[int, int]) -> Rle:
-        """A mask of what the model sees as one of the image."""
-        if self.region is None:
-            return rle
-        from samkit.geometry import place_rle
-
-        region = self.region
-        return place_rle(rle, corner_xy=region.corner_xy, size_hw=size_hw, factor=region.factor)
 
 
 class Conversation:
@@ -292,7 +261,7 @@ class Conversation:
         if self._pyramid is not None:
             if message.view is None:
                 raise PromptError("a prompt on an image by tiles needs the part that is in view")
-            region = Region.of(message.view, self._pyramid)
+            region = Region.of(message.view, self._pyramid.sizes_wh)
         if self._seen is not None and (encoder, region) == (self._seen[0], self._seen[1].region):
             return self._seen[1]
         embedder = self._studio.embedder
@@ -393,11 +362,7 @@ class Conversation:
         config, crops, embedding = self._studio.config, predictor.crops, seen.encoded.embedding
         if config.refine != "best" or crops.has_pixels(embedding):
             return None
-        if seen.region is not None:
-            pixels = self._studio.tiles.read(self._image, seen.region)
-        else:
-            store, most = self._studio.store, config.max_pixels
-            pixels = read_stored_image(store, self._image, max_pixels=most)
+        pixels = seen.read(self._studio, self._image)
         crops.add(embedding, pixels)
         return pixels
 

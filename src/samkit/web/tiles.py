@@ -3,87 +3,29 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from samkit.dataengine import Store, StoredImage, open_image_file
-from samkit.errors import ConflictError, ImageError, PromptError
-from samkit.files import make_folder, remove_least_used
-from samkit.formats import Pyramid, make_pyramid
+from samkit.dataengine import Store, StoredImage, open_pyramid, pyramid_file
+from samkit.errors import ConflictError
+from samkit.files import remove_least_used
+from samkit.formats import Pyramid, Region
 from samkit.web.workers import PriorityPool
 
 if TYPE_CHECKING:
     from samkit.arrays import RgbImage
     from samkit.web.config import WebConfig
 
-SUFFIX = ".tiles"
 TEMPORARY = ".samkit."  # prefix of files that are being written
 ABANDONED_S = 24 * 60 * 60  # age of such a file that nobody writes any more
 MAX_OPEN = 16  # pyramids
 OPENED, SHOWN = 0, 1  # priorities: by somebody, in a gallery
-# Longest side of what a model sees of a part of an image: twice what it takes, so that small parts
-# of an answer are not lost between pixels.
-REGION_SIDE = 2048
-
-
-@dataclass(frozen=True, kw_only=True)
-class Region:
-    """A part of a large image that a model sees, at a level of its pyramid.
-
-    Attributes:
-        level: of the pyramid; each pixel there is 2 ** level pixels of the image wide.
-        box_xyxy: whole pixels of that level, far edges exclusive.
-    """
-
-    level: int
-    box_xyxy: tuple[int, int, int, int]
-
-    @classmethod
-    def of(cls, view_xyxy: tuple[float, float, float, float], pyramid: Pyramid) -> Region:
-        """The region of what is in view, in pixels of the image.
-
-        Raises:
-            PromptError: nothing of the image is in view.
-        """
-        width, height = pyramid.sizes_wh[0]
-        x0, y0, x1, y1 = view_xyxy
-        x0, y0, x1, y1 = max(0, x0), max(0, y0), min(width, x1), min(height, y1)
-        if x1 - x0 < 1 or y1 - y0 < 1:
-            raise PromptError(f"the view must show some of the image; got {view_xyxy}")
-        size = (math.ceil(x1 - x0), math.ceil(y1 - y0))
-        level = pyramid.level_of(REGION_SIDE, size)
-        factor = 1 << level
-        wide, high = pyramid.sizes_wh[level]
-        box = (
-            math.floor(x0 / factor),
-            math.floor(y0 / factor),
-            min(wide, math.ceil(x1 / factor)),
-            min(high, math.ceil(y1 / factor)),
-        )
-        return cls(level=level, box_xyxy=box)
-
-    @property
-    def factor(self) -> int:
-        """Pixels of the image along a side of a pixel of the region."""
-        return 1 << self.level
-
-    @property
-    def corner_xy(self) -> tuple[int, int]:
-        """Where the region begins, in pixels of the image."""
-        return self.box_xyxy[0] * self.factor, self.box_xyxy[1] * self.factor
-
-    @property
-    def key(self) -> str:
-        """Identifies the region among those of an image."""
-        return "-".join(str(value) for value in (self.level, *self.box_xyxy))
 
 
 class TileCache:
@@ -142,17 +84,11 @@ class TileCache:
         return self.ask(image).result().read(region.level, region.box_xyxy)
 
     def _open(self, image: StoredImage) -> Pyramid:
-        path = self._folder / f"{image.pixels_key}{SUFFIX}"
-        pyramid = None
-        with suppress(ImageError):  # missing or damaged
-            pyramid = Pyramid(path)
-            os.utime(path)  # record the time of use
-        if pyramid is None:
-            make_folder(self._folder)
-            with open_image_file(self._store, image) as file:
-                make_pyramid(file, image.path, path, page=image.page, value_range=image.value_range)
+        path = pyramid_file(self._folder, image)
+        is_new = not path.exists()
+        pyramid = open_pyramid(self._store, image, self._folder)
+        if is_new:
             self._trim(path)
-            pyramid = Pyramid(path)
         with self._lock:
             self._opened[image.pixels_key] = pyramid
             while len(self._opened) > MAX_OPEN:

@@ -1,6 +1,7 @@
 """How images are seen: filters, windows, overview, rulers, values; own keys; settings."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -8,8 +9,14 @@ import tifffile
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 
-from samkit.dataengine import Store, list_annotations, list_users, read_settings
-from samkit.geometry import decode_rle_patch
+from samkit.dataengine import (
+    Store,
+    list_annotations,
+    list_users,
+    prompted_views,
+    read_settings,
+)
+from samkit.geometry import decode_rle_patch, rle_area
 
 from .conftest import Server, make_images, make_project
 from .test_habits import open_image, paint, pressed, wait_for_image
@@ -254,6 +261,7 @@ def test_image_of_144_megapixels_is_seen_and_masked_by_tiles(ann, lab):
     ann.accept()
     with Store.open(lab.where) as store:
         clicked, painted = list_annotations(store, LARGE)
+        views = prompted_views(store, LARGE)
     ys, xs = np.mgrid[-RADIUS - 20 : RADIUS + 20, -RADIUS - 20 : RADIUS + 20]
     disc = np.hypot(xs, ys) <= RADIUS
     box = [DISC[0] - RADIUS - 20, DISC[1] - RADIUS - 20, DISC[0] + RADIUS + 20]
@@ -261,5 +269,20 @@ def test_image_of_144_megapixels_is_seen_and_masked_by_tiles(ann, lab):
     seen = decode_rle_patch(clicked.rle, [*box, DISC[1] + RADIUS + 20])
     assert (seen & disc).sum() / (seen | disc).sum() > 0.97
     assert abs(clicked.area_px - disc.sum()) < 0.03 * disc.sum()
+    assert set(views) == {clicked.id}
+    x0, y0, x1, y1 = views[clicked.id]
+    assert x0 < DISC[0] - RADIUS < DISC[0] + RADIUS < x1
+    assert y0 < DISC[1] - RADIUS < DISC[1] + RADIUS < y1
+    assert x1 - x0 < 3000  # what was in view, for learning from it
     assert painted.box_xyxy[0] > DISC[0]
     assert painted.area_px > 12 * 50
+    ann.press("0")
+    with ann.page.expect_response(lambda one: "/proposals?" in one.url) as proposals:
+        ann.press("Shift+a")
+    assert proposals.value.url.endswith(f"?view=0&view=0&view={LARGE_SIDE}&view={LARGE_SIDE}")
+    again = ann.page.request.get(proposals.value.url)  # the page has read the stream
+    *lines, last = [json.loads(line) for line in again.text().splitlines()]
+    assert last == {"done": True}
+    areas = [rle_area(line["rle"]) for line in lines]
+    # Seen at an eighth of its size, the disc is 38 pixels wide.
+    assert min(abs(area / disc.sum() - 1) for area in areas) < 0.3, areas

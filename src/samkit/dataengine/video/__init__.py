@@ -27,6 +27,7 @@ from samkit.dataengine.video.frames import (
     track_frames,
 )
 from samkit.dataengine.video.interpolating import InterpolateBy, interpolate
+from samkit.dataengine.video.open_videos import OpenVideos
 from samkit.dataengine.video.reviews import (
     accept_video,
     return_video,
@@ -57,6 +58,7 @@ from samkit.dataengine.video.values import (
     TrackFrame,
     VideoLease,
 )
+from samkit.dataengine.video.verified import VerifiedFrame, verified_frames
 from samkit.dataengine.video.videos import (
     AddVideosReport,
     add_video,
@@ -80,10 +82,12 @@ __all__ = [
     "Following",
     "FrameKind",
     "InterpolateBy",
+    "OpenVideos",
     "Run",
     "StoredVideo",
     "Track",
     "TrackFrame",
+    "VerifiedFrame",
     "VideoCount",
     "VideoLease",
     "accept_video",
@@ -127,6 +131,7 @@ __all__ = [
     "take_video_back",
     "track_frame",
     "track_frames",
+    "verified_frames",
     "video_lease_of",
     "video_reviews",
     "video_statistics",

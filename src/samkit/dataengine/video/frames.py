@@ -90,7 +90,8 @@ def set_keyframe(
     Args:
         kind: "prompted" if a model answered `prompts`, else "confirmed".
         score: the model's predicted IoU.
-        prompts: what it was asked with, and the mask that was there before as `base`.
+        prompts: what it was asked with, and the mask that was there before as `base`; a mask that
+            was drawn has empty ones at least.
         num_clicks, duration_ms: the person's work, which the statistics count.
 
     Raises:
@@ -114,7 +115,7 @@ def set_keyframe(
             rle={"size": list(size_hw), "counts": mask.counts},
             area_px=mask.area_px,
             score=score,
-            prompts=prompts,
+            prompts=prompts or {},
         )
         add_work(video, num_clicks=num_clicks, duration_ms=duration_ms)
         return _put(session, video, row)
@@ -138,7 +139,7 @@ def confirm_frame(
         if row is None:
             raise MissingError(f"track {track.number} has no mask in frame {frame}")
         add_work(video, duration_ms=duration_ms)
-        if row.kind == "prompted":
+        if row.kind in KEYFRAMES:
             return to_track_frame(row, (video.height, video.width))
         confirmed = new_frame_row(
             store,

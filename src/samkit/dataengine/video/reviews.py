@@ -18,6 +18,7 @@ from samkit.dataengine.schema import TrackRow, VideoReviewRow, VideoRow
 from samkit.dataengine.video.following import check_not_followed
 from samkit.dataengine.video.rows import add_work, held_video, to_video
 from samkit.dataengine.video.values import StoredVideo, VideoLease
+from samkit.dataengine.video.verified import count_verified
 from samkit.dataengine.video.videos import grant_lease
 from samkit.dataengine.work import (
     LEASE_S,
@@ -168,6 +169,7 @@ def _finish(
 ) -> StoredVideo:
     """Note what has become of a video, release it, and tell webhooks."""
     row.version += 1
+    row.num_verified = count_verified(session, row.id)
     release(row)
     comment = "" if row.review == "submitted" else row.comment
     _note(session, store, row, user_id, verdict=row.review, comment=comment)

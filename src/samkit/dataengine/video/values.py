@@ -125,7 +125,8 @@ class TrackFrame:
         state: "present", "uncertain" or "absent".
         score: predicted IoU; None of what people drew.
         source: the keyframe that it was followed from; None for others, and if it is out of date.
-        prompts: what it was asked with: points, labels, box, and the mask before as `base`.
+        prompts: what it was asked with: points, labels, box, and the mask before as `base`; empty
+            or `base` alone if a person drew it, None of all others.
     """
 
     track_id: int

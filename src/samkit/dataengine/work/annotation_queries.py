@@ -25,7 +25,8 @@ from samkit.dataengine.values import MADE_BY_PEOPLE, Annotation, Change, Event, 
 from samkit.errors import RoleError
 from samkit.geometry import Rle
 
-XY = 2
+XY, XYXY = 2, 4
+SEEN_KINDS = ("point", "box", "choose")  # events that name what was in view
 
 
 def list_annotations(
@@ -147,6 +148,31 @@ def first_clicks(store: Store, image_id: int) -> dict[int, tuple[float, float]]:
             if row.data.get("label") == 1 and isinstance(xy, list) and len(xy) == XY:
                 found[row.annotation_id] = (float(xy[0]), float(xy[1]))
         return found
+
+
+def prompted_views(store: Store, image_id: int) -> dict[int, tuple[float, float, float, float]]:
+    """What the model saw of an image by tiles when it was last asked, for each mask; xyxy.
+
+    Only of masks whose history says it.
+    """
+    query = (
+        select(EventRow)
+        .join(AnnotationRow, AnnotationRow.id == EventRow.annotation_id)
+        .where(AnnotationRow.image_id == image_id, EventRow.kind.in_(SEEN_KINDS))
+        .order_by(EventRow.id)
+    )
+    with store.read() as session:
+        found = {}
+        for row in session.scalars(query):  # the latest last
+            view = row.data.get("view")
+            if isinstance(view, list) and len(view) == XYXY and all(map(_is_number, view)):
+                x0, y0, x1, y1 = map(float, view)
+                found[row.annotation_id] = (x0, y0, x1, y1)
+        return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def rejected_masks(store: Store, image_id: int) -> tuple[Rle, ...]:

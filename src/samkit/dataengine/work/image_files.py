@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -15,9 +15,9 @@ from samkit.dataengine.values import StoredImage
 from samkit.dataengine.work.ingest import add_image
 from samkit.dataengine.work.projects import get_project
 from samkit.dataengine.work.sources import FileMark, ImageSource, page_sha256
-from samkit.errors import ConflictError, SamkitError, StoreError
-from samkit.files import HASH_BLOCK_BYTES
-from samkit.formats import has_image_suffix, read_image_file, read_image_size
+from samkit.errors import ConflictError, ImageError, SamkitError, StoreError
+from samkit.files import HASH_BLOCK_BYTES, make_folder
+from samkit.formats import Pyramid, has_image_suffix, make_pyramid, read_image_file, read_image_size
 
 MAX_NAME = 200  # characters
 MAX_IN_MEMORY = 2**25  # bytes; larger files are not read as a whole
@@ -101,6 +101,35 @@ def read_image_below(root: str, image: StoredImage, *, max_pixels: int) -> RgbIm
             value_range=image.value_range,
             max_pixels=max_pixels,
         )
+
+
+def pyramid_file(folder: Path, image: StoredImage) -> Path:
+    """Where the pyramid of a large image is, in a folder of them."""
+    return folder / f"{image.pixels_key}.tiles"
+
+
+def open_pyramid(store: Store, image: StoredImage, folder: Path) -> Pyramid:
+    """Open the pyramid of a large image, which is made if there is none.
+
+    Args:
+        folder: of pyramids; opening one records the time, by which the least used go first.
+
+    Raises:
+        ConfigError: libvips is not installed.
+        ConflictError: the file has changed since it was added.
+        ImageError: it is damaged, too large, or of a kind that cannot be read in parts.
+        OutputError: the pyramid cannot be written.
+        StoreError: the file cannot be read.
+    """
+    path = pyramid_file(folder, image)
+    with suppress(ImageError):  # missing or damaged
+        found = Pyramid(path)
+        os.utime(path)
+        return found
+    make_folder(folder)
+    with open_image_file(store, image) as file:
+        make_pyramid(file, image.path, path, page=image.page, value_range=image.value_range)
+    return Pyramid(path)
 
 
 def upload_folder(store: Store, project_id: int) -> Path:

@@ -27,6 +27,7 @@ from samkit.dataengine.schema import (
     PromotionRow,
     ProposalHeadRow,
     RevisionRow,
+    VideoRow,
 )
 from samkit.dataengine.values import (
     FINISHED,
@@ -79,7 +80,7 @@ def add_learned_model(
         parent_id: model version that it began from.
         decoder: its decoder as bytes; None rejects it.
         num_images, num_masks: what it learned from.
-        num_finished: finished masks of the project, with those held back.
+        num_finished: masks of `count_verified_masks`, with those held back.
         reason: why it was promoted or rejected, in one line.
         figures: what was measured, as JSON.
         learns: what was trained.
@@ -192,6 +193,19 @@ def count_finished_masks(store: Store, project_id: int) -> int:
     )
     with store.read() as session:
         return session.scalar(query) or 0
+
+
+def count_verified_masks(store: Store, project_id: int) -> int:
+    """Number of masks from which a model may learn: on finished images, and of finished videos.
+
+    Of a video those count that people prompted or drew, in the frames that teach.
+    """
+    query = select(func.sum(VideoRow.num_verified)).where(
+        VideoRow.project_id == project_id, VideoRow.review.in_(FINISHED)
+    )
+    with store.read() as session:
+        in_videos = session.scalar(query) or 0
+    return count_finished_masks(store, project_id) + in_videos
 
 
 def prefill_outcomes(store: Store, project_id: int, *, last: int = LATE_MASKS) -> tuple[int, int]:

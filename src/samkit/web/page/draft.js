@@ -7,7 +7,7 @@
  *
  * @typedef {import("./rle.js").Mask} Mask
  * @typedef {{kind: string, data: object, duration_ms: number, model_version_id?: number}} Event
- * @typedef {{masks: {mask: Mask, iou: number}[], best: number, modelVersionId: number}} Answer
+ * @typedef {{masks: {mask: Mask, iou: number}[], best: number, modelVersionId: number, view?: number[] | null}} Answer
  * @typedef {{id: number, points: number[][], labels: number[], box: number[] | null,
  *   multimask: boolean, continueFrom: {id: number, candidate: number} | null}} Question
  * @typedef {{points: number[][], labels: number[], box: number[] | null, question: Question | null,
@@ -159,12 +159,12 @@ export class Draft {
 
   /**
    * The events that led to the mask. Those that asked the model, or chose among its candidates, name
-   * the model version that answered.
+   * the model version that answered, and of an image by tiles the part that it saw.
    * @returns {Event[]}
    */
   get events() {
     // A question that was replaced before its answer came is part of the next one.
-    let modelVersionId = null;
+    let answer = null;
     const events = [];
     for (const { questionId, ...event } of [...this.state.events].reverse()) {
       const next = events.at(-1); // each change of the outline has all corners: the last one says enough
@@ -176,8 +176,8 @@ export class Draft {
         events.push(event);
         continue;
       }
-      modelVersionId = this.answers.get(questionId)?.modelVersionId ?? modelVersionId;
-      events.push(modelVersionId === null ? event : { ...event, model_version_id: modelVersionId });
+      answer = this.answers.get(questionId) ?? answer;
+      events.push(answer === null ? event : answered(event, answer));
     }
     return events.reverse();
   }
@@ -342,6 +342,11 @@ function overlaid({ added, removed }, shape, erase) {
 }
 
 const isOutline = (event) => event?.kind === "shape" && event.data.action === "outline";
+
+/** An event with the model version that answered, and the part of a large image that it saw. */
+function answered({ data, ...event }, { modelVersionId, view }) {
+  return { ...event, data: view ? { ...data, view } : data, model_version_id: modelVersionId };
+}
 
 /** Corners that a saved mask was last given; null if something else has changed it since. */
 function outlineOf(events) {

@@ -14,6 +14,7 @@ import { el, openDialog } from "./dom.js";
 import { MaskLayer } from "./layers.js";
 import { announce, notify, notifyError } from "./notices.js";
 import { areaOf, boxOf, cut, decodeRle } from "./rle.js";
+import { seenPart } from "./seen_part.js";
 import { overlap } from "./shapes.js";
 import { t, tn } from "./texts.js";
 import { showBox } from "./view.js";
@@ -106,8 +107,10 @@ export class ProposalActions {
     Object.assign(this, { wanted, at: 0, past: [], isComplete: false, stream, least: wanted.example ? USUAL_LEAST : 0 });
     this.look();
     state.update();
+    // Of an image by tiles: what is in view now.
+    const view = this.stage.levels?.isTiled ? seenPart(this.stage.view, { points: [] }, null) : null;
     try {
-      await lines(`images/${state.imageId}/proposals?${query({ example: wanted.example?.id ?? null, words: wanted.words ?? null })}`, (line) => this.take(line), stream.signal);
+      await lines(`images/${state.imageId}/proposals?${query({ example: wanted.example?.id ?? null, words: wanted.words ?? null, view })}`, (line) => this.take(line, view), stream.signal);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (this.stream === stream) notify(error.message, "bad");
@@ -123,7 +126,7 @@ export class ProposalActions {
     return { mask, score, similarity, events, item, decided: false, layer: new MaskLayer(mask, COLOR) };
   }
 
-  take(line) {
+  take(line, view) {
     const { found, wanted } = this;
     if (!found || line.done) return;
     if (line.error) {
@@ -133,7 +136,7 @@ export class ProposalActions {
     const mask = decodeRle(line.rle);
     if (this.masks.present.some((one) => isSame(one.mask, mask))) return;
     const data = wanted.example ? { of: "alike", example: wanted.example.id } : wanted.words ? { of: "words", words: wanted.words } : { of: "everything" };
-    const events = [{ kind: "choose", data, model_version_id: line.model_version_id }];
+    const events = [{ kind: "choose", data: view ? { ...data, view } : data, model_version_id: line.model_version_id }];
     const { current } = this;
     found.push(this.proposal({ mask, score: line.score, similarity: line.similarity, events }));
     if (wanted.example) {

@@ -147,7 +147,7 @@ export class PromptSocket extends EventTarget {
       this.answered = [...this.answered, id].slice(-MAX_ANSWERS);
       const masks = message.masks.map(({ rle, iou_pred: iou }) => ({ mask: decodeRle(rle), iou }));
       if (this.question?.id === id) this.question = null;
-      const answer = { masks, best: message.best, modelVersionId: message.model_version_id };
+      const answer = { masks, best: message.best, modelVersionId: message.model_version_id, view: this.parts.get(id) ?? null };
       this.tell("masks", { id, ms: message.ms, answer });
     } else if (type === "preview") {
       if (this.asked?.id === id) {

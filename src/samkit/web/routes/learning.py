@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from samkit.dataengine import (
-    count_finished_masks,
+    count_verified_masks,
     encoder_of_version,
     get_project,
     list_learned_models,
@@ -103,7 +103,7 @@ def _learning(studio: ServerState, project_id: int) -> LearningOut:
         serving=serving_version(store, project_id) or (None if own is None else own.id),
         doing=studio.learners.working_on(project_id),
         left=studio.learners.images_left(project_id, images_of),
-        finished_masks=count_finished_masks(store, project_id),
+        finished_masks=count_verified_masks(store, project_id),
         learned=tuple(
             LearnedOut.model_validate(one) for one in list_learned_models(store, project_id)
         ),
