@@ -19,6 +19,7 @@ from samkit.models.layers import (
 )
 from samkit.models.mask_decoder import Attended, MaskDecoder, finer_tokens
 from samkit.models.memory import Memory, MemoryConfig, RememberedFrame, RememberedPointer
+from samkit.models.meta import without_values
 from samkit.models.pooling import GridPooling, MemoryPooling
 from samkit.models.prompt_encoder import FourierPositions, PromptEncoder, PromptEncoderConfig
 from samkit.models.proposal_head import ProposalHead, ProposalHeadConfig
@@ -77,4 +78,5 @@ __all__ = [
     "finer_tokens",
     "window_merge",
     "window_partition",
+    "without_values",
 ]
