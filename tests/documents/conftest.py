@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,15 @@ def write_files(root: Path) -> Path:
 @pytest.fixture(autouse=True, scope="session")
 def encoded_once() -> Iterator[None]:
     """All documents have the same few images: each is encoded once with the same weights."""
-    encode = TorchBackend.encode
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("encode", "encode_levels"):
+            patch.setattr(TorchBackend, name, remembering(getattr(TorchBackend, name)))
+        yield
+
+
+def remembering(
+    encode: Callable[[TorchBackend, torch.Tensor], ImageFeatures],
+) -> Callable[[TorchBackend, torch.Tensor], ImageFeatures]:
     known: dict[tuple[bytes, str, str], ImageFeatures] = {}
 
     def encode_once(backend: TorchBackend, pixels: torch.Tensor) -> ImageFeatures:
@@ -117,9 +125,7 @@ def encoded_once() -> Iterator[None]:
             known[key] = encode(backend, pixels)
         return known[key]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TorchBackend, "encode", encode_once)
-        yield
+    return encode_once
 
 
 @pytest.fixture

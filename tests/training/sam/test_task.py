@@ -389,7 +389,7 @@ def test_the_loss_of_an_image_does_not_depend_on_answers_in_its_padding(
 
 
 @pytest.mark.slow  # compiling takes a minute
-# Once for the first prompt, and once more for any number of corrections; in bfloat16 the first alone.
+# Once for the first prompt, once more for any number of corrections; in bfloat16 the first alone.
 @pytest.mark.parametrize(("precision", "corrections"), [("float32", 2), ("bfloat16", 0)])
 # torch's own, while it compiles.
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
@@ -399,7 +399,9 @@ def test_compiled_iterations_have_the_same_loss_and_gradients(
 ):
     plain, fast = (
         make_task(short(corrections=corrections)),
-        make_task(replace(short(corrections=corrections), compile=True, checkpoint_iterations=False)),
+        make_task(
+            replace(short(corrections=corrections), compile=True, checkpoint_iterations=False)
+        ),
     )
     losses = []
     for task in (plain, fast):

@@ -18,7 +18,14 @@ from samkit.compat.segment_anything.modeling import (
 from samkit.compat.segment_anything.modeling.image_encoder import TinyViT
 from samkit.errors import WeightsError
 from samkit.image_spec import ImageSpec
-from samkit.models import CONFIGS, LAYER_NORM_EPS, SamConfig, TinyViTConfig, ViTConfig, without_values
+from samkit.models import (
+    CONFIGS,
+    LAYER_NORM_EPS,
+    SamConfig,
+    TinyViTConfig,
+    ViTConfig,
+    without_values,
+)
 from samkit.models import Sam as Network
 from samkit.weights import load_model
 
