@@ -51,7 +51,7 @@ PRECISION_NAMES = ("float32", "float16")
     type=click.Choice(PRECISION_NAMES),
     default="float32",
     show_default=True,
-    help="Number format of the weights; float16 halves OpenVINO's files.",
+    help="Number format of the weights; float16 halves the files of ONNX and OpenVINO.",
 )
 @json_option
 def export(

@@ -14,7 +14,6 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +21,7 @@ from samkit.backends import DecoderGraph, write_onnx
 from samkit.errors import BackendError, ConfigError
 from samkit.export.compared import images, mask_iou
 from samkit.export.graphs import dense_prompt, point_tokens
+from samkit.export.half_weights import halve_weights
 from samkit.extras import require_packages
 from samkit.models import ImageContext, Sam, SharedProjections
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 BROWSER_PARTS = ("prepare", "decode")
 PREPARED = ("image", "keys", "values", "queries")
-# Arrays of fewer values stay as they are: they take no space, and norms like their precision.
-LEAST_HALVED = 1024
 LEAST_IOU = 0.99
 
 
@@ -154,30 +152,6 @@ def write_for_browser(predictor: Predictor, folder: Path) -> None:
             f"the masks of {predictor.model_name}'s decoder for browsers differ from PyTorch's: IoU"
             f" {least:.4f}, {LEAST_IOU} at least is expected"
         )
-
-
-def halve_weights(path: Path) -> None:
-    """Store the large weights of an ONNX file in half precision.
-
-    They are converted back when the file is loaded. Weights beyond half precision's range stay.
-    """
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    file = onnx.load(path)
-    casts = []
-    for tensor in file.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
-            continue
-        values = numpy_helper.to_array(tensor)
-        if values.size < LEAST_HALVED or np.abs(values).max() > np.finfo(np.float16).max:
-            continue
-        name = f"{tensor.name}.half"
-        casts.append(helper.make_node("Cast", [name], [tensor.name], to=TensorProto.FLOAT))
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name))
-    for cast in reversed(casts):
-        file.graph.node.insert(0, cast)
-    onnx.save(file, path)
 
 
 def compare_graphs(prepare: nn.Module, decode: nn.Module, folder: Path, features: Tensor) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from samkit.backends import DECODER, ENCODER, FEATURES, SUFFIXES, VIDEO_PARTS, write_onnx
 from samkit.errors import ConfigError
 from samkit.export.graphs import PartSpec, decoder_spec, encoder_spec
+from samkit.export.half_weights import halve_weights
 from samkit.export.programs import write_program
 from samkit.export.sam2_graphs import sam2_decoder_spec, video_specs
 from samkit.models import Sam, Sam2
@@ -42,10 +43,12 @@ def write_part(spec: PartSpec, path: Path, *, halves: bool) -> None:
 
     Args:
         path: the suffix says the format.
-        halves: weights in float16.
+        halves: weights in float16, of ONNX and OpenVINO.
     """
     if path.suffix == SUFFIXES["onnx"]:
         write_as_onnx(spec, path)
+        if halves:
+            halve_weights(path)
         return
     if path.suffix == SUFFIXES["torch"]:
         write_program(spec, path)

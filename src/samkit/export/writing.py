@@ -71,7 +71,7 @@ def export_model(
         folder: a new one; it is there complete or not at all.
         format: "onnx", "openvino" (XML and BIN files), or "torch" (programs of torch.export).
         parts: "encoder", "decoder", and of a SAM 2 "video": the parts that follow objects.
-        precision: of the weights in the files; "float16", half as large, with OpenVINO.
+        precision: of the weights in the files; "float16", half as large, not with "torch".
 
     Raises:
         WeightsError: the model is unknown, missing or damaged.
@@ -162,7 +162,7 @@ def check_settings(format: str, parts: Sequence[str], precision: str) -> None:  
             raise ConfigError(f"unknown {name} {value!r}: expected {' or '.join(known)}")
     if not parts:
         raise ConfigError(f"no parts to export: give some of {', '.join(PARTS)}")
-    if precision == "float16" and format != "openvino":
-        raise ConfigError(f"float16 is for the format openvino; those of {format} have float32")
+    if precision == "float16" and format == "torch":
+        raise ConfigError("float16 is for onnx and openvino; programs of torch have float32")
     packages = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino"), "torch": ()}
     require_packages("an export", packages[format], "openvino,onnx")

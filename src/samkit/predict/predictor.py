@@ -6,7 +6,6 @@ import copy
 import os
 from dataclasses import asdict, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,34 +13,25 @@ import numpy.typing as npt
 import torch
 
 from samkit.arrays import RgbImage
-from samkit.backends import (
-    Backend,
-    ExportedBackend,
-    ExportedFolder,
-    create_backend,
-    enter_process,
-    is_exported,
-)
-from samkit.errors import BackendError, EmbeddingError, WeightsError
+from samkit.backends import Backend, BackendChoice, create_backend, enter_process
+from samkit.errors import EmbeddingError, WeightsError
 from samkit.formats import ImageLike, RangeLike, read_image
 from samkit.geometry import CoordMap
 from samkit.models import ImageFeatures, Sam
 from samkit.predict.crops import CropCache
 from samkit.predict.decoder import PointMasks, PromptDecoder
 from samkit.predict.encoder import SharedEncoder
+from samkit.predict.loading import load_network
 from samkit.predict.origin import Origin, backend_choice, described, load_again
 from samkit.predict.preprocess import normalise, resize_image
-from samkit.predict.programs import network_of_programs
 from samkit.predict.refine import Refine, Refiner, check_refine
 from samkit.predict.session import ImageSession
 from samkit.predict.text_prompts import Text, TextPrompts, TextReader, check_text_embeds
 from samkit.types import ImageEmbedding, MaskPrediction, Prompts
 from samkit.weights import (
-    CATALOG,
     DEFAULT_MODEL,
     PUBLISHED_IOU_THRESH,
     TextEncoder,
-    load_model,
     weights_sha256,
     weights_sha256_of_bytes,
 )
@@ -138,89 +128,20 @@ class Predictor:
             BackendError: the backend, precision or device is not available here.
         """
         enter_process()
-        if source not in CATALOG and is_exported(source):
-            return cls._load_exported(Path(source), backend, precision, threads, device, text_model)
-        loaded = load_model(source)
-        chosen = create_backend(
-            loaded.model, backend=backend, precision=precision, threads=threads, device=device
-        )
+        choice = BackendChoice(device=device, backend=backend, precision=precision, threads=threads)
+        loaded = load_network(source, choice)
         predictor = cls(
             loaded.model,
-            model_name=str(source) if source in CATALOG else loaded.name,
-            backend=chosen,
+            model_name=loaded.model_name,
+            backend=loaded.backend,
             text_encoder=loaded.text_encoder,
             text_model=text_model,
             iou_thresh=loaded.iou_thresh,
         )
+        if loaded.exported:
+            predictor.encoder_checksum = loaded.exported.encoder_checksum
+            predictor.former_checksum = loaded.exported.former_checksum
         predictor._origin = Origin.of(source, text_model)
-        return predictor
-
-    @classmethod
-    def _load_exported(  # noqa: PLR0917 - all of `load`
-        cls,
-        folder: Path,
-        backend: str,
-        precision: str,
-        threads: int | None,
-        device: str | None,
-        text_model: str | os.PathLike[str] | None,
-    ) -> Predictor:
-        """Load an exported folder.
-
-        Raises:
-            WeightsError: it is no exported folder, not complete, or damaged.
-            BackendError: its runtime is not installed, or the device or precision is another.
-        """
-        exported = ExportedFolder.read(folder)
-        if exported.format == "torch":
-            return cls._load_programs(exported, backend, precision, threads, device, text_model)
-        if device not in (None, "cpu"):
-            raise BackendError(f"{folder} was exported for the CPU; device is {device}")
-        if precision not in ("auto", exported.precision):
-            raise BackendError(
-                f"{folder} was exported in {exported.precision}; got {precision}: leave it out"
-            )
-        chosen = ExportedBackend(exported, runtime=backend, threads=threads)
-        predictor = cls(
-            chosen.model,
-            model_name=exported.config,
-            backend=chosen,
-            text_model=text_model,
-            iou_thresh=exported.iou_thresh,
-        )
-        predictor.encoder_checksum = exported.encoder_checksum
-        predictor.former_checksum = exported.former_checksum
-        predictor._origin = Origin.of(folder, text_model)
-        return predictor
-
-    @classmethod
-    def _load_programs(  # noqa: PLR0917 - all of `load`
-        cls,
-        exported: ExportedFolder,
-        backend: str,
-        precision: str,
-        threads: int | None,
-        device: str | None,
-        text_model: str | os.PathLike[str] | None,
-    ) -> Predictor:
-        """Load the weights of a folder of programs, which are not run: that could run other code.
-
-        Raises:
-            WeightsError: a file is damaged.
-            BackendError: the backend, precision or device is not available here.
-        """
-        model = network_of_programs(exported)
-        chosen = create_backend(
-            model, backend=backend, precision=precision, threads=threads, device=device
-        )
-        predictor = cls(
-            model,
-            model_name=exported.config,
-            backend=chosen,
-            text_model=text_model,
-            iou_thresh=exported.iou_thresh,
-        )
-        predictor._origin = Origin.of(exported.folder, text_model)
         return predictor
 
     def describe(self) -> dict[str, str | int]:

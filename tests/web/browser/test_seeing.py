@@ -1,7 +1,6 @@
 """How images are seen: filters, windows, overview, rulers, values; own keys; settings."""
 
 import io
-import signal
 
 import numpy as np
 import pytest
@@ -37,7 +36,7 @@ def lab(tmp_path_factory, plain_backend):
     make_project(server.where, server.images)
     server.start()
     yield server
-    server.stop(signal.SIGTERM)
+    server.end()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import io
 import json
-import signal
 import zipfile
 
 import cv2
@@ -59,7 +58,7 @@ def team(tmp_path_factory, plain_backend):
                 submit_image(store, number, people[name])
     server.start()
     yield server
-    server.stop(signal.SIGTERM)
+    server.end()
 
 
 def box_rle(low, high):
