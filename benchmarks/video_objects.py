@@ -86,7 +86,10 @@ def measure_costs(predictor: Predictor) -> None:
         begin = seconds(lambda: attention.begin(grid))
     shared = seconds(lambda: tracker.encode(frame)) + begin
     print(f"shared: {shared:.2f} s", flush=True)
-    for name, policy in (("plain", PLAIN), ("pooled", POOLED)):
+    policies = {"plain": PLAIN, "pooled": POOLED}
+    if tracker.memory.config.perceiver is not None:
+        del policies["pooled"]
+    for name, policy in policies.items():
         for radius in RADII:
             follow, remember = object_costs(Sam2Tracker(predictor, policy), features, radius)
             own = follow + remember

@@ -27,8 +27,8 @@ from samkit.weights.checkpoint import TextEncoder
 if TYPE_CHECKING:
     from samkit.text import Clip
 
-# Masks, and small data sets, for the tests of several rooms.
-pytest_plugins = ["mask_fixtures", "sample_fixtures"]
+# Masks, small data sets, and stores, for the tests of several rooms.
+pytest_plugins = ["mask_fixtures", "sample_fixtures", "store_fixtures"]
 
 # The same examples in every run, and no time limits, which a busy machine would break.
 settings.register_profile("samkit", deadline=None, derandomize=True, database=None)

@@ -14,7 +14,7 @@ from samkit.backends import BACKENDS, BackendInfo, choose, create_backend
 from samkit.backends.graphs import GRAPHS
 from samkit.backends.torch_backend import COMPILERS, TorchBackend, fold_batch_norms
 from samkit.errors import BackendError
-from samkit.models import CONFIGS, Sam
+from samkit.models import CONFIGS, Sam, TokenMixer
 from samkit.models.tiny_vit import ConvNorm, TinyViTConfig
 from samkit.predict import Predictor
 
@@ -230,21 +230,27 @@ def test_a_cache_that_cannot_be_written_is_done_without(model, image, tmp_path, 
     assert predictor_of(model, "openvino").embed(image).features.grid.isfinite().all()
 
 
-def test_folding_batch_norms_changes_nothing(randomise):
-    config = TinyViTConfig(
-        embed_dims=(16, 16, 32, 32),
-        depths=(1, 1, 1, 1),
-        num_heads=(1, 1, 2, 2),
-        window_sizes=(7, 7, 7, 7),
-        image_size=128,
-        out_channels=32,
-    )
+TINY_VIT = TinyViTConfig(
+    embed_dims=(16, 16, 32, 32),
+    depths=(1, 1, 1, 1),
+    num_heads=(1, 1, 2, 2),
+    window_sizes=(7, 7, 7, 7),
+    image_size=128,
+    out_channels=32,
+)
+
+
+@pytest.mark.parametrize("config", [TINY_VIT, CONFIGS["tiny_edgetam"].encoder])
+def test_folding_batch_norms_changes_nothing(config, randomise):
+    """Nor does making RepViT's branches one convolution."""
     encoder = choose_encoder(config)
     randomise(encoder)
     pixels = torch.randn(1, 3, 128, 128)
     folded = fold_batch_norms(encoder)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
     assert any(isinstance(module, ConvNorm) for module in encoder.modules())
+    mixers = [module for module in folded.modules() if isinstance(module, TokenMixer)]
+    assert [mixer.conv1 for mixer in mixers] == [None] * len(mixers)
     with torch.no_grad():
         torch.testing.assert_close(folded(pixels), encoder(pixels), atol=2e-4, rtol=1e-4)
 
@@ -315,7 +321,7 @@ TWO_BACKENDS = """
 import gc, signal
 import torch
 from samkit.backends import create_backend
-from samkit.models import CONFIGS, Sam
+from samkit.models import CONFIGS, Sam, TokenMixer
 
 model = Sam(CONFIGS["tiny"]).eval()
 backends = [create_backend(model, backend="openvino", precision="float32") for _ in range(2)]
@@ -338,6 +344,14 @@ def test_signals_come_through_when_backends_are_gone():
         [sys.executable, "-c", TWO_BACKENDS], check=False, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout.strip()) == (0, "[1]"), done.stderr
+
+
+def test_openvino_sends_no_reports(model):
+    create_backend(model, backend="openvino", precision="float32", device="cpu")
+    from openvino.tools.ovc import telemetry
+
+    assert [name for name in sys.modules if name.startswith("openvino_telemetry.")] == []
+    assert type(telemetry).__module__ == "openvino.tools.ovc.telemetry_stub"
 
 
 def test_float32_on_the_cpu_shares_the_weights(model):

@@ -1,5 +1,6 @@
 """`samkit segment` end to end: the embedded model on a small image."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -10,13 +11,32 @@ import tifffile
 from PIL import Image
 
 import samkit
+from samkit.backends.torch_backend import TorchBackend
 from samkit.cli.main import main
 from samkit.geometry import decode_rle
+from samkit.weights import weights_sha256
 
 
 @pytest.fixture(scope="module")
 def image():
     return skimage.data.coffee()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def encode_once():
+    """Images that were encoded before, by the same model, are not encoded again."""
+    encode, known = TorchBackend.encode, {}
+
+    def encode_new(self, pixels):
+        content = hashlib.sha256(pixels.numpy().tobytes()).digest()
+        key = (self.info, weights_sha256(self.model), content)
+        if key not in known:
+            known[key] = encode(self, pixels)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TorchBackend, "encode", encode_new)
+        yield
 
 
 @pytest.fixture

@@ -116,6 +116,24 @@ def test_frames_of_no_time_and_another_span(folder, plain, clip):
         assert (one.masks != other.masks).mean() < 1e-3
 
 
+@pytest.mark.slow
+def test_an_edgetam_gives_the_same_masks(tmp_path, randomise, clip):
+    model = Sam2(CONFIGS["tiny_edgetam"])
+    randomise(model)
+    with torch.no_grad():
+        model.mask_decoder.pred_obj_score_head.layers[2].bias.fill_(30)
+    path = tmp_path / "tiny_edgetam.safetensors"
+    save_checkpoint(model, path, name="tiny_edgetam")
+    export_model(path, tmp_path / "onnx", parts=ALL_PARTS)
+    plain = Predictor.load(path, backend="torch", precision="float32", threads=1)
+    loaded = VideoPredictor.load(tmp_path / "onnx", threads=1)
+    expected, found = (follow(one, clip) for one in (VideoPredictor(plain), loaded))
+    for one, other in zip(found, expected, strict=True):
+        assert (one.masks != other.masks).mean() < 1e-3
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
+    assert len({answer.results[0].area for answer in found}) > 5  # masks are no constants
+
+
 def test_folders_without_video_parts_are_refused(folder, tmp_path):
     for path in folder.iterdir():
         if path.stem not in VIDEO_PARTS:

@@ -14,6 +14,7 @@ from samkit.export import save_for_transformers, transformers_folder
 from samkit.models import CONFIGS, build_sam
 from samkit.predict import Predictor
 from samkit.weights import load_model, save_checkpoint, to_own_names
+from samkit.weights.checkpoint import outline
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,8 @@ def test_a_sam_2_is_a_model_of_videos_and_of_images(folders):
 def test_other_networks_are_refused(tmp_path, refusal):
     with refusal(ConfigError, "no TinyViT"):
         save_for_transformers("mobile_sam", tmp_path / "out")
+    with refusal(ConfigError, "EdgeTAM only with timm's RepViT"):
+        transformers_folder.empty_model(outline("tiny_edgetam"))
     assert not (tmp_path / "out").exists()
 
 

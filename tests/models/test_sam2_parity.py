@@ -1,11 +1,14 @@
-"""Our SAM 2 on images against `transformers.Sam2Model`, on copied random weights."""
+"""Our SAM 2 on images against `transformers.Sam2Model`, on copied random weights.
+
+And our EdgeTAM against `EdgeTamModel`, whose trunk is ours in both.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
-import transformers
 from torch import Tensor
 
 from sam2_parity import image_model, random_pixels, video_pair
@@ -29,7 +32,7 @@ class Pair:
     """The same network twice, and what each makes of the same image."""
 
     ours: Sam2
-    theirs: transformers.Sam2Model
+    theirs: Any
     features: ImageFeatures
     their_features: list[Tensor]
 
@@ -47,9 +50,9 @@ def pair_of(name: str, randomise: Callable[..., None]) -> Pair:
         )
 
 
-@pytest.fixture(scope="module")
-def pair(randomise: Callable[..., None]) -> Pair:
-    return pair_of("tiny_sam2", randomise)
+@pytest.fixture(scope="module", params=["tiny_sam2", "tiny_edgetam"])
+def pair(request: pytest.FixtureRequest, randomise: Callable[..., None]) -> Pair:
+    return pair_of(request.param, randomise)
 
 
 def assert_same_features(pair: Pair, atol: float = ATOL) -> None:
@@ -97,11 +100,11 @@ def test_answers_are_those_of_transformers(pair: Pair, kind: str, *, multimask: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", ["tiny", "base_plus"])
+@pytest.mark.parametrize("name", ["sam2.1_hiera_tiny", "sam2.1_hiera_base_plus", "edgetam"])
 def test_published_configurations_answer_as_those_of_transformers(
-    size: str, randomise: Callable[..., None]
+    name: str, randomise: Callable[..., None]
 ) -> None:
-    pair = pair_of(f"sam2.1_hiera_{size}", randomise)
+    pair = pair_of(name, randomise)
     assert_same_features(pair, 1e-3)
     for kind in PROMPTS:
         assert_same_answers(pair, kind, multimask=kind == "point", atol=1e-3)

@@ -1,5 +1,7 @@
 """Our SAM 2 tracker against `transformers.Sam2VideoModel`, on copied random weights.
 
+And our EdgeTAM against `EdgeTamVideoModel`, whose trunk is ours in both.
+
 Each of their sessions has one object: with several they treat the masks of all objects of a frame
 as prompted if one of them is.
 """
@@ -24,8 +26,9 @@ from samkit.video.sam2_tracker import Sam2Tracker
 
 NUM_FRAMES = 12
 ATOL = 1e-3
-# Of the random model's object scores, which hardly vary.
-OBJECT_SHIFT, OBJECT_SCALE = 0.2, -100.0
+# Of the random models' object scores, which hardly vary.
+OBJECT_SHIFTS, OBJECT_SCALE = {"tiny_sam2": -0.2, "tiny_edgetam": 0.4}, 100.0
+OBJECT_SIGNS = {"tiny_sam2": -1, "tiny_edgetam": 1}
 
 Click = list[tuple[float, float, int]]
 
@@ -33,7 +36,7 @@ Click = list[tuple[float, float, int]]
 class Theirs:
     """A session of theirs with one object."""
 
-    def __init__(self, model: transformers.Sam2VideoModel, frames: np.ndarray, spec: Any) -> None:
+    def __init__(self, model: transformers.PreTrainedModel, frames: np.ndarray, spec: Any) -> None:
         self.model = model
         pixels = torch.cat([normalise(frame, spec) for frame in frames])
         size = frames.shape[1]
@@ -98,20 +101,23 @@ def assert_same(own: Sam2Answer, theirs: dict[str, torch.Tensor], *, pointer: bo
     expected = theirs["pred_masks"].squeeze().numpy()
     np.testing.assert_allclose(own.logits, expected, atol=ATOL, rtol=ATOL)
     object_logit = theirs["object_score_logits"].item()
-    assert own.object_logit == pytest.approx(object_logit, abs=-OBJECT_SCALE * ATOL)
+    assert own.object_logit == pytest.approx(object_logit, abs=OBJECT_SCALE * ATOL)
     if pointer:
         theirs_pointer = theirs["object_pointer"].view(1, -1)
         torch.testing.assert_close(own.pointer, theirs_pointer, atol=ATOL, rtol=ATOL)
 
 
-@pytest.fixture(scope="module")
-def pair(randomise: Callable[..., None]) -> tuple[Sam2, transformers.Sam2VideoModel]:
+@pytest.fixture(scope="module", params=["tiny_sam2", "tiny_edgetam"])
+def pair(
+    request: pytest.FixtureRequest, randomise: Callable[..., None]
+) -> tuple[Sam2, transformers.PreTrainedModel]:
     """A pair to which objects are present in some frames, and clearly absent in others."""
-    ours, theirs = video_pair("tiny_sam2", randomise)
+    ours, theirs = video_pair(request.param, randomise)
     own_head = ours.mask_decoder.pred_obj_score_head.layers[2]
+    scale = OBJECT_SIGNS[request.param] * OBJECT_SCALE
     for layer in (own_head, theirs.mask_decoder.pred_obj_score_head.proj_out):
-        layer.weight.data *= OBJECT_SCALE
-        layer.bias.data.sub_(OBJECT_SHIFT).mul_(OBJECT_SCALE)
+        layer.weight.data *= scale
+        layer.bias.data.add_(OBJECT_SHIFTS[request.param]).mul_(scale)
     return ours, theirs
 
 
@@ -133,7 +139,7 @@ CORRECTIONS: list[Click] = [[(44, 70, 1), (80, 80, 0)], [(60, 60, 1)]]
 
 
 @torch.no_grad()
-def compare(ours: Sam2, model: transformers.Sam2VideoModel, frames: np.ndarray) -> set[bool]:
+def compare(ours: Sam2, model: transformers.PreTrainedModel, frames: np.ndarray) -> set[bool]:
     """Two objects with clicks on two frames, a correction, then backwards.
 
     Returns:
@@ -185,7 +191,7 @@ def test_a_given_mask_is_remembered_as_theirs(pair, frames) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sam2.1_hiera_tiny", "sam2_hiera_tiny"])
+@pytest.mark.parametrize("name", ["sam2.1_hiera_tiny", "sam2_hiera_tiny", "edgetam"])
 @torch.no_grad()
 def test_a_published_configuration_tracks_as_theirs(name, randomise, frames) -> None:
     ours, model = video_pair(name, randomise)

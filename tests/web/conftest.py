@@ -105,3 +105,13 @@ def shared_server(tmp_path_factory, image_folder, tiny_predictor):  # noqa: F811
     folder = tmp_path_factory.mktemp("shared")
     with Store.open(folder / "store.db") as opened:
         yield from run_server(Scene(opened, image_folder), settings(folder), tiny_predictor)
+
+
+@pytest.fixture(scope="session")
+def operations(tmp_path_factory, tiny_predictor):
+    """Method and path of everything in the OpenAPI document, which is the same for all servers."""
+    folder = tmp_path_factory.mktemp("operations")
+    with Store.open(folder / "store.db") as opened:
+        app = create_app(opened, load_predictor=lambda: tiny_predictor, config=settings(folder))
+        paths = Browser(app).get("/api/openapi.json").json()["paths"]
+    return [(method.upper(), path) for path, one in paths.items() for method in one]

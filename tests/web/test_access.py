@@ -84,12 +84,6 @@ ADMINS_ONLY = {
 }
 
 
-def operations(server):
-    """Method and path of everything in the OpenAPI document."""
-    paths = server.stranger.get("/api/openapi.json").json()["paths"]
-    return [(method.upper(), path) for path, one in paths.items() for method in one]
-
-
 def ask(browser, method, path, **more):
     """Ask about things that are not there."""
     names = (
@@ -293,16 +287,15 @@ def test_gate_lets_some_in_and_some_wait():
         pass
 
 
-def test_nothing_is_open_to_strangers(shared_server):
-    found = operations(shared_server)
-    assert len(found) == len(set(found)) == 150
-    for method, path in found:
+def test_nothing_is_open_to_strangers(shared_server, operations):
+    assert len(operations) == len(set(operations)) == 150
+    for method, path in operations:
         status = ask(shared_server.stranger, method, path).status_code
         assert (status != 401) == ((method, path) in OPEN), (method, path, status)
 
 
-def test_roles(sqlite_server):
-    for key in operations(sqlite_server):
+def test_roles(sqlite_server, operations):
+    for key in operations:
         if key == ("DELETE", "/api/session"):  # for everybody, but only once
             continue
         refused = [
@@ -323,8 +316,8 @@ def test_roles(sqlite_server):
         {"Origin": "http://[broken"},
     ],
 )
-def test_requests_from_other_sites_change_nothing(headers, shared_server):
-    changing = [one for one in operations(shared_server) if one[0] in UNSAFE]
+def test_requests_from_other_sites_change_nothing(headers, shared_server, operations):
+    changing = [one for one in operations if one[0] in UNSAFE]
     assert len(changing) == 81
     for method, path in changing:
         if (method, path) not in OPEN:

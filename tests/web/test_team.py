@@ -4,7 +4,6 @@ import pytest
 from starlette.websockets import WebSocketDisconnect
 
 from samkit.dataengine import save_annotation, set_members
-from web.test_access import operations
 
 NAMES = ("project_id", "image_id", "annotation_id", "class_id")
 
@@ -21,7 +20,7 @@ def test_members_are_read_by_reviewers_and_set_by_admins(server):
     assert server.adm.put(path, json={"user_ids": None}).json()["everybody"]
 
 
-def test_nothing_of_a_project_is_there_for_whoever_is_no_member(sqlite_server, rle_of):
+def test_nothing_of_a_project_is_there_for_whoever_is_no_member(sqlite_server, rle_of, operations):
     scene, bob = sqlite_server.scene, sqlite_server.bob
     image_id = scene.hold(scene.ann)
     mask = save_annotation(
@@ -34,7 +33,7 @@ def test_nothing_of_a_project_is_there_for_whoever_is_no_member(sqlite_server, r
     assert bob.get(f"/api/images/{image_id}").status_code == 200
     set_members(scene.store, scene.project.id, [scene.ann], user_id=scene.adm)
     asked = 0
-    for method, path in operations(sqlite_server):
+    for method, path in operations:
         own = path
         for name, key in zip(NAMES, keys, strict=True):
             own = own.replace(f"{{{name}}}", str(key))

@@ -4,8 +4,6 @@ import pytest
 from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from web.test_access import operations
-
 
 def with_token(server, browser, **body):
     """A program with a token of a browser's person, and what is known of the token."""
@@ -47,7 +45,7 @@ def test_a_header_counts_instead_of_the_cookie(server):
         assert answer.status_code == 401, wrong
 
 
-def test_a_token_does_no_more_than_its_role(sqlite_server):
+def test_a_token_does_no_more_than_its_role(sqlite_server, operations):
     server = sqlite_server
     program, _ = with_token(server, server.adm, role="annotator", days=1)
     assert program.get("/api/session").json()["user"]["role"] == "annotator"
@@ -55,7 +53,7 @@ def test_a_token_does_no_more_than_its_role(sqlite_server):
     server.ann.post(f"/api/images/{image_id}/submit")
     refused = program.post(f"/api/images/{image_id}/lease")
     assert (refused.status_code, "only a reviewer" in refused.json()["detail"]) == (403, True)
-    for method, path in operations(server):
+    for method, path in operations:
         if path.startswith("/api/users") or path == "/api/audit":
             answer = program.request(method, path.replace("{user_id}", "1"))
             assert answer.status_code == 403, path

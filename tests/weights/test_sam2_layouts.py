@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sam2_parity import image_model, video_pair
+from sam2_parity import edgetam, image_model, video_pair
 from samkit.errors import WeightsError
 from samkit.export.transformers_folder import sam2_config
 from samkit.models import CONFIGS, Sam2, Sam2Config, build_sam
@@ -27,6 +27,8 @@ TO_ORIGINAL = (
     (r"^memory\.", ""),
     (r"mlp\.lin1", "mlp.layers.0"),
     (r"mlp\.lin2", "mlp.layers.1"),
+    (r"trunk\.stages\.", "trunk.body.stages_"),
+    (r"trunk\.stem", "trunk.body.stem"),
 )
 # Names of a published file, one of each kind.
 ORIGINAL_NAMES = [
@@ -80,6 +82,35 @@ ORIGINAL_NAMES = [
     "sam_mask_decoder.pred_obj_score_head.layers.0.weight",
 ]
 
+# Likewise of edgetam.pt, which for the rest has those above.
+EDGETAM_NAMES = [
+    "image_encoder.trunk.body.stem.conv1.c.weight",
+    "image_encoder.trunk.body.stem.conv2.bn.running_var",
+    "image_encoder.trunk.body.stages_0.blocks.1.token_mixer.conv.c.weight",
+    "image_encoder.trunk.body.stages_2.blocks.13.token_mixer.conv1.bn.bias",
+    "image_encoder.trunk.body.stages_2.blocks.12.se.fc1.bias",
+    "image_encoder.trunk.body.stages_3.blocks.0.channel_mixer.conv2.bn.num_batches_tracked",
+    "image_encoder.trunk.body.stages_1.downsample.pre_block.token_mixer.conv.bn.weight",
+    "image_encoder.trunk.body.stages_1.downsample.spatial_downsample.c.weight",
+    "image_encoder.trunk.body.stages_1.downsample.channel_downsample.bn.running_mean",
+    "image_encoder.trunk.body.stages_3.downsample.ffn.conv1.c.weight",
+    "spatial_perceiver.latents",
+    "spatial_perceiver.latents_2d",
+    "spatial_perceiver.norm.weight",
+    "spatial_perceiver.layers.1.attn.norm_latents.weight",
+    "spatial_perceiver.layers.0.attn.norm_x.bias",
+    "spatial_perceiver.layers.0.attn.to_q.weight",
+    "spatial_perceiver.layers.0.attn.to_kv.weight",
+    "spatial_perceiver.layers.0.attn.to_out.weight",
+    "spatial_perceiver.layers.1.ff.0.bias",
+    "spatial_perceiver.layers.1.ff.1.weight",
+    "spatial_perceiver.layers.1.ff.3.weight",
+    "spatial_perceiver.layers.0.self_attn.norm.weight",
+    "spatial_perceiver.layers.0.self_attn.to_kv.weight",
+    "spatial_perceiver.layers.1.self_ff.3.weight",
+    "memory_attention.layers.1.cross_attn_image.k_proj.weight",
+]
+
 
 def original(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A state under the original's names."""
@@ -100,6 +131,8 @@ def their_state(name: str) -> dict[str, Tensor]:
     import transformers
 
     with torch.device("meta"):
+        if name == "edgetam":
+            return edgetam(config).state_dict()
         return transformers.Sam2VideoModel(sam2_config(config)).state_dict()
 
 
@@ -107,14 +140,14 @@ def shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in state.items()}
 
 
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("name", [*SIZES, "edgetam"])
 def test_names_of_transformers_become_exactly_ours(name: str) -> None:
     own, layout = to_own_names(their_state(name))
     assert layout == "transformers"
     assert shapes(own) == shapes(outline(name).state_dict())
 
 
-@pytest.mark.parametrize("name", [*SIZES, "tiny_sam2"])
+@pytest.mark.parametrize("name", [*SIZES, "tiny_sam2", "edgetam"])
 def test_names_of_original_files_become_exactly_ours(name: str) -> None:
     state = outline(name).state_dict()
     own, layout = to_own_names({"model": original(state)})
@@ -126,9 +159,11 @@ def test_names_of_original_files_become_exactly_ours(name: str) -> None:
 def test_original_names_are_those_of_published_files() -> None:
     names = original(outline("sam2.1_hiera_tiny").state_dict())
     assert [name for name in ORIGINAL_NAMES if name not in names] == []
+    names = original(outline("edgetam").state_dict())
+    assert [name for name in EDGETAM_NAMES if name not in names] == []
 
 
-@pytest.mark.parametrize("name", [*SIZES, "tiny_sam2"])
+@pytest.mark.parametrize("name", [*SIZES, "tiny_sam2", "edgetam"])
 def test_our_names_become_those_of_original_files(name: str) -> None:
     state = outline(name).state_dict()
     expected, found = original(state), to_sam2_original(state)
@@ -142,16 +177,19 @@ def test_our_own_names_stay(tiny_sam2: Sam2) -> None:
     assert list(own) == list(state)
 
 
-def test_values_survive_every_layout(randomise: Callable[..., None], tmp_path: Path) -> None:
-    ours, theirs = video_pair("tiny_sam2", randomise)
+@pytest.mark.parametrize("model", ["tiny_sam2", "tiny_edgetam"])
+def test_values_survive_every_layout(
+    model: str, randomise: Callable[..., None], tmp_path: Path
+) -> None:
+    ours, theirs = video_pair(model, randomise)
     expected = ours.state_dict()
     torch.save({"model": original(expected)}, tmp_path / "original.pt")
     save_file(theirs.state_dict(), tmp_path / "theirs.safetensors")
-    save_checkpoint(ours, tmp_path / "own.safetensors", name="tiny_sam2")
+    save_checkpoint(ours, tmp_path / "own.safetensors", name=model)
     for file in ("original.pt", "theirs.safetensors", "own.safetensors"):
         loaded = load_model(tmp_path / file)
-        assert loaded.name == "tiny_sam2"
-        assert loaded.model.config == CONFIGS["tiny_sam2"]
+        assert loaded.name == model
+        assert loaded.model.config == CONFIGS[model]
         assert loaded.iou_thresh == read_iou_thresh(tmp_path / file) == SAM2_IOU_THRESH
         assert loaded.model.state_dict().keys() == expected.keys()
         for name, tensor in loaded.model.state_dict().items():
@@ -190,10 +228,11 @@ def test_a_file_of_another_size_names_the_tensors(
         load_model(tmp_path / "tiny.safetensors", name="sam2.1_hiera_tiny")
 
 
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("name", [*SIZES, "edgetam"])
 def test_the_catalog_knows_each_size(name: str) -> None:
     entry = CATALOG[name]
-    assert entry.hub_repo == "facebook/" + name.replace("_", "-")
+    repo = "EdgeTAM" if name == "edgetam" else name.replace("_", "-")
+    assert entry.hub_repo == f"facebook/{repo}"
     assert entry.iou_thresh == SAM2_IOU_THRESH != PUBLISHED_IOU_THRESH
     with torch.device("meta"):
         model = build_sam(CONFIGS[name])

@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
         is_exported,
     )
     from samkit.backends.forking import enter_process, renew_in_children
-    from samkit.backends.graphs import DecoderGraph, write_onnx
+    from samkit.backends.graphs import DecoderGraph, convert_onnx, write_onnx
     from samkit.backends.runtimes import Part
 
 __all__ = [
@@ -63,6 +63,7 @@ __all__ = [
     "automatic_backend",
     "choose_precision",
     "computes_bfloat16",
+    "convert_onnx",
     "create_backend",
     "decoder_inputs",
     "enter_process",
@@ -98,6 +99,7 @@ __getattr__, __dir__ = lazy_names(
         "automatic_backend": "choose",
         "choose_precision": "choose",
         "computes_bfloat16": "choose",
+        "convert_onnx": "graphs",
         "create_backend": "choose",
         "decoder_inputs": "exported",
         "enter_process": "forking",

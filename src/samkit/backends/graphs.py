@@ -204,3 +204,15 @@ def write_onnx(
             opset_version=OPSET,
             dynamo=False,
         )
+
+
+def convert_onnx(source: Path, path: Path, *, halves: bool) -> None:
+    """Write an ONNX file as OpenVINO's XML and BIN files.
+
+    Args:
+        path: of the XML file.
+        halves: weights in float16.
+    """
+    from samkit.backends.unreported import openvino
+
+    openvino.save_model(openvino.convert_model(source), path, compress_to_fp16=halves)

@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import openvino
 import torch
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from samkit.backends.base import BackendInfo
 from samkit.backends.compiled import CompiledBackend, Graph
 from samkit.backends.forking import STATE, abandon, call_in_children, check_not_lost
 from samkit.backends.graphs import GRAPHS, GraphSpec
+from samkit.backends.unreported import openvino
 from samkit.errors import OutputError
 from samkit.files import cache_folder, check_writable
 from samkit.models import Sam

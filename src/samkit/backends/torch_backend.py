@@ -31,6 +31,7 @@ from samkit.models import (
     PromptEmbeddings,
     PromptTensors,
     Sam,
+    TokenMixer,
 )
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -121,7 +122,7 @@ class TorchBackend:
 
 
 def fold_batch_norms(encoder: nn.Module) -> nn.Module:
-    """Fold an encoder's batch norms into its convolutions.
+    """Fold an encoder's batch norms into its convolutions, and RepViT's branches into one.
 
     Returns the encoder itself if it has none, else a copy.
     """
@@ -132,6 +133,9 @@ def fold_batch_norms(encoder: nn.Module) -> nn.Module:
         if isinstance(module, ConvNorm):
             module.c = fuse_conv_bn_eval(module.c, module.bn)
             module.bn = nn.Identity()  # type: ignore[assignment]
+    for module in folded.modules():
+        if isinstance(module, TokenMixer):
+            module.merge()
     ready: nn.Module = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return ready
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -167,21 +168,33 @@ def upgrade(connection: Connection, name: str) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
-    config = Config()
-    config.set_main_option("script_location", MIGRATIONS)
-    script = ScriptDirectory.from_config(config)
+    steps = _steps()
     current = MigrationContext.configure(connection).get_current_heads()
-    unknown = set(current) - {step.revision for step in script.walk_revisions()}
+    unknown = {*current} - {*steps}
     if unknown:
         raise StoreError(
             f"{name} was written by a newer samkit (step {', '.join(sorted(unknown))}; this one"
-            f" knows up to {script.get_current_head()}): update samkit"
+            f" knows up to {steps[0]}): update samkit"
         )
     if not current and inspect(connection).get_table_names():
         raise StoreError(f"{name} is a database of another program")
-    if tuple(current) != (script.get_current_head(),):
+    if current != steps[:1]:
+        config = _migrations()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _migrations() -> Config:
+    config = Config()
+    config.set_main_option("script_location", MIGRATIONS)
+    return config
+
+
+@cache  # reading them takes several times as long as opening a store otherwise
+def _steps() -> tuple[str, ...]:
+    """The migrations' names, latest first."""
+    scripts = ScriptDirectory.from_config(_migrations())
+    return tuple(step.revision for step in scripts.walk_revisions())
 
 
 def _to_url(where: str | os.PathLike[str]) -> URL:

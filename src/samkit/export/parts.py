@@ -5,7 +5,15 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from samkit.backends import DECODER, ENCODER, FEATURES, SUFFIXES, VIDEO_PARTS, write_onnx
+from samkit.backends import (
+    DECODER,
+    ENCODER,
+    FEATURES,
+    SUFFIXES,
+    VIDEO_PARTS,
+    convert_onnx,
+    write_onnx,
+)
 from samkit.errors import ConfigError
 from samkit.export.graphs import PartSpec, decoder_spec, encoder_spec
 from samkit.export.half_weights import halve_weights
@@ -53,12 +61,10 @@ def write_part(spec: PartSpec, path: Path, *, halves: bool) -> None:
     if path.suffix == SUFFIXES["torch"]:
         write_program(spec, path)
         return
-    import openvino
-
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         between = Path(folder) / f"{path.stem}.onnx"
         write_as_onnx(spec, between)
-        openvino.save_model(openvino.convert_model(between), path, compress_to_fp16=halves)
+        convert_onnx(between, path, halves=halves)
 
 
 def write_as_onnx(spec: PartSpec, path: Path) -> None:

@@ -149,7 +149,8 @@ class MemoryEncoderGraph(nn.Module):
 
     def __init__(self, memory: Memory, image_size: int) -> None:
         super().__init__()
-        self.memory, self.size = only(memory, "encoder", "no_obj_embed_spatial"), image_size
+        self.memory = only(memory, "encoder", "no_obj_embed_spatial", "spatial_perceiver")
+        self.size = image_size
 
     def forward(
         self,
@@ -167,7 +168,7 @@ class MemoryEncoderGraph(nn.Module):
             is_present: (P,), 1 where the object is in the frame, else 0; SAM 2.1 alone has it.
 
         Returns:
-            (P, E, G, G).
+            (P, E, G, G), or (P, E, T) of a perceiver.
         """
         size = (self.size, self.size)
         large = nn.functional.interpolate(mask_logits, size, mode="bilinear", align_corners=False)
@@ -202,7 +203,7 @@ class MemoryAttentionGraph(nn.Module):
 
         Args:
             image_embeddings: (1, C, G, G).
-            memory_maps: (P, F, E, G, G).
+            memory_maps: (P, F, E, G, G), or (P, F, E, T) of a perceiver.
             memory_steps: (F,) int64, how long ago each was: 1 for the frame before, and so on, 0
                 for prompted frames, -1 for frames of no time.
             object_pointers: (P, K, C).
@@ -287,7 +288,8 @@ def video_specs(sam: Sam2) -> tuple[PartSpec, ...]:
     size = sam.config.image_size
     prompts = decoder_example(sam)[1:5]
     present, axes = torch.ones(objects), {0: "objects"}
-    maps = torch.zeros(objects, EXAMPLE_FRAMES, config.dim, grid, grid)
+    map_shape = (grid, grid) if config.perceiver is None else (config.perceiver.num_tokens,)
+    maps = torch.zeros(objects, EXAMPLE_FRAMES, config.dim, *map_shape)
     steps = torch.arange(EXAMPLE_FRAMES).clamp(max=config.num_frames - 1)
     pointers, distances = torch.zeros(objects, EXAMPLE_POINTERS, dim), torch.ones(EXAMPLE_POINTERS)
     revised = 1 if config.is_revised else 0  # SAM 2.0 lacks the last input of two parts

@@ -88,6 +88,11 @@ def empty_model(model: Sam) -> Any:
 
     config = model.config
     if isinstance(config, Sam2Config):
+        if not isinstance(config.encoder, HieraConfig):
+            raise ConfigError(
+                "transformers has EdgeTAM only with timm's RepViT, which samkit does not use: give"
+                " it the published yonigozlan/EdgeTAM-hf"
+            )
         if config.memory is None:
             raise ConfigError("transformers needs the memory of a SAM 2, which this file lacks")
         return transformers.Sam2VideoModel(sam2_config(config))
@@ -131,6 +136,7 @@ def sam2_config(config: Sam2Config) -> transformers.Sam2VideoConfig:
     """Their configuration of a SAM 2."""
     import transformers
 
+    assert isinstance(config.encoder, HieraConfig)
     assert config.memory is not None
     return transformers.Sam2VideoConfig(
         vision_config=hiera_config(config.encoder),

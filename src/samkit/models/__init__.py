@@ -20,10 +20,12 @@ from samkit.models.layers import (
 from samkit.models.mask_decoder import Attended, MaskDecoder, finer_tokens
 from samkit.models.memory import Memory, MemoryConfig, RememberedFrame, RememberedPointer
 from samkit.models.meta import without_values
+from samkit.models.perceiver import PerceiverConfig
 from samkit.models.pooling import GridPooling, MemoryPooling
 from samkit.models.prompt_encoder import FourierPositions, PromptEncoder, PromptEncoderConfig
 from samkit.models.proposal_head import ProposalHead, ProposalHeadConfig
 from samkit.models.registry import CONFIGS, build_sam
+from samkit.models.repvit import RepViTConfig, RepViTEncoder, TokenMixer
 from samkit.models.sam import Sam, SamConfig
 from samkit.models.sam2 import ObjectMasks, Sam2, Sam2Config, choose_stable
 from samkit.models.tiny_vit import ConvNorm, TinyViT, TinyViTConfig
@@ -52,6 +54,7 @@ __all__ = [
     "MemoryPooling",
     "Neck",
     "ObjectMasks",
+    "PerceiverConfig",
     "PosEncProjections",
     "PromptEmbeddings",
     "PromptEncoder",
@@ -62,6 +65,8 @@ __all__ = [
     "RelPosAttention",
     "RememberedFrame",
     "RememberedPointer",
+    "RepViTConfig",
+    "RepViTEncoder",
     "Sam",
     "Sam2",
     "Sam2Config",
@@ -70,6 +75,7 @@ __all__ = [
     "SharedProjections",
     "TinyViT",
     "TinyViTConfig",
+    "TokenMixer",
     "TransformerMlp",
     "ViTConfig",
     "build_sam",

@@ -1,7 +1,7 @@
 """SAM 2's memory: frames with an object's mask become maps and pointers, which other frames see.
 
 Source: arXiv:2408.00714, section 4 and appendix D. Shape legend: P objects, C channels, E channels
-of memories, G side of the grid, S side of the input, K memory tokens.
+of memories, G side of the grid, S side of the input, K memory tokens, T tokens of a perceiver.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from samkit.models.layers import LayerNorm2d
 from samkit.models.mask_decoder import Mlp
 from samkit.models.memory_attention import MemoryAttention, sine_of_distance, sine_positions
+from samkit.models.perceiver import PerceiverConfig, SpatialPerceiver
 from samkit.models.pooling import MemoryPooling
 
 # Masks come as probabilities, and are scaled for the memory encoder.
@@ -35,6 +36,7 @@ class MemoryConfig:
         num_pointers: length of time over which pointers are remembered, in frames.
         is_revised: SAM 2.1, which marks frames without the object, and tells pointers how long ago
             they are.
+        perceiver: EdgeTAM's, which sums up each map in a few tokens; None keeps maps as they are.
     """
 
     dim: int = 64
@@ -45,13 +47,14 @@ class MemoryConfig:
     num_pointers: int = 16
     dropout: float = 0.1
     is_revised: bool = True
+    perceiver: PerceiverConfig | None = None
 
 
 class RememberedFrame(NamedTuple):
     """A frame's map of P objects, and how long ago it was.
 
     Attributes:
-        map: (P, E, G, G).
+        map: (P, E, G, G), or (P, E, T) of a perceiver.
         steps: 1 for the frame before, and so on; 0 for a frame that a user prompted, however long
             ago; None for a frame of no time.
         near: (B, B) bool, blocks of cells in which the object is; None where nothing is pooled.
@@ -138,6 +141,7 @@ class Memory(nn.Module):
     """All that a SAM 2 has for videos; names of parts are those of published files."""
 
     positions: Tensor
+    cell_positions: Tensor
 
     def __init__(self, config: MemoryConfig, dim: int, grid: int) -> None:
         """Build the memory for images of (C, G, G), which is (dim, grid, grid)."""
@@ -151,6 +155,7 @@ class Memory(nn.Module):
             mlp_dim=config.mlp_dim,
             grid=grid,
             dropout=config.dropout,
+            perceiver=config.perceiver,
         )
         self.encoder = MemoryEncoder(dim, config.dim)
         self.maskmem_tpos_enc = nn.Parameter(torch.zeros(config.num_frames, 1, 1, config.dim))
@@ -161,13 +166,19 @@ class Memory(nn.Module):
         if config.is_revised:
             self.no_obj_embed_spatial = nn.Parameter(torch.zeros(1, config.dim))
             self.obj_ptr_tpos_proj = nn.Linear(dim, config.dim)
-        positions = sine_positions(grid, config.dim).flatten(2).transpose(1, 2)
+        cells = positions = sine_positions(grid, config.dim).flatten(2).transpose(1, 2)
+        if config.perceiver is not None:
+            self.spatial_perceiver = SpatialPerceiver(config.perceiver, config.dim)
+            local = sine_positions(config.perceiver.grid, config.dim).flatten(2).transpose(1, 2)
+            positions = nn.functional.pad(local, (0, 0, config.perceiver.num_global, 0))
+        # Of a map's cells, and of the tokens that are remembered of it.
+        self.register_buffer("cell_positions", cells, persistent=False)
         self.register_buffer("positions", positions, persistent=False)
 
     def encode(
         self, grid: Tensor, mask_logits: Tensor, is_present: Tensor, *, binarise: bool
     ) -> Tensor:
-        """Remember a frame: maps (P, E, G, G).
+        """Remember a frame: maps (P, E, G, G), or (P, E, T) of a perceiver.
 
         Args:
             grid: the frame (1 or P, C, G, G), as it was before it saw the memory.
@@ -179,12 +190,15 @@ class Memory(nn.Module):
         return self.encode_masks(grid, masks, is_present)
 
     def encode_masks(self, grid: Tensor, masks: Tensor, is_present: Tensor) -> Tensor:
-        """Remember a frame with masks (P, 1, S, S) from 0 to 1: maps (P, E, G, G)."""
+        """Remember a frame with masks (P, 1, S, S) from 0 to 1, likewise."""
         maps: Tensor = self.encoder(grid, masks * MASK_SCALE + MASK_BIAS)
-        if not self.config.is_revised:
+        if self.config.is_revised:
+            absent = (~is_present).to(maps.dtype)[:, None] * self.no_obj_embed_spatial
+            maps = maps + absent[..., None, None]
+        if self.config.perceiver is None:
             return maps
-        absent = (~is_present).to(maps.dtype)[:, None] * self.no_obj_embed_spatial
-        return maps + absent[..., None, None]
+        tokens: Tensor = self.spatial_perceiver(maps, self.cell_positions)
+        return tokens
 
     def point(self, mask_token: Tensor, is_present: Tensor) -> Tensor:
         """Object pointers (P, C) of the chosen masks' tokens (P, C)."""

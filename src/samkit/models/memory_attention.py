@@ -16,6 +16,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from samkit.models.perceiver import PerceiverConfig
 from samkit.models.pooling import GridPooling, MemoryPooling
 
 ROPE_THETA = 10_000.0
@@ -41,19 +42,21 @@ class TokenPlaces(NamedTuple):
 class AxialRope(nn.Module):
     """Rotates pairs of channels by angles that grow with x, for half of the pairs, and with y.
 
-    So the product of a query and a key depends on the offset between their positions.
+    So the product of a query and a key depends on the offset between their positions. A map may
+    begin with tokens that have no place in it, and are not rotated.
     """
 
     angles: Tensor
     cos: Tensor
     sin: Tensor
 
-    def __init__(self, head_dim: int, grid: int) -> None:
+    def __init__(self, head_dim: int, grid: int, num_global: int = 0) -> None:
         super().__init__()
         speeds = ROPE_THETA ** -(torch.arange(0, head_dim, 4, device="cpu") / head_dim)
         cell = torch.arange(grid * grid, device="cpu")
         axes = [torch.outer(axis.float(), speeds) for axis in (cell % grid, cell // grid)]
         angles = torch.cat(axes, dim=1)  # (N, D / 2)
+        angles = nn.functional.pad(angles, (0, 0, num_global, 0))
         self.register_buffer("angles", angles, persistent=False)
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
@@ -103,7 +106,24 @@ class RopeAttention(nn.Module):
     exactly, so that on a CPU values are mixed in the memory's channels and projected afterwards.
     """
 
-    def __init__(self, dim: int, kv_dim: int, *, num_heads: int, grid: int) -> None:
+    def __init__(
+        self,
+        dim: int,
+        kv_dim: int,
+        *,
+        num_heads: int,
+        grid: int,
+        perceiver: PerceiverConfig | None = None,
+    ) -> None:
+        """Create the layers.
+
+        Args:
+            dim: channels of queries.
+            kv_dim: of keys and values.
+            num_heads: of each.
+            grid: side of the grid of queries, and of keys without a perceiver.
+            perceiver: whose tokens the keys are.
+        """
         super().__init__()
         self.num_heads = num_heads
         self.q_proj = nn.Linear(dim, dim)
@@ -111,6 +131,9 @@ class RopeAttention(nn.Module):
         self.v_proj = nn.Linear(kv_dim, dim)
         self.out_proj = nn.Linear(dim, dim)
         self.rope = AxialRope(dim // num_heads, grid)
+        self.key_rope = self.rope
+        if perceiver is not None:
+            self.key_rope = AxialRope(dim // num_heads, perceiver.grid, perceiver.num_global)
 
     def forward(
         self,
@@ -130,7 +153,7 @@ class RopeAttention(nn.Module):
             q_places, k_places: of tokens of pooled maps.
         """
         q_PHND = self.rope(self.split_heads(self.q_proj(q)), places=q_places)
-        k_PHKD = self.rope(self.split_heads(self.k_proj(k)), num_still, k_places)
+        k_PHKD = self.key_rope(self.split_heads(self.k_proj(k)), num_still, k_places)
         q_PHND = q_PHND.expand(k_PHKD.shape[0], -1, -1, -1)
         bias = None if k_places is None else k_places.log_sizes.to(q_PHND.dtype)
         if self._projects_after(v):
@@ -196,11 +219,21 @@ class MemoryAttentionLayer(nn.Module):
     """Self-attention, attention to the memory, MLP; a norm before each."""
 
     def __init__(
-        self, dim: int, kv_dim: int, *, num_heads: int, mlp_dim: int, grid: int, dropout: float
+        self,
+        dim: int,
+        kv_dim: int,
+        *,
+        num_heads: int,
+        mlp_dim: int,
+        grid: int,
+        dropout: float,
+        perceiver: PerceiverConfig | None,
     ) -> None:
         super().__init__()
         self.self_attn = RopeAttention(dim, dim, num_heads=num_heads, grid=grid)
-        self.cross_attn_image = RopeAttention(dim, kv_dim, num_heads=num_heads, grid=grid)
+        self.cross_attn_image = RopeAttention(
+            dim, kv_dim, num_heads=num_heads, grid=grid, perceiver=perceiver
+        )
         self.linear1 = nn.Linear(dim, mlp_dim)
         self.linear2 = nn.Linear(mlp_dim, dim)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(dim) for _ in range(3))
@@ -246,11 +279,18 @@ class MemoryAttention(nn.Module):
         mlp_dim: int,
         grid: int,
         dropout: float,
+        perceiver: PerceiverConfig | None = None,
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             MemoryAttentionLayer(
-                dim, kv_dim, num_heads=num_heads, mlp_dim=mlp_dim, grid=grid, dropout=dropout
+                dim,
+                kv_dim,
+                num_heads=num_heads,
+                mlp_dim=mlp_dim,
+                grid=grid,
+                dropout=dropout,
+                perceiver=perceiver,
             )
             for _ in range(num_layers)
         )

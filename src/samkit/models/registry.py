@@ -3,6 +3,8 @@
 from samkit.models.hiera import HieraConfig
 from samkit.models.mask_decoder import MaskDecoderConfig
 from samkit.models.memory import MemoryConfig
+from samkit.models.perceiver import PerceiverConfig
+from samkit.models.repvit import RepViTConfig
 from samkit.models.sam import Sam, SamConfig
 from samkit.models.sam2 import Sam2, Sam2Config
 from samkit.models.tiny_vit import TinyViTConfig
@@ -52,6 +54,10 @@ CONFIGS: dict[str, SamConfig] = {
         f"sam2_hiera_{size}": Sam2Config(encoder=encoder, memory=MemoryConfig(is_revised=False))
         for size, encoder in HIERA.items()
     },
+    "edgetam": Sam2Config(
+        encoder=RepViTConfig(),
+        memory=MemoryConfig(num_layers=2, is_revised=False, perceiver=PerceiverConfig()),
+    ),
     # Small enough to be trained from nothing on a CPU; not a published model.
     "small": SamConfig(
         encoder=ViTConfig(
@@ -104,6 +110,21 @@ CONFIGS: dict[str, SamConfig] = {
         ),
         decoder=MaskDecoderConfig(dim=128, num_heads=4, mlp_dim=128, iou_hidden_dim=128),
         memory=MemoryConfig(num_layers=2, mlp_dim=128, num_frames=4, num_pointers=5),
+    ),
+    # Likewise, of EdgeTAM's kind.
+    "tiny_edgetam": Sam2Config(
+        encoder=RepViTConfig(
+            stage_dims=(16, 24, 32, 48), depths=(1, 1, 2, 1), image_size=128, out_channels=128
+        ),
+        decoder=MaskDecoderConfig(dim=128, num_heads=4, mlp_dim=128, iou_hidden_dim=128),
+        memory=MemoryConfig(
+            num_layers=2,
+            mlp_dim=128,
+            num_frames=4,
+            num_pointers=5,
+            is_revised=False,
+            perceiver=PerceiverConfig(num_global=6, grid=4),
+        ),
     ),
     # A SAM 2 small enough to be trained on videos from nothing on a CPU; not a published model.
     "nano_sam2": Sam2Config(

@@ -19,11 +19,12 @@ from samkit.models.mask_decoder import (
     MaskDecoderConfig,
 )
 from samkit.models.prompt_encoder import PromptEncoder, PromptEncoderConfig
+from samkit.models.repvit import RepViTConfig, RepViTEncoder
 from samkit.models.tiny_vit import TinyViT, TinyViTConfig
 from samkit.models.two_way import ImageContext, PosEncProjections
 from samkit.models.vit import ImageEncoderViT, ViTConfig
 
-EncoderConfig = ViTConfig | TinyViTConfig | HieraConfig
+EncoderConfig = ViTConfig | TinyViTConfig | HieraConfig | RepViTConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +210,7 @@ class Sam(nn.Module):
 # The image encoder of each kind of configuration. A new kind is a new entry here.
 ENCODERS: dict[type, Callable[[Any], nn.Module]] = {
     HieraConfig: HieraEncoder,
+    RepViTConfig: RepViTEncoder,
     TinyViTConfig: TinyViT,
     ViTConfig: ImageEncoderViT,
 }

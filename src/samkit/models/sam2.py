@@ -27,6 +27,7 @@ from samkit.models.mask_decoder import (
 )
 from samkit.models.memory import Memory, MemoryConfig
 from samkit.models.prompt_encoder import PromptEncoderConfig
+from samkit.models.repvit import RepViTConfig
 from samkit.models.sam import Sam, SamConfig
 from samkit.models.two_way import PosEncProjections
 
@@ -36,9 +37,9 @@ STABILITY_DELTA, STABILITY_THRESH = 0.05, 0.98
 
 @dataclass(frozen=True, kw_only=True)
 class Sam2Config(SamConfig):
-    """Configuration of a SAM 2; `memory` is None for a model of images alone."""
+    """Configuration of a SAM 2 or an EdgeTAM; `memory` is None for a model of images alone."""
 
-    encoder: HieraConfig
+    encoder: HieraConfig | RepViTConfig
     memory: MemoryConfig | None = field(default_factory=MemoryConfig)
 
     @property

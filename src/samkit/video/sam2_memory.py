@@ -106,8 +106,8 @@ class MemoryFrame:
     """An object in a frame.
 
     Attributes:
-        map: (1, E, G, G) in bfloat16, as in the original; None where only the pointer is within
-            reach.
+        map: (1, E, G, G), or (1, E, T) of a perceiver, in bfloat16, as in the original; None where
+            only the pointer is within reach.
         pointer: (1, C).
         is_good: whether the frame is one to learn from, by the policy.
         near: (B, B) bool, blocks in which the object is; None where nothing is pooled.

@@ -79,7 +79,7 @@ class Sam2Tracker:
         Raises:
             WeightsError: the model has no networks for videos, or was exported without them.
             ConfigError: the policy pools blocks that do not fill the model's grid, or pools and
-                the model was exported.
+                the model was exported, or has a perceiver.
         """
         model = predictor.model
         if not isinstance(model, Sam2) or model.memory is None:
@@ -92,6 +92,11 @@ class Sam2Tracker:
             raise ConfigError(
                 f"pooled_cells must divide the {grid} cells along a side of the model's"
                 f" grid; got {policy.pooled_cells}"
+            )
+        if policy.pooled_cells > 1 and model.memory.config.perceiver is not None:
+            raise ConfigError(
+                f"{predictor.model_name} remembers no cells that could be pooled: its perceiver"
+                " sums up each frame; choose another policy"
             )
         self.predictor, self.policy = predictor, policy
         self.num_blocks = grid // policy.pooled_cells

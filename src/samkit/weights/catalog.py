@@ -128,6 +128,17 @@ CATALOG: dict[str, CatalogEntry] = {
             sha256=("a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",),
         ),
         *(sam2_entry(version, size) for version in ("SAM 2.1", "SAM 2") for size in SAM2_SIZES),
+        CatalogEntry(
+            name="edgetam",
+            summary="EdgeTAM, RepViT-M1: for videos on small devices",
+            parameters=13_895_794,
+            size_bytes=56_116_523,
+            licence="Apache-2.0",
+            hub_repo="facebook/EdgeTAM",
+            hub_file="edgetam.pt",
+            iou_thresh=SAM2_IOU_THRESH,
+            sha256=("ed2d4850b8792c239689b043c47046ec239b6e808a3d9b6ae676c803fd8780df",),
+        ),
     )
 }
 

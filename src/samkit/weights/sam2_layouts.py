@@ -1,13 +1,15 @@
-"""Key layouts of published SAM 2 checkpoints, mapped to the names of `samkit.models`.
+"""Key layouts of published checkpoints of SAM 2 and EdgeTAM, mapped to `samkit.models`' names.
 
-Our modules have the names of the original files (`sam2.1_hiera_*.pt`) below prefixes of our own:
-`prompt_encoder`, `mask_decoder` and `image_encoder`, as in any model, and `memory` for what only
-videos need.
+Our modules have the names of the original files (`sam2.1_hiera_*.pt`, `edgetam.pt`) below prefixes
+of our own: `prompt_encoder`, `mask_decoder` and `image_encoder`, as in any model, and `memory` for
+what only videos need. EdgeTAM's trunk has timm's names of RepViT, but for a level that timm's
+lists of features add.
 """
 
 import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 State = dict[str, Tensor]
@@ -21,7 +23,12 @@ ORIGINAL_RENAMES = [
         (r"^sam_mask_decoder\.conv_s(\d)\.", r"image_encoder.neck.conv_s\1."),
         (r"^sam_(prompt_encoder|mask_decoder)\.", r"\1."),
         (r"^memory_(attention|encoder)\.", r"memory.\1."),
-        (r"^(maskmem_tpos_enc|no_mem_pos_enc|no_obj_|obj_ptr_|mask_downsample\.)", r"memory.\1"),
+        (
+            r"^(maskmem_tpos_enc|no_mem_pos_enc|no_obj_|obj_ptr_|mask_downsample\.|spatial_perc)",
+            r"memory.\1",
+        ),
+        (r"\.trunk\.body\.stages_", ".trunk.stages."),
+        (r"\.trunk\.body\.", ".trunk."),
         (r"\.mlp\.layers\.0\.", ".mlp.lin1."),
         (r"\.mlp\.layers\.1\.", ".mlp.lin2."),
     )
@@ -37,6 +44,8 @@ TO_ORIGINAL_RENAMES = [
         (r"^memory\.", ""),
         (r"\.mlp\.lin1\.", ".mlp.layers.0."),
         (r"\.mlp\.lin2\.", ".mlp.layers.1."),
+        (r"\.trunk\.stages\.", ".trunk.body.stages_"),
+        (r"\.trunk\.stem\.", ".trunk.body.stem."),
     )
 ]
 
@@ -45,6 +54,8 @@ TRANSFORMERS_RENAMES = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"^vision_encoder\.backbone\.", ORIGINAL_MARK),
+        (r"\.trunk\.timm_model\.stages_", ".trunk.stages."),
+        (r"\.trunk\.timm_model\.", ".trunk."),
         (r"\.patch_embed\.projection\.", ".patch_embed.proj."),
         (r"^vision_encoder\.neck\.convs\.(\d)\.", r"image_encoder.neck.convs.\1.conv."),
         (r"^mask_decoder\.conv_s(\d)\.", r"image_encoder.neck.conv_s\1."),
@@ -71,6 +82,8 @@ TRANSFORMERS_RENAMES = [
         (r"^temporal_positional_encoding_projection_layer\.", "memory.obj_ptr_tpos_proj."),
         (r"^mask_downsample\.", "memory.mask_downsample."),
         (r"^memory_(attention|encoder)\.", r"memory.\1."),
+        (r"^(memory\.attention\S+)\.mlp\.up_proj\.", r"\1.linear1."),
+        (r"^(memory\.attention\S+)\.mlp\.down_proj\.", r"\1.linear2."),
         (r"\.mask_downsampler\.final_conv\.", ".mask_downsampler.encoder.12."),
         (r"\.feature_projection\.", ".pix_feat_proj."),
         (r"^memory\.encoder\.projection\.", "memory.encoder.out_proj."),
@@ -86,6 +99,27 @@ TRANSFORMERS_RENAMES = [
         (r"\.o_proj\.", ".out_proj."),
     )
 ]
+# Likewise, of the perceiver of `transformers.EdgeTamVideoModel`.
+PERCEIVER_RENAMES = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"^spatial_perceiver\.latents_1d$", "spatial_perceiver.latents"),
+        (r"\.layer_norm_input\.", ".attn.norm_x."),
+        (r"\.layer_norm_latents\.", ".attn.norm_latents."),
+        (r"\.layer_norm_self\.", ".self_attn.norm."),
+        (r"\.cross_attention\.", ".attn."),
+        (r"\.self_attention\.", ".self_attn."),
+        (r"\.([qkv])_proj\.", r".to_\1."),
+        (r"\.o_proj\.", ".to_out."),
+        (r"\.(self_)?mlp\.layer_norm\.", r".\1ff.0."),
+        (r"\.(self_)?mlp\.up_proj\.", r".\1ff.1."),
+        (r"\.(self_)?mlp\.down_proj\.", r".\1ff.3."),
+        (r"^", "memory."),
+    )
+]
+PERCEIVER_MARK = "spatial_perceiver."
+# Tensors that are one in the original: keys' projection, then values'.
+KEYS, VALUES, KEYS_AND_VALUES = ".to_k.weight", ".to_v.weight", ".to_kv.weight"
 DOWNSAMPLER_LAYER = re.compile(r"\.mask_downsampler\.layers\.(\d)\.(conv|layer_norm)\.")
 LAYER_NORM = re.compile(r"\.layer_norm(_final_attn|\d|)\.")
 POINT_EMBEDDINGS = "prompt_encoder.point_embed.weight"
@@ -107,7 +141,10 @@ def to_sam2_original(state: Mapping[str, Tensor]) -> State:
 
 
 def from_sam2_transformers(tensors: Mapping[str, Tensor]) -> State:
-    """Rename the tensors of `transformers.Sam2Model` or `Sam2VideoModel` to ours."""
+    """Rename the tensors of `transformers.Sam2Model` or `Sam2VideoModel` to ours.
+
+    Also those of `EdgeTamModel` and `EdgeTamVideoModel`.
+    """
     out: State = {}
     for name, tensor in tensors.items():
         if name == POINT_EMBEDDINGS and tensor.ndim == 2:
@@ -115,9 +152,19 @@ def from_sam2_transformers(tensors: Mapping[str, Tensor]) -> State:
                 out[f"prompt_encoder.point_embeddings.{kind}.weight"] = row[None]
             continue
         own_name = DOWNSAMPLER_LAYER.sub(_downsampler_name, name)
-        own_name = _renamed(own_name, TRANSFORMERS_RENAMES)
+        is_perceiver = name.startswith(PERCEIVER_MARK)
+        own_name = _renamed(own_name, PERCEIVER_RENAMES if is_perceiver else TRANSFORMERS_RENAMES)
         out[LAYER_NORM.sub(r".norm\1.", own_name)] = tensor
-    return out
+    return _with_joined_projections(out)
+
+
+def _with_joined_projections(state: State) -> State:
+    for name in [name for name in state if name.endswith(KEYS)]:
+        values = name.replace(KEYS, VALUES)
+        if values in state:
+            pair = [state.pop(name), state.pop(values)]
+            state[name.replace(KEYS, KEYS_AND_VALUES)] = torch.cat(pair)
+    return state
 
 
 def _renamed(name: str, renames: list[tuple[re.Pattern[str], str]]) -> str:

@@ -32,6 +32,7 @@ from samkit.weights import CATALOG, load_model
         ("configs/sam2.1/sam2.1_hiera_l.yaml", "sam2.1_hiera_large"),
         ("configs/sam2/sam2_hiera_b+.yaml", "sam2_hiera_base_plus"),
         ("sam2_hiera_l.yaml", "sam2_hiera_large"),
+        ("configs/edgetam.yaml", "edgetam"),
         ("sam2_hiera_t", "sam2_hiera_tiny"),
         ("/data/my.configs/sam2.1_hiera_s.yaml", "sam2.1_hiera_small"),
         (r"C:\configs\sam2.1\sam2.1_hiera_l.yaml", "sam2.1_hiera_large"),

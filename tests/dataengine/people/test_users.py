@@ -1,6 +1,7 @@
 """Users: passwords, roles, and those who are deactivated."""
 
 from samkit.dataengine import change_user, check_password, create_user, list_users, take_next
+from samkit.dataengine.people import users
 from samkit.dataengine.schema import UserRow
 from samkit.errors import RoleError, StoreError
 
@@ -22,6 +23,15 @@ def test_password_opens_for_its_user_only(store):
     assert "horse" not in stored
     change_user(store, ada.id, active=False)
     assert check_password(store, name="ada", password="correct horse") is None
+
+
+def test_passwords_are_hashed_at_the_cost_of_rfc_9106(sqlite_store, quick_stores, monkeypatch):
+    monkeypatch.setattr(users, "HASHER", quick_stores)
+    ada = create_user(sqlite_store, name="ada", password="correct horse")
+    assert check_password(sqlite_store, name="ada", password="correct horse") == ada
+    with sqlite_store.read() as session:
+        stored = session.get(UserRow, ada.id).password_hash
+    assert stored.startswith("$argon2id$v=19$m=65536,t=3,p=4$")  # its second recommended option
 
 
 def test_users_are_checked(store, refusal):

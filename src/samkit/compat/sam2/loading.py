@@ -80,7 +80,10 @@ def model_name(config_file: str | os.PathLike[str]) -> str:
     text = os.fspath(config_file)
     if text in CATALOG or text in CONFIGS:
         return text
-    found = CONFIG_NAME.search(PurePath(text.replace("\\", "/")).name)
+    file = PurePath(text.replace("\\", "/")).name
+    if file.removesuffix(".yaml") in CATALOG:
+        return file.removesuffix(".yaml")
+    found = CONFIG_NAME.search(file)
     if found is None:
         raise UnknownModelError(
             f"unknown configuration {text!r}; known are configs/sam2.1/sam2.1_hiera_t.yaml and"

@@ -19,7 +19,7 @@ from samkit.weights import TextEncoder, load_model, model_config, save_checkpoin
 
 Parts = Literal["all", "decoder", "lora"]
 PARTS: tuple[Parts, ...] = ("all", "decoder", "lora")
-BLOCK = re.compile(r"(layers\.\d+\.|trunk\.)?blocks\.\d+\.")
+BLOCK = re.compile(r"(layers\.\d+\.|trunk\.(stages\.\d+\.)?)?blocks\.\d+\.")
 
 
 @dataclass(frozen=True, kw_only=True)
