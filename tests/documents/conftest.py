@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import skimage.data
+import torch
 from PIL import Image
 from safetensors.torch import save_file
 
 import samkit.web
+from samkit.backends.torch_backend import TorchBackend
 from samkit.dataengine import work_once
 from samkit.datasets.synthetic import NamedScenes
 from samkit.geometry import encode_rle
+from samkit.models import ImageFeatures
 from samkit.predict import Predictor
+from samkit.weights import weights_sha256
 from stub_detector import StubDetector
 from video.clips import write_clip
 
@@ -96,6 +102,30 @@ def write_files(root: Path) -> Path:
     weights = Predictor.load("mobile_sam").model.state_dict()
     save_file(weights, folder / "tuned.safetensors")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def encoded_once() -> Iterator[None]:
+    """All documents have the same few images: each is encoded once with the same weights."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("encode", "encode_levels"):
+            patch.setattr(TorchBackend, name, remembering(getattr(TorchBackend, name)))
+        yield
+
+
+def remembering(
+    encode: Callable[[TorchBackend, torch.Tensor], ImageFeatures],
+) -> Callable[[TorchBackend, torch.Tensor], ImageFeatures]:
+    known: dict[tuple[bytes, str, str], ImageFeatures] = {}
+
+    def encode_once(backend: TorchBackend, pixels: torch.Tensor) -> ImageFeatures:
+        image = hashlib.sha256(pixels.numpy(force=True).tobytes()).digest()
+        key = image, weights_sha256(backend.encoder), backend.info.precision
+        if key not in known:
+            known[key] = encode(backend, pixels)
+        return known[key]
+
+    return encode_once
 
 
 @pytest.fixture

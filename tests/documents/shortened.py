@@ -16,6 +16,7 @@ SHORTENED = {
     "samkit bench": ["--work", "click", "--turns", "1", "--no-memory", "--backend", "torch"],
     "samkit engine audit start": ["--images", "1"],
     "samkit engine prelabel": FEW_POINTS,
+    "samkit engine simulate": ["--rounds", "2"],
     "samkit evaluate": ["--images", "1"],
     "samkit evaluate named:count=300,size=128,seed=7": ["--min-area", "20"],
     "samkit pretrain clip_named": [

@@ -15,10 +15,11 @@ from documents.running import run_page
 from read_log import read_log
 from samkit.dataengine import Learning, Store, list_learned_models, serving_version
 from samkit.datasets.synthetic import NamedScenes
-from samkit.learning import Learner
+from samkit.learning import Learner, proposers
 
 TRAINING = "docs/training.md"
 FLYWHEEL = "docs/flywheel.md"
+POINTS = 6  # a side, and as many boxes of a head
 pytestmark = pytest.mark.usefixtures("server_ends")
 
 
@@ -42,12 +43,16 @@ def test_fine_tuning_in_ten_lines_changes_the_decoder_alone(folder, capsys):
 
 @pytest.mark.slow
 def test_the_flywheel_turns(folder, capsys, monkeypatch):
-    """With few steps, and a judge that is content with each model, on drawn scenes."""
+    """In two rounds of few steps and points, a judge content with each model, on drawn scenes."""
     images = [NamedScenes(count=16, size=96, seed=5)[index].image for index in range(16)]
     write_coco(folder / "train.json", images)
     monkeypatch.setattr("samkit.learning.learner.MAX_STEPS", 2)
     monkeypatch.setattr("samkit.learning.learner.MIN_STEPS", 2)
     monkeypatch.setattr("samkit.learning.judge.MASKS_PER_IMAGE", 1)
+    for name in ("BY_GRID", "BY_HEAD"):
+        few = replace(getattr(proposers, name), points_per_side=POINTS, max_proposals=POINTS**2)
+        monkeypatch.setattr(proposers, name, few)
+    monkeypatch.setattr("samkit.learning.GENERAL", "scenes:count=2,size=64,seed=7")
     content = replace(Learning(), max_clicks=1)
     monkeypatch.setattr("samkit.dataengine.Learning", lambda **_: content)
     found = Learner.judge
@@ -57,7 +62,7 @@ def test_the_flywheel_turns(folder, capsys, monkeypatch):
 
     monkeypatch.setattr(Learner, "judge", promote)
     run_page(FLYWHEEL, folder, capsys)
-    assert len(json.loads((folder / "turn/rounds.json").read_text())["rounds"]) == 4
+    assert len(json.loads((folder / "turn/rounds.json").read_text())["rounds"]) == 2
     with Store.open(folder / "turn/store.db") as store:
         assert len(list_learned_models(store, 1)) >= 2
         assert serving_version(store, 1) == 2

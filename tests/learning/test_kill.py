@@ -1,6 +1,6 @@
 """Processes that are killed at random moments: work goes on, and nothing is lost or there twice.
 
-SAMKIT_KILLS sets how often (default 5).
+SAMKIT_KILLS sets how often (default 4).
 """
 
 import logging
@@ -39,15 +39,22 @@ pytestmark = pytest.mark.slow
 
 logger = logging.getLogger(__name__)
 
-KILLS = int(os.environ.get("SAMKIT_KILLS", "5"))
-# Promotes everything, and takes some steps: the judge is not what is tried here.
+KILLS = int(os.environ.get("SAMKIT_KILLS", "4"))
+KINDS = ["server", "learner", "owner", "worker"]
+# Promotes everything, and takes few steps: the judge is not what is tried here. It saves often, so
+# that many moments are during or just after that.
 LEARN = """
-import dataclasses, sys
+import sys
+from dataclasses import replace
 from samkit.cli.main import main
 from samkit.learning import learner
-learner.MIN_STEPS = learner.MAX_STEPS = 120
-judge = learner.Learner.judge
-learner.Learner.judge = lambda *a: dataclasses.replace(judge(*a), is_better=True)
+learner.MIN_STEPS = learner.MAX_STEPS = 30
+judge, training = learner.Learner.judge, learner.LearnRecipe.training
+def saves_often(*args, **options):
+    recipe = training(*args, **options)
+    return replace(recipe, run=replace(recipe.run, save_every=5))
+learner.LearnRecipe.training = saves_often
+learner.Learner.judge = lambda *a: replace(judge(*a), is_better=True)
 sys.exit(main(["engine", "learn", *sys.argv[1:]]))
 """
 OWNER = Path(__file__).with_name("prelabel_owner.py")
@@ -260,13 +267,14 @@ def test_killed_servers_learners_and_workers_lose_nothing(
                 log=tmp_path / "log",
             )
             moments = random.Random(0)
-            killed = Counter()
+            killed, waiting = Counter(), []
             try:
                 while killed.total() < KILLS:
                     crew.start_missing()
                     time.sleep(moments.uniform(0, MAX_PAUSE_S))
-                    name = moments.choice(["server", "learner", "owner", "worker"])
-                    killed[crew.kill(name, moments.choice)] += 1
+                    # Each kind once, in a random order; then again.
+                    waiting = waiting or moments.sample(KINDS, len(KINDS))
+                    killed[crew.kill(waiting.pop(), moments.choice)] += 1
                     if crew.server is None:
                         check_store(store, crew, studio_annotator)
                     check_models(store, team.project.id, tiny.model)

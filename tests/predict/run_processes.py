@@ -18,11 +18,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from samkit import AutoMaskConfig, AutoMasker, Predictor
-from samkit.compat.segment_anything import (
-    SamAutomaticMaskGenerator,
-    SamPredictor,
-    sam_model_registry,
-)
+from samkit.compat.segment_anything import SamAutomaticMaskGenerator, SamPredictor
+from samkit.compat.segment_anything.build_sam import from_network
 from samkit.errors import BackendError
 
 # Large enough that torch computes on several threads.
@@ -168,9 +165,9 @@ def masker(predictor, method):
         assert workers.apply(generate, (own,)) == expected
 
 
-def drop_in(_):
+def drop_in(predictor):
     """The drop-in's predictor and generator in a child."""
-    sam = sam_model_registry["vit_t"]()
+    sam = from_network(predictor.model)
     generator = SamAutomaticMaskGenerator(sam, points_per_side=2)
     predictor = SamPredictor(sam)
 

@@ -284,6 +284,7 @@ def test_killed_at_any_moment_it_always_resumes(tmp_path):
         while checkpoint_step(tmp_path / "killed") <= already:  # else only imports are killed
             assert process.poll() is None
             assert time.monotonic() < deadline
+            time.sleep(0.05)
         time.sleep(draw.uniform(0, 0.1))
         process.kill()
         process.wait()

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,3 +109,11 @@ def test_the_embedded_model_needs_only_its_name() -> None:
     assert not loaded.model.training
     assert all(tensor.isfinite().all() for tensor in loaded.model.state_dict().values())
     assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
+
+
+def test_loading_does_not_import_the_compiler(tiny_sam: Sam, tmp_path: Path) -> None:
+    """It takes two seconds, in each process."""
+    save_checkpoint(tiny_sam, tmp_path / "a.safetensors", name="tiny")
+    code = "import sys; from samkit import Predictor; Predictor.load('a.safetensors');"
+    code += "sys.exit('torch._dynamo' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

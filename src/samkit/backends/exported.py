@@ -28,6 +28,7 @@ from samkit.models import (
     PromptTensors,
     Sam2,
     build_sam,
+    without_values,
 )
 
 METADATA = "samkit.json"
@@ -152,7 +153,7 @@ class ExportedBackend:
         self.info = BackendInfo(
             backend=chosen, precision=exported.precision, device="cpu", threads=threads or 0
         )
-        with torch.device("meta"):
+        with without_values():
             self.model = build_sam(CONFIGS[exported.config])
         self._encoder, self._decoder = self.open(ENCODER), self.open(DECODER)
 

@@ -19,6 +19,7 @@ from samkit.models.layers import (
 )
 from samkit.models.mask_decoder import Attended, MaskDecoder, finer_tokens
 from samkit.models.memory import Memory, MemoryConfig, RememberedFrame, RememberedPointer
+from samkit.models.meta import without_values
 from samkit.models.perceiver import PerceiverConfig
 from samkit.models.pooling import GridPooling, MemoryPooling
 from samkit.models.prompt_encoder import FourierPositions, PromptEncoder, PromptEncoderConfig
@@ -83,4 +84,5 @@ __all__ = [
     "finer_tokens",
     "window_merge",
     "window_partition",
+    "without_values",
 ]

@@ -5,6 +5,7 @@ Shape legend: B batch, N tokens, C channels, H x W token grid.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 import torch
@@ -133,7 +134,7 @@ class OffsetBiasAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         index, num_offsets = offset_index(window)
         self.attention_biases = nn.Parameter(torch.zeros(num_heads, num_offsets))
-        self.register_buffer("offset_index", index, persistent=False)
+        self.register_buffer("offset_index", index.clone(), persistent=False)
 
     def forward(self, x_BNC: Tensor) -> Tensor:
         batch, tokens, channels = x_BNC.shape
@@ -146,6 +147,7 @@ class OffsetBiasAttention(nn.Module):
         return projected
 
 
+@cache
 def offset_index(window: int) -> tuple[Tensor, int]:
     """Number each pair's absolute offset, in the order in which the offsets first appear.
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from samkit.errors import WeightsError
 from samkit.files import write_tensors
-from samkit.models import CONFIGS, Sam, Sam2Config, SamConfig, build_sam
+from samkit.models import CONFIGS, Sam, Sam2Config, SamConfig, build_sam, without_values
 from samkit.weights.catalog import CATALOG, PUBLISHED_IOU_THRESH, SAM2_IOU_THRESH
 from samkit.weights.hub import fetch
 from samkit.weights.layouts import State, to_own_names
@@ -224,7 +224,7 @@ def model_config(name: str, text_dim: int | None = None, *, has_memory: bool = T
 @cache
 def outline(name: str, text_dim: int | None = None, *, has_memory: bool = True) -> Sam:
     """The named model without weights: names and shapes only."""
-    with torch.device("meta"):
+    with without_values():
         return build_sam(model_config(name, text_dim, has_memory=has_memory))
 
 
@@ -258,7 +258,7 @@ def build_model(checkpoint: Checkpoint, name: str) -> Sam:
         WeightsError: a tensor is missing, unexpected or of the wrong shape.
     """
     check_fits(checkpoint, name)
-    with torch.device("meta"):
+    with without_values():
         model = build_sam(model_config(name, checkpoint.text_dim, has_memory=checkpoint.has_memory))
     state = {
         key: tensor.float() if tensor.is_floating_point() else tensor

@@ -18,7 +18,14 @@ from samkit.compat.segment_anything.modeling import (
 from samkit.compat.segment_anything.modeling.image_encoder import TinyViT
 from samkit.errors import WeightsError
 from samkit.image_spec import ImageSpec
-from samkit.models import CONFIGS, LAYER_NORM_EPS, SamConfig, TinyViTConfig, ViTConfig
+from samkit.models import (
+    CONFIGS,
+    LAYER_NORM_EPS,
+    SamConfig,
+    TinyViTConfig,
+    ViTConfig,
+    without_values,
+)
 from samkit.models import Sam as Network
 from samkit.weights import load_model
 
@@ -48,7 +55,7 @@ def build(name: str, checkpoint: str | os.PathLike[str] | None = None) -> Sam:
 
 def from_network(network: Network) -> Sam:
     """Wrap a network of samkit under the original's names, sharing its weights."""
-    with torch.device("meta"):
+    with without_values():
         sam = from_config(network.config)
     state = {k: v for k, v in network.state_dict().items() if not k.startswith(TEXT_PREFIX)}
     sam.load_state_dict(state, assign=True)
@@ -115,7 +122,7 @@ def to_network(sam: Sam) -> Network | None:
     """
     if sam.config is None or not _is_unchanged(sam, sam.config):
         return None
-    with torch.device("meta"):
+    with without_values():
         network = Network(sam.config)
     network.load_state_dict(sam.state_dict(), assign=True)
     return network.eval()
@@ -136,7 +143,7 @@ def _is_unchanged(sam: Sam, config: SamConfig) -> bool:
 @cache
 def _outline(config: SamConfig) -> Sam:
     """A model without weights."""
-    with torch.device("meta"):
+    with without_values():
         return from_config(config)
 
 
