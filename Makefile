@@ -24,9 +24,12 @@ test: $(VENV)/installed-dev
 	$(PYTEST) --dist worksteal -m "not slow"
 
 # Minutes instead of seconds each: compilers, processes that are killed, long trainings. In the order
-# of the files: pytest-xdist would leave files of few tests, the longest ones, to the end.
+# of the files: pytest-xdist would leave files of few tests, the longest ones, to the end. One process
+# more than cores, since half of the time they wait for browsers and servers.
+SLOW_PROCESSES ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 test-slow: $(VENV)/installed-dev
-	$(PYTEST) --dist loadfile --no-loadscope-reorder -m slow
+	$(PYTEST) --numprocesses $(SLOW_PROCESSES) --dist loadfile --no-loadscope-reorder \
+		--rerun-show-tracebacks -m slow
 
 # Exports, read by the packages of the programs that they are for. napari's plugins of pytest are
 # for its own tests.
