@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from samkit.backends import BACKENDS, BackendInfo, choose, create_backend
+from samkit.backends import BACKENDS, BackendInfo, choose, create_backend, write_onnx
 from samkit.backends.graphs import GRAPHS
+from samkit.backends.openvino_backend import shared_core
+from samkit.backends.runtimes import open_openvino
 from samkit.backends.torch_backend import COMPILERS, TorchBackend, fold_batch_norms
 from samkit.errors import BackendError
 from samkit.models import CONFIGS, Sam, TokenMixer
@@ -352,6 +354,25 @@ def test_openvino_sends_no_reports(model):
 
     assert [name for name in sys.modules if name.startswith("openvino_telemetry.")] == []
     assert type(telemetry).__module__ == "openvino.tools.ovc.telemetry_stub"
+
+
+def test_openvino_ties_no_threads_to_cores(model, image, tmp_path, monkeypatch):
+    """Processes of one thread each were all tied to the first core."""
+    core, compiled = shared_core(), []
+    compile_model = core.compile_model
+
+    def compile_and_note(*args):
+        compiled.append(compile_model(*args))
+        return compiled[-1]
+
+    monkeypatch.setattr(core, "compile_model", compile_and_note, raising=False)
+    chosen = create_backend(model, backend="openvino", precision="float32", threads=1, device="cpu")
+    Predictor(model, model_name="tiny", backend=chosen).embed(image)
+    path = tmp_path / "graph.onnx"
+    write_onnx(torch.nn.ReLU(), (torch.ones(1, 4),), path, inputs=["x"], axes={})
+    open_openvino(path, threads=1)
+    assert len(compiled) >= 2
+    assert {one.get_property("ENABLE_CPU_PINNING") for one in compiled} == {False}
 
 
 def test_float32_on_the_cpu_shares_the_weights(model):

@@ -42,6 +42,8 @@ class OpenVinoBackend(CompiledBackend):
         self.config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": HINTS[info.precision],
             "PERFORMANCE_HINT": "LATENCY",
+            # Else processes of one thread each would all run on the same core.
+            "ENABLE_CPU_PINNING": False,
             # Its fused subgraphs fail in bfloat16 where sizes are free (OpenVINO 2026.4).
             "SNIPPETS_MODE": "DISABLE",
         }

@@ -53,6 +53,7 @@ def open_openvino(path: Path, threads: int) -> Part:
     config: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "LATENCY",
+        "ENABLE_CPU_PINNING": False,  # as `OpenVinoBackend`
         "SNIPPETS_MODE": "DISABLE",
     }
     if threads:
