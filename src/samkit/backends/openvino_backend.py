@@ -30,6 +30,21 @@ HINTS = {"float32": "f32", "bfloat16": "bf16"}
 KEY_DIGITS = 24
 
 
+def cpu_config(precision: str, threads: int) -> dict[str, Any]:
+    """OpenVINO's configuration of a graph on the CPU; 0 threads are its own choice."""
+    config: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        # Else processes of one thread each would all run on the same core.
+        "ENABLE_CPU_PINNING": False,
+        # Its fused subgraphs fail in bfloat16 where sizes are free (OpenVINO 2026.4).
+        "SNIPPETS_MODE": "DISABLE",
+    }
+    if threads:
+        config["INFERENCE_NUM_THREADS"] = threads
+    return config
+
+
 class OpenVinoBackend(CompiledBackend):
     """Runs the network's graphs compiled by OpenVINO for this CPU.
 
@@ -39,16 +54,7 @@ class OpenVinoBackend(CompiledBackend):
 
     def __init__(self, model: Sam, info: BackendInfo) -> None:
         super().__init__(model, info)
-        self.config: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": HINTS[info.precision],
-            "PERFORMANCE_HINT": "LATENCY",
-            # Else processes of one thread each would all run on the same core.
-            "ENABLE_CPU_PINNING": False,
-            # Its fused subgraphs fail in bfloat16 where sizes are free (OpenVINO 2026.4).
-            "SNIPPETS_MODE": "DISABLE",
-        }
-        if info.threads:
-            self.config["INFERENCE_NUM_THREADS"] = info.threads
+        self.config = cpu_config(info.precision, info.threads)
 
     def check_process(self) -> None:
         """Raise a BackendError in a process that was forked after OpenVINO ran."""

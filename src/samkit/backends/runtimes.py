@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -48,16 +47,9 @@ def open_onnx(path: Path, threads: int) -> Part:
 
 def open_openvino(path: Path, threads: int) -> Part:
     """Open an ONNX file, or OpenVINO's XML file, by OpenVINO."""
-    from samkit.backends.openvino_backend import shared_core
+    from samkit.backends.openvino_backend import cpu_config, shared_core
 
-    config: dict[str, Any] = {
-        "INFERENCE_PRECISION_HINT": "f32",
-        "PERFORMANCE_HINT": "LATENCY",
-        "ENABLE_CPU_PINNING": False,  # as `OpenVinoBackend`
-        "SNIPPETS_MODE": "DISABLE",
-    }
-    if threads:
-        config["INFERENCE_NUM_THREADS"] = threads
+    config = cpu_config("float32", threads)
     try:
         compiled = shared_core().compile_model(shared_core().read_model(path), "CPU", config)
     except RuntimeError as error:

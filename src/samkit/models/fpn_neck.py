@@ -1,6 +1,7 @@
-"""SAM 2's neck: maps of an image encoder's four stages to the levels that the model sees.
+"""SAM 2's neck: maps of a trunk's four stages to the levels that the model sees.
 
-Source: SAM 2, arXiv:2408.00714, appendix D. Shape legend: B batch, C channels, H x W a stage's map.
+Source: SAM 2, arXiv:2408.00714, appendix D. Shape legend: B batch, C channels, H x W a stage's
+map, S side of the input, G side of the grid that prompts attend to.
 """
 
 from torch import Tensor, nn
@@ -58,3 +59,19 @@ class FpnNeck(nn.Module):
             to_finer.then(self.conv_s1, finer),  # type: ignore[operator]
             to_grid(grid) + above,
         )
+
+
+class FpnEncoder(nn.Module):
+    """Pixels (B, 3, S, S) to levels (B, 32, 4 G, 4 G), (B, 64, 2 G, 2 G) and (B, 256, G, G).
+
+    The trunk gives the maps of the four stages, finest first.
+    """
+
+    def __init__(self, trunk: nn.Module, stage_dims: tuple[int, ...], out_dim: int) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.neck = FpnNeck(stage_dims, out_dim)
+
+    def forward(self, pixels_B3SS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        levels: tuple[Tensor, Tensor, Tensor] = self.neck(self.trunk(pixels_B3SS))
+        return levels

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from samkit.models.fpn_neck import FpnNeck
+from samkit.models.fpn_neck import FpnEncoder
 from samkit.models.layers import (
     Blocks,
     DropPath,
@@ -214,15 +214,9 @@ def _blocks(config: HieraConfig) -> list[HieraBlock]:
     return blocks
 
 
-class HieraEncoder(nn.Module):
-    """Pixels (B, 3, S, S) to levels (B, 32, 4 G, 4 G), (B, 64, 2 G, 2 G) and (B, 256, G, G)."""
+class HieraEncoder(FpnEncoder):
+    """Hiera and SAM 2's neck."""
 
     def __init__(self, config: HieraConfig) -> None:
-        super().__init__()
+        super().__init__(Hiera(config), config.stage_dims, config.out_channels)
         self.config = config
-        self.trunk = Hiera(config)
-        self.neck = FpnNeck(config.stage_dims, config.out_channels)
-
-    def forward(self, pixels_B3SS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        levels: tuple[Tensor, Tensor, Tensor] = self.neck(self.trunk(pixels_B3SS))
-        return levels

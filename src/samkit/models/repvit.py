@@ -10,7 +10,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from samkit.models.fpn_neck import FpnNeck
+from samkit.models.fpn_neck import FpnEncoder
 from samkit.models.layers import Blocks, DropPath, drop_path_rates
 from samkit.models.tiny_vit import ConvNorm
 
@@ -188,15 +188,9 @@ class RepViT(nn.Module):
         return maps
 
 
-class RepViTEncoder(nn.Module):
-    """Pixels (B, 3, S, S) to levels (B, 32, 4 G, 4 G), (B, 64, 2 G, 2 G) and (B, 256, G, G)."""
+class RepViTEncoder(FpnEncoder):
+    """RepViT and SAM 2's neck."""
 
     def __init__(self, config: RepViTConfig) -> None:
-        super().__init__()
+        super().__init__(RepViT(config), config.stage_dims, config.out_channels)
         self.config = config
-        self.trunk = RepViT(config)
-        self.neck = FpnNeck(config.stage_dims, config.out_channels)
-
-    def forward(self, pixels_B3SS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        levels: tuple[Tensor, Tensor, Tensor] = self.neck(self.trunk(pixels_B3SS))
-        return levels
