@@ -391,10 +391,16 @@ def open_learner(
 
 
 def lower_priority() -> None:
-    """Let every other process go first, where the system can."""
+    """Let every other process go first, where the system can.
+
+    Linux's idle class steps aside at once for whoever wakes; the lowest niceness alone does not,
+    which cost people 60 ms of 260 at the 95th percentile of clicks.
+    """
     nice = getattr(os, "nice", None)
     if nice is not None:
         nice(LOWEST)
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def check_confidence(confidence: Confidence | None, project: str) -> None:
