@@ -15,8 +15,10 @@ from samkit.dataengine import (
     Store,
     annotation_events,
     count_finished_masks,
+    encoder_of_version,
     list_annotations,
     list_images,
+    list_learned_models,
 )
 from samkit.datasets import open_data
 from samkit.formats import write_coco
@@ -97,6 +99,20 @@ def test_the_command_prints_its_rounds(coco_file, model_file, tmp_path, capsys):
         assert clicks == pytest.approx(spent)
     assert main(command) != 0
     assert "is not empty: give a new folder" in capsys.readouterr().err
+
+
+def test_rounds_train_the_image_encoder_too_if_told_to(coco_file, model_file, tmp_path, capsys):
+    output = tmp_path / "out"
+    command = ["engine", "simulate", str(coco_file), "--rounds", "2", "--json", "--lora"]
+    command += ["--model", str(model_file), "-o", str(output), "--threads", "1"]
+    assert main([*command, "--no-prefill", "--no-judge", "--masks-per-image", "1"]) == 0
+    rounds = json.loads(capsys.readouterr().out)["rounds"]
+    with Store.open(output / "store.db") as store:
+        models = list_learned_models(store, 1)
+        encoders = {encoder_of_version(store, one.version.id) for one in models}
+    assert [one.learns for one in models] == ["lora", "lora"]
+    assert len(encoders) == 2
+    assert {one["model_version"] for one in rounds} == {one.version.id for one in models}
 
 
 def test_robots_keep_answers_that_are_good_and_paint_the_others(

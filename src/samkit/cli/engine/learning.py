@@ -38,18 +38,19 @@ general_option = click.option(
     metavar="DATA",
     help="Images that must not be forgotten, such as coco:FILE; by default drawn scenes.",
 )
+lora_option = click.option(
+    "--lora",
+    is_flag=True,
+    help="Train the image encoder, too, by low-rank corrections: on images, so that it takes much"
+    " longer, and all images are encoded anew if it is promoted.",
+)
 
 
 @click.command()
 @store_option
 @project_option
 @general_option
-@click.option(
-    "--lora",
-    is_flag=True,
-    help="Train the image encoder, too, by low-rank corrections: on images, so that it takes much"
-    " longer, and all images are encoded anew if it is promoted.",
-)
+@lora_option
 @background_option
 @model_option
 @backend_options

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from samkit.backends import BackendChoice
-from samkit.cli.engine.learning import general_option, open_learner
+from samkit.cli.engine.learning import general_option, lora_option, open_learner
 from samkit.cli.options import backend_options, json_option, model_option
 from samkit.cli.progress import progress
 from samkit.cli.stores import check_installed
@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     help="New folder for the store, rounds.json and a picture; by default nothing stays.",
 )
 @general_option
+@lora_option
 @model_option
 @backend_options
 @json_option
@@ -100,6 +101,7 @@ def simulate(
     target_precision: float,
     output: Path | None,
     general: str | None,
+    lora: bool,
     model: str,
     backend: BackendChoice,
     as_json: bool,
@@ -128,7 +130,13 @@ def simulate(
         folder.mkdir(parents=True, exist_ok=True)
         store = stack.enter_context(Store.open(folder / "store.db"))
         learner = open_learner(
-            store, model, backend, general, folder=folder / "learning", judged=judged
+            store,
+            model,
+            backend,
+            general,
+            folder=folder / "learning",
+            judged=judged,
+            learns="lora" if lora else "decoder",
         )
         phases = Phases(stack.enter_context(progress("image", bar=not as_json)))
         simulation = Simulation(
