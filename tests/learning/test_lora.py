@@ -30,7 +30,7 @@ from samkit.learning import (
     unpack_decoder,
 )
 from samkit.learning import learner as learner_module
-from samkit.learning.decoders import MAX_RANK, corrected, joined
+from samkit.learning.decoders import MAX_RANK, corrected, joined, scaled
 from samkit.learning.examples import is_held_out
 from samkit.models.sam import build_encoder
 from samkit.models.tiny_vit import TinyViTConfig
@@ -120,6 +120,17 @@ def test_corrections_of_many_rounds_stay_small(tiny):
     stored = joined(small)
     product = stored[f"{name}.lora_b"].double() @ stored[f"{name}.lora_a"].double()
     assert (product - exact).norm() < 2e-3 * exact.norm()
+
+
+def test_a_share_of_corrections_corrects_as_much_less(tiny):
+    full, _ = corrections_of(tiny.model.image_encoder)
+    half = scaled(full, 0.5)
+    names = {name.removesuffix(".lora_a") for name in full if name.endswith("a")}
+    assert names
+    for name in names:
+        product = half[f"{name}.lora_b"].double() @ half[f"{name}.lora_a"].double()
+        whole = full[f"{name}.lora_b"].double() @ full[f"{name}.lora_a"].double()
+        assert torch.allclose(product, whole / 2, rtol=1e-3, atol=1e-8)
 
 
 def test_packed_versions_with_corrections(make_learner):
@@ -238,6 +249,22 @@ def test_a_rejected_encoder_leaves_nothing(team, lora, judged, monkeypatch):  # 
     assert read_decoder(team.store, learned.version.id) is None
     encoders = {path.name.split("-")[1][:64] for path in learner.cache.folder.iterdir()}
     assert encoders <= {learner.base.encoder_checksum}
+
+
+def test_of_an_encoder_that_forgets_a_part_is_taken(team, lora, judged, tiny):  # noqa: F811
+    learner, (verdicts, seen) = lora(), judged
+    team.finish(team.images)
+    verdicts += ["forgets", True]
+    learned = learner.learn(team.project.id)
+    assert learned.reason == "as the test says; 50% of what it learned, mixed"
+    whole, half = (after.model.image_encoder.state_dict() for _, _, after in seen)
+    old = tiny.model.image_encoder.state_dict()
+    changed = [name for name in old if not torch.equal(whole[name], old[name])]
+    assert changed
+    for name in changed:
+        assert torch.allclose(half[name] - old[name], (whole[name] - old[name]) / 2, atol=1e-4)
+    opened = learner.open_version(learned.version.id).model.image_encoder.state_dict()
+    assert all(torch.equal(opened[name], half[name]) for name in old)
 
 
 def test_a_stopped_round_goes_on_with_the_masks_that_it_began_with(

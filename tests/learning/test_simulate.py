@@ -20,12 +20,12 @@ from samkit.dataengine import (
     list_images,
     list_learned_models,
 )
-from samkit.datasets import open_data
+from samkit.datasets import PickedData, open_data
 from samkit.formats import write_coco
 from samkit.geometry import decode_rle
 from samkit.learning import Simulation
 from samkit.learning import learner as learner_module
-from samkit.learning.simulate import TARGET_IOU, Picked, is_set_aside
+from samkit.learning.simulate import TARGET_IOU, is_set_aside
 from samkit.types import Masks
 from samkit.weights import save_checkpoint
 
@@ -120,11 +120,11 @@ def test_robots_keep_answers_that_are_good_and_paint_the_others(
 ):
     learner = make_learner()
     simulation = Simulation(
-        Picked(scenes, range(8)),
+        PickedData(scenes, range(8)),
         learner,
         tmp_path / "robots",
         learning=Learning(max_clicks=2, paint_clicks=3),
-        held_out=Picked(scenes, range(8, 12)),
+        held_out=PickedData(scenes, range(8, 12)),
     )
     (only,) = simulation.rounds(1)
     store, seen = team.store, 0
@@ -163,11 +163,11 @@ def test_prefilled_masks_are_left_or_deleted(
     monkeypatch.setattr(simulate, "learn_to_prefill", lambda *_, **__: sure)
     monkeypatch.setattr(simulate, "can_prefill", lambda confidence: confidence is sure)
     simulation = Simulation(
-        Picked(scenes, range(10)),
+        PickedData(scenes, range(10)),
         learner,
         tmp_path / "robots",
         learning=Learning(max_clicks=1, prefill=True),
-        held_out=Picked(scenes, range(10, 12)),
+        held_out=PickedData(scenes, range(10, 12)),
     )
     first, second = simulation.rounds(2)
     assert (first.prefilled, first.precision_prefilled) == (0, None)
@@ -194,11 +194,11 @@ def test_masks_that_a_limit_leaves_out_are_not_rejected(
     monkeypatch.setattr(simulate, "learn_to_prefill", lambda *_, **__: sure)
     monkeypatch.setattr(simulate, "can_prefill", lambda _: True)
     simulation = Simulation(
-        Picked(scenes, range(10)),
+        PickedData(scenes, range(10)),
         make_learner(),
         tmp_path / "robots",
         learning=Learning(max_clicks=1, prefill=True),
-        held_out=Picked(scenes, range(10, 12)),
+        held_out=PickedData(scenes, range(10, 12)),
         masks_per_image=1,
     )
     first, second = simulation.rounds(2)
@@ -225,5 +225,8 @@ def test_a_simulation_needs_images_on_both_sides(team, make_learner, scenes, tmp
     torch.manual_seed(0)
     with refusal(DataError, "0 to measure on", "a simulation needs both"):
         Simulation(
-            Picked(scenes, range(2)), make_learner(), tmp_path / "r", held_out=Picked(scenes, [])
+            PickedData(scenes, range(2)),
+            make_learner(),
+            tmp_path / "r",
+            held_out=PickedData(scenes, []),
         )

@@ -11,6 +11,7 @@ from samkit.datasets.checking import (
 )
 from samkit.datasets.folders import ImageFolder
 from samkit.datasets.joined import JoinedData
+from samkit.datasets.picked import PickedData
 from samkit.datasets.registry import KINDS, DataKind, DataSet, open_annotated, open_data
 from samkit.datasets.sa1b import Sa1bShards
 from samkit.datasets.sample import Sample, SampleSource, SampleStream, require_indexed
@@ -36,6 +37,7 @@ __all__ = [
     "ImageFolder",
     "JoinedData",
     "MovingImages",
+    "PickedData",
     "Sa1bShards",
     "Sample",
     "SampleSource",

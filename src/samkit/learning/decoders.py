@@ -149,6 +149,13 @@ def joined(*parts: Corrections) -> dict[str, Tensor]:
     return found
 
 
+def scaled(corrections: Corrections, share: float) -> dict[str, Tensor]:
+    """A share of corrections."""
+    return {
+        name: factor * share if name.endswith(B) else factor for name, factor in corrections.items()
+    }
+
+
 def corrected(encoder: nn.Module, corrections: Corrections) -> nn.Module:
     """Copy an encoder with corrections merged into it; weights without any are shared.
 

@@ -34,7 +34,7 @@ from samkit.dataengine import (
     read_decoder,
     serving_version,
 )
-from samkit.datasets import Sample, SampleSource, open_data, require_indexed
+from samkit.datasets import Sample, SampleSource
 from samkit.errors import ConfigError, StoreError
 from samkit.files import hold
 from samkit.learning.decoders import (
@@ -44,6 +44,7 @@ from samkit.learning.decoders import (
     open_decoder,
     pack_decoder,
     read_state,
+    scaled,
 )
 from samkit.learning.examples import (
     FinishedImages,
@@ -51,6 +52,7 @@ from samkit.learning.examples import (
     finished_images,
     finished_lessons,
 )
+from samkit.learning.general import GENERAL, GeneralImages, open_general, with_rehearsal
 from samkit.learning.judge import (
     LEAST_IMAGES,
     Costs,
@@ -90,13 +92,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Drawn scenes: what every model should still segment, whatever it learned.
-GENERAL = "scenes:count=24,size=256,seed=7"
 ONE_CLICK = Learning(max_clicks=1)  # on general images
 TRUTH_SIZE = 256
 MIN_STEPS, MAX_STEPS = 40, 300
 PASSES = 2.0  # over all masks, if the steps allow
-# Of what a decoder has learned, as much as forgets no general images; the rest is the one before.
+# Of what was learned, as much as forgets no general images.
 SHARES = (1.0, 0.5, 0.25)
 
 
@@ -110,7 +110,8 @@ class LearnRecipe:
         corrections: most corrections in a simulated session.
         lr: highest learning rate.
         rejected: weight of the predicted IoU where people rejected masks.
-        general: data set of general images that must not be forgotten; None for none.
+        general: data set of general images that must not be forgotten: some are learned with the
+            project's, others judge; None for none.
         judged: False promotes every candidate, to compare what images teach with simulations that
             are too small for the judge.
         threads: threads of the training; None for all.
@@ -208,7 +209,8 @@ class Learner:
         # The server's tiles are there, too: see `WebConfig.tile_folder`.
         self.files = LessonFiles(store, max_pixels=max_pixels, pyramids=cache.folder / "tiles")
         self.base_version = register(store, base)
-        self._general: tuple[SampleSource, Costs] | None = None
+        self._general: GeneralImages | None = None
+        self._general_costs: Costs | None = None  # of the base model
         self._opened: tuple[int, Predictor] | None = None  # the version that was opened last
         # What a candidate's own encoder makes, and its checksum: of no use if it is rejected.
         self._on_trial: tuple[str, EmbeddingCache] | None = None
@@ -313,19 +315,21 @@ class Learner:
             parent_id=parent_id,
             num_finished=num_finished,
         )
+        source: SampleSource = lessons.images
+        if self.recipe.general is not None:
+            source = with_rehearsal(source, self._general_images().rehearsed)
         if self.recipe.learns == "decoder":
-            for index in range(len(lessons.images)):
-                self.embed(lessons.images[index], before)
-        trained = self._train(lessons, before, on_step)
-        shares = SHARES if self.recipe.learns == "decoder" else SHARES[:1]
-        for share in shares:
+            for index in range(len(source)):
+                self.embed(source[index], before)
+        trained = self._train(lessons, source, before, on_step)
+        for share in SHARES:
             # Judged as it is stored, with rounded numbers.
             content = self._packed(trained, before, parent_id, share)
             after = open_decoder(content, self.base, (before,), model_name=self._next_name(project))
             with self._trial(before, after, lessons.folder) as accept:
                 judgement = self._judged(project, split.held_out, before, after, share)
                 logger.info("%s: %s", project.name, judgement.reason)
-                if judgement.forgets and share != shares[-1]:
+                if judgement.forgets and share != SHARES[-1]:
                     continue
                 learned = self._record(project, lessons, judgement, after, content, parent_id)
                 if judgement.is_better:
@@ -388,7 +392,7 @@ class Learner:
         if after.encoder_checksum in (before.encoder_checksum, self.base.encoder_checksum):
             yield lambda: None
             return
-        cache = EmbeddingCache(folder / "embeddings")
+        cache = EmbeddingCache(folder / "embeddings" / after.encoder_checksum)
         self._on_trial = (after.encoder_checksum, cache)
         try:
             yield lambda: cache.move_to(self.cache)
@@ -399,7 +403,7 @@ class Learner:
         """Pack a trained network, with the corrections of its image encoder if it has any.
 
         Args:
-            share: of the trained decoder; the rest is the one before.
+            share: of what was trained; the rest is as it was before.
         """
         network = load_model(trained).model
         if share < 1:
@@ -410,7 +414,7 @@ class Learner:
         if self.recipe.learns == "lora":
             from safetensors.torch import load_file
 
-            corrections = joined(corrections, load_file(corrections_file(trained)))
+            corrections = joined(corrections, scaled(load_file(corrections_file(trained)), share))
             network.image_encoder = corrected(self.base.model.image_encoder, corrections)
         return pack_decoder(network, corrections)
 
@@ -424,24 +428,32 @@ class Learner:
         ]
         general = None
         if self.recipe.general is not None:
-            source, of_base = self._general_costs()
-            general = (of_base, measure_costs(after, source, self.embed, ONE_CLICK))
+            judges = self._general_images().judges
+            if self._general_costs is None:
+                self._general_costs = measure_costs(self.base, judges, self.embed, ONE_CLICK)
+            general = (self._general_costs, measure_costs(after, judges, self.embed, ONE_CLICK))
         return judge_costs(
             costs[0], costs[1], general=general, max_forgotten=project.learning.max_forgotten
         )
 
-    def _general_costs(self) -> tuple[SampleSource, Costs]:
+    def _general_images(self) -> GeneralImages:
         if self._general is None:
             assert self.recipe.general is not None
-            source = require_indexed(open_data(self.recipe.general), "general images")
-            costs = measure_costs(self.base, source, self.embed, ONE_CLICK)
-            self._general = (source, costs)
+            self._general = open_general(self.recipe.general)
         return self._general
 
     def _train(
-        self, lessons: Lessons, before: Predictor, on_step: Callable[[Progress], None] | None
+        self,
+        lessons: Lessons,
+        source: SampleSource,
+        before: Predictor,
+        on_step: Callable[[Progress], None] | None,
     ) -> Path:
-        """Train a candidate; returns its weights. Resumed if it was stopped with these masks."""
+        """Train a candidate; returns its weights. Resumed if it was stopped with these masks.
+
+        Args:
+            source: the lessons' images, and general ones.
+        """
         weights = lessons.folder / "before.safetensors"
         if not weights.exists():
             save_checkpoint(before.model, weights, name=config_of(self.base))
@@ -449,12 +461,12 @@ class Learner:
             weights,
             self.cache,
             config=config_of(self.base),
-            num_masks=lessons.images.num_masks,
+            num_masks=lessons.images.num_masks * len(source) // len(lessons.images),
         )
         return train(
             recipe,
             lessons.folder / "training",
-            source=lessons.images,
+            source=source,
             on_step=on_step,
             resume=True,
         ).last

@@ -36,7 +36,7 @@ from samkit.dataengine import (
     submit_image,
     take_image,
 )
-from samkit.datasets import Sample, SampleSource
+from samkit.datasets import PickedData, Sample, SampleSource
 from samkit.errors import DataError, StoreError
 from samkit.evaluation import ClickedMask, MaskChoice, click_masks, mask_iou
 from samkit.geometry import decode_rle, encode_rle
@@ -169,7 +169,7 @@ class Simulation:
             self._on_image("reading", index + 1, len(source))
         if order != "file":
             random.Random(seed).shuffle(self._queue)  # noqa: S311
-        self.held_out = Picked(source, set_aside) if held_out is None else held_out
+        self.held_out = PickedData(source, set_aside) if held_out is None else held_out
         if not self._queue or not len(self.held_out):
             raise DataError(
                 f"{len(self._queue)} images with masks to annotate and {len(self.held_out)} to"
@@ -371,23 +371,6 @@ class Work:
     clicks: int = 0
     num_prefilled: int = 0
     num_accepted: int = 0
-
-
-@dataclass(frozen=True)
-class Picked:
-    """Some samples of a data set."""
-
-    source: SampleSource
-    indices: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def key(self, index: int) -> str:
-        return self.source.key(self.indices[index])
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.source[self.indices[index]]
 
 
 def _take_match(mask: BoolArray, truths: list[BoolArray]) -> bool:
