@@ -237,8 +237,8 @@ def _kind_of(file: IO[bytes]) -> tuple[str | None, int]:
     """The format of a file, and how many pixels are decoded at once if that is known by it."""
     try:
         with open_unchecked(file) as opened:
-            whole = opened.info.get("progressive") or opened.info.get("interlace")
-            return opened.format, math.prod(opened.size) if whole else 0
+            at_once = opened.info.get("progressive") or opened.info.get("interlace")
+            return opened.format, math.prod(opened.size) if at_once else 0
     except UnidentifiedImageError:
         if is_tiff(file):  # of a kind that Pillow does not read, such as colours of floats
             return "TIFF", 0
