@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image
 
 from samkit.errors import ImageError, OutputError
-from samkit.formats import TILE_SIDE, Pyramid, make_pyramid, pyramid, read_image
+from samkit.formats import TILE_SIDE, Pyramid, make_pyramid, read_image, vips_source
 
 CLOSE = 6  # of 255: what JPEG of quality 90 changes in smooth pictures
 
@@ -148,7 +148,7 @@ def test_what_must_be_decoded_at_once_has_a_limit(
     else:
         Image.fromarray(smooth).save(tmp_path / name, **options)
     assert distance(whole(made(tmp_path / name, tmp_path)), smooth) < 2
-    monkeypatch.setattr(pyramid, "MAX_AT_ONCE_PIXELS", 1100 * 700 - 1)
+    monkeypatch.setattr(vips_source, "MAX_AT_ONCE_PIXELS", 1100 * 700 - 1)
     with refusal(ImageError, "too large: 1100 x 700 pixels that must be decoded at once"):
         made(tmp_path / name, tmp_path)
 

@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from samkit.dataengine import (
@@ -80,6 +81,7 @@ def test_levels_halve_and_tiles_show_their_places(large, picture):
     assert levels == {
         "tile_side": TILE_SIDE,
         "sizes_wh": [[1300, 900], [650, 450], [325, 225]],
+        "has_values": True,
     }
     tile = large.ann.get(f"{large.path}/tiles/0/2/1")
     assert tile.headers["content-type"] == "image/jpeg"
@@ -364,3 +366,139 @@ def test_small_and_changed_images_have_no_pyramid(cache, large, tmp_path, pictur
     assert not list((tmp_path / "tiles").iterdir())
     with refusal(ImageError, "is no pyramid"):
         Pyramid(tmp_path / "tiles" / "none")
+
+
+# --- Values ---
+
+
+@pytest.fixture(scope="module")
+def deep(large, tmp_path_factory):
+    """An image of 16 bits by tiles; its own values are from 500 to 4,099."""
+    folder = tmp_path_factory.mktemp("deep")
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    values = (500 + 2 * x + y).astype(np.uint16)
+    tifffile.imwrite(folder / "a.tif", values, tile=(256, 256))
+    Image.fromarray(values[:, ::-1]).save(folder / "b.png")
+    store = large.studio.store
+    project = create_project(store, name="deep", root=folder)
+    add_images(store, project.id)
+    found = Large(large.app, list_images(store, project.id).items[0])
+    found.png = list_images(store, project.id).items[1]
+    found.values, found.ann, found.stranger = values, large.ann, large.stranger
+    return found
+
+
+def windowed(values, low, high):
+    return np.rint(((values.astype(float) - low) * 255 / (high - low)).clip(0, 255))
+
+
+def test_values_are_read_once_they_are_asked_for(deep):
+    levels = deep.ann.get(f"{deep.path}/tiles").json()
+    assert (levels["has_values"], len(levels["sizes_wh"])) == (False, 3)
+    facts = deep.ann.get(f"{deep.path}/values/facts").json()
+    assert (facts["dtype"], facts["num_channels"], facts["is_deep"]) == ("uint16", 1, True)
+    assert (facts["lowest"], facts["highest"]) == (500, deep.values.max())
+    assert 500 <= facts["low"] < facts["high"] <= facts["highest"]
+    assert deep.ann.get(f"{deep.path}/tiles").json()["has_values"]
+    folder = deep.studio.config.tile_folder
+    assert (folder / f"{deep.image.sha256}.values").exists()
+
+
+def test_tiles_are_seen_through_a_window(deep):
+    plain = deep.ann.get(f"{deep.path}/tiles/0/1/1")
+    path = f"{deep.path}/tiles/0/1/1?value_range=2000,2600"
+    tile = deep.ann.get(path)
+    own = deep.values[TILE_SIDE:, TILE_SIDE : 2 * TILE_SIDE]
+    found = pixels_of(tile)[..., 0]
+    assert found.shape == own.shape
+    assert np.abs(found - windowed(own, 2000, 2600)).mean() < 2
+    assert np.abs(pixels_of(plain)[..., 0] - windowed(own, 2000, 2600)).mean() > 20
+    assert plain.headers["etag"] != tile.headers["etag"]
+    seen_before = {"If-None-Match": tile.headers["etag"]}
+    assert deep.ann.get(path, headers=seen_before).status_code == 304
+    other = deep.ann.get(f"{deep.path}/tiles/0/1/1?value_range=2000,2601", headers=seen_before)
+    assert other.status_code == 200
+    halved = deep.values.reshape(450, 2, 650, 2).mean(axis=(1, 3))
+    found = pixels_of(deep.ann.get(f"{deep.path}/tiles/1/0/0?value_range=1000,3000"))[..., 0]
+    expected = windowed(halved[:TILE_SIDE, :TILE_SIDE], 1000, 3000)
+    assert np.abs(found - expected).mean() < 2
+    small = deep.ann.get(f"{deep.path}/content?max_side=1024&value_range=1000,3000")
+    assert np.abs(pixels_of(small)[..., 0] - windowed(halved, 1000, 3000)).mean() < 2
+
+
+def test_windows_make_no_pyramid_of_pixels_and_are_bounded(deep):
+    folder = deep.studio.config.tile_folder
+    before = sorted(path.name for path in folder.iterdir())
+    for high in (2500, 2600, 2700):
+        assert deep.ann.get(f"{deep.path}/tiles/0/0/0?value_range=2000,{high}").status_code == 200
+    assert sorted(path.name for path in folder.iterdir()) == before
+    cache = deep.studio.window_tiles
+    assert 0 < cache._num_bytes <= cache.max_bytes
+
+
+def test_windows_that_are_none_and_tiles_that_are_none(deep, large):
+    for place, told in (("0/3/0", "has no tile 3, 0"), ("3/0/0", "has no tile 0, 0 at level 3")):
+        answer = deep.ann.get(f"{deep.path}/tiles/{place}?value_range=0,9")
+        assert (answer.status_code, told in answer.text) == (404, True)
+    for one in (deep, large):
+        answer = one.ann.get(f"{one.path}/tiles/0/0/0?value_range=9,0")
+        assert (answer.status_code, "low < high" in answer.text) == (422, True)
+    for path in ("tiles/0/0/0?value_range=0,9", "values/facts", "values?x=0&y=0"):
+        assert deep.stranger.get(f"{deep.path}/{path}").status_code == 401
+
+
+def test_values_under_the_pointer_are_those_of_the_file(deep):
+    def block(x, y, side, image=deep.image):
+        answer = deep.ann.get(
+            f"/api/images/{image.id}/values", params={"x": x, "y": y, "side": side}
+        ).json()
+        assert (answer["x"], answer["y"], answer["is_exact"]) == (x, y, True)
+        return np.array(answer["values"])
+
+    assert np.array_equal(block(500, 480, 64)[..., 0], deep.values[480:544, 500:564])
+    assert np.array_equal(block(1280, 890, 64)[..., 0], deep.values[890:, 1280:])
+    assert block(5000, 0, 1).size == 0
+    assert np.array_equal(block(10, 20, 5, deep.png)[..., 0], deep.values[20:25, ::-1][:, 10:15])
+
+
+def test_eight_bits_are_as_the_tiles_show_them(large, picture):
+    assert large.ann.get(f"{large.path}/tiles").json()["has_values"]
+    plain = large.ann.get(f"{large.path}/tiles/0/0/0")
+    same = large.ann.get(f"{large.path}/tiles/0/0/0?value_range=10,20")
+    assert (same.content, same.headers["etag"]) == (plain.content, plain.headers["etag"])
+    facts = large.ann.get(f"{large.path}/values/facts").json()
+    assert (facts["dtype"], facts["is_deep"], facts["highest"]) == ("uint8", False, 255)
+    path = f"{large.path}/values"
+    found = large.ann.get(path, params={"x": 500, "y": 500, "side": 20}).json()
+    assert not found["is_exact"]
+    assert np.abs(np.array(found["values"]) - picture[500:520, 500:520].astype(int)).mean() < 4
+    assert large.ann.get(path, params={"x": 1300, "y": 0}).json()["values"] == []
+    assert large.ann.get(path, params={"x": 1299, "y": 0, "side": 9}).json()["values"][0]
+
+
+def test_model_sees_a_deep_image_by_the_range_of_its_project(deep, tiny_predictor):
+    """Whatever window somebody looks through: as with images that are decoded whole."""
+    view = (300, 200, 700, 500)
+    with connect(deep.ann, deep.image.id) as socket:
+        page = Page(socket).wait_until_ready()
+        deep.ann.get(f"{deep.path}/tiles/0/0/0?value_range=2000,2001")
+        found = page.ask(1, points=[[400, 300]], labels=[1], view=view)
+    seen = deep.studio.tiles.ask(deep.image).result().read(0, view)
+    low, high = (deep.ann.get(f"{deep.path}/values/facts").json()[side] for side in ("low", "high"))
+    assert np.abs(seen[..., 0] - windowed(deep.values[200:500, 300:700], low, high)).mean() < 3
+    embedding = tiny_predictor.embed(seen)
+    expected = tiny_predictor.predict(embedding, points=[[100, 100]], labels=[1])
+    for mask, part in zip(found["masks"], expected.masks, strict=True):
+        assert np.array_equal(decode_rle(mask["rle"])[200:500, 300:700], part)
+
+
+def test_values_are_bounded_with_the_other_tiles(cache, deep, tmp_path):
+    probe = cache(0)
+    assert not probe.has_values(deep.image)
+    probe.ask_values(deep.image).result(60)
+    assert probe.has_values(deep.image)
+    probe.ask(deep.image).result(60)
+    names = {path.name for path in (tmp_path / "tiles").iterdir()}
+    assert names == {f"{deep.image.pixels_key}.tiles"}  # the one that is asked for stays
+    assert not probe.has_values(deep.image)
+    assert probe.ask_values(deep.image).result(60).values(0, 0, 0)[0, 0, 0] == 500  # it is open

@@ -87,7 +87,7 @@ from samkit.formats.png import (
     write_mask_png,
     write_png,
 )
-from samkit.formats.pyramid import MAX_TILED_PIXELS, TILE_SIDE, Pyramid, make_pyramid
+from samkit.formats.pyramid import TILE_SIDE, Pyramid, make_pyramid
 from samkit.formats.region import Region, level_sizes
 from samkit.formats.sa1b import (
     masks_from_sa1b,
@@ -97,9 +97,11 @@ from samkit.formats.sa1b import (
 )
 from samkit.formats.tiff import TiffBands, is_tiff, open_tiff, picture_pages, tiff_bands
 from samkit.formats.upright import copy_upright
+from samkit.formats.value_pyramid import SeenValues, ValuePyramid, is_deep, make_value_pyramid
 from samkit.formats.value_range import RangeLike, ValueRange, to_uint8
 from samkit.formats.values import read_values
 from samkit.formats.video_tracks import TrackedMask, coco_video, frame_line, mot_lines
+from samkit.formats.vips_source import MAX_TILED_PIXELS
 from samkit.formats.voc import (
     VOC_FLAGS,
     voc_classes,
@@ -142,8 +144,10 @@ __all__ = [
     "Pyramid",
     "RangeLike",
     "Region",
+    "SeenValues",
     "TiffBands",
     "TrackedMask",
+    "ValuePyramid",
     "ValueRange",
     "attribute_text",
     "base_name",
@@ -167,6 +171,7 @@ __all__ = [
     "free_name",
     "geojson_collection",
     "has_image_suffix",
+    "is_deep",
     "is_hidden",
     "is_tiff",
     "label_layers",
@@ -181,6 +186,7 @@ __all__ = [
     "level_sizes",
     "local_file_url",
     "make_pyramid",
+    "make_value_pyramid",
     "masks_from_sa1b",
     "mot_clip",
     "mot_lines",

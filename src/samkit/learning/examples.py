@@ -144,6 +144,16 @@ def finished_images(files: LessonFiles, project_id: int) -> Split:
     )
 
 
+def finished_large_images(files: LessonFiles, project_id: int) -> list[StoredImage]:
+    """Finished images that are too large to be seen whole.
+
+    Raises:
+        StoreError: no such project.
+    """
+    found = _finished(files, project_id)
+    return [one for one in found if math.prod(one.size_hw) > files.max_pixels]
+
+
 def split_by_file(files: LessonFiles, lessons: Iterable[tuple[LessonImage, Lesson]]) -> Split:
     """Split images as the contents of their files decide: those of one file stay together."""
     sides: tuple[list[tuple[LessonImage, Lesson]], list[tuple[LessonImage, Lesson]]] = ([], [])

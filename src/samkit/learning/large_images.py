@@ -7,7 +7,8 @@ imported or painted one, the view is chosen as a person would: the object fills 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from samkit.dataengine import first_clicks, list_annotations, prompted_views
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from samkit.dataengine import Annotation, Store, StoredImage
 
 REGIONS_PER_IMAGE = 32  # at most; as much as this many images
+LEVEL_IMAGES = 8  # the latest ones, by which masks are looked for at a level
 LEAST_VIEW = 1024  # pixels of the image: what a model takes
 
 View = tuple[float, float, float, float]
@@ -50,6 +52,19 @@ def region_lessons(store: Store, image: StoredImage) -> Iterator[tuple[ImageRegi
                 xy.append(list(region.point(*clicks.get(mask.id, UNKNOWN))))
         if rles:
             yield ImageRegion(image, region), Lesson(tuple(rles), xy, ())
+
+
+def usual_level(store: Store, images: Sequence[StoredImage]) -> int:
+    """The level of pyramids at which people made the most masks; 0 without any.
+
+    Args:
+        images: finished images by tiles, of which the latest ones count.
+    """
+    counts: Counter[int] = Counter()
+    for image in images[-LEVEL_IMAGES:]:
+        for seen, lesson in region_lessons(store, image):
+            counts[seen.region.level] += len(lesson.rles)
+    return counts.most_common(1)[0][0] if counts else 0
 
 
 def region_of(mask: Annotation, view: View | None, sizes_wh: list[tuple[int, int]]) -> Region:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -18,9 +19,11 @@ from samkit.dataengine import (
     get_image,
     get_video,
     open_pyramid,
+    pyramid_file,
     read_stored_image,
 )
 from samkit.errors import MissingError
+from samkit.files import remove_least_used
 from samkit.formats import Pyramid, Region
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = (float("nan"), float("nan"))
 MAX_OPEN = 4  # pyramids
+MAX_PYRAMID_BYTES = 10 * 2**30  # in the folder, as by the server's own default
 
 
 class Lesson(NamedTuple):
@@ -59,11 +63,24 @@ class LessonFiles:
         """The pyramid of a large image, which is made if there is none; see `open_pyramid`."""
         key = image.pixels_key
         if key not in self._pyramids:
+            path = pyramid_file(self._folder, image)
+            is_new = not path.exists()
             self._pyramids[key] = open_pyramid(self.store, image, self._folder)
+            if is_new:
+                self._trim(path)
         self._pyramids.move_to_end(key)
         while len(self._pyramids) > MAX_OPEN:
             self._pyramids.popitem(last=False)
         return self._pyramids[key]
+
+    def _trim(self, newest: Path) -> None:
+        """Remove the least recently used pyramids beyond a limit, as the server does."""
+        found = []
+        for path in self._folder.iterdir():
+            with suppress(FileNotFoundError):  # removed by another process
+                status = path.stat()
+                found.append((status.st_mtime, status.st_size, path))
+        remove_least_used(found, MAX_PYRAMID_BYTES, spared=newest)
 
     def close(self) -> None:
         """Close all files."""

@@ -3,16 +3,18 @@
 The confidence is learned for each model version, on held-back images: there automatic masks, by a
 grid and by a proposal head, are compared with the masks that people made, and what finds more masks
 that are right is used. The store has it until another version answers, or many
-more masks are finished. What people later do with prefilled masks on their images tells the
-precision of late.
+more masks are finished. Images too large to be decoded whole are prefilled tile by tile, at the
+scale at which people work on them. What people later do with prefilled masks on their images tells
+the precision of late.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -28,22 +30,27 @@ from samkit.dataengine import (
 )
 from samkit.datasets import Sample
 from samkit.errors import StoreError
+from samkit.geometry import place_rle, rle_area, rle_box_xyxy
 from samkit.learning.confidence import Confidence, fit_confidence, mask_features
+from samkit.learning.examples import finished_large_images
+from samkit.learning.large_images import usual_level
 from samkit.learning.proposers import Proposer, known_proposer, proposers, use_proposer
-from samkit.proposals import AutoMaskConfig, AutoMasker
+from samkit.proposals import AutoMaskConfig, AutoMasker, generate_tiled
+from samkit.types import Masks
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
+    from samkit.arrays import RgbImage
     from samkit.dataengine import PrelabelReport, StoredImage
+    from samkit.formats import Pyramid
     from samkit.geometry import Rle
     from samkit.learning.examples import FinishedImages
     from samkit.learning.judge import Embed
     from samkit.learning.learner import Learner
     from samkit.predict import Predictor
-    from samkit.types import Masks
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +60,8 @@ MOST_SHARED = 0.5  # of two masks that are both shown, the part of the smaller o
 MAX_IMAGES = 24  # to learn a confidence from: the latest ones
 # A confidence is learned anew when this many times as many masks are finished.
 ENOUGH_NEW = 1.25
+# Of a large image: with more of them, the page and the store would become slow.
+MOST_ON_IMAGE = 5000
 
 
 @dataclass(frozen=True)
@@ -63,19 +72,80 @@ class ConfidentMasks:
     predictor: Predictor
     confidence: Confidence
     config: AutoMaskConfig
+    level: int = 0  # of the pyramids of large images, at which their masks are found
 
     def __call__(self, image: StoredImage) -> Masks:
         """Read an image, embed it unless that is cached, and generate its masks.
 
         Raises:
+            ConfigError, OutputError: it is large, and there is no libvips or no room for its tiles.
             ImageError, StoreError: it cannot be read, or has changed since it was added.
         """
         learner = self.learner
+        if math.prod(image.size_hw) > learner.max_pixels:
+            return self._of_tiles(image)
         pixels = read_stored_image(learner.store, image, max_pixels=learner.max_pixels)
         sample = Sample(key=image.path, image=pixels, rles=(), embedding_key=image.pixels_key)
         embedding = learner.embed(sample, self.predictor)
         masks = AutoMasker(self.predictor, self.config).generate(pixels, embedding=embedding)
         return confident(masks, self.confidence)
+
+    def generate(self, image: npt.NDArray[Any], /) -> Masks:
+        """Generate the masks of a tile, which are judged by what the model sees: the tile.
+
+        Its embedding is not cached: a large image has so many that they would drive out all others.
+        """
+        masks = AutoMasker(self.predictor, self.config).generate(image)
+        return confident(masks, self.confidence)
+
+    def _of_tiles(self, image: StoredImage) -> Masks:
+        """The masks of a large image; one tile's pixels are in memory."""
+        pyramid = self.learner.files.pyramid(image)
+        level = min(self.level, len(pyramid.sizes_wh) - 1)
+        found = generate_tiled(self, PyramidTiles(pyramid, level))
+        surest = np.argsort(-found.scores, kind="stable")[:MOST_ON_IMAGE]
+        if len(found) > MOST_ON_IMAGE:
+            logger.warning(
+                "%s: the %d surest of %d masks are put on it", image.path, MOST_ON_IMAGE, len(found)
+            )
+        # Tiles that overlap may see an object differently.
+        alone = without_overlap(found, surest, found.scores.astype(np.float64))
+        return at_full_size(found.select(alone), image.size_hw, factor=1 << level)
+
+
+class PyramidTiles:
+    """A level of a large image's pyramid, read window by window."""
+
+    def __init__(self, pyramid: Pyramid, level: int) -> None:
+        self._pyramid, self._level = pyramid, level
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        width, height = self._pyramid.sizes_wh[self._level]
+        return height, width
+
+    def read(self, box_xyxy: tuple[int, int, int, int]) -> RgbImage:
+        return self._pyramid.read(self._level, box_xyxy)
+
+
+def at_full_size(masks: Masks, size_hw: tuple[int, int], *, factor: int) -> Masks:
+    """Masks of a level of an image's pyramid as masks of the image, with their scores.
+
+    Args:
+        size_hw: of the image.
+        factor: pixels of the image along a side of each pixel of the level.
+    """
+    if factor == 1:
+        return masks
+    rles = [place_rle(rle, corner_xy=(0, 0), size_hw=size_hw, factor=factor) for rle in masks.rles]
+    return Masks(
+        rles=tuple(rles),
+        boxes_xyxy=np.array([rle_box_xyxy(rle) for rle in rles], np.int64).reshape(-1, 4),
+        areas=np.array([rle_area(rle) for rle in rles], np.int64),
+        scores=masks.scores,
+        size_hw=size_hw,
+        stability=masks.stability,
+    )
 
 
 def confident(masks: Masks, confidence: Confidence) -> Masks:
@@ -114,13 +184,15 @@ def prefill_images(
         raise StoreError(
             "the proposal head that the confidence was learned with was replaced: prefill again"
         )
-    generate = ConfidentMasks(learner, predictor, confidence, config)
+    level = usual_level(learner.store, finished_large_images(learner.files, project_id))
+    generate = ConfidentMasks(learner, predictor, confidence, config, level)
     steps = Prelabelling(
         learner.store, project_id, generate, user_id=user_id, model_version_id=version
     )
     chosen = None if image_ids is None else set(image_ids)
     ids = [one for one in steps.image_ids() if chosen is None or one in chosen][:limit]
-    return run_prelabelling(steps, ids, on_image=on_image)
+    with closing(learner.files):
+        return run_prelabelling(steps, ids, on_image=on_image)
 
 
 def known_confidence(
@@ -283,9 +355,13 @@ def without_overlap(
 ) -> npt.NDArray[np.int64]:
     """Leave out masks that mostly cover a more confident one, or are covered by it; ascending."""
     order = chosen[np.argsort(-confidence[chosen], kind="stable")]
-    taken: list[int] = []
+    boxes = masks.boxes_xyxy
+    is_taken = np.zeros(len(masks), bool)
     for number in order:
-        others = [masks.rles[one] for one in taken]
+        x0, y0, x1, y1 = boxes[number]
+        across = (boxes[:, 0] < x1) & (boxes[:, 2] > x0)
+        down = (boxes[:, 1] < y1) & (boxes[:, 3] > y0)
+        others = [masks.rles[one] for one in np.flatnonzero(is_taken & across & down)]
         if others:
             own = masks.rles[number]
             # The share of the smaller one that both cover.
@@ -293,5 +369,5 @@ def without_overlap(
             back = coco_mask.iou(others, [own], [1])[:, 0]
             if np.maximum(shared, back).max() > MOST_SHARED:
                 continue
-        taken.append(int(number))
-    return np.array(sorted(taken), np.int64)
+        is_taken[number] = True
+    return np.flatnonzero(is_taken)

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from samkit.arrays import RgbImage
 from samkit.errors import ImageError
-from samkit.formats import Pyramid, read_image, read_image_file, read_image_size
+from samkit.formats import Pyramid, SeenValues, read_image, read_image_file, read_image_size
 
 JPEG, PNG = "image/jpeg", "image/png"
 # Files that browsers show as they are, if their mode needs no conversion.
@@ -84,7 +84,7 @@ def show(
     return _as_jpeg(picture)
 
 
-def show_tiles(pyramid: Pyramid, max_side: int) -> Picture:
+def show_tiles(pyramid: Pyramid | SeenValues, max_side: int) -> Picture:
     """Make a picture of an image by tiles, whose longest side is at most `max_side` pixels."""
     level = pyramid.level_of(max_side)
     if max_side > SMALL_SIDE:
@@ -94,7 +94,7 @@ def show_tiles(pyramid: Pyramid, max_side: int) -> Picture:
     return _as_jpeg(picture)
 
 
-def _level(pyramid: Pyramid, level: int) -> Image.Image:
+def _level(pyramid: Pyramid | SeenValues, level: int) -> Image.Image:
     width, height = pyramid.sizes_wh[level]
     return Image.fromarray(pyramid.read(level, (0, 0, width, height)))
 

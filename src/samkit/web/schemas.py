@@ -224,8 +224,11 @@ class ImageOut(Model):
 
 
 class TilesOut(Model):
+    """Levels of an image by tiles, and whether its values can be read without waiting."""
+
     tile_side: int
     sizes_wh: list[tuple[int, int]]
+    has_values: bool
 
 
 class DecoderOut(Model):
@@ -239,10 +242,14 @@ class DecoderOut(Model):
 
 
 class ValuesOut(Model):
-    """Values of the pixels from x, y on: rows of pixels of channels."""
+    """Values of the pixels from x, y on: rows of pixels of channels.
+
+    They are exact but for images by tiles of 8 bits, whose tiles are JPEG.
+    """
 
     x: int
     y: int
+    is_exact: bool
     values: list[list[list[int | float | None]]]
 
 

@@ -63,6 +63,7 @@ class ServerState:
     frames: VideoFrames
     prompter: VideoPrompter
     tiles: TileCache
+    window_tiles: ThumbnailCache = field(default_factory=ThumbnailCache)
     frame_pictures: ThumbnailCache = field(default_factory=lambda: ThumbnailCache(FRAME_BYTES))
     tries_of_address: Throttle = field(
         default_factory=lambda: Throttle(max_failures=TRIES_OF_ADDRESS, window_s=TRIES_WINDOW_S)

@@ -1,4 +1,4 @@
-"""Images too large to decode whole: their pyramids of tiles, in a folder of bounded size."""
+"""Images too large to decode whole: their pyramids, of pixels and values, in a bounded folder."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from samkit.dataengine import Store, StoredImage, open_pyramid, pyramid_file
+from samkit.dataengine import (
+    Store,
+    StoredImage,
+    has_deep_values,
+    open_pyramid,
+    open_value_pyramid,
+    pyramid_file,
+    value_pyramid_file,
+)
 from samkit.errors import ConflictError
 from samkit.files import remove_least_used
-from samkit.formats import Pyramid, Region
+from samkit.formats import Pyramid, Region, ValuePyramid
 from samkit.web.workers import PriorityPool
 
 if TYPE_CHECKING:
@@ -25,7 +33,10 @@ if TYPE_CHECKING:
 TEMPORARY = ".samkit."  # prefix of files that are being written
 ABANDONED_S = 24 * 60 * 60  # age of such a file that nobody writes any more
 MAX_OPEN = 16  # pyramids
-OPENED, SHOWN = 0, 1  # priorities: by somebody, in a gallery
+MAX_DEEP = 1024  # images of which it is known whether they have values of more than 8 bits
+OPENED, SHOWN, LOOKED_INTO = 0, 1, 2  # priorities: by somebody, in a gallery, by other values
+
+AnyPyramid: TypeAlias = Pyramid | ValuePyramid
 
 
 class TileCache:
@@ -41,8 +52,9 @@ class TileCache:
         self._max_bytes = config.cache_bytes
         self._pool = PriorityPool(1, "tiles")
         self._lock = threading.Lock()
-        self._opened: OrderedDict[str, Pyramid] = OrderedDict()
-        self._making: dict[str, Future[Pyramid]] = {}
+        self._opened: OrderedDict[Path, AnyPyramid] = OrderedDict()
+        self._making: dict[Path, Future[AnyPyramid]] = {}
+        self._deep: OrderedDict[str, bool] = OrderedDict()
 
     def start(self) -> None:
         """Start the thread."""
@@ -62,35 +74,80 @@ class TileCache:
         Raises:
             ConflictError: the image is small enough to be decoded as a whole.
         """
-        if not self.is_tiled(image):
-            raise ConflictError(f"{image.path} is shown whole: it has no tiles")
-        key = image.pixels_key
+        self._check(image)
+        path = pyramid_file(self._folder, image)
+        found: Any = self._ask(
+            path, priority, lambda: open_pyramid(self._store, image, self._folder)
+        )
+        return found  # type: ignore[no-any-return]
+
+    def ask_values(self, image: StoredImage) -> Future[ValuePyramid]:
+        """Request the values of an image in tiles, which are written if they are not there.
+
+        Raises:
+            ConflictError: the image is small enough to be decoded as a whole.
+        """
+        self._check(image)
+        path = value_pyramid_file(self._folder, image)
+        found: Any = self._ask(
+            path, LOOKED_INTO, lambda: open_value_pyramid(self._store, image, self._folder)
+        )
+        return found  # type: ignore[no-any-return]
+
+    def is_deep(self, image: StoredImage) -> bool:
+        """Whether an image by tiles has values of more than 8 bits; its file is asked once.
+
+        Raises:
+            SamkitError: the file cannot be read, or has changed.
+        """
         with self._lock:
-            known = self._opened.get(key)
-            if known is not None:
-                self._opened.move_to_end(key)
-                done: Future[Pyramid] = Future()
-                done.set_result(known)
-                return done
-            making = self._making.get(key)
-            if making is None:
-                making = self._pool.submit(priority, lambda: self._open(image))
-                self._making[key] = making
-                making.add_done_callback(lambda _: self._making.pop(key, None))
-            return making
+            known = self._deep.get(image.sha256)
+        if known is None:
+            known = has_deep_values(self._store, image)
+            with self._lock:
+                self._deep[image.sha256] = known
+                while len(self._deep) > MAX_DEEP:
+                    self._deep.popitem(last=False)
+        return known
+
+    def has_values(self, image: StoredImage) -> bool:
+        """Whether values of an image by tiles can be read at once.
+
+        Raises:
+            SamkitError: the file cannot be read, or has changed.
+        """
+        return not self.is_deep(image) or value_pyramid_file(self._folder, image).exists()
 
     def read(self, image: StoredImage, region: Region) -> RgbImage:
         """Read a region of an image whose pyramid is there, or will be."""
         return self.ask(image).result().read(region.level, region.box_xyxy)
 
-    def _open(self, image: StoredImage) -> Pyramid:
-        path = pyramid_file(self._folder, image)
+    def _check(self, image: StoredImage) -> None:
+        if not self.is_tiled(image):
+            raise ConflictError(f"{image.path} is shown whole: it has no tiles")
+
+    def _ask(self, path: Path, priority: int, make: Callable[[], AnyPyramid]) -> Future[AnyPyramid]:
+        with self._lock:
+            known = self._opened.get(path)
+            if known is not None:
+                self._opened.move_to_end(path)
+                done: Future[AnyPyramid] = Future()
+                done.set_result(known)
+                return done
+            making = self._making.get(path)
+            if making is None:
+                making = self._pool.submit(priority, lambda: self._open(path, make))
+                self._making[path] = making
+                making.add_done_callback(lambda _: self._making.pop(path, None))
+            return making
+
+    def _open(self, path: Path, make: Callable[[], AnyPyramid]) -> AnyPyramid:
         is_new = not path.exists()
-        pyramid = open_pyramid(self._store, image, self._folder)
+        pyramid = make()
         if is_new:
             self._trim(path)
         with self._lock:
-            self._opened[image.pixels_key] = pyramid
+            self._opened[path] = pyramid
             while len(self._opened) > MAX_OPEN:
                 self._opened.popitem(last=False)
         return pyramid

@@ -51,8 +51,8 @@ servers = set()  # that have begun and not ended
 class Server:
     """A server process on a store and a folder of images; it can be stopped and started again."""
 
-    def __init__(self, folder, images, hint_s=30):
-        self.hint_s = hint_s
+    def __init__(self, folder, images, hint_s=30, max_megapixels=100):
+        self.hint_s, self.max_megapixels = hint_s, max_megapixels
         # All servers of a test run show the same scenes, which are encoded once.
         self.cache = folder.parent / "embeddings"
         self.where, self.images = folder / "store.db", images
@@ -65,7 +65,8 @@ class Server:
     def start(self):
         script = Path(__file__).with_name("server_process.py")
         paths = (script, self.where, self.images, self.cache)
-        command = [sys.executable, *paths, str(self.port), str(self.hint_s)]
+        settings = (self.port, self.hint_s, self.max_megapixels)
+        command = [sys.executable, *paths, *map(str, settings)]
         log = (self.where.parent / "server.log").open("ab")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
         log.close()

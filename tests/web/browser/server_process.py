@@ -1,4 +1,4 @@
-"""A server in a separate process: server_process.py STORE IMAGES CACHE PORT HINT."""
+"""A server in a separate process: server_process.py STORE IMAGES CACHE PORT HINT MEGAPIXELS."""
 
 import sys
 from pathlib import Path
@@ -14,11 +14,14 @@ def tell(url):
 
 
 def main():
-    where, images, cache, port, hint_s = sys.argv[1:]
+    where, images, cache, port, hint_s, megapixels = sys.argv[1:]
     # Plain PyTorch: the tests compare with the same.
     load = lambda: samkit.Predictor.load(backend="torch", precision="float32")  # noqa: E731
     config = WebConfig(
-        cache_folder=Path(cache), allowed_roots=(Path(images),), hint_after_s=float(hint_s)
+        cache_folder=Path(cache),
+        allowed_roots=(Path(images),),
+        hint_after_s=float(hint_s),
+        max_megapixels=int(megapixels),
     )
     with Store.open(where) as store:
         app = create_app(store, load_predictor=load, config=config)

@@ -65,12 +65,15 @@ from samkit.dataengine.work.honey_pots import (
 )
 from samkit.dataengine.work.image_files import (
     check_name,
+    has_deep_values,
     open_image_file,
     open_pyramid,
+    open_value_pyramid,
     pyramid_file,
     read_stored_image,
     receive_image,
     upload_folder,
+    value_pyramid_file,
 )
 from samkit.dataengine.work.ingest import AddReport, add_image, add_images
 from samkit.dataengine.work.jobs import (
@@ -297,6 +300,7 @@ __all__ = [
     "get_labelling",
     "get_project",
     "give_back",
+    "has_deep_values",
     "hold",
     "honey_pot_every",
     "honey_scores",
@@ -333,6 +337,7 @@ __all__ = [
     "offered_images",
     "open_image_file",
     "open_pyramid",
+    "open_value_pyramid",
     "order_classes",
     "own_work",
     "prefill_outcomes",
@@ -389,6 +394,7 @@ __all__ = [
     "unstarted_images",
     "upcoming_images",
     "upload_folder",
+    "value_pyramid_file",
     "visible_annotations",
     "work_days",
     "work_once",

@@ -17,7 +17,16 @@ from samkit.dataengine.work.projects import get_project
 from samkit.dataengine.work.sources import FileMark, ImageSource, page_sha256
 from samkit.errors import ConflictError, ImageError, SamkitError, StoreError
 from samkit.files import HASH_BLOCK_BYTES, make_folder
-from samkit.formats import Pyramid, has_image_suffix, make_pyramid, read_image_file, read_image_size
+from samkit.formats import (
+    Pyramid,
+    ValuePyramid,
+    has_image_suffix,
+    is_deep,
+    make_pyramid,
+    make_value_pyramid,
+    read_image_file,
+    read_image_size,
+)
 
 MAX_NAME = 200  # characters
 MAX_IN_MEMORY = 2**25  # bytes; larger files are not read as a whole
@@ -130,6 +139,40 @@ def open_pyramid(store: Store, image: StoredImage, folder: Path) -> Pyramid:
     with open_image_file(store, image) as file:
         make_pyramid(file, image.path, path, page=image.page, value_range=image.value_range)
     return Pyramid(path)
+
+
+def value_pyramid_file(folder: Path, image: StoredImage) -> Path:
+    """Where the values of a large image are, in a folder of pyramids."""
+    return folder / f"{image.sha256}.values"
+
+
+def open_value_pyramid(store: Store, image: StoredImage, folder: Path) -> ValuePyramid:
+    """Open the values of a large image, which are written if they are not there.
+
+    Arguments and errors are those of `open_pyramid`.
+    """
+    path = value_pyramid_file(folder, image)
+    with suppress(ImageError):  # missing or damaged
+        found = ValuePyramid(path)
+        os.utime(path)
+        return found
+    make_folder(folder)
+    with open_image_file(store, image) as file:
+        make_value_pyramid(file, image.path, path, page=image.page)
+    return ValuePyramid(path)
+
+
+def has_deep_values(store: Store, image: StoredImage) -> bool:
+    """Whether a large image has values of more than 8 bits, by its file's header.
+
+    Raises:
+        ConfigError: libvips is not installed.
+        ConflictError: the file has changed since it was added.
+        ImageError: it is damaged, too large, or of a kind that cannot be read in parts.
+        StoreError: the file cannot be read.
+    """
+    with open_image_file(store, image) as file:
+        return is_deep(file, image.path, page=image.page)
 
 
 def upload_folder(store: Store, project_id: int) -> Path:

@@ -5,7 +5,7 @@
 
 import { ApiError, OFFLINE, imageUrl } from "./api.js";
 import { t } from "./texts.js";
-import { TiledImage } from "./tiled_image.js";
+import { TiledImage, closeAll } from "./tiled_image.js";
 import { PIXELATE_FROM } from "./view.js";
 
 const FIRST_SIDE = 512;
@@ -128,11 +128,6 @@ export class ImageLevels {
     closeAll(this.pictures);
     closeAll(this.old);
   }
-}
-
-function closeAll(pictures) {
-  for (const picture of pictures.values()) picture.close();
-  pictures.clear();
 }
 
 /** Draw the visible part of a picture of the whole image. */

@@ -23,13 +23,16 @@ export class Looks {
    * @param {import("./stage.js").Stage} parts.stage
    * @param {import("./minimap.js").Minimap} parts.minimap
    * @param {ReturnType<typeof import("./settings.js").readSettings>} parts.settings
+   * @param {() => void} parts.onFacts called when the image's values can be asked for
    */
-  constructor({ state, stage, minimap, settings }) {
-    Object.assign(this, { state, stage, minimap });
+  constructor({ state, stage, minimap, settings, onFacts }) {
+    Object.assign(this, { state, stage, minimap, onFacts });
     const { brightness, contrast, gamma, channel, rulers, windows } = settings;
     Object.assign(this, { values: { brightness, contrast, gamma, channel }, rulers, windows });
     minimap.isOn = settings.minimap;
     this.facts = null; // what values the image has, once they are asked for
+    /** @type {Promise<void> | null} */
+    this.asked = null;
     this.timer = 0;
     this.colours = svg("feColorMatrix", { type: "matrix" });
     this.lines = ["R", "G", "B"].map((name) => svg(`feFunc${name}`, { type: "linear" }));
@@ -86,8 +89,34 @@ export class Looks {
     this.state.update();
   }
 
-  showWindow() {
-    this.stage.levels?.setRange(this.window ? this.window.join(",") : null);
+  /** An image by tiles is seen as its project says until the server has read its values, once. */
+  async showWindow() {
+    const { levels } = this.stage;
+    if (levels?.isTiled && this.window) {
+      await this.askFacts();
+      if (!this.facts?.is_deep) return;
+    }
+    levels?.setRange(this.window ? this.window.join(",") : null);
+  }
+
+  /** Ask what values the image has; where that fails, it is asked again the next time. */
+  askFacts() {
+    this.asked ??= this.readFacts();
+    return this.asked;
+  }
+
+  async readFacts() {
+    try {
+      const facts = await get(`images/${this.state.imageId}/values/facts`);
+      if (this.closed) return;
+      this.facts = facts;
+      this.onFacts();
+      if (!this.panel.hidden) this.draw();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      this.asked = null;
+      if (!this.closed) notifyError(error);
+    }
   }
 
   reset() {
@@ -97,23 +126,16 @@ export class Looks {
   }
 
   close() {
+    this.closed = true;
     clearTimeout(this.timer);
   }
 
-  async toggle() {
+  toggle() {
     this.panel.hidden = !this.panel.hidden;
     if (this.panel.hidden) return this.stage.element.focus();
     this.draw();
     this.panel.querySelector("input")?.focus();
-    if (this.facts || this.stage.levels?.isTiled) return undefined;
-    try {
-      this.facts = await get(`images/${this.state.imageId}/values/facts`);
-      this.draw();
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      notifyError(error);
-    }
-    return undefined;
+    return this.askFacts();
   }
 
   draw() {
@@ -154,8 +176,7 @@ export class Looks {
   /** Level and width of the window, in the file's own values; words where there is nothing to choose. */
   windowFields() {
     const { facts } = this;
-    if (this.stage.levels?.isTiled) return el("p.quiet", {}, t("This image is shown by tiles, which are made with the project's range of values."));
-    if (!facts) return el("p.quiet", {}, t("Reading the values…"));
+    if (!facts) return el("p.quiet", {}, this.stage.levels?.isTiled ? t("This image is large: its values are being read, once.") : t("Reading the values…"));
     if (!facts.is_deep) return el("p.quiet", {}, t("Values from {low} to {high}, all of which are seen.", { low: String(facts.lowest), high: String(facts.highest) }));
     const [low, high] = this.window ?? [facts.low, facts.high];
     const span = Math.max(facts.highest - facts.lowest, Number.EPSILON);

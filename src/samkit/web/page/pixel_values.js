@@ -10,6 +10,8 @@ export class PixelValues {
   /** @param {number} imageId @param {() => void} onChange called when values have come */
   constructor(imageId, onChange) {
     Object.assign(this, { imageId, onChange });
+    this.isOn = true; // off while the server would have to read all of a large image first
+    this.isExact = true; // not of tiles that are JPEG
     /** @type {Map<string, (number | null)[][][] | null>} null while it is asked for */
     this.blocks = new Map();
     this.timer = 0;
@@ -17,6 +19,7 @@ export class PixelValues {
 
   /** The values of a pixel, one for each channel; null if they are not known yet. @returns {(number | null)[] | null} */
   at(x, y) {
+    if (!this.isOn) return null;
     const [left, top] = [x - (x % SIDE), y - (y % SIDE)];
     const key = `${left} ${top}`;
     const block = this.blocks.get(key);
@@ -33,7 +36,8 @@ export class PixelValues {
     if (this.blocks.size >= MAX_BLOCKS) this.blocks.clear();
     this.blocks.set(key, null);
     try {
-      const { values } = await get(`images/${this.imageId}/values?x=${left}&y=${top}&side=${SIDE}`);
+      const { values, is_exact: isExact } = await get(`images/${this.imageId}/values?x=${left}&y=${top}&side=${SIDE}`);
+      this.isExact = isExact;
       this.blocks.set(key, values);
       if (!this.closed) this.onChange();
     } catch (error) {

@@ -87,8 +87,11 @@ export class Studio {
     this.attributes = new AttributePanel({ state, masks, tags: this.tags, clock, leave: () => stage.element.focus() });
     const { attributes } = this;
     this.minimap = new Minimap(stage);
-    this.looks = new Looks({ state, stage, minimap: this.minimap, settings });
     this.pixels = new PixelValues(imageId, () => this.panels.showPlace(this.keys.place));
+    const onFacts = () => {
+      this.pixels.isOn = true;
+    };
+    this.looks = new Looks({ state, stage, minimap: this.minimap, settings, onFacts });
     const { looks, minimap, pixels } = this;
     const act = (action) => this.keys.act({ action });
     const readAgain = () => this.readAgain();
@@ -107,8 +110,14 @@ export class Studio {
   async open() {
     await this.hold.load();
     this.saved.restoreClass();
-    this.looks.start();
-    if (this.stage.levels.isTiled) this.pixels.close(); // its file is not decoded at each place
+    const { levels } = this.stage;
+    this.pixels.isOn = !levels.isTiled;
+    if (levels.isTiled) {
+      this.hold.picture.then(() => {
+        this.pixels.isOn ||= levels.hasValues;
+        if (levels.overview) this.looks.start();
+      });
+    } else this.looks.start();
     this.moves.load();
     if (!this.outbox.isEmpty) await this.outbox.send();
     await this.hold.take();

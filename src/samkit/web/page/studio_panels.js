@@ -339,7 +339,7 @@ export class StudioPanels {
     const [x, y] = inside ? xy.map(Math.floor) : [0, 0];
     this.place.textContent = inside ? `${x}, ${y}` : "";
     const values = inside && this.pixels.at(x, y);
-    this.values.textContent = values ? shownValues(values) : "";
+    this.values.textContent = values ? `${this.pixels.isExact ? "" : "≈ "}${shownValues(values)}` : "";
   }
 }
 

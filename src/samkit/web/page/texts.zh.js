@@ -457,7 +457,7 @@ export default {
   "Gamma": "伽马",
   "Overview while zoomed in": "放大时显示导航图",
   "Rulers": "标尺",
-  "This image is shown by tiles, which are made with the project's range of values.": "此图像以图块显示，图块按项目的数值范围生成。",
+  "This image is large: its values are being read, once.": "此图像很大：正在一次性读取其数值。",
   "Reading the values…": "正在读取数值…",
   "Values from {low} to {high}, all of which are seen.": "数值从 {low} 到 {high}，全部可见。",
   "{type}, from {low} to {high}": "{type}，从 {low} 到 {high}",

@@ -20,9 +20,14 @@ export class TiledImage {
     /** Width and height of each level; the first is the image's own. @type {[number, number][]} */
     this.levels = [];
     this.tileSide = 0;
+    this.range = null; // values that become black and white, as "LOW,HIGH"; null: as the project says
+    this.hasValues = false; // whether the server can tell values without reading all of them first
     this.overview = null;
+    this.overviewRange = null; // by which it was drawn
     /** The least recently seen first. @type {Map<string, ImageBitmap>} */
     this.tiles = new Map();
+    /** Tiles by another range, until there are those of this. @type {Map<string, ImageBitmap>} */
+    this.old = new Map();
     /** Those in view, the nearest to its middle first. @type {string[]} */
     this.wanted = [];
     /** @type {Map<string, AbortController>} */
@@ -33,15 +38,29 @@ export class TiledImage {
 
   /** Load the levels, which the server makes once, and the coarsest one. @throws {ApiError} if it cannot */
   async start() {
-    const { tile_side: tileSide, sizes_wh: levels } = await get(`images/${this.id}/tiles`);
-    Object.assign(this, { tileSide, levels });
-    this.overview = await this.fetch(`${levels.length - 1}/0/0`, new AbortController().signal);
-    if (this.closed) this.overview.close();
-    else this.onChange();
+    const { tile_side: tileSide, sizes_wh: levels, has_values: hasValues } = await get(`images/${this.id}/tiles`);
+    Object.assign(this, { tileSide, levels, hasValues });
+    const overview = await this.fetch(`${levels.length - 1}/0/0`, null, new AbortController().signal);
+    if (this.closed) return overview.close();
+    this.overview = overview;
+    return this.onChange();
   }
 
-  /** The values that become black and white are the project's: tiles are made by them. */
-  setRange() {}
+  /** Show other values as black and white, which the server must have read. @param {string | null} range */
+  setRange(range) {
+    if (range === this.range || this.closed) return;
+    this.range = range;
+    for (const abort of this.loading.values()) abort.abort();
+    this.loading.clear();
+    this.failed.clear();
+    for (const [key, tile] of this.tiles) {
+      this.old.get(key)?.close();
+      this.old.delete(key);
+      this.old.set(key, tile);
+    }
+    this.tiles.clear();
+    this.onChange();
+  }
 
   /** A small picture of the image; null while there is none. */
   picture() {
@@ -62,11 +81,12 @@ export class TiledImage {
     context.drawImage(this.overview, view.x, view.y, this.width * view.scale, this.height * view.scale);
     for (let at = top - 1; at >= level; at--) {
       for (const key of this.inView(at, view)) {
-        const tile = this.tiles.get(key);
+        const tile = this.tiles.get(key) ?? this.old.get(key);
         if (tile) this.drawTile(context, view, ratio, key, tile);
       }
     }
-    if (load) this.want(level < top ? this.inView(level, view) : []);
+    const coarsest = this.overviewRange === this.range ? [] : [`${top}/0/0`];
+    if (load) this.want(level < top ? [...coarsest, ...this.inView(level, view)] : coarsest);
   }
 
   drawTile(context, view, ratio, key, tile) {
@@ -111,11 +131,14 @@ export class TiledImage {
       this.tiles.delete(key);
       this.tiles.set(key, tile);
     }
-    for (const [key, tile] of this.tiles) {
-      if (this.tiles.size <= Math.max(MIN_CACHED, 2 * keys.length)) break;
-      this.tiles.delete(key);
-      tile.close();
+    for (const tiles of [this.tiles, this.old]) {
+      for (const [key, tile] of tiles) {
+        if (tiles.size <= Math.max(MIN_CACHED, 2 * keys.length)) break;
+        tiles.delete(key);
+        tile.close();
+      }
     }
+    if (keys.every((key) => this.tiles.has(key))) closeAll(this.old);
     this.loadNext();
   }
 
@@ -130,25 +153,38 @@ export class TiledImage {
 
   async load(key) {
     const abort = new AbortController();
+    const { range } = this;
     this.loading.set(key, abort);
+    let isNew = false;
     try {
-      const tile = await this.fetch(key, abort.signal);
-      if (this.closed) tile.close();
-      else this.tiles.set(key, tile);
+      const tile = await this.fetch(key, range, abort.signal);
+      isNew = !this.closed && range === this.range;
+      if (isNew) this.add(key, tile);
+      else tile.close();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (!abort.signal.aborted) this.failed.set(key, performance.now());
     } finally {
-      this.loading.delete(key);
+      if (this.loading.get(key) === abort) this.loading.delete(key);
     }
     if (this.closed) return;
-    if (this.tiles.has(key)) this.onChange();
+    if (isNew) this.onChange();
     this.loadNext();
   }
 
+  add(key, tile) {
+    if (key !== `${this.levels.length - 1}/0/0`) {
+      this.tiles.set(key, tile);
+      return;
+    }
+    this.overview?.close();
+    Object.assign(this, { overview: tile, overviewRange: this.range });
+  }
+
   /** @throws {ApiError} also when it was aborted */
-  async fetch(key, signal) {
-    const response = await fetch(`/api/images/${this.id}/tiles/${key}`, { credentials: "same-origin", signal }).catch(() => {
+  async fetch(key, range, signal) {
+    const window = range === null ? "" : `?value_range=${encodeURIComponent(range)}`;
+    const response = await fetch(`/api/images/${this.id}/tiles/${key}${window}`, { credentials: "same-origin", signal }).catch(() => {
       throw new ApiError(OFFLINE, t("A part of the image could not be loaded."));
     });
     if (!response.ok) throw new ApiError(response.status, response.statusText);
@@ -161,9 +197,15 @@ export class TiledImage {
   close() {
     this.closed = true;
     for (const abort of this.loading.values()) abort.abort();
-    for (const tile of this.tiles.values()) tile.close();
-    this.tiles.clear();
+    closeAll(this.tiles);
+    closeAll(this.old);
     this.overview?.close();
     this.overview = null;
   }
+}
+
+/** Close pictures and forget them. @param {Map<unknown, ImageBitmap>} pictures */
+export function closeAll(pictures) {
+  for (const picture of pictures.values()) picture.close();
+  pictures.clear();
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -36,7 +35,7 @@ from samkit.dataengine import (
     user_names,
 )
 from samkit.errors import MissingError
-from samkit.formats import MAX_TILED_PIXELS, TILE_SIDE, Pyramid, ValueRange, read_values
+from samkit.formats import MAX_TILED_PIXELS, TILE_SIDE, Pyramid, SeenValues, read_values
 from samkit.web import thumbnails
 from samkit.web.image_values import ValueFacts, Values, block_of, value_facts
 from samkit.web.pictures import JPEG, SMALL_SIDE, Picture, show, show_tiles
@@ -58,6 +57,13 @@ from samkit.web.schemas import (
 from samkit.web.searching import TheSearch
 from samkit.web.sign_in import Admin, AnyUser, Reviewer
 from samkit.web.state import ServerState, TheState
+from samkit.web.tile_values import (
+    seen_by,
+    tiled_facts,
+    tiled_values,
+    window_levels,
+    window_tile,
+)
 from samkit.web.tiles import OPENED, SHOWN
 from samkit.web.uploads import receive_file
 
@@ -177,9 +183,8 @@ async def get_content(
     `value_range` says which values become black and white, such as 0,4095: without it the
     project's; images of 8 bits are the same with each.
     """
-    image = await run_in_threadpool(get_image, studio.store, image_id)
-    if value_range is not None:
-        image = replace(image, value_range=str(ValueRange.of(value_range)))
+    own = await run_in_threadpool(get_image, studio.store, image_id)
+    image = own if value_range is None else seen_by(own, value_range)
     headers = {
         "ETag": f'"{image.pixels_key}-{max_side or "full"}"',
         "Cache-Control": KEEP_IMAGE,
@@ -194,7 +199,11 @@ async def get_content(
         return Response(known.content, media_type=known.media_type, headers=headers)
 
     if side is not None and studio.tiles.is_tiled(image):
-        pyramid = await _pyramid_of(studio, image, SHOWN if small else OPENED)
+        pyramid: Pyramid | SeenValues
+        if value_range is not None and await run_in_threadpool(studio.tiles.is_deep, image):
+            pyramid = await window_levels(studio, image)
+        else:
+            pyramid = await _pyramid_of(studio, own, SHOWN if small else OPENED)
         picture = await run_in_threadpool(show_tiles, pyramid, side)
         if small:
             studio.thumbnails.put(headers["ETag"], picture)
@@ -227,7 +236,8 @@ async def get_tiles(studio: TheState, _user: AnyUser, image_id: Key) -> TilesOut
     """
     image = await run_in_threadpool(get_image, studio.store, image_id)
     pyramid = await _pyramid_of(studio, image)
-    return TilesOut(tile_side=TILE_SIDE, sizes_wh=pyramid.sizes_wh)
+    has_values = await run_in_threadpool(studio.tiles.has_values, image)
+    return TilesOut(tile_side=TILE_SIDE, sizes_wh=pyramid.sizes_wh, has_values=has_values)
 
 
 @router.get(
@@ -247,17 +257,32 @@ async def get_tile(
     level: TilePlace,
     x: TilePlace,
     y: TilePlace,
+    value_range: Annotated[str, Query(max_length=MAX_RANGE)] | None = None,
 ) -> Response:
-    """Return a tile of an upright image: of column x and row y at a level."""
+    """Return a tile of an upright image: of column x and row y at a level.
+
+    `value_range` says which values become black and white, such as 0,4095; the first tile by
+    another range than the project's waits until the image's values are read, once. Images of 8
+    bits are the same with each.
+    """
     image = await run_in_threadpool(get_image, studio.store, image_id)
+    window = None if value_range is None else seen_by(image, value_range)
+    if window is not None:
+        is_tiled = studio.tiles.is_tiled(image)
+        if not is_tiled or not await run_in_threadpool(studio.tiles.is_deep, image):
+            window = None
     headers = {
-        "ETag": f'"{image.pixels_key}-{level}-{x}-{y}"',
+        "ETag": f'"{(window or image).pixels_key}-{level}-{x}-{y}"',
         "Cache-Control": KEEP_IMAGE,
     }
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    pyramid = await _pyramid_of(studio, image)
-    tile = await run_in_threadpool(pyramid.tile, level, x, y)
+    if window is None:
+        pyramid = await _pyramid_of(studio, image)
+        tile = await run_in_threadpool(pyramid.tile, level, x, y)
+    else:
+        shown = await window_tile(studio, window, (level, x, y))
+        tile = None if shown is None else shown.content
     if tile is None:
         raise MissingError(f"{image.path} has no tile {x}, {y} at level {level}")
     return Response(tile, media_type=JPEG, headers=headers)
@@ -281,20 +306,26 @@ async def get_values(
 
     Null stands for what is not a number.
     """
-    _, values = await _values_of(studio, image_id)
-    return ValuesOut(x=x, y=y, values=block_of(values, x, y, side))
+    image = await run_in_threadpool(get_image, studio.store, image_id)
+    if studio.tiles.is_tiled(image):
+        block, is_exact = await tiled_values(studio, image, x, y, side)
+        return ValuesOut(x=x, y=y, is_exact=is_exact, values=block_of(block, 0, 0, side))
+    values = await _values_of(studio, image)
+    return ValuesOut(x=x, y=y, is_exact=True, values=block_of(values, x, y, side))
 
 
 @router.get("/images/{image_id}/values/facts")
 async def get_value_facts(studio: TheState, _user: AnyUser, image_id: Key) -> ValueFacts:
     """Return what values an image has, and which of them are seen as black and white."""
-    image, values = await _values_of(studio, image_id)
+    image = await run_in_threadpool(get_image, studio.store, image_id)
+    if studio.tiles.is_tiled(image):
+        return await tiled_facts(studio, image)
+    values = await _values_of(studio, image)
     return await run_in_threadpool(value_facts, values, image.path, image.value_range)
 
 
-async def _values_of(studio: ServerState, image_id: int) -> tuple[StoredImage, Values]:
-    """An image with its values, which are decoded once for many questions."""
-    image = await run_in_threadpool(get_image, studio.store, image_id)
+async def _values_of(studio: ServerState, image: StoredImage) -> Values:
+    """An image's values, which are decoded once for many questions."""
 
     def read() -> Values:
         with open_image_file(studio.store, image) as file:
@@ -305,7 +336,7 @@ async def _values_of(studio: ServerState, image_id: int) -> tuple[StoredImage, V
     def make() -> Values:
         return studio.values.get(image.sha256, read)
 
-    return image, await asyncio.wrap_future(studio.pictures.submit(SMALL, make))
+    return await asyncio.wrap_future(studio.pictures.submit(SMALL, make))
 
 
 @router.post("/projects/{project_id}/next")
