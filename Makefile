@@ -9,6 +9,10 @@ INSTALL := $(PIP) install --constraint constraints.txt
 # pip takes torch from its own index, which on Linux may bring CUDA.
 TORCH_INDEX ?=
 
+# Written even where the environment says not to: each process of the tests would compile all tests
+# anew, and rewrite their asserts, half a minute of a core.
+export PYTHONDONTWRITEBYTECODE :=
+
 # Tests run in one process for each core, and each process in one thread (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 
@@ -23,13 +27,16 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(PYTEST) --dist worksteal -m "not slow"
 
-# Minutes instead of seconds each: compilers, processes that are killed, long trainings. In the order
-# of the files: pytest-xdist would leave files of few tests, the longest ones, to the end. One process
-# more than cores, since half of the time they wait for browsers and servers.
+# Minutes instead of seconds each: compilers, processes that are killed, long trainings. Only their
+# files are imported, and run in this order: pytest-xdist would leave files of few tests, the longest
+# ones, to the end. Those of the page, of a quarter of a minute each, come last. One process more than
+# cores, since half of the time they wait for browsers and servers.
+FIND_SLOW := grep --recursive --files-with-matches --include='*.py' 'mark\.slow'
+SLOW_FILES = $$($(FIND_SLOW) --exclude-dir=browser tests | sort; $(FIND_SLOW) tests/web/browser | sort)
 SLOW_PROCESSES ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 test-slow: $(VENV)/installed-dev
 	$(PYTEST) --numprocesses $(SLOW_PROCESSES) --dist loadfile --no-loadscope-reorder \
-		--rerun-show-tracebacks -m slow
+		--rerun-show-tracebacks -m slow $(SLOW_FILES)
 
 # Exports, read by the packages of the programs that they are for. napari's plugins of pytest are
 # for its own tests.
@@ -37,8 +44,7 @@ test-interop: $(VENV)/installed-dev $(VENV)/interop/installed
 	PYTHONPATH=$(VENV)/interop $(BIN)/python -m pytest -p no:napari -p no:npe2 tests/interop
 
 # The documentation as pages, in build/site: the tutorials are run, and any warning ends it.
-site: $(VENV)/installed-dev
-	$(INSTALL) --editable '.[site]'
+site: $(VENV)/installed-site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # Style, types, the direction of imports, documents.
@@ -69,6 +75,10 @@ $(VENV)/interop/installed: tests/interop/requirements.txt $(VENV)/installed
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(INSTALL) --editable '.[test,check]'
+	touch $@
+
+$(VENV)/installed-site: $(VENV)/installed-dev
+	$(INSTALL) --editable '.[site]'
 	touch $@
 
 clean:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from alembic import command
@@ -58,15 +59,33 @@ def record(connection: Connection, act: Any) -> list[tuple[str, Any]]:
     return found
 
 
-@pytest.fixture(autouse=True, scope="session")
-def quick_stores() -> Iterator[PasswordHasher]:
-    """New stores are created quickly, and passwords are hashed quickly.
+class Slow(NamedTuple):
+    """What stores use outside tests: what hashes passwords, and what configures connections."""
 
-    Yields:
-        What hashes passwords outside tests.
-    """
-    own = users.HASHER
+    hasher: PasswordHasher
+    configure_sqlite: Callable[[Any, object], None]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_stores() -> Iterator[Slow]:
+    """New stores are created quickly, passwords are hashed quickly, nothing waits for the disk."""
+    slow = Slow(users.HASHER, database._configure_sqlite)
+
+    def configure_sqlite(connection: Any, record: object) -> None:
+        # As PostgreSQL in tools/with_postgres.sh: nothing has to outlive a crash of the machine.
+        slow.configure_sqlite(connection, record)
+        connection.execute("PRAGMA synchronous = OFF").close()
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(database, "command", SimpleNamespace(upgrade=Upgrades().upgrade))
+        patch.setattr(database, "_configure_sqlite", configure_sqlite)
         patch.setattr(users, "HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-        yield own
+        yield slow
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory, quick_stores: Slow) -> Path:
+    """File of an empty store, to be copied: to create one takes several times as long."""
+    path = tmp_path_factory.mktemp("empty") / "store.db"
+    database.Store.open(path).close()
+    return path

@@ -1,7 +1,10 @@
 """Fixtures: a store on SQLite or PostgreSQL (URL in SAMKIT_TEST_POSTGRES), users and images."""
 
+import copy
 import os
+import shutil
 import uuid
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
@@ -42,13 +45,15 @@ def clock():
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def where(request, tmp_path):
-    """Path or URL of an empty database."""
-    if request.param == "sqlite":
-        yield tmp_path / "store.db"
-        return
-    if POSTGRES is None:
+def database_kind(request):
+    if request.param == "postgresql" and POSTGRES is None:
         pytest.skip("SAMKIT_TEST_POSTGRES has no URL of a server")
+    return request.param
+
+
+@contextmanager
+def new_schema():
+    """URL of a new, empty schema of PostgreSQL, which is the only one that its users see."""
     url = make_url(POSTGRES).set(drivername="postgresql+psycopg")
     schema = f"test_{uuid.uuid4().hex}"
     engine = create_engine(url)
@@ -64,15 +69,67 @@ def where(request, tmp_path):
 
 
 @pytest.fixture
-def store(where, clock):
-    with Store.open(where, clock=clock) as opened:
-        yield opened
+def where(database_kind, tmp_path):
+    """Path or URL of an empty database."""
+    if database_kind == "sqlite":
+        yield tmp_path / "store.db"
+        return
+    with new_schema() as url:
+        yield url
+
+
+class Reused:
+    """A store on PostgreSQL that is emptied after each test: a fifth of the time of a new one."""
+
+    def __init__(self, url):
+        self.url = url
+        Store.open(url).close()
+        self.engine = create_engine(url)
+        with self.engine.begin() as connection:
+            found = connection.execute(
+                text("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+            )
+            self.tables = sorted({name for (name,) in found} - {"alembic_version"})
+
+    def empty(self):
+        parts = [f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name})" for name in self.tables]
+        used = "SELECT sequencename FROM pg_sequences WHERE schemaname = current_schema()"
+        with self.engine.begin() as connection:
+            filled = [name for (name,) in connection.execute(text(" UNION ALL ".join(parts)))]
+            if filled:
+                # Of all tables that refer to these, too.
+                connection.execute(text(f"TRUNCATE {', '.join(filled)} CASCADE"))
+            for (name,) in connection.execute(text(f"{used} AND last_value IS NOT NULL")).all():
+                connection.execute(text(f"ALTER SEQUENCE {name} RESTART"))
+
+
+@pytest.fixture(scope="session")
+def reused(quick_stores):
+    """The store on PostgreSQL of this process's tests."""
+    with new_schema() as url:
+        reused = Reused(url)
+        try:
+            yield reused
+        finally:
+            reused.engine.dispose()
 
 
 @pytest.fixture
-def sqlite_store(tmp_path, clock):
+def store(request, database_kind, tmp_path, clock, empty_store):
+    if database_kind == "sqlite":
+        with Store.open(shutil.copyfile(empty_store, tmp_path / "store.db"), clock=clock) as opened:
+            yield opened
+        return
+    reused = request.getfixturevalue("reused")
+    with Store.open(reused.url, clock=clock) as opened:
+        yield opened
+    reused.empty()
+
+
+@pytest.fixture
+def sqlite_store(tmp_path, clock, empty_store):
     """For tests that do not depend on the database."""
-    with Store.open(tmp_path / "store.db", clock=clock) as opened:
+    with Store.open(shutil.copyfile(empty_store, tmp_path / "store.db"), clock=clock) as opened:
         yield opened
 
 
@@ -109,9 +166,20 @@ def scene(store, image_folder):
     return Scene(store, image_folder)
 
 
+@pytest.fixture(scope="session")
+def made_scene(tmp_path_factory, empty_store, image_folder):
+    """A scene, and the file of its closed store, to be copied."""
+    path = shutil.copyfile(empty_store, tmp_path_factory.mktemp("scene") / "store.db")
+    with Store.open(path, clock=Clock()) as opened:
+        return Scene(opened, image_folder), path
+
+
 @pytest.fixture
-def sqlite_scene(sqlite_store, image_folder):
-    return Scene(sqlite_store, image_folder)
+def sqlite_scene(tmp_path, clock, made_scene):
+    scene, path = copy.copy(made_scene[0]), made_scene[1]
+    with Store.open(shutil.copyfile(path, tmp_path / "store.db"), clock=clock) as opened:
+        scene.store = opened
+        yield scene
 
 
 @pytest.fixture(scope="session")

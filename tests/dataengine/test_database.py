@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
-from samkit.dataengine import Store, create_user, list_users
+from samkit.dataengine import Store, create_user, database, list_users
 from samkit.dataengine.schema import Base
 from samkit.errors import DatabaseError, StoreError
 
@@ -34,8 +34,9 @@ def test_newer_database_is_refused(where, refusal):
         Store.open(where)
 
 
-def test_sqlite_is_durable(sqlite_store):
-    with sqlite_store.read() as session:
+def test_sqlite_is_durable(tmp_path, quick_stores, monkeypatch):
+    monkeypatch.setattr(database, "_configure_sqlite", quick_stores.configure_sqlite)
+    with Store.open(tmp_path / "store.db") as store, store.read() as session:
         values = [
             session.execute(text(f"PRAGMA {name}")).scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys")

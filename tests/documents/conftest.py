@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -74,8 +75,8 @@ def write_videos(folder: Path, image: np.ndarray) -> None:
         Image.fromarray(mask).save(folder / "davis/Annotations/cup" / f"{number:05d}.png")
 
 
-def write_files(root: Path) -> Path:
-    """Write all files that a document may name; return the working folder."""
+def write_files(root: Path) -> None:
+    """Write the working folder, `work`, and what lies beside it."""
     coffee, cat = skimage.data.coffee(), skimage.data.chelsea()
     folder, data = root / "work", root / "shared" / "data" / "bsds500"
     (folder / "images" / "deep").mkdir(parents=True)
@@ -101,7 +102,6 @@ def write_files(root: Path) -> Path:
     np.save(folder / "b_logits.npy", np.full((256, 256), -8, np.float32))
     weights = Predictor.load("mobile_sam").model.state_dict()
     save_file(weights, folder / "tuned.safetensors")
-    return folder
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -128,10 +128,16 @@ def remembering(
     return encode_once
 
 
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory, plain_backend: None) -> Path:
+    """All files that a document may name, to be copied for each page."""
+    root = tmp_path_factory.mktemp("documents")
+    write_files(root)
+    return root
+
+
 @pytest.fixture
-def folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip_folder: Path, plain_backend: None
-) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip_folder: Path, files: Path) -> Path:
     """The working folder; models of the hub are a tiny CLIP and a detector that sees a car."""
     from samkit.text import load_text_model
 
@@ -144,9 +150,9 @@ def folder(
     monkeypatch.setattr("samkit.text.load_text_model", load)
     monkeypatch.setattr("samkit.text.loading.find_cached", lambda name: None)
     monkeypatch.setattr("samkit.text.loading.fetch_text_model", lambda name: clip_folder)
-    working = write_files(tmp_path)
-    monkeypatch.chdir(working)
-    return working
+    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
 
 
 def serve_until_scanned(app: Any, **_options: object) -> None:

@@ -24,7 +24,6 @@ pytestmark = pytest.mark.usefixtures("server_ends")
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("all_backends")
 def test_fine_tuning_in_ten_lines_changes_the_decoder_alone(folder, capsys):
     before = samkit.Predictor.load("mobile_sam")
     embedding = before.embed("image.jpg")

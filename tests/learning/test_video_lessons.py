@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataengine.conftest import where  # noqa: F401 - both databases
+from dataengine.conftest import database_kind, where  # noqa: F401 - both databases
 from samkit.dataengine import (
     Store,
     add_track,

@@ -16,7 +16,7 @@ from samkit.geometry import encode_rle
 from samkit.proposals import AutoMaskConfig, AutoMasker
 
 POINTS_PER_SIDE = 8
-IMAGES = ("coffee", "chelsea")
+IMAGES = ("coffee", pytest.param("chelsea", marks=pytest.mark.slow))
 SAME_IOU = 0.999
 
 

@@ -1,6 +1,7 @@
 """Fixtures: a server over four images with the `tiny` model, and its users' browsers."""
 
 import copy
+from functools import cached_property
 
 import pytest
 from fastapi.testclient import TestClient
@@ -9,13 +10,15 @@ from dataengine.conftest import (  # noqa: F401 - fixtures
     Clock,
     Scene,
     clock,
+    database_kind,
     image_folder,
+    made_scene,
+    reused,
     rle_of,
     scene,
     sqlite_scene,
     sqlite_store,
     store,
-    where,
 )
 from samkit.dataengine import Store, open_sign_in
 from samkit.models import CONFIGS, Sam
@@ -67,14 +70,27 @@ def config(tmp_path):
 
 
 class Server:
-    """A running app, its scene, and browsers of the scene's people."""
+    """A running app, its scene, and browsers of the scene's people, who sign in when needed."""
 
     def __init__(self, app, scene):  # noqa: F811
         self.app, self.scene = app, scene
         self.stranger = Browser(app)
-        self.ann, self.bob, self.rev, self.adm = (
-            Browser(app, user_id) for user_id in (scene.ann, scene.bob, scene.rev, scene.adm)
-        )
+
+    @cached_property
+    def ann(self):
+        return Browser(self.app, self.scene.ann)
+
+    @cached_property
+    def bob(self):
+        return Browser(self.app, self.scene.bob)
+
+    @cached_property
+    def rev(self):
+        return Browser(self.app, self.scene.rev)
+
+    @cached_property
+    def adm(self):
+        return Browser(self.app, self.scene.adm)
 
     @property
     def studio(self):
@@ -108,10 +124,15 @@ def shared_server(tmp_path_factory, image_folder, tiny_predictor):  # noqa: F811
 
 
 @pytest.fixture(scope="session")
-def operations(tmp_path_factory, tiny_predictor):
-    """Method and path of everything in the OpenAPI document, which is the same for all servers."""
+def document(tmp_path_factory, tiny_predictor):
+    """The OpenAPI document, which is the same for all servers."""
     folder = tmp_path_factory.mktemp("operations")
     with Store.open(folder / "store.db") as opened:
         app = create_app(opened, load_predictor=lambda: tiny_predictor, config=settings(folder))
-        paths = Browser(app).get("/api/openapi.json").json()["paths"]
-    return [(method.upper(), path) for path, one in paths.items() for method in one]
+        return Browser(app).get("/api/openapi.json").json()
+
+
+@pytest.fixture(scope="session")
+def operations(document):
+    """Method and path of everything in the OpenAPI document."""
+    return [(method.upper(), path) for path, one in document["paths"].items() for method in one]

@@ -36,11 +36,12 @@ def create_app(
     app.state.models, app.state.config = models, config
     app.state.sessions = asyncio.Semaphore(config.limits.max_sessions)
     add_error_handlers(app)
+    # Not include_router(), which makes all routes once more for each app.
     for router in (routes.open_router, routes.router, sessions.router):
-        app.include_router(router)
+        app.router.routes.extend(router.routes)
     if label_studio is not None:
         app.state.label_studio = label_studio
-        app.include_router(label_studio_routes.router)
+        app.router.routes.extend(label_studio_routes.router.routes)
     if config.local_only:
         answer_local_names_only(app)
     app.add_middleware(Measured, metrics=models.metrics)

@@ -26,7 +26,7 @@ def test_password_opens_for_its_user_only(store):
 
 
 def test_passwords_are_hashed_at_the_cost_of_rfc_9106(sqlite_store, quick_stores, monkeypatch):
-    monkeypatch.setattr(users, "HASHER", quick_stores)
+    monkeypatch.setattr(users, "HASHER", quick_stores.hasher)
     ada = create_user(sqlite_store, name="ada", password="correct horse")
     assert check_password(sqlite_store, name="ada", password="correct horse") == ada
     with sqlite_store.read() as session:

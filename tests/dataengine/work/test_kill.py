@@ -22,7 +22,8 @@ def acknowledged_until_killed(where, image_id, user_id, after_lines):
     return [tuple(map(int, line.split())) for line in lines if line.endswith("\n")]
 
 
-def test_nothing_that_was_acknowledged_is_lost(scene, where):
+def test_nothing_that_was_acknowledged_is_lost(scene):
+    where = scene.store.address
     image_id = scene.hold(scene.ann)
     rng = random.Random(5)
     known = {}

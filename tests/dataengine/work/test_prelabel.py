@@ -246,8 +246,8 @@ def test_an_interrupted_run_goes_on(scene):
 
 # Two states of each of four images: before the first of all, in the middle of images, between.
 @pytest.mark.parametrize("moment", [1, 4, 5, 8])
-def test_a_killed_run_leaves_whole_images_and_goes_on(moment, scene, where):
-    args = [str(where), str(scene.project.id), str(scene.rev), str(moment)]
+def test_a_killed_run_leaves_whole_images_and_goes_on(moment, scene):
+    args = [scene.store.address, str(scene.project.id), str(scene.rev), str(moment)]
     command = [sys.executable, "-W", "error", str(PROCESS), *args]
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == -9, done.stderr.decode()
@@ -431,7 +431,7 @@ def test_a_pool_gives_the_same_masks_although_processes_are_killed(scene, tmp_pa
 
 
 @pytest.mark.slow
-def test_runs_that_are_killed_at_any_moment_lose_and_double_nothing(scene, where, image_folder):
+def test_runs_that_are_killed_at_any_moment_lose_and_double_nothing(scene, image_folder):
     """Two at a time, three of them killed one after the other, the last ones go on."""
     many = image_folder.parent / "many"
     many.mkdir(exist_ok=True)
@@ -440,7 +440,7 @@ def test_runs_that_are_killed_at_any_moment_lose_and_double_nothing(scene, where
         Image.fromarray(pixels).save(many / f"{number}.png")
     project = create_project(scene.store, name="many", root=many)
     add_images(scene.store, project.id)
-    args = [str(where), str(project.id), str(scene.rev)]
+    args = [scene.store.address, str(project.id), str(scene.rev)]
     moments = iter([7, 25, 30])
     running = []
 
