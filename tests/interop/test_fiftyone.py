@@ -1,7 +1,4 @@
-"""The model for FiftyOne on its own samples and labels, which need no database.
-
-`make test-interop` does not install FiftyOne (docs/decisions.md).
-"""
+"""The model for FiftyOne on its own samples and labels, which need no database."""
 
 import cv2
 import numpy as np

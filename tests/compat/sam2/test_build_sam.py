@@ -20,7 +20,7 @@ from samkit.compat.sam2.sam2_video_predictor import SAM2VideoPredictor
 from samkit.errors import SamkitError, WeightsError
 from samkit.models import CONFIGS
 from samkit.models import build_sam as build_network
-from samkit.weights import CATALOG, load_model
+from samkit.weights import CATALOG, load_model, to_sam2_original
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_signatures_are_the_originals():
 
 
 def test_models_of_the_hub_have_their_names():
-    assert len(HF_MODEL_ID_TO_FILENAMES) == 8
+    assert len(HF_MODEL_ID_TO_FILENAMES) == 9
     config, file = HF_MODEL_ID_TO_FILENAMES["facebook/sam2.1-hiera-base-plus"]
     assert config == "configs/sam2.1/sam2.1_hiera_b+.yaml"
     assert file == "sam2.1_hiera_base_plus.pt"
@@ -92,6 +92,24 @@ def test_a_model_of_the_hub_is_fetched_by_its_name(hub):
     assert hub == [("sam2.1_hiera_tiny", "sam2.1_hiera_tiny"), ("sam2_hiera_large",) * 2]
     with pytest.raises(UnknownModelError, match="unknown model 'facebook/sam2-hiera-huge'"):
         build_sam2_hf("facebook/sam2-hiera-huge")
+
+
+def test_edgetam_is_built_from_its_file_in_the_hubs_cache(tmp_path, monkeypatch):
+    repository = tmp_path / "models--facebook--EdgeTAM"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(snapshot.name)
+    published = to_sam2_original(build_network(CONFIGS["edgetam"]).state_dict())
+    torch.save({"model": published}, snapshot / "edgetam.pt")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    model = build_sam2_hf("facebook/EdgeTAM", device="cpu")
+    video = build_sam2_video_predictor_hf("facebook/EdgeTAM", device="cpu")
+    assert isinstance(video, SAM2VideoPredictor)
+    for one in (model, video):
+        state = one.state_dict()
+        assert state.keys() == published.keys()
+        assert all(torch.equal(state[name], published[name]) for name in published)
 
 
 def test_a_published_file_is_loaded(checkpoint, network):

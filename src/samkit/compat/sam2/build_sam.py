@@ -90,7 +90,10 @@ def build_sam2_video_predictor(
 
 
 def build_sam2_hf(model_id: str, **kwargs: Any) -> SAM2Base:
-    """Build a model on the hub, such as "facebook/sam2.1-hiera-tiny"; see `build_sam2`."""
+    """Build a model on the hub: "facebook/sam2.1-hiera-tiny", "facebook/EdgeTAM", ...
+
+    Arguments and errors are those of `build_sam2`.
+    """
     return build_from_hub(SAM2Base, model_id, **kwargs)
 
 

@@ -21,8 +21,7 @@ logger = logging.getLogger(__name__)
 Kind = TypeVar("Kind", bound=SAM2Base)
 CONFIG_NAME = re.compile(r"(sam2(?:\.1)?)_hiera_(tiny|small|base_plus|large|t|s|b\+|l)(?![a-z])")
 SIZES = {"t": "tiny", "s": "small", "b+": "base_plus", "l": "large"}
-HUB_NAME = re.compile(r"facebook/(sam2(?:\.1)?-hiera-(?:tiny|small|base-plus|large))")
-# The configuration and the file of each model on the hub.
+# The configuration and the file of each model on the hub, EdgeTAM's as in its own repository.
 HF_MODEL_ID_TO_FILENAMES = {
     f"facebook/{version}-hiera-{size.replace('_', '-')}": (
         f"configs/{version}/{version}_hiera_{letter}.yaml",
@@ -30,7 +29,7 @@ HF_MODEL_ID_TO_FILENAMES = {
     )
     for version in ("sam2", "sam2.1")
     for letter, size in SIZES.items()
-}
+} | {"facebook/EdgeTAM": ("configs/edgetam.yaml", "edgetam.pt")}
 EMBEDDED = "mobile_sam"
 OVERRIDE = re.compile(r"\+*model\.([\w.]+)=(.*)", re.DOTALL)
 NON_OVERLAPPING = "non_overlap_masks"
@@ -66,7 +65,7 @@ def build_model(
 
 
 def build_from_hub(kind: type[Kind], model_id: str, **kwargs: Any) -> Kind:
-    """Build a model that is on the hub, such as "facebook/sam2.1-hiera-tiny"."""
+    """Build a model that is on the hub, such as "facebook/sam2.1-hiera-tiny" or EdgeTAM."""
     name = hub_model(model_id)
     return build_model(kind, name, **{"ckpt_path": name, **kwargs})
 
@@ -98,8 +97,8 @@ def hub_model(model_id: str) -> str:
     Raises:
         UnknownModelError: there is none.
     """
-    found = HUB_NAME.fullmatch(model_id)
-    name = found[1].replace("-", "_") if found else model_id
+    config, _ = HF_MODEL_ID_TO_FILENAMES.get(model_id, (None, None))
+    name = model_id if config is None else model_name(config)
     if name not in CATALOG:
         raise UnknownModelError(
             f"unknown model {model_id!r}; known are {', '.join(HF_MODEL_ID_TO_FILENAMES)} and"
