@@ -84,7 +84,7 @@ def moments_of(
 
 
 def products(weighted: Tensor, channels: Tensor) -> Tensor:
-    """The symmetric products (C, C) of channels with themselves, weighted: half of them is computed.
+    """Weighted products (C, C) of channels with themselves: of each pair one is computed.
 
     Args:
         weighted, channels: (C, N).
