@@ -45,7 +45,6 @@ from samkit.video import (
     FrameFeatures,
     Video,
     fill_between,
-    grey_picture,
     open_frames,
 )
 
@@ -77,12 +76,13 @@ class CachingTracker(FeatureTracker):
 
 
 def write_features(path: Path, features: FrameFeatures) -> None:
-    """Write the levels in half precision, the finer ones without the padding."""
+    """Write the image encoder's levels in half precision, the finer ones without the padding."""
     height, _ = features.coords.resized_hw
     arrays = {}
-    for number, level in enumerate(features.levels):
+    levels = features.levels[1:]  # the first is of colours
+    for number, level in enumerate(levels):
         rows = -(-height * level.shape[1] // features.coords.model_size)
-        is_last = number == len(features.levels) - 1
+        is_last = number == len(levels) - 1
         arrays[f"level_{number}"] = (level if is_last else level[:, :rows]).half().numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -104,7 +104,7 @@ def read_features(path: Path, frame: np.ndarray, predictor: Predictor) -> FrameF
         model_name=predictor.model_name,
         encoder_checksum=predictor.encoder_checksum,
     )
-    return FrameFeatures(embedding=embedding, levels=tuple(padded), grey=grey_picture(frame))
+    return FrameFeatures.of(frame, embedding, padded)
 
 
 def sketch(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from samkit.video.feature_memory import ObjectMemory
 from samkit.video.feature_tracker import wrong_share
+from samkit.video.pixel_classifier import products
 
 
 def test_the_share_of_wrong_cells_is_that_near_the_object():
@@ -29,3 +31,11 @@ def test_the_size_of_an_object_outlasts_its_being_hidden():
     assert memory.area < 50
     memory.see(area=120, is_first=False)
     assert memory.size == 120
+
+
+def test_symmetric_products_are_those_of_all_channels():
+    draw = torch.Generator().manual_seed(0)
+    channels, weights = torch.randn(11, 30, generator=draw), torch.rand(30, generator=draw)
+    torch.testing.assert_close(
+        products(channels * weights, channels), channels @ (channels * weights).T
+    )

@@ -1,10 +1,11 @@
-"""What a frame is to the tracker on frozen features: embedding, finer levels, picture for motion.
+"""What a frame is to the tracker on frozen features: levels of features, picture for motion.
 
 Shape legend: C channels, h x w grid of a level, N pixels, S side of the logits space.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -17,6 +18,7 @@ from samkit.arrays import RgbImage
 from samkit.geometry import CoordMap
 from samkit.predict import Predictor
 from samkit.types import ImageEmbedding
+from samkit.video.colours import colour_level
 
 # Side of the picture in which motion is estimated: half as fine as the model's input.
 MOTION_SIDE = 512
@@ -28,14 +30,22 @@ class FrameFeatures:
 
     Attributes:
         embedding: for the mask decoder.
-        levels: (C, h, w) each, finest first; the last is the embedding's. All cover the square
-            input of the model.
+        levels: (C, h, w) each, finest first: those of colours, of the image encoder, and last the
+            embedding. All cover the square input of the model.
         grey: (h, w) uint8, the frame in grey, its longest side `MOTION_SIDE`.
     """
 
     embedding: ImageEmbedding
     levels: tuple[Tensor, ...]
     grey: npt.NDArray[np.uint8]
+
+    @classmethod
+    def of(
+        cls, frame: RgbImage, embedding: ImageEmbedding, levels: Iterable[Tensor]
+    ) -> FrameFeatures:
+        """Features of a frame (H, W, 3), of which the image encoder gave these levels."""
+        colours = colour_level(frame, embedding.coords)
+        return cls(embedding=embedding, levels=(colours, *levels), grey=grey_picture(frame))
 
     @property
     def coords(self) -> CoordMap:
@@ -100,11 +110,7 @@ def encode_frame(predictor: Predictor, frame: RgbImage) -> FrameFeatures:
     """Encode a frame."""
     embedding, finer = predictor.encode_levels(frame)
     levels = [*finer.levels, embedding.features.grid]
-    return FrameFeatures(
-        embedding=embedding,
-        levels=tuple(level[0].float().cpu() for level in levels),
-        grey=grey_picture(frame),
-    )
+    return FrameFeatures.of(frame, embedding, (level[0].float().cpu() for level in levels))
 
 
 def grey_picture(frame: RgbImage) -> npt.NDArray[np.uint8]:
