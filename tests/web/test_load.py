@@ -20,6 +20,8 @@ NUM_SAVING = 60  # more than there are threads
 def lock(sqlite_server):
     """Locks the store as another process that writes to it; returns how to release it."""
     path = sqlite_server.scene.store.path
+    assert sqlite_server.ann.cookies  # people sign in before, since that is a write
+    assert sqlite_server.bob.cookies
     # Released from the thread of `run_async`.
     opened = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     with closing(opened) as other:
@@ -80,7 +82,9 @@ def test_sign_ins_are_found_while_the_store_is_locked(sqlite_server, lock):
     lock()
     store = sqlite_server.scene.store
     with store.write() as session:
-        for row in session.query(SignInRow):
+        found = session.query(SignInRow).all()
+        assert found
+        for row in found:
             row.expires_at = store.clock() + (row.expires_at - store.clock()) / 2
     with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
