@@ -45,6 +45,7 @@ from samkit.video import (
     FrameFeatures,
     Video,
     fill_between,
+    follower_of,
     open_frames,
 )
 
@@ -56,7 +57,7 @@ class CachingTracker(FeatureTracker):
     """The tracker, which reads the image encoder's output from files that it writes."""
 
     def __init__(self, predictor: Predictor, config: FeatureTrackerConfig) -> None:
-        super().__init__(predictor, config)
+        super().__init__(predictor, config, follower=follower_of(predictor))
         self.files: Iterator[Path] | None = None
         self.encode_s: list[float] = []
         self.left_out_s = 0.0  # time for files, which is neither the encoder's nor the tracker's

@@ -37,7 +37,7 @@ from samkit.geometry import CoordMap
 from samkit.image_spec import ImageSpec
 from samkit.models import ImageFeatures
 from samkit.types import ImageEmbedding, MaskPrediction
-from samkit.video import FeatureTracker, FeatureTrackerConfig
+from samkit.video import FeatureTracker, FeatureTrackerConfig, follower_of
 
 SIZE_HW = (180, 320)
 SPEC = ImageSpec(size=512, logits_stride=4)
@@ -112,8 +112,9 @@ class CachingPredictor:
 
 def model_tracker(name: str, folder: Path) -> VideoPredictor:
     """A video predictor of a model whose features of frames are cached in a folder."""
-    predictor: Any = CachingPredictor(Predictor.load(name), folder)
-    return VideoPredictor(predictor, FeatureTracker(predictor))
+    loaded = Predictor.load(name)
+    predictor: Any = CachingPredictor(loaded, folder)
+    return VideoPredictor(predictor, FeatureTracker(predictor, follower=follower_of(loaded)))
 
 
 def colour_tracker(**settings: Any) -> VideoPredictor:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
         NO_OBJECT_LOGIT,
         Sam2Tracker,
     )
+    from samkit.video.trackers import follower_of
 
 __all__ = [
     "CORRECTED_LOGIT",
@@ -78,6 +79,7 @@ __all__ = [
     "VideoStream",
     "fill_between",
     "fill_gap",
+    "follower_of",
     "grey_picture",
     "move_box",
     "open_frames",
@@ -108,6 +110,7 @@ __getattr__, __dir__ = lazy_names(
         "MotionRules": "motion_rules",
         "Sam2Tracker": "sam2_tracker",
         "VideoPredictor": "predictor",
+        "follower_of": "trackers",
         "grey_picture": "features",
     },
 )

@@ -96,12 +96,30 @@ class FeatureAnswer(ObjectAnswer):
 class FeatureTracker:
     """Follows objects by flow, a classifier of pixels on frozen features, and the mask decoder."""
 
-    def __init__(self, predictor: Predictor, config: FeatureTrackerConfig | None = None) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        config: FeatureTrackerConfig | None = None,
+        *,
+        follower: Predictor | None = None,
+    ) -> None:
+        """Follow with a predictor's network.
+
+        Args:
+            predictor: encodes frames and answers prompts.
+            follower: another decoder on the same image encoder, which is asked where objects went;
+                None for that of the predictor.
+        """
         self.predictor = predictor
+        self.follower = predictor if follower is None else follower
         self.config = FeatureTrackerConfig() if config is None else config
 
     def describe(self) -> dict[str, Any]:
-        return {"name": "features", **asdict(self.config)}
+        return {
+            "name": "features",
+            "decoder": self.follower.model_name,
+            **asdict(self.config),
+        }
 
     def coords(self, size_hw: tuple[int, int]) -> CoordMap:
         return CoordMap.of(size_hw, self.predictor.model.image_spec)
@@ -250,7 +268,7 @@ class FeatureTracker:
     def _ask(self, features: FrameFeatures, box: FloatArray, expected: Logits) -> MaskPrediction:
         """Ask the decoder where the object is that is expected there."""
         prompt = np.clip(expected * self.config.prompt_gain, -PROMPT_LIMIT, PROMPT_LIMIT)
-        return self.predictor.predict(
+        return self.follower.predict(
             features.embedding, boxes=box, mask_logits=prompt.astype(np.float32), multimask=False
         )
 

@@ -5,6 +5,10 @@ from samkit.models import Sam2
 from samkit.predict import Predictor
 from samkit.video.interface import Tracker
 from samkit.video.sam2_memory import PLAIN, POLICIES, MemoryPolicy
+from samkit.weights import load_model
+
+# Models whose objects are followed by the decoder of another one, with the same image encoder.
+FOLLOWED_BY = {"mobile_sam_tuned": "mobile_sam"}
 
 
 def create_tracker(predictor: Predictor, policy: MemoryPolicy | str | None = None) -> Tracker:
@@ -32,4 +36,15 @@ def create_tracker(predictor: Predictor, policy: MemoryPolicy | str | None = Non
         )
     from samkit.video.feature_tracker import FeatureTracker
 
-    return FeatureTracker(predictor)
+    return FeatureTracker(predictor, follower=follower_of(predictor))
+
+
+def follower_of(predictor: Predictor) -> Predictor:
+    """The predictor whose decoder follows what another one's answered.
+
+    The tuned decoder answers clicks better, the published one follows better: docs/video.md.
+    """
+    other = FOLLOWED_BY.get(predictor.model_name)
+    if other is None:
+        return predictor
+    return predictor.with_decoder(load_model(other).model, model_name=other)
