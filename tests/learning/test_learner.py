@@ -277,6 +277,25 @@ def test_a_stopped_training_is_resumed(team, make_learner, judged, monkeypatch):
     assert again.version.checksum == resumed.version.checksum
 
 
+def test_a_training_that_another_release_began_starts_anew(team, make_learner, judged, monkeypatch):
+    """Its number of steps was another one: it cannot be resumed, and must not stop all rounds."""
+    monkeypatch.setattr(learner_module, "MIN_STEPS", 40)
+    monkeypatch.setattr(learner_module, "MAX_STEPS", 40)
+    team.finish(team.images)
+
+    def stop(progress):
+        if progress.step == 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_learner().learn(team.project.id, on_step=stop)
+    monkeypatch.setattr(learner_module, "MIN_STEPS", 6)
+    monkeypatch.setattr(learner_module, "MAX_STEPS", 6)
+    steps = []
+    make_learner().learn(team.project.id, on_step=lambda one: steps.append(one.step))
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
 def test_other_masks_start_another_training(team, make_learner, judged):
     early, late = team.halves()
     team.finish(early)

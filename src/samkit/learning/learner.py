@@ -463,13 +463,14 @@ class Learner:
             config=config_of(self.base),
             num_masks=lessons.images.num_masks * len(source) // len(lessons.images),
         )
-        return train(
-            recipe,
-            lessons.folder / "training",
-            source=source,
-            on_step=on_step,
-            resume=True,
-        ).last
+        folder = lessons.folder / "training"
+        try:
+            trained = train(recipe, folder, source=source, on_step=on_step, resume=True)
+        except ConfigError:
+            # An earlier release began it with other settings: begin anew. Other faults come again.
+            shutil.rmtree(folder, ignore_errors=True)
+            trained = train(recipe, folder, source=source, on_step=on_step, resume=True)
+        return trained.last
 
     def _next_name(self, project: Project) -> str:
         return f"{project.name} {len(list_learned_models(self.store, project.id)) + 1}"
