@@ -38,7 +38,7 @@ from typing import Any, cast
 from quality_metrics import Results
 from quality_report import QualityReport, write_report
 from samkit import Predictor
-from samkit.datasets import Sample, SampleSource, open_data
+from samkit.datasets import PickedData, Sample, SampleSource, open_data
 from samkit.errors import ConfigError, SamkitError
 from samkit.evaluation import (
     ONE_ANNOTATOR,
@@ -68,22 +68,6 @@ CHECKSUM_DIGITS = 12
 AUTOMATIC = AutoMaskConfig(
     points_per_side=32, crop_layers=0, iou_thresh=None, stability_thresh=0.95, box_nms_thresh=0.7
 )
-
-
-class ChosenSamples:
-    """Some samples of a data set, in a given order."""
-
-    def __init__(self, source: SampleSource, indices: Sequence[int]) -> None:
-        self.source, self.indices = source, indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def key(self, index: int) -> str:
-        return self.source.key(self.indices[index])
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.source[self.indices[index]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +123,7 @@ def open_davis(folder: Path) -> DataSet:
     shown = [index for index in chosen if frames[index].rles]  # the object may have left
     return DataSet(
         name="davis",
-        source=ChosenSamples(frames, shown),
+        source=PickedData(frames, shown),
         images=len(shown),
         masks_per_image=1,
         automatic=len(sequences),

@@ -252,17 +252,18 @@ def test_a_version_chosen_meanwhile_wins(team, make_learner, judged, monkeypatch
     assert serving_version(team.store, team.project.id) == learner.base_version.id
 
 
+def stop_at_30(progress):
+    if progress.step == 30:
+        raise KeyboardInterrupt
+
+
 def test_a_stopped_training_is_resumed(team, make_learner, judged, monkeypatch):
     monkeypatch.setattr(learner_module, "MIN_STEPS", 60)
     monkeypatch.setattr(learner_module, "MAX_STEPS", 60)
     team.finish(team.images)
 
-    def stop(progress):
-        if progress.step == 30:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        make_learner().learn(team.project.id, on_step=stop)
+        make_learner().learn(team.project.id, on_step=stop_at_30)
     assert list_learned_models(team.store, team.project.id) == ()
     steps = []
     resumed = make_learner().learn(team.project.id, on_step=lambda one: steps.append(one.step))
@@ -283,12 +284,8 @@ def test_a_training_that_another_release_began_starts_anew(team, make_learner, j
     monkeypatch.setattr(learner_module, "MAX_STEPS", 40)
     team.finish(team.images)
 
-    def stop(progress):
-        if progress.step == 30:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        make_learner().learn(team.project.id, on_step=stop)
+        make_learner().learn(team.project.id, on_step=stop_at_30)
     monkeypatch.setattr(learner_module, "MIN_STEPS", 6)
     monkeypatch.setattr(learner_module, "MAX_STEPS", 6)
     steps = []

@@ -3,11 +3,11 @@
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, TypeVar
 
 from samkit.arrays import RgbImage
 from samkit.dataengine.database import Store
@@ -27,6 +27,8 @@ from samkit.formats import (
     read_image_file,
     read_image_size,
 )
+
+AnyPyramid = TypeVar("AnyPyramid", Pyramid, ValuePyramid)
 
 MAX_NAME = 200  # characters
 MAX_IN_MEMORY = 2**25  # bytes; larger files are not read as a whole
@@ -131,14 +133,13 @@ def open_pyramid(store: Store, image: StoredImage, folder: Path) -> Pyramid:
         StoreError: the file cannot be read.
     """
     path = pyramid_file(folder, image)
-    with suppress(ImageError):  # missing or damaged
+    found = _opened(Pyramid, path)
+    if found is None:
+        make_folder(folder)
+        with open_image_file(store, image) as file:
+            make_pyramid(file, image.path, path, page=image.page, value_range=image.value_range)
         found = Pyramid(path)
-        os.utime(path)
-        return found
-    make_folder(folder)
-    with open_image_file(store, image) as file:
-        make_pyramid(file, image.path, path, page=image.page, value_range=image.value_range)
-    return Pyramid(path)
+    return found
 
 
 def value_pyramid_file(folder: Path, image: StoredImage) -> Path:
@@ -152,14 +153,22 @@ def open_value_pyramid(store: Store, image: StoredImage, folder: Path) -> ValueP
     Arguments and errors are those of `open_pyramid`.
     """
     path = value_pyramid_file(folder, image)
-    with suppress(ImageError):  # missing or damaged
+    found = _opened(ValuePyramid, path)
+    if found is None:
+        make_folder(folder)
+        with open_image_file(store, image) as file:
+            make_value_pyramid(file, image.path, path, page=image.page)
         found = ValuePyramid(path)
+    return found
+
+
+def _opened(kind: Callable[[Path], AnyPyramid], path: Path) -> AnyPyramid | None:
+    """Open a pyramid and record the time; None if it must be made."""
+    with suppress(ImageError):  # missing or damaged
+        found = kind(path)
         os.utime(path)
         return found
-    make_folder(folder)
-    with open_image_file(store, image) as file:
-        make_value_pyramid(file, image.path, path, page=image.page)
-    return ValuePyramid(path)
+    return None
 
 
 def has_deep_values(store: Store, image: StoredImage) -> bool:
