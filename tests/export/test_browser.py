@@ -55,6 +55,15 @@ def answer(folder):
     return ask
 
 
+def test_embedding_is_converted_where_the_page_expects_it(folder):
+    """`webgpu.js` names the node, since graphics cards may not have half precision."""
+    import onnx
+
+    nodes = onnx.load(folder / "prepare.onnx").graph.node
+    [reader] = [node for node in nodes if "image_embeddings" in node.input]
+    assert (reader.op_type, reader.name) == ("Cast", "/Cast")
+
+
 def test_answers_are_the_predictors(predictor, answer):
     image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
     embedding = predictor.embed(image)

@@ -20,7 +20,7 @@ def test_the_vendored_files_are_those_of_the_package():
     root = Path(samkit.__file__).parent / "web/page/vendor/onnxruntime-web"
     said = (root / "README.md").read_text()
     files = [path for path in root.iterdir() if path.suffix in (".mjs", ".wasm")]
-    assert len(files) == 2
+    assert len(files) == 4
     for path in files:
         checksum = hashlib.sha256(path.read_bytes()).hexdigest()
         assert f"| `{path.name}` | `{checksum}` |" in said

@@ -78,6 +78,7 @@ CODE_FILES = {"icons.js", "rle.js"}  # paths of icons; faults that only develope
 CODE_FILES |= {
     "browser_decoder.js",
     "decoder_worker.js",
+    "webgpu.js",
     "rle.js",
 }  # faults that only developers see
 

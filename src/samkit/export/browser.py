@@ -54,7 +54,7 @@ class PreparedImage(DecoderGraph):
             tokens (1, T, C), and first-layer keys, values and queries (1, H, D, T).
         """
         dense = dense_prompt(self.prompts, mask_input, has_mask_input)
-        features = image_embeddings.to(torch.float32)
+        features = image_embeddings.to(torch.float32)  # "/Cast", by which webgpu.js knows it
         context = self.decoder.prepare(features, dense, self.pos_enc, is_shared=True)
         assert context.shared is not None
         return (context.image, *context.shared)

@@ -51,8 +51,8 @@ servers = set()  # that have begun and not ended
 class Server:
     """A server process on a store and a folder of images; it can be stopped and started again."""
 
-    def __init__(self, folder, images, hint_s=30, max_megapixels=100):
-        self.hint_s, self.max_megapixels = hint_s, max_megapixels
+    def __init__(self, folder, images, hint_s=30, max_megapixels=100, model="mobile_sam"):
+        self.hint_s, self.max_megapixels, self.model = hint_s, max_megapixels, model
         # All servers of a test run show the same scenes, which are encoded once.
         self.cache = folder.parent / "embeddings"
         self.where, self.images = folder / "store.db", images
@@ -65,7 +65,7 @@ class Server:
     def start(self):
         script = Path(__file__).with_name("server_process.py")
         paths = (script, self.where, self.images, self.cache)
-        settings = (self.port, self.hint_s, self.max_megapixels)
+        settings = (self.port, self.hint_s, self.max_megapixels, self.model)
         command = [sys.executable, *paths, *map(str, settings)]
         log = (self.where.parent / "server.log").open("ab")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
@@ -129,10 +129,10 @@ def make_project(where, images, name="scenes"):
 
 
 @contextmanager
-def serving(folder, prepare=lambda _: None):
+def serving(folder, prepare=lambda _: None, **settings):
     """Serve a project of images and people of its own; `prepare` changes it before it is served."""
     make_images(folder / "images")
-    server = Server(folder, folder / "images")
+    server = Server(folder, folder / "images", **settings)
     make_project(server.where, server.images)
     prepare(server)
     server.start()
@@ -168,14 +168,26 @@ def own_server(tmp_path_factory, server):
 
 
 @pytest.fixture(scope="session")
-def chromium():
+def launch():
+    """Start a Chromium, with arguments beside the usual ones; there is one Playwright only."""
     from playwright.sync_api import expect, sync_playwright
 
     expect.set_options(timeout=60_000)  # on a busy machine
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+
+        @contextmanager
+        def launched(*args):
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGS, *args])
+            yield browser
+            browser.close()
+
+        yield launched
+
+
+@pytest.fixture(scope="session")
+def chromium(launch):
+    with launch() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A server in a separate process: server_process.py STORE IMAGES CACHE PORT HINT MEGAPIXELS."""
+"""A server process: server_process.py STORE IMAGES CACHE PORT HINT MEGAPIXELS MODEL."""
 
 import sys
 from pathlib import Path
@@ -14,9 +14,9 @@ def tell(url):
 
 
 def main():
-    where, images, cache, port, hint_s, megapixels = sys.argv[1:]
+    where, images, cache, port, hint_s, megapixels, model = sys.argv[1:]
     # Plain PyTorch: the tests compare with the same.
-    load = lambda: samkit.Predictor.load(backend="torch", precision="float32")  # noqa: E731
+    load = lambda: samkit.Predictor.load(model, backend="torch", precision="float32")  # noqa: E731
     config = WebConfig(
         cache_folder=Path(cache),
         allowed_roots=(Path(images),),

@@ -327,10 +327,11 @@ def test_a_draft_goes_on_with_the_decoder_that_it_began_with(module):
             const asked = [];
             opened.push(asked);
             one.call = async (name, { question }) => {
+                if (name === 'accelerate') return 'wasm';
                 if (name !== 'ask') return 50;
                 if (question.id === 5) throw new Error('broken');
                 asked.push([question.id, question.continueFrom?.id ?? null]);
-                return { masks: [], best: 0 };
+                return { masks: [], best: 0, runtime: 'wasm' };
             };
             return one;
         };
@@ -369,6 +370,52 @@ def test_a_draft_goes_on_with_the_decoder_that_it_began_with(module):
     assert asked[:2] == [[[1, None], [2, 1]], [[3, None], [4, None]]]
     assert versions == [3, 3, 4, 4]
     assert sent == [[5, None]]
+
+
+def test_times_of_webassembly_say_nothing_about_webgpu(module):
+    found = module(
+        "decoder_choice.js",
+        """const one = new m.DecoderChoice();
+        return given.map(([runtime, ms]) => {
+            one.noteBrowser(runtime, ms);
+            return one.typicalMs("browser");
+        });""",
+        [["wasm", 300], ["wasm", 320], ["webgpu", 20], ["webgpu", 30], ["wasm", 310]],
+    )
+    assert found == [300, 320, 20, 30, 310]
+
+
+def test_webgpu_must_give_the_same_masks(module):
+    rng = np.random.default_rng(4)
+    logits = rng.normal(size=(2, 1000)).astype(np.float32)
+    ious = [0.9, 0.4]
+    other = logits.copy()
+    other[1, np.flatnonzero(logits[1] > 0)[:6]] = -1  # of some 500 pixels
+    empty = -np.abs(logits)
+    one_empty = np.stack([logits[0], empty[1]])
+    broken, zero = logits.copy(), logits.copy()
+    broken[0, 7] = np.inf
+    zero[1] = 0
+
+    def judge(one, other, ious_of_other=ious):
+        given = [
+            {"logits": side.tolist(), "ious": values}
+            for side, values in ((one, ious), (other, ious_of_other))
+        ]
+        return module("webgpu.js", "return m.agree(...given);", given)
+
+    assert judge(logits, logits * np.float32(1.0001))
+    assert not judge(logits, other)
+    assert not judge(logits, logits, [0.9, 0.42])
+    assert not judge(logits, empty)
+    assert judge(one_empty, one_empty)
+    assert not judge(empty, empty)  # which a GPU that gives nothing would give, too
+    sound = """return given.map((logits) => m.isSound({
+        logits: logits.map((one) => Float32Array.from(one, (value) => value ?? NaN)),
+        ious: [0.9, 0.4],
+    }));"""
+    given = [np.where(np.isfinite(one), one, None).tolist() for one in (logits, broken, zero)]
+    assert module("webgpu.js", sound, given) == [True, False, False]
 
 
 def test_decoding_goes_where_answers_come_faster(module):

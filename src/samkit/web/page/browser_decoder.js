@@ -10,6 +10,7 @@ const OPEN_S = 180; // the server makes a version's decoder when it is first ask
 const ANSWER_S = 20; // after which the worker counts as hung
 
 let worker = null;
+let hasHung = false;
 let lastId = 0;
 let lastPage = 0;
 const waiting = new Map();
@@ -79,6 +80,11 @@ export class BrowserDecoder {
     return this.call("measure", {}, OPEN_S);
   }
 
+  /** Have WebGPU decode, if it gives the same masks, and faster. @returns {Promise<"wasm" | "webgpu">} what decodes from then on */
+  async accelerate() {
+    return hasHung ? "wasm" : this.call("accelerate", {}, OPEN_S);
+  }
+
   close() {
     if (worker) this.call("close", {}).catch(() => {});
   }
@@ -118,6 +124,7 @@ function startWorker() {
 function stopWorker(why) {
   worker?.terminate();
   worker = null;
+  hasHung = true;
   for (const { reject, timer } of waiting.values()) {
     clearTimeout(timer);
     reject(new CannotDecode("failed", why));

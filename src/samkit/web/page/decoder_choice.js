@@ -12,11 +12,20 @@ export class DecoderChoice {
   constructor() {
     /** @type {Record<Place, number[]>} */
     this.times = { browser: [], server: [] };
+    /** @type {"wasm" | "webgpu"} what decodes in the browser */
+    this.runtime = "wasm";
   }
 
   /** @param {Place} place @param {number} ms from a click to its masks */
   note(place, ms) {
     this.times[place] = [...this.times[place], ms].slice(-MAX_TIMES);
+  }
+
+  /** From times of another runtime nothing follows for this one. @param {"wasm" | "webgpu"} runtime that has decoded in the browser */
+  noteBrowser(runtime, ms) {
+    if (runtime !== this.runtime) this.times.browser = [];
+    this.runtime = runtime;
+    this.note("browser", ms);
   }
 
   /** The median of the last answers; null before the first. @param {Place} place */

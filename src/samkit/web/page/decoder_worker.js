@@ -1,18 +1,23 @@
 /**
- * The worker in which prompts are decoded, so that drawing does not wait: ONNX Runtime on WebAssembly
- * runs the server's decoder on the server's embedding. It has the decoders of the versions in use,
- * an image for each page that is open, and logits that later prompts continue from.
+ * The worker in which prompts are decoded, so that drawing does not wait: ONNX Runtime runs the server's
+ * decoder on the server's embedding, on WebAssembly, or on WebGPU where that is faster. It has the decoders
+ * of the versions in use, an image for each page that is open, and logits that later prompts continue from.
  *
- * Messages are {id, call, given}, with a call of `CALLS`; answers are {id, result} or {id, error}.
+ * Messages are {id, call, given}, with a call of `CALLS` or `BESIDE`; answers are {id, result} or {id, error}.
  */
 
+import { dispose, Graphs } from "./decoder_graphs.js";
 import { maskOfLogits, toModel } from "./logits.js";
 import * as ort from "./vendor/onnxruntime-web/ort.wasm.bundle.min.mjs";
+import { agree, giveUpWebgpu, isSound, isWebgpuUp, loadOnWebgpu, openWebgpu } from "./webgpu.js";
 
 const MAX_ANSWERS = 8; // of an image, whose logits are kept; 0.8 MB each
 const MAX_THREADS = 4; // beyond, a click gets hardly faster
 const PREVIEW_SIDE = 512;
+const TRIAL_S = 120; // to load WebGPU's build and compare
+const GPU_ANSWER_S = 10; // after which WebAssembly answers
 const [NEAR_CORNER, FAR_CORNER, NO_POINT] = [2, 3, -1]; // labels beside 0 and 1
+const ON_WASM = { executionProviders: ["wasm"] };
 
 ort.env.wasm.wasmPaths = { wasm: new URL("vendor/onnxruntime-web/ort-wasm-simd-threaded.wasm", import.meta.url).href };
 // Threads share memory, which browsers allow isolated pages only; half of the cores are for the rest.
@@ -23,62 +28,114 @@ const decoders = new Map();
 /** @type {Map<number, OpenImage>} by the page's number */
 const images = new Map();
 
-const tensor = (values, ...dims) => new ort.Tensor("float32", Float32Array.from(values), dims);
-
-/** The two graphs of a model version. */
+/** A model version's decoder: on WebAssembly, and on WebGPU once it has proved itself. */
 class Decoder {
   static async load(projectId, versionId) {
-    const load = async (part) => {
-      const model = await fetchBytes(`/api/projects/${projectId}/decoder/${part}?model_version_id=${versionId}`);
-      return ort.InferenceSession.create(new Uint8Array(model), { executionProviders: ["wasm"] });
-    };
+    const fetchPart = async (part) => new Uint8Array(await fetchBytes(`/api/projects/${projectId}/decoder/${part}?model_version_id=${versionId}`));
     const decoder = new Decoder();
-    decoder.prepare = await load("prepare");
-    decoder.decode = await load("decode");
+    /** Until WebGPU has been tried. */
+    decoder.parts = { prepare: await fetchPart("prepare"), decode: await fetchPart("decode") };
+    decoder.wasm = await Graphs.load(ort, decoder.parts, { prepare: ON_WASM, decode: ON_WASM });
+    decoder.proven = null; // the graphs on WebGPU
+    decoder.trial = null;
     return decoder;
   }
 
+  get gpu() {
+    return isWebgpuUp() ? this.proven : null;
+  }
+
+  get runtime() {
+    return this.gpu ? "webgpu" : "wasm";
+  }
+
+  /** Use WebGPU from here on, if it gives the same masks faster. @param {OpenImage} image to compare on */
+  accelerate(image) {
+    this.trial ??= within(TRIAL_S, this.tryWebgpu(image)).catch(giveUpWebgpu).finally(() => {
+      this.parts = null;
+    });
+    return this.trial;
+  }
+
+  async tryWebgpu(image) {
+    const build = await openWebgpu();
+    const graphs = await loadOnWebgpu(build, this.parts);
+    const { height, width } = image.spaces;
+    const click = { points: [[width / 2, height / 2]], labels: [1], box: null };
+    const second = { points: [...click.points, [width / 4, height / 4]], labels: [1, 0], box: null };
+    const own = new OpenImage(this, image.versionId, image.spaces, image.embedding, image.shape); // the page may close the image
+    const onWasm = (prompt, mask) => queued(() => own.run(this.wasm, prompt, mask));
+    const first = await onWasm(click, null);
+    const mask = first.logits[bestOf(first.ious)];
+    for (const [prompt, earlier, expected] of [[click, null, first], [second, mask, await onWasm(second, mask)]]) {
+      if (!agree(expected, await own.run(graphs, prompt, earlier))) throw new Error("its masks are others than WebAssembly's");
+    }
+    // The first time, programs for the GPU are compiled.
+    const [plain, fast] = [await onWasm(click, null), await own.run(graphs, click, null)];
+    own.close();
+    if (!(fast.ms < plain.ms)) throw new Error(`a click takes ${Math.round(fast.ms)} ms, ${Math.round(plain.ms)} on WebAssembly`);
+    this.proven = graphs;
+  }
+
   release() {
-    this.prepare.release();
-    this.decode.release();
+    this.wasm.release();
+    this.gpu?.release();
   }
 }
 
 /** An image that can be prompted. */
 class OpenImage {
-  constructor(decoder, versionId, spaces, embedding) {
-    Object.assign(this, { decoder, versionId, spaces, embedding });
+  constructor(decoder, versionId, spaces, embedding, shape) {
+    Object.assign(this, { decoder, versionId, spaces, embedding, shape, side: spaces.side });
+    /** @type {Map<Graphs, Promise<object>>} what all prompts share */
+    this.prepared = new Map();
     this.logits = new Map(); // of recent answers, by question
     this.previewed = null; // the click that was previewed last, with its answer
   }
 
-  /** What all prompts share; with an earlier mask, those on this mask. @param {Float32Array | null} mask */
-  prepare(mask) {
-    const { side } = this.spaces;
-    return this.decoder.prepare.run({
-      image_embeddings: this.embedding,
-      mask_input: new ort.Tensor("float32", mask ?? new Float32Array(side * side), [1, 1, side, side]),
-      has_mask_input: tensor([mask ? 1 : 0], 1),
-    });
+  prepare(graphs) {
+    if (!this.prepared.has(graphs)) this.prepared.set(graphs, graphs.prepare(this, null));
+    return this.prepared.get(graphs);
   }
 
-  /** Logits (masks, side, side) and predicted IoU of the three candidates, or of the single mask. */
-  async decode({ points, labels, box, multimask }, mask) {
-    this.shared ??= await this.prepare(null);
+  /** Logits (side, side) and predicted IoU of the three candidates, or of the single mask. */
+  async decode(prompt, mask) {
+    const { logits, ious } = (await this.runOnGpu(prompt, mask)) ?? (await this.run(this.decoder.wasm, prompt, mask));
+    const [first, end] = prompt.multimask ? [1, ious.length] : [0, 1];
+    return { logits: logits.slice(first, end), ious: ious.slice(first, end) };
+  }
+
+  /** The answer of WebGPU; null if it is not used, or fails. */
+  async runOnGpu(prompt, mask) {
+    const { gpu } = this.decoder;
+    if (!gpu) return null;
+    try {
+      const answer = await within(GPU_ANSWER_S, this.run(gpu, prompt, mask));
+      if (!isSound(answer)) throw new Error("its answer is not one");
+      return isWebgpuUp() ? answer : null;
+    } catch (error) {
+      giveUpWebgpu(error);
+      return null;
+    }
+  }
+
+  /** @param {Graphs} graphs @returns {Promise<import("./decoder_graphs.js").Decoded>} */
+  async run(graphs, { points, labels, box }, mask) {
     const corners = box ? [box.slice(0, 2), box.slice(2)] : [];
     const places = [...points, ...corners].map((xy) => toModel(this.spaces, xy));
-    const kinds = [...labels, ...(box ? [NEAR_CORNER, FAR_CORNER] : [NO_POINT])];
     if (!box) places.push([0, 0]);
-    const found = await this.decoder.decode.run({
-      ...(mask ? await this.prepare(mask) : this.shared),
-      point_coords: tensor(places.flat(), 1, places.length, 2),
-      point_labels: tensor(kinds, 1, kinds.length),
-    });
-    const [first, end] = multimask ? [1, found.iou_predictions.dims[1]] : [0, 1];
-    const { side } = this.spaces;
-    const logits = [];
-    for (let at = first; at < end; at++) logits.push(found.low_res_masks.data.slice(at * side * side, (at + 1) * side * side));
-    return { logits, ious: [...found.iou_predictions.data.slice(first, end)] };
+    const prompt = { places, labels: [...labels, ...(box ? [NEAR_CORNER, FAR_CORNER] : [NO_POINT])] };
+    if (!mask) return graphs.decode(await this.prepare(graphs), prompt);
+    const prepared = await graphs.prepare(this, mask);
+    try {
+      return await graphs.decode(prepared, prompt);
+    } finally {
+      dispose(prepared);
+    }
+  }
+
+  close() {
+    for (const preparing of this.prepared.values()) preparing.then(dispose, () => {});
   }
 
   async ask(question) {
@@ -90,7 +147,7 @@ class OpenImage {
     this.logits.set(question.id, logits);
     if (this.logits.size > MAX_ANSWERS) this.logits.delete(this.logits.keys().next().value);
     const masks = logits.map((one, at) => ({ mask: maskOfLogits(one, this.spaces), iou: ious[at] }));
-    return { masks, best: bestOf(ious) };
+    return { masks, best: bestOf(ious), runtime: this.decoder.runtime };
   }
 
   /** The best mask of a click, at reduced size. */
@@ -118,9 +175,8 @@ const CALLS = {
       decoders.get(versionId).catch(() => decoders.delete(versionId)); // to be tried again
     }
     const [decoder, bytes] = await Promise.all([decoders.get(versionId), fetchBytes(`/api/images/${imageId}/embedding?model_version_id=${versionId}`)]);
-    const embedding = new ort.Tensor("float16", new Uint16Array(bytes), [1, ...shape]);
-    const image = new OpenImage(decoder, versionId, spaces, embedding);
-    image.shared = await image.prepare(null);
+    const image = new OpenImage(decoder, versionId, spaces, new Uint16Array(bytes), shape);
+    if (!decoder.gpu) await image.prepare(decoder.wasm);
     images.set(page, image);
   },
   /** Milliseconds of a click. */
@@ -135,7 +191,19 @@ const CALLS = {
   },
   ask: ({ page, question }) => images.get(page).ask(question),
   preview: ({ page, xy }) => images.get(page).preview(xy),
-  close: ({ page }) => images.delete(page),
+  close({ page }) {
+    images.get(page)?.close();
+    images.delete(page);
+  },
+};
+
+const BESIDE = {
+  /** Try WebGPU, while WebAssembly answers; what decodes from then on. */
+  async accelerate({ page }) {
+    const { decoder } = images.get(page);
+    await decoder.accelerate(images.get(page));
+    return decoder.runtime;
+  },
 };
 
 /** Release decoders that no open image uses. */
@@ -154,10 +222,27 @@ async function fetchBytes(path) {
   return response.arrayBuffer();
 }
 
-// One after another, as ONNX Runtime wants it.
+/** @param {Promise} working */
+function within(seconds, working) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer in ${seconds} seconds`)), seconds * 1000);
+  });
+  return Promise.race([working, late]).finally(() => clearTimeout(timer));
+}
+
 let last = Promise.resolve();
+
+/** One after another, as ONNX Runtime wants it. */
+function queued(act) {
+  const acting = last.then(act);
+  last = acting.catch(() => {});
+  return acting;
+}
+
 self.onmessage = ({ data: { id, call, given } }) => {
-  last = last.then(() => CALLS[call](given)).then(
+  const answering = BESIDE[call] ? BESIDE[call](given) : queued(() => CALLS[call](given));
+  answering.then(
     (result) => self.postMessage({ id, result }),
     (error) => self.postMessage({ id, error: String(error) }),
   );

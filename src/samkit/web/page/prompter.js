@@ -111,7 +111,7 @@ export class Prompter extends EventTarget {
     }
     if (this.closed) return;
     const ms = performance.now() - asked;
-    choice.note("browser", ms);
+    choice.noteBrowser(answer.runtime, ms);
     this.take({ id: question.id, ms, answer });
   }
 
@@ -151,8 +151,20 @@ export class Prompter extends EventTarget {
     if (!hindrance) {
       this.decoder = decoder;
       this.decoders = [...this.decoders, decoder];
+      this.accelerate(decoder);
     }
     this.tell("decoder");
+  }
+
+  /** @param {BrowserDecoder} decoder which answers meanwhile */
+  async accelerate(decoder) {
+    try {
+      const runtime = await decoder.accelerate();
+      if (runtime !== choice.runtime) choice.noteBrowser(runtime, await decoder.measure());
+    } catch {
+      return; // the next question finds out that the worker is gone
+    }
+    if (!this.closed) this.tell("decoder");
   }
 
   closeDecoders() {
