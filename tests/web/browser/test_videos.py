@@ -189,6 +189,61 @@ def test_a_frame_is_painted_erased_and_undone(clip, clip_server):
     assert stored(clip_server) == ()
 
 
+def keyframe_of(server, frame=0):
+    """Store a track with the true mask of a frame."""
+    with Store.open(server.where) as store:
+        user = id_of_ada(store)
+        take_video(store, 1, user)
+        track = add_track(store, 1, user_id=user)
+        set_keyframe(store, track.id, frame, user_id=user, rle=encode_rle(disc(frame)[1]))
+    return track
+
+
+def test_what_is_drawn_before_the_masks_are_there_is_added_to_them(clip, clip_server):
+    keyframe_of(clip_server)
+    page = clip.page
+    held = []
+    masks = re.compile(r"/api/videos/1/masks\?first=0")
+    page.route(masks, lambda route: held.append(route), times=1)
+    page.reload()
+    page.wait_for_selector(".studio.video[data-shown]")
+    page.wait_for_selector(".track-row")
+    page.keyboard.press("b")
+
+    def draw_and_let_masks_arrive():
+        clip.drag((120, 60), (130, 60))
+        (first,) = held
+        first.continue_()
+
+    answered(clip, draw_and_let_masks_arrive)
+    (one,) = stored(clip_server, 0)
+    mask = decode_rle(one.rle)
+    assert mask[disc(0)[1]].all()
+    assert mask[60, 120:131].all()
+
+
+def test_quick_clicks_are_of_one_track(clip, clip_server):
+    page, held = clip.page, []
+    page.route("**/api/videos/1/tracks", lambda route: held.append(route), times=1)
+
+    def click_twice():
+        page.mouse.click(*clip.at(50, 60))
+        page.mouse.click(*clip.at(120, 100), button="right")
+        page.wait_for_timeout(200)  # until a second track would have been begun
+        (first,) = held
+        first.continue_()
+
+    answered(clip, click_twice)
+    expect(page.locator(".track-row")).to_have_count(1)
+    for _ in range(100):
+        (one,) = stored(clip_server)
+        if len(one.prompts["points"]) == 2:
+            break
+        page.wait_for_timeout(100)
+    assert one.prompts["points"] == [[50, 60], [120, 100]]
+    assert one.prompts["labels"] == [1, 0]
+
+
 def test_a_video_is_submitted_looked_at_returned_and_accepted(clip, clip_server, person):
     page = clip.page
     page.keyboard.press("b")

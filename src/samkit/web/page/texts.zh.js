@@ -908,6 +908,7 @@ export default {
   "Track {n}.": "轨迹 {n}。",
   "The selected track has no mask here to erase from.": "选中的轨迹在此没有可擦除的掩码。",
   "Nothing would be left. A says that the object is not seen here, Delete clears the frame.": "将没有剩余部分。按 A 表示目标在此帧不可见，按 Delete 清除此帧。",
+  "This frame is not there yet: wait a moment.": "此帧尚未加载：请稍候。",
   "Nothing to undo: prompts and strokes since the video was opened can be undone.": "没有可撤销的操作：只能撤销打开视频以来的提示和笔画。",
   "Track {n} deleted.": "已删除轨迹 {n}。",
   "From this frame on it is track {n}.": "从此帧起为轨迹 {n}。",

@@ -28,7 +28,8 @@ export class VideoTracks extends EventTarget {
     this.tracks = [];
     /** @type {Map<number, TrackFrame[]>} by frame */
     this.frames = new Map();
-    this.asked = new Set(); // first frames of windows on their way
+    /** @type {Map<number, Promise<void>>} windows on their way, by their first frame */
+    this.asked = new Map();
     this.layers = new WeakMap();
     this.generation = 0; // counts what makes answers that are on their way out of date
     this.waiting = 0; // changes without an answer yet
@@ -48,7 +49,7 @@ export class VideoTracks extends EventTarget {
   async reload() {
     this.generation += 1;
     this.asked.clear();
-    this.old = this.frames; // shown until the new ones are there
+    if (this.frames.size) this.old = this.frames; // shown until the new ones are there
     this.frames = new Map();
     await this.load();
   }
@@ -88,29 +89,37 @@ export class VideoTracks extends EventTarget {
 
   /** Read the masks around a frame unless they are here. */
   want(frame, count) {
-    for (const at of [frame, frame + WINDOW]) this.wantWindow(at - (at % WINDOW), count);
+    for (const at of [frame, frame + WINDOW]) this.wantWindow(at, count).catch(() => {}); // asked for again with the next frame
   }
 
-  wantWindow(first, count) {
-    if (first >= count || this.asked.has(first) || this.frames.has(first)) return;
-    this.asked.add(first);
+  /** Wait until the masks in a frame are here, and not those of before: what is changed rests on them. */
+  async ready(frame, count) {
+    while (!this.frames.has(frame)) await this.wantWindow(frame, count);
+  }
+
+  async wantWindow(frame, count) {
+    const first = frame - (frame % WINDOW);
+    if (first >= count || this.frames.has(first)) return;
+    if (!this.asked.has(first)) this.asked.set(first, this.readWindow(first, Math.min(count, first + WINDOW) - 1));
+    await this.asked.get(first);
+  }
+
+  async readWindow(first, last) {
     const { generation } = this;
-    const last = Math.min(count, first + WINDOW) - 1;
-    getItems(`videos/${this.videoId}/masks?${query({ first, last })}`).then(
-      (items) => {
-        if (generation !== this.generation) return;
-        this.asked.delete(first);
-        for (let at = first; at <= last; at++) this.frames.set(at, []);
-        for (const one of items) this.frames.get(one.frame).push(one);
-        if (this.drawn?.isStored && this.frames.has(this.drawn.frame)) this.drawn = null;
-        for (const old of this.frames.keys()) {
-          if (this.frames.size <= CACHED) break;
-          this.frames.delete(old);
-        }
-        this.changed();
-      },
-      () => this.asked.delete(first), // asked for again with the next frame
-    );
+    try {
+      const items = await getItems(`videos/${this.videoId}/masks?${query({ first, last })}`);
+      if (generation !== this.generation) return;
+      for (let at = first; at <= last; at++) this.frames.set(at, []);
+      for (const one of items) this.frames.get(one.frame).push(one);
+    } finally {
+      if (generation === this.generation) this.asked.delete(first);
+    }
+    if (this.drawn?.isStored && this.frames.has(this.drawn.frame)) this.drawn = null;
+    for (const old of this.frames.keys()) {
+      if (this.frames.size <= CACHED) break;
+      this.frames.delete(old);
+    }
+    this.changed();
   }
 
   colorOf(track) {
@@ -143,6 +152,7 @@ export class VideoTracks extends EventTarget {
 
   /** Ask the model: all points and the box of a track in a frame. Without any, the frame is cleared. */
   async prompt(trackId, frame, { points, labels, box }, durationMs) {
+    await this.saving; // the model corrects what was drawn
     const before = promptsOf(this.of(trackId, frame));
     await this.change(() => this.sendPrompts(trackId, frame, { points, labels, box, duration_ms: durationMs }));
     this.past.push(() => this.change(() => this.sendPrompts(trackId, frame, { ...before, undo: true })));
