@@ -61,7 +61,8 @@ export class VideoActions {
       "frame:confirm": () => this.withTrack(({ id }) => page.tracks.confirm(id, page.state.frame, page.clock.lap())),
       "frame:absent": () => this.withTrack(({ id }) => page.tracks.markAbsent(id, page.state.frame, page.state.frame)),
       "frames:absent": () => this.markGone(),
-      interpolate: () => this.withTrack(({ id }) => page.tracks.interpolate(id, page.state.frame)),
+      interpolate: () => this.withTrack(({ id }) => page.tracks.interpolate(id, page.state.frame, "flow")),
+      "interpolate:box": () => this.withTrack(({ id }) => page.tracks.interpolate(id, page.state.frame, "box")),
       "follow:forward": () => this.follow(false),
       "follow:back": () => this.follow(true),
       "follow:stop": () => page.following.isRunning && page.following.stop(),
@@ -229,7 +230,7 @@ export class VideoActions {
   async undo() {
     if (!this.page.state.held) return;
     await this.turn;
-    if (!(await this.page.tracks.undo())) notify(t("Nothing to undo: prompts and strokes since the video was opened can be undone."));
+    if (!(await this.page.tracks.undo())) notify(t("Nothing to undo: what is done in frames since the video was opened can be undone."));
   }
 
   async deleteTrack() {
@@ -256,7 +257,7 @@ export class VideoActions {
   }
 
   clear() {
-    return this.withTrack(({ id }) => this.page.tracks.clear(id, this.page.state.frame, this.page.state.frame));
+    return this.withTrack(({ id }) => this.page.tracks.clear(id, this.page.state.frame));
   }
 
   /** The object is gone from here until the track has a keyframe again. */

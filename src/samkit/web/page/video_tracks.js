@@ -191,10 +191,9 @@ export class VideoTracks extends EventTarget {
   async putBack(trackId, frame, before) {
     const path = `tracks/${trackId}/frames/${frame}/mask`;
     if (before?.runs) return put(path, { rle: encodeRle(before), undo: true });
-    if (before?.kind === "confirmed" && before.area_px) return put(path, { rle: before.rle, undo: true });
-    if (before?.kind === "confirmed") return post(`tracks/${trackId}/absent`, { first: frame, last: frame });
+    if (before?.kind === "confirmed") return this.unclear(trackId, frame, before);
     await this.sendClear(trackId, frame);
-    return before?.kind === "prompted" ? this.sendPrompts(trackId, frame, { ...promptsOf(before), undo: true }) : undefined;
+    return before?.kind === "prompted" ? this.unclear(trackId, frame, before) : undefined;
   }
 
   async undo() {
@@ -208,16 +207,35 @@ export class VideoTracks extends EventTarget {
     return this.change(() => put(`tracks/${trackId}/frames/${frame}/mask`, { duration_ms: durationMs }));
   }
 
-  markAbsent(trackId, first, last) {
-    return this.change(() => post(`tracks/${trackId}/absent`, { first, last }));
+  async markAbsent(trackId, first, last) {
+    await this.change(() => post(`tracks/${trackId}/absent`, { first, last }));
+    this.past.push(() => this.change(() => this.unmarkAbsent(trackId, first, last)));
   }
 
-  clear(trackId, first, last) {
-    return this.change(() => remove(`tracks/${trackId}/frames?${query({ first, last })}`));
+  /** Masks that people had made come back as their frames are cleared one by one. */
+  async unmarkAbsent(trackId, first, last) {
+    if (first < last) await remove(`tracks/${trackId}/frames?${query({ first: first + 1, last })}`);
+    await this.sendClear(trackId, first);
   }
 
-  interpolate(trackId, frame) {
-    return this.change(() => request("POST", `tracks/${trackId}/interpolate`, { frame }, { timeoutS: ANSWER_S }));
+  /** Clear a frame; what a person had made there can be brought back. */
+  async clear(trackId, frame) {
+    await this.saving;
+    const before = this.of(trackId, frame);
+    await this.change(() => this.sendClear(trackId, frame));
+    if (KEYFRAMES.includes(before?.kind)) this.past.push(() => this.change(() => this.unclear(trackId, frame, before)));
+  }
+
+  /** @param {TrackFrame} before what was cleared */
+  unclear(trackId, frame, before) {
+    if (before.kind === "prompted") return this.sendPrompts(trackId, frame, { ...promptsOf(before), undo: true });
+    if (!before.area_px) return post(`tracks/${trackId}/absent`, { first: frame, last: frame });
+    return put(`tracks/${trackId}/frames/${frame}/mask`, { rle: before.rle, undo: true });
+  }
+
+  /** @param {"flow" | "box"} by */
+  interpolate(trackId, frame, by) {
+    return this.change(() => request("POST", `tracks/${trackId}/interpolate`, { frame, by }, { timeoutS: ANSWER_S }));
   }
 
   setClass({ id, version }, classId) {
