@@ -45,6 +45,8 @@ export const STUDIO_KEYS = [
   binding("snap", ["Shift+g"], t("Shapes"), t("What is drawn snaps to the borders of other masks, without gap or overlap")),
   binding("shape:merge", ["j"], t("Shapes"), t("Merge the selected mask with another one")),
   binding("shape:subtract", ["l"], t("Shapes"), t("Take another mask away from the selected one")),
+  binding("shape:over", ["Shift+f"], t("Shapes"), t("Put the selected mask over the others: they lose what it has")),
+  binding("shape:under", ["Shift+b"], t("Shapes"), t("Put the selected mask under the others: it loses what they have")),
   binding("shape:split", ["u"], t("Shapes"), t("Split the selected mask into its parts")),
   binding("shape:line", ["Shift+u"], t("Shapes"), t("Split the selected mask by a line drawn across it")),
   binding("shape:clean", ["r"], t("Shapes"), t("Clean up: holes, islands, edges, small masks")),
