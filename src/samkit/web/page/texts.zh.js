@@ -769,6 +769,7 @@ export default {
   "No image has been submitted by two people yet. Request two annotators for some images to compare their masks here.": "尚无图像由两人提交。请为部分图像安排两位标注员，以便在此比较掩码。",
   "Mean IoU {mean} on {n} pair; unmatched masks count as 0.": "{n} 对的平均 IoU 为 {mean}；未匹配的掩码计为 0。",
   "Agreement": "一致性",
+  "Of the same class": "类别相同",
   "Matched pairs": "匹配对数",
   "Unmatched": "未匹配",
   "Strip of images": "图像条",
