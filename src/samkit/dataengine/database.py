@@ -262,8 +262,8 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def is_full(error: BaseException) -> bool:
     """Whether a database's error says that it has no room for more."""
-    codes = getattr(error, "sqlite_errorname", None), getattr(error, "sqlstate", None)
-    return codes[0] == "SQLITE_FULL" or codes[1] == PG_DISK_FULL
+    in_sqlite = getattr(error, "sqlite_errorname", None) == "SQLITE_FULL"
+    return in_sqlite or getattr(error, "sqlstate", None) == PG_DISK_FULL
 
 
 def first_line(error: BaseException) -> str:

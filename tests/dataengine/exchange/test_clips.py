@@ -210,7 +210,7 @@ def test_what_does_not_belong_to_a_video_is_told(annotated, other, tmp_path):
 
 
 def test_a_name_that_two_videos_could_have_is_told(annotated, other, tmp_path):
-    project, video, admin = other
+    *_, admin = other
     store, root = annotated.store, annotated.root.parent / "two"
     for path in ("a/clip", "b/clip"):
         shutil.copytree(annotated.root / "clip", root / path)
