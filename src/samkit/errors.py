@@ -18,6 +18,7 @@
     │   ├── MissingError  no such project, image, annotation, user or job
     │   ├── RoleError     the user is not allowed to do this
     │   └── DatabaseError the database cannot be reached, or is broken
+    │       └── StoreFullError the database has no room for more
     ├── OutputError       results cannot be written
     └── WorkerError       a process or a machine that works for this one was lost
 
@@ -95,6 +96,10 @@ class RoleError(StoreError):
 
 class DatabaseError(StoreError):
     """The database cannot be reached, or is broken."""
+
+
+class StoreFullError(DatabaseError):
+    """The database has no room for more."""
 
 
 class OutputError(SamkitError):

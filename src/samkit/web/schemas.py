@@ -518,6 +518,7 @@ class AgreementOut(Model):
     user_names: Annotated[list[str], Pair]
     ious: list[float]
     num_unmatched: Annotated[list[int], Pair]
+    num_same_class: int
     mean_iou: float
 
 
