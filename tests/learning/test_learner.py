@@ -19,7 +19,7 @@ from samkit.dataengine import (
     submit_image,
     take_image,
 )
-from samkit.errors import ConflictError, OutputError, StoreError, WeightsError
+from samkit.errors import ConfigError, ConflictError, OutputError, StoreError, WeightsError
 from samkit.files import hold
 from samkit.learning import learner as learner_module
 from samkit.learning import pack_decoder, unpack_decoder
@@ -291,6 +291,27 @@ def test_a_training_that_another_release_began_starts_anew(team, make_learner, j
     steps = []
     make_learner().learn(team.project.id, on_step=lambda one: steps.append(one.step))
     assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_stopped_training_survives_other_faults(team, make_learner, judged, monkeypatch):
+    """Such as a process that has no room for its threads: what is trained is not thrown away."""
+    monkeypatch.setattr(learner_module, "MIN_STEPS", 40)
+    monkeypatch.setattr(learner_module, "MAX_STEPS", 40)
+    team.finish(team.images)
+    with pytest.raises(KeyboardInterrupt):
+        make_learner().learn(team.project.id, on_step=stop_at_30)
+
+    def refuse(*_, **__):
+        raise ConfigError("this run cannot start here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(learner_module, "train", refuse)
+        with pytest.raises(ConfigError, match="cannot start here"):
+            make_learner().learn(team.project.id)
+    steps = []
+    make_learner().learn(team.project.id, on_step=lambda one: steps.append(one.step))
+    assert steps[0] > 25
+    assert steps[-1] == 40
 
 
 def test_other_masks_start_another_training(team, make_learner, judged):

@@ -35,7 +35,7 @@ from samkit.dataengine import (
     serving_version,
 )
 from samkit.datasets import Sample, SampleSource
-from samkit.errors import ConfigError, StoreError
+from samkit.errors import ConfigError, RecipeError, StoreError
 from samkit.files import hold
 from samkit.learning.decoders import (
     corrected,
@@ -466,8 +466,7 @@ class Learner:
         folder = lessons.folder / "training"
         try:
             trained = train(recipe, folder, source=source, on_step=on_step, resume=True)
-        except ConfigError:
-            # An earlier release began it with other settings: begin anew. Other faults come again.
+        except RecipeError:  # an earlier release began it with other settings
             shutil.rmtree(folder, ignore_errors=True)
             trained = train(recipe, folder, source=source, on_step=on_step, resume=True)
         return trained.last
