@@ -23,6 +23,7 @@ from samkit.learning.next_images import Choice, ImageSigns, choose_images
 from samkit.learning.plots import plot_reliability, plot_rounds
 from samkit.learning.prefill import known_confidence, learn_to_prefill, prefill_images
 from samkit.learning.simulate import HeldOut, Order, Round, Simulation
+from samkit.learning.tile_masks import TileFolder
 
 __all__ = [
     "GENERAL",
@@ -43,6 +44,7 @@ __all__ = [
     "Order",
     "Round",
     "Simulation",
+    "TileFolder",
     "choose_images",
     "concavity",
     "embed_waiting",

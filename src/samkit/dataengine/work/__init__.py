@@ -127,6 +127,7 @@ from samkit.dataengine.work.prelabel import (
     ImageGenerator,
     Prelabelling,
     PrelabelReport,
+    prelabelled_now,
     unstarted_images,
 )
 from samkit.dataengine.work.projects import (
@@ -341,6 +342,7 @@ __all__ = [
     "order_classes",
     "own_work",
     "prefill_outcomes",
+    "prelabelled_now",
     "prompted_views",
     "pyramid_file",
     "read_confidence",
