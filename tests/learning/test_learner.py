@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
@@ -79,23 +78,24 @@ def test_images_are_held_back_by_their_content(team, make_learner):
     assert sample.embedding_key == split.learned.images[0].pixels_key
 
 
-def test_examples_have_the_clicks_that_people_began_with(team, make_learner):
+def test_examples_have_the_prompts_that_people_gave(team, make_learner):
     image = team.images[0]
     take_image(team.store, image.id, team.robot)
     rles = team.scenes[0].rles
-    beginnings = (
+    histories = (
         [("point", {"xy": [5, 6], "label": 1}), ("point", {"xy": [9, 9], "label": 1})],
         [("point", {"xy": [1, 1], "label": 0}), ("point", {"xy": [30.5, 8], "label": 1})],
-        [("box", {"xyxy": [1, 2, 3, 4]})],
+        [("box", {"xyxy": [1, 2, 3, 4]}), ("point", {"xy": [9, 9], "label": 0})],
     )
-    for rle, events in zip(rles, beginnings, strict=False):
+    for rle, events in zip(rles, histories, strict=False):
         made = [NewEvent(kind=kind, data=data) for kind, data in events]
         save_annotation(team.store, image_id=image.id, user_id=team.robot, rle=rle, events=made)
     submit_image(team.store, image.id, team.robot)
     sides = make_learner().examples(team.project.id)
     (sample,) = [side[0] for side in sides if len(side)]
-    assert sample.clicks_xy[:2].tolist() == [[5, 6], [30.5, 8]]
-    assert np.isnan(sample.clicks_xy[2:]).all()
+    assert [one.first_xy for one in sample.given] == [(5, 6), (30.5, 8), None]
+    assert [one.corrections for one in sample.given] == [((9, 9, 1),), ((1, 1, 0),), ((9, 9, 0),)]
+    assert [one.box_xyxy for one in sample.given] == [None, None, (1, 2, 3, 4)]
 
 
 def test_examples_have_the_masks_that_people_rejected(team, make_learner):

@@ -140,10 +140,11 @@ def test_frames_are_lessons_with_their_masks_and_clicks(clips, learner):
         sample = side[index]
         assert np.array_equal(sample.image, image)
         assert sample.rejected == ()
-        for rle, mask, (x, y) in zip(sample.rles, masks, sample.clicks_xy, strict=True):
+        for rle, mask, given in zip(sample.rles, masks, sample.given, strict=True):
             assert np.array_equal(decode_rle(rle), mask)
+            x, y = given.first_xy
             assert mask[int(y), int(x)]  # the first click inside, not the first click
-            assert x == int(x)
+            assert given.corrections == ((x + 0.5, y, 0),)
     learner.files.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,23 +26,44 @@ from samkit.dataengine import (
 from samkit.errors import MissingError
 from samkit.files import remove_least_used
 from samkit.formats import Pyramid, Region
+from samkit.types import Click, GivenPrompts
 
 if TYPE_CHECKING:
     from samkit.arrays import RgbImage
     from samkit.geometry import Rle
 
 
-UNKNOWN = (float("nan"), float("nan"))
 MAX_OPEN = 4  # pyramids
 MAX_PYRAMID_BYTES = 10 * 2**30  # in the folder, as by the server's own default
 
 
 class Lesson(NamedTuple):
-    """What is to be learned from an image: masks, their first clicks, and rejected masks."""
+    """What is to be learned from an image: masks, the prompts of each, and rejected masks."""
 
     rles: tuple[Rle, ...]
-    clicks: Sequence[Sequence[float]]  # xy of each mask; NaN where unknown
+    given: tuple[GivenPrompts, ...]
     rejected: tuple[Rle, ...]
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Lesson:
+        """Make it of its fields as JSON; earlier releases had only the first clicks."""
+        if "given" in content:
+            given = [_read_prompts(*one) for one in content["given"]]
+        else:
+            first = content["clicks"]
+            given = [_read_prompts([] if math.isnan(x) else [(x, y, 1)]) for x, y in first]
+        return cls(tuple(content["rles"]), tuple(given), tuple(content["rejected"]))
+
+
+def _read_prompts(
+    clicks: Sequence[Click], box_xyxy: tuple[float, float, float, float] | None = None
+) -> GivenPrompts:
+    """Prompts of which JSON made lists."""
+    own = tuple((x, y, label) for x, y, label in clicks)
+    if box_xyxy is None:
+        return GivenPrompts(own)
+    x0, y0, x1, y1 = box_xyxy
+    return GivenPrompts(own, (x0, y0, x1, y1))
 
 
 class LessonFiles:

@@ -4,7 +4,7 @@ from samkit.dataengine.work.adding import AddedMasks, MadeMask, add_made_masks, 
 from samkit.dataengine.work.annotation_queries import (
     annotation_events,
     annotation_history,
-    first_clicks,
+    given_prompts,
     image_changes,
     list_annotations,
     prompted_views,
@@ -141,6 +141,7 @@ from samkit.dataengine.work.projects import (
     rename_project,
     set_value_range,
 )
+from samkit.dataengine.work.prompt_history import read_prompts
 from samkit.dataengine.work.queue import (
     count_next_images,
     give_back,
@@ -295,12 +296,12 @@ __all__ = [
     "end_honey_pots",
     "finish_delivery",
     "finish_job",
-    "first_clicks",
     "get_image",
     "get_job",
     "get_labelling",
     "get_project",
     "give_back",
+    "given_prompts",
     "has_deep_values",
     "hold",
     "honey_pot_every",
@@ -347,6 +348,7 @@ __all__ = [
     "pyramid_file",
     "read_confidence",
     "read_decoder",
+    "read_prompts",
     "read_proposal_head",
     "read_stored_image",
     "receive_image",
