@@ -20,8 +20,7 @@ from samkit.dataengine import (
 )
 from samkit.formats import Region
 from samkit.geometry import decode_rle, encode_rle
-from samkit.learning import Learner
-from samkit.learning import learner as learner_module
+from samkit.learning import Learner, learn_recipe
 from samkit.learning.large_images import usual_view
 from samkit.learning.lessons import Lessons, read_lessons
 from samkit.predict import EmbeddingCache
@@ -71,8 +70,8 @@ def slide(tmp_path):
 
 @pytest.fixture
 def learner(slide, tiny, tmp_path, recipe, monkeypatch):
-    monkeypatch.setattr(learner_module, "MIN_STEPS", 3)
-    monkeypatch.setattr(learner_module, "MAX_STEPS", 3)
+    monkeypatch.setattr(learn_recipe, "MIN_STEPS", 3)
+    monkeypatch.setattr(learn_recipe, "MAX_STEPS", 3)
     cache = EmbeddingCache(tmp_path / "embeddings")
     folder = tmp_path / "learning"
     own = replace(recipe, judged=False)

@@ -1,5 +1,6 @@
 """Prefilled masks of images by tiles: found tile by tile, at the scale at which people work."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -292,6 +293,19 @@ def test_masks_of_an_image_and_the_folder_of_tiles_are_bounded(slides, monkeypat
     filled(slides, image_ids=[one.id for one in slides.images[:2]])
     assert [len(masks_on(slides, image)) for image in slides.images] == [2, 2, 0]
     assert len(list((tmp_path / "embeddings" / "tiles").iterdir())) == 1  # the latest
+
+
+def test_files_that_nobody_writes_any_more_are_removed_with_the_tiles(slides):
+    folder = slides.cache.folder / "tiles"
+    folder.mkdir()
+    abandoned, being_written = folder / ".samkit.abandoned", folder / ".samkit.new"
+    for path in (abandoned, being_written):
+        path.write_bytes(b"1")
+    os.utime(abandoned, (900, 900))
+    filled(slides, image_ids=[slides.images[0].id])
+    assert not abandoned.exists()
+    assert being_written.exists()
+    assert len(list(folder.iterdir())) == 2
 
 
 def test_masks_of_a_level_fill_the_image(slides):

@@ -24,8 +24,7 @@ from samkit.dataengine import (
 )
 from samkit.errors import ConflictError, StoreError
 from samkit.geometry import decode_rle, encode_rle
-from samkit.learning import Learner
-from samkit.learning import learner as learner_module
+from samkit.learning import Learner, learn_recipe
 from samkit.learning.examples import is_held_out
 from samkit.learning.judge import Costs
 from samkit.learning.learner import check_enough
@@ -90,8 +89,8 @@ def clips(where, tmp_path, scenes):  # noqa: F811 - the fixture
 
 @pytest.fixture
 def make(clips, tiny, tmp_path, recipe, monkeypatch):
-    monkeypatch.setattr(learner_module, "MIN_STEPS", 3)
-    monkeypatch.setattr(learner_module, "MAX_STEPS", 3)
+    monkeypatch.setattr(learn_recipe, "MIN_STEPS", 3)
+    monkeypatch.setattr(learn_recipe, "MAX_STEPS", 3)
 
     def learner(**changes):
         return Learner(

@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -22,9 +21,9 @@ from samkit.dataengine import (
     open_pyramid,
     pyramid_file,
     read_stored_image,
+    trim_pyramids,
 )
 from samkit.errors import MissingError
-from samkit.files import remove_least_used
 from samkit.formats import Pyramid, Region
 from samkit.types import Click, GivenPrompts
 
@@ -89,20 +88,11 @@ class LessonFiles:
             is_new = not path.exists()
             self._pyramids[key] = open_pyramid(self.store, image, self._folder)
             if is_new:
-                self._trim(path)
+                trim_pyramids(self._folder, MAX_PYRAMID_BYTES, newest=path)
         self._pyramids.move_to_end(key)
         while len(self._pyramids) > MAX_OPEN:
             self._pyramids.popitem(last=False)
         return self._pyramids[key]
-
-    def _trim(self, newest: Path) -> None:
-        """Remove the least recently used pyramids beyond a limit, as the server does."""
-        found = []
-        for path in self._folder.iterdir():
-            with suppress(FileNotFoundError):  # removed by another process
-                status = path.stat()
-                found.append((status.st_mtime, status.st_size, path))
-        remove_least_used(found, MAX_PYRAMID_BYTES, spared=newest)
 
     def close(self) -> None:
         """Close all files."""

@@ -72,6 +72,7 @@ from samkit.dataengine.work.image_files import (
     pyramid_file,
     read_stored_image,
     receive_image,
+    trim_pyramids,
     upload_folder,
     value_pyramid_file,
 )
@@ -392,6 +393,7 @@ __all__ = [
     "take_image",
     "take_job",
     "take_next",
+    "trim_pyramids",
     "try_webhook",
     "undo_annotation",
     "undo_tags",
