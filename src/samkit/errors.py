@@ -13,6 +13,7 @@
     ├── DataError         a data set or one of its samples is broken
     ├── TrainingError     a training run cannot continue
     ├── ConfigError       a setting is invalid, or does not fit what it is applied to
+    │   └── RecipeError   a checkpoint is of a training with other settings
     ├── StoreError        the data engine's store cannot be used, or refuses an action
     │   ├── ConflictError the item was changed by somebody else, or the user does not hold it
     │   ├── MissingError  no such project, image, annotation, user or job
@@ -76,6 +77,10 @@ class TrainingError(SamkitError):
 
 class ConfigError(SamkitError):
     """A setting is invalid, or does not fit what it is applied to."""
+
+
+class RecipeError(ConfigError):
+    """A checkpoint is of a training with other settings."""
 
 
 class StoreError(SamkitError):

@@ -496,6 +496,7 @@ export default {
   "Prefilled and left as they were": "预填后未改动",
   "of the latest {n} prefilled mask on finished images": "已完成图像上最近 {n} 个预填掩码",
   "{n} image left.": "还剩 {n} 张图像。",
+  "A large image: {done} of {total} tiles done.": "大图像：已完成 {done} / {total} 个图块。",
   "Stop": "停止",
   "before": "之前",
   "Clicks per mask, by version": "各版本每个掩码的点击数",
