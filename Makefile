@@ -13,8 +13,10 @@ TORCH_INDEX ?=
 # anew, and rewrite their asserts, half a minute of a core.
 export PYTHONDONTWRITEBYTECODE :=
 
-# Tests run in one process for each core, and each process in one thread (tests/conftest.py).
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
+# Tests run in one process more than cores, since they also wait for servers, browsers and other
+# processes; each process in one thread (tests/conftest.py).
+TEST_PROCESSES ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
+PYTEST := $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --maxprocesses 8
 
 .PHONY: demo test test-slow test-interop site check check-install format clean
 
@@ -29,13 +31,11 @@ test: $(VENV)/installed-dev
 
 # Minutes instead of seconds each: compilers, processes that are killed, long trainings. Only their
 # files are imported, and run in this order: pytest-xdist would leave files of few tests, the longest
-# ones, to the end. Those of the page, of a quarter of a minute each, come last. One process more than
-# cores, since half of the time they wait for browsers and servers.
+# ones, to the end. Those of the page, of a quarter of a minute each, come last.
 FIND_SLOW := grep --recursive --files-with-matches --include='*.py' 'mark\.slow'
 SLOW_FILES = $$($(FIND_SLOW) --exclude-dir=browser tests | sort; $(FIND_SLOW) tests/web/browser | sort)
-SLOW_PROCESSES ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 test-slow: $(VENV)/installed-dev
-	$(PYTEST) --numprocesses $(SLOW_PROCESSES) --dist loadfile --no-loadscope-reorder \
+	$(PYTEST) --dist loadfile --no-loadscope-reorder \
 		--rerun-show-tracebacks -m slow $(SLOW_FILES)
 
 # Exports, read by the packages of the programs that they are for. napari's plugins of pytest are

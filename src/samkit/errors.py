@@ -13,11 +13,13 @@
     ├── DataError         a data set or one of its samples is broken
     ├── TrainingError     a training run cannot continue
     ├── ConfigError       a setting is invalid, or does not fit what it is applied to
+    │   └── RecipeError   a checkpoint is of a training with other settings
     ├── StoreError        the data engine's store cannot be used, or refuses an action
     │   ├── ConflictError the item was changed by somebody else, or the user does not hold it
     │   ├── MissingError  no such project, image, annotation, user or job
     │   ├── RoleError     the user is not allowed to do this
     │   └── DatabaseError the database cannot be reached, or is broken
+    │       └── StoreFullError the database has no room for more
     ├── OutputError       results cannot be written
     └── WorkerError       a process or a machine that works for this one was lost
 
@@ -77,6 +79,10 @@ class ConfigError(SamkitError):
     """A setting is invalid, or does not fit what it is applied to."""
 
 
+class RecipeError(ConfigError):
+    """A checkpoint is of a training with other settings."""
+
+
 class StoreError(SamkitError):
     """The data engine's store cannot be used, or refuses an action."""
 
@@ -95,6 +101,10 @@ class RoleError(StoreError):
 
 class DatabaseError(StoreError):
     """The database cannot be reached, or is broken."""
+
+
+class StoreFullError(DatabaseError):
+    """The database has no room for more."""
 
 
 class OutputError(SamkitError):

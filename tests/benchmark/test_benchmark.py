@@ -122,6 +122,7 @@ def test_amounts_are_told_as_rates(clock):
     ]
 
 
+@pytest.mark.slow
 def test_a_timed_step_of_training_changes_what_learns():
     batch = make_batch(works.benchmark_image(), with_pixels=False)
     assert batch.features.shape == (2, 256, 64, 64)

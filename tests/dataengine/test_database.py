@@ -11,7 +11,8 @@ from sqlalchemy import text
 
 from samkit.dataengine import Store, create_user, database, list_users
 from samkit.dataengine.schema import Base
-from samkit.errors import DatabaseError, StoreError
+from samkit.errors import DatabaseError, StoreError, StoreFullError
+from samkit.web.problems import status_of
 
 
 def test_migrations_make_the_tables_that_the_code_expects(store):
@@ -89,6 +90,22 @@ def test_new_files_are_opened_at_once_every_time(tmp_path):
 
     with ThreadPoolExecutor(6) as pool:
         assert len(set(pool.map(use, range(180)))) == 30
+
+
+def test_full_disk_is_told_as_such(tmp_path, refusal):
+    with Store.open(tmp_path / "store.db") as store:
+
+        def fill():
+            with store.write() as session:
+                connection = session.connection()
+                pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+                connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+                connection.exec_driver_sql("CREATE TABLE large (content BLOB)")
+                connection.exec_driver_sql("INSERT INTO large VALUES (zeroblob(1000000))")
+
+        with refusal(StoreFullError, "its disk is full: free some space"):
+            fill()
+    assert status_of(StoreFullError("")) == 507
 
 
 def test_action_that_fails_changes_nothing(store):

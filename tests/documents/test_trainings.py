@@ -45,8 +45,8 @@ def test_the_flywheel_turns(folder, capsys, monkeypatch):
     """In two rounds of few steps and points, a judge content with each model, on drawn scenes."""
     images = [NamedScenes(count=16, size=96, seed=5)[index].image for index in range(16)]
     write_coco(folder / "train.json", images)
-    monkeypatch.setattr("samkit.learning.learner.MAX_STEPS", 2)
-    monkeypatch.setattr("samkit.learning.learner.MIN_STEPS", 2)
+    monkeypatch.setattr("samkit.learning.learn_recipe.MAX_STEPS", 2)
+    monkeypatch.setattr("samkit.learning.learn_recipe.MIN_STEPS", 2)
     monkeypatch.setattr("samkit.learning.judge.MASKS_PER_IMAGE", 1)
     for name in ("BY_GRID", "BY_HEAD"):
         few = replace(getattr(proposers, name), points_per_side=POINTS, max_proposals=POINTS**2)

@@ -6,6 +6,7 @@ import pytest
 
 from samkit.datasets import PickedData, open_data
 from samkit.learning import general as general_module
+from samkit.learning import learn_recipe
 from samkit.learning import learner as learner_module
 from samkit.learning.general import REHEARSALS, open_general, with_rehearsal
 from samkit.predict import pixels_sha256
@@ -64,8 +65,8 @@ def test_a_learner_sees_them_with_the_projects(team, make_learner, monkeypatch, 
         return original(recipe, folder, source=source, **options)
 
     monkeypatch.setattr(learner_module, "train", train)
-    monkeypatch.setattr(learner_module, "MIN_STEPS", 2)
-    monkeypatch.setattr(learner_module, "MAX_STEPS", 2)
+    monkeypatch.setattr(learn_recipe, "MIN_STEPS", 2)
+    monkeypatch.setattr(learn_recipe, "MAX_STEPS", 2)
     team.finish(team.images)
     learner = make_learner(general=SCENES, judged=False, learns=learns)
     learner.learn(team.project.id)

@@ -47,8 +47,8 @@ LEARN = """
 import sys
 from dataclasses import replace
 from samkit.cli.main import main
-from samkit.learning import learner
-learner.MIN_STEPS = learner.MAX_STEPS = 30
+from samkit.learning import learn_recipe, learner
+learn_recipe.MIN_STEPS = learn_recipe.MAX_STEPS = 30
 judge, training = learner.Learner.judge, learner.LearnRecipe.training
 def saves_often(*args, **options):
     recipe = training(*args, **options)

@@ -20,11 +20,11 @@ from samkit.dataengine import (
 )
 from samkit.formats import Region
 from samkit.geometry import decode_rle, encode_rle
-from samkit.learning import Learner
-from samkit.learning import learner as learner_module
+from samkit.learning import Learner, learn_recipe
 from samkit.learning.large_images import usual_view
 from samkit.learning.lessons import Lessons, read_lessons
 from samkit.predict import EmbeddingCache
+from samkit.types import GivenPrompts
 from samkit.web import WebConfig
 
 HEIGHT, WIDTH = 900, 1300
@@ -70,8 +70,8 @@ def slide(tmp_path):
 
 @pytest.fixture
 def learner(slide, tiny, tmp_path, recipe, monkeypatch):
-    monkeypatch.setattr(learner_module, "MIN_STEPS", 3)
-    monkeypatch.setattr(learner_module, "MAX_STEPS", 3)
+    monkeypatch.setattr(learn_recipe, "MIN_STEPS", 3)
+    monkeypatch.setattr(learn_recipe, "MAX_STEPS", 3)
     cache = EmbeddingCache(tmp_path / "embeddings")
     folder = tmp_path / "learning"
     own = replace(recipe, judged=False)
@@ -100,8 +100,9 @@ def test_masks_are_in_the_part_that_was_in_view(slide, learner):
     part = slide.pixels[200:500, 300:700].astype(float)
     assert np.abs(sample.image - part).mean() < 4  # JPEG
     assert np.array_equal(decode_rle(sample.rles[0]), mask[200:500, 300:700])
-    assert sample.clicks_xy[0].tolist() == [110, 110]
-    assert np.isnan(sample.clicks_xy[1]).all()
+    assert sample.given[0] == GivenPrompts(((110, 110, 1), (200, 110, 0)))
+    assert sample.given[1] == GivenPrompts(box_xyxy=(300, 200, 320, 210))
+    assert sample.given[2] == GivenPrompts()
     assert sample.rejected == ()
 
 
@@ -118,7 +119,7 @@ def test_wide_views_are_seen_at_a_coarser_level(slide, learner, monkeypatch):
     assert sample.image.shape == (300, 400, 3)
     expected = mask[100:700, 200:1000].reshape(300, 2, 400, 2).mean((1, 3)) > 0.5
     assert np.array_equal(decode_rle(sample.rles[0]), expected)
-    assert sample.clicks_xy.tolist() == [[105, 105.5]]
+    assert sample.given == (GivenPrompts(((105, 105.5, 1),)),)
 
 
 @pytest.mark.parametrize("view", [None, [0, 0, 450, 900], [5000, 0, 6000, 9], "all", [1, 2]])

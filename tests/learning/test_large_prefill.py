@@ -1,6 +1,8 @@
 """Prefilled masks of images by tiles: found tile by tile, at the scale at which people work."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,7 +24,14 @@ from samkit.dataengine import (
     unstarted_images,
 )
 from samkit.geometry import decode_rle, encode_rle
-from samkit.learning import Learner, lesson_images, prefill, prefill_images
+from samkit.learning import (
+    Learner,
+    TileFolder,
+    lesson_images,
+    prefill,
+    prefill_images,
+    tile_masks,
+)
 from samkit.learning.prefill import at_full_size, without_overlap
 from samkit.predict import EmbeddingCache
 from samkit.types import Masks
@@ -30,6 +39,7 @@ from samkit.types import Masks
 from .test_prefill import learned
 
 HEIGHT, WIDTH = 1500, 2000
+NUM_TILES = 6  # of 1,024 pixels, which overlap by a quarter
 # Centres and radii of discs: within a tile, at the seams of tiles of 1,024 pixels, and at an edge.
 DISCS = [(300, 300, 40), (900, 500, 60), (880, 880, 70), (1500, 1000, 50), (1990, 1490, 30)]
 
@@ -135,22 +145,112 @@ def test_size_is_judged_relative_to_what_the_model_sees(slides, monkeypatch):
     assert {size_hw for size_hw, _ in seen} == {(1024, 1024)}
 
 
-def test_a_stopped_run_repeats_the_image_without_doubling(slides, monkeypatch):
-    whole = Bright.generate
+def stop_after(slides, monkeypatch, num_tiles, confidence=None):
+    """Prefill until so many tiles of the first image are done."""
+    own = Bright.generate
 
     def generate(self, image, **options):
-        if len(Bright.sizes) == 3:
+        if len(Bright.sizes) == num_tiles:
             raise KeyboardInterrupt
-        return whole(self, image, **options)
+        return own(self, image, **options)
 
-    monkeypatch.setattr(Bright, "generate", generate)
-    with pytest.raises(KeyboardInterrupt):
-        filled(slides)
+    with monkeypatch.context() as patch:
+        patch.setattr(Bright, "generate", generate)
+        with pytest.raises(KeyboardInterrupt):
+            filled(slides, confidence)
+
+
+def unfinished(slides):
+    """Folders of images whose tiles are there."""
+    return sorted((slides.cache.folder / "prefilling").iterdir())
+
+
+def test_a_stopped_run_goes_on_with_the_tiles_that_are_left(slides, monkeypatch):
+    first, second = slides.images[:2]
+    stop_after(slides, monkeypatch, 3)
     assert not any(masks_on(slides, image) for image in slides.images)
     assert len(unstarted_images(slides.store, slides.project.id)) == 3
-    monkeypatch.setattr(Bright, "generate", whole)
-    assert filled(slides).num_images == 3
+    folder = TileFolder(slides.cache.folder, slides.store, slides.project.id)
+    assert folder.progress(first.id) == (3, NUM_TILES)
+    assert folder.progress(second.id) is None
+    seen = []
+    report = filled(slides, image_ids=[first.id], on_tile=lambda *one: seen.append(one))
+    assert report.num_images == 1
+    assert len(Bright.sizes) == NUM_TILES  # the first three were not generated again
+    assert seen == [("a.png", done, NUM_TILES) for done in range(1, NUM_TILES + 1)]
+    assert unfinished(slides) == []
+    assert len(masks_on(slides, first)) == len(DISCS)
+
+
+def test_a_stopped_run_gives_the_masks_of_one_in_one_go(slides, monkeypatch):
+    stop_after(slides, monkeypatch, 2)
+    filled(slides, image_ids=[slides.images[0].id])
+    again = Path(slides.project.root) / "d.png"
+    Image.fromarray(drawn()).save(again, compress_level=1)  # the same pixels in another file
+    add_images(slides.store, slides.project.id)
+    last = list_images(slides.store, slides.project.id).items[-1]
+    filled(slides, image_ids=[last.id])
+    once, resumed = (
+        [(one.rle, one.score, one.stability) for one in list_annotations(slides.store, image.id)]
+        for image in (last, slides.images[0])
+    )
+    assert len(once) == len(DISCS)
+    assert resumed == once
+
+
+def test_a_damaged_tile_is_found_anew(slides, monkeypatch):
+    stop_after(slides, monkeypatch, 3)
+    (folder,) = unfinished(slides)
+    broken, *_ = sorted(path for path in folder.iterdir() if path.name != "progress.json")
+    broken.write_bytes(broken.read_bytes()[:20])
+    filled(slides, image_ids=[slides.images[0].id])
+    assert len(Bright.sizes) == NUM_TILES + 1
     assert len(masks_on(slides, slides.images[0])) == len(DISCS)
+
+
+def test_tiles_of_another_target_or_of_other_pixels_are_not_used(slides, monkeypatch):
+    stop_after(slides, monkeypatch, 3)
+    (before,) = unfinished(slides)
+    other = learned(seed=1)
+    assert other != learned()
+    stop_after(slides, monkeypatch, 5, other)  # two of its own
+    (after,) = unfinished(slides)
+    assert after != before
+    folder = TileFolder(slides.cache.folder, slides.store, slides.project.id)
+    image = slides.images[0]
+    assert folder.progress(image.id) == (2, NUM_TILES)
+    folder.begin(replace(image, sha256="0" * 64), "")
+    assert unfinished(slides) == []
+
+
+def test_tiles_of_images_that_people_have_begun_are_removed(slides, monkeypatch):
+    stop_after(slides, monkeypatch, 3)
+    assert len(unfinished(slides)) == 1
+    image = slides.images[0]
+    take_image(slides.store, image.id, slides.ann)
+    own = np.zeros((HEIGHT, WIDTH), bool)
+    own[290:310, 290:310] = True
+    rle = encode_rle(own)
+    save_annotation(slides.store, image_id=image.id, user_id=slides.ann, rle=rle, events=[])
+    filled(slides, image_ids=[slides.images[2].id])
+    assert unfinished(slides) == []
+
+
+def test_tiles_of_few_images_stay(slides, monkeypatch):
+    """Of projects that are gone, nobody would remove them."""
+    monkeypatch.setattr(tile_masks, "MOST_IMAGES", 2)
+    masks = Bright().generate(drawn()[:100, :100])
+    for project_id in (7, 8, 9):
+        tiles = TileFolder(slides.cache.folder, slides.store, project_id)
+        tiles.begin(slides.images[0], "").put((0, 0, 100, 100), masks)
+        assert len(unfinished(slides)) == min(project_id - 6, 2)
+    # Those of one project do not touch another's.
+    TileFolder(slides.cache.folder, slides.store, 8).remove_others([])
+    (left,) = unfinished(slides)
+    tiles.remove(slides.images[1].id)
+    assert unfinished(slides) == [left]
+    tiles.remove(slides.images[0].id)
+    assert unfinished(slides) == []
 
 
 def test_a_person_s_masks_are_never_touched(slides):
@@ -193,6 +293,19 @@ def test_masks_of_an_image_and_the_folder_of_tiles_are_bounded(slides, monkeypat
     filled(slides, image_ids=[one.id for one in slides.images[:2]])
     assert [len(masks_on(slides, image)) for image in slides.images] == [2, 2, 0]
     assert len(list((tmp_path / "embeddings" / "tiles").iterdir())) == 1  # the latest
+
+
+def test_files_that_nobody_writes_any_more_are_removed_with_the_tiles(slides):
+    folder = slides.cache.folder / "tiles"
+    folder.mkdir()
+    abandoned, being_written = folder / ".samkit.abandoned", folder / ".samkit.new"
+    for path in (abandoned, being_written):
+        path.write_bytes(b"1")
+    os.utime(abandoned, (900, 900))
+    filled(slides, image_ids=[slides.images[0].id])
+    assert not abandoned.exists()
+    assert being_written.exists()
+    assert len(list(folder.iterdir())) == 2
 
 
 def test_masks_of_a_level_fill_the_image(slides):

@@ -1,8 +1,9 @@
 """The learner: what it learns from, what it holds back, and what becomes of its models."""
 
+import json
+import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
@@ -19,13 +20,15 @@ from samkit.dataengine import (
     submit_image,
     take_image,
 )
-from samkit.errors import ConflictError, OutputError, StoreError, WeightsError
+from samkit.errors import ConfigError, ConflictError, OutputError, StoreError, WeightsError
 from samkit.files import hold
+from samkit.learning import learn_recipe, pack_decoder, unpack_decoder
 from samkit.learning import learner as learner_module
-from samkit.learning import pack_decoder, unpack_decoder
 from samkit.learning.examples import is_held_out
 from samkit.learning.judge import Judgement
+from samkit.learning.lesson_images import Lesson
 from samkit.learning.lessons import fingerprint
+from samkit.types import GivenPrompts
 from samkit.weights import weights_sha256
 
 from .conftest import shifted
@@ -62,8 +65,8 @@ def judged(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
-    monkeypatch.setattr(learner_module, "MIN_STEPS", 3)
-    monkeypatch.setattr(learner_module, "MAX_STEPS", 3)
+    monkeypatch.setattr(learn_recipe, "MIN_STEPS", 3)
+    monkeypatch.setattr(learn_recipe, "MAX_STEPS", 3)
 
 
 def test_images_are_held_back_by_their_content(team, make_learner):
@@ -79,23 +82,24 @@ def test_images_are_held_back_by_their_content(team, make_learner):
     assert sample.embedding_key == split.learned.images[0].pixels_key
 
 
-def test_examples_have_the_clicks_that_people_began_with(team, make_learner):
+def test_examples_have_the_prompts_that_people_gave(team, make_learner):
     image = team.images[0]
     take_image(team.store, image.id, team.robot)
     rles = team.scenes[0].rles
-    beginnings = (
+    histories = (
         [("point", {"xy": [5, 6], "label": 1}), ("point", {"xy": [9, 9], "label": 1})],
         [("point", {"xy": [1, 1], "label": 0}), ("point", {"xy": [30.5, 8], "label": 1})],
-        [("box", {"xyxy": [1, 2, 3, 4]})],
+        [("box", {"xyxy": [1, 2, 3, 4]}), ("point", {"xy": [9, 9], "label": 0})],
     )
-    for rle, events in zip(rles, beginnings, strict=False):
+    for rle, events in zip(rles, histories, strict=False):
         made = [NewEvent(kind=kind, data=data) for kind, data in events]
         save_annotation(team.store, image_id=image.id, user_id=team.robot, rle=rle, events=made)
     submit_image(team.store, image.id, team.robot)
     sides = make_learner().examples(team.project.id)
     (sample,) = [side[0] for side in sides if len(side)]
-    assert sample.clicks_xy[:2].tolist() == [[5, 6], [30.5, 8]]
-    assert np.isnan(sample.clicks_xy[2:]).all()
+    assert [one.first_xy for one in sample.given] == [(5, 6), (30.5, 8), None]
+    assert [one.corrections for one in sample.given] == [((9, 9, 1),), ((1, 1, 0),), ((9, 9, 0),)]
+    assert [one.box_xyxy for one in sample.given] == [None, None, (1, 2, 3, 4)]
 
 
 def test_examples_have_the_masks_that_people_rejected(team, make_learner):
@@ -258,8 +262,8 @@ def stop_at_30(progress):
 
 
 def test_a_stopped_training_is_resumed(team, make_learner, judged, monkeypatch):
-    monkeypatch.setattr(learner_module, "MIN_STEPS", 60)
-    monkeypatch.setattr(learner_module, "MAX_STEPS", 60)
+    monkeypatch.setattr(learn_recipe, "MIN_STEPS", 60)
+    monkeypatch.setattr(learn_recipe, "MAX_STEPS", 60)
     team.finish(team.images)
 
     with pytest.raises(KeyboardInterrupt):
@@ -280,17 +284,38 @@ def test_a_stopped_training_is_resumed(team, make_learner, judged, monkeypatch):
 
 def test_a_training_that_another_release_began_starts_anew(team, make_learner, judged, monkeypatch):
     """Its number of steps was another one: it cannot be resumed, and must not stop all rounds."""
-    monkeypatch.setattr(learner_module, "MIN_STEPS", 40)
-    monkeypatch.setattr(learner_module, "MAX_STEPS", 40)
+    monkeypatch.setattr(learn_recipe, "MIN_STEPS", 40)
+    monkeypatch.setattr(learn_recipe, "MAX_STEPS", 40)
     team.finish(team.images)
 
     with pytest.raises(KeyboardInterrupt):
         make_learner().learn(team.project.id, on_step=stop_at_30)
-    monkeypatch.setattr(learner_module, "MIN_STEPS", 6)
-    monkeypatch.setattr(learner_module, "MAX_STEPS", 6)
+    monkeypatch.setattr(learn_recipe, "MIN_STEPS", 6)
+    monkeypatch.setattr(learn_recipe, "MAX_STEPS", 6)
     steps = []
     make_learner().learn(team.project.id, on_step=lambda one: steps.append(one.step))
     assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_stopped_training_survives_other_faults(team, make_learner, judged, monkeypatch):
+    """Such as a process that has no room for its threads: what is trained is not thrown away."""
+    monkeypatch.setattr(learn_recipe, "MIN_STEPS", 40)
+    monkeypatch.setattr(learn_recipe, "MAX_STEPS", 40)
+    team.finish(team.images)
+    with pytest.raises(KeyboardInterrupt):
+        make_learner().learn(team.project.id, on_step=stop_at_30)
+
+    def refuse(*_, **__):
+        raise ConfigError("this run cannot start here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(learner_module, "train", refuse)
+        with pytest.raises(ConfigError, match="cannot start here"):
+            make_learner().learn(team.project.id)
+    steps = []
+    make_learner().learn(team.project.id, on_step=lambda one: steps.append(one.step))
+    assert steps[0] > 25
+    assert steps[-1] == 40
 
 
 def test_other_masks_start_another_training(team, make_learner, judged):
@@ -349,9 +374,9 @@ def test_the_judge_sees_wrong_masks_as_no_gain(team, make_learner):
 
 
 def test_steps_grow_with_the_masks(monkeypatch):
-    monkeypatch.setattr(learner_module, "MIN_STEPS", 40)
-    monkeypatch.setattr(learner_module, "MAX_STEPS", 300)
-    recipe = learner_module.LearnRecipe()
+    monkeypatch.setattr(learn_recipe, "MIN_STEPS", 40)
+    monkeypatch.setattr(learn_recipe, "MAX_STEPS", 300)
+    recipe = learn_recipe.LearnRecipe()
     assert [recipe.steps(masks) for masks in (1, 400, 10_000)] == [40, 100, 300]
     assert replace(recipe, images_per_batch=8).steps(400) == 50
 
@@ -372,3 +397,10 @@ def test_a_promotion_needs_its_parent(team, make_learner, tiny):
             reason="",
             figures={},
         )
+
+
+def test_lessons_that_an_earlier_release_began_have_the_first_clicks():
+    before = {"rles": ["a", "b"], "clicks": [[5.0, 6.0], [math.nan, math.nan]], "rejected": ["c"]}
+    lesson = Lesson.of(json.loads(json.dumps(before)))
+    assert lesson == (("a", "b"), (GivenPrompts(((5.0, 6.0, 1),)), GivenPrompts()), ("c",))
+    assert Lesson.of(json.loads(json.dumps(lesson._asdict()))) == lesson

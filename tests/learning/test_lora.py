@@ -25,6 +25,7 @@ from samkit.learning import (
     Learner,
     LearnRecipe,
     embed_waiting,
+    learn_recipe,
     open_decoder,
     pack_decoder,
     unpack_decoder,
@@ -275,8 +276,8 @@ def test_a_stopped_round_goes_on_with_the_masks_that_it_began_with(
     monkeypatch,
 ):
     """People come back, finish other images, and leave: the night's work is not lost."""
-    monkeypatch.setattr(learner_module, "MIN_STEPS", 8)
-    monkeypatch.setattr(learner_module, "MAX_STEPS", 8)
+    monkeypatch.setattr(learn_recipe, "MIN_STEPS", 8)
+    monkeypatch.setattr(learn_recipe, "MAX_STEPS", 8)
     early, late = team.halves()
     team.finish(early)
     elsewhere = lora()
@@ -336,7 +337,7 @@ def test_a_stopped_round_begins_anew_when_an_image_is_gone(team, lora):
         one, other = examples[index], again.images[index]
         assert one.rles == other.rles
         assert one.rejected == other.rejected
-        np.testing.assert_array_equal(one.clicks_xy, other.clicks_xy)
+        assert one.given == other.given
         assert (one.image == other.image).all()
     text = (learner.folder / "lessons.json").read_text()
     key = examples.images[0].pixels_key
@@ -408,8 +409,8 @@ def test_commands(team, tiny, tmp_path, monkeypatch, capsys, judged):  # noqa: F
 @pytest.mark.slow
 def test_the_embedded_model_takes_lora(team, tmp_path, monkeypatch):
     """MobileSAM's TinyViT, whose batch norms are folded: trained, stored, loaded; no judge."""
-    monkeypatch.setattr(learner_module, "MIN_STEPS", 2)
-    monkeypatch.setattr(learner_module, "MAX_STEPS", 2)
+    monkeypatch.setattr(learn_recipe, "MIN_STEPS", 2)
+    monkeypatch.setattr(learn_recipe, "MAX_STEPS", 2)
     team.finish([image for image in team.images if not is_held_out(image.sha256)][:2])
     base = Predictor.load(backend="torch", precision="float32")
 

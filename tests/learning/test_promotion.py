@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from samkit.dataengine import Store
-from samkit.learning import Learner, LearnRecipe
-from samkit.learning import learner as learner_module
+from samkit.learning import Learner, LearnRecipe, learn_recipe
 from samkit.predict import EmbeddingCache, Predictor
 
 from .conftest import Team
@@ -32,8 +31,8 @@ def embeddings(tmp_path_factory):
 @pytest.fixture
 def learn(tmp_path, scene_folder, scenes, embedded, embeddings, monkeypatch):
     """Finish all images with masks that a function makes of the true ones; return the verdict."""
-    monkeypatch.setattr(learner_module, "MIN_STEPS", STEPS)
-    monkeypatch.setattr(learner_module, "MAX_STEPS", STEPS)
+    monkeypatch.setattr(learn_recipe, "MIN_STEPS", STEPS)
+    monkeypatch.setattr(learn_recipe, "MAX_STEPS", STEPS)
 
     def run(change):
         with Store.open(tmp_path / "store.db") as store:

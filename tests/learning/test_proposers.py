@@ -8,7 +8,14 @@ import pytest
 from samkit.dataengine import read_proposal_head, save_proposal_head
 from samkit.errors import OutputError, StoreError, WeightsError
 from samkit.files import hold
-from samkit.learning import known_confidence, learn_to_prefill, prefill, prefill_images, proposers
+from samkit.learning import (
+    TileFolder,
+    known_confidence,
+    learn_to_prefill,
+    prefill,
+    prefill_images,
+    proposers,
+)
 from samkit.learning.prefill import ConfidentMasks
 from samkit.weights import load_proposal_head
 
@@ -142,7 +149,8 @@ def test_a_taught_head_finds_masks(team, make_learner):
         load_proposal_head(chosen.config.proposer, encoder_checksum="0" * 64)
     everything = replace(chosen.config, iou_thresh=0.0, stability_thresh=0.0, objectness_thresh=0.0)
     sure = replace(learned(), threshold=0.0)
-    masks = ConfidentMasks(learner, learner.base, sure, everything)(team.images[-1])
+    tiles = TileFolder(learner.cache.folder, learner.store, team.project.id)
+    masks = ConfidentMasks(learner, learner.base, sure, everything, 0, tiles)(team.images[-1])
     assert len(masks)
     assert (np.diff(masks.boxes_xyxy[:, 0::2]) >= 0).all()
 

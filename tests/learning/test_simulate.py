@@ -23,8 +23,7 @@ from samkit.dataengine import (
 from samkit.datasets import PickedData, open_data
 from samkit.formats import write_coco
 from samkit.geometry import decode_rle
-from samkit.learning import Simulation
-from samkit.learning import learner as learner_module
+from samkit.learning import Simulation, learn_recipe
 from samkit.learning.simulate import TARGET_IOU, is_set_aside
 from samkit.types import Masks
 from samkit.weights import save_checkpoint
@@ -43,8 +42,8 @@ FIELDS = {
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
-    monkeypatch.setattr(learner_module, "MIN_STEPS", 2)
-    monkeypatch.setattr(learner_module, "MAX_STEPS", 2)
+    monkeypatch.setattr(learn_recipe, "MIN_STEPS", 2)
+    monkeypatch.setattr(learn_recipe, "MAX_STEPS", 2)
 
 
 @pytest.fixture

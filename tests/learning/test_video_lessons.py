@@ -24,8 +24,7 @@ from samkit.dataengine import (
 )
 from samkit.errors import ConflictError, StoreError
 from samkit.geometry import decode_rle, encode_rle
-from samkit.learning import Learner
-from samkit.learning import learner as learner_module
+from samkit.learning import Learner, learn_recipe
 from samkit.learning.examples import is_held_out
 from samkit.learning.judge import Costs
 from samkit.learning.learner import check_enough
@@ -90,8 +89,8 @@ def clips(where, tmp_path, scenes):  # noqa: F811 - the fixture
 
 @pytest.fixture
 def make(clips, tiny, tmp_path, recipe, monkeypatch):
-    monkeypatch.setattr(learner_module, "MIN_STEPS", 3)
-    monkeypatch.setattr(learner_module, "MAX_STEPS", 3)
+    monkeypatch.setattr(learn_recipe, "MIN_STEPS", 3)
+    monkeypatch.setattr(learn_recipe, "MAX_STEPS", 3)
 
     def learner(**changes):
         return Learner(
@@ -140,10 +139,11 @@ def test_frames_are_lessons_with_their_masks_and_clicks(clips, learner):
         sample = side[index]
         assert np.array_equal(sample.image, image)
         assert sample.rejected == ()
-        for rle, mask, (x, y) in zip(sample.rles, masks, sample.clicks_xy, strict=True):
+        for rle, mask, given in zip(sample.rles, masks, sample.given, strict=True):
             assert np.array_equal(decode_rle(rle), mask)
+            x, y = given.first_xy
             assert mask[int(y), int(x)]  # the first click inside, not the first click
-            assert x == int(x)
+            assert given.corrections == ((x + 0.5, y, 0),)
     learner.files.close()
 
 

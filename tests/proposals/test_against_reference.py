@@ -15,7 +15,7 @@ from reference.automask import Found, Settings, find_masks, reference_model
 from samkit.geometry import encode_rle
 from samkit.proposals import AutoMaskConfig, AutoMasker
 
-POINTS_PER_SIDE = 8
+POINTS_PER_SIDE = 6
 IMAGES = ("coffee", pytest.param("chelsea", marks=pytest.mark.slow))
 SAME_IOU = 0.999
 

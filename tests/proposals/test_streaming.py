@@ -1,5 +1,7 @@
 """Masks of an embedded image, step by step: those of the masker, none twice."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -21,9 +23,11 @@ def image():
     return np.ascontiguousarray(Scenes(count=1, size=160, seed=3)[0].image)
 
 
-def test_a_learned_proposer_gives_what_the_masker_gives(predictor, image):
+def test_a_learned_proposer_gives_what_the_masker_gives(predictor, image, monkeypatch):
+    few = replace(PRESETS["instant"], max_proposals=24)
+    monkeypatch.setattr(streaming, "PRESETS", {"instant": few})
     (masks,) = stream_masks(predictor, predictor.embed(image))
-    expected = AutoMasker(predictor, PRESETS["instant"]).generate(image)
+    expected = AutoMasker(predictor, few).generate(image)
     assert len(masks) > 3
     assert masks.rles == expected.rles
     assert np.array_equal(masks.scores, expected.scores)
@@ -38,6 +42,8 @@ def test_without_a_head_a_grid_is_asked_step_by_step(predictor, image, monkeypat
         return create(predictor, config, grids)
 
     monkeypatch.setattr(streaming, "create_proposer", without_head)
+    monkeypatch.setattr(streaming, "POINTS_PER_SIDE", 6)
+    monkeypatch.setattr(streaming, "PROMPTS_AT_ONCE", 12)
     steps = list(stream_masks(predictor, predictor.embed(image)))
     assert len(steps) > 1
     boxes = np.concatenate([one.boxes_xyxy for one in steps])

@@ -280,6 +280,29 @@ def test_progress_counts_tiles():
     assert calls == [(number, 9) for number in range(1, 10)]
 
 
+class Record(dict):
+    """The masks of tiles, by their boxes."""
+
+    put = dict.__setitem__
+
+
+def test_tiles_that_are_on_record_are_not_generated_again():
+    things = [Thing((10, 20, 50, 60)), Thing((150, 150, 260, 250), 0.8), Thing((380, 30, 500, 90))]
+    record, masker = Record(), StubMasker(*things)
+    once = generate_tiled(masker, IMAGE, TILING, record=record)
+    assert (len(record), len(masker.tiles)) == (9, 9)
+    for box in [(0, 0, 200, 200), (340, 340, 540, 540)]:
+        del record[box]
+    again = StubMasker(*things)
+    calls = []
+    masks = generate_tiled(
+        again, IMAGE, TILING, record=record, on_progress=lambda *call: calls.append(call)
+    )
+    assert_equal_masks(masks, once)
+    assert (len(record), len(again.tiles)) == (9, 2)
+    assert calls == [(number, 9) for number in range(1, 10)]
+
+
 def test_tiles_are_read_as_images():
     masker = StubMasker()
     generate_tiled(masker, np.zeros((210, 100), np.uint16), TILING)

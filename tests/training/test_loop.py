@@ -12,7 +12,7 @@ from lightning_fabric.plugins import MixedPrecision
 from safetensors.torch import load_file
 
 from read_log import read_log
-from samkit.errors import ConfigError, TrainingError, WeightsError
+from samkit.errors import RecipeError, TrainingError, WeightsError
 from samkit.training.distributed import world_layout
 from samkit.training.log import TrainingLog, drop_after
 from samkit.training.loop import fit
@@ -185,7 +185,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
     kwargs = {"optim": OPTIM, "run": run_recipe(steps=2), "folder": tmp_path}
     fit(StubTask(), StubLoader(), settings={"optim.lr": 0.01, "run.steps": 2}, **kwargs)
     changed = {"optim.lr": 0.02, "run.steps": 2}
-    with pytest.raises(ConfigError, match=r"of another recipe: resume it with optim.lr=0.01"):
+    with pytest.raises(RecipeError, match=r"of another recipe: resume it with optim.lr=0.01"):
         fit(StubTask(), StubLoader(), settings=changed, resume=True, **kwargs)
     longer = {"optim.lr": 0.01, "run.steps": 5}
     kwargs["run"] = run_recipe(steps=5)
@@ -208,7 +208,7 @@ def test_a_cosine_schedule_cannot_be_made_longer_on_resuming(tmp_path):
     fit(StubTask(), StubLoader(), settings=cosine, **kwargs)
     longer = cosine | {"run.steps": 5}
     match = r"resume it with run.steps=2; rates of the cosine schedule depend on run.steps"
-    with pytest.raises(ConfigError, match=match):
+    with pytest.raises(RecipeError, match=match):
         fit(StubTask(), StubLoader(), settings=longer, resume=True, **kwargs)
     free = cosine | {"run.save_every": 5, "run.strategy": "ddp"}
     fit(StubTask(), StubLoader(), settings=free, resume=True, **kwargs)

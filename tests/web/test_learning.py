@@ -12,6 +12,7 @@ from conftest import randomise_weights
 from samkit import Predictor
 from samkit.dataengine import (
     Learning,
+    Prelabelling,
     add_images,
     add_learned_model,
     add_model_version,
@@ -28,7 +29,7 @@ from samkit.dataengine import (
     take_image,
 )
 from samkit.datasets import open_data
-from samkit.learning import pack_decoder
+from samkit.learning import TileFolder, pack_decoder
 from samkit.learning.decoders import corrected, joined
 from samkit.models import CONFIGS, Sam
 from samkit.web import WebConfig, create_app
@@ -589,10 +590,22 @@ def test_people_stop_what_is_done_and_go_on(sqlite_server, started):
             time.sleep(0.05)
         return server.ann.get(url).json()
 
-    assert wait_until("prefill")["left"] == len(server.scene.images)
+    doing = wait_until("prefill")
+    assert (doing["left"], doing["tiles"]) == (len(server.scene.images), None)
+    # The tiles of the image that is at hand are counted, and not those of another one.
+    scene = server.scene
+    at_hand, other = scene.images[:2]
+    run = Prelabelling(scene.store, scene.project.id, lambda _: None, user_id=scene.rev)
+    assert run.claim(at_hand.id) == at_hand
+    folder = TileFolder(server.studio.config.cache_folder, scene.store, scene.project.id)
+    folder.begin(other, "").report(5, 9)
+    assert server.ann.get(url).json()["tiles"] is None
+    folder.begin(at_hand, "").report(3, 256)
+    assert server.ann.get(url).json()["tiles"] == [3, 256]
     assert server.ann.post(f"{url}/stop").status_code == 403
     assert server.rev.post(f"{url}/stop").status_code == 202
-    assert wait_until(None)["left"] is None
+    stopped = wait_until(None)
+    assert (stopped["left"], stopped["tiles"]) == (None, None)
     time.sleep(2.5)  # longer than between two checks
     assert len(commands) == 1
     assert server.rev.post(f"{url}/prefill").status_code == 202

@@ -1,7 +1,7 @@
 """Small pictures are made once, and the cache of them is bounded."""
 
 from samkit.web.pictures import Picture
-from samkit.web.routes import images as routes
+from samkit.web.routes import pictures as routes
 from samkit.web.thumbnails import ThumbnailCache
 
 

@@ -27,7 +27,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.orm import Session
 
-from samkit.errors import DatabaseError, StoreError
+from samkit.errors import DatabaseError, StoreError, StoreFullError
 
 # Writers wait for one another; each transaction takes milliseconds, so longer waits are a fault.
 BUSY_TIMEOUT_S = 60
@@ -35,6 +35,7 @@ IMPATIENT_S = 1  # of what can also be done later, or elsewhere
 BUSY_PAUSE_S = 0.01
 # Arbitrary number: processes that open the same PostgreSQL database upgrade it one after another.
 UPGRADE_LOCK = 0x53414D4B
+PG_DISK_FULL = "53100"  # PostgreSQL, appendix A
 BEGIN_OPTION, BUSY_OPTION = "samkit_begin", "samkit_busy_s"
 MIGRATIONS = "samkit.dataengine:migrations"
 
@@ -138,7 +139,10 @@ class Store:
                 f"the database refuses it: {first_line(error.orig or error)}"
             ) from error
         except DBAPIError as error:
-            raise DatabaseError(f"{self.url}: {first_line(error.orig or error)}") from error
+            cause = error.orig or error
+            if is_full(cause):
+                raise StoreFullError(f"{self.url}: its disk is full: free some space") from error
+            raise DatabaseError(f"{self.url}: {first_line(cause)}") from error
         except OverflowError as error:  # from SQLite, for integers of more than 64 bits
             raise StoreError(f"a number is too large for the store: {first_line(error)}") from error
         except UnicodeEncodeError as error:  # lone surrogates, which JSON may contain
@@ -254,6 +258,12 @@ def _begin_sqlite(connection: Connection) -> None:
     if BUSY_OPTION in options:
         connection.exec_driver_sql(f"PRAGMA busy_timeout = {1000 * options[BUSY_OPTION]}")
     connection.exec_driver_sql(options.get(BEGIN_OPTION, "BEGIN"))
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a database's error says that it has no room for more."""
+    in_sqlite = getattr(error, "sqlite_errorname", None) == "SQLITE_FULL"
+    return in_sqlite or getattr(error, "sqlstate", None) == PG_DISK_FULL
 
 
 def first_line(error: BaseException) -> str:

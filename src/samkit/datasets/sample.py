@@ -10,6 +10,7 @@ import numpy.typing as npt
 from samkit.arrays import RgbImage
 from samkit.errors import ConfigError, DataError
 from samkit.geometry import Rle, subtract_rle
+from samkit.types import GivenPrompts
 
 UNLIMITED = 2**63  # upper limit of settings that have none
 
@@ -28,8 +29,7 @@ class Sample:
             that are too small.
         void: mask of the pixels without ground truth, such as the unlabelled band around an object:
             neither evaluated nor trained. Masks may reach into it. None without such pixels.
-        clicks_xy: (M, 2) where people clicked first to get each mask, as pixel indices; NaN where
-            nobody knows. None if nobody knows of any.
+        given: prompts that people gave to get each mask; empty if nobody knows of any.
         rejected: masks of the image's size that people deleted, or changed into others: what nobody
             wants is known where they were and no mask is. Empty if nobody knows of any.
         embedding_key: key of its embedding in a cache that others share; None for that of its
@@ -43,7 +43,7 @@ class Sample:
     phrases: tuple[str, ...] = ()
     crop_embeds: npt.NDArray[np.float16] | None = None
     void: Rle | None = None
-    clicks_xy: npt.NDArray[np.float32] | None = None
+    given: tuple[GivenPrompts, ...] = ()
     embedding_key: str | None = None
     rejected: tuple[Rle, ...] = ()
 
@@ -63,7 +63,7 @@ class Sample:
         columns = (
             ("phrases", self.phrases or None),
             ("crop_embeds", self.crop_embeds),
-            ("clicks_xy", self.clicks_xy),
+            ("given", self.given or None),
         )
         for name, value in columns:
             if value is not None and len(value) != len(self.rles):

@@ -17,12 +17,14 @@ from samkit.learning.decoders import open_decoder, pack_decoder, unpack_decoder
 from samkit.learning.embedding import EmbedReport, embed_waiting
 from samkit.learning.general import GENERAL
 from samkit.learning.judge import Costs, Judgement, judge_costs, measure_costs, paired_interval
-from samkit.learning.learner import Learner, LearnRecipe
+from samkit.learning.learn_recipe import LearnRecipe
+from samkit.learning.learner import Learner
 from samkit.learning.mask_shape import MaskShape, concavity, shape_of
 from samkit.learning.next_images import Choice, ImageSigns, choose_images
 from samkit.learning.plots import plot_reliability, plot_rounds
 from samkit.learning.prefill import known_confidence, learn_to_prefill, prefill_images
 from samkit.learning.simulate import HeldOut, Order, Round, Simulation
+from samkit.learning.tile_masks import TileFolder
 
 __all__ = [
     "GENERAL",
@@ -43,6 +45,7 @@ __all__ = [
     "Order",
     "Round",
     "Simulation",
+    "TileFolder",
     "choose_images",
     "concavity",
     "embed_waiting",

@@ -6,24 +6,21 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from samkit.dataengine import (
     FINISHED,
     Store,
     StoredImage,
-    TrackFrame,
     all_items,
-    first_clicks,
+    given_prompts,
     list_annotations,
     list_images,
+    read_prompts,
     rejected_masks,
     verified_frames,
 )
 from samkit.datasets import Sample
 from samkit.learning.large_images import region_lessons
 from samkit.learning.lesson_images import (
-    UNKNOWN,
     FullImage,
     Lesson,
     LessonFiles,
@@ -31,6 +28,7 @@ from samkit.learning.lesson_images import (
     VideoFrame,
     remembered_image,
 )
+from samkit.types import GivenPrompts
 
 if TYPE_CHECKING:
     from samkit.geometry import Rle
@@ -43,7 +41,7 @@ HELD_OUT_SHARE = 1 / 3
 class FinishedImages:
     """A data set of images that people have finished, with the masks that they hold now.
 
-    Masks are listed once, in the beginning, with the clicks that people began them with and the
+    Masks are listed once, in the beginning, with the prompts that people gave for them and the
     masks that they rejected: a data set does not change while a model learns from it. Embeddings
     are under the keys of the server's cache, so that no image is encoded twice.
     """
@@ -83,7 +81,7 @@ class FinishedImages:
             key=image.key,
             image=image.read(self.files),
             rles=lesson.rles,
-            clicks_xy=np.array(lesson.clicks, np.float32),
+            given=lesson.given,
             embedding_key=image.pixels_key,
             rejected=lesson.rejected,
         )
@@ -179,8 +177,7 @@ def remembered_images(
         image = remembered_image(files.store, one)
         if image is None:
             return None
-        lesson = Lesson(tuple(one["rles"]), one["clicks"], tuple(one["rejected"]))
-        lessons.append((image, lesson))
+        lessons.append((image, Lesson.of(one)))
     return FinishedImages(files, lessons)
 
 
@@ -201,10 +198,10 @@ def _of_image(store: Store, image: StoredImage) -> Iterator[tuple[LessonImage, L
     """Yield the lesson of an image, unless it has no masks."""
     masks = list_annotations(store, image.id)
     if masks:
-        clicks = first_clicks(store, image.id)
+        given = given_prompts(store, image.id)
         lesson = Lesson(
             tuple(one.rle for one in masks),
-            [list(clicks.get(one.id, UNKNOWN)) for one in masks],
+            tuple(given.get(one.id, GivenPrompts()) for one in masks),
             rejected_masks(store, image.id),
         )
         yield FullImage(image), lesson
@@ -220,16 +217,7 @@ def _of_videos(files: LessonFiles, project_id: int) -> Iterator[tuple[LessonImag
         if math.prod(one.video.size_hw) <= files.max_pixels:
             lesson = Lesson(
                 tuple(mask.rle for mask in one.masks),
-                [list(_first_click(mask)) for mask in one.masks],
+                tuple(read_prompts(mask.prompts or {}) for mask in one.masks),
                 (),
             )
             yield VideoFrame(one.video, one.frame), lesson
-
-
-def _first_click(mask: TrackFrame) -> tuple[float, float]:
-    """Where a person clicked first in an object; NaN if they began otherwise."""
-    prompts = mask.prompts or {}
-    for (x, y), label in zip(prompts.get("points", ()), prompts.get("labels", ()), strict=False):
-        if label == 1:
-            return float(x), float(y)
-    return UNKNOWN

@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from samkit.dataengine import first_clicks, list_annotations, prompted_views
+from samkit.dataengine import given_prompts, list_annotations, prompted_views
 from samkit.errors import PromptError
 from samkit.formats import Region, level_sizes
 from samkit.geometry import crop_rle, rle_area, rle_box_xyxy
-from samkit.learning.lesson_images import UNKNOWN, ImageRegion, Lesson
+from samkit.learning.lesson_images import ImageRegion, Lesson
+from samkit.types import GivenPrompts
 
 if TYPE_CHECKING:
     from samkit.dataengine import Annotation, Store, StoredImage
@@ -34,7 +35,7 @@ def region_lessons(store: Store, image: StoredImage) -> Iterator[tuple[ImageRegi
     """
     height, width = image.size_hw
     sizes = level_sizes((width, height))
-    views, clicks = prompted_views(store, image.id), first_clicks(store, image.id)
+    views, given = prompted_views(store, image.id), given_prompts(store, image.id)
     found: dict[Region, list[Annotation]] = {}
     for mask in list_annotations(store, image.id):
         if mask.area_px:
@@ -42,16 +43,25 @@ def region_lessons(store: Store, image: StoredImage) -> Iterator[tuple[ImageRegi
             found.setdefault(region, []).append(mask)
     most = sorted(found, key=lambda region: len(found[region]), reverse=True)  # stable
     for region in most[:REGIONS_PER_IMAGE]:
-        rles, xy = [], []
+        rles, prompts = [], []
         for mask in found[region]:
             rle = crop_rle(
                 mask.rle, corner_xy=region.corner_xy, size_hw=region.size_hw, factor=region.factor
             )
             if rle_area(rle):  # else it is too small to be seen at this level
                 rles.append(rle)
-                xy.append(list(region.point(*clicks.get(mask.id, UNKNOWN))))
+                prompts.append(in_region(given.get(mask.id, GivenPrompts()), region))
         if rles:
-            yield ImageRegion(image, region), Lesson(tuple(rles), xy, ())
+            yield ImageRegion(image, region), Lesson(tuple(rles), tuple(prompts), ())
+
+
+def in_region(given: GivenPrompts, region: Region) -> GivenPrompts:
+    """Prompts in a region's own pixels; some may lie outside of it."""
+    box = given.box_xyxy
+    return GivenPrompts(
+        clicks=tuple((*region.point(x, y), label) for x, y, label in given.clicks),
+        box_xyxy=None if box is None else (*region.point(*box[:2]), *region.point(*box[2:])),
+    )
 
 
 def usual_level(store: Store, images: Sequence[StoredImage]) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -21,27 +21,48 @@ from samkit.dataengine import (
     open_pyramid,
     pyramid_file,
     read_stored_image,
+    trim_pyramids,
 )
 from samkit.errors import MissingError
-from samkit.files import remove_least_used
 from samkit.formats import Pyramid, Region
+from samkit.types import Click, GivenPrompts
 
 if TYPE_CHECKING:
     from samkit.arrays import RgbImage
     from samkit.geometry import Rle
 
 
-UNKNOWN = (float("nan"), float("nan"))
 MAX_OPEN = 4  # pyramids
 MAX_PYRAMID_BYTES = 10 * 2**30  # in the folder, as by the server's own default
 
 
 class Lesson(NamedTuple):
-    """What is to be learned from an image: masks, their first clicks, and rejected masks."""
+    """What is to be learned from an image: masks, the prompts of each, and rejected masks."""
 
     rles: tuple[Rle, ...]
-    clicks: Sequence[Sequence[float]]  # xy of each mask; NaN where unknown
+    given: tuple[GivenPrompts, ...]
     rejected: tuple[Rle, ...]
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Lesson:
+        """Make it of its fields as JSON; earlier releases had only the first clicks."""
+        if "given" in content:
+            given = [_read_prompts(*one) for one in content["given"]]
+        else:
+            first = content["clicks"]
+            given = [_read_prompts([] if math.isnan(x) else [(x, y, 1)]) for x, y in first]
+        return cls(tuple(content["rles"]), tuple(given), tuple(content["rejected"]))
+
+
+def _read_prompts(
+    clicks: Sequence[Click], box_xyxy: tuple[float, float, float, float] | None = None
+) -> GivenPrompts:
+    """Prompts of which JSON made lists."""
+    own = tuple((x, y, label) for x, y, label in clicks)
+    if box_xyxy is None:
+        return GivenPrompts(own)
+    x0, y0, x1, y1 = box_xyxy
+    return GivenPrompts(own, (x0, y0, x1, y1))
 
 
 class LessonFiles:
@@ -67,20 +88,11 @@ class LessonFiles:
             is_new = not path.exists()
             self._pyramids[key] = open_pyramid(self.store, image, self._folder)
             if is_new:
-                self._trim(path)
+                trim_pyramids(self._folder, MAX_PYRAMID_BYTES, newest=path)
         self._pyramids.move_to_end(key)
         while len(self._pyramids) > MAX_OPEN:
             self._pyramids.popitem(last=False)
         return self._pyramids[key]
-
-    def _trim(self, newest: Path) -> None:
-        """Remove the least recently used pyramids beyond a limit, as the server does."""
-        found = []
-        for path in self._folder.iterdir():
-            with suppress(FileNotFoundError):  # removed by another process
-                status = path.stat()
-                found.append((status.st_mtime, status.st_size, path))
-        remove_least_used(found, MAX_PYRAMID_BYTES, spared=newest)
 
     def close(self) -> None:
         """Close all files."""

@@ -14,7 +14,7 @@ import logging
 import math
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -35,8 +35,10 @@ from samkit.learning.confidence import Confidence, fit_confidence, mask_features
 from samkit.learning.examples import finished_large_images
 from samkit.learning.large_images import usual_level
 from samkit.learning.proposers import Proposer, known_proposer, proposers, use_proposer
+from samkit.learning.tile_masks import TileFolder
 from samkit.proposals import AutoMaskConfig, AutoMasker, generate_tiled
 from samkit.types import Masks
+from samkit.weights import weights_sha256
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from collections.abc import Callable, Sequence
@@ -60,6 +62,9 @@ MOST_SHARED = 0.5  # of two masks that are both shown, the part of the smaller o
 MAX_IMAGES = 24  # to learn a confidence from: the latest ones
 # A confidence is learned anew when this many times as many masks are finished.
 ENOUGH_NEW = 1.25
+# Called with the path of a large image, and the numbers of its tiles that are done and of all.
+OnTile: TypeAlias = "Callable[[str, int, int], None]"
+
 # Of a large image: with more of them, the page and the store would become slow.
 MOST_ON_IMAGE = 5000
 
@@ -72,7 +77,9 @@ class ConfidentMasks:
     predictor: Predictor
     confidence: Confidence
     config: AutoMaskConfig
-    level: int = 0  # of the pyramids of large images, at which their masks are found
+    level: int  # of the pyramids of large images, at which their masks are found
+    tiles: TileFolder  # of these images
+    on_tile: OnTile = lambda path, done, total: None  # noqa: ARG005
 
     def __call__(self, image: StoredImage) -> Masks:
         """Read an image, embed it unless that is cached, and generate its masks.
@@ -96,13 +103,21 @@ class ConfidentMasks:
         Its embedding is not cached: a large image has so many that they would drive out all others.
         """
         masks = AutoMasker(self.predictor, self.config).generate(image)
-        return confident(masks, self.confidence)
+        return confident(masks, self.confidence).with_columns(points_xy=None, crops_xyxy=None)
 
     def _of_tiles(self, image: StoredImage) -> Masks:
         """The masks of a large image; one tile's pixels are in memory."""
         pyramid = self.learner.files.pyramid(image)
         level = min(self.level, len(pyramid.sizes_wh) - 1)
-        found = generate_tiled(self, PyramidTiles(pyramid, level))
+        record = self.tiles.begin(image, self._settings(level))
+
+        def report(done: int, total: int) -> None:
+            record.report(done, total)
+            self.on_tile(image.path, done, total)
+
+        found = generate_tiled(
+            self, PyramidTiles(pyramid, level), record=record, on_progress=report
+        )
         surest = np.argsort(-found.scores, kind="stable")[:MOST_ON_IMAGE]
         if len(found) > MOST_ON_IMAGE:
             logger.warning(
@@ -111,6 +126,38 @@ class ConfidentMasks:
         # Tiles that overlap may see an object differently.
         alone = without_overlap(found, surest, found.scores.astype(np.float64))
         return at_full_size(found.select(alone), image.size_hw, factor=1 << level)
+
+    def _settings(self, level: int) -> str:
+        """All that decides the masks of an image by tiles, besides its pixels."""
+        model = weights_sha256(self.predictor.model)
+        return f"{model} {self.confidence} {self.config} {level}"
+
+
+class Prefilling(Prelabelling):
+    """Pre-labelling with confident masks; tiles of images that have their masks are removed."""
+
+    def __init__(
+        self,
+        generate: ConfidentMasks,
+        project_id: int,
+        *,
+        user_id: int,
+        model_version_id: int,
+    ) -> None:
+        super().__init__(
+            generate.learner.store,
+            project_id,
+            generate,
+            user_id=user_id,
+            model_version_id=model_version_id,
+        )
+        self.tiles = generate.tiles
+        self.tiles.remove_others(self.image_ids())
+
+    def commit(self, image: StoredImage, masks: Masks) -> int | None:
+        added = super().commit(image, masks)
+        self.tiles.remove(image.id)
+        return added
 
 
 class PyramidTiles:
@@ -165,14 +212,19 @@ def prefill_images(
     image_ids: Sequence[int] | None = None,
     limit: int | None = None,
     on_image: Callable[[int, int], None] | None = None,
+    on_tile: OnTile = lambda path, done, total: None,  # noqa: ARG005
 ) -> PrelabelReport:
     """Prefill images that nobody has started.
+
+    Of large images, tiles that an earlier run has finished are not repeated.
 
     Args:
         user_id: a reviewer or admin, to be recorded as the masks' author.
         image_ids: these only; None for all of the project.
         limit: how many of them, the first ones.
         on_image: called with the number of images done, and their total.
+        on_tile: called with the path of a large image, the number of its tiles done, and their
+            total.
 
     Raises:
         StoreError: no such project, its root does not exist, the user is not a reviewer, or the
@@ -185,10 +237,9 @@ def prefill_images(
             "the proposal head that the confidence was learned with was replaced: prefill again"
         )
     level = usual_level(learner.store, finished_large_images(learner.files, project_id))
-    generate = ConfidentMasks(learner, predictor, confidence, config, level)
-    steps = Prelabelling(
-        learner.store, project_id, generate, user_id=user_id, model_version_id=version
-    )
+    tiles = TileFolder(learner.cache.folder, learner.store, project_id)
+    generate = ConfidentMasks(learner, predictor, confidence, config, level, tiles, on_tile)
+    steps = Prefilling(generate, project_id, user_id=user_id, model_version_id=version)
     chosen = None if image_ids is None else set(image_ids)
     ids = [one for one in steps.image_ids() if chosen is None or one in chosen][:limit]
     with closing(learner.files):

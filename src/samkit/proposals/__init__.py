@@ -3,7 +3,7 @@
 from samkit.proposals.candidates import Proposals
 from samkit.proposals.classes import ClassMasker
 from samkit.proposals.config import PRESETS, AutoMaskConfig
-from samkit.proposals.grid import crop_boxes, grid_points
+from samkit.proposals.grid import Box, crop_boxes, grid_points
 from samkit.proposals.learned import propose_boxes
 from samkit.proposals.likeness import similarity
 from samkit.proposals.masker import AutoMasker, with_proposer
@@ -23,6 +23,7 @@ __all__ = [
     "PRESETS",
     "AutoMaskConfig",
     "AutoMasker",
+    "Box",
     "ClassMasker",
     "Crop",
     "GridProposer",

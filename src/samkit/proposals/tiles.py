@@ -65,6 +65,14 @@ class TileMasker(Protocol):
     def generate(self, image: npt.NDArray[Any], /) -> Masks: ...
 
 
+class TileRecord(Protocol):
+    """The masks of tiles that are done, by their boxes in the image."""
+
+    def get(self, box_xyxy: Box, /) -> Masks | None: ...
+
+    def put(self, box_xyxy: Box, masks: Masks, /) -> None: ...
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tile:
     """The masks of one tile.
@@ -97,6 +105,7 @@ def generate_tiled(
     tiling: TileConfig | None = None,
     *,
     value_range: RangeLike = "auto",
+    record: TileRecord | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Masks:
     """Generate masks of everything in an image of any size.
@@ -111,6 +120,7 @@ def generate_tiled(
         masker: generates the masks of each tile, a uint8 array (h, w, 3).
         source: see `samkit.proposals.sources.open_source`.
         value_range: which values become black and white, likewise.
+        record: tiles that it has are not generated again, and each other one is put into it.
         on_progress: called after each tile with the numbers of finished and of all tiles.
 
     Returns:
@@ -132,7 +142,11 @@ def generate_tiled(
     tiles: list[Tile] = []
     groups = Groups()
     for box in boxes:
-        masks = masker.generate(read_image(tiles_source.read(box)))
+        masks = None if record is None else record.get(box)
+        if masks is None:
+            masks = masker.generate(read_image(tiles_source.read(box)))
+            if record is not None:
+                record.put(box, masks)
         tile = _place(masks, box, size_hw, first=len(groups))
         groups.extend(len(masks))
         for other in tiles:

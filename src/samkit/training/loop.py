@@ -92,7 +92,8 @@ def fit(
     Raises:
         TrainingError: the loss or a gradient is not finite (the batch is saved then), memory is too
             small, or another process has failed.
-        ConfigError: the checkpoint is of another recipe or number of processes.
+        RecipeError: the checkpoint is of another recipe.
+        ConfigError: it is of another number of processes.
         OutputError: the folder cannot be written, or the disk is full.
         KeyboardInterrupt: stopped from outside, after saving.
     """

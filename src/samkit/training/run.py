@@ -75,7 +75,8 @@ def train(
         exported weights and scores; `Distilled` for a distillation.
 
     Raises:
-        ConfigError: settings do not fit together, or do not fit the checkpoint.
+        ConfigError: settings do not fit together, or do not fit the checkpoint; `RecipeError` if
+            this is of another recipe.
         DataError: the data set is missing or invalid, or has no usable image.
         WeightsError: weights are missing, damaged or do not fit.
         EmbeddingError: cached embeddings cannot be used.

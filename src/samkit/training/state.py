@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from samkit.errors import ConfigError, OutputError, WeightsError
+from samkit.errors import ConfigError, OutputError, RecipeError, WeightsError
 from samkit.files import replacing
 from samkit.training.distributed import all_ranks_or_fail
 from samkit.training.sharding import gather_full, load_full_optimiser_state, load_full_state
@@ -90,7 +90,8 @@ class StateFile:
 
         Raises:
             WeightsError: the file is damaged.
-            ConfigError: the checkpoint is of another recipe or number of processes.
+            RecipeError: the checkpoint is of another recipe.
+            ConfigError: it is of another number of processes.
         """
         with all_ranks_or_fail(self.fabric):
             state = self._read()
@@ -138,7 +139,7 @@ class StateFile:
         if wrong:
             was = ", ".join(f"{name}={saved.get(name)}" for name in wrong)
             why = "; rates of the cosine schedule depend on run.steps" * ("run.steps" in wrong)
-            raise ConfigError(f"{self.path} is of another recipe: resume it with {was}{why}")
+            raise RecipeError(f"{self.path} is of another recipe: resume it with {was}{why}")
 
     def _gather(self, position: dict[str, Any]) -> list[dict[str, Any]]:
         if self.fabric.world_size == 1:

@@ -14,6 +14,22 @@ import torch
 from torch import Tensor, nn
 
 
+class GivenTensors(NamedTuple):
+    """Prompts that people gave for M masks, in the model space; NaN where they gave none.
+
+    Attributes:
+        boxes_xyxy: (M, 4), first prompts.
+        first_xy: (M, 2), first prompts of masks that began with a click.
+        points_xy: (M, N, 2), corrections in their order.
+        labels: (M, N), of the corrections: 1 foreground, 0 background, -1 for none.
+    """
+
+    boxes_xyxy: Tensor
+    first_xy: Tensor
+    points_xy: Tensor
+    labels: Tensor
+
+
 @dataclass(kw_only=True, eq=False)  # not frozen: Lightning's mixed precision casts its fields
 class Batch:
     """Images with their masks.
@@ -32,8 +48,7 @@ class Batch:
         keys: names of the images in their data set.
         phrases: name of each mask; empty if the data set has none.
         text_embeds: (M, D) float32 CLIP embeddings of a crop of each mask; NaN for masks without.
-        clicks_xy: (M, 2) float32, first clicks of people in the model space, as pixel indices; NaN
-            where unknown. None if all are.
+        given: prompts that people gave for the masks; None if nobody knows of any.
         rejected: (J, T, T) bool, where people rejected masks and made no other: a click there asks
             for nothing. None without any; never empty.
         rejected_truths: (J, T, T) bool, masks that people made in place of these; may be empty.
@@ -51,7 +66,7 @@ class Batch:
     phrases: tuple[str, ...] = ()
     text_embeds: Tensor | None = None
     ignored: Tensor | None = None
-    clicks_xy: Tensor | None = None
+    given: GivenTensors | None = None
     rejected: Tensor | None = None
     rejected_truths: Tensor | None = None
     rejected_index: Tensor | None = None
@@ -73,7 +88,7 @@ class Batch:
             features=moved_or_none(self.features),
             finer=tuple(moved(level) for level in self.finer),
             text_embeds=moved_or_none(self.text_embeds),
-            clicks_xy=moved_or_none(self.clicks_xy),
+            given=None if self.given is None else GivenTensors(*map(moved, self.given)),
             masks=moved(self.masks),
             ignored=moved_or_none(self.ignored),
             rejected=moved_or_none(self.rejected),

@@ -16,6 +16,7 @@ from samkit.errors import (
     OutputError,
     RoleError,
     SamkitError,
+    StoreFullError,
 )
 from samkit.http import describe_validation, one_line
 
@@ -26,6 +27,7 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (ConflictError, 409),
     (MissingError, 404),
     (RoleError, 403),
+    (StoreFullError, 507),
     (DatabaseError, 503),
     (OutputError, 507),
     (SamkitError, 422),

@@ -518,6 +518,7 @@ class AgreementOut(Model):
     user_names: Annotated[list[str], Pair]
     ious: list[float]
     num_unmatched: Annotated[list[int], Pair]
+    num_same_class: int
     mean_iou: float
 
 
@@ -560,6 +561,8 @@ class LearningOut(Model):
         doing: "learn", "lora", "prefill", "choose", "embed" or "waiting"; None for nothing.
         left: number of images that are still to be prefilled or encoded; None if that is not done
             now.
+        tiles: numbers of tiles that are done and of all, of a large image that is being prefilled
+            now; None for others.
         finished_masks: masks that people have finished.
         learned: oldest first.
         precision: fraction of late prefilled masks that people left as they were; None without any.
@@ -575,6 +578,7 @@ class LearningOut(Model):
     serving: int | None
     doing: str | None
     left: int | None
+    tiles: tuple[int, int] | None
     finished_masks: int
     learned: tuple[LearnedOut, ...]
     precision: float | None

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,10 +17,10 @@ from samkit.dataengine import (
     open_pyramid,
     open_value_pyramid,
     pyramid_file,
+    trim_pyramids,
     value_pyramid_file,
 )
 from samkit.errors import ConflictError
-from samkit.files import remove_least_used
 from samkit.formats import Pyramid, Region, ValuePyramid
 from samkit.web.workers import PriorityPool
 
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
     from samkit.arrays import RgbImage
     from samkit.web.config import WebConfig
 
-TEMPORARY = ".samkit."  # prefix of files that are being written
-ABANDONED_S = 24 * 60 * 60  # age of such a file that nobody writes any more
 MAX_OPEN = 16  # pyramids
 MAX_DEEP = 1024  # images of which it is known whether they have values of more than 8 bits
 OPENED, SHOWN, LOOKED_INTO = 0, 1, 2  # priorities: by somebody, in a gallery, by other values
@@ -145,22 +141,9 @@ class TileCache:
         is_new = not path.exists()
         pyramid = make()
         if is_new:
-            self._trim(path)
+            trim_pyramids(self._folder, self._max_bytes, newest=path)
         with self._lock:
             self._opened[path] = pyramid
             while len(self._opened) > MAX_OPEN:
                 self._opened.popitem(last=False)
         return pyramid
-
-    def _trim(self, newest: Path) -> None:
-        """Remove abandoned files, and the least recently used ones beyond the limit."""
-        for modified, _, path in list(self._files()):
-            if path.name.startswith(TEMPORARY) and time.time() - modified > ABANDONED_S:
-                path.unlink(missing_ok=True)
-        remove_least_used(self._files(), self._max_bytes, spared=newest)
-
-    def _files(self) -> Iterator[tuple[float, int, Path]]:
-        for path in self._folder.iterdir():
-            with suppress(FileNotFoundError):  # removed by another process
-                status = path.stat()
-                yield status.st_mtime, status.st_size, path

@@ -209,6 +209,24 @@ def test_what_does_not_belong_to_a_video_is_told(annotated, other, tmp_path):
     assert list_tracks(annotated.store, video.id) == ()
 
 
+def test_a_name_that_two_videos_could_have_is_told(annotated, other, tmp_path):
+    *_, admin = other
+    store, root = annotated.store, annotated.root.parent / "two"
+    for path in ("a/clip", "b/clip"):
+        shutil.copytree(annotated.root / "clip", root / path)
+    two = create_project(store, name="two", root=root)
+    first, second = (add_video(store, two.id, path) for path in ("a/clip", "b/clip"))
+    exported(annotated, tmp_path / "out", "coco-video")
+    path = tmp_path / "out/annotations.json"
+    text = path.read_text()
+    report = import_clips(store, two.id, path, user_id=admin)
+    assert report.faults == ("clip: the project has several videos of this name",)
+    for name in ("b/clip", "b--clip"):
+        path.write_text(text.replace('"name": "clip"', f'"name": "{name}"'))
+        assert import_clips(store, two.id, path, user_id=admin).faults == ()
+    assert (list_tracks(store, first.id), len(list_tracks(store, second.id))) == ((), 3)
+
+
 def test_a_video_that_somebody_holds_gets_no_tracks(annotated, other, tmp_path):
     project, video, admin = other
     exported(annotated, tmp_path / "out", "coco-video")

@@ -38,6 +38,9 @@ def test_users_are_checked(store, refusal):
     create_user(store, name="ada")
     with refusal(StoreError, "there is a user 'ada' already"):
         create_user(store, name="ada")
+    for alike in ("Ada", "ada ", "\N{FULLWIDTH LATIN SMALL LETTER A}da"):
+        with refusal(StoreError, "there is a user 'ada' already"):
+            create_user(store, name=alike)
     with refusal(StoreError, "a role must be one of annotator, reviewer, admin"):
         create_user(store, name="eve", role="god")
     with refusal(StoreError, "a password must have 8 to 1000 characters; got 3"):

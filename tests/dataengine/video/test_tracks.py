@@ -168,6 +168,64 @@ def test_masks_between_keyframes_replace_no_mask_by_a_person(clip):
     assert (before.frame, after.frame) == (2, 4)
 
 
+def filled(clip, track, *frames):
+    """Fill frames between keyframes with the true masks."""
+    masks = [(at, encode_rle(truth(at, 100)), "present") for at in frames]
+    save_interpolated(clip.store, track.id, masks, user_id=clip.ann)
+
+
+def stale_frames(clip, track):
+    found = track_frames(clip.store, clip.video.id, first=0, last=19, track_id=track.id)
+    frames = [one.frame for one in found if one.stale]
+    (listed,) = (one for one in list_tracks(clip.store, clip.video.id) if one.id == track.id)
+    runs = [range(run.first, run.last + 1) for run in listed.runs if run.stale]
+    assert frames == [at for run in runs for at in run]
+    return frames
+
+
+def test_a_new_keyframe_makes_what_was_filled_around_it_out_of_date(clip):
+    track = clip.track()
+    for at in (0, 4, 8):
+        clip.show(track, at, 100)
+    filled(clip, track, 1, 2, 3, 5, 6, 7)
+    assert stale_frames(clip, track) == []
+    confirm_frame(clip.store, track.id, 6, user_id=clip.ann)  # as right as its neighbours
+    assert stale_frames(clip, track) == []
+    clip.show(track, 2, 150)
+    assert stale_frames(clip, track) == [1, 3]
+    filled(clip, track, 1, 3)
+    assert stale_frames(clip, track) == []
+    clear_frames(clip.store, track.id, user_id=clip.ann, first=4, last=4)
+    assert stale_frames(clip, track) == [3, 5]
+    mark_absent(clip.store, track.id, user_id=clip.ann, first=7, last=8)
+    assert stale_frames(clip, track) == [3, 5]
+    (now,) = list_tracks(clip.store, clip.video.id)
+    _, part = split_track(clip.store, now.id, user_id=clip.ann, version=now.version, frame=5)
+    assert stale_frames(clip, track) == [3]
+    assert stale_frames(clip, part) == [5]
+
+
+def test_what_was_there_before_an_object_was_marked_absent_comes_back(clip):
+    track = clip.track()
+    drawn = clip.show(track, 3, 100, prompts={})
+    prompted = clip.show(track, 4, 100, kind="prompted", prompts={"points": [[1, 1]]})
+    filled(clip, track, 7)
+    for _ in range(2):  # pressed twice
+        mark_absent(clip.store, track.id, user_id=clip.ann, first=3, last=3)
+    mark_absent(clip.store, track.id, user_id=clip.ann, first=4, last=6)
+    mark_absent(clip.store, track.id, user_id=clip.ann, first=7, last=7)
+    for frame, before, kind, prompts in (
+        (3, drawn, "confirmed", {}),
+        (4, prompted, "confirmed", {}),
+        (7, None, "interpolated", None),
+    ):
+        assert track_frame(clip.store, track.id, frame).area_px == 0
+        (back,) = clear_frames(clip.store, track.id, user_id=clip.ann, first=frame, last=frame)
+        assert (back.kind, back.state, back.prompts) == (kind, "present", prompts)
+        assert before is None or back.rle == before.rle
+    assert clear_frames(clip.store, track.id, user_id=clip.ann, first=5, last=5) == ()
+
+
 def test_what_does_not_fit_the_video_is_refused(clip):
     track = clip.track()
     fits = encode_rle(truth(0, 100))

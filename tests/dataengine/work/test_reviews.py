@@ -8,6 +8,7 @@ from sqlalchemy import select
 from samkit.dataengine import (
     NewEvent,
     accept_image,
+    add_class,
     change_user,
     count_images,
     delete_annotation,
@@ -160,17 +161,24 @@ def test_agreement_of_two_people(scene, rle_of):
         scene.ann: [(0, 0, 4, 4), (8, 8, 10, 10)],
         scene.bob: [(8, 8, 10, 10), (0, 0, 4, 2), (12, 0, 14, 2)],
     }
+    cat = add_class(scene.store, scene.project.id, "cat").id
+    dog = add_class(scene.store, scene.project.id, "dog").id
+    classes = {scene.ann: [cat, None], scene.bob: [None, dog, cat]}
     for user, boxes in drawn.items():
         assert list_doubly_annotated(scene.store, scene.project.id).items == ()
         take_image(scene.store, image_id, user)
-        for box in boxes:
-            save_annotation(scene.store, image_id=image_id, user_id=user, rle=rle_of(*box))
+        for box, class_id in zip(boxes, classes[user], strict=True):
+            rle = rle_of(*box)
+            save_annotation(
+                scene.store, image_id=image_id, user_id=user, rle=rle, class_id=class_id
+            )
         submit_image(scene.store, image_id, user)
     page = list_doubly_annotated(scene.store, scene.project.id)
     assert (page.items, page.next_after) == ((image_id,), None)
     (one,) = measure_agreement(scene.store, image_id)
     assert (one.user_ids, one.ious, one.num_unmatched) == ((scene.ann, scene.bob), (1, 0.5), (0, 1))
     assert one.mean_iou == 0.5
+    assert one.num_same_class == 1  # neither gave the equal ones any; the others have two
 
 
 def test_single_masks_are_judged(scene, rle_of, refusal):

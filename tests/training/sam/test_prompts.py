@@ -6,6 +6,7 @@ import torch
 
 from samkit.errors import ConfigError
 from samkit.evaluation import first_click, next_click
+from samkit.training.sam.clicks import cells_to_model
 from samkit.training.sam.prompts import (
     PromptRecipe,
     corrective_points,
@@ -15,7 +16,6 @@ from samkit.training.sam.prompts import (
     tight_boxes,
     uniform_points,
 )
-from samkit.training.sam.task import cells_to_model
 
 
 def generator(seed=0):

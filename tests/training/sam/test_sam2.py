@@ -16,13 +16,9 @@ from samkit.training.data.embeddings import CachingEncoder, EmbeddedData
 from samkit.training.data.loader import BatchLoader
 from samkit.training.data.placement import place_image, place_mask, plain_placement
 from samkit.training.distill.task import check_compatible
+from samkit.training.sam.clicks import clicks_to_tokens, first_clicks
 from samkit.training.sam.prompts import PromptRecipe
-from samkit.training.sam.task import (
-    InteractiveRecipe,
-    InteractiveTask,
-    clicks_to_tokens,
-    first_clicks,
-)
+from samkit.training.sam.task import InteractiveRecipe, InteractiveTask
 from samkit.training.sam.trainable import ModelRecipe, Trainable, build_trainable
 from samkit.weights.checkpoint import save_checkpoint, weights_sha256
 from samkit.weights.load import load_model

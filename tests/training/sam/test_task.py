@@ -8,12 +8,10 @@ import torch
 
 from samkit.models import PromptTensors
 from samkit.models.mask_decoder import MaskDecoder
+from samkit.training.data.given import stack_given
 from samkit.training.losses import LossRecipe
-from samkit.training.sam.prompts import PromptRecipe, corrective_points
-from samkit.training.sam.task import (
+from samkit.training.sam.clicks import (
     Clicks,
-    InteractiveRecipe,
-    InteractiveTask,
     add_points,
     begin_as_given,
     begin_with_text,
@@ -21,10 +19,12 @@ from samkit.training.sam.task import (
     clicks_to_tokens,
     first_clicks,
     offered_candidates,
-    to_target_size,
 )
+from samkit.training.sam.prompts import PromptRecipe, corrective_points
+from samkit.training.sam.task import InteractiveRecipe, InteractiveTask, to_target_size
 from samkit.training.sam.trainable import ModelRecipe, Trainable, build_trainable
 from samkit.training.task import Batch
+from samkit.types import GivenPrompts
 
 PAPER = InteractiveRecipe()
 
@@ -447,19 +447,90 @@ def test_clicked_cells_are_those_of_the_points(batch):
 def test_people_s_first_clicks_take_the_place_of_drawn_ones():
     truth = torch.zeros(4, 32, 32, dtype=torch.bool)
     truth[:, 8:16, 8:16] = True
-    given = torch.tensor([[40.0, 40.0], [120.0, 8.0], [torch.nan, torch.nan], [33.5, 62.0]])
+    first = [(40.0, 40.0, 1)], [(120.0, 8.0, 1)], [], [(33.5, 62.0, 1)]
+    given = stack_given([GivenPrompts(tuple(one)) for one in first])
     recipe = PromptRecipe(box_probability=0, given_probability=1)
     drawn = first_clicks(truth, 128, recipe, generator())
-    clicks = begin_as_given(drawn, truth, given, 128, recipe, generator(1))
+    clicks, _ = begin_as_given(drawn, truth, given, 128, recipe, generator(1))
     # In the mask, beside it, unknown, in the mask.
-    assert torch.equal(clicks.first_xy[[0, 3]], given[[0, 3]])
+    assert torch.equal(clicks.first_xy[[0, 3]], given.first_xy[[0, 3]])
     assert torch.equal(clicks.first_xy[[1, 2]], drawn.first_xy[[1, 2]])
+    assert not clicks.from_box.any()
     half = PromptRecipe(box_probability=0, given_probability=0.5)
-    many, where = truth[:1].repeat(400, 1, 1), given[:1].repeat(400, 1)
+    many = truth[:1].repeat(400, 1, 1)
+    where = stack_given([GivenPrompts(((40.0, 40.0, 1),))] * 400)
     drawn = first_clicks(many, 128, half, generator())
-    clicks = begin_as_given(drawn, many, where, 128, half, generator(1))
-    used = (clicks.first_xy == where).all(1).float().mean()
+    clicks, _ = begin_as_given(drawn, many, where, 128, half, generator(1))
+    used = (clicks.first_xy == where.first_xy).all(1).float().mean()
     assert used == pytest.approx(0.5, abs=0.08)
+
+
+BOX = (30.0, 34.0, 66.0, 64.0)
+
+
+def test_people_s_boxes_begin_sessions_if_they_are_about_those_of_the_masks():
+    truth = torch.zeros(3, 32, 32, dtype=torch.bool)
+    truth[:, 8:16, 8:16] = True  # pixels 32 to 64 of the model space
+    boxes = BOX, (64.0, 64.0, 96.0, 96.0), None
+    given = stack_given([GivenPrompts(box_xyxy=box) for box in boxes])
+    recipe = PromptRecipe(box_probability=0, given_probability=1, single_box_probability=1)
+    drawn = first_clicks(truth, 128, recipe, generator())
+    clicks, _ = begin_as_given(drawn, truth, given, 128, recipe, generator(1))
+    assert clicks.from_box.tolist() == clicks.wants_single.tolist() == [True, False, False]
+    assert clicks.boxes_xyxy[0].tolist() == list(BOX)
+    assert torch.equal(clicks.boxes_xyxy[1:], drawn.boxes_xyxy[1:])
+    # And a click where a box was drawn.
+    points = stack_given([GivenPrompts(((40.0, 40.0, 1),))] * 3)
+    boxed = PromptRecipe(box_probability=1, given_probability=1, single_box_probability=1)
+    drawn = first_clicks(truth, 128, boxed, generator())
+    clicks, _ = begin_as_given(drawn, truth, points, 128, boxed, generator(1))
+    assert not clicks.from_box.any()
+    assert not clicks.wants_single.any()
+    # Where all masks of a batch begin alike, they stay so.
+    clicks, _ = begin_as_given(drawn, truth, points, 128, boxed, generator(1), alike=True)
+    assert clicks.from_box.all()
+    clicks, _ = begin_as_given(drawn, truth, given, 128, boxed, generator(1), alike=True)
+    assert clicks.boxes_xyxy[0].tolist() == list(BOX)
+    drawn = first_clicks(truth, 128, recipe, generator(), alike=True)
+    clicks, _ = begin_as_given(drawn, truth, given, 128, recipe, generator(1), alike=True)
+    assert not clicks.from_box.any()
+
+
+def test_people_s_prompts_reach_the_decoder(make_task, batch):
+    """The first prompt and all corrections, in their order; drawn ones where they contradict."""
+    truth = torch.zeros(5, 32, 32, dtype=torch.bool)
+    truth[:, 8:16, 8:16] = True
+    inside, outside, wrong = (40.0, 44.5, 1), (90.0, 12.0, 0), (50.0, 50.0, 0)
+    given = [
+        GivenPrompts((inside, outside, (60.0, 36.0, 1))),
+        GivenPrompts((outside, (36.0, 60.0, 1)), BOX),
+        GivenPrompts((outside, inside, wrong)),  # a background click first
+        GivenPrompts((outside,)),  # of an object that was followed, and corrected
+        GivenPrompts(),
+    ]
+    prompts = {"box_probability": 0, "given_probability": 1, "single_box_probability": 1}
+    task = make_task(short(**prompts, corrections=2, min_corrections=2))
+    seen = []
+    own = task.sam.prompt_encoder.embed_sparse
+
+    def embed_sparse(one):
+        seen.append(one)
+        return own(one)
+
+    task.sam.prompt_encoder.embed_sparse = embed_sparse
+    task(replace(batch, masks=truth, given=stack_given(given)), generator())
+    by_points = [one for one in seen if one.boxes_xyxy is None]
+    by_boxes = [one for one in seen if one.boxes_xyxy is not None]
+    assert [one.points_xy.shape[1] for one in by_points] == [1, 2, 3]
+    last = torch.cat([by_points[-1].points_xy, by_points[-1].labels[..., None]], dim=2).tolist()
+    assert last[0] == [list(click) for click in given[0].clicks]
+    assert by_boxes[-1].boxes_xyxy[1].tolist() == list(BOX)
+    assert last[1][1:] == [list(click) for click in given[1].clicks]
+    assert last[2][:2] == [list(inside), list(outside)]
+    assert last[2][2] != list(wrong)
+    assert last[3][1] == list(outside)
+    x, y, label = last[4][0]  # drawn
+    assert label == truth[4, int((y + 0.5) / 4), int((x + 0.5) / 4)] == 1
 
 
 # --- Masks that people rejected ---

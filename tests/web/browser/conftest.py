@@ -51,10 +51,12 @@ servers = set()  # that have begun and not ended
 class Server:
     """A server process on a store and a folder of images; it can be stopped and started again."""
 
-    def __init__(self, folder, images, hint_s=30, max_megapixels=100, model="mobile_sam"):
+    def __init__(self, folder, images, hint_s=30, max_megapixels=100, model="mobile_sam_tuned"):
         self.hint_s, self.max_megapixels, self.model = hint_s, max_megapixels, model
-        # All servers of a test run show the same scenes, which are encoded once.
-        self.cache = folder.parent / "embeddings"
+        # All servers of a test run show the same scenes, which are encoded once: folders of the
+        # processes of pytest-xdist are in one of the run.
+        run = folder.parent.parent if "PYTEST_XDIST_WORKER" in os.environ else folder.parent
+        self.cache = run / "embeddings"
         self.where, self.images = folder / "store.db", images
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

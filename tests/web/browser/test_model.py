@@ -94,3 +94,17 @@ def test_a_reviewer_sees_versions_and_goes_back(person, server, predictor):
     rev.page.fill("label:has-text('new masks') input", "0")
     rev.page.click("button:text-is('Save')")
     rev.page.wait_for_selector(".notice:has-text('Saved.')")
+
+
+def test_the_tiles_of_a_large_image_are_counted(person, server):
+    rev = person("rev")
+
+    def busy(route):
+        said = {"doing": "prefill", "left": 2, "tiles": [3, 1256]}
+        route.fulfill(json=route.fetch().json() | said)
+
+    rev.page.route("**/api/projects/1/learning", busy)
+    rev.page.goto(f"{server.url}/#/project/1/model")
+    expect(rev.page.locator("p.message[role=status]")).to_contain_text(
+        "2 images left. A large image: 3 of 1,256 tiles done."
+    )

@@ -130,6 +130,39 @@ def test_new_masks_go_under_or_over_the_others(ann, day):  # noqa: F811
     ann.press("g")  # as at first: it stays for the next test
 
 
+def test_saved_masks_are_put_over_or_under_the_others(ann, day):  # noqa: F811
+    open_image(ann, 4)
+    for place in (((60, 60), (160, 60)), ((110, 30), (110, 90)), ((60, 250), (160, 250))):
+        paint(ann, *place)
+        ann.accept()
+    before = one, two, three = pixels(day, 4)
+    assert (one & two).any()
+
+    def pressed(keys, notice):
+        ann.press(*keys)
+        ann.page.wait_for_selector(f".notice:has-text('{notice}')")
+        ann.wait_until_saved()
+        return pixels(day, 4)
+
+    def undone():
+        ann.press("Escape", "Control+z")
+        ann.page.wait_for_selector(".notice", state="detached")
+        ann.wait_until_saved()
+        return all((a == b).all() for a, b in zip(pixels(day, 4), before, strict=True))
+
+    now = pressed(("n", "Shift+f"), "It lies over 1 other mask now.")
+    for mask, expected in zip(now, (one, two & ~one, three), strict=True):
+        assert (mask == expected).all()
+    assert kinds_of(day, masks_of(day, 4)[1]) == ["brush", "over"]
+    assert undone()
+    now = pressed(("n", "Shift+b"), "It lies under the others now.")
+    for mask, expected in zip(now, (one & ~two, two, three), strict=True):
+        assert (mask == expected).all()
+    assert undone()
+    pressed(("Shift+n", "Shift+f"), "It overlaps no other mask.")
+    assert len(masks_of(day, 4)) == 3
+
+
 def test_masks_are_merged_split_and_taken_away(ann, day):  # noqa: F811
     open_image(ann, 2)
     for x in (60, 160, 250):

@@ -189,6 +189,114 @@ def test_a_frame_is_painted_erased_and_undone(clip, clip_server):
     assert stored(clip_server) == ()
 
 
+def keyframe_of(server, frame=0):
+    """Store a track with the true mask of a frame."""
+    with Store.open(server.where) as store:
+        user = id_of_ada(store)
+        take_video(store, 1, user)
+        track = add_track(store, 1, user_id=user)
+        set_keyframe(store, track.id, frame, user_id=user, rle=encode_rle(disc(frame)[1]))
+    return track
+
+
+def hold_first(page, url):
+    """Hold back the answer to the first request for a URL; returns how to let it go on."""
+    held = []
+
+    def hold(route):
+        held.append(route)
+
+    def let_go():
+        (first,) = held
+        first.continue_()
+
+    page.route(url, hold, times=1)
+    return let_go
+
+
+def test_what_is_drawn_before_the_masks_are_there_is_added_to_them(clip, clip_server):
+    keyframe_of(clip_server)
+    page = clip.page
+    let_go = hold_first(page, re.compile(r"/api/videos/1/masks\?first=0"))
+    page.reload()
+    page.wait_for_selector(".studio.video[data-shown]")
+    page.wait_for_selector(".track-row")
+    page.keyboard.press("b")
+
+    def draw_and_let_masks_arrive():
+        clip.drag((120, 60), (130, 60))
+        let_go()
+
+    answered(clip, draw_and_let_masks_arrive)
+    (one,) = stored(clip_server, 0)
+    mask = decode_rle(one.rle)
+    assert mask[disc(0)[1]].all()
+    assert mask[60, 120:131].all()
+
+
+def test_quick_clicks_are_of_one_track(clip, clip_server):
+    page = clip.page
+    let_go = hold_first(page, "**/api/videos/1/tracks")
+
+    def click_twice():
+        page.mouse.click(*clip.at(50, 60))
+        page.mouse.click(*clip.at(120, 100), button="right")
+        page.wait_for_timeout(200)  # until a second track would have been begun
+        let_go()
+
+    answered(clip, click_twice)
+    expect(page.locator(".track-row")).to_have_count(1)
+    for _ in range(100):
+        (one,) = stored(clip_server)
+        if len(one.prompts["points"]) == 2:
+            break
+        page.wait_for_timeout(100)
+    assert one.prompts["points"] == [[50, 60], [120, 100]]
+    assert one.prompts["labels"] == [1, 0]
+
+
+def test_what_is_cleared_or_marked_absent_comes_back(clip, clip_server):
+    keyframe_of(clip_server)
+    page = clip.page
+    page.reload()
+    page.wait_for_selector(".studio.video[data-shown]")
+    page.wait_for_selector(".run.key")
+    (drawn,) = stored(clip_server)
+    for key, left in (("Delete", 0), ("a", 1), ("Shift+a", NUM_FRAMES)):
+        answered(clip, lambda key=key: page.keyboard.press(key))
+        assert len(stored(clip_server)) == left
+        assert not any(one.area_px for one in stored(clip_server))
+        answered(clip, lambda: page.keyboard.press("Control+z"))
+        (back,) = stored(clip_server)
+        assert (back.kind, back.rle) == (drawn.kind, drawn.rle)
+
+
+def test_frames_are_filled_with_boxes(clip, clip_server):
+    track = keyframe_of(clip_server)
+    with Store.open(clip_server.where) as store:
+        rle = encode_rle(disc(NUM_FRAMES - 1)[1])
+        set_keyframe(store, track.id, NUM_FRAMES - 1, user_id=id_of_ada(store), rle=rle)
+    page = clip.page
+    page.reload()
+    page.wait_for_selector(".studio.video[data-shown]")
+    page.wait_for_selector(".run.key")
+    page.keyboard.press("ArrowRight")
+    answered(clip, lambda: page.get_by_role("button", name="With boxes").click())
+    expect(page.locator(".run.interpolated")).to_have_count(1)
+    (middle,) = stored(clip_server, 2)
+    box = np.zeros(SIZE_HW, bool)
+    box[60 - RADIUS : 61 + RADIUS, 74 - RADIUS : 75 + RADIUS] = True
+    assert np.array_equal(decode_rle(middle.rle), box)
+    page.keyboard.press("ArrowRight")
+    answered(clip, lambda: page.keyboard.press("Enter"))  # right, as its neighbours are
+    expect(page.locator(".run.interpolated.stale")).to_have_count(0)
+    page.keyboard.press("b")
+    answered(clip, lambda: clip.drag((20, 20), (30, 20)))
+    expect(page.locator(".run.interpolated.stale")).to_have_count(2)
+    answered(clip, lambda: page.keyboard.press("Shift+i"))
+    expect(page.locator(".run.interpolated.stale")).to_have_count(1)
+
+
 def test_a_video_is_submitted_looked_at_returned_and_accepted(clip, clip_server, person):
     page = clip.page
     page.keyboard.press("b")

@@ -156,6 +156,12 @@ def prefill(
                 plot_reliability(confidence, plot, title=found.name)
             check_confidence(confidence, found.name)
             assert confidence is not None
+
+            def show_tile(path: str, tile: int, tiles: int) -> None:
+                if meter.label != path:
+                    meter.start(path)
+                meter.part(tile, tiles)
+
             report = prefill_images(
                 learner,
                 found.id,
@@ -163,6 +169,7 @@ def prefill(
                 user_id=maker.id,
                 limit=limit,
                 on_image=meter.update,
+                on_tile=show_tile,
             )
     for fault in report.faults:
         click.echo(fault, err=True)

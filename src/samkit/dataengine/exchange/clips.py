@@ -294,13 +294,17 @@ class _Adding:
         self._store, self._project_id, self._user_id = store, project_id, user_id
         self.num_videos = self._num_added = self._num_known = 0
         self.faults: list[str] = []
-        self._videos: dict[str, StoredVideo] = {}
         videos = tuple(all_items(lambda after: list_videos(store, project_id, after=after)))
         exported = clip_names(videos)
+        self._videos = {name: one for one in videos for name in (exported[one.id], one.path)}
+        self._shared: set[str] = set()  # names that two videos could have
+        short: dict[str, StoredVideo] = {}
         for video in videos:
-            file_name = PurePosixPath(video.path).name
-            for name in (video.path, video.name, exported[video.id], file_name):
-                self._videos.setdefault(name, video)
+            path = PurePosixPath(video.path)
+            for name in {video.name, path.name, PurePosixPath(video.name).name} - {*self._videos}:
+                if short.setdefault(name, video) is not video:
+                    self._shared.add(name)
+        self._videos |= {name: one for name, one in short.items() if name not in self._shared}
         self._class_ids = {one.name: one.id for one in list_classes(store, project_id)}
 
     @property
@@ -318,9 +322,13 @@ class _Adding:
 
     def add(self, clip: ClipTracks) -> None:
         """Add the tracks of a video, each in its own transaction."""
-        video = self._videos.get(clip.name) or self._videos.get(PurePosixPath(clip.name).stem)
+        name = clip.name
+        if name not in self._videos and name not in self._shared:
+            name = PurePosixPath(name).stem
+        video = self._videos.get(name)
         if video is None:
-            self.faults.append(f"{clip.name}: the project has no video of this name")
+            count = "several videos" if name in self._shared else "no video"
+            self.faults.append(f"{clip.name}: the project has {count} of this name")
             return
         if clip.size_hw not in (None, video.size_hw):
             self.faults.append(f"{clip.name}: the video's frames have another size")

@@ -1,10 +1,9 @@
 """Identities: people whom a provider of single sign-on has recognised."""
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.people.users import check_admin_left
+from samkit.dataengine.people.users import check_admin_left, check_name_free
 from samkit.dataengine.rows import find, find_locked, to_user
 from samkit.dataengine.schema import UserRow
 from samkit.dataengine.team_schema import IdentityRow
@@ -44,11 +43,12 @@ def user_of_identity(
         if role is None:
             raise RoleError(f"{name!r:.40} has no role here")
         check_label("a user's name", name, 100)
-        if session.scalar(select(UserRow.id).where(UserRow.name == name)) is not None:
+        try:
+            check_name_free(session, name)
+        except StoreError as error:
             raise ConflictError(
-                f"there is a user {name!r:.40} already, with another sign-in: an admin links them"
-                " by samkit engine users link"
-            )
+                f"{error}, with another sign-in: an admin links them by samkit engine users link"
+            ) from error
         row = UserRow(name=name, role=role, active=True, created_at=store.clock())
         session.add(row)
         session.flush()

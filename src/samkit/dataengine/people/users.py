@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import cast
+from unicodedata import normalize
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -43,12 +44,28 @@ def create_user(
         created_at=store.clock(),
     )
     with store.write() as session:
+        check_name_free(session, name)
         session.add(row)
         try:
             session.flush()
-        except IntegrityError as error:
+        except IntegrityError as error:  # added at the same time
             raise StoreError(f"there is a user {name!r} already") from error
         return to_user(row)
+
+
+def check_name_free(session: Session, name: str) -> None:
+    """Check that no user has a name, nor one that differs in case, width or outer spaces alone.
+
+    Raises:
+        StoreError: one has.
+    """
+    names = session.scalars(select(UserRow.name))
+    if (other := next((one for one in names if _folded(one) == _folded(name)), None)) is not None:
+        raise StoreError(f"there is a user {other!r:.40} already")
+
+
+def _folded(name: str) -> str:
+    return normalize("NFKC", name).strip().casefold()
 
 
 def hash_password(password: str) -> str:

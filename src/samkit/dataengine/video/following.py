@@ -385,5 +385,9 @@ def _read_track(session: Session, row: TrackRow) -> FollowedTrack:
         anchors=tuple(frame for frame, _, area in fixed if area),
         keyframes=frozenset(frame for frame, kind, area in fixed if area and kind in KEYFRAMES),
         fixed=frozenset(frame for frame, *_ in fixed),
-        sources={frame: source for frame, _, _, source in found if source is not None},
+        sources={
+            frame: source
+            for frame, kind, _, source in found
+            if kind == "propagated" and source is not None
+        },
     )

@@ -1,7 +1,7 @@
 """Tracks in frames: what people prompt, draw, confirm and clear, and what lies between.
 
-A frame that a person has made is a keyframe; masks that were followed from it or past it before are
-out of date then, but stay until they are followed again.
+A frame that a person has made is a keyframe; masks that were followed from it or past it before, or
+filled in around it, are out of date then, but stay until they are followed or filled in again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
@@ -151,11 +151,15 @@ def confirm_frame(
             area_px=row.area_px,
             score=row.score,
         )
-        return _put(session, video, confirmed)
+        was_filled = row.kind == "interpolated"  # with its neighbours, which are as right as before
+        return _put(session, video, confirmed, outdate_filled=not was_filled)
 
 
 def mark_absent(store: Store, track_id: int, *, user_id: int, first: int, last: int) -> None:
     """A person says that an object is not seen in frames from `first` to `last`.
+
+    Clearing one of them brings back the mask that a person had made there; where it was one frame
+    alone, any mask.
 
     Raises:
         ConflictError: the user does not hold the video.
@@ -166,10 +170,23 @@ def mark_absent(store: Store, track_id: int, *, user_id: int, first: int, last: 
     with store.write() as session:
         video, track = _track_to_draw(session, track_id, user_id, first, last)
         empty = encode_rle(np.zeros((video.height, video.width), bool))
+        own = select(TrackFrameRow).where(*_between(track.id, first, last))
+        if first < last:  # what was followed there can be followed again
+            own = own.where(TrackFrameRow.kind.in_(FIXED))
+        prompts = {
+            row.frame: _base_of(row) if row.area_px else row.prompts for row in session.scalars(own)
+        }
         _delete_between(session, track.id, first, last)
         session.add_all(
             new_frame_row(
-                store, track.id, at, kind="confirmed", state="absent", rle=empty, area_px=0
+                store,
+                track.id,
+                at,
+                kind="confirmed",
+                state="absent",
+                rle=empty,
+                area_px=0,
+                prompts=prompts.get(at),
             )
             for at in range(first, last + 1)
         )
@@ -182,8 +199,8 @@ def clear_frames(
 ) -> tuple[TrackFrame, ...]:
     """Clear a track's frames from `first` to `last`: one alone goes back to the mask before.
 
-    A frame that was prompted where there was a mask has that again, out of date if it was followed;
-    without one, and in longer ranges, nothing is left.
+    A frame that was prompted, drawn or marked absent where there was a mask has that again, out of
+    date if it was followed; without one, and in longer ranges, nothing is left.
 
     Returns:
         what is left there.
@@ -212,6 +229,7 @@ def clear_frames(
             state="present",
             rle={"size": list(size_hw), "counts": mask.counts},
             area_px=mask.area_px,
+            prompts={} if prompts.get("base_made") else None,
         )
         session.add(restored)
         session.flush()
@@ -270,22 +288,39 @@ def keyframes_around(
     return rows[0], rows[1]
 
 
-def outdate(session: Session, track_id: int, first: int, last: int) -> None:
-    """What was followed from or past these frames is out of date."""
-    at, source = TrackFrameRow.frame, TrackFrameRow.source
+def outdate(session: Session, track_id: int, first: int, last: int, *, filled: bool = True) -> None:
+    """What was followed from or past these frames, or filled in around them, is out of date."""
+    at, source, kind = TrackFrameRow.frame, TrackFrameRow.source, TrackFrameRow.kind
+    own = update(TrackFrameRow).where(TrackFrameRow.track_id == track_id)
     passed = or_(and_(at <= last, source >= first), and_(source <= last, at >= first))
-    stale = update(TrackFrameRow).where(TrackFrameRow.track_id == track_id, passed)
-    session.execute(stale.values(source=None))
+    session.execute(own.where(kind == "propagated", passed).values(source=None))
+    if not filled:
+        return
+    fixed = and_(TrackFrameRow.track_id == track_id, kind.in_(FIXED))
+    before = session.scalar(select(func.max(at)).where(fixed, at < first))
+    after = session.scalar(select(func.min(at)).where(fixed, at > last))
+    gap = own.where(kind == "interpolated")
+    gap = gap if before is None else gap.where(at > before)
+    gap = gap if after is None else gap.where(at < after)
+    session.execute(gap.values(source=first))
 
 
-def _put(session: Session, video: VideoRow, row: TrackFrameRow) -> TrackFrame:
+def _put(
+    session: Session, video: VideoRow, row: TrackFrameRow, *, outdate_filled: bool = True
+) -> TrackFrame:
     """Put a person's mask in the place of what is there."""
     _delete_between(session, row.track_id, row.frame, row.frame)
-    outdate(session, row.track_id, row.frame, row.frame)
+    outdate(session, row.track_id, row.frame, row.frame, filled=outdate_filled)
     session.add(row)
     video.version += 1
     session.flush()
     return to_track_frame(row, (video.height, video.width))
+
+
+def _base_of(row: TrackFrameRow) -> dict[str, Any]:
+    """What brings a mask back when the frame is cleared."""
+    kind = "confirmed" if row.kind == "prompted" else row.kind  # its prompts are gone
+    return {"base": row.counts, "base_kind": kind, "base_made": row.prompts is not None}
 
 
 def _track_to_draw(
@@ -300,13 +335,15 @@ def _track_to_draw(
     return video, track
 
 
-def _delete_between(session: Session, track_id: int, first: int, last: int) -> None:
+def _between(track_id: int, first: int, last: int) -> tuple[Any, ...]:
     at = TrackFrameRow.frame
-    own = and_(TrackFrameRow.track_id == track_id, at >= first, at <= last)
-    session.execute(delete(TrackFrameRow).where(own))
+    return TrackFrameRow.track_id == track_id, at >= first, at <= last
+
+
+def _delete_between(session: Session, track_id: int, first: int, last: int) -> None:
+    session.execute(delete(TrackFrameRow).where(*_between(track_id, first, last)))
 
 
 def _fixed_between(track_id: int, first: int, last: int) -> Any:
-    at = TrackFrameRow.frame
-    own = and_(TrackFrameRow.track_id == track_id, at >= first, at <= last)
-    return select(at).where(own, TrackFrameRow.kind.in_(FIXED))
+    own = _between(track_id, first, last)
+    return select(TrackFrameRow.frame).where(*own, TrackFrameRow.kind.in_(FIXED))

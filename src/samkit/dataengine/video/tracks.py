@@ -15,7 +15,7 @@ from samkit.dataengine.database import Store
 from samkit.dataengine.rows import find
 from samkit.dataengine.schema import TrackFrameRow, TrackRow, VideoRow
 from samkit.dataengine.video.rows import check_frame, held_video, to_track, track_to_change
-from samkit.dataengine.video.values import FIXED, FrameKind, Run, Track
+from samkit.dataengine.video.values import FIXED, FrameKind, Run, Track, is_stale
 from samkit.dataengine.work.classes import resolve_class
 from samkit.dataengine.work.labelling import labelling_of
 from samkit.errors import ConflictError, MissingError, StoreError
@@ -234,8 +234,9 @@ def split_track(
             (row, TrackFrameRow.source >= frame),
             (part, TrackFrameRow.source < frame),
         ):
-            stale = update(TrackFrameRow).where(TrackFrameRow.track_id == track.id, outside)
-            session.execute(stale.values(source=None))
+            followed = TrackFrameRow.kind == "propagated"
+            stale = update(TrackFrameRow).where(TrackFrameRow.track_id == track.id, followed)
+            session.execute(stale.where(outside).values(source=None))
         return _changed(session, video, row), _track(session, part)
 
 
@@ -336,7 +337,7 @@ def join_runs(rows: Iterable[Any]) -> Iterable[Run]:
     """Join frames (frame, kind, state, source), in order, to runs."""
     first, last, alike = -1, -2, None
     for frame, kind, state, source in rows:
-        now = kind, state, kind == "propagated" and source is None
+        now = kind, state, is_stale(kind, source)
         if frame != last + 1 or now != alike:
             if alike is not None:
                 yield _run(first, last, alike)

@@ -124,7 +124,8 @@ class TrackFrame:
         rle: empty where it is not seen.
         state: "present", "uncertain" or "absent".
         score: predicted IoU; None of what people drew.
-        source: the keyframe that it was followed from; None for others, and if it is out of date.
+        source: the keyframe that it was followed from, None if that is out of date; of an
+            interpolated mask the frame whose change has made it out of date, None of all others.
         prompts: what it was asked with: points, labels, box, and the mask before as `base`; empty
             or `base` alone if a person drew it, None of all others.
     """
@@ -142,4 +143,11 @@ class TrackFrame:
     @property
     def stale(self) -> bool:
         """Whether a later change of a keyframe has made it out of date."""
-        return self.kind == "propagated" and self.source is None
+        return is_stale(self.kind, self.source)
+
+
+def is_stale(kind: str, source: int | None) -> bool:
+    """Whether a mask of a kind and source is out of date."""
+    if kind == "interpolated":
+        return source is not None
+    return kind == "propagated" and source is None

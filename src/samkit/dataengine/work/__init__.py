@@ -4,7 +4,7 @@ from samkit.dataengine.work.adding import AddedMasks, MadeMask, add_made_masks, 
 from samkit.dataengine.work.annotation_queries import (
     annotation_events,
     annotation_history,
-    first_clicks,
+    given_prompts,
     image_changes,
     list_annotations,
     prompted_views,
@@ -72,6 +72,7 @@ from samkit.dataengine.work.image_files import (
     pyramid_file,
     read_stored_image,
     receive_image,
+    trim_pyramids,
     upload_folder,
     value_pyramid_file,
 )
@@ -127,6 +128,7 @@ from samkit.dataengine.work.prelabel import (
     ImageGenerator,
     Prelabelling,
     PrelabelReport,
+    prelabelled_now,
     unstarted_images,
 )
 from samkit.dataengine.work.projects import (
@@ -140,6 +142,7 @@ from samkit.dataengine.work.projects import (
     rename_project,
     set_value_range,
 )
+from samkit.dataengine.work.prompt_history import read_prompts
 from samkit.dataengine.work.queue import (
     count_next_images,
     give_back,
@@ -294,12 +297,12 @@ __all__ = [
     "end_honey_pots",
     "finish_delivery",
     "finish_job",
-    "first_clicks",
     "get_image",
     "get_job",
     "get_labelling",
     "get_project",
     "give_back",
+    "given_prompts",
     "has_deep_values",
     "hold",
     "honey_pot_every",
@@ -341,10 +344,12 @@ __all__ = [
     "order_classes",
     "own_work",
     "prefill_outcomes",
+    "prelabelled_now",
     "prompted_views",
     "pyramid_file",
     "read_confidence",
     "read_decoder",
+    "read_prompts",
     "read_proposal_head",
     "read_stored_image",
     "receive_image",
@@ -388,6 +393,7 @@ __all__ = [
     "take_image",
     "take_job",
     "take_next",
+    "trim_pyramids",
     "try_webhook",
     "undo_annotation",
     "undo_tags",

@@ -22,10 +22,13 @@ from samkit.dataengine.schema import (
     UserRow,
 )
 from samkit.dataengine.values import MADE_BY_PEOPLE, Annotation, Change, Event, Revision
+from samkit.dataengine.work.prompt_history import after_event, are_numbers
 from samkit.errors import RoleError
 from samkit.geometry import Rle
+from samkit.types import GivenPrompts
 
-XY, XYXY = 2, 4
+XYXY = 4
+PROMPT_KINDS = ("point", "box", "move", "remove")
 SEEN_KINDS = ("point", "box", "choose")  # events that name what was in view
 
 
@@ -133,20 +136,19 @@ def annotation_events(
         return tuple(to_event(row) for row in session.scalars(query))
 
 
-def first_clicks(store: Store, image_id: int) -> dict[int, tuple[float, float]]:
-    """Where people clicked first, inside, for each mask of an image that began with a click; xy."""
+def given_prompts(store: Store, image_id: int) -> dict[int, GivenPrompts]:
+    """Clicks and boxes that people gave for each mask of an image, as they left them."""
     query = (
         select(EventRow)
         .join(AnnotationRow, AnnotationRow.id == EventRow.annotation_id)
-        .where(AnnotationRow.image_id == image_id, EventRow.kind == "point")
-        .order_by(EventRow.id.desc())
+        .where(AnnotationRow.image_id == image_id, EventRow.kind.in_(PROMPT_KINDS))
+        .order_by(EventRow.id)
     )
     with store.read() as session:
-        found = {}
-        for row in session.scalars(query):  # the earliest last
-            xy = row.data.get("xy")
-            if row.data.get("label") == 1 and isinstance(xy, list) and len(xy) == XY:
-                found[row.annotation_id] = (float(xy[0]), float(xy[1]))
+        found: dict[int, GivenPrompts] = {}
+        for row in session.scalars(query):
+            before = found.get(row.annotation_id, GivenPrompts())
+            found[row.annotation_id] = after_event(before, row.kind, row.data)
         return found
 
 
@@ -165,14 +167,10 @@ def prompted_views(store: Store, image_id: int) -> dict[int, tuple[float, float,
         found = {}
         for row in session.scalars(query):  # the latest last
             view = row.data.get("view")
-            if isinstance(view, list) and len(view) == XYXY and all(map(_is_number, view)):
+            if are_numbers(view, XYXY):
                 x0, y0, x1, y1 = map(float, view)
                 found[row.annotation_id] = (x0, y0, x1, y1)
         return found
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def rejected_masks(store: Store, image_id: int) -> tuple[Rle, ...]:

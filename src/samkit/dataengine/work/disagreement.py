@@ -1,12 +1,13 @@
 """Agreement between people who annotated the same image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
-from sqlalchemy import and_, func, select
+from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
@@ -27,12 +28,14 @@ class Agreement:
         user_ids: the two people, the lower id first.
         ious: IoU of each matched pair, highest first.
         num_unmatched: number of each person's masks without a match.
+        num_same_class: pairs to which both gave one class, or none.
     """
 
     image_id: int
     user_ids: tuple[int, int]
     ious: tuple[float, ...]
     num_unmatched: tuple[int, int]
+    num_same_class: int
 
     @property
     def mean_iou(self) -> float:
@@ -77,43 +80,58 @@ def measure_agreement(store: Store, image_id: int) -> tuple[Agreement, ...]:
         size = [image.height, image.width]
         found = [one for one in submissions(session, image_id) if one.outcome == "annotated"]
         masks = {one.user_id: submitted_masks(session, one.id, size) for one in found}
+        classes = {one.user_id: _submitted_classes(session, one.id) for one in found}
     return tuple(
-        _compare(image_id, (one, other), masks[one], masks[other])
+        _compare(image_id, (one, other), masks, classes)
         for one, other in combinations(sorted(masks), 2)
     )
 
 
 def submitted_masks(session: Session, submission_id: int, size: list[int]) -> list[Rle]:
     """Return the masks that a submission holds, as they were when it was made."""
+    rows = session.scalars(_submitted(RevisionRow.counts, submission_id))
+    return [{"size": size, "counts": counts} for counts in rows]
+
+
+def _submitted_classes(session: Session, submission_id: int) -> list[int | None]:
+    """Return the classes of these masks."""
+    return list(session.scalars(_submitted(RevisionRow.class_id, submission_id)))
+
+
+def _submitted(column: Any, submission_id: int) -> Select[Any]:
     at_version = and_(
         RevisionRow.annotation_id == SubmissionMaskRow.annotation_id,
         RevisionRow.version == SubmissionMaskRow.version,
     )
-    query = select(RevisionRow.counts).join(SubmissionMaskRow, at_version)
+    query = select(column).join(SubmissionMaskRow, at_version)
     query = query.where(SubmissionMaskRow.submission_id == submission_id)
-    rows = session.scalars(query.order_by(RevisionRow.annotation_id))
-    return [{"size": size, "counts": counts} for counts in rows]
+    return query.order_by(RevisionRow.annotation_id)
 
 
 def _compare(
-    image_id: int, user_ids: tuple[int, int], ours: Sequence[Rle], theirs: Sequence[Rle]
+    image_id: int,
+    user_ids: tuple[int, int],
+    masks: Mapping[int, Sequence[Rle]],
+    classes: Mapping[int, Sequence[int | None]],
 ) -> Agreement:
-    ious = match_masks(ours, theirs)
+    one, other = user_ids
+    pairs = match_masks(masks[one], masks[other])
     return Agreement(
         image_id=image_id,
         user_ids=user_ids,
-        ious=tuple(ious),
-        num_unmatched=(len(ours) - len(ious), len(theirs) - len(ious)),
+        ious=tuple(iou for *_, iou in pairs),
+        num_unmatched=(len(masks[one]) - len(pairs), len(masks[other]) - len(pairs)),
+        num_same_class=sum(classes[one][a] == classes[other][b] for a, b, _ in pairs),
     )
 
 
-def match_masks(ours: Sequence[Rle], theirs: Sequence[Rle]) -> list[float]:
-    """Match masks one to one, greedily; return the IoU of each pair, highest first."""
-    ious: list[float] = []
+def match_masks(ours: Sequence[Rle], theirs: Sequence[Rle]) -> list[tuple[int, int, float]]:
+    """Match masks one to one, greedily; return both indices and the IoU, the highest first."""
+    pairs: list[tuple[int, int, float]] = []
     if ours and theirs:
         table = coco_mask.iou(ours, theirs, [0] * len(theirs))
         while table.max() > 0:
             row, column = np.unravel_index(table.argmax(), table.shape)
-            ious.append(float(table[row, column]))
+            pairs.append((int(row), int(column), float(table[row, column])))
             table[row, :] = table[:, column] = 0
-    return ious
+    return pairs

@@ -302,7 +302,7 @@ def _answer(session: Session, image_id: int, size: list[int]) -> list[Rle]:
 
 
 def _score(submission: SubmissionRow, answer: Sequence[Rle], given: Sequence[Rle]) -> HoneyScore:
-    ious = match_masks(answer, given)
+    ious = [iou for *_, iou in match_masks(answer, given)]
     found = sum(iou >= FOUND_IOU for iou in ious)
     count = len(answer) + len(given) - len(ious)
     return HoneyScore(

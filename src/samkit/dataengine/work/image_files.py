@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -16,7 +17,7 @@ from samkit.dataengine.work.ingest import add_image
 from samkit.dataengine.work.projects import get_project
 from samkit.dataengine.work.sources import FileMark, ImageSource, page_sha256
 from samkit.errors import ConflictError, ImageError, SamkitError, StoreError
-from samkit.files import HASH_BLOCK_BYTES, make_folder
+from samkit.files import HASH_BLOCK_BYTES, make_folder, remove_least_used
 from samkit.formats import (
     Pyramid,
     ValuePyramid,
@@ -31,6 +32,8 @@ from samkit.formats import (
 AnyPyramid = TypeVar("AnyPyramid", Pyramid, ValuePyramid)
 
 MAX_NAME = 200  # characters
+TEMPORARY = ".samkit."  # prefix of files that are being written
+ABANDONED_S = 24 * 60 * 60  # age of such a file that nobody writes any more
 MAX_IN_MEMORY = 2**25  # bytes; larger files are not read as a whole
 # Characters that other systems or shells interpret.
 FORBIDDEN = '<>:"|?*\\/'
@@ -160,6 +163,25 @@ def open_value_pyramid(store: Store, image: StoredImage, folder: Path) -> ValueP
             make_value_pyramid(file, image.path, path, page=image.page)
         found = ValuePyramid(path)
     return found
+
+
+def trim_pyramids(folder: Path, max_bytes: int, *, newest: Path) -> None:
+    """Remove abandoned files of a folder of pyramids, and the least used ones beyond a limit.
+
+    Args:
+        newest: one that stays in any case.
+    """
+    for modified, _, path in list(_files(folder)):
+        if path.name.startswith(TEMPORARY) and time.time() - modified > ABANDONED_S:
+            path.unlink(missing_ok=True)
+    remove_least_used(_files(folder), max_bytes, spared=newest)
+
+
+def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):  # removed by another process
+            status = path.stat()
+            yield status.st_mtime, status.st_size, path
 
 
 def _opened(kind: Callable[[Path], AnyPyramid], path: Path) -> AnyPyramid | None:

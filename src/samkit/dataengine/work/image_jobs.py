@@ -10,16 +10,16 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, and_, delete, update
+from sqlalchemy import ColumnElement, and_, delete, select, update
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
-from samkit.dataengine.schema import ImageJobRow
+from samkit.dataengine.schema import ImageJobRow, ImageRow
 from samkit.errors import DatabaseError, StoreError
 
 logger = logging.getLogger(__name__)
@@ -159,6 +159,14 @@ class ImageJobRun:
         own = and_(ImageJobRow.kind == self.kind, ImageJobRow.run == self.name, which)
         with self.store.write() as session:
             session.execute(update(ImageJobRow).where(own).values(**values))
+
+
+def held_images(session: Session, project_id: int, kind: str) -> Sequence[int]:
+    """Images of a project that runs of a job hold now."""
+    query = select(ImageJobRow.image_id).join(ImageRow, ImageRow.id == ImageJobRow.image_id)
+    own = and_(ImageRow.project_id == project_id, ImageJobRow.kind == kind)
+    is_held = ImageJobRow.lease_expires_at.is_not(None)
+    return session.scalars(query.where(own, is_held).order_by(ImageJobRow.image_id)).all()
 
 
 def _is_gone(run: str) -> bool:

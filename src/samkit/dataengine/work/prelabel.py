@@ -22,7 +22,7 @@ from samkit.dataengine.values import NewEvent, Stage, StoredImage
 from samkit.dataengine.work.adding import MadeMask, add_made_masks, add_missing_classes
 from samkit.dataengine.work.classes import list_classes
 from samkit.dataengine.work.image_files import read_image_below
-from samkit.dataengine.work.image_jobs import ImageJobRun
+from samkit.dataengine.work.image_jobs import ImageJobRun, held_images
 from samkit.dataengine.work.leases import is_held
 from samkit.dataengine.work.projects import get_project
 from samkit.dataengine.work.sources import ImageSource
@@ -247,6 +247,12 @@ def unstarted_images(
     query = select(ImageRow.id).where(ImageRow.project_id == project_id, unstarted)
     with store.read() as session:
         return session.scalars(query.order_by(ImageRow.id)).all()
+
+
+def prelabelled_now(store: Store, project_id: int) -> Sequence[int]:
+    """List the images of a project for which runs generate masks now."""
+    with store.read() as session:
+        return held_images(session, project_id, ORIGIN)
 
 
 def _unstarted(*, only_empty: bool, again: bool) -> ColumnElement[bool]:

@@ -17,6 +17,7 @@ from samkit.errors import ConfigError, DataError, SamkitError
 from samkit.image_spec import Fit
 from samkit.training.data.data_recipe import DataRecipe
 from samkit.training.data.embeddings import CachingEncoder, EmbeddedData
+from samkit.training.data.given import stack_given
 from samkit.training.data.prepare import NotEncoded, Prepared, Preparer, Skip
 from samkit.training.data.sampling import (
     EpochSampler,
@@ -25,7 +26,8 @@ from samkit.training.data.sampling import (
     SampleReader,
     StreamReader,
 )
-from samkit.training.task import Batch
+from samkit.training.task import Batch, GivenTensors
+from samkit.types import GivenPrompts
 
 BROKEN_ANNOTATION = "broken annotation"
 HELD_OUT_SEED = 0  # fixed, so that all evaluations use the same held-out images
@@ -222,7 +224,6 @@ class BatchLoader:
         levels = [torch.stack(level) for level in zip(*features, strict=True)]
         counts = torch.tensor([len(image.masks) for image in images])
         embeds = [image.text_embeds for image in images if image.text_embeds is not None]
-        known = any(image.clicks_xy is not None for image in images)
         return Batch(
             pixels=torch.stack(pixels) if pixels else None,
             features=levels[-1] if levels else None,
@@ -233,7 +234,7 @@ class BatchLoader:
             keys=tuple(image.key for image in images),
             phrases=tuple(phrase for image in images for phrase in image.phrases),
             text_embeds=torch.cat(embeds) if len(embeds) == len(images) else None,
-            clicks_xy=torch.cat([clicks_of(image) for image in images]) if known else None,
+            given=given_of(images),
             **rejected_of(images),
         )
 
@@ -256,11 +257,14 @@ def rejected_of(images: Sequence[Prepared]) -> dict[str, Any]:
     }
 
 
-def clicks_of(image: Prepared) -> Tensor:
-    """First clicks (M, 2) of an image's masks, NaN where unknown."""
-    if image.clicks_xy is not None:
-        return image.clicks_xy
-    return torch.full((len(image.masks), 2), torch.nan)
+def given_of(images: Sequence[Prepared]) -> GivenTensors | None:
+    """Prompts that people gave for the masks of a batch; None if they gave none."""
+    if not any(image.given for image in images):
+        return None
+    unknown = GivenPrompts()
+    return stack_given(
+        [one for image in images for one in image.given or [unknown] * len(image.masks)]
+    )
 
 
 def _make_reader(

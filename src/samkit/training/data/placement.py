@@ -81,6 +81,21 @@ def place_points(xy: npt.NDArray[np.float32], placement: Placement) -> npt.NDArr
     return np.where(is_visible[:, None], placed, np.nan).astype(np.float32)
 
 
+def place_box(
+    box_xyxy: tuple[float, float, float, float], placement: Placement
+) -> tuple[float, float, float, float] | None:
+    """Place a box of the image in the model space: its visible part; None without any."""
+    (scale_y, scale_x), (left, top) = placement.scale_hw, placement.corner_xy
+    x0, x1 = (x * scale_x for x in box_xyxy[::2])
+    if placement.flipped:
+        x0, x1 = placement.resized_hw[1] - x1, placement.resized_hw[1] - x0
+    y0, y1 = (y * scale_y for y in box_xyxy[1::2])
+    height, width = placement.visible_hw
+    x0, x1 = max(x0 - left, 0), min(x1 - left, width)
+    y0, y1 = max(y0 - top, 0), min(y1 - top, height)
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+
+
 def plain_placement(original_hw: tuple[int, int], model_size: int, fit: Fit = "pad") -> Placement:
     """Placement as in prediction: the longest side, or both, fill the model space."""
     coords = CoordMap(original_hw=original_hw, model_size=model_size, fit=fit)

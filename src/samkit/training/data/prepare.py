@@ -14,16 +14,17 @@ from samkit.geometry import Rle, rle_area
 from samkit.image_spec import Fit
 from samkit.training.data.data_recipe import DataRecipe
 from samkit.training.data.embeddings import EmbeddedSample
+from samkit.training.data.given import place_given
 from samkit.training.data.placement import (
     Placement,
     draw_placement,
     ignored_cells,
     place_image,
     place_mask,
-    place_points,
     plain_placement,
 )
 from samkit.training.data.rejected import Rejected, place_rejected
+from samkit.types import GivenPrompts
 
 MOST_REJECTED = 2  # of an image, in each batch
 # Purpose of random numbers, part of their seed, so that no two purposes share theirs.
@@ -60,8 +61,8 @@ class Prepared:
         ignored: (T, T) bool, cells without ground truth: padding and void pixels.
         phrases: name of each mask; empty if the data set has none.
         text_embeds: (M, D) CLIP embeddings of one crop of each mask; None without crops.
-        clicks_xy: (M, 2) first clicks of people in the model space, NaN where unknown; None if all
-            are.
+        given: prompts that people gave for each mask, in the model space; empty if nobody knows of
+            any.
         rejected: masks that people rejected; None without any.
         faults: one line for each annotation that was left out.
     """
@@ -73,7 +74,7 @@ class Prepared:
     ignored: Tensor
     phrases: tuple[str, ...] = ()
     text_embeds: Tensor | None = None
-    clicks_xy: Tensor | None = None
+    given: tuple[GivenPrompts, ...] = ()
     rejected: Rejected | None = None
     faults: tuple[str, ...] = ()
 
@@ -152,9 +153,9 @@ class Preparer:
             ignored=torch.from_numpy(ignored),
             phrases=tuple(sample.phrases[index] for index in chosen if sample.phrases),
             text_embeds=draw_embeds(sample, chosen, rng),
-            clicks_xy=None
-            if sample.clicks_xy is None
-            else torch.from_numpy(place_points(sample.clicks_xy[chosen], placement)),
+            given=tuple(
+                place_given(sample.given[one], placement) for one in chosen if sample.given
+            ),
             rejected=place_rejected(
                 sample.rejected,
                 sample.rles,

@@ -34,8 +34,8 @@ class PromptRecipe:
         center_probability: fraction of points in the middle, farthest from the boundary, where the
             robot user clicks that models are evaluated with; the others are uniform, as in the
             paper.
-        given_probability: fraction of the points that people are known to have clicked which are
-            used, as far as they lie in the mask; the others are drawn.
+        given_probability: fraction of masks whose first prompt and corrections are those that
+            people are known to have given, as far as they fit the mask; the others are drawn.
         corrections: number of iterations that each add a point in the error of the last mask.
         min_corrections: if given, the number is drawn anew for each batch, from this up to
             `corrections`.

@@ -3,65 +3,34 @@
 Source: arXiv:2304.02643, section 3, appendices A and D.5. Deviations: the loss is the mean over the
 iterations, where the paper computes one for each; cells of the padding, and void ones, are no
 errors. Shape legend: B images, M masks, K candidates, N points, T side of the target space,
-C channels, G side of the embedding grid, L side of logits, D dimensions of CLIP's space.
+C channels, G side of the embedding grid, L side of logits.
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from samkit.models import (
-    ImageFeatures,
-    MaskDecoder,
-    PosEncProjections,
-    PromptEncoder,
-    PromptTensors,
-    Sam,
-)
+from samkit.models import ImageFeatures, MaskDecoder, PosEncProjections, Sam
 from samkit.training.losses import LossRecipe, MaskLosses, mask_iou, mask_losses
-from samkit.training.sam.prompts import (
-    PromptRecipe,
-    corrective_points,
-    drawn_points,
-    new_point_plan,
-    noisy_boxes,
-    tight_boxes,
+from samkit.training.sam.clicks import (
+    Clicks,
+    add_points,
+    begin_as_given,
+    begin_with_text,
+    cells_to_model,
+    clicked_cells,
+    clicks_to_tokens,
+    correct_as_given,
+    first_clicks,
+    offered_candidates,
 )
+from samkit.training.sam.prompts import PromptRecipe, corrective_points, new_point_plan
 from samkit.training.sam.teacher import Teacher
 from samkit.training.sam.trainable import Trainable
-from samkit.training.task import Batch, StepResult, Task
-
-
-class Clicks(NamedTuple):
-    """All prompts so far for each of M masks, in the model space.
-
-    All masks have the same number of tokens: one that began with a point has one point more, and a
-    padding token; one that began with a box has its two corners; one that began with text has its
-    token, and a padding token.
-
-    Attributes:
-        from_box: (M,) bool.
-        boxes_xyxy: (M, 4); used where `from_box`.
-        first_xy: (M, 2); used where neither a box nor text was first.
-        points_xy: (M, N, 2) corrections.
-        labels: (M, N) labels of the corrections.
-        wants_single: (M,) bool, first prompts that only the single mask answers.
-        from_text: (M,) bool, false where `from_box`; None without text prompts.
-        text_embeds: (M, D) unit vectors; used where `from_text`.
-    """
-
-    from_box: Tensor
-    boxes_xyxy: Tensor
-    first_xy: Tensor
-    points_xy: Tensor
-    labels: Tensor
-    wants_single: Tensor
-    from_text: Tensor | None = None
-    text_embeds: Tensor | None = None
+from samkit.training.task import Batch, GivenTensors, StepResult, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +88,11 @@ class InteractiveTask(Task):
             truth = self.teacher.replace_some(truth, features, ignored, generator)
         alike = self.sam.config.prompts.pads_boxes
         clicks = first_clicks(truth, self.sam.config.image_size, recipe, generator, alike=alike)
-        if batch.clicks_xy is not None and recipe.given_probability > 0:
-            clicks = begin_as_given(
-                clicks, truth, batch.clicks_xy, self.sam.config.image_size, recipe, generator
+        given: GivenTensors | None = None
+        if batch.given is not None and recipe.given_probability > 0:
+            size = self.sam.config.image_size
+            clicks, given = begin_as_given(
+                clicks, truth, batch.given, size, recipe, generator, alike=alike
             )
         if batch.text_embeds is not None and self.sam.config.text_dim is not None:
             clicks = begin_with_text(clicks, batch.text_embeds, recipe, generator, alike=alike)
@@ -139,7 +110,11 @@ class InteractiveTask(Task):
                 points, labels = corrective_points(
                     truth, predicted, generator, center_probability=recipe.center_probability
                 )
-                clicks = add_points(clicks, self._to_model(points, truth), labels)
+                points = self._to_model(points, truth)
+                if given is not None:
+                    number = clicks.points_xy.shape[1]
+                    points, labels = correct_as_given(given, number, points, labels)
+                clicks = add_points(clicks, points, labels)
             losses, logits = self._iterate(
                 features, pos_enc, clicks, previous, truth, ignored=ignored
             )
@@ -285,162 +260,8 @@ def in_float32(tensor: Tensor) -> torch.autocast:
     return torch.autocast(tensor.device.type, enabled=False)
 
 
-def cells_to_model(cells_xy: Tensor, truth_size: int, model_size: int) -> Tensor:
-    """Convert cells (M, 2) of the target space to pixel indices of the model space."""
-    return (cells_xy + 0.5) * (model_size / truth_size) - 0.5
-
-
-def clicked_cells(clicks: Clicks, model_size: int, truth_size: int) -> tuple[Tensor, Tensor]:
-    """Cells (M, N + 1, 2) of the target space that were clicked, and labels (M, N + 1).
-
-    The first is the first prompt; its label is -1 where that was no point.
-    """
-    points = torch.cat([clicks.first_xy[:, None], clicks.points_xy], dim=1)
-    cells = ((points + 0.5) * (truth_size / model_size)).long().clamp(0, truth_size - 1)
-    is_point = (
-        ~clicks.from_box if clicks.from_text is None else ~(clicks.from_box | clicks.from_text)
-    )
-    first = torch.where(is_point, 1, -1)[:, None].to(clicks.labels.dtype)
-    return cells, torch.cat([first, clicks.labels], dim=1)
-
-
-def offered_candidates(clicks: Clicks, candidates: int) -> Tensor:
-    """Which of a model's candidates (M, K) answer first prompts; the first is the single mask."""
-    is_single_mask = torch.arange(candidates, device=clicks.wants_single.device) == 0
-    return clicks.wants_single[:, None] == is_single_mask
-
-
 def to_target_size(logits: Tensor, side: int) -> Tensor:
     """Resize logits (M, K, L, L) to the target space (M, K, T, T)."""
     if logits.shape[-1] == side:
         return logits
     return nn.functional.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
-
-
-def first_clicks(
-    truth: Tensor,
-    model_size: int,
-    recipe: PromptRecipe,
-    generator: torch.Generator,
-    *,
-    alike: bool = False,
-) -> Clicks:
-    """Draw a point or a box for each mask (M, T, T).
-
-    With `alike`, all masks of a batch begin with the same kind of prompt: where boxes are padded,
-    they have one token more than points.
-    """
-    count, side = len(truth), truth.shape[-1]
-    draw = torch.rand(1 if alike else count, generator=generator, device=truth.device)
-    draw = draw.expand(count)
-    is_box = draw < recipe.box_probability
-    boxes = tight_boxes(truth) * (model_size / side)
-    first = drawn_points(truth, generator, center_probability=recipe.center_probability)
-    return Clicks(
-        from_box=is_box,
-        # The draw is uniform below the probability of a box, too.
-        wants_single=draw < recipe.box_probability * recipe.single_box_probability,
-        boxes_xyxy=noisy_boxes(boxes, model_size, recipe, generator),
-        first_xy=cells_to_model(first, side, model_size),
-        points_xy=truth.new_zeros((count, 0, 2), dtype=torch.float32),
-        labels=truth.new_zeros((count, 0), dtype=torch.int64),
-    )
-
-
-def begin_as_given(  # noqa: PLR0917 - as `first_clicks`, with two more
-    clicks: Clicks,
-    truth: Tensor,
-    given_xy: Tensor,
-    model_size: int,
-    recipe: PromptRecipe,
-    generator: torch.Generator,
-) -> Clicks:
-    """Replace some first points by those that people clicked.
-
-    Args:
-        clicks: first prompts.
-        truth: (M, T, T).
-        given_xy: (M, 2) in the model space; NaN where unknown.
-        model_size: side of the model space.
-        recipe: fraction that is replaced.
-        generator: random generator on the masks' device.
-    """
-    side = truth.shape[-1]
-    draw = torch.rand(len(truth), generator=generator, device=truth.device)
-    cells = ((given_xy + 0.5) * (side / model_size)).nan_to_num().long().clamp(0, side - 1)
-    rows = torch.arange(len(truth), device=truth.device)
-    is_inside = given_xy.isfinite().all(1) & truth[rows, cells[:, 1], cells[:, 0]]
-    is_used = (draw < recipe.given_probability) & is_inside
-    return clicks._replace(first_xy=torch.where(is_used[:, None], given_xy, clicks.first_xy))
-
-
-def begin_with_text(
-    clicks: Clicks,
-    embeds: Tensor,
-    recipe: PromptRecipe,
-    generator: torch.Generator,
-    *,
-    alike: bool = False,
-) -> Clicks:
-    """Replace the first prompt of some masks by text.
-
-    Args:
-        clicks: first prompts, without text.
-        embeds: (M, D) CLIP embeddings of mask crops; NaN for masks without.
-        recipe: fraction of masks that begin with text, and noise.
-        generator: random generator on the embeddings' device.
-        alike: as in `first_clicks`: a batch that begins with boxes stays as it is.
-    """
-    draw = torch.rand(len(embeds), generator=generator, device=embeds.device)
-    has_embed = embeds.isfinite().all(1)
-    from_text = (draw < recipe.text_probability) & has_embed
-    if alike and clicks.from_box.any():
-        from_text = torch.zeros_like(from_text)
-    embeds = torch.where(has_embed[:, None], embeds, 0.0)
-    shift = torch.randn(embeds.shape, generator=generator, device=embeds.device)
-    embeds = embeds + recipe.text_noise * nn.functional.normalize(shift, dim=-1)
-    return clicks._replace(
-        from_box=clicks.from_box & ~from_text,
-        wants_single=clicks.wants_single & ~from_text,
-        from_text=from_text,
-        text_embeds=nn.functional.normalize(embeds, dim=-1),
-    )
-
-
-def add_points(clicks: Clicks, points_xy: Tensor, labels: Tensor) -> Clicks:
-    """Add a correction to each mask: points (M, 2) in the model space, labels (M,)."""
-    return clicks._replace(
-        points_xy=torch.cat([clicks.points_xy, points_xy[:, None]], dim=1),
-        labels=torch.cat([clicks.labels, labels[:, None]], dim=1),
-    )
-
-
-def clicks_to_tokens(clicks: Clicks, encoder: PromptEncoder) -> Tensor:
-    """Embed prompts as tokens (M, N + 2, C), in a predictor's order; padded boxes have one more."""
-    ones = clicks.labels.new_ones((len(clicks.from_box), 1))
-    from_point = encoder.embed_sparse(
-        PromptTensors(
-            points_xy=torch.cat([clicks.first_xy[:, None], clicks.points_xy], dim=1),
-            labels=torch.cat([ones, clicks.labels], dim=1),
-        )
-    )
-    from_box = encoder.embed_sparse(
-        PromptTensors(
-            points_xy=clicks.points_xy, labels=clicks.labels, boxes_xyxy=clicks.boxes_xyxy
-        )
-    )
-    if encoder.config.pads_boxes:  # all masks begin alike
-        tokens = from_box if clicks.from_box.any() else from_point
-    else:
-        tokens = torch.where(clicks.from_box[:, None, None], from_box, from_point)
-    if clicks.from_text is None:
-        return tokens
-    has_points = clicks.points_xy.shape[1] > 0
-    from_text = encoder.embed_sparse(
-        PromptTensors(
-            text_embeds=clicks.text_embeds,
-            points_xy=clicks.points_xy if has_points else None,
-            labels=clicks.labels if has_points else None,
-        )
-    )
-    return torch.where(clicks.from_text[:, None, None], from_text, tokens)

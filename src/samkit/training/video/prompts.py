@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from samkit.models import PromptTensors
+from samkit.training.sam.clicks import cells_to_model
 from samkit.training.sam.prompts import PromptRecipe, noisy_boxes, tight_boxes, uniform_points
-from samkit.training.sam.task import cells_to_model
 from samkit.training.settings import check_range
 
 Kind: TypeAlias = Literal["mask", "box", "click"]

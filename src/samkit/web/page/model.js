@@ -18,7 +18,7 @@ export async function showModel(place, project) {
   const draw = (learning) => {
     const page = { path, draw, status };
     status.replaceChildren(...(learning.doing ? [progress(learning, page)] : []));
-    const text = JSON.stringify({ ...learning, left: null });
+    const text = JSON.stringify({ ...learning, left: null, tiles: null });
     if (text === shown) return; // somebody may be typing
     shown = text;
     place.replaceChildren(...contents(learning, page));
@@ -51,10 +51,12 @@ function tile(name, value, hint = "") {
   return el("div.tile", { title: hint || null }, el("dt", {}, name), el("dd", {}, value));
 }
 
-function progress({ doing, left }, { path, draw }) {
-  const text = left === null ? DOING[doing] : `${DOING[doing]} ${tn("{n} image left.", "{n} images left.", left)}`;
+function progress({ doing, left, tiles }, { path, draw }) {
+  const parts = [DOING[doing]];
+  if (left !== null) parts.push(tn("{n} image left.", "{n} images left.", left));
+  if (tiles !== null) parts.push(t("A large image: {done} of {total} tiles done.", { done: tiles[0], total: tiles[1] }));
   const stop = () => post(`${path}/stop`).then(draw, notifyError);
-  return el("p.message", { role: "status" }, text, isReviewer() && el("button", { type: "button", onclick: stop }, t("Stop")));
+  return el("p.message", { role: "status" }, parts.join(" "), isReviewer() && el("button", { type: "button", onclick: stop }, t("Stop")));
 }
 
 function curves(promoted) {

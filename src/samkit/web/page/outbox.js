@@ -18,7 +18,7 @@ import { ApiError, OFFLINE, get, getItems, post, put, remove } from "./api.js";
 import { sameValues } from "./labelling.js";
 
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
-const PASSING = [OFFLINE, 429, 502, 503, 504]; // temporary failures
+const PASSING = [OFFLINE, 429, 502, 503, 504, 507]; // temporary failures, such as a full disk
 const SIGNED_OUT = 401;
 
 /** Events: changed {}, done {change, annotation}, refused {change, error}. */

@@ -81,26 +81,57 @@ export class ShapeActions {
     return { mask, events: [...draft.events, ...done], score: done.length ? null : draft.score };
   }
 
-  /** Take a mask that was accepted away from those that it lies over. */
+  /** Take a mask that was accepted away from those that it lies over, if masks go over the others. */
   putOver(item) {
-    const { fit, cleaning } = this.state;
-    if (fit !== "over") return;
-    let covered = 0;
+    if (this.state.fit === "over") this.takeFromOthers(item);
+  }
+
+  /** Take a mask away from all others. @returns {number} how many were changed */
+  takeFromOthers(item) {
+    let [changed, covered] = [0, 0];
     for (const other of this.others(item)) {
       if (!overlap(other.mask, item.mask)) continue;
       const left = cut(other.mask, item.mask);
       if (areaOf(left) === areaOf(other.mask)) continue;
+      changed += 1;
       if (areaOf(left) > 0) {
-        const clean = cleaning.always ? cleanUp(left, slivers(cleaning)) : left;
-        const events = [shapeEvent({ action: "over" })];
-        if (!sameMask(clean, left)) events.push(shapeEvent(cleanData(slivers(cleaning))));
-        this.masks.replace(other, { mask: clean, classId: other.classId, events });
+        this.masks.replace(other, { ...this.withoutSlivers(left, { action: "over" }), classId: other.classId });
       } else {
         this.masks.remove(other);
         covered += 1;
       }
     }
     if (covered) notify(tn("{n} mask lay under it completely and is deleted. Ctrl+Z brings it back.", "{n} masks lay under it completely and are deleted. Ctrl+Z brings them back.", covered));
+    return changed;
+  }
+
+  /** What is saved of a mask that others were cut out of, cleaned up if accepted masks are. */
+  withoutSlivers(left, data, duration = 0) {
+    const { cleaning } = this.state;
+    const mask = cleaning.always ? cleanUp(left, slivers(cleaning)) : left;
+    const events = [shapeEvent(data, duration)];
+    if (!sameMask(mask, left)) events.push(shapeEvent(cleanData(slivers(cleaning))));
+    return { mask, events };
+  }
+
+  /** Put the selected mask over or under the others: what several have stays in one. @param {"over" | "under"} where */
+  order(where) {
+    const item = this.selected;
+    if (!item) return undefined;
+    if (where === "over") {
+      let changed = 0;
+      this.masks.together(() => {
+        changed = this.takeFromOthers(item);
+      });
+      notify(changed ? tn("It lies over {n} other mask now.", "It lies over {n} other masks now.", changed) : t("It overlaps no other mask."));
+      return undefined;
+    }
+    const left = outside(item.mask, this.others(item).map((one) => one.mask));
+    if (!areaOf(left)) return notify(t("The other masks cover it completely: nothing is left of it."), "bad");
+    if (sameMask(left, item.mask)) return notify(t("It overlaps no other mask."));
+    this.masks.replace(item, { ...this.withoutSlivers(left, { action: "under" }, this.clock.lap()), classId: item.classId });
+    notify(t("It lies under the others now."));
+    return this.selectAgain(item);
   }
 
   replace(item, mask, data, duration = 0) {

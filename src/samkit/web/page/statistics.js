@@ -151,8 +151,8 @@ async function agreementOf(project) {
     return el("section.table-card", {}, heading, el("p.quiet", {}, t("No image has been submitted by two people yet. Request two annotators for some images to compare their masks here.")));
   }
   const mean = items.reduce((sum, { mean_iou: iou }) => sum + iou, 0) / items.length;
-  const rows = items.map(({ image_id: id, image_path: path, user_names: names, mean_iou: iou, ious, num_unmatched: unmatched }) =>
-    el("tr", {}, el("td", {}, el("a", { href: `#/image/${id}` }, path)), el("td", {}, listed(names)), ...[iou.toFixed(3), ious.length, unmatched.join(" + ")].map((value) => el("td.number", {}, String(value)))),
+  const rows = items.map(({ image_id: id, image_path: path, user_names: names, mean_iou: iou, ious, num_unmatched: unmatched, num_same_class: same }) =>
+    el("tr", {}, el("td", {}, el("a", { href: `#/image/${id}` }, path)), el("td", {}, listed(names)), ...[iou.toFixed(3), ious.length, same, unmatched.join(" + ")].map((value) => el("td.number", {}, String(value)))),
   );
-  return el("section.table-card", {}, heading, el("p", {}, tn("Mean IoU {mean} on {n} pair; unmatched masks count as 0.", "Mean IoU {mean} on {n} pairs; unmatched masks count as 0.", items.length, { mean: mean.toFixed(3) })), dataTable(t("Agreement"), [t("Image"), t("People"), t("Mean IoU"), t("Matched pairs"), t("Unmatched")], rows));
+  return el("section.table-card", {}, heading, el("p", {}, tn("Mean IoU {mean} on {n} pair; unmatched masks count as 0.", "Mean IoU {mean} on {n} pairs; unmatched masks count as 0.", items.length, { mean: mean.toFixed(3) })), dataTable(t("Agreement"), [t("Image"), t("People"), t("Mean IoU"), t("Matched pairs"), t("Of the same class"), t("Unmatched")], rows));
 }

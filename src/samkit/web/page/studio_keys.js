@@ -67,6 +67,8 @@ export class StudioKeys {
       snap: () => draft.toggleSnap(),
       "shape:merge": () => shapes.pick("merge"),
       "shape:subtract": () => shapes.pick("subtract"),
+      "shape:over": () => shapes.order("over"),
+      "shape:under": () => shapes.order("under"),
       "shape:split": () => shapes.split(),
       "shape:line": () => shapes.pick("line"),
       "shape:clean": () => shapes.askToCleanUp(),

@@ -202,7 +202,7 @@ export class StudioPanels {
     const { picking } = state;
     const canShape = draft?.saved && !draft.changed && !corners && !picking;
     const shape = (action, label) => el("button.small", { type: "button", "data-key": action, onclick: () => this.act(action) }, label, el("kbd", {}, hint(action)));
-    const shapes = canShape && el("div.shape-row", { role: "group", "aria-label": t("Shape") }, shape("shape:merge", t("Merge")), shape("shape:subtract", t("Take away")), shape("shape:split", t("Split")), shape("shape:line", t("By line")), shape("shape:clean", t("Clean up")), shape("proposals:alike", t("All like it")));
+    const shapes = canShape && el("div.shape-row", { role: "group", "aria-label": t("Shape") }, shape("shape:merge", t("Merge")), shape("shape:subtract", t("Take away")), shape("shape:over", t("Over")), shape("shape:under", t("Under")), shape("shape:split", t("Split")), shape("shape:line", t("By line")), shape("shape:clean", t("Clean up")), shape("proposals:alike", t("All like it")));
     const what = picking ? PICK_WORDS[picking] : corners ? tn("Polygon, {n} corner", "Polygon, {n} corners", corners) : draft.waits ? t("Asking the model…") : draft.saved ? t("Mask {n}", { n: draft.saved.item.number }) : t("New mask");
     const clicks = draft?.state.events.filter(({ kind }) => kind !== "choose").length ?? 0;
     const keep = el("button.primary", { type: "button", "data-key": "accept", onclick: () => this.draft.accept() }, icon("check"), draft?.saved && !draft.changed ? t("Done") : corners ? (picking ? t("Split") : t("Finish")) : t("Accept"), el("kbd", {}, "⏎"));

@@ -15,6 +15,7 @@ import { TOOL_WORDS } from "./words.js";
 const FAR = 10; // frames of a long step
 const RADIUS_STEP = 1.25;
 const MAX_RADIUS = 400; // pixels of the frame
+const MAX_WAITING = 3; // prompts and strokes; more prompts are not taken
 
 const isKey = ({ kind }) => KEYFRAMES.includes(kind);
 // What people should look at: the object was lost or hardly looked like itself, and nobody has said so.
@@ -24,6 +25,8 @@ export class VideoActions {
   /** @param {import("./video.js").VideoPage} page */
   constructor(page) {
     this.page = page;
+    this.turn = Promise.resolve(); // of what is prompted and drawn
+    this.numWaiting = 0;
     this.simple = {
       play: () => (page.state.isPlaying ? page.pause() : page.play()),
       "frame:next": () => this.step(1),
@@ -58,7 +61,8 @@ export class VideoActions {
       "frame:confirm": () => this.withTrack(({ id }) => page.tracks.confirm(id, page.state.frame, page.clock.lap())),
       "frame:absent": () => this.withTrack(({ id }) => page.tracks.markAbsent(id, page.state.frame, page.state.frame)),
       "frames:absent": () => this.markGone(),
-      interpolate: () => this.withTrack(({ id }) => page.tracks.interpolate(id, page.state.frame)),
+      interpolate: () => this.withTrack(({ id }) => page.tracks.interpolate(id, page.state.frame, "flow")),
+      "interpolate:box": () => this.withTrack(({ id }) => page.tracks.interpolate(id, page.state.frame, "box")),
       "follow:forward": () => this.follow(false),
       "follow:back": () => this.follow(true),
       "follow:stop": () => page.following.isRunning && page.following.stop(),
@@ -135,15 +139,43 @@ export class VideoActions {
     return made.id;
   }
 
-  /** Change the prompts of the selected track in this frame; without a track, begin one. */
-  async prompt(change) {
+  /**
+   * Prompt or draw in the frame that is shown, one after the other: what comes first may begin the
+   * track, and what comes next rests on its answer.
+   * @template T
+   * @param {(frame: number, trackId: number | null) => Promise<T>} act
+   * @returns {Promise<T | undefined>}
+   */
+  inTurn(act) {
     const { page } = this;
-    if (!page.state.held || page.tracks.waiting > 2) return;
+    const { frame, held, video } = page.state;
+    const { selected } = page;
+    if (!held) return Promise.resolve();
     page.pause();
-    const { frame } = page.state;
-    await page.attempt(async () => {
-      const id = page.selected ? page.state.selectedId : await this.addTrack();
-      if (id !== null) await page.tracks.prompt(id, frame, change(promptsOf(page.tracks.of(id, frame))), page.clock.lap());
+    if (!page.pictures.isShown) {
+      notify(t("This frame is not there yet: wait a moment."));
+      return Promise.resolve();
+    }
+    let done;
+    const turn = () =>
+      page.attempt(async () => {
+        await page.tracks.ready(frame, video.num_frames);
+        done = await act(frame, (selected ?? page.selected)?.id ?? null);
+      });
+    this.numWaiting += 1;
+    this.turn = this.turn.then(turn).finally(() => {
+      this.numWaiting -= 1;
+    });
+    return this.turn.then(() => done);
+  }
+
+  /** Change the prompts of the selected track in this frame; without a track, begin one. */
+  prompt(change) {
+    const { tracks, clock } = this.page;
+    if (this.numWaiting >= MAX_WAITING) return undefined;
+    return this.inTurn(async (frame, known) => {
+      const id = known ?? (await this.addTrack());
+      if (id !== null) await tracks.prompt(id, frame, change(promptsOf(tracks.of(id, frame))), clock.lap());
     });
   }
 
@@ -157,13 +189,12 @@ export class VideoActions {
   /** Paint onto the selected track's mask in this frame, or erase from it; without a track, begin one. */
   async stroke(points, erase) {
     const { page } = this;
-    const { frame, held, radius, video } = page.state;
-    if (!held) return;
-    page.pause();
-    await page.attempt(async () => {
-      const known = page.selected && page.tracks.layerAt(page.selected.id, frame)?.mask;
+    const { tracks } = page;
+    const { radius, video } = page.state;
+    const begun = await this.inTurn(async (frame, trackId) => {
+      const known = trackId && tracks.layerAt(trackId, frame)?.mask;
       if (erase && !known) return notify(t("The selected track has no mask here to erase from."));
-      const id = page.selected ? page.state.selectedId : await this.addTrack();
+      const id = trackId ?? (await this.addTrack());
       if (id === null) return undefined;
       const [height, width] = video.size_hw;
       const before = known ?? emptyMask(height, width);
@@ -171,8 +202,9 @@ export class VideoActions {
       const mask = erase ? cut(before, shape) : unite(before, shape);
       if (sameMask(mask, before)) return undefined;
       if (!areaOf(mask)) return notify(t("Nothing would be left. A says that the object is not seen here, Delete clears the frame."));
-      return page.tracks.draw(id, frame, mask, page.clock.lap());
+      return { stored: tracks.draw(id, frame, mask, page.clock.lap()) }; // the next stroke does not wait for that
     });
+    if (begun) await page.attempt(() => begun.stored);
   }
 
   addPoint(pixel, label) {
@@ -197,7 +229,8 @@ export class VideoActions {
 
   async undo() {
     if (!this.page.state.held) return;
-    if (!(await this.page.tracks.undo())) notify(t("Nothing to undo: prompts and strokes since the video was opened can be undone."));
+    await this.turn;
+    if (!(await this.page.tracks.undo())) notify(t("Nothing to undo: what is done in frames since the video was opened can be undone."));
   }
 
   async deleteTrack() {
@@ -224,7 +257,7 @@ export class VideoActions {
   }
 
   clear() {
-    return this.withTrack(({ id }) => this.page.tracks.clear(id, this.page.state.frame, this.page.state.frame));
+    return this.withTrack(({ id }) => this.page.tracks.clear(id, this.page.state.frame));
   }
 
   /** The object is gone from here until the track has a keyframe again. */

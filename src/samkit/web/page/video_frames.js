@@ -22,6 +22,7 @@ export class FramePictures {
     /** @type {Map<string, Promise<void>>} */
     this.loading = new Map();
     this.shown = null; // the picture that is on the screen, until the frame has its own
+    this.shownFrame = null; // whose picture it is
     this.closing = new AbortController();
     this.error = null; // why the frame cannot be shown
   }
@@ -37,6 +38,11 @@ export class FramePictures {
   /** Whether a frame can be shown at once. */
   has(frame) {
     return this.pictures.has(this.key(frame));
+  }
+
+  /** Whether the frame itself is on the screen, and not yet the one before. */
+  get isShown() {
+    return this.shownFrame === this.frame;
   }
 
   /** Fetch frames that are likely shown next. */
@@ -61,6 +67,7 @@ export class FramePictures {
     this.pictures.delete(key); // to the end
     this.pictures.set(key, found);
     this.shown = found;
+    this.shownFrame = this.frame;
     return found;
   }
 

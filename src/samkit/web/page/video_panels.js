@@ -107,7 +107,7 @@ export class VideoPanels {
     const title = el("div.title", {}, el("h1", { title: video.path }, video.path), el("span.size.quiet", {}, listed(facts.filter(Boolean))));
     const back = el("a.icon", { href: `#/project/${project.id}/videos`, title: t("Back to the project's videos"), "aria-label": t("Back to the project's videos") }, icon("back"));
     const zoom = el("div.zoombar", { role: "toolbar", "aria-label": t("View") }, this.button("zoom-", "minus", t("Zoom out")), this.button("zoom+", "plus", t("Zoom in")), this.button("view:fit", "fit", t("Whole frame")));
-    const header = el("header.bar", {}, back, title, el("span.grow"), this.page.review.badge, this.saveState, this.button("undo", "undo", t("Undo the last prompt or stroke"), ".to-edit"), zoom, this.button("panel", "list", t("Tracks, classes and history")), themeButton(), this.button("help", "help", t("Keys")), this.page.review.submitButton);
+    const header = el("header.bar", {}, back, title, el("span.grow"), this.page.review.badge, this.saveState, this.button("undo", "undo", t("Undo the last prompt, stroke, absence or clearing"), ".to-edit"), zoom, this.button("panel", "list", t("Tracks, classes and history")), themeButton(), this.button("help", "help", t("Keys")), this.page.review.submitButton);
     const rail = el("div.rail.to-edit", { role: "toolbar", "aria-label": t("Tools"), "aria-orientation": "vertical" }, ...this.tools, this.background, this.brushSize);
     const canvas = el("main.canvas", { "aria-label": t("Frame") }, this.page.stage.element, this.page.review.verdict, startNotices());
     const ofTrack = el(
@@ -119,6 +119,7 @@ export class VideoPanels {
       this.worded("frame:clear", "cross", t("Clear")),
       this.worded("track:split", "merge", t("Split")),
       this.worded("interpolate", "strip", t("Fill between")),
+      this.worded("interpolate:box", "box", t("With boxes")),
       this.worded("track:delete", "bin", t("Delete track")),
     );
     const tracks = el("section.tracks", {}, el("h2.row", {}, t("Tracks"), el("span.grow"), this.button("track:new", "plus", t("New track"), ".to-edit")), this.list, ofTrack);

@@ -28,7 +28,8 @@ export class VideoTracks extends EventTarget {
     this.tracks = [];
     /** @type {Map<number, TrackFrame[]>} by frame */
     this.frames = new Map();
-    this.asked = new Set(); // first frames of windows on their way
+    /** @type {Map<number, Promise<void>>} windows on their way, by their first frame */
+    this.asked = new Map();
     this.layers = new WeakMap();
     this.generation = 0; // counts what makes answers that are on their way out of date
     this.waiting = 0; // changes without an answer yet
@@ -48,7 +49,7 @@ export class VideoTracks extends EventTarget {
   async reload() {
     this.generation += 1;
     this.asked.clear();
-    this.old = this.frames; // shown until the new ones are there
+    if (this.frames.size) this.old = this.frames; // shown until the new ones are there
     this.frames = new Map();
     await this.load();
   }
@@ -88,29 +89,37 @@ export class VideoTracks extends EventTarget {
 
   /** Read the masks around a frame unless they are here. */
   want(frame, count) {
-    for (const at of [frame, frame + WINDOW]) this.wantWindow(at - (at % WINDOW), count);
+    for (const at of [frame, frame + WINDOW]) this.wantWindow(at, count).catch(() => {}); // asked for again with the next frame
   }
 
-  wantWindow(first, count) {
-    if (first >= count || this.asked.has(first) || this.frames.has(first)) return;
-    this.asked.add(first);
+  /** Wait until the masks in a frame are here, and not those of before: what is changed rests on them. */
+  async ready(frame, count) {
+    while (!this.frames.has(frame)) await this.wantWindow(frame, count);
+  }
+
+  async wantWindow(frame, count) {
+    const first = frame - (frame % WINDOW);
+    if (first >= count || this.frames.has(first)) return;
+    if (!this.asked.has(first)) this.asked.set(first, this.readWindow(first, Math.min(count, first + WINDOW) - 1));
+    await this.asked.get(first);
+  }
+
+  async readWindow(first, last) {
     const { generation } = this;
-    const last = Math.min(count, first + WINDOW) - 1;
-    getItems(`videos/${this.videoId}/masks?${query({ first, last })}`).then(
-      (items) => {
-        if (generation !== this.generation) return;
-        this.asked.delete(first);
-        for (let at = first; at <= last; at++) this.frames.set(at, []);
-        for (const one of items) this.frames.get(one.frame).push(one);
-        if (this.drawn?.isStored && this.frames.has(this.drawn.frame)) this.drawn = null;
-        for (const old of this.frames.keys()) {
-          if (this.frames.size <= CACHED) break;
-          this.frames.delete(old);
-        }
-        this.changed();
-      },
-      () => this.asked.delete(first), // asked for again with the next frame
-    );
+    try {
+      const items = await getItems(`videos/${this.videoId}/masks?${query({ first, last })}`);
+      if (generation !== this.generation) return;
+      for (let at = first; at <= last; at++) this.frames.set(at, []);
+      for (const one of items) this.frames.get(one.frame).push(one);
+    } finally {
+      if (generation === this.generation) this.asked.delete(first);
+    }
+    if (this.drawn?.isStored && this.frames.has(this.drawn.frame)) this.drawn = null;
+    for (const old of this.frames.keys()) {
+      if (this.frames.size <= CACHED) break;
+      this.frames.delete(old);
+    }
+    this.changed();
   }
 
   colorOf(track) {
@@ -143,6 +152,7 @@ export class VideoTracks extends EventTarget {
 
   /** Ask the model: all points and the box of a track in a frame. Without any, the frame is cleared. */
   async prompt(trackId, frame, { points, labels, box }, durationMs) {
+    await this.saving; // the model corrects what was drawn
     const before = promptsOf(this.of(trackId, frame));
     await this.change(() => this.sendPrompts(trackId, frame, { points, labels, box, duration_ms: durationMs }));
     this.past.push(() => this.change(() => this.sendPrompts(trackId, frame, { ...before, undo: true })));
@@ -181,10 +191,9 @@ export class VideoTracks extends EventTarget {
   async putBack(trackId, frame, before) {
     const path = `tracks/${trackId}/frames/${frame}/mask`;
     if (before?.runs) return put(path, { rle: encodeRle(before), undo: true });
-    if (before?.kind === "confirmed" && before.area_px) return put(path, { rle: before.rle, undo: true });
-    if (before?.kind === "confirmed") return post(`tracks/${trackId}/absent`, { first: frame, last: frame });
+    if (before?.kind === "confirmed") return this.unclear(trackId, frame, before);
     await this.sendClear(trackId, frame);
-    return before?.kind === "prompted" ? this.sendPrompts(trackId, frame, { ...promptsOf(before), undo: true }) : undefined;
+    return before?.kind === "prompted" ? this.unclear(trackId, frame, before) : undefined;
   }
 
   async undo() {
@@ -198,16 +207,35 @@ export class VideoTracks extends EventTarget {
     return this.change(() => put(`tracks/${trackId}/frames/${frame}/mask`, { duration_ms: durationMs }));
   }
 
-  markAbsent(trackId, first, last) {
-    return this.change(() => post(`tracks/${trackId}/absent`, { first, last }));
+  async markAbsent(trackId, first, last) {
+    await this.change(() => post(`tracks/${trackId}/absent`, { first, last }));
+    this.past.push(() => this.change(() => this.unmarkAbsent(trackId, first, last)));
   }
 
-  clear(trackId, first, last) {
-    return this.change(() => remove(`tracks/${trackId}/frames?${query({ first, last })}`));
+  /** Masks that people had made come back as their frames are cleared one by one. */
+  async unmarkAbsent(trackId, first, last) {
+    if (first < last) await remove(`tracks/${trackId}/frames?${query({ first: first + 1, last })}`);
+    await this.sendClear(trackId, first);
   }
 
-  interpolate(trackId, frame) {
-    return this.change(() => request("POST", `tracks/${trackId}/interpolate`, { frame }, { timeoutS: ANSWER_S }));
+  /** Clear a frame; what a person had made there can be brought back. */
+  async clear(trackId, frame) {
+    await this.saving;
+    const before = this.of(trackId, frame);
+    await this.change(() => this.sendClear(trackId, frame));
+    if (KEYFRAMES.includes(before?.kind)) this.past.push(() => this.change(() => this.unclear(trackId, frame, before)));
+  }
+
+  /** @param {TrackFrame} before what was cleared */
+  unclear(trackId, frame, before) {
+    if (before.kind === "prompted") return this.sendPrompts(trackId, frame, { ...promptsOf(before), undo: true });
+    if (!before.area_px) return post(`tracks/${trackId}/absent`, { first: frame, last: frame });
+    return put(`tracks/${trackId}/frames/${frame}/mask`, { rle: before.rle, undo: true });
+  }
+
+  /** @param {"flow" | "box"} by */
+  interpolate(trackId, frame, by) {
+    return this.change(() => request("POST", `tracks/${trackId}/interpolate`, { frame, by }, { timeoutS: ANSWER_S }));
   }
 
   setClass({ id, version }, classId) {

@@ -10,6 +10,7 @@ from samkit.dataengine import (
     get_project,
     list_learned_models,
     prefill_outcomes,
+    prelabelled_now,
     serve_version,
     serving_version,
     set_learning,
@@ -92,6 +93,7 @@ def _learning(studio: ServerState, project_id: int) -> LearningOut:
     learning = get_project(store, project_id).learning
     own = studio.embedder.model
     accepted, prefilled = prefill_outcomes(store, project_id)
+    doing = studio.learners.working_on(project_id)
     images_of = studio.embedder.served().cache.images if own is not None else no_images
     return LearningOut(
         every_masks=learning.every_masks,
@@ -101,8 +103,9 @@ def _learning(studio: ServerState, project_id: int) -> LearningOut:
         lora=learning.lora,
         away_minutes=learning.away_minutes,
         serving=serving_version(store, project_id) or (None if own is None else own.id),
-        doing=studio.learners.working_on(project_id),
+        doing=doing,
         left=studio.learners.images_left(project_id, images_of),
+        tiles=_tiles_done(studio, project_id) if doing == "prefill" else None,
         finished_masks=count_verified_masks(store, project_id),
         learned=tuple(
             LearnedOut.model_validate(one) for one in list_learned_models(store, project_id)
@@ -110,6 +113,15 @@ def _learning(studio: ServerState, project_id: int) -> LearningOut:
         precision=accepted / prefilled if prefilled else None,
         prefilled=prefilled,
     )
+
+
+def _tiles_done(studio: ServerState, project_id: int) -> tuple[int, int] | None:
+    """Numbers of tiles, done and all, of the image that is being prefilled; None if it has none."""
+    from samkit.learning import TileFolder
+
+    tiles = TileFolder(studio.config.cache_folder, studio.store, project_id)
+    found = (tiles.progress(image_id) for image_id in prelabelled_now(studio.store, project_id))
+    return next((progress for progress in found if progress is not None), None)
 
 
 def no_images(_encoder_checksum: str) -> set[str]:

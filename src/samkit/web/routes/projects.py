@@ -184,6 +184,7 @@ def _agreements(studio: ServerState, found: Iterable[Agreement]) -> tuple[Agreem
             user_names=[names[user_id] for user_id in one.user_ids],
             ious=list(one.ious),
             num_unmatched=list(one.num_unmatched),
+            num_same_class=one.num_same_class,
             mean_iou=one.mean_iou,
         )
         for one in found
