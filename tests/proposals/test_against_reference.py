@@ -48,7 +48,7 @@ def test_the_same_masks_are_found(predictor: samkit.Predictor, image: np.ndarray
     plain = reference_model(predictor.model)
     found = find_masks(plain, image, Settings(points_per_side=POINTS_PER_SIDE))
     masks = AutoMasker(predictor, AutoMaskConfig(points_per_side=POINTS_PER_SIDE)).generate(image)
-    assert len(found) >= 5
+    assert len(found) >= 4
     assert_same_masks(found, masks)
     order = np.argsort(-found.scores, kind="stable")
     np.testing.assert_allclose(masks.scores, found.scores[order], atol=1e-4)
