@@ -18,7 +18,7 @@ import numpy as np
 
 from samkit.errors import DataError
 from samkit.files import make_folder, read_json, write_bytes
-from samkit.geometry import Rle, rle_area, rle_box_xyxy
+from samkit.geometry import Rle
 from samkit.types import Masks
 
 if TYPE_CHECKING:
@@ -131,15 +131,8 @@ def _to_masks(
     stability: Sequence[float],
 ) -> Masks:
     height, width = size_hw
-    rles = tuple(Rle(size=[height, width], counts=one) for one in counts)
-    return Masks(
-        rles=rles,
-        boxes_xyxy=np.array([rle_box_xyxy(rle) for rle in rles], np.int64).reshape(-1, 4),
-        areas=np.array([rle_area(rle) for rle in rles], np.int64),
-        scores=np.array(scores, np.float32),
-        size_hw=(height, width),
-        stability=np.array(stability, np.float32),
-    )
+    rles = [Rle(size=[height, width], counts=one) for one in counts]
+    return Masks.from_rles(rles, scores, (height, width), stability=np.array(stability, np.float32))
 
 
 def _latest_first(folders: Iterable[Path]) -> list[Path]:

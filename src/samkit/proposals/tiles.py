@@ -22,8 +22,6 @@ from samkit.geometry import (
     decode_rle_patch,
     encode_patch_rle,
     encode_rle,
-    rle_area,
-    rle_box_xyxy,
 )
 from samkit.proposals.filter import touches_inner_border
 from samkit.proposals.grid import Box, tile_boxes
@@ -301,12 +299,10 @@ def _merge(tiles: list[Tile], groups: Groups, size_hw: tuple[int, int]) -> Masks
     objects, mains = [objects[i] for i in order], [mains[i] for i in order]
     rles = tuple(_join(own, size_hw) for own in objects)
     hulls = [_hull([part.crop_xyxy for part in own]) for own in objects]
-    return Masks(
-        rles=rles,
-        boxes_xyxy=np.array([rle_box_xyxy(rle) for rle in rles], np.int64).reshape(-1, 4),
-        areas=np.array([rle_area(rle) for rle in rles], np.int64),
-        scores=np.array([main.score for main in mains], np.float32),
-        size_hw=size_hw,
+    return Masks.from_rles(
+        rles,
+        [main.score for main in mains],
+        size_hw,
         stability=_stability(tiles, mains),
         points_xy=_points(tiles, mains),
         crops_xyxy=np.array(hulls, np.int64).reshape(-1, 4),

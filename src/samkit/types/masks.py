@@ -20,6 +20,8 @@ from samkit.geometry import (
     decode_rle,
     decode_rle_patch,
     encode_rle,
+    rle_area,
+    rle_box_xyxy,
     xyxy_to_xywh,
 )
 
@@ -93,6 +95,24 @@ class Masks:
             areas=masks.sum(axis=(1, 2), dtype=np.int64),
             scores=np.asarray(scores, np.float32),
             size_hw=(masks.shape[1], masks.shape[2]),
+        )
+
+    @classmethod
+    def from_rles(
+        cls, rles: Sequence[Rle], scores: npt.ArrayLike, size_hw: tuple[int, int], **columns: Any
+    ) -> Masks:
+        """Make masks of RLEs, with their tight boxes and areas.
+
+        Args:
+            columns: further ones, such as `stability`.
+        """
+        return cls(
+            rles=tuple(rles),
+            boxes_xyxy=np.array([rle_box_xyxy(rle) for rle in rles], np.int64).reshape(-1, 4),
+            areas=np.array([rle_area(rle) for rle in rles], np.int64),
+            scores=np.asarray(scores, np.float32),
+            size_hw=size_hw,
+            **columns,
         )
 
     def __len__(self) -> int:

@@ -23,8 +23,6 @@ from samkit.geometry import (
     fine_mask,
     logits_to_original,
     logits_to_rle,
-    rle_area,
-    rle_box_xyxy,
     stability_score,
 )
 from samkit.types.masks import Masks
@@ -215,14 +213,8 @@ class MaskPrediction:
 
     def to_masks(self) -> Masks:
         """All masks in one list, prompt by prompt, scored by predicted IoU."""
-        rles = self.rles()
-        found = Masks(
-            rles=rles,
-            boxes_xyxy=np.array([rle_box_xyxy(rle) for rle in rles], np.int64).reshape(-1, 4),
-            areas=np.array([rle_area(rle) for rle in rles], np.int64),
-            scores=self.iou_pred.reshape(-1),
-            size_hw=self.coords.original_hw,
-        )
+        scores, size_hw = self.iou_pred.reshape(-1), self.coords.original_hw
+        found = Masks.from_rles(self.rles(), scores, size_hw)
         if self.phrases is None or self.phrase_scores is None:
             return found
         candidates = self.iou_pred.shape[-1]

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
-from sqlalchemy import Select, and_, func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from samkit.dataengine.database import Store
@@ -79,8 +78,9 @@ def measure_agreement(store: Store, image_id: int) -> tuple[Agreement, ...]:
         image = find(session, ImageRow, image_id, "image")
         size = [image.height, image.width]
         found = [one for one in submissions(session, image_id) if one.outcome == "annotated"]
-        masks = {one.user_id: submitted_masks(session, one.id, size) for one in found}
-        classes = {one.user_id: _submitted_classes(session, one.id) for one in found}
+        rows = {one.user_id: _submitted(session, one.id) for one in found}
+    masks = {user: _masks(own, size) for user, own in rows.items()}
+    classes = {user: [class_id for _, class_id in own] for user, own in rows.items()}
     return tuple(
         _compare(image_id, (one, other), masks, classes)
         for one, other in combinations(sorted(masks), 2)
@@ -89,23 +89,23 @@ def measure_agreement(store: Store, image_id: int) -> tuple[Agreement, ...]:
 
 def submitted_masks(session: Session, submission_id: int, size: list[int]) -> list[Rle]:
     """Return the masks that a submission holds, as they were when it was made."""
-    rows = session.scalars(_submitted(RevisionRow.counts, submission_id))
-    return [{"size": size, "counts": counts} for counts in rows]
+    return _masks(_submitted(session, submission_id), size)
 
 
-def _submitted_classes(session: Session, submission_id: int) -> list[int | None]:
-    """Return the classes of these masks."""
-    return list(session.scalars(_submitted(RevisionRow.class_id, submission_id)))
-
-
-def _submitted(column: Any, submission_id: int) -> Select[Any]:
+def _submitted(session: Session, submission_id: int) -> list[tuple[str, int | None]]:
+    """Run lengths and class of each mask that a submission holds."""
     at_version = and_(
         RevisionRow.annotation_id == SubmissionMaskRow.annotation_id,
         RevisionRow.version == SubmissionMaskRow.version,
     )
-    query = select(column).join(SubmissionMaskRow, at_version)
+    query = select(RevisionRow.counts, RevisionRow.class_id).join(SubmissionMaskRow, at_version)
     query = query.where(SubmissionMaskRow.submission_id == submission_id)
-    return query.order_by(RevisionRow.annotation_id)
+    rows = session.execute(query.order_by(RevisionRow.annotation_id))
+    return [(counts, class_id) for counts, class_id in rows]
+
+
+def _masks(rows: Sequence[tuple[str, int | None]], size: list[int]) -> list[Rle]:
+    return [{"size": size, "counts": counts} for counts, _ in rows]
 
 
 def _compare(
