@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+import samkit
 from other_programs import load
 from samkit import AutoMaskConfig, AutoMasker, Predictor
 from samkit.errors import ConfigError, DataError
@@ -124,3 +125,66 @@ def test_other_labels_are_refused(apply, predictor):
         apply(None, boxes="prompts")
     with pytest.raises(ConfigError, match="unknown preset"):
         integration.SegmentationModel(predictor, preset="none")
+
+
+class Reader:
+    """Frames, as FiftyOne's reader gives them: `frame_number` is that of the latest one."""
+
+    def __init__(self, frames, first=1):
+        self.frames = frames
+        self.first = first
+
+    def __iter__(self):
+        for self.frame_number, frame in enumerate(self.frames, self.first):
+            yield frame
+
+
+@pytest.fixture(scope="module")
+def video_model():
+    return integration.VideoSegmentationModel(samkit.VideoPredictor.load("mobile_sam_tuned"))
+
+
+def scene(shift):
+    """A frame (H, W, 3) with a disc that is `shift` pixels to the right."""
+    frame = np.full((90, 130, 3), 40, np.uint8)
+    return cv2.circle(frame, (30 + shift, 48), 16, (200, 60, 60), -1)
+
+
+def video_sample(prompts):
+    """A sample with prompts by frame number."""
+    sample = fo.Sample("clip.mp4")
+    for number, value in prompts.items():
+        sample.frames[number] = fo.Frame(prompts=value)
+    return sample
+
+
+def follow(video_model, reader, prompts, field="frames.prompts"):
+    with fo_utils.SetAttributes(video_model, needs_fields={"prompt_field": field}):
+        return video_model.predict(reader, sample=video_sample(prompts))
+
+
+def test_a_mask_is_followed_as_it_is_and_a_later_prompt_is_an_object_of_its_own(video_model):
+    disc = (scene(0) != 40).any(axis=2)
+    masked = fo.Detection.from_mask(disc, label="disc", index=0)
+    prompts = {
+        4: fo.Detections(detections=[masked]),
+        5: fo.Keypoints(keypoints=[fo.Keypoint(label="same", points=[(34 / 130, 48 / 90)])]),
+    }
+    clip = Reader([scene(0), scene(4), scene(8)], first=4)  # of a longer video
+    found = follow(video_model, clip, prompts)
+    assert list(found) == [4, 5, 6]
+    [first] = found[4].detections
+    drawn = np.asarray(first.to_segmentation(frame_size=(130, 90), target=1).mask) > 0
+    # FiftyOne draws what it was given a pixel aside, as it cuts digits off.
+    assert (drawn & disc).sum() / (drawn | disc).sum() > 0.85
+    assert [(one.label, one.index) for one in found[5].detections] == [("disc", 0), ("same", 1)]
+    assert len(found[6].detections) == 2
+
+
+def test_prompts_of_a_video_are_in_its_frames(video_model):
+    with pytest.raises(ConfigError, match=r"prompt_field='frames\.detections'"):
+        follow(video_model, Reader([scene(0)]), {}, field="prompts")
+
+
+def test_a_video_without_prompts_gets_no_labels(video_model):
+    assert follow(video_model, Reader([scene(0), scene(4)]), {1: None}) == {}

@@ -231,8 +231,106 @@ def test_a_model_of_the_zoo_asks_for_its_options(installed):
     asked = model.resolve_input(None)
     assert isinstance(asked, fo_types.Property)
     fields = asked.to_json()["type"]["properties"]
-    assert list(fields) == ["preset", "classes", "text_model"]
+    assert list(fields) == ["video", "preset", "classes", "text_model"]
     assert fields["preset"]["type"]["values"] == list(PRESETS)
     given = {"preset": "instant", "classes": [], "text_model": ""}
     model.parse_parameters(None, given)
     assert given == {"preset": "instant"}
+
+
+NUM_FRAMES, BEGIN = 5, 3  # the second object is prompted at frame 3
+
+
+@pytest.fixture
+def video_predictor():
+    return samkit.VideoPredictor.load("mobile_sam_tuned")
+
+
+@pytest.fixture
+def videos(database, tmp_path):
+    """A data set of one video: a disc that moves, and a square that a person finds later."""
+    frames = np.full((NUM_FRAMES, 96, 128, 3), 40, np.uint8)
+    for number, frame in enumerate(frames):
+        cv2.circle(frame, (30 + 4 * number, 48), 16, (200, 60, 60), -1)
+        cv2.rectangle(frame, (90, 30), (115, 60), (60, 200, 90), -1)
+    path = tmp_path / "clip.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (128, 96))
+    for frame in frames:
+        writer.write(frame[..., ::-1])
+    writer.release()
+    dataset = fo.Dataset()
+    sample = fo.Sample(str(path))
+    box = [14 / 128, 32 / 96, 32 / 128, 32 / 96]
+    sample.frames[1] = fo.Frame(
+        truth=fo.Detections(detections=[fo.Detection(label="disc", bounding_box=box, index=7)])
+    )
+    sample.frames[BEGIN] = fo.Frame(
+        clicks=fo.Keypoints(keypoints=[fo.Keypoint(label="square", points=[(0.8, 0.47)])])
+    )
+    dataset.add_sample(sample)
+    yield dataset
+    dataset.delete()
+
+
+def stored_frames(dataset, field):
+    """By frame number: what is stored, as name, index and mask (H, W) drawn by FiftyOne."""
+    dataset.reload()
+    return {
+        number: [
+            (one.label, one.index, one.to_segmentation(frame_size=(128, 96), target=1).mask > 0)
+            for one in frame[field].detections
+        ]
+        for number, frame in dataset.first().frames.items()
+        if frame[field] is not None
+    }
+
+
+def read_clip(path):
+    capture = cv2.VideoCapture(str(path))
+    return [capture.read()[1][..., ::-1] for _ in range(NUM_FRAMES)]
+
+
+@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="FiftyOne reads videos with ffmpeg")
+@pytest.mark.parametrize("field", ["truth", "clicks"])
+def test_objects_are_followed_through_a_video(videos, video_predictor, field):
+    model = integration.VideoSegmentationModel(video_predictor)
+    videos.apply_model(
+        model, label_field="masks", prompt_field=f"frames.{field}", skip_failures=False
+    )
+    found = stored_frames(videos, "masks")
+    stream = video_predictor.stream()
+    expected = {}
+    for number, frame in enumerate(read_clip(videos.first().filepath), 1):
+        answer = stream.track(frame)
+        if field == "truth" and number == 1:
+            answer = stream.prompt(object_id=7, boxes=[14, 32, 46, 64])
+        if field == "clicks" and number == BEGIN:
+            answer = stream.prompt(object_id=0, points=[[0.8 * 128, 0.47 * 96]])
+        if answer.object_ids:
+            expected[number] = answer
+    assert list(found) == list(expected)
+    name, index = ("disc", 7) if field == "truth" else ("square", 0)
+    for number, [(own_name, own_index, mask)] in found.items():
+        assert (own_name, own_index) == (name, index)
+        np.testing.assert_array_equal(mask, expected[number].masks[0])
+        assert mask.sum() > 200
+
+
+@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="FiftyOne reads videos with ffmpeg")
+def test_frames_of_a_video_are_segmented_one_by_one(videos, model, predictor):
+    videos.apply_model(
+        model, label_field="frames.single", prompt_field="frames.truth", skip_failures=False
+    )
+    found = stored_frames(videos, "single")
+    assert [len(found[number]) for number in range(1, NUM_FRAMES + 1)] == [1, 0, 0, 0, 0]
+    [(name, index, mask)] = found[1]
+    first = read_clip(videos.first().filepath)[0]
+    answer = predictor.predict(predictor.embed(first), boxes=[14, 32, 46, 64], multimask=False)
+    assert (name, index) == ("disc", 7)
+    np.testing.assert_array_equal(mask, answer.best().masks[0])
+
+
+def test_a_video_model_of_the_zoo(installed):
+    model = foz.load_zoo_model("samkit/mobile_sam_tuned", video=True, preset="instant")
+    assert isinstance(model, integration.VideoSegmentationModel)
+    assert model.media_type == "video"

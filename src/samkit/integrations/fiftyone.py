@@ -1,28 +1,32 @@
-"""A model for FiftyOne: `dataset.apply_model` with prompts from labels, or masks of everything.
+"""Models for FiftyOne: `apply_model` with prompts from labels, masks of everything, and videos.
 
-    from samkit.integrations.fiftyone import SegmentationModel
+    from samkit.integrations.fiftyone import SegmentationModel, VideoSegmentationModel
 
     model = SegmentationModel()
     dataset.apply_model(model, label_field="masks", prompt_field="ground_truth")
     dataset.apply_model(model, label_field="everything")
+    video_model = VideoSegmentationModel()
+    videos.apply_model(video_model, label_field="masks", prompt_field="frames.detections")
 
 Source: the protocols of `fiftyone.core.models`, 1.22.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from samkit.errors import ConfigError, DataError
+from samkit.errors import ConfigError, DataError, NothingFoundError
 from samkit.extras import require_package
 from samkit.geometry import decode_rle_patch
 from samkit.integrations.maskers import OBJECT, make_masker, scores_of
 from samkit.predict import Predictor
 from samkit.types import ImageEmbedding, Masks
+from samkit.video import VideoAnswer, VideoPredictor, VideoStream
 
 require_package("fiftyone", "the model for FiftyOne")
 
@@ -30,6 +34,10 @@ from fiftyone import Detection, Detections, Keypoint, Keypoints  # noqa: E402
 from fiftyone.core.models import Model, SamplesMixin  # noqa: E402
 
 PROMPT_FIELD = "prompt_field"
+# Before the names of fields that frames have, where a data set of videos is asked.
+OF_FRAMES = "frames."
+# FiftyOne cuts the digits of pixel coordinates off: 61.99999 would be 61, and the mask be resized.
+ROUNDED_UP_PX = 1e-6
 # Attributes of keypoints that say which points are positive (1) and which negative (0), as
 # FiftyOne's own models read them.
 POINT_LABELS = ("sam_labels", "sam2_labels")
@@ -82,25 +90,22 @@ class SegmentationModel(SamplesMixin, Model):  # type: ignore[misc]
         )
 
     def predict(self, arg: Pixels, sample: Any = None) -> Detections:
-        """Segment one image.
+        """Segment one image, or one frame of a video.
 
         Args:
             arg: its pixels (H, W, 3).
-            sample: its sample, for the prompts.
+            sample: its sample or frame, for the prompts.
 
         Raises:
             ConfigError: a field is asked for by another name than `prompt_field`.
             DataError: the field has neither detections nor keypoints.
         """
-        unknown = [key for key in self.needs_fields if key != PROMPT_FIELD]
-        if unknown:
-            raise ConfigError(f"prompts are in {PROMPT_FIELD}; got {', '.join(unknown)}")
-        field = self.needs_fields.get(PROMPT_FIELD)
+        field = prompt_field_of(self.needs_fields)
         if field is None:
             return self._everything(arg)
         if sample is None:
             raise DataError(f"prompts in {field!r} need the samples")
-        prompts = prompts_of(sample[field], field)
+        prompts = prompts_of(sample[field.removeprefix(OF_FRAMES)], field)
         if not prompts:
             return Detections(detections=[])
         embedding = self.predictor.embed(arg)
@@ -120,20 +125,135 @@ class SegmentationModel(SamplesMixin, Model):  # type: ignore[misc]
 
     def _answer(self, embedding: ImageEmbedding, prompt: Detection | Keypoint) -> Masks:
         """The best mask of a prompt."""
-        height, width = embedding.coords.original_hw
+        size_hw = embedding.coords.original_hw
         if isinstance(prompt, Detection):
-            x, y, w, h = prompt.bounding_box
-            box = np.array([x, y, x + w, y + h]) * [width, height, width, height]
+            box = box_of(prompt, size_hw)
             answer = self.predictor.predict(embedding, boxes=box, multimask=False)
         else:
-            points, labels = points_of(prompt)
+            points, labels = points_of(prompt, size_hw)
             answer = self.predictor.predict(
-                embedding,
-                points=points * [width, height],
-                labels=labels,
-                multimask=len(points) == 1,
+                embedding, points=points, labels=labels, multimask=len(points) == 1
             )
         return answer.best().to_masks()
+
+
+class VideoSegmentationModel(SamplesMixin, Model):  # type: ignore[misc]
+    """Objects followed through videos, from prompts in a field of their frames.
+
+    An object is what has the same index; a prompt without one is an object of its own. A detection
+    is the object's mask where it has one, else its box, and a keypoint its points. Prompts in later
+    frames correct the object or begin another one. Each frame from the first prompt on gets the
+    masks of the objects that are there, with the prompts' labels, an index, and the predicted IoU
+    as confidence.
+    """
+
+    media_type = "video"
+    ragged_batches = True  # one video at a time
+    transforms = None
+    preprocess = False
+    config = None
+
+    def __init__(
+        self,
+        model: VideoPredictor | str | None = None,
+        *,
+        policy: str | None = None,
+        non_overlapping: bool = False,
+    ) -> None:
+        """Load a model.
+
+        Args:
+            model: a video predictor, or a model as `samkit.VideoPredictor.load` takes it; None for
+                the default one.
+            policy: rules of SAM 2's memory; see `samkit.VideoPredictor.load`.
+            non_overlapping: each pixel belongs to one object at most.
+
+        Raises:
+            ConfigError: the policy is unknown, or the model is no SAM 2.
+            WeightsError, DownloadError: the model cannot be loaded.
+        """
+        super().__init__()
+        if isinstance(model, VideoPredictor):
+            self.predictor = model
+        else:
+            named: dict[str, Any] = {} if model is None else {"source": model}
+            self.predictor = VideoPredictor.load(**named, policy=policy)
+        self.non_overlapping = non_overlapping
+
+    def predict(self, arg: Any, sample: Any = None) -> dict[int, Detections]:
+        """Follow the objects of one video; return the labels by frame number.
+
+        Args:
+            arg: a reader of FiftyOne: it gives the frames (H, W, 3) in order, or those of a clip,
+                and tells the number of the latest one.
+            sample: the video's sample, for the prompts.
+
+        Raises:
+            ConfigError: there is no `prompt_field` of frames.
+            DataError: the field has neither detections nor keypoints.
+        """
+        field = prompt_field_of(self.needs_fields)
+        if field is None or not field.startswith(OF_FRAMES):
+            raise ConfigError(
+                f"prompts are in a field of the frames: {PROMPT_FIELD}='frames.detections'"
+            )
+        if sample is None:
+            raise DataError(f"prompts in {field!r} need the samples")
+        name = field.removeprefix(OF_FRAMES)
+        given = {number: prompts_of(frame[name], field) for number, frame in sample.frames.items()}
+        taken = {one.index for prompts in given.values() for one in prompts}
+        free = (index for index in count() if index not in taken)
+        stream = self.predictor.stream(non_overlapping=self.non_overlapping)
+        labels: dict[int, str | None] = {}
+        found: dict[int, Detections] = {}
+        for image in arg:
+            number = arg.frame_number
+            answer = stream.track(image)
+            for prompt in given.get(number, ()):
+                index = next(free) if prompt.index is None else prompt.index
+                if (prompted := prompt_object(stream, index, prompt, image.shape[:2])) is not None:
+                    answer = prompted
+                    labels[index] = prompt.label
+            if answer.object_ids:
+                found[number] = Detections(detections=list(to_detections(answer, labels)))
+        return found
+
+
+def prompt_object(
+    stream: VideoStream, index: int, prompt: Detection | Keypoint, size_hw: tuple[int, int]
+) -> VideoAnswer | None:
+    """Prompt an object in the latest frame; None where nothing is found."""
+    try:
+        if not isinstance(prompt, Detection):
+            points, labels = points_of(prompt, size_hw)
+            return stream.prompt(object_id=index, points=points, labels=labels)
+        if prompt.mask is None:
+            return stream.prompt(object_id=index, boxes=box_of(prompt, size_hw))
+        drawn = prompt.to_segmentation(frame_size=size_hw[::-1], target=1).mask
+        return stream.prompt(object_id=index, mask=drawn > 0)
+    except NothingFoundError:
+        return None
+
+
+def to_detections(answer: VideoAnswer, labels: dict[int, str | None]) -> Iterator[Detection]:
+    """The objects that are in a frame, as detections with instance masks."""
+    for index, result in zip(answer.object_ids, answer.results, strict=True):
+        masks = Masks.from_rles([result.rle], [result.score], answer.size_hw)
+        detection = to_detection(masks, labels[index], index=index)
+        if detection is not None:
+            yield detection
+
+
+def prompt_field_of(needs_fields: dict[str, str]) -> str | None:
+    """The name of the field with prompts, of those that `apply_model` was given; None without one.
+
+    Raises:
+        ConfigError: a field is asked for by another name than `prompt_field`.
+    """
+    unknown = [key for key in needs_fields if key != PROMPT_FIELD]
+    if unknown:
+        raise ConfigError(f"prompts are in {PROMPT_FIELD}; got {', '.join(unknown)}")
+    return needs_fields.get(PROMPT_FIELD)
 
 
 def prompts_of(value: Any, field: str) -> list[Any]:
@@ -155,8 +275,17 @@ def prompts_of(value: Any, field: str) -> list[Any]:
     )
 
 
-def points_of(keypoint: Keypoint) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Points (N, 2) as fractions of the image's sides, with labels (N,); missing ones left out.
+def box_of(detection: Detection, size_hw: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Box (4,) of a detection in pixels of the image: x0 y0 x1 y1."""
+    x, y, w, h = detection.bounding_box
+    height, width = size_hw
+    return np.array([x, y, x + w, y + h]) * [width, height, width, height]
+
+
+def points_of(
+    keypoint: Keypoint, size_hw: tuple[int, int]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Points (N, 2) in pixels of the image, with labels (N,); missing ones left out.
 
     Raises:
         DataError: it has no point, or other numbers of points and labels.
@@ -171,7 +300,7 @@ def points_of(keypoint: Keypoint) -> tuple[npt.NDArray[np.float64], npt.NDArray[
     there = ~np.isnan(points).any(axis=1)
     if not there.any():
         raise DataError("a keypoint has no points")
-    return points[there], np.asarray(labels, np.int64)[there]
+    return points[there] * size_hw[::-1], np.asarray(labels, np.int64)[there]
 
 
 def to_detection(masks: Masks, label: str | None, *, index: int | None = None) -> Detection | None:
@@ -182,7 +311,12 @@ def to_detection(masks: Masks, label: str | None, *, index: int | None = None) -
     x0, y0, x1, y1 = (int(value) for value in masks.boxes_xyxy[0])
     return Detection(
         label=label,
-        bounding_box=[x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height],
+        bounding_box=[
+            (x0 + ROUNDED_UP_PX) / width,
+            (y0 + ROUNDED_UP_PX) / height,
+            (x1 - x0) / width,
+            (y1 - y0) / height,
+        ],
         mask=decode_rle_patch(masks.rles[0], masks.boxes_xyxy[0]),
         confidence=float(masks.scores[0].clip(0, 1)),
         index=index,

@@ -18,7 +18,7 @@ from samkit.weights import CATALOG, fetch
 if TYPE_CHECKING:
     from fiftyone.operators.types import Property
 
-    from samkit.integrations.fiftyone import SegmentationModel
+    from samkit.integrations.fiftyone import SegmentationModel, VideoSegmentationModel
 
 MANIFEST = "manifest.json"
 PREFIX = "samkit/"  # of the models' names in the zoo
@@ -58,18 +58,22 @@ def download_model(model_name: str, model_path: str) -> None:
 def load_model(
     model_name: str,
     model_path: str,  # noqa: ARG001 - FiftyOne gives it
+    *,
+    video: bool = False,
     **options: Any,
-) -> SegmentationModel:
+) -> SegmentationModel | VideoSegmentationModel:
     """Load a model of the zoo.
 
     Args:
         model_name: as in the manifest.
         model_path: what `download_model` wrote; not read, since samkit finds its weights.
+        video: whether it follows objects through videos; the other options are for images alone.
         options: `preset`, `classes` and `text_model` of `SegmentationModel`.
     """
-    from samkit.integrations.fiftyone import SegmentationModel
+    from samkit.integrations.fiftyone import SegmentationModel, VideoSegmentationModel
 
-    return SegmentationModel(model_name.removeprefix(PREFIX), **options)
+    name = model_name.removeprefix(PREFIX)
+    return VideoSegmentationModel(name) if video else SegmentationModel(name, **options)
 
 
 def resolve_input(model_name: str, ctx: Any) -> Property:  # noqa: ARG001 - FiftyOne gives both
@@ -84,6 +88,12 @@ def resolve_input(model_name: str, ctx: Any) -> Property:  # noqa: ARG001 - Fift
     from samkit.proposals import PRESETS
 
     inputs = types.Object()
+    inputs.bool(
+        "video",
+        default=False,
+        label="Follow objects through videos",
+        description="from prompts in their frames; all other options are for images",
+    )
     inputs.enum(
         "preset",
         list(PRESETS),
