@@ -135,7 +135,8 @@ class Reader:
         self.first = first
 
     def __iter__(self):
-        for self.frame_number, frame in enumerate(self.frames, self.first):
+        for number, frame in enumerate(self.frames, self.first):
+            self.frame_number = number
             yield frame
 
 
