@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from samkit.datasets.synthetic import Scenes
 from samkit.errors import ConfigError, WeightsError
-from samkit.models import Sam2
+from samkit.models import CONFIGS, Sam2
 from samkit.training.run import train
 from samkit.training.sam.trainable import ModelRecipe, Trainable, build_trainable
 from samkit.training.settings import override
@@ -63,12 +63,20 @@ def clips(*, num_frames=3, objects=(1, 2)):
     )
 
 
+def make_task(sam, config):
+    recipe = VideoSessionRecipe(prompts=VideoPromptRecipe(corrections=2))
+    return VideoTask(Trainable(sam, ModelRecipe(config=config, weights=None, learns="all")), recipe)
+
+
 @pytest.fixture
 def task(tiny_sam2):
-    recipe = VideoSessionRecipe(prompts=VideoPromptRecipe(corrections=2))
-    return VideoTask(
-        Trainable(tiny_sam2, ModelRecipe(config="tiny_sam2", weights=None, learns="all")), recipe
-    )
+    return make_task(tiny_sam2, "tiny_sam2")
+
+
+@pytest.fixture
+def edgetam_task():
+    torch.manual_seed(0)
+    return make_task(Sam2(CONFIGS["tiny_edgetam"]), "tiny_edgetam")
 
 
 def with_plan(monkeypatch, kind, shown=(0,), corrected=()):
@@ -116,6 +124,22 @@ def test_all_that_takes_part_learns(task, monkeypatch, kind):
     assert "memory.attention.layers.0.cross_attn_image.k_proj.weight" not in unused
     assert "memory.encoder.out_proj.weight" not in unused
     assert "image_encoder.trunk.patch_embed.proj.weight" not in unused
+
+
+def test_all_of_edgetams_memory_learns(edgetam_task, monkeypatch):
+    with_plan(monkeypatch, "box", (0,), (0, 2))
+    edgetam_task.train()
+    edgetam_task(clips(num_frames=4), generator()).loss.backward()
+    named = dict(edgetam_task.sam.named_parameters())
+    unused = {name for name, one in named.items() if one.grad is None}
+    assert {name for name in unused if name.startswith("memory.")} == {
+        "memory.no_mem_pos_enc",
+        "memory.mask_downsample.weight",
+        "memory.mask_downsample.bias",
+    }
+    assert not {name for name in unused if name.startswith("image_encoder.")}
+    moved = [one for name, one in named.items() if "spatial_perceiver." in name and one.grad.any()]
+    assert len(moved) == len([name for name in named if "spatial_perceiver." in name]) > 0
 
 
 def test_frames_answer_as_the_tracker_does(task, monkeypatch):
@@ -192,7 +216,9 @@ def test_in_bfloat16_the_loss_is_nearly_the_same(task, monkeypatch, kind):
     torch.testing.assert_close(rounded.detach(), exact, rtol=0.1, atol=0.1)
 
 
-def test_it_learns_to_follow(task):
+@pytest.mark.parametrize("kind", ["task", "edgetam_task"])
+def test_it_learns_to_follow(kind, request):
+    task = request.getfixturevalue(kind)
     task.train()
     batch = clips(objects=(1,))
     optimiser = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], lr=2e-3)
