@@ -1,18 +1,29 @@
 """Opening, upgrading and refusing databases."""
 
+import os
 import sqlite3
+import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import create_engine, make_url, text
 
 from samkit.dataengine import Store, create_user, database, list_users
 from samkit.dataengine.schema import Base
 from samkit.errors import DatabaseError, StoreError, StoreFullError
 from samkit.web.problems import status_of
+
+POSTGRES = os.environ.get("SAMKIT_TEST_POSTGRES")
+
+
+@contextmanager
+def closing_engine(url):
+    engine = create_engine(url)
+    yield engine
+    engine.dispose()
 
 
 def test_migrations_make_the_tables_that_the_code_expects(store):
@@ -26,6 +37,25 @@ def test_what_was_kept_is_there_when_opened_again(where):
         user = create_user(store, name="ada", role="admin")
     with Store.open(where) as store:
         assert list_users(store).items == (user,)
+
+
+@pytest.mark.skipif(POSTGRES is None, reason="SAMKIT_TEST_POSTGRES has no URL of a server")
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_of_any_encoding_has_names(encoding):
+    url = make_url(POSTGRES).set(drivername="postgresql+psycopg")
+    name = f"test_{uuid.uuid4().hex}"
+    with closing_engine(url) as engine, engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        settings = f"ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        connection.execute(text(f"CREATE DATABASE {name} {settings}"))
+        where = url.set(database=name).render_as_string(hide_password=False)
+        try:
+            with Store.open(where) as store:
+                create_user(store, name="zoë", role="admin")
+            with Store.open(where) as store:
+                assert [user.name for user in list_users(store).items] == ["zoë"]
+        finally:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 def test_newer_database_is_refused(where, refusal):

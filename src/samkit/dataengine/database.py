@@ -219,7 +219,9 @@ def _to_url(where: str | os.PathLike[str]) -> URL:
 def _create(url: URL) -> Engine:
     # No limit on connections: threads wait for the database, not for a connection.
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, max_overflow=-1, pool_pre_ping=True)
+        # Whatever encoding the database has: text comes as bytes from one without (SQL_ASCII).
+        encoded = {"client_encoding": "utf8"}
+        return create_engine(url, max_overflow=-1, pool_pre_ping=True, connect_args=encoded)
     engine = create_engine(url, max_overflow=-1, connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
