@@ -1,5 +1,7 @@
 """What annotators do all day: settings that stay, undo, classes, messages, conflicts, mistakes."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -174,6 +176,48 @@ def test_submission_is_taken_back(ann, day):
         wait_for_image(ann, 5)
         with Store.open(day.where) as store:
             assert get_image(store, 5).review == "none"
+
+
+def test_a_page_that_is_ready_too_late_leaves_the_next_one_alone(ann, day):
+    """Images and projects are asked for while others open: their page and messages stay."""
+    open_image(ann, 5)
+    ann.press("Control+Enter")  # without masks: it asks
+    ann.press("Enter")
+    ann.page.wait_for_selector(".studio:not([data-image='5'])[data-image]")
+    held_up = []
+
+    def hold_up(route):
+        held_up.append(route)
+
+    ann.page.route("**/api/images/7/lease", hold_up)
+    ann.page.goto(f"{day.url}/#/image/7")
+    wait_until(lambda: held_up, ann)
+    ann.page.goto(f"{day.url}/#/image/5")
+    ann.page.wait_for_selector(".banner[data-name=lease]")
+    for route in held_up:
+        route.continue_()
+    ann.page.wait_for_load_state("networkidle")
+    ann.page.wait_for_timeout(500)
+    expect(ann.page.locator(".banner[data-name=lease]")).to_be_visible()
+    expect(ann.page.locator(".studio")).to_have_attribute("data-image", "5")
+    ann.page.unroute("**/api/images/7/lease")
+    held_up.clear()
+    ann.page.route(re.compile(r"/api/projects(\?|$)"), hold_up)
+    ann.page.goto(f"{day.url}/#/")
+    wait_until(lambda: held_up, ann)
+    open_image(ann, 7)
+    for route in held_up:
+        route.continue_()
+    ann.page.wait_for_timeout(500)
+    expect(ann.page.locator(".studio")).to_have_attribute("data-image", "7")
+
+
+def wait_until(is_so, one):
+    for _ in range(200):
+        if is_so():
+            return
+        one.page.wait_for_timeout(50)
+    raise AssertionError("it did not come about in ten seconds")
 
 
 def test_messages_do_not_move_the_image(ann):

@@ -29,6 +29,11 @@ export class ImageHold {
     this.renewal = 0;
   }
 
+  /** Whether the image is on the screen; another page may be asked for while this one opens. */
+  get isShown() {
+    return this.stage.element.isConnected;
+  }
+
   /** Load the image, its project and classes. @throws {ApiError} there is no such image */
   async load() {
     const { state, stage } = this;
@@ -45,14 +50,14 @@ export class ImageHold {
   /** Load the first picture; an image that cannot be read is a state of its own. */
   loadPicture() {
     const { levels } = this.stage;
-    const say = () => levels.isTiled && banner("tiles", t("This image is large: it is being cut into tiles, once."), [], "info");
+    const say = () => levels.isTiled && this.isShown && banner("tiles", t("This image is large: it is being cut into tiles, once."), [], "info");
     const timer = setTimeout(say, TILING_MS);
     return levels.start().catch((error) => {
       if (UNREADABLE.includes(error.status)) this.showUnreadable(this.state.unreadable ?? error.message);
       else notifyError(error);
     }).finally(() => {
       clearTimeout(timer);
-      banner("tiles", null);
+      if (this.isShown) banner("tiles", null);
     });
   }
 
@@ -69,11 +74,12 @@ export class ImageHold {
       state.image = lease.image;
       if (!state.held && !renewing) await this.masks.load(); // a mask that is made before would not be in the list
       state.held = true;
-      banner("lease", null);
+      if (this.isShown) banner("lease", null);
     } catch (error) {
       if (error.status === OFFLINE || error.status === 401) return;
       state.held = false;
       const mayTakeBack = error.status === 403 && (await this.hasFinished());
+      if (!this.isShown) return;
       const why = { why: error.message };
       const what = renewing ? t("You no longer hold this image: {why}", why) : t("You can view this image but not change it: {why}", why);
       banner("lease", what, [

@@ -123,6 +123,8 @@ async function route({ force = false } = {}) {
     }
   }
   const own = ++opening;
+  // A page that is ready only when another one is asked for must not take its place.
+  const place = { replaceChildren: (...nodes) => own === opening && root.replaceChildren(...nodes) };
   page?.close?.();
   page = null;
   shown = address;
@@ -130,9 +132,9 @@ async function route({ force = false } = {}) {
     const match = pattern.exec(address);
     if (!match) continue;
     try {
-      const opened = await open(root, { ...match.groups }, app);
+      const opened = await open(place, { ...match.groups }, app);
       if (own === opening) page = opened;
-      else opened?.close?.(); // another page was asked for meanwhile
+      else opened?.close?.({ isShown: false }); // another page was asked for meanwhile
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (own === opening) showError(error);

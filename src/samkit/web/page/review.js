@@ -99,11 +99,11 @@ class Review {
     await this.show();
   }
 
-  close() {
+  close({ isShown = true } = {}) {
     this.stage.close();
     this.masks?.close();
     document.removeEventListener("keydown", this.onKey);
-    clearBanners();
+    if (isShown) clearBanners(); // else they are another page's
   }
 
   async show() {

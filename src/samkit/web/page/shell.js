@@ -21,7 +21,7 @@ news.addEventListener("changed", () => {
 });
 
 /**
- * @param {Element} root
+ * @param {{replaceChildren: (...nodes: Node[]) => void}} root where the page is shown
  * @param {[string, string][]} way names and addresses above this page
  * @param {string} title
  * @param {...Node} content

@@ -140,7 +140,7 @@ export class Studio {
   }
 
   /** Leave; what waits in the outbox stays there. */
-  close() {
+  close({ isShown = true } = {}) {
     this.closed = true;
     this.recovery.close();
     this.draft.close();
@@ -153,7 +153,7 @@ export class Studio {
     this.pixels.close();
     this.clock.close();
     for (const [target, type, listener] of this.listeners) target.removeEventListener(type, listener);
-    clearBanners();
+    if (isShown) clearBanners(); // else they are another page's
     this.hold.close();
   }
 

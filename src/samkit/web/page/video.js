@@ -114,7 +114,7 @@ export class VideoPage {
     return this.update();
   }
 
-  close() {
+  close({ isShown = true } = {}) {
     this.closed = true;
     clearInterval(this.timer);
     this.pause();
@@ -123,7 +123,7 @@ export class VideoPage {
     this.stage.close();
     this.pictures?.close();
     for (const [target, type, listener] of this.listeners ?? []) target.removeEventListener(type, listener);
-    clearBanners();
+    if (isShown) clearBanners(); // else they are another page's
     if (this.state.held && signedIn.user) remove(`videos/${this.id}/lease`).catch(() => {}); // it expires by itself
   }
 
