@@ -44,7 +44,29 @@ POINT_LABELS = ("sam_labels", "sam2_labels")
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
 
-class SegmentationModel(SamplesMixin, Model):  # type: ignore[misc]
+class PromptedModel(SamplesMixin, Model):  # type: ignore[misc]
+    """What FiftyOne asks of both models, and the field with their prompts."""
+
+    ragged_batches = False  # images may have any sizes
+    transforms = None
+    preprocess = False
+    config = None
+
+    @property
+    def prompt_field(self) -> str | None:
+        """The field that `apply_model` was given; None without one.
+
+        Raises:
+            ConfigError: a field is asked for by another name than `prompt_field`.
+        """
+        unknown = [key for key in self.needs_fields if key != PROMPT_FIELD]
+        if unknown:
+            raise ConfigError(f"prompts are in {PROMPT_FIELD}; got {', '.join(unknown)}")
+        field: str | None = self.needs_fields.get(PROMPT_FIELD)
+        return field
+
+
+class SegmentationModel(PromptedModel):
     """Masks of prompts in a field of the samples, or of everything.
 
     Each detection of a `prompt_field` becomes the mask of its box, and each keypoint the mask of
@@ -52,10 +74,6 @@ class SegmentationModel(SamplesMixin, Model):  # type: ignore[misc]
     """
 
     media_type = "image"
-    ragged_batches = False  # images may have any sizes
-    transforms = None
-    preprocess = False
-    config = None
 
     def __init__(
         self,
@@ -100,7 +118,7 @@ class SegmentationModel(SamplesMixin, Model):  # type: ignore[misc]
             ConfigError: a field is asked for by another name than `prompt_field`.
             DataError: the field has neither detections nor keypoints.
         """
-        field = prompt_field_of(self.needs_fields)
+        field = self.prompt_field
         if field is None:
             return self._everything(arg)
         if sample is None:
@@ -137,7 +155,7 @@ class SegmentationModel(SamplesMixin, Model):  # type: ignore[misc]
         return answer.best().to_masks()
 
 
-class VideoSegmentationModel(SamplesMixin, Model):  # type: ignore[misc]
+class VideoSegmentationModel(PromptedModel):
     """Objects followed through videos, from prompts in a field of their frames.
 
     An object is what has the same index; a prompt without one is an object of its own. A detection
@@ -148,10 +166,6 @@ class VideoSegmentationModel(SamplesMixin, Model):  # type: ignore[misc]
     """
 
     media_type = "video"
-    ragged_batches = True  # one video at a time
-    transforms = None
-    preprocess = False
-    config = None
 
     def __init__(
         self,
@@ -192,7 +206,7 @@ class VideoSegmentationModel(SamplesMixin, Model):  # type: ignore[misc]
             ConfigError: there is no `prompt_field` of frames.
             DataError: the field has neither detections nor keypoints.
         """
-        field = prompt_field_of(self.needs_fields)
+        field = self.prompt_field
         if field is None or not field.startswith(OF_FRAMES):
             raise ConfigError(
                 f"prompts are in a field of the frames: {PROMPT_FIELD}='frames.detections'"
@@ -242,18 +256,6 @@ def to_detections(answer: VideoAnswer, labels: dict[int, str | None]) -> Iterato
         detection = to_detection(masks, labels[index], index=index)
         if detection is not None:
             yield detection
-
-
-def prompt_field_of(needs_fields: dict[str, str]) -> str | None:
-    """The name of the field with prompts, of those that `apply_model` was given; None without one.
-
-    Raises:
-        ConfigError: a field is asked for by another name than `prompt_field`.
-    """
-    unknown = [key for key in needs_fields if key != PROMPT_FIELD]
-    if unknown:
-        raise ConfigError(f"prompts are in {PROMPT_FIELD}; got {', '.join(unknown)}")
-    return needs_fields.get(PROMPT_FIELD)
 
 
 def prompts_of(value: Any, field: str) -> list[Any]:
