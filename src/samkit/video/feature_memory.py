@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from samkit.arrays import Logits
+from samkit.arrays import FloatImage, Logits
 from samkit.video.box_motion import BoxMotion
 from samkit.video.decoder_votes import Votes
 from samkit.video.pixel_classifier import Moments
@@ -29,6 +29,7 @@ class SeenMask:
     Attributes:
         index: of the frame.
         logits: (S, S).
+        lab: the frame's colours, see `FrameFeatures`.
         grey: the frame's picture for flow.
         moments: of the classifier up to and with this frame.
         motion: of the object's box, in cells, up to and with this frame.
@@ -38,6 +39,7 @@ class SeenMask:
 
     index: int
     logits: Logits
+    lab: FloatImage
     grey: npt.NDArray[np.uint8]
     moments: Moments
     motion: BoxMotion

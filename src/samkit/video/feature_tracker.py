@@ -1,7 +1,8 @@
 """The tracker on frozen features: it needs nothing but the weights of a model for images.
 
-In each frame three things say where an object is. Optical flow carries its last mask along: right
-for small movements, and what keeps look-alikes apart. A linear classifier of pixels, fitted to the
+In each frame three things say where an object is. Optical flow carries its last mask along, and the
+colours beside its outline say where exactly that is now: right for small movements, and what keeps
+look-alikes apart. A linear classifier of pixels, fitted to the
 object's masks so far, knows what it looks like: right about what flow has not seen, and what finds
 it again. Both together prompt the mask decoder, which knows what objects look like at all, by a box
 and mask logits; its answer is added to theirs. docs/video.md has what each is worth.
@@ -28,6 +29,7 @@ from samkit.video.decoder_votes import Votes
 from samkit.video.feature_memory import ObjectMemory, SeenMask, mean_moments
 from samkit.video.features import FrameFeatures, encode_frame
 from samkit.video.interface import ObjectAnswer, State
+from samkit.video.local_colours import beside_outline, votes_of_colours
 from samkit.video.motion import Flow, carry, flow_back
 from samkit.video.motion_rules import MotionRules, cells_of
 from samkit.video.pixel_classifier import RING, Moments, moments_of
@@ -49,6 +51,7 @@ class FeatureTrackerConfig:
             mask is known. Around thin things it says so of a wide margin.
         flow_blur: standard width of the blur of a carried mask, in cells: its outline is not sure.
         flow_limit: logits of a carried mask, at most.
+        colour_limit: likewise, where colours say how its outline has moved.
         flow_weight: weight of the carried mask beside the classifier's.
         decoder_limit: logits from which on the decoder is sure; see `Votes` for what it is worth.
         prompt_gain: the sum of those two times this is the mask prompt.
@@ -67,11 +70,12 @@ class FeatureTrackerConfig:
     classifier_shift: float = 0.35
     flow_blur: float = 1.5
     flow_limit: float = 3.0
+    colour_limit: float = 5.0
     flow_weight: float = 0.7
-    decoder_limit: float = 8.0
+    decoder_limit: float = 12.0
     prompt_gain: float = 3.0
     reach: tuple[int, float] = (16, 0.2)
-    new_share: float = 0.1
+    new_share: float = 0.05
     anchor_share: float = 0.2
     search_anchor_share: float = 0.5
     flow_gap: int = 3
@@ -182,7 +186,7 @@ class FeatureTracker:
             else:
                 if last.index not in flows:
                     flows[last.index] = flow_back(features.grey, last.grey, features.used_hw())
-                expected = self._expect(last, flows[last.index], looks, centre)
+                expected = self._expect(last, features, flows[last.index], looks, centre)
             expected = self._where_it_moves(memory, expected, motion)
             votes = Votes.mean([one.votes for one in anchors])
             answers.append(self._decide(features, memory, expected, looks, votes))
@@ -226,6 +230,7 @@ class FeatureTracker:
         memory.latest = SeenMask(
             index=index,
             logits=answer.logits,
+            lab=features.lab,
             grey=features.grey,
             moments=known,
             motion=motion,
@@ -249,7 +254,7 @@ class FeatureTracker:
             truth = logits == logits.max()
         looks = self._classify(features, memory, moments)
         centre = 0.5 + self.config.classifier_shift * wrong_share(looks > 0.5, truth)
-        expected = self._add_up(sigmoid(logits), looks, centre)
+        expected = self._add_up(self._blurred(sigmoid(logits)), looks, centre)
         box = box_of(expected > 0, features.coords)
         votes = Votes()
         if box is not None:
@@ -258,6 +263,7 @@ class FeatureTracker:
         return SeenMask(
             index=index,
             logits=logits,
+            lab=features.lab,
             grey=features.grey,
             moments=moments,
             motion=BoxMotion.start(cells_of(truth)),
@@ -282,10 +288,26 @@ class FeatureTracker:
         looks[height:] = looks[:, width:] = 0  # the padding
         return looks
 
-    def _expect(self, last: SeenMask, flow: Flow, looks: Logits, centre: float) -> Logits:
+    def _expect(
+        self,
+        last: SeenMask,
+        features: FrameFeatures,
+        flow: Flow,
+        looks: Logits,
+        centre: float,
+    ) -> Logits:
         """Logits of where the object should be, before the decoder is asked."""
-        carried = carry(sigmoid(last.logits), flow)
-        expected = self._add_up(carried, looks, centre)
+        known = sigmoid(last.logits)
+        carried = carry(known, flow)
+        moved = self._blurred(carried)
+        height, width = features.used_hw()
+        rows, cols = np.nonzero(beside_outline(carried[:height, :width] > 0.5))
+        inside = votes_of_colours(
+            known[:height, :width], last.lab, features.lab, flow, (rows, cols)
+        )
+        limit = self.config.colour_limit
+        moved[rows, cols] = np.clip(logit(inside), -limit, limit)
+        expected = self._add_up(moved, looks, centre)
         rows, cols = np.nonzero(carried > 0.3)
         if not len(rows):
             return np.full_like(looks, OUTSIDE)
@@ -301,17 +323,20 @@ class FeatureTracker:
         near[window] = expected[window]
         return near
 
-    def _add_up(self, carried: Logits, looks: Logits, centre: float) -> Logits:
-        """Logits of what a carried mask (S, S) of probabilities and the classifier say together.
+    def _blurred(self, mask: Logits) -> Logits:
+        """Logits of a mask (S, S) of probabilities of whose outline flow is not sure."""
+        config = self.config
+        blurred = np.asarray(cv2.GaussianBlur(mask, (0, 0), config.flow_blur), np.float32)
+        return np.clip(logit(blurred), -config.flow_limit, config.flow_limit)
+
+    def _add_up(self, moved: Logits, looks: Logits, centre: float) -> Logits:
+        """Logits of what a carried mask's logits (S, S) and the classifier say together.
 
         Args:
             centre: see `SeenMask`.
         """
-        config = self.config
-        blurred = np.asarray(cv2.GaussianBlur(carried, (0, 0), config.flow_blur), np.float32)
-        moved = np.clip(logit(blurred), -config.flow_limit, config.flow_limit)
-        said = config.classifier_gain * (looks - centre)
-        return config.flow_weight * moved + said
+        said = self.config.classifier_gain * (looks - centre)
+        return self.config.flow_weight * moved + said
 
     def _where_it_moves(self, memory: ObjectMemory, expected: Logits, motion: BoxMotion) -> Logits:
         """What is expected, or, of an object that has suddenly grown, only where it should be."""

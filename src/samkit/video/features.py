@@ -14,11 +14,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from samkit.arrays import RgbImage
+from samkit.arrays import FloatImage, RgbImage
 from samkit.geometry import CoordMap
 from samkit.predict import Predictor
 from samkit.types import ImageEmbedding
-from samkit.video.colours import colour_level
+from samkit.video.colours import colour_level, lab_cells
 
 # Side of the picture in which motion is estimated: half as fine as the model's input.
 MOTION_SIDE = 512
@@ -32,11 +32,13 @@ class FrameFeatures:
         embedding: for the mask decoder.
         levels: (C, h, w) each, finest first: those of colours, of the image encoder, and last the
             embedding. All cover the square input of the model.
+        lab: (h, w, 3), colours of the cells that the frame fills; see `lab_cells`.
         grey: (h, w) uint8, the frame in grey, its longest side `MOTION_SIDE`.
     """
 
     embedding: ImageEmbedding
     levels: tuple[Tensor, ...]
+    lab: FloatImage
     grey: npt.NDArray[np.uint8]
 
     @classmethod
@@ -44,8 +46,11 @@ class FrameFeatures:
         cls, frame: RgbImage, embedding: ImageEmbedding, levels: Iterable[Tensor]
     ) -> FrameFeatures:
         """Features of a frame (H, W, 3), of which the image encoder gave these levels."""
-        colours = colour_level(frame, embedding.coords)
-        return cls(embedding=embedding, levels=(colours, *levels), grey=grey_picture(frame))
+        lab = lab_cells(frame, embedding.coords)
+        colours = colour_level(lab, embedding.coords.logits_size)
+        return cls(
+            embedding=embedding, levels=(colours, *levels), lab=lab, grey=grey_picture(frame)
+        )
 
     @property
     def coords(self) -> CoordMap:
