@@ -31,13 +31,35 @@ from samkit.video.features import FrameFeatures, encode_frame
 from samkit.video.interface import ObjectAnswer, State
 from samkit.video.local_colours import beside_outline, votes_of_colours
 from samkit.video.motion import Flow, carry, flow_back
-from samkit.video.motion_rules import MotionRules, cells_of
+from samkit.video.motion_rules import MotionRules, cells_of, slice_between
 from samkit.video.pixel_classifier import RING, Moments, moments_of
 
 OUTSIDE = -9.0  # logits where an object cannot be, unless the decoder is sure
 PROMPT_LIMIT = 12.0  # as of masks that are given; see `mask_to_logits`
 # Regions smaller than this fraction of the largest one do not count for the box.
 SPECK = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Freedom:
+    """How far an object may be from where flow carries its mask.
+
+    Attributes:
+        flow_limit: logits of the carried mask, at most.
+        reach: how far around it the object may be: cells, and a fraction of its size.
+    """
+
+    flow_limit: float
+    reach: tuple[int, float]
+
+    def window(self, carried: BoolArray) -> tuple[slice, slice] | None:
+        """Rows and columns within reach of a carried mask (S, S); None if it is empty."""
+        if not carried.any():
+            return None
+        cells, fraction = self.reach
+        x0, y0, x1, y1 = cells_of(carried)
+        wider, higher = cells + fraction * (x1 - x0), cells + fraction * (y1 - y0)
+        return slice_between(y0 - higher, y1 + higher), slice_between(x0 - wider, x1 + wider)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +72,13 @@ class FeatureTrackerConfig:
             well be outside: this times the share of wrong pixels that it says are inside, where the
             mask is known. Around thin things it says so of a wide margin.
         flow_blur: standard width of the blur of a carried mask, in cells: its outline is not sure.
-        flow_limit: logits of a carried mask, at most.
-        colour_limit: likewise, where colours say how its outline has moved.
+        hidden, seen: how far the object may be from where flow carries its mask: while no more than
+            all of it is found so, since parts that were hidden come back, and else.
+        whole: the multiple of its size that is all of it.
+        colour_limit: logits of a carried mask, at most, where colours say how its outline moved.
         flow_weight: weight of the carried mask beside the classifier's.
         decoder_limit: logits from which on the decoder is sure; see `Votes` for what it is worth.
         prompt_gain: the sum of those two times this is the mask prompt.
-        reach: how far around the carried mask the object may be: cells, and a fraction of its size.
         new_share: weight of the latest frame in the classifier.
         anchor_share: weight of the confirmed frames, which is put back with each frame.
         search_anchor_share: likewise, for the search for an object that was absent.
@@ -69,12 +92,13 @@ class FeatureTrackerConfig:
     classifier_gain: float = 8.0
     classifier_shift: float = 0.35
     flow_blur: float = 1.5
-    flow_limit: float = 3.0
-    colour_limit: float = 5.0
-    flow_weight: float = 0.7
+    hidden: Freedom = Freedom(flow_limit=1.6, reach=(24, 0.3))
+    seen: Freedom = Freedom(flow_limit=2.7, reach=(16, 0.2))
+    whole: float = 1.0
+    colour_limit: float = 3.0
+    flow_weight: float = 1.1
     decoder_limit: float = 12.0
     prompt_gain: float = 3.0
-    reach: tuple[int, float] = (16, 0.2)
     new_share: float = 0.05
     anchor_share: float = 0.2
     search_anchor_share: float = 0.5
@@ -186,7 +210,14 @@ class FeatureTracker:
             else:
                 if last.index not in flows:
                     flows[last.index] = flow_back(features.grey, last.grey, features.used_hw())
-                expected = self._expect(last, features, flows[last.index], looks, centre)
+                expected = self._expect(
+                    features,
+                    last,
+                    flows[last.index],
+                    looks=looks,
+                    centre=centre,
+                    size=memory.size,
+                )
             expected = self._where_it_moves(memory, expected, motion)
             votes = Votes.mean([one.votes for one in anchors])
             answers.append(self._decide(features, memory, expected, looks, votes))
@@ -254,7 +285,9 @@ class FeatureTracker:
             truth = logits == logits.max()
         looks = self._classify(features, memory, moments)
         centre = 0.5 + self.config.classifier_shift * wrong_share(looks > 0.5, truth)
-        expected = self._add_up(self._blurred(sigmoid(logits)), looks, centre)
+        limit = self.config.hidden.flow_limit
+        moved = np.clip(self._blurred(sigmoid(logits)), -limit, limit)
+        expected = self._add_up(moved, looks, centre)
         box = box_of(expected > 0, features.coords)
         votes = Votes()
         if box is not None:
@@ -290,44 +323,47 @@ class FeatureTracker:
 
     def _expect(
         self,
-        last: SeenMask,
         features: FrameFeatures,
+        last: SeenMask,
         flow: Flow,
+        *,
         looks: Logits,
         centre: float,
+        size: float,
     ) -> Logits:
-        """Logits of where the object should be, before the decoder is asked."""
+        """Logits of where the object should be, before the decoder is asked.
+
+        Args:
+            centre: see `SeenMask`.
+            size: see `ObjectMemory`.
+        """
         known = sigmoid(last.logits)
         carried = carry(known, flow)
-        moved = self._blurred(carried)
         height, width = features.used_hw()
         rows, cols = np.nonzero(beside_outline(carried[:height, :width] > 0.5))
         inside = votes_of_colours(
             known[:height, :width], last.lab, features.lab, flow, (rows, cols)
         )
         limit = self.config.colour_limit
-        moved[rows, cols] = np.clip(logit(inside), -limit, limit)
-        expected = self._add_up(moved, looks, centre)
-        rows, cols = np.nonzero(carried > 0.3)
-        if not len(rows):
-            return np.full_like(looks, OUTSIDE)
-        cells, fraction = self.config.reach
-        near = np.full(looks.shape, OUTSIDE, np.float32)
-        window = tuple(
-            slice(
-                max(0, int(low - cells - fraction * (high - low))),
-                int(high + cells + fraction * (high - low)),
-            )
-            for low, high in ((rows.min(), rows.max() + 1), (cols.min(), cols.max() + 1))
-        )
-        near[window] = expected[window]
+        votes = np.clip(logit(inside), -limit, limit)
+        blurred = self._blurred(carried)
+        for freedom in (self.config.hidden, self.config.seen):
+            moved = np.clip(blurred, -freedom.flow_limit, freedom.flow_limit)
+            moved[rows, cols] = votes
+            expected = self._add_up(moved, looks, centre)
+            window = freedom.window(carried > 0.3)
+            if window is None:
+                return np.full_like(looks, OUTSIDE)
+            near = np.full(looks.shape, OUTSIDE, np.float32)
+            near[window] = expected[window]
+            # Less than all of it may have been hidden, and comes back; more is something else.
+            if (near > 0).sum() <= self.config.whole * size:
+                break
         return near
 
     def _blurred(self, mask: Logits) -> Logits:
         """Logits of a mask (S, S) of probabilities of whose outline flow is not sure."""
-        config = self.config
-        blurred = np.asarray(cv2.GaussianBlur(mask, (0, 0), config.flow_blur), np.float32)
-        return np.clip(logit(blurred), -config.flow_limit, config.flow_limit)
+        return logit(np.asarray(cv2.GaussianBlur(mask, (0, 0), self.config.flow_blur), np.float32))
 
     def _add_up(self, moved: Logits, looks: Logits, centre: float) -> Logits:
         """Logits of what a carried mask's logits (S, S) and the classifier say together.

@@ -49,22 +49,35 @@ def votes_of_colours(
         flow: from this frame to the last one.
         places: rows and columns.
     """
-    height, width = last.shape
     rows, cols = places
-    from_xy = np.stack([cols, rows], axis=1).astype(np.float32) + flow[rows, cols]
-    middle_x, middle_y = np.rint(from_xy).astype(np.int64).T
-    colours, known, masks = lab[rows, cols], last_lab.reshape(-1, 3), last.reshape(-1)
+    from_xy = np.stack([cols, rows]).astype(np.float32) + flow[rows, cols].T
+    middle_xy = np.rint(from_xy)
+    # Around the frame nothing has a colour like any other.
+    edge = 2 * REACH + 1
+    known = np.pad(last_lab, ((edge, edge), (edge, edge), (0, 0)), constant_values=np.inf)
+    masks = np.pad(last, edge)
+    height, width = masks.shape
+    x, y = (
+        np.clip(axis + edge, REACH, side - 1 - REACH).astype(np.int64)
+        for axis, side in zip(middle_xy, (width, height), strict=True)
+    )
+    known, masks, sources = known.reshape(-1, 3), masks.reshape(-1), y * width + x
+    colours = lab[rows, cols] / COLOUR_WIDTH
+    known = known / COLOUR_WIDTH
+    rest_x, rest_y = from_xy - middle_xy
     inside = np.full(len(rows), NOBODY / 2, np.float32)
     total = np.full(len(rows), NOBODY, np.float32)
     steps = range(-REACH, REACH + 1, STEP)
-    for down, right in ((y, x) for y in steps for x in steps if x * x + y * y <= REACH * REACH):
-        y, x = middle_y + down, middle_x + right
-        is_there = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        source = np.where(is_there, y * width + x, 0)
-        distance = (from_xy[:, 0] - x) ** 2 + (from_xy[:, 1] - y) ** 2
-        contrast = np.square(known[source] - colours).sum(axis=1)
-        exponent = distance / PLACE_WIDTH**2 + contrast / COLOUR_WIDTH**2
-        weight = is_there * np.exp(-exponent / 2)
-        inside += weight * masks[source]
-        total += weight
-    return np.asarray(inside / total, np.float32)
+    for down in steps:
+        distance_y = np.square(rest_y - down)
+        for right in steps:
+            if down * down + right * right > REACH * REACH:
+                continue
+            source = sources + (down * width + right)
+            difference = known[source] - colours
+            contrast = np.einsum("nc,nc->n", difference, difference)
+            distance = distance_y + np.square(rest_x - right)
+            weight = np.exp((contrast + distance / PLACE_WIDTH**2) / -2)
+            inside += weight * masks[source]
+            total += weight
+    return inside / total

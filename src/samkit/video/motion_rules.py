@@ -65,7 +65,7 @@ class MotionRules:
         cells, fraction = self.reach
         x0, y0, x1, y1 = motion.box_xyxy
         wider, higher = cells + fraction * (x1 - x0), cells + fraction * (y1 - y0)
-        return _between(y0 - higher, y1 + higher), _between(x0 - wider, x1 + wider)
+        return slice_between(y0 - higher, y1 + higher), slice_between(x0 - wider, x1 + wider)
 
     def likely(self, motion: BoxMotion, side: int) -> Logits:
         """How much places (S, S) count in the search, from 0 to 1."""
@@ -82,5 +82,6 @@ def cells_of(inside: BoolArray) -> FloatArray:
     return np.array([cols.min(), rows.min(), cols.max() + 1, rows.max() + 1], np.float64)
 
 
-def _between(low: float, high: float) -> slice:
+def slice_between(low: float, high: float) -> slice:
+    """The cells of a row or column that lie between two places, in part at least."""
     return slice(max(0, int(low)), max(0, int(np.ceil(high))))
