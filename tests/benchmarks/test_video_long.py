@@ -1,5 +1,7 @@
 """The long video: discs that leave and pass each other are followed, by the tracker's own work."""
 
+import cv2
+import numpy as np
 import pytest
 
 
@@ -24,6 +26,28 @@ def test_what_leaves_is_found_again_and_look_alikes_keep_their_names(long):
 def test_without_motion_look_alikes_are_confused(long):
     outcome = long.follow(long.colour_tracker(motion=None), long.Clip(60))
     assert outcome.swapped > 8
+
+
+def behind_a_bar():
+    """A disc that passes behind a bar, and its masks."""
+    clip = []
+    for time in range(12):
+        frame, mask = np.full((180, 320, 3), 90, np.uint8), np.zeros((180, 320), np.uint8)
+        cv2.circle(mask, (60 + 12 * time, 90), 24, 1, -1)
+        frame[mask > 0] = (200, 40, 40)
+        frame[:, 140:180], mask[:, 140:180] = (90, 110, 60), 0
+        clip.append((frame, mask > 0))
+    return [frame for frame, _ in clip], [mask for _, mask in clip]
+
+
+@pytest.mark.parametrize(("whole", "is_found"), [(1.0, True), (0.0, False)])
+def test_parts_come_back_while_no_more_than_all_of_an_object_is_found(long, whole, is_found):
+    frames, masks = behind_a_bar()
+    video = long.colour_tracker(whole=whole).open(frames)
+    video.prompt(0, object_id=1, mask=masks[0])
+    found = [answer.masks[0] for answer in video.propagate()]
+    ious = [(one & mask).sum() / (one | mask).sum() for one, mask in zip(found, masks, strict=True)]
+    assert (min(ious) > 0.8) == is_found
 
 
 @pytest.mark.slow
