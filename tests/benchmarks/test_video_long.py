@@ -40,10 +40,10 @@ def behind_a_bar():
     return [frame for frame, _ in clip], [mask for _, mask in clip]
 
 
-@pytest.mark.parametrize(("whole", "is_found"), [(1.0, True), (0.0, False)])
-def test_parts_come_back_while_no_more_than_all_of_an_object_is_found(long, whole, is_found):
+@pytest.mark.parametrize(("full_size", "is_found"), [(1.0, True), (0.0, False)])
+def test_parts_come_back_while_no_more_than_all_of_an_object_is_found(long, full_size, is_found):
     frames, masks = behind_a_bar()
-    video = long.colour_tracker(whole=whole).open(frames)
+    video = long.colour_tracker(full_size=full_size).open(frames)
     video.prompt(0, object_id=1, mask=masks[0])
     found = [answer.masks[0] for answer in video.propagate()]
     ious = [(one & mask).sum() / (one | mask).sum() for one, mask in zip(found, masks, strict=True)]

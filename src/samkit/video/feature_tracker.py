@@ -74,7 +74,7 @@ class FeatureTrackerConfig:
         flow_blur: standard width of the blur of a carried mask, in cells: its outline is not sure.
         hidden, seen: how far the object may be from where flow carries its mask: while no more than
             all of it is found so, since parts that were hidden come back, and else.
-        whole: the multiple of its size that is all of it.
+        full_size: the multiple of its size that is all of it.
         colour_limit: logits of a carried mask, at most, where colours say how its outline moved.
         flow_weight: weight of the carried mask beside the classifier's.
         decoder_limit: logits from which on the decoder is sure; see `Votes` for what it is worth.
@@ -94,7 +94,7 @@ class FeatureTrackerConfig:
     flow_blur: float = 1.5
     hidden: Freedom = Freedom(flow_limit=1.6, reach=(24, 0.3))
     seen: Freedom = Freedom(flow_limit=2.7, reach=(16, 0.2))
-    whole: float = 1.0
+    full_size: float = 1.0
     colour_limit: float = 3.0
     flow_weight: float = 1.1
     decoder_limit: float = 12.0
@@ -357,7 +357,7 @@ class FeatureTracker:
             near = np.full(looks.shape, OUTSIDE, np.float32)
             near[window] = expected[window]
             # Less than all of it may have been hidden, and comes back; more is something else.
-            if (near > 0).sum() <= self.config.whole * size:
+            if (near > 0).sum() <= self.config.full_size * size:
                 break
         return near
 
