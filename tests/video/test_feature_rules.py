@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from samkit.video.feature_memory import ObjectMemory
-from samkit.video.feature_tracker import Freedom, wrong_share
+from samkit.video.feature_tracker import wrong_share
+from samkit.video.motion_rules import window_around
 from samkit.video.pixel_classifier import products
 
 
@@ -42,8 +43,5 @@ def test_symmetric_products_are_those_of_all_channels():
 
 
 def test_an_object_may_be_within_reach_of_its_carried_mask():
-    carried = np.zeros((96, 96), bool)
-    carried[40:50, 5:45] = True
-    freedom = Freedom(flow_limit=1, reach=(4, 0.2))
-    assert freedom.window(carried) == (slice(34, 56), slice(0, 57))  # 4 cells, and 2 and 8 more
-    assert freedom.window(np.zeros_like(carried)) is None
+    box = np.array([5.0, 40, 45, 50])
+    assert window_around(box, (4, 0.2)) == (slice(34, 56), slice(0, 57))  # 4 cells, 2 and 8 more

@@ -2,10 +2,10 @@
 
 In each frame three things say where an object is. Optical flow carries its last mask along, and the
 colours beside its outline say where exactly that is now: right for small movements, and what keeps
-look-alikes apart. A linear classifier of pixels, fitted to the
-object's masks so far, knows what it looks like: right about what flow has not seen, and what finds
-it again. Both together prompt the mask decoder, which knows what objects look like at all, by a box
-and mask logits; its answer is added to theirs. docs/video.md has what each is worth.
+look-alikes apart. A linear classifier of pixels, fitted to the object's masks so far, knows what it
+looks like: right about what flow has not seen, and what finds it again. Both together prompt the
+mask decoder, which knows what objects look like at all, by a box and mask logits; its answer is
+added to theirs. docs/video.md has what each is worth.
 
 Shape legend: S side of the logits space, O objects.
 """
@@ -31,7 +31,7 @@ from samkit.video.features import FrameFeatures, encode_frame
 from samkit.video.interface import ObjectAnswer, State
 from samkit.video.local_colours import beside_outline, votes_of_colours
 from samkit.video.motion import Flow, carry, flow_back
-from samkit.video.motion_rules import MotionRules, cells_of, slice_between
+from samkit.video.motion_rules import MotionRules, cells_of, window_around
 from samkit.video.pixel_classifier import RING, Moments, moments_of
 
 OUTSIDE = -9.0  # logits where an object cannot be, unless the decoder is sure
@@ -51,15 +51,6 @@ class Freedom:
 
     flow_limit: float
     reach: tuple[int, float]
-
-    def window(self, carried: BoolArray) -> tuple[slice, slice] | None:
-        """Rows and columns within reach of a carried mask (S, S); None if it is empty."""
-        if not carried.any():
-            return None
-        cells, fraction = self.reach
-        x0, y0, x1, y1 = cells_of(carried)
-        wider, higher = cells + fraction * (x1 - x0), cells + fraction * (y1 - y0)
-        return slice_between(y0 - higher, y1 + higher), slice_between(x0 - wider, x1 + wider)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -339,6 +330,10 @@ class FeatureTracker:
         """
         known = sigmoid(last.logits)
         carried = carry(known, flow)
+        is_there = carried > 0.3
+        if not is_there.any():
+            return np.full_like(looks, OUTSIDE)
+        box = cells_of(is_there)
         height, width = features.used_hw()
         rows, cols = np.nonzero(beside_outline(carried[:height, :width] > 0.5))
         inside = votes_of_colours(
@@ -351,11 +346,7 @@ class FeatureTracker:
             moved = np.clip(blurred, -freedom.flow_limit, freedom.flow_limit)
             moved[rows, cols] = votes
             expected = self._add_up(moved, looks, centre)
-            window = freedom.window(carried > 0.3)
-            if window is None:
-                return np.full_like(looks, OUTSIDE)
-            near = np.full(looks.shape, OUTSIDE, np.float32)
-            near[window] = expected[window]
+            near = only_within(window_around(box, freedom.reach), expected)
             # Less than all of it may have been hidden, and comes back; more is something else.
             if (near > 0).sum() <= self.config.full_size * size:
                 break
@@ -379,11 +370,7 @@ class FeatureTracker:
         rules = self.config.motion
         area = float((expected > 0).sum())
         window = None if rules is None else rules.possible(motion, area, memory.size)
-        if window is None:
-            return expected
-        near = np.full_like(expected, OUTSIDE)
-        near[window] = expected[window]
-        return near
+        return expected if window is None else only_within(window, expected)
 
     def _search(
         self, memory: ObjectMemory, looks: Logits, motion: BoxMotion, centre: float
@@ -434,6 +421,13 @@ class FeatureTracker:
             if not is_back or not self._fits(memory, np.array(inside.sum())):
                 return absent
         return FeatureAnswer(logits=logits, coords=coords, score=score, state=state, looks=looks)
+
+
+def only_within(window: tuple[slice, slice], expected: Logits) -> Logits:
+    """Logits (S, S) in a window of rows and columns; outside of it there is nothing."""
+    near = np.full_like(expected, OUTSIDE)
+    near[window] = expected[window]
+    return near
 
 
 def sigmoid(values: Logits) -> Logits:

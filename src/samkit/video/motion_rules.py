@@ -62,10 +62,7 @@ class MotionRules:
         """
         if motion.stable < self.steady or area <= self.jump * size:
             return None
-        cells, fraction = self.reach
-        x0, y0, x1, y1 = motion.box_xyxy
-        wider, higher = cells + fraction * (x1 - x0), cells + fraction * (y1 - y0)
-        return slice_between(y0 - higher, y1 + higher), slice_between(x0 - wider, x1 + wider)
+        return window_around(motion.box_xyxy, self.reach)
 
     def likely(self, motion: BoxMotion, side: int) -> Logits:
         """How much places (S, S) count in the search, from 0 to 1."""
@@ -82,6 +79,13 @@ def cells_of(inside: BoolArray) -> FloatArray:
     return np.array([cols.min(), rows.min(), cols.max() + 1, rows.max() + 1], np.float64)
 
 
-def slice_between(low: float, high: float) -> slice:
-    """The cells of a row or column that lie between two places, in part at least."""
+def window_around(box_xyxy: FloatArray, reach: tuple[int, float]) -> tuple[slice, slice]:
+    """Rows and columns within reach of a box (4,): cells, and a fraction of its sides."""
+    cells, fraction = reach
+    x0, y0, x1, y1 = box_xyxy
+    wider, higher = cells + fraction * (x1 - x0), cells + fraction * (y1 - y0)
+    return _between(y0 - higher, y1 + higher), _between(x0 - wider, x1 + wider)
+
+
+def _between(low: float, high: float) -> slice:
     return slice(max(0, int(low)), max(0, int(np.ceil(high))))
